@@ -1,0 +1,141 @@
+"""An order book: levels in, best prices out. Plain data without I/O, for sessions and readers alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
+from heapq import heapify, heappop, heappush, nlargest, nsmallest
+
+from bridge.model import Levels
+
+__all__ = ["Book", "Side"]
+
+
+class Side:
+    """One side of a book: price → size, both with the exchange's digits; ``sign`` is 1 for asks, -1 for bids.
+
+    The best price comes from a heap with lazy deletion: a full book has tens of thousands of levels, and sorting them
+    at every change costs more than everything else a connector does.
+    """
+
+    def __init__(self, sign: int) -> None:
+        self._sign = sign
+        self._levels: dict[Decimal, tuple[str, str]] = {}
+        self._heap: list[Decimal] = []
+
+    def __len__(self) -> int:
+        return len(self._levels)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal when the same prices carry the same sizes, as numbers."""
+        return isinstance(other, Side) and self.numbers() == other.numbers()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def numbers(self) -> dict[Decimal, Decimal]:
+        """Price → size as exact numbers."""
+        return {price: Decimal(size) for price, (_, size) in self._levels.items()}
+
+    def replace(self, levels: Iterable[tuple[str, str]]) -> None:
+        """Forget all, then take these; levels of size zero are left out."""
+        self._levels = {}
+        for price, size in levels:
+            if _number(size):
+                self._levels[_number(price)] = (price, size)
+        self._heap = [price * self._sign for price in self._levels]
+        heapify(self._heap)
+
+    def set(self, price: str, size: str) -> None:
+        """Set a level to its absolute ``size``; zero removes it.
+
+        Raises:
+            ValueError: the price or size is no number, or the size is negative.
+        """
+        key = _number(price)
+        amount = _number(size)
+        if amount < 0:
+            msg = f"negative size {size} at price {price}"
+            raise ValueError(msg)
+        if not amount:
+            self._levels.pop(key, None)
+            return
+        if key not in self._levels:
+            heappush(self._heap, key * self._sign)
+            if len(self._heap) > 2 * len(self._levels) + 64:
+                self._heap = [known * self._sign for known in self._levels] + [key * self._sign]
+                heapify(self._heap)
+        self._levels[key] = (price, size)
+
+    def size(self, price: str) -> Decimal:
+        """The size at a price; zero where there is no level."""
+        level = self._levels.get(_number(price))
+        return Decimal(level[1]) if level else Decimal(0)
+
+    def best(self) -> tuple[str, str] | None:
+        """``(price, size)`` of the best level, or ``None``."""
+        price = self.best_price()
+        return None if price is None else self._levels[price]
+
+    def best_price(self) -> Decimal | None:
+        """The best price as a number, or ``None``."""
+        while self._heap:
+            price = self._heap[0] * self._sign
+            if price in self._levels:
+                return price
+            heappop(self._heap)
+        return None
+
+    def top(self, count: int | None = None) -> Levels:
+        """The best ``count`` levels (all without it), best first."""
+        if count is None:
+            prices = sorted(self._levels, reverse=self._sign < 0)
+        else:
+            prices = (nsmallest if self._sign > 0 else nlargest)(count, self._levels)
+        return [self._levels[price] for price in prices]
+
+
+class Book:
+    """Bids and asks of one pair, keyed by price; ``7994.50`` and ``7994.5`` are one level."""
+
+    def __init__(self) -> None:
+        self.bids = Side(-1)
+        self.asks = Side(1)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Book) and self.bids == other.bids and self.asks == other.asks
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def replace(self, bids: Levels, asks: Levels) -> None:
+        """Take a snapshot, in any order of its levels."""
+        self.bids.replace(bids)
+        self.asks.replace(asks)
+
+    def apply(self, bids: Levels, asks: Levels) -> None:
+        """Take a delta of absolute sizes.
+
+        Raises:
+            ValueError: a price or size is no number, or a size is negative; the levels before it are applied.
+        """
+        for price, size in bids:
+            self.bids.set(price, size)
+        for price, size in asks:
+            self.asks.set(price, size)
+
+    def crossed(self) -> bool:
+        """Whether the best bid is at or above the best ask."""
+        bid = self.bids.best_price()
+        ask = self.asks.best_price()
+        return bid is not None and ask is not None and bid >= ask
+
+
+def _number(text: str) -> Decimal:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        msg = f"{text!r} is not a number"
+        raise ValueError(msg) from None
+    if not number.is_finite():
+        msg = f"{text!r} is not a finite number"
+        raise ValueError(msg)
+    return number

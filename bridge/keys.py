@@ -1,0 +1,75 @@
+"""Every Redis key of the product, built and taken apart in this one place.
+
+The braces are a Redis Cluster hash tag: all streams of one pair, and all of one account, live in one slot.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from bridge.model import PUBLIC_CHANNELS, Channel
+
+__all__ = ["Keys", "StreamKey"]
+
+_CHANNELS = frozenset(str(channel) for channel in Channel)
+
+
+class StreamKey(Struct, frozen=True):
+    """A stream's key taken apart; ``subject`` is a pair, or an account with its sub-account (``main/sub``)."""
+
+    exchange: str
+    subject: str
+    channel: Channel
+
+    @property
+    def public(self) -> bool:
+        return self.channel in PUBLIC_CHANNELS
+
+
+class Keys:
+    """The keys under one ``namespace`` (``""``: none)."""
+
+    def __init__(self, namespace: str = "") -> None:
+        self.namespace = namespace
+        self._prefix = f"{namespace}:" if namespace else ""
+
+    def stream(self, exchange: str, subject: str, channel: Channel) -> str:
+        """``md:{limitlex:BTC-EUR}:trades`` or ``acct:{limitlex:main}:orders``."""
+        kind = "md" if channel in PUBLIC_CHANNELS else "acct"
+        return f"{self._prefix}{kind}:{{{exchange}:{subject}}}:{channel}"
+
+    def snapshot(self, exchange: str, pair: str) -> str:
+        """The hash with the newest full book of a pair, for late joiners."""
+        return f"{self._prefix}md:{{{exchange}:{pair}}}:book:snapshot"
+
+    def wallet(self, exchange: str, account: str) -> str:
+        """The hash in which the wallets consumer keeps an account's state."""
+        return f"{self._prefix}acct:{{{exchange}:{account}}}:wallet"
+
+    def catalog(self) -> str:
+        """The hash that lists every stream."""
+        return f"{self._prefix}bridge:catalog"
+
+    def connector(self, name: str) -> str:
+        """The heartbeat hash of a connector; gone when the connector is dead."""
+        return f"{self._prefix}bridge:connector:{name}"
+
+    def rejects(self, exchange: str) -> str:
+        """The capped stream of frames that could not be understood."""
+        return f"{self._prefix}bridge:rejects:{exchange}"
+
+    def cursor(self, name: str) -> str:
+        """The hash in which a named reader saves where it stands: field = stream key, value = entry ID."""
+        return f"{self._prefix}bridge:cursor:{name}"
+
+    def parse(self, key: str) -> StreamKey | None:
+        """The parts of a data stream's key; ``None`` for any other key."""
+        if not key.startswith(self._prefix):
+            return None
+        kind, _, rest = key[len(self._prefix) :].partition(":{")
+        tag, _, channel = rest.partition("}:")
+        exchange, _, subject = tag.partition(":")
+        if kind not in ("md", "acct") or not exchange or not subject or channel not in _CHANNELS:
+            return None
+        parsed = StreamKey(exchange, subject, Channel(channel))
+        return parsed if parsed.public == (kind == "md") else None

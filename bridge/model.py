@@ -1,0 +1,249 @@
+"""The normalised events: what every exchange session returns and every reader gets back.
+
+One struct is one kind of stream entry. ``tag`` is the entry's ``type`` field; ``WIRE`` names the fields that follow
+``type``, ``ts`` and ``recv`` in the entry, in their order. Attributes that are not in ``WIRE`` never leave the process.
+
+Units, everywhere: ``ts`` and ``recv`` are integer nanoseconds since the epoch (``ts`` is ``None`` where the exchange
+gives no time); prices, sizes and amounts are decimal text with the exchange's own digits, never a float; an unknown
+value is the empty string.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+from msgspec import Struct
+
+__all__ = [
+    "DATA_EVENTS",
+    "PRIVATE_CHANNELS",
+    "PUBLIC_CHANNELS",
+    "SCHEMA_VERSION",
+    "Balance",
+    "BookDelta",
+    "BookSnapshot",
+    "Channel",
+    "Control",
+    "ControlEvent",
+    "Event",
+    "Fill",
+    "Levels",
+    "Order",
+    "Position",
+    "Quote",
+    "Ticker",
+    "Trade",
+]
+
+SCHEMA_VERSION = 1
+"""Version of the entries' fields, as the catalog states it."""
+
+Levels = list[tuple[str, str]]
+"""Book levels ``(price, size)`` as decimal text; best first in a snapshot; size ``0`` removes the level in a delta."""
+
+
+class Channel(StrEnum):
+    """A kind of stream: the last part of its key."""
+
+    TRADES = "trades"
+    BOOK = "book"
+    QUOTES = "quotes"
+    TICKER = "ticker"
+    ORDERS = "orders"
+    FILLS = "fills"
+    BALANCES = "balances"
+    POSITIONS = "positions"
+
+
+PUBLIC_CHANNELS = (Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER)
+PRIVATE_CHANNELS = (Channel.ORDERS, Channel.FILLS, Channel.BALANCES, Channel.POSITIONS)
+
+
+class ControlEvent(StrEnum):
+    """What a control entry says of its stream; see the stream contract for what a reader does about it."""
+
+    LIVE = "live"
+    DOWN = "down"
+    STALE = "stale"
+    GAP = "gap"
+    LOST = "lost"
+    STOP = "stop"
+
+
+class Event(Struct, frozen=True, gc=False):
+    """What all events share.
+
+    ``subject`` is the pair (``BTC-EUR``) of a public event, the account (``main`` or ``main/<subaccount>``) of a
+    private one: with the exchange and the channel it makes the stream's key.
+    """
+
+    subject: str
+    ts: int | None
+    recv: int
+
+
+class Trade(Event, frozen=True, gc=False, tag="trade"):
+    """A public trade. ``side`` is the taker's, ``buy`` or ``sell``; ``size`` is in base coins.
+
+    ``replay`` marks a trade of the batch that an exchange repeats after each subscribe.
+    """
+
+    channel: ClassVar[Channel] = Channel.TRADES
+    WIRE: ClassVar[tuple[str, ...]] = ("id", "side", "price", "size")
+
+    id: str
+    side: str
+    price: str
+    size: str
+    replay: bool = False
+
+
+class BookSnapshot(Event, frozen=True, gc=False, tag="snapshot"):
+    """The whole book. ``xseq`` is the exchange's own sequence number, empty where it has none; best levels first."""
+
+    channel: ClassVar[Channel] = Channel.BOOK
+    WIRE: ClassVar[tuple[str, ...]] = ("xseq", "bids", "asks")
+
+    xseq: str
+    bids: Levels
+    asks: Levels
+
+
+class BookDelta(Event, frozen=True, gc=False, tag="delta"):
+    """Changed levels with their new absolute sizes.
+
+    ``prev`` is the ``xseq`` that this delta continues, empty where the exchange doesn't chain its deltas.
+    """
+
+    channel: ClassVar[Channel] = Channel.BOOK
+    WIRE: ClassVar[tuple[str, ...]] = ("xseq", "bids", "asks")
+
+    xseq: str
+    bids: Levels
+    asks: Levels
+    prev: str = ""
+
+
+class Quote(Event, frozen=True, gc=False, tag="quote"):
+    """Best bid and ask; a side without orders is empty."""
+
+    channel: ClassVar[Channel] = Channel.QUOTES
+    WIRE: ClassVar[tuple[str, ...]] = ("bid", "bid_size", "ask", "ask_size")
+
+    bid: str
+    bid_size: str
+    ask: str
+    ask_size: str
+
+
+class Ticker(Event, frozen=True, gc=False, tag="ticker"):
+    """Rolling statistics over ``window`` seconds; ``volume`` in base coins, ``change_pct`` in percent."""
+
+    channel: ClassVar[Channel] = Channel.TICKER
+    WIRE: ClassVar[tuple[str, ...]] = ("window", "open", "high", "low", "last", "change", "change_pct", "volume")
+
+    window: str
+    open: str
+    high: str
+    low: str
+    last: str
+    change: str
+    change_pct: str
+    volume: str
+
+
+class Order(Event, frozen=True, gc=False, tag="order"):
+    """The newest state of one of the account's orders.
+
+    ``status`` is ``open``, ``partially_filled``, ``filled``, ``cancelled`` or ``rejected``; ``kind`` is ``limit``,
+    ``market`` or the exchange's own lower-case word.
+    """
+
+    channel: ClassVar[Channel] = Channel.ORDERS
+    WIRE: ClassVar[tuple[str, ...]] = (
+        "order_id",
+        "client_id",
+        "pair",
+        "kind",
+        "side",
+        "price",
+        "size",
+        "filled",
+        "status",
+    )
+
+    order_id: str
+    client_id: str
+    pair: str
+    kind: str
+    side: str
+    price: str
+    size: str
+    filled: str
+    status: str
+
+
+class Fill(Event, frozen=True, gc=False, tag="fill"):
+    """One execution of the account; ``fee`` in units of ``fee_currency``."""
+
+    channel: ClassVar[Channel] = Channel.FILLS
+    WIRE: ClassVar[tuple[str, ...]] = ("fill_id", "order_id", "pair", "side", "price", "size", "fee", "fee_currency")
+
+    fill_id: str
+    order_id: str
+    pair: str
+    side: str
+    price: str
+    size: str
+    fee: str
+    fee_currency: str
+
+
+class Balance(Event, frozen=True, gc=False, tag="balance"):
+    """One currency of the account's wallet, in units of that currency."""
+
+    channel: ClassVar[Channel] = Channel.BALANCES
+    WIRE: ClassVar[tuple[str, ...]] = ("currency", "available", "reserved")
+
+    currency: str
+    available: str
+    reserved: str
+
+
+class Position(Event, frozen=True, gc=False, tag="position"):
+    """A derivatives position. ``side`` is ``long`` or ``short``, empty when flat; ``size`` is unsigned."""
+
+    channel: ClassVar[Channel] = Channel.POSITIONS
+    WIRE: ClassVar[tuple[str, ...]] = ("pair", "side", "size", "entry_price", "mark_price", "unrealised_pnl")
+
+    pair: str
+    side: str
+    size: str
+    entry_price: str
+    mark_price: str
+    unrealised_pnl: str
+
+
+class Control(Event, frozen=True, gc=False, tag="control"):
+    """What happened to the stream itself, in band. ``count`` is the number of events concerned, where known."""
+
+    WIRE: ClassVar[tuple[str, ...]] = ("event", "reason", "count")
+
+    channel: Channel
+    event: ControlEvent
+    reason: str = ""
+    count: int | None = None
+
+
+DATA_EVENTS: tuple[type[Event], ...] = (
+    Trade,
+    BookSnapshot,
+    BookDelta,
+    Quote,
+    Ticker,
+    Order,
+    Fill,
+    Balance,
+    Position,
+)
