@@ -1,0 +1,145 @@
+"""Where a reader starts in a stream: now, at the start, at an ID, at a saved cursor, at the newest snapshot."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+from redis import exceptions
+from redis.asyncio import Redis
+
+from bridge.keys import Keys, StreamKey
+from bridge.model import BookSnapshot, Channel
+from consumers.decoder import parse_levels
+from consumers.items import Entry, split_id
+
+__all__ = ["Cursor", "Place", "Position", "Saved", "Start", "last_id", "resolve"]
+
+_PAGE = 500
+
+
+class Position(StrEnum):
+    """``NOW``: what comes from here on; ``START``: the oldest entry left; ``SNAPSHOT``: the newest full book."""
+
+    NOW = "now"
+    START = "start"
+    SNAPSHOT = "snapshot"
+
+
+class Saved(Struct, frozen=True):
+    """Where ``Reader.save(name)`` last stood in the stream; ``otherwise`` if it never read it."""
+
+    name: str
+    otherwise: Position | str = Position.START
+
+
+Start = Position | Saved | str
+"""Where to start; text is an entry's ID: what follows it is read."""
+
+
+class Cursor(Struct, frozen=True):
+    """A place in a stream: read after ``id``, where ``next_seq`` is expected (``None``: anything)."""
+
+    id: str
+    next_seq: int | None
+
+
+class Place(Struct, frozen=True):
+    """Where to read on, and the book of the late-join hash if the reader starts from it."""
+
+    cursor: Cursor
+    first: Entry | None = None
+
+
+async def last_id(redis: Redis, key: str) -> str:
+    """The last ID that the stream ever gave out, ``0-0`` if there is no such stream."""
+    try:
+        info = await redis.xinfo_stream(key)
+    except exceptions.ResponseError as error:
+        if "no such key" in str(error).lower():
+            return "0-0"
+        raise
+    return str(info["last-generated-id"])
+
+
+async def resolve(redis: Redis, keys: Keys, key: str, stream: StreamKey, start: Start) -> Place:
+    """The concrete place that ``start`` means in the stream at this moment.
+
+    Raises:
+        ValueError: ``start`` is no ID, or a snapshot is asked of a stream without one.
+        redis.exceptions.RedisError: as redis-py has them.
+    """
+    if isinstance(start, Saved):
+        saved = await redis.hget(keys.cursor(start.name), key)
+        start = str(saved) if saved else start.otherwise
+        if saved:
+            return Place(_after(str(saved)))
+    if start == Position.START:
+        return Place(Cursor("0-0", None))
+    if start == Position.NOW:
+        return Place(_after(await last_id(redis, key)))
+    if start == Position.SNAPSHOT:
+        if stream.channel is not Channel.BOOK:
+            msg = f"{key}: only a stream of books has snapshots to start from"
+            raise ValueError(msg)
+        return await _newest_snapshot(redis, keys, key, stream)
+    try:
+        seq = split_id(str(start))[1]
+    except ValueError:
+        msg = f"{start!r} is neither an entry ID (ms-seq) nor {', '.join(Position)}"
+        raise ValueError(msg) from None
+    # A time without a seq says nothing about which entry comes next.
+    return Place(Cursor(str(start), seq + 1 if seq else None))
+
+
+def _after(entry_id: str) -> Cursor:
+    return Cursor(entry_id, split_id(entry_id)[1] + 1)
+
+
+async def _newest_snapshot(redis: Redis, keys: Keys, key: str, stream: StreamKey) -> Place:
+    """Walk back from the end to the newest snapshot entry, but no further than the late-join hash.
+
+    With a fresh hash that is a page of a few entries. Where neither is left, read from now on: the next snapshot.
+    """
+    end = await last_id(redis, key)
+    hashed = await _hashed(redis, keys, key, stream, end)
+    floor = f"({hashed.id}" if hashed else "-"
+    ceiling = "+"
+    while True:
+        page: Any = await redis.xrevrange(key, ceiling, floor, count=_PAGE)
+        for entry_id, fields in page:
+            if fields.get("type") == "snapshot":
+                ms, seq = split_id(entry_id)
+                return Place(Cursor(f"{ms}-{seq - 1}", seq) if seq else Cursor(f"{ms - 1}", None))
+        if len(page) < _PAGE:
+            break
+        ceiling = f"({page[-1][0]}"
+    if hashed:
+        return Place(Cursor(hashed.id, hashed.seq + 1), hashed)
+    return Place(_after(end))
+
+
+async def _hashed(redis: Redis, keys: Keys, key: str, stream: StreamKey, end: str) -> Entry | None:
+    """The book of the late-join hash, if nothing is missing between it and what the stream still holds."""
+    fields: Any = await redis.hgetall(keys.snapshot(stream.exchange, stream.subject))
+    try:
+        entry_id = fields["id"]
+        ms, seq = split_id(entry_id)
+        event = BookSnapshot(
+            stream.subject,
+            None,
+            int(fields["recv"]),
+            fields["xseq"],
+            parse_levels(fields["bids"]),
+            parse_levels(fields["asks"]),
+        )
+    except (KeyError, ValueError):
+        return None
+    if (ms, seq) > split_id(end):
+        return None
+    # Joined: the stream still has the hash's own entry, or the very next one, or ends right there.
+    next_left: Any = await redis.xrange(key, entry_id, "+", count=1)
+    next_seq = split_id(next_left[0][0])[1] if next_left else None
+    joined = next_left[0][0] == entry_id or next_seq == seq + 1 if next_left else end == entry_id
+    return Entry(key, stream, entry_id, seq, event) if joined else None

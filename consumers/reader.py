@@ -1,0 +1,232 @@
+"""The typed reader: events out of any set of streams, complete, or saying where they are not.
+
+    async with Reader(url, {"md:{limitlex:BTC-EUR}:trades": Position.NOW}) as reader:
+        async for item in reader:
+            match item:
+                case Entry(event=Trade() as trade): ...
+                case Hole() | Trimmed() | Reset(): ...
+
+It reads on over restarts of Redis. ``batches()`` gives the same items in lists, at a lower cost for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from redis.asyncio import Redis
+
+from bridge.keys import Keys, StreamKey
+from consumers.connection import BlockingConnection, Outages, check, make_client, safe_url
+from consumers.decoder import decode
+from consumers.items import Entry, Hole, Item, Reset, Trimmed, Undecodable, split_id
+from consumers.positions import Cursor, Position, Saved, Start, resolve
+
+__all__ = ["Cursor", "Position", "Reader", "Saved", "Start"]
+
+_log = logging.getLogger(__name__)
+
+
+class _Tail:
+    """Where the reader stands in one stream."""
+
+    __slots__ = ("handed", "id", "key", "next_seq", "stream")
+
+    def __init__(self, key: str, stream: StreamKey, cursor: Cursor) -> None:
+        self.key = key
+        self.stream = stream
+        self.id = cursor.id
+        self.next_seq = cursor.next_seq
+        self.handed = cursor.id
+
+
+class Reader:
+    """Reads streams from ``streams`` = {key: where to start}, each with its own position.
+
+    ``count`` is the most entries of one stream in a batch; ``block`` the seconds that Redis holds a read open: as
+    long does it take at most until an added stream is looked at. A read returns as soon as there is one entry.
+    Streams that don't exist yet are waited for.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        streams: Mapping[str, Start] | None = None,
+        *,
+        namespace: str = "",
+        count: int = 1000,
+        block: float = 1.0,
+        outages: Outages | None = None,
+    ) -> None:
+        self._url = url
+        self._keys = Keys(namespace)
+        self._wanted = dict(streams or {})
+        for key in self._wanted:
+            self._parse(key)
+        self._command = ("XREAD", "COUNT", count, "BLOCK", max(1, int(block * 1000)), "STREAMS")
+        self._outages = outages or Outages(self._report)
+        self._blocking = BlockingConnection(url, block)
+        self._redis: Redis = make_client(url)
+        self._tails: dict[str, _Tail] = {}
+        self._first: list[Item] = []
+        self._added = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        """Connect, and settle where each stream starts: from here on nothing is missed.
+
+        Raises:
+            RedisUnreachableError: Redis doesn't answer, or refuses this client.
+            ValueError: a start that makes no sense for its stream.
+        """
+        try:
+            await check(self._redis, self._url)
+            for key, start in self._wanted.items():
+                await self._place(key, start)
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._blocking.aclose()
+        await self._redis.aclose()
+
+    @property
+    def redis(self) -> Redis:
+        """A client for other commands, which gives text."""
+        return self._redis
+
+    @property
+    def streams(self) -> list[str]:
+        """The keys being read."""
+        return list(self._tails)
+
+    @property
+    def cursors(self) -> dict[str, str]:
+        """Where the caller stands: per key the ID of the last entry handed out (a batch's last, with ``batches``)."""
+        return {key: tail.handed for key, tail in self._tails.items() if tail.handed}
+
+    async def add(self, key: str, start: Start = Position.START) -> None:
+        """Read one more stream; no effect on one that is read already. Waits while Redis is away.
+
+        Raises:
+            ValueError: the key is no data stream, or the start makes no sense for it.
+        """
+        if key not in self._tails:
+            self._parse(key)
+            await self._outages.outlive(lambda: self._place(key, start))
+
+    def remove(self, key: str) -> None:
+        """Read this stream no longer."""
+        self._tails.pop(key, None)
+
+    async def save(self, name: str) -> None:
+        """Keep ``cursors`` in Redis under ``name``, for ``Saved(name)``; call it when the items are dealt with."""
+        cursors: dict[Any, Any] = dict(self.cursors)
+        if cursors:
+            await self._outages.outlive(lambda: self._redis.hset(self._keys.cursor(name), mapping=cursors))
+
+    async def __aiter__(self) -> AsyncIterator[Item]:
+        """Item by item, endlessly."""
+        while True:
+            for item in await self._next_batch():
+                self._hand(item)
+                yield item
+
+    async def batches(self) -> AsyncIterator[list[Item]]:
+        """All items that there were at once, endlessly; never an empty list."""
+        while True:
+            batch = await self._next_batch()
+            for tail in self._tails.values():
+                tail.handed = tail.id
+            yield batch
+
+    def _hand(self, item: Item) -> None:
+        tail = self._tails.get(item.key)
+        if tail and isinstance(item, Entry | Undecodable):
+            tail.handed = item.id
+
+    async def _next_batch(self) -> list[Item]:
+        while True:
+            if self._first:
+                first, self._first = self._first, []
+                return first
+            if not self._tails:
+                self._added.clear()
+                await self._added.wait()
+                continue
+            reply = await self._outages.outlive(self._read)
+            if not reply:
+                continue
+            items: list[Item] = []
+            for key, entries in reply:
+                tail = self._tails.get(key)
+                if tail is not None:
+                    await self._check_first(tail, entries[0][0], items)
+                    _take(tail, entries, items)
+            if items:
+                return items
+
+    def _read(self) -> Any:
+        tails = self._tails.values()
+        return self._blocking.call(*self._command, *self._tails, *(tail.id for tail in tails))
+
+    async def _check_first(self, tail: _Tail, entry_id: str, items: list[Item]) -> None:
+        """A hole before the first entry of a read that is now the oldest of all was made by trimming."""
+        found = split_id(entry_id)[1]
+        if tail.next_seq is None or found <= tail.next_seq:
+            return
+        before = await self._outages.outlive(lambda: self._redis.xrevrange(tail.key, f"({entry_id}", "-", count=1))
+        if not before:
+            items.append(Trimmed(tail.key, tail.stream, tail.id, entry_id, found - tail.next_seq))
+            tail.next_seq = found
+
+    async def _place(self, key: str, start: Start) -> None:
+        stream = self._parse(key)
+        place = await resolve(self._redis, self._keys, key, stream, start)
+        tail = self._tails[key] = _Tail(key, stream, place.cursor)
+        if place.first is not None:
+            self._first.append(place.first)
+            tail.handed = ""
+        self._added.set()
+
+    def _parse(self, key: str) -> StreamKey:
+        stream = self._keys.parse(key)
+        if stream is None:
+            msg = f"{key!r} is no data stream" + (f" in namespace {self._keys.namespace!r}" * bool(self._keys.namespace))
+            raise ValueError(msg)
+        return stream
+
+    def _report(self, error: BaseException | None) -> None:
+        if error is None:
+            _log.warning("Redis at %s is back", safe_url(self._url))
+        else:
+            _log.warning("Redis at %s is away, waiting: %s", safe_url(self._url), error)
+
+
+def _take(tail: _Tail, entries: Iterable[tuple[str, list[str]]], items: list[Item]) -> None:
+    """Turn a stream's raw entries into items; the loop that decides how fast the reader is."""
+    key, stream, expected, last = tail.key, tail.stream, tail.next_seq, tail.id
+    for entry_id, flat in entries:
+        seq = int(entry_id.rpartition("-")[2])
+        if seq != expected and expected is not None:
+            items.append(
+                Hole(key, stream, entry_id, expected, seq) if seq > expected else Reset(key, stream, last, entry_id)
+            )
+        expected = seq + 1
+        last = entry_id
+        try:
+            items.append(Entry(key, stream, entry_id, seq, decode(stream, flat)))
+        except ValueError as error:
+            fields = dict(zip(flat[::2], flat[1::2], strict=False))
+            items.append(Undecodable(key, stream, entry_id, seq, fields, str(error)))
+    tail.next_seq, tail.id = expected, last
