@@ -10,8 +10,9 @@ from msgspec.structs import fields as struct_fields
 
 from bridge.keys import StreamKey
 from bridge.model import DATA_EVENTS, Channel, Control, ControlEvent, Event, Levels
+from consumers.items import Entry, Undecodable, split_id
 
-__all__ = ["decode", "format_levels", "parse_levels"]
+__all__ = ["decode", "format_levels", "parse_levels", "to_item"]
 
 _HEAD = ["type", "ts", "recv"]
 
@@ -83,6 +84,16 @@ def decode(stream: StreamKey, flat: list[str]) -> Event:
         return shape.kind(stream.subject, int(ts) if ts else None, int(values[2]), stream.channel, *rest)
     msg = f"a {values[0]} has no place in a stream of {stream.channel}"
     raise ValueError(msg)
+
+
+def to_item(key: str, stream: StreamKey, entry_id: str, flat: list[str], *, again: bool = False) -> Entry | Undecodable:
+    """A raw entry as an item, whatever it holds."""
+    seq = split_id(entry_id)[1]
+    try:
+        return Entry(key, stream, entry_id, seq, decode(stream, flat), again)
+    except ValueError as error:
+        fields = dict(zip(flat[::2], flat[1::2], strict=False))
+        return Undecodable(key, stream, entry_id, seq, fields, str(error), again)
 
 
 def _by_name(flat: list[str]) -> tuple[_Shape, list[str]]:

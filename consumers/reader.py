@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 
 from bridge.keys import Keys, StreamKey
 from consumers.connection import BlockingConnection, Outages, check, make_client, safe_url
-from consumers.decoder import decode
+from consumers.decoder import decode, to_item
 from consumers.items import Entry, Hole, Item, Reset, Trimmed, Undecodable, split_id
 from consumers.positions import Cursor, Position, Saved, Start, resolve
 
@@ -202,7 +202,9 @@ class Reader:
     def _parse(self, key: str) -> StreamKey:
         stream = self._keys.parse(key)
         if stream is None:
-            msg = f"{key!r} is no data stream" + (f" in namespace {self._keys.namespace!r}" * bool(self._keys.namespace))
+            msg = f"{key!r} is no data stream" + (
+                f" in namespace {self._keys.namespace!r}" * bool(self._keys.namespace)
+            )
             raise ValueError(msg)
         return stream
 
@@ -226,7 +228,6 @@ def _take(tail: _Tail, entries: Iterable[tuple[str, list[str]]], items: list[Ite
         last = entry_id
         try:
             items.append(Entry(key, stream, entry_id, seq, decode(stream, flat)))
-        except ValueError as error:
-            fields = dict(zip(flat[::2], flat[1::2], strict=False))
-            items.append(Undecodable(key, stream, entry_id, seq, fields, str(error)))
+        except ValueError:
+            items.append(to_item(key, stream, entry_id, flat))
     tail.next_seq, tail.id = expected, last
