@@ -1,15 +1,15 @@
 """Every error that Tickbridge raises, and the data each carries.
 
-    BridgeError
-    ├── ConfigError               a user's mistake in config or arguments (exit 1)
-    ├── AlreadyRunningError       the connector's name or streams are another live process's (exit 1)
-    ├── ExchangeError             anything about one exchange
-    │   ├── FrameError            a frame that cannot be understood
-    │   ├── UnknownPairError      a configured pair that the exchange doesn't list (exit 1)
-    │   ├── RestError             a REST call that failed
-    │   └── HandshakeError        the exchange refused the WebSocket
-    ├── RedisUnavailableError     Redis is out of reach or refuses this client (exit 2)
-    └── StreamConflictError       somebody else writes to a stream of ours
+BridgeError
+├── ConfigError               a user's mistake in config or arguments (exit 1)
+├── AlreadyRunningError       the connector's name or streams are another live process's (exit 1)
+├── ExchangeError             anything about one exchange
+│   ├── FrameError            a frame that cannot be understood
+│   ├── UnknownPairError      a configured pair that the exchange doesn't list (exit 1)
+│   ├── RestError             a REST call that failed
+│   └── HandshakeError        the exchange refused the WebSocket
+├── RedisUnavailableError     Redis is out of reach or refuses this client (exit 2)
+└── StreamConflictError       somebody else writes to a stream of ours
 """
 
 from __future__ import annotations

@@ -1,0 +1,34 @@
+"""Configuration: one YAML file, the environment over it, and every mistake found at once."""
+
+from __future__ import annotations
+
+from bridge.config.load import load_settings
+from bridge.config.models import (
+    Account,
+    BufferSettings,
+    ConnectorSettings,
+    HeartbeatSettings,
+    Limits,
+    LogSettings,
+    RedisSettings,
+    Retention,
+    Settings,
+)
+from bridge.config.units import ByteSize, Duration, parse_duration, parse_size
+
+__all__ = [
+    "Account",
+    "BufferSettings",
+    "ByteSize",
+    "ConnectorSettings",
+    "Duration",
+    "HeartbeatSettings",
+    "Limits",
+    "LogSettings",
+    "RedisSettings",
+    "Retention",
+    "Settings",
+    "load_settings",
+    "parse_duration",
+    "parse_size",
+]

@@ -1,0 +1,110 @@
+"""From a file and the environment to ``Settings``, or to one error with all that is wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from bridge.config.crosscheck import cross_check
+from bridge.config.document import Document, Location, dotted, read_document
+from bridge.config.environment import LayeredSource
+from bridge.config.models import Settings
+from bridge.config.problems import Mistake, did_you_mean, mistakes_of
+from bridge.config.schema import keys_of, schema_at
+from bridge.errors import ConfigError, Problem
+
+__all__ = ["load_settings"]
+
+_UNKNOWN = "unknown key"
+
+
+def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Settings:
+    """The settings of a YAML file with the environment's ``TICKBRIDGE_…`` variables over it.
+
+    Without a ``path`` they come from the environment alone, without an ``env`` that is the process's own.
+
+    Raises:
+        ConfigError: the file can't be read, or anything in it or in a variable is wrong: all mistakes at once.
+    """
+    document = read_document(path) if path is not None else Document()
+    source = str(path) if path is not None else "environment"
+    top = document.data if document.data is not None else {}
+    if not isinstance(top, dict):
+        document.add((), "should be a mapping of settings, such as 'redis:' and 'connectors:'")
+        top = {}
+    if document.problems and not top:
+        # Without a file to stand on, anything more would only be consequences.
+        raise ConfigError(document.problems, source)
+
+    layers = LayeredSource(Settings, _without_nulls(top, ()), os.environ if env is None else env)
+    data = layers()
+    places = _Places(document.lines, layers.origins)
+    problems = [*document.problems, *layers.problems]
+    settings, mistakes = _validate(data)
+    problems += [places.problem(mistake) for mistake in mistakes]
+    if problems or settings is None:
+        raise ConfigError(list(dict.fromkeys(problems)), source)
+    return settings
+
+
+def _validate(data: dict[str, Any]) -> tuple[Settings | None, list[Mistake]]:
+    """The settings, or all mistakes: of form, of values and between the parts."""
+    known = {key: value for key, value in data.items() if key in Settings.model_fields}
+    mistakes: list[Mistake] = [((key,), _UNKNOWN, "") for key in data if key not in known]
+    settings = None
+    try:
+        settings = Settings(**known)
+    except ValidationError as error:
+        mistakes += mistakes_of(error)
+    mistakes += cross_check(data)
+    return settings, [_with_suggestion(mistake, data) for mistake in mistakes]
+
+
+def _with_suggestion(mistake: Mistake, data: dict[str, Any]) -> Mistake:
+    location, message, hint = mistake
+    if message != _UNKNOWN or hint:
+        return mistake
+    known = keys_of(schema_at(Settings, location[:-1], data))
+    return location, message, did_you_mean(str(location[-1]), known)
+
+
+def _without_nulls(value: Any, location: Location) -> Any:
+    """An empty value (``retention:`` with all its lines commented out) is a value not given."""
+    if isinstance(value, dict):
+        kept = {key: _without_nulls(item, (*location, key)) for key, item in value.items()}
+        # An empty account is an account all the same, and lacks its key.
+        keep_empty = location == ("accounts",)
+        return {key: {} if item is None else item for key, item in kept.items() if item is not None or keep_empty}
+    if isinstance(value, list):
+        return [_without_nulls(item, (*location, index)) for index, item in enumerate(value)]
+    return value
+
+
+class _Places:
+    """Tells where a value came from: a line of the file or a variable."""
+
+    def __init__(self, lines: Mapping[Location, int], origins: Mapping[Location, str]) -> None:
+        self._lines = lines
+        self._origins = origins
+
+    def problem(self, mistake: Mistake) -> Problem:
+        location, message, hint = mistake
+        hints = [text for text in (hint, self._place(location)) if text]
+        return Problem(dotted(location) or "(top level)", message, "; ".join(hints))
+
+    def _place(self, location: Location) -> str:
+        for place in _upwards(location):
+            if place in self._origins:
+                return f"from {self._origins[place]}"
+            if place in self._lines:
+                return f"line {self._lines[place]}"
+        return ""
+
+
+def _upwards(location: Location) -> Iterator[Location]:
+    for length in range(len(location), 0, -1):
+        yield location[:length]

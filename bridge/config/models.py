@@ -1,0 +1,327 @@
+"""The schema of the configuration, with every default. All models are frozen; unknown keys are errors.
+
+Times are float seconds, sizes bytes. Secrets are ``SecretStr``: printing a settings object shows none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from bridge.config import catalogue
+from bridge.config.problems import Mistake, did_you_mean, raise_mistake, raise_mistakes
+from bridge.config.units import ByteSize, Duration, parse_duration
+from bridge.config.values import (
+    Count,
+    Name,
+    Namespace,
+    Pair,
+    ReadableFile,
+    RestUrl,
+    Secret,
+    SecretFromFile,
+    SocketUrl,
+    check_redis_url,
+    printable_redis_url,
+    redis_password,
+)
+from bridge.model import PRIVATE_CHANNELS, Channel
+
+__all__ = [
+    "Account",
+    "BufferSettings",
+    "ConnectorSettings",
+    "HeartbeatSettings",
+    "Limits",
+    "LogSettings",
+    "RedisSettings",
+    "Retention",
+    "Settings",
+]
+
+_DEFAULT_REDIS = "redis://127.0.0.1:6379/0"
+_HOUR, _DAY = 3600.0, 86400.0
+
+
+class _Section(BaseModel):
+    """A part of the settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class RedisSettings(_Section):
+    """Where Redis is. ``url`` may hold a password; ``plain_url`` is for connecting, ``address`` for showing."""
+
+    url: Secret | None = None
+    url_file: SecretFromFile | None = None
+    ca_file: ReadableFile | None = None
+    connect_timeout: Duration = Field(default=5.0, gt=0)
+    reply_timeout: Duration = Field(default=10.0, gt=0)
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(check_redis_url(value.get_secret_value()))
+
+    @field_validator("url_file")
+    @classmethod
+    def _check_url_file(cls, value: SecretFromFile | None, info: ValidationInfo) -> SecretFromFile | None:
+        if value is not None:
+            if info.data.get("url") is not None:
+                raise_mistake("stands beside url; give one of them")
+            check_redis_url(value.content.get_secret_value())
+        return value
+
+    @field_validator("ca_file")
+    @classmethod
+    def _check_ca_file(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and {"url", "url_file"} <= info.data.keys():
+            url = _redis_url(info.data["url"], info.data["url_file"])
+            if not url.startswith("rediss://"):
+                raise_mistake("makes sense only with a rediss:// URL")
+        return value
+
+    @property
+    def plain_url(self) -> str:
+        """The URL with its password: for connecting only."""
+        return _redis_url(self.url, self.url_file)
+
+    @property
+    def address(self) -> str:
+        """The URL without user, password and query: for logs and messages."""
+        return printable_redis_url(self.plain_url)
+
+
+def _redis_url(url: SecretStr | None, url_file: SecretFromFile | None) -> str:
+    if url_file is not None:
+        return url_file.content.get_secret_value().strip()
+    return url.get_secret_value() if url is not None else _DEFAULT_REDIS
+
+
+class Account(_Section):
+    """An account at an exchange; ``secret`` is its API secret, wherever that stands."""
+
+    exchange: str
+    api_key: Secret
+    api_secret: Secret | None = None
+    api_secret_file: SecretFromFile | None = Field(default=None, validate_default=True)
+    subaccounts: bool = False
+
+    @field_validator("exchange")
+    @classmethod
+    def _check_exchange(cls, value: str) -> str:
+        return _known_exchange(value)
+
+    @field_validator("api_secret_file")
+    @classmethod
+    def _check_secret(cls, value: SecretFromFile | None, info: ValidationInfo) -> SecretFromFile | None:
+        if "api_secret" in info.data and (value is None) == (info.data["api_secret"] is None):
+            raise_mistake("give exactly one of api_secret and api_secret_file")
+        return value
+
+    @property
+    def secret(self) -> str:
+        """The API secret in plain text; a PEM key keeps its lines."""
+        if self.api_secret_file is not None:
+            return self.api_secret_file.content.get_secret_value()
+        assert self.api_secret is not None
+        return self.api_secret.get_secret_value()
+
+
+class ConnectorSettings(_Section):
+    """One connector: the pairs and public channels of one exchange, and the private ones of ``account`` if named.
+
+    ``options`` is an instance of the exchange's own ``Options``. ``silence`` overrides the exchange's silence limits:
+    seconds, or ``None`` for no limit; a channel that is not in it keeps the exchange's.
+    """
+
+    name: Name
+    exchange: str
+    pairs: tuple[Pair, ...] = Field(min_length=1)
+    channels: tuple[Channel, ...] = Field(default_factory=lambda data: catalogue.public_channels(data["exchange"]))
+    account: str | None = None
+    url: SocketUrl | None = None
+    rest_url: RestUrl | None = None
+    ca_file: ReadableFile | None = None
+    options: BaseModel = Field(default={}, validate_default=True)
+    silence: Mapping[Channel, float | None] = Field(default_factory=dict)
+    transport: Literal["auto", "websockets", "picows"] = "auto"
+
+    @field_validator("exchange")
+    @classmethod
+    def _check_exchange(cls, value: str) -> str:
+        return _known_exchange(value)
+
+    @field_validator("pairs")
+    @classmethod
+    def _check_pairs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        raise_mistakes(_repeats(value))
+        return value
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _check_channels(cls, value: Any, info: ValidationInfo) -> Any:
+        exchange = info.data.get("exchange")
+        if isinstance(value, list | tuple) and exchange is not None:
+            offered = [str(channel) for channel in catalogue.public_channels(exchange)]
+            raise_mistakes(_wrong_channels(value, offered, exchange))
+            raise_mistakes(_repeats(value))
+        return value
+
+    @field_validator("options", mode="plain")
+    @classmethod
+    def _check_options(cls, value: Any, info: ValidationInfo) -> Any:
+        exchange = info.data.get("exchange")
+        if exchange is None:
+            return value  # nobody to ask; the exchange itself is already a mistake
+        model = catalogue.options_model(exchange)
+        # An exception of pydantic's own inside a validator keeps the place of each of its lines.
+        return value if isinstance(value, model) else model.model_validate(value)
+
+    @field_validator("silence", mode="before")
+    @classmethod
+    def _check_silence(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        mistakes: list[Mistake] = []
+        limits: dict[str, float | None] = {}
+        for channel, limit in value.items():
+            if channel not in list(Channel):
+                mistakes.append(((channel,), "unknown channel", did_you_mean(str(channel), [*Channel])))
+                continue
+            try:
+                limits[channel] = None if limit in ("off", None, False) else parse_duration(limit)
+            except ValueError as error:
+                mistakes.append(((channel,), f"{error}, or off", ""))
+            else:
+                if limits[channel] == 0:
+                    mistakes.append(((channel,), "should be greater than 0", "no limit at all is 'off'"))
+        raise_mistakes(mistakes)
+        return limits
+
+
+class Limits(_Section):
+    """How much of a stream is kept: entries, and seconds; both apply."""
+
+    max_entries: Count
+    max_age: Duration = Field(gt=0)
+
+
+class Retention(_Section):
+    """The limits of each channel's streams; ``of`` finds those of one channel."""
+
+    trades: Limits = Limits(max_entries=1_000_000, max_age=_DAY)
+    book: Limits = Limits(max_entries=200_000, max_age=_HOUR)
+    quotes: Limits = Limits(max_entries=200_000, max_age=_HOUR)
+    ticker: Limits = Limits(max_entries=100_000, max_age=_DAY)
+    orders: Limits = Limits(max_entries=1_000_000, max_age=30 * _DAY)
+    fills: Limits = Limits(max_entries=1_000_000, max_age=30 * _DAY)
+    balances: Limits = Limits(max_entries=200_000, max_age=30 * _DAY)
+    positions: Limits = Limits(max_entries=200_000, max_age=30 * _DAY)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _fill_up(cls, value: Any, info: ValidationInfo) -> Any:
+        """Giving one of the two limits leaves the other at its default."""
+        if isinstance(value, Mapping) and info.field_name is not None:
+            default: Limits = cls.model_fields[info.field_name].default
+            return {**default.model_dump(), **value}
+        return value
+
+    def of(self, channel: Channel) -> Limits:
+        limits: Limits = getattr(self, channel.value)
+        return limits
+
+
+class BufferSettings(_Section):
+    """What waits while Redis is away: at most so many bytes, and nothing older than ``max_age`` seconds."""
+
+    max_bytes: ByteSize = Field(default=64 * 1024**2, ge=64 * 1024)
+    max_age: Duration = Field(default=300.0, gt=0)
+
+
+class HeartbeatSettings(_Section):
+    """How often a connector says that it lives, and after how many silent seconds it counts as dead."""
+
+    interval: Duration = Field(default=1.0, gt=0)
+    ttl: Duration = Field(default=5.0, gt=0)
+
+    @field_validator("ttl")
+    @classmethod
+    def _check_ttl(cls, value: float, info: ValidationInfo) -> float:
+        if value <= info.data.get("interval", 0):
+            raise_mistake("should be longer than interval, or a live connector looks dead")
+        return value
+
+
+class LogSettings(_Section):
+    """``auto`` writes JSON lines when stderr is no terminal, and readable lines on one."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class Settings(BaseSettings):
+    """The whole configuration. Construct it by ``load_settings``, which adds the file, the environment, cross-checks."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    redis: RedisSettings = RedisSettings()
+    namespace: Namespace = ""
+    connectors: tuple[ConnectorSettings, ...] = ()
+    accounts: Mapping[Name, Account] = Field(default_factory=dict)
+    retention: Retention = Retention()
+    buffer: BufferSettings = BufferSettings()
+    heartbeat: HeartbeatSettings = HeartbeatSettings()
+    shutdown_timeout: Duration = Field(default=10.0, gt=0)
+    log: LogSettings = LogSettings()
+    loop: Literal["auto", "asyncio", "uvloop"] = "auto"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Values come from the arguments alone: ``load_settings`` runs the source that layers file and environment."""
+        _ = settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret in plain text: for the log's redaction, and nothing else."""
+        found = [redis_password(self.redis.plain_url)]
+        for account in self.accounts.values():
+            found += [account.api_key.get_secret_value(), account.secret]
+        return tuple(secret for secret in found if secret)
+
+
+def _known_exchange(value: str) -> str:
+    names = catalogue.exchange_names()
+    if value not in names:
+        raise_mistake(f"no exchange {value!r}", did_you_mean(value, names))
+    return value
+
+
+def _repeats(values: list[Any] | tuple[Any, ...]) -> list[Mistake]:
+    return [((index,), f"{value!s} stands twice", "") for index, value in enumerate(values) if value in values[:index]]
+
+
+def _wrong_channels(values: list[Any] | tuple[Any, ...], offered: list[str], exchange: str) -> list[Mistake]:
+    mistakes: list[Mistake] = []
+    for index, value in enumerate(values):
+        if value in offered:
+            continue
+        if value in PRIVATE_CHANNELS:
+            mistakes.append(((index,), f"{value} is a private channel", "private channels come with account:"))
+        elif value in list(Channel):
+            mistakes.append(((index,), f"{exchange} has no {value}", f"it offers: {', '.join(offered)}"))
+        else:
+            mistakes.append(((index,), f"no channel {value!r}", did_you_mean(str(value), offered)))
+    return mistakes

@@ -1,0 +1,78 @@
+"""Durations and sizes as people write them."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+__all__ = ["ByteSize", "Duration", "parse_duration", "parse_size"]
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {
+    "": 1,
+    "b": 1,
+    "kb": 1000,
+    "mb": 1000**2,
+    "gb": 1000**3,
+    "kib": 1024,
+    "mib": 1024**2,
+    "gib": 1024**3,
+}
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]*)")
+
+_DURATION_HELP = "should be a duration: a number with ms, s, m, h or d (90s, 1.5m, 24h), or seconds"
+_SIZE_HELP = "should be a size: a number with B, kB, MB, GB, KiB, MiB or GiB (64MiB), or bytes"
+
+
+def parse_duration(value: object) -> float:
+    """Seconds of ``"24h"``, ``"90s"``, ``"1.5m"``, ``"250ms"``, ``"1h30m"`` or a bare number.
+
+    Raises:
+        ValueError: it is none of these, or negative, or not finite.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if math.isfinite(value) and value >= 0:
+            return float(value)
+    elif isinstance(value, str):
+        text = value.strip()
+        if _NUMBER.fullmatch(text):
+            return _finite(float(text))
+        parts = _DURATION_PART.findall(text)
+        if parts and "".join(number + unit for number, unit in parts) == text:
+            return _finite(math.fsum(float(number) * _SECONDS[unit] for number, unit in parts))
+    raise ValueError(_DURATION_HELP)
+
+
+def parse_size(value: object) -> int:
+    """Bytes of ``"64MiB"``, ``"10MB"``, ``"1.5 GiB"`` or a bare number; case of the unit doesn't matter.
+
+    Raises:
+        ValueError: it is none of these, or negative.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        number, unit = match.groups()
+        factor = _BYTES.get(unit.lower())
+        if factor is not None:
+            return int(number) * factor if number.isdigit() else int(_finite(float(number) * factor))
+    raise ValueError(_SIZE_HELP)
+
+
+def _finite(value: float) -> float:
+    """A number with hundreds of digits overflows to infinity; that is a slip, not a setting."""
+    if not math.isfinite(value):
+        raise ValueError("is too large")
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+"""Seconds; in the file also ``24h``, ``90s``, ``250ms``."""
+
+ByteSize = Annotated[int, BeforeValidator(parse_size)]
+"""Bytes; in the file also ``64MiB``, ``10MB``."""

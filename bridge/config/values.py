@@ -1,0 +1,217 @@
+"""The kinds of values that settings are made of: names, pairs, endpoints, secrets from files."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, SecretStr
+
+from bridge.config.problems import raise_mistake
+
+__all__ = [
+    "Count",
+    "Name",
+    "Namespace",
+    "Pair",
+    "ReadableFile",
+    "RestUrl",
+    "Secret",
+    "SecretFile",
+    "SecretFromFile",
+    "SocketUrl",
+    "check_redis_url",
+    "printable_redis_url",
+    "redis_password",
+]
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_PAIR = re.compile(r"[A-Z0-9]+-[A-Z0-9]+")
+_REDIS_SCHEMES = ("redis", "rediss", "unix")
+_MAX_SECRET = 64 * 1024
+
+
+@dataclass(frozen=True)
+class SecretFile:
+    """A secret that stands in a file: read once, when the settings are loaded."""
+
+    path: Path
+    content: SecretStr
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise_mistake("should be text")
+    return value
+
+
+def _name(value: Any) -> str:
+    if not _NAME.fullmatch(_text(value)):
+        raise_mistake("should be letters, digits, '_', '.' and '-' only, because it becomes part of Redis keys")
+    return str(value)
+
+
+def _namespace(value: Any) -> str:
+    return _name(value) if _text(value) else ""
+
+
+def _pair(value: Any) -> str:
+    text = _text(value)
+    if not _PAIR.fullmatch(text):
+        likely = re.sub(r"[/_: ]", "-", text.strip().upper())
+        hint = f"did you mean {likely!r}?" if _PAIR.fullmatch(likely) else ""
+        raise_mistake(f"{text!r} is not a pair: should be BASE-QUOTE in upper case, such as BTC-EUR", hint)
+    return text
+
+
+def _count(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise_mistake("should be a whole number")
+    return value
+
+
+def _endpoint(value: Any, secure: str, plain: str) -> str:
+    # The URL itself is not shown: it may hold a token.
+    text = _text(value).strip()
+    split = _split(text)
+    if split.scheme not in (secure, plain) or not split.hostname:
+        raise_mistake(f"should be a URL: {secure}://host…, or {plain}:// on loopback")
+    if split.username is not None or split.password is not None:
+        raise_mistake("should hold no user or password; secrets belong in accounts")
+    if split.fragment:
+        raise_mistake("should hold no '#'")
+    if split.scheme == plain and not _loopback(split.hostname):
+        raise_mistake(f"{plain}:// is accepted only on loopback", f"use {secure}://{split.hostname}…")
+    return text
+
+
+def _socket_url(value: Any) -> str:
+    return _endpoint(value, "wss", "ws")
+
+
+def _rest_url(value: Any) -> str:
+    return _endpoint(value, "https", "http")
+
+
+def _split(text: str) -> SplitResult:
+    """Taken apart, with a port that is a number."""
+    try:
+        split = urlsplit(text)
+        _ = split.port
+    except ValueError:
+        raise_mistake("is not a valid URL", "a password's special characters must be percent-encoded")
+    return split
+
+
+def _loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_redis_url(url: str) -> str:
+    """The URL as it is, if redis-py will understand it.
+
+    Raises:
+        PydanticCustomError: what is wrong with it, without quoting any of it.
+    """
+    text = url.strip()
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in _REDIS_SCHEMES:
+        raise_mistake("should start with redis://, rediss:// (TLS) or unix://")
+    split = _split(text)
+    if split.fragment or text.endswith("#"):
+        raise_mistake("should hold no '#'", "a password's special characters must be percent-encoded: '#' is %23")
+    if scheme == "unix":
+        if not split.path.startswith("/"):
+            raise_mistake("should name a socket: unix:///run/redis.sock?db=0")
+        return text
+    if not split.hostname and rest:
+        raise_mistake("should name a host: redis://127.0.0.1:6379/0")
+    if split.path not in ("", "/") and not split.path[1:].isdigit():
+        raise_mistake("should end in a database number: redis://127.0.0.1:6379/0")
+    return text
+
+
+def printable_redis_url(url: str) -> str:
+    """The URL without user, password and query."""
+    split = urlsplit(url)
+    host = split.netloc.rpartition("@")[2]
+    return f"{split.scheme}://{host}{split.path}"
+
+
+def redis_password(url: str) -> str | None:
+    """The password in a Redis URL, percent-decoded; ``None`` if there is none."""
+    split = urlsplit(url)
+    if split.password:
+        return unquote(split.password)
+    match = re.search(r"(?:^|&)password=([^&]*)", split.query)
+    return unquote(match.group(1)) if match else None
+
+
+def _secret(value: Any) -> SecretStr:
+    if isinstance(value, SecretStr):
+        return value
+    if not _text(value).strip():
+        raise_mistake("should not be empty")
+    return SecretStr(value)
+
+
+def _secret_from_file(value: Any) -> SecretFile:
+    if isinstance(value, SecretFile):
+        return value
+    path = _path(value)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MAX_SECRET + 1)
+        content = raw.decode("utf-8-sig").rstrip("\r\n")
+    except OSError as error:
+        raise_mistake(f"cannot read {_where(path)}: {error.strerror or error}")
+    except UnicodeDecodeError:
+        raise_mistake(f"{_where(path)} is not UTF-8 text")
+    if not content.strip():
+        raise_mistake(f"{_where(path)} is empty")
+    if len(raw) > _MAX_SECRET:
+        raise_mistake(f"{_where(path)} is larger than {_MAX_SECRET // 1024} KiB; is it the right file?")
+    return SecretFile(path, SecretStr(content))
+
+
+def _readable(value: Any) -> Path:
+    path = _path(value)
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise_mistake(f"cannot read {_where(path)}: {error.strerror or error}")
+    return path
+
+
+def _path(value: Any) -> Path:
+    if isinstance(value, Path):
+        return value.expanduser()
+    if not _text(value):
+        raise_mistake("should be the path of a file")
+    return Path(value).expanduser()
+
+
+def _where(path: Path) -> str:
+    """The path, made absolute, so that a wrong working directory shows."""
+    return str(path if path.is_absolute() else Path.cwd() / path)
+
+
+Name = Annotated[str, BeforeValidator(_name)]
+Namespace = Annotated[str, BeforeValidator(_namespace)]
+Pair = Annotated[str, BeforeValidator(_pair)]
+Count = Annotated[int, BeforeValidator(_count), Field(gt=0)]
+SocketUrl = Annotated[str, AfterValidator(_socket_url)]
+RestUrl = Annotated[str, AfterValidator(_rest_url)]
+Secret = Annotated[SecretStr, PlainValidator(_secret)]
+SecretFromFile = Annotated[SecretFile, PlainValidator(_secret_from_file)]
+ReadableFile = Annotated[Path, PlainValidator(_readable)]
