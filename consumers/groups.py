@@ -99,10 +99,10 @@ class GroupReader:
             RedisUnreachableError: Redis doesn't answer, or refuses this client.
             ValueError: no stream, a key that is no data stream, or a start that makes no sense for its stream.
         """
+        if not self._wanted:
+            msg = "a group reader needs at least one stream"
+            raise ValueError(msg)
         try:
-            if not self._wanted:
-                msg = "a group reader needs at least one stream"
-                raise ValueError(msg)
             await check(self._redis, self._url)
             for key, start in self._wanted.items():
                 await self._join(key, start)
@@ -174,6 +174,8 @@ class GroupReader:
         for item in batch:
             if isinstance(item, Entry | Undecodable):
                 self._shares[item.key].inflight[item.id] = None
+            elif isinstance(item, PendingGone):
+                await self._outages.outlive(partial(self._redis.xack, item.key, self._group, *item.ids))
         return batch
 
     async def _own_pending(self) -> list[Item]:
@@ -186,11 +188,8 @@ class GroupReader:
                 if not entries:
                     break
                 after = entries[-1][0]
-                gone = tuple(entry_id for entry_id, flat in entries if flat is None)
-                if gone:
-                    await self._blocking.call("XACK", share.key, self._group, *gone)
-                    items.append(PendingGone(share.key, share.stream, gone))
-                items += _again(share, entries)
+                gone = [entry_id for entry_id, flat in entries if flat is None]
+                items += _gone(share, gone) + _again(share, entries)
         return items
 
     async def _claim(self) -> list[Item]:
@@ -202,9 +201,9 @@ class GroupReader:
             while True:
                 command = ("XAUTOCLAIM", share.key, self._group, self._consumer, idle, after, "COUNT", _CLAIM_PAGE)
                 after, entries, *deleted = await self._blocking.call(*command)
-                if deleted and deleted[0]:
-                    items.append(PendingGone(share.key, share.stream, tuple(deleted[0])))
-                items += _again(share, [entry for entry in entries if entry])
+                items += _gone(share, deleted[0] if deleted else []) + _again(
+                    share, [entry for entry in entries if entry]
+                )
                 if after == "0-0":
                     break
         return items
@@ -295,6 +294,11 @@ def _break(share: _Share, entry_id: str, found: int, expected: int) -> Item:
     if found > expected:
         return Hole(share.key, share.stream, entry_id, expected, found)
     return Reset(share.key, share.stream, share.last, entry_id)
+
+
+def _gone(share: _Share, ids: Iterable[str]) -> list[Item]:
+    gone = tuple(entry_id for entry_id in ids if entry_id not in share.inflight)
+    return [PendingGone(share.key, share.stream, gone)] if gone else []
 
 
 def _again(share: _Share, entries: Iterable[tuple[str, list[str] | None]]) -> list[Item]:

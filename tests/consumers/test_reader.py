@@ -1,0 +1,333 @@
+"""The typed reader against real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from bridge.keys import Keys
+from bridge.model import (
+    PRIVATE_CHANNELS,
+    Balance,
+    BookDelta,
+    BookSnapshot,
+    Channel,
+    Control,
+    ControlEvent,
+    Fill,
+    Order,
+    Position,
+    Quote,
+    Ticker,
+    Trade,
+)
+from consumers.connection import OUTAGE, Outages, RedisUnreachableError
+from consumers.items import Entry, Hole, Reset, Trimmed, Undecodable
+from consumers.reader import Position as Where
+from consumers.reader import Reader, Saved
+from tests.consumers.streams import BASE, NS, Stream, gather, until
+from tests.servers import RedisServer, free_port
+
+SAMPLES = [
+    (Channel.TRADES, "trade", {"id": "7", "side": "sell", "price": "7994.50", "size": "0.10"}, Trade),
+    (Channel.BOOK, "delta", {"xseq": "9", "bids": "7994.50:1.134 7994.20:0", "asks": ""}, BookDelta),
+    (Channel.BOOK, "snapshot", {"xseq": "9", "bids": "", "asks": "8000:1"}, BookSnapshot),
+    (Channel.QUOTES, "quote", {"bid": "1", "bid_size": "", "ask": "2", "ask_size": "3"}, Quote),
+    (
+        Channel.TICKER,
+        "ticker",
+        dict(zip(Ticker.WIRE, ("86400", "1", "2", "0.5", "1.5", "0.5", "50", "9.0"), strict=True)),
+        Ticker,
+    ),
+    (Channel.ORDERS, "order", {name: f"<{name}>" for name in Order.WIRE}, Order),
+    (Channel.FILLS, "fill", {name: f"<{name}>" for name in Fill.WIRE}, Fill),
+    (Channel.BALANCES, "balance", {"currency": "EUR", "available": "1.00", "reserved": "0"}, Balance),
+    (Channel.POSITIONS, "position", {name: f"<{name}>" for name in Position.WIRE}, Position),
+    (Channel.TRADES, "control", {"event": "gap", "reason": "sequence", "count": "3"}, Control),
+]
+
+
+@pytest.mark.parametrize("channel,kind,fields,struct", SAMPLES, ids=[sample[1] for sample in SAMPLES])
+async def test_every_type_comes_back_as_its_struct(any_server: RedisServer, channel, kind, fields, struct) -> None:
+    with any_server.client() as client:
+        stream = Stream(client, channel, "main/sub" if channel in PRIVATE_CHANNELS else "BTC-EUR")
+        stream.add(kind, **fields)
+        stream.add(kind, **fields, contracts="12")
+        async with Reader(any_server.url, {stream.key: Where.START}) as reader:
+            known, further = await gather(reader, 2)
+    assert type(known.event) is struct
+    assert (known.id, known.ms, known.seq) == (f"{BASE + 1}-1", BASE + 1, 1)
+    assert known.key == stream.key
+    assert known.stream.channel is channel
+    assert known.event.subject == known.stream.subject
+    assert (known.event.ts, known.event.recv) == (None, (BASE + 1) * NS)
+    assert type(further.event) is struct
+    for event in (known.event, further.event):
+        for name, text in fields.items():
+            value = getattr(event, name)
+            if name in ("bids", "asks"):
+                value = " ".join(f"{price}:{size}" for price, size in value)
+            assert str(value) == text
+    if struct is Control:
+        assert known.event == Control("BTC-EUR", None, (BASE + 1) * NS, channel, ControlEvent.GAP, "sequence", 3)
+
+
+async def test_entries_in_another_field_order_and_with_a_time_are_read(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        stream = Stream(client, Channel.TRADES)
+        fields = {
+            "size": "1",
+            "ts": "5",
+            "type": "trade",
+            "new": "x",
+            "recv": "6",
+            "price": "2",
+            "side": "buy",
+            "id": "",
+        }
+        client.xadd(stream.key, fields, id="9-1")
+        async with Reader(redis_server.url, {stream.key: Where.START}) as reader:
+            (item,) = await gather(reader, 1)
+    assert item.event == Trade("BTC-EUR", 5, 6, "", "buy", "2", "1")
+
+
+BROKEN = [
+    ({"type": "trade", "ts": "", "recv": "1", "id": "1", "side": "buy", "price": "1"}, "no field 'size'"),
+    ({"type": "auction", "ts": "", "recv": "1"}, "unknown type 'auction'"),
+    ({"what": "ever"}, "no field 'type'"),
+    ({"type": "trade", "ts": "", "recv": "soon", "id": "1", "side": "buy", "price": "1", "size": "1"}, "soon"),
+    ({"type": "quote", "ts": "", "recv": "1", "bid": "1", "bid_size": "", "ask": "2", "ask_size": ""}, "no place"),
+    ({"type": "control", "ts": "", "recv": "1", "event": "party", "reason": "", "count": ""}, "party"),
+    ({"type": "control", "ts": "", "recv": "1", "event": "gap", "reason": "", "count": "some"}, "some"),
+]
+
+
+@pytest.mark.parametrize("fields,error", BROKEN)
+async def test_an_entry_that_does_not_decode_is_an_item_and_stops_nothing(redis_server, fields, error) -> None:
+    with redis_server.client() as client:
+        stream = Stream(client, Channel.TRADES)
+        stream.trade()
+        client.xadd(stream.key, fields, id=stream.id(2))
+        stream.trade(3)
+        async with Reader(redis_server.url, {stream.key: Where.START}) as reader:
+            before, broken, after = await gather(reader, 3)
+    assert isinstance(before, Entry)
+    assert isinstance(after, Entry)
+    assert isinstance(broken, Undecodable)
+    assert (broken.id, broken.seq, broken.fields) == (stream.id(2), 2, fields)
+    assert error in broken.error
+
+
+async def test_bytes_that_are_no_text_and_broken_levels_stop_nothing(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        stream = Stream(client, Channel.BOOK)
+        stream.delta(bids="7994.50")
+        stream.delta(bids="1:2:3")
+        client.xadd(stream.key, {b"type": b"\xff\xfe"}, id=stream.id(3))
+        stream.delta(bids="1:2", seq=4)
+        async with Reader(redis_server.url, {stream.key: Where.START}) as reader:
+            items = await gather(reader, 4)
+    assert [type(item) for item in items] == [Undecodable, Undecodable, Undecodable, Entry]
+
+
+async def test_a_hole_stands_before_the_entry_behind_it(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        stream = Stream(client, Channel.TRADES)
+        for seq in (1, 2, 5, 6):
+            stream.trade(seq)
+        async with Reader(redis_server.url, {stream.key: Where.START}, count=2) as reader:
+            items = await gather(reader, 5)
+            stream.trade(9)
+            later = await gather(reader, 2)
+    hole = items[2]
+    assert [getattr(item, "seq", None) for item in items] == [1, 2, None, 5, 6]
+    assert isinstance(hole, Hole)
+    assert (hole.key, hole.id, hole.expected, hole.found, hole.count) == (stream.key, stream.id(5), 3, 5, 2)
+    assert isinstance(later[0], Hole)
+    assert (later[0].expected, later[0].found, later[1].seq) == (7, 9, 9)
+
+
+async def test_a_stream_made_anew_is_a_reset(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        stream = Stream(client, Channel.TRADES)
+        stream.trades(3)
+        async with Reader(redis_server.url, {stream.key: Where.START}) as reader:
+            await gather(reader, 3)
+            client.delete(stream.key)
+            client.xadd(
+                stream.key,
+                {"type": "control", "ts": "", "recv": "1", "event": "live", "reason": "", "count": ""},
+                id=f"{BASE + 50}-1",
+            )
+            reset, entry = await gather(reader, 2)
+    assert reset == Reset(stream.key, entry.stream, stream.id(3), f"{BASE + 50}-1")
+    assert entry.seq == 1
+
+
+async def test_a_trimmed_cursor_is_told_with_its_count(any_server: RedisServer) -> None:
+    with any_server.client() as client:
+        stream = Stream(client, Channel.TRADES)
+        stream.trades(10)
+        async with Reader(any_server.url, {stream.key: stream.id(3)}) as reader:
+            assert [item.seq for item in await gather(reader, 7)] == [4, 5, 6, 7, 8, 9, 10]
+            stream.trades(5)
+            client.xtrim(stream.key, maxlen=2, approximate=False)
+            trimmed, *rest = await gather(reader, 3)
+        assert trimmed == Trimmed(stream.key, rest[0].stream, stream.id(10), stream.id(14), 3)
+        assert [item.seq for item in rest] == [14, 15]
+        async with Reader(any_server.url, {stream.key: stream.id(3)}) as reader:
+            trimmed, *_ = await gather(reader, 3)
+    assert trimmed == Trimmed(stream.key, rest[0].stream, stream.id(3), stream.id(14), 10)
+
+
+async def test_now_is_settled_on_entering_so_nothing_is_missed_after(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        stream = Stream(client, Channel.TRADES)
+        young = Stream(client, Channel.QUOTES)
+        stream.trades(3)
+        async with Reader(redis_server.url, {stream.key: Where.NOW, young.key: Where.NOW}) as reader:
+            stream.trade()
+            young.add("quote", bid="1", bid_size="", ask="2", ask_size="")
+            items = await gather(reader, 2)
+    assert {(item.key, item.seq) for item in items} == {(stream.key, 4), (young.key, 1)}
+
+
+async def test_a_time_starts_at_that_time_without_claiming_a_hole(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        stream = Stream(client, Channel.TRADES)
+        stream.trades(5)
+        async with Reader(redis_server.url, {stream.key: str(BASE + 3)}) as reader:
+            items = await gather(reader, 3)
+    assert [item.seq for item in items] == [3, 4, 5]
+
+
+async def test_saved_cursors_go_on_behind_what_was_handed_out(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        keys = Keys("test")
+        stream = Stream(client, Channel.TRADES, keys=keys)
+        stream.trades(10)
+        start = {stream.key: Saved("me", Where.START)}
+        async with Reader(redis_server.url, start, namespace="test") as reader:
+            async with contextlib.aclosing(reader.__aiter__()) as items:
+                async for item in items:
+                    if item.seq == 4:
+                        break
+            await reader.save("me")
+        assert client.hgetall("test:bridge:cursor:me") == {stream.key: stream.id(4)}
+        async with Reader(redis_server.url, start, namespace="test") as reader:
+            assert [item.seq for item in await gather(reader, 6)] == [5, 6, 7, 8, 9, 10]
+            assert reader.cursors == {stream.key: stream.id(10)}
+
+
+async def test_a_saved_cursor_of_an_empty_stream_misses_nothing_of_it(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        stream = Stream(client, Channel.TRADES)
+        async with Reader(redis_server.url, {stream.key: Where.NOW}) as reader:
+            await reader.save("me")
+        stream.trades(4)
+        client.xtrim(stream.key, maxlen=2, approximate=False)
+        async with Reader(redis_server.url, {stream.key: Saved("me", Where.NOW)}) as reader:
+            trimmed, *rest = await gather(reader, 3)
+    assert isinstance(trimmed, Trimmed)
+    assert (trimmed.count, [item.seq for item in rest]) == (2, [3, 4])
+
+
+async def test_streams_come_and_go_while_reading(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        first, second = Stream(client, Channel.TRADES), Stream(client, Channel.TRADES, "ETH-EUR")
+        async with Reader(redis_server.url, block=0.05) as reader:
+            waiting = asyncio.create_task(gather(reader, 1), name="reading")
+            await asyncio.sleep(0)
+            await reader.add(first.key, Where.NOW)
+            first.trade()
+            assert [item.key for item in await waiting] == [first.key]
+            waiting = asyncio.create_task(gather(reader, 1), name="reading")
+            second.trade()
+            await reader.add(second.key, Where.START)
+            assert [item.key for item in await waiting] == [second.key]
+            reader.remove(first.key)
+            first.trade()
+            second.trade()
+            assert [item.key for item in await gather(reader, 1)] == [second.key]
+            assert reader.streams == [second.key]
+
+
+@pytest.mark.parametrize("hard", [False, True], ids=["shutdown", "kill -9"])
+async def test_a_blocked_reader_survives_a_restart_of_redis(own_server: RedisServer, hard: bool) -> None:
+    told = asyncio.Event()
+    reports: list[BaseException | None] = []
+
+    def report(error: BaseException | None) -> None:
+        reports.append(error)
+        told.set()
+
+    with own_server.client() as client:
+        stream = Stream(client, Channel.TRADES)
+        stream.trades(3)
+        outages = Outages(report)
+        async with Reader(own_server.url, {stream.key: Where.START}, block=30, outages=outages) as reader:
+            batches = reader.batches()
+            assert len(await anext(batches)) == 3
+            waiting = asyncio.create_task(anext(batches), name="blocked read")
+            await until(lambda: client.info("clients")["blocked_clients"])
+            own_server.kill() if hard else own_server.stop()
+            await asyncio.wait_for(told.wait(), 20)
+            assert not waiting.done()
+            await asyncio.to_thread(own_server.start)
+            stream.trade()
+            (item,) = await asyncio.wait_for(waiting, 20)
+            await batches.aclose()
+    assert item.seq == 4
+    assert isinstance(reports[0], OUTAGE)
+    assert reports[-1] is None
+    assert len(reports) == 2
+
+
+async def test_waits_between_retries_grow_and_end(own_server: RedisServer) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 12:
+            own_server.start()
+        await asyncio.sleep(0)
+
+    with own_server.client() as client:
+        stream = Stream(client, Channel.TRADES)
+        async with Reader(own_server.url, {stream.key: Where.NOW}, outages=Outages(sleep=sleep)) as reader:
+            own_server.stop()
+            reading = asyncio.create_task(gather(reader, 1), name="reading")
+            await until(lambda: own_server.running)
+            stream.trade()
+            assert [item.seq for item in await reading] == [1]
+    assert waits[0] == 0
+    assert 0.025 <= waits[1] <= 0.05
+    assert all(1 <= wait <= 2 for wait in waits[8:12])
+
+
+async def test_redis_out_of_reach_at_the_start_is_an_error_without_the_password() -> None:
+    port = free_port()
+    with pytest.raises(RedisUnreachableError) as caught:
+        await Reader(f"redis://me:hunter2@127.0.0.1:{port}/0").__aenter__()
+    assert f"redis://127.0.0.1:{port}/0" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_a_refused_password_is_an_error_not_an_outage(own_server: RedisServer) -> None:
+    with own_server.client() as client:
+        client.config_set("requirepass", "right")
+        with pytest.raises(RedisUnreachableError) as caught:
+            await Reader(own_server.url.replace("//", "//:wrong@")).__aenter__()
+    assert "wrong" not in str(caught.value).replace("wrong number", "").replace("WRONGPASS", "")
+
+
+async def test_keys_and_starts_that_make_no_sense_are_refused(redis_server: RedisServer) -> None:
+    trades = Keys().stream("limitlex", "BTC-EUR", Channel.TRADES)
+    with pytest.raises(ValueError, match="no data stream"):
+        Reader(redis_server.url, {"bridge:catalog": Where.NOW})
+    with pytest.raises(ValueError, match="only a stream of books"):
+        await Reader(redis_server.url, {trades: Where.SNAPSHOT}).__aenter__()
+    with pytest.raises(ValueError, match="neither an entry ID"):
+        await Reader(redis_server.url, {trades: "yesterday"}).__aenter__()
