@@ -1,0 +1,10 @@
+"""``python -m bridge`` is ``tickbridge``."""
+
+from __future__ import annotations
+
+import sys
+
+from bridge.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""``tickbridge``: finds the command, runs it, and turns its outcome into an exit code.
+
+0 is done, 1 a user's mistake (arguments, config), 2 the environment (Redis or an exchange out of reach).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, NoReturn
+
+from bridge import __version__
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "run": "run connectors: exchange sockets into Redis Streams",
+    "check": "say what is wrong with a config; with --connect try Redis and the exchanges too",
+    "demo": "the whole thing on this machine, with nothing else installed",
+    "simulate": "a simulated exchange, WebSocket and REST",
+    "replay": "serve a recording as its exchange would",
+    "record": "record a connector's live sockets",
+    "tail": "show entries as they come",
+}
+"""Command → one line of help. Each is a module here with ``add_parser(subparsers)``, which sets ``func``."""
+
+_DONE, _USER, _ENVIRONMENT = 0, 1, 2
+_INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose usage errors exit with 1, like every other mistake of the user's."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(_USER, f"{self.prog}: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. ``--help``, ``--version`` and usage errors leave by ``SystemExit``."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options = _parser(arguments).parse_args(arguments)
+    return _run(options)
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser; only the command that is asked for is imported, so that help comes at once."""
+    parser = _Parser(
+        prog="tickbridge",
+        description="Exchange WebSockets into Redis Streams, each event exactly once; out again as books and wallets.",
+        epilog="Exit codes: 0 done, 1 a mistake in config or arguments, 2 Redis or an exchange is out of reach.",
+    )
+    parser.add_argument("--version", action="version", version=f"tickbridge {__version__}")
+    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, help_text in COMMANDS.items():
+        module = f"bridge.cli.{name}"
+        if find_spec(module) is None:
+            continue
+        if name == wanted:
+            import_module(module).add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=help_text)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from bridge.errors import BridgeError
+    from bridge.redaction import redact
+
+    try:
+        code: Any = options.func(options)
+    except BridgeError as error:
+        print(f"tickbridge: {redact(str(error))}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        return _closed_pipe()
+    except Exception:  # noqa: BLE001  (the last resort: Python's own traceback would show secrets and exit with 1)
+        return _crash()
+    return _DONE if code is None else int(code)
+
+
+def _closed_pipe() -> int:
+    """The reader of our output went away (``tickbridge tail | head``): that is an end, not an error."""
+    import os
+
+    # Python flushes stdout at exit and would complain there once more.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _DONE
+
+
+def _crash() -> int:
+    import traceback
+
+    from bridge.redaction import redact
+
+    print(redact(traceback.format_exc()), file=sys.stderr, end="")
+    print("tickbridge: this is a bug in tickbridge; please report it with the lines above", file=sys.stderr)
+    return _ENVIRONMENT

@@ -1,0 +1,40 @@
+"""``tickbridge run``: connectors, until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from bridge.cli.common import add_config_option, load, select_connectors
+
+__all__ = ["add_parser"]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "run",
+        help="run connectors: exchange sockets into Redis Streams",
+        description="Runs the named connectors (all, if none is named) until SIGTERM or SIGINT; a second signal ends at once.",
+    )
+    add_config_option(parser)
+    parser.add_argument(
+        "--connector", metavar="NAME", nargs="+", action="extend", default=[], help="only these (default: all)"
+    )
+    parser.set_defaults(func=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run until told to stop.
+
+    Raises:
+        BridgeError: a mistake in the config, or Redis or the exchange out of reach at the start.
+    """
+    settings = load(options.config)
+    connectors = select_connectors(settings, options.connector)
+
+    from bridge import connector
+    from bridge.loops import run_async
+
+    run_async(connector.run(settings, connectors), settings.loop)
+    return 0

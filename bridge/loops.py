@@ -1,0 +1,46 @@
+"""Which event loop a command runs on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from importlib import import_module
+from typing import Any, TypeVar
+
+from bridge.errors import ConfigError, Problem
+from bridge.logs import handle_loop_errors
+
+__all__ = ["run_async"]
+
+T = TypeVar("T")
+
+
+def run_async(main: Coroutine[Any, Any, T], loop: str = "auto") -> T:
+    """Run a coroutine to its end on ``auto`` (uvloop if it is installed), ``asyncio`` or ``uvloop``.
+
+    Raises:
+        ConfigError: uvloop is asked for and not installed.
+    """
+    try:
+        factory = _factory(loop)
+    except ConfigError:
+        main.close()
+        raise
+    with asyncio.Runner(loop_factory=factory) as runner:
+        handle_loop_errors(runner.get_loop())
+        return runner.run(main)
+
+
+def _factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if loop == "asyncio":
+        return None
+    try:
+        uvloop = import_module("uvloop")
+    except ImportError:
+        if loop == "auto":
+            return None
+        raise ConfigError(
+            [Problem("loop", "uvloop is not installed", "pip install 'tickbridge[fast]', or loop: auto")]
+        ) from None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

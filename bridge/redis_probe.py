@@ -1,0 +1,101 @@
+"""Whether a Redis server is there, lets us in and is able to do the work; and if not, what to do about it."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from bridge.config import RedisSettings
+from bridge.errors import RedisUnavailableError
+
+__all__ = ["explain", "probe_redis"]
+
+_OLDEST = (6, 2)
+
+_MEANINGS: tuple[tuple[type[BaseException], str], ...] = (
+    (exceptions.AuthenticationError, "wrong user or password, or none where one is needed ({text})"),
+    (exceptions.NoPermissionError, "this user lacks a permission: {text}"),
+    (exceptions.BusyLoadingError, "is still loading its data; try again in a moment"),
+    (
+        ssl.SSLCertVerificationError,
+        "its TLS certificate is not trusted; give redis.ca_file the authority that signed it ({text})",
+    ),
+    (ssl.SSLError, "the TLS handshake failed; does the server speak TLS on this port? plain is redis:// ({text})"),
+    (ConnectionRefusedError, "the connection is refused; is the server running, and is the port right?"),
+    (FileNotFoundError, "there is no such socket; is the server running?"),
+    (exceptions.TimeoutError, "no answer in time; is the address right, and does a firewall stand between?"),
+    (TimeoutError, "no answer in time; is the address right, and does a firewall stand between?"),
+)
+
+
+async def probe_redis(settings: RedisSettings) -> list[str]:
+    """Ping the server and look at its version, role and eviction policy; returns what is worth knowing, in words.
+
+    Raises:
+        RedisUnavailableError: it can't be reached, doesn't let us in, or can't serve as a server of streams.
+    """
+    options: dict[str, Any] = {}
+    if settings.ca_file is not None:
+        options["ssl_ca_certs"] = str(settings.ca_file)
+    client = Redis.from_url(
+        settings.plain_url,
+        socket_connect_timeout=settings.connect_timeout,
+        socket_timeout=settings.reply_timeout,
+        retry=Retry(NoBackoff(), 0),
+        decode_responses=True,
+        **options,
+    )
+    try:
+        await client.ping()
+        try:
+            info = await client.info()
+        except exceptions.NoPermissionError:
+            return ["its version is unknown: this user may not run INFO"]
+    except (exceptions.RedisError, OSError) as error:
+        raise RedisUnavailableError(settings.address, explain(error, settings.plain_url)) from error
+    finally:
+        await client.aclose()
+    return _findings(settings, info)
+
+
+def _findings(settings: RedisSettings, info: dict[str, Any]) -> list[str]:
+    version = str(info.get("redis_version", ""))
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if len(numbers) == len(_OLDEST) and numbers < _OLDEST:
+        raise RedisUnavailableError(settings.address, f"version {version} is too old; 6.2 is the oldest that will do")
+    if info.get("role") in ("slave", "replica"):
+        raise RedisUnavailableError(
+            settings.address,
+            f"this is a read-only replica; name its master {info.get('master_host')}:{info.get('master_port')}",
+        )
+    product = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {version}"
+    found = [product]
+    policy = info.get("maxmemory_policy", "noeviction")
+    if info.get("maxmemory") and policy not in ("noeviction", ""):
+        found.append(f"maxmemory-policy is {policy}: under memory pressure whole streams may vanish; use noeviction")
+    return found
+
+
+def explain(error: Exception, url: str) -> str:
+    """What a failure to connect means, and what to do about it; ``url`` is not shown."""
+    text = str(error) or type(error).__name__
+    for kind, meaning in _MEANINGS:
+        if _caused_by(error, kind):
+            return meaning.format(text=text)
+    if "closed by server" in text or _caused_by(error, ConnectionResetError):
+        other = "redis://" if url.startswith("rediss://") else "rediss://"
+        return f"the server closes the connection; does it want {other}? ({text})"
+    return text
+
+
+def _caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
+    while error is not None:
+        if isinstance(error, kind):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
