@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from redis.asyncio import Redis
 
@@ -26,6 +26,8 @@ from consumers.items import Entry, Hole, Item, Reset, Trimmed, Undecodable, spli
 from consumers.positions import Cursor, Position, Saved, Start, resolve
 
 __all__ = ["Cursor", "Position", "Reader", "Saved", "Start"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -106,6 +108,11 @@ class Reader:
         return self._redis
 
     @property
+    def outages(self) -> int:
+        """How often Redis was away since the start."""
+        return self._outages.count
+
+    @property
     def streams(self) -> list[str]:
         """The keys being read."""
         return list(self._tails)
@@ -114,6 +121,10 @@ class Reader:
     def cursors(self) -> dict[str, str]:
         """Where the caller stands: per key the ID of the last entry handed out (a batch's last, with ``batches``)."""
         return {key: tail.handed for key, tail in self._tails.items() if tail.handed}
+
+    async def outlive(self, call: Callable[[], Awaitable[T]]) -> T:
+        """The result of a call that may be repeated, once Redis answers; refusals are raised."""
+        return await self._outages.outlive(call)
 
     async def add(self, key: str, start: Start = Position.START) -> None:
         """Read one more stream; no effect on one that is read already. Waits while Redis is away.

@@ -1,0 +1,216 @@
+"""Keeps order books, shows their tops, and keeps the late-join hashes fresh.
+
+    python -m consumers.books                              all pairs of the catalog, new ones too
+    python -m consumers.books limitlex:BTC-EUR ETH-EUR     these pairs (ETH-EUR: of every exchange)
+    python -m consumers.books --serve 8080                 the same over HTTP: /books, /books/limitlex/BTC-EUR?depth=10
+
+The heart is a few lines: items out of a ``Reader`` go into one ``BookKeeper`` a pair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from argparse import ArgumentTypeError, Namespace
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from bridge.keys import Keys, StreamKey
+from bridge.model import Channel
+from consumers.connection import OUTAGE
+from consumers.keeper import BookKeeper
+from consumers.reader import Position, Reader
+from consumers.service import Parser, discover, say, serve
+
+__all__ = ["BookKeeper", "Books", "main"]
+
+
+class Books:
+    """Books by (exchange, pair), read by ``reader``. ``pairs``: ``BTC-EUR`` or ``limitlex:BTC-EUR``; none: all."""
+
+    def __init__(self, reader: Reader, keys: Keys, pairs: list[str] | None = None, exchange: str | None = None) -> None:
+        self.keepers: dict[tuple[str, str], BookKeeper] = {}
+        self.changed: set[tuple[str, str]] = set()
+        self._reader = reader
+        self._keys = keys
+        self._pairs = set(pairs or ())
+        self._exchange = exchange
+
+    async def start(self) -> None:
+        """Read the pairs that are named in full at once, whether the catalog has them or not."""
+        for name in sorted(self._pairs):
+            exchange, _, pair = name.rpartition(":")
+            if exchange or self._exchange:
+                key = self._keys.stream(exchange or str(self._exchange), pair, Channel.BOOK)
+                await self._read(key, StreamKey(exchange or str(self._exchange), pair, Channel.BOOK))
+
+    async def found(self, key: str, stream: StreamKey) -> None:
+        """Read a stream of the catalog, if it is a wanted book."""
+        named = {stream.subject, f"{stream.exchange}:{stream.subject}"} & self._pairs
+        wanted = (named or not self._pairs) and self._exchange in (None, stream.exchange)
+        if stream.channel is Channel.BOOK and wanted:
+            await self._read(key, stream)
+
+    async def follow(self) -> None:
+        """Keep the books, endlessly."""
+        async for batch in self._reader.batches():
+            for item in batch:
+                name = (item.stream.exchange, item.stream.subject)
+                self.keepers[name].take(item)
+                self.changed.add(name)
+
+    async def keep_hashes(self, every: float) -> None:
+        """Write the late-join hash of every book that moved, each ``every`` seconds."""
+        while True:
+            await asyncio.sleep(every)
+            await self.keep_hashes_once()
+
+    async def keep_hashes_once(self) -> None:
+        """Write the late-join hash of every book that moved since the last time."""
+        for keeper in list(self.keepers.values()):
+            try:
+                await keeper.keep(self._reader.redis, self._keys)
+            except OUTAGE:
+                return  # the reader says so; the next round writes what is newest then
+
+    async def _read(self, key: str, stream: StreamKey) -> None:
+        name = (stream.exchange, stream.subject)
+        if name not in self.keepers:
+            self.keepers[name] = BookKeeper(stream)
+            self.changed.add(name)
+            await self._reader.add(key, Position.SNAPSHOT)
+
+
+def describe(keeper: BookKeeper, depth: int | None) -> dict[str, Any]:
+    """A book as the JSON that is printed and served; levels are ``[price, size]``, best first."""
+    bids, asks = keeper.top(depth)
+    return {
+        "exchange": keeper.stream.exchange,
+        "pair": keeper.stream.subject,
+        "valid": keeper.valid,
+        "reason": keeper.reason,
+        "id": keeper.id,
+        "recv": keeper.recv,
+        "bids": bids,
+        "asks": asks,
+    }
+
+
+def as_text(keeper: BookKeeper, depth: int) -> str:
+    """The top of a book, a line a level: ``limitlex:BTC-EUR      0.5 @ 7994.20 | 7994.50 @ 1.134``."""
+    name = f"{keeper.stream.exchange}:{keeper.stream.subject}"
+    if not keeper.valid:
+        return f"{name:24} invalid: {keeper.reason}"
+    bids, asks = keeper.top(depth)
+    lines = []
+    for row in range(max(1, len(bids), len(asks))):
+        bid = f"{bids[row][1]} @ {bids[row][0]}" if row < len(bids) else "-"
+        ask = f"{asks[row][0]} @ {asks[row][1]}" if row < len(asks) else "-"
+        lines.append(f"{name if row == 0 else '':24} {bid:>32} | {ask}")
+    return "\n".join(lines)
+
+
+async def show(books: Books, depth: int, interval: float, *, as_json: bool) -> None:
+    """Print the books that changed, each at most once an ``interval`` (seconds)."""
+    shown: dict[tuple[str, str], object] = {}
+    while True:
+        changed, books.changed = books.changed, set()
+        for name in sorted(changed):
+            keeper = books.keepers[name]
+            state = (keeper.top(depth), keeper.reason)
+            if shown.get(name) != state:
+                shown[name] = state
+                line = msgspec.json.encode(describe(keeper, depth)).decode() if as_json else as_text(keeper, depth)
+                say(line)
+        await asyncio.sleep(interval)
+
+
+def application(books: Books) -> web.Application:
+    """``GET /books`` lists the books with their best levels; ``GET /books/{exchange}/{pair}?depth=N`` gives one."""
+
+    def answer(body: object, status: int = 200) -> web.Response:
+        return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
+
+    async def listing(_: web.Request) -> web.Response:
+        return answer([describe(keeper, 1) for _, keeper in sorted(books.keepers.items())])
+
+    async def one(request: web.Request) -> web.Response:
+        keeper = books.keepers.get((request.match_info["exchange"], request.match_info["pair"]))
+        if keeper is None:
+            return answer({"error": "no such book; /books lists them"}, 404)
+        depth = request.query.get("depth", "")
+        if depth and not (depth.isascii() and depth.isdigit()):
+            return answer({"error": f"depth must be a whole number, not {depth!r}"}, 400)
+        return answer(describe(keeper, int(depth) if depth else None))
+
+    app = web.Application()
+    app.add_routes([web.get("/books", listing), web.get("/books/{exchange}/{pair}", one)])
+    return app
+
+
+async def serve_http(books: Books, host: str, port: int) -> None:
+    """Serve the books, endlessly; ``port`` 0 takes a free one. The address goes to stderr."""
+    runner = web.AppRunner(application(books), access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        print("serving http://{}:{}/books".format(*runner.addresses[0][:2]), file=sys.stderr, flush=True)
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+
+
+async def run(args: Namespace) -> None:
+    """The service, until it is cancelled; then the hashes are written once more."""
+    keys = Keys(args.namespace)
+    async with Reader(args.redis, namespace=args.namespace, count=200) as reader:
+        books = Books(reader, keys, args.pairs, args.exchange)
+        await books.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(books.follow(), name="read")
+                group.create_task(discover(reader.redis, keys, books.found), name="catalog")
+                group.create_task(books.keep_hashes(args.every), name="late-join hashes")
+                if args.serve is not None:
+                    group.create_task(serve_http(books, args.host, args.serve), name="http")
+                else:
+                    as_json = args.json or not sys.stdout.isatty()
+                    group.create_task(show(books, args.top, args.interval, as_json=as_json), name="show")
+        finally:
+            await books.keep_hashes_once()
+
+
+def pair_name(text: str) -> str:
+    """``limitlex:btc-eur`` as ``limitlex:BTC-EUR``.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no pair.
+    """
+    exchange, colon, pair = text.rpartition(":")
+    if not re.fullmatch(r"[A-Za-z0-9._-]*", exchange) or not re.fullmatch(r"[^\s:{}]+-[^\s:{}]+", pair):
+        raise ArgumentTypeError(f"{text!r} is no pair; write BTC-EUR, or limitlex:BTC-EUR")
+    return f"{exchange.lower()}{colon}{pair.upper()}"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run from the command line; returns the exit code."""
+    parser = Parser("books", "Keep order books, show their tops, keep the late-join hashes fresh.")
+    parser.add_argument(
+        "pairs", nargs="*", metavar="PAIR", type=pair_name, help="BTC-EUR or limitlex:BTC-EUR (default: all)"
+    )
+    parser.add_argument("--top", type=int, default=1, metavar="N", help="levels a side to print (default: 1)")
+    parser.add_argument("--interval", type=float, default=0.2, metavar="S", help="print a book at most this often")
+    parser.add_argument("--every", type=float, default=1.0, metavar="S", help="write late-join hashes this often")
+    parser.add_argument("--serve", type=int, metavar="PORT", help="serve over HTTP instead of printing")
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: 127.0.0.1)")
+    args = parser.parse_args(argv)
+    if args.top < 1 or args.interval <= 0 or args.every <= 0:
+        parser.error("--top, --interval and --every must be above zero")
+    return serve("books", lambda: run(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""A book kept from the items of its stream, that knows when it is not to be trusted."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from redis.asyncio import Redis
+
+from bridge.book import Book
+from bridge.keys import Keys, StreamKey
+from bridge.model import BookDelta, BookSnapshot, Control, Levels
+from consumers.decoder import format_levels
+from consumers.items import Entry, Hole, Item, Reset, Trimmed, Undecodable
+
+__all__ = ["BookKeeper"]
+
+_SLICE = 2000
+
+
+class BookKeeper:
+    """Feed it every item of one book stream, in order; look at ``book`` only while it is ``valid``.
+
+    ``id`` is the entry that the book stands at, ``xseq`` and ``recv`` those of the last snapshot or delta taken.
+    ``reason`` says why the book is invalid; it is valid again with the next snapshot.
+    """
+
+    def __init__(self, stream: StreamKey) -> None:
+        self.stream = stream
+        self.book = Book()
+        self.valid = False
+        self.reason = "no snapshot yet"
+        self.id = ""
+        self.xseq = ""
+        self.recv = 0
+        self._kept = ""
+
+    def take(self, item: Item) -> None:
+        """Take the next item of the stream."""
+        match item:
+            case Entry(event=BookSnapshot() as event):
+                self._apply(event)
+            case Entry(event=BookDelta() as event):
+                if self.valid:
+                    self._apply(event)
+            case Entry(event=Control() as control):
+                self._invalidate(f"{control.event}: {control.reason}" if control.reason else str(control.event))
+            case Hole():
+                self._invalidate(f"hole: {item.count} entries missing before {item.id}")
+            case Trimmed():
+                self._invalidate(f"trimmed: {item.count} entries gone before {item.oldest}")
+            case Reset():
+                self._invalidate(f"the stream was made anew at {item.id}")
+            case Undecodable():
+                self._invalidate(f"undecodable entry {item.id}: {item.error}")
+        if isinstance(item, Entry | Undecodable):
+            self.id = item.id
+
+    def top(self, count: int | None = None) -> tuple[Levels, Levels]:
+        """The best ``count`` bids and asks (all without it), best first; none while the book is invalid."""
+        return (self.book.bids.top(count), self.book.asks.top(count)) if self.valid else ([], [])
+
+    async def keep(self, redis: Redis, keys: Keys) -> bool:
+        """Write the late-join hash, if the book is valid and has moved since it was last written.
+
+        An invalid book leaves the hash as it is: whoever starts from it reads next what made the book invalid.
+
+        Raises:
+            redis.exceptions.RedisError: as redis-py has them; the next call tries again.
+        """
+        if not self.valid or self.id == self._kept:
+            return False
+        entry_id, xseq, recv = self.id, self.xseq, self.recv
+        bids, asks = self.top()
+        fields: dict[Any, Any] = {
+            "id": entry_id,
+            "xseq": xseq,
+            "recv": str(recv),
+            "bids": await _text(bids),
+            "asks": await _text(asks),
+        }
+        # One command: nobody ever sees half of it.
+        await redis.hset(keys.snapshot(self.stream.exchange, self.stream.subject), mapping=fields)
+        self._kept = entry_id
+        return True
+
+    def _apply(self, event: BookSnapshot | BookDelta) -> None:
+        try:
+            if isinstance(event, BookSnapshot):
+                self.book.replace(event.bids, event.asks)
+            else:
+                self.book.apply(event.bids, event.asks)
+        except ValueError as error:
+            self._invalidate(f"unusable levels: {error}")
+            return
+        self.valid, self.reason = True, ""
+        self.xseq, self.recv = event.xseq, event.recv
+
+    def _invalidate(self, reason: str) -> None:
+        self.valid, self.reason = False, reason
+
+
+async def _text(levels: Levels) -> str:
+    """The levels as text, made in slices: a book of tens of thousands must not hold up the reading."""
+    parts = []
+    for start in range(0, len(levels), _SLICE):
+        parts.append(format_levels(levels[start : start + _SLICE]))
+        await asyncio.sleep(0)
+    return " ".join(parts)

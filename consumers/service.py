@@ -1,0 +1,129 @@
+"""What the consumer services share: their options, the catalog, their start and their end."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import NoReturn
+
+from redis import exceptions
+from redis.asyncio import Redis
+
+from bridge.keys import Keys, StreamKey
+from consumers.connection import OUTAGE, RedisUnreachableError, make_client
+
+__all__ = ["Parser", "catalog", "discover", "say", "serve"]
+
+DEFAULT_URL = "redis://127.0.0.1:6379/0"
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser with the options of every service; a wrong argument ends it with exit code 1."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(prog=prog, description=description)
+        self.add_argument(
+            "--redis",
+            metavar="URL",
+            type=_redis_url,
+            default=os.environ.get("TICKBRIDGE_REDIS__URL", DEFAULT_URL),
+            help=f"redis://, rediss:// or unix:// (default: TICKBRIDGE_REDIS__URL, or {DEFAULT_URL})",
+        )
+        self.add_argument("--namespace", default=os.environ.get("TICKBRIDGE_NAMESPACE", ""), help="prefix of all keys")
+        self.add_argument("--exchange", help="only this exchange")
+        self.add_argument("--json", action="store_true", help="JSON lines, also on a terminal")
+
+    def error(self, message: str) -> NoReturn:
+        """A user's mistake."""
+        self.print_usage(sys.stderr)
+        self.exit(1, f"{self.prog}: {message}\n")
+
+
+def _redis_url(text: str) -> str:
+    try:
+        make_client(text)
+    except ValueError:
+        # The URL itself stays out of the message: it may hold a password.
+        raise argparse.ArgumentTypeError("not a Redis URL; write redis://HOST:PORT/0, rediss://… or unix://…") from None
+    return text
+
+
+def say(line: str) -> None:
+    """Print a line at once.
+
+    Raises:
+        BrokenPipeError: nobody reads any more.
+    """
+    print(line, flush=True)
+
+
+async def catalog(redis: Redis, keys: Keys) -> dict[str, StreamKey]:
+    """Every stream of the catalog, by its key."""
+    names: list[str] = await redis.hkeys(keys.catalog())  # type: ignore[assignment]
+    parsed = {name: keys.parse(name) for name in names}
+    return {name: stream for name, stream in parsed.items() if stream is not None}
+
+
+async def discover(
+    redis: Redis, keys: Keys, found: Callable[[str, StreamKey], Awaitable[None]], every: float = 2.0
+) -> None:
+    """Call ``found`` for each stream of the catalog, again and again, every few seconds; new ones come by that."""
+    while True:
+        try:
+            for key, stream in sorted((await catalog(redis, keys)).items()):
+                await found(key, stream)
+        except OUTAGE:
+            pass  # the reader says so, and this comes again
+        await asyncio.sleep(every)
+
+
+def serve(prog: str, main: Callable[[], Coroutine[object, object, None]]) -> int:
+    """Run a service until it ends or SIGTERM or SIGINT comes; returns the exit code, having said what was wrong.
+
+    The first signal ends it in order (``finally`` blocks run), the second at once.
+    """
+    logging.basicConfig(level=logging.WARNING, format=f"{prog}: %(message)s", stream=sys.stderr)
+    code = 0
+    try:
+        asyncio.run(_until_signal(main()))
+    except* BrokenPipeError:
+        # Whoever read our output has gone; Python must not trip over it again when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except* (RedisUnreachableError, exceptions.RedisError, OSError) as group:
+        _complain(prog, group)
+        code = 2
+    return code
+
+
+async def _until_signal(main: Coroutine[object, object, None]) -> None:
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(main, name="service")
+
+    def end() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        stopped.set()
+        task.cancel()
+
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not stopped.is_set():
+            raise
+
+
+def _complain(prog: str, group: BaseExceptionGroup[BaseException]) -> None:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            _complain(prog, error)
+        else:
+            print(f"{prog}: {error}", file=sys.stderr)

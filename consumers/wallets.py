@@ -1,0 +1,231 @@
+"""Tracks balances, positions, open orders and fills of accounts and sub-accounts, each in a Redis hash.
+
+    python -m consumers.wallets                       all accounts of the catalog, new ones too
+    python -m consumers.wallets main limitlex:other   these, and their sub-accounts
+    python -m consumers.wallets main/sub1             this sub-account alone
+
+The hash ``acct:{<exchange>:<account>}:wallet`` holds
+
+    balance:<currency>   {"available", "reserved", "recv"}
+    position:<pair>      {"side", "size", "entry_price", "mark_price", "unrealised_pnl", "recv"}; gone when flat
+    order:<order id>     the open order's fields as the stream has them; gone when it is filled, cancelled or rejected
+    fills, fill:last     how many executions there were, and the last one's fields
+    state:<channel>      what the stream last said of itself: live, down, stale, stop (and why); or gap, lost, …
+    gaps:<channel>       how often something is missing: gaps, lost entries, holes, trimmed or undecodable entries
+    id:<channel>         the stream entry that the hash stands at
+
+``id:…`` is written in one transaction with what follows from it. So the service can be killed at any moment: it goes on
+behind that entry, and counts no fill twice. Run one of it for an account.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+
+from bridge.keys import Keys, StreamKey
+from bridge.model import Balance, Channel, Control, ControlEvent, Event, Fill, Order, Position
+from consumers.connection import OUTAGE
+from consumers.items import Entry, Hole, Item, Reset, Trimmed, Undecodable
+from consumers.reader import Position as Where
+from consumers.reader import Reader
+from consumers.service import Parser, discover, say, serve
+
+__all__ = ["Wallet", "Wallets", "main"]
+
+_OPEN = ("open", "partially_filled")
+
+
+class Wallet:
+    """One account's hash. ``fields`` is what it holds, or will once ``unsaved`` (``None``: to be deleted) is written."""
+
+    def __init__(self, key: str, fields: dict[str, str]) -> None:
+        self.key = key
+        self.fields = fields
+        self.unsaved: dict[str, str | None] = {}
+
+    def take(self, item: Item) -> None:
+        """Take the next item of one of the account's streams."""
+        channel = item.stream.channel
+        match item:
+            case Entry(event=Control() as control):
+                self._control(channel, control)
+            case Entry(event=event):
+                self._event(event)
+            case Undecodable():
+                self._missing(channel, f"undecodable: {item.error}")
+            case Hole() | Trimmed():
+                self._missing(channel, f"{type(item).__name__.lower()}: {item.count} entries")
+            case Reset():
+                self._missing(channel, "reset: the stream was made anew")
+        if isinstance(item, Entry | Undecodable):
+            self._set(f"id:{channel}", item.id)
+
+    async def save(self, redis: Redis) -> None:
+        """Write what changed, whole or not at all. Repeating it after a lost reply does no harm."""
+        unsaved, self.unsaved = self.unsaved, {}
+        written: dict[Any, Any] = {name: value for name, value in unsaved.items() if value is not None}
+        deleted = [name for name, value in unsaved.items() if value is None]
+        try:
+            async with redis.pipeline(transaction=True) as transaction:
+                if written:
+                    transaction.hset(self.key, mapping=written)
+                if deleted:
+                    transaction.hdel(self.key, *deleted)
+                await transaction.execute()
+        except BaseException:
+            self.unsaved = {**unsaved, **self.unsaved}
+            raise
+
+    def rewrite(self) -> None:
+        """Have the next ``save`` write everything: Redis may have come back with less than it had."""
+        self.unsaved = {**self.fields, **self.unsaved}
+
+    def _event(self, event: Event) -> None:
+        match event:
+            case Balance():
+                self._set_json(f"balance:{event.currency}", event, ("available", "reserved"))
+            case Position():
+                rest = tuple(name for name in Position.WIRE if name != "pair")
+                self._set_json(f"position:{event.pair}", event, rest, keep=bool(event.side))
+            case Order():
+                name = event.order_id or f"client:{event.client_id}"
+                self._set_json(f"order:{name}", event, Order.WIRE, keep=event.status in _OPEN)
+            case Fill():
+                self._set("fills", str(int(self.fields.get("fills", "0")) + 1))
+                self._set_json("fill:last", event, Fill.WIRE)
+
+    def _control(self, channel: Channel, control: Control) -> None:
+        words = f"{control.event}: {control.reason}" if control.reason else str(control.event)
+        if control.event in (ControlEvent.GAP, ControlEvent.LOST):
+            self._missing(channel, words)
+        else:
+            self._set(f"state:{channel}", words)
+
+    def _missing(self, channel: Channel, words: str) -> None:
+        self._set(f"state:{channel}", words)
+        self._set(f"gaps:{channel}", str(int(self.fields.get(f"gaps:{channel}", "0")) + 1))
+
+    def _set_json(self, name: str, event: Event, wire: tuple[str, ...], *, keep: bool = True) -> None:
+        if keep:
+            values = {field: getattr(event, field) for field in wire}
+            self._set(name, msgspec.json.encode({**values, "ts": event.ts, "recv": event.recv}).decode())
+        else:
+            self.fields.pop(name, None)
+            self.unsaved[name] = None
+
+    def _set(self, name: str, value: str) -> None:
+        self.fields[name] = self.unsaved[name] = value
+
+
+class Wallets:
+    """The wallets of ``accounts`` (none: all), read by ``reader``; ``changed`` hears of each item once it is saved."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        keys: Keys,
+        accounts: list[str] | None = None,
+        exchange: str | None = None,
+        changed: Callable[[Item], None] = lambda _: None,
+    ) -> None:
+        self.wallets: dict[tuple[str, str], Wallet] = {}
+        self._reader = reader
+        self._keys = keys
+        self._accounts = set(accounts or ())
+        self._exchange = exchange
+        self._changed = changed
+
+    async def found(self, key: str, stream: StreamKey) -> None:
+        """Read a stream of the catalog, if it is one of a wanted account, on from where its hash stands."""
+        account = stream.subject.partition("/")[0]
+        names = {name for subject in (stream.subject, account) for name in (subject, f"{stream.exchange}:{subject}")}
+        wanted = (not self._accounts or names & self._accounts) and self._exchange in (None, stream.exchange)
+        if stream.public or not wanted or key in self._reader.streams:
+            return
+        wallet = self.wallets.get((stream.exchange, stream.subject))
+        if wallet is None:
+            wallet_key = self._keys.wallet(stream.exchange, stream.subject)
+            fields: Any = await self._reader.redis.hgetall(wallet_key)
+            wallet = self.wallets[stream.exchange, stream.subject] = Wallet(wallet_key, fields)
+        await self._reader.add(key, wallet.fields.get(f"id:{stream.channel}", Where.START))
+
+    async def follow(self) -> None:
+        """Keep the wallets, endlessly."""
+        outages = self._reader.outages
+        async for batch in self._reader.batches():
+            touched = {self._take(item) for item in batch}
+            if self._reader.outages != outages:
+                outages = self._reader.outages
+                touched = set(self.wallets)
+                for wallet in self.wallets.values():
+                    wallet.rewrite()
+            for name in touched:
+                await self._reader.outlive(partial(self.wallets[name].save, self._reader.redis))
+            for item in batch:
+                self._changed(item)
+
+    def _take(self, item: Item) -> tuple[str, str]:
+        name = (item.stream.exchange, item.stream.subject)
+        self.wallets[name].take(item)
+        return name
+
+
+def as_text(item: Item) -> str:
+    """One line of what happened: ``limitlex:main             balance  EUR 1000.00 available, 5.00 reserved``."""
+    name = f"{item.stream.exchange}:{item.stream.subject}"
+    match item:
+        case Entry(event=Balance() as balance):
+            words = f"{balance.currency} {balance.available} available, {balance.reserved} reserved"
+        case Entry(event=Order() as order):
+            words = f"{order.side} {order.filled or 0}/{order.size} {order.pair} at {order.price}: {order.status}"
+        case Entry(event=Fill() as fill):
+            words = f"{fill.side} {fill.size} {fill.pair} at {fill.price}"
+        case Entry(event=Position() as position):
+            words = f"{position.side or 'flat'} {position.size} {position.pair} from {position.entry_price}"
+        case Entry(event=Control() as control):
+            words = f"{control.event} {control.reason}".rstrip()
+        case _:
+            words = f"{type(item).__name__.lower()}: entries are missing or unreadable"
+    return f"{name:24} {item.stream.channel:9} {words}"
+
+
+def as_json(item: Item) -> str:
+    """The same for machines, with all the fields."""
+    what = item.event if isinstance(item, Entry) else item
+    head = {"exchange": item.stream.exchange, "account": item.stream.subject, "channel": item.stream.channel}
+    body = msgspec.to_builtins(what)
+    kind = body.pop("type", type(what).__name__.lower())
+    for name in ("subject", "key", "stream", "channel"):
+        body.pop(name, None)
+    return msgspec.json.encode({**head, "type": kind, **body}).decode()
+
+
+async def run(args: Namespace) -> None:
+    """The service, until it is cancelled."""
+    keys = Keys(args.namespace)
+    text = as_json if args.json or not sys.stdout.isatty() else as_text
+    async with Reader(args.redis, namespace=args.namespace) as reader:
+        wallets = Wallets(reader, keys, args.accounts, args.exchange, lambda item: say(text(item)))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(wallets.follow(), name="read")
+            group.create_task(discover(reader.redis, keys, wallets.found), name="catalog")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run from the command line; returns the exit code."""
+    parser = Parser("wallets", "Track balances, open orders and fills; keep each account in a Redis hash.")
+    parser.add_argument("accounts", nargs="*", metavar="ACCOUNT", help="main, main/sub1, limitlex:main (default: all)")
+    args = parser.parse_args(argv)
+    return serve("wallets", lambda: run(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
