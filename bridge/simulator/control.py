@@ -1,0 +1,142 @@
+"""``/sim/…``: the truth about a simulated exchange, and the levers for tests.
+
+================================ ===============================================================
+``GET  /sim/state``              sockets, counts of messages by type and pair, rate, faults
+``GET  /sim/book?pair=``         the true book
+``GET  /sim/account?account=``   true wallets, open orders, fills
+``GET  /sim/trades?pair=``       the trades so far (``&limit=``: the newest)
+``POST /sim/pause``              hold the market; all messages so far are handed to the sockets
+``POST /sim/resume``             go on
+``POST /sim/rate``               ``{"rate": 500}``, public events per second
+``POST /sim/step``               ``{"steps": 10}`` at once
+``POST /sim/faults``             ``{"fault": "drop", "count": 3, "pair": "BTC-EUR"}``
+================================ ===============================================================
+
+Answers are JSON; a mistake is answered 400 with ``{"error": …}``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from bridge.errors import BridgeError
+from bridge.simulator.faults import fault_from_fields
+
+if TYPE_CHECKING:
+    from bridge.simulator.simulator import Simulator
+
+__all__ = ["add_routes"]
+
+_MOST_STEPS = 1_000_000
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class _MistakeError(Exception):
+    """What the caller got wrong."""
+
+
+def add_routes(app: web.Application, simulator: Simulator) -> None:
+    """Put the control paths of ``simulator`` on ``app``."""
+    control = _Control(simulator)
+    for name in ("state", "book", "account", "trades"):
+        app.router.add_get(f"/sim/{name}", _handler(getattr(control, name)))
+    for name in ("pause", "resume", "rate", "step", "faults"):
+        app.router.add_post(f"/sim/{name}", _handler(getattr(control, name)))
+
+
+class _Control:
+    """One method per path: settings in, answer out."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+
+    async def state(self, _: dict[str, Any]) -> dict[str, Any]:
+        return self._simulator.state()
+
+    async def book(self, settings: dict[str, Any]) -> dict[str, Any]:
+        return self._simulator.book(_text(settings, "pair"))
+
+    async def account(self, settings: dict[str, Any]) -> dict[str, Any]:
+        return self._simulator.account(_text(settings, "account"))
+
+    async def trades(self, settings: dict[str, Any]) -> dict[str, Any]:
+        limit = int(_number(settings, "limit")) if "limit" in settings else None
+        return self._simulator.trades(_text(settings, "pair"), limit)
+
+    async def pause(self, _: dict[str, Any]) -> dict[str, Any]:
+        self._simulator.pause()
+        return self._where()
+
+    async def resume(self, _: dict[str, Any]) -> dict[str, Any]:
+        self._simulator.resume()
+        return self._where()
+
+    async def rate(self, settings: dict[str, Any]) -> dict[str, Any]:
+        self._simulator.set_rate(_number(settings, "rate"))
+        return self._where()
+
+    async def step(self, settings: dict[str, Any]) -> dict[str, Any]:
+        steps = _number({"steps": 1} | settings, "steps")
+        if steps > _MOST_STEPS or steps != int(steps):
+            msg = f"steps must be a whole number up to {_MOST_STEPS}"
+            raise _MistakeError(msg)
+        made = await self._simulator.step(int(steps))
+        return {"made": made, **self._where()}
+
+    async def faults(self, settings: dict[str, Any]) -> dict[str, Any]:
+        self._simulator.fault(fault_from_fields(settings))
+        return {"faults_active": self._simulator.active_faults()}
+
+    def _where(self) -> dict[str, Any]:
+        market, pump = self._simulator.market, self._simulator.pump
+        return {"paused": pump.paused, "rate": pump.rate, "steps": market.steps, "events": market.public_events}
+
+
+def _handler(answer: Answer) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        try:
+            settings = dict(request.query) if request.method == "GET" else _json(await request.read())
+            return web.json_response(await answer(settings))
+        except _MistakeError as error:
+            return web.json_response({"error": str(error)}, status=400)
+        except BridgeError as error:
+            return web.json_response({"error": str(error)}, status=400)
+
+    return handle
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    try:
+        settings = json.loads(body or b"{}")
+    except ValueError:
+        settings = None
+    if not isinstance(settings, dict):
+        msg = 'the body must be a JSON object, for example {"rate": 500}'
+        raise _MistakeError(msg)
+    return settings
+
+
+def _text(settings: dict[str, Any], name: str) -> str:
+    value = settings.get(name)
+    if not isinstance(value, str) or not value:
+        msg = f"say which {name}: ?{name}=…"
+        raise _MistakeError(msg)
+    return value
+
+
+def _number(settings: dict[str, Any], name: str) -> float:
+    try:
+        value = float(settings[name])
+    except (KeyError, TypeError, ValueError):
+        value = -1.0
+    if not 0 <= value < math.inf:
+        msg = f'{name} must be a number, not negative: {{"{name}": 10}}'
+        raise _MistakeError(msg)
+    return value

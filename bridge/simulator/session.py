@@ -1,0 +1,86 @@
+"""One WebSocket of a simulated exchange, from handshake to end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Iterable
+
+from aiohttp import WSMsgType, web
+
+from bridge.simulator.dialect import Core
+from bridge.simulator.gate import Refusal
+from bridge.simulator.sockets import Message, Socket
+
+__all__ = ["refused", "serve_socket"]
+
+_CLOSE_TIMEOUT = 5.0
+_FROZEN_PATIENCE = 30.0
+
+
+def refused(refusal: Refusal, body: str = "") -> web.Response:
+    """The answer of a closed gate."""
+    headers = {"Retry-After": f"{refusal.retry_after:g}"} if refusal.retry_after else None
+    content_type = "application/json" if body else "text/plain"
+    return web.Response(status=refusal.status, text=body, headers=headers, content_type=content_type)
+
+
+async def serve_socket(
+    core: Core,
+    request: web.Request,
+    hello: Callable[[], Iterable[Message]],
+    *,
+    topics: Iterable[Hashable],
+    pairs: Iterable[str],
+    account: str = "",
+    expires: float | None = None,
+) -> web.WebSocketResponse:
+    """Serve one socket until it ends. ``hello`` gives its first messages; ``expires`` (epoch seconds) closes it then."""
+    ws = web.WebSocketResponse(autoping=False, autoclose=False, compress=False, timeout=_CLOSE_TIMEOUT)
+    await ws.prepare(request)
+    transport = request.transport
+    if transport is None:
+        return ws
+
+    def close(code: int) -> None:
+        core.spawn(_close(ws, code), f"simulator close socket {socket.number}")
+
+    socket = core.hub.open(transport, close, topics=topics, pairs=pairs, account=account)
+    timer = None
+    try:
+        # Nothing is awaited between the first messages and the subscription: no event falls between them.
+        for message in hello():
+            socket.push(message)
+        socket.flush()
+        if expires is not None:
+            delay = max(0.0, expires - core.clock())
+            timer = asyncio.get_running_loop().call_later(delay, close, 1008)
+        await _listen(ws, socket)
+    finally:
+        if timer is not None:
+            timer.cancel()
+        core.hub.forget(socket)
+    return ws
+
+
+async def _listen(ws: web.WebSocketResponse, socket: Socket) -> None:
+    """Answer pings, unless frozen; what else the client says is not part of the protocol, and ignored."""
+    while True:
+        message = await ws.receive()
+        if message.type is WSMsgType.PING:
+            if not socket.frozen:
+                await ws.pong(message.data)
+        elif message.type is WSMsgType.CLOSE:
+            # A frozen peer doesn't answer a close either; the client gives up sooner than this.
+            try:
+                async with asyncio.timeout(_FROZEN_PATIENCE):
+                    await socket.moving.wait()
+            except TimeoutError:
+                socket.abort()
+            await ws.close()
+            return
+        elif message.type in (WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
+            return
+
+
+async def _close(ws: web.WebSocketResponse, code: int) -> None:
+    await ws.close(code=code)

@@ -1,0 +1,272 @@
+"""A simulated exchange: market, dialect, faults and control on one port."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from ssl import SSLContext
+from typing import Any
+
+from aiohttp import web
+from msgspec import Struct
+
+from bridge.errors import ConfigError, Problem
+from bridge.simulator import control, truth
+from bridge.simulator.config import SimulatorConfig
+from bridge.simulator.dialect import Core, Dialect
+from bridge.simulator.faults import Fault, fault_from_fields
+from bridge.simulator.gate import Gate
+from bridge.simulator.limitlex import Limitlex
+from bridge.simulator.market import Market
+from bridge.simulator.orderbook import RestingOrder
+from bridge.simulator.pump import Pump
+from bridge.simulator.sockets import Hub
+from bridge.simulator.tls import server_context
+
+__all__ = ["EXCHANGES", "Simulator", "Urls"]
+
+EXCHANGES = ("limitlex",)
+"""The exchanges that can be simulated."""
+
+_STEP_CHUNK = 200
+_DRAIN_PATIENCE = 5.0
+
+
+class Urls(Struct, frozen=True):
+    """Where a running simulator is reached; ``ca_file`` is the CA to trust when it serves TLS."""
+
+    ws: str
+    rest: str
+    control: str
+    port: int
+    ca_file: Path | None = None
+
+
+class Simulator:
+    """One simulated exchange.
+
+    ``clock`` gives seconds since the epoch (stamps, tokens, nonces), ``monotonic`` paces the market and ends faults.
+
+    Raises:
+        ConfigError: the exchange or something in its config isn't known.
+    """
+
+    def __init__(
+        self,
+        config: SimulatorConfig,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if config.exchange not in EXCHANGES:
+            message = f"no simulator for {config.exchange!r}"
+            raise ConfigError([Problem("exchange", message, f"known: {', '.join(EXCHANGES)}")], "simulate")
+        self.config = config
+        self._clock = clock
+        self.market = Market(config.market, clock)
+        self.hub = Hub(Limitlex.unknown, config.max_buffer)
+        self.gate = Gate(monotonic, self.hub.done)
+        core = Core(self.market, self.hub, self.gate, clock, self._spawn)
+        self.dialect: Dialect = Limitlex(core, config.limitlex)
+        self.market.subscribe(self.dialect.heard)
+        self.pump = Pump(self.market.step, self.hub.flush, monotonic, config.rate)
+        self.pump.paused = config.paused
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timed: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Urls]:
+        """Serve on ``host:port`` (0: any free port) as long as the block runs.
+
+        Raises:
+            OSError: the port is taken, or the address isn't this machine's.
+        """
+        context, ca_file = self._tls(host) if self.config.tls else (None, None)
+        app = web.Application(client_max_size=65_536)
+        self.dialect.add_routes(app)
+        control.add_routes(app, self)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        listener = _listen(host, port)
+        try:
+            await runner.setup()
+            await web.SockSite(runner, listener, ssl_context=context).start()
+            self._spawn(self.pump.run(), "simulator pump")
+            for fault in self.config.faults:
+                self.fault(fault)
+            yield self._urls(host, listener.getsockname()[1], ca_file)
+        finally:
+            await self._stop()
+            await runner.cleanup()
+            listener.close()
+
+    # What tests, the demo and the control paths use
+
+    def pause(self) -> None:
+        """Hold the market still; on return all messages of its events so far are handed to the sockets."""
+        self.pump.paused = True
+        self.hub.settle()
+
+    def resume(self) -> None:
+        """Let the market go on."""
+        self.pump.paused = False
+
+    async def step(self, steps: int = 1) -> int:
+        """Do ``steps`` actions at once, paused or not; returns the public events made.
+
+        Waits for slow sockets now and then, so that a long stretch doesn't overflow them.
+        """
+        made = 0
+        for begun in range(0, steps, _STEP_CHUNK):
+            made += sum(self.market.step() for _ in range(min(_STEP_CHUNK, steps - begun)))
+            self.hub.flush()
+            await self._drained()
+        self.hub.settle()
+        return made
+
+    def set_rate(self, rate: float) -> None:
+        """Change the public events per second; 0 stands still."""
+        self.pump.rate = rate
+
+    def fault(self, fault: Fault | str, **settings: object) -> None:
+        """Carry out a fault, or begin it if it is timed: a ``Fault``, or its name and settings.
+
+        Raises:
+            ConfigError: there is no such fault, setting or pair.
+        """
+        if isinstance(fault, str):
+            fault = fault_from_fields({"fault": fault, **settings})
+        if fault.pair and fault.pair not in self.market.pairs:
+            message = f"{fault.pair!r} is not simulated"
+            raise ConfigError([Problem("pair", message, f"known: {', '.join(self.market.pairs)}")], "fault")
+        if fault.timed:
+            self._spawn(self._timed_fault(fault), f"simulator fault {fault.fault}", self._timed)
+        else:
+            self._strike(fault)
+
+    def place(
+        self, account: str, pair: str, side: str, size: Decimal | str, price: Decimal | str | None = None
+    ) -> RestingOrder:
+        """Place an account's order (see ``Market.place``); its messages are on their way on return."""
+        order = self.market.place(account, pair, side, Decimal(size), None if price is None else Decimal(price))
+        self.hub.flush()
+        return order
+
+    def cancel(self, account: str, order_id: str) -> None:
+        """Cancel an account's order (see ``Market.cancel``)."""
+        self.market.cancel(account, order_id)
+        self.hub.flush()
+
+    def book(self, pair: str) -> dict[str, Any]:
+        """The true book: ``{"pair":…,"bids":[["price","size"],…],"asks":…}``, best first."""
+        return truth.book(self.market, pair)
+
+    def account(self, name: str) -> dict[str, Any]:
+        """The true wallets, open orders and fills of an account and its sub-accounts."""
+        return truth.account(self.market, name)
+
+    def trades(self, pair: str, limit: int | None = None) -> dict[str, Any]:
+        """The trades of a pair so far, oldest first, as far as they are kept."""
+        return truth.trades(self.market, pair, limit)
+
+    def state(self) -> dict[str, Any]:
+        """Sockets, counts, faults: what ``/sim/state`` says."""
+        return truth.state(self)
+
+    def active_faults(self) -> list[str]:
+        """The faults at work: timed ones, closed gates, and those of the open sockets."""
+        timed = [task.get_name().rpartition(" ")[2] for task in self._timed if not task.done()]
+        return sorted({*timed, *self.gate.active(), *(name for each in self.hub.sockets for name in each.faults)})
+
+    # Inside
+
+    def _strike(self, fault: Fault) -> None:
+        if fault.fault == "clear":
+            self._clear()
+        elif fault.fault in ("refuse", "rest_errors"):
+            self.gate.strike(fault)
+        elif fault.fault == "expire_tokens":
+            self.hub.done["expire_tokens"] += 1
+            self.dialect.expire_tokens(cut=fault.cut)
+        else:
+            self.hub.strike(fault)
+
+    def _clear(self) -> None:
+        current = asyncio.current_task()
+        for task in self._timed:
+            if task is not current:
+                task.cancel()
+        self.gate.clear()
+        self.hub.clear()
+
+    async def _timed_fault(self, fault: Fault) -> None:
+        await asyncio.sleep(fault.after or fault.every)
+        self._strike(fault)
+        while fault.every:
+            await asyncio.sleep(fault.every)
+            self._strike(fault)
+
+    async def _drained(self) -> None:
+        """Let the sockets write, until none is half full or patience is over."""
+        deadline = asyncio.get_running_loop().time() + _DRAIN_PATIENCE
+        await asyncio.sleep(0)
+        while any(each.buffered > self.hub.max_buffer // 2 for each in self.hub.sockets):
+            if asyncio.get_running_loop().time() > deadline:
+                return
+            await asyncio.sleep(0.005)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str, also: set[asyncio.Task[None]] | None = None) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        for group in (self._tasks, also):
+            if group is not None:
+                group.add(task)
+                task.add_done_callback(group.discard)
+
+    async def _stop(self) -> None:
+        self.pump.paused = True
+        self.hub.settle()
+        for each in list(self.hub.sockets):
+            if each.frozen:
+                each.abort()
+            else:
+                each.close(1001)
+        closing = [task for task in self._tasks if task.get_name().startswith("simulator close")]
+        if closing:
+            await asyncio.wait(closing, timeout=1.0)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for each in list(self.hub.sockets):
+            each.abort()
+
+    def _tls(self, host: str) -> tuple[SSLContext, Path]:
+        directory = self.config.tls_dir or Path(tempfile.mkdtemp(prefix="tickbridge-simulator-"))
+        names = () if host in ("", "0.0.0.0", "::") else (host,)  # noqa: S104 - compared, not bound
+        return server_context(directory, datetime.fromtimestamp(self._clock(), UTC), names)
+
+    def _urls(self, host: str, port: int, ca_file: Path | None) -> Urls:
+        shown = "127.0.0.1" if host in ("", "0.0.0.0", "::") else host  # noqa: S104 - as above
+        where = f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
+        secure = "s" if ca_file else ""
+        rest = f"http{secure}://{where}"
+        return Urls(
+            f"ws{secure}://{where}{self.dialect.ws_path}", rest + self.dialect.rest_path, f"{rest}/sim", port, ca_file
+        )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener

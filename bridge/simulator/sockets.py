@@ -1,0 +1,291 @@
+"""The open WebSockets of a simulated exchange: who gets which message, and the faults on its way there.
+
+A message is framed once, and the same bytes go to every socket: servers don't mask (RFC 6455, 5.1), and nothing is
+compressed. What waits in a socket's write buffer is bounded; a client that falls too far behind is cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
+
+from msgspec import Struct
+
+from bridge.simulator.faults import Fault
+
+__all__ = ["Hub", "Message", "Socket", "message", "text_frame"]
+
+_SHORT = 126
+_MEDIUM = 65536
+
+
+def text_frame(payload: bytes) -> bytes:
+    """A whole unmasked text frame."""
+    size = len(payload)
+    if size < _SHORT:
+        return bytes((0x81, size)) + payload
+    if size < _MEDIUM:
+        return struct.pack("!BBH", 0x81, 126, size) + payload
+    return struct.pack("!BBQ", 0x81, 127, size) + payload
+
+
+class Message(Struct, frozen=True, gc=False):
+    """One message on its way: the exchange's word for its type, the pair where it has one, and its JSON text."""
+
+    type: str
+    pair: str
+    payload: bytes
+    frame: bytes
+
+
+def message(type: str, pair: str, text: str) -> Message:  # noqa: A002 - the exchanges' own word
+    """A message framed for sending."""
+    payload = text.encode()
+    return Message(type, pair, payload, text_frame(payload))
+
+
+class _Filter:
+    """A message fault at work on one socket."""
+
+    __slots__ = ("fault", "held", "left")
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        self.left = fault.count
+        self.held: Message | None = None
+
+
+class Socket:
+    """One open WebSocket. ``close`` ends it cleanly; ``topics`` are what it subscribed to."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        transport: asyncio.Transport,
+        close: Callable[[int], None],
+        *,
+        topics: Iterable[Hashable],
+        pairs: Iterable[str],
+        account: str,
+    ) -> None:
+        self.number = hub.opened
+        self.topics = tuple(topics)
+        self.pairs = tuple(pairs)
+        self.account = account
+        self.close = close
+        self.sent = 0
+        self.moving = asyncio.Event()
+        self.moving.set()
+        self._hub = hub
+        self._transport = transport
+        self._out: list[bytes] = []
+        self._filters: list[_Filter] = []
+        self._timers: list[asyncio.TimerHandle] = []
+
+    @property
+    def buffered(self) -> int:
+        """Bytes handed to the socket that its client has not taken yet."""
+        return 0 if self._transport.is_closing() else self._transport.get_write_buffer_size()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether a ``freeze`` is at work; ``moving`` is set while there is none."""
+        return not self.moving.is_set()
+
+    @property
+    def faults(self) -> list[str]:
+        """The faults at work on this socket."""
+        return ["freeze"] * self.frozen + [filter_.fault.fault for filter_ in self._filters]
+
+    def abort(self) -> None:
+        """Cut the TCP connection."""
+        self._out.clear()
+        self._transport.abort()
+
+    def push(self, message: Message) -> None:
+        """Send a message, past the faults."""
+        if self.frozen:
+            self._hub.done["freeze"] += 1
+        elif self._filters:
+            self._filtered(message)
+        else:
+            self._emit(message)
+
+    def flush(self) -> None:
+        """Hand all that was pushed to the transport, or cut the connection when its client is too far behind."""
+        if not self._out:
+            return
+        data = b"".join(self._out)
+        self._out.clear()
+        if self._transport.is_closing():
+            return
+        if self._transport.get_write_buffer_size() + len(data) > self._hub.max_buffer:
+            self._hub.overflows += 1
+            self.abort()
+            return
+        self._transport.write(data)
+
+    def release(self) -> None:
+        """Send what a ``reorder`` still holds back."""
+        for filter_ in list(self._filters):
+            if filter_.held is not None:
+                self._emit(filter_.held)
+                filter_.held = None
+                self._spend(filter_)
+
+    def freeze(self, duration: float) -> None:
+        """Send nothing any more, not even pongs, for ``duration`` seconds (0: for good)."""
+        self.moving.clear()
+        if duration:
+            self._timers.append(asyncio.get_running_loop().call_later(duration, self.moving.set))
+
+    def filter(self, fault: Fault) -> None:
+        """Put a message fault to work."""
+        filter_ = _Filter(fault)
+        self._filters.append(filter_)
+        if fault.duration:
+            self._timers.append(asyncio.get_running_loop().call_later(fault.duration, self._end, filter_))
+
+    def clear(self) -> None:
+        """End all faults of this socket."""
+        self.release()
+        self._filters.clear()
+        self.moving.set()
+        self.stop_timers()
+
+    def stop_timers(self) -> None:
+        """Forget when faults were to end."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def _end(self, filter_: _Filter) -> None:
+        if filter_ in self._filters:
+            self._filters.remove(filter_)
+
+    def _spend(self, filter_: _Filter) -> None:
+        self._hub.done[filter_.fault.fault] += 1
+        filter_.left -= 1
+        if not filter_.left:
+            self._filters.remove(filter_)
+
+    def _emit(self, message: Message) -> None:
+        self._out.append(message.frame)
+        self.sent += 1
+        self._hub.sent[message.type][message.pair] += 1
+
+    def _filtered(self, message: Message) -> None:
+        for filter_ in self._filters:
+            if filter_.fault.strikes(message.type, message.pair):
+                self._struck(filter_, message)
+                return
+        self._emit(message)
+
+    def _struck(self, filter_: _Filter, message: Message) -> None:
+        kind = filter_.fault.fault
+        if kind == "mute":
+            self._hub.done["mute"] += 1
+            return
+        if kind == "reorder":
+            if filter_.held is None:
+                filter_.held = message
+                return
+            self._emit(message)
+            self._emit(filter_.held)
+            filter_.held = None
+        elif kind == "duplicate":
+            self._emit(message)
+            self._emit(message)
+        elif kind == "corrupt":
+            half = message.payload[: len(message.payload) // 2]
+            self._emit(Message("(corrupt)", message.pair, half, text_frame(half)))
+            if filter_.fault.inject:
+                self._emit(message)
+        elif kind == "unknown":
+            self._emit(Message("(unknown)", message.pair, self._hub.unknown, text_frame(self._hub.unknown)))
+            self._emit(message)
+        self._spend(filter_)
+
+
+class Hub:
+    """All open sockets. ``unknown`` is a message of a type that the exchange doesn't have."""
+
+    def __init__(self, unknown: bytes, max_buffer: int) -> None:
+        self.unknown = unknown
+        self.max_buffer = max_buffer
+        self.sockets: list[Socket] = []
+        self.opened = 0
+        self.overflows = 0
+        self.sent: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.done: Counter[str] = Counter()
+        self._topics: defaultdict[Hashable, list[Socket]] = defaultdict(list)
+
+    def open(self, transport: asyncio.Transport, close: Callable[[int], None], **what: Any) -> Socket:
+        """Take a socket in (``topics``, ``pairs``, ``account``: see ``Socket``)."""
+        self.opened += 1
+        socket = Socket(self, transport, close, **what)
+        self.sockets.append(socket)
+        for topic in socket.topics:
+            self._topics[topic].append(socket)
+        return socket
+
+    def forget(self, socket: Socket) -> None:
+        """A socket is closed."""
+        socket.stop_timers()
+        self.sockets.remove(socket)
+        for topic in socket.topics:
+            self._topics[topic].remove(socket)
+
+    def publish(self, topic: Hashable, type: str, pair: str, encode: Callable[[], str]) -> None:  # noqa: A002
+        """Send a message to all who subscribed to ``topic``; ``encode`` is called only if there is somebody."""
+        sockets = self._topics.get(topic)
+        if not sockets:
+            return
+        framed = message(type, pair, encode())
+        for socket in sockets:
+            socket.push(framed)
+
+    def flush(self) -> None:
+        """Hand everything published so far to the sockets."""
+        for socket in list(self.sockets):
+            socket.flush()
+
+    def settle(self) -> None:
+        """As ``flush``, and what a ``reorder`` holds back goes too."""
+        for socket in list(self.sockets):
+            socket.release()
+            socket.flush()
+
+    def matching(self, fault: Fault) -> list[Socket]:
+        """The open sockets that a fault strikes."""
+        return [
+            socket
+            for socket in self.sockets
+            if (not fault.pair or fault.pair in socket.pairs)
+            and (not fault.sockets or (fault.sockets == "private") == bool(socket.account))
+        ]
+
+    def strike(self, fault: Fault) -> int:
+        """Carry out a socket or message fault; returns the number of sockets struck."""
+        sockets = self.matching(fault)
+        for socket in sockets:
+            if fault.fault == "cut":
+                socket.abort()
+            elif fault.fault == "close":
+                socket.close(fault.code)
+            elif fault.fault == "freeze":
+                socket.freeze(fault.duration)
+            else:
+                socket.filter(fault)
+        if fault.fault in ("cut", "close"):
+            self.done[fault.fault] += len(sockets)
+        return len(sockets)
+
+    def clear(self) -> None:
+        """End all faults of all sockets."""
+        for socket in self.sockets:
+            socket.clear()
+        self.flush()

@@ -1,0 +1,156 @@
+"""What the simulated market consists of: pairs with tick and step, accounts with sub-accounts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from msgspec import Struct, field
+
+from bridge.errors import ConfigError, Problem
+
+__all__ = [
+    "AccountSpec",
+    "MarketConfig",
+    "PairSpec",
+    "currency_decimals",
+    "default_deposit",
+    "market_config",
+    "pair_spec",
+]
+
+_PAIR = re.compile(r"[A-Z0-9]{2,10}-[A-Z0-9]{2,10}")
+_FIAT = frozenset({"EUR", "USD", "GBP", "CHF"})
+_FIAT_DECIMALS = 5
+_COIN_DECIMALS = 8
+_IN_EUR = {
+    "BTC": Decimal(58_000),
+    "ETH": Decimal(2_400),
+    "LTC": Decimal(85),
+    "XRP": Decimal("0.55"),
+    "USDT": Decimal("0.92"),
+    "USDC": Decimal("0.92"),
+    "EUR": Decimal(1),
+    "USD": Decimal("0.92"),
+}
+_UNKNOWN_IN_EUR = Decimal(10)
+
+
+def currency_decimals(currency: str) -> int:
+    """Decimals in which the exchange keeps a currency."""
+    return _FIAT_DECIMALS if currency in _FIAT else _COIN_DECIMALS
+
+
+class PairSpec(Struct, frozen=True):
+    """A pair: ``tick`` and ``step`` are the price and size units and carry the digits in which they are printed.
+
+    ``anchor`` is the price that the market reverts to, ``typical`` a usual order size in base coins.
+    """
+
+    name: str
+    tick: Decimal
+    step: Decimal
+    anchor: Decimal
+    typical: Decimal
+
+    def __post_init__(self) -> None:
+        base, _, quote = self.name.partition("-")
+        problems = []
+        if not _PAIR.fullmatch(self.name) or base == quote:
+            problems.append(Problem("pairs", f"{self.name!r} is no pair", "write BASE-QUOTE, as in BTC-EUR"))
+        elif self.tick <= 0 or self.step <= 0 or self.anchor < 1000 * self.tick:
+            problems.append(Problem(f"pairs.{self.name}", "tick and step must be above 0, anchor at least 1000 ticks"))
+        elif -_exponent(self.tick) - _exponent(self.step) > currency_decimals(quote):
+            message = f"tick x step has more digits than {quote} ({currency_decimals(quote)} decimals)"
+            problems.append(Problem(f"pairs.{self.name}", message, "make the tick or the step coarser"))
+        if problems:
+            raise ConfigError(problems, "simulated market")
+
+    @property
+    def base(self) -> str:
+        """The base currency's code."""
+        return self.name.partition("-")[0]
+
+    @property
+    def quote(self) -> str:
+        """The quote currency's code."""
+        return self.name.partition("-")[2]
+
+    def price(self, ticks: int) -> Decimal:
+        """Ticks as a price."""
+        return self.tick * ticks
+
+    def size(self, lots: int) -> Decimal:
+        """Steps as a size."""
+        return self.step * lots
+
+    def whole(self, value: Decimal, unit: Decimal) -> int | None:
+        """``value`` in units (tick or step); ``None`` when it is not a whole number of them."""
+        count, rest = divmod(value, unit)
+        return None if rest else int(count)
+
+
+class AccountSpec(Struct, frozen=True):
+    """An account and the names of its sub-accounts; ``deposits``: currency → amount, defaults where not given."""
+
+    name: str
+    subaccounts: tuple[str, ...] = ()
+    deposits: dict[str, Decimal] = field(default_factory=dict)
+
+
+class MarketConfig(Struct, frozen=True):
+    """The whole market. ``activity`` is the share of steps in which an account trades by itself (0: never)."""
+
+    pairs: tuple[PairSpec, ...]
+    accounts: tuple[AccountSpec, ...] = (AccountSpec("main", ("savings", "bot")),)
+    seed: int = 1
+    activity: float = 0.02
+    min_levels: int = 20
+    max_levels: int = 60
+    trades_kept: int = 50_000
+    max_open_orders: int = 200
+
+
+def pair_spec(name: str) -> PairSpec:
+    """A pair with sensible units: BTC-EUR, ETH-EUR and LTC-EUR as a European exchange has them, others derived.
+
+    Raises:
+        ConfigError: the name is no ``BASE-QUOTE``.
+    """
+    base, _, quote = name.partition("-")
+    in_eur = _IN_EUR.get(base, _UNKNOWN_IN_EUR)
+    typical = 600 / in_eur
+    fixed = {"BTC-EUR": ("0.50", "0.00010000"), "ETH-EUR": ("0.05", "0.00100000"), "LTC-EUR": ("0.01", "0.00100000")}
+    if name in fixed:
+        tick, step = (Decimal(unit) for unit in fixed[name])
+        return PairSpec(name, tick, step, in_eur, typical)
+    price = in_eur / _IN_EUR.get(quote, _UNKNOWN_IN_EUR)
+    tick_exponent = price.adjusted() - 4
+    tick = Decimal(1).scaleb(tick_exponent)
+    step = Decimal(1).scaleb(max(-_COIN_DECIMALS, -currency_decimals(quote) - min(0, tick_exponent)))
+    return PairSpec(name, tick, step, (price // tick) * tick, typical)
+
+
+def market_config(pairs: Iterable[str], **settings: Any) -> MarketConfig:
+    """A market of pairs by name; ``settings`` are those of ``MarketConfig``.
+
+    Raises:
+        ConfigError: a name is no ``BASE-QUOTE``, or there is none.
+    """
+    names = tuple(dict.fromkeys(pairs))
+    if not names:
+        raise ConfigError([Problem("pairs", "none given", "for example BTC-EUR,ETH-EUR")], "simulated market")
+    return MarketConfig(tuple(pair_spec(name) for name in names), **settings)
+
+
+def default_deposit(currency: str, share: Decimal = Decimal(1)) -> Decimal:
+    """What an account starts with: about 50,000 EUR worth of each currency, ``share`` of it for a sub-account."""
+    worth = Decimal(50_000) * share / _IN_EUR.get(currency, _UNKNOWN_IN_EUR)
+    return worth.quantize(Decimal("0.1"))
+
+
+def _exponent(unit: Decimal) -> int:
+    exponent = unit.normalize().as_tuple().exponent
+    return min(0, exponent) if isinstance(exponent, int) else 0
