@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One script for everything: sets up ``.venv`` beside it, then runs what it is asked for.
 
-python3 dev.py demo | test | lint | types | bench | run COMMAND … | setup
+python3 dev.py demo | test | lint | fix | types | bench | run COMMAND … | setup
 
 It needs Python 3.11 or newer (with ``venv``) and the package index, nothing else. Whatever follows the word goes on to
 the tool: ``python3 dev.py demo --duration 20``, ``python3 dev.py test tests/unit -k config``.
@@ -26,13 +26,14 @@ TRIES = 3
 def main(arguments):
     """Run one task; returns its exit code."""
     tasks = {
-        "demo": (["demo", "fast"], lambda rest: ["-m", "bridge", "demo"] + rest),
-        "test": (["dev"], lambda rest: ["-m", "pytest"] + (rest or ["-n", "auto", "-q"])),
-        "lint": (["dev"], lambda rest: ["-m", "ruff", "check"] + (rest or ["."])),
-        "types": (["dev"], lambda rest: ["-m", "mypy"] + rest),
-        "bench": (["dev"], lambda rest: ["-m", "benchmarks"] + rest),
-        "run": (["demo", "fast"], lambda rest: ["-m", "bridge"] + rest),
-        "setup": (["dev"], lambda rest: ["-m", "bridge", "--version"]),
+        "demo": (["demo", "fast"], lambda rest: [["-m", "bridge", "demo"] + rest]),
+        "test": (["dev"], lambda rest: [["-m", "pytest"] + (rest or ["-n", "auto"])]),
+        "lint": (["dev"], lambda rest: [["-m", "ruff", "check"] + rest, ["-m", "ruff", "format", "--check"] + rest]),
+        "fix": (["dev"], lambda rest: [["-m", "ruff", "check", "--fix"] + rest, ["-m", "ruff", "format"] + rest]),
+        "types": (["dev"], lambda rest: [["-m", "mypy"] + rest]),
+        "bench": (["dev"], lambda rest: [["-m", "benchmarks"] + rest]),
+        "run": (["demo", "fast"], lambda rest: [["-m", "bridge"] + rest]),
+        "setup": (["dev"], lambda _: [["-m", "bridge", "--version"]]),
     }
     if len(arguments) < 1 or arguments[0] not in tasks:
         print(__doc__.strip())
@@ -46,7 +47,7 @@ def main(arguments):
     try:
         # The product's own commands take paths as the user sees them, the tools as the repository does.
         here = None if arguments[0] in ("demo", "run") else ROOT
-        return subprocess.call([python] + command(arguments[1:]), cwd=here)
+        return max([subprocess.call([python] + words, cwd=here) for words in command(arguments[1:])])
     except KeyboardInterrupt:
         return 130
 

@@ -46,7 +46,8 @@ def _accounts(connectors: list[tuple[int, Any]], accounts: Mapping[str, Any]) ->
         theirs = account.get("exchange") if isinstance(account, Mapping) else None
         if isinstance(theirs, str) and isinstance(exchange, str) and theirs != exchange:
             yield here, f"account {name!r} is of exchange {theirs!r}, this connector's is {exchange!r}", ""
-        elif exchange in catalogue.exchange_names() and not catalogue.private_channels(exchange):
+            continue
+        if exchange in catalogue.exchange_names() and not catalogue.private_channels(exchange):
             yield here, f"{exchange} has no private channels; an account is of no use here", ""
         if users.setdefault(name, index) != index:
             yield (

@@ -24,6 +24,9 @@ Location = tuple[str | int, ...]
 _MAX_VALUES = 100_000
 _MAX_DEPTH = 30
 _MAX_FILE = 16 * 1024**2
+# The parser quotes names of aliases and tags: a secret that begins with '*' or '!' and lacks quotes looks like one.
+_QUOTED = re.compile(r"\b(alias|anchor|handle|prefix|tag)\b[^'\"]*['\"].*", re.DOTALL)
+_UNQUOTED = r"\1; put a value that begins with '*', '&' or '!' into quotes"
 _BOOL, _NULL, _MERGE = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "null", "merge"))
 
 
@@ -86,7 +89,7 @@ def parse_text(text: str) -> Document:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         what = " ".join(part for part in (error.context, error.problem) if part)
-        document.problems.append(Problem("(syntax)", f"not valid YAML: {what}", place))
+        document.problems.append(Problem("(syntax)", f"not valid YAML: {_QUOTED.sub(_UNQUOTED, what)}", place))
     except yaml.reader.ReaderError as error:
         document.problems.append(
             Problem("(syntax)", f"not valid YAML: character {error.character!r} is not allowed", str(error.reason))

@@ -75,7 +75,7 @@ class LayeredSource(PydanticBaseSettingsSource):
         container: Any = self._data
         location: Location = ()
         for depth, segment in enumerate(segments):
-            known = "__".join([PREFIX.rstrip("_"), *segments[:depth]])
+            known = PREFIX + "__".join(segments[:depth])
             key = _key(schema, container, segment, known, "__".join(segments[depth:]))
             below = options_of(container) if key == "options" and len(location) == 2 else inner(schema, key)
             location = (*location, key)
@@ -117,10 +117,13 @@ def _is_setting(variable: str) -> bool:
     )
 
 
-def _order(variable: str) -> tuple[int, list[tuple[int, int, str]]]:
-    """Wholes before their parts, positions in order and before names: so a later variable can build on an earlier."""
-    segments = variable.removeprefix(PREFIX).split("__")
-    return len(segments), [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in segments]
+def _order(variable: str) -> list[tuple[int, int, str]]:
+    """Wholes before their parts, positions in order and before names: so a later variable can build on an earlier.
+
+    The alphabet does the rest: an ``exchange`` comes before the ``options`` whose meaning it decides.
+    """
+    segments = variable.removeprefix(PREFIX).upper().split("__")
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in segments]
 
 
 def _folded(name: str) -> str:
@@ -138,7 +141,7 @@ def _key(schema: Any, container: Any, segment: str, known: str, rest: str) -> st
     if kind is Kind.LIST:
         return _position(schema, container, segment, known)
     if kind is Kind.SCALAR or not segment:
-        raise _UnknownVariableError(f"did you mean {known.removesuffix('__')}?" if known + "_" != PREFIX else "")
+        raise _UnknownVariableError(f"did you mean {known}?" if known != PREFIX else "")
     present = [key for key in container if isinstance(key, str)] if kind is not Kind.MODEL else []
     names = [*keys_of(schema), *present]
     for name in names:
@@ -154,13 +157,16 @@ def _suggest(schema: Any, names: list[str], known: str, rest: str) -> str:
     candidates = [_folded(name).upper() for name in names]
     for name in names:
         candidates += [f"{_folded(name)}__{_folded(key)}".upper() for key in keys_of(inner(schema, name))]
-    close = nearest(rest, candidates) or nearest(rest.partition("__")[0], candidates)
-    separator = "_" if known + "_" == PREFIX else "__"
+    head, *below = rest.split("__")
+    close = nearest(rest, candidates)
+    if close is None and (close := nearest(head, candidates)):
+        close = "__".join([close, *below])
+    separator = "" if known == PREFIX else "__"
     return f"did you mean {known}{separator}{close}?" if close else ""
 
 
 def _position(schema: Any, items: list[Any], segment: str, known: str) -> int:
-    if segment.isdigit():
+    if segment.isdecimal():
         if int(segment) <= len(items):
             return int(segment)
         raise _UnknownVariableError(f"there are only {len(items)} before it")
@@ -175,7 +181,8 @@ def _position(schema: Any, items: list[Any], segment: str, known: str) -> int:
     if found:
         raise _UnknownVariableError(f"{len(found)} have this name; use a position: {known}__{found[0]}")
     close = nearest(segment, named)
-    raise _UnknownVariableError(f"did you mean {known}__{close.upper()}?" if close else f"use a position: {known}__0")
+    close = f"{known}__{close.upper()}" if close else None
+    raise _UnknownVariableError(f"did you mean {close}…?" if close else f"use a position: {known}__0…")
 
 
 def _descend(container: Any, key: str | int, kind: Kind) -> Any:

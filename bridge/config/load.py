@@ -97,9 +97,11 @@ class _Places:
         return Problem(dotted(location) or "(top level)", message, "; ".join(hints))
 
     def _place(self, location: Location) -> str:
+        # A variable first: where it replaced a whole mapping or list, the file's lines below are of no more use.
         for place in _upwards(location):
             if place in self._origins:
                 return f"from {self._origins[place]}"
+        for place in _upwards(location):
             if place in self._lines:
                 return f"line {self._lines[place]}"
         return ""

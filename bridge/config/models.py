@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bridge.config import catalogue
@@ -141,7 +149,7 @@ class ConnectorSettings(_Section):
 
     name: Name
     exchange: str
-    pairs: tuple[Pair, ...] = Field(min_length=1)
+    pairs: tuple[Pair, ...]
     channels: tuple[Channel, ...] = Field(default_factory=lambda data: catalogue.public_channels(data["exchange"]))
     account: str | None = None
     url: SocketUrl | None = None
@@ -156,11 +164,15 @@ class ConnectorSettings(_Section):
     def _check_exchange(cls, value: str) -> str:
         return _known_exchange(value)
 
-    @field_validator("pairs")
+    @field_validator("pairs", mode="wrap")
     @classmethod
-    def _check_pairs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        raise_mistakes(_repeats(value))
-        return value
+    def _check_pairs(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        # Not by pydantic's min_length: it counts the valid items, and would call a list of wrong ones empty.
+        if value in ([], ()):
+            raise_mistake("should not be empty")
+        pairs = handler(value)
+        raise_mistakes(_repeats(pairs))
+        return pairs
 
     @field_validator("channels", mode="before")
     @classmethod
@@ -191,7 +203,9 @@ class ConnectorSettings(_Section):
         limits: dict[str, float | None] = {}
         for channel, limit in value.items():
             if channel not in list(Channel):
-                mistakes.append(((channel,), "unknown channel", did_you_mean(str(channel), [*Channel])))
+                mistakes.append(
+                    ((channel,), "unknown channel", did_you_mean(str(channel), [str(known) for known in Channel]))
+                )
                 continue
             try:
                 limits[channel] = None if limit in ("off", None, False) else parse_duration(limit)

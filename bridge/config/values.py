@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from bridge.config.problems import raise_mistake
 
@@ -123,17 +123,17 @@ def check_redis_url(url: str) -> str:
         PydanticCustomError: what is wrong with it, without quoting any of it.
     """
     text = url.strip()
-    scheme, separator, rest = text.partition("://")
+    scheme, separator, _ = text.partition("://")
     if not separator or scheme not in _REDIS_SCHEMES:
         raise_mistake("should start with redis://, rediss:// (TLS) or unix://")
     split = _split(text)
     if split.fragment or text.endswith("#"):
         raise_mistake("should hold no '#'", "a password's special characters must be percent-encoded: '#' is %23")
     if scheme == "unix":
-        if not split.path.startswith("/"):
+        if not split.path.startswith("/") or split.netloc.rpartition("@")[2]:
             raise_mistake("should name a socket: unix:///run/redis.sock?db=0")
         return text
-    if not split.hostname and rest:
+    if not split.hostname:
         raise_mistake("should name a host: redis://127.0.0.1:6379/0")
     if split.path not in ("", "/") and not split.path[1:].isdigit():
         raise_mistake("should end in a database number: redis://127.0.0.1:6379/0")
@@ -212,6 +212,6 @@ Pair = Annotated[str, BeforeValidator(_pair)]
 Count = Annotated[int, BeforeValidator(_count), Field(gt=0)]
 SocketUrl = Annotated[str, AfterValidator(_socket_url)]
 RestUrl = Annotated[str, AfterValidator(_rest_url)]
-Secret = Annotated[SecretStr, PlainValidator(_secret)]
-SecretFromFile = Annotated[SecretFile, PlainValidator(_secret_from_file)]
-ReadableFile = Annotated[Path, PlainValidator(_readable)]
+Secret = Annotated[SecretStr, BeforeValidator(_secret)]
+SecretFromFile = Annotated[SecretFile, BeforeValidator(_secret_from_file)]
+ReadableFile = Annotated[Path, BeforeValidator(_readable)]

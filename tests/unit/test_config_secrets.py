@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import pytest
+
+from bridge.config import load_settings
+from bridge.errors import ConfigError
+
+PEM = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIBkg4LVWM9nuwNSk\n-----END EC PRIVATE KEY-----"
+SECRET = "hunter2-very-secret"
+
+
+def test_a_secret_from_a_file_loses_only_its_last_newline(config, tmp_path):
+    (tmp_path / "key.pem").write_text(PEM + "\n")
+    settings = config.load(f"accounts: {{a: {{exchange: venue, api_key: k, api_secret_file: {tmp_path}/key.pem}}}}")
+    assert settings.accounts["a"].secret == PEM
+
+
+def test_a_redis_url_from_a_file(config, tmp_path):
+    (tmp_path / "url").write_text(f"redis://:{SECRET}@localhost:6379/3\n")
+    redis = config.load(f"redis: {{url_file: {tmp_path}/url}}").redis
+    assert redis.plain_url == f"redis://:{SECRET}@localhost:6379/3"
+    assert redis.address == "redis://localhost:6379/3"
+    both = config.problems(f"redis: {{url: redis://x, url_file: {tmp_path}/url}}")
+    assert both == {"redis.url_file": "stands beside url; give one of them (line 1)"}
+
+
+def test_secrets_show_in_no_printed_settings(config, tmp_path):
+    (tmp_path / "s").write_text(SECRET + "-file")
+    settings = config.load(f"""
+        redis: {{url: "redis://user:{SECRET}@localhost/0"}}
+        accounts:
+          a: {{exchange: venue, api_key: {SECRET}-key, api_secret: {SECRET}-inline}}
+          b: {{exchange: venue, api_key: {SECRET}-key, api_secret_file: {tmp_path}/s}}
+    """)
+    assert SECRET not in repr(settings) + str(settings) + settings.model_dump_json() + settings.redis.address
+    assert set(settings.secrets()) == {SECRET, f"{SECRET}-key", f"{SECRET}-inline", f"{SECRET}-file"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"redis: {{url: 'http://:{SECRET}@h'}}",
+        f"redis: {{url: '{SECRET}'}}",
+        f"redis: {{url: 'redis://:{SECRET}#@h'}}",
+        f"redis: {{url: 'redis://u:p@{SECRET}:x'}}",
+        f"redis: {{url: ['{SECRET}']}}",
+        f"redis: '{SECRET}'",
+        f"connectors: [{{name: a, exchange: venue, pairs: [A-B], url: 'ws://u:{SECRET}@h'}}]",
+        f"connectors: [{{name: a, exchange: venue, pairs: [A-B], url: '{SECRET}'}}]",
+        f"accounts: {{a: {{exchange: venue, api_key: [{SECRET}], api_secret: {{x: {SECRET}}}}}}}",
+        f"accounts: {{a: {{exchange: venue, api_key: k, api_secret: {SECRET}, api_secret_file: /none}}}}",
+        f"accounts: {{a: {SECRET}}}",
+        f"accounts: {{a: {{exchange: venue, api_key: k, api_secret: *{SECRET}}}}}",
+        f"accounts: {{a: {{exchange: venue, api_key: k, api_secret: !{SECRET}!x y}}}}",
+        f"accounts: {{a: {{exchange: venue, api_key: k, api_secret: '{SECRET}}}}}",
+        f"accounts: {{a: {{exchange: venue, api_key: k, api_secret: {SECRET}: x}}}}",
+        f"accounts: {{a: {{exchange: venue, api_key: k, api_secret: !!python/{SECRET} x}}}}",
+    ],
+)
+def test_no_message_quotes_a_secret(config, text):
+    with pytest.raises(ConfigError) as caught:
+        config.load(text)
+    chained = [caught.value, caught.value.__cause__, caught.value.__context__]
+    assert SECRET not in "".join(f"{error} {error!r}" for error in chained)
+
+
+def test_no_message_quotes_a_secret_variable(config):
+    with pytest.raises(ConfigError) as caught:
+        load_settings(
+            None, {"TICKBRIDGE_REDIS__URL": SECRET, "TICKBRIDGE_REDIS": f"*{SECRET}", "TICKBRIDGE_LOOP": SECRET}
+        )
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "message"),
+    [
+        ("api_key: k", "api_secret_file", "give exactly one of api_secret and api_secret_file"),
+        ("api_secret: s", "api_key", "is missing"),
+        ("api_key: '', api_secret: s", "api_key", "should not be empty"),
+        ("api_key: k, api_secret_file: /none", "api_secret_file", "cannot read /none: No such file"),
+        ("api_key: k, api_secret: s, exchange: vnue", "exchange", "no exchange 'vnue' (did you mean 'venue'?"),
+        ("api_key: k, api_secret: s, subacounts: true", "subacounts", "unknown key (did you mean 'subaccounts'?"),
+        ("api_key: k, api_secret: s, subaccounts: maybe", "subaccounts", "should be true or false"),
+    ],
+)
+def test_mistakes_of_an_account(config, fields, path, message):
+    exchange = "" if "exchange" in fields else "exchange: venue, "
+    problems = config.problems(f"accounts: {{a: {{{exchange}{fields}}}}}")
+    assert list(problems) == [f"accounts.a.{path}"]
+    assert problems[f"accounts.a.{path}"].startswith(message)
+
+
+def test_files_of_secrets_that_will_not_do(config, tmp_path):
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "large").write_text("x" * 70_000)
+    for name, message in [("empty", "is empty"), ("binary", "is not UTF-8 text"), ("large", "is larger than 64 KiB")]:
+        problems = config.problems(
+            f"accounts: {{a: {{exchange: venue, api_key: k, api_secret_file: {tmp_path / name}}}}}"
+        )
+        assert message in problems["accounts.a.api_secret_file"]
+
+
+def test_a_relative_file_is_shown_with_the_folder_it_was_looked_for_in(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    problems = config.problems("accounts: {a: {exchange: venue, api_key: k, api_secret_file: none.pem}}")
+    assert str(tmp_path / "none.pem") in problems["accounts.a.api_secret_file"]
+
+
+def test_an_account_name_becomes_part_of_keys(config):
+    problems = config.problems("accounts: {a/b: {exchange: venue, api_key: k, api_secret: s}}")
+    assert problems["accounts.a/b"].startswith("should be letters, digits")
+
+
+def test_an_empty_account_lacks_its_values(config):
+    assert set(config.problems("accounts:\n  main:\n")) == {
+        "accounts.main.exchange",
+        "accounts.main.api_key",
+        "accounts.main.api_secret_file",
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "password"),
+    [
+        ("redis://:p%40ss@h:1/0", "p@ss"),
+        ("rediss://u:pw@h", "pw"),
+        ("unix:///run/r.sock?db=1&password=a%26b", "a&b"),
+        ("redis://h", None),
+    ],
+)
+def test_the_password_of_a_redis_url_is_known_decoded(config, url, password):
+    settings = config.load(f"redis: {{url: '{url}'}}")
+    assert settings.secrets() == ((password,) if password else ())
+    assert not password or password not in settings.redis.address
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://", "redis://h/x", "redis://h:99999", "unix://run/x", "REDIS//h", "redis://:a#b@h", "unix://"]
+)
+def test_redis_urls_that_will_not_do(config, url):
+    assert list(config.problems(f"redis: {{url: '{url}'}}")) == ["redis.url"]
