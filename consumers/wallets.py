@@ -32,7 +32,6 @@ from redis.asyncio import Redis
 
 from bridge.keys import Keys, StreamKey
 from bridge.model import Balance, Channel, Control, ControlEvent, Event, Fill, Order, Position
-from consumers.connection import OUTAGE
 from consumers.items import Entry, Hole, Item, Reset, Trimmed, Undecodable
 from consumers.reader import Position as Where
 from consumers.reader import Reader
