@@ -1,0 +1,152 @@
+"""``tickbridge record``: a connector's live sockets into a recording."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bridge.cli.common import add_config_option, load, select_connectors
+from bridge.errors import BridgeError, ConfigError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from bridge.config import ConnectorSettings
+    from bridge.recording import RecordingWriter
+
+__all__ = ["add_parser"]
+
+_FLUSH_INTERVAL = 1.0
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "record",
+        help="record a connector's live sockets",
+        description=(
+            "Connects as the named connector would, without Redis, and writes what goes over its sockets to a file that "
+            "`tickbridge replay` serves. Secrets are left out. Ends on SIGINT or SIGTERM; the file is complete then."
+        ),
+    )
+    add_config_option(parser)
+    parser.add_argument(
+        "--out", metavar="FILE", type=Path, required=True, help="the recording to make: .jsonl or .jsonl.zst"
+    )
+    parser.add_argument("--connector", metavar="NAME", help="which connector (needed if the exchanges differ)")
+    parser.add_argument("--duration", metavar="S", type=_seconds, help="end after so many seconds")
+    parser.add_argument("--force", action="store_true", help="replace the file if it exists")
+    parser.set_defaults(func=run)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"should be a number of seconds above 0, not {text!r}")
+    return seconds
+
+
+def run(options: argparse.Namespace) -> int:
+    """Record until told to stop.
+
+    Raises:
+        BridgeError: a mistake in the config, a file that cannot be written, or the exchange out of reach.
+    """
+    settings = load(options.config)
+    connectors = select_connectors(settings, [options.connector] if options.connector else [])
+    exchange = _one_exchange(connectors)
+
+    from bridge import connector
+    from bridge.loops import run_async
+    from bridge.recording import RecordingWriter
+    from bridge.recording_secrets import Redactor
+
+    described = {one.name: {"pairs": one.pairs, "channels": [*map(str, one.channels)]} for one in connectors}
+    redact = Redactor(settings.secrets())
+    with RecordingWriter(options.out, exchange, redact=redact, config=described, force=options.force) as writer:
+        try:
+            run_async(_record(connector.record(settings, connectors, writer), writer, options.duration), settings.loop)
+        finally:
+            if not writer.rows:
+                options.out.unlink(missing_ok=True)
+    if not writer.rows:
+        print("nothing was recorded", file=sys.stderr)
+        return 2
+    print(f"{writer.rows} rows recorded in {options.out}")
+    return 0
+
+
+def _one_exchange(connectors: list[ConnectorSettings]) -> str:
+    """The exchange of these connectors: a recording is of one.
+
+    Raises:
+        ConfigError: they are of several.
+    """
+    exchanges = {one.exchange for one in connectors}
+    if len(exchanges) > 1:
+        names = " or ".join(one.name for one in connectors)
+        raise ConfigError([Problem("--connector", "a recording is of one exchange", f"name {names}")], "arguments")
+    return exchanges.pop()
+
+
+async def _record(feed: Coroutine[Any, Any, None], writer: RecordingWriter, duration: float | None) -> None:
+    """Run the feed until it fails, a signal comes or the time is up."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        stop.set()
+        # The next one takes its usual way: at once.
+        _remove_handlers(loop)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    tasks = {
+        asyncio.create_task(feed, name="record-feed"),
+        asyncio.create_task(_flush(writer), name="record-flush"),
+        asyncio.create_task(stop.wait(), name="record-stop"),
+    }
+    try:
+        done, _ = await asyncio.wait(tasks, timeout=duration, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    except BaseExceptionGroup as group:
+        # A tap that cannot write fails inside the feed's task group; the user is told of the reason alone.
+        raise _first_of_ours(group) from group
+    finally:
+        for task in tasks:
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+        _remove_handlers(loop)
+
+
+def _first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first ``BridgeError`` in the group; the group itself if it holds none."""
+    found, _ = group.split(BridgeError)
+    while isinstance(found, BaseExceptionGroup):
+        first = found.exceptions[0]
+        if not isinstance(first, BaseExceptionGroup):
+            return first
+        found = first
+    return group
+
+
+def _remove_handlers(loop: asyncio.AbstractEventLoop) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.remove_signal_handler(number)
+
+
+async def _flush(writer: RecordingWriter) -> None:
+    """What was received a second ago outlives this process, whatever happens to it."""
+    while True:
+        await asyncio.sleep(_FLUSH_INTERVAL)
+        writer.flush()

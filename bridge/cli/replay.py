@@ -1,0 +1,123 @@
+"""``tickbridge replay``: a recording over a local WebSocket, as the exchange would serve it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+__all__ = ["add_parser"]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "replay",
+        help="serve a recording as its exchange would",
+        description=(
+            "Serves a recording over a local WebSocket, and its REST answers over HTTP on the same port. Each client "
+            "gets the next recorded connection (of its address, where addresses differ), whole and in order; when all "
+            "have been served, the first one again. Runs until SIGTERM or SIGINT."
+        ),
+    )
+    parser.add_argument("recording", metavar="RECORDING", type=Path, help="the recording: .jsonl or .jsonl.zst")
+    parser.add_argument("--port", metavar="N", type=_port, required=True, help="the port to listen on; 0: a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--speed",
+        metavar="X",
+        type=_speed,
+        default=1.0,
+        help="how many times faster than recorded (default: 1), or 'max': as fast as the client reads",
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="serve each recorded connection once, refuse further clients, then end"
+    )
+    parser.add_argument("--close", action="store_true", help="close a connection after its last frame")
+    parser.add_argument(
+        "--wait-subscribe",
+        metavar="S",
+        type=_seconds,
+        default=5.0,
+        help="say so when a client has not subscribed after so many seconds (default: 5); it is waited for all the same",
+    )
+    parser.set_defaults(func=run)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"should be a port from 0 to 65535, not {text!r}")
+    return int(text)
+
+
+def _speed(text: str) -> float:
+    speed = math.inf if text == "max" else _number(text)
+    if not speed > 0:
+        raise argparse.ArgumentTypeError(f"should be a number above 0 or 'max', not {text!r}")
+    return speed
+
+
+def _seconds(text: str) -> float:
+    seconds = _number(text)
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"should be a number of seconds, not {text!r}")
+    return seconds
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until told to stop.
+
+    Raises:
+        BridgeError: the recording cannot be read, or the port cannot be had.
+    """
+    from bridge.loops import run_async
+
+    run_async(_serve(options))
+    return 0
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    from bridge.replay import serve_replay
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with serve_replay(
+        options.recording,
+        host=options.host,
+        port=options.port,
+        speed=options.speed,
+        once=options.once,
+        close=options.close,
+        subscribe_timeout=options.wait_subscribe,
+        report=_report,
+        warn=_warn,
+    ) as server:
+        _report(f"{server.url} serves {options.recording}")
+        ends: set[asyncio.Task[Any]] = {asyncio.create_task(stop.wait(), name="replay-stop")}
+        if options.once:
+            ends.add(asyncio.create_task(server.exhausted(), name="replay-exhausted"))
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for task in ends:
+            task.cancel()
+
+
+def _report(line: str) -> None:
+    # Flushed, since a script may be waiting for this line.
+    print(line, flush=True)
+
+
+def _warn(line: str) -> None:
+    print(f"tickbridge replay: {line}", file=sys.stderr, flush=True)

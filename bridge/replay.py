@@ -1,0 +1,349 @@
+"""Serves a recording over a local WebSocket, as the exchange would: the engine of ``tickbridge replay``.
+
+Each client gets one recorded connection, whole: every frame that the exchange sent on it, in order, whatever the client
+subscribed to, since an exchange that numbers its frames per connection must show no holes. REST answers of the
+recording are served on the same port. The file is read along with the clients, never loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp.abc import AbstractStreamWriter
+
+from bridge.errors import BridgeError
+from bridge.recording import RecordingError, RecvRow, SendRow, read_recording
+from bridge.recording_index import RecordedConnection, RecordingIndex, keyed_rows
+from bridge.recording_secrets import Redactor
+
+__all__ = ["MAX_SPEED", "Pacer", "ReplayError", "ReplayServer", "serve_replay"]
+
+MAX_SPEED = math.inf
+"""As fast as the client reads."""
+
+_log = logging.getLogger(__name__)
+
+_BATCH = 64 * 1024
+"""Bytes of frames written at once: a write per frame costs twenty times as much."""
+
+_SOON = 0.001
+"""Seconds below which a frame counts as due: the event loop sleeps no shorter."""
+
+_BREATH = 256
+"""Rows of other connections after which the event loop gets its turn."""
+
+_CLOSE_TIMEOUT = 2.0
+
+
+class ReplayError(BridgeError):
+    """The replay cannot be served, for a reason outside the recording: the port is taken, say."""
+
+
+class Pacer:
+    """Says when a recorded moment is due; ``speed`` times as fast as recorded, at once with ``MAX_SPEED``."""
+
+    def __init__(self, speed: float, clock: Callable[[], float] = time.monotonic) -> None:
+        if not speed > 0:
+            msg = f"speed must be above 0, not {speed}"
+            raise ValueError(msg)
+        self._speed = speed
+        self._clock = clock
+        self._start: tuple[float, float] | None = None
+
+    def start(self, ts: float) -> None:
+        """The recorded time ``ts`` is now."""
+        self._start = (ts, self._clock())
+
+    def wait(self, ts: float) -> float:
+        """Seconds until the recorded time ``ts``; 0 when it has passed. The first call starts the clock."""
+        if self._start is None:
+            self.start(ts)
+        assert self._start is not None
+        recorded, started = self._start
+        return max(0.0, (ts - recorded) / self._speed - (self._clock() - started))
+
+
+class ReplayServer:
+    """A recording being served; made by :func:`serve_replay`."""
+
+    def __init__(
+        self,
+        path: Path,
+        index: RecordingIndex,
+        *,
+        speed: float,
+        once: bool,
+        close: bool,
+        subscribe_timeout: float,
+        report: Callable[[str], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self.url = ""
+        """``ws://host:port``, once it is served."""
+        self.rest_url = ""
+        """``http://host:port``, once it is served."""
+        self.frames_sent = 0
+        """Frames sent so far, to all clients together."""
+        self.connections_served = 0
+        """How often a recorded connection was served to its last frame."""
+        self._path = path
+        self._index = index
+        self._speed = speed
+        self._once = once
+        self._close = close
+        self._subscribe_timeout = subscribe_timeout
+        self._report = report
+        self._warn = warn
+        self._redact = Redactor()
+        self._open: set[web.WebSocketResponse] = set()
+        self._complete: set[int] = set()
+        self._finished = asyncio.Event()
+        self._exhausted = asyncio.Event()
+        if not index.connections:
+            self._finished.set()
+
+    async def finished(self) -> None:
+        """Return when every recorded connection has been served to its last frame at least once."""
+        await self._finished.wait()
+
+    async def exhausted(self) -> None:
+        """With ``once``: return when every recorded connection was handed out and no client is left."""
+        await self._exhausted.wait()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """A WebSocket for whoever asks for one, a recorded REST answer for everybody else."""
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self._serve(request)
+        answer = self._index.answer(request.raw_path)
+        if answer is None:
+            known = "".join(f"  {path}\n" for path in self._index.answer_paths()) or "  none\n"
+            return web.Response(status=404, text=f"The recording has no answer for this path. It has:\n{known}")
+        kind = "application/json" if answer.lstrip()[:1] in ("{", "[") else "text/plain"
+        return web.Response(text=answer, content_type=kind)
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        address = self._redact.url(request.raw_path)
+        choice = self._index.choose(request.raw_path, again=not self._once)
+        if choice is None:
+            reason = "was served (--once)" if self._index.connections else "none: the recording has no WebSocket"
+            return web.Response(status=410, text=f"Every recorded connection {reason}.\n")
+        recorded, fits = choice
+        if not fits:
+            self._warn(f"no recorded connection has the address {address}: serving {recorded.name} instead")
+        ws = web.WebSocketResponse(compress=False, max_msg_size=0, timeout=_CLOSE_TIMEOUT)
+        recorded.served += 1
+        self._open.add(ws)
+        try:
+            writer = await ws.prepare(request)
+            client = _Client(ws, writer, str(request.remote))
+            await self._talk(client, recorded)
+        finally:
+            self._open.discard(ws)
+            if self._once and not self._open and all(known.served for known in self._index.connections):
+                self._exhausted.set()
+        return ws
+
+    async def _talk(self, client: _Client, recorded: RecordedConnection) -> None:
+        async with asyncio.TaskGroup() as group:
+            sender = group.create_task(self._send(client, recorded), name=f"replay-send-{recorded.name}")
+            async for message in client.ws:
+                client.spoke.set()
+                data = message.data if message.type is WSMsgType.TEXT else f"{len(message.data)} bytes"
+                _log.debug("%s: the client says %s", recorded.name, self._redact.sent(data))
+            sender.cancel()
+        if not client.sent and recorded.frames:
+            # Only looked in, or never subscribed: the recorded connection is still to be had.
+            recorded.served -= 1
+        elif client.sent < recorded.frames:
+            self._report(f"{recorded.name}: {client.sent} of {recorded.frames} frames sent, then the client left")
+
+    async def _send(self, client: _Client, recorded: RecordedConnection) -> None:
+        try:
+            await self._send_frames(client, recorded)
+        except ConnectionError:
+            return  # the client left; its side of the conversation ends by itself
+        except RecordingError as error:
+            self._warn(str(error))
+            await client.ws.close(code=WSCloseCode.INTERNAL_ERROR)
+            return
+        self._report(f"{recorded.name}: {client.sent} frames sent, the recorded connection is complete")
+        self.connections_served += 1
+        self._complete.add(recorded.index)
+        if len(self._complete) == len(self._index.connections):
+            self._finished.set()
+        if self._close or recorded.followed:
+            await client.ws.close()
+
+    async def _send_frames(self, client: _Client, recorded: RecordedConnection) -> None:
+        pacer = Pacer(self._speed)
+        pacer.start(recorded.ts)
+        for number, (key, row) in enumerate(keyed_rows(read_recording(self._path))):
+            if number % _BREATH == 0:
+                await asyncio.sleep(0)
+            if key != recorded.key:
+                continue
+            if isinstance(row, RecvRow):
+                wait = pacer.wait(row.ts)
+                if wait > _SOON:
+                    await self._flush(client)
+                    await asyncio.sleep(wait)
+                client.add(row)
+                if len(client.batch) >= _BATCH:
+                    await self._flush(client)
+            elif isinstance(row, SendRow) and not client.spoke.is_set():
+                await self._flush(client)
+                await self._await_client(client, recorded)
+                pacer.start(row.ts)
+        await self._flush(client)
+
+    async def _flush(self, client: _Client) -> None:
+        """Write what is due; returns when the client has room for more."""
+        self.frames_sent += await client.flush()
+
+    async def _await_client(self, client: _Client, recorded: RecordedConnection) -> None:
+        """As the exchange does: nothing of what was subscribed to before the client has subscribed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._subscribe_timeout):
+                await client.spoke.wait()
+                return
+        self._warn(
+            f"{recorded.name}: the recorded client subscribed before the exchange sent this; waiting for the client at "
+            f"{client.remote} to send its first message"
+        )
+        await client.spoke.wait()
+
+    async def shut_down(self) -> None:
+        """Close all connections as a server that goes away; those that don't answer are cut."""
+        async with asyncio.TaskGroup() as group:
+            for ws in self._open:
+                group.create_task(_go_away(ws), name="replay-close")
+
+
+class _Client:
+    """One client's socket and the frames that are to go out with the next write."""
+
+    def __init__(self, ws: web.WebSocketResponse, writer: AbstractStreamWriter, remote: str) -> None:
+        self.ws = ws
+        self.remote = remote
+        self.batch = bytearray()
+        self.sent = 0
+        self.spoke = asyncio.Event()
+        self._writer = writer
+        self._waiting = 0
+
+    def add(self, row: RecvRow) -> None:
+        payload = row.payload
+        self.batch += _frame_head(len(payload), binary=row.binary)
+        self.batch += payload
+        self._waiting += 1
+
+    async def flush(self) -> int:
+        """Write whole frames straight to the connection; returns how many.
+
+        Raises:
+            ConnectionError: the client has gone.
+        """
+        count = self._waiting
+        if not count:
+            return 0
+        if self.ws.closed:
+            raise ConnectionResetError
+        data = bytes(self.batch)
+        self.batch.clear()
+        self._waiting = 0
+        self.sent += count
+        await self._writer.write(data)
+        await self._writer.drain()
+        # A client that keeps up never makes the two above wait; others want their turn all the same.
+        await asyncio.sleep(0)
+        return count
+
+
+def _frame_head(length: int, *, binary: bool) -> bytes:
+    """The head of a whole, unmasked, uncompressed WebSocket frame (RFC 6455, 5.2)."""
+    first = 0x82 if binary else 0x81
+    if length < 126:
+        return bytes((first, length))
+    if length < 1 << 16:
+        return bytes((first, 126)) + length.to_bytes(2, "big")
+    return bytes((first, 127)) + length.to_bytes(8, "big")
+
+
+async def _go_away(ws: web.WebSocketResponse) -> None:
+    # A client that doesn't read leaves no room for the close frame.
+    with suppress(TimeoutError, ConnectionError):
+        async with asyncio.timeout(_CLOSE_TIMEOUT):
+            await ws.close(code=WSCloseCode.GOING_AWAY)
+
+
+def _quiet(_: str) -> None:
+    """Say nothing."""
+
+
+@asynccontextmanager
+async def serve_replay(
+    path: Path | str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    speed: float = 1.0,
+    once: bool = False,
+    close: bool = False,
+    subscribe_timeout: float = 5.0,
+    report: Callable[[str], None] = _quiet,
+    warn: Callable[[str], None] = _quiet,
+) -> AsyncIterator[ReplayServer]:
+    """Serve a recording until the block is left.
+
+    Args:
+        path: The recording.
+        host: The address to listen on.
+        port: The port to listen on; 0 takes a free one (see ``server.url``).
+        speed: How many times faster than recorded; ``MAX_SPEED``: as fast as each client reads.
+        once: Hand out each recorded connection once, and refuse further clients.
+        close: Close a connection after its last frame instead of leaving it open.
+        subscribe_timeout: Seconds of waiting for a client's first message after which ``warn`` is told.
+        report: Is told about each connection that was served.
+        warn: Is told about what the user may want to put right.
+
+    Raises:
+        RecordingError: the recording cannot be read; it is checked whole before anything is served.
+        ReplayError: the port cannot be had.
+        ValueError: the speed is not above 0.
+    """
+    Pacer(speed)
+    index = await asyncio.to_thread(RecordingIndex.of, Path(path))
+    server = ReplayServer(
+        Path(path),
+        index,
+        speed=speed,
+        once=once,
+        close=close,
+        subscribe_timeout=subscribe_timeout,
+        report=report,
+        warn=warn,
+    )
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", server.handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_TIMEOUT)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise ReplayError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+        bound = runner.addresses[0][1]
+        shown = f"[{host}]" if ":" in host else host
+        server.url = f"ws://{shown}:{bound}"
+        server.rest_url = f"http://{shown}:{bound}"
+        yield server
+        await server.shut_down()
+    finally:
+        await runner.cleanup()
