@@ -1,0 +1,220 @@
+"""A connector: one exchange's feed, its streams, and what it shows of itself, put together and kept running."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from bridge.config import ConnectorSettings, Settings
+from bridge.errors import BridgeError, RestError
+from bridge.exchanges import exchange_type
+from bridge.exchanges.base import ConnectionPlan, Credentials, Exchange, Profile
+from bridge.feed.connection import Connection, FeedContext, Receiver
+from bridge.feed.discard import Discard
+from bridge.feed.link import Link
+from bridge.feed.policies import Pacer, backoff
+from bridge.feed.rest import RestClient
+from bridge.feed.tap import FeedTap
+from bridge.feed.tls import client_context
+from bridge.router import Router
+from bridge.store import Store
+
+__all__ = ["probe", "record", "run"]
+
+_REST_TIMEOUT = 10.0
+
+
+async def run(settings: Settings, connectors: Sequence[ConnectorSettings]) -> None:
+    """Run connectors until SIGTERM or SIGINT, then end within ``shutdown_timeout``; a second signal ends at once.
+
+    Raises:
+        AlreadyRunningError: another process has one of these names or streams.
+        RedisUnavailableError: Redis is out of reach at the start.
+        UnknownPairError: an exchange doesn't list a pair.
+    """
+    stop = asyncio.Event()
+    _on_signals(stop)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for connector in connectors:
+                group.create_task(_run_one(settings, connector, stop), name=f"connector-{connector.name}")
+    except BaseExceptionGroup as failures:
+        raise _first(failures) from None
+
+
+async def _run_one(settings: Settings, connector: ConnectorSettings, stop: asyncio.Event) -> None:
+    log = structlog.get_logger().bind(exchange=connector.exchange, connector=connector.name)
+    exchange = build_exchange(settings, connector)
+    async with contextlib.AsyncExitStack() as stack:
+        store = await stack.enter_async_context(Store(settings, connector.name, exchange.name, log))
+        router = Router(exchange, connector.name, store, settings, log)
+        await router.open()
+        rest = await stack.enter_async_context(_rest(connector, exchange, None))
+        context = _context(connector, exchange, router, rest, log, None)
+        ending = asyncio.create_task(stop.wait(), name=f"{connector.name}-stop")
+        async with asyncio.TaskGroup() as group:
+            background = [group.create_task(work, name=f"{connector.name}-{what}") for what, work in router.background()]
+            feed = group.create_task(_feed(context, router), name=f"{connector.name}-feed")
+            log.info("started", pairs=connector.pairs, channels=[str(channel) for channel in connector.channels])
+            await asyncio.wait((ending, feed, router.failed), return_when=asyncio.FIRST_COMPLETED)
+            feed.cancel()
+            await asyncio.wait((feed,), timeout=settings.shutdown_timeout)
+            await router.finish(settings.shutdown_timeout)
+            for task in background:
+                task.cancel()
+            ending.cancel()
+        if router.failed.done():
+            router.failed.result()
+        if not feed.cancelled():
+            feed.result()
+        log.info("stopped", **router.counts())
+
+
+async def record(settings: Settings, connectors: Sequence[ConnectorSettings], tap: FeedTap) -> None:
+    """Run the connectors' feeds without Redis, with a tap on their sockets, until cancelled."""
+    async with asyncio.TaskGroup() as group:
+        for connector in connectors:
+            group.create_task(_record_one(settings, connector, tap), name=f"record-{connector.name}")
+
+
+async def _record_one(settings: Settings, connector: ConnectorSettings, tap: FeedTap) -> None:
+    log = structlog.get_logger().bind(exchange=connector.exchange, connector=connector.name)
+    exchange = build_exchange(settings, connector)
+    receiver = Discard(log)
+    async with _rest(connector, exchange, tap) as rest:
+        await _feed(_context(connector, exchange, receiver, rest, log, tap), receiver)
+
+
+async def probe(settings: Settings, connector: ConnectorSettings) -> list[str]:
+    """Try the exchange: REST discovery, then one connection of each kind, without Redis.
+
+    Returns:
+        What was found, in words.
+
+    Raises:
+        BridgeError: the exchange is out of reach, refuses, or doesn't list a pair.
+    """
+    log = structlog.get_logger().bind(exchange=connector.exchange, connector=connector.name)
+    exchange = build_exchange(settings, connector)
+    found = []
+    async with _rest(connector, exchange, None) as rest:
+        await rest.drive(exchange.discover(time.time_ns()))
+        context = _context(connector, exchange, Discard(log), rest, log, None)
+        for plan in exchange.plan():
+            seconds = await _try(plan, context)
+            found.append(f"{plan.name}: first frame after {seconds:.2f} s")
+    return found
+
+
+async def _try(plan: ConnectionPlan, context: FeedContext) -> float:
+    begun = time.monotonic()
+    wake = asyncio.Event()
+    connection = Connection(plan, context, wake, hold=True)
+    try:
+        await connection.open()
+        while not connection.frames and not connection.lost_reason and time.monotonic() - begun < _REST_TIMEOUT:
+            wake.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(wake.wait(), 0.1)
+    finally:
+        await connection.close()
+    if not connection.frames:
+        reason = connection.lost_reason or f"connected, but nothing came within {_REST_TIMEOUT:g} s"
+        raise RestError(context.exchange.name, plan.name, 0, reason)
+    return time.monotonic() - begun
+
+
+def build_exchange(settings: Settings, connector: ConnectorSettings) -> Exchange:
+    """The exchange of a connector, with what the config says."""
+    account = None
+    if connector.account is not None:
+        a = settings.accounts[connector.account]
+        account = Credentials(connector.account, a.api_key.get_secret_value(), a.secret, a.subaccounts)
+    profile = Profile(
+        connector.pairs,
+        frozenset(connector.channels),
+        connector.url,
+        connector.rest_url,
+        account,
+        connector.options,
+    )
+    return exchange_type(connector.exchange)(profile)
+
+
+async def _feed(context: FeedContext, receiver: Router | Discard) -> None:
+    """Discover, plan, and keep every connection of the plan alive."""
+    waits = backoff(context.random)
+    while True:
+        try:
+            await context.rest.drive(context.exchange.discover(context.now()))
+            break
+        except RestError as error:
+            receiver.down(context.exchange.subscriptions(), str(error))
+            delay = max(next(waits), error.retry_after or 0.0)
+            context.log.warning("discovery_failed", error=str(error), retry_in=round(delay, 2))
+            await asyncio.sleep(delay)
+    links = [Link(plan, context) for plan in context.exchange.plan()]
+    receiver.links = links
+    async with asyncio.TaskGroup() as group:
+        for link in links:
+            group.create_task(link.run(), name=f"link-{link.plan.name}")
+
+
+def _context(
+    connector: ConnectorSettings,
+    exchange: Exchange,
+    receiver: Receiver,
+    rest: RestClient,
+    log: structlog.typing.FilteringBoundLogger,
+    tap: FeedTap | None,
+) -> FeedContext:
+    ca_file = str(connector.ca_file) if connector.ca_file else None
+    return FeedContext(
+        exchange=exchange,
+        receiver=receiver,
+        rest=rest,
+        pacer=Pacer(exchange.pace, time.monotonic),
+        log=log,
+        tls=client_context(ca_file),
+        library=connector.transport,
+        silence=dict(connector.silence),
+        tap=tap,
+    )
+
+
+def _rest(connector: ConnectorSettings, exchange: Exchange, tap: FeedTap | None) -> RestClient:
+    ca_file = str(connector.ca_file) if connector.ca_file else None
+    base = connector.rest_url or exchange.rest_url
+    return RestClient(exchange.name, base, client_context(ca_file), _REST_TIMEOUT, tap)
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def handle(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        structlog.get_logger().info("stopping", signal=signal.Signals(number).name)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handle, number)
+
+
+def _first(failures: BaseExceptionGroup) -> BaseException:
+    """The error to show: one of ours before any other, the group taken apart."""
+    flat: list[BaseException] = []
+    waiting: list[BaseException] = [failures]
+    while waiting:
+        failure = waiting.pop()
+        if isinstance(failure, BaseExceptionGroup):
+            waiting += failure.exceptions
+        else:
+            flat.append(failure)
+    return next((failure for failure in flat if isinstance(failure, BridgeError)), flat[0])

@@ -1,0 +1,102 @@
+"""Entries' flat fields into the events of the model, generically from the structs themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_type_hints
+
+from msgspec import Struct
+from msgspec.structs import fields as struct_fields
+
+from bridge.keys import StreamKey
+from bridge.model import DATA_EVENTS, Channel, Control, ControlEvent, Event, Levels
+
+__all__ = ["decode", "format_levels", "parse_levels"]
+
+_HEAD = ["type", "ts", "recv"]
+
+
+def parse_levels(text: str) -> Levels:
+    """``7994.50:1.134 7994.20:0.5`` as levels.
+
+    Raises:
+        ValueError: a level is not ``price:size``.
+    """
+    return [(price, size) for price, size in [level.split(":") for level in text.split()]]
+
+
+def format_levels(levels: Levels) -> str:
+    """Levels as the text of an entry."""
+    return " ".join([f"{price}:{size}" for price, size in levels])
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text else None
+
+
+class _Shape(Struct, frozen=True):
+    """How one type of entry becomes a struct; ``converters`` are ``(position, function)`` of what is not plain text."""
+
+    kind: Callable[..., Event]
+    channel: Channel | None
+    names: list[str]
+    converters: tuple[tuple[int, Callable[[str], Any]], ...]
+
+
+def _shape(kind: type[Any]) -> _Shape:
+    known: dict[Any, Callable[[str], Any]] = {Levels: parse_levels, int | None: _number, ControlEvent: ControlEvent}
+    hints = get_type_hints(kind)
+    order = [field.name for field in struct_fields(kind) if field.name in kind.WIRE]
+    if order != list(kind.WIRE):
+        msg = f"{kind.__name__}: the attributes are not in the order of WIRE"
+        raise TypeError(msg)
+    converters = [(place, known[hints[name]]) for place, name in enumerate(kind.WIRE) if hints[name] is not str]
+    channel = None if kind is Control else kind.channel
+    return _Shape(kind, channel, [*_HEAD, *kind.WIRE], tuple(converters))
+
+
+_KINDS: tuple[type[Any], ...] = (*DATA_EVENTS, Control)
+_SHAPES = {str(kind.__struct_config__.tag): _shape(kind) for kind in _KINDS}
+
+
+def decode(stream: StreamKey, flat: list[str]) -> Event:
+    """The event of an entry of ``stream``, whose fields and values alternate in ``flat``.
+
+    Unknown fields after (or among) the known ones are passed over.
+
+    Raises:
+        ValueError: an unknown type, a missing field, a value of the wrong form, or a type that has no place in the
+            stream's channel.
+    """
+    shape = _SHAPES.get(flat[1]) if len(flat) > 1 else None
+    if shape is None or flat[::2] != shape.names:
+        shape, values = _by_name(flat)
+    else:
+        values = flat[1::2]
+    ts = values[1]
+    rest: list[Any] = values[3:]
+    for place, convert in shape.converters:
+        rest[place] = convert(rest[place])
+    if shape.channel is stream.channel:
+        return shape.kind(stream.subject, int(ts) if ts else None, int(values[2]), *rest)
+    if shape.channel is None:
+        return shape.kind(stream.subject, int(ts) if ts else None, int(values[2]), stream.channel, *rest)
+    msg = f"a {values[0]} has no place in a stream of {stream.channel}"
+    raise ValueError(msg)
+
+
+def _by_name(flat: list[str]) -> tuple[_Shape, list[str]]:
+    """The slow way, for entries with further fields or another order."""
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    if "type" not in fields:
+        msg = "no field 'type'"
+        raise ValueError(msg)
+    shape = _SHAPES.get(fields["type"])
+    if shape is None:
+        msg = f"unknown type {fields['type']!r}"
+        raise ValueError(msg)
+    missing = [name for name in shape.names if name not in fields]
+    if missing:
+        msg = f"{fields['type']}: no field {', '.join(map(repr, missing))}"
+        raise ValueError(msg)
+    return shape, [fields[name] for name in shape.names]

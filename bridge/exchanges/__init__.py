@@ -1,0 +1,33 @@
+"""The exchanges that Tickbridge speaks to: one module each, one line each in the registry below."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from bridge.exchanges.base import Exchange
+
+__all__ = ["exchange_type", "names"]
+
+_REGISTRY = {
+    "coinbase": "bridge.exchanges.coinbase:Coinbase",
+    "limitlex": "bridge.exchanges.limitlex:Limitlex",
+}
+
+
+def names() -> tuple[str, ...]:
+    """The names that ``exchange:`` takes in the config."""
+    return tuple(_REGISTRY)
+
+
+def exchange_type(name: str) -> type[Exchange]:
+    """The exchange of that name.
+
+    Raises:
+        KeyError: no exchange has that name.
+    """
+    module, _, attribute = _REGISTRY[name].partition(":")
+    exchange = getattr(import_module(module), attribute)
+    if not issubclass(exchange, Exchange):
+        msg = f"{name}: {_REGISTRY[name]} is no Exchange"
+        raise TypeError(msg)
+    return exchange

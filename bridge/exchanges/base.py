@@ -1,0 +1,300 @@
+"""What an exchange module is made of, without any I/O.
+
+An `Exchange` plans the connections that the configured pairs and channels need; a `Session` speaks the protocol over
+one of them. Neither touches a socket, a clock or Redis: frames and times come in as arguments, events go out as return
+values, and what has to be done (send, replace the connection) goes out as `Action`s. REST calls are generators
+(`Flow`): they yield an `HttpRequest`, are sent the `HttpResponse`, and return their result. So a test can feed a
+session recorded bytes, and one shell in `bridge.feed` drives them all.
+
+All times are integer nanoseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Mapping, Sequence
+from decimal import Decimal
+from typing import ClassVar, TypeVar
+
+from msgspec import Struct, field
+from pydantic import BaseModel, ConfigDict
+
+from bridge.model import Channel, Control, ControlEvent, Event, Levels
+
+__all__ = [
+    "SECOND",
+    "Action",
+    "ConnectionPlan",
+    "Credentials",
+    "Exchange",
+    "Flow",
+    "HttpRequest",
+    "HttpResponse",
+    "NoOptions",
+    "Profile",
+    "Reconnect",
+    "Replace",
+    "Restated",
+    "Send",
+    "Session",
+    "Subscription",
+    "Target",
+    "Unknown",
+    "Warn",
+    "best_first",
+]
+
+SECOND = 1_000_000_000
+"""Nanoseconds in a second."""
+
+T = TypeVar("T")
+
+
+class HttpRequest(Struct, frozen=True):
+    """A REST call; ``path`` is appended to the exchange's REST base and never holds a secret."""
+
+    method: str
+    path: str
+    body: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class HttpResponse(Struct, frozen=True):
+    """The answer to an `HttpRequest`; header names in lower case."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Flow = Generator[HttpRequest, HttpResponse, T]
+"""A conversation over REST that ends in a ``T``; raises `RestError` where the exchange refuses."""
+
+
+class Target(Struct, frozen=True):
+    """Where a WebSocket goes. ``shown`` is the address without its secrets, for logs and recordings."""
+
+    url: str
+    shown: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Subscription(Struct, frozen=True):
+    """One stream that a connection feeds."""
+
+    channel: Channel
+    subject: str
+
+
+class Credentials(Struct, frozen=True):
+    """An account's key. ``name`` is its name in the config, and the subject of its streams."""
+
+    name: str
+    api_key: str
+    api_secret: str
+    subaccounts: bool = False
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.name!r})"
+
+
+class NoOptions(BaseModel):
+    """The options of an exchange that has none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Profile(Struct, frozen=True):
+    """What the config says about one connector, as its exchange sees it; ``None`` URLs mean the exchange's own."""
+
+    pairs: tuple[str, ...]
+    channels: frozenset[Channel]
+    url: str | None = None
+    rest_url: str | None = None
+    account: Credentials | None = None
+    options: BaseModel = field(default_factory=NoOptions)
+
+
+class Action(Struct, frozen=True):
+    """Something that the shell has to do for a session."""
+
+
+class Send(Action, frozen=True):
+    """Send this text frame; ``secret`` keeps it out of recordings."""
+
+    text: str
+    secret: bool = False
+
+
+class Reconnect(Action, frozen=True):
+    """The connection is of no more use: drop it, then connect again."""
+
+    reason: str
+
+
+class Replace(Action, frozen=True):
+    """Open a second connection, and give this one up when the other has taken over: nothing is missed between."""
+
+    reason: str
+
+
+class Unknown(Action, frozen=True):
+    """A message of a type that the module doesn't know; counted, and logged once per type."""
+
+    kind: str
+
+
+class Warn(Action, frozen=True):
+    """Something that the exchange said and an operator should read."""
+
+    message: str
+
+
+class Restated(Action, frozen=True):
+    """The whole present state of a private channel, from REST after a (re)connect: what differs is published.
+
+    ``events`` hold one event per key (order, currency, position); known keys that they leave out are gone.
+    """
+
+    channel: Channel
+    subject: str
+    events: Sequence[Event]
+
+
+class Session(ABC):
+    """The protocol over one connection, from its first byte to its last."""
+
+    expires: int | None = None
+    """When the exchange will end or devalue this connection (a token's expiry), or ``None``."""
+
+    def __init__(self) -> None:
+        self.actions: list[Action] = []
+
+    @abstractmethod
+    def open(self, now: int) -> Flow[Target]:
+        """Find out where to connect: usually at once, or after fetching a token."""
+
+    def connected(self, now: int) -> None:
+        """The socket is open: queue the log-in and the subscriptions as `Send` actions."""
+
+    @abstractmethod
+    def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
+        """Understand one frame.
+
+        Returns:
+            The events in it, control events (``live``, ``gap``) included; what to do is appended to ``actions``.
+
+        Raises:
+            FrameError: the frame can't be understood; the session goes on with the next one.
+        """
+
+    def rejected(self, recv: int) -> Sequence[Event]:
+        """What a frame that could not be understood means for the streams; called after `FrameError`."""
+        del recv
+        return ()
+
+    def tick(self, now: int) -> Sequence[Event]:
+        """Look at what time has brought (a lasting mismatch, a missing answer); called a few times a second."""
+        del now
+        return ()
+
+    @abstractmethod
+    def resync(self, subject: str, now: int, reason: str) -> None:
+        """Queue what brings a fresh snapshot of this pair's book."""
+
+    def sync(self, now: int) -> Flow[None]:
+        """After connecting: fetch by REST what the connection itself doesn't tell, as `Restated` actions."""
+        del now
+        return
+        yield  # pragma: no cover - makes this a generator
+
+    def control(self, subscription: Subscription, event: ControlEvent, recv: int, reason: str = "") -> Control:
+        """A control event of one of the streams."""
+        return Control(subscription.subject, None, recv, subscription.channel, event, reason)
+
+
+class ConnectionPlan(Struct, frozen=True):
+    """One connection that a connector holds: its name, the streams it feeds, and how to make its session.
+
+    ``rotate`` is the number of seconds after which the connection is replaced by a fresh one (``None``: never), for
+    exchanges where only a new connection brings a fresh snapshot.
+    """
+
+    name: str
+    subscriptions: tuple[Subscription, ...]
+    session: Callable[[], Session]
+    rotate: float | None = None
+
+
+class Exchange(ABC):
+    """One exchange, for one connector."""
+
+    name: ClassVar[str]
+    url: ClassVar[str]
+    rest_url: ClassVar[str]
+    channels: ClassVar[frozenset[Channel]]
+    """The public channels it offers."""
+    private_channels: ClassVar[frozenset[Channel]] = frozenset()
+    Options: ClassVar[type[BaseModel]] = NoOptions
+    """The exchange's own settings (``connectors.N.options``)."""
+    silence: ClassVar[Mapping[Channel, float]] = {}
+    """Seconds without an event after which a subscription is stale; a channel that may be quiet has none."""
+    frozen_book: ClassVar[float | None] = 20.0
+    """Seconds that a book may stand still while its pair trades; ``None``: no such check."""
+    ping: ClassVar[float] = 15.0
+    """Seconds between protocol pings."""
+    dead: ClassVar[float] = 45.0
+    """Seconds without any frame, pongs included, after which a connection counts as dead."""
+    pace: ClassVar[float] = 0.25
+    """Least seconds between two connection attempts of a connector, so that an outage doesn't end in a storm."""
+    units: ClassVar[Mapping[Channel, str]] = {}
+    """What the catalog says of a channel's units and quirks."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+
+    def discover(self, now: int) -> Flow[None]:
+        """Learn by REST what the plan needs (ids of pairs); called until it succeeds, before `plan`.
+
+        Raises:
+            UnknownPairError: a configured pair isn't listed.
+        """
+        del now
+        return
+        yield  # pragma: no cover - makes this a generator
+
+    @abstractmethod
+    def plan(self) -> list[ConnectionPlan]:
+        """The connections that the profile needs; none without a subscription."""
+
+    def subscriptions(self) -> list[Subscription]:
+        """Every stream that the profile asks for, known before anything is connected (sub-accounts come later)."""
+        profile = self.profile
+        wanted = [
+            Subscription(channel, pair)
+            for pair in profile.pairs
+            for channel in sorted(self.channels)
+            if channel in profile.channels
+        ]
+        if profile.account:
+            wanted += [Subscription(channel, profile.account.name) for channel in sorted(self.private_channels)]
+        return wanted
+
+
+def best_first(levels: Levels, *, bids: bool) -> Levels:
+    """The levels sorted best first: highest price first for bids, lowest first for asks.
+
+    Raises:
+        ValueError: a price is no number.
+    """
+    try:
+        return sorted(levels, key=_price, reverse=bids)
+    except ArithmeticError:
+        msg = "a level's price is not a number"
+        raise ValueError(msg) from None
+
+
+def _price(level: tuple[str, str]) -> Decimal:
+    return Decimal(level[0])
+
+

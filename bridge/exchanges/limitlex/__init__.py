@@ -1,0 +1,76 @@
+"""Limitlex: public market data per pair, and the private messages of an account.
+
+The subscription is the query string of the connection; no client message exists. ``order_book`` and ``last_trade``
+don't say which pair they are of: hence one connection per pair, and one more, with a token, per account. Nothing
+carries a sequence number: a book is checked against ``best_bid_ask``, and replaced from time to time by a fresh
+connection's ``whole_order_book``.
+
+Sources: the exchange's WebSocket and REST pages; where they are silent, the comment says what is assumed.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bridge.exchanges.base import ConnectionPlan, Exchange, Flow, Profile
+from bridge.exchanges.limitlex.account import PRIVATE_CHANNELS, AccountSession
+from bridge.exchanges.limitlex.messages import NAME
+from bridge.exchanges.limitlex.options import LimitlexOptions
+from bridge.exchanges.limitlex.pair import PairSession
+from bridge.exchanges.limitlex.rest import LimitlexRest
+from bridge.model import Channel
+
+__all__ = ["AccountSession", "Limitlex", "LimitlexOptions", "PairSession"]
+
+
+class Limitlex(Exchange):
+    """Limitlex: all public channels, and orders, fills and balances of an account and its sub-accounts."""
+
+    name = NAME
+    url = "wss://limitlex.com/websocket/"
+    rest_url = "https://limitlex.com/api"
+    channels = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
+    private_channels = PRIVATE_CHANNELS
+    Options = LimitlexOptions
+    units: ClassVar = {
+        Channel.TRADES: "ts in whole seconds, no id",
+        Channel.BOOK: "no ts, no xseq",
+        Channel.QUOTES: "no sizes, no ts",
+        Channel.FILLS: "ts in whole seconds, no ids, no pair",
+        Channel.ORDERS: "ts is the order's time, no pair",
+    }
+
+    def __init__(self, profile: Profile) -> None:
+        super().__init__(profile)
+        options = profile.options
+        self._options = options if isinstance(options, LimitlexOptions) else LimitlexOptions()
+        self._url = profile.url or self.url
+        self._rest = LimitlexRest(self._options.pair_ids)
+
+    def discover(self, now: int) -> Flow[None]:
+        del now
+        yield from self._rest.resolve(self.profile.pairs)
+        return None
+
+    def plan(self) -> list[ConnectionPlan]:
+        profile = self.profile
+        plans = [self._pair_plan(pair) for pair in profile.pairs if profile.channels]
+        account = profile.account
+        if account:
+            streams = tuple(s for s in self.subscriptions() if s.channel in self.private_channels)
+            ids = [self._rest.pair_id(pair) for pair in profile.pairs]
+            plans.append(
+                ConnectionPlan(
+                    f"account:{account.name}", streams, lambda: AccountSession(self._url, ids, account, self._rest)
+                )
+            )
+        return plans
+
+    def _pair_plan(self, pair: str) -> ConnectionPlan:
+        streams = tuple(s for s in self.subscriptions() if s.subject == pair and s.channel in self.channels)
+        pair_id = self._rest.pair_id(pair)
+        rotate = self._options.resnapshot if Channel.BOOK in self.profile.channels else None
+        channels = self.profile.channels
+        return ConnectionPlan(
+            pair, streams, lambda: PairSession(self._url, pair, pair_id, channels, self._options), rotate
+        )

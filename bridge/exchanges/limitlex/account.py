@@ -1,0 +1,142 @@
+"""The private messages of one Limitlex account, over a connection that carries a token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from bridge.errors import RestError
+from bridge.exchanges.base import SECOND, Credentials, Flow, Replace, Restated, Session, Subscription, Target, Warn
+from bridge.exchanges.limitlex.messages import (
+    PRIVATE,
+    PUBLIC,
+    OpenOrder,
+    OwnTrade,
+    Wallets,
+    decode_private,
+    other_message,
+)
+from bridge.exchanges.limitlex.rest import LimitlexRest, TokenSource
+from bridge.model import Balance, Channel, ControlEvent, Event, Fill, Order
+
+__all__ = ["PRIVATE_CHANNELS", "AccountSession"]
+
+PRIVATE_CHANNELS = frozenset({Channel.ORDERS, Channel.FILLS, Channel.BALANCES})
+
+
+class AccountSession(Session):
+    """The private messages of one account, and of its sub-accounts."""
+
+    def __init__(self, url: str, pair_ids: list[str], credentials: Credentials, rest: LimitlexRest) -> None:
+        super().__init__()
+        self._url = url
+        self._pair_ids = pair_ids
+        self._credentials = credentials
+        self._rest = rest
+        self._token = TokenSource(rest, credentials)
+        self._live: set[str] = set()
+
+    def open(self, now: int) -> Flow[Target]:
+        """A new token for each connection; it travels in the address, which is why ``shown`` leaves it out."""
+        token, self.expires = yield from self._token.fetch(now)
+        query = f"{self._url}?p={','.join(self._pair_ids)}"
+        more = "&subaccounts=true" if self._credentials.subaccounts else ""
+        return Target(f"{query}&t={token}{more}", f"{query}&t=***{more}")
+
+    def sync(self, now: int) -> Flow[None]:
+        """Nothing is replayed after a connect: open orders and wallets come from REST."""
+        account = self._credentials.name
+        try:
+            orders = yield from self._rest.open_orders(self._credentials, now)
+            self.actions.append(Restated(Channel.ORDERS, account, orders))
+            balances = yield from self._rest.balances(self._credentials, now)
+            self.actions.append(Restated(Channel.BALANCES, account, balances))
+        except RestError as error:
+            self.actions.append(Warn(f"open orders and balances are not refreshed: {error}"))
+
+    def connected(self, now: int) -> None:
+        del now
+
+    def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
+        try:
+            message = decode_private(frame)
+        except msgspec.MsgspecError as error:
+            # The pairs' public messages come here too; the pairs' own connections have them.
+            self.actions += other_message(frame, error, PRIVATE, PUBLIC)
+            return self._first(self._credentials.name, recv)
+        subject = self._credentials.name
+        if message.subaccountId:
+            subject = f"{subject}/{message.subaccountId}"
+        events = self._first(subject, recv)
+        kind = message.__class__
+        if kind is OwnTrade:
+            events.append(self._fill(subject, message, recv))  # type: ignore[arg-type]
+        elif kind is OpenOrder:
+            events.append(self._order(subject, message, recv))  # type: ignore[arg-type]
+        else:
+            events += self._balances(subject, message, recv)  # type: ignore[arg-type]
+        return events
+
+    def rejected(self, recv: int) -> Sequence[Event]:
+        reason = "a frame could not be understood"
+        self.actions.append(Replace(reason))
+        return [
+            self.control(Subscription(channel, subject), ControlEvent.GAP, recv, reason)
+            for subject in sorted(self._live | {self._credentials.name})
+            for channel in sorted(PRIVATE_CHANNELS)
+        ]
+
+    def resync(self, subject: str, now: int, reason: str) -> None:
+        del subject, now
+        self.actions.append(Replace(reason))
+
+    def _first(self, subject: str, recv: int) -> list[Event]:
+        if subject in self._live:
+            return []
+        self._live.add(subject)
+        channels = sorted(PRIVATE_CHANNELS)
+        return [self.control(Subscription(channel, subject), ControlEvent.LIVE, recv) for channel in channels]
+
+    def _order(self, subject: str, message: OpenOrder, recv: int) -> Event:
+        """``{"t":"open_order","orderId":"0959f899-f4b4-422b-88c0-ec3fa38f8079","orderTradeType":"Limit",
+        "orderDirection":"Buy","amountInitial":"0.00010000","amountCompleted":"0","price":"7997.00","createdAt":
+        1598530122,"completed":false,"deleted":false}``
+
+        Sent at placement; that fills and cancels send it again with changed fields is inferred from the fields. The
+        message doesn't name the pair, and ``createdAt`` is the order's time, not the event's.
+        """
+        m = message
+        status = "open"
+        if m.deleted:
+            status = "cancelled"
+        elif m.completed:
+            status = "filled"
+        elif m.amountCompleted.strip("0.") != "":
+            status = "partially_filled"
+        kind, side = m.orderTradeType.lower(), m.orderDirection.lower()
+        ts = m.createdAt * SECOND
+        price = m.price or ""
+        return Order(subject, ts, recv, m.orderId, "", "", kind, side, price, m.amountInitial, m.amountCompleted, status)
+
+    def _fill(self, subject: str, message: OwnTrade, recv: int) -> Event:
+        """``{"t":"trade","subaccountId":"dff446dc-1aad-4d69-a90f-20f403220470","orderDirection":"Buy","amount":
+        "0.00010000","price":"7997.00","createdAt":1598530122}``
+
+        Without trade, order or pair id.
+        """
+        m = message
+        side = m.orderDirection.lower()
+        return Fill(subject, m.createdAt * SECOND, recv, "", "", "", side, m.price, m.amount, "", "")
+
+    def _balances(self, subject: str, message: Wallets, recv: int) -> list[Event]:
+        """``{"t":"wallets","wallets":[{"currencyId":"ab65...","amountAvailable":"1006.80071837","amountReserved":
+        "0.00000000"}]}``
+
+        Whether all currencies or only the changed ones come is unknown: each stands for itself.
+        """
+        code = self._rest.currency
+        return [
+            Balance(subject, None, recv, code(wallet.currencyId), wallet.amountAvailable, wallet.amountReserved)
+            for wallet in message.wallets
+        ]

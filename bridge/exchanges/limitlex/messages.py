@@ -1,0 +1,137 @@
+"""Limitlex's WebSocket messages, as typed structs told apart by ``t``.
+
+The field names are the exchange's own; all decimals are strings, all times whole seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from bridge.errors import FrameError
+from bridge.exchanges.base import Unknown
+
+__all__ = [
+    "NAME",
+    "PRIVATE",
+    "PUBLIC",
+    "AnyPrivate",
+    "AnyPublic",
+    "BestBidAsk",
+    "LastTrade",
+    "Level",
+    "Ohlc",
+    "OpenOrder",
+    "OrderBook",
+    "OwnTrade",
+    "Wallet",
+    "Wallets",
+    "WholeBook",
+    "decode_private",
+    "decode_public",
+    "other_message",
+]
+
+NAME = "limitlex"
+
+
+class Level(Struct):
+    price: str
+    amount: str
+
+
+class Message(Struct, tag_field="t"):
+    pass
+
+
+class Ohlc(Message, tag="change_ohlc"):
+    durationInDays: int | float  # noqa: N815 - the exchange's spelling, here and below
+    priceLow: str | None = None  # noqa: N815
+    priceHigh: str | None = None  # noqa: N815
+    priceOpen: str | None = None  # noqa: N815
+    priceClose: str | None = None  # noqa: N815
+    priceChange: str | None = None  # noqa: N815
+    priceChangeP: str | None = None  # noqa: N815
+    volume: str | None = None
+
+
+class BestBidAsk(Message, tag="best_bid_ask"):
+    bid: str | None = None
+    ask: str | None = None
+
+
+class WholeBook(Message, tag="whole_order_book"):
+    bids: list[Level]
+    asks: list[Level]
+
+
+class OrderBook(Message, tag="order_book"):
+    orderDirection: Literal["Buy", "Sell"]  # noqa: N815
+    amount: str
+    price: str
+
+
+class LastTrade(Message, tag="last_trade"):
+    orderDirection: Literal["Buy", "Sell"]  # noqa: N815
+    amount: str
+    price: str
+    createdAt: int  # noqa: N815
+
+
+class Private(Message):
+    subaccountId: str | None = None  # noqa: N815
+
+
+class OpenOrder(Private, tag="open_order", kw_only=True):
+    orderId: str  # noqa: N815
+    orderTradeType: str = ""  # noqa: N815
+    orderDirection: Literal["Buy", "Sell"]  # noqa: N815
+    amountInitial: str  # noqa: N815
+    amountCompleted: str = "0"  # noqa: N815
+    price: str | None = None
+    createdAt: int  # noqa: N815
+    completed: bool = False
+    deleted: bool = False
+
+
+class OwnTrade(Private, tag="trade", kw_only=True):
+    orderDirection: Literal["Buy", "Sell"]  # noqa: N815
+    amount: str
+    price: str
+    createdAt: int  # noqa: N815
+
+
+class Wallet(Struct):
+    currencyId: str  # noqa: N815
+    amountAvailable: str = ""  # noqa: N815
+    amountReserved: str = ""  # noqa: N815
+
+
+class Wallets(Private, tag="wallets", kw_only=True):
+    wallets: list[Wallet]
+
+
+class _Other(Struct):
+    t: str = ""
+
+
+PUBLIC = frozenset({"change_ohlc", "best_bid_ask", "whole_order_book", "order_book", "last_trade"})
+PRIVATE = frozenset({"open_order", "trade", "wallets"})
+AnyPublic = Ohlc | BestBidAsk | WholeBook | OrderBook | LastTrade
+AnyPrivate = OpenOrder | OwnTrade | Wallets
+decode_public = msgspec.json.Decoder(AnyPublic).decode
+decode_private = msgspec.json.Decoder(AnyPrivate).decode
+_decode_other = msgspec.json.Decoder(_Other).decode
+
+
+def other_message(frame: bytes, error: Exception, known: frozenset[str], elsewhere: frozenset[str]) -> list[Unknown]:
+    """What to make of a frame that is no message of this session's."""
+    try:
+        kind = _decode_other(frame).t
+    except msgspec.MsgspecError:
+        kind = ""
+    if not kind or kind in known:
+        raise FrameError(NAME, frame, str(error)) from None
+    return [] if kind in elsewhere else [Unknown(kind)]

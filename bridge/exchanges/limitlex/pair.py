@@ -1,0 +1,198 @@
+"""The public messages of one Limitlex pair, over a connection of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import msgspec
+
+from bridge.book import Book
+from bridge.errors import FrameError
+from bridge.exchanges.base import SECOND, Flow, Replace, Session, Subscription, Target, best_first
+from bridge.exchanges.limitlex.messages import (
+    NAME,
+    PRIVATE,
+    PUBLIC,
+    AnyPublic,
+    BestBidAsk,
+    LastTrade,
+    Ohlc,
+    OrderBook,
+    WholeBook,
+    decode_public,
+    other_message,
+)
+from bridge.exchanges.limitlex.options import LimitlexOptions
+from bridge.model import BookDelta, BookSnapshot, Channel, ControlEvent, Event, Levels, Quote, Ticker, Trade
+
+__all__ = ["PairSession"]
+
+
+class PairSession(Session):
+    """The public messages of one pair."""
+
+    def __init__(self, url: str, pair: str, pair_id: str, channels: frozenset[Channel], options: LimitlexOptions) -> None:
+        super().__init__()
+        # Whether ``:`` must be percent-encoded is unknown: it goes raw, as in the exchange's example.
+        self._target = Target(f"{url}?p={pair_id}", f"{url}?p={pair_id}")
+        self._pair = pair
+        self._channels = channels
+        self._options = options
+        self._streams = [Subscription(channel, pair) for channel in sorted(channels)]
+        self._book = Book()
+        self._complete = False
+        """Whether the book has had its snapshot, and nothing against it since."""
+        self._best: tuple[Decimal | None, Decimal | None] | None = None
+        self._wrong_since: int | None = None
+        self._live = False
+
+    def open(self, now: int) -> Flow[Target]:
+        del now
+        return self._target
+        yield  # pragma: no cover - makes this a generator
+
+    def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
+        try:
+            message = decode_public(frame)
+        except msgspec.MsgspecError as error:
+            self.actions += other_message(frame, error, PUBLIC, PRIVATE)
+            return self._first(recv, [])
+        try:
+            return self._first(recv, self._understand(message, recv))
+        except ValueError as error:
+            raise FrameError(NAME, frame, str(error)) from None
+
+    def rejected(self, recv: int) -> Sequence[Event]:
+        """Nothing tells which stream the frame belonged to, and no number will show what is missing."""
+        reason = "a frame could not be understood"
+        events: list[Event] = [self.control(stream, ControlEvent.GAP, recv, reason) for stream in self._streams]
+        if Channel.BOOK in self._channels:
+            self._distrust(reason)
+        return events
+
+    def tick(self, now: int) -> Sequence[Event]:
+        """Hold the book against ``best_bid_ask``: they may differ for a moment, not for long."""
+        if not self._complete:
+            return ()
+        wrong = self._mismatch()
+        if wrong is None:
+            self._wrong_since = None
+        elif self._wrong_since is None:
+            self._wrong_since = now
+        elif now - self._wrong_since >= self._options.mismatch * SECOND:
+            return [self._gap(wrong, now)]
+        return ()
+
+    def resync(self, subject: str, now: int, reason: str) -> None:
+        """Only a new connection brings a new ``whole_order_book``."""
+        del subject, now
+        self._distrust(reason)
+
+    def _first(self, recv: int, events: list[Event]) -> list[Event]:
+        """The subscription is the connection, so its first message makes all its streams live."""
+        if self._live:
+            return events
+        self._live = True
+        return [self.control(stream, ControlEvent.LIVE, recv) for stream in self._streams] + events
+
+    def _understand(self, message: AnyPublic, recv: int) -> list[Event]:
+        kind = message.__class__
+        if kind is LastTrade:
+            return self._trade(message, recv)  # type: ignore[arg-type]
+        if kind is OrderBook:
+            return self._delta(message, recv)  # type: ignore[arg-type]
+        if kind is BestBidAsk:
+            return self._quote(message, recv)  # type: ignore[arg-type]
+        if kind is WholeBook:
+            return self._snapshot(message, recv)  # type: ignore[arg-type]
+        return self._ticker(message, recv)  # type: ignore[arg-type]
+
+    def _trade(self, message: LastTrade, recv: int) -> list[Event]:
+        """``{"t":"last_trade","orderDirection":"Buy","amount":"0.00010000","price":"7997.40","createdAt":1598516157}``
+
+        ``createdAt`` is in seconds; ``orderDirection`` is taken for the taker's.
+        """
+        if Channel.TRADES not in self._channels:
+            return []
+        side = message.orderDirection.lower()
+        return [Trade(self._pair, message.createdAt * SECOND, recv, "", side, message.price, message.amount)]
+
+    def _delta(self, message: OrderBook, recv: int) -> list[Event]:
+        """``{"t":"order_book","orderDirection":"Sell","amount":"0.05341906","price":"7997.40"}``"""
+        if Channel.BOOK not in self._channels:
+            return []
+        buy = message.orderDirection == "Buy"
+        side = self._book.bids if buy else self._book.asks
+        price, amount = message.price, message.amount
+        try:
+            if self._options.amounts == "change":
+                amount = f"{side.size(price) + Decimal(amount):f}"
+            side.set(price, amount)
+        except ArithmeticError:
+            msg = f"{message.amount!r} is not a number"
+            raise ValueError(msg) from None
+        except ValueError as error:
+            if "negative" not in str(error):
+                raise
+            return [self._gap(str(error), recv)] if self._complete else []
+        level = [(price, amount)]
+        return [BookDelta(self._pair, None, recv, "", level if buy else [], [] if buy else level)]
+
+    def _quote(self, message: BestBidAsk, recv: int) -> list[Event]:
+        """``{"t":"best_bid_ask","currencyId1":"ab65...","currencyId2":"bfd0...","bid":"7014.80","ask":"7997.40"}``
+
+        A side without orders is empty or null.
+        """
+        bid, ask = message.bid or "", message.ask or ""
+        try:
+            self._best = (Decimal(bid) if bid else None, Decimal(ask) if ask else None)
+        except ArithmeticError:
+            msg = f"bid {bid!r} or ask {ask!r} is not a number"
+            raise ValueError(msg) from None
+        return [Quote(self._pair, None, recv, bid, "", ask, "")] if Channel.QUOTES in self._channels else []
+
+    def _snapshot(self, message: WholeBook, recv: int) -> list[Event]:
+        """``{"t":"whole_order_book","currencyId1":"87aa...","currencyId2":"bfd0...","bids":[{"price":"228.0960",
+        "amount":"1.04426203","total":"238.19199"}],"asks":[{"price":"333.0000","amount":"0.83783784","total":
+        "279.00000"}]}``
+
+        The initial book; should it ever be sent again, it replaces the book again.
+        """
+        if Channel.BOOK not in self._channels:
+            return []
+        bids: Levels = best_first([(level.price, level.amount) for level in message.bids], bids=True)
+        asks: Levels = best_first([(level.price, level.amount) for level in message.asks], bids=False)
+        self._book.replace(bids, asks)
+        self._complete = True
+        self._wrong_since = None
+        return [BookSnapshot(self._pair, None, recv, "", bids, asks)]
+
+    def _ticker(self, message: Ohlc, recv: int) -> list[Event]:
+        """``{"t":"change_ohlc","currencyId1":"ab65...","currencyId2":"bfd0...","durationInDays":1,"priceLow":
+        "7014.80","priceHigh":"8300.00","priceOpen":"8300.00","priceClose":"7997.40","priceChange":"-302.60",
+        "priceChangeP":"-3.64","volume":"92.25116900"}``
+        """
+        if Channel.TICKER not in self._channels:
+            return []
+        m = message
+        values = (m.priceOpen, m.priceHigh, m.priceLow, m.priceClose, m.priceChange, m.priceChangeP, m.volume)
+        window = str(int(m.durationInDays * 86400))
+        return [Ticker(self._pair, None, recv, window, *(value or "" for value in values))]
+
+    def _mismatch(self) -> str | None:
+        if self._book.crossed():
+            return "the book is crossed"
+        mine = (self._book.bids.best_price(), self._book.asks.best_price())
+        if self._best is None or self._best == mine:
+            return None
+        return f"the book's best prices {mine[0]} {mine[1]} are not best_bid_ask's {self._best[0]} {self._best[1]}"
+
+    def _gap(self, reason: str, now: int) -> Event:
+        self._distrust(reason)
+        return self.control(Subscription(Channel.BOOK, self._pair), ControlEvent.GAP, now, reason)
+
+    def _distrust(self, reason: str) -> None:
+        self._complete = False
+        self._wrong_since = None
+        self.actions.append(Replace(reason))

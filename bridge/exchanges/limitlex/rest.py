@@ -1,0 +1,214 @@
+"""Limitlex over REST: pair and currency ids, the WebSocket token, and an account's present state.
+
+Paths, signature and answers as in the exchange's REST page; where an answer's shape isn't documented, every shape that
+the house style allows is taken.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from bridge.errors import ConfigError, Problem, RestError, UnknownPairError
+from bridge.exchanges.base import SECOND, Credentials, Flow, HttpRequest, HttpResponse
+from bridge.model import Balance, Event, Order
+
+__all__ = ["LimitlexRest", "TokenSource", "sign", "token_expiry"]
+
+_NAME = "limitlex"
+_MILLISECOND = 1_000_000
+
+
+def sign(pem: str, path: str, body: str) -> str:
+    """The ``API-Sign`` header: ECDSA with SHA-512 over ``path + body``, DER, base64; any curve the key is of.
+
+    Raises:
+        ValueError: the secret is no EC private key in PEM.
+    """
+    try:
+        key = serialization.load_pem_private_key(pem.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        msg = "the api_secret is not a private key in PEM (it starts with -----BEGIN PRIVATE KEY-----)"
+        raise ValueError(msg) from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        msg = "the api_secret is a private key, but not of an elliptic curve"
+        raise ValueError(msg)  # noqa: TRY004 - the value of a setting is wrong
+    return base64.b64encode(key.sign((path + body).encode(), ec.ECDSA(hashes.SHA512()))).decode()
+
+
+def token_expiry(token: str) -> int | None:
+    """The ``exp`` of a JWT in nanoseconds since the epoch; ``None`` where it has none."""
+    try:
+        payload = token.split(".")[1]
+        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return int(claims["exp"]) * SECOND
+    except (IndexError, KeyError, TypeError, ValueError):
+        return None
+
+
+class LimitlexRest:
+    """The REST calls, and what was learned from them: ids of pairs and currencies."""
+
+    def __init__(self, pair_ids: dict[str, str]) -> None:
+        self._pair_ids = dict(pair_ids)
+        self._codes: dict[str, str] = {}
+        self._nonce = 0
+        for pair, pair_id in pair_ids.items():
+            self._codes.update(zip(pair_id.split(":"), pair.split("-"), strict=False))
+
+    def pair_id(self, pair: str) -> str:
+        """``BTC-EUR`` → ``<base uuid>:<quote uuid>``."""
+        return self._pair_ids[pair]
+
+    def currency(self, currency_id: str) -> str:
+        """The code of a currency; its id where the code isn't known."""
+        return self._codes.get(currency_id, currency_id)
+
+    def resolve(self, pairs: Sequence[str]) -> Flow[None]:
+        """Learn all currencies' codes and the pairs' ids; ids from the config do while REST is away.
+
+        Raises:
+            RestError: REST is away, and the config doesn't have all ids.
+            UnknownPairError: the exchange doesn't list a pair.
+        """
+        try:
+            currencies = yield from self._public("/public/currencies")
+            listed = yield from self._public("/public/pairs")
+        except RestError:
+            if all(pair in self._pair_ids for pair in pairs):
+                return
+            raise
+        self._codes.update({row["id"]: row["code"] for row in currencies if "id" in row and "code" in row})
+        known = {}
+        for row in listed:
+            first, second = row.get("currency_id_1"), row.get("currency_id_2")
+            pair_id = row.get("id") or f"{first}:{second}"
+            if not first or not second:
+                first, _, second = pair_id.partition(":")
+            known[f"{self.currency(first)}-{self.currency(second)}".upper()] = pair_id
+        for pair in pairs:
+            if pair not in self._pair_ids:
+                if pair not in known:
+                    raise UnknownPairError(_NAME, pair, difflib.get_close_matches(pair, known, n=3, cutoff=0.5))
+                self._pair_ids[pair] = known[pair]
+
+    def private(self, credentials: Credentials, path: str, now: int) -> Flow[Any]:
+        """A signed call. The nonce is in milliseconds and rises; if the exchange minds it, once more in seconds."""
+        self._nonce = max(self._nonce + 1, now // _MILLISECOND)
+        try:
+            return (yield from self._signed(credentials, path, self._nonce))
+        except RestError as error:
+            if "nonce" not in error.message.lower():
+                raise
+        return (yield from self._signed(credentials, path, now // SECOND))
+
+    def open_orders(self, credentials: Credentials, now: int) -> Flow[list[Event]]:
+        """The account's open orders; fields that REST leaves out are empty."""
+        answer = yield from self.private(credentials, "/private/open_orders", now)
+        events: list[Event] = []
+        for row in _rows(answer):
+            filled = str(row.get("amount_completed") or "0")
+            status = "partially_filled" if filled.strip("0.") else "open"
+            ts = int(row["created_at"]) * SECOND if str(row.get("created_at", "")).isdigit() else None
+            kind = str(row.get("order_trade_type") or "limit").lower()
+            side = str(row.get("order_direction", "")).lower()
+            price, size = str(row.get("price") or ""), str(row.get("amount_initial", ""))
+            order_id = str(row.get("order_id", ""))
+            events.append(Order(credentials.name, ts, now, order_id, "", "", kind, side, price, size, filled, status))
+        return events
+
+    def balances(self, credentials: Credentials, now: int) -> Flow[list[Event]]:
+        """The account's wallets; ``reserved`` is empty where REST leaves it out."""
+        answer = yield from self.private(credentials, "/private/balance", now)
+        return [
+            Balance(
+                credentials.name,
+                None,
+                now,
+                self.currency(str(row.get("currency_id", ""))),
+                str(row.get("amount_available", "")),
+                str(row.get("amount_reserved", "")),
+            )
+            for row in _rows(answer)
+        ]
+
+    def _public(self, path: str) -> Flow[list[dict[str, Any]]]:
+        response = yield HttpRequest("GET", path)
+        return _rows(_result(path, response))
+
+    def _signed(self, credentials: Credentials, path: str, nonce: int) -> Flow[Any]:
+        body = f"nonce={nonce}"
+        try:
+            signature = sign(credentials.api_secret, path, body)
+        except ValueError as error:
+            problem = Problem(f"accounts.{credentials.name}", str(error))
+            raise ConfigError([problem]) from None
+        headers = {
+            "API-Key": credentials.api_key,
+            "API-Sign": signature,
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        response = yield HttpRequest("POST", path, body, headers)
+        return _result(path, response)
+
+
+class TokenSource:
+    """Fetches the token that a private connection carries."""
+
+    def __init__(self, rest: LimitlexRest, credentials: Credentials) -> None:
+        self._rest = rest
+        self._credentials = credentials
+
+    def fetch(self, now: int) -> Flow[tuple[str, int | None]]:
+        """A new token, and when it expires (nanoseconds, ``None`` if it doesn't say)."""
+        path = "/private/websocket_token"
+        answer = yield from self._rest.private(self._credentials, path, now)
+        token = next((text for text in _texts(answer) if text.count(".") == 2), None)  # noqa: PLR2004 - a JWT's dots
+        if token is None:
+            raise RestError(_NAME, path, 200, "the answer holds no token")
+        return token, token_expiry(token)
+
+
+def _result(path: str, response: HttpResponse) -> Any:  # noqa: ANN401 - JSON of undocumented shape
+    """The ``result`` of an answer; errors are ``{"error":{"message":…}}``, or whatever else stands there."""
+    retry_after = response.headers.get("retry-after", "")
+    wait = float(retry_after) if retry_after.isdigit() else None
+    try:
+        answer = msgspec.json.decode(response.body)
+    except msgspec.MsgspecError:
+        answer = None
+    if isinstance(answer, dict) and answer.get("error"):
+        error = answer["error"]
+        message = error.get("message", "") if isinstance(error, dict) else str(error)
+        raise RestError(_NAME, path, response.status, str(message), wait)
+    if response.status >= 400 or answer is None:  # noqa: PLR2004 - HTTP
+        text = response.body[:200].decode(errors="replace")
+        raise RestError(_NAME, path, response.status, f"not an answer of this API: {text!r}", wait)
+    return answer.get("result", answer) if isinstance(answer, dict) else answer
+
+
+def _rows(result: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+    """The rows of a result: ``{"data": […]}``, a list, or (in an older revision) a map keyed by id."""
+    if isinstance(result, dict) and "data" in result:
+        result = result["data"]
+    if isinstance(result, dict):
+        result = [{"id": key, **value} for key, value in result.items() if isinstance(value, dict)]
+    return [row for row in result if isinstance(row, dict)] if isinstance(result, list) else []
+
+
+def _texts(answer: Any) -> Iterator[str]:  # noqa: ANN401
+    if isinstance(answer, str):
+        yield answer
+    elif isinstance(answer, dict):
+        for value in answer.values():
+            yield from _texts(value)
+    elif isinstance(answer, list):
+        for value in answer:
+            yield from _texts(value)

@@ -1,0 +1,301 @@
+"""One WebSocket with its session, from opening to the end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct
+from structlog.typing import FilteringBoundLogger
+
+from bridge.errors import BridgeError, FrameError
+from bridge.exchanges.base import (
+    Action,
+    ConnectionPlan,
+    Exchange,
+    Reconnect,
+    Replace,
+    Restated,
+    Send,
+    Session,
+    Subscription,
+    Unknown,
+    Warn,
+)
+from bridge.feed.policies import Pacer, Watchdog
+from bridge.feed.rest import RestClient
+from bridge.feed.tap import FeedTap
+from bridge.feed.transport import Socket, connect
+from bridge.model import BookSnapshot, Channel, Control, Event
+
+__all__ = ["Connection", "FeedContext", "Receiver"]
+
+_OPEN_TIMEOUT = 10.0
+_QUIET_READY = 3.0
+"""Seconds after which a replacement that got nothing yet takes over, where it need not have a book."""
+_MOST_HELD = 100_000
+"""Events that a replacement may hold back before it has taken over; beyond, it is given up."""
+
+
+class Receiver(Protocol):
+    """Who gets what the feed brings: the sequencer's side of a connector."""
+
+    def event(self, event: Event) -> None:
+        """A data or control event, in the order of the connection."""
+
+    def opened(self, streams: Sequence[Subscription], since: int) -> None:
+        """A connection starts; what was received from ``since`` (ns) on may come again over it."""
+
+    def down(self, streams: Sequence[Subscription], reason: str) -> None:
+        """A connection is lost, or can't be made."""
+
+    def stale(self, stream: Subscription, reason: str) -> bool:
+        """A subscription is silent; whether that is news."""
+
+    def last(self, stream: Subscription) -> int:
+        """When the stream's last event came (ns), 0 if none has."""
+
+    def restated(self, state: Restated) -> None:
+        """The whole present state of a private channel."""
+
+    def rejected(self, connection: str, error: FrameError, recv: int) -> None:
+        """A frame could not be understood."""
+
+    def unknown(self, kind: str) -> None:
+        """A message of an unknown type came."""
+
+
+class FeedContext(Struct):
+    """What all connections of a connector share."""
+
+    exchange: Exchange
+    receiver: Receiver
+    rest: RestClient
+    pacer: Pacer
+    log: FilteringBoundLogger
+    tls: ssl.SSLContext | None = None
+    library: str = "auto"
+    silence: dict[Channel, float | None] = {}  # noqa: RUF012 - msgspec copies mutable defaults
+    tap: FeedTap | None = None
+    now: Callable[[], int] = time.time_ns
+    monotonic: Callable[[], float] = time.monotonic
+    random: random.Random = random.Random()  # noqa: S311, RUF012 - jitter
+
+
+class Connection:
+    """A socket that a session speaks over; it is the socket's `Handler`.
+
+    With ``hold``, events are kept back until `release`: a replacement warms up beside the connection it replaces.
+    """
+
+    def __init__(self, plan: ConnectionPlan, context: FeedContext, wake: asyncio.Event, *, hold: bool) -> None:
+        self._plan = plan
+        self._context = context
+        self._wake = wake
+        self._session: Session = plan.session()
+        self._receive = self._session.receive
+        self._actions = self._session.actions
+        self._emit: Callable[[Event], None] = self._hold if hold else context.receiver.event
+        self._held: list[Event] = []
+        self._socket: Socket | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watchdog = Watchdog(context.exchange.ping, context.exchange.dead, context.monotonic())
+        self._last_recv = 0
+        self.opened_at = 0
+        """When it was opened (ns)."""
+        self.has_data = False
+        """Whether a data event came."""
+        self.has_book = False
+        self.frames = 0
+        self._noted = 0
+        self._muted = False
+        self.lost_reason = ""
+        self.replace_reason = ""
+        """Why the session wants to be replaced, until somebody has seen to it."""
+
+    @property
+    def expires(self) -> int | None:
+        return self._session.expires
+
+    @property
+    def frame_age(self) -> float:
+        """Seconds since the last frame."""
+        return self._watchdog.age(self._context.monotonic())
+
+    @property
+    def ready(self) -> bool:
+        """Whether a replacement has what it needs to take over."""
+        if any(stream.channel is Channel.BOOK for stream in self._plan.subscriptions):
+            return self.has_book
+        quiet = (self._context.now() - self.opened_at) / 1e9 > _QUIET_READY
+        return self.frames > 0 or (self.opened_at > 0 and quiet)
+
+    async def open(self) -> None:
+        """Find the way, connect, subscribe.
+
+        Raises:
+            HandshakeError: the exchange refuses, or nobody answers.
+            RestError: the exchange gives no token.
+        """
+        context = self._context
+        await context.pacer.turn()
+        target = await context.rest.drive(self._session.open(context.now()))
+        # Before the socket is open: its first frames may come with the same packet as the handshake's answer.
+        self.opened_at = context.now()
+        self._watchdog.seen(context.monotonic())
+        self._socket = await connect(
+            context.exchange.name,
+            target.url,
+            target.headers,
+            self,
+            tls=context.tls,
+            timeout=_OPEN_TIMEOUT,
+            library=context.library,
+        )
+        if context.tap:
+            context.tap.connected(self._plan.name, target.shown, time.time())
+        self._session.connected(context.now())
+        self._act()
+        self._start(self._sync(), "sync")
+
+    def release(self) -> None:
+        """Take over: what was held back goes out, then everything directly."""
+        held, self._held = self._held, []
+        self._emit = self._context.receiver.event
+        for event in held:
+            self._emit(event)
+
+    def mute(self) -> None:
+        """Let nothing more out: another connection has taken over, or none will."""
+        self._muted = True
+
+    def frame(self, data: bytes) -> None:
+        """A message came (`Handler`)."""
+        if self._muted:
+            return
+        recv = self._context.now()
+        if recv < self._last_recv:
+            recv = self._last_recv
+        self._last_recv = recv
+        self.frames += 1
+        try:
+            events = self._receive(data, recv)
+        except FrameError as error:
+            self._context.receiver.rejected(self._plan.name, error, recv)
+            events = self._session.rejected(recv)
+        except Exception as bug:  # noqa: BLE001 - one odd frame must not stop the feed
+            failure = FrameError(self._context.exchange.name, data, f"{type(bug).__name__}: {bug}")
+            self._context.receiver.rejected(self._plan.name, failure, recv)
+            self._context.log.exception("session_failed", connection=self._plan.name)
+            events = self._session.rejected(recv)
+        emit = self._emit
+        for event in events:
+            emit(event)
+        if events and not self.has_data:
+            self.has_data = any(not isinstance(event, Control) for event in events)
+        if self._context.tap:
+            self._context.tap.received(self._plan.name, data, recv / 1e9)
+        if self._actions:
+            self._act()
+        if self._held:
+            self._warm(events)
+
+    def pong(self) -> None:
+        """A ping was answered (`Handler`)."""
+        self._watchdog.seen(self._context.monotonic())
+
+    def lost(self, reason: str) -> None:
+        """The socket is gone (`Handler`)."""
+        if self._muted:
+            return
+        self.lost_reason = self.lost_reason or reason
+        if self._context.tap:
+            self._context.tap.closed(self._plan.name, reason, time.time())
+        self._wake.set()
+
+    def tick(self) -> None:
+        """Look at the time: the session's own limits, pings, a silent peer."""
+        self._note_frames()
+        if self._emit == self._hold:
+            return
+        for event in self._session.tick(self._context.now()):
+            self._emit(event)
+        self._act()
+        verdict = self._watchdog.check(self._context.monotonic())
+        if verdict == "dead":
+            self.lost(f"no frame for {self._context.exchange.dead:g} s")
+        elif verdict == "ping" and self._socket:
+            self._start(self._socket.ping(), "ping")
+
+    def resync(self, subject: str, reason: str) -> None:
+        """Have the session fetch a fresh book of this pair."""
+        self._session.resync(subject, self._context.now(), reason)
+        self._act()
+
+    async def close(self) -> None:
+        """End it; takes two seconds at most."""
+        for task in self._tasks:
+            task.cancel()
+        if self._socket:
+            await self._socket.close()
+
+    def _note_frames(self) -> None:
+        """Tell the watchdog of frames, once per tick instead of once per frame."""
+        if self.frames != self._noted:
+            self._noted = self.frames
+            self._watchdog.seen(self._context.monotonic())
+
+    def _hold(self, event: Event) -> None:
+        self._held.append(event)
+
+    def _warm(self, events: Sequence[Event]) -> None:
+        self.has_book = self.has_book or any(isinstance(event, BookSnapshot) for event in events)
+        if self.ready:
+            self._wake.set()
+        if len(self._held) > _MOST_HELD:
+            self.lost(f"a replacement held back {_MOST_HELD} events and was not ready")
+
+    def _act(self) -> None:
+        """Do what the session has asked for."""
+        if not self._actions:
+            return
+        actions: list[Action] = self._actions[:]
+        self._actions.clear()
+        sends = [action for action in actions if isinstance(action, Send)]
+        if sends:
+            self._start(self._send(sends), "send")
+        for action in actions:
+            if isinstance(action, Replace):
+                self.replace_reason = action.reason
+                self._wake.set()
+            elif isinstance(action, Reconnect):
+                self.lost(action.reason)
+            elif isinstance(action, Unknown):
+                self._context.receiver.unknown(action.kind)
+            elif isinstance(action, Warn):
+                self._context.log.warning("exchange_says", connection=self._plan.name, message=action.message)
+            elif isinstance(action, Restated):
+                self._context.receiver.restated(action)
+
+    async def _send(self, sends: list[Send]) -> None:
+        for send in sends:
+            if self._socket:
+                if self._context.tap:
+                    self._context.tap.sent(self._plan.name, "***" if send.secret else send.text, time.time())
+                await self._socket.send(send.text)
+
+    async def _sync(self) -> None:
+        try:
+            await self._context.rest.drive(self._session.sync(self._context.now()))
+        except BridgeError as error:
+            self._context.log.warning("sync_failed", connection=self._plan.name, error=str(error))
+        self._act()
+
+    def _start(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        task = asyncio.create_task(work, name=f"{self._plan.name}-{what}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,104 @@
+"""WebSockets over ``picows``: the ``fast`` extra."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+
+import picows
+
+from bridge.errors import HandshakeError
+from bridge.feed.transport import MAX_FRAME, Handler, describe, refused
+
+__all__ = ["connect_picows"]
+
+_CLOSE_TIMEOUT = 2.0
+
+
+class _Listener(picows.WSListener):
+    """Turns frames into the handler's calls; joins fragmented messages."""
+
+    def __init__(self, handler: Handler) -> None:
+        super().__init__()
+        self._handler = handler
+        self._parts: list[bytes] = []
+        self._reason = "connection broken"
+
+    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        kind = frame.msg_type
+        if kind == picows.WSMsgType.TEXT or kind == picows.WSMsgType.BINARY:
+            if frame.fin:
+                self._handler.frame(frame.get_payload_as_bytes())
+            else:
+                self._parts = [frame.get_payload_as_bytes()]
+        elif kind == picows.WSMsgType.CONTINUATION:
+            self._parts.append(frame.get_payload_as_bytes())
+            if frame.fin:
+                parts, self._parts = self._parts, []
+                self._handler.frame(b"".join(parts))
+        elif kind == picows.WSMsgType.PONG:
+            self._handler.pong()
+        elif kind == picows.WSMsgType.CLOSE:
+            code = frame.get_close_code()
+            number = getattr(code, "value", code)
+            self._reason = f"closed by the exchange: {number} {frame.get_close_reason() or ''}".strip()
+            transport.send_close(code)
+            transport.disconnect()
+
+    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
+        del transport
+        self._handler.lost(self._reason)
+
+
+class _PicowsSocket:
+    def __init__(self, transport: picows.WSTransport) -> None:
+        self._transport = transport
+
+    async def send(self, text: str) -> None:
+        if not self._transport.is_disconnected:
+            self._transport.send(picows.WSMsgType.TEXT, text.encode())
+
+    async def ping(self) -> None:
+        if not self._transport.is_disconnected:
+            self._transport.send_ping(b"tickbridge")
+
+    async def close(self) -> None:
+        if self._transport.is_disconnected:
+            return
+        self._transport.send_close(picows.WSCloseCode.OK)
+        try:
+            await asyncio.wait_for(self._transport.wait_disconnected(), _CLOSE_TIMEOUT)
+        except TimeoutError:
+            self._transport.disconnect(False)  # noqa: FBT003 - its only parameter
+
+
+async def connect_picows(
+    exchange: str,
+    url: str,
+    headers: Mapping[str, str],
+    handler: Handler,
+    *,
+    tls: ssl.SSLContext | None,
+    timeout: float,
+) -> _PicowsSocket:
+    """Open a WebSocket; errors as in `bridge.feed.transport.connect`."""
+    try:
+        transport, _ = await picows.ws_connect(
+            lambda _request, _response: _Listener(handler),
+            url,
+            ssl_context=tls if url.startswith("wss:") else None,
+            websocket_handshake_timeout=timeout,
+            enable_auto_ping=False,
+            enable_auto_pong=True,
+            max_frame_size=MAX_FRAME,
+            extra_headers=list(headers.items()),
+        )
+    except picows.WSInvalidStatusError as error:
+        response = error.response
+        status = int(getattr(response.status, "value", response.status)) if response else 0
+        wait = str(response.headers.get("Retry-After", "")) if response else ""
+        raise refused(exchange, status, getattr(error, "raw_body", b"") or b"", wait) from None
+    except (OSError, TimeoutError, picows.WSError, ValueError) as error:
+        raise HandshakeError(exchange, 0, describe(error)) from None
+    return _PicowsSocket(transport)

@@ -1,0 +1,214 @@
+"""Keeps one planned connection alive: reconnects, replaces without a break, watches for silence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from bridge.errors import BridgeError, HandshakeError, RestError
+from bridge.exchanges.base import SECOND, ConnectionPlan, Subscription
+from bridge.feed.connection import Connection, FeedContext
+from bridge.feed.policies import backoff
+from bridge.model import Channel
+
+__all__ = ["Link"]
+
+_TICK = 0.25
+_REPLACEMENT_LIMIT = 20.0
+"""Seconds that a replacement may take to be ready."""
+_BEFORE_EXPIRY = 0.2
+"""Share of a connection's lifetime before its expiry at which it is replaced, up to a minute."""
+
+
+class Link:
+    """One connection of the plan, for as long as the connector lives."""
+
+    def __init__(self, plan: ConnectionPlan, context: FeedContext) -> None:
+        self.plan = plan
+        self._context = context
+        self._wake = asyncio.Event()
+        self._streams = list(plan.subscriptions)
+        self._active: Connection | None = None
+        self._standby: Connection | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._standby_since = 0.0
+        self._replace_at = 0.0
+        self._replace_waits: Iterator[float] = self._waits()
+        self.reconnects = 0
+        self.replacements = 0
+        self.up = False
+
+    @property
+    def frames(self) -> int:
+        return self._active.frames if self._active else 0
+
+    @property
+    def frame_age(self) -> float | None:
+        """Seconds since the last frame; ``None`` while there is no connection."""
+        return self._active.frame_age if self._active else None
+
+    def adopt(self, stream: Subscription) -> None:
+        """A stream that only showed up later (a sub-account's) belongs to this connection."""
+        if stream not in self._streams:
+            self._streams.append(stream)
+
+    def resync(self, subject: str, reason: str) -> None:
+        """Have a fresh book of this pair fetched."""
+        if self._active:
+            self._active.resync(subject, reason)
+
+    async def run(self) -> None:
+        """Connect, serve, connect again; ends only by cancellation, or by a user's mistake."""
+        waits = self._waits()
+        log = self._context.log.bind(connection=self.plan.name)
+        first = True
+        try:
+            while True:
+                connection = Connection(self.plan, self._context, self._wake, hold=False)
+                delay = 0.0
+                try:
+                    self._context.receiver.opened(self._streams, 0)
+                    await connection.open()
+                except (HandshakeError, RestError) as error:
+                    reason = str(error)
+                    delay = error.retry_after or 0.0
+                else:
+                    self._active, self.up = connection, True
+                    log.info("connected", again=not first)
+                    reason = await self._serve(connection)
+                    if self._active is not None and self._active.has_data:
+                        waits = self._waits()
+                self._context.receiver.down(self._streams, reason)
+                await self._drop()
+                first = False
+                self.reconnects += 1
+                delay = max(delay, next(waits))
+                log.warning("connection_lost", reason=reason, retry_in=round(delay, 2))
+                await asyncio.sleep(delay)
+        finally:
+            await self._drop()
+
+    async def _serve(self, connection: Connection) -> str:
+        """Serve until the connection is lost and no replacement stands ready; the reason it was lost for."""
+        expiry_from = self._context.now()
+        rotate_at = self._rotation()
+        while True:
+            self._wake.clear()
+            if connection.lost_reason and not (self._standby and self._standby.ready):
+                return connection.lost_reason
+            connection.tick()
+            self._watch_silence(connection)
+            reason = connection.replace_reason
+            if not reason and rotate_at is not None and self._context.monotonic() >= rotate_at:
+                reason = "time for a fresh snapshot"
+            if not reason and self._expiring(connection, expiry_from):
+                reason = "the token expires"
+            if reason:
+                self._begin_replacement(reason)
+            if self._standby and self._replacement_done():
+                connection = await self._take_over(connection)
+                expiry_from = self._context.now()
+                rotate_at = self._rotation()
+                continue
+            try:
+                await asyncio.wait_for(self._wake.wait(), _TICK)
+            except TimeoutError:
+                continue
+
+    def _waits(self) -> Iterator[float]:
+        return backoff(self._context.random)
+
+    def _rotation(self) -> float | None:
+        """When to replace the connection for a fresh snapshot; spread, so that pairs don't do it all at once."""
+        if self.plan.rotate is None:
+            return None
+        return self._context.monotonic() + self.plan.rotate * self._context.random.uniform(0.8, 1.0)
+
+    def _expiring(self, connection: Connection, since: int) -> bool:
+        if connection.expires is None:
+            return False
+        lifetime = connection.expires - since
+        margin = min(60 * SECOND, int(lifetime * _BEFORE_EXPIRY)) if lifetime > 0 else 0
+        return self._context.now() >= connection.expires - margin
+
+    def _watch_silence(self, connection: Connection) -> None:
+        """Silence beyond the channel's limit, and a book that stands still while its pair trades."""
+        context = self._context
+        now = context.now()
+        exchange = context.exchange
+        for stream in self._streams:
+            limit = context.silence.get(stream.channel, exchange.silence.get(stream.channel))
+            last = max(context.receiver.last(stream), connection.opened_at)
+            reason = ""
+            if limit is not None and now - last > limit * SECOND:
+                reason = f"no event for {limit:g} s"
+            elif stream.channel is Channel.BOOK and exchange.frozen_book is not None:
+                traded = context.receiver.last(Subscription(Channel.TRADES, stream.subject))
+                if traded > last + exchange.frozen_book * SECOND:
+                    reason = f"the book stands still while trades came for {exchange.frozen_book:g} s"
+            if reason and context.receiver.stale(stream, reason):
+                context.log.warning("stale", connection=self.plan.name, pair=stream.subject, reason=reason)
+                if stream.channel is Channel.BOOK:
+                    connection.resync(stream.subject, reason)
+                else:
+                    connection.replace_reason = reason
+
+    def _begin_replacement(self, reason: str) -> None:
+        now = self._context.monotonic()
+        if self._standby or now < self._replace_at:
+            return
+        self._context.log.info("replacing_connection", connection=self.plan.name, reason=reason)
+        self._replace_at = now + next(self._replace_waits)
+        self._standby = Connection(self.plan, self._context, self._wake, hold=True)
+        self._standby_since = now
+        self._opening = asyncio.create_task(self._open_standby(self._standby), name=f"{self.plan.name}-replacement")
+
+    async def _open_standby(self, standby: Connection) -> None:
+        try:
+            await standby.open()
+        except BridgeError as error:
+            standby.lost(str(error))
+
+    def _replacement_done(self) -> bool:
+        """Whether the replacement can take over; one that failed or takes too long is given up here."""
+        standby, opening = self._standby, self._opening
+        if standby is None or opening is None:
+            return False
+        standby.tick()
+        reason = standby.lost_reason
+        if not reason and self._context.monotonic() - self._standby_since > _REPLACEMENT_LIMIT:
+            reason = f"not ready within {_REPLACEMENT_LIMIT:g} s"
+        if reason:
+            self._standby = None
+            opening.cancel()
+            closing = asyncio.create_task(standby.close(), name=f"{self.plan.name}-replacement-close")
+            closing.add_done_callback(lambda _: self._wake.set())
+            self._opening = closing
+            self._context.log.warning("replacement_failed", connection=self.plan.name, reason=reason)
+            return False
+        return opening.done() and standby.ready
+
+    async def _take_over(self, old: Connection) -> Connection:
+        new = self._standby
+        assert new is not None  # noqa: S101 - the caller has looked
+        self._standby = None
+        self._replace_waits = self._waits()
+        self._replace_at = self._context.monotonic() + 1.0
+        self._active = new
+        self.replacements += 1
+        old.replace_reason = ""
+        self._context.receiver.opened(self._streams, new.opened_at)
+        old.mute()
+        new.release()
+        await old.close()
+        return new
+
+    async def _drop(self) -> None:
+        self.up = False
+        for connection in (self._active, self._standby):
+            if connection:
+                connection.mute()
+                await connection.close()
+        if self._opening:
+            self._opening.cancel()
+        self._active = self._standby = self._opening = None

@@ -1,0 +1,76 @@
+"""Policies as small pure things: when to try again, when to ping, when a peer counts as dead."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from random import Random
+
+__all__ = ["Pacer", "Watchdog", "backoff"]
+
+
+def backoff(random: Random, first: float = 1.0, cap: float = 60.0, factor: float = 2.0) -> Iterator[float]:
+    """Seconds to wait before each retry: none before the first, then exponential, capped.
+
+    The jitter (half to the whole of the delay) comes after the cap, so that a crowd of clients stays spread out
+    however long an outage lasts. Make a new one only when *data* has come: a server that accepts and then hangs up
+    would otherwise be stormed.
+    """
+    yield 0.0
+    delay = first
+    while True:
+        yield min(delay, cap) * random.uniform(0.5, 1.0)
+        delay = min(delay * factor, cap)
+
+
+class Watchdog:
+    """Says when a connection needs a ping, and when it is dead; times in seconds of one monotonic clock.
+
+    A process that was busy looks to itself like a silent peer: if ``check`` itself comes late, it judges nobody.
+    """
+
+    def __init__(self, ping: float, dead: float, now: float) -> None:
+        self._ping = ping
+        self._dead = dead
+        self._seen = now
+        self._pinged = now
+        self._checked = now
+
+    def seen(self, now: float) -> None:
+        """A frame came, of any kind."""
+        self._seen = now
+
+    def age(self, now: float) -> float:
+        """Seconds since the last frame."""
+        return now - self._seen
+
+    def check(self, now: float) -> str:
+        """``"dead"``, ``"ping"`` or ``""``."""
+        late = now - self._checked > self._dead / 4
+        self._checked = now
+        if late:
+            self._seen = max(self._seen, now - self._dead / 2)
+            return ""
+        if now - self._seen > self._dead:
+            return "dead"
+        if now - self._pinged >= self._ping:
+            self._pinged = now
+            return "ping"
+        return ""
+
+
+class Pacer:
+    """Keeps connection attempts apart, so that an outage of the exchange doesn't end in a storm of them."""
+
+    def __init__(self, interval: float, clock: Callable[[], float]) -> None:
+        self._interval = interval
+        self._clock = clock
+        self._next = 0.0
+
+    async def turn(self) -> None:
+        """Wait for one's turn."""
+        now = self._clock()
+        at = max(self._next, now)
+        self._next = at + self._interval
+        if at > now:
+            await asyncio.sleep(at - now)

@@ -1,0 +1,78 @@
+"""REST for sessions: drives their flows over one shared HTTP client."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from types import TracebackType
+from typing import TypeVar
+
+import aiohttp
+
+from bridge.errors import RestError
+from bridge.exchanges.base import Flow, HttpRequest, HttpResponse
+from bridge.feed.tap import FeedTap
+from bridge.feed.transport import describe
+
+__all__ = ["RestClient"]
+
+T = TypeVar("T")
+
+
+class RestClient:
+    """An exchange's REST API, at ``base`` (``https://limitlex.com/api``)."""
+
+    def __init__(self, exchange: str, base: str, tls: ssl.SSLContext | None, timeout: float, tap: FeedTap | None) -> None:
+        self._exchange = exchange
+        self._base = base.rstrip("/")
+        self._tls = tls
+        self._timeout = timeout
+        self._tap = tap
+        self._client: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> RestClient:
+        connector = aiohttp.TCPConnector(ssl=self._tls) if self._tls else aiohttp.TCPConnector()
+        timeout = aiohttp.ClientTimeout(total=self._timeout)
+        self._client = aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=True)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self._client:
+            await self._client.close()
+
+    async def drive(self, flow: Flow[T]) -> T:
+        """Run a flow to its end; what the flow raises comes out.
+
+        Raises:
+            RestError: no answer, and the flow doesn't handle that.
+        """
+        try:
+            request = next(flow)
+            while True:
+                try:
+                    response = await self._fetch(request)
+                except RestError as error:
+                    request = flow.throw(error)
+                else:
+                    request = flow.send(response)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+
+    async def _fetch(self, request: HttpRequest) -> HttpResponse:
+        if self._client is None:
+            msg = "the client is not open"
+            raise RuntimeError(msg)
+        url = self._base + request.path
+        try:
+            async with self._client.request(
+                request.method, url, data=request.body or None, headers=request.headers, allow_redirects=False
+            ) as answer:
+                body = await answer.read()
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                status = answer.status
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            raise RestError(self._exchange, request.path, 0, describe(error)) from None
+        if self._tap and request.method == "GET":
+            self._tap.http("rest", url, body.decode(errors="replace"), time.time())
+        return HttpResponse(status, body, headers)

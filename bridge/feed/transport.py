@@ -1,0 +1,149 @@
+"""WebSockets over either library, behind one small face: frames come by callback, as bytes.
+
+``websockets`` is the default. ``picows`` (the ``fast`` extra) hands frames over from C, without a task switch each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+import websockets
+from websockets.asyncio.client import ClientConnection
+
+from bridge.errors import HandshakeError
+
+__all__ = ["Handler", "Socket", "connect", "has_picows"]
+
+MAX_FRAME = 256 * 1024 * 1024
+"""Against a peer gone mad only: full-book snapshots of 6 MB are normal."""
+_QUEUE = 256
+_CLOSE_TIMEOUT = 2.0
+
+
+class Handler(Protocol):
+    """Who gets what a socket receives; none of these may raise."""
+
+    def frame(self, data: bytes) -> None:
+        """A whole message came."""
+
+    def pong(self) -> None:
+        """The answer to a ping came."""
+
+    def lost(self, reason: str) -> None:
+        """The socket is gone; called once, nothing follows."""
+
+
+class Socket(Protocol):
+    """An open WebSocket."""
+
+    async def send(self, text: str) -> None:
+        """Send a text frame; a socket that is gone swallows it (`Handler.lost` tells)."""
+
+    async def ping(self) -> None:
+        """Send a ping."""
+
+    async def close(self) -> None:
+        """Close with the closing handshake, within two seconds."""
+
+
+def has_picows() -> bool:
+    """Whether the ``fast`` extra is installed."""
+    try:
+        import picows  # noqa: F401, PLC0415 - an optional extra
+    except ImportError:
+        return False
+    return True
+
+
+async def connect(
+    exchange: str,
+    url: str,
+    headers: Mapping[str, str],
+    handler: Handler,
+    *,
+    tls: ssl.SSLContext | None,
+    timeout: float,
+    library: str,
+) -> Socket:
+    """Open a WebSocket; ``library`` is ``auto``, ``websockets`` or ``picows``.
+
+    Raises:
+        HandshakeError: nobody answers, or the answer isn't a WebSocket.
+    """
+    if library == "picows" or (library == "auto" and has_picows()):
+        from bridge.feed.fast import connect_picows  # noqa: PLC0415 - an optional extra
+
+        return await connect_picows(exchange, url, headers, handler, tls=tls, timeout=timeout)
+    try:
+        peer = await websockets.connect(
+            url,
+            ssl=tls if url.startswith("wss:") else None,
+            additional_headers=headers,
+            compression=None,
+            open_timeout=timeout,
+            ping_interval=None,  # the watchdog pings
+            close_timeout=_CLOSE_TIMEOUT,
+            max_size=MAX_FRAME,
+            max_queue=_QUEUE,
+        )
+    except websockets.InvalidStatus as error:
+        response = error.response
+        wait = response.headers.get("Retry-After", "")
+        raise refused(exchange, response.status_code, bytes(response.body or b""), wait) from None
+    except (OSError, TimeoutError, websockets.WebSocketException, ValueError) as error:
+        raise HandshakeError(exchange, 0, describe(error)) from None
+    return _WebsocketsSocket(peer, handler)
+
+
+def refused(exchange: str, status: int, body: bytes, retry_after: str) -> HandshakeError:
+    """The error for an HTTP answer other than 101."""
+    text = " ".join(body[:200].decode(errors="replace").split()) or "no reason given"
+    return HandshakeError(exchange, status, text, float(retry_after) if retry_after.isdigit() else None)
+
+
+def describe(error: BaseException) -> str:
+    """An error in words; its type where it has none."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate is not trusted: {error.verify_message}"
+    return str(error) or type(error).__name__
+
+
+class _WebsocketsSocket:
+    def __init__(self, peer: ClientConnection, handler: Handler) -> None:
+        self._peer = peer
+        self._handler = handler
+        self._reader = asyncio.create_task(self._read(), name=f"socket-{id(self):x}")
+
+    async def send(self, text: str) -> None:
+        try:
+            await self._peer.send(text)
+        except websockets.ConnectionClosed:
+            return  # the reader has been told, or is about to be
+
+    async def ping(self) -> None:
+        try:
+            pong = await self._peer.ping()
+        except websockets.ConnectionClosed:
+            return
+        cast("asyncio.Future[Any]", pong).add_done_callback(self._ponged)
+
+    async def close(self) -> None:
+        await self._peer.close()
+        self._reader.cancel()
+
+    def _ponged(self, pong: asyncio.Future[Any]) -> None:
+        if not pong.cancelled() and not pong.exception():
+            self._handler.pong()
+
+    async def _read(self) -> None:
+        receive, take = self._peer.recv, self._handler.frame
+        try:
+            while True:
+                take(cast("bytes", await receive(decode=False)))
+        except websockets.ConnectionClosed as closed:
+            frame = closed.rcvd
+            reason = f"closed by the exchange: {frame.code} {frame.reason}".strip() if frame else "connection broken"
+            self._handler.lost(reason)

@@ -1,0 +1,72 @@
+"""Opening streams: where each one stands in Redis, and what its newest entries were."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from bridge.entries import decode
+from bridge.errors import RedisUnavailableError
+from bridge.keys import Keys
+from bridge.model import Channel, Event
+from bridge.publish.stream import Stream, StreamId
+
+__all__ = ["open_stream"]
+
+_TAIL = {Channel.TRADES: 2_000, Channel.FILLS: 2_000, Channel.ORDERS: 2_000, Channel.BALANCES: 500, Channel.POSITIONS: 500}
+"""How many of the newest entries are read, to recognise what an exchange repeats."""
+_TAIL_ELSEWHERE = 20
+_TAIL_BOOK = 1
+
+
+async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -> list[Event]:
+    """Set the stream to go on where Redis has it.
+
+    Args:
+        client: decodes responses to text.
+        keys: of the namespace the stream is in.
+        stream: gets its numbering.
+        address: Redis's, for messages.
+
+    Returns:
+        The stream's newest events, oldest first; entries that are not ours are left out.
+
+    Raises:
+        RedisUnavailableError: the key is not a stream, or this user may not read it.
+    """
+    count = _TAIL_BOOK if stream.is_book else _TAIL.get(stream.channel, _TAIL_ELSEWHERE)
+    try:
+        info = await client.xinfo_stream(stream.key)
+        rows = await client.xrevrange(stream.key, count=count)
+    except ResponseError as error:
+        if "no such key" in str(error):
+            return []
+        raise RedisUnavailableError(address, f"{stream.key}: {error}") from None
+    parsed = keys.parse(stream.key)
+    events: list[Event] = []
+    newest_ours: StreamId | None = None
+    for ident, fields in rows:
+        event = _event(parsed, fields)
+        if event is not None:
+            newest_ours = newest_ours or StreamId.parse(ident)
+            events.append(event)
+    last = StreamId.parse(info["last-generated-id"])
+    first = info.get("first-entry")
+    oldest = StreamId.parse(first[0]) if first else last
+    if rows and newest_ours and newest_ours != last and StreamId.parse(rows[0][0]) == last:
+        # Somebody else has written the newest entry: our count goes on behind it.
+        last = StreamId(last.ms + (last.seq > newest_ours.seq), newest_ours.seq)
+    stream.resume(last, oldest)
+    events.reverse()
+    return events
+
+
+def _event(parsed: Any, fields: dict[str, str]) -> Event | None:  # noqa: ANN401
+    flat: Sequence[str] = [text for pair in fields.items() for text in pair]
+    try:
+        return decode(parsed, list(flat))
+    except ValueError:
+        return None

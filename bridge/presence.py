@@ -1,0 +1,151 @@
+"""What a connector shows of itself in Redis beside its streams: heartbeat, catalog, rejected frames.
+
+Low-rate, over its own ``redis-py`` client: losing one of these writes loses no event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from bridge import __version__
+from bridge.errors import AlreadyRunningError, FrameError
+from bridge.keys import Keys
+from bridge.redaction import redact
+
+__all__ = ["Presence"]
+
+_REJECTS_KEPT = 1_000
+_REJECTS_WAITING = 200
+_RAW_LIMIT = 16_384
+_GAP_BETWEEN_LOOKS = 0.2
+
+
+class Presence:
+    """One connector's heartbeat, catalog entries and rejects."""
+
+    def __init__(self, client: Redis, keys: Keys, name: str, exchange: str, interval: float, ttl: float) -> None:
+        self._client = client
+        self._keys = keys
+        self._name = name
+        self._exchange = exchange
+        self._interval = interval
+        self._ttl = ttl
+        self._rejects: asyncio.Queue[dict[str, str]] = asyncio.Queue(_REJECTS_WAITING)
+        self._shown: dict[str, bytes] = {}
+        self._beat = 0
+        self.instance = uuid.uuid4().hex[:12]
+        self.rejected = 0
+        """Frames that could not be understood; all are counted, the newest thousand are kept."""
+
+    async def claim(self, streams: Sequence[str]) -> None:
+        """Make sure that no other live process has this name or writes these streams.
+
+        A connector that was killed leaves its heartbeat behind for some seconds: if the key stands but doesn't beat,
+        or its process is of this host and gone, the place is free.
+
+        Raises:
+            AlreadyRunningError: somebody is there.
+        """
+        await self._expect_silence(self._name, self._name)
+        entries = await self._client.hmget(self._keys.catalog(), list(streams)) if streams else []
+        owners: dict[str, str] = {}
+        for key, entry in zip(streams, entries, strict=True):
+            with suppress(msgspec.MsgspecError, KeyError, TypeError):
+                owners.setdefault(msgspec.json.decode(entry)["connector"], key)
+        for owner, key in owners.items():
+            if owner != self._name:
+                await self._expect_silence(owner, f"{owner}, which writes {key}")
+
+    async def beat(self, fields: Mapping[str, str | int | float]) -> None:
+        """Renew the heartbeat."""
+        self._beat += 1
+        key = self._keys.connector(self._name)
+        values: dict[str, str | int | float] = {
+            "name": self._name,
+            "exchange": self._exchange,
+            "instance": self.instance,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "version": __version__,
+            "beat": self._beat,
+            "at": time.time_ns(),
+            **fields,
+        }
+        async with self._client.pipeline(transaction=True) as pipe:
+            pipe.hset(key, mapping=values)  # type: ignore[arg-type]
+            pipe.pexpire(key, int(self._ttl * 1000))
+            await pipe.execute()
+
+    async def leave(self) -> None:
+        """Take the heartbeat away: the connector ends on purpose."""
+        await self._client.delete(self._keys.connector(self._name))
+
+    async def show(self, catalog: Mapping[str, Mapping[str, object]]) -> None:
+        """Write the catalog entries that have changed; key → content."""
+        texts = {key: msgspec.json.encode(entry) for key, entry in catalog.items()}
+        changed = {key: text for key, text in texts.items() if self._shown.get(key) != text}
+        if changed:
+            await self._client.hset(self._keys.catalog(), mapping=changed)  # type: ignore[arg-type]
+            self._shown.update(changed)
+
+    def reject(self, connection: str, error: FrameError, recv: int) -> None:
+        """Keep a frame that could not be understood, for somebody to look at."""
+        self.rejected += 1
+        fields = {
+            "recv": str(recv),
+            "connector": self._name,
+            "connection": connection,
+            "error": redact(str(error)),
+            "raw": redact(error.raw[:_RAW_LIMIT].decode(errors="backslashreplace")),
+        }
+        with suppress(asyncio.QueueFull):
+            self._rejects.put_nowait(fields)
+
+    async def write_rejects(self) -> None:
+        """Write rejected frames as they come, for as long as the task lives."""
+        while True:
+            fields = await self._rejects.get()
+            key = self._keys.rejects(self._exchange)
+            try:
+                await self._client.xadd(key, fields, maxlen=_REJECTS_KEPT, approximate=True)  # type: ignore[arg-type]
+            except (RedisError, OSError):
+                with suppress(asyncio.QueueFull):
+                    self._rejects.put_nowait(fields)
+                await asyncio.sleep(self._interval)
+
+    async def _expect_silence(self, name: str, shown: str) -> None:
+        key = self._keys.connector(name)
+        first = await self._client.hgetall(key)
+        if not first:
+            return
+        host, pid = first.get("host", ""), first.get("pid", "")
+        if host == socket.gethostname() and pid.isdigit() and not _alive(int(pid)):
+            return
+        patience = time.monotonic() + 2.5 * self._interval
+        while time.monotonic() < patience:
+            await asyncio.sleep(_GAP_BETWEEN_LOOKS)
+            now = await self._client.hgetall(key)
+            if not now:
+                return
+            if now.get("beat") != first.get("beat"):
+                raise AlreadyRunningError(shown, f"on host {host}, pid {pid}; stop it, or give this one another name")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,1 @@
+"""From events to Redis Streams: rendering, numbering, group commit, retention and recovery."""

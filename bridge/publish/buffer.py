@@ -1,0 +1,112 @@
+"""What waits for Redis, and what has to go when too much waits."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from bridge.model import Channel, Control, ControlEvent
+from bridge.publish.stream import Stream
+from bridge.publish.wire import render
+
+__all__ = ["CONTROL", "DATA", "OVERHEAD", "SNAPSHOT", "Budget", "Pending", "lost_marker", "shed"]
+
+DATA, SNAPSHOT, CONTROL = 0, 1, 2
+"""Kinds of pending entries; a `SNAPSHOT` is data on which a book can start again."""
+
+OVERHEAD = 200
+"""Bytes of Python objects that a pending entry costs beside its text; an estimate on the safe side."""
+
+
+class Budget(Struct, frozen=True):
+    """How much may wait while Redis is away: bytes, and seconds since it was received."""
+
+    max_bytes: int = 64 * 1024 * 1024
+    max_age: float = 300.0
+
+
+class Pending(Struct, gc=False):
+    """An entry on its way: rendered at once, numbered (``ms`` and ``seq``) when it is sent.
+
+    ``lost`` is the count of a `lost` entry, else 0.
+    """
+
+    stream: Stream
+    recv: int
+    body: str
+    kind: int
+    lost: int = 0
+    ms: int = 0
+    seq: int = 0
+
+    @property
+    def weight(self) -> int:
+        """Bytes it counts for in the budget."""
+        return len(self.body) + OVERHEAD
+
+
+def lost_marker(stream: Stream, recv: int, count: int, reason: str) -> Pending:
+    """The entry that declares ``count`` dropped events at its place in the stream."""
+    event = Control(stream.subject, None, recv, stream.channel, ControlEvent.LOST, reason, count)
+    return Pending(stream, recv, render(event), CONTROL, count)
+
+
+def shed(pending: list[Pending], need: int, oldest: int, reason: str) -> tuple[list[Pending], dict[Stream, int]]:
+    """Drop the oldest entries: all received before ``oldest``, and then until ``need`` bytes are free.
+
+    Market data goes first, private entries only when that was not enough; control entries stay. A book that lost a
+    delta is of no use until its next snapshot, so its deltas up to there go too. A `lost` entry takes the place of
+    what was dropped.
+
+    Returns:
+        What is left, in order; and per stream how many events were dropped now.
+    """
+    dropped: set[int] = set()
+    freed = 0
+    for public in (True, False):
+        for index, entry in enumerate(pending):
+            if freed >= need and entry.recv >= oldest:
+                break
+            if entry.kind != CONTROL and entry.stream.public is public and (freed < need or entry.recv < oldest):
+                dropped.add(index)
+                freed += entry.weight
+    return _without(pending, _with_broken_books(pending, dropped), reason)
+
+
+def _with_broken_books(pending: list[Pending], dropped: set[int]) -> set[int]:
+    """The dropped indexes, and with them the deltas that continue a dropped one."""
+    broken: set[Stream] = set()
+    result = set(dropped)
+    for index, entry in enumerate(pending):
+        if entry.stream.channel is not Channel.BOOK:
+            continue
+        if index in dropped:
+            broken.add(entry.stream)
+        elif entry.kind == SNAPSHOT:
+            broken.discard(entry.stream)
+        elif entry.kind == DATA and entry.stream in broken:
+            result.add(index)
+    return result
+
+
+def _without(pending: list[Pending], dropped: set[int], reason: str) -> tuple[list[Pending], dict[Stream, int]]:
+    kept: list[Pending] = []
+    marker: dict[Stream, Pending] = {}
+    counts: dict[Stream, int] = {}
+    for index, entry in enumerate(pending):
+        stream = entry.stream
+        count = entry.lost
+        if index in dropped:
+            counts[stream] = counts.get(stream, 0) + 1
+            count = 1
+        if not count:
+            marker.pop(stream, None)
+            kept.append(entry)
+        elif stream in marker:
+            marker[stream].lost += count
+        else:
+            marker[stream] = Pending(stream, entry.recv, "", CONTROL, count)
+            kept.append(marker[stream])
+    for entry in kept:
+        if entry.lost:
+            entry.body = lost_marker(entry.stream, entry.recv, entry.lost, reason).body
+    return kept, counts

@@ -1,0 +1,134 @@
+"""One raw connection to Redis for the hot path: bytes out, parsed replies in.
+
+``redis-py`` connects, authenticates and names the connection (TLS and Unix sockets included); then its transport is
+taken over, because its own way of sending and of reading one reply at a time costs several times what the whole rest of
+publishing does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import hiredis
+from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.asyncio.retry import Retry
+
+from bridge.errors import RedisUnavailableError
+from bridge.publish.wire import command
+
+__all__ = ["Line", "Reply", "connection_options", "open_line"]
+
+Reply = bytes | int | list[Any] | hiredis.ReplyError | None
+Done = Callable[[list[Reply]], None]
+
+
+def connection_options(url: str, ca_file: str | None = None) -> dict[str, Any]:
+    """What ``redis-py`` needs beside the URL to verify a server's certificate."""
+    return {"ssl_ca_certs": ca_file} if ca_file and url.startswith("rediss:") else {}
+
+
+class Line(asyncio.Protocol):
+    """A connection on which one pipeline is in flight at a time."""
+
+    def __init__(self, connection: AbstractConnection, transport: asyncio.Transport) -> None:
+        self._connection = connection  # closes the transport when it is collected: keep it
+        self._transport = transport
+        self._parser = hiredis.Reader()
+        self._expected = 0
+        self._replies: list[Reply] = []
+        self._done: Done | None = None
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Resolves with the reason when the connection is gone."""
+        transport.set_protocol(self)
+        if not transport.is_reading():
+            transport.resume_reading()
+
+    def send(self, payload: bytes, expected: int, done: Done) -> None:
+        """Send a pipeline of ``expected`` commands; ``done`` gets its replies, all at once.
+
+        Nothing more may be sent before. If the connection breaks, ``done`` is never called.
+        """
+        self._expected = expected
+        self._done = done
+        self._transport.write(payload)
+
+    async def request(self, commands: Sequence[str]) -> list[Reply]:
+        """Send commands and wait for their replies.
+
+        Raises:
+            ConnectionError: the connection broke first.
+        """
+        if not commands:
+            return []
+        answer: asyncio.Future[list[Reply]] = asyncio.get_running_loop().create_future()
+        self.send("".join(commands).encode("latin-1"), len(commands), answer.set_result)
+        await asyncio.wait((answer, self.lost), return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            answer.cancel()
+            raise ConnectionError(self.lost.result())
+        return answer.result()
+
+    def abort(self, reason: str) -> None:
+        """Give the connection up at once."""
+        if not self.lost.done():
+            self.lost.set_result(reason)
+        self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        parser = self._parser
+        parser.feed(data)
+        replies = self._replies
+        try:
+            reply = parser.gets()
+            while reply is not False:
+                replies.append(reply)
+                reply = parser.gets()
+        except hiredis.ProtocolError as error:
+            self.abort(f"the server's answer is not the Redis protocol: {error}")
+            return
+        if len(replies) >= self._expected:
+            done, self._done = self._done, None
+            self._replies = []
+            if done is None or len(replies) > self._expected:
+                self.abort("the server sent a reply that nobody asked for")
+            else:
+                done(replies)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.lost.done():
+            self.lost.set_result(str(exc) if exc else "the server closed the connection")
+
+
+async def open_line(url: str, name: str, connect_timeout: float, address: str, ca_file: str | None = None) -> Line:
+    """Connect, authenticate, and take the connection over; ``address`` is what messages call the server.
+
+    Raises:
+        RedisUnavailableError: nobody answers, or the server doesn't let this client in.
+    """
+    pool = ConnectionPool.from_url(
+        url,
+        protocol=2,
+        client_name=name,
+        socket_connect_timeout=connect_timeout,
+        retry=Retry(NoBackoff(), 0),
+        **connection_options(url, ca_file),
+    )
+    connection = pool.make_connection()
+    try:
+        await asyncio.wait_for(connection.connect(), connect_timeout)
+    except (RedisError, OSError, ssl.SSLError, TimeoutError) as error:
+        raise RedisUnavailableError(address, str(error) or "no answer") from None
+    # redis-py offers no public way to the transport; both names have stood since its asyncio client began.
+    writer = cast("asyncio.StreamWriter", connection._writer)  # type: ignore[attr-defined] # noqa: SLF001
+    line = Line(connection, writer.transport)
+    [pong] = await line.request([command("PING")])
+    if pong not in (b"PONG", "PONG"):
+        line.abort("not usable")
+        raise RedisUnavailableError(address, f"PING was answered with {pong!r}")
+    return line

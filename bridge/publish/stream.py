@@ -1,0 +1,135 @@
+"""One stream as its publisher sees it: where its numbering stands, and what may be trimmed from it."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from msgspec import Struct
+
+from bridge.model import PUBLIC_CHANNELS, Channel
+from bridge.publish.wire import command, head
+
+__all__ = ["Retention", "Stream", "StreamId"]
+
+_LEAST_STEP = 100
+"""Exact trimming touches at most one node of about this many entries more than it drops: so often is cheap."""
+_MOST_STEP = 10_000
+_SNAPSHOTS = 4096
+"""How many snapshot positions a book stream remembers as places to trim to."""
+
+
+class StreamId(Struct, frozen=True, order=True):
+    """An entry's ID, ``<ms>-<seq>``."""
+
+    ms: int = 0
+    seq: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.ms}-{self.seq}"
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> StreamId:
+        """Take ``1786309548031-17`` apart.
+
+        Raises:
+            ValueError: it is no such ID.
+        """
+        ms, _, seq = (text.decode() if isinstance(text, bytes) else text).partition("-")
+        return cls(int(ms), int(seq))
+
+
+class Retention(Struct, frozen=True):
+    """How much of a stream is kept: both limits apply; ``max_age`` in seconds."""
+
+    max_entries: int
+    max_age: float
+
+
+class Stream:
+    """The state that the publisher keeps for one stream."""
+
+    __slots__ = (
+        "blocked",
+        "channel",
+        "conflicts",
+        "control_head",
+        "data_head",
+        "is_book",
+        "key",
+        "ms",
+        "next_trim",
+        "oldest",
+        "public",
+        "retention",
+        "seq",
+        "snapshots",
+        "step",
+        "subject",
+        "unsent",
+    )
+
+    def __init__(self, key: str, channel: Channel, subject: str, retention: Retention) -> None:
+        self.key = key
+        self.channel = channel
+        self.subject = subject
+        self.public = channel in PUBLIC_CHANNELS
+        self.is_book = channel is Channel.BOOK
+        self.retention = retention
+        self.data_head = head(key, channel)
+        self.control_head = head(key, None)
+        self.ms = 0
+        self.seq = 0
+        """The last ID given out."""
+        self.oldest = StreamId()
+        """The first entry that may still be there."""
+        self.snapshots: deque[StreamId] = deque(maxlen=_SNAPSHOTS)
+        self.step = max(min(retention.max_entries, _LEAST_STEP), min(_MOST_STEP, retention.max_entries // 20))
+        self.next_trim = self.step
+        self.blocked = ""
+        """Why Redis refuses this very stream, while it does."""
+        self.unsent = 0
+        """Events that came while blocked: the next `lost` entry counts them."""
+        self.conflicts = 0
+
+    def __repr__(self) -> str:
+        return f"Stream({self.key!r}, {self.ms}-{self.seq})"
+
+    def resume(self, last: StreamId, oldest: StreamId) -> None:
+        """Go on after what stands in Redis."""
+        self.ms = last.ms
+        self.seq = last.seq
+        self.oldest = oldest
+        self.next_trim = last.seq + self.step
+
+    def trim(self, now_ms: int) -> list[str]:
+        """The commands that bring the stream within its retention; none where it is."""
+        self.next_trim = self.seq + self.step
+        first_kept = self.seq - self.retention.max_entries + 1
+        oldest_ms = now_ms - int(self.retention.max_age * 1000)
+        too_many = self.oldest.seq < first_kept
+        too_old = self.oldest.ms < oldest_ms
+        if not too_many and not too_old:
+            return []
+        if self.is_book:
+            return self._trim_book(first_kept if too_many else 0, oldest_ms)
+        self.oldest = StreamId(max(self.oldest.ms, oldest_ms), max(self.oldest.seq, first_kept))
+        commands = []
+        if too_many:
+            commands.append(command("XTRIM", self.key, "MAXLEN", "=", self.retention.max_entries))
+        if too_old:
+            commands.append(command("XTRIM", self.key, "MINID", "=", f"{oldest_ms}-0"))
+        return commands
+
+    def _trim_book(self, first_kept: int, oldest_ms: int) -> list[str]:
+        """Cut only right before a snapshot: the deltas that stay need it.
+
+        The cut is the first snapshot within the limits; if there is none, the newest one there is.
+        """
+        while len(self.snapshots) > 1 and not (
+            self.snapshots[0].seq >= first_kept and self.snapshots[0].ms >= oldest_ms
+        ):
+            self.snapshots.popleft()
+        if not self.snapshots or self.snapshots[0] <= self.oldest:
+            return []
+        self.oldest = self.snapshots[0]
+        return [command("XTRIM", self.key, "MINID", "=", str(self.oldest))]

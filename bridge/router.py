@@ -1,0 +1,301 @@
+"""Between a connector's feed and its streams: hands every event to its topic, and keeps the books of the connector."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from redis.exceptions import RedisError
+from structlog.typing import FilteringBoundLogger
+
+from bridge.config import Settings
+from bridge.errors import FrameError, RedisUnavailableError, StreamConflictError
+from bridge.exchanges.base import Exchange, Restated, Subscription
+from bridge.feed.link import Link
+from bridge.model import (
+    DATA_EVENTS,
+    PUBLIC_CHANNELS,
+    SCHEMA_VERSION,
+    Channel,
+    Control,
+    ControlEvent,
+    Event,
+)
+from bridge.publish.stream import Stream
+from bridge.sequencer import BookTopic, StateTopic, Topic, topic_type
+from bridge.store import Store
+
+__all__ = ["Router"]
+
+_MOST_EARLY = 10_000
+"""Events that wait for a stream which is being opened."""
+_NO_SNAPSHOT = 30.0
+"""Seconds without a snapshot after which one is asked for again."""
+
+
+class Router:
+    """The receiving end of a connector's feed, and the other end of its publisher."""
+
+    def __init__(self, exchange: Exchange, name: str, store: Store, settings: Settings, log: FilteringBoundLogger) -> None:
+        self._exchange = exchange
+        self._name = name
+        self._store = store
+        self._settings = settings
+        self._log = log
+        self._publisher = store.publisher(self)
+        self._topics: dict[Subscription, Topic] = {}
+        self._by_class: dict[type[Event], dict[str, Topic]] = {kind: {} for kind in DATA_EVENTS}
+        self._by_stream: dict[Stream, Topic] = {}
+        self._early: dict[Subscription, list[Event]] = {}
+        self._unknown: dict[str, int] = {}
+        self._broken: dict[BookTopic, float] = {}
+        self._openings: set[asyncio.Task[None]] = set()
+        self._started = time.time_ns()
+        self.links: list[Link] = []
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Fails when the connector can't go on."""
+
+    async def open(self) -> None:
+        """Claim the name and open every stream that the profile asks for.
+
+        Raises:
+            AlreadyRunningError: somebody else has the name or a stream.
+            RedisUnavailableError: Redis is out of reach.
+        """
+        wanted = self._exchange.subscriptions()
+        streams = {wish: self._store.stream(wish.channel, wish.subject) for wish in wanted}
+        await self._store.presence.claim([stream.key for stream in streams.values()])
+        for wish, stream in streams.items():
+            await self._open(wish, stream)
+        await self._show()
+
+    def background(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+        """The tasks that run beside the feed, with their names."""
+        return [
+            ("publisher", self._publisher.run()),
+            ("heartbeat", self._beat()),
+            ("rejects", self._store.presence.write_rejects()),
+        ]
+
+    async def finish(self, deadline: float) -> None:
+        """Write ``stop`` to every stream, and wait until all is in Redis, for ``deadline`` seconds at most."""
+        for opening in list(self._openings):
+            opening.cancel()
+        now = time.time_ns()
+        for topic in self._topics.values():
+            topic.stop(now)
+        try:
+            async with asyncio.timeout(deadline):
+                await self._publisher.drained()
+                await self._show()
+                await self._store.presence.leave()
+        except (TimeoutError, RedisError, OSError) as error:
+            self._log.error("not_drained", waiting=self._publisher.waiting, error=str(error) or "the deadline passed")
+
+    def counts(self) -> dict[str, int]:
+        """What came and went; ``received`` = ``published`` + ``lost`` + what still waits."""
+        topics = self._topics.values()
+        return {
+            "received": sum(topic.received for topic in topics),
+            "published": self._publisher.published,
+            "lost": self._publisher.lost,
+            "waiting": self._publisher.waiting,
+            "repeated": sum(topic.repeated for topic in topics),
+            "gaps": sum(topic.gaps for topic in topics),
+            "rejected": self._store.presence.rejected,
+            "unknown": sum(self._unknown.values()),
+        }
+
+    # --- what the feed calls -------------------------------------------------------------------------------------
+
+    def event(self, event: Event) -> None:
+        """A data or control event, in the order of its connection."""
+        topics = self._by_class.get(event.__class__)
+        if topics is not None:
+            topic = topics.get(event.subject)
+            if topic is not None:
+                topic.accept(event)
+                return
+            channel: Channel = event.channel  # type: ignore[attr-defined]
+            self._without_topic(Subscription(channel, event.subject), event)
+        elif isinstance(event, Control):
+            wish = Subscription(event.channel, event.subject)
+            known = self._topics.get(wish)
+            if known is not None:
+                known.control(event)
+            else:
+                self._without_topic(wish, event)
+
+    def opened(self, streams: Sequence[Subscription], since: int) -> None:
+        """A connection starts; what was received from ``since`` on may come again over it."""
+        for wish in streams:
+            if wish in self._topics:
+                self._topics[wish].reopened(since)
+
+    def down(self, streams: Sequence[Subscription], reason: str) -> None:
+        """A connection is lost, or can't be made."""
+        now = time.time_ns()
+        for wish in streams:
+            if wish in self._topics:
+                self._topics[wish].down(now, reason)
+
+    def stale(self, stream: Subscription, reason: str) -> bool:
+        """A subscription is silent; whether that is news."""
+        topic = self._topics.get(stream)
+        if topic is None or not topic.live:
+            return False
+        topic.stale(time.time_ns(), reason)
+        return True
+
+    def last(self, stream: Subscription) -> int:
+        """When the stream's last event came (ns), 0 if none has."""
+        topic = self._topics.get(stream)
+        return topic.last if topic else 0
+
+    def restated(self, state: Restated) -> None:
+        """The whole present state of a private channel."""
+        topic = self._topics.get(Subscription(state.channel, state.subject))
+        if isinstance(topic, StateTopic):
+            topic.restate(state.events, time.time_ns())
+
+    def rejected(self, connection: str, error: FrameError, recv: int) -> None:
+        """A frame could not be understood."""
+        self._store.presence.reject(connection, error, recv)
+        self._log.warning("frame_rejected", connection=connection, error=str(error))
+
+    def unknown(self, kind: str) -> None:
+        """A message of an unknown type came: counted, and logged once."""
+        if kind not in self._unknown:
+            self._log.warning("unknown_message", type=kind)
+        self._unknown[kind] = self._unknown.get(kind, 0) + 1
+
+    # --- what the publisher calls --------------------------------------------------------------------------------
+
+    def dropped(self, stream: Stream) -> None:
+        """Events of this stream were dropped: a book needs a fresh snapshot, once Redis takes entries."""
+        topic = self._by_stream[stream]
+        topic.broken()
+        if isinstance(topic, BookTopic):
+            self._broken.setdefault(topic, 0.0)
+
+    def recovered(self) -> None:
+        """Redis takes entries again."""
+        self._resync_broken()
+
+    def conflict(self, stream: Stream) -> None:
+        """Somebody else keeps writing to this stream."""
+        if not self.failed.done():
+            self.failed.set_exception(StreamConflictError(stream.key, f"{stream.ms}-{stream.seq + 1}"))
+
+    # -------------------------------------------------------------------------------------------------------------
+
+    async def _open(self, wish: Subscription, stream: Stream) -> None:
+        tail = await self._store.open(stream)
+        topic = topic_type(wish.channel)(stream, self._publisher, self._resync)
+        self._publisher.add(stream)
+        self._topics[wish] = topic
+        self._by_stream[stream] = topic
+        for kind in DATA_EVENTS:
+            if kind.channel is wish.channel:  # type: ignore[attr-defined]
+                self._by_class[kind][wish.subject] = topic
+        topic.seed(tail, time.time_ns())
+
+    def _without_topic(self, wish: Subscription, event: Event) -> None:
+        """An event for a stream that isn't open: a sub-account's is opened, anything else wasn't asked for."""
+        account, _, sub = wish.subject.partition("/")
+        if not sub or wish.channel in PUBLIC_CHANNELS or Subscription(wish.channel, account) not in self._topics:
+            self.unknown(f"{wish.channel} of {wish.subject}")
+            return
+        waiting = self._early.get(wish)
+        if waiting is None:
+            self._early[wish] = [event]
+            task = asyncio.create_task(self._open_late(wish, account), name=f"open-{wish.subject}-{wish.channel}")
+            self._openings.add(task)
+            task.add_done_callback(self._openings.discard)
+        else:
+            waiting.append(event)
+
+    async def _open_late(self, wish: Subscription, account: str) -> None:
+        stream = self._store.stream(wish.channel, wish.subject)
+        while True:
+            try:
+                await self._open(wish, stream)
+                break
+            except RedisUnavailableError as error:
+                self._log.warning("stream_not_opened", key=stream.key, error=str(error))
+                await asyncio.sleep(1)
+        for link in self.links:
+            if Subscription(wish.channel, account) in link.plan.subscriptions:
+                link.adopt(wish)
+        topic = self._topics[wish]
+        waiting = self._early.pop(wish)
+        for event in waiting[:_MOST_EARLY]:
+            self.event(event)
+        lost = sum(not isinstance(event, Control) for event in waiting[_MOST_EARLY:])
+        if lost:
+            topic.received += lost
+            self._publisher.declare_lost(stream, time.time_ns(), lost, "too many events before the stream was open")
+
+    def _resync(self, subject: str, reason: str) -> None:
+        wish = Subscription(Channel.BOOK, subject)
+        for link in self.links:
+            if wish in link.plan.subscriptions:
+                link.resync(subject, reason)
+
+    def _resync_broken(self) -> None:
+        """Ask for a snapshot of every book that has lost events; again, if none comes."""
+        if not self._publisher.connected:
+            return
+        now = time.monotonic()
+        for topic, asked in list(self._broken.items()):
+            if not topic.awaiting:
+                del self._broken[topic]
+            elif not asked or now - asked > _NO_SNAPSHOT:
+                self._broken[topic] = now
+                self._resync(topic.subject, "events of this book were dropped")
+
+    async def _beat(self) -> None:
+        """Heartbeat and catalog, at the configured interval."""
+        while True:
+            self._resync_broken()
+            try:
+                await self._store.presence.beat(self._heartbeat())
+                await self._show()
+            except (RedisError, OSError) as error:
+                self._log.debug("heartbeat_failed", error=str(error))
+            await asyncio.sleep(self._settings.heartbeat.interval)
+
+    def _heartbeat(self) -> dict[str, str | int | float]:
+        latency = self._publisher.latency
+        half, most = latency.percentile(0.5), latency.percentile(0.99)
+        up = sum(link.up for link in self.links)
+        return {
+            "state": "live" if self.links and up == len(self.links) else "degraded" if up else "down",
+            "started": self._started,
+            "connections": len(self.links),
+            "connections_up": up,
+            "reconnects": sum(link.reconnects for link in self.links),
+            "replacements": sum(link.replacements for link in self.links),
+            **self.counts(),
+            "waiting_bytes": self._publisher.waiting_bytes,
+            "confirmed": self._publisher.confirmed,
+            "publish_p50_ms": "" if half is None else half,
+            "publish_p99_ms": "" if most is None else most,
+        }
+
+    async def _show(self) -> None:
+        catalog = {}
+        for wish, topic in self._topics.items():
+            kind = "pair" if wish.channel in PUBLIC_CHANNELS else "account"
+            catalog[topic.stream.key] = {
+                "exchange": self._exchange.name,
+                kind: wish.subject,
+                "channel": str(wish.channel),
+                "schema": SCHEMA_VERSION,
+                "connector": self._name,
+                "state": "live" if topic.live else topic.said or ControlEvent.DOWN,
+                "units": self._exchange.units.get(wish.channel, ""),
+            }
+        await self._store.presence.show(catalog)
