@@ -17,6 +17,8 @@ __all__ = ["explain", "probe_redis"]
 
 _OLDEST = (6, 2)
 
+_NO_ANSWER = "no answer in time; is the address right, and does a firewall stand between?"
+_SILENT = (exceptions.TimeoutError, TimeoutError)
 _MEANINGS: tuple[tuple[type[BaseException], str], ...] = (
     (exceptions.AuthenticationError, "wrong user or password, or none where one is needed ({text})"),
     (exceptions.NoPermissionError, "this user lacks a permission: {text}"),
@@ -28,8 +30,8 @@ _MEANINGS: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLError, "the TLS handshake failed; does the server speak TLS on this port? plain is redis:// ({text})"),
     (ConnectionRefusedError, "the connection is refused; is the server running, and is the port right?"),
     (FileNotFoundError, "there is no such socket; is the server running?"),
-    (exceptions.TimeoutError, "no answer in time; is the address right, and does a firewall stand between?"),
-    (TimeoutError, "no answer in time; is the address right, and does a firewall stand between?"),
+    (exceptions.TimeoutError, _NO_ANSWER),
+    (TimeoutError, _NO_ANSWER),
 )
 
 
@@ -86,7 +88,9 @@ def explain(error: Exception, url: str) -> str:
     text = str(error) or type(error).__name__
     for kind, meaning in _MEANINGS:
         if _caused_by(error, kind):
-            return meaning.format(text=text)
+            # A server without TLS waits in silence for the rest of what it takes for a command.
+            tls = issubclass(kind, _SILENT) and url.startswith("rediss://")
+            return meaning.format(text=text) + (" does the server speak TLS on this port?" if tls else "")
     if "closed by server" in text or _caused_by(error, ConnectionResetError):
         other = "redis://" if url.startswith("rediss://") else "rediss://"
         return f"the server closes the connection; does it want {other}? ({text})"

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from textwrap import dedent
+
+import pytest
+
+from bridge.config import RedisSettings
+from bridge.errors import RedisUnavailableError
+from bridge.redis_probe import _findings, explain, probe_redis
+from tests.cli.test_main import tickbridge
+from tests.servers import free_port
+
+GOOD = """
+redis: {url: "redis://:hunter2-redis@127.0.0.1:1/0"}
+namespace: test
+connectors:
+  - name: cb
+    exchange: coinbase
+    pairs: [BTC-USD, ETH-USD]
+    channels: [trades, book]
+    url: ws://127.0.0.1:1
+accounts:
+  main: {exchange: coinbase, api_key: hunter2-key, api_secret: hunter2-secret}
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(text):
+        path = tmp_path / "tickbridge.yaml"
+        path.write_text(dedent(text))
+        return path
+
+    return write
+
+
+def test_a_good_config_is_described_and_ok(config):
+    result = tickbridge("check", "--config", config(GOOD))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == dedent("""\
+        redis       redis://127.0.0.1:1/0
+        namespace   test
+        connector   cb: coinbase, BTC-USD, ETH-USD
+                      channels trades, book
+                      url ws://127.0.0.1:1
+        account     main: no connector uses it
+        ok
+    """)
+
+
+def test_five_mistakes_are_five_messages_at_once(config):
+    path = config("""
+        redis: {url: "http://:hunter2@127.0.0.1"}
+        connectors:
+          - name: cb
+            exchange: coinbas
+            pairs: [btc-usd]
+            chanels: [trades]
+            url: ws://example.com
+        retention: {trades: {max_age: soon}}
+    """)
+    result = tickbridge("check", "--config", path)
+    assert (result.returncode, result.stdout) == (1, "")
+    first, *lines = result.stderr.splitlines()
+    assert first == f"tickbridge: {path}: 6 mistakes"
+    assert [line.strip().partition(": ")[0] for line in lines] == [
+        "redis.url",
+        "connectors.0.exchange",
+        "connectors.0.pairs.0",
+        "connectors.0.url",
+        "connectors.0.chanels",
+        "retention.trades.max_age",
+    ]
+    assert "hunter2" not in result.stderr
+    assert tickbridge("run", "--config", path).stderr == result.stderr
+
+
+def test_the_environment_is_over_the_file_and_its_mistakes_are_named(config):
+    result = tickbridge("check", "--config", config(GOOD), TICKBRIDGE_NAMESPACE="other", TICKBRIDGE_LOOP="asyncio")
+    assert "namespace   other" in result.stdout
+    result = tickbridge("check", TICKBRIDGE_CONFIG=str(config(GOOD)), TICKBRIDGE_NAMESPCE="x")
+    assert result.returncode == 1
+    assert "TICKBRIDGE_NAMESPCE: unknown variable (did you mean TICKBRIDGE_NAMESPACE?)" in result.stderr
+
+
+def test_a_missing_file(tmp_path):
+    result = tickbridge("check", "--config", tmp_path / "none.yaml")
+    assert result.returncode == 1
+    assert f"no such file: {tmp_path}/none.yaml" in result.stderr
+
+
+def test_run_needs_connectors_that_are_there(config):
+    result = tickbridge("run", "--config", config(GOOD), "--connector", "cbb", "other")
+    assert result.returncode == 1
+    assert "--connector: no connector 'cbb' (did you mean 'cb'?)" in result.stderr
+    assert "--connector: no connector 'other' (known: cb)" in result.stderr
+    result = tickbridge("run", "--config", config("loop: auto"))
+    assert result.returncode == 1
+    assert "connectors: there are none" in result.stderr
+
+
+def test_connect_finds_redis(config, redis_server):
+    result = tickbridge("check", "--connect", "--config", config(f"redis: {{url: '{redis_server.url}'}}"))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "answers\n              Valkey 9" in result.stdout
+    assert result.stdout.endswith("\nok\n")
+
+
+def test_connect_without_a_server_is_the_environments_fault(config):
+    port = free_port()
+    result = tickbridge("check", "--connect", "--config", config(f"redis: {{url: 'redis://:pw1234@127.0.0.1:{port}'}}"))
+    assert result.returncode == 2
+    assert f"Redis at redis://127.0.0.1:{port}: the connection is refused; is the server running" in result.stderr
+    assert "ok" not in result.stdout.splitlines()
+
+
+def test_connect_shows_every_failure_not_only_the_first(config):
+    port = free_port()
+    text = f"""
+        redis: {{url: "redis://127.0.0.1:{port}"}}
+        connectors:
+          - {{name: cb, exchange: coinbase, pairs: [BTC-USD], url: "ws://127.0.0.1:{port}",
+             rest_url: "http://127.0.0.1:{port}"}}
+    """
+    result = tickbridge("check", "--connect", "--config", config(text))
+    assert result.returncode == 2
+    assert "redis redis://" in result.stderr
+    assert "connector cb: " in result.stderr
+
+
+async def test_what_a_server_of_each_kind_says(any_server):
+    [product] = await probe_redis(RedisSettings(url=any_server.url))
+    assert product.partition(" ")[0] in ("Redis", "Valkey")
+
+
+async def test_a_wrong_password_a_right_one_and_a_user_without_rights(own_server):
+    with own_server.client() as client:
+        client.config_set("requirepass", "hunter22")
+        client.execute_command("ACL", "SETUSER", "poor", "on", ">poor-password", "+ping", "+client|setinfo", "+select")
+    port = own_server.url.rpartition(":")[2].partition("/")[0]
+    for url, message in [
+        (f"redis://127.0.0.1:{port}", "wrong user or password, or none where one is needed"),
+        (f"redis://:wrong-password@127.0.0.1:{port}", "wrong user or password"),
+    ]:
+        with pytest.raises(RedisUnavailableError, match=message) as caught:
+            await probe_redis(RedisSettings(url=url))
+        assert "wrong-password" not in str(caught.value)
+    assert await probe_redis(RedisSettings(url=f"redis://:hunter22@127.0.0.1:{port}"))
+    [finding] = await probe_redis(RedisSettings(url=f"redis://poor:poor-password@127.0.0.1:{port}"))
+    assert "may not run INFO" in finding
+
+
+async def test_tls_to_a_server_without(redis_server):
+    with pytest.raises(RedisUnavailableError, match="does the server speak TLS on this port"):
+        await probe_redis(RedisSettings(url=redis_server.url.replace("redis://", "rediss://"), connect_timeout=0.5))
+
+
+async def test_an_eviction_policy_that_drops_streams_is_pointed_out(own_server):
+    with own_server.client() as client:
+        client.config_set("maxmemory", "100mb")
+        client.config_set("maxmemory-policy", "allkeys-lru")
+    _, warning = await probe_redis(RedisSettings(url=own_server.url))
+    assert "whole streams may vanish" in warning
+
+
+def test_servers_that_will_not_do():
+    settings = RedisSettings()
+    with pytest.raises(RedisUnavailableError, match=r"version 6\.0\.16 is too old"):
+        _findings(settings, {"redis_version": "6.0.16"})
+    with pytest.raises(RedisUnavailableError, match="read-only replica; name its master h:1"):
+        _findings(settings, {"redis_version": "7.2.0", "role": "slave", "master_host": "h", "master_port": 1})
+    assert _findings(settings, {"redis_version": "6.2.0", "role": "master"}) == ["Redis 6.2.0"]
+
+
+def test_a_socket_that_is_not_there_and_a_server_that_hangs_up():
+    assert "no such socket" in explain(FileNotFoundError(2, "x"), "unix:///x")
+    assert "does it want rediss://?" in explain(ConnectionResetError("gone"), "redis://x")
+    assert explain(ValueError("other"), "redis://x") == "other"

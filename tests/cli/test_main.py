@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from importlib import import_module
+from importlib.metadata import entry_points
+
+import pytest
+
+from bridge import __version__
+from bridge.cli import main as cli
+from bridge.cli.main import COMMANDS, main
+from bridge.errors import ConfigError, Problem, RedisUnavailableError
+from bridge.redaction import forget_secrets, register_secret
+
+
+def tickbridge(*arguments, **env):
+    """Run the command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "bridge", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**{key: value for key, value in os.environ.items() if not key.startswith("TICKBRIDGE_")}, **env},
+    )
+
+
+def test_help_names_every_command():
+    result = tickbridge("--help")
+    assert result.returncode == 0
+    for name in COMMANDS:
+        assert f"\n    {name} " in result.stdout
+    assert "Exit codes: 0 done" in result.stdout
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom bridge.cli.main import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "print([name for name in ('redis', 'pydantic', 'aiohttp', 'structlog', 'rich', 'websockets') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_help_and_a_function(name):
+    parser = argparse.ArgumentParser()
+    subparsers = parser.add_subparsers()
+    import_module(f"bridge.cli.{name}").add_parser(subparsers)
+    assert list(subparsers.choices) == [name]
+    assert callable(subparsers.choices[name].get_default("func"))
+    assert tickbridge(name, "--help").returncode == 0
+
+
+def test_version():
+    result = tickbridge("--version")
+    assert (result.returncode, result.stdout) == (0, f"tickbridge {__version__}\n")
+
+
+def test_the_console_script_is_this_function():
+    found = [entry for entry in entry_points(group="console_scripts") if entry.name == "tickbridge"]
+    if not found:
+        pytest.skip("the package is not installed here, only on the path")
+    assert found[0].load() is main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["run"], "the following arguments are required: --config"),
+        (["check", "--config", "x", "--conect"], "unrecognized arguments: --conect"),
+    ],
+)
+def test_usage_errors_exit_with_1(arguments, message):
+    result = tickbridge(*arguments)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.fixture
+def outcome(monkeypatch, capsys):
+    """Run ``main`` with a command that does what it is told to; returns exit code and stderr."""
+
+    def run(act):
+        class Module:
+            @staticmethod
+            def add_parser(subparsers):
+                subparsers.add_parser("check").set_defaults(func=lambda _: act())
+
+        monkeypatch.setattr(cli, "import_module", lambda _: Module)
+        code = main(["check"])
+        return code, capsys.readouterr().err
+
+    yield run
+    forget_secrets()
+
+
+def _raise(error):
+    raise error
+
+
+def test_outcomes_become_exit_codes(outcome):
+    assert outcome(lambda: None) == (0, "")
+    assert outcome(lambda: 2) == (2, "")
+    assert outcome(lambda: _raise(ConfigError([Problem("a.b", "is wrong")]))) == (
+        1,
+        "tickbridge: config: 1 mistake\n  a.b: is wrong\n",
+    )
+    code, text = outcome(lambda: _raise(RedisUnavailableError("redis://h", "refused")))
+    assert (code, text) == (2, "tickbridge: Redis at redis://h: refused\n")
+    assert outcome(lambda: _raise(KeyboardInterrupt())) == (130, "")
+
+
+def test_errors_show_no_secret(outcome):
+    register_secret("hunter22")
+    code, text = outcome(lambda: _raise(ConfigError([Problem("a", "says hunter22")])))
+    assert (code, "hunter22" in text) == (1, False)
+    code, text = outcome(lambda: _raise(RuntimeError("bug with hunter22 in redis://:other@h")))
+    assert code == 2
+    assert "RuntimeError: bug with *** in redis://:***@h" in text
+    assert "this is a bug in tickbridge" in text
+
+
+CHATTY = """
+import sys
+from bridge.cli import main as cli
+
+class Chatty:
+    @staticmethod
+    def add_parser(subparsers):
+        subparsers.add_parser("check").set_defaults(func=lambda _: [print("x" * 1000) for _ in range(10000)])
+
+cli.import_module = lambda _: Chatty
+sys.exit(cli.main(["check"]))
+"""
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHATTY], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline().startswith("xxx")
+    process.stdout.close()
+    with process.stderr:
+        assert process.stderr.read() == ""
+    assert process.wait(30) == 0
