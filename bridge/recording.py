@@ -135,41 +135,47 @@ def read_recording(path: Path | str) -> Iterator[Row]:
             fault have been given by then.
     """
     number = 0
-    lines = _lines(_chunks(Path(path)))
-    while True:
-        try:
-            line = next(lines, None)
-        except _DataError as error:
-            raise RecordingError(path, f"{error} (readable up to here)", number + 1) from None
-        if line is None:
-            break
-        number += 1
-        row = _decode(path, number, line)
-        if number == 1 and not isinstance(row, HeaderRow):
-            raise RecordingError(path, 'no header: the first row must be {"t":"header",…}', 1)
-        if row is not None:
+    decode = _DECODER.decode
+    row: Row | None
+    try:
+        for number, line in enumerate(_lines(_chunks(Path(path))), 1):
+            try:
+                row = decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                _check_unusual(path, number, line, error)
+                row = None
+            if number == 1 and type(row) is not HeaderRow:
+                raise RecordingError(path, 'no header: the first row must be {"t":"header",…}', 1)
+            if row is None:
+                continue
+            if (type(row) is RecvRow or type(row) is SendRow) and row.binary:
+                _check_base64(path, number, row)
             yield row
+    except _DataError as error:
+        raise RecordingError(path, f"{error} (readable up to here)", number + 1) from None
     if not number:
         raise RecordingError(path, 'the file is empty: the first row must be {"t":"header",…}')
 
 
-def _decode(path: Path | str, number: int, line: bytes) -> Row | None:
-    """One row; ``None`` for a blank line and for a kind of row that this version doesn't know."""
+def _check_unusual(path: Path | str, number: int, line: bytes, error: Exception) -> None:
+    """A line that is no known row: fine if it is blank or of a kind that this version doesn't know.
+
+    Raises:
+        RecordingError: it is neither.
+    """
     if not line.strip():
-        return None
+        return
+    if not isinstance(error, msgspec.ValidationError):
+        raise RecordingError(path, f"not JSON, perhaps cut off: {error}", number) from None
+    if not _unknown_kind(line):
+        raise RecordingError(path, f"not a row of a recording: {error}", number) from None
+
+
+def _check_base64(path: Path | str, number: int, row: RecvRow | SendRow) -> None:
     try:
-        row = _DECODER.decode(line)
-        if isinstance(row, SendRow | RecvRow) and row.binary:
-            b64decode(row.data, validate=True)
+        b64decode(row.data, validate=True)
     except binascii.Error:
         raise RecordingError(path, "a binary frame whose data is not base64", number) from None
-    except msgspec.ValidationError as error:
-        if _unknown_kind(line):
-            return None
-        raise RecordingError(path, f"not a row of a recording: {error}", number) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RecordingError(path, f"not JSON, perhaps cut off: {error}", number) from None
-    return row
 
 
 def _unknown_kind(line: bytes) -> bool:

@@ -16,6 +16,8 @@ from bridge.redaction import MASK
 
 __all__ = ["ConnectionKey", "RecordedConnection", "RecordingIndex", "keyed_rows"]
 
+_OUTSIDE = (HeaderRow, HttpRow)
+
 ConnectionKey = tuple[str, int]
 """A connection's name and how often that name had been opened by then: a name comes again after a reconnect."""
 
@@ -80,12 +82,13 @@ def keyed_rows(rows: Iterator[Row]) -> Iterator[tuple[ConnectionKey | None, Row]
     """Each row with the connection that it belongs to; ``None`` for rows outside any WebSocket."""
     opened: Counter[str] = Counter()
     for row in rows:
-        if isinstance(row, HeaderRow | HttpRow):
+        if isinstance(row, RecvRow):
+            yield (row.conn, opened[row.conn]), row
+        elif isinstance(row, _OUTSIDE):
             yield None, row
-            continue
-        if isinstance(row, ConnectRow):
-            opened[row.conn] += 1
-        yield (row.conn, opened[row.conn]), row
+        else:
+            opened[row.conn] += isinstance(row, ConnectRow)
+            yield (row.conn, opened[row.conn]), row
 
 
 class RecordingIndex:
@@ -106,15 +109,17 @@ class RecordingIndex:
         index = cls()
         known: dict[ConnectionKey, RecordedConnection] = {}
         for key, row in keyed_rows(read_recording(path)):
-            if isinstance(row, HttpRow):
+            if isinstance(row, _OUTSIDE):
                 index._add_answer(row)
-            if key is None or isinstance(row, HeaderRow | HttpRow):
                 continue
+            assert key is not None
             recorded = known.get(key)
             if recorded is None:
                 recorded = known[key] = index._add_connection(key, row)
-            recorded.frames += isinstance(row, RecvRow)
-            recorded.closed |= isinstance(row, CloseRow)
+            if isinstance(row, RecvRow):
+                recorded.frames += 1
+            elif isinstance(row, CloseRow):
+                recorded.closed = True
         return index
 
     def _add_connection(self, key: ConnectionKey, row: ConnectRow | SendRow | RecvRow | CloseRow) -> RecordedConnection:
@@ -126,7 +131,9 @@ class RecordingIndex:
         self.connections.append(recorded)
         return recorded
 
-    def _add_answer(self, row: HttpRow) -> None:
+    def _add_answer(self, row: HeaderRow | HttpRow) -> None:
+        if isinstance(row, HeaderRow):
+            return
         address = _Address.of(row.url)
         if address in self._answers:
             self._answers[address].data.append(row.data)

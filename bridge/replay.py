@@ -39,7 +39,7 @@ _SOON = 0.001
 _BREATH = 256
 """Rows of other connections after which the event loop gets its turn."""
 
-_CLOSE_TIMEOUT = 2.0
+_CLOSE_TIMEOUT = 1.0
 
 
 class ReplayError(BridgeError):
@@ -102,7 +102,7 @@ class ReplayServer:
         self._report = report
         self._warn = warn
         self._redact = Redactor()
-        self._open: set[web.WebSocketResponse] = set()
+        self._open: dict[web.WebSocketResponse, asyncio.Transport | None] = {}
         self._complete: set[int] = set()
         self._finished = asyncio.Event()
         self._exhausted = asyncio.Event()
@@ -139,13 +139,13 @@ class ReplayServer:
             self._warn(f"no recorded connection has the address {address}: serving {recorded.name} instead")
         ws = web.WebSocketResponse(compress=False, max_msg_size=0, timeout=_CLOSE_TIMEOUT)
         recorded.served += 1
-        self._open.add(ws)
+        self._open[ws] = request.transport
         try:
             writer = await ws.prepare(request)
             client = _Client(ws, writer, str(request.remote))
             await self._talk(client, recorded)
         finally:
-            self._open.discard(ws)
+            self._open.pop(ws, None)
             if self._once and not self._open and all(known.served for known in self._index.connections):
                 self._exhausted.set()
         return ws
@@ -222,8 +222,8 @@ class ReplayServer:
     async def shut_down(self) -> None:
         """Close all connections as a server that goes away; those that don't answer are cut."""
         async with asyncio.TaskGroup() as group:
-            for ws in self._open:
-                group.create_task(_go_away(ws), name="replay-close")
+            for ws, transport in self._open.items():
+                group.create_task(_go_away(ws, transport), name="replay-close")
 
 
 class _Client:
@@ -276,11 +276,14 @@ def _frame_head(length: int, *, binary: bool) -> bytes:
     return bytes((first, 127)) + length.to_bytes(8, "big")
 
 
-async def _go_away(ws: web.WebSocketResponse) -> None:
-    # A client that doesn't read leaves no room for the close frame.
-    with suppress(TimeoutError, ConnectionError):
+async def _go_away(ws: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
+    try:
         async with asyncio.timeout(_CLOSE_TIMEOUT):
             await ws.close(code=WSCloseCode.GOING_AWAY)
+    except (TimeoutError, ConnectionError):
+        # A client that doesn't read leaves no room for the close frame, nor for an orderly end.
+        if transport is not None:
+            transport.abort()
 
 
 def _quiet(_: str) -> None:

@@ -84,7 +84,7 @@ def test_existing_file_stays_unless_forced(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, words", [("a.json", "ends in .jsonl"), ("no/such/folder/a.jsonl", "No such file"), ("a.zst", "ends in")]
+    ("name", "words"), [("a.json", "ends in .jsonl"), ("no/such/folder/a.jsonl", "No such file"), ("a.zst", "ends in")]
 )
 def test_files_that_cannot_be_made(tmp_path, name, words):
     with pytest.raises(RecordingError, match=words):
@@ -108,7 +108,7 @@ def test_unknown_keys_and_kinds_are_passed_over(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content, line, words",
+    ("content", "line", "words"),
     [
         (b"", None, "empty"),
         (b'{"t":"recv","conn":"c","ts":1,"data":""}\n', 1, "no header"),

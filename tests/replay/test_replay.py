@@ -86,7 +86,7 @@ async def test_end_of_the_server_goes_away(tmp_path):
     assert client.close_code == 1001
 
 
-@pytest.mark.parametrize("speed, least", [(1.0, 0.3), (3.0, 0.1)])
+@pytest.mark.parametrize(("speed", "least"), [(1.0, 0.3), (3.0, 0.1)])
 async def test_pace(tmp_path, speed, least):
     path = record(tmp_path / "a.jsonl", ("c", "wss://h", [str(number) for number in range(31)]))
     async with serve_replay(path, speed=speed) as server, connect(server.url) as client:
@@ -165,7 +165,7 @@ async def test_client_that_never_reads_does_not_hold_up_the_end(tmp_path):
         assert b"101" in await reader.readline()
         await stuck(server)
         started = time.monotonic()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 5
     writer.close()
 
 
@@ -254,9 +254,8 @@ async def test_rest_answers(tmp_path):
             async with session.get(target) as response:
                 return response.status, await response.text()
 
-        assert [await get("/api/public/pairs") for _ in range(3)] == [(200, '{"n":1.10}'), (200, '{"n":2}')] + [
-            (200, '{"n":2}')
-        ]
+        texts = [(await get("/api/public/pairs"))[1] for _ in range(3)]
+        assert texts == ['{"n":1.10}', '{"n":2}', '{"n":2}']
         assert await get("/public/pairs") == (200, '{"n":2}')
         assert await get("/api/book?pair=c%3Ad") == (200, "C")
         assert (await get("/api/book?pair=e:f"))[0] == 404
