@@ -49,17 +49,19 @@ async def run(settings: Settings, connectors: Sequence[ConnectorSettings]) -> No
 
 
 async def _run_one(settings: Settings, connector: ConnectorSettings, stop: asyncio.Event) -> None:
-    log = structlog.get_logger().bind(exchange=connector.exchange, connector=connector.name)
+    log = _log(connector)
     exchange = build_exchange(settings, connector)
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store(settings, connector.name, exchange.name, log))
         router = Router(exchange, connector.name, store, settings, log)
         await router.open()
         rest = await stack.enter_async_context(_rest(connector, exchange, None))
-        context = _context(connector, exchange, router, rest, log, None)
+        context = _context(connector, exchange, router, rest, None)
         ending = asyncio.create_task(stop.wait(), name=f"{connector.name}-stop")
         async with asyncio.TaskGroup() as group:
-            background = [group.create_task(work, name=f"{connector.name}-{what}") for what, work in router.background()]
+            background = [
+                group.create_task(work, name=f"{connector.name}-{what}") for what, work in router.background()
+            ]
             feed = group.create_task(_feed(context, router), name=f"{connector.name}-feed")
             log.info("started", pairs=connector.pairs, channels=[str(channel) for channel in connector.channels])
             await asyncio.wait((ending, feed, router.failed), return_when=asyncio.FIRST_COMPLETED)
@@ -84,11 +86,11 @@ async def record(settings: Settings, connectors: Sequence[ConnectorSettings], ta
 
 
 async def _record_one(settings: Settings, connector: ConnectorSettings, tap: FeedTap) -> None:
-    log = structlog.get_logger().bind(exchange=connector.exchange, connector=connector.name)
+    log = _log(connector)
     exchange = build_exchange(settings, connector)
     receiver = Discard(log)
     async with _rest(connector, exchange, tap) as rest:
-        await _feed(_context(connector, exchange, receiver, rest, log, tap), receiver)
+        await _feed(_context(connector, exchange, receiver, rest, tap), receiver)
 
 
 async def probe(settings: Settings, connector: ConnectorSettings) -> list[str]:
@@ -100,12 +102,12 @@ async def probe(settings: Settings, connector: ConnectorSettings) -> list[str]:
     Raises:
         BridgeError: the exchange is out of reach, refuses, or doesn't list a pair.
     """
-    log = structlog.get_logger().bind(exchange=connector.exchange, connector=connector.name)
+    log = _log(connector)
     exchange = build_exchange(settings, connector)
     found = []
     async with _rest(connector, exchange, None) as rest:
         await rest.drive(exchange.discover(time.time_ns()))
-        context = _context(connector, exchange, Discard(log), rest, log, None)
+        context = _context(connector, exchange, Discard(log), rest, None)
         for plan in exchange.plan():
             seconds = await _try(plan, context)
             found.append(f"{plan.name}: first frame after {seconds:.2f} s")
@@ -171,7 +173,6 @@ def _context(
     exchange: Exchange,
     receiver: Receiver,
     rest: RestClient,
-    log: structlog.typing.FilteringBoundLogger,
     tap: FeedTap | None,
 ) -> FeedContext:
     ca_file = str(connector.ca_file) if connector.ca_file else None
@@ -180,12 +181,17 @@ def _context(
         receiver=receiver,
         rest=rest,
         pacer=Pacer(exchange.pace, time.monotonic),
-        log=log,
+        log=_log(connector),
         tls=client_context(ca_file),
         library=connector.transport,
         silence=dict(connector.silence),
         tap=tap,
     )
+
+
+def _log(connector: ConnectorSettings) -> structlog.typing.FilteringBoundLogger:
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    return log.bind(exchange=connector.exchange, connector=connector.name)
 
 
 def _rest(connector: ConnectorSettings, exchange: Exchange, tap: FeedTap | None) -> RestClient:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
 from typing import Any
 
 from redis.asyncio import Redis
@@ -10,13 +10,19 @@ from redis.exceptions import ResponseError
 
 from bridge.entries import decode
 from bridge.errors import RedisUnavailableError
-from bridge.keys import Keys
+from bridge.keys import Keys, StreamKey
 from bridge.model import Channel, Event
 from bridge.publish.stream import Stream, StreamId
 
 __all__ = ["open_stream"]
 
-_TAIL = {Channel.TRADES: 2_000, Channel.FILLS: 2_000, Channel.ORDERS: 2_000, Channel.BALANCES: 500, Channel.POSITIONS: 500}
+_TAIL = {
+    Channel.TRADES: 2_000,
+    Channel.FILLS: 2_000,
+    Channel.ORDERS: 2_000,
+    Channel.BALANCES: 500,
+    Channel.POSITIONS: 500,
+}
 """How many of the newest entries are read, to recognise what an exchange repeats."""
 _TAIL_ELSEWHERE = 20
 _TAIL_BOOK = 1
@@ -37,12 +43,16 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
     Raises:
         RedisUnavailableError: the key is not a stream, or this user may not read it.
     """
+    now_ms = time.time_ns() // 1_000_000
     count = _TAIL_BOOK if stream.is_book else _TAIL.get(stream.channel, _TAIL_ELSEWHERE)
+    info: dict[str, Any]
+    rows: list[tuple[str, dict[str, str]]]
     try:
         info = await client.xinfo_stream(stream.key)
-        rows = await client.xrevrange(stream.key, count=count)
+        rows = await client.xrevrange(stream.key, count=count)  # type: ignore[assignment]
     except ResponseError as error:
         if "no such key" in str(error):
+            stream.resume(StreamId(), StreamId(now_ms, 1))
             return []
         raise RedisUnavailableError(address, f"{stream.key}: {error}") from None
     parsed = keys.parse(stream.key)
@@ -55,7 +65,7 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
             events.append(event)
     last = StreamId.parse(info["last-generated-id"])
     first = info.get("first-entry")
-    oldest = StreamId.parse(first[0]) if first else last
+    oldest = StreamId.parse(first[0]) if first else StreamId(now_ms, last.seq + 1)
     if rows and newest_ours and newest_ours != last and StreamId.parse(rows[0][0]) == last:
         # Somebody else has written the newest entry: our count goes on behind it.
         last = StreamId(last.ms + (last.seq > newest_ours.seq), newest_ours.seq)
@@ -64,9 +74,10 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
     return events
 
 
-def _event(parsed: Any, fields: dict[str, str]) -> Event | None:  # noqa: ANN401
-    flat: Sequence[str] = [text for pair in fields.items() for text in pair]
+def _event(parsed: StreamKey | None, fields: dict[str, str]) -> Event | None:
+    if parsed is None:
+        return None
     try:
-        return decode(parsed, list(flat))
+        return decode(parsed, [text for pair in fields.items() for text in pair])
     except ValueError:
         return None

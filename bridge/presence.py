@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from bridge import __version__
+from bridge.config import HeartbeatSettings
 from bridge.errors import AlreadyRunningError, FrameError
 from bridge.keys import Keys
 from bridge.redaction import redact
@@ -33,13 +34,13 @@ _GAP_BETWEEN_LOOKS = 0.2
 class Presence:
     """One connector's heartbeat, catalog entries and rejects."""
 
-    def __init__(self, client: Redis, keys: Keys, name: str, exchange: str, interval: float, ttl: float) -> None:
+    def __init__(self, client: Redis, keys: Keys, name: str, exchange: str, beats: HeartbeatSettings) -> None:
         self._client = client
         self._keys = keys
         self._name = name
         self._exchange = exchange
-        self._interval = interval
-        self._ttl = ttl
+        self._interval = beats.interval
+        self._ttl = beats.ttl
         self._rejects: asyncio.Queue[dict[str, str]] = asyncio.Queue(_REJECTS_WAITING)
         self._shown: dict[str, bytes] = {}
         self._beat = 0
@@ -61,7 +62,7 @@ class Presence:
         owners: dict[str, str] = {}
         for key, entry in zip(streams, entries, strict=True):
             with suppress(msgspec.MsgspecError, KeyError, TypeError):
-                owners.setdefault(msgspec.json.decode(entry)["connector"], key)
+                owners.setdefault(msgspec.json.decode(entry or "")["connector"], key)
         for owner, key in owners.items():
             if owner != self._name:
                 await self._expect_silence(owner, f"{owner}, which writes {key}")
@@ -128,7 +129,7 @@ class Presence:
         first = await self._client.hgetall(key)
         if not first:
             return
-        host, pid = first.get("host", ""), first.get("pid", "")
+        host, pid = str(first.get("host", "")), str(first.get("pid", ""))
         if host == socket.gethostname() and pid.isdigit() and not _alive(int(pid)):
             return
         patience = time.monotonic() + 2.5 * self._interval

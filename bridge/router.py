@@ -38,7 +38,9 @@ _NO_SNAPSHOT = 30.0
 class Router:
     """The receiving end of a connector's feed, and the other end of its publisher."""
 
-    def __init__(self, exchange: Exchange, name: str, store: Store, settings: Settings, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, exchange: Exchange, name: str, store: Store, settings: Settings, log: FilteringBoundLogger
+    ) -> None:
         self._exchange = exchange
         self._name = name
         self._store = store

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Iterator
 from types import TracebackType
+from typing import Self
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -54,10 +55,10 @@ class Store:
             **connection_options(settings.redis.plain_url, ca_file),
         )
         heartbeat = settings.heartbeat
-        self.presence = Presence(self.client, self.keys, name, exchange, heartbeat.interval, heartbeat.ttl)
+        self.presence = Presence(self.client, self.keys, name, exchange, heartbeat)
         self._random = random.Random()  # noqa: S311 - jitter
 
-    async def __aenter__(self) -> Store:
+    async def __aenter__(self) -> Self:
         """Check that Redis is there.
 
         Raises:
@@ -76,7 +77,9 @@ class Store:
                 break
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         await self.client.aclose()
 
     def publisher(self, events: PublisherEvents) -> Publisher:
@@ -85,10 +88,10 @@ class Store:
         return Publisher(
             self.line,
             self._retries,
-            Budget(buffer.max_bytes, buffer.max_age),
-            self._settings.redis.reply_timeout,
             events,
-            self._log,
+            budget=Budget(buffer.max_bytes, buffer.max_age),
+            reply_timeout=self._settings.redis.reply_timeout,
+            log=self._log,
         )
 
     async def line(self) -> Line:
@@ -122,5 +125,3 @@ class Store:
 
     def _retries(self) -> Iterator[float]:
         return backoff(self._random, _RETRY_FIRST, _RETRY_CAP)
-
-

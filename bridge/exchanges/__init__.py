@@ -26,7 +26,7 @@ def exchange_type(name: str) -> type[Exchange]:
         KeyError: no exchange has that name.
     """
     module, _, attribute = _REGISTRY[name].partition(":")
-    exchange = getattr(import_module(module), attribute)
+    exchange: type[Exchange] = getattr(import_module(module), attribute)
     if not issubclass(exchange, Exchange):
         msg = f"{name}: {_REGISTRY[name]} is no Exchange"
         raise TypeError(msg)

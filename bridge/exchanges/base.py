@@ -175,7 +175,8 @@ class Session(ABC):
         """Find out where to connect: usually at once, or after fetching a token."""
 
     def connected(self, now: int) -> None:
-        """The socket is open: queue the log-in and the subscriptions as `Send` actions."""
+        """The socket is open: queue the log-in and the subscriptions as `Send` actions, if the protocol has any."""
+        del now
 
     @abstractmethod
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
@@ -296,5 +297,3 @@ def best_first(levels: Levels, *, bids: bool) -> Levels:
 
 def _price(level: tuple[str, str]) -> Decimal:
     return Decimal(level[0])
-
-

@@ -39,7 +39,12 @@ __all__ = ["Coinbase", "CoinbaseSession"]
 _SNAPSHOT_LIMIT = 30 * SECOND
 """How long a fresh snapshot may take; a full book is a frame of 6 MB."""
 
-_CHANNELS = {Channel.TRADES: "market_trades", Channel.BOOK: "level2", Channel.QUOTES: "ticker", Channel.TICKER: "ticker"}
+_CHANNELS = {
+    Channel.TRADES: "market_trades",
+    Channel.BOOK: "level2",
+    Channel.QUOTES: "ticker",
+    Channel.TICKER: "ticker",
+}
 _TAKER = {"BUY": "sell", "SELL": "buy"}
 """``side`` is the maker's: in recorded traffic every SELL stands at the ask and every BUY at the bid."""
 
@@ -89,7 +94,7 @@ class _TickerEvent(Struct):
 
 
 class _SubscriptionsEvent(Struct):
-    subscriptions: dict[str, list[str]] = {}  # noqa: RUF012 - msgspec copies mutable defaults
+    subscriptions: dict[str, list[str]] = {}
 
 
 class _Message(Struct, tag_field="channel"):
@@ -98,15 +103,15 @@ class _Message(Struct, tag_field="channel"):
 
 
 class _MarketTrades(_Message, tag="market_trades"):
-    events: list[_TradesEvent] = []  # noqa: RUF012
+    events: list[_TradesEvent] = []
 
 
 class _L2Data(_Message, tag="l2_data"):
-    events: list[_BookEvent] = []  # noqa: RUF012
+    events: list[_BookEvent] = []
 
 
 class _TickerMessage(_Message, tag="ticker"):
-    events: list[_TickerEvent] = []  # noqa: RUF012
+    events: list[_TickerEvent] = []
 
 
 class _Heartbeats(_Message, tag="heartbeats"):
@@ -114,7 +119,7 @@ class _Heartbeats(_Message, tag="heartbeats"):
 
 
 class _Subscriptions(_Message, tag="subscriptions"):
-    events: list[_SubscriptionsEvent] = []  # noqa: RUF012
+    events: list[_SubscriptionsEvent] = []
 
 
 class _Other(Struct):
@@ -170,13 +175,13 @@ class CoinbaseSession(Session):
         kind = message.__class__
         try:
             if kind is _L2Data:
-                self._book(message, recv, events)  # type: ignore[arg-type]
+                self._book(message, recv, events)
             elif kind is _MarketTrades:
-                self._trades(message, recv, events)  # type: ignore[arg-type]
+                self._trades(message, recv, events)
             elif kind is _TickerMessage:
-                self._ticker(message, recv, events)  # type: ignore[arg-type]
+                self._ticker(message, recv, events)
             elif kind is _Subscriptions:
-                self._acknowledged(message, recv, events)  # type: ignore[arg-type]
+                self._acknowledged(message, recv, events)
         except (ValueError, KeyError) as error:
             # Take the count back, so that the next message shows the hole and declares it.
             self._next = before

@@ -79,11 +79,11 @@ class FeedContext(Struct):
     log: FilteringBoundLogger
     tls: ssl.SSLContext | None = None
     library: str = "auto"
-    silence: dict[Channel, float | None] = {}  # noqa: RUF012 - msgspec copies mutable defaults
+    silence: dict[Channel, float | None] = {}
     tap: FeedTap | None = None
     now: Callable[[], int] = time.time_ns
     monotonic: Callable[[], float] = time.monotonic
-    random: random.Random = random.Random()  # noqa: S311, RUF012 - jitter
+    random: random.Random = random.Random()  # noqa: S311 - jitter
 
 
 class Connection:
@@ -153,7 +153,7 @@ class Connection:
             target.headers,
             self,
             tls=context.tls,
-            timeout=_OPEN_TIMEOUT,
+            open_timeout=_OPEN_TIMEOUT,
             library=context.library,
         )
         if context.tap:
@@ -178,8 +178,7 @@ class Connection:
         if self._muted:
             return
         recv = self._context.now()
-        if recv < self._last_recv:
-            recv = self._last_recv
+        recv = max(recv, self._last_recv)
         self._last_recv = recv
         self.frames += 1
         try:
@@ -187,7 +186,7 @@ class Connection:
         except FrameError as error:
             self._context.receiver.rejected(self._plan.name, error, recv)
             events = self._session.rejected(recv)
-        except Exception as bug:  # noqa: BLE001 - one odd frame must not stop the feed
+        except Exception as bug:
             failure = FrameError(self._context.exchange.name, data, f"{type(bug).__name__}: {bug}")
             self._context.receiver.rejected(self._plan.name, failure, recv)
             self._context.log.exception("session_failed", connection=self._plan.name)

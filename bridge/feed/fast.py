@@ -14,6 +14,7 @@ from bridge.feed.transport import MAX_FRAME, Handler, describe, refused
 __all__ = ["connect_picows"]
 
 _CLOSE_TIMEOUT = 2.0
+_MESSAGE = (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY)
 
 
 class _Listener(picows.WSListener):
@@ -27,7 +28,7 @@ class _Listener(picows.WSListener):
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         kind = frame.msg_type
-        if kind == picows.WSMsgType.TEXT or kind == picows.WSMsgType.BINARY:
+        if kind in _MESSAGE:
             if frame.fin:
                 self._handler.frame(frame.get_payload_as_bytes())
             else:
@@ -80,7 +81,7 @@ async def connect_picows(
     handler: Handler,
     *,
     tls: ssl.SSLContext | None,
-    timeout: float,
+    open_timeout: float,
 ) -> _PicowsSocket:
     """Open a WebSocket; errors as in `bridge.feed.transport.connect`."""
     try:
@@ -88,7 +89,7 @@ async def connect_picows(
             lambda _request, _response: _Listener(handler),
             url,
             ssl_context=tls if url.startswith("wss:") else None,
-            websocket_handshake_timeout=timeout,
+            websocket_handshake_timeout=open_timeout,
             enable_auto_ping=False,
             enable_auto_pong=True,
             max_frame_size=MAX_FRAME,

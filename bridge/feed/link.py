@@ -76,7 +76,7 @@ class Link:
                     self._active, self.up = connection, True
                     log.info("connected", again=not first)
                     reason = await self._serve(connection)
-                    if self._active is not None and self._active.has_data:
+                    if self._active.has_data:
                         waits = self._waits()
                 self._context.receiver.down(self._streams, reason)
                 await self._drop()
@@ -190,7 +190,7 @@ class Link:
 
     async def _take_over(self, old: Connection) -> Connection:
         new = self._standby
-        assert new is not None  # noqa: S101 - the caller has looked
+        assert new is not None
         self._standby = None
         self._replace_waits = self._waits()
         self._replace_at = self._context.monotonic() + 1.0

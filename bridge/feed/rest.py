@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import time
 from types import TracebackType
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import aiohttp
 
@@ -23,7 +22,9 @@ T = TypeVar("T")
 class RestClient:
     """An exchange's REST API, at ``base`` (``https://limitlex.com/api``)."""
 
-    def __init__(self, exchange: str, base: str, tls: ssl.SSLContext | None, timeout: float, tap: FeedTap | None) -> None:
+    def __init__(
+        self, exchange: str, base: str, tls: ssl.SSLContext | None, timeout: float, tap: FeedTap | None
+    ) -> None:
         self._exchange = exchange
         self._base = base.rstrip("/")
         self._tls = tls
@@ -31,13 +32,15 @@ class RestClient:
         self._tap = tap
         self._client: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> RestClient:
+    async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(ssl=self._tls) if self._tls else aiohttp.TCPConnector()
         timeout = aiohttp.ClientTimeout(total=self._timeout)
         self._client = aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=True)
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         if self._client:
             await self._client.close()
 
@@ -71,7 +74,7 @@ class RestClient:
                 body = await answer.read()
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 status = answer.status
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise RestError(self._exchange, request.path, 0, describe(error)) from None
         if self._tap and request.method == "GET":
             self._tap.http("rest", url, body.decode(errors="replace"), time.time())

@@ -8,8 +8,9 @@ __all__ = ["FeedTap"]
 
 
 class FeedTap(Protocol):
-    """Who listens in; ``conn`` names the connection, addresses and frames come without secrets; ``ts`` in
-    seconds since the epoch.
+    """Who listens in.
+
+    ``conn`` names the connection; addresses and frames come without secrets; ``ts`` is in seconds since the epoch.
     """
 
     def connected(self, conn: str, addr: str, ts: float) -> None:

@@ -65,7 +65,7 @@ async def connect(
     handler: Handler,
     *,
     tls: ssl.SSLContext | None,
-    timeout: float,
+    open_timeout: float,
     library: str,
 ) -> Socket:
     """Open a WebSocket; ``library`` is ``auto``, ``websockets`` or ``picows``.
@@ -76,14 +76,14 @@ async def connect(
     if library == "picows" or (library == "auto" and has_picows()):
         from bridge.feed.fast import connect_picows  # noqa: PLC0415 - an optional extra
 
-        return await connect_picows(exchange, url, headers, handler, tls=tls, timeout=timeout)
+        return await connect_picows(exchange, url, headers, handler, tls=tls, open_timeout=open_timeout)
     try:
         peer = await websockets.connect(
             url,
             ssl=tls if url.startswith("wss:") else None,
             additional_headers=headers,
             compression=None,
-            open_timeout=timeout,
+            open_timeout=open_timeout,
             ping_interval=None,  # the watchdog pings
             close_timeout=_CLOSE_TIMEOUT,
             max_size=MAX_FRAME,
@@ -142,7 +142,7 @@ class _WebsocketsSocket:
         receive, take = self._peer.recv, self._handler.frame
         try:
             while True:
-                take(cast("bytes", await receive(decode=False)))
+                take(await receive(decode=False))
         except websockets.ConnectionClosed as closed:
             frame = closed.rcvd
             reason = f"closed by the exchange: {frame.code} {frame.reason}".strip() if frame else "connection broken"

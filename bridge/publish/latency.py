@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 __all__ = ["Latency"]
 
 _BIN = 10_000
@@ -29,11 +31,8 @@ class Latency:
         """The duration, in milliseconds, that ``share`` (0 to 1) of all don't exceed; ``None`` without any."""
         if not self.count:
             return None
-        left = share * self.count
-        for index, count in enumerate(self._bins):
-            left -= count
-            if left <= 0 and count:
-                break
+        below = accumulate(self._bins)
+        index = next(index for index, count in enumerate(below) if count >= share * self.count)
         return (index + 1) * _BIN / 1e6 if index < _FINE else float(index - _FINE + 1)
 
     def reset(self) -> None:

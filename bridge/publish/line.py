@@ -15,9 +15,9 @@ from typing import Any, cast
 import hiredis
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.asyncio.retry import Retry
 
 from bridge.errors import RedisUnavailableError
 from bridge.publish.wire import command
@@ -119,14 +119,14 @@ async def open_line(url: str, name: str, connect_timeout: float, address: str, c
         retry=Retry(NoBackoff(), 0),
         **connection_options(url, ca_file),
     )
-    connection = pool.make_connection()
+    connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
     try:
-        await asyncio.wait_for(connection.connect(), connect_timeout)
+        await asyncio.wait_for(connection.connect(), connect_timeout)  # type: ignore[no-untyped-call]
     except (RedisError, OSError, ssl.SSLError, TimeoutError) as error:
         raise RedisUnavailableError(address, str(error) or "no answer") from None
     # redis-py offers no public way to the transport; both names have stood since its asyncio client began.
-    writer = cast("asyncio.StreamWriter", connection._writer)  # type: ignore[attr-defined] # noqa: SLF001
-    line = Line(connection, writer.transport)
+    writer = cast("asyncio.StreamWriter", connection._writer)  # noqa: SLF001
+    line = Line(connection, cast("asyncio.Transport", writer.transport))
     [pong] = await line.request([command("PING")])
     if pong not in (b"PONG", "PONG"):
         line.abort("not usable")

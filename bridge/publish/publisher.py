@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Protocol
@@ -54,9 +53,10 @@ class Publisher:
         self,
         connect: Callable[[], Awaitable[Line]],
         backoff: Callable[[], Iterator[float]],
+        events: PublisherEvents,
+        *,
         budget: Budget,
         reply_timeout: float,
-        events: PublisherEvents,
         log: FilteringBoundLogger,
     ) -> None:
         self._connect = connect
@@ -113,7 +113,9 @@ class Publisher:
         kind = event.__class__
         body = render(event)
         self._pending.append(
-            Pending(stream, event.recv, body, SNAPSHOT if kind is BookSnapshot else CONTROL if kind is Control else DATA)
+            Pending(
+                stream, event.recv, body, SNAPSHOT if kind is BookSnapshot else CONTROL if kind is Control else DATA
+            )
         )
         self._bytes += len(body) + OVERHEAD
         if self._bytes > self._budget.max_bytes:
@@ -193,14 +195,13 @@ class Publisher:
 
     def _pack(self, entries: list[Pending]) -> Batch:
         """Number the entries; behind them, the trimming that is due."""
-        commands = []
+        commands: list[str] = []
         append = commands.append
         due: list[Stream] = []
         for entry in entries:
             stream = entry.stream
             ms = entry.recv // 1_000_000
-            if ms < stream.ms:
-                ms = stream.ms
+            ms = max(ms, stream.ms)
             stream.ms = entry.ms = ms
             stream.seq = entry.seq = seq = stream.seq + 1
             ident = f"{ms}-{seq}"

@@ -95,7 +95,7 @@ class Stream:
         return f"Stream({self.key!r}, {self.ms}-{self.seq})"
 
     def resume(self, last: StreamId, oldest: StreamId) -> None:
-        """Go on after what stands in Redis."""
+        """Go on after what stands in Redis: ``oldest`` is its first entry, or the first that can still come."""
         self.ms = last.ms
         self.seq = last.seq
         self.oldest = oldest
@@ -107,7 +107,8 @@ class Stream:
         first_kept = self.seq - self.retention.max_entries + 1
         oldest_ms = now_ms - int(self.retention.max_age * 1000)
         too_many = self.oldest.seq < first_kept
-        too_old = self.oldest.ms < oldest_ms
+        # Not at every millisecond that passes: a hundredth of the age is slack, so quiet streams cost little.
+        too_old = self.oldest.ms < oldest_ms - int(self.retention.max_age * 10)
         if not too_many and not too_old:
             return []
         if self.is_book:

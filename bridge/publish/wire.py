@@ -8,6 +8,7 @@ is carried as the Latin-1 reading of its UTF-8 bytes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from bridge.model import (
     Balance,
@@ -103,7 +104,7 @@ def _quote(e: Quote) -> str:
 
 
 def _generic(event: Event) -> str:
-    values = {"type": event.__struct_config__.tag, "ts": event.ts, "recv": event.recv}
+    values: dict[str, Any] = {"type": event.__struct_config__.tag, "ts": event.ts, "recv": event.recv}
     values.update((name, getattr(event, name)) for name in event.WIRE)  # type: ignore[attr-defined]
     parts = []
     for name, value in values.items():

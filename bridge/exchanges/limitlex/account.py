@@ -55,9 +55,6 @@ class AccountSession(Session):
         except RestError as error:
             self.actions.append(Warn(f"open orders and balances are not refreshed: {error}"))
 
-    def connected(self, now: int) -> None:
-        del now
-
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
         try:
             message = decode_private(frame)
@@ -71,11 +68,11 @@ class AccountSession(Session):
         events = self._first(subject, recv)
         kind = message.__class__
         if kind is OwnTrade:
-            events.append(self._fill(subject, message, recv))  # type: ignore[arg-type]
+            events.append(self._fill(subject, message, recv))
         elif kind is OpenOrder:
-            events.append(self._order(subject, message, recv))  # type: ignore[arg-type]
+            events.append(self._order(subject, message, recv))
         else:
-            events += self._balances(subject, message, recv)  # type: ignore[arg-type]
+            events += self._balances(subject, message, recv)
         return events
 
     def rejected(self, recv: int) -> Sequence[Event]:
@@ -99,7 +96,9 @@ class AccountSession(Session):
         return [self.control(Subscription(channel, subject), ControlEvent.LIVE, recv) for channel in channels]
 
     def _order(self, subject: str, message: OpenOrder, recv: int) -> Event:
-        """``{"t":"open_order","orderId":"0959f899-f4b4-422b-88c0-ec3fa38f8079","orderTradeType":"Limit",
+        """An order, placed or changed.
+
+        ``{"t":"open_order","orderId":"0959f899-f4b4-422b-88c0-ec3fa38f8079","orderTradeType":"Limit",
         "orderDirection":"Buy","amountInitial":"0.00010000","amountCompleted":"0","price":"7997.00","createdAt":
         1598530122,"completed":false,"deleted":false}``
 
@@ -117,10 +116,14 @@ class AccountSession(Session):
         kind, side = m.orderTradeType.lower(), m.orderDirection.lower()
         ts = m.createdAt * SECOND
         price = m.price or ""
-        return Order(subject, ts, recv, m.orderId, "", "", kind, side, price, m.amountInitial, m.amountCompleted, status)
+        return Order(
+            subject, ts, recv, m.orderId, "", "", kind, side, price, m.amountInitial, m.amountCompleted, status
+        )
 
     def _fill(self, subject: str, message: OwnTrade, recv: int) -> Event:
-        """``{"t":"trade","subaccountId":"dff446dc-1aad-4d69-a90f-20f403220470","orderDirection":"Buy","amount":
+        """An execution.
+
+        ``{"t":"trade","subaccountId":"dff446dc-1aad-4d69-a90f-20f403220470","orderDirection":"Buy","amount":
         "0.00010000","price":"7997.00","createdAt":1598530122}``
 
         Without trade, order or pair id.
@@ -130,7 +133,9 @@ class AccountSession(Session):
         return Fill(subject, m.createdAt * SECOND, recv, "", "", "", side, m.price, m.amount, "", "")
 
     def _balances(self, subject: str, message: Wallets, recv: int) -> list[Event]:
-        """``{"t":"wallets","wallets":[{"currencyId":"ab65...","amountAvailable":"1006.80071837","amountReserved":
+        """Wallets.
+
+        ``{"t":"wallets","wallets":[{"currencyId":"ab65...","amountAvailable":"1006.80071837","amountReserved":
         "0.00000000"}]}``
 
         Whether all currencies or only the changed ones come is unknown: each stands for itself.

@@ -38,6 +38,8 @@ NAME = "limitlex"
 
 
 class Level(Struct):
+    """One level of a book; ``amount`` is in base coins."""
+
     price: str
     amount: str
 
@@ -47,6 +49,8 @@ class Message(Struct, tag_field="t"):
 
 
 class Ohlc(Message, tag="change_ohlc"):
+    """Rolling statistics of a pair."""
+
     durationInDays: int | float  # noqa: N815 - the exchange's spelling, here and below
     priceLow: str | None = None  # noqa: N815
     priceHigh: str | None = None  # noqa: N815
@@ -58,22 +62,30 @@ class Ohlc(Message, tag="change_ohlc"):
 
 
 class BestBidAsk(Message, tag="best_bid_ask"):
+    """Best prices, without sizes; a side without orders is empty or null."""
+
     bid: str | None = None
     ask: str | None = None
 
 
 class WholeBook(Message, tag="whole_order_book"):
+    """The initial book."""
+
     bids: list[Level]
     asks: list[Level]
 
 
 class OrderBook(Message, tag="order_book"):
+    """One level has changed."""
+
     orderDirection: Literal["Buy", "Sell"]  # noqa: N815
     amount: str
     price: str
 
 
 class LastTrade(Message, tag="last_trade"):
+    """A public trade."""
+
     orderDirection: Literal["Buy", "Sell"]  # noqa: N815
     amount: str
     price: str
@@ -85,6 +97,8 @@ class Private(Message):
 
 
 class OpenOrder(Private, tag="open_order", kw_only=True):
+    """An order of the account, placed or changed."""
+
     orderId: str  # noqa: N815
     orderTradeType: str = ""  # noqa: N815
     orderDirection: Literal["Buy", "Sell"]  # noqa: N815
@@ -97,6 +111,8 @@ class OpenOrder(Private, tag="open_order", kw_only=True):
 
 
 class OwnTrade(Private, tag="trade", kw_only=True):
+    """An execution of the account."""
+
     orderDirection: Literal["Buy", "Sell"]  # noqa: N815
     amount: str
     price: str
@@ -104,12 +120,16 @@ class OwnTrade(Private, tag="trade", kw_only=True):
 
 
 class Wallet(Struct):
+    """One currency of a wallet."""
+
     currencyId: str  # noqa: N815
     amountAvailable: str = ""  # noqa: N815
     amountReserved: str = ""  # noqa: N815
 
 
 class Wallets(Private, tag="wallets", kw_only=True):
+    """The account's wallets, all or the changed ones."""
+
     wallets: list[Wallet]
 
 

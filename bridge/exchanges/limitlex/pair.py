@@ -32,7 +32,9 @@ __all__ = ["PairSession"]
 class PairSession(Session):
     """The public messages of one pair."""
 
-    def __init__(self, url: str, pair: str, pair_id: str, channels: frozenset[Channel], options: LimitlexOptions) -> None:
+    def __init__(
+        self, url: str, pair: str, pair_id: str, channels: frozenset[Channel], options: LimitlexOptions
+    ) -> None:
         super().__init__()
         # Whether ``:`` must be percent-encoded is unknown: it goes raw, as in the exchange's example.
         self._target = Target(f"{url}?p={pair_id}", f"{url}?p={pair_id}")
@@ -109,7 +111,9 @@ class PairSession(Session):
         return self._ticker(message, recv)  # type: ignore[arg-type]
 
     def _trade(self, message: LastTrade, recv: int) -> list[Event]:
-        """``{"t":"last_trade","orderDirection":"Buy","amount":"0.00010000","price":"7997.40","createdAt":1598516157}``
+        """A trade.
+
+        ``{"t":"last_trade","orderDirection":"Buy","amount":"0.00010000","price":"7997.40","createdAt":1598516157}``
 
         ``createdAt`` is in seconds; ``orderDirection`` is taken for the taker's.
         """
@@ -119,7 +123,10 @@ class PairSession(Session):
         return [Trade(self._pair, message.createdAt * SECOND, recv, "", side, message.price, message.amount)]
 
     def _delta(self, message: OrderBook, recv: int) -> list[Event]:
-        """``{"t":"order_book","orderDirection":"Sell","amount":"0.05341906","price":"7997.40"}``"""
+        """A level has changed.
+
+        ``{"t":"order_book","orderDirection":"Sell","amount":"0.05341906","price":"7997.40"}``
+        """
         if Channel.BOOK not in self._channels:
             return []
         buy = message.orderDirection == "Buy"
@@ -140,7 +147,9 @@ class PairSession(Session):
         return [BookDelta(self._pair, None, recv, "", level if buy else [], [] if buy else level)]
 
     def _quote(self, message: BestBidAsk, recv: int) -> list[Event]:
-        """``{"t":"best_bid_ask","currencyId1":"ab65...","currencyId2":"bfd0...","bid":"7014.80","ask":"7997.40"}``
+        """Best prices.
+
+        ``{"t":"best_bid_ask","currencyId1":"ab65...","currencyId2":"bfd0...","bid":"7014.80","ask":"7997.40"}``
 
         A side without orders is empty or null.
         """
@@ -153,7 +162,9 @@ class PairSession(Session):
         return [Quote(self._pair, None, recv, bid, "", ask, "")] if Channel.QUOTES in self._channels else []
 
     def _snapshot(self, message: WholeBook, recv: int) -> list[Event]:
-        """``{"t":"whole_order_book","currencyId1":"87aa...","currencyId2":"bfd0...","bids":[{"price":"228.0960",
+        """The whole book.
+
+        ``{"t":"whole_order_book","currencyId1":"87aa...","currencyId2":"bfd0...","bids":[{"price":"228.0960",
         "amount":"1.04426203","total":"238.19199"}],"asks":[{"price":"333.0000","amount":"0.83783784","total":
         "279.00000"}]}``
 
@@ -169,7 +180,9 @@ class PairSession(Session):
         return [BookSnapshot(self._pair, None, recv, "", bids, asks)]
 
     def _ticker(self, message: Ohlc, recv: int) -> list[Event]:
-        """``{"t":"change_ohlc","currencyId1":"ab65...","currencyId2":"bfd0...","durationInDays":1,"priceLow":
+        """Rolling statistics.
+
+        ``{"t":"change_ohlc","currencyId1":"ab65...","currencyId2":"bfd0...","durationInDays":1,"priceLow":
         "7014.80","priceHigh":"8300.00","priceOpen":"8300.00","priceClose":"7997.40","priceChange":"-302.60",
         "priceChangeP":"-3.64","volume":"92.25116900"}``
         """

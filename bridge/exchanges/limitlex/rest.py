@@ -170,13 +170,13 @@ class TokenSource:
         """A new token, and when it expires (nanoseconds, ``None`` if it doesn't say)."""
         path = "/private/websocket_token"
         answer = yield from self._rest.private(self._credentials, path, now)
-        token = next((text for text in _texts(answer) if text.count(".") == 2), None)  # noqa: PLR2004 - a JWT's dots
+        token = next((text for text in _texts(answer) if text.count(".") == 2), None)
         if token is None:
             raise RestError(_NAME, path, 200, "the answer holds no token")
         return token, token_expiry(token)
 
 
-def _result(path: str, response: HttpResponse) -> Any:  # noqa: ANN401 - JSON of undocumented shape
+def _result(path: str, response: HttpResponse) -> Any:
     """The ``result`` of an answer; errors are ``{"error":{"message":…}}``, or whatever else stands there."""
     retry_after = response.headers.get("retry-after", "")
     wait = float(retry_after) if retry_after.isdigit() else None
@@ -188,13 +188,13 @@ def _result(path: str, response: HttpResponse) -> Any:  # noqa: ANN401 - JSON of
         error = answer["error"]
         message = error.get("message", "") if isinstance(error, dict) else str(error)
         raise RestError(_NAME, path, response.status, str(message), wait)
-    if response.status >= 400 or answer is None:  # noqa: PLR2004 - HTTP
+    if response.status >= 400 or answer is None:
         text = response.body[:200].decode(errors="replace")
         raise RestError(_NAME, path, response.status, f"not an answer of this API: {text!r}", wait)
     return answer.get("result", answer) if isinstance(answer, dict) else answer
 
 
-def _rows(result: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+def _rows(result: Any) -> list[dict[str, Any]]:
     """The rows of a result: ``{"data": […]}``, a list, or (in an older revision) a map keyed by id."""
     if isinstance(result, dict) and "data" in result:
         result = result["data"]
@@ -203,7 +203,7 @@ def _rows(result: Any) -> list[dict[str, Any]]:  # noqa: ANN401
     return [row for row in result if isinstance(row, dict)] if isinstance(result, list) else []
 
 
-def _texts(answer: Any) -> Iterator[str]:  # noqa: ANN401
+def _texts(answer: Any) -> Iterator[str]:
     if isinstance(answer, str):
         yield answer
     elif isinstance(answer, dict):
