@@ -44,19 +44,27 @@ def main(arguments):
     python = set_up(extras)
     if python is None:
         return 2
-    try:
-        # The product's own commands take paths as the user sees them, the tools as the repository does.
-        here = None if arguments[0] in ("demo", "run") else ROOT
-        return max([subprocess.call([python] + words, cwd=here) for words in command(arguments[1:])])
-    except KeyboardInterrupt:
-        return 130
+    if arguments[0] not in ("demo", "run"):
+        os.chdir(ROOT)  # the product's own commands take paths as the user sees them, the tools as the repository does
+    *before, last = command(arguments[1:])
+    worst = max([subprocess.call([python] + words) for words in before] or [0])
+    return become([python] + last) if worst == 0 else worst
+
+
+def become(command):
+    """Run a command in this one's place, so that signals reach it and its exit code is ours."""
+    if os.name == "nt":  # there, exec returns to the shell at once
+        return subprocess.call(command)
+    sys.stdout.flush()
+    os.execv(command[0], command)  # never returns
+    return 2
 
 
 def on_another_python(arguments):
     """Start again on the newest Python that will do, if the machine has one."""
     for candidate in other_pythons():
         if works(candidate):
-            return subprocess.call([candidate, os.path.abspath(__file__)] + arguments)
+            return become([candidate, os.path.abspath(__file__)] + arguments)
     if sys.version_info < MINIMUM:
         say("Python %d.%d or newer is needed; this is %s" % (MINIMUM + (sys.version.split()[0],)))
         say("install one (python.org, your system's packages, pyenv) and run: python3.13 dev.py " + " ".join(arguments))
