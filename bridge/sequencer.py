@@ -83,7 +83,7 @@ class Topic:
     def reopened(self, since: int) -> None:
         """A connection has been opened for this topic; what was received from ``since`` on may come again."""
 
-    def accept(self, event: Any) -> None:  # noqa: ANN401 - each topic takes the events of its channel
+    def accept(self, event: Any) -> None:
         """Take a data event."""
         if not self.live:
             self.go_live(event.recv)
