@@ -104,7 +104,31 @@ class Outages:
 def make_client(url: str, **options: Any) -> Redis:
     """A client that gives text and never repeats a command on its own."""
     client: Redis = Redis.from_url(url, retry=Retry(NoBackoff(), 0), **{**_TEXT, **options})
+    _make_cancellable(client.connection_pool)
     return client
+
+
+class _Cancellable:
+    """Mixed into redis-py's connections: sends without ``asyncio.wait_for``.
+
+    On Python 3.11 that swallows a cancellation which comes as the write completes, and under load a write always does:
+    a service would never end. It also costs a task for each command.
+    """
+
+    socket_timeout: float | None
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        limit, self.socket_timeout = self.socket_timeout, None
+        try:
+            async with asyncio.timeout(limit):
+                await super().send_packed_command(command, check_health)  # type: ignore[misc]
+        finally:
+            self.socket_timeout = limit
+
+
+def _make_cancellable(pool: ConnectionPool) -> None:
+    # The pool chooses the class by the URL's scheme: TCP, TLS or a Unix socket.
+    pool.connection_class = type("CancellableConnection", (_Cancellable, pool.connection_class), {})
 
 
 async def check(client: Redis, url: str) -> None:
@@ -134,6 +158,7 @@ class BlockingConnection:
             socket_read_size=1 << 18,
             **_TEXT,
         )
+        _make_cancellable(self._pool)
         self._connection: Connection | None = None
 
     async def call(self, *command: Any) -> Any:

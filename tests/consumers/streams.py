@@ -71,5 +71,5 @@ async def gather(source, count: int, seconds: float = 20.0) -> list:
 async def until(true: Callable[[], object], seconds: float = 20.0) -> None:
     """Give way to the other tasks until something is so; fails when it never is."""
     async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110 - what is waited for happens in another process
+        while not true():
             await asyncio.sleep(0.001)

@@ -49,7 +49,7 @@ SAMPLES = [
 ]
 
 
-@pytest.mark.parametrize("channel,kind,fields,struct", SAMPLES, ids=[sample[1] for sample in SAMPLES])
+@pytest.mark.parametrize(("channel", "kind", "fields", "struct"), SAMPLES, ids=[sample[1] for sample in SAMPLES])
 async def test_every_type_comes_back_as_its_struct(any_server: RedisServer, channel, kind, fields, struct) -> None:
     with any_server.client() as client:
         stream = Stream(client, channel, "main/sub" if channel in PRIVATE_CHANNELS else "BTC-EUR")
@@ -104,7 +104,7 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize("fields,error", BROKEN)
+@pytest.mark.parametrize(("fields", "error"), BROKEN)
 async def test_an_entry_that_does_not_decode_is_an_item_and_stops_nothing(redis_server, fields, error) -> None:
     with redis_server.client() as client:
         stream = Stream(client, Channel.TRADES)
@@ -331,3 +331,17 @@ async def test_keys_and_starts_that_make_no_sense_are_refused(redis_server: Redi
         await Reader(redis_server.url, {trades: Where.SNAPSHOT}).__aenter__()
     with pytest.raises(ValueError, match="neither an entry ID"):
         await Reader(redis_server.url, {trades: "yesterday"}).__aenter__()
+
+
+async def test_a_cancellation_gets_through_even_under_load(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        stream = Stream(client, Channel.TRADES)
+        stream.trades(200)
+        for _ in range(100):
+            async with Reader(redis_server.url, {stream.key: Where.START}, count=1) as reader:
+                reading = asyncio.create_task(gather(reader, 1_000_000), name="reading")
+                while not reader.cursors[stream.key].endswith("-3"):
+                    await asyncio.sleep(0)
+                reading.cancel()
+                await asyncio.wait([reading], timeout=5)
+                assert reading.cancelled()

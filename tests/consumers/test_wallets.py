@@ -1,0 +1,284 @@
+"""Wallets from scripted streams, and exact over restarts of the service and of Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from bridge.keys import Keys
+from bridge.model import Channel
+from consumers.reader import Reader
+from consumers.wallets import Wallets, main
+from tests.consumers.streams import Stream, until
+from tests.servers import RedisServer, free_port
+
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("TICKBRIDGE_")}
+WALLET = Keys().wallet("limitlex", "main")
+
+
+class Account:
+    """The private streams of one account, in the catalog."""
+
+    def __init__(self, client, subject: str = "main", exchange: str = "limitlex") -> None:
+        self.client = client
+        self.wallet = Keys().wallet(exchange, subject)
+        self.streams = {}
+        for channel in (Channel.ORDERS, Channel.FILLS, Channel.BALANCES, Channel.POSITIONS):
+            stream = self.streams[channel] = Stream(client, channel, subject)
+            stream.key = Keys().stream(exchange, subject, channel)
+            client.hset("bridge:catalog", stream.key, "{}")
+
+    def balance(self, currency: str, available: str, reserved: str = "0") -> str:
+        fields = {"currency": currency, "available": available, "reserved": reserved}
+        return self.streams[Channel.BALANCES].add("balance", **fields)
+
+    def order(self, order_id: str, status: str, filled: str = "0") -> str:
+        fields = {"order_id": order_id, "client_id": "", "pair": "BTC-EUR", "kind": "limit", "side": "buy"}
+        amounts = {"price": "7994.50", "size": "1.0", "filled": filled, "status": status}
+        return self.streams[Channel.ORDERS].add("order", **fields, **amounts)
+
+    def fill(self, size: str = "0.1") -> str:
+        stream = self.streams[Channel.FILLS]
+        fields = {"fill_id": f"f{stream.seq + 1}", "order_id": "o1", "pair": "BTC-EUR", "side": "buy"}
+        return stream.add("fill", **fields, price="7994.50", size=size, fee="0.01", fee_currency="EUR")
+
+    def position(self, side: str, size: str) -> str:
+        fields = {"pair": "BTC-PERP", "side": side, "size": size, "entry_price": "1", "mark_price": "2"}
+        return self.streams[Channel.POSITIONS].add("position", **fields, unrealised_pnl="-1")
+
+    def hash(self) -> dict[str, str]:
+        return self.client.hgetall(self.wallet)
+
+    def ends(self) -> dict[str, str]:
+        """What the hash's cursors are when all is taken."""
+        return {f"id:{channel}": stream.id(stream.seq) for channel, stream in self.streams.items() if stream.seq}
+
+    def done(self) -> bool:
+        return self.ends().items() <= self.hash().items()
+
+
+@pytest.fixture
+def account(redis_server: RedisServer):
+    with redis_server.client() as client:
+        yield Account(client)
+
+
+@contextlib.asynccontextmanager
+async def keeping(server: RedisServer, account: Account, *names: str, exchange: str | None = None):
+    """The service's inside, with the catalog looked at once."""
+    async with Reader(server.url, block=0.05) as reader:
+        wallets = Wallets(reader, Keys(), list(names), exchange)
+        for key in account.client.hkeys("bridge:catalog"):
+            await wallets.found(key, Keys().parse(key))
+        following = asyncio.create_task(wallets.follow(), name="follow")
+        try:
+            yield wallets
+        finally:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
+
+
+async def settle(server: RedisServer, account: Account) -> dict[str, str]:
+    async with keeping(server, account):
+        await until(account.done)
+    return account.hash()
+
+
+async def test_the_hash_holds_balances_open_orders_fills_and_positions(redis_server, account) -> None:
+    account.balance("EUR", "1000.00", "5.00")
+    account.balance("BTC", "0.5")
+    last = account.balance("EUR", "990.00", "15.00")
+    account.order("o1", "open")
+    account.order("o2", "open")
+    account.order("o1", "partially_filled", "0.4")
+    account.order("o2", "cancelled")
+    for _ in range(3):
+        account.fill()
+    account.position("long", "2")
+    state = await settle(redis_server, account)
+    assert json.loads(state["balance:EUR"]) == {
+        "available": "990.00",
+        "reserved": "15.00",
+        "ts": None,
+        "recv": int(last.partition("-")[0]) * 1_000_000,
+    }
+    assert json.loads(state["balance:BTC"])["available"] == "0.5"
+    assert [name for name in state if name.startswith("order:")] == ["order:o1"]
+    order = json.loads(state["order:o1"])
+    assert (order["status"], order["filled"], order["price"], order["pair"]) == (
+        "partially_filled",
+        "0.4",
+        "7994.50",
+        "BTC-EUR",
+    )
+    assert state["fills"] == "3"
+    assert json.loads(state["fill:last"])["fill_id"] == "f3"
+    assert json.loads(state["position:BTC-PERP"])["side"] == "long"
+    account.order("o1", "filled", "1.0")
+    account.position("", "0")
+    state = await settle(redis_server, account)
+    assert not [name for name in state if name.startswith(("order:", "position:"))]
+
+
+async def test_what_the_stream_says_of_itself_stands_in_the_hash(redis_server, account) -> None:
+    fills = account.streams[Channel.FILLS]
+    fills.control("live")
+    state = await settle(redis_server, account)
+    assert state["state:fills"] == "live"
+    assert "gaps:fills" not in state
+    fills.control("down", "cut")
+    assert (await settle(redis_server, account))["state:fills"] == "down: cut"
+    fills.control("lost", "buffer full", "9")
+    account.fill()
+    fills.seq += 5
+    account.fill()
+    account.client.xadd(fills.key, {"type": "fill"}, id=fills.id(fills.seq + 1))
+    fills.seq += 1
+    state = await settle(redis_server, account)
+    assert state["gaps:fills"] == "3"
+    assert state["fills"] == "2"
+    assert state["state:fills"].startswith("undecodable")
+    fills.control("live")
+    account.fill()
+    account.fill()
+    account.client.xtrim(fills.key, maxlen=1, approximate=False)
+    state = await settle(redis_server, account)
+    assert state["gaps:fills"] == "4"
+    assert state["state:fills"] == "trimmed: 2 entries"
+
+
+async def test_restarts_at_any_moment_count_no_fill_twice(redis_server, account) -> None:
+    rng = random.Random(3)
+    for _ in range(40):
+        for _ in range(rng.randrange(20)):
+            account.fill()
+        async with keeping(redis_server, account):
+            for _ in range(rng.randrange(6)):
+                await asyncio.sleep(0)
+            account.fill()
+    state = await settle(redis_server, account)
+    assert state["fills"] == str(account.streams[Channel.FILLS].seq)
+
+
+async def test_a_lost_reply_counts_no_fill_twice(redis_server, account) -> None:
+    for _ in range(5):
+        account.fill()
+    async with Reader(redis_server.url, block=0.05) as reader:
+        wallets = Wallets(reader, Keys())
+        for key in account.client.hkeys("bridge:catalog"):
+            await wallets.found(key, Keys().parse(key))
+        (wallet,) = wallets.wallets.values()
+        async for batch in reader.batches():
+            for item in batch:
+                wallet.take(item)
+            before = dict(wallet.unsaved)
+            await wallet.save(reader.redis)
+            wallet.unsaved = before
+            await wallet.save(reader.redis)
+            break
+    assert account.hash()["fills"] == "5"
+
+
+async def test_a_restart_of_redis_without_its_data_leaves_a_whole_hash(own_server) -> None:
+    with own_server.client() as client:
+        account = Account(client)
+        account.balance("EUR", "1000.00")
+        account.fill()
+        async with keeping(own_server, account):
+            await until(account.done)
+            full = account.hash()
+            client.config_set("appendonly", "no")
+            own_server.kill()
+            for path in own_server.directory.rglob("*.aof"):
+                path.unlink()
+            for path in own_server.directory.rglob("*.manifest"):
+                path.unlink()
+            own_server.start()
+            assert account.hash() == {}
+            account.fill()
+            await until(account.done)
+        assert account.hash()["balance:EUR"] == full["balance:EUR"]
+        assert account.hash()["fills"] == "2"
+
+
+async def test_accounts_and_sub_accounts_are_chosen(redis_server, account) -> None:
+    for subject, exchange in (("main/sub", "limitlex"), ("other", "limitlex"), ("main", "lmex")):
+        Account(account.client, subject, exchange)
+    account.client.hset("bridge:catalog", Keys().stream("limitlex", "BTC-EUR", Channel.TRADES), "{}")
+    main_, sub, other, foreign = ("limitlex", "main"), ("limitlex", "main/sub"), ("limitlex", "other"), ("lmex", "main")
+    cases = [
+        ([], None, {main_, sub, other, foreign}),
+        (["main"], None, {main_, sub, foreign}),
+        (["limitlex:main"], None, {main_, sub}),
+        (["main/sub", "other"], None, {sub, other}),
+        ([], "lmex", {foreign}),
+    ]
+    for names, exchange, expected in cases:
+        async with keeping(redis_server, account, *names, exchange=exchange) as wallets:
+            assert set(wallets.wallets) == expected
+
+
+@contextlib.contextmanager
+def service(*arguments: str):
+    command = [sys.executable, "-m", "consumers.wallets", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=CLEAN) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_killed_and_started_again_it_goes_on_exactly_and_finds_new_accounts(redis_server, account) -> None:
+    total = 0
+    for _ in range(3):
+        with service("--redis", redis_server.url) as wallets:
+            for _ in range(300):
+                account.fill()
+            total += 300
+            assert json.loads(wallets.stdout.readline())["type"] == "fill"
+            wallets.send_signal(signal.SIGKILL)
+            wallets.wait(20)
+    sub = Account(account.client, "main/sub")
+    with service("--redis", redis_server.url) as wallets:
+        sub.balance("EUR", "7")
+        asyncio.run(until(lambda: account.done() and sub.done()))
+        wallets.send_signal(signal.SIGTERM)
+        _, errors = wallets.communicate(timeout=20)
+        assert (wallets.returncode, errors) == (0, "")
+    assert account.hash()["fills"] == str(total)
+    assert json.loads(sub.hash()["balance:EUR"])["available"] == "7"
+
+
+def test_it_prints_every_change_as_a_json_line(redis_server, account) -> None:
+    account.balance("EUR", "1000.00", "5.00")
+    account.streams[Channel.BALANCES].control("live")
+    account.streams[Channel.BALANCES].seq += 1
+    account.balance("EUR", "1.00")
+    with service("--redis", redis_server.url) as wallets:
+        lines = [json.loads(wallets.stdout.readline()) for _ in range(4)]
+    assert {(line["exchange"], line["account"], line["channel"]) for line in lines} == {
+        ("limitlex", "main", "balances")
+    }
+    assert [line["type"] for line in lines] == ["balance", "control", "hole", "balance"]
+    assert (lines[0]["available"], lines[1]["event"], lines[2]["expected"]) == ("1000.00", "live", 3)
+
+
+def test_no_redis_exits_with_2_and_a_wrong_argument_with_1(capsys, monkeypatch) -> None:
+    port = free_port()
+    monkeypatch.setenv("TICKBRIDGE_REDIS__URL", f"redis://:hunter2@127.0.0.1:{port}/0")
+    assert main([]) == 2
+    error = capsys.readouterr().err
+    assert f"wallets: Redis at redis://127.0.0.1:{port}/0" in error
+    assert "hunter2" not in error
+    with pytest.raises(SystemExit) as exited:
+        main(["--nonsense"])
+    assert exited.value.code == 1
