@@ -97,7 +97,9 @@ async def _try(kind: str, name: str, attempt: Awaitable[list[str]]) -> int:
     try:
         findings = await attempt
     except BridgeError as error:
-        print(f"{kind} {name}: {redact(str(error))}", file=sys.stderr)
+        # Redis' own errors begin with where it is.
+        who = "" if kind == "redis" else f"{kind} {name}: "
+        print(f"{who}{redact(str(error))}", file=sys.stderr)
         return error.exit_code
     except (TimeoutError, OSError) as error:
         print(f"{kind} {name}: {redact(str(error) or type(error).__name__)}", file=sys.stderr)

@@ -124,7 +124,7 @@ def test_connect_shows_every_failure_not_only_the_first(config):
     """
     result = tickbridge("check", "--connect", "--config", config(text))
     assert result.returncode == 2
-    assert "redis redis://" in result.stderr
+    assert result.stderr.startswith("Redis at redis://")
     assert "connector cb: " in result.stderr
 
 

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import hypothesis
 import pytest
 
 from bridge.config import catalogue
 from tests.unit.config_helpers import Config, Registry
+
+# On a busy machine an example may take long without anything being wrong.
+hypothesis.settings.register_profile("tickbridge", deadline=None)
+hypothesis.settings.load_profile("tickbridge")
 
 
 @pytest.fixture
