@@ -40,6 +40,10 @@ _BREATH = 256
 """Rows of other connections after which the event loop gets its turn."""
 
 _CLOSE_TIMEOUT = 1.0
+"""Seconds that clients have to say goodbye when the server ends."""
+
+_LAST_READS = 30.0
+"""Seconds that a client has to read what is still under way when its connection is closed after the last frame."""
 
 
 class ReplayError(BridgeError):
@@ -102,7 +106,10 @@ class ReplayServer:
         self._report = report
         self._warn = warn
         self._redact = Redactor()
-        self._open: dict[web.WebSocketResponse, asyncio.Transport | None] = {}
+        self._clients: set[_Client] = set()
+        self._busy = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._complete: set[int] = set()
         self._finished = asyncio.Event()
         self._exhausted = asyncio.Event()
@@ -137,32 +144,52 @@ class ReplayServer:
         recorded, fits = choice
         if not fits:
             self._warn(f"no recorded connection has the address {address}: serving {recorded.name} instead")
-        ws = web.WebSocketResponse(compress=False, max_msg_size=0, timeout=_CLOSE_TIMEOUT)
+        ws = web.WebSocketResponse(compress=False, max_msg_size=0, timeout=_LAST_READS)
         recorded.served += 1
-        self._open[ws] = request.transport
+        self._busy += 1
+        self._idle.clear()
         try:
             writer = await ws.prepare(request)
-            client = _Client(ws, writer, str(request.remote))
-            await self._talk(client, recorded)
+            client = _Client(ws, writer, request)
+            self._clients.add(client)
+            try:
+                await self._talk(client, recorded)
+            finally:
+                self._clients.discard(client)
         finally:
-            self._open.pop(ws, None)
-            if self._once and not self._open and all(known.served for known in self._index.connections):
-                self._exhausted.set()
+            self._busy -= 1
+            if not self._busy:
+                self._idle.set()
+                if self._once and all(known.served for known in self._index.connections):
+                    self._exhausted.set()
         return ws
 
     async def _talk(self, client: _Client, recorded: RecordedConnection) -> None:
         async with asyncio.TaskGroup() as group:
+            listener = group.create_task(self._listen(client, recorded), name=f"replay-listen-{recorded.name}")
             sender = group.create_task(self._send(client, recorded), name=f"replay-send-{recorded.name}")
-            async for message in client.ws:
-                client.spoke.set()
-                data = message.data if message.type is WSMsgType.TEXT else f"{len(message.data)} bytes"
-                _log.debug("%s: the client says %s", recorded.name, self._redact.sent(data))
-            sender.cancel()
+            ending = group.create_task(client.ending.wait(), name=f"replay-ending-{recorded.name}")
+            await asyncio.wait({listener, ending}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (listener, sender, ending):
+                task.cancel()
+        # Only now: aiohttp cuts the connection, instead of waiting for the client's part of the closing handshake,
+        # when it is closed while another task receives. The client would lose frames that it has yet to read.
+        if client.ending.is_set():
+            await client.ws.close(code=client.close_code)
         if not client.sent and recorded.frames:
             # Only looked in, or never subscribed: the recorded connection is still to be had.
             recorded.served -= 1
         elif client.sent < recorded.frames:
-            self._report(f"{recorded.name}: {client.sent} of {recorded.frames} frames sent, then the client left")
+            self._report(f"{recorded.name}: {client.sent} of {recorded.frames} frames sent, then {client.left()}")
+
+    async def _listen(self, client: _Client, recorded: RecordedConnection) -> None:
+        async for message in client.ws:
+            if message.type is WSMsgType.ERROR:
+                self._warn(f"{recorded.name}: the client broke the WebSocket protocol: {message.data}")
+                return
+            client.spoke.set()
+            data = message.data if message.type is WSMsgType.TEXT else f"{len(message.data)} bytes"
+            _log.debug("%s: the client says %s", recorded.name, self._redact.sent(data))
 
     async def _send(self, client: _Client, recorded: RecordedConnection) -> None:
         try:
@@ -171,7 +198,7 @@ class ReplayServer:
             return  # the client left; its side of the conversation ends by itself
         except RecordingError as error:
             self._warn(str(error))
-            await client.ws.close(code=WSCloseCode.INTERNAL_ERROR)
+            client.end(WSCloseCode.INTERNAL_ERROR)
             return
         self._report(f"{recorded.name}: {client.sent} frames sent, the recorded connection is complete")
         self.connections_served += 1
@@ -179,7 +206,7 @@ class ReplayServer:
         if len(self._complete) == len(self._index.connections):
             self._finished.set()
         if self._close or recorded.followed:
-            await client.ws.close()
+            client.end(WSCloseCode.OK)
 
     async def _send_frames(self, client: _Client, recorded: RecordedConnection) -> None:
         pacer = Pacer(self._speed)
@@ -221,22 +248,46 @@ class ReplayServer:
 
     async def shut_down(self) -> None:
         """Close all connections as a server that goes away; those that don't answer are cut."""
-        async with asyncio.TaskGroup() as group:
-            for ws, transport in self._open.items():
-                group.create_task(_go_away(ws, transport), name="replay-close")
+        for client in self._clients:
+            client.end(WSCloseCode.GOING_AWAY)
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await self._idle.wait()
+        except TimeoutError:
+            # A client that doesn't read leaves no room for the close frame, nor for an orderly end.
+            for client in self._clients:
+                client.cut()
 
 
 class _Client:
     """One client's socket and the frames that are to go out with the next write."""
 
-    def __init__(self, ws: web.WebSocketResponse, writer: AbstractStreamWriter, remote: str) -> None:
+    def __init__(self, ws: web.WebSocketResponse, writer: AbstractStreamWriter, request: web.Request) -> None:
         self.ws = ws
-        self.remote = remote
+        self.remote = str(request.remote)
         self.batch = bytearray()
         self.sent = 0
         self.spoke = asyncio.Event()
+        self.ending = asyncio.Event()
+        self.close_code = WSCloseCode.OK
+        self._transport = request.transport
         self._writer = writer
         self._waiting = 0
+
+    def end(self, code: WSCloseCode) -> None:
+        """Have the connection closed by this side."""
+        if not self.ending.is_set():
+            self.close_code = code
+            self.ending.set()
+
+    def cut(self) -> None:
+        """End the connection without a word."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def left(self) -> str:
+        """Why the client got no more."""
+        return "the replay ended" if self.ending.is_set() else "the client left"
 
     def add(self, row: RecvRow) -> None:
         payload = row.payload
@@ -274,16 +325,6 @@ def _frame_head(length: int, *, binary: bool) -> bytes:
     if length < 1 << 16:
         return bytes((first, 126)) + length.to_bytes(2, "big")
     return bytes((first, 127)) + length.to_bytes(8, "big")
-
-
-async def _go_away(ws: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
-    try:
-        async with asyncio.timeout(_CLOSE_TIMEOUT):
-            await ws.close(code=WSCloseCode.GOING_AWAY)
-    except (TimeoutError, ConnectionError):
-        # A client that doesn't read leaves no room for the close frame, nor for an orderly end.
-        if transport is not None:
-            transport.abort()
 
 
 def _quiet(_: str) -> None:

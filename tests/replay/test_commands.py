@@ -36,7 +36,7 @@ async def command(*arguments: str):
     finally:
         if process.returncode is None:
             process.kill()
-        await process.communicate()
+        await process.wait()
 
 
 async def url_of(process) -> str:
@@ -151,6 +151,25 @@ def test_record_until_sigterm(config, feed, tmp_path, capsys, name):
     assert isinstance(sent, SendRow)
     frames = [row.data for row in read_recording(SMALL) if isinstance(row, RecvRow)]
     assert [row.data for row in received] == frames[:10]
+
+
+async def test_record_with_the_real_connector(tmp_path):
+    frames = [row.data for row in read_recording(SMALL) if isinstance(row, RecvRow)]
+    out = tmp_path / "out.jsonl.zst"
+    # Once and closed at its end: when nobody is left, the connector has received every frame.
+    async with serve_replay(SMALL, speed=MAX_SPEED, once=True, close=True) as server:
+        config = tmp_path / "config.yaml"
+        config.write_text(
+            "connectors: [{name: cb, exchange: coinbase, pairs: [BTC-USD, ETH-USD],"
+            f' url: "{server.url}", rest_url: "{server.rest_url}"}}]'
+        )
+        async with command("record", "--config", str(config), "--out", str(out)) as process:
+            await server.exhausted()
+            process.send_signal(signal.SIGTERM)
+            output, _ = await process.communicate()
+            assert process.returncode == 0
+            assert f"rows recorded in {out}" in output.decode()
+    assert [row.data for row in read_recording(out) if isinstance(row, RecvRow)] == frames
 
 
 def test_record_for_a_while(config, feed, tmp_path):

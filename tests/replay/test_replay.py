@@ -154,15 +154,33 @@ async def stuck(server) -> None:
         await asyncio.sleep(0.2)
 
 
+async def raw_client(server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rsplit(":", 1)[1]))
+    writer.write(
+        b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    assert b"101" in await reader.readline()
+    return reader, writer
+
+
+async def test_client_that_breaks_the_protocol(tmp_path):
+    path = record(tmp_path / "a.jsonl", ("c", "wss://h", ["1"]))
+    warned: list[str] = []
+    async with serve_replay(path, speed=MAX_SPEED, warn=warned.append) as server:
+        reader, writer = await raw_client(server)
+        writer.write(b"\xff\xff\xff\xff")
+        await reader.read()
+        writer.close()
+        assert await read(server.url, 1) == ["1"]
+    assert len(warned) == 1
+    assert "broke the WebSocket protocol" in warned[0]
+
+
 async def test_client_that_never_reads_does_not_hold_up_the_end(tmp_path):
     path = record(tmp_path / "a.jsonl.zst", ("c", "wss://h", ["x" * 100_000] * 300))
     async with serve_replay(path, speed=MAX_SPEED) as server:
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rsplit(":", 1)[1]))
-        writer.write(
-            b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-        )
-        assert b"101" in await reader.readline()
+        _, writer = await raw_client(server)
         await stuck(server)
         started = time.monotonic()
     assert time.monotonic() - started < 5
