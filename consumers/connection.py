@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
+from hiredis import pack_command
 from redis import exceptions
 from redis.asyncio import Connection, ConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -173,7 +174,8 @@ class BlockingConnection:
         try:
             if not connection.is_connected:
                 await connection.connect()
-            await connection.send_command(*command, check_health=False)
+            # Packing by redis-py would cost more than all else of a small read.
+            await connection.send_packed_command(pack_command(command), check_health=False)
             return await connection.read_response()
         except exceptions.ResponseError:
             raise

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
@@ -89,6 +90,7 @@ class GroupReader:
         self._blocking = BlockingConnection(url, block)
         self._redis: Redis = make_client(url)
         self._shares: dict[str, _Share] = {}
+        self._ready: deque[Item] = deque()
         self._history = True
         self._claim_at = 0.0
 
@@ -142,15 +144,19 @@ class GroupReader:
 
     async def __aiter__(self) -> AsyncIterator[Item]:
         """Item by item, endlessly."""
-        async for batch in self.batches():
-            for item in batch:
-                yield item
+        self._history = True
+        while True:
+            while not self._ready:
+                self._ready.extend(await self._next_batch())
+            yield self._ready.popleft()
 
     async def batches(self) -> AsyncIterator[list[Item]]:
         """All items that there were at once, endlessly; never an empty list."""
         self._history = True
         while True:
-            if batch := await self._next_batch():
+            batch = list(self._ready) or await self._next_batch()
+            self._ready.clear()
+            if batch:
                 yield batch
 
     async def _next_batch(self) -> list[Item]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -73,7 +74,7 @@ class Reader:
         self._blocking = BlockingConnection(url, block)
         self._redis: Redis = make_client(url)
         self._tails: dict[str, _Tail] = {}
-        self._first: list[Item] = []
+        self._ready: deque[Item] = deque()
         self._added = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -149,16 +150,20 @@ class Reader:
     async def __aiter__(self) -> AsyncIterator[Item]:
         """Item by item, endlessly."""
         while True:
-            for item in await self._next_batch():
-                self._hand(item)
-                yield item
+            if not self._ready:
+                self._ready.extend(await self._next_batch())
+            item = self._ready.popleft()
+            self._hand(item)
+            yield item
 
     async def batches(self) -> AsyncIterator[list[Item]]:
         """All items that there were at once, endlessly; never an empty list."""
         while True:
             batch = await self._next_batch()
-            for tail in self._tails.values():
-                tail.handed = tail.id
+            held_back = {item.key for item in self._ready}
+            for key, tail in self._tails.items():
+                if key not in held_back:
+                    tail.handed = tail.id
             yield batch
 
     def _hand(self, item: Item) -> None:
@@ -168,9 +173,10 @@ class Reader:
 
     async def _next_batch(self) -> list[Item]:
         while True:
-            if self._first:
-                first, self._first = self._first, []
-                return first
+            if self._ready:
+                ready = list(self._ready)
+                self._ready.clear()
+                return ready
             if not self._tails:
                 self._added.clear()
                 await self._added.wait()
@@ -206,7 +212,7 @@ class Reader:
         place = await resolve(self._redis, self._keys, key, stream, start)
         tail = self._tails[key] = _Tail(key, stream, place.cursor)
         if place.first is not None:
-            self._first.append(place.first)
+            self._ready.append(place.first)
             tail.handed = ""
         self._added.set()
 

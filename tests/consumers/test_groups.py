@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -181,3 +182,14 @@ async def test_wrong_arguments_are_refused(any_server: RedisServer) -> None:
         await GroupReader(any_server.url, {}, group="g", consumer="c").__aenter__()
     with pytest.raises(ValueError, match="no data stream"):
         await GroupReader(any_server.url, {"k": "0"}, group="g", consumer="c").__aenter__()
+
+
+async def test_what_one_loop_leaves_the_next_one_gets(any_server: RedisServer, trades: Stream) -> None:
+    trades.trades(5)
+    seen = []
+    async with member(any_server, trades) as reader:
+        for _ in range(2):
+            async with contextlib.aclosing(aiter(reader)) as items:
+                seen.append((await anext(items)).seq)
+        seen += seqs(await gather(reader, 3))
+    assert seen == [1, 2, 3, 4, 5]

@@ -345,3 +345,17 @@ async def test_a_cancellation_gets_through_even_under_load(redis_server: RedisSe
                 reading.cancel()
                 await asyncio.wait([reading], timeout=5)
                 assert reading.cancelled()
+
+
+async def test_what_one_loop_leaves_the_next_one_gets(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        stream = Stream(client, Channel.TRADES)
+        stream.trades(5)
+        seen = []
+        async with Reader(redis_server.url, {stream.key: Where.START}) as reader:
+            for _ in range(2):
+                async with contextlib.aclosing(aiter(reader)) as items:
+                    seen.append((await anext(items)).seq)
+            assert reader.cursors == {stream.key: stream.id(2)}
+            seen += [item.seq for item in await gather(reader, 3)]
+    assert seen == [1, 2, 3, 4, 5]

@@ -16,8 +16,8 @@ import pytest
 from bridge.keys import Keys
 from bridge.model import Channel
 from consumers.reader import Reader
-from consumers.wallets import Wallets, main
-from tests.consumers.streams import Stream, until
+from consumers.wallets import Wallets, as_text, main
+from tests.consumers.streams import Stream, gather, until
 from tests.servers import RedisServer, free_port
 
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("TICKBRIDGE_")}
@@ -282,3 +282,27 @@ def test_no_redis_exits_with_2_and_a_wrong_argument_with_1(capsys, monkeypatch) 
     with pytest.raises(SystemExit) as exited:
         main(["--nonsense"])
     assert exited.value.code == 1
+
+
+async def test_on_a_terminal_each_change_is_a_line(redis_server, account) -> None:
+    account.balance("EUR", "1000.00", "5.00")
+    account.order("o1", "open")
+    account.fill("0.25")
+    account.position("", "0")
+    account.streams[Channel.FILLS].control("gap", "sequence")
+    account.streams[Channel.FILLS].seq += 2
+    account.fill()
+    starts = dict.fromkeys((stream.key for stream in account.streams.values()), "0")
+    async with Reader(redis_server.url, starts) as reader:
+        lines = [as_text(item) for item in await gather(reader, 7)]
+    assert {line.split()[0] for line in lines} == {"limitlex:main"}
+    text = "\n".join(lines)
+    for words in (
+        "balances  EUR 1000.00 available, 5.00 reserved",
+        "orders    buy 0/1.0 BTC-EUR at 7994.50: open",
+        "fills     buy 0.25 BTC-EUR at 7994.50",
+        "positions flat 0 BTC-PERP from 1",
+        "fills     gap sequence",
+        "fills     hole: entries are missing",
+    ):
+        assert words in text
