@@ -98,9 +98,11 @@ def run(args: argparse.Namespace) -> int:
     """
     import asyncio
 
-    from bridge.simulator import Simulator
-
-    return asyncio.run(_serve(Simulator(_config(args)), args))
+    try:
+        return asyncio.run(_serve(_config(args), args))
+    except OSError as error:
+        print(f"tickbridge: {_explained(error, args)}", file=sys.stderr)
+        return 2
 
 
 def _config(args: argparse.Namespace) -> SimulatorConfig:
@@ -130,25 +132,24 @@ def _config(args: argparse.Namespace) -> SimulatorConfig:
     )
 
 
-async def _serve(simulator: Simulator, args: argparse.Namespace) -> int:
+async def _serve(config: SimulatorConfig, args: argparse.Namespace) -> int:
     import asyncio
     import signal
+
+    from bridge.simulator import Simulator
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    try:
-        async with simulator.serve(args.host, args.port) as urls:
-            secrets = _write_keys(simulator, args)
-            if args.write_config is not None:
-                _write_config(simulator, urls, args, secrets)
-            for line in _lines(simulator, urls, args, secrets):
-                print(line, flush=True)
-            await stop.wait()
-    except OSError as error:
-        print(f"tickbridge: {_explained(error, args)}", file=sys.stderr)
-        return 2
+    simulator = Simulator(config)
+    async with simulator.serve(args.host, args.port) as urls:
+        secrets = _write_keys(simulator, args)
+        if args.write_config is not None:
+            _write_config(simulator, urls, args, secrets)
+        for line in _lines(simulator, urls, args, secrets):
+            print(line, flush=True)
+        await stop.wait()
     print("stopped", flush=True)
     return 0
 
@@ -157,7 +158,7 @@ def _explained(error: OSError, args: argparse.Namespace) -> str:
     import errno
 
     if error.filename is not None:
-        return f"cannot write {error.filename}: {error.strerror}; choose another place"
+        return f"cannot use {error.filename}: {error.strerror}; choose another place"
     if error.errno == errno.EADDRINUSE:
         return (
             f"port {args.port} on {args.host} is in use; stop what uses it, or choose another (--port 0: any free one)"

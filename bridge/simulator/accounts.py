@@ -13,7 +13,7 @@ from bridge.simulator.specs import PairSpec
 __all__ = ["Account"]
 
 _ZERO = Decimal(0)
-_FILLS_KEPT = 100_000
+_FILLS_KEPT = 20_000
 
 
 class Account:

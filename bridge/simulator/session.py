@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Hashable, Iterable
 
 from aiohttp import WSMsgType, web
@@ -54,7 +55,8 @@ async def serve_socket(
         if expires is not None:
             delay = max(0.0, expires - core.clock())
             timer = asyncio.get_running_loop().call_later(delay, close, 1008)
-        await _listen(ws, socket)
+        with contextlib.suppress(ConnectionError):  # gone while it was being answered
+            await _listen(ws, socket)
     finally:
         if timer is not None:
             timer.cancel()
@@ -83,4 +85,5 @@ async def _listen(ws: web.WebSocketResponse, socket: Socket) -> None:
 
 
 async def _close(ws: web.WebSocketResponse, code: int) -> None:
-    await ws.close(code=code)
+    with contextlib.suppress(ConnectionError):
+        await ws.close(code=code)

@@ -226,6 +226,7 @@ class Simulator:
             if group is not None:
                 group.add(task)
                 task.add_done_callback(group.discard)
+        task.add_done_callback(_complain)
 
     async def _stop(self) -> None:
         self.pump.paused = True
@@ -257,6 +258,13 @@ class Simulator:
         return Urls(
             f"ws{secure}://{where}{self.dialect.ws_path}", rest + self.dialect.rest_path, f"{rest}/sim", port, ca_file
         )
+
+
+def _complain(task: asyncio.Task[None]) -> None:
+    """Let no task of the simulator's die in silence."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        message = f"{task.get_name()} failed"
+        task.get_loop().call_exception_handler({"message": message, "exception": error, "task": task})
 
 
 def _listen(host: str, port: int) -> socket.socket:

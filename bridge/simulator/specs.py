@@ -25,6 +25,7 @@ _PAIR = re.compile(r"[A-Z0-9]{2,10}-[A-Z0-9]{2,10}")
 _FIAT = frozenset({"EUR", "USD", "GBP", "CHF"})
 _FIAT_DECIMALS = 5
 _COIN_DECIMALS = 8
+_LEAST_TICKS = 500  # the crowd needs room on both sides of the anchor
 _IN_EUR = {
     "BTC": Decimal(58_000),
     "ETH": Decimal(2_400),
@@ -60,8 +61,10 @@ class PairSpec(Struct, frozen=True):
         problems = []
         if not _PAIR.fullmatch(self.name) or base == quote:
             problems.append(Problem("pairs", f"{self.name!r} is no pair", "write BASE-QUOTE, as in BTC-EUR"))
-        elif self.tick <= 0 or self.step <= 0 or self.anchor < 1000 * self.tick:
-            problems.append(Problem(f"pairs.{self.name}", "tick and step must be above 0, anchor at least 1000 ticks"))
+        elif self.tick <= 0 or self.step <= 0 or self.anchor < _LEAST_TICKS * self.tick:
+            problems.append(
+                Problem(f"pairs.{self.name}", f"tick and step must be above 0, anchor at least {_LEAST_TICKS} ticks")
+            )
         elif -_exponent(self.tick) - _exponent(self.step) > currency_decimals(quote):
             message = f"tick x step has more digits than {quote} ({currency_decimals(quote)} decimals)"
             problems.append(Problem(f"pairs.{self.name}", message, "make the tick or the step coarser"))
@@ -127,9 +130,9 @@ def pair_spec(name: str) -> PairSpec:
         tick, step = (Decimal(unit) for unit in fixed[name])
         return PairSpec(name, tick, step, in_eur, typical)
     price = in_eur / _IN_EUR.get(quote, _UNKNOWN_IN_EUR)
-    tick_exponent = price.adjusted() - 4
+    tick_exponent = max(price.adjusted() - 4, -currency_decimals(quote))
     tick = Decimal(1).scaleb(tick_exponent)
-    step = Decimal(1).scaleb(max(-_COIN_DECIMALS, -currency_decimals(quote) - min(0, tick_exponent)))
+    step = Decimal(1).scaleb(max(-_COIN_DECIMALS, min(0, -currency_decimals(quote) - min(0, tick_exponent))))
     return PairSpec(name, tick, step, (price // tick) * tick, typical)
 
 

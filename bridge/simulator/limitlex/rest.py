@@ -118,7 +118,7 @@ class Rest:
     def _list_pairs(self, _: Params) -> Any:
         rows: list[dict[str, Any]] = []
         for pair_id, name in self._pairs.items():
-            first, _, second = pair_id.partition(":")
+            first, second = pair_id.split(":")
             decimals = _decimals(self._market.pairs[name].spec.step)
             rows.append({"id": pair_id, "currency_id_1": first, "currency_id_2": second, "decimals": decimals})
         return {"data": rows}
