@@ -217,7 +217,7 @@ def on_terminal(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "arguments,words",
+    ("arguments", "words"),
     [
         (["--from", "yesterday"], "neither now, start nor an entry ID"),
         (["--count", "0"], "not a whole number above zero"),
