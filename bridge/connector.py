@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import structlog
 
@@ -28,6 +29,9 @@ from bridge.store import Store
 __all__ = ["probe", "record", "run"]
 
 _REST_TIMEOUT = 10.0
+_CANCEL_AGAIN = 0.5
+_ONE_SIGNAL = 0.1
+"""Seconds within which two signals are one: ``timeout`` and shells signal the process and then its whole group."""
 
 
 async def run(settings: Settings, connectors: Sequence[ConnectorSettings]) -> None:
@@ -65,17 +69,23 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
             feed = group.create_task(_feed(context, router), name=f"{connector.name}-feed")
             log.info("started", pairs=connector.pairs, channels=[str(channel) for channel in connector.channels])
             await asyncio.wait((ending, feed, router.failed), return_when=asyncio.FIRST_COMPLETED)
-            feed.cancel()
-            await asyncio.wait((feed,), timeout=settings.shutdown_timeout)
+            await _end([feed])
             await router.finish(settings.shutdown_timeout)
-            for task in background:
-                task.cancel()
-            ending.cancel()
+            await _end([*background, ending])
         if router.failed.done():
             router.failed.result()
         if not feed.cancelled():
             feed.result()
         log.info("stopped", **router.counts())
+
+
+async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they have ended; once isn't enough where a library swallows it (redis-py on Python 3.11)."""
+    waiting: set[asyncio.Task[Any]] = {task for task in tasks if not task.done()}
+    while waiting:
+        for task in waiting:
+            task.cancel()
+        _, waiting = await asyncio.wait(waiting, timeout=_CANCEL_AGAIN)
 
 
 async def record(settings: Settings, connectors: Sequence[ConnectorSettings], tap: FeedTap) -> None:
@@ -123,7 +133,8 @@ async def _try(plan: ConnectionPlan, context: FeedContext) -> float:
         while not connection.frames and not connection.lost_reason and time.monotonic() - begun < _REST_TIMEOUT:
             wake.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(wake.wait(), 0.1)
+                async with asyncio.timeout(0.1):
+                    await wake.wait()
     finally:
         await connection.close()
     if not connection.frames:
@@ -202,10 +213,15 @@ def _rest(connector: ConnectorSettings, exchange: Exchange, tap: FeedTap | None)
 
 def _on_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
+    first = 0.0
 
     def handle(number: int) -> None:
+        nonlocal first
         if stop.is_set():
-            os._exit(128 + number)
+            if loop.time() - first > _ONE_SIGNAL:
+                os._exit(128 + number)
+            return
+        first = loop.time()
         structlog.get_logger().info("stopping", signal=signal.Signals(number).name)
         stop.set()
 

@@ -162,8 +162,10 @@ class Connection:
         self._act()
         self._start(self._sync(), "sync")
 
-    def release(self) -> None:
-        """Take over: what was held back goes out, then everything directly."""
+    def release(self, old: Connection) -> None:
+        """Take over from ``old``: what was held back goes out, then everything directly."""
+        for event in self._session.succeed(old._session, self._context.now()):
+            self._context.receiver.event(event)
         held, self._held = self._held, []
         self._emit = self._context.receiver.event
         for event in held:

@@ -69,7 +69,8 @@ class _PicowsSocket:
             return
         self._transport.send_close(picows.WSCloseCode.OK)
         try:
-            await asyncio.wait_for(self._transport.wait_disconnected(), _CLOSE_TIMEOUT)
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await self._transport.wait_disconnected()
         except TimeoutError:
             self._transport.disconnect(False)  # noqa: FBT003 - its only parameter
 

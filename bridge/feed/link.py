@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 
 from bridge.errors import BridgeError, HandshakeError, RestError
 from bridge.exchanges.base import SECOND, ConnectionPlan, Subscription
@@ -110,10 +111,9 @@ class Link:
                 expiry_from = self._context.now()
                 rotate_at = self._rotation()
                 continue
-            try:
-                await asyncio.wait_for(self._wake.wait(), _TICK)
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TICK):  # `wait_for` can swallow a cancellation on Python 3.11
+                    await self._wake.wait()
 
     def _waits(self) -> Iterator[float]:
         return backoff(self._context.random)
@@ -199,7 +199,7 @@ class Link:
         old.replace_reason = ""
         self._context.receiver.opened(self._streams, new.opened_at)
         old.mute()
-        new.release()
+        new.release(old)
         await old.close()
         return new
 

@@ -121,7 +121,8 @@ async def open_line(url: str, name: str, connect_timeout: float, address: str, c
     )
     connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
     try:
-        await asyncio.wait_for(connection.connect(), connect_timeout)  # type: ignore[no-untyped-call]
+        async with asyncio.timeout(connect_timeout):
+            await connection.connect()  # type: ignore[no-untyped-call]
     except (RedisError, OSError, ssl.SSLError, TimeoutError) as error:
         raise RedisUnavailableError(address, str(error) or "no answer") from None
     # redis-py offers no public way to the transport; both names have stood since its asyncio client began.

@@ -28,6 +28,10 @@ from bridge.model import BookDelta, BookSnapshot, Channel, ControlEvent, Event, 
 
 __all__ = ["PairSession"]
 
+_IN_TRANSIT = 2 * SECOND
+"""Two connections may differ in what changed so short a time ago."""
+_MOST_TOUCHED = 4_096
+
 
 class PairSession(Session):
     """The public messages of one pair."""
@@ -42,12 +46,14 @@ class PairSession(Session):
         self._channels = channels
         self._options = options
         self._streams = [Subscription(channel, pair) for channel in sorted(channels)]
-        self._book = Book()
-        self._complete = False
+        self.book = Book()
+        self.complete = False
         """Whether the book has had its snapshot, and nothing against it since."""
         self._best: tuple[Decimal | None, Decimal | None] | None = None
         self._wrong_since: int | None = None
         self._live = False
+        self.touched: dict[tuple[bool, Decimal], int] = {}
+        """When each level was changed last (side is a bid, price → ns); old ones are forgotten now and then."""
 
     def open(self, now: int) -> Flow[Target]:
         del now
@@ -75,7 +81,9 @@ class PairSession(Session):
 
     def tick(self, now: int) -> Sequence[Event]:
         """Hold the book against ``best_bid_ask``: they may differ for a moment, not for long."""
-        if not self._complete:
+        if len(self.touched) > _MOST_TOUCHED:
+            self.touched = {level: at for level, at in self.touched.items() if now - at < _IN_TRANSIT}
+        if not self.complete:
             return ()
         wrong = self._mismatch()
         if wrong is None:
@@ -85,6 +93,21 @@ class PairSession(Session):
         elif now - self._wrong_since >= self._options.mismatch * SECOND:
             return [self._gap(wrong, now)]
         return ()
+
+    def succeed(self, old: Session, now: int) -> Sequence[Event]:
+        """A fresh book shows what the old one had wrong: deltas were lost, and nothing else would tell."""
+        if not isinstance(old, PairSession) or not old.complete or not self.complete:
+            return ()
+        recent = {level for s in (old, self) for level, at in s.touched.items() if now - at < _IN_TRANSIT}
+        wrong = 0
+        for bids, mine, theirs in ((True, self.book.bids, old.book.bids), (False, self.book.asks, old.book.asks)):
+            fresh, stale = mine.numbers(), theirs.numbers()
+            prices = {price for price in fresh.keys() | stale.keys() if fresh.get(price) != stale.get(price)}
+            wrong += sum((bids, price) not in recent for price in prices)
+        if not wrong:
+            return ()
+        reason = f"{wrong} levels were not as the exchange's fresh book has them"
+        return [self.control(Subscription(Channel.BOOK, self._pair), ControlEvent.GAP, now, reason)]
 
     def resync(self, subject: str, now: int, reason: str) -> None:
         """Only a new connection brings a new ``whole_order_book``."""
@@ -130,19 +153,20 @@ class PairSession(Session):
         if Channel.BOOK not in self._channels:
             return []
         buy = message.orderDirection == "Buy"
-        side = self._book.bids if buy else self._book.asks
+        side = self.book.bids if buy else self.book.asks
         price, amount = message.price, message.amount
         try:
             if self._options.amounts == "change":
                 amount = f"{side.size(price) + Decimal(amount):f}"
             side.set(price, amount)
+            self.touched[buy, Decimal(price)] = recv
         except ArithmeticError:
             msg = f"{message.amount!r} is not a number"
             raise ValueError(msg) from None
         except ValueError as error:
             if "negative" not in str(error):
                 raise
-            return [self._gap(str(error), recv)] if self._complete else []
+            return [self._gap(str(error), recv)] if self.complete else []
         level = [(price, amount)]
         return [BookDelta(self._pair, None, recv, "", level if buy else [], [] if buy else level)]
 
@@ -174,8 +198,8 @@ class PairSession(Session):
             return []
         bids: Levels = best_first([(level.price, level.amount) for level in message.bids], bids=True)
         asks: Levels = best_first([(level.price, level.amount) for level in message.asks], bids=False)
-        self._book.replace(bids, asks)
-        self._complete = True
+        self.book.replace(bids, asks)
+        self.complete = True
         self._wrong_since = None
         return [BookSnapshot(self._pair, None, recv, "", bids, asks)]
 
@@ -194,9 +218,9 @@ class PairSession(Session):
         return [Ticker(self._pair, None, recv, window, *(value or "" for value in values))]
 
     def _mismatch(self) -> str | None:
-        if self._book.crossed():
+        if self.book.crossed():
             return "the book is crossed"
-        mine = (self._book.bids.best_price(), self._book.asks.best_price())
+        mine = (self.book.bids.best_price(), self.book.asks.best_price())
         if self._best is None or self._best == mine:
             return None
         return f"the book's best prices {mine[0]} {mine[1]} are not best_bid_ask's {self._best[0]} {self._best[1]}"
@@ -206,6 +230,6 @@ class PairSession(Session):
         return self.control(Subscription(Channel.BOOK, self._pair), ControlEvent.GAP, now, reason)
 
     def _distrust(self, reason: str) -> None:
-        self._complete = False
+        self.complete = False
         self._wrong_since = None
         self.actions.append(Replace(reason))

@@ -1,0 +1,80 @@
+"""Processes that end with their test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.harness import Process, Simulated
+from tests.e2e.observing import connect
+from tests.servers import RedisServer
+
+Run = Callable[..., Process]
+Simulate = Callable[..., Simulated]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """Start a command of ours; what still runs at the test's end is killed."""
+    started: list[Process] = []
+
+    def start(*arguments: str, module: str = "bridge") -> Process:
+        process = Process(tmp_path / f"process-{len(started)}.log", *arguments, module=module)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+@pytest.fixture
+def simulate(tmp_path: Path) -> Iterator[Simulate]:
+    """Start a simulated Limitlex."""
+    started: list[Simulated] = []
+
+    def start(redis_url: str, *arguments: str, rate: int = 300) -> Simulated:
+        simulated = Simulated(tmp_path, redis_url, *arguments, rate=rate)
+        started.append(simulated)
+        return simulated
+
+    yield start
+    for simulated in started:
+        simulated.process.kill()
+
+
+class Bench:
+    """A simulated exchange, a Redis and a connector between them."""
+
+    def __init__(self, run: Run, simulate: Simulate, server: RedisServer, directory: Path) -> None:
+        self._run = run
+        self._simulate = simulate
+        self._directory = directory
+        self.server = server
+        self.client = connect(server)
+        self.simulated: Simulated | None = None
+
+    def simulate(self, *arguments: str, rate: int = 300) -> Simulated:
+        """Start the exchange."""
+        self.simulated = self._simulate(self.server.url, *arguments, rate=rate)
+        return self.simulated
+
+    def run(self, **connector: Any) -> Process:
+        """Start a connector, with some of its settings changed."""
+        assert self.simulated is not None
+        return self._run("run", "--config", str(self.simulated.write(self._directory / "run.yaml", **connector)))
+
+
+@pytest.fixture
+def bench(run: Run, simulate: Simulate, redis_server: RedisServer, tmp_path: Path) -> Bench:
+    """On the session's server."""
+    return Bench(run, simulate, redis_server, tmp_path)
+
+
+@pytest.fixture
+def own_bench(run: Run, simulate: Simulate, own_server: RedisServer, tmp_path: Path) -> Bench:
+    """On a server that the test may stop and kill."""
+    return Bench(run, simulate, own_server, tmp_path)

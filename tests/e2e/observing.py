@@ -1,0 +1,71 @@
+"""Looking at a connector from outside: its heartbeat, its streams, its last words."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import redis
+
+from tests.e2e.harness import Process, Simulated, book_of, eventually, sequences, trades_of
+from tests.servers import RedisServer
+
+__all__ = ["check_streams", "connect", "controls", "flowing", "heartbeat", "settled", "stopped"]
+
+
+def connect(server: RedisServer) -> redis.Redis:
+    return redis.Redis.from_url(server.url, decode_responses=True)
+
+
+def heartbeat(client: redis.Redis) -> dict[str, int]:
+    fields = client.hgetall("bridge:connector:limitlex")
+    return {name: int(value) for name, value in fields.items() if value.isdigit()}
+
+
+def flowing(client: redis.Redis, count: int) -> None:
+    """Wait until so many events are published."""
+    eventually(lambda: heartbeat(client).get("published", 0) >= count, f"{count} events published")
+
+
+def settled(client: redis.Redis, simulated: Simulated) -> None:
+    """Hold the market, and wait until every book of the streams is the true one."""
+    simulated.pause()
+
+    def equal() -> bool:
+        books = {pair: book_of(client.xrange(f"md:{{limitlex:{pair}}}:book")) for pair in simulated.pairs}
+        return all(books[pair] == simulated.book(pair) for pair in simulated.pairs)
+
+    eventually(equal, "books equal to the true ones")
+
+
+def check_streams(client: redis.Redis, simulated: Simulated) -> None:
+    """No hole in ``seq``; trades in the true order, none twice, none missing but where the stream says so."""
+    for key, numbers in sequences(client).items():
+        assert numbers == list(range(1, len(numbers) + 1)), key
+    for pair in simulated.pairs:
+        true = simulated.trades(pair)
+        mine = trades_of(client, "limitlex", pair)
+        assert not Counter(mine) - Counter(true), "a trade stands twice"
+        remaining = iter(true)
+        assert all(trade in remaining for trade in mine), "not in the exchange's order"
+
+
+def stopped(client: redis.Redis, connector: Process) -> dict[str, int]:
+    """Stop the connector; its last word: what came and went."""
+    assert connector.stop() == 0
+    last = [line for line in connector.output.splitlines() if '"stopped"' in line][-1]
+    counts: dict[str, int] = json.loads(last)
+    assert counts["waiting"] == 0
+    assert counts["received"] == counts["published"] + counts["lost"]
+    declared = 0
+    for key in client.scan_iter("*}:*", _type="stream"):
+        for _, fields in client.xrange(key):
+            if fields["type"] == "control" and fields["event"] == "lost":
+                declared += int(fields["count"])
+    assert counts["lost"] == declared
+    return counts
+
+
+def controls(client: redis.Redis, key: str) -> list[str]:
+    """The control events of a stream, in order."""
+    return [fields["event"] for _, fields in client.xrange(key) if fields["type"] == "control"]
