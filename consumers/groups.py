@@ -24,8 +24,7 @@ from redis.asyncio import Redis
 
 from bridge.keys import Keys, StreamKey
 from consumers.connection import OUTAGE, BlockingConnection, Outages, check, make_client, safe_url
-from consumers.decoder import to_item
-from consumers.items import Entry, GroupLost, Hole, Item, PendingGone, Reset, Trimmed, Undecodable, split_id
+from consumers.items import Entry, GroupLost, Hole, Item, PendingGone, Reset, Trimmed, Undecodable, split_id, to_item
 from consumers.positions import Cursor, Start, resolve
 
 __all__ = ["GroupReader"]

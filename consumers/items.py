@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from bridge.entries import decode
 from bridge.keys import StreamKey
 from bridge.model import Event
 
-__all__ = ["Entry", "GroupLost", "Hole", "Item", "PendingGone", "Reset", "Trimmed", "Undecodable", "split_id"]
+__all__ = [
+    "Entry",
+    "GroupLost",
+    "Hole",
+    "Item",
+    "PendingGone",
+    "Reset",
+    "Trimmed",
+    "Undecodable",
+    "split_id",
+    "to_item",
+]
 
 
 def split_id(entry_id: str) -> tuple[int, int]:
@@ -99,3 +111,13 @@ class PendingGone(Item, frozen=True, gc=False):
     """Entries that were delivered in the group but never acknowledged, and have since been trimmed away."""
 
     ids: tuple[str, ...]
+
+
+def to_item(key: str, stream: StreamKey, entry_id: str, flat: list[str], *, again: bool = False) -> Entry | Undecodable:
+    """A raw entry as an item, whatever it holds."""
+    seq = split_id(entry_id)[1]
+    try:
+        return Entry(key, stream, entry_id, seq, decode(stream, flat), again)
+    except ValueError as error:
+        fields = dict(zip(flat[::2], flat[1::2], strict=False))
+        return Undecodable(key, stream, entry_id, seq, fields, str(error), again)

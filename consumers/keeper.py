@@ -8,9 +8,9 @@ from typing import Any
 from redis.asyncio import Redis
 
 from bridge.book import Book
+from bridge.entries import format_levels
 from bridge.keys import Keys, StreamKey
 from bridge.model import BookDelta, BookSnapshot, Control, Levels
-from consumers.decoder import format_levels
 from consumers.items import Entry, Hole, Item, Reset, Trimmed, Undecodable
 
 __all__ = ["BookKeeper"]

@@ -9,9 +9,9 @@ from msgspec import Struct
 from redis import exceptions
 from redis.asyncio import Redis
 
+from bridge.entries import parse_levels
 from bridge.keys import Keys, StreamKey
 from bridge.model import BookSnapshot, Channel
-from consumers.decoder import parse_levels
 from consumers.items import Entry, split_id
 
 __all__ = ["Cursor", "Place", "Position", "Saved", "Start", "last_id", "resolve"]

@@ -20,10 +20,10 @@ from typing import Any, Self, TypeVar
 
 from redis.asyncio import Redis
 
+from bridge.entries import decode
 from bridge.keys import Keys, StreamKey
 from consumers.connection import BlockingConnection, Outages, check, make_client, safe_url
-from consumers.decoder import decode, to_item
-from consumers.items import Entry, Hole, Item, Reset, Trimmed, Undecodable, split_id
+from consumers.items import Entry, Hole, Item, Reset, Trimmed, Undecodable, split_id, to_item
 from consumers.positions import Cursor, Position, Saved, Start, resolve
 
 __all__ = ["Cursor", "Position", "Reader", "Saved", "Start"]

@@ -15,10 +15,10 @@ import aiohttp
 import pytest
 
 from bridge.book import Book
+from bridge.entries import format_levels
 from bridge.keys import Keys
 from bridge.model import Channel
 from consumers.books import BookKeeper, Books, as_text, main, pair_name
-from consumers.decoder import format_levels
 from consumers.reader import Position, Reader
 from tests.consumers.streams import Stream, gather, until
 from tests.servers import RedisServer, free_port
