@@ -106,8 +106,10 @@ def refused(exchange: str, status: int, body: bytes, retry_after: str) -> Handsh
 
 def describe(error: BaseException) -> str:
     """An error in words; its type where it has none."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the server's certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.CertificateError):
+        cause = getattr(error, "certificate_error", error)  # aiohttp wraps it in one of its own
+        message = getattr(cause, "verify_message", "") or str(cause)
+        return f"the server's certificate is not trusted: {message} (an authority of your own goes into ca_file)"
     return str(error) or type(error).__name__
 
 
