@@ -8,132 +8,21 @@ or is counted in a `lost` entry.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from bridge.model import (
-    BookDelta,
-    BookSnapshot,
-    Channel,
-    Control,
-    ControlEvent,
-    Event,
-    Fill,
-    Order,
-    Trade,
-)
+from bridge.model import BookDelta, BookSnapshot, Channel, Event, Fill, Trade
 from bridge.publish.stream import Stream
+from bridge.states import StateTopic
+from bridge.topic import Sink, Topic
 
 __all__ = ["BookTopic", "IdTopic", "Sink", "StateTopic", "Topic", "topic_type"]
 
 _REMEMBERED = 5_000
 """Ids that a topic remembers, in each of two generations."""
 
-_OPEN = frozenset({"open", "partially_filled"})
-
-
-class Sink(Protocol):
-    """Where entries go: the publisher."""
-
-    def put(self, stream: Stream, event: Event) -> None:
-        """Publish an event."""
-
-    def declare_lost(self, stream: Stream, recv: int, count: int, reason: str) -> None:
-        """Publish a `lost` entry."""
-
-
-class Topic:
-    """One stream: its state in band, and counts of what came through."""
-
-    def __init__(self, stream: Stream, sink: Sink, resync: Callable[[str, str], None]) -> None:
-        self.stream = stream
-        self._sink = sink
-        self._resync = resync
-        self.live = False
-        self.said = ""
-        """The control event that was written last."""
-        self.received = 0
-        """Distinct source events; repeats are not among them."""
-        self.repeated = 0
-        self.gaps = 0
-        self.last = 0
-        """When the last event came (ns since the epoch)."""
-
-    @property
-    def channel(self) -> Channel:
-        return self.stream.channel
-
-    @property
-    def subject(self) -> str:
-        return self.stream.subject
-
-    def seed(self, tail: Sequence[Event], recv: int) -> None:
-        """Take up what the stream holds already (its newest entries, oldest first), after a restart.
-
-        If the stream doesn't end in ``stop`` or ``down``, the last connector was cut off: the stream says so.
-        """
-        if not tail:
-            return
-        last = tail[-1]
-        if isinstance(last, Control) and last.event in (ControlEvent.STOP, ControlEvent.DOWN):
-            self.said = last.event
-        else:
-            self.down(recv, "the connector was cut off and has started again")
-
-    def reopened(self, since: int) -> None:
-        """A connection has been opened for this topic; what was received from ``since`` on may come again."""
-
-    def accept(self, event: Any) -> None:
-        """Take a data event."""
-        if not self.live:
-            self.go_live(event.recv)
-        self.received += 1
-        self.last = event.recv
-        self._sink.put(self.stream, event)
-
-    def control(self, event: Control) -> None:
-        """Take a control event that a session returned."""
-        if event.event is ControlEvent.LIVE:
-            self.go_live(event.recv)
-        elif event.event is ControlEvent.GAP:
-            self.gap(event.recv, event.reason, event.count)
-        else:
-            self._say(event.recv, event.event, event.reason, event.count)
-
-    def go_live(self, recv: int) -> None:
-        """Subscribed and receiving."""
-        if not self.live:
-            self.live = True
-            self._say(recv, ControlEvent.LIVE)
-
-    def down(self, recv: int, reason: str) -> None:
-        """The connection is gone; said once."""
-        self.live = False
-        if self.said not in (ControlEvent.DOWN, ControlEvent.STOP):
-            self._say(recv, ControlEvent.DOWN, reason)
-
-    def stale(self, recv: int, reason: str) -> None:
-        """Connected, but silent beyond the limit; said once."""
-        if self.live:
-            self.live = False
-            self._say(recv, ControlEvent.STALE, reason)
-
-    def stop(self, recv: int) -> None:
-        """The connector ends on purpose."""
-        self.live = False
-        self._say(recv, ControlEvent.STOP, "the connector ends")
-
-    def gap(self, recv: int, reason: str, count: int | None = None) -> None:
-        """Events were lost at the source."""
-        self.gaps += 1
-        self._say(recv, ControlEvent.GAP, reason, count)
-
-    def broken(self) -> None:
-        """The publisher dropped events of this stream."""
-
-    def _say(self, recv: int, event: ControlEvent, reason: str = "", count: int | None = None) -> None:
-        self.said = event
-        self._sink.put(self.stream, Control(self.subject, None, recv, self.channel, event, reason, count))
+_SAME_SECOND = 2_000_000_000
+"""Nanoseconds after which no new trade has the time of an old one, where times are in whole seconds."""
 
 
 class IdTopic(Topic):
@@ -156,7 +45,17 @@ class IdTopic(Topic):
         super().seed(tail, recv)
 
     def reopened(self, since: int) -> None:
-        self._expected = Counter(content for recv, content in self._recent if recv >= since)
+        """Expect again what came from ``since`` on, and what is older than any new trade can be (a replayed history).
+
+        What came right before ``since`` may have a new one like it within the same second: that is not expected.
+        """
+        newest = max((content[0] or 0 for recv, content in self._recent if recv < since), default=0)
+        settled = since - _SAME_SECOND
+        self._expected = Counter(
+            content
+            for recv, content in self._recent
+            if recv >= since or recv < settled or (content[0] is not None and content[0] < newest)
+        )
 
     def accept(self, event: Trade | Fill) -> None:
         ident = event.id if event.__class__ is Trade else event.fill_id  # type: ignore[union-attr]
@@ -265,69 +164,6 @@ class BookTopic(Topic):
             self._resync(self.subject, "the last snapshot is old")
 
 
-class StateTopic(Topic):
-    """Quotes, tickers, orders, balances, positions: after a reconnect, a state that stands already isn't repeated."""
-
-    def __init__(self, stream: Stream, sink: Sink, resync: Callable[[str, str], None]) -> None:
-        super().__init__(stream, sink, resync)
-        self._key = _KEYS.get(stream.channel)
-        self._states: dict[str, Event] = {}
-        self._restated: set[str] = set()
-
-    def seed(self, tail: Sequence[Event], recv: int) -> None:
-        for event in tail:
-            if not isinstance(event, Control):
-                self._note(event)
-        self._restated = set(self._states)
-        super().seed(tail, recv)
-
-    def reopened(self, since: int) -> None:
-        del since
-        self._restated = set(self._states)
-
-    def accept(self, event: Event) -> None:
-        if self._restated:
-            key = getattr(event, self._key) if self._key else ""
-            if key in self._restated:
-                self._restated.discard(key)
-                if _same(event, self._states[key], gaps=False):
-                    self.repeated += 1
-                    if not self.live:
-                        self.go_live(event.recv)
-                    self.last = event.recv
-                    return
-        self._note(event)
-        super().accept(event)
-
-    def restate(self, events: Iterable[Event], now: int) -> None:
-        """Take the whole present state: publish what differs, and open orders that are gone, with unknown status."""
-        present = set()
-        for event in events:
-            key = getattr(event, self._key) if self._key else ""
-            present.add(key)
-            known = self._states.get(key)
-            if known is None or not _same(event, known, gaps=True):
-                self._note(event)
-                super().accept(event)
-        for key, known in list(self._states.items()):
-            if key not in present and isinstance(known, Order):
-                gone = Order(
-                    known.subject, None, now, known.order_id, known.client_id, known.pair, known.kind, known.side,
-                    known.price, known.size, known.filled, "",
-                )  # fmt: skip
-                self._note(gone)
-                super().accept(gone)
-
-    def _note(self, event: Event) -> None:
-        key = getattr(event, self._key) if self._key else ""
-        if isinstance(event, Order) and event.status not in _OPEN:
-            self._states.pop(key, None)
-        else:
-            self._states[key] = event
-
-
-_KEYS = {Channel.ORDERS: "order_id", Channel.BALANCES: "currency", Channel.POSITIONS: "pair"}
-
 _TOPICS: dict[Channel, type[Topic]] = {
     Channel.TRADES: IdTopic,
     Channel.FILLS: IdTopic,
@@ -338,9 +174,3 @@ _TOPICS: dict[Channel, type[Topic]] = {
 def topic_type(channel: Channel) -> type[Topic]:
     """The kind of topic that a channel's streams have."""
     return _TOPICS.get(channel, StateTopic)
-
-
-def _same(one: Event, other: Event, *, gaps: bool) -> bool:
-    """Whether two states say the same, their times aside; with ``gaps``, a field that one leaves empty agrees."""
-    pairs = [(getattr(one, name), getattr(other, name)) for name in one.WIRE]  # type: ignore[attr-defined]
-    return all(mine == theirs or (gaps and (not mine or not theirs)) for mine, theirs in pairs)

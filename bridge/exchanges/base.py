@@ -153,12 +153,14 @@ class Warn(Action, frozen=True):
 class Restated(Action, frozen=True):
     """The whole present state of a private channel, from REST after a (re)connect: what differs is published.
 
-    ``events`` hold one event per key (order, currency, position); known keys that they leave out are gone.
+    ``events`` hold one event per key (order, currency, position); known keys that they leave out are gone. The answer
+    is as of some time after ``asked`` (ns): what the connection has told since then is newer, or as new.
     """
 
     channel: Channel
     subject: str
     events: Sequence[Event]
+    asked: int
 
 
 class Session(ABC):

@@ -49,9 +49,9 @@ class AccountSession(Session):
         account = self._credentials.name
         try:
             orders = yield from self._rest.open_orders(self._credentials, now)
-            self.actions.append(Restated(Channel.ORDERS, account, orders))
+            self.actions.append(Restated(Channel.ORDERS, account, orders, now))
             balances = yield from self._rest.balances(self._credentials, now)
-            self.actions.append(Restated(Channel.BALANCES, account, balances))
+            self.actions.append(Restated(Channel.BALANCES, account, balances, now))
         except RestError as error:
             self.actions.append(Warn(f"open orders and balances are not refreshed: {error}"))
 

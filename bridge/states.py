@@ -1,0 +1,126 @@
+"""Topics whose events are states: the newest one is what counts."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import structs
+
+from bridge.model import Channel, Control, Event, Order
+from bridge.publish.stream import Stream
+from bridge.topic import Sink, Topic
+
+__all__ = ["StateTopic"]
+
+_RECENT_STATES = 1_000
+_BESIDE = 1_000_000_000
+"""Nanoseconds that one connection may be behind another."""
+_OPEN = frozenset({"open", "partially_filled"})
+_KEYS = {Channel.ORDERS: "order_id", Channel.BALANCES: "currency", Channel.POSITIONS: "pair"}
+
+
+class StateTopic(Topic):
+    """Quotes, tickers, orders, balances, positions: after a reconnect, a state that stands already isn't repeated."""
+
+    def __init__(self, stream: Stream, sink: Sink, resync: Callable[[str, str], None]) -> None:
+        super().__init__(stream, sink, resync)
+        self._key = _KEYS.get(stream.channel)
+        self._states: dict[str, Event] = {}
+        self._restated: set[str] = set()
+        self._recent: deque[tuple[int, str, tuple[str, ...]]] = deque(maxlen=_RECENT_STATES)
+        """The newest states: when received, key, content."""
+        self._before: dict[str, tuple[str, ...]] = {}
+        self._beside: deque[tuple[str, tuple[str, ...]]] = deque()
+        """What the connection before brought while this one warmed up, until ``_beside_until``."""
+        self._beside_until = 0
+
+    def seed(self, tail: Sequence[Event], recv: int) -> None:
+        for event in tail:
+            if not isinstance(event, Control):
+                self._note(event)
+        self._restated = set(self._states)
+        super().seed(tail, recv)
+
+    def reopened(self, since: int) -> None:
+        self._restated = set(self._states)
+        self._beside.clear()
+        self._before.clear()
+        if since and self.last >= since:
+            self._beside_until = self.last + _BESIDE
+            for recv, key, content in self._recent:
+                if recv >= since:
+                    self._beside.append((key, content))
+                else:
+                    self._before[key] = content
+
+    def accept(self, event: Event) -> None:
+        if (self._restated or self._beside) and self._stands(event):
+            self.repeated += 1
+            if not self.live:
+                self.go_live(event.recv)
+            self.last = event.recv
+            return
+        self._note(event)
+        super().accept(event)
+
+    def restate(self, events: Iterable[Event], asked: int, now: int) -> None:
+        """Take the whole present state: publish what differs, and open orders that are gone, with unknown status.
+
+        It is as of some time after ``asked``: what the connection has told since is newer, or as new.
+        """
+        present = set()
+        for event in events:
+            key = self._key_of(event)
+            present.add(key)
+            known = self._states.get(key)
+            if known is None or (known.recv < asked and not _agree(event, known)):
+                self._publish(structs.replace(event, recv=now))
+        for key, known in list(self._states.items()):
+            if key not in present and known.recv < asked and isinstance(known, Order):
+                self._publish(structs.replace(known, ts=None, recv=now, status=""))
+
+    def _publish(self, event: Event) -> None:
+        self._note(event)
+        super().accept(event)
+
+    def _stands(self, event: Event) -> bool:
+        """Whether this is a state that the stream has: the exchange said it again, or said it on two connections."""
+        key = self._key_of(event)
+        content = _content(event)
+        if self._beside:
+            if event.recv > self._beside_until:
+                self._beside.clear()
+                self._before.clear()
+            elif (key, content) in self._beside:
+                while self._beside.popleft() != (key, content):
+                    pass
+                self._restated.discard(key)
+                return True
+        if key not in self._restated:
+            return False
+        self._restated.discard(key)
+        known = self._states.get(key)
+        return (known is not None and _content(known) == content) or self._before.get(key) == content
+
+    def _key_of(self, event: Event) -> str:
+        return str(getattr(event, self._key)) if self._key else ""
+
+    def _note(self, event: Event) -> None:
+        key = self._key_of(event)
+        self._recent.append((event.recv, key, _content(event)))
+        if isinstance(event, Order) and event.status not in _OPEN:
+            self._states.pop(key, None)
+        else:
+            self._states[key] = event
+
+
+def _content(event: Event) -> tuple[str, ...]:
+    """What a state says, its times aside."""
+    return tuple([getattr(event, name) for name in event.WIRE])  # type: ignore[attr-defined]
+
+
+def _agree(one: Event, other: Event) -> bool:
+    """Whether two states say the same, their times aside; a field that one leaves empty agrees."""
+    pairs = zip(_content(one), _content(other), strict=True)
+    return all(mine == theirs or not mine or not theirs for mine, theirs in pairs)

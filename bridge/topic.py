@@ -1,0 +1,115 @@
+"""What all topics share: one stream's state in band, its control entries, and its counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from bridge.model import Channel, Control, ControlEvent, Event
+from bridge.publish.stream import Stream
+
+__all__ = ["Sink", "Topic"]
+
+
+class Sink(Protocol):
+    """Where entries go: the publisher."""
+
+    def put(self, stream: Stream, event: Event) -> None:
+        """Publish an event."""
+
+    def declare_lost(self, stream: Stream, recv: int, count: int, reason: str) -> None:
+        """Publish a `lost` entry."""
+
+
+class Topic:
+    """One stream: its state in band, and counts of what came through."""
+
+    def __init__(self, stream: Stream, sink: Sink, resync: Callable[[str, str], None]) -> None:
+        self.stream = stream
+        self._sink = sink
+        self._resync = resync
+        self.live = False
+        self.said = ""
+        """The control event that was written last."""
+        self.received = 0
+        """Distinct source events; repeats are not among them."""
+        self.repeated = 0
+        self.gaps = 0
+        self.last = 0
+        """When the last event came (ns since the epoch)."""
+
+    @property
+    def channel(self) -> Channel:
+        return self.stream.channel
+
+    @property
+    def subject(self) -> str:
+        return self.stream.subject
+
+    def seed(self, tail: Sequence[Event], recv: int) -> None:
+        """Take up what the stream holds already (its newest entries, oldest first), after a restart.
+
+        If the stream doesn't end in ``stop`` or ``down``, the last connector was cut off: the stream says so.
+        """
+        if not tail:
+            return
+        last = tail[-1]
+        if isinstance(last, Control) and last.event in (ControlEvent.STOP, ControlEvent.DOWN):
+            self.said = last.event
+        else:
+            self.down(recv, "the connector was cut off and has started again")
+
+    def reopened(self, since: int) -> None:
+        """A connection has been opened for this topic; what was received from ``since`` on may come again."""
+
+    def accept(self, event: Any) -> None:
+        """Take a data event."""
+        if not self.live:
+            self.go_live(event.recv)
+        self.received += 1
+        self.last = event.recv
+        self._sink.put(self.stream, event)
+
+    def control(self, event: Control) -> None:
+        """Take a control event that a session returned."""
+        if event.event is ControlEvent.LIVE:
+            self.go_live(event.recv)
+        elif event.event is ControlEvent.GAP:
+            self.gap(event.recv, event.reason, event.count)
+        else:
+            self._say(event.recv, event.event, event.reason, event.count)
+
+    def go_live(self, recv: int) -> None:
+        """Subscribed and receiving."""
+        if not self.live:
+            self.live = True
+            self._say(recv, ControlEvent.LIVE)
+
+    def down(self, recv: int, reason: str) -> None:
+        """The connection is gone; said once."""
+        self.live = False
+        if self.said not in (ControlEvent.DOWN, ControlEvent.STOP):
+            self._say(recv, ControlEvent.DOWN, reason)
+
+    def stale(self, recv: int, reason: str) -> None:
+        """Connected, but silent beyond the limit; said once."""
+        if self.live:
+            self.live = False
+            self._say(recv, ControlEvent.STALE, reason)
+
+    def stop(self, recv: int) -> None:
+        """The connector ends on purpose."""
+        self.live = False
+        self._say(recv, ControlEvent.STOP, "the connector ends")
+
+    def gap(self, recv: int, reason: str, count: int | None = None) -> None:
+        """Events were lost at the source."""
+        self.gaps += 1
+        self._say(recv, ControlEvent.GAP, reason, count)
+
+    def broken(self) -> None:
+        """The publisher dropped events of this stream."""
+
+    def _say(self, recv: int, event: ControlEvent, reason: str = "", count: int | None = None) -> None:
+        self.said = event
+        self._sink.put(self.stream, Control(self.subject, None, recv, self.channel, event, reason, count))

@@ -1,0 +1,108 @@
+"""What the tests of the core share: a sink that keeps what it gets, streams without Redis, and short ways to events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge.keys import Keys
+from bridge.model import (
+    PUBLIC_CHANNELS,
+    Balance,
+    BookDelta,
+    BookSnapshot,
+    Channel,
+    Control,
+    ControlEvent,
+    Event,
+    Order,
+    Quote,
+    Trade,
+)
+from bridge.publish.stream import Retention, Stream
+from bridge.sequencer import Topic, topic_type
+
+SECOND = 1_000_000_000
+T0 = 1_700_000_000 * SECOND
+PAIR = "BTC-EUR"
+KEYS = Keys()
+
+
+def stream(channel: Channel, subject: str = "", *, entries: int = 1_000_000, age: float = 86_400.0) -> Stream:
+    subject = subject or (PAIR if channel in PUBLIC_CHANNELS else "main")
+    return Stream(KEYS.stream("limitlex", subject, channel), channel, subject, Retention(entries, age))
+
+
+class ListSink:
+    """A sink that keeps what it gets, in order."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[Stream, Event]] = []
+
+    def put(self, stream: Stream, event: Event) -> None:
+        self.entries.append((stream, event))
+
+    def declare_lost(self, stream: Stream, recv: int, count: int, reason: str) -> None:
+        self.put(stream, Control(stream.subject, None, recv, stream.channel, ControlEvent.LOST, reason, count))
+
+    @property
+    def events(self) -> list[Event]:
+        return [event for _, event in self.entries]
+
+    @property
+    def data(self) -> list[Event]:
+        return [event for event in self.events if not isinstance(event, Control)]
+
+    @property
+    def controls(self) -> list[str]:
+        return [str(event.event) for event in self.events if isinstance(event, Control)]
+
+    @property
+    def lost(self) -> int:
+        return sum(e.count or 0 for e in self.events if isinstance(e, Control) and e.event is ControlEvent.LOST)
+
+    def said(self) -> list[str]:
+        """Types of data, events of controls, in order."""
+        return [
+            str(event.event) if isinstance(event, Control) else str(event.__struct_config__.tag)
+            for event in self.events
+        ]
+
+
+class Rig:
+    """A topic with its sink and what it asked to be resynced."""
+
+    def __init__(self, channel: Channel, **limits: Any) -> None:
+        self.sink = ListSink()
+        self.resynced: list[tuple[str, str]] = []
+        self.topic: Any = self.again(channel, **limits)
+
+    def again(self, channel: Channel, **limits: Any) -> Topic:
+        topic = topic_type(channel)(stream(channel, **limits), self.sink, lambda *what: self.resynced.append(what))
+        self.topic = topic
+        return topic
+
+
+def trade(number: int = 0, ident: str = "", price: str = "7997.40", size: str = "0.1", recv: int = -1) -> Trade:
+    """Trade ``number``: received ``number`` seconds after T0, executed in that very second."""
+    at = T0 + number * SECOND
+    return Trade(PAIR, at, at if recv < 0 else recv, ident, "buy", price, size)
+
+
+def quote(bid: str, ask: str, recv: int = T0) -> Quote:
+    return Quote(PAIR, None, recv, bid, "", ask, "")
+
+
+def snapshot(recv: int = T0, xseq: str = "") -> BookSnapshot:
+    return BookSnapshot(PAIR, None, recv, xseq, [("10", "1")], [("11", "1")])
+
+
+def delta(recv: int = T0, xseq: str = "", prev: str = "", size: str = "2") -> BookDelta:
+    return BookDelta(PAIR, None, recv, xseq, [("10", size)], [], prev)
+
+
+def order(ident: str, status: str = "open", recv: int = T0, filled: str = "0") -> Order:
+    return Order("main", T0, recv, ident, "", "", "limit", "buy", "10", "1", filled, status)
+
+
+def balance(currency: str, available: str, recv: int = T0, reserved: str = "0") -> Balance:
+    return Balance("main", None, recv, currency, available, reserved)
