@@ -29,6 +29,8 @@ from bridge.store import Store
 __all__ = ["probe", "record", "run"]
 
 _REST_TIMEOUT = 10.0
+_CLOSING = 2.5
+"""Seconds that sockets get for their closing handshakes."""
 _CANCEL_AGAIN = 0.5
 _ONE_SIGNAL = 0.1
 """Seconds within which two signals are one: ``timeout`` and shells signal the process and then its whole group."""
@@ -69,9 +71,10 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
             feed = group.create_task(_feed(context, router), name=f"{connector.name}-feed")
             log.info("started", pairs=connector.pairs, channels=[str(channel) for channel in connector.channels])
             await asyncio.wait((ending, feed, router.failed), return_when=asyncio.FIRST_COMPLETED)
-            await _end([feed])
-            await router.finish(settings.shutdown_timeout)
-            await _end([*background, ending])
+            deadline = time.monotonic() + settings.shutdown_timeout
+            await _end([feed], _CLOSING)
+            await router.finish(max(deadline - time.monotonic(), 0.1))
+            await _end([*background, ending], _CANCEL_AGAIN)
         if router.failed.done():
             router.failed.result()
         if not feed.cancelled():
@@ -79,13 +82,13 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
         log.info("stopped", **router.counts())
 
 
-async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+async def _end(tasks: Sequence[asyncio.Task[Any]], patience: float) -> None:
     """Cancel tasks until they have ended; once isn't enough where a library swallows it (redis-py on Python 3.11)."""
     waiting: set[asyncio.Task[Any]] = {task for task in tasks if not task.done()}
     while waiting:
         for task in waiting:
             task.cancel()
-        _, waiting = await asyncio.wait(waiting, timeout=_CANCEL_AGAIN)
+        _, waiting = await asyncio.wait(waiting, timeout=patience)
 
 
 async def record(settings: Settings, connectors: Sequence[ConnectorSettings], tap: FeedTap) -> None:
@@ -195,6 +198,8 @@ def _context(
         log=_log(connector),
         tls=client_context(ca_file),
         library=connector.transport,
+        ping=connector.ping_interval or exchange.ping,
+        dead=connector.dead_after or exchange.dead,
         silence=dict(connector.silence),
         tap=tap,
     )

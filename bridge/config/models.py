@@ -144,7 +144,8 @@ class ConnectorSettings(_Section):
     """One connector: the pairs and public channels of one exchange, and the private ones of ``account`` if named.
 
     ``options`` is an instance of the exchange's own ``Options``. ``silence`` overrides the exchange's silence limits:
-    seconds, or ``None`` for no limit; a channel that is not in it keeps the exchange's.
+    seconds, or ``None`` for no limit; a channel that is not in it keeps the exchange's. ``ping_interval`` and
+    ``dead_after`` (seconds without any frame) override the exchange's too.
     """
 
     name: Name
@@ -157,6 +158,8 @@ class ConnectorSettings(_Section):
     ca_file: ReadableFile | None = None
     options: BaseModel = Field(default={}, validate_default=True)
     silence: Mapping[Channel, float | None] = Field(default_factory=dict)
+    ping_interval: Duration | None = Field(default=None, gt=0)
+    dead_after: Duration | None = Field(default=None, gt=0)
     transport: Literal["auto", "websockets", "picows"] = "auto"
 
     @field_validator("exchange")
@@ -216,6 +219,14 @@ class ConnectorSettings(_Section):
                     mistakes.append(((channel,), "should be greater than 0", "no limit at all is 'off'"))
         raise_mistakes(mistakes)
         return limits
+
+    @field_validator("dead_after")
+    @classmethod
+    def _check_dead_after(cls, value: float | None, info: ValidationInfo) -> float | None:
+        ping = info.data.get("ping_interval")
+        if value is not None and ping is not None and value <= ping:
+            raise_mistake("should be longer than ping_interval, or a quiet connection looks dead")
+        return value
 
 
 class Limits(_Section):

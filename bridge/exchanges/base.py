@@ -249,9 +249,9 @@ class Exchange(ABC):
     """Seconds without an event after which a subscription is stale; a channel that may be quiet has none."""
     frozen_book: ClassVar[float | None] = 20.0
     """Seconds that a book may stand still while its pair trades; ``None``: no such check."""
-    ping: ClassVar[float] = 15.0
+    ping: ClassVar[float] = 10.0
     """Seconds between protocol pings."""
-    dead: ClassVar[float] = 45.0
+    dead: ClassVar[float] = 30.0
     """Seconds without any frame, pongs included, after which a connection counts as dead."""
     pace: ClassVar[float] = 0.25
     """Least seconds between two connection attempts of a connector, so that an outage doesn't end in a storm."""

@@ -79,6 +79,8 @@ class FeedContext(Struct):
     log: FilteringBoundLogger
     tls: ssl.SSLContext | None = None
     library: str = "auto"
+    ping: float = 10.0
+    dead: float = 30.0
     silence: dict[Channel, float | None] = {}
     tap: FeedTap | None = None
     now: Callable[[], int] = time.time_ns
@@ -103,7 +105,7 @@ class Connection:
         self._held: list[Event] = []
         self._socket: Socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._watchdog = Watchdog(context.exchange.ping, context.exchange.dead, context.monotonic())
+        self._watchdog = Watchdog(context.ping, context.dead, context.monotonic())
         self._last_recv = 0
         self.opened_at = 0
         """When it was opened (ns)."""
@@ -228,7 +230,7 @@ class Connection:
         self._act()
         verdict = self._watchdog.check(self._context.monotonic())
         if verdict == "dead":
-            self.lost(f"no frame for {self._context.exchange.dead:g} s")
+            self.lost(f"no frame for {self._context.dead:g} s")
         elif verdict == "ping" and self._socket:
             self._start(self._socket.ping(), "ping")
 

@@ -10,7 +10,7 @@ from bridge.errors import BridgeError, HandshakeError, RestError
 from bridge.exchanges.base import SECOND, ConnectionPlan, Subscription
 from bridge.feed.connection import Connection, FeedContext
 from bridge.feed.policies import backoff
-from bridge.model import Channel
+from bridge.model import PUBLIC_CHANNELS, Channel
 
 __all__ = ["Link"]
 
@@ -27,6 +27,8 @@ class Link:
     def __init__(self, plan: ConnectionPlan, context: FeedContext) -> None:
         self.plan = plan
         self._context = context
+        public = {stream.subject for stream in plan.subscriptions if stream.channel in PUBLIC_CHANNELS}
+        self._log = context.log.bind(connection=plan.name, **({"pair": public.pop()} if len(public) == 1 else {}))
         self._wake = asyncio.Event()
         self._streams = list(plan.subscriptions)
         self._active: Connection | None = None
@@ -61,7 +63,6 @@ class Link:
     async def run(self) -> None:
         """Connect, serve, connect again; ends only by cancellation, or by a user's mistake."""
         waits = self._waits()
-        log = self._context.log.bind(connection=self.plan.name)
         first = True
         try:
             while True:
@@ -75,7 +76,7 @@ class Link:
                     delay = error.retry_after or 0.0
                 else:
                     self._active, self.up = connection, True
-                    log.info("connected", again=not first)
+                    self._log.info("connected", again=not first)
                     reason = await self._serve(connection)
                     if self._active.has_data:
                         waits = self._waits()
@@ -84,7 +85,7 @@ class Link:
                 first = False
                 self.reconnects += 1
                 delay = max(delay, next(waits))
-                log.warning("connection_lost", reason=reason, retry_in=round(delay, 2))
+                self._log.warning("connection_lost", reason=reason, retry_in=round(delay, 2))
                 await asyncio.sleep(delay)
         finally:
             await self._drop()
@@ -147,7 +148,7 @@ class Link:
                 if traded > last + exchange.frozen_book * SECOND:
                     reason = f"the book stands still while trades came for {exchange.frozen_book:g} s"
             if reason and context.receiver.stale(stream, reason):
-                context.log.warning("stale", connection=self.plan.name, pair=stream.subject, reason=reason)
+                self._log.warning("stale", pair=stream.subject, channel=str(stream.channel), reason=reason)
                 if stream.channel is Channel.BOOK:
                     connection.resync(stream.subject, reason)
                 else:
@@ -157,7 +158,7 @@ class Link:
         now = self._context.monotonic()
         if self._standby or now < self._replace_at:
             return
-        self._context.log.info("replacing_connection", connection=self.plan.name, reason=reason)
+        self._log.info("replacing_connection", reason=reason)
         self._replace_at = now + next(self._replace_waits)
         self._standby = Connection(self.plan, self._context, self._wake, hold=True)
         self._standby_since = now
@@ -184,7 +185,7 @@ class Link:
             closing = asyncio.create_task(standby.close(), name=f"{self.plan.name}-replacement-close")
             closing.add_done_callback(lambda _: self._wake.set())
             self._opening = closing
-            self._context.log.warning("replacement_failed", connection=self.plan.name, reason=reason)
+            self._log.warning("replacement_failed", reason=reason)
             return False
         return opening.done() and standby.ready
 

@@ -109,3 +109,21 @@ def test_tokens_expire(bench: Bench) -> None:
         fills = [(f["side"], f["price"], f["size"]) for _, f in entries if f["type"] == "fill"]
         assert fills
         assert fills == [(f["side"], f["price"], f["size"]) for f in true["fills"][-len(fills) :]], subject
+
+
+def test_a_dead_peer(bench: Bench) -> None:
+    """Freeze: the socket stays open, and not even pongs come."""
+    simulated = bench.simulate(rate=600)
+    connector = bench.run(ping_interval="500ms", dead_after="2s")
+    client = bench.client
+    flowing(client, 300)
+    simulated.fault("freeze", duration=60)
+    eventually(
+        lambda: all(controls(client, f"md:{{limitlex:{p}}}:book").count("live") == 2 for p in simulated.pairs),
+        "live again",
+    )
+    [reason] = [f["reason"] for _, f in client.xrange(TRADES) if f.get("event") == "down"]
+    assert reason == "no frame for 2 s"
+    settled(client, simulated)
+    check_streams(client, simulated)
+    stopped(client, connector)
