@@ -1,0 +1,89 @@
+"""``tickbridge demo``: the whole thing on this machine, with nothing else installed."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+__all__ = ["add_parser", "run"]
+
+_WITHOUT_TERMINAL = 20.0
+
+_EPILOG = """\
+On a terminal: q ends, tab shows the next pair. Without one, or with --plain, it says what happens line by line. At the
+end the books and wallets that came out of the streams are compared with the exchange's own: exit 1 if they differ.
+
+Its parts are processes of their own, whose pids it prints: kill -9 one of them, and see how the streams take it.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="the whole thing on this machine, with nothing else installed",
+        description="An embedded Redis, a simulated exchange, a connector, the consumers, and a live view of them.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--duration",
+        type=_above_zero,
+        metavar="S",
+        help=f"seconds until it ends by itself (default: never on a terminal, {_WITHOUT_TERMINAL:g} without one)",
+    )
+    parser.add_argument(
+        "--rate", type=_above_zero, default=200.0, metavar="N", help="public messages per second (default: 200)"
+    )
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="the same seed, the same market (default: 1)")
+    parser.add_argument("--pairs", type=_names, metavar="A-B,C-D", help="default: BTC-EUR,ETH-EUR,LTC-EUR")
+    parser.add_argument("--faults", action="store_true", help="let some things go wrong at the exchange meanwhile")
+    parser.add_argument("--redis", metavar="URL", help="use this server, under keys of its own, in place of its own")
+    parser.add_argument("--dir", type=Path, metavar="DIR", help="keep config, logs and data there (default: nowhere)")
+    parser.add_argument("--plain", action="store_true", help="no live view, on a terminal either")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="write the view as an SVG at the end")
+    parser.set_defaults(func=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show it; 1 if what came out of the streams is not what is true.
+
+    Raises:
+        ConfigError: a pair, the server's URL or the directory can't be used.
+        BridgeError: no server here, Redis out of reach, or a part that doesn't live.
+    """
+    from bridge.demo.settings import DemoSettings
+    from bridge.demo.show import run as show
+    from bridge.loops import run_async
+    from bridge.simulator import DEFAULT_PAIRS, market_config
+
+    terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    live = terminal and not options.plain
+    settings = DemoSettings(
+        pairs=tuple(options.pairs or DEFAULT_PAIRS),
+        duration=options.duration or (None if terminal else _WITHOUT_TERMINAL),
+        rate=options.rate,
+        seed=options.seed,
+        redis=options.redis,
+        directory=options.dir,
+        live=live,
+        faults=options.faults,
+        picture=options.picture,
+    )
+    market_config(settings.pairs)
+    return run_async(show(settings))
+
+
+def _above_zero(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} must be above zero")
+    return number
+
+
+def _names(text: str) -> list[str]:
+    return list(dict.fromkeys(name.strip().upper() for name in text.split(",") if name.strip()))

@@ -1,0 +1,1 @@
+"""The whole thing on one machine: server, simulated exchange, connector, consumers, and a view of what they do."""

@@ -1,0 +1,56 @@
+"""The simulated exchange as the demo knows it: its truth and its levers, over HTTP."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+__all__ = ["AWAY", "Control"]
+
+AWAY = (aiohttp.ClientError, TimeoutError, OSError)
+"""What a call raises while the simulator is away."""
+
+_TIMEOUT = aiohttp.ClientTimeout(total=5)
+
+
+class Control:
+    """The ``/sim`` paths of a simulator; ``url`` is theirs, without a slash at the end."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def state(self) -> dict[str, Any]:
+        return await self._call("GET", "state")
+
+    async def book(self, pair: str) -> dict[str, Any]:
+        return await self._call("GET", "book", params={"pair": pair})
+
+    async def trades(self, pair: str) -> dict[str, Any]:
+        return await self._call("GET", "trades", params={"pair": pair})
+
+    async def account(self, account: str) -> dict[str, Any]:
+        return await self._call("GET", "account", params={"account": account})
+
+    async def pause(self) -> None:
+        """Hold the market still; all its messages are handed to the sockets."""
+        await self._call("POST", "pause", json={})
+
+    async def fault(self, **settings: object) -> None:
+        await self._call("POST", "faults", json=settings)
+
+    async def _call(self, method: str, name: str, **arguments: Any) -> dict[str, Any]:
+        async with self._session.request(method, f"{self.url}/{name}", **arguments) as response:
+            response.raise_for_status()
+            answer: dict[str, Any] = await response.json()
+            return answer

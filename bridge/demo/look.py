@@ -1,0 +1,56 @@
+"""Colours, bars, sparklines and numbers of the view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from rich.text import Text
+
+__all__ = [
+    "ASK", "ASK_DIM", "BAD", "BID", "BID_DIM", "DIM", "FRAME", "GOOD", "HEAD", "WARN", "bar", "column", "spark",
+]  # fmt: skip
+
+BID, BID_DIM = "#4cc38a", "#1d4a37"
+ASK, ASK_DIM = "#f2777a", "#5a2a2e"
+GOOD, WARN, BAD = "#4cc38a", "#f0b35b", "#ff6369"
+HEAD, DIM, FRAME = "bold #7aa7ff", "#8b93a3", "#3b4252"
+
+_BLOCKS = " ▏▎▍▌▋▊▉█"
+_STEPS = "▁▂▃▄▅▆▇█"
+_MOST_PLACES = 5
+
+
+def bar(inner: float, outer: float, width: int, bright: str, dim: str) -> Text:
+    """A bar of two tones, ``inner`` and ``outer`` being shares of ``width``: a level's own size in the sum up to it."""
+    text = Text(no_wrap=True)
+    inner_cells = max(0.0, min(1.0, inner)) * width
+    outer_cells = max(inner_cells, min(1.0, outer) * width)
+    for cell in range(width):
+        own, total = inner_cells - cell, outer_cells - cell
+        if total <= 0:
+            break
+        if own >= 1:
+            text.append("█", bright)
+        elif own > 0:
+            style = f"{bright} on {dim}" if total >= 1 else bright
+            text.append(_BLOCKS[max(1, round(own * 8))], style)
+        else:
+            text.append(_BLOCKS[max(1, round(min(1.0, total) * 8))], dim)
+    return text
+
+
+def spark(counts: Sequence[int]) -> str:
+    """A sparkline, one character a count."""
+    most = max(counts, default=0) or 1
+    return "".join(_STEPS[round(count / most * (len(_STEPS) - 1))] for count in counts)
+
+
+def column(texts: Sequence[str], width: int) -> list[str]:
+    """Numbers with as many decimals, the same for all, as fit into ``width``."""
+    values = [Decimal(text or 0) for text in texts]
+    for places in range(_MOST_PLACES, -1, -1):
+        shown = [f"{value:,.{places}f}" for value in values]
+        if max(map(len, shown), default=0) <= width:
+            return shown
+    return [f"{value:.2e}" for value in values]

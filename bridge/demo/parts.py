@@ -1,0 +1,213 @@
+"""The demo's child processes: started, watched, started again when they die, and ended in order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self
+
+import bridge
+from bridge.errors import BridgeError
+
+__all__ = ["Part", "PartFailedError", "Parts", "python_module"]
+
+_PAUSE = 1.0
+"""Seconds before a dead part is started again: time to see it dead, or to start it by hand."""
+_LOOK_EVERY = 0.2
+_SHORT_LIFE = 3.0
+_MOST_SHORT_LIVES = 5
+_PATIENCE = 6.0
+_TAIL = 2_000
+
+
+async def _always() -> bool:
+    return True
+
+
+class PartFailedError(BridgeError):
+    """A part of the demo ended again and again, or didn't start; ``tail`` is the end of its log."""
+
+    def __init__(self, name: str, reason: str, log: Path) -> None:
+        self.name = name
+        self.log = log
+        self.tail = tail(log)
+        said = "\n".join(f"  {line}" for line in self.tail.splitlines()[-12:]) or "  (nothing)"
+        super().__init__(f"the demo's {name} {reason}; its log {log} ends with\n{said}")
+
+
+class Part:
+    """One child process: ``command``, where its output goes, and what became of it.
+
+    ``free`` says whether it may be started again after it died: somebody else may have done so.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
+        self.name = name
+        self.command = list(command)
+        self.log = log
+        self.env = dict(env)
+        self.free: Callable[[], Awaitable[bool]] = _always
+        self.process: asyncio.subprocess.Process | None = None
+        self.starts = 0
+        self.began = 0.0
+        self.ended = ""
+        """How it ended, in words; empty while it runs."""
+
+    @property
+    def pid(self) -> int:
+        """Of the newest process, also after it has ended; 0 before the first."""
+        return self.process.pid if self.process else 0
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.returncode is None
+
+
+class Parts:
+    """All child processes; leaving the block ends them, the first one last."""
+
+    def __init__(self, directory: Path, tell: Callable[[str], None]) -> None:
+        self.all: dict[str, Part] = {}
+        self._directory = directory
+        self._tell = tell
+        self._guardian: asyncio.subprocess.Process | None = None
+        self._ending = False
+
+    async def __aenter__(self) -> Self:
+        self._guardian = await asyncio.create_subprocess_exec(
+            *python_module("bridge.demo.guardian"),
+            env=_environment(),
+            cwd=self._directory,
+            stdin=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ending = True
+        order = list(self.all.values())[::-1]
+        # Connector and consumers say goodbye to the exchange and to Redis, so these two outlive them.
+        for group in (order[:-2], order[-2:-1], order[-1:]):
+            await asyncio.gather(*map(self._end, group))
+        if self._guardian and self._guardian.stdin:
+            self._guardian.stdin.close()
+            await self._guardian.wait()
+
+    def __iter__(self) -> Iterator[Part]:
+        return iter(self.all.values())
+
+    def __getitem__(self, name: str) -> Part:
+        return self.all[name]
+
+    async def start(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> Part:
+        """Add a part and start it; its output goes to ``<name>.log``."""
+        part = self.all[name] = Part(name, command, self._directory / f"{name}.log", env or {})
+        await self._launch(part)
+        return part
+
+    async def keep(self, part: Part) -> None:
+        """Start the part again whenever it dies.
+
+        Raises:
+            PartFailedError: it doesn't live.
+        """
+        short_lives = 0
+        while True:
+            assert part.process
+            await part.process.wait()
+            self._note_end(part)
+            if self._ending:
+                return
+            self._tell(f"{part.name} (pid {part.pid}) {part.ended}")
+            short_lives = short_lives + 1 if time.monotonic() - part.began < _SHORT_LIFE else 0
+            if short_lives >= _MOST_SHORT_LIVES:
+                raise PartFailedError(part.name, f"ended {short_lives} times in a row ({part.ended})", part.log)
+            await asyncio.sleep(_PAUSE)
+            while not await part.free():
+                short_lives = 0
+                await asyncio.sleep(_LOOK_EVERY)
+            await self._launch(part)
+            self._tell(f"{part.name} started again (pid {part.pid})")
+
+    def abandon(self) -> NoReturn:
+        """Leave at once; the guardian kills what is there."""
+        if self._guardian and self._guardian.stdin:
+            self._guardian.stdin.write(b"now\n")
+        os._exit(128 + signal.SIGINT)
+
+    async def _launch(self, part: Part) -> None:
+        with part.log.open("ab") as output:
+            part.process = await asyncio.create_subprocess_exec(
+                *part.command,
+                env=_environment() | part.env,
+                cwd=self._directory,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                # Ctrl-C is the demo's: it ends its parts in order.
+                start_new_session=True,
+            )
+        part.starts += 1
+        part.began = time.monotonic()
+        part.ended = ""
+        self._register(f"+ {part.pid}")
+
+    async def _end(self, part: Part) -> None:
+        process = part.process
+        if process is None:
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.send_signal(number)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), _PATIENCE)
+        self._note_end(part)
+
+    def _note_end(self, part: Part) -> None:
+        if not part.ended and part.process is not None:
+            part.ended = _words(part.process.returncode)
+            self._register(f"- {part.pid}")
+
+    def _register(self, line: str) -> None:
+        if self._guardian and self._guardian.stdin and not self._guardian.stdin.is_closing():
+            self._guardian.stdin.write(f"{line}\n".encode())
+
+
+def python_module(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module with this Python."""
+    return [sys.executable, "-m", module, *arguments]
+
+
+def tail(log: Path) -> str:
+    """The end of a log; empty if there is none."""
+    try:
+        return log.read_text(encoding="utf-8", errors="replace")[-_TAIL:]
+    except OSError:
+        return ""
+
+
+def _environment() -> dict[str, str]:
+    """This environment without settings of the user's own connectors, and with this package on the path."""
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("TICKBRIDGE_")}
+    root = str(Path(bridge.__file__).resolve().parent.parent)
+    paths = [root, *filter(None, kept.get("PYTHONPATH", "").split(os.pathsep))]
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+
+
+def _words(code: int | None) -> str:
+    if code is None:
+        return "is gone"
+    if code < 0:
+        with suppress(ValueError):
+            return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"

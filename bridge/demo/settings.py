@@ -1,0 +1,25 @@
+"""What the user asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec import Struct
+
+__all__ = ["DemoSettings"]
+
+
+class DemoSettings(Struct, frozen=True):
+    """The options of ``tickbridge demo``; ``duration`` in seconds (``None``: until told to end), ``rate`` per second."""
+
+    pairs: tuple[str, ...]
+    duration: float | None = None
+    rate: float = 200.0
+    seed: int = 1
+    redis: str | None = None
+    directory: Path | None = None
+    live: bool = False
+    faults: bool = False
+    picture: Path | None = None
+    settle: float = 15.0
+    """Seconds that the streams may take, at the end, to catch up with the exchange."""

@@ -1,0 +1,255 @@
+"""The demo from start to end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+
+from redis.exceptions import RedisError
+
+from bridge.demo.control import AWAY, Control
+from bridge.demo.ending import compare, settle
+from bridge.demo.faults import make_trouble
+from bridge.demo.frame import Frame, take_frame
+from bridge.demo.parts import PartFailedError
+from bridge.demo.settings import DemoSettings
+from bridge.demo.stage import EXCHANGE, Stage, set_up
+from bridge.demo.summary import Outcome, as_text, failures, summary
+from bridge.demo.terminal import FullScreen
+from bridge.demo.view import save_picture
+from bridge.demo.watch import Heartbeats, Watcher
+from bridge.errors import BridgeError
+from consumers.reader import Reader
+from consumers.service import discover
+
+__all__ = ["run"]
+
+_LOOK_EVERY = 0.25
+_DISCOVER_EVERY = 0.5
+_PROGRESS_EVERY = 5.0
+_START_SECONDS = 20.0
+_NOTICES = 50
+
+
+async def run(settings: DemoSettings) -> int:
+    """Show it until ``duration`` is over or somebody ends it; returns the exit code: 1 if anything was not true.
+
+    Raises:
+        ConfigError: the directory given can't be used.
+        BridgeError: no server, or a part that doesn't live.
+    """
+    demo = Demo(settings)
+    with _on_signals(demo.interrupt):
+        try:
+            return await demo.run()
+        except BaseExceptionGroup as failed:
+            raise _first(failed) from None
+
+
+class Demo:
+    """One run. Notices go to standard output, or into the view while that is up."""
+
+    def __init__(self, settings: DemoSettings) -> None:
+        self._settings = settings
+        self._began = time.monotonic()
+        self._end = asyncio.Event()
+        self._main = asyncio.current_task()
+        self._stage: Stage | None = None
+        self._screen = FullScreen(self._typed)
+        self._pairs = deque(settings.pairs)
+        self._notices: deque[tuple[float, str]] = deque(maxlen=_NOTICES)
+        self._wallets: dict[str, dict[str, str]] = {}
+
+    async def run(self) -> int:
+        """See ``run`` of this module."""
+        _say("starting: a server, a simulated exchange, a connector, the consumers")
+        async with set_up(self._settings, self._tell) as stage:
+            self._stage = stage
+            async with AsyncExitStack() as stack:
+                control = await stack.enter_async_context(Control(stage.control_url))
+                reader = await stack.enter_async_context(
+                    Reader(stage.redis_url, namespace=stage.keys.namespace, block=_LOOK_EVERY)
+                )
+                watcher = Watcher(reader, self._tell)
+                beats = Heartbeats(reader.redis, stage.keys.connector(EXCHANGE))
+                outcome = await self._watch(stage, control, reader, watcher, beats)
+        _say(summary(outcome))
+        return 1 if failures(outcome) else 0
+
+    def interrupt(self) -> None:
+        """A signal came: the first ends the demo in order, the second at once."""
+        if self._end.is_set():
+            self._screen.close()
+            if self._stage:
+                self._stage.parts.abandon()
+            os._exit(128 + signal.SIGINT)
+        self._end.set()
+        if self._stage is None and self._main:
+            self._main.cancel()
+
+    async def _watch(
+        self, stage: Stage, control: Control, reader: Reader, watcher: Watcher, beats: Heartbeats
+    ) -> Outcome:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(stage.parts.keep(part), name=f"keep {part.name}") for part in stage.parts]
+            tasks += [
+                group.create_task(watcher.follow(), name="read"),
+                group.create_task(discover(reader.redis, stage.keys, watcher.found, _DISCOVER_EVERY), name="catalog"),
+                group.create_task(self._look(stage, control, reader, beats), name="look"),
+            ]
+            await self._until_read(stage, watcher)
+            self._began = time.monotonic()
+            watcher.latency.reset()  # what had waited for this reader to start says nothing
+            await self._show(stage, control, watcher, beats)
+            elapsed = self._elapsed()
+            _say("holding the market, waiting for the streams to catch up, comparing")
+            unsettled = await settle(
+                stage,
+                control,
+                watcher,
+                beats=beats,
+                redis=reader.redis,
+                seconds=self._settings.settle,
+                faults=self._settings.faults,
+            )
+            findings = await compare(stage, control, watcher, reader.redis)
+            for task in tasks:
+                task.cancel()
+        return Outcome(self._settings, elapsed, watcher, beats, findings, unsettled)
+
+    async def _until_read(self, stage: Stage, watcher: Watcher) -> None:
+        """Wait for the first book."""
+        connector = stage.parts["connector"]
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._end.is_set() and not all(
+            pair in watcher.keepers and watcher.keepers[pair].valid for pair in self._pairs
+        ):
+            if time.monotonic() > deadline:
+                raise PartFailedError("connector", f"brought no books within {_START_SECONDS:g} s", connector.log)
+            await asyncio.sleep(0.05)
+
+    async def _show(self, stage: Stage, control: Control, watcher: Watcher, beats: Heartbeats) -> None:
+        """Until the duration is over, or somebody ends it."""
+        for line in _whereabouts(stage):
+            _say(line)
+
+        def frame() -> Frame:
+            return take_frame(
+                stage,
+                watcher,
+                beats,
+                pairs=list(self._pairs),
+                wallets=self._wallets,
+                notices=self._notices,
+                elapsed=self._elapsed(),
+                duration=self._settings.duration,
+            )
+
+        display = self._screen.keep(frame) if self._settings.live else self._progress(watcher, beats)
+        displaying = asyncio.create_task(display, name="display")
+        trouble = (
+            asyncio.create_task(make_trouble(control, self._settings.pairs, self._tell), name="faults")
+            if self._settings.faults
+            else None
+        )
+        try:
+            ending = asyncio.create_task(self._end.wait(), name="end")
+            await asyncio.wait({ending, displaying}, timeout=self._settings.duration, return_when="FIRST_COMPLETED")
+            ending.cancel()
+            if displaying.done():
+                displaying.result()
+            if self._settings.picture:
+                save_picture(frame(), self._settings.picture)
+        finally:
+            for task in filter(None, (displaying, trouble)):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+            self._screen.close()
+
+    async def _progress(self, watcher: Watcher, beats: Heartbeats) -> None:
+        """A line now and then."""
+        while True:
+            await asyncio.sleep(_PROGRESS_EVERY)
+            valid = sum(keeper.valid for keeper in watcher.keepers.values())
+            self._tell(
+                f"received {beats.total('received'):,}, published {beats.total('published'):,}, read {watcher.read:,}; "
+                f"socket to reader {as_text(watcher.lag())}; books valid: {valid} of {len(watcher.keepers)}"
+            )
+
+    async def _look(self, stage: Stage, control: Control, reader: Reader, beats: Heartbeats) -> None:
+        """Keep an eye on the connector's heartbeat and on the wallets' hashes."""
+        names: dict[str, str] = {}
+        while True:
+            with suppress(RedisError, *AWAY):
+                await beats.look()
+                if not names:
+                    names = _names(stage.account, await control.account(stage.account))
+                for subject, shown in names.items():
+                    fields = await reader.redis.hgetall(stage.keys.wallet(EXCHANGE, subject))
+                    self._wallets[shown] = {str(name): str(value) for name, value in fields.items()}
+            await asyncio.sleep(_LOOK_EVERY)
+
+    def _typed(self, text: str) -> None:
+        if "q" in text.lower():
+            self._end.set()
+        elif "\t" in text:
+            self._pairs.rotate(-1)
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+    def _tell(self, words: str) -> None:
+        """A notice."""
+        self._notices.append((self._elapsed(), words))
+        if not self._screen.open:
+            _say(f"{self._elapsed():6.1f} s  {words}")
+
+
+def _whereabouts(stage: Stage) -> Iterator[str]:
+    """Where everything is, for whoever wants to look closer, or to kill something."""
+    yield f"  redis      {stage.redis_address}" + f"  namespace {stage.keys.namespace}" * bool(stage.keys.namespace)
+    yield f"  control    {stage.control_url}"
+    yield f"  config     {stage.config}"
+    yield f"  logs       {stage.directory}"
+    for part in stage.parts:
+        yield f"  pid        {part.pid:<8} {part.name}"
+    yield "to see it recover: kill -9 a pid; to start the connector again yourself:"
+    yield f"  tickbridge run --config {stage.config}"
+
+
+def _names(account: str, truth: dict[str, object]) -> dict[str, str]:
+    """Subjects as the streams have them → names to show: sub-accounts are UUIDs there."""
+    subs = truth["subaccounts"]
+    assert isinstance(subs, dict)
+    return {account: account} | {f"{account}/{sub['uuid']}": f"{account}/{name}" for name, sub in subs.items()}
+
+
+@contextmanager
+def _on_signals(heard: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    with ExitStack() as stack:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, heard)
+            stack.callback(loop.remove_signal_handler, number)
+        yield
+
+
+def _first(failed: BaseExceptionGroup) -> BaseException:
+    """The error to show: one of ours before any other, the group taken apart."""
+    ours = failed.subgroup(BridgeError)
+    error: BaseException = ours or failed
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _say(words: str) -> None:
+    sys.stdout.write(f"{words}\n")
+    sys.stdout.flush()

@@ -1,0 +1,214 @@
+"""Sets the demo up: directory, server, simulated exchange, connector, consumers, each as a user would run it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+from msgspec import Struct
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from bridge.config.models import RedisSettings
+from bridge.demo.parts import Part, PartFailedError, Parts, python_module
+from bridge.demo.settings import DemoSettings
+from bridge.embedded import find_server, free_port, server_command
+from bridge.errors import BridgeError, ConfigError, Problem
+from bridge.keys import Keys
+from bridge.redis_probe import probe_redis
+from consumers.connection import make_client, safe_url
+
+__all__ = ["EXCHANGE", "Stage", "set_up"]
+
+EXCHANGE = "limitlex"
+"""The simulated exchange, which is also the connector's name."""
+
+_START_SECONDS = 20.0
+_LOOK_EVERY = 0.05
+_CONTROL = re.compile(r"^control +(\S+)$", re.MULTILINE)
+_READY = re.compile(r"^ready", re.MULTILINE)
+_FAST_RESNAPSHOT = 6.0
+"""Seconds between fresh books when messages are left out on purpose: most such losses can't be noticed otherwise."""
+
+
+class Stage(Struct, frozen=True):
+    """The running demo: where everything is."""
+
+    directory: Path
+    config: Path
+    redis_url: str
+    control_url: str
+    keys: Keys
+    parts: Parts
+    account: str
+
+    @property
+    def redis_address(self) -> str:
+        """The URL without its password."""
+        return safe_url(self.redis_url)
+
+
+@asynccontextmanager
+async def set_up(settings: DemoSettings, tell: Callable[[str], None]) -> AsyncIterator[Stage]:
+    """Start everything but leave the watching to the caller; leaving the block ends it all.
+
+    A temporary directory is removed at the end unless the block failed.
+
+    Raises:
+        ConfigError: the directory given can't be used.
+        BridgeError: no server, Redis out of reach, or a part that doesn't start.
+    """
+    directory = _directory(settings.directory)
+    async with AsyncExitStack() as stack:
+        if settings.directory is None:
+            stack.push(lambda kind, *_: None if kind else shutil.rmtree(directory, ignore_errors=True))
+        parts = await stack.enter_async_context(Parts(directory, tell))
+        namespace = ""
+        if settings.redis is None:
+            url = await _start_server(parts, directory)
+        else:
+            url, namespace = settings.redis, f"demo-{secrets.token_hex(3)}"
+            await probe_redis(RedisSettings(url=url))
+            stack.push_async_callback(_forget, url, namespace)
+        keys = Keys(namespace)
+        control_url = await _start_simulator(parts, settings, directory)
+        config = _write_config(directory, url, namespace, settings)
+        connector = await parts.start(
+            "connector", python_module("bridge", "run", "--config", str(config)), {"NO_COLOR": "1"}
+        )
+        connector.free = _Freedom(connector, url, keys.connector(EXCHANGE))
+        env = {"TICKBRIDGE_REDIS__URL": url, "TICKBRIDGE_NAMESPACE": namespace}
+        for name in ("books", "wallets"):
+            await parts.start(name, python_module(f"consumers.{name}"), env)
+        account = yaml.safe_load(config.read_text())["connectors"][0]["account"]
+        yield Stage(directory, config, url, control_url, keys, parts, account)
+
+
+def _directory(wanted: Path | None) -> Path:
+    if wanted is None:
+        return Path(tempfile.mkdtemp(prefix="tickbridge-demo-"))
+    try:
+        wanted.mkdir(parents=True, exist_ok=True)
+        inhabited = any(wanted.iterdir())
+    except OSError as error:
+        raise ConfigError([Problem("--dir", f"{wanted}: {error.strerror}", "choose another place")], "demo") from None
+    if inhabited:
+        problem = Problem("--dir", f"{wanted} is not empty", "give a new or empty directory")
+        raise ConfigError([problem], "demo")
+    return wanted.resolve()
+
+
+async def _start_server(parts: Parts, directory: Path) -> str:
+    binary = find_server()
+    port = free_port()
+    data = directory / "redis"
+    data.mkdir()
+    part = await parts.start("redis", server_command(binary, port, data))
+    url = f"redis://127.0.0.1:{port}/0"
+    client = make_client(url)
+    try:
+        await _wait(part, lambda: _answers(client, part))
+    finally:
+        await client.aclose()
+    return url
+
+
+async def _answers(client: Redis, part: Part) -> bool:
+    with suppress(RedisError, OSError):
+        # Another process may have taken the port in the meantime: the answer must be ours.
+        return bool((await client.info("server"))["process_id"] == part.pid)
+    return False
+
+
+async def _start_simulator(parts: Parts, settings: DemoSettings, directory: Path) -> str:
+    # Its port is fixed, and the connector's config written once, so that it can be started again.
+    options = {
+        "--port": str(free_port()),
+        "--pairs": ",".join(settings.pairs),
+        "--seed": str(settings.seed),
+        "--rate": f"{settings.rate:g}",
+        "--key-dir": str(directory / "keys"),
+        "--write-config": str(directory / "simulator.yaml"),
+    }
+    words = [word for pair in options.items() for word in pair]
+    part = await parts.start("simulator", python_module("bridge", "simulate", EXCHANGE, *words, "--hello-wallets"))
+
+    async def ready() -> bool:
+        return bool(_READY.search(part.log.read_text(encoding="utf-8")))
+
+    await _wait(part, ready)
+    found = _CONTROL.search(part.log.read_text(encoding="utf-8"))
+    if found is None:
+        raise PartFailedError(part.name, "didn't say where its control is", part.log)
+    return found[1]
+
+
+def _write_config(directory: Path, url: str, namespace: str, settings: DemoSettings) -> Path:
+    """The simulator's own suggestion, with what the demo adds; it may hold Redis's password."""
+    config: dict[str, Any] = yaml.safe_load((directory / "simulator.yaml").read_text(encoding="utf-8"))
+    config |= {
+        "redis": {"url": url},
+        "namespace": namespace,
+        "heartbeat": {"interval": "500ms", "ttl": "3s"},
+        "shutdown_timeout": "3s",
+    }
+    if settings.faults:
+        config["connectors"][0]["options"] = {"resnapshot": _FAST_RESNAPSHOT}
+    file = directory / "demo.yaml"
+    file.touch(mode=0o600)
+    file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    return file
+
+
+class _Freedom:
+    """Whether the connector's place is free: its heartbeat is gone, or is that of the process that has just died."""
+
+    def __init__(self, part: Part, url: str, key: str) -> None:
+        self._part = part
+        self._url = url
+        self._key = key
+
+    async def __call__(self) -> bool:
+        client = make_client(self._url)
+        try:
+            host, pid = await client.hmget(self._key, ["host", "pid"])
+        except (RedisError, OSError):
+            return False
+        finally:
+            await client.aclose()
+        return host is None or (host == socket.gethostname() and pid == str(self._part.pid))
+
+
+async def _wait(part: Part, ready: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not await ready():
+        if not part.running:
+            assert part.process
+            raise PartFailedError(part.name, f"ended with exit code {part.process.returncode}", part.log)
+        if time.monotonic() > deadline:
+            raise PartFailedError(part.name, f"was not ready within {_START_SECONDS:g} s", part.log)
+        await asyncio.sleep(_LOOK_EVERY)
+
+
+async def _forget(url: str, namespace: str) -> None:
+    """Take the demo's keys out of a server that is not its own."""
+    client = make_client(url)
+    try:
+        found = [key async for key in client.scan_iter(f"{namespace}:*", count=1000)]
+        if found:
+            await client.unlink(*found)
+    except (RedisError, OSError) as error:
+        msg = f"the demo's keys {namespace}:* are still in Redis at {safe_url(url)}: {error}"
+        raise BridgeError(msg) from None
+    finally:
+        await client.aclose()

@@ -1,0 +1,171 @@
+"""What the demo reads: every stream, entry by entry, as any service would; and the connector's heartbeat."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from itertools import takewhile
+
+from msgspec import Struct
+from redis.asyncio import Redis
+
+from bridge.demo.rates import Rate
+from bridge.keys import StreamKey
+from bridge.model import Channel, Control, ControlEvent, Trade
+from bridge.publish.latency import Latency
+from consumers.items import Entry, Hole, Item, Reset, Trimmed, Undecodable
+from consumers.keeper import BookKeeper
+from consumers.reader import Position, Reader
+
+__all__ = ["Heartbeats", "Lag", "Watcher"]
+
+_TRADES_KEPT = 50_000
+_LAGS_KEPT = 20_000
+
+
+class Lag(Struct, frozen=True):
+    """Two percentiles of durations, in milliseconds; ``None`` without any."""
+
+    half: float | None
+    most: float | None
+
+
+class Watcher:
+    """Reads every stream of the catalog from its start, builds the books, and counts.
+
+    ``tell`` hears of books that become invalid or valid; ``now`` gives nanoseconds since the epoch, as ``recv`` has
+    them.
+    """
+
+    def __init__(self, reader: Reader, tell: Callable[[str], None], now: Callable[[], int] = time.time_ns) -> None:
+        self.keepers: dict[str, BookKeeper] = {}
+        self.trades: dict[str, deque[Trade]] = {}
+        self.read = 0
+        """Data entries; control entries are not among them."""
+        self.holes = 0
+        """Entries that are missing in ``seq``."""
+        self.undecodable = 0
+        self.interruptions: dict[str, int] = {}
+        """Stream key → control entries other than ``live`` and ``stop``."""
+        self.known_since: dict[str, int] = {}
+        """Stream key → ``recv`` of its last control entry: what is older may have changed unseen."""
+        self.began: dict[str, int] = {}
+        """Stream key → ``recv`` of its first entry."""
+        self.rate = Rate()
+        self.latency = Latency()
+        self._reader = reader
+        self._tell = tell
+        self._now = now
+        self._lags: deque[tuple[int, int]] = deque(maxlen=_LAGS_KEPT)
+        self._invalid_since: dict[str, int] = {}
+
+    @property
+    def cursors(self) -> dict[str, str]:
+        """Stream key → ID of the last entry read."""
+        return self._reader.cursors
+
+    async def found(self, key: str, stream: StreamKey) -> None:
+        """Read a stream of the catalog."""
+        if key in self._reader.streams:
+            return
+        if stream.channel is Channel.BOOK:
+            self.keepers[stream.subject] = BookKeeper(stream)
+        elif stream.channel is Channel.TRADES:
+            self.trades[stream.subject] = deque(maxlen=_TRADES_KEPT)
+        await self._reader.add(key, Position.START)
+
+    async def follow(self) -> None:
+        """Read, endlessly."""
+        async for batch in self._reader.batches():
+            now = self._now()
+            before = self.read
+            for item in batch:
+                self._take(item, now)
+            self.rate.add(self.read - before)
+
+    def lag(self, seconds: float = 5.0) -> Lag:
+        """From the socket to this reader, over the last seconds."""
+        since = self._now() - int(seconds * 1e9)
+        lags = sorted(lag for _, lag in takewhile(lambda each: each[0] >= since, reversed(self._lags)))
+        if not lags:
+            return Lag(None, None)
+        return Lag(lags[len(lags) // 2] / 1e6, lags[int(len(lags) * 0.99)] / 1e6)
+
+    def _take(self, item: Item, now: int) -> None:
+        keeper = self.keepers.get(item.stream.subject) if item.stream.channel is Channel.BOOK else None
+        if keeper is not None:
+            keeper.take(item)
+            self._judge(item.stream.subject, keeper, now)
+        match item:
+            case Entry(event=Control() as control):
+                self.began.setdefault(item.key, control.recv)
+                self.known_since[item.key] = control.recv
+                if control.event not in (ControlEvent.LIVE, ControlEvent.STOP):
+                    self.interruptions[item.key] = self.interruptions.get(item.key, 0) + 1
+            case Entry(event=event):
+                self.read += 1
+                lag = max(0, now - event.recv)
+                self.latency.add(lag)
+                self._lags.append((now, lag))
+                if isinstance(event, Trade):
+                    self.trades[event.subject].append(event)
+            case Hole() | Trimmed():
+                self.holes += item.count
+            case Reset():
+                self.holes += 1
+            case Undecodable():
+                self.undecodable += 1
+
+    def _judge(self, pair: str, keeper: BookKeeper, now: int) -> None:
+        """Say when a book can't be trusted any more, and when it can again."""
+        if keeper.valid and pair in self._invalid_since:
+            since = self._invalid_since.pop(pair)
+            self._tell(f"{pair} book is valid again after {(now - since) / 1e9:.2f} s")
+        elif not keeper.valid and keeper.recv and pair not in self._invalid_since:
+            # Before its first snapshot a book is simply not there yet.
+            self._invalid_since[pair] = now
+            self._tell(f"{pair} book is invalid: {keeper.reason}")
+
+
+class Heartbeats:
+    """The connector's heartbeats: the newest, and the last one of each process that there was."""
+
+    def __init__(self, redis: Redis, key: str) -> None:
+        self.current: dict[str, str] | None = None
+        """The fields as they stand; ``None`` while there is no connector."""
+        self.received = Rate()
+        self.published = Rate()
+        self._redis = redis
+        self._key = key
+        self._last: dict[str, dict[str, str]] = {}
+
+    async def look(self) -> dict[str, str] | None:
+        """Read the heartbeat.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: as redis-py has them.
+        """
+        fields: dict[str, str] = await self._redis.hgetall(self._key)  # type: ignore[assignment]
+        if fields:
+            before = self._last.get(fields["instance"], {})
+            self._last[fields["instance"]] = fields
+            if fields["beat"] != before.get("beat"):
+                self.received.add(int(fields["received"]) - int(before.get("received", 0)))
+                self.published.add(int(fields["published"]) - int(before.get("published", 0)))
+        self.current = fields or None
+        return self.current
+
+    @property
+    def processes(self) -> int:
+        """How many processes there were."""
+        return len(self._last)
+
+    @property
+    def last(self) -> dict[str, str]:
+        """The newest heartbeat, of a process that may be gone."""
+        return next(reversed(self._last.values()), {})
+
+    def total(self, name: str) -> int:
+        """A count over all processes, as far as they came to say it."""
+        return sum(int(fields.get(name) or 0) for fields in self._last.values())
