@@ -32,12 +32,18 @@ from bridge.exchanges.base import (
     Warn,
     best_first,
 )
+from bridge.exchanges.numbers import check_levels, check_numbers, check_values
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Event, Levels, Quote, Ticker, Trade
 
 __all__ = ["Coinbase", "CoinbaseSession"]
 
 _SNAPSHOT_LIMIT = 30 * SECOND
 """How long a fresh snapshot may take; a full book is a frame of 6 MB."""
+
+_MOST_BEHIND = 20
+_FAR_BEHIND = 10_000
+"""Repeats of single messages are dropped; so many in a row, or from so far back, mean that the count is no more what
+it was: on this connection nothing would ever come through again."""
 
 _CHANNELS = {
     Channel.TRADES: "market_trades",
@@ -142,9 +148,12 @@ class CoinbaseSession(Session):
         super().__init__()
         self._url = url
         self._pairs = pairs
+        self._wanted = frozenset(pairs)
         self._channels = channels
         self._streams = [Subscription(channel, pair) for channel in sorted(channels) for pair in pairs]
         self._next = 0
+        self._behind = 0
+        """Messages in a row whose numbers had come before."""
         self._live: set[Subscription] = set()
         self._awaited: dict[str, int] = {}
         """Pairs whose snapshot has been asked for, and since when."""
@@ -166,7 +175,7 @@ class CoinbaseSession(Session):
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
         try:
             message = _decode(frame)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             return self._other(frame, recv, error)
         before = self._next
         events = self._count(message.sequence_num, recv)
@@ -182,7 +191,7 @@ class CoinbaseSession(Session):
                 self._ticker(message, recv, events)
             elif kind is _Subscriptions:
                 self._acknowledged(message, recv, events)
-        except (ValueError, KeyError) as error:
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             # Take the count back, so that the next message shows the hole and declares it.
             self._next = before
             raise FrameError(Coinbase.name, frame, f"{type(error).__name__}: {error}") from None
@@ -213,10 +222,16 @@ class CoinbaseSession(Session):
         expected = self._next
         if number == expected:
             self._next = number + 1
+            self._behind = 0
             return []
         if number < expected:
+            self._behind += 1
+            if self._behind > _MOST_BEHIND or expected - number > _FAR_BEHIND:
+                self._behind = 0
+                self.actions.append(Reconnect(f"sequence_num went back from {expected - 1} to {number}"))
             return None
         self._next = number + 1
+        self._behind = 0
         missing = number - expected
         reason = f"sequence_num {expected} expected, {number} came"
         if Channel.BOOK in self._channels:
@@ -235,17 +250,21 @@ class CoinbaseSession(Session):
             return
         xseq = str(message.sequence_num)
         for event in message.events:
+            pair = event.product_id
+            if pair not in self._wanted:
+                continue
             bids: Levels = []
             asks: Levels = []
             for update in event.updates:
                 (bids if update.side == "bid" else asks).append((update.price_level, update.new_quantity))
+            check_levels(bids)
+            check_levels(asks)
             ts = self._ns(event.updates[-1].event_time if event.updates else message.timestamp)
-            pair = event.product_id
             if event.type == "snapshot":
                 self._awaited.pop(pair, None)
                 bids, asks = best_first(bids, bids=True), best_first(asks, bids=False)
                 events.append(BookSnapshot(pair, ts, recv, xseq, bids, asks))
-            elif pair in self._pairs:
+            else:
                 events.append(BookDelta(pair, ts, recv, xseq, bids, asks))
 
     def _trades(self, message: _MarketTrades, recv: int, events: list[Event]) -> None:
@@ -260,8 +279,11 @@ class CoinbaseSession(Session):
         for event in message.events:
             replay = event.type == "snapshot"
             for trade in reversed(event.trades):
+                if trade.product_id not in self._wanted:
+                    continue
                 ts = self._ns(trade.time)
                 side = _TAKER[trade.side]
+                check_numbers(trade.price, trade.size)
                 events.append(
                     Trade(trade.product_id, ts, recv, trade.trade_id, side, trade.price, trade.size, replay=replay)
                 )
@@ -279,12 +301,14 @@ class CoinbaseSession(Session):
         for event in message.events:
             for t in event.tickers:
                 pair = t.product_id
+                change = t.price_percent_chg_24_h
+                check_values(t.best_bid, t.best_bid_quantity, t.best_ask, t.best_ask_quantity)
+                check_values(t.high_24_h, t.low_24_h, t.price, change, t.volume_24_h)
                 if Channel.QUOTES in self._channels:
                     events.append(
                         Quote(pair, ts, recv, t.best_bid, t.best_bid_quantity, t.best_ask, t.best_ask_quantity)
                     )
                 if Channel.TICKER in self._channels:
-                    change = t.price_percent_chg_24_h
                     events.append(
                         Ticker(pair, ts, recv, "86400", "", t.high_24_h, t.low_24_h, t.price, "", change, t.volume_24_h)
                     )
@@ -301,18 +325,18 @@ class CoinbaseSession(Session):
                 self._live.add(stream)
                 events.append(self.control(stream, ControlEvent.LIVE, recv))
 
-    def _other(self, frame: bytes, recv: int, error: msgspec.MsgspecError) -> Sequence[Event]:
+    def _other(self, frame: bytes, recv: int, error: Exception) -> Sequence[Event]:
         """An error message, a channel we didn't ask for, or a frame that is no such thing.
 
         ``{"type":"error","message":"channel is not supported"}``
         """
         try:
             message = _decode_other(frame)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             raise FrameError(Coinbase.name, frame, str(error)) from None
         if message.type == "error":
             self.actions.append(Warn(f"the exchange answered: {message.message}"))
-            return ()
+            return () if message.sequence_num is None else self._count(message.sequence_num, recv) or ()
         known = {"market_trades", "l2_data", "ticker", "heartbeats", "subscriptions"}
         if message.channel in known or (not message.channel and not message.type):
             raise FrameError(Coinbase.name, frame, str(error))
@@ -321,8 +345,11 @@ class CoinbaseSession(Session):
             return ()
         return self._count(message.sequence_num, recv) or ()
 
-    def _ns(self, text: str) -> int:
-        """``2026-08-09T21:05:48.228568804Z`` as nanoseconds since the epoch; up to 9 decimals, or none."""
+    def _ns(self, text: str) -> int | None:
+        """``2026-08-09T21:05:48.228568804Z`` as nanoseconds since the epoch; up to 9 decimals, or none.
+
+        The zero times of programming languages (years 1 and 1970) stand for an unknown time.
+        """
         second = text[:19]
         if second != self._second[0]:
             at = datetime.strptime(second, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
@@ -331,7 +358,8 @@ class CoinbaseSession(Session):
         if rest[-1:] != "Z":
             msg = f"time {text!r} is not UTC"
             raise ValueError(msg)
-        return self._second[1] + (int(rest[1:-1].ljust(9, "0")[:9]) if len(rest) > 1 else 0)
+        ns = self._second[1] + (int(rest[1:-1].ljust(9, "0")[:9]) if len(rest) > 1 else 0)
+        return ns if ns > 0 else None
 
 
 class Coinbase(Exchange):

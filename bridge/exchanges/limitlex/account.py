@@ -6,18 +6,22 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bridge.errors import RestError
-from bridge.exchanges.base import SECOND, Credentials, Flow, Replace, Restated, Session, Subscription, Target, Warn
+from bridge.errors import FrameError, RestError
+from bridge.exchanges.base import Credentials, Flow, Replace, Restated, Session, Subscription, Target, Warn
 from bridge.exchanges.limitlex.messages import (
+    NAME,
     PRIVATE,
     PUBLIC,
+    AnyPrivate,
     OpenOrder,
     OwnTrade,
     Wallets,
     decode_private,
+    nanoseconds,
     other_message,
 )
 from bridge.exchanges.limitlex.rest import LimitlexRest, TokenSource
+from bridge.exchanges.numbers import check_numbers, check_values
 from bridge.model import Balance, Channel, ControlEvent, Event, Fill, Order
 
 __all__ = ["PRIVATE_CHANNELS", "AccountSession"]
@@ -58,22 +62,18 @@ class AccountSession(Session):
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
         try:
             message = decode_private(frame)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             # The pairs' public messages come here too; the pairs' own connections have them.
             self.actions += other_message(frame, error, PRIVATE, PUBLIC)
             return self._first(self._credentials.name, recv)
         subject = self._credentials.name
         if message.subaccountId:
             subject = f"{subject}/{message.subaccountId}"
-        events = self._first(subject, recv)
-        kind = message.__class__
-        if kind is OwnTrade:
-            events.append(self._fill(subject, message, recv))
-        elif kind is OpenOrder:
-            events.append(self._order(subject, message, recv))
-        else:
-            events += self._balances(subject, message, recv)
-        return events
+        try:
+            events = self._understand(subject, message, recv)
+        except ValueError as error:
+            raise FrameError(NAME, frame, str(error)) from None
+        return [*self._first(subject, recv), *events]
 
     def rejected(self, recv: int) -> Sequence[Event]:
         reason = "a frame could not be understood"
@@ -87,6 +87,13 @@ class AccountSession(Session):
     def resync(self, subject: str, now: int, reason: str) -> None:
         del subject, now
         self.actions.append(Replace(reason))
+
+    def _understand(self, subject: str, message: AnyPrivate, recv: int) -> list[Event]:
+        if isinstance(message, OwnTrade):
+            return [self._fill(subject, message, recv)]
+        if isinstance(message, OpenOrder):
+            return [self._order(subject, message, recv)]
+        return self._balances(subject, message, recv)
 
     def _first(self, subject: str, recv: int) -> list[Event]:
         if subject in self._live:
@@ -114,8 +121,10 @@ class AccountSession(Session):
         elif m.amountCompleted.strip("0.") != "":
             status = "partially_filled"
         kind, side = m.orderTradeType.lower(), m.orderDirection.lower()
-        ts = m.createdAt * SECOND
+        ts = nanoseconds(m.createdAt)
         price = m.price or ""
+        check_values(price)
+        check_numbers(m.amountInitial, m.amountCompleted)
         return Order(
             subject, ts, recv, m.orderId, "", "", kind, side, price, m.amountInitial, m.amountCompleted, status
         )
@@ -130,7 +139,8 @@ class AccountSession(Session):
         """
         m = message
         side = m.orderDirection.lower()
-        return Fill(subject, m.createdAt * SECOND, recv, "", "", "", side, m.price, m.amount, "", "")
+        check_numbers(m.price, m.amount)
+        return Fill(subject, nanoseconds(m.createdAt), recv, "", "", "", side, m.price, m.amount, "", "")
 
     def _balances(self, subject: str, message: Wallets, recv: int) -> list[Event]:
         """Wallets.
@@ -141,6 +151,8 @@ class AccountSession(Session):
         Whether all currencies or only the changed ones come is unknown: each stands for itself.
         """
         code = self._rest.currency
+        for wallet in message.wallets:
+            check_values(wallet.amountAvailable, wallet.amountReserved)
         return [
             Balance(subject, None, recv, code(wallet.currencyId), wallet.amountAvailable, wallet.amountReserved)
             for wallet in message.wallets

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from bridge.errors import FrameError
-from bridge.exchanges.base import Unknown
+from bridge.exchanges.base import SECOND, Unknown
 
 __all__ = [
     "NAME",
@@ -31,10 +31,12 @@ __all__ = [
     "WholeBook",
     "decode_private",
     "decode_public",
+    "nanoseconds",
     "other_message",
 ]
 
 NAME = "limitlex"
+_LAST_SECOND = (2**63 - 1) // SECOND
 
 
 class Level(Struct):
@@ -146,11 +148,22 @@ decode_private = msgspec.json.Decoder(AnyPrivate).decode
 _decode_other = msgspec.json.Decoder(_Other).decode
 
 
+def nanoseconds(seconds: int) -> int:
+    """A time of the exchange's, which are in whole seconds, as nanoseconds since the epoch.
+
+    Raises:
+        ValueError: it doesn't fit into 64 bits, as no time in seconds would.
+    """
+    if not 0 <= seconds <= _LAST_SECOND:
+        raise ValueError(f"{seconds} is not a time in seconds")
+    return seconds * SECOND
+
+
 def other_message(frame: bytes, error: Exception, known: frozenset[str], elsewhere: frozenset[str]) -> list[Unknown]:
     """What to make of a frame that is no message of this session's."""
     try:
         kind = _decode_other(frame).t
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         kind = ""
     if not kind or kind in known:
         raise FrameError(NAME, frame, str(error)) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
 
 import msgspec
 
@@ -21,9 +21,11 @@ from bridge.exchanges.limitlex.messages import (
     OrderBook,
     WholeBook,
     decode_public,
+    nanoseconds,
     other_message,
 )
 from bridge.exchanges.limitlex.options import LimitlexOptions
+from bridge.exchanges.numbers import check_levels, check_numbers, check_values
 from bridge.model import BookDelta, BookSnapshot, Channel, ControlEvent, Event, Levels, Quote, Ticker, Trade
 
 __all__ = ["PairSession"]
@@ -31,6 +33,7 @@ __all__ = ["PairSession"]
 _IN_TRANSIT = 2 * SECOND
 """Two connections may differ in what changed so short a time ago."""
 _MOST_TOUCHED = 4_096
+_EXACT = Context(prec=200)
 
 
 class PairSession(Session):
@@ -63,7 +66,7 @@ class PairSession(Session):
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
         try:
             message = decode_public(frame)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             self.actions += other_message(frame, error, PUBLIC, PRIVATE)
             return self._first(recv, [])
         try:
@@ -143,7 +146,8 @@ class PairSession(Session):
         if Channel.TRADES not in self._channels:
             return []
         side = message.orderDirection.lower()
-        return [Trade(self._pair, message.createdAt * SECOND, recv, "", side, message.price, message.amount)]
+        check_numbers(message.price, message.amount)
+        return [Trade(self._pair, nanoseconds(message.createdAt), recv, "", side, message.price, message.amount)]
 
     def _delta(self, message: OrderBook, recv: int) -> list[Event]:
         """A level has changed.
@@ -155,18 +159,14 @@ class PairSession(Session):
         buy = message.orderDirection == "Buy"
         side = self.book.bids if buy else self.book.asks
         price, amount = message.price, message.amount
+        check_numbers(price, amount.removeprefix("-"))
+        if self._options.amounts == "change":
+            amount = f"{_EXACT.add(side.size(price), Decimal(amount)):f}"
         try:
-            if self._options.amounts == "change":
-                amount = f"{side.size(price) + Decimal(amount):f}"
             side.set(price, amount)
-            self.touched[buy, Decimal(price)] = recv
-        except ArithmeticError:
-            msg = f"{message.amount!r} is not a number"
-            raise ValueError(msg) from None
         except ValueError as error:
-            if "negative" not in str(error):
-                raise
             return [self._gap(str(error), recv)] if self.complete else []
+        self.touched[buy, Decimal(price)] = recv
         level = [(price, amount)]
         return [BookDelta(self._pair, None, recv, "", level if buy else [], [] if buy else level)]
 
@@ -178,11 +178,8 @@ class PairSession(Session):
         A side without orders is empty or null.
         """
         bid, ask = message.bid or "", message.ask or ""
-        try:
-            self._best = (Decimal(bid) if bid else None, Decimal(ask) if ask else None)
-        except ArithmeticError:
-            msg = f"bid {bid!r} or ask {ask!r} is not a number"
-            raise ValueError(msg) from None
+        check_values(bid, ask)
+        self._best = (Decimal(bid) if bid else None, Decimal(ask) if ask else None)
         return [Quote(self._pair, None, recv, bid, "", ask, "")] if Channel.QUOTES in self._channels else []
 
     def _snapshot(self, message: WholeBook, recv: int) -> list[Event]:
@@ -196,8 +193,11 @@ class PairSession(Session):
         """
         if Channel.BOOK not in self._channels:
             return []
-        bids: Levels = best_first([(level.price, level.amount) for level in message.bids], bids=True)
-        asks: Levels = best_first([(level.price, level.amount) for level in message.asks], bids=False)
+        bids: Levels = [(level.price, level.amount) for level in message.bids]
+        asks: Levels = [(level.price, level.amount) for level in message.asks]
+        check_levels(bids)
+        check_levels(asks)
+        bids, asks = best_first(bids, bids=True), best_first(asks, bids=False)
         self.book.replace(bids, asks)
         self.complete = True
         self._wrong_since = None
@@ -214,6 +214,7 @@ class PairSession(Session):
             return []
         m = message
         values = (m.priceOpen, m.priceHigh, m.priceLow, m.priceClose, m.priceChange, m.priceChangeP, m.volume)
+        check_values(*(value or "" for value in values))
         window = str(int(m.durationInDays * 86400))
         return [Ticker(self._pair, None, recv, window, *(value or "" for value in values))]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,13 +18,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bridge.errors import ConfigError, Problem, RestError, UnknownPairError
-from bridge.exchanges.base import SECOND, Credentials, Flow, HttpRequest, HttpResponse
+from bridge.exchanges.base import SECOND, Credentials, Flow, HttpRequest, HttpResponse, seconds_to_wait
+from bridge.exchanges.limitlex.messages import nanoseconds
+from bridge.exchanges.numbers import check_values
 from bridge.model import Balance, Event, Order
 
 __all__ = ["LimitlexRest", "TokenSource", "sign", "token_expiry"]
 
 _NAME = "limitlex"
 _MILLISECOND = 1_000_000
+_TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*", re.ASCII).fullmatch
+"""A JWT; it goes into an address as it is, so nothing else may pass for one."""
+_SECONDS = re.compile(r"[0-9]{1,10}").fullmatch
 
 
 def sign(pem: str, path: str, body: str) -> str:
@@ -49,7 +55,7 @@ def token_expiry(token: str) -> int | None:
         payload = token.split(".")[1]
         claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         return int(claims["exp"]) * SECOND
-    except (IndexError, KeyError, TypeError, ValueError):
+    except (LookupError, ArithmeticError, TypeError, ValueError):
         return None
 
 
@@ -59,7 +65,9 @@ class LimitlexRest:
     def __init__(self, pair_ids: dict[str, str]) -> None:
         self._pair_ids = dict(pair_ids)
         self._codes: dict[str, str] = {}
-        self._nonce = 0
+        self._unit = _MILLISECOND
+        self._nonces: dict[int, int] = {}
+        """Unit (ns) → the last nonce."""
         for pair, pair_id in pair_ids.items():
             self._codes.update(zip(pair_id.split(":"), pair.split("-"), strict=False))
 
@@ -85,59 +93,67 @@ class LimitlexRest:
             if all(pair in self._pair_ids for pair in pairs):
                 return
             raise
-        self._codes.update({row["id"]: row["code"] for row in currencies if "id" in row and "code" in row})
+        self._codes.update({_text(row, "id"): _text(row, "code") for row in currencies if _text(row, "code")})
         known = {}
         for row in listed:
-            first, second = row.get("currency_id_1"), row.get("currency_id_2")
-            pair_id = row.get("id") or f"{first}:{second}"
+            first, second = _text(row, "currency_id_1"), _text(row, "currency_id_2")
+            pair_id = _text(row, "id") or f"{first}:{second}"
             if not first or not second:
                 first, _, second = pair_id.partition(":")
             known[f"{self.currency(first)}-{self.currency(second)}".upper()] = pair_id
         for pair in pairs:
             if pair not in self._pair_ids:
+                if not known:
+                    # An answer without any pair is the exchange's trouble, which passes, and not a wrong name.
+                    raise RestError(_NAME, "/public/pairs", 200, "the answer lists no pairs")
                 if pair not in known:
                     raise UnknownPairError(_NAME, pair, difflib.get_close_matches(pair, known, n=3, cutoff=0.5))
                 self._pair_ids[pair] = known[pair]
 
     def private(self, credentials: Credentials, path: str, now: int) -> Flow[Any]:
         """A signed call. The nonce is in milliseconds and rises; if the exchange minds it, once more in seconds."""
-        self._nonce = max(self._nonce + 1, now // _MILLISECOND)
         try:
-            return (yield from self._signed(credentials, path, self._nonce))
+            return (yield from self._signed(credentials, path, self._next_nonce(now)))
         except RestError as error:
             if "nonce" not in error.message.lower():
                 raise
-        return (yield from self._signed(credentials, path, now // SECOND))
+        self._unit = SECOND if self._unit == _MILLISECOND else _MILLISECOND
+        return (yield from self._signed(credentials, path, self._next_nonce(now)))
+
+    def _next_nonce(self, now: int) -> int:
+        """Rises in either unit, as old revisions of the REST page ask for; starts with the unit that did last."""
+        nonce = max(self._nonces.get(self._unit, 0) + 1, now // self._unit)
+        self._nonces[self._unit] = nonce
+        return nonce
 
     def open_orders(self, credentials: Credentials, now: int) -> Flow[list[Event]]:
         """The account's open orders; fields that REST leaves out are empty."""
         answer = yield from self.private(credentials, "/private/open_orders", now)
         events: list[Event] = []
         for row in _rows(answer):
-            filled = str(row.get("amount_completed") or "0")
+            order_id = _text(row, "order_id")
+            filled = _text(row, "amount_completed") or "0"
+            price, size = _text(row, "price"), _text(row, "amount_initial")
+            if not order_id or not _are_values(filled, price, size):
+                continue
             status = "partially_filled" if filled.strip("0.") else "open"
-            ts = int(row["created_at"]) * SECOND if str(row.get("created_at", "")).isdigit() else None
-            kind = str(row.get("order_trade_type") or "limit").lower()
-            side = str(row.get("order_direction", "")).lower()
-            price, size = str(row.get("price") or ""), str(row.get("amount_initial", ""))
-            order_id = str(row.get("order_id", ""))
+            created = _text(row, "created_at")
+            ts = nanoseconds(int(created)) if _SECONDS(created) else None
+            kind = (_text(row, "order_trade_type") or "limit").lower()
+            side = _text(row, "order_direction").lower()
             events.append(Order(credentials.name, ts, now, order_id, "", "", kind, side, price, size, filled, status))
         return events
 
     def balances(self, credentials: Credentials, now: int) -> Flow[list[Event]]:
         """The account's wallets; ``reserved`` is empty where REST leaves it out."""
         answer = yield from self.private(credentials, "/private/balance", now)
-        return [
-            Balance(
-                credentials.name,
-                None,
-                now,
-                self.currency(str(row.get("currency_id", ""))),
-                str(row.get("amount_available", "")),
-                str(row.get("amount_reserved", "")),
-            )
-            for row in _rows(answer)
-        ]
+        events: list[Event] = []
+        for row in _rows(answer):
+            currency = self.currency(_text(row, "currency_id"))
+            available, reserved = _text(row, "amount_available"), _text(row, "amount_reserved")
+            if currency and _are_values(available, reserved):
+                events.append(Balance(credentials.name, None, now, currency, available, reserved))
+        return events
 
     def _public(self, path: str) -> Flow[list[dict[str, Any]]]:
         response = yield HttpRequest("GET", path)
@@ -170,7 +186,7 @@ class TokenSource:
         """A new token, and when it expires (nanoseconds, ``None`` if it doesn't say)."""
         path = "/private/websocket_token"
         answer = yield from self._rest.private(self._credentials, path, now)
-        token = next((text for text in _texts(answer) if text.count(".") == 2), None)
+        token = next((text for text in _texts(answer) if _TOKEN(text)), None)
         if token is None:
             raise RestError(_NAME, path, 200, "the answer holds no token")
         return token, token_expiry(token)
@@ -178,11 +194,10 @@ class TokenSource:
 
 def _result(path: str, response: HttpResponse) -> Any:
     """The ``result`` of an answer; errors are ``{"error":{"message":…}}``, or whatever else stands there."""
-    retry_after = response.headers.get("retry-after", "")
-    wait = float(retry_after) if retry_after.isdigit() else None
+    wait = seconds_to_wait(response.headers.get("retry-after", ""))
     try:
         answer = msgspec.json.decode(response.body)
-    except msgspec.MsgspecError:
+    except ValueError:
         answer = None
     if isinstance(answer, dict) and answer.get("error"):
         error = answer["error"]
@@ -201,6 +216,20 @@ def _rows(result: Any) -> list[dict[str, Any]]:
     if isinstance(result, dict):
         result = [{"id": key, **value} for key, value in result.items() if isinstance(value, dict)]
     return [row for row in result if isinstance(row, dict)] if isinstance(result, list) else []
+
+
+def _text(row: dict[str, Any], name: str) -> str:
+    """A field as text: numbers as they print, and nothing for what isn't there or is no single value."""
+    value = row.get(name)
+    return value if isinstance(value, str) else str(value) if isinstance(value, int | float) else ""
+
+
+def _are_values(*texts: str) -> bool:
+    try:
+        check_values(*texts)
+    except ValueError:
+        return False
+    return True
 
 
 def _texts(answer: Any) -> Iterator[str]:
