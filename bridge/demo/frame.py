@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 
 import msgspec
 from msgspec import Struct
@@ -83,6 +84,11 @@ class Frame(Struct, frozen=True):
     config: str
     control: str
 
+    @property
+    def flowing(self) -> bool:
+        """Whether there is a connector: without one, what is shown is what stood there last."""
+        return self.state != "away"
+
 
 def take_frame(
     stage: Stage,
@@ -101,7 +107,7 @@ def take_frame(
         exchange=EXCHANGE,
         elapsed=elapsed,
         duration=duration,
-        state=beats.current["state"] if beats.current else "away",
+        state=_state(stage, beats),
         books=[_book(pair, watcher) for pair in pairs[:2]],
         pairs=len(pairs),
         wallets=[_wallet(account, fields) for account, fields in wallets.items()],
@@ -114,9 +120,22 @@ def take_frame(
         history=watcher.rate.history(_HISTORY),
         notices=list(notices),
         redis=stage.redis_address,
-        config=str(stage.config),
+        config=_short(stage.config),
         control=stage.control_url,
     )
+
+
+def _state(stage: Stage, beats: Heartbeats) -> str:
+    """The connector's own word. The heartbeat of one that was killed stands for some seconds more."""
+    beat, part = beats.current, stage.parts["connector"]
+    dead = beat is not None and part.ended and beat["pid"] == str(part.pid)
+    return "away" if beat is None or dead else beat["state"]
+
+
+def _short(path: Path) -> str:
+    """The path as one would type it here."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _book(pair: str, watcher: Watcher) -> BookFrame:

@@ -8,13 +8,13 @@ from decimal import Decimal
 from rich.text import Text
 
 __all__ = [
-    "ASK", "ASK_DIM", "BAD", "BID", "BID_DIM", "DIM", "FRAME", "GOOD", "HEAD", "WARN", "bar", "column", "spark",
+    "ASK", "ASK_DIM", "BAD", "BID", "BID_DIM", "DIM", "FRAME", "GOOD", "HEAD", "TITLE", "WARN", "bar", "column", "spark",
 ]  # fmt: skip
 
 BID, BID_DIM = "#4cc38a", "#1d4a37"
 ASK, ASK_DIM = "#f2777a", "#5a2a2e"
 GOOD, WARN, BAD = "#4cc38a", "#f0b35b", "#ff6369"
-HEAD, DIM, FRAME = "bold #7aa7ff", "#8b93a3", "#3b4252"
+HEAD, TITLE, DIM, FRAME = "bold #7aa7ff", "bold #e6e9f0", "#8b93a3", "#3b4252"
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _STEPS = "▁▂▃▄▅▆▇█"

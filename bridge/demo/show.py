@@ -105,7 +105,7 @@ class Demo:
             ]
             await self._until_read(stage, watcher)
             self._began = time.monotonic()
-            watcher.latency.reset()  # what had waited for this reader to start says nothing
+            watcher.forget_latency()
             await self._show(stage, control, watcher, beats)
             elapsed = self._elapsed()
             _say("holding the market, waiting for the streams to catch up, comparing")

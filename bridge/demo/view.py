@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.demo.frame import BookFrame, Frame, OrderFrame, WalletFrame
-from bridge.demo.look import ASK, ASK_DIM, BAD, BID, BID_DIM, DIM, FRAME, GOOD, HEAD, WARN, bar, column, spark
+from bridge.demo.look import ASK, ASK_DIM, BAD, BID, BID_DIM, DIM, FRAME, GOOD, HEAD, TITLE, WARN, bar, column, spark
 from bridge.demo.watch import Lag
 from bridge.model import Levels, Trade
 
@@ -24,6 +24,8 @@ __all__ = ["save_picture", "screen"]
 
 _STATE_STYLES = {"live": GOOD, "degraded": WARN}
 _TALL = 28
+_NEWS = 5.0
+"""Seconds for which a notice is news."""
 _PICTURE_SIZE = (104, 32)
 
 
@@ -43,7 +45,9 @@ def screen(frame: Frame, width: int, height: int) -> RenderableType:
         Layout(_footer(frame, width, tall=tall), size=below),
     )
     share = width // max(1, len(frame.books))
-    layout["books"].split_row(*(Layout(_book(book, share - 4, books - 2)) for book in frame.books))
+    layout["books"].split_row(
+        *(Layout(_book(book, share - 4, books - 2, flowing=frame.flowing)) for book in frame.books)
+    )
     trades = width // 4
     lines = rest - books - 2
     layout["middle"].split_row(
@@ -85,7 +89,7 @@ def _header(frame: Frame, width: int) -> RenderableType:
     return _two_sides(left, right, width)
 
 
-def _book(book: BookFrame, width: int, lines: int) -> RenderableType:
+def _book(book: BookFrame, width: int, lines: int, *, flowing: bool) -> RenderableType:
     if not book.valid:
         shown = Text.assemble(
             ("book invalid\n", f"bold {BAD}"), (book.reason, WARN), justify="center", overflow="ellipsis"
@@ -102,8 +106,8 @@ def _book(book: BookFrame, width: int, lines: int) -> RenderableType:
             _spread(book, width),
             *_side(bids, most, width, BID, BID_DIM),
         )
-    state = ("● valid", GOOD) if book.valid else ("● invalid", BAD)
-    title = Text.assemble((f" {book.pair} ", "bold"), state, " ")
+    state = ("● invalid", BAD) if not book.valid else ("● valid", GOOD) if flowing else ("● as it last was", WARN)
+    title = Text.assemble((f"{book.pair} ", TITLE), state)
     return Panel(body, title=title, title_align="left", border_style=FRAME if book.valid else BAD, box=box.ROUNDED)
 
 
@@ -137,7 +141,7 @@ def _trades(book: BookFrame, width: int, lines: int) -> RenderableType:
     shown = book.trades[:lines]
     sizes = column([trade.size for trade in shown], max(5, width - 12))
     rows = [_trade(trade, size, width) for trade, size in zip(shown, sizes, strict=True)]
-    title = Text.assemble(" ", (book.pair, "bold"), (" trades ", DIM))
+    title = Text.assemble((book.pair, TITLE), (" trades", DIM))
     return Panel(Group(*rows), title=title, title_align="left", border_style=FRAME, box=box.ROUNDED)
 
 
@@ -169,7 +173,7 @@ def _wallets(frame: Frame, width: int, lines: int) -> RenderableType:
     room = lines - len(frame.wallets) - 2
     orders = [_order(order) for order in frame.orders[:room]] if room > 0 else []
     gap = [Text("open orders, newest first", DIM)] if orders else []
-    title = Text.assemble((" wallets ", "bold"), ("available ", DIM))
+    title = Text.assemble(("wallets ", TITLE), ("available", DIM))
     return Panel(Group(table, *gap, *orders), title=title, title_align="left", border_style=FRAME, box=box.ROUNDED)
 
 
@@ -185,8 +189,7 @@ def _order(order: OrderFrame) -> Text:
     text = Text.assemble(
         (f"{order.side:<4} ", style), f"{size:>8} at ", (f"{order.price or 'market':>9} ", style), no_wrap=True
     )
-    text.append_text(bar(float(share), 1.0, 4, style, FRAME))
-    text.append(f" {order.account}", DIM)
+    text.append(f"{share:>4.0%} {order.account}", DIM)
     return text
 
 
@@ -206,8 +209,8 @@ def _flow(frame: Frame, width: int, *, tall: bool) -> RenderableType:
         style = GOOD if not count else WARN if name == "gaps" else BAD
         counts.append(f"{name} ", DIM).append(f"{count:,}  ", style)
     counts.rstrip()
-    reader = Text.assemble(("socket → reader ", DIM), *_lag(frame.lag), no_wrap=True)
-    redis = Text.assemble(("  socket → Redis ", DIM), *_lag(frame.publish_lag), no_wrap=True)
+    reader = Text.assemble(("p50/p99  socket→reader ", DIM), *_lag(frame.lag), no_wrap=True)
+    redis = Text.assemble(("  socket→Redis ", DIM), *_lag(frame.publish_lag), no_wrap=True)
     inner = width - 4
     if tall:
         history = Text(spark(frame.history[-max(0, min(60, inner - path.cell_len - 2)) :]), HEAD)
@@ -217,31 +220,30 @@ def _flow(frame: Frame, width: int, *, tall: bool) -> RenderableType:
             (f"{received:,.0f}/s ", "bold"), ("in ", DIM), (f"{read:,.0f}/s ", "bold"), ("read  ", DIM)
         )
         body = _two_sides(short + reader, counts, inner)
-    title = Text.assemble((" messages ", "bold"), (f"{frame.totals['received']:,} received ", DIM))
+    title = Text.assemble(("messages ", TITLE), (f"{frame.totals['received']:,} received", DIM))
     return Panel(body, title=title, title_align="left", border_style=FRAME, box=box.ROUNDED)
 
 
 def _lag(lag: Lag) -> list[tuple[str, str]]:
     if lag.half is None or lag.most is None:
         return [("unknown", DIM)]
-    return [("p50 ", DIM), (f"{lag.half:.2f}", "bold"), (" p99 ", DIM), (f"{lag.most:.2f}", "bold"), (" ms", DIM)]
+    return [(f"{lag.half:.2f}", "bold"), ("/", DIM), (f"{lag.most:.2f}", "bold"), (" ms", DIM)]
 
 
 def _footer(frame: Frame, width: int, *, tall: bool) -> RenderableType:
-    keys = Text.assemble((" q", "bold"), (" quit", DIM), no_wrap=True)
+    keys = Text.assemble(("q", "bold"), (" quit ", DIM), no_wrap=True)
     if frame.pairs > len(frame.books):
-        keys.append("  tab", "bold").append(" next pair", DIM)
-    pids = Text("  pids", DIM)
+        keys = Text.assemble(("tab", "bold"), (" next pair  ", DIM), keys)
+    pids = Text(" pid", DIM, no_wrap=True)
     for part in frame.parts:
-        pids.append(f"  {part.name} ", DIM).append(str(part.pid), BAD if part.ended else "")
+        pids.append(f"  {part.name} ", DIM).append(str(part.pid), BAD if part.ended else "default")
+    if not tall:
+        return _two_sides(keys, pids, width) if width < pids.cell_len + keys.cell_len else _two_sides(pids, keys, width)
     notice = Text(no_wrap=True)
     if frame.notices:
         at, words = frame.notices[-1]
-        notice = Text.assemble((f" {_clock(at)} ", DIM), (words, WARN if frame.elapsed - at < 5 else DIM), no_wrap=True)
-    if not tall:
-        return _two_sides(keys + pids, Text(), width)
-    place = Text(f"{frame.config} ", DIM, no_wrap=True)
-    return Group(_two_sides(notice, place, width), _two_sides(keys + pids, Text(f"{frame.redis} ", DIM), width))
+        notice = Text.assemble((f" {_clock(at)} ", DIM), (words, WARN if frame.elapsed - at < _NEWS else DIM))
+    return Group(_two_sides(notice, Text(f"{frame.config} ", DIM), width), _two_sides(pids, keys, width))
 
 
 def _two_sides(left: Text, right: Text, width: int) -> Text:

@@ -84,6 +84,11 @@ class Watcher:
                 self._take(item, now)
             self.rate.add(self.read - before)
 
+    def forget_latency(self) -> None:
+        """Start measuring anew: what had waited in the streams for this reader says nothing."""
+        self.latency.reset()
+        self._lags.clear()
+
     def lag(self, seconds: float = 5.0) -> Lag:
         """From the socket to this reader, over the last seconds."""
         since = self._now() - int(seconds * 1e9)
@@ -96,7 +101,7 @@ class Watcher:
         keeper = self.keepers.get(item.stream.subject) if item.stream.channel is Channel.BOOK else None
         if keeper is not None:
             keeper.take(item)
-            self._judge(item.stream.subject, keeper, now)
+            self._judge(item.stream.subject, keeper, item.event.recv if isinstance(item, Entry) else now)
         match item:
             case Entry(event=Control() as control):
                 self.began.setdefault(item.key, control.recv)
@@ -121,7 +126,7 @@ class Watcher:
         """Say when a book can't be trusted any more, and when it can again."""
         if keeper.valid and pair in self._invalid_since:
             since = self._invalid_since.pop(pair)
-            self._tell(f"{pair} book is valid again after {(now - since) / 1e9:.2f} s")
+            self._tell(f"{pair} book is valid again after {max(0, now - since) / 1e9:.2f} s")
         elif not keeper.valid and keeper.recv and pair not in self._invalid_since:
             # Before its first snapshot a book is simply not there yet.
             self._invalid_since[pair] = now
