@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from decimal import Decimal
 from typing import ClassVar, TypeVar
 
+import msgspec
 from msgspec import Struct, field
 from pydantic import BaseModel, ConfigDict
 
@@ -23,6 +24,7 @@ from bridge.model import Channel, Control, ControlEvent, Event, Levels
 
 __all__ = [
     "SECOND",
+    "UNREADABLE",
     "Action",
     "ConnectionPlan",
     "Credentials",
@@ -47,6 +49,9 @@ __all__ = [
 
 SECOND = 1_000_000_000
 """Nanoseconds in a second."""
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding JSON raises for a frame that is none, or not of the expected shape."""
 
 T = TypeVar("T")
 

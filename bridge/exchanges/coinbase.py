@@ -19,6 +19,7 @@ from msgspec import Struct
 from bridge.errors import FrameError
 from bridge.exchanges.base import (
     SECOND,
+    UNREADABLE,
     ConnectionPlan,
     Exchange,
     Flow,
@@ -175,7 +176,7 @@ class CoinbaseSession(Session):
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
         try:
             message = _decode(frame)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             return self._other(frame, recv, error)
         before = self._next
         events = self._count(message.sequence_num, recv)
@@ -332,7 +333,7 @@ class CoinbaseSession(Session):
         """
         try:
             message = _decode_other(frame)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             raise FrameError(Coinbase.name, frame, str(error)) from None
         if message.type == "error":
             self.actions.append(Warn(f"the exchange answered: {message.message}"))

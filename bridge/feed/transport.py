@@ -14,6 +14,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from bridge.errors import HandshakeError
+from bridge.exchanges.base import seconds_to_wait
 
 __all__ = ["Handler", "Socket", "connect", "has_picows"]
 
@@ -101,7 +102,7 @@ async def connect(
 def refused(exchange: str, status: int, body: bytes, retry_after: str) -> HandshakeError:
     """The error for an HTTP answer other than 101."""
     text = " ".join(body[:200].decode(errors="replace").split()) or "no reason given"
-    return HandshakeError(exchange, status, text, float(retry_after) if retry_after.isdigit() else None)
+    return HandshakeError(exchange, status, text, seconds_to_wait(retry_after))
 
 
 def describe(error: BaseException) -> str:
@@ -149,3 +150,7 @@ class _WebsocketsSocket:
             frame = closed.rcvd
             reason = f"closed by the exchange: {frame.code} {frame.reason}".strip() if frame else "connection broken"
             self._handler.lost(reason)
+        except Exception as bug:
+            # Nobody waits for this task: without a word from it, the connection would stay up and bring nothing.
+            self._handler.lost(f"{type(bug).__name__}: {bug}")
+            raise

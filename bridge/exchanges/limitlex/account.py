@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from bridge.errors import FrameError, RestError
-from bridge.exchanges.base import Credentials, Flow, Replace, Restated, Session, Subscription, Target, Warn
+from bridge.exchanges.base import UNREADABLE, Credentials, Flow, Replace, Restated, Session, Subscription, Target, Warn
 from bridge.exchanges.limitlex.messages import (
     NAME,
     PRIVATE,
@@ -62,7 +60,7 @@ class AccountSession(Session):
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
         try:
             message = decode_private(frame)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             # The pairs' public messages come here too; the pairs' own connections have them.
             self.actions += other_message(frame, error, PRIVATE, PUBLIC)
             return self._first(self._credentials.name, recv)

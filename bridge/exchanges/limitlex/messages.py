@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from bridge.errors import FrameError
-from bridge.exchanges.base import SECOND, Unknown
+from bridge.exchanges.base import SECOND, UNREADABLE, Unknown
 
 __all__ = [
     "NAME",
@@ -163,7 +163,7 @@ def other_message(frame: bytes, error: Exception, known: frozenset[str], elsewhe
     """What to make of a frame that is no message of this session's."""
     try:
         kind = _decode_other(frame).t
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         kind = ""
     if not kind or kind in known:
         raise FrameError(NAME, frame, str(error)) from None

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Context, Decimal
 
-import msgspec
-
 from bridge.book import Book
 from bridge.errors import FrameError
-from bridge.exchanges.base import SECOND, Flow, Replace, Session, Subscription, Target, best_first
+from bridge.exchanges.base import SECOND, UNREADABLE, Flow, Replace, Session, Subscription, Target, best_first
 from bridge.exchanges.limitlex.messages import (
     NAME,
     PRIVATE,
@@ -66,7 +64,7 @@ class PairSession(Session):
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
         try:
             message = decode_public(frame)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             self.actions += other_message(frame, error, PUBLIC, PRIVATE)
             return self._first(recv, [])
         try:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bridge.errors import ConfigError, Problem, RestError, UnknownPairError
-from bridge.exchanges.base import SECOND, Credentials, Flow, HttpRequest, HttpResponse, seconds_to_wait
+from bridge.exchanges.base import SECOND, UNREADABLE, Credentials, Flow, HttpRequest, HttpResponse, seconds_to_wait
 from bridge.exchanges.limitlex.messages import nanoseconds
 from bridge.exchanges.numbers import check_values
 from bridge.model import Balance, Event, Order
@@ -197,7 +197,7 @@ def _result(path: str, response: HttpResponse) -> Any:
     wait = seconds_to_wait(response.headers.get("retry-after", ""))
     try:
         answer = msgspec.json.decode(response.body)
-    except ValueError:
+    except UNREADABLE:
         answer = None
     if isinstance(answer, dict) and answer.get("error"):
         error = answer["error"]
