@@ -1,0 +1,428 @@
+from __future__ import annotations
+
+import io
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.book import Book
+from bridge.errors import FrameError
+from bridge.exchanges.base import Profile, Reconnect, Send, Unknown, Warn
+from bridge.exchanges.coinbase import Coinbase, CoinbaseSession
+from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Quote, Ticker, Trade
+from tests.unit.core import SECOND, T0
+from tests.unit.limitlex_frames import NONSENSE
+
+ALL = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
+PAIRS = ("BTC-USD", "ETH-USD")
+HERE = Path(__file__).resolve()
+SMALL = HERE.parents[1] / "fixtures" / "coinbase-small.jsonl"
+FULL = HERE.parents[3] / "shared" / "recordings" / "coinbase-2026-08.jsonl.zst"
+
+TRADES = {
+    "channel": "market_trades",
+    "timestamp": "2026-08-09T21:05:48.251397169Z",
+    "sequence_num": 0,
+    "events": [
+        {
+            "type": "update",
+            "trades": [
+                {
+                    "product_id": "BTC-USD",
+                    "trade_id": "1068572091",
+                    "price": "65083.67",
+                    "size": "0.01034361",
+                    "time": "2026-08-09T21:05:48.167634Z",
+                    "side": "SELL",
+                }
+            ],
+        }
+    ],
+}
+L2 = {
+    "channel": "l2_data",
+    "timestamp": "2026-08-09T21:05:48.506659391Z",
+    "sequence_num": 0,
+    "events": [
+        {
+            "type": "update",
+            "product_id": "BTC-USD",
+            "updates": [
+                {
+                    "side": "offer",
+                    "event_time": "2026-08-09T21:05:48.264069Z",
+                    "price_level": "65106.54",
+                    "new_quantity": "0.15361938",
+                }
+            ],
+        }
+    ],
+}
+TICKER = {
+    "channel": "ticker",
+    "timestamp": "2026-08-09T21:05:48.298032046Z",
+    "sequence_num": 0,
+    "events": [
+        {
+            "type": "update",
+            "tickers": [
+                {
+                    "type": "ticker",
+                    "product_id": "ETH-USD",
+                    "price": "1919.41",
+                    "volume_24_h": "19975.95927439",
+                    "low_24_h": "1911.04",
+                    "high_24_h": "1925",
+                    "low_52_w": "1505",
+                    "high_52_w": "4955.9",
+                    "price_percent_chg_24_h": "0.02501394006035",
+                    "best_bid": "1919.44",
+                    "best_ask": "1919.49",
+                    "best_bid_quantity": "0.02858092",
+                    "best_ask_quantity": "0.07814824",
+                }
+            ],
+        }
+    ],
+}
+SUBSCRIPTIONS = {
+    "channel": "subscriptions",
+    "timestamp": "2026-08-09T21:05:48.229148053Z",
+    "sequence_num": 0,
+    "events": [{"subscriptions": {"level2": ["ETH-USD", "BTC-USD"], "market_trades": ["BTC-USD"]}}],
+}
+HEARTBEAT = {
+    "channel": "heartbeats",
+    "timestamp": "2026-08-09T21:05:49Z",
+    "sequence_num": 0,
+    "events": [{"current_time": "2026-08-09 21:05:49", "heartbeat_counter": 1}],
+}
+MESSAGES = {m["channel"]: m for m in (TRADES, L2, TICKER, SUBSCRIPTIONS, HEARTBEAT)}
+
+
+def make(channels=ALL, pairs=PAIRS):
+    return CoinbaseSession("wss://x", pairs, frozenset(channels))
+
+
+def frame(message, number=0, **changes):
+    return json.dumps({**message, "sequence_num": number, **changes}).encode()
+
+
+def book(kind="snapshot", pair="BTC-USD", levels=(("bid", "10", "1"), ("offer", "11", "1"))):
+    at = "2026-08-09T21:05:48.264069Z"
+    updates = [{"side": s, "event_time": at, "price_level": p, "new_quantity": q} for s, p, q in levels]
+    return {**L2, "events": [{"type": kind, "product_id": pair, "updates": updates}]}
+
+
+class TestFrames:
+    def test_trade(self):
+        """The exchange tells the maker's side."""
+        [event] = make().receive(frame(TRADES), T0)
+        at = 1786309548 * SECOND + 167634000
+        assert event == Trade("BTC-USD", at, T0, "1068572091", "buy", "65083.67", "0.01034361")
+
+    def test_trades_come_newest_first_and_go_oldest_first(self):
+        [row] = TRADES["events"][0]["trades"]
+        rows = [{**row, "trade_id": ident} for ident in ("3", "2", "1")]
+        events = make().receive(frame(TRADES, events=[{"type": "snapshot", "trades": rows}]), T0)
+        assert [(e.id, e.replay) for e in events] == [("1", True), ("2", True), ("3", True)]
+
+    def test_book_update(self):
+        [event] = make().receive(frame(L2), T0)
+        at = 1786309548 * SECOND + 264069000
+        assert event == BookDelta("BTC-USD", at, T0, "0", [], [("65106.54", "0.15361938")])
+
+    def test_book_snapshot(self):
+        levels = (("bid", "9", "1"), ("offer", "12", "2"), ("bid", "10.0", "3"), ("offer", "11", "4"))
+        [event] = make().receive(frame(book(levels=levels), 0), T0)
+        assert event == BookSnapshot(
+            "BTC-USD", event.ts, T0, "0", [("10.0", "3"), ("9", "1")], [("11", "4"), ("12", "2")]
+        )
+
+    def test_ticker(self):
+        quote, ticker = make().receive(frame(TICKER), T0)
+        at = 1786309548 * SECOND + 298032046
+        assert quote == Quote("ETH-USD", at, T0, "1919.44", "0.02858092", "1919.49", "0.07814824")
+        assert ticker == Ticker(
+            *("ETH-USD", at, T0, "86400", "", "1925", "1911.04", "1919.41", "", "0.02501394006035", "19975.95927439")
+        )
+
+    def test_subscriptions_make_streams_live_once(self):
+        session = make()
+        events = session.receive(frame(SUBSCRIPTIONS, 0), T0)
+        assert {(e.channel, e.subject) for e in events} == {
+            (Channel.BOOK, "BTC-USD"),
+            (Channel.BOOK, "ETH-USD"),
+            (Channel.TRADES, "BTC-USD"),
+        }
+        assert {e.event for e in events} == {ControlEvent.LIVE}
+        assert not session.receive(frame(SUBSCRIPTIONS, 1), T0)
+
+    def test_heartbeats_and_channels_not_asked_for_are_counted_only(self):
+        session = make({Channel.TRADES})
+        assert not session.receive(frame(HEARTBEAT, 0), T0)
+        assert not session.receive(frame(L2, 1), T0)
+        assert not session.receive(frame(TICKER, 2), T0)
+        assert not session.receive(frame({"channel": "candles", "events": []}, 3), T0)
+        assert len(session.receive(frame(TRADES, 4), T0)) == 1
+        assert session.actions == [Unknown("candles")]
+
+    def test_a_zero_time_is_no_time(self):
+        message = book()
+        for text in ("0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z"):
+            message["events"][0]["updates"][-1]["event_time"] = text
+            [event] = make().receive(frame(message, 0), T0)
+            assert event.ts is None
+
+    @pytest.mark.parametrize(
+        ("text", "ns"),
+        [("05:48Z", 0), ("05:48.5Z", 500_000_000), ("05:48.000000001Z", 1), ("05:48.1234567891Z", 123456789)],
+    )
+    def test_times(self, text, ns):
+        message = book()
+        message["events"][0]["updates"][-1]["event_time"] = f"2026-08-09T21:{text}"
+        [event] = make().receive(frame(message, 0), T0)
+        assert event.ts == 1786309548 * SECOND + ns
+
+
+class TestSequence:
+    def test_a_hole_is_a_gap_of_everything_and_asks_for_books(self):
+        session = make()
+        session.receive(frame(book(), 0), T0)
+        session.receive(frame(book(pair="ETH-USD"), 1), T0)
+        events = session.receive(frame(TRADES, 5), T0)
+        gaps, [event] = events[:-1], events[-1:]
+        assert {(e.channel, e.subject, e.count) for e in gaps} == {(c, p, 3) for c in ALL for p in PAIRS}
+        assert isinstance(event, Trade)
+        sent = [json.loads(action.text) for action in session.actions]
+        assert [(m["type"], m["product_ids"]) for m in sent] == [
+            (kind, [pair]) for pair in PAIRS for kind in ("unsubscribe", "subscribe")
+        ]
+
+    def test_messages_that_came_before_are_dropped(self):
+        session = make()
+        for number in (0, 1, 1, 0, 2):
+            session.receive(frame(HEARTBEAT, number), T0)
+        assert not session.receive(frame(TRADES, 1), T0)
+        assert len(session.receive(frame(TRADES, 3), T0)) == 1
+        assert session.actions == []
+
+    def test_a_rejected_message_is_declared_by_the_next_one(self):
+        session = make()
+        session.receive(frame(HEARTBEAT, 0), T0)
+        with pytest.raises(FrameError):
+            session.receive(b'{"channel":"l2_data","sequence_num":1,"events":[{"type":"upd', T0)
+        with pytest.raises(FrameError):
+            session.receive(frame(TRADES, 2, events=[{"trades": [{"product_id": "BTC-USD"}]}]), T0)
+        events = session.receive(frame(HEARTBEAT, 3), T0)
+        assert {e.count for e in events} == {2}
+        assert len(events) == 8
+
+    def test_a_count_that_starts_anew_ends_the_connection(self):
+        """Else everything would be taken for a repeat, for ever and in silence."""
+        session = make({Channel.TRADES})
+        for number in range(100):
+            session.receive(frame(HEARTBEAT, number), T0)
+        for number in range(30):
+            session.receive(frame(TRADES, number), T0)
+        assert [type(action) for action in session.actions] == [Reconnect]
+
+    def test_a_count_that_a_corrupt_message_set_far_ahead_ends_the_connection(self):
+        session = make({Channel.TRADES})
+        session.receive(frame(HEARTBEAT, 0), T0)
+        assert session.receive(frame(HEARTBEAT, 10**30), T0)
+        session.receive(frame(TRADES, 2), T0)
+        assert [type(action) for action in session.actions] == [Reconnect]
+
+    def test_errors_of_the_exchange_are_warnings(self):
+        session = make()
+        session.receive(b'{"type":"error","message":"channel is not supported"}', T0)
+        session.receive(frame({"type": "error", "message": "again"}, 0), T0)
+        assert session.actions == [
+            Warn("the exchange answered: channel is not supported"),
+            Warn("the exchange answered: again"),
+        ]
+        assert not session.receive(frame(HEARTBEAT, 1), T0)
+
+
+class TestSnapshots:
+    def connected(self):
+        session = make()
+        session.connected(T0)
+        session.actions.clear()
+        return session
+
+    def test_what_is_sent_on_connecting(self):
+        session = make()
+        session.connected(T0)
+        sent = [json.loads(action.text) for action in session.actions if isinstance(action, Send)]
+        assert [(m["type"], m["channel"], m.get("product_ids")) for m in sent] == [
+            ("subscribe", "level2", list(PAIRS)),
+            ("subscribe", "ticker", list(PAIRS)),
+            ("subscribe", "market_trades", list(PAIRS)),
+            ("subscribe", "heartbeats", None),
+        ]
+
+    def test_a_missing_snapshot_ends_the_connection(self):
+        session = self.connected()
+        session.receive(frame(book(), 0), T0)
+        assert not session.tick(T0 + 30 * SECOND)
+        assert session.actions == []
+        session.tick(T0 + 31 * SECOND)
+        assert session.actions == [Reconnect("no snapshot of ETH-USD within 30 s")]
+
+    def test_only_one_resync_at_a_time(self):
+        session = self.connected()
+        session.receive(frame(book(), 0), T0)
+        session.resync("BTC-USD", T0, "x")
+        session.resync("BTC-USD", T0, "y")
+        assert len(session.actions) == 2
+        session.receive(frame(book(), 1), T0)
+        session.resync("BTC-USD", T0, "z")
+        assert len(session.actions) == 4
+
+
+class TestOddFrames:
+    @pytest.mark.parametrize("odd", NONSENSE)
+    def test_nonsense_is_rejected_or_unknown(self, odd):
+        session = make()
+        with pytest.raises(FrameError):
+            session.receive(odd, T0)
+
+    @pytest.mark.parametrize("channel", MESSAGES)
+    def test_any_value_anywhere(self, channel):
+        def places(value, path=()):
+            yield path
+            items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+            for key, inner in items:
+                yield from places(inner, (*path, key))
+
+        for path in list(places(MESSAGES[channel]))[1:]:
+            for value in (None, -1, 1.5, "", "x", "nan", [], {}, [None], "Ünïcode ₿", 10**30, "9999-99-99T99:99:99Z"):
+                message = json.loads(json.dumps(MESSAGES[channel]))
+                at = message
+                for key in path[:-1]:
+                    at = at[key]
+                at[path[-1]] = value
+                session = make()
+                try:
+                    session.receive(json.dumps(message).encode(), T0)
+                except FrameError:
+                    session.rejected(T0)
+                session.tick(T0 + SECOND)
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            book("update", levels=[("bid", "abc", "1")]),
+            book("update", levels=[("bid", "1", "")]),
+            book("update", levels=[("bid", "1:2 3", "4")]),
+            book("update", levels=[("bid", "1", "-4")]),
+            book("update", levels=[("bid", "Infinity", "4")]),
+            book(levels=[("bid", "nan", "4")]),
+            {**TRADES, "events": [{"trades": [{**TRADES["events"][0]["trades"][0], "price": "1 2"}]}]},
+            {**TRADES, "events": [{"trades": [{**TRADES["events"][0]["trades"][0], "side": "UNKNOWN"}]}]},
+            {**TICKER, "events": [{"tickers": [{"product_id": "X", "best_bid": "high"}]}]},
+        ],
+    )
+    def test_what_is_no_number_is_rejected(self, message):
+        with pytest.raises(FrameError):
+            make().receive(frame(message, 0), T0)
+
+    @given(st.binary(max_size=200))
+    def test_any_bytes(self, odd):
+        session = make()
+        try:
+            session.receive(odd, T0)
+        except FrameError:
+            session.rejected(T0)
+
+
+def test_the_plan_is_one_connection():
+    [plan] = Coinbase(Profile(PAIRS, ALL)).plan()
+    assert len(plan.subscriptions) == 8
+    with pytest.raises(StopIteration) as done:
+        next(plan.session().open(T0))
+    assert done.value.value.url == "wss://advanced-trade-ws.coinbase.com"
+    assert Coinbase(Profile(PAIRS, frozenset())).plan() == []
+
+
+def rows(path):
+    if path.suffix == ".zst":
+        with path.open("rb") as raw:
+            yield from map(json.loads, io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(raw), "utf-8"))
+    else:
+        with path.open() as lines:
+            yield from map(json.loads, lines)
+
+
+class Recorded:
+    """What a recording's frames say, taken apart by plain means."""
+
+    def __init__(self):
+        self.trades = {}
+        self.books = {pair: {} for pair in PAIRS}
+
+    def take(self, message):
+        for event in message.get("events", []):
+            for trade in reversed(event.get("trades", [])):
+                self.trades.setdefault((trade["product_id"], trade["trade_id"]), trade)
+            if event.get("type") == "snapshot" and "updates" in event:
+                self.books[event["product_id"]].clear()
+            for u in event.get("updates", []):
+                self.books[event["product_id"]][u["side"] == "bid", Decimal(u["price_level"])] = Decimal(
+                    u["new_quantity"]
+                )
+
+    def side(self, pair, *, bids):
+        return {price: size for (bid, price), size in self.books[pair].items() if bid is bids and size}
+
+
+@pytest.mark.parametrize("path", [SMALL, FULL], ids=["small", "full"])
+def test_a_recording_to_the_digit(path):
+    """Every trade once and in order, every book equal at every delta, nothing rejected."""
+    if not path.exists():
+        pytest.skip(f"{path.name} is not here")
+    session, recorded = make(), Recorded()
+    books = {pair: Book() for pair in PAIRS}
+    trades, quotes, deltas = {}, 0, 0
+    for row in rows(path):
+        if row["t"] == "connect":
+            session = make()
+            session.connected(int(row["ts"] * 1e9))
+        if row["t"] != "recv":
+            continue
+        recorded.take(json.loads(row["data"]))
+        for event in session.receive(row["data"].encode(), int(row["ts"] * 1e9)):
+            assert not (isinstance(event, Control) and event.event is ControlEvent.GAP)
+            if isinstance(event, Trade):
+                trades.setdefault((event.subject, event.id), event)
+            elif isinstance(event, Quote):
+                quotes += 1
+                assert Decimal(event.bid) < Decimal(event.ask)
+            elif isinstance(event, BookSnapshot | BookDelta):
+                book = books[event.subject]
+                (book.replace if isinstance(event, BookSnapshot) else book.apply)(event.bids, event.asks)
+                deltas += 1
+                changed = [(book.bids, True, price) for price, _ in event.bids]
+                changed += [(book.asks, False, price) for price, _ in event.asks]
+                truth = recorded.books[event.subject]
+                assert all(side.size(price) == truth[bids, Decimal(price)] for side, bids, price in changed)
+    assert list(trades) == list(recorded.trades)
+    for key, want in recorded.trades.items():
+        got = trades[key]
+        assert (got.price, got.size, got.side) == (want["price"], want["size"], SIDES[want["side"]])
+    assert quotes
+    assert deltas
+    for pair in PAIRS:
+        assert books[pair].bids.numbers() == recorded.side(pair, bids=True)
+        assert books[pair].asks.numbers() == recorded.side(pair, bids=False)
+    assert {type(action) for action in session.actions} <= {Send, Unknown}
+
+
+SIDES = {"BUY": "sell", "SELL": "buy"}
