@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate
 
 __all__ = ["Latency"]
@@ -21,11 +22,17 @@ class Latency:
 
     def add(self, nanoseconds: int) -> None:
         """Count one duration."""
-        index = nanoseconds // _BIN
-        if index >= _FINE:
-            index = min(_FINE + nanoseconds // _COARSE, _BINS)
-        self._bins[max(index, 0)] += 1
-        self.count += 1
+        self.add_since(nanoseconds, (0,))
+
+    def add_since(self, now: int, times: Sequence[int]) -> None:
+        """Count the duration from each of these times until ``now``, in nanoseconds."""
+        bins = self._bins
+        for time in times:
+            index = (now - time) // _BIN
+            if not 0 <= index < _FINE:
+                index = 0 if index < 0 else min(_FINE + (now - time) // _COARSE, _BINS)
+            bins[index] += 1
+        self.count += len(times)
 
     def percentile(self, share: float) -> float | None:
         """The duration, in milliseconds, that ``share`` (0 to 1) of all don't exceed; ``None`` without any."""

@@ -28,6 +28,8 @@ from bridge.model import (
 
 __all__ = ["command", "head", "render"]
 
+_LENGTHS = [str(length) for length in range(1024)]
+"""Looking a short text's length up takes half the time of formatting it, and an entry has a dozen."""
 _BEFORE_FIELDS = 3
 """``XADD``, the key and the ID."""
 
@@ -69,11 +71,17 @@ def _bytes(text: str) -> str:
 def _trade(e: Trade) -> str:
     ts = "" if e.ts is None else str(e.ts)
     recv = str(e.recv)
-    return (
-        f"$4\r\ntype\r\n$5\r\ntrade\r\n$2\r\nts\r\n${len(ts)}\r\n{ts}\r\n$4\r\nrecv\r\n${len(recv)}\r\n{recv}\r\n"
-        f"$2\r\nid\r\n${len(e.id)}\r\n{e.id}\r\n$4\r\nside\r\n${len(e.side)}\r\n{e.side}\r\n"
-        f"$5\r\nprice\r\n${len(e.price)}\r\n{e.price}\r\n$4\r\nsize\r\n${len(e.size)}\r\n{e.size}\r\n"
-    )
+    ident, side, price, size = e.id, e.side, e.price, e.size
+    n = _LENGTHS
+    try:
+        return (
+            f"$4\r\ntype\r\n$5\r\ntrade\r\n$2\r\nts\r\n${n[len(ts)]}\r\n{ts}\r\n"
+            f"$4\r\nrecv\r\n${n[len(recv)]}\r\n{recv}\r\n$2\r\nid\r\n${n[len(ident)]}\r\n{ident}\r\n"
+            f"$4\r\nside\r\n${n[len(side)]}\r\n{side}\r\n$5\r\nprice\r\n${n[len(price)]}\r\n{price}\r\n"
+            f"$4\r\nsize\r\n${n[len(size)]}\r\n{size}\r\n"
+        )
+    except IndexError:
+        return _generic(e)
 
 
 def _levels(levels: Levels) -> str:
