@@ -130,7 +130,7 @@ def _trial(server: Server, setup: Setup, exchange: str, messages: int, rate: flo
     entries = messages + (exchange == "coinbase")  # and its first full book
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tickbridge-bench-")))
-        words = [exchange, "--count", str(messages), "--rate", str(rate)]
+        words = [exchange, *keys, "--redis", server.url, "--count", str(messages), "--rate", str(rate)]
         sender = stack.enter_context(_process("benchmarks.sender", *words))
         port = int(_line(sender))
         words = [*keys, "--redis", server.url, "--namespace", NAMESPACE, "--count", str(entries), "--loop", setup.loop]
@@ -218,7 +218,9 @@ def _await_entries(server: Server, keys: list[str], entries: int, connector: sub
             return
         if length != last:
             last, moved = length, time.monotonic()
-        if connector.poll() is not None or time.monotonic() - moved > _STUCK:
+        if connector.poll() is not None:
+            raise RuntimeError(f"the connector ended with {connector.returncode}; what it says stands above")
+        if time.monotonic() - moved > _STUCK:
             raise RuntimeError(f"{length} entries of {wanted}, and no more come")
         time.sleep(_POLL)
 

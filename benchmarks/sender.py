@@ -1,7 +1,9 @@
 """The exchange of the whole-path benchmark: one plain TCP socket that speaks just enough WebSocket to be believed.
 
 It does as little as it can while the clock runs, so that it is never what limits: at saturation it writes frames that
-were built before, in pieces of 64 KiB. With a rate, each frame carries the time of its sending.
+were built before, in pieces of 64 KiB, and only sees to it that no more than a window of them is on its way: a
+connector buffers what Redis doesn't take at once, and would drop what is beyond its limit. With a rate, each frame
+carries the time of its sending.
 
     python -m benchmarks.sender limitlex --count 100000 --rate 10000
 
@@ -19,6 +21,8 @@ import sys
 import threading
 import time
 
+import redis
+
 from benchmarks.samples import coinbase_frames, limitlex_frames, websocket_frame
 
 __all__ = ["STAMP_DIGITS", "main"]
@@ -27,6 +31,8 @@ STAMP_DIGITS = 9
 """Decimals of the price that carries the time of sending, in seconds since the epoch."""
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _PIECE = 65536
+_WINDOW = 20_000
+"""Frames sent and not yet in Redis."""
 
 
 def main() -> None:
@@ -43,7 +49,10 @@ def main() -> None:
             _say("connected")
             sys.stdin.readline()
             began, cpu = time.time(), time.process_time()
-            worst = _paced(peer, options.count, options.rate) if options.rate else _blast(peer, frames)
+            if options.rate:
+                worst = _paced(peer, options.count, options.rate)
+            else:
+                worst = _blast(peer, frames, redis.Redis.from_url(options.redis), options.keys)
             done = {"began": began, "seconds": time.time() - began, "cpu": time.process_time() - cpu, "late": worst}
             _say(json.dumps(done))
             ended.wait()
@@ -54,6 +63,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("exchange", choices=("limitlex", "coinbase"))
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--rate", type=float, default=0.0, help="frames per second; 0: as fast as they are taken")
+    parser.add_argument("--redis", required=True)
+    parser.add_argument("keys", nargs="+", help="streams in which the frames' events will stand")
     return parser.parse_args()
 
 
@@ -62,8 +73,8 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _frames(exchange: str, count: int) -> list[bytes]:
-    """Pieces of about 64 KiB, of whole frames."""
+def _frames(exchange: str, count: int) -> list[tuple[int, bytes]]:
+    """Pieces of about 64 KiB, of whole frames, with how many these are."""
     texts = limitlex_frames(count) if exchange == "limitlex" else coinbase_frames(count)
     pieces, piece, size = [], [], 0
     for text in texts:
@@ -71,9 +82,9 @@ def _frames(exchange: str, count: int) -> list[bytes]:
         piece.append(frame)
         size += len(frame)
         if size >= _PIECE:
-            pieces.append(b"".join(piece))
+            pieces.append((len(piece), b"".join(piece)))
             piece, size = [], 0
-    pieces.append(b"".join(piece))
+    pieces.append((len(piece), b"".join(piece)))
     return pieces
 
 
@@ -101,9 +112,17 @@ def _listen(peer: socket.socket, ended: threading.Event) -> None:
             return
 
 
-def _blast(peer: socket.socket, pieces: list[bytes]) -> float:
-    for piece in pieces:
+def _blast(peer: socket.socket, pieces: list[tuple[int, bytes]], client: redis.Redis, keys: list[str]) -> float:
+    sent = arrived = 0
+    for count, piece in pieces:
+        while sent - arrived > _WINDOW:
+            time.sleep(0.002)
+            pipe = client.pipeline(transaction=False)
+            for key in keys:
+                pipe.xlen(key)
+            arrived = sum(pipe.execute())
         peer.sendall(piece)
+        sent += count
     return 0.0
 
 
