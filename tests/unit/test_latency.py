@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.publish.latency import Latency
+
+
+def test_nothing_counted_is_nothing_said():
+    assert Latency().percentile(0.5) is None
+
+
+@given(st.lists(st.integers(0, 3_000_000_000), min_size=1, max_size=200), st.sampled_from([0.0, 0.5, 0.99, 1.0]))
+def test_a_percentile_is_within_its_bin(durations, share):
+    latency = Latency()
+    for duration in durations:
+        latency.add(duration)
+    ordered = sorted(durations)
+    rank = next(i for i in range(len(ordered)) if i + 1 >= share * len(ordered))
+    true = min(ordered[rank], 2_000_000_000) / 1e6
+    found = latency.percentile(share)
+    bin_width = 0.01 if true < 20 else 1.0
+    if share:
+        assert true - bin_width <= found <= true + bin_width
+    assert latency.count == len(durations)
+
+
+@pytest.mark.parametrize(
+    ("ns", "ms"),
+    [(-5, 0.01), (0, 0.01), (9_999, 0.01), (10_000, 0.02), (19_999_999, 20.0), (20_000_000, 21.0), (10**12, 2001.0)],
+)
+def test_edges(ns, ms):
+    latency = Latency()
+    latency.add(ns)
+    assert latency.percentile(1.0) == pytest.approx(ms)
+
+
+def test_many_at_once_and_anew():
+    latency = Latency()
+    latency.add_since(1_000_000, [0, 500_000, 990_000])
+    assert latency.count == 3
+    assert latency.percentile(0.3) == pytest.approx(0.02)
+    assert latency.percentile(1.0) == pytest.approx(1.01)
+    latency.reset()
+    assert latency.percentile(0.5) is None

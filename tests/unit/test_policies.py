@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import asyncio
+from itertools import islice, pairwise
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.feed.policies import Pacer, Watchdog, backoff
+
+
+class TestBackoff:
+    def test_the_first_retry_is_at_once_then_exponential_and_capped(self):
+        waits = list(islice(backoff(Random(1)), 12))
+        assert waits[0] == 0.0
+        bounds = [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60]
+        for wait, bound in zip(waits[1:], bounds, strict=True):
+            assert bound / 2 <= wait <= bound
+
+    def test_it_is_deterministic_by_seed(self):
+        assert list(islice(backoff(Random(7)), 9)) == list(islice(backoff(Random(7)), 9))
+        assert list(islice(backoff(Random(7)), 9)) != list(islice(backoff(Random(8)), 9))
+
+    @given(st.integers(0, 1000))
+    def test_the_jitter_survives_the_cap(self, seed):
+        capped = list(islice(backoff(Random(seed), first=1.0, cap=4.0), 40))[10:]
+        assert max(capped) <= 4.0
+        assert max(capped) - min(capped) > 0.5
+
+
+class TestWatchdog:
+    def test_ping_then_dead(self):
+        dog = Watchdog(ping=15, dead=45, now=0)
+        verdicts = {}
+        for tick in range(1, 200):
+            verdict = dog.check(tick / 4)
+            if verdict:
+                verdicts.setdefault(verdict, []).append(tick / 4)
+        assert verdicts["ping"][:3] == [15, 30, 45]
+        assert verdicts["dead"][0] == 45.25
+
+    def test_a_frame_keeps_it_alive(self):
+        dog = Watchdog(ping=15, dead=45, now=0)
+        for second in range(1, 1000):
+            if second % 40 == 0:
+                dog.seen(second)
+            assert dog.check(second) != "dead"
+        assert dog.age(1000) == 40
+
+    def test_who_was_busy_judges_nobody(self):
+        dog = Watchdog(ping=15, dead=45, now=0)
+        assert dog.check(60) == ""
+        assert dog.check(60.25) == "ping"
+        for tick in range(1, 90):
+            assert dog.check(60.25 + tick / 4) != "dead"
+        assert dog.check(82.75) == "dead"
+
+
+class TestPacer:
+    async def test_attempts_are_kept_apart(self):
+        loop = asyncio.get_running_loop()
+        pacer = Pacer(0.05, loop.time)
+        times = []
+
+        async def attempt():
+            await pacer.turn()
+            times.append(loop.time())
+
+        await asyncio.gather(*(attempt() for _ in range(4)))
+        apart = [later - earlier for earlier, later in pairwise(times)]
+        assert min(apart) >= 0.045
+
+    async def test_the_first_goes_at_once(self):
+        loop = asyncio.get_running_loop()
+        pacer = Pacer(10, loop.time)
+        before = loop.time()
+        await pacer.turn()
+        assert loop.time() - before < 1
+
+    @pytest.mark.parametrize("pause", [0.0, 100.0])
+    async def test_a_pause_saves_up_no_turns(self, pause):
+        now = [pause]
+        pacer = Pacer(0.001, lambda: now[0])
+        await pacer.turn()
+        await pacer.turn()
+        assert pacer._next == pytest.approx(pause + 0.002)
