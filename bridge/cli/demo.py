@@ -79,7 +79,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _above_zero(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text} must be above zero")
     return number

@@ -112,7 +112,7 @@ def take_frame(
         pairs=len(pairs),
         wallets=[_wallet(account, fields) for account, fields in wallets.items()],
         orders=_orders(wallets),
-        parts=[PartFrame(part.name, part.pid, part.ended) for part in stage.parts],
+        parts=_parts(stage, beats),
         rates=(beats.received.per_second(), beats.published.per_second(), watcher.rate.per_second()),
         totals={**counted, "read": watcher.read, "holes": watcher.holes},
         lag=watcher.lag(),
@@ -130,6 +130,18 @@ def _state(stage: Stage, beats: Heartbeats) -> str:
     beat, part = beats.current, stage.parts["connector"]
     dead = beat is not None and part.ended and beat["pid"] == str(part.pid)
     return "away" if beat is None or dead else beat["state"]
+
+
+def _parts(stage: Stage, beats: Heartbeats) -> list[PartFrame]:
+    """The child processes; in place of a connector that died, the one that somebody else has started."""
+    frames = []
+    for part in stage.parts:
+        pid, ended = part.pid, part.ended
+        beat = beats.current if part.name == "connector" and ended else None
+        if beat and beat["pid"] != str(pid):
+            pid, ended = int(beat["pid"]), ""
+        frames.append(PartFrame(part.name, pid, ended))
+    return frames
 
 
 def _short(path: Path) -> str:

@@ -48,6 +48,10 @@ async def run(settings: DemoSettings) -> int:
     with _on_signals(demo.interrupt):
         try:
             return await demo.run()
+        except asyncio.CancelledError:
+            if not demo.interrupted:
+                raise
+            return 128 + signal.SIGINT
         except BaseExceptionGroup as failed:
             raise _first(failed) from None
 
@@ -79,8 +83,16 @@ class Demo:
                 watcher = Watcher(reader, self._tell)
                 beats = Heartbeats(reader.redis, stage.keys.connector(EXCHANGE))
                 outcome = await self._watch(stage, control, reader, watcher, beats)
+            wrong = failures(outcome)
+            stage.keep = bool(wrong)
         _say(summary(outcome))
-        return 1 if failures(outcome) else 0
+        if wrong:
+            _say(f"logs and data are kept in {stage.directory}")
+        return 1 if wrong else 0
+
+    @property
+    def interrupted(self) -> bool:
+        return self._end.is_set()
 
     def interrupt(self) -> None:
         """A signal came: the first ends the demo in order, the second at once."""
@@ -105,7 +117,6 @@ class Demo:
             ]
             await self._until_read(stage, watcher)
             self._began = time.monotonic()
-            watcher.forget_latency()
             await self._show(stage, control, watcher, beats)
             elapsed = self._elapsed()
             _say("holding the market, waiting for the streams to catch up, comparing")
@@ -118,7 +129,11 @@ class Demo:
                 seconds=self._settings.settle,
                 faults=self._settings.faults,
             )
-            findings = await compare(stage, control, watcher, reader.redis)
+            try:
+                findings = await compare(stage, control, watcher, reader.redis)
+            except (*AWAY, RedisError) as error:
+                msg = f"nothing to compare with: {str(error) or type(error).__name__}; {'; '.join(unsettled)}"
+                raise BridgeError(msg) from None
             for task in tasks:
                 task.cancel()
         return Outcome(self._settings, elapsed, watcher, beats, findings, unsettled)

@@ -6,20 +6,22 @@ import asyncio
 import re
 import secrets
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from msgspec import Struct
+from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from bridge.config.models import RedisSettings
+from bridge.config.problems import mistakes_of
 from bridge.demo.parts import Part, PartFailedError, Parts, python_module
 from bridge.demo.settings import DemoSettings
 from bridge.embedded import find_server, free_port, server_command
@@ -41,8 +43,8 @@ _FAST_RESNAPSHOT = 6.0
 """Seconds between fresh books when messages are left out on purpose: most such losses can't be noticed otherwise."""
 
 
-class Stage(Struct, frozen=True):
-    """The running demo: where everything is."""
+class Stage(Struct):
+    """The running demo: where everything is. ``keep``: whether a temporary directory stays there at the end."""
 
     directory: Path
     config: Path
@@ -51,6 +53,7 @@ class Stage(Struct, frozen=True):
     keys: Keys
     parts: Parts
     account: str
+    keep: bool = False
 
     @property
     def redis_address(self) -> str:
@@ -62,7 +65,7 @@ class Stage(Struct, frozen=True):
 async def set_up(settings: DemoSettings, tell: Callable[[str], None]) -> AsyncIterator[Stage]:
     """Start everything but leave the watching to the caller; leaving the block ends it all.
 
-    A temporary directory is removed at the end unless the block failed.
+    A temporary directory is removed at the end unless the block failed, or says that it is to be kept.
 
     Raises:
         ConfigError: the directory given can't be used.
@@ -70,28 +73,34 @@ async def set_up(settings: DemoSettings, tell: Callable[[str], None]) -> AsyncIt
     """
     directory = _directory(settings.directory)
     async with AsyncExitStack() as stack:
-        if settings.directory is None:
-            stack.push(lambda kind, *_: None if kind else shutil.rmtree(directory, ignore_errors=True))
-        parts = await stack.enter_async_context(Parts(directory, tell))
+        stage: Stage | None = None
+
+        def tidy_up(kind: type[BaseException] | None, *_: object) -> None:
+            failed = kind is not None and issubclass(kind, Exception)
+            if settings.directory is None and not failed and not (stage and stage.keep):
+                shutil.rmtree(directory, ignore_errors=True)
+
+        stack.push(tidy_up)
         namespace = ""
-        if settings.redis is None:
-            url = await _start_server(parts, directory)
-        else:
-            url, namespace = settings.redis, f"demo-{secrets.token_hex(3)}"
-            await probe_redis(RedisSettings(url=url))
-            stack.push_async_callback(_forget, url, namespace)
+        if settings.redis is not None:
+            await _try_server(settings.redis)
+            namespace = f"demo-{secrets.token_hex(3)}"
+            stack.push_async_callback(_forget, settings.redis, namespace)
+        parts = await stack.enter_async_context(Parts(directory, tell))
+        url = settings.redis or await _start_server(parts, directory)
         keys = Keys(namespace)
         control_url = await _start_simulator(parts, settings, directory)
         config = _write_config(directory, url, namespace, settings)
         connector = await parts.start(
             "connector", python_module("bridge", "run", "--config", str(config)), {"NO_COLOR": "1"}
         )
-        connector.free = _Freedom(connector, url, keys.connector(EXCHANGE))
+        connector.free = partial(_is_free, url, keys.connector(EXCHANGE))
         env = {"TICKBRIDGE_REDIS__URL": url, "TICKBRIDGE_NAMESPACE": namespace}
         for name in ("books", "wallets"):
             await parts.start(name, python_module(f"consumers.{name}"), env)
         account = yaml.safe_load(config.read_text())["connectors"][0]["account"]
-        yield Stage(directory, config, url, control_url, keys, parts, account)
+        stage = Stage(directory, config, url, control_url, keys, parts, account)
+        yield stage
 
 
 def _directory(wanted: Path | None) -> Path:
@@ -106,6 +115,15 @@ def _directory(wanted: Path | None) -> Path:
         problem = Problem("--dir", f"{wanted} is not empty", "give a new or empty directory")
         raise ConfigError([problem], "demo")
     return wanted.resolve()
+
+
+async def _try_server(url: str) -> None:
+    try:
+        settings = RedisSettings(url=url)
+    except ValidationError as error:
+        problems = [Problem("--redis", message, hint) for _, message, hint in mistakes_of(error)]
+        raise ConfigError(problems, "demo") from None
+    await probe_redis(settings)
 
 
 async def _start_server(parts: Parts, directory: Path) -> str:
@@ -170,23 +188,18 @@ def _write_config(directory: Path, url: str, namespace: str, settings: DemoSetti
     return file
 
 
-class _Freedom:
-    """Whether the connector's place is free: its heartbeat is gone, or is that of the process that has just died."""
+async def _is_free(url: str, key: str) -> bool:
+    """Whether the connector's place is free: the heartbeat of a killed one stands for its last seconds.
 
-    def __init__(self, part: Part, url: str, key: str) -> None:
-        self._part = part
-        self._url = url
-        self._key = key
-
-    async def __call__(self) -> bool:
-        client = make_client(self._url)
-        try:
-            host, pid = await client.hmget(self._key, ["host", "pid"])
-        except (RedisError, OSError):
-            return False
-        finally:
-            await client.aclose()
-        return host is None or (host == socket.gethostname() and pid == str(self._part.pid))
+    That leaves whoever killed it the time to start it again.
+    """
+    client = make_client(url)
+    try:
+        return not await client.exists(key)
+    except (RedisError, OSError):
+        return False
+    finally:
+        await client.aclose()
 
 
 async def _wait(part: Part, ready: Callable[[], Any]) -> None:

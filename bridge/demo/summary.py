@@ -74,12 +74,13 @@ def _lines(outcome: Outcome) -> Iterator[str]:
         f"rejected frames {_count(beats, 'rejected')}",
     )
     total = Lag(watcher.latency.percentile(0.5), watcher.latency.percentile(0.99))
-    yield _row("latency", f"socket to reader {as_text(total)}; socket to Redis and back {as_text(publish_lag(beats))}")
+    yield _row("latency", f"socket to reader {as_text(total)}")
+    yield _row("", f"socket to Redis and back {as_text(publish_lag(beats))}")
     for pair, differences in found.books.items():
         bids, asks = len(watcher.keepers[pair].book.bids), len(watcher.keepers[pair].book.asks)
-        yield _row("book", f"{pair:<10} equal: {_yes(not differences)}  ({bids} bids, {asks} asks)")
+        yield _row("book", f"{pair:<12} equal: {_yes(not differences)}  ({bids} bids, {asks} asks)")
     for account, differences in found.wallets.items():
-        yield _row("wallet", f"{account:<10} equal: {_yes(not differences)}")
+        yield _row("wallet", f"{account:<12} equal: {_yes(not differences)}")
     wrong = failures(outcome)
     equal = len(found.books) >= len(settings.pairs) and not any((*found.books.values(), *found.kept.values()))
     yield f"books equal to the exchange's true books: {_yes(equal)}"

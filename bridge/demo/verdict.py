@@ -15,6 +15,7 @@ from bridge.model import Trade
 __all__ = ["TradeCheck", "book_differences", "check_trades", "wallet_differences"]
 
 _SECOND = 1_000_000_000
+_NONE = Decimal(0)
 
 TradeKey = tuple[int, str, Decimal, Decimal]
 """What tells one trade from another where the exchange gives no ids: whole second, side, price, size."""
@@ -36,7 +37,7 @@ def book_differences(book: Book, truth: Mapping[str, Any]) -> list[str]:
     for name, mine, theirs in (("bid", book.bids, true.bids), ("ask", book.asks, true.asks)):
         have, should = mine.numbers(), theirs.numbers()
         differences += [
-            f"{name} {price:f}: {have.get(price, 0):f}, should be {should.get(price, 0):f}"
+            f"{name} {price:f}: {have.get(price, _NONE):f}, should be {should.get(price, _NONE):f}"
             for price in sorted(have.keys() | should.keys())
             if have.get(price) != should.get(price)
         ]

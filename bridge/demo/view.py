@@ -77,14 +77,13 @@ def save_picture(frame: Frame, file: Path) -> None:
 def _header(frame: Frame, width: int) -> RenderableType:
     style = _STATE_STYLES.get(frame.state, BAD)
     left = Text.assemble(
-        (" tickbridge ", "bold #10141c on #7aa7ff"),
-        (f"  simulated {frame.exchange}", "bold"),
-        (f"  ● connector {frame.state}", style),
-        no_wrap=True,
+        (" tickbridge ", "bold #10141c on #7aa7ff"), (f"  simulated {frame.exchange}", "bold"), no_wrap=True
     )
-    for part in frame.parts:
-        if part.ended:
-            left.append(f"  ● {part.name} {part.ended}", BAD)
+    ended = [part for part in frame.parts if part.ended]
+    if frame.flowing or not ended:
+        left.append(f"  ● connector {frame.state}", style)
+    for part in ended:
+        left.append(f"  ● {part.name} {part.ended}", BAD)
     right = Text(_clock(frame.elapsed) + (f" / {_clock(frame.duration)}" if frame.duration else "") + " ", DIM)
     return _two_sides(left, right, width)
 
@@ -139,15 +138,16 @@ def _spread(book: BookFrame, width: int) -> Text:
 
 def _trades(book: BookFrame, width: int, lines: int) -> RenderableType:
     shown = book.trades[:lines]
-    sizes = column([trade.size for trade in shown], max(5, width - 12))
-    rows = [_trade(trade, size, width) for trade, size in zip(shown, sizes, strict=True)]
+    room = max((len(trade.price) for trade in shown), default=0) + 2
+    sizes = column([trade.size for trade in shown], max(4, width - room - 1))
+    rows = [_trade(trade, size, room, width) for trade, size in zip(shown, sizes, strict=True)]
     title = Text.assemble((book.pair, TITLE), (" trades", DIM))
     return Panel(Group(*rows), title=title, title_align="left", border_style=FRAME, box=box.ROUNDED)
 
 
-def _trade(trade: Trade, size: str, width: int) -> Text:
+def _trade(trade: Trade, size: str, room: int, width: int) -> Text:
     arrow, style = ("▲", BID) if trade.side == "buy" else ("▼", ASK)
-    return Text.assemble((f"{arrow} {trade.price:>9}", style), f"{size:>{max(1, width - 11)}}", no_wrap=True)
+    return Text.assemble((f"{arrow} {trade.price:>{room - 2}}", style), f"{size:>{max(1, width - room)}}", no_wrap=True)
 
 
 def _wallets(frame: Frame, width: int, lines: int) -> RenderableType:
@@ -209,12 +209,14 @@ def _flow(frame: Frame, width: int, *, tall: bool) -> RenderableType:
         style = GOOD if not count else WARN if name == "gaps" else BAD
         counts.append(f"{name} ", DIM).append(f"{count:,}  ", style)
     counts.rstrip()
-    reader = Text.assemble(("p50/p99  socket→reader ", DIM), *_lag(frame.lag), no_wrap=True)
+    reader = Text.assemble(("socket→reader ", DIM), *_lag(frame.lag), no_wrap=True)
     redis = Text.assemble(("  socket→Redis ", DIM), *_lag(frame.publish_lag), no_wrap=True)
     inner = width - 4
     if tall:
         history = Text(spark(frame.history[-max(0, min(60, inner - path.cell_len - 2)) :]), HEAD)
-        body: RenderableType = Group(_two_sides(path, history, inner), _two_sides(reader + redis, counts, inner))
+        body: RenderableType = Group(
+            _two_sides(path, history, inner), _two_sides(Text("p50/p99  ", DIM) + reader + redis, counts, inner)
+        )
     else:
         short = Text.assemble(
             (f"{received:,.0f}/s ", "bold"), ("in ", DIM), (f"{read:,.0f}/s ", "bold"), ("read  ", DIM)
@@ -234,16 +236,24 @@ def _footer(frame: Frame, width: int, *, tall: bool) -> RenderableType:
     keys = Text.assemble(("q", "bold"), (" quit ", DIM), no_wrap=True)
     if frame.pairs > len(frame.books):
         keys = Text.assemble(("tab", "bold"), (" next pair  ", DIM), keys)
-    pids = Text(" pid", DIM, no_wrap=True)
-    for part in frame.parts:
-        pids.append(f"  {part.name} ", DIM).append(str(part.pid), BAD if part.ended else "default")
+    pids = _pids(frame, width - keys.cell_len - 1)
     if not tall:
-        return _two_sides(keys, pids, width) if width < pids.cell_len + keys.cell_len else _two_sides(pids, keys, width)
+        return _two_sides(pids, keys, width)
     notice = Text(no_wrap=True)
     if frame.notices:
         at, words = frame.notices[-1]
         notice = Text.assemble((f" {_clock(at)} ", DIM), (words, WARN if frame.elapsed - at < _NEWS else DIM))
     return Group(_two_sides(notice, Text(f"{frame.config} ", DIM), width), _two_sides(pids, keys, width))
+
+
+def _pids(frame: Frame, width: int) -> Text:
+    """Of as many parts as fit, the connector first: it is the one to try and kill."""
+    text = Text(" pid", DIM, no_wrap=True)
+    for part in sorted(frame.parts, key=lambda part: part.name != "connector"):
+        more = Text.assemble((f"  {part.name} ", DIM), (str(part.pid), BAD if part.ended else "default"))
+        if text.cell_len + more.cell_len <= width:
+            text.append_text(more)
+    return text
 
 
 def _two_sides(left: Text, right: Text, width: int) -> Text:

@@ -22,6 +22,8 @@ __all__ = ["Heartbeats", "Lag", "Watcher"]
 
 _TRADES_KEPT = 50_000
 _LAGS_KEPT = 20_000
+_SETTLING = 500_000_000
+"""Nanoseconds until the reader has begun to read an added stream."""
 
 
 class Lag(Struct, frozen=True):
@@ -58,6 +60,7 @@ class Watcher:
         self._tell = tell
         self._now = now
         self._lags: deque[tuple[int, int]] = deque(maxlen=_LAGS_KEPT)
+        self._added: dict[str, int] = {}
         self._invalid_since: dict[str, int] = {}
 
     @property
@@ -74,6 +77,7 @@ class Watcher:
         elif stream.channel is Channel.TRADES:
             self.trades[stream.subject] = deque(maxlen=_TRADES_KEPT)
         await self._reader.add(key, Position.START)
+        self._added[key] = self._now()
 
     async def follow(self) -> None:
         """Read, endlessly."""
@@ -83,11 +87,6 @@ class Watcher:
             for item in batch:
                 self._take(item, now)
             self.rate.add(self.read - before)
-
-    def forget_latency(self) -> None:
-        """Start measuring anew: what had waited in the streams for this reader says nothing."""
-        self.latency.reset()
-        self._lags.clear()
 
     def lag(self, seconds: float = 5.0) -> Lag:
         """From the socket to this reader, over the last seconds."""
@@ -110,9 +109,7 @@ class Watcher:
                     self.interruptions[item.key] = self.interruptions.get(item.key, 0) + 1
             case Entry(event=event):
                 self.read += 1
-                lag = max(0, now - event.recv)
-                self.latency.add(lag)
-                self._lags.append((now, lag))
+                self._measure(item.key, event.recv, now)
                 if isinstance(event, Trade):
                     self.trades[event.subject].append(event)
             case Hole() | Trimmed():
@@ -121,6 +118,13 @@ class Watcher:
                 self.holes += 1
             case Undecodable():
                 self.undecodable += 1
+
+    def _measure(self, key: str, recv: int, now: int) -> None:
+        # What had waited in the stream for this reader to come says nothing.
+        if recv > self._added.get(key, now) + _SETTLING:
+            lag = max(0, now - recv)
+            self.latency.add(lag)
+            self._lags.append((now, lag))
 
     def _judge(self, pair: str, keeper: BookKeeper, now: int) -> None:
         """Say when a book can't be trusted any more, and when it can again."""

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from bridge.book import Book
+from bridge.demo.ending import Quiet
+from bridge.demo.verdict import book_differences, check_trades, wallet_differences
+from bridge.model import Trade
+
+SECOND = 10**9
+
+
+def book(bids, asks) -> Book:
+    made = Book()
+    made.replace(bids, asks)
+    return made
+
+
+def test_books_are_equal_as_numbers():
+    truth = {"bids": [["100.0", "1.50"]], "asks": [["101", "2"]]}
+    assert book_differences(book([("100.00", "1.5")], [("101.0", "2.000")]), truth) == []
+
+
+@pytest.mark.parametrize(
+    ("bids", "said"),
+    [
+        ([("100", "1")], "bid 100: 1, should be 1.5"),
+        ([], "bid 100: 0, should be 1.5"),
+        ([("100", "1.5"), ("99", "3")], "bid 99: 3, should be 0"),
+    ],
+)
+def test_a_book_that_differs_says_where(bids, said):
+    truth = {"bids": [["100", "1.5"]], "asks": [["101", "2"]]}
+    assert book_differences(book(bids, [("101", "2")]), truth) == [said]
+
+
+def trade(second: int, size: str = "1") -> Trade:
+    return Trade("BTC-EUR", second * SECOND, 0, "", "buy", "100.0", size)
+
+
+def true_trade(time: float, size: str = "1.00") -> dict[str, object]:
+    return {"time": time, "side": "buy", "price": "100", "size": size}
+
+
+def test_trades_may_be_alike_as_often_as_they_happened():
+    truth = [true_trade(10.1), true_trade(10.2), true_trade(11.0)]
+    assert check_trades([trade(10), trade(10), trade(11)], truth, 9 * SECOND).twice == 0
+    found = check_trades([trade(10), trade(10), trade(10), trade(11)], truth, 9 * SECOND)
+    assert (found.read, found.twice, found.missing) == (4, 1, 0)
+
+
+def test_a_trade_that_never_happened_counts_as_too_many():
+    assert check_trades([trade(10, "7")], [true_trade(10.0)], None).twice == 1
+
+
+def test_missing_trades_count_from_the_first_whole_second_of_reading():
+    truth = [true_trade(9.9), true_trade(10.2), true_trade(11.0)]
+    began = 9 * SECOND + SECOND // 2
+    assert check_trades([trade(11)], truth, began).missing == 1
+    assert check_trades([trade(10), trade(11)], truth, began).missing == 0
+    assert check_trades([trade(11)], truth, None).missing == 0
+
+
+def test_trades_from_before_the_oldest_that_the_exchange_has_kept_prove_nothing():
+    assert check_trades([trade(5), trade(10)], [true_trade(10.0)], 4 * SECOND).twice == 0
+
+
+def wallet(available: str = "5", recv: int = 100, filled: str = "0") -> dict[str, str]:
+    order = {"filled": filled, "recv": recv}
+    balance = {"available": available, "reserved": "0.0", "recv": recv}
+    encode = msgspec.json.encode
+    return {"balance:BTC": encode(balance).decode(), "order:a": encode(order).decode(), "fills": "3"}
+
+
+TRUTH = {
+    "wallets": {"BTC": {"available": "5.00", "reserved": "0"}},
+    "open_orders": [{"order_id": "a", "filled": "0.00", "created": 0.0}],
+}
+
+
+def test_wallets_are_equal_as_numbers():
+    assert wallet_differences(wallet(), TRUTH) == []
+
+
+def test_a_wallet_that_differs_says_where():
+    assert wallet_differences(wallet("4"), TRUTH) == ["BTC available: 4, should be 5.00"]
+    assert wallet_differences(wallet(filled="1"), TRUTH) == ["order a: 1 filled, should be 0.00"]
+    assert wallet_differences({}, TRUTH) == ["BTC: not there", "order a: not there, should be open"]
+    assert wallet_differences(wallet(), {**TRUTH, "open_orders": []}) == ["order a: open, should be over"]
+
+
+def test_what_the_exchange_has_not_told_since_the_connection_came_up_is_not_compared():
+    stale = wallet("4", recv=100, filled="1")
+    assert wallet_differences(stale, TRUTH, balances_since=101, orders_since=101) == []
+    assert wallet_differences(stale, {**TRUTH, "open_orders": []}, balances_since=101, orders_since=101) == []
+    assert wallet_differences({}, TRUTH, balances_since=101, orders_since=101) == []
+    fresh = wallet("4", recv=200, filled="1")
+    assert len(wallet_differences(fresh, TRUTH, balances_since=101, orders_since=101)) == 2
+    new = {**TRUTH, "open_orders": [{"order_id": "b", "filled": "0", "created": 7.0}]}
+    assert "order b: not there, should be open" in wallet_differences(
+        {}, new, balances_since=1, orders_since=6 * SECOND
+    )
+
+
+def beat(number: int, received: int = 5, waiting: int = 0, state: str = "live") -> dict[str, str]:
+    return {"beat": str(number), "received": str(received), "waiting": str(waiting), "state": state}
+
+
+def test_quiet_takes_two_heartbeats_that_say_the_same():
+    quiet = Quiet()
+    assert quiet.disturbed(None)
+    assert quiet.disturbed(beat(1, state="degraded"))
+    assert quiet.disturbed(beat(2))
+    assert quiet.disturbed(beat(2))
+    assert not quiet.disturbed(beat(3))
+    assert quiet.disturbed(beat(4, received=6))
+    assert quiet.disturbed(beat(5, received=6, waiting=1))
+    assert quiet.disturbed(beat(6, received=6))
+    assert not quiet.disturbed(beat(7, received=6))

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import io
+import xml.etree.ElementTree as ET
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from bridge.demo.frame import BookFrame, Frame, OrderFrame, PartFrame, WalletFrame
+from bridge.demo.look import bar, column, spark
+from bridge.demo.rates import Rate
+from bridge.demo.view import save_picture, screen
+from bridge.demo.watch import Lag
+from bridge.model import Trade
+
+
+def make_book(pair: str, valid: bool = True, levels: int = 20) -> BookFrame:
+    bids = [(f"{58000 - step}.00", f"0.0{step + 1}") for step in range(levels)]
+    asks = [(f"{58001 + step}.50", f"0.0{step + 1}") for step in range(levels)]
+    trades = [
+        Trade(pair, 0, 0, "", "buy" if step % 2 else "sell", f"{58000 + step}.50", "0.00120000") for step in range(30)
+    ]
+    reason = "" if valid else "gap: a frame could not be understood"
+    return BookFrame(pair, valid, reason, bids if valid else [], asks if valid else [], trades)
+
+
+def make_frame(**changes) -> Frame:
+    fields = {
+        "exchange": "limitlex",
+        "elapsed": 65.0,
+        "duration": None,
+        "state": "live",
+        "books": [make_book("BTC-EUR"), make_book("ETH-EUR")],
+        "pairs": 3,
+        "wallets": [
+            WalletFrame("main", {"BTC": ("0.90000000", "0"), "EUR": ("49512.58", "0")}, 2, 7),
+            WalletFrame("main/savings", {"BTC": ("0.1", "0")}, 0, 0),
+        ],
+        "orders": [OrderFrame("main", "buy", "57990.00", "0.5", "0.25")],
+        "parts": [PartFrame(name, 12345, "") for name in ("redis", "simulator", "connector", "books", "wallets")],
+        "rates": (201.0, 200.0, 199.0),
+        "totals": {"received": 4321, "lost": 0, "gaps": 1, "holes": 0, "read": 4300},
+        "lag": Lag(0.8, 2.5),
+        "publish_lag": Lag(None, None),
+        "history": [200] * 60,
+        "notices": [(63.0, "fault: the connection of BTC-EUR is cut")],
+        "redis": "redis://127.0.0.1:6379/0",
+        "config": "run/demo.yaml",
+        "control": "http://127.0.0.1:1/sim",
+    }
+    return Frame(**{**fields, **changes})
+
+
+def draw(frame: Frame, width: int, height: int) -> list[str]:
+    console = Console(width=width, height=height, file=io.StringIO(), color_system=None, legacy_windows=False)
+    console.print(screen(frame, width, height), height=height)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (100, 30), (104, 32), (160, 50), (240, 80)])
+@pytest.mark.parametrize("pairs", [1, 2])
+def test_it_fits_and_shows_everything(size, pairs):
+    frame = make_frame(books=[make_book("BTC-EUR"), make_book("ETH-EUR")][:pairs])
+    lines = draw(frame, *size)
+    text = "\n".join(lines)
+    assert len(lines) == size[1]
+    assert max(map(len, lines)) <= size[0]
+    for words in ("BTC-EUR ● valid", "connector live", "58000.00", "58001.50", "spread 1.50", "BTC-EUR trades",
+                  "wallets available", "main", "└ savings", "lost 0", "gaps 1", "holes 0", "0.80/2.50 ms",
+                  "connector 12345", "q quit"):  # fmt: skip
+        assert words in text, words
+    assert ("ETH-EUR ● valid" in text) == (pairs == 2)
+
+
+def test_the_best_prices_stand_next_to_the_spread():
+    lines = draw(make_frame(), 100, 30)
+    row = next(index for index, line in enumerate(lines) if "spread" in line)
+    assert "58001.50" in lines[row - 1]
+    assert "58000.00" in lines[row + 1]
+
+
+def test_an_invalid_book_shows_why_and_no_prices():
+    frame = make_frame(books=[make_book("BTC-EUR", valid=False)])
+    text = "\n".join(draw(frame, 100, 30))
+    assert "BTC-EUR ● invalid" in text
+    assert "gap: a frame could not be understood" in text
+    assert "spread" not in text
+
+
+def test_a_dead_connector_is_seen():
+    parts = [PartFrame("redis", 1, ""), PartFrame("connector", 2, "was killed by SIGKILL")]
+    text = "\n".join(draw(make_frame(state="away", parts=parts), 100, 30))
+    assert "connector was killed by SIGKILL" in text
+    assert "connector live" not in text
+    assert "BTC-EUR ● as it last was" in text
+
+
+def test_one_side_may_be_empty_and_nothing_may_have_come_yet():
+    bare = msgspec.structs.replace(make_book("BTC-EUR"), bids=[("1.00", "2")], asks=[], trades=[])
+    nothing = make_frame(books=[bare], wallets=[], orders=[], notices=[], history=[], lag=Lag(None, None))
+    assert "one side is empty" in "\n".join(draw(nothing, 80, 24))
+
+
+def test_the_picture_is_an_svg_that_loads_nothing(tmp_path):
+    file = tmp_path / "demo.svg"
+    save_picture(make_frame(), file)
+    text = file.read_text()
+    assert ET.fromstring(text).tag.endswith("svg")
+    assert "BTC-EUR" in text
+    assert "url(&quot;http" not in text
+    assert 'url("http' not in text
+
+
+def test_a_bar_has_two_tones():
+    text = bar(0.25, 0.5, 8, "green", "blue")
+    assert text.plain == "████"
+    assert [span.style for span in text.spans] == ["green", "green", "blue", "blue"]
+    assert bar(0.0, 0.0, 8, "green", "blue").plain == ""
+    assert bar(1.0, 1.0, 8, "green", "blue").plain == "█" * 8
+    assert bar(0.01, 0.01, 8, "green", "blue").plain == "▏"
+
+
+def test_numbers_of_a_column_have_as_many_decimals_as_fit():
+    assert column(["0.12345678", "1"], 9) == ["0.12346", "1.00000"]
+    assert column(["49512.58000", "1"], 9) == ["49,512.58", "1.00"]
+    assert column(["49512.58000", "1"], 6) == ["49,513", "1"]
+    assert column([], 6) == []
+    assert column(["123456789"], 6) == ["1.23e+8"]
+
+
+def test_a_sparkline_spans_from_nothing_to_the_most():
+    assert spark([0, 7, 14]) == "▁▅█"
+    assert spark([0, 0]) == "▁▁"
+    assert spark([]) == ""
+
+
+def test_a_rate_counts_whole_seconds():
+    now = [100.0]
+    rate = Rate(lambda: now[0])
+    for second in range(5):
+        now[0] = 100.5 + second
+        rate.add(10 * (second + 1))
+    assert rate.per_second() == pytest.approx((20 + 30 + 40) / 3)
+    assert rate.history(3) == [20, 30, 40]
+    now[0] = 120.0
+    assert rate.per_second() == 0
