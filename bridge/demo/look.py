@@ -31,12 +31,13 @@ def bar(inner: float, outer: float, width: int, bright: str, dim: str) -> Text:
         if total <= 0:
             break
         if own >= 1:
-            text.append("█", bright)
+            # Background as well: fonts leave seams between blocks.
+            text.append("█", f"{bright} on {bright}")
         elif own > 0:
             style = f"{bright} on {dim}" if total >= 1 else bright
             text.append(_BLOCKS[max(1, round(own * 8))], style)
         else:
-            text.append(_BLOCKS[max(1, round(min(1.0, total) * 8))], dim)
+            text.append(_BLOCKS[max(1, round(min(1.0, total) * 8))], f"{dim} on {dim}" if total >= 1 else dim)
     return text
 
 

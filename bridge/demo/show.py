@@ -193,7 +193,7 @@ class Demo:
         while True:
             await asyncio.sleep(_PROGRESS_EVERY)
             valid = sum(keeper.valid for keeper in watcher.keepers.values())
-            self._tell(
+            self._line(
                 f"received {beats.total('received'):,}, published {beats.total('published'):,}, read {watcher.read:,}; "
                 f"socket to reader {as_text(watcher.lag())}; books valid: {valid} of {len(watcher.keepers)}"
             )
@@ -224,7 +224,10 @@ class Demo:
         """A notice."""
         self._notices.append((self._elapsed(), words))
         if not self._screen.open:
-            _say(f"{self._elapsed():6.1f} s  {words}")
+            self._line(words)
+
+    def _line(self, words: str) -> None:
+        _say(f"{self._elapsed():6.1f} s  {words}")
 
 
 def _whereabouts(stage: Stage) -> Iterator[str]:

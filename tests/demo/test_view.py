@@ -115,7 +115,7 @@ def test_the_picture_is_an_svg_that_loads_nothing(tmp_path):
 def test_a_bar_has_two_tones():
     text = bar(0.25, 0.5, 8, "green", "blue")
     assert text.plain == "████"
-    assert [span.style for span in text.spans] == ["green", "green", "blue", "blue"]
+    assert [span.style for span in text.spans] == ["green on green", "green on green", "blue on blue", "blue on blue"]
     assert bar(0.0, 0.0, 8, "green", "blue").plain == ""
     assert bar(1.0, 1.0, 8, "green", "blue").plain == "█" * 8
     assert bar(0.01, 0.01, 8, "green", "blue").plain == "▏"
