@@ -26,6 +26,8 @@ _TAIL = {
 """How many of the newest entries are read, to recognise what an exchange repeats."""
 _TAIL_ELSEWHERE = 20
 _TAIL_BOOK = 1
+_TAIL_FOREIGN = 200
+"""How many are read where the newest ones are not ours, to find where our numbering stands."""
 
 
 async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -> list[Event]:
@@ -47,15 +49,17 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
     count = _TAIL_BOOK if stream.is_book else _TAIL.get(stream.channel, _TAIL_ELSEWHERE)
     info: dict[str, Any]
     rows: list[tuple[str, dict[str, str]]]
+    parsed = keys.parse(stream.key)
     try:
         info = await client.xinfo_stream(stream.key)
         rows = await client.xrevrange(stream.key, count=count)  # type: ignore[assignment]
+        if len(rows) == count < _TAIL_FOREIGN and not any(_event(parsed, fields) for _, fields in rows):
+            rows = await client.xrevrange(stream.key, count=_TAIL_FOREIGN)  # type: ignore[assignment]
     except ResponseError as error:
         if "no such key" in str(error):
             stream.resume(StreamId(), StreamId(now_ms, 1))
             return []
         raise RedisUnavailableError(address, f"{stream.key}: {error}") from None
-    parsed = keys.parse(stream.key)
     events: list[Event] = []
     newest_ours: StreamId | None = None
     for ident, fields in rows:

@@ -101,8 +101,14 @@ class Store:
             RedisUnavailableError: it can't be made.
         """
         redis = self._settings.redis
+        name = f"tickbridge:{self._name}:publisher"
         return await open_line(
-            redis.plain_url, f"tickbridge:{self._name}:publisher", redis.connect_timeout, redis.address, self._ca_file
+            redis.plain_url,
+            name,
+            redis.connect_timeout,
+            redis.address,
+            ca_file=self._ca_file,
+            reply_timeout=redis.reply_timeout,
         )
 
     def stream(self, channel: Channel, subject: str) -> Stream:

@@ -69,6 +69,8 @@ def shed(pending: list[Pending], need: int, oldest: int, reason: str) -> tuple[l
             if entry.kind != CONTROL and entry.stream.public is public and (freed < need or entry.recv < oldest):
                 dropped.add(index)
                 freed += entry.weight
+    if not dropped:
+        return pending, {}
     return _without(pending, _with_broken_books(pending, dropped), reason)
 
 

@@ -36,9 +36,10 @@ def connection_options(url: str, ca_file: str | None = None) -> dict[str, Any]:
 class Line(asyncio.Protocol):
     """A connection on which one pipeline is in flight at a time."""
 
-    def __init__(self, connection: AbstractConnection, transport: asyncio.Transport) -> None:
-        self._connection = connection  # closes the transport when it is collected: keep it
-        self._transport = transport
+    def __init__(self, writer: asyncio.StreamWriter, patience: float) -> None:
+        self._writer = writer  # closes the transport when it is collected: keep it
+        transport = self._transport = cast("asyncio.Transport", writer.transport)
+        self._patience = patience
         self._parser = hiredis.Reader()
         self._expected = 0
         self._replies: list[Reply] = []
@@ -62,14 +63,16 @@ class Line(asyncio.Protocol):
         """Send commands and wait for their replies.
 
         Raises:
-            ConnectionError: the connection broke first.
+            ConnectionError: the connection broke first, or the server fell silent: then it is broken off.
         """
         if not commands:
             return []
         answer: asyncio.Future[list[Reply]] = asyncio.get_running_loop().create_future()
         self.send("".join(commands).encode("latin-1"), len(commands), answer.set_result)
-        await asyncio.wait((answer, self.lost), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((answer, self.lost), timeout=self._patience, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
+            if not self.lost.done():
+                self.abort(f"no reply within {self._patience:g} s")
             answer.cancel()
             raise ConnectionError(self.lost.result())
         return answer.result()
@@ -105,7 +108,15 @@ class Line(asyncio.Protocol):
             self.lost.set_result(str(exc) if exc else "the server closed the connection")
 
 
-async def open_line(url: str, name: str, connect_timeout: float, address: str, ca_file: str | None = None) -> Line:
+async def open_line(
+    url: str,
+    name: str,
+    connect_timeout: float,
+    address: str,
+    *,
+    ca_file: str | None = None,
+    reply_timeout: float = 5.0,
+) -> Line:
     """Connect, authenticate, and take the connection over; ``address`` is what messages call the server.
 
     Raises:
@@ -125,10 +136,14 @@ async def open_line(url: str, name: str, connect_timeout: float, address: str, c
             await connection.connect()  # type: ignore[no-untyped-call]
     except (RedisError, OSError, ssl.SSLError, TimeoutError) as error:
         raise RedisUnavailableError(address, str(error) or "no answer") from None
-    # redis-py offers no public way to the transport; both names have stood since its asyncio client began.
-    writer = cast("asyncio.StreamWriter", connection._writer)  # noqa: SLF001
-    line = Line(connection, cast("asyncio.Transport", writer.transport))
-    [pong] = await line.request([command("PING")])
+    # redis-py offers no public way to the transport; this name has stood since its asyncio client began. Without it,
+    # the connection has nothing to close (and to warn of) when it is collected.
+    writer, connection._writer = connection._writer, None  # noqa: SLF001
+    line = Line(cast("asyncio.StreamWriter", writer), reply_timeout)
+    try:
+        [pong] = await line.request([command("PING")])
+    except ConnectionError as error:
+        raise RedisUnavailableError(address, str(error)) from None
     if pong not in (b"PONG", "PONG"):
         line.abort("not usable")
         raise RedisUnavailableError(address, f"PING was answered with {pong!r}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Protocol
 
@@ -141,17 +141,22 @@ class Publisher:
     async def run(self) -> None:
         """Keep a connection, for as long as the task lives."""
         keeper = asyncio.create_task(self._keep_house(), name="publisher-housekeeping")
+        waits = self._backoff()
         try:
-            async for line in self._lines():
+            while True:
                 try:
-                    await self._resume(line)
-                    self._line = line
-                    self.connected = True
-                    self._events.recovered()
-                    self._flush()
-                    reason = await line.lost
-                except ConnectionError as error:
-                    reason = str(error)
+                    await self._open()
+                except (RedisUnavailableError, ConnectionError) as error:
+                    delay = next(waits)
+                    self._log.warning(
+                        "redis_unavailable", error=str(error), retry_in=round(delay, 2), waiting=self.waiting
+                    )
+                    await asyncio.sleep(delay)
+                    continue
+                # Only now: a server that lets one in and can't go on would otherwise be stormed.
+                waits = self._backoff()
+                assert self._line is not None
+                reason = await self._line.lost
                 self._line = None
                 self.connected = False
                 self._log.warning("redis_lost", reason=reason, waiting=self.waiting)
@@ -160,18 +165,23 @@ class Publisher:
             if self._line:
                 self._line.abort("closed")
 
-    async def _lines(self) -> AsyncIterator[Line]:
-        waits = self._backoff()
-        while True:
-            try:
-                line = await self._connect()
-            except RedisUnavailableError as error:
-                delay = next(waits)
-                self._log.warning("redis_unavailable", error=str(error), retry_in=round(delay, 2), waiting=self.waiting)
-                await asyncio.sleep(delay)
-                continue
-            waits = self._backoff()
-            yield line
+    async def _open(self) -> None:
+        """Connect, bring the server up to date, and let entries flow.
+
+        Raises:
+            RedisUnavailableError: the connection can't be made.
+            ConnectionError: it broke again, or the server refuses what it has forgotten.
+        """
+        line = await self._connect()
+        try:
+            await self._resume(line)
+        except BaseException:
+            line.abort("not usable")
+            raise
+        self._line = line
+        self.connected = True
+        self._events.recovered()
+        self._flush()
 
     def _flush(self) -> None:
         """Send the next batch, if none is in flight."""
@@ -270,6 +280,8 @@ class Publisher:
 
     async def _take_back(self, refusal: Refusal, line: Line) -> None:
         """What was accepted counts; what was refused goes to the front again, or is declared lost."""
+        if self._in_flight:
+            self._history.add(self._in_flight.only(refusal.accepted))
         self._in_flight = None
         self._held = True
         self.confirmed += refusal.confirmed
@@ -293,17 +305,22 @@ class Publisher:
             self._bytes += marker.weight - refusal.weight.get(stream, 0)
             self._events.dropped(stream)
             requeue.append(marker)
-        for entry in refusal.again:
-            if not entry.stream.blocked:
-                requeue.append(entry)
-                continue
-            entry.stream.unsent += entry.lost or entry.kind != CONTROL
-            self._bytes -= entry.weight
-            self._events.dropped(entry.stream)
+        requeue += refusal.again
         self._pending[:0] = requeue
+        for stream in {entry.stream for entry in refusal.again if entry.stream.blocked}:
+            self._forgo(stream)
         for stream in {entry.stream for entry in refusal.again}:
             if stream.conflicts > _MOST_CONFLICTS:
                 self._events.conflict(stream)
+
+    def _forgo(self, stream: Stream) -> None:
+        """Redis refuses this stream: what waits for it must not hold up the others."""
+        for entry in self._pending:
+            if entry.stream is stream:
+                stream.unsent += entry.lost or entry.kind != CONTROL
+                self._bytes -= entry.weight
+        self._pending = [entry for entry in self._pending if entry.stream is not stream]
+        self._events.dropped(stream)
 
     async def _resume(self, line: Line) -> None:
         """After a (re)connect: send again what was not acknowledged, and what the server has forgotten."""
@@ -353,3 +370,5 @@ class Publisher:
                 count, stream.unsent = stream.unsent, 0
                 if count:
                     self.declare_lost(stream, now, count, "Redis refused this stream")
+                    # A snapshot may have been among them: a book starts anew.
+                    self._events.dropped(stream)

@@ -9,7 +9,7 @@ go in again under their IDs, as far back as they are remembered.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import hiredis
 from msgspec import Struct, field
@@ -22,6 +22,7 @@ from bridge.publish.wire import command
 __all__ = ["Batch", "History", "Recovered", "Refusal", "recover", "sort_out"]
 
 _TOO_SMALL = "equal or smaller than the target stream top item"
+_NO_KEY = "no such key"
 _OF_THE_STREAM = ("WRONGTYPE", "NOPERM")
 """Refusals that concern one key; all others concern the whole server."""
 _RECONNECT = ("READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "NOAUTH")
@@ -34,6 +35,13 @@ class Batch(Struct):
     entries: list[Pending]
     commands: list[str]
     sent: float
+
+
+    def only(self, entries: Iterable[Pending]) -> Batch:
+        """The batch with these of its entries only, and without the trimming."""
+        wanted = set(map(id, entries))
+        pairs = [pair for pair in zip(self.entries, self.commands, strict=False) if id(pair[0]) in wanted]
+        return Batch([entry for entry, _ in pairs], [text for _, text in pairs], self.sent)
 
 
 class History:
@@ -102,6 +110,8 @@ async def recover(line: Line, streams: Sequence[Stream], in_flight: Batch | None
     replies = await line.request([command("XINFO", "STREAM", stream.key) for stream in streams])
     behind: dict[Stream, int] = {}
     for stream, reply in zip(streams, replies, strict=True):
+        if isinstance(reply, hiredis.ReplyError) and _NO_KEY not in str(reply):
+            continue  # no stream any more, or not ours to see: the next entry will tell
         last = last_id(reply)
         acknowledged = stream.seq - unacknowledged.get(stream, 0)
         if last.seq < acknowledged and last.ms <= stream.ms:
@@ -115,13 +125,34 @@ async def recover(line: Line, streams: Sequence[Stream], in_flight: Batch | None
         gone = first.get(stream, acknowledged + 1) - 1 - max(last_seq, stream.oldest.seq - 1)
         if gone > 0:
             result.missing[stream] = gone
-    replies = await line.request(again.commands)
-    result.resent = len(replies)
+    await _restore(line, again, result)
     if in_flight:
         replies = await line.request(in_flight.commands)
         result.resent += len(in_flight.entries)
         result.refusal = await sort_out(line, in_flight, replies)
     return result
+
+
+async def _restore(line: Line, again: Batch, result: Recovered) -> None:
+    """Send entries again that were acknowledged, and count those that don't get in."""
+    replies = await line.request(again.commands)
+    result.resent = len(replies)
+    doubtful: list[Pending] = []
+    for entry, reply in zip(again.entries, replies, strict=True):
+        if not isinstance(reply, hiredis.ReplyError):
+            continue
+        text = str(reply)
+        if _TOO_SMALL in text:
+            doubtful.append(entry)
+        elif text.startswith(_OF_THE_STREAM):
+            result.missing[entry.stream] = result.missing.get(entry.stream, 0) + 1
+        else:
+            # Were later entries let in first, these never could be: better to wait until all can go.
+            line.abort("the server can't take back what it has forgotten")
+            raise ConnectionError(f"entries that Redis has forgotten are refused: {text}")
+    for entry, stands in zip(doubtful, await _standing(line, doubtful), strict=True):
+        if not stands:
+            result.missing[entry.stream] = result.missing.get(entry.stream, 0) + 1
 
 
 async def sort_out(line: Line, batch: Batch, replies: list[Reply]) -> Refusal:
@@ -146,9 +177,11 @@ async def sort_out(line: Line, batch: Batch, replies: list[Reply]) -> Refusal:
             result.confirmed += 1
         else:
             refused[index] = f"{batch.entries[index].stream.key}: somebody else writes to this stream"
-    _split(batch, refused, result)
     foreign = {batch.entries[index].stream for index in doubtful if index in refused}
-    await _step_over(line, foreign)
+    last_ids = await _last_ids(line, foreign)
+    # All questions are answered: from here on nothing can fail halfway.
+    _split(batch, refused, result)
+    _step_over(last_ids)
     result.messages = sorted(set(refused.values()))
     result.reconnect = any(text.startswith(_RECONNECT) for text in refused.values())
     return result
@@ -176,11 +209,11 @@ def _split(batch: Batch, refused: dict[int, str], result: Refusal) -> None:
     result.accepted.reverse()
     result.again.reverse()
     for stream, seq in set_back.items():
-        stream.seq = seq
+        stream.set_back(seq)
 
 
 async def _standing(line: Line, entries: list[Pending]) -> list[bool]:
-    """Whether each entry stands in Redis, under its ID and with its content."""
+    """Whether each entry stands in Redis, under its ID and with its content, or stood there until it was trimmed."""
     commands = [command("XRANGE", e.stream.key, f"{e.ms}-{e.seq}", f"{e.ms}-{e.seq}") for e in entries]
     replies = await line.request(commands)
     return [_is_ours(entry, reply) for entry, reply in zip(entries, replies, strict=True)]
@@ -188,7 +221,7 @@ async def _standing(line: Line, entries: list[Pending]) -> list[bool]:
 
 def _is_ours(entry: Pending, reply: Reply) -> bool:
     if not isinstance(reply, list) or not reply:
-        return False
+        return entry.stream.was_trimmed(entry.ms, entry.seq)
     fields = reply[0][1]
     return _body(fields) == entry.body
 
@@ -197,12 +230,15 @@ def _body(fields: Sequence[bytes]) -> str:
     return "".join(f"${len(text)}\r\n{text.decode('latin-1')}\r\n" for text in fields)
 
 
-async def _step_over(line: Line, streams: set[Stream]) -> None:
-    """Let the next IDs of these streams lie above what somebody else has written there; ``seq`` goes on."""
+async def _last_ids(line: Line, streams: set[Stream]) -> dict[Stream, StreamId]:
     ordered = list(streams)
     replies = await line.request([command("XINFO", "STREAM", stream.key) for stream in ordered])
-    for stream, reply in zip(ordered, replies, strict=True):
-        last = last_id(reply)
+    return {stream: last_id(reply) for stream, reply in zip(ordered, replies, strict=True)}
+
+
+def _step_over(last_ids: dict[Stream, StreamId]) -> None:
+    """Let the next IDs of these streams lie above what somebody else has written there; ``seq`` goes on."""
+    for stream, last in last_ids.items():
         stream.ms = max(stream.ms, last.ms + (last.seq > stream.seq))
         stream.conflicts += 1
 

@@ -53,6 +53,7 @@ class Stream:
         "channel",
         "conflicts",
         "control_head",
+        "cut",
         "data_head",
         "is_book",
         "key",
@@ -82,6 +83,8 @@ class Stream:
         """The last ID given out."""
         self.oldest = StreamId()
         """The first entry that may still be there."""
+        self.cut = StreamId()
+        """Entries below were trimmed by us: an older time, or a smaller ``seq``."""
         self.snapshots: deque[StreamId] = deque(maxlen=_SNAPSHOTS)
         self.step = max(min(retention.max_entries, _LEAST_STEP), min(_MOST_STEP, retention.max_entries // 20))
         self.next_trim = self.step
@@ -101,6 +104,16 @@ class Stream:
         self.oldest = oldest
         self.next_trim = last.seq + self.step
 
+    def set_back(self, seq: int) -> None:
+        """What was numbered above ``seq`` is not in the stream: the numbers are given out again."""
+        self.seq = seq
+        while self.snapshots and self.snapshots[-1].seq > seq:
+            self.snapshots.pop()
+
+    def was_trimmed(self, ms: int, seq: int) -> bool:
+        """Whether an entry with this ID would have been trimmed by now."""
+        return seq < self.cut.seq or ms < self.cut.ms
+
     def trim(self, now_ms: int) -> list[str]:
         """The commands that bring the stream within its retention; none where it is."""
         self.next_trim = self.seq + self.step
@@ -116,8 +129,10 @@ class Stream:
         self.oldest = StreamId(max(self.oldest.ms, oldest_ms), max(self.oldest.seq, first_kept))
         commands = []
         if too_many:
+            self.cut = StreamId(self.cut.ms, first_kept)
             commands.append(command("XTRIM", self.key, "MAXLEN", "=", self.retention.max_entries))
         if too_old:
+            self.cut = StreamId(oldest_ms, self.cut.seq)
             commands.append(command("XTRIM", self.key, "MINID", "=", f"{oldest_ms}-0"))
         return commands
 
@@ -133,4 +148,5 @@ class Stream:
         if not self.snapshots or self.snapshots[0] <= self.oldest:
             return []
         self.oldest = self.snapshots[0]
+        self.cut = StreamId(0, self.oldest.seq)
         return [command("XTRIM", self.key, "MINID", "=", str(self.oldest))]

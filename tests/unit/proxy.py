@@ -1,0 +1,88 @@
+"""A TCP proxy with faults, between a client and a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+
+class Proxy:
+    """Forwards to a local port; can cut, refuse, swallow the server's replies, and hold them back."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.port = 0
+        self.refuse = False
+        self.swallow = False
+        """Replies vanish; the commands have their effect."""
+        self.deaf = False
+        """Commands vanish too, as on a connection that is half open."""
+        self.flow = asyncio.Event()
+        self.flow.set()
+        """Cleared: replies are held back."""
+        self.connections = 0
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.flow.set()
+        self.cut()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def cut(self) -> None:
+        """End every connection, hard."""
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._writers.add(writer)
+        try:
+            if self.refuse:
+                return
+            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target)
+            self._writers.add(up_writer)
+            try:
+                await asyncio.gather(self._up(reader, up_writer), self._down(up_reader, writer))
+            finally:
+                self._writers.discard(up_writer)
+                up_writer.transport.abort()
+        except (OSError, asyncio.CancelledError):
+            return
+        finally:
+            self._writers.discard(writer)
+            self._tasks.discard(task)
+            writer.transport.abort()
+
+    async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            if not self.deaf:
+                writer.write(data)
+        raise ConnectionResetError
+
+    async def _down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            await self.flow.wait()
+            if not self.swallow:
+                writer.write(data)
+        raise ConnectionResetError

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.model import Channel
+from bridge.publish.stream import StreamId
+from tests.unit.core import stream
+
+NOW = 1_700_000_000_000
+
+
+def words(text):
+    return text.split("\r\n")[2::2]
+
+
+class TestIds:
+    def test_text(self):
+        assert str(StreamId(5, 7)) == "5-7"
+        assert StreamId.parse("5-7") == StreamId.parse(b"5-7") == StreamId(5, 7)
+        assert StreamId(5, 7) < StreamId(6, 1)
+
+    @pytest.mark.parametrize("text", ["", "5", "a-b", "5-"])
+    def test_other_text(self, text):
+        with pytest.raises(ValueError, match="invalid literal"):
+            StreamId.parse(text)
+
+
+class World:
+    """A stream with its retention, and a list that the commands work on as a server would."""
+
+    def __init__(self, channel, most, age):
+        self.stream = stream(channel, entries=most, age=age)
+        self.stream.resume(StreamId(), StreamId(NOW, 1))
+        self.most, self.age_ms = most, int(age * 1000)
+        self.entries: list[tuple[StreamId, bool]] = []
+        self.now = NOW
+
+    def add(self, *, snapshot=False):
+        s = self.stream
+        s.ms, s.seq = max(s.ms, self.now), s.seq + 1
+        ident = StreamId(s.ms, s.seq)
+        if snapshot and s.is_book:
+            s.snapshots.append(ident)
+        self.entries.append((ident, snapshot))
+        if s.seq >= s.next_trim:
+            self.trim()
+
+    def trim(self):
+        for text in self.stream.trim(self.now):
+            name, key, how, exact, limit = words(text)
+            assert (name, key, exact) == ("XTRIM", self.stream.key, "=")
+            if how == "MAXLEN":
+                self.entries = self.entries[-int(limit) :]
+            else:
+                self.entries = [e for e in self.entries if e[0] >= StreamId.parse(limit)]
+
+
+STEPS = st.lists(
+    st.one_of(st.integers(1, 40), st.just("snapshot"), st.just("trim"), st.sampled_from([100, 1_000, 30_000])),
+    max_size=60,
+)
+
+
+@pytest.mark.parametrize("channel", [Channel.TRADES, Channel.BOOK])
+@given(STEPS, st.integers(1, 120), st.sampled_from([1.0, 30.0, 86400.0]))
+def test_retention(channel, steps, most, age):
+    world = World(channel, most, age)
+    for step in steps:
+        before = list(world.entries)
+        if step == "snapshot":
+            world.add(snapshot=True)
+        elif step == "trim":
+            world.trim()
+        elif step >= 100:
+            world.now += step
+        else:
+            for _ in range(step):
+                world.add()
+        gone = [e for e in before if e not in world.entries]
+        for ident, is_snapshot in gone:
+            # What is beyond one of the limits goes; and a book's deltas that have no snapshot left.
+            beyond = world.stream.seq - ident.seq >= most or ident.ms < world.now - world.age_ms
+            assert beyond or (channel is Channel.BOOK and not is_snapshot)
+        if channel is Channel.TRADES:
+            assert len(world.entries) <= most + world.stream.step
+        elif gone:
+            assert world.entries[0][1], "a book starts with a snapshot, or deltas stand for nothing"
+        assert not gone or all(world.stream.was_trimmed(ident.ms, ident.seq) for ident, _ in gone)
+        assert not any(world.stream.was_trimmed(ident.ms, ident.seq) for ident, _ in world.entries)
+    world.trim()
+    if channel is Channel.TRADES:
+        assert len(world.entries) <= most
+        slack = world.age_ms + int(age * 10)
+        assert all(ident.ms >= world.now - slack for ident, _ in world.entries)
+
+
+def test_a_book_is_cut_to_the_first_snapshot_within_the_limits():
+    world = World(Channel.BOOK, 100, 86400)
+    for _ in range(10):
+        world.add(snapshot=True)
+        for _ in range(29):
+            world.add()
+    world.trim()
+    assert world.entries[0] == (StreamId(NOW, 211), True)
+    assert len(world.entries) == 90
+
+
+def test_a_book_with_one_old_snapshot_keeps_it():
+    world = World(Channel.BOOK, 50, 1)
+    for _ in range(5):
+        world.add()
+    world.add(snapshot=True)
+    for _ in range(500):
+        world.now += 100
+        world.add()
+    world.trim()
+    assert world.entries[0] == (StreamId(NOW, 6), True)
+    assert len(world.entries) == 501
+
+
+def test_after_a_restart_only_new_snapshots_are_cut_to():
+    world = World(Channel.BOOK, 10, 86400)
+    world.stream.resume(StreamId(NOW, 1000), StreamId(NOW, 500))
+    for _ in range(300):
+        world.add()
+    world.trim()
+    assert len(world.entries) == 300
+    world.add(snapshot=True)
+    world.trim()
+    assert len(world.entries) == 1
+
+
+def test_numbers_that_were_set_back_are_no_snapshots_any_more():
+    world = World(Channel.BOOK, 10, 86400)
+    world.add(snapshot=True)
+    world.add()
+    world.add(snapshot=True)
+    world.stream.set_back(1)
+    assert list(world.stream.snapshots) == [StreamId(NOW, 1)]
+    assert world.stream.seq == 1
+
+
+def test_quiet_streams_cost_nothing():
+    world = World(Channel.TRADES, 10, 1000)
+    world.add()
+    assert [len(world.stream.trim(world.now + 100 * n)) for n in range(50)] == [0] * 50
