@@ -1,4 +1,4 @@
-"""Every error that Tickbridge raises, and the data each carries.
+"""Every error that Tickbridge raises, and the data each carries. Those with a module in brackets are defined there.
 
 BridgeError
 ├── ConfigError               a user's mistake in config or arguments (exit 1)
@@ -9,7 +9,12 @@ BridgeError
 │   ├── RestError             a REST call that failed
 │   └── HandshakeError        the exchange refused the WebSocket
 ├── RedisUnavailableError     Redis is out of reach or refuses this client (exit 2)
-└── StreamConflictError       somebody else writes to a stream of ours
+├── StreamConflictError       somebody else writes to a stream of ours (exit 1)
+├── RecordingError            a recording that cannot be read or written (exit 1) [bridge.recording]
+├── ReplayError               a replay that cannot be served: the port is taken, say [bridge.replay]
+├── OrderRefusedError         the simulated market refuses an order [bridge.simulator]
+├── ServerMissingError        the demo finds no Redis-compatible server [bridge.embedded]
+└── PartFailedError           a part of the demo doesn't live [bridge.demo]
 """
 
 from __future__ import annotations
