@@ -35,7 +35,7 @@ class IdTopic(Topic):
         super().__init__(stream, sink, resync)
         self._new: set[str] = set()
         self._old: set[str] = set()
-        self._recent: deque[tuple[int, tuple[Any, ...]]] = deque(maxlen=_REMEMBERED)
+        self._recent: deque[Trade | Fill] = deque(maxlen=_REMEMBERED)
         self._expected: Counter[tuple[Any, ...]] = Counter()
 
     def seed(self, tail: Sequence[Event], recv: int) -> None:
@@ -49,12 +49,12 @@ class IdTopic(Topic):
 
         What came right before ``since`` may have a new one like it within the same second: that is not expected.
         """
-        newest = max((content[0] or 0 for recv, content in self._recent if recv < since), default=0)
+        newest = max((event.ts or 0 for event in self._recent if event.recv < since), default=0)
         settled = since - _SAME_SECOND
         self._expected = Counter(
-            content
-            for recv, content in self._recent
-            if recv >= since or recv < settled or (content[0] is not None and content[0] < newest)
+            _content(event)
+            for event in self._recent
+            if event.recv >= since or event.recv < settled or (event.ts is not None and event.ts < newest)
         )
 
     def accept(self, event: Trade | Fill) -> None:
@@ -67,12 +67,13 @@ class IdTopic(Topic):
             if len(self._new) >= _REMEMBERED:
                 self._old, self._new = self._new, set()
         else:
-            content = (event.ts, event.side, event.price, event.size)
-            if self._expected and self._expected[content] > 0:
-                self._expected[content] -= 1
-                self.repeated += 1
-                return
-            self._recent.append((event.recv, content))
+            if self._expected:
+                content = _content(event)
+                if self._expected[content] > 0:
+                    self._expected[content] -= 1
+                    self.repeated += 1
+                    return
+            self._recent.append(event)
         if not self.live:
             self.go_live(event.recv)
         self.received += 1
@@ -84,7 +85,11 @@ class IdTopic(Topic):
         if ident:
             self._new.add(ident)
         else:
-            self._recent.append((event.recv, (event.ts, event.side, event.price, event.size)))
+            self._recent.append(event)
+
+
+def _content(event: Trade | Fill) -> tuple[Any, ...]:
+    return (event.ts, event.side, event.price, event.size)
 
 
 class BookTopic(Topic):

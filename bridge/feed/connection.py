@@ -100,6 +100,8 @@ class Connection:
         self._wake = wake
         self._session: Session = plan.session()
         self._receive = self._session.receive
+        self._now = context.now
+        self._tap = context.tap
         self._actions = self._session.actions
         self._emit: Callable[[Event], None] = self._hold if hold else context.receiver.event
         self._held: list[Event] = []
@@ -158,8 +160,8 @@ class Connection:
             open_timeout=_OPEN_TIMEOUT,
             library=context.library,
         )
-        if context.tap:
-            context.tap.connected(self._plan.name, target.shown, time.time())
+        if self._tap:
+            self._tap.connected(self._plan.name, target.shown, time.time())
         self._session.connected(context.now())
         self._act()
         self._start(self._sync(), "sync")
@@ -181,8 +183,9 @@ class Connection:
         """A message came (`Handler`)."""
         if self._muted:
             return
-        recv = self._context.now()
-        recv = max(recv, self._last_recv)
+        recv = self._now()
+        if recv < self._last_recv:  # noqa: PLR1730 - max() would cost a call for every frame
+            recv = self._last_recv
         self._last_recv = recv
         self.frames += 1
         try:
@@ -198,10 +201,10 @@ class Connection:
         emit = self._emit
         for event in events:
             emit(event)
-        if events and not self.has_data:
+        if not self.has_data:
             self.has_data = any(not isinstance(event, Control) for event in events)
-        if self._context.tap:
-            self._context.tap.received(self._plan.name, data, recv / 1e9)
+        if self._tap:
+            self._tap.received(self._plan.name, data, recv / 1e9)
         if self._actions:
             self._act()
         if self._held:
@@ -216,8 +219,8 @@ class Connection:
         if self._muted:
             return
         self.lost_reason = self.lost_reason or reason
-        if self._context.tap:
-            self._context.tap.closed(self._plan.name, reason, time.time())
+        if self._tap:
+            self._tap.closed(self._plan.name, reason, time.time())
         self._wake.set()
 
     def tick(self) -> None:
@@ -287,8 +290,8 @@ class Connection:
     async def _send(self, sends: list[Send]) -> None:
         for send in sends:
             if self._socket:
-                if self._context.tap:
-                    self._context.tap.sent(self._plan.name, "***" if send.secret else send.text, time.time())
+                if self._tap:
+                    self._tap.sent(self._plan.name, "***" if send.secret else send.text, time.time())
                 await self._socket.send(send.text)
 
     async def _sync(self) -> None:

@@ -23,7 +23,7 @@ from bridge.publish.latency import Latency
 from bridge.publish.line import Line, Reply
 from bridge.publish.recovery import Batch, History, Refusal, recover, sort_out
 from bridge.publish.stream import Stream, StreamId
-from bridge.publish.wire import render
+from bridge.publish.wire import LENGTHS, render
 
 __all__ = ["Publisher", "PublisherEvents"]
 
@@ -223,7 +223,7 @@ class Publisher:
             else:
                 before = stream.data_head
                 stream.snapshots.append(StreamId(ms, seq))
-            append(f"{before}${len(ident)}\r\n{ident}\r\n{entry.body}")
+            append(f"{before}${LENGTHS[len(ident)]}\r\n{ident}\r\n{entry.body}")
             if seq >= stream.next_trim:
                 due.append(stream)
         if due:

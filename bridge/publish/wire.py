@@ -26,9 +26,9 @@ from bridge.model import (
     Trade,
 )
 
-__all__ = ["command", "head", "render"]
+__all__ = ["LENGTHS", "command", "head", "render"]
 
-_LENGTHS = [str(length) for length in range(1024)]
+LENGTHS = [str(length) for length in range(1024)]
 """Looking a short text's length up takes half the time of formatting it, and an entry has a dozen."""
 _BEFORE_FIELDS = 3
 """``XADD``, the key and the ID."""
@@ -72,7 +72,7 @@ def _trade(e: Trade) -> str:
     ts = "" if e.ts is None else str(e.ts)
     recv = str(e.recv)
     ident, side, price, size = e.id, e.side, e.price, e.size
-    n = _LENGTHS
+    n = LENGTHS
     try:
         return (
             f"$4\r\ntype\r\n$5\r\ntrade\r\n$2\r\nts\r\n${n[len(ts)]}\r\n{ts}\r\n"
