@@ -1,0 +1,271 @@
+"""The documentation held against the code: what it lists exists, and nothing is left out."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from types import SimpleNamespace
+
+import structlog
+import yaml
+from pydantic import BaseModel
+
+import bridge.errors
+from bridge.book import Book
+from bridge.config import Settings, load_settings, models
+from bridge.connector import build_exchange
+from bridge.entries import decode, parse_levels
+from bridge.exchanges import exchange_type, names
+from bridge.keys import Keys
+from bridge.model import DATA_EVENTS, PUBLIC_CHANNELS, Channel, Control, ControlEvent
+from bridge.router import Router
+from bridge.simulator.faults import FAULTS
+from bridge.store import Store
+from tests.servers import RedisServer
+from tests.unit.doc_pages import EXCHANGES, OPERATIONS, ROOT, SOURCES, STREAMS, blocks, rows, text, ticked
+
+NO_LITERAL = ("none", "needed", "empty", "all of the exchange's", "the exchange's")
+
+
+# --- streams.md ----------------------------------------------------------------------------------------------------
+
+
+def test_every_type_with_its_fields():
+    shown = {cells[1].strip("`"): ticked(cells[2]) for cells in entry_rows()}
+    expected = {str(kind.__struct_config__.tag): list(kind.WIRE) for kind in (*DATA_EVENTS, Control)}
+    assert shown == expected
+
+
+def test_every_type_stands_in_its_stream():
+    shown = {cells[1].strip("`"): cells[0] for cells in entry_rows()}
+    assert shown == {str(kind.__struct_config__.tag): str(kind.channel) for kind in DATA_EVENTS} | {"control": "all"}
+
+
+def entry_rows() -> list[list[str]]:
+    table = text(STREAMS).split("| stream | `type` |", 1)[1].split("\n\n", 1)[0]
+    return [[cell.strip() for cell in line.strip().strip("|").split(" | ")] for line in table.splitlines()[2:]]
+
+
+def test_example_entries_are_entries():
+    seen = set()
+    for line in "".join(blocks(STREAMS, "jsonl")).splitlines():
+        row = json.loads(line)
+        stream = Keys().parse(row.pop("key"))
+        assert re.fullmatch(r"\d{13}-\d+", row.pop("entry_id"))
+        event = decode(stream, [part for pair in row.items() for part in pair])
+        assert list(row) == ["type", "ts", "recv", *event.WIRE]
+        if "bids" in row:
+            Book().replace(parse_levels(row["bids"]), parse_levels(row["asks"]))
+        seen.add(type(event))
+    assert seen >= {kind for kind in DATA_EVENTS if kind.__struct_config__.tag != "position"} | {Control}
+
+
+def test_every_control_event():
+    shown = [ticked(cells[0])[0] for cells in rows(STREAMS, "## Control entries")]
+    assert shown[: len(ControlEvent)] == [str(event) for event in ControlEvent]
+
+
+def test_every_reason_is_in_the_code_and_every_lost_is_documented():
+    code = "".join(text(path) for path in SOURCES)
+    reasons = [
+        ticked(cells[1])[0]
+        for cells in rows(STREAMS, "## Control entries")
+        if cells[0] in ("`gap`", "`lost`") and ticked(cells[1])
+    ]
+    assert len(reasons) > 10
+    for reason in reasons:
+        for part in reason.split("…"):
+            assert part.strip() in code, reason
+    calls = r"(?:declare_lost|lost_marker|_shed)\((?:[^()]|\([^()]*\))*?f?\"([^\"{]+)"
+    for written in re.findall(calls, code):
+        assert any(reason.startswith(written.strip()) for reason in reasons), written
+
+
+def test_every_key():
+    keys = Keys()
+    shown = {ticked(cells[0])[0] for cells in rows(STREAMS, "## Keys")}
+    made = {keys.stream("<exchange>", "<pair>" if c in PUBLIC_CHANNELS else "<account>", c) for c in Channel}
+    made |= {keys.snapshot("<exchange>", "<pair>"), keys.wallet("<exchange>", "<account>"), keys.catalog()}
+    made |= {keys.connector("<name>"), keys.cursor("<name>"), keys.rejects("<exchange>")}
+    assert shown == made | {"acct:{<exchange>:<account>/<subaccount>}:…"}
+
+
+async def test_heartbeat_and_catalog_have_the_fields_that_are_documented(redis_server: RedisServer, tmp_path):
+    path = tmp_path / "config.yaml"
+    connector = {"name": "one", "exchange": "limitlex", "pairs": ["BTC-EUR"], "account": "main"}
+    account = {"exchange": "limitlex", "api_key": "k", "api_secret": "s"}
+    path.write_text(
+        yaml.safe_dump({"redis": {"url": redis_server.url}, "connectors": [connector], "accounts": {"main": account}})
+    )
+    settings = load_settings(path, {})
+    exchange = build_exchange(settings, settings.connectors[0])
+    log = structlog.get_logger()
+    async with Store(settings, "one", "limitlex", log) as store:
+        router = Router(exchange, "one", store, settings, log)
+        await router.open()
+        await store.presence.beat(router._heartbeat())
+        router.failed.cancel()
+    with redis_server.client() as client:
+        beat = client.hgetall("bridge:connector:one")
+        catalog = [json.loads(value) for value in client.hvals("bridge:catalog")]
+    documented = [name for cells in rows(STREAMS, "## Catalog, heartbeat, rejects") for name in ticked(cells[0])]
+    assert sorted(documented) == sorted(beat)
+    examples = [list(json.loads(line)) for line in blocks(STREAMS, "json")[0].splitlines()]
+    assert {tuple(entry) for entry in catalog} == {tuple(example) for example in examples}
+
+
+def test_the_wallet_hash_is_as_its_module_says():
+    import consumers.wallets
+
+    shown = {name for cells in rows(STREAMS, "## What the consumers keep") for name in ticked(cells[0])}
+    said = re.findall(r"^    (\w+:<[\w ]+>|fills, fill:last)  ", str(consumers.wallets.__doc__), re.MULTILINE)
+    assert shown == {name for names in said for name in names.split(", ")}
+
+
+# --- operations.md -------------------------------------------------------------------------------------------------
+
+
+def documented_settings() -> dict[str, SimpleNamespace]:
+    table = rows(OPERATIONS, "## Configuration")
+    found = {}
+    for cells in table:
+        name, variable = cells[0].strip("`"), cells[1].strip("`")
+        found[name] = SimpleNamespace(
+            variable=f"TICKBRIDGE_{variable}", default=cells[2].strip("`"), literal=cells[2].startswith("`")
+        )
+    return found
+
+
+def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every setting's path; list items and mappings are shown by one example."""
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel) and name != "options":
+            yield from leaves(inner, f"{prefix}{name}.")
+            continue
+        yield prefix + name
+        if name in ("connectors", "accounts") and not prefix:
+            example = {
+                "connectors": ("connectors.0.", models.ConnectorSettings),
+                "accounts": ("accounts.main.", models.Account),
+            }
+            yield from leaves(example[name][1], example[name][0])
+
+
+def test_every_setting_is_documented_and_no_other():
+    options = [name for exchange in names() for name in exchange_type(exchange).Options.model_fields]
+    assert sorted(documented_settings()) == sorted([*leaves(Settings), *options])
+
+
+def test_the_variables_are_the_settings():
+    for name, row in documented_settings().items():
+        path = name if "." in name or name in Settings.model_fields else f"connectors.0.options.{name}"
+        assert row.variable == "TICKBRIDGE_" + path.replace(".", "__").upper()
+
+
+def test_the_defaults_are_the_defaults():
+    """Each documented default, given by its variable, changes nothing."""
+    base = {
+        "TICKBRIDGE_CONNECTORS__0": "{name: a, exchange: limitlex, pairs: [BTC-EUR]}",
+        "TICKBRIDGE_ACCOUNTS__MAIN": "{exchange: limitlex, api_key: k, api_secret: s}",
+    }
+    plain = load_settings(None, base)
+    exchange = exchange_type("limitlex")
+    compared = 0
+    for name, row in documented_settings().items():
+        if not row.literal:
+            assert row.default in NO_LITERAL, name
+            continue
+        given = load_settings(None, {**base, row.variable: row.default})
+        if name == "redis.url":
+            assert given.redis.plain_url == plain.redis.plain_url
+        elif name == "connectors.0.ping_interval":
+            assert given.connectors[0].ping_interval == exchange.ping
+        elif name == "connectors.0.dead_after":
+            assert given.connectors[0].dead_after == exchange.dead
+        else:
+            assert given == plain, name
+        compared += 1
+    assert compared > 25
+
+
+def test_every_log_event_is_documented_with_its_level():
+    logged: dict[str, str] = {}
+    for path in SOURCES:
+        if path.is_relative_to(ROOT / "bridge" / "demo"):
+            continue
+        for level, event in re.findall(r"log(?:ger\(\))?\.(\w+)\(\s*\"(\w+)\"", text(path)):
+            logged[event] = {"exception": "error"}.get(level, level)
+    shown = {ticked(cells[0])[0]: cells[1] for cells in rows(OPERATIONS, "## Log events")}
+    assert shown == logged
+
+
+def test_every_fault_is_documented_with_its_settings():
+    shown = {ticked(cells[0])[0]: set(ticked(cells[2])) for cells in rows(OPERATIONS, "## Trying it out")}
+    assert shown == {name: set(settings) - {"after", "every"} for name, settings in FAULTS.items()}
+
+
+# --- exchanges.md, architecture.md, errors -------------------------------------------------------------------------
+
+
+def test_quotes_from_the_code_are_the_code():
+    quotes = re.findall(r"<!-- (\S+\.py) -->\n *```python\n(.*?)\n *```", text(EXCHANGES), re.DOTALL)
+    assert len(quotes) > 8
+    for path, quote in quotes:
+        assert quote in text(ROOT / path), quote
+
+
+def test_every_exchange_and_its_options_stand_in_the_table():
+    head = next(line for line in text(EXCHANGES).splitlines() if line.startswith("| | "))
+    assert sorted(ticked(head)) == sorted(names())
+    options = next(line for line in text(EXCHANGES).splitlines() if "[options]" in line).split(" | ")[1:]
+    for exchange, cell in zip(ticked(head), options, strict=True):
+        assert ticked(cell) == list(exchange_type(exchange).Options.model_fields), exchange
+
+
+def test_imports_run_downwards():
+    """What architecture.md says of who may import whom."""
+    ground = {"model", "keys", "entries", "book", "errors"}
+    allowed = {
+        **{f"bridge/{name}.py": ground for name in ground},
+        "bridge/exchanges": ground | {"config.units", "exchanges"},
+        "bridge/feed": ground | {"exchanges.base", "feed"},
+        "bridge/publish": ground | {"publish"},
+        "bridge/topic.py": ground | {"publish.stream"},
+        "bridge/states.py": ground | {"publish.stream", "topic"},
+        "bridge/sequencer.py": ground | {"publish.stream", "topic", "states"},
+        "bridge/simulator": {"errors", "simulator"},
+        "consumers": ground - {"errors"},
+    }
+    for room, known in allowed.items():
+        where = ROOT / room
+        for path in [where] if where.is_file() else sorted(where.rglob("*.py")):
+            for node in ast.walk(ast.parse(text(path))):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bridge"):
+                    names = [node.module] if node.module != "bridge" else [f"bridge.{a.name}" for a in node.names]
+                    for name in names:
+                        inner = name.removeprefix("bridge.")
+                        assert any(inner == one or inner.startswith(f"{one}.") for one in known), f"{path}: {name}"
+
+
+def test_the_tree_of_errors_is_whole():
+    for path in SOURCES:
+        if "BridgeError)" in text(path):
+            import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    known, waiting = set(), [bridge.errors.BridgeError]
+    while waiting:
+        kind = waiting.pop()
+        known.add(kind)
+        waiting += kind.__subclasses__()
+    known = {kind for kind in known if kind.__module__.split(".")[0] == "bridge"}
+    shown = re.findall(r"─ (\w+Error) +(.+)", str(bridge.errors.__doc__))
+    assert {name for name, _ in shown} == {kind.__name__ for kind in known} - {"BridgeError"}
+    kinds = {kind.__name__: kind for kind in known}
+    for name, words in shown:
+        package = re.search(r"\[([\w.]+)\]", words)
+        assert kinds[name].__module__.startswith(package[1] if package else "bridge.errors")
+        if "exit" in words:
+            assert f"(exit {kinds[name].exit_code})" in words
