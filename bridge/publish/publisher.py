@@ -27,7 +27,7 @@ from bridge.publish.wire import LENGTHS, render
 
 __all__ = ["Publisher", "PublisherEvents"]
 
-_MOST_IN_BATCH = 1024
+_MOST_IN_BATCH = 4096
 _HOUSEKEEPING = 1.0
 _UNBLOCK_AFTER = 5.0
 _MOST_CONFLICTS = 10
