@@ -20,6 +20,7 @@ from bridge.feed.connection import Connection, FeedContext, Receiver
 from bridge.feed.discard import Discard
 from bridge.feed.link import Link
 from bridge.feed.policies import Pacer, backoff
+from bridge.feed.poller import Poller
 from bridge.feed.rest import RestClient
 from bridge.feed.tap import FeedTap
 from bridge.feed.tls import client_context
@@ -180,6 +181,8 @@ async def _feed(context: FeedContext, receiver: Router | Discard) -> None:
     async with asyncio.TaskGroup() as group:
         for link in links:
             group.create_task(link.run(), name=f"link-{link.plan.name}")
+        for poll in context.exchange.polls():
+            group.create_task(Poller(poll, context).run(), name=f"poll-{poll.name}")
 
 
 def _context(

@@ -40,6 +40,7 @@ class _Shape(Struct, frozen=True):
     kind: Callable[..., Event]
     channel: Channel | None
     names: list[str]
+    more: tuple[str, ...]
     converters: tuple[tuple[int, Callable[[str], Any]], ...]
 
 
@@ -52,7 +53,7 @@ def _shape(kind: type[Any]) -> _Shape:
         raise TypeError(msg)
     converters = [(place, known[hints[name]]) for place, name in enumerate(kind.WIRE) if hints[name] is not str]
     channel = None if kind is Control else kind.channel
-    return _Shape(kind, channel, [*_HEAD, *kind.WIRE], tuple(converters))
+    return _Shape(kind, channel, [*_HEAD, *kind.WIRE], getattr(kind, "MORE", ()), tuple(converters))
 
 
 _KINDS: tuple[type[Any], ...] = (*DATA_EVENTS, Control)
@@ -69,8 +70,9 @@ def decode(stream: StreamKey, flat: list[str]) -> Event:
             stream's channel.
     """
     shape = _SHAPES.get(flat[1]) if len(flat) > 1 else None
+    more: dict[str, str] = {}
     if shape is None or flat[::2] != shape.names:
-        shape, values = _by_name(flat)
+        shape, values, more = _by_name(flat)
     else:
         values = flat[1::2]
     ts = values[1]
@@ -78,14 +80,14 @@ def decode(stream: StreamKey, flat: list[str]) -> Event:
     for place, convert in shape.converters:
         rest[place] = convert(rest[place])
     if shape.channel is stream.channel:
-        return shape.kind(stream.subject, int(ts) if ts else None, int(values[2]), *rest)
+        return shape.kind(stream.subject, int(ts) if ts else None, int(values[2]), *rest, **more)
     if shape.channel is None:
         return shape.kind(stream.subject, int(ts) if ts else None, int(values[2]), stream.channel, *rest)
     msg = f"a {values[0]} has no place in a stream of {stream.channel}"
     raise ValueError(msg)
 
 
-def _by_name(flat: list[str]) -> tuple[_Shape, list[str]]:
+def _by_name(flat: list[str]) -> tuple[_Shape, list[str], dict[str, str]]:
     """The slow way, for entries with further fields or another order."""
     fields = dict(zip(flat[::2], flat[1::2], strict=True))
     if "type" not in fields:
@@ -99,4 +101,5 @@ def _by_name(flat: list[str]) -> tuple[_Shape, list[str]]:
     if missing:
         msg = f"{fields['type']}: no field {', '.join(map(repr, missing))}"
         raise ValueError(msg)
-    return shape, [fields[name] for name in shape.names]
+    more = {name: fields[name] for name in shape.more if name in fields}
+    return shape, [fields[name] for name in shape.names], more

@@ -1,7 +1,8 @@
 """The normalised events: what every exchange session returns and every reader gets back.
 
 One struct is one kind of stream entry. ``tag`` is the entry's ``type`` field; ``WIRE`` names the fields that follow
-``type``, ``ts`` and ``recv`` in the entry, in their order. Attributes that are not in ``WIRE`` never leave the process.
+``type``, ``ts`` and ``recv`` in the entry, in their order; ``MORE`` names further ones, which follow where they are not
+``None``: in all data entries of a stream, or in none. Other attributes never leave the process.
 
 Units, everywhere: ``ts`` and ``recv`` are integer nanoseconds since the epoch (``ts`` is ``None`` where the exchange
 gives no time); prices, sizes and amounts are decimal text with the exchange's own digits, never a float; an unknown
@@ -86,17 +87,20 @@ class Event(Struct, frozen=True, gc=False):
 class Trade(Event, frozen=True, gc=False, tag="trade"):
     """A public trade. ``side`` is the taker's, ``buy`` or ``sell``; ``size`` is in base coins.
 
-    ``replay`` marks a trade of the batch that an exchange repeats after each subscribe.
+    ``replay`` marks a trade of the batch that an exchange repeats after each subscribe. ``contracts`` is the size as a
+    number of contracts, for derivatives only; so it is for orders, fills and positions.
     """
 
     channel: ClassVar[Channel] = Channel.TRADES
     WIRE: ClassVar[tuple[str, ...]] = ("id", "side", "price", "size")
+    MORE: ClassVar[tuple[str, ...]] = ("contracts",)
 
     id: str
     side: str
     price: str
     size: str
     replay: bool = False
+    contracts: str | None = None
 
 
 class BookSnapshot(Event, frozen=True, gc=False, tag="snapshot"):
@@ -172,6 +176,7 @@ class Order(Event, frozen=True, gc=False, tag="order"):
         "filled",
         "status",
     )
+    MORE: ClassVar[tuple[str, ...]] = ("contracts",)
 
     order_id: str
     client_id: str
@@ -182,6 +187,7 @@ class Order(Event, frozen=True, gc=False, tag="order"):
     size: str
     filled: str
     status: str
+    contracts: str | None = None
 
 
 class Fill(Event, frozen=True, gc=False, tag="fill"):
@@ -189,6 +195,7 @@ class Fill(Event, frozen=True, gc=False, tag="fill"):
 
     channel: ClassVar[Channel] = Channel.FILLS
     WIRE: ClassVar[tuple[str, ...]] = ("fill_id", "order_id", "pair", "side", "price", "size", "fee", "fee_currency")
+    MORE: ClassVar[tuple[str, ...]] = ("contracts",)
 
     fill_id: str
     order_id: str
@@ -198,6 +205,7 @@ class Fill(Event, frozen=True, gc=False, tag="fill"):
     size: str
     fee: str
     fee_currency: str
+    contracts: str | None = None
 
 
 class Balance(Event, frozen=True, gc=False, tag="balance"):
@@ -216,6 +224,7 @@ class Position(Event, frozen=True, gc=False, tag="position"):
 
     channel: ClassVar[Channel] = Channel.POSITIONS
     WIRE: ClassVar[tuple[str, ...]] = ("pair", "side", "size", "entry_price", "mark_price", "unrealised_pnl")
+    MORE: ClassVar[tuple[str, ...]] = ("contracts",)
 
     pair: str
     side: str
@@ -223,6 +232,7 @@ class Position(Event, frozen=True, gc=False, tag="position"):
     entry_price: str
     mark_price: str
     unrealised_pnl: str
+    contracts: str | None = None
 
 
 class Control(Event, frozen=True, gc=False, tag="control"):

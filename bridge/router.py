@@ -24,7 +24,7 @@ from bridge.model import (
     Event,
 )
 from bridge.publish.stream import Stream
-from bridge.sequencer import BookTopic, StateTopic, Topic, topic_type
+from bridge.sequencer import BookTopic, Topic, topic_type
 from bridge.store import Store
 
 __all__ = ["Router"]
@@ -159,7 +159,7 @@ class Router:
     def restated(self, state: Restated) -> None:
         """The whole present state of a private channel."""
         topic = self._topics.get(Subscription(state.channel, state.subject))
-        if isinstance(topic, StateTopic):
+        if topic is not None:
             topic.restate(state.events, state.asked, time.time_ns())
 
     def rejected(self, connection: str, error: FrameError, recv: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import structs
 
-from bridge.model import Channel, Control, Event, Order
+from bridge.model import Channel, Control, Event, Order, Position
 from bridge.publish.stream import Stream
 from bridge.topic import Sink, Topic
 
@@ -65,7 +65,7 @@ class StateTopic(Topic):
         super().accept(event)
 
     def restate(self, events: Iterable[Event], asked: int, now: int) -> None:
-        """Take the whole present state: publish what differs, and open orders that are gone, with unknown status.
+        """Take the whole present state: publish what differs; open orders that are gone have an unknown status, positions are flat.
 
         It is as of some time after ``asked``: what the connection has told since is newer, or as new.
         """
@@ -77,8 +77,14 @@ class StateTopic(Topic):
             if known is None or (known.recv < asked and not _agree(event, known)):
                 self._publish(structs.replace(event, recv=now))
         for key, known in list(self._states.items()):
-            if key not in present and known.recv < asked and isinstance(known, Order):
+            if key in present or known.recv >= asked:
+                continue
+            if isinstance(known, Order):
                 self._publish(structs.replace(known, ts=None, recv=now, status=""))
+            elif isinstance(known, Position) and known.side:
+                self._publish(
+                    Position(known.subject, None, now, known.pair, "", "0", "", "", "", known.contracts and "0")
+                )
 
     def _publish(self, event: Event) -> None:
         self._note(event)

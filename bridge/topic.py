@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from bridge.model import Channel, Control, ControlEvent, Event
@@ -62,6 +62,12 @@ class Topic:
     def reopened(self, since: int) -> None:
         """A connection has been opened for this topic; what was received from ``since`` on may come again."""
 
+    def restate(self, events: Iterable[Event], asked: int, now: int) -> None:
+        """Take what REST says of the stream after a (re)connect: events that are known already are repeats."""
+        del asked, now
+        for event in events:
+            self.accept(event)
+
     def accept(self, event: Any) -> None:
         """Take a data event."""
         if not self.live:
@@ -76,6 +82,8 @@ class Topic:
             self.go_live(event.recv)
         elif event.event is ControlEvent.GAP:
             self.gap(event.recv, event.reason, event.count)
+        elif event.event is ControlEvent.DOWN:
+            self.down(event.recv, event.reason)
         else:
             self._say(event.recv, event.event, event.reason, event.count)
 

@@ -33,6 +33,7 @@ __all__ = [
     "HttpRequest",
     "HttpResponse",
     "NoOptions",
+    "Poll",
     "Profile",
     "Reconnect",
     "Replace",
@@ -240,6 +241,19 @@ class ConnectionPlan(Struct, frozen=True):
     rotate: float | None = None
 
 
+class Poll(Struct):
+    """Something that has no topic and is asked for by REST, every ``interval`` seconds or as soon as it is ``wanted``.
+
+    ``flow`` takes the time (ns) and ends in the events that were found; while it fails, its ``streams`` are down.
+    """
+
+    name: str
+    streams: tuple[Subscription, ...]
+    interval: float
+    flow: Callable[[int], Flow[Sequence[Event]]]
+    wanted: bool = False
+
+
 class Exchange(ABC):
     """One exchange, for one connector."""
 
@@ -280,6 +294,10 @@ class Exchange(ABC):
     @abstractmethod
     def plan(self) -> list[ConnectionPlan]:
         """The connections that the profile needs; none without a subscription."""
+
+    def polls(self) -> list[Poll]:
+        """What is polled by REST, because it has no topic."""
+        return []
 
     def subscriptions(self) -> list[Subscription]:
         """Every stream that the profile asks for, known before anything is connected (sub-accounts come later)."""

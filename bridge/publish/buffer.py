@@ -8,10 +8,13 @@ from bridge.model import Channel, Control, ControlEvent
 from bridge.publish.stream import Stream
 from bridge.publish.wire import render
 
-__all__ = ["CONTROL", "DATA", "OVERHEAD", "SNAPSHOT", "Budget", "Pending", "lost_marker", "shed"]
+__all__ = ["CONTROL", "DATA", "OVERHEAD", "SNAPSHOT", "WIDE", "Budget", "Pending", "lost_marker", "shed"]
 
-DATA, SNAPSHOT, CONTROL = 0, 1, 2
-"""Kinds of pending entries; a `SNAPSHOT` is data on which a book can start again."""
+DATA, SNAPSHOT, CONTROL, WIDE = 0, 1, 2, 3
+"""Kinds of pending entries.
+
+A `SNAPSHOT` is data on which a book can start again; `WIDE` data has a further field.
+"""
 
 OVERHEAD = 200
 """Bytes of Python objects that a pending entry costs beside its text; an estimate on the safe side."""

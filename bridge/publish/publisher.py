@@ -17,8 +17,8 @@ import hiredis
 from structlog.typing import FilteringBoundLogger
 
 from bridge.errors import RedisUnavailableError
-from bridge.model import BookSnapshot, Control, Event
-from bridge.publish.buffer import CONTROL, DATA, OVERHEAD, SNAPSHOT, Budget, Pending, lost_marker, shed
+from bridge.model import BookSnapshot, Control, Event, Fill, Order, Position, Trade
+from bridge.publish.buffer import CONTROL, DATA, OVERHEAD, SNAPSHOT, WIDE, Budget, Pending, lost_marker, shed
 from bridge.publish.latency import Latency
 from bridge.publish.line import Line, Reply
 from bridge.publish.recovery import Batch, History, Refusal, recover, sort_out
@@ -31,6 +31,15 @@ _MOST_IN_BATCH = 4096
 _HOUSEKEEPING = 1.0
 _UNBLOCK_AFTER = 5.0
 _MOST_CONFLICTS = 10
+_KINDS: dict[type[Event], int] = {
+    BookSnapshot: SNAPSHOT,
+    Control: CONTROL,
+    Trade: WIDE,
+    Order: WIDE,
+    Fill: WIDE,
+    Position: WIDE,
+}
+"""Kinds of entries by class; all others are `DATA`, and so is what may have a further field and doesn't."""
 
 
 class PublisherEvents(Protocol):
@@ -110,13 +119,11 @@ class Publisher:
         if stream.blocked:
             stream.unsent += event.__class__ is not Control
             return
-        kind = event.__class__
         body = render(event)
-        self._pending.append(
-            Pending(
-                stream, event.recv, body, SNAPSHOT if kind is BookSnapshot else CONTROL if kind is Control else DATA
-            )
-        )
+        kind = _KINDS.get(event.__class__, DATA)
+        if kind == WIDE and event.contracts is None:  # type: ignore[attr-defined]
+            kind = DATA
+        self._pending.append(Pending(stream, event.recv, body, kind))
         self._bytes += len(body) + OVERHEAD
         if self._bytes > self._budget.max_bytes:
             self._shed(f"the buffer of {self._budget.max_bytes} bytes is full")
@@ -220,6 +227,8 @@ class Publisher:
                 before = stream.data_head
             elif entry.kind == CONTROL:
                 before = stream.control_head
+            elif entry.kind == WIDE:
+                before = stream.wide_head
             else:
                 before = stream.data_head
                 stream.snapshots.append(StreamId(ms, seq))

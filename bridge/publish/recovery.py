@@ -36,7 +36,6 @@ class Batch(Struct):
     commands: list[str]
     sent: float
 
-
     def only(self, entries: Iterable[Pending]) -> Batch:
         """The batch with these of its entries only, and without the trimming."""
         wanted = set(map(id, entries))

@@ -67,6 +67,7 @@ class Stream:
         "step",
         "subject",
         "unsent",
+        "wide_head",
     )
 
     def __init__(self, key: str, channel: Channel, subject: str, retention: Retention) -> None:
@@ -78,6 +79,8 @@ class Stream:
         self.retention = retention
         self.data_head = head(key, channel)
         self.control_head = head(key, None)
+        self.wide_head = head(key, channel, more=1)
+        """For entries with a further field (`contracts`)."""
         self.ms = 0
         self.seq = 0
         """The last ID given out."""

@@ -45,9 +45,12 @@ _WIRE = {
 }
 
 
-def head(key: str, channel: Channel | None) -> str:
-    """What stands before the ID of an entry: of a data entry of ``channel``, or (``None``) of a control entry."""
-    fields = 3 + len(Control.WIRE if channel is None else _WIRE[channel])
+def head(key: str, channel: Channel | None, *, more: int = 0) -> str:
+    """What stands before the ID of an entry: of a data entry of ``channel``, or (``None``) of a control entry.
+
+    ``more`` is the number of further fields (`MORE`) that the entry has.
+    """
+    fields = 3 + more + len(Control.WIRE if channel is None else _WIRE[channel])
     key = _bytes(key)
     return f"*{_BEFORE_FIELDS + 2 * fields}\r\n$4\r\nXADD\r\n${len(key)}\r\n{key}\r\n"
 
@@ -69,6 +72,8 @@ def _bytes(text: str) -> str:
 
 
 def _trade(e: Trade) -> str:
+    if e.contracts is not None:
+        return _generic(e)
     ts = "" if e.ts is None else str(e.ts)
     recv = str(e.recv)
     ident, side, price, size = e.id, e.side, e.price, e.size
@@ -114,6 +119,9 @@ def _quote(e: Quote) -> str:
 def _generic(event: Event) -> str:
     values: dict[str, Any] = {"type": event.__struct_config__.tag, "ts": event.ts, "recv": event.recv}
     values.update((name, getattr(event, name)) for name in event.WIRE)  # type: ignore[attr-defined]
+    for name in getattr(event, "MORE", ()):
+        if (value := getattr(event, name)) is not None:
+            values[name] = value
     parts = []
     for name, value in values.items():
         text = _levels(value) if isinstance(value, list) else "" if value is None else str(value)

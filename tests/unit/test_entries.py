@@ -23,9 +23,14 @@ def test_a_trade():
 
 
 def test_further_fields_and_another_order_are_passed_over():
-    more = {**TRADE, "contracts": "7"}
+    more = {**TRADE, "liquidation": "yes"}
     assert decode(TRADES, flat(more)) == decode(TRADES, flat(TRADE))
     assert decode(TRADES, flat(dict(reversed(more.items())))) == decode(TRADES, flat(TRADE))
+
+
+def test_contracts_are_taken_where_they_stand():
+    assert decode(TRADES, flat({**TRADE, "contracts": "7"})).contracts == "7"
+    assert decode(TRADES, flat(TRADE)).contracts is None
 
 
 def test_levels():
