@@ -16,12 +16,13 @@ from bridge.demo.stage import EXCHANGE, Stage
 from bridge.demo.verdict import TradeCheck, book_differences, check_trades, wallet_differences
 from bridge.demo.watch import Heartbeats, Watcher
 from bridge.entries import parse_levels
+from bridge.errors import BridgeError
 from bridge.keys import Keys, StreamKey
 from bridge.model import Channel
 from consumers.positions import last_id
 from consumers.service import catalog
 
-__all__ = ["Findings", "compare", "settle"]
+__all__ = ["Findings", "Quiet", "compare", "conclude"]
 
 _LOOK_EVERY = 0.1
 
@@ -38,52 +39,69 @@ class Findings(Struct, frozen=True):
     wallets: dict[str, list[str]]
     trades: dict[str, TradeCheck]
 
+    @property
+    def books_differ(self) -> bool:
+        return any((*self.books.values(), *self.kept.values()))
+
 
 class Quiet:
-    """Whether the connector has come to rest: two heartbeats, nothing received between them, nothing left to write."""
+    """Whether all has come to rest: two heartbeats, and between them nothing received, nothing read, nothing waiting."""
 
     def __init__(self) -> None:
-        self._before: dict[str, str] = {}
+        self._beat: dict[str, str] = {}
+        self._read = -1
 
-    def disturbed(self, beat: dict[str, str] | None) -> str:
-        """What still moves, in words; empty when nothing does."""
+    def disturbed(self, beat: dict[str, str] | None, read: int) -> str:
+        """What still moves, in words; empty when nothing does. ``read`` is counted after the heartbeat was taken."""
         if beat is None:
             return "the connector is away"
         if beat["state"] != "live":
             return f"the connector is {beat['state']}"
-        before = self._before
-        if int(beat["waiting"]) or before.get("received") != beat["received"]:
-            self._before = {} if int(beat["waiting"]) else beat
-            return "the connector still has something to do"
-        return "" if before["beat"] != beat["beat"] else "the connector's next heartbeat is due"
+        if int(beat["waiting"]) or self.moved(beat, read):
+            self._beat, self._read = beat, -1 if int(beat["waiting"]) else read
+            return "entries still come"
+        return "" if self._beat["beat"] != beat["beat"] else "the connector's next heartbeat is due"
+
+    def moved(self, beat: dict[str, str], read: int) -> bool:
+        """Whether anything has come since."""
+        return self._read != read or any(self._beat.get(name) != beat.get(name) for name in ("instance", "received"))
 
 
-async def settle(
+async def conclude(
     stage: Stage, control: Control, watcher: Watcher, *, beats: Heartbeats, redis: Redis, seconds: float, faults: bool
-) -> list[str]:
-    """Hold the market and wait until everything that it said has come through.
+) -> tuple[Findings, list[str]]:
+    """Hold the market, wait until everything that it said has come through, and compare.
 
     Returns:
-        What is still missing after ``seconds``, in words; empty when nothing is.
+        What was found, and what was still missing after ``seconds``, in words.
+
+    Raises:
+        BridgeError: the simulator or Redis is still away then.
     """
     deadline = time.monotonic() + seconds
     quiet = Quiet()
     while True:
+        late = time.monotonic() > deadline
         try:
             await control.pause()
             if faults:
                 await control.fault(fault="clear")
             missing = await _still_missing(stage, control, watcher, redis)
-            if disturbed := quiet.disturbed(await beats.look()):
+            beat = await beats.look()
+            if disturbed := quiet.disturbed(beat, watcher.read):
                 missing.append(disturbed)
-            if not missing and faults:
-                # A message that was left out may show only at the next snapshot.
+            if late or not missing:
                 found = await compare(stage, control, watcher, redis)
-                missing = [f"the book of {pair} differs" for pair, differences in found.books.items() if differences]
+                # A fresh snapshot may come at any time.
+                if not late and quiet.moved(beats.last, watcher.read):
+                    missing.append("entries still come")
+                # With faults, a message that was left out may show only at the next snapshot.
+                if late or not (missing or (faults and found.books_differ)):
+                    return found, missing
         except (*AWAY, RedisError) as error:
-            missing = [f"no answer: {str(error) or type(error).__name__}"]
-        if not missing or time.monotonic() > deadline:
-            return missing
+            if late:
+                msg = f"there is nothing to compare with at the end: {str(error) or type(error).__name__}"
+                raise BridgeError(msg) from None
         await asyncio.sleep(_LOOK_EVERY)
 
 

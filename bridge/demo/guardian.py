@@ -1,13 +1,14 @@
 """Ends the demo's processes should the demo itself die, however it dies: ``kill -9`` leaves nothing behind either.
 
 Run by the demo as a process of its own. It reads lines from its standard input: ``+ PID`` and ``- PID`` as parts start
-and end, ``now`` for a hurried end. When the demo is gone the pipe closes, and what is still there is ended: the part
-that was started first, the server, last.
+and end, ``now DIRECTORY`` for a hurried end (with the temporary directory to remove, if there is one). When the demo is
+gone the pipe closes, and what is still there is ended: the part that was started first, the server, last.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -24,7 +25,7 @@ def main(lines: Iterable[str] = sys.stdin) -> None:
     """Follow the demo until it is gone, then end what it left."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pids: list[int] = []
-    patience = _PATIENCE
+    patience, leftover = _PATIENCE, ""
     for line in lines:
         word, _, number = line.strip().partition(" ")
         if word == "+":
@@ -32,9 +33,11 @@ def main(lines: Iterable[str] = sys.stdin) -> None:
         elif word == "-" and int(number) in pids:
             pids.remove(int(number))
         elif word == "now":
-            patience = 0.0
+            patience, leftover = 0.0, number
     end(pids[1:], patience)
     end(pids[:1], patience)
+    if leftover:
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def end(pids: Sequence[int], patience: float) -> None:

@@ -73,9 +73,10 @@ class Part:
 class Parts:
     """All child processes; leaving the block ends them, the first one last."""
 
-    def __init__(self, directory: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, directory: Path, tell: Callable[[str], None], *, temporary: bool) -> None:
         self.all: dict[str, Part] = {}
         self._directory = directory
+        self._temporary = temporary
         self._tell = tell
         self._guardian: asyncio.subprocess.Process | None = None
         self._ending = False
@@ -140,8 +141,7 @@ class Parts:
 
     def abandon(self) -> NoReturn:
         """Leave at once; the guardian kills what is there."""
-        if self._guardian and self._guardian.stdin:
-            self._guardian.stdin.write(b"now\n")
+        self._register(f"now {self._directory if self._temporary else ''}")
         os._exit(128 + signal.SIGINT)
 
     async def _launch(self, part: Part) -> None:

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from redis.exceptions import RedisError
 
 from bridge.demo.control import AWAY, Control
-from bridge.demo.ending import compare, settle
+from bridge.demo.ending import conclude
 from bridge.demo.faults import make_trouble
 from bridge.demo.frame import Frame, take_frame
 from bridge.demo.parts import PartFailedError
@@ -120,7 +120,7 @@ class Demo:
             await self._show(stage, control, watcher, beats)
             elapsed = self._elapsed()
             _say("holding the market, waiting for the streams to catch up, comparing")
-            unsettled = await settle(
+            findings, unsettled = await conclude(
                 stage,
                 control,
                 watcher,
@@ -129,11 +129,6 @@ class Demo:
                 seconds=self._settings.settle,
                 faults=self._settings.faults,
             )
-            try:
-                findings = await compare(stage, control, watcher, reader.redis)
-            except (*AWAY, RedisError) as error:
-                msg = f"nothing to compare with: {str(error) or type(error).__name__}; {'; '.join(unsettled)}"
-                raise BridgeError(msg) from None
             for task in tasks:
                 task.cancel()
         return Outcome(self._settings, elapsed, watcher, beats, findings, unsettled)

@@ -75,8 +75,8 @@ async def set_up(settings: DemoSettings, tell: Callable[[str], None]) -> AsyncIt
     async with AsyncExitStack() as stack:
         stage: Stage | None = None
 
-        def tidy_up(kind: type[BaseException] | None, *_: object) -> None:
-            failed = kind is not None and issubclass(kind, Exception)
+        def tidy_up(_: type[BaseException] | None, error: BaseException | None, __: object) -> None:
+            failed = isinstance(error, Exception) and not _nobody_reads(error) and any(directory.iterdir())
             if settings.directory is None and not failed and not (stage and stage.keep):
                 shutil.rmtree(directory, ignore_errors=True)
 
@@ -86,7 +86,7 @@ async def set_up(settings: DemoSettings, tell: Callable[[str], None]) -> AsyncIt
             await _try_server(settings.redis)
             namespace = f"demo-{secrets.token_hex(3)}"
             stack.push_async_callback(_forget, settings.redis, namespace)
-        parts = await stack.enter_async_context(Parts(directory, tell))
+        parts = await stack.enter_async_context(Parts(directory, tell, temporary=settings.directory is None))
         url = settings.redis or await _start_server(parts, directory)
         keys = Keys(namespace)
         control_url = await _start_simulator(parts, settings, directory)
@@ -101,6 +101,13 @@ async def set_up(settings: DemoSettings, tell: Callable[[str], None]) -> AsyncIt
         account = yaml.safe_load(config.read_text())["connectors"][0]["account"]
         stage = Stage(directory, config, url, control_url, keys, parts, account)
         yield stage
+
+
+def _nobody_reads(error: BaseException) -> bool:
+    """Whether it is only that whoever read the output has gone: ``tickbridge demo | head``."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_nobody_reads, error.exceptions))
+    return isinstance(error, BrokenPipeError)
 
 
 def _directory(wanted: Path | None) -> Path:

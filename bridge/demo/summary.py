@@ -82,7 +82,7 @@ def _lines(outcome: Outcome) -> Iterator[str]:
     for account, differences in found.wallets.items():
         yield _row("wallet", f"{account:<12} equal: {_yes(not differences)}")
     wrong = failures(outcome)
-    equal = len(found.books) >= len(settings.pairs) and not any((*found.books.values(), *found.kept.values()))
+    equal = len(found.books) >= len(settings.pairs) and not found.books_differ
     yield f"books equal to the exchange's true books: {_yes(equal)}"
     yield f"wallets equal to the exchange's true wallets: {_yes(not any(found.wallets.values()))}"
     yield from (f"wrong: {line}" for line in wrong)

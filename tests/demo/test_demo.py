@@ -224,7 +224,8 @@ def test_a_connector_that_the_user_starts_again_is_left_to_work(tmp_path):
 )
 def test_mistakes_are_said(tmp_path, arguments, code, said):
     (tmp_path / "something").write_text("")
-    with RunningDemo(tmp_path, *arguments) as demo:
+    with RunningDemo(tmp_path, *arguments, env={"TMPDIR": str(tmp_path)}) as demo:
         assert demo.end() == code, demo.output
+    assert [each.name for each in tmp_path.iterdir()] == ["something"]
     demo.wait_for(said)
     assert "Traceback" not in demo.output

@@ -28,7 +28,7 @@ class Terminal:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bridge", "demo", *arguments],
             cwd=cwd,
-            env={**os.environ, "TERM": "xterm-256color"},
+            env={**os.environ, "TERM": "xterm-256color", "TMPDIR": str(cwd)},
             stdin=self.slave,
             stdout=self.slave,
             stderr=self.slave,
@@ -97,7 +97,7 @@ def test_the_live_view_comes_up_and_q_gives_the_terminal_back(on_terminal):
     assert termios.tcgetattr(terminal.slave) == terminal.before
 
 
-def test_a_second_ctrl_c_ends_at_once_and_gives_the_terminal_back(on_terminal):
+def test_a_second_ctrl_c_ends_at_once_and_gives_the_terminal_back(on_terminal, tmp_path):
     terminal = on_terminal()
     terminal.wait_for("BTC-EUR ● valid")
     os.kill(terminal.process.pid, 2)
@@ -109,6 +109,7 @@ def test_a_second_ctrl_c_ends_at_once_and_gives_the_terminal_back(on_terminal):
     assert termios.tcgetattr(terminal.slave) == terminal.before
     terminal.wait_for("starting")
     assert b"\x1b[?1049l" in terminal.seen
+    until(lambda: not list(tmp_path.iterdir()), "what it had begun is removed")
 
 
 def test_plain_on_a_terminal_has_no_view(on_terminal):

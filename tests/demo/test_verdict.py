@@ -104,17 +104,27 @@ def test_what_the_exchange_has_not_told_since_the_connection_came_up_is_not_comp
 
 
 def beat(number: int, received: int = 5, waiting: int = 0, state: str = "live") -> dict[str, str]:
-    return {"beat": str(number), "received": str(received), "waiting": str(waiting), "state": state}
+    return {"beat": str(number), "instance": "a", "received": str(received), "waiting": str(waiting), "state": state}
 
 
 def test_quiet_takes_two_heartbeats_that_say_the_same():
     quiet = Quiet()
-    assert quiet.disturbed(None)
-    assert quiet.disturbed(beat(1, state="degraded"))
-    assert quiet.disturbed(beat(2))
-    assert quiet.disturbed(beat(2))
-    assert not quiet.disturbed(beat(3))
-    assert quiet.disturbed(beat(4, received=6))
-    assert quiet.disturbed(beat(5, received=6, waiting=1))
-    assert quiet.disturbed(beat(6, received=6))
-    assert not quiet.disturbed(beat(7, received=6))
+    assert quiet.disturbed(None, 5)
+    assert quiet.disturbed(beat(1, state="degraded"), 5)
+    assert quiet.disturbed(beat(2), 5)
+    assert quiet.disturbed(beat(2), 5)
+    assert not quiet.disturbed(beat(3), 5)
+    assert quiet.disturbed(beat(4, received=6), 6)
+    assert quiet.disturbed(beat(5, received=6, waiting=1), 6)
+    assert quiet.disturbed(beat(6, received=6), 6)
+    assert not quiet.disturbed(beat(7, received=6), 6)
+
+
+def test_an_entry_that_the_heartbeats_have_not_counted_yet_disturbs():
+    quiet = Quiet()
+    quiet.disturbed(beat(1), 5)
+    assert quiet.disturbed(beat(2), 6)
+    assert quiet.disturbed(beat(3, received=6), 6)
+    assert not quiet.disturbed(beat(4, received=6), 6)
+    assert quiet.moved(beat(4, received=6), 7)
+    assert quiet.moved({**beat(1, received=6), "instance": "b"}, 6)
