@@ -23,6 +23,10 @@ _REMEMBERED = 5_000
 
 _SAME_SECOND = 2_000_000_000
 """Nanoseconds after which no new trade has the time of an old one, where times are in whole seconds."""
+_BESIDE = 1_000_000_000
+"""Nanoseconds that one connection may be behind another."""
+_AT_ONCE = 20_000_000
+"""Nanoseconds within which two connections usually bring the same message."""
 
 
 class IdTopic(Topic):
@@ -37,6 +41,9 @@ class IdTopic(Topic):
         self._old: set[str] = set()
         self._recent: deque[Trade | Fill] = deque(maxlen=_REMEMBERED)
         self._expected: Counter[tuple[Any, ...]] = Counter()
+        self._beside: deque[tuple[int, tuple[Any, ...]]] = deque()
+        """What the connection before brought while this one warmed up, until ``_beside_until``."""
+        self._beside_until = 0
 
     def seed(self, tail: Sequence[Event], recv: int) -> None:
         for event in tail:
@@ -49,13 +56,17 @@ class IdTopic(Topic):
 
         What came right before ``since`` may have a new one like it within the same second: that is not expected.
         """
+        self._beside.clear()
+        if not since:
+            self._expected = Counter(map(_content, self._recent))
+            return
         newest = max((event.ts or 0 for event in self._recent if event.recv < since), default=0)
         settled = since - _SAME_SECOND
-        self._expected = Counter(
-            _content(event)
-            for event in self._recent
-            if event.recv >= since or event.recv < settled or (event.ts is not None and event.ts < newest)
-        )
+        before = [event for event in self._recent if event.recv < since]
+        replayed = [event for event in before if event.recv < settled or (event.ts is not None and event.ts < newest)]
+        self._expected = Counter(map(_content, replayed))
+        self._beside.extend((event.recv, _content(event)) for event in self._recent if event.recv >= since)
+        self._beside_until = self.last + _BESIDE
 
     def accept(self, event: Trade | Fill) -> None:
         ident = event.id if event.__class__ is Trade else event.fill_id  # type: ignore[union-attr]
@@ -67,18 +78,33 @@ class IdTopic(Topic):
             if len(self._new) >= _REMEMBERED:
                 self._old, self._new = self._new, set()
         else:
-            if self._expected:
-                content = _content(event)
-                if self._expected[content] > 0:
-                    self._expected[content] -= 1
-                    self.repeated += 1
-                    return
+            if (self._beside or self._expected) and self._stands(event.recv, _content(event)):
+                self.repeated += 1
+                return
             self._recent.append(event)
         if not self.live:
             self.go_live(event.recv)
         self.received += 1
         self.last = event.recv
         self._sink.put(self.stream, event)
+
+    def _stands(self, recv: int, content: tuple[Any, ...]) -> bool:
+        """Whether this is the second copy of a trade that came over the connection before, or a replayed one."""
+        if recv > self._beside_until:
+            self._beside.clear()
+        places = [place for place, (_, known) in enumerate(self._beside) if known == content]
+        if places:
+            # The first at about the same time, else the nearest: like ones before it had come before this connection
+            # was subscribed, and would stand for a new one later.
+            apart = {place: abs(self._beside[place][0] - recv) for place in places}
+            near = [place for place in places if apart[place] <= _AT_ONCE]
+            for _ in range((near[0] if near else min(places, key=apart.__getitem__)) + 1):
+                self._beside.popleft()
+            return True
+        if self._expected[content] > 0:
+            self._expected[content] -= 1
+            return True
+        return False
 
     def _remember(self, event: Trade | Fill) -> None:
         ident = event.id if isinstance(event, Trade) else event.fill_id

@@ -30,7 +30,7 @@ from bridge.feed.policies import Pacer, Watchdog
 from bridge.feed.rest import RestClient
 from bridge.feed.tap import FeedTap
 from bridge.feed.transport import Socket, connect
-from bridge.model import BookSnapshot, Channel, Control, Event
+from bridge.model import BookDelta, BookSnapshot, Channel, Control, Event
 
 __all__ = ["Connection", "FeedContext", "Receiver"]
 
@@ -113,7 +113,8 @@ class Connection:
         """When it was opened (ns)."""
         self.has_data = False
         """Whether a data event came."""
-        self.has_book = False
+        self._no_book = {s.subject for s in plan.subscriptions if s.channel is Channel.BOOK}
+        """Pairs whose snapshot has not come yet."""
         self.frames = 0
         self._noted = 0
         self._muted = False
@@ -134,7 +135,7 @@ class Connection:
     def ready(self) -> bool:
         """Whether a replacement has what it needs to take over."""
         if any(stream.channel is Channel.BOOK for stream in self._plan.subscriptions):
-            return self.has_book
+            return not self._no_book
         quiet = (self._context.now() - self.opened_at) / 1e9 > _QUIET_READY
         return self.frames > 0 or (self.opened_at > 0 and quiet)
 
@@ -172,7 +173,12 @@ class Connection:
             self._context.receiver.event(event)
         held, self._held = self._held, []
         self._emit = self._context.receiver.event
+        fresh: set[str] = set()
         for event in held:
+            if isinstance(event, BookSnapshot):
+                fresh.add(event.subject)
+            elif isinstance(event, BookDelta) and event.subject not in fresh:
+                continue  # of before its snapshot: the connection before has brought it
             self._emit(event)
 
     def mute(self) -> None:
@@ -259,7 +265,8 @@ class Connection:
         self._held.append(event)
 
     def _warm(self, events: Sequence[Event]) -> None:
-        self.has_book = self.has_book or any(isinstance(event, BookSnapshot) for event in events)
+        if self._no_book:
+            self._no_book -= {event.subject for event in events if isinstance(event, BookSnapshot)}
         if self.ready:
             self._wake.set()
         if len(self._held) > _MOST_HELD:

@@ -126,10 +126,10 @@ class Link:
         return self._context.monotonic() + self.plan.rotate * self._context.random.uniform(0.8, 1.0)
 
     def _expiring(self, connection: Connection, since: int) -> bool:
-        if connection.expires is None:
-            return False
+        if connection.expires is None or connection.expires <= since:
+            return False  # expired before it was used, and yet taken: our clocks differ, a new one would be no better
         lifetime = connection.expires - since
-        margin = min(60 * SECOND, int(lifetime * _BEFORE_EXPIRY)) if lifetime > 0 else 0
+        margin = min(60 * SECOND, int(lifetime * _BEFORE_EXPIRY))
         return self._context.now() >= connection.expires - margin
 
     def _watch_silence(self, connection: Connection) -> None:

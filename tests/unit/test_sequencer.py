@@ -193,6 +193,26 @@ class TestIds:
         rig.topic.accept(trade(61))
         assert [e.ts for e in rig.sink.data] == [T0 + n * SECOND for n in (1, 2, 3, 4, 5, 61)]
 
+    def test_what_came_before_the_new_connection_was_subscribed_stands_for_nothing(self):
+        """It was opened, but the exchange had not got its request yet: a like trade afterwards is a new one."""
+        rig = Rig(Channel.TRADES)
+        ms = SECOND // 1000
+        rig.topic.accept(trade(10, recv=T0 + 100 * ms))
+        rig.topic.accept(trade(10, recv=T0 + 300 * ms))
+        rig.topic.reopened(T0)
+        rig.topic.accept(trade(10, recv=T0 + 301 * ms))
+        rig.topic.accept(trade(10, recv=T0 + 500 * ms))
+        assert len(rig.sink.data) == 3
+
+    def test_a_busy_process_takes_both_connections_in_bursts(self):
+        rig = Rig(Channel.TRADES)
+        for number in range(5):
+            rig.topic.accept(trade(10, recv=T0 + number))
+        rig.topic.reopened(T0)
+        for number in range(6):
+            rig.topic.accept(trade(10, recv=T0 + 1000 + number))
+        assert len(rig.sink.data) == 6
+
     def test_a_like_trade_right_after_a_takeover_is_no_replay(self):
         rig = Rig(Channel.TRADES)
         rig.topic.accept(trade(10, recv=T0 + 10 * SECOND + 100_000_000))
