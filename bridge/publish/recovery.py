@@ -189,7 +189,7 @@ async def sort_out(line: Line, batch: Batch, replies: list[Reply]) -> Refusal:
 def _split(batch: Batch, refused: dict[int, str], result: Refusal) -> None:
     """Sort the entries, and set each stream's numbering back to its last accepted entry."""
     accepted_later: set[Stream] = set()
-    set_back: dict[Stream, int] = {}
+    set_back: dict[Stream, StreamId] = {}
     for index in range(len(batch.entries) - 1, -1, -1):
         entry = batch.entries[index]
         stream = entry.stream
@@ -202,13 +202,13 @@ def _split(batch: Batch, refused: dict[int, str], result: Refusal) -> None:
             result.weight[stream] = result.weight.get(stream, 0) + entry.weight
         else:
             result.again.append(entry)
-            set_back[stream] = entry.seq - 1
+            set_back[stream] = StreamId(entry.ms, entry.seq - 1)
             if refused[index].startswith(_OF_THE_STREAM):
                 stream.blocked = refused[index]
     result.accepted.reverse()
     result.again.reverse()
-    for stream, seq in set_back.items():
-        stream.set_back(seq)
+    for stream, last in set_back.items():
+        stream.set_back(last)
 
 
 async def _standing(line: Line, entries: list[Pending]) -> list[bool]:

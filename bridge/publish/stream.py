@@ -107,10 +107,14 @@ class Stream:
         self.oldest = oldest
         self.next_trim = last.seq + self.step
 
-    def set_back(self, seq: int) -> None:
-        """What was numbered above ``seq`` is not in the stream: the numbers are given out again."""
-        self.seq = seq
-        while self.snapshots and self.snapshots[-1].seq > seq:
+    def set_back(self, last: StreamId) -> None:
+        """What was numbered above ``last`` is not in the stream: the numbers are given out again.
+
+        The same entries get the same IDs. That matters if a connection that was given up still has them on their way:
+        whichever comes first, the other is refused.
+        """
+        self.ms, self.seq = last.ms, last.seq
+        while self.snapshots and self.snapshots[-1].seq > last.seq:
             self.snapshots.pop()
 
     def was_trimmed(self, ms: int, seq: int) -> bool:

@@ -8,7 +8,7 @@ from itertools import repeat
 
 import pytest
 
-from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent
+from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Trade
 from bridge.publish.buffer import Budget
 from bridge.publish.recovery import History
 from tests.unit.core import quote
@@ -228,6 +228,33 @@ async def test_out_of_memory_loses_nothing(own_server):
         ids = d.ids(stream)
         assert ids == sorted(ids, key=int)
         assert (d.publisher.published, d.publisher.lost) == (45, 0)
+
+
+async def test_what_goes_again_has_the_ids_it_had(own_server):
+    """A connection that was given up may still have the first copies on their way to the server."""
+    async with desk(own_server) as d:
+        stream = await d.stream()
+        d.put(stream, 2)
+        await d.drained()
+        first: list[str] = []
+        pack = d.publisher._pack
+
+        def packed(entries):
+            batch = pack(entries)
+            if len(entries) == 30:
+                first.extend(f"{entry.ms}-{entry.seq}" for entry in entries)
+            return batch
+
+        d.publisher._pack = packed
+        with raw(own_server) as client:
+            client.config_set("maxmemory", 1)
+            for number in range(30):
+                at = time.time_ns() + number * 3_000_000
+                d.put_event(stream, Trade("BTC-EUR", None, at, str(number), "buy", "1", "2"))
+            await until(lambda: client.info("errorstats").get("errorstat_OOM", {"count": 0})["count"] > 35)
+            client.config_set("maxmemory", 0)
+        await d.drained()
+        assert [ident for ident, _ in d.entries(stream)][2:] == first
 
 
 async def test_entries_accepted_beside_refused_ones_are_remembered(own_server):

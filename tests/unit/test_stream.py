@@ -137,7 +137,7 @@ def test_numbers_that_were_set_back_are_no_snapshots_any_more():
     world.add(snapshot=True)
     world.add()
     world.add(snapshot=True)
-    world.stream.set_back(1)
+    world.stream.set_back(StreamId(NOW, 1))
     assert list(world.stream.snapshots) == [StreamId(NOW, 1)]
     assert world.stream.seq == 1
 
