@@ -17,7 +17,7 @@ from typing import Any
 
 import redis
 
-__all__ = ["Server", "cpu_seconds", "describe", "running_server"]
+__all__ = ["Others", "Server", "cpu_seconds", "describe", "running_server"]
 
 _LIBRARIES = ("redis", "hiredis", "websockets", "picows", "uvloop", "msgspec")
 _START_SECONDS = 20.0
@@ -73,6 +73,25 @@ def cpu_seconds(pid: int) -> float:
     """User and system time of a process so far, all its threads; in steps of 10 ms."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * _TICK
+
+
+class Others:
+    """How busy processes that are none of ours keep the machine: what makes a measurement worth less."""
+
+    def __init__(self, *ours: int) -> None:
+        self._ours = (os.getpid(), *ours)
+        self._began = self._times()
+
+    def share(self) -> float:
+        """Percent of all cores since the start; interrupts and a virtual machine's stolen time count too."""
+        busy, all_, own = (now - before for now, before in zip(self._times(), self._began, strict=True))
+        return max(0.0, 100 * (busy - own) / all_) if all_ else 0.0
+
+    def _times(self) -> tuple[float, float, float]:
+        line = Path("/proc/stat").read_text().split("\n", 1)[0]
+        ticks = [int(field) for field in line.split()[1:9]]
+        idle = ticks[3] + ticks[4]
+        return (sum(ticks) - idle) * _TICK, sum(ticks) * _TICK, sum(map(cpu_seconds, self._ours))
 
 
 def describe(server: Server) -> dict[str, str]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from benchmarks.machine import Server, cpu_seconds
+from benchmarks.machine import Others, Server, cpu_seconds
 from benchmarks.results import Run, Target, medians, table
 from bridge.keys import Keys
 from bridge.model import Channel
@@ -61,6 +61,7 @@ class Trial(Struct):
     reader: dict[str, Any]
     sender: dict[str, float]
     server_cpu: float
+    others: float
 
 
 def saturate(
@@ -79,6 +80,7 @@ def saturate(
                     "sender": trial.sender["cpu"] / messages * 1e6,
                     "Redis": trial.server_cpu / messages * 1e6,
                     "reader": trial.reader["cpu"] / messages * 1e6,
+                    "others %": trial.others,
                 }
             )
     rows = {f"{setup.name} ({setup.transport}, {setup.loop})": medians(found[setup.name]) for setup in setups}
@@ -100,9 +102,12 @@ def latency(
     for _ in range(runs):
         for setup in setups:
             trial = _trial(server, setup, "limitlex", int(rate * seconds), rate)
-            core = 100 * trial.cpu / trial.wall
-            late = trial.sender["late"] * 1000
-            whole[setup.name].append({**trial.reader["latency_ms"], "sender late": late, "connector's core %": core})
+            further = {
+                "sender late": trial.sender["late"] * 1000,
+                "connector's core %": 100 * trial.cpu / trial.wall,
+                "others %": trial.others,
+            }
+            whole[setup.name].append({**trial.reader["latency_ms"], **further})
             inner[setup.name].append({name: float(trial.beat[f"publish_{name}_ms"]) for name in ("p50", "p99")})
     rows = {f"{setup.name}: sender → reader": medians(whole[setup.name]) for setup in setups}
     acks = {f"{setup.name}: frame received → acknowledged": medians(inner[setup.name]) for setup in setups}
@@ -141,12 +146,15 @@ def _trial(server: Server, setup: Setup, exchange: str, messages: int, rate: flo
         connector = stack.enter_context(_process("bridge", "run", "--config", str(config), stdout=subprocess.DEVNULL))
         _line(sender)
         time.sleep(2 * _BEAT)  # it starts up; none of that is counted
-        cpu, redis_cpu, began = cpu_seconds(connector.pid), _server_cpu(server), time.time()
+        ours = [process.pid for process in (sender, reader, connector)] + ([server.pid] if server.pid else [])
+        cpu, redis_cpu, others, began = cpu_seconds(connector.pid), _server_cpu(server), Others(*ours), time.time()
         assert sender.stdin is not None
         sender.stdin.write("go\n")
         sender.stdin.flush()
         _await_entries(server, keys, entries, connector)
+        share = others.share()
         trial = Trial(
+            others=share,
             cpu=cpu_seconds(connector.pid) - cpu,
             wall=time.time() - began,
             server_cpu=_server_cpu(server) - redis_cpu,
