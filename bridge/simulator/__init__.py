@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bridge.simulator.config import DEFAULT_PAIRS, LimitlexConfig, SimulatorConfig
+from bridge.simulator.config import DEFAULT_PAIRS, LimitlexConfig, LmexConfig, SimulatorConfig
 from bridge.simulator.faults import Fault
-from bridge.simulator.simulator import EXCHANGES, Simulator, Urls
+from bridge.simulator.registry import EXCHANGES, exchange_named
+from bridge.simulator.simulator import Simulator, Urls
 from bridge.simulator.specs import AccountSpec, MarketConfig, PairSpec, market_config, pair_spec
 
 __all__ = [
@@ -13,11 +14,13 @@ __all__ = [
     "AccountSpec",
     "Fault",
     "LimitlexConfig",
+    "LmexConfig",
     "MarketConfig",
     "PairSpec",
     "Simulator",
     "SimulatorConfig",
     "Urls",
+    "exchange_named",
     "market_config",
     "pair_spec",
 ]

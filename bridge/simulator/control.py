@@ -2,14 +2,17 @@
 
 ================================ ===============================================================
 ``GET  /sim/state``              sockets, counts of messages by type and pair, rate, faults
-``GET  /sim/book?pair=``         the true book
-``GET  /sim/account?account=``   true wallets, open orders, fills
+``GET  /sim/book?pair=``         the true book, as deep as the exchange shows it (``&levels=``; 0: all)
+``GET  /sim/account?account=``   true wallets, open orders, positions, fills
 ``GET  /sim/trades?pair=``       the trades so far (``&limit=``: the newest)
 ``POST /sim/pause``              hold the market; all messages so far are handed to the sockets
 ``POST /sim/resume``             go on
 ``POST /sim/rate``               ``{"rate": 500}``, public events per second
 ``POST /sim/step``               ``{"steps": 10}`` at once
 ``POST /sim/faults``             ``{"fault": "drop", "count": 3, "pair": "BTC-EUR"}``
+``POST /sim/order``              ``{"account": "main", "pair": "BTC-EUR", "side": "buy", "size": "0.1", "price": "58000"}``;
+                                 no ``price``: at market; ``client_id`` is optional
+``POST /sim/cancel``             ``{"account": "main", "order_id": "…"}``
 ================================ ===============================================================
 
 Answers are JSON; a mistake is answered 400 with ``{"error": …}``.
@@ -20,6 +23,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Awaitable, Callable
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -47,7 +51,7 @@ def add_routes(app: web.Application, simulator: Simulator) -> None:
     control = _Control(simulator)
     for name in ("state", "book", "account", "trades"):
         app.router.add_get(f"/sim/{name}", _handler(getattr(control, name)))
-    for name in ("pause", "resume", "rate", "step", "faults"):
+    for name in ("pause", "resume", "rate", "step", "faults", "order", "cancel"):
         app.router.add_post(f"/sim/{name}", _handler(getattr(control, name)))
 
 
@@ -61,7 +65,8 @@ class _Control:
         return self._simulator.state()
 
     async def book(self, settings: dict[str, Any]) -> dict[str, Any]:
-        return self._simulator.book(_text(settings, "pair"))
+        levels = int(_number(settings, "levels")) if "levels" in settings else None
+        return self._simulator.book(_text(settings, "pair"), levels)
 
     async def account(self, settings: dict[str, Any]) -> dict[str, Any]:
         return self._simulator.account(_text(settings, "account"))
@@ -93,6 +98,21 @@ class _Control:
     async def faults(self, settings: dict[str, Any]) -> dict[str, Any]:
         self._simulator.fault(fault_from_fields(settings))
         return {"faults_active": self._simulator.active_faults()}
+
+    async def order(self, settings: dict[str, Any]) -> dict[str, Any]:
+        order = self._simulator.place(
+            _text(settings, "account"),
+            _text(settings, "pair"),
+            _text(settings, "side"),
+            _decimal(settings, "size"),
+            _decimal(settings, "price") if settings.get("price") is not None else None,
+            client_id=str(settings.get("client_id", "")),
+        )
+        return {"order_id": order.id, "status": order.status}
+
+    async def cancel(self, settings: dict[str, Any]) -> dict[str, Any]:
+        self._simulator.cancel(_text(settings, "account"), _text(settings, "order_id"))
+        return {"order_id": settings["order_id"], "status": "cancelled"}
 
     def _where(self) -> dict[str, Any]:
         market, pump = self._simulator.market, self._simulator.pump
@@ -129,6 +149,14 @@ def _text(settings: dict[str, Any], name: str) -> str:
         msg = f"say which {name}: ?{name}=…"
         raise _MistakeError(msg)
     return value
+
+
+def _decimal(settings: dict[str, Any], name: str) -> Decimal:
+    try:
+        return Decimal(str(settings[name]))
+    except (KeyError, InvalidOperation):
+        msg = f'{name} must be a number, best as text: {{"{name}": "0.1"}}'
+        raise _MistakeError(msg) from None
 
 
 def _number(settings: dict[str, Any], name: str) -> float:

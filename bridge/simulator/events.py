@@ -17,6 +17,7 @@ __all__ = [
     "MarketEvent",
     "OhlcChanged",
     "OrderChanged",
+    "PositionChanged",
     "TradeDone",
     "WalletChanged",
 ]
@@ -38,7 +39,7 @@ class LevelChanged(MarketEvent, frozen=True, gc=False):
 
 
 class TradeDone(MarketEvent, frozen=True, gc=False):
-    """A public trade; ``side`` is the taker's, ``id`` counts 1, 2, 3 … within the pair."""
+    """A public trade; ``side`` is the taker's, ``id`` counts 1, 2, 3 … within the pair (or on from elsewhere)."""
 
     id: int
     side: str
@@ -70,7 +71,8 @@ class OrderChanged(MarketEvent, frozen=True, gc=False):
     """An account's order is new, partly or wholly filled, or cancelled.
 
     ``kind`` is ``limit`` or ``market`` (then ``price`` is ``None``); ``status`` is ``open``, ``partially_filled``,
-    ``filled`` or ``cancelled``.
+    ``filled`` or ``cancelled``. ``average`` is the mean price of what is filled, with all digits that it needs up to 8
+    (zero: nothing is); ``fill_price`` and ``fill_size`` are those of the execution that this event tells of.
     """
 
     account: str
@@ -82,10 +84,18 @@ class OrderChanged(MarketEvent, frozen=True, gc=False):
     filled: Decimal
     status: str
     created: float
+    time: float = 0.0
+    average: Decimal = Decimal(0)
+    fill_price: Decimal | None = None
+    fill_size: Decimal = Decimal(0)
+    client_id: str = ""
 
 
 class Filled(MarketEvent, frozen=True, gc=False):
-    """One execution of an account's order; ``trade_id`` is that of the public trade."""
+    """One execution of an account's order; ``trade_id`` is that of the public trade.
+
+    ``serial`` counts all executions of all accounts. ``fee`` has been taken from the wallet of ``fee_currency``.
+    """
 
     account: str
     trade_id: int
@@ -93,6 +103,24 @@ class Filled(MarketEvent, frozen=True, gc=False):
     side: str
     price: Decimal
     size: Decimal
+    time: float
+    serial: int = 0
+    maker: bool = False
+    kind: str = "limit"
+    fee: Decimal = Decimal(0)
+    fee_currency: str = ""
+    realised: Decimal = Decimal(0)
+    order_price: Decimal | None = None
+    order_size: Decimal = Decimal(0)
+    client_id: str = ""
+
+
+class PositionChanged(MarketEvent, frozen=True, gc=False):
+    """An account's position after an execution: ``size`` in contracts, signed (zero: closed), ``entry`` its price."""
+
+    account: str
+    size: Decimal
+    entry: Decimal
     time: float
 
 

@@ -14,9 +14,23 @@ fault                                    what happens
                                          with ``inject`` the whole message follows
 ``unknown``                              before the next ``count`` messages stands one of an unknown type
 ``refuse``                               handshakes are answered ``status`` (503), for ``duration``
+``block``                                handshakes are answered 400, for ``duration`` (600)
+``maintenance``                          for ``duration``, by ``mode``: ``silent``, all sockets stay open and new ones
+                                         are let in, and nothing is said any more; ``refuse``, all sockets are
+                                         closed (``code``), and handshakes and REST calls are answered 503
 ``rest_errors``                          REST calls whose path has ``path`` in it are answered ``status`` (500)
 ``expire_tokens``                        all tokens given out so far are void; with ``cut`` their sockets go
 ``clear``                                all of the above end
+======================================== ================================================================
+
+Of LMEX only:
+
+======================================== ================================================================
+``gap``                                  the next ``count`` book deltas are left out, the chain of numbers goes on
+``crossed``                              the next ``count`` book deltas bring a bid above the best ask
+``no_snapshot``                          the next ``count`` book subscriptions (or those of the next ``duration``
+                                         seconds) are acknowledged, and nothing follows; with ``deltas`` deltas do
+``buffer_full``                          error 1007, "outbound message buffer is full", and the socket is closed
 ======================================== ================================================================
 
 Socket and message faults strike the sockets that are open at the time, ``pair`` those of one pair only, ``sockets`` the
@@ -35,7 +49,17 @@ from msgspec import Struct
 
 from bridge.errors import ConfigError, Problem
 
-__all__ = ["FAULTS", "MESSAGE_FAULTS", "SOCKET_FAULTS", "Fault", "fault_from_fields", "fault_from_text"]
+__all__ = [
+    "FAULTS",
+    "GATE_FAULTS",
+    "MESSAGE_FAULTS",
+    "OWN_FAULTS",
+    "SEQUENCE_FAULTS",
+    "SOCKET_FAULTS",
+    "Fault",
+    "fault_from_fields",
+    "fault_from_text",
+]
 
 _TIMING = frozenset({"after", "every"})
 _TARGET = frozenset({"pair", "sockets"}) | _TIMING
@@ -58,11 +82,26 @@ FAULTS: Mapping[str, frozenset[str]] = {
     **SOCKET_FAULTS,
     **MESSAGE_FAULTS,
     "refuse": _TIMING | {"status", "retry_after", "duration"},
+    "block": _TIMING | {"duration"},
+    "maintenance": _TIMING | {"duration", "mode", "code"},
     "rest_errors": _TIMING | {"status", "retry_after", "duration", "path"},
     "expire_tokens": _TIMING | {"cut"},
     "clear": _TIMING,
+    "gap": _TARGET | {"count"},
+    "crossed": _TIMING | {"pair", "count"},
+    "no_snapshot": _TIMING | {"pair", "count", "duration", "deltas"},
+    "buffer_full": _TARGET,
 }
 """Every fault and the settings it takes."""
+
+GATE_FAULTS = frozenset({"refuse", "block", "maintenance", "rest_errors"})
+"""Faults of the exchange's door (see ``Gate``)."""
+
+OWN_FAULTS = frozenset({"crossed", "no_snapshot", "buffer_full"})
+"""Faults that an exchange's dialect carries out."""
+
+SEQUENCE_FAULTS = OWN_FAULTS | {"gap"}
+"""Faults that only an exchange with numbered books has."""
 
 
 class Fault(Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,6 +121,8 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True):
     path: str = ""
     inject: bool = False
     cut: bool = False
+    mode: str = "silent"
+    deltas: bool = False
 
     @property
     def timed(self) -> bool:
@@ -140,6 +181,8 @@ def _checked(fault: Fault) -> list[Problem]:
         problems.append(Problem("sockets", f"{fault.sockets!r}", "public or private"))
     if fault.count < 1:
         problems.append(Problem("count", f"{fault.count}", "at least 1"))
+    if fault.mode not in ("silent", "refuse"):
+        problems.append(Problem("mode", f"{fault.mode!r}", "silent or refuse"))
     for name in ("duration", "after", "every", "retry_after"):
         value = getattr(fault, name)
         # NaN is neither; it would never become due.

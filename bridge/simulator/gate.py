@@ -1,4 +1,4 @@
-"""The door of a simulated exchange: it can refuse handshakes and REST calls for a while."""
+"""The door of a simulated exchange: it can refuse handshakes and REST calls for a while, or let in and say nothing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from bridge.simulator.faults import Fault
 __all__ = ["Gate", "Refusal"]
 
 _FOREVER = float("inf")
+_BLOCK = 600.0
+_USUAL = {"refuse": 503, "block": 400, "maintenance": 503, "rest_errors": 500}
+_HANDSHAKE = ("block", "refuse", "maintenance")
+_REST = ("rest_errors", "maintenance")
 
 
 class Refusal(Struct, frozen=True):
-    """What a caller is told instead: HTTP status, and seconds to wait."""
+    """What a caller is told instead: HTTP status, and seconds to wait (0: it isn't told)."""
 
     status: int
     retry_after: float
@@ -33,38 +37,54 @@ class Gate:
     def __init__(self, clock: Callable[[], float], done: Counter[str]) -> None:
         self._clock = clock
         self._done = done
-        self._closed: dict[str, list[_Closed]] = {"refuse": [], "rest_errors": []}
+        self._closed: dict[str, list[_Closed]] = {name: [] for name in _USUAL}
+        self._silent_until = 0.0
 
     def strike(self, fault: Fault) -> None:
-        """Close for ``fault.duration`` seconds (0: until cleared)."""
-        usual = 503 if fault.fault == "refuse" else 500
-        until = self._clock() + fault.duration if fault.duration else _FOREVER
-        refusal = Refusal(fault.status or usual, fault.retry_after)
+        """Close, or fall silent, for ``fault.duration`` seconds (0: until cleared; a block: 10 minutes)."""
+        duration = fault.duration or (_BLOCK if fault.fault == "block" else _FOREVER)
+        until = self._clock() + duration
+        if fault.fault == "maintenance" and fault.mode == "silent":
+            self._silent_until = until
+            return
+        retry_after = 0.0 if fault.fault == "block" else fault.retry_after
+        refusal = Refusal(fault.status or _USUAL[fault.fault], retry_after)
         self._closed[fault.fault].append(_Closed(refusal, fault.path, until))
 
     def clear(self) -> None:
         """Open again."""
+        self._silent_until = 0.0
         for closed in self._closed.values():
             closed.clear()
 
     def handshake(self) -> Refusal | None:
         """How a WebSocket handshake is refused, if it is."""
-        return self._ask("refuse", "")
+        return self._ask(_HANDSHAKE, "")
 
     def rest(self, path: str) -> Refusal | None:
         """How a REST call is refused, if it is."""
-        return self._ask("rest_errors", path)
+        return self._ask(_REST, path)
+
+    @property
+    def silence(self) -> float | None:
+        """For how many seconds yet nobody is answered (0: until cleared); ``None`` where all is well."""
+        left = self._silent_until - self._clock()
+        if left <= 0:
+            return None
+        return 0.0 if left == _FOREVER else left
 
     def active(self) -> list[str]:
         """The faults at work."""
         now = self._clock()
-        return [name for name, closed in self._closed.items() if any(now < each.until for each in closed)]
+        names = {name for name, closed in self._closed.items() if any(now < each.until for each in closed)}
+        return sorted(names | ({"maintenance"} if self.silence is not None else set()))
 
-    def _ask(self, name: str, path: str) -> Refusal | None:
+    def _ask(self, names: tuple[str, ...], path: str) -> Refusal | None:
         now = self._clock()
-        self._closed[name] = [closed for closed in self._closed[name] if now < closed.until]
-        for closed in reversed(self._closed[name]):
-            if closed.path in path:
-                self._done[name] += 1
-                return closed.refusal
+        for name in names:
+            self._closed[name] = [closed for closed in self._closed[name] if now < closed.until]
+            for closed in reversed(self._closed[name]):
+                if closed.path in path:
+                    self._done[name] += 1
+                    return closed.refusal
         return None

@@ -7,13 +7,11 @@ returns, as one list of events in order.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
 from random import Random
 from uuid import UUID
 
-from bridge.errors import BridgeError
 from bridge.simulator.accounts import Account
 from bridge.simulator.events import (
     BestChanged,
@@ -22,13 +20,14 @@ from bridge.simulator.events import (
     MarketEvent,
     OhlcChanged,
     OrderChanged,
+    PositionChanged,
     TradeDone,
     WalletChanged,
 )
-from bridge.simulator.ohlc import Rolling
-from bridge.simulator.orderbook import BUY, SELL, LimitBook, RestingOrder
+from bridge.simulator.orderbook import BUY, SELL, RestingOrder
+from bridge.simulator.pairs import OrderRefusedError, PairState, whole
 from bridge.simulator.participants import Crowd
-from bridge.simulator.specs import AccountSpec, MarketConfig, PairSpec, default_deposit
+from bridge.simulator.specs import AccountSpec, MarketConfig, default_deposit
 
 __all__ = ["Listener", "Market", "OrderRefusedError", "PairState"]
 
@@ -38,28 +37,7 @@ _SIDES = {"buy": BUY, "sell": SELL}
 _NAMES = {BUY: "buy", SELL: "sell"}
 _WARM_UP_STEPS = 400
 _SUBACCOUNT_SHARE = Decimal("0.2")
-
-
-class OrderRefusedError(BridgeError):
-    """The market doesn't take this order, or doesn't know it; the message is for the account's owner."""
-
-    exit_code = 1
-
-
-class PairState:
-    """Everything of one pair; ``fair`` is the price in ticks around which the crowd places its orders."""
-
-    def __init__(self, spec: PairSpec, trades_kept: int) -> None:
-        self.spec = spec
-        self.book = LimitBook()
-        self.rolling = Rolling()
-        self.trades: deque[TradeDone] = deque(maxlen=trades_kept)
-        self.trade_count = 0
-        self.anchor = int(spec.anchor / spec.tick)
-        self.fair = float(self.anchor)
-        self.typical = max(1, int(spec.typical / spec.step))
-        self.best: tuple[int | None, int | None] = (None, None)
-        self.traded = False
+_AVERAGE_UNIT = Decimal("0.00000001")
 
 
 class Market:
@@ -77,6 +55,7 @@ class Market:
         self._now = 0.0
         self._ids = Random(f"{config.seed}/orders")
         self._serial = 0
+        self._fills = config.trade_ids_after
         self._listeners: list[Listener] = []
         self._events: list[MarketEvent] = []
         self._crowd = Crowd(self, Random(config.seed))
@@ -97,7 +76,16 @@ class Market:
         self._deliver()
         return self.public_events - before
 
-    def place(self, account: str, pair: str, side: str, size: Decimal, price: Decimal | None = None) -> RestingOrder:
+    def place(
+        self,
+        account: str,
+        pair: str,
+        side: str,
+        size: Decimal,
+        price: Decimal | None = None,
+        *,
+        client_id: str = "",
+    ) -> RestingOrder:
         """Place an account's limit order, or with no ``price`` a market order, whose unfilled rest is cancelled.
 
         Raises:
@@ -106,6 +94,7 @@ class Market:
         owner = self._account(account)
         state = self._pair(pair)
         order = self._new_order(owner, state, side, size, price)
+        order.client_id = client_id
         self._now = order.created = self._clock()
         self.enter(order)
         self._deliver()
@@ -136,49 +125,28 @@ class Market:
 
     def depth(self, pair: str) -> tuple[list[tuple[Decimal, Decimal]], list[tuple[Decimal, Decimal]]]:
         """The true book: bids and asks as (price, size), best first."""
-        state = self._pair(pair)
-        spec = state.spec
-        bids, asks = (
-            [(spec.price(ticks), spec.size(lots)) for ticks, lots in state.book.depth(side)] for side in (BUY, SELL)
-        )
-        return bids, asks
+        return self._pair(pair).depth()
 
     def best(self, pair: str) -> BestChanged:
         """The best bid and ask as they are."""
-        state = self._pair(pair)
-        spec = state.spec
-        bid, ask = state.book.best(BUY), state.book.best(SELL)
-        return BestChanged(
-            pair,
-            None if bid is None else spec.price(bid),
-            None if bid is None else spec.size(state.book.lots_at(BUY, bid)),
-            None if ask is None else spec.price(ask),
-            None if ask is None else spec.size(state.book.lots_at(SELL, ask)),
-        )
+        return self._pair(pair).best_event()
 
     def ohlc(self, pair: str) -> OhlcChanged | None:
         """The rolling day as it is; ``None`` before the first trade."""
-        state = self._pair(pair)
-        spec, day = state.spec, state.rolling
-        if day.empty:
-            return None
-        price = spec.price
-        return OhlcChanged(
-            pair,
-            open=price(day.open),
-            high=price(day.high),
-            low=price(day.low),
-            close=price(day.close),
-            volume=spec.size(day.lots),
-        )
+        return self._pair(pair).day()
+
+    def mark(self, pair: str) -> Decimal:
+        """The mark price: between the best bid and ask; the last price known where a side is empty."""
+        return self._pair(pair).mark()
 
     def subaccounts(self, account: str) -> list[Account]:
         """The sub-accounts of an account."""
         return [candidate for candidate in self.accounts.values() if candidate.parent == account]
 
-    def order_event(self, order: RestingOrder) -> OrderChanged:
-        """An account's order as it stands."""
+    def order_event(self, order: RestingOrder, trade: TradeDone | None = None) -> OrderChanged:
+        """An account's order as it stands, after ``trade``."""
         spec = self.pairs[order.pair].spec
+        done = order.lots - order.left
         return OrderChanged(
             order.pair,
             account=order.owner.name if order.owner else "",
@@ -187,9 +155,14 @@ class Market:
             side=_NAMES[order.side],
             price=None if order.ticks is None else spec.price(order.ticks),
             size=spec.size(order.lots),
-            filled=spec.size(order.lots - order.left),
+            filled=spec.size(done),
             status=order.status,
             created=order.created,
+            time=self._now,
+            average=(order.paid * spec.tick / done).quantize(_AVERAGE_UNIT) if done else Decimal(0),
+            fill_price=trade.price if trade else None,
+            fill_size=trade.size if trade else Decimal(0),
+            client_id=order.client_id,
         )
 
     # What the crowd calls, inside a step
@@ -203,7 +176,7 @@ class Market:
         """An order that an account places by itself; ``None`` where it lacks the money."""
         order = RestingOrder("", state.spec.name, side, ticks, lots, owner=owner, created=self._now, automatic=True)
         currency, amount = owner.need(order, state.spec)
-        if owner.available[currency] < amount:
+        if owner.free(state.spec, currency) < amount:
             return None
         order.id = self._order_id()
         return order
@@ -252,38 +225,54 @@ class Market:
     def _affordable(self, state: PairState, taker: RestingOrder, ticks: int) -> int:
         if taker.owner is None or taker.ticks is not None:
             return taker.left
-        if taker.side == SELL:
-            return int(taker.owner.available[state.spec.base] // state.spec.step)
-        return int(taker.owner.available[state.spec.quote] // (state.spec.price(ticks) * state.spec.step))
+        return taker.owner.affordable(taker, state.spec, ticks)
 
     def _trade(self, state: PairState, taker: RestingOrder, maker: RestingOrder, lots: int) -> None:
         spec, ticks = state.spec, maker.limit
         state.book.take(maker, lots)
         taker.left -= lots
         state.trade_count += 1
-        trade = TradeDone(
-            spec.name, state.trade_count, _NAMES[taker.side], spec.price(ticks), spec.size(lots), self._now
-        )
+        number = self.config.trade_ids_after + state.trade_count
+        trade = TradeDone(spec.name, number, _NAMES[taker.side], spec.price(ticks), spec.size(lots), self._now)
         state.trades.append(trade)
         state.rolling.add(ticks, lots, self._now)
         state.traded = True
         self._events.append(trade)
         self._level(state, maker.side, ticks, -lots)
         for order in (maker, taker):
+            order.paid += ticks * lots
             if order.owner is not None:
-                self._fill(state, order, order.owner, trade)
+                self._fill(state, order, order.owner, trade, maker=order is maker)
 
-    def _fill(self, state: PairState, order: RestingOrder, owner: Account, trade: TradeDone) -> None:
-        owner.settle(order, state.spec, trade.price, trade.size)
+    def _fill(self, state: PairState, order: RestingOrder, owner: Account, trade: TradeDone, *, maker: bool) -> None:
+        spec = state.spec
+        fee, fee_currency, realised = owner.settle(order, spec, trade.price, trade.size)
+        self._fills += 1
         order.status = "partially_filled" if order.left else "filled"
         if not order.left:
             del owner.orders[order.id]
         fill = Filled(
-            order.pair, owner.name, trade.id, order.id, _NAMES[order.side], trade.price, trade.size, trade.time
+            order.pair,
+            owner.name,
+            trade.id,
+            order.id,
+            _NAMES[order.side],
+            trade.price,
+            trade.size,
+            trade.time,
+            serial=self._fills,
+            maker=maker,
+            kind="market" if order.ticks is None else "limit",
+            fee=fee,
+            fee_currency=fee_currency,
+            realised=realised,
+            order_price=None if order.ticks is None else spec.price(order.ticks),
+            order_size=spec.size(order.lots),
+            client_id=order.client_id,
         )
         owner.fills.append(fill)
         owner.fill_count += 1
-        self._events += (fill, self.order_event(order))
+        self._events += (fill, self.order_event(order, trade))
 
     def _close(self, state: PairState, order: RestingOrder) -> None:
         """Cancel what is left of an account's order."""
@@ -317,6 +306,10 @@ class Market:
         events, self._events = self._events, []
         self.public_events += sum(isinstance(event, _PUBLIC) for event in events)
         for account in self.accounts.values():
+            for pair in sorted(account.margin.touched):
+                position = account.margin.positions[pair]
+                events.append(PositionChanged(pair, account.name, position.size, position.entry, self._now))
+            account.margin.touched.clear()
             if account.touched:
                 balances = account.balances()
                 changed = {currency: balances[currency] for currency in sorted(account.touched)}
@@ -333,15 +326,16 @@ class Market:
         if side not in _SIDES:
             msg = "direction must be buy or sell"
             raise OrderRefusedError(msg)
-        lots = _whole("amount", size, spec.step)
-        ticks = None if price is None else _whole("price", price, spec.tick)
+        lots = whole("amount", size, spec.step)
+        ticks = None if price is None else whole("price", price, spec.tick)
         if len(owner.orders) >= self.config.max_open_orders:
             msg = f"too many open orders (limit {self.config.max_open_orders})"
             raise OrderRefusedError(msg)
         order = RestingOrder("", spec.name, _SIDES[side], ticks, lots, owner=owner)
         currency, amount = owner.need(order, spec)
-        if owner.available[currency] < amount:
-            msg = f"insufficient funds: {amount} {currency} needed, {owner.available[currency]} available"
+        free = owner.free(spec, currency)
+        if free < amount:
+            msg = f"insufficient funds: {amount} {currency} needed, {free} available"
             raise OrderRefusedError(msg)
         order.id = self._order_id()
         return order
@@ -364,13 +358,17 @@ class Market:
         return state
 
     def _open_account(self, spec: AccountSpec) -> None:
-        currencies = sorted({code for pair in self.config.pairs for code in (pair.base, pair.quote)})
-        deposits = {code: spec.deposits.get(code, default_deposit(code)) for code in currencies}
-        self.accounts[spec.name] = Account(spec.name, deposits)
+        pairs = self.config.pairs
+        spot = sorted({code for pair in pairs if not pair.futures for code in (pair.base, pair.quote)})
+        futures = sorted({pair.settle for pair in pairs if pair.futures})
+        deposits, margin = (
+            {code: spec.deposits.get(code, default_deposit(code)) for code in codes} for codes in (spot, futures)
+        )
+        self.accounts[spec.name] = Account(spec.name, deposits, margin=margin)
         for sub in spec.subaccounts:
             name = f"{spec.name}/{sub}"
-            part = {code: default_deposit(code, _SUBACCOUNT_SHARE) for code in currencies}
-            self.accounts[name] = Account(name, part, parent=spec.name)
+            parts = [{code: default_deposit(code, _SUBACCOUNT_SHARE) for code in codes} for codes in (spot, futures)]
+            self.accounts[name] = Account(name, parts[0], parent=spec.name, margin=parts[1])
 
     def _warm_up(self) -> None:
         """Fill the books and trade a little before anybody looks; accounts stay out of it."""
@@ -384,11 +382,3 @@ class Market:
 
 
 _PUBLIC = (LevelChanged, TradeDone, BestChanged, OhlcChanged)
-
-
-def _whole(what: str, value: Decimal, unit: Decimal) -> int:
-    # NaN compares as false, so this order of the tests refuses it too.
-    if not value.is_finite() or value <= 0 or value.adjusted() > 15 or value % unit:
-        msg = f"{what} must be a positive multiple of {unit}"
-        raise OrderRefusedError(msg)
-    return int(value / unit)

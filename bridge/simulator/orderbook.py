@@ -21,10 +21,24 @@ class RestingOrder:
     """One order: ``left`` of ``lots`` is still to be filled; ``owner`` is ``None`` for an anonymous participant.
 
     ``ticks`` is the limit price, ``None`` for a market order, which never rests. ``automatic`` marks an account's order
-    that the simulated crowd placed, and may cancel; the user's own orders are the user's.
+    that the simulated crowd placed, and may cancel; the user's own orders are the user's. ``paid`` sums price x size of
+    its executions, in ticks and steps.
     """
 
-    __slots__ = ("automatic", "created", "id", "left", "lots", "owner", "pair", "side", "status", "ticks")
+    __slots__ = (
+        "automatic",
+        "client_id",
+        "created",
+        "id",
+        "left",
+        "lots",
+        "owner",
+        "paid",
+        "pair",
+        "side",
+        "status",
+        "ticks",
+    )
 
     def __init__(
         self,
@@ -37,6 +51,7 @@ class RestingOrder:
         owner: Account | None = None,
         created: float = 0.0,
         automatic: bool = False,
+        client_id: str = "",
     ) -> None:
         self.id = id
         self.pair = pair
@@ -47,6 +62,8 @@ class RestingOrder:
         self.owner = owner
         self.created = created
         self.automatic = automatic
+        self.client_id = client_id
+        self.paid = 0
         self.status = "open"
 
     @property

@@ -112,10 +112,7 @@ class Crowd:
 
     def _preferred(self, account: Account, state: PairState) -> tuple[int, int]:
         """The sides in the order in which an account tries them: rather back towards what it began with."""
-        base = state.spec.base
-        begun = float(account.deposits[base]) or 1.0
-        missing = (begun - float(account.total(base))) / begun
-        chance = min(0.9, max(0.1, 0.5 + missing))
+        chance = min(0.9, max(0.1, 0.5 + account.missing(state.spec, state.typical)))
         return (BUY, SELL) if self._rng.random() < chance else (SELL, BUY)
 
     def _skewed(self, span: int) -> int:

@@ -5,17 +5,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Hashable, Iterable
+from typing import Protocol
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
 from bridge.simulator.dialect import Core
 from bridge.simulator.gate import Refusal
 from bridge.simulator.sockets import Message, Socket
 
-__all__ = ["refused", "serve_socket"]
+__all__ = ["Listener", "refused", "serve_socket"]
 
 _CLOSE_TIMEOUT = 5.0
 _FROZEN_PATIENCE = 30.0
+
+
+class Listener(Protocol):
+    """What an exchange does with what its clients say. Nothing here waits: an answer is pushed to the socket."""
+
+    def opened(self, socket: Socket) -> None:
+        """The socket is open."""
+
+    def text(self, socket: Socket, text: str) -> None:
+        """The client sent a text frame."""
+
+    def pong(self, socket: Socket) -> None:
+        """The client answered a ping."""
+
+    def closed(self, socket: Socket) -> None:
+        """The socket is closed."""
 
 
 def refused(refusal: Refusal, body: str = "") -> web.Response:
@@ -30,12 +47,16 @@ async def serve_socket(
     request: web.Request,
     hello: Callable[[], Iterable[Message]],
     *,
-    topics: Iterable[Hashable],
-    pairs: Iterable[str],
+    topics: Iterable[Hashable] = (),
+    pairs: Iterable[str] = (),
     account: str = "",
     expires: float | None = None,
+    listener: Listener | None = None,
 ) -> web.WebSocketResponse:
-    """Serve one socket until it ends. ``hello`` gives its first messages; ``expires`` (epoch seconds) closes it then."""
+    """Serve one socket until it ends. ``hello`` gives its first messages; ``expires`` (epoch seconds) closes it then.
+
+    What the client says goes to ``listener``; without one it is ignored.
+    """
     ws = web.WebSocketResponse(autoping=False, autoclose=False, compress=False, timeout=_CLOSE_TIMEOUT)
     await ws.prepare(request)
     transport = request.transport
@@ -48,6 +69,10 @@ async def serve_socket(
     socket = core.hub.open(transport, close, topics=topics, pairs=pairs, account=account)
     timer = None
     try:
+        if (silence := core.gate.silence) is not None:
+            socket.freeze(silence)
+        if listener is not None:
+            listener.opened(socket)
         # Nothing is awaited between the first messages and the subscription: no event falls between them.
         for message in hello():
             socket.push(message)
@@ -56,22 +81,21 @@ async def serve_socket(
             delay = max(0.0, expires - core.clock())
             timer = asyncio.get_running_loop().call_later(delay, close, 1008)
         with contextlib.suppress(ConnectionError):  # gone while it was being answered
-            await _listen(ws, socket)
+            await _listen(ws, socket, listener)
     finally:
         if timer is not None:
             timer.cancel()
         core.hub.forget(socket)
+        if listener is not None:
+            listener.closed(socket)
     return ws
 
 
-async def _listen(ws: web.WebSocketResponse, socket: Socket) -> None:
-    """Answer pings, unless frozen; what else the client says is not part of the protocol, and ignored."""
+async def _listen(ws: web.WebSocketResponse, socket: Socket, listener: Listener | None) -> None:
+    """Answer pings and hand on what the client says; a frozen socket hears nothing."""
     while True:
         message = await ws.receive()
-        if message.type is WSMsgType.PING:
-            if not socket.frozen:
-                await ws.pong(message.data)
-        elif message.type is WSMsgType.CLOSE:
+        if message.type is WSMsgType.CLOSE:
             # A frozen peer doesn't answer a close either; the client gives up sooner than this.
             try:
                 async with asyncio.timeout(_FROZEN_PATIENCE):
@@ -80,8 +104,20 @@ async def _listen(ws: web.WebSocketResponse, socket: Socket) -> None:
                 socket.abort()
             await ws.close()
             return
-        elif message.type in (WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
+        if message.type in (WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
             return
+        if not socket.frozen:
+            await _hear(ws, socket, message, listener)
+
+
+async def _hear(ws: web.WebSocketResponse, socket: Socket, message: WSMessage, listener: Listener | None) -> None:
+    if message.type is WSMsgType.PING:
+        await ws.pong(message.data)
+    elif listener is not None and message.type is WSMsgType.TEXT:
+        listener.text(socket, message.data)
+        socket.flush()
+    elif listener is not None and message.type is WSMsgType.PONG:
+        listener.pong(socket)
 
 
 async def _close(ws: web.WebSocketResponse, code: int) -> None:

@@ -21,22 +21,20 @@ from bridge.errors import ConfigError, Problem
 from bridge.simulator import control, truth
 from bridge.simulator.config import SimulatorConfig
 from bridge.simulator.dialect import Core, Dialect
-from bridge.simulator.faults import Fault, fault_from_fields
+from bridge.simulator.faults import GATE_FAULTS, OWN_FAULTS, SEQUENCE_FAULTS, Fault, fault_from_fields
 from bridge.simulator.gate import Gate
-from bridge.simulator.limitlex import Limitlex
 from bridge.simulator.market import Market
 from bridge.simulator.orderbook import RestingOrder
 from bridge.simulator.pump import Pump
+from bridge.simulator.registry import exchange_named
 from bridge.simulator.sockets import Hub
 from bridge.simulator.tls import server_context
 
-__all__ = ["EXCHANGES", "Simulator", "Urls"]
-
-EXCHANGES = ("limitlex",)
-"""The exchanges that can be simulated."""
+__all__ = ["Simulator", "Urls"]
 
 _STEP_CHUNK = 200
 _DRAIN_PATIENCE = 5.0
+_TICK = 0.02
 
 
 class Urls(Struct, frozen=True):
@@ -52,7 +50,8 @@ class Urls(Struct, frozen=True):
 class Simulator:
     """One simulated exchange.
 
-    ``clock`` gives seconds since the epoch (stamps, tokens, nonces), ``monotonic`` paces the market and ends faults.
+    ``clock`` gives seconds since the epoch (stamps, tokens, nonces), ``monotonic`` paces the market, ends sessions and
+    the faults of the door: both may run fast. Faults of sockets and delays between faults take real time.
 
     Raises:
         ConfigError: the exchange or something in its config isn't known.
@@ -64,16 +63,14 @@ class Simulator:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        if config.exchange not in EXCHANGES:
-            message = f"no simulator for {config.exchange!r}"
-            raise ConfigError([Problem("exchange", message, f"known: {', '.join(EXCHANGES)}")], "simulate")
+        exchange = exchange_named(config.exchange)
         self.config = config
         self._clock = clock
-        self.market = Market(config.market, clock)
-        self.hub = Hub(Limitlex.unknown, config.max_buffer)
+        self.market = Market(config.market or exchange.market_of(), clock)
+        self.hub = Hub(exchange.dialect.unknown, config.max_buffer)
         self.gate = Gate(monotonic, self.hub.done)
-        core = Core(self.market, self.hub, self.gate, clock, self._spawn)
-        self.dialect: Dialect = Limitlex(core, config.limitlex)
+        core = Core(self.market, self.hub, self.gate, clock, self._spawn, monotonic)
+        self.dialect: Dialect = exchange.make(core, config)
         self.market.subscribe(self.dialect.heard)
         self.pump = Pump(self.market.step, self.hub.flush, monotonic, config.rate)
         self.pump.paused = config.paused
@@ -97,6 +94,7 @@ class Simulator:
             await runner.setup()
             await web.SockSite(runner, listener, ssl_context=context).start()
             self._spawn(self.pump.run(), "simulator pump")
+            self._spawn(self._tick(), "simulator clock")
             for fault in self.config.faults:
                 self.fault(fault)
             yield self._urls(host, listener.getsockname()[1], ca_file)
@@ -144,16 +142,27 @@ class Simulator:
         if fault.pair and fault.pair not in self.market.pairs:
             message = f"{fault.pair!r} is not simulated"
             raise ConfigError([Problem("pair", message, f"known: {', '.join(self.market.pairs)}")], "fault")
+        if fault.fault in SEQUENCE_FAULTS and not self.dialect.numbered:
+            message = f"{self.config.exchange} has no numbered books: no {fault.fault}"
+            raise ConfigError([Problem("fault", message, "drop does it")], "fault")
         if fault.timed:
             self._spawn(self._timed_fault(fault), f"simulator fault {fault.fault}", self._timed)
         else:
             self._strike(fault)
 
     def place(
-        self, account: str, pair: str, side: str, size: Decimal | str, price: Decimal | str | None = None
+        self,
+        account: str,
+        pair: str,
+        side: str,
+        size: Decimal | str,
+        price: Decimal | str | None = None,
+        *,
+        client_id: str = "",
     ) -> RestingOrder:
         """Place an account's order (see ``Market.place``); its messages are on their way on return."""
-        order = self.market.place(account, pair, side, Decimal(size), None if price is None else Decimal(price))
+        limit = None if price is None else Decimal(price)
+        order = self.market.place(account, pair, side, Decimal(size), limit, client_id=client_id)
         self.hub.flush()
         return order
 
@@ -162,13 +171,16 @@ class Simulator:
         self.market.cancel(account, order_id)
         self.hub.flush()
 
-    def book(self, pair: str) -> dict[str, Any]:
-        """The true book: ``{"pair":…,"bids":[["price","size"],…],"asks":…}``, best first."""
-        return truth.book(self.market, pair)
+    def book(self, pair: str, levels: int | None = None) -> dict[str, Any]:
+        """The true book: ``{"pair":…,"bids":[["price","size"],…],"asks":…}``, best first.
+
+        It is as deep as the exchange shows it, or ``levels`` deep (0: all).
+        """
+        return truth.book(self.market, pair, self.dialect.book_levels if levels is None else levels)
 
     def account(self, name: str) -> dict[str, Any]:
-        """The true wallets, open orders and fills of an account and its sub-accounts."""
-        return truth.account(self.market, name)
+        """The true wallets, open orders, positions and fills of an account and its sub-accounts."""
+        return truth.account(self.market, name, self.dialect.fill_id)
 
     def trades(self, pair: str, limit: int | None = None) -> dict[str, Any]:
         """The trades of a pair so far, oldest first, as far as they are kept."""
@@ -181,15 +193,20 @@ class Simulator:
     def active_faults(self) -> list[str]:
         """The faults at work: timed ones, closed gates, and those of the open sockets."""
         timed = [task.get_name().rpartition(" ")[2] for task in self._timed if not task.done()]
-        return sorted({*timed, *self.gate.active(), *(name for each in self.hub.sockets for name in each.faults)})
+        of_sockets = (name for each in self.hub.sockets for name in each.faults)
+        return sorted({*timed, *self.gate.active(), *self.dialect.active_faults(), *of_sockets})
 
     # Inside
 
     def _strike(self, fault: Fault) -> None:
         if fault.fault == "clear":
             self._clear()
-        elif fault.fault in ("refuse", "rest_errors"):
+        elif fault.fault in GATE_FAULTS:
             self.gate.strike(fault)
+            if fault.fault == "maintenance":
+                self._down(fault)
+        elif fault.fault in OWN_FAULTS:
+            self.dialect.strike(fault)
         elif fault.fault == "expire_tokens":
             self.hub.done["expire_tokens"] += 1
             self.dialect.expire_tokens(cut=fault.cut)
@@ -202,7 +219,22 @@ class Simulator:
             if task is not current:
                 task.cancel()
         self.gate.clear()
+        self.dialect.clear()
         self.hub.clear()
+
+    def _down(self, fault: Fault) -> None:
+        """What maintenance means for the sockets that are open."""
+        self.hub.done["maintenance"] += 1
+        for each in list(self.hub.sockets):
+            if fault.mode == "silent":
+                each.freeze(fault.duration)
+            else:
+                each.close(fault.code)
+
+    async def _tick(self) -> None:
+        while True:
+            self.dialect.tick()
+            await asyncio.sleep(_TICK)
 
     async def _timed_fault(self, fault: Fault) -> None:
         await asyncio.sleep(fault.after or fault.every)

@@ -13,10 +13,14 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bridge.simulator.faults import Fault
 
-__all__ = ["Hub", "Message", "Socket", "message", "text_frame"]
+__all__ = ["PING", "Hub", "Message", "Socket", "message", "text_frame"]
+
+PING = b"\x89\x00"
+"""A protocol ping, framed."""
 
 _SHORT = 126
 _MEDIUM = 65536
@@ -72,7 +76,7 @@ class Socket:
         account: str,
     ) -> None:
         self.number = hub.opened
-        self.topics = tuple(topics)
+        self.topics = list(topics)
         self.pairs = tuple(pairs)
         self.account = account
         self.close = close
@@ -113,6 +117,16 @@ class Socket:
             self._filtered(message)
         else:
             self._emit(message)
+
+    def answer(self, message: Message) -> None:
+        """Send what belongs to the connection, not to its data, such as a pong: only a freeze holds it back."""
+        if not self.frozen:
+            self._emit(message)
+
+    def ping(self) -> None:
+        """Send a protocol ping."""
+        if not self.frozen:
+            self._out.append(PING)
 
     def flush(self) -> None:
         """Hand all that was pushed to the transport, or cut the connection when its client is too far behind."""
@@ -239,6 +253,20 @@ class Hub:
         for topic in socket.topics:
             self._topics[topic].remove(socket)
 
+    def subscribe(self, socket: Socket, topic: Hashable) -> None:
+        """Give a socket a topic that it doesn't have."""
+        socket.topics.append(topic)
+        self._topics[topic].append(socket)
+
+    def unsubscribe(self, socket: Socket, topic: Hashable) -> None:
+        """Take a topic from a socket that has it."""
+        socket.topics.remove(topic)
+        self._topics[topic].remove(socket)
+
+    def wanted(self, topic: Hashable) -> bool:
+        """Whether somebody has subscribed to a topic."""
+        return bool(self._topics.get(topic))
+
     def publish(self, topic: Hashable, type: str, pair: str, encode: Callable[[], str]) -> None:  # noqa: A002
         """Send a message to all who subscribed to ``topic``; ``encode`` is called only if there is somebody."""
         sockets = self._topics.get(topic)
@@ -278,6 +306,8 @@ class Hub:
                 socket.close(fault.code)
             elif fault.fault == "freeze":
                 socket.freeze(fault.duration)
+            elif fault.fault == "gap":
+                socket.filter(replace(fault, type="delta"))
             else:
                 socket.filter(fault)
         if fault.fault in ("cut", "close"):

@@ -17,6 +17,7 @@ __all__ = [
     "PairSpec",
     "currency_decimals",
     "default_deposit",
+    "in_eur",
     "market_config",
     "pair_spec",
 ]
@@ -44,10 +45,19 @@ def currency_decimals(currency: str) -> int:
     return _FIAT_DECIMALS if currency in _FIAT else _COIN_DECIMALS
 
 
+def in_eur(currency: str) -> Decimal:
+    """What a currency is worth in this market."""
+    return _IN_EUR.get(currency, _UNKNOWN_IN_EUR)
+
+
 class PairSpec(Struct, frozen=True):
     """A pair: ``tick`` and ``step`` are the price and size units and carry the digits in which they are printed.
 
-    ``anchor`` is the price that the market reverts to, ``typical`` a usual order size in base coins.
+    ``anchor`` is the price that the market reverts to, ``typical`` a usual order size. ``fee`` is the share of each
+    execution that both sides pay: of what a spot order receives, of a futures order's value.
+
+    A pair with a ``contract`` is a derivative: sizes are contracts of so many base coins each, nothing is delivered, and
+    what is won and lost is paid in ``settle``.
     """
 
     name: str
@@ -55,6 +65,9 @@ class PairSpec(Struct, frozen=True):
     step: Decimal
     anchor: Decimal
     typical: Decimal
+    contract: Decimal = Decimal(0)
+    settle: str = ""
+    fee: Decimal = Decimal(0)
 
     def __post_init__(self) -> None:
         base, _, quote = self.name.partition("-")
@@ -65,8 +78,10 @@ class PairSpec(Struct, frozen=True):
             problems.append(
                 Problem(f"pairs.{self.name}", f"tick and step must be above 0, anchor at least {_LEAST_TICKS} ticks")
             )
-        elif -_exponent(self.tick) - _exponent(self.step) > currency_decimals(quote):
-            message = f"tick x step has more digits than {quote} ({currency_decimals(quote)} decimals)"
+        elif self.futures and not self.settle:
+            problems.append(Problem(f"pairs.{self.name}", "a contract needs a currency to settle in"))
+        elif -_exponent(self.tick) - _exponent(self.step) - _exponent(self.contract) > currency_decimals(self.quote):
+            message = f"tick x step has more digits than {self.quote} ({currency_decimals(self.quote)} decimals)"
             problems.append(Problem(f"pairs.{self.name}", message, "make the tick or the step coarser"))
         if problems:
             raise ConfigError(problems, "simulated market")
@@ -78,8 +93,17 @@ class PairSpec(Struct, frozen=True):
 
     @property
     def quote(self) -> str:
-        """The quote currency's code."""
-        return self.name.partition("-")[2]
+        """The currency of its prices; that of a derivative is the one that it settles in."""
+        return self.settle or self.name.partition("-")[2]
+
+    @property
+    def futures(self) -> bool:
+        """Whether this is a derivative."""
+        return bool(self.contract)
+
+    def coins(self, size: Decimal) -> Decimal:
+        """A size in base coins."""
+        return size * self.contract if self.contract else size
 
     def price(self, ticks: int) -> Decimal:
         """Ticks as a price."""
@@ -104,7 +128,10 @@ class AccountSpec(Struct, frozen=True):
 
 
 class MarketConfig(Struct, frozen=True):
-    """The whole market. ``activity`` is the share of steps in which an account trades by itself (0: never)."""
+    """The whole market. ``activity`` is the share of steps in which an account trades by itself (0: never).
+
+    Trade ids of each pair, and the serial numbers of fills, begin above ``trade_ids_after``.
+    """
 
     pairs: tuple[PairSpec, ...]
     accounts: tuple[AccountSpec, ...] = (AccountSpec("main", ("savings", "bot")),)
@@ -114,6 +141,7 @@ class MarketConfig(Struct, frozen=True):
     max_levels: int = 60
     trades_kept: int = 50_000
     max_open_orders: int = 200
+    trade_ids_after: int = 0
 
 
 def pair_spec(name: str) -> PairSpec:
@@ -123,13 +151,13 @@ def pair_spec(name: str) -> PairSpec:
         ConfigError: the name is no ``BASE-QUOTE``.
     """
     base, _, quote = name.partition("-")
-    in_eur = _IN_EUR.get(base, _UNKNOWN_IN_EUR)
-    typical = 600 / in_eur
+    worth = in_eur(base)
+    typical = 600 / worth
     fixed = {"BTC-EUR": ("0.50", "0.00010000"), "ETH-EUR": ("0.05", "0.00100000"), "LTC-EUR": ("0.01", "0.00100000")}
     if name in fixed:
         tick, step = (Decimal(unit) for unit in fixed[name])
-        return PairSpec(name, tick, step, in_eur, typical)
-    price = in_eur / _IN_EUR.get(quote, _UNKNOWN_IN_EUR)
+        return PairSpec(name, tick, step, worth, typical)
+    price = worth / in_eur(quote)
     tick_exponent = max(price.adjusted() - 4, -currency_decimals(quote))
     tick = Decimal(1).scaleb(tick_exponent)
     step = Decimal(1).scaleb(max(-_COIN_DECIMALS, min(0, -currency_decimals(quote) - min(0, tick_exponent))))
@@ -150,7 +178,7 @@ def market_config(pairs: Iterable[str], **settings: Any) -> MarketConfig:
 
 def default_deposit(currency: str, share: Decimal = Decimal(1)) -> Decimal:
     """What an account starts with: about 50,000 EUR worth of each currency, ``share`` of it for a sub-account."""
-    worth = Decimal(50_000) * share / _IN_EUR.get(currency, _UNKNOWN_IN_EUR)
+    worth = Decimal(50_000) * share / in_eur(currency)
     return worth.quantize(Decimal("0.1"))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from bridge.simulator.accounts import Account
 from bridge.simulator.events import Filled, TradeDone
+from bridge.simulator.margin import Position
 from bridge.simulator.market import Market, OrderRefusedError, PairState
 
 if TYPE_CHECKING:
@@ -17,20 +19,23 @@ __all__ = ["account", "book", "state", "trades"]
 _FILLS = 1000
 
 
-def book(market: Market, pair: str) -> dict[str, Any]:
-    """``{"pair":"BTC-EUR","bids":[["58000.00","0.01000000"],…],"asks":[…]}``, best first.
+def book(market: Market, pair: str, levels: int | None = None) -> dict[str, Any]:
+    """``{"pair":"BTC-EUR","bids":[["58000.00","0.01000000"],…],"asks":[…]}``, best first, ``levels`` of each side.
+
+    Sizes of a derivative are contracts, and ``contract_size`` says of how many base coins each.
 
     Raises:
         OrderRefusedError: no such pair.
     """
-    bids, asks = ([[_text(price), _text(size)] for price, size in side] for side in market.depth(pair))
-    return {"pair": pair, "bids": bids, "asks": asks}
+    sides = _state(market, pair).depth()
+    bids, asks = ([[_text(price), _text(size)] for price, size in side[: levels or None]] for side in sides)
+    return {"pair": pair, "bids": bids, "asks": asks, **_contract(market, pair)}
 
 
 def trades(market: Market, pair: str, limit: int | None = None) -> dict[str, Any]:
     """``{"pair":…,"count":12,"trades":[{"id":1,"side":"buy","price":…,"size":…,"time":…},…]}``, oldest first.
 
-    ``count`` counts all trades ever made, those before the first connection too.
+    ``count`` counts all trades ever made, those before the first connection too. Sizes are as in ``book``.
 
     Raises:
         OrderRefusedError: no such pair.
@@ -38,11 +43,18 @@ def trades(market: Market, pair: str, limit: int | None = None) -> dict[str, Any
     pair_state = _state(market, pair)
     kept = list(pair_state.trades)
     rows = kept if limit is None else kept[max(0, len(kept) - limit) :]
-    return {"pair": pair, "count": pair_state.trade_count, "trades": [_trade(row) for row in rows]}
+    return {
+        "pair": pair,
+        "count": pair_state.trade_count,
+        "trades": [_trade(row) for row in rows],
+        **_contract(market, pair),
+    }
 
 
-def account(market: Market, name: str) -> dict[str, Any]:
-    """Wallets, open orders and fills of an account and of each of its sub-accounts.
+def account(market: Market, name: str, fill_id: Callable[[Filled], str]) -> dict[str, Any]:
+    """Wallets, open orders, positions and fills of an account and of each of its sub-accounts.
+
+    ``futures_wallets`` and ``positions`` are those of derivatives: ``size`` in contracts, unsigned.
 
     Raises:
         OrderRefusedError: no such account.
@@ -52,8 +64,8 @@ def account(market: Market, name: str) -> dict[str, Any]:
         known = [each.name for each in market.accounts.values() if each.parent is None]
         msg = f"no account {name!r}; known: {', '.join(known)}"
         raise OrderRefusedError(msg)
-    subs = {each.name.partition("/")[2]: _account(market, each) for each in market.subaccounts(name)}
-    return {"account": name, **_account(market, found), "subaccounts": subs}
+    subs = {each.name.partition("/")[2]: _account(market, each, fill_id) for each in market.subaccounts(name)}
+    return {"account": name, **_account(market, found, fill_id), "subaccounts": subs}
 
 
 def state(simulator: Simulator) -> dict[str, Any]:
@@ -88,7 +100,7 @@ def state(simulator: Simulator) -> dict[str, Any]:
     }
 
 
-def _account(market: Market, found: Account) -> dict[str, Any]:
+def _account(market: Market, found: Account, fill_id: Callable[[Filled], str]) -> dict[str, Any]:
     balances = found.balances()
     orders = [market.order_event(order) for order in found.orders.values()]
     return {
@@ -97,6 +109,15 @@ def _account(market: Market, found: Account) -> dict[str, Any]:
             code: {"available": _text(available), "reserved": _text(reserved), "deposit": _text(found.deposits[code])}
             for code, (available, reserved) in balances.items()
         },
+        "futures_wallets": {
+            code: {
+                "available": _text(available),
+                "reserved": _text(reserved),
+                "deposit": _text(found.margin.deposits[code]),
+            }
+            for code, (available, reserved) in found.margin.balances().items()
+        },
+        "positions": [_position(market, position) for position in found.margin.open_positions()],
         "open_orders": [
             {
                 "order_id": order.order_id,
@@ -108,11 +129,12 @@ def _account(market: Market, found: Account) -> dict[str, Any]:
                 "filled": _text(order.filled),
                 "status": order.status,
                 "created": order.created,
+                "client_id": order.client_id,
             }
             for order in orders
         ],
         "fill_count": found.fill_count,
-        "fills": [_fill(fill) for fill in list(found.fills)[-_FILLS:]],
+        "fills": [_fill(fill, fill_id(fill)) for fill in list(found.fills)[-_FILLS:]],
     }
 
 
@@ -126,14 +148,37 @@ def _trade(trade: TradeDone) -> dict[str, Any]:
     }
 
 
-def _fill(fill: Filled) -> dict[str, Any]:
+def _position(market: Market, held: Position) -> dict[str, Any]:
+    mark = market.mark(held.spec.name)
     return {
+        "pair": held.spec.name,
+        "side": "long" if held.size > 0 else "short",
+        "size": _text(abs(held.size)),
+        "contract_size": _text(held.spec.contract),
+        "entry_price": _text(held.entry),
+        "mark_price": _text(mark),
+        "unrealised_pnl": _text(held.unrealised(mark)),
+        "realised_pnl": _text(held.realised),
+    }
+
+
+def _contract(market: Market, pair: str) -> dict[str, str]:
+    spec = market.pairs[pair].spec
+    return {"contract_size": _text(spec.contract)} if spec.futures else {}
+
+
+def _fill(fill: Filled, fill_id: str) -> dict[str, Any]:
+    return {
+        "fill_id": fill_id,
+        "serial": fill.serial,
         "trade_id": fill.trade_id,
         "order_id": fill.order_id,
         "pair": fill.pair,
         "side": fill.side,
         "price": _text(fill.price),
         "size": _text(fill.size),
+        "fee": _text(fill.fee),
+        "fee_currency": fill.fee_currency,
         "time": fill.time,
     }
 

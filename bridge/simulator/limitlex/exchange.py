@@ -8,7 +8,7 @@ of the socket (here: no).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from aiohttp import web
 
@@ -24,6 +24,7 @@ from bridge.simulator.events import (
     TradeDone,
     WalletChanged,
 )
+from bridge.simulator.faults import Fault
 from bridge.simulator.limitlex import frames
 from bridge.simulator.limitlex.auth import AuthError, Keyring, Tokens
 from bridge.simulator.limitlex.rest import Rest
@@ -36,9 +37,12 @@ __all__ = ["Limitlex"]
 class Limitlex:
     """The dialect (see ``Dialect``)."""
 
-    ws_path = "/websocket/"
-    rest_path = "/api"
-    unknown = b'{"t":"maintenance_notice","message":"simulated message of an unknown type"}'
+    ws_path: ClassVar[str] = "/websocket/"
+    rest_path: ClassVar[str] = "/api"
+    numbered: ClassVar[bool] = False
+    book_levels: ClassVar[int | None] = None
+    key_suffix: ClassVar[str] = ".pem"
+    unknown: ClassVar[bytes] = b'{"t":"maintenance_notice","message":"simulated message of an unknown type"}'
 
     def __init__(self, core: Core, config: LimitlexConfig) -> None:
         self._core = core
@@ -72,6 +76,19 @@ class Limitlex:
         for event in events:
             self._heard[type(event)](event)
 
+    def tick(self) -> None:
+        """Nothing is due by the clock: a token's end has a timer of its own."""
+
+    def strike(self, fault: Fault) -> None:
+        """No fault is Limitlex's own."""
+
+    def clear(self) -> None:
+        """See ``strike``."""
+
+    def active_faults(self) -> list[str]:
+        """See ``strike``."""
+        return []
+
     def expire_tokens(self, *, cut: bool) -> None:
         """Make all tokens given out so far void; with ``cut`` close the sockets that used one."""
         self._tokens.revoke()
@@ -83,6 +100,10 @@ class Limitlex:
     def pair_ids(self) -> dict[str, str]:
         """Pair → ``<base UUID>:<quote UUID>``."""
         return {name: pair_id for pair_id, name in self._pair_names.items()}
+
+    def fill_id(self, fill: Filled) -> str:
+        """``<pair>-<trade id>``, as in ``private/trades``."""
+        return f"{fill.pair}-{fill.trade_id}"
 
     def accesses(self) -> list[Access]:
         """The accounts' API keys."""

@@ -1,0 +1,8 @@
+"""The simulated LMEX."""
+
+from __future__ import annotations
+
+from bridge.simulator.lmex.exchange import Lmex
+from bridge.simulator.lmex.markets import DEFAULT_PAIRS, market_config, pair_spec
+
+__all__ = ["DEFAULT_PAIRS", "Lmex", "market_config", "pair_spec"]
