@@ -160,7 +160,7 @@ class Router:
         """The whole present state of a private channel."""
         topic = self._topics.get(Subscription(state.channel, state.subject))
         if topic is not None:
-            topic.restate(state.events, state.asked, time.time_ns())
+            topic.restate(state.events, state.asked, time.time_ns(), state.covers)
 
     def rejected(self, connection: str, error: FrameError, recv: int) -> None:
         """A frame could not be understood."""

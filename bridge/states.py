@@ -64,7 +64,9 @@ class StateTopic(Topic):
         self._note(event)
         super().accept(event)
 
-    def restate(self, events: Iterable[Event], asked: int, now: int) -> None:
+    def restate(
+        self, events: Iterable[Event], asked: int, now: int, covers: Callable[[Event], bool] | None = None
+    ) -> None:
         """Take the whole present state: publish what differs; open orders that are gone have an unknown status, positions are flat.
 
         It is as of some time after ``asked``: what the connection has told since is newer, or as new.
@@ -77,7 +79,7 @@ class StateTopic(Topic):
             if known is None or (known.recv < asked and not _agree(event, known)):
                 self._publish(structs.replace(event, recv=now))
         for key, known in list(self._states.items()):
-            if key in present or known.recv >= asked:
+            if key in present or known.recv >= asked or (covers is not None and not covers(known)):
                 continue
             if isinstance(known, Order):
                 self._publish(structs.replace(known, ts=None, recv=now, status=""))

@@ -62,9 +62,11 @@ class Topic:
     def reopened(self, since: int) -> None:
         """A connection has been opened for this topic; what was received from ``since`` on may come again."""
 
-    def restate(self, events: Iterable[Event], asked: int, now: int) -> None:
+    def restate(
+        self, events: Iterable[Event], asked: int, now: int, covers: Callable[[Event], bool] | None = None
+    ) -> None:
         """Take what REST says of the stream after a (re)connect: events that are known already are repeats."""
-        del asked, now
+        del asked, now, covers
         for event in events:
             self.accept(event)
 

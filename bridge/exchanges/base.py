@@ -41,6 +41,7 @@ __all__ = [
     "Send",
     "Session",
     "Subscription",
+    "Synchronise",
     "Target",
     "Unknown",
     "Warn",
@@ -134,9 +135,14 @@ class Send(Action, frozen=True):
 
 
 class Reconnect(Action, frozen=True):
-    """The connection is of no more use: drop it, then connect again."""
+    """The connection is of no more use: drop it, then connect again, after ``wait`` seconds at least."""
 
     reason: str
+    wait: float = 0.0
+
+
+class Synchronise(Action, frozen=True):
+    """Run `Session.sync` now: the subscription stands, or something was missed."""
 
 
 class Replace(Action, frozen=True):
@@ -168,6 +174,8 @@ class Restated(Action, frozen=True):
     subject: str
     events: Sequence[Event]
     asked: int
+    covers: Callable[[Event], bool] | None = None
+    """Which of the known events it speaks of; ``None``: all. Another connection may feed the same stream."""
 
 
 class Session(ABC):
@@ -175,6 +183,8 @@ class Session(ABC):
 
     expires: int | None = None
     """When the exchange will end or devalue this connection (a token's expiry), or ``None``."""
+    ready: bool = True
+    """Whether it may take over from another connection: not before its subscriptions stand, where that matters."""
 
     def __init__(self) -> None:
         self.actions: list[Action] = []
@@ -218,7 +228,10 @@ class Session(ABC):
         return ()
 
     def sync(self, now: int) -> Flow[None]:
-        """After connecting: fetch by REST what the connection itself doesn't tell, as `Restated` actions."""
+        """Fetch by REST what the connection itself doesn't tell, as `Restated` actions.
+
+        Called after connecting, and for each `Synchronise`.
+        """
         del now
         return
         yield  # pragma: no cover - makes this a generator
@@ -280,6 +293,12 @@ class Exchange(ABC):
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
+
+    @classmethod
+    def handshake_wait(cls, status: int) -> float | None:
+        """Least seconds before any further attempt, once a handshake was refused with this HTTP status."""
+        del status
+        return None
 
     def discover(self, now: int) -> Flow[None]:
         """Learn by REST what the plan needs (ids of pairs); called until it succeeds, before `plan`.

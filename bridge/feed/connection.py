@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 from structlog.typing import FilteringBoundLogger
 
-from bridge.errors import BridgeError, FrameError
+from bridge.errors import BridgeError, FrameError, HandshakeError
 from bridge.exchanges.base import (
     Action,
     ConnectionPlan,
@@ -23,6 +23,7 @@ from bridge.exchanges.base import (
     Send,
     Session,
     Subscription,
+    Synchronise,
     Unknown,
     Warn,
 )
@@ -119,6 +120,8 @@ class Connection:
         self._noted = 0
         self._muted = False
         self.lost_reason = ""
+        self.lost_wait = 0.0
+        """Least seconds before the next attempt, where the session wants to wait."""
         self.replace_reason = ""
         """Why the session wants to be replaced, until somebody has seen to it."""
 
@@ -134,6 +137,8 @@ class Connection:
     @property
     def ready(self) -> bool:
         """Whether a replacement has what it needs to take over."""
+        if not self._session.ready:
+            return False
         if any(stream.channel is Channel.BOOK for stream in self._plan.subscriptions):
             return not self._no_book
         quiet = (self._context.now() - self.opened_at) / 1e9 > _QUIET_READY
@@ -152,15 +157,19 @@ class Connection:
         # Before the socket is open: its first frames may come with the same packet as the handshake's answer.
         self.opened_at = context.now()
         self._watchdog.seen(context.monotonic())
-        self._socket = await connect(
-            context.exchange.name,
-            target.url,
-            target.headers,
-            self,
-            tls=context.tls,
-            open_timeout=_OPEN_TIMEOUT,
-            library=context.library,
-        )
+        try:
+            self._socket = await connect(
+                context.exchange.name,
+                target.url,
+                target.headers,
+                self,
+                tls=context.tls,
+                open_timeout=_OPEN_TIMEOUT,
+                library=context.library,
+            )
+        except HandshakeError as error:
+            self._hold_back(error)
+            raise
         if self._tap:
             self._tap.connected(self._plan.name, target.shown, time.time())
         self._session.connected(context.now())
@@ -286,13 +295,23 @@ class Connection:
                 self.replace_reason = action.reason
                 self._wake.set()
             elif isinstance(action, Reconnect):
+                self.lost_wait = max(self.lost_wait, action.wait)
                 self.lost(action.reason)
+            elif isinstance(action, Synchronise):
+                self._start(self._sync(), "sync")
             elif isinstance(action, Unknown):
                 self._context.receiver.unknown(action.kind)
             elif isinstance(action, Warn):
                 self._context.log.warning("exchange_says", connection=self._plan.name, message=action.message)
             elif isinstance(action, Restated):
                 self._context.receiver.restated(action)
+
+    def _hold_back(self, error: HandshakeError) -> None:
+        """The refusal may be for all connections from here, and last longer if one of them tries again."""
+        wait = self._context.exchange.handshake_wait(error.status)
+        if wait is not None:
+            error.retry_after = max(wait, error.retry_after or 0.0)
+            self._context.pacer.hold(wait)
 
     async def _send(self, sends: list[Send]) -> None:
         for send in sends:

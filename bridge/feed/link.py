@@ -78,6 +78,7 @@ class Link:
                     self._active, self.up = connection, True
                     self._log.info("connected", again=not first)
                     reason = await self._serve(connection)
+                    delay = self._active.lost_wait
                     if self._active.has_data:
                         waits = self._waits()
                 self._context.receiver.down(self._streams, reason)

@@ -74,3 +74,7 @@ class Pacer:
         self._next = at + self._interval
         if at > now:
             await asyncio.sleep(at - now)
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody through for so long."""
+        self._next = max(self._next, self._clock() + seconds)
