@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from bridge.config import ConnectorSettings, Settings
-from bridge.errors import BridgeError, RestError
+from bridge.errors import BridgeError, ConfigError, Problem, RestError
 from bridge.exchanges import exchange_type
 from bridge.exchanges.base import ConnectionPlan, Credentials, Exchange, Profile
 from bridge.feed.connection import Connection, FeedContext, Receiver
@@ -24,12 +24,14 @@ from bridge.feed.poller import Poller
 from bridge.feed.rest import RestClient
 from bridge.feed.tap import FeedTap
 from bridge.feed.tls import client_context
+from bridge.feed.transport import has_picows
 from bridge.router import Router
 from bridge.store import Store
 
 __all__ = ["probe", "record", "run"]
 
 _REST_TIMEOUT = 10.0
+_INSTALL_FAST = "pip install 'tickbridge[fast]', or transport: auto"
 _CLOSING = 2.5
 """Seconds that sockets get for their closing handshakes."""
 _CANCEL_AGAIN = 0.5
@@ -42,7 +44,7 @@ async def run(settings: Settings, connectors: Sequence[ConnectorSettings]) -> No
 
     Raises:
         AlreadyRunningError: another process has one of these names or streams.
-        RedisUnavailableError: Redis is out of reach at the start.
+        RedisUnavailableError: Redis is out of reach at the start, or at the end with entries left over.
         UnknownPairError: an exchange doesn't list a pair.
     """
     stop = asyncio.Event()
@@ -57,6 +59,9 @@ async def run(settings: Settings, connectors: Sequence[ConnectorSettings]) -> No
 
 async def _run_one(settings: Settings, connector: ConnectorSettings, stop: asyncio.Event) -> None:
     log = _log(connector)
+    if connector.transport == "picows" and not has_picows():
+        problem = Problem(f"connectors.{connector.name}.transport", "picows is not installed", _INSTALL_FAST)
+        raise ConfigError([problem])
     exchange = build_exchange(settings, connector)
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store(settings, connector.name, exchange.name, log))
@@ -74,8 +79,10 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
             await asyncio.wait((ending, feed, router.failed), return_when=asyncio.FIRST_COMPLETED)
             deadline = time.monotonic() + settings.shutdown_timeout
             await _end([feed], _CLOSING)
-            await router.finish(max(deadline - time.monotonic(), 0.1))
-            await _end([*background, ending], _CANCEL_AGAIN)
+            try:
+                await router.finish(max(deadline - time.monotonic(), 0.1))
+            finally:
+                await _end([*background, ending], _CANCEL_AGAIN)
         if router.failed.done():
             router.failed.result()
         if not feed.cancelled():

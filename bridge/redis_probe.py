@@ -83,7 +83,7 @@ def _findings(settings: RedisSettings, info: dict[str, Any]) -> list[str]:
     return found
 
 
-def explain(error: Exception, url: str) -> str:
+def explain(error: BaseException, url: str) -> str:
     """What a failure to connect means, and what to do about it; ``url`` is not shown."""
     text = str(error) or type(error).__name__
     for kind, meaning in _MEANINGS:

@@ -82,7 +82,11 @@ class Router:
         ]
 
     async def finish(self, deadline: float) -> None:
-        """Write ``stop`` to every stream, and wait until all is in Redis, for ``deadline`` seconds at most."""
+        """Write ``stop`` to every stream, and wait until all is in Redis, for ``deadline`` seconds at most.
+
+        Raises:
+            RedisUnavailableError: entries were left over.
+        """
         for opening in list(self._openings):
             opening.cancel()
         now = time.time_ns()
@@ -94,7 +98,11 @@ class Router:
                 await self._show()
                 await self._store.presence.leave()
         except (TimeoutError, RedisError, OSError) as error:
-            self._log.error("not_drained", waiting=self._publisher.waiting, error=str(error) or "the deadline passed")
+            left = self._publisher.waiting
+            self._log.error("not_drained", waiting=left, error=str(error) or "the deadline passed")
+            if left:
+                message = f"{left} entries could not be written before the end"
+                raise RedisUnavailableError(self._settings.redis.address, message) from None
 
     def counts(self) -> dict[str, int]:
         """What came and went; ``received`` = ``published`` + ``lost`` + what still waits."""

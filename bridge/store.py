@@ -102,14 +102,19 @@ class Store:
         """
         redis = self._settings.redis
         name = f"tickbridge:{self._name}:publisher"
-        return await open_line(
-            redis.plain_url,
-            name,
-            redis.connect_timeout,
-            redis.address,
-            ca_file=self._ca_file,
-            reply_timeout=redis.reply_timeout,
-        )
+        try:
+            return await open_line(
+                redis.plain_url,
+                name,
+                redis.connect_timeout,
+                redis.address,
+                ca_file=self._ca_file,
+                reply_timeout=redis.reply_timeout,
+            )
+        except RedisUnavailableError as error:
+            if error.__cause__ is None:
+                raise
+            raise RedisUnavailableError(redis.address, explain(error.__cause__, redis.plain_url)) from None
 
     def stream(self, channel: Channel, subject: str) -> Stream:
         """A stream of this connector's, not yet opened."""

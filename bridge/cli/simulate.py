@@ -15,13 +15,15 @@ __all__ = ["add_parser", "run"]
 
 _EPILOG = """\
 faults (--fault, or POST /sim/faults as JSON): cut close freeze mute drop duplicate reorder corrupt unknown
-refuse rest_errors expire_tokens clear; for example
+refuse block maintenance rest_errors expire_tokens clear, and of lmex gap crossed no_snapshot buffer_full; for example
   --fault cut:every=20                        cut all sockets every 20 s
   --fault drop:every=30,type=order_book       leave out one book message of each socket every 30 s
   --fault freeze:after=10,duration=60,pair=BTC-EUR
+  --fault maintenance:after=60,duration=30,mode=refuse
 
 control (http://HOST:PORT/sim/...): GET state, book?pair=, account?account=, trades?pair=;
-POST pause, resume, rate {"rate": N}, step {"steps": N}, faults {"fault": NAME, ...}
+POST pause, resume, rate {"rate": N}, step {"steps": N}, faults {"fault": NAME, ...},
+order {"account": A, "pair": P, "side": "buy", "size": "1", "price": "2"}, cancel {"account": A, "order_id": ID}
 """
 
 
@@ -34,17 +36,18 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("exchange", metavar="EXCHANGE", help="which exchange's protocol: limitlex")
+    parser.add_argument("exchange", metavar="EXCHANGE", help="which exchange's protocol: limitlex, lmex")
     parser.add_argument("--port", type=_port, required=True, metavar="N", help="0: any free port")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     _add_market_options(parser.add_argument_group("market"))
-    _add_protocol_options(parser.add_argument_group("protocol"))
+    _add_limitlex_options(parser.add_argument_group("limitlex"))
+    _add_lmex_options(parser.add_argument_group("lmex"))
     _add_setup_options(parser.add_argument_group("setting up"))
     parser.set_defaults(func=run)
 
 
 def _add_market_options(group: Any) -> None:
-    group.add_argument("--pairs", type=_names, metavar="A-B,C-D", help="default: BTC-EUR,ETH-EUR,LTC-EUR")
+    group.add_argument("--pairs", type=_names, metavar="A-B,C-D", help="default: a few that the exchange has")
     group.add_argument("--seed", type=int, default=1, metavar="N", help="the same seed, the same market (default: 1)")
     group.add_argument(
         "--rate", type=_amount, default=50.0, metavar="N", help="public messages per second (default: 50)"
@@ -56,7 +59,7 @@ def _add_market_options(group: Any) -> None:
         action="append",
         type=_account,
         metavar="NAME[:SUB,SUB]",
-        help="an account and its sub-accounts; may be repeated (default: main:savings,bot)",
+        help="an account and its sub-accounts; may be repeated (default: main, on limitlex main:savings,bot)",
     )
     group.add_argument(
         "--activity", type=_share, default=0.02, metavar="X", help="share of steps in which an account trades by itself"
@@ -64,22 +67,48 @@ def _add_market_options(group: Any) -> None:
     group.add_argument("--fault", dest="faults", action="append", default=[], metavar="FAULT", help="see below")
 
 
-def _add_protocol_options(group: Any) -> None:
-    group.add_argument(
+def _add_limitlex_options(group: Any) -> None:
+    """Those of ``LimitlexConfig``; left out of the namespace where not given, so that the defaults stand in one place."""
+    add = _adder(group, "limitlex")
+    add(
         "--amounts",
         choices=("absolute", "change"),
-        default="absolute",
-        help="what order_book.amount is: a level's new size, or the signed change (default: absolute)",
+        help="order_book.amount: a level's new size (default) or the change",
     )
-    group.add_argument("--replay-trades", type=_count, default=0, metavar="N", help="send the last N trades at connect")
-    group.add_argument("--hello-wallets", action="store_true", help="send the wallets at connect")
-    group.add_argument("--token-lifetime", type=_amount, default=900.0, metavar="S", help="seconds (default: 900)")
-    group.add_argument("--cut-expired", action="store_true", help="close a socket when its token expires")
-    group.add_argument("--nonce-unit", choices=("ms", "s"), default="ms", help="of private calls (default: ms)")
-    group.add_argument("--tls", action="store_true", help="serve TLS with a certificate made on the spot")
-    group.add_argument(
-        "--tls-dir", type=Path, metavar="DIR", help="where the certificates go (default: a temporary one)"
-    )
+    add("--replay-trades", type=_count, metavar="N", help="send the last N trades at connect")
+    add("--hello-wallets", action="store_true", help="send the wallets at connect")
+    add("--token-lifetime", type=_amount, metavar="S", help="seconds (default: 900)")
+    add("--cut-expired", action="store_true", help="close a socket when its token expires")
+    add("--nonce-unit", choices=("ms", "s"), help="of private calls (default: ms)")
+
+
+def _add_lmex_options(group: Any) -> None:
+    """Those of ``LmexConfig``, as above."""
+    add = _adder(group, "lmex")
+    add("--login-ops", type=_words, metavar="A,B", help="taken for a log-in (default: authKeyExpires,login)")
+    add("--nonce-window", type=_amount, metavar="S", help="seconds that a nonce may be off (default: 60)")
+    add("--session-lifetime", type=_amount, metavar="S", help="seconds that a log-in lasts (default: 86400)")
+    add("--session-end", choices=("silent", "error", "close"), help="what happens then (default: silent)")
+    add("--private-topics", type=_words, metavar="A,B", help="those that are known (default: all)")
+    add("--trade-topics", type=_words, metavar="A,B", help="of futures (default: tradeHistoryApi,tradeHistoryApiV2)")
+    add("--private-data", choices=("sheet", "object", "list"), help="form of data (default: as the exchange has it)")
+    add("--trade-batch", type=_count, metavar="N", help="trades that follow a subscription (default: 50)")
+    add("--trade-batches", type=_count, metavar="N", help="how many times (default: 2)")
+    add("--short-delta-topics", action="store_true", help="deltas of update:X_0 come as update:X")
+    add("--old-errors", action="store_true", help="the form of errors of before June 2023")
+    add("--positions-every", type=_amount, metavar="S", help="seconds between allPosition messages (default: 5)")
+    add("--idle-close", type=_amount, metavar="S", help="an idle socket is cut after so many seconds (default: 60)")
+    add("--max-topics", type=_count, metavar="N", help="on one socket (default: 0, no limit)")
+    add("--max-connections", type=_count, metavar="N", help="more of them block all (default: 50)")
+    add("--max-handshakes", type=_count, metavar="N", help="more in a minute block all (default: 0, no limit)")
+    add("--retry-after", choices=("seconds", "timestamp"), help="what that header says (default: seconds)")
+
+
+def _adder(group: Any, exchange: str) -> Any:
+    def add(name: str, **settings: Any) -> None:
+        group.add_argument(name, dest=f"{exchange}.{name[2:].replace('-', '_')}", default=argparse.SUPPRESS, **settings)
+
+    return add
 
 
 def _add_setup_options(group: Any) -> None:
@@ -88,6 +117,10 @@ def _add_setup_options(group: Any) -> None:
     )
     group.add_argument("--redis-url", default="redis://127.0.0.1:6379/0", metavar="URL", help="for --write-config")
     group.add_argument("--key-dir", type=Path, metavar="DIR", help="where the accounts' keys are, or are written")
+    group.add_argument("--tls", action="store_true", help="serve TLS with a certificate made on the spot")
+    group.add_argument(
+        "--tls-dir", type=Path, metavar="DIR", help="where the certificates go (default: a temporary one)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -106,30 +139,45 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _config(args: argparse.Namespace) -> SimulatorConfig:
-    from bridge.simulator import DEFAULT_PAIRS, LimitlexConfig, SimulatorConfig, market_config
+    import time
+
+    from bridge.simulator import LimitlexConfig, LmexConfig, SimulatorConfig, exchange_named
     from bridge.simulator.faults import fault_from_text
 
+    exchange = exchange_named(args.exchange)
     settings: dict[str, Any] = {"seed": args.seed, "activity": args.activity}
     if args.accounts:
         settings["accounts"] = tuple(args.accounts)
+    if exchange.dialect.numbered:
+        # A simulator started again must not give ids a second time: a connector would take them for repeats.
+        settings["trade_ids_after"] = int(time.time()) * 100
     return SimulatorConfig(
         exchange=args.exchange,
-        market=market_config(args.pairs or DEFAULT_PAIRS, **settings),
+        market=exchange.market_of(args.pairs, **settings),
         rate=args.rate,
         paused=args.paused,
         faults=tuple(fault_from_text(text) for text in args.faults),
         tls=args.tls or args.tls_dir is not None,
         tls_dir=args.tls_dir,
-        limitlex=LimitlexConfig(
-            amounts=args.amounts,
-            replay_trades=args.replay_trades,
-            hello_wallets=args.hello_wallets,
-            token_lifetime=args.token_lifetime,
-            cut_expired=args.cut_expired,
-            nonce_unit=args.nonce_unit,
-            key_dir=args.key_dir,
-        ),
+        limitlex=LimitlexConfig(key_dir=args.key_dir, **_protocol(args, "limitlex")),
+        lmex=LmexConfig(key_dir=args.key_dir, **_protocol(args, "lmex")),
     )
+
+
+def _protocol(args: argparse.Namespace, exchange: str) -> dict[str, Any]:
+    """The options of one exchange's protocol that were given.
+
+    Raises:
+        ConfigError: another exchange is simulated.
+    """
+    from bridge.errors import ConfigError, Problem
+
+    prefix = f"{exchange}."
+    given = {name.removeprefix(prefix): value for name, value in vars(args).items() if name.startswith(prefix)}
+    if given and exchange != args.exchange:
+        options = [f"--{name.replace('_', '-')}" for name in given]
+        raise ConfigError([Problem(option, f"is an option of {exchange} only") for option in options], "simulate")
+    return given
 
 
 async def _serve(config: SimulatorConfig, args: argparse.Namespace) -> int:
@@ -190,13 +238,14 @@ def _lines(simulator: Simulator, urls: Urls, args: argparse.Namespace, secrets: 
 
 
 def _write_keys(simulator: Simulator, args: argparse.Namespace) -> dict[str, Path]:
-    """Account → file of its private key, where there is a place for it."""
+    """Account → file of its secret, where there is a place for it."""
     files: dict[str, Path] = {}
+    suffix = simulator.dialect.key_suffix
     for access in simulator.dialect.accesses():
         if args.key_dir is not None:
-            file = args.key_dir / f"{access.account}.pem"
+            file = args.key_dir / f"{access.account}{suffix}"
         elif args.write_config is not None:
-            file = args.write_config.with_name(f"{args.write_config.stem}.{access.account}.pem")
+            file = args.write_config.with_name(f"{args.write_config.stem}.{access.account}{suffix}")
         else:
             continue
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -230,8 +279,8 @@ def _write_config(simulator: Simulator, urls: Urls, args: argparse.Namespace, se
                 "exchange": args.exchange,
                 "api_key": access.api_key,
                 "api_secret_file": str(secrets[access.account]),
-                "subaccounts": True,
             }
+            | ({"subaccounts": True} if simulator.dialect.subaccounts else {})
         },
     }
     args.write_config.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
@@ -263,6 +312,10 @@ def _count(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError(f"{text} must not be negative")
     return number
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
 
 
 def _names(text: str) -> list[str]:

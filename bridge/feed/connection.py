@@ -110,6 +110,8 @@ class Connection:
         self._tasks: set[asyncio.Task[None]] = set()
         self._watchdog = Watchdog(context.ping, context.dead, context.monotonic())
         self._last_recv = 0
+        self._shown = ""
+        """The address, until the tap knows of it."""
         self.opened_at = 0
         """When it was opened (ns)."""
         self.has_data = False
@@ -170,8 +172,7 @@ class Connection:
         except HandshakeError as error:
             self._hold_back(error)
             raise
-        if self._tap:
-            self._tap.connected(self._plan.name, target.shown, time.time())
+        self._announce()
         self._session.connected(context.now())
         self._act()
         self._start(self._sync(), "sync")
@@ -214,11 +215,17 @@ class Connection:
             self._context.log.exception("session_failed", connection=self._plan.name)
             events = self._session.rejected(recv)
         emit = self._emit
-        for event in events:
-            emit(event)
+        try:
+            for event in events:
+                emit(event)
+        except Exception as bug:
+            # Whatever it was, the streams must not go on as if nothing were missing.
+            self._context.log.exception("events_failed", connection=self._plan.name)
+            self.lost(f"the events of a frame could not be taken: {type(bug).__name__}: {bug}")
         if not self.has_data:
             self.has_data = any(not isinstance(event, Control) for event in events)
         if self._tap:
+            self._announce()
             self._tap.received(self._plan.name, data, recv / 1e9)
         if self._actions:
             self._act()
@@ -269,6 +276,12 @@ class Connection:
         if self.frames != self._noted:
             self._noted = self.frames
             self._watchdog.seen(self._context.monotonic())
+
+    def _announce(self) -> None:
+        """Tell the tap of the connection, once; the first frame may come before the connecting call returns."""
+        if self._tap and self._shown:
+            self._tap.connected(self._plan.name, self._shown, time.time())
+            self._shown = ""
 
     def _hold(self, event: Event) -> None:
         self._held.append(event)

@@ -135,7 +135,7 @@ async def open_line(
         async with asyncio.timeout(connect_timeout):
             await connection.connect()  # type: ignore[no-untyped-call]
     except (RedisError, OSError, ssl.SSLError, TimeoutError) as error:
-        raise RedisUnavailableError(address, str(error) or "no answer") from None
+        raise RedisUnavailableError(address, str(error) or "no answer") from error
     # redis-py offers no public way to the transport; this name has stood since its asyncio client began. Without it,
     # the connection has nothing to close (and to warn of) when it is collected.
     writer, connection._writer = connection._writer, None  # noqa: SLF001

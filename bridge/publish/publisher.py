@@ -335,6 +335,7 @@ class Publisher:
         """After a (re)connect: send again what was not acknowledged, and what the server has forgotten."""
         batch = await recover(line, self._streams, self._in_flight, self._history)
         for stream, count in batch.missing.items():
+            self.published -= count
             self.declare_lost(stream, time.time_ns(), count, "Redis lost acknowledged entries")
             self._events.dropped(stream)
         if batch.resent:

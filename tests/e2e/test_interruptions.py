@@ -173,5 +173,6 @@ def test_the_deadline_ends_it_too(own_bench: Bench) -> None:
     flowing(own_bench.client, 100)
     own_bench.server.stop()
     connector.wait_for('"redis_lost"')
-    assert connector.stop() == 0
+    assert connector.stop() == 2
     assert '"not_drained"' in connector.output
+    assert "entries could not be written before the end" in connector.output
