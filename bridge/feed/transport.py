@@ -8,10 +8,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol, cast
 
 import websockets
 from websockets.asyncio.client import ClientConnection
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Event
 
 from bridge.errors import HandshakeError
 from bridge.exchanges.base import seconds_to_wait
@@ -20,7 +24,7 @@ __all__ = ["Handler", "Socket", "connect", "has_picows"]
 
 MAX_FRAME = 256 * 1024 * 1024
 """Against a peer gone mad only: full-book snapshots of 6 MB are normal."""
-_QUEUE = 256
+_DATA = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
 _CLOSE_TIMEOUT = 2.0
 
 
@@ -88,7 +92,7 @@ async def connect(
             ping_interval=None,  # the watchdog pings
             close_timeout=_CLOSE_TIMEOUT,
             max_size=MAX_FRAME,
-            max_queue=_QUEUE,
+            create_connection=partial(_Direct, handler=handler),  # type: ignore[arg-type]
         )
     except websockets.InvalidStatus as error:
         response = error.response
@@ -114,11 +118,43 @@ def describe(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+class _Direct(ClientConnection):
+    """Hands messages over as they are parsed: ``recv`` would queue each one and wake a task for it, a third more work."""
+
+    def __init__(self, protocol: ClientProtocol, *, handler: Handler, **options: Any) -> None:
+        super().__init__(protocol, **options)
+        self._handler = handler
+        self._parts: list[bytes | bytearray | memoryview] = []
+
+    def process_event(self, event: Event) -> None:
+        if self.response is None or not isinstance(event, Frame) or event.opcode not in _DATA:
+            super().process_event(event)
+        elif event.fin and event.opcode is not Opcode.CONT:
+            self._handler.frame(bytes(event.data))
+        else:  # in pieces; the library sees to it that they come in order
+            self._parts.append(event.data)
+            if event.fin:
+                parts, self._parts = self._parts, []
+                self._handler.frame(b"".join(parts))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.protocol.handshake_exc is not None:
+            return  # it never was open: `connect` says so
+        close = self.protocol.close_rcvd
+        if close:
+            reason = f"closed by the exchange: {close.code} {close.reason}".strip()
+        elif exc is None or isinstance(exc, OSError):
+            reason = "connection broken"
+        else:
+            reason = f"{type(exc).__name__}: {exc}"
+        self._handler.lost(reason)
+
+
 class _WebsocketsSocket:
     def __init__(self, peer: ClientConnection, handler: Handler) -> None:
         self._peer = peer
         self._handler = handler
-        self._reader = asyncio.create_task(self._read(), name=f"socket-{id(self):x}")
 
     async def send(self, text: str) -> None:
         try:
@@ -135,22 +171,7 @@ class _WebsocketsSocket:
 
     async def close(self) -> None:
         await self._peer.close()
-        self._reader.cancel()
 
     def _ponged(self, pong: asyncio.Future[Any]) -> None:
         if not pong.cancelled() and not pong.exception():
             self._handler.pong()
-
-    async def _read(self) -> None:
-        receive, take = self._peer.recv, self._handler.frame
-        try:
-            while True:
-                take(await receive(decode=False))
-        except websockets.ConnectionClosed as closed:
-            frame = closed.rcvd
-            reason = f"closed by the exchange: {frame.code} {frame.reason}".strip() if frame else "connection broken"
-            self._handler.lost(reason)
-        except Exception as bug:
-            # Nobody waits for this task: without a word from it, the connection would stay up and bring nothing.
-            self._handler.lost(f"{type(bug).__name__}: {bug}")
-            raise

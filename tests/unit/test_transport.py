@@ -1,0 +1,148 @@
+"""Both WebSocket libraries behind one face, against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
+
+from bridge.errors import HandshakeError
+from bridge.feed.transport import Socket, connect
+
+LARGE = b"bin" * 1_000_000
+
+
+class Heard:
+    """A handler that keeps what it gets."""
+
+    def __init__(self, *, broken: bool = False) -> None:
+        self.messages: asyncio.Queue[bytes] = asyncio.Queue()
+        self.ponged = asyncio.Event()
+        self.reasons: list[str] = []
+        self.gone = asyncio.Event()
+        self.broken = broken
+
+    def frame(self, data: bytes) -> None:
+        if self.broken:
+            raise RuntimeError("a bug")
+        self.messages.put_nowait(data)
+
+    def pong(self) -> None:
+        self.ponged.set()
+
+    def lost(self, reason: str) -> None:
+        self.reasons.append(reason)
+        self.gone.set()
+
+
+async def talk(peer: ServerConnection) -> None:
+    await peer.send("first")
+    await peer.send(["frag", "men", "ted"])
+    await peer.send(LARGE)
+    await peer.send("echo " + await peer.recv())
+    word = await peer.recv()
+    if word == "close":
+        await peer.close(4001, "bye")
+    elif word == "abort":
+        peer.transport.abort()
+    else:
+        await peer.wait_closed()
+
+
+async def refuse(peer: ServerConnection, request: Request) -> Response | None:
+    if request.path != "/refuse":
+        return None
+    answer = peer.respond(429, "slow down")
+    answer.headers["Retry-After"] = "7"
+    return answer
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    async with serve(talk, "127.0.0.1", 0, process_request=refuse) as server:
+        yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"
+
+
+@pytest.fixture(params=["websockets", "picows"])
+def library(request: pytest.FixtureRequest) -> str:
+    if request.param == "picows":
+        pytest.importorskip("picows")
+    return str(request.param)
+
+
+async def opened(url: str, handler: Heard, library: str) -> Socket:
+    return await connect("x", url, {}, handler, tls=None, open_timeout=5, library=library)
+
+
+async def test_messages_come_whole_and_in_order(url: str, library: str) -> None:
+    handler = Heard()
+    socket = await opened(url, handler, library)
+    await socket.send("hello")
+    await socket.ping()
+    found = [await handler.messages.get() for _ in range(4)]
+    assert found == [b"first", b"fragmented", LARGE, b"echo hello"]
+    assert {type(message) for message in found} == {bytes}
+    await handler.ponged.wait()
+    assert handler.reasons == []
+    await socket.close()
+    await handler.gone.wait()
+
+
+@pytest.mark.parametrize(("word", "reason"), [("close", "closed by the exchange: 4001 bye"), ("abort", "broken")])
+async def test_the_end_is_told_once_with_its_reason(url: str, library: str, word: str, reason: str) -> None:
+    handler = Heard()
+    socket = await opened(url, handler, library)
+    await socket.send("hello")
+    await socket.send(word)
+    await handler.gone.wait()
+    await socket.send("nobody listens")
+    await socket.ping()
+    await socket.close()
+    assert len(handler.reasons) == 1
+    assert reason in handler.reasons[0]
+
+
+async def test_a_refusal_says_so_and_nothing_is_lost(url: str, library: str) -> None:
+    handler = Heard()
+    with pytest.raises(HandshakeError) as refusal:
+        await opened(url + "refuse", handler, library)
+    assert refusal.value.status == 429
+    assert refusal.value.retry_after == 7
+    await asyncio.sleep(0)
+    assert handler.reasons == []
+
+
+async def test_nobody_there(url: str, library: str) -> None:
+    handler = Heard()
+    with pytest.raises(HandshakeError) as refusal:
+        await opened("ws://127.0.0.1:1/", handler, library)
+    assert refusal.value.status == 0
+    assert handler.reasons == []
+
+
+async def test_a_server_that_never_answers(library: str) -> None:
+    done = asyncio.Event()
+
+    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await done.wait()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    handler = Heard()
+    with pytest.raises(HandshakeError):
+        await connect("x", address, {}, handler, tls=None, open_timeout=0.2, library=library)
+    assert handler.reasons == []
+    done.set()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_handler_that_fails_loses_the_connection(url: str, library: str) -> None:
+    handler = Heard(broken=True)
+    await opened(url, handler, library)
+    await handler.gone.wait()
+    assert len(handler.reasons) == 1
