@@ -241,6 +241,7 @@ class Connection:
         if self._muted:
             return
         self.lost_reason = self.lost_reason or reason
+        self._muted = True  # what may still come before the link has seen it would follow a hole
         if self._tap:
             self._tap.closed(self._plan.name, reason, time.time())
         self._wake.set()
