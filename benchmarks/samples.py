@@ -74,7 +74,7 @@ def limitlex_frames(count: int) -> Iterator[str]:
 def coinbase_frames(count: int) -> Iterator[str]:
     """A full book, then ``count`` messages of the recorded mix: nine ``l2_data`` of six levels to one trade."""
     rng = random.Random(4)
-    yield _l2_data(0, "snapshot", [*_updates(rng, 500, -1), *_updates(rng, 500, 1)])
+    yield _l2_data(0, "snapshot", [*_updates(rng, 500, -1, 0), *_updates(rng, 500, 1, 0)])
     for number in range(1, count + 1):
         if number % _TRADE_EVERY == 0:
             trade = (
@@ -87,7 +87,7 @@ def coinbase_frames(count: int) -> Iterator[str]:
             )
         else:
             half = _LEVELS_IN_FRAME // 2
-            yield _l2_data(number, "update", [*_updates(rng, half, -1), *_updates(rng, half, 1)])
+            yield _l2_data(number, "update", [*_updates(rng, half, -1, number), *_updates(rng, half, 1, number)])
 
 
 def websocket_frame(text: str) -> bytes:
@@ -107,10 +107,11 @@ def _l2_data(number: int, kind: str, updates: list[str]) -> str:
     )
 
 
-def _updates(rng: random.Random, count: int, direction: int) -> list[str]:
+def _updates(rng: random.Random, count: int, direction: int, number: int) -> list[str]:
     side = "bid" if direction < 0 else "offer"
+    at = _iso(number)[:-4] + "Z"  # in microseconds
     return [
-        f'{{"side":"{side}","event_time":"2026-08-09T21:05:48.264069Z","price_level":"{price}","new_quantity":"{size}"}}'
+        f'{{"side":"{side}","event_time":"{at}","price_level":"{price}","new_quantity":"{size}"}}'
         for price, size in _levels(rng, count, direction)
     ]
 
