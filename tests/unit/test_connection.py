@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from types import SimpleNamespace
+
+import pytest
+import structlog
+from structlog.testing import LogCapture
+
+from bridge.exchanges.base import ConnectionPlan, Subscription
+from bridge.feed import connection as module
+from bridge.feed.connection import Connection, FeedContext
+from bridge.feed.link import Link
+from bridge.model import BookDelta, BookSnapshot, Channel, Control, Trade
+from tests.unit.core import SECOND, T0
+from tests.unit.feeding import TRADES, FakeExchange, FakeSession
+
+BTC, ETH = Subscription(Channel.BOOK, "BTC-EUR"), Subscription(Channel.BOOK, "ETH-EUR")
+
+
+class Two(FakeSession):
+    """Books of several pairs, which the frames name."""
+
+    def receive(self, frame, recv):
+        m = json.loads(frame)
+        if m["k"] in {"book", "delta"}:
+            kind = BookSnapshot if m["k"] == "book" else BookDelta
+            return [kind(m["pair"], None, recv, "", [("1", m.get("size", "1"))], [])]
+        return super().receive(frame, recv)
+
+
+class Setup:
+    def __init__(self, *streams, session=Two, hold=True):
+        self.events = []
+        self.now = T0
+        receiver = SimpleNamespace(event=self.events.append, rejected=lambda *_: None, unknown=lambda _: None)
+        self.logs = LogCapture()
+        self.context = FeedContext(
+            exchange=FakeExchange,
+            receiver=receiver,
+            rest=None,
+            pacer=None,
+            log=structlog.wrap_logger(None, processors=[self.logs]),
+            now=lambda: self.now,
+            monotonic=lambda: self.now / 1e9,
+        )
+        self.plan = ConnectionPlan("market", streams, lambda: session("ws://x"))
+        self.connection = self.make(hold=hold)
+
+    def make(self, *, hold):
+        return Connection(self.plan, self.context, asyncio.Event(), hold=hold)
+
+    def frame(self, **message):
+        self.connection.frame(json.dumps(message).encode())
+
+
+async def test_a_replacement_needs_the_book_of_every_pair():
+    s = Setup(BTC, ETH, TRADES)
+    s.frame(k="trade", id="1")
+    s.frame(k="book", pair="BTC-EUR")
+    assert not s.connection.ready
+    s.frame(k="book", pair="ETH-EUR")
+    assert s.connection.ready
+
+
+async def test_a_replacement_without_books_needs_a_frame_or_some_quiet():
+    s = Setup(TRADES)
+    s.connection.opened_at = s.now
+    assert not s.connection.ready
+    s.frame(k="trade", id="1")
+    assert s.connection.ready
+    quiet = Setup(TRADES)
+    quiet.connection.opened_at = quiet.now
+    quiet.now += 4 * SECOND
+    assert quiet.connection.ready
+
+
+async def test_what_is_held_back_comes_in_order_and_books_from_their_snapshots_on():
+    s = Setup(BTC, ETH, TRADES)
+    old = s.make(hold=False)
+    s.frame(k="trade", id="1")
+    s.frame(k="delta", pair="BTC-EUR", size="7")
+    s.frame(k="book", pair="BTC-EUR")
+    s.frame(k="delta", pair="BTC-EUR", size="8")
+    s.frame(k="delta", pair="ETH-EUR", size="7")
+    s.frame(k="book", pair="ETH-EUR")
+    assert s.events == []
+    s.connection.release(old)
+    s.frame(k="trade", id="2")
+    kinds = [(type(event).__name__, event.subject) for event in s.events]
+    assert kinds == [
+        ("Trade", "BTC-EUR"),
+        ("BookSnapshot", "BTC-EUR"),
+        ("BookDelta", "BTC-EUR"),
+        ("BookSnapshot", "ETH-EUR"),
+        ("Trade", "BTC-EUR"),
+    ]
+
+
+async def test_a_replacement_holds_back_only_so_much(monkeypatch):
+    monkeypatch.setattr(module, "_MOST_HELD", 10)
+    s = Setup(BTC)
+    for number in range(20):
+        s.frame(k="delta", pair="BTC-EUR", size=str(number))
+    assert "held back 10 events" in s.connection.lost_reason
+    assert len(s.connection._held) == 11
+
+
+async def test_recv_never_decreases_though_the_clock_may():
+    s = Setup(TRADES, session=FakeSession, hold=False)
+    for now in (T0 + 5, T0 + 3, T0 + 9, T0):
+        s.now = now
+        s.frame(k="trade", id=str(now))
+    assert [event.recv - T0 for event in s.events] == [5, 5, 9, 9]
+
+
+async def test_a_muted_connection_says_nothing():
+    s = Setup(TRADES, session=FakeSession, hold=False)
+    s.connection.mute()
+    s.frame(k="trade", id="1")
+    s.connection.lost("gone")
+    assert (s.events, s.connection.lost_reason) == ([], "")
+
+
+async def test_data_and_control_events():
+    s = Setup(TRADES, session=FakeSession, hold=False)
+    s.frame(k="gap")
+    assert isinstance(s.events[0], Control)
+    assert not s.connection.has_data, "only data resets the back-off"
+    s.frame(k="trade", id="1")
+    assert isinstance(s.events[1], Trade)
+    assert s.connection.has_data
+
+
+@pytest.mark.parametrize(
+    ("expires", "at", "due"),
+    [
+        (None, 0, False),
+        (600, 0, False),
+        (600, 539, False),
+        (600, 540, True),
+        (10, 7, False),
+        (10, 8, True),
+        (0, 5, False),
+        (-100, 5, False),
+    ],
+)
+async def test_when_a_token_is_renewed(expires, at, due):
+    """A minute before, or a fifth of a short life; and one that came expired isn't, or there would be no end of it."""
+    s = Setup(TRADES)
+    link = Link(s.plan, s.context)
+    connection = SimpleNamespace(expires=None if expires is None else T0 + expires * SECOND)
+    s.now = T0 + at * SECOND
+    assert link._expiring(connection, T0) is due
