@@ -44,7 +44,7 @@ class Dialect(Protocol):
 
     ``ws_path`` and ``rest_path`` end the URLs that a connector is given; ``unknown`` is a message of a type that the
     exchange doesn't have; ``numbered`` says whether its books carry sequence numbers, ``book_levels`` how many levels of
-    a side it shows (``None``: all); accounts' secrets are in files with ``key_suffix``.
+    a side it shows (``None``: all), ``subaccounts`` whether it has any; accounts' secrets are in files with ``key_suffix``.
     """
 
     ws_path: ClassVar[str]
@@ -52,6 +52,7 @@ class Dialect(Protocol):
     unknown: ClassVar[bytes]
     numbered: ClassVar[bool]
     book_levels: ClassVar[int | None]
+    subaccounts: ClassVar[bool]
     key_suffix: ClassVar[str]
 
     def add_routes(self, app: web.Application) -> None:

@@ -106,6 +106,35 @@ async def test_account_tells_wallets_orders_and_fills() -> None:
         assert answer["subaccounts"]["savings"]["uuid"] != answer["uuid"]
 
 
+async def test_orders_by_the_control_path() -> None:
+    async with running(activity=0) as rig:
+        order = {
+            "account": "main",
+            "pair": "BTC-EUR",
+            "side": "buy",
+            "size": "0.01",
+            "price": "50000",
+            "client_id": "x",
+        }
+        status, placed = await rig.tell("order", **order)
+        assert (status, placed["status"]) == (200, "open")
+        (row,) = (await rig.look("account", account="main"))["open_orders"]
+        assert (row["order_id"], row["client_id"]) == (placed["order_id"], "x")
+        assert (await rig.tell("order", **order | {"price": None, "size": 0.0001}))[1]["status"] == "filled"
+        cancel = {"account": "main", "order_id": placed["order_id"]}
+        expected = {"order_id": placed["order_id"], "status": "cancelled"}
+        assert await rig.tell("cancel", **cancel) == (200, expected)
+        assert (await rig.look("account", account="main"))["open_orders"] == []
+        for path, wrong, said in (
+            ("order", order | {"size": "much"}, "size must be a number"),
+            ("order", order | {"size": "100"}, "insufficient funds"),
+            ("order", order | {"pair": "X-EUR"}, "known: BTC-EUR"),
+            ("cancel", cancel, "order not found"),
+        ):
+            status, answer = await rig.tell(path, **wrong)
+            assert (status, said in answer["error"]) == (400, True), answer
+
+
 async def test_accounts_of_ones_own() -> None:
     accounts = (AccountSpec("desk", ("a", "b")), AccountSpec("other"))
     simulator = Simulator(SimulatorConfig(market=market_config(["BTC-EUR"], accounts=accounts)))

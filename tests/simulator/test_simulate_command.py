@@ -93,6 +93,55 @@ def test_written_config_is_a_valid_one(tmp_path: Path) -> None:
     assert [connector.name for connector in settings.connectors] == ["limitlex"]
 
 
+def test_lmex(tmp_path: Path) -> None:
+    config = tmp_path / "lmex.yaml"
+    options = ["--pairs", "btc-usd,BTC-PERP", "--session-lifetime", "60", "--write-config", str(config), "--paused"]
+    with started("lmex", "--port", "0", *options, "--account", "desk") as (process, output):
+        written = yaml.safe_load(config.read_text())
+        port = re.search(r"websocket +ws://127.0.0.1:(\d+)\n", output)
+        assert port is not None
+        (connector,) = written["connectors"]
+        assert connector == {
+            "name": "lmex",
+            "exchange": "lmex",
+            "pairs": ["BTC-USD", "BTC-PERP"],
+            "channels": ["trades", "book", "quotes", "ticker"],
+            "account": "desk",
+            "url": f"ws://127.0.0.1:{port[1]}",
+            "rest_url": f"http://127.0.0.1:{port[1]}",
+        }
+        account = written["accounts"]["desk"]
+        secret = Path(account.pop("api_secret_file"))
+        assert account.keys() == {"exchange", "api_key"}
+        assert (secret.name, secret.stat().st_mode & 0o777) == ("lmex.desk.secret", 0o600)
+        assert re.fullmatch(r"[0-9a-f]{60}", secret.read_text())
+        assert secret.read_text() not in output
+        assert re.search(r"pair +BTC-PERP +BTCPFC\n", output)
+        with urlopen(f"{connector['rest_url']}/futures/api/v2.3/market_summary") as answer:
+            assert [row["symbol"] for row in json.load(answer)] == ["BTC-PERP"]
+        order = {"account": "desk", "pair": "BTC-PERP", "side": "buy", "size": "3"}
+        with urlopen(f"{connector['rest_url']}/sim/order", data=json.dumps(order).encode()) as answer:
+            assert json.load(answer)["status"] == "filled"
+        with urlopen(f"{connector['rest_url']}/sim/account?account=desk") as answer:
+            assert [row["size"] for row in json.load(answer)["positions"]] == ["3"]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+
+
+def test_trade_ids_go_on_after_a_restart() -> None:
+    """Where they are part of the protocol: a connector would take used ones for repeats."""
+    newest = []
+    for _ in range(2):
+        with started("lmex", "--port", "0", "--paused", "--pairs", "BTC-USD") as (_, output):
+            control = re.search(r"control +(\S+)", output)
+            assert control is not None
+            with urlopen(control.group(1) + "/trades?pair=BTC-USD") as answer:
+                trades = json.load(answer)["trades"]
+            newest.append((trades[0]["id"], trades[-1]["id"], len(trades)))
+    (_, last, _), (first, _, _) = newest
+    assert first > last
+
+
 def test_ctrl_c_ends_it() -> None:
     with started("limitlex", "--port", "0") as (process, _):
         process.send_signal(signal.SIGINT)
@@ -111,7 +160,12 @@ def test_same_seed_same_keys_in_a_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["limitex", "--port", "0"], "known: limitlex"),
+        (["limitex", "--port", "0"], "known: limitlex, lmex"),
+        (["lmex", "--port", "0", "--hello-wallets"], "--hello-wallets: is an option of limitlex only"),
+        (["limitlex", "--port", "0", "--idle-close", "5"], "--idle-close: is an option of lmex only"),
+        (["lmex", "--port", "0", "--private-topics", "fils"], "known: allPosition, "),
+        (["lmex", "--port", "0", "--account", "main:savings"], "no sub-accounts"),
+        (["limitlex", "--port", "0", "--fault", "gap"], "no numbered books"),
         (["limitlex"], "--port"),
         (["limitlex", "--port", "70000"], "0 to 65535"),
         (["limitlex", "--port", "0", "--pairs", "BTC"], "BASE-QUOTE"),

@@ -41,6 +41,7 @@ class Limitlex:
     rest_path: ClassVar[str] = "/api"
     numbered: ClassVar[bool] = False
     book_levels: ClassVar[int | None] = None
+    subaccounts: ClassVar[bool] = True
     key_suffix: ClassVar[str] = ".pem"
     unknown: ClassVar[bytes] = b'{"t":"maintenance_notice","message":"simulated message of an unknown type"}'
 

@@ -21,6 +21,7 @@ __all__ = ["KEY_SUFFIX", "Keyring", "signature"]
 KEY_SUFFIX = ".secret"
 
 _LENGTH = 60
+_NONCE_LENGTH = 16
 
 
 def signature(secret: str, message: str) -> str:
@@ -53,7 +54,7 @@ class Keyring:
     def authenticate(self, api_key: str, nonce: str, signed: str, path: str, body: str = "") -> str | None:
         """The account that signed ``<path><nonce><body>`` just now; ``None``: nobody we know did."""
         account, secret = self._known.get(api_key, ("", ""))
-        if not account or not (nonce.isascii() and nonce.isdigit()):
+        if not account or not (nonce.isascii() and nonce.isdigit()) or len(nonce) > _NONCE_LENGTH:
             return None
         if abs(self._clock() - int(nonce) / 1000) > self._window:
             return None

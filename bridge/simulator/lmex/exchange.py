@@ -19,7 +19,7 @@ from bridge.simulator.lmex.auth import KEY_SUFFIX, Keyring
 from bridge.simulator.lmex.book_faults import BookFaults
 from bridge.simulator.lmex.books import LEVELS
 from bridge.simulator.lmex.endpoint import Endpoint
-from bridge.simulator.lmex.main import MainEndpoint
+from bridge.simulator.lmex.main import MainEndpoint, check_options
 from bridge.simulator.lmex.markets import old_name
 from bridge.simulator.lmex.oss import OssEndpoint
 from bridge.simulator.lmex.rest import Rest
@@ -39,12 +39,14 @@ class Lmex:
     rest_path: ClassVar[str] = ""
     numbered: ClassVar[bool] = True
     book_levels: ClassVar[int | None] = LEVELS
+    subaccounts: ClassVar[bool] = False
     key_suffix: ClassVar[str] = KEY_SUFFIX
     unknown: ClassVar[bytes] = (
         b'{"topic":"maintenanceNotice","data":{"message":"simulated message of an unknown topic"}}'
     )
 
     def __init__(self, core: Core, config: LmexConfig) -> None:
+        check_options(config)
         self._core = core
         self._config = config
         market = core.market

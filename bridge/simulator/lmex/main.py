@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from bridge.errors import ConfigError, Problem
 from bridge.simulator.config import LmexConfig
 from bridge.simulator.dialect import Core
 from bridge.simulator.events import TradeDone
@@ -19,7 +20,7 @@ from bridge.simulator.lmex.endpoint import Client, Endpoint, Key, texts
 from bridge.simulator.lmex.markets import old_name
 from bridge.simulator.sockets import Socket, message
 
-__all__ = ["PRIVATE_TOPICS", "MainEndpoint"]
+__all__ = ["MainEndpoint", "check_options"]
 
 PRIVATE_TOPICS = {
     "spot": frozenset({"notificationApiV3", "notificationApiV2", "fills"}),
@@ -35,7 +36,29 @@ PRIVATE_TOPICS = {
 """All that the sheet names, newest first where there are several versions of one."""
 
 _TRADES = "tradeHistoryApi"
+_TRADE_TOPICS = frozenset({_TRADES, f"{_TRADES}V2", f"{_TRADES}V3"})
 _LOGIN_OPS = frozenset({"authKeyExpires", "login"})
+
+
+def check_options(config: LmexConfig) -> None:
+    """Refuse words that mean nothing here.
+
+    Raises:
+        ConfigError: with every one of them.
+    """
+    known = {
+        "login_ops": _LOGIN_OPS,
+        "private_topics": PRIVATE_TOPICS["spot"] | PRIVATE_TOPICS["futures"],
+        "trade_topics": _TRADE_TOPICS,
+    }
+    problems = [
+        Problem(name, f"{word!r} is unknown", f"known: {', '.join(sorted(words))}")
+        for name, words in known.items()
+        for word in getattr(config, name)
+        if word not in words
+    ]
+    if problems:
+        raise ConfigError(problems, "simulated LMEX")
 
 
 class _Session:
@@ -125,7 +148,7 @@ class MainEndpoint(Endpoint):
     def _trades_topic(self, topic: str) -> tuple[str, Key] | None:
         """``(pair, key)``; the key's last part is the topic that its messages have."""
         version, _, symbol = topic.partition(":")
-        if version not in self._versions or not version.startswith(_TRADES):
+        if version not in self._versions:
             return None
         old = self.market == "futures" and version == _TRADES
         pair = self._old_names.get(symbol, symbol) if old else symbol

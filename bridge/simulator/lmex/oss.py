@@ -45,7 +45,7 @@ class OssEndpoint(Endpoint):
         self._faults = faults
         self._old_names = {old_name(pair): pair for pair in pairs if old_name(pair) != pair}
         self._feeds: dict[tuple[str, int], BookFeed] = {}
-        self._best: dict[str, BestChanged] = {}
+        self._best: dict[str, BestChanged] = {pair: core.market.best(pair) for pair in pairs}
         for number, pair in enumerate(pairs):
             self._feed(pair, 0, number)
 
@@ -148,7 +148,7 @@ class OssEndpoint(Endpoint):
             if name == pair:
                 self._publish(pair, grouping, feed)
         best = self._core.market.best(pair)
-        if best == self._best.get(pair):
+        if best == self._best[pair]:
             return
         self._best[pair] = best
         now = self._core.clock()

@@ -37,6 +37,7 @@ __all__ = ["Rest"]
 
 _ROWS = 10
 _MOST_ROWS = 500
+_DIGITS = 18
 _SPOT_VERSIONS = r"v3\.[23]"
 _FUTURES_VERSIONS = r"v2\.[123]"
 _ERRORS = {429: (-8, "Too many requests"), 503: (-1, "Service unavailable"), 500: (-1, "Internal server error")}
@@ -206,7 +207,7 @@ class Rest:
 
 def _whole(call: _Call, name: str, usual: int) -> int:
     text = call.query.get(name, str(usual))
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit()) or len(text) > _DIGITS:
         raise _CallError(400, -2, f"{name} is no number")
     return int(text)
 
