@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -51,6 +52,8 @@ class Router:
         self._by_class: dict[type[Event], dict[str, Topic]] = {kind: {} for kind in DATA_EVENTS}
         self._by_stream: dict[Stream, Topic] = {}
         self._early: dict[Subscription, list[Event]] = {}
+        self._too_many: Counter[Subscription] = Counter()
+        """Events beyond those that wait for a stream which is being opened."""
         self._unknown: dict[str, int] = {}
         self._broken: dict[BookTopic, float] = {}
         self._openings: set[asyncio.Task[None]] = set()
@@ -224,8 +227,10 @@ class Router:
             task = asyncio.create_task(self._open_late(wish, account), name=f"open-{wish.subject}-{wish.channel}")
             self._openings.add(task)
             task.add_done_callback(self._openings.discard)
-        else:
+        elif len(waiting) < _MOST_EARLY:
             waiting.append(event)
+        else:
+            self._too_many[wish] += not isinstance(event, Control)
 
     async def _open_late(self, wish: Subscription, account: str) -> None:
         stream = self._store.stream(wish.channel, wish.subject)
@@ -240,10 +245,10 @@ class Router:
             if Subscription(wish.channel, account) in link.plan.subscriptions:
                 link.adopt(wish)
         topic = self._topics[wish]
-        waiting = self._early.pop(wish)
-        for event in waiting[:_MOST_EARLY]:
+        topic.reopened(0)
+        for event in self._early.pop(wish):
             self.event(event)
-        lost = sum(not isinstance(event, Control) for event in waiting[_MOST_EARLY:])
+        lost = self._too_many.pop(wish, 0)
         if lost:
             topic.received += lost
             self._publisher.declare_lost(stream, time.time_ns(), lost, "too many events before the stream was open")
