@@ -50,8 +50,10 @@ class Urls(Struct, frozen=True):
 class Simulator:
     """One simulated exchange.
 
-    ``clock`` gives seconds since the epoch (stamps, tokens, nonces), ``monotonic`` paces the market, ends sessions and
-    the faults of the door: both may run fast. Faults of sockets and delays between faults take real time.
+    ``clock`` gives seconds since the epoch (stamps, tokens, nonces), ``monotonic`` ends sessions, idle connections and
+    the faults of the door. Both may run fast; they are looked at every 20 real milliseconds, so a time that is to be kept
+    must be much longer than what passes then. The market's rate, faults of sockets and delays between faults go by real
+    time.
 
     Raises:
         ConfigError: the exchange or something in its config isn't known.
@@ -72,7 +74,7 @@ class Simulator:
         core = Core(self.market, self.hub, self.gate, clock, self._spawn, monotonic)
         self.dialect: Dialect = exchange.make(core, config)
         self.market.subscribe(self.dialect.heard)
-        self.pump = Pump(self.market.step, self.hub.flush, monotonic, config.rate)
+        self.pump = Pump(self.market.step, self.hub.flush, time.monotonic, config.rate)
         self.pump.paused = config.paused
         self._tasks: set[asyncio.Task[None]] = set()
         self._timed: set[asyncio.Task[None]] = set()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import time
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from bridge.errors import ConfigError
 from bridge.simulator import LmexConfig, Simulator, SimulatorConfig
 from bridge.simulator.lmex import market_config
 from bridge.simulator.lmex.auth import signature
-from tests.simulator.helpers import NOW
+from tests.simulator.helpers import NOW, Clock
 from tests.simulator.lmex_helpers import LmexRig, running_lmex, shape, shape_of
 
 SPOT, FUTURES = "/ws/spot", "/ws/futures"
@@ -183,6 +188,37 @@ async def test_sessions_end_on_request(cut: bool) -> None:
             trade(rig, "BTC-USD", "buy", "0.01")
             assert await wire.drain() == []
             assert await wire.login() == OK
+
+
+async def test_48_hours_on_a_fast_clock() -> None:
+    """Clocks that run 50,000 times faster: sessions end by themselves, and nothing is left of them."""
+    began = time.monotonic()
+
+    def passed() -> float:
+        return (time.monotonic() - began) * 50_000
+
+    # What is shorter than the 20 real milliseconds between two looks at the clock can't be simulated at this speed.
+    slow = {"idle_close": 1e6, "pong_patience": 1e6, "nonce_window": 3600}
+    options = LmexConfig(session_end="close", session_lifetime=6 * 3600, **slow)
+    config = SimulatorConfig(exchange="lmex", market=market_config(activity=0.1), rate=500, lmex=options)
+    simulator = Simulator(config, lambda: NOW + passed(), passed)
+    async with simulator.serve() as urls, aiohttp.ClientSession() as http:
+        rig = LmexRig(simulator, urls, http, Clock())
+        tasks, logins, heard = len(asyncio.all_tasks()), 0, 0
+        while passed() < 48 * 3600:
+            rig.clock.now = NOW + passed()
+            async with rig.logged_in(FUTURES, "fillsV2", "notificationApiV4") as wire:
+                logins += 1
+                with suppress(ConnectionClosed):
+                    while True:
+                        heard += bool(await wire.recv())
+        assert simulator.hub.done["session_end"] == logins
+        assert 4 <= logins <= 8
+        assert heard > 50
+        async with asyncio.timeout(5):
+            while simulator.hub.sockets or len(asyncio.all_tasks()) > tasks:
+                await asyncio.sleep(0)
+        assert simulator.dialect._endpoints[1].clients == simulator.dialect._main[True]._sessions == {}
 
 
 # Topics
