@@ -90,8 +90,10 @@ class Router:
         Raises:
             RedisUnavailableError: entries were left over.
         """
-        for opening in list(self._openings):
-            opening.cancel()
+        if self._openings:
+            _, late = await asyncio.wait(self._openings, timeout=min(1.0, deadline / 2))
+            for opening in late:
+                opening.cancel()
         now = time.time_ns()
         for topic in self._topics.values():
             topic.stop(now)

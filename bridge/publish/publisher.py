@@ -375,6 +375,7 @@ class Publisher:
 
     def _unblock(self, now: int) -> None:
         for stream in self._streams:
+            stream.conflicts = max(stream.conflicts - 1, 0)  # one now and then is no second connector
             if stream.blocked and self.connected:
                 stream.blocked = ""
                 count, stream.unsent = stream.unsent, 0

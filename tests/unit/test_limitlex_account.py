@@ -46,6 +46,11 @@ class TestSampleFrames:
         [event] = data(make(), frames.SUB_TRADE)
         assert event.subject == f"main/{frames.SUB}"
 
+    @pytest.mark.parametrize("ident", ["a}b", "a:b", "a b", "{", "x" * 65])
+    def test_a_subaccount_that_would_break_a_key(self, ident):
+        with pytest.raises(FrameError, match="can't be part of a key"):
+            make().receive(frames.SUB_TRADE.replace(frames.SUB.encode(), ident.encode()), T0)
+
     def test_wallets(self):
         [event] = data(make(), frames.WALLETS)
         assert event == Balance("main", None, T0, "ab65...", "1006.80071837", "0.00000000")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from bridge.errors import FrameError, RestError
@@ -23,6 +24,9 @@ from bridge.exchanges.numbers import check_numbers, check_values
 from bridge.model import Balance, Channel, ControlEvent, Event, Fill, Order
 
 __all__ = ["PRIVATE_CHANNELS", "AccountSession"]
+
+_SUBACCOUNT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""Sub-account ids are UUIDs; anything with a brace would break the hash tag of the streams' keys."""
 
 PRIVATE_CHANNELS = frozenset({Channel.ORDERS, Channel.FILLS, Channel.BALANCES})
 
@@ -66,6 +70,8 @@ class AccountSession(Session):
             return self._first(self._credentials.name, recv)
         subject = self._credentials.name
         if message.subaccountId:
+            if not _SUBACCOUNT.fullmatch(message.subaccountId):
+                raise FrameError(NAME, frame, f"{message.subaccountId!r} can't be part of a key")
             subject = f"{subject}/{message.subaccountId}"
         try:
             events = self._understand(subject, message, recv)
