@@ -149,7 +149,11 @@ class TestSigning:
         signature = base64.b64decode(sign(pem(key), "/private/x", "nonce=1"))
         key.public_key().verify(signature, b"/private/xnonce=1", ec.ECDSA(hashes.SHA512()))
 
-    @pytest.mark.parametrize("secret", ["", "s3cret", SECRET[:80], pem(ed25519.Ed25519PrivateKey.generate()), "ü"])
+    @pytest.mark.parametrize(
+        "secret",
+        ["", "s3cret", SECRET[:80], pem(ed25519.Ed25519PrivateKey.generate()), "ü"],
+        ids=["empty", "text", "cut off", "another kind of key", "not ascii"],  # keys differ from process to process
+    )
     def test_a_bad_secret_is_the_users_mistake_and_is_not_shown(self, secret):
         account = Credentials("main", "the-key-id", secret)
         with pytest.raises(ConfigError) as caught:
