@@ -150,7 +150,7 @@ def _config(args: argparse.Namespace) -> SimulatorConfig:
         settings["accounts"] = tuple(args.accounts)
     if exchange.dialect.numbered:
         # A simulator started again must not give ids a second time: a connector would take them for repeats.
-        settings["trade_ids_after"] = int(time.time()) * 100
+        settings["trade_ids_after"] = int(time.time() * 1000) * 10
     return SimulatorConfig(
         exchange=args.exchange,
         market=exchange.market_of(args.pairs, **settings),
