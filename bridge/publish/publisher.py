@@ -31,6 +31,8 @@ _MOST_IN_BATCH = 4096
 _HOUSEKEEPING = 1.0
 _UNBLOCK_AFTER = 5.0
 _MOST_CONFLICTS = 10
+_FORGIVE_AFTER = 60.0
+"""Seconds after which one conflict of a stream is forgotten: one now and then is no second connector."""
 _KINDS: dict[type[Event], int] = {
     BookSnapshot: SNAPSHOT,
     Control: CONTROL,
@@ -356,6 +358,7 @@ class Publisher:
     async def _keep_house(self) -> None:
         """Once a second: age limits of the buffer, a silent server, blocked and idle streams."""
         unblock_at = 0.0
+        forgive_at = self._loop.time() + _FORGIVE_AFTER
         while True:
             await asyncio.sleep(_HOUSEKEEPING)
             now = time.time_ns()
@@ -368,6 +371,10 @@ class Publisher:
             if self._loop.time() >= unblock_at:
                 unblock_at = self._loop.time() + _UNBLOCK_AFTER
                 self._unblock(now)
+            if self._loop.time() >= forgive_at:
+                forgive_at = self._loop.time() + _FORGIVE_AFTER
+                for stream in self._streams:
+                    stream.conflicts = max(stream.conflicts - 1, 0)
             if self.connected and not self._chores:
                 for stream in self._streams:
                     self._chores += stream.trim(now // 1_000_000)
@@ -375,7 +382,6 @@ class Publisher:
 
     def _unblock(self, now: int) -> None:
         for stream in self._streams:
-            stream.conflicts = max(stream.conflicts - 1, 0)  # one now and then is no second connector
             if stream.blocked and self.connected:
                 stream.blocked = ""
                 count, stream.unsent = stream.unsent, 0
