@@ -11,6 +11,7 @@ __all__ = ["exchange_type", "names"]
 _REGISTRY = {
     "coinbase": "bridge.exchanges.coinbase:Coinbase",
     "limitlex": "bridge.exchanges.limitlex:Limitlex",
+    "lmex": "bridge.exchanges.lmex:Lmex",
 }
 
 

@@ -172,14 +172,16 @@ def test_the_defaults_are_the_defaults():
         "TICKBRIDGE_CONNECTORS__0": "{name: a, exchange: limitlex, pairs: [BTC-EUR]}",
         "TICKBRIDGE_ACCOUNTS__MAIN": "{exchange: limitlex, api_key: k, api_secret: s}",
     }
-    plain = load_settings(None, base)
     exchange = exchange_type("limitlex")
     compared = 0
     for name, row in documented_settings().items():
         if not row.literal:
             assert row.default in NO_LITERAL, name
             continue
-        given = load_settings(None, {**base, row.variable: row.default})
+        owner = next((e for e in names() if name in exchange_type(e).Options.model_fields), "limitlex")
+        connector = {"TICKBRIDGE_CONNECTORS__0": f"{{name: a, exchange: {owner}, pairs: [BTC-EUR]}}"}
+        plain = load_settings(None, {**base, **connector})
+        given = load_settings(None, {**base, **connector, row.variable: row.default})
         if name == "redis.url":
             assert given.redis.plain_url == plain.redis.plain_url
         elif name == "connectors.0.ping_interval":

@@ -1,0 +1,329 @@
+"""The private messages of one LMEX account in one market, over a connection that logs in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct, field
+
+from bridge.errors import FrameError, RestError
+from bridge.exchanges.base import (
+    SECOND,
+    UNREADABLE,
+    Credentials,
+    Flow,
+    Poll,
+    Reconnect,
+    Restated,
+    Send,
+    Subscription,
+    Synchronise,
+    Warn,
+)
+from bridge.exchanges.lmex.messages import NAME, Envelope, FaultRow, Row, decode_rows
+from bridge.exchanges.lmex.names import Contracts, Market, market_of
+from bridge.exchanges.lmex.options import LmexOptions
+from bridge.exchanges.lmex.rest import LmexRest, sign
+from bridge.exchanges.lmex.rows import fill_event, first, flat, is_open, order_event, position_event
+from bridge.exchanges.lmex.session import LmexSession
+from bridge.model import Channel, ControlEvent, Event, Order, Position
+
+__all__ = ["AccountSession", "Memory"]
+
+_E = TypeVar("_E", bound=Event)
+_MILLISECOND = 1_000_000
+_ANSWER_LIMIT = 5 * SECOND
+_MOST_PRICES = 10_000
+_DAY = 24 * 3600 * SECOND
+_OVERLAP = 60 * SECOND
+"""How far before the newest known fill the next history begins: fills may come in another order than they happened."""
+
+_TOPICS: dict[Market, dict[Channel, tuple[str, ...]]] = {
+    Market.SPOT: {
+        Channel.ORDERS: ("notificationApiV3", "notificationApiV2"),
+        Channel.FILLS: ("fillsV2", "fills"),
+    },
+    Market.FUTURES: {
+        Channel.ORDERS: ("notificationApiV4", "notificationApiV3", "notificationApiV2"),
+        Channel.FILLS: ("fillsV2", "fills"),
+        Channel.POSITIONS: (
+            *("positionsV3", "positionsV2", "positions"),
+            *("allPositionV4", "allPositionV3", "allPositionV2", "allPosition"),
+        ),
+    },
+}
+"""Topics of each channel, newest first: an older one is taken where the answer leaves the newer out."""
+
+
+class Memory(Struct):
+    """What the successive sessions of one account and market know."""
+
+    prices: dict[str, str] = field(default_factory=dict)
+    """Limit prices of open orders, because the row of an execution has another price in its place."""
+    login: str = ""
+    """The log-in message that was accepted last."""
+    newest_fill: int = 0
+    """Time (ns) of the newest fill."""
+
+    def learn(self, order: Order) -> None:
+        """Note an open order's limit price, forget that of a finished one."""
+        if order.status and not is_open(order):
+            self.prices.pop(order.order_id, None)
+        elif order.price and order.status:
+            self.prices[order.order_id] = order.price
+            if len(self.prices) > _MOST_PRICES:
+                del self.prices[next(iter(self.prices))]
+
+
+class AccountSession(LmexSession):
+    """Log-in, then orders, fills and, for futures, positions."""
+
+    def __init__(
+        self,
+        url: str,
+        market: Market,
+        credentials: Credentials,
+        rest: LmexRest,
+        *,
+        pairs: Sequence[str],
+        contracts: Contracts,
+        options: LmexOptions,
+        balances: Poll,
+        memory: Memory,
+    ) -> None:
+        super().__init__(f"{url}/ws/{market}")
+        self._market = market
+        self._credentials = credentials
+        self._name = credentials.name
+        self._rest = rest
+        self._pairs = pairs
+        self._contracts = contracts
+        self._lifetime = int(options.session_lifetime * SECOND)
+        self._balances = balances
+        self._memory = memory
+        known = ["authKeyExpires", "login"] if options.login == "auto" else [options.login]
+        self._logins = sorted(known, key=lambda login: login != memory.login)
+        self._topics = {channel: list(topics) for channel, topics in _TOPICS[market].items()}
+        self._waiting_since: int | None = None
+        self._logged_on = False
+        self._asked: list[str] = []
+        self._positions: dict[str, Position] = {}
+        self.ready = False
+
+    def connected(self, now: int) -> None:
+        """Log in; nothing may be sent before that."""
+        super().connected(now)
+        self._log_in(now)
+
+    def tick(self, now: int) -> Sequence[Event]:
+        if self._waiting_since is not None and now - self._waiting_since > _ANSWER_LIMIT:
+            self._waiting_since = None
+            if self._logged_on:
+                self.actions.append(Reconnect("no answer to the subscription of private topics"))
+            else:
+                self._next_login(now, "no answer to the log-in")
+        elif self._logged_on:
+            super().tick(now)
+        return ()
+
+    def sync(self, now: int) -> Flow[None]:
+        """Nothing is replayed: what happened before the subscription stood comes from REST."""
+        if not self.ready:
+            return
+        try:
+            yield from self._sync_orders(now)
+            if self._market is Market.FUTURES:
+                rows = yield from self._private("/user/positions", now)
+                held = self._rows(rows, lambda row: position_event(row, self._name, now, self._contracts))
+                self.actions.append(Restated(Channel.POSITIONS, self._name, held, now))
+            yield from self._sync_fills(now)
+        except RestError as error:
+            self.actions.append(Warn(f"orders, positions and fills are not refreshed: {error}"))
+        self._balances.wanted = True
+
+    def rejected(self, recv: int) -> Sequence[Event]:
+        """What was in the frame is fetched by REST."""
+        reason = "a frame could not be understood"
+        self.actions.append(Synchronise())
+        streams = [Subscription(channel, self._name) for channel in self._topics]
+        return [self.control(stream, ControlEvent.GAP, recv, reason) for stream in streams]
+
+    def resync(self, subject: str, now: int, reason: str) -> None:
+        """There are no books here."""
+
+    # REST
+
+    def _private(self, path: str, now: int, query: str = "") -> Flow[list[Row]]:
+        return self._rest.private(self._credentials, self._market, path, now, query)
+
+    def _sync_orders(self, now: int) -> Flow[None]:
+        rows = yield from self._rest.per_symbol(
+            self._credentials, self._market, "/user/open_orders", now, pairs=self._pairs
+        )
+        listed = self._rows(rows, lambda row: order_event(row, self._name, now, self._contracts, ""))
+        orders = [order for order in listed if is_open(order)]
+        for order in orders:
+            self._memory.learn(order)
+        # The other market's orders stand in the same stream.
+        self.actions.append(Restated(Channel.ORDERS, self._name, orders, now, self._covers))
+
+    def _sync_fills(self, now: int) -> Flow[None]:
+        """The fills since the newest that is known, or of the last day; those that the stream has are repeats."""
+        newest = self._memory.newest_fill
+        since = max((newest or now - _DAY) - _OVERLAP, 0) // _MILLISECOND
+        query = f"startTime={since}&count=500"
+        rows = yield from self._rest.per_symbol(
+            self._credentials, self._market, "/user/trade_history", now, pairs=self._pairs, query=query
+        )
+        fills = self._rows(rows, lambda row: fill_event(row, self._name, now, self._contracts))
+        fills.sort(key=lambda fill: fill.ts or 0)
+        self._note_fills(fills)
+        self.actions.append(Restated(Channel.FILLS, self._name, fills, now))
+
+    def _covers(self, event: Event) -> bool:
+        pair = event.pair if isinstance(event, Order) else ""
+        return market_of(pair) is self._market
+
+    def _rows(self, rows: list[Row], take: Callable[[Row], _E]) -> list[_E]:
+        """The rows that can be understood; REST answers aren't all documented."""
+        events = []
+        for row in rows:
+            try:
+                events.append(take(row))
+            except (*UNREADABLE, ValueError, KeyError) as error:
+                self.actions.append(Warn(f"a REST row could not be understood: {type(error).__name__}: {error}"))
+        return events
+
+    # Log-in and subscription
+
+    def _log_in(self, now: int) -> None:
+        """The first message: ``{"op":"authKeyExpires","args":["<key>","<nonce in ms>","<signature>"]}``."""
+        nonce = str(now // _MILLISECOND)
+        signature = sign(self._credentials.api_secret, f"/ws/{self._market}", nonce)
+        message = {"op": self._logins[0], "args": [self._credentials.api_key, nonce, signature]}
+        self.actions.append(Send(msgspec.json.encode(message).decode(), secret=True))
+        self._waiting_since = now
+
+    def _next_login(self, now: int, reason: str) -> None:
+        self._logins = self._logins[1:]
+        if self._logins:
+            self._log_in(now)
+        else:
+            self._waiting_since = None
+            self.actions.append(Reconnect(f"the log-in is refused: {reason}"))
+
+    def _logged_in(self, message: Envelope, recv: int) -> list[Event]:
+        """The answer: ``{"event":"login","success":true}``; what a refusal looks like isn't known."""
+        if self._logged_on or not self._logins:
+            return []
+        if message.is_fault:
+            self._next_login(recv, message.message or "success is false")
+            return []
+        self._logged_on = True
+        self._memory.login = self._logins[0]
+        self.expires = recv + self._lifetime
+        self._ask(recv)
+        return []
+
+    def _failed(self, code: int | None, text: str, recv: int) -> None:
+        if self._logged_on or not self._logins:
+            super()._failed(code, text, recv)
+        else:
+            self._next_login(recv, text)
+
+    def _ask(self, now: int) -> None:
+        """Subscribe the newest topic of each channel that isn't live yet."""
+        live = {stream.channel for stream in self._live}
+        self._asked = [topics[0] for channel, topics in self._topics.items() if channel not in live and topics]
+        self._waiting_since = now if self._asked else None
+        self.subscribe(self._asked)
+        if not self._asked and not self.ready:
+            self.ready = True
+            self.actions.append(Synchronise())
+
+    def _acknowledged(self, message: Envelope, recv: int) -> list[Event]:
+        events = super()._acknowledged(message, recv)
+        return [*events, *self._left_out(set(self._asked) - set(message.channel or ()), "", recv)]
+
+    def _refused(self, topic: str, row: FaultRow, recv: int) -> list[Event]:
+        return self._left_out({topic} & set(self._asked), str(row), recv)
+
+    def _left_out(self, refused: set[str], reason: str, recv: int) -> list[Event]:
+        """Fall back on the next older topics; a channel without any is down."""
+        events: list[Event] = []
+        live = {stream.channel for stream in self._live}
+        for channel, topics in self._topics.items():
+            if channel not in live and topics and topics[0] in refused:
+                del topics[0]
+                if not topics:
+                    why = reason or "the exchange accepts none of the channel's topics"
+                    events += self._dead([Subscription(channel, self._name)], recv, why)
+                    self.actions.append(Warn(f"{channel}: {why}"))
+        self._ask(recv)
+        return events
+
+    def _streams_of(self, topic: str) -> list[Subscription]:
+        found = [channel for channel, topics in _TOPICS[self._market].items() if topic in topics]
+        return [Subscription(channel, self._name) for channel in found]
+
+    # Data
+
+    def _data(self, message: Envelope, frame: bytes, recv: int) -> list[Event]:
+        """Rows of orders, fills or positions: an object, or a list of them."""
+        topic = message.topic
+        take: Callable[[list[Row], int], list[Event]]
+        if topic.startswith("notificationApi"):
+            take = self._orders
+        elif topic.startswith("fills"):
+            take = self._fills
+        elif topic.startswith(("positions", "allPosition")):
+            take = self._all_positions if topic.startswith("all") else self._some_positions
+        else:
+            return self._unknown(topic)
+        try:
+            events = take(decode_rows(message.data), recv)
+        except (*UNREADABLE, ValueError, KeyError, ArithmeticError) as error:
+            raise FrameError(NAME, frame, f"{type(error).__name__}: {error}") from None
+        return [*self._lively(self._streams_of(topic), recv), *events]
+
+    def _orders(self, rows: list[Row], recv: int) -> list[Event]:
+        events: list[Event] = []
+        for row in rows:
+            known = self._memory.prices.get(first(row, "orderID", "orderId"), "")
+            event = order_event(row, self._name, recv, self._contracts, known)
+            if not event.status:
+                self.actions.append(Warn(f"order {event.order_id}: unknown status {row.get('status', '')}"))
+            self._memory.learn(event)
+            events.append(event)
+        return events
+
+    def _fills(self, rows: list[Row], recv: int) -> list[Event]:
+        fills = [fill_event(row, self._name, recv, self._contracts) for row in rows]
+        self._note_fills(fills)
+        self._balances.wanted = True
+        return list(fills)
+
+    def _note_fills(self, fills: Sequence[Event]) -> None:
+        self._memory.newest_fill = max([self._memory.newest_fill, *(min(fill.ts or 0, fill.recv) for fill in fills)])
+
+    def _some_positions(self, rows: list[Row], recv: int) -> list[Event]:
+        """One row per change; the same row may be pushed twice."""
+        return self._changed([position_event(row, self._name, recv, self._contracts) for row in rows])
+
+    def _all_positions(self, rows: list[Row], recv: int) -> list[Event]:
+        """All positions, every few seconds; one that is missing is flat."""
+        found = [position_event(row, self._name, recv, self._contracts) for row in rows]
+        listed = {position.pair for position in found}
+        gone = [held.pair for held in self._positions.values() if held.side and held.pair not in listed]
+        return self._changed([*found, *(flat(pair, self._name, recv) for pair in gone)])
+
+    def _changed(self, positions: list[Position]) -> list[Event]:
+        events: list[Event] = []
+        for position in positions:
+            known = self._positions.get(position.pair)
+            self._positions[position.pair] = position
+            if known is None or msgspec.structs.replace(known, recv=position.recv) != position:
+                events.append(position)
+        return events

@@ -1,0 +1,289 @@
+"""Order books and best prices over LMEX's OSS endpoints.
+
+Deltas are chained (``seqNum``, ``prevSeqNum``); a hole, a delta before its snapshot or a crossed book is mended by
+unsubscribing and subscribing that one topic, which brings a snapshot and leaves the other pairs alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bridge.book import Book
+from bridge.errors import FrameError
+from bridge.exchanges.base import SECOND, UNREADABLE, Reconnect, Subscription, Warn, best_first
+from bridge.exchanges.lmex.messages import NAME, BookData, Envelope, FaultRow, decode_book, nanoseconds
+from bridge.exchanges.lmex.names import Contracts, Market, old_symbol, pair_of
+from bridge.exchanges.lmex.options import LmexOptions
+from bridge.exchanges.lmex.session import LmexSession
+from bridge.exchanges.numbers import check_levels
+from bridge.model import BookDelta, BookSnapshot, Channel, ControlEvent, Event, Levels, Quote
+
+__all__ = ["BooksSession"]
+
+_FAILURES = 3
+"""Attempts at one pair's snapshot after which the whole connection is given up."""
+_CALM = 60 * SECOND
+"""After so long without trouble, a pair's failures are forgotten."""
+_REPEAT = 1000
+"""How far behind a delta may be to count as a repeat; further behind, the exchange counts anew."""
+_RETRY = 60 * SECOND
+"""Between attempts at a topic that the exchange refuses, or says nothing of while it serves the others."""
+_SHORTEST = 100
+"""No book message is shorter than so many bytes."""
+
+
+class _Pair:
+    """What the session keeps of one pair's book."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.spellings = (f"{name}_".encode(), f'{name}"'.encode(), old_symbol(name).encode())
+        self.book = Book()
+        self.last: int | None = None
+        """``seqNum`` of the newest message of an unbroken chain; ``None`` while the book is no good."""
+        self.best: tuple[tuple[str, str] | None, tuple[str, str] | None] = (None, None)
+        self.awaited: int | None = None
+        """Since when its first message is awaited (ns)."""
+        self.mending = False
+        """Whether it has been subscribed anew: deltas of the old subscription may still be under way."""
+        self.retry: int | None = None
+        """When to ask again for a topic that is refused."""
+        self.failures = 0
+        self.failed_at = 0
+
+
+class BooksSession(LmexSession):
+    """The books, or where no books are wanted the best prices, of some pairs of one market.
+
+    ``troubled`` is shared by a plan's successive sessions: pairs for which a new connection has been tried already.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        market: Market,
+        pairs: tuple[str, ...],
+        channels: frozenset[Channel],
+        *,
+        contracts: Contracts,
+        options: LmexOptions,
+        troubled: set[str],
+    ) -> None:
+        super().__init__(f"{url}/ws/oss/{market}")
+        self._pairs = {pair: _Pair(pair) for pair in pairs}
+        self._channels = sorted(channels & {Channel.BOOK, Channel.QUOTES})
+        self._contracts = contracts
+        self._limit = int(options.snapshot_timeout * SECOND)
+        self._troubled = troubled
+        self._with_books = Channel.BOOK in channels
+        self._answered = False
+        self._suspects: list[_Pair] = []
+        """Whose message the frame was that could not be understood."""
+
+    def connected(self, now: int) -> None:
+        super().connected(now)
+        self.subscribe([self._topic(pair) for pair in self._pairs])
+        for pair in self._pairs.values():
+            pair.awaited = now
+
+    def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
+        try:
+            return super().receive(frame, recv)
+        except FrameError:
+            named = [pair for pair in self._pairs.values() if any(name in frame for name in pair.spellings)]
+            self._suspects = named or (list(self._pairs.values()) if len(frame) >= _SHORTEST else [])
+            raise
+
+    def rejected(self, recv: int) -> Sequence[Event]:
+        """The chain would show what is missing, but only with the next message: those who may miss it are mended now."""
+        suspects, self._suspects = self._suspects, []
+        reason = "a frame could not be understood"
+        return [event for pair in suspects if self._well(pair) for event in self._mend(pair, recv, reason)]
+
+    def tick(self, now: int) -> Sequence[Event]:
+        super().tick(now)
+        late = [p for p in self._pairs.values() if p.awaited is not None and now - p.awaited > self._limit]
+        seconds = f"{self._limit / SECOND:g} s"
+        if late and not self._answered:
+            for pair in late:
+                pair.awaited = None
+            self.actions.append(Reconnect(f"no answer to the subscription within {seconds}"))
+            return ()
+        what = "snapshot" if self._with_books else "answer to the subscription"
+        events = [event for pair in late for event in self._mend(pair, now, f"no {what} within {seconds}")]
+        for pair in self._pairs.values():
+            if pair.failures and now - pair.failed_at > _CALM:
+                pair.failures = 0
+            if pair.retry is not None and now >= pair.retry:
+                self._subscribe_anew(pair, now)
+        return events
+
+    def resync(self, subject: str, now: int, reason: str) -> None:
+        """Unsubscribe and subscribe this one pair."""
+        del reason
+        pair = self._pairs.get(subject)
+        if pair is not None and pair.awaited is None and pair.retry is None:
+            self._subscribe_anew(pair, now)
+
+    def _well(self, pair: _Pair) -> bool:
+        """Whether its subscription stands, with a good book where there is one."""
+        return pair.last is not None if self._with_books else pair.awaited is None and pair.retry is None
+
+    def _topic(self, pair: str) -> str:
+        return f"update:{pair}_0" if self._with_books else f"snapshotL1:{pair}"
+
+    def _streams_of(self, topic: str) -> list[Subscription]:
+        pair = pair_of(topic.partition(":")[2].partition("_")[0])
+        return self._streams(self._pairs[pair]) if pair in self._pairs else []
+
+    def _streams(self, pair: _Pair) -> list[Subscription]:
+        return [Subscription(channel, pair.name) for channel in self._channels]
+
+    def _acknowledged(self, message: Envelope, recv: int) -> list[Event]:
+        self._answered = True
+        events = super()._acknowledged(message, recv)
+        if not self._with_books:
+            for topic in message.channel or ():
+                for stream in self._streams_of(topic):
+                    self._pairs[stream.subject].awaited = None
+        return events
+
+    def _refused(self, topic: str, row: FaultRow, recv: int) -> list[Event]:
+        self._answered = True
+        if topic not in map(self._topic, self._pairs):
+            return []
+        events = super()._refused(topic, row, recv)
+        for stream in self._streams_of(topic):
+            self._give_up(self._pairs[stream.subject], recv)
+        return events
+
+    def _data(self, message: Envelope, frame: bytes, recv: int) -> list[Event]:
+        """A book message; it is routed by ``data.symbol``, because a topic has several spellings.
+
+        ``{"topic":"update:BTC-PERP_0","data":{"bids":[["86540.6","60672"]],"asks":[],"seqNum":86511210,"prevSeqNum":
+        86511209,"type":"delta","symbol":"BTC-PERP","timestamp":1790133628076}}``
+        """
+        if not message.topic.startswith(("update:", "snapshotL1:")):
+            return self._unknown(message.topic)
+        try:
+            data = decode_book(message.data)
+            pair = self._pairs.get(pair_of(data.symbol))
+            if pair is None:
+                return []
+            self._answered = True
+            events = self._understand(pair, data, recv)
+        except (*UNREADABLE, ValueError) as error:
+            raise FrameError(NAME, frame, str(error)) from None
+        return [*self._lively(self._streams(pair), recv), *events] if pair.retry is None else events
+
+    def _understand(self, pair: _Pair, data: BookData, recv: int) -> list[Event]:
+        ts = nanoseconds(data.timestamp)
+        bids, asks = self._coins(pair, data.bids), self._coins(pair, data.asks)
+        if data.type == "snapshotL1":
+            pair.awaited = pair.retry = None
+            self._troubled.discard(pair.name)
+            return self._quote(pair, (bids[0] if bids else None, asks[0] if asks else None), ts, recv)
+        if data.type not in ("snapshot", "delta"):
+            raise ValueError(f"unknown type {data.type[:40]!r}")
+        if data.seqNum is None or (data.prevSeqNum is None and data.type == "delta"):
+            raise ValueError("no seqNum, or no prevSeqNum")
+        if data.type == "snapshot":
+            event = BookSnapshot(
+                pair.name, ts, recv, str(data.seqNum), best_first(bids, bids=True), best_first(asks, bids=False)
+            )
+            return self._snapshot(pair, event, data.seqNum)
+        delta = BookDelta(pair.name, ts, recv, str(data.seqNum), bids, asks, str(data.prevSeqNum))
+        return self._delta(pair, delta, data.seqNum, data.prevSeqNum)
+
+    def _snapshot(self, pair: _Pair, event: BookSnapshot, number: int) -> list[Event]:
+        """At most 50 levels a side; asks come worst first."""
+        pair.book.replace(event.bids, event.asks)
+        if pair.book.crossed():
+            return self._mend(pair, event.recv, "the snapshot is crossed")
+        pair.last = number
+        pair.awaited = pair.retry = None
+        pair.mending = False
+        self._troubled.discard(pair.name)
+        return [event, *self._book_quote(pair, event)]
+
+    def _delta(self, pair: _Pair, event: BookDelta, number: int, continued: int | None) -> list[Event]:
+        """What stands after a gap is of no use, and counts as lost: the snapshot that is under way makes it good."""
+        if pair.last is None and pair.retry is not None:
+            return []
+        if pair.last is None:
+            return (
+                [event] if pair.mending else [*self._mend(pair, event.recv, "a delta came before its snapshot"), event]
+            )
+        if 0 <= pair.last - number < _REPEAT:
+            return []
+        if continued != pair.last:
+            reason = f"seqNum {pair.last} was last, {number} continues {continued}"
+            return [*self._mend(pair, event.recv, reason), event]
+        pair.book.apply(event.bids, event.asks)
+        if pair.book.crossed():
+            return [*self._mend(pair, event.recv, "the book is crossed"), event]
+        pair.last = number
+        return [event, *self._book_quote(pair, event)]
+
+    def _book_quote(self, pair: _Pair, event: BookSnapshot | BookDelta) -> list[Event]:
+        """Best prices out of the book, where they are wanted."""
+        if Channel.QUOTES not in self._channels:
+            return []
+        return self._quote(pair, (pair.book.bids.best(), pair.book.asks.best()), event.ts, event.recv)
+
+    def _quote(
+        self, pair: _Pair, best: tuple[tuple[str, str] | None, tuple[str, str] | None], ts: int | None, recv: int
+    ) -> list[Event]:
+        """A quote, when it says something new; a side may be empty.
+
+        ``{"topic":"snapshotL1:ETHPFC","data":{"bids":[["4386.37","8403"]],"asks":[["4386.58","8860"]],"type":
+        "snapshotL1","symbol":"ETHPFC","timestamp":1759373840687}}``
+        """
+        if best == pair.best:
+            return []
+        pair.best = best
+        bid, ask = (side or ("", "") for side in best)
+        return [Quote(pair.name, ts, recv, *bid, *ask)]
+
+    def _coins(self, pair: _Pair, levels: Levels) -> Levels:
+        check_levels(levels)
+        return [(price, self._contracts.coins(pair.name, size)) for price, size in levels]
+
+    def _mend(self, pair: _Pair, now: int, reason: str) -> list[Event]:
+        """The book is no good: say so, and fetch a snapshot; after some failures, over a new connection.
+
+        Where that was in vain already while other pairs are well, the pair is down, and asked for again now and then.
+        """
+        pair.failures += 1
+        pair.failed_at = now
+        pair.last = None
+        pair.best = (None, None)
+        streams = self._streams(pair)
+        if pair.failures <= _FAILURES:
+            self._subscribe_anew(pair, now)
+        elif pair.name in self._troubled and any(map(self._well, self._pairs.values())):
+            self._give_up(pair, now)
+            self.actions.append(Warn(f"{pair.name}: {reason}; over a new connection, too"))
+            return self._dead(streams, now, reason)
+        else:
+            self._troubled.add(pair.name)
+            pair.awaited = None
+            pair.mending = True
+            self.actions.append(Reconnect(f"{pair.name}: {reason}, {pair.failures} times within a minute"))
+        return [self.control(stream, ControlEvent.GAP, now, reason) for stream in streams]
+
+    def _give_up(self, pair: _Pair, now: int) -> None:
+        pair.last = pair.awaited = None
+        pair.mending = True
+        pair.failures = 0
+        pair.retry = now + _RETRY
+
+    def _subscribe_anew(self, pair: _Pair, now: int) -> None:
+        pair.last = None
+        pair.awaited = now
+        pair.mending = True
+        if pair.retry is not None:
+            pair.retry = None
+            pair.failures, pair.failed_at = _FAILURES, now  # one attempt, then down again
+        self.unsubscribe([self._topic(pair.name)])
+        self.subscribe([self._topic(pair.name)])

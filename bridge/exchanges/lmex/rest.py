@@ -1,0 +1,177 @@
+"""LMEX over REST: markets, tickers, the clock, and an account's present state.
+
+Signature: HMAC-SHA384 over the path (without ``/spot`` or ``/futures``, without query), the nonce and the body. Answers
+to private calls whose shape isn't documented for LMEX are read by the names that its own messages use.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import hmac
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from bridge.errors import RestError, UnknownPairError
+from bridge.exchanges.base import UNREADABLE, Credentials, Flow, HttpRequest, HttpResponse, seconds_to_wait
+from bridge.exchanges.lmex.messages import NAME, Row, decode_rows
+from bridge.exchanges.lmex.names import Contracts, Market, market_of
+from bridge.exchanges.numbers import check_values
+from bridge.model import Ticker
+
+__all__ = ["LmexRest", "sign"]
+
+_VERSION = {Market.SPOT: "/api/v3.2", Market.FUTURES: "/api/v2.3"}
+_TIME = "/spot/api/v3.2/time"
+_MILLISECOND = 1_000_000
+_LONGEST_WAIT = 24 * 3600.0
+_WAIT = 60.0
+"""Seconds to wait where ``Retry-After`` is a time, as it is in the old API."""
+
+
+def sign(secret: str, path: str, nonce: str, body: str = "") -> str:
+    """Hex HMAC-SHA384 with the API secret; for the WebSocket's log-in the path is ``/ws/spot`` or ``/ws/futures``."""
+    return hmac.new(secret.encode(), f"{path}{nonce}{body}".encode(), hashlib.sha384).hexdigest()
+
+
+class LmexRest:
+    """The REST calls that the feed needs."""
+
+    def __init__(self, contracts: Contracts) -> None:
+        self._contracts = contracts
+        self._nonce = 0
+        self.clock_offset = 0
+        """The exchange's clock less ours, in nanoseconds, as last measured."""
+
+    def discover(self, pairs: Sequence[str]) -> Flow[None]:
+        """Look the pairs up, and learn their contract sizes.
+
+        Raises:
+            RestError: REST is away, or doesn't tell a contract size, and the config doesn't have it either.
+            UnknownPairError: the exchange doesn't list a pair.
+        """
+        for market in Market:
+            wanted = [pair for pair in pairs if market_of(pair) is market]
+            if not wanted:
+                continue
+            path = _path(market, "/market_summary")
+            try:
+                rows = yield from self._get(path)
+            except RestError:
+                if market is Market.FUTURES and any(pair not in self._contracts for pair in wanted):
+                    raise
+                continue
+            listed = {row["symbol"]: row for row in rows if row.get("symbol")}
+            if not listed:
+                # An answer without any market is the exchange's trouble, which passes, and not a wrong name.
+                raise RestError(NAME, path, 200, "the answer lists no markets")
+            for pair in wanted:
+                if pair not in listed:
+                    raise UnknownPairError(NAME, pair, difflib.get_close_matches(pair, listed, n=3, cutoff=0.5))
+                if market is Market.FUTURES:
+                    self._contracts.learn(pair, listed[pair].get("contractSize", ""))
+                    if pair not in self._contracts:
+                        raise RestError(NAME, path, 200, f"the contract size of {pair} is not told")
+
+    def tickers(self, market: Market, pairs: Sequence[str], now: int) -> Flow[list[Ticker]]:
+        """The pairs' statistics of the last 24 hours, out of ``market_summary``.
+
+        Raises:
+            RestError: REST is away, or an answer can't be understood.
+        """
+        path = _path(market, "/market_summary")
+        found = {row.get("symbol", ""): row for row in (yield from self._get(path))}
+        try:
+            return [self._ticker(pair, found[pair], now) for pair in pairs]
+        except (ValueError, KeyError) as error:
+            raise RestError(NAME, path, 200, f"{type(error).__name__}: {error}") from None
+
+    def measure_clock(self, before: int, clock: Callable[[], int]) -> Flow[None]:
+        """Compare clocks: the exchange's ``iso`` time has milliseconds, its ``epoch`` only seconds.
+
+        ``{"iso":"2021-06-29T18:14:30.886Z","epoch":1624990470}``
+
+        Raises:
+            RestError: REST is away, or the answer isn't a time.
+        """
+        response = yield HttpRequest("GET", _TIME)
+        middle = (before + clock()) // 2
+        try:
+            [row] = _rows(_TIME, response)
+            theirs = datetime.fromisoformat(row["iso"])
+            self.clock_offset = round(theirs.timestamp() * 1000) * _MILLISECOND - middle
+        except (ValueError, KeyError, OverflowError) as error:
+            raise RestError(NAME, _TIME, 200, f"not a time: {error}") from None
+
+    def private(
+        self, credentials: Credentials, market: Market, path: str, now: int, query: str = ""
+    ) -> Flow[list[Row]]:
+        """A signed GET; the rows of its answer. ``query`` is without its question mark, and isn't signed.
+
+        Raises:
+            RestError: REST is away, refuses, or answers with what can't be understood.
+        """
+        self._nonce = max(self._nonce + 1, now // _MILLISECOND)
+        headers = {
+            "request-api": credentials.api_key,
+            "request-nonce": str(self._nonce),
+            "request-sign": sign(credentials.api_secret, _VERSION[market] + path, str(self._nonce)),
+        }
+        return (yield from self._get(_path(market, path) + (f"?{query}" if query else ""), headers))
+
+    def per_symbol(
+        self, credentials: Credentials, market: Market, path: str, now: int, *, pairs: Sequence[str], query: str = ""
+    ) -> Flow[list[Row]]:
+        """`private` for all symbols at once; where the exchange wants one named (documents differ), for each pair.
+
+        Raises:
+            RestError: as `private`.
+        """
+        try:
+            return (yield from self.private(credentials, market, path, now, query))
+        except RestError as error:
+            if error.status != 400 or "symbol" not in error.message.lower():
+                raise
+        rows: list[Row] = []
+        for pair in pairs:
+            rows += yield from self.private(credentials, market, path, now, f"symbol={pair}&{query}".rstrip("&"))
+        return rows
+
+    def _get(self, path: str, headers: dict[str, str] | None = None) -> Flow[list[Row]]:
+        response = yield HttpRequest("GET", path, headers=headers or {})
+        return _rows(path, response)
+
+    def _ticker(self, pair: str, row: Row, now: int) -> Ticker:
+        """``size`` is the volume, in contracts for futures; ``volume`` is its value in the quote currency."""
+        size = row.get("size", "")
+        high, low, last = row.get("high24Hr", ""), row.get("low24Hr", ""), row.get("last", "")
+        percent, opened = row.get("percentageChange", ""), row.get("open", "")
+        check_values(opened, high, low, last, percent)
+        volume = self._contracts.coins(pair, size) if size else ""
+        return Ticker(pair, None, now, "86400", opened, high, low, last, "", percent, volume)
+
+
+def _path(market: Market, path: str) -> str:
+    return f"/{market}{_VERSION[market]}{path}"
+
+
+def _rows(path: str, response: HttpResponse) -> list[Row]:
+    """The rows of an answer; an error is ``{"status":400,"errorCode":10002,"message":"User session is expired…"}``."""
+    wait = seconds_to_wait(response.headers.get("retry-after", ""))
+    if wait is not None and wait > _LONGEST_WAIT:
+        wait = _WAIT
+    bare = path.partition("?")[0]
+    try:
+        rows = decode_rows(response.body)
+    except (*UNREADABLE, ValueError):
+        shown = response.body[:200].decode(errors="replace")
+        raise RestError(NAME, bare, response.status, f"not an answer of this API: {shown!r}", wait) from None
+    row = rows[0] if len(rows) == 1 else {}
+    failed = row.get("errorCode", "0") not in ("", "0") or row.get("success") == "false"
+    if response.status >= 400 or failed:
+        message = f"{row.get('errorCode', '')} {row.get('message', '')}".strip() or "no reason given"
+        status = response.status
+        if status < 400 and row.get("status", "").isdecimal():
+            status = int(row["status"][:3])
+        raise RestError(NAME, bare, status, message, wait)
+    return rows

@@ -1,0 +1,137 @@
+"""What all LMEX connections share: pings, subscriptions and their answers, errors in all their forms."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from bridge.exchanges.base import SECOND, Flow, Reconnect, Send, Session, Subscription, Target, Unknown, Warn
+from bridge.exchanges.lmex.messages import Envelope, FaultRow, envelope
+from bridge.model import ControlEvent, Event
+
+__all__ = ["LmexSession"]
+
+_PING = 15 * SECOND
+_BUFFER_FULL, _TOO_MANY_FAILURES = 1007, 1008
+_SESSION_EXPIRED = 10002
+_LONG_WAIT = 60.0
+"""Seconds to stay away once the exchange has had too many failed attempts of us."""
+
+
+class LmexSession(Session):
+    """One connection to LMEX."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+        self._pinged = 0
+        self._live: set[Subscription] = set()
+
+    def open(self, now: int) -> Flow[Target]:
+        del now
+        return Target(self._url, self._url)
+        yield  # pragma: no cover - makes this a generator
+
+    def connected(self, now: int) -> None:
+        self._pinged = now
+
+    def tick(self, now: int) -> Sequence[Event]:
+        """A text ``ping`` every 15 seconds: the exchange hangs up after 60 without one."""
+        if now - self._pinged >= _PING:
+            self._pinged = now
+            self.actions.append(Send("ping"))
+        return ()
+
+    def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
+        message = envelope(frame)
+        if message is None or message.is_pong:
+            return ()
+        if message.topic:
+            return self._data(message, frame, recv)
+        if message.event in ("subscribe", "unsubscribe") and not message.is_fault:
+            return self._acknowledged(message, recv) if message.event == "subscribe" else ()
+        if message.event in ("login", "authKeyExpires"):
+            return self._logged_in(message, recv)
+        if message.is_fault:
+            return self._fault(message, recv)
+        return self._unknown(message.event or message.op or "message without topic")
+
+    def subscribe(self, topics: list[str]) -> None:
+        """Ask for topics, all in one message."""
+        self._send("subscribe", topics)
+
+    def unsubscribe(self, topics: list[str]) -> None:
+        """Give topics back."""
+        self._send("unsubscribe", topics)
+
+    @abstractmethod
+    def _data(self, message: Envelope, frame: bytes, recv: int) -> list[Event]:
+        """The events of a message of one of the topics."""
+
+    @abstractmethod
+    def _streams_of(self, topic: str) -> list[Subscription]:
+        """The streams that a topic feeds."""
+
+    def _logged_in(self, message: Envelope, recv: int) -> list[Event]:
+        del recv
+        return self._unknown(message.event)
+
+    def _acknowledged(self, message: Envelope, recv: int) -> list[Event]:
+        """``{"event":"subscribe","channel":["tradeHistoryApi:BTC-USD"]}``: in any order, and maybe after the first data.
+
+        Topics that aren't accepted are simply not in it.
+        """
+        return [event for topic in message.channel or () for event in self._lively(self._streams_of(topic), recv)]
+
+    def _lively(self, streams: Iterable[Subscription], recv: int) -> list[Event]:
+        """``live`` for those that weren't."""
+        fresh = [stream for stream in streams if stream not in self._live]
+        self._live.update(fresh)
+        return [self.control(stream, ControlEvent.LIVE, recv) for stream in fresh]
+
+    def _dead(self, streams: Iterable[Subscription], recv: int, reason: str) -> list[Event]:
+        """``down`` for a subscription that is none."""
+        streams = list(streams)
+        self._live.difference_update(streams)
+        return [self.control(stream, ControlEvent.DOWN, recv, reason) for stream in streams]
+
+    def _fault(self, message: Envelope, recv: int) -> list[Event]:
+        """Errors of topics, of the request, or of the session; each is said, and what is dead is ``down``.
+
+        ``{"severity":"ERROR","errors":[{"arg":"update:NOPE-PERP_0","error":{"code":1000,"message":"Market pair provided
+        is currently not supported."}}]}``
+        """
+        events: list[Event] = []
+        rows = [*(message.errors or ()), *(message.error or ())]
+        for row in rows:
+            self.actions.append(Warn(f"{row.arg or 'request'}: {row}"))
+            code = row.error.code if row.error else None
+            if code in (_BUFFER_FULL, _TOO_MANY_FAILURES):
+                wait = _LONG_WAIT if code == _TOO_MANY_FAILURES else 0.0
+                self.actions.append(Reconnect(f"the exchange gives this connection up: {row}", wait))
+            elif row.arg:
+                events += self._refused(row.arg, row, recv)
+        if not rows:
+            self._failed(message.fault_code, f"{message.fault_code}: {message.message}", recv)
+        return events
+
+    def _refused(self, topic: str, row: FaultRow, recv: int) -> list[Event]:
+        """A topic that the exchange doesn't serve."""
+        return self._dead(self._streams_of(topic), recv, str(row))
+
+    def _failed(self, code: int | None, text: str, recv: int) -> None:
+        """An error that is of no single topic: ``{"status":400,"errorCode":10002,"message":"User session is expired…"}``."""
+        del recv
+        self.actions.append(Warn(text))
+        if code == _SESSION_EXPIRED:
+            self.actions.append(Reconnect(f"the session has expired: {text}"))
+
+    def _unknown(self, kind: str) -> list[Event]:
+        self.actions.append(Unknown(kind.partition(":")[0]))
+        return []
+
+    def _send(self, op: str, topics: list[str]) -> None:
+        if topics:
+            self.actions.append(Send(msgspec.json.encode({"op": op, "args": topics}).decode()))

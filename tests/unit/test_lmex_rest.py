@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bridge.errors import RestError, UnknownPairError
+from bridge.exchanges.base import HttpRequest
+from bridge.exchanges.lmex.names import Contracts, Market
+from bridge.exchanges.lmex.rest import LmexRest, sign
+from bridge.model import Balance, Channel, Ticker
+from tests.unit import lmex_frames as frames
+from tests.unit.core import SECOND, T0
+from tests.unit.limitlex_keys import drive
+from tests.unit.lmex_sessions import ACCOUNT, SIZES, answer, lmex
+
+SPOT = [{"symbol": "BTC-USD", "contractSize": 0}, {"symbol": "ETH-EUR"}]
+FUTURES = [{"symbol": "BTC-PERP", "contractSize": 0.00001}, {"symbol": "ETH-PERP", "contractSize": 1e-4}]
+AWAY = RestError("lmex", "/market_summary", 0, "no answer")
+
+
+class TestDiscover:
+    def test_both_markets_are_looked_up_and_contract_sizes_learned(self):
+        contracts = Contracts({})
+        requests, _ = drive(
+            LmexRest(contracts).discover(["BTC-USD", "BTC-PERP", "ETH-PERP"]), answer(SPOT), answer(FUTURES)
+        )
+        assert requests == [
+            HttpRequest("GET", "/spot/api/v3.2/market_summary"),
+            HttpRequest("GET", "/futures/api/v2.3/market_summary"),
+        ]
+        assert contracts.coins("BTC-PERP", "7") == "0.00007"
+        assert contracts.coins("ETH-PERP", "7") == "0.0007"
+
+    def test_only_what_is_needed(self):
+        requests, _ = drive(LmexRest(Contracts({})).discover(["BTC-USD"]), answer(SPOT))
+        assert len(requests) == 1
+
+    def test_an_unknown_pair_comes_with_the_nearest_names(self):
+        with pytest.raises(UnknownPairError, match="did you mean BTC-USD"):
+            drive(LmexRest(Contracts({})).discover(["BTC-USDT"]), answer(SPOT))
+
+    @pytest.mark.parametrize("listed", [[], {}, [{"symbol": ""}]])
+    def test_an_empty_list_is_the_exchanges_trouble(self, listed):
+        with pytest.raises(RestError, match="lists no markets"):
+            drive(LmexRest(Contracts({})).discover(["BTC-USD"]), answer(listed))
+
+    @pytest.mark.parametrize("size", [None, 0, -1, "x", "nan"])
+    def test_a_contract_size_that_is_not_told(self, size):
+        rows = [{"symbol": "BTC-PERP", "contractSize": size}]
+        with pytest.raises(RestError, match="contract size of BTC-PERP"):
+            drive(LmexRest(Contracts({})).discover(["BTC-PERP"]), answer(rows))
+
+    def test_while_rest_is_away_spot_and_known_sizes_do(self):
+        drive(LmexRest(Contracts(SIZES)).discover(["BTC-USD", "BTC-PERP"]), AWAY, AWAY)
+        with pytest.raises(RestError, match="no answer"):
+            drive(LmexRest(Contracts(SIZES)).discover(["BTC-PERP", "NEW-PERP"]), AWAY)
+
+
+class TestSigning:
+    @pytest.mark.parametrize(("path", "signature"), frames.SIGNATURES.items())
+    def test_path_nonce_and_body_are_signed_in_this_order(self, path, signature):
+        assert sign(frames.SECRET, path, frames.NONCE) == signature
+        assert sign(frames.SECRET, path, frames.NONCE[:5], frames.NONCE[5:]) == signature
+
+    def test_headers(self):
+        rest = LmexRest(Contracts({}))
+        flow = rest.private(ACCOUNT, Market.FUTURES, "/user/open_orders", T0, "symbol=BTC-PERP")
+        [request], rows = drive(flow, answer([{"a": 1.50, "b": None}]))
+        nonce = str(T0 // 1_000_000)
+        assert request.path == "/futures/api/v2.3/user/open_orders?symbol=BTC-PERP"
+        assert request.headers == {
+            "request-api": "the-key-id",
+            "request-nonce": nonce,
+            "request-sign": sign(frames.SECRET, "/api/v2.3/user/open_orders", nonce),
+        }
+        assert rows == [{"a": "1.5", "b": ""}]
+        assert frames.SECRET not in repr(request)
+
+    def test_the_nonce_rises(self):
+        rest = LmexRest(Contracts({}))
+        nonces = []
+        for now in (T0, T0, T0 - SECOND, T0 + SECOND):
+            [request], _ = drive(rest.private(ACCOUNT, Market.SPOT, "/user/wallet", now), answer([]))
+            nonces.append(int(request.headers["request-nonce"]))
+        first = T0 // 1_000_000
+        assert nonces == [first, first + 1, first + 2, first + 1000]
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("body", "status", "message"),
+        [
+            (json.loads(frames.EXPIRED), 400, "10002 User session is expired. Please login again"),
+            (json.loads(frames.AUTH_FAILED), 400, "-7 Authenticate failed"),
+            (json.loads(frames.AUTH_FAILED), 200, "-7 Authenticate failed"),
+            ({"success": False, "message": "no"}, 200, "no"),
+            ([], 503, "no reason given"),
+            (b"<html>busy</html>", 503, "not an answer of this API: '<html>busy</html>'"),
+            (b"<html>busy</html>", 200, "not an answer of this API"),
+            (b"", 200, "not an answer of this API"),
+            (b"\xff", 200, "not an answer of this API"),
+            (b"[" * 5000, 200, "not an answer of this API"),
+            (b"7", 200, "not an answer of this API"),
+            (b'[{"symbol":"\xff"}]', 200, "not an answer of this API"),
+        ],
+    )
+    def test_forms(self, body, status, message):
+        with pytest.raises(RestError) as caught:
+            drive(LmexRest(Contracts({})).tickers(Market.SPOT, ["BTC-USD"], T0), answer(body, status))
+        assert message in caught.value.message
+        assert caught.value.path == "/spot/api/v3.2/market_summary"
+
+    @pytest.mark.parametrize(
+        ("header", "wait"), [("7", 7.0), ("1795302525000", 60.0), ("soon", None), ("٣", None), ("", None)]
+    )
+    def test_retry_after_in_seconds_or_as_a_time(self, header, wait):
+        with pytest.raises(RestError) as caught:
+            drive(
+                LmexRest(Contracts({})).tickers(Market.SPOT, ["BTC-USD"], T0),
+                answer({"message": "Too many requests"}, 429, {"retry-after": header}),
+            )
+        assert (caught.value.status, caught.value.retry_after) == (429, wait)
+
+
+class TestTickers:
+    ROW = (
+        b'[{"symbol":"BTC-PERP","last":77099.90,"percentageChange":-1.250,"high24Hr":78000.0,"low24Hr":76000.5,"size":6530,'
+        b'"volume":5034623.47,"lowestAsk":77100,"highestBid":77099}]'
+    )
+
+    def test_futures(self):
+        flow = LmexRest(Contracts(SIZES)).tickers(Market.FUTURES, ["BTC-PERP"], T0)
+        _, [event] = drive(flow, answer(self.ROW))
+        assert event == Ticker(
+            "BTC-PERP", None, T0, "86400", "", "78000.0", "76000.5", "77099.90", "", "-1.250", "0.0653"
+        )
+
+    def test_spot_volume_is_in_coins(self):
+        row = self.ROW.replace(b"BTC-PERP", b"BTC-USD")
+        _, [event] = drive(LmexRest(Contracts({})).tickers(Market.SPOT, ["BTC-USD"], T0), answer(row))
+        assert event.volume == "6530"
+
+    @pytest.mark.parametrize("row", [{}, {"symbol": "BTC-PERP", "last": "much"}, {"symbol": "BTC-PERP", "size": "x"}])
+    def test_what_is_no_ticker_is_an_error(self, row):
+        with pytest.raises(RestError):
+            drive(LmexRest(Contracts(SIZES)).tickers(Market.FUTURES, ["BTC-PERP"], T0), answer([row]))
+
+
+class TestPolls:
+    def test_ticker(self):
+        [spot, futures] = lmex("BTC-USD", "BTC-PERP", channels={Channel.TICKER}, ticker_interval="3s").polls()
+        assert (spot.name, futures.name, spot.interval) == ("spot-ticker", "futures-ticker", 3.0)
+        assert [(s.channel, s.subject) for s in futures.streams] == [(Channel.TICKER, "BTC-PERP")]
+        [request], [event] = drive(futures.flow(T0), answer(TestTickers.ROW))
+        assert request.path == "/futures/api/v2.3/market_summary"
+        assert event.volume == "0.0653"
+
+    def test_spot_wallet(self):
+        [poll] = lmex("BTC-USD", channels={Channel.TRADES}, with_account=True).polls()
+        body = b'[{"currency":"BTC","total":1.50,"available":1.2},{"currency":"USD","total":null,"available":7}]'
+        [request], events = drive(poll.flow(T0), answer(body))
+        assert request.path == "/spot/api/v3.2/user/wallet"
+        assert events == [Balance("main", None, T0, "BTC", "1.2", "0.3"), Balance("main", None, T0, "USD", "7", "")]
+
+    def test_futures_wallet(self):
+        wallet = {
+            "wallet": "CROSS@",
+            "assets": [{"balance": 0.3, "assetPrice": 1, "currency": "USDT"}, {"balance": 2, "currency": "BTC"}],
+            "assetsInUse": [{"balance": 0.1, "assetPrice": 1, "currency": "USDT"}],
+        }
+        [poll] = lmex("BTC-PERP", channels={Channel.TRADES}, with_account=True).polls()
+        [request], events = drive(poll.flow(T0), answer([wallet]))
+        assert request.path == "/futures/api/v2.3/user/wallet"
+        assert events == [Balance("main", None, T0, "USDT", "0.2", "0.1"), Balance("main", None, T0, "BTC", "2", "0")]
+
+    def test_where_both_markets_are_each_has_balances_of_its_own(self):
+        exchange = lmex("BTC-USD", "BTC-PERP", channels={Channel.TRADES}, with_account=True)
+        subjects = [poll.streams[0].subject for poll in exchange.polls()]
+        assert subjects == ["main", "main/futures"]
+        wallets = [s.subject for s in exchange.subscriptions() if s.channel is Channel.BALANCES]
+        assert sorted(wallets) == subjects
+
+    @pytest.mark.parametrize(
+        "row",
+        [
+            {},
+            {"currency": "BTC"},
+            {"currency": "BTC", "available": "much"},
+            {"assets": 7},
+            {"assets": [{"currency": "BTC"}]},
+            {"assets": [{"currency": "BTC", "balance": "x"}]},
+            {"assets": [7]},
+        ],
+    )
+    def test_what_is_no_wallet_is_an_error(self, row):
+        [poll] = lmex("BTC-USD", channels={Channel.TRADES}, with_account=True).polls()
+        with pytest.raises(RestError, match="not a wallet"):
+            drive(poll.flow(T0), answer([row]))
+
+
+class TestClock:
+    def test_offset(self):
+        rest = LmexRest(Contracts({}))
+        body = b'{"iso":"2021-06-29T18:14:30.886Z","epoch":1624990470}'
+        before = 1624990470_000 * 1_000_000
+        [request], _ = drive(rest.measure_clock(before, lambda: before + 200_000_000), answer(body))
+        assert request.path == "/spot/api/v3.2/time"
+        assert rest.clock_offset == 786_000_000
+
+    @pytest.mark.parametrize("body", [{}, [], {"iso": "now"}, {"iso": 7}, [{}, {}]])
+    def test_what_is_no_time_is_an_error(self, body):
+        with pytest.raises(RestError):
+            drive(LmexRest(Contracts({})).measure_clock(T0, lambda: T0), answer(body))
