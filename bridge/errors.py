@@ -10,8 +10,8 @@ BridgeError
 │   └── HandshakeError        the exchange refused the WebSocket
 ├── RedisUnavailableError     Redis is out of reach or refuses this client (exit 2)
 ├── StreamConflictError       somebody else writes to a stream of ours (exit 1)
-├── RecordingError            a recording that cannot be read or written (exit 1) [bridge.recording]
-├── ReplayError               a replay that cannot be served: the port is taken, say [bridge.replay]
+├── RecordingError            a recording that cannot be read or written (exit 1) [bridge.recordings.recording]
+├── ReplayError               a replay that cannot be served: the port is taken, say [bridge.recordings.replay]
 ├── OrderRefusedError         the simulated market refuses an order [bridge.simulator]
 ├── ServerMissingError        the demo finds no Redis-compatible server [bridge.embedded]
 └── PartFailedError           a part of the demo doesn't live [bridge.demo]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from bridge.config import ConnectorSettings
-    from bridge.recording import RecordingWriter
+    from bridge.recordings.recording import RecordingWriter
 
 __all__ = ["add_parser"]
 
@@ -66,8 +66,8 @@ def run(options: argparse.Namespace) -> int:
 
     from bridge import connector
     from bridge.loops import run_async
-    from bridge.recording import RecordingWriter
-    from bridge.recording_secrets import Redactor
+    from bridge.recordings.recording import RecordingWriter
+    from bridge.recordings.secrets import Redactor
 
     described = {one.name: {"pairs": one.pairs, "channels": [*map(str, one.channels)]} for one in connectors}
     redact = Redactor(settings.secrets())

@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _serve(options: argparse.Namespace) -> None:
-    from bridge.replay import serve_replay
+    from bridge.recordings.replay import serve_replay
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -11,7 +11,7 @@ import pytest
 import redis
 import yaml
 
-from bridge.recording import RecvRow, read_recording
+from bridge.recordings.recording import RecvRow, read_recording
 from tests.e2e.conftest import Run
 from tests.e2e.harness import eventually, sequences
 from tests.servers import RedisServer

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bridge.recording import RecvRow, SendRow, read_recording
+from bridge.recordings.recording import RecvRow, SendRow, read_recording
 from tests.e2e.conftest import Bench, Run
 from tests.e2e.harness import eventually
 from tests.e2e.observing import controls, flowing, heartbeat, settled, stopped

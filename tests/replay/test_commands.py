@@ -15,8 +15,8 @@ from websockets.asyncio.client import connect
 
 import bridge
 from bridge.cli.main import main
-from bridge.recording import ConnectRow, HeaderRow, RecordingError, RecvRow, SendRow, read_recording
-from bridge.replay import MAX_SPEED, serve_replay
+from bridge.recordings.recording import ConnectRow, HeaderRow, RecordingError, RecvRow, SendRow, read_recording
+from bridge.recordings.replay import MAX_SPEED, serve_replay
 
 SMALL = Path(__file__).parents[1] / "fixtures" / "coinbase-small.jsonl"
 CONFIG = """

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from bridge.recording import (
+from bridge.recordings.recording import (
     CloseRow,
     ConnectRow,
     HeaderRow,
@@ -17,7 +17,7 @@ from bridge.recording import (
     SendRow,
     read_recording,
 )
-from bridge.recording_secrets import Redactor
+from bridge.recordings.secrets import Redactor
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIiwiZXhwIjoxfQ.c2lnbmF0dXJlLXNpZ25hdHVyZQ"
 HEADER = b'{"t":"header","exchange":"x"}\n'

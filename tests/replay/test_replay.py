@@ -12,8 +12,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from bridge.book import Book
-from bridge.recording import HeaderRow, RecordingError, RecordingWriter, RecvRow, read_recording
-from bridge.replay import MAX_SPEED, Pacer, ReplayError, serve_replay
+from bridge.recordings.recording import HeaderRow, RecordingError, RecordingWriter, RecvRow, read_recording
+from bridge.recordings.replay import MAX_SPEED, Pacer, ReplayError, serve_replay
 
 SMALL = Path(__file__).parents[1] / "fixtures" / "coinbase-small.jsonl"
 REAL = Path(__file__).parents[3] / "shared" / "recordings" / "coinbase-2026-08.jsonl.zst"

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from bridge.model import Channel, Control, Event, Order, Position
 from bridge.publish.stream import Stream
-from bridge.topic import Sink, Topic
+from bridge.sequencer.topic import Sink, Topic
 
 __all__ = ["StateTopic"]
 

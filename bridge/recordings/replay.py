@@ -19,9 +19,9 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
 from bridge.errors import BridgeError
-from bridge.recording import RecordingError, RecvRow, SendRow, read_recording
-from bridge.recording_index import RecordedConnection, RecordingIndex, keyed_rows
-from bridge.recording_secrets import Redactor
+from bridge.recordings.index import RecordedConnection, RecordingIndex, keyed_rows
+from bridge.recordings.recording import RecordingError, RecvRow, SendRow, read_recording
+from bridge.recordings.secrets import Redactor
 
 __all__ = ["MAX_SPEED", "Pacer", "ReplayError", "ReplayServer", "serve_replay"]
 

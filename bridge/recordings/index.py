@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from msgspec import Struct
 
-from bridge.recording import CloseRow, ConnectRow, HeaderRow, HttpRow, RecvRow, Row, SendRow, read_recording
-from bridge.recording_secrets import Redactor
+from bridge.recordings.recording import CloseRow, ConnectRow, HeaderRow, HttpRow, RecvRow, Row, SendRow, read_recording
+from bridge.recordings.secrets import Redactor
 from bridge.redaction import MASK
 
 __all__ = ["ConnectionKey", "RecordedConnection", "RecordingIndex", "keyed_rows"]

@@ -28,7 +28,7 @@ import zstandard
 from msgspec import Struct
 
 from bridge.errors import BridgeError
-from bridge.recording_secrets import Redactor
+from bridge.recordings.secrets import Redactor
 
 __all__ = [
     "CloseRow",

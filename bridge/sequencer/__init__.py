@@ -1,0 +1,27 @@
+"""Between sessions and publisher: what may stand in a stream, and in which order.
+
+One `Topic` per stream. It drops what an exchange repeats after a reconnect, lets a delta through only where it
+continues the snapshot before it, and writes the control entries. Every event it receives is published, or is a repeat,
+or is counted in a `lost` entry.
+"""
+
+from __future__ import annotations
+
+from bridge.model import Channel
+from bridge.sequencer.books import BookTopic
+from bridge.sequencer.identified import IdTopic
+from bridge.sequencer.states import StateTopic
+from bridge.sequencer.topic import Sink, Topic
+
+__all__ = ["BookTopic", "IdTopic", "Sink", "StateTopic", "Topic", "topic_type"]
+
+_TOPICS: dict[Channel, type[Topic]] = {
+    Channel.TRADES: IdTopic,
+    Channel.FILLS: IdTopic,
+    Channel.BOOK: BookTopic,
+}
+
+
+def topic_type(channel: Channel) -> type[Topic]:
+    """The kind of topic that a channel's streams have."""
+    return _TOPICS.get(channel, StateTopic)

@@ -1,0 +1,88 @@
+"""Order books: deltas that continue a snapshot, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bridge.model import BookDelta, BookSnapshot
+from bridge.publish.stream import Stream
+from bridge.sequencer.topic import Sink, Topic
+
+__all__ = ["BookTopic"]
+
+
+class BookTopic(Topic):
+    """A book: a delta passes only where it continues the snapshot before it."""
+
+    def __init__(self, stream: Stream, sink: Sink, resync: Callable[[str, str], None]) -> None:
+        super().__init__(stream, sink, resync)
+        self.awaiting = True
+        """Whether deltas are of no use until the next snapshot."""
+        self._xseq = ""
+        self._unused = 0
+        self._since_snapshot = 0
+        self._snapshot_at = 0
+
+    def accept(self, event: BookSnapshot | BookDelta) -> None:
+        if not self.live:
+            self.go_live(event.recv)
+        self.received += 1
+        self.last = event.recv
+        if event.__class__ is BookSnapshot:
+            self._declare_unused(event.recv)
+            self.awaiting = False
+            self._since_snapshot = 0
+            self._snapshot_at = event.recv
+        elif self.awaiting:
+            self._unused += 1
+            return
+        elif event.prev and event.prev != self._xseq:  # type: ignore[union-attr]
+            self._unused += 1
+            reason = f"xseq {self._xseq} was last, {event.xseq} continues {event.prev}"  # type: ignore[union-attr]
+            self.gap(event.recv, reason)
+            self._resync(self.subject, reason)
+            return
+        else:
+            self._since_snapshot += 1
+            if self._since_snapshot % 1024 == 0:
+                self._refresh(event.recv)
+        self._xseq = event.xseq
+        self._sink.put(self.stream, event)
+
+    def go_live(self, recv: int) -> None:
+        if not self.live:
+            self.awaiting = True
+        super().go_live(recv)
+
+    def down(self, recv: int, reason: str) -> None:
+        self._declare_unused(recv)
+        self.awaiting = True
+        super().down(recv, reason)
+
+    def stale(self, recv: int, reason: str) -> None:
+        self.awaiting = True
+        super().stale(recv, reason)
+
+    def stop(self, recv: int) -> None:
+        self._declare_unused(recv)
+        super().stop(recv)
+
+    def gap(self, recv: int, reason: str, count: int | None = None) -> None:
+        self.awaiting = True
+        super().gap(recv, reason, count)
+
+    def broken(self) -> None:
+        self.awaiting = True
+
+    def _declare_unused(self, recv: int) -> None:
+        if self._unused:
+            count, self._unused = self._unused, 0
+            self._sink.declare_lost(self.stream, recv, count, "deltas without a snapshot to continue")
+
+    def _refresh(self, now: int) -> None:
+        """Ask for a snapshot before the last one is so old that retention would have to wait for it."""
+        retention = self.stream.retention
+        age = (now - self._snapshot_at) / 1e9
+        if self._since_snapshot > retention.max_entries // 2 or age > retention.max_age / 2:
+            self._since_snapshot = 0
+            self._resync(self.subject, "the last snapshot is old")

@@ -1,0 +1,151 @@
+"""An LMEX that plays given frames byte for byte, over real sockets: WebSocket and REST, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from tests.unit import lmex_frames as frames
+
+KEY = "lmex-key-of-the-test"
+Script = Callable[[str, list[str]], Iterable[bytes]]
+"""``(operation, topics)`` → the frames to answer with."""
+
+
+class LmexExchange:
+    """``scripts``: path → what is sent for each request there; ``answers``: REST path → JSON text or bytes."""
+
+    def __init__(self, scripts: dict[str, Script], answers: dict[str, bytes]) -> None:
+        self.scripts = scripts
+        self.answers = answers
+        self.refuse = 0
+        """HTTP status with which handshakes are refused; 0: none is."""
+        self.silent = False
+        """Whether connections are accepted, and nothing is ever said."""
+        self.handshakes: list[str] = []
+        self.requests: list[tuple[str, str, list[str]]] = []
+        """``(path, operation, arguments)`` of every WebSocket request."""
+        self.pings = 0
+        self.called: list[str] = []
+        self.unsigned: list[str] = []
+        """Private REST calls and log-ins whose signature was wrong."""
+        self.port = 0
+        self._sockets: dict[str, set[web.WebSocketResponse]] = {}
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._up = threading.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
+
+    def __enter__(self) -> LmexExchange:
+        self._thread.start()
+        assert self._up.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    @property
+    def rest_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def send(self, path: str, *many: bytes) -> None:
+        """Send frames to every connection of a path."""
+
+        async def go() -> None:
+            for socket in self._sockets.get(path, ()):
+                for frame in many:
+                    await socket.send_str(frame.decode())
+
+        asyncio.run_coroutine_threadsafe(go(), self._loop).result(10)
+
+    def cut(self, path: str) -> None:
+        """End every connection of a path."""
+
+        async def go() -> None:
+            for socket in list(self._sockets.get(path, ())):
+                await socket.close()
+
+        asyncio.run_coroutine_threadsafe(go(), self._loop).result(10)
+
+    def open_sockets(self, path: str) -> int:
+        return len(self._sockets.get(path, ()))
+
+    async def _serve(self) -> None:
+        app = web.Application()
+        app.router.add_get("/{tail:.*}", self._answer)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.port = runner.addresses[0][1]
+        self._up.set()
+        await self._stop.wait()
+        for sockets in self._sockets.values():
+            for socket in list(sockets):
+                await socket.close()
+        await runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self._socket(request)
+        return self._rest(request)
+
+    def _rest(self, request: web.Request) -> web.Response:
+        self.called.append(request.path_qs)
+        if "/user/" in request.path:
+            path = "/" + request.path.split("/", 2)[2]
+            nonce = request.headers.get("request-nonce", "")
+            right = request.headers.get("request-api") == KEY and signed(path, nonce) == request.headers["request-sign"]
+            if not right:
+                self.unsigned.append(request.path)
+                return web.Response(status=400, body=frames.AUTH_FAILED)
+        body = self.answers.get(request.path)
+        return web.Response(status=404 if body is None else 200, body=body or b"{}", content_type="application/json")
+
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        self.handshakes.append(request.path)
+        if self.refuse:
+            return web.Response(status=self.refuse, text="abnormal usage")
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        sockets = self._sockets.setdefault(request.path, set())
+        sockets.add(socket)
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.TEXT and not self.silent:
+                    for frame in self._reply(request.path, message.data):
+                        await socket.send_str(frame.decode())
+        finally:
+            sockets.discard(socket)
+        return socket
+
+    def _reply(self, path: str, text: str) -> Iterable[bytes]:
+        if text == "ping":
+            self.pings += 1
+            return [b"pong"]
+        message: dict[str, Any] = json.loads(text)
+        op, args = message["op"], message["args"]
+        self.requests.append((path, op, args))
+        if op in ("authKeyExpires", "login"):
+            key, nonce, signature = args
+            if key == KEY and signature == signed(path, nonce):
+                return [frames.LOGGED_IN]
+            self.unsigned.append(path)
+            return [frames.LOGIN_FAILED]
+        return self.scripts[path](op, args)
+
+
+def signed(path: str, nonce: str) -> str:
+    return hmac.new(frames.SECRET.encode(), f"{path}{nonce}".encode(), hashlib.sha384).hexdigest()
