@@ -66,15 +66,20 @@ class Pacer:
         self._interval = interval
         self._clock = clock
         self._next = 0.0
+        self._held = 0.0
 
     async def turn(self) -> None:
         """Wait for one's turn."""
-        now = self._clock()
-        at = max(self._next, now)
-        self._next = at + self._interval
-        if at > now:
-            await asyncio.sleep(at - now)
+        while True:
+            now = self._clock()
+            at = max(self._next, now)
+            self._next = at + self._interval
+            if at > now:
+                await asyncio.sleep(at - now)
+            if self._clock() >= self._held:
+                return
 
     def hold(self, seconds: float) -> None:
-        """Let nobody through for so long."""
-        self._next = max(self._next, self._clock() + seconds)
+        """Let nobody through for so long, not even those who wait already."""
+        self._held = max(self._held, self._clock() + seconds)
+        self._next = max(self._next, self._held)

@@ -51,6 +51,7 @@ class LmexExchange:
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
+        self._loop.close()
 
     @property
     def url(self) -> str:

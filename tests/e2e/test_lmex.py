@@ -72,7 +72,9 @@ def main(op: str, topics: list[str]) -> list[bytes]:
 class Played:
     """The exchange, a connector on it, and what they wrote."""
 
-    def __init__(self, run: Run, server: RedisServer, directory: Path, exchange: LmexExchange, **connector: Any) -> None:
+    def __init__(
+        self, run: Run, server: RedisServer, directory: Path, exchange: LmexExchange, **connector: Any
+    ) -> None:
         self.exchange = exchange
         self.client: redis.Redis = connect(server)
         self.config = directory / "lmex.yaml"
@@ -127,7 +129,7 @@ def play(run: Run, redis_server: RedisServer, tmp_path: Path, exchange: LmexExch
     return start
 
 
-def row(kind: str, ts: str, **fields: str) -> dict[str, str]:
+def row(kind: str, ts: str, /, **fields: str) -> dict[str, str]:
     return {"type": kind, "ts": ts, **fields}
 
 
@@ -138,11 +140,15 @@ def test_public_frames_to_the_digit(play: Play, exchange: LmexExchange) -> None:
     exchange.send("/ws/oss/spot", frames.SPOT_DELTA)
     exchange.send("/ws/oss/futures", frames.DELTA)
     assert played.wait("md:{lmex:BTC-USD}:book", 2) == [
-        row("snapshot", "1565135165500000000", xseq="628282", bids="59000.10:0.50 58999:1", asks="59325.5:3.10 59400:2"),
+        row(
+            "snapshot", "1565135165500000000", xseq="628282", bids="59000.10:0.50 58999:1", asks="59325.5:3.10 59400:2"
+        ),
         row("delta", "1565135165600000000", xseq="628283", bids="", asks="59367.5:2.15622 59325.5:0"),
     ]
     assert played.wait("md:{lmex:BTC-PERP}:book", 2) == [
-        row("snapshot", "1790133628000000000", xseq="86511209", bids="86540.4:0.007", asks="86541.5:0.0002 86542:0.0001"),
+        row(
+            "snapshot", "1790133628000000000", xseq="86511209", bids="86540.4:0.007", asks="86541.5:0.0002 86542:0.0001"
+        ),
         row("delta", "1790133628076000000", xseq="86511210", bids="86540.6:0.60672 86540.5:0.044", asks=""),
     ]
     assert played.wait("md:{lmex:SNDK-PERP}:book", 1) == [
@@ -161,11 +167,14 @@ def test_public_frames_to_the_digit(play: Play, exchange: LmexExchange) -> None:
     assert played.wait("md:{lmex:BTC-USD}:trades", 1) == [
         row("trade", "1779786372223000000", id="31626447", side="sell", price="76653.1", size="0.0145")
     ]
+    played.wait("md:{lmex:BTC-PERP}:trades", 1)
     exchange.send("/ws/futures", frames.OLD_TRADES)
     # The older trade's id is the lower one, but it comes later: the order is the exchange's.
     assert played.wait("md:{lmex:BTC-PERP}:trades", 2) == [
         row("trade", "1584446020295000000", id="57971633", side="sell", price="5302.8", size="0.00007", contracts="7"),
-        row("trade", "1779800209269000000", id="35993384", side="sell", price="77099.9", size="0.0653", contracts="6530"),
+        row(
+            "trade", "1779800209269000000", id="35993384", side="sell", price="77099.9", size="0.0653", contracts="6530"
+        ),
     ]
     ticker = {"window": "86400", "open": "", "high": "78000", "low": "76000.5", "last": "77099.90", "change": ""}
     assert played.wait("md:{lmex:BTC-PERP}:ticker", 1) == [
@@ -191,9 +200,7 @@ def test_private_frames_to_the_digit(play: Play, exchange: LmexExchange) -> None
     perp = {"order_id": frames.ORDER_ID, "client_id": "abc", "pair": "BTC-PERP", **limit, "price": "32000"}
     spot = {"order_id": "0b40f3c2-7a0e-4d5c-9a9a-55b9a1a2f001", "client_id": "abc", "pair": "BTC-USD", **limit}
     assert played.wait("acct:{lmex:main}:orders", 3) == [
-        row(
-            "order", "1624985375123000000", **spot, price="35000", size="10", filled="0", status="open", contracts=""
-        ),
+        row("order", "1624985375123000000", **spot, price="35000", size="10", filled="0", status="open", contracts=""),
         row("order", "1765718100570000000", **perp, size="0.00001", filled="0", status="open", contracts="1"),
         row("order", "1765718100570000000", **perp, size="0.00001", filled="0", status="filled", contracts="1"),
     ]
@@ -309,7 +316,11 @@ def test_the_repeated_batch_stands_once_over_a_restart(play: Play, exchange: Lme
         exchange.send("/ws/spot", later)
         played.wait("md:{lmex:BTC-USD}:trades", 1 + len(exchange.handshakes))
         finished(played)
-    assert [entry["id"] for entry in played.entries("md:{lmex:BTC-USD}:trades")] == ["31626447", "31626449", "316264410"]
+    assert [entry["id"] for entry in played.entries("md:{lmex:BTC-USD}:trades")] == [
+        "31626447",
+        "31626449",
+        "316264410",
+    ]
 
 
 def test_a_blocked_client_stays_away_for_ten_minutes(play: Play, exchange: LmexExchange) -> None:

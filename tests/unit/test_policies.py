@@ -79,6 +79,21 @@ class TestPacer:
         await pacer.turn()
         assert loop.time() - before < 1
 
+    async def test_a_hold_is_for_those_too_who_wait_already(self):
+        loop = asyncio.get_running_loop()
+        pacer = Pacer(0.02, loop.time)
+        await pacer.turn()
+        waiting = [asyncio.create_task(pacer.turn()) for _ in range(3)]
+        await asyncio.sleep(0)
+        before = loop.time()
+        pacer.hold(0.2)
+        times = []
+        for attempt in asyncio.as_completed(waiting):
+            await attempt
+            times.append(loop.time() - before)
+        assert times[0] >= 0.2
+        assert min(later - earlier for earlier, later in pairwise(times)) >= 0.015
+
     @pytest.mark.parametrize("pause", [0.0, 100.0])
     async def test_a_pause_saves_up_no_turns(self, pause):
         now = [pause]
