@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import Protocol
 
@@ -17,13 +17,13 @@ import hiredis
 from structlog.typing import FilteringBoundLogger
 
 from bridge.errors import RedisUnavailableError
-from bridge.model import BookSnapshot, Control, Event, Fill, Order, Position, Trade
+from bridge.model import DATA_EVENTS, BookSnapshot, Control, Event, Fill, Order, Position, Trade
 from bridge.publish.buffer import CONTROL, DATA, OVERHEAD, SNAPSHOT, WIDE, Budget, Pending, lost_marker, shed
 from bridge.publish.latency import Latency
 from bridge.publish.line import Line, Reply
 from bridge.publish.recovery import Batch, History, Refusal, recover, sort_out
 from bridge.publish.stream import Stream, StreamId
-from bridge.publish.wire import LENGTHS, render
+from bridge.publish.wire import LENGTHS, RENDERERS, render
 
 __all__ = ["Publisher", "PublisherEvents"]
 
@@ -34,6 +34,7 @@ _MOST_CONFLICTS = 10
 _FORGIVE_AFTER = 60.0
 """Seconds after which one conflict of a stream is forgotten: one now and then is no second connector."""
 _KINDS: dict[type[Event], int] = {
+    **dict.fromkeys(DATA_EVENTS, DATA),
     BookSnapshot: SNAPSHOT,
     Control: CONTROL,
     Trade: WIDE,
@@ -73,6 +74,7 @@ class Publisher:
         self._connect = connect
         self._backoff = backoff
         self._budget = budget
+        self._most_bytes = budget.max_bytes
         self._reply_timeout = reply_timeout
         self._events = events
         self._log = log
@@ -121,13 +123,16 @@ class Publisher:
         if stream.blocked:
             stream.unsent += event.__class__ is not Control
             return
-        body = render(event)
-        kind = _KINDS.get(event.__class__, DATA)
+        sort = event.__class__
+        body = RENDERERS[sort](event)
+        if not body.isascii():
+            body = render(event)
+        kind = _KINDS[sort]
         if kind == WIDE and event.contracts is None:  # type: ignore[attr-defined]
             kind = DATA
         self._pending.append(Pending(stream, event.recv, body, kind))
         self._bytes += len(body) + OVERHEAD
-        if self._bytes > self._budget.max_bytes:
+        if self._bytes > self._most_bytes:
             self._shed(f"the buffer of {self._budget.max_bytes} bytes is full")
         if not self._scheduled:
             self._scheduled = True
@@ -225,11 +230,12 @@ class Publisher:
             stream.ms = entry.ms = ms
             stream.seq = entry.seq = seq = stream.seq + 1
             ident = f"{ms}-{seq}"
-            if entry.kind == DATA:
+            kind = entry.kind
+            if kind == DATA:
                 before = stream.data_head
-            elif entry.kind == CONTROL:
+            elif kind == CONTROL:
                 before = stream.control_head
-            elif entry.kind == WIDE:
+            elif kind == WIDE:
                 before = stream.wide_head
             else:
                 before = stream.data_head
@@ -262,17 +268,12 @@ class Publisher:
         else:
             self._idle.set()
 
-    def _acknowledge(self, entries: Iterable[Pending]) -> None:
-        received: list[int] = []
-        weight = 0
-        for entry in entries:
-            weight += len(entry.body) + OVERHEAD
-            if entry.kind != CONTROL:
-                received.append(entry.recv)
-            else:
-                self.lost += entry.lost
-        self._bytes -= weight
+    def _acknowledge(self, entries: list[Pending]) -> None:
+        received = [entry.recv for entry in entries if entry.kind != CONTROL]
+        self._bytes -= sum([len(entry.body) for entry in entries]) + OVERHEAD * len(entries)
         self.published += len(received)
+        if len(received) < len(entries):
+            self.lost += sum(entry.lost for entry in entries)
         self.latency.add_since(time.time_ns(), received)
 
     def _repair(self, batch: Batch, replies: list[Reply]) -> None:

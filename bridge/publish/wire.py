@@ -26,7 +26,7 @@ from bridge.model import (
     Trade,
 )
 
-__all__ = ["LENGTHS", "command", "head", "render"]
+__all__ = ["LENGTHS", "RENDERERS", "command", "head", "render"]
 
 LENGTHS = [str(length) for length in range(1024)]
 """Looking a short text's length up takes half the time of formatting it, and an entry has a dozen."""
@@ -63,7 +63,7 @@ def command(*words: str | int) -> str:
 
 def render(event: Event) -> str:
     """The field-value pairs of an entry, in the contract's order."""
-    body = _RENDER[event.__class__](event)
+    body = RENDERERS[event.__class__](event)
     return body if body.isascii() else _generic(event)
 
 
@@ -130,7 +130,7 @@ def _generic(event: Event) -> str:
     return "".join(parts)
 
 
-_RENDER: dict[type[Event], Callable[..., str]] = {
+RENDERERS: dict[type[Event], Callable[..., str]] = {
     Trade: _trade,
     BookSnapshot: _book,
     BookDelta: _book,
@@ -142,3 +142,4 @@ _RENDER: dict[type[Event], Callable[..., str]] = {
     Position: _generic,
     Control: _generic,
 }
+"""How each kind of event is rendered; what isn't ASCII then goes through `render`."""
