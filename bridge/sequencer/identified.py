@@ -15,8 +15,8 @@ __all__ = ["IdTopic"]
 _REMEMBERED = 5_000
 """Ids that a topic remembers, in each of two generations."""
 
-_SAME_SECOND = 2_000_000_000
-"""Nanoseconds after which no new trade has the time of an old one, where times are in whole seconds."""
+_CLEAN_ENOUGH = 2
+"""Connections without a replayed history after which an exchange is taken for one that replays none."""
 _BESIDE = 1_000_000_000
 """Nanoseconds that one connection may be behind another."""
 _AT_ONCE = 20_000_000
@@ -34,7 +34,14 @@ class IdTopic(Topic):
         self._new: set[str] = set()
         self._old: set[str] = set()
         self._recent: deque[Trade | Fill] = deque(maxlen=_REMEMBERED)
-        self._expected: Counter[tuple[Any, ...]] = Counter()
+        self._history: Counter[tuple[Any, ...]] = Counter()
+        """What a new connection may begin with: the trades before it. Emptied by the first that is not among them."""
+        self._newest = 0
+        """The time of the newest of them (ns)."""
+        self._replayed = False
+        """Whether this connection began with a history."""
+        self._clean = 0
+        """Connections so far that began with none; reset by one that did."""
         self._beside: deque[tuple[int, tuple[Any, ...]]] = deque()
         """What the connection before brought while this one warmed up, until ``_beside_until``."""
         self._beside_until = 0
@@ -46,21 +53,18 @@ class IdTopic(Topic):
         super().seed(tail, recv)
 
     def reopened(self, since: int) -> None:
-        """Expect again what came from ``since`` on, and what is older than any new trade can be (a replayed history).
+        """Expect again what came from ``since`` on, and before that a history, should the exchange replay one.
 
-        What came right before ``since`` may have a new one like it within the same second: that is not expected.
+        A replayed history comes before anything new: the first trade that is not of it ends it.
         """
+        before = [event for event in self._recent if not since or event.recv < since]
+        self._history = Counter(map(_content, before))
+        self._newest = max((event.ts or 0 for event in before), default=0)
+        self._replayed = False
         self._beside.clear()
-        if not since:
-            self._expected = Counter(map(_content, self._recent))
-            return
-        newest = max((event.ts or 0 for event in self._recent if event.recv < since), default=0)
-        settled = since - _SAME_SECOND
-        before = [event for event in self._recent if event.recv < since]
-        replayed = [event for event in before if event.recv < settled or (event.ts is not None and event.ts < newest)]
-        self._expected = Counter(map(_content, replayed))
-        self._beside.extend((event.recv, _content(event)) for event in self._recent if event.recv >= since)
-        self._beside_until = self.last + _BESIDE
+        if since:
+            self._beside.extend((event.recv, _content(event)) for event in self._recent if event.recv >= since)
+            self._beside_until = self.last + _BESIDE
 
     def accept(self, event: Trade | Fill) -> None:
         ident = event.id if event.__class__ is Trade else event.fill_id  # type: ignore[union-attr]
@@ -72,7 +76,7 @@ class IdTopic(Topic):
             if len(self._new) >= _REMEMBERED:
                 self._old, self._new = self._new, set()
         else:
-            if (self._beside or self._expected) and self._stands(event.recv, _content(event)):
+            if (self._beside or self._history) and self._stands(event.recv, _content(event)):
                 self.repeated += 1
                 return
             self._recent.append(event)
@@ -95,9 +99,19 @@ class IdTopic(Topic):
             for _ in range((near[0] if near else min(places, key=apart.__getitem__)) + 1):
                 self._beside.popleft()
             return True
-        if self._expected[content] > 0:
-            self._expected[content] -= 1
-            return True
+        older = content[0] is not None and content[0] < self._newest
+        if self._history[content] > 0:
+            if older:
+                self._clean = 0
+            # Within the second of the newest, a like trade may be a new one: then what was learned of the exchange
+            # decides, and before anything was, the promise that nothing stands twice.
+            if older or self._clean < _CLEAN_ENOUGH:
+                self._replayed = True
+                self._history[content] -= 1
+                return True
+        if not older and self._history:
+            self._history.clear()
+            self._clean += not self._replayed
         return False
 
     def _remember(self, event: Trade | Fill) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from bridge.model import Channel, Control, ControlEvent, Fill, Position, Ticker
 from bridge.sequencer import BookTopic, IdTopic, StateTopic, topic_type
@@ -213,12 +214,30 @@ class TestIds:
             rig.topic.accept(trade(10, recv=T0 + 1000 + number))
         assert len(rig.sink.data) == 6
 
-    def test_a_like_trade_right_after_a_takeover_is_no_replay(self):
+    def test_a_history_that_is_replayed_at_a_takeover_stands_once(self):
+        """The trades of the newest second too: nothing has shown that the exchange doesn't replay."""
         rig = Rig(Channel.TRADES)
+        trades = [trade(10, size=str(number), recv=T0 + 10 * SECOND + number) for number in range(1, 6)]
+        for event in trades:
+            rig.topic.accept(event)
+        for round_ in range(1, 4):
+            rig.topic.reopened(T0 + 10 * SECOND + 100 * round_)
+            for event in trades[-3:]:
+                rig.topic.accept(structs.replace(event, recv=T0 + 10 * SECOND + 100 * round_ + 10))
+            trades.append(trade(10, size=f"9{round_}", recv=T0 + 10 * SECOND + 100 * round_ + 20))
+            rig.topic.accept(trades[-1])
+        assert [event.size for event in rig.sink.data] == [event.size for event in trades]
+
+    def test_a_like_trade_right_after_a_takeover_is_no_replay(self):
+        """Once two connections began with something new, the exchange replays nothing."""
+        rig = Rig(Channel.TRADES)
+        for second in (8, 9):
+            rig.topic.accept(trade(second, recv=T0 + second * SECOND))
+            rig.topic.reopened(T0 + second * SECOND + 1)
         rig.topic.accept(trade(10, recv=T0 + 10 * SECOND + 100_000_000))
         rig.topic.reopened(T0 + 10 * SECOND + 200_000_000)
         rig.topic.accept(trade(10, recv=T0 + 10 * SECOND + 300_000_000))
-        assert len(rig.sink.data) == 2
+        assert len(rig.sink.data) == 4
 
 
 class TestBook:
