@@ -72,10 +72,13 @@ class StateTopic(Topic):
         It is as of some time after ``asked``: what the connection has told since is newer, or as new.
         """
         present = set()
+        told = {key for recv, key, _ in self._recent if recv >= asked}
         for event in events:
             key = self._key_of(event)
             present.add(key)
             known = self._states.get(key)
+            if key in told:
+                continue  # it may even be finished by now, and so no longer among the states
             if known is None or (known.recv < asked and not _agree(event, known)):
                 self._publish(structs.replace(event, recv=now))
         for key, known in list(self._states.items()):

@@ -8,7 +8,7 @@ import hmac
 import json
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import WSMsgType, web
 
@@ -43,7 +43,7 @@ class LmexExchange:
         self._up = threading.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
 
-    def __enter__(self) -> LmexExchange:
+    def __enter__(self) -> Self:
         self._thread.start()
         assert self._up.wait(10)
         return self

@@ -400,6 +400,12 @@ class TestRestate:
         rig.topic.restate([balance("EUR", "100", T0 + SECOND)], T0 + SECOND, T0 + 3 * SECOND)
         assert [e.available for e in rig.sink.data] == ["100", "90"]
 
+    def test_an_order_that_finished_after_the_question_is_not_open_again(self):
+        rig = Rig(Channel.ORDERS)
+        rig.topic.accept(order("a", "cancelled", T0 + 2 * SECOND))
+        rig.topic.restate([order("a", recv=T0 + SECOND)], T0 + SECOND, T0 + 3 * SECOND)
+        assert [(e.order_id, e.status) for e in rig.sink.data] == [("a", "cancelled")]
+
     def test_an_order_placed_after_the_question_is_not_gone(self):
         rig = Rig(Channel.ORDERS)
         rig.topic.accept(order("old", recv=T0))
