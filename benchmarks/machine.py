@@ -76,22 +76,29 @@ def cpu_seconds(pid: int) -> float:
 
 
 class Others:
-    """How busy processes that are none of ours keep the machine: what makes a measurement worth less."""
+    """How busy processes that are none of ours keep the machine: what makes a measurement worth less.
+
+    Summed over all processes: the total of the machine counts too little, as it samples.
+    """
 
     def __init__(self, *ours: int) -> None:
-        self._ours = (os.getpid(), *ours)
-        self._began = self._times()
+        self._ours = {str(pid) for pid in (os.getpid(), *ours)}
+        self._began = time.monotonic()
+        self._used = self._seconds()
 
     def share(self) -> float:
-        """Percent of all cores since the start; interrupts and a virtual machine's stolen time count too."""
-        busy, all_, own = (now - before for now, before in zip(self._times(), self._began, strict=True))
-        return max(0.0, 100 * (busy - own) / all_) if all_ else 0.0
+        """Percent of all cores since the start."""
+        cores = (time.monotonic() - self._began) * len(os.sched_getaffinity(0))
+        return max(0.0, 100 * (self._seconds() - self._used) / cores)
 
-    def _times(self) -> tuple[float, float, float]:
-        line = Path("/proc/stat").read_text().split("\n", 1)[0]
-        ticks = [int(field) for field in line.split()[1:9]]
-        idle = ticks[3] + ticks[4]
-        return (sum(ticks) - idle) * _TICK, sum(ticks) * _TICK, sum(map(cpu_seconds, self._ours))
+    def _seconds(self) -> float:
+        total = 0
+        for path in Path("/proc").iterdir():
+            if path.name.isdigit() and path.name not in self._ours:
+                with contextlib.suppress(OSError):
+                    fields = (path / "stat").read_text().rpartition(")")[2].split()
+                    total += sum(map(int, fields[11:15]))  # its own time, and that of its children that have ended
+        return total * _TICK
 
 
 def describe(server: Server) -> dict[str, str]:
