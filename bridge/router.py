@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -58,9 +59,23 @@ class Router:
         self._broken: dict[BookTopic, float] = {}
         self._openings: set[asyncio.Task[None]] = set()
         self._started = time.time_ns()
-        self.links: list[Link] = []
+        self._links: list[Link] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails when the connector can't go on."""
+
+    @property
+    def links(self) -> list[Link]:
+        """The connector's connections."""
+        return self._links
+
+    @links.setter
+    def links(self, links: list[Link]) -> None:
+        """A stream that several of them feed is live when all of them are."""
+        self._links = links
+        for wish, topic in self._topics.items():
+            feeding = [link for link in links if wish in link.plan.subscriptions]
+            if len(feeding) > 1:
+                topic.may_live = partial(_all_serve, feeding)
 
     async def open(self) -> None:
         """Claim the name and open every stream that the profile asks for.
@@ -315,4 +330,8 @@ class Router:
                 "state": "live" if topic.live else topic.said or ControlEvent.DOWN,
                 "units": self._exchange.units.get(wish.channel, ""),
             }
-        await self._store.presence.show(catalog)
+        return await self._store.presence.show(catalog)
+
+
+def _all_serve(links: Sequence[Link]) -> bool:
+    return all(link.serving for link in links)

@@ -132,6 +132,11 @@ class Connection:
         return self._session.expires
 
     @property
+    def subscribed(self) -> bool:
+        """Whether its subscriptions stand, as far as the session can tell."""
+        return self._session.ready
+
+    @property
     def frame_age(self) -> float:
         """Seconds since the last frame."""
         return self._watchdog.age(self._context.monotonic())

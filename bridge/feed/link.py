@@ -50,6 +50,11 @@ class Link:
         """Seconds since the last frame; ``None`` while there is no connection."""
         return self._active.frame_age if self._active else None
 
+    @property
+    def serving(self) -> bool:
+        """Whether a connection is up, and its subscriptions stand."""
+        return self.up and self._active is not None and self._active.subscribed
+
     def adopt(self, stream: Subscription) -> None:
         """A stream that only showed up later (a sub-account's) belongs to this connection."""
         if stream not in self._streams:

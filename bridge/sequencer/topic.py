@@ -29,6 +29,8 @@ class Topic:
         self._sink = sink
         self._resync = resync
         self.live = False
+        self.may_live: Callable[[], bool] | None = None
+        """Whether all connections that feed the stream stand, where there are several."""
         self.said = ""
         """The control event that was written last."""
         self.received = 0
@@ -91,7 +93,7 @@ class Topic:
 
     def go_live(self, recv: int) -> None:
         """Subscribed and receiving."""
-        if not self.live:
+        if not self.live and (self.may_live is None or self.may_live()):
             self.live = True
             self._say(recv, ControlEvent.LIVE)
 

@@ -286,6 +286,23 @@ def test_after_a_cut_the_private_streams_are_made_whole_by_rest(play: Play, exch
     finished(played)
 
 
+def test_a_stream_that_both_markets_feed_is_live_when_both_are(play: Play, exchange: LmexExchange) -> None:
+    played = play(channels=[], pairs=["BTC-USD", "BTC-PERP"])
+    key = "acct:{lmex:main}:orders"
+    played.live(key)
+    exchange.refuse = 503
+    exchange.cut("/ws/spot")
+    eventually(lambda: controls(played.client, key) == ["live", "down"], "down")
+    exchange.send("/ws/futures", frames.FUTURES_ORDER)
+    played.wait(key, 1)
+    assert controls(played.client, key) == ["live", "down"]
+    assert controls(played.client, "acct:{lmex:main}:positions") == ["live"]
+    exchange.refuse = 0
+    eventually(lambda: controls(played.client, key) == ["live", "down", "live"], "live again")
+    assert [entry["status"] for entry in played.entries(key)] == ["open"], "spot's open orders are not these"
+    finished(played)
+
+
 def test_a_gap_is_mended_for_its_pair_alone(play: Play, exchange: LmexExchange) -> None:
     played = play(account=None, channels=["book"])
     for pair in PAIRS:

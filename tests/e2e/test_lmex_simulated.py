@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -130,8 +129,8 @@ class Rig:
 
 
 @pytest.fixture
-def rig(run: Run, redis_server: RedisServer, tmp_path: Path) -> Iterator[Rig]:
-    yield Rig(run, redis_server, tmp_path)
+def rig(run: Run, redis_server: RedisServer, tmp_path: Path) -> Rig:
+    return Rig(run, redis_server, tmp_path)
 
 
 def flows(rig: Rig, seconds: float) -> None:

@@ -176,7 +176,7 @@ class TestSubscription:
         session.actions.clear()
         assert not session.ready
         events = session.receive(ack("positionsV3", "notificationApiV4", "fillsV2"), T0)
-        assert said(events) == [("live", channel, "main") for channel in ("positions", "orders", "fills")]
+        assert said(events) == [("live", channel, "main") for channel in ("orders", "fills", "positions")]
         assert session.ready
         assert session.actions == [Synchronise()]
 
@@ -189,14 +189,19 @@ class TestSubscription:
         assert asked(session) == ["positions"]
         session.receive(frames.EMPTY_ACK, T0)
         assert asked(session) == ["allPositionV4"]
-        assert said(session.receive(ack("allPositionV4"), T0)) == [("live", "positions", "main")]
+        assert [channel for _, channel, _ in said(session.receive(ack("allPositionV4"), T0))] == [
+            "orders",
+            "fills",
+            "positions",
+        ]
         assert session.ready
 
     def test_without_any_form_the_channel_is_down_with_the_reason(self):
         session = account(Market.SPOT)
         session.receive(frames.LOGGED_IN, T0)
         session.receive(ack("fillsV2"), T0)
-        [down] = session.receive(frames.EMPTY_ACK, T0)
+        down, live = session.receive(frames.EMPTY_ACK, T0)
+        assert (live.event, live.channel) == (ControlEvent.LIVE, Channel.FILLS)
         assert (down.event, down.channel) == (ControlEvent.DOWN, Channel.ORDERS)
         assert down.reason == "the exchange accepts none of the channel's topics"
         assert session.ready
@@ -222,8 +227,9 @@ class TestSubscription:
         session.receive(frames.LOGGED_IN, T0)
         assert said(session.receive(frames.FUTURES_ORDER, T0)) == [("live", "orders", "main"), "Order"]
         assert said(session.receive(ack("positionsV3", "fillsV2", "notificationApiV4"), T0)) == [
-            ("live", "positions", "main"),
+            ("live", "orders", "main"),
             ("live", "fills", "main"),
+            ("live", "positions", "main"),
         ]
 
     def test_unknown_topics_are_told(self):

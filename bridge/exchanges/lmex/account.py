@@ -244,8 +244,9 @@ class AccountSession(LmexSession):
             self.actions.append(Synchronise())
 
     def _acknowledged(self, message: Envelope, recv: int) -> list[Event]:
-        events = super()._acknowledged(message, recv)
-        return [*events, *self._left_out(set(self._asked) - set(message.channel or ()), "", recv)]
+        """The streams are ``live`` once all channels have their topics: another connection may feed them, too."""
+        super()._acknowledged(message, recv)
+        return self._left_out(set(self._asked) - set(message.channel or ()), "", recv)
 
     def _refused(self, topic: str, row: FaultRow, recv: int) -> list[Event]:
         return self._left_out({topic} & set(self._asked), str(row), recv)
@@ -261,7 +262,11 @@ class AccountSession(LmexSession):
                     why = reason or "the exchange accepts none of the channel's topics"
                     events += self._dead([Subscription(channel, self._name)], recv, why)
                     self.actions.append(Warn(f"{channel}: {why}"))
+        was_ready = self.ready
         self._ask(recv)
+        if self.ready and not was_ready:
+            standing = [Subscription(channel, self._name) for channel in self._topics]
+            events += [self.control(stream, ControlEvent.LIVE, recv) for stream in standing if stream in self._live]
         return events
 
     def _streams_of(self, topic: str) -> list[Subscription]:
