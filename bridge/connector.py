@@ -63,6 +63,7 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
         problem = Problem(f"connectors.{connector.name}.transport", "picows is not installed", _INSTALL_FAST)
         raise ConfigError([problem])
     exchange = build_exchange(settings, connector)
+    exchange.check()
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store(settings, connector.name, exchange.name, log))
         router = Router(exchange, connector.name, store, settings, log)

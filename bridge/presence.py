@@ -15,7 +15,8 @@ from contextlib import suppress
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.asyncio.client import Pipeline
+from redis.exceptions import RedisError, WatchError
 
 from bridge import __version__
 from bridge.config import HeartbeatSettings
@@ -29,6 +30,8 @@ _REJECTS_KEPT = 1_000
 _REJECTS_WAITING = 200
 _RAW_LIMIT = 16_384
 _GAP_BETWEEN_LOOKS = 0.2
+_STARTING = 30.0
+"""Seconds that the first heartbeat holds: opening hundreds of streams takes a while."""
 
 
 class Presence:
@@ -57,7 +60,7 @@ class Presence:
         Raises:
             AlreadyRunningError: somebody is there.
         """
-        await self._expect_silence(self._name, self._name)
+        last = await self._expect_silence(self._name, self._name)
         entries = await self._client.hmget(self._keys.catalog(), list(streams)) if streams else []
         owners: dict[str, str] = {}
         for key, entry in zip(streams, entries, strict=True):
@@ -66,11 +69,27 @@ class Presence:
         for owner, key in owners.items():
             if owner != self._name:
                 await self._expect_silence(owner, f"{owner}, which writes {key}")
+        await self._take(last)
 
     async def beat(self, fields: Mapping[str, str | int | float]) -> None:
-        """Renew the heartbeat."""
+        """Renew the heartbeat.
+
+        Raises:
+            AlreadyRunningError: while this process was stopped or cut off, another has taken its place.
+        """
         self._beat += 1
         key = self._keys.connector(self._name)
+        holder = await self._client.hget(key, "instance")
+        if holder not in (None, self.instance):
+            raise AlreadyRunningError(self._name, "another process has taken its place")
+        await self._write(key, fields, self._ttl)
+
+    async def _write(self, key: str, fields: Mapping[str, str | int | float], ttl: float) -> None:
+        async with self._client.pipeline(transaction=True) as pipe:
+            self._put(pipe, key, fields, ttl)
+            await pipe.execute()
+
+    def _put(self, pipe: Pipeline, key: str, fields: Mapping[str, str | int | float], ttl: float) -> None:
         values: dict[str, str | int | float] = {
             "name": self._name,
             "exchange": self._exchange,
@@ -82,22 +101,49 @@ class Presence:
             "at": time.time_ns(),
             **fields,
         }
-        async with self._client.pipeline(transaction=True) as pipe:
-            pipe.hset(key, mapping=values)  # type: ignore[arg-type]
-            pipe.pexpire(key, int(self._ttl * 1000))
-            await pipe.execute()
+        pipe.hset(key, mapping=values)  # type: ignore[arg-type]
+        pipe.pexpire(key, int(ttl * 1000))
+
+    async def _take(self, last: str | None) -> None:
+        """Put this instance in the place of ``last`` (``None``: of nobody), if nobody else does first.
+
+        Raises:
+            AlreadyRunningError: somebody else did, started at the same moment.
+        """
+        key = self._keys.connector(self._name)
+        try:
+            async with self._client.pipeline(transaction=True) as pipe:
+                await pipe.watch(key)
+                free = await pipe.hget(key, "instance") in (None, last)
+                if free:
+                    pipe.multi()  # type: ignore[no-untyped-call]
+                    self._put(pipe, key, {"state": "starting"}, max(self._ttl, _STARTING))
+                    await pipe.execute()
+        except WatchError:
+            free = False
+        if not free:
+            raise AlreadyRunningError(self._name, "another one was started at the same moment")
 
     async def leave(self) -> None:
         """Take the heartbeat away: the connector ends on purpose."""
         await self._client.delete(self._keys.connector(self._name))
 
-    async def show(self, catalog: Mapping[str, Mapping[str, object]]) -> None:
-        """Write the catalog entries that have changed; key → content."""
+    async def show(self, catalog: Mapping[str, Mapping[str, object]]) -> bool:
+        """Write the catalog entries that have changed; key → content.
+
+        Returns:
+            Whether Redis had forgotten the catalog, and with it probably everything: then all of it is written anew.
+        """
+        known = next(iter(self._shown), None)
+        forgotten = known is not None and not await self._client.hexists(self._keys.catalog(), known)
+        if forgotten:
+            self._shown.clear()
         texts = {key: msgspec.json.encode(entry) for key, entry in catalog.items()}
         changed = {key: text for key, text in texts.items() if self._shown.get(key) != text}
         if changed:
             await self._client.hset(self._keys.catalog(), mapping=changed)  # type: ignore[arg-type]
             self._shown.update(changed)
+        return forgotten
 
     def reject(self, connection: str, error: FrameError, recv: int) -> None:
         """Keep a frame that could not be understood, for somebody to look at."""
@@ -124,22 +170,25 @@ class Presence:
                     self._rejects.put_nowait(fields)
                 await asyncio.sleep(self._interval)
 
-    async def _expect_silence(self, name: str, shown: str) -> None:
+    async def _expect_silence(self, name: str, shown: str) -> str | None:
+        """The instance whose dead heartbeat stands there, if any."""
         key = self._keys.connector(name)
         first = await self._client.hgetall(key)
         if not first:
-            return
+            return None
+        instance = str(first.get("instance", ""))
         host, pid = str(first.get("host", "")), str(first.get("pid", ""))
         if host == socket.gethostname() and pid.isdigit() and not _alive(int(pid)):
-            return
+            return instance
         patience = time.monotonic() + 2.5 * self._interval
         while time.monotonic() < patience:
             await asyncio.sleep(_GAP_BETWEEN_LOOKS)
             now = await self._client.hgetall(key)
             if not now:
-                return
+                return None
             if now.get("beat") != first.get("beat"):
                 raise AlreadyRunningError(shown, f"on host {host}, pid {pid}; stop it, or give this one another name")
+        return instance
 
 
 def _alive(pid: int) -> bool:

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
 from bridge.config import Settings
-from bridge.errors import FrameError, RedisUnavailableError, StreamConflictError
+from bridge.errors import AlreadyRunningError, FrameError, RedisUnavailableError, StreamConflictError
 from bridge.exchanges.base import Exchange, Restated, Subscription
 from bridge.feed.link import Link
 from bridge.model import (
@@ -208,7 +208,7 @@ class Router:
         topic = self._by_stream[stream]
         topic.broken()
         if isinstance(topic, BookTopic):
-            self._broken.setdefault(topic, 0.0)
+            self._broken[topic] = 0.0
 
     def recovered(self) -> None:
         """Redis takes entries again."""
@@ -284,7 +284,7 @@ class Router:
         for topic, asked in list(self._broken.items()):
             if not topic.awaiting:
                 del self._broken[topic]
-            elif not asked or now - asked > _NO_SNAPSHOT:
+            elif not topic.stream.blocked and (not asked or now - asked > _NO_SNAPSHOT):
                 self._broken[topic] = now
                 self._resync(topic.subject, "events of this book were dropped")
 
@@ -294,9 +294,14 @@ class Router:
             self._resync_broken()
             try:
                 await self._store.presence.beat(self._heartbeat())
-                await self._show()
+                if await self._show():
+                    self._publisher.renew("Redis has forgotten the catalog")
             except (RedisError, OSError) as error:
                 self._log.debug("heartbeat_failed", error=str(error))
+            except AlreadyRunningError as error:
+                if not self.failed.done():
+                    self.failed.set_exception(error)
+                return
             await asyncio.sleep(self._settings.heartbeat.interval)
 
     def _heartbeat(self) -> dict[str, str | int | float]:
@@ -317,7 +322,7 @@ class Router:
             "publish_p99_ms": "" if most is None else most,
         }
 
-    async def _show(self) -> None:
+    async def _show(self) -> bool:
         catalog = {}
         for wish, topic in self._topics.items():
             kind = "pair" if wish.channel in PUBLIC_CHANNELS else "account"

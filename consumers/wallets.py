@@ -8,7 +8,8 @@ The hash ``acct:{<exchange>:<account>}:wallet`` holds
 
     balance:<currency>   {"available", "reserved", "recv"}
     position:<pair>      {"side", "size", "entry_price", "mark_price", "unrealised_pnl", "recv"}; gone when flat
-    order:<order id>     the open order's fields as the stream has them; gone when it is filled, cancelled or rejected
+    order:<order id>     the open order's fields as the stream has them; gone when it is filled, cancelled or rejected;
+                         with "unconfirmed" where it wasn't heard of since the stream was last interrupted
     fills, fill:last     how many executions there were, and the last one's fields
     state:<channel>      what the stream last said of itself: live, down, stale, stop (and why); or gap, lost, …
     gaps:<channel>       how often something is missing: gaps, lost entries, holes, trimmed or undecodable entries
@@ -40,6 +41,7 @@ from consumers.service import Parser, discover, say, serve
 __all__ = ["Wallet", "Wallets", "main"]
 
 _OPEN = ("open", "partially_filled")
+_MOST_DOUBTED = 1_000
 
 
 class Wallet:
@@ -107,6 +109,26 @@ class Wallet:
             self._missing(channel, words)
         else:
             self._set(f"state:{channel}", words)
+            if channel is Channel.ORDERS and control.event is not ControlEvent.LIVE:
+                self._doubt_orders()
+
+    def _doubt_orders(self) -> None:
+        """What becomes of the open orders now is not seen: until an order is heard of again, its field says so.
+
+        Not every exchange tells after an outage which orders have gone; at most a thousand such orders are kept.
+        """
+        doubted = []
+        for name, text in self.fields.items():
+            if name.startswith("order:"):
+                values = msgspec.json.decode(text)
+                doubted.append((int(values.get("recv", 0)), name, values))
+        doubted.sort(key=lambda row: row[0])
+        for _, name, values in doubted[-_MOST_DOUBTED:]:
+            if not values.get("unconfirmed"):
+                self._set(name, msgspec.json.encode({**values, "unconfirmed": True}).decode())
+        for _, name, _ in doubted[:-_MOST_DOUBTED]:
+            self.fields.pop(name, None)
+            self.unsaved[name] = None
 
     def _missing(self, channel: Channel, words: str) -> None:
         self._set(f"state:{channel}", words)

@@ -38,6 +38,7 @@ def check(options: argparse.Namespace) -> int:
         ConfigError: all mistakes of the config at once.
     """
     settings = load(options.config)
+    _check_exchanges(settings)
     for line in _described(settings):
         print(line)
     if options.connect:
@@ -48,6 +49,25 @@ def check(options: argparse.Namespace) -> int:
             return code
     print("ok")
     return 0
+
+
+def _check_exchanges(settings: Settings) -> None:
+    """Let every exchange look at what concerns it alone (whether a secret is a key that can sign).
+
+    Raises:
+        ConfigError: all mistakes at once.
+    """
+    from bridge.connector import build_exchange
+    from bridge.errors import ConfigError
+
+    problems = []
+    for connector in settings.connectors:
+        try:
+            build_exchange(settings, connector).check()
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
 
 
 def _described(settings: Settings) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import gc
+import signal
+import sys
 from typing import Any
 
 from bridge.cli.common import add_config_option, load, select_connectors
@@ -31,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         BridgeError: a mistake in the config, or Redis or the exchange out of reach at the start.
     """
+    # Until the connectors are there to end well, there is nothing to end: SIGTERM in the first moments is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     settings = load(options.config)
     connectors = select_connectors(settings, options.connector)
 

@@ -300,6 +300,14 @@ class Exchange(ABC):
         del status
         return None
 
+    def check(self) -> None:
+        """Look at what of the profile only the exchange can judge, without asking it.
+
+        Raises:
+            ConfigError: it can't work.
+        """
+        return
+
     def discover(self, now: int) -> Flow[None]:
         """Learn by REST what the plan needs (ids of pairs); called until it succeeds, before `plan`.
 

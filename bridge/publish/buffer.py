@@ -4,17 +4,39 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from bridge.model import Channel, Control, ControlEvent
+from bridge.model import (
+    DATA_EVENTS,
+    BookSnapshot,
+    Channel,
+    Control,
+    ControlEvent,
+    Event,
+    Fill,
+    Order,
+    Position,
+    Trade,
+)
 from bridge.publish.stream import Stream
 from bridge.publish.wire import render
 
-__all__ = ["CONTROL", "DATA", "OVERHEAD", "SNAPSHOT", "WIDE", "Budget", "Pending", "lost_marker", "shed"]
+__all__ = ["CONTROL", "DATA", "KINDS", "OVERHEAD", "SNAPSHOT", "WIDE", "Budget", "Pending", "lost_marker", "shed"]
 
 DATA, SNAPSHOT, CONTROL, WIDE = 0, 1, 2, 3
 """Kinds of pending entries.
 
 A `SNAPSHOT` is data on which a book can start again; `WIDE` data has a further field.
 """
+
+KINDS: dict[type[Event], int] = {
+    **dict.fromkeys(DATA_EVENTS, DATA),
+    BookSnapshot: SNAPSHOT,
+    Control: CONTROL,
+    Trade: WIDE,
+    Order: WIDE,
+    Fill: WIDE,
+    Position: WIDE,
+}
+"""Kinds of entries by class; all others are `DATA`, and so is what may have a further field and doesn't."""
 
 OVERHEAD = 200
 """Bytes of Python objects that a pending entry costs beside its text; an estimate on the safe side."""

@@ -57,7 +57,10 @@ class Line(asyncio.Protocol):
         """
         self._expected = expected
         self._done = done
-        self._transport.write(payload)
+        try:
+            self._transport.write(payload)
+        except (RuntimeError, OSError) as error:  # uvloop refuses a transport that has just been closed
+            self.abort(str(error))
 
     async def request(self, commands: Sequence[str]) -> list[Reply]:
         """Send commands and wait for their replies.

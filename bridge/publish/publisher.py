@@ -17,8 +17,8 @@ import hiredis
 from structlog.typing import FilteringBoundLogger
 
 from bridge.errors import RedisUnavailableError
-from bridge.model import DATA_EVENTS, BookSnapshot, Control, Event, Fill, Order, Position, Trade
-from bridge.publish.buffer import CONTROL, DATA, OVERHEAD, SNAPSHOT, WIDE, Budget, Pending, lost_marker, shed
+from bridge.model import Control, Event
+from bridge.publish.buffer import CONTROL, DATA, KINDS, OVERHEAD, WIDE, Budget, Pending, lost_marker, shed
 from bridge.publish.latency import Latency
 from bridge.publish.line import Line, Reply
 from bridge.publish.recovery import Batch, History, Refusal, recover, sort_out
@@ -33,16 +33,6 @@ _UNBLOCK_AFTER = 5.0
 _MOST_CONFLICTS = 10
 _FORGIVE_AFTER = 60.0
 """Seconds after which one conflict of a stream is forgotten: one now and then is no second connector."""
-_KINDS: dict[type[Event], int] = {
-    **dict.fromkeys(DATA_EVENTS, DATA),
-    BookSnapshot: SNAPSHOT,
-    Control: CONTROL,
-    Trade: WIDE,
-    Order: WIDE,
-    Fill: WIDE,
-    Position: WIDE,
-}
-"""Kinds of entries by class; all others are `DATA`, and so is what may have a further field and doesn't."""
 
 
 class PublisherEvents(Protocol):
@@ -89,6 +79,7 @@ class Publisher:
         self._cautious = False
         """After a refusal, one entry goes alone: what is accepted behind a refused one closes the door to it."""
         self._held = False
+        self._emptied = False
         self._retry: Iterator[float] = backoff()
         self._chores: list[str] = []
         """Trimming of streams that are quiet."""
@@ -127,7 +118,7 @@ class Publisher:
         body = RENDERERS[sort](event)
         if not body.isascii():
             body = render(event)
-        kind = _KINDS[sort]
+        kind = KINDS[sort]
         if kind == WIDE and event.contracts is None:  # type: ignore[attr-defined]
             kind = DATA
         self._pending.append(Pending(stream, event.recv, body, kind))
@@ -144,6 +135,12 @@ class Publisher:
         self._pending.append(marker)
         self._bytes += marker.weight
         self._loop.call_soon(self._flush)
+
+    def renew(self, reason: str) -> None:
+        """Connect anew: the server seems to have been emptied, and is brought up to date then."""
+        self._emptied = True
+        if self._line:
+            self._line.abort(reason)
 
     async def drained(self) -> None:
         """Wait until all that was put is acknowledged."""
@@ -336,7 +333,8 @@ class Publisher:
 
     async def _resume(self, line: Line) -> None:
         """After a (re)connect: send again what was not acknowledged, and what the server has forgotten."""
-        batch = await recover(line, self._streams, self._in_flight, self._history)
+        batch = await recover(line, self._streams, self._in_flight, self._history, emptied=self._emptied)
+        self._emptied = False
         for stream, count in batch.missing.items():
             self.published -= count
             self.declare_lost(stream, time.time_ns(), count, "Redis lost acknowledged entries")

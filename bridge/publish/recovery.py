@@ -96,8 +96,12 @@ class Recovered(Struct):
     refusal: Refusal | None = None
 
 
-async def recover(line: Line, streams: Sequence[Stream], in_flight: Batch | None, history: History) -> Recovered:
+async def recover(
+    line: Line, streams: Sequence[Stream], in_flight: Batch | None, history: History, *, emptied: bool = False
+) -> Recovered:
     """Bring the server up to where the streams stand.
+
+    ``emptied``: it was flushed while entries went in, so that a stream may lack its beginning and not its end.
 
     Raises:
         ConnectionError: the connection broke again; nothing is changed, and this can be called anew.
@@ -112,6 +116,9 @@ async def recover(line: Line, streams: Sequence[Stream], in_flight: Batch | None
         if isinstance(reply, hiredis.ReplyError) and _NO_KEY not in str(reply):
             continue  # no stream any more, or not ours to see: the next entry will tell
         last = last_id(reply)
+        if emptied and (first_left := _first_id(reply)) is not None and first_left.seq > stream.oldest.seq:
+            result.missing[stream] = first_left.seq - stream.oldest.seq
+            stream.oldest = first_left
         acknowledged = stream.seq - unacknowledged.get(stream, 0)
         if last.seq < acknowledged and last.ms <= stream.ms:
             behind[stream] = last.seq
@@ -240,6 +247,14 @@ def _step_over(last_ids: dict[Stream, StreamId]) -> None:
     for stream, last in last_ids.items():
         stream.ms = max(stream.ms, last.ms + (last.seq > stream.seq))
         stream.conflicts += 1
+
+
+def _first_id(reply: Reply) -> StreamId | None:
+    """``first-entry``'s ID out of the answer to ``XINFO STREAM``; ``None`` where there is none."""
+    if not isinstance(reply, list):
+        return None
+    entry = dict(zip(reply[::2], reply[1::2], strict=False)).get(b"first-entry")
+    return StreamId.parse(entry[0]) if entry else None
 
 
 def last_id(reply: Reply) -> StreamId:

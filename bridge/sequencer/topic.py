@@ -37,6 +37,8 @@ class Topic:
         """Distinct source events; repeats are not among them."""
         self.repeated = 0
         self.gaps = 0
+        self._gap_at = -1
+        """How many events had come at the last ``gap``."""
         self.last = 0
         """When the last event came (ns since the epoch)."""
 
@@ -112,11 +114,15 @@ class Topic:
     def stop(self, recv: int) -> None:
         """The connector ends on purpose."""
         self.live = False
-        self._say(recv, ControlEvent.STOP, "the connector ends")
+        if self.said != ControlEvent.STOP:
+            self._say(recv, ControlEvent.STOP, "the connector ends")
 
     def gap(self, recv: int, reason: str, count: int | None = None) -> None:
         """Events were lost at the source."""
         self.gaps += 1
+        if self.said == ControlEvent.GAP and count is None and self._gap_at == self.received:
+            return  # nothing has come since the stream said so
+        self._gap_at = self.received
         self._say(recv, ControlEvent.GAP, reason, count)
 
     def broken(self) -> None:

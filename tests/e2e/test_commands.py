@@ -11,7 +11,7 @@ import yaml
 
 from bridge.recordings.recording import RecvRow, SendRow, read_recording
 from tests.e2e.conftest import Bench, Run
-from tests.e2e.harness import eventually
+from tests.e2e.harness import eventually, sequences
 from tests.e2e.observing import controls, flowing, heartbeat, settled, stopped
 from tests.servers import RedisServer, free_port
 
@@ -26,6 +26,21 @@ def test_the_same_connector_twice_is_refused(bench: Bench) -> None:
     assert str(first.pid) in second.output
     assert first.running
     assert stopped(bench.client, first)["lost"] == 0
+
+
+def test_two_at_the_same_moment_are_one(bench: Bench) -> None:
+    """Whoever claims the name first has it; the other one ends, and nothing stands twice."""
+    bench.simulate()
+    both = [bench.run(), bench.run()]
+    eventually(lambda: [process.running for process in both].count(False) == 1, "the end of one")
+    [ended] = [process for process in both if not process.running]
+    [left] = [process for process in both if process.running]
+    assert ended.ended() == 1
+    assert "already running" in ended.output
+    flowing(bench.client, 100)
+    stopped(bench.client, left)
+    for key, numbers in sequences(bench.client).items():
+        assert numbers == list(range(1, len(numbers) + 1)), key
 
 
 def test_another_connector_for_the_same_streams_is_refused(bench: Bench) -> None:

@@ -80,6 +80,20 @@ def test_redis_forgets_everything(own_bench: Bench) -> None:
     assert connector.stop() == 0
 
 
+def test_redis_is_flushed(bench: Bench) -> None:
+    """Nobody cuts a connection: the catalog's loss shows it, and everything comes back."""
+    simulated = bench.simulate(rate=500)
+    connector = bench.run(options={"resnapshot": "1h"})
+    client = bench.client
+    flowing(client, 300)
+    client.flushall()
+    settled(client, simulated)
+    assert client.hlen("bridge:catalog") > 15
+    for key, numbers in sequences(client).items():
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), key
+    assert connector.stop() == 0
+
+
 def test_redis_is_away_beyond_the_buffer(own_bench: Bench) -> None:
     simulated = own_bench.simulate(rate=2000)
     simulated.config["buffer"] = {"max_bytes": "256KiB", "max_age": "1h"}

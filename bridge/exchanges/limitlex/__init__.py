@@ -17,7 +17,7 @@ from bridge.exchanges.limitlex.account import PRIVATE_CHANNELS, AccountSession
 from bridge.exchanges.limitlex.messages import NAME
 from bridge.exchanges.limitlex.options import LimitlexOptions
 from bridge.exchanges.limitlex.pair import PairSession
-from bridge.exchanges.limitlex.rest import LimitlexRest
+from bridge.exchanges.limitlex.rest import LimitlexRest, check_secret
 from bridge.model import Channel
 
 __all__ = ["AccountSession", "Limitlex", "LimitlexOptions", "PairSession"]
@@ -46,6 +46,11 @@ class Limitlex(Exchange):
         self._options = options if isinstance(options, LimitlexOptions) else LimitlexOptions()
         self._url = profile.url or self.url
         self._rest = LimitlexRest(self._options.pair_ids)
+
+    def check(self) -> None:
+        """The account's secret is a key that can sign."""
+        if self.profile.account:
+            check_secret(self.profile.account)
 
     def discover(self, now: int) -> Flow[None]:
         del now

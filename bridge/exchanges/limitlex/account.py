@@ -156,8 +156,10 @@ class AccountSession(Session):
         """
         code = self._rest.currency
         for wallet in message.wallets:
-            check_values(wallet.amountAvailable, wallet.amountReserved)
+            check_values(wallet.amountAvailable or "", wallet.amountReserved or "")
         return [
-            Balance(subject, None, recv, code(wallet.currencyId), wallet.amountAvailable, wallet.amountReserved)
+            Balance(
+                subject, None, recv, code(wallet.currencyId), wallet.amountAvailable or "", wallet.amountReserved or ""
+            )
             for wallet in message.wallets
         ]

@@ -125,8 +125,8 @@ class Wallet(Struct):
     """One currency of a wallet."""
 
     currencyId: str  # noqa: N815
-    amountAvailable: str = ""  # noqa: N815
-    amountReserved: str = ""  # noqa: N815
+    amountAvailable: str | None = None  # noqa: N815
+    amountReserved: str | None = None  # noqa: N815
 
 
 class Wallets(Private, tag="wallets", kw_only=True):

@@ -23,7 +23,7 @@ from bridge.exchanges.limitlex.messages import nanoseconds
 from bridge.exchanges.numbers import check_values
 from bridge.model import Balance, Event, Order
 
-__all__ = ["LimitlexRest", "TokenSource", "sign", "token_expiry"]
+__all__ = ["LimitlexRest", "TokenSource", "check_secret", "sign", "token_expiry"]
 
 _NAME = "limitlex"
 _MILLISECOND = 1_000_000
@@ -57,6 +57,18 @@ def token_expiry(token: str) -> int | None:
         return int(claims["exp"]) * SECOND
     except (LookupError, ArithmeticError, TypeError, ValueError):
         return None
+
+
+def check_secret(credentials: Credentials) -> None:
+    """Make sure that the account's secret is a key that can sign.
+
+    Raises:
+        ConfigError: it isn't.
+    """
+    try:
+        sign(credentials.api_secret, "", "")
+    except ValueError as error:
+        raise ConfigError([Problem(f"accounts.{credentials.name}", str(error))]) from None
 
 
 class LimitlexRest:
