@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from tests.e2e.conftest import Bench
-from tests.e2e.harness import eventually, sequences, trades_of
+from tests.e2e.harness import book_of, eventually, sequences, trades_of
 from tests.e2e.observing import check_streams, controls, flowing, settled, stopped
 
 
@@ -190,3 +190,22 @@ def test_the_deadline_ends_it_too(own_bench: Bench) -> None:
     assert connector.stop() == 2
     assert '"not_drained"' in connector.output
     assert "entries could not be written before the end" in connector.output
+
+
+def test_a_key_that_is_no_stream_for_a_while(bench: Bench) -> None:
+    """Only that stream stands still; its book gets its snapshot as soon as it is a stream again."""
+    simulated = bench.simulate(rate=500)
+    connector = bench.run(options={"resnapshot": "1h"})
+    client = bench.client
+    key = "md:{limitlex:BTC-EUR}:book"
+    flowing(client, 300)
+    client.delete(key)
+    client.set(key, "something else")
+    connector.wait_for("WRONGTYPE")
+    others = len(trades_of(client, "limitlex", "ETH-EUR"))
+    eventually(lambda: len(trades_of(client, "limitlex", "ETH-EUR")) > others + 20, "the other streams")
+    client.delete(key)
+    eventually(lambda: client.exists(key) and "lost" in controls(client, key), "what was lost")
+    eventually(lambda: book_of(client.xrange(key)), "a book again", 5.0)
+    settled(client, simulated)
+    assert connector.stop() == 0
