@@ -48,7 +48,8 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Measure the bridge on this machine; about five minutes for all parts."
+        prog="python -m benchmarks",
+        description="Measure the bridge on this machine; about fifteen minutes for all parts.",
     )
     parser.add_argument(
         "parts", nargs="*", choices=[[], *_PARTS], metavar="PART", help=f"{', '.join(_PARTS)}; default: all"
@@ -56,7 +57,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--runs", type=int, default=5, help="runs of each measurement; their median counts (default: 5)"
     )
-    parser.add_argument("--duration", type=float, default=10.0, help="seconds of a latency run (default: 10)")
+    parser.add_argument("--duration", type=float, default=20.0, help="seconds of a latency run (default: 20)")
     parser.add_argument("--events", type=int, default=200_000, help="events of a publishing run (default: 200000)")
     parser.add_argument("--messages", type=int, default=300_000, help="frames of a saturated run (default: 300000)")
     parser.add_argument("--setup", choices=[setup.name for setup in path.SETUPS], help="only this transport and loop")
