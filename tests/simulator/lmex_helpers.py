@@ -20,9 +20,12 @@ from bridge.book import Book
 from bridge.simulator import LmexConfig, Simulator, SimulatorConfig
 from bridge.simulator.lmex import market_config
 from bridge.simulator.sockets import Socket
-from tests.simulator.helpers import Clock, Rig
+from tests.simulator.helpers import NOW, Clock, Rig
 
 PAIRS = ("BTC-USD", "ETH-USD", "BTC-PERP", "ETH-PERP")
+SPOT, FUTURES = "/ws/spot", "/ws/futures"
+MS = int(NOW * 1000)
+OK = {"event": "login", "success": True}
 
 
 class LmexRig(Rig):
@@ -97,6 +100,11 @@ async def running_lmex(
         rig = LmexRig(simulator, urls, http, clock)
         rig.monotonic = monotonic
         yield rig
+
+
+def trade(rig: LmexRig, pair: str, side: str, size: str) -> Any:
+    """A market order of the account's."""
+    return rig.simulator.place("main", pair, side, size)
 
 
 def hmac384(secret: bytes, message: str) -> str:
