@@ -1,122 +1,30 @@
 from __future__ import annotations
 
-import io
 import json
-from decimal import Decimal
-from pathlib import Path
 
 import pytest
-import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.book import Book
 from bridge.errors import FrameError
 from bridge.exchanges.base import Profile, Reconnect, Send, Unknown, Warn
-from bridge.exchanges.coinbase import Coinbase, CoinbaseSession
-from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Quote, Ticker, Trade
+from bridge.exchanges.coinbase import Coinbase
+from bridge.model import BookDelta, BookSnapshot, Channel, ControlEvent, Quote, Ticker, Trade
+from tests.unit.coinbase_frames import (
+    ALL,
+    HEARTBEAT,
+    L2,
+    MESSAGES,
+    PAIRS,
+    SUBSCRIPTIONS,
+    TICKER,
+    TRADES,
+    book,
+    frame,
+    make,
+)
 from tests.unit.core import SECOND, T0
 from tests.unit.limitlex_frames import NONSENSE
-
-ALL = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
-PAIRS = ("BTC-USD", "ETH-USD")
-HERE = Path(__file__).resolve()
-SMALL = HERE.parents[1] / "fixtures" / "coinbase-small.jsonl"
-FULL = HERE.parents[3] / "shared" / "recordings" / "coinbase-2026-08.jsonl.zst"
-
-TRADES = {
-    "channel": "market_trades",
-    "timestamp": "2026-08-09T21:05:48.251397169Z",
-    "sequence_num": 0,
-    "events": [
-        {
-            "type": "update",
-            "trades": [
-                {
-                    "product_id": "BTC-USD",
-                    "trade_id": "1068572091",
-                    "price": "65083.67",
-                    "size": "0.01034361",
-                    "time": "2026-08-09T21:05:48.167634Z",
-                    "side": "SELL",
-                }
-            ],
-        }
-    ],
-}
-L2 = {
-    "channel": "l2_data",
-    "timestamp": "2026-08-09T21:05:48.506659391Z",
-    "sequence_num": 0,
-    "events": [
-        {
-            "type": "update",
-            "product_id": "BTC-USD",
-            "updates": [
-                {
-                    "side": "offer",
-                    "event_time": "2026-08-09T21:05:48.264069Z",
-                    "price_level": "65106.54",
-                    "new_quantity": "0.15361938",
-                }
-            ],
-        }
-    ],
-}
-TICKER = {
-    "channel": "ticker",
-    "timestamp": "2026-08-09T21:05:48.298032046Z",
-    "sequence_num": 0,
-    "events": [
-        {
-            "type": "update",
-            "tickers": [
-                {
-                    "type": "ticker",
-                    "product_id": "ETH-USD",
-                    "price": "1919.41",
-                    "volume_24_h": "19975.95927439",
-                    "low_24_h": "1911.04",
-                    "high_24_h": "1925",
-                    "low_52_w": "1505",
-                    "high_52_w": "4955.9",
-                    "price_percent_chg_24_h": "0.02501394006035",
-                    "best_bid": "1919.44",
-                    "best_ask": "1919.49",
-                    "best_bid_quantity": "0.02858092",
-                    "best_ask_quantity": "0.07814824",
-                }
-            ],
-        }
-    ],
-}
-SUBSCRIPTIONS = {
-    "channel": "subscriptions",
-    "timestamp": "2026-08-09T21:05:48.229148053Z",
-    "sequence_num": 0,
-    "events": [{"subscriptions": {"level2": ["ETH-USD", "BTC-USD"], "market_trades": ["BTC-USD"]}}],
-}
-HEARTBEAT = {
-    "channel": "heartbeats",
-    "timestamp": "2026-08-09T21:05:49Z",
-    "sequence_num": 0,
-    "events": [{"current_time": "2026-08-09 21:05:49", "heartbeat_counter": 1}],
-}
-MESSAGES = {m["channel"]: m for m in (TRADES, L2, TICKER, SUBSCRIPTIONS, HEARTBEAT)}
-
-
-def make(channels=ALL, pairs=PAIRS):
-    return CoinbaseSession("wss://x", pairs, frozenset(channels))
-
-
-def frame(message, number=0, **changes):
-    return json.dumps({**message, "sequence_num": number, **changes}).encode()
-
-
-def book(kind="snapshot", pair="BTC-USD", levels=(("bid", "10", "1"), ("offer", "11", "1"))):
-    at = "2026-08-09T21:05:48.264069Z"
-    updates = [{"side": s, "event_time": at, "price_level": p, "new_quantity": q} for s, p, q in levels]
-    return {**L2, "events": [{"type": kind, "product_id": pair, "updates": updates}]}
 
 
 class TestFrames:
@@ -350,79 +258,3 @@ def test_the_plan_is_one_connection():
         next(plan.session().open(T0))
     assert done.value.value.url == "wss://advanced-trade-ws.coinbase.com"
     assert Coinbase(Profile(PAIRS, frozenset())).plan() == []
-
-
-def rows(path):
-    if path.suffix == ".zst":
-        with path.open("rb") as raw:
-            yield from map(json.loads, io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(raw), "utf-8"))
-    else:
-        with path.open() as lines:
-            yield from map(json.loads, lines)
-
-
-class Recorded:
-    """What a recording's frames say, taken apart by plain means."""
-
-    def __init__(self):
-        self.trades = {}
-        self.books = {pair: {} for pair in PAIRS}
-
-    def take(self, message):
-        for event in message.get("events", []):
-            for trade in reversed(event.get("trades", [])):
-                self.trades.setdefault((trade["product_id"], trade["trade_id"]), trade)
-            if event.get("type") == "snapshot" and "updates" in event:
-                self.books[event["product_id"]].clear()
-            for u in event.get("updates", []):
-                self.books[event["product_id"]][u["side"] == "bid", Decimal(u["price_level"])] = Decimal(
-                    u["new_quantity"]
-                )
-
-    def side(self, pair, *, bids):
-        return {price: size for (bid, price), size in self.books[pair].items() if bid is bids and size}
-
-
-@pytest.mark.parametrize("path", [SMALL, FULL], ids=["small", "full"])
-def test_a_recording_to_the_digit(path):
-    """Every trade once and in order, every book equal at every delta, nothing rejected."""
-    if not path.exists():
-        pytest.skip(f"{path.name} is not here")
-    session, recorded = make(), Recorded()
-    books = {pair: Book() for pair in PAIRS}
-    trades, quotes, deltas = {}, 0, 0
-    for row in rows(path):
-        if row["t"] == "connect":
-            session = make()
-            session.connected(int(row["ts"] * 1e9))
-        if row["t"] != "recv":
-            continue
-        recorded.take(json.loads(row["data"]))
-        for event in session.receive(row["data"].encode(), int(row["ts"] * 1e9)):
-            assert not (isinstance(event, Control) and event.event is ControlEvent.GAP)
-            if isinstance(event, Trade):
-                trades.setdefault((event.subject, event.id), event)
-            elif isinstance(event, Quote):
-                quotes += 1
-                assert Decimal(event.bid) < Decimal(event.ask)
-            elif isinstance(event, BookSnapshot | BookDelta):
-                book = books[event.subject]
-                (book.replace if isinstance(event, BookSnapshot) else book.apply)(event.bids, event.asks)
-                deltas += 1
-                changed = [(book.bids, True, price) for price, _ in event.bids]
-                changed += [(book.asks, False, price) for price, _ in event.asks]
-                truth = recorded.books[event.subject]
-                assert all(side.size(price) == truth[bids, Decimal(price)] for side, bids, price in changed)
-    assert list(trades) == list(recorded.trades)
-    for key, want in recorded.trades.items():
-        got = trades[key]
-        assert (got.price, got.size, got.side) == (want["price"], want["size"], SIDES[want["side"]])
-    assert quotes
-    assert deltas
-    for pair in PAIRS:
-        assert books[pair].bids.numbers() == recorded.side(pair, bids=True)
-        assert books[pair].asks.numbers() == recorded.side(pair, bids=False)
-    assert {type(action) for action in session.actions} <= {Send, Unknown}
-
-
-SIDES = {"BUY": "sell", "SELL": "buy"}
