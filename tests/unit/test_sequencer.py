@@ -3,22 +3,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import structs
 
-from bridge.model import Channel, Control, ControlEvent, Fill, Position, Ticker
+from bridge.model import Channel, Control, ControlEvent
 from bridge.sequencer import BookTopic, IdTopic, StateTopic, topic_type
-from tests.unit.core import (
-    PAIR,
-    SECOND,
-    T0,
-    Rig,
-    balance,
-    delta,
-    order,
-    quote,
-    snapshot,
-    trade,
-)
+from tests.unit.core import PAIR, SECOND, T0, Rig, balance, delta, quote, snapshot, trade
 
 
 def test_each_channel_has_its_kind_of_topic():
@@ -132,114 +120,6 @@ class TestSeed:
         assert again.repeated == 1
 
 
-class TestIds:
-    def test_an_id_stands_once(self):
-        rig = Rig(Channel.TRADES)
-        for ident in ("a", "b", "a", "c", "b"):
-            rig.topic.accept(trade(1, ident))
-        assert [e.id for e in rig.sink.data] == ["a", "b", "c"]
-        assert (rig.topic.received, rig.topic.repeated) == (3, 2)
-
-    def test_a_fill_stands_once(self):
-        rig = Rig(Channel.FILLS)
-        fill = Fill("main", T0, T0, "f1", "o1", PAIR, "buy", "10", "1", "", "")
-        rig.topic.accept(fill)
-        rig.topic.accept(fill)
-        assert len(rig.sink.data) == 1
-
-    def test_ids_are_remembered_for_thousands_of_trades(self):
-        rig = Rig(Channel.TRADES)
-        for number in range(12_000):
-            rig.topic.accept(trade(0, str(number)))
-        rig.topic.reopened(0)
-        for number in range(7_001, 12_000):
-            rig.topic.accept(trade(0, str(number)))
-        assert len(rig.sink.data) == 12_000
-
-    def test_like_trades_without_ids_are_as_many_as_came(self):
-        rig = Rig(Channel.TRADES)
-        for _ in range(3):
-            rig.topic.accept(trade(1))
-        assert len(rig.sink.data) == 3
-
-    def test_a_replay_without_ids_is_matched_one_to_one(self):
-        rig = Rig(Channel.TRADES)
-        rig.topic.accept(trade(1))
-        rig.topic.accept(trade(1))
-        rig.topic.down(T0, "cut")
-        rig.topic.reopened(0)
-        for _ in range(3):
-            rig.topic.accept(trade(1))
-        rig.topic.accept(trade(2))
-        assert len([e for e in rig.sink.data if e.ts == T0 + SECOND]) == 3
-        assert rig.topic.repeated == 2
-
-    def test_a_takeover_matches_what_both_connections_brought(self):
-        rig = Rig(Channel.TRADES)
-        rig.topic.accept(trade(10, size="1"))
-        rig.topic.accept(trade(20, size="2"))  # the second connection was opened before this one
-        rig.topic.reopened(T0 + 15 * SECOND)
-        rig.topic.accept(trade(20, size="2"))
-        rig.topic.accept(trade(20, size="2"))  # a second one like it, which only the new connection had
-        assert [e.size for e in rig.sink.data] == ["1", "2", "2"]
-
-    def test_a_takeover_drops_the_history_that_the_exchange_replays(self):
-        """Whether recent trades come again after each connect isn't known: if they do, they stand already."""
-        rig = Rig(Channel.TRADES)
-        for number in range(1, 6):
-            rig.topic.accept(trade(number))
-        rig.topic.reopened(T0 + 60 * SECOND)
-        for number in range(1, 6):
-            rig.topic.accept(trade(number, recv=T0 + 60 * SECOND))
-        rig.topic.accept(trade(61))
-        assert [e.ts for e in rig.sink.data] == [T0 + n * SECOND for n in (1, 2, 3, 4, 5, 61)]
-
-    def test_what_came_before_the_new_connection_was_subscribed_stands_for_nothing(self):
-        """It was opened, but the exchange had not got its request yet: a like trade afterwards is a new one."""
-        rig = Rig(Channel.TRADES)
-        ms = SECOND // 1000
-        rig.topic.accept(trade(10, recv=T0 + 100 * ms))
-        rig.topic.accept(trade(10, recv=T0 + 300 * ms))
-        rig.topic.reopened(T0)
-        rig.topic.accept(trade(10, recv=T0 + 301 * ms))
-        rig.topic.accept(trade(10, recv=T0 + 500 * ms))
-        assert len(rig.sink.data) == 3
-
-    def test_a_busy_process_takes_both_connections_in_bursts(self):
-        rig = Rig(Channel.TRADES)
-        for number in range(5):
-            rig.topic.accept(trade(10, recv=T0 + number))
-        rig.topic.reopened(T0)
-        for number in range(6):
-            rig.topic.accept(trade(10, recv=T0 + 1000 + number))
-        assert len(rig.sink.data) == 6
-
-    def test_a_history_that_is_replayed_at_a_takeover_stands_once(self):
-        """The trades of the newest second too: nothing has shown that the exchange doesn't replay."""
-        rig = Rig(Channel.TRADES)
-        trades = [trade(10, size=str(number), recv=T0 + 10 * SECOND + number) for number in range(1, 6)]
-        for event in trades:
-            rig.topic.accept(event)
-        for round_ in range(1, 4):
-            rig.topic.reopened(T0 + 10 * SECOND + 100 * round_)
-            for event in trades[-3:]:
-                rig.topic.accept(structs.replace(event, recv=T0 + 10 * SECOND + 100 * round_ + 10))
-            trades.append(trade(10, size=f"9{round_}", recv=T0 + 10 * SECOND + 100 * round_ + 20))
-            rig.topic.accept(trades[-1])
-        assert [event.size for event in rig.sink.data] == [event.size for event in trades]
-
-    def test_a_like_trade_right_after_a_takeover_is_no_replay(self):
-        """Once two connections began with something new, the exchange replays nothing."""
-        rig = Rig(Channel.TRADES)
-        for second in (8, 9):
-            rig.topic.accept(trade(second, recv=T0 + second * SECOND))
-            rig.topic.reopened(T0 + second * SECOND + 1)
-        rig.topic.accept(trade(10, recv=T0 + 10 * SECOND + 100_000_000))
-        rig.topic.reopened(T0 + 10 * SECOND + 200_000_000)
-        rig.topic.accept(trade(10, recv=T0 + 10 * SECOND + 300_000_000))
-        assert len(rig.sink.data) == 4
-
-
 class TestBook:
     def test_deltas_wait_for_a_snapshot_and_are_declared(self):
         rig = Rig(Channel.BOOK)
@@ -299,127 +179,6 @@ class TestBook:
         assert len(rig.resynced) == 1
 
 
-class TestStates:
-    def test_a_change_back_is_a_change(self):
-        rig = Rig(Channel.QUOTES)
-        for bid in ("1", "2", "1"):
-            rig.topic.accept(quote(bid, "3"))
-        assert [e.bid for e in rig.sink.data] == ["1", "2", "1"]
-
-    def test_the_standing_state_is_not_repeated_after_a_reconnect(self):
-        rig = Rig(Channel.QUOTES)
-        rig.topic.accept(quote("1", "3"))
-        rig.topic.down(T0, "cut")
-        rig.topic.reopened(0)
-        rig.topic.accept(quote("1", "3"))
-        rig.topic.accept(quote("1", "3"))
-        assert rig.sink.said() == ["live", "quote", "down", "live", "quote"]
-
-    def test_positions_and_tickers_are_states_too(self):
-        for channel, event in (
-            (Channel.POSITIONS, Position("main", None, T0, "BTC-PERP", "long", "1", "10", "11", "1")),
-            (Channel.TICKER, Ticker(PAIR, None, T0, "86400", "1", "2", "1", "2", "1", "100", "5")),
-        ):
-            rig = Rig(channel)
-            rig.topic.accept(event)
-            rig.topic.reopened(0)
-            rig.topic.accept(event)
-            assert len(rig.sink.data) == 1
-
-    def test_a_takeover_repeats_no_state(self):
-        """Both connections bring the same quotes while the second one warms up."""
-        rig = Rig(Channel.QUOTES)
-        for number, bid in enumerate(("1", "2", "3", "2")):
-            rig.topic.accept(quote(bid, "9", T0 + number * SECOND // 10))
-        rig.topic.reopened(T0 + SECOND // 20)
-        for number, bid in enumerate(("1", "2", "3", "2", "4", "2")):
-            rig.topic.accept(quote(bid, "9", T0 + (number + 1) * SECOND // 10))
-        assert [e.bid for e in rig.sink.data] == ["1", "2", "3", "2", "4", "2"]
-
-    def test_a_takeover_repeats_no_balance(self):
-        rig = Rig(Channel.BALANCES)
-        rig.topic.accept(balance("BTC", "1", T0))
-        rig.topic.accept(balance("EUR", "100", T0))
-        rig.topic.accept(balance("EUR", "90", T0 + 2 * SECOND))
-        rig.topic.reopened(T0 + SECOND)
-        later = T0 + 2 * SECOND
-        for event in (
-            balance("BTC", "1", later),
-            balance("EUR", "100", later),
-            balance("EUR", "90", later),
-            balance("EUR", "100", later + SECOND // 2),
-        ):
-            rig.topic.accept(event)
-        assert [(e.currency, e.available) for e in rig.sink.data] == [
-            ("BTC", "1"),
-            ("EUR", "100"),
-            ("EUR", "90"),
-            ("EUR", "100"),
-        ]
-
-    def test_long_after_a_takeover_everything_counts(self):
-        rig = Rig(Channel.QUOTES)
-        rig.topic.accept(quote("1", "9", T0))
-        rig.topic.accept(quote("2", "9", T0 + SECOND))
-        rig.topic.reopened(T0)
-        rig.topic.accept(quote("1", "9", T0 + 60 * SECOND))
-        assert [e.bid for e in rig.sink.data] == ["1", "2", "1"]
-
-
-class TestRestate:
-    def test_what_differs_is_published_and_what_agrees_is_not(self):
-        rig = Rig(Channel.BALANCES)
-        rig.topic.accept(balance("EUR", "100", reserved="5"))
-        rig.topic.restate([balance("EUR", "100", reserved=""), balance("BTC", "1")], T0 + SECOND, T0 + SECOND)
-        assert [(e.currency, e.available) for e in rig.sink.data] == [("EUR", "100"), ("BTC", "1")]
-
-    def test_open_orders_that_are_gone_get_an_unknown_status(self):
-        rig = Rig(Channel.ORDERS)
-        rig.topic.accept(order("a"))
-        rig.topic.accept(order("b"))
-        rig.topic.accept(order("c", "filled"))
-        rig.topic.restate([order("b", recv=T0 + SECOND)], T0 + SECOND, T0 + SECOND)
-        assert [(e.order_id, e.status) for e in rig.sink.data[3:]] == [("a", "")]
-        rig.topic.restate([order("b", recv=T0 + SECOND)], T0 + 2 * SECOND, T0 + 2 * SECOND)
-        assert len(rig.sink.data) == 4
-
-    def test_an_order_that_was_declared_gone_may_still_come(self):
-        rig = Rig(Channel.ORDERS)
-        rig.topic.accept(order("a"))
-        rig.topic.down(T0, "cut")
-        rig.topic.reopened(0)
-        rig.topic.restate([], T0 + SECOND, T0 + SECOND)
-        rig.topic.accept(order("a", "filled", T0 + 2 * SECOND))
-        assert [(e.order_id, e.status) for e in rig.sink.data] == [("a", "open"), ("a", ""), ("a", "filled")]
-
-    def test_an_answer_does_not_overrule_what_came_after_the_question(self):
-        """The REST answer may be older than the newest message of the socket."""
-        rig = Rig(Channel.BALANCES)
-        rig.topic.accept(balance("EUR", "100", T0))
-        rig.topic.accept(balance("EUR", "90", T0 + 2 * SECOND))
-        rig.topic.restate([balance("EUR", "100", T0 + SECOND)], T0 + SECOND, T0 + 3 * SECOND)
-        assert [e.available for e in rig.sink.data] == ["100", "90"]
-
-    def test_an_order_that_finished_after_the_question_is_not_open_again(self):
-        rig = Rig(Channel.ORDERS)
-        rig.topic.accept(order("a", "cancelled", T0 + 2 * SECOND))
-        rig.topic.restate([order("a", recv=T0 + SECOND)], T0 + SECOND, T0 + 3 * SECOND)
-        assert [(e.order_id, e.status) for e in rig.sink.data] == [("a", "cancelled")]
-
-    def test_an_order_placed_after_the_question_is_not_gone(self):
-        rig = Rig(Channel.ORDERS)
-        rig.topic.accept(order("old", recv=T0))
-        rig.topic.accept(order("new", recv=T0 + 2 * SECOND))
-        rig.topic.restate([], T0 + SECOND, T0 + 3 * SECOND)
-        assert [(e.order_id, e.status) for e in rig.sink.data[2:]] == [("old", "")]
-
-    def test_the_time_of_a_restated_entry_is_when_it_is_written(self):
-        rig = Rig(Channel.BALANCES)
-        rig.topic.accept(balance("BTC", "1", T0 + 2 * SECOND))
-        rig.topic.restate([balance("EUR", "1", T0 + SECOND)], T0 + SECOND, T0 + 3 * SECOND)
-        assert [e.recv for e in rig.sink.data] == [T0 + 2 * SECOND, T0 + 3 * SECOND]
-
-
 _BOOK_STEPS = st.lists(
     st.sampled_from(["snapshot", "delta", "delta", "delta", "gap", "down", "stale", "broken", "reopened", "restart"]),
     max_size=60,
@@ -453,16 +212,3 @@ def test_every_book_event_is_published_declared_or_waiting(steps):
             valid = False
         else:
             assert valid or "broken" in steps, "a delta without a snapshot to continue"
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["", "id"])), max_size=40), st.data())
-def test_trades_are_published_or_repeats(draws, data):
-    rig = Rig(Channel.TRADES)
-    for offered, (number, kind) in enumerate(draws, 1):
-        if data.draw(st.booleans()):
-            rig.topic.reopened(0)
-        rig.topic.accept(trade(number, f"{kind}{number}" if kind else ""))
-        assert rig.topic.received == len(rig.sink.data)
-        assert offered == rig.topic.received + rig.topic.repeated
-    idents = [event.id for event in rig.sink.data if event.id]
-    assert len(idents) == len(set(idents))

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from bridge.model import Channel, Fill
+from tests.unit.core import PAIR, SECOND, T0, Rig, trade
+
+
+class TestIds:
+    def test_an_id_stands_once(self):
+        rig = Rig(Channel.TRADES)
+        for ident in ("a", "b", "a", "c", "b"):
+            rig.topic.accept(trade(1, ident))
+        assert [e.id for e in rig.sink.data] == ["a", "b", "c"]
+        assert (rig.topic.received, rig.topic.repeated) == (3, 2)
+
+    def test_a_fill_stands_once(self):
+        rig = Rig(Channel.FILLS)
+        fill = Fill("main", T0, T0, "f1", "o1", PAIR, "buy", "10", "1", "", "")
+        rig.topic.accept(fill)
+        rig.topic.accept(fill)
+        assert len(rig.sink.data) == 1
+
+    def test_ids_are_remembered_for_thousands_of_trades(self):
+        rig = Rig(Channel.TRADES)
+        for number in range(12_000):
+            rig.topic.accept(trade(0, str(number)))
+        rig.topic.reopened(0)
+        for number in range(7_001, 12_000):
+            rig.topic.accept(trade(0, str(number)))
+        assert len(rig.sink.data) == 12_000
+
+    def test_like_trades_without_ids_are_as_many_as_came(self):
+        rig = Rig(Channel.TRADES)
+        for _ in range(3):
+            rig.topic.accept(trade(1))
+        assert len(rig.sink.data) == 3
+
+    def test_a_replay_without_ids_is_matched_one_to_one(self):
+        rig = Rig(Channel.TRADES)
+        rig.topic.accept(trade(1))
+        rig.topic.accept(trade(1))
+        rig.topic.down(T0, "cut")
+        rig.topic.reopened(0)
+        for _ in range(3):
+            rig.topic.accept(trade(1))
+        rig.topic.accept(trade(2))
+        assert len([e for e in rig.sink.data if e.ts == T0 + SECOND]) == 3
+        assert rig.topic.repeated == 2
+
+    def test_a_takeover_matches_what_both_connections_brought(self):
+        rig = Rig(Channel.TRADES)
+        rig.topic.accept(trade(10, size="1"))
+        rig.topic.accept(trade(20, size="2"))  # the second connection was opened before this one
+        rig.topic.reopened(T0 + 15 * SECOND)
+        rig.topic.accept(trade(20, size="2"))
+        rig.topic.accept(trade(20, size="2"))  # a second one like it, which only the new connection had
+        assert [e.size for e in rig.sink.data] == ["1", "2", "2"]
+
+    def test_a_takeover_drops_the_history_that_the_exchange_replays(self):
+        """Whether recent trades come again after each connect isn't known: if they do, they stand already."""
+        rig = Rig(Channel.TRADES)
+        for number in range(1, 6):
+            rig.topic.accept(trade(number))
+        rig.topic.reopened(T0 + 60 * SECOND)
+        for number in range(1, 6):
+            rig.topic.accept(trade(number, recv=T0 + 60 * SECOND))
+        rig.topic.accept(trade(61))
+        assert [e.ts for e in rig.sink.data] == [T0 + n * SECOND for n in (1, 2, 3, 4, 5, 61)]
+
+    def test_what_came_before_the_new_connection_was_subscribed_stands_for_nothing(self):
+        """It was opened, but the exchange had not got its request yet: a like trade afterwards is a new one."""
+        rig = Rig(Channel.TRADES)
+        ms = SECOND // 1000
+        rig.topic.accept(trade(10, recv=T0 + 100 * ms))
+        rig.topic.accept(trade(10, recv=T0 + 300 * ms))
+        rig.topic.reopened(T0)
+        rig.topic.accept(trade(10, recv=T0 + 301 * ms))
+        rig.topic.accept(trade(10, recv=T0 + 500 * ms))
+        assert len(rig.sink.data) == 3
+
+    def test_a_busy_process_takes_both_connections_in_bursts(self):
+        rig = Rig(Channel.TRADES)
+        for number in range(5):
+            rig.topic.accept(trade(10, recv=T0 + number))
+        rig.topic.reopened(T0)
+        for number in range(6):
+            rig.topic.accept(trade(10, recv=T0 + 1000 + number))
+        assert len(rig.sink.data) == 6
+
+    def test_a_history_that_is_replayed_at_a_takeover_stands_once(self):
+        """The trades of the newest second too: nothing has shown that the exchange doesn't replay."""
+        rig = Rig(Channel.TRADES)
+        trades = [trade(10, size=str(number), recv=T0 + 10 * SECOND + number) for number in range(1, 6)]
+        for event in trades:
+            rig.topic.accept(event)
+        for round_ in range(1, 4):
+            rig.topic.reopened(T0 + 10 * SECOND + 100 * round_)
+            for event in trades[-3:]:
+                rig.topic.accept(structs.replace(event, recv=T0 + 10 * SECOND + 100 * round_ + 10))
+            trades.append(trade(10, size=f"9{round_}", recv=T0 + 10 * SECOND + 100 * round_ + 20))
+            rig.topic.accept(trades[-1])
+        assert [event.size for event in rig.sink.data] == [event.size for event in trades]
+
+    def test_a_like_trade_right_after_a_takeover_is_no_replay(self):
+        """Once two connections began with something new, the exchange replays nothing."""
+        rig = Rig(Channel.TRADES)
+        for second in (8, 9):
+            rig.topic.accept(trade(second, recv=T0 + second * SECOND))
+            rig.topic.reopened(T0 + second * SECOND + 1)
+        rig.topic.accept(trade(10, recv=T0 + 10 * SECOND + 100_000_000))
+        rig.topic.reopened(T0 + 10 * SECOND + 200_000_000)
+        rig.topic.accept(trade(10, recv=T0 + 10 * SECOND + 300_000_000))
+        assert len(rig.sink.data) == 4
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["", "id"])), max_size=40), st.data())
+def test_trades_are_published_or_repeats(draws, data):
+    rig = Rig(Channel.TRADES)
+    for offered, (number, kind) in enumerate(draws, 1):
+        if data.draw(st.booleans()):
+            rig.topic.reopened(0)
+        rig.topic.accept(trade(number, f"{kind}{number}" if kind else ""))
+        assert rig.topic.received == len(rig.sink.data)
+        assert offered == rig.topic.received + rig.topic.repeated
+    idents = [event.id for event in rig.sink.data if event.id]
+    assert len(idents) == len(set(idents))

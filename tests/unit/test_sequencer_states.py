@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from bridge.model import Channel, Position, Ticker
+from tests.unit.core import PAIR, SECOND, T0, Rig, balance, order, quote
+
+
+class TestStates:
+    def test_a_change_back_is_a_change(self):
+        rig = Rig(Channel.QUOTES)
+        for bid in ("1", "2", "1"):
+            rig.topic.accept(quote(bid, "3"))
+        assert [e.bid for e in rig.sink.data] == ["1", "2", "1"]
+
+    def test_the_standing_state_is_not_repeated_after_a_reconnect(self):
+        rig = Rig(Channel.QUOTES)
+        rig.topic.accept(quote("1", "3"))
+        rig.topic.down(T0, "cut")
+        rig.topic.reopened(0)
+        rig.topic.accept(quote("1", "3"))
+        rig.topic.accept(quote("1", "3"))
+        assert rig.sink.said() == ["live", "quote", "down", "live", "quote"]
+
+    def test_positions_and_tickers_are_states_too(self):
+        for channel, event in (
+            (Channel.POSITIONS, Position("main", None, T0, "BTC-PERP", "long", "1", "10", "11", "1")),
+            (Channel.TICKER, Ticker(PAIR, None, T0, "86400", "1", "2", "1", "2", "1", "100", "5")),
+        ):
+            rig = Rig(channel)
+            rig.topic.accept(event)
+            rig.topic.reopened(0)
+            rig.topic.accept(event)
+            assert len(rig.sink.data) == 1
+
+    def test_a_takeover_repeats_no_state(self):
+        """Both connections bring the same quotes while the second one warms up."""
+        rig = Rig(Channel.QUOTES)
+        for number, bid in enumerate(("1", "2", "3", "2")):
+            rig.topic.accept(quote(bid, "9", T0 + number * SECOND // 10))
+        rig.topic.reopened(T0 + SECOND // 20)
+        for number, bid in enumerate(("1", "2", "3", "2", "4", "2")):
+            rig.topic.accept(quote(bid, "9", T0 + (number + 1) * SECOND // 10))
+        assert [e.bid for e in rig.sink.data] == ["1", "2", "3", "2", "4", "2"]
+
+    def test_a_takeover_repeats_no_balance(self):
+        rig = Rig(Channel.BALANCES)
+        rig.topic.accept(balance("BTC", "1", T0))
+        rig.topic.accept(balance("EUR", "100", T0))
+        rig.topic.accept(balance("EUR", "90", T0 + 2 * SECOND))
+        rig.topic.reopened(T0 + SECOND)
+        later = T0 + 2 * SECOND
+        for event in (
+            balance("BTC", "1", later),
+            balance("EUR", "100", later),
+            balance("EUR", "90", later),
+            balance("EUR", "100", later + SECOND // 2),
+        ):
+            rig.topic.accept(event)
+        assert [(e.currency, e.available) for e in rig.sink.data] == [
+            ("BTC", "1"),
+            ("EUR", "100"),
+            ("EUR", "90"),
+            ("EUR", "100"),
+        ]
+
+    def test_long_after_a_takeover_everything_counts(self):
+        rig = Rig(Channel.QUOTES)
+        rig.topic.accept(quote("1", "9", T0))
+        rig.topic.accept(quote("2", "9", T0 + SECOND))
+        rig.topic.reopened(T0)
+        rig.topic.accept(quote("1", "9", T0 + 60 * SECOND))
+        assert [e.bid for e in rig.sink.data] == ["1", "2", "1"]
+
+
+class TestRestate:
+    def test_what_differs_is_published_and_what_agrees_is_not(self):
+        rig = Rig(Channel.BALANCES)
+        rig.topic.accept(balance("EUR", "100", reserved="5"))
+        rig.topic.restate([balance("EUR", "100", reserved=""), balance("BTC", "1")], T0 + SECOND, T0 + SECOND)
+        assert [(e.currency, e.available) for e in rig.sink.data] == [("EUR", "100"), ("BTC", "1")]
+
+    def test_open_orders_that_are_gone_get_an_unknown_status(self):
+        rig = Rig(Channel.ORDERS)
+        rig.topic.accept(order("a"))
+        rig.topic.accept(order("b"))
+        rig.topic.accept(order("c", "filled"))
+        rig.topic.restate([order("b", recv=T0 + SECOND)], T0 + SECOND, T0 + SECOND)
+        assert [(e.order_id, e.status) for e in rig.sink.data[3:]] == [("a", "")]
+        rig.topic.restate([order("b", recv=T0 + SECOND)], T0 + 2 * SECOND, T0 + 2 * SECOND)
+        assert len(rig.sink.data) == 4
+
+    def test_an_order_that_was_declared_gone_may_still_come(self):
+        rig = Rig(Channel.ORDERS)
+        rig.topic.accept(order("a"))
+        rig.topic.down(T0, "cut")
+        rig.topic.reopened(0)
+        rig.topic.restate([], T0 + SECOND, T0 + SECOND)
+        rig.topic.accept(order("a", "filled", T0 + 2 * SECOND))
+        assert [(e.order_id, e.status) for e in rig.sink.data] == [("a", "open"), ("a", ""), ("a", "filled")]
+
+    def test_an_answer_does_not_overrule_what_came_after_the_question(self):
+        """The REST answer may be older than the newest message of the socket."""
+        rig = Rig(Channel.BALANCES)
+        rig.topic.accept(balance("EUR", "100", T0))
+        rig.topic.accept(balance("EUR", "90", T0 + 2 * SECOND))
+        rig.topic.restate([balance("EUR", "100", T0 + SECOND)], T0 + SECOND, T0 + 3 * SECOND)
+        assert [e.available for e in rig.sink.data] == ["100", "90"]
+
+    def test_an_order_that_finished_after_the_question_is_not_open_again(self):
+        rig = Rig(Channel.ORDERS)
+        rig.topic.accept(order("a", "cancelled", T0 + 2 * SECOND))
+        rig.topic.restate([order("a", recv=T0 + SECOND)], T0 + SECOND, T0 + 3 * SECOND)
+        assert [(e.order_id, e.status) for e in rig.sink.data] == [("a", "cancelled")]
+
+    def test_an_order_placed_after_the_question_is_not_gone(self):
+        rig = Rig(Channel.ORDERS)
+        rig.topic.accept(order("old", recv=T0))
+        rig.topic.accept(order("new", recv=T0 + 2 * SECOND))
+        rig.topic.restate([], T0 + SECOND, T0 + 3 * SECOND)
+        assert [(e.order_id, e.status) for e in rig.sink.data[2:]] == [("old", "")]
+
+    def test_the_time_of_a_restated_entry_is_when_it_is_written(self):
+        rig = Rig(Channel.BALANCES)
+        rig.topic.accept(balance("BTC", "1", T0 + 2 * SECOND))
+        rig.topic.restate([balance("EUR", "1", T0 + SECOND)], T0 + SECOND, T0 + 3 * SECOND)
+        assert [e.recv for e in rig.sink.data] == [T0 + 2 * SECOND, T0 + 3 * SECOND]
