@@ -130,6 +130,10 @@ def data(events):
     return [event for event in events if not isinstance(event, Control)]
 
 
+def receive(session, *many, recv=T0):
+    return [event for frame in many for event in data(session.receive(frame, recv))]
+
+
 def said(events):
     """Control events as ``(event, channel, subject)``, data events as their types' names."""
     return [(str(e.event), str(e.channel), e.subject) if isinstance(e, Control) else type(e).__name__ for e in events]

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+
+from bridge.errors import RestError
+from bridge.exchanges.base import Restated, Warn
+from bridge.exchanges.lmex.account import Memory
+from bridge.exchanges.lmex.names import Market
+from bridge.model import Channel, Fill, Order, Position
+from tests.unit import lmex_frames as frames
+from tests.unit.core import T0, Rig
+from tests.unit.limitlex_keys import drive
+from tests.unit.lmex_sessions import account, answer, changed, receive, subscribed
+
+OPEN_ORDER = {
+    "symbol": "BTC-PERP",
+    "orderID": "o1",
+    "orderState": "STATUS_ACTIVE",
+    "side": "SELL",
+    "orderType": 76,
+    "price": 99.5,
+    "size": 30,
+    "filledSize": 10,
+    "timestamp": 1700000000000,
+    "clOrderID": None,
+}
+PAST_FILL = {
+    "symbol": "BTC-PERP",
+    "tradeId": "t1",
+    "orderId": "o1",
+    "side": "SELL",
+    "price": 99.5,
+    "size": 30,
+    "filledPrice": 99.75,
+    "filledSize": 10,
+    "feeAmount": 0.1,
+    "feeCurrency": "USDT",
+    "timestamp": 1700000000000,
+}
+HELD = {"symbol": "BTC-PERP", "side": "BUY", "size": 4, "entryPrice": 99, "markPrice": 98, "contractSize": 0.00001}
+
+
+class TestSync:
+    def test_not_before_the_subscription_stands(self):
+        assert drive(account().sync(T0)) == ([], None)
+
+    def test_futures(self):
+        session = subscribed()
+        requests, _ = drive(session.sync(T0), answer([OPEN_ORDER]), answer([HELD]), answer([PAST_FILL]))
+        since = T0 // 1_000_000 - (24 * 3600 + 60) * 1000
+        assert [request.path for request in requests] == [
+            "/futures/api/v2.3/user/open_orders",
+            "/futures/api/v2.3/user/positions",
+            f"/futures/api/v2.3/user/trade_history?startTime={since}&count=500",
+        ]
+        orders, positions, fills = session.actions
+        ts = 1700000000000_000_000
+        assert orders.events == [
+            Order(
+                "main",
+                ts,
+                T0,
+                "o1",
+                "",
+                "BTC-PERP",
+                "limit",
+                "sell",
+                "99.5",
+                "0.0003",
+                "0.0001",
+                "partially_filled",
+                "30",
+            )
+        ]
+        assert positions.events == [
+            Position("main", None, T0, "BTC-PERP", "long", "0.00004", "99", "98", "", contracts="4")
+        ]
+        assert fills.events == [
+            Fill("main", ts, T0, "t1", "o1", "BTC-PERP", "sell", "99.75", "0.0001", "0.1", "USDT", contracts="10")
+        ]
+        assert {action.asked for action in session.actions} == {T0}
+        assert session._balances.wanted
+
+    def test_spot(self):
+        session = subscribed(Market.SPOT)
+        requests, _ = drive(session.sync(T0), answer([]), answer([]))
+        assert [request.path.partition("?")[0] for request in requests] == [
+            "/spot/api/v3.2/user/open_orders",
+            "/spot/api/v3.2/user/trade_history",
+        ]
+
+    def test_orders_that_are_done_are_none_of_the_open_ones(self):
+        session = subscribed()
+        done = {**OPEN_ORDER, "orderState": "STATUS_INACTIVE"}
+        drive(session.sync(T0), answer([done]), answer([]), answer([]))
+        assert session.actions[0].events == []
+
+    def test_the_next_history_begins_where_the_last_ended(self):
+        memory = Memory()
+        receive(subscribed(memory=memory), frames.FILL, recv=1765767212_000_000_000)
+        later = subscribed(memory=memory)
+        requests, _ = drive(later.sync(T0), answer([]), answer([]), answer([]))
+        assert requests[-1].path.endswith(f"?startTime={1765767211936 - 60_000}&count=500")
+
+    def test_fills_come_oldest_first(self):
+        session = subscribed()
+        newer = {**PAST_FILL, "tradeId": "t2", "timestamp": 1700000000001}
+        drive(session.sync(T0), answer([]), answer([]), answer([newer, PAST_FILL]))
+        assert [fill.fill_id for fill in session.actions[-1].events] == ["t1", "t2"]
+
+    def test_where_a_symbol_is_needed_each_pair_is_asked_for(self):
+        session = subscribed(pairs=("BTC-PERP", "ETH-PERP"))
+        refusal = answer({"status": 400, "errorCode": -2, "message": "symbol is missing"}, 400)
+        requests, _ = drive(
+            session.sync(T0), refusal, answer([OPEN_ORDER]), answer([]), answer([]), refusal, answer([]), answer([])
+        )
+        assert [request.path.rpartition("?")[2].partition("&")[0] for request in requests[1:3]] == [
+            "symbol=BTC-PERP",
+            "symbol=ETH-PERP",
+        ]
+        assert "symbol=ETH-PERP&startTime=" in requests[-1].path
+        assert len(session.actions[0].events) == 1
+
+    def test_a_limit_price_that_rest_knows_is_kept(self):
+        session = subscribed()
+        drive(session.sync(T0), answer([{**OPEN_ORDER, "orderID": frames.ORDER_ID}]), answer([]), answer([]))
+        [event] = receive(session, changed(frames.FUTURES_ORDER, status=4, price=1))
+        assert event.price == "99.5"
+
+    def test_a_refused_call_is_a_warning(self):
+        session = subscribed()
+        drive(session.sync(T0), answer(json.loads(frames.AUTH_FAILED), 400))
+        [action] = session.actions
+        assert isinstance(action, Warn)
+        assert "-7 Authenticate failed" in action.message
+
+    def test_a_row_that_cant_be_understood_is_a_warning(self):
+        session = subscribed()
+        drive(session.sync(T0), answer([{"symbol": "BTC-PERP"}, OPEN_ORDER]), answer([{}]), answer([{"symbol": "X"}]))
+        assert [type(action) for action in session.actions] == [Warn, Restated, Warn, Restated, Warn, Restated]
+        assert len(session.actions[1].events) == 1
+
+    def test_no_answer_is_a_warning(self):
+        session = subscribed()
+        drive(session.sync(T0), RestError("lmex", "/user/open_orders", 0, "no answer"))
+        assert [type(action) for action in session.actions] == [Warn]
+
+    def test_the_other_markets_orders_are_left_alone(self):
+        """Spot and futures orders of an account stand in one stream, and each is restated by itself."""
+        rig = Rig(Channel.ORDERS)
+        spot, futures = subscribed(Market.SPOT), subscribed()
+        for event in (*receive(spot, frames.SPOT_ORDER), *receive(futures, frames.FUTURES_ORDER)):
+            rig.topic.accept(event)
+        drive(futures.sync(T0 + 1), answer([]), answer([]), answer([]))
+        state = futures.actions[0]
+        rig.topic.restate(state.events, state.asked, T0 + 2, state.covers)
+        assert [(e.pair, e.status) for e in rig.sink.data[2:]] == [("BTC-PERP", "")]
