@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from bridge.exchanges.base import Credentials, HttpResponse, Poll, Profile, Send, Subscription
+from bridge.exchanges.base import Credentials, HttpResponse, Poll, Profile, Reconnect, Send, Subscription
 from bridge.exchanges.lmex import BooksSession, Lmex, LmexOptions, TradesSession
 from bridge.exchanges.lmex.account import AccountSession, Memory
 from bridge.exchanges.lmex.names import Contracts, Market
@@ -16,6 +16,10 @@ from tests.unit.core import SECOND, T0
 ACCOUNT = Credentials("main", "the-key-id", frames.SECRET)
 SIZES = {"BTC-PERP": "0.00001", "SNDK-PERP": "0.01", "ETH-PERP": "0.0001"}
 BOTH = frozenset({Channel.BOOK, Channel.QUOTES})
+QUOTES = frozenset({Channel.QUOTES})
+ANEW = [("unsubscribe", "update:BTC-PERP_0"), ("subscribe", "update:BTC-PERP_0")]
+GAPS = [("gap", "book", "BTC-PERP"), ("gap", "quotes", "BTC-PERP")]
+LIVE = [("live", "book", "BTC-PERP"), ("live", "quotes", "BTC-PERP")]
 
 
 def contracts():
@@ -124,6 +128,10 @@ def sent(session):
     found = [(m["op"], *m["args"]) for m in map(json.loads, texts)]
     session.actions[:] = [action for action in session.actions if not isinstance(action, Send)]
     return found
+
+
+def reconnects(session):
+    return [action for action in session.actions if isinstance(action, Reconnect)]
 
 
 def data(events):
