@@ -122,6 +122,11 @@ async def desk(
             repair.cancel()
 
 
+def numbers(first: int, last: int) -> list[str]:
+    """Ids of the trades that ``Desk.put`` makes."""
+    return [str(n) for n in range(first, last + 1)]
+
+
 async def until(true: Callable[[], Any], seconds: float = 10.0) -> None:
     """Wait until it is true."""
     async with asyncio.timeout(seconds):
