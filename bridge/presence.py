@@ -51,8 +51,8 @@ class Presence:
         self.rejected = 0
         """Frames that could not be understood; all are counted, the newest thousand are kept."""
 
-    async def claim(self, streams: Sequence[str]) -> None:
-        """Make sure that no other live process has this name or writes these streams.
+    async def claim(self, streams: Sequence[str], fields: Mapping[str, str | int | float]) -> None:
+        """Make sure that no other live process has this name or writes these streams; then write the first heartbeat.
 
         A connector that was killed leaves its heartbeat behind for some seconds: if the key stands but doesn't beat,
         or its process is of this host and gone, the place is free.
@@ -69,7 +69,7 @@ class Presence:
         for owner, key in owners.items():
             if owner != self._name:
                 await self._expect_silence(owner, f"{owner}, which writes {key}")
-        await self._take(last)
+        await self._take(last, fields)
 
     async def beat(self, fields: Mapping[str, str | int | float]) -> None:
         """Renew the heartbeat.
@@ -104,7 +104,7 @@ class Presence:
         pipe.hset(key, mapping=values)  # type: ignore[arg-type]
         pipe.pexpire(key, int(ttl * 1000))
 
-    async def _take(self, last: str | None) -> None:
+    async def _take(self, last: str | None, fields: Mapping[str, str | int | float]) -> None:
         """Put this instance in the place of ``last`` (``None``: of nobody), if nobody else does first.
 
         Raises:
@@ -117,7 +117,7 @@ class Presence:
                 free = await pipe.hget(key, "instance") in (None, last)
                 if free:
                     pipe.multi()  # type: ignore[no-untyped-call]
-                    self._put(pipe, key, {"state": "starting"}, max(self._ttl, _STARTING))
+                    self._put(pipe, key, fields, max(self._ttl, _STARTING))
                     await pipe.execute()
         except WatchError:
             free = False

@@ -86,7 +86,8 @@ class Router:
         """
         wanted = self._exchange.subscriptions()
         streams = {wish: self._store.stream(wish.channel, wish.subject) for wish in wanted}
-        await self._store.presence.claim([stream.key for stream in streams.values()])
+        beginning = {**self._heartbeat(), "state": "starting"}
+        await self._store.presence.claim([stream.key for stream in streams.values()], beginning)
         for wish, stream in streams.items():
             await self._open(wish, stream)
         await self._show()
