@@ -75,7 +75,8 @@ def run(args: argparse.Namespace) -> int:
     redis = _connect(url, printable_redis_url, ca_file)
     keys = Keys(settings.namespace if args.namespace is None else args.namespace)
     show = _JsonLines() if args.json or not sys.stdout.isatty() else _Lines(keys)
-    signal.signal(signal.SIGTERM, _end)
+    for number in (signal.SIGTERM, signal.SIGINT):  # a shell without job control has its background jobs ignore SIGINT
+        signal.signal(number, _end)
     try:
         with redis:
             _follow(redis, _Streams(redis, keys, args.keys, args.start), show, args.count, printable_redis_url(url))
