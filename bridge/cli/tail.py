@@ -186,6 +186,8 @@ class _Streams:
         if kind not in ("stream", "none"):
             raise ConfigError([Problem(key, f"is a {kind}, not a stream")], "arguments")
         if kind == "none":
+            if self._start == "now":
+                self.places[key] = "0-0"  # settled before it is said: whatever comes from here on is new
             print(f"tickbridge: {key}: no such stream yet; waiting for it", file=sys.stderr)
         return key
 
