@@ -301,8 +301,8 @@ class TestReplacement:
 
 async def test_the_end_is_graceful(library):
     async with Venue() as venue:
-        async with feed(venue, library):
-            await until(lambda: venue.peers)
+        async with feed(venue, library) as f:
+            await until(lambda: venue.peers and f.link.up)  # the server has it before the client knows
             [peer] = venue.peers
         await peer.wait_closed()
         assert peer.close_code in {1000, 1001}
