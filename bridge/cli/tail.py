@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         BrokenPipeError: whoever read the output has gone.
     """
     from bridge.cli.common import load
-    from bridge.config.values import printable_redis_url
+    from bridge.config.redis import printable_redis_url
 
     settings = load(args.config)
     url = args.redis or settings.redis.plain_url

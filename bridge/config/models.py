@@ -6,14 +6,11 @@ Times are float seconds, sizes bytes. Secrets are ``SecretStr``: printing a sett
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
-    SecretStr,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     field_validator,
@@ -22,6 +19,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bridge.config import catalogue
 from bridge.config.problems import Mistake, did_you_mean, raise_mistake, raise_mistakes
+from bridge.config.redis import RedisSettings, redis_password
+from bridge.config.section import Section
 from bridge.config.units import ByteSize, Duration, parse_duration
 from bridge.config.values import (
     Count,
@@ -33,9 +32,6 @@ from bridge.config.values import (
     Secret,
     SecretFromFile,
     SocketUrl,
-    check_redis_url,
-    printable_redis_url,
-    redis_password,
 )
 from bridge.model import PRIVATE_CHANNELS, Channel
 
@@ -51,66 +47,10 @@ __all__ = [
     "Settings",
 ]
 
-_DEFAULT_REDIS = "redis://127.0.0.1:6379/0"
 _HOUR, _DAY = 3600.0, 86400.0
 
 
-class _Section(BaseModel):
-    """A part of the settings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class RedisSettings(_Section):
-    """Where Redis is. ``url`` may hold a password; ``plain_url`` is for connecting, ``address`` for showing."""
-
-    url: Secret | None = None
-    url_file: SecretFromFile | None = None
-    ca_file: ReadableFile | None = None
-    connect_timeout: Duration = Field(default=5.0, gt=0)
-    reply_timeout: Duration = Field(default=10.0, gt=0)
-
-    @field_validator("url")
-    @classmethod
-    def _check_url(cls, value: SecretStr | None) -> SecretStr | None:
-        return None if value is None else SecretStr(check_redis_url(value.get_secret_value()))
-
-    @field_validator("url_file")
-    @classmethod
-    def _check_url_file(cls, value: SecretFromFile | None, info: ValidationInfo) -> SecretFromFile | None:
-        if value is not None:
-            if info.data.get("url") is not None:
-                raise_mistake("stands beside url; give one of them")
-            check_redis_url(value.content.get_secret_value())
-        return value
-
-    @field_validator("ca_file")
-    @classmethod
-    def _check_ca_file(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        if value is not None and {"url", "url_file"} <= info.data.keys():
-            url = _redis_url(info.data["url"], info.data["url_file"])
-            if not url.startswith("rediss://"):
-                raise_mistake("makes sense only with a rediss:// URL")
-        return value
-
-    @property
-    def plain_url(self) -> str:
-        """The URL with its password: for connecting only."""
-        return _redis_url(self.url, self.url_file)
-
-    @property
-    def address(self) -> str:
-        """The URL without user, password and query: for logs and messages."""
-        return printable_redis_url(self.plain_url)
-
-
-def _redis_url(url: SecretStr | None, url_file: SecretFromFile | None) -> str:
-    if url_file is not None:
-        return url_file.content.get_secret_value().strip()
-    return url.get_secret_value() if url is not None else _DEFAULT_REDIS
-
-
-class Account(_Section):
+class Account(Section):
     """An account at an exchange; ``secret`` is its API secret, wherever that stands."""
 
     exchange: str
@@ -140,7 +80,7 @@ class Account(_Section):
         return self.api_secret.get_secret_value()
 
 
-class ConnectorSettings(_Section):
+class ConnectorSettings(Section):
     """One connector: the pairs and public channels of one exchange, and the private ones of ``account`` if named.
 
     ``options`` is an instance of the exchange's own ``Options``. ``silence`` overrides the exchange's silence limits:
@@ -229,14 +169,14 @@ class ConnectorSettings(_Section):
         return value
 
 
-class Limits(_Section):
+class Limits(Section):
     """How much of a stream is kept: entries, and seconds; both apply."""
 
     max_entries: Count
     max_age: Duration = Field(gt=0)
 
 
-class Retention(_Section):
+class Retention(Section):
     """The limits of each channel's streams; ``of`` finds those of one channel."""
 
     trades: Limits = Limits(max_entries=1_000_000, max_age=_DAY)
@@ -262,14 +202,14 @@ class Retention(_Section):
         return limits
 
 
-class BufferSettings(_Section):
+class BufferSettings(Section):
     """What waits while Redis is away: at most so many bytes, and nothing older than ``max_age`` seconds."""
 
     max_bytes: ByteSize = Field(default=64 * 1024**2, ge=64 * 1024)
     max_age: Duration = Field(default=300.0, gt=0)
 
 
-class HeartbeatSettings(_Section):
+class HeartbeatSettings(Section):
     """How often a connector says that it lives, and after how many silent seconds it counts as dead."""
 
     interval: Duration = Field(default=1.0, gt=0)
@@ -283,7 +223,7 @@ class HeartbeatSettings(_Section):
         return value
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     """``auto`` writes JSON lines when stderr is no terminal, and readable lines on one."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"

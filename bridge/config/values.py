@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
@@ -24,14 +24,11 @@ __all__ = [
     "SecretFile",
     "SecretFromFile",
     "SocketUrl",
-    "check_redis_url",
-    "printable_redis_url",
-    "redis_password",
+    "split_url",
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _PAIR = re.compile(r"[A-Z0-9]+-[A-Z0-9]+")
-_REDIS_SCHEMES = ("redis", "rediss", "unix")
 _MAX_SECRET = 64 * 1024
 
 
@@ -77,7 +74,7 @@ def _count(value: Any) -> Any:
 def _endpoint(value: Any, secure: str, plain: str) -> str:
     # The URL itself is not shown: it may hold a token.
     text = _text(value).strip()
-    split = _split(text)
+    split = split_url(text)
     if split.scheme not in (secure, plain) or not split.hostname:
         raise_mistake(f"should be a URL: {secure}://host…, or {plain}:// on loopback")
     if split.username is not None or split.password is not None:
@@ -97,7 +94,7 @@ def _rest_url(value: Any) -> str:
     return _endpoint(value, "https", "http")
 
 
-def _split(text: str) -> SplitResult:
+def split_url(text: str) -> SplitResult:
     """Taken apart, with a port that is a number."""
     try:
         split = urlsplit(text)
@@ -114,46 +111,6 @@ def _loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def check_redis_url(url: str) -> str:
-    """The URL as it is, if redis-py will understand it.
-
-    Raises:
-        PydanticCustomError: what is wrong with it, without quoting any of it.
-    """
-    text = url.strip()
-    scheme, separator, _ = text.partition("://")
-    if not separator or scheme not in _REDIS_SCHEMES:
-        raise_mistake("should start with redis://, rediss:// (TLS) or unix://")
-    split = _split(text)
-    if split.fragment or text.endswith("#"):
-        raise_mistake("should hold no '#'", "a password's special characters must be percent-encoded: '#' is %23")
-    if scheme == "unix":
-        if not split.path.startswith("/") or split.netloc.rpartition("@")[2]:
-            raise_mistake("should name a socket: unix:///run/redis.sock?db=0")
-        return text
-    if not split.hostname:
-        raise_mistake("should name a host: redis://127.0.0.1:6379/0")
-    if split.path not in ("", "/") and not split.path[1:].isdigit():
-        raise_mistake("should end in a database number: redis://127.0.0.1:6379/0")
-    return text
-
-
-def printable_redis_url(url: str) -> str:
-    """The URL without user, password and query."""
-    split = urlsplit(url)
-    host = split.netloc.rpartition("@")[2]
-    return f"{split.scheme}://{host}{split.path}"
-
-
-def redis_password(url: str) -> str | None:
-    """The password in a Redis URL, percent-decoded; ``None`` if there is none."""
-    split = urlsplit(url)
-    if split.password:
-        return unquote(split.password)
-    match = re.search(r"(?:^|&)password=([^&]*)", split.query)
-    return unquote(match.group(1)) if match else None
 
 
 def _secret(value: Any) -> SecretStr:
