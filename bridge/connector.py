@@ -88,7 +88,7 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
             router.failed.result()
         if not feed.cancelled():
             feed.result()
-        log.info("stopped", **router.counts())
+        log.info("stopped", **router.report.counts())
 
 
 async def _end(tasks: Sequence[asyncio.Task[Any]], patience: float) -> None:

@@ -16,16 +16,9 @@ from bridge.config import Settings
 from bridge.errors import AlreadyRunningError, FrameError, RedisUnavailableError, StreamConflictError
 from bridge.exchanges.base import Exchange, Restated, Subscription
 from bridge.feed.link import Link
-from bridge.model import (
-    DATA_EVENTS,
-    PUBLIC_CHANNELS,
-    SCHEMA_VERSION,
-    Channel,
-    Control,
-    ControlEvent,
-    Event,
-)
+from bridge.model import DATA_EVENTS, PUBLIC_CHANNELS, Channel, Control, Event
 from bridge.publish.stream import Stream
+from bridge.report import Report
 from bridge.sequencer import BookTopic, Topic, topic_type
 from bridge.store import Store
 
@@ -44,7 +37,6 @@ class Router:
         self, exchange: Exchange, name: str, store: Store, settings: Settings, log: FilteringBoundLogger
     ) -> None:
         self._exchange = exchange
-        self._name = name
         self._store = store
         self._settings = settings
         self._log = log
@@ -55,23 +47,21 @@ class Router:
         self._early: dict[Subscription, list[Event]] = {}
         self._too_many: Counter[Subscription] = Counter()
         """Events beyond those that wait for a stream which is being opened."""
-        self._unknown: dict[str, int] = {}
         self._broken: dict[BookTopic, float] = {}
         self._openings: set[asyncio.Task[None]] = set()
-        self._started = time.time_ns()
-        self._links: list[Link] = []
+        self.report = Report(exchange, name, self._publisher, store.presence, self._topics)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails when the connector can't go on."""
 
     @property
     def links(self) -> list[Link]:
         """The connector's connections."""
-        return self._links
+        return self.report.links
 
     @links.setter
     def links(self, links: list[Link]) -> None:
         """A stream that several of them feed is live when all of them are."""
-        self._links = links
+        self.report.links = links
         for wish, topic in self._topics.items():
             feeding = [link for link in links if wish in link.plan.subscriptions]
             if len(feeding) > 1:
@@ -86,7 +76,7 @@ class Router:
         """
         wanted = self._exchange.subscriptions()
         streams = {wish: self._store.stream(wish.channel, wish.subject) for wish in wanted}
-        beginning = {**self._heartbeat(), "state": "starting"}
+        beginning = {**self.report.heartbeat(), "state": "starting"}
         await self._store.presence.claim([stream.key for stream in streams.values()], beginning)
         for wish, stream in streams.items():
             await self._open(wish, stream)
@@ -124,20 +114,6 @@ class Router:
             if left:
                 message = f"{left} entries could not be written before the end"
                 raise RedisUnavailableError(self._settings.redis.address, message) from None
-
-    def counts(self) -> dict[str, int]:
-        """What came and went; ``received`` = ``published`` + ``lost`` + what still waits."""
-        topics = self._topics.values()
-        return {
-            "received": sum(topic.received for topic in topics),
-            "published": self._publisher.published,
-            "lost": self._publisher.lost,
-            "waiting": self._publisher.waiting,
-            "repeated": sum(topic.repeated for topic in topics),
-            "gaps": sum(topic.gaps for topic in topics),
-            "rejected": self._store.presence.rejected,
-            "unknown": sum(self._unknown.values()),
-        }
 
     # --- what the feed calls -------------------------------------------------------------------------------------
 
@@ -198,9 +174,9 @@ class Router:
 
     def unknown(self, kind: str) -> None:
         """A message of an unknown type came: counted, and logged once."""
-        if kind not in self._unknown:
+        if kind not in self.report.unknown:
             self._log.warning("unknown_message", type=kind)
-        self._unknown[kind] = self._unknown.get(kind, 0) + 1
+        self.report.unknown[kind] += 1
 
     # --- what the publisher calls --------------------------------------------------------------------------------
 
@@ -294,7 +270,7 @@ class Router:
         while True:
             self._resync_broken()
             try:
-                await self._store.presence.beat(self._heartbeat())
+                await self._store.presence.beat(self.report.heartbeat())
                 if await self._show():
                     self._publisher.renew("Redis has forgotten the catalog")
             except (RedisError, OSError) as error:
@@ -305,38 +281,8 @@ class Router:
                 return
             await asyncio.sleep(self._settings.heartbeat.interval)
 
-    def _heartbeat(self) -> dict[str, str | int | float]:
-        latency = self._publisher.latency
-        half, most = latency.percentile(0.5), latency.percentile(0.99)
-        up = sum(link.up for link in self.links)
-        return {
-            "state": "live" if self.links and up == len(self.links) else "degraded" if up else "down",
-            "started": self._started,
-            "connections": len(self.links),
-            "connections_up": up,
-            "reconnects": sum(link.reconnects for link in self.links),
-            "replacements": sum(link.replacements for link in self.links),
-            **self.counts(),
-            "waiting_bytes": self._publisher.waiting_bytes,
-            "confirmed": self._publisher.confirmed,
-            "publish_p50_ms": "" if half is None else half,
-            "publish_p99_ms": "" if most is None else most,
-        }
-
     async def _show(self) -> bool:
-        catalog = {}
-        for wish, topic in self._topics.items():
-            kind = "pair" if wish.channel in PUBLIC_CHANNELS else "account"
-            catalog[topic.stream.key] = {
-                "exchange": self._exchange.name,
-                kind: wish.subject,
-                "channel": str(wish.channel),
-                "schema": SCHEMA_VERSION,
-                "connector": self._name,
-                "state": "live" if topic.live else topic.said or ControlEvent.DOWN,
-                "units": self._exchange.units.get(wish.channel, ""),
-            }
-        return await self._store.presence.show(catalog)
+        return await self._store.presence.show(self.report.catalog())
 
 
 def _all_serve(links: Sequence[Link]) -> bool:

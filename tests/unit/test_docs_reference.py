@@ -106,7 +106,7 @@ async def test_heartbeat_and_catalog_have_the_fields_that_are_documented(redis_s
     async with Store(settings, "one", "limitlex", log) as store:
         router = Router(exchange, "one", store, settings, log)
         await router.open()
-        await store.presence.beat(router._heartbeat())
+        await store.presence.beat(router.report.heartbeat())
         router.failed.cancel()
     with redis_server.client() as client:
         beat = client.hgetall("bridge:connector:one")

@@ -1,0 +1,95 @@
+"""What a connector can say of itself: for its heartbeat, the catalog, and whoever else asks."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+from bridge.exchanges.base import Exchange, Subscription
+from bridge.feed.link import Link
+from bridge.model import PUBLIC_CHANNELS, SCHEMA_VERSION, ControlEvent
+from bridge.presence import Presence
+from bridge.publish.publisher import Publisher
+from bridge.sequencer import Topic
+
+__all__ = ["Report"]
+
+
+class Report:
+    """Reads off the parts of one connector; whoever changes them, this looks only when asked.
+
+    ``topics`` is the router's own mapping, which grows with sub-accounts.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        name: str,
+        publisher: Publisher,
+        presence: Presence,
+        topics: Mapping[Subscription, Topic],
+    ) -> None:
+        self.exchange = exchange
+        self.name = name
+        self.publisher = publisher
+        self.presence = presence
+        self.topics = topics
+        self.links: list[Link] = []
+        self.unknown: Counter[str] = Counter()
+        """Messages of unknown types, by type."""
+        self.started = time.time_ns()
+
+    @property
+    def state(self) -> str:
+        """``live``: all connections are up; ``degraded``: some; ``down``: none."""
+        up = sum(link.up for link in self.links)
+        return "live" if self.links and up == len(self.links) else "degraded" if up else "down"
+
+    def counts(self) -> dict[str, int]:
+        """What came and went; ``received`` = ``published`` + ``lost`` + what still waits."""
+        topics = self.topics.values()
+        return {
+            "received": sum(topic.received for topic in topics),
+            "published": self.publisher.published,
+            "lost": self.publisher.lost,
+            "waiting": self.publisher.waiting,
+            "repeated": sum(topic.repeated for topic in topics),
+            "gaps": sum(topic.gaps for topic in topics),
+            "rejected": self.presence.rejected,
+            "unknown": self.unknown.total(),
+        }
+
+    def heartbeat(self) -> dict[str, str | int | float]:
+        """The fields of the heartbeat, beside those that say whose it is."""
+        latency = self.publisher.latency
+        half, most = latency.percentile(0.5), latency.percentile(0.99)
+        return {
+            "state": self.state,
+            "started": self.started,
+            "connections": len(self.links),
+            "connections_up": sum(link.up for link in self.links),
+            "reconnects": sum(link.reconnects for link in self.links),
+            "replacements": sum(link.replacements for link in self.links),
+            **self.counts(),
+            "waiting_bytes": self.publisher.waiting_bytes,
+            "confirmed": self.publisher.confirmed,
+            "publish_p50_ms": "" if half is None else half,
+            "publish_p99_ms": "" if most is None else most,
+        }
+
+    def catalog(self) -> dict[str, dict[str, object]]:
+        """The connector's entries of the catalog: stream key → content."""
+        catalog: dict[str, dict[str, object]] = {}
+        for wish, topic in self.topics.items():
+            kind = "pair" if wish.channel in PUBLIC_CHANNELS else "account"
+            catalog[topic.stream.key] = {
+                "exchange": self.exchange.name,
+                kind: wish.subject,
+                "channel": str(wish.channel),
+                "schema": SCHEMA_VERSION,
+                "connector": self.name,
+                "state": "live" if topic.live else topic.said or ControlEvent.DOWN,
+                "units": self.exchange.units.get(wish.channel, ""),
+            }
+        return catalog
