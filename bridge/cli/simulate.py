@@ -15,7 +15,7 @@ __all__ = ["add_parser", "run"]
 
 _EPILOG = """\
 faults (--fault, or POST /sim/faults as JSON): cut close freeze mute drop duplicate reorder corrupt unknown
-refuse block maintenance rest_errors expire_tokens clear, and of lmex gap crossed no_snapshot buffer_full; for example
+refuse block maintenance rest_errors expire_tokens clear, and of lmex gap crossed no_snapshot buffer_full refuse_login; for example
   --fault cut:every=20                        cut all sockets every 20 s
   --fault drop:every=30,type=order_book       leave out one book message of each socket every 30 s
   --fault freeze:after=10,duration=60,pair=BTC-EUR
@@ -117,6 +117,7 @@ def _add_setup_options(group: Any) -> None:
     )
     group.add_argument("--redis-url", default="redis://127.0.0.1:6379/0", metavar="URL", help="for --write-config")
     group.add_argument("--key-dir", type=Path, metavar="DIR", help="where the accounts' keys are, or are written")
+    group.add_argument("--journal", type=Path, metavar="FILE", help="write what truly happened, a JSON line each")
     group.add_argument("--tls", action="store_true", help="serve TLS with a certificate made on the spot")
     group.add_argument(
         "--tls-dir", type=Path, metavar="DIR", help="where the certificates go (default: a temporary one)"
@@ -159,6 +160,7 @@ def _config(args: argparse.Namespace) -> SimulatorConfig:
         faults=tuple(fault_from_text(text) for text in args.faults),
         tls=args.tls or args.tls_dir is not None,
         tls_dir=args.tls_dir,
+        journal=args.journal,
         limitlex=LimitlexConfig(key_dir=args.key_dir, **_protocol(args, "limitlex")),
         lmex=LmexConfig(key_dir=args.key_dir, **_protocol(args, "lmex")),
     )

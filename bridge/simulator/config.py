@@ -82,7 +82,7 @@ class SimulatorConfig(Struct, frozen=True):
 
     ``market`` is the exchange's usual one if not given. Of ``limitlex`` and ``lmex`` the one of the exchange counts.
     ``faults`` with ``after`` or ``every`` run from the start on. ``tls_dir`` takes the certificates (else a temporary
-    directory).
+    directory). ``journal``: a file for what truly happened (see ``Journal``).
     """
 
     exchange: str = "limitlex"
@@ -93,5 +93,6 @@ class SimulatorConfig(Struct, frozen=True):
     max_buffer: int = 16 * 1024 * 1024
     tls: bool = False
     tls_dir: Path | None = None
+    journal: Path | None = None
     limitlex: LimitlexConfig = field(default_factory=LimitlexConfig)
     lmex: LmexConfig = field(default_factory=LmexConfig)

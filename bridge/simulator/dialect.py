@@ -11,6 +11,7 @@ from msgspec import Struct
 from bridge.simulator.events import Filled, MarketEvent
 from bridge.simulator.faults import Fault
 from bridge.simulator.gate import Gate
+from bridge.simulator.journal import Journal
 from bridge.simulator.market import Market
 from bridge.simulator.sockets import Hub
 
@@ -20,7 +21,8 @@ __all__ = ["Access", "Core", "Dialect"]
 class Core(Struct, frozen=True):
     """What every dialect is built on.
 
-    ``clock`` gives seconds since the epoch, ``monotonic`` is for measuring; ``spawn`` runs a named task.
+    ``clock`` gives seconds since the epoch, ``monotonic`` is for measuring; ``spawn`` runs a named task; ``journal`` takes
+    note of what truly happens, where that is wanted.
     """
 
     market: Market
@@ -29,6 +31,7 @@ class Core(Struct, frozen=True):
     clock: Callable[[], float]
     spawn: Callable[[Coroutine[Any, Any, None], str], None]
     monotonic: Callable[[], float]
+    journal: Journal | None = None
 
 
 class Access(Struct, frozen=True):

@@ -31,6 +31,7 @@ Of LMEX only:
 ``no_snapshot``                          the next ``count`` book subscriptions (or those of the next ``duration``
                                          seconds) are acknowledged, and nothing follows; with ``deltas`` deltas do
 ``buffer_full``                          error 1007, "outbound message buffer is full", and the socket is closed
+``refuse_login``                         the next ``count`` log-ins fail
 ======================================== ================================================================
 
 Socket and message faults strike the sockets that are open at the time, ``pair`` those of one pair only, ``sockets`` the
@@ -91,13 +92,14 @@ FAULTS: Mapping[str, frozenset[str]] = {
     "crossed": _TIMING | {"pair", "count"},
     "no_snapshot": _TIMING | {"pair", "count", "duration", "deltas"},
     "buffer_full": _TARGET,
+    "refuse_login": _TIMING | {"count"},
 }
 """Every fault and the settings it takes."""
 
 GATE_FAULTS = frozenset({"refuse", "block", "maintenance", "rest_errors"})
 """Faults of the exchange's door (see ``Gate``)."""
 
-OWN_FAULTS = frozenset({"crossed", "no_snapshot", "buffer_full"})
+OWN_FAULTS = frozenset({"crossed", "no_snapshot", "buffer_full", "refuse_login"})
 """Faults that an exchange's dialect carries out."""
 
 SEQUENCE_FAULTS = OWN_FAULTS | {"gap"}

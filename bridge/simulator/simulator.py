@@ -23,6 +23,7 @@ from bridge.simulator.config import SimulatorConfig
 from bridge.simulator.dialect import Core, Dialect
 from bridge.simulator.faults import GATE_FAULTS, OWN_FAULTS, SEQUENCE_FAULTS, Fault, fault_from_fields
 from bridge.simulator.gate import Gate
+from bridge.simulator.journal import Journal
 from bridge.simulator.market import Market
 from bridge.simulator.orderbook import RestingOrder
 from bridge.simulator.pump import Pump
@@ -57,6 +58,7 @@ class Simulator:
 
     Raises:
         ConfigError: the exchange or something in its config isn't known.
+        OSError: the journal cannot be written.
     """
 
     def __init__(
@@ -71,8 +73,11 @@ class Simulator:
         self.market = Market(config.market or exchange.market_of(), clock)
         self.hub = Hub(exchange.dialect.unknown, config.max_buffer)
         self.gate = Gate(monotonic, self.hub.done)
-        core = Core(self.market, self.hub, self.gate, clock, self._spawn, monotonic)
+        self._journal = self.hub.journal = Journal(config.journal) if config.journal else None
+        core = Core(self.market, self.hub, self.gate, clock, self._spawn, monotonic, self._journal)
         self.dialect: Dialect = exchange.make(core, config)
+        if self._journal is not None:
+            self._begin(self._journal)
         self.market.subscribe(self.dialect.heard)
         self.pump = Pump(self.market.step, self.hub.flush, time.monotonic, config.rate)
         self.pump.paused = config.paused
@@ -104,6 +109,8 @@ class Simulator:
             await self._stop()
             await runner.cleanup()
             listener.close()
+            if self._journal is not None:
+                self._journal.close()
 
     # What tests, the demo and the control paths use
 
@@ -111,6 +118,8 @@ class Simulator:
         """Hold the market still; on return all messages of its events so far are handed to the sockets."""
         self.pump.paused = True
         self.hub.settle()
+        if self._journal is not None:
+            self._journal.flush()
 
     def resume(self) -> None:
         """Let the market go on."""
@@ -146,7 +155,7 @@ class Simulator:
             raise ConfigError([Problem("pair", message, f"known: {', '.join(self.market.pairs)}")], "fault")
         if fault.fault in SEQUENCE_FAULTS and not self.dialect.numbered:
             message = f"{self.config.exchange} has no numbered books: no {fault.fault}"
-            raise ConfigError([Problem("fault", message, "drop does it")], "fault")
+            raise ConfigError([Problem("fault", message, "a fault of LMEX's; for lost messages: drop")], "fault")
         if fault.timed:
             self._spawn(self._timed_fault(fault), f"simulator fault {fault.fault}", self._timed)
         else:
@@ -199,6 +208,13 @@ class Simulator:
         return sorted({*timed, *self.gate.active(), *self.dialect.active_faults(), *of_sockets})
 
     # Inside
+
+    def _begin(self, journal: Journal) -> None:
+        """The trades that the market begins with, and all that comes."""
+        journal.fill_id = self.dialect.fill_id
+        for state in self.market.pairs.values():
+            journal.heard(list(state.trades))
+        self.market.subscribe(journal.heard)
 
     def _strike(self, fault: Fault) -> None:
         if fault.fault == "clear":

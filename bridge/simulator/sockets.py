@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bridge.simulator.faults import Fault
+from bridge.simulator.journal import Journal
 
 __all__ = ["PING", "Hub", "Message", "Socket", "message", "text_frame"]
 
@@ -213,6 +214,9 @@ class Socket:
         elif kind == "duplicate":
             self._emit(message)
             self._emit(message)
+        elif kind == "drop":
+            if self._hub.journal is not None:
+                self._hub.journal.left_out(message.type, message.pair, message.payload)
         elif kind == "corrupt":
             half = message.payload[: len(message.payload) // 2]
             self._emit(Message("(corrupt)", message.pair, half, text_frame(half)))
@@ -235,6 +239,7 @@ class Hub:
         self.overflows = 0
         self.sent: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.done: Counter[str] = Counter()
+        self.journal: Journal | None = None
         self._topics: defaultdict[Hashable, list[Socket]] = defaultdict(list)
 
     def open(self, transport: asyncio.Transport, close: Callable[[int], None], **what: Any) -> Socket:

@@ -43,7 +43,7 @@ class BookFeed:
 
     def snapshot(self) -> Change:
         """The book as it is, best levels first; the groupings have the same one. Changes count from here on."""
-        self._bids, self._asks = self._window()
+        self._bids, self._asks = self.window()
         bids, asks = self._state.depth()
         return Change(bids[:LEVELS], asks[:LEVELS], self.seq)
 
@@ -53,7 +53,7 @@ class BookFeed:
 
     def change(self) -> Change | None:
         """What is different since the last look, ``None`` where nothing is."""
-        bids, asks = self._window()
+        bids, asks = self.window()
         changed = _changed(self._bids, bids), _changed(self._asks, asks)
         if not changed[0] and not changed[1]:
             return None
@@ -61,7 +61,8 @@ class BookFeed:
         self.seq += 1
         return Change(changed[0], changed[1], self.seq)
 
-    def _window(self) -> tuple[Side, Side]:
+    def window(self) -> tuple[Side, Side]:
+        """The levels shown now, price → size."""
         bids, asks = self._state.depth()
         if not self._grouped:
             return dict(bids[:LEVELS]), dict(asks[:LEVELS])

@@ -109,16 +109,20 @@ class Lmex:
         if fault.fault == "buffer_full":
             for endpoint in self._oss.values():
                 endpoint.overflow(fault)
+        elif fault.fault == "refuse_login":
+            self._keyring.refusals += fault.count
+            self._core.hub.done["refuse_login"] += fault.count
         else:
             self._faults.strike(fault)
 
     def clear(self) -> None:
         """End them."""
         self._faults.clear()
+        self._keyring.refusals = 0
 
     def active_faults(self) -> list[str]:
         """Those at work."""
-        return self._faults.active()
+        return self._faults.active() + ["refuse_login"] * bool(self._keyring.refusals)
 
     def expire_tokens(self, *, cut: bool) -> None:
         """End all log-ins, as ``session_end`` says or with ``cut`` by closing their sockets."""

@@ -167,7 +167,7 @@ class MainEndpoint(Endpoint):
         given = texts(args) or []
         if len(given) == 3 and (session.account or session.expired or not session.begun):
             api_key, nonce, signed = given
-            account = self._keyring.authenticate(api_key, nonce, signed, self.path)
+            account = self._keyring.log_in(api_key, nonce, signed, self.path)
         client.socket.push(message("login", "", frames.logged_in(success=account is not None)))
         if account is None:
             return

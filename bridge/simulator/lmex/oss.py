@@ -48,6 +48,7 @@ class OssEndpoint(Endpoint):
         self._best: dict[str, BestChanged] = {pair: core.market.best(pair) for pair in pairs}
         for number, pair in enumerate(pairs):
             self._feed(pair, 0, number)
+            self._note(pair)
 
     # Requests
 
@@ -147,6 +148,7 @@ class OssEndpoint(Endpoint):
         for (name, grouping), feed in self._feeds.items():
             if name == pair:
                 self._publish(pair, grouping, feed)
+        self._note(pair)
         best = self._core.market.best(pair)
         if best == self._best[pair]:
             return
@@ -171,6 +173,11 @@ class OssEndpoint(Endpoint):
         for key in keys:
             topic = f"update:{pair}" if self._config.short_delta_topics else key[1]
             self._hub.publish(key, "delta", pair, partial(frames.book, topic, pair, change, now))
+
+    def _note(self, pair: str) -> None:
+        if self._core.journal is not None:
+            feed = self._feeds[pair, 0]
+            self._core.journal.book(pair, feed.seq, *feed.window(), self._core.clock())
 
     def _cross(self, pair: str, change: Change) -> Change:
         best = self._core.market.best(pair)

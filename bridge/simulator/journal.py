@@ -1,0 +1,86 @@
+"""What truly happened in a simulated exchange, a JSON line each, so that a stream can be held against it afterwards.
+
+========================================================================= ======================================
+``{"k":"book","pair":"BTC-USD","seq":12,"time":1786309548.03,              after this change (LMEX: ``seqNum``), these
+"bids":[["58000.0","0"]],"asks":[]}``                                      levels have these sizes; ``0``: gone
+``{"k":"trade","pair":"BTC-USD","id":7,"side":"buy","price":…,"size":…}`` a public trade
+``{"k":"fill","account":"main","id":"…","pair":…,"side":…,"price":…,       an execution of an account's order
+"size":…}``
+``{"k":"left_out","type":"trades","pair":"BTC-USD","data":"…"}``           a message that ``drop`` kept from a client
+========================================================================= ======================================
+
+The first ``book`` row of a pair holds all levels that the exchange shows. Sizes are as in ``/sim/book``: contracts of
+derivatives.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import IO
+
+from bridge.simulator.events import Filled, MarketEvent, TradeDone
+
+__all__ = ["Journal"]
+
+_BUFFER = 1 << 16
+
+Side = Mapping[Decimal, Decimal]
+
+
+class Journal:
+    """Writes to ``path``; an old file is replaced. ``fill_id`` is the exchange's id of an execution.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file: IO[str] = path.open("w", encoding="utf-8", buffering=_BUFFER)
+        self._books: dict[str, tuple[int, Side, Side]] = {}
+        self.fill_id: Callable[[Filled], str] = lambda fill: str(fill.serial)
+
+    def heard(self, events: Iterable[MarketEvent]) -> None:
+        """Market events: trades and fills are noted."""
+        for event in events:
+            if isinstance(event, TradeDone):
+                row = {"k": "trade", "pair": event.pair, "id": event.id}
+            elif isinstance(event, Filled):
+                row = {"k": "fill", "account": event.account, "id": self.fill_id(event), "pair": event.pair}
+            else:
+                continue
+            self._write({**row, "side": event.side, "price": format(event.price, "f"), "size": format(event.size, "f")})
+
+    def book(self, pair: str, seq: int, bids: Side, asks: Side, time: float) -> None:
+        """The levels that the exchange shows after its change ``seq``."""
+        known = self._books.get(pair)
+        if known is not None and known[0] == seq:
+            return
+        self._books[pair] = (seq, bids, asks)
+        before: tuple[Side, Side] = known[1:] if known else ({}, {})
+        changed = [_changed(old, new) for old, new in zip(before, (bids, asks), strict=True)]
+        self._write({"k": "book", "pair": pair, "seq": seq, "time": time, "bids": changed[0], "asks": changed[1]})
+
+    def left_out(self, type: str, pair: str, payload: bytes) -> None:  # noqa: A002 - the exchanges' own word
+        """A message was kept from a client."""
+        self._write({"k": "left_out", "type": type, "pair": pair, "data": payload.decode()})
+
+    def flush(self) -> None:
+        """Have everything in the file."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """End it."""
+        self._file.close()
+
+    def _write(self, row: object) -> None:
+        self._file.write(json.dumps(row, separators=(",", ":")) + "\n")
+
+
+def _changed(before: Side, after: Side) -> list[tuple[str, str]]:
+    gone = [(format(price, "f"), "0") for price in before if price not in after]
+    return gone + [
+        (format(price, "f"), format(size, "f")) for price, size in after.items() if before.get(price) != size
+    ]
