@@ -278,15 +278,15 @@ class AccountSession(LmexSession):
     def _data(self, message: Envelope, frame: bytes, recv: int) -> list[Event]:
         """Rows of orders, fills or positions: an object, or a list of them."""
         topic = message.topic
+        if not self._streams_of(topic):
+            return self._unknown(topic)
         take: Callable[[list[Row], int], list[Event]]
         if topic.startswith("notificationApi"):
             take = self._orders
         elif topic.startswith("fills"):
             take = self._fills
-        elif topic.startswith(("positions", "allPosition")):
-            take = self._all_positions if topic.startswith("all") else self._some_positions
         else:
-            return self._unknown(topic)
+            take = self._all_positions if topic.startswith("all") else self._some_positions
         try:
             events = take(decode_rows(message.data), recv)
         except (*UNREADABLE, ValueError, KeyError, ArithmeticError) as error:

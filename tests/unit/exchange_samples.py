@@ -1,0 +1,77 @@
+"""One profile and the sample frames of every exchange: what the rules that hold for all of them are tried with.
+
+A new exchange adds itself here; without it `test_exchange_rules` fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from bridge.exchanges import exchange_type
+from bridge.exchanges.base import Credentials, Exchange, Profile
+from tests.unit import coinbase_frames, limitlex_frames, lmex_frames
+from tests.unit.limitlex_keys import SECRET, jwt
+
+ANSWERS = (
+    b'{"result":"' + jwt({"exp": 4_000_000_000}).encode() + b'"}',
+    b'{"result":{"data":[]}}',
+    b"[]",
+)
+"""What REST may answer to anything: a token, no rows in either form."""
+
+
+class Sample(Struct):
+    """What the rules need to know of one exchange.
+
+    ``frames`` are messages as the exchange sends them, whichever connection they belong to.
+    """
+
+    name: str
+    pairs: tuple[str, ...]
+    frames: tuple[bytes, ...]
+    secret: str = ""
+    """The account's API secret; empty where the exchange has no private channels."""
+    options: dict[str, object] = {}
+
+    def __repr__(self) -> str:
+        return f"Sample({self.name!r})"
+
+    def exchange(self) -> Exchange:
+        """The exchange with all its channels, and an account where it has private ones."""
+        kind = exchange_type(self.name)
+        account = Credentials("main", "the-api-key", self.secret, subaccounts=True) if self.secret else None
+        options = kind.Options.model_validate(self.options)
+        return kind(Profile(self.pairs, kind.channels, account=account, options=options))
+
+
+def _all(*groups: Iterable[bytes]) -> tuple[bytes, ...]:
+    return tuple(frame for group in groups for frame in group)
+
+
+SAMPLES = (
+    Sample(
+        "coinbase",
+        coinbase_frames.PAIRS,
+        tuple(
+            coinbase_frames.frame(message, number) for number, message in enumerate(coinbase_frames.MESSAGES.values())
+        ),
+    ),
+    Sample(
+        "limitlex",
+        ("BTC-EUR",),
+        _all(limitlex_frames.PUBLIC.values(), limitlex_frames.PRIVATE.values()),
+        SECRET,
+        {"pair_ids": {"BTC-EUR": limitlex_frames.PAIR_ID}},
+    ),
+    Sample(
+        "lmex",
+        ("BTC-USD", "BTC-PERP", "SNDK-PERP"),
+        _all(
+            lmex_frames.CONTROL.values(), lmex_frames.PUBLIC.values(), lmex_frames.PRIVATE.values(), lmex_frames.PONGS
+        ),
+        lmex_frames.SECRET,
+        {"contract_sizes": {"BTC-PERP": "0.00001", "SNDK-PERP": "0.01"}},
+    ),
+)
