@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One script for everything: sets up ``.venv`` beside it, then runs what it is asked for.
 
-python3 dev.py demo | test | lint | fix | types | bench | run COMMAND … | setup
+python3 dev.py demo | test | lint | fix | types | bench | run COMMAND … | setup | lock | sbom | audit
 
 It needs Python 3.11 or newer (with ``venv``) and the package index, nothing else. Whatever follows the word goes on to
 the tool: ``python3 dev.py demo --duration 20``, ``python3 dev.py test tests/unit -k config``.
@@ -21,6 +21,7 @@ MINIMUM = (3, 11)
 ROOT = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.join(ROOT, ".venv")
 TRIES = 3
+AUDIT = ["-m", "pip_audit", "--disable-pip", "--require-hashes", "--requirement", "requirements.lock"]
 
 
 def main(arguments):
@@ -34,6 +35,9 @@ def main(arguments):
         "bench": (["dev"], lambda rest: [["-m", "benchmarks"] + rest]),
         "run": (["demo", "fast"], lambda rest: [["-m", "bridge"] + rest]),
         "setup": (["dev"], lambda _: [["-m", "bridge", "--version"]]),
+        "lock": (["dev"], lambda rest: [[os.path.join("deploy", "lock.py")] + rest]),
+        "sbom": (["dev"], lambda rest: [[os.path.join("deploy", "sbom.py")] + rest]),
+        "audit": (["audit"], lambda rest: [AUDIT + rest]),
     }
     if len(arguments) < 1 or arguments[0] not in tasks:
         print(__doc__.strip())
