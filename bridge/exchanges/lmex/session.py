@@ -14,6 +14,10 @@ from bridge.model import ControlEvent, Event
 __all__ = ["LmexSession"]
 
 _PING = 15 * SECOND
+_PONG = 10 * SECOND
+"""How long a ping may go unanswered: a proxy can keep a socket open, and answer protocol pings, for a dead exchange."""
+_LATE = 3 * SECOND
+"""Between two ticks, which should come four times a second; beyond, it is this process that was busy."""
 _BUFFER_FULL, _TOO_MANY_FAILURES = 1007, 1008
 _SESSION_EXPIRED = 10002
 _LONG_WAIT = 60.0
@@ -27,6 +31,11 @@ class LmexSession(Session):
         super().__init__()
         self._url = url
         self._pinged = 0
+        self._heard = True
+        """Whether anything has come since the last ping."""
+        self._until = 0
+        """Until when something has to come."""
+        self._ticked = 0
         self._live: set[Subscription] = set()
 
     def open(self, now: int) -> Flow[Target]:
@@ -35,16 +44,26 @@ class LmexSession(Session):
         yield  # pragma: no cover - makes this a generator
 
     def connected(self, now: int) -> None:
-        self._pinged = now
+        self._pinged = self._ticked = now
 
     def tick(self, now: int) -> Sequence[Event]:
-        """A text ``ping`` every 15 seconds: the exchange hangs up after 60 without one."""
-        if now - self._pinged >= _PING:
-            self._pinged = now
+        """A text ``ping`` every 15 seconds: the exchange hangs up after 60 without one.
+
+        One that neither a pong nor anything else follows is the end of the connection: silence looks no different.
+        """
+        if not 0 <= now - self._ticked <= _LATE:
+            self._until = now + _PONG
+        self._ticked = now
+        if not self._heard and now > self._until:
+            self._heard = True
+            self.actions.append(Reconnect(f"nothing came within {_PONG // SECOND} s of a ping"))
+        elif now - self._pinged >= _PING:
+            self._pinged, self._until, self._heard = now, now + _PONG, False
             self.actions.append(Send("ping"))
         return ()
 
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
+        self._heard = True
         message = envelope(frame)
         if message is None or message.is_pong:
             return ()
