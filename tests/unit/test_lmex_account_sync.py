@@ -3,14 +3,14 @@ from __future__ import annotations
 import json
 
 from bridge.errors import RestError
-from bridge.exchanges.base import Restated, Warn
+from bridge.exchanges.base import Restated, Synchronise, Warn
 from bridge.exchanges.lmex.account import Memory
 from bridge.exchanges.lmex.names import Market
 from bridge.model import Channel, Fill, Order, Position
 from tests.unit import lmex_frames as frames
 from tests.unit.core import T0, Rig
 from tests.unit.limitlex_keys import drive
-from tests.unit.lmex_sessions import account, answer, changed, receive, subscribed
+from tests.unit.lmex_sessions import account, answer, changed, receive, seconds, subscribed
 
 OPEN_ORDER = {
     "symbol": "BTC-PERP",
@@ -155,3 +155,47 @@ class TestSync:
         state = futures.actions[0]
         rig.topic.restate(state.events, state.asked, T0 + 2, state.covers)
         assert [(e.pair, e.status) for e in rig.sink.data[2:]] == [("BTC-PERP", "")]
+
+
+def asks(session, begin, end):
+    """When, between two times (seconds), the session asks for its state to be fetched."""
+    found = []
+    for quarter in range(int(begin * 4), int(end * 4)):
+        session.tick(seconds(quarter / 4))
+        found += [quarter / 4 for action in session.actions if action == Synchronise()]
+        session.actions.clear()
+    return found
+
+
+class TestTryingAgain:
+    def test_what_could_not_be_fetched_is_tried_again_ever_later(self):
+        session = subscribed()
+        at = 0.0
+        for wait in (5, 10, 20, 40, 60, 60):
+            drive(session.sync(seconds(at)), RestError("lmex", "/user/open_orders", 503, "away"))
+            [again] = asks(session, at, at + wait + 1)
+            assert again == at + wait
+            at = again
+
+    def test_not_before_the_exchange_wants_it(self):
+        session = subscribed()
+        drive(session.sync(T0), RestError("lmex", "/user/open_orders", 429, "too many", 300.0))
+        assert asks(session, 0, 301) == [300]
+
+    def test_nor_once_it_is_there(self):
+        session = subscribed()
+        drive(session.sync(T0), RestError("lmex", "/user/open_orders", 503, "away"))
+        assert asks(session, 0, 6) == [5]
+        drive(session.sync(seconds(5)), answer([]), answer([]), answer([]))
+        assert asks(session, 6, 200) == []
+
+    def test_bad_frames_in_a_row_fetch_it_once_in_five_seconds(self):
+        session = subscribed()
+        drive(session.sync(T0), answer([]), answer([]), answer([]))
+        session.actions.clear()
+        found = []
+        for quarter in range(40):
+            session.rejected(seconds(quarter / 4))
+            found += asks(session, quarter / 4, quarter / 4 + 0.25)
+        assert found == [5]
+        assert asks(session, 10, 20) == [10]

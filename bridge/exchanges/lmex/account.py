@@ -25,6 +25,7 @@ from bridge.exchanges.base import (
 from bridge.exchanges.lmex.messages import NAME, Envelope, FaultRow, Row, decode_rows
 from bridge.exchanges.lmex.names import Contracts, Market, market_of
 from bridge.exchanges.lmex.options import LmexOptions
+from bridge.exchanges.lmex.refresh import Refresh
 from bridge.exchanges.lmex.rest import LmexRest, sign
 from bridge.exchanges.lmex.rows import fill_event, first, flat, is_open, order_event, position_event
 from bridge.exchanges.lmex.session import LmexSession
@@ -110,6 +111,7 @@ class AccountSession(LmexSession):
         self._logged_on = False
         self._asked: list[str] = []
         self._positions: dict[str, Position] = {}
+        self._refresh = Refresh()
         self.ready = False
 
     def connected(self, now: int) -> None:
@@ -126,12 +128,14 @@ class AccountSession(LmexSession):
                 self._next_login(now, "no answer to the log-in")
         elif self._logged_on:
             super().tick(now)
+        self._refresh_if_due(now)
         return ()
 
     def sync(self, now: int) -> Flow[None]:
-        """Nothing is replayed: what happened before the subscription stood comes from REST."""
+        """Nothing is replayed: what happened before the subscription stood comes from REST; tried until it does."""
         if not self.ready:
             return
+        self._refresh.begun(now)
         try:
             yield from self._sync_orders(now)
             if self._market is Market.FUTURES:
@@ -141,12 +145,16 @@ class AccountSession(LmexSession):
             yield from self._sync_fills(now)
         except RestError as error:
             self.actions.append(Warn(f"orders, positions and fills are not refreshed: {error}"))
+            self._refresh.failed(now, error.retry_after)
+        else:
+            self._refresh.done()
         self._balances.wanted = True
 
     def rejected(self, recv: int) -> Sequence[Event]:
         """What was in the frame is fetched by REST."""
         reason = "a frame could not be understood"
-        self.actions.append(Synchronise())
+        self._refresh.want(recv)
+        self._refresh_if_due(recv)
         streams = [Subscription(channel, self._name) for channel in self._topics]
         return [self.control(stream, ControlEvent.GAP, recv, reason) for stream in streams]
 
@@ -154,6 +162,10 @@ class AccountSession(LmexSession):
         """There are no books here."""
 
     # REST
+
+    def _refresh_if_due(self, now: int) -> None:
+        if self._refresh.due(now):
+            self.actions.append(Synchronise())
 
     def _private(self, path: str, now: int, query: str = "") -> Flow[list[Row]]:
         return self._rest.private(self._credentials, self._market, path, now, query)
