@@ -46,7 +46,6 @@ __all__ = [
     "Unknown",
     "Warn",
     "best_first",
-    "seconds_to_wait",
 ]
 
 SECOND = 1_000_000_000
@@ -338,11 +337,6 @@ class Exchange(ABC):
         if profile.account:
             wanted += [Subscription(channel, profile.account.name) for channel in sorted(self.private_channels)]
         return wanted
-
-
-def seconds_to_wait(retry_after: str) -> float | None:
-    """The header ``Retry-After`` in its form of whole seconds; ``None`` for anything else."""
-    return float(retry_after) if retry_after.isascii() and retry_after.isdecimal() else None
 
 
 def best_first(levels: Levels, *, bids: bool) -> Levels:

@@ -99,8 +99,9 @@ async def connect_picows(
     except picows.WSInvalidStatusError as error:
         response = error.response
         status = int(getattr(response.status, "value", response.status)) if response else 0
-        wait = str(response.headers.get("Retry-After", "")) if response else ""
-        raise refused(exchange, status, getattr(error, "raw_body", b"") or b"", wait) from None
+        raise refused(
+            exchange, status, getattr(error, "raw_body", b"") or b"", response.headers.items() if response else ()
+        ) from None
     except (OSError, TimeoutError, picows.WSError, ValueError) as error:
         raise HandshakeError(exchange, 0, describe(error)) from None
     return _PicowsSocket(transport)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -18,7 +18,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import Event
 
 from bridge.errors import HandshakeError
-from bridge.exchanges.base import seconds_to_wait
+from bridge.exchanges.waiting import seconds_to_wait
 
 __all__ = ["Handler", "Socket", "connect", "has_picows"]
 
@@ -96,17 +96,20 @@ async def connect(
         )
     except websockets.InvalidStatus as error:
         response = error.response
-        wait = response.headers.get("Retry-After", "")
-        raise refused(exchange, response.status_code, bytes(response.body or b""), wait) from None
+        raise refused(
+            exchange, response.status_code, bytes(response.body or b""), response.headers.raw_items()
+        ) from None
     except (OSError, TimeoutError, websockets.WebSocketException, ValueError) as error:
         raise HandshakeError(exchange, 0, describe(error)) from None
     return _WebsocketsSocket(peer, handler)
 
 
-def refused(exchange: str, status: int, body: bytes, retry_after: str) -> HandshakeError:
-    """The error for an HTTP answer other than 101."""
+def refused(exchange: str, status: int, body: bytes, headers: Iterable[tuple[str, str]]) -> HandshakeError:
+    """The error for an HTTP answer other than 101; a header may stand there twice."""
+    found = {name.lower(): value for name, value in headers}
     text = " ".join(body[:200].decode(errors="replace").split()) or "no reason given"
-    return HandshakeError(exchange, status, text, seconds_to_wait(retry_after))
+    wait = seconds_to_wait(found.get("retry-after", ""), found.get("date", ""))
+    return HandshakeError(exchange, status, text, wait)
 
 
 def describe(error: BaseException) -> str:

@@ -88,7 +88,7 @@ class TestResolve:
         assert message in caught.value.message
         assert caught.value.retry_after == (7.0 if response.status == 429 else None)
 
-    @pytest.mark.parametrize("header", ["soon", "²", "-1", "Wed, 21 Oct 2026 07:28:00 GMT", "1.5"])
+    @pytest.mark.parametrize("header", ["soon", "²", "-1", "1.5"])
     def test_an_odd_retry_after_is_none(self, header):
         with pytest.raises(RestError) as caught:
             drive(LimitlexRest({}).resolve(["BTC-EUR"]), answer({"error": "no"}, 503, {"retry-after": header}))

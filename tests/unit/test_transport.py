@@ -53,10 +53,15 @@ async def talk(peer: ServerConnection) -> None:
 
 
 async def refuse(peer: ServerConnection, request: Request) -> Response | None:
-    if request.path != "/refuse":
+    if not request.path.startswith("/refuse"):
         return None
     answer = peer.respond(429, "slow down")
-    answer.headers["Retry-After"] = "7"
+    if request.path == "/refuse-until":
+        del answer.headers["Date"]
+        answer.headers["Date"] = "Wed, 30 Jun 2021 10:00:00 GMT"
+        answer.headers["Retry-After"] = answer.headers["Retry-After"] = "1625048100000"
+    else:
+        answer.headers["Retry-After"] = "7"
     return answer
 
 
@@ -103,6 +108,12 @@ async def test_the_end_is_told_once_with_its_reason(url: str, library: str, word
     await socket.close()
     assert len(handler.reasons) == 1
     assert reason in handler.reasons[0]
+
+
+async def test_a_refusal_until_a_time_that_is_said_twice(url: str, library: str) -> None:
+    with pytest.raises(HandshakeError) as refusal:
+        await opened(url + "refuse-until", Heard(), library)
+    assert refusal.value.retry_after == 900
 
 
 async def test_a_refusal_says_so_and_nothing_is_lost(url: str, library: str) -> None:

@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bridge.errors import ConfigError, Problem, RestError, UnknownPairError
-from bridge.exchanges.base import SECOND, UNREADABLE, Credentials, Flow, HttpRequest, HttpResponse, seconds_to_wait
+from bridge.exchanges.base import SECOND, UNREADABLE, Credentials, Flow, HttpRequest, HttpResponse
 from bridge.exchanges.limitlex.messages import nanoseconds
 from bridge.exchanges.numbers import check_values
+from bridge.exchanges.waiting import seconds_to_wait
 from bridge.model import Balance, Event, Order
 
 __all__ = ["LimitlexRest", "TokenSource", "check_secret", "sign", "token_expiry"]
@@ -206,7 +207,7 @@ class TokenSource:
 
 def _result(path: str, response: HttpResponse) -> Any:
     """The ``result`` of an answer; errors are ``{"error":{"message":…}}``, or whatever else stands there."""
-    wait = seconds_to_wait(response.headers.get("retry-after", ""))
+    wait = seconds_to_wait(response.headers.get("retry-after", ""), response.headers.get("date", ""))
     try:
         answer = msgspec.json.decode(response.body)
     except UNREADABLE:

@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from bridge.errors import RestError, UnknownPairError
-from bridge.exchanges.base import UNREADABLE, Credentials, Flow, HttpRequest, HttpResponse, seconds_to_wait
+from bridge.exchanges.base import UNREADABLE, Credentials, Flow, HttpRequest, HttpResponse
 from bridge.exchanges.lmex.messages import NAME, Row, decode_rows
 from bridge.exchanges.lmex.names import Contracts, Market, market_of
 from bridge.exchanges.numbers import check_values
+from bridge.exchanges.waiting import seconds_to_wait
 from bridge.model import Ticker
 
 __all__ = ["LmexRest", "sign"]
@@ -24,9 +25,6 @@ __all__ = ["LmexRest", "sign"]
 _VERSION = {Market.SPOT: "/api/v3.2", Market.FUTURES: "/api/v2.3"}
 _TIME = "/spot/api/v3.2/time"
 _MILLISECOND = 1_000_000
-_LONGEST_WAIT = 24 * 3600.0
-_WAIT = 60.0
-"""Seconds to wait where ``Retry-After`` is a time, as it is in the old API."""
 
 
 def sign(secret: str, path: str, nonce: str, body: str = "") -> str:
@@ -157,9 +155,7 @@ def _path(market: Market, path: str) -> str:
 
 def _rows(path: str, response: HttpResponse) -> list[Row]:
     """The rows of an answer; an error is ``{"status":400,"errorCode":10002,"message":"User session is expired…"}``."""
-    wait = seconds_to_wait(response.headers.get("retry-after", ""))
-    if wait is not None and wait > _LONGEST_WAIT:
-        wait = _WAIT
+    wait = seconds_to_wait(response.headers.get("retry-after", ""), response.headers.get("date", ""))
     bare = path.partition("?")[0]
     try:
         rows = decode_rows(response.body)

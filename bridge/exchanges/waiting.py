@@ -1,0 +1,42 @@
+"""How long an exchange wants to be left alone: the header ``Retry-After``, in all its forms."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+__all__ = ["seconds_to_wait"]
+
+_A_TIME = 1e9
+"""From here on a number is no wait but a time since the epoch: in seconds, or from the next on in milliseconds."""
+_IN_MILLISECONDS = 1e11
+_UNKNOWN = 60.0
+"""Seconds to wait until a time, where the answer doesn't tell what time it is."""
+_LONGEST = 24 * 3600.0
+
+
+def seconds_to_wait(retry_after: str, date: str = "") -> float | None:
+    """Seconds from an answer's ``Retry-After``; at most a day, ``None`` where it says nothing.
+
+    It is whole seconds, an HTTP date, or (in older forms of LMEX's API) a time since the epoch, in seconds or
+    milliseconds. A time counts from ``date``, the answer's ``Date``: so it doesn't matter what our own clock shows.
+    """
+    if retry_after.isascii() and retry_after.isdecimal():
+        number = float(retry_after[:30])
+        if number < _A_TIME:
+            return min(number, _LONGEST)
+        at = number / 1000 if number >= _IN_MILLISECONDS else number
+    else:
+        then = _moment(retry_after)
+        if then is None:
+            return None
+        at = then.timestamp()
+    there = _moment(date)
+    return _UNKNOWN if there is None else min(max(at - there.timestamp(), 0.0), _LONGEST)
+
+
+def _moment(http_date: str) -> datetime | None:
+    try:
+        return parsedate_to_datetime(http_date)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
