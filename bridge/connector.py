@@ -16,6 +16,7 @@ from bridge.config import ConnectorSettings, Settings
 from bridge.errors import BridgeError, ConfigError, Problem, RestError
 from bridge.exchanges import exchange_type
 from bridge.exchanges.base import ConnectionPlan, Credentials, Exchange, Profile
+from bridge.feed.clock import ClockKeeper
 from bridge.feed.connection import Connection, FeedContext, Receiver
 from bridge.feed.discard import Discard
 from bridge.feed.link import Link
@@ -66,15 +67,18 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
     exchange.check()
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store(settings, connector.name, exchange.name, log))
-        router = Router(exchange, connector.name, store, settings, log)
+        router = Router(exchange, connector, store, settings, log)
         await router.open()
         rest = await stack.enter_async_context(_rest(connector, exchange, None))
         context = _context(connector, exchange, router, rest, None)
         ending = asyncio.create_task(stop.wait(), name=f"{connector.name}-stop")
         async with asyncio.TaskGroup() as group:
-            background = [
-                group.create_task(work, name=f"{connector.name}-{what}") for what, work in router.background()
-            ]
+            works = router.background()
+            if connector.rest_url or not connector.url:  # else REST is another exchange's than the WebSocket
+                works.append(("clock", ClockKeeper(router.latency.clock, context).run()))
+            else:
+                router.latency.clock.settled = True
+            background = [group.create_task(work, name=f"{connector.name}-{what}") for what, work in works]
             feed = group.create_task(_feed(context, router), name=f"{connector.name}-feed")
             log.info("started", pairs=connector.pairs, channels=[str(channel) for channel in connector.channels])
             await asyncio.wait((ending, feed, router.failed), return_when=asyncio.FIRST_COMPLETED)
@@ -88,7 +92,7 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
             router.failed.result()
         if not feed.cancelled():
             feed.result()
-        log.info("stopped", **router.report.counts())
+        log.info("stopped", **router.report.counts(), errors=dict(router.report.errors))
 
 
 async def _end(tasks: Sequence[asyncio.Task[Any]], patience: float) -> None:
@@ -180,6 +184,7 @@ async def _feed(context: FeedContext, receiver: Router | Discard) -> None:
             await context.rest.drive(context.exchange.discover(context.now()))
             break
         except RestError as error:
+            receiver.fault(error)
             receiver.down(context.exchange.subscriptions(), str(error))
             delay = max(next(waits), error.retry_after or 0.0)
             context.log.warning("discovery_failed", error=str(error), retry_in=round(delay, 2))

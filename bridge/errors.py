@@ -7,7 +7,23 @@ BridgeError
 │   ├── FrameError            a frame that cannot be understood
 │   ├── UnknownPairError      a configured pair that the exchange doesn't list (exit 1)
 │   ├── RestError             a REST call that failed
-│   └── HandshakeError        the exchange refused the WebSocket
+│   │   ├── NoAnswerError     nobody answered it
+│   │   ├── RateLimitedError  there were too many of them
+│   │   └── RestLoginError    the exchange doesn't take the key, or the session
+│   ├── HandshakeError        the exchange refused the WebSocket
+│   │   ├── UnreachableError  nobody answered
+│   │   ├── ThrottledError    there were too many attempts
+│   │   └── BlockedError      the exchange lets nobody from here in for a while
+│   └── ReportedError         the exchange said over a connection that something is wrong
+│       ├── UnknownMarketError      it doesn't have the market
+│       ├── UnknownTopicError       it doesn't have the topic
+│       ├── TopicLeftOutError       it accepted other topics, and was silent on this one
+│       ├── BadRequestError         it didn't understand the request
+│       ├── BufferFullError         this client read too slowly
+│       ├── TooManyFailuresError    too many requests failed; it gives the connection up
+│       ├── TooManyRequestsError    there were too many requests
+│       ├── LoginRefusedError       it refused the log-in
+│       └── SessionExpiredError     the log-in counts no more
 ├── RedisUnavailableError     Redis is out of reach or refuses this client (exit 2)
 ├── StreamConflictError       somebody else writes to a stream of ours (exit 1)
 ├── RecordingError            a recording that cannot be read or written (exit 1) [bridge.recordings.recording]
@@ -19,20 +35,38 @@ BridgeError
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from msgspec import Struct
 
 __all__ = [
     "AlreadyRunningError",
+    "BadRequestError",
+    "BlockedError",
     "BridgeError",
+    "BufferFullError",
     "ConfigError",
     "ExchangeError",
     "FrameError",
     "HandshakeError",
+    "LoginRefusedError",
+    "NoAnswerError",
     "Problem",
+    "RateLimitedError",
     "RedisUnavailableError",
+    "ReportedError",
     "RestError",
+    "RestLoginError",
+    "SessionExpiredError",
     "StreamConflictError",
+    "ThrottledError",
+    "TooManyFailuresError",
+    "TooManyRequestsError",
+    "TopicLeftOutError",
+    "UnknownMarketError",
     "UnknownPairError",
+    "UnknownTopicError",
+    "UnreachableError",
 ]
 
 
@@ -78,15 +112,32 @@ class AlreadyRunningError(BridgeError):
 
 
 class ExchangeError(BridgeError):
-    """Something about one exchange."""
+    """Something about one exchange.
+
+    ``kind`` is a short word for it that stays the same over versions: errors are counted by it.
+    """
+
+    kind: ClassVar[str] = "exchange_error"
+    code: int | str | None = None
+    """The exchange's own code."""
+    topic: str = ""
+    """What of the exchange's it is about."""
+    message: str = ""
+    """The exchange's words."""
+    retry_after: float | None = None
+    """Seconds to wait, if the exchange said so."""
 
     def __init__(self, exchange: str, message: str) -> None:
         self.exchange = exchange
+        if "message" not in vars(self):
+            self.message = message
         super().__init__(f"{exchange}: {message}")
 
 
 class FrameError(ExchangeError):
     """A frame that cannot be understood; ``raw`` is the frame as it came."""
+
+    kind = "bad_frame"
 
     def __init__(self, exchange: str, raw: bytes, message: str) -> None:
         self.raw = raw
@@ -96,6 +147,7 @@ class FrameError(ExchangeError):
 class UnknownPairError(ExchangeError):
     """A configured pair that the exchange doesn't list; ``known`` are the nearest names that it does."""
 
+    kind = "unknown_pair"
     exit_code = 1
 
     def __init__(self, exchange: str, pair: str, known: list[str]) -> None:
@@ -106,23 +158,186 @@ class UnknownPairError(ExchangeError):
 
 
 class RestError(ExchangeError):
-    """A REST call that failed: HTTP status (0: no answer), the exchange's message, seconds to wait if it said so."""
+    """A REST call that failed: HTTP status (0: no answer), the exchange's code and message, seconds to wait if it said so.
 
-    def __init__(self, exchange: str, path: str, status: int, message: str, retry_after: float | None = None) -> None:
-        self.path = path
+    ``RestError.of`` makes the right kind of it.
+    """
+
+    kind = "rest_failed"
+
+    def __init__(
+        self,
+        exchange: str,
+        path: str,
+        status: int,
+        message: str,
+        retry_after: float | None = None,
+        *,
+        code: int | str | None = None,
+    ) -> None:
+        self.path = self.topic = path
         self.status = status
         self.message = message
         self.retry_after = retry_after
+        self.code = code
         super().__init__(exchange, f"REST {path}: {status or 'no answer'}: {message}")
+
+    @staticmethod
+    def of(
+        exchange: str,
+        path: str,
+        status: int,
+        message: str,
+        retry_after: float | None = None,
+        *,
+        code: int | str | None = None,
+        login: bool = False,
+    ) -> RestError:
+        """The error for an answer, by its HTTP status; ``login``: the exchange's code says that it is about the key."""
+        kinds = {0: NoAnswerError, 401: RestLoginError, 403: RestLoginError, 429: RateLimitedError}
+        kind = RestLoginError if login else kinds.get(status, RestError)
+        return kind(exchange, path, status, message, retry_after, code=code)
+
+
+class NoAnswerError(RestError):
+    """Nobody answered a REST call."""
+
+    kind = "rest_no_answer"
+
+
+class RateLimitedError(RestError):
+    """There were too many REST calls (HTTP 429)."""
+
+    kind = "rest_rate_limited"
+
+
+class RestLoginError(RestError):
+    """A REST call whose key, signature or session the exchange doesn't take."""
+
+    kind = "rest_login_refused"
 
 
 class HandshakeError(ExchangeError):
-    """The exchange refused the WebSocket: HTTP status (0: no answer), seconds to wait if it said so."""
+    """The exchange refused the WebSocket: HTTP status (0: no answer), seconds to wait if it said so.
+
+    ``HandshakeError.of`` makes the right kind of it.
+    """
+
+    kind = "handshake_refused"
 
     def __init__(self, exchange: str, status: int, message: str, retry_after: float | None = None) -> None:
         self.status = status
+        self.message = message
         self.retry_after = retry_after
+        self.code = status or None
         super().__init__(exchange, f"connect: {f'HTTP {status}' if status else 'no answer'}: {message}")
+
+    @staticmethod
+    def of(exchange: str, status: int, message: str, retry_after: float | None = None) -> HandshakeError:
+        """The error for an answer, by its HTTP status."""
+        kinds = {0: UnreachableError, 429: ThrottledError}
+        return kinds.get(status, HandshakeError)(exchange, status, message, retry_after)
+
+
+class UnreachableError(HandshakeError):
+    """Nobody answered at the WebSocket's address."""
+
+    kind = "unreachable"
+
+
+class ThrottledError(HandshakeError):
+    """There were too many attempts to connect (HTTP 429)."""
+
+    kind = "handshake_rate_limited"
+
+
+class BlockedError(HandshakeError):
+    """The exchange lets nobody from here in for a while; ``retry_after`` is how long at least."""
+
+    kind = "blocked"
+
+
+class ReportedError(ExchangeError):
+    """The exchange said over a connection that something is wrong: its code and words, and the topic it is about.
+
+    This class itself is for what no class below is for.
+    """
+
+    kind = "reported"
+
+    def __init__(
+        self,
+        exchange: str,
+        message: str,
+        *,
+        code: int | str | None = None,
+        topic: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        self.code = code
+        self.topic = topic
+        self.message = message
+        self.retry_after = retry_after
+        super().__init__(exchange, f"{topic}: {self.words}" if topic else self.words)
+
+    @property
+    def words(self) -> str:
+        """Code and message, as in ``1005: Topic provided does not exist``."""
+        return ": ".join(str(part) for part in (self.code, self.message) if part not in (None, "")) or "no reason given"
+
+
+class UnknownMarketError(ReportedError):
+    """The exchange doesn't have the market."""
+
+    kind = "unknown_market"
+
+
+class UnknownTopicError(ReportedError):
+    """The exchange doesn't have the topic."""
+
+    kind = "unknown_topic"
+
+
+class TopicLeftOutError(ReportedError):
+    """The exchange accepted a subscription, but for this topic, and gave no reason."""
+
+    kind = "topic_left_out"
+
+
+class BadRequestError(ReportedError):
+    """The exchange didn't understand what was sent, or doesn't offer it."""
+
+    kind = "bad_request"
+
+
+class BufferFullError(ReportedError):
+    """The exchange's buffer for this client is full: it was read too slowly."""
+
+    kind = "buffer_full"
+
+
+class TooManyFailuresError(ReportedError):
+    """Too many requests of this connection failed: the exchange gives it up."""
+
+    kind = "too_many_failures"
+
+
+class TooManyRequestsError(ReportedError):
+    """There were too many requests over this connection."""
+
+    kind = "too_many_requests"
+
+
+class LoginRefusedError(ReportedError):
+    """The exchange refused the log-in."""
+
+    kind = "login_refused"
+
+
+class SessionExpiredError(ReportedError):
+    """The log-in, or the token, counts no more."""
+
+    kind = "session_expired"
 
 
 class RedisUnavailableError(BridgeError):

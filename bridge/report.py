@@ -6,7 +6,10 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
+import msgspec
+
 from bridge.exchanges.base import Exchange, Subscription
+from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link
 from bridge.model import PUBLIC_CHANNELS, SCHEMA_VERSION, ControlEvent
 from bridge.presence import Presence
@@ -29,16 +32,22 @@ class Report:
         publisher: Publisher,
         presence: Presence,
         topics: Mapping[Subscription, Topic],
+        *,
+        latency: FeedLatency,
     ) -> None:
         self.exchange = exchange
         self.name = name
         self.publisher = publisher
         self.presence = presence
         self.topics = topics
+        self.latency = latency
         self.links: list[Link] = []
+        self.errors: Counter[str] = Counter()
+        """What the exchange refused or said that was wrong, by kind."""
         self.unknown: Counter[str] = Counter()
         """Messages of unknown types, by type."""
         self.started = time.time_ns()
+        self._polled = {stream: poll.interval for poll in exchange.polls() for stream in poll.streams}
 
     @property
     def state(self) -> str:
@@ -76,6 +85,8 @@ class Report:
             "confirmed": self.publisher.confirmed,
             "publish_p50_ms": "" if half is None else half,
             "publish_p99_ms": "" if most is None else most,
+            "errors": msgspec.json.encode(self.errors).decode(),
+            **self.latency.heartbeat(),
         }
 
     def catalog(self) -> dict[str, dict[str, object]]:
@@ -91,5 +102,6 @@ class Report:
                 "connector": self.name,
                 "state": "live" if topic.live else topic.said or ControlEvent.DOWN,
                 "units": self.exchange.units.get(wish.channel, ""),
+                **({"polled": self._polled[wish]} if wish in self._polled else {}),
             }
         return catalog

@@ -12,9 +12,10 @@ from typing import Any
 from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
-from bridge.config import Settings
-from bridge.errors import AlreadyRunningError, FrameError, RedisUnavailableError, StreamConflictError
+from bridge.config import ConnectorSettings, Settings
+from bridge.errors import AlreadyRunningError, ExchangeError, FrameError, RedisUnavailableError, StreamConflictError
 from bridge.exchanges.base import Exchange, Restated, Subscription
+from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link
 from bridge.model import DATA_EVENTS, PUBLIC_CHANNELS, Channel, Control, Event
 from bridge.publish.stream import Stream
@@ -34,7 +35,12 @@ class Router:
     """The receiving end of a connector's feed, and the other end of its publisher."""
 
     def __init__(
-        self, exchange: Exchange, name: str, store: Store, settings: Settings, log: FilteringBoundLogger
+        self,
+        exchange: Exchange,
+        connector: ConnectorSettings,
+        store: Store,
+        settings: Settings,
+        log: FilteringBoundLogger,
     ) -> None:
         self._exchange = exchange
         self._store = store
@@ -49,7 +55,10 @@ class Router:
         """Events beyond those that wait for a stream which is being opened."""
         self._broken: dict[BookTopic, float] = {}
         self._openings: set[asyncio.Task[None]] = set()
-        self.report = Report(exchange, name, self._publisher, store.presence, self._topics)
+        self.latency = FeedLatency(exchange.timed, log, limit=connector.latency_limit, window=connector.latency_window)
+        self.report = Report(
+            exchange, connector.name, self._publisher, store.presence, self._topics, latency=self.latency
+        )
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails when the connector can't go on."""
 
@@ -87,6 +96,7 @@ class Router:
         return [
             ("publisher", self._publisher.run()),
             ("heartbeat", self._beat()),
+            ("latency", self.latency.run()),
             ("rejects", self._store.presence.write_rejects()),
         ]
 
@@ -137,9 +147,11 @@ class Router:
 
     def opened(self, streams: Sequence[Subscription], since: int) -> None:
         """A connection starts; what was received from ``since`` on may come again over it."""
+        now = time.time_ns()
         for wish in streams:
             if wish in self._topics:
                 self._topics[wish].reopened(since)
+                self.latency.opened(wish.channel, self._topics[wish], now)
 
     def down(self, streams: Sequence[Subscription], reason: str) -> None:
         """A connection is lost, or can't be made."""
@@ -177,6 +189,10 @@ class Router:
         if kind not in self.report.unknown:
             self._log.warning("unknown_message", type=kind)
         self.report.unknown[kind] += 1
+
+    def fault(self, error: ExchangeError) -> None:
+        """The exchange refused something, or said that something is wrong."""
+        self.report.errors[error.kind] += 1
 
     # --- what the publisher calls --------------------------------------------------------------------------------
 
@@ -240,6 +256,7 @@ class Router:
                 link.adopt(wish)
         topic = self._topics[wish]
         topic.reopened(0)
+        self.latency.opened(wish.channel, topic, time.time_ns())
         for event in self._early.pop(wish):
             self.event(event)
         lost = self._too_many.pop(wish, 0)

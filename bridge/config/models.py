@@ -21,7 +21,7 @@ from bridge.config import catalogue
 from bridge.config.problems import Mistake, did_you_mean, raise_mistake, raise_mistakes
 from bridge.config.redis import RedisSettings, redis_password
 from bridge.config.section import Section
-from bridge.config.units import ByteSize, Duration, parse_duration
+from bridge.config.units import ByteSize, Duration, Limit, parse_limit
 from bridge.config.values import (
     Count,
     Name,
@@ -85,7 +85,8 @@ class ConnectorSettings(Section):
 
     ``options`` is an instance of the exchange's own ``Options``. ``silence`` overrides the exchange's silence limits:
     seconds, or ``None`` for no limit; a channel that is not in it keeps the exchange's. ``ping_interval`` and
-    ``dead_after`` (seconds without any frame) override the exchange's too.
+    ``dead_after`` (seconds without any frame) override the exchange's too. ``latency_limit`` (``None``: none) is held
+    against the median of the last ``latency_window``.
     """
 
     name: Name
@@ -101,6 +102,8 @@ class ConnectorSettings(Section):
     ping_interval: Duration | None = Field(default=None, gt=0)
     dead_after: Duration | None = Field(default=None, gt=0)
     transport: Literal["auto", "websockets", "picows"] = "auto"
+    latency_limit: Limit = 2.0
+    latency_window: Duration = Field(default=60.0, ge=1.0)
 
     @field_validator("exchange")
     @classmethod
@@ -151,12 +154,9 @@ class ConnectorSettings(Section):
                 )
                 continue
             try:
-                limits[channel] = None if limit in ("off", None, False) else parse_duration(limit)
+                limits[channel] = parse_limit(limit)
             except ValueError as error:
-                mistakes.append(((channel,), f"{error}, or off", ""))
-            else:
-                if limits[channel] == 0:
-                    mistakes.append(((channel,), "should be greater than 0", "no limit at all is 'off'"))
+                mistakes.append(((channel,), str(error), ""))
         raise_mistakes(mistakes)
         return limits
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-__all__ = ["ByteSize", "Duration", "parse_duration", "parse_size"]
+__all__ = ["ByteSize", "Duration", "Limit", "parse_duration", "parse_limit", "parse_size"]
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {
@@ -48,6 +48,25 @@ def parse_duration(value: object) -> float:
     raise ValueError(_DURATION_HELP)
 
 
+def parse_limit(value: object) -> float | None:
+    """Seconds, as `parse_duration`; ``None`` for ``"off"``.
+
+    Raises:
+        ValueError: it is no duration, or zero.
+    """
+    if value in ("off", None) or value is False:
+        return None
+    try:
+        seconds = parse_duration(value)
+    except ValueError as error:
+        msg = f"{error}, or off"
+        raise ValueError(msg) from None
+    if not seconds:
+        msg = "should be greater than 0; no limit at all is 'off'"
+        raise ValueError(msg)
+    return seconds
+
+
 def parse_size(value: object) -> int:
     """Bytes of ``"64MiB"``, ``"10MB"``, ``"1.5 GiB"`` or a bare number; case of the unit doesn't matter.
 
@@ -73,6 +92,9 @@ def _finite(value: float) -> float:
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 """Seconds; in the file also ``24h``, ``90s``, ``250ms``."""
+
+Limit = Annotated[float | None, BeforeValidator(parse_limit)]
+"""Seconds as `Duration`, or ``None``: ``off`` in the file."""
 
 ByteSize = Annotated[int, BeforeValidator(parse_size)]
 """Bytes; in the file also ``64MiB``, ``10MB``."""

@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 
 from bridge.demo.rates import Rate
 from bridge.keys import StreamKey
+from bridge.latency import Latency
 from bridge.model import Channel, Control, ControlEvent, Trade
-from bridge.publish.latency import Latency
 from consumers.items import Entry, Hole, Item, Reset, Trimmed, Undecodable
 from consumers.keeper import BookKeeper
 from consumers.reader import Position, Reader

@@ -20,12 +20,14 @@ import msgspec
 from msgspec import Struct, field
 from pydantic import BaseModel, ConfigDict
 
+from bridge.errors import ExchangeError
 from bridge.model import Channel, Control, ControlEvent, Event, Levels
 
 __all__ = [
     "SECOND",
     "UNREADABLE",
     "Action",
+    "ClockReading",
     "ConnectionPlan",
     "Credentials",
     "Exchange",
@@ -38,6 +40,7 @@ __all__ = [
     "Reconnect",
     "Replace",
     "Restated",
+    "Said",
     "Send",
     "Session",
     "Subscription",
@@ -76,6 +79,13 @@ class HttpResponse(Struct, frozen=True):
 
 Flow = Generator[HttpRequest, HttpResponse, T]
 """A conversation over REST that ends in a ``T``; raises `RestError` where the exchange refuses."""
+
+
+class ClockReading(Struct, frozen=True):
+    """What an exchange's clock showed (ns since the epoch), and the steps that it is told in (ns), rounded down."""
+
+    at: int
+    resolution: int
 
 
 class Target(Struct, frozen=True):
@@ -156,8 +166,18 @@ class Unknown(Action, frozen=True):
     kind: str
 
 
+class Said(Action, frozen=True):
+    """The exchange said that something is wrong: logged, and counted by the error's ``kind``.
+
+    ``consequence`` is what follows from it, in words, where the error itself doesn't tell.
+    """
+
+    error: ExchangeError
+    consequence: str = ""
+
+
 class Warn(Action, frozen=True):
-    """Something that the exchange said and an operator should read."""
+    """Something that an operator should read, and that is no error of the exchange's."""
 
     message: str
 
@@ -287,6 +307,8 @@ class Exchange(ABC):
     """Seconds without any frame, pongs included, after which a connection counts as dead."""
     pace: ClassVar[float] = 0.25
     """Least seconds between two connection attempts of a connector, so that an outage doesn't end in a storm."""
+    timed: ClassVar[Mapping[Channel, int]] = {}
+    """Channels whose ``ts`` is the time of the event itself, and the steps (ns) that it is told in: latency is measured."""
     units: ClassVar[Mapping[Channel, str]] = {}
     """What the catalog says of a channel's units and quirks."""
 
@@ -324,6 +346,18 @@ class Exchange(ABC):
     def polls(self) -> list[Poll]:
         """What is polled by REST, because it has no topic."""
         return []
+
+    def clock(self) -> Flow[ClockReading] | None:
+        """Ask the exchange for the time, in a single cheap request; ``None`` where it can't be asked.
+
+        Raises:
+            RestError: REST is away, or the answer holds no time.
+        """
+        return None
+
+    def clock_known(self, offset: int) -> None:
+        """The exchange's clock is ahead of ours by ``offset`` (ns); called with each new estimate, for what is signed."""
+        del offset
 
     def subscriptions(self) -> list[Subscription]:
         """Every stream that the profile asks for, known before anything is connected (sub-accounts come later)."""

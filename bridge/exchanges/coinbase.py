@@ -16,23 +16,25 @@ from typing import ClassVar
 import msgspec
 from msgspec import Struct
 
-from bridge.errors import FrameError
+from bridge.errors import FrameError, LoginRefusedError, ReportedError
 from bridge.exchanges.base import (
     SECOND,
     UNREADABLE,
+    ClockReading,
     ConnectionPlan,
     Exchange,
     Flow,
     Profile,
     Reconnect,
+    Said,
     Send,
     Session,
     Subscription,
     Target,
     Unknown,
-    Warn,
     best_first,
 )
+from bridge.exchanges.clocks import millis_reading
 from bridge.exchanges.numbers import check_levels, check_numbers, check_values
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Event, Levels, Quote, Ticker, Trade
 
@@ -45,6 +47,8 @@ _MOST_BEHIND = 20
 _FAR_BEHIND = 10_000
 """Repeats of single messages are dropped; so many in a row, or from so far back, mean that the count is no more what
 it was: on this connection nothing would ever come through again."""
+
+_NOT_LOGGED_IN = "authentication failure"
 
 _CHANNELS = {
     Channel.TRADES: "market_trades",
@@ -336,7 +340,8 @@ class CoinbaseSession(Session):
         except UNREADABLE:
             raise FrameError(Coinbase.name, frame, str(error)) from None
         if message.type == "error":
-            self.actions.append(Warn(f"the exchange answered: {message.message}"))
+            kind = LoginRefusedError if message.message == _NOT_LOGGED_IN else ReportedError
+            self.actions.append(Said(kind(Coinbase.name, message.message)))
             return () if message.sequence_num is None else self._count(message.sequence_num, recv) or ()
         known = {"market_trades", "l2_data", "ticker", "heartbeats", "subscriptions"}
         if message.channel in known or (not message.channel and not message.type):
@@ -371,11 +376,16 @@ class Coinbase(Exchange):
     rest_url = "https://api.coinbase.com"
     channels = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
     silence: ClassVar = {Channel.BOOK: 60.0}
+    timed: ClassVar = dict.fromkeys(channels, 1_000)
     units: ClassVar = {Channel.TICKER: "24 hours, no open price", Channel.QUOTES: "at every match"}
 
     def __init__(self, profile: Profile) -> None:
         super().__init__(profile)
         self._url = profile.url or self.url
+
+    def clock(self) -> Flow[ClockReading]:
+        """``{"iso":"2026-08-09T21:05:48Z","epochSeconds":"1786309548","epochMillis":"1786309548228"}``"""  # noqa: D415
+        return millis_reading(self.name, "/api/v3/brokerage/time", "epochMillis")
 
     def plan(self) -> list[ConnectionPlan]:
         profile = self.profile

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 from structlog.typing import FilteringBoundLogger
 
-from bridge.errors import BridgeError, FrameError, HandshakeError
+from bridge.errors import BlockedError, BridgeError, ExchangeError, FrameError, HandshakeError
 from bridge.exchanges.base import (
     Action,
     ConnectionPlan,
@@ -20,6 +20,7 @@ from bridge.exchanges.base import (
     Reconnect,
     Replace,
     Restated,
+    Said,
     Send,
     Session,
     Subscription,
@@ -68,6 +69,9 @@ class Receiver(Protocol):
 
     def unknown(self, kind: str) -> None:
         """A message of an unknown type came."""
+
+    def fault(self, error: ExchangeError) -> None:
+        """The exchange refused something, or said that something is wrong: to be counted by its ``kind``."""
 
 
 class FeedContext(Struct):
@@ -175,8 +179,7 @@ class Connection:
                 library=context.library,
             )
         except HandshakeError as error:
-            self._hold_back(error)
-            raise
+            raise self._hold_back(error) from None
         self._announce()
         self._session.connected(context.now())
         self._act()
@@ -320,17 +323,32 @@ class Connection:
                 self._start(self._sync(), "sync")
             elif isinstance(action, Unknown):
                 self._context.receiver.unknown(action.kind)
+            elif isinstance(action, Said):
+                self._said(action)
             elif isinstance(action, Warn):
                 self._context.log.warning("exchange_says", connection=self._plan.name, message=action.message)
             elif isinstance(action, Restated):
                 self._context.receiver.restated(action)
 
-    def _hold_back(self, error: HandshakeError) -> None:
+    def _said(self, action: Said) -> None:
+        """An error of the exchange's: a line of the log, and a count."""
+        error = action.error
+        self._context.receiver.fault(error)
+        shown = {"code": error.code, "topic": error.topic, "retry_after": error.retry_after}
+        more = {name: value for name, value in shown.items() if value not in (None, "")}
+        if action.consequence:
+            more["consequence"] = action.consequence
+        self._context.log.warning(
+            "exchange_error", connection=self._plan.name, kind=error.kind, message=error.message, **more
+        )
+
+    def _hold_back(self, error: HandshakeError) -> HandshakeError:
         """The refusal may be for all connections from here, and last longer if one of them tries again."""
         wait = self._context.exchange.handshake_wait(error.status)
-        if wait is not None:
-            error.retry_after = max(wait, error.retry_after or 0.0)
-            self._context.pacer.hold(wait)
+        if wait is None:
+            return error
+        self._context.pacer.hold(wait)
+        return BlockedError(error.exchange, error.status, error.message, max(wait, error.retry_after or 0.0))
 
     async def _send(self, sends: list[Send]) -> None:
         for send in sends:
@@ -343,6 +361,8 @@ class Connection:
         try:
             await self._context.rest.drive(self._session.sync(self._context.now()))
         except BridgeError as error:
+            if isinstance(error, ExchangeError):
+                self._context.receiver.fault(error)
             self._context.log.warning("sync_failed", connection=self._plan.name, error=str(error))
         self._act()
 

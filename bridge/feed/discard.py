@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from structlog.typing import FilteringBoundLogger
 
-from bridge.errors import FrameError
+from bridge.errors import ExchangeError, FrameError
 from bridge.exchanges.base import Restated, Subscription
 from bridge.feed.link import Link
 from bridge.model import Event
@@ -48,3 +48,6 @@ class Discard:
 
     def unknown(self, kind: str) -> None:
         del kind
+
+    def fault(self, error: ExchangeError) -> None:
+        del error

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import picows
 
-from bridge.errors import HandshakeError
+from bridge.errors import UnreachableError
 from bridge.feed.transport import MAX_FRAME, Handler, describe, refused
 
 __all__ = ["connect_picows"]
@@ -103,5 +103,5 @@ async def connect_picows(
             exchange, status, getattr(error, "raw_body", b"") or b"", response.headers.items() if response else ()
         ) from None
     except (OSError, TimeoutError, picows.WSError, ValueError) as error:
-        raise HandshakeError(exchange, 0, describe(error)) from None
+        raise UnreachableError(exchange, 0, describe(error)) from None
     return _PicowsSocket(transport)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
 
-from bridge.errors import BridgeError, HandshakeError, RestError
+from bridge.errors import BridgeError, ExchangeError, HandshakeError, RestError
 from bridge.exchanges.base import SECOND, ConnectionPlan, Subscription
 from bridge.feed.connection import Connection, FeedContext
 from bridge.feed.policies import backoff
@@ -77,6 +77,7 @@ class Link:
                     self._context.receiver.opened(self._streams, 0)
                     await connection.open()
                 except (HandshakeError, RestError) as error:
+                    self._context.receiver.fault(error)
                     reason = str(error)
                     delay = error.retry_after or 0.0
                 else:
@@ -174,6 +175,8 @@ class Link:
         try:
             await standby.open()
         except BridgeError as error:
+            if isinstance(error, ExchangeError):
+                self._context.receiver.fault(error)
             standby.lost(str(error))
 
     def _replacement_done(self) -> bool:

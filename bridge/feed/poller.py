@@ -33,6 +33,7 @@ class Poller:
                 events = await self._context.rest.drive(self._poll.flow(self._context.now()))
             except RestError as error:
                 delay = max(next(waits), error.retry_after or 0.0)
+                self._context.receiver.fault(error)
                 self._context.receiver.down(self._poll.streams, str(error))
                 self._log.warning("poll_failed", error=str(error), retry_in=round(delay, 2))
                 await asyncio.sleep(delay)

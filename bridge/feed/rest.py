@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 
 import aiohttp
 
-from bridge.errors import RestError
+from bridge.errors import NoAnswerError, RestError
 from bridge.exchanges.base import Flow, HttpRequest, HttpResponse
 from bridge.feed.tap import FeedTap
 from bridge.feed.transport import describe
@@ -75,7 +75,7 @@ class RestClient:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 status = answer.status
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise RestError(self._exchange, request.path, 0, describe(error)) from None
+            raise NoAnswerError(self._exchange, request.path, 0, describe(error)) from None
         if self._tap and request.method == "GET":
             self._tap.http("rest", url, body.decode(errors="replace"), time.time())
         return HttpResponse(status, body, headers)

@@ -17,7 +17,7 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Event
 
-from bridge.errors import HandshakeError
+from bridge.errors import HandshakeError, UnreachableError
 from bridge.exchanges.waiting import seconds_to_wait
 
 __all__ = ["Handler", "Socket", "connect", "has_picows"]
@@ -100,7 +100,7 @@ async def connect(
             exchange, response.status_code, bytes(response.body or b""), response.headers.raw_items()
         ) from None
     except (OSError, TimeoutError, websockets.WebSocketException, ValueError) as error:
-        raise HandshakeError(exchange, 0, describe(error)) from None
+        raise UnreachableError(exchange, 0, describe(error)) from None
     return _WebsocketsSocket(peer, handler)
 
 
@@ -109,7 +109,7 @@ def refused(exchange: str, status: int, body: bytes, headers: Iterable[tuple[str
     found = {name.lower(): value for name, value in headers}
     text = " ".join(body[:200].decode(errors="replace").split()) or "no reason given"
     wait = seconds_to_wait(found.get("retry-after", ""), found.get("date", ""))
-    return HandshakeError(exchange, status, text, wait)
+    return HandshakeError.of(exchange, status, text, wait)
 
 
 def describe(error: BaseException) -> str:

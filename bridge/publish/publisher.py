@@ -17,9 +17,9 @@ import hiredis
 from structlog.typing import FilteringBoundLogger
 
 from bridge.errors import RedisUnavailableError
+from bridge.latency import Latency
 from bridge.model import Control, Event
 from bridge.publish.buffer import CONTROL, DATA, KINDS, OVERHEAD, WIDE, Budget, Pending, lost_marker, shed
-from bridge.publish.latency import Latency
 from bridge.publish.line import Line, Reply
 from bridge.publish.recovery import Batch, History, Refusal, recover, sort_out
 from bridge.publish.stream import Stream, StreamId

@@ -28,6 +28,9 @@ class BookTopic(Topic):
             self.go_live(event.recv)
         self.received += 1
         self.last = event.recv
+        ts = event.ts
+        if ts is not None and ts >= self.lags_from:
+            self.lags.append(event.recv - ts)
         if event.__class__ is BookSnapshot:
             self._declare_unused(event.recv)
             self.awaiting = False

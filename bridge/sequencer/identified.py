@@ -84,6 +84,9 @@ class IdTopic(Topic):
             self.go_live(event.recv)
         self.received += 1
         self.last = event.recv
+        ts = event.ts
+        if ts is not None and ts >= self.lags_from and not (event.__class__ is Trade and event.replay):
+            self.lags.append(event.recv - ts)
         self._sink.put(self.stream, event)
 
     def _stands(self, recv: int, content: tuple[Any, ...]) -> bool:

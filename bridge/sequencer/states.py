@@ -71,6 +71,10 @@ class StateTopic(Topic):
 
         It is as of some time after ``asked``: what the connection has told since is newer, or as new.
         """
+        with self.not_timed():
+            self._restate(events, asked, now, covers)
+
+    def _restate(self, events: Iterable[Event], asked: int, now: int, covers: Callable[[Event], bool] | None) -> None:
         present = set()
         told = {key for recv, key, _ in self._recent if recv >= asked}
         for event in events:

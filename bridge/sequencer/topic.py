@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
+from bridge.latency import NEVER
 from bridge.model import Channel, Control, ControlEvent, Event
 from bridge.publish.stream import Stream
 
@@ -41,6 +44,9 @@ class Topic:
         """How many events had come at the last ``gap``."""
         self.last = 0
         """When the last event came (ns since the epoch)."""
+        self.lags: deque[int] = deque(maxlen=0)
+        """Takes receipt less the exchange's time (ns) of each event whose time is ``lags_from`` or later."""
+        self.lags_from = NEVER
 
     @property
     def channel(self) -> Channel:
@@ -71,8 +77,9 @@ class Topic:
     ) -> None:
         """Take what REST says of the stream after a (re)connect: events that are known already are repeats."""
         del asked, now, covers
-        for event in events:
-            self.accept(event)
+        with self.not_timed():
+            for event in events:
+                self.accept(event)
 
     def accept(self, event: Any) -> None:
         """Take a data event."""
@@ -80,7 +87,19 @@ class Topic:
             self.go_live(event.recv)
         self.received += 1
         self.last = event.recv
+        ts = event.ts
+        if ts is not None and ts >= self.lags_from:
+            self.lags.append(event.recv - ts)
         self._sink.put(self.stream, event)
+
+    @contextmanager
+    def not_timed(self) -> Iterator[None]:
+        """For events that aren't told as they happen: how late they are says nothing."""
+        since, self.lags_from = self.lags_from, NEVER
+        try:
+            yield
+        finally:
+            self.lags_from = since
 
     def control(self, event: Control) -> None:
         """Take a control event that a session returned."""

@@ -14,7 +14,7 @@ from typing import Any, cast
 import structlog
 
 from bridge.entries import decode
-from bridge.errors import FrameError
+from bridge.errors import ExchangeError, FrameError
 from bridge.exchanges.base import ConnectionPlan, Exchange, Send, Subscription
 from bridge.feed.connection import Connection, FeedContext
 from bridge.keys import StreamKey
@@ -184,6 +184,9 @@ class World:
         self.rejects += 1
 
     def unknown(self, kind: str) -> None:
+        pass
+
+    def fault(self, error: ExchangeError) -> None:
         pass
 
     def resync(self, subject: str, reason: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bridge.exchanges.base import Said
 from bridge.keys import Keys
 from bridge.model import (
     PUBLIC_CHANNELS,
@@ -14,6 +15,7 @@ from bridge.model import (
     Control,
     ControlEvent,
     Event,
+    Fill,
     Order,
     Quote,
     Trade,
@@ -82,6 +84,13 @@ class Rig:
         return topic
 
 
+def faults(session: Any) -> list[tuple[str, Any, str, str]]:
+    """Kind, code, topic and words of the errors that a session hands out; they are taken out of its actions."""
+    found = [action.error for action in session.actions if isinstance(action, Said)]
+    session.actions[:] = [action for action in session.actions if not isinstance(action, Said)]
+    return [(error.kind, error.code, error.topic, error.message) for error in found]
+
+
 def trade(number: int = 0, ident: str = "", price: str = "7997.40", size: str = "0.1", recv: int = -1) -> Trade:
     """Trade ``number``: received ``number`` seconds after T0, executed in that very second."""
     at = T0 + number * SECOND
@@ -102,6 +111,10 @@ def delta(recv: int = T0, xseq: str = "", prev: str = "", size: str = "2") -> Bo
 
 def order(ident: str, status: str = "open", recv: int = T0, filled: str = "0") -> Order:
     return Order("main", T0, recv, ident, "", "", "limit", "buy", "10", "1", filled, status)
+
+
+def fill(ident: str, recv: int = T0) -> Fill:
+    return Fill("main", T0, recv, ident, "o1", PAIR, "buy", "10", "1", "", "")
 
 
 def balance(currency: str, available: str, recv: int = T0, reserved: str = "0") -> Balance:

@@ -18,7 +18,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
-from bridge.errors import FrameError
+from bridge.errors import ExchangeError, FrameError
 from bridge.exchanges.base import (
     ConnectionPlan,
     Exchange,
@@ -187,6 +187,7 @@ class Desk:
         }
         self.rejects: list[bytes] = []
         self.unknowns: list[str] = []
+        self.faults: list[ExchangeError] = []
         self.link: Link
 
     def resync(self, subject: str, reason: str) -> None:
@@ -223,6 +224,9 @@ class Desk:
 
     def unknown(self, kind: str) -> None:
         self.unknowns.append(kind)
+
+    def fault(self, error: ExchangeError) -> None:
+        self.faults.append(error)
 
 
 class Feed:

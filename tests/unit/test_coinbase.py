@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import FrameError
-from bridge.exchanges.base import Profile, Reconnect, Send, Unknown, Warn
+from bridge.exchanges.base import Profile, Reconnect, Send, Unknown
 from bridge.exchanges.coinbase import Coinbase
 from bridge.model import BookDelta, BookSnapshot, Channel, ControlEvent, Quote, Ticker, Trade
 from tests.unit.coinbase_frames import (
@@ -23,7 +23,7 @@ from tests.unit.coinbase_frames import (
     frame,
     make,
 )
-from tests.unit.core import SECOND, T0
+from tests.unit.core import SECOND, T0, faults
 from tests.unit.limitlex_frames import NONSENSE
 
 
@@ -147,13 +147,15 @@ class TestSequence:
         session.receive(frame(TRADES, 2), T0)
         assert [type(action) for action in session.actions] == [Reconnect]
 
-    def test_errors_of_the_exchange_are_warnings(self):
+    def test_errors_of_the_exchange_are_told(self):
         session = make()
         session.receive(b'{"type":"error","message":"channel is not supported"}', T0)
         session.receive(frame({"type": "error", "message": "again"}, 0), T0)
-        assert session.actions == [
-            Warn("the exchange answered: channel is not supported"),
-            Warn("the exchange answered: again"),
+        session.receive(b'{"type":"error","message":"authentication failure"}', T0)
+        assert faults(session) == [
+            ("reported", None, "", "channel is not supported"),
+            ("reported", None, "", "again"),
+            ("login_refused", None, "", "authentication failure"),
         ]
         assert not session.receive(frame(HEARTBEAT, 1), T0)
 

@@ -34,7 +34,9 @@ class Setup:
     def __init__(self, *streams, session=Two, hold=True):
         self.events = []
         self.now = T0
-        receiver = SimpleNamespace(event=self.events.append, rejected=lambda *_: None, unknown=lambda _: None)
+        receiver = SimpleNamespace(
+            event=self.events.append, rejected=lambda *_: None, unknown=lambda _: None, fault=lambda _: None
+        )
         self.logs = LogCapture()
         self.context = FeedContext(
             exchange=FakeExchange,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.publish.latency import Latency
+from bridge.latency import Latency
 
 
 def test_nothing_counted_is_nothing_said():

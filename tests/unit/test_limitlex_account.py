@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bridge.errors import FrameError, RestError
-from bridge.exchanges.base import Credentials, HttpResponse, Profile, Replace, Restated, Unknown, Warn
+from bridge.exchanges.base import Credentials, HttpResponse, Profile, Replace, Restated, Said, Unknown
 from bridge.exchanges.limitlex import AccountSession, Limitlex, LimitlexOptions
 from bridge.exchanges.limitlex.rest import LimitlexRest
 from bridge.model import Balance, Channel, Control, ControlEvent, Fill, Order
@@ -205,14 +205,14 @@ class TestSync:
             Restated(Channel.BALANCES, "main", [Balance("main", None, T0, "EUR", "7.10", "")], T0),
         ]
 
-    def test_a_failing_call_is_a_warning(self):
+    def test_a_failing_call_is_told(self):
         session = make()
         drive(session.sync(T0), RestError("limitlex", "/private/open_orders", 0, "no answer"))
         [action] = session.actions
-        assert isinstance(action, Warn)
-        assert "no answer" in action.message
+        assert isinstance(action, Said)
+        assert (action.error.message, action.consequence) == ("no answer", "open orders and balances are not refreshed")
 
     def test_a_failing_second_call_keeps_the_first(self):
         session = make()
         drive(session.sync(T0), answer({"result": []}), answer({"error": {"message": "busy"}}, 503))
-        assert [type(action) for action in session.actions] == [Restated, Warn]
+        assert [type(action) for action in session.actions] == [Restated, Said]

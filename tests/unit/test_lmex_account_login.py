@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from bridge.exchanges.base import Reconnect, Send, Synchronise, Unknown, Warn
+from bridge.exchanges.base import Reconnect, Said, Send, Synchronise, Unknown
 from bridge.exchanges.lmex.account import Memory
 from bridge.exchanges.lmex.names import Market
 from bridge.exchanges.lmex.rest import sign
 from bridge.model import Channel, ControlEvent
 from tests.unit import lmex_frames as frames
-from tests.unit.core import SECOND, T0
+from tests.unit.core import SECOND, T0, faults
 from tests.unit.lmex_sessions import account, ack, asked, said, seconds, sent, subscribed
 
 NONCE = int(frames.NONCE) * 1_000_000
@@ -63,6 +63,10 @@ class TestLogin:
         session.receive(frame, T0)
         assert [op for op, *_ in sent(session)] == ["login"]
         session.receive(frame, T0)
+        assert [(kind, topic) for kind, _, topic, _ in faults(session)] == [
+            ("login_refused", "authKeyExpires"),
+            ("login_refused", "login"),
+        ]
         [action] = session.actions
         assert isinstance(action, Reconnect)
         assert action.reason.startswith("the log-in is refused")
@@ -90,7 +94,7 @@ class TestLogin:
         session = account(login=login)
         assert [op for op, *_ in sent(session)] == [login]
         session.receive(frames.LOGIN_FAILED, T0)
-        assert [type(action) for action in session.actions] == [Reconnect]
+        assert [type(action) for action in session.actions] == [Said, Reconnect]
 
     def test_no_ping_before_the_log_in(self):
         session = account()
@@ -113,7 +117,7 @@ class TestLogin:
     def test_an_expired_session_is_replaced(self):
         session = subscribed()
         session.receive(frames.EXPIRED, T0)
-        assert [type(action) for action in session.actions] == [Warn, Reconnect]
+        assert [type(action) for action in session.actions] == [Said, Reconnect]
 
     def test_the_secret_is_nowhere_to_be_seen(self):
         session = account()

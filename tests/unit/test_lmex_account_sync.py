@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 from bridge.errors import RestError
-from bridge.exchanges.base import Restated, Synchronise, Warn
+from bridge.exchanges.base import Restated, Said, Synchronise, Warn
 from bridge.exchanges.lmex.account import Memory
 from bridge.exchanges.lmex.names import Market
 from bridge.model import Channel, Fill, Order, Position
@@ -127,12 +127,13 @@ class TestSync:
         [event] = receive(session, changed(frames.FUTURES_ORDER, status=4, price=1))
         assert event.price == "99.5"
 
-    def test_a_refused_call_is_a_warning(self):
+    def test_a_refused_call_is_told(self):
         session = subscribed()
         drive(session.sync(T0), answer(json.loads(frames.AUTH_FAILED), 400))
         [action] = session.actions
-        assert isinstance(action, Warn)
-        assert "-7 Authenticate failed" in action.message
+        assert action.error.kind == "rest_login_refused"
+        assert (action.error.code, action.error.message) == ("-7", "-7 Authenticate failed")
+        assert action.consequence == "orders, positions and fills are not refreshed"
 
     def test_a_row_that_cant_be_understood_is_a_warning(self):
         session = subscribed()
@@ -140,10 +141,10 @@ class TestSync:
         assert [type(action) for action in session.actions] == [Warn, Restated, Warn, Restated, Warn, Restated]
         assert len(session.actions[1].events) == 1
 
-    def test_no_answer_is_a_warning(self):
+    def test_no_answer_is_told(self):
         session = subscribed()
         drive(session.sync(T0), RestError("lmex", "/user/open_orders", 0, "no answer"))
-        assert [type(action) for action in session.actions] == [Warn]
+        assert [type(action) for action in session.actions] == [Said]
 
     def test_the_other_markets_orders_are_left_alone(self):
         """Spot and futures orders of an account stand in one stream, and each is restated by itself."""

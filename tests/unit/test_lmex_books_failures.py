@@ -5,11 +5,11 @@ import json
 import pytest
 
 from bridge.errors import FrameError
-from bridge.exchanges.base import Send, Warn
+from bridge.exchanges.base import Send
 from bridge.exchanges.lmex.names import Market
 from bridge.model import Channel, ControlEvent
 from tests.unit import lmex_frames as frames
-from tests.unit.core import T0
+from tests.unit.core import T0, faults
 from tests.unit.lmex_sessions import (
     ANEW,
     BOTH,
@@ -111,9 +111,9 @@ class TestErrors:
         events = session.receive(frames.TOPIC_ERRORS, T0)
         assert said(events) == [("down", "book", "NOPE-PERP"), ("down", "quotes", "NOPE-PERP")]
         assert events[0].reason == "1000: Market pair provided is currently not supported."
-        assert session.actions == [
-            Warn("foo:BTC-PERP: 1005: Topic provided does not exist."),
-            Warn("update:NOPE-PERP_0: 1000: Market pair provided is currently not supported."),
+        assert faults(session) == [
+            ("unknown_topic", 1005, "foo:BTC-PERP", "Topic provided does not exist."),
+            ("unknown_market", 1000, "update:NOPE-PERP_0", "Market pair provided is currently not supported."),
         ]
         session.receive(snapshot(), T0)
         session.actions.clear()
@@ -126,12 +126,12 @@ class TestErrors:
         session = books("BTCC-USD", market=Market.SPOT)
         events = session.receive(frames.OLD_ERROR, T0)
         assert [event.reason for event in events] == ["MARKET_PAIR_NOT_SUPPORT"] * 2
-        assert session.actions == [Warn("update:BTCC-USD_0: MARKET_PAIR_NOT_SUPPORT")]
+        assert faults(session) == [("unknown_market", "MARKET_PAIR_NOT_SUPPORT", "update:BTCC-USD_0", "")]
 
     def test_an_error_of_the_request(self):
         session = books("BTC-PERP")
         assert session.receive(frames.OP_ERROR, T0) == []
-        assert session.actions == [Warn("request: 1001: Operation provided is currently not supported")]
+        assert faults(session) == [("bad_request", 1001, "", "Operation provided is currently not supported")]
 
     @pytest.mark.parametrize(("code", "wait"), [(1007, 0.0), (1008, 60.0)])
     def test_errors_that_end_the_connection(self, code, wait):
@@ -147,9 +147,9 @@ class TestErrors:
     def test_other_forms_are_read_too(self, frame):
         session = books("BTC-PERP")
         assert session.receive(frame, T0) == []
-        [action] = session.actions
-        assert isinstance(action, Warn)
-        assert "no" in action.message
+        [(kind, _, _, words)] = faults(session)
+        assert (kind, words) == ("reported", "no")
+        assert session.actions == []
 
     def test_the_session_has_expired(self):
         session = books("BTC-PERP")

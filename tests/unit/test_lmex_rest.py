@@ -200,15 +200,32 @@ class TestPolls:
 
 
 class TestClock:
-    def test_offset(self):
-        rest = LmexRest(Contracts({}))
-        body = b'{"iso":"2021-06-29T18:14:30.886Z","epoch":1624990470}'
-        before = 1624990470_000 * 1_000_000
-        [request], _ = drive(rest.measure_clock(before, lambda: before + 200_000_000), answer(body))
-        assert request.path == "/spot/api/v3.2/time"
-        assert rest.clock_offset == 786_000_000
+    @pytest.mark.parametrize(
+        ("body", "at", "resolution"),
+        [
+            (b'{"iso":"2021-06-29T18:14:30.886Z","epoch":1624990470}', 1624990470_886_000_000, 1_000_000),
+            (b'{"iso":"2021-06-29T18:14:30Z","epoch":7}', 1624990470 * SECOND, SECOND),
+            (b'{"iso":"2021-06-29T20:14:30.886123+02:00"}', 1624990470_886_123_000, 1_000),
+            (b'{"iso":null,"epoch":1624990470}', 1624990470 * SECOND, SECOND),
+            (b'{"epoch":1624990470}', 1624990470 * SECOND, SECOND),
+        ],
+    )
+    def test_reading(self, body, at, resolution):
+        [request], reading = drive(LmexRest(Contracts({})).clock(), answer(body))
+        assert request == HttpRequest("GET", "/spot/api/v3.2/time")
+        assert (reading.at, reading.resolution) == (at, resolution)
 
-    @pytest.mark.parametrize("body", [{}, [], {"iso": "now"}, {"iso": 7}, [{}, {}]])
+    @pytest.mark.parametrize("body", [{}, [], {"iso": "now"}, {"iso": 7}, [{}, {}], {"epoch": "soon"}])
     def test_what_is_no_time_is_an_error(self, body):
         with pytest.raises(RestError):
-            drive(LmexRest(Contracts({})).measure_clock(T0, lambda: T0), answer(body))
+            drive(LmexRest(Contracts({})).clock(), answer(body))
+
+    def test_what_is_signed_carries_the_exchanges_time(self):
+        exchange = lmex("BTC-PERP", channels={Channel.TRADES}, with_account=True)
+        exchange.clock_known(90 * SECOND)
+        [poll] = exchange.polls()
+        [request], _ = drive(poll.flow(T0), answer([]))
+        assert request.headers["request-nonce"] == str((T0 + 90 * SECOND) // 1_000_000)
+        session = next(plan for plan in exchange.plan() if "account" in plan.name).session()
+        session.connected(T0)
+        assert json.loads(session.actions[0].text)["args"][1] == str((T0 + 90 * SECOND) // 1_000_000)

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from bridge.errors import FrameError
-from bridge.exchanges.base import Reconnect, Unknown, Warn
+from bridge.exchanges.base import Reconnect, Unknown
 from bridge.exchanges.lmex.names import Market, market_of, old_symbol, pair_of
 from bridge.model import Channel, Control, ControlEvent, Trade
 from tests.unit import lmex_frames as frames
-from tests.unit.core import T0, Rig
+from tests.unit.core import T0, Rig, faults
 from tests.unit.lmex_sessions import ack, asked, data, said, seconds, sent, trades
 
 
@@ -162,7 +162,8 @@ class TestSubscribing:
             "BTC-PERP",
             "the exchange doesn't accept the topic",
         )
-        assert session.actions == [Warn("no trades of BTC-PERP: the exchange doesn't accept the topic")]
+        why = "the exchange doesn't accept the topic"
+        assert faults(session) == [("topic_left_out", None, "tradeHistoryApi:BTC-PERP", why)]
 
     def test_the_old_form_is_accepted(self):
         session = trades("BTC-PERP")

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bridge.exchanges.base import ConnectionPlan, Exchange, Flow, Profile
+from bridge.exchanges.base import SECOND, ClockReading, ConnectionPlan, Exchange, Flow, Profile
+from bridge.exchanges.clocks import date_reading
 from bridge.exchanges.limitlex.account import PRIVATE_CHANNELS, AccountSession
 from bridge.exchanges.limitlex.messages import NAME
 from bridge.exchanges.limitlex.options import LimitlexOptions
@@ -32,6 +33,7 @@ class Limitlex(Exchange):
     channels = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
     private_channels = PRIVATE_CHANNELS
     Options = LimitlexOptions
+    timed: ClassVar = {Channel.TRADES: SECOND, Channel.FILLS: SECOND}
     units: ClassVar = {
         Channel.TRADES: "ts in whole seconds, no id",
         Channel.BOOK: "no ts, no xseq",
@@ -56,6 +58,13 @@ class Limitlex(Exchange):
         del now
         yield from self._rest.resolve(self.profile.pairs)
         return None
+
+    def clock(self) -> Flow[ClockReading]:
+        """There is no call for the time: the header ``Date`` has it."""
+        return date_reading(NAME, "/public/currencies")
+
+    def clock_known(self, offset: int) -> None:
+        self._rest.clock_offset = offset
 
     def plan(self) -> list[ConnectionPlan]:
         profile = self.profile

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from bridge.errors import FrameError, RestError
-from bridge.exchanges.base import UNREADABLE, Credentials, Flow, Replace, Restated, Session, Subscription, Target, Warn
+from bridge.exchanges.base import UNREADABLE, Credentials, Flow, Replace, Restated, Said, Session, Subscription, Target
 from bridge.exchanges.limitlex.messages import (
     NAME,
     PRIVATE,
@@ -59,7 +59,7 @@ class AccountSession(Session):
             balances = yield from self._rest.balances(self._credentials, now)
             self.actions.append(Restated(Channel.BALANCES, account, balances, now))
         except RestError as error:
-            self.actions.append(Warn(f"open orders and balances are not refreshed: {error}"))
+            self.actions.append(Said(error, "open orders and balances are not refreshed"))
 
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
         try:

@@ -10,8 +10,8 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from bridge.errors import FrameError
-from bridge.exchanges.base import SECOND, UNREADABLE, Unknown
+from bridge.errors import FrameError, ReportedError
+from bridge.exchanges.base import SECOND, UNREADABLE, Action, Said, Unknown
 
 __all__ = [
     "NAME",
@@ -135,8 +135,16 @@ class Wallets(Private, tag="wallets", kw_only=True):
     wallets: list[Wallet]
 
 
+class _Words(Struct):
+    message: str = ""
+    code: str | int | None = None
+
+
 class _Other(Struct):
+    """Any other JSON object; errors are documented for REST only (``{"error":{"message":…}}``), and read here, too."""
+
     t: str = ""
+    error: _Words | str | None = None
 
 
 PUBLIC = frozenset({"change_ohlc", "best_bid_ask", "whole_order_book", "order_book", "last_trade"})
@@ -159,12 +167,16 @@ def nanoseconds(seconds: int) -> int:
     return seconds * SECOND
 
 
-def other_message(frame: bytes, error: Exception, known: frozenset[str], elsewhere: frozenset[str]) -> list[Unknown]:
+def other_message(frame: bytes, error: Exception, known: frozenset[str], elsewhere: frozenset[str]) -> list[Action]:
     """What to make of a frame that is no message of this session's."""
     try:
-        kind = _decode_other(frame).t
+        message = _decode_other(frame)
     except UNREADABLE:
-        kind = ""
+        message = _Other()
+    kind = message.t
+    if message.error and kind not in known:
+        words = message.error if isinstance(message.error, _Words) else _Words(message.error)
+        return [Said(ReportedError(NAME, words.message, code=words.code, topic=kind))]
     if not kind or kind in known:
         raise FrameError(NAME, frame, str(error)) from None
     return [] if kind in elsewhere else [Unknown(kind)]

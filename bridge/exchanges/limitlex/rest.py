@@ -80,6 +80,8 @@ class LimitlexRest:
         self._codes: dict[str, str] = {}
         self._unit = _MILLISECOND
         self._nonces: dict[int, int] = {}
+        self.clock_offset = 0
+        """The exchange's clock less ours (ns), for signing; 0 while it is unknown."""
         """Unit (ns) → the last nonce."""
         for pair, pair_id in pair_ids.items():
             self._codes.update(zip(pair_id.split(":"), pair.split("-"), strict=False))
@@ -135,7 +137,7 @@ class LimitlexRest:
 
     def _next_nonce(self, now: int) -> int:
         """Rises in either unit, as old revisions of the REST page ask for; starts with the unit that did last."""
-        nonce = max(self._nonces.get(self._unit, 0) + 1, now // self._unit)
+        nonce = max(self._nonces.get(self._unit, 0) + 1, (now + self.clock_offset) // self._unit)
         self._nonces[self._unit] = nonce
         return nonce
 
@@ -215,10 +217,10 @@ def _result(path: str, response: HttpResponse) -> Any:
     if isinstance(answer, dict) and answer.get("error"):
         error = answer["error"]
         message = error.get("message", "") if isinstance(error, dict) else str(error)
-        raise RestError(_NAME, path, response.status, str(message), wait)
+        raise RestError.of(_NAME, path, response.status, str(message), wait)
     if response.status >= 400 or answer is None:
         text = response.body[:200].decode(errors="replace")
-        raise RestError(_NAME, path, response.status, f"not an answer of this API: {text!r}", wait)
+        raise RestError.of(_NAME, path, response.status, f"not an answer of this API: {text!r}", wait)
     return answer.get("result", answer) if isinstance(answer, dict) else answer
 
 

@@ -16,6 +16,7 @@ from typing import ClassVar
 from bridge.errors import RestError
 from bridge.exchanges.base import (
     UNREADABLE,
+    ClockReading,
     ConnectionPlan,
     Credentials,
     Exchange,
@@ -58,6 +59,8 @@ class Lmex(Exchange):
     Options = LmexOptions
     silence: ClassVar = {Channel.BOOK: 30.0}
     dead = 45.0
+    # Not orders: nothing says whether their time is the event's or the order's.
+    timed: ClassVar = dict.fromkeys((Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.FILLS), 1_000_000)
     units: ClassVar = {
         Channel.TICKER: "24 hours, polled by REST",
         Channel.BALANCES: "polled by REST, and after each fill",
@@ -115,6 +118,12 @@ class Lmex(Exchange):
             if self._balances:
                 found.append(self._balances[market])
         return found
+
+    def clock(self) -> Flow[ClockReading]:
+        return self._rest.clock()
+
+    def clock_known(self, offset: int) -> None:
+        self._rest.clock_offset = offset
 
     def _pairs(self, market: Market) -> tuple[str, ...]:
         return tuple(pair for pair in self.profile.pairs if market_of(pair) is market)

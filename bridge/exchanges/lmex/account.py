@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct, field
 
-from bridge.errors import FrameError, RestError
+from bridge.errors import FrameError, LoginRefusedError, ReportedError, RestError, TopicLeftOutError
 from bridge.exchanges.base import (
     SECOND,
     UNREADABLE,
@@ -17,12 +17,14 @@ from bridge.exchanges.base import (
     Poll,
     Reconnect,
     Restated,
+    Said,
     Send,
     Subscription,
     Synchronise,
     Warn,
 )
-from bridge.exchanges.lmex.messages import NAME, Envelope, FaultRow, Row, decode_rows
+from bridge.exchanges.lmex.faults import of_message
+from bridge.exchanges.lmex.messages import NAME, Envelope, Row, decode_rows
 from bridge.exchanges.lmex.names import Contracts, Market, market_of
 from bridge.exchanges.lmex.options import LmexOptions
 from bridge.exchanges.lmex.refresh import Refresh
@@ -144,7 +146,7 @@ class AccountSession(LmexSession):
                 self.actions.append(Restated(Channel.POSITIONS, self._name, held, now))
             yield from self._sync_fills(now)
         except RestError as error:
-            self.actions.append(Warn(f"orders, positions and fills are not refreshed: {error}"))
+            self.actions.append(Said(error, "orders, positions and fills are not refreshed"))
             self._refresh.failed(now, error.retry_after)
         else:
             self._refresh.done()
@@ -212,7 +214,7 @@ class AccountSession(LmexSession):
 
     def _log_in(self, now: int) -> None:
         """The first message: ``{"op":"authKeyExpires","args":["<key>","<nonce in ms>","<signature>"]}``."""
-        nonce = str(now // _MILLISECOND)
+        nonce = str((now + self._rest.clock_offset) // _MILLISECOND)
         signature = sign(self._credentials.api_secret, f"/ws/{self._market}", nonce)
         message = {"op": self._logins[0], "args": [self._credentials.api_key, nonce, signature]}
         self.actions.append(Send(msgspec.json.encode(message).decode(), secret=True))
@@ -231,7 +233,7 @@ class AccountSession(LmexSession):
         if self._logged_on or not self._logins:
             return []
         if message.is_fault:
-            self._next_login(recv, message.message or "success is false")
+            self._login_failed(of_message(message), recv)
             return []
         self._logged_on = True
         self._memory.login = self._logins[0]
@@ -239,11 +241,18 @@ class AccountSession(LmexSession):
         self._ask(recv)
         return []
 
-    def _failed(self, code: int | None, text: str, recv: int) -> None:
+    def _failed(self, error: ReportedError, recv: int) -> None:
         if self._logged_on or not self._logins:
-            super()._failed(code, text, recv)
+            super()._failed(error, recv)
         else:
-            self._next_login(recv, text)
+            self._login_failed(error, recv)
+
+    def _login_failed(self, error: ReportedError, recv: int) -> None:
+        """Whatever the exchange says before the log-in is done refuses it."""
+        words = error.message or ("success is false" if error.code is None else "")
+        refused = LoginRefusedError(NAME, words, code=error.code, topic=self._logins[0])
+        self.actions.append(Said(refused))
+        self._next_login(recv, refused.words)
 
     def _ask(self, now: int) -> None:
         """Subscribe the newest topic of each channel that isn't live yet."""
@@ -260,8 +269,8 @@ class AccountSession(LmexSession):
         super()._acknowledged(message, recv)
         return self._left_out(set(self._asked) - set(message.channel or ()), "", recv)
 
-    def _refused(self, topic: str, row: FaultRow, recv: int) -> list[Event]:
-        return self._left_out({topic} & set(self._asked), str(row), recv)
+    def _refused(self, error: ReportedError, recv: int) -> list[Event]:
+        return self._left_out({error.topic} & set(self._asked), error.words, recv)
 
     def _left_out(self, refused: set[str], reason: str, recv: int) -> list[Event]:
         """Fall back on the next older topics; a channel without any is down."""
@@ -269,11 +278,12 @@ class AccountSession(LmexSession):
         live = {stream.channel for stream in self._live}
         for channel, topics in self._topics.items():
             if channel not in live and topics and topics[0] in refused:
-                del topics[0]
+                oldest = topics.pop(0)
                 if not topics:
                     why = reason or "the exchange accepts none of the channel's topics"
                     events += self._dead([Subscription(channel, self._name)], recv, why)
-                    self.actions.append(Warn(f"{channel}: {why}"))
+                    if not reason:
+                        self.actions.append(Said(TopicLeftOutError(NAME, why, topic=oldest), f"no {channel}"))
         was_ready = self.ready
         self._ask(recv)
         if self.ready and not was_ready:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bridge.book import Book
-from bridge.errors import FrameError
+from bridge.errors import FrameError, ReportedError
 from bridge.exchanges.base import SECOND, UNREADABLE, Reconnect, Subscription, Warn, best_first
-from bridge.exchanges.lmex.messages import NAME, BookData, Envelope, FaultRow, decode_book, nanoseconds
+from bridge.exchanges.lmex.messages import NAME, BookData, Envelope, decode_book, nanoseconds
 from bridge.exchanges.lmex.names import Contracts, Market, old_symbol, pair_of
 from bridge.exchanges.lmex.options import LmexOptions
 from bridge.exchanges.lmex.session import LmexSession
@@ -148,12 +148,12 @@ class BooksSession(LmexSession):
                     self._pairs[stream.subject].awaited = None
         return events
 
-    def _refused(self, topic: str, row: FaultRow, recv: int) -> list[Event]:
+    def _refused(self, error: ReportedError, recv: int) -> list[Event]:
         self._answered = True
-        if topic not in map(self._topic, self._pairs):
+        if error.topic not in map(self._topic, self._pairs):
             return []
-        events = super()._refused(topic, row, recv)
-        for stream in self._streams_of(topic):
+        events = super()._refused(error, recv)
+        for stream in self._streams_of(error.topic):
             self._give_up(self._pairs[stream.subject], recv)
         return events
 

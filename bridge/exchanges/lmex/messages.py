@@ -56,11 +56,7 @@ class FaultRow(Struct):
     arg: str | None = None
     error: Fault | None = None
     errorCode: str | int | None = None  # noqa: N815 - the exchange's spelling
-
-    def __str__(self) -> str:
-        if self.error is None:
-            return str(self.errorCode)
-        return f"{self.error.code}: {self.error.message}"
+    message: str | None = None
 
 
 class Envelope(Struct):

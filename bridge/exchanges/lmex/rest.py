@@ -9,11 +9,20 @@ from __future__ import annotations
 import difflib
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 
 from bridge.errors import RestError, UnknownPairError
-from bridge.exchanges.base import UNREADABLE, Credentials, Flow, HttpRequest, HttpResponse
+from bridge.exchanges.base import (
+    SECOND,
+    UNREADABLE,
+    ClockReading,
+    Credentials,
+    Flow,
+    HttpRequest,
+    HttpResponse,
+)
+from bridge.exchanges.clocks import iso_reading
+from bridge.exchanges.lmex.faults import AUTH_FAILED, SESSION_EXPIRED
 from bridge.exchanges.lmex.messages import NAME, Row, decode_rows
 from bridge.exchanges.lmex.names import Contracts, Market, market_of
 from bridge.exchanges.numbers import check_values
@@ -39,7 +48,7 @@ class LmexRest:
         self._contracts = contracts
         self._nonce = 0
         self.clock_offset = 0
-        """The exchange's clock less ours, in nanoseconds, as last measured."""
+        """The exchange's clock less ours (ns), for signing; 0 while it is unknown."""
 
     def discover(self, pairs: Sequence[str]) -> Flow[None]:
         """Look the pairs up, and learn their contract sizes.
@@ -84,22 +93,20 @@ class LmexRest:
         except (ValueError, KeyError) as error:
             raise RestError(NAME, path, 200, f"{type(error).__name__}: {error}") from None
 
-    def measure_clock(self, before: int, clock: Callable[[], int]) -> Flow[None]:
-        """Compare clocks: the exchange's ``iso`` time has milliseconds, its ``epoch`` only seconds.
+    def clock(self) -> Flow[ClockReading]:
+        """The exchange's time: ``iso`` has milliseconds, ``epoch`` only seconds.
 
         ``{"iso":"2021-06-29T18:14:30.886Z","epoch":1624990470}``
 
         Raises:
             RestError: REST is away, or the answer isn't a time.
         """
-        response = yield HttpRequest("GET", _TIME)
-        middle = (before + clock()) // 2
+        rows = yield from self._get(_TIME)
         try:
-            [row] = _rows(_TIME, response)
-            theirs = datetime.fromisoformat(row["iso"])
-            self.clock_offset = round(theirs.timestamp() * 1000) * _MILLISECOND - middle
+            [row] = rows
+            return iso_reading(row["iso"]) if row.get("iso") else ClockReading(int(row["epoch"]) * SECOND, SECOND)
         except (ValueError, KeyError, OverflowError) as error:
-            raise RestError(NAME, _TIME, 200, f"not a time: {error}") from None
+            raise RestError(NAME, _TIME, 200, f"not a time: {type(error).__name__}: {error}") from None
 
     def private(
         self, credentials: Credentials, market: Market, path: str, now: int, query: str = ""
@@ -109,7 +116,7 @@ class LmexRest:
         Raises:
             RestError: REST is away, refuses, or answers with what can't be understood.
         """
-        self._nonce = max(self._nonce + 1, now // _MILLISECOND)
+        self._nonce = max(self._nonce + 1, (now + self.clock_offset) // _MILLISECOND)
         headers = {
             "request-api": credentials.api_key,
             "request-nonce": str(self._nonce),
@@ -161,7 +168,7 @@ def _rows(path: str, response: HttpResponse) -> list[Row]:
         rows = decode_rows(response.body)
     except (*UNREADABLE, ValueError):
         shown = response.body[:200].decode(errors="replace")
-        raise RestError(NAME, bare, response.status, f"not an answer of this API: {shown!r}", wait) from None
+        raise RestError.of(NAME, bare, response.status, f"not an answer of this API: {shown!r}", wait) from None
     row = rows[0] if len(rows) == 1 else {}
     failed = row.get("errorCode", "0") not in ("", "0") or row.get("success") == "false"
     if response.status >= 400 or failed:
@@ -169,5 +176,7 @@ def _rows(path: str, response: HttpResponse) -> list[Row]:
         status = response.status
         if status < 400 and row.get("status", "").isdecimal():
             status = int(row["status"][:3])
-        raise RestError(NAME, bare, status, message, wait)
+        code = row.get("errorCode") or None
+        login = code in (str(AUTH_FAILED), str(SESSION_EXPIRED))
+        raise RestError.of(NAME, bare, status, message, wait, code=code, login=login)
     return rows

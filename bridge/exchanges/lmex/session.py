@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from bridge.exchanges.base import SECOND, Flow, Reconnect, Send, Session, Subscription, Target, Unknown, Warn
-from bridge.exchanges.lmex.messages import Envelope, FaultRow, envelope
+from bridge.errors import BufferFullError, ReportedError, SessionExpiredError, TooManyFailuresError
+from bridge.exchanges.base import SECOND, Flow, Reconnect, Said, Send, Session, Subscription, Target, Unknown
+from bridge.exchanges.lmex.faults import of_message, of_row
+from bridge.exchanges.lmex.messages import Envelope, envelope
 from bridge.model import ControlEvent, Event
 
 __all__ = ["LmexSession"]
@@ -18,8 +20,6 @@ _PONG = 10 * SECOND
 """How long a ping may go unanswered: a proxy can keep a socket open, and answer protocol pings, for a dead exchange."""
 _LATE = 3 * SECOND
 """Between two ticks, which should come four times a second; beyond, it is this process that was busy."""
-_BUFFER_FULL, _TOO_MANY_FAILURES = 1007, 1008
-_SESSION_EXPIRED = 10002
 _LONG_WAIT = 60.0
 """Seconds to stay away once the exchange has had too many failed attempts of us."""
 
@@ -124,28 +124,29 @@ class LmexSession(Session):
         """
         events: list[Event] = []
         rows = [*(message.errors or ()), *(message.error or ())]
-        for row in rows:
-            self.actions.append(Warn(f"{row.arg or 'request'}: {row}"))
-            code = row.error.code if row.error else None
-            if code in (_BUFFER_FULL, _TOO_MANY_FAILURES):
-                wait = _LONG_WAIT if code == _TOO_MANY_FAILURES else 0.0
-                self.actions.append(Reconnect(f"the exchange gives this connection up: {row}", wait))
-            elif row.arg:
-                events += self._refused(row.arg, row, recv)
+        for error in map(of_row, rows):
+            if error.topic and not isinstance(error, (BufferFullError, TooManyFailuresError)):
+                self.actions.append(Said(error))
+                events += self._refused(error, recv)
+            else:
+                self._failed(error, recv)
         if not rows:
-            self._failed(message.fault_code, f"{message.fault_code}: {message.message}", recv)
+            self._failed(of_message(message), recv)
         return events
 
-    def _refused(self, topic: str, row: FaultRow, recv: int) -> list[Event]:
+    def _refused(self, error: ReportedError, recv: int) -> list[Event]:
         """A topic that the exchange doesn't serve."""
-        return self._dead(self._streams_of(topic), recv, str(row))
+        return self._dead(self._streams_of(error.topic), recv, error.words)
 
-    def _failed(self, code: int | None, text: str, recv: int) -> None:
-        """An error that is of no single topic: ``{"status":400,"errorCode":10002,"message":"User session is expired…"}``."""
+    def _failed(self, error: ReportedError, recv: int) -> None:
+        """An error that is of no single topic; after some of them the connection is of no more use."""
         del recv
-        self.actions.append(Warn(text))
-        if code == _SESSION_EXPIRED:
-            self.actions.append(Reconnect(f"the session has expired: {text}"))
+        self.actions.append(Said(error))
+        if isinstance(error, SessionExpiredError):
+            self.actions.append(Reconnect(f"the session has expired: {error.words}"))
+        elif isinstance(error, (BufferFullError, TooManyFailuresError)):
+            wait = _LONG_WAIT if isinstance(error, TooManyFailuresError) else 0.0
+            self.actions.append(Reconnect(f"the exchange gives this connection up: {error.words}", wait))
 
     def _unknown(self, kind: str) -> list[Event]:
         self.actions.append(Unknown(kind.partition(":")[0]))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bridge.errors import FrameError
-from bridge.exchanges.base import SECOND, UNREADABLE, Reconnect, Subscription, Warn
-from bridge.exchanges.lmex.messages import NAME, Envelope, FaultRow, TradeRow, decode_trades, nanoseconds, text
+from bridge.errors import FrameError, ReportedError, TopicLeftOutError
+from bridge.exchanges.base import SECOND, UNREADABLE, Reconnect, Said, Subscription
+from bridge.exchanges.lmex.messages import NAME, Envelope, TradeRow, decode_trades, nanoseconds, text
 from bridge.exchanges.lmex.names import Contracts, Market, market_of, old_symbol, pair_of
 from bridge.exchanges.lmex.session import LmexSession
 from bridge.exchanges.numbers import check_numbers
@@ -90,17 +90,19 @@ class TradesSession(LmexSession):
             self._ask(left_out, recv)
         for pair in left_out:
             if pair not in self._asked.values():
-                events += self._give_up(pair, recv, "the exchange doesn't accept the topic")
+                reason = "the exchange doesn't accept the topic"
+                error = TopicLeftOutError(NAME, reason, topic=self._forms(pair)[-1])
+                self.actions.append(Said(error, f"no trades of {pair}"))
+                events += self._give_up(pair, recv, reason)
         return events
 
-    def _refused(self, topic: str, row: FaultRow, recv: int) -> list[Event]:
-        pair = self._asked.pop(topic, None)
-        return [] if pair is None else self._give_up(pair, recv, str(row))
+    def _refused(self, error: ReportedError, recv: int) -> list[Event]:
+        pair = self._asked.pop(error.topic, None)
+        return [] if pair is None else self._give_up(pair, recv, error.words)
 
     def _give_up(self, pair: str, recv: int, reason: str) -> list[Event]:
         self._refused_pairs.add(pair)
         self._retry_at = recv + _RETRY
-        self.actions.append(Warn(f"no trades of {pair}: {reason}"))
         return self._dead([Subscription(Channel.TRADES, pair)], recv, reason)
 
     def _data(self, message: Envelope, frame: bytes, recv: int) -> list[Event]:

@@ -1,0 +1,67 @@
+"""How exchanges' clocks are read: out of an answer's JSON, or, where there is no call for it, out of its ``Date``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import msgspec
+
+from bridge.errors import RestError
+from bridge.exchanges.base import SECOND, UNREADABLE, ClockReading, Flow, HttpRequest
+from bridge.exchanges.waiting import seconds_to_wait
+
+__all__ = ["date_reading", "iso_reading", "millis_reading"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND, _MILLISECOND = 1_000, 1_000_000
+
+
+def iso_reading(text: str) -> ClockReading:
+    """``2021-06-29T18:14:30.886Z`` as a reading; its decimals, none to six, are its resolution.
+
+    Raises:
+        ValueError: it is no such time.
+    """
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    tail = text.partition(".")[2]
+    decimals = len(tail) - len(tail.lstrip("0123456789"))
+    since = at - _EPOCH
+    ns = (since.days * 86_400 + since.seconds) * SECOND + since.microseconds * _MICROSECOND
+    return ClockReading(ns, max(SECOND // 10**decimals, _MICROSECOND))
+
+
+def millis_reading(exchange: str, path: str, field: str) -> Flow[ClockReading]:
+    """Milliseconds since the epoch, a number or text, out of a field of the JSON answer to ``GET path``.
+
+    Raises:
+        RestError: no answer, an error, or one without this field.
+    """
+    response = yield HttpRequest("GET", path)
+    if response.status >= 400:
+        wait = seconds_to_wait(response.headers.get("retry-after", ""), response.headers.get("date", ""))
+        raise RestError.of(exchange, path, response.status, "no time", wait)
+    try:
+        millis = int(msgspec.json.decode(response.body)[field])
+    except (*UNREADABLE, LookupError, TypeError, ValueError) as error:
+        raise RestError(exchange, path, response.status, f"not a time: {type(error).__name__}: {error}") from None
+    return ClockReading(millis * _MILLISECOND, _MILLISECOND)
+
+
+def date_reading(exchange: str, path: str) -> Flow[ClockReading]:
+    """The header ``Date`` (whole seconds) of the answer to ``HEAD path``, whatever the answer is.
+
+    Raises:
+        RestError: no answer, one that asks to wait, or without this header.
+    """
+    response = yield HttpRequest("HEAD", path)
+    if response.status in (429, 503):
+        wait = seconds_to_wait(response.headers.get("retry-after", ""), response.headers.get("date", ""))
+        raise RestError.of(exchange, path, response.status, "the clock is not to be read now", wait)
+    try:
+        at = parsedate_to_datetime(response.headers.get("date", ""))
+        return ClockReading(int(at.timestamp()) * SECOND, SECOND)
+    except (TypeError, ValueError, OverflowError):
+        raise RestError(exchange, path, response.status, "the answer has no Date") from None

@@ -1,0 +1,65 @@
+"""What LMEX says is wrong, in all forms that are known, as typed errors.
+
+Sources: the white-label's documents and captures of BTSE; which codes come over the main endpoints isn't known, so all
+are read everywhere.
+"""
+
+from __future__ import annotations
+
+from bridge.errors import (
+    BadRequestError,
+    BufferFullError,
+    LoginRefusedError,
+    ReportedError,
+    SessionExpiredError,
+    TooManyFailuresError,
+    TooManyRequestsError,
+    UnknownMarketError,
+    UnknownTopicError,
+)
+from bridge.exchanges.lmex.messages import NAME, Envelope, FaultRow
+
+__all__ = ["AUTH_FAILED", "SESSION_EXPIRED", "of_message", "of_row"]
+
+SESSION_EXPIRED = 10002
+AUTH_FAILED = -7
+_KINDS: dict[int | str | None, type[ReportedError]] = {
+    429: TooManyRequestsError,
+    1000: UnknownMarketError,
+    1001: BadRequestError,
+    1002: BadRequestError,
+    1005: UnknownTopicError,
+    1007: BufferFullError,
+    1008: TooManyFailuresError,
+    1009: BadRequestError,
+    SESSION_EXPIRED: SessionExpiredError,
+    AUTH_FAILED: LoginRefusedError,
+    "MARKET_PAIR_NOT_SUPPORT": UnknownMarketError,
+}
+"""``MARKET_PAIR_NOT_SUPPORT`` is the one that is known of the words that stood for codes until June 2023."""
+
+
+def of_row(row: FaultRow) -> ReportedError:
+    """An error of a topic, or without ``arg`` of the request.
+
+    ``{"arg":"foo:BTC-PERP","error":{"code":1005,"message":"Topic provided does not exist."}}``, before June 2023
+    ``{"arg":"update:BTCC-USD_0","errorCode":"MARKET_PAIR_NOT_SUPPORT"}``.
+    """
+    code: int | str | None = row.errorCode
+    message = row.message or ""
+    if row.error is not None:
+        code = row.error.code if row.error.code is not None else code
+        message = row.error.message or message
+    return _KINDS.get(code, ReportedError)(NAME, message, code=code, topic=row.arg or "")
+
+
+def of_message(message: Envelope) -> ReportedError:
+    """An error that is of no single topic.
+
+    ``{"status":400,"errorCode":10002,"message":"User session is expired. Please login again","extraData":null}``, and
+    the forms that others guard against: ``{"code":7,"message":"no"}``, ``{"success":false,"message":"no"}``.
+    """
+    code = message.fault_code
+    if code is None and (message.status or 0) >= 400:
+        code = message.status
+    return _KINDS.get(code, ReportedError)(NAME, message.message or "", code=code, topic=message.topic)
