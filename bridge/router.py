@@ -224,6 +224,7 @@ class Router:
             if kind.channel is wish.channel:  # type: ignore[attr-defined]
                 self._by_class[kind][wish.subject] = topic
         topic.seed(tail, time.time_ns())
+        self._exchange.recall(wish, tail)
 
     def _without_topic(self, wish: Subscription, event: Event) -> None:
         """An event for a stream that isn't open: a sub-account's is opened, anything else wasn't asked for."""

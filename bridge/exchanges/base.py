@@ -359,6 +359,10 @@ class Exchange(ABC):
         """The exchange's clock is ahead of ours by ``offset`` (ns); called with each new estimate, for what is signed."""
         del offset
 
+    def recall(self, stream: Subscription, tail: Sequence[Event]) -> None:
+        """Learn what a stream has held since before the start: its newest events, oldest first."""
+        del stream, tail
+
     def subscriptions(self) -> list[Subscription]:
         """Every stream that the profile asks for, known before anything is connected (sub-accounts come later)."""
         profile = self.profile

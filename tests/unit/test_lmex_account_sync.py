@@ -97,10 +97,20 @@ class TestSync:
 
     def test_the_next_history_begins_where_the_last_ended(self):
         memory = Memory()
-        receive(subscribed(memory=memory), frames.FILL, recv=1765767212_000_000_000)
+        first = subscribed(memory=memory)
+        drive(first.sync(T0), answer([]), answer([]), answer([]))
+        receive(first, frames.FILL, recv=1765767212_000_000_000)
         later = subscribed(memory=memory)
         requests, _ = drive(later.sync(T0), answer([]), answer([]), answer([]))
         assert requests[-1].path.endswith(f"?startTime={1765767211936 - 60_000}&count=500")
+
+    def test_fills_that_come_before_the_history_do_not_shorten_it(self):
+        session = subscribed()
+        receive(session, frames.FILL, recv=1765767212_000_000_000)
+        drive(session.sync(T0), RestError("lmex", "/user/open_orders", 503, "away"))
+        receive(session, changed(frames.FILL, tradeId="later"), recv=1765767213_000_000_000)
+        requests, _ = drive(session.sync(T0), answer([]), answer([]), answer([]))
+        assert requests[-1].path.endswith(f"?startTime={T0 // 1_000_000 - (24 * 3600 + 60) * 1000}&count=500")
 
     def test_fills_come_oldest_first(self):
         session = subscribed()

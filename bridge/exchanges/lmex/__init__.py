@@ -76,6 +76,7 @@ class Lmex(Exchange):
         self._rest = LmexRest(self._contracts)
         self._markets = [market for market in Market if any(market_of(pair) is market for pair in profile.pairs)]
         account = profile.account
+        self._memories = {market: Memory() for market in self._markets}
         self._balances = {market: self._balance_poll(market, account) for market in self._markets} if account else {}
 
     def discover(self, now: int) -> Flow[None]:
@@ -91,6 +92,12 @@ class Lmex(Exchange):
         ]
         wallets = (stream for poll in self._balances.values() for stream in poll.streams)
         return list(dict.fromkeys([*found, *wallets]))
+
+    def recall(self, stream: Subscription, tail: Sequence[Event]) -> None:
+        """The account's fills go on where the stream ends, however long ago that was."""
+        if stream.channel is Channel.FILLS and tail:
+            for market, memory in self._memories.items():
+                memory.recall(tail, market)
 
     @classmethod
     def handshake_wait(cls, status: int) -> float | None:
@@ -150,7 +157,7 @@ class Lmex(Exchange):
 
     def _account_plan(self, market: Market, pairs: Sequence[str], account: Credentials) -> ConnectionPlan:
         streams = tuple(Subscription(channel, account.name) for channel in _PRIVATE[market])
-        memory = Memory()
+        memory = self._memories[market]
 
         def session() -> Session:
             return AccountSession(

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
-from msgspec import Struct, field
 
 from bridge.errors import FrameError, LoginRefusedError, ReportedError, RestError, TopicLeftOutError
 from bridge.exchanges.base import (
@@ -24,6 +23,7 @@ from bridge.exchanges.base import (
     Warn,
 )
 from bridge.exchanges.lmex.faults import of_message
+from bridge.exchanges.lmex.history import Memory, fills_since
 from bridge.exchanges.lmex.messages import NAME, Envelope, Row, decode_rows
 from bridge.exchanges.lmex.names import Contracts, Market, market_of
 from bridge.exchanges.lmex.options import LmexOptions
@@ -38,10 +38,8 @@ __all__ = ["AccountSession", "Memory"]
 _E = TypeVar("_E", bound=Event)
 _MILLISECOND = 1_000_000
 _ANSWER_LIMIT = 5 * SECOND
-_MOST_PRICES = 10_000
-_DAY = 24 * 3600 * SECOND
-_OVERLAP = 60 * SECOND
-"""How far before the newest known fill the next history begins: fills may come in another order than they happened."""
+
+_TOO_MANY = "the exchange does not list all fills since the last one known"
 
 _TOPICS: dict[Market, dict[Channel, tuple[str, ...]]] = {
     Market.SPOT: {
@@ -58,26 +56,6 @@ _TOPICS: dict[Market, dict[Channel, tuple[str, ...]]] = {
     },
 }
 """Topics of each channel, newest first: an older one is taken where the answer leaves the newer out."""
-
-
-class Memory(Struct):
-    """What the successive sessions of one account and market know."""
-
-    prices: dict[str, str] = field(default_factory=dict)
-    """Limit prices of open orders, because the row of an execution has another price in its place."""
-    login: str = ""
-    """The log-in message that was accepted last."""
-    newest_fill: int = 0
-    """Time (ns) of the newest fill."""
-
-    def learn(self, order: Order) -> None:
-        """Note an open order's limit price, forget that of a finished one."""
-        if order.status and not is_open(order):
-            self.prices.pop(order.order_id, None)
-        elif order.price and order.status:
-            self.prices[order.order_id] = order.price
-            if len(self.prices) > _MOST_PRICES:
-                del self.prices[next(iter(self.prices))]
 
 
 class AccountSession(LmexSession):
@@ -114,6 +92,10 @@ class AccountSession(LmexSession):
         self._asked: list[str] = []
         self._positions: dict[str, Position] = {}
         self._refresh = Refresh()
+        self._owed: list[Event] = []
+        """What a fetch has found out about the streams."""
+        self._complete = False
+        """Whether the fills from before are known: until then, new ones don't say where the history goes on."""
         self.ready = False
 
     def connected(self, now: int) -> None:
@@ -131,7 +113,8 @@ class AccountSession(LmexSession):
         elif self._logged_on:
             super().tick(now)
         self._refresh_if_due(now)
-        return ()
+        owed, self._owed = self._owed, []
+        return owed
 
     def sync(self, now: int) -> Flow[None]:
         """Nothing is replayed: what happened before the subscription stood comes from REST; tried until it does."""
@@ -155,6 +138,7 @@ class AccountSession(LmexSession):
     def rejected(self, recv: int) -> Sequence[Event]:
         """What was in the frame is fetched by REST."""
         reason = "a frame could not be understood"
+        self._complete = False
         self._refresh.want(recv)
         self._refresh_if_due(recv)
         streams = [Subscription(channel, self._name) for channel in self._topics]
@@ -185,15 +169,15 @@ class AccountSession(LmexSession):
 
     def _sync_fills(self, now: int) -> Flow[None]:
         """The fills since the newest that is known, or of the last day; those that the stream has are repeats."""
-        newest = self._memory.newest_fill
-        since = max((newest or now - _DAY) - _OVERLAP, 0) // _MILLISECOND
-        query = f"startTime={since}&count=500"
-        rows = yield from self._rest.per_symbol(
-            self._credentials, self._market, "/user/trade_history", now, pairs=self._pairs, query=query
-        )
+        since = self._memory.history_since(now)
+        history = fills_since(self._rest, self._credentials, self._market, since, now, pairs=self._pairs)
+        rows, whole = yield from history
         fills = self._rows(rows, lambda row: fill_event(row, self._name, now, self._contracts))
         fills.sort(key=lambda fill: fill.ts or 0)
-        self._note_fills(fills)
+        self._memory.note(fills)
+        self._complete = True
+        if not whole:
+            self._owed.append(self.control(Subscription(Channel.FILLS, self._name), ControlEvent.GAP, now, _TOO_MANY))
         self.actions.append(Restated(Channel.FILLS, self._name, fills, now))
 
     def _covers(self, event: Event) -> bool:
@@ -328,12 +312,10 @@ class AccountSession(LmexSession):
 
     def _fills(self, rows: list[Row], recv: int) -> list[Event]:
         fills = [fill_event(row, self._name, recv, self._contracts) for row in rows]
-        self._note_fills(fills)
+        if self._complete:
+            self._memory.note(fills)
         self._balances.wanted = True
         return list(fills)
-
-    def _note_fills(self, fills: Sequence[Event]) -> None:
-        self._memory.newest_fill = max([self._memory.newest_fill, *(min(fill.ts or 0, fill.recv) for fill in fills)])
 
     def _some_positions(self, rows: list[Row], recv: int) -> list[Event]:
         """One row per change; the same row may be pushed twice."""

@@ -29,7 +29,7 @@ from bridge.exchanges.numbers import check_values
 from bridge.exchanges.waiting import seconds_to_wait
 from bridge.model import Ticker
 
-__all__ = ["LmexRest", "sign"]
+__all__ = ["LmexRest", "sign", "wants_symbol"]
 
 _VERSION = {Market.SPOT: "/api/v3.2", Market.FUTURES: "/api/v2.3"}
 _TIME = "/spot/api/v3.2/time"
@@ -39,6 +39,11 @@ _MILLISECOND = 1_000_000
 def sign(secret: str, path: str, nonce: str, body: str = "") -> str:
     """Hex HMAC-SHA384 with the API secret; for the WebSocket's log-in the path is ``/ws/spot`` or ``/ws/futures``."""
     return hmac.new(secret.encode(), f"{path}{nonce}{body}".encode(), hashlib.sha384).hexdigest()
+
+
+def wants_symbol(error: RestError) -> bool:
+    """Whether a call was refused because it names no symbol: the documents differ in which ones need it."""
+    return error.status == 400 and "symbol" in error.message.lower()
 
 
 class LmexRest:
@@ -127,7 +132,7 @@ class LmexRest:
     def per_symbol(
         self, credentials: Credentials, market: Market, path: str, now: int, *, pairs: Sequence[str], query: str = ""
     ) -> Flow[list[Row]]:
-        """`private` for all symbols at once; where the exchange wants one named (documents differ), for each pair.
+        """`private` for all symbols at once; where the exchange wants one named, for each pair.
 
         Raises:
             RestError: as `private`.
@@ -135,7 +140,7 @@ class LmexRest:
         try:
             return (yield from self.private(credentials, market, path, now, query))
         except RestError as error:
-            if error.status != 400 or "symbol" not in error.message.lower():
+            if not wants_symbol(error):
                 raise
         rows: list[Row] = []
         for pair in pairs:

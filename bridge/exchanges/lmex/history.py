@@ -1,0 +1,105 @@
+"""What is known of an LMEX account from before a session, and the fills since then by REST."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct, field
+
+from bridge.errors import RestError
+from bridge.exchanges.base import SECOND, Credentials, Flow
+from bridge.exchanges.lmex.messages import Row
+from bridge.exchanges.lmex.names import Market, market_of
+from bridge.exchanges.lmex.rest import LmexRest, wants_symbol
+from bridge.exchanges.lmex.rows import first, is_open
+from bridge.model import Event, Fill, Order
+
+__all__ = ["Memory", "fills_since"]
+
+_MILLISECOND = 1_000_000
+_MOST_PRICES = 10_000
+_DAY = 24 * 3600 * SECOND
+_OVERLAP = 60 * SECOND
+"""How far before the newest known fill the next history begins: fills may come in another order than they happened."""
+_PAGE = 500
+"""Fills per answer: the most that the exchange gives."""
+_MOST_PAGES = 20
+
+
+class Memory(Struct):
+    """What the successive sessions of one account and market know."""
+
+    prices: dict[str, str] = field(default_factory=dict)
+    """Limit prices of open orders, because the row of an execution has another price in its place."""
+    login: str = ""
+    """The log-in message that was accepted last."""
+    newest_fill: int = 0
+    """Time (ns) of the newest fill up to which none is missing."""
+    since: int | None = None
+    """Before any fill is known: since when (ns) there is a stream for them."""
+
+    def recall(self, tail: Sequence[Event], market: Market) -> None:
+        """Take up the newest events of the fills' stream, which may hold both markets'."""
+        self.since = tail[0].recv
+        self.note([event for event in tail if isinstance(event, Fill) and market_of(event.pair) is market])
+
+    def note(self, fills: Sequence[Fill]) -> None:
+        """These have come, and none before them is missing."""
+        self.newest_fill = max([self.newest_fill, *(min(fill.ts or 0, fill.recv) for fill in fills)])
+
+    def history_since(self, now: int) -> int:
+        """From when on fills are to be asked for: of the last day, if nothing is known (ns)."""
+        day = now - _DAY
+        known = self.newest_fill or min(day if self.since is None else self.since, day)
+        return max(known - _OVERLAP, 0)
+
+    def learn(self, order: Order) -> None:
+        """Note an open order's limit price, forget that of a finished one."""
+        if order.status and not is_open(order):
+            self.prices.pop(order.order_id, None)
+        elif order.price and order.status:
+            self.prices[order.order_id] = order.price
+            if len(self.prices) > _MOST_PRICES:
+                del self.prices[next(iter(self.prices))]
+
+
+def fills_since(
+    rest: LmexRest, credentials: Credentials, market: Market, since: int, now: int, *, pairs: Sequence[str]
+) -> Flow[tuple[list[Row], bool]]:
+    """The rows of all fills since a time (ns), and whether they are all there.
+
+    Raises:
+        RestError: REST is away, refuses, or answers with what can't be understood.
+    """
+    query = f"startTime={since // _MILLISECOND}&count={_PAGE}"
+    try:
+        return (yield from _pages(rest, credentials, market, query, now))
+    except RestError as error:
+        if not wants_symbol(error):
+            raise
+    found: list[Row] = []
+    complete = True
+    for pair in pairs:
+        rows, whole = yield from _pages(rest, credentials, market, f"symbol={pair}&{query}", now)
+        found += rows
+        complete = complete and whole
+    return found, complete
+
+
+def _pages(
+    rest: LmexRest, credentials: Credentials, market: Market, query: str, now: int
+) -> Flow[tuple[list[Row], bool]]:
+    """A full answer is taken for the newest part: the one before it ends where it begins."""
+    found: dict[str, Row] = {}
+    end = ""
+    for _ in range(_MOST_PAGES):
+        rows = yield from rest.private(credentials, market, "/user/trade_history", now, query + end)
+        fresh = {key: row for row in rows if (key := first(row, "tradeId", "serialId") or repr(row)) not in found}
+        found.update(fresh)
+        if len(rows) < _PAGE:
+            return list(found.values()), True
+        times = [int(time[:30]) for row in rows if (time := row.get("timestamp", "")).isascii() and time.isdecimal()]
+        if not fresh or not times:
+            break
+        end = f"&endTime={min(times) + 1}"
+    return list(found.values()), False

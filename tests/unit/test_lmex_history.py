@@ -1,0 +1,87 @@
+"""An LMEX account's fills since the last one known: over restarts, and in several parts."""
+
+from __future__ import annotations
+
+from bridge.exchanges.base import Restated, Subscription
+from bridge.exchanges.lmex.history import Memory
+from bridge.exchanges.lmex.names import Market
+from bridge.model import Channel, Control, ControlEvent, Fill
+from tests.unit.core import SECOND, T0
+from tests.unit.limitlex_keys import drive
+from tests.unit.lmex_sessions import answer, lmex, said, seconds, subscribed
+
+MINUTE, DAY = 60 * SECOND, 24 * 3600 * SECOND
+STREAM = Subscription(Channel.FILLS, "main")
+
+
+def fill(pair, ts, recv=T0):
+    return Fill("main", ts, recv, f"t{ts}", "o1", pair, "buy", "1", "1", "", "", "")
+
+
+def live(recv):
+    return Control("main", None, recv, Channel.FILLS, ControlEvent.LIVE)
+
+
+def row(number, at):
+    return {
+        "symbol": "BTC-PERP",
+        "tradeId": f"t{number}",
+        "orderId": "o",
+        "side": "BUY",
+        "price": 9,
+        "size": 1,
+        "timestamp": at,
+    }
+
+
+class TestSince:
+    def test_a_fresh_stream(self):
+        assert Memory().history_since(T0) == T0 - DAY - MINUTE
+
+    def test_the_newest_fill_of_the_market_however_old(self):
+        memory = Memory()
+        tail = [live(T0 - 9 * DAY), fill("BTC-PERP", T0 - 5 * DAY), fill("BTC-USD", T0 - 2 * DAY), live(T0 - DAY)]
+        memory.recall(tail, Market.FUTURES)
+        assert memory.history_since(T0) == T0 - 5 * DAY - MINUTE
+
+    def test_a_stream_without_fills_from_its_beginning(self):
+        memory = Memory()
+        memory.recall([live(T0 - 4 * DAY), live(T0 - DAY)], Market.FUTURES)
+        assert memory.history_since(T0) == T0 - 4 * DAY - MINUTE
+
+    def test_a_young_one_from_a_day_ago(self):
+        memory = Memory()
+        memory.recall([live(T0 - SECOND)], Market.FUTURES)
+        assert memory.history_since(T0) == T0 - DAY - MINUTE
+
+    def test_an_exchange_clock_that_is_ahead(self):
+        memory = Memory()
+        memory.recall([fill("BTC-PERP", T0 + DAY, recv=T0)], Market.FUTURES)
+        assert memory.history_since(T0) == T0 - MINUTE
+
+    def test_a_connector_recalls_its_stream(self):
+        exchange = lmex("BTC-USD", "BTC-PERP", with_account=True)
+        exchange.recall(STREAM, [fill("BTC-PERP", T0 - 5 * DAY)])
+        exchange.recall(Subscription(Channel.ORDERS, "main"), [live(T0 - 50 * DAY)])
+        since = {market: memory.history_since(T0) for market, memory in exchange._memories.items()}
+        assert since[Market.FUTURES] == T0 - 5 * DAY - MINUTE
+
+
+class TestPages:
+    def test_a_full_answer_is_followed_by_what_is_before_it(self):
+        session = subscribed()
+        newer = [row(number, 1700000000000 + number) for number in range(1000, 500, -1)]
+        older = [row(number, 1700000000000 + number) for number in range(501, 100, -1)]
+        requests, _ = drive(session.sync(T0), answer([]), answer([]), answer(newer), answer(older))
+        assert requests[-1].path == requests[-2].path + "&endTime=1700000000502"
+        [state] = [action for action in session.actions if isinstance(action, Restated)][2:]
+        assert [event.fill_id for event in state.events] == [f"t{number}" for number in range(101, 1001)]
+        assert session.tick(seconds(1)) == []
+
+    def test_an_exchange_that_knows_no_end_leaves_a_gap(self):
+        session = subscribed()
+        full = [row(number, 1700000000000 + number) for number in range(500)]
+        requests, _ = drive(session.sync(T0), answer([]), answer([]), answer(full), answer(full))
+        assert len(requests) == 4
+        assert said(session.tick(seconds(1))) == [("gap", "fills", "main")]
+        assert session.tick(seconds(2)) == []
