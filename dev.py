@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One script for everything: sets up ``.venv`` beside it, then runs what it is asked for.
 
-python3 dev.py demo | test | lint | fix | types | bench | run COMMAND … | setup | lock | sbom | audit
+python3 dev.py demo | test | soak | lint | fix | types | bench | run COMMAND … | setup | lock | sbom | audit
 
 It needs Python 3.11 or newer (with ``venv``) and the package index, nothing else. Whatever follows the word goes on to
 the tool: ``python3 dev.py demo --duration 20``, ``python3 dev.py test tests/unit -k config``.
@@ -32,6 +32,7 @@ def main(arguments):
         "lint": (["dev"], lambda rest: [["-m", "ruff", "check"] + rest, ["-m", "ruff", "format", "--check"] + rest]),
         "fix": (["dev"], lambda rest: [["-m", "ruff", "check", "--fix"] + rest, ["-m", "ruff", "format"] + rest]),
         "types": (["dev"], lambda rest: [["-m", "mypy"] + rest]),
+        "soak": (["dev"], lambda rest: [["-m", "tests.soak"] + rest]),
         "bench": (["dev"], lambda rest: [["-m", "benchmarks"] + rest]),
         "run": (["demo", "fast"], lambda rest: [["-m", "bridge"] + rest]),
         "setup": (["dev"], lambda _: [["-m", "bridge", "--version"]]),

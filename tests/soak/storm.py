@@ -1,0 +1,106 @@
+"""Minutes of faults against a running connector, then everything held against the truth."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tests.e2e.harness import eventually
+from tests.soak import checks
+from tests.soak.leaks import find_secrets
+from tests.soak.processes import rss
+from tests.soak.schedule import Happening
+from tests.soak.stand import DEAD_AFTER, Stand
+from tests.soak.truth import Truth
+
+__all__ = ["Report", "storm"]
+
+_LATEST = DEAD_AFTER + 6.0
+"""Seconds within which a valid book either follows the exchange's or is marked: dead connections, the silence limit of
+4 s plus a look every quarter second, and a busy machine."""
+_SETTLING = 60.0
+
+Report = dict[str, Any]
+
+
+def storm(
+    directory: Path,
+    happenings: Iterable[Happening],
+    *,
+    seconds: float,
+    seed: int,
+    pause: float,
+    rate: float = 150,
+    activity: float = 0.1,
+) -> tuple[Report, list[str]]:
+    """Let these things happen, one every ``pause`` seconds or so, for ``seconds`` at most.
+
+    Returns:
+        Figures, and what is wrong (nothing, it is hoped).
+    """
+    random = Random(seed)
+    with Stand(directory, seed=seed, rate=rate, activity=activity) as stand:
+        watched = {"simulator": stand.simulator.pid, "wallets": stand.wallets.pid, "books": stand.books.pid}
+        memory = {name: [rss(pid)] for name, pid in watched.items()}
+        begun = time.monotonic()
+        for happening in happenings:
+            time.sleep(random.uniform(0.5, 1.5) * pause)
+            if time.monotonic() - begun > seconds:
+                break
+            stand.let(happening)
+        stand.settle()
+        with suppress(AssertionError):  # then what is wrong is said below
+            eventually(lambda: not _hashes(stand), "hashes of the truth", _SETTLING)
+        for name, pid in watched.items():
+            memory[name].append(rss(pid))
+        report: Report = {"happened": dict(sorted(stand.happened.items())), "memory_kib": memory}
+        report["done_by_simulator"] = stand.state()["faults_done"]
+        report["heartbeat"] = stand.heartbeat()
+        wrong = _hashes(stand)
+        wrong += _streams(stand, report)
+        wrong += _ended(stand)
+        searched, found = find_secrets(stand.secrets, stand.client, stand.files())
+        report["searched_for_secrets_bytes"] = searched
+        return report, wrong + found
+
+
+def _hashes(stand: Stand) -> list[str]:
+    return checks.check_hashes(stand.client, stand.account(), {pair: stand.book(pair) for pair in stand.pairs})
+
+
+def _streams(stand: Stand, report: Report) -> list[str]:
+    truth = Truth(stand.journal, stand.coins())
+    late = checks.Late(stand.absent)
+    counts: dict[str, Counter[str]] = {}
+    wrong = checks.check_numbers(stand.client)
+    for pair in stand.pairs:
+        rows = checks.each(stand.client, f"md:{{lmex:{pair}}}:book")
+        counts[f"{pair} book"], found = checks.check_book(rows, truth.books[pair], late)
+        wrong += found
+        rows = checks.each(stand.client, f"md:{{lmex:{pair}}}:trades")
+        counts[f"{pair} trades"], found = checks.check_trades(rows, pair, truth)
+        wrong += found
+    wrong += checks.check_fills(checks.each(stand.client, "acct:{lmex:main}:fills"), truth.fills["main"])
+    if late.most > _LATEST:
+        wrong.append(f"a book that the stream called valid was {late.most:.1f} s behind the exchange's")
+    report["streams"] = {name: dict(sorted(count.items())) for name, count in counts.items()}
+    report["fills"] = len(truth.fills["main"])
+    report["latest_mark_s"] = round(late.most, 2)
+    return wrong
+
+
+def _ended(stand: Stand) -> list[str]:
+    """Everything ends in order, and so that nothing more is written while it is searched."""
+    processes = {
+        "connector": stand.connector,
+        "recorder": stand.recorder,
+        "wallets": stand.wallets,
+        "books": stand.books,
+    }
+    codes = {name: process.stop() for name, process in processes.items()}
+    return [f"the {name} ended with {code}" for name, code in codes.items() if code]

@@ -1,0 +1,96 @@
+"""The simulator's journal, read back: what was true at every moment."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+__all__ = ["TrueBook", "Truth"]
+
+Levels = list[tuple[Decimal, Decimal]]
+Sides = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
+
+
+class TrueBook:
+    """One pair's book at any of its numbers."""
+
+    def __init__(self) -> None:
+        self.first = 0
+        self.times: list[float] = []
+        """When each change happened, from ``first`` on."""
+        self._changes: list[tuple[Levels, Levels]] = []
+        self._at = -1
+        self._sides: Sides = ({}, {})
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.times) - 1
+
+    def add(self, seq: int, time: float, bids: Levels, asks: Levels) -> None:
+        if not self.times:
+            self.first = seq
+        assert seq == self.last + 1, "the journal leaves out a change"
+        self.times.append(time)
+        self._changes.append((bids, asks))
+
+    def time(self, seq: int) -> float:
+        """When a change happened (seconds since the epoch)."""
+        return self.times[seq - self.first]
+
+    def at(self, seq: int) -> Sides:
+        """Bids and asks after a change. Quick when asked in order."""
+        index = seq - self.first
+        assert 0 <= index < len(self.times), f"the exchange never had number {seq}"
+        if index < self._at:
+            self._at, self._sides = -1, ({}, {})
+        while self._at < index:
+            self._at += 1
+            for side, levels in zip(self._sides, self._changes[self._at], strict=True):
+                for price, size in levels:
+                    if size:
+                        side[price] = size
+                    else:
+                        side.pop(price, None)
+        return self._sides
+
+    def touched(self, after: int, until: int) -> tuple[set[Decimal], set[Decimal]]:
+        """The prices that changed after one number, until another."""
+        span = self._changes[after - self.first + 1 : until - self.first + 1]
+        return {price for bids, _ in span for price, _ in bids}, {price for _, asks in span for price, _ in asks}
+
+
+class Truth:
+    """Books, trades and executions. Sizes are base coins (``coins``: pair → base coins per contract)."""
+
+    def __init__(self, journal: Path, coins: dict[str, Decimal]) -> None:
+        self._coins = coins
+        self.books: defaultdict[str, TrueBook] = defaultdict(TrueBook)
+        self.trades: defaultdict[str, dict[int, tuple[str, Decimal, Decimal]]] = defaultdict(dict)
+        self.fills: defaultdict[str, dict[str, tuple[str, str, Decimal, Decimal]]] = defaultdict(dict)
+        self.left_out: set[tuple[str, int]] = set()
+        """Trades in messages that some client was not sent: (pair, id)."""
+        with journal.open() as rows:
+            for line in rows:
+                row = json.loads(line)
+                getattr(self, f"_{row['k']}")(row)
+
+    def _size(self, row: dict[str, Any]) -> Decimal:
+        return Decimal(row["size"]) * self._coins.get(row["pair"], Decimal(1))
+
+    def _book(self, row: dict[str, Any]) -> None:
+        coins = self._coins.get(row["pair"], Decimal(1))
+        sides = ([(Decimal(p), Decimal(s) * coins) for p, s in row[name]] for name in ("bids", "asks"))
+        self.books[row["pair"]].add(row["seq"], row["time"], *sides)
+
+    def _trade(self, row: dict[str, Any]) -> None:
+        self.trades[row["pair"]][row["id"]] = (row["side"], Decimal(row["price"]), self._size(row))
+
+    def _fill(self, row: dict[str, Any]) -> None:
+        self.fills[row["account"]][row["id"]] = (row["pair"], row["side"], Decimal(row["price"]), self._size(row))
+
+    def _left_out(self, row: dict[str, Any]) -> None:
+        if row["type"] == "trades":
+            self.left_out |= {(row["pair"], trade["tradeId"]) for trade in json.loads(row["data"])["data"]}
