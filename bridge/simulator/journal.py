@@ -6,7 +6,8 @@
 ``{"k":"trade","pair":"BTC-USD","id":7,"side":"buy","price":…,"size":…}`` a public trade
 ``{"k":"fill","account":"main","id":"…","pair":…,"side":…,"price":…,       an execution of an account's order
 "size":…}``
-``{"k":"left_out","type":"trades","pair":"BTC-USD","data":"…"}``           a message that ``drop`` kept from a client
+``{"k":"left_out","type":"trades","pair":"BTC-USD","why":"drop",           a message that a fault kept from a client
+"data":"…"}``
 ========================================================================= ======================================
 
 The first ``book`` row of a pair holds all levels that the exchange shows. Sizes are as in ``/sim/book``: contracts of
@@ -63,9 +64,9 @@ class Journal:
         changed = [_changed(old, new) for old, new in zip(before, (bids, asks), strict=True)]
         self._write({"k": "book", "pair": pair, "seq": seq, "time": time, "bids": changed[0], "asks": changed[1]})
 
-    def left_out(self, type: str, pair: str, payload: bytes) -> None:  # noqa: A002 - the exchanges' own word
-        """A message was kept from a client."""
-        self._write({"k": "left_out", "type": type, "pair": pair, "data": payload.decode()})
+    def left_out(self, type: str, pair: str, payload: bytes, why: str) -> None:  # noqa: A002 - the exchanges' own word
+        """A message was kept from a client by the fault ``why``."""
+        self._write({"k": "left_out", "type": type, "pair": pair, "why": why, "data": payload.decode()})
 
     def flush(self) -> None:
         """Have everything in the file."""

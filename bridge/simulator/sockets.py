@@ -114,6 +114,7 @@ class Socket:
         """Send a message, past the faults."""
         if self.frozen:
             self._hub.done["freeze"] += 1
+            self._hub.left_out(message, "freeze")
         elif self._filters:
             self._filtered(message)
         else:
@@ -203,6 +204,7 @@ class Socket:
         kind = filter_.fault.fault
         if kind == "mute":
             self._hub.done["mute"] += 1
+            self._hub.left_out(message, kind)
             return
         if kind == "reorder":
             if filter_.held is None:
@@ -215,8 +217,7 @@ class Socket:
             self._emit(message)
             self._emit(message)
         elif kind == "drop":
-            if self._hub.journal is not None:
-                self._hub.journal.left_out(message.type, message.pair, message.payload)
+            self._hub.left_out(message, kind)
         elif kind == "corrupt":
             half = message.payload[: len(message.payload) // 2]
             self._emit(Message("(corrupt)", message.pair, half, text_frame(half)))
@@ -291,6 +292,11 @@ class Hub:
         for socket in list(self.sockets):
             socket.release()
             socket.flush()
+
+    def left_out(self, message: Message, why: str) -> None:
+        """A client is not sent a message, by a fault of this name."""
+        if self.journal is not None:
+            self.journal.left_out(message.type, message.pair, message.payload, why)
 
     def matching(self, fault: Fault) -> list[Socket]:
         """The open sockets that a fault strikes."""

@@ -46,7 +46,7 @@ async def test_what_a_drop_keeps_back_stands_in_it(tmp_path: Path) -> None:
         trade(rig, "BTC-USD", "buy", "0.01")
         rig.simulator.pause()
     [row] = rows_of(path, "left_out")
-    assert (row["type"], row["pair"]) == ("trades", "BTC-USD")
+    assert (row["type"], row["pair"], row["why"]) == ("trades", "BTC-USD", "drop")
     assert json.loads(row["data"])["topic"] == "tradeHistoryApi:BTC-USD"
 
 

@@ -105,7 +105,7 @@ def _differs(
 
 
 def check_trades(rows: Iterable[Row], pair: str, truth: Truth) -> tuple[Counter[str], list[str]]:
-    """None twice, none missing but where a control entry stands between its neighbours (or nobody was sent it)."""
+    """None twice, none missing but where a control entry stands between its neighbours (or nobody can know)."""
     counts: Counter[str] = Counter()
     wrong: list[str] = []
     places: dict[int, int] = {}
@@ -130,8 +130,8 @@ def check_trades(rows: Iterable[Row], pair: str, truth: Truth) -> tuple[Counter[
         at = bisect_left(seen, number)
         around = [places[seen[i]] for i in (at - 1, at) if i < len(seen)]
         declared = len(around) > 1 and bisect_left(breaks, min(around)) < bisect_left(breaks, max(around))
-        counts["declared missing" if declared else "left out"] += 1
-        if not declared and (pair, number) not in truth.left_out:
+        counts["declared missing" if declared else "unnoticed"] += 1
+        if not declared and (pair, number) not in truth.unnoticed:
             wrong.append(f"trade {number} of {pair} is missing, and nothing says so")
     return counts, wrong
 

@@ -74,7 +74,7 @@ def _hashes(stand: Stand) -> list[str]:
 
 
 def _streams(stand: Stand, report: Report) -> list[str]:
-    truth = Truth(stand.journal, stand.coins())
+    truth = Truth(stand.journal, stand.coins(), DEAD_AFTER)
     late = checks.Late(stand.absent)
     counts: dict[str, Counter[str]] = {}
     wrong = checks.check_numbers(stand.client)

@@ -12,7 +12,7 @@ import pytest
 from tests.servers import RedisServer
 from tests.soak.checks import Late, check_book, check_fills, check_trades
 from tests.soak.leaks import find_secrets
-from tests.soak.truth import Truth
+from tests.soak.truth import Truth, _short
 
 PAIR = "BTC-USD"
 BOOKS: list[dict[str, Any]] = [
@@ -33,8 +33,8 @@ Row = tuple[str, dict[str, str]]
 def truth(tmp_path: Path) -> Truth:
     rows = [{"k": "book", "pair": PAIR, "time": 100.0 + row["seq"], **row} for row in BOOKS]
     rows += [{"k": "trade", "pair": PAIR, "id": i, "side": "buy", "price": "1", "size": "2"} for i in range(1, 6)]
-    data = json.dumps({"data": [{"tradeId": 4}]})
-    rows.append({"k": "left_out", "type": "trades", "pair": PAIR, "data": data})
+    data = json.dumps({"data": [{"tradeId": 4, "timestamp": 105_000}]})
+    rows.append({"k": "left_out", "type": "trades", "pair": PAIR, "why": "drop", "data": data})
     (tmp_path / "journal").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return Truth(tmp_path / "journal", {})
 
@@ -96,6 +96,10 @@ def test_trades_missing_or_twice(truth: Truth, numbers: tuple[int, ...], what: l
     _, wrong = check_trades(trades(*numbers), PAIR, truth)
     assert len(wrong) == len(what)
     assert all(line.startswith(words) for line, words in zip(wrong, what, strict=True))
+
+
+def test_trades_of_a_long_freeze_have_to_be_declared() -> None:
+    assert _short({1: 100.0, 2: 100.9, 3: 101.5, 7: 200.0, 8: 200.9, 9: 201.8, 10: 202.7, 11: 203.5}, 3.0) == [1, 2, 3]
 
 
 def test_fills_missing_or_twice() -> None:

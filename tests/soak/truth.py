@@ -65,17 +65,21 @@ class TrueBook:
 class Truth:
     """Books, trades and executions. Sizes are base coins (``coins``: pair → base coins per contract)."""
 
-    def __init__(self, journal: Path, coins: dict[str, Decimal]) -> None:
+    def __init__(self, journal: Path, coins: dict[str, Decimal], patience: float = 0.0) -> None:
         self._coins = coins
         self.books: defaultdict[str, TrueBook] = defaultdict(TrueBook)
         self.trades: defaultdict[str, dict[int, tuple[str, Decimal, Decimal]]] = defaultdict(dict)
         self.fills: defaultdict[str, dict[str, tuple[str, str, Decimal, Decimal]]] = defaultdict(dict)
-        self.left_out: set[tuple[str, int]] = set()
-        """Trades in messages that some client was not sent: (pair, id)."""
+        self.unnoticed: set[tuple[str, int]] = set()
+        """Trades that some client was not sent, and cannot know of, because trades are not numbered: (pair, id). Of
+        dropped messages, and of sockets that stood still for less than ``patience`` seconds."""
+        self._frozen: defaultdict[str, dict[int, float]] = defaultdict(dict)
         with journal.open() as rows:
             for line in rows:
                 row = json.loads(line)
                 getattr(self, f"_{row['k']}")(row)
+        for pair, frozen in self._frozen.items():
+            self.unnoticed |= {(pair, number) for number in _short(frozen, patience)}
 
     def _size(self, row: dict[str, Any]) -> Decimal:
         return Decimal(row["size"]) * self._coins.get(row["pair"], Decimal(1))
@@ -92,5 +96,22 @@ class Truth:
         self.fills[row["account"]][row["id"]] = (row["pair"], row["side"], Decimal(row["price"]), self._size(row))
 
     def _left_out(self, row: dict[str, Any]) -> None:
-        if row["type"] == "trades":
-            self.left_out |= {(row["pair"], trade["tradeId"]) for trade in json.loads(row["data"])["data"]}
+        if row["type"] != "trades":
+            return
+        trades = {trade["tradeId"]: trade["timestamp"] / 1000 for trade in json.loads(row["data"])["data"]}
+        if row["why"] == "drop":
+            self.unnoticed |= {(row["pair"], number) for number in trades}
+        else:
+            self._frozen[row["pair"]] |= trades
+
+
+def _short(frozen: dict[int, float], patience: float) -> list[int]:
+    """The trades of those episodes that were shorter than ``patience``; a second and more apart is another episode."""
+    episodes: list[list[int]] = []
+    last = 0.0
+    for number, time in sorted(frozen.items()):
+        if not episodes or time - last > 1.0:
+            episodes.append([])
+        episodes[-1].append(number)
+        last = time
+    return [number for each in episodes if frozen[each[-1]] - frozen[each[0]] < patience for number in each]
