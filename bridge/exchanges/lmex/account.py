@@ -7,7 +7,14 @@ from typing import TypeVar
 
 import msgspec
 
-from bridge.errors import FrameError, LoginRefusedError, ReportedError, RestError, TopicLeftOutError
+from bridge.errors import (
+    FrameError,
+    LoginRefusedError,
+    ReportedError,
+    RestError,
+    SessionExpiredError,
+    TopicLeftOutError,
+)
 from bridge.exchanges.base import (
     SECOND,
     UNREADABLE,
@@ -214,6 +221,8 @@ class AccountSession(LmexSession):
 
     def _logged_in(self, message: Envelope, recv: int) -> list[Event]:
         """The answer: ``{"event":"login","success":true}``; what a refusal looks like isn't known."""
+        if self._logged_on and message.is_fault:
+            self._expired(of_message(message))
         if self._logged_on or not self._logins:
             return []
         if message.is_fault:
@@ -226,10 +235,17 @@ class AccountSession(LmexSession):
         return []
 
     def _failed(self, error: ReportedError, recv: int) -> None:
-        if self._logged_on or not self._logins:
+        if self._logged_on and isinstance(error, LoginRefusedError):
+            self._expired(error)
+        elif self._logged_on or not self._logins:
             super()._failed(error, recv)
         else:
             self._login_failed(error, recv)
+
+    def _expired(self, error: ReportedError) -> None:
+        """A refusal after the log-in was accepted: it counts no more."""
+        self.actions.append(Said(SessionExpiredError(NAME, error.message, code=error.code)))
+        self.actions.append(Reconnect(f"the log-in counts no more: {error.words}"))
 
     def _login_failed(self, error: ReportedError, recv: int) -> None:
         """Whatever the exchange says before the log-in is done refuses it."""
@@ -254,6 +270,8 @@ class AccountSession(LmexSession):
         return self._left_out(set(self._asked) - set(message.channel or ()), "", recv)
 
     def _refused(self, error: ReportedError, recv: int) -> list[Event]:
+        if error.topic not in self._asked and self._live.intersection(self._streams_of(error.topic)):
+            self.actions.append(Reconnect(f"a subscription has ended: {error}"))
         return self._left_out({error.topic} & set(self._asked), error.words, recv)
 
     def _left_out(self, refused: set[str], reason: str, recv: int) -> list[Event]:

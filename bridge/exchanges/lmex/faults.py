@@ -17,12 +17,14 @@ from bridge.errors import (
     UnknownMarketError,
     UnknownTopicError,
 )
-from bridge.exchanges.lmex.messages import NAME, Envelope, FaultRow
+from bridge.exchanges.lmex.messages import NAME, Envelope, FaultRow, fault_code
 
-__all__ = ["AUTH_FAILED", "SESSION_EXPIRED", "of_message", "of_row"]
+__all__ = ["AUTH_FAILED", "GROUPING_IGNORED", "SESSION_EXPIRED", "of_message", "of_row"]
 
 SESSION_EXPIRED = 10002
 AUTH_FAILED = -7
+GROUPING_IGNORED = 1009
+"""Documented, but the live server took the subscription all the same."""
 _KINDS: dict[int | str | None, type[ReportedError]] = {
     429: TooManyRequestsError,
     1000: UnknownMarketError,
@@ -31,7 +33,7 @@ _KINDS: dict[int | str | None, type[ReportedError]] = {
     1005: UnknownTopicError,
     1007: BufferFullError,
     1008: TooManyFailuresError,
-    1009: BadRequestError,
+    GROUPING_IGNORED: BadRequestError,
     SESSION_EXPIRED: SessionExpiredError,
     AUTH_FAILED: LoginRefusedError,
     "MARKET_PAIR_NOT_SUPPORT": UnknownMarketError,
@@ -45,10 +47,10 @@ def of_row(row: FaultRow) -> ReportedError:
     ``{"arg":"foo:BTC-PERP","error":{"code":1005,"message":"Topic provided does not exist."}}``, before June 2023
     ``{"arg":"update:BTCC-USD_0","errorCode":"MARKET_PAIR_NOT_SUPPORT"}``.
     """
-    code: int | str | None = row.errorCode
+    code = fault_code(row.errorCode)
     message = row.message or ""
     if row.error is not None:
-        code = row.error.code if row.error.code is not None else code
+        code = fault_code(row.error.code) or code
         message = row.error.message or message
     return _KINDS.get(code, ReportedError)(NAME, message, code=code, topic=row.arg or "")
 

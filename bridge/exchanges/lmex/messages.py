@@ -29,6 +29,7 @@ __all__ = [
     "decode_rows",
     "decode_trades",
     "envelope",
+    "fault_code",
     "nanoseconds",
     "text",
 ]
@@ -40,13 +41,14 @@ Row = dict[str, str]
 _PONGS = frozenset({b"pong", b"ping"})
 _MILLISECOND = 1_000_000
 _LAST_MILLISECOND = (2**63 - 1) // _MILLISECOND
+_WHOLE = re.compile(r"-?[0-9]{1,9}").fullmatch
 _WITH_EXPONENT = re.compile(r"-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{1,2}").fullmatch
 
 
 class Fault(Struct):
     """One error: ``{"code":1005,"message":"Topic provided does not exist."}``."""
 
-    code: int | None = None
+    code: int | str | None = None
     message: str | None = None
 
 
@@ -70,9 +72,9 @@ class Envelope(Struct):
     severity: str | None = None
     errors: list[FaultRow] | None = None
     error: list[FaultRow] | None = None
-    code: int | None = None
+    code: int | str | None = None
     status: int | None = None
-    errorCode: int | None = None  # noqa: N815 - the exchange's spelling
+    errorCode: int | str | None = None  # noqa: N815 - the exchange's spelling
     message: str | None = None
     data: msgspec.Raw = msgspec.Raw(b"")
 
@@ -82,9 +84,9 @@ class Envelope(Struct):
         return self.event == "pong" or self.op == "pong"
 
     @property
-    def fault_code(self) -> int | None:
+    def fault_code(self) -> int | str | None:
         """The code of an error that is of no single topic; ``None`` where there is none."""
-        return self.errorCode or self.code
+        return fault_code(self.errorCode) or fault_code(self.code)
 
     @property
     def is_fault(self) -> bool:
@@ -140,6 +142,13 @@ def envelope(frame: bytes) -> Envelope | None:
         return _decode(frame)
     except UNREADABLE as error:
         raise FrameError(NAME, frame, str(error)) from None
+
+
+def fault_code(written: int | str | None) -> int | str | None:
+    """A code of an error, which may be a number, its text, or a word; ``None`` where it says that there is no error."""
+    if isinstance(written, str) and _WHOLE(written):
+        written = int(written)
+    return written or None
 
 
 def decode_trades(data: msgspec.Raw) -> list[TradeRow]:

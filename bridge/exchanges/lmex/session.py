@@ -9,7 +9,7 @@ import msgspec
 
 from bridge.errors import BufferFullError, ReportedError, SessionExpiredError, TooManyFailuresError
 from bridge.exchanges.base import SECOND, Flow, Reconnect, Said, Send, Session, Subscription, Target, Unknown
-from bridge.exchanges.lmex.faults import of_message, of_row
+from bridge.exchanges.lmex.faults import GROUPING_IGNORED, of_message, of_row
 from bridge.exchanges.lmex.messages import Envelope, envelope
 from bridge.model import ControlEvent, Event
 
@@ -20,6 +20,8 @@ _PONG = 10 * SECOND
 """How long a ping may go unanswered: a proxy can keep a socket open, and answer protocol pings, for a dead exchange."""
 _LATE = 3 * SECOND
 """Between two ticks, which should come four times a second; beyond, it is this process that was busy."""
+_OF_THE_CONNECTION = (BufferFullError, TooManyFailuresError, SessionExpiredError)
+"""Errors that end the connection, also where a topic is named."""
 _LONG_WAIT = 60.0
 """Seconds to stay away once the exchange has had too many failed attempts of us."""
 
@@ -125,9 +127,9 @@ class LmexSession(Session):
         events: list[Event] = []
         rows = [*(message.errors or ()), *(message.error or ())]
         for error in map(of_row, rows):
-            if error.topic and not isinstance(error, (BufferFullError, TooManyFailuresError)):
+            if error.topic and not isinstance(error, _OF_THE_CONNECTION):
                 self.actions.append(Said(error))
-                events += self._refused(error, recv)
+                events += [] if error.code == GROUPING_IGNORED else self._refused(error, recv)
             else:
                 self._failed(error, recv)
         if not rows:

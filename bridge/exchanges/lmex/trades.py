@@ -97,7 +97,9 @@ class TradesSession(LmexSession):
         return events
 
     def _refused(self, error: ReportedError, recv: int) -> list[Event]:
-        pair = self._asked.pop(error.topic, None)
+        """A topic that was asked for, or one that stood until now."""
+        standing = next((stream.subject for stream in self._streams_of(error.topic) if stream in self._live), None)
+        pair = self._asked.pop(error.topic, standing)
         return [] if pair is None else self._give_up(pair, recv, error.words)
 
     def _give_up(self, pair: str, recv: int, reason: str) -> list[Event]:
