@@ -12,6 +12,7 @@ from typing import Any
 __all__ = ["add_parser", "run"]
 
 _WITHOUT_TERMINAL = 20.0
+_DEFAULT = "limitlex"
 
 _EPILOG = """\
 On a terminal: q ends, tab shows the next pair. Without one, or with --plain, it says what happens line by line. At the
@@ -26,9 +27,17 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "demo",
         help="the whole thing on this machine, with nothing else installed",
-        description="An embedded Redis, a simulated exchange, a connector, the consumers, and a live view of them.",
+        description="An embedded Redis, simulated exchanges with a connector each, the consumers, and a live view of them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--exchange",
+        dest="exchanges",
+        type=_exchanges,
+        default=[_DEFAULT],
+        metavar="NAME",
+        help=f"limitlex, lmex, or both: side by side into one Redis (default: {_DEFAULT})",
     )
     parser.add_argument(
         "--duration",
@@ -37,10 +46,16 @@ def add_parser(subparsers: Any) -> None:
         help=f"seconds until it ends by itself (default: never on a terminal, {_WITHOUT_TERMINAL:g} without one)",
     )
     parser.add_argument(
-        "--rate", type=_above_zero, default=200.0, metavar="N", help="public messages per second (default: 200)"
+        "--rate",
+        type=_above_zero,
+        default=200.0,
+        metavar="N",
+        help="public messages per second and exchange (default: 200)",
     )
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="the same seed, the same market (default: 1)")
-    parser.add_argument("--pairs", type=_names, metavar="A-B,C-D", help="default: BTC-EUR,ETH-EUR,LTC-EUR")
+    parser.add_argument(
+        "--pairs", type=_names, metavar="A-B,C-D", help="of each exchange; EXCHANGE:A-B of one (default: a few)"
+    )
     parser.add_argument("--faults", action="store_true", help="let some things go wrong at the exchange meanwhile")
     parser.add_argument("--redis", metavar="URL", help="use this server, under keys of its own, in place of its own")
     parser.add_argument("--dir", type=Path, metavar="DIR", help="keep config, logs and data there (default: nowhere)")
@@ -59,12 +74,11 @@ def run(options: argparse.Namespace) -> int:
     from bridge.demo.settings import DemoSettings
     from bridge.demo.show import run as show
     from bridge.loops import run_async
-    from bridge.simulator import DEFAULT_PAIRS, market_config
 
     terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     live = terminal and not options.plain
     settings = DemoSettings(
-        pairs=tuple(options.pairs or DEFAULT_PAIRS),
+        pairs=_pairs(options.exchanges, options.pairs),
         duration=options.duration or (None if terminal else _WITHOUT_TERMINAL),
         rate=options.rate,
         seed=options.seed,
@@ -74,8 +88,28 @@ def run(options: argparse.Namespace) -> int:
         faults=options.faults,
         picture=options.picture,
     )
-    market_config(settings.pairs)
     return run_async(show(settings))
+
+
+def _pairs(exchanges: list[str], asked: list[str] | None) -> dict[str, tuple[str, ...]]:
+    """Exchange → its pairs.
+
+    Raises:
+        ConfigError: there is no such exchange, or no such pair.
+    """
+    from bridge.errors import ConfigError, Problem
+    from bridge.simulator import exchange_named
+
+    found = {}
+    for exchange in exchanges:
+        names = [pair.rpartition(":")[2] for pair in asked or () if pair.rpartition(":")[0] in ("", exchange.upper())]
+        if asked and not names:
+            problem = Problem(
+                "--pairs", f"none for {exchange}", f"write {exchange}:BASE-QUOTE, or leave {exchange} out"
+            )
+            raise ConfigError([problem], "demo")
+        found[exchange] = tuple(pair.name for pair in exchange_named(exchange).market_of(names).pairs)
+    return found
 
 
 def _above_zero(text: str) -> float:
@@ -86,6 +120,18 @@ def _above_zero(text: str) -> float:
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text} must be above zero")
     return number
+
+
+def _exchanges(text: str) -> list[str]:
+    from bridge.simulator import EXCHANGES
+
+    names = list(EXCHANGES) if text.strip().lower() == "both" else [name.lower() for name in _names(text)]
+    unknown = [name for name in names if name not in EXCHANGES]
+    if unknown or not names:
+        raise argparse.ArgumentTypeError(
+            f"{', '.join(unknown) or repr(text)} can't be simulated; known: {', '.join(EXCHANGES)}, both"
+        )
+    return names
 
 
 def _names(text: str) -> list[str]:

@@ -149,7 +149,7 @@ def _config(args: argparse.Namespace) -> SimulatorConfig:
     settings: dict[str, Any] = {"seed": args.seed, "activity": args.activity}
     if args.accounts:
         settings["accounts"] = tuple(args.accounts)
-    if exchange.dialect.numbered:
+    if exchange.dialect.trade_ids:
         # A simulator started again must not give ids a second time: a connector would take them for repeats.
         settings["trade_ids_after"] = int(time.time() * 1000) * 10
     return SimulatorConfig(

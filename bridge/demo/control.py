@@ -34,13 +34,17 @@ class Control:
         return await self._call("GET", "state")
 
     async def book(self, pair: str) -> dict[str, Any]:
-        return await self._call("GET", "book", params={"pair": pair})
+        """``{"bids":[["price","size"],…],"asks":…}`` as the streams should have it; so are the next two."""
+        return await self._call("GET", "streams/book", params={"pair": pair})
 
-    async def trades(self, pair: str) -> dict[str, Any]:
-        return await self._call("GET", "trades", params={"pair": pair})
+    async def trades(self, pair: str) -> list[dict[str, Any]]:
+        answer = await self._call("GET", "streams/trades", params={"pair": pair})
+        return list(answer["trades"])
 
-    async def account(self, account: str) -> dict[str, Any]:
-        return await self._call("GET", "account", params={"account": account})
+    async def subjects(self, account: str) -> dict[str, Any]:
+        """Subject of an account's streams → what they should say."""
+        answer = await self._call("GET", "streams/account", params={"account": account})
+        return dict(answer["subjects"])
 
     async def pause(self) -> None:
         """Hold the market still; all its messages are handed to the sockets."""

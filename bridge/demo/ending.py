@@ -1,20 +1,21 @@
-"""The end of a demo: hold the market, let everything catch up, and compare."""
+"""The end of a demo: hold the markets, let everything catch up, and compare."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
 
 from msgspec import Struct
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from bridge.book import Book
-from bridge.demo.control import AWAY, Control
-from bridge.demo.stage import EXCHANGE, Stage
+from bridge.demo.beats import Heartbeats
+from bridge.demo.control import AWAY
+from bridge.demo.stage import Stage
+from bridge.demo.venue import Instrument, Venue
 from bridge.demo.verdict import TradeCheck, book_differences, check_trades, wallet_differences
-from bridge.demo.watch import Heartbeats, Watcher
+from bridge.demo.watch import Watcher
 from bridge.entries import parse_levels
 from bridge.errors import BridgeError
 from bridge.keys import Keys, StreamKey
@@ -28,7 +29,7 @@ _LOOK_EVERY = 0.1
 
 
 class Findings(Struct, frozen=True):
-    """What the comparison found: differences in words, by pair or account; empty lists where all is equal.
+    """What the comparison with one exchange found: differences in words, by pair or account; empty where all is equal.
 
     ``books`` are those that the demo built from the streams, ``kept`` those that the books service keeps for late
     joiners.
@@ -42,6 +43,10 @@ class Findings(Struct, frozen=True):
     @property
     def books_differ(self) -> bool:
         return any((*self.books.values(), *self.kept.values()))
+
+    @property
+    def wallets_differ(self) -> bool:
+        return any(self.wallets.values())
 
 
 class Quiet:
@@ -68,35 +73,36 @@ class Quiet:
 
 
 async def conclude(
-    stage: Stage, control: Control, watcher: Watcher, *, beats: Heartbeats, redis: Redis, seconds: float, faults: bool
-) -> tuple[Findings, list[str]]:
-    """Hold the market, wait until everything that it said has come through, and compare.
+    stage: Stage, watcher: Watcher, *, beats: Heartbeats, redis: Redis, seconds: float, faults: bool
+) -> tuple[dict[str, Findings], list[str]]:
+    """Hold the markets, wait until everything that they said has come through, and compare.
 
     Returns:
-        What was found, and what was still missing after ``seconds``, in words.
+        What was found, by exchange, and what was still missing after ``seconds``, in words.
 
     Raises:
-        BridgeError: the simulator or Redis is still away then.
+        BridgeError: a simulator or Redis is still away then.
     """
     deadline = time.monotonic() + seconds
-    quiet = Quiet()
+    quiet = {venue.exchange: Quiet() for venue in stage.venues}
     while True:
         late = time.monotonic() > deadline
         try:
-            await control.pause()
-            if faults:
-                await control.fault(fault="clear")
-            missing = await _still_missing(stage, control, watcher, redis)
-            beat = await beats.look()
-            if disturbed := quiet.disturbed(beat, watcher.read):
-                missing.append(disturbed)
+            missing = []
+            for venue in stage.venues:
+                await venue.control.pause()
+                if faults:
+                    await venue.control.fault(fault="clear")
+                missing += await _unsent(venue)
+            missing += [f"the book of {each} is invalid" for each, kept in watcher.keepers.items() if not kept.valid]
+            missing += await _unread(stage, watcher, redis)
+            missing += await _disturbances(quiet, beats, watcher)
             if late or not missing:
-                found = await compare(stage, control, watcher, redis)
+                found = {venue.exchange: await compare(stage, venue, watcher, redis) for venue in stage.venues}
                 # A fresh snapshot may come at any time.
-                if not late and quiet.moved(beats.last, watcher.read):
+                if not late and _moved(quiet, beats, watcher):
                     missing.append("entries still come")
-                # With faults, a message that was left out may show only at the next snapshot.
-                if late or not (missing or (faults and found.books_differ)):
+                if late or not (missing or any(_may_change(each, faults=faults) for each in found.values())):
                     return found, missing
         except (*AWAY, RedisError) as error:
             if late:
@@ -105,7 +111,7 @@ async def conclude(
         await asyncio.sleep(_LOOK_EVERY)
 
 
-async def compare(stage: Stage, control: Control, watcher: Watcher, redis: Redis) -> Findings:
+async def compare(stage: Stage, venue: Venue, watcher: Watcher, redis: Redis) -> Findings:
     """Hold books, wallets and trades against the exchange's own.
 
     Raises:
@@ -113,23 +119,44 @@ async def compare(stage: Stage, control: Control, watcher: Watcher, redis: Redis
         redis.exceptions.RedisError: Redis is.
     """
     books, kept, trades = {}, {}, {}
-    for pair, keeper in sorted(watcher.keepers.items()):
-        truth = await control.book(pair)
+    for instrument in sorted(venue.instruments):
+        pair, keeper = instrument.pair, watcher.keepers.get(instrument)
+        if keeper is None:
+            continue
+        truth = await venue.control.book(pair)
         books[pair] = book_differences(keeper.book, truth) if keeper.valid else [f"invalid: {keeper.reason}"]
-        kept[pair] = book_differences(await _late_join(redis, stage.keys, pair), truth)
-        key = stage.keys.stream(EXCHANGE, pair, Channel.TRADES)
+        kept[pair] = book_differences(await _late_join(redis, stage.keys, instrument), truth)
+        key = stage.keys.stream(venue.exchange, pair, Channel.TRADES)
         since = None if watcher.interruptions.get(key) else watcher.began.get(key)
-        true = (await control.trades(pair))["trades"]
-        trades[pair] = check_trades(watcher.trades.get(pair, ()), true, since)
-    return Findings(books, kept, await _wallets(stage, control, watcher, redis), trades)
+        trades[pair] = check_trades(watcher.trades.get(instrument, ()), await venue.control.trades(pair), since)
+    return Findings(books, kept, await _wallets(stage, venue, watcher, redis), trades)
 
 
-async def _still_missing(stage: Stage, control: Control, watcher: Watcher, redis: Redis) -> list[str]:
-    """What hasn't come through yet, apart from the connector itself."""
-    state = await control.state()
-    missing = ["the exchange has messages to send"] if any(each["buffered"] for each in state["sockets"]) else []
-    missing += [f"the book of {pair} is invalid" for pair, keeper in watcher.keepers.items() if not keeper.valid]
-    return missing + await _unread(stage, watcher, redis)
+def _may_change(found: Findings, *, faults: bool) -> bool:
+    """Whether what differs may yet become equal.
+
+    Balances may have to be asked for. With faults, a message that was left out may show only at the next snapshot.
+    """
+    return found.wallets_differ or (faults and found.books_differ)
+
+
+async def _disturbances(quiet: dict[str, Quiet], beats: Heartbeats, watcher: Watcher) -> list[str]:
+    found = []
+    for exchange, beat in beats.of.items():
+        if disturbed := quiet[exchange].disturbed(await beat.look(), watcher.read[exchange]):
+            found.append(f"{exchange}: {disturbed}")
+    return found
+
+
+def _moved(quiet: dict[str, Quiet], beats: Heartbeats, watcher: Watcher) -> bool:
+    return any(quiet[exchange].moved(beat.last, watcher.read[exchange]) for exchange, beat in beats.of.items())
+
+
+async def _unsent(venue: Venue) -> list[str]:
+    """Whether the exchange itself hasn't sent everything yet."""
+    state = await venue.control.state()
+    waiting = any(each["buffered"] for each in state["sockets"])
+    return [f"{venue.exchange} has messages to send"] if waiting else []
 
 
 async def _unread(stage: Stage, watcher: Watcher, redis: Redis) -> list[str]:
@@ -154,31 +181,26 @@ async def _kept_until(redis: Redis, keys: Keys, stream: StreamKey) -> str | None
     return None
 
 
-async def _late_join(redis: Redis, keys: Keys, pair: str) -> Book:
-    fields: dict[str, str] = await redis.hgetall(keys.snapshot(EXCHANGE, pair))  # type: ignore[assignment]
+async def _late_join(redis: Redis, keys: Keys, instrument: Instrument) -> Book:
+    fields: dict[str, str] = await redis.hgetall(keys.snapshot(*instrument))  # type: ignore[assignment]
     book = Book()
     book.replace(parse_levels(fields.get("bids", "")), parse_levels(fields.get("asks", "")))
     return book
 
 
-async def _wallets(stage: Stage, control: Control, watcher: Watcher, redis: Redis) -> dict[str, list[str]]:
-    truth: dict[str, Any] = await control.account(stage.account)
-    accounts = {stage.account: (stage.account, truth)}
-    for name, sub in truth["subaccounts"].items():
-        accounts[f"{stage.account}/{sub['uuid']}"] = (f"{stage.account}/{name}", sub)
+async def _wallets(stage: Stage, venue: Venue, watcher: Watcher, redis: Redis) -> dict[str, list[str]]:
     found = {}
-    for subject, (shown, true) in accounts.items():
+    for subject, true in (await venue.control.subjects(venue.account)).items():
         wallet: dict[str, str] = await redis.hgetall(  # type: ignore[assignment]
-            stage.keys.wallet(EXCHANGE, subject)
+            stage.keys.wallet(venue.exchange, subject)
         )
-        # The account itself is asked for by REST after each connect; a sub-account can't be.
         since = {
             channel: 0
-            if subject == stage.account
-            else watcher.known_since.get(stage.keys.stream(EXCHANGE, subject, channel), time.time_ns())
+            if true["restated"]
+            else watcher.known_since.get(stage.keys.stream(venue.exchange, subject, channel), time.time_ns())
             for channel in (Channel.BALANCES, Channel.ORDERS)
         }
-        found[shown] = wallet_differences(
+        found[true["name"]] = wallet_differences(
             wallet, true, balances_since=since[Channel.BALANCES], orders_since=since[Channel.ORDERS]
         )
     return found

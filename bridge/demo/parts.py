@@ -45,14 +45,16 @@ class PartFailedError(BridgeError):
 class Part:
     """One child process: ``command``, where its output goes, and what became of it.
 
-    ``free`` says whether it may be started again after it died: somebody else may have done so.
+    ``free`` says whether it may be started again after it died: somebody else may have done so. At the end parts of a
+    higher ``rank`` go first: 0 is the server, 1 an exchange, 2 what talks to them.
     """
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str], rank: int) -> None:
         self.name = name
         self.command = list(command)
         self.log = log
         self.env = dict(env)
+        self.rank = rank
         self.free: Callable[[], Awaitable[bool]] = _always
         self.process: asyncio.subprocess.Process | None = None
         self.starts = 0
@@ -71,7 +73,7 @@ class Part:
 
 
 class Parts:
-    """All child processes; leaving the block ends them, the first one last."""
+    """All child processes; leaving the block ends them, rank by rank, the lowest last."""
 
     def __init__(self, directory: Path, tell: Callable[[str], None], *, temporary: bool) -> None:
         self.all: dict[str, Part] = {}
@@ -95,10 +97,9 @@ class Parts:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ending = True
-        order = list(self.all.values())[::-1]
-        # Connector and consumers say goodbye to the exchange and to Redis, so these two outlive them.
-        for group in (order[:-2], order[-2:-1], order[-1:]):
-            await asyncio.gather(*map(self._end, group))
+        # Connectors and consumers say goodbye to the exchanges and to Redis, so these outlive them.
+        for rank in sorted({part.rank for part in self.all.values()}, reverse=True):
+            await asyncio.gather(*(self._end(part) for part in self.all.values() if part.rank == rank))
         if self._guardian and self._guardian.stdin:
             self._guardian.stdin.close()
             await self._guardian.wait()
@@ -109,9 +110,11 @@ class Parts:
     def __getitem__(self, name: str) -> Part:
         return self.all[name]
 
-    async def start(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> Part:
+    async def start(
+        self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None, *, rank: int = 2
+    ) -> Part:
         """Add a part and start it; its output goes to ``<name>.log``."""
-        part = self.all[name] = Part(name, command, self._directory / f"{name}.log", env or {})
+        part = self.all[name] = Part(name, command, self._directory / f"{name}.log", env or {}, rank)
         await self._launch(part)
         return part
 

@@ -10,9 +10,13 @@ __all__ = ["DemoSettings"]
 
 
 class DemoSettings(Struct, frozen=True):
-    """The options of ``tickbridge demo``; ``duration`` in seconds (``None``: until told to end), ``rate`` per second."""
+    """The options of ``tickbridge demo``.
 
-    pairs: tuple[str, ...]
+    ``pairs`` are those of each exchange, ``duration`` is in seconds (``None``: until told to end), ``rate`` per second
+    and exchange.
+    """
+
+    pairs: dict[str, tuple[str, ...]]
     duration: float | None = None
     rate: float = 200.0
     seed: int = 1

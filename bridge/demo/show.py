@@ -13,17 +13,19 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 
 from redis.exceptions import RedisError
 
-from bridge.demo.control import AWAY, Control
+from bridge.demo.beats import Heartbeats
+from bridge.demo.control import AWAY
 from bridge.demo.ending import conclude
-from bridge.demo.faults import make_trouble
-from bridge.demo.frame import Frame, take_frame
 from bridge.demo.parts import PartFailedError
 from bridge.demo.settings import DemoSettings
-from bridge.demo.stage import EXCHANGE, Stage, set_up
+from bridge.demo.stage import Stage, set_up
 from bridge.demo.summary import Outcome, as_text, failures, summary
-from bridge.demo.terminal import FullScreen
-from bridge.demo.view import save_picture
-from bridge.demo.watch import Heartbeats, Watcher
+from bridge.demo.trouble import EVERY, make_trouble
+from bridge.demo.venue import by_base
+from bridge.demo.view.frame import Frame, take_frame
+from bridge.demo.view.screen import save_picture
+from bridge.demo.view.terminal import FullScreen
+from bridge.demo.watch import Watcher
 from bridge.errors import BridgeError
 from consumers.reader import Reader
 from consumers.service import discover
@@ -66,23 +68,23 @@ class Demo:
         self._main = asyncio.current_task()
         self._stage: Stage | None = None
         self._screen = FullScreen(self._typed)
-        self._pairs = deque(settings.pairs)
+        self._shown = deque(by_base(settings.pairs))
         self._notices: deque[tuple[float, str]] = deque(maxlen=_NOTICES)
-        self._wallets: dict[str, dict[str, str]] = {}
+        self._wallets: dict[tuple[str, str], dict[str, str]] = {}
 
     async def run(self) -> int:
         """See ``run`` of this module."""
-        _say("starting: a server, a simulated exchange, a connector, the consumers")
+        _say(f"starting: a server, simulated {' and '.join(self._settings.pairs)}, connectors, the consumers")
         async with set_up(self._settings, self._tell) as stage:
             self._stage = stage
             async with AsyncExitStack() as stack:
-                control = await stack.enter_async_context(Control(stage.control_url))
                 reader = await stack.enter_async_context(
                     Reader(stage.redis_url, namespace=stage.keys.namespace, block=_LOOK_EVERY)
                 )
                 watcher = Watcher(reader, self._tell)
-                beats = Heartbeats(reader.redis, stage.keys.connector(EXCHANGE))
-                outcome = await self._watch(stage, control, reader, watcher, beats)
+                names = [venue.exchange for venue in stage.venues]
+                beats = Heartbeats(reader.redis, {name: stage.keys.connector(name) for name in names})
+                outcome = await self._watch(stage, reader, watcher, beats)
             wrong = failures(outcome)
             stage.keep = bool(wrong)
         _say(summary(outcome))
@@ -105,24 +107,21 @@ class Demo:
         if self._stage is None and self._main:
             self._main.cancel()
 
-    async def _watch(
-        self, stage: Stage, control: Control, reader: Reader, watcher: Watcher, beats: Heartbeats
-    ) -> Outcome:
+    async def _watch(self, stage: Stage, reader: Reader, watcher: Watcher, beats: Heartbeats) -> Outcome:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(stage.parts.keep(part), name=f"keep {part.name}") for part in stage.parts]
             tasks += [
                 group.create_task(watcher.follow(), name="read"),
                 group.create_task(discover(reader.redis, stage.keys, watcher.found, _DISCOVER_EVERY), name="catalog"),
-                group.create_task(self._look(stage, control, reader, beats), name="look"),
+                group.create_task(self._look(stage, reader, beats), name="look"),
             ]
             await self._until_read(stage, watcher)
             self._began = time.monotonic()
-            await self._show(stage, control, watcher, beats)
+            await self._show(stage, watcher, beats)
             elapsed = self._elapsed()
             _say("holding the market, waiting for the streams to catch up, comparing")
             findings, unsettled = await conclude(
                 stage,
-                control,
                 watcher,
                 beats=beats,
                 redis=reader.redis,
@@ -135,16 +134,18 @@ class Demo:
 
     async def _until_read(self, stage: Stage, watcher: Watcher) -> None:
         """Wait for the first book."""
-        connector = stage.parts["connector"]
         deadline = time.monotonic() + _START_SECONDS
-        while not self._end.is_set() and not all(
-            pair in watcher.keepers and watcher.keepers[pair].valid for pair in self._pairs
-        ):
+        while not self._end.is_set():
+            missing = [each for each in self._shown if each not in watcher.keepers or not watcher.keepers[each].valid]
+            if not missing:
+                return
             if time.monotonic() > deadline:
-                raise PartFailedError("connector", f"brought no books within {_START_SECONDS:g} s", connector.log)
+                name = next(venue.connector for venue in stage.venues if venue.exchange == missing[0].exchange)
+                reason = f"brought no book of {missing[0].pair} within {_START_SECONDS:g} s"
+                raise PartFailedError(name, reason, stage.parts[name].log)
             await asyncio.sleep(0.05)
 
-    async def _show(self, stage: Stage, control: Control, watcher: Watcher, beats: Heartbeats) -> None:
+    async def _show(self, stage: Stage, watcher: Watcher, beats: Heartbeats) -> None:
         """Until the duration is over, or somebody ends it."""
         for line in _whereabouts(stage):
             _say(line)
@@ -154,7 +155,7 @@ class Demo:
                 stage,
                 watcher,
                 beats,
-                pairs=list(self._pairs),
+                shown=list(self._shown),
                 wallets=self._wallets,
                 notices=self._notices,
                 elapsed=self._elapsed(),
@@ -163,11 +164,7 @@ class Demo:
 
         display = self._screen.keep(frame) if self._settings.live else self._progress(watcher, beats)
         displaying = asyncio.create_task(display, name="display")
-        trouble = (
-            asyncio.create_task(make_trouble(control, self._settings.pairs, self._tell), name="faults")
-            if self._settings.faults
-            else None
-        )
+        troubles = self._troubles(stage) if self._settings.faults else []
         try:
             ending = asyncio.create_task(self._end.wait(), name="end")
             await asyncio.wait({ending, displaying}, timeout=self._settings.duration, return_when="FIRST_COMPLETED")
@@ -177,11 +174,19 @@ class Demo:
             if self._settings.picture:
                 save_picture(frame(), self._settings.picture)
         finally:
-            for task in filter(None, (displaying, trouble)):
+            for task in (displaying, *troubles):
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
             self._screen.close()
+
+    def _troubles(self, stage: Stage) -> list[asyncio.Task[None]]:
+        """What goes wrong, at one exchange after the other."""
+        step = EVERY / len(stage.venues)
+        return [
+            asyncio.create_task(make_trouble(venue, self._tell, place * step), name=f"faults {venue.exchange}")
+            for place, venue in enumerate(stage.venues)
+        ]
 
     async def _progress(self, watcher: Watcher, beats: Heartbeats) -> None:
         """A line now and then."""
@@ -189,28 +194,32 @@ class Demo:
             await asyncio.sleep(_PROGRESS_EVERY)
             valid = sum(keeper.valid for keeper in watcher.keepers.values())
             self._line(
-                f"received {beats.total('received'):,}, published {beats.total('published'):,}, read {watcher.read:,}; "
+                f"received {beats.total('received'):,}, published {beats.total('published'):,}, read {watcher.read.total():,}; "
                 f"socket to reader {as_text(watcher.lag())}; books valid: {valid} of {len(watcher.keepers)}"
             )
 
-    async def _look(self, stage: Stage, control: Control, reader: Reader, beats: Heartbeats) -> None:
-        """Keep an eye on the connector's heartbeat and on the wallets' hashes."""
-        names: dict[str, str] = {}
+    async def _look(self, stage: Stage, reader: Reader, beats: Heartbeats) -> None:
+        """Keep an eye on the connectors' heartbeats and on the wallets' hashes."""
+        names: dict[str, dict[str, str]] = {}
         while True:
             with suppress(RedisError, *AWAY):
                 await beats.look()
-                if not names:
-                    names = _names(stage.account, await control.account(stage.account))
-                for subject, shown in names.items():
-                    fields = await reader.redis.hgetall(stage.keys.wallet(EXCHANGE, subject))
-                    self._wallets[shown] = {str(name): str(value) for name, value in fields.items()}
+                for venue in stage.venues:
+                    if venue.exchange not in names:
+                        # Sub-accounts may be UUIDs in the streams.
+                        subjects = await venue.control.subjects(venue.account)
+                        names[venue.exchange] = {subject: each["name"] for subject, each in subjects.items()}
+                    for subject, shown in names[venue.exchange].items():
+                        fields = await reader.redis.hgetall(stage.keys.wallet(venue.exchange, subject))
+                        wallet = {str(name): str(value) for name, value in fields.items()}
+                        self._wallets[venue.exchange, shown] = wallet
             await asyncio.sleep(_LOOK_EVERY)
 
     def _typed(self, text: str) -> None:
         if "q" in text.lower():
             self._end.set()
         elif "\t" in text:
-            self._pairs.rotate(-1)
+            self._shown.rotate(-1)
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began
@@ -228,20 +237,15 @@ class Demo:
 def _whereabouts(stage: Stage) -> Iterator[str]:
     """Where everything is, for whoever wants to look closer, or to kill something."""
     yield f"  redis      {stage.redis_address}" + f"  namespace {stage.keys.namespace}" * bool(stage.keys.namespace)
-    yield f"  control    {stage.control_url}"
-    yield f"  config     {stage.config}"
+    for venue in stage.venues:
+        yield f"  control    {venue.control.url}"
+        yield f"  config     {venue.config}"
     yield f"  logs       {stage.directory}"
     for part in stage.parts:
         yield f"  pid        {part.pid:<8} {part.name}"
-    yield "to see it recover: kill -9 a pid; to start the connector again yourself:"
-    yield f"  tickbridge run --config {stage.config}"
-
-
-def _names(account: str, truth: dict[str, object]) -> dict[str, str]:
-    """Subjects as the streams have them → names to show: sub-accounts are UUIDs there."""
-    subs = truth["subaccounts"]
-    assert isinstance(subs, dict)
-    return {account: account} | {f"{account}/{sub['uuid']}": f"{account}/{name}" for name, sub in subs.items()}
+    yield "to see it recover: kill -9 a pid; to start a connector again yourself:"
+    for venue in stage.venues:
+        yield f"  tickbridge run --config {venue.config}"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Sets the demo up: directory, server, simulated exchange, connector, consumers, each as a user would run it."""
+"""Sets the demo up: directory, server, simulated exchanges, connectors, consumers, each as a user would run it."""
 
 from __future__ import annotations
 
@@ -22,37 +22,34 @@ from redis.exceptions import RedisError
 
 from bridge.config.models import RedisSettings
 from bridge.config.problems import mistakes_of
+from bridge.demo.control import Control
 from bridge.demo.parts import Part, PartFailedError, Parts, python_module
 from bridge.demo.settings import DemoSettings
+from bridge.demo.venue import Venue
 from bridge.embedded import find_server, free_port, server_command
 from bridge.errors import BridgeError, ConfigError, Problem
 from bridge.keys import Keys
 from bridge.redis_probe import probe_redis
+from bridge.simulator import exchange_named
 from consumers.connection import make_client, safe_url
 
-__all__ = ["EXCHANGE", "Stage", "set_up"]
-
-EXCHANGE = "limitlex"
-"""The simulated exchange, which is also the connector's name."""
+__all__ = ["Stage", "set_up"]
 
 _START_SECONDS = 20.0
 _LOOK_EVERY = 0.05
 _CONTROL = re.compile(r"^control +(\S+)$", re.MULTILINE)
 _READY = re.compile(r"^ready", re.MULTILINE)
-_FAST_RESNAPSHOT = 6.0
-"""Seconds between fresh books when messages are left out on purpose: most such losses can't be noticed otherwise."""
+_SERVER, _EXCHANGE, _CLIENT = range(3)
 
 
 class Stage(Struct):
     """The running demo: where everything is. ``keep``: whether a temporary directory stays there at the end."""
 
     directory: Path
-    config: Path
     redis_url: str
-    control_url: str
     keys: Keys
     parts: Parts
-    account: str
+    venues: list[Venue]
     keep: bool = False
 
     @property
@@ -89,17 +86,16 @@ async def set_up(settings: DemoSettings, tell: Callable[[str], None]) -> AsyncIt
         parts = await stack.enter_async_context(Parts(directory, tell, temporary=settings.directory is None))
         url = settings.redis or await _start_server(parts, directory)
         keys = Keys(namespace)
-        control_url = await _start_simulator(parts, settings, directory)
-        config = _write_config(directory, url, namespace, settings)
-        connector = await parts.start(
-            "connector", python_module("bridge", "run", "--config", str(config)), {"NO_COLOR": "1"}
-        )
-        connector.free = partial(_is_free, url, keys.connector(EXCHANGE))
+        venues = await _start_simulators(parts, settings, directory, stack)
+        for venue in venues:
+            _write_config(venue, url, namespace, settings)
+            command = python_module("bridge", "run", "--config", str(venue.config))
+            connector = await parts.start(venue.connector, command, {"NO_COLOR": "1"}, rank=_CLIENT)
+            connector.free = partial(_is_free, url, keys.connector(venue.exchange))
         env = {"TICKBRIDGE_REDIS__URL": url, "TICKBRIDGE_NAMESPACE": namespace}
         for name in ("books", "wallets"):
-            await parts.start(name, python_module(f"consumers.{name}"), env)
-        account = yaml.safe_load(config.read_text())["connectors"][0]["account"]
-        stage = Stage(directory, config, url, control_url, keys, parts, account)
+            await parts.start(name, python_module(f"consumers.{name}"), env, rank=_CLIENT)
+        stage = Stage(directory, url, keys, parts, venues)
         yield stage
 
 
@@ -138,7 +134,7 @@ async def _start_server(parts: Parts, directory: Path) -> str:
     port = free_port()
     data = directory / "redis"
     data.mkdir()
-    part = await parts.start("redis", server_command(binary, port, data))
+    part = await parts.start("redis", server_command(binary, port, data), rank=_SERVER)
     url = f"redis://127.0.0.1:{port}/0"
     client = make_client(url)
     try:
@@ -155,18 +151,47 @@ async def _answers(client: Redis, part: Part) -> bool:
     return False
 
 
-async def _start_simulator(parts: Parts, settings: DemoSettings, directory: Path) -> str:
+async def _start_simulators(
+    parts: Parts, settings: DemoSettings, directory: Path, stack: AsyncExitStack
+) -> list[Venue]:
+    """One for each exchange, side by side; ``stack`` closes what asks them."""
+    started = [await _start_simulator(parts, settings, directory, exchange) for exchange in settings.pairs]
+    venues = []
+    for exchange, part in zip(settings.pairs, started, strict=True):
+        control = await stack.enter_async_context(Control(await _control_url(part)))
+        suggested = _suggested(directory, exchange)
+        account = yaml.safe_load(suggested.read_text(encoding="utf-8"))["connectors"][0]["account"]
+        venue = Venue(
+            exchange=exchange,
+            pairs=settings.pairs[exchange],
+            account=account,
+            config=directory / f"{exchange}.yaml",
+            control=control,
+            simulator=part.name,
+            connector=_part_name("connector", exchange, settings),
+        )
+        venues.append(venue)
+    return venues
+
+
+async def _start_simulator(parts: Parts, settings: DemoSettings, directory: Path, exchange: str) -> Part:
     # Its port is fixed, and the connector's config written once, so that it can be started again.
     options = {
         "--port": str(free_port()),
-        "--pairs": ",".join(settings.pairs),
+        "--pairs": ",".join(settings.pairs[exchange]),
         "--seed": str(settings.seed),
         "--rate": f"{settings.rate:g}",
-        "--key-dir": str(directory / "keys"),
-        "--write-config": str(directory / "simulator.yaml"),
+        "--key-dir": str(directory / "keys" / exchange),
+        "--write-config": str(_suggested(directory, exchange)),
     }
     words = [word for pair in options.items() for word in pair]
-    part = await parts.start("simulator", python_module("bridge", "simulate", EXCHANGE, *words, "--hello-wallets"))
+    words += exchange_named(exchange).scenario.simulate
+    command = python_module("bridge", "simulate", exchange, *words)
+    return await parts.start(_part_name("simulator", exchange, settings), command, rank=_EXCHANGE)
+
+
+async def _control_url(part: Part) -> str:
+    """Where a simulator's control is, once it is ready."""
 
     async def ready() -> bool:
         return bool(_READY.search(part.log.read_text(encoding="utf-8")))
@@ -178,21 +203,30 @@ async def _start_simulator(parts: Parts, settings: DemoSettings, directory: Path
     return found[1]
 
 
-def _write_config(directory: Path, url: str, namespace: str, settings: DemoSettings) -> Path:
+def _part_name(kind: str, exchange: str, settings: DemoSettings) -> str:
+    """Of one exchange the kind says it all."""
+    return kind if len(settings.pairs) == 1 else f"{kind}-{exchange}"
+
+
+def _suggested(directory: Path, exchange: str) -> Path:
+    """The connector's config as the simulator suggests it."""
+    return directory / f"{exchange}.suggested.yaml"
+
+
+def _write_config(venue: Venue, url: str, namespace: str, settings: DemoSettings) -> None:
     """The simulator's own suggestion, with what the demo adds; it may hold Redis's password."""
-    config: dict[str, Any] = yaml.safe_load((directory / "simulator.yaml").read_text(encoding="utf-8"))
+    suggested = _suggested(venue.config.parent, venue.exchange)
+    config: dict[str, Any] = yaml.safe_load(suggested.read_text(encoding="utf-8"))
     config |= {
         "redis": {"url": url},
         "namespace": namespace,
         "heartbeat": {"interval": "500ms", "ttl": "3s"},
         "shutdown_timeout": "3s",
     }
-    if settings.faults:
-        config["connectors"][0]["options"] = {"resnapshot": _FAST_RESNAPSHOT}
-    file = directory / "demo.yaml"
-    file.touch(mode=0o600)
-    file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    return file
+    scenario = exchange_named(venue.exchange).scenario
+    config["connectors"][0] |= scenario.troubled if settings.faults else scenario.connector
+    venue.config.touch(mode=0o600)
+    venue.config.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
 
 async def _is_free(url: str, key: str) -> bool:

@@ -6,45 +6,56 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
+from bridge.demo.beats import Heartbeat, Heartbeats
 from bridge.demo.ending import Findings
 from bridge.demo.settings import DemoSettings
-from bridge.demo.watch import Heartbeats, Lag, Watcher
+from bridge.demo.venue import Instrument
+from bridge.demo.watch import Lag, Watcher
 
-__all__ = ["Outcome", "failures", "summary"]
+__all__ = ["Outcome", "as_text", "failures", "publish_lag", "summary"]
 
 _SHOWN = 5
 
 
 class Outcome(Struct, frozen=True):
-    """Everything that the summary is made of; ``unsettled`` is what hadn't come through when patience was over."""
+    """Everything that the summary is made of, ``findings`` by exchange.
+
+    ``unsettled`` is what hadn't come through when patience was over.
+    """
 
     settings: DemoSettings
     elapsed: float
     watcher: Watcher
     beats: Heartbeats
-    findings: Findings
+    findings: dict[str, Findings]
     unsettled: list[str]
 
 
 def failures(outcome: Outcome) -> list[str]:
     """What is wrong, in words; empty when all is as it should be."""
-    watcher, found = outcome.watcher, outcome.findings
+    watcher = outcome.watcher
     wrong = list(outcome.unsettled)
-    wrong += _differing("book of", found.books)
-    wrong += _differing("late-join hash of", found.kept)
-    wrong += _differing("wallet of", found.wallets)
-    for pair in sorted({*outcome.settings.pairs} - found.books.keys()):
-        wrong.append(f"book of {pair}: it never came")
-    for pair, check in found.trades.items():
-        if check.twice:
-            wrong.append(f"trades of {pair}: {check.twice} too many")
-        if check.missing:
-            wrong.append(f"trades of {pair}: {check.missing} missing")
+    for exchange, found in outcome.findings.items():
+        wrong += _differing(f"book of {exchange}", found.books)
+        wrong += _differing(f"late-join hash of {exchange}", found.kept)
+        wrong += _differing(f"wallet of {exchange}", found.wallets)
+        for pair in sorted({*outcome.settings.pairs[exchange]} - found.books.keys()):
+            wrong.append(f"book of {exchange} {pair}: it never came")
+        for pair, check in found.trades.items():
+            for count, words in (
+                (check.twice, "too many"),
+                (check.missing, "missing"),
+                (check.misplaced, "out of order"),
+            ):
+                if count:
+                    wrong.append(f"trades of {exchange} {pair}: {count} {words}")
     if watcher.holes:
         wrong.append(f"{watcher.holes} entries are missing in seq")
     if watcher.undecodable:
         wrong.append(f"{watcher.undecodable} entries can't be decoded")
-    return wrong + _miscounted(outcome)
+    for exchange, beat in outcome.beats.of.items():
+        wrong += [f"{exchange}: {words}" for words in _miscounted(beat, watcher.read[exchange])]
+    return wrong
 
 
 def summary(outcome: Outcome) -> str:
@@ -53,45 +64,54 @@ def summary(outcome: Outcome) -> str:
 
 
 def _lines(outcome: Outcome) -> Iterator[str]:
-    settings, watcher, beats, found = outcome.settings, outcome.watcher, outcome.beats, outcome.findings
+    settings, watcher = outcome.settings, outcome.watcher
     yield f"tickbridge demo: {outcome.elapsed:.1f} s, seed {settings.seed}, {settings.rate:g} messages/s asked for"
+    yield _row("streams", f"{len(watcher.cursors)}, holes in seq {watcher.holes}, undecodable {watcher.undecodable}")
+    total = Lag(watcher.latency.percentile(0.5), watcher.latency.percentile(0.99))
+    yield _row("latency", f"socket to reader {as_text(total)}")
+    for exchange, found in outcome.findings.items():
+        yield exchange
+        yield from _of_exchange(exchange, found, outcome)
+    for exchange, found in outcome.findings.items():
+        equal = len(found.books) >= len(settings.pairs[exchange]) and not found.books_differ
+        yield f"{exchange}: books equal to the exchange's true books: {_yes(equal)}"
+        yield f"{exchange}: wallets equal to the exchange's true wallets: {_yes(not found.wallets_differ)}"
+    yield from (f"wrong: {line}" for line in failures(outcome))
+
+
+def _of_exchange(exchange: str, found: Findings, outcome: Outcome) -> Iterator[str]:
+    watcher, beat = outcome.watcher, outcome.beats.of[exchange]
     yield _row(
         "messages",
-        f"received {_count(beats, 'received')}, published {_count(beats, 'published')}, "
-        f"lost {_count(beats, 'lost')}, read {watcher.read:,}",
+        f"received {_count(beat, 'received')}, published {_count(beat, 'published')}, "
+        f"lost {_count(beat, 'lost')}, read {watcher.read[exchange]:,}",
     )
-    yield _row("streams", f"{len(watcher.cursors)}, holes in seq {watcher.holes}, undecodable {watcher.undecodable}")
-    twice = sum(check.twice for check in found.trades.values())
-    missing = sum(check.missing for check in found.trades.values())
-    trades = sum(check.read for check in found.trades.values())
+    checks = found.trades.values()
+    read, twice, missing, misplaced = (
+        sum(getattr(check, name) for check in checks) for name in ("read", "twice", "missing", "misplaced")
+    )
     yield _row(
         "trades",
-        f"read {trades:,}, standing twice {twice}, missing {missing}, repeats dropped {_count(beats, 'repeated')}",
+        f"read {read:,}, standing twice {twice}, missing {missing}, out of order {misplaced}, "
+        f"repeats dropped {_count(beat, 'repeated')}",
     )
     yield _row(
         "connector",
-        f"processes {beats.processes}, reconnects {_count(beats, 'reconnects')}, gaps {_count(beats, 'gaps')}, "
-        f"rejected frames {_count(beats, 'rejected')}",
+        f"processes {beat.processes}, reconnects {_count(beat, 'reconnects')}, gaps {_count(beat, 'gaps')}, "
+        f"rejected frames {_count(beat, 'rejected')}",
     )
-    total = Lag(watcher.latency.percentile(0.5), watcher.latency.percentile(0.99))
-    yield _row("latency", f"socket to reader {as_text(total)}")
-    yield _row("", f"socket to Redis and back {as_text(publish_lag(beats))}")
+    yield _row("latency", f"socket to Redis and back {as_text(publish_lag(beat))}")
     for pair, differences in found.books.items():
-        bids, asks = len(watcher.keepers[pair].book.bids), len(watcher.keepers[pair].book.asks)
-        yield _row("book", f"{pair:<12} equal: {_yes(not differences)}  ({bids} bids, {asks} asks)")
+        book = watcher.keepers[Instrument(exchange, pair)].book
+        yield _row("book", f"{pair:<12} equal: {_yes(not differences)}  ({len(book.bids)} bids, {len(book.asks)} asks)")
     for account, differences in found.wallets.items():
         yield _row("wallet", f"{account:<12} equal: {_yes(not differences)}")
-    wrong = failures(outcome)
-    equal = len(found.books) >= len(settings.pairs) and not found.books_differ
-    yield f"books equal to the exchange's true books: {_yes(equal)}"
-    yield f"wallets equal to the exchange's true wallets: {_yes(not any(found.wallets.values()))}"
-    yield from (f"wrong: {line}" for line in wrong)
 
 
-def publish_lag(beats: Heartbeats) -> Lag:
+def publish_lag(beat: Heartbeat) -> Lag:
     """From the socket to Redis's acknowledgement, as the connector measures it itself."""
     return Lag(
-        *(float(beats.last[name]) if beats.last.get(name) else None for name in ("publish_p50_ms", "publish_p99_ms"))
+        *(float(beat.last[name]) if beat.last.get(name) else None for name in ("publish_p50_ms", "publish_p99_ms"))
     )
 
 
@@ -103,19 +123,19 @@ def as_text(lag: Lag) -> str:
     )
 
 
-def _miscounted(outcome: Outcome) -> list[str]:
+def _miscounted(beat: Heartbeat, read: int) -> list[str]:
     """The newest process's own sums; one that was killed took its last half second of counting with it."""
-    last, watcher, beats = outcome.beats.last, outcome.watcher, outcome.beats
+    last = beat.last
     if not last:
         return ["the connector never came up"]
     received, published, lost = (int(last[name]) for name in ("received", "published", "lost"))
     wrong = []
     if received != published + lost:
         wrong.append(f"received {received} is not published {published} + lost {lost}")
-    if beats.processes == 1 and watcher.read != published:
-        wrong.append(f"read {watcher.read} is not published {published}")
-    if watcher.read < beats.total("published"):
-        wrong.append(f"read {watcher.read} is less than published {beats.total('published')}")
+    if beat.processes == 1 and read != published:
+        wrong.append(f"read {read} is not published {published}")
+    if read < beat.total("published"):
+        wrong.append(f"read {read} is less than published {beat.total('published')}")
     return wrong
 
 
@@ -128,9 +148,9 @@ def _differing(what: str, found: Mapping[str, list[str]]) -> list[str]:
     return lines
 
 
-def _count(beats: Heartbeats, name: str) -> str:
+def _count(beat: Heartbeat, name: str) -> str:
     # What a killed process counted after its last heartbeat nobody knows.
-    return f"{beats.total(name):,}" + ("+" if beats.processes > 1 and name in ("received", "published") else "")
+    return f"{beat.total(name):,}" + ("+" if beat.processes > 1 and name in ("received", "published") else "")
 
 
 def _row(name: str, words: str) -> str:

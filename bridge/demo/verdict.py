@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -17,20 +17,21 @@ __all__ = ["TradeCheck", "book_differences", "check_trades", "wallet_differences
 _SECOND = 1_000_000_000
 _NONE = Decimal(0)
 
-TradeKey = tuple[int, str, Decimal, Decimal]
-"""What tells one trade from another where the exchange gives no ids: whole second, side, price, size."""
+TradeKey = tuple[str, str, Decimal, Decimal]
+"""What tells one trade from another: its id, or the whole second where the exchange gives no ids; side, price, size."""
 
 
 class TradeCheck(msgspec.Struct, frozen=True):
-    """Trades of one pair: read from the stream, standing there too often, and not there though they happened."""
+    """Trades of one pair: read from the stream, standing there too often, not there though they happened, out of order."""
 
     read: int
     twice: int
     missing: int
+    misplaced: int
 
 
 def book_differences(book: Book, truth: Mapping[str, Any]) -> list[str]:
-    """Where a book differs from the true one (``/sim/book``), in words; empty when they are equal."""
+    """Where a book differs from the true one (``/sim/streams/book``), in words; empty when they are equal."""
     true = Book()
     true.replace(*([(price, size) for price, size in truth[side]] for side in ("bids", "asks")))
     differences = []
@@ -44,36 +45,58 @@ def book_differences(book: Book, truth: Mapping[str, Any]) -> list[str]:
     return differences
 
 
-def check_trades(mine: Iterable[Trade], truth: Iterable[Mapping[str, Any]], since: int | None) -> TradeCheck:
-    """Compare a pair's trades with the true ones (``/sim/trades``), each as often as it happened.
+def check_trades(mine: Iterable[Trade], truth: Sequence[Mapping[str, Any]], since: int | None) -> TradeCheck:
+    """Compare a pair's trades with the true ones (``/sim/streams/trades``): each as often as it happened, and in order.
 
     ``since`` (ns): from there on all of them should be there; ``None``: some may have been missed.
     """
     true = [_true_key(trade) for trade in truth]
-    oldest = true[0][0] if true else 0
-    read = [_key(trade) for trade in mine]
-    have, should = Counter(key for key in read if key[0] >= oldest), Counter(true)
+    seconds = {key: int(trade["time"]) for key, trade in zip(true, truth, strict=True)}
+    oldest = min(seconds.values(), default=0)
+    named = any(trade["id"] for trade in truth)
+    read = list(mine)
+    known = [_key(trade, named=named) for trade in read if (trade.ts or 0) // _SECOND >= oldest]
+    have, should = Counter(known), Counter(true)
     # In the second in which reading began, only some of the trades were seen.
     missing = should - have if since is not None else Counter[TradeKey]()
     complete = (since or 0) // _SECOND + 1
+    twice = (have - should).total()
     return TradeCheck(
         read=len(read),
-        twice=(have - should).total(),
-        missing=sum(count for key, count in missing.items() if key[0] >= complete),
+        twice=twice,
+        missing=sum(count for key, count in missing.items() if seconds[key] >= complete),
+        misplaced=max(0, len(known) - twice - _in_order(known, true)),
     )
+
+
+def _in_order(mine: Iterable[TradeKey], true: Iterable[TradeKey]) -> int:
+    """How many of mine are found in the true ones while going through both from the start."""
+    places: defaultdict[TradeKey, deque[int]] = defaultdict(deque)
+    for place, key in enumerate(true):
+        places[key].append(place)
+    found, last = 0, -1
+    for key in mine:
+        ahead = places.get(key, deque())
+        while ahead and ahead[0] <= last:
+            ahead.popleft()
+        if ahead:
+            last = ahead.popleft()
+            found += 1
+    return found
 
 
 def wallet_differences(
     wallet: Mapping[str, str], truth: Mapping[str, Any], *, balances_since: int = 0, orders_since: int = 0
 ) -> list[str]:
-    """Where a wallet's hash differs from the true account (``/sim/account``), in words.
+    """Where a wallet's hash differs from what is true of its subject (``/sim/streams/account``), in words.
 
-    ``…_since`` (ns): what the exchange hasn't told since then isn't compared; 0 where everything must be known. (Nothing
-    is restated of a sub-account after a reconnect: what changed meanwhile isn't known until it changes again.)
+    ``…_since`` (ns): what the exchange hasn't told since then isn't compared; 0 where everything must be known. (Not all
+    is restated after a reconnect: what changed meanwhile isn't known until it changes again.)
     """
     return [
-        *_balance_differences(_decoded(wallet, "balance:"), truth["wallets"], balances_since),
-        *_order_differences(_decoded(wallet, "order:"), truth["open_orders"], orders_since),
+        *_balance_differences(_decoded(wallet, "balance:"), truth["balances"], balances_since),
+        *_order_differences(_decoded(wallet, "order:"), truth["orders"], orders_since),
+        *_position_differences(_decoded(wallet, "position:"), truth["positions"]),
     ]
 
 
@@ -106,9 +129,32 @@ def _order_differences(mine: Mapping[str, Any], truth: Iterable[Mapping[str, Any
         if have is None:
             if not since or order["created"] >= since / _SECOND:
                 differences.append(f"order {name}: not there, should be open")
-        elif int(have["recv"]) >= since and Decimal(have["filled"] or 0) != Decimal(order["filled"]):
-            differences.append(f"order {name}: {have['filled']} filled, should be {order['filled']}")
+        elif int(have["recv"]) >= since:
+            differences += [f"order {name}: {words}" for words in _numbers(have, order, ("price", "size", "filled"))]
     return differences
+
+
+def _position_differences(mine: Mapping[str, Any], truth: Iterable[Mapping[str, Any]]) -> list[str]:
+    true = {position["pair"]: position for position in truth}
+    differences = [f"position in {pair}: there, should be flat" for pair in sorted(mine.keys() - true.keys())]
+    for pair, position in true.items():
+        have = mine.get(pair)
+        if have is None:
+            differences.append(f"position in {pair}: not there")
+            continue
+        if have["side"] != position["side"]:
+            differences.append(f"position in {pair}: {have['side']}, should be {position['side']}")
+        words = _numbers(have, position, ("size", "entry_price"))
+        differences += [f"position in {pair}: {each}" for each in words]
+    return differences
+
+
+def _numbers(have: Mapping[str, str], true: Mapping[str, str], names: Iterable[str]) -> list[str]:
+    return [
+        f"{name} {have[name] or 'unknown'}, should be {true[name] or 'none'}"
+        for name in names
+        if Decimal(have[name] or 0) != Decimal(true[name] or 0)
+    ]
 
 
 def _decoded(wallet: Mapping[str, str], prefix: str) -> dict[str, Any]:
@@ -119,9 +165,11 @@ def _decoded(wallet: Mapping[str, str], prefix: str) -> dict[str, Any]:
     }
 
 
-def _key(trade: Trade) -> TradeKey:
-    return (trade.ts or 0) // _SECOND, trade.side, Decimal(trade.price), Decimal(trade.size)
+def _key(trade: Trade, *, named: bool) -> TradeKey:
+    name = trade.id if named else (trade.ts or 0) // _SECOND
+    return str(name), trade.side, Decimal(trade.price), Decimal(trade.size)
 
 
 def _true_key(trade: Mapping[str, Any]) -> TradeKey:
-    return int(trade["time"]), trade["side"], Decimal(trade["price"]), Decimal(trade["size"])
+    name = trade["id"] or int(trade["time"])
+    return str(name), trade["side"], Decimal(trade["price"]), Decimal(trade["size"])

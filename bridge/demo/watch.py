@@ -1,16 +1,16 @@
-"""What the demo reads: every stream, entry by entry, as any service would; and the connector's heartbeat."""
+"""What the demo reads: every stream, entry by entry, as any service would."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from itertools import takewhile
 
 from msgspec import Struct
-from redis.asyncio import Redis
 
 from bridge.demo.rates import Rate
+from bridge.demo.venue import Instrument
 from bridge.keys import StreamKey
 from bridge.latency import Latency
 from bridge.model import Channel, Control, ControlEvent, Trade
@@ -18,7 +18,7 @@ from consumers.items import Entry, Hole, Item, Reset, Trimmed, Undecodable
 from consumers.keeper import BookKeeper
 from consumers.reader import Position, Reader
 
-__all__ = ["Heartbeats", "Lag", "Watcher"]
+__all__ = ["Lag", "Watcher"]
 
 _TRADES_KEPT = 50_000
 _LAGS_KEPT = 20_000
@@ -41,10 +41,10 @@ class Watcher:
     """
 
     def __init__(self, reader: Reader, tell: Callable[[str], None], now: Callable[[], int] = time.time_ns) -> None:
-        self.keepers: dict[str, BookKeeper] = {}
-        self.trades: dict[str, deque[Trade]] = {}
-        self.read = 0
-        """Data entries; control entries are not among them."""
+        self.keepers: dict[Instrument, BookKeeper] = {}
+        self.trades: dict[Instrument, deque[Trade]] = {}
+        self.read: Counter[str] = Counter()
+        """Exchange → data entries; control entries are not among them."""
         self.holes = 0
         """Entries that are missing in ``seq``."""
         self.undecodable = 0
@@ -61,7 +61,7 @@ class Watcher:
         self._now = now
         self._lags: deque[tuple[int, int]] = deque(maxlen=_LAGS_KEPT)
         self._added: dict[str, int] = {}
-        self._invalid_since: dict[str, int] = {}
+        self._invalid_since: dict[Instrument, int] = {}
 
     @property
     def cursors(self) -> dict[str, str]:
@@ -72,10 +72,11 @@ class Watcher:
         """Read a stream of the catalog."""
         if key in self._reader.streams:
             return
+        instrument = Instrument(stream.exchange, stream.subject)
         if stream.channel is Channel.BOOK:
-            self.keepers[stream.subject] = BookKeeper(stream)
+            self.keepers[instrument] = BookKeeper(stream)
         elif stream.channel is Channel.TRADES:
-            self.trades[stream.subject] = deque(maxlen=_TRADES_KEPT)
+            self.trades[instrument] = deque(maxlen=_TRADES_KEPT)
         await self._reader.add(key, Position.START)
         self._added[key] = self._now()
 
@@ -83,10 +84,10 @@ class Watcher:
         """Read, endlessly."""
         async for batch in self._reader.batches():
             now = self._now()
-            before = self.read
+            before = self.read.total()
             for item in batch:
                 self._take(item, now)
-            self.rate.add(self.read - before)
+            self.rate.add(self.read.total() - before)
 
     def lag(self, seconds: float = 5.0) -> Lag:
         """From the socket to this reader, over the last seconds."""
@@ -97,10 +98,11 @@ class Watcher:
         return Lag(lags[len(lags) // 2] / 1e6, lags[int(len(lags) * 0.99)] / 1e6)
 
     def _take(self, item: Item, now: int) -> None:
-        keeper = self.keepers.get(item.stream.subject) if item.stream.channel is Channel.BOOK else None
+        instrument = Instrument(item.stream.exchange, item.stream.subject)
+        keeper = self.keepers.get(instrument) if item.stream.channel is Channel.BOOK else None
         if keeper is not None:
             keeper.take(item)
-            self._judge(item.stream.subject, keeper, item.event.recv if isinstance(item, Entry) else now)
+            self._judge(instrument, keeper, item.event.recv if isinstance(item, Entry) else now)
         match item:
             case Entry(event=Control() as control):
                 self.began.setdefault(item.key, control.recv)
@@ -108,10 +110,10 @@ class Watcher:
                 if control.event not in (ControlEvent.LIVE, ControlEvent.STOP):
                     self.interruptions[item.key] = self.interruptions.get(item.key, 0) + 1
             case Entry(event=event):
-                self.read += 1
+                self.read[item.stream.exchange] += 1
                 self._measure(item.key, event.recv, now)
                 if isinstance(event, Trade):
-                    self.trades[event.subject].append(event)
+                    self.trades[instrument].append(event)
             case Hole() | Trimmed():
                 self.holes += item.count
             case Reset():
@@ -126,55 +128,12 @@ class Watcher:
             self.latency.add(lag)
             self._lags.append((now, lag))
 
-    def _judge(self, pair: str, keeper: BookKeeper, now: int) -> None:
+    def _judge(self, instrument: Instrument, keeper: BookKeeper, now: int) -> None:
         """Say when a book can't be trusted any more, and when it can again."""
-        if keeper.valid and pair in self._invalid_since:
-            since = self._invalid_since.pop(pair)
-            self._tell(f"{pair} book is valid again after {max(0, now - since) / 1e9:.2f} s")
-        elif not keeper.valid and keeper.recv and pair not in self._invalid_since:
+        if keeper.valid and instrument in self._invalid_since:
+            since = self._invalid_since.pop(instrument)
+            self._tell(f"{instrument} book is valid again after {max(0, now - since) / 1e9:.2f} s")
+        elif not keeper.valid and keeper.recv and instrument not in self._invalid_since:
             # Before its first snapshot a book is simply not there yet.
-            self._invalid_since[pair] = now
-            self._tell(f"{pair} book is invalid: {keeper.reason}")
-
-
-class Heartbeats:
-    """The connector's heartbeats: the newest, and the last one of each process that there was."""
-
-    def __init__(self, redis: Redis, key: str) -> None:
-        self.current: dict[str, str] | None = None
-        """The fields as they stand; ``None`` while there is no connector."""
-        self.received = Rate()
-        self.published = Rate()
-        self._redis = redis
-        self._key = key
-        self._last: dict[str, dict[str, str]] = {}
-
-    async def look(self) -> dict[str, str] | None:
-        """Read the heartbeat.
-
-        Raises:
-            redis.exceptions.RedisError, OSError: as redis-py has them.
-        """
-        fields: dict[str, str] = await self._redis.hgetall(self._key)  # type: ignore[assignment]
-        if fields:
-            before = self._last.get(fields["instance"], {})
-            self._last[fields["instance"]] = fields
-            if fields["beat"] != before.get("beat"):
-                self.received.add(int(fields["received"]) - int(before.get("received", 0)))
-                self.published.add(int(fields["published"]) - int(before.get("published", 0)))
-        self.current = fields or None
-        return self.current
-
-    @property
-    def processes(self) -> int:
-        """How many processes there were."""
-        return len(self._last)
-
-    @property
-    def last(self) -> dict[str, str]:
-        """The newest heartbeat, of a process that may be gone."""
-        return next(reversed(self._last.values()), {})
-
-    def total(self, name: str) -> int:
-        """A count over all processes, as far as they came to say it."""
-        return sum(int(fields.get(name) or 0) for fields in self._last.values())
+            self._invalid_since[instrument] = now
+            self._tell(f"{instrument} book is invalid: {keeper.reason}")

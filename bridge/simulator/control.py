@@ -5,6 +5,8 @@
 ``GET  /sim/book?pair=``         the true book, as deep as the exchange shows it (``&levels=``; 0: all)
 ``GET  /sim/account?account=``   true wallets, open orders, positions, fills
 ``GET  /sim/trades?pair=``       the trades so far (``&limit=``: the newest)
+``GET  /sim/streams/…``          ``book?pair=``, ``trades?pair=``, ``account?account=`` once more, as a connector's streams
+                                 should have them: in base coins, by subject
 ``POST /sim/pause``              hold the market; all messages so far are handed to the sockets
 ``POST /sim/resume``             go on
 ``POST /sim/rate``               ``{"rate": 500}``, public events per second
@@ -29,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from bridge.errors import BridgeError
+from bridge.simulator import streams
 from bridge.simulator.faults import fault_from_fields
 
 if TYPE_CHECKING:
@@ -51,6 +54,8 @@ def add_routes(app: web.Application, simulator: Simulator) -> None:
     control = _Control(simulator)
     for name in ("state", "book", "account", "trades"):
         app.router.add_get(f"/sim/{name}", _handler(getattr(control, name)))
+    for name in ("book", "account", "trades"):
+        app.router.add_get(f"/sim/streams/{name}", _handler(getattr(control, f"streams_{name}")))
     for name in ("pause", "resume", "rate", "step", "faults", "order", "cancel"):
         app.router.add_post(f"/sim/{name}", _handler(getattr(control, name)))
 
@@ -74,6 +79,15 @@ class _Control:
     async def trades(self, settings: dict[str, Any]) -> dict[str, Any]:
         limit = int(_number(settings, "limit")) if "limit" in settings else None
         return self._simulator.trades(_text(settings, "pair"), limit)
+
+    async def streams_book(self, settings: dict[str, Any]) -> dict[str, Any]:
+        return streams.book(self._simulator, _text(settings, "pair"))
+
+    async def streams_account(self, settings: dict[str, Any]) -> dict[str, Any]:
+        return streams.account(self._simulator, _text(settings, "account"))
+
+    async def streams_trades(self, settings: dict[str, Any]) -> dict[str, Any]:
+        return streams.trades(self._simulator, _text(settings, "pair"))
 
     async def pause(self, _: dict[str, Any]) -> dict[str, Any]:
         self._simulator.pause()

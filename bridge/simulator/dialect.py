@@ -14,6 +14,7 @@ from bridge.simulator.gate import Gate
 from bridge.simulator.journal import Journal
 from bridge.simulator.market import Market
 from bridge.simulator.sockets import Hub
+from bridge.simulator.streams import Ledger
 
 __all__ = ["Access", "Core", "Dialect"]
 
@@ -46,14 +47,16 @@ class Dialect(Protocol):
     """One exchange's way of speaking.
 
     ``ws_path`` and ``rest_path`` end the URLs that a connector is given; ``unknown`` is a message of a type that the
-    exchange doesn't have; ``numbered`` says whether its books carry sequence numbers, ``book_levels`` how many levels of
-    a side it shows (``None``: all), ``subaccounts`` whether it has any; accounts' secrets are in files with ``key_suffix``.
+    exchange doesn't have; ``numbered`` says whether its books carry sequence numbers, ``trade_ids`` whether its public
+    trades have ids, ``book_levels`` how many levels of a side it shows (``None``: all), ``subaccounts`` whether it has
+    any; accounts' secrets are in files with ``key_suffix``.
     """
 
     ws_path: ClassVar[str]
     rest_path: ClassVar[str]
     unknown: ClassVar[bytes]
     numbered: ClassVar[bool]
+    trade_ids: ClassVar[bool]
     book_levels: ClassVar[int | None]
     subaccounts: ClassVar[bool]
     key_suffix: ClassVar[str]
@@ -87,3 +90,6 @@ class Dialect(Protocol):
 
     def accesses(self) -> list[Access]:
         """The accounts' keys."""
+
+    def ledgers(self, account: str) -> list[Ledger]:
+        """The subjects of an account's streams, and what each should say."""

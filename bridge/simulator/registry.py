@@ -11,6 +11,7 @@ from bridge.errors import ConfigError, Problem
 from bridge.simulator import limitlex, lmex
 from bridge.simulator.config import DEFAULT_PAIRS, SimulatorConfig
 from bridge.simulator.dialect import Core, Dialect
+from bridge.simulator.scenario import Scenario
 from bridge.simulator.specs import MarketConfig, market_config
 
 __all__ = ["EXCHANGES", "Exchange", "exchange_named"]
@@ -20,13 +21,14 @@ class Exchange(Struct, frozen=True):
     """How one is simulated.
 
     ``dialect`` is its class, ``make`` an instance of it; ``market`` makes a market of pairs by name and settings of
-    ``MarketConfig``.
+    ``MarketConfig``; ``scenario`` is what the demo does with it.
     """
 
     dialect: type[Dialect]
     make: Callable[[Core, SimulatorConfig], Dialect]
     market: Callable[..., MarketConfig]
     pairs: tuple[str, ...]
+    scenario: Scenario
 
     def market_of(self, pairs: Any = None, **settings: Any) -> MarketConfig:
         """The market of ``pairs``, or of the usual ones.
@@ -39,10 +41,18 @@ class Exchange(Struct, frozen=True):
 
 EXCHANGES: Mapping[str, Exchange] = {
     "limitlex": Exchange(
-        limitlex.Limitlex, lambda core, config: limitlex.Limitlex(core, config.limitlex), market_config, DEFAULT_PAIRS
+        limitlex.Limitlex,
+        lambda core, config: limitlex.Limitlex(core, config.limitlex),
+        market_config,
+        DEFAULT_PAIRS,
+        limitlex.SCENARIO,
     ),
     "lmex": Exchange(
-        lmex.Lmex, lambda core, config: lmex.Lmex(core, config.lmex), lmex.market_config, lmex.DEFAULT_PAIRS
+        lmex.Lmex,
+        lambda core, config: lmex.Lmex(core, config.lmex),
+        lmex.market_config,
+        lmex.DEFAULT_PAIRS,
+        lmex.SCENARIO,
     ),
 }
 """The exchanges that can be simulated."""

@@ -14,7 +14,7 @@ from bridge.simulator.market import Market, OrderRefusedError, PairState
 if TYPE_CHECKING:
     from bridge.simulator.simulator import Simulator
 
-__all__ = ["account", "book", "state", "trades"]
+__all__ = ["account", "book", "state", "text", "trades"]
 
 _FILLS = 1000
 
@@ -28,7 +28,7 @@ def book(market: Market, pair: str, levels: int | None = None) -> dict[str, Any]
         OrderRefusedError: no such pair.
     """
     sides = _state(market, pair).depth()
-    bids, asks = ([[_text(price), _text(size)] for price, size in side[: levels or None]] for side in sides)
+    bids, asks = ([[text(price), text(size)] for price, size in side[: levels or None]] for side in sides)
     return {"pair": pair, "bids": bids, "asks": asks, **_contract(market, pair)}
 
 
@@ -106,14 +106,14 @@ def _account(market: Market, found: Account, fill_id: Callable[[Filled], str]) -
     return {
         "uuid": found.uuid,
         "wallets": {
-            code: {"available": _text(available), "reserved": _text(reserved), "deposit": _text(found.deposits[code])}
+            code: {"available": text(available), "reserved": text(reserved), "deposit": text(found.deposits[code])}
             for code, (available, reserved) in balances.items()
         },
         "futures_wallets": {
             code: {
-                "available": _text(available),
-                "reserved": _text(reserved),
-                "deposit": _text(found.margin.deposits[code]),
+                "available": text(available),
+                "reserved": text(reserved),
+                "deposit": text(found.margin.deposits[code]),
             }
             for code, (available, reserved) in found.margin.balances().items()
         },
@@ -124,9 +124,9 @@ def _account(market: Market, found: Account, fill_id: Callable[[Filled], str]) -
                 "pair": order.pair,
                 "kind": order.kind,
                 "side": order.side,
-                "price": None if order.price is None else _text(order.price),
-                "size": _text(order.size),
-                "filled": _text(order.filled),
+                "price": None if order.price is None else text(order.price),
+                "size": text(order.size),
+                "filled": text(order.filled),
                 "status": order.status,
                 "created": order.created,
                 "client_id": order.client_id,
@@ -142,8 +142,8 @@ def _trade(trade: TradeDone) -> dict[str, Any]:
     return {
         "id": trade.id,
         "side": trade.side,
-        "price": _text(trade.price),
-        "size": _text(trade.size),
+        "price": text(trade.price),
+        "size": text(trade.size),
         "time": trade.time,
     }
 
@@ -153,18 +153,18 @@ def _position(market: Market, held: Position) -> dict[str, Any]:
     return {
         "pair": held.spec.name,
         "side": "long" if held.size > 0 else "short",
-        "size": _text(abs(held.size)),
-        "contract_size": _text(held.spec.contract),
-        "entry_price": _text(held.entry),
-        "mark_price": _text(mark),
-        "unrealised_pnl": _text(held.unrealised(mark)),
-        "realised_pnl": _text(held.realised),
+        "size": text(abs(held.size)),
+        "contract_size": text(held.spec.contract),
+        "entry_price": text(held.entry),
+        "mark_price": text(mark),
+        "unrealised_pnl": text(held.unrealised(mark)),
+        "realised_pnl": text(held.realised),
     }
 
 
 def _contract(market: Market, pair: str) -> dict[str, str]:
     spec = market.pairs[pair].spec
-    return {"contract_size": _text(spec.contract)} if spec.futures else {}
+    return {"contract_size": text(spec.contract)} if spec.futures else {}
 
 
 def _fill(fill: Filled, fill_id: str) -> dict[str, Any]:
@@ -175,9 +175,9 @@ def _fill(fill: Filled, fill_id: str) -> dict[str, Any]:
         "order_id": fill.order_id,
         "pair": fill.pair,
         "side": fill.side,
-        "price": _text(fill.price),
-        "size": _text(fill.size),
-        "fee": _text(fill.fee),
+        "price": text(fill.price),
+        "size": text(fill.size),
+        "fee": text(fill.fee),
         "fee_currency": fill.fee_currency,
         "time": fill.time,
     }
@@ -191,5 +191,6 @@ def _state(market: Market, pair: str) -> PairState:
     return found
 
 
-def _text(number: Decimal) -> str:
+def text(number: Decimal) -> str:
+    """All digits, no exponent."""
     return format(number, "f")

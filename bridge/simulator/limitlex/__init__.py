@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from bridge.simulator.limitlex.exchange import Limitlex
+from bridge.simulator.limitlex.scenario import SCENARIO
 
-__all__ = ["Limitlex"]
+__all__ = ["SCENARIO", "Limitlex"]

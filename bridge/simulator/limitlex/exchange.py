@@ -30,6 +30,7 @@ from bridge.simulator.limitlex.auth import AuthError, Keyring, Tokens
 from bridge.simulator.limitlex.rest import Rest
 from bridge.simulator.session import refused, serve_socket
 from bridge.simulator.sockets import Message, message
+from bridge.simulator.streams import Ledger
 
 __all__ = ["Limitlex"]
 
@@ -40,6 +41,7 @@ class Limitlex:
     ws_path: ClassVar[str] = "/websocket/"
     rest_path: ClassVar[str] = "/api"
     numbered: ClassVar[bool] = False
+    trade_ids: ClassVar[bool] = False
     book_levels: ClassVar[int | None] = None
     subaccounts: ClassVar[bool] = True
     key_suffix: ClassVar[str] = ".pem"
@@ -109,6 +111,15 @@ class Limitlex:
     def accesses(self) -> list[Access]:
         """The accounts' API keys."""
         return [Access(key.account, key.key_id, key.pem) for key in self._keyring.keys.values()]
+
+    def ledgers(self, account: str) -> list[Ledger]:
+        """The account and its sub-accounts, which are known by UUID and of which nothing can be asked for by REST."""
+        market = self._core.market
+        own = market.accounts[account]
+        return [Ledger(account, account, own.balances(), own)] + [
+            Ledger(f"{account}/{sub.uuid}", sub.name, sub.balances(), sub, restated=False)
+            for sub in market.subaccounts(account)
+        ]
 
     # The WebSocket
 

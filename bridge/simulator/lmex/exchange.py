@@ -24,6 +24,7 @@ from bridge.simulator.lmex.markets import old_name
 from bridge.simulator.lmex.oss import OssEndpoint
 from bridge.simulator.lmex.rest import Rest
 from bridge.simulator.session import refused, serve_socket
+from bridge.simulator.streams import Ledger
 
 __all__ = ["Lmex"]
 
@@ -38,6 +39,7 @@ class Lmex:
     ws_path: ClassVar[str] = ""
     rest_path: ClassVar[str] = ""
     numbered: ClassVar[bool] = True
+    trade_ids: ClassVar[bool] = True
     book_levels: ClassVar[int | None] = LEVELS
     subaccounts: ClassVar[bool] = False
     key_suffix: ClassVar[str] = KEY_SUFFIX
@@ -142,6 +144,14 @@ class Lmex:
     def accesses(self) -> list[Access]:
         """The accounts' API keys and secrets."""
         return self._keyring.accesses
+
+    def ledgers(self, account: str) -> list[Ledger]:
+        """Where both markets are there, the futures wallet has a subject of its own; orders and positions share one."""
+        own = self._core.market.accounts[account]
+        wallets = {False: own.balances(), True: own.margin.balances()}
+        markets = sorted({spec.futures for spec in self._specs.values()})
+        first = Ledger(account, account, wallets[markets[0]], own)
+        return [first, *(Ledger(f"{account}/futures", f"{account}/futures", wallets[each]) for each in markets[1:])]
 
     # The WebSockets
 

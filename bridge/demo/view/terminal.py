@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from rich.console import Console
 from rich.live import Live
 
-from bridge.demo.frame import Frame
-from bridge.demo.view import screen
+from bridge.demo.view.frame import Frame
+from bridge.demo.view.screen import screen
 
 __all__ = ["FullScreen"]
 

@@ -1,0 +1,97 @@
+"""Draws a pair: its book with depth, and its trades."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from itertools import accumulate
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.text import Text
+
+from bridge.demo.view.frame import BookFrame
+from bridge.demo.view.look import (
+    ASK,
+    ASK_DIM,
+    BAD,
+    BID,
+    BID_DIM,
+    DIM,
+    FRAME,
+    GOOD,
+    HEAD,
+    TITLE,
+    WARN,
+    bar,
+    column,
+)  # fmt: skip
+from bridge.model import Levels, Trade
+
+__all__ = ["book_panel", "trades_panel"]
+
+
+def book_panel(book: BookFrame, width: int, lines: int) -> RenderableType:
+    """The best levels of both sides around the spread, or why the book is invalid."""
+    if not book.valid:
+        shown = Text.assemble(
+            ("book invalid\n", f"bold {BAD}"), (book.reason, WARN), justify="center", overflow="ellipsis"
+        )
+        body: RenderableType = Group(*[Text()] * (lines // 2 - 1), shown)
+    else:
+        rows = (lines - 1) // 2
+        bids, asks = book.bids[:rows], book.asks[:rows]
+        most = max((sum(Decimal(size) for _, size in side) for side in (bids, asks)), default=Decimal(1)) or Decimal(1)
+        missing = [Text()] * (rows - len(asks))
+        body = Group(
+            *missing,
+            *_side(asks, most, width, ASK, ASK_DIM)[::-1],
+            _spread(book, width),
+            *_side(bids, most, width, BID, BID_DIM),
+        )
+    state = ("● invalid", BAD) if not book.valid else ("● valid", GOOD) if book.flowing else ("● as it last was", WARN)
+    title = Text.assemble((f"{book.exchange} ", HEAD), (f"{book.pair} ", TITLE), state)
+    return Panel(body, title=title, title_align="left", border_style=FRAME if book.valid else BAD, box=box.ROUNDED)
+
+
+def _side(levels: Levels, most: Decimal, width: int, bright: str, dim: str) -> list[Text]:
+    """The rows of one side, best first: price, size, and a bar of the depth up to there."""
+    sums = list(accumulate(Decimal(size) for _, size in levels))
+    sizes = column([size for _, size in levels], 9)
+    rows = []
+    for (price, size), shown, total in zip(levels, sizes, sums, strict=True):
+        row = Text(no_wrap=True)
+        row.append(f"{price:>9}", bright)
+        row.append(f"{shown:>11}  ")
+        row.append_text(bar(float(Decimal(size) / most), float(total / most), width - 22, bright, dim))
+        rows.append(row)
+    return rows
+
+
+def _spread(book: BookFrame, width: int) -> Text:
+    if not book.bids or not book.asks:
+        return Text("one side is empty", DIM)
+    bid, ask = Decimal(book.bids[0][0]), Decimal(book.asks[0][0])
+    mid = (bid + ask) / 2
+    text = Text(no_wrap=True)
+    text.append(f"{mid:>9.{max(2, -int(bid.as_tuple().exponent))}f}", "bold")
+    text.append(f"  spread {ask - bid}  {(ask - bid) / mid * 10_000:.1f} bp ", DIM)
+    text.append("─" * max(0, width - len(text)), FRAME)
+    return text
+
+
+def trades_panel(book: BookFrame, width: int, lines: int) -> RenderableType:
+    """The newest trades, newest first."""
+    shown = book.trades[:lines]
+    room = max((len(trade.price) for trade in shown), default=0) + 2
+    sizes = column([trade.size for trade in shown], max(4, width - room - 1))
+    rows = [_trade(trade, size, room, width) for trade, size in zip(shown, sizes, strict=True)]
+    title = Text.assemble((book.pair, TITLE), (" trades", DIM))
+    if title.cell_len + len(book.exchange) + 1 <= width:
+        title = Text.assemble((f"{book.exchange} ", HEAD), title)
+    return Panel(Group(*rows), title=title, title_align="left", border_style=FRAME, box=box.ROUNDED)
+
+
+def _trade(trade: Trade, size: str, room: int, width: int) -> Text:
+    arrow, style = ("▲", BID) if trade.side == "buy" else ("▼", ASK)
+    return Text.assemble((f"{arrow} {trade.price:>{room - 2}}", style), f"{size:>{max(1, width - room)}}", no_wrap=True)

@@ -1,0 +1,235 @@
+"""One moment of the demo as plain data, taken quickly, so that drawing it needn't hold up the reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from bridge.demo.beats import Heartbeat, Heartbeats
+from bridge.demo.stage import Stage
+from bridge.demo.summary import publish_lag
+from bridge.demo.venue import Instrument, Venue
+from bridge.demo.watch import Lag, Watcher
+from bridge.keys import StreamKey
+from bridge.model import Channel, Levels, Trade
+from consumers.keeper import BookKeeper
+
+__all__ = [
+    "BookFrame",
+    "Frame",
+    "OrderFrame",
+    "PartFrame",
+    "PositionFrame",
+    "VenueFrame",
+    "WalletFrame",
+    "take_frame",
+]
+
+_DEPTH = 20
+_TRADES = 30
+_ORDERS = 30
+_HISTORY = 60
+
+Wallets = Mapping[tuple[str, str], Mapping[str, str]]
+"""(exchange, account as shown) → its hash."""
+
+
+class VenueFrame(Struct, frozen=True):
+    """An exchange: its connector's state in the connector's own word, ``away`` if there is none."""
+
+    exchange: str
+    state: str
+
+    @property
+    def flowing(self) -> bool:
+        """Whether there is a connector: without one, what is shown is what stood there last."""
+        return self.state != "away"
+
+
+class BookFrame(Struct, frozen=True):
+    """A pair: its book's best levels, best first, and its newest trades, newest first."""
+
+    exchange: str
+    pair: str
+    valid: bool
+    reason: str
+    bids: Levels
+    asks: Levels
+    trades: list[Trade]
+    flowing: bool = True
+
+
+class WalletFrame(Struct, frozen=True):
+    """An account, or a sub-account or wallet of it: currency → (available, reserved); how many orders are open."""
+
+    exchange: str
+    account: str
+    balances: dict[str, tuple[str, str]]
+    orders: int
+    fills: int
+
+
+class PositionFrame(Struct, frozen=True):
+    """An open position; ``side`` is ``long`` or ``short``, ``size`` is in base coins."""
+
+    exchange: str
+    pair: str
+    side: str
+    size: str
+    entry_price: str
+    profit: str
+
+
+class OrderFrame(Struct, frozen=True):
+    """An open order."""
+
+    exchange: str
+    account: str
+    pair: str
+    side: str
+    price: str
+    size: str
+    filled: str
+
+
+class PartFrame(Struct, frozen=True):
+    """A child process; ``ended`` says how it ended, empty while it runs."""
+
+    name: str
+    pid: int
+    ended: str
+
+
+class Frame(Struct, frozen=True):
+    """All that the view shows. Rates are per second; ``history`` is messages read in each of the last seconds.
+
+    ``books`` are the two that are shown, of ``pairs`` in all.
+    """
+
+    venues: list[VenueFrame]
+    elapsed: float
+    duration: float | None
+    books: list[BookFrame]
+    pairs: int
+    wallets: list[WalletFrame]
+    positions: list[PositionFrame]
+    orders: list[OrderFrame]
+    parts: list[PartFrame]
+    rates: tuple[float, float, float]
+    totals: dict[str, int]
+    lag: Lag
+    publish_lag: Lag
+    history: list[int]
+    notices: list[tuple[float, str]]
+    config: str
+
+
+def take_frame(
+    stage: Stage,
+    watcher: Watcher,
+    beats: Heartbeats,
+    *,
+    shown: Sequence[Instrument],
+    wallets: Wallets,
+    notices: Iterable[tuple[float, str]],
+    elapsed: float,
+    duration: float | None,
+) -> Frame:
+    """The present moment; ``shown`` are all pairs in the order in which they are shown."""
+    counted = {name: beats.total(name) for name in ("received", "published", "lost", "repeated", "gaps", "reconnects")}
+    venues = {each.exchange: VenueFrame(each.exchange, _state(stage, each, beats)) for each in stage.venues}
+    config = stage.venues[0].config if len(stage.venues) == 1 else stage.directory
+    return Frame(
+        venues=list(venues.values()),
+        elapsed=elapsed,
+        duration=duration,
+        books=[_book(each, watcher, flowing=venues[each.exchange].flowing) for each in shown[:2]],
+        pairs=len(shown),
+        wallets=[_wallet(exchange, account, fields) for (exchange, account), fields in wallets.items()],
+        positions=_positions(wallets),
+        orders=_orders(wallets),
+        parts=_parts(stage, beats),
+        rates=(*beats.rates(), watcher.rate.per_second()),
+        totals={**counted, "read": watcher.read.total(), "holes": watcher.holes},
+        lag=watcher.lag(),
+        publish_lag=_slowest(beats.of.values()),
+        history=watcher.rate.history(_HISTORY),
+        notices=list(notices),
+        config=_short(config),
+    )
+
+
+def _state(stage: Stage, venue: Venue, beats: Heartbeats) -> str:
+    """The connector's own word. The heartbeat of one that was killed stands for some seconds more."""
+    beat, part = beats.of[venue.exchange].current, stage.parts[venue.connector]
+    dead = beat is not None and part.ended and beat["pid"] == str(part.pid)
+    return "away" if beat is None or dead else beat["state"]
+
+
+def _slowest(beats: Iterable[Heartbeat]) -> Lag:
+    """The lag of the connector whose median is the highest."""
+    return max(map(publish_lag, beats), key=lambda lag: lag.half or 0.0)
+
+
+def _parts(stage: Stage, beats: Heartbeats) -> list[PartFrame]:
+    """The child processes; in place of a connector that died, the one that somebody else has started."""
+    connectors = {venue.connector: beats.of[venue.exchange] for venue in stage.venues}
+    frames = []
+    for part in stage.parts:
+        pid, ended = part.pid, part.ended
+        beat = connectors[part.name].current if part.name in connectors and ended else None
+        if beat and beat["pid"] != str(pid):
+            pid, ended = int(beat["pid"]), ""
+        frames.append(PartFrame(part.name, pid, ended))
+    return frames
+
+
+def _short(path: Path) -> str:
+    """The path as one would type it here."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _book(instrument: Instrument, watcher: Watcher, *, flowing: bool) -> BookFrame:
+    keeper = watcher.keepers.get(instrument) or BookKeeper(StreamKey(*instrument, Channel.BOOK))
+    bids, asks = keeper.top(_DEPTH)
+    trades = list(islice(reversed(watcher.trades.get(instrument, ())), _TRADES))
+    return BookFrame(*instrument, keeper.valid, keeper.reason, bids, asks, trades, flowing)
+
+
+def _wallet(exchange: str, account: str, fields: Mapping[str, str]) -> WalletFrame:
+    balances = {
+        currency: (value["available"], value["reserved"]) for currency, value in sorted(_values(fields, "balance:"))
+    }
+    orders = sum(name.startswith("order:") for name in fields)
+    return WalletFrame(exchange, account, balances, orders, int(fields.get("fills", 0)))
+
+
+def _positions(wallets: Wallets) -> list[PositionFrame]:
+    return [
+        PositionFrame(exchange, pair, held["side"], held["size"], held["entry_price"], held["unrealised_pnl"])
+        for (exchange, _), fields in wallets.items()
+        for pair, held in sorted(_values(fields, "position:"))
+    ]
+
+
+def _orders(wallets: Wallets) -> list[OrderFrame]:
+    """The open orders of all accounts, newest first."""
+    found = []
+    for (exchange, account), fields in wallets.items():
+        for _, order in _values(fields, "order:"):
+            parts = (order[name] for name in ("pair", "side", "price", "size", "filled"))
+            found.append((int(order["recv"]), OrderFrame(exchange, account, *parts)))
+    found.sort(key=lambda each: each[0], reverse=True)
+    return [frame for _, frame in found[:_ORDERS]]
+
+
+def _values(fields: Mapping[str, str], prefix: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The fields of a wallet's hash that are called so, without the prefix."""
+    for name, text in fields.items():
+        if name.startswith(prefix):
+            yield name.removeprefix(prefix), msgspec.json.decode(text)

@@ -1,0 +1,164 @@
+"""Draws a frame: books with depth, trades, wallets, and how the messages flow. From 80x24 up."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.layout import Layout
+from rich.panel import Panel
+from rich.text import Text
+
+from bridge.demo.view.books import book_panel, trades_panel
+from bridge.demo.view.frame import Frame
+from bridge.demo.view.look import BAD, DIM, FRAME, GOOD, HEAD, TITLE, WARN, spark
+from bridge.demo.view.wallets import wallets_panel
+from bridge.demo.watch import Lag
+
+__all__ = ["save_picture", "screen"]
+
+_STATE_STYLES = {"live": GOOD, "degraded": WARN}
+_TALL = 28
+_NEWS = 5.0
+"""Seconds for which a notice is news."""
+_PICTURE_SIZE = (104, 32)
+
+
+def screen(frame: Frame, width: int, height: int) -> RenderableType:
+    """The whole view in ``width`` x ``height`` cells."""
+    tall = height >= _TALL
+    below = 2 if tall else 1
+    flow = 4 if tall else 3
+    rest = max(10, height - 1 - flow - below)
+    books = max(7, round(rest * 0.56)) // 2 * 2 + 1
+    layout = Layout()
+    layout.split_column(
+        Layout(_header(frame, width), size=1),
+        Layout(name="books", size=books),
+        Layout(name="middle"),
+        Layout(_flow(frame, width, tall=tall), size=flow),
+        Layout(_footer(frame, width, tall=tall), size=below),
+    )
+    share = width // max(1, len(frame.books))
+    layout["books"].split_row(*(Layout(book_panel(book, share - 4, books - 2)) for book in frame.books))
+    trades = width // 4
+    lines = rest - books - 2
+    layout["middle"].split_row(
+        *(Layout(trades_panel(book, trades - 4, lines), size=trades) for book in frame.books),
+        Layout(wallets_panel(frame, width - trades * len(frame.books) - 4, lines)),
+    )
+    return layout
+
+
+def save_picture(frame: Frame, file: Path) -> None:
+    """Write the view as an SVG.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+    width, height = _PICTURE_SIZE
+    console = Console(
+        width=width, height=height, record=True, file=io.StringIO(), force_terminal=True, color_system="truecolor"
+    )
+    console.print(screen(frame, width, height), height=height)
+    svg = console.export_svg(title="tickbridge demo")
+    # A picture loads nothing from elsewhere: without the web fonts, a monospaced one of the viewer's takes their place.
+    svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
+    file.write_text(svg, encoding="utf-8")
+
+
+def _header(frame: Frame, width: int) -> RenderableType:
+    left = Text.assemble((" tickbridge ", "bold #10141c on #7aa7ff"), no_wrap=True)
+    several = len(frame.venues) > 1
+    ended = [part for part in frame.parts if part.ended]
+    left.append("" if several else "  simulated", "bold")
+    for venue in frame.venues:
+        left.append(f"  {venue.exchange}" if several else f" {venue.exchange}", "bold")
+        if venue.flowing or not ended:
+            words = venue.state if several else f"connector {venue.state}"
+            left.append(f" ● {words}" if several else f"  ● {words}", _STATE_STYLES.get(venue.state, BAD))
+    for part in ended:
+        left.append(f"  ● {part.name} {part.ended}", BAD)
+    right = Text(_clock(frame.elapsed) + (f" / {_clock(frame.duration)}" if frame.duration else "") + " ", DIM)
+    return _two_sides(left, right, width)
+
+
+def _flow(frame: Frame, width: int, *, tall: bool) -> RenderableType:
+    received, published, read = frame.rates
+    path = Text(no_wrap=True)
+    stops = [("exchange", received), ("connector", published), ("Redis", read), ("readers", None)]
+    for name, rate in stops:
+        path.append(name, HEAD)
+        if rate is not None:
+            path.append(" ──", FRAME)
+            path.append(f" {rate:,.0f}/s ", "bold")
+            path.append("─▶ ", FRAME)
+    counts = Text(no_wrap=True)
+    for name in ("lost", "gaps", "holes"):
+        count = frame.totals[name]
+        style = GOOD if not count else WARN if name == "gaps" else BAD
+        counts.append(f"{name} ", DIM).append(f"{count:,}  ", style)
+    counts.rstrip()
+    reader = Text.assemble(("socket→reader ", DIM), *_lag(frame.lag), no_wrap=True)
+    redis = Text.assemble(("  socket→Redis ", DIM), *_lag(frame.publish_lag), no_wrap=True)
+    inner = width - 4
+    if tall:
+        history = Text(spark(frame.history[-max(0, min(60, inner - path.cell_len - 2)) :]), HEAD)
+        body: RenderableType = Group(
+            _two_sides(path, history, inner), _two_sides(Text("p50/p99  ", DIM) + reader + redis, counts, inner)
+        )
+    else:
+        short = Text.assemble(
+            (f"{received:,.0f}/s ", "bold"), ("in ", DIM), (f"{read:,.0f}/s ", "bold"), ("read  ", DIM)
+        )
+        body = _two_sides(short + reader, counts, inner)
+    title = Text.assemble(("messages ", TITLE), (f"{frame.totals['received']:,} received", DIM))
+    return Panel(body, title=title, title_align="left", border_style=FRAME, box=box.ROUNDED)
+
+
+def _lag(lag: Lag) -> list[tuple[str, str]]:
+    if lag.half is None or lag.most is None:
+        return [("unknown", DIM)]
+    return [(f"{lag.half:.2f}", "bold"), ("/", DIM), (f"{lag.most:.2f}", "bold"), (" ms", DIM)]
+
+
+def _footer(frame: Frame, width: int, *, tall: bool) -> RenderableType:
+    keys = Text.assemble(("q", "bold"), (" quit ", DIM), no_wrap=True)
+    if frame.pairs > len(frame.books):
+        keys = Text.assemble(("tab", "bold"), (" next pair  ", DIM), keys)
+    pids = _pids(frame, width - keys.cell_len - 1)
+    if not tall:
+        return _two_sides(pids, keys, width)
+    notice = Text(no_wrap=True)
+    if frame.notices:
+        at, words = frame.notices[-1]
+        notice = Text.assemble((f" {_clock(at)} ", DIM), (words, WARN if frame.elapsed - at < _NEWS else DIM))
+    return Group(_two_sides(notice, Text(f"{frame.config} ", DIM), width), _two_sides(pids, keys, width))
+
+
+def _pids(frame: Frame, width: int) -> Text:
+    """Of as many parts as fit, the connector first: it is the one to try and kill."""
+    text = Text(" pid", DIM, no_wrap=True)
+    for part in sorted(frame.parts, key=lambda part: not part.name.startswith("connector")):
+        more = Text.assemble((f"  {part.name} ", DIM), (str(part.pid), BAD if part.ended else "default"))
+        if text.cell_len + more.cell_len <= width:
+            text.append_text(more)
+    return text
+
+
+def _two_sides(left: Text, right: Text, width: int) -> Text:
+    """One line; where both don't fit, the left one has the room."""
+    room = width - left.cell_len
+    if room <= right.cell_len:
+        line = left.copy()
+        line.truncate(width, overflow="ellipsis")
+        return line
+    return left + Text(" " * (room - right.cell_len)) + right
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes:02}:{rest:02}"

@@ -1,0 +1,107 @@
+"""Draws the accounts: wallets, positions, open orders."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from bridge.demo.view.frame import Frame, OrderFrame, PositionFrame, WalletFrame
+from bridge.demo.view.look import ASK, BID, DIM, FRAME, TITLE, column
+
+__all__ = ["wallets_panel"]
+
+_OPEN = 5
+_CELL = 6
+
+
+def wallets_panel(frame: Frame, width: int, lines: int) -> RenderableType:
+    """What is available of each currency, as many as fit; below, as far as there is room, positions and open orders."""
+    several = len(frame.venues) > 1
+    names = [_name(wallet, several=several) for wallet in frame.wallets]
+    room = width - max(map(len, names), default=0) - _OPEN
+    currencies = _currencies(frame)[: max(1, room // (_CELL + 1))]
+    cell = max(_CELL, room // max(1, len(currencies)) - 1)
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(no_wrap=True, overflow="ellipsis", style="bold")
+    for _ in currencies:
+        table.add_column(justify="right", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_row("", *(Text(name, DIM) for name in currencies), Text("open", DIM))
+    columns = [
+        column([wallet.balances.get(currency, ("0", ""))[0] for wallet in frame.wallets], cell)
+        for currency in currencies
+    ]
+    for row, (name, wallet) in enumerate(zip(names, frame.wallets, strict=True)):
+        amounts = [
+            each[row] if currency in wallet.balances else Text("·", DIM)
+            for currency, each in zip(currencies, columns, strict=True)
+        ]
+        table.add_row(name, *amounts, str(wallet.orders))
+    rest = _lists(frame, lines - len(frame.wallets) - 1, several=several)
+    title = Text.assemble(("wallets ", TITLE), ("available", DIM))
+    return Panel(Group(table, *rest), title=title, title_align="left", border_style=FRAME, box=box.ROUNDED)
+
+
+def _currencies(frame: Frame) -> list[str]:
+    """The most interesting first: those of the pairs shown, what is paid with last; then what other wallets have."""
+    shown = list(dict.fromkeys(name for book in frame.books for name in book.pair.split("-")))
+    held = {currency for wallet in frame.wallets for currency in wallet.balances}
+    found = [name for name in shown if name in held] or shown
+    found.sort(key=lambda name: any(book.pair.endswith(f"-{name}") for book in frame.books))
+    exchanges = {book.exchange for book in frame.books}
+    for wallet in sorted(frame.wallets, key=lambda each: each.exchange not in exchanges):
+        if not wallet.balances.keys() & set(found):
+            found += list(wallet.balances)[:1]
+    return found
+
+
+def _name(wallet: WalletFrame, *, several: bool) -> str:
+    parent, _, sub = wallet.account.partition("/")
+    if sub:
+        return f"└ {sub}"
+    return wallet.exchange if several else parent
+
+
+def _lists(frame: Frame, room: int, *, several: bool) -> list[Text]:
+    """Positions, then orders, each under a heading, in so many lines."""
+    lines: list[Text] = []
+    if frame.positions and room > 1:
+        lines += [Text("positions, and what they would win", DIM)]
+        lines += [_position(each, several=several) for each in frame.positions[: room - 1]]
+    left = room - len(lines) - 1
+    if frame.orders and left > 0:
+        lines += [Text("open orders, newest first", DIM)]
+        lines += [_order(each, several=several) for each in frame.orders[:left]]
+    return lines
+
+
+def _position(held: PositionFrame, *, several: bool) -> Text:
+    style = BID if held.side == "long" else ASK
+    size, profit = column([held.size], 8)[0], Decimal(held.profit or 0)
+    text = Text.assemble(
+        (f"{held.side:<5} ", style), f"{size:>8} ", (f"{held.pair:<9} ", style), no_wrap=True, overflow="ellipsis"
+    )
+    text.append(f"{profit:+,.2f}", BID if profit >= 0 else ASK)
+    text.append(f" at {Decimal(held.entry_price or 0):,.2f}", DIM)
+    return text.append(f" {held.exchange}", DIM) if several else text
+
+
+def _order(order: OrderFrame, *, several: bool) -> Text:
+    style = BID if order.side == "buy" else ASK
+    share = Decimal(order.filled or 0) / (Decimal(order.size) or 1)
+    (size,) = column([order.size], 8)
+    text = Text.assemble(
+        (f"{order.side:<4} ", style),
+        f"{size:>8} at ",
+        (f"{order.price or 'market':>9} ", style),
+        no_wrap=True,
+        overflow="ellipsis",
+    )
+    where = f"{order.exchange} {order.account.partition('/')[2] or order.pair}" if several else order.account
+    text.append(f"{share:>4.0%} {where}", DIM)
+    return text

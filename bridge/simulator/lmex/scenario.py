@@ -1,0 +1,61 @@
+"""LMEX in the demo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import cycle
+
+from bridge.simulator.scenario import Scenario, Trouble
+
+__all__ = ["SCENARIO"]
+
+_BALANCES_EVERY = 1.0
+"""Seconds: an order holds balances back, and nothing but asking tells."""
+_MAINTENANCE = 2.0
+_PATIENCE = 2.0
+"""Seconds until a connection without a word is given up, and a book without a snapshot asked for again."""
+
+
+def _troubles(pairs: Sequence[str]) -> Iterator[Trouble]:
+    """No trade is left out: they are numbered, but not without holes, so no client could notice."""
+    names = cycle(pairs)
+    while True:
+        pair = next(names)
+        yield Trouble(f"3 book changes of {pair} never come", {"fault": "gap", "pair": pair, "count": 3})
+        pair = next(names)
+        yield Trouble(f"the book of {pair} is crossed", {"fault": "crossed", "pair": pair})
+        yield Trouble(f"the outbound buffer of {pair} is full", {"fault": "buffer_full", "pair": pair})
+        pair = next(names)
+        yield Trouble(
+            f"8 trades of {pair} come twice",
+            {"fault": "duplicate", "pair": pair, "sockets": "public", "type": "trades", "count": 8},
+        )
+        yield Trouble("the account's session is over", {"fault": "expire_tokens", "cut": True})
+        yield Trouble(
+            f"4 book changes of {pair} come in the wrong order",
+            {"fault": "reorder", "pair": pair, "sockets": "public", "type": "delta", "count": 4},
+        )
+        pair = next(names)
+        yield Trouble(
+            f"maintenance for {_MAINTENANCE:g} s", {"fault": "maintenance", "mode": "refuse", "duration": _MAINTENANCE}
+        )
+        yield Trouble(
+            f"a broken book message of {pair}",
+            {"fault": "corrupt", "pair": pair, "sockets": "public", "type": "delta"},
+        )
+        yield Trouble(f"no snapshot for the next subscription of {pair}", {"fault": "no_snapshot", "pair": pair})
+        yield Trouble(f"the connections of {pair} are cut", {"fault": "cut", "pair": pair, "sockets": "public"})
+        pair = next(names)
+        yield Trouble(f"the connections of {pair} freeze", {"fault": "freeze", "pair": pair, "sockets": "public"})
+        yield Trouble("the account's connections freeze", {"fault": "freeze", "sockets": "private"})
+
+
+SCENARIO = Scenario(
+    _troubles,
+    connector={"options": {"balances_interval": _BALANCES_EVERY}},
+    troubled={
+        "ping_interval": _PATIENCE / 4,
+        "dead_after": _PATIENCE,
+        "options": {"balances_interval": _BALANCES_EVERY, "snapshot_timeout": _PATIENCE},
+    },
+)

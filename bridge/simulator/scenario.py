@@ -1,0 +1,32 @@
+"""How an exchange is played where it lives only for minutes: the connector's settings for that, and what goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct, field
+
+__all__ = ["Scenario", "Trouble"]
+
+
+class Trouble(Struct, frozen=True):
+    """One thing that goes wrong: in words, and as ``POST /sim/faults`` takes it."""
+
+    words: str
+    fault: dict[str, object]
+
+
+class Scenario(Struct, frozen=True):
+    """What the demo does with an exchange.
+
+    ``troubles`` makes endless troubles for pairs, to be struck one every few seconds. No client could tell some losses
+    (a public trade of an exchange that numbers nothing): those are not among them. ``connector`` are settings of the
+    connector, so that what it asks for only now and then comes in time; ``troubled`` are further ones, so that it also
+    notices in time what goes wrong. ``simulate`` are arguments of ``tickbridge simulate``.
+    """
+
+    troubles: Callable[[Sequence[str]], Iterator[Trouble]]
+    connector: Mapping[str, Any] = field(default_factory=dict)
+    troubled: Mapping[str, Any] = field(default_factory=dict)
+    simulate: tuple[str, ...] = ()
