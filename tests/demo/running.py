@@ -85,7 +85,8 @@ class RunningDemo:
         return int(self.wait_for(rf"^  pid +(\d+) +{part}$")[1])
 
     def pids(self) -> list[int]:
-        return [self.pid(part) for part in ("redis", "simulator", "connector", "books", "wallets")]
+        self.wait_for("^to see it recover")
+        return [int(pid) for pid in re.findall(r"^  pid +(\d+) ", self.output, re.MULTILINE)]
 
     def ask(self, path: str, **query: str) -> Any:
         """Ask the simulator's control."""

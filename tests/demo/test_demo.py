@@ -142,8 +142,8 @@ def test_a_book_that_is_not_true_ends_in_exit_code_1(tmp_path):
         assert demo.end() == 1, demo.output
     demo.wait_for(r"^  book +BTC-EUR +equal: no")
     demo.wait_for(r"^  book +ETH-EUR +equal: yes")
-    assert "books equal to the exchange's true books: no\n" in demo.output
-    demo.wait_for(r"^wrong: book of BTC-EUR: bid 1.00: 1, should be 0$")
+    assert "limitlex: books equal to the exchange's true books: no\n" in demo.output
+    demo.wait_for(r"^wrong: book of limitlex BTC-EUR: bid 1.00: 1, should be 0$")
     # Whoever looks into it finds the logs.
     kept = Path(demo.wait_for(r"^logs and data are kept in (\S+)$")[1])
     assert (kept / "connector.log").stat().st_size
@@ -215,6 +215,8 @@ def test_a_connector_that_the_user_starts_again_is_left_to_work(tmp_path):
     ("arguments", "code", "said"),
     [
         (("--pairs", "BTCEUR"), 1, "'BTCEUR' is no pair"),
+        (("--exchange", "both", "--pairs", "lmex:BTC-USD"), 1, "--pairs: none for limitlex"),
+        (("--exchange", "lmex,coinbase"), 1, "coinbase can't be simulated; known: limitlex, lmex, both"),
         (("--rate", "0"), 1, "must be above zero"),
         (("--duration", "soon"), 1, "'soon' is no number"),
         (("--dir", "."), 1, "is not empty"),

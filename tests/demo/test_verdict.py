@@ -5,7 +5,7 @@ import pytest
 
 from bridge.book import Book
 from bridge.demo.ending import Quiet
-from bridge.demo.verdict import book_differences, check_trades, wallet_differences
+from bridge.demo.verdict import TradeCheck, book_differences, check_trades, wallet_differences
 from bridge.model import Trade
 
 SECOND = 10**9
@@ -35,12 +35,12 @@ def test_a_book_that_differs_says_where(bids, said):
     assert book_differences(book(bids, [("101", "2")]), truth) == [said]
 
 
-def trade(second: int, size: str = "1") -> Trade:
-    return Trade("BTC-EUR", second * SECOND, 0, "", "buy", "100.0", size)
+def trade(second: int, size: str = "1", name: str = "") -> Trade:
+    return Trade("BTC-EUR", second * SECOND, 0, name, "buy", "100.0", size)
 
 
-def true_trade(time: float, size: str = "1.00") -> dict[str, object]:
-    return {"time": time, "side": "buy", "price": "100", "size": size}
+def true_trade(time: float, size: str = "1.00", name: str = "") -> dict[str, object]:
+    return {"id": name, "time": time, "side": "buy", "price": "100", "size": size}
 
 
 def test_trades_may_be_alike_as_often_as_they_happened():
@@ -48,6 +48,26 @@ def test_trades_may_be_alike_as_often_as_they_happened():
     assert check_trades([trade(10), trade(10), trade(11)], truth, 9 * SECOND).twice == 0
     found = check_trades([trade(10), trade(10), trade(10), trade(11)], truth, 9 * SECOND)
     assert (found.read, found.twice, found.missing) == (4, 1, 0)
+
+
+def test_trades_with_ids_are_told_apart_by_them():
+    truth = [true_trade(10.9996, name="7"), true_trade(11.0, name="8"), true_trade(12.0, name="9")]
+    # The exchange's own rounding may carry a time into the next second.
+    mine = [trade(11, name="7"), trade(11, name="8"), trade(12, name="9")]
+    assert check_trades(mine, truth, 9 * SECOND) == TradeCheck(read=3, twice=0, missing=0, misplaced=0)
+    assert check_trades([*mine, mine[1]], truth, 9 * SECOND).twice == 1
+    assert check_trades([mine[0], mine[2]], truth, 9 * SECOND).missing == 1
+    assert check_trades([trade(11, "2", name="7"), *mine[1:]], truth, 9 * SECOND).twice == 1
+
+
+@pytest.mark.parametrize("names", [("", "", ""), ("7", "8", "9")])
+def test_trades_in_another_order_are_noticed(names):
+    truth = [true_trade(10.0, "1", names[0]), true_trade(10.1, "2", names[1]), true_trade(10.2, "1", names[2])]
+    mine = [trade(10, "1", names[0]), trade(10, "2", names[1]), trade(10, "1", names[2])]
+    assert check_trades(mine, truth, None).misplaced == 0
+    assert check_trades(mine[1:], truth, None).misplaced == 0
+    found = check_trades([mine[1], mine[2], mine[0]], truth, None)
+    assert (found.twice, found.misplaced) == (0, 1)
 
 
 def test_a_trade_that_never_happened_counts_as_too_many():
@@ -67,15 +87,16 @@ def test_trades_from_before_the_oldest_that_the_exchange_has_kept_prove_nothing(
 
 
 def wallet(available: str = "5", recv: int = 100, filled: str = "0") -> dict[str, str]:
-    order = {"filled": filled, "recv": recv}
+    order = {"price": "99.0", "size": "2", "filled": filled, "recv": recv}
     balance = {"available": available, "reserved": "0.0", "recv": recv}
     encode = msgspec.json.encode
     return {"balance:BTC": encode(balance).decode(), "order:a": encode(order).decode(), "fills": "3"}
 
 
 TRUTH = {
-    "wallets": {"BTC": {"available": "5.00", "reserved": "0"}},
-    "open_orders": [{"order_id": "a", "filled": "0.00", "created": 0.0}],
+    "balances": {"BTC": {"available": "5.00", "reserved": "0"}},
+    "orders": [{"order_id": "a", "price": "99", "size": "2.0", "filled": "0.00", "created": 0.0}],
+    "positions": [],
 }
 
 
@@ -85,19 +106,35 @@ def test_wallets_are_equal_as_numbers():
 
 def test_a_wallet_that_differs_says_where():
     assert wallet_differences(wallet("4"), TRUTH) == ["BTC available: 4, should be 5.00"]
-    assert wallet_differences(wallet(filled="1"), TRUTH) == ["order a: 1 filled, should be 0.00"]
+    assert wallet_differences(wallet(filled="1"), TRUTH) == ["order a: filled 1, should be 0.00"]
     assert wallet_differences({}, TRUTH) == ["BTC: not there", "order a: not there, should be open"]
-    assert wallet_differences(wallet(), {**TRUTH, "open_orders": []}) == ["order a: open, should be over"]
+    assert wallet_differences(wallet(), {**TRUTH, "orders": []}) == ["order a: open, should be over"]
+
+
+def test_a_position_that_differs_says_where():
+    def held(**changes: str) -> dict[str, str]:
+        fields = {"side": "long", "size": "0.0120", "entry_price": "58000.5", **changes}
+        return {**wallet(), "position:BTC-PERP": msgspec.json.encode(fields).decode()}
+
+    true = {"pair": "BTC-PERP", "side": "long", "size": "0.012", "entry_price": "58000.50"}
+    truth = {**TRUTH, "positions": [true]}
+    assert wallet_differences(held(), truth) == []
+    name = "position in BTC-PERP"
+    assert wallet_differences(held(side="short"), truth) == [f"{name}: short, should be long"]
+    assert wallet_differences(held(size="1"), truth) == [f"{name}: size 1, should be 0.012"]
+    assert wallet_differences(held(entry_price=""), truth) == [f"{name}: entry_price unknown, should be 58000.50"]
+    assert wallet_differences(wallet(), truth) == [f"{name}: not there"]
+    assert wallet_differences(held(), TRUTH) == [f"{name}: there, should be flat"]
 
 
 def test_what_the_exchange_has_not_told_since_the_connection_came_up_is_not_compared():
     stale = wallet("4", recv=100, filled="1")
     assert wallet_differences(stale, TRUTH, balances_since=101, orders_since=101) == []
-    assert wallet_differences(stale, {**TRUTH, "open_orders": []}, balances_since=101, orders_since=101) == []
+    assert wallet_differences(stale, {**TRUTH, "orders": []}, balances_since=101, orders_since=101) == []
     assert wallet_differences({}, TRUTH, balances_since=101, orders_since=101) == []
     fresh = wallet("4", recv=200, filled="1")
     assert len(wallet_differences(fresh, TRUTH, balances_since=101, orders_since=101)) == 2
-    new = {**TRUTH, "open_orders": [{"order_id": "b", "filled": "0", "created": 7.0}]}
+    new = {**TRUTH, "orders": [{"order_id": "b", "price": "1", "size": "1", "filled": "0", "created": 7.0}]}
     assert "order b: not there, should be open" in wallet_differences(
         {}, new, balances_since=1, orders_since=6 * SECOND
     )

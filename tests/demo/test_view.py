@@ -7,37 +7,47 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from bridge.demo.frame import BookFrame, Frame, OrderFrame, PartFrame, WalletFrame
-from bridge.demo.look import bar, column, spark
 from bridge.demo.rates import Rate
-from bridge.demo.view import save_picture, screen
+from bridge.demo.view.frame import (
+    BookFrame,
+    Frame,
+    OrderFrame,
+    PartFrame,
+    PositionFrame,
+    VenueFrame,
+    WalletFrame,
+)
+from bridge.demo.view.look import bar, column, spark
+from bridge.demo.view.screen import save_picture, screen
 from bridge.demo.watch import Lag
 from bridge.model import Trade
 
 
-def make_book(pair: str, valid: bool = True, levels: int = 20) -> BookFrame:
+def make_book(
+    pair: str, valid: bool = True, levels: int = 20, exchange: str = "limitlex", flowing: bool = True
+) -> BookFrame:
     bids = [(f"{58000 - step}.00", f"0.0{step + 1}") for step in range(levels)]
     asks = [(f"{58001 + step}.50", f"0.0{step + 1}") for step in range(levels)]
     trades = [
         Trade(pair, 0, 0, "", "buy" if step % 2 else "sell", f"{58000 + step}.50", "0.00120000") for step in range(30)
     ]
     reason = "" if valid else "gap: a frame could not be understood"
-    return BookFrame(pair, valid, reason, bids if valid else [], asks if valid else [], trades)
+    return BookFrame(exchange, pair, valid, reason, bids if valid else [], asks if valid else [], trades, flowing)
 
 
 def make_frame(**changes) -> Frame:
     fields = {
-        "exchange": "limitlex",
+        "venues": [VenueFrame("limitlex", "live")],
         "elapsed": 65.0,
         "duration": None,
-        "state": "live",
         "books": [make_book("BTC-EUR"), make_book("ETH-EUR")],
         "pairs": 3,
         "wallets": [
-            WalletFrame("main", {"BTC": ("0.90000000", "0"), "EUR": ("49512.58", "0")}, 2, 7),
-            WalletFrame("main/savings", {"BTC": ("0.1", "0")}, 0, 0),
+            WalletFrame("limitlex", "main", {"BTC": ("0.90000000", "0"), "EUR": ("49512.58", "0")}, 2, 7),
+            WalletFrame("limitlex", "main/savings", {"BTC": ("0.1", "0")}, 0, 0),
         ],
-        "orders": [OrderFrame("main", "buy", "57990.00", "0.5", "0.25")],
+        "positions": [],
+        "orders": [OrderFrame("limitlex", "main", "BTC-EUR", "buy", "57990.00", "0.5", "0.25")],
         "parts": [PartFrame(name, 12345, "") for name in ("redis", "simulator", "connector", "books", "wallets")],
         "rates": (201.0, 200.0, 199.0),
         "totals": {"received": 4321, "lost": 0, "gaps": 1, "holes": 0, "read": 4300},
@@ -45,9 +55,7 @@ def make_frame(**changes) -> Frame:
         "publish_lag": Lag(None, None),
         "history": [200] * 60,
         "notices": [(63.0, "fault: the connection of BTC-EUR is cut")],
-        "redis": "redis://127.0.0.1:6379/0",
         "config": "run/demo.yaml",
-        "control": "http://127.0.0.1:1/sim",
     }
     return Frame(**{**fields, **changes})
 
@@ -90,10 +98,55 @@ def test_an_invalid_book_shows_why_and_no_prices():
 
 def test_a_dead_connector_is_seen():
     parts = [PartFrame("redis", 1, ""), PartFrame("connector", 2, "was killed by SIGKILL")]
-    text = "\n".join(draw(make_frame(state="away", parts=parts), 100, 30))
+    venues = [VenueFrame("limitlex", "away")]
+    books = [make_book("BTC-EUR", flowing=False)]
+    text = "\n".join(draw(make_frame(venues=venues, books=books, parts=parts), 100, 30))
     assert "connector was killed by SIGKILL" in text
     assert "connector live" not in text
     assert "BTC-EUR ● as it last was" in text
+
+
+def make_two() -> Frame:
+    """Two exchanges, one of them with futures."""
+    return make_frame(
+        venues=[VenueFrame("limitlex", "live"), VenueFrame("lmex", "degraded")],
+        books=[make_book("BTC-EUR"), make_book("BTC-PERP", exchange="lmex")],
+        wallets=[
+            WalletFrame("limitlex", "main", {"BTC": ("0.9", "0"), "EUR": ("49512.58", "0")}, 2, 7),
+            WalletFrame("limitlex", "main/savings", {"BTC": ("0.1", "0")}, 0, 0),
+            WalletFrame("lmex", "main", {"BTC": ("0.8", "0"), "USD": ("1234.5", "0")}, 1, 0),
+            WalletFrame("lmex", "main/futures", {"USDT": ("54321", "0")}, 0, 0),
+        ],
+        positions=[PositionFrame("lmex", "ETH-PERP", "short", "0.0267", "2608.58", "-1.5")],
+        orders=[
+            OrderFrame("limitlex", "main/savings", "", "sell", "58001.00", "0.1", "0"),
+            OrderFrame("lmex", "main", "BTC-PERP", "buy", "57990.0", "0.5", "0.25"),
+        ],
+    )
+
+
+@pytest.mark.parametrize("size", [(80, 24), (100, 30), (120, 40), (240, 80)])
+def test_with_two_exchanges_every_row_says_which(size):
+    lines = draw(make_two(), *size)
+    text = "\n".join(lines)
+    assert len(lines) == size[1]
+    assert max(map(len, lines)) <= size[0]
+    for words in ("limitlex ● live", "lmex ● degraded", "limitlex BTC-EUR ● valid", "lmex BTC-PERP ● valid"):
+        assert words in text
+    first = next(row for row, line in enumerate(lines) if "wallets available" in line)
+    held = [line.rpartition("││")[2] for line in lines[first + 1 : first + 6]]
+    assert [name in row for name, row in zip(("BTC", "limitlex", "└ savings", "lmex", "└ futures"), held, strict=True)]
+    assert "54,321" in held[4]
+
+
+def test_positions_and_orders_show_as_much_as_fits():
+    text = "\n".join(draw(make_two(), 120, 40))
+    assert "short  0.02670 ETH-PERP  -1.50 at 2,608.58 lmex" in text
+    assert "sell  0.10000 at  58001.00   0% limitlex savings" in text
+    assert "buy   0.50000 at   57990.0  50% lmex BTC-PERP" in text
+    narrow = "\n".join(draw(make_two(), 80, 36))
+    assert "ETH-PERP  -1.50 " in narrow
+    assert "at 2,608.58" not in narrow
 
 
 def test_one_side_may_be_empty_and_nothing_may_have_come_yet():

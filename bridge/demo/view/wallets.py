@@ -16,7 +16,8 @@ from bridge.demo.view.look import ASK, BID, DIM, FRAME, TITLE, column
 __all__ = ["wallets_panel"]
 
 _OPEN = 5
-_CELL = 6
+_CELL, _ROOMY = 6, 9
+"""Columns for an amount: at least, and where there is room for currencies that aren't needed."""
 
 
 def wallets_panel(frame: Frame, width: int, lines: int) -> RenderableType:
@@ -24,7 +25,9 @@ def wallets_panel(frame: Frame, width: int, lines: int) -> RenderableType:
     several = len(frame.venues) > 1
     names = [_name(wallet, several=several) for wallet in frame.wallets]
     room = width - max(map(len, names), default=0) - _OPEN
-    currencies = _currencies(frame)[: max(1, room // (_CELL + 1))]
+    needed, others = _currencies(frame)
+    currencies = needed[: max(1, room // (_CELL + 1))]
+    currencies += others[: max(0, room // (_ROOMY + 1) - len(currencies))]
     cell = max(_CELL, room // max(1, len(currencies)) - 1)
     table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(no_wrap=True, overflow="ellipsis", style="bold")
@@ -42,22 +45,22 @@ def wallets_panel(frame: Frame, width: int, lines: int) -> RenderableType:
             for currency, each in zip(currencies, columns, strict=True)
         ]
         table.add_row(name, *amounts, str(wallet.orders))
-    rest = _lists(frame, lines - len(frame.wallets) - 1, several=several)
+    rest = _lists(frame, width, lines - len(frame.wallets) - 1, several=several)
     title = Text.assemble(("wallets ", TITLE), ("available", DIM))
     return Panel(Group(table, *rest), title=title, title_align="left", border_style=FRAME, box=box.ROUNDED)
 
 
-def _currencies(frame: Frame) -> list[str]:
-    """The most interesting first: those of the pairs shown, what is paid with last; then what other wallets have."""
+def _currencies(frame: Frame) -> tuple[list[str], list[str]]:
+    """Those of the pairs shown, what is paid with last, and one of each wallet that has none of them; then all others."""
     shown = list(dict.fromkeys(name for book in frame.books for name in book.pair.split("-")))
-    held = {currency for wallet in frame.wallets for currency in wallet.balances}
-    found = [name for name in shown if name in held] or shown
-    found.sort(key=lambda name: any(book.pair.endswith(f"-{name}") for book in frame.books))
+    held = list(dict.fromkeys(currency for wallet in frame.wallets for currency in wallet.balances))
+    needed = [name for name in shown if name in held] or shown
+    needed.sort(key=lambda name: any(book.pair.endswith(f"-{name}") for book in frame.books))
     exchanges = {book.exchange for book in frame.books}
     for wallet in sorted(frame.wallets, key=lambda each: each.exchange not in exchanges):
-        if not wallet.balances.keys() & set(found):
-            found += list(wallet.balances)[:1]
-    return found
+        if not wallet.balances.keys() & set(needed):
+            needed += list(wallet.balances)[:1]
+    return needed, [name for name in held if name not in needed]
 
 
 def _name(wallet: WalletFrame, *, several: bool) -> str:
@@ -67,41 +70,44 @@ def _name(wallet: WalletFrame, *, several: bool) -> str:
     return wallet.exchange if several else parent
 
 
-def _lists(frame: Frame, room: int, *, several: bool) -> list[Text]:
+def _lists(frame: Frame, width: int, room: int, *, several: bool) -> list[Text]:
     """Positions, then orders, each under a heading, in so many lines."""
     lines: list[Text] = []
     if frame.positions and room > 1:
-        lines += [Text("positions, and what they would win", DIM)]
-        lines += [_position(each, several=several) for each in frame.positions[: room - 1]]
+        lines += [Text("positions, unrealised profit", DIM)]
+        lines += [_position(each, width, several=several) for each in frame.positions[: room - 1]]
     left = room - len(lines) - 1
     if frame.orders and left > 0:
         lines += [Text("open orders, newest first", DIM)]
-        lines += [_order(each, several=several) for each in frame.orders[:left]]
+        lines += [_order(each, width, several=several) for each in frame.orders[:left]]
     return lines
 
 
-def _position(held: PositionFrame, *, several: bool) -> Text:
+def _position(held: PositionFrame, width: int, *, several: bool) -> Text:
     style = BID if held.side == "long" else ASK
     size, profit = column([held.size], 8)[0], Decimal(held.profit or 0)
-    text = Text.assemble(
-        (f"{held.side:<5} ", style), f"{size:>8} ", (f"{held.pair:<9} ", style), no_wrap=True, overflow="ellipsis"
-    )
+    text = Text.assemble((f"{held.side:<5} ", style), f"{size:>8} ", (f"{held.pair:<9} ", style), no_wrap=True)
     text.append(f"{profit:+,.2f}", BID if profit >= 0 else ASK)
-    text.append(f" at {Decimal(held.entry_price or 0):,.2f}", DIM)
-    return text.append(f" {held.exchange}", DIM) if several else text
+    more = [f" at {Decimal(held.entry_price or 0):,.2f}", f" {held.exchange}" * several]
+    return _with(text, more, width)
 
 
-def _order(order: OrderFrame, *, several: bool) -> Text:
+def _order(order: OrderFrame, width: int, *, several: bool) -> Text:
     style = BID if order.side == "buy" else ASK
     share = Decimal(order.filled or 0) / (Decimal(order.size) or 1)
     (size,) = column([order.size], 8)
     text = Text.assemble(
-        (f"{order.side:<4} ", style),
-        f"{size:>8} at ",
-        (f"{order.price or 'market':>9} ", style),
-        no_wrap=True,
-        overflow="ellipsis",
+        (f"{order.side:<4} ", style), f"{size:>8} at ", (f"{order.price or 'market':>9} ", style), no_wrap=True
     )
-    where = f"{order.exchange} {order.account.partition('/')[2] or order.pair}" if several else order.account
-    text.append(f"{share:>4.0%} {where}", DIM)
+    sub = order.account.partition("/")[2]
+    where = [f" {order.exchange}", f" {sub}" * bool(sub)] if several else [f" {order.account}"]
+    return _with(text, [f"{share:>4.0%}", *where, f" {order.pair}" * bool(order.pair)], width)
+
+
+def _with(text: Text, more: list[str], width: int) -> Text:
+    """The text with as much of what follows as fits."""
+    for words in more:
+        if text.cell_len + len(words) > width:
+            break
+        text.append(words, DIM)
     return text
