@@ -74,7 +74,8 @@ class Demo:
 
     async def run(self) -> int:
         """See ``run`` of this module."""
-        _say(f"starting: a server, simulated {' and '.join(self._settings.pairs)}, connectors, the consumers")
+        venues = ", ".join(f"simulated {exchange} and its connector" for exchange in self._settings.pairs)
+        _say(f"starting: a server, {venues}, the consumers")
         async with set_up(self._settings, self._tell) as stage:
             self._stage = stage
             async with AsyncExitStack() as stack:
