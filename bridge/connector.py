@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from bridge.config import ConnectorSettings, Settings
-from bridge.errors import BridgeError, ConfigError, Problem, RestError
+from bridge.errors import BridgeError, ConfigError, ExchangeError, LoginRefusedError, Problem, RestError
 from bridge.exchanges import exchange_type
 from bridge.exchanges.base import ConnectionPlan, Credentials, Exchange, Profile
 from bridge.feed.clock import ClockKeeper
@@ -120,43 +120,69 @@ async def _record_one(settings: Settings, connector: ConnectorSettings, tap: Fee
 
 
 async def probe(settings: Settings, connector: ConnectorSettings) -> list[str]:
-    """Try the exchange: REST discovery, then one connection of each kind, without Redis.
+    """Try the exchange: REST discovery, one connection of each kind, and what is polled; without Redis.
 
     Returns:
         What was found, in words.
 
     Raises:
-        BridgeError: the exchange is out of reach, refuses, or doesn't list a pair.
+        BridgeError: the exchange is out of reach, refuses (the log-in, say), or doesn't list a pair.
     """
     log = _log(connector)
     exchange = build_exchange(settings, connector)
     found = []
     async with _rest(connector, exchange, None) as rest:
         await rest.drive(exchange.discover(time.time_ns()))
-        context = _context(connector, exchange, Discard(log), rest, None)
+        receiver = _Listening(log)
+        context = _context(connector, exchange, receiver, rest, None)
         for plan in exchange.plan():
-            seconds = await _try(plan, context)
+            try:
+                seconds = await _try(plan, context)
+            except ExchangeError:
+                if receiver.login is None:
+                    raise
+                words = f"the log-in is refused ({receiver.login.words}); are the account's key and secret right?"
+                raise LoginRefusedError(exchange.name, words, topic=plan.name) from None
             found.append(f"{plan.name}: first frame after {seconds:.2f} s")
+        for poll in exchange.polls():
+            await rest.drive(poll.flow(time.time_ns()))
+            found.append(f"{poll.name}: answers")
     return found
 
 
 async def _try(plan: ConnectionPlan, context: FeedContext) -> float:
+    """Seconds until the first frame, once the log-in, where there is one, and the subscriptions stand."""
     begun = time.monotonic()
     wake = asyncio.Event()
-    connection = Connection(plan, context, wake, hold=True)
+    connection = Connection(plan, context, wake, hold=False)
+    first = 0.0
     try:
         await connection.open()
-        while not connection.frames and not connection.lost_reason and time.monotonic() - begun < _REST_TIMEOUT:
+        while not connection.lost_reason and time.monotonic() - begun < _REST_TIMEOUT:
+            connection.tick()
+            if connection.frames:
+                first = first or time.monotonic() - begun
+                if connection.subscribed:
+                    return first
             wake.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.1):
                     await wake.wait()
     finally:
         await connection.close()
-    if not connection.frames:
-        reason = connection.lost_reason or f"connected, but nothing came within {_REST_TIMEOUT:g} s"
-        raise RestError(context.exchange.name, plan.name, 0, reason)
-    return time.monotonic() - begun
+    what = "the subscriptions did not stand" if first else "nothing came"
+    reason = connection.lost_reason or f"connected, but {what} within {_REST_TIMEOUT:g} s"
+    raise ExchangeError(context.exchange.name, f"{plan.name}: {reason}")
+
+
+class _Listening(Discard):
+    """Remembers that the exchange has refused a log-in."""
+
+    login: LoginRefusedError | None = None
+
+    def fault(self, error: ExchangeError) -> None:
+        if isinstance(error, LoginRefusedError):
+            self.login = error
 
 
 def build_exchange(settings: Settings, connector: ConnectorSettings) -> Exchange:

@@ -215,6 +215,7 @@ class RestLoginError(RestError):
     """A REST call whose key, signature or session the exchange doesn't take."""
 
     kind = "rest_login_refused"
+    exit_code = 1
 
 
 class HandshakeError(ExchangeError):
@@ -329,9 +330,10 @@ class TooManyRequestsError(ReportedError):
 
 
 class LoginRefusedError(ReportedError):
-    """The exchange refused the log-in."""
+    """The exchange refused the log-in: most likely the key or the secret is wrong."""
 
     kind = "login_refused"
+    exit_code = 1
 
 
 class SessionExpiredError(ReportedError):

@@ -51,9 +51,9 @@ class Report:
 
     @property
     def state(self) -> str:
-        """``live``: all connections are up; ``degraded``: some; ``down``: none."""
-        up = sum(link.up for link in self.links)
-        return "live" if self.links and up == len(self.links) else "degraded" if up else "down"
+        """``live``: all connections are up; ``degraded``: some; ``down``: none. Where none is needed: of the streams."""
+        up = [link.up for link in self.links] or [topic.live for topic in self.topics.values()]
+        return "live" if up and all(up) else "degraded" if any(up) else "down"
 
     def counts(self) -> dict[str, int]:
         """What came and went; ``received`` = ``published`` + ``lost`` + what still waits."""

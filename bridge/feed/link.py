@@ -17,6 +17,8 @@ __all__ = ["Link"]
 _TICK = 0.25
 _REPLACEMENT_LIMIT = 20.0
 """Seconds that a replacement may take to be ready."""
+_PROVEN = 60.0
+"""Seconds after which a connection was a good one without any data, too: an account's, say, that nobody trades with."""
 _BEFORE_EXPIRY = 0.2
 """Share of a connection's lifetime before its expiry at which it is replaced, up to a minute."""
 
@@ -83,9 +85,10 @@ class Link:
                 else:
                     self._active, self.up = connection, True
                     self._log.info("connected", again=not first)
+                    begun = self._context.monotonic()
                     reason = await self._serve(connection)
                     delay = self._active.lost_wait
-                    if self._active.has_data:
+                    if self._active.has_data or self._context.monotonic() - begun >= _PROVEN:
                         waits = self._waits()
                 self._context.receiver.down(self._streams, reason)
                 await self._drop()
