@@ -12,7 +12,7 @@ All times are integer nanoseconds since the epoch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import ClassVar, TypeVar
 
@@ -20,10 +20,21 @@ import msgspec
 from msgspec import Struct, field
 from pydantic import BaseModel, ConfigDict
 
-from bridge.errors import ExchangeError
+from bridge.exchanges.actions import (
+    Action,
+    Reconnect,
+    Replace,
+    Restated,
+    Said,
+    Send,
+    Synchronise,
+    Unknown,
+    Warn,
+)
 from bridge.model import Channel, Control, ControlEvent, Event, Levels
 
 __all__ = [
+    "NOT_UNDERSTOOD",
     "SECOND",
     "UNREADABLE",
     "Action",
@@ -57,7 +68,11 @@ SECOND = 1_000_000_000
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding JSON raises for a frame that is none, or not of the expected shape."""
 
+NOT_UNDERSTOOD = "a frame could not be understood"
+"""The reason of the gap that a rejected frame leaves."""
+
 T = TypeVar("T")
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
 
 class HttpRequest(Struct, frozen=True):
@@ -132,71 +147,6 @@ class Profile(Struct, frozen=True):
     options: BaseModel = field(default_factory=NoOptions)
 
 
-class Action(Struct, frozen=True):
-    """Something that the shell has to do for a session."""
-
-
-class Send(Action, frozen=True):
-    """Send this text frame; ``secret`` keeps it out of recordings."""
-
-    text: str
-    secret: bool = False
-
-
-class Reconnect(Action, frozen=True):
-    """The connection is of no more use: drop it, then connect again, after ``wait`` seconds at least."""
-
-    reason: str
-    wait: float = 0.0
-
-
-class Synchronise(Action, frozen=True):
-    """Run `Session.sync` now: the subscription stands, or something was missed."""
-
-
-class Replace(Action, frozen=True):
-    """Open a second connection, and give this one up when the other has taken over: nothing is missed between."""
-
-    reason: str
-
-
-class Unknown(Action, frozen=True):
-    """A message of a type that the module doesn't know; counted, and logged once per type."""
-
-    kind: str
-
-
-class Said(Action, frozen=True):
-    """The exchange said that something is wrong: logged, and counted by the error's ``kind``.
-
-    ``consequence`` is what follows from it, in words, where the error itself doesn't tell.
-    """
-
-    error: ExchangeError
-    consequence: str = ""
-
-
-class Warn(Action, frozen=True):
-    """Something that an operator should read, and that is no error of the exchange's."""
-
-    message: str
-
-
-class Restated(Action, frozen=True):
-    """The whole present state of a private channel, from REST after a (re)connect: what differs is published.
-
-    ``events`` hold one event per key (order, currency, position); known keys that they leave out are gone. The answer
-    is as of some time after ``asked`` (ns): what the connection has told since then is newer, or as new.
-    """
-
-    channel: Channel
-    subject: str
-    events: Sequence[Event]
-    asked: int
-    covers: Callable[[Event], bool] | None = None
-    """Which of the known events it speaks of; ``None``: all. Another connection may feed the same stream."""
-
-
 class Session(ABC):
     """The protocol over one connection, from its first byte to its last."""
 
@@ -205,12 +155,16 @@ class Session(ABC):
     ready: bool = True
     """Whether it may take over from another connection: not before its subscriptions stand, where that matters."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str = "") -> None:
         self.actions: list[Action] = []
+        self._url = url
+        self._live: set[Subscription] = set()
 
-    @abstractmethod
     def open(self, now: int) -> Flow[Target]:
-        """Find out where to connect: usually at once, or after fetching a token."""
+        """Find out where to connect: the address given, unless a token has to be fetched first."""
+        del now
+        return Target(self._url, self._url)
+        yield  # pragma: no cover - makes this a generator
 
     def connected(self, now: int) -> None:
         """The socket is open: queue the log-in and the subscriptions as `Send` actions, if the protocol has any."""
@@ -254,6 +208,22 @@ class Session(ABC):
         del now
         return
         yield  # pragma: no cover - makes this a generator
+
+    def lively(self, streams: Iterable[Subscription], recv: int) -> list[Event]:
+        """``live`` for those of the streams that aren't yet: the exchange has acknowledged them, or has sent data."""
+        fresh = [stream for stream in streams if stream not in self._live]
+        self._live.update(fresh)
+        return [self.control(stream, ControlEvent.LIVE, recv) for stream in fresh]
+
+    def dead(self, streams: Iterable[Subscription], recv: int, reason: str) -> list[Event]:
+        """``down`` for streams that the exchange doesn't serve, though the connection stands."""
+        dead = list(streams)
+        self._live.difference_update(dead)
+        return [self.control(stream, ControlEvent.DOWN, recv, reason) for stream in dead]
+
+    def gaps(self, streams: Iterable[Subscription], recv: int, reason: str = NOT_UNDERSTOOD) -> list[Event]:
+        """``gap`` for streams that have missed something, or may have."""
+        return [self.control(stream, ControlEvent.GAP, recv, reason) for stream in streams]
 
     def control(self, subscription: Subscription, event: ControlEvent, recv: int, reason: str = "") -> Control:
         """A control event of one of the streams."""
@@ -320,6 +290,11 @@ class Exchange(ABC):
         """Least seconds before any further attempt, once a handshake was refused with this HTTP status."""
         del status
         return None
+
+    def options(self, kind: type[OptionsT]) -> OptionsT:
+        """The exchange's own settings, with their defaults where the config has none."""
+        given = self.profile.options
+        return given if isinstance(given, kind) else kind()
 
     def check(self) -> None:
         """Look at what of the profile only the exchange can judge, without asking it.

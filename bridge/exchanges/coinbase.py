@@ -30,7 +30,6 @@ from bridge.exchanges.base import (
     Send,
     Session,
     Subscription,
-    Target,
     Unknown,
     best_first,
 )
@@ -150,8 +149,7 @@ class CoinbaseSession(Session):
     """One connection to Coinbase, for some pairs and channels."""
 
     def __init__(self, url: str, pairs: tuple[str, ...], channels: frozenset[Channel]) -> None:
-        super().__init__()
-        self._url = url
+        super().__init__(url)
         self._pairs = pairs
         self._wanted = frozenset(pairs)
         self._channels = channels
@@ -159,15 +157,9 @@ class CoinbaseSession(Session):
         self._next = 0
         self._behind = 0
         """Messages in a row whose numbers had come before."""
-        self._live: set[Subscription] = set()
         self._awaited: dict[str, int] = {}
         """Pairs whose snapshot has been asked for, and since when."""
         self._second = ("", 0)
-
-    def open(self, now: int) -> Flow[Target]:
-        del now
-        return Target(self._url, self._url)
-        yield  # pragma: no cover - makes this a generator
 
     def connected(self, now: int) -> None:
         """Subscribe: one message per channel, within 5 seconds of connecting (else the exchange hangs up)."""
@@ -325,10 +317,7 @@ class CoinbaseSession(Session):
         {"subscriptions":{"candles":["ETH-USD","BTC-USD"],"market_trades":["ETH-USD","BTC-USD"]}}]}``
         """
         listed = {(name, pair) for event in message.events for name, ps in event.subscriptions.items() for pair in ps}
-        for stream in self._streams:
-            if stream not in self._live and (_CHANNELS[stream.channel], stream.subject) in listed:
-                self._live.add(stream)
-                events.append(self.control(stream, ControlEvent.LIVE, recv))
+        events += self.lively([s for s in self._streams if (_CHANNELS[s.channel], s.subject) in listed], recv)
 
     def _other(self, frame: bytes, recv: int, error: Exception) -> Sequence[Event]:
         """An error message, a channel we didn't ask for, or a frame that is no such thing.

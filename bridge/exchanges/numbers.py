@@ -10,11 +10,12 @@ import re
 
 from bridge.model import Levels
 
-__all__ = ["check_levels", "check_numbers", "check_values"]
+__all__ = ["check_levels", "check_numbers", "check_values", "epoch_ns"]
 
 _N = r"(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?[0-9]{1,2}+)?+"
 _LEVELS = re.compile(rf"(?:{_N}:{_N} )*+").fullmatch
 _NUMBER = re.compile(_N).fullmatch
+_LAST = 2**63 - 1
 
 
 def check_levels(levels: Levels) -> None:
@@ -53,3 +54,14 @@ def check_values(*texts: str) -> None:
             and not _NUMBER(text.removeprefix("-"))
         ):
             raise ValueError(f"{text!r} is not a number")
+
+
+def epoch_ns(count: int, unit: int) -> int:
+    """A time of an exchange's, ``count`` units of ``unit`` nanoseconds since the epoch, in nanoseconds.
+
+    Raises:
+        ValueError: it is negative, or doesn't fit into 64 bits, as no time in this unit would.
+    """
+    if not 0 <= count <= _LAST // unit:
+        raise ValueError(f"{count} is not a time in units of {unit / 1e9:g} s since 1970")
+    return count * unit

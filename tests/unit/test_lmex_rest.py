@@ -42,7 +42,7 @@ class TestDiscover:
 
     @pytest.mark.parametrize("listed", [[], {}, [{"symbol": ""}]])
     def test_an_empty_list_is_the_exchanges_trouble(self, listed):
-        with pytest.raises(RestError, match="lists no markets"):
+        with pytest.raises(RestError, match="lists no pairs"):
             drive(LmexRest(Contracts({})).discover(["BTC-USD"]), answer(listed))
 
     @pytest.mark.parametrize("size", [None, 0, -1, "x", "nan"])

@@ -44,8 +44,7 @@ class Limitlex(Exchange):
 
     def __init__(self, profile: Profile) -> None:
         super().__init__(profile)
-        options = profile.options
-        self._options = options if isinstance(options, LimitlexOptions) else LimitlexOptions()
+        self._options = self.options(LimitlexOptions)
         self._url = profile.url or self.url
         self._rest = LimitlexRest(self._options.pair_ids)
 

@@ -6,7 +6,18 @@ import re
 from collections.abc import Sequence
 
 from bridge.errors import FrameError, RestError
-from bridge.exchanges.base import UNREADABLE, Credentials, Flow, Replace, Restated, Said, Session, Subscription, Target
+from bridge.exchanges.base import (
+    NOT_UNDERSTOOD,
+    UNREADABLE,
+    Credentials,
+    Flow,
+    Replace,
+    Restated,
+    Said,
+    Session,
+    Subscription,
+    Target,
+)
 from bridge.exchanges.limitlex.messages import (
     NAME,
     PRIVATE,
@@ -21,7 +32,7 @@ from bridge.exchanges.limitlex.messages import (
 )
 from bridge.exchanges.limitlex.rest import LimitlexRest, TokenSource
 from bridge.exchanges.numbers import check_numbers, check_values
-from bridge.model import Balance, Channel, ControlEvent, Event, Fill, Order
+from bridge.model import Balance, Channel, Event, Fill, Order
 
 __all__ = ["PRIVATE_CHANNELS", "AccountSession"]
 
@@ -35,13 +46,13 @@ class AccountSession(Session):
     """The private messages of one account, and of its sub-accounts."""
 
     def __init__(self, url: str, pair_ids: list[str], credentials: Credentials, rest: LimitlexRest) -> None:
-        super().__init__()
-        self._url = url
+        super().__init__(url)
         self._pair_ids = pair_ids
         self._credentials = credentials
         self._rest = rest
         self._token = TokenSource(rest, credentials)
-        self._live: set[str] = set()
+        self._subjects = {credentials.name: None}
+        """The account and those of its sub-accounts that were heard of."""
 
     def open(self, now: int) -> Flow[Target]:
         """A new token for each connection; it travels in the address, which is why ``shown`` leaves it out."""
@@ -80,13 +91,8 @@ class AccountSession(Session):
         return [*self._first(subject, recv), *events]
 
     def rejected(self, recv: int) -> Sequence[Event]:
-        reason = "a frame could not be understood"
-        self.actions.append(Replace(reason))
-        return [
-            self.control(Subscription(channel, subject), ControlEvent.GAP, recv, reason)
-            for subject in sorted(self._live | {self._credentials.name})
-            for channel in sorted(PRIVATE_CHANNELS)
-        ]
+        self.actions.append(Replace(NOT_UNDERSTOOD))
+        return self.gaps([stream for subject in self._subjects for stream in _streams(subject)], recv)
 
     def resync(self, subject: str, now: int, reason: str) -> None:
         del subject, now
@@ -100,11 +106,8 @@ class AccountSession(Session):
         return self._balances(subject, message, recv)
 
     def _first(self, subject: str, recv: int) -> list[Event]:
-        if subject in self._live:
-            return []
-        self._live.add(subject)
-        channels = sorted(PRIVATE_CHANNELS)
-        return [self.control(Subscription(channel, subject), ControlEvent.LIVE, recv) for channel in channels]
+        self._subjects[subject] = None
+        return self.lively(_streams(subject), recv)
 
     def _order(self, subject: str, message: OpenOrder, recv: int) -> Event:
         """An order, placed or changed.
@@ -163,3 +166,7 @@ class AccountSession(Session):
             )
             for wallet in message.wallets
         ]
+
+
+def _streams(subject: str) -> list[Subscription]:
+    return [Subscription(channel, subject) for channel in sorted(PRIVATE_CHANNELS)]

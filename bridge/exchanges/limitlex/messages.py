@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from bridge.errors import FrameError, ReportedError
 from bridge.exchanges.base import SECOND, UNREADABLE, Action, Said, Unknown
+from bridge.exchanges.numbers import epoch_ns
 
 __all__ = [
     "NAME",
@@ -36,7 +37,6 @@ __all__ = [
 ]
 
 NAME = "limitlex"
-_LAST_SECOND = (2**63 - 1) // SECOND
 
 
 class Level(Struct):
@@ -160,11 +160,9 @@ def nanoseconds(seconds: int) -> int:
     """A time of the exchange's, which are in whole seconds, as nanoseconds since the epoch.
 
     Raises:
-        ValueError: it doesn't fit into 64 bits, as no time in seconds would.
+        ValueError: no time in seconds is that.
     """
-    if not 0 <= seconds <= _LAST_SECOND:
-        raise ValueError(f"{seconds} is not a time in seconds")
-    return seconds * SECOND
+    return epoch_ns(seconds, SECOND)
 
 
 def other_message(frame: bytes, error: Exception, known: frozenset[str], elsewhere: frozenset[str]) -> list[Action]:

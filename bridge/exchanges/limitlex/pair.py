@@ -7,7 +7,7 @@ from decimal import Context, Decimal
 
 from bridge.book import Book
 from bridge.errors import FrameError
-from bridge.exchanges.base import SECOND, UNREADABLE, Flow, Replace, Session, Subscription, Target, best_first
+from bridge.exchanges.base import NOT_UNDERSTOOD, SECOND, UNREADABLE, Replace, Session, Subscription, best_first
 from bridge.exchanges.limitlex.messages import (
     NAME,
     PRIVATE,
@@ -40,9 +40,8 @@ class PairSession(Session):
     def __init__(
         self, url: str, pair: str, pair_id: str, channels: frozenset[Channel], options: LimitlexOptions
     ) -> None:
-        super().__init__()
         # Whether ``:`` must be percent-encoded is unknown: it goes raw, as in the exchange's example.
-        self._target = Target(f"{url}?p={pair_id}", f"{url}?p={pair_id}")
+        super().__init__(f"{url}?p={pair_id}")
         self._pair = pair
         self._channels = channels
         self._options = options
@@ -52,14 +51,8 @@ class PairSession(Session):
         """Whether the book has had its snapshot, and nothing against it since."""
         self._best: tuple[Decimal | None, Decimal | None] | None = None
         self._wrong_since: int | None = None
-        self._live = False
         self.touched: dict[tuple[bool, Decimal], int] = {}
         """When each level was changed last (side is a bid, price → ns); old ones are forgotten now and then."""
-
-    def open(self, now: int) -> Flow[Target]:
-        del now
-        return self._target
-        yield  # pragma: no cover - makes this a generator
 
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
         try:
@@ -74,11 +67,9 @@ class PairSession(Session):
 
     def rejected(self, recv: int) -> Sequence[Event]:
         """Nothing tells which stream the frame belonged to, and no number will show what is missing."""
-        reason = "a frame could not be understood"
-        events: list[Event] = [self.control(stream, ControlEvent.GAP, recv, reason) for stream in self._streams]
         if Channel.BOOK in self._channels:
-            self._distrust(reason)
-        return events
+            self._distrust(NOT_UNDERSTOOD)
+        return self.gaps(self._streams, recv)
 
     def tick(self, now: int) -> Sequence[Event]:
         """Hold the book against ``best_bid_ask``: they may differ for a moment, not for long."""
@@ -117,10 +108,7 @@ class PairSession(Session):
 
     def _first(self, recv: int, events: list[Event]) -> list[Event]:
         """The subscription is the connection, so its first message makes all its streams live."""
-        if self._live:
-            return events
-        self._live = True
-        return [self.control(stream, ControlEvent.LIVE, recv) for stream in self._streams] + events
+        return events if self._live else [*self.lively(self._streams, recv), *events]
 
     def _understand(self, message: AnyPublic, recv: int) -> list[Event]:
         kind = message.__class__

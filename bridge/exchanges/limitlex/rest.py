@@ -7,7 +7,6 @@ the house style allows is taken.
 from __future__ import annotations
 
 import base64
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,9 +16,11 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bridge.errors import ConfigError, Problem, RestError, UnknownPairError
+from bridge.errors import ConfigError, Problem, RestError
 from bridge.exchanges.base import SECOND, UNREADABLE, Credentials, Flow, HttpRequest, HttpResponse
 from bridge.exchanges.limitlex.messages import nanoseconds
+from bridge.exchanges.listing import check_listed
+from bridge.exchanges.nonces import Nonces
 from bridge.exchanges.numbers import check_values
 from bridge.exchanges.waiting import seconds_to_wait
 from bridge.model import Balance, Event, Order
@@ -78,11 +79,10 @@ class LimitlexRest:
     def __init__(self, pair_ids: dict[str, str]) -> None:
         self._pair_ids = dict(pair_ids)
         self._codes: dict[str, str] = {}
-        self._unit = _MILLISECOND
-        self._nonces: dict[int, int] = {}
+        self._nonces = (Nonces(_MILLISECOND), Nonces(SECOND))
+        """In the unit that did last, and in the other: old revisions of the REST page ask for seconds."""
         self.clock_offset = 0
         """The exchange's clock less ours (ns), for signing; 0 while it is unknown."""
-        """Unit (ns) → the last nonce."""
         for pair, pair_id in pair_ids.items():
             self._codes.update(zip(pair_id.split(":"), pair.split("-"), strict=False))
 
@@ -116,30 +116,19 @@ class LimitlexRest:
             if not first or not second:
                 first, _, second = pair_id.partition(":")
             known[f"{self.currency(first)}-{self.currency(second)}".upper()] = pair_id
-        for pair in pairs:
-            if pair not in self._pair_ids:
-                if not known:
-                    # An answer without any pair is the exchange's trouble, which passes, and not a wrong name.
-                    raise RestError(_NAME, "/public/pairs", 200, "the answer lists no pairs")
-                if pair not in known:
-                    raise UnknownPairError(_NAME, pair, difflib.get_close_matches(pair, known, n=3, cutoff=0.5))
-                self._pair_ids[pair] = known[pair]
+        unknown = [pair for pair in pairs if pair not in self._pair_ids]
+        check_listed(_NAME, "/public/pairs", unknown, known)
+        self._pair_ids.update({pair: known[pair] for pair in unknown})
 
     def private(self, credentials: Credentials, path: str, now: int) -> Flow[Any]:
         """A signed call. The nonce is in milliseconds and rises; if the exchange minds it, once more in seconds."""
         try:
-            return (yield from self._signed(credentials, path, self._next_nonce(now)))
+            return (yield from self._signed(credentials, path, now))
         except RestError as error:
             if "nonce" not in error.message.lower():
                 raise
-        self._unit = SECOND if self._unit == _MILLISECOND else _MILLISECOND
-        return (yield from self._signed(credentials, path, self._next_nonce(now)))
-
-    def _next_nonce(self, now: int) -> int:
-        """Rises in either unit, as old revisions of the REST page ask for; starts with the unit that did last."""
-        nonce = max(self._nonces.get(self._unit, 0) + 1, (now + self.clock_offset) // self._unit)
-        self._nonces[self._unit] = nonce
-        return nonce
+        self._nonces = self._nonces[::-1]
+        return (yield from self._signed(credentials, path, now))
 
     def open_orders(self, credentials: Credentials, now: int) -> Flow[list[Event]]:
         """The account's open orders; fields that REST leaves out are empty."""
@@ -174,8 +163,8 @@ class LimitlexRest:
         response = yield HttpRequest("GET", path)
         return _rows(_result(path, response))
 
-    def _signed(self, credentials: Credentials, path: str, nonce: int) -> Flow[Any]:
-        body = f"nonce={nonce}"
+    def _signed(self, credentials: Credentials, path: str, now: int) -> Flow[Any]:
+        body = f"nonce={self._nonces[0].next(now + self.clock_offset)}"
         try:
             signature = sign(credentials.api_secret, path, body)
         except ValueError as error:

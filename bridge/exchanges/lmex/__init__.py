@@ -26,6 +26,7 @@ from bridge.exchanges.base import (
     Session,
     Subscription,
 )
+from bridge.exchanges.listing import share_out
 from bridge.exchanges.lmex.account import AccountSession, Memory
 from bridge.exchanges.lmex.books import BooksSession
 from bridge.exchanges.lmex.messages import NAME
@@ -69,8 +70,7 @@ class Lmex(Exchange):
 
     def __init__(self, profile: Profile) -> None:
         super().__init__(profile)
-        options = profile.options
-        self._options = options if isinstance(options, LmexOptions) else LmexOptions()
+        self._options = self.options(LmexOptions)
         self._url = (profile.url or self.url).rstrip("/")
         self._contracts = Contracts(self._options.contract_sizes)
         self._rest = LmexRest(self._contracts)
@@ -137,7 +137,7 @@ class Lmex(Exchange):
 
     def _book_plans(self, market: Market, pairs: Sequence[str]) -> Iterator[ConnectionPlan]:
         channels = self.profile.channels & {Channel.BOOK, Channel.QUOTES}
-        for number, part in enumerate(self._shares(pairs) if channels else [], 1):
+        for number, part in enumerate(share_out(pairs, self._options.topics_per_connection) if channels else [], 1):
             streams = tuple(Subscription(channel, pair) for pair in part for channel in sorted(channels))
             session = partial(self._book_session, market, part, channels, set())
             yield ConnectionPlan(f"{market}-books-{number}", streams, session)
@@ -150,7 +150,7 @@ class Lmex(Exchange):
 
     def _trade_plans(self, market: Market, pairs: Sequence[str]) -> Iterator[ConnectionPlan]:
         wanted = Channel.TRADES in self.profile.channels
-        for number, part in enumerate(self._shares(pairs) if wanted else [], 1):
+        for number, part in enumerate(share_out(pairs, self._options.topics_per_connection) if wanted else [], 1):
             streams = tuple(Subscription(Channel.TRADES, pair) for pair in part)
             session = partial(TradesSession, self._url, market, part, self._contracts)
             yield ConnectionPlan(f"{market}-trades-{number}", streams, session)
@@ -173,12 +173,6 @@ class Lmex(Exchange):
             )
 
         return ConnectionPlan(f"{market}-account:{account.name}", streams, session)
-
-    def _shares(self, pairs: Sequence[str]) -> list[tuple[str, ...]]:
-        """The pairs, shared out evenly over as few connections as the limit allows."""
-        most = self._options.topics_per_connection
-        count = -(-len(pairs) // most)
-        return [tuple(pairs[start::count]) for start in range(count)]
 
     def _tickers(self, market: Market, pairs: tuple[str, ...], now: int) -> Flow[Sequence[Event]]:
         return (yield from self._rest.tickers(market, pairs, now))

@@ -144,12 +144,11 @@ class AccountSession(LmexSession):
 
     def rejected(self, recv: int) -> Sequence[Event]:
         """What was in the frame is fetched by REST."""
-        reason = "a frame could not be understood"
         self._complete = False
         self._refresh.want(recv)
         self._refresh_if_due(recv)
         streams = [Subscription(channel, self._name) for channel in self._topics]
-        return [self.control(stream, ControlEvent.GAP, recv, reason) for stream in streams]
+        return self.gaps(streams, recv)
 
     def resync(self, subject: str, now: int, reason: str) -> None:
         """There are no books here."""
@@ -283,7 +282,7 @@ class AccountSession(LmexSession):
                 oldest = topics.pop(0)
                 if not topics:
                     why = reason or "the exchange accepts none of the channel's topics"
-                    events += self._dead([Subscription(channel, self._name)], recv, why)
+                    events += self.dead([Subscription(channel, self._name)], recv, why)
                     if not reason:
                         self.actions.append(Said(TopicLeftOutError(NAME, why, topic=oldest), f"no {channel}"))
         was_ready = self.ready
@@ -315,7 +314,7 @@ class AccountSession(LmexSession):
             events = take(decode_rows(message.data), recv)
         except (*UNREADABLE, ValueError, KeyError, ArithmeticError) as error:
             raise FrameError(NAME, frame, f"{type(error).__name__}: {error}") from None
-        return [*self._lively(self._streams_of(topic), recv), *events]
+        return [*self.lively(self._streams_of(topic), recv), *events]
 
     def _orders(self, rows: list[Row], recv: int) -> list[Event]:
         events: list[Event] = []

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 from bridge.book import Book
 from bridge.errors import FrameError, ReportedError
-from bridge.exchanges.base import SECOND, UNREADABLE, Reconnect, Subscription, Warn, best_first
+from bridge.exchanges.base import NOT_UNDERSTOOD, SECOND, UNREADABLE, Reconnect, Subscription, Warn, best_first
 from bridge.exchanges.lmex.messages import NAME, BookData, Envelope, decode_book, nanoseconds
 from bridge.exchanges.lmex.names import Contracts, Market, old_symbol, pair_of
 from bridge.exchanges.lmex.options import LmexOptions
 from bridge.exchanges.lmex.session import LmexSession
 from bridge.exchanges.numbers import check_levels
-from bridge.model import BookDelta, BookSnapshot, Channel, ControlEvent, Event, Levels, Quote
+from bridge.model import BookDelta, BookSnapshot, Channel, Event, Levels, Quote
 
 __all__ = ["BooksSession"]
 
@@ -97,8 +97,7 @@ class BooksSession(LmexSession):
     def rejected(self, recv: int) -> Sequence[Event]:
         """The chain would show what is missing, but only with the next message: those who may miss it are mended now."""
         suspects, self._suspects = self._suspects, []
-        reason = "a frame could not be understood"
-        return [event for pair in suspects if self._well(pair) for event in self._mend(pair, recv, reason)]
+        return [event for pair in suspects if self._well(pair) for event in self._mend(pair, recv, NOT_UNDERSTOOD)]
 
     def tick(self, now: int) -> Sequence[Event]:
         super().tick(now)
@@ -174,7 +173,7 @@ class BooksSession(LmexSession):
             events = self._understand(pair, data, recv)
         except (*UNREADABLE, ValueError) as error:
             raise FrameError(NAME, frame, str(error)) from None
-        return [*self._lively(self._streams(pair), recv), *events] if pair.retry is None else events
+        return [*self.lively(self._streams(pair), recv), *events] if pair.retry is None else events
 
     def _understand(self, pair: _Pair, data: BookData, recv: int) -> list[Event]:
         ts = nanoseconds(data.timestamp)
@@ -264,13 +263,13 @@ class BooksSession(LmexSession):
         elif pair.name in self._troubled and any(map(self._well, self._pairs.values())):
             self._give_up(pair, now)
             self.actions.append(Warn(f"{pair.name}: {reason}; over a new connection, too"))
-            return self._dead(streams, now, reason)
+            return self.dead(streams, now, reason)
         else:
             self._troubled.add(pair.name)
             pair.awaited = None
             pair.mending = True
             self.actions.append(Reconnect(f"{pair.name}: {reason}, {pair.failures} times within a minute"))
-        return [self.control(stream, ControlEvent.GAP, now, reason) for stream in streams]
+        return self.gaps(streams, now, reason)
 
     def _give_up(self, pair: _Pair, now: int) -> None:
         pair.last = pair.awaited = None

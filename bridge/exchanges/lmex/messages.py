@@ -16,6 +16,7 @@ from msgspec import Struct
 from bridge.errors import FrameError
 from bridge.exchanges.base import UNREADABLE
 from bridge.exchanges.lmex.names import plain
+from bridge.exchanges.numbers import epoch_ns
 
 __all__ = [
     "NAME",
@@ -40,7 +41,6 @@ Row = dict[str, str]
 
 _PONGS = frozenset({b"pong", b"ping"})
 _MILLISECOND = 1_000_000
-_LAST_MILLISECOND = (2**63 - 1) // _MILLISECOND
 _WHOLE = re.compile(r"-?[0-9]{1,9}").fullmatch
 _WITH_EXPONENT = re.compile(r"-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{1,2}").fullmatch
 
@@ -180,8 +180,6 @@ def nanoseconds(milliseconds: int) -> int:
     """A time of the exchange's, which are in milliseconds, as nanoseconds since the epoch.
 
     Raises:
-        ValueError: it doesn't fit into 64 bits, as no time in milliseconds would.
+        ValueError: no time in milliseconds is that.
     """
-    if not 0 <= milliseconds <= _LAST_MILLISECOND:
-        raise ValueError(f"{milliseconds} is not a time in milliseconds")
-    return milliseconds * _MILLISECOND
+    return epoch_ns(milliseconds, _MILLISECOND)

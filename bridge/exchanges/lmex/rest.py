@@ -6,12 +6,11 @@ to private calls whose shape isn't documented for LMEX are read by the names tha
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import hmac
 from collections.abc import Sequence
 
-from bridge.errors import RestError, UnknownPairError
+from bridge.errors import RestError
 from bridge.exchanges.base import (
     SECOND,
     UNREADABLE,
@@ -22,9 +21,11 @@ from bridge.exchanges.base import (
     HttpResponse,
 )
 from bridge.exchanges.clocks import iso_reading
+from bridge.exchanges.listing import check_listed
 from bridge.exchanges.lmex.faults import AUTH_FAILED, SESSION_EXPIRED
 from bridge.exchanges.lmex.messages import NAME, Row, decode_rows
 from bridge.exchanges.lmex.names import Contracts, Market, market_of
+from bridge.exchanges.nonces import Nonces
 from bridge.exchanges.numbers import check_values
 from bridge.exchanges.waiting import seconds_to_wait
 from bridge.model import Ticker
@@ -51,7 +52,7 @@ class LmexRest:
 
     def __init__(self, contracts: Contracts) -> None:
         self._contracts = contracts
-        self._nonce = 0
+        self._nonces = Nonces(_MILLISECOND)
         self.clock_offset = 0
         """The exchange's clock less ours (ns), for signing; 0 while it is unknown."""
 
@@ -74,12 +75,8 @@ class LmexRest:
                     raise
                 continue
             listed = {row["symbol"]: row for row in rows if row.get("symbol")}
-            if not listed:
-                # An answer without any market is the exchange's trouble, which passes, and not a wrong name.
-                raise RestError(NAME, path, 200, "the answer lists no markets")
+            check_listed(NAME, path, wanted, listed)
             for pair in wanted:
-                if pair not in listed:
-                    raise UnknownPairError(NAME, pair, difflib.get_close_matches(pair, listed, n=3, cutoff=0.5))
                 if market is Market.FUTURES:
                     self._contracts.learn(pair, listed[pair].get("contractSize", ""))
                     if pair not in self._contracts:
@@ -121,11 +118,11 @@ class LmexRest:
         Raises:
             RestError: REST is away, refuses, or answers with what can't be understood.
         """
-        self._nonce = max(self._nonce + 1, (now + self.clock_offset) // _MILLISECOND)
+        nonce = self._nonces.next(now + self.clock_offset)
         headers = {
             "request-api": credentials.api_key,
-            "request-nonce": str(self._nonce),
-            "request-sign": sign(credentials.api_secret, _VERSION[market] + path, str(self._nonce)),
+            "request-nonce": nonce,
+            "request-sign": sign(credentials.api_secret, _VERSION[market] + path, nonce),
         }
         return (yield from self._get(_path(market, path) + (f"?{query}" if query else ""), headers))
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from bridge.errors import BufferFullError, ReportedError, SessionExpiredError, TooManyFailuresError
-from bridge.exchanges.base import SECOND, Flow, Reconnect, Said, Send, Session, Subscription, Target, Unknown
+from bridge.exchanges.base import SECOND, Reconnect, Said, Send, Session, Subscription, Unknown
 from bridge.exchanges.lmex.faults import GROUPING_IGNORED, of_message, of_row
 from bridge.exchanges.lmex.messages import Envelope, envelope
-from bridge.model import ControlEvent, Event
+from bridge.model import Event
 
 __all__ = ["LmexSession"]
 
@@ -30,20 +30,13 @@ class LmexSession(Session):
     """One connection to LMEX."""
 
     def __init__(self, url: str) -> None:
-        super().__init__()
-        self._url = url
+        super().__init__(url)
         self._pinged = 0
         self._heard = True
         """Whether anything has come since the last ping."""
         self._until = 0
         """Until when something has to come."""
         self._ticked = 0
-        self._live: set[Subscription] = set()
-
-    def open(self, now: int) -> Flow[Target]:
-        del now
-        return Target(self._url, self._url)
-        yield  # pragma: no cover - makes this a generator
 
     def connected(self, now: int) -> None:
         self._pinged = self._ticked = now
@@ -104,19 +97,7 @@ class LmexSession(Session):
 
         Topics that aren't accepted are simply not in it.
         """
-        return [event for topic in message.channel or () for event in self._lively(self._streams_of(topic), recv)]
-
-    def _lively(self, streams: Iterable[Subscription], recv: int) -> list[Event]:
-        """``live`` for those that weren't."""
-        fresh = [stream for stream in streams if stream not in self._live]
-        self._live.update(fresh)
-        return [self.control(stream, ControlEvent.LIVE, recv) for stream in fresh]
-
-    def _dead(self, streams: Iterable[Subscription], recv: int, reason: str) -> list[Event]:
-        """``down`` for a subscription that is none."""
-        streams = list(streams)
-        self._live.difference_update(streams)
-        return [self.control(stream, ControlEvent.DOWN, recv, reason) for stream in streams]
+        return [event for topic in message.channel or () for event in self.lively(self._streams_of(topic), recv)]
 
     def _fault(self, message: Envelope, recv: int) -> list[Event]:
         """Errors of topics, of the request, or of the session; each is said, and what is dead is ``down``.
@@ -138,7 +119,7 @@ class LmexSession(Session):
 
     def _refused(self, error: ReportedError, recv: int) -> list[Event]:
         """A topic that the exchange doesn't serve."""
-        return self._dead(self._streams_of(error.topic), recv, error.words)
+        return self.dead(self._streams_of(error.topic), recv, error.words)
 
     def _failed(self, error: ReportedError, recv: int) -> None:
         """An error that is of no single topic; after some of them the connection is of no more use."""

@@ -10,7 +10,7 @@ from bridge.exchanges.lmex.messages import NAME, Envelope, TradeRow, decode_trad
 from bridge.exchanges.lmex.names import Contracts, Market, market_of, old_symbol, pair_of
 from bridge.exchanges.lmex.session import LmexSession
 from bridge.exchanges.numbers import check_numbers
-from bridge.model import Channel, ControlEvent, Event, Trade
+from bridge.model import Channel, Event, Trade
 
 __all__ = ["TradesSession"]
 
@@ -54,9 +54,7 @@ class TradesSession(LmexSession):
 
     def rejected(self, recv: int) -> Sequence[Event]:
         """Trades aren't numbered without holes: what was in the frame is missing, of any of the pairs."""
-        reason = "a frame could not be understood"
-        streams = [Subscription(Channel.TRADES, pair) for pair in self._pairs]
-        return [self.control(stream, ControlEvent.GAP, recv, reason) for stream in streams]
+        return self.gaps([Subscription(Channel.TRADES, pair) for pair in self._pairs], recv)
 
     def resync(self, subject: str, now: int, reason: str) -> None:
         """There are no books here."""
@@ -105,7 +103,7 @@ class TradesSession(LmexSession):
     def _give_up(self, pair: str, recv: int, reason: str) -> list[Event]:
         self._refused_pairs.add(pair)
         self._retry_at = recv + _RETRY
-        return self._dead([Subscription(Channel.TRADES, pair)], recv, reason)
+        return self.dead([Subscription(Channel.TRADES, pair)], recv, reason)
 
     def _data(self, message: Envelope, frame: bytes, recv: int) -> list[Event]:
         """Trades, newest first; the first batch of a pair is the exchange's recent history, and isn't marked.
@@ -122,7 +120,7 @@ class TradesSession(LmexSession):
             raise FrameError(NAME, frame, f"{type(error).__name__}: {error}") from None
         fresh = dict.fromkeys(event.subject for event in found)
         self._begun.update(fresh)
-        return [*self._lively([Subscription(Channel.TRADES, pair) for pair in fresh], recv), *found]
+        return [*self.lively([Subscription(Channel.TRADES, pair) for pair in fresh], recv), *found]
 
     def _trade(self, row: TradeRow, pair: str, recv: int) -> Trade:
         price, size = text(row.price), text(row.size)

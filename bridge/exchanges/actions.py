@@ -1,0 +1,77 @@
+"""What a session asks of the shell that drives it: send, reconnect, replace, tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from bridge.errors import ExchangeError
+from bridge.model import Channel, Event
+
+__all__ = ["Action", "Reconnect", "Replace", "Restated", "Said", "Send", "Synchronise", "Unknown", "Warn"]
+
+
+class Action(Struct, frozen=True):
+    """Something that the shell has to do for a session."""
+
+
+class Send(Action, frozen=True):
+    """Send this text frame; ``secret`` keeps it out of recordings."""
+
+    text: str
+    secret: bool = False
+
+
+class Reconnect(Action, frozen=True):
+    """The connection is of no more use: drop it, then connect again, after ``wait`` seconds at least."""
+
+    reason: str
+    wait: float = 0.0
+
+
+class Synchronise(Action, frozen=True):
+    """Run `Session.sync` now: the subscription stands, or something was missed."""
+
+
+class Replace(Action, frozen=True):
+    """Open a second connection, and give this one up when the other has taken over: nothing is missed between."""
+
+    reason: str
+
+
+class Unknown(Action, frozen=True):
+    """A message of a type that the module doesn't know; counted, and logged once per type."""
+
+    kind: str
+
+
+class Said(Action, frozen=True):
+    """The exchange said that something is wrong: logged, and counted by the error's ``kind``.
+
+    ``consequence`` is what follows from it, in words, where the error itself doesn't tell.
+    """
+
+    error: ExchangeError
+    consequence: str = ""
+
+
+class Warn(Action, frozen=True):
+    """Something that an operator should read, and that is no error of the exchange's."""
+
+    message: str
+
+
+class Restated(Action, frozen=True):
+    """The whole present state of a private channel, from REST after a (re)connect: what differs is published.
+
+    ``events`` hold one event per key (order, currency, position); known keys that they leave out are gone. The answer
+    is as of some time after ``asked`` (ns): what the connection has told since then is newer, or as new.
+    """
+
+    channel: Channel
+    subject: str
+    events: Sequence[Event]
+    asked: int
+    covers: Callable[[Event], bool] | None = None
+    """Which of the known events it speaks of; ``None``: all. Another connection may feed the same stream."""
