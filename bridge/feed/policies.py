@@ -65,21 +65,22 @@ class Pacer:
     def __init__(self, interval: float, clock: Callable[[], float]) -> None:
         self._interval = interval
         self._clock = clock
-        self._next = 0.0
+        self._last: float | None = None
+        """When the last attempt was let through."""
         self._held = 0.0
+        self._queue = asyncio.Lock()
 
     async def turn(self) -> None:
-        """Wait for one's turn."""
-        while True:
-            now = self._clock()
-            at = max(self._next, now)
-            self._next = at + self._interval
-            if at > now:
-                await asyncio.sleep(at - now)
-            if self._clock() >= self._held:
-                return
+        """Wait for one's turn; who waits longest goes first."""
+        async with self._queue:
+            while (wait := self._until() - self._clock()) > 0:  # noqa: ASYNC110 - what it waits for is a time
+                await asyncio.sleep(wait)
+            self._last = self._clock()
 
     def hold(self, seconds: float) -> None:
         """Let nobody through for so long, not even those who wait already."""
         self._held = max(self._held, self._clock() + seconds)
-        self._next = max(self._next, self._held)
+
+    def _until(self) -> float:
+        """When the next one may go, by when the last one really went: a busy loop lets nobody catch up."""
+        return self._held if self._last is None else max(self._held, self._last + self._interval)
