@@ -75,7 +75,8 @@ class Stand:
         self.control = f"{connector['rest_url']}/sim"
         self.pairs: list[str] = connector["pairs"]
         account = config["accounts"]["main"]
-        self.secrets = [Path(account["api_secret_file"]).read_text().strip()]
+        self.secret = Path(account["api_secret_file"]).read_text().strip()
+        self.api_key = account["api_key"]
         self.connector = self.run("run", "--config", str(self.config))
         self.recorder = self.run("record", "--config", str(self.config), "--out", str(self.recording))
         redis_url = ("--redis", self.server.url)
@@ -151,6 +152,10 @@ class Stand:
         for path in self.directory.rglob("*"):
             if path.is_file() and path.suffix != ".secret" and path not in private:
                 yield path
+
+    def told(self) -> Iterator[Path]:
+        """Those of them that even the API key has no place in: the simulator tells it at its start."""
+        return (path for path in self.files() if path != self.simulator.log)
 
     def _kill(self) -> None:
         begun = time.time()

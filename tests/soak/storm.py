@@ -58,13 +58,15 @@ def storm(
             eventually(lambda: not _hashes(stand), "hashes of the truth", _SETTLING)
         for name, pid in watched.items():
             memory[name].append(rss(pid))
+        memory["connector"] = [rss(stand.connector.pid)]  # of this one: it was killed now and then
         report: Report = {"happened": dict(sorted(stand.happened.items())), "memory_kib": memory}
         report["done_by_simulator"] = stand.state()["faults_done"]
         report["heartbeat"] = stand.heartbeat()
         wrong = _hashes(stand)
         wrong += _streams(stand, report)
         wrong += _ended(stand)
-        searched, found = find_secrets(stand.secrets, stand.client, stand.files())
+        searched, found = find_secrets([stand.secret], stand.client, stand.files())
+        found += find_secrets([stand.api_key], stand.client, stand.told())[1]
         report["searched_for_secrets_bytes"] = searched
         return report, wrong + found
 
