@@ -26,6 +26,7 @@ from bridge.feed.rest import RestClient
 from bridge.feed.tap import FeedTap
 from bridge.feed.tls import client_context
 from bridge.feed.transport import has_picows
+from bridge.monitor import Monitor
 from bridge.router import Router
 from bridge.store import Store
 
@@ -45,20 +46,23 @@ async def run(settings: Settings, connectors: Sequence[ConnectorSettings]) -> No
 
     Raises:
         AlreadyRunningError: another process has one of these names or streams.
+        PortUnavailableError: the port that was set for metrics and health is taken.
         RedisUnavailableError: Redis is out of reach at the start, or at the end with entries left over.
         UnknownPairError: an exchange doesn't list a pair.
     """
     stop = asyncio.Event()
     _on_signals(stop)
-    try:
-        async with asyncio.TaskGroup() as group:
-            for connector in connectors:
-                group.create_task(_run_one(settings, connector, stop), name=f"connector-{connector.name}")
-    except BaseExceptionGroup as failures:
-        raise _first(failures) from None
+    async with Monitor(settings.http, [connector.name for connector in connectors]) as monitor:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for connector in connectors:
+                    work = _run_one(settings, connector, stop, monitor)
+                    group.create_task(work, name=f"connector-{connector.name}")
+        except BaseExceptionGroup as failures:
+            raise _first(failures) from None
 
 
-async def _run_one(settings: Settings, connector: ConnectorSettings, stop: asyncio.Event) -> None:
+async def _run_one(settings: Settings, connector: ConnectorSettings, stop: asyncio.Event, monitor: Monitor) -> None:
     log = _log(connector)
     if connector.transport == "picows" and not has_picows():
         problem = Problem(f"connectors.{connector.name}.transport", "picows is not installed", _INSTALL_FAST)
@@ -68,6 +72,7 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store(settings, connector.name, exchange.name, log))
         router = Router(exchange, connector, store, settings, log)
+        monitor.add(router.report)
         await router.open()
         rest = await stack.enter_async_context(_rest(connector, exchange, None))
         context = _context(connector, exchange, router, rest, None)

@@ -25,6 +25,7 @@ BridgeError
 │       ├── LoginRefusedError       it refused the log-in
 │       └── SessionExpiredError     the log-in counts no more
 ├── RedisUnavailableError     Redis is out of reach or refuses this client (exit 2)
+├── PortUnavailableError      the address for metrics and health can't be had (exit 2)
 ├── StreamConflictError       somebody else writes to a stream of ours (exit 1)
 ├── RecordingError            a recording that cannot be read or written (exit 1) [bridge.recordings.recording]
 ├── ReplayError               a replay that cannot be served: the port is taken, say [bridge.recordings.replay]
@@ -51,6 +52,7 @@ __all__ = [
     "HandshakeError",
     "LoginRefusedError",
     "NoAnswerError",
+    "PortUnavailableError",
     "Problem",
     "RateLimitedError",
     "RedisUnavailableError",
@@ -67,6 +69,7 @@ __all__ = [
     "UnknownPairError",
     "UnknownTopicError",
     "UnreachableError",
+    "kinds_of",
 ]
 
 
@@ -132,6 +135,11 @@ class ExchangeError(BridgeError):
         if "message" not in vars(self):
             self.message = message
         super().__init__(f"{exchange}: {message}")
+
+
+def kinds_of(error: type[ExchangeError]) -> set[str]:
+    """The ``kind`` of a class of errors and of all below it."""
+    return {error.kind}.union(*(kinds_of(below) for below in error.__subclasses__()))
 
 
 class FrameError(ExchangeError):
@@ -348,6 +356,16 @@ class RedisUnavailableError(BridgeError):
     def __init__(self, url: str, message: str) -> None:
         self.url = url
         super().__init__(f"Redis at {url}: {message}")
+
+
+class PortUnavailableError(BridgeError):
+    """The address that metrics and health were to be served on can't be had."""
+
+    def __init__(self, host: str, port: int, message: str) -> None:
+        self.host = host
+        self.port = port
+        hint = "set http.port to a free one, to 0 for any, or to off"
+        super().__init__(f"http: {host} port {port}: {message}; {hint}")
 
 
 class StreamConflictError(BridgeError):

@@ -51,6 +51,18 @@ class Latency:
         index = next(index for index, count in enumerate(below) if count >= share * self.count)
         return (index + 1) * _BIN / 1e6 if index < _FINE else float(index - _FINE + 1)
 
+    def cumulative(self, edges: Sequence[int]) -> list[int]:
+        """How many did not exceed each of these durations (ns), to within a bin: what Prometheus calls buckets."""
+        upto = [0, *accumulate(self._bins)]
+        return [upto[edge // _BIN if edge <= _FINE * _BIN else min(_FINE + edge // _COARSE, _BINS)] for edge in edges]
+
+    @property
+    def total(self) -> int:
+        """The sum of all (ns), each taken for the middle of its bin."""
+        fine = sum((index * _BIN + _BIN // 2) * count for index, count in enumerate(self._bins[:_FINE]) if count)
+        coarse = enumerate(self._bins[_FINE:])
+        return fine + sum((index * _COARSE + _COARSE // 2) * count for index, count in coarse if count)
+
     def reset(self) -> None:
         """Start anew."""
         self._bins = [0] * (_BINS + 1)

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
+from msgspec import Struct
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.exceptions import RedisError, WatchError
+from redis.exceptions import RedisError, ResponseError, WatchError
 
 from bridge import __version__
 from bridge.config import HeartbeatSettings
@@ -24,14 +25,23 @@ from bridge.errors import AlreadyRunningError, FrameError
 from bridge.keys import Keys
 from bridge.redaction import redact
 
-__all__ = ["Presence"]
+__all__ = ["Memory", "Presence"]
 
 _REJECTS_KEPT = 1_000
 _REJECTS_WAITING = 200
 _RAW_LIMIT = 16_384
+_MEMORY_EVERY = 5.0
+_MEMORY_REFUSED = 300.0
 _GAP_BETWEEN_LOOKS = 0.2
 _STARTING = 30.0
 """Seconds that the first heartbeat holds: opening hundreds of streams takes a while."""
+
+
+class Memory(Struct, frozen=True):
+    """Bytes that Redis uses, and the most it may use (0: no limit)."""
+
+    used: int
+    most: int
 
 
 class Presence:
@@ -42,11 +52,14 @@ class Presence:
         self._keys = keys
         self._name = name
         self._exchange = exchange
-        self._interval = beats.interval
+        self.interval = beats.interval
         self._ttl = beats.ttl
         self._rejects: asyncio.Queue[dict[str, str]] = asyncio.Queue(_REJECTS_WAITING)
         self._shown: dict[str, bytes] = {}
         self._beat = 0
+        self.memory: Memory | None = None
+        """How full Redis was last; ``None`` where it doesn't say."""
+        self._memory_at = 0.0
         self.instance = uuid.uuid4().hex[:12]
         self.rejected = 0
         """Frames that could not be understood; all are counted, the newest thousand are kept."""
@@ -145,6 +158,19 @@ class Presence:
             self._shown.update(changed)
         return forgotten
 
+    async def look_at_memory(self) -> None:
+        """Ask Redis for its memory, once in a while; a user that may not run ``INFO`` is not asked again for long."""
+        now = time.monotonic()
+        if now < self._memory_at:
+            return
+        try:
+            info = await self._client.info("memory")
+            self.memory = Memory(int(info["used_memory"]), int(info.get("maxmemory", 0)))
+            self._memory_at = now + _MEMORY_EVERY
+        except (ResponseError, KeyError, TypeError, ValueError):
+            self.memory = None
+            self._memory_at = now + _MEMORY_REFUSED
+
     def reject(self, connection: str, error: FrameError, recv: int) -> None:
         """Keep a frame that could not be understood, for somebody to look at."""
         self.rejected += 1
@@ -168,7 +194,7 @@ class Presence:
             except (RedisError, OSError):
                 with suppress(asyncio.QueueFull):
                     self._rejects.put_nowait(fields)
-                await asyncio.sleep(self._interval)
+                await asyncio.sleep(self.interval)
 
     async def _expect_silence(self, name: str, shown: str) -> str | None:
         """The instance whose dead heartbeat stands there, if any."""
@@ -180,7 +206,7 @@ class Presence:
         host, pid = str(first.get("host", "")), str(first.get("pid", ""))
         if host == socket.gethostname() and pid.isdigit() and not _alive(int(pid)):
             return instance
-        patience = time.monotonic() + 2.5 * self._interval
+        patience = time.monotonic() + 2.5 * self.interval
         while time.monotonic() < patience:
             await asyncio.sleep(_GAP_BETWEEN_LOOKS)
             now = await self._client.hgetall(key)

@@ -7,16 +7,59 @@ from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
+from msgspec import Struct, structs
+from redis.exceptions import RedisError
 
+from bridge.config import Settings
 from bridge.exchanges.base import Exchange, Subscription
 from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link
-from bridge.model import PUBLIC_CHANNELS, SCHEMA_VERSION, ControlEvent
+from bridge.model import PUBLIC_CHANNELS, SCHEMA_VERSION, Channel
 from bridge.presence import Presence
 from bridge.publish.publisher import Publisher
-from bridge.sequencer import Topic
+from bridge.sequencer import BookTopic, Topic
 
-__all__ = ["Report"]
+__all__ = ["ConnectionRow", "Report", "StreamRow"]
+
+_LEAST_PATIENCE = 5.0
+"""Seconds without a write that Redis took after which it counts as refusing them."""
+
+
+class StreamRow(Struct, frozen=True):
+    """One stream: ``received`` = ``published`` + all ``lost`` (by reason) + ``buffered``, at every moment.
+
+    ``buffered`` waits for Redis: entries, and dropped events that a `lost` entry is about to declare. ``age`` is seconds
+    since the last event, ``None`` before the first.
+    """
+
+    key: str
+    channel: Channel
+    subject: str
+    state: str
+    awaiting_snapshot: bool
+    received: int
+    published: int
+    lost: dict[str, int]
+    buffered: int
+    repeated: int
+    gaps: int
+    resyncs: int
+    age: float | None
+    blocked: str
+    """Why Redis refuses this very stream, while it does."""
+
+
+class ConnectionRow(Struct, frozen=True):
+    """One planned connection; ``age`` is seconds since its last frame, ``None`` while it is not up."""
+
+    name: str
+    up: bool
+    subscribed: bool
+    reconnects: dict[str, int]
+    """By reason."""
+    replacements: int
+    age: float | None
+    subscriptions: list[str]
 
 
 class Report:
@@ -34,6 +77,7 @@ class Report:
         topics: Mapping[Subscription, Topic],
         *,
         latency: FeedLatency,
+        settings: Settings,
     ) -> None:
         self.exchange = exchange
         self.name = name
@@ -41,6 +85,7 @@ class Report:
         self.presence = presence
         self.topics = topics
         self.latency = latency
+        self.settings = settings
         self.links: list[Link] = []
         self.errors: Counter[str] = Counter()
         """What the exchange refused or said that was wrong, by kind."""
@@ -48,6 +93,110 @@ class Report:
         """Messages of unknown types, by type."""
         self.started = time.time_ns()
         self._polled = {stream: poll.interval for poll in exchange.polls() for stream in poll.streams}
+        self.written = time.monotonic()
+        """When Redis last took a heartbeat."""
+        self.refusal = ""
+        """Why it didn't take the last one."""
+        self.ended = False
+
+    @property
+    def missing(self) -> list[str]:
+        """What keeps the connector from doing its work: Redis has to take writes, and one subscription to live."""
+        if self.ended:
+            return ["it has been told to end"]
+        found = []
+        unwritten = time.monotonic() - self.written
+        if not self.publisher.connected:
+            found.append("Redis: no connection")
+        elif self.refusal:
+            found.append(f"Redis refuses writes: {self.refusal}")
+        elif unwritten > max(_LEAST_PATIENCE, 2.5 * self.presence.interval):
+            found.append(f"Redis: no write was answered for {unwritten:.1f} s")
+        topics = self.topics.values()
+        if topics and all(topic.stream.blocked for topic in topics):
+            found.append(f"Redis refuses every stream: {next(iter(topics)).stream.blocked}")
+        if not any(topic.live for topic in topics):
+            found.append("no subscription is live")
+        return found
+
+    def beaten(self, error: RedisError | OSError | None = None) -> None:
+        """Redis took a heartbeat, or didn't."""
+        if error is None:
+            self.written = time.monotonic()
+        self.refusal = _words(str(error) or type(error).__name__) if error else ""
+
+    def streams(self) -> list[StreamRow]:
+        """Every stream as it stands at this moment."""
+        waiting = self.publisher.backlog()
+        now = time.time_ns()
+        return [
+            StreamRow(
+                topic.stream.key,
+                topic.channel,
+                topic.subject,
+                str(topic.state),
+                isinstance(topic, BookTopic) and topic.awaiting,
+                topic.received,
+                topic.stream.published,
+                dict(topic.stream.lost),
+                waiting[topic.stream] + topic.undeclared,
+                topic.repeated,
+                topic.gaps,
+                topic.resyncs if isinstance(topic, BookTopic) else 0,
+                round((now - topic.last) / 1e9, 3) if topic.last else None,
+                topic.stream.blocked,
+            )
+            for topic in self.topics.values()
+        ]
+
+    def connections(self) -> list[ConnectionRow]:
+        """Every planned connection."""
+        return [
+            ConnectionRow(
+                link.plan.name,
+                link.up,
+                link.serving,
+                dict(link.lost),
+                link.replacements,
+                None if link.frame_age is None else round(link.frame_age, 3),
+                [f"{stream.channel} of {stream.subject}" for stream in link.plan.subscriptions],
+            )
+            for link in self.links
+        ]
+
+    def status(self) -> dict[str, object]:
+        """All of it, as plain data."""
+        publisher, memory, missing = self.publisher, self.presence.memory, self.missing
+        return {
+            "name": self.name,
+            "exchange": self.exchange.name,
+            "instance": self.presence.instance,
+            "started": self.started,
+            "state": self.state,
+            "ready": not missing,
+            "missing": missing,
+            "redis": {
+                "address": self.settings.redis.address,
+                "connected": publisher.connected,
+                "refusal": self.refusal,
+                "last_write_age": round(time.monotonic() - self.written, 3),
+                "memory_bytes": memory.used if memory else None,
+                "memory_limit_bytes": memory.most if memory else None,
+            },
+            "buffer": {
+                "entries": publisher.waiting,
+                "bytes": publisher.waiting_bytes,
+                "max_bytes": publisher.most_bytes,
+                "max_age": self.settings.buffer.max_age,
+            },
+            "counts": {**self.counts(), "confirmed": publisher.confirmed},
+            "publish_latency_ms": {
+                name: publisher.latency.percentile(share) for name, share in (("p50", 0.5), ("p99", 0.99))
+            },
+            "unknown_messages": dict(self.unknown),
+            "connections": [structs.asdict(row) for row in self.connections()],
+            "streams": [structs.asdict(row) for row in self.streams()],
+        }
 
     @property
     def state(self) -> str:
@@ -100,8 +249,13 @@ class Report:
                 "channel": str(wish.channel),
                 "schema": SCHEMA_VERSION,
                 "connector": self.name,
-                "state": "live" if topic.live else topic.said or ControlEvent.DOWN,
+                "state": topic.state,
                 "units": self.exchange.units.get(wish.channel, ""),
                 **({"polled": self._polled[wish]} if wish in self._polled else {}),
             }
         return catalog
+
+
+def _words(error: str) -> str:
+    """Of a pipeline's error, what the server said: it stands behind the whole command, as a tuple's text."""
+    return error.rpartition(" caused error: ")[2].strip("()\"',")

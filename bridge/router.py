@@ -57,7 +57,13 @@ class Router:
         self._openings: set[asyncio.Task[None]] = set()
         self.latency = FeedLatency(exchange.timed, log, limit=connector.latency_limit, window=connector.latency_window)
         self.report = Report(
-            exchange, connector.name, self._publisher, store.presence, self._topics, latency=self.latency
+            exchange,
+            connector.name,
+            self._publisher,
+            store.presence,
+            self._topics,
+            latency=self.latency,
+            settings=settings,
         )
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails when the connector can't go on."""
@@ -106,6 +112,7 @@ class Router:
         Raises:
             RedisUnavailableError: entries were left over.
         """
+        self.report.ended = True
         if self._openings:
             _, late = await asyncio.wait(self._openings, timeout=min(1.0, deadline / 2))
             for opening in late:
@@ -291,7 +298,10 @@ class Router:
                 await self._store.presence.beat(self.report.heartbeat())
                 if await self._show():
                     self._publisher.renew("Redis has forgotten the catalog")
+                self.report.beaten()
+                await self._store.presence.look_at_memory()
             except (RedisError, OSError) as error:
+                self.report.beaten(error)
                 self._log.debug("heartbeat_failed", error=str(error))
             except AlreadyRunningError as error:
                 if not self.failed.done():

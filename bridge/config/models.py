@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bridge.config import catalogue
+from bridge.config.http import HttpSettings
 from bridge.config.problems import Mistake, did_you_mean, raise_mistake, raise_mistakes
 from bridge.config.redis import RedisSettings, redis_password
 from bridge.config.section import Section
@@ -40,6 +41,7 @@ __all__ = [
     "BufferSettings",
     "ConnectorSettings",
     "HeartbeatSettings",
+    "HttpSettings",
     "Limits",
     "LogSettings",
     "RedisSettings",
@@ -242,6 +244,7 @@ class Settings(BaseSettings):
     retention: Retention = Retention()
     buffer: BufferSettings = BufferSettings()
     heartbeat: HeartbeatSettings = HeartbeatSettings()
+    http: HttpSettings = HttpSettings()
     shutdown_timeout: Duration = Field(default=10.0, gt=0)
     log: LogSettings = LogSettings()
     loop: Literal["auto", "asyncio", "uvloop"] = "auto"

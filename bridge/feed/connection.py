@@ -34,7 +34,10 @@ from bridge.feed.tap import FeedTap
 from bridge.feed.transport import Socket, connect
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, Event
 
-__all__ = ["Connection", "FeedContext", "Receiver"]
+__all__ = ["LOST_KINDS", "Connection", "FeedContext", "Receiver"]
+
+LOST_KINDS = ("closed", "silent", "session", "failed")
+"""Why an open connection is lost: the other side, a silence, the session's verdict, a bug."""
 
 _OPEN_TIMEOUT = 10.0
 _QUIET_READY = 3.0
@@ -126,6 +129,8 @@ class Connection:
         self._noted = 0
         self._muted = False
         self.lost_reason = ""
+        self.lost_kind = ""
+        """One of `LOST_KINDS`."""
         self.lost_wait = 0.0
         """Least seconds before the next attempt, where the session wants to wait."""
         self.replace_reason = ""
@@ -229,7 +234,7 @@ class Connection:
         except Exception as bug:
             # Whatever it was, the streams must not go on as if nothing were missing.
             self._context.log.exception("events_failed", connection=self._plan.name)
-            self.lost(f"the events of a frame could not be taken: {type(bug).__name__}: {bug}")
+            self.lost(f"the events of a frame could not be taken: {type(bug).__name__}: {bug}", "failed")
         if not self.has_data:
             self.has_data = any(not isinstance(event, Control) for event in events)
         if self._tap:
@@ -244,11 +249,12 @@ class Connection:
         """A ping was answered (`Handler`)."""
         self._watchdog.seen(self._context.monotonic())
 
-    def lost(self, reason: str) -> None:
+    def lost(self, reason: str, kind: str = "closed") -> None:
         """The socket is gone (`Handler`)."""
         if self._muted:
             return
         self.lost_reason = self.lost_reason or reason
+        self.lost_kind = self.lost_kind or kind
         self._muted = True  # what may still come before the link has seen it would follow a hole
         if self._tap:
             self._tap.closed(self._plan.name, reason, time.time())
@@ -264,7 +270,7 @@ class Connection:
         self._act()
         verdict = self._watchdog.check(self._context.monotonic())
         if verdict == "dead":
-            self.lost(f"no frame for {self._context.dead:g} s")
+            self.lost(f"no frame for {self._context.dead:g} s", "silent")
         elif verdict == "ping" and self._socket:
             self._start(self._socket.ping(), "ping")
 
@@ -318,7 +324,7 @@ class Connection:
                 self._wake.set()
             elif isinstance(action, Reconnect):
                 self.lost_wait = max(self.lost_wait, action.wait)
-                self.lost(action.reason)
+                self.lost(action.reason, "session")
             elif isinstance(action, Synchronise):
                 self._start(self._sync(), "sync")
             elif isinstance(action, Unknown):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -39,9 +40,15 @@ class Link:
         self._standby_since = 0.0
         self._replace_at = 0.0
         self._replace_waits: Iterator[float] = self._waits()
-        self.reconnects = 0
+        self.lost: Counter[str] = Counter()
+        """Connections lost, and attempts that failed, by kind."""
         self.replacements = 0
         self.up = False
+
+    @property
+    def reconnects(self) -> int:
+        """Connections lost and opened again; failed attempts count."""
+        return self.lost.total()
 
     @property
     def frames(self) -> int:
@@ -80,20 +87,21 @@ class Link:
                     await connection.open()
                 except (HandshakeError, RestError) as error:
                     self._context.receiver.fault(error)
-                    reason = str(error)
+                    reason, kind = str(error), error.kind
                     delay = error.retry_after or 0.0
                 else:
                     self._active, self.up = connection, True
                     self._log.info("connected", again=not first)
                     begun = self._context.monotonic()
                     reason = await self._serve(connection)
+                    kind = self._active.lost_kind
                     delay = self._active.lost_wait
                     if self._active.has_data or self._context.monotonic() - begun >= _PROVEN:
                         waits = self._waits()
                 self._context.receiver.down(self._streams, reason)
                 await self._drop()
                 first = False
-                self.reconnects += 1
+                self.lost[kind] += 1
                 delay = max(delay, next(waits))
                 self._log.warning("connection_lost", reason=reason, retry_in=round(delay, 2))
                 await asyncio.sleep(delay)

@@ -19,7 +19,19 @@ from bridge.model import (
 from bridge.publish.stream import Stream
 from bridge.publish.wire import render
 
-__all__ = ["CONTROL", "DATA", "KINDS", "OVERHEAD", "SNAPSHOT", "WIDE", "Budget", "Pending", "lost_marker", "shed"]
+__all__ = [
+    "CONTROL",
+    "DATA",
+    "KINDS",
+    "LOSSES",
+    "OVERHEAD",
+    "SNAPSHOT",
+    "WIDE",
+    "Budget",
+    "Pending",
+    "lost_marker",
+    "shed",
+]
 
 DATA, SNAPSHOT, CONTROL, WIDE = 0, 1, 2, 3
 """Kinds of pending entries.
@@ -38,6 +50,17 @@ KINDS: dict[type[Event], int] = {
 }
 """Kinds of entries by class; all others are `DATA`, and so is what may have a further field and doesn't."""
 
+LOSSES = {
+    "the buffer of": "buffer_full",
+    "Redis was away": "redis_away",
+    "Redis lost": "redis_forgot",
+    "Redis refused this stream": "stream_refused",
+    "refused by Redis": "entry_refused",
+    "deltas without a snapshot": "no_snapshot",
+    "too many events before": "stream_not_open",
+}
+"""How the reasons of `lost` entries begin, and one word for each, to count them by."""
+
 OVERHEAD = 200
 """Bytes of Python objects that a pending entry costs beside its text; an estimate on the safe side."""
 
@@ -52,7 +75,7 @@ class Budget(Struct, frozen=True):
 class Pending(Struct, gc=False):
     """An entry on its way: rendered at once, numbered (``ms`` and ``seq``) when it is sent.
 
-    ``lost`` is the count of a `lost` entry, else 0.
+    ``lost`` is the count of a `lost` entry, else 0; ``loss`` then is one of `LOSSES`.
     """
 
     stream: Stream
@@ -62,6 +85,7 @@ class Pending(Struct, gc=False):
     lost: int = 0
     ms: int = 0
     seq: int = 0
+    loss: str = ""
 
     @property
     def weight(self) -> int:
@@ -72,7 +96,8 @@ class Pending(Struct, gc=False):
 def lost_marker(stream: Stream, recv: int, count: int, reason: str) -> Pending:
     """The entry that declares ``count`` dropped events at its place in the stream."""
     event = Control(stream.subject, None, recv, stream.channel, ControlEvent.LOST, reason, count)
-    return Pending(stream, recv, render(event), CONTROL, count)
+    loss = next((word for beginning, word in LOSSES.items() if reason.startswith(beginning)), "other")
+    return Pending(stream, recv, render(event), CONTROL, count, loss=loss)
 
 
 def shed(pending: list[Pending], need: int, oldest: int, reason: str) -> tuple[list[Pending], dict[Stream, int]]:
@@ -135,5 +160,6 @@ def _without(pending: list[Pending], dropped: set[int], reason: str) -> tuple[li
             kept.append(marker[stream])
     for entry in kept:
         if entry.lost:
-            entry.body = lost_marker(entry.stream, entry.recv, entry.lost, reason).body
+            marked = lost_marker(entry.stream, entry.recv, entry.lost, reason)
+            entry.body, entry.loss = marked.body, marked.loss
     return kept, counts

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import Protocol
@@ -20,6 +21,7 @@ from bridge.errors import RedisUnavailableError
 from bridge.latency import Latency
 from bridge.model import Control, Event
 from bridge.publish.buffer import CONTROL, DATA, KINDS, OVERHEAD, WIDE, Budget, Pending, lost_marker, shed
+from bridge.publish.counts import backlog, settle
 from bridge.publish.line import Line, Reply
 from bridge.publish.recovery import Batch, History, Refusal, recover, sort_out
 from bridge.publish.stream import Stream, StreamId
@@ -64,7 +66,7 @@ class Publisher:
         self._connect = connect
         self._backoff = backoff
         self._budget = budget
-        self._most_bytes = budget.max_bytes
+        self.most_bytes = budget.max_bytes
         self._reply_timeout = reply_timeout
         self._events = events
         self._log = log
@@ -105,6 +107,11 @@ class Publisher:
         """What they count for in the budget."""
         return self._bytes
 
+    def backlog(self) -> Counter[Stream]:
+        """Per stream, the events that are neither published nor declared lost yet."""
+        flying = self._in_flight.entries if self._in_flight else ()
+        return backlog((*flying, *self._pending)) + Counter({stream: stream.unsent for stream in self._streams})
+
     def add(self, stream: Stream) -> None:
         """Take a stream into care; it must stand where Redis has it (`Stream.resume`)."""
         self._streams.append(stream)
@@ -123,7 +130,7 @@ class Publisher:
             kind = DATA
         self._pending.append(Pending(stream, event.recv, body, kind))
         self._bytes += len(body) + OVERHEAD
-        if self._bytes > self._most_bytes:
+        if self._bytes > self.most_bytes:
             self._shed(f"the buffer of {self._budget.max_bytes} bytes is full")
         if not self._scheduled:
             self._scheduled = True
@@ -266,11 +273,10 @@ class Publisher:
             self._idle.set()
 
     def _acknowledge(self, entries: list[Pending]) -> None:
-        received = [entry.recv for entry in entries if entry.kind != CONTROL]
+        received, lost = settle(entries)
         self._bytes -= sum([len(entry.body) for entry in entries]) + OVERHEAD * len(entries)
         self.published += len(received)
-        if len(received) < len(entries):
-            self.lost += sum(entry.lost for entry in entries)
+        self.lost += lost
         self.latency.add_since(time.time_ns(), received)
 
     def _repair(self, batch: Batch, replies: list[Reply]) -> None:
@@ -337,6 +343,7 @@ class Publisher:
         self._emptied = False
         for stream, count in batch.missing.items():
             self.published -= count
+            stream.published -= count
             self.declare_lost(stream, time.time_ns(), count, "Redis lost acknowledged entries")
             self._events.dropped(stream)
         if batch.resent:

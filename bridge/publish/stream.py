@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 
 from msgspec import Struct
 
@@ -57,10 +57,12 @@ class Stream:
         "data_head",
         "is_book",
         "key",
+        "lost",
         "ms",
         "next_trim",
         "oldest",
         "public",
+        "published",
         "retention",
         "seq",
         "snapshots",
@@ -96,6 +98,10 @@ class Stream:
         self.unsent = 0
         """Events that came while blocked: the next `lost` entry counts them."""
         self.conflicts = 0
+        self.published = 0
+        """Data entries that Redis has acknowledged."""
+        self.lost: Counter[str] = Counter()
+        """Dropped events that a `lost` entry in Redis declares, by `LOSSES`."""
 
     def __repr__(self) -> str:
         return f"Stream({self.key!r}, {self.ms}-{self.seq})"

@@ -18,6 +18,8 @@ class BookTopic(Topic):
         super().__init__(stream, sink, resync)
         self.awaiting = True
         """Whether deltas are of no use until the next snapshot."""
+        self.resyncs = 0
+        """Snapshots that made the book whole again; the first one isn't counted."""
         self._xseq = ""
         self._unused = 0
         self._since_snapshot = 0
@@ -33,6 +35,7 @@ class BookTopic(Topic):
             self.lags.append(event.recv - ts)
         if event.__class__ is BookSnapshot:
             self._declare_unused(event.recv)
+            self.resyncs += self.awaiting and self._snapshot_at > 0
             self.awaiting = False
             self._since_snapshot = 0
             self._snapshot_at = event.recv
@@ -51,6 +54,11 @@ class BookTopic(Topic):
                 self._refresh(event.recv)
         self._xseq = event.xseq
         self._sink.put(self.stream, event)
+
+    @property
+    def undeclared(self) -> int:
+        """Deltas that continue nothing."""
+        return self._unused
 
     def go_live(self, recv: int) -> None:
         if not self.live:

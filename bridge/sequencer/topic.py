@@ -56,6 +56,16 @@ class Topic:
     def subject(self) -> str:
         return self.stream.subject
 
+    @property
+    def state(self) -> str:
+        """How the stream stands: ``live``, or ``down``, ``stale``, ``stop`` and so on, as it last said."""
+        return ControlEvent.LIVE if self.live else self.said or ControlEvent.DOWN
+
+    @property
+    def undeclared(self) -> int:
+        """Events that were received and will not be published, and are not declared lost yet."""
+        return 0
+
     def seed(self, tail: Sequence[Event], recv: int) -> None:
         """Take up what the stream holds already (its newest entries, oldest first), after a restart.
 

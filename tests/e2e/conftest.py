@@ -21,8 +21,8 @@ def run(tmp_path: Path) -> Iterator[Run]:
     """Start a command of ours; what still runs at the test's end is killed."""
     started: list[Process] = []
 
-    def start(*arguments: str, module: str = "bridge") -> Process:
-        process = Process(tmp_path / f"process-{len(started)}.log", *arguments, module=module)
+    def start(*arguments: str, module: str = "bridge", **env: str) -> Process:
+        process = Process(tmp_path / f"process-{len(started)}.log", *arguments, module=module, **env)
         started.append(process)
         return process
 

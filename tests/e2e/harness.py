@@ -51,9 +51,11 @@ def fetch(url: str, body: dict[str, Any] | None = None) -> Any:
 class Process:
     """A command of ours, its output in a file."""
 
-    def __init__(self, log: Path, *arguments: str, module: str = "bridge") -> None:
+    def __init__(self, log: Path, *arguments: str, module: str = "bridge", **env: str) -> None:
         self.log = log
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TICKBRIDGE_")}
+        # No two tests fight over the default port; an empty value leaves a variable out.
+        environment |= {name: value for name, value in {"TICKBRIDGE_HTTP__PORT": "off", **env}.items() if value}
         with log.open("ab") as out:
             self._popen = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments], stdout=out, stderr=out, env=environment

@@ -44,3 +44,15 @@ def test_many_at_once_and_anew():
     assert latency.percentile(1.0) == pytest.approx(1.01)
     latency.reset()
     assert latency.percentile(0.5) is None
+
+
+@given(st.lists(st.integers(0, 3_000_000_000), max_size=200))
+def test_buckets_are_cumulative_counts(durations):
+    latency = Latency()
+    for duration in durations:
+        latency.add(duration)
+    edges = [100_000, 1_000_000, 20_000_000, 25_000_000, 100_000_000, 1_000_000_000, 2_000_000_000]
+    assert latency.cumulative(edges) == [sum(duration < edge for duration in durations) for edge in edges]
+    # Each is taken for the middle of its bin, and what is longer for two seconds.
+    true = sum(min(duration, 2_000_000_000) for duration in durations)
+    assert abs(latency.total - true) <= 500_000 * len(durations)

@@ -1,0 +1,42 @@
+"""Where a process serves its metrics and its health, as the configuration says it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, field_validator
+
+from bridge.config.problems import raise_mistake
+from bridge.config.section import Section
+
+__all__ = ["HttpSettings"]
+
+
+def _port(value: Any) -> Any:
+    """``off`` is what YAML reads as false."""
+    if value is None or value is False or (isinstance(value, str) and value.strip().lower() == "off"):
+        return None
+    text = str(value).strip()
+    if isinstance(value, bool | float) or not (text.isascii() and text.isdigit()) or int(text) > 65535:
+        raise ValueError("should be a port, 0 (any free one) to 65535, or off")
+    return int(text)
+
+
+class HttpSettings(Section):
+    """Metrics, health and status over HTTP; ``port`` is ``None`` where they are off, and 0 for any free one."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int | None, BeforeValidator(_port)] = 9108
+    pair_labels: bool = False
+
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, value: str) -> str:
+        if not value or value != value.strip() or any(sign in value for sign in "/ []@"):
+            raise_mistake("should be an address or a host name, such as 127.0.0.1, 0.0.0.0 or ::1")
+        return value
+
+    @property
+    def explicit(self) -> bool:
+        """Whether the port was asked for: then not getting it is an error."""
+        return "port" in self.model_fields_set

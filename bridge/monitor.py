@@ -1,0 +1,92 @@
+"""What a process of connectors serves over HTTP: its metrics, its health, its status."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from bridge import __version__
+from bridge.config import HttpSettings
+from bridge.errors import PortUnavailableError
+from bridge.metrics import BridgeMetrics
+from bridge.redaction import redact_value
+from bridge.report import Report
+from bridge.serving import HttpServer, ProcessMetrics, Pulse
+
+__all__ = ["Monitor"]
+
+
+class Monitor:
+    """A context manager around the server; each connector's report is added when the connector has been made."""
+
+    def __init__(self, settings: HttpSettings, connectors: Sequence[str]) -> None:
+        self._settings = settings
+        self._reports: dict[str, Report | None] = dict.fromkeys(connectors)
+        self._pulse = Pulse()
+        self._server: HttpServer | None = None
+
+    def add(self, report: Report) -> None:
+        """A connector has begun."""
+        self._reports[report.name] = report
+
+    async def __aenter__(self) -> Self:
+        """Serve, if that is wanted.
+
+        Raises:
+            PortUnavailableError: the address can't be had, and was asked for.
+        """
+        settings = self._settings
+        if settings.port is None:
+            return self
+        metrics = BridgeMetrics(self._begun, pairs=settings.pair_labels)
+        collectors = [metrics, ProcessMetrics("bridge", __version__, self._pulse)]
+        server = HttpServer(self._pulse, collectors, missing=self.missing, status=self.status)
+        log = structlog.get_logger()
+        try:
+            url = await server.start(settings.host, settings.port)
+        except OSError as error:
+            await server.aclose()
+            if settings.explicit or error.errno != errno.EADDRINUSE:
+                words = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+                raise PortUnavailableError(settings.host, settings.port, words) from None
+            log.warning("http_port_taken", host=settings.host, port=settings.port)
+        else:
+            self._server = server
+            log.info("http_listening", url=url)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._server:
+            await self._server.aclose()
+
+    def missing(self) -> list[str]:
+        """What keeps each connector from being ready."""
+        found = []
+        for name, report in self._reports.items():
+            found += [f"{name}: {what}" for what in (report.missing if report else ["it has not begun yet"])]
+        return [str(redact_value(what)) for what in found]
+
+    def status(self) -> object:
+        """Everything, as plain data without secrets."""
+        missing = self.missing()
+        whole = {
+            "version": __version__,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "ready": not missing,
+            "missing": missing,
+            "event_loop_lag_seconds": round(self._pulse.lag, 6),
+            "connectors": [report.status() for report in self._begun()],
+        }
+        return redact_value(whole)
+
+    def _begun(self) -> list[Report]:
+        return [report for report in self._reports.values() if report]

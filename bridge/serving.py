@@ -1,0 +1,205 @@
+"""A process's own small HTTP server: ``/metrics``, ``/livez``, ``/readyz``, ``/status``, and the pulse of its event loop.
+
+Connectors and consumers share it; it knows neither, and reads everything at the moment it is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import platform
+import time
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+__all__ = ["HttpServer", "ProcessMetrics", "Pulse"]
+
+_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+"""The exposition format that every Prometheus reads."""
+_ENDING = 1.0
+"""Seconds that requests under way get when the server ends."""
+
+
+class Pulse:
+    """Whether the event loop turns: a task that wakes every ``interval`` seconds sees how late it does.
+
+    ``limit`` is how late is too late; ``window`` over how many seconds `lag` looks back, so that no stall falls between
+    two scrapes.
+    """
+
+    def __init__(
+        self,
+        *,
+        interval: float = 0.25,
+        limit: float = 5.0,
+        window: float = 15.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._interval = interval
+        self._limit = limit
+        self._window = window
+        self._clock = clock
+        self._due = clock() + interval
+        self._last = 0.0
+        self._worst = [0.0, 0.0]
+        self._turned = clock()
+
+    async def run(self) -> None:
+        """Beat, for as long as the task lives."""
+        while True:
+            self._due = self._clock() + self._interval
+            await asyncio.sleep(self._interval)
+            self.beat()
+
+    def beat(self) -> None:
+        """The loop has come round."""
+        now = self._clock()
+        self._last = max(0.0, now - self._due)
+        if now - self._turned > self._window:
+            self._worst = [0.0, self._worst[0]]
+            self._turned = now
+        self._worst[0] = max(self._worst[0], self._last)
+
+    @property
+    def lag(self) -> float:
+        """The longest delay of the last 15 to 30 s, in seconds; one that still goes on counts."""
+        return max(*self._worst, self._overdue)
+
+    @property
+    def stuck(self) -> str:
+        """Why the loop can't be said to turn; empty when it does."""
+        late = max(self._overdue, self._last)
+        return f"the event loop stood still for {late:.1f} s" if late > self._limit else ""
+
+    @property
+    def _overdue(self) -> float:
+        return max(0.0, self._clock() - self._due)
+
+
+class ProcessMetrics(Collector):
+    """What every process of ours has: the loop's lag and its build; ``prefix`` is ``bridge`` or ``consumer``."""
+
+    def __init__(self, prefix: str, version: str, pulse: Pulse) -> None:
+        self._prefix = prefix
+        self._version = version
+        self._pulse = pulse
+
+    def collect(self) -> Iterable[Metric]:
+        """Two gauges."""
+        lag = "Longest delay of the event loop in the last 15 to 30 s."
+        yield GaugeMetricFamily(f"{self._prefix}_event_loop_lag_seconds", lag, self._pulse.lag)
+        build = GaugeMetricFamily(
+            f"{self._prefix}_build_info", "Always 1; the labels say what runs.", labels=["version", "python"]
+        )
+        build.add_metric([self._version, platform.python_version()], 1)
+        yield build
+
+
+class HttpServer:
+    """The server: ``missing`` says what keeps the process from being ready, ``status`` is all that is known, as JSON."""
+
+    def __init__(
+        self,
+        pulse: Pulse,
+        collectors: Sequence[Collector],
+        *,
+        missing: Callable[[], list[str]],
+        status: Callable[[], object],
+        routes: Sequence[web.RouteDef] = (),
+    ) -> None:
+        self._pulse = pulse
+        self._missing = missing
+        self._status = status
+        self._registry = CollectorRegistry(auto_describe=False)
+        ProcessCollector(registry=self._registry)
+        for collector in collectors:
+            self._registry.register(collector)
+        self._app = web.Application(middlewares=[_plain_errors])
+        self._app.add_routes(
+            [
+                web.get("/livez", self._livez),
+                web.get("/metrics", self._metrics),
+                web.get("/readyz", self._readyz),
+                web.get("/status", self._whole),
+                *routes,
+            ]
+        )
+        self._app.on_response_prepare.append(_say_less)
+        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=_ENDING)
+        self._beating: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def start(self, host: str, port: int) -> str:
+        """Listen; returns the URL, with the port that was taken for port 0.
+
+        Raises:
+            OSError: that address can't be had.
+        """
+        await self._runner.setup()
+        await web.TCPSite(self._runner, host, port).start()
+        self._beating = asyncio.create_task(self._pulse.run(), name="pulse")
+        taken = self._runner.addresses[0][1]
+        return f"http://{f'[{host}]' if ':' in host else host}:{taken}"
+
+    async def aclose(self) -> None:
+        """Listen no more."""
+        if self._beating:
+            self._beating.cancel()
+        await self._runner.cleanup()
+
+    async def _livez(self, _: web.Request) -> web.Response:
+        stuck = self._pulse.stuck
+        return _json({"alive": not stuck, "reason": stuck, "lag_seconds": round(self._pulse.lag, 6)}, ok=not stuck)
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        missing = self._missing()
+        return _json({"ready": not missing, "missing": missing}, ok=not missing)
+
+    async def _whole(self, _: web.Request) -> web.Response:
+        return _json(self._status())
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        # In the loop and in one piece: nothing moves between two figures, so that their sums add up.
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": _TEXT})
+
+
+def _json(body: object, *, ok: bool = True) -> web.Response:
+    return web.json_response(body, status=200 if ok else 503, dumps=_dumps)
+
+
+def _dumps(body: Any) -> str:
+    return json.dumps(body, indent=2) + "\n"
+
+
+async def _say_less(_: web.Request, response: web.StreamResponse) -> None:
+    """Which versions of what serve is nobody's business."""
+    response.headers.pop("Server", None)
+
+
+@web.middleware
+async def _plain_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A wrong path or method is answered in JSON too, with what would be right."""
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        pages = sorted({route.resource.canonical for route in request.app.router.routes() if route.resource})
+        error = f"no page {request.path}; there are {', '.join(pages)}"
+        return web.json_response({"error": error}, status=404, dumps=_dumps)
+    except web.HTTPMethodNotAllowed as refusal:
+        allowed = ", ".join(sorted(refusal.allowed_methods))
+        error = f"{request.method} is not allowed on {request.path}; use {allowed}"
+        return web.json_response({"error": error}, status=405, headers={"Allow": allowed}, dumps=_dumps)

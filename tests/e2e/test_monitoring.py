@@ -1,0 +1,266 @@
+"""Metrics, health and status of a running connector, asked for over HTTP as Prometheus and Kubernetes do."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.e2e.conftest import Bench, Run
+from tests.e2e.harness import Process, eventually
+from tests.e2e.observing import flowing
+from tests.servers import free_port
+from tests.unit.doc_pages import OPERATIONS, rows, ticked
+
+
+def get(url: str, timeout: float = 5.0) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refusal:
+        return refusal.code, refusal.read().decode()
+
+
+class Watched:
+    """A connector that serves its metrics."""
+
+    def __init__(self, bench: Bench, run: Run, path: Path, env: dict[str, str], *more: str, **connector: Any) -> None:
+        assert bench.simulated is not None
+        written = str(bench.simulated.write(path / "watched.yaml", **connector))
+        self.process: Process = run("run", "--config", written, *more, TICKBRIDGE_HTTP__PORT="0", **env)
+        output = self.process.wait_for("http_listening")
+        self.url = re.findall(r'"url":"([^"]+)"', output)[0]
+
+    def ready(self) -> tuple[int, list[str]]:
+        code, body = get(f"{self.url}/readyz")
+        return code, json.loads(body)["missing"]
+
+    def status(self) -> dict[str, Any]:
+        [connector] = json.loads(get(f"{self.url}/status")[1])["connectors"]
+        return connector
+
+    def text(self) -> str:
+        return get(f"{self.url}/metrics")[1]
+
+    def metrics(self) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
+        """Sample name → sorted labels → value."""
+        found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+        for family in text_string_to_metric_families(self.text()):
+            for sample in family.samples:
+                found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
+        return found
+
+
+@pytest.fixture
+def watch(own_bench: Bench, run: Run, tmp_path: Path):
+    def start(*more: str, env: dict[str, str] | None = None, **connector: Any) -> Watched:
+        if own_bench.simulated is None:
+            own_bench.simulate()
+        return Watched(own_bench, run, tmp_path, env or {}, *more, **connector)
+
+    return start
+
+
+def by_channel(samples: dict[tuple[tuple[str, str], ...], float]) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for labels, value in samples.items():
+        sums[dict(labels)["channel"]] = sums.get(dict(labels)["channel"], 0) + value
+    return sums
+
+
+def adds_up(watched: Watched) -> int:
+    """Received = published + lost + buffered, per channel and per stream; returns what is buffered."""
+    metrics = watched.metrics()
+    received, published, lost, buffered = (
+        by_channel(metrics.get(f"bridge_{name}", {}))
+        for name in ("ws_messages_received_total", "published_total", "lost_total", "publish_queue_entries")
+    )
+    assert sum(received.values()) > 0
+    for channel, count in received.items():
+        assert count == published[channel] + lost.get(channel, 0) + buffered[channel], channel
+    waiting = 0
+    for row in watched.status()["streams"]:
+        assert row["received"] == row["published"] + sum(row["lost"].values()) + row["buffered"], row
+        waiting += row["buffered"]
+    return waiting
+
+
+def test_a_running_connector_is_alive_and_ready_and_its_figures_add_up(own_bench: Bench, watch) -> None:
+    watched = watch()
+    flowing(own_bench.client, 200)
+    eventually(lambda: watched.ready() == (200, []), "ready")
+    code, body = get(f"{watched.url}/livez")
+    assert (code, json.loads(body)["alive"]) == (200, True)
+    for _ in range(20):
+        adds_up(watched)
+    own_bench.simulated.pause()
+    eventually(lambda: adds_up(watched) == 0, "all published")
+    for row in watched.status()["streams"]:
+        types = [fields["type"] for _, fields in own_bench.client.xrange(row["key"])]
+        assert row["published"] == len(types) - types.count("control"), row
+    metrics = watched.metrics()
+    connector = (("connector", "limitlex"), ("exchange", "limitlex"))
+    assert metrics["bridge_ws_connection_up"] == {connector: 1.0}
+    assert metrics["bridge_redis_connection_up"] == {connector: 1.0}
+    assert metrics["bridge_redis_memory_bytes"][connector] > 1_000_000
+    events = sum(row["published"] for row in watched.status()["streams"])
+    assert metrics["bridge_publish_latency_seconds_count"][connector] == events
+    buckets = [value for _, value in sorted(metrics["bridge_publish_latency_seconds_bucket"].items(), key=edge)]
+    assert buckets == sorted(buckets)
+    assert buckets[-1] == events
+    assert watched.process.stop() == 0
+    assert "http" not in watched.process.output.split("stopping")[1]
+
+
+def edge(item: tuple[tuple[tuple[str, str], ...], float]) -> float:
+    return float(dict(item[0])["le"])
+
+
+def test_the_documented_metrics_are_the_served_ones(own_bench: Bench, watch) -> None:
+    """Names, types and labels; with pair labels, a series per stream."""
+    watched = watch()
+    flowing(own_bench.client, 50)
+    own_bench.simulated.fault("cut")
+    eventually(lambda: "bridge_ws_reconnects_total{" in watched.text(), "a reconnect")
+    eventually(lambda: "bridge_redis_memory_bytes{" in watched.text(), "Redis' memory")
+    served = {}
+    for family in text_string_to_metric_families(watched.text()):
+        if family.name.startswith("process_"):
+            continue
+        name = family.name + "_total" * (family.type == "counter")
+        labels = {label for sample in family.samples for label in sample.labels} - {"exchange", "connector", "le"}
+        assert family.documentation
+        served[name] = (family.type, labels)
+    table = [cells for cells in rows(OPERATIONS, "## Metrics and health") if len(cells) == 4]
+    documented = {ticked(cells[0])[0]: (cells[1], set(ticked(cells[2]))) for cells in table}
+    assert {name: row for name, row in documented.items() if name.startswith("bridge_")} == served
+
+
+def test_pairs_are_told_apart_on_request(own_bench: Bench, watch) -> None:
+    watched = watch(env={"TICKBRIDGE_HTTP__PAIR_LABELS": "true"})
+    flowing(own_bench.client, 100)
+    metrics = watched.metrics()
+    received = {
+        (dict(labels)["pair"], dict(labels)["channel"]) for labels in metrics["bridge_ws_messages_received_total"]
+    }
+    assert received >= {(pair, channel) for pair in own_bench.simulated.pairs for channel in ("trades", "book")}
+    assert {dict(labels)["connection"] for labels in metrics["bridge_ws_connection_up"]} > set(
+        own_bench.simulated.pairs
+    )
+    adds_up(watched)
+
+
+def test_promtool_finds_nothing_wrong(own_bench: Bench, watch) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("no promtool on this machine (Debian's package prometheus has it)")
+    watched = watch()
+    flowing(own_bench.client, 100)
+    checked = subprocess.run(
+        [promtool, "check", "metrics"], check=False, input=watched.text(), capture_output=True, text=True
+    )
+    # process_* are the client library's own, with a help text that some versions find fault with.
+    complaints = [line for line in (checked.stdout + checked.stderr).splitlines() if not line.startswith("process_")]
+    assert complaints == []
+
+
+def test_redis_gone_is_not_ready_and_nothing_is_lost_from_the_sums(own_bench: Bench, watch) -> None:
+    watched = watch()
+    flowing(own_bench.client, 200)
+    own_bench.server.stop()
+    eventually(lambda: watched.ready() == (503, ["limitlex: Redis: no connection"]), "not ready")
+    assert get(f"{watched.url}/livez")[0] == 200
+    eventually(lambda: adds_up(watched) > 100, "events that wait")
+    assert watched.metrics()["bridge_redis_connection_up"] == {(("connector", "limitlex"), ("exchange", "limitlex")): 0}
+    own_bench.server.start()
+    eventually(lambda: watched.ready() == (200, []), "ready again")
+    own_bench.simulated.pause()
+    eventually(lambda: adds_up(watched) == 0, "all published")
+
+
+def test_what_is_dropped_is_counted_by_its_reason(own_bench: Bench, watch) -> None:
+    own_bench.simulate(rate=1000)
+    watched = watch(env={"TICKBRIDGE_BUFFER__MAX_BYTES": "64KiB"})
+    flowing(own_bench.client, 200)
+    own_bench.server.stop()
+    eventually(lambda: "events_dropped" in watched.process.output, "events dropped")
+    adds_up(watched)
+    own_bench.server.start()
+    own_bench.simulated.pause()
+    eventually(lambda: adds_up(watched) == 0, "all declared")
+    lost = {dict(labels)["reason"] for labels, count in watched.metrics()["bridge_lost_total"].items() if count}
+    assert "buffer_full" in lost
+    assert lost <= {"buffer_full", "no_snapshot"}
+    assert watched.process.stop() == 0
+
+
+def test_redis_that_refuses_or_says_nothing_is_not_ready(own_bench: Bench, watch) -> None:
+    watched = watch()
+    flowing(own_bench.client, 100)
+    eventually(lambda: watched.ready() == (200, []), "ready")
+    own_bench.client.config_set("maxmemory", 1)
+    _, missing = eventually(lambda: watched.ready() if watched.ready()[0] == 503 else None, "not ready")
+    assert missing == ["limitlex: Redis refuses writes: command not allowed when used memory > 'maxmemory'."]
+    own_bench.client.config_set("maxmemory", 0)
+    eventually(lambda: watched.ready() == (200, []), "ready again")
+
+
+def test_an_exchange_away_is_not_ready(own_bench: Bench, watch) -> None:
+    own_bench.simulate()
+    watched = watch(url=f"ws://127.0.0.1:{free_port()}/websocket/")
+    eventually(lambda: watched.ready() == (503, ["limitlex: no subscription is live"]), "not ready")
+    metrics = watched.metrics()
+    assert metrics["bridge_ws_connection_up"] == {(("connector", "limitlex"), ("exchange", "limitlex")): 0}
+    assert sum(metrics["bridge_ws_reconnects_total"].values()) > 0
+
+
+def test_a_stopped_process_does_not_answer(own_bench: Bench, watch) -> None:
+    watched = watch()
+    flowing(own_bench.client, 50)
+    watched.process.send(signal.SIGSTOP)
+    with pytest.raises(TimeoutError):
+        get(f"{watched.url}/livez", timeout=0.5)
+    watched.process.send(signal.SIGCONT)
+    eventually(lambda: get(f"{watched.url}/livez")[0] == 200, "alive again")
+
+
+def test_a_port_that_is_taken(own_bench: Bench, run: Run, tmp_path: Path) -> None:
+    """The default one: a warning. One that was set: exit 2."""
+    simulated = own_bench.simulate()
+    config = simulated.write(tmp_path / "taken.yaml")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        process = run("run", "--config", str(config), TICKBRIDGE_HTTP__PORT=str(port))
+        assert process.ended() == 2
+        assert f"http: 127.0.0.1 port {port}: address already in use" in process.output.lower()
+        assert "Traceback" not in process.output
+    # The default port, taken by ourselves or by whoever has it already.
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            other.bind(("127.0.0.1", 9108))
+            other.listen()
+        except OSError:
+            pass
+        own_bench.simulated = simulated
+        simulated.config.pop("http", None)
+        plain = tmp_path / "plain.yaml"
+        plain.write_text(yaml.safe_dump(simulated.config))
+        second = run("run", "--config", str(plain), TICKBRIDGE_HTTP__PORT="")
+        second.wait_for("http_port_taken")
+        flowing(own_bench.client, 50)
+        assert second.stop() == 0
+        assert second.output.count("http_port_taken") == 1
