@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -34,11 +35,12 @@ from bridge.exchanges.lmex.history import Memory, fills_since
 from bridge.exchanges.lmex.messages import NAME, Envelope, Row, decode_rows
 from bridge.exchanges.lmex.names import Contracts, Market, market_of
 from bridge.exchanges.lmex.options import LmexOptions
+from bridge.exchanges.lmex.positions import Positions
 from bridge.exchanges.lmex.refresh import Refresh
 from bridge.exchanges.lmex.rest import LmexRest, sign
-from bridge.exchanges.lmex.rows import fill_event, first, flat, is_open, order_event, position_event
+from bridge.exchanges.lmex.rows import fill_event, first, is_open, order_event
 from bridge.exchanges.lmex.session import LmexSession
-from bridge.model import Channel, ControlEvent, Event, Order, Position
+from bridge.model import Channel, ControlEvent, Event, Order
 
 __all__ = ["AccountSession", "Memory"]
 
@@ -97,7 +99,7 @@ class AccountSession(LmexSession):
         self._waiting_since: int | None = None
         self._logged_on = False
         self._asked: list[str] = []
-        self._positions: dict[str, Position] = {}
+        self._positions = Positions(self._name, contracts)
         self._refresh = Refresh()
         self._owed: list[Event] = []
         """What a fetch has found out about the streams."""
@@ -132,8 +134,11 @@ class AccountSession(LmexSession):
             yield from self._sync_orders(now)
             if self._market is Market.FUTURES:
                 rows = yield from self._private("/user/positions", now)
-                held = self._rows(rows, lambda row: position_event(row, self._name, now, self._contracts))
-                self.actions.append(Restated(Channel.POSITIONS, self._name, held, now))
+                held = {
+                    position.pair: position for position in self._rows(rows, partial(self._positions.one, recv=now))
+                }
+                self._positions.learn(held.values(), now)
+                self.actions.append(Restated(Channel.POSITIONS, self._name, list(held.values()), now))
             yield from self._sync_fills(now)
         except RestError as error:
             self.actions.append(Said(error, "orders, positions and fills are not refreshed"))
@@ -309,7 +314,7 @@ class AccountSession(LmexSession):
         elif topic.startswith("fills"):
             take = self._fills
         else:
-            take = self._all_positions if topic.startswith("all") else self._some_positions
+            take = self._positions.all if topic.startswith("all") else self._positions.some
         try:
             events = take(decode_rows(message.data), recv)
         except (*UNREADABLE, ValueError, KeyError, ArithmeticError) as error:
@@ -333,23 +338,3 @@ class AccountSession(LmexSession):
             self._memory.note(fills)
         self._balances.wanted = True
         return list(fills)
-
-    def _some_positions(self, rows: list[Row], recv: int) -> list[Event]:
-        """One row per change; the same row may be pushed twice."""
-        return self._changed([position_event(row, self._name, recv, self._contracts) for row in rows])
-
-    def _all_positions(self, rows: list[Row], recv: int) -> list[Event]:
-        """All positions, every few seconds; one that is missing is flat."""
-        found = [position_event(row, self._name, recv, self._contracts) for row in rows]
-        listed = {position.pair for position in found}
-        gone = [held.pair for held in self._positions.values() if held.side and held.pair not in listed]
-        return self._changed([*found, *(flat(pair, self._name, recv) for pair in gone)])
-
-    def _changed(self, positions: list[Position]) -> list[Event]:
-        events: list[Event] = []
-        for position in positions:
-            known = self._positions.get(position.pair)
-            self._positions[position.pair] = position
-            if known is None or msgspec.structs.replace(known, recv=position.recv) != position:
-                events.append(position)
-        return events

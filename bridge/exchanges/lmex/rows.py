@@ -50,7 +50,7 @@ def order_event(row: Row, subject: str, recv: int, contracts: Contracts, limit_p
         ValueError: a number is none, or the contract size isn't known.
         KeyError: a field is missing.
     """
-    pair = pair_of(row["symbol"])
+    pair = pair_of(_needed(row, "symbol"))
     code = row["status"] if "status" in row else row["orderState"]
     status = _STATUS.get(code, "")
     size = _order_size(row)
@@ -93,7 +93,7 @@ def fill_event(row: Row, subject: str, recv: int, contracts: Contracts) -> Fill:
         ValueError: a number is none, or the contract size isn't known.
         KeyError: a field is missing.
     """
-    pair = pair_of(row["symbol"])
+    pair = pair_of(_needed(row, "symbol"))
     price = _needed(row, "filledPrice", "price")
     size = _needed(row, "filledSize", "size")
     fee = first(row, "feeAmount", "freeAmount")  # one of the documents spells it so

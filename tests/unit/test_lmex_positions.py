@@ -1,0 +1,78 @@
+"""LMEX positions over several rows: the legs of a hedged pair, lists of all, what REST told."""
+
+from __future__ import annotations
+
+from bridge.exchanges.lmex.positions import Positions
+from tests.unit.core import T0
+from tests.unit.limitlex_keys import drive
+from tests.unit.lmex_sessions import answer, contracts, receive, subscribed
+
+LONG = {
+    "marketName": "BTC-PERP-USDT",
+    "positionId": "BTC-PERP-USDT|LONG",
+    "positionDirection": "LONG",
+    "totalContracts": "3",
+}
+SHORT = {**LONG, "positionId": "BTC-PERP-USDT|SHORT", "positionDirection": "SHORT", "totalContracts": "5"}
+CLOSED = {"marketName": "BTC-PERP-USDT", "totalContracts": "0", "contractSize": "0"}
+EMPTY_LIST = b'{"topic":"allPositionV3","data":[]}'
+
+
+def told(events):
+    return [(event.side, event.contracts) for event in events]
+
+
+def positions():
+    return Positions("main", contracts())
+
+
+class TestHedged:
+    def test_the_newer_leg_stands(self):
+        known = positions()
+        assert told(known.some([LONG, SHORT], T0)) == [("long", "3"), ("short", "5")]
+
+    def test_when_one_leg_is_closed_the_other_stands(self):
+        known = positions()
+        known.some([LONG, SHORT], T0)
+        [event] = known.some([{**CLOSED, "positionId": "BTC-PERP-USDT|SHORT"}], T0 + 1)
+        assert told([event]) == [("long", "3")]
+        assert event.recv == T0 + 1
+
+    def test_when_both_are_it_is_flat(self):
+        known = positions()
+        known.some([LONG, SHORT], T0)
+        rows = [{**CLOSED, "positionId": f"BTC-PERP-USDT|{leg}"} for leg in ("SHORT", "LONG")]
+        assert told(known.some(rows, T0)) == [("long", "3"), ("", "0")]
+
+    def test_a_closing_that_names_no_leg_is_of_the_pair(self):
+        known = positions()
+        known.some([LONG, SHORT], T0)
+        assert told(known.some([CLOSED], T0)) == [("", "0")]
+
+    def test_a_list_that_holds_one_leg(self):
+        known = positions()
+        known.all([LONG, SHORT], T0)
+        assert told(known.all([LONG, {**CLOSED, "positionId": "BTC-PERP-USDT|SHORT"}], T0)) == [("long", "3")]
+        assert told(known.all([LONG], T0)) == []
+        assert told(known.all([], T0)) == [("", "0")]
+
+    def test_the_rows_of_rest(self):
+        session = subscribed()
+        held = [{"symbol": "BTC-PERP", "side": "BUY", "size": 4, "positionId": "BTC-PERP-USDT|LONG"}]
+        none = [{"symbol": "BTC-PERP", "side": "", "size": 0, "positionId": "BTC-PERP-USDT|SHORT"}]
+        drive(session.sync(T0), answer([]), answer(held + none), answer([]))
+        assert told(session.actions[1].events) == [("long", "4")]
+
+
+def test_what_rest_told_is_flat_once_a_list_leaves_it_out():
+    session = subscribed()
+    drive(session.sync(T0), answer([]), answer([{"symbol": "BTC-PERP", "side": "BUY", "size": 4}]), answer([]))
+    assert told(receive(session, EMPTY_LIST, recv=T0 + 1)) == [("", "0")]
+    assert receive(session, EMPTY_LIST, recv=T0 + 2) == []
+
+
+def test_what_rest_told_late_is_not_believed_over_a_newer_row():
+    known = positions()
+    known.some([LONG], T0 + 5)
+    known.learn([positions().one(SHORT, T0)], T0)
+    assert known.some([LONG], T0 + 6) == []
