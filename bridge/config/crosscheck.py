@@ -53,7 +53,7 @@ def _accounts(connectors: list[tuple[int, Any]], accounts: Mapping[str, Any]) ->
             yield (
                 here,
                 f"account {name!r} is already read by connectors.{users[name]}",
-                "one stream takes one connector",
+                "one stream takes one connector; let one of them read it, or give it a second name under accounts",
             )
 
 

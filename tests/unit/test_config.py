@@ -199,7 +199,8 @@ def test_mistakes_between_the_parts(config):
           other: {exchange: public, api_key: k, api_secret: s}
     """) == {
         "connectors.1.name": "'a' is also the name of connectors.0 (line 4)",
-        "connectors.1.account": "account 'main' is already read by connectors.0 (one stream takes one connector; line 4)",
+        "connectors.1.account": "account 'main' is already read by connectors.0 (one stream takes one connector; let one of them read it, "
+        "or give it a second name under accounts; line 4)",
         "connectors.1.pairs.1": "BTC-EUR (book) is already read by connectors.0 (one stream takes one connector; line 4)",
         "connectors.2.account": "account 'main' is of exchange 'venue', this connector's is 'public' (line 5)",
         "connectors.4.account": "public has no private channels; an account is of no use here (line 7)",
