@@ -26,7 +26,7 @@ class Follower:
         self.read = 0
         self.fills: set[str] = set()
         self.downs: list[tuple[float, str, str]] = []
-        """Of public streams: when (seconds since the epoch), which, and why."""
+        """Of streams that aren't polled: when (seconds since the epoch), which, and why."""
         self.controls: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._last: dict[str, str] = {}
         self._trade: dict[str, int] = {}
@@ -70,7 +70,7 @@ class Follower:
     def _control(self, key: str, fields: dict[str, str]) -> None:
         event = fields["event"]
         self.controls[key.rpartition(":")[2]][event] += 1
-        if event == "down" and key.startswith("md:") and not key.endswith(":ticker"):
+        if event == "down" and not key.endswith((":ticker", ":balances")):
             self.downs.append((int(fields["recv"]) / 1e9, key, fields["reason"]))
         if event in _BREAKS:
             self._trade.pop(key, None)

@@ -37,7 +37,7 @@ _HOUR = 3600.0
 _LOOK = 600.0
 _PAIRS = ("BTC-USD", "ETH-USD", "BTC-PERP", "ETH-PERP")
 _AFTERMATH = 180.0
-"""Seconds after a fault in which public streams may be down: what is dead is noticed after 45."""
+"""Seconds after a fault in which streams may be down: what is dead is noticed after 45."""
 _PUBLIC: tuple[dict[str, Any], ...] = (
     {"fault": "cut", "sockets": "public"},
     {"fault": "close", "sockets": "public"},
@@ -74,7 +74,8 @@ class _World:
         self.simulator = Simulator(SimulatorConfig("lmex", market, rate=rate, lmex=lmex))
         self.fills: set[str] = set()
         self.simulator.market.subscribe(self._heard)
-        self.public_faults: list[float] = []
+        self.breaks: list[float] = []
+        """When faults were that end connections."""
         self.faults: Counter[str] = Counter()
         self.kinds: list[Counter[str]] = []
         """How many objects of each kind there were, at each measure."""
@@ -90,7 +91,7 @@ class _World:
             "redis": {"url": self.server.url, "reply_timeout": "12h", "connect_timeout": "12h"},
             "connectors": [{**connector, "url": ws, "rest_url": rest, "options": options}],
             "accounts": {"main": account},
-            "retention": {channel: {"max_entries": 400, "max_age": "30m"} for channel in _CHANNELS},
+            "retention": {**{channel: {"max_entries": 400, "max_age": "30m"} for channel in _CHANNELS}, **_BOOKS},
             "buffer": {"max_age": "12h"},
             "heartbeat": {"interval": "1m", "ttl": "24h"},
             "loop": "asyncio",
@@ -103,8 +104,8 @@ class _World:
     def strike(self, *, private: bool) -> None:
         """One fault of each kind in turn, at random."""
         fault = self.random.choice((*_PUBLIC, *_HARMLESS, *(_PRIVATE if private else ())))
-        if fault in _PUBLIC:
-            self.public_faults.append(time.time())
+        if fault in (*_PUBLIC, *_PRIVATE):
+            self.breaks.append(time.time())
         self.faults[f"{fault['fault']} {fault.get('sockets', '')}".strip()] += 1
         self.simulator.fault(**fault)
 
@@ -112,6 +113,8 @@ class _World:
         self.fills.update(self.simulator.dialect.fill_id(event) for event in events if isinstance(event, Filled))
 
 
+_BOOKS = {"book": {"max_entries": 1_200, "max_age": "2h"}}
+"""Longer, because a book whose last snapshot is too old is cut at the next one: what was said just before would be gone."""
 _CHANNELS = ("trades", "book", "quotes", "ticker", "orders", "fills", "balances", "positions")
 
 
@@ -248,7 +251,7 @@ def _grown(measures: list[dict[str, float]]) -> list[str]:
 
 
 def _odd(world: _World, at: float) -> bool:
-    return not any(0 <= at - fault <= _AFTERMATH for fault in world.public_faults)
+    return not any(0 <= at - fault <= _AFTERMATH for fault in world.breaks)
 
 
 def _report(
