@@ -20,6 +20,8 @@ EDGES = tuple(round(10_000 * 1.1**step) for step in range(194))
 """Upper edges of a `Histogram`'s bins (ns): 10 µs to 16 minutes, each a tenth above the one before."""
 _FEW = 200
 """Durations up to which it is cheaper to look up the bin of each."""
+_SAMPLE = 1_000
+"""Of thousands at once, only every so many are looked at that about this number remains."""
 
 
 class Latency:
@@ -72,7 +74,7 @@ class Latency:
 class Histogram:
     """Durations in bins that widen by a tenth each, from 10 µs to 16 minutes; shorter and negative ones are in the first.
 
-    Made for batches: those of thousands are sorted, and cost a small part of a microsecond per duration.
+    Made for batches. Of those of thousands an even sample goes into the bins; count, sum and maximum are of all.
     """
 
     def __init__(self) -> None:
@@ -88,25 +90,28 @@ class Histogram:
         """Count durations (ns), each with ``shift`` added."""
         if not durations:
             return
-        counts = self.counts
-        if len(durations) <= _FEW:
-            for duration in durations:
-                counts[bisect_left(EDGES, duration + shift)] += 1
-            longest = max(durations)
-        else:
-            ordered = sorted(durations)
-            longest = ordered[-1]
-            below = 0
-            for index, edge in enumerate(EDGES):
-                upto = bisect_right(ordered, edge - shift, below)
-                counts[index] += upto - below
-                below = upto
-                if below == len(ordered):
-                    break
-            counts[-1] += len(ordered) - below
+        rest, step = durations, 1
+        if len(durations) > _FEW:
+            step = max(len(durations) // _SAMPLE, 1)
+            whole = len(durations) - len(durations) % step
+            self._add_sorted(sorted(durations[:whole:step]), shift, step)
+            rest = durations[whole:]
+        for duration in rest:
+            self.counts[bisect_left(EDGES, duration + shift)] += 1
         self.count += len(durations)
         self.total += sum(durations) + shift * len(durations)
-        self.most = longest + shift if self.most is None else max(self.most, longest + shift)
+        longest = max(durations) + shift
+        self.most = longest if self.most is None else max(self.most, longest)
+
+    def _add_sorted(self, ordered: list[int], shift: int, weight: int) -> None:
+        below = 0
+        for index, edge in enumerate(EDGES):
+            upto = bisect_right(ordered, edge - shift, below)
+            self.counts[index] += (upto - below) * weight
+            below = upto
+            if below == len(ordered):
+                return
+        self.counts[-1] += (len(ordered) - below) * weight
 
     def merge(self, other: Histogram) -> None:
         """Count all that ``other`` has counted."""

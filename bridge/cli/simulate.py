@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
+_MOST_AHEAD = 10 * 365 * 86_400.0
 _EPILOG = """\
-faults (--fault, or POST /sim/faults as JSON): cut close freeze mute drop duplicate reorder corrupt unknown
+faults (--fault, or POST /sim/faults as JSON): cut close freeze mute delay drop duplicate reorder corrupt unknown
 refuse block maintenance rest_errors expire_tokens clear, and of lmex gap crossed no_snapshot buffer_full refuse_login; for example
   --fault cut:every=20                        cut all sockets every 20 s
   --fault drop:every=30,type=order_book       leave out one book message of each socket every 30 s
@@ -51,6 +52,9 @@ def _add_market_options(group: Any) -> None:
     group.add_argument("--seed", type=int, default=1, metavar="N", help="the same seed, the same market (default: 1)")
     group.add_argument(
         "--rate", type=_amount, default=50.0, metavar="N", help="public messages per second (default: 50)"
+    )
+    group.add_argument(
+        "--clock-offset", type=_offset, default=0.0, metavar="S", help="seconds that its clock is ahead (default: 0)"
     )
     group.add_argument("--paused", action="store_true", help="begin with the market held still")
     group.add_argument(
@@ -157,6 +161,7 @@ def _config(args: argparse.Namespace) -> SimulatorConfig:
         market=exchange.market_of(args.pairs, **settings),
         rate=args.rate,
         paused=args.paused,
+        clock_offset=args.clock_offset,
         faults=tuple(fault_from_text(text) for text in args.faults),
         tls=args.tls or args.tls_dir is not None,
         tls_dir=args.tls_dir,
@@ -299,6 +304,13 @@ def _amount(text: str) -> float:
     number = float(text)
     if not 0 <= number < math.inf:
         raise argparse.ArgumentTypeError(f"{text} must not be negative")
+    return number
+
+
+def _offset(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number) or abs(number) > _MOST_AHEAD:
+        raise argparse.ArgumentTypeError(f"{text} is no difference of clocks")
     return number
 
 

@@ -82,7 +82,8 @@ class SimulatorConfig(Struct, frozen=True):
 
     ``market`` is the exchange's usual one if not given. Of ``limitlex`` and ``lmex`` the one of the exchange counts.
     ``faults`` with ``after`` or ``every`` run from the start on. ``tls_dir`` takes the certificates (else a temporary
-    directory). ``journal``: a file for what truly happened (see ``Journal``).
+    directory). ``clock_offset``: how far the exchange's clock is ahead, in
+    seconds. ``journal``: a file for what truly happened (see ``Journal``).
     """
 
     exchange: str = "limitlex"
@@ -94,5 +95,6 @@ class SimulatorConfig(Struct, frozen=True):
     tls: bool = False
     tls_dir: Path | None = None
     journal: Path | None = None
+    clock_offset: float = 0.0
     limitlex: LimitlexConfig = field(default_factory=LimitlexConfig)
     lmex: LmexConfig = field(default_factory=LmexConfig)

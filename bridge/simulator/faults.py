@@ -15,6 +15,8 @@ fault                                    what happens
 ``unknown``                              before the next ``count`` messages stands one of an unknown type
 ``refuse``                               handshakes are answered ``status`` (503), for ``duration``
 ``block``                                handshakes are answered 400, for ``duration`` (600)
+``delay``                                messages come ``seconds`` later, in their order; with ``ramp`` that grows from
+                                         nothing within so many seconds (``duration``)
 ``maintenance``                          for ``duration``, by ``mode``: ``silent``, all sockets stay open and new ones
                                          are let in, and nothing is said any more; ``refuse``, all sockets are
                                          closed (``code``), and handshakes and REST calls are answered 503
@@ -73,6 +75,7 @@ SOCKET_FAULTS: Mapping[str, frozenset[str]] = {
 }
 MESSAGE_FAULTS: Mapping[str, frozenset[str]] = {
     "mute": _TARGET | {"type", "duration"},
+    "delay": _TARGET | {"type", "duration", "seconds", "ramp"},
     "drop": _MESSAGE,
     "duplicate": _MESSAGE,
     "reorder": _MESSAGE,
@@ -125,6 +128,8 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True):
     cut: bool = False
     mode: str = "silent"
     deltas: bool = False
+    seconds: float = 1.0
+    ramp: float = 0.0
 
     @property
     def timed(self) -> bool:
@@ -185,7 +190,7 @@ def _checked(fault: Fault) -> list[Problem]:
         problems.append(Problem("count", f"{fault.count}", "at least 1"))
     if fault.mode not in ("silent", "refuse"):
         problems.append(Problem("mode", f"{fault.mode!r}", "silent or refuse"))
-    for name in ("duration", "after", "every", "retry_after"):
+    for name in ("duration", "after", "every", "retry_after", "seconds", "ramp"):
         value = getattr(fault, name)
         # NaN is neither; it would never become due.
         if not 0 <= value < float("inf"):

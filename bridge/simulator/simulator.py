@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 from ssl import SSLContext
 from typing import Any
@@ -70,6 +72,9 @@ class Simulator:
         exchange = exchange_named(config.exchange)
         self.config = config
         self._clock = clock
+        if config.clock_offset:
+            clock = partial(_ahead, clock, config.clock_offset)
+        self._shown_clock = clock
         self.market = Market(config.market or exchange.market_of(), clock)
         self.hub = Hub(exchange.dialect.unknown, config.max_buffer)
         self.gate = Gate(monotonic, self.hub.done)
@@ -93,6 +98,7 @@ class Simulator:
         """
         context, ca_file = self._tls(host) if self.config.tls else (None, None)
         app = web.Application(client_max_size=65_536)
+        app.on_response_prepare.append(self._date)
         self.dialect.add_routes(app)
         control.add_routes(app, self)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -295,6 +301,9 @@ class Simulator:
         for each in list(self.hub.sockets):
             each.abort()
 
+    async def _date(self, _: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Date"] = format_datetime(datetime.fromtimestamp(int(self._shown_clock()), UTC), usegmt=True)
+
     def _tls(self, host: str) -> tuple[SSLContext, Path]:
         directory = self.config.tls_dir or Path(tempfile.mkdtemp(prefix="tickbridge-simulator-"))
         names = () if host in ("", "0.0.0.0", "::") else (host,)  # noqa: S104 - compared, not bound
@@ -308,6 +317,10 @@ class Simulator:
         return Urls(
             f"ws{secure}://{where}{self.dialect.ws_path}", rest + self.dialect.rest_path, f"{rest}/sim", port, ca_file
         )
+
+
+def _ahead(clock: Callable[[], float], offset: float) -> float:
+    return clock() + offset
 
 
 def _complain(task: asyncio.Task[None]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
@@ -55,9 +55,15 @@ def message(type: str, pair: str, text: str) -> Message:  # noqa: A002 - the exc
 class _Filter:
     """A message fault at work on one socket."""
 
-    __slots__ = ("fault", "held", "left")
+    __slots__ = ("fault", "held", "late", "left", "over", "since", "timer")
 
     def __init__(self, fault: Fault) -> None:
+        self.late: deque[tuple[float, Message]] = deque()
+        """What a ``delay`` holds back, and until when (by the loop's clock)."""
+        self.since = 0.0
+        self.over = False
+        """Whether the ``delay`` has ended, and only what it holds back is left."""
+        self.timer: asyncio.TimerHandle | None = None
         self.fault = fault
         self.left = fault.count
         self.held: Message | None = None
@@ -145,8 +151,9 @@ class Socket:
         self._transport.write(data)
 
     def release(self) -> None:
-        """Send what a ``reorder`` still holds back."""
+        """Send what a ``reorder`` or a ``delay`` still holds back."""
         for filter_ in list(self._filters):
+            self._let_go(filter_, float("inf"))
             if filter_.held is not None:
                 self._emit(filter_.held)
                 filter_.held = None
@@ -161,6 +168,7 @@ class Socket:
     def filter(self, fault: Fault) -> None:
         """Put a message fault to work."""
         filter_ = _Filter(fault)
+        filter_.since = asyncio.get_running_loop().time()
         self._filters.append(filter_)
         if fault.duration:
             self._timers.append(asyncio.get_running_loop().call_later(fault.duration, self._end, filter_))
@@ -168,19 +176,53 @@ class Socket:
     def clear(self) -> None:
         """End all faults of this socket."""
         self.release()
+        self.stop_timers()
         self._filters.clear()
         self.moving.set()
-        self.stop_timers()
 
     def stop_timers(self) -> None:
         """Forget when faults were to end."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+        for filter_ in self._filters:
+            if filter_.timer is not None:
+                filter_.timer.cancel()
 
     def _end(self, filter_: _Filter) -> None:
-        if filter_ in self._filters:
+        filter_.over = True
+        if filter_ in self._filters and not filter_.late:
             self._filters.remove(filter_)
+
+    def _hold(self, filter_: _Filter, message: Message) -> None:
+        """Send a message later, but not before one that came before it."""
+        loop = asyncio.get_running_loop()
+        now, fault = loop.time(), filter_.fault
+        share = min((now - filter_.since) / fault.ramp, 1.0) if fault.ramp else 1.0
+        due = now if filter_.over else now + fault.seconds * share
+        if filter_.late:
+            due = max(due, filter_.late[-1][0])
+        else:
+            filter_.timer = loop.call_at(due, self._overdue, filter_)
+        filter_.late.append((due, message))
+        self._hub.done["delay"] += 1
+
+    def _overdue(self, filter_: _Filter) -> None:
+        loop = asyncio.get_running_loop()
+        self._let_go(filter_, loop.time())
+        self.flush()
+        if filter_.late:
+            filter_.timer = loop.call_at(filter_.late[0][0], self._overdue, filter_)
+        elif filter_.over and filter_ in self._filters:
+            self._filters.remove(filter_)
+
+    def _let_go(self, filter_: _Filter, until: float) -> None:
+        while filter_.late and filter_.late[0][0] <= until:
+            _, message = filter_.late.popleft()
+            if self.frozen:
+                self._hub.done["freeze"] += 1
+            else:
+                self._emit(message)
 
     def _spend(self, filter_: _Filter) -> None:
         self._hub.done[filter_.fault.fault] += 1
@@ -205,6 +247,9 @@ class Socket:
         if kind == "mute":
             self._hub.done["mute"] += 1
             self._hub.left_out(message, kind)
+            return
+        if kind == "delay":
+            self._hold(filter_, message)
             return
         if kind == "reorder":
             if filter_.held is None:
@@ -288,7 +333,7 @@ class Hub:
             socket.flush()
 
     def settle(self) -> None:
-        """As ``flush``, and what a ``reorder`` holds back goes too."""
+        """As ``flush``, and what a ``reorder`` or a ``delay`` holds back goes too."""
         for socket in list(self.sockets):
             socket.release()
             socket.flush()

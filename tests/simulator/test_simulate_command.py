@@ -128,6 +128,15 @@ def test_lmex(tmp_path: Path) -> None:
         assert process.wait(timeout=10) == 0
 
 
+def test_a_clock_that_is_wrong() -> None:
+    with started("lmex", "--port", "0", "--clock-offset", "-90.5") as (_, output):
+        control = re.search(r"control +(\S+)", output)
+        assert control is not None
+        with urlopen(control[1].removesuffix("/sim") + "/spot/api/v3.2/time") as answer:
+            assert -92 < json.load(answer)["epoch"] - time.time() < -89
+    assert "no difference of clocks" in run("lmex", "--port", "0", "--clock-offset", "inf").stderr
+
+
 def test_trade_ids_go_on_after_a_restart() -> None:
     """Where they are part of the protocol: a connector would take used ones for repeats."""
     newest = []

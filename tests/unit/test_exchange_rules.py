@@ -122,6 +122,7 @@ class TestPlan:
         assert exchange.private_channels <= set(PRIVATE_CHANNELS)
         assert set(exchange.silence) <= has
         assert set(exchange.units) <= has
+        assert set(exchange.timed) <= has - {stream.channel for poll in exchange.polls() for stream in poll.streams}
         assert exchange.ping < exchange.dead
 
     def test_nothing_wanted_is_nothing_connected(self, sample):

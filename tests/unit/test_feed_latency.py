@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from random import Random
+
 import msgspec
 import pytest
 import structlog
@@ -41,6 +43,17 @@ class TestHistogram:
         two.add(durations[cut:])
         one.merge(two)
         assert (one.counts, one.count, one.total, one.most) == (whole.counts, whole.count, whole.total, whole.most)
+
+    @pytest.mark.parametrize("number", [1999, 2000, 2001, 54_321])
+    def test_a_sample_of_very_many(self, number):
+        durations = [10 * MS + place * 1000 for place in range(number)]
+        durations[7] = 10**11
+        Random(5).shuffle(durations)
+        histogram = Histogram()
+        histogram.add(durations)
+        assert histogram.count == sum(histogram.counts) == number
+        assert (histogram.most, histogram.total) == (10**11, sum(durations))
+        assert histogram.percentile(0.5) == pytest.approx(sorted(durations)[number // 2], rel=0.12)
 
     def test_buckets_for_a_metrics_exporter(self):
         histogram = Histogram()
