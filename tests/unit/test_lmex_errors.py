@@ -85,7 +85,7 @@ class Shell:
 OSS = [
     (of_topic(1000), ("unknown_market", 1000, "update:BTC-PERP_0", "words"), "1000: words", ""),
     (of_topic(1005), ("unknown_topic", 1005, "update:BTC-PERP_0", "words"), "1005: words", ""),
-    (of_topic(1009), ("bad_request", 1009, "update:BTC-PERP_0", "words"), "1009: words", ""),
+    (of_topic(1009), ("bad_request", 1009, "update:BTC-PERP_0", "words"), "", ""),
     (of_topic(4711), ("reported", 4711, "update:BTC-PERP_0", "words"), "4711: words", ""),
     (
         errors({"arg": "update:BTC-PERP_0", "errorCode": "MARKET_PAIR_NOT_SUPPORT"}, key="error"),
