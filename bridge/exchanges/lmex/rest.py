@@ -35,6 +35,8 @@ __all__ = ["LmexRest", "sign", "wants_symbol"]
 _VERSION = {Market.SPOT: "/api/v3.2", Market.FUTURES: "/api/v2.3"}
 _TIME = "/spot/api/v3.2/time"
 _MILLISECOND = 1_000_000
+_TOO_MANY = 5.0
+"""Seconds to wait after a 429 that doesn't tell: a repeat at once would make the exchange's block five minutes of one second."""
 
 
 def sign(secret: str, path: str, nonce: str, body: str = "") -> str:
@@ -165,6 +167,8 @@ def _path(market: Market, path: str) -> str:
 def _rows(path: str, response: HttpResponse) -> list[Row]:
     """The rows of an answer; an error is ``{"status":400,"errorCode":10002,"message":"User session is expired…"}``."""
     wait = seconds_to_wait(response.headers.get("retry-after", ""), response.headers.get("date", ""))
+    if response.status == 429 and wait is None:
+        wait = _TOO_MANY
     bare = path.partition("?")[0]
     try:
         rows = decode_rows(response.body)
