@@ -12,7 +12,7 @@ from bridge.model import Balance, Channel, Ticker
 from tests.unit import lmex_frames as frames
 from tests.unit.core import SECOND, T0
 from tests.unit.limitlex_keys import drive
-from tests.unit.lmex_sessions import ACCOUNT, SIZES, answer, lmex
+from tests.unit.lmex_sessions import ACCOUNT, SIZES, answer, lmex, said
 
 SPOT = [{"symbol": "BTC-USD", "contractSize": 0}, {"symbol": "ETH-EUR"}]
 FUTURES = [{"symbol": "BTC-PERP", "contractSize": 0.00001}, {"symbol": "ETH-PERP", "contractSize": 1e-4}]
@@ -140,6 +140,12 @@ class TestTickers:
         row = self.ROW.replace(b"BTC-PERP", b"BTC-USD")
         _, [event] = drive(LmexRest(Contracts({})).tickers(Market.SPOT, ["BTC-USD"], T0), answer(row))
         assert event.volume == "6530"
+
+    @pytest.mark.parametrize("rows", [[], [{"symbol": "ETH-USD", "last": "NaN"}]])
+    def test_one_that_is_missing_or_none_is_down_and_the_others_go_on(self, rows):
+        flow = LmexRest(Contracts({})).tickers(Market.SPOT, ["ETH-USD", "BTC-USD"], T0)
+        _, events = drive(flow, answer([{"symbol": "BTC-USD", "last": 5}, *rows]))
+        assert said(events) == [("down", "ticker", "ETH-USD"), "Ticker"]
 
     @pytest.mark.parametrize("row", [{}, {"symbol": "BTC-PERP", "last": "much"}, {"symbol": "BTC-PERP", "size": "x"}])
     def test_what_is_no_ticker_is_an_error(self, row):

@@ -28,7 +28,7 @@ from bridge.exchanges.lmex.names import Contracts, Market, market_of
 from bridge.exchanges.nonces import Nonces
 from bridge.exchanges.numbers import check_values
 from bridge.exchanges.waiting import seconds_to_wait
-from bridge.model import Ticker
+from bridge.model import Channel, Control, ControlEvent, Event, Ticker
 
 __all__ = ["LmexRest", "sign", "wants_symbol"]
 
@@ -84,18 +84,25 @@ class LmexRest:
                     if pair not in self._contracts:
                         raise RestError(NAME, path, 200, f"the contract size of {pair} is not told")
 
-    def tickers(self, market: Market, pairs: Sequence[str], now: int) -> Flow[list[Ticker]]:
-        """The pairs' statistics of the last 24 hours, out of ``market_summary``.
+    def tickers(self, market: Market, pairs: Sequence[str], now: int) -> Flow[list[Event]]:
+        """The pairs' statistics of the last 24 hours, out of ``market_summary``; ``down`` for a pair that has none there.
 
         Raises:
             RestError: REST is away, or an answer can't be understood.
         """
         path = _path(market, "/market_summary")
         found = {row.get("symbol", ""): row for row in (yield from self._get(path))}
-        try:
-            return [self._ticker(pair, found[pair], now) for pair in pairs]
-        except (ValueError, KeyError) as error:
-            raise RestError(NAME, path, 200, f"{type(error).__name__}: {error}") from None
+        events: list[Event] = []
+        reason = ""
+        for pair in pairs:
+            try:
+                events.append(self._ticker(pair, found[pair], now))
+            except (ValueError, KeyError) as error:
+                reason = f"market_summary has no ticker of it: {type(error).__name__}: {error}"
+                events.append(Control(pair, None, now, Channel.TICKER, ControlEvent.DOWN, reason))
+        if events and all(isinstance(event, Control) for event in events):
+            raise RestError(NAME, path, 200, reason)
+        return events
 
     def clock(self) -> Flow[ClockReading]:
         """The exchange's time: ``iso`` has milliseconds, ``epoch`` only seconds.
