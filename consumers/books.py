@@ -2,7 +2,7 @@
 
     python -m consumers.books                              all pairs of the catalog, new ones too
     python -m consumers.books limitlex:BTC-EUR ETH-EUR     these pairs (ETH-EUR: of every exchange)
-    python -m consumers.books --serve 8080                 the same over HTTP: /books, /books/limitlex/BTC-EUR?depth=10
+    python -m consumers.books --http :8080 --quiet         over HTTP only: /books, /books/limitlex/BTC-EUR?depth=10
 
 The heart is a few lines: items out of a ``Reader`` go into one ``BookKeeper`` a pair.
 """
@@ -22,6 +22,7 @@ from bridge.keys import Keys, StreamKey
 from bridge.model import Channel
 from consumers.connection import OUTAGE
 from consumers.keeper import BookKeeper
+from consumers.monitor import Monitor
 from consumers.reader import Position, Reader
 from consumers.service import Parser, discover, say, serve
 
@@ -34,6 +35,8 @@ class Books:
     def __init__(self, reader: Reader, keys: Keys, pairs: list[str] | None = None, exchange: str | None = None) -> None:
         self.keepers: dict[tuple[str, str], BookKeeper] = {}
         self.changed: set[tuple[str, str]] = set()
+        self.writes = 0
+        """Late-join hashes written."""
         self._reader = reader
         self._keys = keys
         self._pairs = set(pairs or ())
@@ -72,7 +75,7 @@ class Books:
         """Write the late-join hash of every book that moved since the last time."""
         for keeper in list(self.keepers.values()):
             try:
-                await keeper.keep(self._reader.redis, self._keys)
+                self.writes += await keeper.keep(self._reader.redis, self._keys)
             except OUTAGE:
                 return  # the reader says so; the next round writes what is newest then
 
@@ -128,7 +131,7 @@ async def show(books: Books, depth: int, interval: float, *, as_json: bool) -> N
         await asyncio.sleep(interval)
 
 
-def application(books: Books) -> web.Application:
+def pages(books: Books) -> list[web.RouteDef]:
     """``GET /books`` lists the books with their best levels; ``GET /books/{exchange}/{pair}?depth=N`` gives one."""
 
     def answer(body: object, status: int = 200) -> web.Response:
@@ -146,21 +149,7 @@ def application(books: Books) -> web.Application:
             return answer({"error": f"depth must be a whole number, not {depth!r}"}, 400)
         return answer(describe(keeper, int(depth) if depth else None))
 
-    app = web.Application()
-    app.add_routes([web.get("/books", listing), web.get("/books/{exchange}/{pair}", one)])
-    return app
-
-
-async def serve_http(books: Books, host: str, port: int) -> None:
-    """Serve the books, endlessly; ``port`` 0 takes a free one. The address goes to stderr."""
-    runner = web.AppRunner(application(books), access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-        print("serving http://{}:{}/books".format(*runner.addresses[0][:2]), file=sys.stderr, flush=True)
-        await asyncio.Event().wait()
-    finally:
-        await runner.cleanup()
+    return [web.get("/books", listing), web.get("/books/{exchange}/{pair}", one)]
 
 
 async def run(args: Namespace) -> None:
@@ -174,9 +163,9 @@ async def run(args: Namespace) -> None:
                 group.create_task(books.follow(), name="read")
                 group.create_task(discover(reader.redis, keys, books.found), name="catalog")
                 group.create_task(books.keep_hashes(args.every), name="late-join hashes")
-                if args.serve is not None:
-                    group.create_task(serve_http(books, args.host, args.serve), name="http")
-                else:
+                monitor = Monitor("books", reader, args.redis, lambda: books.writes)
+                group.create_task(monitor.run(args.http, pages(books)), name="http")
+                if not args.quiet:
                     as_json = args.json or not sys.stdout.isatty()
                     group.create_task(show(books, args.top, args.interval, as_json=as_json), name="show")
         finally:
@@ -204,8 +193,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--top", type=int, default=1, metavar="N", help="levels a side to print (default: 1)")
     parser.add_argument("--interval", type=float, default=0.2, metavar="S", help="print a book at most this often")
     parser.add_argument("--every", type=float, default=1.0, metavar="S", help="write late-join hashes this often")
-    parser.add_argument("--serve", type=int, metavar="PORT", help="serve over HTTP instead of printing")
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: 127.0.0.1)")
+    parser.add_argument("--quiet", action="store_true", help="print no books; they are served at /books all the same")
     args = parser.parse_args(argv)
     if args.top < 1 or args.interval <= 0 or args.every <= 0:
         parser.error("--top, --interval and --every must be above zero")

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from redis.asyncio import Redis
 
@@ -26,7 +26,7 @@ from consumers.connection import BlockingConnection, Outages, check, make_client
 from consumers.items import Entry, Hole, Item, Reset, Trimmed, Undecodable, split_id, to_item
 from consumers.positions import Cursor, Position, Saved, Start, resolve
 
-__all__ = ["Cursor", "Position", "Reader", "Saved", "Start"]
+__all__ = ["Cursor", "Position", "Reader", "Row", "Saved", "Start"]
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 class _Tail:
     """Where the reader stands in one stream."""
 
-    __slots__ = ("handed", "id", "key", "next_seq", "stream")
+    __slots__ = ("handed", "id", "key", "missing", "next_seq", "read", "stream")
 
     def __init__(self, key: str, stream: StreamKey, cursor: Cursor) -> None:
         self.key = key
@@ -44,6 +44,19 @@ class _Tail:
         self.id = cursor.id
         self.next_seq = cursor.next_seq
         self.handed = cursor.id
+        self.read = 0
+        self.missing: Counter[str] = Counter()
+
+
+class Row(NamedTuple):
+    """A stream as its reader stands to it: the ID read last, entries ``read``, how often which kind of item was ``missing`` some."""
+
+    key: str
+    exchange: str
+    channel: str
+    id: str
+    read: int
+    missing: Counter[str]
 
 
 class Reader:
@@ -76,6 +89,8 @@ class Reader:
         self._tails: dict[str, _Tail] = {}
         self._ready: deque[Item] = deque()
         self._added = asyncio.Event()
+        self.trouble = ""
+        """Why Redis doesn't answer, while it doesn't."""
 
     async def __aenter__(self) -> Self:
         """Connect, and settle where each stream starts: from here on nothing is missed.
@@ -117,6 +132,13 @@ class Reader:
     def streams(self) -> list[str]:
         """The keys being read."""
         return list(self._tails)
+
+    def rows(self) -> list[Row]:
+        """Each stream that is read, for whoever watches."""
+        return [
+            Row(key, tail.stream.exchange, str(tail.stream.channel), tail.id, tail.read, tail.missing)
+            for key, tail in self._tails.items()
+        ]
 
     @property
     def cursors(self) -> dict[str, str]:
@@ -204,6 +226,7 @@ class Reader:
             return
         before = await self._outages.outlive(lambda: self._redis.xrevrange(tail.key, f"({entry_id}", "-", count=1))
         if not before:
+            tail.missing["trimmed"] += 1
             items.append(Trimmed(tail.key, tail.stream, tail.id, entry_id, found - tail.next_seq))
             tail.next_seq = found
 
@@ -226,18 +249,20 @@ class Reader:
         return stream
 
     def _report(self, error: BaseException | None) -> None:
+        self.trouble = "" if error is None else str(error) or type(error).__name__
         if error is None:
             _log.warning("Redis at %s is back", safe_url(self._url))
         else:
             _log.warning("Redis at %s is away, waiting: %s", safe_url(self._url), error)
 
 
-def _take(tail: _Tail, entries: Iterable[tuple[str, list[str]]], items: list[Item]) -> None:
+def _take(tail: _Tail, entries: Sequence[tuple[str, list[str]]], items: list[Item]) -> None:
     """Turn a stream's raw entries into items; the loop that decides how fast the reader is."""
     key, stream, expected, last = tail.key, tail.stream, tail.next_seq, tail.id
     for entry_id, flat in entries:
         seq = int(entry_id.rpartition("-")[2])
         if seq != expected and expected is not None:
+            tail.missing["hole" if seq > expected else "reset"] += 1
             items.append(
                 Hole(key, stream, entry_id, expected, seq) if seq > expected else Reset(key, stream, last, entry_id)
             )
@@ -247,4 +272,6 @@ def _take(tail: _Tail, entries: Iterable[tuple[str, list[str]]], items: list[Ite
             items.append(Entry(key, stream, entry_id, seq, decode(stream, flat)))
         except ValueError:
             items.append(to_item(key, stream, entry_id, flat))
+            tail.missing["undecodable"] += 1
+    tail.read += len(entries)
     tail.next_seq, tail.id = expected, last

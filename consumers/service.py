@@ -9,13 +9,14 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from redis import exceptions
 from redis.asyncio import Redis
 
 from bridge.keys import Keys, StreamKey
 from consumers.connection import OUTAGE, RedisUnreachableError, make_client
+from consumers.monitor import DEFAULT_PORT, HttpAddress, http_address
 
 __all__ = ["Parser", "catalog", "discover", "say", "serve"]
 
@@ -36,7 +37,29 @@ class Parser(argparse.ArgumentParser):
         )
         self.add_argument("--namespace", default=os.environ.get("TICKBRIDGE_NAMESPACE", ""), help="prefix of all keys")
         self.add_argument("--exchange", help="only this exchange")
+        self.add_argument(
+            "--http",
+            metavar="HOST:PORT",
+            type=http_address,
+            help=f"serve metrics and health there, or off (default: TICKBRIDGE_HTTP__HOST and __PORT, or port {DEFAULT_PORT} of this machine)",
+        )
         self.add_argument("--json", action="store_true", help="JSON lines, also on a terminal")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:  # type: ignore[override]
+        """The arguments, with the environment where there is none of ``--http``."""
+        known, rest = super().parse_known_args(args, namespace)
+        if known.http is None:
+            known.http = self._http_of_environment()
+        return known, rest
+
+    def _http_of_environment(self) -> HttpAddress:
+        host, port = (os.environ.get(f"TICKBRIDGE_HTTP__{name}", "") for name in ("HOST", "PORT"))
+        if not port:
+            return HttpAddress(host or "127.0.0.1", DEFAULT_PORT, explicit=False)
+        try:
+            return http_address(port)
+        except argparse.ArgumentTypeError as mistake:
+            self.error(f"TICKBRIDGE_HTTP__PORT: {mistake}")
 
     def error(self, message: str) -> NoReturn:
         """A user's mistake."""

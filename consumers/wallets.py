@@ -34,6 +34,7 @@ from redis.asyncio import Redis
 from bridge.keys import Keys, StreamKey
 from bridge.model import Balance, Channel, Control, ControlEvent, Event, Fill, Order, Position
 from consumers.items import Entry, Hole, Item, Reset, Trimmed, Undecodable
+from consumers.monitor import Monitor
 from consumers.reader import Position as Where
 from consumers.reader import Reader
 from consumers.service import Parser, discover, say, serve
@@ -158,6 +159,8 @@ class Wallets:
         changed: Callable[[Item], None] = lambda _: None,
     ) -> None:
         self.wallets: dict[tuple[str, str], Wallet] = {}
+        self.writes = 0
+        """Changes of the hashes written."""
         self._reader = reader
         self._keys = keys
         self._accounts = set(accounts or ())
@@ -190,6 +193,7 @@ class Wallets:
                     wallet.rewrite()
             for name in touched:
                 await self._reader.outlive(partial(self.wallets[name].save, self._reader.redis))
+                self.writes += 1
             for item in batch:
                 self._changed(item)
 
@@ -238,6 +242,8 @@ async def run(args: Namespace) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(wallets.follow(), name="read")
             group.create_task(discover(reader.redis, keys, wallets.found), name="catalog")
+            monitor = Monitor("wallets", reader, args.redis, lambda: wallets.writes)
+            group.create_task(monitor.run(args.http), name="http")
 
 
 def main(argv: list[str] | None = None) -> int:

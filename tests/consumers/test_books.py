@@ -25,6 +25,7 @@ from tests.servers import RedisServer, free_port
 
 HASH = Keys().snapshot("limitlex", "BTC-EUR")
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("TICKBRIDGE_")}
+CLEAN["TICKBRIDGE_HTTP__PORT"] = "off"
 
 
 @pytest.fixture
@@ -267,9 +268,9 @@ def test_a_quiet_books_hash_is_written_too_and_a_new_pair_is_found(redis_server,
 
 async def test_over_http(redis_server, stream) -> None:
     stream.snapshot("10:1 9:1 8:1", "11:3")
-    with service("limitlex:BTC-EUR", "--redis", redis_server.url, "--serve", "0") as books:
+    with service("limitlex:BTC-EUR", "--redis", redis_server.url, "--http", ":0", "--quiet") as books:
         line = await asyncio.to_thread(books.stderr.readline)
-        url = line.split()[1]
+        url = line.split()[-1] + "/books"
         async with aiohttp.ClientSession() as session:
 
             async def get(path: str, status: int = 200):
@@ -312,7 +313,7 @@ async def test_the_text_is_aligned(redis_server, stream) -> None:
 
 def test_wrong_arguments_exit_with_1_and_no_redis_with_2(capsys, monkeypatch) -> None:
     monkeypatch.delenv("TICKBRIDGE_REDIS__URL", raising=False)
-    wrong = [["--nonsense"], ["BTCEUR"], ["--redis", "me:hunter2@host"], ["--top", "0"], ["--serve", "http"]]
+    wrong = [["--nonsense"], ["BTCEUR"], ["--redis", "me:hunter2@host"], ["--top", "0"], ["--http", "http"]]
     for arguments in wrong:
         with pytest.raises(SystemExit) as exited:
             main(arguments)

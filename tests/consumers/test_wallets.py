@@ -21,6 +21,7 @@ from tests.consumers.streams import Stream, gather, until
 from tests.servers import RedisServer, free_port
 
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("TICKBRIDGE_")}
+CLEAN["TICKBRIDGE_HTTP__PORT"] = "off"
 WALLET = Keys().wallet("limitlex", "main")
 
 

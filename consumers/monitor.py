@@ -1,0 +1,197 @@
+"""What a consumer service serves over HTTP: ``/metrics``, ``/livez``, ``/readyz``, ``/status``, and pages of its own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from importlib import metadata
+from typing import Any, NamedTuple
+
+from aiohttp import web
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from bridge.serving import HttpServer, ProcessMetrics, Pulse
+from consumers.connection import OUTAGE, safe_url
+from consumers.items import split_id
+from consumers.reader import Reader
+
+__all__ = ["DEFAULT_PORT", "HttpAddress", "Monitor", "http_address"]
+
+DEFAULT_PORT = 9108
+_EVERY = 5.0
+"""Seconds between two looks at how far behind the reader is."""
+_LOOK_TIMEOUT = 5.0
+
+Labels = tuple[str, ...]
+
+
+class HttpAddress(NamedTuple):
+    """Where to serve; ``port`` ``None``: nowhere. ``explicit``: it was asked for, so not getting it is an error."""
+
+    host: str
+    port: int | None
+    explicit: bool
+
+
+def http_address(text: str) -> HttpAddress:
+    """Take ``HOST:PORT``, ``PORT`` or ``off`` apart.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none of these.
+    """
+    host, _, port = text.strip().rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or os.environ.get("TICKBRIDGE_HTTP__HOST") or "127.0.0.1"
+    if port.lower() == "off":
+        return HttpAddress(host, None, explicit=True)
+    if not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither HOST:PORT (port 0: any free one) nor a port nor off")
+    return HttpAddress(host, int(port), explicit=True)
+
+
+class Monitor(Collector):
+    """Reads off a reader, and keeps looking how far it is behind; ``writes`` counts what the service has written."""
+
+    def __init__(self, service: str, reader: Reader, url: str, writes: Callable[[], int]) -> None:
+        self._service = service
+        self._reader = reader
+        self._url = safe_url(url)
+        self._writes = writes
+        self._pulse = Pulse()
+        self._behind: dict[str, tuple[int, float]] = {}
+        """Per key: entries, and seconds between the newest of them and where the reader stands."""
+        self._trouble = ""
+        self.version = _version()
+
+    async def run(self, address: HttpAddress, routes: Sequence[web.RouteDef] = ()) -> None:
+        """Serve, and look, endlessly; without an address, do nothing.
+
+        Raises:
+            OSError: the address was asked for, and can't be had.
+        """
+        if address.port is None:
+            return
+        collectors = [self, ProcessMetrics("consumer", self.version, self._pulse)]
+        server = HttpServer(self._pulse, collectors, missing=self.missing, status=self.status, routes=routes)
+        async with server:
+            try:
+                url = await server.start(address.host, address.port)
+            except OSError as error:
+                where = f"{address.host} port {address.port}"
+                words = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+                if address.explicit or error.errno != errno.EADDRINUSE:
+                    raise OSError(f"--http: {where}: {words}; give a free one, 0 for any, or off") from None
+                self._say(f"{where} is taken: no metrics and no health pages; give another one by --http")
+                return
+            self._say(f"metrics and health at {url}")
+            while True:
+                await self.look()
+                await asyncio.sleep(_EVERY)
+
+    async def look(self) -> None:
+        """See how far each stream's newest entry is ahead of the reader, and with that whether Redis answers."""
+        keys = self._reader.streams
+        try:
+            async with asyncio.timeout(_LOOK_TIMEOUT):
+                if not keys:
+                    await self._reader.redis.ping()
+                # The newest entry, not XINFO: that brings the oldest along, and of a book this is a whole snapshot.
+                pipe = self._reader.redis.pipeline(transaction=False)
+                for key in keys:
+                    pipe.xrevrange(key, count=1)
+                newest: list[Any] = await pipe.execute()
+        except (*OUTAGE, TimeoutError) as error:
+            self._trouble = str(error) or "no answer"
+            return
+        self._trouble = ""
+        stands = {row.key: row.id for row in self._reader.rows()}
+        self._behind = {
+            key: _between(stands[key], entries[0][0] if entries else "")
+            for key, entries in zip(keys, newest, strict=True)
+            if key in stands
+        }
+
+    def missing(self) -> list[str]:
+        """What keeps the service from doing its work."""
+        trouble = self._trouble or self._reader.trouble
+        return [f"Redis at {self._url}: {trouble}"] if trouble else []
+
+    def status(self) -> object:
+        """Everything, as plain data."""
+        missing = self.missing()
+        rows = [{**row._asdict(), "missing": dict(row.missing)} for row in self._reader.rows()]
+        for row in rows:
+            row["lag_entries"], row["lag_seconds"] = self._behind.get(row["key"], (None, None))
+        return {
+            "service": self._service,
+            "version": self.version,
+            "pid": os.getpid(),
+            "ready": not missing,
+            "missing": missing,
+            "redis": self._url,
+            "outages": self._reader.outages,
+            "writes": self._writes(),
+            "streams": rows,
+        }
+
+    def collect(self) -> Iterable[Metric]:
+        """All metrics but the process's."""
+        read, missing = Counter[Labels](), Counter[Labels]()
+        behind, late = Counter[Labels](), dict[Labels, float]()
+        streams = Counter[Labels]()
+        for row in self._reader.rows():
+            labels = (self._service, row.exchange, row.channel)
+            streams[labels] += 1
+            read[labels] += row.read
+            for kind in ("hole", "trimmed", "reset", "undecodable"):
+                missing[*labels, kind] += row.missing[kind]
+            if row.key in self._behind:
+                entries, seconds = self._behind[row.key]
+                behind[labels] += entries
+                late[labels] = max(seconds, late.get(labels, 0.0))
+        names = ["service", "exchange", "channel"]
+        yield _filled(CounterMetricFamily("consumer_entries_read", "Entries read.", labels=names), read)
+        words = "Times that something was missing or could not be read."
+        yield _filled(CounterMetricFamily("consumer_gaps", words, labels=[*names, "kind"]), missing)
+        yield _filled(GaugeMetricFamily("consumer_streams", "Streams being read.", labels=names), streams)
+        words = "Entries that the streams are ahead of the reader."
+        yield _filled(GaugeMetricFamily("consumer_lag_entries", words, labels=names), behind)
+        words = "Time from where the reader stands to the stream's newest entry; the worst stream."
+        yield _filled(GaugeMetricFamily("consumer_lag_seconds", words, labels=names), late)
+        words = "Writes of what the service keeps in Redis."
+        own = (self._service,)
+        yield _filled(CounterMetricFamily("consumer_writes", words, labels=names[:1]), {own: self._writes()})
+        words = "1 while Redis answers."
+        yield _filled(GaugeMetricFamily("consumer_redis_up", words, labels=names[:1]), {own: not self.missing()})
+
+    def _say(self, words: str) -> None:
+        print(f"{self._service}: {words}", file=sys.stderr, flush=True)
+
+
+def _filled(
+    family: CounterMetricFamily | GaugeMetricFamily, values: dict[Labels, Any] | Counter[Labels]
+) -> CounterMetricFamily | GaugeMetricFamily:
+    for labels, value in sorted(values.items()):
+        family.add_metric(labels, float(value))
+    return family
+
+
+def _between(stands: str, newest: str) -> tuple[int, float]:
+    if not newest:
+        return 0, 0.0
+    (ms, seq), (newest_ms, newest_seq) = split_id(stands), split_id(newest)
+    entries = max(0, newest_seq - seq)
+    # Before its first entry the reader stands at no time.
+    return entries, max(0, newest_ms - ms) / 1000 if entries and ms else 0.0
+
+
+def _version() -> str:
+    try:
+        return metadata.version("tickbridge")
+    except metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,163 @@
+"""Metrics and health of the consumer services, asked for over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from bridge.model import Channel
+from consumers.monitor import HttpAddress, Monitor, http_address
+from consumers.reader import Reader
+from tests.consumers.streams import Stream, gather
+from tests.consumers.test_books import CLEAN
+from tests.e2e.harness import eventually
+from tests.unit.doc_pages import OPERATIONS, rows, ticked
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refusal:
+        return refusal.code, refusal.read().decode()
+
+
+@contextlib.contextmanager
+def service(name: str, *arguments: str, **env: str):
+    """A service that serves on a free port, and its URL."""
+    command = [sys.executable, "-m", f"consumers.{name}", *arguments]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**CLEAN, **env}
+    ) as process:
+        try:
+            line = process.stderr.readline()
+            yield process, line.split()[-1] if "metrics and health at" in line else line
+        finally:
+            process.kill()
+
+
+def samples(url: str) -> dict[str, float]:
+    """Sample name → the sum over its labels."""
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(get(f"{url}/metrics")[1]):
+        for sample in family.samples:
+            found[sample.name] = found.get(sample.name, 0) + sample.value
+    return found
+
+
+def test_what_books_serve(own_server) -> None:
+    with own_server.client() as client:
+        stream = Stream(client, Channel.BOOK)
+        stream.snapshot("10:1", "11:1")
+        with service("books", "limitlex:BTC-EUR", "--redis", own_server.url, "--every", "0.05", "--http", ":0") as (
+            _,
+            url,
+        ):
+            eventually(lambda: samples(url).get("consumer_entries_read_total") == 1, "the snapshot")
+            eventually(lambda: samples(url)["consumer_writes_total"] >= 1, "a late-join hash")
+            stream.delta("9:1")
+            stream.seq += 2
+            stream.delta("8:1")
+            stream.add("nonsense")
+            eventually(lambda: samples(url)["consumer_entries_read_total"] == 4, "the rest")
+            assert samples(url)["consumer_gaps_total"] == 2
+            assert samples(url)["consumer_redis_up"] == 1
+            eventually(lambda: "consumer_lag_entries" in samples(url), "a look at the lag")
+            assert get(f"{url}/readyz")[0] == 200
+            assert get(f"{url}/livez")[0] == 200
+            [row] = json.loads(get(f"{url}/status")[1])["streams"]
+            assert (row["key"], row["read"], row["missing"]) == (stream.key, 4, {"hole": 1, "undecodable": 1})
+            assert json.loads(get(f"{url}/books")[1])[0]["pair"] == "BTC-EUR"
+
+            served = {}
+            for family in text_string_to_metric_families(get(f"{url}/metrics")[1]):
+                if not family.name.startswith("process_"):
+                    labels = {label for sample in family.samples for label in sample.labels} - {"service"}
+                    served[family.name + "_total" * (family.type == "counter")] = (family.type, labels)
+            table = [cells for cells in rows(OPERATIONS, "## Metrics and health") if len(cells) == 4]
+            documented = {ticked(cells[0])[0]: (cells[1], set(ticked(cells[2]))) for cells in table}
+            assert {name: row for name, row in documented.items() if name.startswith("consumer_")} == served
+
+            own_server.stop()
+            eventually(lambda: get(f"{url}/readyz")[0] == 503, "not ready")
+            assert "Redis at redis://127.0.0.1" in get(f"{url}/readyz")[1]
+            assert samples(url)["consumer_redis_up"] == 0
+            assert get(f"{url}/livez")[0] == 200
+            own_server.start()
+            eventually(lambda: get(f"{url}/readyz")[0] == 200, "ready again")
+
+
+async def test_how_far_the_reader_is_behind(redis_server) -> None:
+    with redis_server.client() as client:
+        stream = Stream(client, Channel.TRADES)
+        stream.trades(3)
+        async with Reader(redis_server.url, {stream.key: stream.id(1)}) as reader:
+            monitor = Monitor("test", reader, redis_server.url, lambda: 0)
+
+            async def lag() -> dict[str, float]:
+                await monitor.look()
+                return {
+                    sample.name: sample.value
+                    for family in monitor.collect()
+                    for sample in family.samples
+                    if "lag" in sample.name
+                }
+
+            assert await lag() == {"consumer_lag_entries": 2, "consumer_lag_seconds": 0.002}
+            await gather(reader, 2)
+            assert await lag() == {"consumer_lag_entries": 0, "consumer_lag_seconds": 0}
+            client.delete(stream.key)
+            assert await lag() == {"consumer_lag_entries": 0, "consumer_lag_seconds": 0}
+
+
+def test_wallets_serve_too_and_take_the_environment(redis_server) -> None:
+    env = {"TICKBRIDGE_HTTP__PORT": "0", "TICKBRIDGE_HTTP__HOST": "localhost"}
+    with service("wallets", "--redis", redis_server.url, **env) as (_, url):
+        assert url.startswith("http://localhost:")
+        assert get(f"{url}/readyz")[0] == 200
+        assert samples(url)["consumer_writes_total"] == 0
+        assert json.loads(get(f"{url}/status")[1])["service"] == "wallets"
+
+
+def test_a_port_that_is_taken(redis_server) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with service("wallets", "--redis", redis_server.url, "--http", f"127.0.0.1:{port}") as (process, line):
+            assert process.wait(20) == 2
+            assert (
+                line
+                == f"wallets: --http: 127.0.0.1 port {port}: Address already in use; give a free one, 0 for any, or off\n"
+            )
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):
+            other.bind(("127.0.0.1", 9108))
+            other.listen()
+        with service("wallets", "--redis", redis_server.url, TICKBRIDGE_HTTP__PORT="") as (process, line):
+            assert line.startswith("wallets: 127.0.0.1 port 9108 is taken: no metrics and no health pages")
+            assert process.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("0.0.0.0:9200", "0.0.0.0", 9200),
+        ("9200", "127.0.0.1", 9200),
+        (":0", "127.0.0.1", 0),
+        ("[::1]:9200", "::1", 9200),
+        ("off", "127.0.0.1", None),
+    ],
+)
+def test_addresses(text, host, port, monkeypatch):
+    monkeypatch.delenv("TICKBRIDGE_HTTP__HOST", raising=False)
+    assert http_address(text) == HttpAddress(host, port, explicit=True)
