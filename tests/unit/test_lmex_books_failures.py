@@ -73,6 +73,7 @@ class TestPatience:
         events = [event for number in range(1, 5) for event in session.tick(seconds(number * 5.1))]
         assert said(events)[-2:] == [("down", "book", "BTC-PERP"), ("down", "quotes", "BTC-PERP")]
         assert reconnects(session) == []
+        session.receive(snapshot(7, "ETH-PERP"), seconds(70))
         session.actions.clear()
         session.tick(seconds(79))
         assert session.receive(delta(50), seconds(79)) == []
@@ -105,6 +106,52 @@ class TestPatience:
         assert sent(session) == [("unsubscribe", "snapshotL1:BTC-PERP"), ("subscribe", "snapshotL1:BTC-PERP")]
 
 
+class TestQuiet:
+    def test_a_silent_book_is_asked_for_again_before_it_is_stale(self):
+        session = books("BTC-PERP", "ETH-PERP", "SNDK-PERP")
+        for pair in ("BTC-PERP", "ETH-PERP", "SNDK-PERP"):
+            session.receive(snapshot(100, pair), T0)
+        session.receive(delta(101, pair="ETH-PERP"), seconds(15))
+        assert said(session.tick(seconds(19.9))) == []
+        assert sent(session) == []
+        assert said(session.tick(seconds(20))) == []
+        assert sent(session) == [("subscribe", "update:BTC-PERP_0", "update:SNDK-PERP_0")]
+        session.tick(seconds(21))
+        assert sent(session) == []
+
+    def test_the_answer_shows_that_it_was_only_quiet(self):
+        session = books("BTC-PERP")
+        session.receive(snapshot(100), T0)
+        session.tick(seconds(20))
+        assert said(session.receive(snapshot(100), seconds(20.1))) == ["BookSnapshot"]
+        assert said(session.receive(delta(101), seconds(20.2))) == ["BookDelta", "Quote"]
+        assert said(session.tick(seconds(31))) == []
+
+    def test_the_answer_shows_what_was_missed(self):
+        session = books("BTC-PERP")
+        session.receive(snapshot(100), T0)
+        session.tick(seconds(20))
+        gap, book, *_ = session.receive(snapshot(103), seconds(20.1))
+        assert (gap.event, gap.channel, gap.count) == (ControlEvent.GAP, Channel.BOOK, 3)
+        assert gap.reason == "seqNum 100 was last, then came a snapshot of 103"
+        assert book.xseq == "103"
+
+    def test_a_delta_between_question_and_answer_continues_the_book(self):
+        session = books("BTC-PERP")
+        session.receive(snapshot(100), T0)
+        session.tick(seconds(20))
+        assert "BookDelta" in said(session.receive(delta(101), seconds(20.1)))
+        assert said(session.receive(snapshot(101), seconds(20.2)))[0] == "BookSnapshot"
+
+    def test_no_answer_is_a_gap_and_mended(self):
+        session = books("BTC-PERP")
+        session.receive(snapshot(100), T0)
+        session.tick(seconds(20))
+        sent(session)
+        assert said(session.tick(seconds(30.1))) == GAPS
+        assert sent(session) == ANEW
+
+
 class TestErrors:
     def test_errors_of_topics(self):
         session = books("NOPE-PERP", "BTC-PERP")
@@ -115,7 +162,7 @@ class TestErrors:
             ("unknown_topic", 1005, "foo:BTC-PERP", "Topic provided does not exist."),
             ("unknown_market", 1000, "update:NOPE-PERP_0", "Market pair provided is currently not supported."),
         ]
-        session.receive(snapshot(), T0)
+        session.receive(snapshot(), seconds(58))
         session.actions.clear()
         session.tick(seconds(59))
         assert sent(session) == []

@@ -2,6 +2,9 @@
 
 Deltas are chained (``seqNum``, ``prevSeqNum``); a hole, a delta before its snapshot or a crossed book is mended by
 unsubscribing and subscribing that one topic, which brings a snapshot and leaves the other pairs alone.
+
+A book that says nothing is either quiet or dead: subscribing to it once more tells which, because the exchange answers
+with a snapshot, and the chain goes on across it.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from bridge.exchanges.lmex.names import Contracts, Market, old_symbol, pair_of
 from bridge.exchanges.lmex.options import LmexOptions
 from bridge.exchanges.lmex.session import LmexSession
 from bridge.exchanges.numbers import check_levels
-from bridge.model import BookDelta, BookSnapshot, Channel, Event, Levels, Quote
+from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Event, Levels, Quote
 
 __all__ = ["BooksSession"]
 
@@ -28,6 +31,8 @@ _REPEAT = 1000
 """How far behind a delta may be to count as a repeat; further behind, the exchange counts anew."""
 _RETRY = 60 * SECOND
 """Between attempts at a topic that the exchange refuses, or says nothing of while it serves the others."""
+_QUIET = 20 * SECOND
+"""Silence after which a book is asked whether it is still there; its answer comes before it would be stale."""
 _SHORTEST = 100
 """No book message is shorter than so many bytes."""
 
@@ -43,7 +48,9 @@ class _Pair:
         """``seqNum`` of the newest message of an unbroken chain; ``None`` while the book is no good."""
         self.best: tuple[tuple[str, str] | None, tuple[str, str] | None] = (None, None)
         self.awaited: int | None = None
-        """Since when its first message is awaited (ns)."""
+        """Since when a snapshot (without books: its first message) is awaited (ns)."""
+        self.heard = 0
+        """When its last message came (ns)."""
         self.mending = False
         """Whether it has been subscribed anew: deltas of the old subscription may still be under way."""
         self.retry: int | None = None
@@ -115,6 +122,7 @@ class BooksSession(LmexSession):
                 pair.failures = 0
             if pair.retry is not None and now >= pair.retry:
                 self._subscribe_anew(pair, now)
+        self._ask_quiet_ones(now)
         return events
 
     def resync(self, subject: str, now: int, reason: str) -> None:
@@ -123,6 +131,14 @@ class BooksSession(LmexSession):
         pair = self._pairs.get(subject)
         if pair is not None and pair.awaited is None and pair.retry is None:
             self._subscribe_anew(pair, now)
+
+    def _ask_quiet_ones(self, now: int) -> None:
+        """Have the exchange send the books again that have been silent for long, with one request for all of them."""
+        good = [pair for pair in self._pairs.values() if pair.last is not None and pair.awaited is None]
+        quiet = [pair for pair in good if now - pair.heard >= _QUIET]
+        for pair in quiet:
+            pair.awaited = now
+        self.subscribe([self._topic(pair.name) for pair in quiet])
 
     def _well(self, pair: _Pair) -> bool:
         """Whether its subscription stands, with a good book where there is one."""
@@ -170,6 +186,7 @@ class BooksSession(LmexSession):
             if pair is None:
                 return []
             self._answered = True
+            pair.heard = recv
             events = self._understand(pair, data, recv)
         except (*UNREADABLE, ValueError) as error:
             raise FrameError(NAME, frame, str(error)) from None
@@ -195,15 +212,20 @@ class BooksSession(LmexSession):
         return self._delta(pair, delta, data.seqNum, data.prevSeqNum)
 
     def _snapshot(self, pair: _Pair, event: BookSnapshot, number: int) -> list[Event]:
-        """At most 50 levels a side; asks come worst first."""
+        """At most 50 levels a side; asks come worst first. One ahead of the chain shows that deltas were missed."""
         pair.book.replace(event.bids, event.asks)
         if pair.book.crossed():
             return self._mend(pair, event.recv, "the snapshot is crossed")
+        missed: list[Event] = []
+        if pair.last is not None and number > pair.last:
+            reason = f"seqNum {pair.last} was last, then came a snapshot of {number}"
+            count = number - pair.last
+            missed = [Control(pair.name, None, event.recv, Channel.BOOK, ControlEvent.GAP, reason, count)]
         pair.last = number
         pair.awaited = pair.retry = None
         pair.mending = False
         self._troubled.discard(pair.name)
-        return [event, *self._book_quote(pair, event)]
+        return [*missed, event, *self._book_quote(pair, event)]
 
     def _delta(self, pair: _Pair, event: BookDelta, number: int, continued: int | None) -> list[Event]:
         """What stands after a gap is of no use, and counts as lost: the snapshot that is under way makes it good."""
