@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 from bridge.errors import RestError
-from bridge.exchanges.base import Restated, Said, Synchronise, Warn
+from bridge.exchanges.base import Replace, Restated, Said, Send, Synchronise, Warn
 from bridge.exchanges.lmex.account import Memory
 from bridge.exchanges.lmex.names import Market
 from bridge.model import Channel, Fill, Order, Position
@@ -210,3 +210,19 @@ class TestTryingAgain:
             found += asks(session, quarter / 4, quarter / 4 + 0.25)
         assert found == [5]
         assert asks(session, 10, 20) == [10]
+
+
+class TestExpiredByRest:
+    def told(self, session, at):
+        drive(session.sync(seconds(at)), answer(json.loads(frames.EXPIRED), 400))
+        session.actions.clear()
+        session.tick(seconds(at))
+        return [action for action in session.actions if not isinstance(action, Send | Synchronise)]
+
+    def test_a_log_in_of_some_age_is_replaced(self):
+        session = subscribed()
+        assert self.told(session, 61) == [Replace("REST says that the session has expired")]
+        assert self.told(session, 61) == []
+
+    def test_a_fresh_one_is_not(self):
+        assert self.told(subscribed(), 59) == []

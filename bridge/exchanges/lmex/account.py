@@ -23,6 +23,7 @@ from bridge.exchanges.base import (
     Flow,
     Poll,
     Reconnect,
+    Replace,
     Restated,
     Said,
     Send,
@@ -47,6 +48,8 @@ __all__ = ["AccountSession", "Memory"]
 _E = TypeVar("_E", bound=Event)
 _MILLISECOND = 1_000_000
 _ANSWER_LIMIT = 5 * SECOND
+_SETTLED = 60 * SECOND
+"""Age of a log-in before REST can put it in doubt: should REST say so for ever, there is one log-in a minute."""
 
 _TOO_MANY = "the exchange does not list all fills since the last one known"
 
@@ -98,6 +101,8 @@ class AccountSession(LmexSession):
         self._topics = {channel: list(topics) for channel, topics in _TOPICS[market].items()}
         self._waiting_since: int | None = None
         self._logged_on = False
+        self._doubted_at = 0
+        """Since when REST's word that the session has expired is about this log-in (ns)."""
         self._asked: list[str] = []
         self._positions = Positions(self._name, contracts)
         self._refresh = Refresh()
@@ -121,6 +126,9 @@ class AccountSession(LmexSession):
                 self._next_login(now, "no answer to the log-in")
         elif self._logged_on:
             super().tick(now)
+            if self._rest.expired_at > self._doubted_at:
+                self._doubted_at = now
+                self.actions.append(Replace("REST says that the session has expired"))
         self._refresh_if_due(now)
         owed, self._owed = self._owed, []
         return owed
@@ -234,6 +242,7 @@ class AccountSession(LmexSession):
             return []
         self._logged_on = True
         self._memory.login = self._logins[0]
+        self._doubted_at = recv + _SETTLED
         self.expires = recv + self._lifetime
         self._ask(recv)
         return []

@@ -57,6 +57,8 @@ class LmexRest:
         self._nonces = Nonces(_MILLISECOND)
         self.clock_offset = 0
         """The exchange's clock less ours (ns), for signing; 0 while it is unknown."""
+        self.expired_at = 0
+        """When an answer last said that the session has expired (ns)."""
 
     def discover(self, pairs: Sequence[str]) -> Flow[None]:
         """Look the pairs up, and learn their contract sizes.
@@ -133,7 +135,12 @@ class LmexRest:
             "request-nonce": nonce,
             "request-sign": sign(credentials.api_secret, _VERSION[market] + path, nonce),
         }
-        return (yield from self._get(_path(market, path) + (f"?{query}" if query else ""), headers))
+        try:
+            return (yield from self._get(_path(market, path) + (f"?{query}" if query else ""), headers))
+        except RestError as error:
+            if error.code == str(SESSION_EXPIRED):
+                self.expired_at = now
+            raise
 
     def per_symbol(
         self, credentials: Credentials, market: Market, path: str, now: int, *, pairs: Sequence[str], query: str = ""
