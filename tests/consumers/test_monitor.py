@@ -18,8 +18,8 @@ from consumers.monitor import HttpAddress, Monitor, http_address
 from consumers.reader import Reader
 from tests.consumers.streams import Stream, gather
 from tests.consumers.test_books import CLEAN
+from tests.deploy.observability import documented, used
 from tests.e2e.harness import eventually
-from tests.unit.doc_pages import OPERATIONS, rows, ticked
 
 
 def get(url: str) -> tuple[int, str]:
@@ -82,9 +82,8 @@ def test_what_books_serve(own_server) -> None:
                 if not family.name.startswith("process_"):
                     labels = {label for sample in family.samples for label in sample.labels} - {"service"}
                     served[family.name + "_total" * (family.type == "counter")] = (family.type, labels)
-            table = [cells for cells in rows(OPERATIONS, "## Metrics and health") if len(cells) == 4]
-            documented = {ticked(cells[0])[0]: (cells[1], set(ticked(cells[2]))) for cells in table}
-            assert {name: row for name, row in documented.items() if name.startswith("consumer_")} == served
+            assert {name: row for name, row in documented().items() if name.startswith("consumer_")} == served
+            assert {name for name in used() if name.startswith("consumer_")} <= set(samples(url))
 
             own_server.stop()
             eventually(lambda: get(f"{url}/readyz")[0] == 503, "not ready")

@@ -17,11 +17,11 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.deploy.observability import documented, used
 from tests.e2e.conftest import Bench, Run
 from tests.e2e.harness import Process, eventually
 from tests.e2e.observing import flowing
 from tests.servers import free_port
-from tests.unit.doc_pages import OPERATIONS, rows, ticked
 
 
 def get(url: str, timeout: float = 5.0) -> tuple[int, str]:
@@ -142,9 +142,9 @@ def test_the_documented_metrics_are_the_served_ones(own_bench: Bench, watch) -> 
         labels = {label for sample in family.samples for label in sample.labels} - {"exchange", "connector", "le"}
         assert family.documentation
         served[name] = (family.type, labels)
-    table = [cells for cells in rows(OPERATIONS, "## Metrics and health") if len(cells) == 4]
-    documented = {ticked(cells[0])[0]: (cells[1], set(ticked(cells[2]))) for cells in table}
-    assert {name: row for name, row in documented.items() if name.startswith("bridge_")} == served
+    assert {name: row for name, row in documented().items() if name.startswith("bridge_")} == served
+    samples = {sample.name for family in text_string_to_metric_families(watched.text()) for sample in family.samples}
+    assert {name for name in used() if name.startswith("bridge_")} <= samples, "in alerts or dashboard, and not served"
 
 
 def test_pairs_are_told_apart_on_request(own_bench: Bench, watch) -> None:
