@@ -13,7 +13,14 @@ from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
 from bridge.config import ConnectorSettings, Settings
-from bridge.errors import AlreadyRunningError, ExchangeError, FrameError, RedisUnavailableError, StreamConflictError
+from bridge.errors import (
+    AlreadyRunningError,
+    BlockedError,
+    ExchangeError,
+    FrameError,
+    RedisUnavailableError,
+    StreamConflictError,
+)
 from bridge.exchanges.base import Exchange, Restated, Subscription
 from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link
@@ -200,6 +207,10 @@ class Router:
     def fault(self, error: ExchangeError) -> None:
         """The exchange refused something, or said that something is wrong."""
         self.report.errors[error.kind] += 1
+        if isinstance(error, BlockedError):
+            # Those connections wait, which haven't been tried yet: nobody else would tell what that means for them.
+            waiting = (link for link in self.links if not link.up)
+            self.down([stream for link in waiting for stream in link.plan.subscriptions], str(error))
 
     # --- what the publisher calls --------------------------------------------------------------------------------
 

@@ -345,8 +345,10 @@ def test_a_blocked_client_stays_away_for_ten_minutes(play: Play, exchange: LmexE
     played = play(channels=["book", "trades"])
     played.process.wait_for("connection_lost")
     eventually(lambda: "down" in controls(played.client, "md:{lmex:BTC-USD}:book"), "down in band")
-    [down] = played.entries("md:{lmex:BTC-USD}:book", control=True)
-    assert down["reason"] == "lmex: connect: HTTP 400: abnormal usage"
+    for key in ("md:{lmex:BTC-USD}:book", "md:{lmex:BTC-PERP}:trades", "acct:{lmex:main}:positions"):
+        eventually(lambda key=key: played.entries(key, control=True), f"{key} down, tried yet or not")
+        [down] = played.entries(key, control=True)
+        assert (down["event"], down["reason"]) == ("down", "lmex: connect: HTTP 400: abnormal usage")
     lines = [json.loads(line) for line in played.process.output.splitlines()]
     waits = [line["retry_in"] for line in lines if line["event"] == "connection_lost"]
     assert all(wait >= 600 for wait in waits)
