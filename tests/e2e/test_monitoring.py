@@ -132,8 +132,11 @@ def test_the_documented_metrics_are_the_served_ones(own_bench: Bench, watch) -> 
     watched = watch()
     flowing(own_bench.client, 50)
     own_bench.simulated.fault("cut")
-    eventually(lambda: "bridge_ws_reconnects_total{" in watched.text(), "a reconnect")
-    eventually(lambda: "bridge_redis_memory_bytes{" in watched.text(), "Redis' memory")
+    connector = (("connector", "limitlex"), ("exchange", "limitlex"))
+    closed = tuple(sorted((*connector, ("reason", "closed"))))
+    eventually(lambda: watched.metrics()["bridge_ws_reconnects_total"].get(closed), "a reconnect")
+    for late in ("bridge_redis_memory_bytes", "bridge_clock_offset_seconds"):
+        eventually(lambda name=late: name in watched.metrics(), late)
     served = {}
     for family in text_string_to_metric_families(watched.text()):
         if family.name.startswith("process_"):
