@@ -17,13 +17,14 @@ import msgspec
 from msgspec import Struct
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.exceptions import RedisError, ResponseError, WatchError
+from redis.exceptions import ResponseError, WatchError
 
 from bridge import __version__
 from bridge.config import HeartbeatSettings
 from bridge.errors import AlreadyRunningError, FrameError
 from bridge.keys import Keys
 from bridge.redaction import redact
+from bridge.topology import FAILURES, masters
 
 __all__ = ["Memory", "Presence"]
 
@@ -164,8 +165,12 @@ class Presence:
         if now < self._memory_at:
             return
         try:
-            info = await self._client.info("memory")
-            self.memory = Memory(int(info["used_memory"]), int(info.get("maxmemory", 0)))
+            memories = [
+                Memory(int(info["used_memory"]), int(info.get("maxmemory", 0)))
+                for info in await masters(self._client, "memory")
+            ]
+            # Of several, the one that will be full first.
+            self.memory = max(memories, key=lambda memory: memory.used / (memory.most or float("inf")))
             self._memory_at = now + _MEMORY_EVERY
         except (ResponseError, KeyError, TypeError, ValueError):
             self.memory = None
@@ -191,7 +196,7 @@ class Presence:
             key = self._keys.rejects(self._exchange)
             try:
                 await self._client.xadd(key, fields, maxlen=_REJECTS_KEPT, approximate=True)  # type: ignore[arg-type]
-            except (RedisError, OSError):
+            except FAILURES:
                 with suppress(asyncio.QueueFull):
                     self._rejects.put_nowait(fields)
                 await asyncio.sleep(self.interval)

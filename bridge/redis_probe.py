@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any
+from typing import Any, cast
 
 from redis import exceptions
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio.sentinel import MasterNotFoundError, SentinelConnectionPool
 
 from bridge.config import RedisSettings
 from bridge.errors import RedisUnavailableError
+from bridge.topology import FAILURES, Kind, masters
 
 __all__ = ["explain", "probe_redis"]
 
@@ -22,6 +22,11 @@ _SILENT = (exceptions.TimeoutError, TimeoutError)
 _MEANINGS: tuple[tuple[type[BaseException], str], ...] = (
     (exceptions.AuthenticationError, "wrong user or password, or none where one is needed ({text})"),
     (exceptions.NoPermissionError, "this user lacks a permission: {text}"),
+    (
+        MasterNotFoundError,
+        "no Sentinel that answers has a live master of this name; are their addresses, their password and the name right?",
+    ),
+    (exceptions.MovedError, "this is one node of a Cluster; write redis+cluster:// in place of redis:// ({text})"),
     (exceptions.BusyLoadingError, "is still loading its data; try again in a moment"),
     (
         ssl.SSLCertVerificationError,
@@ -41,28 +46,39 @@ async def probe_redis(settings: RedisSettings) -> list[str]:
     Raises:
         RedisUnavailableError: it can't be reached, doesn't let us in, or can't serve as a server of streams.
     """
-    options: dict[str, Any] = {}
-    if settings.ca_file is not None:
-        options["ssl_ca_certs"] = str(settings.ca_file)
-    client = Redis.from_url(
-        settings.plain_url,
-        socket_connect_timeout=settings.connect_timeout,
-        socket_timeout=settings.reply_timeout,
-        retry=Retry(NoBackoff(), 0),
-        decode_responses=True,
-        **options,
+    topology = settings.topology
+    client = topology.client(
+        socket_connect_timeout=settings.connect_timeout, socket_timeout=settings.reply_timeout, decode_responses=True
     )
     try:
         await client.ping()
         try:
+            if topology.kind is Kind.CLUSTER:
+                return await _cluster_findings(settings, client)
             info = await client.info()
         except exceptions.NoPermissionError:
             return ["its version is unknown: this user may not run INFO"]
-    except (exceptions.RedisError, OSError) as error:
+        if topology.kind is Kind.SENTINEL:
+            return [*_findings(settings, info), await _master(client, topology.master)]
+    except FAILURES as error:
         raise RedisUnavailableError(settings.address, explain(error, settings.plain_url)) from error
     finally:
         await client.aclose()
     return _findings(settings, info)
+
+
+async def _master(client: Redis, name: str) -> str:
+    pool = cast("SentinelConnectionPool", client.connection_pool)
+    host, port = await pool.get_master_address()  # type: ignore[no-untyped-call]
+    return f"the Sentinels' master {name} is {host}:{port}"
+
+
+async def _cluster_findings(settings: RedisSettings, client: Redis) -> list[str]:
+    """What all masters say, each thing once."""
+    infos = await masters(client)
+    found = dict.fromkeys(line for info in infos for line in _findings(settings, info))
+    noun = "master" if len(infos) == 1 else "masters"
+    return [*found, f"a Cluster of {len(infos)} {noun}"]
 
 
 def _findings(settings: RedisSettings, info: dict[str, Any]) -> list[str]:
@@ -74,6 +90,11 @@ def _findings(settings: RedisSettings, info: dict[str, Any]) -> list[str]:
         raise RedisUnavailableError(
             settings.address,
             f"this is a read-only replica; name its master {info.get('master_host')}:{info.get('master_port')}",
+        )
+    if info.get("redis_mode") == "cluster" and settings.topology.kind is Kind.SERVER:
+        raise RedisUnavailableError(
+            settings.address,
+            "this is one node of a Cluster; write redis+cluster:// in place of redis:// to use them all",
         )
     product = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {version}"
     found = [product]
@@ -89,10 +110,10 @@ def explain(error: BaseException, url: str) -> str:
     for kind, meaning in _MEANINGS:
         if _caused_by(error, kind):
             # A server without TLS waits in silence for the rest of what it takes for a command.
-            tls = issubclass(kind, _SILENT) and url.startswith("rediss://")
+            tls = issubclass(kind, _SILENT) and url.startswith("rediss")
             return meaning.format(text=text) + (" does the server speak TLS on this port?" if tls else "")
     if "closed by server" in text or _caused_by(error, ConnectionResetError):
-        other = "redis://" if url.startswith("rediss://") else "rediss://"
+        other = "redis://" if url.startswith("rediss") else "rediss://"
         return f"the server closes the connection; does it want {other}? ({text})"
     return text
 

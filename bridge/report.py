@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 import msgspec
 from msgspec import Struct, structs
-from redis.exceptions import RedisError
 
 from bridge.config import Settings
 from bridge.exchanges.base import Exchange, Subscription
@@ -16,6 +15,7 @@ from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link
 from bridge.model import PUBLIC_CHANNELS, SCHEMA_VERSION, Channel
 from bridge.presence import Presence
+from bridge.publish.cluster import ClusterPublisher
 from bridge.publish.publisher import Publisher
 from bridge.sequencer import BookTopic, Topic
 
@@ -72,7 +72,7 @@ class Report:
         self,
         exchange: Exchange,
         name: str,
-        publisher: Publisher,
+        publisher: Publisher | ClusterPublisher,
         presence: Presence,
         topics: Mapping[Subscription, Topic],
         *,
@@ -119,7 +119,7 @@ class Report:
             found.append("no subscription is live")
         return found
 
-    def beaten(self, error: RedisError | OSError | None = None) -> None:
+    def beaten(self, error: Exception | None = None) -> None:
         """Redis took a heartbeat, or didn't."""
         if error is None:
             self.written = time.monotonic()

@@ -9,7 +9,6 @@ from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
 
-from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
 from bridge.config import ConnectorSettings, Settings
@@ -29,6 +28,7 @@ from bridge.publish.stream import Stream
 from bridge.report import Report
 from bridge.sequencer import BookTopic, Topic, topic_type
 from bridge.store import Store
+from bridge.topology import FAILURES
 
 __all__ = ["Router"]
 
@@ -99,7 +99,7 @@ class Router:
         wanted = self._exchange.subscriptions()
         streams = {wish: self._store.stream(wish.channel, wish.subject) for wish in wanted}
         beginning = {**self.report.heartbeat(), "state": "starting"}
-        await self._store.presence.claim([stream.key for stream in streams.values()], beginning)
+        await self._store.claim([stream.key for stream in streams.values()], beginning)
         for wish, stream in streams.items():
             await self._open(wish, stream)
         await self._show()
@@ -132,7 +132,7 @@ class Router:
                 await self._publisher.drained()
                 await self._show()
                 await self._store.presence.leave()
-        except (TimeoutError, RedisError, OSError) as error:
+        except (TimeoutError, *FAILURES) as error:
             left = self._publisher.waiting
             self._log.error("not_drained", waiting=left, error=str(error) or "the deadline passed")
             if left:
@@ -291,13 +291,11 @@ class Router:
 
     def _resync_broken(self) -> None:
         """Ask for a snapshot of every book that has lost events; again, if none comes."""
-        if not self._publisher.connected:
-            return
         now = time.monotonic()
         for topic, asked in list(self._broken.items()):
             if not topic.awaiting:
                 del self._broken[topic]
-            elif not topic.stream.blocked and (not asked or now - asked > _NO_SNAPSHOT):
+            elif self._publisher.takes(topic.stream) and (not asked or now - asked > _NO_SNAPSHOT):
                 self._broken[topic] = now
                 self._resync(topic.subject, "events of this book were dropped")
 
@@ -311,7 +309,7 @@ class Router:
                     self._publisher.renew("Redis has forgotten the catalog")
                 self.report.beaten()
                 await self._store.presence.look_at_memory()
-            except (RedisError, OSError) as error:
+            except FAILURES as error:
                 self.report.beaten(error)
                 self._log.debug("heartbeat_failed", error=str(error))
             except AlreadyRunningError as error:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
 from bridge.config import Settings
@@ -22,10 +20,12 @@ from bridge.model import Channel, Event
 from bridge.opening import open_stream
 from bridge.presence import Presence
 from bridge.publish.buffer import Budget
-from bridge.publish.line import Line, connection_options, open_line
+from bridge.publish.cluster import ClusterPublisher
+from bridge.publish.line import Line, open_line
 from bridge.publish.publisher import Publisher, PublisherEvents
 from bridge.publish.stream import Retention, Stream
 from bridge.redis_probe import explain
+from bridge.topology import FAILURES, Address, Kind, Slots, slot_of
 
 __all__ = ["Store"]
 
@@ -42,18 +42,14 @@ class Store:
         self._exchange = exchange
         self._log = log
         self.keys = Keys(settings.namespace)
-        ca_file = str(settings.redis.ca_file) if settings.redis.ca_file else None
-        self._ca_file = ca_file
-        self.client: Redis = Redis.from_url(
-            settings.redis.plain_url,
+        self._topology = settings.redis.topology
+        self.client: Redis = self._topology.client(
             decode_responses=True,
             client_name=f"tickbridge:{name}",
             socket_connect_timeout=settings.redis.connect_timeout,
             socket_timeout=settings.redis.reply_timeout,
-            # One of our retries is a new heartbeat or a new reject; none of these writes needs its reply.
-            retry=Retry(NoBackoff(), 0),
-            **connection_options(settings.redis.plain_url, ca_file),
         )
+        self._slots = Slots(self._topology, self.client) if self._topology.kind is Kind.CLUSTER else None
         heartbeat = settings.heartbeat
         self.presence = Presence(self.client, self.keys, name, exchange, heartbeat)
         self._random = random.Random()  # noqa: S311 - jitter
@@ -67,54 +63,69 @@ class Store:
         deadline = asyncio.get_running_loop().time() + self._settings.redis.connect_timeout
         for delay in self._retries():
             try:
-                line = await self.line()
+                await self._look()
+                break
             except RedisUnavailableError:
                 if asyncio.get_running_loop().time() + delay >= deadline:
+                    await self.client.aclose()
                     raise
                 await asyncio.sleep(delay)
-            else:
-                line.abort("only a look")
-                break
         return self
+
+    async def _look(self) -> None:
+        address = None
+        if self._slots:
+            with self._explained():
+                await self._slots.refresh()
+            address = self._slots.owner(slot_of(self.keys.catalog()))
+        line = await self.line(address)
+        line.abort("only a look")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         await self.client.aclose()
 
-    def publisher(self, events: PublisherEvents) -> Publisher:
-        """A publisher on a connection of its own."""
-        buffer = self._settings.buffer
-        return Publisher(
+    def publisher(self, events: PublisherEvents) -> Publisher | ClusterPublisher:
+        """A publisher on a connection of its own, or on one for each master of a Cluster."""
+        settings = self._settings
+        budget = Budget(settings.buffer.max_bytes, settings.buffer.max_age)
+        timeout = settings.redis.reply_timeout
+        if self._slots is None:
+            return Publisher(self.line, self._retries, events, budget=budget, reply_timeout=timeout, log=self._log)
+        return ClusterPublisher(
+            self._slots,
             self.line,
             self._retries,
             events,
-            budget=Budget(buffer.max_bytes, buffer.max_age),
-            reply_timeout=self._settings.redis.reply_timeout,
+            budget=budget,
+            reply_timeout=timeout,
+            address=settings.redis.address,
             log=self._log,
         )
 
-    async def line(self) -> Line:
-        """A new raw connection.
+    async def line(self, address: Address | None = None) -> Line:
+        """A new raw connection; in a Cluster to the node at ``address``.
 
         Raises:
             RedisUnavailableError: it can't be made.
         """
         redis = self._settings.redis
         name = f"tickbridge:{self._name}:publisher"
+        shown = redis.address if address is None else "{}:{}".format(*address)
         try:
             return await open_line(
-                redis.plain_url,
+                self._topology,
                 name,
                 redis.connect_timeout,
-                redis.address,
-                ca_file=self._ca_file,
+                shown,
+                address=address,
                 reply_timeout=redis.reply_timeout,
             )
         except RedisUnavailableError as error:
             if error.__cause__ is None:
                 raise
-            raise RedisUnavailableError(redis.address, explain(error.__cause__, redis.plain_url)) from None
+            raise RedisUnavailableError(shown, explain(error.__cause__, redis.plain_url)) from None
 
     def stream(self, channel: Channel, subject: str) -> Stream:
         """A stream of this connector's, not yet opened."""
@@ -128,11 +139,31 @@ class Store:
         Raises:
             RedisUnavailableError: Redis is out of reach, or the key is no stream.
         """
-        address = self._settings.redis.address
+        with self._explained():
+            return await open_stream(self.client, self.keys, stream, self._settings.redis.address)
+
+    async def claim(self, streams: Sequence[str], fields: Mapping[str, str | int | float]) -> None:
+        """Take the connector's name and these streams.
+
+        Raises:
+            AlreadyRunningError: somebody else has them.
+            RedisUnavailableError: Redis is out of reach.
+        """
+        with self._explained():
+            await self.presence.claim(streams, fields)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what redis-py raises into words.
+
+        Raises:
+            RedisUnavailableError: in place of it.
+        """
+        redis = self._settings.redis
         try:
-            return await open_stream(self.client, self.keys, stream, address)
-        except (RedisError, OSError) as error:
-            raise RedisUnavailableError(address, explain(error, self._settings.redis.plain_url)) from None
+            yield
+        except FAILURES as error:
+            raise RedisUnavailableError(redis.address, explain(error, redis.plain_url)) from None
 
     def _retries(self) -> Iterator[float]:
         return backoff(self._random, _RETRY_FIRST, _RETRY_CAP)

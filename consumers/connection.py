@@ -6,36 +6,36 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 from hiredis import pack_command
 from redis import exceptions
-from redis.asyncio import Connection, ConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Connection, Redis
+
+from bridge.topology import AWAY, FAILURES, Address, Topology, safe_url
 
 __all__ = [
     "OUTAGE",
     "BlockingConnection",
     "Outages",
     "RedisUnreachableError",
+    "Where",
     "backoff",
     "check",
     "make_client",
     "safe_url",
+    "topology_of",
 ]
 
-OUTAGE = (
-    exceptions.ConnectionError,
-    exceptions.TimeoutError,
-    exceptions.ReadOnlyError,
-    exceptions.ClusterDownError,
-    OSError,
-)
+OUTAGE = AWAY
 """What a call raises while Redis is away, loading, or failing over."""
 
 _REFUSED = (exceptions.AuthenticationError, exceptions.AuthorizationError)
-_TEXT = {"decode_responses": True, "encoding_errors": "surrogateescape", "protocol": 2}
+_TEXT = {"decode_responses": True, "encoding_errors": "surrogateescape"}
+_UNBLOCKED = "UNBLOCKED force unblock"
+"""How a server that is no longer the master ends a read that waits."""
+
+Where = str | Topology
+"""Where Redis is: a URL, or one that is taken apart already (for TLS with files of one's own)."""
 
 T = TypeVar("T")
 
@@ -43,15 +43,9 @@ T = TypeVar("T")
 class RedisUnreachableError(Exception):
     """Redis is out of reach, or doesn't let this client in; ``url`` is without its password."""
 
-    def __init__(self, url: str, cause: BaseException) -> None:
-        self.url = safe_url(url)
+    def __init__(self, where: Where, cause: BaseException) -> None:
+        self.url = topology_of(where).address
         super().__init__(f"Redis at {self.url}: {_words(cause)}")
-
-
-def safe_url(url: str) -> str:
-    """The URL without user, password and query, fit for messages."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def backoff(base: float = 0.05, cap: float = 2.0, rand: Callable[[], float] = random.random) -> Iterator[float]:
@@ -75,6 +69,7 @@ class Outages:
         self._report = report
         self._sleep = sleep
         self._waits = waits
+        self._away = 0
         self.count = 0
 
     async def outlive(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -85,54 +80,47 @@ class Outages:
             redis.exceptions.ResponseError: the call itself is wrong.
         """
         waits = None
-        while True:
-            try:
-                result = await call()
-            except _REFUSED:
-                raise
-            except OUTAGE as error:
-                if waits is None:
-                    waits = self._waits()
-                    self.count += 1
-                    self._report(error)
-                await self._sleep(next(waits))
-            else:
-                if waits is not None:
-                    self._report(None)
-                return result
-
-
-def make_client(url: str, **options: Any) -> Redis:
-    """A client that gives text and never repeats a command on its own."""
-    client: Redis = Redis.from_url(url, retry=Retry(NoBackoff(), 0), **{**_TEXT, **options})
-    _make_cancellable(client.connection_pool)
-    return client
-
-
-class _Cancellable:
-    """Mixed into redis-py's connections: sends without ``asyncio.wait_for``.
-
-    On Python 3.11 that swallows a cancellation which comes as the write completes, and under load a write always does:
-    a service would never end. It also costs a task for each command.
-    """
-
-    socket_timeout: float | None
-
-    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        limit, self.socket_timeout = self.socket_timeout, None
         try:
-            async with asyncio.timeout(limit):
-                await super().send_packed_command(command, check_health)  # type: ignore[misc]
+            while True:
+                try:
+                    result = await call()
+                except _REFUSED:
+                    raise
+                except OUTAGE as error:
+                    if waits is None:
+                        waits = self._waits()
+                        self._begin(error)
+                    await self._sleep(next(waits))
+                else:
+                    if waits is not None and self._away == 1:
+                        self._report(None)
+                    return result
         finally:
-            self.socket_timeout = limit
+            self._away -= waits is not None
+
+    def _begin(self, error: BaseException) -> None:
+        """Several calls may wait at once: in a Cluster, one for each node that is away."""
+        self._away += 1
+        if self._away == 1:
+            self.count += 1
+            self._report(error)
 
 
-def _make_cancellable(pool: ConnectionPool) -> None:
-    # The pool chooses the class by the URL's scheme: TCP, TLS or a Unix socket.
-    pool.connection_class = type("CancellableConnection", (_Cancellable, pool.connection_class), {})
+def topology_of(where: Where) -> Topology:
+    """The URL taken apart.
+
+    Raises:
+        ValueError: it is no Redis URL.
+    """
+    return Topology(where) if isinstance(where, str) else where
 
 
-async def check(client: Redis, url: str) -> None:
+def make_client(where: Where, **options: Any) -> Redis:
+    """A client that gives text and never repeats a command on its own; in a Cluster, a ``RedisCluster``, which does."""
+    return topology_of(where).client(**{**_TEXT, **options})
+
+
+async def check(client: Redis, where: Where) -> None:
     """Make sure that Redis answers.
 
     Raises:
@@ -140,27 +128,42 @@ async def check(client: Redis, url: str) -> None:
     """
     try:
         await client.ping()
-    except (exceptions.RedisError, OSError) as error:
-        raise RedisUnreachableError(url, error) from None
+    except FAILURES as error:
+        raise RedisUnreachableError(where, error) from None
 
 
 class BlockingConnection:
     """A connection of its own for ``XREAD BLOCK``: its socket timeout is ``block`` seconds plus ``grace``.
 
-    After any failure, cancellation included, the connection is dropped: a reply may still be on its way.
+    After any failure, cancellation included, the connection is dropped: a reply may still be on its way. ``locate``
+    finds the node to connect to (``None``: there is only one).
     """
 
-    def __init__(self, url: str, block: float, grace: float = 5.0) -> None:
-        self._pool: ConnectionPool = ConnectionPool.from_url(
-            url,
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=block + grace,
-            socket_connect_timeout=grace,
-            socket_read_size=1 << 18,
+    def __init__(
+        self,
+        where: Where,
+        block: float,
+        grace: float = 5.0,
+        locate: Callable[[], Awaitable[Address | None]] | None = None,
+    ) -> None:
+        self._topology = topology_of(where)
+        self._options: dict[str, Any] = {
+            "socket_timeout": block + grace,
+            "socket_connect_timeout": grace,
+            "socket_read_size": 1 << 18,
             **_TEXT,
-        )
-        _make_cancellable(self._pool)
+        }
+        self._locate = locate
+        self._pool = None if locate else self._topology.pool(**self._options)
         self._connection: Connection | None = None
+
+    async def _connect(self) -> Connection:
+        pool = self._pool
+        if pool is None:
+            assert self._locate is not None
+            pool = self._topology.pool(await self._locate(), **self._options)
+        connection: Connection = pool.make_connection()  # type: ignore[no-untyped-call]
+        return connection
 
     async def call(self, *command: Any) -> Any:
         """Send one command, return the raw reply.
@@ -170,14 +173,19 @@ class BlockingConnection:
         """
         connection = self._connection
         if connection is None:
-            connection = self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+            connection = self._connection = await self._connect()
         try:
             if not connection.is_connected:
-                await connection.connect()
+                await connection.connect()  # type: ignore[no-untyped-call]
             # Packing by redis-py would cost more than all else of a small read.
             await connection.send_packed_command(pack_command(command), check_health=False)
             return await connection.read_response()
-        except exceptions.ResponseError:
+        except exceptions.ResponseError as error:
+            if isinstance(error, AWAY) or str(error).startswith(_UNBLOCKED):
+                # Whoever has the keys now, it is no longer this node.
+                await self.aclose()
+            if str(error).startswith(_UNBLOCKED):
+                raise exceptions.ConnectionError(str(error)) from None
             raise
         except BaseException:
             await self.aclose()
@@ -188,6 +196,8 @@ class BlockingConnection:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect(nowait=True)
+        if self._pool is not None:
+            await self._pool.disconnect()
 
 
 def _words(cause: BaseException) -> str:

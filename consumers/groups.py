@@ -23,8 +23,9 @@ from redis import exceptions
 from redis.asyncio import Redis
 
 from bridge.keys import Keys, StreamKey
-from consumers.connection import OUTAGE, BlockingConnection, Outages, check, make_client, safe_url
+from consumers.connection import OUTAGE, Outages, Where, check, make_client, topology_of
 from consumers.items import Entry, GroupLost, Hole, Item, PendingGone, Reset, Trimmed, Undecodable, split_id, to_item
+from consumers.lanes import Lane, Lanes
 from consumers.positions import Cursor, Start, resolve
 
 __all__ = ["GroupReader"]
@@ -64,7 +65,7 @@ class GroupReader:
 
     def __init__(
         self,
-        url: str,
+        url: Where,
         streams: Mapping[str, Start],
         *,
         group: str,
@@ -76,18 +77,18 @@ class GroupReader:
         outages: Outages | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._url = url
+        self._topology = topology_of(url)
         self._keys = Keys(namespace)
         self._wanted = dict(streams)
         self._group = group
         self._consumer = consumer
-        self._count = count
+        self._head = ("XREADGROUP", "GROUP", group, consumer, "COUNT", count)
         self._block = max(1, int(block * 1000))
         self._takeover = takeover
         self._clock = clock
         self._outages = outages or Outages(self._report)
-        self._blocking = BlockingConnection(url, block)
-        self._redis: Redis = make_client(url)
+        self._redis: Redis = make_client(self._topology)
+        self._lanes = Lanes(self._topology, block, self._redis)
         self._shares: dict[str, _Share] = {}
         self._ready: deque[Item] = deque()
         self._history = True
@@ -104,7 +105,7 @@ class GroupReader:
             msg = "a group reader needs at least one stream"
             raise ValueError(msg)
         try:
-            await check(self._redis, self._url)
+            await check(self._redis, self._topology)
             for key, start in self._wanted.items():
                 await self._join(key, start)
         except BaseException:
@@ -119,7 +120,7 @@ class GroupReader:
 
     async def aclose(self) -> None:
         """Close the connections; what is unacknowledged stays so."""
-        await self._blocking.aclose()
+        await self._lanes.aclose()
         await self._redis.aclose()
 
     async def ack(self, items: Iterable[Item]) -> int:
@@ -187,8 +188,10 @@ class GroupReader:
         """What was given to this consumer and never acknowledged, without what the caller still has in hand."""
         items: list[Item] = []
         for share in self._shares.values():
+            if self._lanes.of(share.key).task is not None:
+                continue  # in a Cluster: this one's read goes on, or its reply waits to be taken
             after = "0-0"
-            while reply := await self._read(0, share.key, after):
+            while reply := await self._call(*self._head, "STREAMS", share.key, after, key=share.key):
                 entries = reply[0][1]
                 if not entries:
                     break
@@ -205,7 +208,7 @@ class GroupReader:
             after = "0-0"
             while True:
                 command = ("XAUTOCLAIM", share.key, self._group, self._consumer, idle, after, "COUNT", _CLAIM_PAGE)
-                after, entries, *deleted = await self._blocking.call(*command)
+                after, entries, *deleted = await self._call(*command, key=share.key)
                 items += _gone(share, deleted[0] if deleted else []) + _again(
                     share, [entry for entry in entries if entry]
                 )
@@ -215,7 +218,7 @@ class GroupReader:
 
     async def _new(self) -> list[Item]:
         items: list[Item] = []
-        reply = await self._read(self._block, *self._shares, *(">" for _ in self._shares))
+        reply = await self._lanes.read(self._read)
         for key, entries in reply or ():
             share = self._shares[key]
             await self._check_first(share, entries[0][0], items)
@@ -228,10 +231,13 @@ class GroupReader:
                 items.append(to_item(key, share.stream, entry_id, flat))
         return items
 
-    def _read(self, block: int, *streams: str) -> Any:
-        blocking = ("BLOCK", block) if block else ()
-        head = ("XREADGROUP", "GROUP", self._group, self._consumer, "COUNT", self._count)
-        return self._blocking.call(*head, *blocking, "STREAMS", *streams)
+    async def _read(self, lane: Lane) -> Any:
+        new = (">" for _ in lane.keys)
+        return await lane.connection.call(*self._head, "BLOCK", self._block, "STREAMS", *lane.keys, *new)
+
+    async def _call(self, *command: Any, key: str) -> Any:
+        """A command that doesn't wait, where the key is."""
+        return await self._lanes.of(key).side.call(*command)
 
     async def _check_first(self, share: _Share, entry_id: str, items: list[Item]) -> None:
         """Entries between two reads of this consumer went to others, or were trimmed, or are missing."""
@@ -239,7 +245,7 @@ class GroupReader:
         expected = share.next_seq
         if expected is None or found <= expected:
             return
-        before = await self._blocking.call("XREVRANGE", share.key, f"({entry_id}", "-", "COUNT", 1)
+        before = await self._call("XREVRANGE", share.key, f"({entry_id}", "-", "COUNT", 1, key=share.key)
         if before:
             share.next_seq = split_id(before[0][0])[1] + 1
         else:
@@ -253,16 +259,17 @@ class GroupReader:
             raise ValueError(msg)
         cursor = (await resolve(self._redis, self._keys, key, stream, start)).cursor
         if not await self._create(key, cursor.id):
-            groups: Any = await self._blocking.call("XINFO", "GROUPS", key)
+            groups: Any = await self._call("XINFO", "GROUPS", key, key=key)
             known = {info["name"]: info for info in (dict(zip(row[::2], row[1::2], strict=True)) for row in groups)}
             last = known[self._group]["last-delivered-id"]
             cursor = Cursor(last, split_id(last)[1] + 1 if last != "0-0" else None)
         self._shares[key] = _Share(key, stream, cursor)
+        self._lanes.add(key)
 
     async def _create(self, key: str, start: str) -> bool:
         """Make the group; ``False`` if it is there."""
         try:
-            await self._blocking.call("XGROUP", "CREATE", key, self._group, start, "MKSTREAM")
+            await self._call("XGROUP", "CREATE", key, self._group, start, "MKSTREAM", key=key)
         except exceptions.ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
@@ -281,7 +288,7 @@ class GroupReader:
 
     async def _vanished(self, key: str) -> bool:
         try:
-            groups = await self._blocking.call("XINFO", "GROUPS", key)
+            groups = await self._call("XINFO", "GROUPS", key, key=key)
         except exceptions.ResponseError as error:
             if "no such key" not in str(error).lower():
                 raise
@@ -290,9 +297,9 @@ class GroupReader:
 
     def _report(self, error: BaseException | None) -> None:
         if error is None:
-            _log.warning("Redis at %s is back", safe_url(self._url))
+            _log.warning("Redis at %s is back", self._topology.address)
         else:
-            _log.warning("Redis at %s is away, waiting: %s", safe_url(self._url), error)
+            _log.warning("Redis at %s is away, waiting: %s", self._topology.address, error)
 
 
 def _break(share: _Share, entry_id: str, found: int, expected: int) -> Item:

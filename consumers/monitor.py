@@ -17,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from bridge.serving import HttpServer, ProcessMetrics, Pulse
-from consumers.connection import OUTAGE, safe_url
+from consumers.connection import OUTAGE, Where, topology_of
 from consumers.items import split_id
 from consumers.reader import Reader
 
@@ -57,10 +57,10 @@ def http_address(text: str) -> HttpAddress:
 class Monitor(Collector):
     """Reads off a reader, and keeps looking how far it is behind; ``writes`` counts what the service has written."""
 
-    def __init__(self, service: str, reader: Reader, url: str, writes: Callable[[], int]) -> None:
+    def __init__(self, service: str, reader: Reader, where: Where, writes: Callable[[], int]) -> None:
         self._service = service
         self._reader = reader
-        self._url = safe_url(url)
+        self._url = topology_of(where).address
         self._writes = writes
         self._pulse = Pulse()
         self._behind: dict[str, tuple[int, float]] = {}

@@ -22,8 +22,9 @@ from redis.asyncio import Redis
 
 from bridge.entries import decode
 from bridge.keys import Keys, StreamKey
-from consumers.connection import BlockingConnection, Outages, check, make_client, safe_url
+from consumers.connection import Outages, Where, check, make_client, topology_of
 from consumers.items import Entry, Hole, Item, Reset, Trimmed, Undecodable, split_id, to_item
+from consumers.lanes import Lane, Lanes
 from consumers.positions import Cursor, Position, Saved, Start, resolve
 
 __all__ = ["Cursor", "Position", "Reader", "Row", "Saved", "Start"]
@@ -64,12 +65,12 @@ class Reader:
 
     ``count`` is the most entries of one stream in a batch; ``block`` the seconds that Redis holds a read open: as
     long does it take at most until an added stream is looked at. A read returns as soon as there is one entry.
-    Streams that don't exist yet are waited for.
+    Streams that don't exist yet are waited for. ``url`` may also lead to Sentinels or to a Cluster, or be a `Topology`.
     """
 
     def __init__(
         self,
-        url: str,
+        url: Where,
         streams: Mapping[str, Start] | None = None,
         *,
         namespace: str = "",
@@ -77,15 +78,15 @@ class Reader:
         block: float = 1.0,
         outages: Outages | None = None,
     ) -> None:
-        self._url = url
+        self._topology = topology_of(url)
         self._keys = Keys(namespace)
         self._wanted = dict(streams or {})
         for key in self._wanted:
             self._parse(key)
         self._command = ("XREAD", "COUNT", count, "BLOCK", max(1, int(block * 1000)), "STREAMS")
         self._outages = outages or Outages(self._report)
-        self._blocking = BlockingConnection(url, block)
-        self._redis: Redis = make_client(url)
+        self._redis: Redis = make_client(self._topology)
+        self._lanes = Lanes(self._topology, block, self._redis)
         self._tails: dict[str, _Tail] = {}
         self._ready: deque[Item] = deque()
         self._added = asyncio.Event()
@@ -100,7 +101,7 @@ class Reader:
             ValueError: a start that makes no sense for its stream.
         """
         try:
-            await check(self._redis, self._url)
+            await check(self._redis, self._topology)
             for key, start in self._wanted.items():
                 await self._place(key, start)
         except BaseException:
@@ -115,7 +116,7 @@ class Reader:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._blocking.aclose()
+        await self._lanes.aclose()
         await self._redis.aclose()
 
     @property
@@ -161,7 +162,8 @@ class Reader:
 
     def remove(self, key: str) -> None:
         """Read this stream no longer."""
-        self._tails.pop(key, None)
+        if self._tails.pop(key, None):
+            self._lanes.remove(key)
 
     async def save(self, name: str) -> None:
         """Keep ``cursors`` in Redis under ``name``, for ``Saved(name)``; call it when the items are dealt with."""
@@ -203,7 +205,7 @@ class Reader:
                 self._added.clear()
                 await self._added.wait()
                 continue
-            reply = await self._outages.outlive(self._read)
+            reply = await self._lanes.read(self._read)
             if not reply:
                 continue
             items: list[Item] = []
@@ -215,9 +217,14 @@ class Reader:
             if items:
                 return items
 
-    def _read(self) -> Any:
-        tails = self._tails.values()
-        return self._blocking.call(*self._command, *self._tails, *(tail.id for tail in tails))
+    async def _read(self, lane: Lane) -> Any:
+        async def call() -> Any:
+            if not lane.keys:
+                return None  # all were removed while Redis was away
+            ids = (self._tails[key].id for key in lane.keys)
+            return await lane.connection.call(*self._command, *lane.keys, *ids)
+
+        return await self._outages.outlive(call)
 
     async def _check_first(self, tail: _Tail, entry_id: str, items: list[Item]) -> None:
         """A hole before the first entry of a read that is now the oldest of all was made by trimming."""
@@ -234,6 +241,7 @@ class Reader:
         stream = self._parse(key)
         place = await resolve(self._redis, self._keys, key, stream, start)
         tail = self._tails[key] = _Tail(key, stream, place.cursor)
+        self._lanes.add(key)
         if place.first is not None:
             self._ready.append(place.first)
             tail.handed = ""
@@ -251,9 +259,9 @@ class Reader:
     def _report(self, error: BaseException | None) -> None:
         self.trouble = "" if error is None else str(error) or type(error).__name__
         if error is None:
-            _log.warning("Redis at %s is back", safe_url(self._url))
+            _log.warning("Redis at %s is back", self._topology.address)
         else:
-            _log.warning("Redis at %s is away, waiting: %s", safe_url(self._url), error)
+            _log.warning("Redis at %s is away, waiting: %s", self._topology.address, error)
 
 
 def _take(tail: _Tail, entries: Sequence[tuple[str, list[str]]], items: list[Item]) -> None:

@@ -9,18 +9,24 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any, NoReturn
 
-from redis import exceptions
 from redis.asyncio import Redis
 
 from bridge.keys import Keys, StreamKey
-from consumers.connection import OUTAGE, RedisUnreachableError, make_client
+from bridge.topology import FAILURES, Topology
+from consumers.connection import OUTAGE, RedisUnreachableError
 from consumers.monitor import DEFAULT_PORT, HttpAddress, http_address
 
 __all__ = ["Parser", "catalog", "discover", "say", "serve"]
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
+_FILES = {
+    "ca_file": "PEM of a further authority, for TLS",
+    "cert_file": "PEM of this client's certificate, for TLS",
+    "key_file": "PEM of its key",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,13 +34,18 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str, description: str) -> None:
         super().__init__(prog=prog, description=description)
+        env = os.environ.get
         self.add_argument(
             "--redis",
             metavar="URL",
-            type=_redis_url,
-            default=os.environ.get("TICKBRIDGE_REDIS__URL", DEFAULT_URL),
-            help=f"redis://, rediss:// or unix:// (default: TICKBRIDGE_REDIS__URL, or {DEFAULT_URL})",
+            default=env("TICKBRIDGE_REDIS__URL"),
+            help="redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// (default: TICKBRIDGE_REDIS__URL, "
+            f"the file that TICKBRIDGE_REDIS__URL_FILE names, or {DEFAULT_URL})",
         )
+        for name, what in _FILES.items():
+            variable = f"TICKBRIDGE_REDIS__{name.upper()}"
+            option = f"--redis-{name.replace('_', '-')}"
+            self.add_argument(option, metavar="FILE", default=env(variable), help=f"{what} (default: {variable})")
         self.add_argument("--namespace", default=os.environ.get("TICKBRIDGE_NAMESPACE", ""), help="prefix of all keys")
         self.add_argument("--exchange", help="only this exchange")
         self.add_argument(
@@ -61,19 +72,31 @@ class Parser(argparse.ArgumentParser):
         except argparse.ArgumentTypeError as mistake:
             self.error(f"TICKBRIDGE_HTTP__PORT: {mistake}")
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """The arguments; ``redis`` is a `Topology`."""
+        parsed = super().parse_args(args, namespace)
+        files = {name: getattr(parsed, f"redis_{name}") for name in _FILES}
+        for path in filter(None, files.values()):
+            self._read(path)
+        file = os.environ.get("TICKBRIDGE_REDIS__URL_FILE")
+        url = parsed.redis or (self._read(file).strip() if file else DEFAULT_URL)
+        try:
+            parsed.redis = Topology(url, **files)
+        except ValueError:
+            # The URL itself stays out of the message: it may hold a password.
+            self.error("argument --redis: not a Redis URL; write redis://HOST:PORT/0, rediss://… or unix://…")
+        return parsed
+
+    def _read(self, path: str) -> str:
+        try:
+            return Path(path).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            self.error(f"cannot read {path}: {getattr(error, 'strerror', None) or error}")
+
     def error(self, message: str) -> NoReturn:
         """A user's mistake."""
         self.print_usage(sys.stderr)
         self.exit(1, f"{self.prog}: {message}\n")
-
-
-def _redis_url(text: str) -> str:
-    try:
-        make_client(text)
-    except ValueError:
-        # The URL itself stays out of the message: it may hold a password.
-        raise argparse.ArgumentTypeError("not a Redis URL; write redis://HOST:PORT/0, rediss://… or unix://…") from None
-    return text
 
 
 def say(line: str) -> None:
@@ -117,7 +140,7 @@ def serve(prog: str, main: Callable[[], Coroutine[object, object, None]]) -> int
     except* BrokenPipeError:
         # Whoever read our output has gone; Python must not trip over it again when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except* (RedisUnreachableError, exceptions.RedisError, OSError) as group:
+    except* (RedisUnreachableError, *FAILURES) as group:
         _complain(prog, group)
         code = 2
     return code

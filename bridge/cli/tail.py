@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from redis import Redis
     from rich.text import Text
 
+    from bridge.config import Settings
+
 __all__ = ["add_parser", "run"]
 
 _BLOCK_MS = 1000
 _LOOK_SECONDS = 1.0
+_POLL_SECONDS = 0.1
 _PAGE = 200
 _GLOB = frozenset("*?[")
 _ID_PARTS = (1, 2)
@@ -42,7 +45,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="KEY",
         help="stream keys, or patterns such as '*:trades' (default: all streams of the catalog, and the rejects)",
     )
-    parser.add_argument("--redis", metavar="URL", help="redis://, rediss:// or unix:// (default: the config's)")
+    parser.add_argument("--redis", metavar="URL", help="as redis.url of a config (default: the config's)")
     parser.add_argument("--config", metavar="FILE", type=Path, help="take redis and namespace from this YAML file")
     parser.add_argument("--namespace", help="prefix of all keys (default: the config's)")
     parser.add_argument(
@@ -67,19 +70,16 @@ def run(args: argparse.Namespace) -> int:
         BrokenPipeError: whoever read the output has gone.
     """
     from bridge.cli.common import load
-    from bridge.config.redis import printable_redis_url
 
     settings = load(args.config)
-    url = args.redis or settings.redis.plain_url
-    ca_file = settings.redis.ca_file if not args.redis and settings.redis.ca_file else None
-    redis = _connect(url, printable_redis_url, ca_file)
+    redis, address = _connect(args.redis, settings)
     keys = Keys(settings.namespace if args.namespace is None else args.namespace)
     show = _JsonLines() if args.json or not sys.stdout.isatty() else _Lines(keys)
     for number in (signal.SIGTERM, signal.SIGINT):  # a shell without job control has its background jobs ignore SIGINT
         signal.signal(number, _end)
     try:
         with redis:
-            _follow(redis, _Streams(redis, keys, args.keys, args.start), show, args.count, printable_redis_url(url))
+            _follow(redis, _Streams(redis, keys, args.keys, args.start), show, args.count, address)
     except KeyboardInterrupt:
         pass  # the usual end of a tail
     return 0
@@ -104,42 +104,37 @@ def _positive(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
 
 
-def _connect(url: str, printable: Callable[[str], str], ca_file: Path | None) -> Redis:
-    """A client that answers.
+def _connect(url: str | None, settings: Settings) -> tuple[Redis, str]:
+    """A client that answers, and what to call it.
 
     Raises:
         ConfigError: the URL is none.
         RedisUnavailableError: Redis doesn't answer, or refuses this client.
     """
-    from redis import Redis, RedisError
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
     from bridge.errors import ConfigError, Problem, RedisUnavailableError
+    from bridge.topology import FAILURES, Topology
 
-    options: dict[str, Any] = {"ssl_ca_certs": str(ca_file)} if ca_file else {}
     try:
-        redis: Redis = Redis.from_url(
-            url,
+        topology = Topology(url) if url else settings.redis.topology
+        redis = topology.sync_client(
             decode_responses=True,
             encoding_errors="backslashreplace",
-            protocol=2,
-            retry=Retry(NoBackoff(), 0),
             socket_timeout=_BLOCK_MS / 1000 + 10,
             socket_connect_timeout=5,
             client_name="tickbridge-tail",
-            **options,
         )
     except ValueError:
         # The URL stays out of the message: it may hold a password.
-        problem = Problem("--redis", "is no Redis URL", "write redis://HOST:PORT/0, rediss://… or unix://…")
-        raise ConfigError([problem], "arguments") from None
+        hint = "write redis://HOST:PORT/0, rediss://…, unix://…, redis+sentinel://… or redis+cluster://…"
+        raise ConfigError([Problem("--redis", "is no Redis URL", hint)], "arguments") from None
+    except FAILURES as error:
+        raise RedisUnavailableError(topology.address, str(error)) from None
     try:
         redis.ping()
-    except (RedisError, OSError) as error:
+    except FAILURES as error:
         redis.close()
-        raise RedisUnavailableError(printable(url), str(error)) from None
-    return redis
+        raise RedisUnavailableError(topology.address, str(error)) from None
+    return redis, topology.address
 
 
 class _Streams:
@@ -204,6 +199,8 @@ def _follow(redis: Redis, streams: _Streams, show: Callable[[str, Entries], str]
     """Read and print, over outages of Redis too."""
     from redis import exceptions
 
+    from bridge.topology import AWAY
+
     looked = float("-inf")
     away = 0
     while count is None or count > 0:
@@ -214,7 +211,7 @@ def _follow(redis: Redis, streams: _Streams, show: Callable[[str, Entries], str]
             replies = _read(redis, streams.places, count)
         except exceptions.AuthenticationError:
             raise
-        except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
+        except AWAY as error:
             if not away:
                 print(f"tickbridge: Redis at {url} is away, waiting: {error}", file=sys.stderr)
             away += 1
@@ -236,10 +233,29 @@ def _read(redis: Redis, places: Mapping[str, str], count: int | None) -> list[tu
     if not places:
         time.sleep(min(_LOOK_SECONDS, _BLOCK_MS / 1000))
         return []
-    streams: Any = dict(places)
     page = _PAGE if count is None else min(_PAGE, count)
-    reply: Any = redis.xread(streams, count=page, block=_BLOCK_MS)
-    return [(key, entries) for key, entries in reply or ()]
+    reply: Any
+    if not hasattr(redis, "get_node_from_key"):
+        streams: Any = dict(places)
+        reply = redis.xread(streams, count=page, block=_BLOCK_MS)
+        return [(key, entries) for key, entries in reply or ()]
+    # In a Cluster a command is for one slot, and one that waits would hold up the others.
+    found: list[tuple[str, Entries]] = []
+    for together in _by_slot(places):
+        reply = redis.xread(together, count=page)
+        found += [(key, entries) for key, entries in reply or ()]
+    if not found:
+        time.sleep(_POLL_SECONDS)
+    return found
+
+
+def _by_slot(places: Mapping[str, str]) -> list[dict[Any, Any]]:
+    from bridge.topology import slot_of
+
+    slots: dict[int, dict[Any, Any]] = {}
+    for key, place in places.items():
+        slots.setdefault(slot_of(key), {})[key] = place
+    return list(slots.values())
 
 
 class _JsonLines:

@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bridge.config import catalogue
 from bridge.config.http import HttpSettings
 from bridge.config.problems import Mistake, did_you_mean, raise_mistake, raise_mistakes
-from bridge.config.redis import RedisSettings, redis_password
+from bridge.config.redis import RedisSettings, redis_passwords
 from bridge.config.section import Section
 from bridge.config.units import ByteSize, Duration, Limit, parse_limit
 from bridge.config.values import (
@@ -264,7 +264,7 @@ class Settings(BaseSettings):
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret in plain text: for the log's redaction, and nothing else."""
-        found = [redis_password(self.redis.plain_url)]
+        found = redis_passwords(self.redis.plain_url)
         for account in self.accounts.values():
             found += [account.api_key.get_secret_value(), account.secret]
         return tuple(secret for secret in found if secret)

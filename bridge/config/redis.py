@@ -12,11 +12,11 @@ from bridge.config.problems import raise_mistake
 from bridge.config.section import Section
 from bridge.config.units import Duration
 from bridge.config.values import ReadableFile, Secret, SecretFromFile, split_url
+from bridge.topology import SCHEMES, Topology, safe_url
 
-__all__ = ["RedisSettings", "check_redis_url", "printable_redis_url", "redis_password"]
+__all__ = ["RedisSettings", "check_redis_url", "redis_passwords"]
 
 _DEFAULT_REDIS = "redis://127.0.0.1:6379/0"
-_REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
 class RedisSettings(Section):
@@ -25,6 +25,8 @@ class RedisSettings(Section):
     url: Secret | None = None
     url_file: SecretFromFile | None = None
     ca_file: ReadableFile | None = None
+    cert_file: ReadableFile | None = None
+    key_file: ReadableFile | None = Field(default=None, validate_default=True)
     connect_timeout: Duration = Field(default=5.0, gt=0)
     reply_timeout: Duration = Field(default=10.0, gt=0)
 
@@ -42,13 +44,20 @@ class RedisSettings(Section):
             check_redis_url(value.content.get_secret_value())
         return value
 
-    @field_validator("ca_file")
+    @field_validator("ca_file", "cert_file", "key_file")
     @classmethod
-    def _check_ca_file(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+    def _check_tls(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is not None and {"url", "url_file"} <= info.data.keys():
             url = _redis_url(info.data["url"], info.data["url_file"])
-            if not url.startswith("rediss://"):
+            if not url.startswith("rediss"):
                 raise_mistake("makes sense only with a rediss:// URL")
+        return value
+
+    @field_validator("key_file")
+    @classmethod
+    def _check_pair(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if "cert_file" in info.data and (value is None) != (info.data["cert_file"] is None):
+            raise_mistake("a client's certificate and its key belong together", "give both cert_file and key_file")
         return value
 
     @property
@@ -59,7 +68,13 @@ class RedisSettings(Section):
     @property
     def address(self) -> str:
         """The URL without user, password and query: for logs and messages."""
-        return printable_redis_url(self.plain_url)
+        return safe_url(self.plain_url)
+
+    @property
+    def topology(self) -> Topology:
+        """What there is to connect to."""
+        files = {"ca_file": self.ca_file, "cert_file": self.cert_file, "key_file": self.key_file}
+        return Topology(self.plain_url, **{name: str(path) if path else None for name, path in files.items()})
 
 
 def _redis_url(url: SecretStr | None, url_file: SecretFromFile | None) -> str:
@@ -69,40 +84,36 @@ def _redis_url(url: SecretStr | None, url_file: SecretFromFile | None) -> str:
 
 
 def check_redis_url(url: str) -> str:
-    """The URL as it is, if redis-py will understand it.
+    """The URL as it is, if it leads to a server, to Sentinels or to a Cluster.
 
     Raises:
         PydanticCustomError: what is wrong with it, without quoting any of it.
     """
     text = url.strip()
     scheme, separator, _ = text.partition("://")
-    if not separator or scheme not in _REDIS_SCHEMES:
-        raise_mistake("should start with redis://, rediss:// (TLS) or unix://")
-    split = split_url(text)
+    if not separator or scheme not in SCHEMES:
+        raise_mistake("should start with redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster://")
+    several = "+" in scheme
+    split = urlsplit(text) if several else split_url(text)
     if split.fragment or text.endswith("#"):
         raise_mistake("should hold no '#'", "a password's special characters must be percent-encoded: '#' is %23")
     if scheme == "unix":
         if not split.path.startswith("/") or split.netloc.rpartition("@")[2]:
             raise_mistake("should name a socket: unix:///run/redis.sock?db=0")
         return text
-    if not split.hostname:
+    if not several and not split.hostname:
         raise_mistake("should name a host: redis://127.0.0.1:6379/0")
-    if split.path not in ("", "/") and not split.path[1:].isdigit():
+    if not several and split.path not in ("", "/") and not split.path[1:].isdigit():
         raise_mistake("should end in a database number: redis://127.0.0.1:6379/0")
+    try:
+        Topology(text)
+    except ValueError as error:
+        raise_mistake(str(error))
     return text
 
 
-def printable_redis_url(url: str) -> str:
-    """The URL without user, password and query."""
+def redis_passwords(url: str) -> list[str]:
+    """The passwords in a Redis URL, percent-decoded: the server's and the Sentinels'."""
     split = urlsplit(url)
-    host = split.netloc.rpartition("@")[2]
-    return f"{split.scheme}://{host}{split.path}"
-
-
-def redis_password(url: str) -> str | None:
-    """The password in a Redis URL, percent-decoded; ``None`` if there is none."""
-    split = urlsplit(url)
-    if split.password:
-        return unquote(split.password)
-    match = re.search(r"(?:^|&)password=([^&]*)", split.query)
-    return unquote(match.group(1)) if match else None
+    found = [unquote(split.password)] if split.password else []
+    return found + [unquote(text) for text in re.findall(r"(?:^|&)(?:sentinel_)?password=([^&]*)", split.query)]

@@ -1,36 +1,31 @@
 """One raw connection to Redis for the hot path: bytes out, parsed replies in.
 
-``redis-py`` connects, authenticates and names the connection (TLS and Unix sockets included); then its transport is
-taken over, because its own way of sending and of reading one reply at a time costs several times what the whole rest of
-publishing does.
+``redis-py`` connects, authenticates and names the connection (TLS, Unix sockets and Sentinels included); then its
+transport is taken over, because its own way of sending and of reading one reply at a time costs several times what the
+whole rest of publishing does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 import hiredis
-from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from bridge.errors import RedisUnavailableError
 from bridge.publish.wire import command
+from bridge.topology import Address, Topology
 
-__all__ = ["Line", "Reply", "connection_options", "open_line"]
+__all__ = ["Line", "Reply", "open_line"]
 
 Reply = bytes | int | list[Any] | hiredis.ReplyError | None
 Done = Callable[[list[Reply]], None]
 
-
-def connection_options(url: str, ca_file: str | None = None) -> dict[str, Any]:
-    """What ``redis-py`` needs beside the URL to verify a server's certificate."""
-    return {"ssl_ca_certs": ca_file} if ca_file and url.startswith("rediss:") else {}
+_ASK = "ASK "
 
 
 class Line(asyncio.Protocol):
@@ -46,6 +41,8 @@ class Line(asyncio.Protocol):
         self._done: Done | None = None
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Resolves with the reason when the connection is gone."""
+        self.elsewhere: Callable[[Address], Awaitable[Line]] | None = None
+        """In a Cluster: a line to another node, for keys whose slot is on the move."""
         transport.set_protocol(self)
         if not transport.is_reading():
             transport.resume_reading()
@@ -78,7 +75,34 @@ class Line(asyncio.Protocol):
                 self.abort(f"no reply within {self._patience:g} s")
             answer.cancel()
             raise ConnectionError(self.lost.result())
-        return answer.result()
+        return await self.follow(commands, answer.result())
+
+    async def follow(self, commands: Sequence[str], replies: list[Reply]) -> list[Reply]:
+        """Send again, to the node that the reply names, what was answered with ``ASK``: its key has moved already.
+
+        A stream's entries stay in their order: once its key has moved, all that follow are answered so.
+
+        Raises:
+            ConnectionError: that node doesn't answer.
+        """
+        asked: dict[Address, list[int]] = {}
+        for index, reply in enumerate(replies):
+            if isinstance(reply, hiredis.ReplyError) and str(reply).startswith(_ASK):
+                host, _, port = str(reply).split()[2].rpartition(":")
+                asked.setdefault((host, int(port)), []).append(index)
+        if self.elsewhere is None or not asked:
+            return replies
+        followed = list(replies)
+        for address, indexes in asked.items():
+            sent = [part for index in indexes for part in (command("ASKING"), commands[index])]
+            try:
+                answers = await (await self.elsewhere(address)).request(sent)
+            except (RedisUnavailableError, ConnectionError) as error:
+                self.abort(f"the node that takes over a slot is away: {error}")
+                raise ConnectionError(str(error)) from error
+            for index, answer in zip(indexes, answers[1::2], strict=True):
+                followed[index] = answer
+        return followed
 
     def abort(self, reason: str) -> None:
         """Give the connection up at once."""
@@ -112,33 +136,39 @@ class Line(asyncio.Protocol):
 
 
 async def open_line(
-    url: str,
+    where: str | Topology,
     name: str,
     connect_timeout: float,
-    address: str,
+    shown: str = "",
     *,
-    ca_file: str | None = None,
+    address: Address | None = None,
     reply_timeout: float = 5.0,
 ) -> Line:
-    """Connect, authenticate, and take the connection over; ``address`` is what messages call the server.
+    """Connect, authenticate, and take the connection over.
+
+    Args:
+        where: what to connect to: a URL, or one that is taken apart already.
+        name: what the server's ``CLIENT LIST`` will show.
+        connect_timeout: seconds for all of it.
+        shown: what messages call the server.
+        address: in a Cluster, the node to connect to.
+        reply_timeout: seconds after which an answer to ``Line.request`` counts as lost.
 
     Raises:
         RedisUnavailableError: nobody answers, or the server doesn't let this client in.
     """
-    pool = ConnectionPool.from_url(
-        url,
-        protocol=2,
-        client_name=name,
-        socket_connect_timeout=connect_timeout,
-        retry=Retry(NoBackoff(), 0),
-        **connection_options(url, ca_file),
-    )
+    topology = Topology(where) if isinstance(where, str) else where
+    shown = shown or topology.address
+    pool = topology.pool(address, client_name=name, socket_connect_timeout=connect_timeout)
     connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
     try:
         async with asyncio.timeout(connect_timeout):
             await connection.connect()  # type: ignore[no-untyped-call]
     except (RedisError, OSError, ssl.SSLError, TimeoutError) as error:
-        raise RedisUnavailableError(address, str(error) or "no answer") from error
+        raise RedisUnavailableError(shown, str(error) or "no answer") from error
+    finally:
+        # Of the connection itself the pool knows nothing; with Sentinels it has some of its own.
+        await pool.disconnect()
     # redis-py offers no public way to the transport; this name has stood since its asyncio client began. Without it,
     # the connection has nothing to close (and to warn of) when it is collected.
     writer, connection._writer = connection._writer, None  # noqa: SLF001
@@ -146,8 +176,8 @@ async def open_line(
     try:
         [pong] = await line.request([command("PING")])
     except ConnectionError as error:
-        raise RedisUnavailableError(address, str(error)) from None
+        raise RedisUnavailableError(shown, str(error)) from None
     if pong not in (b"PONG", "PONG"):
         line.abort("not usable")
-        raise RedisUnavailableError(address, f"PING was answered with {pong!r}")
+        raise RedisUnavailableError(shown, f"PING was answered with {pong!r}")
     return line

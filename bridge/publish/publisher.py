@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from typing import Protocol
 
 import hiredis
 from structlog.typing import FilteringBoundLogger
@@ -22,6 +21,7 @@ from bridge.latency import Latency
 from bridge.model import Control, Event
 from bridge.publish.buffer import CONTROL, DATA, KINDS, OVERHEAD, WIDE, Budget, Pending, lost_marker, shed
 from bridge.publish.counts import backlog, settle
+from bridge.publish.events import PublisherEvents
 from bridge.publish.line import Line, Reply
 from bridge.publish.recovery import Batch, History, Refusal, recover, sort_out
 from bridge.publish.stream import Stream, StreamId
@@ -35,19 +35,6 @@ _UNBLOCK_AFTER = 5.0
 _MOST_CONFLICTS = 10
 _FORGIVE_AFTER = 60.0
 """Seconds after which one conflict of a stream is forgotten: one now and then is no second connector."""
-
-
-class PublisherEvents(Protocol):
-    """What the publisher tells the rest of the connector."""
-
-    def dropped(self, stream: Stream) -> None:
-        """Events of this stream were dropped: a book needs a fresh snapshot once `recovered` comes."""
-
-    def recovered(self) -> None:
-        """Redis takes entries again."""
-
-    def conflict(self, stream: Stream) -> None:
-        """Somebody else keeps writing to this stream."""
 
 
 class Publisher:
@@ -148,6 +135,10 @@ class Publisher:
         self._emptied = True
         if self._line:
             self._line.abort(reason)
+
+    def takes(self, stream: Stream) -> bool:
+        """Whether entries of this stream go out at the moment."""
+        return self.connected and not stream.blocked
 
     async def drained(self) -> None:
         """Wait until all that was put is acknowledged."""
@@ -290,6 +281,7 @@ class Publisher:
 
     async def _sort_out(self, line: Line, batch: Batch, replies: list[Reply]) -> None:
         with suppress(ConnectionError):
+            replies = await line.follow(batch.commands, replies)
             await self._take_back(await sort_out(line, batch, replies), line)
             self._flush()
 
@@ -353,6 +345,9 @@ class Publisher:
 
     def _shed(self, reason: str, older_than: int = 0) -> None:
         need = self._bytes - self._budget.max_bytes * 9 // 10 if self._bytes > self._budget.max_bytes else 0
+        self._drop(need, older_than, reason)
+
+    def _drop(self, need: int, older_than: int, reason: str) -> None:
         self._pending, dropped = shed(self._pending, need, older_than, reason)
         in_flight = sum(entry.weight for entry in self._in_flight.entries) if self._in_flight else 0
         self._bytes = in_flight + sum(entry.weight for entry in self._pending)

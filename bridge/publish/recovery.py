@@ -26,6 +26,8 @@ _NO_KEY = "no such key"
 _OF_THE_STREAM = ("WRONGTYPE", "NOPERM")
 """Refusals that concern one key; all others concern the whole server."""
 _RECONNECT = ("READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "NOAUTH")
+_NO_ANSWER = (*_RECONNECT, "LOADING", "TRYAGAIN", "ASK")
+"""Replies that don't tell where a stream stands, and may be others in a moment."""
 _HISTORY_BYTES = 4 * 1024 * 1024
 
 
@@ -112,6 +114,7 @@ async def recover(
         unacknowledged[entry.stream] = unacknowledged.get(entry.stream, 0) + 1
     replies = await line.request([command("XINFO", "STREAM", stream.key) for stream in streams])
     behind: dict[Stream, int] = {}
+    _must_tell(line, replies)
     for stream, reply in zip(streams, replies, strict=True):
         if isinstance(reply, hiredis.ReplyError) and _NO_KEY not in str(reply):
             continue  # no stream any more, or not ours to see: the next entry will tell
@@ -137,6 +140,18 @@ async def recover(
         result.resent += len(in_flight.entries)
         result.refusal = await sort_out(line, in_flight, replies)
     return result
+
+
+def _must_tell(line: Line, replies: Sequence[Reply]) -> None:
+    """Go no further without knowing where the streams stand: entries that are let in later would close their holes.
+
+    Raises:
+        ConnectionError: the server (a node that is just taking over, say) can't tell yet.
+    """
+    for reply in replies:
+        if isinstance(reply, hiredis.ReplyError) and str(reply).startswith(_NO_ANSWER):
+            line.abort("the server can't tell where the streams stand")
+            raise ConnectionError(f"it can't be asked where the streams stand: {reply}")
 
 
 async def _restore(line: Line, again: Batch, result: Recovered) -> None:

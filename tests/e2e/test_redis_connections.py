@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from bridge.simulator.tls import server_context
+from tests.clusters import Cluster
 from tests.e2e.conftest import Run
 from tests.e2e.harness import eventually
 from tests.servers import RedisServer, free_port, missing
@@ -84,3 +89,75 @@ def test_a_wrong_password_is_said_and_not_shown(
     assert process.ended() == 2
     assert "password" in process.output
     assert PASSWORD not in process.output
+
+
+@pytest.fixture
+def tls_files(tmp_path: Path) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Options of a server that wants to see a certificate, and the settings of a client that has one."""
+    if reason := missing("debian"):
+        pytest.skip(f"TLS needs it: {reason}")
+    _, ca_file = server_context(tmp_path / "tls", datetime.now(UTC))
+    pem = str(tmp_path / "tls" / "server.pem")
+    certificate, key = client_certificate(tmp_path)
+    known = tmp_path / "known.pem"
+    known.write_bytes(ca_file.read_bytes() + certificate.read_bytes())
+    options = (f"tls-cert-file {pem}", f"tls-key-file {pem}", f"tls-ca-cert-file {known}", "tls-auth-clients yes")
+    options = (*options, f"tls-client-cert-file {certificate}", f"tls-client-key-file {key}")  # between nodes
+    return options, {"ca_file": str(ca_file), "cert_file": str(certificate), "key_file": str(key)}
+
+
+def client_certificate(directory: Path) -> tuple[Path, Path]:
+    """A certificate that has signed itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bridge")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    paths = directory / "client.crt", directory / "client.key"
+    paths[0].write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, *private))
+    return paths
+
+
+def test_mutual_tls(run: Run, tls_files: tuple[tuple[str, ...], dict[str, str]], tmp_path: Path) -> None:
+    options, files = tls_files
+    port = free_port()
+    server = RedisServer(tmp_path / "data", "debian", options=(f"tls-port {port}", *options))
+    server.start()
+    try:
+        for given, code in ((files, 0), ({"ca_file": files["ca_file"]}, 2)):
+            config = tmp_path / f"{code}.yaml"
+            config.write_text(yaml.safe_dump({"redis": {"url": f"rediss://127.0.0.1:{port}", **given}}))
+            checked = run("check", "--connect", "--config", str(config))
+            assert checked.ended() == code, checked.output
+        arguments = [part for name, path in files.items() for part in (f"--redis-{name.replace('_', '-')}", path)]
+        books = run("--redis", f"rediss://127.0.0.1:{port}", *arguments, module="consumers.books")
+        with server.client() as client:
+            eventually(lambda: len(client.client_list()) > 1, "the consumer")
+        assert books.stop() == 0, books.output
+    finally:
+        server.kill()
+
+
+def test_mutual_tls_with_a_cluster(run: Run, tls_files: tuple[tuple[str, ...], dict[str, str]], tmp_path: Path) -> None:
+    options, files = tls_files
+    cluster = Cluster(tmp_path / "cluster", "debian", tls=(*options, "tls-cluster yes"))
+    try:
+        url = f"rediss+cluster://127.0.0.1:{cluster.tls_ports[0]}"
+        replay = run("replay", str(FIXTURE), "--port", "0", "--speed", "max")
+        endpoint = replay.wait_for("ws://").split()[0]
+        connector = {"name": "cb", "exchange": "coinbase", "pairs": ["BTC-USD", "ETH-USD"], "url": endpoint}
+        config = tmp_path / "c.yaml"
+        config.write_text(yaml.safe_dump({"redis": {"url": url, **files}, "connectors": [connector]}))
+        process = run("run", "--config", str(config))
+        with cluster.client() as client:
+            eventually(lambda: client.xlen("md:{coinbase:BTC-USD}:trades") > 5, "trades")
+        assert process.stop() == 0, process.output
+    finally:
+        cluster.stop()

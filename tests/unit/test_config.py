@@ -81,7 +81,7 @@ def test_five_mistakes_are_five_messages(config):
           main: {exchange: venue, api_key: key, api_secret: secret}
         retention: {trades: {max_age: soon}}
     """) == {
-        "redis.url": "should start with redis://, rediss:// (TLS) or unix:// (line 2)",
+        "redis.url": "should start with redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster:// (line 2)",
         "connectors.0.pairs.0": "'btc/eur' is not a pair: should be BASE-QUOTE in upper case, such as BTC-EUR"
         " (did you mean 'BTC-EUR'?; line 6)",
         "connectors.0.chanels": "unknown key (did you mean 'channels'?; line 7)",

@@ -128,6 +128,8 @@ def test_an_empty_account_lacks_its_values(config):
         ("rediss://u:pw@h", "pw"),
         ("unix:///run/r.sock?db=1&password=a%26b", "a&b"),
         ("redis://h", None),
+        ("redis+cluster://:p%40ss@h,i:1", "p@ss"),
+        ("redis+sentinel://h,i/m?sentinel_password=a%26b", "a&b"),
     ],
 )
 def test_the_password_of_a_redis_url_is_known_decoded(config, url, password):
@@ -137,7 +139,28 @@ def test_the_password_of_a_redis_url_is_known_decoded(config, url, password):
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://", "redis://h/x", "redis://h:99999", "unix://run/x", "REDIS//h", "redis://:a#b@h", "unix://"]
-)
+    "url", ["redis://", "redis://h/x", "redis://h:99999", "unix://run/x", "REDIS//h", "redis://:a#b@h", "unix://",
+     "redis+sentinel://h", "redis+cluster://h/3", "redis+cluster://h:x", "redis+other://h"],
+)  # fmt: skip
 def test_redis_urls_that_will_not_do(config, url):
     assert list(config.problems(f"redis: {{url: '{url}'}}")) == ["redis.url"]
+
+
+@pytest.mark.parametrize(
+    ("given", "places"),
+    [
+        ("url: 'redis://h', ca_file: {pem}", ["redis.ca_file"]),
+        ("url: 'redis+cluster://h', cert_file: {pem}, key_file: {pem}", ["redis.cert_file", "redis.key_file"]),
+        ("url: 'rediss://h', cert_file: {pem}", ["redis.key_file"]),
+        ("url: 'rediss+sentinel://h/m', key_file: {pem}", ["redis.key_file"]),
+        ("url: 'rediss+cluster://h', ca_file: {pem}, cert_file: {pem}, key_file: {pem}", []),
+    ],
+)
+def test_files_for_tls(config, tmp_path, given, places):
+    pem = tmp_path / "some.pem"
+    pem.write_text("x")
+    text = f"redis: {{{given.format(pem=pem)}}}"
+    if places:
+        assert list(config.problems(text)) == places
+    else:
+        assert config.load(text).redis.topology.tls

@@ -1,0 +1,22 @@
+"""What a publisher tells the rest of the connector."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from bridge.publish.stream import Stream
+
+__all__ = ["PublisherEvents"]
+
+
+class PublisherEvents(Protocol):
+    """Who listens to a publisher."""
+
+    def dropped(self, stream: Stream) -> None:
+        """Events of this stream were dropped: a book needs a fresh snapshot once `recovered` comes."""
+
+    def recovered(self) -> None:
+        """Redis takes entries again."""
+
+    def conflict(self, stream: Stream) -> None:
+        """Somebody else keeps writing to this stream."""
