@@ -110,6 +110,8 @@ def test_consumers_read_across_the_nodes(
     tail = run("tail", "--redis", cluster.url, "--json", "*:trades")
     for pair in PAIRS:
         tail.wait_for(f"{{limitlex:{pair}}}")
+    books.wait_for('"valid":true')
+    wallets.wait_for('"channel":"balances"')
     seen = asyncio.run(_group(cluster, client))
     settled(client, simulated)
     for pair in PAIRS:

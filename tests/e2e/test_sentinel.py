@@ -40,6 +40,7 @@ def test_the_master_is_killed_under_load(sentinels: Sentinels, run: Run, simulat
     books = run("--redis", sentinels.url, "--every", "0.2", "--json", module="consumers.books")
     tail = run("tail", "--redis", sentinels.url, "--json", "md:{limitlex:BTC-EUR}:trades")
     tail.wait_for('"type":"trade"')
+    books.wait_for('"valid":true')
     old.kill()
     master = wait(lambda: (now := sentinels.master) is not old and now, "another master")
     client = connect(master)
