@@ -15,7 +15,7 @@ def report(*topics):
     nothing = cast("Any", None)
     by_stream = cast("Any", dict(enumerate(topics)))
     exchange = lmex("BTC-USD", channels={Channel.TICKER})
-    return Report(exchange, "lm", nothing, nothing, by_stream, latency=nothing)
+    return Report(exchange, "lm", nothing, nothing, by_stream, latency=nothing, settings=nothing)
 
 
 @pytest.mark.parametrize(("up", "state"), [([True, True], "live"), ([True, False], "degraded"), ([False], "down")])
