@@ -219,6 +219,19 @@ def test_redis_that_refuses_or_says_nothing_is_not_ready(own_bench: Bench, watch
     eventually(lambda: watched.ready() == (200, []), "ready again")
 
 
+def test_a_user_that_may_not_ask_for_memory_does_without(own_bench: Bench, watch) -> None:
+    own_bench.simulate()
+    own_bench.client.execute_command("ACL", "SETUSER", "default", "-info")
+    watched = watch()
+    flowing(own_bench.client, 100)
+    eventually(lambda: watched.ready() == (200, []), "ready")
+    beats = int(own_bench.client.hget("bridge:connector:limitlex", "beat"))
+    eventually(lambda: int(own_bench.client.hget("bridge:connector:limitlex", "beat")) > beats + 1, "more heartbeats")
+    assert "bridge_redis_memory_bytes{" not in watched.text()
+    assert watched.status()["redis"]["memory_bytes"] is None
+    assert watched.ready() == (200, [])
+
+
 def test_an_exchange_away_is_not_ready(own_bench: Bench, watch) -> None:
     own_bench.simulate()
     watched = watch(url=f"ws://127.0.0.1:{free_port()}/websocket/")

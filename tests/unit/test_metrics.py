@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from bridge.errors import ExchangeError, HandshakeError, kinds_of
+from bridge.metrics import BridgeMetrics
+from bridge.model import Channel
+from bridge.publish.buffer import LOSSES, lost_marker
+from bridge.publish.counts import backlog, settle
+from tests.unit.core import T0, stream
+from tests.unit.doc_pages import OPERATIONS, STREAMS, rows, ticked
+
+
+def test_every_documented_reason_of_a_loss_has_a_word_of_its_own():
+    reasons = [
+        ticked(cells[1])[0]
+        for cells in rows(STREAMS, "## Control entries")
+        if cells[0] == "`lost`" and cells[1].startswith("`")
+    ]
+    words = [lost_marker(stream(Channel.TRADES), T0, 1, reason).loss for reason in reasons]
+    assert sorted(words) == sorted(LOSSES.values())
+    [meaning] = [cells[-1] for cells in rows(OPERATIONS, "## Metrics and health") if cells[0] == "`bridge_lost_total`"]
+    assert set(ticked(meaning)) == {*LOSSES.values(), "other"}
+
+
+def test_losses_count_for_their_stream_once_they_are_declared():
+    trades, book = stream(Channel.TRADES), stream(Channel.BOOK)
+    markers = [
+        lost_marker(trades, T0, 3, "Redis was away for more than 300 s"),
+        lost_marker(trades, T0, 2, "the buffer of 1 bytes is full"),
+        lost_marker(book, T0, 5, "for a reason that nobody knows"),
+    ]
+    assert backlog(markers) == {trades: 5, book: 5}
+    assert settle(markers) == ([], 10)
+    assert trades.lost == {"redis_away": 3, "buffer_full": 2}
+    assert book.lost == {"other": 5}
+
+
+def test_published_never_falls():
+    """Redis may lose acknowledged entries; a counter that fell would look like a restart, and its rate like a burst."""
+    metrics = BridgeMetrics(list)
+    seen = [metrics._never_less({("one",): value})["one",] for value in (-4, 7, 3, 8)]
+    assert seen == [0, 7, 7, 8]
+
+
+def test_kinds_of_errors_are_those_of_the_tree():
+    assert {"unreachable", "blocked", "handshake_refused"} <= kinds_of(HandshakeError) < kinds_of(ExchangeError)
