@@ -85,7 +85,7 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
                 router.latency.clock.settled = True
             background = [group.create_task(work, name=f"{connector.name}-{what}") for what, work in works]
             feed = group.create_task(_feed(context, router), name=f"{connector.name}-feed")
-            log.info("started", pairs=connector.pairs, channels=[str(channel) for channel in connector.channels])
+            log.info("started", pairs=connector.own_pairs, channels=[str(channel) for channel in connector.channels])
             await asyncio.wait((ending, feed, router.failed), return_when=asyncio.FIRST_COMPLETED)
             deadline = time.monotonic() + settings.shutdown_timeout
             await _end([feed], _CLOSING)
@@ -135,7 +135,9 @@ async def probe(settings: Settings, connector: ConnectorSettings) -> list[str]:
     """
     log = _log(connector)
     exchange = build_exchange(settings, connector)
-    found = []
+    found: list[str] = []
+    if not exchange.subscriptions():
+        return ["nothing to read: no pair is this shard's"]
     async with _rest(connector, exchange, None) as rest:
         await rest.drive(exchange.discover(time.time_ns()))
         receiver = _Listening(log)
@@ -197,7 +199,7 @@ def build_exchange(settings: Settings, connector: ConnectorSettings) -> Exchange
         a = settings.accounts[connector.account]
         account = Credentials(connector.account, a.api_key.get_secret_value(), a.secret, a.subaccounts)
     profile = Profile(
-        connector.pairs,
+        connector.own_pairs,
         frozenset(connector.channels),
         connector.url,
         connector.rest_url,
@@ -209,6 +211,9 @@ def build_exchange(settings: Settings, connector: ConnectorSettings) -> Exchange
 
 async def _feed(context: FeedContext, receiver: Router | Discard) -> None:
     """Discover, plan, and keep every connection of the plan alive."""
+    if not context.exchange.subscriptions():
+        context.log.warning("nothing_to_read")
+        await asyncio.Event().wait()
     waits = backoff(context.random)
     while True:
         try:

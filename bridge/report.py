@@ -115,7 +115,7 @@ class Report:
         topics = self.topics.values()
         if topics and all(topic.stream.blocked for topic in topics):
             found.append(f"Redis refuses every stream: {next(iter(topics)).stream.blocked}")
-        if not any(topic.live for topic in topics):
+        if topics and not any(topic.live for topic in topics):
             found.append("no subscription is live")
         return found
 
@@ -201,6 +201,8 @@ class Report:
     @property
     def state(self) -> str:
         """``live``: all connections are up; ``degraded``: some; ``down``: none. Where none is needed: of the streams."""
+        if not self.links and not self.topics:
+            return "live"  # a shard without a pair
         up = [link.up for link in self.links] or [topic.live for topic in self.topics.values()]
         return "live" if up and all(up) else "degraded" if any(up) else "down"
 

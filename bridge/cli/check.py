@@ -76,7 +76,9 @@ def _described(settings: Settings) -> list[str]:
     if settings.namespace:
         lines.append(f"namespace   {settings.namespace}")
     for connector in settings.connectors:
-        lines.append(f"connector   {connector.name}: {connector.exchange}, {', '.join(connector.pairs)}")
+        pairs = ", ".join(connector.own_pairs) or "no pair: nothing to do"
+        share = f"shard {connector.shard} of {len(connector.pairs)} pairs: " if connector.shard else ""
+        lines.append(f"connector   {connector.name}: {connector.exchange}, {share}{pairs}")
         lines.append(f"              channels {', '.join(connector.channels) or 'none'}")
         if connector.account is not None:
             subaccounts = settings.accounts[connector.account].subaccounts

@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     from bridge.recordings.recording import RecordingWriter
     from bridge.recordings.secrets import Redactor
 
-    described = {one.name: {"pairs": one.pairs, "channels": [*map(str, one.channels)]} for one in connectors}
+    described = {one.name: {"pairs": one.own_pairs, "channels": [*map(str, one.channels)]} for one in connectors}
     redact = Redactor(settings.secrets())
     with RecordingWriter(options.out, exchange, redact=redact, config=described, force=options.force) as writer:
         try:

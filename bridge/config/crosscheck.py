@@ -7,6 +7,7 @@ from typing import Any
 
 from bridge.config import catalogue
 from bridge.config.problems import Mistake, did_you_mean
+from bridge.config.sharding import parse_shard
 
 __all__ = ["cross_check"]
 
@@ -39,6 +40,8 @@ def _accounts(connectors: list[tuple[int, Any]], accounts: Mapping[str, Any]) ->
         if not isinstance(name, str):
             continue
         here = ("connectors", index, "account")
+        if "shard" in connector:
+            yield here, "an account can't be shared out", "give it a connector of its own with channels: []"
         if name not in accounts:
             yield here, f"no account {name!r} under accounts", did_you_mean(name, list(accounts))
             continue
@@ -63,7 +66,7 @@ def _same_streams(connectors: list[tuple[int, Any]]) -> Iterator[Mistake]:
         exchange = connector.get("exchange")
         if not isinstance(exchange, str):
             continue
-        pairs = [pair for pair in _list(connector.get("pairs")) if isinstance(pair, str)]
+        pairs = _own_pairs(connector)
         for pair in dict.fromkeys(pairs):
             shared: dict[int, list[str]] = {}
             for channel in _channels(connector, exchange):
@@ -74,6 +77,15 @@ def _same_streams(connectors: list[tuple[int, Any]]) -> Iterator[Mistake]:
             for owner, channels in shared.items():
                 what = f"{pair} ({', '.join(channels)}) is already read by connectors.{owner}"
                 yield place, what, "one stream takes one connector"
+
+
+def _own_pairs(connector: Mapping[str, Any]) -> list[str]:
+    pairs = [pair for pair in _list(connector.get("pairs")) if isinstance(pair, str)]
+    try:
+        shard = parse_shard(str(connector["shard"])) if "shard" in connector else None
+    except ValueError:
+        return []  # said where it stands
+    return list(shard.picks(pairs)) if shard else pairs
 
 
 def _channels(connector: Mapping[str, Any], exchange: str) -> list[str]:

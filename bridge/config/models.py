@@ -22,6 +22,7 @@ from bridge.config.http import HttpSettings
 from bridge.config.problems import Mistake, did_you_mean, raise_mistake, raise_mistakes
 from bridge.config.redis import RedisSettings, redis_passwords
 from bridge.config.section import Section
+from bridge.config.sharding import ShardValue
 from bridge.config.units import ByteSize, Duration, Limit, parse_limit
 from bridge.config.values import (
     Count,
@@ -94,6 +95,7 @@ class ConnectorSettings(Section):
     name: Name
     exchange: str
     pairs: tuple[Pair, ...]
+    shard: ShardValue | None = None
     channels: tuple[Channel, ...] = Field(default_factory=lambda data: catalogue.public_channels(data["exchange"]))
     account: str | None = None
     url: SocketUrl | None = None
@@ -121,6 +123,11 @@ class ConnectorSettings(Section):
         pairs = handler(value)
         raise_mistakes(_repeats(pairs))
         return pairs
+
+    @property
+    def own_pairs(self) -> tuple[str, ...]:
+        """The pairs that this connector reads: all, or its shard's; there may be none."""
+        return self.shard.picks(self.pairs) if self.shard else self.pairs
 
     @field_validator("channels", mode="before")
     @classmethod

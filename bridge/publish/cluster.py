@@ -155,7 +155,7 @@ class ClusterPublisher:
     @property
     def connected(self) -> bool:
         """Whether all nodes that matter take entries."""
-        return bool(self._shards) and all(shard.connected for shard in self._shards)
+        return all(shard.connected for shard in self._shards)
 
     def takes(self, stream: Stream) -> bool:
         """Whether entries of this stream go out at the moment."""

@@ -176,3 +176,12 @@ def test_a_socket_that_is_not_there_and_a_server_that_hangs_up():
     assert "no such socket" in explain(FileNotFoundError(2, "x"), "unix:///x")
     assert "does it want rediss://?" in explain(ConnectionResetError("gone"), "redis://x")
     assert explain(ValueError("other"), "redis://x") == "other"
+
+
+def test_what_each_shard_gets_is_shown(config):
+    rows = [f"{{name: s{n}, exchange: coinbase, pairs: [BTC-USD], shard: {n}/3}}" for n in (1, 2, 3)]
+    result = tickbridge("check", "--config", config(f"connectors: [{', '.join(rows)}]"))
+    assert result.returncode == 0
+    lines = [line for line in result.stdout.splitlines() if line.startswith("connector ")]
+    assert sum(line.endswith("of 1 pairs: BTC-USD") for line in lines) == 1
+    assert sum(line.endswith("of 1 pairs: no pair: nothing to do") for line in lines) == 2

@@ -302,3 +302,38 @@ def test_the_error_reads_well(config):
           namespace: should be letters, digits, '_', '.' and '-' only, because it becomes part of Redis keys (line 2)
           loop: should be 'auto', 'asyncio' or 'uvloop' (line 1)""")
     assert caught.value.exit_code == 1
+
+
+def _sharded(shard: str, more: str = "") -> str:
+    return (
+        f"connectors: [{{name: a, exchange: venue, pairs: [BTC-EUR, ETH-EUR, SOL-EUR], shard: {shard}{more}}}, "
+        "{name: b, exchange: venue, pairs: [BTC-EUR, ETH-EUR, SOL-EUR], shard: 2/2}]\n"
+        "accounts: {main: {exchange: venue, api_key: k, api_secret: s}}"
+    )
+
+
+def test_shards_share_the_pairs_out(config):
+    one, two = config.load(_sharded("1/2")).connectors
+    assert sorted((*one.own_pairs, *two.own_pairs)) == ["BTC-EUR", "ETH-EUR", "SOL-EUR"]
+
+
+@pytest.mark.parametrize(
+    ("shard", "message"),
+    [
+        ("0/3", "there is no shard 0 of 3: they are numbered from 1 to 3"),
+        ("4/3", "there is no shard 4 of 3"),
+        ("1/0", "should be of one shard at least"),
+        ("1", "should be NUMBER/COUNT, such as 1/3: the first of three"),
+        ("one", "should be NUMBER/COUNT"),
+    ],
+)
+def test_shards_that_are_none(config, shard, message):
+    problems = config.problems(_sharded(shard))
+    assert message in problems["connectors.0.shard"]
+
+
+def test_two_with_one_shard_and_an_account_with_a_shard(config):
+    problems = config.problems(_sharded("2/2"))
+    assert problems
+    assert all("is already read by connectors.0" in message for message in problems.values())
+    assert "own with channels: []" in config.problems(_sharded("1/2", ", account: main"))["connectors.0.account"]
