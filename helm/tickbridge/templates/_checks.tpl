@@ -1,0 +1,79 @@
+{{/* What the schema cannot say. Every message begins with the path of the value. */}}
+{{- define "tickbridge.checks" -}}
+{{- $names := list -}}
+{{- range $i, $connector := .Values.connectors -}}
+  {{- if has $connector.name $names -}}
+    {{- fail (printf "connectors.%d.name: %q stands twice" $i $connector.name) -}}
+  {{- end -}}
+  {{- $names = append $names $connector.name -}}
+  {{- with $connector.account -}}
+    {{- $account := index $.Values.accounts . -}}
+    {{- if not $account -}}
+      {{- fail (printf "connectors.%d.account: no account %q in accounts" $i .) -}}
+    {{- else if ne $account.exchange $connector.exchange -}}
+      {{- fail (printf "connectors.%d.account: account %q is of %s, the connector of %s" $i . $account.exchange $connector.exchange) -}}
+    {{- end -}}
+  {{- end -}}
+  {{- if and (not $connector.account) (hasKey $connector "channels") (not $connector.channels) -}}
+    {{- fail (printf "connectors.%d.channels: empty, and there is no account: nothing to do" $i) -}}
+  {{- end -}}
+  {{- range $j, $other := $.Values.connectors -}}
+    {{- if and (lt $j $i) (eq $other.exchange $connector.exchange) -}}
+      {{- include "tickbridge.overlap" (dict "i" $i "one" $connector "other" $other) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- $names = list -}}
+{{- range $i, $consumer := .Values.consumers -}}
+  {{- if has $consumer.name $names -}}
+    {{- fail (printf "consumers.%d.name: %q stands twice" $i $consumer.name) -}}
+  {{- end -}}
+  {{- $names = append $names $consumer.name -}}
+{{- end -}}
+{{- $redis := .Values.redis -}}
+{{- if and $redis.existingSecret.consumersKey (not $redis.existingSecret.name) -}}
+  {{- fail "redis.existingSecret.consumersKey: needs redis.existingSecret.name" -}}
+{{- end -}}
+{{- if and $redis.ca.secret $redis.ca.configMap -}}
+  {{- fail "redis.ca: give secret or configMap, not both" -}}
+{{- end -}}
+{{- $tls := or $redis.ca.secret $redis.ca.configMap $redis.clientCertificate.secret -}}
+{{- if and $tls (not $redis.existingSecret.name) (not (hasPrefix "rediss" $redis.url)) -}}
+  {{- fail "redis.url: a CA or a client certificate makes sense only with rediss://" -}}
+{{- end -}}
+{{- if and .Values.trialRedis.enabled (not .Values.trialRedis.existingSecret.name) -}}
+  {{- fail "trialRedis.existingSecret.name: needed: a Secret with the ACL file that `tickbridge acl` prints" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Two connectors of one exchange: may they run at the same time? */}}
+{{- define "tickbridge.overlap" -}}
+{{- $one := .one -}}
+{{- $other := .other -}}
+{{- if and $one.account $other.account (eq $one.account (toString $other.account)) -}}
+  {{- fail (printf "connectors.%d.account: connector %q has account %q already, and a stream takes one connector" .i $other.name $one.account) -}}
+{{- end -}}
+{{- $shards := and $one.shard $other.shard -}}
+{{- if $shards -}}
+  {{- $a := splitList "/" $one.shard -}}
+  {{- $b := splitList "/" $other.shard -}}
+  {{- if ne (last $a) (last $b) -}}
+    {{- fail (printf "connectors.%d.shard: %s beside %s of connector %q: all shards of an exchange's pairs have one number after the slash" .i $one.shard $other.shard $other.name) -}}
+  {{- end -}}
+  {{- $shards = ne (first $a) (first $b) -}}
+{{- end -}}
+{{- if not $shards -}}
+  {{- $all := list "trades" "book" "quotes" "ticker" -}}
+  {{- $mine := ternary $one.channels $all (hasKey $one "channels") -}}
+  {{- $theirs := ternary $other.channels $all (hasKey $other "channels") -}}
+  {{- range $pair := $one.pairs -}}
+    {{- if has $pair $other.pairs -}}
+      {{- range $channel := $mine -}}
+        {{- if has $channel $theirs -}}
+          {{- fail (printf "connectors.%d.pairs: connector %q has %s of %s already, and a stream takes one connector" $.i $other.name $channel $pair) -}}
+        {{- end -}}
+      {{- end -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,177 @@
+{{- define "tickbridge.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "tickbridge.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else if contains (include "tickbridge.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "tickbridge.name" .) | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "tickbridge.selector" -}}
+app.kubernetes.io/name: {{ include "tickbridge.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "tickbridge.labels" -}}
+{{ include "tickbridge.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "tickbridge.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{- define "tickbridge.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "tickbridge.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Pod security as the profile "restricted" wants it. */}}
+{{- define "tickbridge.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: {{ .Values.podSecurity.runAsUser }}
+runAsGroup: {{ .Values.podSecurity.runAsGroup }}
+fsGroup: {{ .Values.podSecurity.runAsGroup }}
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "tickbridge.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* The TLS files of redis, as settings; root and item are of no matter. */}}
+{{- define "tickbridge.redisTls" -}}
+{{- $files := dict -}}
+{{- if or .Values.redis.ca.configMap .Values.redis.ca.secret -}}
+{{- $_ := set $files "ca_file" (printf "/run/tickbridge/redis-ca/%s" .Values.redis.ca.key) -}}
+{{- end -}}
+{{- if .Values.redis.clientCertificate.secret -}}
+{{- $_ := set $files "cert_file" "/run/tickbridge/redis-client/tls.crt" -}}
+{{- $_ := set $files "key_file" "/run/tickbridge/redis-client/tls.key" -}}
+{{- end -}}
+{{- toYaml $files -}}
+{{- end -}}
+
+{{/* The config file of one connector: (dict "root" $ "connector" item). */}}
+{{- define "tickbridge.config" -}}
+{{- $root := .root -}}
+{{- $redis := pick $root.Values.redis "connect_timeout" "reply_timeout" -}}
+{{- if $root.Values.redis.existingSecret.name -}}
+{{- $_ := set $redis "url_file" "/run/tickbridge/redis/url" -}}
+{{- else -}}
+{{- $_ := set $redis "url" $root.Values.redis.url -}}
+{{- end -}}
+{{- $redis = merge $redis (include "tickbridge.redisTls" $root | fromYaml) -}}
+{{- $connector := omit .connector "resources" "env" "nodeSelector" "tolerations" "affinity" "priorityClassName" "podLabels" "podAnnotations" -}}
+{{- $config := mergeOverwrite (deepCopy $root.Values.config) (dict "redis" $redis "http" $root.Values.http "connectors" (list $connector)) -}}
+{{- with .connector.account -}}
+{{- $account := index $root.Values.accounts . -}}
+{{- $settings := dict "exchange" $account.exchange "api_secret_file" "/run/tickbridge/account/api_secret" -}}
+{{- if $account.subaccounts -}}{{- $_ := set $settings "subaccounts" true -}}{{- end -}}
+{{- $_ := set $config "accounts" (dict . $settings) -}}
+{{- end -}}
+{{- if not $config.retention -}}{{- $config = omit $config "retention" -}}{{- end -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{/* Volumes and mounts of the TLS files and the URL: (dict "root" $ "key" the URL's key in the Secret). */}}
+{{- define "tickbridge.redisVolumes" -}}
+{{- $redis := .root.Values.redis -}}
+{{- with $redis.existingSecret.name }}
+- name: redis
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+    items: [{key: {{ $.key | quote }}, path: url}]
+{{- end }}
+{{- if $redis.ca.secret }}
+- name: redis-ca
+  secret:
+    secretName: {{ $redis.ca.secret }}
+    defaultMode: 0440
+    items: [{key: {{ $redis.ca.key | quote }}, path: {{ $redis.ca.key | quote }}}]
+{{- else if $redis.ca.configMap }}
+- name: redis-ca
+  configMap:
+    name: {{ $redis.ca.configMap }}
+    items: [{key: {{ $redis.ca.key | quote }}, path: {{ $redis.ca.key | quote }}}]
+{{- end }}
+{{- with $redis.clientCertificate.secret }}
+- name: redis-client
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+{{- end }}
+{{- end -}}
+
+{{- define "tickbridge.redisMounts" -}}
+{{- $redis := .Values.redis -}}
+{{- if $redis.existingSecret.name }}
+- {name: redis, mountPath: /run/tickbridge/redis, readOnly: true}
+{{- end }}
+{{- if or $redis.ca.secret $redis.ca.configMap }}
+- {name: redis-ca, mountPath: /run/tickbridge/redis-ca, readOnly: true}
+{{- end }}
+{{- if $redis.clientCertificate.secret }}
+- {name: redis-client, mountPath: /run/tickbridge/redis-client, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{/* What a pod's placement says, its own over the chart's: (dict "root" $ "item" item). */}}
+{{- define "tickbridge.placement" -}}
+{{- $values := .root.Values -}}
+{{- with default $values.nodeSelector .item.nodeSelector }}
+nodeSelector: {{ toJson . }}
+{{- end }}
+{{- with default $values.tolerations .item.tolerations }}
+tolerations: {{ toJson . }}
+{{- end }}
+{{- with default $values.affinity .item.affinity }}
+affinity: {{ toJson . }}
+{{- end }}
+{{- with default $values.priorityClassName .item.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $values.image.pullSecrets }}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "tickbridge.probes" -}}
+startupProbe:
+  httpGet: {path: /livez, port: http}
+  periodSeconds: 2
+  failureThreshold: 30
+livenessProbe:
+  httpGet: {path: /livez, port: http}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 3
+readinessProbe:
+  httpGet: {path: /readyz, port: http}
+  periodSeconds: 5
+  timeoutSeconds: 5
+  failureThreshold: 3
+{{- end -}}

@@ -1,0 +1,268 @@
+"""The Helm chart: what it renders, for every version of Helm and Kubernetes that is supported."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bridge.config import load_settings
+from tests.deploy.tools import CHART, HELMS, ROOT, VERSIONS, helm, needs, render, tool
+
+FILES = [CHART / "values.yaml", *sorted((CHART / "ci").glob("*.yaml"))]
+EACH_FILE = pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
+EACH_HELM = pytest.mark.parametrize("helm_name", HELMS)
+
+
+def pods(manifests: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    found = []
+    for manifest in manifests:
+        if manifest["kind"] in ("StatefulSet", "Deployment"):
+            found.append((manifest["metadata"]["name"], manifest["spec"]["template"]["spec"]))
+        elif manifest["kind"] == "Pod":
+            found.append((manifest["metadata"]["name"], manifest["spec"]))
+    return found
+
+
+def of_kind(manifests: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [manifest for manifest in manifests if manifest["kind"] == kind]
+
+
+def labels(manifest: dict[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = manifest["metadata"]["labels"]
+    return found
+
+
+@EACH_HELM
+def test_helm_lints_it(helm_name):
+    ran = helm(helm_name, "lint", "--strict", str(CHART))
+    assert ran.returncode == 0, ran.stdout
+
+
+@needs("kubernetes-validate")
+@pytest.mark.parametrize("version", VERSIONS)
+@EACH_HELM
+def test_the_manifests_are_valid(helm_name, version, tmp_path):
+    manifests, paths = [], []
+    for file in FILES:
+        rendered = render(helm_name, file, version)
+        paths.append(tmp_path / file.name)
+        paths[-1].write_text(yaml.safe_dump_all(rendered))
+        manifests += rendered
+    command = [tool("kubernetes-validate"), "-k", version, "--strict", *map(str, paths)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    own = [manifest for manifest in manifests if not manifest["apiVersion"].startswith("monitoring.coreos.com/")]
+    assert (ran.stdout + ran.stderr).count(" passed ") == len(own)
+
+
+@EACH_FILE
+@EACH_HELM
+def test_both_helms_render_the_same(helm_name, file):
+    assert sorted(map(str, render(helm_name, file))) == sorted(map(str, render("helm4", file)))
+
+
+@EACH_FILE
+@EACH_HELM
+def test_every_pod_is_locked_down(helm_name, file):
+    for name, spec in pods(render(helm_name, file)):
+        assert spec["automountServiceAccountToken"] is False, name
+        pod = spec["securityContext"]
+        assert pod["runAsNonRoot"] is True
+        assert pod["runAsUser"] > 0
+        assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+        assert all("hostPath" not in volume for volume in spec.get("volumes", []))
+        for container in spec["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert {"requests", "limits"} <= container["resources"].keys()
+            assert "memory" in container["resources"]["limits"]
+
+
+@EACH_FILE
+@EACH_HELM
+def test_never_two_connectors_at_once_and_no_secret_of_its_own(helm_name, file):
+    manifests = render(helm_name, file)
+    values = yaml.safe_load((CHART / "values.yaml").read_text()) | yaml.safe_load(file.read_text())
+    sets = [
+        each for each in of_kind(manifests, "StatefulSet") if labels(each)["app.kubernetes.io/component"] == "connector"
+    ]
+    assert [labels(each)["tickbridge/connector"] for each in sets] == [each["name"] for each in values["connectors"]]
+    assert all(each["spec"]["replicas"] == 1 for each in sets)
+    services = {each["metadata"]["name"]: each["spec"] for each in of_kind(manifests, "Service")}
+    assert all(services[each["spec"]["serviceName"]]["clusterIP"] == "None" for each in sets)
+    consumers = of_kind(manifests, "Deployment")
+    assert [labels(each)["tickbridge/consumer"] for each in consumers] == [each["name"] for each in values["consumers"]]
+    assert all(each["spec"]["replicas"] == 1 and each["spec"]["strategy"] == {"type": "Recreate"} for each in consumers)
+    assert all(port["protocol"] == "TCP" for each in services.values() for port in each["ports"])
+    assert not of_kind(manifests, "Secret")
+    assert not of_kind(manifests, "Role")
+
+
+@EACH_FILE
+@EACH_HELM
+def test_probes_and_ports(helm_name, file):
+    for name, spec in pods(render(helm_name, file)):
+        [container] = spec["containers"]
+        if container["name"] in ("connector", "consumer"):
+            paths = {
+                kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")
+            }
+            assert paths == {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"}, name
+            assert {"name": "http", "containerPort": 9108, "protocol": "TCP"} in container["ports"]
+            assert spec["terminationGracePeriodSeconds"] > 10
+
+
+@EACH_FILE
+@EACH_HELM
+def test_the_config_files_are_config_files(helm_name, file, tmp_path):
+    """What stands in each ConfigMap is read by the product itself; files that Secrets bring are put in place."""
+    configs = [each for each in of_kind(render(helm_name, file), "ConfigMap") if "tickbridge.yaml" in each["data"]]
+    assert configs
+    for config in configs:
+        text = config["data"]["tickbridge.yaml"]
+        for mounted in sorted(set(re.findall(r"/run/tickbridge/\S+", text))):
+            here = tmp_path / mounted.replace("/", "_")
+            here.write_text("rediss://user:password@redis:6379/0" if mounted.endswith("/url") else "secret")
+            text = text.replace(mounted, str(here))
+        path = tmp_path / "tickbridge.yaml"
+        path.write_text(text)
+        account = yaml.safe_load(text)["connectors"][0].get("account", "")
+        settings = load_settings(path, {f"TICKBRIDGE_ACCOUNTS__{account.upper()}__API_KEY": "k"} if account else {})
+        assert settings.connectors[0].name == labels_of_config(config)
+        assert str(settings.http.host) == "0.0.0.0"
+
+
+def labels_of_config(config: dict[str, Any]) -> str:
+    name: str = yaml.safe_load(config["data"]["tickbridge.yaml"])["connectors"][0]["name"]
+    assert config["metadata"]["name"].endswith(f"-{name}")
+    return name
+
+
+@EACH_HELM
+def test_a_changed_config_rolls_its_own_connector_alone(helm_name):
+    values = yaml.safe_load((CHART / "ci" / "two-exchanges-account.yaml").read_text())
+    changed = deepcopy(values)
+    changed["connectors"][1]["pairs"].append("ETH-USD")
+    before, after = (checksums(render(helm_name, each)) for each in (values, changed))
+    assert {name for name in before if before[name] != after[name]} == {"rel-tickbridge-lmex"}
+
+
+def checksums(manifests: list[dict[str, Any]]) -> dict[str, str]:
+    return {
+        each["metadata"]["name"]: each["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
+        for each in of_kind(manifests, "StatefulSet")
+    }
+
+
+@EACH_HELM
+def test_an_account_reaches_its_connector_alone(helm_name):
+    manifests = render(helm_name, CHART / "ci" / "two-exchanges-account.yaml")
+    for name, spec in pods(manifests):
+        text = yaml.safe_dump(spec)
+        assert ("limitlex-main" in text) == (name == "rel-tickbridge-limitlex"), name
+        if "volumes" in spec and "redis" not in name:
+            keys = [item["key"] for volume in spec["volumes"] for item in volume.get("secret", {}).get("items", [])]
+            assert ("consumer_url" in keys) == ("-consumer-" in name)
+            assert ("connector_url" in keys) == ("-consumer-" not in name)
+
+
+@EACH_FILE
+@EACH_HELM
+def test_only_connectors_reach_the_outside(helm_name, file):
+    policies = {each["metadata"]["name"]: each["spec"] for each in of_kind(render(helm_name, file), "NetworkPolicy")}
+    for name, policy in policies.items():
+        assert policy["policyTypes"] == ["Ingress", "Egress"]
+        blocks = [peer for rule in policy["egress"] for peer in rule.get("to", []) if "ipBlock" in peer]
+        assert bool(blocks) == name.endswith("-connectors"), name
+
+
+@EACH_HELM
+def test_monitoring_stands_behind_its_switches(helm_name):
+    default = {each["kind"] for each in render(helm_name, CHART / "values.yaml")}
+    assert not default & {"ServiceMonitor", "PrometheusRule"}
+    all_on = render(helm_name, CHART / "ci" / "two-exchanges-account.yaml")
+    [rule] = of_kind(all_on, "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load((CHART / "files" / "alerts.yml").read_text())
+    [monitor] = of_kind(all_on, "ServiceMonitor")
+    [components] = monitor["spec"]["selector"]["matchExpressions"]
+    selected = [
+        each
+        for each in of_kind(all_on, "Service")
+        if labels(each)["app.kubernetes.io/component"] in components["values"]
+    ]
+    assert len(selected) == 4
+    dashboards = [each for each in of_kind(all_on, "ConfigMap") if labels(each).get("grafana_dashboard")]
+    assert [each["data"]["tickbridge.json"] for each in dashboards] == [
+        (CHART / "files" / "tickbridge.json").read_text()
+    ]
+
+
+@EACH_HELM
+def test_the_helm_test_asks_everything_that_runs(helm_name):
+    manifests = render(helm_name, CHART / "ci" / "two-exchanges-account.yaml")
+    [pod] = of_kind(manifests, "Pod")
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    script = pod["spec"]["containers"][0]["command"][-1]
+    services = [each["metadata"]["name"] for each in of_kind(manifests, "Service")]
+    asked = re.search(r"for name in (.+); do", script)[1].split()
+    assert sorted(asked) == sorted(services)
+
+
+COPIES = {"alerts.yml": "deploy/prometheus/alerts.yml", "tickbridge.json": "deploy/grafana/dashboards/tickbridge.json"}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_the_charts_copies_are_copies(name):
+    """Helm packs no file from outside of the chart."""
+    original = ROOT / COPIES[name]
+    assert (CHART / "files" / name).read_text() == original.read_text(), f"cp {COPIES[name]} helm/tickbridge/files/"
+
+
+def test_the_charts_version_is_the_products():
+    from bridge import __version__
+
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["appVersion"] == __version__
+
+
+def flat(values: Any, path: str = "") -> dict[str, Any]:
+    """Every value by its path; lists and empty mappings are values."""
+    if not isinstance(values, dict) or not values:
+        return {path: values}
+    return {
+        key: value for name, inner in values.items() for key, value in flat(inner, f"{path}.{name}".lstrip(".")).items()
+    }
+
+
+def test_the_table_of_the_values_is_true():
+    shown = {}
+    for line in (CHART / "README.md").read_text().splitlines():
+        if match := re.match(r"\| `([\w.]+)` \| `(.*?)` \| (.+) \|$", line):
+            assert match[1] not in shown
+            shown[match[1]] = yaml.safe_load(match[2])
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    expected: dict[str, Any] = {}
+    for name in flat(values):
+        # A small mapping may stand in one row.
+        parents = [".".join(name.split(".")[:depth]) for depth in range(1, name.count(".") + 2)]
+        row = next((each for each in parents if each in shown), name)
+        part = values
+        for word in row.split("."):
+            part = part[word]
+        expected[row] = part
+    assert shown == expected
+
+
+def test_the_files_exist() -> None:
+    assert len(FILES) == 5
+    assert all(isinstance(path, Path) for path in FILES)
