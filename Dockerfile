@@ -36,10 +36,12 @@ LABEL org.opencontainers.image.title="tickbridge" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \
     org.opencontainers.image.created="${CREATED}"
-# No installer in what runs.
+# No installer in what runs. A volume takes its owner from the folder that it covers: those are for docker-compose.yml.
 RUN rm -rf /usr/local/lib/python3.*/site-packages/pip* /usr/local/lib/python3.*/ensurepip \
         /usr/lib/python3/dist-packages/pip* /usr/local/bin/pip* /usr/bin/pip* \
-    && mkdir -p /etc/tickbridge
+    && mkdir -p /etc/tickbridge \
+    && for name in redis limitlex lmex coinbase consumers grafana simulator; do \
+        install -d -o 10001 -g 10001 "/var/lib/tickbridge/$name"; done
 COPY --from=build /opt/tickbridge /opt/tickbridge
 ENV PATH=/opt/tickbridge/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 USER 10001:10001

@@ -19,6 +19,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 __all__ = ["LOCKS", "PYTHONS", "fingerprint", "main"]
 
 ROOT = Path(__file__).parents[1]
@@ -67,8 +70,8 @@ def _lock(requirements: list[str]) -> str:
     versions: dict[str, str] = {}
     hashes: dict[str, set[str]] = {}
     for python, machine in itertools.product(reversed(PYTHONS), MACHINES):
-        for package in _resolved(requirements, versions, python, machine):
-            name = package["metadata"]["name"].lower().replace("_", "-").replace(".", "-")
+        for package in _whole(requirements, versions, python, machine):
+            name = canonicalize_name(package["metadata"]["name"])
             versions.setdefault(name, package["metadata"]["version"])
             hashes.setdefault(name, set()).add(package["download_info"]["archive_info"]["hashes"]["sha256"])
     lines = ["# Made by: python3 dev.py lock", f"# from {fingerprint(requirements)}"]
@@ -78,6 +81,30 @@ def _lock(requirements: list[str]) -> str:
 
 def _pinned(name: str, version: str, hashes: set[str]) -> str:
     return " \\\n    ".join([f"{name}=={version}", *(f"--hash=sha256:{each}" for each in sorted(hashes))])
+
+
+def _whole(requirements: list[str], versions: dict[str, str], python: str, machine: str) -> list[dict[str, Any]]:
+    """As `_resolved`, and what only a first release (3.11.0) needs: pip asks markers of the Python that it runs on."""
+    environment = {"python_version": python, "python_full_version": f"{python}.0", "platform_machine": machine}
+    while True:
+        found = _resolved(requirements, versions, python, machine)
+        names = {canonicalize_name(package["metadata"]["name"]) for package in found}
+        further = [
+            Requirement(text)
+            for package in found
+            for text in package["metadata"].get("requires_dist", ())
+            if ";" in text
+        ]
+        missing = {
+            f"{each.name}{each.specifier}"
+            for each in further
+            if canonicalize_name(each.name) not in names
+            and each.marker
+            and each.marker.evaluate({**environment, "extra": ""})
+        }
+        if not missing:
+            return found
+        requirements = [*requirements, *sorted(missing)]
 
 
 def _resolved(requirements: list[str], versions: dict[str, str], python: str, machine: str) -> list[dict[str, Any]]:
