@@ -32,6 +32,8 @@ from bridge.topology import FAILURES
 
 __all__ = ["Router"]
 
+_MOST_STREAMS = 4_000
+"""Of one connector: an exchange can make up sub-accounts, and each is streams in Redis."""
 _MOST_EARLY = 10_000
 """Events that wait for a stream which is being opened."""
 _NO_SNAPSHOT = 30.0
@@ -249,6 +251,9 @@ class Router:
         account, _, sub = wish.subject.partition("/")
         if not sub or wish.channel in PUBLIC_CHANNELS or Subscription(wish.channel, account) not in self._topics:
             self.unknown(f"{wish.channel} of {wish.subject}")
+            return
+        if len(self._topics) + len(self._early) >= _MOST_STREAMS and wish not in self._early:
+            self.unknown("a sub-account beyond the limit of streams")
             return
         waiting = self._early.get(wish)
         if waiting is None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import picows
 
 from bridge.errors import UnreachableError
-from bridge.feed.transport import MAX_FRAME, Handler, describe, refused
+from bridge.feed.transport import MAX_MESSAGE, Handler, describe, refused
 
 __all__ = ["connect_picows"]
 
@@ -24,20 +24,24 @@ class _Listener(picows.WSListener):
         super().__init__()
         self._handler = handler
         self._parts: list[bytes] = []
+        self._size = 0
         self._reason = "connection broken"
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         kind = frame.msg_type
-        if kind in _MESSAGE:
-            if frame.fin:
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            # No extension was agreed on, compression neither.
+            self._give_up(transport, picows.WSCloseCode.PROTOCOL_ERROR, "a frame with reserved bits")
+        elif kind in _MESSAGE:
+            if frame.payload_size > MAX_MESSAGE:  # the library lets one pass that was read in one go
+                self._give_up(transport, picows.WSCloseCode.MESSAGE_TOO_BIG, "a message of too many bytes")
+            elif frame.fin:
                 self._handler.frame(frame.get_payload_as_bytes())
             else:
                 self._parts = [frame.get_payload_as_bytes()]
+                self._size = len(self._parts[0])
         elif kind == picows.WSMsgType.CONTINUATION:
-            self._parts.append(frame.get_payload_as_bytes())
-            if frame.fin:
-                parts, self._parts = self._parts, []
-                self._handler.frame(b"".join(parts))
+            self._continue(transport, frame)
         elif kind == picows.WSMsgType.PONG:
             self._handler.pong()
         elif kind == picows.WSMsgType.CLOSE:
@@ -46,6 +50,23 @@ class _Listener(picows.WSListener):
             self._reason = f"closed by the exchange: {number} {frame.get_close_reason() or ''}".strip()
             transport.send_close(code)
             transport.disconnect()
+
+    def _continue(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        # A part costs memory even where it is empty; the library limits single frames only.
+        self._size += len(frame.get_payload_as_memoryview()) + 64
+        if self._size > MAX_MESSAGE:
+            self._parts.clear()
+            self._give_up(transport, picows.WSCloseCode.MESSAGE_TOO_BIG, "a message of too many bytes")
+            return
+        self._parts.append(frame.get_payload_as_bytes())
+        if frame.fin:
+            parts, self._parts = self._parts, []
+            self._handler.frame(b"".join(parts))
+
+    def _give_up(self, transport: picows.WSTransport, code: picows.WSCloseCode, reason: str) -> None:
+        self._reason = f"given up: {reason}"
+        transport.send_close(code)
+        transport.disconnect()
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
         del transport
@@ -93,8 +114,9 @@ async def connect_picows(
             websocket_handshake_timeout=open_timeout,
             enable_auto_ping=False,
             enable_auto_pong=True,
-            max_frame_size=MAX_FRAME,
+            max_frame_size=MAX_MESSAGE,
             extra_headers=list(headers.items()),
+            max_redirects=0,  # an exchange must not send its client, with the client's headers, elsewhere
         )
     except picows.WSInvalidStatusError as error:
         response = error.response

@@ -14,9 +14,14 @@ from bridge.exchanges.base import Flow, HttpRequest, HttpResponse
 from bridge.feed.tap import FeedTap
 from bridge.feed.transport import describe
 
-__all__ = ["RestClient"]
+__all__ = ["MAX_BODY", "RestClient"]
 
 T = TypeVar("T")
+
+MAX_BODY = 32 * 1024 * 1024
+"""Bytes of an answer; beyond that it is none."""
+_PLAIN = {"Accept-Encoding": "identity"}
+"""A few kilobytes that unpack to gigabytes can't come where nothing is unpacked."""
 
 
 class RestClient:
@@ -35,7 +40,9 @@ class RestClient:
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(ssl=self._tls) if self._tls else aiohttp.TCPConnector()
         timeout = aiohttp.ClientTimeout(total=self._timeout)
-        self._client = aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=True)
+        self._client = aiohttp.ClientSession(
+            connector=connector, timeout=timeout, trust_env=True, headers=_PLAIN, auto_decompress=False
+        )
         return self
 
     async def __aexit__(
@@ -71,7 +78,7 @@ class RestClient:
             async with self._client.request(
                 request.method, url, data=request.body or None, headers=request.headers, allow_redirects=False
             ) as answer:
-                body = await answer.read()
+                body = await self._body(request, answer)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 status = answer.status
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -79,3 +86,15 @@ class RestClient:
         if self._tap and request.method == "GET":
             self._tap.http("rest", url, body.decode(errors="replace"), time.time())
         return HttpResponse(status, body, headers)
+
+    async def _body(self, request: HttpRequest, answer: aiohttp.ClientResponse) -> bytes:
+        encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            raise RestError(self._exchange, request.path, answer.status, f"the answer is packed ({encoding}), unasked")
+        body = bytearray()
+        async for chunk in answer.content.iter_any():
+            body += chunk
+            if len(body) > MAX_BODY:
+                message = f"the answer is larger than {MAX_BODY} bytes"
+                raise RestError(self._exchange, request.path, answer.status, message)
+        return bytes(body)

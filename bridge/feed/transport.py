@@ -20,10 +20,10 @@ from websockets.protocol import Event
 from bridge.errors import HandshakeError, UnreachableError
 from bridge.exchanges.waiting import seconds_to_wait
 
-__all__ = ["Handler", "Socket", "connect", "has_picows"]
+__all__ = ["MAX_MESSAGE", "Handler", "Socket", "connect", "has_picows"]
 
-MAX_FRAME = 256 * 1024 * 1024
-"""Against a peer gone mad only: full-book snapshots of 6 MB are normal."""
+MAX_MESSAGE = 32 * 1024 * 1024
+"""Bytes, whole, over all its frames; beyond that the connection is given up. Full-book snapshots of 6 MB are normal."""
 _DATA = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
 _CLOSE_TIMEOUT = 2.0
 
@@ -83,7 +83,7 @@ async def connect(
 
         return await connect_picows(exchange, url, headers, handler, tls=tls, open_timeout=open_timeout)
     try:
-        peer = await websockets.connect(
+        peer = await _Connect(
             url,
             ssl=tls if url.startswith("wss:") else None,
             additional_headers=headers,
@@ -91,7 +91,7 @@ async def connect(
             open_timeout=open_timeout,
             ping_interval=None,  # the watchdog pings
             close_timeout=_CLOSE_TIMEOUT,
-            max_size=MAX_FRAME,
+            max_size=MAX_MESSAGE,
             create_connection=partial(_Direct, handler=handler),  # type: ignore[arg-type]
         )
     except websockets.InvalidStatus as error:
@@ -119,6 +119,13 @@ def describe(error: BaseException) -> str:
         message = getattr(cause, "verify_message", "") or str(cause)
         return f"the server's certificate is not trusted: {message} (an authority of your own goes into ca_file)"
     return str(error) or type(error).__name__
+
+
+class _Connect(websockets.connect):
+    """Follows no redirect: an exchange must not send its client, with the client's headers, elsewhere."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
 
 
 class _Direct(ClientConnection):
