@@ -238,7 +238,8 @@ async def run(args: Namespace) -> None:
     keys = Keys(args.namespace)
     text = as_json if args.json or not sys.stdout.isatty() else as_text
     async with Reader(args.redis, namespace=args.namespace) as reader:
-        wallets = Wallets(reader, keys, args.accounts, args.exchange, lambda item: say(text(item)))
+        heard: Callable[[Item], None] = (lambda _: None) if args.quiet else (lambda item: say(text(item)))
+        wallets = Wallets(reader, keys, args.accounts, args.exchange, heard)
         async with asyncio.TaskGroup() as group:
             group.create_task(wallets.follow(), name="read")
             group.create_task(discover(reader.redis, keys, wallets.found), name="catalog")
@@ -250,6 +251,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
     parser = Parser("wallets", "Track balances, open orders and fills; keep each account in a Redis hash.")
     parser.add_argument("accounts", nargs="*", metavar="ACCOUNT", help="main, main/sub1, limitlex:main (default: all)")
+    parser.add_argument("--quiet", action="store_true", help="print nothing; the hashes are kept all the same")
     args = parser.parse_args(argv)
     return serve("wallets", lambda: run(args))
 
