@@ -142,7 +142,7 @@ NO_VALUE = {"ca_file"}
 
 def test_the_schema_knows_the_settings_of_the_config_file():
     settings = set(models.ConnectorSettings.model_fields)
-    assert set(properties("connector")) == settings - NO_VALUE | WORKLOAD
+    assert set(properties("connector")) == settings - NO_VALUE | WORKLOAD | {"shard"}
     own = SCHEMA["properties"]["config"]["properties"]
     assert set(own) == set(Settings.model_fields) - {"redis", "connectors", "accounts", "http"}
     assert set(own["retention"]["properties"]) == set(models.Retention.model_fields)
