@@ -148,7 +148,7 @@ def test_the_schema_knows_the_settings_of_the_config_file():
     assert set(own["retention"]["properties"]) == set(models.Retention.model_fields)
     http = SCHEMA["properties"]["http"]["properties"]
     assert set(http) == set(models.HttpSettings.model_fields)
-    assert properties("connector")["exchange"]["enum"] == sorted(names())
+    assert SCHEMA["definitions"]["exchange"]["enum"] == sorted(names())
     rules = {rule["if"]["properties"]["exchange"]["const"]: rule["then"] for rule in properties_rules()}
     for exchange in names():
         options = rules[exchange]["properties"]["options"]["properties"]
