@@ -84,7 +84,42 @@ class TestPatience:
         assert said(again) == []
         assert said(session.tick(seconds(85.6)))[0] == ("down", "book", "BTC-PERP")
         assert said(session.receive(snapshot(60), seconds(95))) == [*LIVE, "BookSnapshot", "Quote"]
+        session.tick(seconds(95.1))
+        assert troubled == {"BTC-PERP"}
+        session.tick(seconds(96))
         assert troubled == set()
+
+    def test_a_pair_whose_chain_never_holds_does_not_take_the_others_down_again_and_again(self):
+        """Its snapshots come all right: they alone are no sign that a new connection has helped."""
+        troubled = set()
+        connections = []
+        for _ in range(2):
+            session = books("BTC-PERP", "ETH-PERP", troubled=troubled)
+            session.receive(snapshot(7, "ETH-PERP"), T0)
+            for number in range(100, 140, 10):
+                session.receive(snapshot(number), T0)
+                session.tick(seconds(0.25))
+                events = session.receive(delta(number + 5), T0)
+            connections.append(reconnects(session))
+        assert [len(each) for each in connections] == [1, 0]
+        assert said(events)[:2] == [("down", "book", "BTC-PERP"), ("down", "quotes", "BTC-PERP")]
+        session.actions.clear()
+        session.tick(seconds(60.1))
+        assert sent(session)[:2] == ANEW, "asked for again after a minute"
+        session.receive(snapshot(200), seconds(60.2))
+        assert said(session.receive(delta(300), seconds(60.3)))[0] == ("down", "book", "BTC-PERP")
+        assert reconnects(session) == []
+
+    def test_where_no_other_pair_is_well_new_connections_are_kept_apart(self):
+        troubled = set()
+        waits = []
+        for _ in range(2):
+            session = books("BTC-PERP", troubled=troubled)
+            for number in range(100, 140, 10):
+                session.receive(snapshot(number), T0)
+                session.receive(delta(number + 5), T0)
+            waits += [action.wait for action in reconnects(session)]
+        assert waits == [0.0, 10.0]
 
     def test_no_answer_at_all(self):
         session = books("BTC-PERP", "ETH-PERP")

@@ -27,6 +27,10 @@ _FAILURES = 3
 """Attempts at one pair's snapshot after which the whole connection is given up."""
 _CALM = 60 * SECOND
 """After so long without trouble, a pair's failures are forgotten."""
+_SOUND = 10 * SECOND
+"""After so long with a good book, a new connection was not in vain; a first snapshot alone proves nothing."""
+_PAUSE = 10.0
+"""Seconds before the next new connection, where one was in vain already."""
 _REPEAT = 1000
 """How far behind a delta may be to count as a repeat; further behind, the exchange counts anew."""
 _RETRY = 60 * SECOND
@@ -57,6 +61,7 @@ class _Pair:
         """When to ask again for a topic that is refused."""
         self.failures = 0
         self.failed_at = 0
+        """When the last thing went wrong, or the connection began (ns)."""
 
 
 class BooksSession(LmexSession):
@@ -91,7 +96,7 @@ class BooksSession(LmexSession):
         super().connected(now)
         self.subscribe([self._topic(pair) for pair in self._pairs])
         for pair in self._pairs.values():
-            pair.awaited = now
+            pair.awaited = pair.failed_at = now
 
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
         try:
@@ -120,6 +125,8 @@ class BooksSession(LmexSession):
         for pair in self._pairs.values():
             if pair.failures and now - pair.failed_at > _CALM:
                 pair.failures = 0
+            if pair.name in self._troubled and now - pair.failed_at > _SOUND and self._well(pair):
+                self._troubled.discard(pair.name)
             if pair.retry is not None and now >= pair.retry:
                 self._subscribe_anew(pair, now)
         self._ask_quiet_ones(now)
@@ -197,7 +204,6 @@ class BooksSession(LmexSession):
         bids, asks = self._coins(pair, data.bids), self._coins(pair, data.asks)
         if data.type == "snapshotL1":
             pair.awaited = pair.retry = None
-            self._troubled.discard(pair.name)
             return self._quote(pair, (bids[0] if bids else None, asks[0] if asks else None), ts, recv)
         if data.type not in ("snapshot", "delta"):
             raise ValueError(f"unknown type {data.type[:40]!r}")
@@ -224,7 +230,6 @@ class BooksSession(LmexSession):
         pair.last = number
         pair.awaited = pair.retry = None
         pair.mending = False
-        self._troubled.discard(pair.name)
         return [*missed, event, *self._book_quote(pair, event)]
 
     def _delta(self, pair: _Pair, event: BookDelta, number: int, continued: int | None) -> list[Event]:
@@ -287,10 +292,11 @@ class BooksSession(LmexSession):
             self.actions.append(Warn(f"{pair.name}: {reason}; over a new connection, too"))
             return self.dead(streams, now, reason)
         else:
+            wait = _PAUSE if pair.name in self._troubled else 0.0
             self._troubled.add(pair.name)
             pair.awaited = None
             pair.mending = True
-            self.actions.append(Reconnect(f"{pair.name}: {reason}, {pair.failures} times within a minute"))
+            self.actions.append(Reconnect(f"{pair.name}: {reason}, {pair.failures} times within a minute", wait))
         return self.gaps(streams, now, reason)
 
     def _give_up(self, pair: _Pair, now: int) -> None:
