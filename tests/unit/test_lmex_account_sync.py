@@ -40,6 +40,10 @@ PAST_FILL = {
 HELD = {"symbol": "BTC-PERP", "side": "BUY", "size": 4, "entryPrice": 99, "markPrice": 98, "contractSize": 0.00001}
 
 
+def restated(session):
+    return [action for action in session.actions if isinstance(action, Restated)]
+
+
 class TestSync:
     def test_not_before_the_subscription_stands(self):
         assert drive(account().sync(T0)) == ([], None)
@@ -150,6 +154,35 @@ class TestSync:
         drive(session.sync(T0), answer([{"symbol": "BTC-PERP"}, OPEN_ORDER]), answer([{}]), answer([{"symbol": "X"}]))
         assert [type(action) for action in session.actions] == [Warn, Restated, Warn, Restated, Warn, Restated]
         assert len(session.actions[1].events) == 1
+
+    def test_what_a_row_that_cant_be_understood_may_be_of_is_not_gone(self):
+        """An order whose row has changed its form is still open: nobody may be told that it is not."""
+        session = subscribed()
+        orders, positions = Rig(Channel.ORDERS), Rig(Channel.POSITIONS)
+        for event in receive(session, frames.FUTURES_ORDER):
+            orders.topic.accept(event)
+        for event in receive(session, frames.POSITION):
+            positions.topic.accept(event)
+        bad = {**OPEN_ORDER, "price": "lots"}
+        drive(session.sync(T0 + 1), answer([bad]), answer([{**HELD, "size": "lots"}]), answer([]))
+        for rig, state in zip((orders, positions), restated(session), strict=False):
+            rig.topic.restate(state.events, state.asked, T0 + 2, state.covers)
+            assert len(rig.sink.data) == 1
+        drive(session.sync(T0 + 3), answer([]), answer([]), answer([]))
+        for rig, state in zip((orders, positions), restated(session)[3:], strict=False):
+            rig.topic.restate(state.events, state.asked, T0 + 4, state.covers)
+            assert len(rig.sink.data) == 2
+
+    def test_a_fill_that_cant_be_understood_is_a_gap(self):
+        session = subscribed()
+        drive(
+            session.sync(T0),
+            answer([]),
+            answer([]),
+            answer([PAST_FILL, {**PAST_FILL, "price": "lots", "filledPrice": ""}]),
+        )
+        [gap] = session.tick(seconds(0.25))
+        assert (gap.event, gap.channel, gap.reason) == ("gap", "fills", "a fill by REST could not be understood")
 
     def test_no_answer_is_told(self):
         session = subscribed()

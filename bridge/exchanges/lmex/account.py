@@ -52,6 +52,7 @@ _SETTLED = 60 * SECOND
 """Age of a log-in before REST can put it in doubt: should REST say so for ever, there is one log-in a minute."""
 
 _TOO_MANY = "the exchange does not list all fills since the last one known"
+_NO_FILL = "a fill by REST could not be understood"
 
 _TOPICS: dict[Market, dict[Channel, tuple[str, ...]]] = {
     Market.SPOT: {
@@ -141,12 +142,7 @@ class AccountSession(LmexSession):
         try:
             yield from self._sync_orders(now)
             if self._market is Market.FUTURES:
-                rows = yield from self._private("/user/positions", now)
-                held = {
-                    position.pair: position for position in self._rows(rows, partial(self._positions.one, recv=now))
-                }
-                self._positions.learn(held.values(), now)
-                self.actions.append(Restated(Channel.POSITIONS, self._name, list(held.values()), now))
+                yield from self._sync_positions(now)
             yield from self._sync_fills(now)
         except RestError as error:
             self.actions.append(Said(error, "orders, positions and fills are not refreshed"))
@@ -184,7 +180,16 @@ class AccountSession(LmexSession):
         for order in orders:
             self._memory.learn(order)
         # The other market's orders stand in the same stream.
-        self.actions.append(Restated(Channel.ORDERS, self._name, orders, now, self._covers))
+        covers = self._covers if len(listed) == len(rows) else _nothing
+        self.actions.append(Restated(Channel.ORDERS, self._name, orders, now, covers))
+
+    def _sync_positions(self, now: int) -> Flow[None]:
+        rows = yield from self._private("/user/positions", now)
+        listed = self._rows(rows, partial(self._positions.one, recv=now))
+        held = {position.pair: position for position in listed}
+        self._positions.learn(held.values(), now)
+        covers = None if len(listed) == len(rows) else _nothing
+        self.actions.append(Restated(Channel.POSITIONS, self._name, list(held.values()), now, covers))
 
     def _sync_fills(self, now: int) -> Flow[None]:
         """The fills since the newest that is known, or of the last day; those that the stream has are repeats."""
@@ -195,8 +200,9 @@ class AccountSession(LmexSession):
         fills.sort(key=lambda fill: fill.ts or 0)
         self._memory.note(fills)
         self._complete = True
-        if not whole:
-            self._owed.append(self.control(Subscription(Channel.FILLS, self._name), ControlEvent.GAP, now, _TOO_MANY))
+        why = ([] if whole else [_TOO_MANY]) + ([] if len(fills) == len(rows) else [_NO_FILL])
+        for reason in why:
+            self._owed.append(self.control(Subscription(Channel.FILLS, self._name), ControlEvent.GAP, now, reason))
         self.actions.append(Restated(Channel.FILLS, self._name, fills, now))
 
     def _covers(self, event: Event) -> bool:
@@ -347,3 +353,9 @@ class AccountSession(LmexSession):
             self._memory.note(fills)
         self._balances.wanted = True
         return list(fills)
+
+
+def _nothing(event: Event) -> bool:
+    """What an answer covers that has rows which nobody understood: none of what it seems to leave out is gone."""
+    del event
+    return False
