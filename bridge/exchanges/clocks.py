@@ -9,6 +9,7 @@ import msgspec
 
 from bridge.errors import RestError
 from bridge.exchanges.base import SECOND, UNREADABLE, ClockReading, Flow, HttpRequest
+from bridge.exchanges.numbers import epoch_ns
 from bridge.exchanges.waiting import seconds_to_wait
 
 __all__ = ["date_reading", "iso_reading", "millis_reading"]
@@ -29,8 +30,8 @@ def iso_reading(text: str) -> ClockReading:
     tail = text.partition(".")[2]
     decimals = len(tail) - len(tail.lstrip("0123456789"))
     since = at - _EPOCH
-    ns = (since.days * 86_400 + since.seconds) * SECOND + since.microseconds * _MICROSECOND
-    return ClockReading(ns, max(SECOND // 10**decimals, _MICROSECOND))
+    microseconds = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return ClockReading(epoch_ns(microseconds, _MICROSECOND), max(SECOND // 10**decimals, _MICROSECOND))
 
 
 def millis_reading(exchange: str, path: str, field: str) -> Flow[ClockReading]:
@@ -44,10 +45,10 @@ def millis_reading(exchange: str, path: str, field: str) -> Flow[ClockReading]:
         wait = seconds_to_wait(response.headers.get("retry-after", ""), response.headers.get("date", ""))
         raise RestError.of(exchange, path, response.status, "no time", wait)
     try:
-        millis = int(msgspec.json.decode(response.body)[field])
-    except (*UNREADABLE, LookupError, TypeError, ValueError) as error:
+        at = epoch_ns(int(msgspec.json.decode(response.body)[field]), _MILLISECOND)
+    except (*UNREADABLE, LookupError, TypeError, ValueError, OverflowError) as error:
         raise RestError(exchange, path, response.status, f"not a time: {type(error).__name__}: {error}") from None
-    return ClockReading(millis * _MILLISECOND, _MILLISECOND)
+    return ClockReading(at, _MILLISECOND)
 
 
 def date_reading(exchange: str, path: str) -> Flow[ClockReading]:

@@ -370,6 +370,8 @@ class Connection:
             if isinstance(error, ExchangeError):
                 self._context.receiver.fault(error)
             self._context.log.warning("sync_failed", connection=self._plan.name, error=str(error))
+        except Exception:
+            self._context.log.exception("session_failed", connection=self._plan.name)
         self._act()
 
     def _start(self, work: Coroutine[Any, Any, None], what: str) -> None:

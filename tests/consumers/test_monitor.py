@@ -117,6 +117,22 @@ async def test_how_far_the_reader_is_behind(redis_server) -> None:
             assert await lag() == {"consumer_lag_entries": 0, "consumer_lag_seconds": 0}
 
 
+async def test_a_stream_that_cant_be_looked_at_is_told_and_ends_nothing(redis_server) -> None:
+    with redis_server.client() as client:
+        stream = Stream(client, Channel.TRADES)
+        stream.trades(1)
+        async with Reader(redis_server.url, {stream.key: "0-0"}) as reader:
+            monitor = Monitor("test", reader, redis_server.url, lambda: 0)
+            client.delete(stream.key)
+            client.set(stream.key, "something else")
+            await monitor.look()
+            [missing] = monitor.missing()
+            assert "WRONGTYPE" in missing
+            client.delete(stream.key)
+            await monitor.look()
+            assert monitor.missing() == []
+
+
 def test_wallets_serve_too_and_take_the_environment(redis_server) -> None:
     env = {"TICKBRIDGE_HTTP__PORT": "0", "TICKBRIDGE_HTTP__HOST": "localhost"}
     with service("wallets", "--redis", redis_server.url, **env) as (_, url):

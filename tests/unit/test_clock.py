@@ -193,7 +193,13 @@ class TestExchanges:
         assert (request.method, request.path) == ("GET", "/api/v3/brokerage/time")
         assert reading == ClockReading(1698093171032 * MS, MS)
 
-    @pytest.mark.parametrize("body", [b"", b"7", b"[]", b"{}", b'{"epochMillis":"soon"}', b'{"epochMillis":null}'])
+    @pytest.mark.parametrize(
+        "body",
+        [
+            *(b"", b"7", b"[]", b"{}", b'{"epochMillis":"soon"}', b'{"epochMillis":null}', b'{"epochMillis":-1}'),
+            *(b'{"epochMillis":1e300}', b'{"epochMillis":"%s"}' % (b"9" * 400)),
+        ],
+    )
     def test_coinbase_without_a_time(self, body):
         with pytest.raises(RestError, match="not a time"):
             drive(Coinbase(Profile(("BTC-USD",), frozenset())).clock(), HttpResponse(200, body))
@@ -219,7 +225,9 @@ class TestExchanges:
         with pytest.raises(RateLimitedError):
             drive(date_reading("fake", "/"), HttpResponse(429, b"", {"date": "Tue, 29 Jun 2021 18:14:30 GMT"}))
 
-    @pytest.mark.parametrize("text", ["", "now", "18:14:30Z", "2021-06-31T18:14:30Z"])
+    @pytest.mark.parametrize(
+        "text", ["", "now", "18:14:30Z", "2021-06-31T18:14:30Z", "1812-06-29T18:14:30Z", "9999-06-29T18:14:30Z"]
+    )
     def test_no_iso_time(self, text):
-        with pytest.raises(ValueError, match=r"isoformat|out of range"):
+        with pytest.raises(ValueError, match=r"isoformat|out of range|not a time|must be in range"):
             iso_reading(text)

@@ -12,6 +12,7 @@ from bridge.exchanges.base import ConnectionPlan, Subscription
 from bridge.feed import connection as module
 from bridge.feed.connection import Connection, FeedContext
 from bridge.feed.link import Link
+from bridge.feed.rest import RestClient
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, Trade
 from tests.unit.core import SECOND, T0
 from tests.unit.feeding import TRADES, FakeExchange, FakeSession
@@ -115,6 +116,21 @@ async def test_recv_never_decreases_though_the_clock_may():
         s.now = now
         s.frame(k="trade", id=str(now))
     assert [event.recv - T0 for event in s.events] == [5, 5, 9, 9]
+
+
+async def test_a_bug_in_fetching_the_state_is_told_and_the_feed_goes_on():
+    class Buggy(Two):
+        def sync(self, now):
+            raise RuntimeError("a bug")
+
+    s = Setup(TRADES, session=Buggy, hold=False)
+    s.context.rest = RestClient("fake", "http://127.0.0.1:1", None, 1.0, None)
+    await s.connection._sync()
+    [row] = s.logs.entries
+    assert (row["event"], row["log_level"]) == ("session_failed", "error")
+    s.frame(k="trade", id="1")
+    assert s.events
+    assert not s.connection.lost_reason
 
 
 async def test_a_muted_connection_says_nothing():

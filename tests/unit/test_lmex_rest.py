@@ -221,7 +221,9 @@ class TestClock:
         assert request == HttpRequest("GET", "/spot/api/v3.2/time")
         assert (reading.at, reading.resolution) == (at, resolution)
 
-    @pytest.mark.parametrize("body", [{}, [], {"iso": "now"}, {"iso": 7}, [{}, {}], {"epoch": "soon"}])
+    @pytest.mark.parametrize(
+        "body", [{}, [], {"iso": "now"}, {"iso": 7}, [{}, {}], {"epoch": "soon"}, {"epoch": "9" * 400}]
+    )
     def test_what_is_no_time_is_an_error(self, body):
         with pytest.raises(RestError):
             drive(LmexRest(Contracts({})).clock(), answer(body))

@@ -26,7 +26,7 @@ from bridge.exchanges.lmex.faults import AUTH_FAILED, SESSION_EXPIRED
 from bridge.exchanges.lmex.messages import NAME, Row, decode_rows
 from bridge.exchanges.lmex.names import Contracts, Market, market_of
 from bridge.exchanges.nonces import Nonces
-from bridge.exchanges.numbers import check_values
+from bridge.exchanges.numbers import check_values, epoch_ns
 from bridge.exchanges.waiting import seconds_to_wait
 from bridge.model import Channel, Control, ControlEvent, Event, Ticker
 
@@ -117,8 +117,10 @@ class LmexRest:
         rows = yield from self._get(_TIME)
         try:
             [row] = rows
-            return iso_reading(row["iso"]) if row.get("iso") else ClockReading(int(row["epoch"]) * SECOND, SECOND)
-        except (ValueError, KeyError, OverflowError) as error:
+            if row.get("iso"):
+                return iso_reading(row["iso"])
+            return ClockReading(epoch_ns(int(row["epoch"]), SECOND), SECOND)
+        except (ValueError, KeyError) as error:
             raise RestError(NAME, _TIME, 200, f"not a time: {type(error).__name__}: {error}") from None
 
     def private(
