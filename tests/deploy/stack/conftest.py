@@ -56,7 +56,7 @@ class Stack:
 
     def cli(self, *words: str) -> str:
         """redis-cli in the Redis container, as the operator."""
-        return self.compose("exec", "-T", "redis", "sh", "/usr/local/bin/cli", "--raw", *words)
+        return self.compose("exec", "-T", "redis", "cli", "--raw", *words)
 
     def as_user(self, service: str, user: str, *words: str) -> str:
         """redis-cli in the Redis container, with the password that a service holds."""
