@@ -24,6 +24,7 @@ COMMANDS = {
     "replay": "serve a recording as its exchange would",
     "record": "record a connector's live sockets",
     "tail": "show entries as they come",
+    "acl": "print Redis users with the least rights for connectors, readers, consumers, operators",
 }
 """Command → one line of help. Each is a module here with ``add_parser(subparsers)``, which sets ``func``."""
 

@@ -1,0 +1,142 @@
+"""Who may do what in Redis: the rules of a user for each role, with the least that its work needs.
+
+Key patterns, read-only ones (``%R~``) and selectors (in parentheses: commands for other keys) are those of Redis 7 and
+Valkey. ``SCAN``, ``KEYS`` and ``RANDOMKEY`` show the names of all keys whatever the patterns say, so only the operator
+has the first of them. The catalog names the accounts, so the public reader has none of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from bridge.config import ConnectorSettings, Settings
+from bridge.keys import Keys
+from bridge.model import PRIVATE_CHANNELS, Channel
+
+__all__ = ["PLACEHOLDER", "account_reader", "books", "connector", "operator", "public_reader", "user", "wallets"]
+
+PLACEHOLDER = "#SHA256-OF-THE-PASSWORD"
+"""Stands where a password's hash belongs; Redis refuses it, so that nobody runs with it."""
+
+_HELLO = ("+ping", "+select", "+client|setname")
+_SINCE_7_2 = ("+client|setinfo",)
+"""Redis 7.0 refuses a rule that names a command it doesn't know; clients do without."""
+_CLUSTER = ("+cluster|slots", "+command", "+asking")
+_READ = ("+xread", "+xrange", "+xrevrange", "+xlen", "+xinfo|stream", "+type", "+exists")
+_READ_HASH = ("+hget", "+hmget", "+hgetall")
+
+Rules = list[str]
+
+
+def user(
+    name: str, rules: Iterable[str], password: str, *, aclfile: bool = False, cluster: bool = False, old: bool = False
+) -> str:
+    """A line for an aclfile (``user …``), or the command that makes the user anew.
+
+    ``password`` is ``#`` and its SHA-256; ``old``: for a server older than 7.2.
+    """
+    begin = ("user", name) if aclfile else ("ACL", "SETUSER", name, "reset")
+    hello = (*_HELLO, *(() if old else _SINCE_7_2), *(_CLUSTER if cluster else ()))
+    words = [*begin, "on", password, "resetchannels", "-@all", *hello, *rules]
+    return " ".join(words)
+
+
+def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False) -> Rules:
+    """Writes its own streams, its heartbeat, its catalog entries and its exchange's rejects.
+
+    ``broad``: all pairs of its exchange, by one pattern a channel. Redis compares every command with every pattern.
+    """
+    keys = Keys(settings.namespace)
+    pairs = ("*",) if broad else one.own_pairs
+    streams = [keys.stream(one.exchange, pair, channel) for pair in pairs for channel in one.channels]
+    if one.account is not None:
+        subjects = (one.account, f"{one.account}/*")
+        streams += [keys.stream(one.exchange, s, channel) for s in subjects for channel in sorted(PRIVATE_CHANNELS)]
+    beat = f"~{keys.connector(one.name)}"
+    return [
+        "+multi",
+        "+exec",
+        "+discard",
+        "+unwatch",
+        "+info",
+        *(f"~{key}" for key in streams),
+        *(("+xadd", "+xtrim", "+xinfo|stream", "+xrange", "+xrevrange") if streams else ()),
+        _also([beat], ("+watch", "+hget", "+hgetall", "+hset", "+pexpire", "+del")),
+        _also([f"%R~{keys.connector('*')}"], ("+hgetall",)),
+        _also([f"~{keys.catalog()}"], ("+hset", "+hmget", "+hexists")),
+        _also([f"~{keys.rejects(one.exchange)}"], ("+xadd",)),
+    ]
+
+
+def public_reader(namespace: str) -> Rules:
+    """Reads market data whose keys it knows; of accounts it sees nothing, not even that there are any."""
+    return [f"%R~{_prefix(namespace)}md:{{*", *_READ, *_READ_HASH]
+
+
+def account_reader(namespace: str, exchange: str, account: str) -> Rules:
+    """Reads one account, its sub-accounts and what the wallets consumer keeps of them."""
+    return [*(f"%R~{pattern}" for pattern in _account(namespace, exchange, account)), *_READ, *_READ_HASH]
+
+
+def books(namespace: str) -> Rules:
+    """``consumers.books``: reads all books, writes the late-join hashes."""
+    keys = Keys(namespace)
+    return [
+        f"%R~{keys.stream('*', '*', Channel.BOOK)}",
+        *_READ,
+        _also([f"~{keys.snapshot('*', '*')}"], ("+hset", "+hgetall")),
+        _also([f"%R~{keys.catalog()}"], ("+hkeys",)),
+    ]
+
+
+def wallets(namespace: str, accounts: Sequence[tuple[str, str]] = ()) -> Rules:
+    """``consumers.wallets``: reads the streams of these accounts (exchange and name; none: all), keeps their hashes."""
+    keys = Keys(namespace)
+    subjects = [(exchange, name) for exchange, account in accounts for name in (account, f"{account}/*")] or [
+        ("*", "*")
+    ]
+    streams = [
+        keys.stream(exchange, name, channel) for exchange, name in subjects for channel in sorted(PRIVATE_CHANNELS)
+    ]
+    return [
+        "+multi",
+        "+exec",
+        *(f"%R~{key}" for key in streams),
+        *_READ,
+        _also([f"~{keys.wallet(*subject)}" for subject in subjects], ("+hset", "+hdel", "+hgetall")),
+        _also([f"%R~{keys.catalog()}"], ("+hkeys",)),
+    ]
+
+
+def operator(namespace: str) -> Rules:
+    """Looks at everything, takes keys away; writes no entry and changes no setting of the server."""
+    everything = f"{_prefix(namespace)}*"
+    server = ("+info", "+scan", "+dbsize", "+time", "+client|list", "+slowlog|get", "+latency|latest", "+acl|whoami")
+    return [
+        *server,
+        f"%R~{everything}",
+        *_READ,
+        *_READ_HASH,
+        "+hkeys",
+        "+hlen",
+        "+ttl",
+        "+memory|usage",
+        "+xinfo|groups",
+        "+xinfo|consumers",
+        "+xpending",
+        _also([f"~{everything}"], ("+del", "+unlink", "+xtrim", "+xgroup|destroy")),
+    ]
+
+
+def _account(namespace: str, exchange: str, account: str) -> list[str]:
+    prefix = _prefix(namespace)
+    return [f"{prefix}acct:{{{exchange}:{name}}}:*" for name in (account, f"{account}/*")]
+
+
+def _prefix(namespace: str) -> str:
+    return f"{namespace}:" if namespace else ""
+
+
+def _also(patterns: Iterable[str], commands: Iterable[str]) -> str:
+    """A selector: these commands for these keys only."""
+    return f"({' '.join([*patterns, *commands])})"

@@ -1,0 +1,163 @@
+"""``tickbridge acl``: Redis users with the least rights that each role needs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bridge.cli.common import load, select_connectors
+
+if TYPE_CHECKING:
+    from bridge.config import Settings
+
+__all__ = ["add_parser"]
+
+ROLES = ("connector", "public", "account", "books", "wallets", "operator")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "acl",
+        help="print Redis users with the least rights for connectors, readers, consumers, operators",
+        description="Prints Redis ACL rules (Redis 7 or newer, Valkey), a user a line: of all roles, or of those that are named.",
+    )
+    default = os.environ.get("TICKBRIDGE_CONFIG") or None
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        default=Path(default) if default else None,
+        help="the YAML file (or variable TICKBRIDGE_CONFIG); without one, the roles that need none",
+    )
+    parser.add_argument(
+        "--role", choices=ROLES, nargs="+", action="extend", default=[], help="only these (default: all)"
+    )
+    parser.add_argument(
+        "--connector", metavar="NAME", nargs="+", action="extend", default=[], help="of connectors, only these"
+    )
+    parser.add_argument(
+        "--account",
+        metavar="NAME",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="of accounts (and wallets), only these",
+    )
+    parser.add_argument("--namespace", help="prefix of all keys (default: the config's)")
+    parser.add_argument("--user", metavar="NAME", help="name of the user, if it is one (default: tickbridge-…)")
+    parser.add_argument(
+        "--password-file",
+        metavar="FILE",
+        type=Path,
+        help="the password of the user, if it is one; printed as its SHA-256",
+    )
+    parser.add_argument(
+        "--format", choices=("setuser", "aclfile"), default="setuser", help="commands, or an aclfile's lines"
+    )
+    parser.add_argument(
+        "--cluster", action="store_true", help="for a Redis Cluster (default: as the config's redis.url)"
+    )
+    parser.add_argument(
+        "--redis-version",
+        choices=("7.0", "7.2"),
+        default="7.2",
+        help="7.2 is also for all newer ones, and for Valkey (default)",
+    )
+    parser.add_argument(
+        "--broad",
+        action="store_true",
+        help="connectors: all pairs of their exchange, in few patterns (for very many pairs)",
+    )
+    parser.set_defaults(func=acl)
+
+
+def acl(options: argparse.Namespace) -> int:
+    """Print the users.
+
+    Raises:
+        ConfigError: a mistake in the config or the arguments.
+    """
+    from bridge.acl import PLACEHOLDER, user
+    from bridge.errors import ConfigError, Problem
+    from bridge.topology import Kind
+
+    settings = load(options.config)
+    if options.namespace is not None:
+        settings = settings.model_copy(update={"namespace": options.namespace})
+    users = _users(options, settings)
+    alone = [name for name in ("user", "password_file") if getattr(options, name) is not None]
+    if alone and len(users) != 1:
+        problems = [
+            Problem(f"--{name.replace('_', '-')}", f"is for one user, and these are {len(users)}", "name one by --role")
+            for name in alone
+        ]
+        raise ConfigError(problems, "arguments")
+    password = _hashed(options.password_file) if options.password_file else PLACEHOLDER
+    cluster = options.cluster or settings.redis.topology.kind is Kind.CLUSTER
+    aclfile, old = options.format == "aclfile", options.redis_version == "7.0"
+    for name, rules in users.items():
+        print(user(options.user or name, rules, password, aclfile=aclfile, cluster=cluster, old=old))
+    return 0
+
+
+def _users(options: argparse.Namespace, settings: Settings) -> dict[str, list[str]]:
+    """Rules by the user's usual name.
+
+    Raises:
+        ConfigError: a connector or an account that the config doesn't have.
+    """
+    from bridge import acl
+    from bridge.config.problems import did_you_mean
+    from bridge.errors import ConfigError, Problem
+
+    named = bool(options.role or options.connector or options.account)
+    roles = set(options.role) or ({"connector"} if options.connector else set()) | (
+        {"account"} if options.account else set()
+    )
+    roles = roles or set(ROLES)
+    unknown = [name for name in options.account if name not in settings.accounts]
+    if unknown:
+        known = list(settings.accounts)
+        raise ConfigError(
+            [Problem("--account", f"no account {n!r}", did_you_mean(n, known)) for n in unknown], "arguments"
+        )
+    accounts = {
+        name: account.exchange
+        for name, account in settings.accounts.items()
+        if not options.account or name in options.account
+    }
+    users: dict[str, list[str]] = {}
+    if "connector" in roles and (named or settings.connectors):
+        for one in select_connectors(settings, options.connector):
+            users[f"tickbridge-{one.name}"] = acl.connector(settings, one, broad=options.broad)
+    if "public" in roles:
+        users["tickbridge-public"] = acl.public_reader(settings.namespace)
+    if "account" in roles:
+        for name, exchange in accounts.items():
+            users[f"tickbridge-account-{name}"] = acl.account_reader(settings.namespace, exchange, name)
+    if "books" in roles:
+        users["tickbridge-books"] = acl.books(settings.namespace)
+    if "wallets" in roles:
+        only = [(exchange, name) for name, exchange in accounts.items()] if options.account else []
+        users["tickbridge-wallets"] = acl.wallets(settings.namespace, only)
+    if "operator" in roles:
+        users["tickbridge-operator"] = acl.operator(settings.namespace)
+    return users
+
+
+def _hashed(path: Path) -> str:
+    from hashlib import sha256
+
+    from bridge.errors import ConfigError, Problem
+
+    try:
+        password = path.read_text(encoding="utf-8-sig").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        words = getattr(error, "strerror", None) or "is not UTF-8 text"
+        raise ConfigError([Problem("--password-file", f"cannot read {path}: {words}")], "arguments") from None
+    if not password:
+        raise ConfigError([Problem("--password-file", f"{path} is empty")], "arguments")
+    return f"#{sha256(password.encode()).hexdigest()}"

