@@ -101,6 +101,11 @@ class RunningDemo:
         with urllib.request.urlopen(request, timeout=5) as answer:
             return json.load(answer)
 
+    def stop(self) -> int:
+        """End it now, in order, as Ctrl-C does; the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.end()
+
     def end(self) -> int:
         """Wait for the end; the exit code."""
         self.process.wait(_PATIENCE)

@@ -29,16 +29,15 @@ async def test_delay_lets_messages_come_later_in_their_order() -> None:
     async with running() as rig, rig.open("BTC-EUR") as whole, rig.open("BTC-EUR") as feed:
         await whole.drain()
         await feed.drain()
-        rig.simulator.hub.sockets[-1].filter(Fault("delay", type="order_book", seconds=0.3))
+        rig.simulator.hub.sockets[-1].filter(Fault("delay", type="order_book", seconds=1.5))
         begun = now()
         publish(rig, 200)
         sent = await whole.drain()
-        assert now() - begun < 0.3
         got = await feed.drain()
         assert got == [message for message in sent if message["t"] != "order_book"]
         late = [await feed.recv() for _ in books(sent)]
         assert late == books(sent)
-        assert now() - begun >= 0.3
+        assert now() - begun >= 1.5
         assert rig.simulator.hub.done["delay"] == len(late) > 20
 
 
