@@ -77,13 +77,13 @@ async def test_a_server_that_hangs_up_at_once_is_not_stormed(library):
 
 @pytest.mark.usefixtures("quick")
 async def test_a_quiet_connection_that_stood_long_is_made_anew_at_once(library, monkeypatch):
-    monkeypatch.setattr(module, "_PROVEN", 0.3)
     async with Venue() as venue:
         venue.hang_up = 3
         async with feed(venue, library) as f:
             await until(lambda: venue.peers)
             assert f.logged("connection_lost")[-1]["retry_in"] > 0
-            await asyncio.sleep(0.35)
+            monkeypatch.setattr(module, "_PROVEN", 0.05)
+            await asyncio.sleep(0.5)
             venue.cut()
             await until(lambda: len(f.logged("connection_lost")) == 4)
             assert f.logged("connection_lost")[-1]["retry_in"] == 0.0
