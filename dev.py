@@ -21,7 +21,7 @@ MINIMUM = (3, 11)
 ROOT = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.join(ROOT, ".venv")
 TRIES = 3
-AUDIT = ["-m", "pip_audit", "--disable-pip", "--require-hashes", "--requirement", "requirements.lock"]
+AUDIT = ["-m", "pip_audit", "--strict", "--disable-pip", "--require-hashes", "--requirement", "requirements.lock"]
 
 
 def main(arguments):

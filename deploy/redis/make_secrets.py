@@ -1,42 +1,59 @@
 """Makes the passwords of docker-compose.yml on its first start: one for each Redis user, one for Grafana's admin.
 
-Redis gets their SHA-256 alone (``users.acl``), each service the URL of its own user. What is there already stays:
-delete a volume, and its passwords are made anew.
+Redis gets their SHA-256 alone, in an ACL file with the rules of ``tickbridge acl``; each service the URL of its own
+user. Passwords that are there stay (delete a volume, and its own are made anew); the rules are written anew each time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 import secrets
 import sys
 from pathlib import Path
 
+from bridge import acl
+from bridge.config import load_settings
+from bridge.exchanges import names
+
 __all__ = ["main"]
 
-RULES = Path(__file__).with_name("users.acl")
-"""A password is written ``@user`` in there."""
-SERVICES = ("limitlex", "lmex", "coinbase", "consumers")
-"""Redis users, each with a volume of its own."""
 ADDRESS = "redis:6379/0"
+SERVICES = (*names(), "books", "wallets")
+"""Redis users, each with a volume of its own."""
+PRIVATE = ("limitlex", "lmex")
+"""Their account is ``main``, in the demo and in deploy/compose.accounts.yml."""
+HEALTH = "user health on nopass resetchannels -@all +ping"
 
 
-def main(root: Path) -> int:
-    """Fill the volumes below ``root``; returns the exit code."""
-    rules = RULES.read_text(encoding="utf-8")
-    passwords: dict[str, str] = {}
-    for user in re.findall(r"^user (\w+) on @\1 ", rules, re.MULTILINE):
+def main(root: Path, version: str) -> int:
+    """Fill the volumes below ``root``; ``version`` is that of ``tickbridge acl --redis-version``. Returns the exit code."""
+    rules = {name: _connector(name) for name in names()}
+    rules |= {"books": acl.books(""), "wallets": acl.wallets("")}
+    rules |= {"public": acl.public_reader(""), "operator": acl.operator("")}
+    lines = ["user default off resetpass resetchannels -@all", HEALTH]
+    for user, each in rules.items():
         file = root / (user if user in SERVICES else "redis") / f"{user}.password"
-        passwords[user] = _password(file)
+        password = _password(file)
         if user in SERVICES:
-            _write(file.with_name("redis.url"), f"redis://{user}:{passwords[user]}@{ADDRESS}")
-    for user, password in passwords.items():
-        rules = rules.replace(f" @{user} ", f" #{hashlib.sha256(password.encode()).hexdigest()} ")
-    _write(root / "redis" / "users.acl", rules)
+            _write(file.with_name("redis.url"), f"redis://{user}:{password}@{ADDRESS}")
+        hashed = f"#{hashlib.sha256(password.encode()).hexdigest()}"
+        lines.append(acl.user(user, each, hashed, aclfile=True, old=version == "7.0"))
+    _write(root / "redis" / "users.acl", "".join(f"{line}\n" for line in lines))
     _password(root / "grafana" / "admin.password")
-    print(f"passwords of {', '.join(passwords)} and of Grafana's admin are there")
+    print(f"users of Redis: {', '.join(rules)}")
     return 0
+
+
+def _connector(exchange: str) -> acl.Rules:
+    """For whatever pairs the config of this exchange's connector names, and its account."""
+    connector = f"name: {exchange}, exchange: {exchange}, pairs: [BTC-USD]"
+    env = {"TICKBRIDGE_CONNECTORS__0": f"{{{connector}}}"}
+    if exchange in PRIVATE:
+        env["TICKBRIDGE_CONNECTORS__0"] = f"{{{connector}, account: main}}"
+        env["TICKBRIDGE_ACCOUNTS__MAIN"] = f"{{exchange: {exchange}, api_key: unused, api_secret: unused}}"
+    settings = load_settings(None, env)
+    return acl.connector(settings, settings.connectors[0], broad=True)
 
 
 def _password(file: Path) -> str:
@@ -48,10 +65,16 @@ def _password(file: Path) -> str:
 def _write(file: Path, text: str) -> None:
     """Readable for all: nobody but the services that mount this volume gets here, and they run as other users."""
     part = file.with_suffix(".part")
+    part.unlink(missing_ok=True)
     part.write_text(text, encoding="utf-8")
     part.chmod(0o444)
     part.replace(file)
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(os.environ.get("TICKBRIDGE_SECRETS", "/var/lib/tickbridge"))))
+    sys.exit(
+        main(
+            Path(os.environ.get("TICKBRIDGE_SECRETS", "/var/lib/tickbridge")),
+            os.environ.get("REDIS_ACL_VERSION", "7.2"),
+        )
+    )

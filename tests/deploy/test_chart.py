@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bridge.config import ConnectorSettings, load_settings
+from bridge.config import load_settings
 from tests.deploy.tools import CHART, HELMS, ROOT, VERSIONS, helm, needs, render, tool
 
 FILES = [CHART / "values.yaml", *sorted((CHART / "ci").glob("*.yaml"))]
@@ -134,8 +134,6 @@ def test_the_config_files_are_config_files(helm_name, file, tmp_path):
             here = tmp_path / mounted.replace("/", "_")
             here.write_text("rediss://user:password@redis:6379/0" if mounted.endswith("/url") else "secret")
             text = text.replace(mounted, str(here))
-        if "shard" not in ConnectorSettings.model_fields:
-            text = re.sub(r"\n *shard: .*", "", text)
         path = tmp_path / "tickbridge.yaml"
         path.write_text(text)
         account = yaml.safe_load(text)["connectors"][0].get("account", "")

@@ -44,13 +44,15 @@ WRONG: dict[str, tuple[str, dict[str, Any]]] = {
     "a secret in the values": ("accounts.main", {"accounts": {"main": ACCOUNT["main"] | {"api_secret": "s"}}}),
     "an account without its Secret": ("accounts.main", {"accounts": {"main": {"exchange": "lmex"}}}),
     "a shard that is none": ("connectors.0.shard", connector(shard="first of 3")),
+    "a shard beyond the last": ("connectors.0.shard", connector(shard="4/3")),
+    "a shard counted from 0": ("connectors.0.shard", connector(shard="0/3")),
     "shards of different numbers": (
         "connectors.1.shard",
-        {"connectors": [COINBASE | {"shard": "0/2"}, COINBASE | {"name": "b", "shard": "1/3"}]},
+        {"connectors": [COINBASE | {"shard": "1/2"}, COINBASE | {"name": "b", "shard": "1/3"}]},
     ),
     "a shard twice": (
         "connectors.1.pairs",
-        {"connectors": [COINBASE | {"shard": "0/2"}, COINBASE | {"name": "b", "shard": "0/2"}]},
+        {"connectors": [COINBASE | {"shard": "1/2"}, COINBASE | {"name": "b", "shard": "1/2"}]},
     ),
     "a WebSocket without TLS": ("connectors.0.url", connector(url="ws://example.com")),
     "a password in the URL": ("redis.url", {"redis": {"url": "redis://user:password@redis:6379/0"}}),
@@ -142,7 +144,7 @@ NO_VALUE = {"ca_file"}
 
 def test_the_schema_knows_the_settings_of_the_config_file():
     settings = set(models.ConnectorSettings.model_fields)
-    assert set(properties("connector")) == settings - NO_VALUE | WORKLOAD | {"shard"}
+    assert set(properties("connector")) == settings - NO_VALUE | WORKLOAD
     own = SCHEMA["properties"]["config"]["properties"]
     assert set(own) == set(Settings.model_fields) - {"redis", "connectors", "accounts", "http"}
     assert set(own["retention"]["properties"]) == set(models.Retention.model_fields)

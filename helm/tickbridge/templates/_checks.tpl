@@ -14,6 +14,12 @@
       {{- fail (printf "connectors.%d.account: account %q is of %s, the connector of %s" $i . $account.exchange $connector.exchange) -}}
     {{- end -}}
   {{- end -}}
+  {{- with $connector.shard -}}
+    {{- $parts := splitList "/" . -}}
+    {{- if gt (int (first $parts)) (int (last $parts)) -}}
+      {{- fail (printf "connectors.%d.shard: %s: there is no such share; the last is %s/%s" $i . (last $parts) (last $parts)) -}}
+    {{- end -}}
+  {{- end -}}
   {{- if and (not $connector.account) (hasKey $connector "channels") (not $connector.channels) -}}
     {{- fail (printf "connectors.%d.channels: empty, and there is no account: nothing to do" $i) -}}
   {{- end -}}
