@@ -188,8 +188,16 @@ class TestWhatCounts:
     def test_a_book_does(self):
         topic = topic_type(Channel.BOOK)(stream(Channel.BOOK), ListSink(), lambda *_: None)
         topic.lags, topic.lags_from = [], 0
-        topic.accept(msgspec.structs.replace(snapshot(), ts=T0 - 5))
+        topic.accept(msgspec.structs.replace(snapshot(), xseq="1", ts=T0 - 5))
         assert topic.lags == [5]
+
+    def test_but_not_a_snapshot_that_says_again_what_stands(self):
+        """Of a quiet book that was asked for again, the time is that of its last change, for all that is known."""
+        topic = topic_type(Channel.BOOK)(stream(Channel.BOOK), ListSink(), lambda *_: None)
+        topic.lags, topic.lags_from = [], 0
+        for xseq, late in (("1", 5), ("1", 20 * SECOND), ("2", 6)):
+            topic.accept(msgspec.structs.replace(snapshot(), xseq=xseq, ts=T0 - late))
+        assert topic.lags == [5, 6]
 
     def test_topics_of_other_channels_never_do(self):
         rig = Rig()
