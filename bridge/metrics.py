@@ -32,7 +32,6 @@ _LOST = sorted({*LOST_KINDS, *kinds_of(HandshakeError), *kinds_of(RestError)})
 """Why connections are lost: all from the start, so that the first time is a rise."""
 
 Labels = tuple[str, ...]
-Family = type[CounterMetricFamily] | type[GaugeMetricFamily]
 Streams = Sequence[tuple[Report, StreamRow]]
 
 

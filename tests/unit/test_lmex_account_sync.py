@@ -226,6 +226,12 @@ class TestTryingAgain:
         drive(session.sync(T0), RestError("lmex", "/user/open_orders", 429, "too many", 300.0))
         assert asks(session, 0, 301) == [300]
 
+    def test_nor_because_a_frame_could_not_be_understood_meanwhile(self):
+        session = subscribed()
+        drive(session.sync(T0), RestError("lmex", "/user/open_orders", 429, "too many", 300.0))
+        session.rejected(seconds(20))
+        assert asks(session, 20, 301) == [300]
+
     def test_nor_once_it_is_there(self):
         session = subscribed()
         drive(session.sync(T0), RestError("lmex", "/user/open_orders", 503, "away"))

@@ -17,12 +17,12 @@ class Refresh:
 
     def __init__(self) -> None:
         self._due: int | None = None
-        self._begun: int | None = None
+        self._not_before = 0
         self._wait = _APART
 
     def want(self, now: int) -> None:
-        """It is wanted soon."""
-        soon = now if self._begun is None else max(now, self._begun + _APART)
+        """It is wanted soon, but not before the exchange is to be asked again."""
+        soon = max(now, self._not_before)
         self._due = soon if self._due is None else min(self._due, soon)
 
     def due(self, now: int) -> bool:
@@ -34,11 +34,11 @@ class Refresh:
 
     def begun(self, now: int) -> None:
         """It is being fetched."""
-        self._due, self._begun = None, now
+        self._due, self._not_before = None, now + _APART
 
     def failed(self, now: int, retry_after: float | None) -> None:
         """It could not be fetched: again later, and ever later."""
-        self._due = now + max(self._wait, int((retry_after or 0.0) * SECOND))
+        self._due = self._not_before = now + max(self._wait, int((retry_after or 0.0) * SECOND))
         self._wait = min(self._wait * 2, _LONGEST)
 
     def done(self) -> None:
