@@ -55,3 +55,8 @@ class TestPings:
         session.tick(seconds(60))  # frames of 44 seconds wait in the socket
         assert GIVEN_UP not in session.actions
         assert (70.25, GIVEN_UP) in ticked(session, 60, 71)
+
+    def test_they_go_on_where_the_clock_is_set_back(self, session):
+        session.receive(b"pong", seconds(1))
+        ticked(session, 0, 14)
+        assert ticked(session, -3600, -3580) == [(-3600 + 0.25 + 15, Send("ping"))]

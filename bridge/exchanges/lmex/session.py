@@ -48,6 +48,7 @@ class LmexSession(Session):
         """
         if not 0 <= now - self._ticked <= _LATE:
             self._until = now + _PONG
+            self._pinged = min(self._pinged, now)  # our clock may have been set back, by hours
         self._ticked = now
         if not self._heard and now > self._until:
             self._heard = True
