@@ -21,6 +21,9 @@ from bridge.sequencer import BookTopic, Topic
 
 __all__ = ["ConnectionRow", "Report", "StreamRow"]
 
+_MOST_TYPES = 100
+"""Unknown types of messages that are told apart, so that an exchange which puts ids into them fills no memory."""
+_LONGEST_TYPE = 100
 _LEAST_PATIENCE = 5.0
 """Seconds without a write that Redis took after which it counts as refusing them."""
 
@@ -124,6 +127,14 @@ class Report:
         if error is None:
             self.written = time.monotonic()
         self.refusal = _words(str(error) or type(error).__name__) if error else ""
+
+    def count_unknown(self, kind: str) -> str:
+        """Count a message of an unknown type; returns the type where it is the first of it, else nothing."""
+        kind = kind[:_LONGEST_TYPE]
+        if kind not in self.unknown and len(self.unknown) >= _MOST_TYPES:
+            kind = "others"
+        self.unknown[kind] += 1
+        return kind if self.unknown[kind] == 1 else ""
 
     def streams(self) -> list[StreamRow]:
         """Every stream as it stands at this moment."""

@@ -202,9 +202,9 @@ class Router:
 
     def unknown(self, kind: str) -> None:
         """A message of an unknown type came: counted, and logged once."""
-        if kind not in self.report.unknown:
-            self._log.warning("unknown_message", type=kind)
-        self.report.unknown[kind] += 1
+        news = self.report.count_unknown(kind)
+        if news:
+            self._log.warning("unknown_message", type=news)
 
     def fault(self, error: ExchangeError) -> None:
         """The exchange refused something, or said that something is wrong."""
