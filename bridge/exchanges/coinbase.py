@@ -298,6 +298,8 @@ class CoinbaseSession(Session):
         for event in message.events:
             for t in event.tickers:
                 pair = t.product_id
+                if pair not in self._wanted:
+                    continue
                 change = t.price_percent_chg_24_h
                 check_values(t.best_bid, t.best_bid_quantity, t.best_ask, t.best_ask_quantity)
                 check_values(t.high_24_h, t.low_24_h, t.price, change, t.volume_24_h)

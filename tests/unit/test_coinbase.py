@@ -71,6 +71,10 @@ class TestFrames:
         assert {e.event for e in events} == {ControlEvent.LIVE}
         assert not session.receive(frame(SUBSCRIPTIONS, 1), T0)
 
+    @pytest.mark.parametrize("message", [TRADES, L2, TICKER], ids=lambda message: message["channel"])
+    def test_pairs_not_asked_for_are_passed_over(self, message):
+        assert list(make(pairs=("SOL-USD",)).receive(frame(message), T0)) == []
+
     def test_heartbeats_and_channels_not_asked_for_are_counted_only(self):
         session = make({Channel.TRADES})
         assert not session.receive(frame(HEARTBEAT, 0), T0)
