@@ -241,7 +241,7 @@ class TestOddFrames:
             book(levels=[("bid", "nan", "4")]),
             {**TRADES, "events": [{"trades": [{**TRADES["events"][0]["trades"][0], "price": "1 2"}]}]},
             {**TRADES, "events": [{"trades": [{**TRADES["events"][0]["trades"][0], "side": "UNKNOWN"}]}]},
-            {**TICKER, "events": [{"tickers": [{"product_id": "X", "best_bid": "high"}]}]},
+            {**TICKER, "events": [{"tickers": [{"product_id": "BTC-USD", "best_bid": "high"}]}]},
         ],
     )
     def test_what_is_no_number_is_rejected(self, message):
