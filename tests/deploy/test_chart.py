@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from copy import deepcopy
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from bridge.config import load_settings
 from tests.deploy.tools import CHART, HELMS, ROOT, VERSIONS, helm, needs, render, tool
 
 FILES = [CHART / "values.yaml", *sorted((CHART / "ci").glob("*.yaml"))]
+SHARED = ip_network("100.64.0.0/10")
+"""Between a provider and its customers: not private by the book, but not public either."""
 EACH_FILE = pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
 EACH_HELM = pytest.mark.parametrize("helm_name", HELMS)
 
@@ -182,8 +185,48 @@ def test_only_connectors_reach_the_outside(helm_name, file):
     policies = {each["metadata"]["name"]: each["spec"] for each in of_kind(render(helm_name, file), "NetworkPolicy")}
     for name, policy in policies.items():
         assert policy["policyTypes"] == ["Ingress", "Egress"]
-        blocks = [peer for rule in policy["egress"] for peer in rule.get("to", []) if "ipBlock" in peer]
-        assert bool(blocks) == name.endswith("-connectors"), name
+        assert all(rule["to"] for rule in policy["egress"]), "a rule without peers is open to everywhere"
+        blocks = [
+            ip_network(each["ipBlock"]["cidr"]) for rule in policy["egress"] for each in rule["to"] if "ipBlock" in each
+        ]
+        outside = [str(block) for block in blocks if not block.is_private and block != SHARED]
+        assert outside == (["0.0.0.0/0"] if name.endswith("-connectors") and "locked" not in file.stem else []), name
+
+
+@EACH_HELM
+def test_no_pod_is_without_a_policy(helm_name):
+    for file in FILES:
+        manifests = render(helm_name, file)
+        chosen = [each["spec"]["podSelector"]["matchLabels"] for each in of_kind(manifests, "NetworkPolicy")]
+        for manifest in manifests:
+            if manifest["kind"] in ("StatefulSet", "Deployment", "Pod"):
+                pod = labels(manifest["spec"].get("template", manifest))
+                assert any(each.items() <= pod.items() for each in chosen), manifest["metadata"]["name"]
+
+
+LONG = "a.release.with-quite-a-long-name-as-helm-allows-53-of"
+
+
+@EACH_HELM
+def test_no_name_is_too_long(helm_name):
+    """A Service's name is a label of DNS; a StatefulSet's comes back with a hash of ten in a label of its pods."""
+    values = {
+        "connectors": [{"name": "c" * 20, "exchange": "lmex", "pairs": ["BTC-USD"]}],
+        "consumers": [{"name": "b" * 20, "service": "books"}],
+    }
+    ran = helm(helm_name, "template", LONG, str(CHART), values=values)
+    assert ran.returncode == 0, ran.stderr
+    for manifest in filter(None, yaml.safe_load_all(ran.stdout)):
+        name = manifest["metadata"]["name"]
+        assert len(name) <= (52 if manifest["kind"] == "StatefulSet" else 63), name
+        assert manifest["kind"] != "Service" or re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name), name
+
+
+@EACH_HELM
+def test_a_release_whose_name_is_no_services_is_refused(helm_name):
+    ran = helm(helm_name, "template", "1st", str(CHART))
+    assert "fullnameOverride" in ran.stderr
+    assert helm(helm_name, "template", "1st", str(CHART), values={"fullnameOverride": "first"}).returncode == 0
 
 
 @EACH_HELM

@@ -6,6 +6,9 @@
     {{- fail (printf "connectors.%d.name: %q stands twice" $i $connector.name) -}}
   {{- end -}}
   {{- $names = append $names $connector.name -}}
+  {{- if or (hasPrefix "consumer-" $connector.name) (has $connector.name (list "redis" "dashboard")) -}}
+    {{- fail (printf "connectors.%d.name: %q: the chart names other objects so" $i $connector.name) -}}
+  {{- end -}}
   {{- with $connector.account -}}
     {{- $account := index $.Values.accounts . -}}
     {{- if not $account -}}
@@ -13,6 +16,9 @@
     {{- else if ne $account.exchange $connector.exchange -}}
       {{- fail (printf "connectors.%d.account: account %q is of %s, the connector of %s" $i . $account.exchange $connector.exchange) -}}
     {{- end -}}
+  {{- end -}}
+  {{- if and $connector.account $connector.shard -}}
+    {{- fail (printf "connectors.%d.account: an account can't be shared out; give it a connector of its own with channels: []" $i) -}}
   {{- end -}}
   {{- with $connector.shard -}}
     {{- $parts := splitList "/" . -}}
@@ -35,6 +41,11 @@
     {{- fail (printf "consumers.%d.name: %q stands twice" $i $consumer.name) -}}
   {{- end -}}
   {{- $names = append $names $consumer.name -}}
+  {{- range $j, $other := $.Values.consumers -}}
+    {{- if and (lt $j $i) (eq $other.service $consumer.service) -}}
+      {{- include "tickbridge.consumerOverlap" (dict "i" $i "one" $consumer "other" $other) -}}
+    {{- end -}}
+  {{- end -}}
 {{- end -}}
 {{- $redis := .Values.redis -}}
 {{- if and $redis.existingSecret.consumersKey (not $redis.existingSecret.name) -}}
@@ -50,6 +61,13 @@
 {{- if and .Values.trialRedis.enabled (not .Values.trialRedis.existingSecret.name) -}}
   {{- fail "trialRedis.existingSecret.name: needed: a Secret with the ACL file that `tickbridge acl` prints" -}}
 {{- end -}}
+{{- if and .Values.trialRedis.enabled (not $redis.existingSecret.name) -}}
+  {{- fail (printf "redis.existingSecret.name: needed with trialRedis: a Secret with the URL redis://USER:PASSWORD@%s-redis:6379/0" (include "tickbridge.fullname" .)) -}}
+{{- end -}}
+{{- if not (regexMatch "^[a-z]" (include "tickbridge.fullname" .)) -}}
+  {{- fail (printf "fullnameOverride: needed, since names of Services begin with a letter and this release's is %q" .Release.Name) -}}
+{{- end -}}
+{{- include "tickbridge.limits" . -}}
 {{- end -}}
 
 {{/* Two connectors of one exchange: may they run at the same time? */}}

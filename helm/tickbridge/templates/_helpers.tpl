@@ -1,14 +1,15 @@
 {{- define "tickbridge.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 30 | trimSuffix "-" -}}
 {{- end -}}
 
+{{/* Short enough for Services (63), and for StatefulSets, whose pods carry "name-hash" in a label (52). */}}
 {{- define "tickbridge.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 30 | trimSuffix "-" -}}
 {{- else if contains (include "tickbridge.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- .Release.Name | replace "." "-" | trunc 30 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name (include "tickbridge.name" .) | trunc 40 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name (include "tickbridge.name" .) | replace "." "-" | trunc 30 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
@@ -174,4 +175,12 @@ readinessProbe:
   periodSeconds: 5
   timeoutSeconds: 5
   failureThreshold: 3
+{{- end -}}
+
+{{/* Everywhere but the outside: the cluster's pods, and addresses that aren't public. */}}
+{{- define "tickbridge.inside" -}}
+- namespaceSelector: {}
+{{- range list "10.0.0.0/8" "100.64.0.0/10" "169.254.20.10/32" "172.16.0.0/12" "192.168.0.0/16" "fc00::/7" }}
+- ipBlock: {cidr: {{ . | quote }}}
+{{- end }}
 {{- end -}}
