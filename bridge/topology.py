@@ -38,13 +38,17 @@ AWAY = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
     exceptions.ReadOnlyError,
-    exceptions.ClusterDownError,
+    exceptions.ClusterError,
     exceptions.AskError,
     exceptions.TryAgainError,
     exceptions.RedisClusterException,
     OSError,
 )
-"""What a call raises while Redis is away, loading, or failing over, or while slots move: it may succeed in a moment."""
+"""What a call raises while Redis is away, loading, or failing over, or while slots move: it may succeed in a moment.
+
+``ClusterError`` among them: redis-py sends ``ASKING`` and the command over two connections of a pool. Where others use
+that pool too, a slot on its way is looked for to and fro until it gives up.
+"""
 
 Address = tuple[str, int]
 

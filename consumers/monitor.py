@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from aiohttp import web
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from redis.exceptions import RedisError
 
 from bridge.serving import HttpServer, ProcessMetrics, Pulse
+from bridge.topology import FAILURES
 from consumers.connection import Where, topology_of
 from consumers.items import split_id
 from consumers.reader import Reader
@@ -106,7 +106,7 @@ class Monitor(Collector):
                 for key in keys:
                     pipe.xrevrange(key, count=1)
                 newest: list[Any] = await pipe.execute()
-        except (RedisError, OSError) as error:  # whatever it is, watching must not end the service
+        except FAILURES as error:  # whatever it is, watching must not end the service
             self._trouble = str(error) or "no answer"
             return
         self._trouble = ""

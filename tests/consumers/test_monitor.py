@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bridge.model import Channel
 from consumers.monitor import HttpAddress, Monitor, http_address
 from consumers.reader import Reader
+from tests.clusters import Cluster
 from tests.consumers.streams import Stream, gather
 from tests.consumers.test_books import CLEAN
 from tests.deploy.observability import documented, used
@@ -131,6 +132,26 @@ async def test_a_stream_that_cant_be_looked_at_is_told_and_ends_nothing(redis_se
             client.delete(stream.key)
             await monitor.look()
             assert monitor.missing() == []
+
+
+async def test_a_cluster_that_is_away_as_a_whole_ends_nothing(tmp_path) -> None:
+    """What redis-py raises then is no ``RedisError``."""
+    cluster = Cluster(tmp_path / "cluster")
+    try:
+        with cluster.client() as client:
+            stream = Stream(client, Channel.TRADES)
+            stream.trades(1)
+            async with Reader(cluster.url, {stream.key: "0-0"}) as reader:
+                monitor = Monitor("test", reader, cluster.url, lambda: 0)
+                await monitor.look()
+                assert monitor.missing() == []
+                cluster.stop()
+                for _ in range(3):
+                    await monitor.look()
+                    [missing] = monitor.missing()
+                    assert missing.startswith("Redis at redis+cluster://127.0.0.1")
+    finally:
+        cluster.stop()
 
 
 def test_wallets_serve_too_and_take_the_environment(redis_server) -> None:

@@ -155,8 +155,12 @@ async def _group(cluster: Cluster, client: Any) -> Counter[str]:
     raise AssertionError("the reader ended")
 
 
-def test_slots_move_under_load(client: Any, cluster: Cluster, connector: Process, simulated: Simulated) -> None:
+def test_slots_move_under_load(
+    client: Any, cluster: Cluster, connector: Process, simulated: Simulated, run: Run
+) -> None:
     """A pair's slot goes to another master and back; then the move takes its time, and both masters have to be asked."""
+    books = run("--redis", cluster.url, "--every", "0.05", "--json", module="consumers.books")
+    books.wait_for('"valid":true')
     key = "md:{limitlex:BTC-EUR}:trades"
     flowing(client, 1000)
     source = cluster.owner(key)
@@ -172,6 +176,8 @@ def test_slots_move_under_load(client: Any, cluster: Cluster, connector: Process
     settled(client, simulated)
     check_streams(client, simulated)
     assert controls(client, key) == ["live"]
+    eventually(functools.partial(_is_newest, client, "md:{limitlex:BTC-EUR}:book"), "the late-join hash")
+    assert books.stop() == 0, books.output
     assert stopped(client, connector)["lost"] == 0
 
 
