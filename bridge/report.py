@@ -271,4 +271,5 @@ class Report:
 
 def _words(error: str) -> str:
     """Of a pipeline's error, what the server said: it stands behind the whole command, as a tuple's text."""
-    return error.rpartition(" caused error: ")[2].strip("()\"',")
+    _, pipeline, words = error.rpartition(" caused error: ")
+    return words.strip("()\"',") if pipeline else error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser"]
 
 ROLES = ("connector", "public", "account", "books", "wallets", "operator")
+_PLAIN = re.compile(r"[A-Za-z0-9_.-]*")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -84,6 +86,11 @@ def acl(options: argparse.Namespace) -> int:
     from bridge.errors import ConfigError, Problem
     from bridge.topology import Kind
 
+    # A blank or an asterisk would be a rule of its own, and widen what the user may.
+    odd = [name for name in ("namespace", "user") if not _PLAIN.fullmatch(getattr(options, name) or "")]
+    if odd:
+        words = "should be letters, digits, '_', '.' and '-' only"
+        raise ConfigError([Problem(f"--{name}", words) for name in odd], "arguments")
     settings = load(options.config)
     if options.namespace is not None:
         settings = settings.model_copy(update={"namespace": options.namespace})

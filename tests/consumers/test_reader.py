@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Any
 
 import pytest
+from redis.exceptions import ClusterDownError, ClusterError
 
 from bridge.keys import Keys
 from bridge.model import (
@@ -283,6 +285,21 @@ async def test_a_blocked_reader_survives_a_restart_of_redis(own_server: RedisSer
     assert isinstance(reports[0], OUTAGE)
     assert reports[-1] is None
     assert len(reports) == 2
+
+
+async def test_a_slot_that_redis_py_looks_for_in_vain_is_looked_for_again() -> None:
+    """redis-py gives up after so many redirections, as happens while a slot of a Cluster moves."""
+    answers: list[Any] = [ClusterError("TTL exhausted."), ClusterDownError("CLUSTERDOWN"), "found"]
+    reports: list[BaseException | None] = []
+
+    async def call() -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert await Outages(reports.append, sleep=lambda _: asyncio.sleep(0)).outlive(call) == "found"
+    assert [type(report) for report in reports] == [ClusterError, type(None)]
 
 
 async def test_waits_between_retries_grow_and_end(own_server: RedisServer) -> None:

@@ -244,6 +244,9 @@ def test_mistakes(run: Run, tmp_path: Path) -> None:
         (["--user", "me"], "is for one user, and these are"),
         (["--role", "public", "--password-file", str(tmp_path / "none")], "cannot read"),
         (["--connector", "x"], "there are none"),
+        (["--role", "public", "--namespace", "*"], "--namespace: should be letters"),
+        (["--role", "public", "--namespace", "x ~* +@all"], "--namespace: should be letters"),
+        (["--role", "public", "--user", "me on nopass +@all"], "--user: should be letters"),
     ):
         process = run("acl", *arguments)
         assert process.ended() == 1
