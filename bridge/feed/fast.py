@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import picows
 
 from bridge.errors import UnreachableError
-from bridge.feed.transport import MAX_MESSAGE, Handler, describe, refused
+from bridge.feed.transport import MAX_MESSAGE, MAX_UNREAD, PART_COST, Handler, describe, refused
 
 __all__ = ["connect_picows"]
 
@@ -42,6 +42,8 @@ class _Listener(picows.WSListener):
                 self._size = len(self._parts[0])
         elif kind == picows.WSMsgType.CONTINUATION:
             self._continue(transport, frame)
+        elif kind == picows.WSMsgType.PING:
+            self._answer(transport, frame)
         elif kind == picows.WSMsgType.PONG:
             self._handler.pong()
         elif kind == picows.WSMsgType.CLOSE:
@@ -53,7 +55,7 @@ class _Listener(picows.WSListener):
 
     def _continue(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         # A part costs memory even where it is empty; the library limits single frames only.
-        self._size += len(frame.get_payload_as_memoryview()) + 64
+        self._size += len(frame.get_payload_as_memoryview()) + PART_COST
         if self._size > MAX_MESSAGE:
             self._parts.clear()
             self._give_up(transport, picows.WSCloseCode.MESSAGE_TOO_BIG, "a message of too many bytes")
@@ -63,10 +65,17 @@ class _Listener(picows.WSListener):
             parts, self._parts = self._parts, []
             self._handler.frame(b"".join(parts))
 
+    def _answer(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        # The library's own answers know no limit.
+        if transport.underlying_transport.get_write_buffer_size() > MAX_UNREAD:
+            self._give_up(transport, picows.WSCloseCode.POLICY_VIOLATION, "pings whose answers are not read")
+        else:
+            transport.send_pong(frame.get_payload_as_bytes())
+
     def _give_up(self, transport: picows.WSTransport, code: picows.WSCloseCode, reason: str) -> None:
         self._reason = f"given up: {reason}"
         transport.send_close(code)
-        transport.disconnect()
+        transport.disconnect(False)  # noqa: FBT003 - its only parameter: at once, without waiting for who doesn't read
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
         del transport
@@ -113,7 +122,7 @@ async def connect_picows(
             ssl_context=tls if url.startswith("wss:") else None,
             websocket_handshake_timeout=open_timeout,
             enable_auto_ping=False,
-            enable_auto_pong=True,
+            enable_auto_pong=False,
             max_frame_size=MAX_MESSAGE,
             extra_headers=list(headers.items()),
             max_redirects=0,  # an exchange must not send its client, with the client's headers, elsewhere

@@ -14,16 +14,20 @@ from typing import Any, Protocol, cast
 import websockets
 from websockets.asyncio.client import ClientConnection
 from websockets.client import ClientProtocol
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Event
 
 from bridge.errors import HandshakeError, UnreachableError
 from bridge.exchanges.waiting import seconds_to_wait
 
-__all__ = ["MAX_MESSAGE", "Handler", "Socket", "connect", "has_picows"]
+__all__ = ["MAX_MESSAGE", "MAX_UNREAD", "PART_COST", "Handler", "Socket", "connect", "has_picows"]
 
 MAX_MESSAGE = 32 * 1024 * 1024
 """Bytes, whole, over all its frames; beyond that the connection is given up. Full-book snapshots of 6 MB are normal."""
+PART_COST = 64
+"""What each further frame of a message counts beside its bytes: an empty one costs memory too."""
+MAX_UNREAD = 1024 * 1024
+"""Bytes of answers to pings that the exchange doesn't read; beyond that the connection is given up."""
 _DATA = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
 _CLOSE_TIMEOUT = 2.0
 
@@ -135,24 +139,51 @@ class _Direct(ClientConnection):
         super().__init__(protocol, **options)
         self._handler = handler
         self._parts: list[bytes | bytearray | memoryview] = []
+        self._size = 0
+        self._given_up = ""
 
     def process_event(self, event: Event) -> None:
+        if self._given_up:
+            return
         if self.response is None or not isinstance(event, Frame) or event.opcode not in _DATA:
             super().process_event(event)
+            if isinstance(event, Frame) and event.opcode is Opcode.PING:
+                self._check_unread()
         elif event.fin and event.opcode is not Opcode.CONT:
             self._handler.frame(bytes(event.data))
         else:  # in pieces; the library sees to it that they come in order
-            self._parts.append(event.data)
-            if event.fin:
-                parts, self._parts = self._parts, []
-                self._handler.frame(b"".join(parts))
+            self._continue(event)
+
+    def _continue(self, event: Frame) -> None:
+        # The library limits the bytes of the parts only.
+        self._size += len(event.data) + PART_COST
+        if self._size > MAX_MESSAGE:
+            self._parts.clear()
+            self._give_up(CloseCode.MESSAGE_TOO_BIG, "a message of too many bytes")
+            return
+        self._parts.append(event.data)
+        if event.fin:
+            parts, self._parts, self._size = self._parts, [], 0
+            self._handler.frame(b"".join(parts))
+
+    def _check_unread(self) -> None:
+        if self.transport.get_write_buffer_size() > MAX_UNREAD:
+            self._give_up(CloseCode.POLICY_VIOLATION, "pings whose answers are not read")
+
+    def _give_up(self, code: CloseCode, reason: str) -> None:
+        self._given_up = f"given up: {reason}"
+        self.protocol.fail(code, reason)
+        self.send_data()
+        self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if self.protocol.handshake_exc is not None:
             return  # it never was open: `connect` says so
         close = self.protocol.close_rcvd
-        if close:
+        if self._given_up:
+            reason = self._given_up
+        elif close:
             reason = f"closed by the exchange: {close.code} {close.reason}".strip()
         elif exc is None or isinstance(exc, OSError):
             reason = "connection broken"

@@ -61,6 +61,23 @@ async def endless(peer: ServerConnection) -> None:
         await peer.recv()
 
 
+async def crumbs(peer: ServerConnection) -> None:
+    """Parts without a byte in them: the sum of their bytes never gets anywhere."""
+    peer.transport.write(Frame(Opcode.TEXT, b"", fin=False).serialize(mask=False))
+    while not peer.transport.is_closing():
+        peer.transport.write(Frame(Opcode.CONT, b"", fin=False).serialize(mask=False) * 1000)
+        await asyncio.sleep(0)
+
+
+async def pings(peer: ServerConnection) -> None:
+    """Pings whose answers are never read."""
+    peer.transport.pause_reading()
+    while not peer.transport.is_closing():
+        if peer.transport.get_write_buffer_size() < SMALL:
+            peer.transport.write(Frame(Opcode.PING, b"p" * 125).serialize(mask=False) * 100)
+        await asyncio.sleep(0)
+
+
 async def huge(peer: ServerConnection) -> None:
     with pytest.raises(ConnectionClosed):
         await peer.send(b"x" * (SMALL + 1))
@@ -75,11 +92,28 @@ async def packed(peer: ServerConnection) -> None:
         await peer.recv()
 
 
-@pytest.mark.parametrize("talk", [endless, huge, packed])
+@pytest.mark.parametrize("talk", [endless, crumbs, huge, packed])
 async def test_such_a_message_ends_the_connection(talk, library):
     heard = Heard()
     assert await opened(talk, library, heard)
     assert heard.messages.empty()
+
+
+async def test_pings_whose_answers_are_not_read_end_the_connection(library):
+    assert await opened(pings, library, Heard()) == "given up: pings whose answers are not read"
+
+
+async def test_pings_are_answered(library):
+    answers = asyncio.Queue[bytes]()
+
+    async def ask(peer: ServerConnection) -> None:
+        pong = await peer.ping(b"there?")
+        await pong
+        answers.put_nowait(b"there!")
+        await peer.close()
+
+    await opened(ask, library, Heard())
+    assert answers.get_nowait() == b"there!"
 
 
 async def test_no_redirect_is_followed(library):
