@@ -36,9 +36,10 @@ LABEL org.opencontainers.image.title="tickbridge" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \
     org.opencontainers.image.created="${CREATED}"
-# No installer in what runs. A volume takes its owner from the folder that it covers: those are for docker-compose.yml.
+# No installer in what runs, and nothing that makes root of whoever runs it. A volume takes its owner from the folder that it covers: those are for docker-compose.yml.
 RUN rm -rf /usr/local/lib/python3.*/site-packages/pip* /usr/local/lib/python3.*/ensurepip \
         /usr/lib/python3/dist-packages/pip* /usr/local/bin/pip* /usr/bin/pip* \
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
     && mkdir -p /etc/tickbridge \
     && for name in redis limitlex lmex coinbase books wallets grafana simulator; do \
         install -d -o 10001 -g 10001 "/var/lib/tickbridge/$name"; done
