@@ -167,6 +167,14 @@ def checksums(manifests: list[dict[str, Any]]) -> dict[str, str]:
     }
 
 
+REDIS_USERS = {
+    "limitlex": "limitlex_connector_url",
+    "lmex": "lmex_connector_url",
+    "consumer-books": "consumer_url",
+    "consumer-wallets": "wallets_consumer_url",
+}
+
+
 @EACH_HELM
 def test_an_account_reaches_its_connector_alone(helm_name):
     manifests = render(helm_name, CHART / "ci" / "two-exchanges-account.yaml")
@@ -175,8 +183,7 @@ def test_an_account_reaches_its_connector_alone(helm_name):
         assert ("limitlex-main" in text) == (name == "rel-tickbridge-limitlex"), name
         if "volumes" in spec and "redis" not in name:
             keys = [item["key"] for volume in spec["volumes"] for item in volume.get("secret", {}).get("items", [])]
-            assert ("consumer_url" in keys) == ("-consumer-" in name)
-            assert ("connector_url" in keys) == ("-consumer-" not in name)
+            assert [key for key in keys if key.endswith("_url")] == [REDIS_USERS[name.removeprefix("rel-tickbridge-")]]
 
 
 @EACH_FILE

@@ -61,6 +61,7 @@ WRONG: dict[str, tuple[str, dict[str, Any]]] = {
     "a WebSocket without TLS": ("connectors.0.url", connector(url="ws://example.com")),
     "a password in the URL": ("redis.url", {"redis": {"url": "redis://user:password@redis:6379/0"}}),
     "a CA without TLS": ("redis.url", {"redis": {"ca": {"secret": "ca"}}}),
+    "a key of no Secret": ("consumers.0.redisKey", {"consumers": [{"name": "a", "service": "books", "redisKey": "k"}]}),
     "two authorities": ("redis.ca", {"redis": {"url": "rediss://redis", "ca": {"secret": "a", "configMap": "b"}}}),
     "a port that is text": ("http.port", {"http": {"port": "9108"}}),
     "a port below 1024": ("http.port", {"http": {"port": 80}}),
@@ -199,6 +200,7 @@ def properties(name: str) -> dict[str, Any]:
 
 
 WORKLOAD = {
+    "redisKey",
     "resources",
     "env",
     "nodeSelector",

@@ -51,6 +51,13 @@
 {{- if and $redis.existingSecret.consumersKey (not $redis.existingSecret.name) -}}
   {{- fail "redis.existingSecret.consumersKey: needs redis.existingSecret.name" -}}
 {{- end -}}
+{{- range $list := list "connectors" "consumers" -}}
+  {{- range $i, $item := index $.Values $list -}}
+    {{- if and $item.redisKey (not $redis.existingSecret.name) -}}
+      {{- fail (printf "%s.%d.redisKey: needs redis.existingSecret.name" $list $i) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
 {{- if and $redis.ca.secret $redis.ca.configMap -}}
   {{- fail "redis.ca: give secret or configMap, not both" -}}
 {{- end -}}

@@ -82,7 +82,7 @@ capabilities: {drop: [ALL]}
 {{- $_ := set $redis "url" $root.Values.redis.url -}}
 {{- end -}}
 {{- $redis = merge $redis (include "tickbridge.redisTls" $root | fromYaml) -}}
-{{- $connector := omit .connector "resources" "env" "nodeSelector" "tolerations" "affinity" "priorityClassName" "podLabels" "podAnnotations" -}}
+{{- $connector := omit .connector "redisKey" "resources" "env" "nodeSelector" "tolerations" "affinity" "priorityClassName" "podLabels" "podAnnotations" -}}
 {{- $config := mergeOverwrite (deepCopy $root.Values.config) (dict "redis" $redis "http" $root.Values.http "connectors" (list $connector)) -}}
 {{- with .connector.account -}}
 {{- $account := index $root.Values.accounts . -}}
