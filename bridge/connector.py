@@ -197,7 +197,7 @@ def build_exchange(settings: Settings, connector: ConnectorSettings) -> Exchange
     account = None
     if connector.account is not None:
         a = settings.accounts[connector.account]
-        account = Credentials(connector.account, a.api_key.get_secret_value(), a.secret, a.subaccounts)
+        account = Credentials(connector.account, a.key, a.secret, a.subaccounts)
     profile = Profile(
         connector.own_pairs,
         frozenset(connector.channels),

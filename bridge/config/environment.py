@@ -31,7 +31,8 @@ _SERVICE_LINK = re.compile(
     r"TICKBRIDGE_(?:(?!.*__)[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_\d+_[A-Z]+(?:_[A-Z]+)?)?)"
 )
 # Two ways to give one value: the environment's choice replaces the file's.
-_INSTEAD = {"url": "url_file", "url_file": "url", "api_secret": "api_secret_file", "api_secret_file": "api_secret"}
+_PAIRS = (("url", "url_file"), ("api_key", "api_key_file"), ("api_secret", "api_secret_file"))
+_INSTEAD = {one: other for a, b in _PAIRS for one, other in ((a, b), (b, a))}
 
 
 class _UnknownVariableError(Exception):

@@ -54,10 +54,11 @@ _HOUR, _DAY = 3600.0, 86400.0
 
 
 class Account(Section):
-    """An account at an exchange; ``secret`` is its API secret, wherever that stands."""
+    """An account at an exchange; ``key`` and ``secret`` are its API key and secret, wherever they stand."""
 
     exchange: str
-    api_key: Secret
+    api_key: Secret | None = None
+    api_key_file: SecretFromFile | None = Field(default=None, validate_default=True)
     api_secret: Secret | None = None
     api_secret_file: SecretFromFile | None = Field(default=None, validate_default=True)
     subaccounts: bool = False
@@ -67,12 +68,27 @@ class Account(Section):
     def _check_exchange(cls, value: str) -> str:
         return _known_exchange(value)
 
+    @field_validator("api_key_file")
+    @classmethod
+    def _check_key(cls, value: SecretFromFile | None, info: ValidationInfo) -> SecretFromFile | None:
+        if "api_key" in info.data and (value is None) == (info.data["api_key"] is None):
+            raise_mistake("give exactly one of api_key and api_key_file")
+        return value
+
     @field_validator("api_secret_file")
     @classmethod
     def _check_secret(cls, value: SecretFromFile | None, info: ValidationInfo) -> SecretFromFile | None:
         if "api_secret" in info.data and (value is None) == (info.data["api_secret"] is None):
             raise_mistake("give exactly one of api_secret and api_secret_file")
         return value
+
+    @property
+    def key(self) -> str:
+        """The API key in plain text."""
+        if self.api_key_file is not None:
+            return self.api_key_file.content.get_secret_value()
+        assert self.api_key is not None
+        return self.api_key.get_secret_value()
 
     @property
     def secret(self) -> str:
@@ -273,7 +289,7 @@ class Settings(BaseSettings):
         """Every secret in plain text: for the log's redaction, and nothing else."""
         found = redis_passwords(self.redis.plain_url)
         for account in self.accounts.values():
-            found += [account.api_key.get_secret_value(), account.secret]
+            found += [account.key, account.secret]
         return tuple(secret for secret in found if secret)
 
 

@@ -76,7 +76,8 @@ def test_no_message_quotes_a_secret_variable(config):
     ("fields", "path", "message"),
     [
         ("api_key: k", "api_secret_file", "give exactly one of api_secret and api_secret_file"),
-        ("api_secret: s", "api_key", "is missing"),
+        ("api_secret: s", "api_key_file", "give exactly one of api_key and api_key_file"),
+        ("api_key: k, api_key_file: /none, api_secret: s", "api_key_file", "cannot read /none: No such file"),
         ("api_key: '', api_secret: s", "api_key", "should not be empty"),
         ("api_key: k, api_secret_file: /none", "api_secret_file", "cannot read /none: No such file"),
         ("api_key: k, api_secret: s, exchange: vnue", "exchange", "no exchange 'vnue' (did you mean 'venue'?"),
@@ -116,7 +117,7 @@ def test_an_account_name_becomes_part_of_keys(config):
 def test_an_empty_account_lacks_its_values(config):
     assert set(config.problems("accounts:\n  main:\n")) == {
         "accounts.main.exchange",
-        "accounts.main.api_key",
+        "accounts.main.api_key_file",
         "accounts.main.api_secret_file",
     }
 
@@ -164,3 +165,12 @@ def test_files_for_tls(config, tmp_path, given, places):
         assert list(config.problems(text)) == places
     else:
         assert config.load(text).redis.topology.tls
+
+
+def test_the_key_too_may_stand_in_a_file(config, tmp_path):
+    file = tmp_path / "key"
+    file.write_text("key-in-a-file\n")
+    settings = config.load(f"accounts: {{a: {{exchange: venue, api_key_file: {file}, api_secret: s}}}}")
+    assert settings.accounts["a"].key == "key-in-a-file"
+    assert "key-in-a-file" in settings.secrets()
+    assert "key-in-a-file" not in repr(settings)

@@ -86,7 +86,7 @@ capabilities: {drop: [ALL]}
 {{- $config := mergeOverwrite (deepCopy $root.Values.config) (dict "redis" $redis "http" $root.Values.http "connectors" (list $connector)) -}}
 {{- with .connector.account -}}
 {{- $account := index $root.Values.accounts . -}}
-{{- $settings := dict "exchange" $account.exchange "api_secret_file" "/run/tickbridge/account/api_secret" -}}
+{{- $settings := dict "exchange" $account.exchange "api_key_file" "/run/tickbridge/account/api_key" "api_secret_file" "/run/tickbridge/account/api_secret" -}}
 {{- if $account.subaccounts -}}{{- $_ := set $settings "subaccounts" true -}}{{- end -}}
 {{- $_ := set $config "accounts" (dict . $settings) -}}
 {{- end -}}
