@@ -81,8 +81,8 @@ class BridgeMetrics(Collector):
         sums: Counter[Labels] = Counter()
         for report, row in streams:
             head, pair = _of(report, str(row.channel)), self._pair_of(row)
-            # All reasons from the start, so that the first loss is a rise; but not for each of many pairs.
-            for reason in row.lost if self._pairs else {*LOSSES.values(), *row.lost}:
+            # All reasons from the start, so that the first loss is a rise.
+            for reason in {*LOSSES.values(), *row.lost}:
                 sums[*head, reason, *pair] += row.lost.get(reason, 0)
         names = (*_BASE, "channel", "reason", *self._pair)
         return _counter("bridge_lost", "Events that were dropped; lost entries declare them.", names, sums)

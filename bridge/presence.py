@@ -17,14 +17,14 @@ import msgspec
 from msgspec import Struct
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.exceptions import ResponseError, WatchError
+from redis.exceptions import WatchError
 
 from bridge import __version__
 from bridge.config import HeartbeatSettings
 from bridge.errors import AlreadyRunningError, FrameError
 from bridge.keys import Keys
 from bridge.redaction import redact
-from bridge.topology import FAILURES, masters
+from bridge.topology import AWAY, FAILURES, masters
 
 __all__ = ["Memory", "Presence"]
 
@@ -60,7 +60,6 @@ class Presence:
         self._beat = 0
         self.memory: Memory | None = None
         """How full Redis was last; ``None`` where it doesn't say."""
-        self._memory_at = 0.0
         self.instance = uuid.uuid4().hex[:12]
         self.rejected = 0
         """Frames that could not be understood; all are counted, the newest thousand are kept."""
@@ -159,22 +158,26 @@ class Presence:
             self._shown.update(changed)
         return forgotten
 
-    async def look_at_memory(self) -> None:
-        """Ask Redis for its memory, once in a while; a user that may not run ``INFO`` is not asked again for long."""
-        now = time.monotonic()
-        if now < self._memory_at:
-            return
-        try:
-            memories = [
-                Memory(int(info["used_memory"]), int(info.get("maxmemory", 0)))
-                for info in await masters(self._client, "memory")
-            ]
-            # Of several, the one that will be full first.
-            self.memory = max(memories, key=lambda memory: memory.used / (memory.most or float("inf")))
-            self._memory_at = now + _MEMORY_EVERY
-        except (ResponseError, KeyError, TypeError, ValueError):
-            self.memory = None
-            self._memory_at = now + _MEMORY_REFUSED
+    async def watch_memory(self) -> None:
+        """Ask Redis for its memory, once in a while, for as long as the task lives.
+
+        Beside the heartbeat: in a Cluster all masters are asked, and one that hangs must hold up nothing else. A user
+        that may not run ``INFO`` is not asked again for long.
+        """
+        while True:
+            found, pause = None, _MEMORY_EVERY
+            try:
+                async with asyncio.timeout(_MEMORY_EVERY):
+                    infos = await masters(self._client, "memory")
+                memories = [Memory(int(info["used_memory"]), int(info.get("maxmemory", 0))) for info in infos]
+                # Of several, the one that will be full first.
+                found = max(memories, key=lambda memory: memory.used / (memory.most or float("inf")))
+            except AWAY:
+                pass
+            except (*FAILURES, KeyError, TypeError, ValueError):
+                pause = _MEMORY_REFUSED
+            self.memory = found
+            await asyncio.sleep(pause)
 
     def reject(self, connection: str, error: FrameError, recv: int) -> None:
         """Keep a frame that could not be understood, for somebody to look at."""

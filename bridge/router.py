@@ -111,6 +111,7 @@ class Router:
         return [
             ("publisher", self._publisher.run()),
             ("heartbeat", self._beat()),
+            ("memory", self._store.presence.watch_memory()),
             ("latency", self.latency.run()),
             ("rejects", self._store.presence.write_rejects()),
         ]
@@ -310,10 +311,12 @@ class Router:
             self._resync_broken()
             try:
                 await self._store.presence.beat(self.report.heartbeat())
-                if await self._show():
+                # The catalog may be with another node, which must not cost the heartbeat its life when it hangs.
+                async with asyncio.timeout(self._settings.heartbeat.ttl / 2):
+                    forgotten = await self._show()
+                if forgotten:
                     self._publisher.renew("Redis has forgotten the catalog")
                 self.report.beaten()
-                await self._store.presence.look_at_memory()
             except FAILURES as error:
                 self.report.beaten(error)
                 self._log.debug("heartbeat_failed", error=str(error))

@@ -215,6 +215,10 @@ def test_redis_that_refuses_or_says_nothing_is_not_ready(own_bench: Bench, watch
     own_bench.client.config_set("maxmemory", 1)
     _, missing = eventually(lambda: watched.ready() if watched.ready()[0] == 503 else None, "not ready")
     assert missing == ["limitlex: Redis refuses writes: command not allowed when used memory > 'maxmemory'."]
+    full = (("connector", "limitlex"), ("exchange", "limitlex"))
+    eventually(
+        lambda: watched.metrics()["bridge_redis_memory_limit_bytes"].get(full) == 1, "how full, while it is full"
+    )
     own_bench.client.config_set("maxmemory", 0)
     eventually(lambda: watched.ready() == (200, []), "ready again")
 
