@@ -20,7 +20,8 @@ from aiohttp import web
 
 from bridge.keys import Keys, StreamKey
 from bridge.model import Channel
-from consumers.connection import OUTAGE
+from bridge.topology import FAILURES
+from consumers.connection import passing
 from consumers.keeper import BookKeeper
 from consumers.monitor import Monitor
 from consumers.reader import Position, Reader
@@ -37,6 +38,8 @@ class Books:
         self.changed: set[tuple[str, str]] = set()
         self.writes = 0
         """Late-join hashes written."""
+        self.trouble = ""
+        """Why Redis doesn't take them, while it doesn't."""
         self._reader = reader
         self._keys = keys
         self._pairs = set(pairs or ())
@@ -76,8 +79,12 @@ class Books:
         for keeper in list(self.keepers.values()):
             try:
                 self.writes += await keeper.keep(self._reader.redis, self._keys)
-            except OUTAGE:
-                return  # the reader says so; the next round writes what is newest then
+            except FAILURES as error:
+                if not passing(error):
+                    raise
+                self.trouble = str(error) or type(error).__name__
+                return  # the next round writes what is newest then
+        self.trouble = ""
 
     async def _read(self, key: str, stream: StreamKey) -> None:
         name = (stream.exchange, stream.subject)
@@ -163,7 +170,7 @@ async def run(args: Namespace) -> None:
                 group.create_task(books.follow(), name="read")
                 group.create_task(discover(reader.redis, keys, books.found), name="catalog")
                 group.create_task(books.keep_hashes(args.every), name="late-join hashes")
-                monitor = Monitor("books", reader, args.redis, lambda: books.writes)
+                monitor = Monitor("books", reader, args.redis, lambda: books.writes, lambda: books.trouble)
                 group.create_task(monitor.run(args.http, pages(books)), name="http")
                 if not args.quiet:
                     as_json = args.json or not sys.stdout.isatty()

@@ -22,6 +22,7 @@ __all__ = [
     "backoff",
     "check",
     "make_client",
+    "passing",
     "safe_url",
     "topology_of",
 ]
@@ -29,6 +30,8 @@ __all__ = [
 OUTAGE = AWAY
 """What a call raises while Redis is away, loading, or failing over."""
 
+_FULL = ("OOM ", "command not allowed when used memory", "MISCONF ", "NOREPLICAS ")
+"""How a server says that it takes no writes for now: no memory, no disk, no replica (redis-py cuts the word OOM off)."""
 _REFUSED = (exceptions.AuthenticationError, exceptions.AuthorizationError)
 _TEXT = {"decode_responses": True, "encoding_errors": "surrogateescape"}
 _UNBLOCKED = "UNBLOCKED force unblock"
@@ -86,7 +89,9 @@ class Outages:
                     result = await call()
                 except _REFUSED:
                     raise
-                except OUTAGE as error:
+                except FAILURES as error:
+                    if not passing(error):
+                        raise
                     if waits is None:
                         waits = self._waits()
                         self._begin(error)
@@ -104,6 +109,15 @@ class Outages:
         if self._away == 1:
             self.count += 1
             self._report(error)
+
+
+def passing(error: BaseException) -> bool:
+    """Whether a call that raised this may succeed in a moment: Redis is away, or takes no writes for now."""
+    if isinstance(error, OUTAGE):
+        return True
+    # Of a pipeline's error, what the server said stands behind the command.
+    said = str(error).rpartition(" caused error: ")[2].lstrip("('\"")
+    return isinstance(error, exceptions.ResponseError) and said.startswith(_FULL)
 
 
 def topology_of(where: Where) -> Topology:

@@ -56,13 +56,24 @@ def http_address(text: str) -> HttpAddress:
 
 
 class Monitor(Collector):
-    """Reads off a reader, and keeps looking how far it is behind; ``writes`` counts what the service has written."""
+    """Reads off a reader, and keeps looking how far it is behind.
 
-    def __init__(self, service: str, reader: Reader, where: Where, writes: Callable[[], int]) -> None:
+    ``writes`` counts what the service has written, ``trouble`` says why Redis doesn't take it, while it doesn't.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        reader: Reader,
+        where: Where,
+        writes: Callable[[], int],
+        trouble: Callable[[], str] = lambda: "",
+    ) -> None:
         self._service = service
         self._reader = reader
         self._url = topology_of(where).address
         self._writes = writes
+        self._unwritten = trouble
         self._pulse = Pulse()
         self._behind: dict[str, tuple[int, float]] = {}
         """Per key: entries, and seconds between the newest of them and where the reader stands."""
@@ -119,7 +130,7 @@ class Monitor(Collector):
 
     def missing(self) -> list[str]:
         """What keeps the service from doing its work."""
-        trouble = self._trouble or self._reader.trouble
+        trouble = self._trouble or self._reader.trouble or self._unwritten()
         return [f"Redis at {self._url}: {trouble}"] if trouble else []
 
     def status(self) -> object:

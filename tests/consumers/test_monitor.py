@@ -17,7 +17,7 @@ from bridge.model import Channel
 from consumers.monitor import HttpAddress, Monitor, http_address
 from consumers.reader import Reader
 from tests.clusters import Cluster
-from tests.consumers.streams import Stream, gather
+from tests.consumers.streams import MAIN, Stream, gather
 from tests.consumers.test_books import CLEAN
 from tests.deploy.observability import documented, used
 from tests.e2e.harness import eventually
@@ -93,6 +93,40 @@ def test_what_books_serve(own_server) -> None:
             assert get(f"{url}/livez")[0] == 200
             own_server.start()
             eventually(lambda: get(f"{url}/readyz")[0] == 200, "ready again")
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [("maxmemory", "command not allowed when used memory"), ("min-replicas-to-write", "NOREPLICAS")],
+)
+def test_services_outlive_a_server_that_takes_no_writes(own_server, setting, words) -> None:
+    with own_server.client() as client:
+        book, balances = Stream(client, Channel.BOOK), Stream(client, Channel.BALANCES, "main")
+        client.hset(MAIN.catalog(), mapping={book.key: "", balances.key: ""})
+        book.snapshot("10:1", "11:1")
+        balances.add("balance", currency="EUR", available="1", reserved="0")
+        options = ("--redis", own_server.url, "--http", ":0")
+        with (
+            service("books", *options, "--every", "0.05") as (books, books_at),
+            service("wallets", *options) as (wallets, wallets_at),
+        ):
+            both = (books_at, wallets_at)
+            eventually(lambda: all(samples(url)["consumer_writes_total"] for url in both), "what both write")
+            with client.pipeline() as pipe:
+                # In one go: what the services read now, they can't write.
+                book.client = balances.client = pipe
+                book.delta("9:1")
+                balances.add("balance", currency="EUR", available="2", reserved="0")
+                pipe.config_set(setting, 1)
+                pipe.execute()
+            for url in both:
+                eventually(lambda url=url: words in get(f"{url}/readyz")[1], "not ready")
+            client.config_set(setting, 0)
+            for url in both:
+                eventually(lambda url=url: get(f"{url}/readyz")[0] == 200, "ready again")
+            assert (books.poll(), wallets.poll()) == (None, None)
+        assert client.hget(MAIN.snapshot("limitlex", "BTC-EUR"), "id") == book.id(2)
+        assert '"available":"2"' in client.hget(MAIN.wallet("limitlex", "main"), "balance:EUR")
 
 
 async def test_how_far_the_reader_is_behind(redis_server) -> None:

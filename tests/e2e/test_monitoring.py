@@ -162,6 +162,8 @@ def test_pairs_are_told_apart_on_request(own_bench: Bench, watch) -> None:
         own_bench.simulated.pairs
     )
     adds_up(watched)
+    never = {dict(labels)["pair"] for labels in metrics["bridge_lost_total"] if dict(labels)["reason"] == "buffer_full"}
+    assert never >= set(own_bench.simulated.pairs), "the first loss must be a rise"
 
 
 def test_promtool_finds_nothing_wrong(own_bench: Bench, watch) -> None:
