@@ -68,20 +68,15 @@ class Presence:
         """Make sure that no other live process has this name or writes these streams; then write the first heartbeat.
 
         A connector that was killed leaves its heartbeat behind for some seconds: if the key stands but doesn't beat,
-        or its process is of this host and gone, the place is free.
+        or its process is of this host and gone, the place is free. So is a stream that its connector no longer has.
 
         Raises:
             AlreadyRunningError: somebody is there.
         """
         last = await self._expect_silence(self._name, self._name)
-        entries = await self._client.hmget(self._keys.catalog(), list(streams)) if streams else []
-        owners: dict[str, str] = {}
-        for key, entry in zip(streams, entries, strict=True):
-            with suppress(msgspec.MsgspecError, KeyError, TypeError):
-                owners.setdefault(msgspec.json.decode(entry or "")["connector"], key)
-        for owner, key in owners.items():
+        for owner, keys in (await self._owners(streams)).items():
             if owner != self._name:
-                await self._expect_silence(owner, f"{owner}, which writes {key}")
+                await self._expect_given_up(owner, list(keys))
         await self._take(last, fields)
 
     async def beat(self, fields: Mapping[str, str | int | float]) -> None:
@@ -203,6 +198,32 @@ class Presence:
                 with suppress(asyncio.QueueFull):
                     self._rejects.put_nowait(fields)
                 await asyncio.sleep(self.interval)
+
+    async def _owners(self, streams: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Who writes these streams, as the catalog says: connector → stream → the instance that wrote it there."""
+        entries = await self._client.hmget(self._keys.catalog(), list(streams)) if streams else []
+        owners: dict[str, dict[str, str]] = {}
+        for key, entry in zip(streams, entries, strict=True):
+            with suppress(msgspec.MsgspecError, KeyError, TypeError):
+                said = msgspec.json.decode(entry or "")
+                owners.setdefault(said["connector"], {})[key] = said.get("instance", "")
+        return owners
+
+    async def _expect_given_up(self, owner: str, streams: Sequence[str]) -> None:
+        """Make sure that another connector is gone, or has begun anew without these streams, as a shard does.
+
+        Raises:
+            AlreadyRunningError: it lives and writes them.
+        """
+        try:
+            await self._expect_silence(owner, f"{owner}, which writes {streams[0]}")
+        except AlreadyRunningError:
+            # It beats; what it writes is in the catalog right after its first beat.
+            await asyncio.sleep(self.interval)
+            instance = (await self._client.hgetall(self._keys.connector(owner))).get("instance", "")
+            said = (await self._owners(streams)).get(owner, {}).values()
+            if any(writer in ("", instance) for writer in said):
+                raise
 
     async def _expect_silence(self, name: str, shown: str) -> str | None:
         """The instance whose dead heartbeat stands there, if any."""

@@ -262,6 +262,7 @@ class Report:
                 "channel": str(wish.channel),
                 "schema": SCHEMA_VERSION,
                 "connector": self.name,
+                "instance": self.presence.instance,
                 "state": topic.state,
                 "units": self.exchange.units.get(wish.channel, ""),
                 **({"polled": self._polled[wish]} if wish in self._polled else {}),
