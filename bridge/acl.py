@@ -63,7 +63,7 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
         *(("+xadd", "+xtrim", "+xinfo|stream", "+xrange", "+xrevrange") if streams else ()),
         _also([beat], ("+watch", "+hget", "+hgetall", "+hset", "+pexpire", "+del")),
         _also([f"%R~{keys.connector('*')}"], ("+hgetall",)),
-        _also([f"~{keys.catalog()}"], ("+hset", "+hmget", "+hexists")),
+        _also([f"~{keys.catalog()}"], ("+hset", "+hmget")),
         _also([f"~{keys.rejects(one.exchange)}"], ("+xadd",)),
     ]
 

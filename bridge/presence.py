@@ -57,6 +57,8 @@ class Presence:
         self._ttl = beats.ttl
         self._rejects: asyncio.Queue[dict[str, str]] = asyncio.Queue(_REJECTS_WAITING)
         self._shown: dict[str, bytes] = {}
+        self._forgotten = False
+        """Whether the catalog was found gone, and the caller doesn't know yet."""
         self._beat = 0
         self.memory: Memory | None = None
         """How full Redis was last; ``None`` where it doesn't say."""
@@ -142,15 +144,23 @@ class Presence:
         Returns:
             Whether Redis had forgotten the catalog, and with it probably everything: then all of it is written anew.
         """
-        known = next(iter(self._shown), None)
-        forgotten = known is not None and not await self._client.hexists(self._keys.catalog(), known)
-        if forgotten:
-            self._shown.clear()
+        key = self._keys.catalog()
         texts = {key: msgspec.json.encode(entry) for key, entry in catalog.items()}
+        known = next(iter(self._shown), None)
         changed = {key: text for key, text in texts.items() if self._shown.get(key) != text}
-        if changed:
-            await self._client.hset(self._keys.catalog(), mapping=changed)  # type: ignore[arg-type]
-            self._shown.update(changed)
+        # In one step: between a look and a write, Redis might forget, and the write would hide it.
+        async with self._client.pipeline(transaction=True) as pipe:
+            pipe.hmget(key, [known or ""])
+            if changed:
+                pipe.hset(key, mapping=changed)  # type: ignore[arg-type]
+            (there,), *_ = await pipe.execute()
+        self._shown.update(changed)
+        if known is not None and there is None:
+            self._forgotten = True
+            self._shown.clear()
+            await self._client.hset(key, mapping=texts)  # type: ignore[arg-type]
+            self._shown.update(texts)
+        forgotten, self._forgotten = self._forgotten, False
         return forgotten
 
     async def watch_memory(self) -> None:

@@ -191,6 +191,8 @@ class Publisher:
         self.connected = True
         self._events.recovered()
         self._flush()
+        if self._emptied:
+            line.abort("the server was emptied meanwhile")
 
     def _flush(self) -> None:
         """Send the next batch, if none is in flight."""
@@ -331,8 +333,12 @@ class Publisher:
 
     async def _resume(self, line: Line) -> None:
         """After a (re)connect: send again what was not acknowledged, and what the server has forgotten."""
-        batch = await recover(line, self._streams, self._in_flight, self._history, emptied=self._emptied)
-        self._emptied = False
+        emptied, self._emptied = self._emptied, False
+        try:
+            batch = await recover(line, self._streams, self._in_flight, self._history, emptied=emptied)
+        except BaseException:
+            self._emptied = self._emptied or emptied
+            raise
         for stream, count in batch.missing.items():
             self.published -= count
             stream.published -= count

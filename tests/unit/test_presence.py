@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from bridge.config import HeartbeatSettings
+from bridge.keys import Keys
+from bridge.presence import Presence
+from tests.servers import RedisServer
+
+CATALOG = {f"md:{{x:{pair}}}:trades": {"pair": pair, "state": "live"} for pair in ("A-B", "C-D", "E-F")}
+CHANGED = {key: {**entry, "state": "down"} for key, entry in CATALOG.items()}
+
+
+@pytest.fixture
+async def client(redis_server: RedisServer) -> AsyncIterator[Redis]:
+    async with Redis.from_url(redis_server.url, decode_responses=True) as found:
+        yield found
+
+
+@pytest.fixture
+def presence(client: Redis) -> Presence:
+    return Presence(client, Keys(), "x", "x", HeartbeatSettings())
+
+
+class TestCatalog:
+    async def test_it_is_written_once_and_then_what_changes(self, client, presence):
+        assert await presence.show(CATALOG) is False
+        assert set(await client.hkeys("bridge:catalog")) == set(CATALOG)
+        assert await presence.show(CATALOG) is False
+
+    @pytest.mark.parametrize("again", [CATALOG, CHANGED], ids=["as before", "changed"])
+    async def test_a_redis_that_has_forgotten_it(self, again, client, presence):
+        await presence.show(CATALOG)
+        await client.flushall()
+        assert await presence.show(again) is True
+        assert set(await client.hkeys("bridge:catalog")) == set(CATALOG)
+        assert await presence.show(again) is False
+
+    async def test_a_write_that_fails_behind_the_look_hides_nothing(self, client, presence, monkeypatch):
+        await presence.show(CATALOG)
+        await client.flushall()
+        with failing(monkeypatch, client), pytest.raises(RedisConnectionError):
+            await presence.show(CATALOG)
+        assert await presence.show(CATALOG) is True
+        assert set(await client.hkeys("bridge:catalog")) == set(CATALOG)
+
+
+@contextmanager
+def failing(monkeypatch: pytest.MonkeyPatch, client: Redis) -> Iterator[None]:
+    """No write outside of a transaction comes through."""
+
+    async def fail(*_args, **_kwargs):
+        raise RedisConnectionError("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(client, "hset", fail)
+        yield
