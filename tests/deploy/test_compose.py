@@ -24,10 +24,16 @@ EACH = pytest.mark.parametrize("name", SERVICES)
 @needs("docker")
 @pytest.mark.parametrize("profile", ["live", "demo"])
 def test_compose_takes_it(profile):
-    command = [tool("docker"), "compose", "--profile", profile, "config", "-q"]
-    env = {"DOCKER_CONFIG": str(ROOT / ".venvs" / "tools" / "docker"), "PATH": "/usr/bin:/bin"}
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=env)
+    if compose("version").returncode:
+        pytest.skip("this docker has no Compose plugin")
+    ran = compose("--profile", profile, "config", "-q")
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def compose(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [tool("docker"), "compose", *arguments]
+    env = {"DOCKER_CONFIG": str(ROOT / ".venvs" / "tools" / "docker"), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=env)
 
 
 @EACH
