@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from bridge.errors import ExchangeError
+from bridge.errors import ExchangeError, FrameError
 from bridge.model import Channel, Event
 
-__all__ = ["Action", "Reconnect", "Replace", "Restated", "Said", "Send", "Synchronise", "Unknown", "Warn"]
+__all__ = ["Action", "Reconnect", "Reject", "Replace", "Restated", "Said", "Send", "Synchronise", "Unknown", "Warn"]
 
 
 class Action(Struct, frozen=True):
@@ -44,6 +44,15 @@ class Unknown(Action, frozen=True):
     """A message of a type that the module doesn't know; counted, and logged once per type."""
 
     kind: str
+
+
+class Reject(Action, frozen=True):
+    """Part of a frame could not be understood, and the session has served the rest: to the rejects, and counted.
+
+    The ``gap`` of the stream that has missed something is among the session's events; no other stream is concerned.
+    """
+
+    error: FrameError
 
 
 class Said(Action, frozen=True):

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from bridge.exchanges.actions import (
     Action,
     Reconnect,
+    Reject,
     Replace,
     Restated,
     Said,
@@ -49,6 +50,7 @@ __all__ = [
     "Poll",
     "Profile",
     "Reconnect",
+    "Reject",
     "Replace",
     "Restated",
     "Said",

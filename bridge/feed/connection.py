@@ -18,6 +18,7 @@ from bridge.exchanges.base import (
     ConnectionPlan,
     Exchange,
     Reconnect,
+    Reject,
     Replace,
     Restated,
     Said,
@@ -329,6 +330,8 @@ class Connection:
                 self._start(self._sync(), "sync")
             elif isinstance(action, Unknown):
                 self._context.receiver.unknown(action.kind)
+            elif isinstance(action, Reject):
+                self._context.receiver.rejected(self._plan.name, action.error, self._last_recv)
             elif isinstance(action, Said):
                 self._said(action)
             elif isinstance(action, Warn):
