@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct, field
 from pydantic import BaseModel, ConfigDict
 
+from bridge.errors import FrameError
 from bridge.exchanges.actions import (
     Action,
     Reconnect,
@@ -248,7 +249,8 @@ class ConnectionPlan(Struct, frozen=True):
 class Poll(Struct):
     """Something that has no topic and is asked for by REST, every ``interval`` seconds or as soon as it is ``wanted``.
 
-    ``flow`` takes the time (ns) and ends in the events that were found; while it fails, its ``streams`` are down.
+    ``flow`` takes the time (ns) and ends in the events that were found; while it fails, its ``streams`` are down. What
+    of an answer could not be understood, while the rest was, is added to ``rejects``.
     """
 
     name: str
@@ -256,6 +258,7 @@ class Poll(Struct):
     interval: float
     flow: Callable[[int], Flow[Sequence[Event]]]
     wanted: bool = False
+    rejects: list[FrameError] = field(default_factory=list)
 
 
 class Exchange(ABC):
