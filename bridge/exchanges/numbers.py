@@ -20,6 +20,7 @@ __all__ = [
     "check_values",
     "check_words",
     "epoch_ns",
+    "id_or_empty",
     "shortened",
 ]
 
@@ -96,6 +97,11 @@ def check_ids(*texts: str) -> None:
     for text in texts:
         if not _ID(text):
             raise ValueError(f"{shortened(text)} is not an id")
+
+
+def id_or_empty(text: str) -> str:
+    """The text where it is an id (`check_ids`), else the empty string."""
+    return text if _ID(text) else ""
 
 
 def check_words(*texts: str) -> None:

@@ -20,7 +20,7 @@ __all__ = ["Damage", "peek", "readable", "rows_of"]
 _NOT_JSON = re.compile(rb"(?<=[:,\[\s])-?(?:NaN|Infinity)(?=\s*[,\]}])")
 _LOOKED_AT = 4_096
 """Bytes at a frame's beginning in which a field is looked for."""
-_PEEKED = rb'"%s"\s*:\s*(?:"([^"\\]{1,200})"|([0-9]{1,18})(?![0-9.eE]))'
+_PEEKED = rb'"%s"\s*:\s*"([^"\\]{1,200})"'
 
 
 def readable(frame: bytes) -> bytes:
@@ -33,9 +33,9 @@ def readable(frame: bytes) -> bytes:
 
 
 def peek(frame: bytes, name: str) -> str:
-    """The first value of a field of this name, as text, near the beginning of a frame of any form; empty without one."""
+    """The first text of a field of this name near the beginning of a frame of any form; empty without one."""
     found = re.search(_PEEKED % re.escape(name).encode(), frame[:_LOOKED_AT])
-    return (found[1] or found[2]).decode(errors="replace") if found else ""
+    return found[1].decode(errors="replace") if found else ""
 
 
 def rows_of(data: bytes | msgspec.Raw) -> list[msgspec.Raw]:

@@ -155,3 +155,7 @@ NONSENSE = (
     b'{"topic":"x","data":' + b"[" * 5000,
 )
 """Frames that no session can understand."""
+
+ANSWERS = (b'{"event":"subscribe","channel":"all"}', b'{"event":"subscribe","channel":[7]}')
+UNREADABLE = tuple(frame for frame in NONSENSE if frame not in ANSWERS)
+"""Those of which not even that can be read that they are answers, and no data."""
