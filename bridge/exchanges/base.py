@@ -339,9 +339,13 @@ class Exchange(ABC):
         """The exchange's clock is ahead of ours by ``offset`` (ns); called with each new estimate, for what is signed."""
         del offset
 
-    def recall(self, stream: Subscription, tail: Sequence[Event]) -> None:
-        """Learn what a stream has held since before the start: its newest events, oldest first."""
-        del stream, tail
+    def recall(self, stream: Subscription, tail: Sequence[Event], since: int) -> None:
+        """Learn what a stream has held since before the start: its newest events, oldest first.
+
+        From ``since`` (ns) on they are all that it has had; 0: from its beginning. What happened before must not be
+        fetched again: nobody would know that the stream has had it.
+        """
+        del stream, tail, since
 
     def subscriptions(self) -> list[Subscription]:
         """Every stream that the profile asks for, known before anything is connected (sub-accounts come later)."""

@@ -95,11 +95,11 @@ class Lmex(Exchange):
         wallets = (stream for poll in self._balances.values() for stream in poll.streams)
         return list(dict.fromkeys([*found, *wallets]))
 
-    def recall(self, stream: Subscription, tail: Sequence[Event]) -> None:
+    def recall(self, stream: Subscription, tail: Sequence[Event], since: int) -> None:
         """The account's fills go on where the stream ends, however long ago that was."""
-        if stream.channel is Channel.FILLS and tail:
+        if stream.channel is Channel.FILLS:
             for market, memory in self._memories.items():
-                memory.recall(tail, market)
+                memory.recall(tail, market, since)
 
     @classmethod
     def handshake_wait(cls, status: int) -> float | None:
