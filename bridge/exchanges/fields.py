@@ -9,11 +9,13 @@ import msgspec
 
 from bridge.exchanges.salvage import rows_of
 
-__all__ = ["EXACT", "UNREADABLE_ROW", "Row", "decode_rows", "fields_of", "plain", "text"]
+__all__ = ["EXACT", "NESTED", "UNREADABLE_ROW", "Row", "decode_rows", "fields_of", "plain", "text"]
 
 Row = dict[str, str]
 """Every value as the text that stands there."""
 
+NESTED = "\0"
+"""Before the text of an object or a list: it is no number, no id and no word, and no check takes it for one."""
 UNREADABLE_ROW = "unreadable row"
 """The only field of a row that is not an object, or has a text that can't be decoded: the beginning of what it is."""
 
@@ -45,7 +47,9 @@ def fields_of(data: msgspec.Raw | bytes) -> dict[str, msgspec.Raw]:
 
 
 def text(raw: msgspec.Raw) -> str:
-    """A JSON value as text: numbers with the digits that stand there (exponents written out), strings bare; ``null`` is empty.
+    """A JSON value as text: numbers with the digits that stand there (exponents written out), strings bare.
+
+    ``null`` is empty; an object or a list has `NESTED` before it.
 
     Raises:
         MsgspecError, UnicodeDecodeError: it is a string that can't be decoded.
@@ -55,6 +59,8 @@ def text(raw: msgspec.Raw) -> str:
         return _string(body)
     if body == b"null":
         return ""
+    if body[:1] in (b"{", b"["):
+        return NESTED + body.decode()
     word = body.decode()
     return plain(Decimal(word)) if _WITH_EXPONENT(word) else word
 

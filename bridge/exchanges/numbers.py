@@ -27,7 +27,8 @@ __all__ = [
 _PLAIN_LEVELS = re.compile(r"(?:[0-9]+\.?[0-9]*:[0-9]+\.?[0-9]* )*").fullmatch
 """How nearly all levels are written; without a group inside the repeated one it is fast."""
 _NUMBER = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?").fullmatch
-_ID = re.compile(r"[A-Za-z0-9_.:/+=@#|~*$-]{1,128}").fullmatch
+_ID = re.compile(r"(?!true$|false$)[A-Za-z0-9_.:/+=@#|~*$-]{1,128}").fullmatch
+"""Neither a JSON object nor a boolean, once they are text, is one."""
 _AT_ONCE = 4_096
 """Levels per match: the matcher keeps some 400 bytes for each until it has the last one."""
 _MOST_SHOWN = 40

@@ -39,12 +39,12 @@ def peek(frame: bytes, name: str) -> str:
 
 
 def rows_of(data: bytes | msgspec.Raw) -> list[msgspec.Raw]:
-    """The rows of a JSON array, or a single value as one row.
+    """The rows of a JSON array, or a single value as one row; so is nothing at all.
 
     Raises:
         MsgspecError: it isn't JSON.
     """
-    text = bytes(data)
+    text = bytes(data) or b"null"
     if text.lstrip()[:1] == b"[":
         return _raw_rows(text)
     return [_raw_row(text)]

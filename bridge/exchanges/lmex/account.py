@@ -347,7 +347,7 @@ class AccountSession(LmexSession):
             take = self._fills
         else:
             take = self._positions.all if topic.startswith("all") else self._positions.some
-        events = take(decode_rows(message.data or b"null"), recv, bad)
+        events = take(decode_rows(message.data), recv, bad)
         if damage:
             self._want(recv)
         return [*self.lively(streams, recv), *damage.settle(self, events, recv)]

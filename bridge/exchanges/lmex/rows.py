@@ -15,7 +15,7 @@ import msgspec
 
 from bridge.errors import FrameError
 from bridge.exchanges.base import UNREADABLE
-from bridge.exchanges.fields import Row, decode_rows
+from bridge.exchanges.fields import NESTED, Row, decode_rows
 from bridge.exchanges.lmex.messages import NAME, nanoseconds
 from bridge.exchanges.lmex.names import Contracts, Market, difference, is_pair, market_of, pair_of
 from bridge.exchanges.numbers import check_amounts, check_ids, check_numbers, check_values, check_words, shortened
@@ -85,7 +85,7 @@ def order_event(row: Row, subject: str, recv: int, contracts: Contracts, limit_p
         price = limit_price
     check_values(price)
     order_id, client_id = _needed(row, "orderID", "orderId"), first(row, "clOrderID", "clOrderId")
-    _check_id(order_id)
+    check_ids(order_id)
     check_words(client_id)
     return Order(
         subject,
@@ -126,9 +126,9 @@ def fill_event(row: Row, subject: str, recv: int, contracts: Contracts) -> Fill:
     check_numbers(price)
     check_values(fee)
     check_words(row.get("feeCurrency", ""))
-    _check_id(fill_id)
+    check_ids(fill_id)
     if order_id:
-        _check_id(order_id)
+        check_ids(order_id)
     return Fill(
         subject,
         _ns(row),
@@ -208,7 +208,7 @@ def _wallet(row: Row) -> list[tuple[Row, str]]:
         MsgspecError, ValueError, KeyError: a list is none, or it can't be told what is in use.
     """
     used: dict[str, str] = {}
-    for asset in _assets(row, "assetsInUse"):
+    for asset in _assets(row, "assetsInUse") if row.get("assetsInUse") else []:
         check_values(asset["balance"])
         used[asset["currency"]] = asset["balance"]
     return [(asset, used.get(asset.get("currency", ""), "0")) for asset in _assets(row, "assets")]
@@ -221,14 +221,17 @@ def _asset(asset: Row, used: str, subject: str, recv: int) -> Balance:
 
 def _balance(row: Row, subject: str, recv: int) -> Balance:
     currency, total, available = _needed(row, "currency"), row.get("total", ""), row["available"]
-    _check_id(currency)
+    check_ids(currency)
     check_values(total, available)
     reserved = difference(total, available) if total and available else ""
     return Balance(subject, None, recv, currency, available, reserved)
 
 
 def _assets(row: Row, name: str) -> list[Row]:
-    return decode_rows(row[name].encode()) if row.get(name) else []
+    listed = row[name]
+    if not listed.startswith(f"{NESTED}["):
+        raise ValueError(f"{name} is not a list")
+    return decode_rows(listed.removeprefix(NESTED).encode())
 
 
 def _kind(code: str) -> str:
@@ -271,12 +274,6 @@ def _pair(symbol: str) -> str:
     if not is_pair(pair):
         raise ValueError(f"{shortened(symbol)} is not a symbol")
     return pair
-
-
-def _check_id(ident: str) -> None:
-    check_ids(ident)
-    if ident in ("true", "false"):
-        raise ValueError(f"{ident} is not an id")
 
 
 def _order_size(row: Row) -> str:
