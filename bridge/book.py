@@ -42,7 +42,7 @@ class Side:
         for price, size in levels:
             if _number(size):
                 self._levels[_number(price)] = (price, size)
-        self._heap = [price * self._sign for price in self._levels]
+        self._heap = self._keys()
         heapify(self._heap)
 
     def set(self, price: str, size: str) -> None:
@@ -60,9 +60,9 @@ class Side:
             self._levels.pop(key, None)
             return
         if key not in self._levels:
-            heappush(self._heap, key * self._sign)
+            heappush(self._heap, key if self._sign > 0 else key.copy_negate())
             if len(self._heap) > 2 * len(self._levels) + 64:
-                self._heap = [known * self._sign for known in self._levels] + [key * self._sign]
+                self._heap = [*self._keys(), key if self._sign > 0 else key.copy_negate()]
                 heapify(self._heap)
         self._levels[key] = (price, size)
 
@@ -79,11 +79,15 @@ class Side:
     def best_price(self) -> Decimal | None:
         """The best price as a number, or ``None``."""
         while self._heap:
-            price = self._heap[0] * self._sign
+            price = self._heap[0] if self._sign > 0 else self._heap[0].copy_negate()
             if price in self._levels:
                 return price
             heappop(self._heap)
         return None
+
+    def _keys(self) -> list[Decimal]:
+        """The heap's keys of all levels; not by arithmetic, which would round a price of more than 28 digits."""
+        return list(self._levels) if self._sign > 0 else [price.copy_negate() for price in self._levels]
 
     def top(self, count: int | None = None) -> Levels:
         """The best ``count`` levels (all without it), best first."""

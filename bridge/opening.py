@@ -5,16 +5,20 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from msgspec import Struct
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from bridge.entries import decode
 from bridge.errors import RedisUnavailableError
 from bridge.keys import Keys, StreamKey
-from bridge.model import Channel, Event
+from bridge.model import Channel, Event, Fill
 from bridge.publish.stream import Stream, StreamId
 
-__all__ = ["open_stream"]
+__all__ = ["Tail", "open_stream"]
+
+Row = tuple[str, dict[str, str]]
+"""An entry's ID, and its fields."""
 
 _TAIL = {
     Channel.TRADES: 2_000,
@@ -23,14 +27,36 @@ _TAIL = {
     Channel.BALANCES: 500,
     Channel.POSITIONS: 500,
 }
-"""How many of the newest entries are read, to recognise what an exchange repeats."""
+"""How many of the newest entries are read at least, to recognise what an exchange repeats."""
+_PAGE = 1_000
+_DAY = 24 * 3600 * 1_000
+_BEFORE = 5 * 60 * 1_000
+"""Milliseconds before the newest fill from which on all fills are read back: more than any history overlaps."""
+_MOST_BACK = 50_000
+"""Entries that are read back of a stream of fills; some 30 MB for a moment."""
+_STANDING = {
+    Channel.ORDERS: ("order_id", "status", frozenset({"filled", "cancelled", "rejected", ""})),
+    Channel.POSITIONS: ("pair", "side", frozenset({""})),
+}
+"""What tells one order or position from another; and the field, with its values, that says that it is over."""
+_MOST_STANDING = 50_000
 _TAIL_ELSEWHERE = 20
 _TAIL_BOOK = 1
 _TAIL_FOREIGN = 200
 """How many are read where the newest ones are not ours, to find where our numbering stands."""
 
 
-async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -> list[Event]:
+class Tail(Struct, frozen=True):
+    """What a stream holds already: ``events``, oldest first, and since when (ns) it has had no others.
+
+    ``since`` is 0 where they go back to the stream's first entry. Open orders and positions from before are among them.
+    """
+
+    events: list[Event]
+    since: int
+
+
+async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -> Tail:
     """Set the stream to go on where Redis has it.
 
     Args:
@@ -40,7 +66,8 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
         address: Redis's, for messages.
 
     Returns:
-        The stream's newest events, oldest first; entries that are not ours are left out.
+        The stream's newest events; entries that are not ours are left out. Fills go back by time (`_read_back`), orders
+        and positions to the oldest one that is open.
 
     Raises:
         RedisUnavailableError: the key is not a stream, or this user may not read it.
@@ -48,26 +75,33 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
     now_ms = time.time_ns() // 1_000_000
     count = _TAIL_BOOK if stream.is_book else _TAIL.get(stream.channel, _TAIL_ELSEWHERE)
     info: dict[str, Any]
-    rows: list[tuple[str, dict[str, str]]]
+    rows: list[Row]
     parsed = keys.parse(stream.key)
     try:
         info = await client.xinfo_stream(stream.key)
         rows = await client.xrevrange(stream.key, count=count)  # type: ignore[assignment]
         if len(rows) == count < _TAIL_FOREIGN and not any(_event(parsed, fields) for _, fields in rows):
             rows = await client.xrevrange(stream.key, count=_TAIL_FOREIGN)  # type: ignore[assignment]
+        whole = len(rows) < count
+        if stream.channel is Channel.FILLS and not whole:
+            await _read_back(client, stream.key, parsed, rows, now_ms)
+        standing: list[Row] = []
+        if stream.channel in _STANDING and not whole:
+            standing = await _standing(client, stream, rows[-1][0])
     except ResponseError as error:
         if "no such key" in str(error):
             stream.resume(StreamId(), StreamId(now_ms, 1))
-            return []
+            return Tail([], 0)
         raise RedisUnavailableError(address, f"{stream.key}: {error}") from None
+    last = StreamId.parse(info["last-generated-id"])
+    begun = StreamId.parse(rows[-1][0]) if rows else last
     events: list[Event] = []
     newest_ours: StreamId | None = None
-    for ident, fields in rows:
+    for ident, fields in [*rows, *standing]:
         event = _event(parsed, fields)
         if event is not None:
             newest_ours = newest_ours or StreamId.parse(ident)
             events.append(event)
-    last = StreamId.parse(info["last-generated-id"])
     first = info.get("first-entry")
     oldest = StreamId.parse(first[0]) if first else StreamId(now_ms, last.seq + 1)
     if rows and newest_ours and newest_ours != last and StreamId.parse(rows[0][0]) == last:
@@ -75,7 +109,53 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
         last = StreamId(last.ms + (last.seq > newest_ours.seq), newest_ours.seq)
     stream.resume(last, oldest)
     events.reverse()
-    return events
+    return Tail(events, 0 if begun.seq <= 1 else begun.ms * 1_000_000)
+
+
+async def _read_back(client: Redis, key: str, parsed: StreamKey | None, rows: list[Row], now_ms: int) -> None:
+    """Add pages to the newest rows, until all fills are there that a history by REST may hold again.
+
+    Such a history begins some time before the newest fill that is known, or a day ago; of an account that trades in two
+    markets, one may have had none for long. What is further back than the bound isn't asked for (`Exchange.recall`).
+    """
+    newest = 0
+    looked = 0
+    while len(rows) < _MOST_BACK:
+        for _, fields in rows[looked:]:
+            event = _event(parsed, fields)
+            if isinstance(event, Fill):
+                newest = max(newest, min(event.recv if event.ts is None else event.ts, event.recv) // 1_000_000)
+        looked = len(rows)
+        oldest = StreamId.parse(rows[-1][0])
+        if oldest.seq <= 1 or (newest and oldest.ms < min(newest, now_ms - _DAY) - _BEFORE):
+            return
+        page: list[Row] = await client.xrevrange(key, max=f"({oldest}", count=_PAGE)  # type: ignore[assignment]
+        if not page:
+            return
+        rows += page
+
+
+async def _standing(client: Redis, stream: Stream, before: str) -> list[Row]:
+    """The newest entry of each order that is open, or position that is held, of those before an ID; newest first.
+
+    The whole stream is read, in pages, because nothing else tells how old the oldest open order is; only what is open is
+    kept of it.
+    """
+    key, name, over = _STANDING[stream.channel]
+    found: dict[str, Row] = {}
+    begin = "-"
+    while True:
+        page: list[Row] = await client.xrange(stream.key, min=begin, max=f"({before}", count=_PAGE)  # type: ignore[assignment]
+        for row in page:
+            ident = row[1].get(key, "")
+            found.pop(ident, None)
+            if ident and row[1].get(name, "") not in over:
+                found[ident] = row
+                if len(found) > _MOST_STANDING:
+                    del found[next(iter(found))]
+        if len(page) < _PAGE:
+            return list(reversed(found.values()))
+        begin = f"({page[-1][0]}"
 
 
 def _event(parsed: StreamKey | None, fields: dict[str, str]) -> Event | None:

@@ -102,8 +102,13 @@ class Router:
         streams = {wish: self._store.stream(wish.channel, wish.subject) for wish in wanted}
         beginning = {**self.report.heartbeat(), "state": "starting"}
         await self._store.claim([stream.key for stream in streams.values()], beginning)
-        for wish, stream in streams.items():
-            await self._open(wish, stream)
+        keeping = asyncio.create_task(self._keep(beginning), name="claim")
+        try:
+            for wish, stream in streams.items():
+                await self._open(wish, stream)
+        finally:
+            keeping.cancel()
+            await asyncio.wait([keeping])
         await self._show()
 
     def background(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
@@ -235,6 +240,18 @@ class Router:
 
     # -------------------------------------------------------------------------------------------------------------
 
+    async def _keep(self, fields: dict[str, Any]) -> None:
+        """Renew the claim while streams are opened, which takes long where an account has many orders."""
+        while True:
+            await asyncio.sleep(self._settings.heartbeat.interval)
+            try:
+                await self._store.presence.beat(fields)
+            except FAILURES as error:
+                self._log.debug("heartbeat_failed", error=str(error))
+            except AlreadyRunningError as error:
+                self.failed.set_exception(error)
+                return
+
     async def _open(self, wish: Subscription, stream: Stream) -> None:
         tail = await self._store.open(stream)
         topic = topic_type(wish.channel)(stream, self._publisher, self._resync)
@@ -244,8 +261,8 @@ class Router:
         for kind in DATA_EVENTS:
             if kind.channel is wish.channel:  # type: ignore[attr-defined]
                 self._by_class[kind][wish.subject] = topic
-        topic.seed(tail, time.time_ns())
-        self._exchange.recall(wish, tail)
+        topic.seed(tail.events, time.time_ns())
+        self._exchange.recall(wish, tail.events, tail.since)
 
     def _without_topic(self, wish: Subscription, event: Event) -> None:
         """An event for a stream that isn't open: a sub-account's is opened, anything else wasn't asked for."""

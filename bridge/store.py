@@ -16,8 +16,8 @@ from bridge.config import Settings
 from bridge.errors import RedisUnavailableError
 from bridge.feed.policies import backoff
 from bridge.keys import Keys
-from bridge.model import Channel, Event
-from bridge.opening import open_stream
+from bridge.model import Channel
+from bridge.opening import Tail, open_stream
 from bridge.presence import Presence
 from bridge.publish.buffer import Budget
 from bridge.publish.cluster import ClusterPublisher
@@ -133,8 +133,8 @@ class Store:
         key = self.keys.stream(self._exchange, subject, channel)
         return Stream(key, channel, subject, Retention(limits.max_entries, limits.max_age))
 
-    async def open(self, stream: Stream) -> list[Event]:
-        """Set a stream to go on where Redis has it; returns its newest events, oldest first.
+    async def open(self, stream: Stream) -> Tail:
+        """Set a stream to go on where Redis has it; returns what it holds already.
 
         Raises:
             RedisUnavailableError: Redis is out of reach, or the key is no stream.

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct, field
 from pydantic import BaseModel, ConfigDict
 
+from bridge.errors import FrameError
 from bridge.exchanges.actions import (
     Action,
     Reconnect,
@@ -248,7 +249,8 @@ class ConnectionPlan(Struct, frozen=True):
 class Poll(Struct):
     """Something that has no topic and is asked for by REST, every ``interval`` seconds or as soon as it is ``wanted``.
 
-    ``flow`` takes the time (ns) and ends in the events that were found; while it fails, its ``streams`` are down.
+    ``flow`` takes the time (ns) and ends in the events that were found; while it fails, its ``streams`` are down. What
+    of an answer could not be understood, while the rest was, is added to ``rejects``.
     """
 
     name: str
@@ -256,6 +258,7 @@ class Poll(Struct):
     interval: float
     flow: Callable[[int], Flow[Sequence[Event]]]
     wanted: bool = False
+    rejects: list[FrameError] = field(default_factory=list)
 
 
 class Exchange(ABC):
@@ -336,9 +339,13 @@ class Exchange(ABC):
         """The exchange's clock is ahead of ours by ``offset`` (ns); called with each new estimate, for what is signed."""
         del offset
 
-    def recall(self, stream: Subscription, tail: Sequence[Event]) -> None:
-        """Learn what a stream has held since before the start: its newest events, oldest first."""
-        del stream, tail
+    def recall(self, stream: Subscription, tail: Sequence[Event], since: int) -> None:
+        """Learn what a stream has held since before the start: its newest events, oldest first.
+
+        From ``since`` (ns) on they are all that it has had; 0: from its beginning. What happened before must not be
+        fetched again: nobody would know that the stream has had it.
+        """
+        del stream, tail, since
 
     def subscriptions(self) -> list[Subscription]:
         """Every stream that the profile asks for, known before anything is connected (sub-accounts come later)."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import msgspec
 
@@ -16,6 +18,7 @@ __all__ = ["date_reading", "iso_reading", "millis_reading"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND, _MILLISECOND = 1_000, 1_000_000
+_decode: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=str).decode
 
 
 def iso_reading(text: str) -> ClockReading:
@@ -45,7 +48,7 @@ def millis_reading(exchange: str, path: str, field: str) -> Flow[ClockReading]:
         wait = seconds_to_wait(response.headers.get("retry-after", ""), response.headers.get("date", ""))
         raise RestError.of(exchange, path, response.status, "no time", wait)
     try:
-        at = epoch_ns(int(msgspec.json.decode(response.body)[field]), _MILLISECOND)
+        at = epoch_ns(int(_decode(response.body)[field]), _MILLISECOND)
     except (*UNREADABLE, LookupError, TypeError, ValueError, OverflowError) as error:
         raise RestError(exchange, path, response.status, f"not a time: {type(error).__name__}: {error}") from None
     return ClockReading(at, _MILLISECOND)

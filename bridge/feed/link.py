@@ -39,6 +39,7 @@ class Link:
         self._opening: asyncio.Task[None] | None = None
         self._standby_since = 0.0
         self._replace_at = 0.0
+        """The earliest time of the next replacement: ever later, while one calls for the next within a minute."""
         self._replace_waits: Iterator[float] = self._waits()
         self.lost: Counter[str] = Counter()
         """Connections lost, and attempts that failed, by kind."""
@@ -177,7 +178,9 @@ class Link:
         if self._standby or now < self._replace_at:
             return
         self._log.info("replacing_connection", reason=reason)
-        self._replace_at = now + next(self._replace_waits)
+        if now - self._replace_at > _PROVEN:
+            self._replace_waits = self._waits()
+        self._replace_at = now + max(next(self._replace_waits), 1.0)
         self._standby = Connection(self.plan, self._context, self._wake, hold=True)
         self._standby_since = now
         self._opening = asyncio.create_task(self._open_standby(self._standby), name=f"{self.plan.name}-replacement")
@@ -213,8 +216,6 @@ class Link:
         new = self._standby
         assert new is not None
         self._standby = None
-        self._replace_waits = self._waits()
-        self._replace_at = self._context.monotonic() + 1.0
         self._active = new
         self.replacements += 1
         old.replace_reason = ""

@@ -39,6 +39,9 @@ class Poller:
                 await asyncio.sleep(delay)
                 continue
             waits = backoff(self._context.random)
+            rejects, self._poll.rejects = self._poll.rejects, []
+            for reject in rejects:
+                self._context.receiver.rejected(self._poll.name, reject, self._context.now())
             for event in events:
                 self._context.receiver.event(event)
             await self._rest()

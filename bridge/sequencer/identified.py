@@ -6,14 +6,18 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bridge.model import Event, Fill, Trade
+from bridge.model import Channel, Event, Fill, Trade
 from bridge.publish.stream import Stream
 from bridge.sequencer.topic import Sink, Topic
 
 __all__ = ["IdTopic"]
 
 _REMEMBERED = 5_000
-"""Ids that a topic remembers, in each of two generations."""
+"""Ids that a topic remembers at least, in each of two generations."""
+_MOST_REMEMBERED = 100_000
+_FILLS_REMEMBERED = 600 * 1_000_000_000
+"""Nanoseconds for which all ids of fills are remembered, up to that many: after a reconnect or a restart an exchange is
+asked for the fills of the last minutes again, however many there were."""
 
 _CLEAN_ENOUGH = 2
 """Connections without a replayed history after which an exchange is taken for one that replays none."""
@@ -33,6 +37,9 @@ class IdTopic(Topic):
         super().__init__(stream, sink, resync)
         self._new: set[str] = set()
         self._old: set[str] = set()
+        self._new_since = 0
+        """When the newer generation of ids began (ns)."""
+        self._keep = _FILLS_REMEMBERED if stream.channel is Channel.FILLS else 0
         self._recent: deque[Trade | Fill] = deque(maxlen=_REMEMBERED)
         self._history: Counter[tuple[Any, ...]] = Counter()
         """What a new connection may begin with: the trades before it. Emptied by the first that is not among them."""
@@ -50,6 +57,7 @@ class IdTopic(Topic):
         for event in tail:
             if isinstance(event, Trade | Fill):
                 self._remember(event)
+        self._new_since = recv
         super().seed(tail, recv)
 
     def reopened(self, since: int) -> None:
@@ -74,7 +82,7 @@ class IdTopic(Topic):
                 return
             self._new.add(ident)
             if len(self._new) >= _REMEMBERED:
-                self._old, self._new = self._new, set()
+                self._turn(event.recv)
         else:
             if (self._beside or self._history) and self._stands(event.recv, _content(event)):
                 self.repeated += 1
@@ -88,6 +96,12 @@ class IdTopic(Topic):
         if ts is not None and ts >= self.lags_from and not (event.__class__ is Trade and event.replay):
             self.lags.append(event.recv - ts)
         self._sink.put(self.stream, event)
+
+    def _turn(self, recv: int) -> None:
+        """Begin a new generation of ids, and forget the last but one."""
+        if 0 <= recv - self._new_since < self._keep and len(self._new) < _MOST_REMEMBERED:
+            return
+        self._old, self._new, self._new_since = self._new, set(), recv
 
     def _stands(self, recv: int, content: tuple[Any, ...]) -> bool:
         """Whether this is the second copy of a trade that came over the connection before, or a replayed one."""

@@ -18,11 +18,14 @@ KEY = "lmex-key-of-the-test"
 Script = Callable[[str, list[str]], Iterable[bytes]]
 """``(operation, topics)`` → the frames to answer with."""
 
+Answer = Callable[[dict[str, str]], bytes]
+"""The query → JSON text."""
+
 
 class LmexExchange:
     """``scripts``: path → what is sent for each request there; ``answers``: REST path → JSON text or bytes."""
 
-    def __init__(self, scripts: dict[str, Script], answers: dict[str, bytes]) -> None:
+    def __init__(self, scripts: dict[str, Script], answers: dict[str, bytes | Answer]) -> None:
         self.scripts = scripts
         self.answers = answers
         self.refuse = 0
@@ -113,6 +116,8 @@ class LmexExchange:
                 self.unsigned.append(request.path)
                 return web.Response(status=400, body=frames.AUTH_FAILED)
         body = self.answers.get(request.path)
+        if callable(body):
+            body = body(dict(request.query))
         return web.Response(status=404 if body is None else 200, body=body or b"{}", content_type="application/json")
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.exchanges.base import Said
+from bridge.exchanges.base import Reject, Said
 from bridge.keys import Keys
 from bridge.model import (
     PUBLIC_CHANNELS,
@@ -89,6 +89,16 @@ def faults(session: Any) -> list[tuple[str, Any, str, str]]:
     found = [action.error for action in session.actions if isinstance(action, Said)]
     session.actions[:] = [action for action in session.actions if not isinstance(action, Said)]
     return [(error.kind, error.code, error.topic, error.message) for error in found]
+
+
+def refused(session: Any, frame: bytes, recv: int = T0) -> list[tuple[str, str]]:
+    """Channel and subject of the streams that have a ``gap`` because of a bad frame, from which nothing is served."""
+    session.actions[:] = [action for action in session.actions if not isinstance(action, Reject)]
+    events = [e for e in session.receive(frame, recv) if not (isinstance(e, Control) and e.event is ControlEvent.LIVE)]
+    [reject] = [action for action in session.actions if isinstance(action, Reject)]
+    assert reject.error.raw == frame
+    assert all(isinstance(event, Control) and event.event is ControlEvent.GAP for event in events), events
+    return sorted((str(event.channel), event.subject) for event in events)
 
 
 def trade(number: int = 0, ident: str = "", price: str = "7997.40", size: str = "0.1", recv: int = -1) -> Trade:

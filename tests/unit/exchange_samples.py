@@ -34,6 +34,14 @@ class Sample(Struct):
     secret: str = ""
     """The account's API secret; empty where the exchange has no private channels."""
     options: dict[str, object] = {}
+    warm: tuple[bytes, ...] = ()
+    """What a session has been sent before, so that it serves the frames: answers, and books' snapshots."""
+    quotes_from_books: bool = False
+    """Whether a book's message is one of its quotes, too."""
+    routing: frozenset[str] = frozenset()
+    """Fields without which nothing tells what a message is about."""
+    listings: dict[str, str] = {}
+    """REST path → an answer with two rows, of private state that is listed."""
 
     def __repr__(self) -> str:
         return f"Sample({self.name!r})"
@@ -57,6 +65,7 @@ SAMPLES = (
         tuple(
             coinbase_frames.frame(message, number) for number, message in enumerate(coinbase_frames.MESSAGES.values())
         ),
+        routing=frozenset({"channel", "sequence_num"}),
     ),
     Sample(
         "limitlex",
@@ -64,6 +73,9 @@ SAMPLES = (
         _all(limitlex_frames.PUBLIC.values(), limitlex_frames.PRIVATE.values()),
         SECRET,
         {"pair_ids": {"BTC-EUR": limitlex_frames.PAIR_ID}},
+        warm=(limitlex_frames.WHOLE,),
+        routing=frozenset({"t", "subaccountId"}),
+        listings=limitlex_frames.LISTINGS,
     ),
     Sample(
         "lmex",
@@ -73,5 +85,9 @@ SAMPLES = (
         ),
         lmex_frames.SECRET,
         {"contract_sizes": {"BTC-PERP": "0.00001", "SNDK-PERP": "0.01"}},
+        warm=lmex_frames.WARM,
+        quotes_from_books=True,
+        routing=frozenset({"topic"}),
+        listings=lmex_frames.LISTINGS,
     ),
 )

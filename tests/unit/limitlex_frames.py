@@ -63,3 +63,12 @@ NONSENSE = (
     b'{"t":"new","x":' + b"[" * 5000,
 )
 """Frames that no session of any exchange can understand."""
+
+LISTINGS = {
+    "/private/open_orders": '{"result":{"data":[{"order_id":"o1","order_direction":"buy","price":"10.50","amount_initial":'
+    '"2","amount_completed":"0","created_at":1598530122},{"order_id":"o2","order_direction":"sell","price":"11",'
+    '"amount_initial":"3","amount_completed":"0","created_at":1598530123}]}}',
+    "/private/balance": '{"result":{"data":[{"currency_id":"u1","amount_available":"1.5","amount_reserved":"0"},'
+    '{"currency_id":"u2","amount_available":"2.5","amount_reserved":"0"}]}}',
+}
+"""REST answers, each with two rows."""

@@ -133,6 +133,24 @@ CONTROL = {
     "auth failed": AUTH_FAILED,
 }
 
+WARM = (
+    LOGGED_IN,
+    (
+        b'{"event":"subscribe","channel":["tradeHistoryApi:BTC-USD","tradeHistoryApiV2:BTC-PERP","notificationApiV3",'
+        b'"notificationApiV4","fillsV2","positionsV3","allPositionV4"]}'
+    ),
+    SNAPSHOT,
+    (
+        b'{"topic":"update:BTC-PERP_0","data":{"bids":[["86540.4","700"]],"asks":[["86542","10"]],"seqNum":86511209,'
+        b'"prevSeqNum":86511208,"type":"snapshot","symbol":"BTC-PERP","timestamp":1790133628000}}'
+    ),
+    (
+        b'{"topic":"update:BTC-USD_0","data":{"bids":[["59000.10","0.50"]],"asks":[["59400","2"]],"seqNum":628282,'
+        b'"prevSeqNum":628281,"type":"snapshot","symbol":"BTC-USD","timestamp":1565135165500}}'
+    ),
+)
+"""After these a session serves the frames above."""
+
 NONSENSE = (
     b"",
     b" ",
@@ -155,3 +173,25 @@ NONSENSE = (
     b'{"topic":"x","data":' + b"[" * 5000,
 )
 """Frames that no session can understand."""
+
+ANSWERS = (b'{"event":"subscribe","channel":"all"}', b'{"event":"subscribe","channel":[7]}')
+UNREADABLE = tuple(frame for frame in NONSENSE if frame not in ANSWERS)
+"""Those of which not even that can be read that they are answers, and no data."""
+
+LISTINGS = {
+    "/futures/api/v2.3/user/open_orders": '[{"symbol":"BTC-PERP","orderID":"o1","side":"BUY","orderType":76,"price":32000,'
+    '"size":2,"status":2,"filledSize":0,"timestamp":1765718100570},{"symbol":"BTC-PERP","orderID":"o2","side":"SELL",'
+    '"orderType":76,"price":33000,"size":2,"status":2,"filledSize":0,"timestamp":1765718100571}]',
+    "/futures/api/v2.3/user/positions": '[{"symbol":"BTC-PERP","side":"BUY","size":4,"entryPrice":100.5,"markPrice":101,'
+    '"unrealizedProfitLoss":0.1},{"symbol":"SNDK-PERP","side":"SELL","size":5,"entryPrice":100.5,"markPrice":101,'
+    '"unrealizedProfitLoss":0.1}]',
+    "/futures/api/v2.3/user/trade_history": '[{"symbol":"BTC-PERP","tradeId":"f1","orderId":"o","side":"BUY","price":9,"size":'
+    '1,"filledPrice":8.5,"filledSize":1,"feeAmount":0.1,"feeCurrency":"USDT","timestamp":1765718100571},{"symbol":"BTC-PERP",'
+    '"tradeId":"f2","orderId":"o","side":"BUY","price":9,"size":1,"filledPrice":8.5,"filledSize":1,"feeAmount":0.1,'
+    '"feeCurrency":"USDT","timestamp":1765718100572}]',
+    "/spot/api/v3.2/user/wallet": '[{"currency":"BTC","total":1.50,"available":1.20},{"currency":"USD","total":7,'
+    '"available":6}]',
+    "/futures/api/v2.3/user/wallet": '[{"wallet":"CROSS@","assets":[{"balance":100.5,"currency":"USDT"}],"assetsInUse":'
+    '[{"balance":0.5,"currency":"USDT"}]},{"wallet":"ISOLATED@","assets":[{"balance":3,"currency":"USDC"}],"assetsInUse":[]}]',
+}
+"""REST answers, each with two rows."""

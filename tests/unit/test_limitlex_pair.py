@@ -7,15 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import FrameError
-from bridge.exchanges.base import Profile, Replace, Unknown
+from bridge.exchanges.base import Profile, Reject, Replace, Unknown
 from bridge.exchanges.limitlex import Limitlex, LimitlexOptions, PairSession
-from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Quote, Ticker, Trade
+from bridge.model import BookDelta, BookSnapshot, Channel, ControlEvent, Quote, Ticker, Trade
 from tests.unit import limitlex_frames as frames
-from tests.unit.core import SECOND, T0
+from tests.unit.core import SECOND, T0, refused
 from tests.unit.core import stream as make_stream
 
 ALL = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
 PAIR = "BTC-EUR"
+CHANNELS = {
+    "last_trade": "trades",
+    "order_book": "book",
+    "whole_order_book": "book",
+    "best_bid_ask": "quotes",
+    "change_ohlc": "ticker",
+}
 
 
 def make(channels=ALL, **options):
@@ -138,10 +145,9 @@ class TestOddFrames:
             frames.OHLC.replace(b"7014.80", b"low"),
         ],
     )
-    def test_what_is_no_number_is_rejected(self, frame):
-        session = live()
-        with pytest.raises(FrameError):
-            session.receive(frame, T0)
+    def test_what_is_no_number_is_a_gap_of_its_stream_alone(self, frame):
+        kind = json.loads(frame.replace(b"\xff\xfe", b"?"))["t"]
+        assert refused(live(), frame) == [(CHANNELS[kind], PAIR)]
 
     def test_a_rejected_frame_is_a_gap_of_everything(self):
         session = live()
@@ -161,9 +167,13 @@ class TestOddFrames:
 
     @pytest.mark.parametrize("frame", frames.PUBLIC.values(), ids=frames.PUBLIC)
     def test_a_frame_cut_short_anywhere(self, frame):
-        for end in range(len(frame)):
+        kind = json.loads(frame)["t"]
+        told = len(f'{{"t":"{kind}"')
+        for end in range(told):
             with pytest.raises(FrameError):
                 live().receive(frame[:end], T0)
+        for end in range(told, len(frame)):
+            assert refused(live(), frame[:end]) == [(CHANNELS[kind], PAIR)]
 
     def test_unknown_types_are_told_and_private_ones_are_not(self):
         session = make()
@@ -200,16 +210,19 @@ class TestBook:
         assert event.bids == [("10", "100000000000000000000000000000.00000001")]
 
     def test_a_negative_level_is_a_gap_and_a_replacement(self):
-        for session, frame in (
-            (live(amounts="change"), change("Buy", "10", "-2")),
-            (live(), change("Buy", "10", "-2")),
-        ):
-            session.receive(book(("10", "1")), T0)
-            [event] = session.receive(frame, T0)
-            assert isinstance(event, Control)
-            assert event.event is ControlEvent.GAP
-            assert "negative" in event.reason
-            assert [type(action) for action in session.actions] == [Replace]
+        session = live(amounts="change")
+        session.receive(book(("10", "1")), T0)
+        [event] = session.receive(change("Buy", "10", "-2"), T0)
+        assert (event.event, event.channel) == (ControlEvent.GAP, Channel.BOOK)
+        assert "negative" in event.reason
+        assert [type(action) for action in session.actions] == [Replace]
+
+    def test_a_bad_level_is_a_replacement(self):
+        session = live()
+        session.receive(book(("10", "1")), T0)
+        assert refused(session, change("Buy", "10", "-2")) == [("book", PAIR)]
+        assert [type(action) for action in session.actions] == [Replace, Reject]
+        assert not session.complete
 
     @pytest.mark.parametrize("bid", ["9", None])
     def test_a_lasting_mismatch_is_a_gap(self, bid):

@@ -245,7 +245,8 @@ class TestState:
             "amount_completed": "0.50",
             "created_at": 1598530122,
         }
-        _, [event] = drive(LimitlexRest({}).open_orders(ACCOUNT, T0), answer({"result": {"data": [row]}}))
+        _, listing = drive(LimitlexRest({}).open_orders(ACCOUNT, T0), answer({"result": {"data": [row]}}))
+        [event] = listing.events
         assert (event.ts, event.status, event.filled, event.side) == (
             1598530122 * SECOND,
             "partially_filled",
@@ -255,13 +256,16 @@ class TestState:
 
     def test_orders_as_a_map_keyed_by_id(self):
         rows = {"o1": {"order_id": "o1", "price": "1", "amount_initial": "1"}}
-        _, [event] = drive(LimitlexRest({}).open_orders(ACCOUNT, T0), answer({"result": rows}))
+        _, listing = drive(LimitlexRest({}).open_orders(ACCOUNT, T0), answer({"result": rows}))
+        [event] = listing.events
         assert event.order_id == "o1"
 
     def test_rows_that_make_no_sense_are_left_out(self):
         rows = [{}, {"order_id": "x", "price": "much"}, {"order_id": ["y"]}, 7, {"order_id": "z", "created_at": "²"}]
-        _, events = drive(LimitlexRest({}).open_orders(ACCOUNT, T0), answer({"result": rows}))
-        assert [(event.order_id, event.ts) for event in events] == [("z", None)]
+        _, orders = drive(LimitlexRest({}).open_orders(ACCOUNT, T0), answer({"result": rows}))
+        assert [(event.order_id, event.ts) for event in orders.events] == [("z", None)]
+        assert len(orders.rejects) == 4
+        assert orders.unread == {"", "x"}
         _, balances = drive(
             LimitlexRest({}).balances(ACCOUNT, T0),
             answer(
@@ -273,7 +277,26 @@ class TestState:
                 }
             ),
         )
-        assert [(event.currency, event.available) for event in balances] == [("u", "")]
+        assert balances.events == []
+        assert balances.unread == {"u", "v"}
+
+    @pytest.mark.parametrize("result", [None, 7, "none", {"data": None}, {"data": "none"}])
+    def test_what_is_no_list_is_not_an_empty_one(self, result):
+        """Else every order that is known would look closed."""
+        with pytest.raises(RestError, match="not a"):
+            drive(LimitlexRest({}).open_orders(ACCOUNT, T0), answer({"result": result}))
+
+    def test_every_digit_of_a_json_number_stays(self):
+        body = b'{"result":[{"currency_id":"u","amount_available":1234567.123456789012,"amount_reserved":0.00000001}]}'
+        _, listing = drive(LimitlexRest({}).balances(ACCOUNT, T0), HttpResponse(200, body))
+        [event] = listing.events
+        assert (event.available, event.reserved) == ("1234567.123456789012", "0.00000001")
+
+    def test_a_number_that_is_none_harms_its_row_alone(self):
+        body = b'[{"currency_id":"u","amount_available":NaN},{"currency_id":"v","amount_available":1E-9}]'
+        _, listing = drive(LimitlexRest({}).balances(ACCOUNT, T0), HttpResponse(200, body))
+        assert [(event.currency, event.available) for event in listing.events] == [("v", "0.000000001")]
+        assert listing.unread == {"u"}
 
 
 def test_secrets_are_in_no_repr():

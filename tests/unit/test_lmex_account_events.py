@@ -5,12 +5,12 @@ import json
 import pytest
 
 from bridge.errors import FrameError
-from bridge.exchanges.base import Synchronise, Warn
+from bridge.exchanges.base import Synchronise
 from bridge.exchanges.lmex.account import Memory
 from bridge.exchanges.lmex.names import Market
 from bridge.model import Fill, Order, Position
 from tests.unit import lmex_frames as frames
-from tests.unit.core import T0
+from tests.unit.core import T0, refused
 from tests.unit.lmex_sessions import changed, contracts, receive, said, subscribed
 
 FLAT = Position("main", None, T0, "BTC-PERP", "", "0", "", "", "", "0")
@@ -102,11 +102,15 @@ class TestOrders:
         [event] = receive(subscribed(), changed(frames.FUTURES_ORDER, **changes))
         assert event.status == status
 
-    def test_an_unknown_status_is_empty_and_told(self):
+    def test_an_unknown_status_is_refused(self):
+        """An empty one would make an open order look closed."""
         session = subscribed()
-        [event] = receive(session, changed(frames.FUTURES_ORDER, status=777))
-        assert event.status == ""
-        assert session.actions == [Warn(f"order {frames.ORDER_ID}: unknown status 777")]
+        assert refused(session, changed(frames.FUTURES_ORDER, status=777)) == [("orders", "main")]
+        assert Synchronise() in session.actions
+
+    def test_an_unknown_type_stays_the_exchanges_word(self):
+        [event] = receive(subscribed(), changed(frames.FUTURES_ORDER, orderType=83))
+        assert event.kind == "83"
 
     def test_a_rejected_order(self):
         frame = changed(frames.FUTURES_ORDER, status=8, side="", orderType=0, price=0, positionId=None)
@@ -247,7 +251,7 @@ class TestPositions:
 
 
 class TestGarbage:
-    @pytest.mark.parametrize("frame", frames.NONSENSE)
+    @pytest.mark.parametrize("frame", frames.UNREADABLE)
     def test_nonsense_is_a_gap_of_all_channels_and_is_made_good_by_rest(self, frame):
         session = subscribed()
         with pytest.raises(FrameError):
@@ -285,14 +289,22 @@ class TestGarbage:
             changed(frames.POSITION, totalContracts="many"),
             changed(frames.POSITION, entryPrice="much"),
             changed(frames.POSITION, marketName=..., positionId=...),
+            changed(frames.POSITION, positionDirection="SIDEWAYS"),
+            changed(frames.POSITION, positionDirection=None, orderMode=99),
             frames.FILL.replace(b"USDT", b"\xff"),
             b'{"topic":"fillsV2","data":7}',
             b'{"topic":"fillsV2"}',
+            frames.FILL[:-40],
+            frames.FUTURES_ORDER.replace(b'"triggerPrice":0', b'"triggerPrice":').replace(
+                b'"price":32000', b'"price":NaN'
+            ),
         ],
     )
-    def test_what_cannot_be_is_rejected(self, frame):
-        with pytest.raises(FrameError):
-            subscribed().receive(frame, T0)
+    def test_what_cannot_be_is_a_gap_of_its_channel_and_is_made_good_by_rest(self, frame):
+        channel = {b"n": "orders", b"f": "fills", b"p": "positions"}[frame.partition(b'"topic"')[2].strip(b': "')[:1]]
+        session = subscribed()
+        assert refused(session, frame) == [(channel, "main")]
+        assert session.actions[0] == Synchronise()
 
     def test_contracts_of_the_tests(self):
         assert contracts().coins("BTC-PERP", "1") == "0.00001"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 from bridge.errors import RestError
-from bridge.exchanges.base import Replace, Restated, Said, Send, Synchronise, Warn
+from bridge.exchanges.base import Reject, Replace, Restated, Said, Send, Synchronise
 from bridge.exchanges.lmex.account import Memory
 from bridge.exchanges.lmex.names import Market
 from bridge.model import Channel, Fill, Order, Position
@@ -149,10 +149,10 @@ class TestSync:
         assert (action.error.code, action.error.message) == ("-7", "-7 Authenticate failed")
         assert action.consequence == "orders, positions and fills are not refreshed"
 
-    def test_a_row_that_cant_be_understood_is_a_warning(self):
+    def test_a_row_that_cant_be_understood_goes_to_the_rejects(self):
         session = subscribed()
         drive(session.sync(T0), answer([{"symbol": "BTC-PERP"}, OPEN_ORDER]), answer([{}]), answer([{"symbol": "X"}]))
-        assert [type(action) for action in session.actions] == [Warn, Restated, Warn, Restated, Warn, Restated]
+        assert [type(action) for action in session.actions] == [Reject, Restated, Reject, Restated, Reject, Restated]
         assert len(session.actions[1].events) == 1
 
     def test_what_a_row_that_cant_be_understood_may_be_of_is_not_gone(self):
@@ -163,7 +163,7 @@ class TestSync:
             orders.topic.accept(event)
         for event in receive(session, frames.POSITION):
             positions.topic.accept(event)
-        bad = {**OPEN_ORDER, "price": "lots"}
+        bad = {**OPEN_ORDER, "orderID": frames.ORDER_ID, "price": "lots"}
         drive(session.sync(T0 + 1), answer([bad]), answer([{**HELD, "size": "lots"}]), answer([]))
         for rig, state in zip((orders, positions), restated(session), strict=False):
             rig.topic.restate(state.events, state.asked, T0 + 2, state.covers)
@@ -182,7 +182,11 @@ class TestSync:
             answer([PAST_FILL, {**PAST_FILL, "price": "lots", "filledPrice": ""}]),
         )
         [gap] = session.tick(seconds(0.25))
-        assert (gap.event, gap.channel, gap.reason) == ("gap", "fills", "a fill by REST could not be understood")
+        assert (gap.event, gap.channel, gap.reason) == (
+            "gap",
+            "fills",
+            "a row of a REST answer could not be understood",
+        )
 
     def test_no_answer_is_told(self):
         session = subscribed()

@@ -61,8 +61,8 @@ class TestSince:
 
     def test_a_connector_recalls_its_stream(self):
         exchange = lmex("BTC-USD", "BTC-PERP", with_account=True)
-        exchange.recall(STREAM, [fill("BTC-PERP", T0 - 5 * DAY)])
-        exchange.recall(Subscription(Channel.ORDERS, "main"), [live(T0 - 50 * DAY)])
+        exchange.recall(STREAM, [fill("BTC-PERP", T0 - 5 * DAY)], 0)
+        exchange.recall(Subscription(Channel.ORDERS, "main"), [live(T0 - 50 * DAY)], 0)
         since = {market: memory.history_since(T0) for market, memory in exchange._memories.items()}
         assert since[Market.FUTURES] == T0 - 5 * DAY - MINUTE
 

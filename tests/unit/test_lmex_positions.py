@@ -22,6 +22,10 @@ def told(events):
     return [(event.side, event.contracts) for event in events]
 
 
+def never(error, place):
+    raise error
+
+
 def positions():
     return Positions("main", contracts())
 
@@ -29,32 +33,32 @@ def positions():
 class TestHedged:
     def test_the_newer_leg_stands(self):
         known = positions()
-        assert told(known.some([LONG, SHORT], T0)) == [("long", "3"), ("short", "5")]
+        assert told(known.some([LONG, SHORT], T0, never)) == [("long", "3"), ("short", "5")]
 
     def test_when_one_leg_is_closed_the_other_stands(self):
         known = positions()
-        known.some([LONG, SHORT], T0)
-        [event] = known.some([{**CLOSED, "positionId": "BTC-PERP-USDT|SHORT"}], T0 + 1)
+        known.some([LONG, SHORT], T0, never)
+        [event] = known.some([{**CLOSED, "positionId": "BTC-PERP-USDT|SHORT"}], T0 + 1, never)
         assert told([event]) == [("long", "3")]
         assert event.recv == T0 + 1
 
     def test_when_both_are_it_is_flat(self):
         known = positions()
-        known.some([LONG, SHORT], T0)
+        known.some([LONG, SHORT], T0, never)
         rows = [{**CLOSED, "positionId": f"BTC-PERP-USDT|{leg}"} for leg in ("SHORT", "LONG")]
-        assert told(known.some(rows, T0)) == [("long", "3"), ("", "0")]
+        assert told(known.some(rows, T0, never)) == [("long", "3"), ("", "0")]
 
     def test_a_closing_that_names_no_leg_is_of_the_pair(self):
         known = positions()
-        known.some([LONG, SHORT], T0)
-        assert told(known.some([CLOSED], T0)) == [("", "0")]
+        known.some([LONG, SHORT], T0, never)
+        assert told(known.some([CLOSED], T0, never)) == [("", "0")]
 
     def test_a_list_that_holds_one_leg(self):
         known = positions()
-        known.all([LONG, SHORT], T0)
-        assert told(known.all([LONG, {**CLOSED, "positionId": "BTC-PERP-USDT|SHORT"}], T0)) == [("long", "3")]
-        assert told(known.all([LONG], T0)) == []
-        assert told(known.all([], T0)) == [("", "0")]
+        known.all([LONG, SHORT], T0, never)
+        assert told(known.all([LONG, {**CLOSED, "positionId": "BTC-PERP-USDT|SHORT"}], T0, never)) == [("long", "3")]
+        assert told(known.all([LONG], T0, never)) == []
+        assert told(known.all([], T0, never)) == [("", "0")]
 
     def test_the_rows_of_rest(self):
         session = subscribed()
@@ -73,6 +77,15 @@ def test_what_rest_told_is_flat_once_a_list_leaves_it_out():
 
 def test_what_rest_told_late_is_not_believed_over_a_newer_row():
     known = positions()
-    known.some([LONG], T0 + 5)
+    known.some([LONG], T0 + 5, never)
     known.learn([positions().one(SHORT, T0)], T0)
-    assert known.some([LONG], T0 + 6) == []
+    assert known.some([LONG], T0 + 6, never) == []
+
+
+def test_a_row_that_cant_be_understood_makes_no_position_flat():
+    known, bad = positions(), []
+    other = {**LONG, "marketName": "ETH-PERP-USDT", "positionId": "ETH-PERP-USDT"}
+    assert told(known.all([LONG, other], T0, never)) == [("long", "3"), ("long", "3")]
+    assert known.all([{**LONG, "positionDirection": "UP"}, other], T0, lambda *what: bad.append(what)) == []
+    assert [place for _, place in bad] == [0]
+    assert told(known.all([other], T0, never)) == [("", "0")]

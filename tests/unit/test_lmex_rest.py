@@ -102,7 +102,8 @@ class TestErrors:
             (b"\xff", 200, "not an answer of this API"),
             (b"[" * 5000, 200, "not an answer of this API"),
             (b"7", 200, "not an answer of this API"),
-            (b'[{"symbol":"\xff"}]', 200, "not an answer of this API"),
+            (b'[{"symbol":"\xff"}]', 200, "market_summary has no ticker of it"),
+            (b"null", 200, "not an answer of this API"),
         ],
     )
     def test_forms(self, body, status, message):

@@ -9,7 +9,7 @@ from bridge.exchanges.base import Reconnect, Unknown
 from bridge.exchanges.lmex.names import Market, market_of, old_symbol, pair_of
 from bridge.model import Channel, Control, ControlEvent, Trade
 from tests.unit import lmex_frames as frames
-from tests.unit.core import T0, Rig, faults
+from tests.unit.core import T0, Rig, faults, refused
 from tests.unit.lmex_sessions import ack, asked, data, said, seconds, sent, trades
 
 
@@ -208,7 +208,7 @@ class TestSubscribing:
 
 
 class TestGarbage:
-    @pytest.mark.parametrize("frame", frames.NONSENSE)
+    @pytest.mark.parametrize("frame", frames.UNREADABLE)
     def test_nonsense_is_a_gap_of_all_pairs(self, frame):
         session = trades("BTC-PERP", "ETH-PERP")
         with pytest.raises(FrameError):
@@ -241,6 +241,43 @@ class TestGarbage:
             frames.V2_TRADES.replace(b"BTC-PERP", b"NEW-PERP"),
         ],
     )
-    def test_what_is_no_number_is_rejected(self, frame):
-        with pytest.raises(FrameError):
-            trades("BTC-PERP", "NEW-PERP").receive(frame, T0)
+    def test_what_is_no_number_is_a_gap_of_its_pair_alone(self, frame):
+        [pair] = [pair for pair in ("BTC-PERP", "NEW-PERP") if pair.encode() in frame[:40]]
+        assert refused(trades("BTC-PERP", "NEW-PERP"), frame) == [("trades", pair)]
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"side": "buy"},
+            {"tradeId": "t7"},
+            {"size": None},
+            {"timestamp": 1_790_133_628},
+            {"symbol": 7},
+            {"price": "NaN"},
+        ],
+    )
+    def test_the_good_rows_beside_a_bad_one_are_served(self, change):
+        good = {
+            "symbol": "BTC-PERP",
+            "side": "SELL",
+            "size": 7,
+            "price": 5302.8,
+            "tradeId": 1,
+            "timestamp": 1584446020295,
+        }
+        rows = [good, {**good, "tradeId": 2, **change}, {**good, "tradeId": 3}]
+        session = trades("BTC-PERP", "ETH-PERP")
+        frame = json.dumps({"topic": "tradeHistoryApiV2:BTC-PERP", "data": rows}).replace('"NaN"', "NaN").encode()
+        events = session.receive(frame, T0)
+        assert [event.id for event in data(events)] == ["1", "3"]
+        [gap] = [event for event in events if isinstance(event, Control) and event.event is ControlEvent.GAP]
+        assert (gap.subject, gap.count) == ("BTC-PERP", 1)
+
+    def test_a_row_without_a_pair_may_be_of_any(self):
+        frame = frames.OLD_TRADES.replace(b'"BTCPFC"', b"null")
+        assert refused(trades("BTC-PERP", "ETH-PERP"), frame) == [("trades", "BTC-PERP"), ("trades", "ETH-PERP")]
+
+    def test_an_answer_that_has_a_status_of_another_type_is_one(self):
+        session = trades("BTC-PERP")
+        events = session.receive(b'{"event":"subscribe","channel":["tradeHistoryApiV2:BTC-PERP"],"status":"ok"}', T0)
+        assert said(events) == [("live", "trades", "BTC-PERP")]

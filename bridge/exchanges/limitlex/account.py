@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 
-from bridge.errors import FrameError, RestError
+from bridge.errors import RestError
 from bridge.exchanges.base import (
     NOT_UNDERSTOOD,
     UNREADABLE,
     Credentials,
     Flow,
+    Reject,
     Replace,
     Restated,
     Said,
     Session,
     Subscription,
+    Synchronise,
     Target,
 )
+from bridge.exchanges.fields import fields_of, text
 from bridge.exchanges.limitlex.messages import (
     NAME,
     PRIVATE,
@@ -25,13 +29,17 @@ from bridge.exchanges.limitlex.messages import (
     AnyPrivate,
     OpenOrder,
     OwnTrade,
+    Wallet,
     Wallets,
     decode_private,
+    decode_wallet,
     nanoseconds,
     other_message,
 )
-from bridge.exchanges.limitlex.rest import LimitlexRest, TokenSource
-from bridge.exchanges.numbers import check_numbers, check_values
+from bridge.exchanges.limitlex.rest import LimitlexRest, Listing, TokenSource
+from bridge.exchanges.numbers import check_ids, check_numbers, check_values, check_words, shortened
+from bridge.exchanges.refresh import Refresh
+from bridge.exchanges.salvage import Damage, readable
 from bridge.model import Balance, Channel, Event, Fill, Order
 
 __all__ = ["PRIVATE_CHANNELS", "AccountSession"]
@@ -40,6 +48,8 @@ _SUBACCOUNT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """Sub-account ids are UUIDs; anything with a brace would break the hash tag of the streams' keys."""
 
 PRIVATE_CHANNELS = frozenset({Channel.ORDERS, Channel.FILLS, Channel.BALANCES})
+_CHANNELS = {"open_order": Channel.ORDERS, "trade": Channel.FILLS, "wallets": Channel.BALANCES}
+"""Which stream a message is for."""
 
 
 class AccountSession(Session):
@@ -53,6 +63,9 @@ class AccountSession(Session):
         self._token = TokenSource(rest, credentials)
         self._subjects = {credentials.name: None}
         """The account and those of its sub-accounts that were heard of."""
+        self._refresh = Refresh()
+        self._owed: list[Event] = []
+        """What a fetch has found out about the streams."""
 
     def open(self, now: int) -> Flow[Target]:
         """A new token for each connection; it travels in the address, which is why ``shown`` leaves it out."""
@@ -63,32 +76,30 @@ class AccountSession(Session):
 
     def sync(self, now: int) -> Flow[None]:
         """Nothing is replayed after a connect: open orders and wallets come from REST."""
-        account = self._credentials.name
+        self._refresh.begun(now)
         try:
             orders = yield from self._rest.open_orders(self._credentials, now)
-            self.actions.append(Restated(Channel.ORDERS, account, orders, now))
+            self._restated(Channel.ORDERS, orders, now)
             balances = yield from self._rest.balances(self._credentials, now)
-            self.actions.append(Restated(Channel.BALANCES, account, balances, now))
+            self._restated(Channel.BALANCES, balances, now)
         except RestError as error:
             self.actions.append(Said(error, "open orders and balances are not refreshed"))
+            self._refresh.failed(now, error.retry_after)
+        else:
+            self._refresh.done(now)
+
+    def tick(self, now: int) -> Sequence[Event]:
+        if self._refresh.due(now):
+            self.actions.append(Synchronise())
+        owed, self._owed = self._owed, []
+        return owed
 
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
         try:
             message = decode_private(frame)
         except UNREADABLE as error:
-            # The pairs' public messages come here too; the pairs' own connections have them.
-            self.actions += other_message(frame, error, PRIVATE, PUBLIC)
-            return self._first(self._credentials.name, recv)
-        subject = self._credentials.name
-        if message.subaccountId:
-            if not _SUBACCOUNT.fullmatch(message.subaccountId):
-                raise FrameError(NAME, frame, f"{message.subaccountId!r} can't be part of a key")
-            subject = f"{subject}/{message.subaccountId}"
-        try:
-            events = self._understand(subject, message, recv)
-        except ValueError as error:
-            raise FrameError(NAME, frame, str(error)) from None
-        return [*self._first(subject, recv), *events]
+            return self._other(frame, recv, error)
+        return self._take(message, frame, recv)
 
     def rejected(self, recv: int) -> Sequence[Event]:
         self.actions.append(Replace(NOT_UNDERSTOOD))
@@ -98,12 +109,59 @@ class AccountSession(Session):
         del subject, now
         self.actions.append(Replace(reason))
 
-    def _understand(self, subject: str, message: AnyPrivate, recv: int) -> list[Event]:
-        if isinstance(message, OwnTrade):
-            return [self._fill(subject, message, recv)]
-        if isinstance(message, OpenOrder):
-            return [self._order(subject, message, recv)]
-        return self._balances(subject, message, recv)
+    def _restated(self, channel: Channel, listing: Listing, now: int) -> None:
+        """Take a listing; a row that can't be understood must make no known order look closed."""
+        account = self._credentials.name
+        covers = listing.covers if listing.unread else None
+        self.actions.append(Restated(channel, account, listing.events, now, covers))
+        self.actions += [Reject(error) for error in listing.rejects]
+        if listing.rejects:
+            self._owed += self.gaps([Subscription(channel, account)], now)
+
+    def _other(self, frame: bytes, recv: int, error: Exception) -> list[Event]:
+        """The pairs' public messages come here too, the pairs' own connections have them; or a message is bad."""
+        kind, actions = other_message(frame, error, PRIVATE, PUBLIC)
+        self.actions += actions
+        if not kind:
+            return self._first(self._credentials.name, recv)
+        try:
+            return self._take(decode_private(readable(frame)), frame, recv)
+        except UNREADABLE as why:
+            return self._damaged(kind, frame, recv, why)
+
+    def _take(self, message: AnyPrivate, frame: bytes, recv: int) -> list[Event]:
+        subject = self._credentials.name
+        if message.subaccountId is not None:
+            subject = f"{subject}/{message.subaccountId}"
+            if not _SUBACCOUNT.fullmatch(message.subaccountId):
+                why = ValueError(f"{shortened(message.subaccountId)} can't be part of a key")
+                return self._damaged(str(message.__struct_config__.tag), frame, recv, why)
+        try:
+            if isinstance(message, Wallets):
+                events = self._balances(subject, message, frame, recv)
+            elif isinstance(message, OwnTrade):
+                events = [self._fill(subject, message, recv)]
+            else:
+                events = [self._order(subject, message, recv)]
+        except ValueError as error:
+            return self._damaged(str(message.__struct_config__.tag), frame, recv, error, [subject])
+        return [*self._first(subject, recv), *events]
+
+    def _damaged(
+        self, kind: str, frame: bytes, recv: int, error: Exception, subjects: Sequence[str] | None = None
+    ) -> list[Event]:
+        """A message of this type is bad: its stream misses it; where its account can't be read, any of them may."""
+        if subjects is None:
+            sub = _subaccount_of(frame)
+            account = self._credentials.name
+            subjects = list(self._subjects) if sub is None else [f"{account}/{sub}" if sub else account]
+        damage = Damage(NAME, frame, counted=kind == "trade")
+        damage.row(error, [Subscription(_CHANNELS[kind], subject) for subject in subjects])
+        self._refresh.want(recv)
+        return [
+            *(live for subject in subjects for live in self._first(subject, recv)),
+            *damage.settle(self, [], recv),
+        ]
 
     def _first(self, subject: str, recv: int) -> list[Event]:
         self._subjects[subject] = None
@@ -120,18 +178,20 @@ class AccountSession(Session):
         message doesn't name the pair, and ``createdAt`` is the order's time, not the event's.
         """
         m = message
+        check_ids(m.orderId)
+        check_words(m.orderTradeType or "")
+        check_values(m.price or "")
+        check_numbers(m.amountInitial, m.amountCompleted)
         status = "open"
         if m.deleted:
             status = "cancelled"
         elif m.completed:
             status = "filled"
-        elif m.amountCompleted.strip("0.") != "":
+        elif Decimal(m.amountCompleted):
             status = "partially_filled"
-        kind, side = m.orderTradeType.lower(), m.orderDirection.lower()
+        kind, side = (m.orderTradeType or "").lower(), m.orderDirection.lower()
         ts = nanoseconds(m.createdAt)
         price = m.price or ""
-        check_values(price)
-        check_numbers(m.amountInitial, m.amountCompleted)
         return Order(
             subject, ts, recv, m.orderId, "", "", kind, side, price, m.amountInitial, m.amountCompleted, status
         )
@@ -149,7 +209,7 @@ class AccountSession(Session):
         check_numbers(m.price, m.amount)
         return Fill(subject, nanoseconds(m.createdAt), recv, "", "", "", side, m.price, m.amount, "", "")
 
-    def _balances(self, subject: str, message: Wallets, recv: int) -> list[Event]:
+    def _balances(self, subject: str, message: Wallets, frame: bytes, recv: int) -> list[Event]:
         """Wallets.
 
         ``{"t":"wallets","wallets":[{"currencyId":"ab65...","amountAvailable":"1006.80071837","amountReserved":
@@ -157,15 +217,36 @@ class AccountSession(Session):
 
         Whether all currencies or only the changed ones come is unknown: each stands for itself.
         """
-        code = self._rest.currency
-        for wallet in message.wallets:
-            check_values(wallet.amountAvailable or "", wallet.amountReserved or "")
-        return [
-            Balance(
-                subject, None, recv, code(wallet.currencyId), wallet.amountAvailable or "", wallet.amountReserved or ""
-            )
-            for wallet in message.wallets
-        ]
+        events: list[Event] = []
+        damage = Damage(NAME, frame)
+        for raw in message.wallets:
+            try:
+                events.append(self._balance(subject, decode_wallet(raw), recv))
+            except (*UNREADABLE, ValueError) as error:
+                damage.row(error, [Subscription(Channel.BALANCES, subject)], len(events))
+        if damage:
+            self._refresh.want(recv)
+        return damage.settle(self, events, recv)
+
+    def _balance(self, subject: str, wallet: Wallet, recv: int) -> Balance:
+        currency = self._rest.currency(wallet.currencyId)
+        available, reserved = wallet.amountAvailable or "", wallet.amountReserved or ""
+        check_ids(wallet.currencyId)
+        check_words(currency)
+        check_values(available, reserved)
+        return Balance(subject, None, recv, currency, available, reserved)
+
+
+def _subaccount_of(frame: bytes) -> str | None:
+    """The sub-account that a bad message names; empty where it names none, ``None`` where that can't be read."""
+    try:
+        named = fields_of(readable(frame)).get("subaccountId")
+        if named is None or bytes(named) == b"null":
+            return ""
+        sub = text(named)
+    except UNREADABLE:
+        return None
+    return sub if _SUBACCOUNT.fullmatch(sub) else None
 
 
 def _streams(subject: str) -> list[Subscription]:

@@ -5,6 +5,7 @@ The field names are the exchange's own; all decimals are strings, all times whol
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal
 
 import msgspec
@@ -12,7 +13,9 @@ from msgspec import Struct
 
 from bridge.errors import FrameError, ReportedError
 from bridge.exchanges.base import SECOND, UNREADABLE, Action, Said, Unknown
-from bridge.exchanges.numbers import epoch_ns
+from bridge.exchanges.fields import EXACT
+from bridge.exchanges.numbers import check_numbers, epoch_ns, shortened
+from bridge.exchanges.salvage import peek, readable
 
 __all__ = [
     "NAME",
@@ -32,11 +35,14 @@ __all__ = [
     "WholeBook",
     "decode_private",
     "decode_public",
+    "decode_wallet",
     "nanoseconds",
     "other_message",
+    "seconds_of",
 ]
 
 NAME = "limitlex"
+_LONGEST_WINDOW = 10 * 366 * 86_400
 
 
 class Level(Struct):
@@ -53,7 +59,7 @@ class Message(Struct, tag_field="t"):
 class Ohlc(Message, tag="change_ohlc"):
     """Rolling statistics of a pair."""
 
-    durationInDays: int | float  # noqa: N815 - the exchange's spelling, here and below
+    durationInDays: msgspec.Raw  # noqa: N815 - the exchange's spelling, here and below
     priceLow: str | None = None  # noqa: N815
     priceHigh: str | None = None  # noqa: N815
     priceOpen: str | None = None  # noqa: N815
@@ -102,7 +108,7 @@ class OpenOrder(Private, tag="open_order", kw_only=True):
     """An order of the account, placed or changed."""
 
     orderId: str  # noqa: N815
-    orderTradeType: str = ""  # noqa: N815
+    orderTradeType: str | None = None  # noqa: N815
     orderDirection: Literal["Buy", "Sell"]  # noqa: N815
     amountInitial: str  # noqa: N815
     amountCompleted: str = "0"  # noqa: N815
@@ -130,9 +136,9 @@ class Wallet(Struct):
 
 
 class Wallets(Private, tag="wallets", kw_only=True):
-    """The account's wallets, all or the changed ones."""
+    """The account's wallets, all or the changed ones; each is a `Wallet`."""
 
-    wallets: list[Wallet]
+    wallets: list[msgspec.Raw]
 
 
 class _Words(Struct):
@@ -153,6 +159,7 @@ AnyPublic = Ohlc | BestBidAsk | WholeBook | OrderBook | LastTrade
 AnyPrivate = OpenOrder | OwnTrade | Wallets
 decode_public = msgspec.json.Decoder(AnyPublic).decode
 decode_private = msgspec.json.Decoder(AnyPrivate).decode
+decode_wallet = msgspec.json.Decoder(Wallet).decode
 _decode_other = msgspec.json.Decoder(_Other).decode
 
 
@@ -165,16 +172,45 @@ def nanoseconds(seconds: int) -> int:
     return epoch_ns(seconds, SECOND)
 
 
-def other_message(frame: bytes, error: Exception, known: frozenset[str], elsewhere: frozenset[str]) -> list[Action]:
-    """What to make of a frame that is no message of this session's."""
+def seconds_of(days: msgspec.Raw) -> str:
+    """The length of a ticker's window, a JSON number of days, in whole seconds.
+
+    Raises:
+        ValueError: it is not a number, not above zero, or longer than ten years.
+    """
+    written = bytes(days).decode()
+    check_numbers(written)
+    seconds = EXACT.multiply(Decimal(written), Decimal(86_400))
+    if not 0 < seconds <= _LONGEST_WINDOW or seconds != int(seconds):
+        msg = f"{shortened(written)} is not a length of time in days"
+        raise ValueError(msg)
+    return str(int(seconds))
+
+
+def other_message(
+    frame: bytes, error: Exception, known: frozenset[str], elsewhere: frozenset[str]
+) -> tuple[str, list[Action]]:
+    """What to make of a frame that is no message of this session's, or a bad one.
+
+    Returns:
+        The type of a message that is one of the ``known`` and is bad, else the empty string; and what is to be done.
+
+    Raises:
+        FrameError: not even the type can be read.
+    """
     try:
-        message = _decode_other(frame)
+        message = _decode_other(readable(frame))
     except UNREADABLE:
-        message = _Other()
-    kind = message.t
-    if message.error and kind not in known:
-        words = message.error if isinstance(message.error, _Words) else _Words(message.error)
-        return [Said(ReportedError(NAME, words.message, code=words.code, topic=kind))]
-    if not kind or kind in known:
+        kind = peek(frame, "t")
+        if kind in known or kind in elsewhere:
+            return kind if kind in known else "", []
         raise FrameError(NAME, frame, str(error)) from None
-    return [] if kind in elsewhere else [Unknown(kind)]
+    kind = message.t
+    if kind in known:
+        return kind, []
+    if message.error:
+        words = message.error if isinstance(message.error, _Words) else _Words(message.error)
+        return "", [Said(ReportedError(NAME, words.message, code=words.code, topic=kind))]
+    if not kind:
+        raise FrameError(NAME, frame, str(error)) from None
+    return "", [] if kind in elsewhere else [Unknown(kind)]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Context, Decimal
+from decimal import Decimal
 
 from bridge.book import Book
-from bridge.errors import FrameError
 from bridge.exchanges.base import NOT_UNDERSTOOD, SECOND, UNREADABLE, Replace, Session, Subscription, best_first
+from bridge.exchanges.fields import EXACT
 from bridge.exchanges.limitlex.messages import (
     NAME,
     PRIVATE,
@@ -21,9 +21,11 @@ from bridge.exchanges.limitlex.messages import (
     decode_public,
     nanoseconds,
     other_message,
+    seconds_of,
 )
 from bridge.exchanges.limitlex.options import LimitlexOptions
-from bridge.exchanges.numbers import check_levels, check_numbers, check_values
+from bridge.exchanges.numbers import check_amounts, check_levels, check_numbers, check_values
+from bridge.exchanges.salvage import Damage, readable
 from bridge.model import BookDelta, BookSnapshot, Channel, ControlEvent, Event, Levels, Quote, Ticker, Trade
 
 __all__ = ["PairSession"]
@@ -31,7 +33,14 @@ __all__ = ["PairSession"]
 _IN_TRANSIT = 2 * SECOND
 """Two connections may differ in what changed so short a time ago."""
 _MOST_TOUCHED = 4_096
-_EXACT = Context(prec=200)
+_CHANNELS = {
+    "last_trade": Channel.TRADES,
+    "order_book": Channel.BOOK,
+    "whole_order_book": Channel.BOOK,
+    "best_bid_ask": Channel.QUOTES,
+    "change_ohlc": Channel.TICKER,
+}
+"""Which stream a message is for."""
 
 
 class PairSession(Session):
@@ -58,15 +67,16 @@ class PairSession(Session):
         try:
             message = decode_public(frame)
         except UNREADABLE as error:
-            self.actions += other_message(frame, error, PUBLIC, PRIVATE)
-            return self._first(recv, [])
+            return self._other(frame, recv, error)
         try:
-            return self._first(recv, self._understand(message, recv))
+            events = self._understand(message, recv)
         except ValueError as error:
-            raise FrameError(NAME, frame, str(error)) from None
+            events = self._damaged(str(message.__struct_config__.tag), frame, recv, error)
+        return self._first(recv, events)
 
     def rejected(self, recv: int) -> Sequence[Event]:
         """Nothing tells which stream the frame belonged to, and no number will show what is missing."""
+        self._best = None
         if Channel.BOOK in self._channels:
             self._distrust(NOT_UNDERSTOOD)
         return self.gaps(self._streams, recv)
@@ -105,6 +115,28 @@ class PairSession(Session):
         """Only a new connection brings a new ``whole_order_book``."""
         del subject, now
         self._distrust(reason)
+
+    def _other(self, frame: bytes, recv: int, error: Exception) -> list[Event]:
+        """A frame that is no message of a pair, or a bad one; one may be bad only in what isn't read of it."""
+        kind, actions = other_message(frame, error, PUBLIC, PRIVATE)
+        self.actions += actions
+        if not kind:
+            return self._first(recv, [])
+        try:
+            return self._first(recv, self._understand(decode_public(readable(frame)), recv))
+        except (*UNREADABLE, ValueError) as why:
+            return self._first(recv, self._damaged(kind, frame, recv, why))
+
+    def _damaged(self, kind: str, frame: bytes, recv: int, error: Exception) -> list[Event]:
+        """A message of this type is bad: its stream misses it, and no other does."""
+        channel = _CHANNELS[kind]
+        damage = Damage(NAME, frame, counted=channel is Channel.TRADES)
+        damage.row(error, [Subscription(channel, self._pair)] if channel in self._channels else [])
+        if channel is Channel.QUOTES:
+            self._best = None  # the book isn't held against an old one
+        elif channel is Channel.BOOK and channel in self._channels:
+            self._distrust(NOT_UNDERSTOOD)
+        return damage.settle(self, [], recv)
 
     def _first(self, recv: int, events: list[Event]) -> list[Event]:
         """The subscription is the connection, so its first message makes all its streams live."""
@@ -145,9 +177,11 @@ class PairSession(Session):
         buy = message.orderDirection == "Buy"
         side = self.book.bids if buy else self.book.asks
         price, amount = message.price, message.amount
-        check_numbers(price, amount.removeprefix("-"))
         if self._options.amounts == "change":
-            amount = f"{_EXACT.add(side.size(price), Decimal(amount)):f}"
+            check_numbers(price, amount.removeprefix("-"))
+            amount = f"{EXACT.add(side.size(price), Decimal(amount)):f}"
+        else:
+            check_numbers(price, amount)
         try:
             side.set(price, amount)
         except ValueError as error:
@@ -164,7 +198,7 @@ class PairSession(Session):
         A side without orders is empty or null.
         """
         bid, ask = message.bid or "", message.ask or ""
-        check_values(bid, ask)
+        check_amounts(bid, ask)
         self._best = (Decimal(bid) if bid else None, Decimal(ask) if ask else None)
         return [Quote(self._pair, None, recv, bid, "", ask, "")] if Channel.QUOTES in self._channels else []
 
@@ -200,8 +234,9 @@ class PairSession(Session):
             return []
         m = message
         values = (m.priceOpen, m.priceHigh, m.priceLow, m.priceClose, m.priceChange, m.priceChangeP, m.volume)
-        check_values(*(value or "" for value in values))
-        window = str(int(m.durationInDays * 86400))
+        check_amounts(*(value or "" for value in (m.priceOpen, m.priceHigh, m.priceLow, m.priceClose, m.volume)))
+        check_values(m.priceChange or "", m.priceChangeP or "")
+        window = seconds_of(m.durationInDays)
         return [Ticker(self._pair, None, recv, window, *(value or "" for value in values))]
 
     def _mismatch(self) -> str | None:

@@ -8,30 +8,36 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec import Struct
 
-from bridge.errors import ConfigError, Problem, RestError
+from bridge.errors import ConfigError, FrameError, Problem, RestError
 from bridge.exchanges.base import SECOND, UNREADABLE, Credentials, Flow, HttpRequest, HttpResponse
-from bridge.exchanges.limitlex.messages import nanoseconds
+from bridge.exchanges.fields import UNREADABLE_ROW, Row, decode_rows, fields_of, text
+from bridge.exchanges.limitlex.messages import NAME, nanoseconds
 from bridge.exchanges.listing import check_listed
 from bridge.exchanges.nonces import Nonces
-from bridge.exchanges.numbers import check_values
+from bridge.exchanges.numbers import check_amounts, check_ids, check_values, check_words, id_or_empty
+from bridge.exchanges.salvage import readable
 from bridge.exchanges.waiting import seconds_to_wait
 from bridge.model import Balance, Event, Order
 
-__all__ = ["LimitlexRest", "TokenSource", "check_secret", "sign", "token_expiry"]
+__all__ = ["LimitlexRest", "Listing", "TokenSource", "check_secret", "sign", "token_expiry"]
 
-_NAME = "limitlex"
 _MILLISECOND = 1_000_000
 _TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*", re.ASCII).fullmatch
 """A JWT; it goes into an address as it is, so nothing else may pass for one."""
 _SECONDS = re.compile(r"[0-9]{1,10}").fullmatch
+_decode_claims: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=Decimal).decode
+_SIDES = {"buy": "buy", "sell": "sell"}
 
 
 def sign(pem: str, path: str, body: str) -> str:
@@ -55,7 +61,7 @@ def token_expiry(token: str) -> int | None:
     """The ``exp`` of a JWT in nanoseconds since the epoch; ``None`` where it has none."""
     try:
         payload = token.split(".")[1]
-        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        claims = _decode_claims(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         return int(claims["exp"]) * SECOND
     except (LookupError, ArithmeticError, TypeError, ValueError):
         return None
@@ -71,6 +77,19 @@ def check_secret(credentials: Credentials) -> None:
         sign(credentials.api_secret, "", "")
     except ValueError as error:
         raise ConfigError([Problem(f"accounts.{credentials.name}", str(error))]) from None
+
+
+class Listing(Struct):
+    """The rows of a listing that could be understood, and what is known of the others."""
+
+    events: list[Event]
+    rejects: list[FrameError]
+    unread: set[str]
+    """The ids of rows that could not be understood; an empty one where not even that could be read."""
+
+    def covers(self, event: Event) -> bool:
+        """Whether a known order would be listed, were it still open: not, where its row may be one of the bad ones."""
+        return not self.unread or ("" not in self.unread and getattr(event, "order_id", "") not in self.unread)
 
 
 class LimitlexRest:
@@ -108,19 +127,24 @@ class LimitlexRest:
             if all(pair in self._pair_ids for pair in pairs):
                 return
             raise
-        self._codes.update({_text(row, "id"): _text(row, "code") for row in currencies if _text(row, "code")})
+        self._codes.update({row.get("id", ""): row["code"] for row in currencies if row.get("code")})
         known = {}
+        odd = False
         for row in listed:
-            first, second = _text(row, "currency_id_1"), _text(row, "currency_id_2")
-            pair_id = _text(row, "id") or f"{first}:{second}"
+            first, second = row.get("currency_id_1", ""), row.get("currency_id_2", "")
+            pair_id = row.get("id", "") or f"{first}:{second}"
             if not first or not second:
                 first, _, second = pair_id.partition(":")
-            known[f"{self.currency(first)}-{self.currency(second)}".upper()] = pair_id
+            odd = odd or not (first and second)
+            if first and second:
+                known[f"{self.currency(first)}-{self.currency(second)}".upper()] = pair_id
         unknown = [pair for pair in pairs if pair not in self._pair_ids]
-        check_listed(_NAME, "/public/pairs", unknown, known)
+        if known and odd and any(pair not in known for pair in unknown):
+            raise RestError(NAME, "/public/pairs", 200, "a row could not be understood, and a pair is missing")
+        check_listed(NAME, "/public/pairs", unknown, known)
         self._pair_ids.update({pair: known[pair] for pair in unknown})
 
-    def private(self, credentials: Credentials, path: str, now: int) -> Flow[Any]:
+    def private(self, credentials: Credentials, path: str, now: int) -> Flow[msgspec.Raw]:
         """A signed call. The nonce is in milliseconds and rises; if the exchange minds it, once more in seconds."""
         try:
             return (yield from self._signed(credentials, path, now))
@@ -130,40 +154,31 @@ class LimitlexRest:
         self._nonces = self._nonces[::-1]
         return (yield from self._signed(credentials, path, now))
 
-    def open_orders(self, credentials: Credentials, now: int) -> Flow[list[Event]]:
+    def open_orders(self, credentials: Credentials, now: int) -> Flow[Listing]:
         """The account's open orders; fields that REST leaves out are empty."""
-        answer = yield from self.private(credentials, "/private/open_orders", now)
-        events: list[Event] = []
-        for row in _rows(answer):
-            order_id = _text(row, "order_id")
-            filled = _text(row, "amount_completed") or "0"
-            price, size = _text(row, "price"), _text(row, "amount_initial")
-            if not order_id or not _are_values(filled, price, size):
-                continue
-            status = "partially_filled" if filled.strip("0.") else "open"
-            created = _text(row, "created_at")
-            ts = nanoseconds(int(created)) if _SECONDS(created) else None
-            kind = (_text(row, "order_trade_type") or "limit").lower()
-            side = _text(row, "order_direction").lower()
-            events.append(Order(credentials.name, ts, now, order_id, "", "", kind, side, price, size, filled, status))
-        return events
+        path = "/private/open_orders"
+        answer = yield from self.private(credentials, path, now)
+        return _listing(_rows(path, answer), partial(_order, credentials.name, now), "order_id")
 
-    def balances(self, credentials: Credentials, now: int) -> Flow[list[Event]]:
+    def balances(self, credentials: Credentials, now: int) -> Flow[Listing]:
         """The account's wallets; ``reserved`` is empty where REST leaves it out."""
-        answer = yield from self.private(credentials, "/private/balance", now)
-        events: list[Event] = []
-        for row in _rows(answer):
-            currency = self.currency(_text(row, "currency_id"))
-            available, reserved = _text(row, "amount_available"), _text(row, "amount_reserved")
-            if currency and _are_values(available, reserved):
-                events.append(Balance(credentials.name, None, now, currency, available, reserved))
-        return events
+        path = "/private/balance"
+        answer = yield from self.private(credentials, path, now)
+        return _listing(_rows(path, answer), partial(self._balance, credentials.name, now), "currency_id")
 
-    def _public(self, path: str) -> Flow[list[dict[str, Any]]]:
+    def _balance(self, subject: str, now: int, row: Row) -> Event:
+        currency = self.currency(row["currency_id"])
+        available, reserved = row.get("amount_available", ""), row.get("amount_reserved", "")
+        check_ids(row["currency_id"])
+        check_words(currency)
+        check_values(available, reserved)
+        return Balance(subject, None, now, currency, available, reserved)
+
+    def _public(self, path: str) -> Flow[list[Row]]:
         response = yield HttpRequest("GET", path)
-        return _rows(_result(path, response))
+        return _rows(path, _result(path, response))
 
-    def _signed(self, credentials: Credentials, path: str, now: int) -> Flow[Any]:
+    def _signed(self, credentials: Credentials, path: str, now: int) -> Flow[msgspec.Raw]:
         body = f"nonce={self._nonces[0].next(now + self.clock_offset)}"
         try:
             signature = sign(credentials.api_secret, path, body)
@@ -190,50 +205,86 @@ class TokenSource:
         """A new token, and when it expires (nanoseconds, ``None`` if it doesn't say)."""
         path = "/private/websocket_token"
         answer = yield from self._rest.private(self._credentials, path, now)
-        token = next((text for text in _texts(answer) if _TOKEN(text)), None)
+        token = next((written for written in _texts(_decode_any(answer)) if _TOKEN(written)), None)
         if token is None:
-            raise RestError(_NAME, path, 200, "the answer holds no token")
+            raise RestError(NAME, path, 200, "the answer holds no token")
         return token, token_expiry(token)
 
 
-def _result(path: str, response: HttpResponse) -> Any:
+def _result(path: str, response: HttpResponse) -> msgspec.Raw:
     """The ``result`` of an answer; errors are ``{"error":{"message":…}}``, or whatever else stands there."""
     wait = seconds_to_wait(response.headers.get("retry-after", ""), response.headers.get("date", ""))
+    body = readable(response.body)
     try:
-        answer = msgspec.json.decode(response.body)
+        answer: Any = _decode_any(body)
     except UNREADABLE:
         answer = None
     if isinstance(answer, dict) and answer.get("error"):
         error = answer["error"]
         message = error.get("message", "") if isinstance(error, dict) else str(error)
-        raise RestError.of(_NAME, path, response.status, str(message), wait)
+        raise RestError.of(NAME, path, response.status, str(message), wait)
     if response.status >= 400 or answer is None:
-        text = response.body[:200].decode(errors="replace")
-        raise RestError.of(_NAME, path, response.status, f"not an answer of this API: {text!r}", wait)
-    return answer.get("result", answer) if isinstance(answer, dict) else answer
+        shown = response.body[:200].decode(errors="replace")
+        raise RestError.of(NAME, path, response.status, f"not an answer of this API: {shown!r}", wait)
+    return fields_of(body).get("result", msgspec.Raw(body)) if isinstance(answer, dict) else msgspec.Raw(body)
 
 
-def _rows(result: Any) -> list[dict[str, Any]]:
-    """The rows of a result: ``{"data": […]}``, a list, or (in an older revision) a map keyed by id."""
-    if isinstance(result, dict) and "data" in result:
-        result = result["data"]
-    if isinstance(result, dict):
-        result = [{"id": key, **value} for key, value in result.items() if isinstance(value, dict)]
-    return [row for row in result if isinstance(row, dict)] if isinstance(result, list) else []
+def _rows(path: str, result: msgspec.Raw) -> list[Row]:
+    """The rows of a result: ``{"data": […]}``, a list, or (in an older revision) a map keyed by id.
+
+    Raises:
+        RestError: it is none of them; to take it for an empty list would make every order look closed.
+    """
+    listed = result
+    if bytes(result).lstrip()[:1] == b"{":
+        fields = fields_of(result)
+        if "data" not in fields:
+            return [_named(key, value) for key, value in fields.items()]
+        listed = fields["data"]
+    if bytes(listed).lstrip()[:1] != b"[":
+        shown = bytes(listed)[:200].decode(errors="replace")
+        raise RestError(NAME, path, 200, f"not a list: {shown!r}")
+    return decode_rows(listed)
 
 
-def _text(row: dict[str, Any], name: str) -> str:
-    """A field as text: numbers as they print, and nothing for what isn't there or is no single value."""
-    value = row.get(name)
-    return value if isinstance(value, str) else str(value) if isinstance(value, int | float) else ""
+def _named(key: str, value: msgspec.Raw) -> Row:
+    [row] = decode_rows(value) if bytes(value).lstrip()[:1] == b"{" else [{UNREADABLE_ROW: text(value)}]
+    return {"id": key, **row}
 
 
-def _are_values(*texts: str) -> bool:
-    try:
-        check_values(*texts)
-    except ValueError:
-        return False
-    return True
+def _order(subject: str, now: int, row: Row) -> Event:
+    """An open order of a listing.
+
+    Raises:
+        KeyError: it has no id, or a side that isn't known.
+        ValueError: a number is none.
+    """
+    order_id = row["order_id"]
+    filled = row.get("amount_completed", "") or "0"
+    price, size = row.get("price", ""), row.get("amount_initial", "")
+    kind = (row.get("order_trade_type", "") or "limit").lower()
+    check_ids(order_id)
+    check_words(kind)
+    check_values(price)
+    check_amounts(filled, size)
+    created = row.get("created_at", "")
+    ts = nanoseconds(int(created)) if _SECONDS(created) else None
+    direction = row.get("order_direction", "").lower()
+    side = _SIDES[direction] if direction else ""
+    status = "partially_filled" if Decimal(filled) else "open"
+    return Order(subject, ts, now, order_id, "", "", kind, side, price, size, filled, status)
+
+
+def _listing(rows: list[Row], take: Callable[[Row], Event], key: str) -> Listing:
+    listing = Listing([], [], set())
+    for row in rows:
+        try:
+            listing.events.append(take(row))
+        except (*UNREADABLE, ValueError, KeyError) as error:
+            what = f"a row of a REST answer: {type(error).__name__}: {error}"
+            listing.rejects.append(FrameError(NAME, msgspec.json.encode(row), what))
+            listing.unread.add(id_or_empty(row.get(key, "")))
+    return listing
 
 
 def _texts(answer: Any) -> Iterator[str]:
@@ -245,3 +296,6 @@ def _texts(answer: Any) -> Iterator[str]:
     elif isinstance(answer, list):
         for value in answer:
             yield from _texts(value)
+
+
+_decode_any: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=str).decode

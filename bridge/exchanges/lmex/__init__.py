@@ -13,9 +13,11 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import ClassVar
 
-from bridge.errors import RestError
+import msgspec
+
+from bridge.errors import FrameError, RestError
 from bridge.exchanges.base import (
-    UNREADABLE,
+    NOT_UNDERSTOOD,
     ClockReading,
     ConnectionPlan,
     Credentials,
@@ -35,7 +37,7 @@ from bridge.exchanges.lmex.options import LmexOptions
 from bridge.exchanges.lmex.rest import LmexRest
 from bridge.exchanges.lmex.rows import balance_events
 from bridge.exchanges.lmex.trades import TradesSession
-from bridge.model import Channel, Event
+from bridge.model import Channel, Control, ControlEvent, Event
 
 __all__ = ["AccountSession", "BooksSession", "Lmex", "LmexOptions", "TradesSession"]
 
@@ -93,11 +95,11 @@ class Lmex(Exchange):
         wallets = (stream for poll in self._balances.values() for stream in poll.streams)
         return list(dict.fromkeys([*found, *wallets]))
 
-    def recall(self, stream: Subscription, tail: Sequence[Event]) -> None:
+    def recall(self, stream: Subscription, tail: Sequence[Event], since: int) -> None:
         """The account's fills go on where the stream ends, however long ago that was."""
-        if stream.channel is Channel.FILLS and tail:
+        if stream.channel is Channel.FILLS:
             for market, memory in self._memories.items():
-                memory.recall(tail, market)
+                memory.recall(tail, market, since)
 
     @classmethod
     def handshake_wait(cls, status: int) -> float | None:
@@ -185,10 +187,14 @@ class Lmex(Exchange):
 
         def flow(now: int) -> Flow[Sequence[Event]]:
             rows = yield from self._rest.private(account, market, "/user/wallet", now)
-            try:
-                return [balance for row in rows for balance in balance_events(row, subject, now)]
-            except (*UNREADABLE, ValueError, KeyError) as error:
-                what = f"not a wallet: {type(error).__name__}: {error}"
-                raise RestError(NAME, "/user/wallet", 200, what) from None
+            found, errors = balance_events(rows, subject, now)
+            what = [f"not a wallet: {type(error).__name__}: {error}" for error in errors]
+            if what and not found:
+                raise RestError(NAME, "/user/wallet", 200, what[0])
+            if not what:
+                return found
+            poll.rejects.append(FrameError(NAME, msgspec.json.encode(rows), what[0]))
+            return [*found, Control(subject, None, now, Channel.BALANCES, ControlEvent.GAP, NOT_UNDERSTOOD)]
 
-        return Poll(f"{market}-wallet", streams, self._options.balances_interval, flow)
+        poll = Poll(f"{market}-wallet", streams, self._options.balances_interval, flow)
+        return poll

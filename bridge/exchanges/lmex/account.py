@@ -9,7 +9,6 @@ from typing import TypeVar
 import msgspec
 
 from bridge.errors import (
-    FrameError,
     LoginRefusedError,
     ReportedError,
     RestError,
@@ -18,30 +17,32 @@ from bridge.errors import (
 )
 from bridge.exchanges.base import (
     SECOND,
-    UNREADABLE,
     Credentials,
     Flow,
     Poll,
     Reconnect,
+    Reject,
     Replace,
     Restated,
     Said,
     Send,
     Subscription,
     Synchronise,
-    Warn,
 )
+from bridge.exchanges.fields import Row, decode_rows
 from bridge.exchanges.lmex.faults import of_message
 from bridge.exchanges.lmex.history import Memory, fills_since
-from bridge.exchanges.lmex.messages import NAME, Envelope, Row, decode_rows
+from bridge.exchanges.lmex.messages import NAME, Envelope
 from bridge.exchanges.lmex.names import Contracts, Market, market_of
 from bridge.exchanges.lmex.options import LmexOptions
-from bridge.exchanges.lmex.positions import Positions
-from bridge.exchanges.lmex.refresh import Refresh
+from bridge.exchanges.lmex.positions import Bad, Positions
 from bridge.exchanges.lmex.rest import LmexRest, sign
-from bridge.exchanges.lmex.rows import fill_event, first, is_open, order_event
+from bridge.exchanges.lmex.rows import NOT_A_ROW, fill_event, first, is_open, order_event, pair_or_empty, understood
 from bridge.exchanges.lmex.session import LmexSession
-from bridge.model import Channel, ControlEvent, Event, Order
+from bridge.exchanges.numbers import id_or_empty
+from bridge.exchanges.refresh import Refresh
+from bridge.exchanges.salvage import Damage
+from bridge.model import Channel, ControlEvent, Event, Fill, Order, Position
 
 __all__ = ["AccountSession", "Memory"]
 
@@ -52,7 +53,7 @@ _SETTLED = 60 * SECOND
 """Age of a log-in before REST can put it in doubt: should REST say so for ever, there is one log-in a minute."""
 
 _TOO_MANY = "the exchange does not list all fills since the last one known"
-_NO_FILL = "a fill by REST could not be understood"
+_BAD_ROW = "a row of a REST answer could not be understood"
 
 _TOPICS: dict[Market, dict[Channel, tuple[str, ...]]] = {
     Market.SPOT: {
@@ -148,14 +149,12 @@ class AccountSession(LmexSession):
             self.actions.append(Said(error, "orders, positions and fills are not refreshed"))
             self._refresh.failed(now, error.retry_after)
         else:
-            self._refresh.done()
+            self._refresh.done(now)
         self._balances.wanted = True
 
     def rejected(self, recv: int) -> Sequence[Event]:
         """What was in the frame is fetched by REST."""
-        self._complete = False
-        self._refresh.want(recv)
-        self._refresh_if_due(recv)
+        self._want(recv)
         streams = [Subscription(channel, self._name) for channel in self._topics]
         return self.gaps(streams, recv)
 
@@ -175,49 +174,61 @@ class AccountSession(LmexSession):
         rows = yield from self._rest.per_symbol(
             self._credentials, self._market, "/user/open_orders", now, pairs=self._pairs
         )
-        listed = self._rows(rows, lambda row: order_event(row, self._name, now, self._contracts, ""))
+        listed, bad = self._rows(rows, lambda row: order_event(row, self._name, now, self._contracts, ""))
+        unread = {id_or_empty(first(row, "orderID", "orderId")) for row in bad}
         orders = [order for order in listed if is_open(order)]
         for order in orders:
             self._memory.learn(order)
-        # The other market's orders stand in the same stream.
-        covers = self._covers if len(listed) == len(rows) else _nothing
-        self.actions.append(Restated(Channel.ORDERS, self._name, orders, now, covers))
+
+        def covers(event: Event) -> bool:
+            """Not the other market's orders, which stand in the same stream, nor those whose rows are bad."""
+            order_id, pair = (event.order_id, event.pair) if isinstance(event, Order) else ("", "")
+            return market_of(pair) is self._market and "" not in unread and order_id not in unread
+
+        self._restated(Channel.ORDERS, orders, now, bad, covers)
 
     def _sync_positions(self, now: int) -> Flow[None]:
         rows = yield from self._private("/user/positions", now)
-        listed = self._rows(rows, partial(self._positions.one, recv=now))
+        listed, bad = self._rows(rows, partial(self._positions.one, recv=now))
         held = {position.pair: position for position in listed}
         self._positions.learn(held.values(), now)
-        covers = None if len(listed) == len(rows) else _nothing
-        self.actions.append(Restated(Channel.POSITIONS, self._name, list(held.values()), now, covers))
+        unread = {pair_or_empty(row) for row in bad}
+
+        def covers(event: Event) -> bool:
+            return "" not in unread and not (isinstance(event, Position) and event.pair in unread)
+
+        self._restated(Channel.POSITIONS, list(held.values()), now, bad, covers if bad else None)
 
     def _sync_fills(self, now: int) -> Flow[None]:
         """The fills since the newest that is known, or of the last day; those that the stream has are repeats."""
         since = self._memory.history_since(now)
         history = fills_since(self._rest, self._credentials, self._market, since, now, pairs=self._pairs)
         rows, whole = yield from history
-        fills = self._rows(rows, lambda row: fill_event(row, self._name, now, self._contracts))
+        fills, bad = self._rows(rows, lambda row: fill_event(row, self._name, now, self._contracts))
         fills.sort(key=lambda fill: fill.ts or 0)
         self._memory.note(fills)
         self._complete = True
-        why = ([] if whole else [_TOO_MANY]) + ([] if len(fills) == len(rows) else [_NO_FILL])
-        for reason in why:
-            self._owed.append(self.control(Subscription(Channel.FILLS, self._name), ControlEvent.GAP, now, reason))
-        self.actions.append(Restated(Channel.FILLS, self._name, fills, now))
+        if not whole:
+            self._owed += self.gaps([Subscription(Channel.FILLS, self._name)], now, _TOO_MANY)
+        self._restated(Channel.FILLS, fills, now, bad)
 
-    def _covers(self, event: Event) -> bool:
-        pair = event.pair if isinstance(event, Order) else ""
-        return market_of(pair) is self._market
+    def _restated(
+        self,
+        channel: Channel,
+        events: Sequence[Event],
+        now: int,
+        bad: list[Row],
+        covers: Callable[[Event], bool] | None = None,
+    ) -> None:
+        if bad:
+            self._owed += self.gaps([Subscription(channel, self._name)], now, _BAD_ROW)
+        self.actions.append(Restated(channel, self._name, events, now, covers))
 
-    def _rows(self, rows: list[Row], take: Callable[[Row], _E]) -> list[_E]:
-        """The rows that can be understood; REST answers aren't all documented."""
-        events = []
-        for row in rows:
-            try:
-                events.append(take(row))
-            except (*UNREADABLE, ValueError, KeyError) as error:
-                self.actions.append(Warn(f"a REST row could not be understood: {type(error).__name__}: {error}"))
-        return events
+    def _rows(self, rows: list[Row], take: Callable[[Row], _E]) -> tuple[list[_E], list[Row]]:
+        """The rows that can be understood, as events, and the others; REST answers aren't all documented."""
+        events, bad, errors = understood(rows, take)
+        self.actions += map(Reject, errors)
+        return events, bad
 
     # Log-in and subscription
 
@@ -323,39 +334,61 @@ class AccountSession(LmexSession):
         topic = message.topic
         if not self._streams_of(topic):
             return self._unknown(topic)
-        take: Callable[[list[Row], int], list[Event]]
+        damage = Damage(NAME, frame, counted=topic.startswith("fills"))
+        streams = self._streams_of(topic)
+
+        def bad(error: Exception, place: int) -> None:
+            damage.row(error, streams, place)
+
+        take: Callable[[list[Row], int, Bad], list[Event]]
         if topic.startswith("notificationApi"):
             take = self._orders
         elif topic.startswith("fills"):
             take = self._fills
         else:
             take = self._positions.all if topic.startswith("all") else self._positions.some
-        try:
-            events = take(decode_rows(message.data), recv)
-        except (*UNREADABLE, ValueError, KeyError, ArithmeticError) as error:
-            raise FrameError(NAME, frame, f"{type(error).__name__}: {error}") from None
-        return [*self.lively(self._streams_of(topic), recv), *events]
+        events = take(decode_rows(message.data), recv, bad)
+        if damage:
+            self._want(recv)
+        return [*self.lively(streams, recv), *damage.settle(self, events, recv)]
 
-    def _orders(self, rows: list[Row], recv: int) -> list[Event]:
+    def _damaged(self, topic: str, frame: bytes, error: Exception, recv: int) -> list[Event] | None:
+        streams = self._streams_of(topic)
+        if not streams:
+            return None
+        damage = Damage(NAME, frame)
+        damage.row(error, streams)
+        self._want(recv)
+        return damage.settle(self, [], recv)
+
+    def _want(self, now: int) -> None:
+        """What is missing is fetched by REST."""
+        self._complete = False
+        self._refresh.want(now)
+        self._refresh_if_due(now)
+
+    def _orders(self, rows: list[Row], recv: int, bad: Bad) -> list[Event]:
         events: list[Event] = []
         for row in rows:
             known = self._memory.prices.get(first(row, "orderID", "orderId"), "")
-            event = order_event(row, self._name, recv, self._contracts, known)
-            if not event.status:
-                self.actions.append(Warn(f"order {event.order_id}: unknown status {row.get('status', '')}"))
+            try:
+                event = order_event(row, self._name, recv, self._contracts, known)
+            except NOT_A_ROW as error:
+                bad(error, len(events))
+                continue
             self._memory.learn(event)
             events.append(event)
         return events
 
-    def _fills(self, rows: list[Row], recv: int) -> list[Event]:
-        fills = [fill_event(row, self._name, recv, self._contracts) for row in rows]
+    def _fills(self, rows: list[Row], recv: int, bad: Bad) -> list[Event]:
+        fills: list[Fill] = []
+        for row in rows:
+            try:
+                fills.append(fill_event(row, self._name, recv, self._contracts))
+            except NOT_A_ROW as error:
+                self._complete = False
+                bad(error, len(fills))
         if self._complete:
             self._memory.note(fills)
         self._balances.wanted = True
         return list(fills)
-
-
-def _nothing(event: Event) -> bool:
-    """What an answer covers that has rows which nobody understood: none of what it seems to leave out is gone."""
-    del event
-    return False

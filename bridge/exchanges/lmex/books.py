@@ -13,12 +13,12 @@ from collections.abc import Sequence
 
 from bridge.book import Book
 from bridge.errors import FrameError, ReportedError
-from bridge.exchanges.base import NOT_UNDERSTOOD, SECOND, UNREADABLE, Reconnect, Subscription, Warn, best_first
+from bridge.exchanges.base import NOT_UNDERSTOOD, SECOND, UNREADABLE, Reconnect, Reject, Subscription, Warn, best_first
 from bridge.exchanges.lmex.messages import NAME, BookData, Envelope, decode_book, nanoseconds
 from bridge.exchanges.lmex.names import Contracts, Market, old_symbol, pair_of
 from bridge.exchanges.lmex.options import LmexOptions
 from bridge.exchanges.lmex.session import LmexSession
-from bridge.exchanges.numbers import check_levels
+from bridge.exchanges.numbers import check_levels, shortened
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Event, Levels, Quote
 
 __all__ = ["BooksSession"]
@@ -35,6 +35,8 @@ _REPEAT = 1000
 """How far behind a delta may be to count as a repeat; further behind, the exchange counts anew."""
 _RETRY = 60 * SECOND
 """Between attempts at a topic that the exchange refuses, or says nothing of while it serves the others."""
+_MOST_PATIENCE = 600 * SECOND
+_MOST = 2**63
 _QUIET = 20 * SECOND
 """Silence after which a book is asked whether it is still there; its answer comes before it would be stale."""
 _SHORTEST = 100
@@ -59,6 +61,8 @@ class _Pair:
         """Whether it has been subscribed anew: deltas of the old subscription may still be under way."""
         self.retry: int | None = None
         """When to ask again for a topic that is refused."""
+        self.patience = _RETRY
+        """How long it is left alone, once its messages can't be understood again and again (ns)."""
         self.failures = 0
         self.failed_at = 0
         """When the last thing went wrong, or the connection began (ns)."""
@@ -102,14 +106,13 @@ class BooksSession(LmexSession):
         try:
             return super().receive(frame, recv)
         except FrameError:
-            named = [pair for pair in self._pairs.values() if any(name in frame for name in pair.spellings)]
-            self._suspects = named or (list(self._pairs.values()) if len(frame) >= _SHORTEST else [])
+            self._suspects = self._named_in(frame)
             raise
 
     def rejected(self, recv: int) -> Sequence[Event]:
         """The chain would show what is missing, but only with the next message: those who may miss it are mended now."""
         suspects, self._suspects = self._suspects, []
-        return [event for pair in suspects if self._well(pair) for event in self._mend(pair, recv, NOT_UNDERSTOOD)]
+        return [event for pair in suspects for event in self._missed(pair, recv)]
 
     def tick(self, now: int) -> Sequence[Event]:
         super().tick(now)
@@ -125,6 +128,8 @@ class BooksSession(LmexSession):
         for pair in self._pairs.values():
             if pair.failures and now - pair.failed_at > _CALM:
                 pair.failures = 0
+            if pair.last is not None and now - pair.failed_at > pair.patience:
+                pair.patience = _RETRY
             if pair.name in self._troubled and now - pair.failed_at > _SOUND and self._well(pair):
                 self._troubled.discard(pair.name)
             if pair.retry is not None and now >= pair.retry:
@@ -189,15 +194,47 @@ class BooksSession(LmexSession):
             return self._unknown(message.topic)
         try:
             data = decode_book(message.data)
-            pair = self._pairs.get(pair_of(data.symbol))
+            pair = self._pair_of(data, message.topic)
             if pair is None:
                 return []
             self._answered = True
             pair.heard = recv
             events = self._understand(pair, data, recv)
         except (*UNREADABLE, ValueError) as error:
-            raise FrameError(NAME, frame, str(error)) from None
+            return self._bad(message.topic, frame, error, recv)
         return [*self.lively(self._streams(pair), recv), *events] if pair.retry is None else events
+
+    def _pair_of(self, data: BookData, topic: str) -> _Pair | None:
+        pair = self._pairs.get(pair_of(data.symbol))
+        if pair is None and self._streams_of(topic):
+            raise ValueError(f"{shortened(data.symbol)} is not the topic's")
+        return pair
+
+    def _damaged(self, topic: str, frame: bytes, error: Exception, recv: int) -> list[Event] | None:
+        return self._bad(topic, frame, error, recv) if topic.startswith(("update:", "snapshotL1:")) else None
+
+    def _bad(self, topic: str, frame: bytes, error: Exception, recv: int) -> list[Event]:
+        """A message can't be understood: its pair's book is mended, and no other."""
+        streams = self._streams_of(topic)
+        suspects = [self._pairs[streams[0].subject]] if streams else self._named_in(frame)
+        self.actions.append(Reject(FrameError(NAME, frame, f"{type(error).__name__}: {error}")))
+        self._answered = self._answered or bool(streams)
+        for pair in suspects:
+            pair.heard = recv
+        return [event for pair in suspects for event in self._missed(pair, recv)]
+
+    def _named_in(self, frame: bytes) -> list[_Pair]:
+        """The pairs that a frame may be of: those whose name is in it, else all, unless it is too short for a book."""
+        named = [pair for pair in self._pairs.values() if any(name in frame for name in pair.spellings)]
+        return named or (list(self._pairs.values()) if len(frame) >= _SHORTEST else [])
+
+    def _missed(self, pair: _Pair, recv: int) -> list[Event]:
+        """A message of this pair is missing: what that means for its streams."""
+        if not self._well(pair):
+            return []
+        if not self._with_books:
+            return self.gaps(self._streams(pair), recv)  # the next one says all there is to say
+        return self._mend(pair, recv, NOT_UNDERSTOOD)
 
     def _understand(self, pair: _Pair, data: BookData, recv: int) -> list[Event]:
         ts = nanoseconds(data.timestamp)
@@ -206,9 +243,11 @@ class BooksSession(LmexSession):
             pair.awaited = pair.retry = None
             return self._quote(pair, (bids[0] if bids else None, asks[0] if asks else None), ts, recv)
         if data.type not in ("snapshot", "delta"):
-            raise ValueError(f"unknown type {data.type[:40]!r}")
+            raise ValueError(f"unknown type {shortened(data.type)}")
         if data.seqNum is None or (data.prevSeqNum is None and data.type == "delta"):
             raise ValueError("no seqNum, or no prevSeqNum")
+        if not 0 <= data.seqNum < _MOST or not 0 <= (data.prevSeqNum or 0) < _MOST:
+            raise ValueError("seqNum or prevSeqNum is no such number")
         if data.type == "snapshot":
             event = BookSnapshot(
                 pair.name, ts, recv, str(data.seqNum), best_first(bids, bids=True), best_first(asks, bids=False)
@@ -287,6 +326,11 @@ class BooksSession(LmexSession):
         streams = self._streams(pair)
         if pair.failures <= _FAILURES:
             self._subscribe_anew(pair, now)
+        elif reason is NOT_UNDERSTOOD:
+            # The exchange would write the same over a new connection, and the other pairs are well on this one.
+            self._give_up(pair, now, pair.patience)
+            pair.patience = min(2 * pair.patience, _MOST_PATIENCE)
+            return self.dead(streams, now, reason)
         elif pair.name in self._troubled and any(map(self._well, self._pairs.values())):
             self._give_up(pair, now)
             self.actions.append(Warn(f"{pair.name}: {reason}; over a new connection, too"))
@@ -299,11 +343,11 @@ class BooksSession(LmexSession):
             self.actions.append(Reconnect(f"{pair.name}: {reason}, {pair.failures} times within a minute", wait))
         return self.gaps(streams, now, reason)
 
-    def _give_up(self, pair: _Pair, now: int) -> None:
+    def _give_up(self, pair: _Pair, now: int, wait: int = _RETRY) -> None:
         pair.last = pair.awaited = None
         pair.mending = True
         pair.failures = 0
-        pair.retry = now + _RETRY
+        pair.retry = now + wait
 
     def _subscribe_anew(self, pair: _Pair, now: int) -> None:
         pair.last = None

@@ -17,7 +17,7 @@ from bridge.errors import (
     UnknownMarketError,
     UnknownTopicError,
 )
-from bridge.exchanges.lmex.messages import NAME, Envelope, FaultRow, fault_code
+from bridge.exchanges.lmex.messages import NAME, Envelope, FaultRow, fault_code, words
 
 __all__ = ["AUTH_FAILED", "GROUPING_IGNORED", "SESSION_EXPIRED", "of_message", "of_row"]
 
@@ -48,10 +48,10 @@ def of_row(row: FaultRow) -> ReportedError:
     ``{"arg":"update:BTCC-USD_0","errorCode":"MARKET_PAIR_NOT_SUPPORT"}``.
     """
     code = fault_code(row.errorCode)
-    message = row.message or ""
+    message = words(row.message)
     if row.error is not None:
         code = fault_code(row.error.code) or code
-        message = row.error.message or message
+        message = words(row.error.message) or message
     return _KINDS.get(code, ReportedError)(NAME, message, code=code, topic=row.arg or "")
 
 
@@ -62,6 +62,6 @@ def of_message(message: Envelope) -> ReportedError:
     the forms that others guard against: ``{"code":7,"message":"no"}``, ``{"success":false,"message":"no"}``.
     """
     code = message.fault_code
-    if code is None and (message.status or 0) >= 400:
-        code = message.status
-    return _KINDS.get(code, ReportedError)(NAME, message.message or "", code=code, topic=message.topic)
+    if code is None:
+        code = message.failure_status
+    return _KINDS.get(code, ReportedError)(NAME, message.words, code=code, topic=message.topic)

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from bridge.errors import RestError
 from bridge.exchanges.base import SECOND, Credentials, Flow
-from bridge.exchanges.lmex.messages import Row
+from bridge.exchanges.fields import Row
 from bridge.exchanges.lmex.names import Market, market_of
 from bridge.exchanges.lmex.rest import LmexRest, wants_symbol
 from bridge.exchanges.lmex.rows import first, is_open
@@ -38,9 +38,14 @@ class Memory(Struct):
     since: int | None = None
     """Before any fill is known: since when (ns) there is a stream for them."""
 
-    def recall(self, tail: Sequence[Event], market: Market) -> None:
+    known_from: int = 0
+    """Since when (ns) it is known which fills the stream has had; 0: from its beginning."""
+
+    def recall(self, tail: Sequence[Event], market: Market, known_from: int = 0) -> None:
         """Take up the newest events of the fills' stream, which may hold both markets'."""
-        self.since = tail[0].recv
+        self.known_from = known_from
+        if tail:
+            self.since = tail[0].recv
         self.note([event for event in tail if isinstance(event, Fill) and market_of(event.pair) is market])
 
     def note(self, fills: Sequence[Fill]) -> None:
@@ -51,7 +56,7 @@ class Memory(Struct):
         """From when on fills are to be asked for: of the last day, if nothing is known (ns)."""
         day = now - _DAY
         known = self.newest_fill or min(day if self.since is None else self.since, day)
-        return max(known - _OVERLAP, 0)
+        return max(known - _OVERLAP, self.known_from, 0)
 
     def learn(self, order: Order) -> None:
         """Note an open order's limit price, forget that of a finished one."""

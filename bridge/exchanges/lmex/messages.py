@@ -6,8 +6,8 @@ no digit is lost. Times are milliseconds.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -15,8 +15,8 @@ from msgspec import Struct
 
 from bridge.errors import FrameError
 from bridge.exchanges.base import UNREADABLE
-from bridge.exchanges.lmex.names import plain
 from bridge.exchanges.numbers import epoch_ns
+from bridge.exchanges.salvage import readable
 
 __all__ = [
     "NAME",
@@ -24,32 +24,28 @@ __all__ = [
     "Envelope",
     "Fault",
     "FaultRow",
-    "Row",
     "TradeRow",
     "decode_book",
-    "decode_rows",
+    "decode_trade",
     "decode_trades",
     "envelope",
     "fault_code",
     "nanoseconds",
-    "text",
+    "words",
 ]
 
 NAME = "lmex"
-Row = dict[str, str]
-"""A row of private data or of a REST answer: every value as the text that stands there."""
-
 _PONGS = frozenset({b"pong", b"ping"})
 _MILLISECOND = 1_000_000
+_LONGEST_CODE = 40
 _WHOLE = re.compile(r"-?[0-9]{1,9}").fullmatch
-_WITH_EXPONENT = re.compile(r"-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{1,2}").fullmatch
 
 
 class Fault(Struct):
     """One error: ``{"code":1005,"message":"Topic provided does not exist."}``."""
 
-    code: int | str | None = None
-    message: str | None = None
+    code: Any = None
+    message: Any = None
 
 
 class FaultRow(Struct):
@@ -57,25 +53,25 @@ class FaultRow(Struct):
 
     arg: str | None = None
     error: Fault | None = None
-    errorCode: str | int | None = None  # noqa: N815 - the exchange's spelling
-    message: str | None = None
+    errorCode: Any = None  # noqa: N815 - the exchange's spelling
+    message: Any = None
 
 
 class Envelope(Struct):
-    """Any JSON message of the exchange."""
+    """Any JSON message of the exchange; what isn't documented of it may have any type."""
 
     topic: str = ""
     event: str = ""
     op: str = ""
     channel: list[str] | None = None
-    success: bool | None = None
-    severity: str | None = None
+    success: Any = None
+    severity: Any = None
     errors: list[FaultRow] | None = None
     error: list[FaultRow] | None = None
-    code: int | str | None = None
-    status: int | None = None
-    errorCode: int | str | None = None  # noqa: N815 - the exchange's spelling
-    message: str | None = None
+    code: Any = None
+    status: Any = None
+    errorCode: Any = None  # noqa: N815 - the exchange's spelling
+    message: Any = None
     data: msgspec.Raw = msgspec.Raw(b"")
 
     @property
@@ -89,6 +85,17 @@ class Envelope(Struct):
         return fault_code(self.errorCode) or fault_code(self.code)
 
     @property
+    def failure_status(self) -> int | None:
+        """The ``status``, where it is an HTTP status that means failure."""
+        status = fault_code(self.status)
+        return status if isinstance(status, int) and status >= 400 else None
+
+    @property
+    def words(self) -> str:
+        """The exchange's words on what is wrong."""
+        return words(self.message)
+
+    @property
     def is_fault(self) -> bool:
         """Whether it says that something has failed, in any of the forms that are known."""
         return bool(
@@ -96,8 +103,8 @@ class Envelope(Struct):
             or self.errors
             or self.error
             or self.fault_code
-            or self.success is False
-            or (self.status or 0) >= 400
+            or (self.success is not None and self.success is not True)
+            or self.failure_status
         )
 
 
@@ -124,10 +131,10 @@ class TradeRow(Struct):
     timestamp: int
 
 
-_decode = msgspec.json.Decoder(Envelope).decode
+_decode = msgspec.json.Decoder(Envelope, float_hook=str).decode
 decode_book = msgspec.json.Decoder(BookData).decode
+decode_trade = msgspec.json.Decoder(TradeRow).decode
 _decode_trades = msgspec.json.Decoder(list[TradeRow] | TradeRow).decode
-_decode_any = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[dict[str, msgspec.Raw]]).decode
 
 
 def envelope(frame: bytes) -> Envelope | None:
@@ -141,39 +148,31 @@ def envelope(frame: bytes) -> Envelope | None:
     try:
         return _decode(frame)
     except UNREADABLE as error:
+        mended = readable(frame)
+        if mended is not frame:
+            with contextlib.suppress(*UNREADABLE):
+                return _decode(mended)
         raise FrameError(NAME, frame, str(error)) from None
 
 
-def fault_code(written: int | str | None) -> int | str | None:
+def fault_code(written: object) -> int | str | None:
     """A code of an error, which may be a number, its text, or a word; ``None`` where it says that there is no error."""
+    if not isinstance(written, str | int | None):
+        return str(written)[:_LONGEST_CODE]
     if isinstance(written, str) and _WHOLE(written):
         written = int(written)
-    return written or None
+    return (written[:_LONGEST_CODE] if isinstance(written, str) else written) or None
+
+
+def words(message: object) -> str:
+    """What an exchange says in words, if it does."""
+    return message if isinstance(message, str) else ""
 
 
 def decode_trades(data: msgspec.Raw) -> list[TradeRow]:
     """The rows of a trades message: a list, or a single object."""
     found = _decode_trades(data)
     return found if isinstance(found, list) else [found]
-
-
-def decode_rows(data: msgspec.Raw | bytes) -> list[Row]:
-    """Private data, an object or a list of them, as rows of text; ``null`` is the empty string."""
-    found: Any = _decode_any(data)
-    rows = found if isinstance(found, list) else [found]
-    return [{key: text(value) for key, value in row.items()} for row in rows]
-
-
-def text(raw: msgspec.Raw) -> str:
-    """A JSON value as text: numbers with the digits that stand there (exponents written out), strings bare."""
-    body = bytes(raw)
-    if body[:1] == b'"':
-        found: str = msgspec.json.decode(body, type=str)
-        return found
-    if body == b"null":
-        return ""
-    word = body.decode()
-    return plain(Decimal(word)) if _WITH_EXPONENT(word) else word
 
 
 def nanoseconds(milliseconds: int) -> int:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
+from decimal import Decimal
 from enum import StrEnum
 
-from bridge.exchanges.numbers import check_numbers, check_values
+from bridge.exchanges.fields import EXACT, plain
+from bridge.exchanges.numbers import check_numbers, check_values, shortened
 
-__all__ = ["Contracts", "Market", "difference", "market_of", "old_symbol", "pair_of", "plain"]
+__all__ = ["Contracts", "Market", "difference", "is_pair", "market_of", "old_symbol", "pair_of"]
 
+_PAIR = re.compile(r"[A-Za-z0-9.]{1,40}-[A-Za-z0-9.-]{1,40}").fullmatch
 _DATED = re.compile(r"-[0-9]{6}$")
-_EXACT = Context(prec=500, traps=[Inexact, InvalidOperation, Overflow])
 
 
 class Market(StrEnum):
@@ -37,6 +38,11 @@ def pair_of(symbol: str) -> str:
         return f"{symbol.removesuffix('PFC')}-PERP"
     parts = symbol.split("-")
     return "-".join(parts[:2])
+
+
+def is_pair(text: str) -> bool:
+    """Whether this may be a pair: two words or more with hyphens between."""
+    return _PAIR(text) is not None
 
 
 def old_symbol(pair: str) -> str:
@@ -77,9 +83,9 @@ class Contracts:
             msg = f"the contract size of {pair} is not known"
             raise ValueError(msg)
         try:
-            return plain(_EXACT.multiply(Decimal(contracts), self._sizes[pair]))
+            return plain(EXACT.multiply(Decimal(contracts), self._sizes[pair]))
         except ArithmeticError:
-            msg = f"{contracts[:40]}… contracts are too many digits"
+            msg = f"{shortened(contracts)} contracts are too many digits"
             raise ValueError(msg) from None
 
 
@@ -91,13 +97,7 @@ def difference(whole: str, part: str) -> str:
     """
     check_values(whole, part)
     try:
-        return plain(_EXACT.subtract(Decimal(whole), Decimal(part)))
+        return plain(EXACT.subtract(Decimal(whole), Decimal(part)))
     except ArithmeticError:
-        msg = f"{whole[:40]} less {part[:40]} can't be told"
+        msg = f"{shortened(whole)} less {shortened(part)} can't be told"
         raise ValueError(msg) from None
-
-
-def plain(number: Decimal) -> str:
-    """A number without exponent and without zeros that say nothing."""
-    text = f"{number:f}"
-    return (text.rstrip("0").rstrip(".") or "0") if "." in text else text

@@ -6,16 +6,20 @@ A stream has one position per pair. In hedge mode a pair has two legs, long and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
-from bridge.exchanges.lmex.messages import Row
+from bridge.exchanges.fields import Row
 from bridge.exchanges.lmex.names import Contracts
-from bridge.exchanges.lmex.rows import flat, position_event
+from bridge.exchanges.lmex.rows import NOT_A_ROW, flat, position_event
 from bridge.model import Event, Position
 
 __all__ = ["Positions"]
+
+
+Bad = Callable[[Exception, int], None]
+"""Told of each row that can't be understood: what is wrong, and how many could be before it."""
 
 
 class Positions:
@@ -53,21 +57,31 @@ class Positions:
             if known is None or known.recv <= asked:
                 self._said[position.pair] = position
 
-    def some(self, rows: list[Row], recv: int) -> list[Event]:
+    def some(self, rows: list[Row], recv: int, bad: Bad) -> list[Event]:
         """One row per change; the same row may be pushed twice."""
-        return self._changed([self.one(row, recv) for row in rows])
+        return self._changed(self._each(rows, recv, bad)[0])
 
-    def all(self, rows: list[Row], recv: int) -> list[Event]:
-        """All positions, every few seconds; one that is missing is flat."""
-        return self._changed(self.whole(rows, recv))
-
-    def whole(self, rows: list[Row], recv: int) -> list[Position]:
-        """The position of every pair, where the rows are all that are held."""
+    def all(self, rows: list[Row], recv: int, bad: Bad) -> list[Event]:
+        """All positions, every few seconds; one that is missing is flat, unless a row can't be understood."""
         before = [position.pair for position in self._said.values() if position.side]
-        self._legs.clear()
-        found = {position.pair: position for position in (self.one(row, recv) for row in rows)}
-        gone = [pair for pair in before if pair not in found]
-        return [*found.values(), *(flat(pair, self._subject, recv) for pair in gone)]
+        legs, self._legs = self._legs, {}
+        found, whole = self._each(rows, recv, bad)
+        if not whole:
+            self._legs = {**legs, **self._legs}
+            return self._changed(found)
+        held = {position.pair: position for position in found}
+        gone = [pair for pair in before if pair not in held]
+        return self._changed([*held.values(), *(flat(pair, self._subject, recv) for pair in gone)])
+
+    def _each(self, rows: list[Row], recv: int, bad: Bad) -> tuple[list[Position], bool]:
+        """The positions of the rows that can be understood, and whether that is all of them."""
+        found = []
+        for row in rows:
+            try:
+                found.append(self.one(row, recv))
+            except NOT_A_ROW as error:
+                bad(error, len(found))
+        return found, len(found) == len(rows)
 
     def _changed(self, positions: list[Position]) -> list[Event]:
         events: list[Event] = []

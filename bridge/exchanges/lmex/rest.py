@@ -21,12 +21,14 @@ from bridge.exchanges.base import (
     HttpResponse,
 )
 from bridge.exchanges.clocks import iso_reading
+from bridge.exchanges.fields import Row, decode_rows
 from bridge.exchanges.listing import check_listed
 from bridge.exchanges.lmex.faults import AUTH_FAILED, SESSION_EXPIRED
-from bridge.exchanges.lmex.messages import NAME, Row, decode_rows
-from bridge.exchanges.lmex.names import Contracts, Market, market_of
+from bridge.exchanges.lmex.messages import NAME
+from bridge.exchanges.lmex.names import Contracts, Market, is_pair, market_of
 from bridge.exchanges.nonces import Nonces
-from bridge.exchanges.numbers import check_values, epoch_ns
+from bridge.exchanges.numbers import check_amounts, check_values, epoch_ns
+from bridge.exchanges.salvage import readable
 from bridge.exchanges.waiting import seconds_to_wait
 from bridge.model import Channel, Control, ControlEvent, Event, Ticker
 
@@ -78,7 +80,10 @@ class LmexRest:
                 if market is Market.FUTURES and any(pair not in self._contracts for pair in wanted):
                     raise
                 continue
-            listed = {row["symbol"]: row for row in rows if row.get("symbol")}
+            listed = {symbol: row for row in rows if is_pair(symbol := row.get("symbol", ""))}
+            odd = any(not is_pair(row.get("symbol", "")) for row in rows)
+            if listed and odd and any(pair not in listed for pair in wanted):
+                raise RestError(NAME, path, 200, "a market's row could not be understood, and a pair is missing")
             check_listed(NAME, path, wanted, listed)
             for pair in wanted:
                 if market is Market.FUTURES:
@@ -171,7 +176,8 @@ class LmexRest:
         size = row.get("size", "")
         high, low, last = row.get("high24Hr", ""), row.get("low24Hr", ""), row.get("last", "")
         percent, opened = row.get("percentageChange", ""), row.get("open", "")
-        check_values(opened, high, low, last, percent)
+        check_amounts(opened, high, low, last)
+        check_values(percent)
         volume = self._contracts.coins(pair, size) if size else ""
         return Ticker(pair, None, now, "86400", opened, high, low, last, "", percent, volume)
 
@@ -187,7 +193,7 @@ def _rows(path: str, response: HttpResponse) -> list[Row]:
         wait = _TOO_MANY
     bare = path.partition("?")[0]
     try:
-        rows = decode_rows(response.body)
+        rows = _listed(readable(response.body))
     except (*UNREADABLE, ValueError):
         shown = response.body[:200].decode(errors="replace")
         raise RestError.of(NAME, bare, response.status, f"not an answer of this API: {shown!r}", wait) from None
@@ -202,3 +208,9 @@ def _rows(path: str, response: HttpResponse) -> list[Row]:
         login = code in (str(AUTH_FAILED), str(SESSION_EXPIRED))
         raise RestError.of(NAME, bare, status, message, wait, code=code, login=login)
     return rows
+
+
+def _listed(body: bytes) -> list[Row]:
+    if body.lstrip()[:1] not in (b"{", b"["):
+        raise ValueError("neither an object nor a list")
+    return decode_rows(body)

@@ -6,18 +6,40 @@ known is taken, the clearest first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import TypeVar
 
-from bridge.exchanges.lmex.messages import Row, decode_rows, nanoseconds
-from bridge.exchanges.lmex.names import Contracts, Market, difference, market_of, pair_of
-from bridge.exchanges.numbers import check_numbers, check_values
-from bridge.model import Balance, Fill, Order, Position
+import msgspec
 
-__all__ = ["balance_events", "fill_event", "first", "flat", "is_open", "order_event", "position_event"]
+from bridge.errors import FrameError
+from bridge.exchanges.base import UNREADABLE
+from bridge.exchanges.fields import NESTED, Row, decode_rows
+from bridge.exchanges.lmex.messages import NAME, nanoseconds
+from bridge.exchanges.lmex.names import Contracts, Market, difference, is_pair, market_of, pair_of
+from bridge.exchanges.numbers import check_amounts, check_ids, check_numbers, check_values, check_words, shortened
+from bridge.model import Balance, Event, Fill, Order, Position
+
+__all__ = [
+    "NOT_A_ROW",
+    "balance_events",
+    "fill_event",
+    "first",
+    "flat",
+    "is_open",
+    "order_event",
+    "position_event",
+]
+
+_E = TypeVar("_E", bound=Event)
+
+NOT_A_ROW = (*UNREADABLE, ValueError, KeyError, ArithmeticError)
+"""What is raised for a row that can't be understood."""
 
 _KINDS = {"76": "limit", "77": "market", "80": "algo", "81": "otc"}
-_SIDES = {"BUY": "buy", "SELL": "sell", "": ""}
+_WORD = re.compile(r"[a-z][a-z0-9_-]{0,31}|[1-9][0-9]{0,3}").fullmatch
+_SIDES = {"BUY": "buy", "SELL": "sell"}
 _LIVE = ("2", "9", "10", "65", "85", "123")
 _FILLED = ("4", "5")
 _STATUS = {
@@ -33,7 +55,7 @@ _STATUS = {
     "STATUS_PROCESSING": "open",
     "STATUS_INACTIVE": "cancelled",
 }
-"""Status codes of orders, and REST's words for them; a code that isn't here leaves the status empty: unknown."""
+"""Status codes of orders, and REST's words for them."""
 
 
 def first(row: Row, *names: str) -> str:
@@ -48,29 +70,32 @@ def order_event(row: Row, subject: str, recv: int, contracts: Contracts, limit_p
 
     Raises:
         ValueError: a number is none, or the contract size isn't known.
-        KeyError: a field is missing.
+        KeyError: a field is missing, or it is a word or code that isn't known.
     """
-    pair = pair_of(_needed(row, "symbol"))
+    pair = _pair(_needed(row, "symbol"))
     code = row["status"] if "status" in row else row["orderState"]
-    status = _STATUS.get(code, "")
+    status = _STATUS[code]
     size = _order_size(row)
     filled = _order_filled(row, size, status)
     if status == "open" and Decimal(filled):
         status = "partially_filled"
-    kind = _KINDS.get(first(row, "orderType", "type"), "")
+    kind = _kind(first(row, "orderType", "type"))
     price = row.get("price", "")
     if code in _FILLED and kind != "market":
         price = limit_price
     check_values(price)
+    order_id, client_id = _needed(row, "orderID", "orderId"), first(row, "clOrderID", "clOrderId")
+    check_ids(order_id)
+    check_words(client_id)
     return Order(
         subject,
         _ns(row),
         recv,
-        _needed(row, "orderID", "orderId"),
-        first(row, "clOrderID", "clOrderId"),
+        order_id,
+        client_id,
         pair,
         kind,
-        _SIDES[row.get("side", "")],
+        _SIDES[row["side"]] if row.get("side") else "",
         price,
         contracts.coins(pair, size) if size else "",
         contracts.coins(pair, filled),
@@ -93,18 +118,23 @@ def fill_event(row: Row, subject: str, recv: int, contracts: Contracts) -> Fill:
         ValueError: a number is none, or the contract size isn't known.
         KeyError: a field is missing.
     """
-    pair = pair_of(_needed(row, "symbol"))
+    pair = _pair(_needed(row, "symbol"))
     price = _needed(row, "filledPrice", "price")
     size = _needed(row, "filledSize", "size")
     fee = first(row, "feeAmount", "freeAmount")  # one of the documents spells it so
+    fill_id, order_id = _needed(row, "tradeId", "serialId"), first(row, "orderId", "orderID")
     check_numbers(price)
     check_values(fee)
+    check_words(row.get("feeCurrency", ""))
+    check_ids(fill_id)
+    if order_id:
+        check_ids(order_id)
     return Fill(
         subject,
         _ns(row),
         recv,
-        _needed(row, "tradeId", "serialId"),
-        first(row, "orderId", "orderID"),
+        fill_id,
+        order_id,
         pair,
         _SIDES[row["side"]],
         price,
@@ -122,21 +152,24 @@ def position_event(row: Row, subject: str, recv: int, contracts: Contracts) -> P
         ValueError: a number is none, or the contract size isn't known.
         KeyError: a field is missing.
     """
-    pair = pair_of(_needed(row, "marketName", "symbol", "positionId").partition("|")[0])
+    pair = _position_pair(row)
     size = (first(row, "totalContracts", "size") or "0").removeprefix("-")
     check_numbers(size)
     if not Decimal(size):
         return flat(pair, subject, recv)
-    side = _SIDE_OF.get(row.get("positionDirection", "")) or _SIDE_OF.get(row.get("orderMode", ""))
-    side = side or _SIDE_OF.get(row.get("side", ""), "")
+    said = [word for name in _DIRECTIONS if (word := row.get(name, "")) not in ("", "0")]
+    side = _SIDE_OF[said[0] if said else ""]
     if row.get("contractSize"):
         contracts = Contracts({pair: row["contractSize"]})
     entry, mark = row.get("entryPrice", ""), first(row, "markedPrice", "markPrice")
     profit = first(row, "unrealizedProfitLoss", "unrealizedProfit")
-    check_values(entry, mark, profit)
+    check_amounts(entry, mark)
+    check_values(profit)
     return Position(subject, None, recv, pair, side, contracts.coins(pair, size), entry, mark, profit, size)
 
 
+_DIRECTIONS = ("positionDirection", "orderMode", "side")
+"""Fields that say on which side a position is, the clearest first; the first that says something counts."""
 _SIDE_OF = {"LONG": "long", "SHORT": "short", "66": "long", "83": "short", "BUY": "long", "SELL": "short"}
 
 
@@ -145,41 +178,109 @@ def flat(pair: str, subject: str, recv: int) -> Position:
     return Position(subject, None, recv, pair, "", "0", "", "", "", "0")
 
 
-def balance_events(row: Row, subject: str, recv: int) -> Iterator[Balance]:
-    """The currencies of a row of ``user/wallet``.
+def balance_events(rows: Sequence[Row], subject: str, recv: int) -> tuple[list[Balance], list[Exception]]:
+    """The currencies of the rows of ``user/wallet`` that can be understood, and what is wrong with the others.
 
     Spot has a row for each: ``{"currency":"BTC","total":1.5,"available":1.2}``. A futures wallet has a list of assets,
     and a list of what of them is in use: ``{"wallet":"CROSS@","assets":[{"balance":0.3,"assetPrice":1,"currency":
     "USDT"}],"assetsInUse":[{"balance":0.1,"assetPrice":1,"currency":"USDT"}]}``.
+    """
+    found: list[Balance] = []
+    errors: list[Exception] = []
+    for row in rows:
+        try:
+            assets = _wallet(row) if "assets" in row else [(row, "")]
+        except NOT_A_ROW as error:
+            errors.append(error)
+            continue
+        for asset, used in assets:
+            try:
+                found.append(_asset(asset, used, subject, recv) if used else _balance(asset, subject, recv))
+            except NOT_A_ROW as error:
+                errors.append(error)
+    return found, errors
+
+
+def _wallet(row: Row) -> list[tuple[Row, str]]:
+    """The assets of a futures wallet, and how much of each is in use.
 
     Raises:
-        ValueError: a number is none.
-        KeyError: a field is missing.
+        MsgspecError, ValueError, KeyError: a list is none, or it can't be told what is in use.
     """
-    if "assets" not in row:
-        yield _balance(subject, recv, row["currency"], row.get("total", ""), row["available"])
-        return
-    used = {asset["currency"]: asset["balance"] for asset in _assets(row, "assetsInUse")}
-    for asset in _assets(row, "assets"):
-        total = asset["balance"]
-        available = difference(total, used.get(asset["currency"], "0"))
-        yield _balance(subject, recv, asset["currency"], total, available)
+    used: dict[str, str] = {}
+    for asset in _assets(row, "assetsInUse") if row.get("assetsInUse") else []:
+        check_values(asset["balance"])
+        used[asset["currency"]] = asset["balance"]
+    return [(asset, used.get(asset.get("currency", ""), "0")) for asset in _assets(row, "assets")]
 
 
-def _balance(subject: str, recv: int, currency: str, total: str, available: str) -> Balance:
+def _asset(asset: Row, used: str, subject: str, recv: int) -> Balance:
+    total = asset["balance"]
+    return _balance({**asset, "total": total, "available": difference(total, used)}, subject, recv)
+
+
+def _balance(row: Row, subject: str, recv: int) -> Balance:
+    currency, total, available = _needed(row, "currency"), row.get("total", ""), row["available"]
+    check_ids(currency)
     check_values(total, available)
     reserved = difference(total, available) if total and available else ""
     return Balance(subject, None, recv, currency, available, reserved)
 
 
 def _assets(row: Row, name: str) -> list[Row]:
-    return decode_rows(row[name].encode()) if row.get(name) else []
+    listed = row[name]
+    if not listed.startswith(f"{NESTED}["):
+        raise ValueError(f"{name} is not a list")
+    return decode_rows(listed.removeprefix(NESTED).encode())
+
+
+def _kind(code: str) -> str:
+    """An order's kind: a code that isn't known stays what it is, as the exchange's own word."""
+    kind = _KINDS.get(code, "" if code == "0" else code.lower())
+    if kind and not _WORD(kind):
+        raise ValueError(f"{shortened(code)} is not an order's type")
+    return kind
+
+
+def pair_or_empty(row: Row) -> str:
+    """The pair of a position whose row is bad; empty where that can't be read either."""
+    try:
+        return _position_pair(row)
+    except NOT_A_ROW:
+        return ""
+
+
+def understood(rows: Sequence[Row], take: Callable[[Row], _E]) -> tuple[list[_E], list[Row], list[FrameError]]:
+    """The rows of a REST answer as events, those that can't be understood, and what is wrong with them."""
+    events: list[_E] = []
+    bad: list[Row] = []
+    errors: list[FrameError] = []
+    for row in rows:
+        try:
+            events.append(take(row))
+        except NOT_A_ROW as error:
+            bad.append(row)
+            what = f"a row of a REST answer: {type(error).__name__}: {error}"
+            errors.append(FrameError(NAME, msgspec.json.encode(row), what))
+    return events, bad, errors
+
+
+def _position_pair(row: Row) -> str:
+    return _pair(_needed(row, "marketName", "symbol", "positionId").partition("|")[0])
+
+
+def _pair(symbol: str) -> str:
+    pair = pair_of(symbol)
+    if not is_pair(pair):
+        raise ValueError(f"{shortened(symbol)} is not a symbol")
+    return pair
 
 
 def _order_size(row: Row) -> str:
     """The order's size as it is now; empty where the order is for an amount of the quote currency."""
     current = first(row, "currentOrderSize", "currentOrderBaseSize")
-    if current.strip("0."):
+    check_amounts(current)
+    if current and Decimal(current):
         return current
     return first(row, "originalOrderSize", "originalOrderBaseSize", "originalSize", "size")
 
@@ -206,8 +307,8 @@ def _needed(row: Row, *names: str) -> str:
 
 def _ns(row: Row) -> int | None:
     written = row.get("timestamp", "")
-    if not written:
+    if written in ("", "0"):
         return None
     if not (written.isascii() and written.isdecimal()):
-        raise ValueError(f"{written!r} is not a time in milliseconds")
+        raise ValueError(f"{shortened(written)} is not a time in milliseconds")
     return nanoseconds(int(written[:30]))

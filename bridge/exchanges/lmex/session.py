@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bridge.errors import BufferFullError, ReportedError, SessionExpiredError, TooManyFailuresError
-from bridge.exchanges.base import SECOND, Reconnect, Said, Send, Session, Subscription, Unknown
+from bridge.errors import BufferFullError, FrameError, ReportedError, SessionExpiredError, TooManyFailuresError
+from bridge.exchanges.base import SECOND, Reconnect, Reject, Said, Send, Session, Subscription, Unknown
 from bridge.exchanges.lmex.faults import GROUPING_IGNORED, of_message, of_row
 from bridge.exchanges.lmex.messages import Envelope, envelope
+from bridge.exchanges.salvage import peek
 from bridge.model import Event
 
 __all__ = ["LmexSession"]
@@ -22,6 +23,7 @@ _LATE = 3 * SECOND
 """Between two ticks, which should come four times a second; beyond, it is this process that was busy."""
 _OF_THE_CONNECTION = (BufferFullError, TooManyFailuresError, SessionExpiredError)
 """Errors that end the connection, also where a topic is named."""
+_ANSWERS = ("subscribe", "unsubscribe", "login", "authKeyExpires", "pong")
 _LONG_WAIT = 60.0
 """Seconds to stay away once the exchange has had too many failed attempts of us."""
 
@@ -60,9 +62,13 @@ class LmexSession(Session):
 
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
         self._heard = True
-        message = envelope(frame)
-        if message is None or message.is_pong:
-            return ()
+        try:
+            message = envelope(frame)
+        except FrameError as error:
+            return self._unreadable(frame, error, recv)
+        return () if message is None or message.is_pong else self._message(message, frame, recv)
+
+    def _message(self, message: Envelope, frame: bytes, recv: int) -> Sequence[Event]:
         if message.topic:
             return self._data(message, frame, recv)
         if message.event in ("subscribe", "unsubscribe") and not message.is_fault:
@@ -84,6 +90,21 @@ class LmexSession(Session):
     @abstractmethod
     def _data(self, message: Envelope, frame: bytes, recv: int) -> list[Event]:
         """The events of a message of one of the topics."""
+
+    @abstractmethod
+    def _damaged(self, topic: str, frame: bytes, error: Exception, recv: int) -> list[Event] | None:
+        """A message of a topic can't be understood: who misses it. ``None`` where that can't be told from the topic."""
+
+    def _unreadable(self, frame: bytes, error: FrameError, recv: int) -> list[Event]:
+        """A frame that isn't JSON, or has another form than any message: judged by its first fields."""
+        topic = peek(frame, "topic")
+        events = self._damaged(topic, frame, error, recv) if topic else None
+        if events is not None:
+            return events
+        if topic or (peek(frame, "event") not in _ANSWERS and not peek(frame, "severity")):
+            raise error
+        self.actions.append(Reject(error))  # an answer, and no data; one that is waited for will be missed
+        return []
 
     @abstractmethod
     def _streams_of(self, topic: str) -> list[Subscription]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
-from bridge.errors import FrameError, ReportedError, TopicLeftOutError
+import msgspec
+
+from bridge.errors import ReportedError, TopicLeftOutError
 from bridge.exchanges.base import SECOND, UNREADABLE, Reconnect, Said, Subscription
-from bridge.exchanges.lmex.messages import NAME, Envelope, TradeRow, decode_trades, nanoseconds, text
+from bridge.exchanges.fields import fields_of, text
+from bridge.exchanges.lmex.messages import NAME, Envelope, TradeRow, decode_trade, decode_trades, nanoseconds
 from bridge.exchanges.lmex.names import Contracts, Market, market_of, old_symbol, pair_of
 from bridge.exchanges.lmex.session import LmexSession
-from bridge.exchanges.numbers import check_numbers
+from bridge.exchanges.numbers import check_numbers, shortened
+from bridge.exchanges.salvage import Damage, rows_of
 from bridge.model import Channel, Event, Trade
 
 __all__ = ["TradesSession"]
@@ -17,6 +22,7 @@ __all__ = ["TradesSession"]
 _ANSWER_LIMIT = 10 * SECOND
 _RETRY = 60 * SECOND
 """Between attempts at topics that the exchange doesn't accept."""
+_MOST = 2**63
 _SIDES = {"BUY": "buy", "SELL": "sell"}
 
 
@@ -54,7 +60,7 @@ class TradesSession(LmexSession):
 
     def rejected(self, recv: int) -> Sequence[Event]:
         """Trades aren't numbered without holes: what was in the frame is missing, of any of the pairs."""
-        return self.gaps([Subscription(Channel.TRADES, pair) for pair in self._pairs], recv)
+        return self.gaps(self._all(), recv)
 
     def resync(self, subject: str, now: int, reason: str) -> None:
         """There are no books here."""
@@ -111,20 +117,64 @@ class TradesSession(LmexSession):
         ``{"topic":"tradeHistoryApi","data":[{"price":77099.9,"size":6530,"side":"SELL","symbol":"BTCPFC","tradeId":
         35993384,"timestamp":1779800209269}]}``
         """
-        if not message.topic.startswith("tradeHistoryApi"):
-            return self._unknown(message.topic)
+        topic = message.topic
+        if not topic.startswith("tradeHistoryApi"):
+            return self._unknown(topic)
+        damage = Damage(NAME, frame, counted=True)
+        found: list[Event] = []
+        heard: dict[str, None] = {}
+        for row in sorted(self._rows(message, damage), key=_number):
+            pair = pair_of(row.symbol)
+            if pair not in self._pairs:
+                if self._streams_of(topic):
+                    damage.row(ValueError(f"{shortened(row.symbol)} is not the topic's"), self._streams_of(topic))
+                continue
+            heard[pair] = None
+            try:
+                found.append(self._trade(row, pair, recv))
+            except (ValueError, KeyError) as error:
+                damage.row(error, [Subscription(Channel.TRADES, pair)], len(found))
+        self._begun.update(heard)
+        live = self.lively([Subscription(Channel.TRADES, pair) for pair in heard], recv)
+        return [*live, *(damage.settle(self, found, recv) if damage else found)]
+
+    def _rows(self, message: Envelope, damage: Damage) -> list[TradeRow]:
+        """The rows of a message that can be decoded, each for itself where one can't."""
         try:
-            rows = sorted(decode_trades(message.data), key=lambda row: row.tradeId)
-            found = [self._trade(row, pair, recv) for row in rows if (pair := pair_of(row.symbol)) in self._pairs]
-        except (*UNREADABLE, KeyError, ValueError) as error:
-            raise FrameError(NAME, frame, f"{type(error).__name__}: {error}") from None
-        fresh = dict.fromkeys(event.subject for event in found)
-        self._begun.update(fresh)
-        return [*self.lively([Subscription(Channel.TRADES, pair) for pair in fresh], recv), *found]
+            return decode_trades(message.data)
+        except UNREADABLE:
+            rows = []
+            for raw in rows_of(message.data):
+                try:
+                    rows.append(decode_trade(raw))
+                except UNREADABLE as error:
+                    damage.row(error, self._streams_of_row(raw, message.topic))
+            return rows
+
+    def _streams_of_row(self, raw: msgspec.Raw, topic: str) -> list[Subscription]:
+        """Who misses a row that can't be decoded: the pair that it names, or its topic; else any of the connection's."""
+        named = self._streams_of(topic)
+        with contextlib.suppress(*UNREADABLE, KeyError):
+            pair = pair_of(text(fields_of(raw)["symbol"]))
+            named = [Subscription(Channel.TRADES, pair)] if pair in self._pairs else named
+        return named or self._all()
+
+    def _damaged(self, topic: str, frame: bytes, error: Exception, recv: int) -> list[Event] | None:
+        """How many trades the frame had isn't known."""
+        if not topic.startswith("tradeHistoryApi"):
+            return None
+        damage = Damage(NAME, frame)
+        damage.row(error, self._streams_of(topic) or self._all())
+        return damage.settle(self, [], recv)
+
+    def _all(self) -> list[Subscription]:
+        return [Subscription(Channel.TRADES, pair) for pair in self._pairs]
 
     def _trade(self, row: TradeRow, pair: str, recv: int) -> Trade:
         price, size = text(row.price), text(row.size)
         check_numbers(price, size)
+        if not 0 <= row.tradeId < _MOST:
+            raise ValueError("tradeId is not an id")
         return Trade(
             pair,
             nanoseconds(row.timestamp),
@@ -136,3 +186,7 @@ class TradesSession(LmexSession):
             replay=pair not in self._begun,
             contracts=size if market_of(pair) is Market.FUTURES else None,
         )
+
+
+def _number(row: TradeRow) -> int:
+    return row.tradeId

@@ -1,0 +1,78 @@
+"""Rows of JSON whose fields are taken as text, one by one, so that no digit is lost and a bad row harms no other."""
+
+from __future__ import annotations
+
+import re
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, Inexact, InvalidOperation, Overflow
+
+import msgspec
+
+from bridge.exchanges.salvage import rows_of
+
+__all__ = ["EXACT", "NESTED", "UNREADABLE_ROW", "Row", "decode_rows", "fields_of", "plain", "text"]
+
+Row = dict[str, str]
+"""Every value as the text that stands there."""
+
+NESTED = "\0"
+"""Before the text of an object or a list: it is no number, no id and no word, and no check takes it for one."""
+UNREADABLE_ROW = "unreadable row"
+"""The only field of a row that is not an object, or has a text that can't be decoded: the beginning of what it is."""
+
+EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact, InvalidOperation, Overflow])
+"""For sums and products of any number of digits; the numbers' exponents have two digits (`bridge.exchanges.numbers`)."""
+
+_WITH_EXPONENT = re.compile(r"-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{1,2}").fullmatch
+_MOST_SHOWN = 200
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_string = msgspec.json.Decoder(str).decode
+
+
+def decode_rows(data: msgspec.Raw | bytes) -> list[Row]:
+    """An object or a list of them as rows of text; a row that isn't an object is an `UNREADABLE_ROW`.
+
+    Raises:
+        MsgspecError, UnicodeDecodeError: it isn't JSON.
+    """
+    return [_row(raw) for raw in rows_of(data)]
+
+
+def fields_of(data: msgspec.Raw | bytes) -> dict[str, msgspec.Raw]:
+    """The fields of a JSON object.
+
+    Raises:
+        MsgspecError, UnicodeDecodeError: it isn't one.
+    """
+    return _fields(data)
+
+
+def text(raw: msgspec.Raw) -> str:
+    """A JSON value as text: numbers with the digits that stand there (exponents written out), strings bare.
+
+    ``null`` is empty; an object or a list has `NESTED` before it.
+
+    Raises:
+        MsgspecError, UnicodeDecodeError: it is a string that can't be decoded.
+    """
+    body = bytes(raw)
+    if body[:1] == b'"':
+        return _string(body)
+    if body == b"null":
+        return ""
+    if body[:1] in (b"{", b"["):
+        return NESTED + body.decode()
+    word = body.decode()
+    return plain(Decimal(word)) if _WITH_EXPONENT(word) else word
+
+
+def plain(number: Decimal) -> str:
+    """A number without exponent and without zeros that say nothing."""
+    written = f"{number:f}"
+    return (written.rstrip("0").rstrip(".") or "0") if "." in written else written
+
+
+def _row(raw: msgspec.Raw) -> Row:
+    try:
+        return {key: text(value) for key, value in _fields(raw).items()}
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return {UNREADABLE_ROW: bytes(raw)[:_MOST_SHOWN].decode(errors="replace")}
