@@ -1,30 +1,16 @@
-"""Coinbase Advanced Trade, public market data.
-
-One connection carries all pairs: a subscribe message per channel, then envelopes with a ``channel``, a
-``sequence_num`` that counts every message of the connection from 0, and ``events``. A hole in the count means that
-something was lost, without telling what: a gap of everything on the connection.
-
-Sources: the exchange's public WebSocket documentation (overview, channels), and its real traffic of August 2026.
-"""
+"""One connection to Coinbase: what is subscribed, what comes, and what is missing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import ClassVar
 
 import msgspec
-from msgspec import Struct
 
 from bridge.errors import FrameError, LoginRefusedError, ReportedError
 from bridge.exchanges.base import (
     SECOND,
     UNREADABLE,
-    ClockReading,
-    ConnectionPlan,
-    Exchange,
-    Flow,
-    Profile,
     Reconnect,
     Said,
     Send,
@@ -33,11 +19,19 @@ from bridge.exchanges.base import (
     Unknown,
     best_first,
 )
-from bridge.exchanges.clocks import millis_reading
+from bridge.exchanges.coinbase.messages import (
+    NAME,
+    L2Data,
+    MarketTrades,
+    Subscriptions,
+    TickerMessage,
+    decode,
+    decode_other,
+)
 from bridge.exchanges.numbers import check_levels, check_numbers, check_values
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Event, Levels, Quote, Ticker, Trade
 
-__all__ = ["Coinbase", "CoinbaseSession"]
+__all__ = ["CoinbaseSession"]
 
 _SNAPSHOT_LIMIT = 30 * SECOND
 """How long a fresh snapshot may take; a full book is a frame of 6 MB."""
@@ -57,92 +51,6 @@ _CHANNELS = {
 }
 _TAKER = {"BUY": "sell", "SELL": "buy"}
 """``side`` is the maker's: in recorded traffic every SELL stands at the ask and every BUY at the bid."""
-
-
-class _Trade(Struct):
-    product_id: str
-    trade_id: str
-    price: str
-    size: str
-    time: str
-    side: str
-
-
-class _TradesEvent(Struct):
-    trades: list[_Trade]
-    type: str = "update"
-
-
-class _Update(Struct):
-    side: str
-    event_time: str
-    price_level: str
-    new_quantity: str
-
-
-class _BookEvent(Struct):
-    type: str
-    product_id: str
-    updates: list[_Update]
-
-
-class _Ticker(Struct):
-    product_id: str
-    price: str = ""
-    volume_24_h: str = ""
-    low_24_h: str = ""
-    high_24_h: str = ""
-    price_percent_chg_24_h: str = ""
-    best_bid: str = ""
-    best_ask: str = ""
-    best_bid_quantity: str = ""
-    best_ask_quantity: str = ""
-
-
-class _TickerEvent(Struct):
-    tickers: list[_Ticker]
-
-
-class _SubscriptionsEvent(Struct):
-    subscriptions: dict[str, list[str]] = {}
-
-
-class _Message(Struct, tag_field="channel"):
-    sequence_num: int
-    timestamp: str = ""
-
-
-class _MarketTrades(_Message, tag="market_trades"):
-    events: list[_TradesEvent] = []
-
-
-class _L2Data(_Message, tag="l2_data"):
-    events: list[_BookEvent] = []
-
-
-class _TickerMessage(_Message, tag="ticker"):
-    events: list[_TickerEvent] = []
-
-
-class _Heartbeats(_Message, tag="heartbeats"):
-    pass
-
-
-class _Subscriptions(_Message, tag="subscriptions"):
-    events: list[_SubscriptionsEvent] = []
-
-
-class _Other(Struct):
-    """Any other JSON object: an error (``type``), or a channel of later invention."""
-
-    type: str = ""
-    channel: str = ""
-    message: str = ""
-    sequence_num: int | None = None
-
-
-_decode = msgspec.json.Decoder(_MarketTrades | _L2Data | _TickerMessage | _Heartbeats | _Subscriptions).decode
-_decode_other = msgspec.json.Decoder(_Other).decode
 
 
 class CoinbaseSession(Session):
@@ -171,7 +79,7 @@ class CoinbaseSession(Session):
 
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
         try:
-            message = _decode(frame)
+            message = decode(frame)
         except UNREADABLE as error:
             return self._other(frame, recv, error)
         before = self._next
@@ -180,18 +88,18 @@ class CoinbaseSession(Session):
             return ()
         kind = message.__class__
         try:
-            if kind is _L2Data:
+            if kind is L2Data:
                 self._book(message, recv, events)
-            elif kind is _MarketTrades:
+            elif kind is MarketTrades:
                 self._trades(message, recv, events)
-            elif kind is _TickerMessage:
+            elif kind is TickerMessage:
                 self._ticker(message, recv, events)
-            elif kind is _Subscriptions:
+            elif kind is Subscriptions:
                 self._acknowledged(message, recv, events)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             # Take the count back, so that the next message shows the hole and declares it.
             self._next = before
-            raise FrameError(Coinbase.name, frame, f"{type(error).__name__}: {error}") from None
+            raise FrameError(NAME, frame, f"{type(error).__name__}: {error}") from None
         return events
 
     def tick(self, now: int) -> Sequence[Event]:
@@ -236,7 +144,7 @@ class CoinbaseSession(Session):
                 self.resync(pair, recv, reason)
         return [Control(s.subject, None, recv, s.channel, ControlEvent.GAP, reason, missing) for s in self._streams]
 
-    def _book(self, message: _L2Data, recv: int, events: list[Event]) -> None:
+    def _book(self, message: L2Data, recv: int, events: list[Event]) -> None:
         """Full book, then changed levels with their new sizes; the snapshot comes best first on both sides.
 
         ``{"channel":"l2_data","timestamp":"2026-08-09T21:05:48.506659391Z","sequence_num":15,"events":[{"type":
@@ -264,7 +172,7 @@ class CoinbaseSession(Session):
             else:
                 events.append(BookDelta(pair, ts, recv, xseq, bids, asks))
 
-    def _trades(self, message: _MarketTrades, recv: int, events: list[Event]) -> None:
+    def _trades(self, message: MarketTrades, recv: int, events: list[Event]) -> None:
         """Trades, newest first; after a subscribe, a ``snapshot`` of the latest hundred or so.
 
         ``{"channel":"market_trades","timestamp":"2026-08-09T21:05:48.251397169Z","sequence_num":9,"events":[{"type":
@@ -285,7 +193,7 @@ class CoinbaseSession(Session):
                     Trade(trade.product_id, ts, recv, trade.trade_id, side, trade.price, trade.size, replay=replay)
                 )
 
-    def _ticker(self, message: _TickerMessage, recv: int, events: list[Event]) -> None:
+    def _ticker(self, message: TickerMessage, recv: int, events: list[Event]) -> None:
         """Best prices and the last 24 hours, at every match.
 
         ``{"channel":"ticker","timestamp":"2026-08-09T21:05:48.298032046Z","sequence_num":10,"events":[{"type":
@@ -312,7 +220,7 @@ class CoinbaseSession(Session):
                         Ticker(pair, ts, recv, "86400", "", t.high_24_h, t.low_24_h, t.price, "", change, t.volume_24_h)
                     )
 
-    def _acknowledged(self, message: _Subscriptions, recv: int, events: list[Event]) -> None:
+    def _acknowledged(self, message: Subscriptions, recv: int, events: list[Event]) -> None:
         """The list of all present subscriptions, after each change of them.
 
         ``{"channel":"subscriptions","timestamp":"2026-08-09T21:05:48.229148053Z","sequence_num":5,"events":[
@@ -327,16 +235,16 @@ class CoinbaseSession(Session):
         ``{"type":"error","message":"channel is not supported"}``
         """
         try:
-            message = _decode_other(frame)
+            message = decode_other(frame)
         except UNREADABLE:
-            raise FrameError(Coinbase.name, frame, str(error)) from None
+            raise FrameError(NAME, frame, str(error)) from None
         if message.type == "error":
             kind = LoginRefusedError if message.message == _NOT_LOGGED_IN else ReportedError
-            self.actions.append(Said(kind(Coinbase.name, message.message)))
+            self.actions.append(Said(kind(NAME, message.message)))
             return () if message.sequence_num is None else self._count(message.sequence_num, recv) or ()
         known = {"market_trades", "l2_data", "ticker", "heartbeats", "subscriptions"}
         if message.channel in known or (not message.channel and not message.type):
-            raise FrameError(Coinbase.name, frame, str(error))
+            raise FrameError(NAME, frame, str(error))
         self.actions.append(Unknown(message.channel or message.type))
         if message.sequence_num is None:
             return ()
@@ -357,30 +265,3 @@ class CoinbaseSession(Session):
             raise ValueError(msg)
         ns = self._second[1] + (int(rest[1:-1].ljust(9, "0")[:9]) if len(rest) > 1 else 0)
         return ns if ns > 0 else None
-
-
-class Coinbase(Exchange):
-    """Coinbase Advanced Trade: trades, full-depth books, quotes and tickers, without a log-in."""
-
-    name = "coinbase"
-    url = "wss://advanced-trade-ws.coinbase.com"
-    rest_url = "https://api.coinbase.com"
-    channels = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
-    silence: ClassVar = {Channel.BOOK: 60.0}
-    timed: ClassVar = dict.fromkeys(channels, 1_000)
-    units: ClassVar = {Channel.TICKER: "24 hours, no open price", Channel.QUOTES: "at every match"}
-
-    def __init__(self, profile: Profile) -> None:
-        super().__init__(profile)
-        self._url = profile.url or self.url
-
-    def clock(self) -> Flow[ClockReading]:
-        """``{"iso":"2026-08-09T21:05:48Z","epochSeconds":"1786309548","epochMillis":"1786309548228"}``"""  # noqa: D415
-        return millis_reading(self.name, "/api/v3/brokerage/time", "epochMillis")
-
-    def plan(self) -> list[ConnectionPlan]:
-        profile = self.profile
-        streams = tuple(self.subscriptions())
-        if not streams:
-            return []
-        return [ConnectionPlan("market", streams, lambda: CoinbaseSession(self._url, profile.pairs, profile.channels))]
