@@ -119,12 +119,14 @@ class SendBudget:
         """Wait until what waits will be gone within so many seconds."""
         step = self._window / (self._times.maxlen or 1)
         while self.waiting * step > seconds:  # noqa: ASYNC110 - it is a rate that is waited for
-            await asyncio.sleep(step)
+            await asyncio.sleep(min(step, _LOOK))
 
     def _until(self) -> float:
         return self._times[0] + self._window if len(self._times) == self._times.maxlen else 0.0
 
 
+_LOOK = 0.1
+"""Seconds between two looks at how much waits."""
 _WINDOW = 1.25
 """Seconds that a limit per second is kept over: what is sent a second apart may arrive closer together."""
 _Loop = asyncio.AbstractEventLoop
