@@ -13,19 +13,29 @@ from typing import Any
 import structlog
 
 from bridge.config import ConnectorSettings, Settings
-from bridge.errors import BridgeError, ConfigError, ExchangeError, LoginRefusedError, Problem, RestError
+from bridge.errors import (
+    BridgeError,
+    ConfigError,
+    ExchangeError,
+    LoginRefusedError,
+    PairsNotServedError,
+    Problem,
+    RestError,
+    UnknownMarketError,
+)
 from bridge.exchanges import exchange_type
-from bridge.exchanges.base import ConnectionPlan, Credentials, Exchange, Profile
+from bridge.exchanges.base import ConnectionPlan, Credentials, Exchange, Profile, Subscription
 from bridge.feed.clock import ClockKeeper
 from bridge.feed.connection import Connection, FeedContext, Receiver
 from bridge.feed.discard import Discard
 from bridge.feed.link import Link
-from bridge.feed.policies import Pacer, backoff
+from bridge.feed.policies import Pacer, backoff, send_budget
 from bridge.feed.poller import Poller
 from bridge.feed.rest import RestClient
 from bridge.feed.tap import FeedTap
 from bridge.feed.tls import client_context
 from bridge.feed.transport import has_picows
+from bridge.model import Control, ControlEvent, Event
 from bridge.monitor import Monitor
 from bridge.router import Router
 from bridge.store import Store
@@ -140,6 +150,7 @@ async def probe(settings: Settings, connector: ConnectorSettings) -> list[str]:
         return ["nothing to read: no pair is this shard's"]
     async with _rest(connector, exchange, None) as rest:
         await rest.drive(exchange.discover(time.time_ns()))
+        found += exchange.remarks()
         receiver = _Listening(log)
         context = _context(connector, exchange, receiver, rest, None)
         for plan in exchange.plan():
@@ -154,6 +165,11 @@ async def probe(settings: Settings, connector: ConnectorSettings) -> list[str]:
         for poll in exchange.polls():
             await rest.drive(poll.flow(time.time_ns()))
             found.append(f"{poll.name}: answers")
+    found += [f"{stream.channel} of {stream.subject} is not served: {why}" for stream, why in receiver.refused.items()]
+    unknown = {error.pair: error for error in exchange.unlisted()}
+    mistakes: list[ExchangeError] = [*unknown.values(), *receiver.unknown_markets]
+    if mistakes:
+        raise PairsNotServedError(exchange.name, mistakes, found)
     return found
 
 
@@ -183,13 +199,24 @@ async def _try(plan: ConnectionPlan, context: FeedContext) -> float:
 
 
 class _Listening(Discard):
-    """Remembers that the exchange has refused a log-in."""
+    """Remembers what the exchange has refused."""
 
-    login: LoginRefusedError | None = None
+    def __init__(self, log: structlog.typing.FilteringBoundLogger) -> None:
+        super().__init__(log)
+        self.login: LoginRefusedError | None = None
+        self.unknown_markets: list[UnknownMarketError] = []
+        self.refused: dict[Subscription, str] = {}
+        """Streams that it doesn't serve, and why."""
+
+    def event(self, event: Event) -> None:
+        if isinstance(event, Control) and event.event is ControlEvent.DOWN:
+            self.refused[Subscription(event.channel, event.subject)] = event.reason
 
     def fault(self, error: ExchangeError) -> None:
         if isinstance(error, LoginRefusedError):
             self.login = error
+        elif isinstance(error, UnknownMarketError):
+            self.unknown_markets.append(error)
 
 
 def build_exchange(settings: Settings, connector: ConnectorSettings) -> Exchange:
@@ -254,6 +281,7 @@ def _context(
         dead=connector.dead_after or exchange.dead,
         silence=dict(connector.silence),
         tap=tap,
+        sends=send_budget(connector.url or exchange.url, exchange.sends_per_second),
     )
 
 

@@ -6,6 +6,7 @@ BridgeError
 ├── ExchangeError             anything about one exchange
 │   ├── FrameError            a frame that cannot be understood
 │   ├── UnknownPairError      a configured pair that the exchange doesn't list (exit 1)
+│   ├── PairsNotServedError   configured pairs that the exchange doesn't have, all at once (exit 1)
 │   ├── RestError             a REST call that failed
 │   │   ├── NoAnswerError     nobody answered it
 │   │   ├── RateLimitedError  there were too many of them
@@ -36,6 +37,7 @@ BridgeError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from msgspec import Struct
@@ -52,6 +54,7 @@ __all__ = [
     "HandshakeError",
     "LoginRefusedError",
     "NoAnswerError",
+    "PairsNotServedError",
     "PortUnavailableError",
     "Problem",
     "RateLimitedError",
@@ -163,6 +166,19 @@ class UnknownPairError(ExchangeError):
         self.known = known
         hint = f"; did you mean {' or '.join(known)}?" if known else ""
         super().__init__(exchange, f"no pair {pair} at this exchange{hint}")
+
+
+class PairsNotServedError(ExchangeError):
+    """Configured pairs that the exchange doesn't have; ``found`` is what else a try of the exchange has shown."""
+
+    kind = "pairs_not_served"
+    exit_code = 1
+
+    def __init__(self, exchange: str, errors: Sequence[ExchangeError], found: Sequence[str]) -> None:
+        self.errors = list(errors)
+        self.found = list(found)
+        words = dict.fromkeys(str(error).removeprefix(f"{exchange}: ") for error in errors)
+        super().__init__(exchange, "\n              ".join([*words, *found]))
 
 
 class RestError(ExchangeError):

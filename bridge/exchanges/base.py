@@ -12,7 +12,7 @@ All times are integer nanoseconds since the epoch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import ClassVar, TypeVar
 
@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct, field
 from pydantic import BaseModel, ConfigDict
 
-from bridge.errors import FrameError
+from bridge.errors import FrameError, UnknownPairError
 from bridge.exchanges.actions import (
     Action,
     Reconnect,
@@ -157,6 +157,8 @@ class Session(ABC):
     """When the exchange will end or devalue this connection (a token's expiry), or ``None``."""
     ready: bool = True
     """Whether it may take over from another connection: not before its subscriptions stand, where that matters."""
+    unserved: Collection[str] = ()
+    """Pairs whose book the exchange doesn't serve at present: nothing is to be waited for."""
 
     def __init__(self, url: str = "") -> None:
         self.actions: list[Action] = []
@@ -282,6 +284,8 @@ class Exchange(ABC):
     """Seconds without any frame, pongs included, after which a connection counts as dead."""
     pace: ClassVar[float] = 0.25
     """Least seconds between two connection attempts of a connector, so that an outage doesn't end in a storm."""
+    sends_per_second: ClassVar[int | None] = None
+    """Most messages a second from one client address, over all its connections; ``None``: it names no limit."""
     timed: ClassVar[Mapping[Channel, int]] = {}
     """Channels whose ``ts`` is the time of the event itself, and the steps (ns) that it is told in: latency is measured."""
     units: ClassVar[Mapping[Channel, str]] = {}
@@ -318,6 +322,14 @@ class Exchange(ABC):
         del now
         return
         yield  # pragma: no cover - makes this a generator
+
+    def remarks(self) -> list[str]:
+        """What an operator should know of the configured pairs, once `discover` has run: aliases, halted pairs."""
+        return []
+
+    def unlisted(self) -> list[UnknownPairError]:
+        """The configured pairs that the exchange doesn't list, where it can be used without them; after `discover`."""
+        return []
 
     @abstractmethod
     def plan(self) -> list[ConnectionPlan]:

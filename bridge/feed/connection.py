@@ -6,6 +6,7 @@ import asyncio
 import random
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
@@ -29,7 +30,7 @@ from bridge.exchanges.base import (
     Unknown,
     Warn,
 )
-from bridge.feed.policies import Pacer, Watchdog
+from bridge.feed.policies import Pacer, SendBudget, Watchdog
 from bridge.feed.rest import RestClient
 from bridge.feed.tap import FeedTap
 from bridge.feed.transport import Socket, connect
@@ -43,6 +44,8 @@ LOST_KINDS = ("closed", "silent", "session", "failed")
 _OPEN_TIMEOUT = 10.0
 _QUIET_READY = 3.0
 """Seconds after which a replacement that got nothing yet takes over, where it need not have a book."""
+_MOST_QUEUED = 1.0
+"""Seconds of messages that may wait to be sent when a connection is opened: exchanges want to hear from it soon."""
 _MOST_HELD = 100_000
 """Events that a replacement may hold back before it has taken over; beyond, it is given up."""
 
@@ -92,6 +95,8 @@ class FeedContext(Struct):
     dead: float = 30.0
     silence: dict[Channel, float | None] = {}
     tap: FeedTap | None = None
+    sends: SendBudget | None = None
+    """What may be sent, over all connections to the exchange; ``None``: as much as there is."""
     now: Callable[[], int] = time.time_ns
     monotonic: Callable[[], float] = time.monotonic
     random: random.Random = random.Random()  # noqa: S311 - jitter
@@ -116,6 +121,8 @@ class Connection:
         self._held: list[Event] = []
         self._socket: Socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._outbox: deque[Send] = deque()
+        self._sending = False
         self._watchdog = Watchdog(context.ping, context.dead, context.monotonic())
         self._last_recv = 0
         self._shown = ""
@@ -157,7 +164,7 @@ class Connection:
         if not self._session.ready:
             return False
         if any(stream.channel is Channel.BOOK for stream in self._plan.subscriptions):
-            return not self._no_book
+            return not self._no_book.difference(self._session.unserved)
         quiet = (self._context.now() - self.opened_at) / 1e9 > _QUIET_READY
         return self.frames > 0 or (self.opened_at > 0 and quiet)
 
@@ -170,6 +177,8 @@ class Connection:
         """
         context = self._context
         await context.pacer.turn()
+        if context.sends is not None:
+            await context.sends.room(_MOST_QUEUED)
         target = await context.rest.drive(self._session.open(context.now()))
         # Before the socket is open: its first frames may come with the same packet as the handshake's answer.
         self.opened_at = context.now()
@@ -284,6 +293,9 @@ class Connection:
         """End it; takes two seconds at most."""
         for task in self._tasks:
             task.cancel()
+        if self._context.sends is not None:
+            self._context.sends.waiting -= len(self._outbox)
+        self._outbox.clear()
         if self._socket:
             await self._socket.close()
 
@@ -318,7 +330,7 @@ class Connection:
         self._actions.clear()
         sends = [action for action in actions if isinstance(action, Send)]
         if sends:
-            self._start(self._send(sends), "send")
+            self._queue(sends)
         for action in actions:
             if isinstance(action, Replace):
                 self.replace_reason = action.reason
@@ -359,12 +371,25 @@ class Connection:
         self._context.pacer.hold(wait)
         return BlockedError(error.exchange, error.status, error.message, max(wait, error.retry_after or 0.0))
 
-    async def _send(self, sends: list[Send]) -> None:
-        for send in sends:
+    def _queue(self, sends: list[Send]) -> None:
+        """Have messages sent in their order, no faster than the exchange takes them."""
+        self._outbox.extend(sends)
+        if self._context.sends is not None:
+            self._context.sends.waiting += len(sends)
+        if not self._sending:
+            self._sending = True
+            self._start(self._send(), "send")
+
+    async def _send(self) -> None:
+        while self._outbox:
+            send = self._outbox.popleft()
+            if self._context.sends is not None:
+                await self._context.sends.turn()
             if self._socket:
                 if self._tap:
                     self._tap.sent(self._plan.name, "***" if send.secret else send.text, time.time())
                 await self._socket.send(send.text)
+        self._sending = False
 
     async def _sync(self) -> None:
         try:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from random import Random
+from weakref import WeakKeyDictionary
 
-__all__ = ["Pacer", "Watchdog", "backoff"]
+__all__ = ["Pacer", "SendBudget", "Watchdog", "backoff", "send_budget"]
 
 
 def backoff(random: Random, first: float = 1.0, cap: float = 60.0, factor: float = 2.0) -> Iterator[float]:
@@ -84,3 +87,55 @@ class Pacer:
     def _until(self) -> float:
         """When the next one may go, by when the last one really went: a busy loop lets nobody catch up."""
         return self._held if self._last is None else max(self._held, self._last + self._interval)
+
+
+class SendBudget:
+    """Lets never more than ``most`` messages out within ``window`` seconds.
+
+    One for all connections to one address, since exchanges count what comes from one client address. Connections take
+    turns, so that each of them is heard soon; none is refused.
+    """
+
+    def __init__(self, most: int, window: float, clock: Callable[[], float]) -> None:
+        self._window = window
+        self._clock = clock
+        self._times: deque[float] = deque(maxlen=most)
+        """When the newest messages really went: a busy loop lets nobody catch up."""
+        self._queue = asyncio.Lock()
+        self.waiting = 0
+        """Messages that wait for their turn; who queues them counts them up, and down where they won't be sent."""
+
+    async def turn(self) -> None:
+        """Wait until one of the messages that wait may go."""
+        try:
+            async with self._queue:
+                while (wait := self._until() - self._clock()) > 0:  # noqa: ASYNC110 - what it waits for is a time
+                    await asyncio.sleep(wait)
+                self._times.append(self._clock())
+        finally:
+            self.waiting -= 1
+
+    async def room(self, seconds: float) -> None:
+        """Wait until what waits will be gone within so many seconds."""
+        step = self._window / (self._times.maxlen or 1)
+        while self.waiting * step > seconds:  # noqa: ASYNC110 - it is a rate that is waited for
+            await asyncio.sleep(min(step, _LOOK))
+
+    def _until(self) -> float:
+        return self._times[0] + self._window if len(self._times) == self._times.maxlen else 0.0
+
+
+_LOOK = 0.1
+"""Seconds between two looks at how much waits."""
+_WINDOW = 1.25
+"""Seconds that a limit per second is kept over: what is sent a second apart may arrive closer together."""
+_Loop = asyncio.AbstractEventLoop
+_budgets: WeakKeyDictionary[_Loop, dict[str, SendBudget]] = WeakKeyDictionary()
+
+
+def send_budget(address: str, per_second: int | None) -> SendBudget | None:
+    """The budget of this process for messages to an address; ``None`` where the exchange names no limit."""
+    if per_second is None:
+        return None
+    known = _budgets.setdefault(asyncio.get_running_loop(), {})
+    return known.setdefault(address, SendBudget(per_second, _WINDOW, time.monotonic))

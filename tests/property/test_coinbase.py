@@ -51,7 +51,7 @@ class CoinbaseWorld(World):
         self.current = line
         self.deliver(line, json.dumps(message).encode(), fault)
 
-    def fault(self):
+    def greeting_fault(self):
         return self.greeting_faults.pop() if self.greeting_faults else ""
 
     def asked(self, line, text):
@@ -74,10 +74,10 @@ class CoinbaseWorld(World):
             if what == "book":
                 updates = [update(bid, price, size) for bid in (True, False) for price, size in self.truth[bid].items()]
                 events = [{"type": "snapshot", "product_id": self.pair, "updates": updates}]
-                self.frame(line, "l2_data", events, self.fault())
+                self.frame(line, "l2_data", events, self.greeting_fault())
             else:
                 events = [{"type": "snapshot", "trades": [trade(n) for n in reversed(self.trades[-5:])]}]
-                self.frame(line, "market_trades", events, self.fault())
+                self.frame(line, "market_trades", events, self.greeting_fault())
 
     def after(self, feed: Feed, event):
         """At every single entry."""

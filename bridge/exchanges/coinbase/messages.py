@@ -1,0 +1,284 @@
+"""Coinbase's messages as far as they are used, and what can still be read of a message that is not as it should be."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Literal
+
+import msgspec
+from msgspec import Raw, Struct
+
+from bridge.exchanges.base import UNREADABLE
+
+__all__ = [
+    "NAME",
+    "BookEvent",
+    "BookUpdate",
+    "Heartbeats",
+    "L2Data",
+    "MarketTrades",
+    "Message",
+    "Other",
+    "Remains",
+    "Subscriptions",
+    "SubscriptionsEvent",
+    "TickerEvent",
+    "TickerMessage",
+    "TickerRow",
+    "TradeRow",
+    "TradesEvent",
+    "check_id",
+    "decode",
+    "decode_book",
+    "decode_other",
+    "decode_ticker",
+    "decode_trade",
+    "event_type",
+    "product_of",
+    "remains_of",
+    "rows_of",
+]
+
+NAME = "coinbase"
+
+Kind = Literal["snapshot", "update"]
+_LONGEST_ID = 64
+_REPAIRED = 256 * 1024
+"""Bytes of a frame up to which a slow decoder may look at what is not JSON: a ``NaN`` without quotes, say."""
+_HEAD = 512
+_CHANNEL = re.compile(rb'"channel"\s*+:\s*+"([a-z0-9_]{1,40})"').search
+_NUMBER = re.compile(rb'"sequence_num"\s*+:\s*+([0-9]{1,18})\s*+[,}]').search
+_NULL = Raw(b"null")
+
+
+class TradeRow(Struct):
+    """A trade; ``side`` is the maker's."""
+
+    product_id: str
+    trade_id: str
+    price: str
+    size: str
+    time: str
+    side: Literal["BUY", "SELL"]
+
+
+class TradesEvent(Struct):
+    """Some trades, newest first; a ``snapshot`` of recent ones after a subscription."""
+
+    trades: list[TradeRow]
+    type: Kind = "update"
+
+
+class BookUpdate(Struct):
+    """A level and its new size."""
+
+    side: Literal["bid", "offer"]
+    event_time: str
+    price_level: str
+    new_quantity: str
+
+
+class BookEvent(Struct):
+    """A full book, or what has changed of it."""
+
+    type: Kind
+    product_id: str
+    updates: list[BookUpdate]
+
+
+class TickerRow(Struct):
+    """Best prices and the last 24 hours of one product."""
+
+    product_id: str
+    price: str = ""
+    volume_24_h: str = ""
+    low_24_h: str = ""
+    high_24_h: str = ""
+    price_percent_chg_24_h: str = ""
+    best_bid: str = ""
+    best_ask: str = ""
+    best_bid_quantity: str = ""
+    best_ask_quantity: str = ""
+
+
+class TickerEvent(Struct):
+    """Some tickers."""
+
+    tickers: list[TickerRow]
+    type: Kind = "update"
+
+
+class SubscriptionsEvent(Struct):
+    """Channel → products that are subscribed to."""
+
+    subscriptions: dict[str, list[str]] = {}
+
+
+class Message(Struct, tag_field="channel"):
+    """What all messages have."""
+
+    sequence_num: int
+    timestamp: str = ""
+
+
+class MarketTrades(Message, tag="market_trades"):
+    """A message of the channel ``market_trades``."""
+
+    events: list[TradesEvent] = []
+
+
+class L2Data(Message, tag="l2_data"):
+    """A message of the channel ``level2``."""
+
+    events: list[BookEvent] = []
+
+
+class TickerMessage(Message, tag="ticker"):
+    """A message of the channel ``ticker``."""
+
+    events: list[TickerEvent] = []
+
+
+class Heartbeats(Message, tag="heartbeats"):
+    """One a second."""
+
+
+class Subscriptions(Message, tag="subscriptions"):
+    """The list of all present subscriptions, after each change of them."""
+
+    events: list[SubscriptionsEvent] = []
+
+
+class Other(Struct):
+    """Any other JSON object: an error (``type``), or a channel of later invention."""
+
+    type: str = ""
+    channel: str = ""
+    message: str = ""
+    reason: str = ""
+    sequence_num: int | None = None
+
+
+decode = msgspec.json.Decoder(MarketTrades | L2Data | TickerMessage | Heartbeats | Subscriptions).decode
+decode_other = msgspec.json.Decoder(Other).decode
+decode_book = msgspec.json.Decoder(BookEvent).decode
+decode_trade = msgspec.json.Decoder(TradeRow).decode
+decode_ticker = msgspec.json.Decoder(TickerRow).decode
+
+
+def check_id(text: str) -> None:
+    """A trade's id: printable ASCII without blanks, not too long.
+
+    Raises:
+        ValueError: it is no such thing.
+    """
+    if text.isascii() and text.isalnum() and len(text) <= _LONGEST_ID:
+        return
+    if not (0 < len(text) <= _LONGEST_ID and text.isascii() and text.isprintable() and " " not in text):
+        raise ValueError(f"{text[:_LONGEST_ID]!r} is not an id")
+
+
+# --- what can still be read of a bad message ---------------------------------------------------------------------------
+
+
+class Remains(Struct):
+    """What can be read of a message that is not as it should be; ``events`` is ``None`` where they can't be told apart."""
+
+    channel: str
+    number: int
+    timestamp: str = ""
+    events: list[Raw] | None = None
+
+
+class _Loose(Struct):
+    channel: Raw = _NULL
+    sequence_num: Raw = _NULL
+    timestamp: Raw = _NULL
+    events: Raw = _NULL
+
+
+class _LooseRow(Struct):
+    product_id: Raw = _NULL
+    type: Raw = _NULL
+    trades: Raw = _NULL
+    tickers: Raw = _NULL
+
+
+_decode_loose = msgspec.json.Decoder(_Loose).decode
+_decode_row = msgspec.json.Decoder(_LooseRow).decode
+_decode_text = msgspec.json.Decoder(str).decode
+_decode_int = msgspec.json.Decoder(int).decode
+_decode_list = msgspec.json.Decoder(list[Raw]).decode
+_decode_kind = msgspec.json.Decoder(Kind).decode
+
+
+def remains_of(frame: bytes) -> Remains | None:
+    """What can be read of the frame; ``None`` where that is neither a channel nor a number."""
+    found = _loose(frame) or (_loose(_repaired(frame)) if len(frame) <= _REPAIRED else None)
+    if found is None:
+        head = frame[:_HEAD]
+        named, numbered = _CHANNEL(head), _NUMBER(head)
+        return Remains(named[1].decode(), int(numbered[1])) if named and numbered else None
+    try:
+        number = _decode_int(found.sequence_num)
+    except UNREADABLE:
+        return None
+    channel = _text(found.channel)
+    return Remains(channel, number, _text(found.timestamp) or "", _list(found.events)) if channel else None
+
+
+def product_of(row: Raw) -> str | None:
+    """The product that an event or a row is about; ``None`` where that can't be read."""
+    try:
+        return _text(_decode_row(row).product_id)
+    except UNREADABLE:
+        return None
+
+
+def rows_of(event: Raw) -> list[Raw] | None:
+    """The trades or tickers of an event, each by itself; ``None`` where they can't be told apart."""
+    try:
+        found = _decode_row(event)
+    except UNREADABLE:
+        return None
+    return _list(found.trades if found.tickers == _NULL else found.tickers)
+
+
+def event_type(event: Raw) -> Kind:
+    """The type of an event, ``update`` where it has none.
+
+    Raises:
+        ValidationError: it is an unknown one.
+    """
+    found = _decode_row(event).type
+    return "update" if found is _NULL else _decode_kind(found)
+
+
+def _loose(frame: bytes) -> _Loose | None:
+    try:
+        return _decode_loose(frame)
+    except UNREADABLE:
+        return None
+
+
+def _repaired(frame: bytes) -> bytes:
+    """The frame as JSON, with ``null`` for what only other decoders take for a number; empty if it is still none."""
+    try:
+        return msgspec.json.encode(json.loads(frame, parse_constant=lambda _: None))
+    except (ValueError, RecursionError, OverflowError, msgspec.MsgspecError):
+        return b""
+
+
+def _text(raw: Raw) -> str | None:
+    try:
+        return _decode_text(raw)
+    except UNREADABLE:
+        return None
+
+
+def _list(raw: Raw) -> list[Raw] | None:
+    try:
+        return _decode_list(raw)
+    except UNREADABLE:
+        return None

@@ -1,0 +1,289 @@
+"""A message of Coinbase's that is not as it should be: what can be read of it is served, and only the rest has a gap."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+
+from bridge.errors import FrameError
+from bridge.exchanges.base import Reject
+from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Quote, Ticker, Trade
+from tests.unit.coinbase_frames import ALL, HEARTBEAT, L2, PAIRS, TICKER, TRADES, book, frame, make
+from tests.unit.core import SECOND, T0
+
+BTC, ETH = PAIRS
+DELETED = "(deleted)"
+BAD = [None, "NaN", "Infinity", "-Infinity", "1 2", "1:2", 1.5, True, {"a": 1}, ["1"], "x" * 100, "٣", DELETED]
+"""What may stand where a number in text should be."""
+
+
+def settled(channels=ALL):
+    """A session that has its books, and nothing left to ask for."""
+    session = make(channels)
+    session.connected(T0)
+    for number, pair in enumerate(PAIRS):
+        session.receive(frame(book(pair=pair), number), T0)
+    listed = {channel: list(PAIRS) for channel in ("level2", "market_trades", "ticker")}
+    session.receive(frame({"channel": "subscriptions", "events": [{"subscriptions": listed}]}, 2), T0)
+    session.actions.clear()
+    return session
+
+
+def spoilt(row, field, value):
+    row = {**row, field: value}
+    if value is DELETED:
+        del row[field]
+    return row
+
+
+def trade(pair=BTC, **changes):
+    return {**TRADES["events"][0]["trades"][0], "product_id": pair, **changes}
+
+
+def ticker(pair=ETH, **changes):
+    return {**TICKER["events"][0]["tickers"][0], "product_id": pair, **changes}
+
+
+def trades(*rows, kind="update"):
+    return {**TRADES, "events": [{"type": kind, "trades": list(rows)}]}
+
+
+def tickers(*rows, kind="update"):
+    return {**TICKER, "events": [{"type": kind, "tickers": list(rows)}]}
+
+
+def gaps(events):
+    return {(str(e.channel), e.subject) for e in events if isinstance(e, Control) and e.event is ControlEvent.GAP}
+
+
+def data(events):
+    return [event for event in events if not isinstance(event, Control)]
+
+
+def rejected(session):
+    return [action.error for action in session.actions if isinstance(action, Reject)]
+
+
+def sent(session):
+    found = [json.loads(action.text) for action in session.actions if hasattr(action, "text")]
+    return [(m["type"], m["channel"], m["product_ids"]) for m in found]
+
+
+def check_others_go_on(session, number):
+    """The count goes on, and so do books, trades and tickers of both pairs."""
+    assert isinstance(data(session.receive(frame(book("update", ETH), number), T0))[0], BookDelta)
+    assert isinstance(data(session.receive(frame(trades(trade(ETH)), number + 1), T0))[0], Trade)
+    events = session.receive(frame(tickers(ticker(BTC)), number + 2), T0)
+    assert [type(event) for event in events] == [Quote, Ticker]
+
+
+@pytest.mark.parametrize("value", BAD, ids=repr)
+class TestBadValues:
+    @pytest.mark.parametrize("field", ["price", "size"])
+    def test_of_a_trade(self, field, value):
+        session = settled()
+        events = session.receive(frame(trades(spoilt(trade(), field, value)), 3), T0)
+        assert (gaps(events), data(events)) == ({("trades", BTC)}, [])
+        [error] = rejected(session)
+        assert json.loads(error.raw).get("trade_id") == "1068572091"
+        assert sent(session) == []
+        check_others_go_on(session, 4)
+
+    @pytest.mark.parametrize("field", ["price_percent_chg_24_h", "best_bid", "best_ask_quantity"])
+    def test_of_a_ticker(self, field, value):
+        if value is DELETED:
+            pytest.skip("a ticker may leave out what it doesn't know")
+        session = settled()
+        events = session.receive(frame(tickers(spoilt(ticker(), field, value)), 3), T0)
+        assert (gaps(events), data(events)) == ({("quotes", ETH), ("ticker", ETH)}, [])
+        assert len(rejected(session)) == 1
+        assert sent(session) == []
+        check_others_go_on(session, 4)
+
+    @pytest.mark.parametrize("field", ["price_level", "new_quantity"])
+    @pytest.mark.parametrize("kind", ["update", "snapshot"])
+    def test_of_a_book(self, kind, field, value):
+        session = settled()
+        message = book(kind)
+        message["events"][0]["updates"][1] = spoilt(message["events"][0]["updates"][1], field, value)
+        events = session.receive(frame(message, 3), T0)
+        assert (gaps(events), data(events)) == ({("book", BTC)}, [])
+        assert len(rejected(session)) == 1
+        assert sent(session) == [("unsubscribe", "level2", [BTC]), ("subscribe", "level2", [BTC])]
+        session.actions.clear()
+        check_others_go_on(session, 4)
+
+
+@pytest.mark.parametrize("word", ["", "ask", "BID", "sell", "UNKNOWN_ORDER_SIDE", None, 1, "buy"])
+class TestClosedSets:
+    def test_the_side_of_a_level(self, word):
+        session = settled()
+        events = session.receive(frame(book("update", levels=[(word, "10", "1"), ("bid", "9", "1")]), 3), T0)
+        assert (gaps(events), data(events)) == ({("book", BTC)}, [])
+
+    def test_the_side_of_a_trade(self, word):
+        session = settled()
+        events = session.receive(frame(trades(trade(side=word), trade(trade_id="7")), 3), T0)
+        assert gaps(events) == {("trades", BTC)}
+        assert [event.id for event in data(events)] == ["7"]
+
+    @pytest.mark.parametrize("channel", ["l2_data", "market_trades", "ticker"])
+    def test_the_type_of_an_event(self, word, channel):
+        session = settled()
+        events = session.receive(frame({"l2_data": L2, "market_trades": TRADES, "ticker": TICKER}[channel], 3), T0)
+        assert data(events)
+        message = json.loads(frame({"l2_data": L2, "market_trades": TRADES, "ticker": TICKER}[channel], 4))
+        message["events"][0]["type"] = word
+        events = session.receive(json.dumps(message).encode(), T0)
+        assert not data(events)
+        assert {channel for channel, _ in gaps(events)} == {
+            "l2_data": {"book"},
+            "market_trades": {"trades"},
+            "ticker": {"quotes", "ticker"},
+        }[channel]
+
+
+class TestRestOfTheMessage:
+    def test_good_rows_are_served_in_their_order(self):
+        session = settled()
+        rows = [trade(ETH, trade_id="4"), trade(trade_id="3", side="?"), trade(trade_id="2"), trade(trade_id="1")]
+        events = session.receive(frame(trades(*rows), 3), T0)
+        assert [event.id for event in data(events)] == ["1", "2", "4"]
+        assert gaps(events) == {("trades", BTC)}
+
+    def test_the_other_books_of_a_message_are_served(self):
+        session = settled()
+        message = {
+            **L2,
+            "events": [*book("update", levels=[("?", "1", "1")])["events"], *book("update", ETH)["events"]],
+        }
+        events = session.receive(frame(message, 3), T0)
+        assert gaps(events) == {("book", BTC)}
+        assert [(type(event), event.subject) for event in data(events)] == [(BookDelta, ETH)]
+
+    def test_a_snapshot_of_trades_stays_one(self):
+        session = settled()
+        events = session.receive(frame(trades(trade(side=None), trade(ETH), kind="snapshot"), 3), T0)
+        assert [event.replay for event in data(events)] == [True]
+
+    def test_a_row_of_a_pair_not_asked_for_concerns_nobody(self):
+        session = settled()
+        events = session.receive(frame(trades(trade("SOL-USD", side="?"), trade(ETH)), 3), T0)
+        assert gaps(events) == set()
+        assert len(data(events)) == 1
+
+    @pytest.mark.parametrize("product", [None, 7, [], {}], ids=repr)
+    def test_a_row_of_whichever_pair_is_a_gap_of_its_channel(self, product):
+        session = settled()
+        events = session.receive(frame(tickers(ticker(product)), 3), T0)
+        assert gaps(events) == {(channel, pair) for channel in ("quotes", "ticker") for pair in PAIRS}
+        check_others_go_on(session, 4)
+
+    @pytest.mark.parametrize("events", [None, "x", {}, [None], [[]], [{"trades": 7}], [{}]], ids=repr)
+    def test_events_that_are_none_are_a_gap_of_their_channel(self, events):
+        session = settled()
+        found = session.receive(frame(TRADES, 3, events=events), T0)
+        assert gaps(found) == {("trades", pair) for pair in PAIRS}
+        check_others_go_on(session, 4)
+
+    def test_many_bad_rows_are_one_reject(self):
+        session = settled()
+        rows = [trade(side="?", trade_id=str(n)) for n in range(50)]
+        events = session.receive(frame(trades(*rows), 3), T0)
+        assert len([e for e in events if isinstance(e, Control)]) == 1
+        [error] = rejected(session)
+        assert "and 49 more" in str(error)
+
+    def test_beyond_a_hundred_bad_rows_nobody_looks_any_further(self):
+        session = settled()
+        events = session.receive(frame(trades(*[trade(side="?")] * 100_000), 3), T0)
+        assert gaps(events) == {("trades", BTC)}
+        assert len(rejected(session)) <= 2
+
+    @pytest.mark.parametrize("ident", ["", " ", "a b", "x" * 65, "é", "\x1b[2J", "1\n2"])
+    def test_ids_are_short_and_printable(self, ident):
+        session = settled()
+        events = session.receive(frame(trades(trade(trade_id=ident)), 3), T0)
+        assert (gaps(events), data(events)) == ({("trades", BTC)}, [])
+
+    def test_a_number_without_quotes_that_is_no_json(self):
+        text = frame(tickers(ticker(), ticker(BTC)), 3).replace(b'"0.02501394006035"', b"NaN", 1)
+        session = settled()
+        events = session.receive(text, T0)
+        assert gaps(events) == {("quotes", ETH), ("ticker", ETH)}
+        assert {event.subject for event in data(events)} == {BTC}
+        check_others_go_on(session, 4)
+
+    def test_a_message_that_is_cut_is_a_gap_of_its_channel(self):
+        session = settled()
+        events = session.receive(frame(TRADES, 3)[:-40], T0)
+        assert gaps(events) == {("trades", pair) for pair in PAIRS}
+        check_others_go_on(session, 4)
+
+    def test_a_bad_message_of_no_data_harms_nothing(self):
+        session = settled()
+        for number, odd in enumerate([{**HEARTBEAT, "timestamp": 5}, {"channel": "subscriptions", "events": [7]}], 3):
+            assert session.receive(frame(odd, number), T0) == []
+        assert len(rejected(session)) == 2
+        check_others_go_on(session, 5)
+
+    def test_a_hole_before_a_bad_message_is_declared_as_well(self):
+        session = settled()
+        events = session.receive(frame(trades(trade(side="?")), 5), T0)
+        assert {event.count for event in events} == {2, None}
+
+    def test_a_bad_message_that_came_before_is_dropped(self):
+        session = settled()
+        assert session.receive(frame(trades(trade(side="?")), 1), T0) == ()
+        assert rejected(session) == []
+
+    def test_what_is_nothing_raises(self):
+        with pytest.raises(FrameError):
+            settled().receive(b'{"channel":"l2_data","events":[]}', T0)
+
+
+class TestBooks:
+    """A book with a bad row is fetched anew: at once, and ever later where that happens again and again."""
+
+    BAD_ROW = book("update", levels=[("?", "10", "1")])
+
+    def test_deltas_after_a_bad_one_cause_nothing_more_until_the_snapshot(self):
+        session = settled()
+        session.receive(frame(self.BAD_ROW, 3), T0)
+        session.actions.clear()
+        assert gaps(session.receive(frame(self.BAD_ROW, 4), T0)) == set()
+        assert sent(session) == []
+        assert len(rejected(session)) == 1
+        [event] = session.receive(frame(book(), 5), T0)
+        assert isinstance(event, BookSnapshot)
+        assert gaps(session.receive(frame(self.BAD_ROW, 6), T0)) == {("book", BTC)}
+
+    def test_the_waits_grow_to_a_minute(self):
+        session, now, asked, number = settled(), T0, [], 3
+        while now < T0 + 600 * SECOND:
+            now += SECOND // 2
+            session.receive(frame(self.BAD_ROW if number % 2 else HEARTBEAT, number), now)
+            number += 1
+            session.tick(now)
+            if ("subscribe", "level2", [BTC]) in sent(session):
+                asked.append((now - T0) / SECOND)
+                session.receive(frame(book(), number), now)
+                number += 1
+            session.actions.clear()
+        waits = [later - earlier for earlier, later in itertools.pairwise(asked)]
+        assert waits[0] < 3
+        assert waits == sorted(waits) or max(waits[-3:]) <= 75
+        assert 45 < waits[-1] < 80
+        assert len(asked) < 20
+
+    def test_a_bad_snapshot_is_asked_for_again(self):
+        session = make({Channel.BOOK})
+        session.connected(T0)
+        session.actions.clear()
+        events = session.receive(frame(book(levels=[("bid", "x", "1")]), 0), T0)
+        assert gaps(events) == {("book", BTC)}
+        assert sent(session) == [("unsubscribe", "level2", [BTC]), ("subscribe", "level2", [BTC])]
+        [event] = session.receive(frame(book(), 1), T0)
+        assert isinstance(event, BookSnapshot)
