@@ -16,6 +16,7 @@ from aiohttp import web
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from bridge.printable import printable
 from bridge.serving import HttpServer, ProcessMetrics, Pulse
 from bridge.topology import FAILURES
 from consumers.connection import Where, topology_of
@@ -182,7 +183,8 @@ class Monitor(Collector):
         yield _filled(GaugeMetricFamily("consumer_redis_up", words, labels=names[:1]), {own: not self.missing()})
 
     def _say(self, words: str) -> None:
-        print(f"{self._service}: {words}", file=sys.stderr, flush=True)
+        if sys.stderr is not None:
+            print(printable(f"{self._service}: {words}"), file=sys.stderr)
 
 
 def _filled(

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.printable import LONGEST_CODE, code, cut, printable
+from bridge.printable import LONGEST_CODE, code, cut, printable, printable_json
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
@@ -56,3 +58,10 @@ def test_a_code_is_short_and_of_few_characters():
     assert code("order_book of main/sub-1") == "order_book of main/sub-1"
     assert code('a\x1b[2J"\u202eü') == "a??2J???"
     assert code("x" * 1000) == "x" * (LONGEST_CODE - 3) + "..."
+
+
+@given(st.text())
+def test_json_means_the_same_and_is_visible(text):
+    shown = printable_json(json.dumps({"a": text}, ensure_ascii=False).encode())
+    assert shown.isprintable()
+    assert json.loads(shown) == {"a": text}
