@@ -16,6 +16,7 @@ from aiohttp import web
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from bridge.output import dropped_lines
 from bridge.printable import printable
 from bridge.serving import HttpServer, ProcessMetrics, Pulse
 from bridge.topology import FAILURES
@@ -148,6 +149,7 @@ class Monitor(Collector):
             "missing": missing,
             "redis": self._url,
             "outages": self._reader.outages,
+            "output": {"dropped_lines": dropped_lines()},
             "writes": self._writes(),
             "streams": rows,
         }

@@ -134,12 +134,13 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: an unknown exchange, pair or fault.
     """
-    import asyncio
+    from bridge.lifecycle import run_loop
+    from bridge.printable import printable
 
     try:
-        return asyncio.run(_serve(_config(args), args))
+        return run_loop(_serve(_config(args), args))
     except OSError as error:
-        print(f"tickbridge: {_explained(error, args)}", file=sys.stderr)
+        print(f"tickbridge: {printable(_explained(error, args))}", file=sys.stderr)
         return 2
 
 
