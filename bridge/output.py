@@ -59,6 +59,7 @@ class LineQueue:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._busy = False
+        self._closed = False
         self._moved_at = 0.0
         """When the writer began to write, or last wrote something."""
         self._unsaid = 0
@@ -77,7 +78,7 @@ class LineQueue:
         """Have a line written, with its line feed; never waits, never fails."""
         cost = len(line) + _LINE_COST
         with self._changed:
-            if self._bytes + cost > self._most:
+            if self._closed or self._bytes + cost > self._most:
                 self._drop(1)
                 return
             self._lines.append(line)
@@ -102,7 +103,13 @@ class LineQueue:
                 if left <= 0 or self.trouble:
                     return False
                 self._changed.wait(min(left, 0.1))
-        return True
+            return not self.trouble
+
+    def close(self) -> None:
+        """Take no more lines, and let the thread end with those that there are."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     def _drop(self, count: int) -> None:
         self.dropped += count
@@ -114,6 +121,8 @@ class LineQueue:
                 self._busy = False
                 self._changed.notify_all()
                 while not self._lines:
+                    if self._closed:
+                        return
                     self._changed.wait()
                 self._busy, self._moved_at = True, time.monotonic()
                 chunk = self._chunk()
@@ -255,7 +264,7 @@ def queued_output(noted: Callable[[str, int], None] | None = None) -> Iterator[N
         drain_output()
         for name in made:
             setattr(sys, name, previous[name])
-            _queues.pop(name, None)
+            _queues.pop(name).close()
 
 
 def before_end(name: str, say: Callable[[], None]) -> None:

@@ -55,6 +55,7 @@ class Repeats:
         self._kinds: dict[Hashable, _Kind] = {}
         self._lock = threading.RLock()
         self._timer: threading.Timer | None = None
+        self._forgot = clock()
         self.left_out = 0
         """Lines not written, ever."""
 
@@ -63,9 +64,8 @@ class Repeats:
         now = self._clock()
         with self._lock:
             if kind not in self._kinds and len(self._kinds) >= _MOST_KINDS:
-                self._kinds = {name: state for name, state in self._kinds.items() if not _quiet(state, now)}
-                if len(self._kinds) >= _MOST_KINDS:
-                    kind = "others"
+                self._forget(now)
+                kind = kind if len(self._kinds) < _MOST_KINDS else "others"
             state = self._kinds.get(kind)
             if state is None or _quiet(state, now):
                 state = self._kinds[kind] = _Kind(now)
@@ -99,6 +99,12 @@ class Repeats:
             if self._timer:
                 self._timer.cancel()
                 self._timer = None
+
+    def _forget(self, now: float) -> None:
+        """Forget the kinds that have been quiet; at most once a minute, since that looks at all of them."""
+        if now - self._forgot >= WINDOW:
+            self._forgot = now
+            self._kinds = {name: state for name, state in self._kinds.items() if not _quiet(state, now)}
 
     def _leave_out(self, state: _Kind, source: Source, line: Mapping[str, Any]) -> None:
         self.left_out += 1
