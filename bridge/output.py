@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TextIO
 
 __all__ = [
@@ -197,10 +197,8 @@ class QueuedText(io.TextIOBase):
         self._fd = stream.fileno()
         self._terminal = stream.isatty()
         self._encoding = stream.encoding or "utf-8"
-        # A handler of signals may print while its own thread does.
-        self._lock = threading.RLock()
-        self._begun: list[str] = []
-        """The line that is being printed in pieces."""
+        self._begun = threading.local()
+        """The line that a thread is printing in pieces."""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -212,19 +210,19 @@ class QueuedText(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Take text; whole lines go on their way at once."""
-        with self._lock:
-            self._begun.append(text)
-            if "\n" in text:
-                self._put("".join(self._begun))
-                self._begun.clear()
+        begun = getattr(self._begun, "text", "") + text
+        self._begun.text = ""
+        if "\n" in text:
+            self._put(begun)
+        else:
+            self._begun.text = begun
         return len(text)
 
     def flush(self) -> None:
         """Have what is begun of a line written, too (a prompt, say)."""
-        with self._lock:
-            if any(self._begun):
-                self._put("".join(self._begun))
-                self._begun.clear()
+        begun, self._begun.text = getattr(self._begun, "text", ""), ""
+        if begun:
+            self._put(begun)
 
     def isatty(self) -> bool:
         return self._terminal
@@ -276,9 +274,9 @@ def drain_output(patience: float = _PATIENCE, longest: float = _LONGEST_END) -> 
     """Wait for what is queued, as `LineQueue.drain` does, of both streams."""
     for say in list(_last_words.values()):
         say()
-    for name in ("stdout", "stderr"):
-        with suppress(OSError, ValueError):
-            getattr(sys, name).flush()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, QueuedText):
+            stream.flush()
     end = time.monotonic() + longest
     for queue in list(_queues.values()):
         queue.drain(patience, max(0.0, end - time.monotonic()))
@@ -315,4 +313,5 @@ def _noted(name: str, noted: Callable[[str, int], None]) -> Callable[[int], None
 
 
 def _say(name: str, count: int) -> None:
-    sys.stderr.write(f"{count} lines of {name} were dropped: nobody took them\n")
+    if sys.stderr is not None:
+        sys.stderr.write(f"{count} lines of {name} were dropped: nobody took them\n")
