@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import structlog
+from structlog.typing import FilteringBoundLogger
 
 from bridge.config import ConnectorSettings, Settings
 from bridge.errors import (
@@ -20,6 +20,7 @@ from bridge.errors import (
     LoginRefusedError,
     PairsNotServedError,
     Problem,
+    RedisUnavailableError,
     RestError,
     UnknownMarketError,
 )
@@ -35,6 +36,7 @@ from bridge.feed.rest import RestClient
 from bridge.feed.tap import FeedTap
 from bridge.feed.tls import client_context
 from bridge.feed.transport import has_picows
+from bridge.lifecycle import end_on_signals, end_tasks, names_of_tasks
 from bridge.model import Control, ControlEvent, Event
 from bridge.monitor import Monitor
 from bridge.router import Router
@@ -47,8 +49,8 @@ _INSTALL_FAST = "pip install 'tickbridge[fast]', or transport: auto"
 _CLOSING = 2.5
 """Seconds that sockets get for their closing handshakes."""
 _CANCEL_AGAIN = 0.5
-_ONE_SIGNAL = 0.1
-"""Seconds within which two signals are one: ``timeout`` and shells signal the process and then its whole group."""
+_GRACE = 1.0
+"""Seconds beyond ``shutdown_timeout`` after which the process ends, whatever doesn't."""
 
 
 async def run(settings: Settings, connectors: Sequence[ConnectorSettings]) -> None:
@@ -61,7 +63,7 @@ async def run(settings: Settings, connectors: Sequence[ConnectorSettings]) -> No
         UnknownPairError: an exchange doesn't list a pair.
     """
     stop = asyncio.Event()
-    _on_signals(stop)
+    _on_signals(stop, settings.shutdown_timeout + _GRACE)
     async with Monitor(settings.http, [connector.name for connector in connectors]) as monitor:
         try:
             async with asyncio.TaskGroup() as group:
@@ -86,37 +88,39 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
         await router.open()
         rest = await stack.enter_async_context(_rest(connector, exchange, None))
         context = _context(connector, exchange, router, rest, None)
+        works = router.background()
+        if connector.rest_url or not connector.url:  # else REST is another exchange's than the WebSocket
+            works.append(("clock", ClockKeeper(router.latency.clock, context).run()))
+        else:
+            router.latency.clock.settled = True
+        # No task group: that would wait for a task that swallows its cancellation, for ever.
+        background = [asyncio.create_task(work, name=f"{connector.name}-{what}") for what, work in works]
+        for task in background:
+            task.add_done_callback(router.ended)
         ending = asyncio.create_task(stop.wait(), name=f"{connector.name}-stop")
-        async with asyncio.TaskGroup() as group:
-            works = router.background()
-            if connector.rest_url or not connector.url:  # else REST is another exchange's than the WebSocket
-                works.append(("clock", ClockKeeper(router.latency.clock, context).run()))
-            else:
-                router.latency.clock.settled = True
-            background = [group.create_task(work, name=f"{connector.name}-{what}") for what, work in works]
-            feed = group.create_task(_feed(context, router), name=f"{connector.name}-feed")
+        feed = asyncio.create_task(_feed(context, router), name=f"{connector.name}-feed")
+        try:
             log.info("started", pairs=connector.own_pairs, channels=[str(channel) for channel in connector.channels])
             await asyncio.wait((ending, feed, router.failed), return_when=asyncio.FIRST_COMPLETED)
             deadline = time.monotonic() + settings.shutdown_timeout
             await _end([feed], _CLOSING)
-            try:
+            # Where it failed, the cause says more than what could not be written because of it.
+            with contextlib.suppress(*([RedisUnavailableError] if router.failed.done() else [])):
                 await router.finish(max(deadline - time.monotonic(), 0.1))
-            finally:
-                await _end([*background, ending], _CANCEL_AGAIN)
+        finally:
+            await _end([feed, *background, ending])
         if router.failed.done():
             router.failed.result()
-        if not feed.cancelled():
+        if feed.done() and not feed.cancelled():
             feed.result()
         log.info("stopped", **router.report.counts(), errors=dict(router.report.errors))
 
 
-async def _end(tasks: Sequence[asyncio.Task[Any]], patience: float) -> None:
-    """Cancel tasks until they have ended; once isn't enough where a library swallows it (redis-py on Python 3.11)."""
-    waiting: set[asyncio.Task[Any]] = {task for task in tasks if not task.done()}
-    while waiting:
-        for task in waiting:
-            task.cancel()
-        _, waiting = await asyncio.wait(waiting, timeout=patience)
+async def _end(tasks: Sequence[asyncio.Task[Any]], patience: float = _CANCEL_AGAIN) -> None:
+    """Cancel tasks, and wait for their ends; one that doesn't end is named and left behind."""
+    left = await end_tasks(tasks, patience)
+    if left:
+        structlog.get_logger().error("tasks_left", tasks=sorted(task.get_name() for task in left))
 
 
 async def record(settings: Settings, connectors: Sequence[ConnectorSettings], tap: FeedTap) -> None:
@@ -285,8 +289,8 @@ def _context(
     )
 
 
-def _log(connector: ConnectorSettings) -> structlog.typing.FilteringBoundLogger:
-    log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+def _log(connector: ConnectorSettings) -> FilteringBoundLogger:
+    log: FilteringBoundLogger = structlog.get_logger()
     return log.bind(exchange=connector.exchange, connector=connector.name)
 
 
@@ -296,22 +300,18 @@ def _rest(connector: ConnectorSettings, exchange: Exchange, tap: FeedTap | None)
     return RestClient(exchange.name, base, client_context(ca_file), _REST_TIMEOUT, tap)
 
 
-def _on_signals(stop: asyncio.Event) -> None:
+def _on_signals(stop: asyncio.Event, patience: float) -> None:
     loop = asyncio.get_running_loop()
-    first = 0.0
+    log = structlog.get_logger()
 
-    def handle(number: int) -> None:
-        nonlocal first
-        if stop.is_set():
-            if loop.time() - first > _ONE_SIGNAL:
-                os._exit(128 + number)
-            return
-        first = loop.time()
-        structlog.get_logger().info("stopping", signal=signal.Signals(number).name)
+    def begin(number: signal.Signals) -> None:
+        log.info("stopping", signal=number.name)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, handle, number)
+    def late() -> None:
+        log.error("not_ended", seconds=patience, tasks=names_of_tasks(loop))
+
+    end_on_signals(begin, patience, late)
 
 
 def _first(failures: BaseExceptionGroup) -> BaseException:

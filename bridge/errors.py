@@ -42,6 +42,10 @@ from typing import ClassVar
 
 from msgspec import Struct
 
+from bridge.printable import LONGEST_ERROR
+from bridge.printable import code as as_code
+from bridge.redaction import presentable
+
 __all__ = [
     "AlreadyRunningError",
     "BadRequestError",
@@ -137,7 +141,9 @@ class ExchangeError(BridgeError):
         self.exchange = exchange
         if "message" not in vars(self):
             self.message = message
-        super().__init__(f"{exchange}: {message}")
+        # It may quote the exchange: as long a text as it likes, with whatever in it.
+        self.message = presentable(self.message, LONGEST_ERROR)
+        super().__init__(presentable(f"{exchange}: {message}", LONGEST_ERROR))
 
 
 def kinds_of(error: type[ExchangeError]) -> set[str]:
@@ -203,7 +209,7 @@ class RestError(ExchangeError):
         self.status = status
         self.message = message
         self.retry_after = retry_after
-        self.code = code
+        self.code = code if code is None or isinstance(code, int) else as_code(code)
         super().__init__(exchange, f"REST {path}: {status or 'no answer'}: {message}")
 
     @staticmethod
@@ -299,11 +305,11 @@ class ReportedError(ExchangeError):
         topic: str = "",
         retry_after: float | None = None,
     ) -> None:
-        self.code = code
-        self.topic = topic
-        self.message = message
+        self.code = code if code is None or isinstance(code, int) else as_code(code)
+        self.topic = as_code(topic)
+        self.message = presentable(message, LONGEST_ERROR)
         self.retry_after = retry_after
-        super().__init__(exchange, f"{topic}: {self.words}" if topic else self.words)
+        super().__init__(exchange, f"{self.topic}: {self.words}" if topic else self.words)
 
     @property
     def words(self) -> str:

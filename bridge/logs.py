@@ -1,28 +1,51 @@
 """Logging: one pipeline for this package and for every library, on stderr, without secrets.
 
 JSON lines when stderr is no terminal, readable lines on one. Every line has ``timestamp`` (ISO 8601, UTC), ``level`` and
-``event``; ``exchange``, ``connector`` and ``pair`` follow where they are bound.
+``event``; ``exchange``, ``connector`` and ``pair`` follow where they are bound. Lines that repeat are summed up, and text
+from outside can neither act on a terminal nor grow without end.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
+import io
 import json
 import logging
 import sys
-from collections.abc import MutableMapping
+import textwrap
+from collections.abc import Callable, MutableMapping
 from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from bridge.redaction import redact, redact_value
+from bridge.output import before_end
+from bridge.printable import LONGEST_CODE, LONGEST_ERROR, LONGEST_TEXT
+from bridge.redaction import presentable, redact, redact_value
+from bridge.repeats import Repeats, Summary
 
-__all__ = ["configure_logging", "handle_loop_errors"]
+__all__ = ["configure_logging", "handle_loop_errors", "left_out_lines", "presentable_traceback", "report_dropped"]
 
 _FIRST = ("timestamp", "level", "event", "exchange", "connector", "pair")
 # At their lowest levels these print whole frames and requests, with tokens in them.
 _CHATTY = ("websockets", "picows", "aiohttp", "asyncio", "urllib3")
+
+_KIND = ("event", "exchange", "connector", "kind")
+"""What of a line says what it reports …"""
+_SOURCE = ("connection", "pair", "channel", "type", "key")
+""" … and what, who."""
+_SUMMARY = "_summary"
+_LEVEL = "_level"
+_TRACES = ("exception", "stack")
+_FIRST_LINES, _LAST_LINES = 4_096, 12_288
+"""Bytes of a traceback that are kept: what was called first, and what went wrong in the end."""
+_MOST_ITEMS = 100
+_MOST_NAMED = 10
+_LEAST = 64
+"""Bytes that every value gets, however long those before it were."""
+
+_repeats: list[Repeats] = []
 
 
 def configure_logging(level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:  # noqa: A002
@@ -30,25 +53,29 @@ def configure_logging(level: str = "info", format: str = "auto", stream: TextIO 
 
     May be called again; the last call counts. Libraries are heard from ``warning`` upwards, at ``debug`` from ``info``.
     """
-    stream = stream if stream is not None else sys.stderr
+    stream = stream or sys.stderr or _Nowhere()  # a process may have been started without a stderr
     terminal = stream.isatty()
     as_json = format == "json" or (format == "auto" and not terminal)
+    repeats = Repeats(_say_summary)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _without_repeats(repeats),
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
-        _redact,
+        _make_presentable,
         _in_order,
     ]
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.PositionalArgumentsFormatter(), _name_of_library, *shared],
+            foreign_pre_chain=[_name_of_library, *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(as_json, terminal)],
         )
     )
+    handler.addFilter(_foreign_filter(repeats))
+    logging.raiseExceptions = False  # a line that can't be written must not become twenty lines about that
     root = logging.getLogger()
     for old in [old for old in root.handlers if isinstance(old.formatter, structlog.stdlib.ProcessorFormatter)]:
         root.removeHandler(old)
@@ -68,6 +95,12 @@ def configure_logging(level: str = "info", format: str = "auto", stream: TextIO 
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+    _keep(repeats)
+
+
+class _Nowhere(io.StringIO):
+    def write(self, text: str) -> int:
+        return len(text)
 
 
 def handle_loop_errors(loop: asyncio.AbstractEventLoop) -> None:
@@ -81,10 +114,127 @@ def handle_loop_errors(loop: asyncio.AbstractEventLoop) -> None:
     loop.set_exception_handler(log)
 
 
-def _redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    return {
-        key: value if key.startswith("_") else redact_value(value) for key, value in event.items() if key != "exc_info"
-    }
+def presentable_traceback(text: str) -> str:
+    """A traceback without secrets and control characters; of a long one the beginning and the end."""
+    lines = text.split("\n")
+    first: list[str] = []
+    last: list[str] = []
+    room = _FIRST_LINES
+    while lines and len(first) < len(lines) and room > 0:
+        first.append(presentable(lines[len(first)], LONGEST_ERROR))
+        room -= len(first[-1]) + 1
+    room = _LAST_LINES
+    while len(first) + len(last) < len(lines) and room > 0:
+        last.append(presentable(lines[-1 - len(last)], LONGEST_ERROR))
+        room -= len(last[-1]) + 1
+    left_out = len(lines) - len(first) - len(last)
+    between = [f"  … {left_out} lines …"] if left_out else []
+    return "\n".join([*first, *between, *reversed(last)])
+
+
+def report_dropped(stream: str, count: int) -> None:
+    """Say that so many lines of a standard stream were dropped, because nobody took them."""
+    if structlog.is_configured():
+        structlog.get_logger().warning("output_dropped", stream=stream, lines=count)
+    elif sys.stderr is not None:
+        sys.stderr.write(f"{count} lines of {stream} were dropped: nobody took them\n")
+
+
+def left_out_lines() -> int:
+    """Log lines that repeated others, and were or will be summed up."""
+    return sum(repeats.left_out for repeats in _repeats)
+
+
+# --- repeats ---------------------------------------------------------------------------------------------------------
+
+
+def _keep(repeats: Repeats) -> None:
+    """Have what is left out said in the end, too."""
+    if _repeats:
+        _repeats.pop().close()
+    else:
+        atexit.register(_flush)
+    _repeats.append(repeats)
+    before_end("log summaries", _flush)
+
+
+def _flush() -> None:
+    for repeats in _repeats:
+        repeats.flush()
+
+
+def _without_repeats(repeats: Repeats) -> Processor:
+    def process(_: WrappedLogger, level: str, event: EventDict) -> EventDict:
+        # Who asks for debug lines wants all of them. The others come from a call: foreign lines are filtered below.
+        if event.pop(_SUMMARY, False) or level == "debug" or "_record" in event:
+            return event
+        kind = tuple(str(event.get(name, "")) for name in _KIND)
+        source = tuple(str(event.get(name, "")) for name in _SOURCE)
+        if not repeats.admit(kind, source, _kept(level, event)):
+            raise structlog.DropEvent
+        return event
+
+    return process
+
+
+def _foreign_filter(repeats: Repeats) -> Callable[[logging.LogRecord], bool]:
+    """The same for lines of libraries: their kind is the library and the level, what they report the text's pattern."""
+
+    def admit(record: logging.LogRecord) -> bool:
+        if hasattr(record, "_logger") or record.levelno <= logging.DEBUG:
+            return True
+        line = {"event": record.getMessage(), "logger": record.name, _LEVEL: record.levelname.lower()}
+        return repeats.admit((record.name, record.levelno), (str(record.msg)[:LONGEST_CODE],), line)
+
+    return admit
+
+
+def _kept(level: str, event: EventDict) -> dict[str, Any]:
+    """A line as it is kept for a summary: of an exception only its words, since it holds on to whole frames."""
+    kept = {key: value for key, value in event.items() if key not in ("exc_info", "stack_info")}
+    if event.get("exc_info"):
+        given = event["exc_info"]
+        error = given if isinstance(given, BaseException) else sys.exc_info()[1]
+        kept.setdefault("error", presentable(f"{type(error).__name__}: {error}", LONGEST_ERROR))
+    return {**kept, _LEVEL: level}
+
+
+def _say_summary(summary: Summary) -> None:
+    """The newest of the lines, with how many there were; where they were of several connections or pairs, of which."""
+    line = dict(summary.newest)
+    level = logging.getLevelNamesMapping().get(str(line.pop(_LEVEL)).upper(), logging.ERROR)
+    event = line.pop("event", "")
+    for position, name in enumerate(_SOURCE):
+        found = sorted({str(source[position]) for source in summary.sources if len(source) == len(_SOURCE)} - {""})
+        if len(found) > 1:
+            line.pop(name, None)
+            line[f"{name}s"] = found[:_MOST_NAMED] + ["…"] * (len(found) > _MOST_NAMED)
+    fields = {**line, "repeated": summary.count, "seconds": summary.seconds, _SUMMARY: True}
+    structlog.get_logger().log(level, event, **fields)
+
+
+# --- text ------------------------------------------------------------------------------------------------------------
+
+
+def _make_presentable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """No secrets, nothing that acts on a terminal, and no more than so much of it all."""
+    left = LONGEST_TEXT
+
+    def text(piece: str) -> str:
+        nonlocal left
+        shown = presentable(piece, max(_LEAST, left))
+        left -= len(shown)
+        return shown
+
+    clean: EventDict = {}
+    for key, value in event.items():
+        if key.startswith("_"):
+            clean[key] = value
+        elif key in _TRACES:
+            clean[key] = presentable_traceback(str(value))
+        elif key != "exc_info":
+            clean[text(key)] = redact_value(value, text, _MOST_ITEMS)
+    return clean
 
 
 def _in_order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -108,6 +258,9 @@ def _renderer(as_json: bool, terminal: bool) -> Processor:
     )
 
     def render(logger: WrappedLogger, name: str, event: MutableMapping[str, Any]) -> str:
+        for key in _TRACES:
+            if key in event:  # indented, so that no line of a message can pass for a line of the log
+                event[key] = textwrap.indent(event[key], "  ")
         return redact(str(console(logger, name, event)))
 
     return render

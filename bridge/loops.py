@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from bridge.errors import ConfigError, Problem
+from bridge.lifecycle import run_loop
 from bridge.logs import handle_loop_errors
 
 __all__ = ["run_async"]
@@ -26,9 +27,7 @@ def run_async(main: Coroutine[Any, Any, T], loop: str = "auto") -> T:
     except ConfigError:
         main.close()
         raise
-    with asyncio.Runner(loop_factory=factory) as runner:
-        handle_loop_errors(runner.get_loop())
-        return runner.run(main)
+    return run_loop(main, factory, handle_loop_errors)
 
 
 def _factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:

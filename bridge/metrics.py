@@ -168,7 +168,9 @@ def _of_connectors(reports: Sequence[Report]) -> Iterable[Metric]:
     now = time.monotonic()
     memory = {_of(report): report.presence.memory for report in reports}
     words = "Frames that could not be understood."
-    yield _counter("bridge_parse_errors", words, _BASE, each(lambda report: report.presence.rejected))
+    yield _counter("bridge_parse_errors", words, _BASE, each(lambda report: report.presence.rejects.count))
+    words = "Such frames that are not among the rejects, because there were too many."
+    yield _counter("bridge_rejects_omitted", words, _BASE, each(lambda report: report.presence.rejects.omitted))
     words = "Messages of types that this version does not know."
     yield _counter("bridge_unknown_messages", words, _BASE, each(lambda report: report.unknown.total()))
     kinds = {_of(report, kind): float(report.errors[kind]) for report in reports for kind in _KINDS}

@@ -14,8 +14,10 @@ import structlog
 from bridge import __version__
 from bridge.config import HttpSettings
 from bridge.errors import PortUnavailableError
+from bridge.logs import left_out_lines
 from bridge.metrics import BridgeMetrics
-from bridge.redaction import redact_value
+from bridge.output import dropped_lines
+from bridge.redaction import presentable, redact_value
 from bridge.report import Report
 from bridge.serving import HttpServer, ProcessMetrics, Pulse
 
@@ -72,7 +74,7 @@ class Monitor:
         found = []
         for name, report in self._reports.items():
             found += [f"{name}: {what}" for what in (report.missing if report else ["it has not begun yet"])]
-        return [str(redact_value(what)) for what in found]
+        return [presentable(what) for what in found]
 
     def status(self) -> object:
         """Everything, as plain data without secrets."""
@@ -84,9 +86,10 @@ class Monitor:
             "ready": not missing,
             "missing": missing,
             "event_loop_lag_seconds": round(self._pulse.lag, 6),
+            "output": {"dropped_lines": dropped_lines(), "repeated_log_lines": left_out_lines()},
             "connectors": [report.status() for report in self._begun()],
         }
-        return redact_value(whole)
+        return redact_value(whole, presentable)
 
     def _begun(self) -> list[Report]:
         return [report for report in self._reports.values() if report]

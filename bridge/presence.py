@@ -21,16 +21,13 @@ from redis.exceptions import WatchError
 
 from bridge import __version__
 from bridge.config import HeartbeatSettings
-from bridge.errors import AlreadyRunningError, FrameError
+from bridge.errors import AlreadyRunningError
 from bridge.keys import Keys
-from bridge.redaction import redact
+from bridge.rejects import Rejects
 from bridge.topology import AWAY, FAILURES, masters
 
 __all__ = ["Memory", "Presence"]
 
-_REJECTS_KEPT = 1_000
-_REJECTS_WAITING = 200
-_RAW_LIMIT = 16_384
 _MEMORY_EVERY = 5.0
 _MEMORY_REFUSED = 300.0
 _GAP_BETWEEN_LOOKS = 0.2
@@ -55,7 +52,6 @@ class Presence:
         self._exchange = exchange
         self.interval = beats.interval
         self._ttl = beats.ttl
-        self._rejects: asyncio.Queue[dict[str, str]] = asyncio.Queue(_REJECTS_WAITING)
         self._shown: dict[str, bytes] = {}
         self._forgotten = False
         """Whether the catalog was found gone, and the caller doesn't know yet."""
@@ -63,8 +59,8 @@ class Presence:
         self.memory: Memory | None = None
         """How full Redis was last; ``None`` where it doesn't say."""
         self.instance = uuid.uuid4().hex[:12]
-        self.rejected = 0
-        """Frames that could not be understood; all are counted, the newest thousand are kept."""
+        self.rejects = Rejects(client, keys.rejects(exchange), name)
+        """Frames that could not be understood."""
 
     async def claim(self, streams: Sequence[str], fields: Mapping[str, str | int | float]) -> None:
         """Make sure that no other live process has this name or writes these streams; then write the first heartbeat.
@@ -183,31 +179,6 @@ class Presence:
                 pause = _MEMORY_REFUSED
             self.memory = found
             await asyncio.sleep(pause)
-
-    def reject(self, connection: str, error: FrameError, recv: int) -> None:
-        """Keep a frame that could not be understood, for somebody to look at."""
-        self.rejected += 1
-        fields = {
-            "recv": str(recv),
-            "connector": self._name,
-            "connection": connection,
-            "error": redact(str(error)),
-            "raw": redact(error.raw[:_RAW_LIMIT].decode(errors="backslashreplace")),
-        }
-        with suppress(asyncio.QueueFull):
-            self._rejects.put_nowait(fields)
-
-    async def write_rejects(self) -> None:
-        """Write rejected frames as they come, for as long as the task lives."""
-        while True:
-            fields = await self._rejects.get()
-            key = self._keys.rejects(self._exchange)
-            try:
-                await self._client.xadd(key, fields, maxlen=_REJECTS_KEPT, approximate=True)  # type: ignore[arg-type]
-            except FAILURES:
-                with suppress(asyncio.QueueFull):
-                    self._rejects.put_nowait(fields)
-                await asyncio.sleep(self.interval)
 
     async def _owners(self, streams: Sequence[str]) -> dict[str, dict[str, str]]:
         """Who writes these streams, as the catalog says: connector → stream → the instance that wrote it there."""

@@ -15,15 +15,16 @@ from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link
 from bridge.model import PUBLIC_CHANNELS, SCHEMA_VERSION, Channel
 from bridge.presence import Presence
+from bridge.printable import LONGEST_ERROR, code
 from bridge.publish.cluster import ClusterPublisher
 from bridge.publish.publisher import Publisher
+from bridge.redaction import presentable
 from bridge.sequencer import BookTopic, Topic
 
 __all__ = ["ConnectionRow", "Report", "StreamRow"]
 
 _MOST_TYPES = 100
 """Unknown types of messages that are told apart, so that an exchange which puts ids into them fills no memory."""
-_LONGEST_TYPE = 100
 _LEAST_PATIENCE = 5.0
 """Seconds without a write that Redis took after which it counts as refusing them."""
 
@@ -126,11 +127,11 @@ class Report:
         """Redis took a heartbeat, or didn't."""
         if error is None:
             self.written = time.monotonic()
-        self.refusal = _words(str(error) or type(error).__name__) if error else ""
+        self.refusal = presentable(_words(str(error) or type(error).__name__), LONGEST_ERROR) if error else ""
 
     def count_unknown(self, kind: str) -> str:
         """Count a message of an unknown type; returns the type where it is the first of it, else nothing."""
-        kind = kind[:_LONGEST_TYPE]
+        kind = code(kind)
         if kind not in self.unknown and len(self.unknown) >= _MOST_TYPES:
             kind = "others"
         self.unknown[kind] += 1
@@ -200,7 +201,11 @@ class Report:
                 "max_bytes": publisher.most_bytes,
                 "max_age": self.settings.buffer.max_age,
             },
-            "counts": {**self.counts(), "confirmed": publisher.confirmed},
+            "counts": {
+                **self.counts(),
+                "confirmed": publisher.confirmed,
+                "rejects_omitted": self.presence.rejects.omitted,
+            },
             "publish_latency_ms": {
                 name: publisher.latency.percentile(share) for name, share in (("p50", 0.5), ("p99", 0.99))
             },
@@ -227,7 +232,7 @@ class Report:
             "waiting": self.publisher.waiting,
             "repeated": sum(topic.repeated for topic in topics),
             "gaps": sum(topic.gaps for topic in topics),
-            "rejected": self.presence.rejected,
+            "rejected": self.presence.rejects.count,
             "unknown": self.unknown.total(),
         }
 

@@ -113,13 +113,19 @@ class Router:
 
     def background(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         """The tasks that run beside the feed, with their names."""
+        presence = self._store.presence
         return [
             ("publisher", self._publisher.run()),
             ("heartbeat", self._beat()),
-            ("memory", self._store.presence.watch_memory()),
+            ("memory", presence.watch_memory()),
             ("latency", self.latency.run()),
-            ("rejects", self._store.presence.write_rejects()),
+            ("rejects", presence.rejects.write(presence.interval)),
         ]
+
+    def ended(self, task: asyncio.Task[None]) -> None:
+        """One of them has ended: if by an error, the connector can't go on."""
+        if not task.cancelled() and (error := task.exception()) and not self.failed.done():
+            self.failed.set_exception(error)
 
     async def finish(self, deadline: float) -> None:
         """Write ``stop`` to every stream, and wait until all is in Redis, for ``deadline`` seconds at most.
@@ -203,7 +209,7 @@ class Router:
 
     def rejected(self, connection: str, error: FrameError, recv: int) -> None:
         """A frame could not be understood."""
-        self._store.presence.reject(connection, error, recv)
+        self._store.presence.rejects.add(connection, error, recv)
         self._log.warning("frame_rejected", connection=connection, error=str(error))
 
     def unknown(self, kind: str) -> None:

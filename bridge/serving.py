@@ -16,8 +16,10 @@ from typing import Any, Self
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from bridge.output import dropped_lines
 
 __all__ = ["HttpServer", "ProcessMetrics", "Pulse"]
 
@@ -84,7 +86,10 @@ class Pulse:
 
 
 class ProcessMetrics(Collector):
-    """What every process of ours has: the loop's lag and its build; ``prefix`` is ``bridge`` or ``consumer``."""
+    """What every process of ours has: the loop's lag, its build, and lines of its output that nobody took.
+
+    ``prefix`` is ``bridge`` or ``consumer``.
+    """
 
     def __init__(self, prefix: str, version: str, pulse: Pulse) -> None:
         self._prefix = prefix
@@ -92,7 +97,7 @@ class ProcessMetrics(Collector):
         self._pulse = pulse
 
     def collect(self) -> Iterable[Metric]:
-        """Two gauges."""
+        """Two gauges and a counter."""
         lag = "Longest delay of the event loop in the last 15 to 30 s."
         yield GaugeMetricFamily(f"{self._prefix}_event_loop_lag_seconds", lag, self._pulse.lag)
         build = GaugeMetricFamily(
@@ -100,6 +105,11 @@ class ProcessMetrics(Collector):
         )
         build.add_metric([self._version, platform.python_version()], 1)
         yield build
+        words = "Printed and logged lines that were dropped, because nobody took them."
+        dropped = CounterMetricFamily(f"{self._prefix}_output_dropped_lines", words, labels=["stream"])
+        for stream, lines in {"stdout": 0, "stderr": 0, **dropped_lines()}.items():
+            dropped.add_metric([stream], lines)
+        yield dropped
 
 
 class HttpServer:

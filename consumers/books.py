@@ -20,6 +20,7 @@ from aiohttp import web
 
 from bridge.keys import Keys, StreamKey
 from bridge.model import Channel
+from bridge.printable import printable, printable_json
 from bridge.topology import FAILURES
 from consumers.connection import passing
 from consumers.keeper import BookKeeper
@@ -111,14 +112,14 @@ def describe(keeper: BookKeeper, depth: int | None) -> dict[str, Any]:
 
 def as_text(keeper: BookKeeper, depth: int) -> str:
     """The top of a book, a line a level: ``limitlex:BTC-EUR      0.5 @ 7994.20 | 7994.50 @ 1.134``."""
-    name = f"{keeper.stream.exchange}:{keeper.stream.subject}"
+    name = printable(f"{keeper.stream.exchange}:{keeper.stream.subject}")
     if not keeper.valid:
-        return f"{name:24} invalid: {keeper.reason}"
+        return f"{name:24} invalid: {printable(keeper.reason)}"
     bids, asks = keeper.top(depth)
     lines = []
     for row in range(max(1, len(bids), len(asks))):
-        bid = f"{bids[row][1]} @ {bids[row][0]}" if row < len(bids) else "-"
-        ask = f"{asks[row][0]} @ {asks[row][1]}" if row < len(asks) else "-"
+        bid = printable(f"{bids[row][1]} @ {bids[row][0]}") if row < len(bids) else "-"
+        ask = printable(f"{asks[row][0]} @ {asks[row][1]}") if row < len(asks) else "-"
         lines.append(f"{name if row == 0 else '':24} {bid:>32} | {ask}")
     return "\n".join(lines)
 
@@ -133,7 +134,9 @@ async def show(books: Books, depth: int, interval: float, *, as_json: bool) -> N
             state = (keeper.top(depth), keeper.reason)
             if shown.get(name) != state:
                 shown[name] = state
-                line = msgspec.json.encode(describe(keeper, depth)).decode() if as_json else as_text(keeper, depth)
+                line = (
+                    printable_json(msgspec.json.encode(describe(keeper, depth))) if as_json else as_text(keeper, depth)
+                )
                 say(line)
         await asyncio.sleep(interval)
 

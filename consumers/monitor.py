@@ -16,6 +16,8 @@ from aiohttp import web
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from bridge.output import dropped_lines
+from bridge.printable import printable
 from bridge.serving import HttpServer, ProcessMetrics, Pulse
 from bridge.topology import FAILURES
 from consumers.connection import Where, topology_of
@@ -147,6 +149,7 @@ class Monitor(Collector):
             "missing": missing,
             "redis": self._url,
             "outages": self._reader.outages,
+            "output": {"dropped_lines": dropped_lines()},
             "writes": self._writes(),
             "streams": rows,
         }
@@ -182,7 +185,8 @@ class Monitor(Collector):
         yield _filled(GaugeMetricFamily("consumer_redis_up", words, labels=names[:1]), {own: not self.missing()})
 
     def _say(self, words: str) -> None:
-        print(f"{self._service}: {words}", file=sys.stderr, flush=True)
+        if sys.stderr is not None:
+            print(printable(f"{self._service}: {words}"), file=sys.stderr)
 
 
 def _filled(

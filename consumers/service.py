@@ -15,11 +15,15 @@ from typing import Any, NoReturn
 from redis.asyncio import Redis
 
 from bridge.keys import Keys, StreamKey
+from bridge.lifecycle import end_on_signals, run_loop
+from bridge.output import QueuedText, before_end, open_missing_streams, queued_output
+from bridge.printable import printable
+from bridge.repeats import Repeats, Summary
 from bridge.topology import FAILURES, Topology
 from consumers.connection import OUTAGE, RedisUnreachableError
 from consumers.monitor import DEFAULT_PORT, HttpAddress, http_address
 
-__all__ = ["Parser", "catalog", "discover", "say", "serve"]
+__all__ = ["Parser", "catalog", "discover", "note", "say", "serve"]
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 _FILES = {
@@ -100,12 +104,20 @@ class Parser(argparse.ArgumentParser):
 
 
 def say(line: str) -> None:
-    """Print a line at once.
+    """Print a line, without waiting for whoever reads.
 
     Raises:
-        BrokenPipeError: nobody reads any more.
+        BrokenPipeError: whoever read the lines before has gone, as ``head`` does.
     """
-    print(line, flush=True)
+    if isinstance(sys.stdout, QueuedText) and sys.stdout.queue.gone:
+        raise BrokenPipeError
+    print(line)
+
+
+def note(line: str) -> None:
+    """Say something to whoever runs the service, on stderr; what acts on a terminal in it is escaped."""
+    if sys.stderr is not None:
+        print(printable(line), file=sys.stderr)
 
 
 async def catalog(redis: Redis, keys: Keys) -> dict[str, StreamKey]:
@@ -131,39 +143,55 @@ async def discover(
 def serve(prog: str, main: Callable[[], Coroutine[object, object, None]]) -> int:
     """Run a service until it ends or SIGTERM or SIGINT comes; returns the exit code, having said what was wrong.
 
-    The first signal ends it in order (``finally`` blocks run), the second at once.
+    The first signal ends it in order (``finally`` blocks run), the second at once, and neither takes longer than ten
+    seconds. No reader of what it prints holds it up; that of its output may end it by going away (``… | head``).
     """
-    logging.basicConfig(level=logging.WARNING, format=f"{prog}: %(message)s", stream=sys.stderr)
-    code = 0
-    try:
-        asyncio.run(_until_signal(main()))
-    except* BrokenPipeError:
-        # Whoever read our output has gone; Python must not trip over it again when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except* (RedisUnreachableError, *FAILURES) as group:
-        _complain(prog, group)
-        code = 2
+    open_missing_streams()
+    with queued_output(lambda stream, count: note(f"{prog}: {count} lines of {stream} were dropped: nobody took them")):
+        _log_to_stderr(prog)
+        code = 0
+        try:
+            run_loop(_until_signal(main()))
+        except* BrokenPipeError:
+            pass  # whoever read our output has seen enough
+        except* (RedisUnreachableError, *FAILURES) as group:
+            _complain(prog, group)
+            code = 2
     return code
 
 
-async def _until_signal(main: Coroutine[object, object, None]) -> None:
-    loop = asyncio.get_running_loop()
-    task = asyncio.create_task(main, name="service")
+def _log_to_stderr(prog: str) -> None:
+    """Have warnings printed as lines of the service's; what repeats is summed up."""
 
-    def end() -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
-        stopped.set()
+    def say_summary(summary: Summary) -> None:
+        note(f"{prog}: {summary.newest['text']} ({summary.count} such lines in {summary.seconds:.0f} s)")
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = record.getMessage()
+            if repeats.admit((record.name, str(record.msg)), (), {"text": text}):
+                note(f"{prog}: {text}")
+
+    repeats = Repeats(say_summary)
+    before_end("log summaries", repeats.flush)
+    logging.basicConfig(level=logging.WARNING, handlers=[Handler()])
+    logging.raiseExceptions = False
+
+
+async def _until_signal(main: Coroutine[object, object, None]) -> None:
+    task = asyncio.create_task(main, name="service")
+    stopped = False
+
+    def end(_: signal.Signals) -> None:
+        nonlocal stopped
+        stopped = True
         task.cancel()
 
-    stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end)
+    end_on_signals(end)
     try:
         await task
     except asyncio.CancelledError:
-        if not stopped.is_set():
+        if not stopped:
             raise
 
 
@@ -172,4 +200,4 @@ def _complain(prog: str, group: BaseExceptionGroup[BaseException]) -> None:
         if isinstance(error, BaseExceptionGroup):
             _complain(prog, error)
         else:
-            print(f"{prog}: {error}", file=sys.stderr)
+            note(f"{prog}: {error}")

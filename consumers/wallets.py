@@ -33,6 +33,7 @@ from redis.asyncio import Redis
 
 from bridge.keys import Keys, StreamKey
 from bridge.model import Balance, Channel, Control, ControlEvent, Event, Fill, Order, Position
+from bridge.printable import printable, printable_json
 from consumers.items import Entry, Hole, Item, Reset, Trimmed, Undecodable
 from consumers.monitor import Monitor
 from consumers.reader import Position as Where
@@ -219,7 +220,7 @@ def as_text(item: Item) -> str:
             words = f"{control.event} {control.reason}".rstrip()
         case _:
             words = f"{type(item).__name__.lower()}: entries are missing or unreadable"
-    return f"{name:24} {item.stream.channel:9} {words}"
+    return printable(f"{name:24} {item.stream.channel:9} {words}")
 
 
 def as_json(item: Item) -> str:
@@ -230,7 +231,7 @@ def as_json(item: Item) -> str:
     kind = body.pop("type", type(what).__name__.lower())
     for name in ("subject", "key", "stream", "channel"):
         body.pop(name, None)
-    return msgspec.json.encode({**head, "type": kind, **body}).decode()
+    return printable_json(msgspec.json.encode({**head, "type": kind, **body}))
 
 
 async def run(args: Namespace) -> None:

@@ -114,17 +114,17 @@ async def _try_all(settings: Settings) -> int:
 
 async def _try(kind: str, name: str, attempt: Awaitable[list[str]]) -> int:
     from bridge.errors import BridgeError
-    from bridge.redaction import redact
+    from bridge.redaction import presentable
 
     try:
         findings = await attempt
     except BridgeError as error:
         # Redis' own errors begin with where it is.
         who = "" if kind == "redis" else f"{kind} {name}: "
-        print(f"{who}{redact(str(error))}", file=sys.stderr)
+        print(f"{who}{presentable(str(error), lines=True)}", file=sys.stderr)
         return error.exit_code
     except (TimeoutError, OSError) as error:
-        print(f"{kind} {name}: {redact(str(error) or type(error).__name__)}", file=sys.stderr)
+        print(f"{kind} {name}: {presentable(str(error) or type(error).__name__)}", file=sys.stderr)
         return _ENVIRONMENT
-    print(f"{kind} {name}: answers" + "".join(f"\n              {redact(finding)}" for finding in findings))
+    print(f"{kind} {name}: answers" + "".join(f"\n              {presentable(finding)}" for finding in findings))
     return 0

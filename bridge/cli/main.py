@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NoReturn
@@ -69,13 +70,23 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from bridge.output import open_missing_streams, queued_output
+
+    open_missing_streams()
+    if not getattr(options, "long_running", False):
+        return _flushed(_outcome(options))
+    with queued_output(_report_dropped):
+        return _outcome(options)
+
+
+def _outcome(options: argparse.Namespace) -> int:
     from bridge.errors import BridgeError
-    from bridge.redaction import redact
+    from bridge.redaction import presentable
 
     try:
         code: Any = options.func(options)
     except BridgeError as error:
-        print(f"tickbridge: {redact(str(error))}", file=sys.stderr)
+        _complain(f"tickbridge: {presentable(str(error), lines=True)}\n")
         return error.exit_code
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -84,6 +95,21 @@ def _run(options: argparse.Namespace) -> int:
     except Exception:  # noqa: BLE001  (the last resort: Python's own traceback would show secrets and exit with 1)
         return _crash()
     return _DONE if code is None else int(code)
+
+
+def _flushed(code: int) -> int:
+    """The code, unless what was printed can't be written: Python would say so in the middle of its own end."""
+    if sys.stdout is None:
+        return code
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _closed_pipe()
+    except OSError as error:
+        _closed_pipe()
+        _complain(f"tickbridge: cannot write: {error.strerror or error}\n")
+        return code or _ENVIRONMENT
+    return code
 
 
 def _closed_pipe() -> int:
@@ -95,11 +121,26 @@ def _closed_pipe() -> int:
     return _DONE
 
 
+def _report_dropped(stream: str, count: int) -> None:
+    from bridge.logs import report_dropped
+
+    report_dropped(stream, count)
+
+
+def _complain(text: str) -> None:
+    if sys.stderr is not None:
+        with suppress(OSError):  # then there is nobody to tell
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+
 def _crash() -> int:
     import traceback
 
-    from bridge.redaction import redact
+    from bridge.logs import presentable_traceback
 
-    print(redact(traceback.format_exc()), file=sys.stderr, end="")
-    print("tickbridge: this is a bug in tickbridge; please report it with the lines above", file=sys.stderr)
+    _complain(
+        f"{presentable_traceback(traceback.format_exc())}"
+        "tickbridge: this is a bug in tickbridge; please report it with the lines above\n"
+    )
     return _ENVIRONMENT

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["add_parser"]
 
 _FLUSH_INTERVAL = 1.0
+_CLOSING = 2.5
+"""Seconds that sockets get for their closing handshakes."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -41,7 +41,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--connector", metavar="NAME", help="which connector (needed if the exchanges differ)")
     parser.add_argument("--duration", metavar="S", type=_seconds, help="end after so many seconds")
     parser.add_argument("--force", action="store_true", help="replace the file if it exists")
-    parser.set_defaults(func=run)
+    parser.set_defaults(func=run, long_running=True)
 
 
 def _seconds(text: str) -> float:
@@ -99,16 +99,10 @@ def _one_exchange(connectors: list[ConnectorSettings]) -> str:
 
 async def _record(feed: Coroutine[Any, Any, None], writer: RecordingWriter, duration: float | None) -> None:
     """Run the feed until it fails, a signal comes or the time is up."""
+    from bridge.lifecycle import end_on_signals, end_tasks
+
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        stop.set()
-        # The next one takes its usual way: at once.
-        _remove_handlers(loop)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal)
+    end_on_signals(lambda _: stop.set())
     tasks = {
         asyncio.create_task(feed, name="record-feed"),
         asyncio.create_task(_flush(writer), name="record-flush"),
@@ -122,11 +116,7 @@ async def _record(feed: Coroutine[Any, Any, None], writer: RecordingWriter, dura
         # A tap that cannot write fails inside the feed's task group; the user is told of the reason alone.
         raise _first_of_ours(group) from group
     finally:
-        for task in tasks:
-            task.cancel()
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks, return_exceptions=True)
-        _remove_handlers(loop)
+        await end_tasks(tasks, _CLOSING)
 
 
 def _first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -138,11 +128,6 @@ def _first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
             return first
         found = first
     return group
-
-
-def _remove_handlers(loop: asyncio.AbstractEventLoop) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.remove_signal_handler(number)
 
 
 async def _flush(writer: RecordingWriter) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import math
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
         default=5.0,
         help="say so when a client has not subscribed after so many seconds (default: 5); it is waited for all the same",
     )
-    parser.set_defaults(func=run)
+    parser.set_defaults(func=run, long_running=True)
 
 
 def _port(text: str) -> int:
@@ -88,12 +87,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _serve(options: argparse.Namespace) -> None:
+    from bridge.lifecycle import end_on_signals
     from bridge.recordings.replay import serve_replay
 
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    end_on_signals(lambda _: stop.set())
     async with serve_replay(
         options.recording,
         host=options.host,

@@ -24,7 +24,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--connector", metavar="NAME", nargs="+", action="extend", default=[], help="only these (default: all)"
     )
-    parser.set_defaults(func=run)
+    parser.set_defaults(func=run, long_running=True)
 
 
 def run(options: argparse.Namespace) -> int:

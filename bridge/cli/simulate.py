@@ -44,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
     _add_limitlex_options(parser.add_argument_group("limitlex"))
     _add_lmex_options(parser.add_argument_group("lmex"))
     _add_setup_options(parser.add_argument_group("setting up"))
-    parser.set_defaults(func=run)
+    parser.set_defaults(func=run, long_running=True)
 
 
 def _add_market_options(group: Any) -> None:
@@ -134,12 +134,13 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: an unknown exchange, pair or fault.
     """
-    import asyncio
+    from bridge.lifecycle import run_loop
+    from bridge.printable import printable
 
     try:
-        return asyncio.run(_serve(_config(args), args))
+        return run_loop(_serve(_config(args), args))
     except OSError as error:
-        print(f"tickbridge: {_explained(error, args)}", file=sys.stderr)
+        print(f"tickbridge: {printable(_explained(error, args))}", file=sys.stderr)
         return 2
 
 
@@ -189,14 +190,12 @@ def _protocol(args: argparse.Namespace, exchange: str) -> dict[str, Any]:
 
 async def _serve(config: SimulatorConfig, args: argparse.Namespace) -> int:
     import asyncio
-    import signal
 
+    from bridge.lifecycle import end_on_signals
     from bridge.simulator import Simulator
 
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    end_on_signals(lambda _: stop.set())
     simulator = Simulator(config)
     async with simulator.serve(args.host, args.port) as urls:
         secrets = _write_keys(simulator, args)

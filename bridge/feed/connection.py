@@ -35,6 +35,8 @@ from bridge.feed.rest import RestClient
 from bridge.feed.tap import FeedTap
 from bridge.feed.transport import Socket, connect
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, Event
+from bridge.printable import LONGEST_ERROR
+from bridge.redaction import presentable
 
 __all__ = ["LOST_KINDS", "Connection", "FeedContext", "Receiver"]
 
@@ -263,6 +265,7 @@ class Connection:
         """The socket is gone (`Handler`)."""
         if self._muted:
             return
+        reason = presentable(reason, LONGEST_ERROR)
         self.lost_reason = self.lost_reason or reason
         self.lost_kind = self.lost_kind or kind
         self._muted = True  # what may still come before the link has seen it would follow a hole

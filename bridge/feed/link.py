@@ -99,12 +99,16 @@ class Link:
                     delay = self._active.lost_wait
                     if self._active.has_data or self._context.monotonic() - begun >= _PROVEN:
                         waits = self._waits()
+                was_open = self.up
                 self._context.receiver.down(self._streams, reason)
                 await self._drop()
-                first = False
+                first = first and not was_open
                 self.lost[kind] += 1
                 delay = max(delay, next(waits))
-                self._log.warning("connection_lost", reason=reason, retry_in=round(delay, 2))
+                if was_open:
+                    self._log.warning("connection_lost", kind=kind, reason=reason, retry_in=round(delay, 2))
+                else:
+                    self._log.warning("connect_failed", kind=kind, reason=reason, retry_in=round(delay, 2))
                 await asyncio.sleep(delay)
         finally:
             await self._drop()

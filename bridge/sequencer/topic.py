@@ -9,7 +9,9 @@ from typing import Any, Protocol
 
 from bridge.latency import NEVER
 from bridge.model import Channel, Control, ControlEvent, Event
+from bridge.printable import LONGEST_ERROR
 from bridge.publish.stream import Stream
+from bridge.redaction import presentable
 
 __all__ = ["Sink", "Topic"]
 
@@ -159,4 +161,6 @@ class Topic:
 
     def _say(self, recv: int, event: ControlEvent, reason: str = "", count: int | None = None) -> None:
         self.said = event
+        # A reason may quote the exchange.
+        reason = presentable(reason, LONGEST_ERROR)
         self._sink.put(self.stream, Control(self.subject, None, recv, self.channel, event, reason, count))

@@ -343,14 +343,14 @@ def test_the_repeated_batch_stands_once_over_a_restart(play: Play, exchange: Lme
 def test_a_blocked_client_stays_away_for_ten_minutes(play: Play, exchange: LmexExchange) -> None:
     exchange.refuse = 400
     played = play(channels=["book", "trades"])
-    played.process.wait_for("connection_lost")
+    played.process.wait_for("connect_failed")
     eventually(lambda: "down" in controls(played.client, "md:{lmex:BTC-USD}:book"), "down in band")
     for key in ("md:{lmex:BTC-USD}:book", "md:{lmex:BTC-PERP}:trades", "acct:{lmex:main}:positions"):
         eventually(lambda key=key: played.entries(key, control=True), f"{key} down, tried yet or not")
         [down] = played.entries(key, control=True)
         assert (down["event"], down["reason"]) == ("down", "lmex: connect: HTTP 400: abnormal usage")
     lines = [json.loads(line) for line in played.process.output.splitlines()]
-    waits = [line["retry_in"] for line in lines if line["event"] == "connection_lost"]
+    waits = [line["retry_in"] for line in lines if line["event"] == "connect_failed"]
     assert all(wait >= 600 for wait in waits)
     seen = time.monotonic()
     eventually(lambda: time.monotonic() - seen > 2, "the other five had their turns")

@@ -110,18 +110,21 @@ async def test_refusals_are_waited_out(library, status, headers, least):
         venue.refusals = [(status, headers)]
         async with feed(venue, library) as f:
             await until(lambda: venue.peers)
-            [entry] = f.logged("connection_lost")
+            [entry] = f.logged("connect_failed")
             assert entry["retry_in"] == least
             assert f"HTTP {status}" in entry["reason"]
             assert "not now" in entry["reason"]
+            assert not f.logged("connection_lost"), "there was none to lose"
+            await until(lambda: f.logged("connected"))
+            assert f.logged("connected")[0]["again"] is False
 
 
 async def test_nobody_there(library, quick):
     venue = Venue()
     venue.port = 1
     async with feed(venue, library) as f:
-        await until(lambda: len(f.logged("connection_lost")) >= 3)
-        assert "no answer" in f.logged("connection_lost")[0]["reason"]
+        await until(lambda: len(f.logged("connect_failed")) >= 3)
+        assert "no answer" in f.logged("connect_failed")[0]["reason"]
         assert f.said() == ["down"], "said once"
 
 

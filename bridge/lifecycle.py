@@ -1,0 +1,131 @@
+"""How a process ends: in order by the first SIGTERM or SIGINT, at once by the second, and in any case within a limit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from types import FrameType
+from typing import Any, TypeVar
+
+from bridge.output import drain_output
+
+__all__ = ["LONGEST_END", "end_on_signals", "end_tasks", "names_of_tasks", "run_loop"]
+
+T = TypeVar("T")
+
+LONGEST_END = 10.0
+"""Seconds that a process may take to end, where no setting says otherwise."""
+_ONE_SIGNAL = 0.1
+"""Seconds within which two signals are one: ``timeout`` and shells signal the process and then its whole group."""
+_LAST_WORDS = 0.2
+"""Seconds that logs get where the process ends at once."""
+_ENVIRONMENT = 2
+_ATTEMPTS = 3
+_PATIENCE = 0.5
+
+
+def end_on_signals(
+    stop: Callable[[signal.Signals], None],
+    patience: float = LONGEST_END,
+    late: Callable[[], None] = lambda: None,
+) -> None:
+    """From now on, call ``stop`` in the running loop at the first SIGTERM or SIGINT.
+
+    The second one, more than 0.1 s later, ends the process at once (exit code 128 and its number), also where the event
+    loop stands still. If the process has not ended ``patience`` seconds after the first, because something swallows its
+    cancellation or hangs in a thread, ``late`` is called in a thread, and the process ends with exit code 2.
+
+    To be called in the main thread, in a coroutine. Closing the loop ends it, but for the limit of time.
+    """
+    loop = asyncio.get_running_loop()
+    first: list[float] = []
+
+    def handle(number: int, _: FrameType | None) -> None:
+        if first:
+            if time.monotonic() - first[0] > _ONE_SIGNAL:
+                _leave(128 + number)
+            return
+        first.append(time.monotonic())
+        deadline = threading.Timer(patience, expire)
+        deadline.daemon = True
+        deadline.name = "end-deadline"
+        deadline.start()
+        loop.call_soon_threadsafe(stop, signal.Signals(number))
+
+    def expire() -> None:
+        with contextlib.suppress(Exception):
+            late()
+        _leave(_ENVIRONMENT)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # The loop's own handler is there to wake it; ours also works where the loop stands still.
+        loop.add_signal_handler(number, lambda: None)
+        signal.signal(number, handle)
+
+
+def _leave(code: int) -> None:
+    with contextlib.suppress(Exception):
+        drain_output(_LAST_WORDS, _LAST_WORDS)
+    os._exit(code)
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]], patience: float = _PATIENCE) -> set[asyncio.Task[Any]]:
+    """Cancel tasks and wait for their ends, ``patience`` seconds and three times.
+
+    Once isn't enough where a library swallows a cancellation (redis-py on Python 3.11).
+
+    Returns:
+        Those that have not ended.
+    """
+    waiting = {task for task in tasks if not task.done()}
+    for _ in range(_ATTEMPTS):
+        if not waiting:
+            break
+        for task in waiting:
+            task.cancel()
+        _, waiting = await asyncio.wait(waiting, timeout=patience)
+    return waiting
+
+
+def names_of_tasks(loop: asyncio.AbstractEventLoop) -> list[str]:
+    """What still runs in a loop, as far as it can be told, also from another thread."""
+    for _ in range(_ATTEMPTS):
+        with contextlib.suppress(RuntimeError):  # the set changed while it was read
+            return sorted(task.get_name() for task in asyncio.all_tasks(loop))
+    return []
+
+
+def run_loop(
+    main: Coroutine[Any, Any, T],
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    prepare: Callable[[asyncio.AbstractEventLoop], None] = lambda _: None,
+) -> T:
+    """Run a coroutine to its end, as ``asyncio.run`` does, but wait for nothing that doesn't end after it.
+
+    Tasks that swallow their cancellation are left behind, and so are threads of the executor (a name server that does
+    not answer). ``prepare`` gets the loop before it runs.
+    """
+    runner = asyncio.Runner(loop_factory=factory)
+    loop = runner.get_loop()
+    prepare(loop)
+    try:
+        return runner.run(main)
+    finally:
+        try:
+            left = loop.run_until_complete(_end_rest())
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+        for task in left:
+            # Python would report, in the middle of its own end, that it was destroyed.
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+async def _end_rest() -> set[asyncio.Task[Any]]:
+    return await end_tasks(task for task in asyncio.all_tasks() if task is not asyncio.current_task())

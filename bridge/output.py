@@ -1,0 +1,317 @@
+"""Logs and printed lines on their way out: no reader, however slow or dead, can hold up what the process is for.
+
+`queued_output` puts a bounded queue and a thread that writes between a command and its standard output and standard
+error. What is printed or logged is taken at once; what doesn't fit, because nobody reads or the disk is full, is dropped
+and counted, and the count is said once lines flow again.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+__all__ = [
+    "LineQueue",
+    "QueuedText",
+    "before_end",
+    "drain_output",
+    "dropped_lines",
+    "open_missing_streams",
+    "queued_output",
+]
+
+MOST_WAITING = 4 * 1024 * 1024
+"""Bytes that may wait for a reader, per stream."""
+_LINE_COST = 64
+"""What a line counts beside its bytes: empty ones take memory too."""
+_CHUNK = 64 * 1024
+_PAUSE = 1.0
+"""Seconds before the next attempt, after a write that failed."""
+_SAY_EVERY = 10.0
+"""Seconds between two notes on dropped lines, while a slow reader keeps the queue from running empty."""
+_PATIENCE = 1.0
+"""Seconds that the end waits for a reader that takes nothing."""
+_LONGEST_END = 5.0
+"""Seconds that the end waits for one that takes little."""
+
+
+class LineQueue:
+    """Lines for one file descriptor, written by a thread of their own.
+
+    ``noted`` is called from that thread with the number of lines that were dropped, once lines flow again.
+    """
+
+    def __init__(self, fd: int, noted: Callable[[int], None], most: int = MOST_WAITING) -> None:
+        self._fd = fd
+        self._noted = noted
+        self._most = most
+        self._lines: deque[bytes] = deque()
+        self._bytes = 0
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._busy = False
+        self._closed = False
+        self._moved_at = 0.0
+        """When the writer began to write, or last wrote something."""
+        self._unsaid = 0
+        """Dropped lines that no note has told of."""
+        self._said_at = 0.0
+        self._torn = False
+        """Whether the last line came out in part."""
+        self.dropped = 0
+        """Lines dropped, ever."""
+        self.trouble = ""
+        """Why the last write failed; empty while writes succeed."""
+        self.gone = False
+        """Whether it failed because the reader has gone (``… | head``)."""
+
+    def put(self, line: bytes) -> None:
+        """Have a line written, with its line feed; never waits, never fails."""
+        cost = len(line) + _LINE_COST
+        with self._changed:
+            if self._closed or self._bytes + cost > self._most:
+                self._drop(1)
+                return
+            self._lines.append(line)
+            self._bytes += cost
+            if self._thread is None:
+                # Not joined at the end: it may be stuck in a write for ever.
+                self._thread = threading.Thread(target=self._run, name=f"output-{self._fd}", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def drain(self, patience: float = _PATIENCE, longest: float = _LONGEST_END) -> bool:
+        """Wait until all is written, for ``longest`` seconds at most, and until nothing has moved for ``patience``.
+
+        Returns:
+            Whether all of it was.
+        """
+        end = time.monotonic() + longest
+        with self._changed:
+            while self._lines or self._busy:
+                still_since = self._moved_at if self._busy else time.monotonic()
+                left = min(still_since + patience, end) - time.monotonic()
+                if left <= 0 or self.trouble:
+                    return False
+                self._changed.wait(min(left, 0.1))
+            return not self.trouble
+
+    def close(self) -> None:
+        """Take no more lines, and let the thread end with those that there are."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _drop(self, count: int) -> None:
+        self.dropped += count
+        self._unsaid += count
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+                while not self._lines:
+                    if self._closed:
+                        return
+                    self._changed.wait()
+                self._busy, self._moved_at = True, time.monotonic()
+                chunk = self._chunk()
+            self._write(chunk)
+            self._note()
+
+    def _chunk(self) -> list[bytes]:
+        chunk: list[bytes] = []
+        size = 0
+        while self._lines and size < _CHUNK:
+            line = self._lines.popleft()
+            chunk.append(line)
+            size += len(line)
+            self._bytes -= len(line) + _LINE_COST
+        return chunk
+
+    def _write(self, chunk: list[bytes]) -> None:
+        """Write these lines; where that fails, they are dropped, and the next attempt waits."""
+        data = memoryview(b"".join(chunk))
+        done = 0
+        try:
+            if self._torn:
+                self._once(memoryview(b"\n"))
+                self._torn = False
+            while done < len(data):
+                wrote = self._once(data[done:])
+                done += wrote
+                self._moved_at = time.monotonic()
+            self.trouble, self.gone = "", False
+        except OSError as error:
+            whole = 0
+            for line in chunk:
+                if done < len(line):
+                    break
+                done -= len(line)
+                whole += 1
+            self._torn = self._torn or done > 0
+            with self._changed:
+                self.trouble = error.strerror or str(error)
+                self.gone = isinstance(error, BrokenPipeError)
+                self._drop(len(chunk) - whole)
+                self._busy = False
+                self._changed.notify_all()
+            time.sleep(_PAUSE)
+
+    def _once(self, data: memoryview) -> int:
+        """Write what is taken, at least a byte of it; waits where the descriptor doesn't, because others share it."""
+        while True:
+            try:
+                return os.write(self._fd, data)
+            except BlockingIOError:
+                poll = select.poll()
+                poll.register(self._fd, select.POLLOUT)
+                poll.poll()
+
+    def _note(self) -> None:
+        """Tell of dropped lines, when the reader has caught up, or after a while."""
+        with self._changed:
+            late = time.monotonic() - self._said_at >= _SAY_EVERY
+            if not self._unsaid or self.trouble or (self._lines and not late):
+                return
+            count, self._unsaid = self._unsaid, 0
+            self._said_at = time.monotonic()
+        self._noted(count)
+
+
+class QueuedText(io.TextIOBase):
+    """A standard stream for ``print`` and for logs, over a `LineQueue`; it knows nothing of reading and seeking."""
+
+    def __init__(self, queue: LineQueue, stream: TextIO) -> None:
+        self.queue = queue
+        self._fd = stream.fileno()
+        self._terminal = stream.isatty()
+        self._encoding = stream.encoding or "utf-8"
+        self._begun = threading.local()
+        """The line that a thread is printing in pieces."""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._encoding
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        return "backslashreplace"
+
+    def write(self, text: str) -> int:
+        """Take text; whole lines go on their way at once."""
+        begun = getattr(self._begun, "text", "") + text
+        self._begun.text = ""
+        if "\n" in text:
+            self._put(begun)
+        else:
+            self._begun.text = begun
+        return len(text)
+
+    def flush(self) -> None:
+        """Have what is begun of a line written, too (a prompt, say)."""
+        begun, self._begun.text = getattr(self._begun, "text", ""), ""
+        if begun:
+            self._put(begun)
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def writable(self) -> bool:
+        return True
+
+    def _put(self, text: str) -> None:
+        self.queue.put(text.encode(self._encoding, "backslashreplace"))
+
+
+_queues: dict[str, LineQueue] = {}
+"""By the stream's name, of the process."""
+_last_words: dict[str, Callable[[], None]] = {}
+
+
+@contextmanager
+def queued_output(noted: Callable[[str, int], None] | None = None) -> Iterator[None]:
+    """Print and log through queues while the block runs; at its end what waits is written, if somebody reads it.
+
+    ``noted`` is called, from another thread, with a stream's name (``stdout``, ``stderr``) and the number of its lines
+    that had to be dropped; by default, a line on stderr says so. A stream that is no file is left as it is.
+    """
+    previous = {name: getattr(sys, name) for name in ("stdout", "stderr")}
+    made = [name for name, stream in previous.items() if not isinstance(stream, QueuedText) and _has_file(stream)]
+    for name in made:
+        previous[name].flush()
+        queue = LineQueue(previous[name].fileno(), _noted(name, noted or _say))
+        _queues[name] = queue
+        setattr(sys, name, QueuedText(queue, previous[name]))
+    try:
+        yield
+    finally:
+        drain_output()
+        for name in made:
+            setattr(sys, name, previous[name])
+            _queues.pop(name).close()
+
+
+def before_end(name: str, say: Callable[[], None]) -> None:
+    """Have ``say`` called before the process ends, to print what it has kept back; it takes the place of its namesake."""
+    _last_words[name] = say
+
+
+def drain_output(patience: float = _PATIENCE, longest: float = _LONGEST_END) -> None:
+    """Wait for what is queued, as `LineQueue.drain` does, of both streams."""
+    for say in list(_last_words.values()):
+        say()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, QueuedText):
+            stream.flush()
+    end = time.monotonic() + longest
+    for queue in list(_queues.values()):
+        queue.drain(patience, max(0.0, end - time.monotonic()))
+
+
+def dropped_lines() -> dict[str, int]:
+    """Lines that were dropped since the start, by stream; empty where none goes through a queue."""
+    return {name: queue.dropped for name, queue in _queues.items()}
+
+
+def open_missing_streams() -> None:
+    """Put something that goes nowhere in the places of standard streams that the process was started without (``2>&-``).
+
+    Else the first socket would get number 2, and tracebacks. ``sys.stderr`` stays ``None``, and prints nothing.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
+
+
+def _has_file(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.fileno() >= 0
+    except (OSError, ValueError):  # a stand-in of a test's, or closed
+        return False
+
+
+def _noted(name: str, noted: Callable[[str, int], None]) -> Callable[[int], None]:
+    return lambda count: noted(name, count)
+
+
+def _say(name: str, count: int) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(f"{count} lines of {name} were dropped: nobody took them\n")

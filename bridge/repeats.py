@@ -1,0 +1,141 @@
+"""Log lines that repeat: the first ones of a kind are written, the others summed up in one line a minute.
+
+A line's *kind* is what it reports (an event of a connector, with the kind of error); its *source* is who reports it (a
+connection, a pair). The first line of each source is always written at once, so that nothing that happens once waits
+for a storm of something else.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+from msgspec import Struct, field
+
+__all__ = ["Repeats", "Summary"]
+
+WINDOW = 60.0
+"""Seconds that one summary stands for; also, how long a kind must be quiet before its lines are written again."""
+WHOLE = 5
+"""Lines of a kind that are written before they are summed up, where they are of fewer sources."""
+_MOST_SOURCES = 100
+"""Sources of a kind that are told apart, so that names from outside make neither lines nor memory without end."""
+_MOST_KINDS = 1_000
+
+Source = tuple[Hashable, ...]
+
+
+class Summary(Struct):
+    """``count`` lines that were not written in ``seconds``: the newest of them, and the sources of all."""
+
+    count: int
+    seconds: float
+    newest: Mapping[str, Any]
+    sources: set[Source]
+
+
+class _Kind(Struct):
+    since: float
+    written: int = 0
+    sources: set[Source] = field(default_factory=set)
+    """Those that have had a line written."""
+    summed: bool = False
+    """Whether nothing is written any more but summaries, until it has been quiet."""
+    left_out: Summary | None = None
+
+
+class Repeats:
+    """Decides which lines are written; ``say`` writes a summary, from a thread or whoever calls `flush`."""
+
+    def __init__(self, say: Callable[[Summary], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._say = say
+        self._clock = clock
+        self._kinds: dict[Hashable, _Kind] = {}
+        self._lock = threading.RLock()
+        self._timer: threading.Timer | None = None
+        self._forgot = clock()
+        self.left_out = 0
+        """Lines not written, ever."""
+
+    def admit(self, kind: Hashable, source: Source, line: Mapping[str, Any]) -> bool:
+        """Whether this line is to be written; if not, it is counted, and may become the example of a summary."""
+        now = self._clock()
+        with self._lock:
+            if kind not in self._kinds and len(self._kinds) >= _MOST_KINDS:
+                self._forget(now)
+                kind = kind if len(self._kinds) < _MOST_KINDS else "others"
+            state = self._kinds.get(kind)
+            if state is None or _quiet(state, now):
+                state = self._kinds[kind] = _Kind(now)
+            news = source not in state.sources and len(state.sources) < _MOST_SOURCES
+            if news or (not state.summed and state.written < WHOLE):
+                if news:
+                    state.sources.add(source)
+                state.written += 1
+                return True
+            self._leave_out(state, source, line)
+            return False
+
+    def flush(self, *, all_of_them: bool = True) -> None:
+        """Say now what has been left out; with ``all_of_them`` off, of those kinds whose minute is over."""
+        now = self._clock()
+        summaries = []
+        with self._lock:
+            for state in self._kinds.values():
+                if state.left_out and (all_of_them or now - state.since >= WINDOW):
+                    state.left_out.seconds = round(now - state.since, 1)
+                    summaries.append(state.left_out)
+                    state.since, state.summed, state.left_out = now, True, None
+            self._wait()
+        for summary in summaries:
+            self._say(summary)
+
+    def close(self) -> None:
+        """Say what has been left out, and no more after that."""
+        self.flush()
+        with self._lock:
+            if self._timer:
+                self._timer.cancel()
+                self._timer = None
+
+    def _forget(self, now: float) -> None:
+        """Forget the kinds that have been quiet; at most once a minute, since that looks at all of them."""
+        if now - self._forgot >= WINDOW:
+            self._forgot = now
+            self._kinds = {name: state for name, state in self._kinds.items() if not _quiet(state, now)}
+
+    def _leave_out(self, state: _Kind, source: Source, line: Mapping[str, Any]) -> None:
+        self.left_out += 1
+        news = state.left_out is None
+        summary = state.left_out = state.left_out or Summary(0, 0.0, line, set())
+        summary.count += 1
+        summary.newest = line
+        if len(summary.sources) < _MOST_SOURCES:
+            summary.sources.add(source)
+        if news:
+            self._wait()
+
+    def _wait(self) -> None:
+        """Have the timer go off when the first minute of a kind with something to say is over."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        due = [state.since + WINDOW for state in self._kinds.values() if state.left_out]
+        if due:
+            timer = threading.Timer(max(0.01, min(due) - self._clock()), self._turn)
+            timer.daemon = True
+            timer.name = "log-summaries"
+            timer.start()
+            self._timer = timer
+
+    def _turn(self) -> None:
+        with self._lock:
+            self._timer = None
+        self.flush(all_of_them=False)
+
+
+def _quiet(state: _Kind, now: float) -> bool:
+    """Whether nothing of it was left out for a minute."""
+    return state.left_out is None and now - state.since >= WINDOW
