@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bridge.config import catalogue
 from bridge.config.http import HttpSettings
 from bridge.config.problems import Mistake, did_you_mean, raise_mistake, raise_mistakes
-from bridge.config.redis import RedisSettings, redis_passwords
+from bridge.config.redis import RedisSettings
 from bridge.config.section import Section
 from bridge.config.sharding import ShardValue
 from bridge.config.units import ByteSize, Duration, Limit, parse_limit
@@ -36,6 +36,7 @@ from bridge.config.values import (
     SocketUrl,
 )
 from bridge.model import PRIVATE_CHANNELS, Channel
+from bridge.redis_url import passwords_of
 
 __all__ = [
     "Account",
@@ -287,7 +288,7 @@ class Settings(BaseSettings):
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret in plain text: for the log's redaction, and nothing else."""
-        found = redis_passwords(self.redis.plain_url)
+        found = passwords_of(self.redis.plain_url)
         for account in self.accounts.values():
             found += [account.key, account.secret]
         return tuple(secret for secret in found if secret)
