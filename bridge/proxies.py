@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import ipaddress
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Self
 
 from msgspec import Struct
 
 from bridge.urls import Url, host_and_port, is_loopback, written_host
 
-__all__ = ["Proxies", "Proxy", "Route"]
+__all__ = ["Proxies", "Proxy", "Route", "environment_secrets"]
 
 _PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 _SCHEMES = "http://, https://, socks5://, socks5h://, socks4:// or socks4a://"
@@ -22,6 +23,8 @@ _VARIABLES = {
     "http": ("http_proxy", "all_proxy"),
     "ws": ("http_proxy", "all_proxy"),
 }
+
+_NAMES = frozenset(name for names in _VARIABLES.values() for name in names)
 
 
 class Proxy(Struct, frozen=True):
@@ -49,8 +52,7 @@ class Proxy(Struct, frozen=True):
             raise ValueError(f"should start with {_SCHEMES}")
         if url.path not in ("", "/") or url.query or url.fragment is not None:
             raise ValueError(
-                "should be SCHEME://[USER:PASSWORD@]HOST:PORT, and nothing behind it; in a password, "
-                "special characters must be percent-encoded"
+                "should end with HOST:PORT; in a password, special characters must be percent-encoded: / is %2F, ? %3F, # %23"
             )
         host, port = host_and_port(url.hosts, port)
         user, password = url.credentials
@@ -93,6 +95,16 @@ class Route(Struct, frozen=True):
     reason: str = ""
 
 
+def environment_secrets(environment: Mapping[str, str]) -> list[str]:
+    """What must show in no log of the proxies that the environment names."""
+    found: list[str] = []
+    for name, value in environment.items():
+        if name.lower() in _NAMES:
+            with suppress(ValueError):
+                found += Proxy.of(value).secrets
+    return found
+
+
 class Proxies:
     """The proxies that there are, for addresses still to come.
 
@@ -121,7 +133,7 @@ class Proxies:
         if self._fixed is not None:
             return Route(self._fixed)
         if self._off:
-            return Route(reason="proxy is switched off")
+            return Route(reason="switched off")
         parts = Url.of(url)
         for variable in _VARIABLES.get(parts.scheme, ()):
             name, value = self._variable(variable)

@@ -34,6 +34,7 @@ from bridge.feed.rest import RestClient
 from bridge.feed.tap import FeedTap
 from bridge.feed.transport import Socket, connect
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, Event
+from bridge.proxies import Proxies
 
 __all__ = ["LOST_KINDS", "Connection", "FeedContext", "Receiver"]
 
@@ -88,6 +89,8 @@ class FeedContext(Struct):
     log: FilteringBoundLogger
     tls: ssl.SSLContext | None = None
     library: str = "auto"
+    proxies: Proxies | None = None
+    """``None``: there are none."""
     ping: float = 10.0
     dead: float = 30.0
     silence: dict[Channel, float | None] = {}
@@ -183,6 +186,7 @@ class Connection:
                 tls=context.tls,
                 open_timeout=_OPEN_TIMEOUT,
                 library=context.library,
+                proxy=context.proxies.route(target.url).proxy if context.proxies else None,
             )
         except HandshakeError as error:
             raise self._hold_back(error) from None
