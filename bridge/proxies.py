@@ -181,7 +181,9 @@ def _names(item: str, host: str, port: int) -> bool:
     domain = domain.strip(".")
     if only != port or not domain:
         return False
-    return host == domain or host.endswith(f".{domain}") or _within(host, domain)
+    if _network(host) is not None:
+        return _within(host, domain)
+    return host == domain or host.endswith(f".{domain}")
 
 
 def _within(host: str, network: str) -> bool:
