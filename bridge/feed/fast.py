@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import picows
+from websockets.frames import CloseCode
 
 from bridge.errors import UnreachableError
 from bridge.feed.refusal import BROKEN_OFF, HeadReader, not_a_websocket
@@ -29,12 +30,12 @@ class _Listener(picows.WSListener):
         self._parts: list[bytes] = []
         self._size = 0
         self._reason = "connection broken"
-        self._told = False
+        self.told = False
         """Whether the handler knows that it is over."""
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         kind = frame.msg_type
-        if self._told:
+        if self.told:
             return
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             # No extension was agreed on, compression neither.
@@ -55,7 +56,7 @@ class _Listener(picows.WSListener):
             self._handler.pong()
         elif kind == picows.WSMsgType.CLOSE:
             code = frame.get_close_code()
-            number: Any = getattr(code, "value", code)
+            number: Any = getattr(code, "value", code) or CloseCode.NO_STATUS_RCVD
             # Nothing follows: it is over, whenever the other side ends the socket.
             self._tell(closed_by_exchange(number, frame.get_close_reason()))
             transport.send_close(code)
@@ -87,28 +88,32 @@ class _Listener(picows.WSListener):
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
         del transport
-        if not self._told:
+        if not self.told:
             self._tell(self._reason)
 
     def _tell(self, reason: str) -> None:
-        self._told = True
+        self.told = True
         self._handler.lost(reason)
 
 
 class _PicowsSocket:
-    def __init__(self, transport: picows.WSTransport) -> None:
+    def __init__(self, transport: picows.WSTransport, listener: _Listener) -> None:
         self._transport = transport
+        self._listener = listener
 
     async def send(self, text: str) -> None:
-        if not self._transport.is_disconnected:
+        if not self._over:
             self._transport.send(picows.WSMsgType.TEXT, text.encode())
 
     async def ping(self) -> None:
-        if not self._transport.is_disconnected:
+        if not self._over:
             self._transport.send_ping(b"tickbridge")
 
     async def close(self) -> None:
         if self._transport.is_disconnected:
+            return
+        if self._over:  # within TLS, the other side would be waited for
+            self._transport.disconnect(False)  # noqa: FBT003 - its only parameter
             return
         self._transport.send_close(picows.WSCloseCode.OK)
         try:
@@ -116,6 +121,10 @@ class _PicowsSocket:
                 await self._transport.wait_disconnected()
         except TimeoutError:
             self._transport.disconnect(False)  # noqa: FBT003 - its only parameter
+
+    @property
+    def _over(self) -> bool:
+        return self._listener.told or self._transport.is_disconnected
 
 
 async def connect_picows(
@@ -148,6 +157,6 @@ async def connect_picows(
         raise (answer.refusal(exchange) if answer.refused else not_a_websocket(exchange, str(error))) from None
     except (OSError, TimeoutError, picows.WSError, ValueError) as error:
         raise UnreachableError(exchange, 0, describe(error)) from None
-    if listener is None:  # the library takes a connection that ends before the answer for one that is open
+    if not isinstance(listener, _Listener):  # the library takes a connection that ends before the answer for one that is open
         raise UnreachableError(exchange, 0, BROKEN_OFF)
-    return _PicowsSocket(transport)
+    return _PicowsSocket(transport, listener)

@@ -113,7 +113,7 @@ async def connect(
         if answer.complete:
             raise not_a_websocket(exchange, str(error)) from None
         raise UnreachableError(exchange, 0, answer.broken_off() or describe(error)) from None
-    return _WebsocketsSocket(peer, handler)
+    return _WebsocketsSocket(cast("_Direct", peer), handler)
 
 
 async def _tunnel(
@@ -138,7 +138,7 @@ def describe(error: BaseException) -> str:
 
 def closed_by_exchange(code: int, reason: str | None) -> str:
     """How a closing frame is told of."""
-    return f"closed by the exchange: {code} {reason or ''}".strip()
+    return f"closed by the exchange: {int(code)} {reason or ''}".strip()
 
 
 class _Connect(websockets.connect):
@@ -161,6 +161,11 @@ class _Direct(ClientConnection):
         self._told = False
         """Whether the handler knows that it is over."""
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is sent or taken, though the socket may still be open."""
+        return self._told or bool(self._given_up)
+
     def data_received(self, data: bytes) -> None:
         if self.response is None and not self._answer.complete:
             self._answer.feed(data)
@@ -169,9 +174,14 @@ class _Direct(ClientConnection):
                 self.transport.abort()
                 return
         super().data_received(data)
+        protocol = self.protocol
+        if protocol.parser_exc is not None and protocol.handshake_exc is None and not self.over:
+            # The library has said goodbye, and would wait for the other side to end the socket.
+            self._given_up = f"given up: {describe(protocol.parser_exc)}"
+            self.transport.abort()
 
     def process_event(self, event: Event) -> None:
-        if self._given_up or self._told:
+        if self.over:
             return
         if self.response is None or not isinstance(event, Frame) or event.opcode not in _DATA:
             super().process_event(event)
@@ -229,17 +239,21 @@ class _Direct(ClientConnection):
 
 
 class _WebsocketsSocket:
-    def __init__(self, peer: ClientConnection, handler: Handler) -> None:
+    def __init__(self, peer: _Direct, handler: Handler) -> None:
         self._peer = peer
         self._handler = handler
 
     async def send(self, text: str) -> None:
+        if self._peer.over:
+            return  # the library would wait for the other side to end the socket
         try:
             await self._peer.send(text)
         except websockets.ConnectionClosed:
             return  # the reader has been told, or is about to be
 
     async def ping(self) -> None:
+        if self._peer.over:
+            return
         try:
             pong = await self._peer.ping()
         except websockets.ConnectionClosed:
@@ -247,7 +261,10 @@ class _WebsocketsSocket:
         cast("asyncio.Future[Any]", pong).add_done_callback(self._ponged)
 
     async def close(self) -> None:
-        await self._peer.close()
+        if self._peer.over:
+            self._peer.transport.abort()
+        else:
+            await self._peer.close()
 
     def _ponged(self, pong: asyncio.Future[Any]) -> None:
         if not pong.cancelled() and not pong.exception():
