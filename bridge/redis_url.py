@@ -180,7 +180,7 @@ def _options(url: Url, kind: Kind, *, tls: bool) -> tuple[dict[str, Any], dict[s
         seen.add(name)
         convert = _KNOWN.get(name)
         if convert is None:
-            raise RedisUrlError(*_unknown(name))
+            raise RedisUrlError(*_unknown(name, in_password="@" in url.query))
         if name in ("username", "password") and name in options:
             raise RedisUrlError(f"has a {name} before its host and one in its options")
         if name.startswith("sentinel_") and kind is not Kind.SENTINEL:
@@ -200,9 +200,9 @@ def _options(url: Url, kind: Kind, *, tls: bool) -> tuple[dict[str, Any], dict[s
     return options, theirs
 
 
-def _unknown(name: str) -> tuple[str, str]:
+def _unknown(name: str, *, in_password: bool) -> tuple[str, str]:
     """What to say of an option that doesn't exist; one that looks like no option at all may be part of a password."""
-    if not name.isascii() or not name.replace("_", "").isalnum() or len(name) > 40:
+    if in_password or not name.isascii() or not name.replace("_", "").isalnum() or len(name) > 40:
         return "has something behind its '?' that is no option", _ENCODED
     wanted = [known for known, convert in _KNOWN.items() if convert is not _unused]
     near = difflib.get_close_matches(name.lower(), wanted, n=1, cutoff=_LOOKS_ALIKE)

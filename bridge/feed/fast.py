@@ -157,6 +157,7 @@ async def connect_picows(
         raise (answer.refusal(exchange) if answer.refused else not_a_websocket(exchange, str(error))) from None
     except (OSError, TimeoutError, picows.WSError, ValueError) as error:
         raise UnreachableError(exchange, 0, describe(error)) from None
-    if not isinstance(listener, _Listener):  # the library takes a connection that ends before the answer for one that is open
+    if not isinstance(listener, _Listener):
+        # The library takes a connection that ends before the answer for one that is open.
         raise UnreachableError(exchange, 0, BROKEN_OFF)
     return _PicowsSocket(transport, listener)
