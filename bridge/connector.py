@@ -13,6 +13,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from bridge.config import ConnectorSettings, Settings
+from bridge.config.proxy import proxies_of, routes_of
 from bridge.errors import (
     BridgeError,
     ConfigError,
@@ -42,7 +43,7 @@ from bridge.monitor import Monitor
 from bridge.router import Router
 from bridge.store import Store
 
-__all__ = ["probe", "record", "run"]
+__all__ = ["build_exchange", "probe", "record", "run", "urls_of"]
 
 _REST_TIMEOUT = 10.0
 _INSTALL_FAST = "pip install 'tickbridge[fast]', or transport: auto"
@@ -224,7 +225,11 @@ class _Listening(Discard):
 
 
 def build_exchange(settings: Settings, connector: ConnectorSettings) -> Exchange:
-    """The exchange of a connector, with what the config says."""
+    """The exchange of a connector, with what the config says.
+
+    Raises:
+        ConfigError: the environment names a proxy for it that is none.
+    """
     account = None
     if connector.account is not None:
         a = settings.accounts[connector.account]
@@ -237,7 +242,14 @@ def build_exchange(settings: Settings, connector: ConnectorSettings) -> Exchange
         account,
         connector.options,
     )
-    return exchange_type(connector.exchange)(profile)
+    kind = exchange_type(connector.exchange)
+    routes_of(connector, urls_of(kind, connector))
+    return kind(profile)
+
+
+def urls_of(kind: type[Exchange], connector: ConnectorSettings) -> list[str]:
+    """Where a connector goes: the bases of its WebSockets and of REST."""
+    return [connector.url or kind.url, connector.rest_url or kind.rest_url]
 
 
 async def _feed(context: FeedContext, receiver: Router | Discard) -> None:
@@ -281,6 +293,7 @@ def _context(
         log=_log(connector),
         tls=client_context(ca_file),
         library=connector.transport,
+        proxies=proxies_of(connector),
         ping=connector.ping_interval or exchange.ping,
         dead=connector.dead_after or exchange.dead,
         silence=dict(connector.silence),
@@ -297,7 +310,8 @@ def _log(connector: ConnectorSettings) -> FilteringBoundLogger:
 def _rest(connector: ConnectorSettings, exchange: Exchange, tap: FeedTap | None) -> RestClient:
     ca_file = str(connector.ca_file) if connector.ca_file else None
     base = connector.rest_url or exchange.rest_url
-    return RestClient(exchange.name, base, client_context(ca_file), _REST_TIMEOUT, tap)
+    proxy = proxies_of(connector).route(base).proxy
+    return RestClient(exchange.name, base, client_context(ca_file), _REST_TIMEOUT, tap, proxy=proxy)
 
 
 def _on_signals(stop: asyncio.Event, patience: float) -> None:

@@ -13,6 +13,7 @@ BridgeError
 │   │   └── RestLoginError    the exchange doesn't take the key, or the session
 │   ├── HandshakeError        the exchange refused the WebSocket
 │   │   ├── UnreachableError  nobody answered
+│   │   ├── ProxyFailedError  the proxy doesn't lead to the exchange
 │   │   ├── ThrottledError    there were too many attempts
 │   │   └── BlockedError      the exchange lets nobody from here in for a while
 │   └── ReportedError         the exchange said over a connection that something is wrong
@@ -61,6 +62,7 @@ __all__ = [
     "PairsNotServedError",
     "PortUnavailableError",
     "Problem",
+    "ProxyFailedError",
     "RateLimitedError",
     "RedisUnavailableError",
     "ReportedError",
@@ -274,6 +276,16 @@ class UnreachableError(HandshakeError):
     """Nobody answered at the WebSocket's address."""
 
     kind = "unreachable"
+
+
+class ProxyFailedError(HandshakeError):
+    """The proxy can't be reached, refuses, or doesn't lead to the exchange; the message names it, and says what to do."""
+
+    kind = "proxy_failed"
+
+    def __init__(self, exchange: str, message: str) -> None:
+        super().__init__(exchange, 0, message)
+        self.args = (f"{exchange}: connect: {message}",)  # an answer there was
 
 
 class ThrottledError(HandshakeError):

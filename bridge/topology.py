@@ -4,22 +4,20 @@
     redis+sentinel://[user:password@]host[:26379][,host…]/master[/db]  the master of this name
     redis+cluster://[user:password@]host[:6379][,host…]               any nodes of a Cluster
 
-``rediss`` in place of ``redis`` is TLS, with Sentinels too. What follows a ``?`` goes to ``redis-py``
-(``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``), but for ``sentinel_username`` and ``sentinel_password``.
+``rediss`` in place of ``redis`` is TLS, with Sentinels too. `bridge.redis_url` has the options that may follow a ``?``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from enum import StrEnum
+import inspect
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import redis
 from redis import exceptions
-from redis.asyncio import Connection, ConnectionPool, Redis, RedisCluster, SSLConnection
+from redis.asyncio import Connection, ConnectionPool, Redis, RedisCluster, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import AbstractConnection, parse_url
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import ConstantBackoff, NoBackoff
@@ -28,9 +26,23 @@ from redis.crc import key_slot
 from redis.retry import Retry as SyncRetry
 from redis.sentinel import Sentinel as SyncSentinel
 
-__all__ = ["AWAY", "FAILURES", "SCHEMES", "Address", "Kind", "Slots", "Topology", "masters", "safe_url", "slot_of"]
+from bridge.redis_url import Address, Kind, RedisUrl, RedisUrlError, safe_url
 
-SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+__all__ = [
+    "AWAY",
+    "FAILURES",
+    "Address",
+    "Kind",
+    "RedisUrlError",
+    "Slots",
+    "Topology",
+    "by_stream",
+    "flat_map",
+    "masters",
+    "safe_url",
+    "slot_of",
+]
+
 FAILURES = (exceptions.RedisError, exceptions.RedisClusterException, OSError)
 """Everything that a call of ``redis-py`` raises when Redis doesn't do what it is told."""
 
@@ -50,26 +62,21 @@ AWAY = (
 that pool too, a slot on its way is looked for to and fro until it gives up.
 """
 
-Address = tuple[str, int]
-
-_REDIS_PORT, _SENTINEL_PORT = 6379, 26379
 _CONNECT_TIMEOUT = 5.0
 _CLUSTER_RETRIES = 3
 _CLUSTER_PAUSE = 0.1
 
 
-class Kind(StrEnum):
-    """What a URL leads to."""
+def _no_maintenance() -> dict[str, Any]:
+    """Newer versions of redis-py ask a RESP3 server for news of its maintenance: a further right, and nothing of use."""
+    if "maint_notifications_config" not in inspect.signature(ConnectionPool.__init__).parameters:
+        return {}
+    from redis.maint_notifications import MaintNotificationsConfig  # noqa: PLC0415 - older versions have no such module
 
-    SERVER = "server"
-    SENTINEL = "sentinel"
-    CLUSTER = "cluster"
+    return {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
 
 
-def safe_url(url: str) -> str:
-    """The URL without user, password and query, fit for messages."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+_NO_MAINTENANCE = _no_maintenance()
 
 
 def slot_of(key: str) -> int:
@@ -91,62 +98,61 @@ async def masters(client: Redis, section: str | None = None) -> list[dict[str, A
     return list(infos.values()) if all(isinstance(info, dict) for info in infos.values()) else [infos]
 
 
+def by_stream(reply: Any) -> list[tuple[str, list[Any]]]:
+    """The answer to ``XREAD`` or ``XREADGROUP`` as (key, entries), in whatever shape protocol and client give it."""
+    if isinstance(reply, dict):
+        # redis-py puts the entries of RESP3 into one more list.
+        nested = ((key, entries) for key, entries in reply.items())
+        return [(key, entries[0] if len(entries) == 1 and _is_page(entries[0]) else entries) for key, entries in nested]
+    return [(key, entries) for key, entries in reply or ()]
+
+
+def _is_page(entries: Any) -> bool:
+    """Whether this is a list of entries, and not an entry (which begins with its ID)."""
+    return isinstance(entries, list) and (not entries or not isinstance(entries[0], str | bytes))
+
+
+def flat_map(reply: Any) -> Any:
+    """A map of RESP3, or each one of a list, as the flat list of names and values that it is in RESP2."""
+    if isinstance(reply, dict):
+        return [part for pair in reply.items() for part in pair]
+    return [flat_map(row) for row in reply] if isinstance(reply, list) and _has_maps(reply) else reply
+
+
+def _has_maps(reply: list[Any]) -> bool:
+    return any(isinstance(row, dict) for row in reply)
+
+
 class Topology:
     """A URL taken apart, with the files that TLS needs; makes clients and pools for what it leads to.
 
     Raises:
-        ValueError: it is no such URL. The message quotes nothing of it.
+        RedisUrlError: it is no such URL. The message quotes no user, password or host.
     """
 
     def __init__(
         self, url: str, *, ca_file: str | None = None, cert_file: str | None = None, key_file: str | None = None
     ) -> None:
-        scheme, _, kind = urlsplit(url).scheme.partition("+")
-        if f"{scheme}{'+' if kind else ''}{kind}" not in SCHEMES:
-            raise ValueError(
-                "should start with redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster://"
-            )
-        self.kind = Kind(kind or Kind.SERVER)
-        self.tls = scheme == "rediss"
+        parts = RedisUrl.of(url)
+        self.kind = parts.kind
+        self.tls = parts.tls
         self.address = safe_url(url)
         """Fit for messages."""
-        self.master = ""
+        self.master = parts.master
         """The name that Sentinels know it by."""
-        self.nodes: list[Address] = []
-        """Sentinels, or nodes of the Cluster."""
-        self._sentinel_options: dict[str, Any] = {}
-        self._url = url if self.kind is Kind.SERVER else self._take_apart(url, scheme)
-        self._options: dict[str, Any] = {**parse_url(self._url)}
-        for name in ("connection_class", "host", "port", "path"):
-            self._options.pop(name, None)
+        self.nodes: list[Address] = list(parts.nodes)
+        """The server (none for a socket), Sentinels, or nodes of the Cluster."""
+        self._path = parts.path
+        self._sentinel_options = parts.sentinel_options
+        self._options = dict(parts.options)
         if self.tls:
             files = {"ssl_ca_certs": ca_file, "ssl_certfile": cert_file, "ssl_keyfile": key_file}
             self._options.update({name: path for name, path in files.items() if path})
+        self.resp3 = self._options.get("protocol") == 3
+        """Whether the server answers in the newer protocol: with maps, and with messages nobody asked for."""
 
     def __repr__(self) -> str:
         return f"Topology({self.address!r})"
-
-    def _take_apart(self, url: str, scheme: str) -> str:
-        """Find the nodes, and the URL of a single server that says the rest."""
-        parts = urlsplit(url)
-        user, at, hosts = parts.netloc.rpartition("@")
-        default = _SENTINEL_PORT if self.kind is Kind.SENTINEL else _REDIS_PORT
-        self.nodes = [_address(host, default) for host in hosts.split(",")]
-        path = parts.path
-        query = parse_qsl(parts.query, keep_blank_values=True)
-        if self.kind is Kind.SENTINEL:
-            self.master, _, db = path.strip("/").partition("/")
-            if not self.master or (db and not db.isdigit()):
-                raise ValueError("should name the master: redis+sentinel://HOST:26379,HOST:26379/MASTER")
-            path = f"/{db}"
-            prefix = "sentinel_"
-            self._sentinel_options = {name.removeprefix(prefix): v for name, v in query if name.startswith(prefix)}
-            query = [(name, value) for name, value in query if not name.startswith(prefix)]
-            if self._sentinel_options.keys() - {"username", "password"}:
-                raise ValueError("of Sentinels it can say sentinel_username and sentinel_password only")
-        elif path.strip("/") not in ("", "0"):
-            raise ValueError("should hold no database number: a Cluster has only one")
-        return urlunsplit((scheme, f"{user}{at}-", path, urlencode(query), ""))
 
     def client(self, **options: Any) -> Redis:
         """A client that never repeats a command to a single server on its own.
@@ -158,25 +164,28 @@ class Topology:
             return cast("Redis", self._cluster_client(options))
         return Redis.from_pool(self.pool(**options))
 
-    def pool(self, address: Address | None = None, **options: Any) -> ConnectionPool:
-        """A pool of connections: to the server, to what the Sentinels call the master, or to a node of the Cluster."""
-        merged = self._merged(options)
-        if self.kind is Kind.SERVER:
-            return _cancellable(ConnectionPool.from_url(self._url, **merged))
+    def pool(self, address: Address | None = None, *, blocks: float = 0.0, **options: Any) -> ConnectionPool:
+        """A pool of connections: to the server, to what the Sentinels call the master, or to a node of the Cluster.
+
+        ``blocks``: seconds that an answer may take at least, whatever the URL's ``socket_timeout`` is.
+        """
+        merged = self._merged(options, blocks)
         if self.kind is Kind.SENTINEL:
             if self.tls:
                 merged["ssl"] = True
             sentinel = Sentinel(self.nodes, sentinel_kwargs=self._for_sentinels(merged))  # type: ignore[no-untyped-call]
             return _cancellable(_SentinelPool(self.master, sentinel, **merged))  # type: ignore[no-untyped-call]
+        if self._path:
+            return _cancellable(ConnectionPool(connection_class=UnixDomainSocketConnection, path=self._path, **merged))
         host, port = address or self.nodes[0]
         kind = SSLConnection if self.tls else Connection
         return _cancellable(ConnectionPool(connection_class=kind, host=host, port=port, **merged))
 
-    def sync_client(self, **options: Any) -> redis.Redis:
-        """The same as ``client``, for code without an event loop."""
-        merged = {**self._merged(options), "retry": SyncRetry(NoBackoff(), 0)}
+    def sync_client(self, *, blocks: float = 0.0, **options: Any) -> redis.Redis:
+        """The same as ``client``, for code without an event loop; ``blocks`` as in ``pool``."""
+        merged = {**self._merged(options, blocks), "retry": SyncRetry(NoBackoff(), 0)}
         if self.kind is Kind.SERVER:
-            return redis.Redis.from_url(self._url, **merged)
+            return redis.Redis.from_pool(self._sync_pool(merged))
         if self.tls:
             merged["ssl"] = True
         if self.kind is Kind.SENTINEL:
@@ -186,6 +195,13 @@ class Topology:
         merged["retry"] = SyncRetry(ConstantBackoff(_CLUSTER_PAUSE), _CLUSTER_RETRIES)
         nodes = [SyncClusterNode(host, port) for host, port in self.nodes]  # type: ignore[no-untyped-call]
         return cast("redis.Redis", redis.RedisCluster(startup_nodes=nodes, **_without_db(merged)))
+
+    def _sync_pool(self, merged: dict[str, Any]) -> redis.ConnectionPool:
+        if self._path:
+            return redis.ConnectionPool(connection_class=redis.UnixDomainSocketConnection, path=self._path, **merged)
+        host, port = self.nodes[0]
+        kind = redis.SSLConnection if self.tls else redis.Connection
+        return redis.ConnectionPool(connection_class=kind, host=host, port=port, **merged)
 
     def _cluster_client(self, options: dict[str, Any]) -> RedisCluster:
         merged = self._merged(options)
@@ -199,8 +215,11 @@ class Topology:
             node.connection_class = kind
         return client
 
-    def _merged(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {"retry": Retry(NoBackoff(), 0), "protocol": 2, **options, **self._options}
+    def _merged(self, options: dict[str, Any], blocks: float = 0.0) -> dict[str, Any]:
+        merged = {"retry": Retry(NoBackoff(), 0), "protocol": 2, **_NO_MAINTENANCE, **options, **self._options}
+        if blocks:
+            merged["socket_timeout"] = max(blocks, merged.get("socket_timeout") or 0.0)
+        return merged
 
     def _for_sentinels(self, merged: dict[str, Any]) -> dict[str, Any]:
         """Options of the connections to Sentinels: each gets its share of the time, for one of them may be dead."""
@@ -208,7 +227,7 @@ class Topology:
         share = timeout / (len(self.nodes) + 1)
         names = [name for name in merged if name.startswith("ssl")]
         return {
-            **{name: merged[name] for name in (*names, "protocol", "retry")},
+            **{name: merged[name] for name in (*names, *_NO_MAINTENANCE, "protocol", "retry")},
             **self._sentinel_options,
             "socket_connect_timeout": share,
             "socket_timeout": share,
@@ -284,14 +303,3 @@ def _cancellable(pool: ConnectionPool) -> ConnectionPool:
 
 def _without_db(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name != "db"}
-
-
-def _address(text: str, default: int) -> Address:
-    parts = urlsplit(f"//{text}")
-    try:
-        port = parts.port
-    except ValueError:
-        port = 0
-    if not parts.hostname or parts.path or port == 0:
-        raise ValueError("should name hosts: HOST:PORT,HOST:PORT")
-    return parts.hostname, default if port is None else port

@@ -11,7 +11,7 @@ from hiredis import pack_command
 from redis import exceptions
 from redis.asyncio import Connection, Redis
 
-from bridge.topology import AWAY, FAILURES, Address, Topology, safe_url
+from bridge.topology import AWAY, FAILURES, Address, Topology, by_stream, flat_map, safe_url
 
 __all__ = [
     "OUTAGE",
@@ -162,7 +162,7 @@ class BlockingConnection:
     ) -> None:
         self._topology = topology_of(where)
         self._options: dict[str, Any] = {
-            "socket_timeout": block + grace,
+            "blocks": block + grace,
             "socket_connect_timeout": grace,
             "socket_read_size": 1 << 18,
             **_TEXT,
@@ -180,7 +180,7 @@ class BlockingConnection:
         return connection
 
     async def call(self, *command: Any) -> Any:
-        """Send one command, return the raw reply.
+        """Send one command, return the raw reply, as it is in RESP2.
 
         Raises:
             redis.exceptions.RedisError, OSError: as redis-py has them.
@@ -193,7 +193,8 @@ class BlockingConnection:
                 await connection.connect()  # type: ignore[no-untyped-call]
             # Packing by redis-py would cost more than all else of a small read.
             await connection.send_packed_command(pack_command(command), check_health=False)
-            return await connection.read_response()
+            reply = await connection.read_response()
+            return _as_resp2(command, reply) if self._topology.resp3 else reply
         except exceptions.ResponseError as error:
             if isinstance(error, AWAY) or str(error).startswith(_UNBLOCKED):
                 # Whoever has the keys now, it is no longer this node.
@@ -212,6 +213,10 @@ class BlockingConnection:
             await connection.disconnect(nowait=True)
         if self._pool is not None:
             await self._pool.disconnect()
+
+
+def _as_resp2(command: tuple[Any, ...], reply: Any) -> Any:
+    return by_stream(reply) if command[0] in ("XREAD", "XREADGROUP") else flat_map(reply)
 
 
 def _words(cause: BaseException) -> str:

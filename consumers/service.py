@@ -19,7 +19,7 @@ from bridge.lifecycle import end_on_signals, run_loop
 from bridge.output import QueuedText, before_end, open_missing_streams, queued_output
 from bridge.printable import printable
 from bridge.repeats import Repeats, Summary
-from bridge.topology import FAILURES, Topology
+from bridge.topology import FAILURES, RedisUrlError, Topology
 from consumers.connection import OUTAGE, RedisUnreachableError
 from consumers.monitor import DEFAULT_PORT, HttpAddress, http_address
 
@@ -86,10 +86,15 @@ class Parser(argparse.ArgumentParser):
         url = parsed.redis or (self._read(file).strip() if file else DEFAULT_URL)
         try:
             parsed.redis = Topology(url, **files)
-        except ValueError:
-            # The URL itself stays out of the message: it may hold a password.
-            self.error("argument --redis: not a Redis URL; write redis://HOST:PORT/0, rediss://… or unix://…")
+        except RedisUrlError as error:
+            self.error(f"{self._source(parsed.redis, file)}: the Redis URL {error}")
         return parsed
+
+    def _source(self, url: str | None, file: str | None) -> str:
+        """Where the URL is from; the URL itself stays out of messages, for it may hold a password."""
+        if url is None:
+            return f"{file} (TICKBRIDGE_REDIS__URL_FILE)" if file else "the default"
+        return "TICKBRIDGE_REDIS__URL" if url == self.get_default("redis") else "argument --redis"
 
     def _read(self, path: str) -> str:
         try:

@@ -84,6 +84,7 @@ def _described(settings: Settings) -> list[str]:
             subaccounts = settings.accounts[connector.account].subaccounts
             lines.append(f"              account {connector.account}{' with its sub-accounts' if subaccounts else ''}")
         lines += [f"              {name} {url}" for name, url in _urls(connector) if url]
+        lines += [f"              proxy {line}" for line in _proxies(connector)]
     used = {connector.account for connector in settings.connectors}
     lines += [f"account     {name}: no connector uses it" for name in settings.accounts if name not in used]
     if not settings.connectors:
@@ -97,6 +98,19 @@ def _urls(connector: ConnectorSettings) -> list[tuple[str, str | None]]:
     return [
         (name, redact(url) if url else None) for name, url in (("url", connector.url), ("rest", connector.rest_url))
     ]
+
+
+def _proxies(connector: ConnectorSettings) -> list[str]:
+    """The proxies that the connector goes through, or why it doesn't go through one that is set."""
+    from bridge.config.proxy import routes_of
+    from bridge.connector import urls_of
+    from bridge.exchanges import exchange_type
+
+    routes = routes_of(connector, urls_of(exchange_type(connector.exchange), connector))
+    shown = [route.proxy.shown if route.proxy else route.reason and f"none: {route.reason}" for route in routes]
+    if len(set(shown)) == 1:
+        return [shown[0]] if shown[0] else []
+    return [f"{line or 'none'} for {what}" for line, what in zip(shown, ("WebSockets", "REST"), strict=True)]
 
 
 async def _try_all(settings: Settings) -> int:

@@ -35,10 +35,11 @@ def load(path: Path | None) -> Settings:
     """
     from bridge.config import load_settings
     from bridge.logs import configure_logging
+    from bridge.proxies import environment_secrets
     from bridge.redaction import register_secrets
 
     settings = load_settings(path)
-    register_secrets(settings.secrets())
+    register_secrets([*settings.secrets(), *environment_secrets(os.environ)])
     configure_logging(settings.log.level, settings.log.format)
     return settings
 

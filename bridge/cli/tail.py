@@ -112,21 +112,19 @@ def _connect(url: str | None, settings: Settings) -> tuple[Redis, str]:
         RedisUnavailableError: Redis doesn't answer, or refuses this client.
     """
     from bridge.errors import ConfigError, Problem, RedisUnavailableError
-    from bridge.topology import FAILURES, Topology
+    from bridge.topology import FAILURES, RedisUrlError, Topology
 
     try:
         topology = Topology(url) if url else settings.redis.topology
         redis = topology.sync_client(
             decode_responses=True,
             encoding_errors="backslashreplace",
-            socket_timeout=_BLOCK_MS / 1000 + 10,
+            blocks=_BLOCK_MS / 1000 + 10,
             socket_connect_timeout=5,
             client_name="tickbridge-tail",
         )
-    except ValueError:
-        # The URL stays out of the message: it may hold a password.
-        hint = "write redis://HOST:PORT/0, rediss://…, unix://…, redis+sentinel://… or redis+cluster://…"
-        raise ConfigError([Problem("--redis", "is no Redis URL", hint)], "arguments") from None
+    except RedisUrlError as error:
+        raise ConfigError([Problem("--redis", error.mistake, error.hint)], "arguments") from None
     except FAILURES as error:
         raise RedisUnavailableError(topology.address, str(error)) from None
     try:
@@ -233,17 +231,16 @@ def _read(redis: Redis, places: Mapping[str, str], count: int | None) -> list[tu
     if not places:
         time.sleep(min(_LOOK_SECONDS, _BLOCK_MS / 1000))
         return []
+    from bridge.topology import by_stream
+
     page = _PAGE if count is None else min(_PAGE, count)
-    reply: Any
     if not hasattr(redis, "get_node_from_key"):
         streams: Any = dict(places)
-        reply = redis.xread(streams, count=page, block=_BLOCK_MS)
-        return [(key, entries) for key, entries in reply or ()]
+        return by_stream(redis.xread(streams, count=page, block=_BLOCK_MS))
     # In a Cluster a command is for one slot, and one that waits would hold up the others.
     found: list[tuple[str, Entries]] = []
     for together in _by_slot(places):
-        reply = redis.xread(together, count=page)
-        found += [(key, entries) for key, entries in reply or ()]
+        found += by_stream(redis.xread(together, count=page))
     if not found:
         time.sleep(_POLL_SECONDS)
     return found

@@ -20,7 +20,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bridge.config import catalogue
 from bridge.config.http import HttpSettings
 from bridge.config.problems import Mistake, did_you_mean, raise_mistake, raise_mistakes
-from bridge.config.redis import RedisSettings, redis_passwords
+from bridge.config.proxy import ProxyUrl
+from bridge.config.redis import RedisSettings
 from bridge.config.section import Section
 from bridge.config.sharding import ShardValue
 from bridge.config.units import ByteSize, Duration, Limit, parse_limit
@@ -36,6 +37,8 @@ from bridge.config.values import (
     SocketUrl,
 )
 from bridge.model import PRIVATE_CHANNELS, Channel
+from bridge.proxies import Proxy
+from bridge.redis_url import passwords_of
 
 __all__ = [
     "Account",
@@ -102,6 +105,7 @@ class Account(Section):
 class ConnectorSettings(Section):
     """One connector: the pairs and public channels of one exchange, and the private ones of ``account`` if named.
 
+    ``proxy`` is a proxy's URL, empty for none, ``None`` for what the environment says (`bridge.config.proxy`).
     ``options`` is an instance of the exchange's own ``Options``. ``silence`` overrides the exchange's silence limits:
     seconds, or ``None`` for no limit; a channel that is not in it keeps the exchange's. ``ping_interval`` and
     ``dead_after`` (seconds without any frame) override the exchange's too. ``latency_limit`` (``None``: none) is held
@@ -117,6 +121,7 @@ class ConnectorSettings(Section):
     url: SocketUrl | None = None
     rest_url: RestUrl | None = None
     ca_file: ReadableFile | None = None
+    proxy: ProxyUrl | None = None
     options: BaseModel = Field(default={}, validate_default=True)
     silence: Mapping[Channel, float | None] = Field(default_factory=dict)
     ping_interval: Duration | None = Field(default=None, gt=0)
@@ -287,7 +292,10 @@ class Settings(BaseSettings):
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret in plain text: for the log's redaction, and nothing else."""
-        found = redis_passwords(self.redis.plain_url)
+        found = passwords_of(self.redis.plain_url)
+        for connector in self.connectors:
+            if connector.proxy is not None and (url := connector.proxy.get_secret_value()):
+                found += Proxy.of(url).secrets
         for account in self.accounts.values():
             found += [account.key, account.secret]
         return tuple(secret for secret in found if secret)

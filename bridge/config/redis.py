@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from bridge.config.problems import raise_mistake
 from bridge.config.section import Section
 from bridge.config.units import Duration
-from bridge.config.values import ReadableFile, Secret, SecretFromFile, split_url
-from bridge.topology import SCHEMES, Topology, safe_url
+from bridge.config.values import ReadableFile, Secret, SecretFromFile
+from bridge.redis_url import RedisUrl, RedisUrlError, safe_url
+from bridge.topology import Topology
 
-__all__ = ["RedisSettings", "check_redis_url", "redis_passwords"]
+__all__ = ["RedisSettings", "check_redis_url"]
 
 _DEFAULT_REDIS = "redis://127.0.0.1:6379/0"
 
@@ -90,30 +89,8 @@ def check_redis_url(url: str) -> str:
         PydanticCustomError: what is wrong with it, without quoting any of it.
     """
     text = url.strip()
-    scheme, separator, _ = text.partition("://")
-    if not separator or scheme not in SCHEMES:
-        raise_mistake("should start with redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster://")
-    several = "+" in scheme
-    split = urlsplit(text) if several else split_url(text)
-    if split.fragment or text.endswith("#"):
-        raise_mistake("should hold no '#'", "a password's special characters must be percent-encoded: '#' is %23")
-    if scheme == "unix":
-        if not split.path.startswith("/") or split.netloc.rpartition("@")[2]:
-            raise_mistake("should name a socket: unix:///run/redis.sock?db=0")
-        return text
-    if not several and not split.hostname:
-        raise_mistake("should name a host: redis://127.0.0.1:6379/0")
-    if not several and split.path not in ("", "/") and not split.path[1:].isdigit():
-        raise_mistake("should end in a database number: redis://127.0.0.1:6379/0")
     try:
-        Topology(text)
-    except ValueError as error:
-        raise_mistake(str(error))
+        RedisUrl.of(text)
+    except RedisUrlError as error:
+        raise_mistake(error.mistake, error.hint)
     return text
-
-
-def redis_passwords(url: str) -> list[str]:
-    """The passwords in a Redis URL, percent-decoded: the server's and the Sentinels'."""
-    split = urlsplit(url)
-    found = [unquote(split.password)] if split.password else []
-    return found + [unquote(text) for text in re.findall(r"(?:^|&)(?:sentinel_)?password=([^&]*)", split.query)]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from bridge.config.problems import raise_mistake
+from bridge.urls import Url, host_and_port, is_loopback, written_host
 
 __all__ = [
     "Count",
@@ -24,7 +23,6 @@ __all__ = [
     "SecretFile",
     "SecretFromFile",
     "SocketUrl",
-    "split_url",
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
@@ -74,15 +72,19 @@ def _count(value: Any) -> Any:
 def _endpoint(value: Any, secure: str, plain: str) -> str:
     # The URL itself is not shown: it may hold a token.
     text = _text(value).strip()
-    split = split_url(text)
-    if split.scheme not in (secure, plain) or not split.hostname:
+    url = Url.of(text)
+    if url.scheme not in (secure, plain) or not url.hosts:
         raise_mistake(f"should be a URL: {secure}://host…, or {plain}:// on loopback")
-    if split.username is not None or split.password is not None:
+    if url.user is not None or "@" in url.path:
         raise_mistake("should hold no user or password; secrets belong in accounts")
-    if split.fragment:
+    if url.fragment is not None:
         raise_mistake("should hold no '#'")
-    if split.scheme == plain and not _loopback(split.hostname):
-        raise_mistake(f"{plain}:// is accepted only on loopback", f"use {secure}://{split.hostname}…")
+    try:
+        host, _ = host_and_port(url.hosts, 443)
+    except ValueError as error:
+        raise_mistake(str(error))
+    if url.scheme == plain and not is_loopback(host):
+        raise_mistake(f"{plain}:// is accepted only on loopback", f"use {secure}://{written_host(host)}…")
     return text
 
 
@@ -92,25 +94,6 @@ def _socket_url(value: Any) -> str:
 
 def _rest_url(value: Any) -> str:
     return _endpoint(value, "https", "http")
-
-
-def split_url(text: str) -> SplitResult:
-    """Taken apart, with a port that is a number."""
-    try:
-        split = urlsplit(text)
-        _ = split.port
-    except ValueError:
-        raise_mistake("is not a valid URL", "a password's special characters must be percent-encoded")
-    return split
-
-
-def _loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _secret(value: Any) -> SecretStr:

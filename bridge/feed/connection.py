@@ -36,6 +36,7 @@ from bridge.feed.tap import FeedTap
 from bridge.feed.transport import Socket, connect
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, Event
 from bridge.printable import LONGEST_ERROR
+from bridge.proxies import Proxies
 from bridge.redaction import presentable
 
 __all__ = ["LOST_KINDS", "Connection", "FeedContext", "Receiver"]
@@ -93,6 +94,8 @@ class FeedContext(Struct):
     log: FilteringBoundLogger
     tls: ssl.SSLContext | None = None
     library: str = "auto"
+    proxies: Proxies | None = None
+    """``None``: there are none."""
     ping: float = 10.0
     dead: float = 30.0
     silence: dict[Channel, float | None] = {}
@@ -194,6 +197,7 @@ class Connection:
                 tls=context.tls,
                 open_timeout=_OPEN_TIMEOUT,
                 library=context.library,
+                proxy=context.proxies.route(target.url).proxy if context.proxies else None,
             )
         except HandshakeError as error:
             raise self._hold_back(error) from None

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Mapping
+from typing import Any
 
 import picows
+from websockets.frames import CloseCode
 
 from bridge.errors import UnreachableError
-from bridge.feed.transport import MAX_MESSAGE, MAX_UNREAD, PART_COST, Handler, describe, refused
+from bridge.feed.refusal import BROKEN_OFF, HeadReader, not_a_websocket
+from bridge.feed.transport import MAX_MESSAGE, MAX_UNREAD, PART_COST, Handler, closed_by_exchange, describe
 
 __all__ = ["connect_picows"]
 
@@ -26,9 +30,13 @@ class _Listener(picows.WSListener):
         self._parts: list[bytes] = []
         self._size = 0
         self._reason = "connection broken"
+        self.told = False
+        """Whether the handler knows that it is over."""
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         kind = frame.msg_type
+        if self.told:
+            return
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             # No extension was agreed on, compression neither.
             self._give_up(transport, picows.WSCloseCode.PROTOCOL_ERROR, "a frame with reserved bits")
@@ -48,8 +56,9 @@ class _Listener(picows.WSListener):
             self._handler.pong()
         elif kind == picows.WSMsgType.CLOSE:
             code = frame.get_close_code()
-            number = getattr(code, "value", code)
-            self._reason = f"closed by the exchange: {number} {frame.get_close_reason() or ''}".strip()
+            number: Any = getattr(code, "value", code) or CloseCode.NO_STATUS_RCVD
+            # Nothing follows: it is over, whenever the other side ends the socket.
+            self._tell(closed_by_exchange(number, frame.get_close_reason()))
             transport.send_close(code)
             transport.disconnect()
 
@@ -79,23 +88,32 @@ class _Listener(picows.WSListener):
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
         del transport
-        self._handler.lost(self._reason)
+        if not self.told:
+            self._tell(self._reason)
+
+    def _tell(self, reason: str) -> None:
+        self.told = True
+        self._handler.lost(reason)
 
 
 class _PicowsSocket:
-    def __init__(self, transport: picows.WSTransport) -> None:
+    def __init__(self, transport: picows.WSTransport, listener: _Listener) -> None:
         self._transport = transport
+        self._listener = listener
 
     async def send(self, text: str) -> None:
-        if not self._transport.is_disconnected:
+        if not self._over:
             self._transport.send(picows.WSMsgType.TEXT, text.encode())
 
     async def ping(self) -> None:
-        if not self._transport.is_disconnected:
+        if not self._over:
             self._transport.send_ping(b"tickbridge")
 
     async def close(self) -> None:
         if self._transport.is_disconnected:
+            return
+        if self._over:  # within TLS, the other side would be waited for
+            self._transport.disconnect(False)  # noqa: FBT003 - its only parameter
             return
         self._transport.send_close(picows.WSCloseCode.OK)
         try:
@@ -103,6 +121,10 @@ class _PicowsSocket:
                 await self._transport.wait_disconnected()
         except TimeoutError:
             self._transport.disconnect(False)  # noqa: FBT003 - its only parameter
+
+    @property
+    def _over(self) -> bool:
+        return self._listener.told or self._transport.is_disconnected
 
 
 async def connect_picows(
@@ -113,10 +135,11 @@ async def connect_picows(
     *,
     tls: ssl.SSLContext | None,
     open_timeout: float,
+    sock: socket.socket | None = None,
 ) -> _PicowsSocket:
-    """Open a WebSocket; errors as in `bridge.feed.transport.connect`."""
+    """Open a WebSocket, over ``sock`` if it is connected already; errors as in `bridge.feed.transport.connect`."""
     try:
-        transport, _ = await picows.ws_connect(
+        transport, listener = await picows.ws_connect(
             lambda _request, _response: _Listener(handler),
             url,
             ssl_context=tls if url.startswith("wss:") else None,
@@ -126,13 +149,15 @@ async def connect_picows(
             max_frame_size=MAX_MESSAGE,
             extra_headers=list(headers.items()),
             max_redirects=0,  # an exchange must not send its client, with the client's headers, elsewhere
+            socket_factory=(lambda _: sock) if sock else None,
         )
-    except picows.WSInvalidStatusError as error:
-        response = error.response
-        status = int(getattr(response.status, "value", response.status)) if response else 0
-        raise refused(
-            exchange, status, getattr(error, "raw_body", b"") or b"", response.headers.items() if response else ()
-        ) from None
+    except picows.WSHandshakeError as error:
+        answer = HeadReader()
+        answer.feed((error.raw_header or b"") + b"\r\n\r\n" + (error.raw_body or b""))
+        raise (answer.refusal(exchange) if answer.refused else not_a_websocket(exchange, str(error))) from None
     except (OSError, TimeoutError, picows.WSError, ValueError) as error:
         raise UnreachableError(exchange, 0, describe(error)) from None
-    return _PicowsSocket(transport)
+    if not isinstance(listener, _Listener):
+        # The library takes a connection that ends before the answer for one that is open.
+        raise UnreachableError(exchange, 0, BROKEN_OFF)
+    return _PicowsSocket(transport, listener)

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -17,8 +18,11 @@ from websockets.client import ClientProtocol
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Event
 
-from bridge.errors import HandshakeError, UnreachableError
-from bridge.exchanges.waiting import seconds_to_wait
+from bridge.errors import ProxyFailedError, UnreachableError
+from bridge.feed.refusal import HeadReader, not_a_websocket
+from bridge.feed.tunnel import TunnelError, open_tunnel
+from bridge.proxies import Proxy
+from bridge.urls import Url, host_and_port
 
 __all__ = ["MAX_MESSAGE", "MAX_UNREAD", "PART_COST", "Handler", "Socket", "connect", "has_picows"]
 
@@ -76,16 +80,19 @@ async def connect(
     tls: ssl.SSLContext | None,
     open_timeout: float,
     library: str,
+    proxy: Proxy | None = None,
 ) -> Socket:
-    """Open a WebSocket; ``library`` is ``auto``, ``websockets`` or ``picows``.
+    """Open a WebSocket, through ``proxy`` if there is one; ``library`` is ``auto``, ``websockets`` or ``picows``.
 
     Raises:
-        HandshakeError: nobody answers, or the answer isn't a WebSocket.
+        HandshakeError: nobody answers, the answer isn't a WebSocket, or the proxy doesn't lead there.
     """
+    sock = await _tunnel(exchange, url, proxy, tls, open_timeout) if proxy else None
     if library == "picows" or (library == "auto" and has_picows()):
         from bridge.feed.fast import connect_picows  # noqa: PLC0415 - an optional extra
 
-        return await connect_picows(exchange, url, headers, handler, tls=tls, open_timeout=open_timeout)
+        return await connect_picows(exchange, url, headers, handler, tls=tls, open_timeout=open_timeout, sock=sock)
+    answer = HeadReader()
     try:
         peer = await _Connect(
             url,
@@ -96,24 +103,28 @@ async def connect(
             ping_interval=None,  # the watchdog pings
             close_timeout=_CLOSE_TIMEOUT,
             max_size=MAX_MESSAGE,
-            create_connection=partial(_Direct, handler=handler),  # type: ignore[arg-type]
+            create_connection=partial(_Direct, handler=handler, answer=answer),  # type: ignore[arg-type]
+            proxy=None,  # a proxy's tunnel is made here, for both libraries
+            sock=sock,
         )
-    except websockets.InvalidStatus as error:
-        response = error.response
-        raise refused(
-            exchange, response.status_code, bytes(response.body or b""), response.headers.raw_items()
-        ) from None
     except (OSError, TimeoutError, websockets.WebSocketException, ValueError) as error:
-        raise UnreachableError(exchange, 0, describe(error)) from None
-    return _WebsocketsSocket(peer, handler)
+        if answer.refused:
+            raise answer.refusal(exchange) from None
+        if answer.complete:
+            raise not_a_websocket(exchange, str(error)) from None
+        raise UnreachableError(exchange, 0, answer.broken_off() or describe(error)) from None
+    return _WebsocketsSocket(cast("_Direct", peer), handler)
 
 
-def refused(exchange: str, status: int, body: bytes, headers: Iterable[tuple[str, str]]) -> HandshakeError:
-    """The error for an HTTP answer other than 101; a header may stand there twice."""
-    found = {name.lower(): value for name, value in headers}
-    text = " ".join(body[:200].decode(errors="replace").split()) or "no reason given"
-    wait = seconds_to_wait(found.get("retry-after", ""), found.get("date", ""))
-    return HandshakeError.of(exchange, status, text, wait)
+async def _tunnel(
+    exchange: str, url: str, proxy: Proxy, tls: ssl.SSLContext | None, open_timeout: float
+) -> socket.socket:
+    parts = Url.of(url)
+    host, port = host_and_port(parts.hosts, 443 if parts.scheme == "wss" else 80)
+    try:
+        return await open_tunnel(proxy, host, port, within=open_timeout, tls=tls)
+    except TunnelError as error:
+        raise ProxyFailedError(exchange, str(error)) from None
 
 
 def describe(error: BaseException) -> str:
@@ -123,6 +134,11 @@ def describe(error: BaseException) -> str:
         message = getattr(cause, "verify_message", "") or str(cause)
         return f"the server's certificate is not trusted: {message} (an authority of your own goes into ca_file)"
     return str(error) or type(error).__name__
+
+
+def closed_by_exchange(code: int, reason: str | None) -> str:
+    """How a closing frame is told of."""
+    return f"closed by the exchange: {int(code)} {reason or ''}".strip()
 
 
 class _Connect(websockets.connect):
@@ -135,20 +151,44 @@ class _Connect(websockets.connect):
 class _Direct(ClientConnection):
     """Hands messages over as they are parsed: ``recv`` would queue each one and wake a task for it, a third more work."""
 
-    def __init__(self, protocol: ClientProtocol, *, handler: Handler, **options: Any) -> None:
+    def __init__(self, protocol: ClientProtocol, *, handler: Handler, answer: HeadReader, **options: Any) -> None:
         super().__init__(protocol, **options)
         self._handler = handler
+        self._answer = answer
         self._parts: list[bytes | bytearray | memoryview] = []
         self._size = 0
         self._given_up = ""
+        self._told = False
+        """Whether the handler knows that it is over."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is sent or taken, though the socket may still be open."""
+        return self._told or bool(self._given_up)
+
+    def data_received(self, data: bytes) -> None:
+        if self.response is None and not self._answer.complete:
+            self._answer.feed(data)
+            if self._answer.refused or self._answer.endless:
+                # The library would read the whole answer first, and forget its status if that is too long.
+                self.transport.abort()
+                return
+        super().data_received(data)
+        protocol = self.protocol
+        if protocol.parser_exc is not None and protocol.handshake_exc is None and not self.over:
+            # The library has said goodbye, and would wait for the other side to end the socket.
+            self._given_up = f"given up: {describe(protocol.parser_exc)}"
+            self.transport.abort()
 
     def process_event(self, event: Event) -> None:
-        if self._given_up:
+        if self.over:
             return
         if self.response is None or not isinstance(event, Frame) or event.opcode not in _DATA:
             super().process_event(event)
             if isinstance(event, Frame) and event.opcode is Opcode.PING:
                 self._check_unread()
+            elif isinstance(event, Frame) and event.opcode is Opcode.CLOSE:
+                self._closed()
         elif event.fin and event.opcode is not Opcode.CONT:
             self._handler.frame(bytes(event.data))
         else:  # in pieces; the library sees to it that they come in order
@@ -176,15 +216,21 @@ class _Direct(ClientConnection):
         self.send_data()
         self.transport.abort()
 
+    def _closed(self) -> None:
+        """Nothing follows a closing frame: the connection is over, whenever the other side ends the socket."""
+        self._told = True
+        close = self.protocol.close_rcvd
+        assert close is not None
+        self._handler.lost(closed_by_exchange(close.code, close.reason))
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if self.protocol.handshake_exc is not None:
             return  # it never was open: `connect` says so
-        close = self.protocol.close_rcvd
+        if self._told:
+            return
         if self._given_up:
             reason = self._given_up
-        elif close:
-            reason = f"closed by the exchange: {close.code} {close.reason}".strip()
         elif exc is None or isinstance(exc, OSError):
             reason = "connection broken"
         else:
@@ -193,17 +239,21 @@ class _Direct(ClientConnection):
 
 
 class _WebsocketsSocket:
-    def __init__(self, peer: ClientConnection, handler: Handler) -> None:
+    def __init__(self, peer: _Direct, handler: Handler) -> None:
         self._peer = peer
         self._handler = handler
 
     async def send(self, text: str) -> None:
+        if self._peer.over:
+            return  # the library would wait for the other side to end the socket
         try:
             await self._peer.send(text)
         except websockets.ConnectionClosed:
             return  # the reader has been told, or is about to be
 
     async def ping(self) -> None:
+        if self._peer.over:
+            return
         try:
             pong = await self._peer.ping()
         except websockets.ConnectionClosed:
@@ -211,7 +261,10 @@ class _WebsocketsSocket:
         cast("asyncio.Future[Any]", pong).add_done_callback(self._ponged)
 
     async def close(self) -> None:
-        await self._peer.close()
+        if self._peer.over:
+            self._peer.transport.abort()
+        else:
+            await self._peer.close()
 
     def _ponged(self, pong: asyncio.Future[Any]) -> None:
         if not pong.cancelled() and not pong.exception():

@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from bridge.errors import RedisUnavailableError
 from bridge.publish.wire import command
-from bridge.topology import Address, Topology
+from bridge.topology import Address, Topology, flat_map
 
 __all__ = ["Line", "Reply", "open_line"]
 
@@ -31,10 +31,11 @@ _ASK = "ASK "
 class Line(asyncio.Protocol):
     """A connection on which one pipeline is in flight at a time."""
 
-    def __init__(self, writer: asyncio.StreamWriter, patience: float) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, patience: float, *, resp3: bool = False) -> None:
         self._writer = writer  # closes the transport when it is collected: keep it
         transport = self._transport = cast("asyncio.Transport", writer.transport)
         self._patience = patience
+        self._resp3 = resp3
         self._parser = hiredis.Reader()
         self._expected = 0
         self._replies: list[Reply] = []
@@ -122,6 +123,8 @@ class Line(asyncio.Protocol):
         except hiredis.ProtocolError as error:
             self.abort(f"the server's answer is not the Redis protocol: {error}")
             return
+        if self._resp3:
+            replies = self._replies = _without_pushes(replies)
         if len(replies) >= self._expected:
             done, self._done = self._done, None
             self._replies = []
@@ -172,7 +175,7 @@ async def open_line(
     # redis-py offers no public way to the transport; this name has stood since its asyncio client began. Without it,
     # the connection has nothing to close (and to warn of) when it is collected.
     writer, connection._writer = connection._writer, None  # noqa: SLF001
-    line = Line(cast("asyncio.StreamWriter", writer), reply_timeout)
+    line = Line(cast("asyncio.StreamWriter", writer), reply_timeout, resp3=topology.resp3)
     try:
         [pong] = await line.request([command("PING")])
     except ConnectionError as error:
@@ -181,3 +184,8 @@ async def open_line(
         line.abort("not usable")
         raise RedisUnavailableError(shown, f"PING was answered with {pong!r}")
     return line
+
+
+def _without_pushes(replies: list[Any]) -> list[Reply]:
+    """What RESP3 sends unasked is no reply; and its maps as RESP2 has them."""
+    return [flat_map(reply) for reply in replies if not isinstance(reply, hiredis.PushNotification)]

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from msgspec import Struct
 
 from bridge.recordings.recording import CloseRow, ConnectRow, HeaderRow, HttpRow, RecvRow, Row, SendRow, read_recording
 from bridge.recordings.secrets import Redactor
 from bridge.redaction import MASK
+from bridge.urls import Url
 
 __all__ = ["ConnectionKey", "RecordedConnection", "RecordingIndex", "keyed_rows"]
 
@@ -30,7 +31,7 @@ class _Address(Struct, frozen=True):
 
     @classmethod
     def of(cls, url: str) -> Self:
-        parts = urlsplit(url)
+        parts = Url.of(url)
         return cls(parts.path or "/", tuple(sorted(parse_qsl(parts.query, keep_blank_values=True))))
 
     def same_query(self, asked: Self) -> bool:
@@ -138,7 +139,7 @@ class RecordingIndex:
         if address in self._answers:
             self._answers[address].data.append(row.data)
         else:
-            parts = urlsplit(self._redact.url(row.url))
+            parts = Url.of(self._redact.url(row.url))
             path = address.path + (f"?{parts.query}" if parts.query else "")
             self._answers[address] = _Answer(address, path, [row.data])
 

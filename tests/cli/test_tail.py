@@ -221,7 +221,7 @@ def on_terminal(*arguments: str) -> str:
     [
         (["--from", "yesterday"], "neither now, start nor an entry ID"),
         (["--count", "0"], "not a whole number above zero"),
-        (["--redis", "me:hunter2@host:6379"], "no Redis URL"),
+        (["--redis", "me:hunter2@host:6379"], "should start with redis://"),
         (["--config", "/nowhere/at.all"], "/nowhere/at.all"),
     ],
 )

@@ -138,7 +138,7 @@ def test_mistakes_of_the_sections(config, text, path, message):
         ("url: ws://example.com", "url", "ws:// is accepted only on loopback (use wss://example.com…"),
         ("url: https://example.com", "url", "should be a URL: wss://host…, or ws:// on loopback"),
         ("url: wss://me:pw@example.com", "url", "should hold no user or password; secrets belong in accounts"),
-        ("url: wss://example.com:port", "url", "is not a valid URL"),
+        ("url: wss://example.com:port", "url", "should have a port from 1 to 65535"),
         ("rest_url: http://10.0.0.1/", "rest_url", "http:// is accepted only on loopback"),
         ("options: {depht: 1}", "options.depht", "unknown key (did you mean 'depth'?"),
         ("options: {depth: deep}", "options.depth", "should be a whole number"),

@@ -12,8 +12,8 @@ from bridge.topology import Kind, Topology, safe_url, slot_of
 @pytest.mark.parametrize(
     ("url", "kind", "tls", "nodes", "master"),
     [
-        ("redis://h:1/0", Kind.SERVER, False, [], ""),
-        ("rediss://u:p@h", Kind.SERVER, True, [], ""),
+        ("redis://h:1/0", Kind.SERVER, False, [("h", 1)], ""),
+        ("rediss://u:p@h", Kind.SERVER, True, [("h", 6379)], ""),
         ("unix:///run/r.sock?db=1", Kind.SERVER, False, [], ""),
         (
             "redis+sentinel://a,b:1,[::1]:2/mymaster",
@@ -39,10 +39,10 @@ def test_a_url_taken_apart(url, kind, tls, nodes, master):
         ("redis+sentinels://h/m", "should start with"),
         ("redis+sentinel://h", "should name the master"),
         ("redis+sentinel://h/m/x", "should name the master"),
-        ("redis+sentinel://h:x/m", "should name hosts"),
-        ("redis+cluster://h,,i", "should name hosts"),
+        ("redis+sentinel://h:x/m", "should have a port from 1 to 65535"),
+        ("redis+cluster://h,,i", "should name a host"),
         ("redis+cluster://h/1", "no database number"),
-        ("redis+sentinel://h/m?sentinel_db=1", "sentinel_username and sentinel_password only"),
+        ("redis+sentinel://h/m?sentinel_db=1", "unknown option 'sentinel_db'"),
     ],
 )
 def test_what_is_wrong_is_said_without_quoting(url, message):

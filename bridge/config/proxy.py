@@ -1,0 +1,62 @@
+"""The proxy of a connector, as the configuration says it, or else the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator, SecretStr
+
+from bridge.config.problems import raise_mistake
+from bridge.errors import ConfigError, Problem
+from bridge.proxies import Proxies, Proxy, Route
+
+if TYPE_CHECKING:
+    from bridge.config.models import ConnectorSettings
+
+__all__ = ["ProxyUrl", "proxies_of", "routes_of"]
+
+_OFF = ("", "none", "off")
+
+
+def _proxy(value: Any) -> SecretStr:
+    """The URL, or empty text for none; ``off`` is what YAML reads as false."""
+    if isinstance(value, SecretStr):
+        return value
+    if value is False or (isinstance(value, str) and value.strip().lower() in _OFF):
+        return SecretStr("")
+    if not isinstance(value, str):
+        raise_mistake("should be a proxy's URL, or none")
+    try:
+        Proxy.of(value)
+    except ValueError as error:
+        raise_mistake(str(error))
+    return SecretStr(value.strip())
+
+
+ProxyUrl = Annotated[SecretStr, BeforeValidator(_proxy)]
+
+
+def proxies_of(connector: ConnectorSettings, environment: Mapping[str, str] = os.environ) -> Proxies:
+    """The proxies that a connector's addresses are reached through."""
+    if connector.proxy is None:
+        return Proxies(environment)
+    text = connector.proxy.get_secret_value()
+    return Proxies({}, Proxy.of(text, f"connectors.{connector.name}.proxy")) if text else Proxies.none()
+
+
+def routes_of(
+    connector: ConnectorSettings, urls: Sequence[str], environment: Mapping[str, str] = os.environ
+) -> list[Route]:
+    """The way to each of these URLs.
+
+    Raises:
+        ConfigError: a variable of the environment holds no proxy's URL.
+    """
+    proxies = proxies_of(connector, environment)
+    try:
+        return [proxies.route(url) for url in urls]
+    except ValueError as error:
+        variable, _, message = str(error).partition(": ")
+        raise ConfigError([Problem(variable, message)], "environment") from None
