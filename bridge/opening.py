@@ -8,7 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from bridge.entries import decode
+from bridge.entries import UnknownKindError, decode
 from bridge.errors import RedisUnavailableError
 from bridge.keys import Keys, StreamKey
 from bridge.model import Channel, Event
@@ -65,8 +65,9 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
     for ident, fields in rows:
         event = _event(parsed, fields)
         if event is not None:
-            newest_ours = newest_ours or StreamId.parse(ident)
             events.append(event)
+        if event is not None or _of_another_version(parsed, ident, fields):
+            newest_ours = newest_ours or StreamId.parse(ident)
     last = StreamId.parse(info["last-generated-id"])
     first = info.get("first-entry")
     oldest = StreamId.parse(first[0]) if first else StreamId(now_ms, last.seq + 1)
@@ -76,6 +77,19 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
     stream.resume(last, oldest)
     events.reverse()
     return events
+
+
+def _of_another_version(parsed: StreamKey | None, ident: str, fields: dict[str, str]) -> bool:
+    """Whether this is a connector's entry, of a type that this version doesn't know; it is numbered as ours are."""
+    if parsed is None or StreamId.parse(ident).seq == 0 or not {"ts", "recv"} <= fields.keys():
+        return False
+    try:
+        decode(parsed, [text for pair in fields.items() for text in pair])
+    except UnknownKindError:
+        return True
+    except ValueError:
+        pass
+    return False
 
 
 def _event(parsed: StreamKey | None, fields: dict[str, str]) -> Event | None:
