@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
@@ -68,10 +67,11 @@ async def interrupted(source: AsyncIterator[Any], turns: int) -> list[Any]:
             break
         await asyncio.sleep(0)
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        found = await task
-        return found if isinstance(found, list) else [found]
-    return []
+    await asyncio.wait((task,))
+    if task.cancelled():
+        return []
+    found = task.result()
+    return found if isinstance(found, list) else [found]
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ async def read_with_interruptions(
     sources: list[AsyncIterator[Any]] = [aiter(reader), reader.batches()]
     got: dict[str, list[object]] = defaultdict(list)
     count = 0
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(20):
         while writer.left or count < writer.count:
             writer.write()
             if chance.random() < 0.1:  # as who leaves a loop, and begins another
