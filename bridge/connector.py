@@ -8,12 +8,13 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import structlog
 
 from bridge.config import ConnectorSettings, Settings
-from bridge.errors import BridgeError, ConfigError, ExchangeError, LoginRefusedError, Problem, RestError
+from bridge.errors import ConfigError, ExchangeError, LoginRefusedError, Problem, RedisUnavailableError, RestError
 from bridge.exchanges import exchange_type
 from bridge.exchanges.base import ConnectionPlan, Credentials, Exchange, Profile
 from bridge.feed.clock import ClockKeeper
@@ -29,6 +30,7 @@ from bridge.feed.transport import has_picows
 from bridge.monitor import Monitor
 from bridge.router import Router
 from bridge.store import Store
+from bridge.supervisor import Supervisor, first_of
 
 __all__ = ["probe", "record", "run"]
 
@@ -49,17 +51,14 @@ async def run(settings: Settings, connectors: Sequence[ConnectorSettings]) -> No
         PortUnavailableError: the port that was set for metrics and health is taken.
         RedisUnavailableError: Redis is out of reach at the start, or at the end with entries left over.
         UnknownPairError: an exchange doesn't list a pair.
+        ConnectorsFailedError: of several connectors some failed by any of these, and the others went on to the end.
     """
     stop = asyncio.Event()
     _on_signals(stop)
-    async with Monitor(settings.http, [connector.name for connector in connectors]) as monitor:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for connector in connectors:
-                    work = _run_one(settings, connector, stop, monitor)
-                    group.create_task(work, name=f"connector-{connector.name}")
-        except BaseExceptionGroup as failures:
-            raise _first(failures) from None
+    exchanges = {connector.name: connector.exchange for connector in connectors}
+    async with Monitor(settings.http, exchanges) as monitor:
+        works = {one.name: partial(_run_one, settings, one, stop, monitor) for one in connectors}
+        await Supervisor(stop, monitor.fail).run(works)
 
 
 async def _run_one(settings: Settings, connector: ConnectorSettings, stop: asyncio.Event, monitor: Monitor) -> None:
@@ -76,28 +75,38 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
         await router.open()
         rest = await stack.enter_async_context(_rest(connector, exchange, None))
         context = _context(connector, exchange, router, rest, None)
+        works = router.background()
+        if connector.rest_url or not connector.url:  # else REST is another exchange's than the WebSocket
+            works.append(("clock", ClockKeeper(router.latency.clock, context).run()))
+        else:
+            router.latency.clock.settled = True
         ending = asyncio.create_task(stop.wait(), name=f"{connector.name}-stop")
-        async with asyncio.TaskGroup() as group:
-            works = router.background()
-            if connector.rest_url or not connector.url:  # else REST is another exchange's than the WebSocket
-                works.append(("clock", ClockKeeper(router.latency.clock, context).run()))
-            else:
-                router.latency.clock.settled = True
-            background = [group.create_task(work, name=f"{connector.name}-{what}") for what, work in works]
-            feed = group.create_task(_feed(context, router), name=f"{connector.name}-feed")
+        background = [asyncio.create_task(work, name=f"{connector.name}-{what}") for what, work in works]
+        for task in background:
+            task.add_done_callback(partial(_fail_by, router.failed))
+        feed = asyncio.create_task(_feed(context, router), name=f"{connector.name}-feed")
+        feed.add_done_callback(partial(_fail_by, router.failed))
+        try:
             log.info("started", pairs=connector.own_pairs, channels=[str(channel) for channel in connector.channels])
-            await asyncio.wait((ending, feed, router.failed), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((ending, router.failed), return_when=asyncio.FIRST_COMPLETED)
             deadline = time.monotonic() + settings.shutdown_timeout
             await _end([feed], _CLOSING)
-            try:
-                await router.finish(max(deadline - time.monotonic(), 0.1))
-            finally:
-                await _end([*background, ending], _CANCEL_AGAIN)
+            # Whatever it was that failed: the streams say that the connector has ended.
+            await router.finish(max(deadline - time.monotonic(), 0.1))
+        except RedisUnavailableError:
+            if not router.failed.done():
+                raise
+        finally:
+            await _end([feed, *background, ending], _CANCEL_AGAIN)
         if router.failed.done():
             router.failed.result()
-        if not feed.cancelled():
-            feed.result()
         log.info("stopped", **router.report.counts(), errors=dict(router.report.errors))
+
+
+def _fail_by(failed: asyncio.Future[None], task: asyncio.Task[None]) -> None:
+    """A connector can't go on without any of its tasks."""
+    if not task.cancelled() and (error := task.exception()) and not failed.done():
+        failed.set_exception(first_of(error))
 
 
 async def _end(tasks: Sequence[asyncio.Task[Any]], patience: float) -> None:
@@ -110,10 +119,14 @@ async def _end(tasks: Sequence[asyncio.Task[Any]], patience: float) -> None:
 
 
 async def record(settings: Settings, connectors: Sequence[ConnectorSettings], tap: FeedTap) -> None:
-    """Run the connectors' feeds without Redis, with a tap on their sockets, until cancelled."""
-    async with asyncio.TaskGroup() as group:
-        for connector in connectors:
-            group.create_task(_record_one(settings, connector, tap), name=f"record-{connector.name}")
+    """Run the connectors' feeds without Redis, with a tap on their sockets, until cancelled.
+
+    Raises:
+        ExchangeError, ConnectorsFailedError: one, or some of several, failed; also when cancelled afterwards.
+    """
+    works = {one.name: partial(_record_one, settings, one, tap) for one in connectors}
+    # What the tap raises concerns the recording, and so all of them.
+    await Supervisor(asyncio.Event(), contained=ExchangeError).run(works)
 
 
 async def _record_one(settings: Settings, connector: ConnectorSettings, tap: FeedTap) -> None:
@@ -284,16 +297,3 @@ def _on_signals(stop: asyncio.Event) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, handle, number)
-
-
-def _first(failures: BaseExceptionGroup) -> BaseException:
-    """The error to show: one of ours before any other, the group taken apart."""
-    flat: list[BaseException] = []
-    waiting: list[BaseException] = [failures]
-    while waiting:
-        failure = waiting.pop()
-        if isinstance(failure, BaseExceptionGroup):
-            waiting += failure.exceptions
-        else:
-            flat.append(failure)
-    return next((failure for failure in flat if isinstance(failure, BridgeError)), flat[0])

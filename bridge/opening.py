@@ -58,6 +58,7 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
     except ResponseError as error:
         if "no such key" in str(error):
             stream.resume(StreamId(), StreamId(now_ms, 1))
+            stream.gone = 0
             return []
         raise RedisUnavailableError(address, f"{stream.key}: {error}") from None
     events: list[Event] = []
@@ -75,6 +76,7 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
         # Somebody else has written the newest entry: our count goes on behind it.
         last = StreamId(last.ms + (last.seq > newest_ours.seq), newest_ours.seq)
     stream.resume(last, oldest)
+    stream.gone = last.seq - int(info["length"])
     events.reverse()
     return events
 

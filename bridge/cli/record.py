@@ -109,8 +109,9 @@ async def _record(feed: Coroutine[Any, Any, None], writer: RecordingWriter, dura
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
+    feeding = asyncio.create_task(feed, name="record-feed")
     tasks = {
-        asyncio.create_task(feed, name="record-feed"),
+        feeding,
         asyncio.create_task(_flush(writer), name="record-flush"),
         asyncio.create_task(stop.wait(), name="record-stop"),
     }
@@ -127,6 +128,8 @@ async def _record(feed: Coroutine[Any, Any, None], writer: RecordingWriter, dura
         with suppress(asyncio.CancelledError):
             await asyncio.gather(*tasks, return_exceptions=True)
         _remove_handlers(loop)
+    if not feeding.cancelled():
+        feeding.result()  # of several connectors, some had failed
 
 
 def _first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -29,7 +29,6 @@ async def watched(d: Desk, stream, count: int = 5) -> None:
     for _ in range(count - 1 if stream.is_book else 0):
         delta(d, stream)
     await d.drained()
-    await until(lambda: stream.gone is not None)
 
 
 DEEDS = {
