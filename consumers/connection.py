@@ -23,6 +23,7 @@ __all__ = [
     "Where",
     "backoff",
     "check",
+    "is_wrong_type",
     "log_outages",
     "make_client",
     "passing",
@@ -148,6 +149,11 @@ def refuses_key(error: BaseException) -> bool:
     return isinstance(error, exceptions.NoPermissionError) or (
         isinstance(error, exceptions.ResponseError) and _said(error).startswith(_OF_A_KEY)
     )
+
+
+def is_wrong_type(error: BaseException) -> bool:
+    """Whether a key holds something else than what it is taken for."""
+    return isinstance(error, exceptions.ResponseError) and _said(error).startswith("WRONGTYPE")
 
 
 def _said(error: BaseException) -> str:
