@@ -7,6 +7,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -15,7 +16,6 @@ from structlog.typing import FilteringBoundLogger
 from bridge.config import ConnectorSettings, Settings
 from bridge.config.proxy import proxies_of, routes_of
 from bridge.errors import (
-    BridgeError,
     ConfigError,
     ExchangeError,
     LoginRefusedError,
@@ -42,6 +42,7 @@ from bridge.model import Control, ControlEvent, Event
 from bridge.monitor import Monitor
 from bridge.router import Router
 from bridge.store import Store
+from bridge.supervisor import Supervisor, first_of
 
 __all__ = ["build_exchange", "probe", "record", "run", "urls_of"]
 
@@ -62,17 +63,14 @@ async def run(settings: Settings, connectors: Sequence[ConnectorSettings]) -> No
         PortUnavailableError: the port that was set for metrics and health is taken.
         RedisUnavailableError: Redis is out of reach at the start, or at the end with entries left over.
         UnknownPairError: an exchange doesn't list a pair.
+        ConnectorsFailedError: of several connectors some failed by any of these, and the others went on to the end.
     """
     stop = asyncio.Event()
     _on_signals(stop, settings.shutdown_timeout + _GRACE)
-    async with Monitor(settings.http, [connector.name for connector in connectors]) as monitor:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for connector in connectors:
-                    work = _run_one(settings, connector, stop, monitor)
-                    group.create_task(work, name=f"connector-{connector.name}")
-        except BaseExceptionGroup as failures:
-            raise _first(failures) from None
+    exchanges = {connector.name: connector.exchange for connector in connectors}
+    async with Monitor(settings.http, exchanges) as monitor:
+        works = {one.name: partial(_run_one, settings, one, stop, monitor) for one in connectors}
+        await Supervisor(stop, monitor.fail).run(works)
 
 
 async def _run_one(settings: Settings, connector: ConnectorSettings, stop: asyncio.Event, monitor: Monitor) -> None:
@@ -97,24 +95,32 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
         # No task group: that would wait for a task that swallows its cancellation, for ever.
         background = [asyncio.create_task(work, name=f"{connector.name}-{what}") for what, work in works]
         for task in background:
-            task.add_done_callback(router.ended)
+            task.add_done_callback(partial(_fail_by, router.failed))
         ending = asyncio.create_task(stop.wait(), name=f"{connector.name}-stop")
         feed = asyncio.create_task(_feed(context, router), name=f"{connector.name}-feed")
+        feed.add_done_callback(partial(_fail_by, router.failed))
         try:
             log.info("started", pairs=connector.own_pairs, channels=[str(channel) for channel in connector.channels])
-            await asyncio.wait((ending, feed, router.failed), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((ending, router.failed), return_when=asyncio.FIRST_COMPLETED)
             deadline = time.monotonic() + settings.shutdown_timeout
             await _end([feed], _CLOSING)
+            # Whatever it was that failed: the streams say that the connector has ended.
+            await router.finish(max(deadline - time.monotonic(), 0.1))
+        except RedisUnavailableError:
             # Where it failed, the cause says more than what could not be written because of it.
-            with contextlib.suppress(*([RedisUnavailableError] if router.failed.done() else [])):
-                await router.finish(max(deadline - time.monotonic(), 0.1))
+            if not router.failed.done():
+                raise
         finally:
             await _end([feed, *background, ending])
         if router.failed.done():
             router.failed.result()
-        if feed.done() and not feed.cancelled():
-            feed.result()
         log.info("stopped", **router.report.counts(), errors=dict(router.report.errors))
+
+
+def _fail_by(failed: asyncio.Future[None], task: asyncio.Task[None]) -> None:
+    """A connector can't go on without any of its tasks."""
+    if not task.cancelled() and (error := task.exception()) and not failed.done():
+        failed.set_exception(first_of(error))
 
 
 async def _end(tasks: Sequence[asyncio.Task[Any]], patience: float = _CANCEL_AGAIN) -> None:
@@ -125,10 +131,14 @@ async def _end(tasks: Sequence[asyncio.Task[Any]], patience: float = _CANCEL_AGA
 
 
 async def record(settings: Settings, connectors: Sequence[ConnectorSettings], tap: FeedTap) -> None:
-    """Run the connectors' feeds without Redis, with a tap on their sockets, until cancelled."""
-    async with asyncio.TaskGroup() as group:
-        for connector in connectors:
-            group.create_task(_record_one(settings, connector, tap), name=f"record-{connector.name}")
+    """Run the connectors' feeds without Redis, with a tap on their sockets, until cancelled.
+
+    Raises:
+        ExchangeError, ConnectorsFailedError: one, or some of several, failed; also when cancelled afterwards.
+    """
+    works = {one.name: partial(_record_one, settings, one, tap) for one in connectors}
+    # What the tap raises concerns the recording, and so all of them.
+    await Supervisor(asyncio.Event(), contained=ExchangeError).run(works)
 
 
 async def _record_one(settings: Settings, connector: ConnectorSettings, tap: FeedTap) -> None:
@@ -326,16 +336,3 @@ def _on_signals(stop: asyncio.Event, patience: float) -> None:
         log.error("not_ended", seconds=patience, tasks=names_of_tasks(loop))
 
     end_on_signals(begin, patience, late)
-
-
-def _first(failures: BaseExceptionGroup) -> BaseException:
-    """The error to show: one of ours before any other, the group taken apart."""
-    flat: list[BaseException] = []
-    waiting: list[BaseException] = [failures]
-    while waiting:
-        failure = waiting.pop()
-        if isinstance(failure, BaseExceptionGroup):
-            waiting += failure.exceptions
-        else:
-            flat.append(failure)
-    return next((failure for failure in flat if isinstance(failure, BridgeError)), flat[0])

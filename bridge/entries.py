@@ -11,9 +11,13 @@ from msgspec.structs import fields as struct_fields
 from bridge.keys import StreamKey
 from bridge.model import DATA_EVENTS, Channel, Control, ControlEvent, Event, Levels
 
-__all__ = ["decode", "format_levels", "parse_levels"]
+__all__ = ["UnknownKindError", "decode", "format_levels", "parse_levels"]
 
 _HEAD = ["type", "ts", "recv"]
+
+
+class UnknownKindError(ValueError):
+    """An entry of a type, or of a control event, that this version does not know: a newer connector's."""
 
 
 def parse_levels(text: str) -> Levels:
@@ -34,6 +38,13 @@ def _number(text: str) -> int | None:
     return int(text) if text else None
 
 
+def _control_event(text: str) -> ControlEvent:
+    try:
+        return ControlEvent(text)
+    except ValueError:
+        raise UnknownKindError(f"unknown control event {text!r}") from None
+
+
 class _Shape(Struct, frozen=True):
     """How one type of entry becomes a struct; ``converters`` are ``(position, function)`` of what is not plain text."""
 
@@ -45,7 +56,7 @@ class _Shape(Struct, frozen=True):
 
 
 def _shape(kind: type[Any]) -> _Shape:
-    known: dict[Any, Callable[[str], Any]] = {Levels: parse_levels, int | None: _number, ControlEvent: ControlEvent}
+    known: dict[Any, Callable[[str], Any]] = {Levels: parse_levels, int | None: _number, ControlEvent: _control_event}
     hints = get_type_hints(kind)
     order = [field.name for field in struct_fields(kind) if field.name in kind.WIRE]
     if order != list(kind.WIRE):
@@ -66,8 +77,8 @@ def decode(stream: StreamKey, flat: list[str]) -> Event:
     Unknown fields after (or among) the known ones are passed over.
 
     Raises:
-        ValueError: an unknown type, a missing field, a value of the wrong form, or a type that has no place in the
-            stream's channel.
+        UnknownKindError: an unknown type, or a control entry of an unknown event: a ``ValueError``, too.
+        ValueError: a missing field, a value of the wrong form, or a type that has no place in the stream's channel.
     """
     shape = _SHAPES.get(flat[1]) if len(flat) > 1 else None
     more: dict[str, str] = {}
@@ -95,8 +106,7 @@ def _by_name(flat: list[str]) -> tuple[_Shape, list[str], dict[str, str]]:
         raise ValueError(msg)
     shape = _SHAPES.get(fields["type"])
     if shape is None:
-        msg = f"unknown type {fields['type']!r}"
-        raise ValueError(msg)
+        raise UnknownKindError(f"unknown type {fields['type']!r}")
     missing = [name for name in shape.names if name not in fields]
     if missing:
         msg = f"{fields['type']}: no field {', '.join(map(repr, missing))}"

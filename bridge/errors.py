@@ -26,6 +26,7 @@ BridgeError
 │       ├── TooManyRequestsError    there were too many requests
 │       ├── LoginRefusedError       it refused the log-in
 │       └── SessionExpiredError     the log-in counts no more
+├── ConnectorsFailedError     some connectors of a process have failed (exit 1, or 2 if none by a user's mistake)
 ├── RedisUnavailableError     Redis is out of reach or refuses this client (exit 2)
 ├── PortUnavailableError      the address for metrics and health can't be had (exit 2)
 ├── StreamConflictError       somebody else writes to a stream of ours (exit 1)
@@ -38,7 +39,7 @@ BridgeError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from msgspec import Struct
@@ -54,6 +55,7 @@ __all__ = [
     "BridgeError",
     "BufferFullError",
     "ConfigError",
+    "ConnectorsFailedError",
     "ExchangeError",
     "FrameError",
     "HandshakeError",
@@ -121,6 +123,19 @@ class AlreadyRunningError(BridgeError):
         self.name = name
         self.detail = detail
         super().__init__(f"connector {name!r} is already running: {detail}")
+
+
+class ConnectorsFailedError(BridgeError):
+    """Some connectors of a process have failed, the others ended as they should: connector → what it failed with."""
+
+    MISTAKE = 1
+
+    def __init__(self, failures: Mapping[str, BaseException], total: int) -> None:
+        self.failures = dict(failures)
+        codes = {failure.exit_code for failure in failures.values() if isinstance(failure, BridgeError)}
+        self.exit_code = self.MISTAKE if self.MISTAKE in codes else BridgeError.exit_code
+        lines = "\n".join(f"  {name}: {str(failure) or type(failure).__name__}" for name, failure in failures.items())
+        super().__init__(f"{len(failures)} of {total} connectors failed\n{lines}")
 
 
 class ExchangeError(BridgeError):

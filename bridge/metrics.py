@@ -38,8 +38,15 @@ Streams = Sequence[tuple[Report, StreamRow]]
 class BridgeMetrics(Collector):
     """The metrics of a process's connectors; ``pairs``: streams and connections each for itself, not in sums."""
 
-    def __init__(self, reports: Callable[[], Sequence[Report]], *, pairs: bool = False) -> None:
+    def __init__(
+        self,
+        reports: Callable[[], Sequence[Report]],
+        up: Callable[[], Mapping[Labels, bool]] = dict,
+        *,
+        pairs: bool = False,
+    ) -> None:
         self._reports = reports
+        self._up = up
         self._pairs = pairs
         self._most: dict[Labels, float] = {}
 
@@ -47,6 +54,8 @@ class BridgeMetrics(Collector):
         """All families, each over all connectors."""
         reports = self._reports()
         streams = [(report, row) for report in reports for row in report.streams()]
+        words = "1 while the connector runs, 0 when it has failed or not begun: it has no other metrics then."
+        yield _gauge("bridge_connector_up", words, _BASE, self._up())
         yield from self._counts(streams)
         yield from self._books([(report, row) for report, row in streams if row.channel is Channel.BOOK])
         yield from self._standing(streams)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -25,17 +25,29 @@ __all__ = ["Monitor"]
 
 
 class Monitor:
-    """A context manager around the server; each connector's report is added when the connector has been made."""
+    """A context manager around the server; each connector's report is added when the connector has been made.
 
-    def __init__(self, settings: HttpSettings, connectors: Sequence[str]) -> None:
+    ``connectors``: name → exchange.
+    """
+
+    def __init__(self, settings: HttpSettings, connectors: Mapping[str, str]) -> None:
         self._settings = settings
+        self._connectors = connectors
         self._reports: dict[str, Report | None] = dict.fromkeys(connectors)
+        self._failed: dict[str, str] = {}
+        """What connectors have failed with, until they are tried again."""
         self._pulse = Pulse()
         self._server: HttpServer | None = None
 
     def add(self, report: Report) -> None:
         """A connector has begun."""
         self._reports[report.name] = report
+        self._failed.pop(report.name, None)
+
+    def fail(self, name: str, words: str) -> None:
+        """A connector has failed; it is shown as such until it begins again."""
+        self._reports[name] = None
+        self._failed[name] = words
 
     async def __aenter__(self) -> Self:
         """Serve, if that is wanted.
@@ -46,7 +58,7 @@ class Monitor:
         settings = self._settings
         if settings.port is None:
             return self
-        metrics = BridgeMetrics(self._begun, pairs=settings.pair_labels)
+        metrics = BridgeMetrics(self._begun, self._up, pairs=settings.pair_labels)
         collectors = [metrics, ProcessMetrics("bridge", __version__, self._pulse)]
         server = HttpServer(self._pulse, collectors, missing=self.missing, status=self.status)
         log = structlog.get_logger()
@@ -73,7 +85,9 @@ class Monitor:
         """What keeps each connector from being ready."""
         found = []
         for name, report in self._reports.items():
-            found += [f"{name}: {what}" for what in (report.missing if report else ["it has not begun yet"])]
+            failed = self._failed.get(name)
+            beginning = f"it has failed: {failed}" if failed else "it has not begun yet"
+            found += [f"{name}: {what}" for what in (report.missing if report else [beginning])]
         return [presentable(what) for what in found]
 
     def status(self) -> object:
@@ -87,9 +101,19 @@ class Monitor:
             "missing": missing,
             "event_loop_lag_seconds": round(self._pulse.lag, 6),
             "output": {"dropped_lines": dropped_lines(), "repeated_log_lines": left_out_lines()},
-            "connectors": [report.status() for report in self._begun()],
+            "connectors": [
+                report.status() if report else self._without_report(name) for name, report in self._reports.items()
+            ],
         }
         return redact_value(whole, presentable)
+
+    def _without_report(self, name: str) -> dict[str, object]:
+        failed = self._failed.get(name)
+        state = {"state": "failed", "error": failed} if failed else {"state": "starting"}
+        return {"name": name, "exchange": self._connectors[name], **state, "ready": False}
+
+    def _up(self) -> dict[tuple[str, ...], bool]:
+        return {(self._connectors[name], name): report is not None for name, report in self._reports.items()}
 
     def _begun(self) -> list[Report]:
         return [report for report in self._reports.values() if report]

@@ -9,7 +9,7 @@ from msgspec import Struct
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from bridge.entries import decode
+from bridge.entries import UnknownKindError, decode
 from bridge.errors import RedisUnavailableError
 from bridge.keys import Keys, StreamKey
 from bridge.model import Channel, Event, Fill
@@ -91,6 +91,7 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
     except ResponseError as error:
         if "no such key" in str(error):
             stream.resume(StreamId(), StreamId(now_ms, 1))
+            stream.gone = 0
             return Tail([], 0)
         raise RedisUnavailableError(address, f"{stream.key}: {error}") from None
     last = StreamId.parse(info["last-generated-id"])
@@ -100,14 +101,16 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
     for ident, fields in [*rows, *standing]:
         event = _event(parsed, fields)
         if event is not None:
-            newest_ours = newest_ours or StreamId.parse(ident)
             events.append(event)
+        if event is not None or _of_another_version(parsed, ident, fields):
+            newest_ours = newest_ours or StreamId.parse(ident)
     first = info.get("first-entry")
     oldest = StreamId.parse(first[0]) if first else StreamId(now_ms, last.seq + 1)
     if rows and newest_ours and newest_ours != last and StreamId.parse(rows[0][0]) == last:
         # Somebody else has written the newest entry: our count goes on behind it.
         last = StreamId(last.ms + (last.seq > newest_ours.seq), newest_ours.seq)
     stream.resume(last, oldest)
+    stream.gone = last.seq - int(info["length"])
     events.reverse()
     return Tail(events, 0 if begun.seq <= 1 else begun.ms * 1_000_000)
 
@@ -156,6 +159,19 @@ async def _standing(client: Redis, stream: Stream, before: str) -> list[Row]:
         if len(page) < _PAGE:
             return list(reversed(found.values()))
         begin = f"({page[-1][0]}"
+
+
+def _of_another_version(parsed: StreamKey | None, ident: str, fields: dict[str, str]) -> bool:
+    """Whether this is a connector's entry, of a type that this version doesn't know; it is numbered as ours are."""
+    if parsed is None or StreamId.parse(ident).seq == 0 or not {"ts", "recv"} <= fields.keys():
+        return False
+    try:
+        decode(parsed, [text for pair in fields.items() for text in pair])
+    except UnknownKindError:
+        return True
+    except ValueError:
+        pass
+    return False
 
 
 def _event(parsed: StreamKey | None, fields: dict[str, str]) -> Event | None:

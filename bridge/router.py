@@ -38,6 +38,8 @@ _MOST_EARLY = 10_000
 """Events that wait for a stream which is being opened."""
 _NO_SNAPSHOT = 30.0
 """Seconds without a snapshot after which one is asked for again."""
+_BETWEEN_SNAPSHOTS = 2.0
+"""Least seconds from one to the next that a book needs because somebody else has changed its stream."""
 
 
 class Router:
@@ -63,6 +65,8 @@ class Router:
         self._too_many: Counter[Subscription] = Counter()
         """Events beyond those that wait for a stream which is being opened."""
         self._broken: dict[BookTopic, float] = {}
+        """When (by the monotonic clock) a snapshot is asked for, of books that need one."""
+        self._asked: dict[BookTopic, float] = {}
         self._openings: set[asyncio.Task[None]] = set()
         self.latency = FeedLatency(exchange.timed, log, limit=connector.latency_limit, window=connector.latency_window)
         self.report = Report(
@@ -244,6 +248,15 @@ class Router:
         if not self.failed.done():
             self.failed.set_exception(StreamConflictError(stream.key, f"{stream.ms}-{stream.seq + 1}"))
 
+    def disturbed(self, stream: Stream, reason: str, count: int | None) -> None:
+        """Somebody else has changed this stream: it says so, and a book starts again."""
+        topic = self._by_stream[stream]
+        topic.disturbed(time.time_ns(), reason, count)
+        if isinstance(topic, BookTopic):
+            # At once, but for somebody who goes on and on.
+            self._broken[topic] = self._asked.get(topic, 0.0) + _BETWEEN_SNAPSHOTS
+            self._resync_broken()
+
     # -------------------------------------------------------------------------------------------------------------
 
     async def _keep(self, fields: dict[str, Any]) -> None:
@@ -321,11 +334,12 @@ class Router:
     def _resync_broken(self) -> None:
         """Ask for a snapshot of every book that has lost events; again, if none comes."""
         now = time.monotonic()
-        for topic, asked in list(self._broken.items()):
+        for topic, due in list(self._broken.items()):
             if not topic.awaiting:
                 del self._broken[topic]
-            elif self._publisher.takes(topic.stream) and (not asked or now - asked > _NO_SNAPSHOT):
-                self._broken[topic] = now
+            elif self._publisher.takes(topic.stream) and now >= due:
+                self._asked[topic] = now
+                self._broken[topic] = now + _NO_SNAPSHOT
                 self._resync(topic.subject, "events of this book were dropped")
 
     async def _beat(self) -> None:

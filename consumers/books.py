@@ -13,6 +13,7 @@ import asyncio
 import re
 import sys
 from argparse import ArgumentTypeError, Namespace
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -22,7 +23,8 @@ from bridge.keys import Keys, StreamKey
 from bridge.model import Channel
 from bridge.printable import printable, printable_json
 from bridge.topology import FAILURES
-from consumers.connection import passing
+from consumers.absent import Absent
+from consumers.connection import is_wrong_type, passing
 from consumers.keeper import BookKeeper
 from consumers.monitor import Monitor
 from consumers.reader import Position, Reader
@@ -61,6 +63,15 @@ class Books:
         if stream.channel is Channel.BOOK and wanted:
             await self._read(key, stream)
 
+    def missing(self, streams: Mapping[str, StreamKey]) -> tuple[set[str], set[str]]:
+        """The wanted pairs of which there is no book in this catalog, and the books that there are."""
+        books = [stream for stream in streams.values() if stream.channel is Channel.BOOK]
+        books = [stream for stream in books if self._exchange in (None, stream.exchange)]
+        there = {f"{stream.exchange}:{stream.subject}" for stream in books}
+        read = {f"{exchange}:{pair}" for (exchange, pair), keeper in self.keepers.items() if keeper.id}
+        named = there | read | {name.partition(":")[2] for name in there | read}
+        return ({""} if not self._pairs and not named else self._pairs - named), there
+
     async def follow(self) -> None:
         """Keep the books, endlessly."""
         async for batch in self._reader.batches():
@@ -77,15 +88,21 @@ class Books:
 
     async def keep_hashes_once(self) -> None:
         """Write the late-join hash of every book that moved since the last time."""
+        trouble = ""
         for keeper in list(self.keepers.values()):
             try:
                 self.writes += await keeper.keep(self._reader.redis, self._keys)
             except FAILURES as error:
+                words = str(error) or type(error).__name__
+                if is_wrong_type(error):
+                    # Something else stands at this book's place: the others are written all the same.
+                    trouble = f"{self._keys.snapshot(keeper.stream.exchange, keeper.stream.subject)}: {words}"
+                    continue
                 if not passing(error):
                     raise
-                self.trouble = str(error) or type(error).__name__
+                self.trouble = words
                 return  # the next round writes what is newest then
-        self.trouble = ""
+        self.trouble = trouble
 
     async def _read(self, key: str, stream: StreamKey) -> None:
         name = (stream.exchange, stream.subject)
@@ -169,9 +186,10 @@ async def run(args: Namespace) -> None:
         books = Books(reader, keys, args.pairs, args.exchange)
         await books.start()
         try:
+            found = discover(reader.redis, keys, books.found, absent=Absent("books"), missing=books.missing)
             async with asyncio.TaskGroup() as group:
                 group.create_task(books.follow(), name="read")
-                group.create_task(discover(reader.redis, keys, books.found), name="catalog")
+                group.create_task(found, name="catalog")
                 group.create_task(books.keep_hashes(args.every), name="late-join hashes")
                 monitor = Monitor("books", reader, args.redis, lambda: books.writes, lambda: books.trouble)
                 group.create_task(monitor.run(args.http, pages(books)), name="http")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, Self, TypeVar
 
 from hiredis import pack_command
 from redis import exceptions
@@ -16,13 +17,17 @@ from bridge.topology import AWAY, FAILURES, Address, Topology, by_stream, flat_m
 __all__ = [
     "OUTAGE",
     "BlockingConnection",
+    "Endless",
     "Outages",
     "RedisUnreachableError",
     "Where",
     "backoff",
     "check",
+    "is_wrong_type",
+    "log_outages",
     "make_client",
     "passing",
+    "refuses_key",
     "safe_url",
     "topology_of",
 ]
@@ -32,10 +37,14 @@ OUTAGE = AWAY
 
 _FULL = ("OOM ", "command not allowed when used memory", "MISCONF ", "NOREPLICAS ")
 """How a server says that it takes no writes for now: no memory, no disk, no replica (redis-py cuts the word OOM off)."""
+_OF_A_KEY = ("WRONGTYPE", "NOPERM")
 _REFUSED = (exceptions.AuthenticationError, exceptions.AuthorizationError)
-_TEXT = {"decode_responses": True, "encoding_errors": "surrogateescape"}
+# Bytes that are no UTF-8 become "\\xff" and the like: text that can be printed, and written as JSON.
+_TEXT = {"decode_responses": True, "encoding_errors": "backslashreplace"}
 _UNBLOCKED = "UNBLOCKED force unblock"
 """How a server that is no longer the master ends a read that waits."""
+
+_log = logging.getLogger(__name__)
 
 Where = str | Topology
 """Where Redis is: a URL, or one that is taken apart already (for TLS with files of one's own)."""
@@ -72,7 +81,8 @@ class Outages:
         self._report = report
         self._sleep = sleep
         self._waits = waits
-        self._away = 0
+        self._waiting = 0
+        self._away = False
         self.count = 0
 
     async def outlive(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -97,27 +107,58 @@ class Outages:
                         self._begin(error)
                     await self._sleep(next(waits))
                 else:
-                    if waits is not None and self._away == 1:
+                    if self._away and self._waiting == (waits is not None):
+                        # Not only a call that waited: one that did may have been cancelled since.
+                        self._away = False
                         self._report(None)
                     return result
         finally:
-            self._away -= waits is not None
+            self._waiting -= waits is not None
 
     def _begin(self, error: BaseException) -> None:
         """Several calls may wait at once: in a Cluster, one for each node that is away."""
-        self._away += 1
-        if self._away == 1:
+        self._waiting += 1
+        if not self._away:
+            self._away = True
             self.count += 1
             self._report(error)
+
+
+def log_outages(address: str) -> Callable[[BaseException | None], None]:
+    """A report for `Outages` that logs; ``address`` is what messages call the server."""
+
+    def report(error: BaseException | None) -> None:
+        if error is None:
+            _log.warning("Redis at %s is back", address)
+        else:
+            _log.warning("Redis at %s is away, waiting: %s", address, error)
+
+    return report
 
 
 def passing(error: BaseException) -> bool:
     """Whether a call that raised this may succeed in a moment: Redis is away, or takes no writes for now."""
     if isinstance(error, OUTAGE):
         return True
-    # Of a pipeline's error, what the server said stands behind the command.
-    said = str(error).rpartition(" caused error: ")[2].lstrip("('\"")
-    return isinstance(error, exceptions.ResponseError) and said.startswith(_FULL)
+    return isinstance(error, exceptions.ResponseError) and _said(error).startswith(_FULL)
+
+
+def refuses_key(error: BaseException) -> bool:
+    """Whether Redis refuses a command for one key that it is about: the key holds something else, or may not be read."""
+    # (redis-py cuts the word NOPERM off.)
+    return isinstance(error, exceptions.NoPermissionError) or (
+        isinstance(error, exceptions.ResponseError) and _said(error).startswith(_OF_A_KEY)
+    )
+
+
+def is_wrong_type(error: BaseException) -> bool:
+    """Whether a key holds something else than what it is taken for."""
+    return isinstance(error, exceptions.ResponseError) and _said(error).startswith("WRONGTYPE")
+
+
+def _said(error: BaseException) -> str:
+    """What the server said: in a pipeline's error it stands behind the command."""
+    return str(error).rpartition(" caused error: ")[2].lstrip("('\"")
 
 
 def topology_of(where: Where) -> Topology:
@@ -144,6 +185,22 @@ async def check(client: Redis, where: Where) -> None:
         await client.ping()
     except FAILURES as error:
         raise RedisUnreachableError(where, error) from None
+
+
+class Endless(AsyncIterator[T]):
+    """What ``step`` gives, again and again. Unlike a generator, it goes on after a step that was cancelled or failed."""
+
+    def __init__(self, step: Callable[[], Awaitable[T]]) -> None:
+        self._step = step
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        return await self._step()
+
+    async def aclose(self) -> None:
+        """Nothing is open; for ``contextlib.aclosing``."""
 
 
 class BlockingConnection:

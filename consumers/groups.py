@@ -6,15 +6,17 @@
             await reader.ack(batch)
 
 An entry comes at least once: what a consumer left unacknowledged comes again after its restart, or to another consumer
-once it has been idle for ``takeover`` seconds (``Entry.again`` marks both).
+once it has been idle for ``takeover`` seconds (``Entry.again`` marks both). Waiting for an item may be cancelled at any
+moment: what Redis gave out and the caller did not get comes next, in its order.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -22,38 +24,30 @@ from typing import Any, Self
 from redis import exceptions
 from redis.asyncio import Redis
 
-from bridge.keys import Keys, StreamKey
-from consumers.connection import OUTAGE, Outages, Where, check, make_client, topology_of
-from consumers.items import Entry, GroupLost, Hole, Item, PendingGone, Reset, Trimmed, Undecodable, split_id, to_item
+from bridge.keys import Keys
+from consumers.aside import Aside, nothing_left
+from consumers.connection import (
+    OUTAGE,
+    Endless,
+    Outages,
+    Where,
+    check,
+    log_outages,
+    make_client,
+    refuses_key,
+    topology_of,
+)
+from consumers.items import GroupLost, Item, PendingGone, Stored, Trimmed, Unreadable, split_id, to_item
 from consumers.lanes import Lane, Lanes
 from consumers.positions import Cursor, Start, resolve
+from consumers.shares import Share
 
 __all__ = ["GroupReader"]
 
+Entries = list[tuple[str, list[str]]]
+
 _log = logging.getLogger(__name__)
 _CLAIM_PAGE = 500
-
-
-class _Share:
-    """This consumer's part in one stream."""
-
-    __slots__ = ("inflight", "key", "last", "next_seq", "stream")
-
-    def __init__(self, key: str, stream: StreamKey, cursor: Cursor) -> None:
-        self.key = key
-        self.stream = stream
-        self.next_seq = cursor.next_seq
-        self.last = cursor.id
-        """The newest ID that this consumer was given, or where the group stood when it came."""
-        self.inflight: dict[str, None] = {}
-        """Handed to the caller and not yet acknowledged, in their order."""
-
-    def resume(self) -> str:
-        """Where a new group must start so that nothing unacknowledged is passed over."""
-        if not self.inflight:
-            return self.last
-        ms, seq = min(map(split_id, self.inflight))
-        return f"{ms}-{seq - 1}" if seq else f"{ms - 1}-0"
 
 
 class GroupReader:
@@ -86,11 +80,16 @@ class GroupReader:
         self._block = max(1, int(block * 1000))
         self._takeover = takeover
         self._clock = clock
-        self._outages = outages or Outages(self._report)
+        self._outages = outages or Outages(log_outages(self._topology.address))
         self._redis: Redis = make_client(self._topology)
         self._lanes = Lanes(self._topology, block, self._redis)
-        self._shares: dict[str, _Share] = {}
+        self._shares: dict[str, Share] = {}
+        self._replies: deque[tuple[Share, Entries]] = deque()
+        """What was read and is no item yet: to find out what a hole is, Redis may have to be asked."""
         self._ready: deque[Item] = deque()
+        self._gone: deque[PendingGone] = deque()
+        """What is acknowledged by this reader itself: there is nothing left of it."""
+        self._aside = Aside(self._lanes, clock)
         self._history = True
         self._claim_at = 0.0
 
@@ -130,64 +129,113 @@ class GroupReader:
         """
         done: dict[str, list[str]] = {}
         for item in items:
-            if isinstance(item, Entry | Undecodable):
+            if isinstance(item, Stored):
                 done.setdefault(item.key, []).append(item.id)
         total = 0
         for key, ids in done.items():
-            call = partial(self._redis.xack, key, self._group, *ids)
-            total += await self._outages.outlive(call)
+            total += await self._xack(key, ids)
             share = self._shares.get(key)
             if share:
                 for entry_id in ids:
                     share.inflight.pop(entry_id, None)
         return total
 
-    async def __aiter__(self) -> AsyncIterator[Item]:
+    def __aiter__(self) -> AsyncIterator[Item]:
         """Item by item, endlessly."""
         self._history = True
-        while True:
-            while not self._ready:
-                self._ready.extend(await self._next_batch())
-            yield self._ready.popleft()
+        return Endless(self._next_item)
 
-    async def batches(self) -> AsyncIterator[list[Item]]:
+    def batches(self) -> Endless[list[Item]]:
         """All items that there were at once, endlessly; never an empty list."""
         self._history = True
-        while True:
-            batch = list(self._ready) or await self._next_batch()
-            self._ready.clear()
-            if batch:
-                yield batch
+        return Endless(self._next_batch)
+
+    async def _next_item(self) -> Item:
+        while self._gone or not self._ready:
+            await self._go_on()
+        return self._ready.popleft()
 
     async def _next_batch(self) -> list[Item]:
+        while self._replies or self._gone or not self._ready:
+            await self._go_on()
+        batch = list(self._ready)
+        self._ready.clear()
+        return batch
+
+    async def _go_on(self) -> None:
+        """One step. What Redis gave out and doesn't get as far as ``_replies`` or ``_ready`` is in this one's history."""
+        if self._replies:
+            await self._take_reply()
+            return
+        if self._gone:
+            item = self._gone[0]
+            await self._xack(item.key, item.ids)
+            if self._gone and self._gone[0] is item:
+                self._gone.popleft()
+            return
         try:
-            if self._history:
-                batch = await self._outages.outlive(self._own_pending)
-                self._history = False
-            elif self._clock() >= self._claim_at:
-                batch = await self._claim()
-                self._claim_at = self._clock() + self._takeover / 2
-            else:
-                batch = await self._new()
+            await self._ask()
         except OUTAGE:
             # What the lost reply held is pending in our name: it stands in our history, before anything new.
             self._history = True
-            return []
         except exceptions.ResponseError as error:
-            if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
+            self._history = True
+            if str(error).startswith(("NOGROUP", "UNBLOCKED")):
+                for share in self._shares.values():
+                    await self._restore(share)
+            elif not refuses_key(error) or not await self._set_aside():
                 raise
-            batch = [item for share in self._shares.values() for item in await self._restore(share)]
-        for item in batch:
-            if isinstance(item, Entry | Undecodable):
+        except BaseException:
+            self._history = True  # as for an outage: cancelled, it may have been given something
+            raise
+
+    async def _ask(self) -> None:
+        """Have Redis give out something."""
+        if self._history:
+            items, stands = await self._outages.outlive(self._own_pending)
+            self._hand(items)
+            for share, cursor in stands.items():
+                share.last, share.next_seq = cursor.id, cursor.next_seq
+            self._history = False
+        elif self._clock() >= self._claim_at:
+            self._hand(await self._claim())
+            self._claim_at = self._clock() + self._takeover / 2
+        elif self._readable():
+            self._replies.extend(await self._lanes.read(self._read))
+        else:
+            await asyncio.sleep(self._block / 1000)
+
+    async def _xack(self, key: str, ids: Sequence[str]) -> int:
+        try:
+            return await self._outages.outlive(partial(self._redis.xack, key, self._group, *ids))
+        except exceptions.ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            return 0  # no stream any more, and so no group
+
+    def _hand(self, items: Iterable[Item]) -> None:
+        """These go to the caller: from here on none of them is given out again by this reader."""
+        for item in items:
+            self._ready.append(item)
+            if isinstance(item, Stored):
                 self._shares[item.key].inflight[item.id] = None
             elif isinstance(item, PendingGone):
-                await self._outages.outlive(partial(self._redis.xack, item.key, self._group, *item.ids))
-        return batch
+                self._gone.append(item)
 
-    async def _own_pending(self) -> list[Item]:
-        """What was given to this consumer and never acknowledged, without what the caller still has in hand."""
+    def _readable(self) -> list[Share]:
+        """The streams that aren't set aside, those that are due again among them."""
+        self._aside.try_again()
+        return [share for share in self._shares.values() if share.key not in self._aside]
+
+    async def _own_pending(self) -> tuple[list[Item], dict[Share, Cursor]]:
+        """What was given to this consumer and never acknowledged, without what the caller still has in hand.
+
+        Returns:
+            The items, and where streams stand by them: beyond where they stood only if a reply was lost.
+        """
         items: list[Item] = []
-        for share in self._shares.values():
+        stands: dict[Share, Cursor] = {}
+        for share in self._readable():
             if self._lanes.of(share.key).task is not None:
                 continue  # in a Cluster: this one's read goes on, or its reply waits to be taken
             after = "0-0"
@@ -196,61 +244,98 @@ class GroupReader:
                 if not entries:
                     break
                 after = entries[-1][0]
-                gone = [entry_id for entry_id, flat in entries if flat is None]
-                items += _gone(share, gone) + _again(share, entries)
-        return items
+                items += share.gone([entry_id for entry_id, flat in entries if flat is None])
+                for entry in entries:
+                    cursor = stands.get(share) or Cursor(share.last, share.next_seq)
+                    if split_id(entry[0]) > split_id(cursor.id):
+                        expected, seq = cursor.next_seq, split_id(entry[0])[1]
+                        if expected is not None and seq != expected:
+                            expected, trimmed = await self._before(share, entry[0], expected)
+                            items += [trimmed] if trimmed else []
+                        if expected is not None and seq != expected:
+                            items.append(share.break_at(entry[0], expected))
+                        stands[share] = Cursor(entry[0], seq + 1)
+                    items += share.again([entry])
+        return items, stands
 
     async def _claim(self) -> list[Item]:
         """Take over what other consumers have left lying for too long."""
         items: list[Item] = []
         idle = int(self._takeover * 1000)
-        for share in self._shares.values():
+        for share in self._readable():
             after = "0-0"
             while True:
                 command = ("XAUTOCLAIM", share.key, self._group, self._consumer, idle, after, "COUNT", _CLAIM_PAGE)
                 after, entries, *deleted = await self._call(*command, key=share.key)
-                items += _gone(share, deleted[0] if deleted else []) + _again(
-                    share, [entry for entry in entries if entry]
-                )
+                items += share.gone(deleted[0] if deleted else []) + share.again([entry for entry in entries if entry])
                 if after == "0-0":
                     break
         return items
 
-    async def _new(self) -> list[Item]:
-        items: list[Item] = []
-        reply = await self._lanes.read(self._read)
-        for key, entries in reply or ():
-            share = self._shares[key]
-            await self._check_first(share, entries[0][0], items)
-            for entry_id, flat in entries:
-                seq = split_id(entry_id)[1]
-                if share.next_seq is not None and seq != share.next_seq:
-                    items.append(_break(share, entry_id, seq, share.next_seq))
-                share.next_seq = seq + 1
-                share.last = entry_id
-                items.append(to_item(key, share.stream, entry_id, flat))
-        return items
+    async def _take_reply(self) -> None:
+        """Turn what was given out of one stream into items."""
+        share, entries = self._replies[0]
+        expected, trimmed = await self._outages.outlive(partial(self._before, share, entries[0][0], share.next_seq))
+        if not self._replies or self._replies[0][1] is not entries:
+            return
+        self._replies.popleft()
+        if trimmed:
+            self._ready.append(trimmed)
+        share.next_seq = expected
+        for entry_id, flat in entries:
+            seq = split_id(entry_id)[1]
+            if share.next_seq is not None and seq != share.next_seq:
+                self._ready.append(share.break_at(entry_id, share.next_seq))
+            share.next_seq = seq + 1
+            share.last = entry_id
+            self._hand([to_item(share.key, share.stream, entry_id, flat)])
 
-    async def _read(self, lane: Lane) -> Any:
-        new = (">" for _ in lane.keys)
-        return await lane.connection.call(*self._head, "BLOCK", self._block, "STREAMS", *lane.keys, *new)
+    async def _read(self, lane: Lane) -> list[tuple[Share, Entries]]:
+        keys = list(lane.keys)
+        new = (">" for _ in keys)
+        reply = await lane.connection.call(*self._head, "BLOCK", self._block, "STREAMS", *keys, *new)
+        self._aside.let_in(keys)
+        return [(self._shares[key], entries) for key, entries in reply or ()]
+
+    async def _set_aside(self) -> bool:
+        """Find the streams that Redis refuses, and read on without them; whether there is any reason to go on."""
+        refused: dict[str, exceptions.ResponseError] = {}
+        for share in self._readable():
+            try:
+                look = partial(self._call, *self._head, "STREAMS", share.key, "0-0", key=share.key)
+                await self._outages.outlive(look)
+            except exceptions.ResponseError as error:
+                if not refuses_key(error):
+                    continue  # no group, say: the next read tells
+                refused[share.key] = error
+        if nothing_left(refused, self._shares, self._aside):
+            return False
+        for key, why in refused.items():
+            self._put_aside(key, why)
+        return True
+
+    def _put_aside(self, key: str, why: exceptions.ResponseError) -> None:
+        words = self._aside.put(key, why)
+        self._ready.extend([Unreadable(key, self._shares[key].stream, words)] if words else [])
 
     async def _call(self, *command: Any, key: str) -> Any:
         """A command that doesn't wait, where the key is."""
         return await self._lanes.of(key).side.call(*command)
 
-    async def _check_first(self, share: _Share, entry_id: str, items: list[Item]) -> None:
-        """Entries between two reads of this consumer went to others, or were trimmed, or are missing."""
+    async def _before(self, share: Share, entry_id: str, expected: int | None) -> tuple[int | None, Trimmed | None]:
+        """What ``seq`` is expected at an entry: those between two reads of this consumer went to others, or are gone."""
         found = split_id(entry_id)[1]
-        expected = share.next_seq
         if expected is None or found <= expected:
-            return
-        before = await self._call("XREVRANGE", share.key, f"({entry_id}", "-", "COUNT", 1, key=share.key)
+            return expected, None
+        try:
+            before = await self._call("XREVRANGE", share.key, f"({entry_id}", "-", "COUNT", 1, key=share.key)
+        except exceptions.ResponseError as error:
+            if not refuses_key(error):
+                raise
+            return expected, None  # no stream any more: a hole
         if before:
-            share.next_seq = split_id(before[0][0])[1] + 1
-        else:
-            items.append(Trimmed(share.key, share.stream, share.last, entry_id, found - expected))
-            share.next_seq = found
+            return split_id(before[0][0])[1] + 1, None
+        return found, Trimmed(share.key, share.stream, share.last, entry_id, found - expected)
 
     async def _join(self, key: str, start: Start) -> None:
         stream = self._keys.parse(key)
@@ -258,12 +343,20 @@ class GroupReader:
             msg = f"{key!r} is no data stream"
             raise ValueError(msg)
         cursor = (await resolve(self._redis, self._keys, key, stream, start)).cursor
-        if not await self._create(key, cursor.id):
+        try:
+            created = await self._create(key, cursor.id)
+        except exceptions.ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            self._shares[key] = Share(key, stream, Cursor("0-0", None))
+            self._put_aside(key, error)
+            return
+        if not created:
             groups: Any = await self._call("XINFO", "GROUPS", key, key=key)
             known = {info["name"]: info for info in (dict(zip(row[::2], row[1::2], strict=True)) for row in groups)}
             last = known[self._group]["last-delivered-id"]
             cursor = Cursor(last, split_id(last)[1] + 1 if last != "0-0" else None)
-        self._shares[key] = _Share(key, stream, cursor)
+        self._shares[key] = Share(key, stream, cursor)
         self._lanes.add(key)
 
     async def _create(self, key: str, start: str) -> bool:
@@ -276,15 +369,22 @@ class GroupReader:
             return False
         return True
 
-    async def _restore(self, share: _Share) -> list[Item]:
+    async def _restore(self, share: Share) -> None:
         """Make the group again where it has vanished, and say so."""
-        if not await self._outages.outlive(lambda: self._vanished(share.key)):
-            return []
-        resumed = share.resume()
-        await self._outages.outlive(lambda: self._create(share.key, resumed))
+        try:
+            if not await self._outages.outlive(lambda: self._vanished(share.key)):
+                return
+            resumed = share.resume()
+            await self._outages.outlive(lambda: self._create(share.key, resumed))
+        except exceptions.ResponseError as error:
+            if not refuses_key(error):
+                raise
+            return  # the next read tells
+        # What the caller has in hand comes again, and what waits here with it.
+        self._ready = deque(item for item in self._ready if item.key != share.key or not isinstance(item, Stored))
         share.inflight.clear()
         share.last, share.next_seq = resumed, None
-        return [GroupLost(share.key, share.stream, self._group, resumed)]
+        self._ready.append(GroupLost(share.key, share.stream, self._group, resumed))
 
     async def _vanished(self, key: str) -> bool:
         try:
@@ -294,28 +394,3 @@ class GroupReader:
                 raise
             return True
         return all(row[1] != self._group for row in groups)
-
-    def _report(self, error: BaseException | None) -> None:
-        if error is None:
-            _log.warning("Redis at %s is back", self._topology.address)
-        else:
-            _log.warning("Redis at %s is away, waiting: %s", self._topology.address, error)
-
-
-def _break(share: _Share, entry_id: str, found: int, expected: int) -> Item:
-    if found > expected:
-        return Hole(share.key, share.stream, entry_id, expected, found)
-    return Reset(share.key, share.stream, share.last, entry_id)
-
-
-def _gone(share: _Share, ids: Iterable[str]) -> list[Item]:
-    gone = tuple(entry_id for entry_id in ids if entry_id not in share.inflight)
-    return [PendingGone(share.key, share.stream, gone)] if gone else []
-
-
-def _again(share: _Share, entries: Iterable[tuple[str, list[str] | None]]) -> list[Item]:
-    return [
-        to_item(share.key, share.stream, entry_id, flat, again=True)
-        for entry_id, flat in entries
-        if flat is not None and entry_id not in share.inflight
-    ]

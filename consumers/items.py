@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from bridge.entries import decode
+from bridge.entries import UnknownKindError, decode
 from bridge.keys import StreamKey
 from bridge.model import Event
 
@@ -15,8 +15,11 @@ __all__ = [
     "Item",
     "PendingGone",
     "Reset",
+    "Stored",
     "Trimmed",
     "Undecodable",
+    "Unknown",
+    "Unreadable",
     "split_id",
     "to_item",
 ]
@@ -66,6 +69,37 @@ class Undecodable(Item, frozen=True, gc=False):
     again: bool = False
 
 
+class Unknown(Item, frozen=True, gc=False):
+    """An entry of a type, or of a control event, that this version doesn't know: pass it over.
+
+    Only a book takes notice of one, of a control entry (``is_control``): any of them makes it invalid.
+    """
+
+    id: str
+    seq: int
+    fields: dict[str, str]
+    error: str
+    again: bool = False
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is a control entry, of an event that isn't known."""
+        return self.fields.get("type") == "control"
+
+
+Stored = Entry | Undecodable | Unknown
+"""The items that are entries of the stream, with an ``id``; all others say that something is missing."""
+
+
+class Unreadable(Item, frozen=True, gc=False):
+    """Redis refuses to read this stream: its key holds something else, or this user may not.
+
+    The reader goes on with its other streams, and tries this one every few seconds, from where it stood. Said once.
+    """
+
+    error: str
+
+
 class Hole(Item, frozen=True, gc=False):
     """``count`` entries that should stand before ``id`` are not in the stream: ``expected`` to ``found`` - 1."""
 
@@ -113,11 +147,12 @@ class PendingGone(Item, frozen=True, gc=False):
     ids: tuple[str, ...]
 
 
-def to_item(key: str, stream: StreamKey, entry_id: str, flat: list[str], *, again: bool = False) -> Entry | Undecodable:
+def to_item(key: str, stream: StreamKey, entry_id: str, flat: list[str], *, again: bool = False) -> Stored:
     """A raw entry as an item, whatever it holds."""
     seq = split_id(entry_id)[1]
     try:
         return Entry(key, stream, entry_id, seq, decode(stream, flat), again)
     except ValueError as error:
         fields = dict(zip(flat[::2], flat[1::2], strict=False))
-        return Undecodable(key, stream, entry_id, seq, fields, str(error), again)
+        kind = Unknown if isinstance(error, UnknownKindError) else Undecodable
+        return kind(key, stream, entry_id, seq, fields, str(error), again)

@@ -11,7 +11,7 @@ from bridge.book import Book
 from bridge.entries import format_levels
 from bridge.keys import Keys, StreamKey
 from bridge.model import BookDelta, BookSnapshot, Control, Levels
-from consumers.items import Entry, Hole, Item, Reset, Trimmed, Undecodable
+from consumers.items import Entry, Hole, Item, Reset, Stored, Trimmed, Undecodable, Unknown, Unreadable
 
 __all__ = ["BookKeeper"]
 
@@ -53,7 +53,11 @@ class BookKeeper:
                 self._invalidate(f"the stream was made anew at {item.id}")
             case Undecodable():
                 self._invalidate(f"undecodable entry {item.id}: {item.error}")
-        if isinstance(item, Entry | Undecodable):
+            case Unknown(is_control=True):
+                self._invalidate(item.error)
+            case Unreadable():
+                self._invalidate(f"unreadable: {item.error}")
+        if isinstance(item, Stored):
             self.id = item.id
 
     def top(self, count: int | None = None) -> tuple[Levels, Levels]:

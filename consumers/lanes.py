@@ -52,7 +52,14 @@ class Lanes:
 
     def add(self, key: str) -> None:
         """Read this stream too, from the next read on."""
-        self.of(key).keys.append(key)
+        keys = self.of(key).keys
+        if key not in keys:
+            keys.append(key)
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to read, and no reply to take."""
+        return not any(lane.keys or lane.task for lane in self._lanes.values())
 
     def remove(self, key: str) -> None:
         """Read it no longer."""

@@ -118,16 +118,18 @@ class Monitor(Collector):
                 pipe = self._reader.redis.pipeline(transaction=False)
                 for key in keys:
                     pipe.xrevrange(key, count=1)
-                newest: list[Any] = await pipe.execute()
+                newest: list[Any] = await pipe.execute(raise_on_error=False)
         except FAILURES as error:  # whatever it is, watching must not end the service
             self._trouble = str(error) or "no answer"
             return
-        self._trouble = ""
+        # One key that holds something else costs nobody else the look.
+        refused = [answer for answer in newest if isinstance(answer, Exception)]
+        self._trouble = str(refused[0]) if refused and len(refused) == len(keys) else ""
         stands = {row.key: row.id for row in self._reader.rows()}
         self._behind = {
             key: _between(stands[key], entries[0][0] if entries else "")
             for key, entries in zip(keys, newest, strict=True)
-            if key in stands
+            if key in stands and not isinstance(entries, Exception)
         }
 
     def missing(self) -> list[str]:

@@ -53,11 +53,11 @@ class Place(Struct, frozen=True):
 
 
 async def last_id(redis: Redis, key: str) -> str:
-    """The last ID that the stream ever gave out, ``0-0`` if there is no such stream."""
+    """The last ID that the stream ever gave out, ``0-0`` if there is no such stream, or another thing in its place."""
     try:
         info = await redis.xinfo_stream(key)
     except exceptions.ResponseError as error:
-        if "no such key" in str(error).lower():
+        if "no such key" in str(error).lower() or _wrong_type(error):
             return "0-0"
         raise
     return str(info["last-generated-id"])
@@ -93,6 +93,11 @@ async def resolve(redis: Redis, keys: Keys, key: str, stream: StreamKey, start: 
     return Place(Cursor(str(start), seq + 1 if seq else None))
 
 
+def _wrong_type(error: exceptions.ResponseError) -> bool:
+    """Whether the key holds something of another type."""
+    return str(error).startswith("WRONGTYPE")
+
+
 def _after(entry_id: str) -> Cursor:
     return Cursor(entry_id, split_id(entry_id)[1] + 1)
 
@@ -104,6 +109,8 @@ async def _newest_snapshot(redis: Redis, keys: Keys, key: str, stream: StreamKey
     """
     end = await last_id(redis, key)
     hashed = await _hashed(redis, keys, key, stream, end)
+    if end == "0-0":
+        return Place(_after(end))
     floor = f"({hashed.id}" if hashed else "-"
     ceiling = "+"
     while True:
@@ -122,7 +129,12 @@ async def _newest_snapshot(redis: Redis, keys: Keys, key: str, stream: StreamKey
 
 async def _hashed(redis: Redis, keys: Keys, key: str, stream: StreamKey, end: str) -> Entry | None:
     """The book of the late-join hash, if nothing is missing between it and what the stream still holds."""
-    fields: Any = await redis.hgetall(keys.snapshot(stream.exchange, stream.subject))
+    try:
+        fields: Any = await redis.hgetall(keys.snapshot(stream.exchange, stream.subject))
+    except exceptions.ResponseError as error:
+        if not _wrong_type(error):
+            raise
+        return None  # no hash: the stream itself has snapshots
     try:
         entry_id = fields["id"]
         ms, seq = split_id(entry_id)

@@ -7,6 +7,8 @@
                 case Hole() | Trimmed() | Reset(): ...
 
 It reads on over restarts of Redis. ``batches()`` gives the same items in lists, at a lower cost for each.
+
+Waiting for an item may be cancelled at any moment, by a timeout, say: what was read and not handed out comes next.
 """
 
 from __future__ import annotations
@@ -15,15 +17,19 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
+from redis import exceptions
 from redis.asyncio import Redis
 
-from bridge.entries import decode
+from bridge.entries import UnknownKindError, decode
 from bridge.keys import Keys, StreamKey
-from consumers.connection import Outages, Where, check, make_client, topology_of
-from consumers.items import Entry, Hole, Item, Reset, Trimmed, Undecodable, split_id, to_item
+from consumers.aside import Aside, nothing_left
+from consumers.connection import Endless, Outages, Where, check, log_outages, make_client, refuses_key, topology_of
+from consumers.items import Entry, Hole, Item, Reset, Stored, Trimmed, Unreadable, split_id, to_item
 from consumers.lanes import Lane, Lanes
 from consumers.positions import Cursor, Position, Saved, Start, resolve
 
@@ -47,6 +53,9 @@ class _Tail:
         self.handed = cursor.id
         self.read = 0
         self.missing: Counter[str] = Counter()
+
+
+Reply = list[tuple[_Tail, list[tuple[str, list[str]]]]]
 
 
 class Row(NamedTuple):
@@ -84,11 +93,15 @@ class Reader:
         for key in self._wanted:
             self._parse(key)
         self._command = ("XREAD", "COUNT", count, "BLOCK", max(1, int(block * 1000)), "STREAMS")
+        self._log_outage = log_outages(self._topology.address)
         self._outages = outages or Outages(self._report)
         self._redis: Redis = make_client(self._topology)
         self._lanes = Lanes(self._topology, block, self._redis)
         self._tails: dict[str, _Tail] = {}
+        self._replies: deque[tuple[_Tail, list[tuple[str, list[str]]]]] = deque()
+        """What was read and is no item yet: to find out what a hole is, Redis may have to be asked."""
         self._ready: deque[Item] = deque()
+        self._aside = Aside(self._lanes, lambda: asyncio.get_running_loop().time())
         self._added = asyncio.Event()
         self.trouble = ""
         """Why Redis doesn't answer, while it doesn't."""
@@ -164,6 +177,7 @@ class Reader:
         """Read this stream no longer."""
         if self._tails.pop(key, None):
             self._lanes.remove(key)
+            self._aside.forget(key)
 
     async def save(self, name: str) -> None:
         """Keep ``cursors`` in Redis under ``name``, for ``Saved(name)``; call it when the items are dealt with."""
@@ -171,75 +185,128 @@ class Reader:
         if cursors:
             await self._outages.outlive(lambda: self._redis.hset(self._keys.cursor(name), mapping=cursors))
 
-    async def __aiter__(self) -> AsyncIterator[Item]:
+    def __aiter__(self) -> AsyncIterator[Item]:
         """Item by item, endlessly."""
-        while True:
-            if not self._ready:
-                self._ready.extend(await self._next_batch())
-            item = self._ready.popleft()
-            self._hand(item)
-            yield item
+        return Endless(self._next_item)
 
-    async def batches(self) -> AsyncIterator[list[Item]]:
+    def batches(self) -> Endless[list[Item]]:
         """All items that there were at once, endlessly; never an empty list."""
-        while True:
-            batch = await self._next_batch()
-            held_back = {item.key for item in self._ready}
-            for key, tail in self._tails.items():
-                if key not in held_back:
-                    tail.handed = tail.id
-            yield batch
+        return Endless(self._next_batch)
 
-    def _hand(self, item: Item) -> None:
+    async def _next_item(self) -> Item:
+        while not self._ready:
+            await self._go_on()
+        item = self._ready.popleft()
         tail = self._tails.get(item.key)
-        if tail and isinstance(item, Entry | Undecodable):
+        if tail and isinstance(item, Stored):
             tail.handed = item.id
+        return item
 
     async def _next_batch(self) -> list[Item]:
-        while True:
-            if self._ready:
-                ready = list(self._ready)
-                self._ready.clear()
-                return ready
-            if not self._tails:
-                self._added.clear()
+        while self._replies or not self._ready:
+            await self._go_on()
+        batch = list(self._ready)
+        self._ready.clear()
+        for tail in self._tails.values():
+            tail.handed = tail.id
+        return batch
+
+    async def _go_on(self) -> None:
+        """One step: turn what was read of one stream into items, or read.
+
+        Nothing is changed before the last ``await`` of it, so that a step that is cancelled can be made again.
+        """
+        if self._replies:
+            tail, entries = self._replies[0]
+            trimmed = None
+            if self._tails.get(tail.key) is tail:
+                trimmed = await self._trimmed_before(tail, entries[0][0])
+            if self._replies and self._replies[0][1] is entries:
+                self._replies.popleft()
+                if self._tails.get(tail.key) is tail:
+                    if trimmed:
+                        self._note_trimmed(tail, trimmed)
+                    _take(tail, entries, self._ready)
+            return
+        self._aside.try_again()
+        if self._lanes.idle:
+            await self._wait_for_streams()
+            return
+        self._replies.extend(await self._lanes.read(self._read))
+
+    async def _wait_for_streams(self) -> None:
+        """Until one is added, or one that was refused is due."""
+        self._added.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._aside.wait):
                 await self._added.wait()
+
+    async def _read(self, lane: Lane) -> Reply:
+        async def call() -> Reply:
+            tails = {key: self._tails[key] for key in lane.keys}
+            if not tails:
+                return []  # all were removed while Redis was away
+            reply = await lane.connection.call(*self._command, *tails, *(tail.id for tail in tails.values()))
+            self._aside.let_in(tails)
+            return [(tails[key], entries) for key, entries in reply or ()]
+
+        try:
+            return await self._outages.outlive(call)
+        except exceptions.ResponseError as error:
+            if not refuses_key(error) or not await self._set_aside(lane):
+                raise
+            return []
+
+    async def _set_aside(self, lane: Lane) -> bool:
+        """Find the streams that Redis refuses, and read on without them; whether there is any reason to go on.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: as redis-py has them.
+        """
+        refused: dict[str, exceptions.ResponseError] = {}
+        for key in list(lane.keys):
+            if key not in self._tails:
                 continue
-            reply = await self._lanes.read(self._read)
-            if not reply:
-                continue
-            items: list[Item] = []
-            for key, entries in reply:
-                tail = self._tails.get(key)
-                if tail is not None:
-                    await self._check_first(tail, entries[0][0], items)
-                    _take(tail, entries, items)
-            if items:
-                return items
+            look = partial(lane.connection.call, "XREAD", "COUNT", 1, "STREAMS", key, self._tails[key].id)
+            try:
+                await self._outages.outlive(look)
+            except exceptions.ResponseError as error:
+                if not refuses_key(error):
+                    raise
+                refused[key] = error
+        if nothing_left(refused, self._tails, self._aside):
+            return False
+        for key, why in refused.items():
+            if key in self._tails:
+                words = self._aside.put(key, why)
+                self._ready.extend([Unreadable(key, self._tails[key].stream, words)] if words else [])
+        return True
 
-    async def _read(self, lane: Lane) -> Any:
-        async def call() -> Any:
-            if not lane.keys:
-                return None  # all were removed while Redis was away
-            ids = (self._tails[key].id for key in lane.keys)
-            return await lane.connection.call(*self._command, *lane.keys, *ids)
-
-        return await self._outages.outlive(call)
-
-    async def _check_first(self, tail: _Tail, entry_id: str, items: list[Item]) -> None:
+    async def _trimmed_before(self, tail: _Tail, entry_id: str) -> Trimmed | None:
         """A hole before the first entry of a read that is now the oldest of all was made by trimming."""
         found = split_id(entry_id)[1]
         if tail.next_seq is None or found <= tail.next_seq:
-            return
-        before = await self._outages.outlive(lambda: self._redis.xrevrange(tail.key, f"({entry_id}", "-", count=1))
-        if not before:
-            tail.missing["trimmed"] += 1
-            items.append(Trimmed(tail.key, tail.stream, tail.id, entry_id, found - tail.next_seq))
-            tail.next_seq = found
+            return None
+        try:
+            before = await self._outages.outlive(lambda: self._redis.xrevrange(tail.key, f"({entry_id}", "-", count=1))
+        except exceptions.ResponseError as error:
+            if not refuses_key(error):
+                raise
+            return None  # no stream any more: a hole
+        if before:
+            return None
+        return Trimmed(tail.key, tail.stream, tail.id, entry_id, found - tail.next_seq)
+
+    def _note_trimmed(self, tail: _Tail, trimmed: Trimmed) -> None:
+        tail.missing["trimmed"] += 1
+        tail.next_seq = split_id(trimmed.oldest)[1]
+        self._ready.append(trimmed)
 
     async def _place(self, key: str, start: Start) -> None:
         stream = self._parse(key)
         place = await resolve(self._redis, self._keys, key, stream, start)
+        if key in self._tails:
+            return  # somebody else was faster
         tail = self._tails[key] = _Tail(key, stream, place.cursor)
         self._lanes.add(key)
         if place.first is not None:
@@ -258,13 +325,10 @@ class Reader:
 
     def _report(self, error: BaseException | None) -> None:
         self.trouble = "" if error is None else str(error) or type(error).__name__
-        if error is None:
-            _log.warning("Redis at %s is back", self._topology.address)
-        else:
-            _log.warning("Redis at %s is away, waiting: %s", self._topology.address, error)
+        self._log_outage(error)
 
 
-def _take(tail: _Tail, entries: Sequence[tuple[str, list[str]]], items: list[Item]) -> None:
+def _take(tail: _Tail, entries: Sequence[tuple[str, list[str]]], items: deque[Item]) -> None:
     """Turn a stream's raw entries into items; the loop that decides how fast the reader is."""
     key, stream, expected, last = tail.key, tail.stream, tail.next_seq, tail.id
     for entry_id, flat in entries:
@@ -278,8 +342,9 @@ def _take(tail: _Tail, entries: Sequence[tuple[str, list[str]]], items: list[Ite
         last = entry_id
         try:
             items.append(Entry(key, stream, entry_id, seq, decode(stream, flat)))
-        except ValueError:
+        except ValueError as error:
             items.append(to_item(key, stream, entry_id, flat))
-            tail.missing["undecodable"] += 1
+            if not isinstance(error, UnknownKindError):
+                tail.missing["undecodable"] += 1
     tail.read += len(entries)
     tail.next_seq, tail.id = expected, last

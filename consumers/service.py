@@ -8,11 +8,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from bridge.keys import Keys, StreamKey
 from bridge.lifecycle import end_on_signals, run_loop
@@ -20,12 +21,14 @@ from bridge.output import QueuedText, before_end, open_missing_streams, queued_o
 from bridge.printable import printable
 from bridge.repeats import Repeats, Summary
 from bridge.topology import FAILURES, RedisUrlError, Topology
-from consumers.connection import OUTAGE, RedisUnreachableError
+from consumers.absent import Absent
+from consumers.connection import OUTAGE, RedisUnreachableError, is_wrong_type
 from consumers.monitor import DEFAULT_PORT, HttpAddress, http_address
 
 __all__ = ["Parser", "catalog", "discover", "note", "say", "serve"]
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
+_NO_CONNECTOR = "no connector has written to this Redis; is it the right one, and the right namespace?"
 _FILES = {
     "ca_file": "PEM of a further authority, for TLS",
     "cert_file": "PEM of this client's certificate, for TLS",
@@ -133,16 +136,51 @@ async def catalog(redis: Redis, keys: Keys) -> dict[str, StreamKey]:
 
 
 async def discover(
-    redis: Redis, keys: Keys, found: Callable[[str, StreamKey], Awaitable[None]], every: float = 2.0
+    redis: Redis,
+    keys: Keys,
+    found: Callable[[str, StreamKey], Awaitable[None]],
+    every: float = 2.0,
+    *,
+    absent: Absent | None = None,
+    missing: Callable[[Mapping[str, StreamKey]], tuple[Collection[str], Collection[str]]] | None = None,
 ) -> None:
-    """Call ``found`` for each stream of the catalog, again and again, every few seconds; new ones come by that."""
+    """Call ``found`` for each stream of the catalog, again and again, every few seconds; new ones come by that.
+
+    A stream that can't be taken (its key, or what is kept of it, holds something else) harms none of the others.
+    ``missing`` tells of a catalog what is wanted and not in it, and what there is: ``absent`` says so.
+    """
+    absent = absent or Absent("consumer")
     while True:
         try:
-            for key, stream in sorted((await catalog(redis, keys)).items()):
-                await found(key, stream)
+            streams = await catalog(redis, keys)
+            absent.forget(keys.catalog())
+            for key, stream in sorted(streams.items()):
+                await _take(key, stream, found, absent)
+            if missing:
+                hint = f"no connector has written to namespace {keys.namespace!r}" if keys.namespace else _NO_CONNECTOR
+                absent.look(*missing(streams), hint)
         except OUTAGE:
             pass  # the reader says so, and this comes again
+        except ResponseError as error:
+            if not is_wrong_type(error):
+                raise
+            absent.say(keys.catalog(), str(error))
         await asyncio.sleep(every)
+
+
+async def _take(
+    key: str, stream: StreamKey, found: Callable[[str, StreamKey], Awaitable[None]], absent: Absent
+) -> None:
+    try:
+        await found(key, stream)
+    except OUTAGE:
+        raise
+    except (ResponseError, ValueError) as error:
+        if isinstance(error, ResponseError) and not is_wrong_type(error):
+            raise
+        absent.say(key, str(error))
+    else:
+        absent.forget(key)
 
 
 def serve(prog: str, main: Callable[[], Coroutine[object, object, None]]) -> int:

@@ -24,17 +24,20 @@ from __future__ import annotations
 import asyncio
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from bridge.keys import Keys, StreamKey
 from bridge.model import Balance, Channel, Control, ControlEvent, Event, Fill, Order, Position
 from bridge.printable import printable, printable_json
-from consumers.items import Entry, Hole, Item, Reset, Trimmed, Undecodable
+from consumers.absent import Absent
+from consumers.connection import is_wrong_type
+from consumers.items import Entry, Hole, Item, Reset, Stored, Trimmed, Undecodable, Unknown, Unreadable
 from consumers.monitor import Monitor
 from consumers.reader import Position as Where
 from consumers.reader import Reader
@@ -68,7 +71,12 @@ class Wallet:
                 self._missing(channel, f"{type(item).__name__.lower()}: {item.count} entries")
             case Reset():
                 self._missing(channel, "reset: the stream was made anew")
-        if isinstance(item, Entry | Undecodable):
+            case Unreadable():
+                self._interrupted(channel, f"unreadable: {item.error}")
+            case Unknown(is_control=True):
+                said, reason = item.fields.get("event", ""), item.fields.get("reason", "")
+                self._interrupted(channel, f"{said}: {reason}" if reason else said)
+        if isinstance(item, Stored):
             self._set(f"id:{channel}", item.id)
 
     async def save(self, redis: Redis) -> None:
@@ -102,17 +110,22 @@ class Wallet:
                 name = event.order_id or f"client:{event.client_id}"
                 self._set_json(f"order:{name}", event, Order.WIRE, keep=event.status in _OPEN)
             case Fill():
-                self._set("fills", str(int(self.fields.get("fills", "0")) + 1))
+                self._set("fills", str(self._count("fills") + 1))
                 self._set_json("fill:last", event, Fill.WIRE)
 
     def _control(self, channel: Channel, control: Control) -> None:
         words = f"{control.event}: {control.reason}" if control.reason else str(control.event)
         if control.event in (ControlEvent.GAP, ControlEvent.LOST):
             self._missing(channel, words)
-        else:
+        elif control.event is ControlEvent.LIVE:
             self._set(f"state:{channel}", words)
-            if channel is Channel.ORDERS and control.event is not ControlEvent.LIVE:
-                self._doubt_orders()
+        else:
+            self._interrupted(channel, words)
+
+    def _interrupted(self, channel: Channel, words: str) -> None:
+        self._set(f"state:{channel}", words)
+        if channel is Channel.ORDERS:
+            self._doubt_orders()
 
     def _doubt_orders(self) -> None:
         """What becomes of the open orders now is not seen: until an order is heard of again, its field says so.
@@ -122,8 +135,11 @@ class Wallet:
         doubted = []
         for name, text in self.fields.items():
             if name.startswith("order:"):
-                values = msgspec.json.decode(text)
-                doubted.append((int(values.get("recv", 0)), name, values))
+                try:
+                    values = msgspec.json.decode(text, type=dict[str, Any])
+                    doubted.append((int(values.get("recv") or 0), name, values))
+                except (ValueError, TypeError):
+                    continue  # not one of ours
         doubted.sort(key=lambda row: row[0])
         for _, name, values in doubted[-_MOST_DOUBTED:]:
             if not values.get("unconfirmed"):
@@ -132,9 +148,14 @@ class Wallet:
             self.fields.pop(name, None)
             self.unsaved[name] = None
 
+    def _count(self, name: str) -> int:
+        """A count of the hash; 0 where somebody has put something else there."""
+        text = self.fields.get(name, "")
+        return int(text) if text.isascii() and text.isdigit() else 0
+
     def _missing(self, channel: Channel, words: str) -> None:
         self._set(f"state:{channel}", words)
-        self._set(f"gaps:{channel}", str(int(self.fields.get(f"gaps:{channel}", "0")) + 1))
+        self._set(f"gaps:{channel}", str(self._count(f"gaps:{channel}") + 1))
 
     def _set_json(self, name: str, event: Event, wire: tuple[str, ...], *, keep: bool = True) -> None:
         if keep:
@@ -162,6 +183,8 @@ class Wallets:
         self.wallets: dict[tuple[str, str], Wallet] = {}
         self.writes = 0
         """Changes of the hashes written."""
+        self.refused: dict[tuple[str, str], str] = {}
+        """Accounts whose hash Redis doesn't take, and why: something else stands in its place."""
         self._reader = reader
         self._keys = keys
         self._accounts = set(accounts or ())
@@ -180,7 +203,9 @@ class Wallets:
             wallet_key = self._keys.wallet(stream.exchange, stream.subject)
             fields: Any = await self._reader.redis.hgetall(wallet_key)
             wallet = self.wallets[stream.exchange, stream.subject] = Wallet(wallet_key, fields)
-        await self._reader.add(key, wallet.fields.get(f"id:{stream.channel}", Where.START))
+        # From the hash itself: somebody may have put right what was there when the wallet was read.
+        stands: Any = await self._reader.redis.hget(wallet.key, f"id:{stream.channel}")
+        await self._reader.add(key, stands or Where.START)
 
     async def follow(self) -> None:
         """Keep the wallets, endlessly."""
@@ -192,11 +217,31 @@ class Wallets:
                 touched = set(self.wallets)
                 for wallet in self.wallets.values():
                     wallet.rewrite()
-            for name in touched:
-                await self._reader.outlive(partial(self.wallets[name].save, self._reader.redis))
-                self.writes += 1
+            for name in touched | self.refused.keys():
+                await self._save(name)
             for item in batch:
                 self._changed(item)
+
+    async def _save(self, name: tuple[str, str]) -> None:
+        wallet = self.wallets[name]
+        try:
+            await self._reader.outlive(partial(wallet.save, self._reader.redis))
+        except ResponseError as error:
+            if not is_wrong_type(error):
+                raise
+            self.refused[name] = f"{wallet.key}: {error}"
+            wallet.rewrite()  # whole, when it is a hash again
+        else:
+            self.refused.pop(name, None)
+            self.writes += 1
+
+    def missing(self, streams: Mapping[str, StreamKey]) -> tuple[set[str], set[str]]:
+        """The wanted accounts that aren't in this catalog, and those that are."""
+        private = [stream for stream in streams.values() if not stream.public]
+        there = {f"{one.exchange}:{one.subject}" for one in private if self._exchange in (None, one.exchange)}
+        named = there | {name.partition("/")[0] for name in there}
+        named |= {name.partition(":")[2] for name in named}
+        return ({""} if not self._accounts and not there else self._accounts - named), there
 
     def _take(self, item: Item) -> tuple[str, str]:
         name = (item.stream.exchange, item.stream.subject)
@@ -218,6 +263,10 @@ def as_text(item: Item) -> str:
             words = f"{position.side or 'flat'} {position.size} {position.pair} from {position.entry_price}"
         case Entry(event=Control() as control):
             words = f"{control.event} {control.reason}".rstrip()
+        case Unknown():
+            words = f"{item.error}: passed over"
+        case Unreadable():
+            words = f"cannot be read: {item.error}"
         case _:
             words = f"{type(item).__name__.lower()}: entries are missing or unreadable"
     return printable(f"{name:24} {item.stream.channel:9} {words}")
@@ -243,8 +292,10 @@ async def run(args: Namespace) -> None:
         wallets = Wallets(reader, keys, args.accounts, args.exchange, heard)
         async with asyncio.TaskGroup() as group:
             group.create_task(wallets.follow(), name="read")
-            group.create_task(discover(reader.redis, keys, wallets.found), name="catalog")
-            monitor = Monitor("wallets", reader, args.redis, lambda: wallets.writes)
+            found = discover(reader.redis, keys, wallets.found, absent=Absent("wallets"), missing=wallets.missing)
+            group.create_task(found, name="catalog")
+            trouble = lambda: next(iter(wallets.refused.values()), "")  # noqa: E731
+            monitor = Monitor("wallets", reader, args.redis, lambda: wallets.writes, trouble)
             group.create_task(monitor.run(args.http), name="http")
 
 

@@ -103,8 +103,9 @@ async def _record(feed: Coroutine[Any, Any, None], writer: RecordingWriter, dura
 
     stop = asyncio.Event()
     end_on_signals(lambda _: stop.set())
+    feeding = asyncio.create_task(feed, name="record-feed")
     tasks = {
-        asyncio.create_task(feed, name="record-feed"),
+        feeding,
         asyncio.create_task(_flush(writer), name="record-flush"),
         asyncio.create_task(stop.wait(), name="record-stop"),
     }
@@ -117,6 +118,8 @@ async def _record(feed: Coroutine[Any, Any, None], writer: RecordingWriter, dura
         raise _first_of_ours(group) from group
     finally:
         await end_tasks(tasks, _CLOSING)
+    if feeding.done() and not feeding.cancelled():
+        feeding.result()  # of several connectors, some had failed
 
 
 def _first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:

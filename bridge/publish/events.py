@@ -20,3 +20,6 @@ class PublisherEvents(Protocol):
 
     def conflict(self, stream: Stream) -> None:
         """Somebody else keeps writing to this stream."""
+
+    def disturbed(self, stream: Stream, reason: str, count: int | None) -> None:
+        """Somebody else has changed this stream; ``count`` of its entries are gone by that, if any."""

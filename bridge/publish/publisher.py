@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 import hiredis
 from structlog.typing import FilteringBoundLogger
 
 from bridge.errors import RedisUnavailableError
 from bridge.latency import Latency
-from bridge.model import Control, Event
-from bridge.publish.buffer import CONTROL, DATA, KINDS, OVERHEAD, WIDE, Budget, Pending, lost_marker, shed
-from bridge.publish.counts import backlog, settle
+from bridge.publish.buffer import CONTROL, DATA, OVERHEAD, WIDE, Budget, Pending, lost_marker
+from bridge.publish.counts import settle
 from bridge.publish.events import PublisherEvents
 from bridge.publish.line import Line, Reply
+from bridge.publish.queue import Queue
 from bridge.publish.recovery import Batch, History, Refusal, recover, sort_out
 from bridge.publish.stream import Stream, StreamId
-from bridge.publish.wire import LENGTHS, RENDERERS, render
+from bridge.publish.watch import Watch, account, examine
+from bridge.publish.wire import LENGTHS
 
 __all__ = ["Publisher", "PublisherEvents"]
 
@@ -37,7 +38,7 @@ _FORGIVE_AFTER = 60.0
 """Seconds after which one conflict of a stream is forgotten: one now and then is no second connector."""
 
 
-class Publisher:
+class Publisher(Queue):
     """Publishes the entries of a connector's streams over one connection."""
 
     def __init__(
@@ -50,28 +51,22 @@ class Publisher:
         reply_timeout: float,
         log: FilteringBoundLogger,
     ) -> None:
+        super().__init__(events, budget, log)
         self._connect = connect
         self._backoff = backoff
-        self._budget = budget
-        self.most_bytes = budget.max_bytes
         self._reply_timeout = reply_timeout
-        self._events = events
-        self._log = log
-        self._loop = asyncio.get_running_loop()
-        self._streams: list[Stream] = []
-        self._pending: list[Pending] = []
-        self._bytes = 0
-        self._scheduled = False
         self._line: Line | None = None
-        self._in_flight: Batch | None = None
         self._history = History()
         self._cautious = False
         """After a refusal, one entry goes alone: what is accepted behind a refused one closes the door to it."""
         self._held = False
         self._emptied = False
         self._retry: Iterator[float] = backoff()
-        self._chores: list[str] = []
+        self._chores: list[tuple[Stream, str]] = []
         """Trimming of streams that are quiet."""
+        self._watch = Watch()
+        self._looks: list[Stream] = []
+        """Streams to look at with the next batch."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._repairs: set[asyncio.Task[None]] = set()
@@ -82,53 +77,6 @@ class Publisher:
         """Dropped events that a `lost` entry in Redis declares."""
         self.confirmed = 0
         """Entries that Redis refused because it had them already."""
-        self.connected = False
-
-    @property
-    def waiting(self) -> int:
-        """Entries not yet acknowledged."""
-        return len(self._pending) + (len(self._in_flight.entries) if self._in_flight else 0)
-
-    @property
-    def waiting_bytes(self) -> int:
-        """What they count for in the budget."""
-        return self._bytes
-
-    def backlog(self) -> Counter[Stream]:
-        """Per stream, the events that are neither published nor declared lost yet."""
-        flying = self._in_flight.entries if self._in_flight else ()
-        return backlog((*flying, *self._pending)) + Counter({stream: stream.unsent for stream in self._streams})
-
-    def add(self, stream: Stream) -> None:
-        """Take a stream into care; it must stand where Redis has it (`Stream.resume`)."""
-        self._streams.append(stream)
-
-    def put(self, stream: Stream, event: Event) -> None:
-        """Take an event of a stream, to be published soon."""
-        if stream.blocked:
-            stream.unsent += event.__class__ is not Control
-            return
-        sort = event.__class__
-        body = RENDERERS[sort](event)
-        if not body.isascii():
-            body = render(event)
-        kind = KINDS[sort]
-        if kind == WIDE and event.contracts is None:  # type: ignore[attr-defined]
-            kind = DATA
-        self._pending.append(Pending(stream, event.recv, body, kind))
-        self._bytes += len(body) + OVERHEAD
-        if self._bytes > self.most_bytes:
-            self._shed(f"the buffer of {self._budget.max_bytes} bytes is full")
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._flush)
-
-    def declare_lost(self, stream: Stream, recv: int, count: int, reason: str) -> None:
-        """Put a `lost` entry into a stream."""
-        marker = lost_marker(stream, recv, count, reason)
-        self._pending.append(marker)
-        self._bytes += marker.weight
-        self._loop.call_soon(self._flush)
 
     def renew(self, reason: str) -> None:
         """Connect anew: the server seems to have been emptied, and is brought up to date then."""
@@ -198,7 +146,9 @@ class Publisher:
         """Send the next batch, if none is in flight."""
         self._scheduled = False
         line = self._line
-        if line is None or self._in_flight is not None or self._held or not (self._pending or self._chores):
+        if line is None or self._in_flight is not None or self._held:
+            return
+        if not (self._pending or self._chores or self._looks):
             return
         if self._cautious:
             entries, self._pending = self._pending[:1], self._pending[1:]
@@ -207,9 +157,11 @@ class Publisher:
         else:
             entries, self._pending = self._pending[:_MOST_IN_BATCH], self._pending[_MOST_IN_BATCH:]
         batch = self._pack(entries)
-        if self._chores:
-            batch.commands += self._chores
-            self._chores = []
+        for stream, text in self._chores:
+            batch.add_trimming(stream, [text])
+        for stream in self._looks:
+            batch.add_look(stream)
+        self._chores, self._looks = [], []
         self._in_flight = batch
         self._idle.clear()
         line.send("".join(batch.commands).encode("latin-1"), len(batch.commands), self._settle)
@@ -240,19 +192,20 @@ class Publisher:
             append(f"{before}${LENGTHS[len(ident)]}\r\n{ident}\r\n{entry.body}")
             if seq >= stream.next_trim:
                 due.append(stream)
+        batch = Batch(entries, commands, self._loop.time())
         if due:
             now_ms = time.time_ns() // 1_000_000
             for stream in due:
-                commands += stream.trim(now_ms)
-        return Batch(entries, commands, self._loop.time())
+                batch.add_trimming(stream, stream.trim(now_ms))
+        return batch
 
     def _settle(self, replies: list[Reply]) -> None:
         """The replies of the batch in flight have come."""
         batch = self._in_flight
         if batch is None:
             return
-        if any(reply.__class__ is hiredis.ReplyError for reply in replies):
-            self._repair(batch, replies)
+        if any(reply.__class__ is hiredis.ReplyError for reply in batch.without_looks(replies)):
+            self._repair(self._sort_out, batch, replies)
             return
         self._in_flight = None
         if self._cautious:
@@ -260,6 +213,8 @@ class Publisher:
             self._retry = self._backoff()
         self._acknowledge(batch.entries)
         self._history.add(batch)
+        if batch.looks or batch.trims:
+            self._compare(batch, replies)
         if self._pending:
             self._flush()
         else:
@@ -272,20 +227,59 @@ class Publisher:
         self.lost += lost
         self.latency.add_since(time.time_ns(), received)
 
-    def _repair(self, batch: Batch, replies: list[Reply]) -> None:
-        """Redis refused something: look at what stands there, then go on."""
+    def _repair(
+        self, work: Callable[[Line, Batch, list[Reply]], Awaitable[None]], batch: Batch, replies: list[Reply]
+    ) -> None:
+        """Redis refused something, or a stream was changed: look at what stands there, then go on."""
         line = self._line
         if line is None:
             return
-        task = asyncio.create_task(self._sort_out(line, batch, replies), name="publisher-repair")
+
+        async def mend() -> None:
+            with suppress(ConnectionError):
+                await work(line, batch, replies)
+
+        task = asyncio.create_task(mend(), name="publisher-repair")
         self._repairs.add(task)
         task.add_done_callback(self._repairs.discard)
 
     async def _sort_out(self, line: Line, batch: Batch, replies: list[Reply]) -> None:
-        with suppress(ConnectionError):
-            replies = await line.follow(batch.commands, replies)
-            await self._take_back(await sort_out(line, batch, replies), line)
-            self._flush()
+        replies = await line.follow(batch.commands, replies)
+        account(batch, replies)
+        await self._take_back(await sort_out(line, batch, replies), line)
+        self._flush()
+
+    def _compare(self, batch: Batch, replies: list[Reply]) -> None:
+        """Whether the streams are as long as we left them."""
+        flushed = self._watch.flushed(batch, replies, self._loop.time())
+        changed = self._watch.judge(batch, replies)
+        for stream in changed:
+            if stream.blocked:
+                if self._watch.is_news(stream):
+                    self._log.error("redis_refused", errors=[f"{stream.key}: {stream.blocked}"], waiting=self.waiting)
+                self._forgo(stream)
+        if flushed:
+            self.renew("all streams have shrunk at once: Redis seems to have been emptied")
+        elif any(not stream.blocked for stream in changed):
+            self._held = True
+            self._repair(partial(self._examine, changed), batch, replies)
+
+    async def _examine(self, changed: list[Stream], line: Line, _: Batch, __: list[Reply]) -> None:
+        """Somebody else has changed streams: mark it in each."""
+        try:
+            found = await examine(line, [stream for stream in changed if not stream.blocked])
+        finally:
+            self._held = False
+        for one in found:
+            stream = one.stream
+            what = one.reason or "somebody else trimmed this stream"
+            self._log.warning("stream_changed", key=stream.key, reason=what, added=one.added, deleted=one.deleted)
+            if one.reason:
+                self._events.disturbed(stream, one.reason, one.deleted or None)
+            stream.conflicts += one.added > 0
+            if stream.conflicts > _MOST_CONFLICTS:
+                self._events.conflict(stream)
+        self._flush()
 
     async def _take_back(self, refusal: Refusal, line: Line) -> None:
         """What was accepted counts; what was refused goes to the front again, or is declared lost."""
@@ -304,6 +298,8 @@ class Publisher:
             if refusal.reconnect:
                 line.abort("the server can't take writes")
         self._held = False
+        for stream in refusal.foreign:
+            self._events.disturbed(stream, "somebody else wrote to this stream", None)
         if not self._pending:
             self._idle.set()
 
@@ -322,15 +318,6 @@ class Publisher:
             if stream.conflicts > _MOST_CONFLICTS:
                 self._events.conflict(stream)
 
-    def _forgo(self, stream: Stream) -> None:
-        """Redis refuses this stream: what waits for it must not hold up the others."""
-        for entry in self._pending:
-            if entry.stream is stream:
-                stream.unsent += entry.lost or entry.kind != CONTROL
-                self._bytes -= entry.weight
-        self._pending = [entry for entry in self._pending if entry.stream is not stream]
-        self._events.dropped(stream)
-
     async def _resume(self, line: Line) -> None:
         """After a (re)connect: send again what was not acknowledged, and what the server has forgotten."""
         emptied, self._emptied = self._emptied, False
@@ -348,19 +335,6 @@ class Publisher:
             self._log.warning("redis_resent", entries=batch.resent)
         if batch.refusal:
             await self._take_back(batch.refusal, line)
-
-    def _shed(self, reason: str, older_than: int = 0) -> None:
-        need = self._bytes - self._budget.max_bytes * 9 // 10 if self._bytes > self._budget.max_bytes else 0
-        self._drop(need, older_than, reason)
-
-    def _drop(self, need: int, older_than: int, reason: str) -> None:
-        self._pending, dropped = shed(self._pending, need, older_than, reason)
-        in_flight = sum(entry.weight for entry in self._in_flight.entries) if self._in_flight else 0
-        self._bytes = in_flight + sum(entry.weight for entry in self._pending)
-        for stream in dropped:
-            self._events.dropped(stream)
-        if dropped:
-            self._log.error("events_dropped", count=sum(dropped.values()), reason=reason, waiting=self.waiting)
 
     async def _keep_house(self) -> None:
         """Once a second: age limits of the buffer, a silent server, blocked and idle streams."""
@@ -383,16 +357,6 @@ class Publisher:
                 for stream in self._streams:
                     stream.conflicts = max(stream.conflicts - 1, 0)
             if self.connected and not self._chores:
-                for stream in self._streams:
-                    self._chores += stream.trim(now // 1_000_000)
+                self._chores = [(stream, text) for stream in self._streams for text in stream.trim(now // 1_000_000)]
+                self._looks = self._watch.next(self._streams)
                 self._flush()
-
-    def _unblock(self, now: int) -> None:
-        for stream in self._streams:
-            if stream.blocked and self.connected:
-                stream.blocked = ""
-                count, stream.unsent = stream.unsent, 0
-                if count:
-                    self.declare_lost(stream, now, count, "Redis refused this stream")
-                    # A snapshot may have been among them: a book starts anew.
-                    self._events.dropped(stream)

@@ -32,15 +32,35 @@ _HISTORY_BYTES = 4 * 1024 * 1024
 
 
 class Batch(Struct):
-    """A pipeline: the entries, the commands (first one per entry, then trimming), and the loop's time of sending."""
+    """A pipeline: the entries, the commands (first one per entry, then trimming, then looks), and the loop's time of sending."""
 
     entries: list[Pending]
     commands: list[str]
     sent: float
+    trims: list[Stream] = field(default_factory=list)
+    """Whose streams the trimming is."""
+    looks: list[tuple[Stream, int]] = field(default_factory=list)
+    """Streams whose length is asked for, and the number that each is at by then."""
+
+    def add_trimming(self, stream: Stream, commands: list[str]) -> None:
+        """Behind the entries."""
+        self.trims += [stream] * len(commands)
+        self.commands += commands
+
+    def add_look(self, stream: Stream) -> None:
+        """Behind all else; of a stream at the number that it is at now."""
+        self.looks.append((stream, stream.seq))
+        self.commands.append(command("XLEN", stream.key))
+
+    def without_looks(self, replies: list[Reply]) -> list[Reply]:
+        """The replies to everything else."""
+        return replies[: len(replies) - len(self.looks)] if self.looks else replies
 
     def only(self, entries: Iterable[Pending]) -> Batch:
-        """The batch with these of its entries only, and without the trimming."""
+        """The batch with these of its entries only, and without the trimming and the looks."""
         wanted = set(map(id, entries))
+        for stream in self.trims:
+            stream.gone = None  # how much it trims isn't heard
         pairs = [pair for pair in zip(self.entries, self.commands, strict=False) if id(pair[0]) in wanted]
         return Batch([entry for entry, _ in pairs], [text for _, text in pairs], self.sent)
 
@@ -87,6 +107,8 @@ class Refusal(Struct):
     confirmed: int = 0
     """Entries that were refused because they stood there already."""
     reconnect: bool = False
+    foreign: set[Stream] = field(default_factory=set)
+    """Streams that somebody else has written to."""
 
 
 class Recovered(Struct):
@@ -134,7 +156,12 @@ async def recover(
         gone = first.get(stream, acknowledged + 1) - 1 - max(last_seq, stream.oldest.seq - 1)
         if gone > 0:
             result.missing[stream] = gone
+        if last_seq < stream.oldest.seq:
+            stream.oldest = StreamId(stream.oldest.ms, first.get(stream, acknowledged + 1))
     await _restore(line, again, result)
+    # Of these it isn't known any more how long they have to be.
+    for stream in (*behind, *result.missing, *(in_flight.trims if in_flight else ())):
+        stream.gone = None
     if in_flight:
         replies = await line.request(in_flight.commands)
         result.resent += len(in_flight.entries)
@@ -203,6 +230,9 @@ async def sort_out(line: Line, batch: Batch, replies: list[Reply]) -> Refusal:
     # All questions are answered: from here on nothing can fail halfway.
     _split(batch, refused, result)
     _step_over(last_ids)
+    result.foreign = foreign
+    for stream in (*foreign, *result.holes):
+        stream.gone = None
     result.messages = sorted(set(refused.values()))
     result.reconnect = any(text.startswith(_RECONNECT) for text in refused.values())
     return result

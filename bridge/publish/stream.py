@@ -55,6 +55,7 @@ class Stream:
         "control_head",
         "cut",
         "data_head",
+        "gone",
         "is_book",
         "key",
         "lost",
@@ -98,6 +99,8 @@ class Stream:
         self.unsent = 0
         """Events that came while blocked: the next `lost` entry counts them."""
         self.conflicts = 0
+        self.gone: int | None = None
+        """How many of the numbers given out are not in the stream: trimmed. ``None`` while unknown; less by foreign entries."""
         self.published = 0
         """Data entries that Redis has acknowledged."""
         self.lost: Counter[str] = Counter()

@@ -156,6 +156,14 @@ class Topic:
         self._gap_at = self.received
         self._say(recv, ControlEvent.GAP, reason, count)
 
+    def disturbed(self, recv: int, reason: str, count: int | None) -> None:
+        """Somebody else has changed the stream in Redis; ``count`` of its entries are gone by that, if any."""
+        if self.live:
+            self.gap(recv, reason, count)
+        elif self.said in (ControlEvent.DOWN, ControlEvent.STALE):
+            # What it says may be among what is gone.
+            self._say(recv, ControlEvent(self.said), reason)
+
     def broken(self) -> None:
         """The publisher dropped events of this stream."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from bridge.model import Channel
 from consumers.groups import GroupReader
-from consumers.items import Entry, GroupLost, Hole, PendingGone, Trimmed, Undecodable
+from consumers.items import Entry, GroupLost, Hole, PendingGone, Trimmed, Unknown
 from consumers.reader import Position
 from tests.consumers.streams import Stream, gather, until
 from tests.servers import RedisServer
@@ -84,7 +84,7 @@ async def test_an_undecodable_entry_is_acknowledged_like_any_other(any_server: R
     trades.client.xadd(trades.key, {"type": "nonsense"}, id=trades.id(1))
     async with member(any_server, trades) as reader:
         (item,) = await gather(reader, 1)
-        assert isinstance(item, Undecodable)
+        assert isinstance(item, Unknown)
         assert await reader.ack([item]) == 1
 
 

@@ -26,7 +26,7 @@ from bridge.model import (
     Trade,
 )
 from consumers.connection import OUTAGE, Outages, RedisUnreachableError
-from consumers.items import Entry, Hole, Reset, Trimmed, Undecodable
+from consumers.items import Entry, Hole, Reset, Trimmed, Undecodable, Unknown
 from consumers.reader import Position as Where
 from consumers.reader import Reader, Saved
 from tests.consumers.streams import BASE, NS, Stream, gather, until
@@ -97,11 +97,9 @@ async def test_entries_in_another_field_order_and_with_a_time_are_read(redis_ser
 
 BROKEN = [
     ({"type": "trade", "ts": "", "recv": "1", "id": "1", "side": "buy", "price": "1"}, "no field 'size'"),
-    ({"type": "auction", "ts": "", "recv": "1"}, "unknown type 'auction'"),
     ({"what": "ever"}, "no field 'type'"),
     ({"type": "trade", "ts": "", "recv": "soon", "id": "1", "side": "buy", "price": "1", "size": "1"}, "soon"),
     ({"type": "quote", "ts": "", "recv": "1", "bid": "1", "bid_size": "", "ask": "2", "ask_size": ""}, "no place"),
-    ({"type": "control", "ts": "", "recv": "1", "event": "party", "reason": "", "count": ""}, "party"),
     ({"type": "control", "ts": "", "recv": "1", "event": "gap", "reason": "", "count": "some"}, "some"),
 ]
 
@@ -122,6 +120,31 @@ async def test_an_entry_that_does_not_decode_is_an_item_and_stops_nothing(redis_
     assert error in broken.error
 
 
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"type": "auction", "ts": "", "recv": "1"}, "unknown type 'auction'"),
+        ({"type": "control", "ts": "", "recv": "1", "event": "party", "reason": "", "count": ""}, "event 'party'"),
+    ],
+)
+async def test_an_entry_of_a_newer_version_is_an_item_of_its_own_and_nothing_is_missing(
+    redis_server, fields, error
+) -> None:
+    with redis_server.client() as client:
+        stream = Stream(client, Channel.TRADES)
+        stream.trade()
+        client.xadd(stream.key, fields, id=stream.id(2))
+        stream.trade(3)
+        async with Reader(redis_server.url, {stream.key: Where.START}) as reader:
+            before, unknown, after = await gather(reader, 3)
+            assert reader.rows()[0].missing == {}
+    assert (before.seq, after.seq) == (1, 3)
+    assert isinstance(unknown, Unknown)
+    assert (unknown.id, unknown.seq, unknown.fields) == (stream.id(2), 2, fields)
+    assert error in unknown.error
+    assert unknown.is_control == (fields["type"] == "control")
+
+
 async def test_bytes_that_are_no_text_and_broken_levels_stop_nothing(redis_server: RedisServer) -> None:
     with redis_server.client() as client:
         stream = Stream(client, Channel.BOOK)
@@ -131,7 +154,7 @@ async def test_bytes_that_are_no_text_and_broken_levels_stop_nothing(redis_serve
         stream.delta(bids="1:2", seq=4)
         async with Reader(redis_server.url, {stream.key: Where.START}) as reader:
             items = await gather(reader, 4)
-    assert [type(item) for item in items] == [Undecodable, Undecodable, Undecodable, Entry]
+    assert [type(item) for item in items] == [Undecodable, Undecodable, Unknown, Entry]
 
 
 async def test_a_hole_stands_before_the_entry_behind_it(redis_server: RedisServer) -> None:

@@ -34,6 +34,10 @@ class Events:
         self.drops: list[Stream] = []
         self.recoveries = 0
         self.conflicts: list[Stream] = []
+        self.disturbances: list[tuple[Stream, str, int | None]] = []
+
+    def disturbed(self, stream: Stream, reason: str, count: int | None) -> None:
+        self.disturbances.append((stream, reason, count))
 
     def dropped(self, stream: Stream) -> None:
         self.drops.append(stream)

@@ -1,0 +1,53 @@
+"""One consumer's part in the streams of its group: what it was given, what it has in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bridge.keys import StreamKey
+from consumers.items import Hole, Item, PendingGone, Reset, split_id, to_item
+from consumers.positions import Cursor
+
+__all__ = ["Share"]
+
+
+class Share:
+    """This consumer's part in one stream."""
+
+    __slots__ = ("inflight", "key", "last", "next_seq", "stream")
+
+    def __init__(self, key: str, stream: StreamKey, cursor: Cursor) -> None:
+        self.key = key
+        self.stream = stream
+        self.next_seq = cursor.next_seq
+        self.last = cursor.id
+        """The newest ID that this consumer was given, or where the group stood when it came."""
+        self.inflight: dict[str, None] = {}
+        """Handed to the caller, or about to be, and not yet acknowledged, in their order."""
+
+    def resume(self) -> str:
+        """Where a new group must start so that nothing unacknowledged is passed over."""
+        if not self.inflight:
+            return self.last
+        ms, seq = min(map(split_id, self.inflight))
+        return f"{ms}-{seq - 1}" if seq else f"{ms - 1}-0"
+
+    def break_at(self, entry_id: str, expected: int) -> Item:
+        """What an entry says whose ``seq`` is not the expected one."""
+        found = split_id(entry_id)[1]
+        if found > expected:
+            return Hole(self.key, self.stream, entry_id, expected, found)
+        return Reset(self.key, self.stream, self.last, entry_id)
+
+    def gone(self, ids: Iterable[str]) -> list[Item]:
+        """Pending entries that are no more, but for those that the caller has in hand."""
+        gone = tuple(entry_id for entry_id in ids if entry_id not in self.inflight)
+        return [PendingGone(self.key, self.stream, gone)] if gone else []
+
+    def again(self, entries: Iterable[tuple[str, list[str] | None]]) -> list[Item]:
+        """Pending entries as items, but for those that the caller has in hand."""
+        return [
+            to_item(self.key, self.stream, entry_id, flat, again=True)
+            for entry_id, flat in entries
+            if flat is not None and entry_id not in self.inflight
+        ]
