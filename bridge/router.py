@@ -126,11 +126,6 @@ class Router:
             ("rejects", presence.rejects.write(presence.interval)),
         ]
 
-    def ended(self, task: asyncio.Task[None]) -> None:
-        """One of them has ended: if by an error, the connector can't go on."""
-        if not task.cancelled() and (error := task.exception()) and not self.failed.done():
-            self.failed.set_exception(error)
-
     async def finish(self, deadline: float) -> None:
         """Write ``stop`` to every stream, and wait until all is in Redis, for ``deadline`` seconds at most.
 
