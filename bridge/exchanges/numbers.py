@@ -32,6 +32,7 @@ _ID = re.compile(r"(?!true$|false$)[A-Za-z0-9_.:/+=@#|~*$-]{1,128}").fullmatch
 _AT_ONCE = 4_096
 """Levels per match: the matcher keeps some 400 bytes for each until it has the last one."""
 _MOST_SHOWN = 40
+_MOST_SHOWN_NUMBER = 10**30
 _LONGEST_WORD = 128
 _FIRST = 10**18
 """September 2001 (ns since the epoch)."""
@@ -124,7 +125,8 @@ def epoch_ns(count: int, unit: int) -> int:
             one in too small a unit would be.
     """
     if not _FIRST // unit <= count <= _LAST // unit:
-        raise ValueError(f"{shortened(str(count)[:200])} is not a time in units of {unit / 1e9:g} s since 1970")
+        shown = count if abs(count) < _MOST_SHOWN_NUMBER else "so large a number"
+        raise ValueError(f"{shown} is not a time in units of {unit / 1e9:g} s since 1970")
     return count * unit
 
 

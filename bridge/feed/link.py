@@ -10,7 +10,7 @@ from contextlib import suppress
 from bridge.errors import BridgeError, ExchangeError, HandshakeError, RestError
 from bridge.exchanges.base import SECOND, ConnectionPlan, Subscription
 from bridge.feed.connection import Connection, FeedContext
-from bridge.feed.policies import backoff
+from bridge.feed.policies import Damper, backoff
 from bridge.model import PUBLIC_CHANNELS, Channel
 
 __all__ = ["Link"]
@@ -39,8 +39,8 @@ class Link:
         self._opening: asyncio.Task[None] | None = None
         self._standby_since = 0.0
         self._replace_at = 0.0
-        """The earliest time of the next replacement: ever later, while one calls for the next within a minute."""
         self._replace_waits: Iterator[float] = self._waits()
+        self._called = Damper(context.random)
         self.lost: Counter[str] = Counter()
         """Connections lost, and attempts that failed, by kind."""
         self.replacements = 0
@@ -123,7 +123,7 @@ class Link:
                 return connection.lost_reason
             connection.tick()
             self._watch_silence(connection)
-            reason = connection.replace_reason
+            reason = connection.replace_reason if self._may_replace(connection) else ""
             if not reason and rotate_at is not None and self._context.monotonic() >= rotate_at:
                 reason = "time for a fresh snapshot"
             if not reason and self._expiring(connection, expiry_from):
@@ -177,14 +177,18 @@ class Link:
                 else:
                     connection.replace_reason = reason
 
+    def _may_replace(self, connection: Connection) -> bool:
+        """Whether it is time to heed a session that calls for a replacement: ever later, while the next one does, too."""
+        now = self._context.monotonic()
+        idle = self._standby is None and now >= self._replace_at
+        return bool(connection.replace_reason) and idle and self._called.heed(now)
+
     def _begin_replacement(self, reason: str) -> None:
         now = self._context.monotonic()
         if self._standby or now < self._replace_at:
             return
         self._log.info("replacing_connection", reason=reason)
-        if now - self._replace_at > _PROVEN:
-            self._replace_waits = self._waits()
-        self._replace_at = now + max(next(self._replace_waits), 1.0)
+        self._replace_at = now + next(self._replace_waits)
         self._standby = Connection(self.plan, self._context, self._wake, hold=True)
         self._standby_since = now
         self._opening = asyncio.create_task(self._open_standby(self._standby), name=f"{self.plan.name}-replacement")
@@ -220,6 +224,8 @@ class Link:
         new = self._standby
         assert new is not None
         self._standby = None
+        self._replace_waits = self._waits()
+        self._replace_at = self._context.monotonic() + 1.0
         self._active = new
         self.replacements += 1
         old.replace_reason = ""

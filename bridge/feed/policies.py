@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from random import Random
 from weakref import WeakKeyDictionary
 
-__all__ = ["Pacer", "SendBudget", "Watchdog", "backoff", "send_budget"]
+__all__ = ["Damper", "Pacer", "SendBudget", "Watchdog", "backoff", "send_budget"]
+
+_CALM = 60.0
 
 
 def backoff(random: Random, first: float = 1.0, cap: float = 60.0, factor: float = 2.0) -> Iterator[float]:
@@ -24,6 +26,29 @@ def backoff(random: Random, first: float = 1.0, cap: float = 60.0, factor: float
     while True:
         yield min(delay, cap) * random.uniform(0.5, 1.0)
         delay = min(delay * factor, cap)
+
+
+class Damper:
+    """Heeds a call at once, and calls that repeat ever later, up to a minute; times in seconds of one monotonic clock.
+
+    So a frame that is bad every second doesn't cost a connection every second. Once no call has been due for a minute,
+    the next one is heeded at once again.
+    """
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._waits = backoff(random)
+        self._next = 0.0
+
+    def heed(self, now: float) -> bool:
+        """Whether a call is to be heeded now; if so, the time to the next one begins."""
+        if now < self._next:
+            return False
+        if now - self._next > _CALM:
+            self._waits = backoff(self._random)
+            next(self._waits)
+        self._next = now + next(self._waits)
+        return True
 
 
 class Watchdog:

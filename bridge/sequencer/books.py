@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bridge.model import BookDelta, BookSnapshot
+from bridge.model import BookDelta, BookSnapshot, ControlEvent
 from bridge.publish.stream import Stream
 from bridge.sequencer.topic import Sink, Topic
 
@@ -79,6 +79,9 @@ class BookTopic(Topic):
         super().stop(recv)
 
     def gap(self, recv: int, reason: str, count: int | None = None) -> None:
+        if self.awaiting and self.said == ControlEvent.GAP and count is None:
+            self.gaps += 1  # the stream says already that the book is no good, and nothing but a snapshot is to come
+            return
         self.awaiting = True
         super().gap(recv, reason, count)
 

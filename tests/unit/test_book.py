@@ -81,3 +81,16 @@ def test_books():
     with pytest.raises(ValueError, match="number"):
         one.apply([("8", "1"), ("x", "1")], [])
     assert one.bids.best() == ("10", "1")
+
+
+def test_every_digit_of_a_price_counts():
+    """Decimal's arithmetic rounds to 28 digits; nothing here may."""
+    low, high = "0.12345678901234567890123456789012", "0.12345678901234567890123456789013"
+    book = Book()
+    book.replace([(low, "1"), (high, "2")], [(high, "3"), (low, "4")])
+    assert (book.bids.best(), book.asks.best()) == ((high, "2"), (low, "4"))
+    for number in range(300):
+        book.apply([(f"{low}{number}", "1")], [(f"0.0{number}", "1"), (f"0.0{number}", "0")])
+    assert book.bids.best() == (high, "2")
+    book.apply([(high, "0")], [])
+    assert book.bids.best() == (f"{low}99", "1")

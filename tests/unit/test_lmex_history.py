@@ -66,6 +66,21 @@ class TestSince:
         since = {market: memory.history_since(T0) for market, memory in exchange._memories.items()}
         assert since[Market.FUTURES] == T0 - 5 * DAY - MINUTE
 
+    def test_not_from_before_what_is_known_of_the_stream(self):
+        """The rest of it was trimmed, or not read back: fills from then would come a second time."""
+        for newest, known_from in ((T0 - SECOND, T0 - 30 * SECOND), (T0 - 5 * DAY, T0 - 5 * DAY - SECOND)):
+            memory = Memory()
+            memory.recall([live(known_from), fill("BTC-PERP", newest)], Market.FUTURES, known_from)
+            assert memory.history_since(T0) == known_from
+        other = Memory()
+        other.recall([live(T0 - MINUTE), fill("BTC-PERP", T0 - SECOND)], Market.SPOT, T0 - MINUTE)
+        assert other.history_since(T0) == T0 - MINUTE
+
+    def test_a_stream_that_was_trimmed_to_nothing(self):
+        memory = Memory()
+        memory.recall([], Market.FUTURES, T0 - MINUTE)
+        assert memory.history_since(T0) == T0 - MINUTE
+
 
 class TestPages:
     def test_a_full_answer_is_followed_by_what_is_before_it(self):

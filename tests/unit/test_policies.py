@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.feed.policies import Pacer, Watchdog, backoff
+from bridge.feed.policies import Damper, Pacer, Watchdog, backoff
 
 
 class TestBackoff:
@@ -108,3 +108,23 @@ class TestPacer:
         for _ in range(3):
             await pacer.turn()
         assert slept == [1.0, 1.0]
+
+
+class TestDamper:
+    def test_calls_that_repeat_are_heeded_ever_later(self):
+        damper = Damper(Random(3))
+        heeded = [tick / 4 for tick in range(4 * 600) if damper.heed(1000 + tick / 4)]
+        waits = [after - before for before, after in pairwise(heeded)]
+        assert heeded[0] == 0
+        assert all(wait <= 60.25 for wait in waits)
+        assert waits[:6] == sorted(waits[:6])
+        assert len(heeded) < 24
+
+    def test_after_a_calm_minute_a_call_is_heeded_at_once(self):
+        damper = Damper(Random(3))
+        now = 1000.0
+        for _ in range(100):
+            now += 61
+            assert damper.heed(now)
+            assert not damper.heed(now)
+            now += 60

@@ -152,6 +152,18 @@ class TestBook:
         assert rig.sink.said()[-3:] == ["lost", "snapshot", "delta"]
         assert rig.sink.lost == 2
 
+    def test_a_gap_is_said_once_until_the_next_snapshot(self):
+        """Deltas that are of no use don't make it news."""
+        rig = Rig(Channel.BOOK)
+        rig.topic.accept(snapshot())
+        for _ in range(3):
+            rig.topic.gap(T0, "a frame could not be understood")
+            rig.topic.accept(delta())
+        rig.topic.accept(snapshot())
+        rig.topic.gap(T0, "a frame could not be understood")
+        assert rig.sink.said() == ["live", "snapshot", "gap", "lost", "snapshot", "gap"]
+        assert rig.topic.gaps == 4
+
     def test_a_delta_that_continues_something_else_makes_a_gap(self):
         rig = Rig(Channel.BOOK)
         rig.topic.accept(snapshot(xseq="5"))

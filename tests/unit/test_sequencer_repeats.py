@@ -23,6 +23,23 @@ class TestIds:
         rig.topic.accept(fill)
         assert len(rig.sink.data) == 1
 
+    def test_all_fills_of_the_last_minutes_are_remembered_however_many(self):
+        """After a reconnect those of the last minute are asked for again."""
+        rig = Rig(Channel.FILLS)
+        fills = [Fill("main", T0, T0 + n, f"f{n}", "o1", PAIR, "buy", "10", "1", "", "") for n in range(30_000)]
+        for fill in (*fills, *fills):
+            rig.topic.accept(fill)
+        assert len(rig.sink.data) == len(fills)
+
+    def test_fills_of_before_a_restart_are_remembered_beside_as_many_new_ones(self):
+        rig = Rig(Channel.FILLS)
+        known = [Fill("main", T0, T0, f"f{n}", "o1", PAIR, "buy", "10", "1", "", "") for n in range(6_000)]
+        new = [Fill("main", T0, T0 + SECOND, f"n{n}", "o1", PAIR, "buy", "10", "1", "", "") for n in range(12_000)]
+        rig.topic.seed(known, T0)
+        for fill in (*new, *known):
+            rig.topic.accept(fill)
+        assert [fill.fill_id for fill in rig.sink.data] == [fill.fill_id for fill in new]
+
     def test_ids_are_remembered_for_thousands_of_trades(self):
         rig = Rig(Channel.TRADES)
         for number in range(12_000):
