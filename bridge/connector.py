@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import structlog
+from msgspec import structs
 from structlog.typing import FilteringBoundLogger
 
 from bridge.config import ConnectorSettings, Settings
@@ -24,6 +25,7 @@ from bridge.errors import (
     RedisUnavailableError,
     RestError,
     UnknownMarketError,
+    UnknownPairError,
 )
 from bridge.exchanges import exchange_type
 from bridge.exchanges.base import ConnectionPlan, Credentials, Exchange, Profile, Subscription
@@ -47,6 +49,8 @@ from bridge.supervisor import Supervisor, first_of
 __all__ = ["build_exchange", "probe", "record", "run", "urls_of"]
 
 _REST_TIMEOUT = 10.0
+_PAIR_AGAIN = 60.0
+"""Seconds between two looks at whether a pair is listed by now."""
 _INSTALL_FAST = "pip install 'tickbridge[fast]', or transport: auto"
 _CLOSING = 2.5
 """Seconds that sockets get for their closing handshakes."""
@@ -62,7 +66,6 @@ async def run(settings: Settings, connectors: Sequence[ConnectorSettings]) -> No
         AlreadyRunningError: another process has one of these names or streams.
         PortUnavailableError: the port that was set for metrics and health is taken.
         RedisUnavailableError: Redis is out of reach at the start, or at the end with entries left over.
-        UnknownPairError: an exchange doesn't list a pair.
         ConnectorsFailedError: of several connectors some failed by any of these, and the others went on to the end.
     """
     stop = asyncio.Event()
@@ -164,7 +167,12 @@ async def probe(settings: Settings, connector: ConnectorSettings) -> list[str]:
     if not exchange.subscriptions():
         return ["nothing to read: no pair is this shard's"]
     async with _rest(connector, exchange, None) as rest:
-        await rest.drive(exchange.discover(time.time_ns()))
+        while True:
+            try:
+                await rest.drive(exchange.discover(time.time_ns()))
+                break
+            except UnknownPairError as error:
+                exchange.missing[error.pair] = error
         found += exchange.remarks()
         receiver = _Listening(log)
         context = _context(connector, exchange, receiver, rest, None)
@@ -267,24 +275,61 @@ async def _feed(context: FeedContext, receiver: Router | Discard) -> None:
     if not context.exchange.subscriptions():
         context.log.warning("nothing_to_read")
         await asyncio.Event().wait()
-    waits = backoff(context.random)
-    while True:
-        try:
-            await context.rest.drive(context.exchange.discover(context.now()))
-            break
-        except RestError as error:
-            receiver.fault(error)
-            receiver.down(context.exchange.subscriptions(), str(error))
-            delay = max(next(waits), error.retry_after or 0.0)
-            context.log.warning("discovery_failed", error=str(error), retry_in=round(delay, 2))
-            await asyncio.sleep(delay)
+    await _discover(context, receiver)
     links = [Link(plan, context) for plan in context.exchange.plan()]
     receiver.links = links
     async with asyncio.TaskGroup() as group:
-        for link in links:
-            group.create_task(link.run(), name=f"link-{link.plan.name}")
-        for poll in context.exchange.polls():
-            group.create_task(Poller(poll, context).run(), name=f"poll-{poll.name}")
+        _start(group, links, context)
+        for error in context.exchange.missing.values():
+            group.create_task(_wait_for_pair(group, context, receiver, error.pair), name=f"pair-{error.pair}")
+
+
+def _start(group: asyncio.TaskGroup, links: Sequence[Link], context: FeedContext) -> None:
+    for link in links:
+        group.create_task(link.run(), name=f"link-{link.plan.name}")
+    for poll in context.exchange.polls():
+        group.create_task(Poller(poll, context).run(), name=f"poll-{poll.name}")
+
+
+async def _discover(context: FeedContext, receiver: Router | Discard) -> None:
+    """Have the exchange find out what it must know; a pair that it doesn't list is ``down``, and left out."""
+    exchange = context.exchange
+    waits = backoff(context.random)
+    while True:
+        try:
+            await context.rest.drive(exchange.discover(context.now()))
+        except UnknownPairError as error:
+            exchange.missing[error.pair] = error
+            receiver.fault(error)
+            receiver.down([s for s in exchange.subscriptions() if s.subject == error.pair], str(error))
+            context.log.warning("pair_not_listed", pair=error.pair, error=str(error))
+        except RestError as error:
+            receiver.fault(error)
+            receiver.down(exchange.subscriptions(), str(error))
+            delay = max(next(waits), error.retry_after or 0.0)
+            context.log.warning("discovery_failed", error=str(error), retry_in=round(delay, 2))
+            await asyncio.sleep(delay)
+        else:
+            return
+
+
+async def _wait_for_pair(group: asyncio.TaskGroup, context: FeedContext, receiver: Router | Discard, pair: str) -> None:
+    """Ask for a pair that isn't listed about once a minute, by an exchange of its own; serve it once it is."""
+    profile = structs.replace(context.exchange.profile, pairs=(pair,), account=None)
+    exchange = type(context.exchange)(profile)
+    while True:
+        await asyncio.sleep(_PAIR_AGAIN * context.random.uniform(0.8, 1.2))
+        try:
+            await context.rest.drive(exchange.discover(context.now()))
+            break
+        except (UnknownPairError, RestError):
+            continue
+    context.log.info("pair_listed", pair=pair)
+    late = structs.replace(context, exchange=exchange)
+    plans = [structs.replace(plan, name=f"{plan.name}:{pair}") for plan in exchange.plan()]
+    links = [Link(plan, late) for plan in plans]
+    receiver.links = [*receiver.links, *links]
+    _start(group, links, late)
 
 
 def _context(

@@ -293,6 +293,13 @@ class Exchange(ABC):
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
+        self.missing: dict[str, UnknownPairError] = {}
+        """Configured pairs that `discover` didn't find: they are left out from then on."""
+
+    @property
+    def pairs(self) -> tuple[str, ...]:
+        """The configured pairs but for those that are missing."""
+        return tuple(pair for pair in self.profile.pairs if pair not in self.missing)
 
     @classmethod
     def handshake_wait(cls, status: int) -> float | None:
@@ -317,7 +324,7 @@ class Exchange(ABC):
         """Learn by REST what the plan needs (ids of pairs); called until it succeeds, before `plan`.
 
         Raises:
-            UnknownPairError: a configured pair isn't listed.
+            UnknownPairError: one of `pairs` isn't listed; the caller puts it into `missing`, and calls again.
         """
         del now
         return
@@ -328,8 +335,8 @@ class Exchange(ABC):
         return []
 
     def unlisted(self) -> list[UnknownPairError]:
-        """The configured pairs that the exchange doesn't list, where it can be used without them; after `discover`."""
-        return []
+        """The configured pairs that the exchange doesn't list, once `discover` has run."""
+        return list(self.missing.values())
 
     @abstractmethod
     def plan(self) -> list[ConnectionPlan]:

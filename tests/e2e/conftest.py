@@ -67,6 +67,12 @@ class Bench:
         assert self.simulated is not None
         return self._run("run", "--config", str(self.simulated.write(self._directory / "run.yaml", **connector)))
 
+    def check(self, **connector: Any) -> Process:
+        """Start ``check --connect``, with some of the connector's settings changed."""
+        assert self.simulated is not None
+        config = self.simulated.write(self._directory / "check.yaml", **connector)
+        return self._run("check", "--connect", "--config", str(config))
+
 
 @pytest.fixture
 def bench(run: Run, simulate: Simulate, redis_server: RedisServer, tmp_path: Path) -> Bench:

@@ -64,11 +64,19 @@ def test_redis_out_of_reach(run: Run, tmp_path: Path) -> None:
 
 
 def test_an_unknown_pair(bench: Bench) -> None:
+    """It is down with the nearest name, the other is served; `check --connect` calls it a mistake."""
     bench.simulate()
     process = bench.run(pairs=["BTC-EUR", "ETH-EURO"])
-    assert process.ended() == 1
+    for channel in ("book", "trades", "quotes", "ticker"):
+        eventually(lambda c=channel: controls(bench.client, f"md:{{limitlex:ETH-EURO}}:{c}") == ["down"], "down")
+    key = "md:{limitlex:BTC-EUR}:book"
+    eventually(lambda: any(f["type"] == "delta" for _, f in bench.client.xrange(key)), "the other pair's book")
+    assert process.running
     assert "no pair ETH-EURO at this exchange; did you mean ETH-EUR" in process.output
     assert "Traceback" not in process.output
+    checked = bench.check(pairs=["BTC-EUR", "ETH-EURO"])
+    assert checked.ended() == 1
+    assert "no pair ETH-EURO at this exchange; did you mean ETH-EUR" in checked.output
 
 
 def test_a_wrong_key_says_so(bench: Bench) -> None:

@@ -146,6 +146,15 @@ class TestClosedSets:
 
 
 class TestRestOfTheMessage:
+    def test_an_event_of_an_unknown_type_is_a_gap_of_those_that_it_names(self):
+        session = settled()
+        events = session.receive(frame(trades(trade(), trade(), kind="replace"), 3), T0)
+        assert gaps(events) == {("trades", BTC)}
+        message = {**TICKER, "events": [{"type": 7, "tickers": [ticker()]}, *tickers(ticker(BTC))["events"]]}
+        events = session.receive(frame(message, 4), T0)
+        assert gaps(events) == {("quotes", ETH), ("ticker", ETH)}
+        assert {event.subject for event in data(events)} == {BTC}
+
     def test_good_rows_are_served_in_their_order(self):
         session = settled()
         rows = [trade(ETH, trade_id="4"), trade(trade_id="3", side="?"), trade(trade_id="2"), trade(trade_id="1")]

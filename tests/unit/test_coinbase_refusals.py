@@ -200,6 +200,15 @@ class TestRefused:
         [(event, words)] = venue.controls(TRADE, "A-USD")
         assert (event, words) == ("down", f"Failed to subscribe: {reason}")
 
+    def test_an_error_about_another_product_is_nobody_elses(self):
+        venue = Venue("A-USD", "B-USD", channels=(TRADE,))
+        venue.answer()
+        venue.session._ask("market_trades", ["A-USD"], venue.now)
+        venue.take(())
+        venue.error("B-USD is not subscribed")
+        assert [event for event, _ in venue.controls(TRADE, "A-USD")] == ["live"]
+        assert [words for _, _, words in venue.errors] == ["B-USD is not subscribed"]
+
     def test_words_without_end_are_cut(self):
         venue = Venue("A-USD", channels=(TRADE,))
         venue.error("x" * 1_000_000)

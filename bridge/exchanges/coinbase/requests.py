@@ -88,9 +88,9 @@ class Requests:
         """Forget them all."""
         self._waiting.clear()
 
-    def has(self, channel: str, product: str) -> bool:
-        """Whether an answer about this is awaited."""
-        return any(request.channel == channel and product in request.products for request in self._waiting)
+    def keys(self) -> list[Key]:
+        """What answers are awaited about."""
+        return [(request.channel, product) for request in self._waiting for product in request.products]
 
     def answered(self, channel: str, product: str) -> None:
         """The product is served, as its data shows, or nothing more is awaited about it."""
@@ -126,13 +126,18 @@ class Requests:
         if oldest is not None and oldest.part_at is None:
             oldest.part_at = now
 
-    def blame(self, words: str) -> tuple[Request, list[str]] | None:
-        """The request that an error is about, taken out, and those of its products that the error names."""
+    def blame(self, words: str, names: Collection[str]) -> tuple[Request, list[str]] | None:
+        """The request that an error is about, taken out, and those of its products that the error names.
+
+        One that names another of ``names``, all that may be asked for, is about none of these.
+        """
         waiting = [request for request in self._waiting if request.products]
         if not waiting:
             return None
         named = set(_WORD(words[:1000]))
         found = next((request for request in waiting if not named.isdisjoint(request.products)), None)
+        if found is None and not named.isdisjoint(names):
+            return None
         if found is None:
             hinted = [r for r in waiting if r.channel in words or (r.channel == "level2" and "L2" in words)] or waiting
             found = next((request for request in hinted if request.part_at is None), hinted[0])

@@ -205,8 +205,8 @@ class CoinbaseSession(SubscribingSession):
                             Quote(pair, ts, recv, t.best_bid, t.best_bid_quantity, t.best_ask, t.best_ask_quantity)
                         )
                     if Channel.TICKER in self._channels:
-                        day = (t.high_24_h, t.low_24_h, t.price, "", change, t.volume_24_h)
-                        events.append(Ticker(pair, ts, recv, "86400", "", *day))
+                        high, low, last, volume = t.high_24_h, t.low_24_h, t.price, t.volume_24_h
+                        events.append(Ticker(pair, ts, recv, "86400", "", high, low, last, "", change, volume))
 
     # --- what is not as it should be -------------------------------------------------------------------------------
 
@@ -272,15 +272,17 @@ class CoinbaseSession(SubscribingSession):
                 if not _is_update(event):  # it may have been the snapshot that is awaited
                     self._awaited.pop(self._asked_as.get(name or "", ""), None)
             return
+        rows = rows_of(event)
+        if rows is None:
+            damage.add(None, event, ValueError("no rows"))
+            return
         try:
             kind = event_type(event)
-            rows = rows_of(event)
-            if rows is None:
-                damage.add(None, event, ValueError("no rows"))
         except _WRONG as error:
-            damage.add(None, event, error)
+            for name in {product_of(row) for row in rows} or {None}:
+                damage.add(name, event, error)
             return
-        for row in reversed(rows or ()):
+        for row in reversed(rows):
             kept = len(events)
             try:
                 if channel == TRADES:

@@ -70,8 +70,8 @@ class SubscribingSession(Session):
         """When the last snapshot came that was awaited."""
         self._answered = False
         """Whether the exchange has answered anything on this connection."""
-        self._unsettled = True
-        """Whether anything is asked for, or refused: then data is news about it."""
+        self._unsettled: set[tuple[str, str]] = set()
+        """What is asked for, or refused: its data is news about that."""
         self._ticked = 0
 
     def connected(self, now: int) -> None:
@@ -123,7 +123,7 @@ class SubscribingSession(Session):
     def resync(self, subject: str, now: int, reason: str) -> None:
         """Have the next tick unsubscribe and subscribe this pair's book: the exchange answers with the full book."""
         del reason
-        product = self._names.product(subject)
+        product = self._names.product(subject) if LEVEL2 in self._wire else None
         if product is not None and product not in self._awaited and (LEVEL2, product) not in self._refusals:
             self._fresh.setdefault(product, now)
 
@@ -155,8 +155,10 @@ class SubscribingSession(Session):
 
     def _seen(self, channel: str, name: str) -> None:
         """Data has come: the product is served on this channel."""
-        self._answered = True
         product = self._asked_as[name]
+        if (channel, product) not in self._unsettled:
+            return
+        self._answered = True
         self._requests.answered(channel, product)
         self._take_back(channel, product)
         self._settle()
@@ -170,7 +172,7 @@ class SubscribingSession(Session):
         ``{"type":"error","message":"too many L2 streams requested in a single session"}``
         """
         words = words[:_WORDS]
-        blamed = self._requests.blame(words)
+        blamed = self._requests.blame(words, self._asked_as)
         error = error_of(words)
         if blamed is None or isinstance(error, TooManyRequestsError):
             self.actions.append(Said(error))
@@ -285,8 +287,8 @@ class SubscribingSession(Session):
                     self._refusals[channel, product].standing = channel == LEVEL2
                 elif unknown and known is None and not self._is_served(channel, product):
                     events += self._refuse(channel, product, now, UnknownMarketError(NAME, unknown))
-                elif known is not None and not halted and not unknown and not self._requests.has(channel, product):
-                    known.retry_at = now if product in self._halted else known.retry_at
+                elif not halted and product in self._halted and known is not None:
+                    known.retry_at = now
             (self._halted.add if halted else self._halted.discard)(product)
         return events
 
@@ -367,7 +369,7 @@ class SubscribingSession(Session):
 
     def _settle(self) -> None:
         self.ready = self.ready or (not self._requests and not self._postponed)
-        self._unsettled = bool(self._requests or self._refusals)
+        self._unsettled = {*self._requests.keys(), *self._refusals}
         if Channel.BOOK in self._channels:
             self.unserved = {
                 pair for channel, product in self._refusals if channel == LEVEL2 for pair in self._pairs_of[product]

@@ -55,7 +55,7 @@ class Limitlex(Exchange):
 
     def discover(self, now: int) -> Flow[None]:
         del now
-        yield from self._rest.resolve(self.profile.pairs)
+        yield from self._rest.resolve(self.pairs)
         return None
 
     def clock(self) -> Flow[ClockReading]:
@@ -67,11 +67,11 @@ class Limitlex(Exchange):
 
     def plan(self) -> list[ConnectionPlan]:
         profile = self.profile
-        plans = [self._pair_plan(pair) for pair in profile.pairs if profile.channels]
+        plans = [self._pair_plan(pair) for pair in self.pairs if profile.channels]
         account = profile.account
         if account:
             streams = tuple(s for s in self.subscriptions() if s.channel in self.private_channels)
-            ids = [self._rest.pair_id(pair) for pair in profile.pairs]
+            ids = [self._rest.pair_id(pair) for pair in self.pairs]
             plans.append(
                 ConnectionPlan(
                     f"account:{account.name}", streams, lambda: AccountSession(self._url, ids, account, self._rest)

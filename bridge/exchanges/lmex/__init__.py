@@ -83,7 +83,7 @@ class Lmex(Exchange):
 
     def discover(self, now: int) -> Flow[None]:
         del now
-        yield from self._rest.discover(self.profile.pairs)
+        yield from self._rest.discover(self.pairs)
 
     def subscriptions(self) -> list[Subscription]:
         """Positions only where futures are; where both markets are, each has balances of its own."""
@@ -120,7 +120,7 @@ class Lmex(Exchange):
         found: list[Poll] = []
         for market in self._markets:
             pairs = self._pairs(market)
-            if Channel.TICKER in self.profile.channels:
+            if Channel.TICKER in self.profile.channels and pairs:
                 streams = tuple(Subscription(Channel.TICKER, pair) for pair in pairs)
                 flow = partial(self._tickers, market, pairs)
                 found.append(Poll(f"{market}-ticker", streams, self._options.ticker_interval, flow))
@@ -135,7 +135,7 @@ class Lmex(Exchange):
         self._rest.clock_offset = offset
 
     def _pairs(self, market: Market) -> tuple[str, ...]:
-        return tuple(pair for pair in self.profile.pairs if market_of(pair) is market)
+        return tuple(pair for pair in self.pairs if market_of(pair) is market)
 
     def _book_plans(self, market: Market, pairs: Sequence[str]) -> Iterator[ConnectionPlan]:
         channels = self.profile.channels & {Channel.BOOK, Channel.QUOTES}

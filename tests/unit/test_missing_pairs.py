@@ -1,0 +1,100 @@
+"""A pair that an exchange doesn't list is down by itself; the others are served, and it is once it is listed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+import structlog
+from structlog.testing import LogCapture
+
+from bridge import connector
+from bridge.errors import UnknownPairError
+from bridge.exchanges.base import ConnectionPlan, Profile, Subscription
+from bridge.feed.connection import FeedContext
+from bridge.feed.policies import Pacer
+from bridge.feed.rest import RestClient
+from bridge.model import Channel
+from tests.unit.feeding import PAIR, TRADES, Desk, FakeExchange, FakeSession, Venue
+from tests.unit.publishing import until
+
+NEW = Subscription(Channel.TRADES, "NEW-EUR")
+
+
+class Listing(FakeExchange):
+    """Lists some pairs; each has a connection."""
+
+    listed: set[str]
+
+    def discover(self, now):
+        del now
+        for pair in self.pairs:
+            if pair not in self.listed:
+                raise UnknownPairError("fake", pair, ["BTC-EUR"])
+        return
+        yield
+
+    def plan(self):
+        url = self.profile.url
+        return [
+            ConnectionPlan(pair, (Subscription(Channel.TRADES, pair),), lambda: FakeSession(url)) for pair in self.pairs
+        ]
+
+
+@contextlib.asynccontextmanager
+async def feed(venue, listed):
+    kind = type("Tuned", (Listing,), {"listed": listed})
+    exchange = kind(Profile((NEW.subject, PAIR), frozenset({Channel.TRADES}), url=venue.url))
+    desk = Desk((TRADES, NEW))
+    desk.links = []
+    logs = LogCapture()
+    async with RestClient("fake", "http://127.0.0.1:1", None, 1.0, None) as rest:
+        context = FeedContext(
+            exchange=exchange,
+            receiver=desk,
+            rest=rest,
+            pacer=Pacer(0, time.monotonic),
+            log=structlog.wrap_logger(None, processors=[logs]),
+            library="websockets",
+        )
+        task = asyncio.create_task(connector._feed(context, desk))
+        try:
+            yield desk, logs
+            assert not task.done(), task.exception()
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def test_the_others_are_served():
+    async with Venue() as venue, feed(venue, {PAIR}) as (desk, logs):
+        await until(lambda: venue.peers)
+        venue.say(k="trade", id="1")
+        await until(lambda: desk.sinks[TRADES].data)
+        assert desk.sinks[NEW].said() == ["down"]
+        assert "did you mean BTC-EUR?" in desk.sinks[NEW].events[0].reason
+        assert [link.plan.name for link in desk.links] == [PAIR]
+        assert [entry["pair"] for entry in logs.entries if entry["event"] == "pair_not_listed"] == [NEW.subject]
+        assert [error.kind for error in desk.faults] == ["unknown_pair"]
+
+
+async def test_it_is_served_once_it_is_listed(monkeypatch):
+    monkeypatch.setattr(connector, "_PAIR_AGAIN", 0.02)
+    listed = {PAIR}
+    async with Venue() as venue, feed(venue, listed) as (desk, logs):
+        await until(lambda: venue.opened == 1)
+        listed.add(NEW.subject)
+        await until(lambda: venue.opened == 2)
+        assert [link.plan.name for link in desk.links] == [PAIR, "NEW-EUR:NEW-EUR"]
+        assert [entry["event"] for entry in logs.entries if entry["event"].startswith("pair_")] == [
+            "pair_not_listed",
+            "pair_listed",
+        ]
+
+
+async def test_nothing_listed_ends_nothing():
+    async with Venue() as venue, feed(venue, set()) as (desk, _):
+        await until(lambda: desk.sinks[NEW].said() == desk.sinks[TRADES].said() == ["down"])
+        assert venue.opened == 0
