@@ -23,7 +23,7 @@ from bridge.topology import FAILURES, Topology
 from consumers.connection import OUTAGE, RedisUnreachableError
 from consumers.monitor import DEFAULT_PORT, HttpAddress, http_address
 
-__all__ = ["Parser", "catalog", "discover", "note", "say", "serve"]
+__all__ = ["Parser", "catalog", "discover", "note", "say", "serve", "to_terminal"]
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 _FILES = {
@@ -112,6 +112,11 @@ def say(line: str) -> None:
     if isinstance(sys.stdout, QueuedText) and sys.stdout.queue.gone:
         raise BrokenPipeError
     print(line)
+
+
+def to_terminal() -> bool:
+    """Whether what is printed is read by a person; there may be no output at all (``>&-``)."""
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def note(line: str) -> None:
