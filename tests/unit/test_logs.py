@@ -16,6 +16,7 @@ import structlog
 
 from bridge.logs import configure_logging, handle_loop_errors
 from bridge.redaction import forget_secrets, register_secret
+from bridge.repeats import WHOLE
 
 SECRET = "hunter2-very-secret"
 
@@ -263,9 +264,9 @@ def test_lines_that_repeat_are_summed_up(lines):
     logging.getLogger("other").warning("once")
     configure_logging("info", "json", lines.stream)  # says what it has left out
     *first, other, summary = lines()
-    assert [line["error"] for line in first] == [f"bad {number}" for number in range(5)]
+    assert [line["error"] for line in first] == [f"bad {number}" for number in range(4)], "one of each connection"
     assert other["event"] == "once"
-    assert (summary["event"], summary["level"], summary["repeated"]) == ("frame_rejected", "warning", 995)
+    assert (summary["event"], summary["level"], summary["repeated"]) == ("frame_rejected", "warning", 996)
     assert summary["connections"] == ["m0", "m1", "m2", "m3"]
     assert (summary["error"], summary["connector"]) == ("bad 999", "c")
 
@@ -276,7 +277,7 @@ def test_kinds_and_levels_are_told_apart(lines):
         log.warning("exchange_error", kind="blocked")
     log.warning("exchange_error", kind="login_refused")
     log.error("events_failed")
-    assert [line["event"] for line in lines()[5:]] == ["exchange_error", "events_failed"]
+    assert [line["event"] for line in lines()[WHOLE:]] == ["exchange_error", "events_failed"]
 
 
 def test_who_asks_for_debug_lines_gets_them_all():
@@ -304,15 +305,15 @@ def test_errors_that_repeat_hold_on_to_no_frame(lines):
         except ValueError:
             structlog.get_logger().exception("session_failed")
     gc.collect()
-    assert not any(frame() for frame in gone[5:])  # pytest keeps what is written
+    assert not any(frame() for frame in gone[WHOLE:])  # pytest keeps what is written
     configure_logging("info", "json", lines.stream)
     assert lines()[-1]["error"] == "ValueError: one"
-    assert lines()[-1]["repeated"] == 5
+    assert lines()[-1]["repeated"] == 10 - WHOLE
 
 
 def test_a_library_that_repeats_itself(lines):
     for number in range(100):
         logging.getLogger("library").warning("try %s", number)
     configure_logging("info", "json", lines.stream)
-    assert [line["event"] for line in lines()] == [*(f"try {number}" for number in range(5)), "try 99"]
-    assert (lines()[-1]["repeated"], lines()[-1]["logger"]) == (95, "library")
+    assert [line["event"] for line in lines()] == [*(f"try {number}" for number in range(WHOLE)), "try 99"]
+    assert (lines()[-1]["repeated"], lines()[-1]["logger"]) == (100 - WHOLE, "library")
