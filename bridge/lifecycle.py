@@ -26,6 +26,7 @@ _LAST_WORDS = 0.2
 """Seconds that logs get where the process ends at once."""
 _ENVIRONMENT = 2
 _ATTEMPTS = 3
+_THREAD_ENDS = 0.2
 _PATIENCE = 0.5
 
 
@@ -40,10 +41,11 @@ def end_on_signals(
     loop stands still. If the process has not ended ``patience`` seconds after the first, because something swallows its
     cancellation or hangs in a thread, ``late`` is called in a thread, and the process ends with exit code 2.
 
-    To be called in the main thread, in a coroutine. Closing the loop ends it, but for the limit of time.
+    To be called in the main thread, in a coroutine that `run_loop` runs.
     """
     loop = asyncio.get_running_loop()
     first: list[float] = []
+    _threads[:] = threading.enumerate()
 
     def handle(number: int, _: FrameType | None) -> None:
         if first:
@@ -55,6 +57,7 @@ def end_on_signals(
         deadline.daemon = True
         deadline.name = "end-deadline"
         deadline.start()
+        _deadlines.append(deadline)
         loop.call_soon_threadsafe(stop, signal.Signals(number))
 
     def expire() -> None:
@@ -66,6 +69,22 @@ def end_on_signals(
         # The loop's own handler is there to wake it; ours also works where the loop stands still.
         loop.add_signal_handler(number, lambda: None)
         signal.signal(number, handle)
+
+
+_deadlines: list[threading.Timer] = []
+_threads: list[threading.Thread] = []
+"""Those that were there before the loop began its work."""
+
+
+def _loop_ended() -> None:
+    """The limit of time has been kept, unless a thread is left that Python would wait for at its end."""
+    for thread in threading.enumerate():
+        if not thread.daemon and thread not in _threads and thread is not threading.current_thread():
+            thread.join(_THREAD_ENDS)
+            if thread.is_alive():
+                return
+    while _deadlines:
+        _deadlines.pop().cancel()
 
 
 def _leave(code: int) -> None:
@@ -122,6 +141,7 @@ def run_loop(
         finally:
             asyncio.set_event_loop(None)
             loop.close()
+            _loop_ended()
         for task in left:
             # Python would report, in the middle of its own end, that it was destroyed.
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001

@@ -56,7 +56,7 @@ def configure_logging(level: str = "info", format: str = "auto", stream: TextIO 
     stream = stream or sys.stderr or _Nowhere()  # a process may have been started without a stderr
     terminal = stream.isatty()
     as_json = format == "json" or (format == "auto" and not terminal)
-    repeats = Repeats(_say_summary)
+    repeats = _repeats_of_this()
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         _without_repeats(repeats),
@@ -95,7 +95,6 @@ def configure_logging(level: str = "info", format: str = "auto", stream: TextIO 
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    _keep(repeats)
 
 
 class _Nowhere(io.StringIO):
@@ -148,14 +147,15 @@ def left_out_lines() -> int:
 # --- repeats ---------------------------------------------------------------------------------------------------------
 
 
-def _keep(repeats: Repeats) -> None:
-    """Have what is left out said in the end, too."""
+def _repeats_of_this() -> Repeats:
+    """New ones; what the ones before have left out is said as it would have been, and what these have, in the end."""
     if _repeats:
         _repeats.pop().close()
     else:
         atexit.register(_flush)
-    _repeats.append(repeats)
-    before_end("log summaries", _flush)
+        before_end("log summaries", _flush)
+    _repeats.append(Repeats(_say_summary))
+    return _repeats[0]
 
 
 def _flush() -> None:

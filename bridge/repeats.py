@@ -18,7 +18,7 @@ __all__ = ["Repeats", "Summary"]
 
 WINDOW = 60.0
 """Seconds that one summary stands for; also, how long a kind must be quiet before its lines are written again."""
-WHOLE = 5
+WHOLE = 3
 """Lines of a kind that are written before they are summed up, where they are of fewer sources."""
 _MOST_SOURCES = 100
 """Sources of a kind that are told apart, so that names from outside make neither lines nor memory without end."""

@@ -28,7 +28,7 @@ from consumers.connection import is_wrong_type, passing
 from consumers.keeper import BookKeeper
 from consumers.monitor import Monitor
 from consumers.reader import Position, Reader
-from consumers.service import Parser, discover, say, serve
+from consumers.service import Parser, discover, say, serve, to_terminal
 
 __all__ = ["BookKeeper", "Books", "main"]
 
@@ -194,7 +194,7 @@ async def run(args: Namespace) -> None:
                 monitor = Monitor("books", reader, args.redis, lambda: books.writes, lambda: books.trouble)
                 group.create_task(monitor.run(args.http, pages(books)), name="http")
                 if not args.quiet:
-                    as_json = args.json or not sys.stdout.isatty()
+                    as_json = args.json or not to_terminal()
                     group.create_task(show(books, args.top, args.interval, as_json=as_json), name="show")
         finally:
             await books.keep_hashes_once()

@@ -25,7 +25,7 @@ from consumers.absent import Absent
 from consumers.connection import OUTAGE, RedisUnreachableError, is_wrong_type
 from consumers.monitor import DEFAULT_PORT, HttpAddress, http_address
 
-__all__ = ["Parser", "catalog", "discover", "note", "say", "serve"]
+__all__ = ["Parser", "catalog", "discover", "note", "say", "serve", "to_terminal"]
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 _NO_CONNECTOR = "no connector has written to this Redis; is it the right one, and the right namespace?"
@@ -120,6 +120,11 @@ def say(line: str) -> None:
     if isinstance(sys.stdout, QueuedText) and sys.stdout.queue.gone:
         raise BrokenPipeError
     print(line)
+
+
+def to_terminal() -> bool:
+    """Whether what is printed is read by a person; there may be no output at all (``>&-``)."""
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def note(line: str) -> None:

@@ -41,7 +41,7 @@ from consumers.items import Entry, Hole, Item, Reset, Stored, Trimmed, Undecodab
 from consumers.monitor import Monitor
 from consumers.reader import Position as Where
 from consumers.reader import Reader
-from consumers.service import Parser, discover, say, serve
+from consumers.service import Parser, discover, say, serve, to_terminal
 
 __all__ = ["Wallet", "Wallets", "main"]
 
@@ -286,7 +286,7 @@ def as_json(item: Item) -> str:
 async def run(args: Namespace) -> None:
     """The service, until it is cancelled."""
     keys = Keys(args.namespace)
-    text = as_json if args.json or not sys.stdout.isatty() else as_text
+    text = as_json if args.json or not to_terminal() else as_text
     async with Reader(args.redis, namespace=args.namespace) as reader:
         heard: Callable[[Item], None] = (lambda _: None) if args.quiet else (lambda item: say(text(item)))
         wallets = Wallets(reader, keys, args.accounts, args.exchange, heard)

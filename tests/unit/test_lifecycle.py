@@ -60,6 +60,10 @@ LEAVES = """
     left = asyncio.create_task(stubborn())
     await asyncio.sleep(0)
 """
+HANGS = """
+    await stop.wait()
+    asyncio.get_running_loop().run_in_executor(None, time.sleep, 3600)
+"""
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -84,14 +88,23 @@ def process(request):
     yield start
     for one in started:
         one.kill()
-        one.communicate()
+        rest(one)
+        one.stdout.close()
+        one.stderr.close()
+
+
+def rest(process):
+    """What it still prints until its end (`communicate` would miss what has been read ahead)."""
+    out, err = process.stdout.read(), process.stderr.read()
+    process.wait(30)
+    return out, err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_first_signal_ends_in_order(process, number):
     found = process(WAITS)
     found.send_signal(number)
-    out, err = found.communicate(timeout=30)
+    out, err = rest(found)
     assert (found.returncode, out, err) == (0, f"stopping {number.name}\ndone\nreturned\n", "")
 
 
@@ -109,11 +122,19 @@ def test_the_second_signal_ends_at_once(process, body):
 def test_what_does_not_end_is_ended(process):
     found = process(STUBBORN, patience=0.2)
     found.send_signal(signal.SIGTERM)
-    out, _ = found.communicate(timeout=30)
+    out, _ = rest(found)
     assert (found.returncode, out) == (2, "stopping SIGTERM\nlate\n")
 
 
 def test_a_task_that_is_left_over_keeps_nothing(process):
     found = process(LEAVES)
-    out, err = found.communicate(timeout=30)
+    out, err = rest(found)
     assert (found.returncode, out, err) == (0, "done\nreturned\n", "")
+
+
+def test_a_thread_that_hangs_is_not_waited_for_longer(process):
+    """A name server that doesn't answer, say."""
+    found = process(HANGS, patience=1.0)
+    found.send_signal(signal.SIGTERM)
+    out, _ = rest(found)
+    assert (found.returncode, out) == (2, "stopping SIGTERM\ndone\nreturned\nlate\n")

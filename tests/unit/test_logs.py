@@ -5,14 +5,18 @@ import gc
 import io
 import json
 import logging
+import re
 import warnings
+import weakref
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 import structlog
 
 from bridge.logs import configure_logging, handle_loop_errors
 from bridge.redaction import forget_secrets, register_secret
+from bridge.repeats import WHOLE
 
 SECRET = "hunter2-very-secret"
 
@@ -185,3 +189,131 @@ def test_what_no_task_handled_is_logged(lines):
     assert "RuntimeError: lost ***" in first["exception"]
     assert "ZeroDivisionError" in second["exception"]
     assert SECRET not in lines.stream.getvalue()
+
+
+# --- text from outside -----------------------------------------------------------------------------------------------
+
+EVIL = "\x1b]0;OWNED\x07\x1b[2J\u009b31m\u202e\ud800\nforged line"
+
+
+@pytest.mark.parametrize("kind", ["json", "console"])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_text_from_outside_acts_on_nothing(kind, terminal):
+    stream = Terminal() if terminal else io.StringIO()
+    configure_logging("info", kind, stream)
+    log = structlog.get_logger()
+    log.warning("exchange_error", message=EVIL, nested={EVIL: [EVIL]}, raw=EVIL.encode("utf-8", "surrogatepass"))
+    logging.getLogger("library").warning(EVIL.replace("\ud800", ""))  # pytest, which listens too, can't take that one
+    log.error("failed", exc_info=ValueError(EVIL))
+    text = stream.getvalue()
+    text.encode()
+    plain = re.sub(r"\x1b\[\d*m", "", text) if terminal else text  # the renderer's own colours
+    assert not [character for character in plain if character != "\n" and not character.isprintable()]
+    assert text.count("OWNED") >= 6
+    assert not [line for line in plain.splitlines() if line.startswith("forged line")]
+    if kind == "json":
+        assert json.loads(text.splitlines()[0])["message"] == EVIL.encode("unicode_escape").decode()
+
+
+def test_a_line_is_bounded(lines):
+    log = structlog.get_logger()
+    log.warning(
+        "a", error="x" * 5_000_000, more=["y" * 5_000_000] * 1000, **{f"key{n}": "z" * 1000 for n in range(100)}
+    )
+    assert len(lines.stream.getvalue()) < 64_000
+    assert re.fullmatch(r"x{16000,}… \(\d+ more\)", lines()[0]["error"])
+
+
+def test_a_traceback_is_bounded_and_keeps_both_ends(lines):
+    def fall(depth):
+        if depth:
+            fall(depth - 1)
+        raise ValueError("start " + "x" * 5_000_000)
+
+    for number in range(400):
+        exec(f"def step{number}(f):\n    f()", globals())  # names of their own: Python folds what recurs
+
+    call = partial(fall, 0)
+    for number in range(400):
+        call = partial(globals()[f"step{number}"], call)
+    try:
+        call()
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    trace = lines()[0]["exception"]
+    assert len(trace) < 20_000
+    assert trace.startswith("Traceback")
+    assert re.search(r"\n  … \d+ lines …\n", trace)
+    assert "\nValueError: start xxx" in trace
+
+
+def test_what_json_does_not_know_is_text(lines):
+    structlog.get_logger().info("a", nan=float("nan"), big=1 << 100_000, what=object)
+    [line] = lines()
+    assert line["nan"] == "nan"
+    assert line["big"].startswith("0x1000")
+
+
+# --- repeats -------------------------------------------------------------------------------------------------------------
+
+
+def test_lines_that_repeat_are_summed_up(lines):
+    logs = [structlog.get_logger().bind(connector="c", connection=f"m{number}") for number in range(4)]
+    for number in range(1000):
+        logs[number % 4].warning("frame_rejected", error=f"bad {number}")
+    logging.getLogger("other").warning("once")
+    configure_logging("info", "json", lines.stream)  # says what it has left out
+    *first, other, summary = lines()
+    assert [line["error"] for line in first] == [f"bad {number}" for number in range(4)], "one of each connection"
+    assert other["event"] == "once"
+    assert (summary["event"], summary["level"], summary["repeated"]) == ("frame_rejected", "warning", 996)
+    assert summary["connections"] == ["m0", "m1", "m2", "m3"]
+    assert (summary["error"], summary["connector"]) == ("bad 999", "c")
+
+
+def test_kinds_and_levels_are_told_apart(lines):
+    log = structlog.get_logger()
+    for _ in range(100):
+        log.warning("exchange_error", kind="blocked")
+    log.warning("exchange_error", kind="login_refused")
+    log.error("events_failed")
+    assert [line["event"] for line in lines()[WHOLE:]] == ["exchange_error", "events_failed"]
+
+
+def test_who_asks_for_debug_lines_gets_them_all():
+    stream = io.StringIO()
+    configure_logging("debug", "json", stream)
+    for _ in range(100):
+        structlog.get_logger().debug("heartbeat_failed")
+    assert stream.getvalue().count("heartbeat_failed") == 100
+
+
+def test_errors_that_repeat_hold_on_to_no_frame(lines):
+    class Frame:
+        pass
+
+    gone = []
+
+    def fail():
+        frame = Frame()
+        gone.append(weakref.ref(frame))
+        raise ValueError("one")
+
+    for _ in range(10):
+        try:
+            fail()
+        except ValueError:
+            structlog.get_logger().exception("session_failed")
+    gc.collect()
+    assert not any(frame() for frame in gone[WHOLE:])  # pytest keeps what is written
+    configure_logging("info", "json", lines.stream)
+    assert lines()[-1]["error"] == "ValueError: one"
+    assert lines()[-1]["repeated"] == 10 - WHOLE
+
+
+def test_a_library_that_repeats_itself(lines):
+    for number in range(100):
+        logging.getLogger("library").warning("try %s", number)
+    configure_logging("info", "json", lines.stream)
+    assert [line["event"] for line in lines()] == [*(f"try {number}" for number in range(WHOLE)), "try 99"]
+    assert (lines()[-1]["repeated"], lines()[-1]["logger"]) == (100 - WHOLE, "library")

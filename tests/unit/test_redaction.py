@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.redaction import MASK, forget_secrets, redact, redact_value, register_secret, register_secrets
+from bridge.redaction import MASK, forget_secrets, presentable, redact, redact_value, register_secret, register_secrets
 
 PEM = """-----BEGIN EC PRIVATE KEY-----
 MHcCAQEEIBkg4LVWM9nuwNSkTYhIaLNShBfWPs5gbrzAh0FvQdBmoAoGCCqGSM49
@@ -93,3 +93,50 @@ def test_values_of_any_kind():
     assert redact_value(ValueError("bad hunter22")) == f"ValueError: bad {MASK}"
     assert "hunter22" not in str(redact_value({"deep": [[[[[[[[[["hunter22"]]]]]]]]]]}))
     assert redact_value(cyclic)
+
+
+@given(st.integers(0, 400), st.integers(0, 400), st.integers(1, 200))
+def test_no_limit_cuts_a_secret_in_halves(before, after, limit):
+    forget_secrets()
+    register_secrets(["hunter22", "a-much-longer-secret-" * 10])
+    for secret in ("hunter22", "a-much-longer-secret-" * 10):
+        for text in (f"{'.' * before}{secret}{',' * after}", secret * 50, f"{secret}{'.' * before}" * 50):
+            shown = redact(text, limit)
+            assert len(shown) <= limit
+            assert not set(shown) & set("hunter2")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'x {"token": "' + "s" * 10_000 + '"}',
+        "x {'api_secret': '" + "s" * 10_000 + "'}",
+        'x {\\"token\\":\\"' + "s" * 10_000,
+        "x wss://h/?t=" + "s" * 10_000,
+        "x redis://u:" + "s" * 10_000 + "@h",
+    ],
+)
+@pytest.mark.parametrize("limit", [10, 30, 5_000])
+def test_what_looks_like_a_secret_and_does_not_end_is_masked_too(text, limit):
+    assert "sss" not in redact(text, limit)
+
+
+def test_a_text_of_megabytes_costs_no_more_than_its_beginning():
+    seen = []
+
+    class Watched(str):
+        __slots__ = ()
+
+        def __getitem__(self, part):
+            seen.append(len(super().__getitem__(part)))
+            return super().__getitem__(part)
+
+    assert len(redact(Watched("x" * 5_000_000), 1_000)) == 1_000
+    assert sum(seen) < 10_000
+
+
+def test_presentable_text_is_redacted_before_it_is_cut():
+    register_secret("hunter22")
+    assert presentable("\x1b" * 30 + " hunter22" + "x" * 10_000, 200).startswith("\\x1b" * 30)
+    for limit in range(60, 200):
+        assert "hunter2" not in presentable("\x1b" * 20 + "hunter22" + "x" * 10_000, limit)

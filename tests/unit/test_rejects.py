@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from bridge.errors import FrameError, ReportedError
+from bridge.redaction import forget_secrets, register_secret
+from bridge.rejects import Rejects
+from tests.servers import RedisServer
+
+KEY = "bridge:rejects:x"
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+async def client(redis_server: RedisServer) -> AsyncIterator[Redis]:
+    async with Redis.from_url(redis_server.url, decode_responses=True) as found:
+        yield found
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+async def rejects(client, clock):
+    made = Rejects(client, KEY, "c", clock)
+    task = asyncio.create_task(made.write(0.01))
+    yield made
+    task.cancel()
+    await asyncio.wait([task])
+    forget_secrets()
+
+
+async def written(client, count):
+    async with asyncio.timeout(30):
+        while await client.xlen(KEY) < count:
+            await asyncio.sleep(0.01)
+    return [fields for _, fields in await client.xrange(KEY)]
+
+
+async def test_a_frame_is_kept_with_what_is_wrong(client, rejects):
+    rejects.add("m", FrameError("x", b"not json", "no JSON"), 7)
+    [fields] = await written(client, 1)
+    assert fields == {
+        "recv": "7",
+        "connector": "c",
+        "connection": "m",
+        "error": "x: no JSON",
+        "raw": "not json",
+        "omitted": "0",
+    }
+
+
+async def test_of_a_storm_some_are_written_and_all_are_counted(client, rejects, clock):
+    error = FrameError("x", b"not json", "no JSON")
+    for _ in range(1000):
+        rejects.add("m", error, 7)
+    assert (rejects.count, rejects.omitted) == (1000, 900)
+    await written(client, 100)
+    clock.now += 1
+    for _ in range(1000):
+        rejects.add("m", error, 7)
+    entries = await written(client, 105)
+    assert (rejects.count, rejects.omitted) == (2000, 1895)
+    assert [fields["omitted"] for fields in entries[99:]] == ["0", "900", "0", "0", "0", "0"]
+
+
+async def test_a_large_frame_is_cut_without_cutting_a_secret(client, rejects):
+    register_secret("hunter22")
+    frame = b"x" * 16_380 + b"hunter22" + b"y" * 5_000_000
+    rejects.add("m", FrameError("x", frame, frame.decode() + "\x1b[2J"), 7)
+    rejects.add("m", FrameError("x", "株".encode() * 1_000_000, ""), 7)
+    rejects.add("m", FrameError("x", b"\xff" * 1_000_000, ""), 7)
+    for fields in await written(client, 3):
+        assert len(fields["raw"].encode()) <= 16_384
+        assert len(fields["error"].encode()) <= 2_048
+        assert "hunter" not in fields["raw"]
+
+
+async def test_while_redis_is_away_they_wait_and_then_are_counted(clock, own_server: RedisServer):
+    async with Redis.from_url(own_server.url, decode_responses=True) as client:
+        rejects = Rejects(client, KEY, "c", clock)
+        own_server.stop()
+        task = asyncio.create_task(rejects.write(0.01))
+        for number in range(1000):
+            clock.now += 1
+            rejects.add("m", FrameError("x", b"not json", "no JSON"), number)
+        assert rejects.omitted >= 800 - 1  # one may be on its way
+        own_server.restart()
+        kept = 1000 - rejects.omitted
+        entries = await written(client, kept)
+        assert [int(fields["recv"]) for fields in entries] == list(range(kept))
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def test_an_error_that_quotes_the_exchange_is_short_and_visible():
+    said = ReportedError("x", "\x1b[2J" + "y" * 5_000_000, code="\x1b" * 1000, topic="\u202e" * 1000)
+    assert len(str(said)) < 3_000
+    assert said.message.startswith("\\x1b[2Jyyy")
+    assert said.code == "?" * 97 + "..."
+    assert str(said).isprintable()
+    assert ReportedError("x", "no", code=1005).code == 1005
