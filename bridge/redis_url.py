@@ -158,8 +158,8 @@ def _database(url: Url, kind: Kind, options: dict[str, Any]) -> str:
         return master
     if path and not _is_number(path):
         raise RedisUrlError("should end in a database number: redis://127.0.0.1:6379/0")
-    if path and options.setdefault("db", int(path)) != int(path):
-        raise RedisUrlError(f"names two databases: {int(path)} in its path, {options['db']} in its options")
+    if path:
+        options.setdefault("db", int(path))  # the option goes first, as with other clients
     return master
 
 
