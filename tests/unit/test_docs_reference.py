@@ -27,7 +27,7 @@ from bridge.store import Store
 from tests.servers import RedisServer
 from tests.unit.doc_pages import EXCHANGES, OPERATIONS, ROOT, SOURCES, STREAMS, blocks, rows, text, ticked
 
-NO_LITERAL = ("none", "needed", "empty", "all of the exchange's", "the exchange's")
+NO_LITERAL = ("none", "needed", "empty", "all of the exchange's", "the exchange's", "the environment's")
 
 
 # --- streams.md ----------------------------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ def test_every_exchange_and_its_options_stand_in_the_table():
 
 def test_imports_run_downwards():
     """What architecture.md says of who may import whom."""
-    ground = {"model", "keys", "entries", "book", "topology", "errors", "latency"}
+    ground = {"model", "keys", "entries", "book", "topology", "redis_url", "urls", "proxies", "errors", "latency"}
     allowed = {
         **{f"bridge/{name}.py": ground for name in ground},
         "bridge/serving.py": set(),
@@ -239,7 +239,7 @@ def test_imports_run_downwards():
         "bridge/publish": ground | {"publish"},
         "bridge/sequencer": ground | {"publish.stream", "sequencer"},
         "bridge/simulator": {"errors", "simulator"},
-        "consumers": ground - {"errors"} | {"serving"},
+        "consumers": ground - {"errors", "proxies"} | {"serving"},
     }
     for room, known in allowed.items():
         where = ROOT / room
