@@ -131,9 +131,9 @@ def _nodes(url: Url, kind: Kind) -> tuple[Address, ...]:
     try:
         return tuple(host_and_port(host, default) for host in hosts)
     except ValueError as error:
-        hint = "should name hosts: HOST:PORT,HOST:PORT" if several else ""
-        # What ends the host too early may be a password with a '/', '?' or '#' in it.
-        hint = hint if several or url.user is not None or "port" not in str(error) else _ENCODED
+        # What stands where the port should be may be a password, which a '/', '?' or '#' in it has cut off.
+        cut = url.user is None and "port" in str(error) and not url.hosts.rpartition(":")[2].isdecimal()
+        hint = _ENCODED if cut else "several hosts are written HOST:PORT,HOST:PORT" if several else ""
         raise RedisUrlError(str(error), hint) from None
 
 
@@ -158,8 +158,8 @@ def _database(url: Url, kind: Kind, options: dict[str, Any]) -> str:
         return master
     if path and not _is_number(path):
         raise RedisUrlError("should end in a database number: redis://127.0.0.1:6379/0")
-    if path and options.setdefault("db", int(path)) != int(path):
-        raise RedisUrlError(f"names two databases: {int(path)} in its path, {options['db']} in its options")
+    if path:
+        options.setdefault("db", int(path))  # the option goes first, as with other clients
     return master
 
 

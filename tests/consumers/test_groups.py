@@ -193,3 +193,22 @@ async def test_what_one_loop_leaves_the_next_one_gets(any_server: RedisServer, t
                 seen.append((await anext(items)).seq)
         seen += seqs(await gather(reader, 3))
     assert seen == [1, 2, 3, 4, 5]
+
+
+async def test_the_newer_protocol_gives_the_same(any_server: RedisServer, trades: Stream) -> None:
+    trades.trades(5)
+    start = {trades.key: Position.START}
+    for _ in range(2):  # the second finds the group, and what is pending in it
+        async with GroupReader(f"{any_server.url}?protocol=3", start, group="g", consumer="a") as reader:
+            assert seqs(await gather(reader, 5)) == [1, 2, 3, 4, 5]
+    async with GroupReader(
+        f"{any_server.url}?protocol=3", start, group="g", consumer="b", takeover=0.001, block=0.01
+    ) as reader:
+        taken = await gather(reader, 5)
+        assert all(item.again for item in taken)
+        assert await reader.ack(taken) == 5
+        trades.client.xgroup_destroy(trades.key, "g")
+        trades.trade()
+        lost, entry = await gather(reader, 2)
+        assert isinstance(lost, GroupLost)
+        assert entry.seq == 6

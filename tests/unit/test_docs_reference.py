@@ -27,7 +27,7 @@ from bridge.store import Store
 from tests.servers import RedisServer
 from tests.unit.doc_pages import EXCHANGES, OPERATIONS, ROOT, SOURCES, STREAMS, blocks, rows, text, ticked
 
-NO_LITERAL = ("none", "needed", "empty", "all of the exchange's", "the exchange's")
+NO_LITERAL = ("none", "needed", "empty", "all of the exchange's", "the exchange's", "the environment's")
 
 
 # --- streams.md ----------------------------------------------------------------------------------------------------
@@ -230,7 +230,8 @@ def test_every_exchange_and_its_options_stand_in_the_table():
 
 def test_imports_run_downwards():
     """What architecture.md says of who may import whom."""
-    ground = {"model", "keys", "entries", "book", "topology", "errors", "latency", "printable", "redaction"}
+    ground = {"model", "keys", "entries", "book", "topology", "redis_url", "urls", "proxies", "errors", "latency"}
+    ground |= {"printable", "redaction"}
     allowed = {
         **{f"bridge/{name}.py": ground for name in ground},
         "bridge/output.py": set(),
@@ -242,7 +243,7 @@ def test_imports_run_downwards():
         "bridge/publish": ground | {"publish"},
         "bridge/sequencer": ground | {"publish.stream", "sequencer"},
         "bridge/simulator": {"errors", "simulator"},
-        "consumers": ground - {"errors"} | {"serving", "output", "lifecycle", "repeats"},
+        "consumers": ground - {"errors", "proxies"} | {"serving", "output", "lifecycle", "repeats"},
     }
     for room, known in allowed.items():
         where = ROOT / room

@@ -6,14 +6,17 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 
 import pytest
 
 from bridge.errors import HandshakeError, ThrottledError, UnreachableError
 from bridge.feed import fast, transport
 from bridge.feed.transport import Socket, connect
+from bridge.simulator.tls import server_context
 from tests.unit.test_transport import Heard
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter, bytes], Awaitable[None]]
@@ -30,7 +33,7 @@ def library(request: pytest.FixtureRequest) -> str:
 
 
 @contextlib.asynccontextmanager
-async def server(talk: Talk) -> AsyncIterator[str]:
+async def server(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """Reads the request, then ``talk`` has the socket, and the bytes of the right ``Sec-WebSocket-Accept``."""
     tasks: set[asyncio.Task[None]] = set()
 
@@ -47,8 +50,8 @@ async def server(talk: Talk) -> AsyncIterator[str]:
             await talk(reader, writer, accept)
         writer.transport.abort()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
-        yield f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls) as listening:
+        yield f"{'wss' if tls else 'ws'}://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -271,6 +274,19 @@ async def test_a_closing_frame_ends_it_though_the_socket_stays_open(library, pay
     heard = await ended(answering(OPEN, frame(1, b"before"), frame(8, payload)), library)
     assert heard.reasons == [CLOSES[payload]]
     assert heard.messages.get_nowait() == b"before"
+
+
+async def test_a_closing_frame_within_tls_ends_it_too(library, tmp_path):
+    """There, the end of a socket is a conversation of its own, which the other side need not take part in."""
+    tls, ca_file = server_context(tmp_path, datetime.now(UTC))
+    heard = Heard()
+    async with server(answering(OPEN, frame(8, struct.pack(">H", 1001) + b"bye")), tls) as url:
+        trusting = ssl.create_default_context(cafile=str(ca_file))
+        socket = await connect("x", url, {}, heard, tls=trusting, open_timeout=_PATIENCE, library=library)
+        async with asyncio.timeout(_PATIENCE):
+            await heard.gone.wait()
+            await socket.close()
+    assert heard.reasons == ["closed by the exchange: 1001 bye"]
 
 
 async def test_nothing_counts_that_follows_a_closing_frame(library):

@@ -50,8 +50,9 @@ async def test_numbering_goes_on_after_a_restart_and_a_trim(redis_server):
         assert d.seqs(stream) == [11, 12, 13]
 
 
-async def test_a_lost_reply_leads_to_no_repeat(any_server):
-    async with Proxy(any_server.port) as proxy, desk(any_server, proxy.url) as d:
+@pytest.mark.parametrize("query", ["", "?protocol=3"])
+async def test_a_lost_reply_leads_to_no_repeat(any_server, query):
+    async with Proxy(any_server.port) as proxy, desk(any_server, proxy.url + query) as d:
         stream = await d.stream()
         d.put(stream, 5)
         await d.drained()
@@ -143,9 +144,10 @@ async def test_a_server_that_lets_in_and_hangs_up_is_not_stormed(redis_server):
         assert series
 
 
-async def test_forgotten_entries_go_in_again_under_their_ids(own_server):
+@pytest.mark.parametrize("query", ["", "?protocol=3"])
+async def test_forgotten_entries_go_in_again_under_their_ids(own_server, query):
     """A server that comes back without its last seconds, as after a failover."""
-    async with desk(own_server) as d:
+    async with desk(own_server, own_server.url + query) as d:
         stream, quiet = await d.stream(), await d.stream(subject="ETH-EUR")
         d.put(stream, 20)
         d.put(quiet, 5)
