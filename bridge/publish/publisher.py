@@ -251,6 +251,7 @@ class Publisher(Queue):
 
     def _compare(self, batch: Batch, replies: list[Reply]) -> None:
         """Whether the streams are as long as we left them."""
+        account(batch, replies)
         flushed = self._watch.flushed(batch, replies, self._loop.time())
         changed = self._watch.judge(batch, replies)
         for stream in changed:
@@ -358,7 +359,11 @@ class Publisher(Queue):
                 forgive_at = self._loop.time() + _FORGIVE_AFTER
                 for stream in self._streams:
                     stream.conflicts = max(stream.conflicts - 1, 0)
-            if self.connected and not self._chores:
-                self._chores = [(stream, text) for stream in self._streams for text in stream.trim(now // 1_000_000)]
+            if self.connected:
+                if not self._chores:
+                    self._chores = [
+                        (stream, text) for stream in self._streams for text in stream.trim(now // 1_000_000)
+                    ]
                 self._looks = self._watch.next(self._streams)
+                # Also what is left of the last round: a batch may have been in flight, and nothing has come since.
                 self._flush()
