@@ -26,7 +26,7 @@ BridgeError
 │       ├── TooManyRequestsError    there were too many requests
 │       ├── LoginRefusedError       it refused the log-in
 │       └── SessionExpiredError     the log-in counts no more
-├── ConnectorsFailedError     some connectors of a process have failed (exit 1, or 2 if none by a user's mistake)
+├── ConnectorsFailedError     some connectors of a process have failed; 1 if one by a user's mistake, else (exit 2)
 ├── RedisUnavailableError     Redis is out of reach or refuses this client (exit 2)
 ├── PortUnavailableError      the address for metrics and health can't be had (exit 2)
 ├── StreamConflictError       somebody else writes to a stream of ours (exit 1)

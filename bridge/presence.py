@@ -131,8 +131,10 @@ class Presence:
             raise AlreadyRunningError(self._name, "another one was started at the same moment")
 
     async def leave(self) -> None:
-        """Take the heartbeat away: the connector ends on purpose."""
-        await self._client.delete(self._keys.connector(self._name))
+        """Take the heartbeat away, if it is this one's: the connector ends on purpose."""
+        key = self._keys.connector(self._name)
+        if await self._client.hget(key, "instance") == self.instance:
+            await self._client.delete(key)
 
     async def show(self, catalog: Mapping[str, Mapping[str, object]]) -> bool:
         """Write the catalog entries that have changed; key → content.

@@ -101,6 +101,8 @@ class Report:
         """When Redis last took a heartbeat."""
         self.refusal = ""
         """Why it didn't take the last one."""
+        self.starting = False
+        """Whether its streams aren't open yet."""
         self.ended = False
 
     @property
@@ -216,7 +218,9 @@ class Report:
 
     @property
     def state(self) -> str:
-        """``live``: all connections are up; ``degraded``: some; ``down``: none. Where none is needed: of the streams."""
+        """``starting``; ``live``: all connections are up; ``degraded``: some; ``down``: none. Where none is needed: of the streams."""
+        if self.starting:
+            return "starting"
         if not self.links and not self.topics:
             return "live"  # a shard without a pair
         up = [link.up for link in self.links] or [topic.live for topic in self.topics.values()]

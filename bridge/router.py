@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -104,16 +105,23 @@ class Router:
         """
         wanted = self._exchange.subscriptions()
         streams = {wish: self._store.stream(wish.channel, wish.subject) for wish in wanted}
-        beginning = {**self.report.heartbeat(), "state": "starting"}
+        self.report.starting = True
+        beginning = self.report.heartbeat()
         await self._store.claim([stream.key for stream in streams.values()], beginning)
-        keeping = asyncio.create_task(self._keep(beginning), name="claim")
         try:
-            for wish, stream in streams.items():
-                await self._open(wish, stream)
-        finally:
-            keeping.cancel()
-            await asyncio.wait([keeping])
-        await self._show()
+            keeping = asyncio.create_task(self._keep(beginning), name="claim")
+            try:
+                for wish, stream in streams.items():
+                    await self._open(wish, stream)
+            finally:
+                keeping.cancel()
+                await asyncio.wait([keeping])
+            self.report.starting = False
+            await self._show()
+        except BaseException:
+            with suppress(*FAILURES):
+                await self._store.presence.leave()  # for who tries next, this one itself maybe
+            raise
 
     def background(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         """The tasks that run beside the feed, with their names."""

@@ -25,7 +25,7 @@ from bridge.publish.line import Line, Reply
 from bridge.publish.queue import Queue
 from bridge.publish.recovery import Batch, History, Refusal, recover, sort_out
 from bridge.publish.stream import Stream, StreamId
-from bridge.publish.watch import Watch, account, examine
+from bridge.publish.watch import Disturbance, Watch, account, examine
 from bridge.publish.wire import LENGTHS
 
 __all__ = ["Publisher", "PublisherEvents"]
@@ -251,6 +251,7 @@ class Publisher(Queue):
 
     def _compare(self, batch: Batch, replies: list[Reply]) -> None:
         """Whether the streams are as long as we left them."""
+        account(batch, replies)
         flushed = self._watch.flushed(batch, replies, self._loop.time())
         changed = self._watch.judge(batch, replies)
         for stream in changed:
@@ -271,15 +272,17 @@ class Publisher(Queue):
         finally:
             self._held = False
         for one in found:
-            stream = one.stream
-            what = one.reason or "somebody else trimmed this stream"
-            self._log.warning("stream_changed", key=stream.key, reason=what, added=one.added, deleted=one.deleted)
-            if one.reason:
-                self._events.disturbed(stream, one.reason, one.deleted or None)
-            stream.conflicts += one.added > 0
-            if stream.conflicts > _MOST_CONFLICTS:
-                self._events.conflict(stream)
+            one.stream.conflicts += one.added > 0
+            self._disturbed(one)
+            if one.stream.conflicts > _MOST_CONFLICTS:
+                self._events.conflict(one.stream)
         self._flush()
+
+    def _disturbed(self, one: Disturbance) -> None:
+        what = one.reason or "somebody else trimmed this stream"
+        self._log.warning("stream_changed", key=one.stream.key, reason=what, added=one.added, deleted=one.deleted)
+        if one.reason:
+            self._events.disturbed(one.stream, one.reason, one.deleted or None)
 
     async def _take_back(self, refusal: Refusal, line: Line) -> None:
         """What was accepted counts; what was refused goes to the front again, or is declared lost."""
@@ -299,7 +302,7 @@ class Publisher(Queue):
                 line.abort("the server can't take writes")
         self._held = False
         for stream in refusal.foreign:
-            self._events.disturbed(stream, "somebody else wrote to this stream", None)
+            self._disturbed(Disturbance(stream, "somebody else wrote to this stream", added=1))
         if not self._pending:
             self._idle.set()
 
@@ -356,7 +359,11 @@ class Publisher(Queue):
                 forgive_at = self._loop.time() + _FORGIVE_AFTER
                 for stream in self._streams:
                     stream.conflicts = max(stream.conflicts - 1, 0)
-            if self.connected and not self._chores:
-                self._chores = [(stream, text) for stream in self._streams for text in stream.trim(now // 1_000_000)]
+            if self.connected:
+                if not self._chores:
+                    self._chores = [
+                        (stream, text) for stream in self._streams for text in stream.trim(now // 1_000_000)
+                    ]
                 self._looks = self._watch.next(self._streams)
+                # Also what is left of the last round: a batch may have been in flight, and nothing has come since.
                 self._flush()

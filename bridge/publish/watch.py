@@ -60,11 +60,10 @@ class Watch:
         return not known
 
     def judge(self, batch: Batch, replies: Sequence[Reply]) -> list[Stream]:
-        """Take the replies to a batch's trimming and looks; returns the streams that aren't as we left them.
+        """Take the replies to a batch's looks, its trimming accounted for; returns the streams that aren't as we left them.
 
         Where another thing stands in a stream's place, the stream is blocked from here on.
         """
-        account(batch, replies)
         self.rounds += bool(batch.looks)
         changed = []
         for (stream, seq), reply in zip(batch.looks, replies[len(batch.commands) - len(batch.looks) :], strict=True):

@@ -242,6 +242,7 @@ def test_an_exchange_away_is_not_ready(own_bench: Bench, watch) -> None:
     own_bench.simulate()
     watched = watch(url=f"ws://127.0.0.1:{free_port()}/websocket/")
     eventually(lambda: watched.ready() == (503, ["limitlex: no subscription is live"]), "not ready")
+    eventually(lambda: "bridge_ws_connection_up" in watched.metrics(), "the planned connections")
     metrics = watched.metrics()
     assert metrics["bridge_ws_connection_up"] == {(("connector", "limitlex"), ("exchange", "limitlex")): 0}
     assert sum(metrics["bridge_ws_reconnects_total"].values()) > 0
