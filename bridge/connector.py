@@ -19,6 +19,7 @@ from bridge.exchanges.base import ConnectionPlan, Credentials, Exchange, Profile
 from bridge.feed.clock import ClockKeeper
 from bridge.feed.connection import Connection, FeedContext, Receiver
 from bridge.feed.discard import Discard
+from bridge.feed.flow import FlowControl
 from bridge.feed.link import Link
 from bridge.feed.policies import Pacer, backoff
 from bridge.feed.poller import Poller
@@ -254,6 +255,7 @@ def _context(
         dead=connector.dead_after or exchange.dead,
         silence=dict(connector.silence),
         tap=tap,
+        flow=receiver.flow if isinstance(receiver, Router) else FlowControl(),
     )
 
 

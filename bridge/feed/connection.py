@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 from structlog.typing import FilteringBoundLogger
 
 from bridge.errors import BlockedError, BridgeError, ExchangeError, FrameError, HandshakeError
@@ -29,6 +29,7 @@ from bridge.exchanges.base import (
     Unknown,
     Warn,
 )
+from bridge.feed.flow import FlowControl
 from bridge.feed.policies import Pacer, Watchdog
 from bridge.feed.rest import RestClient
 from bridge.feed.tap import FeedTap
@@ -92,6 +93,7 @@ class FeedContext(Struct):
     dead: float = 30.0
     silence: dict[Channel, float | None] = {}
     tap: FeedTap | None = None
+    flow: FlowControl = field(default_factory=FlowControl)
     now: Callable[[], int] = time.time_ns
     monotonic: Callable[[], float] = time.monotonic
     random: random.Random = random.Random()  # noqa: S311 - jitter
@@ -186,6 +188,7 @@ class Connection:
             )
         except HandshakeError as error:
             raise self._hold_back(error) from None
+        context.flow.add(self._socket)
         self._announce()
         self._session.connected(context.now())
         self._act()
@@ -285,11 +288,12 @@ class Connection:
         for task in self._tasks:
             task.cancel()
         if self._socket:
+            self._context.flow.discard(self._socket)
             await self._socket.close()
 
     def _note_frames(self) -> None:
-        """Tell the watchdog of frames, once per tick instead of once per frame."""
-        if self.frames != self._noted:
+        """Tell the watchdog of frames, once per tick instead of once per frame; who isn't read can't be heard."""
+        if self.frames != self._noted or self._context.flow.held:
             self._noted = self.frames
             self._watchdog.seen(self._context.monotonic())
 

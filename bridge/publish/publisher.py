@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 import hiredis
 from structlog.typing import FilteringBoundLogger
@@ -19,17 +20,31 @@ from structlog.typing import FilteringBoundLogger
 from bridge.errors import RedisUnavailableError
 from bridge.latency import Latency
 from bridge.model import Control, Event
-from bridge.publish.buffer import CONTROL, DATA, KINDS, OVERHEAD, WIDE, Budget, Pending, lost_marker, shed
+from bridge.publish.buffer import (
+    CONTROL,
+    DATA,
+    KINDS,
+    OVERHEAD,
+    WIDE,
+    Budget,
+    Pending,
+    batch_length,
+    lost_marker,
+    shed,
+)
 from bridge.publish.counts import backlog, settle
 from bridge.publish.events import PublisherEvents
 from bridge.publish.line import Line, Reply
+from bridge.publish.packing import pack
+from bridge.publish.pressure import Pressure
 from bridge.publish.recovery import Batch, History, Refusal, recover, sort_out
-from bridge.publish.stream import Stream, StreamId
-from bridge.publish.wire import LENGTHS, RENDERERS, render
+from bridge.publish.stream import Stream
+from bridge.publish.wire import RENDERERS, render
 
 __all__ = ["Publisher", "PublisherEvents"]
 
 _MOST_IN_BATCH = 4096
+_MOST_BYTES_IN_BATCH = 1024 * 1024
 _HOUSEKEEPING = 1.0
 _UNBLOCK_AFTER = 5.0
 _MOST_CONFLICTS = 10
@@ -61,6 +76,7 @@ class Publisher:
         self._streams: list[Stream] = []
         self._pending: list[Pending] = []
         self._bytes = 0
+        self._pressure = Pressure(budget.max_bytes, partial(events.hold, self), partial(events.release, self))
         self._scheduled = False
         self._line: Line | None = None
         self._in_flight: Batch | None = None
@@ -117,8 +133,8 @@ class Publisher:
             kind = DATA
         self._pending.append(Pending(stream, event.recv, body, kind))
         self._bytes += len(body) + OVERHEAD
-        if self._bytes > self.most_bytes:
-            self._shed(f"the buffer of {self._budget.max_bytes} bytes is full")
+        if self._bytes > self._pressure.limit:
+            self._relieve()
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush)
@@ -168,9 +184,11 @@ class Publisher:
                 reason = await self._line.lost
                 self._line = None
                 self.connected = False
+                self._pressure.release()
                 self._log.warning("redis_lost", reason=reason, waiting=self.waiting)
         finally:
             keeper.cancel()
+            self._pressure.release()
             if self._line:
                 self._line.abort("closed")
 
@@ -200,51 +218,20 @@ class Publisher:
         line = self._line
         if line is None or self._in_flight is not None or self._held or not (self._pending or self._chores):
             return
-        if self._cautious:
-            entries, self._pending = self._pending[:1], self._pending[1:]
-        elif len(self._pending) <= _MOST_IN_BATCH:
+        most = 1 if self._cautious else _MOST_IN_BATCH
+        if self._bytes > _MOST_BYTES_IN_BATCH:
+            most = batch_length(self._pending, most, _MOST_BYTES_IN_BATCH)
+        if len(self._pending) <= most:
             entries, self._pending = self._pending, []
         else:
-            entries, self._pending = self._pending[:_MOST_IN_BATCH], self._pending[_MOST_IN_BATCH:]
-        batch = self._pack(entries)
+            entries, self._pending = self._pending[:most], self._pending[most:]
+        batch = Batch(entries, pack(entries, time.time_ns() // 1_000_000), self._loop.time())
         if self._chores:
             batch.commands += self._chores
             self._chores = []
         self._in_flight = batch
         self._idle.clear()
         line.send("".join(batch.commands).encode("latin-1"), len(batch.commands), self._settle)
-
-    def _pack(self, entries: list[Pending]) -> Batch:
-        """Number the entries; behind them, the trimming that is due."""
-        commands: list[str] = []
-        append = commands.append
-        due: list[Stream] = []
-        for entry in entries:
-            stream = entry.stream
-            ms = entry.recv // 1_000_000
-            if ms < stream.ms:  # noqa: PLR1730 - max() costs a call for every entry
-                ms = stream.ms
-            stream.ms = entry.ms = ms
-            stream.seq = entry.seq = seq = stream.seq + 1
-            ident = f"{ms}-{seq}"
-            kind = entry.kind
-            if kind == DATA:
-                before = stream.data_head
-            elif kind == CONTROL:
-                before = stream.control_head
-            elif kind == WIDE:
-                before = stream.wide_head
-            else:
-                before = stream.data_head
-                stream.snapshots.append(StreamId(ms, seq))
-            append(f"{before}${LENGTHS[len(ident)]}\r\n{ident}\r\n{entry.body}")
-            if seq >= stream.next_trim:
-                due.append(stream)
-        if due:
-            now_ms = time.time_ns() // 1_000_000
-            for stream in due:
-                commands += stream.trim(now_ms)
-        return Batch(entries, commands, self._loop.time())
 
     def _settle(self, replies: list[Reply]) -> None:
         """The replies of the batch in flight have come."""
@@ -271,6 +258,7 @@ class Publisher:
         self.published += len(received)
         self.lost += lost
         self.latency.add_since(time.time_ns(), received)
+        self._pressure.eased(self._bytes)
 
     def _repair(self, batch: Batch, replies: list[Reply]) -> None:
         """Redis refused something: look at what stands there, then go on."""
@@ -349,6 +337,13 @@ class Publisher:
         if batch.refusal:
             await self._take_back(batch.refusal, line)
 
+    def _relieve(self) -> None:
+        """Much waits: let no more come while Redis takes what there is, and drop something where even that doesn't help."""
+        if self._bytes > self.most_bytes:
+            self._shed(f"the buffer of {self.most_bytes} bytes is full")
+        else:
+            self._pressure.exceeded(answering=self.connected, now=self._loop.time())
+
     def _shed(self, reason: str, older_than: int = 0) -> None:
         need = self._bytes - self._budget.max_bytes * 9 // 10 if self._bytes > self._budget.max_bytes else 0
         self._drop(need, older_than, reason)
@@ -372,6 +367,7 @@ class Publisher:
             oldest = now - int(self._budget.max_age * 1e9)
             if self._pending and self._pending[0].recv < oldest:
                 self._shed(f"Redis was away for more than {self._budget.max_age:g} s", oldest)
+            self._pressure.check(self._loop.time())
             batch, line = self._in_flight, self._line
             if batch and line and self._loop.time() - batch.sent > self._reply_timeout and not self._repairs:
                 line.abort(f"no reply within {self._reply_timeout:g} s")

@@ -34,12 +34,20 @@ class Events:
         self.drops: list[Stream] = []
         self.recoveries = 0
         self.conflicts: list[Stream] = []
+        self.held: list[bool] = []
+        """Each time that the feed was held or released, in order."""
 
     def dropped(self, stream: Stream) -> None:
         self.drops.append(stream)
 
     def recovered(self) -> None:
         self.recoveries += 1
+
+    def hold(self, publisher: object) -> None:
+        self.held.append(True)
+
+    def release(self, publisher: object) -> None:
+        self.held.append(False)
 
     def conflict(self, stream: Stream) -> None:
         self.conflicts.append(stream)
