@@ -30,6 +30,7 @@ from bridge.exchanges.base import (
     Warn,
 )
 from bridge.feed.flow import FlowControl
+from bridge.feed.intake import Intake
 from bridge.feed.policies import Pacer, Watchdog
 from bridge.feed.rest import RestClient
 from bridge.feed.tap import FeedTap
@@ -118,6 +119,8 @@ class Connection:
         self._held: list[Event] = []
         self._socket: Socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._flow = context.flow
+        self._intake = Intake(context.flow, self._understand)
         self._watchdog = Watchdog(context.ping, context.dead, context.monotonic())
         self._last_recv = 0
         self._shown = ""
@@ -188,7 +191,7 @@ class Connection:
             )
         except HandshakeError as error:
             raise self._hold_back(error) from None
-        context.flow.add(self._socket)
+        self._intake.opened(self._socket)
         self._announce()
         self._session.connected(context.now())
         self._act()
@@ -211,12 +214,18 @@ class Connection:
     def mute(self) -> None:
         """Let nothing more out: another connection has taken over, or none will."""
         self._muted = True
+        self._intake.frames.clear()
 
     def frame(self, data: bytes) -> None:
         """A message came (`Handler`)."""
         if self._muted:
             return
-        recv = self._now()
+        if self._flow.held or self._intake.frames:
+            self._intake.frames.append((data, self._now()))
+        else:
+            self._understand(data, self._now())
+
+    def _understand(self, data: bytes, recv: int) -> None:
         if recv < self._last_recv:  # noqa: PLR1730 - max() would cost a call for every frame
             recv = self._last_recv
         self._last_recv = recv
@@ -257,9 +266,11 @@ class Connection:
         """The socket is gone (`Handler`)."""
         if self._muted:
             return
+        if kind == "closed":
+            self._intake.flush()  # it came before the end
         self.lost_reason = self.lost_reason or reason
         self.lost_kind = self.lost_kind or kind
-        self._muted = True  # what may still come before the link has seen it would follow a hole
+        self.mute()  # what may still come before the link has seen it would follow a hole
         if self._tap:
             self._tap.closed(self._plan.name, reason, time.time())
         self._wake.set()
@@ -287,13 +298,13 @@ class Connection:
         """End it; takes two seconds at most."""
         for task in self._tasks:
             task.cancel()
+        self._intake.close()
         if self._socket:
-            self._context.flow.discard(self._socket)
             await self._socket.close()
 
     def _note_frames(self) -> None:
         """Tell the watchdog of frames, once per tick instead of once per frame; who isn't read can't be heard."""
-        if self.frames != self._noted or self._context.flow.held:
+        if self.frames != self._noted or self._flow.held:
             self._noted = self.frames
             self._watchdog.seen(self._context.monotonic())
 

@@ -14,24 +14,24 @@ _REMEMBERED = 4_096
 
 
 class Pausable(Protocol):
-    """A socket whose reading can be paused; what comes meanwhile waits in the system's buffers and with the peer."""
+    """A connection whose reading can be paused; what comes meanwhile waits in the system's buffers and with the peer."""
 
     def pause_reading(self) -> None:
-        """Read no more."""
+        """Read no more; it may be paused already."""
 
     def resume_reading(self) -> None:
         """Read again."""
 
 
 class FlowControl:
-    """Pauses all sockets of a connector's feed while anybody holds it.
+    """Pauses all connections of a connector's feed while anybody holds it.
 
-    Time that a socket is not read is no silence of the exchange's: `paused_since` says how much to take off.
+    Time in which nothing is read is no silence of the exchange's: `paused_since` says how much to take off.
     """
 
     def __init__(self, now: Callable[[], int] = time.time_ns) -> None:
         self._now = now
-        self._sockets: set[Pausable] = set()
+        self._connections: set[Pausable] = set()
         self._holders: set[object] = set()
         self._since = 0
         self._pauses: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
@@ -39,10 +39,7 @@ class FlowControl:
         self._paused = 0
         self.pauses = 0
         """How often reading was paused."""
-
-    @property
-    def held(self) -> bool:
-        return bool(self._holders)
+        self.held = False
 
     @property
     def seconds(self) -> float:
@@ -54,8 +51,9 @@ class FlowControl:
         if not self._holders:
             self._since = self._now()
             self.pauses += 1
-            for socket in self._sockets:
-                socket.pause_reading()
+            self.held = True
+            for connection in self._connections:
+                connection.pause_reading()
         self._holders.add(holder)
 
     def release(self, holder: object) -> None:
@@ -64,24 +62,25 @@ class FlowControl:
             return
         self._holders.discard(holder)
         if not self._holders:
+            self.held = False
             now = max(self._now(), self._since)
             self._pauses.append((self._since, now))
             self._paused += now - self._since
-            for socket in self._sockets:
-                socket.resume_reading()
+            for connection in self._connections:
+                connection.resume_reading()
 
-    def add(self, socket: Pausable) -> None:
-        """Take care of a socket that has been opened."""
-        self._sockets.add(socket)
+    def add(self, connection: Pausable) -> None:
+        """Take care of a connection that has been opened."""
+        self._connections.add(connection)
         if self._holders:
-            socket.pause_reading()
+            connection.pause_reading()
 
-    def discard(self, socket: Pausable) -> None:
-        """The socket is closed, or about to be: what it still says is of interest again."""
-        if socket in self._sockets:
-            self._sockets.discard(socket)
+    def discard(self, connection: Pausable) -> None:
+        """The connection is closed, or about to be: its end must be seen."""
+        if connection in self._connections:
+            self._connections.discard(connection)
             if self._holders:
-                socket.resume_reading()
+                connection.resume_reading()
 
     def paused_since(self, start: int) -> int:
         """Nanoseconds within which nothing was read since ``start`` (ns since the epoch)."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 __all__ = ["Pressure"]
 
-_HIGH = 4 * 1024 * 1024
+_HIGH = 2 * 1024 * 1024
 _SHARE = 4
 """The feed is held at this many bytes, or at this part of the buffer's budget where that is less."""
 _LOW = 4

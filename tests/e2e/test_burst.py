@@ -55,7 +55,7 @@ async def burst(encoded: list[bytes], peer: ServerConnection) -> None:
     for part in encoded:  # past the library, which sends more slowly than a connector reads
         peer.transport.write(part)
         while peer.transport.get_write_buffer_size():
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
     await peer.wait_closed()
 
 

@@ -58,4 +58,4 @@ def test_a_lost_connection_releases(pressure, told):
 
 
 def test_a_large_budget_is_not_filled_by_a_healthy_redis():
-    assert Pressure(1 << 40, lambda: None, lambda: None).limit == 4 * 1024 * 1024
+    assert Pressure(1 << 40, lambda: None, lambda: None).limit == 2 * 1024 * 1024
