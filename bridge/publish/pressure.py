@@ -16,9 +16,10 @@ _LONGEST = 5.0
 
 
 class Pressure:
-    """Holds the feed while Redis answers and too much is unacknowledged; in bytes of the buffer's budget.
+    """Holds the feed while too much is unacknowledged; in bytes of the buffer's budget.
 
-    While Redis doesn't answer, nothing is held: then the buffer's own limits decide. ``hold`` is called when
+    If Redis acknowledges nothing for as long as a hold may last, the feed is read again, and the buffer's own limits
+    decide what becomes of it, until Redis answers. ``hold`` is called when
     the feed is to be read no more, ``release`` when it may be again.
     """
 
@@ -33,10 +34,10 @@ class Pressure:
         self.limit = self._high
         """Bytes beyond which somebody has to look: at the pressure, or at the budget."""
 
-    def exceeded(self, *, answering: bool, now: float) -> None:
+    def exceeded(self, now: float) -> None:
         """More than ``limit`` bytes wait; ``now`` is the loop's time."""
         self.limit = self._most
-        if answering and not self.held:
+        if not self.held:
             self.held = True
             self._until = now + _LONGEST
             self._hold()

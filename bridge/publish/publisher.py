@@ -184,7 +184,6 @@ class Publisher:
                 reason = await self._line.lost
                 self._line = None
                 self.connected = False
-                self._pressure.release()
                 self._log.warning("redis_lost", reason=reason, waiting=self.waiting)
         finally:
             keeper.cancel()
@@ -338,11 +337,11 @@ class Publisher:
             await self._take_back(batch.refusal, line)
 
     def _relieve(self) -> None:
-        """Much waits: let no more come while Redis takes what there is, and drop something where even that doesn't help."""
+        """Much waits: let no more come while Redis takes what there is; drop something where that doesn't help."""
         if self._bytes > self.most_bytes:
             self._shed(f"the buffer of {self.most_bytes} bytes is full")
         else:
-            self._pressure.exceeded(answering=self.connected, now=self._loop.time())
+            self._pressure.exceeded(self._loop.time())
 
     def _shed(self, reason: str, older_than: int = 0) -> None:
         need = self._bytes - self._budget.max_bytes * 9 // 10 if self._bytes > self._budget.max_bytes else 0
