@@ -32,6 +32,7 @@ from bridge.exchanges.base import ConnectionPlan, Credentials, Exchange, Profile
 from bridge.feed.clock import ClockKeeper
 from bridge.feed.connection import Connection, FeedContext, Receiver
 from bridge.feed.discard import Discard
+from bridge.feed.flow import FlowControl
 from bridge.feed.link import Link
 from bridge.feed.policies import Pacer, backoff, send_budget
 from bridge.feed.poller import Poller
@@ -354,6 +355,7 @@ def _context(
         silence=dict(connector.silence),
         tap=tap,
         sends=send_budget(connector.url or exchange.url, exchange.sends_per_second),
+        flow=receiver.flow if isinstance(receiver, Router) else FlowControl(),
     )
 
 

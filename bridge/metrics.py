@@ -189,6 +189,8 @@ def _of_connectors(reports: Sequence[Report]) -> Iterable[Metric]:
     yield _gauge("bridge_publish_queue_bytes", words, _BASE, each(lambda report: report.publisher.waiting_bytes))
     words = "The budget, buffer.max_bytes."
     yield _gauge("bridge_publish_queue_limit_bytes", words, _BASE, each(lambda report: report.publisher.most_bytes))
+    words = "For how long the exchange's sockets were not read, because Redis took less than came."
+    yield _counter("bridge_feed_paused_seconds", words, _BASE, each(lambda report: report.flow.seconds))
     words = "Writes tried again that Redis had already."
     yield _counter("bridge_publish_confirmed", words, _BASE, each(lambda report: report.publisher.confirmed))
     words = "1 while the publisher has its connection."

@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 
 from bridge.config import Settings
 from bridge.exchanges.base import Exchange, Subscription
+from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link
 from bridge.model import PUBLIC_CHANNELS, SCHEMA_VERSION, Channel
@@ -82,6 +83,7 @@ class Report:
         *,
         latency: FeedLatency,
         settings: Settings,
+        flow: FlowControl | None = None,
     ) -> None:
         self.exchange = exchange
         self.name = name
@@ -90,6 +92,7 @@ class Report:
         self.topics = topics
         self.latency = latency
         self.settings = settings
+        self.flow = flow or FlowControl()
         self.links: list[Link] = []
         self.errors: Counter[str] = Counter()
         """What the exchange refused or said that was wrong, by kind."""
@@ -203,6 +206,11 @@ class Report:
                 "max_bytes": publisher.most_bytes,
                 "max_age": self.settings.buffer.max_age,
             },
+            "feed": {
+                "paused": self.flow.held,
+                "pauses": self.flow.pauses,
+                "paused_seconds": round(self.flow.seconds, 3),
+            },
             "counts": {
                 **self.counts(),
                 "confirmed": publisher.confirmed,
@@ -253,6 +261,7 @@ class Report:
             "replacements": sum(link.replacements for link in self.links),
             **self.counts(),
             "waiting_bytes": self.publisher.waiting_bytes,
+            "paused": round(self.flow.seconds, 3),
             "confirmed": self.publisher.confirmed,
             "publish_p50_ms": "" if half is None else half,
             "publish_p99_ms": "" if most is None else most,

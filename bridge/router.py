@@ -22,6 +22,7 @@ from bridge.errors import (
     StreamConflictError,
 )
 from bridge.exchanges.base import Exchange, Restated, Subscription
+from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link
 from bridge.model import DATA_EVENTS, PUBLIC_CHANNELS, Channel, Control, Event
@@ -69,6 +70,7 @@ class Router:
         """When (by the monotonic clock) a snapshot is asked for, of books that need one."""
         self._asked: dict[BookTopic, float] = {}
         self._openings: set[asyncio.Task[None]] = set()
+        self.flow = FlowControl()
         self.latency = FeedLatency(exchange.timed, log, limit=connector.latency_limit, window=connector.latency_window)
         self.report = Report(
             exchange,
@@ -78,6 +80,7 @@ class Router:
             self._topics,
             latency=self.latency,
             settings=settings,
+            flow=self.flow,
         )
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails when the connector can't go on."""
@@ -245,6 +248,14 @@ class Router:
     def recovered(self) -> None:
         """Redis takes entries again."""
         self._resync_broken()
+
+    def hold(self, publisher: object) -> None:
+        """Redis takes less than comes: pause the feed's sockets."""
+        self.flow.hold(publisher)
+
+    def release(self, publisher: object) -> None:
+        """The feed's sockets may be read again."""
+        self.flow.release(publisher)
 
     def conflict(self, stream: Stream) -> None:
         """Somebody else keeps writing to this stream."""

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 from structlog.typing import FilteringBoundLogger
 
 from bridge.errors import BlockedError, BridgeError, ExchangeError, FrameError, HandshakeError
@@ -30,6 +30,8 @@ from bridge.exchanges.base import (
     Unknown,
     Warn,
 )
+from bridge.feed.flow import FlowControl
+from bridge.feed.intake import Intake
 from bridge.feed.policies import Pacer, SendBudget, Watchdog
 from bridge.feed.rest import RestClient
 from bridge.feed.tap import FeedTap
@@ -102,6 +104,7 @@ class FeedContext(Struct):
     tap: FeedTap | None = None
     sends: SendBudget | None = None
     """What may be sent, over all connections to the exchange; ``None``: as much as there is."""
+    flow: FlowControl = field(default_factory=FlowControl)
     now: Callable[[], int] = time.time_ns
     monotonic: Callable[[], float] = time.monotonic
     random: random.Random = random.Random()  # noqa: S311 - jitter
@@ -128,6 +131,8 @@ class Connection:
         self._tasks: set[asyncio.Task[None]] = set()
         self._outbox: deque[Send] = deque()
         self._sending = False
+        self._flow = context.flow
+        self._intake = Intake(context.flow, self._understand)
         self._watchdog = Watchdog(context.ping, context.dead, context.monotonic())
         self._last_recv = 0
         self._shown = ""
@@ -201,6 +206,7 @@ class Connection:
             )
         except HandshakeError as error:
             raise self._hold_back(error) from None
+        self._intake.opened(self._socket)
         self._announce()
         self._session.connected(context.now())
         self._act()
@@ -223,12 +229,18 @@ class Connection:
     def mute(self) -> None:
         """Let nothing more out: another connection has taken over, or none will."""
         self._muted = True
+        self._intake.frames.clear()
 
     def frame(self, data: bytes) -> None:
         """A message came (`Handler`)."""
         if self._muted:
             return
-        recv = self._now()
+        if self._flow.held or self._intake.frames:
+            self._intake.frames.append((data, self._now()))
+        else:
+            self._understand(data, self._now())
+
+    def _understand(self, data: bytes, recv: int) -> None:
         if recv < self._last_recv:  # noqa: PLR1730 - max() would cost a call for every frame
             recv = self._last_recv
         self._last_recv = recv
@@ -270,9 +282,11 @@ class Connection:
         if self._muted:
             return
         reason = presentable(reason, LONGEST_ERROR)
+        if kind == "closed":
+            self._intake.flush()  # it came before the end
         self.lost_reason = self.lost_reason or reason
         self.lost_kind = self.lost_kind or kind
-        self._muted = True  # what may still come before the link has seen it would follow a hole
+        self.mute()  # what may still come before the link has seen it would follow a hole
         if self._tap:
             self._tap.closed(self._plan.name, reason, time.time())
         self._wake.set()
@@ -303,12 +317,13 @@ class Connection:
         if self._context.sends is not None:
             self._context.sends.waiting -= len(self._outbox)
         self._outbox.clear()
+        self._intake.close()
         if self._socket:
             await self._socket.close()
 
     def _note_frames(self) -> None:
-        """Tell the watchdog of frames, once per tick instead of once per frame."""
-        if self.frames != self._noted:
+        """Tell the watchdog of frames, once per tick instead of once per frame; who isn't read can't be heard."""
+        if self.frames != self._noted or self._flow.held:
             self._noted = self.frames
             self._watchdog.seen(self._context.monotonic())
 

@@ -109,6 +109,12 @@ class _PicowsSocket:
         if not self._over:
             self._transport.send_ping(b"tickbridge")
 
+    def pause_reading(self) -> None:
+        self._transport.underlying_transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._transport.underlying_transport.resume_reading()
+
     async def close(self) -> None:
         if self._transport.is_disconnected:
             return

@@ -164,7 +164,7 @@ class Link:
             limit = context.silence.get(stream.channel, exchange.silence.get(stream.channel))
             last = max(context.receiver.last(stream), connection.opened_at)
             reason = ""
-            if limit is not None and now - last > limit * SECOND:
+            if limit is not None and now - last > limit * SECOND + context.flow.paused_since(last):
                 reason = f"no event for {limit:g} s"
             elif stream.channel is Channel.BOOK and exchange.frozen_book is not None:
                 traded = context.receiver.last(Subscription(Channel.TRADES, stream.subject))

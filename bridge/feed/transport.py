@@ -61,6 +61,12 @@ class Socket(Protocol):
     async def close(self) -> None:
         """Close with the closing handshake, within two seconds."""
 
+    def pause_reading(self) -> None:
+        """Take nothing more off the socket: the exchange is slowed down by TCP."""
+
+    def resume_reading(self) -> None:
+        """Go on reading."""
+
 
 def has_picows() -> bool:
     """Whether the ``fast`` extra is installed."""
@@ -265,6 +271,12 @@ class _WebsocketsSocket:
             self._peer.transport.abort()
         else:
             await self._peer.close()
+
+    def pause_reading(self) -> None:
+        self._peer.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._peer.transport.resume_reading()
 
     def _ponged(self, pong: asyncio.Future[Any]) -> None:
         if not pong.cancelled() and not pong.exception():

@@ -29,6 +29,7 @@ __all__ = [
     "WIDE",
     "Budget",
     "Pending",
+    "batch_length",
     "lost_marker",
     "shed",
 ]
@@ -91,6 +92,16 @@ class Pending(Struct, gc=False):
     def weight(self) -> int:
         """Bytes it counts for in the budget."""
         return len(self.body) + OVERHEAD
+
+
+def batch_length(pending: list[Pending], most: int, most_bytes: int) -> int:
+    """How many of the entries make the next batch: ``most`` at the most, and one at least, of so many bytes."""
+    size = 0
+    for count, entry in enumerate(pending[:most]):
+        size += len(entry.body)
+        if size > most_bytes and count:
+            return count
+    return min(most, len(pending))
 
 
 def lost_marker(stream: Stream, recv: int, count: int, reason: str) -> Pending:

@@ -18,6 +18,12 @@ class PublisherEvents(Protocol):
     def recovered(self) -> None:
         """Redis takes entries again."""
 
+    def hold(self, publisher: object) -> None:
+        """Redis answers, and takes less than comes: the feed is to be read no more for now."""
+
+    def release(self, publisher: object) -> None:
+        """The feed may be read again."""
+
     def conflict(self, stream: Stream) -> None:
         """Somebody else keeps writing to this stream."""
 

@@ -18,19 +18,20 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.errors import RedisUnavailableError
 from bridge.latency import Latency
-from bridge.publish.buffer import CONTROL, DATA, OVERHEAD, WIDE, Budget, Pending, lost_marker
+from bridge.publish.buffer import OVERHEAD, Budget, Pending, batch_length, lost_marker
 from bridge.publish.counts import settle
 from bridge.publish.events import PublisherEvents
 from bridge.publish.line import Line, Reply
+from bridge.publish.packing import pack
 from bridge.publish.queue import Queue
 from bridge.publish.recovery import Batch, History, Refusal, recover, sort_out
-from bridge.publish.stream import Stream, StreamId
+from bridge.publish.stream import Stream
 from bridge.publish.watch import Disturbance, Watch, account, examine
-from bridge.publish.wire import LENGTHS
 
 __all__ = ["Publisher", "PublisherEvents"]
 
 _MOST_IN_BATCH = 4096
+_MOST_BYTES_IN_BATCH = 1024 * 1024
 _HOUSEKEEPING = 1.0
 _UNBLOCK_AFTER = 5.0
 _MOST_CONFLICTS = 10
@@ -119,6 +120,7 @@ class Publisher(Queue):
                 self._log.warning("redis_lost", reason=reason, waiting=self.waiting)
         finally:
             keeper.cancel()
+            self._pressure.release()
             if self._line:
                 self._line.abort("closed")
 
@@ -150,13 +152,14 @@ class Publisher(Queue):
             return
         if not (self._pending or self._chores or self._looks):
             return
-        if self._cautious:
-            entries, self._pending = self._pending[:1], self._pending[1:]
-        elif len(self._pending) <= _MOST_IN_BATCH:
+        most = 1 if self._cautious else _MOST_IN_BATCH
+        if self._bytes > _MOST_BYTES_IN_BATCH:
+            most = batch_length(self._pending, most, _MOST_BYTES_IN_BATCH)
+        if len(self._pending) <= most:
             entries, self._pending = self._pending, []
         else:
-            entries, self._pending = self._pending[:_MOST_IN_BATCH], self._pending[_MOST_IN_BATCH:]
-        batch = self._pack(entries)
+            entries, self._pending = self._pending[:most], self._pending[most:]
+        batch = pack(entries, time.time_ns() // 1_000_000, self._loop.time())
         for stream, text in self._chores:
             batch.add_trimming(stream, [text])
         for stream in self._looks:
@@ -165,39 +168,6 @@ class Publisher(Queue):
         self._in_flight = batch
         self._idle.clear()
         line.send("".join(batch.commands).encode("latin-1"), len(batch.commands), self._settle)
-
-    def _pack(self, entries: list[Pending]) -> Batch:
-        """Number the entries; behind them, the trimming that is due."""
-        commands: list[str] = []
-        append = commands.append
-        due: list[Stream] = []
-        for entry in entries:
-            stream = entry.stream
-            ms = entry.recv // 1_000_000
-            if ms < stream.ms:  # noqa: PLR1730 - max() costs a call for every entry
-                ms = stream.ms
-            stream.ms = entry.ms = ms
-            stream.seq = entry.seq = seq = stream.seq + 1
-            ident = f"{ms}-{seq}"
-            kind = entry.kind
-            if kind == DATA:
-                before = stream.data_head
-            elif kind == CONTROL:
-                before = stream.control_head
-            elif kind == WIDE:
-                before = stream.wide_head
-            else:
-                before = stream.data_head
-                stream.snapshots.append(StreamId(ms, seq))
-            append(f"{before}${LENGTHS[len(ident)]}\r\n{ident}\r\n{entry.body}")
-            if seq >= stream.next_trim:
-                due.append(stream)
-        batch = Batch(entries, commands, self._loop.time())
-        if due:
-            now_ms = time.time_ns() // 1_000_000
-            for stream in due:
-                batch.add_trimming(stream, stream.trim(now_ms))
-        return batch
 
     def _settle(self, replies: list[Reply]) -> None:
         """The replies of the batch in flight have come."""
@@ -226,6 +196,7 @@ class Publisher(Queue):
         self.published += len(received)
         self.lost += lost
         self.latency.add_since(time.time_ns(), received)
+        self._pressure.eased(self._bytes)
 
     def _repair(
         self, work: Callable[[Line, Batch, list[Reply]], Awaitable[None]], batch: Batch, replies: list[Reply]
@@ -349,6 +320,7 @@ class Publisher(Queue):
             oldest = now - int(self._budget.max_age * 1e9)
             if self._pending and self._pending[0].recv < oldest:
                 self._shed(f"Redis was away for more than {self._budget.max_age:g} s", oldest)
+            self._pressure.check(self._loop.time())
             batch, line = self._in_flight, self._line
             if batch and line and self._loop.time() - batch.sent > self._reply_timeout and not self._repairs:
                 line.abort(f"no reply within {self._reply_timeout:g} s")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import Counter
+from functools import partial
 
 from structlog.typing import FilteringBoundLogger
 
@@ -12,6 +13,7 @@ from bridge.model import Control, Event
 from bridge.publish.buffer import CONTROL, DATA, KINDS, OVERHEAD, WIDE, Budget, Pending, lost_marker, shed
 from bridge.publish.counts import backlog
 from bridge.publish.events import PublisherEvents
+from bridge.publish.pressure import Pressure
 from bridge.publish.recovery import Batch
 from bridge.publish.stream import Stream
 from bridge.publish.wire import RENDERERS, render
@@ -31,6 +33,7 @@ class Queue(ABC):
         self._streams: list[Stream] = []
         self._pending: list[Pending] = []
         self._bytes = 0
+        self._pressure = Pressure(budget.max_bytes, partial(events.hold, self), partial(events.release, self))
         self._scheduled = False
         self._in_flight: Batch | None = None
         self.connected = False
@@ -72,8 +75,8 @@ class Queue(ABC):
             kind = DATA
         self._pending.append(Pending(stream, event.recv, body, kind))
         self._bytes += len(body) + OVERHEAD
-        if self._bytes > self.most_bytes:
-            self._shed(f"the buffer of {self._budget.max_bytes} bytes is full")
+        if self._bytes > self._pressure.limit:
+            self._relieve()
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush)
@@ -93,6 +96,13 @@ class Queue(ABC):
                 self._bytes -= entry.weight
         self._pending = [entry for entry in self._pending if entry.stream is not stream]
         self._events.dropped(stream)
+
+    def _relieve(self) -> None:
+        """Much waits: let no more come while Redis takes what there is; drop something where that doesn't help."""
+        if self._bytes > self.most_bytes:
+            self._shed(f"the buffer of {self.most_bytes} bytes is full")
+        else:
+            self._pressure.exceeded(self._loop.time())
 
     def _shed(self, reason: str, older_than: int = 0) -> None:
         need = self._bytes - self._budget.max_bytes * 9 // 10 if self._bytes > self._budget.max_bytes else 0

@@ -32,6 +32,7 @@ from bridge.exchanges.base import (
     Target,
 )
 from bridge.feed.connection import FeedContext
+from bridge.feed.flow import FlowControl
 from bridge.feed.link import Link
 from bridge.feed.policies import Pacer
 from bridge.feed.rest import RestClient
@@ -232,10 +233,11 @@ class Desk:
 class Feed:
     """A running link to a venue."""
 
-    def __init__(self, venue: Venue, desk: Desk, link: Link, logs: LogCapture) -> None:
+    def __init__(self, venue: Venue, desk: Desk, link: Link, flow: FlowControl, logs: LogCapture) -> None:
         self.venue = venue
         self.desk = desk
         self.link = link
+        self.flow = flow
         self._logs = logs
 
     def said(self, wish: Subscription = TRADES) -> list[str]:
@@ -271,7 +273,7 @@ async def feed(venue: Venue, library: str, **settings: Any) -> AsyncIterator[Fee
         desk.link = Link(exchange.plan()[0], context)
         task = asyncio.create_task(desk.link.run(), name="link")
         try:
-            yield Feed(venue, desk, desk.link, logs)
+            yield Feed(venue, desk, desk.link, context.flow, logs)
             assert not task.done(), task.exception()
         finally:
             task.cancel()

@@ -38,12 +38,20 @@ class Events:
 
     def disturbed(self, stream: Stream, reason: str, count: int | None) -> None:
         self.disturbances.append((stream, reason, count))
+        self.held: list[bool] = []
+        """Each time that the feed was held or released, in order."""
 
     def dropped(self, stream: Stream) -> None:
         self.drops.append(stream)
 
     def recovered(self) -> None:
         self.recoveries += 1
+
+    def hold(self, publisher: object) -> None:
+        self.held.append(True)
+
+    def release(self, publisher: object) -> None:
+        self.held.append(False)
 
     def conflict(self, stream: Stream) -> None:
         self.conflicts.append(stream)

@@ -10,7 +10,7 @@ import pytest
 from bridge.feed import link as module
 from bridge.feed.policies import backoff
 from bridge.feed.transport import has_picows
-from bridge.model import Control
+from bridge.model import Channel, Control
 from tests.unit.feeding import BOOK, QUOTES, TRADES, Venue, feed
 from tests.unit.publishing import until
 
@@ -323,3 +323,23 @@ async def test_the_end_is_graceful(library):
             [peer] = venue.peers
         await peer.wait_closed()
         assert peer.close_code in {1000, 1001}
+
+
+async def test_what_is_not_read_is_neither_silent_nor_dead(library):
+    """Back-pressure: frames wait with the exchange, and come in order once the feed is read again."""
+    limits = {"silence": {Channel.TRADES: 0.3}, "dead": 1.0, "ping": 0.2}
+    async with Venue() as venue, feed(venue, library, **limits) as f:
+        await until(lambda: venue.peers)
+        venue.say(k="trade", id="1")
+        await until(f.data)
+        begun = time.monotonic()
+        f.flow.hold(venue)
+        for number in range(2, 500):
+            venue.say(k="trade", id=str(number))
+        await until(lambda: time.monotonic() - begun > 2.0)
+        assert [trade.id for trade in f.data()] == ["1"]
+        f.flow.release(venue)
+        await until(lambda: len(f.data()) == 499)
+        assert [trade.id for trade in f.data()] == [str(number) for number in range(1, 500)]
+        assert f.said() == ["live"] + ["trade"] * 499
+        assert f.link.reconnects == 0

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from bridge.model import BookSnapshot, Channel, Trade
+from bridge.publish import publisher as module
 from tests.unit.publishing import desk, hurry, numbers, raw, until
 
 
@@ -56,22 +57,22 @@ async def test_out_of_memory_loses_nothing(own_server):
         assert (d.publisher.published, d.publisher.lost) == (45, 0)
 
 
-async def test_what_goes_again_has_the_ids_it_had(own_server):
+async def test_what_goes_again_has_the_ids_it_had(own_server, monkeypatch):
     """A connection that was given up may still have the first copies on their way to the server."""
     async with desk(own_server) as d:
         stream = await d.stream()
         d.put(stream, 2)
         await d.drained()
         first: list[str] = []
-        pack = d.publisher._pack
+        pack = module.pack
 
-        def packed(entries):
-            batch = pack(entries)
+        def packed(entries, now_ms, sent):
+            batch = pack(entries, now_ms, sent)
             if len(entries) == 30:
                 first.extend(f"{entry.ms}-{entry.seq}" for entry in entries)
             return batch
 
-        d.publisher._pack = packed
+        monkeypatch.setattr(module, "pack", packed)
         with raw(own_server) as client:
             client.config_set("maxmemory", 1)
             for number in range(30):
