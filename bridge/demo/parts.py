@@ -204,7 +204,7 @@ def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("TICKBRIDGE_")}
     root = str(Path(bridge.__file__).resolve().parent.parent)
     paths = [root, *filter(None, kept.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**kept, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _words(code: int | None) -> str:

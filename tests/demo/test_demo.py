@@ -15,6 +15,7 @@ from bridge.book import Book
 from bridge.embedded import find_server
 from bridge.errors import BridgeError
 from tests.demo.running import RunningDemo, alive, until
+from tests.environment import clean_environment
 from tests.servers import RedisServer
 
 pytestmark = [pytest.mark.timeout(150)]
@@ -202,7 +203,7 @@ def test_a_connector_that_the_user_starts_again_is_left_to_work(tmp_path):
         config = demo.wait_for(r"^  config +(\S+)$")[1]
         os.kill(demo.pid("connector"), signal.SIGKILL)
         command = [sys.executable, "-m", "bridge", "run", "--config", config]
-        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as mine:
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=clean_environment()) as mine:
             code = demo.end()
             mine.kill()
     assert code == 0, demo.output
