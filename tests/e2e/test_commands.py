@@ -96,10 +96,11 @@ def test_a_key_that_is_none(bench: Bench, tmp_path: Path) -> None:
 def test_the_exchange_is_away_at_the_start(bench: Bench) -> None:
     """Ids from the config do without REST; without them the connector waits, and the streams say so."""
     simulated = bench.simulate()
-    simulated.fault("rest_errors", duration=4, path="public")
+    simulated.fault("rest_errors", duration=600, path="public")
     process = bench.run()
     process.wait_for("discovery_failed")
     eventually(lambda: controls(bench.client, "md:{limitlex:BTC-EUR}:book")[:1] == ["down"], "down")
+    simulated.fault("clear")
     settled(bench.client, simulated)
     assert stopped(bench.client, process)["lost"] == 0
 
