@@ -15,8 +15,8 @@ _WITHOUT_TERMINAL = 20.0
 _DEFAULT = "limitlex"
 
 _EPILOG = """\
-On a terminal: q ends, tab shows the next pair. Without one, or with --plain, it says what happens line by line. At the
-end the books and wallets that came out of the streams are compared with the exchange's own: exit 1 if they differ.
+On a terminal: q ends, tab and the arrows show other pairs, ? explains keys, colours and figures. Without a terminal, or
+with --plain, it says what happens line by line. At the end the books and wallets that came out of the streams are compared with the exchange's own: exit 1 if they differ.
 
 Its parts are processes of their own, whose pids it prints: kill -9 one of them, and see how the streams take it.
 """
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     from bridge.demo.show import run as show
     from bridge.loops import run_async
 
-    terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    terminal = sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
     live = terminal and not options.plain
     settings = DemoSettings(
         pairs=_pairs(options.exchanges, options.pairs),

@@ -143,8 +143,8 @@ def test_positions_and_orders_show_as_much_as_fits():
     text = "\n".join(draw(make_two(), 120, 40))
     assert "short  0.02670 ETH-PERP  -1.50 at 2,608.58 lmex" in text
     assert "sell  0.10000 at  58001.00   0% limitlex savings" in text
-    assert "buy   0.50000 at   57990.0  50% lmex BTC-PERP" in text
-    narrow = "\n".join(draw(make_two(), 80, 36))
+    assert "buy   0.50000 at  57990.0   50% lmex BTC-PERP" in text
+    narrow = "\n".join(draw(make_two(), 68, 36))
     assert "ETH-PERP  -1.50 " in narrow
     assert "at 2,608.58" not in narrow
 
