@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import fcntl
 import os
 import pty
@@ -33,6 +34,25 @@ _TAKE_TERMINAL = (
 """Makes standard error the controlling terminal of the command that follows, and becomes that command."""
 
 
+class _Screen(pyte.Screen):
+    """Knows the alternate screen, too: what was on the screen before a full-screen program is there again after it."""
+
+    _ALTERNATE = 1049
+    _kept: tuple[Any, Any] | None = None
+
+    def set_mode(self, *modes: int, **options: Any) -> None:
+        super().set_mode(*modes, **options)
+        if options.get("private") and self._ALTERNATE in modes and self._kept is None:
+            self._kept = copy.deepcopy((self.buffer, self.cursor))
+            self.erase_in_display(2)
+
+    def reset_mode(self, *modes: int, **options: Any) -> None:
+        super().reset_mode(*modes, **options)
+        if options.get("private") and self._ALTERNATE in modes and self._kept is not None:
+            (self.buffer, self.cursor), self._kept = self._kept, None
+            self.dirty.update(range(self.lines))
+
+
 class Terminal:
     """A command on a new terminal of ``columns`` x ``rows`` cells, which is its controlling terminal.
 
@@ -54,7 +74,7 @@ class Terminal:
         **extra: str,
     ) -> None:
         self.leader, self.follower = pty.openpty()
-        self._screen = pyte.Screen(columns, rows)
+        self._screen = _Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self._resize(columns, rows)
         self.before = termios.tcgetattr(self.follower)

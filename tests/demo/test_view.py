@@ -144,7 +144,7 @@ def test_positions_and_orders_show_as_much_as_fits():
     assert "short  0.02670 ETH-PERP  -1.50 at 2,608.58 lmex" in text
     assert "sell  0.10000 at  58001.00   0% limitlex savings" in text
     assert "buy   0.50000 at  57990.0   50% lmex BTC-PERP" in text
-    narrow = "\n".join(draw(make_two(), 68, 36))
+    narrow = "\n".join(draw(make_two(), 60, 36))
     assert "ETH-PERP  -1.50 " in narrow
     assert "at 2,608.58" not in narrow
 

@@ -86,7 +86,9 @@ class Device:
             return b""
         if self.in_foreground:
             with suppress(termios.error):
-                # Output that Ctrl-S has stopped would hold up all that is still to be said.
+                # Output that Ctrl-S has stopped would hold up all that is still to be said. Linux lets it go on only if it
+                # was stopped this way.
+                termios.tcflow(self.number, termios.TCOOFF)
                 termios.tcflow(self.number, termios.TCOON)
                 termios.tcsetattr(self.number, termios.TCSANOW, before)
         return _LEAVE
