@@ -70,6 +70,8 @@ def test_a_short_demo_says_that_all_is_equal_and_leaves_nothing_behind(tmp_path)
     assert "books equal to the exchange's true books: yes\n" in demo.output
     assert not any(map(alive, pids))
     assert list(tmp_path.iterdir()) == []
+    removed = demo.wait_for(r"^(\S+) is removed; --dir DIR keeps config, logs and data$")[1]
+    assert f"  logs       {removed}\n" in demo.output
 
 
 def test_a_killed_connector_leaves_no_hole_no_trade_twice_and_a_true_book(tmp_path):
@@ -87,6 +89,7 @@ def test_a_killed_connector_leaves_no_hole_no_trade_twice_and_a_true_book(tmp_pa
         trades = {pair: demo.ask("trades", pair=pair)["trades"] for pair in PAIRS}
         books = {pair: _true_book(demo.ask("book", pair=pair)) for pair in PAIRS}
         assert demo.end() == 0, demo.output
+    demo.wait_for(rf"^config, logs and data are in {kept}$")
     assert again != connector
     assert not alive(again)
     assert "processes 2" in demo.output
@@ -148,6 +151,7 @@ def test_a_book_that_is_not_true_ends_in_exit_code_1(tmp_path):
     # Whoever looks into it finds the logs.
     kept = Path(demo.wait_for(r"^logs and data are kept in (\S+)$")[1])
     assert (kept / "connector.log").stat().st_size
+    assert not list(kept.rglob("*.pem")) + list(kept.rglob("*.yaml")) + list(kept.glob("keys"))
 
 
 def _at_rest(client: redis_py.Redis, key: str) -> bool:

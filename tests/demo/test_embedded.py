@@ -95,6 +95,26 @@ def test_the_guardian_ends_what_is_left_when_the_pipe_closes():
             process.stdout.close()
 
 
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        ((), {"keys", "limitlex.yaml", "connector.log", "redis"}),
+        (("remove {}",), set()),
+        (("remove {}", "now"), set()),
+        (("remove {}", "keep"), {"connector.log", "redis"}),
+    ],
+)
+def test_the_guardian_leaves_no_key_in_a_temporary_directory(tmp_path, words, left):
+    demo = tmp_path / "a b"
+    (demo / "keys" / "limitlex").mkdir(parents=True)
+    (demo / "keys" / "limitlex" / "main.pem").write_text("secret")
+    (demo / "redis").mkdir()
+    for name in ("limitlex.yaml", "connector.log"):
+        (demo / name).write_text("")
+    guardian.main([f"{word.format(demo)}\n" for word in words])
+    assert {each.name for each in demo.iterdir()} == left if left else not demo.exists()
+
+
 def test_the_guardian_is_patient_but_not_for_ever():
     stubborn = start(STUBBORN)
     try:

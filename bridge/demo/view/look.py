@@ -12,10 +12,11 @@ __all__ = [
     "spark",
 ]  # fmt: skip
 
-BID, BID_DIM = "#4cc38a", "#1d4a37"
-ASK, ASK_DIM = "#f2777a", "#5a2a2e"
-GOOD, WARN, BAD = "#4cc38a", "#f0b35b", "#ff6369"
-HEAD, TITLE, DIM, FRAME = "bold #7aa7ff", "bold #e6e9f0", "#8b93a3", "#3b4252"
+# Readable on dark and on light backgrounds, with all colours and with sixteen.
+BID, BID_DIM = "#2db34a", "#1d4a37"
+ASK, ASK_DIM = "#e5484d", "#5a2a2e"
+GOOD, WARN, BAD = "#2db34a", "#c9822b", "#e5484d"
+HEAD, TITLE, DIM, FRAME = "bold #4f86f7", "bold", "#6f7683", "#4c566a"
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _STEPS = "▁▂▃▄▅▆▇█"

@@ -77,7 +77,7 @@ def _small(frame: Frame, width: int, height: int) -> RenderableType:
         best = f"{book.bids[0][0]} / {book.asks[0][0]}" if book.bids and book.asks else book.reason
         state = ("● ", GOOD if book.valid else BAD)
         lines.append(Text.assemble(state, (f"{book.pair} ", TITLE), best, no_wrap=True, overflow="ellipsis"))
-    lines += [_notice(frame), Text(f"a window of {_SMALLEST[0]}x{_SMALLEST[1]} shows more; q quits", DIM)]
+    lines += [_notice(frame), Text(f"a window of {_SMALLEST[0]}x{_SMALLEST[1]} shows more; q quits", DIM, no_wrap=True)]
     return Group(*lines[:height])
 
 

@@ -1,0 +1,132 @@
+"""What the demo draws and prints, and when nobody takes it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+import pyte
+import pytest
+from rich.text import Text
+
+from bridge.demo.output import Output
+from bridge.demo.view.painter import Painter
+from tests.demo.running import until
+from tests.environment import clean_environment
+
+
+def lines_of(screen: pyte.Screen) -> list[str]:
+    return [line.rstrip() for line in screen.display]
+
+
+def test_only_the_rows_that_have_changed_are_drawn():
+    painter, screen = Painter(), pyte.Screen(10, 3)
+    stream = pyte.Stream(screen)
+    stream.feed(painter.paint(Text("one\ntwo\nthree"), 10, 3))
+    assert lines_of(screen) == ["one", "two", "three"]
+    change = painter.paint(Text("one\nTWO\nthree"), 10, 3)
+    assert "three" not in change
+    stream.feed(change)
+    assert lines_of(screen) == ["one", "TWO", "three"]
+    assert painter.paint(Text("one\nTWO\nthree"), 10, 3) == ""
+    painter.forget()
+    assert "three" in painter.paint(Text("one\nTWO\nthree"), 10, 3)
+
+
+def test_another_size_is_drawn_from_scratch_and_nothing_scrolls():
+    painter, screen = Painter(), pyte.Screen(10, 3)
+    stream = pyte.Stream(screen)
+    stream.feed(painter.paint(Text("\n".join("abcdefgh")), 10, 3))
+    screen.resize(2, 20)
+    stream.feed(painter.paint(Text("x" * 20 + "\n" + "y" * 20 + "\nz"), 20, 2))
+    assert lines_of(screen) == ["x" * 20, "y" * 20]
+
+
+async def test_lines_come_in_order_through_a_pipe_that_is_full_at_times():
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)  # as another program may have left it
+    with os.fdopen(writer, "w") as stream, os.fdopen(reader, "rb") as source:
+        output = Output(lambda: None, stream)
+        for number in range(500):
+            output.say(f"{number} {'.' * 1000}")
+        lines, _ = await asyncio.gather(
+            asyncio.to_thread(lambda: [source.readline() for _ in range(500)]), output.drain()
+        )
+    assert [int(line.split()[0]) for line in lines] == list(range(500))
+
+
+async def test_what_nobody_reads_is_dropped_and_counted():
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream, os.fdopen(reader, "rb") as source:
+        output = Output(lambda: None, stream)
+        for number in range(3000):
+            output.say(f"{number} {'.' * 1000}")
+        lines = [await asyncio.to_thread(source.readline) for _ in range(900)]
+        # Now there is room again.
+        output.say("the last")
+        while lines[-1] != b"the last\n":
+            lines.append(await asyncio.to_thread(source.readline))
+    dropped = [int(line.split()[0][1:]) for line in lines if line.startswith(b"(")]
+    numbers = [int(line.split()[0]) for line in lines if line[:1].isdigit()]
+    assert numbers == sorted(numbers)
+    assert sum(dropped) > 1000
+    assert len(numbers) + sum(dropped) == 3000
+
+
+async def test_a_reader_that_is_gone_is_said_once():
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream:
+        closed = asyncio.Event()
+        output = Output(closed.set, stream)
+        os.close(reader)
+        output.say("nobody hears this")
+        await closed.wait()
+        assert isinstance(output.error, BrokenPipeError)
+        output.say("nor this")
+        await output.drain()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_a_demo_whose_output_nobody_reads(tmp_path, number):
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    filled = 0
+    try:
+        while True:
+            filled += os.write(writer, b"." * 4096)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    command = [sys.executable, "-m", "bridge", "demo", "--duration", "600", "--dir", str(tmp_path / "kept")]
+    env = clean_environment(TMPDIR=str(tmp_path))
+    with subprocess.Popen(command, stdout=writer, stderr=subprocess.PIPE, cwd=tmp_path, env=env) as demo:
+        os.close(writer)
+        try:
+            until((tmp_path / "kept" / "wallets.log").exists, "its parts are started")
+            demo.send_signal(number)
+            until(lambda: _ends_after_another(demo, number), "it ends")
+            assert demo.returncode == 130
+            assert b"Traceback" not in demo.stderr.read()
+        finally:
+            demo.kill()
+            os.close(reader)
+    assert filled
+
+
+def _ends_after_another(demo: subprocess.Popen[bytes], number: int) -> bool:
+    """The first signal ends the demo in order, which takes some seconds; whatever comes then ends it at once."""
+    demo.send_signal(number)
+    return demo.poll() is not None
+
+
+def test_a_reader_that_goes_away_ends_the_demo_in_order(tmp_path):
+    command = [sys.executable, "-m", "bridge", "demo", "--duration", "600"]
+    env = clean_environment(TMPDIR=str(tmp_path))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env=env) as demo:
+        assert demo.stdout.readline().startswith(b"starting")
+        demo.stdout.close()
+        assert demo.wait(60) == 0
+        assert demo.stderr.read() == b""
+    assert list(tmp_path.iterdir()) == []
