@@ -197,7 +197,7 @@ class Demo:
         def take() -> Callable[[int, int], RenderableType]:
             return partial(screen, frame(), helping=self._helping)
 
-        display = self._screen.show(take) if self._screen else self._progress(watcher, beats)
+        display = self._live(self._screen, take) if self._screen else self._progress(watcher, beats)
         displaying = asyncio.create_task(display, name="display")
         troubles = self._troubles(stage) if self._settings.faults else []
         try:
@@ -215,6 +215,11 @@ class Demo:
                     await task
             if self._screen:
                 await self._screen.close()
+
+    async def _live(self, view: FullScreen, take: Callable[[], Callable[[int, int], RenderableType]]) -> None:
+        """The live view, once all that was said before is on the terminal: else it would be lost with the view."""
+        await self._output.drain()
+        await view.show(take)
 
     def _troubles(self, stage: Stage) -> list[asyncio.Task[None]]:
         """What goes wrong, at one exchange after the other."""

@@ -57,6 +57,7 @@ def test_the_live_view_comes_up_and_q_gives_the_terminal_back(on_terminal):
     terminal.type("q")
     assert terminal.end() == 0
     assert "books equal to the exchange's true books: yes" in terminal.text
+    assert terminal.seen.index(b"to start a connector again") < terminal.seen.index(b"\x1b[?1049h")
     assert terminal.seen.index(b"\x1b[?1049l") < terminal.seen.index(b"books equal")
     assert terminal.seen.rindex(b"\x1b[?25h") > terminal.seen.rindex(b"\x1b[?25l")  # the cursor is there again
     assert terminal.attributes == terminal.before
@@ -171,7 +172,7 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(tmp_path):
     shell = ["/bin/bash", "--norc", "--noprofile", "-i"]
     with Terminal(shell, cwd=tmp_path, columns=100, rows=30, TMPDIR=str(tmp_path), PS1="ready> ") as terminal:
         terminal.wait_until_shown("ready>")
-        terminal.type(f"{' '.join(DEMO)}; echo ended with $?\n")
+        terminal.type(f"{' '.join(DEMO)}\n")
         terminal.wait_until_shown("BTC-EUR ● valid")
         terminal.type("\x1a")
         terminal.wait_until_shown(r"Stopped[^\n]*\n(?:.*\n)*ready>")
@@ -183,9 +184,10 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(tmp_path):
         terminal.wait_until_shown("q quit")
         terminal.type("q")
         terminal.wait_until_shown("books equal to the exchange's true books: yes")
-        terminal.wait_until_shown("ready> *\n")
-        terminal.type("exit\n")
+        terminal.wait_until_shown(r"is removed;[^>]*\nready>\s*\Z")
+        terminal.type("echo ended with $?; exit\n")
         terminal.end()
+        assert "ended with 0" in terminal.shown
 
 
 def test_plain_on_a_terminal_has_no_view(on_terminal):

@@ -16,7 +16,7 @@ __all__ = [
 BID, BID_DIM = "#2db34a", "#1d4a37"
 ASK, ASK_DIM = "#e5484d", "#5a2a2e"
 GOOD, WARN, BAD = "#2db34a", "#c9822b", "#e5484d"
-HEAD, TITLE, DIM, FRAME = "bold #4f86f7", "bold", "#6f7683", "#4c566a"
+HEAD, TITLE, DIM, FRAME = "bold #4f86f7", "bold default", "#6f7683", "#4c566a"
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _STEPS = "▁▂▃▄▅▆▇█"
