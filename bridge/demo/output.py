@@ -3,18 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import queue
 import select
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
-__all__ = ["Output"]
+__all__ = ["Output", "notices_from_logs", "printable"]
 
 _MOST_WAITING = 1000
 _LOOK_EVERY = 0.02
+
+
+def printable(text: str) -> str:
+    """The text with control characters spelled out, but for new lines: texts from outside don't steer the terminal."""
+    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
+
+
+@contextmanager
+def notices_from_logs(tell: Callable[[str], None]) -> Iterator[None]:
+    """Make notices of what would be written to standard error, over the live view: warnings of the reader, say."""
+    loop = asyncio.get_running_loop()
+    handler, before = _Notices(tell), loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, context: tell(f"{context['message']}: {context.get('exception')!r}"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        loop.set_exception_handler(before)
+
+
+class _Notices(logging.Handler):
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell(record.getMessage())
 
 
 class Output:
@@ -44,7 +74,7 @@ class Output:
             if self._dropped:
                 self._waiting.put_nowait(f"({self._dropped} lines are left out: nobody read them in time)\n")
                 self._dropped = 0
-            self._waiting.put_nowait(f"{words}\n")
+            self._waiting.put_nowait(f"{printable(words)}\n")
         except queue.Full:
             self._dropped += 1
 

@@ -19,7 +19,7 @@ from rich.console import RenderableType
 from bridge.demo.beats import Heartbeats
 from bridge.demo.control import AWAY
 from bridge.demo.ending import conclude
-from bridge.demo.output import Output
+from bridge.demo.output import Output, notices_from_logs
 from bridge.demo.parts import PartFailedError
 from bridge.demo.settings import DemoSettings
 from bridge.demo.stage import Stage, set_up
@@ -52,7 +52,7 @@ async def run(settings: DemoSettings) -> int:
         BridgeError: no server, or a part that doesn't live.
     """
     demo = Demo(settings)
-    with _on_signals(demo):
+    with _on_signals(demo), notices_from_logs(demo.tell):
         try:
             return await demo.run()
         except asyncio.CancelledError:
@@ -90,13 +90,13 @@ class Demo:
         """See ``run`` of this module."""
         venues = ", ".join(f"simulated {exchange} and its connector" for exchange in self._settings.pairs)
         self._say(f"starting: a server, {venues}, the consumers")
-        async with set_up(self._settings, self._tell) as stage:
+        async with set_up(self._settings, self.tell) as stage:
             self._stage = stage
             async with AsyncExitStack() as stack:
                 reader = await stack.enter_async_context(
                     Reader(stage.redis_url, namespace=stage.keys.namespace, block=_LOOK_EVERY)
                 )
-                watcher = Watcher(reader, self._tell)
+                watcher = Watcher(reader, self.tell)
                 names = [venue.exchange for venue in stage.venues]
                 beats = Heartbeats(reader.redis, {name: stage.keys.connector(name) for name in names})
                 outcome = await self._watch(stage, reader, watcher, beats)
@@ -225,7 +225,7 @@ class Demo:
         """What goes wrong, at one exchange after the other."""
         step = EVERY / len(stage.venues)
         return [
-            asyncio.create_task(make_trouble(venue, self._tell, place * step), name=f"faults {venue.exchange}")
+            asyncio.create_task(make_trouble(venue, self.tell, place * step), name=f"faults {venue.exchange}")
             for place, venue in enumerate(stage.venues)
         ]
 
@@ -271,7 +271,7 @@ class Demo:
     def _elapsed(self) -> float:
         return time.monotonic() - self._began
 
-    def _tell(self, words: str) -> None:
+    def tell(self, words: str) -> None:
         """A notice."""
         self._notices.append((self._elapsed(), words))
         if not (self._screen and self._screen.open):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -10,9 +11,10 @@ import sys
 
 import pyte
 import pytest
+from rich.console import Group
 from rich.text import Text
 
-from bridge.demo.output import Output
+from bridge.demo.output import Output, notices_from_logs, printable
 from bridge.demo.view.painter import Painter
 from tests.demo.running import until
 from tests.environment import clean_environment
@@ -34,6 +36,42 @@ def test_only_the_rows_that_have_changed_are_drawn():
     assert painter.paint(Text("one\nTWO\nthree"), 10, 3) == ""
     painter.forget()
     assert "three" in painter.paint(Text("one\nTWO\nthree"), 10, 3)
+
+
+def test_what_was_written_over_the_picture_goes_away():
+    painter, screen = Painter(), pyte.Screen(10, 3)
+    stream = pyte.Stream(screen)
+    stream.feed(painter.paint(Text("one\ntwo\nthree"), 10, 3))
+    stream.feed("\x1b[3;1Hwarning!\n\nmore")
+    for _ in range(20):
+        stream.feed(painter.paint(Text("one\ntwo\nthree"), 10, 3))
+    assert lines_of(screen) == ["one", "two", "three"]
+
+
+def test_a_shorter_row_leaves_nothing_of_a_longer_one():
+    painter, screen = Painter(), pyte.Screen(10, 3)
+    stream = pyte.Stream(screen)
+    stream.feed(painter.paint(Group("a longer 1", "b"), 10, 3))
+    stream.feed(painter.paint(Group("short"), 10, 3))
+    assert lines_of(screen) == ["short", "", ""]
+
+
+def test_texts_from_outside_do_not_steer_the_terminal():
+    drawn = Painter().paint(Text("evil\x1b]0;title\x07\x1b[31m\x9b2J"), 40, 1)
+    assert "evil]0;title[31m2J" in drawn
+    assert "\x1b]" not in drawn
+    assert "\x9b" not in drawn
+    assert printable("a\x1b[31m\x07é\nb\u202e") == "a\\x1b[31m\\x07é\nb\\u202e"
+
+
+async def test_warnings_become_notices():
+    told = []
+    with notices_from_logs(told.append):
+        logging.getLogger("consumers.reader").warning("Redis at %s is back", "here")
+        logging.getLogger("consumers.reader").info("no news")
+        asyncio.get_running_loop().call_exception_handler({"message": "oh", "exception": ValueError("no")})
+    logging.getLogger("consumers.reader").error("unheard")
+    assert told == ["Redis at here is back", "oh: ValueError('no')"]
 
 
 def test_another_size_is_drawn_from_scratch_and_nothing_scrolls():

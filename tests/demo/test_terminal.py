@@ -123,6 +123,18 @@ def test_it_follows_the_size_of_the_window(on_terminal):
     assert terminal.end() == 0
 
 
+def test_what_the_reader_warns_of_is_a_notice(on_terminal):
+    terminal = on_terminal()
+    server = int(re.search(r"pid +(\d+) +redis", terminal.wait_for(r"(?s)pid +\d+ +redis.*recover")[0])[1])
+    terminal.wait_until_shown("BTC-EUR ● valid")
+    os.kill(server, signal.SIGKILL)
+    terminal.wait_for("Redis at redis://127.0.0.1:[0-9]+/0 is back")
+    terminal.until(lambda: terminal.lines[0].startswith(" tickbridge "), "the view is where it was")
+    assert "q quit" in terminal.lines[-1]
+    terminal.type("q")
+    assert terminal.end() == 0
+
+
 def test_a_second_ctrl_c_ends_at_once_and_gives_the_terminal_back(on_terminal, tmp_path):
     terminal = on_terminal()
     terminal.wait_until_shown("BTC-EUR ● valid")
@@ -170,7 +182,7 @@ def test_kill_9_leaves_no_process_and_no_key(on_terminal, tmp_path):
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash: a shell with job control")
 def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(tmp_path):
     shell = ["/bin/bash", "--norc", "--noprofile", "-i"]
-    with Terminal(shell, cwd=tmp_path, columns=100, rows=30, TMPDIR=str(tmp_path), PS1="ready> ") as terminal:
+    with Terminal(shell, cwd=tmp_path, columns=180, rows=40, TMPDIR=str(tmp_path), PS1="ready> ") as terminal:
         terminal.wait_until_shown("ready>")
         terminal.type(f"{' '.join(DEMO)}\n")
         terminal.wait_until_shown("BTC-EUR ● valid")
