@@ -75,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
     from bridge.demo.show import run as show
     from bridge.loops import run_async
 
+    _mend_standard_files()
     terminal = sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
     live = terminal and not options.plain
     settings = DemoSettings(
@@ -89,6 +90,21 @@ def run(options: argparse.Namespace) -> int:
         picture=options.picture,
     )
     return run_async(show(settings))
+
+
+def _mend_standard_files() -> None:
+    """Open what the shell has closed, and let a terminal block that a program before this one has left otherwise.
+
+    A closed file's number would go to the next socket, and then whatever is printed would go into that.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)  # noqa: FBT003  (the function's only way)
+    os.close(number)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    for number in (1, 2):
+        if os.isatty(number):
+            os.set_blocking(number, True)
 
 
 def _pairs(exchanges: list[str], asked: list[str] | None) -> dict[str, tuple[str, ...]]:

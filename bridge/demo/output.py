@@ -54,10 +54,8 @@ class Output:
     """
 
     def __init__(self, on_closed: Callable[[], None], stream: TextIO | None = None) -> None:
-        stream = stream or sys.stdout
-        stream.flush()
-        self._number = stream.fileno()
-        self._encoding = stream.encoding
+        self._stream = stream or sys.stdout
+        self._stream.flush()
         self._waiting: queue.Queue[str] = queue.Queue(_MOST_WAITING)
         self._dropped = 0
         self._on_closed = on_closed
@@ -87,7 +85,7 @@ class Output:
         while True:
             words = self._waiting.get()
             try:
-                self._write(words.encode(self._encoding, errors="replace"))
+                self._write(words.encode(self._stream.encoding, errors="replace"))
             except OSError as error:
                 self.error = error
                 self._loop.call_soon_threadsafe(self._on_closed)
@@ -97,7 +95,7 @@ class Output:
     def _write(self, data: bytes) -> None:
         while data:
             try:
-                data = data[os.write(self._number, data) :]
+                data = data[os.write(self._stream.fileno(), data) :]
             except BlockingIOError:
                 # Whoever shares this file with us has made it so.
-                select.select([], [self._number], [])
+                select.select([], [self._stream], [])

@@ -194,6 +194,18 @@ def test_a_killed_demo_takes_its_parts_with_it(tmp_path):
         until(lambda: not any(map(alive, pids)), "all parts are gone", 20)
 
 
+def test_what_failed_leaves_logs_and_no_key(tmp_path, own_server):
+    with RunningDemo(tmp_path, "--duration", "2", "--redis", own_server.url, env={"TMPDIR": str(tmp_path)}) as demo:
+        demo.wait_for("^to see it recover")
+        (directory,) = (each for each in tmp_path.iterdir() if each.name.startswith("tickbridge-demo-"))
+        assert list(directory.rglob("*.pem")) or list((directory / "keys").rglob("*"))
+        own_server.kill()
+        assert demo.end() == 2, demo.output
+    demo.wait_for(rf"logs and data are kept in {directory}$")
+    assert (directory / "connector.log").stat().st_size
+    assert not [*directory.glob("keys"), *directory.glob("*.yaml"), *directory.rglob("*.pem")]
+
+
 def test_ctrl_c_while_it_starts(tmp_path):
     with RunningDemo(tmp_path, "--duration", "600", env={"TMPDIR": str(tmp_path)}) as demo:
         demo.wait_for("^starting")

@@ -159,6 +159,13 @@ def _ends_after_another(demo: subprocess.Popen[bytes], number: int) -> bool:
     return demo.poll() is not None
 
 
+def test_without_standard_output_it_runs_all_the_same(tmp_path):
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "bridge", "demo", "--duration", "1"]
+    env = clean_environment(TMPDIR=str(tmp_path))
+    ran = subprocess.run(command, capture_output=True, cwd=tmp_path, env=env, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
 def test_a_reader_that_goes_away_ends_the_demo_in_order(tmp_path):
     command = [sys.executable, "-m", "bridge", "demo", "--duration", "600"]
     env = clean_environment(TMPDIR=str(tmp_path))
