@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     from bridge.demo.show import run as show
     from bridge.loops import run_async
 
-    _mend_standard_files()
+    _repair_standard_files()
     terminal = sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
     live = terminal and not options.plain
     settings = DemoSettings(
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
     return run_async(show(settings))
 
 
-def _mend_standard_files() -> None:
+def _repair_standard_files() -> None:
     """Open what the shell has closed, and let a terminal block that a program before this one has left otherwise.
 
     A closed file's number would go to the next socket, and then whatever is printed would go into that.

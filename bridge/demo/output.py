@@ -1,4 +1,4 @@
-"""What the demo prints, written by a thread: an output that nobody reads holds up nothing."""
+"""What the demo prints, written by a thread: an output that nobody reads blocks nothing else."""
 
 from __future__ import annotations
 

@@ -81,12 +81,12 @@ class Parts:
         self._temporary = temporary
         self._tell = tell
         self._guardian: asyncio.subprocess.Process | None = None
-        self._line_to_guardian = -1
+        self._guardian_pipe = -1
         self._ending = False
 
     async def __aenter__(self) -> Self:
         # A pipe of our own: what is written into it has arrived, even if this process ends in the same moment.
-        guardians_end, self._line_to_guardian = os.pipe()
+        guardians_end, self._guardian_pipe = os.pipe()
         try:
             self._guardian = await asyncio.create_subprocess_exec(
                 *python_module("bridge.demo.guardian"), env=_environment(), stdin=guardians_end, start_new_session=True
@@ -105,8 +105,8 @@ class Parts:
         for rank in sorted({part.rank for part in self.all.values()}, reverse=True):
             await asyncio.gather(*(self._end(part) for part in self.all.values() if part.rank == rank))
         if self._guardian:
-            os.close(self._line_to_guardian)
-            self._line_to_guardian = -1
+            os.close(self._guardian_pipe)
+            self._guardian_pipe = -1
             await self._guardian.wait()
 
     def __iter__(self) -> Iterator[Part]:
@@ -191,9 +191,9 @@ class Parts:
             self._register(f"- {part.pid}")
 
     def _register(self, line: str) -> None:
-        if self._line_to_guardian >= 0:
+        if self._guardian_pipe >= 0:
             with suppress(OSError):  # somebody has killed the guardian
-                os.write(self._line_to_guardian, f"{line}\n".encode())
+                os.write(self._guardian_pipe, f"{line}\n".encode())
 
 
 def python_module(module: str, *arguments: str) -> list[str]:

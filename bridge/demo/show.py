@@ -74,7 +74,7 @@ class Demo:
         self._end = asyncio.Event()
         self._main = asyncio.current_task()
         self._stage: Stage | None = None
-        self._output = Output(self._unread)
+        self._output = Output(self._on_output_closed)
         self._say = self._output.say
         device = open_terminal(sys.stdout.fileno()) if settings.live else None
         self._screen = FullScreen(device, self._pressed) if device else None
@@ -103,7 +103,7 @@ class Demo:
             wrong = failures(outcome)
             stage.keep = bool(wrong)
         self._say(summary(outcome))
-        for line in _remains(stage, kept=self._settings.directory is not None):
+        for line in _what_is_left(stage, kept=self._settings.directory is not None):
             self._say(line)
         return 1 if wrong else 0
 
@@ -116,7 +116,7 @@ class Demo:
             self.stop(128 + signal.SIGINT)
 
     def stop(self, code: int) -> None:
-        """End in order, but without a last word: nobody is there to read it."""
+        """End in order, but without comparing and without a summary: nobody is there to read it."""
         self._end.set()
         if self.stopped is None and self._main:
             self.stopped = code
@@ -130,14 +130,21 @@ class Demo:
             self._stage.parts.abandon()
         os._exit(128 + signal.SIGINT)
 
+    def hang_up(self) -> None:
+        """The terminal is gone, or whoever was logged in."""
+        if self._draining:
+            self.abandon()
+        self.stop(128 + signal.SIGHUP)
+
     async def drain(self) -> None:
-        """Wait until all that was said is written; a signal ends that."""
+        """Wait until all that was said is written, or can't be; a signal ends that."""
         self._draining = True
         await self._output.drain()
 
-    def _unread(self) -> None:
+    def _on_output_closed(self) -> None:
         """Nothing more can be printed: ``tickbridge demo | head``, or the terminal is gone."""
-        self.stop(0 if isinstance(self._output.error, BrokenPipeError) else 128 + signal.SIGHUP)
+        if not self._draining:
+            self.stop(0 if isinstance(self._output.error, BrokenPipeError) else 128 + signal.SIGHUP)
 
     async def _watch(self, stage: Stage, reader: Reader, watcher: Watcher, beats: Heartbeats) -> Outcome:
         async with asyncio.TaskGroup() as group:
@@ -295,7 +302,7 @@ def _whereabouts(stage: Stage) -> Iterator[str]:
         yield f"  tickbridge run --config {venue.config}"
 
 
-def _remains(stage: Stage, *, kept: bool) -> Iterator[str]:
+def _what_is_left(stage: Stage, *, kept: bool) -> Iterator[str]:
     """What has become of the paths that were printed."""
     if kept:
         yield f"config, logs and data are in {stage.directory}"
@@ -315,7 +322,7 @@ def _on_signals(demo: Demo) -> Iterator[None]:
         signal.SIGQUIT: demo.abandon,
     }
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
-        actions[signal.SIGHUP] = partial(demo.stop, 128 + signal.SIGHUP)
+        actions[signal.SIGHUP] = demo.hang_up
     with ExitStack() as stack:
         for number, action in actions.items():
             loop.add_signal_handler(number, action)

@@ -75,7 +75,7 @@ async def set_up(settings: DemoSettings, tell: Callable[[str], None]) -> AsyncIt
 
         kept = settings.directory is not None
 
-        def judge(_: type[BaseException] | None, error: BaseException | None, __: object) -> None:
+        def decide(_: type[BaseException] | None, error: BaseException | None, __: object) -> None:
             nonlocal kept
             failed = isinstance(error, Exception) and any(directory.iterdir())
             if not kept and (failed or (stage and stage.keep)):
@@ -92,7 +92,7 @@ async def set_up(settings: DemoSettings, tell: Callable[[str], None]) -> AsyncIt
             namespace = f"demo-{secrets.token_hex(3)}"
             stack.push_async_callback(_forget, settings.redis, namespace)
         parts = await stack.enter_async_context(Parts(directory, tell, temporary=settings.directory is None))
-        stack.push(judge)
+        stack.push(decide)
         url = settings.redis or await _start_server(parts, directory)
         keys = Keys(namespace)
         venues = await _start_simulators(parts, settings, directory, stack)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -127,16 +128,20 @@ async def test_a_reader_that_is_gone_is_said_once():
         await output.drain()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_end_a_demo_whose_output_nobody_reads(tmp_path, number):
+def full_pipe() -> tuple[int, int]:
+    """A pipe into which nothing more can be written until somebody reads."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    filled = 0
-    try:
+    with contextlib.suppress(BlockingIOError):
         while True:
-            filled += os.write(writer, b"." * 4096)
-    except BlockingIOError:
-        os.set_blocking(writer, True)
+            os.write(writer, b"." * 4096)
+    os.set_blocking(writer, True)
+    return reader, writer
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_a_demo_whose_output_nobody_reads(tmp_path, number):
+    reader, writer = full_pipe()
     command = [sys.executable, "-m", "bridge", "demo", "--duration", "600", "--dir", str(tmp_path / "kept")]
     env = clean_environment(TMPDIR=str(tmp_path))
     with subprocess.Popen(command, stdout=writer, stderr=subprocess.PIPE, cwd=tmp_path, env=env) as demo:
@@ -150,13 +155,26 @@ def test_signals_end_a_demo_whose_output_nobody_reads(tmp_path, number):
         finally:
             demo.kill()
             os.close(reader)
-    assert filled
 
 
 def _ends_after_another(demo: subprocess.Popen[bytes], number: int) -> bool:
     """The first signal ends the demo in order, which takes some seconds; whatever comes then ends it at once."""
     demo.send_signal(number)
     return demo.poll() is not None
+
+
+def test_a_reader_that_goes_away_at_the_very_end_is_no_error(tmp_path):
+    reader, writer = full_pipe()
+    command = [sys.executable, "-m", "bridge", "demo", "--duration", "1"]
+    env = clean_environment(TMPDIR=str(tmp_path))
+    with subprocess.Popen(command, stdout=writer, stderr=subprocess.PIPE, cwd=tmp_path, env=env) as demo:
+        os.close(writer)
+        until(lambda: list(tmp_path.iterdir()), "it has begun")
+        until(lambda: not list(tmp_path.iterdir()), "it has only to print what it found")
+        assert demo.poll() is None
+        os.close(reader)
+        assert demo.wait(60) == 0
+        assert demo.stderr.read() == b""
 
 
 def test_without_standard_output_it_runs_all_the_same(tmp_path):

@@ -1,4 +1,4 @@
-"""The full-screen view: drawn and listened to by a thread, so that a terminal that stands still holds up nothing else."""
+"""The full-screen view: a thread draws it and reads the keys, so that a terminal that doesn't read blocks nothing else."""
 
 from __future__ import annotations
 
@@ -27,25 +27,26 @@ _EVERY = 0.2
 _SWITCH_EVERY = 0.0005
 _ESCAPE_SECONDS = 0.15
 """How long the rest of a key's escape sequence may take; after that it was the escape key."""
-_LAST_WORDS = 1.0
+_CLOSE_SECONDS = 1.0
 """Seconds for which the end of the view waits for a terminal that doesn't read."""
 
 
 class FullScreen:
     """Shows pictures on the whole terminal; ``pressed`` is called in the event loop with the name of each key.
 
-    While the terminal hasn't taken one picture, those that follow are left out: none is ever shown in part, and nothing
-    waits for it. Ctrl-Z gives the terminal back until the shell brings the program to the foreground again.
+    While the terminal hasn't taken one picture, those that follow are left out: a picture is shown whole or not at all,
+    and nothing waits for the terminal. Ctrl-Z gives the terminal back until the shell brings the program to the
+    foreground again.
     """
 
     def __init__(self, device: Device, pressed: Callable[[str], None]) -> None:
         self._device = device
         self._pressed = pressed
-        self._hand: _Hand | None = None
+        self._thread: _TerminalThread | None = None
 
     @property
     def open(self) -> bool:
-        return self._hand is not None
+        return self._thread is not None
 
     async def show(self, take: Callable[[], Picture]) -> None:
         """Take a picture several times a second and show it, until cancelled, or until the terminal is gone.
@@ -58,36 +59,36 @@ class FullScreen:
         def pressed(key: str) -> None:
             loop.call_soon_threadsafe(self._pressed, key)
 
-        hand = self._hand = _Hand(self._device, pressed)
+        thread = self._thread = _TerminalThread(self._device, pressed)
         with ExitStack() as stack:
-            stack.enter_context(_job_control(hand))
+            stack.enter_context(_job_control(thread))
             # Drawing takes some milliseconds. A thread that gives way at once doesn't hold up the reader.
             stack.callback(sys.setswitchinterval, sys.getswitchinterval())
             sys.setswitchinterval(_SWITCH_EVERY)
-            hand.start()
-            while hand.is_alive():
-                if hand.idle:
-                    hand.offer(take())
+            thread.start()
+            while thread.is_alive():
+                if thread.idle:
+                    thread.offer(take())
                 await asyncio.sleep(_EVERY)
-        if hand.error is not None:
-            raise hand.error
+        if thread.error is not None:
+            raise thread.error
 
     async def close(self) -> None:
         """Give the terminal back; no effect if it isn't taken."""
-        if hand := self._hand:
-            hand.finish()
-            await asyncio.to_thread(hand.join)
-            self._hand = None
+        if thread := self._thread:
+            thread.finish()
+            await asyncio.to_thread(thread.join)
+            self._thread = None
 
     def abandon(self) -> None:
         """Give the terminal back now, whether it reads or not."""
-        if hand := self._hand:
-            hand.finish(patience=0.0)
-            hand.join(_LAST_WORDS)
-            self._hand = None
+        if thread := self._thread:
+            thread.finish(patience=0.0)
+            thread.join(_CLOSE_SECONDS)
+            self._thread = None
 
 
-class _Hand(threading.Thread):
+class _TerminalThread(threading.Thread):
     """The thread: it alone reads and writes the terminal."""
 
     def __init__(self, device: Device, pressed: Callable[[str], None]) -> None:
@@ -99,7 +100,7 @@ class _Hand(threading.Thread):
         self._painter = Painter()
         self._picture: Picture | None = None
         self._output = memoryview(b"")
-        self._patience = _LAST_WORDS
+        self._patience = _CLOSE_SECONDS
         self._finishing = False
         self._suspended = False
         self._again = False
@@ -115,7 +116,7 @@ class _Hand(threading.Thread):
         self._picture = picture
         self._wake()
 
-    def finish(self, patience: float = _LAST_WORDS) -> None:
+    def finish(self, patience: float = _CLOSE_SECONDS) -> None:
         """End: the terminal has so many seconds to take what was begun."""
         self._patience = patience
         self._finishing = True
@@ -126,7 +127,7 @@ class _Hand(threading.Thread):
         self._left.clear()
         self._suspended = True
         self._wake()
-        self._left.wait(2 * _LAST_WORDS)
+        self._left.wait(2 * _CLOSE_SECONDS)
 
     def resume(self) -> None:
         """Take the terminal again, as soon as the shell leaves it to us."""
@@ -218,20 +219,20 @@ class _Hand(threading.Thread):
 
 
 @contextmanager
-def _job_control(hand: _Hand) -> Iterator[None]:
+def _job_control(thread: _TerminalThread) -> Iterator[None]:
     """Ctrl-Z stops the program with the terminal as it was; ``fg`` has the view back."""
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        hand.suspend()
+        thread.suspend()
         # Stopped by the usual action, which the system leaves out where no shell could make the program go on.
         usual = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, usual)
-        hand.resume()
+        thread.resume()
 
     loop.add_signal_handler(signal.SIGTSTP, stop)
-    loop.add_signal_handler(signal.SIGCONT, hand.resume)
+    loop.add_signal_handler(signal.SIGCONT, thread.resume)
     try:
         yield
     finally:
