@@ -18,8 +18,9 @@ _PLAIN = {"\t": "tab"}
 class Keys:
     """Names the keys that were pressed: ``tab``, ``shift-tab``, ``up``, ``left`` …, ``escape``, or the character itself.
 
-    A key's escape sequence may come in several reads, so that a part of it is kept until the rest is there, or until
-    ``flush`` says that nothing follows. Sequences of other keys are passed over.
+    A key's escape sequence may come in several reads, so that a part of it is kept until the rest is there. What is
+    an escape character alone was the escape key if nothing follows for a while, which ``flush`` says. Sequences of other
+    keys are passed over.
     """
 
     def __init__(self) -> None:
@@ -27,8 +28,8 @@ class Keys:
 
     @property
     def waiting(self) -> bool:
-        """Whether a sequence has begun and not ended."""
-        return bool(self._rest)
+        """Whether there is an escape character alone."""
+        return self._rest == _ESCAPE
 
     def feed(self, data: bytes) -> list[str]:
         """The keys that are complete with these bytes."""
@@ -37,8 +38,10 @@ class Keys:
 
     def flush(self) -> list[str]:
         """Nothing has followed for a while: an escape character alone was the key of that name."""
-        rest, self._rest = self._rest, b""
-        return ["escape"] if rest == _ESCAPE else []
+        if not self.waiting:
+            return []
+        self._rest = b""
+        return ["escape"]
 
     def _split(self, data: bytes) -> Iterator[str]:
         place = 0
