@@ -13,6 +13,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.environment import clean_environment
 from tests.servers import RedisServer, ServerError, binary, free_port, missing
 
 __all__ = ["Cluster", "Sentinels", "wait"]
@@ -245,7 +246,9 @@ class Sentinels:
             f"sentinel down-after-milliseconds {self.name} 1000\nsentinel failover-timeout {self.name} 6000\n"
         )
         command = [str(self._executable), str(config), "--sentinel"]
-        self._processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
+        self._processes.append(
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=clean_environment())
+        )
         self.ports.append(port)
 
     def _ready(self) -> bool:

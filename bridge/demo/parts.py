@@ -81,16 +81,20 @@ class Parts:
         self._temporary = temporary
         self._tell = tell
         self._guardian: asyncio.subprocess.Process | None = None
+        self._guardian_pipe = -1
         self._ending = False
 
     async def __aenter__(self) -> Self:
-        self._guardian = await asyncio.create_subprocess_exec(
-            *python_module("bridge.demo.guardian"),
-            env=_environment(),
-            cwd=self._directory,
-            stdin=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
+        # A pipe of our own: what is written into it has arrived, even if this process ends in the same moment.
+        guardians_end, self._guardian_pipe = os.pipe()
+        try:
+            self._guardian = await asyncio.create_subprocess_exec(
+                *python_module("bridge.demo.guardian"), env=_environment(), stdin=guardians_end, start_new_session=True
+            )
+        finally:
+            os.close(guardians_end)
+        if self._temporary:
+            self._register(f"remove {self._directory}")
         return self
 
     async def __aexit__(
@@ -100,8 +104,9 @@ class Parts:
         # Connectors and consumers say goodbye to the exchanges and to Redis, so these outlive them.
         for rank in sorted({part.rank for part in self.all.values()}, reverse=True):
             await asyncio.gather(*(self._end(part) for part in self.all.values() if part.rank == rank))
-        if self._guardian and self._guardian.stdin:
-            self._guardian.stdin.close()
+        if self._guardian:
+            os.close(self._guardian_pipe)
+            self._guardian_pipe = -1
             await self._guardian.wait()
 
     def __iter__(self) -> Iterator[Part]:
@@ -142,9 +147,13 @@ class Parts:
             await self._launch(part)
             self._tell(f"{part.name} started again (pid {part.pid})")
 
+    def keep_logs(self) -> None:
+        """Leave a temporary directory there at the end, but for what is secret in it."""
+        self._register("keep")
+
     def abandon(self) -> NoReturn:
         """Leave at once; the guardian kills what is there."""
-        self._register(f"now {self._directory if self._temporary else ''}")
+        self._register("now")
         os._exit(128 + signal.SIGINT)
 
     async def _launch(self, part: Part) -> None:
@@ -182,8 +191,9 @@ class Parts:
             self._register(f"- {part.pid}")
 
     def _register(self, line: str) -> None:
-        if self._guardian and self._guardian.stdin and not self._guardian.stdin.is_closing():
-            self._guardian.stdin.write(f"{line}\n".encode())
+        if self._guardian_pipe >= 0:
+            with suppress(OSError):  # somebody has killed the guardian
+                os.write(self._guardian_pipe, f"{line}\n".encode())
 
 
 def python_module(module: str, *arguments: str) -> list[str]:
@@ -204,7 +214,7 @@ def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("TICKBRIDGE_")}
     root = str(Path(bridge.__file__).resolve().parent.parent)
     paths = [root, *filter(None, kept.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**kept, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _words(code: int | None) -> str:

@@ -10,20 +10,25 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from functools import partial
+from typing import NoReturn
 
 from redis.exceptions import RedisError
+from rich.console import RenderableType
 
 from bridge.demo.beats import Heartbeats
 from bridge.demo.control import AWAY
 from bridge.demo.ending import conclude
+from bridge.demo.output import Output, notices_from_logs
 from bridge.demo.parts import PartFailedError
 from bridge.demo.settings import DemoSettings
 from bridge.demo.stage import Stage, set_up
 from bridge.demo.summary import Outcome, as_text, failures, summary
 from bridge.demo.trouble import EVERY, make_trouble
 from bridge.demo.venue import by_base
+from bridge.demo.view.device import open_terminal
 from bridge.demo.view.frame import Frame, take_frame
-from bridge.demo.view.screen import save_picture
+from bridge.demo.view.screen import save_picture, screen
 from bridge.demo.view.terminal import FullScreen
 from bridge.demo.watch import Watcher
 from bridge.errors import BridgeError
@@ -47,15 +52,17 @@ async def run(settings: DemoSettings) -> int:
         BridgeError: no server, or a part that doesn't live.
     """
     demo = Demo(settings)
-    with _on_signals(demo.interrupt):
+    with _on_signals(demo), notices_from_logs(demo.tell):
         try:
             return await demo.run()
         except asyncio.CancelledError:
-            if not demo.interrupted:
+            if demo.stopped is None:
                 raise
-            return 128 + signal.SIGINT
+            return demo.stopped
         except BaseExceptionGroup as failed:
             raise _first(failed) from None
+        finally:
+            await demo.drain()
 
 
 class Demo:
@@ -67,7 +74,14 @@ class Demo:
         self._end = asyncio.Event()
         self._main = asyncio.current_task()
         self._stage: Stage | None = None
-        self._screen = FullScreen(self._typed)
+        self._output = Output(self._on_output_closed)
+        self._say = self._output.say
+        device = open_terminal(sys.stdout.fileno()) if settings.live else None
+        self._screen = FullScreen(device, self._pressed) if device else None
+        self._helping = False
+        self._draining = False
+        self.stopped: int | None = None
+        """The exit code, if the demo was told to stop before its end."""
         self._shown = deque(by_base(settings.pairs))
         self._notices: deque[tuple[float, str]] = deque(maxlen=_NOTICES)
         self._wallets: dict[tuple[str, str], dict[str, str]] = {}
@@ -75,38 +89,62 @@ class Demo:
     async def run(self) -> int:
         """See ``run`` of this module."""
         venues = ", ".join(f"simulated {exchange} and its connector" for exchange in self._settings.pairs)
-        _say(f"starting: a server, {venues}, the consumers")
-        async with set_up(self._settings, self._tell) as stage:
+        self._say(f"starting: a server, {venues}, the consumers")
+        async with set_up(self._settings, self.tell) as stage:
             self._stage = stage
             async with AsyncExitStack() as stack:
                 reader = await stack.enter_async_context(
                     Reader(stage.redis_url, namespace=stage.keys.namespace, block=_LOOK_EVERY)
                 )
-                watcher = Watcher(reader, self._tell)
+                watcher = Watcher(reader, self.tell)
                 names = [venue.exchange for venue in stage.venues]
                 beats = Heartbeats(reader.redis, {name: stage.keys.connector(name) for name in names})
                 outcome = await self._watch(stage, reader, watcher, beats)
             wrong = failures(outcome)
             stage.keep = bool(wrong)
-        _say(summary(outcome))
-        if wrong:
-            _say(f"logs and data are kept in {stage.directory}")
+        self._say(summary(outcome))
+        for line in _what_is_left(stage, kept=self._settings.directory is not None):
+            self._say(line)
         return 1 if wrong else 0
-
-    @property
-    def interrupted(self) -> bool:
-        return self._end.is_set()
 
     def interrupt(self) -> None:
         """A signal came: the first ends the demo in order, the second at once."""
-        if self._end.is_set():
-            self._screen.close()
-            if self._stage:
-                self._stage.parts.abandon()
-            os._exit(128 + signal.SIGINT)
+        if self._end.is_set() or self._draining:
+            self.abandon()
         self._end.set()
-        if self._stage is None and self._main:
+        if self._stage is None:
+            self.stop(128 + signal.SIGINT)
+
+    def stop(self, code: int) -> None:
+        """End in order, but without comparing and without a summary: nobody is there to read it."""
+        self._end.set()
+        if self.stopped is None and self._main:
+            self.stopped = code
             self._main.cancel()
+
+    def abandon(self) -> NoReturn:
+        """End at once."""
+        if self._screen:
+            self._screen.abandon()
+        if self._stage:
+            self._stage.parts.abandon()
+        os._exit(128 + signal.SIGINT)
+
+    def hang_up(self) -> None:
+        """The terminal is gone, or whoever was logged in."""
+        if self._draining:
+            self.abandon()
+        self.stop(128 + signal.SIGHUP)
+
+    async def drain(self) -> None:
+        """Wait until all that was said is written, or can't be; a signal ends that."""
+        self._draining = True
+        await self._output.drain()
+
+    def _on_output_closed(self) -> None:
+        """Nothing more can be printed: ``tickbridge demo | head``, or the terminal is gone."""
+        if not self._draining:
+            self.stop(0 if isinstance(self._output.error, BrokenPipeError) else 128 + signal.SIGHUP)
 
     async def _watch(self, stage: Stage, reader: Reader, watcher: Watcher, beats: Heartbeats) -> Outcome:
         async with asyncio.TaskGroup() as group:
@@ -120,7 +158,7 @@ class Demo:
             self._began = time.monotonic()
             await self._show(stage, watcher, beats)
             elapsed = self._elapsed()
-            _say("holding the market, waiting for the streams to catch up, comparing")
+            self._say("holding the market, waiting for the streams to catch up, comparing")
             findings, unsettled = await conclude(
                 stage,
                 watcher,
@@ -149,7 +187,7 @@ class Demo:
     async def _show(self, stage: Stage, watcher: Watcher, beats: Heartbeats) -> None:
         """Until the duration is over, or somebody ends it."""
         for line in _whereabouts(stage):
-            _say(line)
+            self._say(line)
 
         def frame() -> Frame:
             return take_frame(
@@ -163,7 +201,10 @@ class Demo:
                 duration=self._settings.duration,
             )
 
-        display = self._screen.keep(frame) if self._settings.live else self._progress(watcher, beats)
+        def take() -> Callable[[int, int], RenderableType]:
+            return partial(screen, frame(), helping=self._helping)
+
+        display = self._live(self._screen, take) if self._screen else self._progress(watcher, beats)
         displaying = asyncio.create_task(display, name="display")
         troubles = self._troubles(stage) if self._settings.faults else []
         try:
@@ -179,13 +220,19 @@ class Demo:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
-            self._screen.close()
+            if self._screen:
+                await self._screen.close()
+
+    async def _live(self, view: FullScreen, take: Callable[[], Callable[[int, int], RenderableType]]) -> None:
+        """The live view, once all that was said before is on the terminal: else it would be lost with the view."""
+        await self._output.drain()
+        await view.show(take)
 
     def _troubles(self, stage: Stage) -> list[asyncio.Task[None]]:
         """What goes wrong, at one exchange after the other."""
         step = EVERY / len(stage.venues)
         return [
-            asyncio.create_task(make_trouble(venue, self._tell, place * step), name=f"faults {venue.exchange}")
+            asyncio.create_task(make_trouble(venue, self.tell, place * step), name=f"faults {venue.exchange}")
             for place, venue in enumerate(stage.venues)
         ]
 
@@ -216,23 +263,29 @@ class Demo:
                         self._wallets[venue.exchange, shown] = wallet
             await asyncio.sleep(_LOOK_EVERY)
 
-    def _typed(self, text: str) -> None:
-        if "q" in text.lower():
+    def _pressed(self, key: str) -> None:
+        if key in ("q", "Q"):
             self._end.set()
-        elif "\t" in text:
+        elif key == "?":
+            self._helping = not self._helping
+        elif key == "escape":
+            self._helping = False
+        elif key in ("tab", "right", "down"):
             self._shown.rotate(-1)
+        elif key in ("shift-tab", "left", "up"):
+            self._shown.rotate(1)
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began
 
-    def _tell(self, words: str) -> None:
+    def tell(self, words: str) -> None:
         """A notice."""
         self._notices.append((self._elapsed(), words))
-        if not self._screen.open:
+        if not (self._screen and self._screen.open):
             self._line(words)
 
     def _line(self, words: str) -> None:
-        _say(f"{self._elapsed():6.1f} s  {words}")
+        self._say(f"{self._elapsed():6.1f} s  {words}")
 
 
 def _whereabouts(stage: Stage) -> Iterator[str]:
@@ -249,12 +302,30 @@ def _whereabouts(stage: Stage) -> Iterator[str]:
         yield f"  tickbridge run --config {venue.config}"
 
 
+def _what_is_left(stage: Stage, *, kept: bool) -> Iterator[str]:
+    """What has become of the paths that were printed."""
+    if kept:
+        yield f"config, logs and data are in {stage.directory}"
+    elif stage.keep:
+        yield f"logs and data are kept in {stage.directory}"
+        yield "its keys and configs are removed"
+    else:
+        yield f"{stage.directory} is removed; --dir DIR keeps config, logs and data"
+
+
 @contextmanager
-def _on_signals(heard: Callable[[], None]) -> Iterator[None]:
+def _on_signals(demo: Demo) -> Iterator[None]:
     loop = asyncio.get_running_loop()
+    actions: dict[signal.Signals, Callable[[], object]] = {
+        signal.SIGINT: demo.interrupt,
+        signal.SIGTERM: demo.interrupt,
+        signal.SIGQUIT: demo.abandon,
+    }
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        actions[signal.SIGHUP] = demo.hang_up
     with ExitStack() as stack:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, heard)
+        for number, action in actions.items():
+            loop.add_signal_handler(number, action)
             stack.callback(loop.remove_signal_handler, number)
         yield
 
@@ -266,8 +337,3 @@ def _first(failed: BaseExceptionGroup) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _say(words: str) -> None:
-    sys.stdout.write(f"{words}\n")
-    sys.stdout.flush()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
@@ -23,6 +22,7 @@ from redis.exceptions import RedisError
 from bridge.config.models import RedisSettings
 from bridge.config.problems import mistakes_of
 from bridge.demo.control import Control
+from bridge.demo.guardian import remove
 from bridge.demo.parts import Part, PartFailedError, Parts, python_module
 from bridge.demo.settings import DemoSettings
 from bridge.demo.venue import Venue
@@ -62,7 +62,8 @@ class Stage(Struct):
 async def set_up(settings: DemoSettings, tell: Callable[[str], None]) -> AsyncIterator[Stage]:
     """Start everything but leave the watching to the caller; leaving the block ends it all.
 
-    A temporary directory is removed at the end unless the block failed, or says that it is to be kept.
+    A temporary directory is removed at the end unless the block failed, or says that it is to be kept; keys and configs
+    don't stay in it.
 
     Raises:
         ConfigError: the directory given can't be used.
@@ -72,18 +73,26 @@ async def set_up(settings: DemoSettings, tell: Callable[[str], None]) -> AsyncIt
     async with AsyncExitStack() as stack:
         stage: Stage | None = None
 
-        def tidy_up(_: type[BaseException] | None, error: BaseException | None, __: object) -> None:
-            failed = isinstance(error, Exception) and not _nobody_reads(error) and any(directory.iterdir())
-            if settings.directory is None and not failed and not (stage and stage.keep):
-                shutil.rmtree(directory, ignore_errors=True)
+        kept = settings.directory is not None
 
-        stack.push(tidy_up)
+        def decide(_: type[BaseException] | None, error: BaseException | None, __: object) -> None:
+            nonlocal kept
+            failed = isinstance(error, Exception) and any(directory.iterdir())
+            if not kept and (failed or (stage and stage.keep)):
+                kept = True
+                parts.keep_logs()
+                if failed:
+                    tell(f"logs and data are kept in {directory}")
+
+        # Usually the guardian has done it; it may not have been started.
+        stack.callback(lambda: None if kept else remove(directory))
         namespace = ""
         if settings.redis is not None:
             await _try_server(settings.redis)
             namespace = f"demo-{secrets.token_hex(3)}"
             stack.push_async_callback(_forget, settings.redis, namespace)
         parts = await stack.enter_async_context(Parts(directory, tell, temporary=settings.directory is None))
+        stack.push(decide)
         url = settings.redis or await _start_server(parts, directory)
         keys = Keys(namespace)
         venues = await _start_simulators(parts, settings, directory, stack)
@@ -97,13 +106,6 @@ async def set_up(settings: DemoSettings, tell: Callable[[str], None]) -> AsyncIt
             await parts.start(name, python_module(f"consumers.{name}"), env, rank=_CLIENT)
         stage = Stage(directory, url, keys, parts, venues)
         yield stage
-
-
-def _nobody_reads(error: BaseException) -> bool:
-    """Whether it is only that whoever read the output has gone: ``tickbridge demo | head``."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(map(_nobody_reads, error.exceptions))
-    return isinstance(error, BrokenPipeError)
 
 
 def _directory(wanted: Path | None) -> Path:

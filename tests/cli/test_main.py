@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 from importlib import import_module
@@ -14,6 +13,7 @@ from bridge.cli import main as cli
 from bridge.cli.main import COMMANDS, main
 from bridge.errors import ConfigError, Problem, RedisUnavailableError
 from bridge.redaction import forget_secrets, register_secret
+from tests.environment import clean_environment
 
 
 def tickbridge(*arguments, **env):
@@ -24,7 +24,7 @@ def tickbridge(*arguments, **env):
         text=True,
         timeout=60,
         check=False,
-        env={**{key: value for key, value in os.environ.items() if not key.startswith("TICKBRIDGE_")}, **env},
+        env=clean_environment(**env),
     )
 
 
@@ -42,7 +42,9 @@ def test_help_imports_nothing_heavy():
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "print([name for name in ('redis', 'pydantic', 'aiohttp', 'structlog', 'rich', 'websockets') if name in sys.modules])"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, env=clean_environment()
+    )
     assert result.stdout.splitlines()[-1] == "[]"
 
 
@@ -144,7 +146,11 @@ sys.exit(cli.main(["check"]))
 
 def test_a_reader_that_goes_away_is_no_error():
     process = subprocess.Popen(
-        [sys.executable, "-c", CHATTY], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", CHATTY],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=clean_environment(),
     )
     assert process.stdout.readline().startswith("xxx")
     process.stdout.close()

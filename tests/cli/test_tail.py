@@ -18,9 +18,10 @@ import pytest
 from bridge.keys import Keys
 from bridge.model import Channel
 from tests.consumers.streams import Stream
+from tests.environment import clean_environment
 from tests.servers import RedisServer, free_port
 
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("TICKBRIDGE_")}
+CLEAN = clean_environment()
 
 
 def command(*arguments: str) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import random
 import signal
 import subprocess
@@ -21,11 +20,11 @@ from bridge.model import Channel
 from consumers.books import BookKeeper, Books, as_text, main, pair_name
 from consumers.reader import Position, Reader
 from tests.consumers.streams import Stream, gather, until
+from tests.environment import clean_environment
 from tests.servers import RedisServer, free_port
 
 HASH = Keys().snapshot("limitlex", "BTC-EUR")
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("TICKBRIDGE_")}
-CLEAN["TICKBRIDGE_HTTP__PORT"] = "off"
+CLEAN = clean_environment(TICKBRIDGE_HTTP__PORT="off")
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import random
 import signal
 import subprocess
@@ -18,9 +17,10 @@ from bridge.model import Channel
 from consumers.reader import Reader
 from consumers.wallets import Wallets, as_text, main
 from tests.consumers.streams import Stream, gather, until
+from tests.environment import clean_environment
 from tests.servers import RedisServer, free_port
 
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("TICKBRIDGE_")}
+CLEAN = clean_environment()
 CLEAN["TICKBRIDGE_HTTP__PORT"] = "off"
 WALLET = Keys().wallet("limitlex", "main")
 

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from tests.environment import clean_environment
+
 __all__ = ["RunningDemo", "alive", "until"]
 
 _PATIENCE = 60.0
@@ -51,7 +53,7 @@ class RunningDemo:
         self.process = subprocess.Popen(
             command,
             cwd=cwd,
-            env={**os.environ, **(env or {})},
+            env=clean_environment(**(env or {})),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

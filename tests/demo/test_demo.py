@@ -15,6 +15,7 @@ from bridge.book import Book
 from bridge.embedded import find_server
 from bridge.errors import BridgeError
 from tests.demo.running import RunningDemo, alive, until
+from tests.environment import clean_environment
 from tests.servers import RedisServer
 
 pytestmark = [pytest.mark.timeout(150)]
@@ -69,6 +70,8 @@ def test_a_short_demo_says_that_all_is_equal_and_leaves_nothing_behind(tmp_path)
     assert "books equal to the exchange's true books: yes\n" in demo.output
     assert not any(map(alive, pids))
     assert list(tmp_path.iterdir()) == []
+    removed = demo.wait_for(r"^(\S+) is removed; --dir DIR keeps config, logs and data$")[1]
+    assert f"  logs       {removed}\n" in demo.output
 
 
 def test_a_killed_connector_leaves_no_hole_no_trade_twice_and_a_true_book(tmp_path):
@@ -86,6 +89,7 @@ def test_a_killed_connector_leaves_no_hole_no_trade_twice_and_a_true_book(tmp_pa
         trades = {pair: demo.ask("trades", pair=pair)["trades"] for pair in PAIRS}
         books = {pair: _true_book(demo.ask("book", pair=pair)) for pair in PAIRS}
         assert demo.end() == 0, demo.output
+    demo.wait_for(rf"^config, logs and data are in {kept}$")
     assert again != connector
     assert not alive(again)
     assert "processes 2" in demo.output
@@ -147,6 +151,7 @@ def test_a_book_that_is_not_true_ends_in_exit_code_1(tmp_path):
     # Whoever looks into it finds the logs.
     kept = Path(demo.wait_for(r"^logs and data are kept in (\S+)$")[1])
     assert (kept / "connector.log").stat().st_size
+    assert not list(kept.rglob("*.pem")) + list(kept.rglob("*.yaml")) + list(kept.glob("keys"))
 
 
 def _at_rest(client: redis_py.Redis, key: str) -> bool:
@@ -189,6 +194,18 @@ def test_a_killed_demo_takes_its_parts_with_it(tmp_path):
         until(lambda: not any(map(alive, pids)), "all parts are gone", 20)
 
 
+def test_what_failed_leaves_logs_and_no_key(tmp_path, own_server):
+    with RunningDemo(tmp_path, "--duration", "2", "--redis", own_server.url, env={"TMPDIR": str(tmp_path)}) as demo:
+        demo.wait_for("^to see it recover")
+        (directory,) = (each for each in tmp_path.iterdir() if each.name.startswith("tickbridge-demo-"))
+        assert list(directory.rglob("*.pem")) or list((directory / "keys").rglob("*"))
+        own_server.kill()
+        assert demo.end() == 2, demo.output
+    demo.wait_for(rf"logs and data are kept in {directory}$")
+    assert (directory / "connector.log").stat().st_size
+    assert not [*directory.glob("keys"), *directory.glob("*.yaml"), *directory.rglob("*.pem")]
+
+
 def test_ctrl_c_while_it_starts(tmp_path):
     with RunningDemo(tmp_path, "--duration", "600", env={"TMPDIR": str(tmp_path)}) as demo:
         demo.wait_for("^starting")
@@ -202,7 +219,7 @@ def test_a_connector_that_the_user_starts_again_is_left_to_work(tmp_path):
         config = demo.wait_for(r"^  config +(\S+)$")[1]
         os.kill(demo.pid("connector"), signal.SIGKILL)
         command = [sys.executable, "-m", "bridge", "run", "--config", config]
-        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as mine:
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=clean_environment()) as mine:
             code = demo.end()
             mine.kill()
     assert code == 0, demo.output

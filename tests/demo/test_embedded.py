@@ -10,6 +10,7 @@ from bridge import embedded
 from bridge.demo import guardian
 from bridge.embedded import ServerMissingError, find_server, free_port, server_command
 from tests.demo.running import alive, until
+from tests.environment import clean_environment
 from tests.servers import missing
 
 
@@ -65,7 +66,7 @@ STUBBORN = (
 
 
 def start(code: str) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=clean_environment())
     assert process.stdout
     process.stdout.readline()
     return process
@@ -77,7 +78,9 @@ def test_the_guardian_ends_what_is_left_when_the_pipe_closes():
     ended.wait()
     spared = start("import time; print('up', flush=True); time.sleep(600)")
     lines = [f"+ {each.pid}\n" for each in (polite, ended, spared)]
-    watch = subprocess.Popen([sys.executable, "-m", guardian.__name__], stdin=subprocess.PIPE, text=True)
+    watch = subprocess.Popen(
+        [sys.executable, "-m", guardian.__name__], stdin=subprocess.PIPE, text=True, env=clean_environment()
+    )
     try:
         assert watch.stdin
         watch.stdin.write("".join([*lines, f"- {ended.pid}\n", f"- {spared.pid}\n"]))
@@ -90,6 +93,26 @@ def test_the_guardian_ends_what_is_left_when_the_pipe_closes():
             process.kill()
             process.wait()
             process.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        ((), {"keys", "limitlex.yaml", "connector.log", "redis"}),
+        (("remove {}",), set()),
+        (("remove {}", "now"), set()),
+        (("remove {}", "keep"), {"connector.log", "redis"}),
+    ],
+)
+def test_the_guardian_leaves_no_key_in_a_temporary_directory(tmp_path, words, left):
+    demo = tmp_path / "a b"
+    (demo / "keys" / "limitlex").mkdir(parents=True)
+    (demo / "keys" / "limitlex" / "main.pem").write_text("secret")
+    (demo / "redis").mkdir()
+    for name in ("limitlex.yaml", "connector.log"):
+        (demo / name).write_text("")
+    guardian.main([f"{word.format(demo)}\n" for word in words])
+    assert {each.name for each in demo.iterdir()} == left if left else not demo.exists()
 
 
 def test_the_guardian_is_patient_but_not_for_ever():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import xml.etree.ElementTree as ET
 
 import msgspec
@@ -81,6 +82,75 @@ def test_it_fits_and_shows_everything(size, pairs):
     assert ("ETH-EUR ● valid" in text) == (pairs == 2)
 
 
+def test_80x24_shows_notices_all_currencies_and_whole_sizes():
+    held = {"BTC": ("0.9", "0"), "ETH": ("20.3", "0"), "EUR": ("49512.58", "0"), "LTC": ("588.2", "0")}
+    accounts = ("main", "main/savings", "main/bot")
+    frame = make_frame(wallets=[WalletFrame("limitlex", name, held, 2, 7) for name in accounts])
+    lines = draw(frame, 80, 24)
+    assert " 01:03 fault: the connection of BTC-EUR is cut" in lines[-2]
+    heading = next(line for line in lines if "open │" in line)
+    assert [name for name in ("BTC", "ETH", "EUR", "LTC") if name in heading] == ["BTC", "ETH", "EUR", "LTC"]
+    rows = [line for line in lines if "49,512.6" in line or "49,512.58" in line]
+    assert len(rows) == len(accounts)
+    assert all("0.00120 │" in row for row in rows)
+    assert "tab next pair  ? help  q quit" in lines[-1]
+
+
+def test_currencies_that_do_not_fit_are_counted():
+    held = {f"C{number:02}": ("1", "0") for number in range(12)}
+    text = "\n".join(draw(make_frame(wallets=[WalletFrame("limitlex", "main", held, 2, 7)]), 80, 24))
+    assert re.search(r"available, (\d+) more in a wider window", text)[1] == str(12 - len(re.findall(r"C\d\d", text)))
+
+
+def test_prices_are_aligned_at_the_point():
+    book = msgspec.structs.replace(
+        make_book("BTC-EUR"),
+        bids=[("9.5", "1"), ("9", "1"), ("8.125", "1")],
+        asks=[("10", "1"), ("10.25", "1"), ("100.5", "1")],
+        trades=[Trade("BTC-EUR", 0, 0, "", "buy", price, "1") for price in ("10", "9.75", "10.125")],
+    )
+    orders = [OrderFrame("limitlex", "main", "", "buy", price, "1", "0") for price in ("9", "8.25", "7.5")]
+    lines = draw(make_frame(books=[book], orders=orders), 120, 40)
+    for prices in (("9.5", "9 ", "8.125", "10 ", "10.25", "100.5"), ("9 ", "8.25", "7.5")):
+        columns = set()
+        for price in prices:
+            whole = price.partition(".")[0].strip()
+            found = [
+                match.start() + len(whole)
+                for line in lines
+                for match in re.finditer(rf"(?<=[ ]){re.escape(price)}", line)
+            ]
+            columns = columns & set(found) if columns else set(found)
+        assert columns, prices
+    trades = [line for line in lines if line.startswith("│ ▲")]
+    assert [line[:12] for line in trades] == ["│ ▲ 10      ", "│ ▲  9.75   ", "│ ▲ 10.125  "]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 16), (200, 60)])
+def test_help_explains_keys_colours_and_figures(size):
+    console = Console(width=size[0], height=size[1], file=io.StringIO(), color_system=None, legacy_windows=False)
+    console.print(screen(make_frame(), *size, helping=True), height=size[1])
+    lines = console.file.getvalue().splitlines()
+    assert (max(map(len, lines)), len(lines)) == size
+    text = "\n".join(lines)
+    for words in ("shift-tab  ←  ↑", "Ctrl-Z", "colours", "bid ask"):
+        assert words in text
+    if size[1] >= 24:
+        assert "…" not in text
+        for words in ("holes", "lost", "gaps", "spread, bp", "available, open", "not to be trusted"):
+            assert words in text
+
+
+@pytest.mark.parametrize("size", [(59, 24), (80, 15), (40, 10), (20, 4), (1, 1)])
+def test_a_small_window_shows_what_it_can(size):
+    for frame in (make_frame(), make_two(), make_frame(books=[make_book("BTC-EUR", valid=False)], notices=[])):
+        lines = draw(frame, *size)
+        assert len(lines) <= size[1]
+        assert max(map(len, lines)) <= size[0]
+        if size[0] >= 40 and size[1] > 2:
+            assert "BTC-EUR" in "\n".join(lines)
+
+
 def test_the_best_prices_stand_next_to_the_spread():
     lines = draw(make_frame(), 100, 30)
     row = next(index for index, line in enumerate(lines) if "spread" in line)
@@ -143,8 +213,8 @@ def test_positions_and_orders_show_as_much_as_fits():
     text = "\n".join(draw(make_two(), 120, 40))
     assert "short  0.02670 ETH-PERP  -1.50 at 2,608.58 lmex" in text
     assert "sell  0.10000 at  58001.00   0% limitlex savings" in text
-    assert "buy   0.50000 at   57990.0  50% lmex BTC-PERP" in text
-    narrow = "\n".join(draw(make_two(), 80, 36))
+    assert "buy   0.50000 at  57990.0   50% lmex BTC-PERP" in text
+    narrow = "\n".join(draw(make_two(), 60, 36))
     assert "ETH-PERP  -1.50 " in narrow
     assert "at 2,608.58" not in narrow
 

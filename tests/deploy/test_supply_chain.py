@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from bridge import __version__
+from tests.environment import clean_environment
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -98,7 +99,10 @@ def test_the_image_says_its_version():
 
 def test_the_bill_of_materials_lists_what_is_locked():
     command = [sys.executable, str(ROOT / "deploy" / "sbom.py")]
-    made = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(2)]
+    made = [
+        subprocess.run(command, check=True, capture_output=True, text=True, env=clean_environment()).stdout
+        for _ in range(2)
+    ]
     assert made[0] == made[1]
     bill = json.loads(made[0])
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")

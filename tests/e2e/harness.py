@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from typing import Any, TypeVar
 
 import redis
 import yaml
+
+from tests.environment import clean_environment
 
 __all__ = ["Process", "Simulated", "book_of", "eventually", "fetch", "sequences", "trades_of"]
 
@@ -53,9 +54,8 @@ class Process:
 
     def __init__(self, log: Path, *arguments: str, module: str = "bridge", **env: str) -> None:
         self.log = log
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("TICKBRIDGE_")}
         # No two tests fight over the default port; an empty value leaves a variable out.
-        environment |= {name: value for name, value in {"TICKBRIDGE_HTTP__PORT": "off", **env}.items() if value}
+        environment = clean_environment(**{"TICKBRIDGE_HTTP__PORT": "off", **env})
         with log.open("ab") as out:
             self._popen = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments], stdout=out, stderr=out, env=environment

@@ -21,6 +21,7 @@ from tests.deploy.observability import documented, used
 from tests.e2e.conftest import Bench, Run
 from tests.e2e.harness import Process, eventually
 from tests.e2e.observing import flowing
+from tests.environment import clean_environment
 from tests.servers import free_port
 
 
@@ -173,7 +174,12 @@ def test_promtool_finds_nothing_wrong(own_bench: Bench, watch) -> None:
     watched = watch()
     flowing(own_bench.client, 100)
     checked = subprocess.run(
-        [promtool, "check", "metrics"], check=False, input=watched.text(), capture_output=True, text=True
+        [promtool, "check", "metrics"],
+        check=False,
+        input=watched.text(),
+        capture_output=True,
+        text=True,
+        env=clean_environment(),
     )
     # process_* are the client library's own, with a help text that some versions find fault with.
     complaints = [line for line in (checked.stdout + checked.stderr).splitlines() if not line.startswith("process_")]

@@ -17,6 +17,7 @@ import bridge
 from bridge.cli.main import main
 from bridge.recordings.recording import ConnectRow, HeaderRow, RecordingError, RecvRow, SendRow, read_recording
 from bridge.recordings.replay import MAX_SPEED, serve_replay
+from tests.environment import clean_environment
 
 SMALL = Path(__file__).parents[1] / "fixtures" / "coinbase-small.jsonl"
 CONFIG = """
@@ -29,7 +30,13 @@ connectors:
 @asynccontextmanager
 async def command(*arguments: str):
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bridge", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        "bridge",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=clean_environment(),
     )
     try:
         yield process

@@ -17,6 +17,8 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
+from tests.environment import clean_environment
+
 COMMAND = [sys.executable, "-m", "bridge.cli.simulate"]
 
 
@@ -24,7 +26,12 @@ COMMAND = [sys.executable, "-m", "bridge.cli.simulate"]
 def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command running, and what it printed until it was ready."""
     process = subprocess.Popen(
-        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path.cwd()
+        [*COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path.cwd(),
+        env=clean_environment(),
     )
     assert process.stdout is not None
     try:
@@ -40,7 +47,9 @@ def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False, env=clean_environment()
+    )
 
 
 def test_start_config_and_end(tmp_path: Path) -> None:

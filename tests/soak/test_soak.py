@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.environment import clean_environment
 from tests.servers import missing
 from tests.soak.schedule import OUTAGES, SHORT
 from tests.soak.storm import storm
@@ -35,7 +36,12 @@ def test_a_storm_leaves_nothing_wrong(tmp_path: Path) -> None:
 def test_sessions_are_renewed_and_nothing_grows(tmp_path: Path) -> None:
     words = ["hours", "--hours", "3", "--lifetime", "0.5", "--rate", "0.4", "--seed", "2", "--directory", str(tmp_path)]
     run = subprocess.run(
-        [sys.executable, "-m", "tests.soak", *words], capture_output=True, text=True, timeout=200, check=False
+        [sys.executable, "-m", "tests.soak", *words],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        env=clean_environment(),
     )
     assert run.returncode == 0, run.stdout + run.stderr[-3000:]
     report = json.loads(run.stdout[run.stdout.index("{") : run.stdout.rindex("}") + 1])

@@ -17,6 +17,7 @@ import pytest
 import redis
 
 from bridge.config import load_settings
+from tests.environment import clean_environment
 from tests.servers import RedisServer
 from tests.unit.doc_pages import CLI, EXCHANGES, PAGES, README, ROOT, STREAMS, blocks, text
 
@@ -91,7 +92,9 @@ def test_commands_have_the_options_that_are_shown(page):
 
 def test_the_session_example_prints_what_is_shown():
     [example] = [block for block in blocks(EXCHANGES, "python") if block.startswith("from bridge")]
-    ran = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=True, cwd=ROOT)
+    ran = subprocess.run(
+        [sys.executable, "-c", example], capture_output=True, text=True, check=True, cwd=ROOT, env=clean_environment()
+    )
     assert ran.stdout in blocks(EXCHANGES, "text")
 
 
@@ -117,7 +120,7 @@ def test_the_reader_of_the_readme_reads(redis_server, streams):
     example = example.replace("redis://127.0.0.1:6379/0", redis_server.url)
     streams.xadd("md:{coinbase:BTC-USD}:trades", control_entry("stop"), id="1795302526000-2")
     with subprocess.Popen(
-        [sys.executable, "-u", "-c", example], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-u", "-c", example], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=clean_environment()
     ) as process:
         try:
             lines = [process.stdout.readline() for _ in range(2)]
@@ -136,7 +139,7 @@ def test_the_commands_of_redis_cli_work(block, redis_server, streams, tmp_path):
     tool = tmp_path / "redis-cli"
     tool.write_text(f'#!/bin/sh\nexec {shutil.which("redis-cli")} -p {redis_server.port} "$@"\n')
     tool.chmod(0o755)
-    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    env = clean_environment(PATH=f"{tmp_path}:{os.environ['PATH']}")
     script = block.replace("BLOCK 5000", "BLOCK 20").replace("BLOCK 1000", "BLOCK 20")
     endless = "while true" in script
     if endless:
@@ -155,5 +158,5 @@ def test_the_proof_of_completeness_sees_a_hole(redis_server, streams):
     streams.xadd(key, control_entry("live"), id="1795302527000-9")
     [block] = [block for block in blocks(CLI, "sh") if "hole before" in block]
     script = block.replace("redis-cli", f"redis-cli -p {redis_server.port}")
-    ran = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    ran = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, env=clean_environment())
     assert (ran.returncode, ran.stdout) == (1, "hole before 1795302527000-9\n")

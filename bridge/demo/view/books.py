@@ -23,12 +23,15 @@ from bridge.demo.view.look import (
     HEAD,
     TITLE,
     WARN,
+    aligned,
     bar,
     column,
 )  # fmt: skip
 from bridge.model import Levels, Trade
 
 __all__ = ["book_panel", "trades_panel"]
+
+_PRICE = 9
 
 
 def book_panel(book: BookFrame, width: int, lines: int) -> RenderableType:
@@ -42,40 +45,46 @@ def book_panel(book: BookFrame, width: int, lines: int) -> RenderableType:
         rows = (lines - 1) // 2
         bids, asks = book.bids[:rows], book.asks[:rows]
         most = max((sum(Decimal(size) for _, size in side) for side in (bids, asks)), default=Decimal(1)) or Decimal(1)
+        mid = [_mid(book)] if bids and asks else []
+        prices = aligned([price for price, _ in (*asks, *bids)] + mid, _PRICE)
         missing = [Text()] * (rows - len(asks))
         body = Group(
             *missing,
-            *_side(asks, most, width, ASK, ASK_DIM)[::-1],
-            _spread(book, width),
-            *_side(bids, most, width, BID, BID_DIM),
+            *_side(asks, prices, most, width, (ASK, ASK_DIM))[::-1],
+            _spread(book, prices[-1], width) if mid else Text("one side is empty", DIM),
+            *_side(bids, prices[len(asks) :], most, width, (BID, BID_DIM)),
         )
     state = ("● invalid", BAD) if not book.valid else ("● valid", GOOD) if book.flowing else ("● as it last was", WARN)
     title = Text.assemble((f"{book.exchange} ", HEAD), (f"{book.pair} ", TITLE), state)
     return Panel(body, title=title, title_align="left", border_style=FRAME if book.valid else BAD, box=box.ROUNDED)
 
 
-def _side(levels: Levels, most: Decimal, width: int, bright: str, dim: str) -> list[Text]:
-    """The rows of one side, best first: price, size, and a bar of the depth up to there."""
+def _side(levels: Levels, prices: list[str], most: Decimal, width: int, tones: tuple[str, str]) -> list[Text]:
+    """The rows of one side, best first: price as in ``prices``, size, and a bar of the depth up to there."""
+    bright, dim = tones
     sums = list(accumulate(Decimal(size) for _, size in levels))
     sizes = column([size for _, size in levels], 9)
     rows = []
-    for (price, size), shown, total in zip(levels, sizes, sums, strict=True):
+    for (_, size), price, shown, total in zip(levels, prices, sizes, sums, strict=False):
         row = Text(no_wrap=True)
-        row.append(f"{price:>9}", bright)
+        row.append(price, bright)
         row.append(f"{shown:>11}  ")
-        row.append_text(bar(float(Decimal(size) / most), float(total / most), width - 22, bright, dim))
+        row.append_text(bar(float(Decimal(size) / most), float(total / most), width - row.cell_len, bright, dim))
         rows.append(row)
     return rows
 
 
-def _spread(book: BookFrame, width: int) -> Text:
-    if not book.bids or not book.asks:
-        return Text("one side is empty", DIM)
+def _mid(book: BookFrame) -> str:
+    """The middle of best bid and ask, with as many decimals as the bid, at least two."""
     bid, ask = Decimal(book.bids[0][0]), Decimal(book.asks[0][0])
-    mid = (bid + ask) / 2
+    return f"{(bid + ask) / 2:.{max(2, -int(bid.as_tuple().exponent))}f}"
+
+
+def _spread(book: BookFrame, mid: str, width: int) -> Text:
+    bid, ask = Decimal(book.bids[0][0]), Decimal(book.asks[0][0])
     text = Text(no_wrap=True)
-    text.append(f"{mid:>9.{max(2, -int(bid.as_tuple().exponent))}f}", "bold")
-    text.append(f"  spread {ask - bid}  {(ask - bid) / mid * 10_000:.1f} bp ", DIM)
+    text.append(mid, "bold")
+    text.append(f"  spread {ask - bid}  {(ask - bid) / (ask + bid) * 20_000:.1f} bp ", DIM)
     text.append("─" * max(0, width - len(text)), FRAME)
     return text
 
@@ -83,15 +92,17 @@ def _spread(book: BookFrame, width: int) -> Text:
 def trades_panel(book: BookFrame, width: int, lines: int) -> RenderableType:
     """The newest trades, newest first."""
     shown = book.trades[:lines]
-    room = max((len(trade.price) for trade in shown), default=0) + 2
+    prices = aligned([trade.price for trade in shown])
+    room = max(map(len, prices), default=0) + 2
     sizes = column([trade.size for trade in shown], max(4, width - room - 1))
-    rows = [_trade(trade, size, room, width) for trade, size in zip(shown, sizes, strict=True)]
+    rows = [_trade(trade, price, size, width - room) for trade, price, size in zip(shown, prices, sizes, strict=True)]
     title = Text.assemble((book.pair, TITLE), (" trades", DIM))
     if title.cell_len + len(book.exchange) + 1 <= width:
         title = Text.assemble((f"{book.exchange} ", HEAD), title)
     return Panel(Group(*rows), title=title, title_align="left", border_style=FRAME, box=box.ROUNDED)
 
 
-def _trade(trade: Trade, size: str, room: int, width: int) -> Text:
+def _trade(trade: Trade, price: str, size: str, room: int) -> Text:
     arrow, style = ("▲", BID) if trade.side == "buy" else ("▼", ASK)
-    return Text.assemble((f"{arrow} {trade.price:>{room - 2}}", style), f"{size:>{max(1, width - room)}}", no_wrap=True)
+    text = Text(f"{arrow} {price}", style, no_wrap=True)
+    return Text.assemble(text, f"{size:>{room}}", no_wrap=True) if room > len(size) else text

@@ -8,13 +8,15 @@ from decimal import Decimal
 from rich.text import Text
 
 __all__ = [
-    "ASK", "ASK_DIM", "BAD", "BID", "BID_DIM", "DIM", "FRAME", "GOOD", "HEAD", "TITLE", "WARN", "bar", "column", "spark",
+    "ASK", "ASK_DIM", "BAD", "BID", "BID_DIM", "DIM", "FRAME", "GOOD", "HEAD", "TITLE", "WARN", "aligned", "bar", "column",
+    "spark",
 ]  # fmt: skip
 
-BID, BID_DIM = "#4cc38a", "#1d4a37"
-ASK, ASK_DIM = "#f2777a", "#5a2a2e"
-GOOD, WARN, BAD = "#4cc38a", "#f0b35b", "#ff6369"
-HEAD, TITLE, DIM, FRAME = "bold #7aa7ff", "bold #e6e9f0", "#8b93a3", "#3b4252"
+# Readable on dark and on light backgrounds, with all colours and with sixteen.
+BID, BID_DIM = "#2db34a", "#1d4a37"
+ASK, ASK_DIM = "#e5484d", "#5a2a2e"
+GOOD, WARN, BAD = "#2db34a", "#c9822b", "#e5484d"
+HEAD, TITLE, DIM, FRAME = "bold #4f86f7", "bold default", "#6f7683", "#4c566a"
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _STEPS = "▁▂▃▄▅▆▇█"
@@ -45,6 +47,15 @@ def spark(counts: Sequence[int]) -> str:
     """A sparkline, one character a count."""
     most = max(counts, default=0) or 1
     return "".join(_STEPS[round(count / most * (len(_STEPS) - 1))] for count in counts)
+
+
+def aligned(texts: Sequence[str], width: int = 0) -> list[str]:
+    """Numbers as they are written, all as wide as the widest (at least ``width``), with the points below each other."""
+    parts = [text.partition(".") for text in texts]
+    places = max((len(point + decimals) for _, point, decimals in parts), default=0)
+    shown = [whole + (point + decimals).ljust(places) for whole, point, decimals in parts]
+    width = max([width, *map(len, shown)])
+    return [text.rjust(width) for text in shown]
 
 
 def column(texts: Sequence[str], width: int) -> list[str]:

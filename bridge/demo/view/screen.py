@@ -1,4 +1,4 @@
-"""Draws a frame: books with depth, trades, wallets, and how the messages flow. From 80x24 up."""
+"""Draws a frame: books with depth, trades, wallets, and how the messages flow. All of it from 80x24 up."""
 
 from __future__ import annotations
 
@@ -14,43 +14,71 @@ from rich.text import Text
 
 from bridge.demo.view.books import book_panel, trades_panel
 from bridge.demo.view.frame import Frame
+from bridge.demo.view.help import help_panel
 from bridge.demo.view.look import BAD, DIM, FRAME, GOOD, HEAD, TITLE, WARN, spark
-from bridge.demo.view.wallets import wallets_panel
+from bridge.demo.view.wallets import wallets_panel, wallets_width
 from bridge.demo.watch import Lag
 
 __all__ = ["save_picture", "screen"]
 
 _STATE_STYLES = {"live": GOOD, "degraded": WARN}
 _TALL = 28
+_FOOTER = 2
+_ROOMY = 24
+"""Columns in which trades show their whole sizes."""
+_SMALLEST = (60, 16)
 _NEWS = 5.0
 """Seconds for which a notice is news."""
 _PICTURE_SIZE = (104, 32)
 
 
-def screen(frame: Frame, width: int, height: int) -> RenderableType:
-    """The whole view in ``width`` x ``height`` cells."""
+def screen(frame: Frame, width: int, height: int, *, helping: bool = False) -> RenderableType:
+    """The whole view in ``width`` x ``height`` cells; ``helping`` shows what it all means in place of the market."""
+    if width < _SMALLEST[0] or height < _SMALLEST[1]:
+        return _small(frame, width, height)
     tall = height >= _TALL
-    below = 2 if tall else 1
     flow = 4 if tall else 3
-    rest = max(10, height - 1 - flow - below)
-    books = max(7, round(rest * 0.56)) // 2 * 2 + 1
+    rest = height - 1 - flow - _FOOTER
     layout = Layout()
     layout.split_column(
         Layout(_header(frame, width), size=1),
-        Layout(name="books", size=books),
-        Layout(name="middle"),
-        Layout(_flow(frame, width, tall=tall), size=flow),
-        Layout(_footer(frame, width, tall=tall), size=below),
-    )
-    share = width // max(1, len(frame.books))
-    layout["books"].split_row(*(Layout(book_panel(book, share - 4, books - 2)) for book in frame.books))
-    trades = width // 4
-    lines = rest - books - 2
-    layout["middle"].split_row(
-        *(Layout(trades_panel(book, trades - 4, lines), size=trades) for book in frame.books),
-        Layout(wallets_panel(frame, width - trades * len(frame.books) - 4, lines)),
+        Layout(help_panel(width) if helping else _market(frame, width, rest)),
+        *([] if helping and not tall else [Layout(_flow(frame, width, tall=tall), size=flow)]),
+        Layout(_footer(frame, width), size=_FOOTER),
     )
     return layout
+
+
+def _market(frame: Frame, width: int, height: int) -> Layout:
+    """Books above; trades and wallets below."""
+    # Wallets have as many rows as there are; what is left is the books'.
+    needed = len(frame.wallets) + 3
+    books = max(5, min(round(height * 0.56), height - needed) // 2 * 2 - 1)
+    layout = Layout()
+    layout.split_column(Layout(name="books", size=books), Layout(name="below"))
+    share = width // max(1, len(frame.books))
+    layout["books"].split_row(*(Layout(book_panel(book, share - 4, books - 2)) for book in frame.books))
+    trades, lines = width // 4, height - books - 2
+    traded = frame.books
+    room = width - wallets_width(frame) - 4
+    if len(traded) > 1 and (trades < _ROOMY - 2 or room < trades * len(traded)):
+        traded, trades = traded[:1], max(trades, min(_ROOMY, room))
+    layout["below"].split_row(
+        *(Layout(trades_panel(book, trades - 4, lines), size=trades) for book in traded),
+        Layout(wallets_panel(frame, width - trades * len(traded) - 4, lines)),
+    )
+    return layout
+
+
+def _small(frame: Frame, width: int, height: int) -> RenderableType:
+    """What can be said in a few cells: the window is too small for the view."""
+    lines = [_header(frame, width)]
+    for book in frame.books:
+        best = f"{book.bids[0][0]} / {book.asks[0][0]}" if book.bids and book.asks else book.reason
+        state = ("● ", GOOD if book.valid else BAD)
+        lines.append(Text.assemble(state, (f"{book.pair} ", TITLE), best, no_wrap=True, overflow="ellipsis"))
+    lines += [_notice(frame), Text(f"a window of {_SMALLEST[0]}x{_SMALLEST[1]} shows more; q quits", DIM, no_wrap=True)]
+    return Group(*lines[:height])
 
 
 def save_picture(frame: Frame, file: Path) -> None:
@@ -70,7 +98,7 @@ def save_picture(frame: Frame, file: Path) -> None:
     file.write_text(svg, encoding="utf-8")
 
 
-def _header(frame: Frame, width: int) -> RenderableType:
+def _header(frame: Frame, width: int) -> Text:
     left = Text.assemble((" tickbridge ", "bold #10141c on #7aa7ff"), no_wrap=True)
     several = len(frame.venues) > 1
     ended = [part for part in frame.parts if part.ended]
@@ -125,18 +153,22 @@ def _lag(lag: Lag) -> list[tuple[str, str]]:
     return [(f"{lag.half:.2f}", "bold"), ("/", DIM), (f"{lag.most:.2f}", "bold"), (" ms", DIM)]
 
 
-def _footer(frame: Frame, width: int, *, tall: bool) -> RenderableType:
-    keys = Text.assemble(("q", "bold"), (" quit ", DIM), no_wrap=True)
+def _footer(frame: Frame, width: int) -> RenderableType:
+    keys = Text.assemble(("?", "bold"), (" help  ", DIM), ("q", "bold"), (" quit ", DIM), no_wrap=True)
     if frame.pairs > len(frame.books):
         keys = Text.assemble(("tab", "bold"), (" next pair  ", DIM), keys)
     pids = _pids(frame, width - keys.cell_len - 1)
-    if not tall:
-        return _two_sides(pids, keys, width)
-    notice = Text(no_wrap=True)
-    if frame.notices:
-        at, words = frame.notices[-1]
-        notice = Text.assemble((f" {_clock(at)} ", DIM), (words, WARN if frame.elapsed - at < _NEWS else DIM))
-    return Group(_two_sides(notice, Text(f"{frame.config} ", DIM), width), _two_sides(pids, keys, width))
+    where = Text(f"{frame.config} ", DIM)
+    return Group(_two_sides(_notice(frame), where, width), _two_sides(pids, keys, width))
+
+
+def _notice(frame: Frame) -> Text:
+    """The newest notice."""
+    if not frame.notices:
+        return Text(" no notices yet", DIM, no_wrap=True)
+    at, words = frame.notices[-1]
+    style = WARN if frame.elapsed - at < _NEWS else DIM
+    return Text.assemble((f" {_clock(at)} ", DIM), (words, style), no_wrap=True, overflow="ellipsis")
 
 
 def _pids(frame: Frame, width: int) -> Text:

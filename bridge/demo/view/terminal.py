@@ -1,77 +1,240 @@
-"""The full-screen view: drawn beside the reading, ended by a key, and the terminal as it was afterwards."""
+"""The full-screen view: a thread draws it and reads the keys, so that a terminal that doesn't read blocks nothing else."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import select
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-from rich.console import Console
-from rich.live import Live
+from rich.console import RenderableType
 
-from bridge.demo.view.frame import Frame
-from bridge.demo.view.screen import screen
+from bridge.demo.view.device import Device
+from bridge.demo.view.keys import Keys
+from bridge.demo.view.painter import Painter
 
 __all__ = ["FullScreen"]
 
+Picture = Callable[[int, int], RenderableType]
+"""Draws one moment into so many columns and rows."""
+
 _EVERY = 0.2
 _SWITCH_EVERY = 0.0005
+_ESCAPE_SECONDS = 0.15
+"""How long the rest of a key's escape sequence may take; after that it was the escape key."""
+_CLOSE_SECONDS = 1.0
+"""Seconds for which the end of the view waits for a terminal that doesn't read."""
 
 
 class FullScreen:
-    """Shows frames on the whole terminal; ``typed`` hears what is typed, key by key."""
+    """Shows pictures on the whole terminal; ``pressed`` is called in the event loop with the name of each key.
 
-    def __init__(self, typed: Callable[[str], None]) -> None:
-        self._typed = typed
-        self._stack = ExitStack()
-        self.open = False
+    While the terminal hasn't taken one picture, those that follow are left out: a picture is shown whole or not at all,
+    and nothing waits for the terminal. Ctrl-Z gives the terminal back until the shell brings the program to the
+    foreground again.
+    """
 
-    async def keep(self, frame: Callable[[], Frame]) -> None:
-        """Draw a frame several times a second, until cancelled or closed."""
-        console = Console()
-        self.open = True
-        live = self._stack.enter_context(Live(console=console, screen=True, auto_refresh=False))
-        self._stack.enter_context(_keys(self._typed))
-        # Drawing takes some milliseconds. In a thread that gives way at once they don't count as latency of the reader.
-        self._stack.callback(sys.setswitchinterval, sys.getswitchinterval())
-        sys.setswitchinterval(_SWITCH_EVERY)
-        while self.open:
-            await asyncio.to_thread(self._draw, live, frame(), console)
-            await asyncio.sleep(_EVERY)
+    def __init__(self, device: Device, pressed: Callable[[str], None]) -> None:
+        self._device = device
+        self._pressed = pressed
+        self._thread: _TerminalThread | None = None
 
-    def close(self) -> None:
+    @property
+    def open(self) -> bool:
+        return self._thread is not None
+
+    async def show(self, take: Callable[[], Picture]) -> None:
+        """Take a picture several times a second and show it, until cancelled, or until the terminal is gone.
+
+        Raises:
+            Exception: what went wrong with a picture.
+        """
+        loop = asyncio.get_running_loop()
+
+        def pressed(key: str) -> None:
+            loop.call_soon_threadsafe(self._pressed, key)
+
+        thread = self._thread = _TerminalThread(self._device, pressed)
+        with ExitStack() as stack:
+            stack.enter_context(_job_control(thread))
+            # Drawing takes some milliseconds. A thread that gives way at once doesn't hold up the reader.
+            stack.callback(sys.setswitchinterval, sys.getswitchinterval())
+            sys.setswitchinterval(_SWITCH_EVERY)
+            thread.start()
+            while thread.is_alive():
+                if thread.idle:
+                    thread.offer(take())
+                await asyncio.sleep(_EVERY)
+        if thread.error is not None:
+            raise thread.error
+
+    async def close(self) -> None:
         """Give the terminal back; no effect if it isn't taken."""
-        self.open = False
-        self._stack.close()
+        if thread := self._thread:
+            thread.finish()
+            await asyncio.to_thread(thread.join)
+            self._thread = None
 
-    @staticmethod
-    def _draw(live: Live, frame: Frame, console: Console) -> None:
-        live.update(screen(frame, *console.size), refresh=True)
+    def abandon(self) -> None:
+        """Give the terminal back now, whether it reads or not."""
+        if thread := self._thread:
+            thread.finish(patience=0.0)
+            thread.join(_CLOSE_SECONDS)
+            self._thread = None
+
+
+class _TerminalThread(threading.Thread):
+    """The thread: it alone reads and writes the terminal."""
+
+    def __init__(self, device: Device, pressed: Callable[[str], None]) -> None:
+        super().__init__(name="view", daemon=True)
+        self.error: Exception | None = None
+        self._device = device
+        self._pressed = pressed
+        self._keys = Keys()
+        self._painter = Painter()
+        self._picture: Picture | None = None
+        self._output = memoryview(b"")
+        self._patience = _CLOSE_SECONDS
+        self._finishing = False
+        self._suspended = False
+        self._again = False
+        self._left = threading.Event()
+        self._wake_end, self._waker = os.pipe()
+
+    @property
+    def idle(self) -> bool:
+        """Whether the terminal has taken all pictures."""
+        return self._picture is None and not self._output
+
+    def offer(self, picture: Picture) -> None:
+        self._picture = picture
+        self._wake()
+
+    def finish(self, patience: float = _CLOSE_SECONDS) -> None:
+        """End: the terminal has so many seconds to take what was begun."""
+        self._patience = patience
+        self._finishing = True
+        self._wake()
+
+    def suspend(self) -> None:
+        """Give the terminal back for a while; returns when that is done."""
+        self._left.clear()
+        self._suspended = True
+        self._wake()
+        self._left.wait(2 * _CLOSE_SECONDS)
+
+    def resume(self) -> None:
+        """Take the terminal again, as soon as the shell leaves it to us."""
+        self._suspended = False
+        self._again = True
+        self._wake()
+
+    def run(self) -> None:
+        try:
+            with suppress(OSError):  # the terminal is gone
+                while not self._finishing:
+                    self._turn()
+        except Exception as error:  # noqa: BLE001  (raised where somebody waits for the pictures)
+            self.error = error
+        finally:
+            with suppress(OSError):
+                self._leave()
+            self._device.close()
+            self._left.set()
+
+    def _turn(self) -> None:
+        """Wait for something to do, and do it."""
+        if self._suspended and not self._left.is_set():
+            self._leave()
+            self._left.set()
+        elif not self._suspended and (self._again or not self._device.entered) and self._device.in_foreground:
+            self._again = False
+            self._output = memoryview(self._device.enter())
+            self._painter.forget()
+        ours = self._device.entered and self._device.in_foreground
+        number = self._device.number
+        patience = _ESCAPE_SECONDS if self._keys.waiting else _EVERY
+        readers = [self._wake_end, number] if ours else [self._wake_end]
+        readable, writable, _ = select.select(readers, [number] if ours and self._output else [], [], patience)
+        if self._wake_end in readable:
+            os.read(self._wake_end, 64)
+        if number in readable:
+            self._read()
+        elif self._keys.waiting and not readable:
+            self._press(self._keys.flush())
+        if writable:
+            self._write()
+        if ours and not self._output and (picture := self._picture):
+            size = self._device.size
+            self._output = memoryview(self._painter.paint(picture(*size), *size).encode())
+            self._picture = None
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._device.number, 1024)
+        except BlockingIOError:
+            return
+        if not data:
+            raise OSError("the terminal is closed")
+        self._press(self._keys.feed(data))
+
+    def _press(self, keys: list[str]) -> None:
+        for key in keys:
+            with suppress(RuntimeError):  # the loop is closed
+                self._pressed(key)
+
+    def _write(self) -> None:
+        with suppress(BlockingIOError):
+            self._output = self._output[os.write(self._device.number, self._output) :]
+
+    def _leave(self) -> None:
+        """End the picture that was begun, and give the terminal back as it was."""
+        if not self._device.entered:
+            return
+        self._drain()
+        if self._output:
+            # What is cut off may end within a sequence; the next escape character ends that.
+            self._device.discard_output()
+        self._output = memoryview(self._device.leave())
+        self._drain()
+        self._output = memoryview(b"")
+
+    def _drain(self) -> None:
+        deadline = time.monotonic() + self._patience
+        while self._output:
+            left = max(0.0, deadline - time.monotonic())
+            if not select.select([], [self._device.number], [], left)[1]:
+                return
+            self._write()
+
+    def _wake(self) -> None:
+        with suppress(OSError):
+            os.write(self._waker, b".")
 
 
 @contextmanager
-def _keys(typed: Callable[[str], None]) -> Iterator[None]:
-    """Hear single keys of standard input, if that is a terminal. Ctrl-C stays a signal."""
-    if not sys.stdin.isatty():
-        yield
-        return
-    import termios  # noqa: PLC0415  (not on every platform)
-    import tty  # noqa: PLC0415
-
-    number = sys.stdin.fileno()
-    before = termios.tcgetattr(number)
+def _job_control(thread: _TerminalThread) -> Iterator[None]:
+    """Ctrl-Z stops the program with the terminal as it was; ``fg`` has the view back."""
     loop = asyncio.get_running_loop()
 
-    def read() -> None:
-        with suppress(OSError):
-            typed(os.read(number, 64).decode(errors="replace"))
+    def stop() -> None:
+        thread.suspend()
+        # Stopped by the usual action, which the system leaves out where no shell could make the program go on.
+        usual = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, usual)
+        thread.resume()
 
+    loop.add_signal_handler(signal.SIGTSTP, stop)
+    loop.add_signal_handler(signal.SIGCONT, thread.resume)
     try:
-        tty.setcbreak(number, termios.TCSANOW)
-        loop.add_reader(number, read)
         yield
     finally:
-        loop.remove_reader(number)
-        termios.tcsetattr(number, termios.TCSANOW, before)
+        loop.remove_signal_handler(signal.SIGTSTP)
+        loop.remove_signal_handler(signal.SIGCONT)

@@ -11,23 +11,30 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.demo.view.frame import Frame, OrderFrame, PositionFrame, WalletFrame
-from bridge.demo.view.look import ASK, BID, DIM, FRAME, TITLE, column
+from bridge.demo.view.look import ASK, BID, DIM, FRAME, TITLE, aligned, column
 
-__all__ = ["wallets_panel"]
+__all__ = ["wallets_panel", "wallets_width"]
 
 _OPEN = 5
-_CELL, _ROOMY = 6, 9
-"""Columns for an amount: at least, and where there is room for currencies that aren't needed."""
+_PRICE = 9
+_CELL = 6
+"""Columns for an amount, at least."""
+
+
+def wallets_width(frame: Frame) -> int:
+    """The columns that all currencies need."""
+    return _fixed(frame) + len({currency for wallet in frame.wallets for currency in wallet.balances}) * (_CELL + 1)
 
 
 def wallets_panel(frame: Frame, width: int, lines: int) -> RenderableType:
     """What is available of each currency, as many as fit; below, as far as there is room, positions and open orders."""
     several = len(frame.venues) > 1
     names = [_name(wallet, several=several) for wallet in frame.wallets]
-    room = width - max(map(len, names), default=0) - _OPEN
+    room = width - _fixed(frame)
     needed, others = _currencies(frame)
-    currencies = needed[: max(1, room // (_CELL + 1))]
-    currencies += others[: max(0, room // (_ROOMY + 1) - len(currencies))]
+    most = max(1, room // (_CELL + 1))
+    currencies = (needed + others)[:most]
+    left_out = len(needed) + len(others) - len(currencies)
     cell = max(_CELL, room // max(1, len(currencies)) - 1)
     table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(no_wrap=True, overflow="ellipsis", style="bold")
@@ -46,7 +53,8 @@ def wallets_panel(frame: Frame, width: int, lines: int) -> RenderableType:
         ]
         table.add_row(name, *amounts, str(wallet.orders))
     rest = _lists(frame, width, lines - len(frame.wallets) - 1, several=several)
-    title = Text.assemble(("wallets ", TITLE), ("available", DIM))
+    more = f", {left_out} more in a wider window" if left_out else ""
+    title = Text.assemble(("wallets ", TITLE), (f"available{more}", DIM))
     return Panel(Group(table, *rest), title=title, title_align="left", border_style=FRAME, box=box.ROUNDED)
 
 
@@ -63,6 +71,12 @@ def _currencies(frame: Frame) -> tuple[list[str], list[str]]:
     return needed, [name for name in held if name not in needed]
 
 
+def _fixed(frame: Frame) -> int:
+    """The columns that names and the number of open orders take."""
+    several = len(frame.venues) > 1
+    return max((len(_name(wallet, several=several)) for wallet in frame.wallets), default=0) + _OPEN
+
+
 def _name(wallet: WalletFrame, *, several: bool) -> str:
     parent, _, sub = wallet.account.partition("/")
     if sub:
@@ -75,30 +89,33 @@ def _lists(frame: Frame, width: int, room: int, *, several: bool) -> list[Text]:
     lines: list[Text] = []
     if frame.positions and room > 1:
         lines += [Text("positions, unrealised profit", DIM)]
-        lines += [_position(each, width, several=several) for each in frame.positions[: room - 1]]
+        held = frame.positions[: room - 1]
+        profits = aligned([f"{Decimal(each.profit or 0):+,.2f}" for each in held])
+        entries = aligned([f"{Decimal(each.entry_price or 0):,.2f}" for each in held])
+        for each, profit, entry in zip(held, profits, entries, strict=True):
+            lines.append(_position(each, profit, [f" at {entry}", f" {each.exchange}" * several], width))
     left = room - len(lines) - 1
     if frame.orders and left > 0:
         lines += [Text("open orders, newest first", DIM)]
-        lines += [_order(each, width, several=several) for each in frame.orders[:left]]
+        shown = frame.orders[:left]
+        prices = aligned([order.price or "market" for order in shown], _PRICE)
+        lines += [_order(each, price, width, several=several) for each, price in zip(shown, prices, strict=True)]
     return lines
 
 
-def _position(held: PositionFrame, width: int, *, several: bool) -> Text:
+def _position(held: PositionFrame, profit: str, more: list[str], width: int) -> Text:
     style = BID if held.side == "long" else ASK
-    size, profit = column([held.size], 8)[0], Decimal(held.profit or 0)
+    (size,) = column([held.size], 8)
     text = Text.assemble((f"{held.side:<5} ", style), f"{size:>8} ", (f"{held.pair:<9} ", style), no_wrap=True)
-    text.append(f"{profit:+,.2f}", BID if profit >= 0 else ASK)
-    more = [f" at {Decimal(held.entry_price or 0):,.2f}", f" {held.exchange}" * several]
+    text.append(profit, ASK if "-" in profit else BID)
     return _with(text, more, width)
 
 
-def _order(order: OrderFrame, width: int, *, several: bool) -> Text:
+def _order(order: OrderFrame, price: str, width: int, *, several: bool) -> Text:
     style = BID if order.side == "buy" else ASK
     share = Decimal(order.filled or 0) / (Decimal(order.size) or 1)
     (size,) = column([order.size], 8)
-    text = Text.assemble(
-        (f"{order.side:<4} ", style), f"{size:>8} at ", (f"{order.price or 'market':>9} ", style), no_wrap=True
-    )
+    text = Text.assemble((f"{order.side:<4} ", style), f"{size:>8} at ", (f"{price} ", style), no_wrap=True)
     sub = order.account.partition("/")[2]
     where = [f" {order.exchange}", f" {sub}" * bool(sub)] if several else [f" {order.account}"]
     return _with(text, [f"{share:>4.0%}", *where, f" {order.pair}" * bool(order.pair)], width)

@@ -1,0 +1,101 @@
+"""What the demo prints, written by a thread: an output that nobody reads blocks nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import queue
+import select
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+__all__ = ["Output", "notices_from_logs", "printable"]
+
+_MOST_WAITING = 1000
+_LOOK_EVERY = 0.02
+
+
+def printable(text: str) -> str:
+    """The text with control characters spelled out, but for new lines: texts from outside don't steer the terminal."""
+    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
+
+
+@contextmanager
+def notices_from_logs(tell: Callable[[str], None]) -> Iterator[None]:
+    """Make notices of what would be written to standard error, over the live view: warnings of the reader, say."""
+    loop = asyncio.get_running_loop()
+    handler, before = _Notices(tell), loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, context: tell(f"{context['message']}: {context.get('exception')!r}"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        loop.set_exception_handler(before)
+
+
+class _Notices(logging.Handler):
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell(record.getMessage())
+
+
+class Output:
+    """Prints lines in order. ``on_closed`` is called in the event loop once nothing more can be written.
+
+    Of more than a thousand lines that wait, the newest are dropped, and their number is printed later.
+    """
+
+    def __init__(self, on_closed: Callable[[], None], stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self._stream.flush()
+        self._waiting: queue.Queue[str] = queue.Queue(_MOST_WAITING)
+        self._dropped = 0
+        self._on_closed = on_closed
+        self._loop = asyncio.get_running_loop()
+        self.error: OSError | None = None
+        """Why nothing more can be written."""
+        threading.Thread(target=self._run, name="output", daemon=True).start()
+
+    def say(self, words: str) -> None:
+        """Print one or more lines."""
+        if self.error is not None:
+            return
+        try:
+            if self._dropped:
+                self._waiting.put_nowait(f"({self._dropped} lines are left out: nobody read them in time)\n")
+                self._dropped = 0
+            self._waiting.put_nowait(f"{printable(words)}\n")
+        except queue.Full:
+            self._dropped += 1
+
+    async def drain(self) -> None:
+        """Wait until all is written, or nothing can be."""
+        while self._waiting.unfinished_tasks and self.error is None:  # noqa: ASYNC110  (another thread's state)
+            await asyncio.sleep(_LOOK_EVERY)
+
+    def _run(self) -> None:
+        while True:
+            words = self._waiting.get()
+            try:
+                self._write(words.encode(self._stream.encoding, errors="replace"))
+            except OSError as error:
+                self.error = error
+                self._loop.call_soon_threadsafe(self._on_closed)
+                return
+            self._waiting.task_done()
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            try:
+                data = data[os.write(self._stream.fileno(), data) :]
+            except BlockingIOError:
+                # Whoever shares this file with us has made it so.
+                select.select([], [self._stream], [])

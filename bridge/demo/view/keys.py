@@ -1,0 +1,64 @@
+"""Key presses out of the bytes that a terminal sends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+__all__ = ["Keys"]
+
+_ESCAPE = b"\x1b"
+_SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|O[ -~]|[^\[O])", re.DOTALL)
+_BEGUN = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|O)?", re.DOTALL)
+_LONGEST = 32
+_NAMES = {b"A": "up", b"B": "down", b"C": "right", b"D": "left", b"Z": "shift-tab"}
+_PLAIN = {"\t": "tab"}
+
+
+class Keys:
+    """Names the keys that were pressed: ``tab``, ``shift-tab``, ``up``, ``left`` …, ``escape``, or the character itself.
+
+    A key's escape sequence may come in several reads, so that a part of it is kept until the rest is there. What is
+    an escape character alone was the escape key if nothing follows for a while, which ``flush`` says. Sequences of other
+    keys are passed over.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is an escape character alone."""
+        return self._rest == _ESCAPE
+
+    def feed(self, data: bytes) -> list[str]:
+        """The keys that are complete with these bytes."""
+        data, self._rest = self._rest + data, b""
+        return list(self._split(data))
+
+    def flush(self) -> list[str]:
+        """Nothing has followed for a while: an escape character alone was the key of that name."""
+        if not self.waiting:
+            return []
+        self._rest = b""
+        return ["escape"]
+
+    def _split(self, data: bytes) -> Iterator[str]:
+        place = 0
+        while place < len(data):
+            if data[place : place + 1] != _ESCAPE:
+                end = data.find(_ESCAPE, place)
+                end = len(data) if end < 0 else end
+                text = data[place:end].decode("utf-8", errors="replace")
+                yield from (_PLAIN.get(character, character) for character in text)
+                place = end
+            elif found := _SEQUENCE.match(data, place):
+                # Modifiers come before the last letter: ESC [ 1 ; 5 C is Control and the arrow.
+                if found[0][1:2] in (b"[", b"O") and found[0][-1:] in _NAMES:
+                    yield _NAMES[found[0][-1:]]
+                place = found.end()
+            elif (begun := _BEGUN.match(data, place)) and begun.end() == len(data) and len(begun[0]) <= _LONGEST:
+                self._rest = begun[0]
+                return
+            else:
+                place += 1

@@ -1,0 +1,21 @@
+"""The environment in which processes under test run: that of a user's shell, not that of the test run."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["clean_environment"]
+
+_KEPT = ("HOME", "PATH", "TMPDIR")
+_COVERAGE = "COVERAGE_"
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """Environment variables for a process under test, ``extra`` among them; an empty value leaves a name out.
+
+    Nothing else is inherited: no ``PYTHON*`` (``PYTHONUNBUFFERED`` hides output that is never flushed), no
+    ``TICKBRIDGE_*``, no proxy. Only what measures coverage is passed on.
+    """
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_COVERAGE)}
+    usual = {"LANG": "C.UTF-8", "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+    return {name: value for name, value in {**kept, **usual, **extra}.items() if value}
