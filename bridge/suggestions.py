@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 __all__ = ["did_you_mean", "nearest"]
 
-_FEW = 8
+_FEW = 12
 """So many known words are all named where none of them is near."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, field_validator
@@ -11,14 +12,20 @@ from bridge.config.section import Section
 
 __all__ = ["HttpSettings"]
 
+_WHOLE = re.compile(r"-?[0-9]{1,20}").fullmatch
+_LAST_PORT = 65535
+
 
 def _port(value: Any) -> Any:
     """``off`` is what YAML reads as false."""
     if value is None or value is False or (isinstance(value, str) and value.strip().lower() == "off"):
         return None
     text = str(value).strip()
-    if isinstance(value, bool | float) or not (text.isascii() and text.isdigit()) or int(text) > 65535:
-        raise ValueError("should be a port, 0 (any free one) to 65535, or off")
+    if isinstance(value, bool | float) or not _WHOLE(text):
+        hint = "did you mean off?" if text.lower() in ("no", "none", "never", "disabled") else ""
+        raise_mistake("should be a port, 0 (any free one) to 65535, or off", hint)
+    if not 0 <= int(text) <= _LAST_PORT:
+        raise_mistake(f"{text} is out of range: a port is 0 (any free one) to {_LAST_PORT}", "off: none is opened")
     return int(text)
 
 

@@ -12,15 +12,12 @@ from pydantic import ValidationError
 from bridge.config.crosscheck import cross_check
 from bridge.config.document import Document, Location, dotted, read_document
 from bridge.config.environment import LayeredSource
+from bridge.config.hints import UNKNOWN_KEY, with_hint
 from bridge.config.models import Settings
 from bridge.config.problems import Mistake, mistakes_of
-from bridge.config.schema import keys_of, schema_at
 from bridge.errors import ConfigError, Problem
-from bridge.suggestions import did_you_mean
 
 __all__ = ["load_settings"]
-
-_UNKNOWN = "unknown key"
 
 
 def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Settings:
@@ -55,22 +52,14 @@ def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Se
 def _validate(data: dict[str, Any]) -> tuple[Settings | None, list[Mistake]]:
     """The settings, or all mistakes: of form, of values and between the parts."""
     known = {key: value for key, value in data.items() if key in Settings.model_fields}
-    mistakes: list[Mistake] = [((key,), _UNKNOWN, "") for key in data if key not in known]
+    mistakes: list[Mistake] = [((key,), UNKNOWN_KEY, "") for key in data if key not in known]
     settings = None
     try:
         settings = Settings(**known)
     except ValidationError as error:
         mistakes += mistakes_of(error)
     mistakes += cross_check(data)
-    return settings, [_with_suggestion(mistake, data) for mistake in mistakes]
-
-
-def _with_suggestion(mistake: Mistake, data: dict[str, Any]) -> Mistake:
-    location, message, hint = mistake
-    if message != _UNKNOWN or hint:
-        return mistake
-    known = keys_of(schema_at(Settings, location[:-1], data))
-    return location, message, did_you_mean(str(location[-1]), known)
+    return settings, [with_hint(mistake, data) for mistake in mistakes]
 
 
 def _without_nulls(value: Any, location: Location) -> Any:

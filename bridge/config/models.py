@@ -302,7 +302,9 @@ def _known_exchange(value: str) -> str:
 
 
 def _repeats(values: list[Any] | tuple[Any, ...]) -> list[Mistake]:
-    return [((index,), f"{value!s} stands twice", "") for index, value in enumerate(values) if value in values[:index]]
+    return [
+        ((index,), f"{value!s} is given twice", "") for index, value in enumerate(values) if value in values[:index]
+    ]
 
 
 def _wrong_channels(values: list[Any] | tuple[Any, ...], offered: list[str], exchange: str) -> list[Mistake]:

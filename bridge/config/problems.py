@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from bridge.config.document import Location
+from bridge.suggestions import nearest
 
 __all__ = ["Mistake", "mistakes_of", "raise_mistake", "raise_mistakes"]
 
@@ -36,6 +38,7 @@ _WORDS = {
     "too_short": "should not be empty",
     "string_too_short": "should not be empty",
 }
+_EXPECTED = re.compile(r"'([^']*)'")
 # Said by pydantic of a field that it never came to, because an earlier one was wrong.
 _NOISE = frozenset({"default_factory_not_called"})
 
@@ -63,7 +66,7 @@ def raise_mistake(message: str, hint: str = "") -> NoReturn:
 
 def mistakes_of(error: ValidationError) -> list[Mistake]:
     """All that a validation found, in plain words and without the values, which may be secrets."""
-    found = error.errors(include_url=False, include_input=False)
+    found = error.errors(include_url=False)
     return [(_place(line["loc"]), *_words(line)) for line in found if line["type"] not in _NOISE]
 
 
@@ -76,8 +79,11 @@ def _words(line: Any) -> tuple[str, str]:
     context = line.get("ctx", {})
     if line["type"] == "mistake":
         return str(context["message"]), str(context["hint"])
-    if line["type"] == "literal_error":
-        return f"should be {context['expected']}", ""
+    if line["type"] in ("literal_error", "enum"):
+        close = nearest(str(line["input"]), _EXPECTED.findall(context["expected"]))
+        return f"should be {context['expected']}", f"did you mean {close!r}?" if close else ""
+    if line["type"] == "greater_than_equal":
+        return f"should be at least {context['ge']:g}", ""
     plain = _WORDS.get(line["type"])
     if plain is not None:
         return plain, ""

@@ -24,11 +24,13 @@ __all__ = [
     "SecretFile",
     "SecretFromFile",
     "SocketUrl",
+    "likely_pair",
     "split_url",
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _PAIR = re.compile(r"[A-Z0-9]+-[A-Z0-9]+")
+_GLUED = re.compile(r"([A-Z0-9]{2,10}?)(USDT|USDC|USD|EUR|GBP|CHF|JPY|AUD|CAD|TRY|BRL|SGD|DAI|BTC|ETH|PERP)")
 _MAX_SECRET = 64 * 1024
 
 
@@ -59,10 +61,19 @@ def _namespace(value: Any) -> str:
 def _pair(value: Any) -> str:
     text = _text(value)
     if not _PAIR.fullmatch(text):
-        likely = re.sub(r"[/_: ]", "-", text.strip().upper())
-        hint = f"did you mean {likely!r}?" if _PAIR.fullmatch(likely) else ""
+        likely = likely_pair(text)
+        hint = f"did you mean {likely!r}?" if likely else "'tickbridge pairs EXCHANGE' lists them"
         raise_mistake(f"{text!r} is not a pair: should be BASE-QUOTE in upper case, such as BTC-EUR", hint)
     return text
+
+
+def likely_pair(text: str) -> str | None:
+    """The pair that may be meant by ``btcusd``, ``BTC/USD`` or ``btc_usd``: for a suggestion, and for nothing else."""
+    likely = re.sub(r"[/_: ]", "-", text.strip().upper())
+    if _PAIR.fullmatch(likely):
+        return likely
+    cut = _GLUED.fullmatch(likely)
+    return f"{cut[1]}-{cut[2]}" if cut else None
 
 
 def _count(value: Any) -> Any:
@@ -99,7 +110,10 @@ def split_url(text: str) -> SplitResult:
     try:
         split = urlsplit(text)
         _ = split.port
-    except ValueError:
+    except ValueError as error:
+        # Not the port itself: what looks like one may be a part of a password.
+        if "out of range" in str(error):
+            raise_mistake("its port is out of range", "a port is 1 to 65535")
         raise_mistake("is not a valid URL", "a password's special characters must be percent-encoded")
     return split
 
