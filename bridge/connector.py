@@ -30,7 +30,7 @@ from bridge.monitor import Monitor
 from bridge.router import Router
 from bridge.store import Store
 
-__all__ = ["probe", "record", "run"]
+__all__ = ["checked_exchange", "probe", "record", "run"]
 
 _REST_TIMEOUT = 10.0
 _INSTALL_FAST = "pip install 'tickbridge[fast]', or transport: auto"
@@ -64,11 +64,7 @@ async def run(settings: Settings, connectors: Sequence[ConnectorSettings]) -> No
 
 async def _run_one(settings: Settings, connector: ConnectorSettings, stop: asyncio.Event, monitor: Monitor) -> None:
     log = _log(connector)
-    if connector.transport == "picows" and not has_picows():
-        problem = Problem(f"connectors.{connector.name}.transport", "picows is not installed", _INSTALL_FAST)
-        raise ConfigError([problem])
-    exchange = build_exchange(settings, connector)
-    exchange.check()
+    exchange = checked_exchange(settings, connector)
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store(settings, connector.name, exchange.name, log))
         router = Router(exchange, connector, store, settings, log)
@@ -98,6 +94,20 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
         if not feed.cancelled():
             feed.result()
         log.info("stopped", **router.report.counts(), errors=dict(router.report.errors))
+
+
+def checked_exchange(settings: Settings, connector: ConnectorSettings) -> Exchange:
+    """The exchange of a connector that can work, as far as this machine alone can tell.
+
+    Raises:
+        ConfigError: what is asked for is not installed, or a secret is no key that can sign.
+    """
+    if connector.transport == "picows" and not has_picows():
+        problem = Problem(f"connectors.{connector.name}.transport", "picows is not installed", _INSTALL_FAST)
+        raise ConfigError([problem])
+    exchange = build_exchange(settings, connector)
+    exchange.check()
+    return exchange
 
 
 async def _end(tasks: Sequence[asyncio.Task[Any]], patience: float) -> None:

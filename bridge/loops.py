@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from bridge.errors import ConfigError, Problem
 from bridge.logs import handle_loop_errors
 
-__all__ = ["run_async"]
+__all__ = ["check_loop", "run_async"]
 
 T = TypeVar("T")
 
@@ -29,6 +29,15 @@ def run_async(main: Coroutine[Any, Any, T], loop: str = "auto") -> T:
     with asyncio.Runner(loop_factory=factory) as runner:
         handle_loop_errors(runner.get_loop())
         return runner.run(main)
+
+
+def check_loop(loop: str) -> None:
+    """Make sure that this loop can be had.
+
+    Raises:
+        ConfigError: uvloop is asked for and not installed.
+    """
+    _factory(loop)
 
 
 def _factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bridge.config import ConnectorSettings, Settings
+    from bridge.config.load import Loaded
 
-__all__ = ["DEFAULT_CONFIG", "add_config_option", "default_config", "load", "select_connectors"]
+__all__ = [
+    "DEFAULT_CONFIG",
+    "add_config_option",
+    "default_config",
+    "load",
+    "load_with_origins",
+    "select_connectors",
+]
 
 DEFAULT_CONFIG = Path("tickbridge.yaml")
 """The config of the present directory."""
@@ -46,14 +54,23 @@ def load(path: Path | None) -> Settings:
     Raises:
         ConfigError: all mistakes at once.
     """
-    from bridge.config import load_settings
+    return load_with_origins(path).settings
+
+
+def load_with_origins(path: Path | None) -> Loaded:
+    """The same, with where each setting comes from.
+
+    Raises:
+        ConfigError: all mistakes at once.
+    """
+    from bridge.config.load import load_with_origins as load_config
     from bridge.logs import configure_logging
     from bridge.redaction import register_secrets
 
-    settings = load_settings(path)
-    register_secrets(settings.secrets())
-    configure_logging(settings.log.level, settings.log.format)
-    return settings
+    loaded = load_config(path)
+    register_secrets(loaded.settings.secrets())
+    configure_logging(loaded.settings.log.level, loaded.settings.log.format)
+    return loaded
 
 
 def select_connectors(settings: Settings, names: Sequence[str]) -> list[ConnectorSettings]:
@@ -67,7 +84,15 @@ def select_connectors(settings: Settings, names: Sequence[str]) -> list[Connecto
 
     known = [connector.name for connector in settings.connectors]
     if not known:
-        raise ConfigError([Problem("connectors", "there are none; nothing to do", "add one under 'connectors:'")])
+        raise ConfigError(
+            [
+                Problem(
+                    "connectors",
+                    "there are none; nothing to do",
+                    "add one under 'connectors:', or let 'tickbridge init' write a config",
+                )
+            ]
+        )
     unknown = [name for name in dict.fromkeys(names) if name not in known]
     if unknown:
         raise ConfigError(

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, field_validator
 
+from bridge.config.forms import Form
 from bridge.config.problems import raise_mistake
 from bridge.config.section import Section
 
@@ -29,12 +30,21 @@ def _port(value: Any) -> Any:
     return int(text)
 
 
+_PORT = Form(
+    {"anyOf": [{"type": "integer", "minimum": 0, "maximum": _LAST_PORT}, {"enum": ["off", False]}]},
+    lambda port: "off" if port is None else str(port),
+)
+
+
 class HttpSettings(Section):
     """Metrics, health and status over HTTP; ``port`` is ``None`` where they are off, and 0 for any free one."""
 
     host: str = "127.0.0.1"
-    port: Annotated[int | None, BeforeValidator(_port)] = 9108
+    """Where metrics and health are served: one address, ``0.0.0.0`` or ``::`` for all."""
+    port: Annotated[int | None, BeforeValidator(_port), _PORT] = 9108
+    """``0``: any free one, which the log names; ``off``: nothing is served."""
     pair_labels: bool = False
+    """Whether metrics tell pairs and connections apart."""
 
     @field_validator("host")
     @classmethod

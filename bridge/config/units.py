@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
+from bridge.config.forms import Form, duration_text, size_text
+
 __all__ = ["ByteSize", "Duration", "Limit", "parse_duration", "parse_limit", "parse_size"]
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -111,11 +113,28 @@ def _finite(value: float) -> float:
     return value
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration)]
+_DURATION_TEXT = r"^\s*([0-9]+(\.[0-9]+)?|([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+)\s*$"
+_SIZE_TEXT = r"^\s*[0-9]+(\.[0-9]+)? ?([bB]|[kKmMgG]([iI])?[bB])?\s*$"
+_DURATION_FORM = Form(
+    {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": _DURATION_TEXT}]}, duration_text
+)
+_LIMIT_FORM = Form(
+    {
+        "anyOf": [
+            {"type": "number", "exclusiveMinimum": 0},
+            {"type": "string", "pattern": _DURATION_TEXT},
+            {"enum": ["off", False]},
+        ]
+    },
+    duration_text,
+)
+_SIZE_FORM = Form({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": _SIZE_TEXT}]}, size_text)
+
+Duration = Annotated[float, BeforeValidator(parse_duration), _DURATION_FORM]
 """Seconds; in the file also ``24h``, ``90s``, ``250ms``."""
 
-Limit = Annotated[float | None, BeforeValidator(parse_limit)]
+Limit = Annotated[float | None, BeforeValidator(parse_limit), _LIMIT_FORM]
 """Seconds as `Duration`, or ``None``: ``off`` in the file."""
 
-ByteSize = Annotated[int, BeforeValidator(parse_size)]
+ByteSize = Annotated[int, BeforeValidator(parse_size), _SIZE_FORM]
 """Bytes; in the file also ``64MiB``, ``10MB``."""

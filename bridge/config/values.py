@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from bridge.config.forms import Form
 from bridge.config.problems import raise_mistake
 
 __all__ = [
@@ -177,12 +179,22 @@ def _where(path: Path) -> str:
     return str(path if path.is_absolute() else Path.cwd() / path)
 
 
-Name = Annotated[str, BeforeValidator(_name)]
-Namespace = Annotated[str, BeforeValidator(_namespace)]
-Pair = Annotated[str, BeforeValidator(_pair)]
+def _form(pattern: str | None = None, *, text: Callable[[Any], str] | None = None) -> Form:
+    # A number too: the loader takes it for text, where an editor takes it for a number.
+    limits = {"pattern": pattern} if pattern else {}
+    return Form({"type": ["string", "number"], **limits}, text)
+
+
+Name = Annotated[str, BeforeValidator(_name), _form(f"^{_NAME.pattern}$")]
+Namespace = Annotated[str, BeforeValidator(_namespace), _form(f"^({_NAME.pattern})?$")]
+Pair = Annotated[str, BeforeValidator(_pair), Form({"type": "string", "pattern": f"^{_PAIR.pattern}$"})]
 Count = Annotated[int, BeforeValidator(_count), Field(gt=0)]
-SocketUrl = Annotated[str, AfterValidator(_socket_url)]
-RestUrl = Annotated[str, AfterValidator(_rest_url)]
-Secret = Annotated[SecretStr, BeforeValidator(_secret)]
-SecretFromFile = Annotated[SecretFile, BeforeValidator(_secret_from_file)]
-ReadableFile = Annotated[Path, BeforeValidator(_readable)]
+SocketUrl = Annotated[str, AfterValidator(_socket_url), Form({"type": "string", "pattern": "^wss?://"})]
+RestUrl = Annotated[str, AfterValidator(_rest_url), Form({"type": "string", "pattern": "^https?://"})]
+Secret = Annotated[SecretStr, BeforeValidator(_secret), _form(text=lambda value: "none" if value is None else "***")]
+SecretFromFile = Annotated[
+    SecretFile,
+    BeforeValidator(_secret_from_file),
+    Form({"type": "string"}, lambda value: "none" if value is None else str(value.path)),
+]
+ReadableFile = Annotated[Path, BeforeValidator(_readable), Form({"type": "string"})]

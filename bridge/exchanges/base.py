@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct, field
 from pydantic import BaseModel, ConfigDict
 
+from bridge.errors import RestError
 from bridge.exchanges.actions import (
     Action,
     Reconnect,
@@ -32,6 +33,7 @@ from bridge.exchanges.actions import (
     Unknown,
     Warn,
 )
+from bridge.exchanges.listing import ListedPair
 from bridge.model import Channel, Control, ControlEvent, Event, Levels
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "Flow",
     "HttpRequest",
     "HttpResponse",
+    "ListedPair",
     "NoOptions",
     "Poll",
     "Profile",
@@ -323,6 +326,15 @@ class Exchange(ABC):
     def polls(self) -> list[Poll]:
         """What is polled by REST, because it has no topic."""
         return []
+
+    def list_pairs(self) -> Flow[list[ListedPair]]:
+        """All pairs that the exchange lists, asked for by REST; the profile's pairs and channels don't matter.
+
+        Raises:
+            RestError: REST is away, or the answer is no list.
+        """
+        raise RestError(self.name, "", 0, "this exchange has no list of pairs")
+        yield  # pragma: no cover - makes this a generator
 
     def clock(self) -> Flow[ClockReading] | None:
         """Ask the exchange for the time, in a single cheap request; ``None`` where it can't be asked.

@@ -24,6 +24,7 @@ from bridge.exchanges.base import (
     ConnectionPlan,
     Exchange,
     Flow,
+    ListedPair,
     Profile,
     Reconnect,
     Said,
@@ -34,6 +35,7 @@ from bridge.exchanges.base import (
     best_first,
 )
 from bridge.exchanges.clocks import millis_reading
+from bridge.exchanges.coinbase_listing import list_products
 from bridge.exchanges.numbers import check_levels, check_numbers, check_values
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Event, Levels, Quote, Ticker, Trade
 
@@ -377,6 +379,9 @@ class Coinbase(Exchange):
     def clock(self) -> Flow[ClockReading]:
         """``{"iso":"2026-08-09T21:05:48Z","epochSeconds":"1786309548","epochMillis":"1786309548228"}``"""  # noqa: D415
         return millis_reading(self.name, "/api/v3/brokerage/time", "epochMillis")
+
+    def list_pairs(self) -> Flow[list[ListedPair]]:
+        return list_products(self.name)
 
     def plan(self) -> list[ConnectionPlan]:
         profile = self.profile

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bridge.exchanges.base import SECOND, ClockReading, ConnectionPlan, Exchange, Flow, Profile
+from bridge.exchanges.base import SECOND, ClockReading, ConnectionPlan, Exchange, Flow, ListedPair, Profile
 from bridge.exchanges.clocks import date_reading
 from bridge.exchanges.limitlex.account import PRIVATE_CHANNELS, AccountSession
 from bridge.exchanges.limitlex.messages import NAME
@@ -57,6 +57,9 @@ class Limitlex(Exchange):
         del now
         yield from self._rest.resolve(self.profile.pairs)
         return None
+
+    def list_pairs(self) -> Flow[list[ListedPair]]:
+        return self._rest.list_pairs()
 
     def clock(self) -> Flow[ClockReading]:
         """There is no call for the time: the header ``Date`` has it."""

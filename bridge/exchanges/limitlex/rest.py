@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from bridge.errors import ConfigError, Problem, RestError
 from bridge.exchanges.base import SECOND, UNREADABLE, Credentials, Flow, HttpRequest, HttpResponse
 from bridge.exchanges.limitlex.messages import nanoseconds
-from bridge.exchanges.listing import check_listed
+from bridge.exchanges.listing import ListedPair, check_listed
 from bridge.exchanges.nonces import Nonces
 from bridge.exchanges.numbers import check_values
 from bridge.exchanges.waiting import seconds_to_wait
@@ -108,17 +108,33 @@ class LimitlexRest:
             if all(pair in self._pair_ids for pair in pairs):
                 return
             raise
+        known = {listed_pair.pair: pair_id for listed_pair, pair_id in self._named(currencies, listed)}
+        unknown = [pair for pair in pairs if pair not in self._pair_ids]
+        check_listed(_NAME, "/public/pairs", unknown, known)
+        self._pair_ids.update({pair: known[pair] for pair in unknown})
+
+    def list_pairs(self) -> Flow[list[ListedPair]]:
+        """All pairs that the exchange lists; it doesn't say whether one is halted.
+
+        Raises:
+            RestError: REST is away.
+        """
+        currencies = yield from self._public("/public/currencies")
+        listed = yield from self._public("/public/pairs")
+        return [pair for pair, _ in self._named(currencies, listed)]
+
+    def _named(
+        self, currencies: Sequence[dict[str, Any]], listed: Sequence[dict[str, Any]]
+    ) -> Iterator[tuple[ListedPair, str]]:
+        """The pairs of both lists, each with its id; the codes of all currencies are learned on the way."""
         self._codes.update({_text(row, "id"): _text(row, "code") for row in currencies if _text(row, "code")})
-        known = {}
         for row in listed:
             first, second = _text(row, "currency_id_1"), _text(row, "currency_id_2")
             pair_id = _text(row, "id") or f"{first}:{second}"
             if not first or not second:
                 first, _, second = pair_id.partition(":")
-            known[f"{self.currency(first)}-{self.currency(second)}".upper()] = pair_id
-        unknown = [pair for pair in pairs if pair not in self._pair_ids]
-        check_listed(_NAME, "/public/pairs", unknown, known)
-        self._pair_ids.update({pair: known[pair] for pair in unknown})
+            base, quote = self.currency(first).upper(), self.currency(second).upper()
+            yield ListedPair(f"{base}-{quote}", base, quote), pair_id
 
     def private(self, credentials: Credentials, path: str, now: int) -> Flow[Any]:
         """A signed call. The nonce is in milliseconds and rises; if the exchange minds it, once more in seconds."""

@@ -21,6 +21,7 @@ from bridge.exchanges.base import (
     Credentials,
     Exchange,
     Flow,
+    ListedPair,
     Poll,
     Profile,
     Session,
@@ -125,6 +126,9 @@ class Lmex(Exchange):
             if self._balances:
                 found.append(self._balances[market])
         return found
+
+    def list_pairs(self) -> Flow[list[ListedPair]]:
+        return self._rest.list_pairs()
 
     def clock(self) -> Flow[ClockReading]:
         return self._rest.clock()
