@@ -8,14 +8,18 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import structlog
+from pydantic import ValidationError
 
 from bridge.config import ConnectorSettings, Settings
+from bridge.config.document import dotted
+from bridge.config.problems import mistakes_of
 from bridge.errors import BridgeError, ConfigError, ExchangeError, LoginRefusedError, Problem, RestError
 from bridge.exchanges import exchange_type
-from bridge.exchanges.base import ConnectionPlan, Credentials, Exchange, Profile
+from bridge.exchanges.base import ConnectionPlan, Credentials, Exchange, ListedPair, Profile
 from bridge.feed.clock import ClockKeeper
 from bridge.feed.connection import Connection, FeedContext, Receiver
 from bridge.feed.discard import Discard
@@ -30,7 +34,7 @@ from bridge.monitor import Monitor
 from bridge.router import Router
 from bridge.store import Store
 
-__all__ = ["checked_exchange", "probe", "record", "run"]
+__all__ = ["checked_exchange", "list_pairs", "probe", "record", "run"]
 
 _REST_TIMEOUT = 10.0
 _INSTALL_FAST = "pip install 'tickbridge[fast]', or transport: auto"
@@ -132,6 +136,25 @@ async def _record_one(settings: Settings, connector: ConnectorSettings, tap: Fee
     receiver = Discard(log)
     async with _rest(connector, exchange, tap) as rest:
         await _feed(_context(connector, exchange, receiver, rest, tap), receiver)
+
+
+async def list_pairs(exchange: str, rest_url: str | None, ca_file: Path | None) -> list[ListedPair]:
+    """The pairs that an exchange lists.
+
+    Raises:
+        ConfigError: there is no such exchange, or the address can't be used.
+        RestError: the exchange is out of reach, or has no list.
+    """
+    try:
+        connector = ConnectorSettings(
+            name="pairs", exchange=exchange, pairs=("A-B",), channels=(), rest_url=rest_url, ca_file=ca_file
+        )
+    except ValidationError as error:
+        problems = [Problem(f"--{dotted(place).replace('_', '-')}", *rest) for place, *rest in mistakes_of(error)]
+        raise ConfigError(problems, "arguments") from None
+    asked = exchange_type(exchange)(Profile((), frozenset(), rest_url=rest_url))
+    async with _rest(connector, asked, None) as rest:
+        return await rest.drive(asked.list_pairs())
 
 
 async def probe(settings: Settings, connector: ConnectorSettings) -> list[str]:

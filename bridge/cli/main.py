@@ -19,7 +19,11 @@ __all__ = ["COMMANDS", "GROUPS", "command_parser", "main", "parse"]
 
 GROUPS = {
     "set up": {
+        "init": "write a first config, with comments",
         "check": "say what is wrong with a config; with --connect try Redis and the exchanges too",
+        "pairs": "list the pairs that an exchange has",
+        "schema": "print the JSON Schema of the config, for editors",
+        "completion": "print the completion script of a shell",
         "acl": "print Redis users with the least rights for connectors, readers, consumers, operators",
     },
     "run": {

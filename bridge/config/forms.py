@@ -9,10 +9,11 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, get_args
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -35,8 +36,9 @@ def form_of(field: FieldInfo) -> Form | None:
 
 def _marks(field: FieldInfo) -> Iterator[Any]:
     yield from field.metadata
-    for part in get_args(field.annotation):
-        yield from getattr(part, "__metadata__", ())
+    if get_origin(field.annotation) in (Union, types.UnionType):
+        for part in get_args(field.annotation):
+            yield from getattr(part, "__metadata__", ())
 
 
 def value_text(value: Any, form: Form | None = None) -> str:

@@ -135,7 +135,7 @@ class ConnectorSettings(Section):
     """PEM of a further authority for both addresses."""
     options: BaseModel = Field(default={}, validate_default=True)
     """The exchange's own settings."""
-    silence: Mapping[Channel, float | None] = Field(default_factory=dict)
+    silence: Mapping[Channel, Limit] = Field(default_factory=dict)
     """Channel → how long it may be quiet before it is ``stale``, or ``off`` (default: the exchange's)."""
     ping_interval: Duration | None = Field(default=None, gt=0)
     """Between protocol pings (default: the exchange's)."""

@@ -26,6 +26,7 @@ __all__ = [
     "SecretFile",
     "SecretFromFile",
     "SocketUrl",
+    "is_pair",
     "likely_pair",
     "split_url",
 ]
@@ -67,6 +68,11 @@ def _pair(value: Any) -> str:
         hint = f"did you mean {likely!r}?" if likely else "'tickbridge pairs EXCHANGE' lists them"
         raise_mistake(f"{text!r} is not a pair: should be BASE-QUOTE in upper case, such as BTC-EUR", hint)
     return text
+
+
+def is_pair(text: str) -> bool:
+    """Whether it is written as the config's pairs are; the exchange may not have it all the same."""
+    return _PAIR.fullmatch(text) is not None
 
 
 def likely_pair(text: str) -> str | None:

@@ -265,6 +265,8 @@ class Exchange(ABC):
     """One exchange, for one connector."""
 
     name: ClassVar[str]
+    example_pairs: ClassVar[tuple[str, ...]] = ()
+    """A few of its pairs, for a first config."""
     url: ClassVar[str]
     rest_url: ClassVar[str]
     channels: ClassVar[frozenset[Channel]]

@@ -365,6 +365,7 @@ class Coinbase(Exchange):
     """Coinbase Advanced Trade: trades, full-depth books, quotes and tickers, without a log-in."""
 
     name = "coinbase"
+    example_pairs = ("BTC-USD", "ETH-USD")
     url = "wss://advanced-trade-ws.coinbase.com"
     rest_url = "https://api.coinbase.com"
     channels = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})

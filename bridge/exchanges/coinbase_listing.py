@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import msgspec
 from msgspec import Raw, Struct
 
@@ -60,9 +62,9 @@ def list_products(exchange: str) -> Flow[list[ListedPair]]:
         before = len(found)
         found.update((pair.pair, pair) for pair in map(_listed, page.products) if pair is not None)
         following = page.pagination.next_cursor if page.pagination and page.pagination.has_next else ""
-        if not following.isalnum() or len(found) == before:
+        if not following or len(found) == before:
             break
-        path = f"{_PATH}?cursor={following}"
+        path = f"{_PATH}?cursor={quote(following, safe='')}"
     return list(found.values())
 
 
@@ -72,11 +74,11 @@ def _listed(row: Raw) -> ListedPair | None:
     except UNREADABLE:
         return None
     halted = next((name for name in ("trading_disabled", "is_disabled", "cancel_only") if getattr(product, name)), "")
-    base, _, quote = product.product_id.rpartition("-")
+    base, _, currency = product.product_id.rpartition("-")
     return ListedPair(
         product.product_id,
         product.base_currency_id or base,
-        product.quote_currency_id or quote,
+        product.quote_currency_id or currency,
         "spot" if product.product_type == "SPOT" else "future",
         halted or product.status,
     )

@@ -28,6 +28,7 @@ class Limitlex(Exchange):
     """Limitlex: all public channels, and orders, fills and balances of an account and its sub-accounts."""
 
     name = NAME
+    example_pairs = ("BTC-EUR", "ETH-EUR")
     url = "wss://limitlex.com/websocket/"
     rest_url = "https://limitlex.com/api"
     channels = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})

@@ -54,6 +54,7 @@ class Lmex(Exchange):
     """LMEX: all channels, spot and futures."""
 
     name = NAME
+    example_pairs = ("BTC-USD", "BTC-PERP")
     url = "wss://ws.lmex.io"
     rest_url = "https://api.lmex.io"
     channels = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
