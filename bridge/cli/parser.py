@@ -32,6 +32,11 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **settings})
 
+    @property
+    def actions(self) -> list[argparse.Action]:
+        """All options and positions, in the order of the help."""
+        return self._actions
+
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """The options; a word that is none of the command's ends it."""
         given = list(sys.argv[1:] if args is None else args)
