@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,6 +31,8 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **settings})
+        self.narrow: Callable[[argparse.ArgumentParser, Sequence[str]], None] | None = None
+        """Called with the words of the command line before they are parsed: to leave out of the help what they exclude."""
 
     @property
     def actions(self) -> list[argparse.Action]:
@@ -40,6 +42,8 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """The options; a word that is none of the command's ends it."""
         given = list(sys.argv[1:] if args is None else args)
+        if self.narrow is not None:
+            self.narrow(self, given)
         # Before argparse, which would rather complain of a required option whose misspelt name stands there.
         self._refuse([word for word in _options(given) if word not in self._option_string_actions])
         options, rest = super().parse_known_args(given, namespace)
@@ -116,11 +120,19 @@ class Parser(argparse.ArgumentParser):
         """In place of a long usage: what is required, and that there are options."""
         if self.usage is not None or super().format_usage().count("\n") <= _MOST_USAGE_LINES:
             return
-        needed = [action for action in self._actions if action.required or not action.option_strings]
-        formatter = self.formatter_class(prog=self.prog)
-        formatter.add_usage(None, needed, [])
-        short = formatter.format_help().strip().removeprefix("usage: ")
-        self.usage = f"{' '.join(short.split())} [OPTION ...]".replace("%", "%%")
+        places = [action for action in self._actions if not action.option_strings]
+        needed = [action for action in self._actions if action.option_strings and action.required]
+        parts = [
+            self.prog,
+            *(part for part in (self._synopsis(places), self._synopsis(needed)) if part),
+            "[OPTION ...]",
+        ]
+        self.usage = " ".join(parts).replace("%", "%%")
+
+    def _synopsis(self, actions: Sequence[argparse.Action]) -> str:
+        formatter = self.formatter_class(prog="")
+        formatter.add_usage(None, actions, [], prefix="")
+        return " ".join(formatter.format_help().split())
 
 
 def _options(words: Sequence[str]) -> list[str]:
