@@ -31,6 +31,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **settings})
+        self._given: list[str] = []
         self.narrow: Callable[[argparse.ArgumentParser, Sequence[str]], None] | None = None
         """Called with the words of the command line before they are parsed: to leave out of the help what they exclude."""
 
@@ -42,6 +43,7 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """The options; a word that is none of the command's ends it."""
         given = list(sys.argv[1:] if args is None else args)
+        self._given = given
         if self.narrow is not None:
             self.narrow(self, given)
         # Before argparse, which would rather complain of a required option whose misspelt name stands there.
@@ -107,7 +109,10 @@ class Parser(argparse.ArgumentParser):
     def _missing(self, names: list[str]) -> NoReturn:
         lines = []
         for name in names:
-            if name == "--config":
+            named = next((word for word in self._given if self._as_config(word)), None)
+            if name == "--config" and named:
+                lines.append(f"unexpected argument {named!r}{self._as_config(named)}")
+            elif name == "--config":
                 lines.append(
                     "no config: there is no ./tickbridge.yaml here; name one with --config FILE, or write one with "
                     "'tickbridge init'"

@@ -41,6 +41,8 @@ def _model(loaded: Loaded, model: BaseModel, place: Location) -> Iterator[Effect
     for name, field in type(model).model_fields.items():
         here = (*place, name)
         value = getattr(model, name)
+        if value is None and isinstance(getattr(model, f"{name}_file", None), SecretFile) and name != "url":
+            continue  # it comes with its file
         if parts := _parts(value):
             for key, part in parts:
                 yield from _model(loaded, part, (*here, *key))
