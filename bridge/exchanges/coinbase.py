@@ -365,11 +365,11 @@ class Coinbase(Exchange):
     """Coinbase Advanced Trade: trades, full-depth books, quotes and tickers, without a log-in."""
 
     name = "coinbase"
-    example_pairs = ("BTC-USD", "ETH-USD")
     url = "wss://advanced-trade-ws.coinbase.com"
     rest_url = "https://api.coinbase.com"
     channels = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
     silence: ClassVar = {Channel.BOOK: 60.0}
+    example_pairs = ("BTC-USD", "ETH-USD")
     timed: ClassVar = dict.fromkeys(channels, 1_000)
     units: ClassVar = {Channel.TICKER: "24 hours, no open price", Channel.QUOTES: "at every match"}
 
