@@ -169,7 +169,8 @@ def _zsh_value(value: Value) -> str:
         return f"({' '.join(value.words)})"
     if value.files:
         return "_files"
-    return f"_tickbridge_names {value.names}" if value.names else " "
+    # The blank in front: without it the options of compadd would come before the kind.
+    return f" _tickbridge_names {value.names}" if value.names else " "
 
 
 def fish(commands: Sequence[Command]) -> str:

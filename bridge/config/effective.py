@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 
 from bridge.config import catalogue
 from bridge.config.document import Location, dotted
@@ -94,7 +94,7 @@ def _redis_url(loaded: Loaded, origin: str) -> EffectiveSetting:
     redis = loaded.settings.redis
     if redis.url_file is not None:
         origin = f"secret file {redis.url_file.path}"
-    scheme, _, rest = redis.address.partition("://")
-    secret = SecretStr(redis.plain_url).get_secret_value().partition("?")[0]
-    masked = f"{scheme}://{_MASK}@{rest}" if "@" in secret else redis.address
+    scheme, separator, rest = redis.address.partition("://")
+    known = redis.plain_url.partition("?")[0]
+    masked = f"{scheme}://{_MASK}@{rest}" if separator and "@" in known else redis.address
     return EffectiveSetting("redis.url", masked, origin or "default")

@@ -76,9 +76,31 @@ def test_fish_completes(shell):
     assert [line.partition("\t")[0] for line in shell("fish", script)] == ["limitlex", "lmex", "first", "second"]
 
 
-def test_zsh_takes_the_script(shell):
-    script = "autoload -U compinit; compinit -u -D; source <(tickbridge completion zsh); print $_comps[tickbridge]"
-    assert shell("zsh", script) == ["_tickbridge"]
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("tickbridge ini", "tickbridge init "),
+        ("tickbridge check --conn", "tickbridge check --connect "),
+        ("tickbridge init --exchange coi", "tickbridge init --exchange coinbase "),
+        ("tickbridge run --connector f", "tickbridge run --connector first "),
+        ("tickbridge check --config oth", "tickbridge check --config other\\ file.yaml "),
+    ],
+)
+def test_zsh_completes(shell, line, completed):
+    """In an interactive zsh on a terminal of its own: the completed line is printed by a widget behind the tab."""
+    script = """
+        zmodload zsh/zpty
+        zpty z zsh -f -i
+        zpty -w z 'autoload -U compinit; compinit -u -D; source <(tickbridge completion zsh)'
+        zpty -w z 'shown() { print -r -- "<<$BUFFER>>" > out; zle kill-buffer }; zle -N shown; bindkey "^X" shown'
+        zpty -w z 'bindkey "^I" complete-word; print REA""DY'
+        zpty -r z found "*READY*"
+        mkfifo out
+        zpty -w -n z "$1"$'\t\x18'
+        cat out
+        zpty -d z
+    """
+    assert shell("zsh", script, "zsh", line) == [f"<<{completed}>>"]
 
 
 def test_names_of_a_config_that_is_broken_are_none(shell, tmp_path):
