@@ -8,13 +8,17 @@ import signal
 import time
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
 from msgspec import structs
+from pydantic import ValidationError
 from structlog.typing import FilteringBoundLogger
 
 from bridge.config import ConnectorSettings, Settings
+from bridge.config.document import dotted
+from bridge.config.problems import mistakes_of
 from bridge.config.proxy import proxies_of, routes_of
 from bridge.errors import (
     ConfigError,
@@ -28,7 +32,7 @@ from bridge.errors import (
     UnknownPairError,
 )
 from bridge.exchanges import exchange_type
-from bridge.exchanges.base import ConnectionPlan, Credentials, Exchange, Profile, Subscription
+from bridge.exchanges.base import ConnectionPlan, Credentials, Exchange, ListedPair, Profile, Subscription
 from bridge.feed.clock import ClockKeeper
 from bridge.feed.connection import Connection, FeedContext, Receiver
 from bridge.feed.discard import Discard
@@ -47,7 +51,7 @@ from bridge.router import Router
 from bridge.store import Store
 from bridge.supervisor import Supervisor, first_of
 
-__all__ = ["build_exchange", "probe", "record", "run", "urls_of"]
+__all__ = ["build_exchange", "checked_exchange", "list_pairs", "probe", "record", "run", "urls_of"]
 
 _REST_TIMEOUT = 10.0
 _PAIR_AGAIN = 60.0
@@ -79,11 +83,7 @@ async def run(settings: Settings, connectors: Sequence[ConnectorSettings]) -> No
 
 async def _run_one(settings: Settings, connector: ConnectorSettings, stop: asyncio.Event, monitor: Monitor) -> None:
     log = _log(connector)
-    if connector.transport == "picows" and not has_picows():
-        problem = Problem(f"connectors.{connector.name}.transport", "picows is not installed", _INSTALL_FAST)
-        raise ConfigError([problem])
-    exchange = build_exchange(settings, connector)
-    exchange.check()
+    exchange = checked_exchange(settings, connector)
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store(settings, connector.name, exchange.name, log))
         router = Router(exchange, connector, store, settings, log)
@@ -134,6 +134,20 @@ async def _end(tasks: Sequence[asyncio.Task[Any]], patience: float = _CANCEL_AGA
         structlog.get_logger().error("tasks_left", tasks=sorted(task.get_name() for task in left))
 
 
+def checked_exchange(settings: Settings, connector: ConnectorSettings) -> Exchange:
+    """The exchange of a connector that can work, as far as this machine alone can tell.
+
+    Raises:
+        ConfigError: what is asked for is not installed, or a secret is no key that can sign.
+    """
+    if connector.transport == "picows" and not has_picows():
+        problem = Problem(f"connectors.{connector.name}.transport", "picows is not installed", _INSTALL_FAST)
+        raise ConfigError([problem])
+    exchange = build_exchange(settings, connector)
+    exchange.check()
+    return exchange
+
+
 async def record(settings: Settings, connectors: Sequence[ConnectorSettings], tap: FeedTap) -> None:
     """Run the connectors' feeds without Redis, with a tap on their sockets, until cancelled.
 
@@ -151,6 +165,25 @@ async def _record_one(settings: Settings, connector: ConnectorSettings, tap: Fee
     receiver = Discard(log)
     async with _rest(connector, exchange, tap) as rest:
         await _feed(_context(connector, exchange, receiver, rest, tap), receiver)
+
+
+async def list_pairs(exchange: str, rest_url: str | None, ca_file: Path | None) -> list[ListedPair]:
+    """The pairs that an exchange lists.
+
+    Raises:
+        ConfigError: there is no such exchange, or the address can't be used.
+        RestError: the exchange is out of reach, or has no list.
+    """
+    try:
+        connector = ConnectorSettings(
+            name="pairs", exchange=exchange, pairs=("A-B",), channels=(), rest_url=rest_url, ca_file=ca_file
+        )
+    except ValidationError as error:
+        problems = [Problem(f"--{dotted(place).replace('_', '-')}", *rest) for place, *rest in mistakes_of(error)]
+        raise ConfigError(problems, "arguments") from None
+    asked = exchange_type(exchange)(Profile((), frozenset(), rest_url=rest_url))
+    async with _rest(connector, asked, None) as rest:
+        return await rest.drive(asked.list_pairs())
 
 
 async def probe(settings: Settings, connector: ConnectorSettings) -> list[str]:

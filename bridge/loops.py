@@ -11,7 +11,7 @@ from bridge.errors import ConfigError, Problem
 from bridge.lifecycle import run_loop
 from bridge.logs import handle_loop_errors
 
-__all__ = ["run_async"]
+__all__ = ["check_loop", "run_async"]
 
 T = TypeVar("T")
 
@@ -28,6 +28,15 @@ def run_async(main: Coroutine[Any, Any, T], loop: str = "auto") -> T:
         main.close()
         raise
     return run_loop(main, factory, handle_loop_errors)
+
+
+def check_loop(loop: str) -> None:
+    """Make sure that this loop can be had.
+
+    Raises:
+        ConfigError: uvloop is asked for and not installed.
+    """
+    _factory(loop)
 
 
 def _factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -1,20 +1,29 @@
-"""``tickbridge check``: what a config says, and whether it would work."""
+"""``tickbridge check``: what a config says, what will be, and whether it would work."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from bridge.cli.common import add_config_option, load
+from bridge.cli.common import add_config_option, load_with_origins, select_connectors
 
 if TYPE_CHECKING:
     from bridge.config import ConnectorSettings, Settings
+    from bridge.config.load import Loaded
+    from bridge.exchanges.base import Exchange
+    from bridge.sizing import StreamSize
 
 __all__ = ["add_parser"]
 
 _USER, _ENVIRONMENT = 1, 2
+_MOST_STREAMS = 24
+"""So many streams are listed without --show."""
+_ESTIMATE = (
+    "measured bytes per entry times max_entries; full books of an exchange come on top, and streams that max_age cuts "
+    "first take less"
+)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -22,12 +31,17 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "check",
         help="say what is wrong with a config; with --connect try Redis and the exchanges too",
-        description="Validates a config and shows what it means, or all mistakes at once (exit 1).",
+        description="Validates a config and shows what it means and what streams there will be, or all mistakes at once "
+        "(exit 1).",
     )
     add_config_option(parser)
     parser.add_argument(
         "--connect", action="store_true", help="also try Redis and the exchanges (exit 2 if they don't answer)"
     )
+    parser.add_argument(
+        "--show", action="store_true", help="also every setting that counts, and where it comes from; secrets masked"
+    )
+    parser.add_argument("--json", action="store_true", help="all of it as one JSON object, numbers as text")
     parser.set_defaults(func=check)
 
 
@@ -37,66 +51,157 @@ def check(options: argparse.Namespace) -> int:
     Raises:
         ConfigError: all mistakes of the config at once.
     """
-    settings = load(options.config)
-    _check_exchanges(settings)
-    for line in _described(settings):
-        print(line)
-    if options.connect:
-        from bridge.loops import run_async
+    from bridge.errors import ConfigError
 
-        code = run_async(_try_all(settings), settings.loop)
-        if code:
-            return code
-    print("ok")
-    return 0
+    try:
+        loaded = load_with_origins(options.config)
+        exchanges = _checked(loaded.settings)
+    except ConfigError as error:
+        if options.json:
+            _print_json({"ok": False, "mistakes": _mistakes(error)})
+        raise
+    from bridge.sizing import stream_sizes
+
+    sizes = stream_sizes(loaded.settings, exchanges)
+    if not options.json:
+        for line in [*_described(loaded), *_streams(sizes, everything=options.show)]:
+            print(line)
+        for line in _effective(loaded) if options.show else ():
+            print(line)
+    attempts: list[dict[str, Any]] = []
+    code = _connect(loaded.settings, attempts, quiet=options.json) if options.connect else 0
+    if options.json:
+        _print_json(_as_json(loaded, sizes, attempts, ok=not code))
+    elif not code:
+        print("ok")
+    return code
 
 
-def _check_exchanges(settings: Settings) -> None:
-    """Let every exchange look at what concerns it alone (whether a secret is a key that can sign).
+def _checked(settings: Settings) -> list[tuple[ConnectorSettings, Exchange]]:
+    """Every connector with its exchange, after what ``run`` looks at before it connects.
 
     Raises:
         ConfigError: all mistakes at once.
     """
-    from bridge.connector import build_exchange
+    from bridge.connector import checked_exchange
     from bridge.errors import ConfigError
+    from bridge.loops import check_loop
 
-    problems = []
-    for connector in settings.connectors:
+    found, problems = [], []
+    for connector in select_connectors(settings, []):
         try:
-            build_exchange(settings, connector).check()
+            found.append((connector, checked_exchange(settings, connector)))
         except ConfigError as error:
             problems += error.problems
+    try:
+        check_loop(settings.loop)
+    except ConfigError as error:
+        problems += error.problems
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
+    return found
 
 
-def _described(settings: Settings) -> list[str]:
+def _described(loaded: Loaded) -> Iterator[str]:
     """The configuration in a few lines, without any secret."""
-    lines = [f"redis       {settings.redis.address}"]
+    settings = loaded.settings
+    yield f"config      {loaded.path or 'the environment'}"
+    yield f"redis       {settings.redis.address}"
     if settings.namespace:
-        lines.append(f"namespace   {settings.namespace}")
+        yield f"namespace   {settings.namespace}"
     for connector in settings.connectors:
         pairs = ", ".join(connector.own_pairs) or "no pair: nothing to do"
         share = f"shard {connector.shard} of {len(connector.pairs)} pairs: " if connector.shard else ""
-        lines.append(f"connector   {connector.name}: {connector.exchange}, {share}{pairs}")
-        lines.append(f"              channels {', '.join(connector.channels) or 'none'}")
+        yield f"connector   {connector.name}: {connector.exchange}, {share}{pairs}"
+        yield f"              channels {', '.join(connector.channels) or 'none'}"
         if connector.account is not None:
             subaccounts = settings.accounts[connector.account].subaccounts
-            lines.append(f"              account {connector.account}{' with its sub-accounts' if subaccounts else ''}")
-        lines += [f"              {name} {url}" for name, url in _urls(connector) if url]
-        lines += [f"              proxy {line}" for line in _proxies(connector)]
+            yield f"              account {connector.account}{' with its sub-accounts' if subaccounts else ''}"
+        for name, url in _urls(connector):
+            yield f"              {name} {url}"
+        for line in _proxies(connector):
+            yield f"              proxy {line}"
     used = {connector.account for connector in settings.connectors}
-    lines += [f"account     {name}: no connector uses it" for name in settings.accounts if name not in used]
-    if not settings.connectors:
-        lines.append("connectors  none")
-    return lines
+    for name in settings.accounts:
+        if name not in used:
+            yield f"account     {name}: no connector uses it"
 
 
-def _urls(connector: ConnectorSettings) -> list[tuple[str, str | None]]:
+def _urls(connector: ConnectorSettings) -> Iterator[tuple[str, str]]:
+    from bridge.redaction import redact
+
+    for name, url in (("url", connector.url), ("rest", connector.rest_url)):
+        if url:
+            yield name, redact(url)
+
+
+def _streams(sizes: list[StreamSize], *, everything: bool) -> Iterator[str]:
+    """The streams with the memory that they may take."""
+    from bridge.config.forms import duration_text
+
+    total = sum(size.bytes for size in sizes)
+    yield f"streams     {len(sizes)}, at most about {_megabytes(total)} of Redis memory (an estimate: {_ESTIMATE})"
+    shown = sizes if everything or len(sizes) <= _MOST_STREAMS else sizes[: _MOST_STREAMS // 2]
+    width = max((len(size.key) for size in shown), default=0)
+    for size in shown:
+        kept = f"{size.max_entries} entries or {duration_text(size.max_age)}"
+        yield f"              {size.key:{width}}  {kept:22}  about {_megabytes(size.bytes)}"
+    if len(shown) < len(sizes):
+        yield f"              and {len(sizes) - len(shown)} more; --show lists them all"
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(count / 1e6, 0.1):.{0 if count >= 1e7 else 1}f} MB"
+
+
+def _effective(loaded: Loaded) -> Iterator[str]:
+    from bridge.config.effective import effective_settings
+    from bridge.redaction import redact
+
+    settings = effective_settings(loaded)
+    path = max(len(setting.path) for setting in settings)
+    value = min(40, max(len(setting.value) for setting in settings))
+    yield "settings"
+    for setting in settings:
+        yield f"  {setting.path:{path}}  {redact(setting.value):{value}}  {setting.origin}"
+
+
+def _as_json(loaded: Loaded, sizes: list[StreamSize], attempts: list[dict[str, Any]], *, ok: bool) -> dict[str, Any]:
+    """All of it; numbers are text, as everywhere in Tickbridge's JSON."""
+    from bridge.config.effective import effective_settings
+    from bridge.config.forms import duration_text
+    from bridge.redaction import redact
+
+    streams = [
+        {
+            "key": size.key,
+            "connector": size.connector,
+            "channel": str(size.channel),
+            "max_entries": str(size.max_entries),
+            "max_age": duration_text(size.max_age),
+            "estimated_bytes": str(size.bytes),
+        }
+        for size in sizes
+    ]
+    return {
+        "ok": ok,
+        "config": str(loaded.path) if loaded.path else None,
+        "settings": [
+            {"path": setting.path, "value": redact(setting.value), "origin": setting.origin}
+            for setting in effective_settings(loaded)
+        ],
+        "streams": streams,
+        "estimated_bytes": str(sum(size.bytes for size in sizes)),
+        **({"attempts": attempts} if attempts else {}),
+    }
+
+
+def _mistakes(error: Any) -> list[dict[str, str]]:
     from bridge.redaction import redact
 
     return [
-        (name, redact(url) if url else None) for name, url in (("url", connector.url), ("rest", connector.rest_url))
+        {"path": problem.path, "message": redact(problem.message), "hint": redact(problem.hint)}
+        for problem in error.problems
     ]
 
 
@@ -113,32 +218,50 @@ def _proxies(connector: ConnectorSettings) -> list[str]:
     return [f"{line or 'none'} for {what}" for line, what in zip(shown, ("WebSockets", "REST"), strict=True)]
 
 
-async def _try_all(settings: Settings) -> int:
+def _print_json(value: Any) -> None:
+    import msgspec
+
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def _connect(settings: Settings, attempts: list[dict[str, Any]], *, quiet: bool) -> int:
+    from bridge.loops import run_async
+
+    return run_async(_try_all(settings, attempts, quiet=quiet), settings.loop)
+
+
+async def _try_all(settings: Settings, attempts: list[dict[str, Any]], *, quiet: bool) -> int:
     """Redis first, then every connector's exchange; one failure hides no other."""
     from bridge import connector as connectors
     from bridge.redis_probe import probe_redis
 
-    code = await _try("redis", settings.redis.address, probe_redis(settings.redis))
+    async def attempt(kind: str, name: str, work: Awaitable[list[str]]) -> int:
+        code, said = await _try(kind, name, work)
+        attempts.append({"kind": kind, "name": name, "ok": not code, "said": said})
+        if code:
+            print(*said, sep="\n", file=sys.stderr)
+        elif not quiet:
+            print("\n              ".join([f"{kind} {name}: answers", *said]))
+        return code
+
+    code = await attempt("redis", settings.redis.address, probe_redis(settings.redis))
     for connector in settings.connectors:
-        outcome = await _try("connector", connector.name, connectors.probe(settings, connector))
+        outcome = await attempt("connector", connector.name, connectors.probe(settings, connector))
         # A mistake of the user's stays one when Redis comes back: it decides the exit code.
         code = _USER if _USER in (code, outcome) else code or outcome
     return code
 
 
-async def _try(kind: str, name: str, attempt: Awaitable[list[str]]) -> int:
+async def _try(kind: str, name: str, attempt: Awaitable[list[str]]) -> tuple[int, list[str]]:
+    """The exit code that follows, and what was found or went wrong."""
     from bridge.errors import BridgeError
     from bridge.redaction import presentable
 
     try:
-        findings = await attempt
+        return 0, [presentable(finding) for finding in await attempt]
     except BridgeError as error:
         # Redis' own errors begin with where it is.
         who = "" if kind == "redis" else f"{kind} {name}: "
-        print(f"{who}{presentable(str(error), lines=True)}", file=sys.stderr)
-        return error.exit_code
+        return error.exit_code, [f"{who}{presentable(str(error), lines=True)}"]
     except (TimeoutError, OSError) as error:
-        print(f"{kind} {name}: {presentable(str(error) or type(error).__name__)}", file=sys.stderr)
-        return _ENVIRONMENT
-    print(f"{kind} {name}: answers" + "".join(f"\n              {presentable(finding)}" for finding in findings))
-    return 0
+        return _ENVIRONMENT, [f"{kind} {name}: {presentable(str(error) or type(error).__name__)}"]

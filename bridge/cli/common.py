@@ -10,20 +10,41 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bridge.config import ConnectorSettings, Settings
+    from bridge.config.load import Loaded
 
-__all__ = ["add_config_option", "load", "select_connectors"]
+__all__ = [
+    "DEFAULT_CONFIG",
+    "add_config_option",
+    "default_config",
+    "load",
+    "load_with_origins",
+    "select_connectors",
+]
+
+DEFAULT_CONFIG = Path("tickbridge.yaml")
+"""The config of the present directory."""
 
 
-def add_config_option(parser: argparse.ArgumentParser) -> None:
-    """``--config FILE``; the variable ``TICKBRIDGE_CONFIG`` serves where it is not given."""
-    default = os.environ.get("TICKBRIDGE_CONFIG") or None
+def default_config() -> Path | None:
+    """The config that is used where none is named: of ``TICKBRIDGE_CONFIG``, else ``./tickbridge.yaml`` if it is there."""
+    named = os.environ.get("TICKBRIDGE_CONFIG")
+    if named:
+        return Path(named)
+    # A broken link counts: better to say that it leads nowhere than to run without it.
+    return DEFAULT_CONFIG if os.path.lexists(DEFAULT_CONFIG) else None
+
+
+def add_config_option(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """``--config FILE``, with `default_config`; not ``required``: without any, ``options.config`` is ``None``."""
+    default = default_config()
+    words = "the YAML file (default: that of variable TICKBRIDGE_CONFIG, or ./tickbridge.yaml"
     parser.add_argument(
         "--config",
         metavar="FILE",
         type=Path,
-        default=Path(default) if default else None,
-        required=default is None,
-        help="the YAML file (or variable TICKBRIDGE_CONFIG)",
+        default=default,
+        required=required and default is None,
+        help=f"{words})" if required else f"{words}, or none)",
     )
 
 
@@ -33,15 +54,24 @@ def load(path: Path | None) -> Settings:
     Raises:
         ConfigError: all mistakes at once.
     """
-    from bridge.config import load_settings
+    return load_with_origins(path).settings
+
+
+def load_with_origins(path: Path | None) -> Loaded:
+    """The same, with where each setting comes from.
+
+    Raises:
+        ConfigError: all mistakes at once.
+    """
+    from bridge.config.load import load_with_origins as load_config
     from bridge.logs import configure_logging
     from bridge.proxies import environment_secrets
     from bridge.redaction import register_secrets
 
-    settings = load_settings(path)
-    register_secrets([*settings.secrets(), *environment_secrets(os.environ)])
-    configure_logging(settings.log.level, settings.log.format)
-    return settings
+    loaded = load_config(path)
+    register_secrets([*loaded.settings.secrets(), *environment_secrets(os.environ)])
+    configure_logging(loaded.settings.log.level, loaded.settings.log.format)
+    return loaded
 
 
 def select_connectors(settings: Settings, names: Sequence[str]) -> list[ConnectorSettings]:
@@ -50,12 +80,20 @@ def select_connectors(settings: Settings, names: Sequence[str]) -> list[Connecto
     Raises:
         ConfigError: the config has no connectors, or none of such a name.
     """
-    from bridge.config.problems import did_you_mean
     from bridge.errors import ConfigError, Problem
+    from bridge.suggestions import did_you_mean
 
     known = [connector.name for connector in settings.connectors]
     if not known:
-        raise ConfigError([Problem("connectors", "there are none; nothing to do", "add one under 'connectors:'")])
+        raise ConfigError(
+            [
+                Problem(
+                    "connectors",
+                    "there are none; nothing to do",
+                    "add one under 'connectors:', or let 'tickbridge init' write a config",
+                )
+            ]
+        )
     unknown = [name for name in dict.fromkeys(names) if name not in known]
     if unknown:
         raise ConfigError(

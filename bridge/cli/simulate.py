@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bridge.cli import values
 
 if TYPE_CHECKING:
     from bridge.simulator import AccountSpec, Simulator, SimulatorConfig, Urls
@@ -15,43 +17,68 @@ __all__ = ["add_parser", "run"]
 
 _MOST_AHEAD = 10 * 365 * 86_400.0
 _EPILOG = """\
-faults (--fault, or POST /sim/faults as JSON): cut close freeze mute delay drop duplicate reorder corrupt unknown
-refuse block maintenance rest_errors expire_tokens clear, and of lmex gap crossed no_snapshot buffer_full refuse_login; for example
+faults (--fault, or POST /sim/faults as JSON):
+  {faults}
+for example
   --fault cut:every=20                        cut all sockets every 20 s
   --fault drop:every=30,type=order_book       leave out one book message of each socket every 30 s
   --fault freeze:after=10,duration=60,pair=BTC-EUR
   --fault maintenance:after=60,duration=30,mode=refuse
 
 control (http://HOST:PORT/sim/...): GET state, book?pair=, account?account=, trades?pair=;
-POST pause, resume, rate {"rate": N}, step {"steps": N}, faults {"fault": NAME, ...},
-order {"account": A, "pair": P, "side": "buy", "size": "1", "price": "2"}, cancel {"account": A, "order_id": ID}
+POST pause, resume, rate {{"rate": N}}, step {{"steps": N}}, faults {{"fault": NAME, ...}},
+order {{"account": A, "pair": P, "side": "buy", "size": "1", "price": "2"}}, cancel {{"account": A, "order_id": ID}}
 """
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
+    from bridge.simulator import EXCHANGES
+
     parser = subparsers.add_parser(
         "simulate",
         help="a simulated exchange, WebSocket and REST",
         description="Serves a simulated exchange until SIGTERM or SIGINT.",
-        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("exchange", metavar="EXCHANGE", help="which exchange's protocol: limitlex, lmex")
-    parser.add_argument("--port", type=_port, required=True, metavar="N", help="0: any free port")
+    parser.narrow = _narrow
+    parser.add_argument(
+        "exchange",
+        choices=tuple(EXCHANGES),
+        metavar="EXCHANGE",
+        help=f"which exchange's protocol: {', '.join(EXCHANGES)}; 'simulate EXCHANGE --help' shows the options of that one",
+    )
+    parser.add_argument("--port", type=values.port, required=True, metavar="N", help="0: any free port")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     _add_market_options(parser.add_argument_group("market"))
-    _add_limitlex_options(parser.add_argument_group("limitlex"))
-    _add_lmex_options(parser.add_argument_group("lmex"))
+    _add_limitlex_options(parser.add_argument_group("limitlex only"))
+    _add_lmex_options(parser.add_argument_group("lmex only"))
     _add_setup_options(parser.add_argument_group("setting up"))
     parser.set_defaults(func=run, long_running=True)
+
+
+def _narrow(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Leave the options of other exchanges out of the help, once one is named."""
+    from bridge.simulator import EXCHANGES
+    from bridge.simulator.faults import FAULTS, SEQUENCE_FAULTS
+
+    named = next((word for word in words if word in EXCHANGES), None)
+    faults = [" ".join(name for name in FAULTS if name not in SEQUENCE_FAULTS)]
+    for name, exchange in EXCHANGES.items():
+        if exchange.dialect.numbered and named in (None, name):
+            faults.append(f"of {name}: {' '.join(sorted(SEQUENCE_FAULTS))}")
+    parser.epilog = _EPILOG.format(faults="\n  ".join(faults))
+    for action in parser._actions:  # noqa: SLF001  (argparse has no other way to them)
+        owner, dot, _ = action.dest.partition(".")
+        if dot and named not in (None, owner):
+            action.help = argparse.SUPPRESS
 
 
 def _add_market_options(group: Any) -> None:
     group.add_argument("--pairs", type=_names, metavar="A-B,C-D", help="default: a few that the exchange has")
     group.add_argument("--seed", type=int, default=1, metavar="N", help="the same seed, the same market (default: 1)")
     group.add_argument(
-        "--rate", type=_amount, default=50.0, metavar="N", help="public messages per second (default: 50)"
+        "--rate", type=values.at_least_zero, default=50.0, metavar="N", help="public messages per second (default: 50)"
     )
     group.add_argument(
         "--clock-offset", type=_offset, default=0.0, metavar="S", help="seconds that its clock is ahead (default: 0)"
@@ -66,7 +93,11 @@ def _add_market_options(group: Any) -> None:
         help="an account and its sub-accounts; may be repeated (default: main, on limitlex main:savings,bot)",
     )
     group.add_argument(
-        "--activity", type=_share, default=0.02, metavar="X", help="share of steps in which an account trades by itself"
+        "--activity",
+        type=values.share,
+        default=0.02,
+        metavar="X",
+        help="share of steps in which an account trades by itself",
     )
     group.add_argument("--fault", dest="faults", action="append", default=[], metavar="FAULT", help="see below")
 
@@ -79,9 +110,9 @@ def _add_limitlex_options(group: Any) -> None:
         choices=("absolute", "change"),
         help="order_book.amount: a level's new size (default) or the change",
     )
-    add("--replay-trades", type=_count, metavar="N", help="send the last N trades at connect")
+    add("--replay-trades", type=values.count, metavar="N", help="send the last N trades at connect")
     add("--hello-wallets", action="store_true", help="send the wallets at connect")
-    add("--token-lifetime", type=_amount, metavar="S", help="seconds (default: 900)")
+    add("--token-lifetime", type=values.at_least_zero, metavar="S", help="seconds (default: 900)")
     add("--cut-expired", action="store_true", help="close a socket when its token expires")
     add("--nonce-unit", choices=("ms", "s"), help="of private calls (default: ms)")
 
@@ -90,21 +121,36 @@ def _add_lmex_options(group: Any) -> None:
     """Those of ``LmexConfig``, as above."""
     add = _adder(group, "lmex")
     add("--login-ops", type=_words, metavar="A,B", help="taken for a log-in (default: authKeyExpires,login)")
-    add("--nonce-window", type=_amount, metavar="S", help="seconds that a nonce may be off (default: 60)")
-    add("--session-lifetime", type=_amount, metavar="S", help="seconds that a log-in lasts (default: 86400)")
+    add("--nonce-window", type=values.at_least_zero, metavar="S", help="seconds that a nonce may be off (default: 60)")
+    add(
+        "--session-lifetime",
+        type=values.at_least_zero,
+        metavar="S",
+        help="seconds that a log-in lasts (default: 86400)",
+    )
     add("--session-end", choices=("silent", "error", "close"), help="what happens then (default: silent)")
     add("--private-topics", type=_words, metavar="A,B", help="those that are known (default: all)")
     add("--trade-topics", type=_words, metavar="A,B", help="of futures (default: tradeHistoryApi,tradeHistoryApiV2)")
     add("--private-data", choices=("sheet", "object", "list"), help="form of data (default: as the exchange has it)")
-    add("--trade-batch", type=_count, metavar="N", help="trades that follow a subscription (default: 50)")
-    add("--trade-batches", type=_count, metavar="N", help="how many times (default: 2)")
+    add("--trade-batch", type=values.count, metavar="N", help="trades that follow a subscription (default: 50)")
+    add("--trade-batches", type=values.count, metavar="N", help="how many times (default: 2)")
     add("--short-delta-topics", action="store_true", help="deltas of update:X_0 come as update:X")
     add("--old-errors", action="store_true", help="the form of errors of before June 2023")
-    add("--positions-every", type=_amount, metavar="S", help="seconds between allPosition messages (default: 5)")
-    add("--idle-close", type=_amount, metavar="S", help="an idle socket is cut after so many seconds (default: 60)")
-    add("--max-topics", type=_count, metavar="N", help="on one socket (default: 0, no limit)")
-    add("--max-connections", type=_count, metavar="N", help="more of them block all (default: 50)")
-    add("--max-handshakes", type=_count, metavar="N", help="more in a minute block all (default: 0, no limit)")
+    add(
+        "--positions-every",
+        type=values.at_least_zero,
+        metavar="S",
+        help="seconds between allPosition messages (default: 5)",
+    )
+    add(
+        "--idle-close",
+        type=values.at_least_zero,
+        metavar="S",
+        help="an idle socket is cut after so many seconds (default: 60)",
+    )
+    add("--max-topics", type=values.count, metavar="N", help="on one socket (default: 0, no limit)")
+    add("--max-connections", type=values.count, metavar="N", help="more of them block all (default: 50)")
+    add("--max-handshakes", type=values.count, metavar="N", help="more in a minute block all (default: 0, no limit)")
     add("--retry-after", choices=("seconds", "timestamp"), help="what that header says (default: seconds)")
 
 
@@ -292,39 +338,11 @@ def _write_config(simulator: Simulator, urls: Urls, args: argparse.Namespace, se
     args.write_config.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
 
-def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError(f"{text} is no port: 0 to 65535")
-    return number
-
-
-def _amount(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} must not be negative")
-    return number
-
-
 def _offset(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number) or abs(number) > _MOST_AHEAD:
-        raise argparse.ArgumentTypeError(f"{text} is no difference of clocks")
-    return number
-
-
-def _share(text: str) -> float:
-    number = float(text)
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no share: 0 to 1")
-    return number
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} must not be negative")
-    return number
+    seconds = values.number(text)
+    if abs(seconds) > _MOST_AHEAD:
+        raise argparse.ArgumentTypeError(f"{text} is out of range: clocks may differ by {_MOST_AHEAD:.0f} s")
+    return seconds
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from bridge.cli.common import add_config_option
 from bridge.keys import Keys
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def add_parser(subparsers: Any) -> None:
         help="stream keys, or patterns such as '*:trades' (default: all streams of the catalog, and the rejects)",
     )
     parser.add_argument("--redis", metavar="URL", help="as redis.url of a config (default: the config's)")
-    parser.add_argument("--config", metavar="FILE", type=Path, help="take redis and namespace from this YAML file")
+    add_config_option(parser, required=False)
     parser.add_argument("--namespace", help="prefix of all keys (default: the config's)")
     parser.add_argument(
         "--from",

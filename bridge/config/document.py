@@ -27,6 +27,17 @@ _MAX_FILE = 16 * 1024**2
 # The parser quotes names of aliases and tags: a secret that begins with '*' or '!' and lacks quotes looks like one.
 _QUOTED = re.compile(r"\b(alias|anchor|handle|prefix|tag)\b[^'\"]*['\"].*", re.DOTALL)
 _UNQUOTED = r"\1; put a value that begins with '*', '&' or '!' into quotes"
+_SLIPS = (
+    (r"character '\t'", "indent with spaces, not with tabs"),
+    ("that cannot start any token", "put a text that begins with this character into quotes"),
+    ("mapping values are not allowed here", "is there a second ': ' in the line, or too much indentation?"),
+    ("expected a single document", "the file takes one document: remove this '---', or what follows it"),
+    ("expected <block end>", "the indentation does not fit that of the lines above"),
+    ("could not find expected ':'", "is a ':' missing, or does the indentation not fit?"),
+    ("unexpected end of stream", "the quote that begins in {begun} is not closed"),
+    ("expected ',' or", "is a comma missing, or is the bracket of {begun} not closed?"),
+)
+"""What the parser says → what is most likely meant by it."""
 _BOOL, _NULL, _MERGE = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "null", "merge"))
 
 
@@ -67,12 +78,10 @@ def read_document(path: Path) -> Document:
         if len(raw) > _MAX_FILE:
             return _unreadable(f"{path} is larger than {_MAX_FILE // 1024**2} MiB; is it the right file?")
         text = raw.decode("utf-8-sig")
-    except FileNotFoundError:
-        return _unreadable(f"no such file: {path}", f"looked in {Path.cwd()}" if not path.is_absolute() else "")
     except OSError as error:
-        return _unreadable(f"cannot read {path}: {error.strerror or error}")
+        return _unreadable(*_unopened(path, error))
     except UnicodeDecodeError as error:
-        return _unreadable(f"{path} is not UTF-8 text (byte {error.start})")
+        return _unreadable(*_undecoded(path, raw, error.start))
     return parse_text(text)
 
 
@@ -86,20 +95,44 @@ def parse_text(text: str) -> Document:
         if node is not None:
             document.data = _Converter(document).convert(node, ())
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        what = " ".join(part for part in (error.context, error.problem) if part)
-        document.problems.append(Problem("(syntax)", f"not valid YAML: {_QUOTED.sub(_UNQUOTED, what)}", place))
+        document.problems.append(_syntax(error))
     except yaml.reader.ReaderError as error:
-        document.problems.append(
-            Problem("(syntax)", f"not valid YAML: character {error.character!r} is not allowed", str(error.reason))
-        )
+        line = text.count("\n", 0, error.position) + 1
+        what = f"not valid YAML: the character U+{ord(text[error.position]):04X} is not allowed"
+        document.problems.append(Problem("(syntax)", what, f"line {line}"))
     except RecursionError:
         document.problems.append(Problem("(syntax)", "nested too deeply"))
     finally:
         if loader is not None:
             loader.dispose()
     return document
+
+
+def _unopened(path: Path, error: OSError) -> tuple[str, str]:
+    if isinstance(error, FileNotFoundError):
+        where = "" if path.is_absolute() else f"looked in {Path.cwd()}; "
+        return f"no such file: {path}", f"{where}'tickbridge init' writes one"
+    if isinstance(error, IsADirectoryError):
+        return f"{path} is a directory", "name the file in it"
+    return f"cannot read {path}: {error.strerror or error}", ""
+
+
+def _undecoded(path: Path, raw: bytes, start: int) -> tuple[str, str]:
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return f"{path} is UTF-16 text", "save it as UTF-8"
+    line = raw.count(b"\n", 0, start) + 1
+    return f"{path} is not UTF-8 text", f"save it as UTF-8; the first such character is in line {line}"
+
+
+def _syntax(error: yaml.MarkedYAMLError) -> Problem:
+    """The parser's words, with what to do about the usual slips."""
+    mark = error.problem_mark or error.context_mark
+    what = " ".join(part for part in (error.context, error.problem) if part)
+    begun = f"line {error.context_mark.line + 1}" if error.context_mark else "a line above"
+    hints = [hint.format(begun=begun) for slip, hint in _SLIPS if slip in what][:1]
+    if mark:
+        hints.append(f"line {mark.line + 1}, column {mark.column + 1}")
+    return Problem("(syntax)", f"not valid YAML: {_QUOTED.sub(_UNQUOTED, what)}", "; ".join(hints))
 
 
 def _unreadable(message: str, hint: str = "") -> Document:
@@ -145,7 +178,7 @@ class _Converter:
                 here = (*location, key)
                 if key in own:
                     first = self._document.lines[here]
-                    self._document.add(here, f"stands twice: first in line {first}", key_node)
+                    self._document.add(here, f"is given twice: first in line {first}", key_node)
                     continue
                 # The key's line, not the value's: a block's value begins a line below.
                 self._document.lines[here] = key_node.start_mark.line + 1

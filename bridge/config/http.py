@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, field_validator
 
+from bridge.config.forms import Form
 from bridge.config.problems import raise_mistake
 from bridge.config.section import Section
 
 __all__ = ["HttpSettings"]
+
+_WHOLE = re.compile(r"-?[0-9]{1,20}").fullmatch
+_LAST_PORT = 65535
 
 
 def _port(value: Any) -> Any:
@@ -17,17 +22,29 @@ def _port(value: Any) -> Any:
     if value is None or value is False or (isinstance(value, str) and value.strip().lower() == "off"):
         return None
     text = str(value).strip()
-    if isinstance(value, bool | float) or not (text.isascii() and text.isdigit()) or int(text) > 65535:
-        raise ValueError("should be a port, 0 (any free one) to 65535, or off")
+    if isinstance(value, bool | float) or not _WHOLE(text):
+        hint = "did you mean off?" if text.lower() in ("no", "none", "never", "disabled") else ""
+        raise_mistake("should be a port, 0 (any free one) to 65535, or off", hint)
+    if not 0 <= int(text) <= _LAST_PORT:
+        raise_mistake(f"{text} is out of range: a port is 0 (any free one) to {_LAST_PORT}", "off: none is opened")
     return int(text)
+
+
+_PORT = Form(
+    {"anyOf": [{"type": "integer", "minimum": 0, "maximum": _LAST_PORT}, {"enum": ["off", False]}]},
+    lambda port: "off" if port is None else str(port),
+)
 
 
 class HttpSettings(Section):
     """Metrics, health and status over HTTP; ``port`` is ``None`` where they are off, and 0 for any free one."""
 
     host: str = "127.0.0.1"
-    port: Annotated[int | None, BeforeValidator(_port)] = 9108
+    """Where metrics and health are served: one address, ``0.0.0.0`` or ``::`` for all."""
+    port: Annotated[int | None, BeforeValidator(_port), _PORT] = 9108
+    """``0``: any free one, which the log names; ``off``: nothing is served."""
     pair_labels: bool = False
+    """Whether metrics tell pairs and connections apart."""
 
     @field_validator("host")
     @classmethod

@@ -12,14 +12,33 @@ from pydantic import ValidationError
 from bridge.config.crosscheck import cross_check
 from bridge.config.document import Document, Location, dotted, read_document
 from bridge.config.environment import LayeredSource
+from bridge.config.hints import UNKNOWN_KEY, with_hint
 from bridge.config.models import Settings
-from bridge.config.problems import Mistake, did_you_mean, mistakes_of
-from bridge.config.schema import keys_of, schema_at
+from bridge.config.problems import Mistake, mistakes_of
 from bridge.errors import ConfigError, Problem
 
-__all__ = ["load_settings"]
+__all__ = ["Loaded", "load_settings", "load_with_origins"]
 
-_UNKNOWN = "unknown key"
+
+class Loaded:
+    """Settings, and where each of them comes from."""
+
+    def __init__(self, settings: Settings, path: Path | None, data: Mapping[str, Any], places: _Places) -> None:
+        self.settings = settings
+        self.path = path
+        self._data = data
+        self._places = places
+
+    def origin(self, location: Location) -> str:
+        """``FILE:LINE`` or the variable that a setting comes from; empty for a default."""
+        value: Any = self._data
+        for key in location:
+            try:
+                value = value[key]
+            except (KeyError, IndexError, TypeError):
+                return ""
+        variable, line = self._places.of(location)
+        return variable or f"{self.path}:{line}"
 
 
 def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Settings:
@@ -29,6 +48,15 @@ def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Se
 
     Raises:
         ConfigError: the file can't be read, or anything in it or in a variable is wrong: all mistakes at once.
+    """
+    return load_with_origins(path, env).settings
+
+
+def load_with_origins(path: Path | None, env: Mapping[str, str] | None = None) -> Loaded:
+    """The same, with where each setting comes from.
+
+    Raises:
+        ConfigError: as above.
     """
     document = read_document(path) if path is not None else Document()
     source = str(path) if path is not None else "environment"
@@ -48,28 +76,20 @@ def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Se
     problems += [places.problem(mistake) for mistake in mistakes]
     if problems or settings is None:
         raise ConfigError(list(dict.fromkeys(problems)), source)
-    return settings
+    return Loaded(settings, path, data, places)
 
 
 def _validate(data: dict[str, Any]) -> tuple[Settings | None, list[Mistake]]:
     """The settings, or all mistakes: of form, of values and between the parts."""
     known = {key: value for key, value in data.items() if key in Settings.model_fields}
-    mistakes: list[Mistake] = [((key,), _UNKNOWN, "") for key in data if key not in known]
+    mistakes: list[Mistake] = [((key,), UNKNOWN_KEY, "") for key in data if key not in known]
     settings = None
     try:
         settings = Settings(**known)
     except ValidationError as error:
         mistakes += mistakes_of(error)
     mistakes += cross_check(data)
-    return settings, [_with_suggestion(mistake, data) for mistake in mistakes]
-
-
-def _with_suggestion(mistake: Mistake, data: dict[str, Any]) -> Mistake:
-    location, message, hint = mistake
-    if message != _UNKNOWN or hint:
-        return mistake
-    known = keys_of(schema_at(Settings, location[:-1], data))
-    return location, message, did_you_mean(str(location[-1]), known)
+    return settings, [with_hint(mistake, data) for mistake in mistakes]
 
 
 def _without_nulls(value: Any, location: Location) -> Any:
@@ -93,18 +113,17 @@ class _Places:
 
     def problem(self, mistake: Mistake) -> Problem:
         location, message, hint = mistake
-        hints = [text for text in (hint, self._place(location)) if text]
-        return Problem(dotted(location) or "(top level)", message, "; ".join(hints))
+        variable, line = self.of(location)
+        place = f"from {variable}" if variable else f"line {line}" if line else ""
+        return Problem(dotted(location) or "(top level)", message, "; ".join(text for text in (hint, place) if text))
 
-    def _place(self, location: Location) -> str:
+    def of(self, location: Location) -> tuple[str, int]:
+        """The variable (else empty) or the line (else 0) that a value comes from."""
         # A variable first: where it replaced a whole mapping or list, the file's lines below are of no more use.
         for place in _upwards(location):
             if place in self._origins:
-                return f"from {self._origins[place]}"
-        for place in _upwards(location):
-            if place in self._lines:
-                return f"line {self._lines[place]}"
-        return ""
+                return self._origins[place], 0
+        return "", next((self._lines[place] for place in _upwards(location) if place in self._lines), 0)
 
 
 def _upwards(location: Location) -> Iterator[Location]:

@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bridge.config import catalogue
 from bridge.config.http import HttpSettings
-from bridge.config.problems import Mistake, did_you_mean, raise_mistake, raise_mistakes
+from bridge.config.problems import Mistake, raise_mistake, raise_mistakes
 from bridge.config.proxy import ProxyUrl
 from bridge.config.redis import RedisSettings
 from bridge.config.section import Section
@@ -39,6 +39,7 @@ from bridge.config.values import (
 from bridge.model import PRIVATE_CHANNELS, Channel
 from bridge.proxies import Proxy
 from bridge.redis_url import passwords_of
+from bridge.suggestions import did_you_mean
 
 __all__ = [
     "Account",
@@ -60,11 +61,17 @@ class Account(Section):
     """An account at an exchange; ``key`` and ``secret`` are its API key and secret, wherever they stand."""
 
     exchange: str
+    """The exchange it is an account of."""
     api_key: Secret | None = None
+    """The API key; or ``api_key_file``."""
     api_key_file: SecretFromFile | None = Field(default=None, validate_default=True)
+    """A file with the API key, in place of ``api_key``."""
     api_secret: Secret | None = None
+    """The API secret (for Limitlex an EC private key in PEM); better in a file: ``api_secret_file``."""
     api_secret_file: SecretFromFile | None = Field(default=None, validate_default=True)
+    """A file with the API secret, in place of ``api_secret``."""
     subaccounts: bool = False
+    """Also the messages of its sub-accounts."""
 
     @field_validator("exchange")
     @classmethod
@@ -113,22 +120,39 @@ class ConnectorSettings(Section):
     """
 
     name: Name
+    """Unique; letters, digits, ``_``, ``.``, ``-``."""
     exchange: str
+    """The exchange to connect to."""
     pairs: tuple[Pair, ...]
+    """The pairs to read: ``[BTC-EUR, ETH-EUR]``."""
     shard: ShardValue | None = None
+    """``2/3``: of the pairs, the second of three shards."""
     channels: tuple[Channel, ...] = Field(default_factory=lambda data: catalogue.public_channels(data["exchange"]))
+    """Public channels (default: all that the exchange offers); ``[]`` for an account alone."""
     account: str | None = None
+    """An account of ``accounts``: its private channels too."""
     url: SocketUrl | None = None
+    """The base of the WebSocket's address (default: the exchange's); ``ws://`` only on loopback."""
     rest_url: RestUrl | None = None
+    """The base of the REST address (default: the exchange's); ``http://`` only on loopback."""
     ca_file: ReadableFile | None = None
+    """PEM of a further authority for both addresses."""
     proxy: ProxyUrl | None = None
+    """Through which both go, or ``none`` (default: as ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` say)."""
     options: BaseModel = Field(default={}, validate_default=True)
-    silence: Mapping[Channel, float | None] = Field(default_factory=dict)
+    """The exchange's own settings."""
+    silence: Mapping[Channel, Limit] = Field(default_factory=dict)
+    """Channel → how long it may be quiet before it is ``stale``, or ``off`` (default: the exchange's)."""
     ping_interval: Duration | None = Field(default=None, gt=0)
+    """Between protocol pings (default: the exchange's)."""
     dead_after: Duration | None = Field(default=None, gt=0)
+    """Without any frame, pongs included, for so long, a connection is dead (default: the exchange's)."""
     transport: Literal["auto", "websockets", "picows"] = "auto"
+    """The WebSocket client; ``auto`` takes picows if it is installed."""
     latency_limit: Limit = 2.0
+    """Latency of a channel above which ``latency_high`` is logged, or ``off``."""
     latency_window: Duration = Field(default=60.0, ge=1.0)
+    """Over how long latency is measured; at least 1s."""
 
     @field_validator("exchange")
     @classmethod
@@ -203,20 +227,30 @@ class Limits(Section):
     """How much of a stream is kept: entries, and seconds; both apply."""
 
     max_entries: Count
+    """Entries that are kept per stream."""
     max_age: Duration = Field(gt=0)
+    """Age of the oldest entry that is kept."""
 
 
 class Retention(Section):
     """The limits of each channel's streams; ``of`` finds those of one channel."""
 
     trades: Limits = Limits(max_entries=1_000_000, max_age=_DAY)
+    """How much is kept of each stream of public trades; both limits apply."""
     book: Limits = Limits(max_entries=200_000, max_age=_HOUR)
+    """How much is kept of each stream of order books; both limits apply."""
     quotes: Limits = Limits(max_entries=200_000, max_age=_HOUR)
+    """How much is kept of each stream of best bid and ask; both limits apply."""
     ticker: Limits = Limits(max_entries=100_000, max_age=_DAY)
+    """How much is kept of each stream of rolling statistics; both limits apply."""
     orders: Limits = Limits(max_entries=1_000_000, max_age=30 * _DAY)
+    """How much is kept of each stream of an account's orders; both limits apply."""
     fills: Limits = Limits(max_entries=1_000_000, max_age=30 * _DAY)
+    """How much is kept of each stream of an account's executions; both limits apply."""
     balances: Limits = Limits(max_entries=200_000, max_age=30 * _DAY)
+    """How much is kept of each stream of an account's wallets; both limits apply."""
     positions: Limits = Limits(max_entries=200_000, max_age=30 * _DAY)
+    """How much is kept of each stream of an account's positions; both limits apply."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -236,14 +270,18 @@ class BufferSettings(Section):
     """What waits while Redis is away: at most so many bytes, and nothing older than ``max_age`` seconds."""
 
     max_bytes: ByteSize = Field(default=64 * 1024**2, ge=64 * 1024)
+    """What may wait for Redis, per connector; beyond, the oldest market data is dropped first."""
     max_age: Duration = Field(default=300.0, gt=0)
+    """Older entries that wait are dropped."""
 
 
 class HeartbeatSettings(Section):
     """How often a connector says that it lives, and after how many silent seconds it counts as dead."""
 
     interval: Duration = Field(default=1.0, gt=0)
+    """How often the heartbeat is written."""
     ttl: Duration = Field(default=5.0, gt=0)
+    """Without one for so long, a connector counts as dead; longer than the interval."""
 
     @field_validator("ttl")
     @classmethod
@@ -257,7 +295,9 @@ class LogSettings(Section):
     """``auto`` writes JSON lines when stderr is no terminal, and readable lines on one."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level that is logged."""
     format: Literal["auto", "json", "console"] = "auto"
+    """``json`` lines, ``console`` lines, or ``auto``: ``console`` on a terminal."""
 
 
 class Settings(BaseSettings):
@@ -266,16 +306,27 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     redis: RedisSettings = RedisSettings()
+    """Where Redis is."""
     namespace: Namespace = ""
+    """Put before every key, with a ``:``."""
     connectors: tuple[ConnectorSettings, ...] = ()
+    """The connectors: one process may run one or many."""
     accounts: Mapping[Name, Account] = Field(default_factory=dict)
+    """Accounts by name."""
     retention: Retention = Retention()
+    """How much of each stream is kept, per channel."""
     buffer: BufferSettings = BufferSettings()
+    """What waits while Redis is unreachable."""
     heartbeat: HeartbeatSettings = HeartbeatSettings()
+    """The heartbeat of each connector in Redis."""
     http: HttpSettings = HttpSettings()
+    """Metrics, health and status over HTTP."""
     shutdown_timeout: Duration = Field(default=10.0, gt=0)
+    """For an orderly end."""
     log: LogSettings = LogSettings()
+    """The log, on stderr."""
     loop: Literal["auto", "asyncio", "uvloop"] = "auto"
+    """The event loop; ``auto`` takes uvloop if it is installed."""
 
     @classmethod
     def settings_customise_sources(
@@ -309,7 +360,9 @@ def _known_exchange(value: str) -> str:
 
 
 def _repeats(values: list[Any] | tuple[Any, ...]) -> list[Mistake]:
-    return [((index,), f"{value!s} stands twice", "") for index, value in enumerate(values) if value in values[:index]]
+    return [
+        ((index,), f"{value!s} is given twice", "") for index, value in enumerate(values) if value in values[:index]
+    ]
 
 
 def _wrong_channels(values: list[Any] | tuple[Any, ...], offered: list[str], exchange: str) -> list[Mistake]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+import re
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from bridge.config.document import Location
+from bridge.suggestions import nearest
 
-__all__ = ["Mistake", "did_you_mean", "mistakes_of", "nearest", "raise_mistake", "raise_mistakes"]
+__all__ = ["Mistake", "mistakes_of", "raise_mistake", "raise_mistakes"]
 
 Mistake = tuple[Location, str, str]
 """Where (from the validated thing downwards), what is wrong, and a hint (may be empty)."""
@@ -37,23 +38,9 @@ _WORDS = {
     "too_short": "should not be empty",
     "string_too_short": "should not be empty",
 }
+_EXPECTED = re.compile(r"'([^']*)'")
 # Said by pydantic of a field that it never came to, because an earlier one was wrong.
 _NOISE = frozenset({"default_factory_not_called"})
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that looks most like this one, whatever its case; ``None`` if none comes close."""
-    by_folded = {name.casefold(): name for name in known}
-    found = get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.55)
-    return by_folded[found[0]] if found else None
-
-
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """A hint: the nearest known word, or all of them where they are few, or nothing."""
-    close = nearest(word, known)
-    if close is not None:
-        return f"did you mean {close!r}?"
-    return f"known: {', '.join(known)}" if 0 < len(known) <= 8 else ""
 
 
 def raise_mistakes(mistakes: Iterable[Mistake]) -> None:
@@ -79,7 +66,7 @@ def raise_mistake(message: str, hint: str = "") -> NoReturn:
 
 def mistakes_of(error: ValidationError) -> list[Mistake]:
     """All that a validation found, in plain words and without the values, which may be secrets."""
-    found = error.errors(include_url=False, include_input=False)
+    found = error.errors(include_url=False)
     return [(_place(line["loc"]), *_words(line)) for line in found if line["type"] not in _NOISE]
 
 
@@ -92,8 +79,11 @@ def _words(line: Any) -> tuple[str, str]:
     context = line.get("ctx", {})
     if line["type"] == "mistake":
         return str(context["message"]), str(context["hint"])
-    if line["type"] == "literal_error":
-        return f"should be {context['expected']}", ""
+    if line["type"] in ("literal_error", "enum"):
+        close = nearest(str(line["input"]), _EXPECTED.findall(context["expected"]))
+        return f"should be {context['expected']}", f"did you mean {close!r}?" if close else ""
+    if line["type"] == "greater_than_equal":
+        return f"should be at least {context['ge']:g}", ""
     plain = _WORDS.get(line["type"])
     if plain is not None:
         return plain, ""

@@ -22,12 +22,19 @@ class RedisSettings(Section):
     """Where Redis is. ``url`` may hold a password; ``plain_url`` is for connecting, ``address`` for showing."""
 
     url: Secret | None = None
+    """``redis://``, ``rediss://`` (TLS), ``unix://``, ``redis+sentinel://`` or ``redis+cluster://``; may hold user and password."""
     url_file: SecretFromFile | None = None
+    """A file with the URL, in place of ``url``."""
     ca_file: ReadableFile | None = None
+    """PEM of a further authority, for ``rediss://``."""
     cert_file: ReadableFile | None = None
+    """PEM of the client's own certificate, for ``rediss://``."""
     key_file: ReadableFile | None = Field(default=None, validate_default=True)
+    """PEM of the certificate's key."""
     connect_timeout: Duration = Field(default=5.0, gt=0)
+    """For connecting; at the start also how long Redis is waited for."""
     reply_timeout: Duration = Field(default=10.0, gt=0)
+    """Without a reply for so long, the connection is replaced."""
 
     @field_validator("url")
     @classmethod

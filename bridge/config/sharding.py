@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from bridge.config.forms import Form
 from bridge.config.problems import raise_mistake
 
 __all__ = ["Shard", "ShardValue", "parse_shard"]
@@ -72,4 +73,6 @@ def _shard(value: Any) -> Shard:
         raise_mistake(str(error))
 
 
-ShardValue = Annotated[Shard, BeforeValidator(_shard)]
+ShardValue = Annotated[
+    Shard, BeforeValidator(_shard), Form({"type": "string", "pattern": r"^\s*[0-9]{1,4}\s*/\s*[0-9]{1,4}\s*$"})
+]

@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
+from bridge.config.forms import Form, duration_text, size_text
+
 __all__ = ["ByteSize", "Duration", "Limit", "parse_duration", "parse_limit", "parse_size"]
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -24,6 +26,16 @@ _BYTES = {
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]*)")
+
+_WRITTEN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)")
+_DURATION_WORDS = {
+    "ms": r"ms|msecs?|millis(econds?)?",
+    "s": r"s|secs?|seconds?",
+    "m": r"m|mins?|minutes?",
+    "h": r"h|hrs?|hours?",
+    "d": r"d|days?",
+}
+_SIZE_WORDS = {"KiB": r"k|kilo(byte)?s?", "MiB": r"m|megs?|mega(byte)?s?", "GiB": r"g|gigs?|giga(byte)?s?"}
 
 _DURATION_HELP = "should be a duration: a number with ms, s, m, h or d (90s, 1.5m, 24h), or seconds"
 _SIZE_HELP = "should be a size: a number with B, kB, MB, GB, KiB, MiB or GiB (64MiB), or bytes"
@@ -45,6 +57,7 @@ def parse_duration(value: object) -> float:
         parts = _DURATION_PART.findall(text)
         if parts and "".join(number + unit for number, unit in parts) == text:
             return _finite(math.fsum(float(number) * _SECONDS[unit] for number, unit in parts))
+        raise ValueError(_DURATION_HELP + _meant(text, _DURATION_WORDS))
     raise ValueError(_DURATION_HELP)
 
 
@@ -80,7 +93,17 @@ def parse_size(value: object) -> int:
         factor = _BYTES.get(unit.lower())
         if factor is not None:
             return int(number) * factor if number.isdigit() else int(_finite(float(number) * factor))
-    raise ValueError(_SIZE_HELP)
+    raise ValueError(_SIZE_HELP + (_meant(value, _SIZE_WORDS) if isinstance(value, str) else ""))
+
+
+def _meant(text: str, units: dict[str, str]) -> str:
+    """A suggestion for a unit that is written in another way."""
+    match = _WRITTEN.fullmatch(text.strip())
+    if match is None:
+        return ""
+    number, word = match.groups()
+    unit = next((unit for unit, pattern in units.items() if re.fullmatch(pattern, word.lower())), None)
+    return f"; did you mean {number}{unit}?" if unit else ""
 
 
 def _finite(value: float) -> float:
@@ -90,11 +113,28 @@ def _finite(value: float) -> float:
     return value
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration)]
+_DURATION_TEXT = r"^\s*([0-9]+(\.[0-9]+)?|([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+)\s*$"
+_SIZE_TEXT = r"^\s*[0-9]+(\.[0-9]+)? ?([bB]|[kKmMgG]([iI])?[bB])?\s*$"
+_DURATION_FORM = Form(
+    {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": _DURATION_TEXT}]}, duration_text
+)
+_LIMIT_FORM = Form(
+    {
+        "anyOf": [
+            {"type": "number", "exclusiveMinimum": 0},
+            {"type": "string", "pattern": _DURATION_TEXT},
+            {"enum": ["off", False]},
+        ]
+    },
+    duration_text,
+)
+_SIZE_FORM = Form({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": _SIZE_TEXT}]}, size_text)
+
+Duration = Annotated[float, BeforeValidator(parse_duration), _DURATION_FORM]
 """Seconds; in the file also ``24h``, ``90s``, ``250ms``."""
 
-Limit = Annotated[float | None, BeforeValidator(parse_limit)]
+Limit = Annotated[float | None, BeforeValidator(parse_limit), _LIMIT_FORM]
 """Seconds as `Duration`, or ``None``: ``off`` in the file."""
 
-ByteSize = Annotated[int, BeforeValidator(parse_size)]
+ByteSize = Annotated[int, BeforeValidator(parse_size), _SIZE_FORM]
 """Bytes; in the file also ``64MiB``, ``10MB``."""

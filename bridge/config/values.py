@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from bridge.config.forms import Form
 from bridge.config.problems import raise_mistake
 from bridge.urls import Url, host_and_port, is_loopback, written_host
 
@@ -23,10 +25,13 @@ __all__ = [
     "SecretFile",
     "SecretFromFile",
     "SocketUrl",
+    "is_pair",
+    "likely_pair",
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _PAIR = re.compile(r"[A-Z0-9]+-[A-Z0-9]+")
+_GLUED = re.compile(r"([A-Z0-9]{2,10}?)(USDT|USDC|USD|EUR|GBP|CHF|JPY|AUD|CAD|TRY|BRL|SGD|DAI|BTC|ETH|PERP)")
 _MAX_SECRET = 64 * 1024
 
 
@@ -57,10 +62,24 @@ def _namespace(value: Any) -> str:
 def _pair(value: Any) -> str:
     text = _text(value)
     if not _PAIR.fullmatch(text):
-        likely = re.sub(r"[/_: ]", "-", text.strip().upper())
-        hint = f"did you mean {likely!r}?" if _PAIR.fullmatch(likely) else ""
+        likely = likely_pair(text)
+        hint = f"did you mean {likely!r}?" if likely else "'tickbridge pairs EXCHANGE' lists them"
         raise_mistake(f"{text!r} is not a pair: should be BASE-QUOTE in upper case, such as BTC-EUR", hint)
     return text
+
+
+def is_pair(text: str) -> bool:
+    """Whether it is written as the config's pairs are; the exchange may not have it all the same."""
+    return _PAIR.fullmatch(text) is not None
+
+
+def likely_pair(text: str) -> str | None:
+    """The pair that may be meant by ``btcusd``, ``BTC/USD`` or ``btc_usd``: for a suggestion, and for nothing else."""
+    likely = re.sub(r"[/_: ]", "-", text.strip().upper())
+    if _PAIR.fullmatch(likely):
+        return likely
+    cut = _GLUED.fullmatch(likely)
+    return f"{cut[1]}-{cut[2]}" if cut else None
 
 
 def _count(value: Any) -> Any:
@@ -146,12 +165,22 @@ def _where(path: Path) -> str:
     return str(path if path.is_absolute() else Path.cwd() / path)
 
 
-Name = Annotated[str, BeforeValidator(_name)]
-Namespace = Annotated[str, BeforeValidator(_namespace)]
-Pair = Annotated[str, BeforeValidator(_pair)]
+def _form(pattern: str | None = None, *, text: Callable[[Any], str] | None = None) -> Form:
+    # A number too: the loader takes it for text, where an editor takes it for a number.
+    limits = {"pattern": pattern} if pattern else {}
+    return Form({"type": ["string", "number"], **limits}, text)
+
+
+Name = Annotated[str, BeforeValidator(_name), _form(f"^{_NAME.pattern}$")]
+Namespace = Annotated[str, BeforeValidator(_namespace), _form(f"^({_NAME.pattern})?$")]
+Pair = Annotated[str, BeforeValidator(_pair), Form({"type": "string", "pattern": f"^{_PAIR.pattern}$"})]
 Count = Annotated[int, BeforeValidator(_count), Field(gt=0)]
-SocketUrl = Annotated[str, AfterValidator(_socket_url)]
-RestUrl = Annotated[str, AfterValidator(_rest_url)]
-Secret = Annotated[SecretStr, BeforeValidator(_secret)]
-SecretFromFile = Annotated[SecretFile, BeforeValidator(_secret_from_file)]
-ReadableFile = Annotated[Path, BeforeValidator(_readable)]
+SocketUrl = Annotated[str, AfterValidator(_socket_url), Form({"type": "string", "pattern": "^wss?://"})]
+RestUrl = Annotated[str, AfterValidator(_rest_url), Form({"type": "string", "pattern": "^https?://"})]
+Secret = Annotated[SecretStr, BeforeValidator(_secret), _form(text=lambda value: "none" if value is None else "***")]
+SecretFromFile = Annotated[
+    SecretFile,
+    BeforeValidator(_secret_from_file),
+    Form({"type": "string"}, lambda value: "none" if value is None else str(value.path)),
+]
+ReadableFile = Annotated[Path, BeforeValidator(_readable), Form({"type": "string"})]

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct, field
 from pydantic import BaseModel, ConfigDict
 
-from bridge.errors import FrameError, UnknownPairError
+from bridge.errors import FrameError, RestError, UnknownPairError
 from bridge.exchanges.actions import (
     Action,
     Reconnect,
@@ -33,6 +33,7 @@ from bridge.exchanges.actions import (
     Unknown,
     Warn,
 )
+from bridge.exchanges.listing import ListedPair
 from bridge.model import Channel, Control, ControlEvent, Event, Levels
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "Flow",
     "HttpRequest",
     "HttpResponse",
+    "ListedPair",
     "NoOptions",
     "Poll",
     "Profile",
@@ -267,6 +269,8 @@ class Exchange(ABC):
     """One exchange, for one connector."""
 
     name: ClassVar[str]
+    example_pairs: ClassVar[tuple[str, ...]] = ()
+    """A few of its pairs, for a first config."""
     url: ClassVar[str]
     rest_url: ClassVar[str]
     channels: ClassVar[frozenset[Channel]]
@@ -345,6 +349,15 @@ class Exchange(ABC):
     def polls(self) -> list[Poll]:
         """What is polled by REST, because it has no topic."""
         return []
+
+    def list_pairs(self) -> Flow[list[ListedPair]]:
+        """All pairs that the exchange lists, asked for by REST; the profile's pairs and channels don't matter.
+
+        Raises:
+            RestError: REST is away, or the answer is no list.
+        """
+        raise RestError(self.name, "", 0, "this exchange has no list of pairs")
+        yield  # pragma: no cover - makes this a generator
 
     def clock(self) -> Flow[ClockReading] | None:
         """Ask the exchange for the time, in a single cheap request; ``None`` where it can't be asked.

@@ -24,6 +24,10 @@ accounts:
 """
 
 
+NOTHING = "connectors: [{name: a, exchange: coinbase, pairs: [BTC-USD], channels: []}]"
+"""A connector that reads nothing."""
+
+
 @pytest.fixture
 def config(tmp_path):
     def write(text):
@@ -34,16 +38,22 @@ def config(tmp_path):
     return write
 
 
-def test_a_good_config_is_described_and_ok(config):
+def test_a_good_config_is_described_and_ok(config, tmp_path):
     result = tickbridge("check", "--config", config(GOOD))
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == dedent("""\
+    assert result.stdout == dedent(f"""\
+        config      {tmp_path}/tickbridge.yaml
         redis       redis://127.0.0.1:1/0
         namespace   test
         connector   cb: coinbase, BTC-USD, ETH-USD
                       channels trades, book
                       url ws://127.0.0.1:1
         account     main: no connector uses it
+        streams     4, at most about 346 MB of Redis memory (an estimate: measured bytes per entry times max_entries; full books of an exchange come on top, and streams that max_age cuts first take less)
+                      test:md:{{coinbase:BTC-USD}}:book    200000 entries or 1h    about 83 MB
+                      test:md:{{coinbase:BTC-USD}}:trades  1000000 entries or 24h  about 90 MB
+                      test:md:{{coinbase:ETH-USD}}:book    200000 entries or 1h    about 83 MB
+                      test:md:{{coinbase:ETH-USD}}:trades  1000000 entries or 24h  about 90 MB
         ok
     """)
 
@@ -94,13 +104,18 @@ def test_run_needs_connectors_that_are_there(config):
     assert result.returncode == 1
     assert "--connector: no connector 'cbb' (did you mean 'cb'?)" in result.stderr
     assert "--connector: no connector 'other' (known: cb)" in result.stderr
-    result = tickbridge("run", "--config", config("loop: auto"))
-    assert result.returncode == 1
-    assert "connectors: there are none" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "loop: auto", "connectors: []", "connectors:\n"])
+def test_check_and_run_come_to_the_same_verdict(config, text):
+    check, run = (tickbridge(command, "--config", config(text)) for command in ("check", "run"))
+    assert (check.returncode, check.stdout) == (run.returncode, run.stdout) == (1, "")
+    assert check.stderr == run.stderr
+    assert "connectors: there are none; nothing to do (add one under 'connectors:'" in check.stderr
 
 
 def test_connect_finds_redis(config, redis_server):
-    result = tickbridge("check", "--connect", "--config", config(f"redis: {{url: '{redis_server.url}'}}"))
+    result = tickbridge("check", "--connect", "--config", config(f"redis: {{url: '{redis_server.url}'}}\n{NOTHING}"))
     assert (result.returncode, result.stderr) == (0, "")
     assert "answers\n              Valkey 9" in result.stdout
     assert result.stdout.endswith("\nok\n")
@@ -108,7 +123,9 @@ def test_connect_finds_redis(config, redis_server):
 
 def test_connect_without_a_server_is_the_environments_fault(config):
     port = free_port()
-    result = tickbridge("check", "--connect", "--config", config(f"redis: {{url: 'redis://:pw1234@127.0.0.1:{port}'}}"))
+    result = tickbridge(
+        "check", "--connect", "--config", config(f"redis: {{url: 'redis://:pw1234@127.0.0.1:{port}'}}\n{NOTHING}")
+    )
     assert result.returncode == 2
     assert f"Redis at redis://127.0.0.1:{port}: the connection is refused; is the server running" in result.stderr
     assert "ok" not in result.stdout.splitlines()

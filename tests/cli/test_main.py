@@ -1,16 +1,16 @@
 from __future__ import annotations
 
-import argparse
+import contextlib
 import subprocess
 import sys
-from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 
 from bridge import __version__
 from bridge.cli import main as cli
-from bridge.cli.main import COMMANDS, main
+from bridge.cli.main import COMMANDS, command_parser, main
 from bridge.errors import ConfigError, Problem, RedisUnavailableError
 from bridge.redaction import forget_secrets, register_secret
 from tests.environment import clean_environment
@@ -28,11 +28,13 @@ def tickbridge(*arguments, **env):
     )
 
 
-def test_help_names_every_command():
-    result = tickbridge("--help")
-    assert result.returncode == 0
+@pytest.mark.parametrize(("arguments", "code"), [((), 1), (("--help",), 0), (("help",), 0)])
+def test_help_names_every_command(arguments, code):
+    """Without a command the help comes too, and 1, as with git: a script whose variable is empty should notice."""
+    result = tickbridge(*arguments)
+    assert (result.returncode, result.stderr) == (code, "")
     for name in COMMANDS:
-        assert f"\n    {name} " in result.stdout
+        assert f"\n  {name} " in result.stdout
     assert "Exit codes: 0 done" in result.stdout
 
 
@@ -50,12 +52,22 @@ def test_help_imports_nothing_heavy():
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_has_help_and_a_function(name):
-    parser = argparse.ArgumentParser()
-    subparsers = parser.add_subparsers()
-    import_module(f"bridge.cli.{name}").add_parser(subparsers)
-    assert list(subparsers.choices) == [name]
-    assert callable(subparsers.choices[name].get_default("func"))
-    assert tickbridge(name, "--help").returncode == 0
+    parser = command_parser(name)
+    assert callable(parser.get_default("func"))
+    for result in (tickbridge(name, "--help"), tickbridge("help", name)):
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout.startswith(f"usage: tickbridge {name} ")
+        assert len(result.stdout.partition("\n\n")[0].splitlines()) <= 3
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_a_misspelt_option_gets_the_usage_of_its_own_command(name):
+    result = tickbridge(name, "--hlep")
+    assert result.returncode == 1
+    first, usage, *_ = result.stderr.splitlines()
+    assert first == f"tickbridge {name}: no option '--hlep'; did you mean '--help'?"
+    assert usage.startswith(f"usage: tickbridge {name}")
+    assert len(result.stderr.splitlines()) <= 4
 
 
 def test_version():
@@ -73,17 +85,51 @@ def test_the_console_script_is_this_function():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "the following arguments are required: COMMAND"),
-        (["fly"], "invalid choice: 'fly'"),
-        (["run"], "the following arguments are required: --config"),
-        (["check", "--config", "x", "--conect"], "unrecognized arguments: --conect"),
+        (["fly"], "tickbridge: no command 'fly'; 'tickbridge --help' lists them\nusage: tickbridge [--help]"),
+        (["chekc"], "tickbridge: no command 'chekc'; did you mean 'check'?\nusage: tickbridge [--help]"),
+        (["--config", "x"], "tickbridge: no option '--config'"),
+        (
+            ["check", "my.yaml"],
+            "tickbridge check: unexpected argument 'my.yaml'; did you mean --config my.yaml?\nusage: ",
+        ),
+        (
+            ["check"],
+            "tickbridge check: no config: there is no ./tickbridge.yaml here; name one with --config FILE, or ",
+        ),
+        (["check", "--confg", "x"], "tickbridge check: no option '--confg'; did you mean '--config'?"),
+        (["run", "--conn", "x"], "tickbridge run: no option '--conn'; did you mean '--connector'?"),
+        (
+            ["check", "--conect"],
+            "tickbridge check: no option '--conect'; did you mean '--connect'?\nusage: tickbridge check",
+        ),
     ],
 )
-def test_usage_errors_exit_with_1(arguments, message):
-    result = tickbridge(*arguments)
+def test_usage_errors_exit_with_1(arguments, message, tmp_path):
+    project = str(Path.cwd())
+    with contextlib.chdir(tmp_path):
+        result = tickbridge(*arguments, PYTHONPATH=project)
     assert result.returncode == 1
     assert message in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["record", "--out", "x", "--config", "x", "--duration", "soon"], "argument --duration: "),
+        (["acl", "--format", "aclfil"], "argument --format: no such choice: 'aclfil' (did you mean 'aclfile'?)"),
+        (
+            ["init", "--exchange", "coinbse"],
+            "argument --exchange: no such choice: 'coinbse' (did you mean 'coinbase'?)",
+        ),
+        (["demo", "--seed", "x"], "argument --seed: 'x' is not a whole number"),
+    ],
+)
+def test_a_wrong_value_is_one_line(arguments, line):
+    result = tickbridge(*arguments)
+    assert (result.returncode, result.stdout) == (1, "")
+    [said] = result.stderr.splitlines()
+    assert said.startswith(f"tickbridge {arguments[0]}: {line}")
 
 
 @pytest.fixture

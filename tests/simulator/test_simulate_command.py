@@ -143,7 +143,7 @@ def test_a_clock_that_is_wrong() -> None:
         assert control is not None
         with urlopen(control[1].removesuffix("/sim") + "/spot/api/v3.2/time") as answer:
             assert -110 < json.load(answer)["epoch"] - time.time() < -89
-    assert "no difference of clocks" in run("lmex", "--port", "0", "--clock-offset", "inf").stderr
+    assert "'inf' is not a number" in run("lmex", "--port", "0", "--clock-offset", "inf").stderr
 
 
 def test_trade_ids_go_on_after_a_restart() -> None:
@@ -178,14 +178,15 @@ def test_same_seed_same_keys_in_a_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["limitex", "--port", "0"], "known: limitlex, lmex"),
+        (["limitex", "--port", "0"], "did you mean 'limitlex'?"),
         (["lmex", "--port", "0", "--hello-wallets"], "--hello-wallets: is an option of limitlex only"),
         (["limitlex", "--port", "0", "--idle-close", "5"], "--idle-close: is an option of lmex only"),
         (["lmex", "--port", "0", "--private-topics", "fils"], "known: allPosition, "),
         (["lmex", "--port", "0", "--account", "main:savings"], "no sub-accounts"),
         (["limitlex", "--port", "0", "--fault", "gap"], "no numbered books"),
-        (["limitlex"], "--port"),
-        (["limitlex", "--port", "70000"], "0 to 65535"),
+        (["limitlex"], "--port is missing\nusage: tickbridge simulate EXCHANGE --port N [OPTION ...]\n"),
+        (["limitlex", "--port", "0", "--rate", "x"], "tickbridge simulate: argument --rate: 'x' is not a number\n"),
+        (["limitlex", "--port", "70000"], "out of range: a port is 0 (any free one) to 65535"),
         (["limitlex", "--port", "0", "--pairs", "BTC"], "BASE-QUOTE"),
         (["limitlex", "--port", "0", "--fault", "cut:evry=2"], "did you mean every?"),
         (["limitlex", "--port", "0", "--fault", "cut:pair=XRP-EUR"], "known: BTC-EUR"),
@@ -198,6 +199,23 @@ def test_mistakes_are_exit_1(arguments: list[str], said: str) -> None:
     done = run(*arguments)
     assert (done.returncode, said in done.stderr) == (1, True), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_value_is_one_line() -> None:
+    done = run("lmex", "--port", "70000")
+    assert done.stderr == (
+        "tickbridge simulate: argument --port: 70000 is out of range: a port is 0 (any free one) to 65535\n"
+    )
+
+
+def test_help_shows_the_options_of_the_exchange_that_is_named() -> None:
+    every, limitlex, lmex = (run(*words, "--help").stdout for words in ([], ["limitlex"], ["lmex"]))
+    for text, own, other in [(limitlex, "--hello-wallets", "--idle-close"), (lmex, "--idle-close", "--hello-wallets")]:
+        assert own in every
+        assert own in text
+        assert other not in text
+    assert ("lmex only:" in limitlex, "limitlex only:" in limitlex) == (False, True)
+    assert ("refuse_login" in limitlex, "refuse_login" in lmex) == (False, True)
 
 
 def test_port_in_use_is_exit_2() -> None:

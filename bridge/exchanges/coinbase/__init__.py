@@ -15,7 +15,17 @@ from functools import partial
 from typing import ClassVar
 
 from bridge.errors import RestError, UnknownPairError
-from bridge.exchanges.base import SECOND, ClockReading, ConnectionPlan, Exchange, Flow, Poll, Profile, Subscription
+from bridge.exchanges.base import (
+    SECOND,
+    ClockReading,
+    ConnectionPlan,
+    Exchange,
+    Flow,
+    ListedPair,
+    Poll,
+    Profile,
+    Subscription,
+)
 from bridge.exchanges.clocks import millis_reading
 from bridge.exchanges.coinbase.messages import NAME
 from bridge.exchanges.coinbase.products import Listing
@@ -44,6 +54,7 @@ class Coinbase(Exchange):
     rest_url = "https://api.coinbase.com"
     channels = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
     silence: ClassVar = {Channel.BOOK: 60.0}
+    example_pairs = ("BTC-USD", "ETH-USD")
     sends_per_second = 8
     """Documented: messages without a log-in, per second and address; as many connections."""
     pace = 0.5
@@ -100,6 +111,11 @@ class Coinbase(Exchange):
     def clock(self) -> Flow[ClockReading]:
         """``{"iso":"2026-08-09T21:05:48Z","epochSeconds":"1786309548","epochMillis":"1786309548228"}``"""  # noqa: D415
         return millis_reading(self.name, "/api/v3/brokerage/time", "epochMillis")
+
+    def list_pairs(self) -> Flow[list[ListedPair]]:
+        listing = Listing()
+        yield from listing.read()
+        return listing.pairs()
 
     def _look(self, now: int) -> Flow[Sequence[Event]]:
         """The whole list while nothing is known; then by name: pairs in trouble at each look, all of them now and then."""

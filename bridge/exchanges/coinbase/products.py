@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from bridge.errors import RestError
-from bridge.exchanges.base import UNREADABLE, Flow, HttpRequest, HttpResponse
+from bridge.exchanges.base import UNREADABLE, Flow, HttpRequest, HttpResponse, ListedPair
 from bridge.exchanges.coinbase.messages import NAME
 from bridge.exchanges.waiting import seconds_to_wait
 
@@ -28,6 +28,9 @@ _MOST_ASKED = 50
 
 class _Product(Struct):
     product_id: str
+    base_currency_id: str | None = None
+    quote_currency_id: str | None = None
+    product_type: str | None = None
     status: str | None = None
     trading_disabled: bool | None = None
     is_disabled: bool | None = None
@@ -89,6 +92,10 @@ class Listing:
         """Why the pair can't be traded at present; empty where it can, or where nothing is known."""
         found = self._products.get(pair)
         return f"the exchange lists the pair as halted ({found.halted})" if found is not None and found.halted else ""
+
+    def pairs(self) -> list[ListedPair]:
+        """Everything that it lists."""
+        return [_listed(product) for product in self._products.values()]
 
     def in_trouble(self, pairs: Iterable[str]) -> list[str]:
         """Those that are unknown or halted."""
@@ -152,6 +159,17 @@ def _products(page: _Page) -> dict[str, _Product]:
             continue
         found[product.product_id] = product
     return found
+
+
+def _listed(product: _Product) -> ListedPair:
+    base, _, currency = product.product_id.rpartition("-")
+    return ListedPair(
+        product.product_id,
+        product.base_currency_id or base,
+        product.quote_currency_id or currency,
+        "spot" if product.product_type in (None, "", "SPOT") else "future",
+        product.halted or product.status or "",
+    )
 
 
 def second_name(pair: str) -> str:

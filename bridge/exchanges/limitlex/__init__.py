@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bridge.exchanges.base import SECOND, ClockReading, ConnectionPlan, Exchange, Flow, Profile
+from bridge.exchanges.base import SECOND, ClockReading, ConnectionPlan, Exchange, Flow, ListedPair, Profile
 from bridge.exchanges.clocks import date_reading
 from bridge.exchanges.limitlex.account import PRIVATE_CHANNELS, AccountSession
 from bridge.exchanges.limitlex.messages import NAME
@@ -28,6 +28,7 @@ class Limitlex(Exchange):
     """Limitlex: all public channels, and orders, fills and balances of an account and its sub-accounts."""
 
     name = NAME
+    example_pairs = ("BTC-EUR", "ETH-EUR")
     url = "wss://limitlex.com/websocket/"
     rest_url = "https://limitlex.com/api"
     channels = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
@@ -57,6 +58,9 @@ class Limitlex(Exchange):
         del now
         yield from self._rest.resolve(self.pairs)
         return None
+
+    def list_pairs(self) -> Flow[list[ListedPair]]:
+        return self._rest.list_pairs()
 
     def clock(self) -> Flow[ClockReading]:
         """There is no call for the time: the header ``Date`` has it."""

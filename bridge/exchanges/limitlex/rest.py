@@ -23,7 +23,7 @@ from bridge.errors import ConfigError, FrameError, Problem, RestError
 from bridge.exchanges.base import SECOND, UNREADABLE, Credentials, Flow, HttpRequest, HttpResponse
 from bridge.exchanges.fields import UNREADABLE_ROW, Row, decode_rows, fields_of, text
 from bridge.exchanges.limitlex.messages import NAME, nanoseconds
-from bridge.exchanges.listing import check_listed
+from bridge.exchanges.listing import ListedPair, check_listed
 from bridge.exchanges.nonces import Nonces
 from bridge.exchanges.numbers import check_amounts, check_ids, check_values, check_words, id_or_empty
 from bridge.exchanges.salvage import readable
@@ -127,22 +127,34 @@ class LimitlexRest:
             if all(pair in self._pair_ids for pair in pairs):
                 return
             raise
+        known = {pair.pair: pair_id for pair, pair_id in self._named(currencies, listed)}
+        unknown = [pair for pair in pairs if pair not in self._pair_ids]
+        if known and len(known) < len(listed) and any(pair not in known for pair in unknown):
+            raise RestError(NAME, "/public/pairs", 200, "a row could not be understood, and a pair is missing")
+        check_listed(NAME, "/public/pairs", unknown, known)
+        self._pair_ids.update({pair: known[pair] for pair in unknown})
+
+    def list_pairs(self) -> Flow[list[ListedPair]]:
+        """All pairs that the exchange lists; it doesn't say whether one is halted.
+
+        Raises:
+            RestError: REST is away.
+        """
+        currencies = yield from self._public("/public/currencies")
+        listed = yield from self._public("/public/pairs")
+        return [pair for pair, _ in self._named(currencies, listed)]
+
+    def _named(self, currencies: Sequence[Row], listed: Sequence[Row]) -> Iterator[tuple[ListedPair, str]]:
+        """The pairs of both lists that can be read, each with its id; the currencies' codes are learned on the way."""
         self._codes.update({row.get("id", ""): row["code"] for row in currencies if row.get("code")})
-        known = {}
-        odd = False
         for row in listed:
             first, second = row.get("currency_id_1", ""), row.get("currency_id_2", "")
             pair_id = row.get("id", "") or f"{first}:{second}"
             if not first or not second:
                 first, _, second = pair_id.partition(":")
-            odd = odd or not (first and second)
             if first and second:
-                known[f"{self.currency(first)}-{self.currency(second)}".upper()] = pair_id
-        unknown = [pair for pair in pairs if pair not in self._pair_ids]
-        if known and odd and any(pair not in known for pair in unknown):
-            raise RestError(NAME, "/public/pairs", 200, "a row could not be understood, and a pair is missing")
-        check_listed(NAME, "/public/pairs", unknown, known)
-        self._pair_ids.update({pair: known[pair] for pair in unknown})
+                base, quote = self.currency(first).upper(), self.currency(second).upper()
+                yield ListedPair(f"{base}-{quote}", base, quote), pair_id
 
     def private(self, credentials: Credentials, path: str, now: int) -> Flow[msgspec.Raw]:
         """A signed call. The nonce is in milliseconds and rises; if the exchange minds it, once more in seconds."""

@@ -23,6 +23,7 @@ from bridge.exchanges.base import (
     Credentials,
     Exchange,
     Flow,
+    ListedPair,
     Poll,
     Profile,
     Session,
@@ -55,6 +56,7 @@ class Lmex(Exchange):
     """LMEX: all channels, spot and futures."""
 
     name = NAME
+    example_pairs = ("BTC-USD", "BTC-PERP")
     url = "wss://ws.lmex.io"
     rest_url = "https://api.lmex.io"
     channels = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
@@ -127,6 +129,9 @@ class Lmex(Exchange):
             if self._balances:
                 found.append(self._balances[market])
         return found
+
+    def list_pairs(self) -> Flow[list[ListedPair]]:
+        return self._rest.list_pairs()
 
     def clock(self) -> Flow[ClockReading]:
         return self._rest.clock()

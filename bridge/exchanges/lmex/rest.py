@@ -22,7 +22,7 @@ from bridge.exchanges.base import (
 )
 from bridge.exchanges.clocks import iso_reading
 from bridge.exchanges.fields import Row, decode_rows
-from bridge.exchanges.listing import check_listed
+from bridge.exchanges.listing import ListedPair, check_listed
 from bridge.exchanges.lmex.faults import AUTH_FAILED, SESSION_EXPIRED
 from bridge.exchanges.lmex.messages import NAME
 from bridge.exchanges.lmex.names import Contracts, Market, is_pair, market_of
@@ -90,6 +90,25 @@ class LmexRest:
                     self._contracts.learn(pair, listed[pair].get("contractSize", ""))
                     if pair not in self._contracts:
                         raise RestError(NAME, path, 200, f"the contract size of {pair} is not told")
+
+    def list_pairs(self) -> Flow[list[ListedPair]]:
+        """The pairs of both markets, by their names there; a quote that a future's name doesn't have comes from its row.
+
+        Raises:
+            RestError: REST is away.
+        """
+        found: list[ListedPair] = []
+        for market in Market:
+            for row in (yield from self._get(_path(market, "/market_summary"))):
+                symbol = row.get("symbol", "")
+                if not symbol:
+                    continue
+                dated = "future" if not symbol.endswith("-PERP") else "perpetual"
+                status = "online" if row.get("active", "true") == "true" else "inactive"
+                base, quote = row.get("base", ""), row.get("quote", "")
+                kind = "spot" if market is Market.SPOT else dated
+                found.append(ListedPair(symbol, base, quote, kind, status))
+        return found
 
     def tickers(self, market: Market, pairs: Sequence[str], now: int) -> Flow[list[Event]]:
         """The pairs' statistics of the last 24 hours, out of ``market_summary``; ``down`` for a pair that has none there.

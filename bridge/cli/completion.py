@@ -1,0 +1,108 @@
+"""``tickbridge completion``: the completion script of a shell, made from the commands' own parsers."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bridge.cli.common import add_config_option
+
+__all__ = ["add_parser"]
+
+_USE = """\
+bash:  tickbridge completion bash > ~/.local/share/bash-completion/completions/tickbridge
+       or, for this shell alone:  source <(tickbridge completion bash)
+zsh:   tickbridge completion zsh > "${fpath[1]}/_tickbridge"
+       or, after compinit:  source <(tickbridge completion zsh)
+fish:  tickbridge completion fish > ~/.config/fish/completions/tickbridge.fish
+"""
+_NAMED = {"connector": "connector", "account": "account"}
+"""Options (``dest``) that take names of the config."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "completion",
+        help="print the completion script of a shell",
+        description="Prints a script by which a shell completes commands, options, their values, and the names of the "
+        "config's connectors.",
+        epilog=_USE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), metavar="SHELL", nargs="?", help="bash, zsh or fish")
+    # What the scripts themselves ask for.
+    parser.add_argument("--names", choices=tuple(_NAMED), help=argparse.SUPPRESS)
+    add_config_option(parser, required=False)
+    parser.set_defaults(func=completion)
+
+
+def completion(options: argparse.Namespace) -> int:
+    """Print the script; or, for a script, the names of a kind.
+
+    Raises:
+        ConfigError: no shell is named.
+    """
+    if options.names:
+        return _print_names(options.names, options.config)
+    from bridge.cli.shells import bash, fish, zsh
+    from bridge.errors import ConfigError, Problem
+
+    if options.shell is None:
+        raise ConfigError([Problem("SHELL", "is missing", "bash, zsh or fish")], "arguments")
+    script: Callable[[Sequence[Command]], str] = {"bash": bash, "zsh": zsh, "fish": fish}[options.shell]
+    print(script(_commands()), end="")
+    return 0
+
+
+def _print_names(kind: str, config: Path | None) -> int:
+    """The config's connectors or accounts; nothing at all if it can't be read: a shell is waiting for words."""
+    from bridge.config import load_settings
+    from bridge.errors import ConfigError
+
+    try:
+        settings = load_settings(config)
+    except ConfigError:
+        return 0
+    names = [connector.name for connector in settings.connectors] if kind == "connector" else list(settings.accounts)
+    print(*names, sep="\n")
+    return 0
+
+
+class Value:
+    """What follows an option, or stands at a position: words, files, names of the config, or anything."""
+
+    def __init__(self, action: argparse.Action) -> None:
+        self.words = tuple(str(choice) for choice in action.choices or ())
+        self.files = action.type is Path
+        self.names = _NAMED.get(action.dest, "") if not self.words else ""
+        self.many = action.nargs in ("*", "+") or isinstance(action.nargs, int)
+        self.label = str(action.metavar or action.dest)
+
+
+class Option:
+    """An option: its spellings, its help in a line, and its value (``None``: a flag)."""
+
+    def __init__(self, action: argparse.Action) -> None:
+        self.names = tuple(action.option_strings)
+        self.help = " ".join(str(action.help or "").replace("%%", "%").split())
+        self.value = Value(action) if action.nargs != 0 else None
+
+
+class Command:
+    """A command: its help in a line, its options and its positions."""
+
+    def __init__(self, name: str, words: str, actions: Sequence[argparse.Action]) -> None:
+        self.name = name
+        self.help = words
+        shown = [action for action in actions if action.help is not argparse.SUPPRESS]
+        self.options = [Option(action) for action in shown if action.option_strings]
+        self.positions = [Value(action) for action in shown if not action.option_strings]
+
+
+def _commands() -> list[Command]:
+    from bridge.cli.main import COMMANDS, command_parser
+
+    return [Command(name, words, command_parser(name).actions) for name, words in COMMANDS.items()]

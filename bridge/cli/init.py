@@ -1,0 +1,136 @@
+"""``tickbridge init``: a first config, with the schema beside it by which editors help."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from bridge.cli.common import DEFAULT_CONFIG
+
+__all__ = ["add_parser"]
+
+SCHEMA_FILE = "tickbridge.schema.json"
+_DEFAULT_EXCHANGE = "coinbase"
+_OWN = 0o600
+"""A config may come to hold a key, or a URL with a password."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the command line."""
+    from bridge.exchanges import names
+
+    parser = subparsers.add_parser(
+        "init",
+        help="write a first config, with comments",
+        description="Writes a config that 'tickbridge run' takes as it is, with comments and every default. Only you may "
+        f"read it (mode 600). Beside it {SCHEMA_FILE} is written, which the config names in its first line: by it editors "
+        "with a YAML language server complete settings and mark mistakes, without the network.",
+    )
+    parser.add_argument(
+        "--exchange",
+        choices=names(),
+        default=_DEFAULT_EXCHANGE,
+        help=f"{', '.join(names())} (default: {_DEFAULT_EXCHANGE})",
+        metavar="NAME",
+    )
+    parser.add_argument(
+        "--pairs",
+        nargs="+",
+        action="extend",
+        type=_pairs,
+        metavar="PAIR",
+        help="BTC-USD ETH-USD, or BTC-USD,ETH-USD (default: two of the exchange's)",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        type=Path,
+        default=DEFAULT_CONFIG,
+        help="where to write it; -: to stdout, without a schema (default: ./tickbridge.yaml)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+    parser.set_defaults(func=init)
+
+
+def _pairs(text: str) -> list[str]:
+    return [pair.strip() for pair in text.split(",") if pair.strip()]
+
+
+def init(options: argparse.Namespace) -> int:
+    """Write the config, or print it.
+
+    Raises:
+        ConfigError: a pair that can't be one, or a file that is there already or can't be written.
+    """
+    from bridge.config.template import config_template
+    from bridge.errors import ConfigError, Problem
+    from bridge.exchanges import exchange_type
+
+    pairs = list(dict.fromkeys(pair for pairs in options.pairs or () for pair in pairs))
+    _check(pairs)
+    pairs = pairs or list(exchange_type(options.exchange).example_pairs)
+    if str(options.output) == "-":
+        print(config_template(options.exchange, pairs), end="")
+        return 0
+    output: Path = options.output
+    if os.path.lexists(output) and not options.force:
+        hint = "--force replaces it, --output FILE names another"
+        raise ConfigError([Problem("--output", f"{output} is there already, and stays as it is", hint)], "init")
+    try:
+        schema = _write_schema(output.with_name(SCHEMA_FILE), force=options.force)
+        _write(output, config_template(options.exchange, pairs, SCHEMA_FILE), force=options.force)
+    except OSError as error:
+        words = f"cannot write {error.filename or output}: {error.strerror or error}"
+        raise ConfigError([Problem("--output", words, "name a file in a folder that is there")], "init") from None
+    print(f"{output}: {options.exchange}, {', '.join(pairs)}")
+    print(schema)
+    config = "" if output == DEFAULT_CONFIG else f" --config {output}"
+    print(f"next: tickbridge check{config} --connect; tickbridge run{config}; in another terminal: tickbridge tail")
+    return 0
+
+
+def _check(pairs: list[str]) -> None:
+    """Make sure that these are written as pairs are.
+
+    Raises:
+        ConfigError: all that aren't.
+    """
+    from bridge.config.values import is_pair, likely_pair
+    from bridge.errors import ConfigError, Problem
+
+    wrong = [pair for pair in pairs if not is_pair(pair)]
+    if wrong:
+        problems = [
+            Problem("--pairs", f"{pair!r} is not a pair", f"did you mean {likely!r}?" if likely else "write BTC-USD")
+            for pair in wrong
+            for likely in [likely_pair(pair)]
+        ]
+        raise ConfigError(problems, "init")
+
+
+def _write_schema(path: Path, *, force: bool) -> str:
+    """Write the schema, unless another file is there; says which."""
+    from bridge.cli.schema import schema_text
+
+    text = schema_text()
+    if path.exists() and not force:
+        same = path.read_text(encoding="utf-8", errors="replace") == text
+        return f"{path}: the schema, for editors" if same else f"{path}: differs, and was kept; --force replaces it"
+    _write(path, text, force=force, mode=0o666)
+    return f"{path}: its schema, for editors"
+
+
+def _write(path: Path, text: str, *, force: bool, mode: int = _OWN) -> None:
+    """Write a file that isn't there; with ``force`` replace the one that is, in one step."""
+    target = path.with_name(f".{path.name}.{os.getpid()}") if force else path
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        if force:
+            target.replace(path)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise

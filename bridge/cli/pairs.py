@@ -1,0 +1,94 @@
+"""``tickbridge pairs``: what an exchange lists, asked for by REST."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bridge.exchanges.base import ListedPair
+
+__all__ = ["add_parser"]
+
+_GLOB = frozenset("*?[")
+_ENVIRONMENT = 2
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the command line."""
+    from bridge.exchanges import names
+
+    parser = subparsers.add_parser(
+        "pairs",
+        help="list the pairs that an exchange has",
+        description="Lists the pairs that an exchange has, as a config takes them, with their kind and status. Needs the "
+        "exchange's REST, but no account (exit 2 if it is out of reach).",
+    )
+    parser.add_argument("exchange", choices=names(), metavar="EXCHANGE", help=", ".join(names()))
+    parser.add_argument(
+        "patterns",
+        nargs="*",
+        metavar="PATTERN",
+        help="only pairs with this in their name, or of this pattern: usd, 'BTC-*', '*-EUR'; any case",
+    )
+    parser.add_argument("--json", action="store_true", help="a JSON array, in place of a table")
+    parser.add_argument("--rest-url", metavar="URL", help="in place of the exchange's own, as in the config")
+    parser.add_argument("--ca-file", metavar="FILE", type=Path, help="PEM of a further authority for it")
+    parser.set_defaults(func=pairs)
+
+
+def pairs(options: argparse.Namespace) -> int:
+    """Print the list; 1 if nothing in it matches.
+
+    Raises:
+        ConfigError: an address that can't be used.
+        RestError: the exchange is out of reach.
+    """
+    from bridge.config.values import is_pair
+    from bridge.connector import list_pairs
+    from bridge.errors import RestError
+    from bridge.exchanges import exchange_type
+    from bridge.loops import run_async
+
+    where = options.rest_url or exchange_type(options.exchange).rest_url
+    try:
+        listed = run_async(list_pairs(options.exchange, options.rest_url, options.ca_file))
+    except RestError as error:
+        print(f"tickbridge: {options.exchange} at {where} does not say which pairs it has: {error}", file=sys.stderr)
+        return _ENVIRONMENT
+    known = sorted({pair.pair: pair for pair in listed if is_pair(pair.pair)}.values(), key=lambda pair: pair.pair)
+    found = [pair for pair in known if _matches(pair.pair, options.patterns)]
+    if options.json:
+        import msgspec
+
+        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    else:
+        for line in _table(found):
+            print(line)
+    if known and not found:
+        _say_nearest(options.patterns, [pair.pair for pair in known])
+        return 1
+    return 0
+
+
+def _matches(pair: str, patterns: list[str]) -> bool:
+    wanted = [pattern.upper() for pattern in patterns]
+    return not wanted or any(
+        fnmatch.fnmatchcase(pair, pattern) if _GLOB & set(pattern) else pattern in pair for pattern in wanted
+    )
+
+
+def _table(found: list[ListedPair]) -> list[str]:
+    width = max((len(pair.pair) for pair in found), default=0)
+    return [f"{pair.pair:{width}}  {pair.kind:9}  {pair.status}".rstrip() for pair in found]
+
+
+def _say_nearest(patterns: list[str], known: list[str]) -> None:
+    from difflib import get_close_matches
+
+    near = list(dict.fromkeys(name for text in patterns for name in get_close_matches(text.upper(), known, 3, 0.5)))
+    hint = f"; the nearest are {', '.join(near)}" if near else ""
+    print(f"tickbridge: none of the {len(known)} pairs is like {' or '.join(patterns)}{hint}", file=sys.stderr)

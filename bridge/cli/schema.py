@@ -1,0 +1,34 @@
+"""``tickbridge schema``: the JSON Schema of the config."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+__all__ = ["add_parser", "schema_text"]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "schema",
+        help="print the JSON Schema of the config, for editors",
+        description="Prints a JSON Schema (draft 2020-12), by which editors complete a file and mark what is wrong in it.",
+    )
+    parser.add_argument("what", choices=("config",), metavar="config", help="of the config file")
+    parser.set_defaults(func=schema)
+
+
+def schema(options: argparse.Namespace) -> int:
+    """Print it."""
+    del options
+    print(schema_text(), end="")
+    return 0
+
+
+def schema_text() -> str:
+    """The schema of the config, as it is printed and written."""
+    from bridge.config.jsonschema import config_schema
+
+    return json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"

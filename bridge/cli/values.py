@@ -1,0 +1,74 @@
+"""The values of options: each type says what is wrong with a text in a line that needs no more."""
+
+from __future__ import annotations
+
+import math
+from argparse import ArgumentTypeError
+
+__all__ = ["at_least_zero", "count", "number", "port", "share"]
+
+_LAST_PORT = 65535
+
+
+def port(text: str) -> int:
+    """A port to listen on; 0 is any free one.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 20:
+        raise ArgumentTypeError(f"{text!r} is not a port: 0 (any free one) to {_LAST_PORT}")
+    if not 0 <= int(text) <= _LAST_PORT:
+        raise ArgumentTypeError(f"{text} is out of range: a port is 0 (any free one) to {_LAST_PORT}")
+    return int(text)
+
+
+def number(text: str) -> float:
+    """A finite number.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise ArgumentTypeError(f"{text!r} is not a number")
+    return found
+
+
+def at_least_zero(text: str) -> float:
+    """A number that isn't negative.
+
+    Raises:
+        ArgumentTypeError: it is none, or negative.
+    """
+    found = number(text)
+    if found < 0:
+        raise ArgumentTypeError(f"{text} is out of range: it must not be negative")
+    return found
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1.
+
+    Raises:
+        ArgumentTypeError: it is none, or beyond.
+    """
+    found = number(text)
+    if not 0 <= found <= 1:
+        raise ArgumentTypeError(f"{text} is out of range: a share is 0 to 1")
+    return found
+
+
+def count(text: str) -> int:
+    """A whole number that isn't negative.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise ArgumentTypeError(f"{text!r} is not a count: a whole number that is not negative")
+    return int(text)

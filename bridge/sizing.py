@@ -1,0 +1,51 @@
+"""How much memory of Redis streams may take: an estimate, from measured bytes per entry and the retention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from bridge.config import ConnectorSettings, Settings
+from bridge.exchanges.base import Exchange
+from bridge.keys import Keys
+from bridge.model import Channel
+
+__all__ = ["BYTES_PER_ENTRY", "StreamSize", "stream_sizes"]
+
+BYTES_PER_ENTRY = {
+    Channel.TRADES: 90,
+    Channel.BOOK: 414,
+    Channel.QUOTES: 100,
+    Channel.TICKER: 165,
+    Channel.ORDERS: 180,
+    Channel.FILLS: 180,
+    Channel.BALANCES: 97,
+    Channel.POSITIONS: 180,
+}
+"""The upper end of what was measured: docs/operations.md, "Sizing". Books: deltas of 20 levels, without full snapshots.
+Positions were not measured; they have the fields of a fill, about."""
+
+
+class StreamSize(Struct, frozen=True):
+    """One stream: its key, its retention (entries, seconds) and the bytes it may take while it is full."""
+
+    key: str
+    connector: str
+    channel: Channel
+    max_entries: int
+    max_age: float
+    bytes: int
+
+
+def stream_sizes(settings: Settings, exchanges: Sequence[tuple[ConnectorSettings, Exchange]]) -> list[StreamSize]:
+    """The streams of these connectors, known before anything is connected (sub-accounts' come later)."""
+    keys = Keys(settings.namespace)
+    found = []
+    for connector, exchange in exchanges:
+        for stream in exchange.subscriptions():
+            limits = settings.retention.of(stream.channel)
+            key = keys.stream(exchange.name, stream.subject, stream.channel)
+            most = BYTES_PER_ENTRY[stream.channel] * limits.max_entries
+            found.append(StreamSize(key, connector.name, stream.channel, limits.max_entries, limits.max_age, most))
+    return found
