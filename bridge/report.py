@@ -260,12 +260,13 @@ class Report:
                 "exchange": self.exchange.name,
                 kind: wish.subject,
                 "channel": str(wish.channel),
-                "schema": SCHEMA_VERSION,
+                "schema": str(SCHEMA_VERSION),
                 "connector": self.name,
                 "instance": self.presence.instance,
                 "state": topic.state,
                 "units": self.exchange.units.get(wish.channel, ""),
-                **({"polled": self._polled[wish]} if wish in self._polled else {}),
+                **({"gaps": self.exchange.gaps} if wish.channel is Channel.BOOK else {}),
+                **({"polled": f"{self._polled[wish]:g}"} if wish in self._polled else {}),
             }
         return catalog
 

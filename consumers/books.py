@@ -168,7 +168,8 @@ async def run(args: Namespace) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(books.follow(), name="read")
-                group.create_task(discover(reader.redis, keys, books.found), name="catalog")
+                public = (keys.catalog(),)
+                group.create_task(discover(reader.redis, keys, books.found, names=public), name="catalog")
                 group.create_task(books.keep_hashes(args.every), name="late-join hashes")
                 monitor = Monitor("books", reader, args.redis, lambda: books.writes, lambda: books.trouble)
                 group.create_task(monitor.run(args.http, pages(books)), name="http")

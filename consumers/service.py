@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -108,20 +108,26 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-async def catalog(redis: Redis, keys: Keys) -> dict[str, StreamKey]:
-    """Every stream of the catalog, by its key."""
-    names: list[str] = await redis.hkeys(keys.catalog())  # type: ignore[assignment]
-    parsed = {name: keys.parse(name) for name in names}
+async def catalog(redis: Redis, keys: Keys, names: Collection[str] = ()) -> dict[str, StreamKey]:
+    """Every stream of the catalogs of these ``names`` (none: the public one and the accounts'), by its key."""
+    found: list[str] = []
+    for name in names or (keys.catalog(), keys.accounts_catalog()):
+        found += await redis.hkeys(name)  # type: ignore[arg-type]
+    parsed = {name: keys.parse(name) for name in found}
     return {name: stream for name, stream in parsed.items() if stream is not None}
 
 
 async def discover(
-    redis: Redis, keys: Keys, found: Callable[[str, StreamKey], Awaitable[None]], every: float = 2.0
+    redis: Redis,
+    keys: Keys,
+    found: Callable[[str, StreamKey], Awaitable[None]],
+    every: float = 2.0,
+    names: Collection[str] = (),
 ) -> None:
-    """Call ``found`` for each stream of the catalog, again and again, every few seconds; new ones come by that."""
+    """Call ``found`` for each stream of the catalogs, again and again, every few seconds; new ones come by that."""
     while True:
         try:
-            for key, stream in sorted((await catalog(redis, keys)).items()):
+            for key, stream in sorted((await catalog(redis, keys, names)).items()):
                 await found(key, stream)
         except OUTAGE:
             pass  # the reader says so, and this comes again

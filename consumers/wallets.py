@@ -242,7 +242,8 @@ async def run(args: Namespace) -> None:
         wallets = Wallets(reader, keys, args.accounts, args.exchange, heard)
         async with asyncio.TaskGroup() as group:
             group.create_task(wallets.follow(), name="read")
-            group.create_task(discover(reader.redis, keys, wallets.found), name="catalog")
+            private = (keys.accounts_catalog(),)
+            group.create_task(discover(reader.redis, keys, wallets.found, names=private), name="catalog")
             monitor = Monitor("wallets", reader, args.redis, lambda: wallets.writes)
             group.create_task(monitor.run(args.http), name="http")
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct, field
@@ -281,6 +281,8 @@ class Exchange(ABC):
     """Least seconds between two connection attempts of a connector, so that an outage doesn't end in a storm."""
     timed: ClassVar[Mapping[Channel, int]] = {}
     """Channels whose ``ts`` is the time of the event itself, and the steps (ns) that it is told in: latency is measured."""
+    gaps: ClassVar[Literal["verified", "unchecked"]] = "unchecked"
+    """Whether its books prove that nothing is missing: every delta is numbered or chained, so that a hole shows at once."""
     units: ClassVar[Mapping[Channel, str]] = {}
     """What the catalog says of a channel's units and quirks."""
 

@@ -368,6 +368,7 @@ class Coinbase(Exchange):
     channels = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
     silence: ClassVar = {Channel.BOOK: 60.0}
     timed: ClassVar = dict.fromkeys(channels, 1_000)
+    gaps: ClassVar = "verified"
     units: ClassVar = {Channel.TICKER: "24 hours, no open price", Channel.QUOTES: "at every match"}
 
     def __init__(self, profile: Profile) -> None:

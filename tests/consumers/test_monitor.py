@@ -102,7 +102,8 @@ def test_what_books_serve(own_server) -> None:
 def test_services_outlive_a_server_that_takes_no_writes(own_server, setting, words) -> None:
     with own_server.client() as client:
         book, balances = Stream(client, Channel.BOOK), Stream(client, Channel.BALANCES, "main")
-        client.hset(MAIN.catalog(), mapping={book.key: "", balances.key: ""})
+        client.hset(MAIN.catalog(), book.key, "")
+        client.hset(MAIN.accounts_catalog(), balances.key, "")
         book.snapshot("10:1", "11:1")
         balances.add("balance", currency="EUR", available="1", reserved="0")
         options = ("--redis", own_server.url, "--http", ":0")

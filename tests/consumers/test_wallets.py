@@ -35,7 +35,7 @@ class Account:
         for channel in (Channel.ORDERS, Channel.FILLS, Channel.BALANCES, Channel.POSITIONS):
             stream = self.streams[channel] = Stream(client, channel, subject)
             stream.key = Keys().stream(exchange, subject, channel)
-            client.hset("bridge:catalog", stream.key, "{}")
+            client.hset("bridge:catalog:accounts", stream.key, "{}")
 
     def balance(self, currency: str, available: str, reserved: str = "0") -> str:
         fields = {"currency": currency, "available": available, "reserved": reserved}
@@ -77,7 +77,7 @@ async def keeping(server: RedisServer, account: Account, *names: str, exchange: 
     """The service's inside, with the catalog looked at once."""
     async with Reader(server.url, block=0.05) as reader:
         wallets = Wallets(reader, Keys(), list(names), exchange)
-        for key in account.client.hkeys("bridge:catalog"):
+        for key in account.client.hkeys("bridge:catalog:accounts"):
             await wallets.found(key, Keys().parse(key))
         following = asyncio.create_task(wallets.follow(), name="follow")
         try:
@@ -175,7 +175,7 @@ async def test_a_lost_reply_counts_no_fill_twice(redis_server, account) -> None:
         account.fill()
     async with Reader(redis_server.url, block=0.05) as reader:
         wallets = Wallets(reader, Keys())
-        for key in account.client.hkeys("bridge:catalog"):
+        for key in account.client.hkeys("bridge:catalog:accounts"):
             await wallets.found(key, Keys().parse(key))
         (wallet,) = wallets.wallets.values()
         async for batch in reader.batches():

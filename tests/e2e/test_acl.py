@@ -43,6 +43,16 @@ REFUSED: dict[str, list[list[str]]] = {
         ["TTL", BALANCES],
     ],
     "catalog": [["HKEYS", "prod:bridge:catalog"], ["HGETALL", "prod:bridge:catalog"]],
+    "accounts' catalog": [
+        *([command, "prod:bridge:catalog:accounts"] for command in ("HKEYS", "HGETALL", "HLEN", "HSCAN", "EXISTS")),
+        ["HGET", "prod:bridge:catalog:accounts", BALANCES],
+        ["HMGET", "prod:bridge:catalog:accounts", BALANCES],
+    ],
+    "catalogs' entries": [
+        [command, f"prod:bridge:catalog{which}", *words]
+        for which in ("", ":accounts")
+        for command, *words in (("HDEL", TRADES), ("HSET", TRADES, "{}"), ("DEL",))
+    ],
     "streams": [
         ["XADD", TRADES, "*", "a", "b"],
         ["XTRIM", TRADES, "MAXLEN", "0"],
@@ -67,19 +77,27 @@ REFUSED: dict[str, list[list[str]]] = {
         ["HSET", "prod:bridge:connector:other", "a", "b"],
         ["DEL", "prod:bridge:connector:other"],
         ["XADD", "prod:bridge:rejects:coinbase", "*", "a", "b"],
-        ["HDEL", "prod:bridge:catalog", TRADES],
+        ["DEL", "prod:bridge:catalog"],
         ["HSET", "prod:md:{limitlex:BTC-EUR}:book:snapshot", "a", "b"],
     ],
 }
 MAY_NOT = {
-    "public": ["names", "accounts", "catalog", "streams", "server", "others"],
-    "account-main": ["names", "catalog", "streams", "server", "others"],
+    "public": ["names", "accounts", "accounts' catalog", "catalogs' entries", "streams", "server", "others"],
+    "account-main": [
+        "names",
+        "catalog",
+        "accounts' catalog",
+        "catalogs' entries",
+        "streams",
+        "server",
+        "others",
+    ],
     "limitlex": ["names", "server", "others"],
-    "books": ["names", "accounts", "streams", "server"],
-    "wallets": ["names", "streams", "server", "others"],
+    "books": ["names", "accounts", "accounts' catalog", "catalogs' entries", "streams", "server"],
+    "wallets": ["names", "catalog", "catalogs' entries", "streams", "server", "others"],
     "operator": ["server", "others"],
 }
-EXCEPT = {"operator": [["DEL", "prod:bridge:connector:other"]]}
+EXCEPT = {"operator": [["DEL", "prod:bridge:connector:other"], ["DEL", "prod:bridge:catalog"]]}
 """What a role may do although it stands among those above."""
 
 
