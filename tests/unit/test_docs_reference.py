@@ -234,7 +234,7 @@ def test_every_exchange_and_its_options_stand_in_the_table():
 
 def test_imports_run_downwards():
     """What architecture.md says of who may import whom."""
-    ground = {"model", "keys", "entries", "book", "topology", "errors", "latency"}
+    ground = {"model", "keys", "entries", "book", "topology", "errors", "latency", "printable"}
     allowed = {
         **{f"bridge/{name}.py": ground for name in ground},
         "bridge/serving.py": set(),
