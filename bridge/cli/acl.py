@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge.cli.common import load, select_connectors
+from bridge.cli.common import add_config_option, load, select_connectors
 
 if TYPE_CHECKING:
     from bridge.config import Settings
@@ -26,14 +25,7 @@ def add_parser(subparsers: Any) -> None:
         help="print Redis users with the least rights for connectors, readers, consumers, operators",
         description="Prints Redis ACL rules (Redis 7 or newer, Valkey), a user a line: of all roles, or of those that are named.",
     )
-    default = os.environ.get("TICKBRIDGE_CONFIG") or None
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        type=Path,
-        default=Path(default) if default else None,
-        help="the YAML file (or variable TICKBRIDGE_CONFIG); without one, the roles that need none",
-    )
+    add_config_option(parser, required=False)
     parser.add_argument(
         "--role", choices=ROLES, nargs="+", action="extend", default=[], help="only these (default: all)"
     )
@@ -117,8 +109,8 @@ def _users(options: argparse.Namespace, settings: Settings) -> dict[str, list[st
         ConfigError: a connector or an account that the config doesn't have.
     """
     from bridge import acl
-    from bridge.config.problems import did_you_mean
     from bridge.errors import ConfigError, Problem
+    from bridge.suggestions import did_you_mean
 
     named = bool(options.role or options.connector or options.account)
     roles = set(options.role) or ({"connector"} if options.connector else set()) | (

@@ -11,19 +11,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bridge.config import ConnectorSettings, Settings
 
-__all__ = ["add_config_option", "load", "select_connectors"]
+__all__ = ["DEFAULT_CONFIG", "add_config_option", "default_config", "load", "select_connectors"]
+
+DEFAULT_CONFIG = Path("tickbridge.yaml")
+"""The config of the present directory."""
 
 
-def add_config_option(parser: argparse.ArgumentParser) -> None:
-    """``--config FILE``; the variable ``TICKBRIDGE_CONFIG`` serves where it is not given."""
-    default = os.environ.get("TICKBRIDGE_CONFIG") or None
+def default_config() -> Path | None:
+    """The config that is used where none is named: of ``TICKBRIDGE_CONFIG``, else ``./tickbridge.yaml`` if it is there."""
+    named = os.environ.get("TICKBRIDGE_CONFIG")
+    if named:
+        return Path(named)
+    # A broken link counts: better to say that it leads nowhere than to run without it.
+    return DEFAULT_CONFIG if os.path.lexists(DEFAULT_CONFIG) else None
+
+
+def add_config_option(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """``--config FILE``, with `default_config`; not ``required``: without any, ``options.config`` is ``None``."""
+    default = default_config()
+    words = "the YAML file (default: that of variable TICKBRIDGE_CONFIG, or ./tickbridge.yaml"
     parser.add_argument(
         "--config",
         metavar="FILE",
         type=Path,
-        default=Path(default) if default else None,
-        required=default is None,
-        help="the YAML file (or variable TICKBRIDGE_CONFIG)",
+        default=default,
+        required=required and default is None,
+        help=f"{words})" if required else f"{words}, or none)",
     )
 
 
@@ -49,8 +62,8 @@ def select_connectors(settings: Settings, names: Sequence[str]) -> list[Connecto
     Raises:
         ConfigError: the config has no connectors, or none of such a name.
     """
-    from bridge.config.problems import did_you_mean
     from bridge.errors import ConfigError, Problem
+    from bridge.suggestions import did_you_mean
 
     known = [connector.name for connector in settings.connectors]
     if not known:

@@ -9,62 +9,105 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, NoReturn
 
 from bridge import __version__
+from bridge.cli.parser import USER_MISTAKE, Parser
+from bridge.suggestions import nearest
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "GROUPS", "command_parser", "main", "parse"]
 
-COMMANDS = {
-    "run": "run connectors: exchange sockets into Redis Streams",
-    "check": "say what is wrong with a config; with --connect try Redis and the exchanges too",
-    "demo": "the whole thing on this machine, with nothing else installed",
-    "simulate": "a simulated exchange, WebSocket and REST",
-    "replay": "serve a recording as its exchange would",
-    "record": "record a connector's live sockets",
-    "tail": "show entries as they come",
-    "acl": "print Redis users with the least rights for connectors, readers, consumers, operators",
+GROUPS = {
+    "set up": {
+        "check": "say what is wrong with a config; with --connect try Redis and the exchanges too",
+        "acl": "print Redis users with the least rights for connectors, readers, consumers, operators",
+    },
+    "run": {
+        "run": "run connectors: exchange sockets into Redis Streams",
+        "record": "record a connector's live sockets",
+    },
+    "read": {
+        "tail": "show entries as they come",
+    },
+    "try out": {
+        "demo": "the whole thing on this machine, with nothing else installed",
+        "simulate": "a simulated exchange, WebSocket and REST",
+        "replay": "serve a recording as its exchange would",
+    },
 }
-"""Command → one line of help. Each is a module here with ``add_parser(subparsers)``, which sets ``func``."""
+"""Title → command → one line of help. A command is a module of its name here, with ``add_parser(subparsers)``, which
+sets ``func``; it is imported only when it is asked for, so that help comes at once."""
 
-_DONE, _USER, _ENVIRONMENT = 0, 1, 2
+COMMANDS = {name: words for group in GROUPS.values() for name, words in group.items()}
+"""Command → one line of help."""
+
+_DONE, _USER = 0, USER_MISTAKE
+_ENVIRONMENT = 2
 _INTERRUPTED = 130
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose usage errors exit with 1, like every other mistake of the user's."""
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(_USER, f"{self.prog}: {message}\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code. ``--help``, ``--version`` and usage errors leave by ``SystemExit``."""
+    """Run one command; returns its exit code. ``--help``, ``--version`` and usage errors leave by ``SystemExit``.
+
+    Without any argument it prints its help and returns 1, as git does: nothing was done, and a script whose variable
+    is empty should notice.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    options = _parser(arguments).parse_args(arguments)
-    return _run(options)
+    if not arguments:
+        _top_parser().print_help()
+        return _USER
+    return _run(parse(arguments))
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser; only the command that is asked for is imported, so that help comes at once."""
-    parser = _Parser(
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """What a command line (without its ``tickbridge``) asks for; ``func`` does it.
+
+    Raises:
+        SystemExit: help or the version was asked for and shown (0), or there is a mistake (1).
+    """
+    name = arguments[0] if arguments else ""
+    if name not in COMMANDS:
+        _explain(name, arguments[1:])
+    options: argparse.Namespace = command_parser(name).parse_args(arguments[1:])
+    return options
+
+
+def _explain(name: str, rest: Sequence[str]) -> NoReturn:
+    """Show what is asked for without a command, or what is wrong, and end."""
+    top = _top_parser()
+    if name == "help":
+        (command_parser(rest[0]) if rest and rest[0] in COMMANDS else top).print_help()
+        sys.exit(_DONE)
+    if name.startswith("-"):
+        top.parse_args([name])
+        top.mistake("options follow a command, as in 'tickbridge check --config FILE'")
+    close = nearest(name, COMMANDS)
+    hint = f"did you mean {close!r}?" if close else "'tickbridge --help' lists them"
+    top.mistake(f"no command {name!r}; {hint}")
+
+
+def command_parser(name: str) -> Parser:
+    """The parser of one command."""
+    parents = Parser(prog="tickbridge", add_help=False).add_subparsers()
+    import_module(f"bridge.cli.{name}").add_parser(parents)
+    parser: Parser = parents.choices[name]
+    return parser
+
+
+def _top_parser() -> Parser:
+    width = max(map(len, COMMANDS)) + 2
+    lines = ["Exchange WebSockets into Redis Streams, each event exactly once; out again as books and wallets."]
+    for title, commands in GROUPS.items():
+        lines += ["", f"{title}:", *(f"  {name:{width}}{words}" for name, words in commands.items())]
+    parser = Parser(
         prog="tickbridge",
-        description="Exchange WebSockets into Redis Streams, each event exactly once; out again as books and wallets.",
-        epilog="Exit codes: 0 done, 1 a mistake in config or arguments, 2 Redis or an exchange is out of reach.",
+        usage="tickbridge [--help] [--version] COMMAND [OPTION ...]",
+        description="\n".join(lines),
+        epilog="'tickbridge COMMAND --help' shows the options of a command.\n"
+        "Exit codes: 0 done, 1 a mistake in config or arguments, 2 Redis or an exchange is out of reach.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tickbridge {__version__}")
-    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
-    for name, help_text in COMMANDS.items():
-        module = f"bridge.cli.{name}"
-        if find_spec(module) is None:
-            continue
-        if name == wanted:
-            import_module(module).add_parser(subparsers)
-        else:
-            subparsers.add_parser(name, help=help_text)
     return parser
 
 

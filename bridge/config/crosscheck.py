@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bridge.config import catalogue
-from bridge.config.problems import Mistake, did_you_mean
+from bridge.config.problems import Mistake
 from bridge.config.sharding import parse_shard
+from bridge.suggestions import did_you_mean
 
 __all__ = ["cross_check"]
 

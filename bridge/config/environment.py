@@ -16,9 +16,9 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from bridge.config.document import Location, parse_text
-from bridge.config.problems import nearest
 from bridge.config.schema import Kind, inner, keys_of, kind_of, options_of
 from bridge.errors import Problem
+from bridge.suggestions import nearest
 
 __all__ = ["PREFIX", "LayeredSource"]
 

@@ -13,9 +13,10 @@ from bridge.config.crosscheck import cross_check
 from bridge.config.document import Document, Location, dotted, read_document
 from bridge.config.environment import LayeredSource
 from bridge.config.models import Settings
-from bridge.config.problems import Mistake, did_you_mean, mistakes_of
+from bridge.config.problems import Mistake, mistakes_of
 from bridge.config.schema import keys_of, schema_at
 from bridge.errors import ConfigError, Problem
+from bridge.suggestions import did_you_mean
 
 __all__ = ["load_settings"]
 

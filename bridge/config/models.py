@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bridge.config import catalogue
 from bridge.config.http import HttpSettings
-from bridge.config.problems import Mistake, did_you_mean, raise_mistake, raise_mistakes
+from bridge.config.problems import Mistake, raise_mistake, raise_mistakes
 from bridge.config.redis import RedisSettings, redis_passwords
 from bridge.config.section import Section
 from bridge.config.sharding import ShardValue
@@ -36,6 +36,7 @@ from bridge.config.values import (
     SocketUrl,
 )
 from bridge.model import PRIVATE_CHANNELS, Channel
+from bridge.suggestions import did_you_mean
 
 __all__ = [
     "Account",

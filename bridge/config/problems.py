@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
@@ -11,7 +10,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from bridge.config.document import Location
 
-__all__ = ["Mistake", "did_you_mean", "mistakes_of", "nearest", "raise_mistake", "raise_mistakes"]
+__all__ = ["Mistake", "mistakes_of", "raise_mistake", "raise_mistakes"]
 
 Mistake = tuple[Location, str, str]
 """Where (from the validated thing downwards), what is wrong, and a hint (may be empty)."""
@@ -39,21 +38,6 @@ _WORDS = {
 }
 # Said by pydantic of a field that it never came to, because an earlier one was wrong.
 _NOISE = frozenset({"default_factory_not_called"})
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that looks most like this one, whatever its case; ``None`` if none comes close."""
-    by_folded = {name.casefold(): name for name in known}
-    found = get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.55)
-    return by_folded[found[0]] if found else None
-
-
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """A hint: the nearest known word, or all of them where they are few, or nothing."""
-    close = nearest(word, known)
-    if close is not None:
-        return f"did you mean {close!r}?"
-    return f"known: {', '.join(known)}" if 0 < len(known) <= 8 else ""
 
 
 def raise_mistakes(mistakes: Iterable[Mistake]) -> None:

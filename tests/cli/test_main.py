@@ -32,7 +32,7 @@ def test_help_names_every_command():
     result = tickbridge("--help")
     assert result.returncode == 0
     for name in COMMANDS:
-        assert f"\n    {name} " in result.stdout
+        assert f"\n  {name} " in result.stdout
     assert "Exit codes: 0 done" in result.stdout
 
 
@@ -71,10 +71,13 @@ def test_the_console_script_is_this_function():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "the following arguments are required: COMMAND"),
-        (["fly"], "invalid choice: 'fly'"),
-        (["run"], "the following arguments are required: --config"),
-        (["check", "--config", "x", "--conect"], "unrecognized arguments: --conect"),
+        (["fly"], "tickbridge: no command 'fly'; 'tickbridge --help' lists them\nusage: tickbridge [--help]"),
+        (["chekc"], "tickbridge: no command 'chekc'; did you mean 'check'?\nusage: tickbridge [--help]"),
+        (["--config", "x"], "tickbridge: no option '--config'"),
+        (
+            ["check", "--conect"],
+            "tickbridge check: no option '--conect'; did you mean '--connect'?\nusage: tickbridge check",
+        ),
     ],
 )
 def test_usage_errors_exit_with_1(arguments, message):

@@ -82,11 +82,11 @@ def test_variables_are_settings(page, tmp_path):
 
 @PAGE
 def test_commands_have_the_options_that_are_shown(page):
-    from bridge.cli.main import _parser
+    from bridge.cli.main import parse
 
     for line in re.findall(r"^\$ tickbridge (.+)$", text(page), re.MULTILINE):
         words = re.sub(r"\s+#.*|\s*\|.*|\s*&$", "", line).replace("'", "").split()
-        _parser(words).parse_args(words)
+        parse(words)
 
 
 def test_the_session_example_prints_what_is_shown():
