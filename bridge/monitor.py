@@ -13,6 +13,7 @@ import structlog
 
 from bridge import __version__
 from bridge.config import HttpSettings
+from bridge.entries import textual
 from bridge.errors import PortUnavailableError
 from bridge.metrics import BridgeMetrics
 from bridge.redaction import redact_value
@@ -46,7 +47,7 @@ class Monitor:
             return self
         metrics = BridgeMetrics(self._begun, pairs=settings.pair_labels)
         collectors = [metrics, ProcessMetrics("bridge", __version__, self._pulse)]
-        server = HttpServer(self._pulse, collectors, missing=self.missing, status=self.status)
+        server = HttpServer(self._pulse, collectors, missing=self.missing, status=self.status, degraded=self.degraded)
         log = structlog.get_logger()
         try:
             url = await server.start(settings.host, settings.port)
@@ -74,6 +75,11 @@ class Monitor:
             found += [f"{name}: {what}" for what in (report.missing if report else ["it has not begun yet"])]
         return [str(redact_value(what)) for what in found]
 
+    def degraded(self) -> list[str]:
+        """What of each connector doesn't work as it should."""
+        found = [f"{report.name}: {what}" for report in self._begun() for what in report.degraded]
+        return [str(redact_value(what)) for what in found]
+
     def status(self) -> object:
         """Everything, as plain data without secrets."""
         missing = self.missing()
@@ -86,7 +92,7 @@ class Monitor:
             "event_loop_lag_seconds": round(self._pulse.lag, 6),
             "connectors": [report.status() for report in self._begun()],
         }
-        return redact_value(whole)
+        return redact_value(textual(whole))
 
     def _begun(self) -> list[Report]:
         return [report for report in self._reports.values() if report]

@@ -25,9 +25,11 @@ from consumers.connection import passing
 from consumers.keeper import BookKeeper
 from consumers.monitor import Monitor
 from consumers.reader import Position, Reader
-from consumers.service import Parser, discover, say, serve
+from consumers.service import Parser, discover, run_as_command, say, serve
 
-__all__ = ["BookKeeper", "Books", "main"]
+__all__ = ["DESCRIPTION", "BookKeeper", "Books", "add_options", "main", "start"]
+
+DESCRIPTION = "Keeps order books, shows their best levels, keeps the late-join hashes fresh."
 
 
 class Books:
@@ -86,6 +88,14 @@ class Books:
                 return  # the next round writes what is newest then
         self.trouble = ""
 
+    def invalid(self) -> list[str]:
+        """The books that are not valid, and why."""
+        return [
+            f"book of {exchange}:{pair}: {keeper.reason}"
+            for (exchange, pair), keeper in sorted(self.keepers.items())
+            if not keeper.valid
+        ]
+
     async def _read(self, key: str, stream: StreamKey) -> None:
         name = (stream.exchange, stream.subject)
         if name not in self.keepers:
@@ -103,7 +113,7 @@ def describe(keeper: BookKeeper, depth: int | None) -> dict[str, Any]:
         "valid": keeper.valid,
         "reason": keeper.reason,
         "id": keeper.id,
-        "recv": keeper.recv,
+        "recv": str(keeper.recv) if keeper.recv else "",
         "bids": bids,
         "asks": asks,
     }
@@ -171,7 +181,9 @@ async def run(args: Namespace) -> None:
                 public = (keys.catalog(),)
                 group.create_task(discover(reader.redis, keys, books.found, names=public), name="catalog")
                 group.create_task(books.keep_hashes(args.every), name="late-join hashes")
-                monitor = Monitor("books", reader, args.redis, lambda: books.writes, lambda: books.trouble)
+                monitor = Monitor(
+                    "books", reader, args.redis, lambda: books.writes, lambda: books.trouble, degraded=books.invalid
+                )
                 group.create_task(monitor.run(args.http, pages(books)), name="http")
                 if not args.quiet:
                     as_json = args.json or not sys.stdout.isatty()
@@ -192,9 +204,8 @@ def pair_name(text: str) -> str:
     return f"{exchange.lower()}{colon}{pair.upper()}"
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run from the command line; returns the exit code."""
-    parser = Parser("books", "Keep order books, show their tops, keep the late-join hashes fresh.")
+def add_options(parser: Parser) -> None:
+    """The service's own options."""
     parser.add_argument(
         "pairs", nargs="*", metavar="PAIR", type=pair_name, help="BTC-EUR or limitlex:BTC-EUR (default: all)"
     )
@@ -202,11 +213,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--interval", type=float, default=0.2, metavar="S", help="print a book at most this often")
     parser.add_argument("--every", type=float, default=1.0, metavar="S", help="write late-join hashes this often")
     parser.add_argument("--quiet", action="store_true", help="print no books; they are served at /books all the same")
-    args = parser.parse_args(argv)
+
+
+def start(parser: Parser, args: Namespace) -> int:
+    """Run as the arguments say; returns the exit code."""
     if args.top < 1 or args.interval <= 0 or args.every <= 0:
         parser.error("--top, --interval and --every must be above zero")
     return serve("books", lambda: run(args))
 
 
+def main(argv: list[str] | None = None) -> int:
+    """Run from the command line; returns the exit code."""
+    parser = Parser("books", DESCRIPTION)
+    add_options(parser)
+    return start(parser, parser.parse_args(argv))
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_as_command("books", main))

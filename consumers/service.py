@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Collection, Coroutine
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,7 +20,7 @@ from bridge.topology import FAILURES, Topology
 from consumers.connection import OUTAGE, RedisUnreachableError
 from consumers.monitor import DEFAULT_PORT, HttpAddress, http_address
 
-__all__ = ["Parser", "catalog", "discover", "say", "serve"]
+__all__ = ["Parser", "catalog", "discover", "run_as_command", "say", "serve"]
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 _FILES = {
@@ -32,8 +33,8 @@ _FILES = {
 class Parser(argparse.ArgumentParser):
     """An argument parser with the options of every service; a wrong argument ends it with exit code 1."""
 
-    def __init__(self, prog: str, description: str) -> None:
-        super().__init__(prog=prog, description=description)
+    def __init__(self, prog: str, description: str, **settings: Any) -> None:
+        super().__init__(prog=prog, description=description, **settings)
         env = os.environ.get
         self.add_argument(
             "--redis",
@@ -74,7 +75,10 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """The arguments; ``redis`` is a `Topology`."""
-        parsed = super().parse_args(args, namespace)
+        return self.settle(super().parse_args(args, namespace))
+
+    def settle(self, parsed: argparse.Namespace) -> argparse.Namespace:
+        """Make a `Topology` of ``redis``, with the files that go with it."""
         files = {name: getattr(parsed, f"redis_{name}") for name in _FILES}
         for path in filter(None, files.values()):
             self._read(path)
@@ -97,6 +101,15 @@ class Parser(argparse.ArgumentParser):
         """A user's mistake."""
         self.print_usage(sys.stderr)
         self.exit(1, f"{self.prog}: {message}\n")
+
+
+def run_as_command(name: str, main: Callable[[], int]) -> int:
+    """``python -m consumers.NAME`` is ``tickbridge NAME``, where that is installed; copied out, a service is on its own."""
+    try:
+        command = import_module("bridge.cli.main")
+    except ImportError:
+        return main()
+    return int(command.main([name, *sys.argv[1:]]))
 
 
 def say(line: str) -> None:

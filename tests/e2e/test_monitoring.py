@@ -91,8 +91,9 @@ def adds_up(watched: Watched) -> int:
         assert count == published[channel] + lost.get(channel, 0) + buffered[channel], channel
     waiting = 0
     for row in watched.status()["streams"]:
-        assert row["received"] == row["published"] + sum(row["lost"].values()) + row["buffered"], row
-        waiting += row["buffered"]
+        published, buffered = int(row["published"]), int(row["buffered"])
+        assert int(row["received"]) == published + sum(map(int, row["lost"].values())) + buffered, row
+        waiting += buffered
     return waiting
 
 
@@ -108,13 +109,13 @@ def test_a_running_connector_is_alive_and_ready_and_its_figures_add_up(own_bench
     eventually(lambda: adds_up(watched) == 0, "all published")
     for row in watched.status()["streams"]:
         types = [fields["type"] for _, fields in own_bench.client.xrange(row["key"])]
-        assert row["published"] == len(types) - types.count("control"), row
+        assert int(row["published"]) == len(types) - types.count("control"), row
     metrics = watched.metrics()
     connector = (("connector", "limitlex"), ("exchange", "limitlex"))
     assert metrics["bridge_ws_connection_up"] == {connector: 1.0}
     assert metrics["bridge_redis_connection_up"] == {connector: 1.0}
     assert metrics["bridge_redis_memory_bytes"][connector] > 1_000_000
-    events = sum(row["published"] for row in watched.status()["streams"])
+    events = sum(int(row["published"]) for row in watched.status()["streams"])
     assert metrics["bridge_publish_latency_seconds_count"][connector] == events
     buckets = [value for _, value in sorted(metrics["bridge_publish_latency_seconds_bucket"].items(), key=edge)]
     assert buckets == sorted(buckets)
