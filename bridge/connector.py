@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import structlog
@@ -27,6 +27,7 @@ from bridge.feed.tap import FeedTap
 from bridge.feed.tls import client_context
 from bridge.feed.transport import has_picows
 from bridge.monitor import Monitor
+from bridge.report import Report
 from bridge.router import Router
 from bridge.store import Store
 
@@ -41,8 +42,14 @@ _ONE_SIGNAL = 0.1
 """Seconds within which two signals are one: ``timeout`` and shells signal the process and then its whole group."""
 
 
-async def run(settings: Settings, connectors: Sequence[ConnectorSettings]) -> None:
+async def run(
+    settings: Settings,
+    connectors: Sequence[ConnectorSettings],
+    watch: Callable[[Callable[[], Sequence[Report]]], Coroutine[Any, Any, None]] | None = None,
+) -> None:
     """Run connectors until SIGTERM or SIGINT, then end within ``shutdown_timeout``; a second signal ends at once.
+
+    ``watch`` runs beside them: it is given what gives the reports of the connectors that have begun.
 
     Raises:
         AlreadyRunningError: another process has one of these names or streams.
@@ -53,6 +60,7 @@ async def run(settings: Settings, connectors: Sequence[ConnectorSettings]) -> No
     stop = asyncio.Event()
     _on_signals(stop)
     async with Monitor(settings.http, [connector.name for connector in connectors]) as monitor:
+        watching = asyncio.create_task(watch(monitor.begun), name="watch") if watch else None
         try:
             async with asyncio.TaskGroup() as group:
                 for connector in connectors:
@@ -60,6 +68,9 @@ async def run(settings: Settings, connectors: Sequence[ConnectorSettings]) -> No
                     group.create_task(work, name=f"connector-{connector.name}")
         except BaseExceptionGroup as failures:
             raise _first(failures) from None
+        finally:
+            if watching:
+                watching.cancel()
 
 
 async def _run_one(settings: Settings, connector: ConnectorSettings, stop: asyncio.Event, monitor: Monitor) -> None:

@@ -45,7 +45,7 @@ class Monitor:
         settings = self._settings
         if settings.port is None:
             return self
-        metrics = BridgeMetrics(self._begun, pairs=settings.pair_labels)
+        metrics = BridgeMetrics(self.begun, pairs=settings.pair_labels)
         collectors = [metrics, ProcessMetrics("bridge", __version__, self._pulse)]
         server = HttpServer(self._pulse, collectors, missing=self.missing, status=self.status, degraded=self.degraded)
         log = structlog.get_logger()
@@ -77,7 +77,7 @@ class Monitor:
 
     def degraded(self) -> list[str]:
         """What of each connector doesn't work as it should."""
-        found = [f"{report.name}: {what}" for report in self._begun() for what in report.degraded]
+        found = [f"{report.name}: {what}" for report in self.begun() for what in report.degraded]
         return [str(redact_value(what)) for what in found]
 
     def status(self) -> object:
@@ -90,9 +90,10 @@ class Monitor:
             "ready": not missing,
             "missing": missing,
             "event_loop_lag_seconds": round(self._pulse.lag, 6),
-            "connectors": [report.status() for report in self._begun()],
+            "connectors": [report.status() for report in self.begun()],
         }
         return redact_value(textual(whole))
 
-    def _begun(self) -> list[Report]:
+    def begun(self) -> list[Report]:
+        """The connectors that have begun."""
         return [report for report in self._reports.values() if report]

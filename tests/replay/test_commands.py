@@ -93,7 +93,7 @@ def test_replay_arguments(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["replay", str(SMALL), *arguments])
     assert caught.value.code == 1
-    assert "usage:" in capsys.readouterr().err
+    assert "tickbridge replay: " in capsys.readouterr().err
 
 
 async def test_replay_on_a_port_that_is_taken():
