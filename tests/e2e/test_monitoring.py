@@ -10,6 +10,7 @@ import socket
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -243,9 +244,58 @@ def test_an_exchange_away_is_not_ready(own_bench: Bench, watch) -> None:
     own_bench.simulate()
     watched = watch(url=f"ws://127.0.0.1:{free_port()}/websocket/")
     eventually(lambda: watched.ready() == (503, ["limitlex: no subscription is live"]), "not ready")
+
+    def named(pattern: str) -> bool:
+        return any(re.fullmatch(pattern, line) for line in _readyz(watched)[1]["degraded"])
+
+    eventually(lambda: named("limitlex: connection BTC-EUR is down"), "the connection's name")
+    eventually(lambda: named(r"limitlex: down \(.*refused.*\): .*book of BTC-EUR.*"), "the streams and why")
     metrics = watched.metrics()
     assert metrics["bridge_ws_connection_up"] == {(("connector", "limitlex"), ("exchange", "limitlex")): 0}
     assert sum(metrics["bridge_ws_reconnects_total"].values()) > 0
+
+
+def test_a_ready_connector_names_what_is_degraded(own_bench: Bench, watch) -> None:
+    watched = watch()
+    flowing(own_bench.client, 100)
+    eventually(lambda: _readyz(watched) == (200, {"ready": True, "missing": [], "degraded": []}), "all is well")
+    with own_bench.client.pipeline() as pipe:
+        pipe.delete("md:{limitlex:BTC-EUR}:trades")
+        pipe.set("md:{limitlex:BTC-EUR}:trades", "not a stream")
+        pipe.execute()
+    code, body = eventually(lambda: (_readyz(watched)[1]["degraded"] and _readyz(watched)) or None, "what is degraded")
+    assert (code, body["ready"], body["missing"]) == (200, True, [])
+    [line] = body["degraded"]
+    assert re.fullmatch(r"limitlex: Redis refuses the stream \(.*wrong kind.*\): trades of BTC-EUR", line)
+    assert watched.status()["degraded"] == [line.removeprefix("limitlex: ")]
+
+
+def _readyz(watched: Watched) -> tuple[int, dict[str, Any]]:
+    code, body = get(f"{watched.url}/readyz")
+    return code, json.loads(body)
+
+
+def test_no_number_in_any_json_is_a_number(own_bench: Bench, watch) -> None:
+    """JavaScript's end at 53 bits."""
+    watched = watch()
+    flowing(own_bench.client, 200)
+    eventually(lambda: own_bench.client.hget("bridge:connector:limitlex", "latency"), "latencies")
+    texts = [get(f"{watched.url}/{page}")[1] for page in ("livez", "readyz", "status")]
+    beat = own_bench.client.hgetall("bridge:connector:limitlex")
+    texts += [beat["latency"], beat["errors"]]
+    for catalog in ("bridge:catalog", "bridge:catalog:accounts"):
+        texts += own_bench.client.hvals(catalog)
+    assert len(texts) > 15
+    for text in texts:
+        assert not list(_numbers(json.loads(text))), text
+
+
+def _numbers(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
 
 
 def test_a_stopped_process_does_not_answer(own_bench: Bench, watch) -> None:
