@@ -83,7 +83,7 @@ class Lines:
     _FIELDS: Mapping[str, str] = {"bids": "green", "bid": "green", "asks": "red", "ask": "red", "error": "red"}
     _LONG = ("raw", "error")
     """Fields that are worth more room than others."""
-    _VALUE, _LONG_VALUE, _NAME, _STREAM, _FIELDS_SHOWN = 60, 600, 40, 48, 40
+    _VALUE, _LONG_VALUE, _NAME, _STREAM, _FIELDS_SHOWN = 60, 600, 40, 56, 40
     """Characters of values, of names, of a stream's name; fields of an entry: a line has an end."""
 
     def __init__(self, keys: Keys) -> None:
@@ -104,8 +104,8 @@ class Lines:
 
         ms, _, seq = text_of(entry.id).partition("-")
         stream = self._keys.parse(text_of(entry.key))
-        name = f"{stream.exchange}:{stream.subject} {stream.channel}" if stream else text_of(entry.key)
-        name = _short(name, self._STREAM)
+        name = _short(f"{stream.exchange}:{stream.subject}" if stream else text_of(entry.key), self._STREAM)
+        name += f" {stream.channel}" if stream else ""
         self._width = max(self._width, len(name))
         fields = list(entry.fields.items())
         kind = _short(_type(entry.fields), self._NAME)
