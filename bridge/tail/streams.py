@@ -254,12 +254,12 @@ class Streams:
         if not hasattr(self._redis, "get_node_from_key"):
             streams: Any = dict(self._places)
             reply = self._redis.xread(streams, count=page, block=_BLOCK_MS)
-            return [(key, entries) for key, entries in reply or ()]
+            return _by_stream(reply)
         # In a Cluster a command is for one slot, and one that waits would hold up the others.
         found = []
         for together in _by_slot(self._places):
             reply = self._redis.xread(together, count=page)
-            found += [(key, entries) for key, entries in reply or ()]
+            found += _by_stream(reply)
         if not found:
             time.sleep(_POLL)
         return found
@@ -289,6 +289,14 @@ class Streams:
 def _number(entry_id: bytes) -> tuple[int, int]:
     ms, _, seq = entry_id.partition(b"-")
     return int(ms), int(seq or 0)
+
+
+def _by_stream(reply: Any) -> list[tuple[bytes, list[Any]]]:
+    """The answer to ``XREAD`` as (key, entries), in the shape of either protocol: that of RESP3 is a map of lists in a list."""
+    if not isinstance(reply, dict):
+        return [(key, entries) for key, entries in reply or ()]
+    nested = [(key, entries) for key, entries in reply.items() if entries]
+    return [(key, entries[0] if isinstance(entries[0], list) else entries) for key, entries in nested]
 
 
 def _by_slot(places: dict[bytes, bytes]) -> list[dict[Any, Any]]:

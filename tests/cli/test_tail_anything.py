@@ -46,6 +46,26 @@ def odd(redis_server: RedisServer):
         yield client
 
 
+def test_over_either_protocol(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        trades, quotes = Stream(client, Channel.TRADES), Stream(client, Channel.QUOTES)
+        trades.trades(3)
+        quotes.control("live")
+        for protocol in (2, 3):
+            url = f"{redis_server.url}?protocol={protocol}"
+            done = run("md:*", "--redis", url, "--from", "start", "--count", "4")
+            assert sorted(row["entry_id"] for row in rows(done.stdout)) == sorted(
+                [*(trades.id(seq) for seq in (1, 2, 3)), quotes.id(1)]
+            )
+            with tailing(trades.key, "--redis", url) as tail:
+                wait_for_reader(client)
+                trades.trade()
+                assert json.loads(tail.stdout.readline())["entry_id"] == trades.id(trades.seq)
+            client.delete(trades.key)
+            trades.seq = 0
+            trades.trades(3)
+
+
 @pytest.mark.parametrize("form", [[], ["--json"]])
 def test_any_entry_and_key_on_a_terminal(odd, redis_server: RedisServer, form) -> None:
     count = str(len(ENTRIES))
