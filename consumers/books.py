@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+import time
 from argparse import ArgumentTypeError, Namespace
 from typing import Any
 
@@ -29,6 +30,8 @@ from consumers.service import Parser, discover, run_as_command, say, serve
 
 __all__ = ["DESCRIPTION", "BookKeeper", "Books", "add_options", "main", "start"]
 
+_FIRST_READ = 2.0
+"""Seconds at the start in which a book of which nothing has been read yet is not called invalid."""
 DESCRIPTION = "Keeps order books, shows their best levels, keeps the late-join hashes fresh."
 
 
@@ -134,10 +137,14 @@ def as_text(keeper: BookKeeper, depth: int) -> str:
 
 
 async def show(books: Books, depth: int, interval: float, *, as_json: bool) -> None:
-    """Print the books that changed, each at most once an ``interval`` (seconds)."""
+    """Print every book as it is at first, then those that changed, each at most once an ``interval`` (seconds)."""
     shown: dict[tuple[str, str], object] = {}
+    begun = time.monotonic()
     while True:
         changed, books.changed = books.changed, set()
+        if time.monotonic() - begun < _FIRST_READ:
+            books.changed = {name for name in changed if not books.keepers[name].id}
+            changed -= books.changed
         for name in sorted(changed):
             keeper = books.keepers[name]
             state = (keeper.top(depth), keeper.reason)

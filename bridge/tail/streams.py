@@ -87,6 +87,8 @@ class Streams:
         self._notice_recreated(now)
         if not self._places and self._refused and not self._may_wait():
             raise RedisUnavailableError(self._address, "this user may read none of these streams")
+        if self._first and not self._places:
+            self._say("no such streams yet; waiting for them")
         self._first = False
         self._looked = time.monotonic()
 

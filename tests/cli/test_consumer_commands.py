@@ -67,10 +67,12 @@ def test_redis_and_namespace_come_from_the_config(redis_server: RedisServer, tmp
         cwd = tmp_path if how == "this directory" else None
         with running(*spelling("books"), *options, cwd=cwd, **env) as books:
             shown = json.loads(books.stdout.readline())
-            while not shown["valid"]:
-                shown = json.loads(books.stdout.readline())
             # A quiet book: nothing has changed since.
-            assert (shown["bids"], shown["recv"]) == ([["10", "1"]], book.id(1).split("-")[0] + "000000")
+            assert (shown["valid"], shown["bids"], shown["recv"]) == (
+                True,
+                [["10", "1"]],
+                book.id(1).split("-")[0] + "000000",
+            )
         with running(*spelling("wallets"), *options, cwd=cwd, **env) as wallets:
             assert json.loads(wallets.stdout.readline())["available"] == "1"
 

@@ -181,6 +181,16 @@ def test_types_exchanges_and_pairs_narrow_it_down(redis_server: RedisServer) -> 
         assert "did you mean 'control'" in run(*base, "--type", "contorl", code=1).stderr
 
 
+def test_nothing_that_fits_is_said_and_waited_for(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        trades = Stream(client, Channel.TRADES)
+        with tailing("--redis", redis_server.url, "--exchange", "limitlex", "--pair", "BTC-EUR") as tail:
+            assert tail.stderr.readline() == "tickbridge: no such streams yet; waiting for them\n"
+            trades.trade()
+            client.hset("bridge:catalog", trades.key, "{}")
+            assert json.loads(tail.stdout.readline())["entry_id"] == trades.id(1)
+
+
 def test_the_time_in_ids_is_a_place_to_begin(redis_server: RedisServer) -> None:
     with redis_server.client() as client:
         now = int(client.time()[0]) * 1000
