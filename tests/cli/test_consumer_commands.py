@@ -41,7 +41,7 @@ def running(*words: str, cwd: Path | None = None, **env: str):
 
 def ended(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        words, capture_output=True, text=True, timeout=30, env={**CLEAN, "PYTHONPATH": str(ROOT), **env}, check=False
+        words, capture_output=True, text=True, timeout=60, env={**CLEAN, "PYTHONPATH": str(ROOT), **env}, check=False
     )
 
 
