@@ -2,7 +2,7 @@
 
 Key patterns, read-only ones (``%R~``) and selectors (in parentheses: commands for other keys) are those of Redis 7 and
 Valkey. ``SCAN``, ``KEYS`` and ``RANDOMKEY`` show the names of all keys whatever the patterns say, so only the operator
-has the first of them. The catalog names the accounts, so the public reader has none of it.
+has the first of them. The accounts' catalog names the accounts, so the public reader has the other one only.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ def user(
 def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False) -> Rules:
     """Writes its own streams, its heartbeat, its catalog entries and its exchange's rejects.
 
+    Whatever an earlier version has left of accounts in the public catalog it moves to theirs, which it can't read without
+    an account of its own.
+
     ``broad``: all pairs of its exchange, by one pattern a channel. Redis compares every command with every pattern.
     """
     keys = Keys(settings.namespace)
@@ -63,14 +66,20 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
         *(("+xadd", "+xtrim", "+xlen", "+xinfo|stream", "+xrange", "+xrevrange") if streams else ()),
         _also([beat], ("+watch", "+hget", "+hgetall", "+hset", "+pexpire", "+del")),
         _also([f"%R~{keys.connector('*')}"], ("+hgetall",)),
-        _also([f"~{keys.catalog()}"], ("+hset", "+hmget")),
+        _also([f"~{keys.catalog()}"], ("+hset", "+hmget", "+hkeys", "+hdel")),
+        _also([f"~{keys.accounts_catalog()}"], ("+hsetnx", *(("+hset", "+hmget") if one.account is not None else ()))),
         _also([f"~{keys.rejects(one.exchange)}"], ("+xadd",)),
     ]
 
 
 def public_reader(namespace: str) -> Rules:
-    """Reads market data whose keys it knows; of accounts it sees nothing, not even that there are any."""
-    return [f"%R~{_prefix(namespace)}md:{{*", *_READ, *_READ_HASH]
+    """Reads the public catalog and market data; of accounts it sees nothing, not even that there are any."""
+    return [
+        f"%R~{_prefix(namespace)}md:{{*",
+        *_READ,
+        *_READ_HASH,
+        _also([f"%R~{Keys(namespace).catalog()}"], (*_READ_HASH, "+hkeys", "+hlen")),
+    ]
 
 
 def account_reader(namespace: str, exchange: str, account: str) -> Rules:
@@ -104,7 +113,7 @@ def wallets(namespace: str, accounts: Sequence[tuple[str, str]] = ()) -> Rules:
         *(f"%R~{key}" for key in streams),
         *_READ,
         _also([f"~{keys.wallet(*subject)}" for subject in subjects], ("+hset", "+hdel", "+hgetall")),
-        _also([f"%R~{keys.catalog()}"], ("+hkeys",)),
+        _also([f"%R~{keys.accounts_catalog()}"], ("+hkeys",)),
     ]
 
 

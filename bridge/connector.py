@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ from bridge.feed.transport import has_picows
 from bridge.lifecycle import end_on_signals, end_tasks, names_of_tasks
 from bridge.model import Control, ControlEvent, Event
 from bridge.monitor import Monitor
+from bridge.report import Report
 from bridge.router import Router
 from bridge.store import Store
 from bridge.supervisor import Supervisor, first_of
@@ -64,8 +65,14 @@ _GRACE = 1.0
 """Seconds beyond ``shutdown_timeout`` after which the process ends, whatever doesn't."""
 
 
-async def run(settings: Settings, connectors: Sequence[ConnectorSettings]) -> None:
+async def run(
+    settings: Settings,
+    connectors: Sequence[ConnectorSettings],
+    watch: Callable[[Callable[[], Sequence[Report]]], Coroutine[Any, Any, None]] | None = None,
+) -> None:
     """Run connectors until SIGTERM or SIGINT, then end within ``shutdown_timeout``; a second signal ends at once.
+
+    ``watch`` runs beside them: it is given what gives the reports of the connectors that have begun.
 
     Raises:
         AlreadyRunningError: another process has one of these names or streams.
@@ -77,8 +84,13 @@ async def run(settings: Settings, connectors: Sequence[ConnectorSettings]) -> No
     _on_signals(stop, settings.shutdown_timeout + _GRACE)
     exchanges = {connector.name: connector.exchange for connector in connectors}
     async with Monitor(settings.http, exchanges) as monitor:
+        watching = asyncio.create_task(watch(monitor.begun), name="watch") if watch else None
         works = {one.name: partial(_run_one, settings, one, stop, monitor) for one in connectors}
-        await Supervisor(stop, monitor.fail).run(works)
+        try:
+            await Supervisor(stop, monitor.fail).run(works)
+        finally:
+            if watching:
+                watching.cancel()
 
 
 async def _run_one(settings: Settings, connector: ConnectorSettings, stop: asyncio.Event, monitor: Monitor) -> None:

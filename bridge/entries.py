@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, get_type_hints
 
 from msgspec import Struct
@@ -11,7 +12,7 @@ from msgspec.structs import fields as struct_fields
 from bridge.keys import StreamKey
 from bridge.model import DATA_EVENTS, Channel, Control, ControlEvent, Event, Levels
 
-__all__ = ["UnknownKindError", "decode", "format_levels", "parse_levels"]
+__all__ = ["UnknownKindError", "decode", "format_levels", "parse_levels", "textual"]
 
 _HEAD = ["type", "ts", "recv"]
 
@@ -32,6 +33,22 @@ def parse_levels(text: str) -> Levels:
 def format_levels(levels: Levels) -> str:
     """Levels as the text of an entry."""
     return " ".join([f"{price}:{size}" for price, size in levels])
+
+
+def textual(value: Any) -> Any:
+    """Plain data for JSON with every number as decimal text, as entries have them: JavaScript's numbers end at 53 bits.
+
+    Truth values and ``None`` stay what they are; keys of mappings become text, sequences lists.
+    """
+    if isinstance(value, dict):
+        return {str(key): textual(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [textual(item) for item in value]
+    if isinstance(value, float):
+        return format(Decimal(repr(value)), "f")  # never 1e-06
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value
 
 
 def _number(text: str) -> int | None:

@@ -32,6 +32,7 @@ BridgeError
 ├── StreamConflictError       somebody else writes to a stream of ours (exit 1)
 ├── RecordingError            a recording that cannot be read or written (exit 1) [bridge.recordings.recording]
 ├── ReplayError               a replay that cannot be served: the port is taken, say [bridge.recordings.replay]
+├── OutputError               what is to be shown cannot be written [bridge.tail.output]
 ├── OrderRefusedError         the simulated market refuses an order [bridge.simulator]
 ├── ServerMissingError        the demo finds no Redis-compatible server [bridge.embedded]
 └── PartFailedError           a part of the demo doesn't live [bridge.demo]

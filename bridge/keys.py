@@ -47,8 +47,16 @@ class Keys:
         return f"{self._prefix}acct:{{{exchange}:{account}}}:wallet"
 
     def catalog(self) -> str:
-        """The hash that lists every stream."""
+        """The hash that lists the public streams."""
         return f"{self._prefix}bridge:catalog"
+
+    def accounts_catalog(self) -> str:
+        """The hash that lists the accounts' streams, apart from the public ones, so that rights can differ."""
+        return f"{self._prefix}bridge:catalog:accounts"
+
+    def catalog_of(self, channel: Channel) -> str:
+        """The catalog that lists streams of this channel."""
+        return self.catalog() if channel in PUBLIC_CHANNELS else self.accounts_catalog()
 
     def connector(self, name: str) -> str:
         """The heartbeat hash of a connector; gone when the connector is dead."""

@@ -37,8 +37,8 @@ __all__ = [
     "Trade",
 ]
 
-SCHEMA_VERSION = 1
-"""Version of the entries' fields, as the catalog states it."""
+SCHEMA_VERSION = 2
+"""Version of keys, entries and promises, as the catalog states it."""
 
 Levels = list[tuple[str, str]]
 """Book levels ``(price, size)`` as decimal text; best first in a snapshot; size ``0`` removes the level in a delta."""

@@ -13,6 +13,7 @@ import structlog
 
 from bridge import __version__
 from bridge.config import HttpSettings
+from bridge.entries import textual
 from bridge.errors import PortUnavailableError
 from bridge.logs import left_out_lines
 from bridge.metrics import BridgeMetrics
@@ -58,9 +59,9 @@ class Monitor:
         settings = self._settings
         if settings.port is None:
             return self
-        metrics = BridgeMetrics(self._begun, self._up, pairs=settings.pair_labels)
+        metrics = BridgeMetrics(self.begun, self._up, pairs=settings.pair_labels)
         collectors = [metrics, ProcessMetrics("bridge", __version__, self._pulse)]
-        server = HttpServer(self._pulse, collectors, missing=self.missing, status=self.status)
+        server = HttpServer(self._pulse, collectors, missing=self.missing, status=self.status, degraded=self.degraded)
         log = structlog.get_logger()
         try:
             url = await server.start(settings.host, settings.port)
@@ -90,6 +91,11 @@ class Monitor:
             found += [f"{name}: {what}" for what in (report.missing if report else [beginning])]
         return [presentable(what) for what in found]
 
+    def degraded(self) -> list[str]:
+        """What of each connector doesn't work as it should."""
+        found = [f"{report.name}: {what}" for report in self.begun() for what in report.degraded]
+        return [str(redact_value(what)) for what in found]
+
     def status(self) -> object:
         """Everything, as plain data without secrets."""
         missing = self.missing()
@@ -105,7 +111,7 @@ class Monitor:
                 report.status() if report else self._without_report(name) for name, report in self._reports.items()
             ],
         }
-        return redact_value(whole, presentable)
+        return redact_value(textual(whole), presentable)
 
     def _without_report(self, name: str) -> dict[str, object]:
         failed = self._failed.get(name)
@@ -115,5 +121,6 @@ class Monitor:
     def _up(self) -> dict[tuple[str, ...], bool]:
         return {(self._connectors[name], name): report is not None for name, report in self._reports.items()}
 
-    def _begun(self) -> list[Report]:
+    def begun(self) -> list[Report]:
+        """The connectors that have begun."""
         return [report for report in self._reports.values() if report]

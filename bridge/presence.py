@@ -11,15 +11,14 @@ import socket
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
-import msgspec
 from msgspec import Struct
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.exceptions import WatchError
 
 from bridge import __version__
+from bridge.catalog import Catalog
 from bridge.config import HeartbeatSettings
 from bridge.errors import AlreadyRunningError
 from bridge.keys import Keys
@@ -52,9 +51,7 @@ class Presence:
         self._exchange = exchange
         self.interval = beats.interval
         self._ttl = beats.ttl
-        self._shown: dict[str, bytes] = {}
-        self._forgotten = False
-        """Whether the catalog was found gone, and the caller doesn't know yet."""
+        self.catalog = Catalog(client, keys)
         self._beat = 0
         self.memory: Memory | None = None
         """How full Redis was last; ``None`` where it doesn't say."""
@@ -72,7 +69,7 @@ class Presence:
             AlreadyRunningError: somebody is there.
         """
         last = await self._expect_silence(self._name, self._name)
-        for owner, keys in (await self._owners(streams)).items():
+        for owner, keys in (await self.catalog.owners(streams)).items():
             if owner != self._name:
                 await self._expect_given_up(owner, list(keys))
         await self._take(last, fields)
@@ -137,29 +134,8 @@ class Presence:
             await self._client.delete(key)
 
     async def show(self, catalog: Mapping[str, Mapping[str, object]]) -> bool:
-        """Write the catalog entries that have changed; key → content.
-
-        Returns:
-            Whether Redis had forgotten the catalog, and with it probably everything: then all of it is written anew.
-        """
-        key = self._keys.catalog()
-        texts = {key: msgspec.json.encode(entry) for key, entry in catalog.items()}
-        known = next(iter(self._shown), None)
-        changed = {key: text for key, text in texts.items() if self._shown.get(key) != text}
-        # In one step: between a look and a write, Redis might forget, and the write would hide it.
-        async with self._client.pipeline(transaction=True) as pipe:
-            pipe.hmget(key, [known or ""])
-            if changed:
-                pipe.hset(key, mapping=changed)  # type: ignore[arg-type]
-            (there,), *_ = await pipe.execute()
-        self._shown.update(changed)
-        if known is not None and there is None:
-            self._forgotten = True
-            self._shown.clear()
-            await self._client.hset(key, mapping=texts)  # type: ignore[arg-type]
-            self._shown.update(texts)
-        forgotten, self._forgotten = self._forgotten, False
-        return forgotten
+        """Write the catalog entries that have changed, as `Catalog.show`."""
+        return await self.catalog.show(catalog)
 
     async def watch_memory(self) -> None:
         """Ask Redis for its memory, once in a while, for as long as the task lives.
@@ -182,16 +158,6 @@ class Presence:
             self.memory = found
             await asyncio.sleep(pause)
 
-    async def _owners(self, streams: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Who writes these streams, as the catalog says: connector → stream → the instance that wrote it there."""
-        entries = await self._client.hmget(self._keys.catalog(), list(streams)) if streams else []
-        owners: dict[str, dict[str, str]] = {}
-        for key, entry in zip(streams, entries, strict=True):
-            with suppress(msgspec.MsgspecError, KeyError, TypeError):
-                said = msgspec.json.decode(entry or "")
-                owners.setdefault(said["connector"], {})[key] = said.get("instance", "")
-        return owners
-
     async def _expect_given_up(self, owner: str, streams: Sequence[str]) -> None:
         """Make sure that another connector is gone, or has begun anew without these streams, as a shard does.
 
@@ -204,7 +170,7 @@ class Presence:
             # It beats; what it writes is in the catalog right after its first beat.
             await asyncio.sleep(self.interval)
             instance = (await self._client.hgetall(self._keys.connector(owner))).get("instance", "")
-            said = (await self._owners(streams)).get(owner, {}).values()
+            said = (await self.catalog.owners(streams)).get(owner, {}).values()
             if any(writer in ("", instance) for writer in said):
                 raise
 

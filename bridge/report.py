@@ -10,10 +10,12 @@ import msgspec
 from msgspec import Struct, structs
 
 from bridge.config import Settings
+from bridge.entries import textual
 from bridge.exchanges.base import Exchange, Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link
+from bridge.health import degraded
 from bridge.model import PUBLIC_CHANNELS, SCHEMA_VERSION, Channel
 from bridge.presence import Presence
 from bridge.printable import LONGEST_ERROR, code
@@ -128,6 +130,13 @@ class Report:
             found.append("no subscription is live")
         return found
 
+    @property
+    def degraded(self) -> list[str]:
+        """What doesn't work as it should, although the connector may be ready: connections, streams, the buffer."""
+        return degraded(
+            self.links, self.topics.values(), self.publisher.waiting_bytes / max(1, self.publisher.most_bytes)
+        )
+
     def beaten(self, error: Exception | None = None) -> None:
         """Redis took a heartbeat, or didn't."""
         if error is None:
@@ -192,6 +201,7 @@ class Report:
             "state": self.state,
             "ready": not missing,
             "missing": missing,
+            "degraded": self.degraded,
             "redis": {
                 "address": self.settings.redis.address,
                 "connected": publisher.connected,
@@ -265,7 +275,7 @@ class Report:
             "confirmed": self.publisher.confirmed,
             "publish_p50_ms": "" if half is None else half,
             "publish_p99_ms": "" if most is None else most,
-            "errors": msgspec.json.encode(self.errors).decode(),
+            "errors": msgspec.json.encode(textual(self.errors)).decode(),
             **self.latency.heartbeat(),
         }
 
@@ -278,12 +288,13 @@ class Report:
                 "exchange": self.exchange.name,
                 kind: wish.subject,
                 "channel": str(wish.channel),
-                "schema": SCHEMA_VERSION,
+                "schema": str(SCHEMA_VERSION),
                 "connector": self.name,
                 "instance": self.presence.instance,
                 "state": topic.state,
                 "units": self.exchange.units.get(wish.channel, ""),
-                **({"polled": self._polled[wish]} if wish in self._polled else {}),
+                **({"gaps": self.exchange.gaps} if wish.channel is Channel.BOOK else {}),
+                **({"polled": f"{self._polled[wish]:g}"} if wish in self._polled else {}),
             }
         return catalog
 

@@ -113,7 +113,10 @@ class ProcessMetrics(Collector):
 
 
 class HttpServer:
-    """The server: ``missing`` says what keeps the process from being ready, ``status`` is all that is known, as JSON."""
+    """The server: ``missing`` says what keeps the process from being ready, ``degraded`` what doesn't work although it is.
+
+    ``status`` is all that is known, as JSON; numbers and times in it should be text.
+    """
 
     def __init__(
         self,
@@ -122,11 +125,13 @@ class HttpServer:
         *,
         missing: Callable[[], list[str]],
         status: Callable[[], object],
+        degraded: Callable[[], list[str]] = list,
         routes: Sequence[web.RouteDef] = (),
     ) -> None:
         self._pulse = pulse
         self._missing = missing
         self._status = status
+        self._degraded = degraded
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._registry)
         for collector in collectors:
@@ -173,11 +178,11 @@ class HttpServer:
 
     async def _livez(self, _: web.Request) -> web.Response:
         stuck = self._pulse.stuck
-        return _json({"alive": not stuck, "reason": stuck, "lag_seconds": round(self._pulse.lag, 6)}, ok=not stuck)
+        return _json({"alive": not stuck, "reason": stuck, "lag_seconds": f"{self._pulse.lag:.6f}"}, ok=not stuck)
 
     async def _readyz(self, _: web.Request) -> web.Response:
         missing = self._missing()
-        return _json({"ready": not missing, "missing": missing}, ok=not missing)
+        return _json({"ready": not missing, "missing": missing, "degraded": self._degraded()}, ok=not missing)
 
     async def _whole(self, _: web.Request) -> web.Response:
         return _json(self._status())

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
 from structlog.typing import FilteringBoundLogger
 
 from bridge.config import Settings
@@ -150,6 +151,10 @@ class Store:
             RedisUnavailableError: Redis is out of reach.
         """
         with self._explained():
+            try:
+                await self.presence.catalog.separate()
+            except NoPermissionError as error:  # the rights of an earlier version: another connector may have more
+                self._log.warning("catalog_not_separated", error=str(error))
             await self.presence.claim(streams, fields)
 
     @contextmanager

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+import time
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Mapping
 from typing import Any
@@ -28,9 +29,13 @@ from consumers.connection import is_wrong_type, passing
 from consumers.keeper import BookKeeper
 from consumers.monitor import Monitor
 from consumers.reader import Position, Reader
-from consumers.service import Parser, discover, say, serve, to_terminal
+from consumers.service import Parser, discover, run_as_command, say, serve, to_terminal
 
-__all__ = ["BookKeeper", "Books", "main"]
+__all__ = ["DESCRIPTION", "BookKeeper", "Books", "add_options", "main", "start"]
+
+_FIRST_READ = 2.0
+"""Seconds at the start in which a book of which nothing has been read yet is not called invalid."""
+DESCRIPTION = "Keeps order books, shows their best levels, keeps the late-join hashes fresh."
 
 
 class Books:
@@ -104,6 +109,14 @@ class Books:
                 return  # the next round writes what is newest then
         self.trouble = trouble
 
+    def invalid(self) -> list[str]:
+        """The books that are not valid, and why."""
+        return [
+            f"book of {exchange}:{pair}: {keeper.reason}"
+            for (exchange, pair), keeper in sorted(self.keepers.items())
+            if not keeper.valid
+        ]
+
     async def _read(self, key: str, stream: StreamKey) -> None:
         name = (stream.exchange, stream.subject)
         if name not in self.keepers:
@@ -121,7 +134,7 @@ def describe(keeper: BookKeeper, depth: int | None) -> dict[str, Any]:
         "valid": keeper.valid,
         "reason": keeper.reason,
         "id": keeper.id,
-        "recv": keeper.recv,
+        "recv": str(keeper.recv) if keeper.recv else "",
         "bids": bids,
         "asks": asks,
     }
@@ -142,10 +155,14 @@ def as_text(keeper: BookKeeper, depth: int) -> str:
 
 
 async def show(books: Books, depth: int, interval: float, *, as_json: bool) -> None:
-    """Print the books that changed, each at most once an ``interval`` (seconds)."""
+    """Print every book as it is at first, then those that changed, each at most once an ``interval`` (seconds)."""
     shown: dict[tuple[str, str], object] = {}
+    begun = time.monotonic()
     while True:
         changed, books.changed = books.changed, set()
+        if time.monotonic() - begun < _FIRST_READ:
+            books.changed = {name for name in changed if not books.keepers[name].id}
+            changed -= books.changed
         for name in sorted(changed):
             keeper = books.keepers[name]
             state = (keeper.top(depth), keeper.reason)
@@ -186,12 +203,17 @@ async def run(args: Namespace) -> None:
         books = Books(reader, keys, args.pairs, args.exchange)
         await books.start()
         try:
-            found = discover(reader.redis, keys, books.found, absent=Absent("books"), missing=books.missing)
+            public = (keys.catalog(),)
+            found = discover(
+                reader.redis, keys, books.found, names=public, absent=Absent("books"), missing=books.missing
+            )
             async with asyncio.TaskGroup() as group:
                 group.create_task(books.follow(), name="read")
                 group.create_task(found, name="catalog")
                 group.create_task(books.keep_hashes(args.every), name="late-join hashes")
-                monitor = Monitor("books", reader, args.redis, lambda: books.writes, lambda: books.trouble)
+                monitor = Monitor(
+                    "books", reader, args.redis, lambda: books.writes, lambda: books.trouble, degraded=books.invalid
+                )
                 group.create_task(monitor.run(args.http, pages(books)), name="http")
                 if not args.quiet:
                     as_json = args.json or not to_terminal()
@@ -212,9 +234,8 @@ def pair_name(text: str) -> str:
     return f"{exchange.lower()}{colon}{pair.upper()}"
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run from the command line; returns the exit code."""
-    parser = Parser("books", "Keep order books, show their tops, keep the late-join hashes fresh.")
+def add_options(parser: Parser) -> None:
+    """The service's own options."""
     parser.add_argument(
         "pairs", nargs="*", metavar="PAIR", type=pair_name, help="BTC-EUR or limitlex:BTC-EUR (default: all)"
     )
@@ -222,11 +243,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--interval", type=float, default=0.2, metavar="S", help="print a book at most this often")
     parser.add_argument("--every", type=float, default=1.0, metavar="S", help="write late-join hashes this often")
     parser.add_argument("--quiet", action="store_true", help="print no books; they are served at /books all the same")
-    args = parser.parse_args(argv)
+
+
+def start(parser: Parser, args: Namespace) -> int:
+    """Run as the arguments say; returns the exit code."""
     if args.top < 1 or args.interval <= 0 or args.every <= 0:
         parser.error("--top, --interval and --every must be above zero")
     return serve("books", lambda: run(args))
 
 
+def main(argv: list[str] | None = None) -> int:
+    """Run from the command line; returns the exit code."""
+    parser = Parser("books", DESCRIPTION)
+    add_options(parser)
+    return start(parser, parser.parse_args(argv))
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_as_command("books", main))

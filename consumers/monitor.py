@@ -16,6 +16,7 @@ from aiohttp import web
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from bridge.entries import textual
 from bridge.output import dropped_lines
 from bridge.printable import printable
 from bridge.serving import HttpServer, ProcessMetrics, Pulse
@@ -30,6 +31,7 @@ DEFAULT_PORT = 9108
 _EVERY = 5.0
 """Seconds between two looks at how far behind the reader is."""
 _LOOK_TIMEOUT = 5.0
+_MOST_NAMED = 20
 
 Labels = tuple[str, ...]
 
@@ -60,7 +62,8 @@ def http_address(text: str) -> HttpAddress:
 class Monitor(Collector):
     """Reads off a reader, and keeps looking how far it is behind.
 
-    ``writes`` counts what the service has written, ``trouble`` says why Redis doesn't take it, while it doesn't.
+    ``writes`` counts what the service has written, ``trouble`` says why Redis doesn't take it, while it doesn't, and
+    ``degraded`` what of its subjects (books, wallets) isn't as it should be.
     """
 
     def __init__(
@@ -70,12 +73,15 @@ class Monitor(Collector):
         where: Where,
         writes: Callable[[], int],
         trouble: Callable[[], str] = lambda: "",
+        *,
+        degraded: Callable[[], list[str]] = list,
     ) -> None:
         self._service = service
         self._reader = reader
         self._url = topology_of(where).address
         self._writes = writes
         self._unwritten = trouble
+        self._degraded = degraded
         self._pulse = Pulse()
         self._behind: dict[str, tuple[int, float]] = {}
         """Per key: entries, and seconds between the newest of them and where the reader stands."""
@@ -91,7 +97,14 @@ class Monitor(Collector):
         if address.port is None:
             return
         collectors = [self, ProcessMetrics("consumer", self.version, self._pulse)]
-        server = HttpServer(self._pulse, collectors, missing=self.missing, status=self.status, routes=routes)
+        server = HttpServer(
+            self._pulse,
+            collectors,
+            missing=self.missing,
+            status=self.status,
+            degraded=self.degraded,
+            routes=routes,
+        )
         async with server:
             try:
                 url = await server.start(address.host, address.port)
@@ -137,24 +150,31 @@ class Monitor(Collector):
         trouble = self._trouble or self._reader.trouble or self._unwritten()
         return [f"Redis at {self._url}: {trouble}"] if trouble else []
 
+    def degraded(self) -> list[str]:
+        """What doesn't work as it should, although the service does its work: books that are invalid, say."""
+        found = self._degraded()
+        return found if len(found) <= _MOST_NAMED else [*found[:_MOST_NAMED], f"and {len(found) - _MOST_NAMED} more"]
+
     def status(self) -> object:
         """Everything, as plain data."""
         missing = self.missing()
         rows = [{**row._asdict(), "missing": dict(row.missing)} for row in self._reader.rows()]
         for row in rows:
             row["lag_entries"], row["lag_seconds"] = self._behind.get(row["key"], (None, None))
-        return {
+        whole = {
             "service": self._service,
             "version": self.version,
             "pid": os.getpid(),
             "ready": not missing,
             "missing": missing,
+            "degraded": self.degraded(),
             "redis": self._url,
             "outages": self._reader.outages,
             "output": {"dropped_lines": dropped_lines()},
             "writes": self._writes(),
             "streams": rows,
         }
+        return textual(whole)
 
     def collect(self) -> Iterable[Metric]:
         """All metrics but the process's."""

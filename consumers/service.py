@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,7 +26,7 @@ from consumers.absent import Absent
 from consumers.connection import OUTAGE, RedisUnreachableError, is_wrong_type
 from consumers.monitor import DEFAULT_PORT, HttpAddress, http_address
 
-__all__ = ["Parser", "catalog", "discover", "note", "say", "serve", "to_terminal"]
+__all__ = ["Parser", "catalog", "discover", "note", "run_as_command", "say", "serve", "to_terminal"]
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 _NO_CONNECTOR = "no connector has written to this Redis; is it the right one, and the right namespace?"
@@ -39,8 +40,8 @@ _FILES = {
 class Parser(argparse.ArgumentParser):
     """An argument parser with the options of every service; a wrong argument ends it with exit code 1."""
 
-    def __init__(self, prog: str, description: str) -> None:
-        super().__init__(prog=prog, description=description)
+    def __init__(self, prog: str, description: str, **settings: Any) -> None:
+        super().__init__(prog=prog, description=description, **settings)
         env = os.environ.get
         self.add_argument(
             "--redis",
@@ -81,7 +82,10 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """The arguments; ``redis`` is a `Topology`."""
-        parsed = super().parse_args(args, namespace)
+        return self.settle(super().parse_args(args, namespace))
+
+    def settle(self, parsed: argparse.Namespace) -> argparse.Namespace:
+        """Make a `Topology` of ``redis``, with the files that go with it."""
         files = {name: getattr(parsed, f"redis_{name}") for name in _FILES}
         for path in filter(None, files.values()):
             self._read(path)
@@ -111,6 +115,15 @@ class Parser(argparse.ArgumentParser):
         self.exit(1, f"{self.prog}: {message}\n")
 
 
+def run_as_command(name: str, main: Callable[[], int]) -> int:
+    """``python -m consumers.NAME`` is ``tickbridge NAME``, where that is installed; copied out, a service is on its own."""
+    try:
+        command = import_module("bridge.cli.main")
+    except ImportError:
+        return main()
+    return int(command.main([name, *sys.argv[1:]]))
+
+
 def say(line: str) -> None:
     """Print a line, without waiting for whoever reads.
 
@@ -133,10 +146,12 @@ def note(line: str) -> None:
         print(printable(line), file=sys.stderr)
 
 
-async def catalog(redis: Redis, keys: Keys) -> dict[str, StreamKey]:
-    """Every stream of the catalog, by its key."""
-    names: list[str] = await redis.hkeys(keys.catalog())  # type: ignore[assignment]
-    parsed = {name: keys.parse(name) for name in names}
+async def catalog(redis: Redis, keys: Keys, names: Collection[str] = ()) -> dict[str, StreamKey]:
+    """Every stream of the catalogs of these ``names`` (none: the public one and the accounts'), by its key."""
+    found: list[str] = []
+    for name in names or (keys.catalog(), keys.accounts_catalog()):
+        found += await redis.hkeys(name)  # type: ignore[arg-type]
+    parsed = {name: keys.parse(name) for name in found}
     return {name: stream for name, stream in parsed.items() if stream is not None}
 
 
@@ -146,19 +161,22 @@ async def discover(
     found: Callable[[str, StreamKey], Awaitable[None]],
     every: float = 2.0,
     *,
+    names: Collection[str] = (),
     absent: Absent | None = None,
     missing: Callable[[Mapping[str, StreamKey]], tuple[Collection[str], Collection[str]]] | None = None,
 ) -> None:
-    """Call ``found`` for each stream of the catalog, again and again, every few seconds; new ones come by that.
+    """Call ``found`` for each stream of the catalogs, again and again, every few seconds; new ones come by that.
 
     A stream that can't be taken (its key, or what is kept of it, holds something else) harms none of the others.
-    ``missing`` tells of a catalog what is wanted and not in it, and what there is: ``absent`` says so.
+    ``missing`` tells of the catalogs what is wanted and not in them, and what there is: ``absent`` says so.
     """
     absent = absent or Absent("consumer")
+    names = names or (keys.catalog(), keys.accounts_catalog())
     while True:
         try:
-            streams = await catalog(redis, keys)
-            absent.forget(keys.catalog())
+            streams = await catalog(redis, keys, names)
+            for name in names:
+                absent.forget(name)
             for key, stream in sorted(streams.items()):
                 await _take(key, stream, found, absent)
             if missing:
@@ -169,7 +187,7 @@ async def discover(
         except ResponseError as error:
             if not is_wrong_type(error):
                 raise
-            absent.say(keys.catalog(), str(error))
+            absent.say(" or ".join(names), str(error))
         await asyncio.sleep(every)
 
 

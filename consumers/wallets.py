@@ -6,8 +6,8 @@
 
 The hash ``acct:{<exchange>:<account>}:wallet`` holds
 
-    balance:<currency>   {"available", "reserved", "recv"}
-    position:<pair>      {"side", "size", "entry_price", "mark_price", "unrealised_pnl", "recv"}; gone when flat
+    balance:<currency>   {"available", "reserved", "ts", "recv"}; like all numbers and times here, as text
+    position:<pair>      {"side", "size", "entry_price", "mark_price", "unrealised_pnl", "ts", "recv"}; gone when flat
     order:<order id>     the open order's fields as the stream has them; gone when it is filled, cancelled or rejected;
                          with "unconfirmed" where it wasn't heard of since the stream was last interrupted
     fills, fill:last     how many executions there were, and the last one's fields
@@ -29,9 +29,11 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec import structs
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from bridge.entries import textual
 from bridge.keys import Keys, StreamKey
 from bridge.model import Balance, Channel, Control, ControlEvent, Event, Fill, Order, Position
 from bridge.printable import printable, printable_json
@@ -41,12 +43,21 @@ from consumers.items import Entry, Hole, Item, Reset, Stored, Trimmed, Undecodab
 from consumers.monitor import Monitor
 from consumers.reader import Position as Where
 from consumers.reader import Reader
-from consumers.service import Parser, discover, say, serve, to_terminal
+from consumers.service import Parser, discover, run_as_command, say, serve, to_terminal
 
-__all__ = ["Wallet", "Wallets", "main"]
+__all__ = ["DESCRIPTION", "Wallet", "Wallets", "add_options", "main", "start"]
+
+DESCRIPTION = "Tracks balances, positions, open orders and fills; keeps each account in a Redis hash."
 
 _OPEN = ("open", "partially_filled")
 _MOST_DOUBTED = 1_000
+_KNOWN = {
+    "balance": (Channel.BALANCES, "currency"),
+    "position": (Channel.POSITIONS, "pair"),
+    "order": (Channel.ORDERS, ""),
+    "fill:last": (Channel.FILLS, ""),
+}
+"""Fields of the hash that are shown at the start: their channel, and what the field's own name holds."""
 
 
 class Wallet:
@@ -160,7 +171,7 @@ class Wallet:
     def _set_json(self, name: str, event: Event, wire: tuple[str, ...], *, keep: bool = True) -> None:
         if keep:
             values = {field: getattr(event, field) for field in wire}
-            self._set(name, msgspec.json.encode({**values, "ts": event.ts, "recv": event.recv}).decode())
+            self._set(name, msgspec.json.encode({**values, **_times(event)}).decode())
         else:
             self.fields.pop(name, None)
             self.unsaved[name] = None
@@ -169,8 +180,17 @@ class Wallet:
         self.fields[name] = self.unsaved[name] = value
 
 
+def _times(event: Event) -> dict[str, str]:
+    """As text: nanoseconds are more than JavaScript's numbers hold."""
+    return {"ts": "" if event.ts is None else str(event.ts), "recv": str(event.recv)}
+
+
 class Wallets:
-    """The wallets of ``accounts`` (none: all), read by ``reader``; ``changed`` hears of each item once it is saved."""
+    """The wallets of ``accounts`` (none: all), read by ``reader``.
+
+    ``changed`` hears of each item once it is saved, ``known`` of what an account's hash holds already when it is found:
+    any of the account's streams, and the hash's fields.
+    """
 
     def __init__(
         self,
@@ -179,6 +199,8 @@ class Wallets:
         accounts: list[str] | None = None,
         exchange: str | None = None,
         changed: Callable[[Item], None] = lambda _: None,
+        *,
+        known: Callable[[StreamKey, dict[str, str]], None] = lambda _, __: None,
     ) -> None:
         self.wallets: dict[tuple[str, str], Wallet] = {}
         self.writes = 0
@@ -190,6 +212,16 @@ class Wallets:
         self._accounts = set(accounts or ())
         self._exchange = exchange
         self._changed = changed
+        self._known = known
+
+    def interrupted(self) -> list[str]:
+        """The accounts' channels that are not live, and what they last said."""
+        return [
+            f"{exchange}:{account} {name.removeprefix('state:')}: {said}"
+            for (exchange, account), wallet in sorted(self.wallets.items())
+            for name, said in sorted(wallet.fields.items())
+            if name.startswith("state:") and said != ControlEvent.LIVE
+        ]
 
     async def found(self, key: str, stream: StreamKey) -> None:
         """Read a stream of the catalog, if it is one of a wanted account, on from where its hash stands."""
@@ -203,6 +235,7 @@ class Wallets:
             wallet_key = self._keys.wallet(stream.exchange, stream.subject)
             fields: Any = await self._reader.redis.hgetall(wallet_key)
             wallet = self.wallets[stream.exchange, stream.subject] = Wallet(wallet_key, fields)
+            self._known(stream, fields)
         # From the hash itself: somebody may have put right what was there when the wallet was read.
         stands: Any = await self._reader.redis.hget(wallet.key, f"id:{stream.channel}")
         await self._reader.add(key, stands or Where.START)
@@ -253,14 +286,8 @@ def as_text(item: Item) -> str:
     """One line of what happened: ``limitlex:main             balance  EUR 1000.00 available, 5.00 reserved``."""
     name = f"{item.stream.exchange}:{item.stream.subject}"
     match item:
-        case Entry(event=Balance() as balance):
-            words = f"{balance.currency} {balance.available} available, {balance.reserved} reserved"
-        case Entry(event=Order() as order):
-            words = f"{order.side} {order.filled or 0}/{order.size} {order.pair} at {order.price}: {order.status}"
-        case Entry(event=Fill() as fill):
-            words = f"{fill.side} {fill.size} {fill.pair} at {fill.price}"
-        case Entry(event=Position() as position):
-            words = f"{position.side or 'flat'} {position.size} {position.pair} from {position.entry_price}"
+        case Entry(event=(Balance() | Order() | Fill() | Position()) as event):
+            words = _words(item.stream.channel, structs.asdict(event))
         case Entry(event=Control() as control):
             words = f"{control.event} {control.reason}".rstrip()
         case Unknown():
@@ -272,11 +299,44 @@ def as_text(item: Item) -> str:
     return printable(f"{name:24} {item.stream.channel:9} {words}")
 
 
+def _words(channel: Channel, values: Mapping[str, Any]) -> str:
+    """A balance, an order, a fill or a position for people."""
+    if channel is Channel.BALANCES:
+        return "{currency} {available} available, {reserved} reserved".format_map(values)
+    if channel is Channel.ORDERS:
+        return "{side} {done}/{size} {pair} at {price}: {status}".format_map({**values, "done": values["filled"] or 0})
+    if channel is Channel.FILLS:
+        return "{side} {size} {pair} at {price}".format_map(values)
+    return "{state} {size} {pair} from {entry_price}".format_map({**values, "state": values["side"] or "flat"})
+
+
+def as_known(stream: StreamKey, fields: Mapping[str, str], *, as_json: bool) -> list[str]:
+    """What an account's hash holds, a line each: as text, or as JSON rows with ``"known": true``."""
+    lines = []
+    for name, text in sorted(fields.items()):
+        kind, _, rest = name.partition(":")
+        place = _KNOWN.get(name) or _KNOWN.get(kind)
+        if place is None:
+            continue
+        channel, key = place
+        try:
+            values = {**({key: rest} if key else {}), **msgspec.json.decode(text)}
+            words = _words(channel, values)
+        except (msgspec.MsgspecError, KeyError, TypeError):
+            continue  # not of this version
+        if as_json:
+            head = {"exchange": stream.exchange, "account": stream.subject, "channel": channel}
+            lines.append(msgspec.json.encode({**head, "type": kind, "known": True, **textual(values)}).decode())
+        else:
+            lines.append(f"{f'{stream.exchange}:{stream.subject}':24} {channel:9} {words}")
+    return lines
+
+
 def as_json(item: Item) -> str:
     """The same for machines, with all the fields."""
     what = item.event if isinstance(item, Entry) else item
     head = {"exchange": item.stream.exchange, "account": item.stream.subject, "channel": item.stream.channel}
-    body = msgspec.to_builtins(what)
+    body = textual(msgspec.to_builtins(what))
     kind = body.pop("type", type(what).__name__.lower())
     for name in ("subject", "key", "stream", "channel"):
         body.pop(name, None)
@@ -289,24 +349,47 @@ async def run(args: Namespace) -> None:
     text = as_json if args.json or not to_terminal() else as_text
     async with Reader(args.redis, namespace=args.namespace) as reader:
         heard: Callable[[Item], None] = (lambda _: None) if args.quiet else (lambda item: say(text(item)))
-        wallets = Wallets(reader, keys, args.accounts, args.exchange, heard)
+
+        def known(stream: StreamKey, fields: dict[str, str]) -> None:
+            for line in () if args.quiet else as_known(stream, fields, as_json=text is as_json):
+                say(line)
+
+        wallets = Wallets(reader, keys, args.accounts, args.exchange, heard, known=known)
         async with asyncio.TaskGroup() as group:
             group.create_task(wallets.follow(), name="read")
-            found = discover(reader.redis, keys, wallets.found, absent=Absent("wallets"), missing=wallets.missing)
+            private = (keys.accounts_catalog(),)
+            found = discover(
+                reader.redis, keys, wallets.found, names=private, absent=Absent("wallets"), missing=wallets.missing
+            )
             group.create_task(found, name="catalog")
-            trouble = lambda: next(iter(wallets.refused.values()), "")  # noqa: E731
-            monitor = Monitor("wallets", reader, args.redis, lambda: wallets.writes, trouble)
+            monitor = Monitor(
+                "wallets",
+                reader,
+                args.redis,
+                lambda: wallets.writes,
+                lambda: next(iter(wallets.refused.values()), ""),
+                degraded=wallets.interrupted,
+            )
             group.create_task(monitor.run(args.http), name="http")
+
+
+def add_options(parser: Parser) -> None:
+    """The service's own options."""
+    parser.add_argument("accounts", nargs="*", metavar="ACCOUNT", help="main, main/sub1, limitlex:main (default: all)")
+    parser.add_argument("--quiet", action="store_true", help="print nothing; the hashes are kept all the same")
+
+
+def start(_: Parser, args: Namespace) -> int:
+    """Run as the arguments say; returns the exit code."""
+    return serve("wallets", lambda: run(args))
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = Parser("wallets", "Track balances, open orders and fills; keep each account in a Redis hash.")
-    parser.add_argument("accounts", nargs="*", metavar="ACCOUNT", help="main, main/sub1, limitlex:main (default: all)")
-    parser.add_argument("--quiet", action="store_true", help="print nothing; the hashes are kept all the same")
-    args = parser.parse_args(argv)
-    return serve("wallets", lambda: run(args))
+    parser = Parser("wallets", DESCRIPTION)
+    add_options(parser)
+    return start(parser, parser.parse_args(argv))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_as_command("wallets", main))

@@ -33,6 +33,8 @@ GROUPS = {
     },
     "read": {
         "tail": "show entries as they come",
+        "books": "keep order books, show them, keep the late-join hashes fresh",
+        "wallets": "keep balances, positions, open orders and fills, a hash for each account",
     },
     "try out": {
         "demo": "the whole thing on this machine, with nothing else installed",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.cli.common import add_config_option, load, select_connectors
+from bridge.cli.progress import add_progress_options, record_progress, report_progress, shown
 from bridge.errors import BridgeError, ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--connector", metavar="NAME", help="which connector (needed if the exchanges differ)")
     parser.add_argument("--duration", metavar="S", type=_seconds, help="end after so many seconds")
     parser.add_argument("--force", action="store_true", help="replace the file if it exists")
+    add_progress_options(parser)
     parser.set_defaults(func=run, long_running=True)
 
 
@@ -73,7 +75,8 @@ def run(options: argparse.Namespace) -> int:
     redact = Redactor(settings.secrets())
     with RecordingWriter(options.out, exchange, redact=redact, config=described, force=options.force) as writer:
         try:
-            run_async(_record(connector.record(settings, connectors, writer), writer, options.duration), settings.loop)
+            feed = connector.record(settings, connectors, writer)
+            run_async(_record(feed, writer, options), settings.loop)
         finally:
             if not writer.rows:
                 options.out.unlink(missing_ok=True)
@@ -97,7 +100,7 @@ def _one_exchange(connectors: list[ConnectorSettings]) -> str:
     return exchanges.pop()
 
 
-async def _record(feed: Coroutine[Any, Any, None], writer: RecordingWriter, duration: float | None) -> None:
+async def _record(feed: Coroutine[Any, Any, None], writer: RecordingWriter, options: argparse.Namespace) -> None:
     """Run the feed until it fails, a signal comes or the time is up."""
     from bridge.lifecycle import end_on_signals, end_tasks
 
@@ -109,8 +112,11 @@ async def _record(feed: Coroutine[Any, Any, None], writer: RecordingWriter, dura
         asyncio.create_task(_flush(writer), name="record-flush"),
         asyncio.create_task(stop.wait(), name="record-stop"),
     }
+    if shown(options):
+        line = record_progress(writer, options.duration)
+        tasks.add(asyncio.create_task(report_progress(options, line), name="record-progress"))
     try:
-        done, _ = await asyncio.wait(tasks, timeout=duration, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, timeout=options.duration, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     except BaseExceptionGroup as group:

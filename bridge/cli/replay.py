@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bridge.cli.progress import add_progress_options, replay_progress, report_progress, shown
+
 __all__ = ["add_parser"]
 
 
@@ -44,6 +46,7 @@ def add_parser(subparsers: Any) -> None:
         default=5.0,
         help="say so when a client has not subscribed after so many seconds (default: 5); it is waited for all the same",
     )
+    add_progress_options(parser)
     parser.set_defaults(func=run, long_running=True)
 
 
@@ -105,6 +108,9 @@ async def _serve(options: argparse.Namespace) -> None:
     ) as server:
         _report(f"{server.url} serves {options.recording}")
         ends: set[asyncio.Task[Any]] = {asyncio.create_task(stop.wait(), name="replay-stop")}
+        if shown(options):
+            line = replay_progress(server)
+            ends.add(asyncio.create_task(report_progress(options, line), name="replay-progress"))
         if options.once:
             ends.add(asyncio.create_task(server.exhausted(), name="replay-exhausted"))
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from bridge.cli.common import add_config_option, load, select_connectors
+from bridge.cli.progress import add_progress_options, report_progress, run_progress, shown
 
 __all__ = ["add_parser"]
 
@@ -24,6 +25,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--connector", metavar="NAME", nargs="+", action="extend", default=[], help="only these (default: all)"
     )
+    add_progress_options(parser)
     parser.set_defaults(func=run, long_running=True)
 
 
@@ -44,5 +46,6 @@ def run(options: argparse.Namespace) -> int:
     # What is loaded stays: a full garbage collection that walks it all stops the feed for 30 ms.
     gc.collect()
     gc.freeze()
-    run_async(connector.run(settings, connectors), settings.loop)
+    watch = (lambda reports: report_progress(options, run_progress(reports))) if shown(options) else None
+    run_async(connector.run(settings, connectors, watch), settings.loop)
     return 0

@@ -6,8 +6,6 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bridge.cli.common import add_config_option
@@ -15,20 +13,17 @@ from bridge.keys import Keys
 
 if TYPE_CHECKING:
     from redis import Redis
-    from rich.text import Text
 
     from bridge.config import Settings
+    from bridge.tail.lines import Show
+    from bridge.tail.streams import Found, Streams
 
 __all__ = ["add_parser", "run"]
 
-_BLOCK_MS = 1000
-_LOOK_SECONDS = 1.0
-_POLL_SECONDS = 0.1
-_PAGE = 200
-_GLOB = frozenset("*?[")
-_ID_PARTS = (1, 2)
-
-Entries = list[tuple[str, dict[str, str]]]
+_REPLY_TIMEOUT = 11.0
+"""Seconds: above the one that a read waits for entries."""
+_CONNECT_TIMEOUT = 5.0
+_LONGEST_PAUSE = 2.0
 
 
 def add_parser(subparsers: Any) -> None:
@@ -37,13 +32,13 @@ def add_parser(subparsers: Any) -> None:
         "tail",
         help="show entries as they come",
         description="Shows the entries of streams as they come: readable on a terminal, one JSON object a line when "
-        "piped: key, entry_id, and then the entry's own fields.",
+        "piped: key, entry_id, and then the entry's own fields, all as text.",
     )
     parser.add_argument(
         "keys",
         nargs="*",
         metavar="KEY",
-        help="stream keys, or patterns such as '*:trades' (default: all streams of the catalog, and the rejects)",
+        help="stream keys, or patterns such as '*:trades' (default: all streams of the catalogs, and the rejects)",
     )
     parser.add_argument("--redis", metavar="URL", help="as redis.url of a config (default: the config's)")
     add_config_option(parser, required=False)
@@ -54,7 +49,33 @@ def add_parser(subparsers: Any) -> None:
         metavar="WHERE",
         type=_start,
         default="now",
-        help="now, start, or an entry ID (or time in ms) to read after (default: now)",
+        help="now (default), start, how long ago (5m), a time of day (10:30), a date and time "
+        "(2026-11-28T10:30, or with Z or +01:00), or an entry ID to read after",
+    )
+    parser.add_argument(
+        "--exchange",
+        metavar="NAME",
+        action="append",
+        type=_names,
+        default=[],
+        help="only streams of these: NAME,NAME …",
+    )
+    parser.add_argument(
+        "--pair",
+        metavar="PAIR",
+        action="append",
+        type=_names,
+        default=[],
+        help="only market data of these: PAIR,PAIR …",
+    )
+    parser.add_argument(
+        "--type",
+        dest="types",
+        metavar="TYPE",
+        action="append",
+        type=_types,
+        default=[],
+        help="only entries of these types, such as control or trade,quote",
     )
     parser.add_argument("--count", type=_positive, metavar="N", help="end after N entries")
     parser.add_argument("--json", action="store_true", help="JSON lines, also on a terminal")
@@ -67,19 +88,30 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: a mistake in the config or the arguments.
         RedisUnavailableError: Redis doesn't answer, or refuses this client.
+        OutputError: what was read can't be written.
         BrokenPipeError: whoever read the output has gone.
     """
     from bridge.cli.common import load
+    from bridge.tail.lines import JsonLines, Lines
+    from bridge.tail.output import Output, note
+    from bridge.tail.selection import Selection
+    from bridge.tail.streams import Streams
 
+    output = Output()
     settings = load(args.config)
-    redis, address = _connect(args.redis, settings)
     keys = Keys(settings.namespace if args.namespace is None else args.namespace)
-    show = _JsonLines() if args.json or not sys.stdout.isatty() else _Lines(keys)
+    exchanges, pairs, types = (
+        [name for names in given for name in names] for given in (args.exchange, args.pair, args.types)
+    )
+    redis, address = _connect(args.redis, settings)
+    show = JsonLines() if args.json or not sys.stdout.isatty() else Lines(keys)
     for number in (signal.SIGTERM, signal.SIGINT):  # a shell without job control has its background jobs ignore SIGINT
         signal.signal(number, _end)
+    selection = Selection(keys, args.keys, [name.lower() for name in exchanges], [name.upper() for name in pairs])
     try:
         with redis:
-            _follow(redis, _Streams(redis, keys, args.keys, args.start), show, args.count, address)
+            streams = Streams(redis, keys, selection, start=args.start, address=address, say=note)
+            _Tail(streams, show, output.write, frozenset(types), address).follow(args.count)
     except KeyboardInterrupt:
         pass  # the usual end of a tail
     return 0
@@ -90,12 +122,32 @@ def _end(number: int, _frame: object) -> NoReturn:
 
 
 def _start(text: str) -> str:
-    parts = text.split("-")
-    if text in ("now", "start") or (
-        len(parts) in _ID_PARTS and all(part.isascii() and part.isdigit() for part in parts)
-    ):
-        return text
-    raise argparse.ArgumentTypeError(f"{text!r} is neither now, start nor an entry ID such as 1786309548030-7")
+    from bridge.tail.start import parse_start
+
+    try:
+        return parse_start(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if all(names):
+        return names
+    raise argparse.ArgumentTypeError(f"{text!r} should be a name, or several with commas between them")
+
+
+def _types(text: str) -> list[str]:
+    from bridge.model import DATA_EVENTS, Control
+    from bridge.suggestions import did_you_mean
+
+    kinds: tuple[Any, ...] = (*DATA_EVENTS, Control)
+    known = [str(kind.__struct_config__.tag) for kind in kinds]
+    for name in _names(text):
+        if name not in known:
+            hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
+            raise argparse.ArgumentTypeError(f"{name!r} is no type of entry ({hint})")
+    return _names(text)
 
 
 def _positive(text: str) -> int:
@@ -117,10 +169,10 @@ def _connect(url: str | None, settings: Settings) -> tuple[Redis, str]:
     try:
         topology = Topology(url) if url else settings.redis.topology
         redis = topology.sync_client(
-            decode_responses=True,
-            encoding_errors="backslashreplace",
-            blocks=_BLOCK_MS / 1000 + 10,
-            socket_connect_timeout=5,
+            # Keys and fields of others may be anything: they stay bytes until they are shown.
+            decode_responses=False,
+            socket_timeout=_REPLY_TIMEOUT,
+            socket_connect_timeout=_CONNECT_TIMEOUT,
             client_name="tickbridge-tail",
         )
     except RedisUrlError as error:
@@ -135,197 +187,56 @@ def _connect(url: str | None, settings: Settings) -> tuple[Redis, str]:
     return redis, topology.address
 
 
-class _Streams:
-    """The streams to read, and where each is: ``places`` = key → last ID seen. ``look`` finds those that are new."""
+class _Tail:
+    """Reads and prints, over outages of Redis too."""
 
-    def __init__(self, redis: Redis, keys: Keys, wanted: list[str], start: str) -> None:
-        self.places: dict[str, str] = {}
-        self._redis = redis
-        self._keys = keys
-        self._start = start
-        prefix = f"{keys.namespace}:" if keys.namespace else ""
-        named = [name if name.startswith(prefix) else prefix + name for name in wanted]
-        self._exact = [name for name in named if not _GLOB & set(name)]
-        self._patterns = [name for name in named if _GLOB & set(name)]
-        self._first = True
+    def __init__(self, streams: Streams, show: Show, write: Any, types: frozenset[str], address: str) -> None:
+        self._streams = streams
+        self._show = show
+        self._write = write
+        self._types = frozenset(name.encode() for name in types)
+        self._address = address
 
-    def look(self) -> None:
-        """Take in what is new. Streams that appear later are read from their start, so that nothing is missed.
+    def follow(self, count: int | None) -> None:
+        """Go on until ``count`` entries are shown.
 
         Raises:
-            ConfigError: a key that was named is no stream.
+            RedisUnavailableError: Redis refuses this client.
         """
-        for key in self._found():
-            if key not in self.places:
-                self.places[key] = self._place(key)
-        self._first = False
+        from redis import exceptions
 
-    def _found(self) -> Iterator[str]:
-        if self._first:
-            yield from map(self._checked, self._exact)
-        for pattern in self._patterns:
-            yield from self._redis.scan_iter(match=pattern, count=1000, _type="stream")
-        if not self._exact and not self._patterns:
-            listed: Any = self._redis.hkeys(self._keys.catalog())
-            yield from listed
-            for stream in map(self._keys.parse, listed):
-                if stream is not None:
-                    yield self._keys.rejects(stream.exchange)
+        from bridge.errors import RedisUnavailableError
+        from bridge.tail.output import note
+        from bridge.topology import AWAY, FAILURES
 
-    def _checked(self, key: str) -> str:
-        from bridge.errors import ConfigError, Problem
+        failures = 0
+        while count is None or count > 0:
+            try:
+                self._streams.look()
+                found = self._streams.read(count if not self._types else None)
+            except AWAY as error:
+                if isinstance(error, exceptions.AuthenticationError):
+                    raise RedisUnavailableError(self._address, str(error)) from None
+                failures += 1
+                if failures == 1:
+                    note(f"Redis at {self._address} is unreachable, waiting: {error}")
+                time.sleep(min(_LONGEST_PAUSE, 0.05 * 2 ** min(failures, 10)))
+                continue
+            except FAILURES as error:
+                raise RedisUnavailableError(self._address, str(error)) from None
+            if failures:
+                note(f"Redis at {self._address} is back")
+                failures = 0
+            count = self._take(found, count)
 
-        kind: Any = self._redis.type(key)
-        if kind not in ("stream", "none"):
-            raise ConfigError([Problem(key, f"is a {kind}, not a stream")], "arguments")
-        if kind == "none":
-            if self._start == "now":
-                self.places[key] = "0-0"  # settled before it is said: whatever comes from here on is new
-            print(f"tickbridge: {key}: no such stream yet; waiting for it", file=sys.stderr)
-        return key
-
-    def _place(self, key: str) -> str:
-        if self._start not in ("now", "start"):
-            return self._start
-        if self._start == "start" or not self._first or not self._redis.exists(key):
-            return "0-0"
-        info: Any = self._redis.xinfo_stream(key)
-        return str(info["last-generated-id"])
-
-
-def _follow(redis: Redis, streams: _Streams, show: Callable[[str, Entries], str], count: int | None, url: str) -> None:
-    """Read and print, over outages of Redis too."""
-    from redis import exceptions
-
-    from bridge.topology import AWAY
-
-    looked = float("-inf")
-    away = 0
-    while count is None or count > 0:
-        try:
-            if time.monotonic() - looked >= _LOOK_SECONDS:
-                streams.look()
-                looked = time.monotonic()
-            replies = _read(redis, streams.places, count)
-        except exceptions.AuthenticationError:
-            raise
-        except AWAY as error:
-            if not away:
-                print(f"tickbridge: Redis at {url} is away, waiting: {error}", file=sys.stderr)
-            away += 1
-            time.sleep(min(2.0, 0.05 * 2**away))
-            continue
-        if away:
-            print(f"tickbridge: Redis at {url} is back", file=sys.stderr)
-            away = 0
-        for key, entries in replies:
-            shown = entries if count is None else entries[:count]
-            if shown:
-                streams.places[key] = shown[-1][0]
-                sys.stdout.write(show(key, shown))
-                count = count if count is None else count - len(shown)
-        sys.stdout.flush()
-
-
-def _read(redis: Redis, places: Mapping[str, str], count: int | None) -> list[tuple[str, Entries]]:
-    if not places:
-        time.sleep(min(_LOOK_SECONDS, _BLOCK_MS / 1000))
-        return []
-    from bridge.topology import by_stream
-
-    page = _PAGE if count is None else min(_PAGE, count)
-    if not hasattr(redis, "get_node_from_key"):
-        streams: Any = dict(places)
-        return by_stream(redis.xread(streams, count=page, block=_BLOCK_MS))
-    # In a Cluster a command is for one slot, and one that waits would hold up the others.
-    found: list[tuple[str, Entries]] = []
-    for together in _by_slot(places):
-        found += by_stream(redis.xread(together, count=page))
-    if not found:
-        time.sleep(_POLL_SECONDS)
-    return found
-
-
-def _by_slot(places: Mapping[str, str]) -> list[dict[Any, Any]]:
-    from bridge.topology import slot_of
-
-    slots: dict[int, dict[Any, Any]] = {}
-    for key, place in places.items():
-        slots.setdefault(slot_of(key), {})[key] = place
-    return list(slots.values())
-
-
-class _JsonLines:
-    """One JSON object a line: ``key``, ``entry_id``, then the fields under their own names."""
-
-    def __call__(self, key: str, entries: Entries) -> str:
-        import msgspec
-
-        encode = msgspec.json.encode
-        return "".join(encode({"key": key, "entry_id": number, **fields}).decode() + "\n" for number, fields in entries)
-
-
-class _Lines:
-    """Aligned, coloured lines: time, stream, number, type, and the fields that say something."""
-
-    _TYPES: Mapping[str, str] = {
-        "trade": "bright_white",
-        "snapshot": "magenta",
-        "delta": "blue",
-        "quote": "cyan",
-        "ticker": "cyan",
-        "control": "bold yellow",
-    }
-    _VALUES: Mapping[str, str] = {
-        "buy": "green",
-        "long": "green",
-        "live": "green",
-        "sell": "red",
-        "short": "red",
-        "down": "red",
-        "gap": "red",
-        "lost": "bold red",
-        "stale": "red",
-    }
-    _FIELDS: Mapping[str, str] = {"bids": "green", "bid": "green", "asks": "red", "ask": "red", "error": "red"}
-    _MOST = 60
-
-    def __init__(self, keys: Keys) -> None:
-        from rich.console import Console
-
-        self._keys = keys
-        self._console = Console(soft_wrap=False, highlight=False)
-        self._width = 24
-
-    def __call__(self, key: str, entries: Entries) -> str:
-        with self._console.capture() as capture:
-            for number, fields in entries:
-                self._console.print(self._line(key, number, fields), no_wrap=True, overflow="ellipsis", crop=True)
-        return capture.get()
-
-    def _line(self, key: str, number: str, fields: Mapping[str, str]) -> Text:
-        from rich.text import Text
-
-        ms, _, seq = number.partition("-")
-        stream = self._keys.parse(key)
-        name = f"{stream.exchange}:{stream.subject} {stream.channel}" if stream else key
-        self._width = max(self._width, len(name))
-        kind = fields.get("type", "")
-        # The bridge's clock, in the reader's own time zone.
-        at = datetime.fromtimestamp(int(ms) / 1000).astimezone()
-        line = Text(f"{at:%H:%M:%S}.{int(ms) % 1000:03} ", style="dim")
-        line.append(f"{name:{self._width}} ", style="default")
-        line.append(f"{seq:>8} ", style="dim")
-        line.append(f"{_printable(kind):9}", style=self._TYPES.get(kind, "white"))
-        for field, value in fields.items():
-            if field not in ("type", "ts", "recv") and value:
-                line.append(f" {_printable(field)} ", style="dim")
-                style = self._FIELDS.get(field) or self._VALUES.get(value, "default")
-                text = value if len(value) <= self._MOST or field in ("raw", "error") else value[: self._MOST] + "…"
-                line.append(_printable(text), style=style)
-        return line
-
-
-def _printable(text: str) -> str:
-    """Without the control characters by which an entry could steer the terminal."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+    def _take(self, found: list[Found], count: int | None) -> int | None:
+        shown: list[Found] = []
+        for entry in found:
+            if count is not None and len(shown) >= count:
+                break
+            self._streams.shown(entry)
+            if not self._types or entry.fields.get(b"type") in self._types:
+                shown.append(entry)
+        if shown:
+            self._write(self._show(shown))
+        return count if count is None else count - len(shown)

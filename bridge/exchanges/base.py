@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct, field
@@ -292,6 +292,8 @@ class Exchange(ABC):
     """Most messages a second from one client address, over all its connections; ``None``: it names no limit."""
     timed: ClassVar[Mapping[Channel, int]] = {}
     """Channels whose ``ts`` is the time of the event itself, and the steps (ns) that it is told in: latency is measured."""
+    gaps: ClassVar[Literal["verified", "unchecked"]] = "unchecked"
+    """Whether its books prove that nothing is missing: every delta is numbered or chained, so that a hole shows at once."""
     units: ClassVar[Mapping[Channel, str]] = {}
     """What the catalog says of a channel's units and quirks."""
 

@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
+from bridge.entries import textual
 from bridge.feed.clock import Clock, Offset
 from bridge.latency import NEVER, Histogram
 from bridge.model import Channel
@@ -126,7 +127,7 @@ class FeedLatency:
         return {
             "clock_offset_ms": round(offset.ns / 1e6, 3) if offset else "",
             "clock_error_ms": round(offset.error / 1e6, 3) if offset else "",
-            "latency": msgspec.json.encode(figures).decode() if figures else "",
+            "latency": msgspec.json.encode(textual(figures)).decode() if figures else "",
         }
 
     async def run(self) -> None:

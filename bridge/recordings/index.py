@@ -47,7 +47,7 @@ def _unmasked(query: tuple[tuple[str, str], ...], masked: set[str]) -> list[tupl
 class RecordedConnection(Struct):
     """One WebSocket of the recording, from its connect to its close.
 
-    ``ts`` is its first moment, ``frames`` the number of frames received. ``followed``: the recording shows the
+    ``ts`` is its first moment, ``frames`` the number of frames received, ``last`` the moment of the last one. ``followed``: the recording shows the
     connection that replaced it. ``served`` counts the clients that were given it.
     """
 
@@ -59,6 +59,7 @@ class RecordedConnection(Struct):
     closed: bool = False
     followed: bool = False
     served: int = 0
+    last: float = 0.0
 
     @property
     def name(self) -> str:
@@ -119,6 +120,7 @@ class RecordingIndex:
                 recorded = known[key] = index._add_connection(key, row)
             if isinstance(row, RecvRow):
                 recorded.frames += 1
+                recorded.last = row.ts
             elif isinstance(row, CloseRow):
                 recorded.closed = True
         return index

@@ -16,9 +16,9 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from aiohttp import WSCloseCode, WSMsgType, web
-from aiohttp.abc import AbstractStreamWriter
 
 from bridge.errors import BridgeError
+from bridge.recordings.clients import Client, Position
 from bridge.recordings.index import RecordedConnection, RecordingIndex, keyed_rows
 from bridge.recordings.recording import RecordingError, RecvRow, SendRow, read_recording
 from bridge.recordings.secrets import Redactor
@@ -106,7 +106,7 @@ class ReplayServer:
         self._report = report
         self._warn = warn
         self._redact = Redactor()
-        self._clients: set[_Client] = set()
+        self._clients: set[Client] = set()
         self._busy = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -115,6 +115,15 @@ class ReplayServer:
         self._exhausted = asyncio.Event()
         if not index.connections:
             self._finished.set()
+
+    @property
+    def paced(self) -> bool:
+        """Whether it goes by the clock, so that there is a time left."""
+        return self._speed != MAX_SPEED
+
+    def positions(self) -> list[Position]:
+        """How far each client is that is being served."""
+        return [client.position(self._speed) for client in self._clients]
 
     async def finished(self) -> None:
         """Return when every recorded connection has been served to its last frame at least once."""
@@ -150,7 +159,7 @@ class ReplayServer:
         self._idle.clear()
         try:
             writer = await ws.prepare(request)
-            client = _Client(ws, writer, request)
+            client = Client(ws, writer, request, recorded)
             self._clients.add(client)
             try:
                 await self._talk(client, recorded)
@@ -164,7 +173,7 @@ class ReplayServer:
                     self._exhausted.set()
         return ws
 
-    async def _talk(self, client: _Client, recorded: RecordedConnection) -> None:
+    async def _talk(self, client: Client, recorded: RecordedConnection) -> None:
         async with asyncio.TaskGroup() as group:
             listener = group.create_task(self._listen(client, recorded), name=f"replay-listen-{recorded.name}")
             sender = group.create_task(self._send(client, recorded), name=f"replay-send-{recorded.name}")
@@ -182,7 +191,7 @@ class ReplayServer:
         elif client.sent < recorded.frames:
             self._report(f"{recorded.name}: {client.sent} of {recorded.frames} frames sent, then {client.left()}")
 
-    async def _listen(self, client: _Client, recorded: RecordedConnection) -> None:
+    async def _listen(self, client: Client, recorded: RecordedConnection) -> None:
         async for message in client.ws:
             if message.type is WSMsgType.ERROR:
                 self._warn(f"{recorded.name}: the client broke the WebSocket protocol: {message.data}")
@@ -191,7 +200,7 @@ class ReplayServer:
             data = message.data if message.type is WSMsgType.TEXT else f"{len(message.data)} bytes"
             _log.debug("%s: the client says %s", recorded.name, self._redact.sent(data))
 
-    async def _send(self, client: _Client, recorded: RecordedConnection) -> None:
+    async def _send(self, client: Client, recorded: RecordedConnection) -> None:
         try:
             await self._send_frames(client, recorded)
         except ConnectionError:
@@ -208,7 +217,7 @@ class ReplayServer:
         if self._close or recorded.followed:
             client.end(WSCloseCode.OK)
 
-    async def _send_frames(self, client: _Client, recorded: RecordedConnection) -> None:
+    async def _send_frames(self, client: Client, recorded: RecordedConnection) -> None:
         pacer = Pacer(self._speed)
         pacer.start(recorded.ts)
         for number, (key, row) in enumerate(keyed_rows(read_recording(self._path))):
@@ -230,11 +239,11 @@ class ReplayServer:
                 pacer.start(row.ts)
         await self._flush(client)
 
-    async def _flush(self, client: _Client) -> None:
+    async def _flush(self, client: Client) -> None:
         """Write what is due; returns when the client has room for more."""
         self.frames_sent += await client.flush()
 
-    async def _await_client(self, client: _Client, recorded: RecordedConnection) -> None:
+    async def _await_client(self, client: Client, recorded: RecordedConnection) -> None:
         """As the exchange does: nothing of what was subscribed to before the client has subscribed."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._subscribe_timeout):
@@ -257,74 +266,6 @@ class ReplayServer:
             # A client that doesn't read leaves no room for the close frame, nor for an orderly end.
             for client in self._clients:
                 client.cut()
-
-
-class _Client:
-    """One client's socket and the frames that are to go out with the next write."""
-
-    def __init__(self, ws: web.WebSocketResponse, writer: AbstractStreamWriter, request: web.Request) -> None:
-        self.ws = ws
-        self.remote = str(request.remote)
-        self.batch = bytearray()
-        self.sent = 0
-        self.spoke = asyncio.Event()
-        self.ending = asyncio.Event()
-        self.close_code = WSCloseCode.OK
-        self._transport = request.transport
-        self._writer = writer
-        self._waiting = 0
-
-    def end(self, code: WSCloseCode) -> None:
-        """Have the connection closed by this side."""
-        if not self.ending.is_set():
-            self.close_code = code
-            self.ending.set()
-
-    def cut(self) -> None:
-        """End the connection without a word."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def left(self) -> str:
-        """Why the client got no more."""
-        return "the replay ended" if self.ending.is_set() else "the client left"
-
-    def add(self, row: RecvRow) -> None:
-        payload = row.payload
-        self.batch += _frame_head(len(payload), binary=row.binary)
-        self.batch += payload
-        self._waiting += 1
-
-    async def flush(self) -> int:
-        """Write whole frames straight to the connection; returns how many.
-
-        Raises:
-            ConnectionError: the client has gone.
-        """
-        count = self._waiting
-        if not count:
-            return 0
-        if self.ws.closed:
-            raise ConnectionResetError
-        data = bytes(self.batch)
-        self.batch.clear()
-        self._waiting = 0
-        self.sent += count
-        await self._writer.write(data)
-        await self._writer.drain()
-        # A client that keeps up never makes the two above wait; others want their turn all the same.
-        await asyncio.sleep(0)
-        return count
-
-
-def _frame_head(length: int, *, binary: bool) -> bytes:
-    """The head of a whole, unmasked, uncompressed WebSocket frame (RFC 6455, 5.2)."""
-    first = 0x82 if binary else 0x81
-    if length < 126:
-        return bytes((first, length))
-    if length < 1 << 16:
-        return bytes((first, 126)) + length.to_bytes(2, "big")
-    return bytes((first, 127)) + length.to_bytes(8, "big")
 
 
 def _quiet(_: str) -> None:

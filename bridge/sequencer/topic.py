@@ -38,6 +38,8 @@ class Topic:
         """Whether all connections that feed the stream stand, where there are several."""
         self.said = ""
         """The control event that was written last."""
+        self.reason = ""
+        """The reason that was written with it."""
         self.received = 0
         """Distinct source events; repeats are not among them."""
         self.repeated = 0
@@ -77,7 +79,7 @@ class Topic:
             return
         last = tail[-1]
         if isinstance(last, Control) and last.event in (ControlEvent.STOP, ControlEvent.DOWN):
-            self.said = last.event
+            self.said, self.reason = last.event, last.reason
         else:
             self.down(recv, "the connector was cut off and has started again")
 
@@ -168,7 +170,7 @@ class Topic:
         """The publisher dropped events of this stream."""
 
     def _say(self, recv: int, event: ControlEvent, reason: str = "", count: int | None = None) -> None:
-        self.said = event
         # A reason may quote the exchange.
         reason = presentable(reason, LONGEST_ERROR)
+        self.said, self.reason = event, reason
         self._sink.put(self.stream, Control(self.subject, None, recv, self.channel, event, reason, count))

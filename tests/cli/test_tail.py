@@ -108,7 +108,7 @@ def test_by_default_all_of_the_catalog_and_the_rejects_from_now_new_streams_too(
             assert row["key"] == "prod:bridge:rejects:limitlex"
             assert (row["raw"], row["error"]) == ('{"broken', "no JSON")
             orders.control("live")
-            client.hset(keys.catalog(), mapping={orders.key: "{}"})
+            client.hset(keys.accounts_catalog(), mapping={orders.key: "{}"})
             row = json.loads(tail.stdout.readline())
             assert (row["key"], row["event"]) == (orders.key, "live")
 
@@ -162,7 +162,7 @@ def test_it_outlives_a_restart_of_redis(own_server: RedisServer) -> None:
             assert "waiting for it" in tail.stderr.readline()
             wait_for_reader(client)
             own_server.kill()
-            assert "is away" in tail.stderr.readline()
+            assert "is unreachable" in tail.stderr.readline()
             own_server.start()
             trades.trade()
             assert json.loads(tail.stdout.readline())["entry_id"] == trades.id(1)
@@ -206,21 +206,24 @@ def on_terminal(*arguments: str) -> str:
     env = {**CLEAN, "TERM": "xterm-256color", "COLUMNS": "150"}
     with subprocess.Popen(command(*arguments), stdout=follower, stderr=follower, stdin=follower, env=env) as process:
         os.close(follower)
-        output = b""
-        while select.select([leader], [], [], 20)[0]:
-            try:
-                output += os.read(leader, 65536)
-            except OSError:
-                break
-        assert process.wait(20) == 0, output.decode()
+        chunks = []
+        try:
+            while select.select([leader], [], [], 20)[0]:
+                try:
+                    chunks.append(os.read(leader, 65536))
+                except OSError:
+                    break
+            assert process.wait(20) == 0, b"".join(chunks)
+        finally:
+            process.kill()
     os.close(leader)
-    return output.decode()
+    return b"".join(chunks).decode()
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--from", "yesterday"], "neither now, start nor an entry ID"),
+        (["--from", "yesterday"], "is no place to begin"),
         (["--count", "0"], "not a whole number above zero"),
         (["--redis", "me:hunter2@host:6379"], "should start with redis://"),
         (["--config", "/nowhere/at.all"], "/nowhere/at.all"),

@@ -12,10 +12,10 @@ import sys
 
 import pytest
 
-from bridge.keys import Keys
+from bridge.keys import Keys, StreamKey
 from bridge.model import Channel
 from consumers.reader import Reader
-from consumers.wallets import Wallets, as_text, main
+from consumers.wallets import Wallets, as_known, as_text, main
 from tests.consumers.streams import Stream, gather, until
 from tests.environment import clean_environment
 from tests.servers import RedisServer, free_port
@@ -35,7 +35,7 @@ class Account:
         for channel in (Channel.ORDERS, Channel.FILLS, Channel.BALANCES, Channel.POSITIONS):
             stream = self.streams[channel] = Stream(client, channel, subject)
             stream.key = Keys().stream(exchange, subject, channel)
-            client.hset("bridge:catalog", stream.key, "{}")
+            client.hset("bridge:catalog:accounts", stream.key, "{}")
 
     def balance(self, currency: str, available: str, reserved: str = "0") -> str:
         fields = {"currency": currency, "available": available, "reserved": reserved}
@@ -77,7 +77,7 @@ async def keeping(server: RedisServer, account: Account, *names: str, exchange: 
     """The service's inside, with the catalog looked at once."""
     async with Reader(server.url, block=0.05) as reader:
         wallets = Wallets(reader, Keys(), list(names), exchange)
-        for key in account.client.hkeys("bridge:catalog"):
+        for key in account.client.hkeys("bridge:catalog:accounts"):
             await wallets.found(key, Keys().parse(key))
         following = asyncio.create_task(wallets.follow(), name="follow")
         try:
@@ -109,8 +109,8 @@ async def test_the_hash_holds_balances_open_orders_fills_and_positions(redis_ser
     assert json.loads(state["balance:EUR"]) == {
         "available": "990.00",
         "reserved": "15.00",
-        "ts": None,
-        "recv": int(last.partition("-")[0]) * 1_000_000,
+        "ts": "",
+        "recv": f"{last.partition('-')[0]}000000",
     }
     assert json.loads(state["balance:BTC"])["available"] == "0.5"
     assert [name for name in state if name.startswith("order:")] == ["order:o1"]
@@ -175,7 +175,7 @@ async def test_a_lost_reply_counts_no_fill_twice(redis_server, account) -> None:
         account.fill()
     async with Reader(redis_server.url, block=0.05) as reader:
         wallets = Wallets(reader, Keys())
-        for key in account.client.hkeys("bridge:catalog"):
+        for key in account.client.hkeys("bridge:catalog:accounts"):
             await wallets.found(key, Keys().parse(key))
         (wallet,) = wallets.wallets.values()
         async for batch in reader.batches():
@@ -270,7 +270,44 @@ def test_it_prints_every_change_as_a_json_line(redis_server, account) -> None:
         ("limitlex", "main", "balances")
     }
     assert [line["type"] for line in lines] == ["balance", "control", "hole", "balance"]
-    assert (lines[0]["available"], lines[1]["event"], lines[2]["expected"]) == ("1000.00", "live", 3)
+    assert (lines[0]["available"], lines[1]["event"], lines[2]["expected"]) == ("1000.00", "live", "3")
+
+
+def test_at_the_start_it_shows_what_the_hash_holds_already(redis_server, account) -> None:
+    account.balance("EUR", "1000.00", "5.00")
+    account.order("o1", "open", "0.4")
+    account.order("o2", "filled", "1.0")
+    account.fill("0.25")
+    account.position("long", "2")
+    asyncio.run(settle(redis_server, account))
+    with service("--redis", redis_server.url) as wallets:  # nothing changes any more
+        rows = [json.loads(wallets.stdout.readline()) for _ in range(4)]
+    assert all(row["known"] is True and row["account"] == "main" for row in rows)
+    assert [row["type"] for row in rows] == ["balance", "fill", "order", "position"]
+    assert (rows[0]["currency"], rows[0]["available"]) == ("EUR", "1000.00")
+    assert (rows[2]["order_id"], rows[2]["filled"]) == ("o1", "0.4")
+    assert (rows[3]["pair"], rows[3]["side"], rows[3]["size"]) == ("BTC-PERP", "long", "2")
+    assert not any(type(value) in (int, float) for row in rows for value in row.values())
+    lines = as_known(StreamKey("limitlex", "main", Channel.FILLS), account.hash(), as_json=False)
+    assert [" ".join(line.split()) for line in lines] == [
+        "limitlex:main balances EUR 1000.00 available, 5.00 reserved",
+        "limitlex:main fills buy 0.25 BTC-EUR at 7994.50",
+        "limitlex:main orders buy 0.4/1.0 BTC-EUR at 7994.50: open",
+        "limitlex:main positions long 2 BTC-PERP from 1",
+    ]
+
+
+def test_a_hash_of_an_earlier_version_or_of_nobodys_is_no_obstacle() -> None:
+    stream = StreamKey("limitlex", "main", Channel.FILLS)
+    old = {
+        "balance:EUR": '{"available":"1","reserved":"0","ts":null,"recv":1795302561793684206}',
+        "balance:X": "[]",
+        "order:1": "broken",
+        "position:A": "{}",
+        "odd": "1",
+    }
+    [row] = map(json.loads, as_known(stream, old, as_json=True))
+    assert row["recv"] == "1795302561793684206"
 
 
 def test_no_redis_exits_with_2_and_a_wrong_argument_with_1(capsys, monkeypatch) -> None:

@@ -32,7 +32,8 @@ def _server_here():
 
 
 def _streams(client: redis_py.Redis) -> dict[str, list[tuple[str, dict[str, str]]]]:
-    return {key: client.xrange(key) for key in client.hkeys("bridge:catalog")}
+    keys = [key for name in ("bridge:catalog", "bridge:catalog:accounts") for key in client.hkeys(name)]
+    return {key: client.xrange(key) for key in keys}
 
 
 def _book(entries: list[tuple[str, dict[str, str]]]) -> Book:

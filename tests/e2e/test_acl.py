@@ -43,6 +43,17 @@ REFUSED: dict[str, list[list[str]]] = {
         ["TTL", BALANCES],
     ],
     "catalog": [["HKEYS", "prod:bridge:catalog"], ["HGETALL", "prod:bridge:catalog"]],
+    "accounts' catalog": [
+        *([command, "prod:bridge:catalog:accounts"] for command in ("HKEYS", "HGETALL", "HLEN", "EXISTS")),
+        ["HSCAN", "prod:bridge:catalog:accounts", "0"],
+        ["HGET", "prod:bridge:catalog:accounts", BALANCES],
+        ["HMGET", "prod:bridge:catalog:accounts", BALANCES],
+    ],
+    "catalogs' entries": [
+        [command, f"prod:bridge:catalog{which}", *words]
+        for which in ("", ":accounts")
+        for command, *words in (("HDEL", TRADES), ("HSET", TRADES, "{}"), ("DEL",))
+    ],
     "streams": [
         ["XADD", TRADES, "*", "a", "b"],
         ["XTRIM", TRADES, "MAXLEN", "0"],
@@ -67,19 +78,27 @@ REFUSED: dict[str, list[list[str]]] = {
         ["HSET", "prod:bridge:connector:other", "a", "b"],
         ["DEL", "prod:bridge:connector:other"],
         ["XADD", "prod:bridge:rejects:coinbase", "*", "a", "b"],
-        ["HDEL", "prod:bridge:catalog", TRADES],
+        ["DEL", "prod:bridge:catalog"],
         ["HSET", "prod:md:{limitlex:BTC-EUR}:book:snapshot", "a", "b"],
     ],
 }
 MAY_NOT = {
-    "public": ["names", "accounts", "catalog", "streams", "server", "others"],
-    "account-main": ["names", "catalog", "streams", "server", "others"],
+    "public": ["names", "accounts", "accounts' catalog", "catalogs' entries", "streams", "server", "others"],
+    "account-main": [
+        "names",
+        "catalog",
+        "accounts' catalog",
+        "catalogs' entries",
+        "streams",
+        "server",
+        "others",
+    ],
     "limitlex": ["names", "server", "others"],
-    "books": ["names", "accounts", "streams", "server"],
-    "wallets": ["names", "streams", "server", "others"],
+    "books": ["names", "accounts", "accounts' catalog", "catalogs' entries", "streams", "server"],
+    "wallets": ["names", "catalog", "catalogs' entries", "streams", "server", "others"],
     "operator": ["server", "others"],
 }
-EXCEPT = {"operator": [["DEL", "prod:bridge:connector:other"]]}
+EXCEPT = {"operator": [["DEL", "prod:bridge:connector:other"], ["DEL", "prod:bridge:catalog"]]}
 """What a role may do although it stands among those above."""
 
 
@@ -113,6 +132,9 @@ class World:
 
     def work(self, client: Any) -> None:
         """The connector, the consumers and `tail` do what they are for, each as its own user."""
+        # As an earlier version has left it.
+        others = "prod:acct:{lmex:other}:fills"
+        client.hset("prod:bridge:catalog", mapping={BALANCES: "{}", others: "{}"})
         connector = self.run("run", "--config", self.config("limitlex"))
         books = self._consumer("books", "--every", "0.2")
         wallets = self._consumer("wallets")
@@ -136,6 +158,13 @@ class World:
             )
             assert tail.ended() == 0, tail.output
             assert json.loads(tail.output.splitlines()[0])["entry_id"]
+        assert not [key for key in client.hkeys("prod:bridge:catalog") if "acct:" in key]
+        assert {BALANCES, others} <= set(client.hkeys("prod:bridge:catalog:accounts"))
+        found = self.run(
+            "tail", "--redis", self.url("public"), "--namespace", NAMESPACE, "--json", "--from", "start", "--count", "9"
+        )
+        assert found.ended() == 0, found.output
+        assert "acct:" not in found.output
         everything = self.run(
             "tail", "--redis", self.url("operator"), "--namespace", NAMESPACE, "--json", "--count", "1"
         )

@@ -45,7 +45,8 @@ class Rig:
     def beat(self, *needed: str) -> dict[str, Any]:
         """The heartbeat with its JSON read, once these channels have a latency."""
         fields: dict[str, Any] = self.client.hgetall(f"bridge:connector:{self.name}")
-        fields["latency"] = json.loads(fields.get("latency") or "{}")
+        read = json.loads(fields.get("latency") or "{}")
+        fields["latency"] = {name: {key: float(text) for key, text in row.items()} for name, row in read.items()}
         return fields if all(channel in fields["latency"] for channel in needed) else {}
 
     def logged(self, process: Process, event: str) -> list[dict[str, Any]]:

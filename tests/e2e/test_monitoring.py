@@ -10,6 +10,7 @@ import socket
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,9 @@ def adds_up(watched: Watched) -> int:
         assert count == published[channel] + lost.get(channel, 0) + buffered[channel], channel
     waiting = 0
     for row in watched.status()["streams"]:
-        assert row["received"] == row["published"] + sum(row["lost"].values()) + row["buffered"], row
-        waiting += row["buffered"]
+        published, buffered = int(row["published"]), int(row["buffered"])
+        assert int(row["received"]) == published + sum(map(int, row["lost"].values())) + buffered, row
+        waiting += buffered
     return waiting
 
 
@@ -109,13 +111,13 @@ def test_a_running_connector_is_alive_and_ready_and_its_figures_add_up(own_bench
     eventually(lambda: adds_up(watched) == 0, "all published")
     for row in watched.status()["streams"]:
         types = [fields["type"] for _, fields in own_bench.client.xrange(row["key"])]
-        assert row["published"] == len(types) - types.count("control"), row
+        assert int(row["published"]) == len(types) - types.count("control"), row
     metrics = watched.metrics()
     connector = (("connector", "limitlex"), ("exchange", "limitlex"))
     assert metrics["bridge_ws_connection_up"] == {connector: 1.0}
     assert metrics["bridge_redis_connection_up"] == {connector: 1.0}
     assert metrics["bridge_redis_memory_bytes"][connector] > 1_000_000
-    events = sum(row["published"] for row in watched.status()["streams"])
+    events = sum(int(row["published"]) for row in watched.status()["streams"])
     assert metrics["bridge_publish_latency_seconds_count"][connector] == events
     buckets = [value for _, value in sorted(metrics["bridge_publish_latency_seconds_bucket"].items(), key=edge)]
     assert buckets == sorted(buckets)
@@ -249,9 +251,58 @@ def test_an_exchange_away_is_not_ready(own_bench: Bench, watch) -> None:
     watched = watch(url=f"ws://127.0.0.1:{free_port()}/websocket/")
     eventually(lambda: watched.ready() == (503, ["limitlex: no subscription is live"]), "not ready")
     eventually(lambda: "bridge_ws_connection_up" in watched.metrics(), "the planned connections")
+
+    def named(pattern: str) -> bool:
+        return any(re.fullmatch(pattern, line) for line in _readyz(watched)[1]["degraded"])
+
+    eventually(lambda: named("limitlex: connection BTC-EUR is down"), "the connection's name")
+    eventually(lambda: named(r"limitlex: down \(.+\): .*book of BTC-EUR.*"), "the streams and why")
     metrics = watched.metrics()
     assert metrics["bridge_ws_connection_up"] == {(("connector", "limitlex"), ("exchange", "limitlex")): 0}
     assert sum(metrics["bridge_ws_reconnects_total"].values()) > 0
+
+
+def test_a_ready_connector_names_what_is_degraded(own_bench: Bench, watch) -> None:
+    watched = watch()
+    flowing(own_bench.client, 100)
+    eventually(lambda: _readyz(watched) == (200, {"ready": True, "missing": [], "degraded": []}), "all is well")
+    with own_bench.client.pipeline() as pipe:
+        pipe.delete("md:{limitlex:BTC-EUR}:trades")
+        pipe.set("md:{limitlex:BTC-EUR}:trades", "not a stream")
+        pipe.execute()
+    code, body = eventually(lambda: (_readyz(watched)[1]["degraded"] and _readyz(watched)) or None, "what is degraded")
+    assert (code, body["ready"], body["missing"]) == (200, True, [])
+    [line] = body["degraded"]
+    assert re.fullmatch(r"limitlex: Redis refuses the stream \(.*wrong kind.*\): trades of BTC-EUR", line)
+    assert watched.status()["degraded"] == [line.removeprefix("limitlex: ")]
+
+
+def _readyz(watched: Watched) -> tuple[int, dict[str, Any]]:
+    code, body = get(f"{watched.url}/readyz")
+    return code, json.loads(body)
+
+
+def test_no_number_in_any_json_is_a_number(own_bench: Bench, watch) -> None:
+    """JavaScript's end at 53 bits."""
+    watched = watch()
+    flowing(own_bench.client, 200)
+    eventually(lambda: own_bench.client.hget("bridge:connector:limitlex", "latency"), "latencies")
+    texts = [get(f"{watched.url}/{page}")[1] for page in ("livez", "readyz", "status")]
+    beat = own_bench.client.hgetall("bridge:connector:limitlex")
+    texts += [beat["latency"], beat["errors"]]
+    for catalog in ("bridge:catalog", "bridge:catalog:accounts"):
+        texts += own_bench.client.hvals(catalog)
+    assert len(texts) > 15
+    for text in texts:
+        assert not list(_numbers(json.loads(text))), text
+
+
+def _numbers(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
 
 
 def test_a_stopped_process_does_not_answer(own_bench: Bench, watch) -> None:

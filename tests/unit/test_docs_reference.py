@@ -89,6 +89,7 @@ def test_every_key():
     shown = {ticked(cells[0])[0] for cells in rows(STREAMS, "## Keys")}
     made = {keys.stream("<exchange>", "<pair>" if c in PUBLIC_CHANNELS else "<account>", c) for c in Channel}
     made |= {keys.snapshot("<exchange>", "<pair>"), keys.wallet("<exchange>", "<account>"), keys.catalog()}
+    made |= {keys.accounts_catalog()}
     made |= {keys.connector("<name>"), keys.cursor("<name>"), keys.rejects("<exchange>")}
     assert shown == made | {"acct:{<exchange>:<account>/<subaccount>}:…"}
 
@@ -110,11 +111,14 @@ async def test_heartbeat_and_catalog_have_the_fields_that_are_documented(redis_s
         router.failed.cancel()
     with redis_server.client() as client:
         beat = client.hgetall("bridge:connector:one")
-        catalog = [json.loads(value) for value in client.hvals("bridge:catalog")]
+        public, private = (
+            {tuple(json.loads(value)) for value in client.hvals(name)}
+            for name in ("bridge:catalog", "bridge:catalog:accounts")
+        )
     documented = [name for cells in rows(STREAMS, "## Catalog, heartbeat, rejects") for name in ticked(cells[0])]
     assert sorted(documented) == sorted(beat)
-    examples = [list(json.loads(line)) for line in blocks(STREAMS, "json")[0].splitlines()]
-    assert {tuple(entry) for entry in catalog} == {tuple(example) for example in examples}
+    examples = [{tuple(json.loads(line)) for line in blocks(STREAMS, "json")[number].splitlines()} for number in (0, 1)]
+    assert [public, private] == examples
 
 
 def test_the_wallet_hash_is_as_its_module_says():

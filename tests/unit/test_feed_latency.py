@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import LogCapture
 
+from bridge.entries import textual
 from bridge.exchanges.base import ClockReading
 from bridge.feed.latency import FeedLatency
 from bridge.latency import EDGES, NEVER, Histogram
@@ -130,7 +131,7 @@ class TestWhatCounts:
         assert rig.figures["count"] == 10
         beat = rig.latency.heartbeat()
         assert beat["clock_offset_ms"] == -90_000.0
-        assert msgspec.json.decode(beat["latency"]) == {"trades": rig.figures}
+        assert msgspec.json.decode(beat["latency"]) == {"trades": textual(rig.figures)}
 
     def test_before_anything_is_known_the_heartbeat_is_empty(self):
         rig = Rig(known=False)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.keys import Keys, StreamKey
-from bridge.model import PUBLIC_CHANNELS, Channel
+from bridge.model import PRIVATE_CHANNELS, PUBLIC_CHANNELS, Channel
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,9 @@ def test_the_other_keys():
     keys = Keys("ns")
     assert keys.snapshot("limitlex", "BTC-EUR") == "ns:md:{limitlex:BTC-EUR}:book:snapshot"
     assert keys.catalog() == "ns:bridge:catalog"
+    assert keys.accounts_catalog() == "ns:bridge:catalog:accounts"
+    assert {keys.catalog_of(channel) for channel in PUBLIC_CHANNELS} == {keys.catalog()}
+    assert {keys.catalog_of(channel) for channel in PRIVATE_CHANNELS} == {keys.accounts_catalog()}
     assert keys.connector("one") == "ns:bridge:connector:one"
     assert keys.rejects("limitlex") == "ns:bridge:rejects:limitlex"
 

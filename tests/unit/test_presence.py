@@ -13,6 +13,7 @@ from bridge.presence import Presence
 from tests.servers import RedisServer
 
 CATALOG = {f"md:{{x:{pair}}}:trades": {"pair": pair, "state": "live"} for pair in ("A-B", "C-D", "E-F")}
+ACCOUNT = {"acct:{x:main}:fills": {"account": "main", "state": "live"}}
 CHANGED = {key: {**entry, "state": "down"} for key, entry in CATALOG.items()}
 
 
@@ -48,6 +49,36 @@ class TestCatalog:
             await presence.show(CATALOG)
         assert await presence.show(CATALOG) is True
         assert set(await client.hkeys("bridge:catalog")) == set(CATALOG)
+
+
+class TestAccountsCatalog:
+    async def test_accounts_stand_apart(self, client, presence):
+        await presence.show({**CATALOG, **ACCOUNT})
+        assert set(await client.hkeys("bridge:catalog")) == set(CATALOG)
+        assert set(await client.hkeys("bridge:catalog:accounts")) == set(ACCOUNT)
+
+    @pytest.mark.parametrize("gone", ["bridge:catalog", "bridge:catalog:accounts"])
+    async def test_either_one_forgotten(self, gone, client, presence):
+        await presence.show({**CATALOG, **ACCOUNT})
+        await client.delete(gone)
+        assert await presence.show({**CATALOG, **ACCOUNT}) is True
+        assert set(await client.hkeys("bridge:catalog")) == set(CATALOG)
+        assert set(await client.hkeys("bridge:catalog:accounts")) == set(ACCOUNT)
+
+    async def test_what_an_earlier_version_wrote_is_moved(self, client, presence):
+        old = {**dict.fromkeys(CATALOG, "{}"), "acct:{x:main}:fills": "old", "acct:{y:other/1}:orders": "old"}
+        await client.hset("bridge:catalog", mapping={**old, "odd": "stays"})
+        await client.hset("bridge:catalog:accounts", "acct:{x:main}:fills", "newer")
+        await presence.catalog.separate()
+        await presence.catalog.separate()
+        assert set(await client.hkeys("bridge:catalog")) == {*CATALOG, "odd"}
+        moved = await client.hgetall("bridge:catalog:accounts")
+        assert moved == {"acct:{x:main}:fills": "newer", "acct:{y:other/1}:orders": "old"}
+
+    async def test_another_connectors_account_is_found_there(self, client, presence):
+        stream = "acct:{x:main}:fills"
+        await client.hset("bridge:catalog:accounts", stream, '{"connector":"y","instance":"i"}')
+        assert await presence.catalog.owners([*CATALOG, stream]) == {"y": {stream: "i"}}
 
 
 @contextmanager

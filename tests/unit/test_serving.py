@@ -62,7 +62,9 @@ async def serving(pulse):
     """A server on a free port; what is missing can be changed."""
     missing: list[str] = []
     metrics = ProcessMetrics("bridge", "1.2.3", pulse)
-    async with HttpServer(pulse, [metrics], missing=lambda: missing, status=lambda: {"all": 1}) as server:
+    async with HttpServer(
+        pulse, [metrics], missing=lambda: missing, degraded=lambda: ["a"], status=lambda: {"all": 1}
+    ) as server:
         yield await server.start("127.0.0.1", 0), missing
 
 
@@ -86,11 +88,11 @@ async def test_the_pages(served):
     assert 'bridge_build_info{python="' in body
     assert "process_resident_memory_bytes" in body
     status, body, headers = await get(f"{url}/readyz")
-    assert (status, json.loads(body)) == (200, {"ready": True, "missing": []})
+    assert (status, json.loads(body)) == (200, {"ready": True, "missing": [], "degraded": ["a"]})
     assert "Server" not in headers
     missing.append("Redis")
     status, body, _ = await get(f"{url}/readyz")
-    assert (status, json.loads(body)) == (503, {"ready": False, "missing": ["Redis"]})
+    assert (status, json.loads(body)) == (503, {"ready": False, "missing": ["Redis"], "degraded": ["a"]})
     status, body, _ = await get(f"{url}/status")
     assert (status, json.loads(body)) == (200, {"all": 1})
     status, body, _ = await get(f"{url}/livez")

@@ -54,6 +54,7 @@ class Coinbase(Exchange):
     rest_url = "https://api.coinbase.com"
     channels = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
     silence: ClassVar = {Channel.BOOK: 60.0}
+    gaps: ClassVar = "verified"
     example_pairs = ("BTC-USD", "ETH-USD")
     sends_per_second = 8
     """Documented: messages without a log-in, per second and address; as many connections."""

@@ -66,6 +66,7 @@ class Lmex(Exchange):
     dead = 45.0
     # Not orders: nothing says whether their time is the event's or the order's.
     timed: ClassVar = dict.fromkeys((Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.FILLS), 1_000_000)
+    gaps: ClassVar = "verified"
     units: ClassVar = {
         Channel.TICKER: "24 hours, polled by REST",
         Channel.BALANCES: "polled by REST, and after each fill",

@@ -113,7 +113,7 @@ REFUSED = [
     ("lmex-demo", "lmex", ["KEYS", "*"]),
     ("redis", "public", ["XRANGE", "acct:{limitlex:main}:balances", "-", "+"]),
     ("redis", "public", ["XADD", "md:{limitlex:BTC-EUR}:trades", "*", "a", "b"]),
-    ("redis", "public", ["HGETALL", "bridge:catalog"]),
+    ("redis", "public", ["HGETALL", "bridge:catalog:accounts"]),
     ("redis", "public", ["SCAN", "0"]),
     ("redis", "operator", ["XADD", "md:{limitlex:BTC-EUR}:trades", "*", "a", "b"]),
     ("redis", "operator", ["CONFIG", "SET", "maxmemory", "0"]),

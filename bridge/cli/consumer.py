@@ -1,0 +1,84 @@
+"""What the commands of the consumers share: a consumer's own options, and what a config says of Redis in their place."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bridge import __version__
+from bridge.cli.common import add_config_option
+from bridge.cli.parser import Parser as CommandParser
+from bridge.topology import Topology
+from consumers.monitor import HttpAddress
+from consumers.service import Parser as ServiceParser
+
+if TYPE_CHECKING:
+    from bridge.config import Settings
+
+__all__ = ["add_consumer"]
+
+_FILES = ("ca_file", "cert_file", "key_file")
+
+
+class Consumer(Protocol):
+    """A module of a consumer."""
+
+    DESCRIPTION: str
+
+    def add_options(self, parser: ServiceParser, /) -> None: ...
+
+    def start(self, parser: ServiceParser, args: argparse.Namespace, /) -> int: ...
+
+
+class _Parser(CommandParser, ServiceParser):
+    """The service's options; those that a config has too are ``None`` unless they are given."""
+
+    def __init__(self, name: str, consumer: Consumer) -> None:
+        super().__init__(prog=f"tickbridge {name}", description=consumer.DESCRIPTION)
+        add_config_option(self, required=False)
+        self.add_argument("--version", action="version", version=f"tickbridge {__version__}")
+        consumer.add_options(self)
+        self.set_defaults(redis=None, namespace=None, **{f"redis_{name}": None for name in _FILES})
+
+
+def add_consumer(subparsers: Any, name: str, consumer: Consumer) -> None:
+    """Add the command of a consumer to the command line."""
+    parser = _Parser(name, consumer)
+    parser.set_defaults(func=partial(_run, parser, consumer))
+    # Made here and not by argparse, which knows one class for all.
+    subparsers.choices[name] = parser
+
+
+def _run(parser: _Parser, consumer: Consumer, options: argparse.Namespace) -> int:
+    """Run the consumer until it ends; returns the exit code.
+
+    Raises:
+        ConfigError: a mistake in the config.
+    """
+    from bridge.config import load_settings
+    from bridge.redaction import register_secrets
+
+    settings = load_settings(options.config)
+    register_secrets(settings.secrets())
+    _complete(parser, options, settings)
+    return consumer.start(parser, options)
+
+
+def _complete(parser: _Parser, options: argparse.Namespace, settings: Settings) -> None:
+    """Take from the config what the options leave open."""
+    given = {name: getattr(options, f"redis_{name}") for name in _FILES}
+    if options.redis is None and not any(given.values()):
+        options.redis = settings.redis.topology
+    else:
+        configured = {name: getattr(settings.redis, name) for name in _FILES}
+        for name in _FILES:
+            setattr(options, f"redis_{name}", given[name] or (str(configured[name]) if configured[name] else None))
+        options.redis = options.redis or settings.redis.plain_url
+        parser.settle(options)
+    assert isinstance(options.redis, Topology)
+    if options.namespace is None:
+        options.namespace = settings.namespace
+    if not options.http.explicit:
+        # The file's port is the connectors': a consumer beside them takes it only if it is free.
+        options.http = HttpAddress(settings.http.host, settings.http.port, explicit=False)

@@ -1,0 +1,145 @@
+"""Entries as lines: JSON for programs, aligned and coloured for people. Whatever an entry holds, it steers no terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from bridge.keys import Keys
+from bridge.printable import printable
+from bridge.tail.selection import text_of
+from bridge.tail.streams import Found
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+__all__ = ["JsonLines", "Lines", "Show"]
+
+_INVISIBLE = re.compile(r"[^\x20-\x7e]")
+
+
+class Show(Protocol):
+    """Makes lines of entries."""
+
+    def __call__(self, entries: Sequence[Found]) -> str:
+        """The entries as text, a line each."""
+
+
+class JsonLines:
+    """One JSON object a line: ``key``, ``entry_id``, then the fields under their own names, all of it text.
+
+    A foreign entry's field of one of these two names is called ``field:key`` or ``field:entry_id``.
+    """
+
+    _OURS = ("key", "entry_id")
+
+    def __call__(self, entries: Sequence[Found]) -> str:
+        return "".join(map(self._line, entries))
+
+    def _line(self, entry: Found) -> str:
+        row = {"key": text_of(entry.key), "entry_id": text_of(entry.id)}
+        for raw, value in entry.fields.items():
+            name = text_of(raw)
+            row[f"field:{name}" if name in self._OURS else name] = text_of(value)
+        line = msgspec.json.encode(row).decode()
+        # JSON itself leaves DEL, C1 and marks of direction as they are; a terminal obeys some of them.
+        return (line if line.isascii() and "\x7f" not in line else _INVISIBLE.sub(_escaped, line)) + "\n"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    character = found[0]
+    if character.isprintable():
+        return character
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+class Lines:
+    """Aligned, coloured lines: time, stream, number, type, and the fields that say something."""
+
+    _TYPES: Mapping[str, str] = {
+        "trade": "bright_white",
+        "snapshot": "magenta",
+        "delta": "blue",
+        "quote": "cyan",
+        "ticker": "cyan",
+        "control": "bold yellow",
+    }
+    _VALUES: Mapping[str, str] = {
+        "buy": "green",
+        "long": "green",
+        "live": "green",
+        "sell": "red",
+        "short": "red",
+        "down": "red",
+        "gap": "red",
+        "lost": "bold red",
+        "stale": "red",
+    }
+    _FIELDS: Mapping[str, str] = {"bids": "green", "bid": "green", "asks": "red", "ask": "red", "error": "red"}
+    _LONG = ("raw", "error")
+    """Fields that are worth more room than others."""
+    _VALUE, _LONG_VALUE, _NAME, _STREAM, _FIELDS_SHOWN = 60, 600, 40, 56, 40
+    """Characters of values, of names, of a stream's name; fields of an entry: a line has an end."""
+
+    def __init__(self, keys: Keys) -> None:
+        from rich.console import Console  # noqa: PLC0415 - programs that read JSON don't wait for it
+
+        self._keys = keys
+        self._console = Console(soft_wrap=False, highlight=False)
+        self._width = 24
+
+    def __call__(self, entries: Sequence[Found]) -> str:
+        with self._console.capture() as capture:
+            for entry in entries:
+                self._console.print(self._line(entry), no_wrap=True, overflow="ellipsis", crop=True)
+        return capture.get()
+
+    def _line(self, entry: Found) -> Text:
+        from rich.text import Text  # noqa: PLC0415 - as above
+
+        ms, _, seq = text_of(entry.id).partition("-")
+        stream = self._keys.parse(text_of(entry.key))
+        name = _short(f"{stream.exchange}:{stream.subject}" if stream else text_of(entry.key), self._STREAM)
+        name += f" {stream.channel}" if stream else ""
+        self._width = max(self._width, len(name))
+        fields = list(entry.fields.items())
+        kind = _short(_type(entry.fields), self._NAME)
+        line = Text(f"{_time(ms)} ", style="dim")
+        line.append(f"{name:{self._width}} ", style="default")
+        line.append(f"{seq:>8} ", style="dim")
+        line.append(f"{kind:9}", style=self._TYPES.get(kind, "white"))
+        shown = [(raw, value) for raw, value in fields if raw not in (b"type", b"ts", b"recv") and value]
+        for raw, value in shown[: self._FIELDS_SHOWN]:
+            field = _short(text_of(raw[: 4 * self._NAME]), self._NAME)
+            limit = self._LONG_VALUE if field in self._LONG else self._VALUE
+            text = _short(text_of(value[: 4 * limit + 4]), limit)
+            line.append(f" {field} ", style="dim")
+            line.append(text, style=self._FIELDS.get(field) or self._VALUES.get(text, "default"))
+        if len(shown) > self._FIELDS_SHOWN:
+            line.append(f" … and {len(shown) - self._FIELDS_SHOWN} more fields", style="dim")
+        return line
+
+
+def _type(fields: Mapping[bytes, bytes]) -> str:
+    return text_of(fields.get(b"type", b"")[:200])
+
+
+def _short(text: str, limit: int) -> str:
+    """Visible characters only, and not many."""
+    cut = text if len(text) <= limit else text[:limit] + "…"
+    return printable(cut)
+
+
+def _time(ms: str) -> str:
+    """When the bridge received it, in the reader's own time zone; with the date unless it is today's."""
+    try:
+        at = datetime.fromtimestamp(int(ms) / 1000, UTC).astimezone()
+    except (ValueError, OverflowError, OSError):  # not every ID is a time
+        return f"{ms:>12}"
+    today = at.date() == datetime.now(UTC).astimezone().date()
+    return f"{at:%H:%M:%S}.{int(ms) % 1000:03}" if today else f"{at:%Y-%m-%d %H:%M:%S}.{int(ms) % 1000:03}"
