@@ -108,7 +108,8 @@ def _flushed(code: int) -> int:
     except BrokenPipeError:
         _closed_pipe()
     except OSError as error:
-        return code or _unwritten(error)
+        unwritten = _unwritten(error)
+        return code or unwritten
     return code
 
 
