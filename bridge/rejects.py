@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from redis.asyncio import Redis
 
@@ -61,13 +62,26 @@ class Rejects:
     async def write(self, pause: float) -> None:
         """Write them as they come, for as long as the task lives; ``pause`` is in seconds, after Redis took none."""
         while True:
-            fields = await self._waiting.get()
+            batch = [await self._waiting.get()]
+            while not self._waiting.empty():
+                batch.append(self._waiting.get_nowait())
             while True:
                 try:
-                    await self._client.xadd(self._key, fields, maxlen=_KEPT, approximate=True)  # type: ignore[arg-type]
+                    async with self._client.pipeline(transaction=True) as pipe:
+                        for fields in batch:
+                            pipe.xadd(self._key, fields, maxlen=_KEPT, approximate=True)  # type: ignore[arg-type]
+                        await pipe.execute()
                     break
                 except FAILURES:
                     await asyncio.sleep(pause)
+            for _ in batch:
+                self._waiting.task_done()
+
+    async def drained(self, patience: float = 1.0) -> None:
+        """Wait until all that are to be written are, for ``patience`` seconds at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._waiting.join()
 
     def _allowed(self) -> bool:
         now = self._clock()

@@ -154,6 +154,7 @@ class Router:
         try:
             async with asyncio.timeout(deadline):
                 await self._publisher.drained()
+                await self._store.presence.rejects.drained()
                 await self._show()
                 await self._store.presence.leave()
         except (TimeoutError, *FAILURES) as error:

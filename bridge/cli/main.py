@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -141,6 +141,8 @@ def _outcome(options: argparse.Namespace) -> int:
         return _INTERRUPTED
     except BrokenPipeError:
         return _closed_pipe()
+    except OSError as error:
+        return _unwritten(error) if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else _crash()
     except Exception:  # noqa: BLE001  (the last resort: Python's own traceback would show secrets and exit with 1)
         return _crash()
     return _DONE if code is None else int(code)
@@ -155,19 +157,30 @@ def _flushed(code: int) -> int:
     except BrokenPipeError:
         _closed_pipe()
     except OSError as error:
-        _closed_pipe()
-        _complain(f"tickbridge: cannot write: {error.strerror or error}\n")
-        return code or _ENVIRONMENT
+        unwritten = _unwritten(error)
+        return code or unwritten
     return code
+
+
+def _unwritten(error: OSError) -> int:
+    """The disk is full, say."""
+    if sys.stdout is not None:
+        _closed_pipe()
+    _complain(f"tickbridge: cannot write: {error.strerror or error}\n")
+    return _ENVIRONMENT
 
 
 def _closed_pipe() -> int:
     """The reader of our output went away (``tickbridge tail | head``): that is an end, not an error."""
+    # Python flushes stdout at exit and would complain there once more.
+    _nowhere(sys.stdout.fileno())
+    return _DONE
+
+
+def _nowhere(descriptor: int) -> None:
     import os
 
-    # Python flushes stdout at exit and would complain there once more.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return _DONE
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def _report_dropped(stream: str, count: int) -> None:
@@ -178,9 +191,11 @@ def _report_dropped(stream: str, count: int) -> None:
 
 def _complain(text: str) -> None:
     if sys.stderr is not None:
-        with suppress(OSError):  # then there is nobody to tell
+        try:
             sys.stderr.write(text)
             sys.stderr.flush()
+        except OSError:  # there is nobody to tell; Python must not fail over it once more at its end
+            _nowhere(sys.stderr.fileno())
 
 
 def _crash() -> int:

@@ -203,3 +203,17 @@ def test_a_reader_that_goes_away_is_no_error():
     with process.stderr:
         assert process.stderr.read() == ""
     assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize(("streams", "code"), [({"stdout": "/dev/full"}, 2), ({"stderr": "/dev/full"}, 1)])
+def test_a_full_disk_is_no_crash(streams, code):
+    """What a command says can't be written: the exit code is still right, and Python adds no words of its own."""
+    name, path = next(iter(streams.items()))
+    arguments = ["acl"] if name == "stdout" else ["check", "--config", "/nonexistent/config.yaml"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with Path(path).open("wb") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "bridge", *arguments], **{**pipes, name: full}, timeout=60, check=False
+        )
+    assert result.returncode == code
+    assert result.stderr in (b"tickbridge: cannot write: No space left on device\n", None)

@@ -195,3 +195,23 @@ def test_nothing_is_lost_at_an_orderly_end(bench: Bench, start: Start, tmp_path:
     _, errors = process.communicate(timeout=30)
     lines = [json.loads(line) for line in errors.splitlines()]
     assert [line["event"] for line in lines][-2:] == ["stopping", "stopped"]
+
+
+def test_a_storm_of_bad_frames_is_a_few_lines_and_all_are_counted(bench: Bench, start: Start, tmp_path: Path) -> None:
+    bench.simulate(rate=300)
+    process = start(*config(bench, tmp_path), stderr=subprocess.PIPE)
+    goes_on(bench)
+    bench.simulated.fault("corrupt", count=400)
+    beat = "bridge:connector:limitlex"
+    eventually(lambda: int(bench.client.hget(beat, "rejected") or 0) >= 150, "bad frames")
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    lines = [json.loads(line) for line in errors.splitlines()]
+    rejected = [line for line in lines if line["event"] == "frame_rejected"]
+    assert len(rejected) <= 2 * (len(bench.simulated.pairs) + 2), (
+        "one of each connection, three at least, and a summary"
+    )
+    [stopped] = [line for line in lines if line["event"] == "stopped"]
+    assert sum(line.get("repeated", 1) for line in rejected) == stopped["rejected"]
+    kept = bench.client.xrange("bridge:rejects:limitlex")
+    assert 100 <= len(kept) < stopped["rejected"]
