@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
 import ssl
 from collections.abc import Mapping
@@ -19,6 +20,13 @@ __all__ = ["connect_picows"]
 
 _CLOSE_TIMEOUT = 2.0
 _MESSAGE = (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY)
+
+
+_LOOP_ITSELF: dict[str, Any] = (
+    {"use_aiofastnet": False} if "use_aiofastnet" in inspect.signature(picows.ws_connect).parameters else {}
+)
+"""The event loop's own transports. Those of ``aiofastnet`` (1.2) miss a reset under uvloop that comes right behind data:
+only the next ping, up to ten seconds later, would find the connection gone."""
 
 
 class _Listener(picows.WSListener):
@@ -156,6 +164,7 @@ async def connect_picows(
             extra_headers=list(headers.items()),
             max_redirects=0,  # an exchange must not send its client, with the client's headers, elsewhere
             socket_factory=(lambda _: sock) if sock else None,
+            **_LOOP_ITSELF,
         )
     except picows.WSHandshakeError as error:
         answer = HeadReader()
