@@ -232,7 +232,7 @@ class Publisher(Queue):
                 self._forgo(stream)
         if flushed:
             self.renew("all streams have shrunk at once: Redis seems to have been emptied")
-        elif any(not stream.blocked for stream in changed):
+        elif self._line and any(not stream.blocked for stream in changed):
             self._held = True
             self._repair(partial(self._examine, changed), batch, replies)
 
