@@ -55,7 +55,7 @@ def check(options: argparse.Namespace) -> int:
 
     try:
         loaded = load_with_origins(options.config)
-        exchanges = _checked(loaded.settings)
+        exchanges = _checked(loaded)
     except ConfigError as error:
         if options.json:
             _print_json({"ok": False, "mistakes": _mistakes(error)})
@@ -77,8 +77,10 @@ def check(options: argparse.Namespace) -> int:
     return code
 
 
-def _checked(settings: Settings) -> list[tuple[ConnectorSettings, Exchange]]:
+def _checked(loaded: Loaded) -> list[tuple[ConnectorSettings, Exchange]]:
     """Every connector with its exchange, after what ``run`` looks at before it connects.
+
+    A file that says where Redis is may have no connectors: it is one for ``tail`` and the consumers.
 
     Raises:
         ConfigError: all mistakes at once.
@@ -87,8 +89,9 @@ def _checked(settings: Settings) -> list[tuple[ConnectorSettings, Exchange]]:
     from bridge.errors import ConfigError
     from bridge.loops import check_loop
 
+    settings = loaded.settings
     found, problems = [], []
-    for connector in select_connectors(settings, []):
+    for connector in [] if _for_readers(loaded) else select_connectors(settings, []):
         try:
             found.append((connector, checked_exchange(settings, connector)))
         except ConfigError as error:
@@ -100,6 +103,10 @@ def _checked(settings: Settings) -> list[tuple[ConnectorSettings, Exchange]]:
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     return found
+
+
+def _for_readers(loaded: Loaded) -> bool:
+    return not loaded.settings.connectors and loaded.in_file(("redis",)) and not loaded.in_file(("connectors",))
 
 
 def _described(loaded: Loaded) -> Iterator[str]:
@@ -121,6 +128,8 @@ def _described(loaded: Loaded) -> Iterator[str]:
             yield f"              {name} {url}"
         for line in _proxies(connector):
             yield f"              proxy {line}"
+    if not settings.connectors:
+        yield "connectors  none: 'tickbridge run' needs one, 'tickbridge tail' and the consumers do not"
     used = {connector.account for connector in settings.connectors}
     for name in settings.accounts:
         if name not in used:
@@ -140,6 +149,8 @@ def _streams(sizes: list[StreamSize], *, everything: bool) -> Iterator[str]:
     from bridge.config.forms import duration_text
 
     total = sum(size.bytes for size in sizes)
+    if not sizes:
+        return
     yield f"streams     {len(sizes)}, at most about {_megabytes(total)} of Redis memory (an estimate: {_ESTIMATE})"
     shown = sizes if everything or len(sizes) <= _MOST_STREAMS else sizes[: _MOST_STREAMS // 2]
     width = max((len(size.key) for size in shown), default=0)

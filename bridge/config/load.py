@@ -29,6 +29,10 @@ class Loaded:
         self._data = data
         self._places = places
 
+    def in_file(self, location: Location) -> bool:
+        """Whether the file itself has this."""
+        return self._places.has_line(location)
+
     def origin(self, location: Location) -> str:
         """``FILE:LINE`` or the variable that a setting comes from; empty for a default."""
         value: Any = self._data
@@ -116,6 +120,10 @@ class _Places:
         variable, line = self.of(location)
         place = f"from {variable}" if variable else f"line {line}" if line else ""
         return Problem(dotted(location) or "(top level)", message, "; ".join(text for text in (hint, place) if text))
+
+    def has_line(self, location: Location) -> bool:
+        """Whether this very value is in the file."""
+        return location in self._lines
 
     def of(self, location: Location) -> tuple[str, int]:
         """The variable (else empty) or the line (else 0) that a value comes from."""

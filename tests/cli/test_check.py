@@ -24,10 +24,6 @@ accounts:
 """
 
 
-NOTHING = "connectors: [{name: a, exchange: coinbase, pairs: [BTC-USD], channels: []}]"
-"""A connector that reads nothing."""
-
-
 @pytest.fixture
 def config(tmp_path):
     def write(text):
@@ -106,16 +102,26 @@ def test_run_needs_connectors_that_are_there(config):
     assert "--connector: no connector 'other' (known: cb)" in result.stderr
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "loop: auto", "connectors: []", "connectors:\n"])
+def test_a_config_for_readers_needs_no_connectors_and_is_told_so(config):
+    result = tickbridge("check", "--config", config("redis: {url: 'redis://127.0.0.1:1'}"))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "connectors  none: 'tickbridge run' needs one, 'tickbridge tail' and the consumers do not\n" in result.stdout
+
+
+NO_CONNECTORS = ["", "# nothing\n", "loop: auto", "connectors: []", "connectors:\n", "redis:\nconnectors:\n"]
+
+
+@pytest.mark.parametrize("text", NO_CONNECTORS)
 def test_check_and_run_come_to_the_same_verdict(config, text):
-    check, run = (tickbridge(command, "--config", config(text)) for command in ("check", "run"))
+    env = {"TICKBRIDGE_REDIS__URL": "redis://127.0.0.1:1"}
+    check, run = (tickbridge(command, "--config", config(text), **env) for command in ("check", "run"))
     assert (check.returncode, check.stdout) == (run.returncode, run.stdout) == (1, "")
     assert check.stderr == run.stderr
     assert "connectors: there are none; nothing to do (add one under 'connectors:'" in check.stderr
 
 
 def test_connect_finds_redis(config, redis_server):
-    result = tickbridge("check", "--connect", "--config", config(f"redis: {{url: '{redis_server.url}'}}\n{NOTHING}"))
+    result = tickbridge("check", "--connect", "--config", config(f"redis: {{url: '{redis_server.url}'}}"))
     assert (result.returncode, result.stderr) == (0, "")
     assert "answers\n              Valkey 9" in result.stdout
     assert result.stdout.endswith("\nok\n")
@@ -123,9 +129,7 @@ def test_connect_finds_redis(config, redis_server):
 
 def test_connect_without_a_server_is_the_environments_fault(config):
     port = free_port()
-    result = tickbridge(
-        "check", "--connect", "--config", config(f"redis: {{url: 'redis://:pw1234@127.0.0.1:{port}'}}\n{NOTHING}")
-    )
+    result = tickbridge("check", "--connect", "--config", config(f"redis: {{url: 'redis://:pw1234@127.0.0.1:{port}'}}"))
     assert result.returncode == 2
     assert f"Redis at redis://127.0.0.1:{port}: the connection is refused; is the server running" in result.stderr
     assert "ok" not in result.stdout.splitlines()
