@@ -326,9 +326,9 @@ def as_known(stream: StreamKey, fields: Mapping[str, str], *, as_json: bool) -> 
             continue  # not of this version
         if as_json:
             head = {"exchange": stream.exchange, "account": stream.subject, "channel": channel}
-            lines.append(msgspec.json.encode({**head, "type": kind, "known": True, **textual(values)}).decode())
+            lines.append(printable_json(msgspec.json.encode({**head, "type": kind, "known": True, **textual(values)})))
         else:
-            lines.append(f"{f'{stream.exchange}:{stream.subject}':24} {channel:9} {words}")
+            lines.append(printable(f"{f'{stream.exchange}:{stream.subject}':24} {channel:9} {words}"))
     return lines
 
 

@@ -24,7 +24,6 @@ class Intake:
     def __init__(self, flow: FlowControl, understand: Callable[[bytes, int], None]) -> None:
         self._flow = flow
         self._understand = understand
-        self._loop = asyncio.get_running_loop()
         self._socket: Pausable | None = None
         self._paused = False
         self._scheduled = False
@@ -58,7 +57,7 @@ class Intake:
         if self.frames:
             if not self._scheduled:
                 self._scheduled = True
-                self._loop.call_soon(self._go_on)
+                asyncio.get_running_loop().call_soon(self._go_on)
         elif self._socket and self._paused:
             self._paused = False
             self._socket.resume_reading()

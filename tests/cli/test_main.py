@@ -213,7 +213,11 @@ def test_a_full_disk_is_no_crash(streams, code):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with Path(path).open("wb") as full:
         result = subprocess.run(
-            [sys.executable, "-m", "bridge", *arguments], **{**pipes, name: full}, timeout=60, check=False
+            [sys.executable, "-m", "bridge", *arguments],
+            **{**pipes, name: full},
+            timeout=60,
+            check=False,
+            env=clean_environment(),
         )
     assert result.returncode == code
     assert result.stderr in (b"tickbridge: cannot write: No space left on device\n", None)

@@ -31,7 +31,8 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def listed(client: redis.Redis, *streams: Stream) -> None:
     for stream in streams:
-        client.hset(MAIN.catalog(), stream.key, "{}")
+        catalog = MAIN.catalog() if stream.key.startswith("md:") else MAIN.accounts_catalog()
+        client.hset(catalog, stream.key, "{}")
 
 
 @pytest.mark.parametrize("kind", ["reader", "group"])

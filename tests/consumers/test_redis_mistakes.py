@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.environment import clean_environment
 from tests.servers import free_port
 
 WAYS = {
@@ -26,7 +27,12 @@ MISTAKES = {
 
 def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", module, *arguments], capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-m", module, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        env=clean_environment(),
     )
 
 

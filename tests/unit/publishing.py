@@ -35,11 +35,11 @@ class Events:
         self.recoveries = 0
         self.conflicts: list[Stream] = []
         self.disturbances: list[tuple[Stream, str, int | None]] = []
+        self.held: list[bool] = []
+        """Each time that the feed was held or released, in order."""
 
     def disturbed(self, stream: Stream, reason: str, count: int | None) -> None:
         self.disturbances.append((stream, reason, count))
-        self.held: list[bool] = []
-        """Each time that the feed was held or released, in order."""
 
     def dropped(self, stream: Stream) -> None:
         self.drops.append(stream)

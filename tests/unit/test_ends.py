@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bridge.feed.transport import connect
+from tests.environment import clean_environment
 from tests.unit.test_transport import Heard
 
 _TIMES = 60
@@ -39,7 +40,9 @@ asyncio.run(main())
 def url() -> Iterator[str]:
     """A server in a process of its own: in one with its client, the loop or the interpreter's lock would come between."""
     root = Path(__file__).parents[2]
-    with subprocess.Popen([sys.executable, "-c", _SERVER], stdout=subprocess.PIPE, text=True, cwd=root) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVER], stdout=subprocess.PIPE, text=True, cwd=root, env=clean_environment()
+    ) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip()
         process.kill()

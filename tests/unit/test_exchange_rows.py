@@ -59,7 +59,7 @@ BAD: dict[str, Any] = {
     "no date": "2026-99-99T99:99:99Z",
     "escapes": "\x1b[31m\r\n",
 }
-CONFORMING = [sample.name for sample in SAMPLES if sample.name != "coinbase"]
+CONFORMING = [sample.name for sample in SAMPLES]
 AMOUNTS = {
     Trade: ("price", "size"),
     Quote: ("bid", "bid_size", "ask", "ask_size"),
@@ -263,7 +263,7 @@ def test_where_nothing_can_be_told_all_may_have_missed_it(name: str, kind: str) 
 
 @pytest.mark.parametrize("name", CONFORMING)
 def test_what_is_refused_goes_to_the_rejects(name: str) -> None:
-    """A gap that a bad value leaves has its reject, with the frame."""
+    """A gap that a bad value leaves has its reject, with the frame or its row."""
     [sample] = [sample for sample in SAMPLES if sample.name == name]
     refused = 0
     for place, number, message, _, _ in cases(sample):
@@ -279,6 +279,7 @@ def test_what_is_refused_goes_to_the_rejects(name: str) -> None:
                 continue
             rejects = [action for action in session.actions if isinstance(action, Reject)]
             if any(isinstance(event, Control) and event.event is ControlEvent.GAP for event in events):
-                assert [reject.error.raw for reject in rejects] == [frame]
+                assert rejects
+                assert all(reject.error.raw in frame for reject in rejects), "the frame, or the row of it that is bad"
                 refused += 1
     assert refused

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from bridge.exchanges.base import UNREADABLE
 
@@ -43,12 +43,14 @@ __all__ = [
 NAME = "coinbase"
 
 Kind = Literal["snapshot", "update"]
+Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A message's number on its connection."""
 _LONGEST_ID = 64
 _REPAIRED = 256 * 1024
 """Bytes of a frame up to which a slow decoder may look at what is not JSON: a ``NaN`` without quotes, say."""
 _HEAD = 512
-_CHANNEL = re.compile(rb'"channel"\s*+:\s*+"([a-z0-9_]{1,40})"').search
-_NUMBER = re.compile(rb'"sequence_num"\s*+:\s*+([0-9]{1,18})\s*+[,}]').search
+_CHANNEL = re.compile(rb'"channel"\s*:\s*"([a-z0-9_]{1,40})"').search
+_NUMBER = re.compile(rb'"sequence_num"\s*:\s*([0-9]{1,18})\s*[,}]').search
 _NULL = Raw(b"null")
 
 
@@ -118,7 +120,7 @@ class SubscriptionsEvent(Struct):
 class Message(Struct, tag_field="channel"):
     """What all messages have."""
 
-    sequence_num: int
+    sequence_num: Number
     timestamp: str = ""
 
 
@@ -157,7 +159,7 @@ class Other(Struct):
     channel: str = ""
     message: str = ""
     reason: str = ""
-    sequence_num: int | None = None
+    sequence_num: Number | None = None
 
 
 decode = msgspec.json.Decoder(MarketTrades | L2Data | TickerMessage | Heartbeats | Subscriptions).decode
@@ -208,7 +210,7 @@ class _LooseRow(Struct):
 _decode_loose = msgspec.json.Decoder(_Loose).decode
 _decode_row = msgspec.json.Decoder(_LooseRow).decode
 _decode_text = msgspec.json.Decoder(str).decode
-_decode_int = msgspec.json.Decoder(int).decode
+_decode_int = msgspec.json.Decoder(Number).decode
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
 _decode_kind = msgspec.json.Decoder(Kind).decode
 

@@ -30,7 +30,7 @@ _LEFT_OUT = 3 * SECOND
 _MOST_KEPT = 1_000
 _RATE = re.compile(r"rate.?limit|too many (requests|messages)", re.IGNORECASE).search
 _INVALID = re.compile(r"not a valid product|invalid product|unknown product|product not found", re.IGNORECASE).search
-_WORD = re.compile(r"[A-Z0-9][A-Z0-9-]*+").findall
+_WORD = re.compile(r"[A-Z0-9][A-Z0-9-]*").findall
 
 Key = tuple[str, str]
 """A channel of the exchange's and a product."""

@@ -32,7 +32,7 @@ from bridge.exchanges.coinbase.messages import (
 from bridge.exchanges.coinbase.products import Listing
 from bridge.exchanges.coinbase.requests import Memory
 from bridge.exchanges.coinbase.subscribing import LEVEL2, TICKER, TRADES, SubscribingSession
-from bridge.exchanges.numbers import check_levels, check_numbers, check_values
+from bridge.exchanges.numbers import check_amounts, check_levels, check_numbers, check_values
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Event, Levels, Quote, Ticker, Trade
 
 __all__ = ["CoinbaseSession"]
@@ -195,8 +195,9 @@ class CoinbaseSession(SubscribingSession):
                 if pairs is None:
                     continue
                 change = t.price_percent_chg_24_h
-                check_values(t.best_bid, t.best_bid_quantity, t.best_ask, t.best_ask_quantity)
-                check_values(t.high_24_h, t.low_24_h, t.price, change, t.volume_24_h)
+                check_amounts(t.best_bid, t.best_bid_quantity, t.best_ask, t.best_ask_quantity)
+                check_amounts(t.high_24_h, t.low_24_h, t.price, t.volume_24_h)
+                check_values(change)
                 if self._unsettled:
                     self._seen(TICKER, t.product_id)
                 for pair in pairs:
