@@ -112,7 +112,7 @@ def wallets(namespace: str, accounts: Sequence[tuple[str, str]] = ()) -> Rules:
         "+exec",
         *(f"%R~{key}" for key in streams),
         *_READ,
-        _also([f"~{keys.wallet(*subject)}" for subject in subjects], ("+hset", "+hdel", "+hgetall")),
+        _also([f"~{keys.wallet(*subject)}" for subject in subjects], ("+hset", "+hdel", "+hget", "+hgetall")),
         _also([f"%R~{keys.accounts_catalog()}"], ("+hkeys",)),
     ]
 

@@ -132,6 +132,7 @@ def test_a_killed_server_keeps_its_data_and_the_demo_goes_on(tmp_path):
 def test_a_book_that_is_not_true_ends_in_exit_code_1(tmp_path):
     with RunningDemo(tmp_path, "--duration", "4", env={"TMPDIR": str(tmp_path)}) as demo:
         url = demo.wait_for(r"^  redis +(\S+)$")[1]
+        connector = int(demo.wait_for(r"^  pid +(\d+) +connector$")[1])
         demo.wait_for(r"^  pid +\d+ +wallets$")
         demo.tell("pause")
         key = "md:{limitlex:BTC-EUR}:book"
@@ -143,6 +144,8 @@ def test_a_book_that_is_not_true_ends_in_exit_code_1(tmp_path):
             assert last >= before
             ms, _, seq = last.partition("-")
             fields = {"type": "delta", "ts": "", "recv": f"{ms}000000", "xseq": "", "bids": "1.00:1", "asks": ""}
+            # Else the connector would notice, and mend it.
+            os.kill(connector, signal.SIGSTOP)
             client.xadd(key, fields, id=f"{ms}-{int(seq) + 1}")
         assert demo.end() == 1, demo.output
     demo.wait_for(r"^  book +BTC-EUR +equal: no")

@@ -89,7 +89,7 @@ def test_a_proxy_that_refuses_is_a_line_of_the_log(
     config = written(tmp_path / "c.yaml", redis_server, transport=transport)
     environment = {**NO_PROXIES, variable: proxy.url(scheme, "me:hunter22")}
     connector = run("run", "--config", config, **environment)
-    output = connector.wait_for("connection_lost")
+    output = connector.wait_for("connect_failed")
     assert f"the proxy {proxy.url(scheme)} ({variable})" in output
     assert "forbid" in output
     eventually(
@@ -112,7 +112,7 @@ def test_what_is_excepted_goes_past_it(
     config = written(tmp_path / "c.yaml", redis_server)
     environment = {**NO_PROXIES, "HTTPS_PROXY": proxy.url(), "HTTP_PROXY": proxy.url(), "NO_PROXY": ".example"}
     connector = run("run", "--config", config, **environment)
-    connector.wait_for("connection_lost")
+    connector.wait_for("connect_failed")
     assert connector.stop() == 0
     assert proxy.asked == []
     checked = run("check", "--config", config, **environment)
