@@ -48,10 +48,10 @@ def pairs(options: argparse.Namespace) -> int:
         RestError: the exchange is out of reach.
     """
     from bridge.config.values import is_pair
-    from bridge.connector import list_pairs
-    from bridge.errors import RestError
+    from bridge.exchange_errors import RestError
     from bridge.exchanges import exchange_type
     from bridge.loops import run_async
+    from bridge.probing import list_pairs
 
     where = options.rest_url or exchange_type(options.exchange).rest_url
     try:

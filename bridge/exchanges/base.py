@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct, field
 from pydantic import BaseModel, ConfigDict
 
-from bridge.errors import FrameError, RestError, UnknownPairError
+from bridge.exchange_errors import FrameError, RestError, UnknownPairError
 from bridge.exchanges.actions import (
     Action,
     Reconnect,

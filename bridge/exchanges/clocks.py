@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from bridge.errors import RestError
+from bridge.exchange_errors import RestError
 from bridge.exchanges.base import SECOND, UNREADABLE, ClockReading, Flow, HttpRequest
 from bridge.exchanges.numbers import epoch_ns
 from bridge.exchanges.waiting import seconds_to_wait

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 
-from bridge.errors import RestError, UnknownPairError
+from bridge.exchange_errors import RestError, UnknownPairError
 
 __all__ = ["ListedPair", "check_listed", "share_out"]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from bridge.errors import RestError
+from bridge.exchange_errors import RestError
 from bridge.exchanges.base import ClockReading
 from bridge.feed.connection import FeedContext
 from bridge.feed.policies import backoff

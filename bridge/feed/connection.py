@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from msgspec import Struct, field
 from structlog.typing import FilteringBoundLogger
 
-from bridge.errors import BlockedError, BridgeError, ExchangeError, FrameError, HandshakeError
+from bridge.errors import BridgeError
+from bridge.exchange_errors import BlockedError, ExchangeError, FrameError, HandshakeError
 from bridge.exchanges.base import (
     Action,
     ConnectionPlan,

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 
-from bridge.errors import BridgeError, ExchangeError, HandshakeError, RestError
+from bridge.errors import BridgeError
+from bridge.exchange_errors import ExchangeError, HandshakeError, RestError
 from bridge.exchanges.base import SECOND, ConnectionPlan, Subscription
 from bridge.feed.connection import Connection, FeedContext
 from bridge.feed.policies import Damper, backoff

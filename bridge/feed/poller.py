@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bridge.errors import RestError
+from bridge.exchange_errors import RestError
 from bridge.exchanges.base import Poll
 from bridge.feed.connection import FeedContext
 from bridge.feed.policies import backoff

@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.tracing import Trace
 
-from bridge.errors import NoAnswerError, RestError
+from bridge.exchange_errors import NoAnswerError, RestError
 from bridge.exchanges.base import Flow, HttpRequest, HttpResponse
 from bridge.feed.tap import FeedTap
 from bridge.feed.transport import describe

@@ -14,7 +14,7 @@ from typing import Any, cast
 import structlog
 
 from bridge.entries import decode
-from bridge.errors import ExchangeError, FrameError
+from bridge.exchange_errors import ExchangeError, FrameError
 from bridge.exchanges.base import ConnectionPlan, Exchange, Send, Subscription
 from bridge.feed.connection import Connection, FeedContext
 from bridge.keys import StreamKey

@@ -18,7 +18,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
-from bridge.errors import ExchangeError, FrameError
+from bridge.exchange_errors import ExchangeError, FrameError
 from bridge.exchanges.base import (
     ConnectionPlan,
     Exchange,

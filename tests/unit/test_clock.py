@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import LogCapture
 
-from bridge.errors import RateLimitedError, RestError
+from bridge.exchange_errors import RateLimitedError, RestError
 from bridge.exchanges.base import ClockReading, HttpResponse, Profile
 from bridge.exchanges.clocks import date_reading, iso_reading
 from bridge.exchanges.coinbase import Coinbase

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bridge.errors import RestError
+from bridge.exchange_errors import RestError
 from bridge.exchanges.base import HttpResponse, Profile, Said, Send
 from bridge.exchanges.coinbase import Coinbase
 from bridge.model import BookSnapshot, Channel, Control, Trade

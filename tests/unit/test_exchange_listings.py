@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.errors import RestError
+from bridge.exchange_errors import RestError
 from bridge.exchanges.base import Flow, HttpResponse, Reject, Restated, Session
 from bridge.model import Channel, Control, ControlEvent, Event
 from tests.unit.core import SECOND, T0, Rig

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import FrameError, RestError
+from bridge.exchange_errors import FrameError, RestError
 from bridge.exchanges import exchange_type, names
 from bridge.exchanges.base import Action, Flow, HttpResponse, Restated, Send, Session, Subscription
 from bridge.model import PRIVATE_CHANNELS, PUBLIC_CHANNELS, BookDelta, BookSnapshot, Control, ControlEvent, Event, Trade

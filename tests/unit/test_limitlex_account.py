@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bridge.errors import FrameError, RestError
+from bridge.exchange_errors import FrameError, RestError
 from bridge.exchanges.base import Credentials, HttpResponse, Profile, Replace, Restated, Said, Synchronise, Unknown
 from bridge.exchanges.limitlex import AccountSession, Limitlex, LimitlexOptions
 from bridge.exchanges.limitlex.rest import LimitlexRest

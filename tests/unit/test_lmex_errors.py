@@ -12,7 +12,7 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from bridge.errors import (
+from bridge.exchange_errors import (
     BlockedError,
     ExchangeError,
     HandshakeError,

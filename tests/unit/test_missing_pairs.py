@@ -10,7 +10,7 @@ import structlog
 from structlog.testing import LogCapture
 
 from bridge import connector
-from bridge.errors import UnknownPairError
+from bridge.exchange_errors import UnknownPairError
 from bridge.exchanges.base import ConnectionPlan, Profile, Subscription
 from bridge.feed.connection import FeedContext
 from bridge.feed.policies import Pacer

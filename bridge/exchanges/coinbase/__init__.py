@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
-from bridge.errors import RestError, UnknownPairError
+from bridge.exchange_errors import RestError, UnknownPairError
 from bridge.exchanges.base import (
     SECOND,
     ClockReading,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from msgspec import Raw
 
-from bridge.errors import FrameError
+from bridge.exchange_errors import FrameError
 from bridge.exchanges.base import SECOND, UNREADABLE, Reconnect, Reject, Unknown, best_first
 from bridge.exchanges.coinbase.messages import (
     NAME,

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Struct
 
-from bridge.errors import ConfigError, FrameError, Problem, RestError
+from bridge.errors import ConfigError, Problem
+from bridge.exchange_errors import FrameError, RestError
 from bridge.exchanges.base import SECOND, UNREADABLE, Credentials, Flow, HttpRequest, HttpResponse
 from bridge.exchanges.fields import UNREADABLE_ROW, Row, decode_rows, fields_of, text
 from bridge.exchanges.limitlex.messages import NAME, nanoseconds

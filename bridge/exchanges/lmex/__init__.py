@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import msgspec
 
-from bridge.errors import FrameError, RestError
+from bridge.exchange_errors import FrameError, RestError
 from bridge.exchanges.base import (
     NOT_UNDERSTOOD,
     ClockReading,

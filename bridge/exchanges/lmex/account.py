@@ -8,13 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from bridge.errors import (
-    LoginRefusedError,
-    ReportedError,
-    RestError,
-    SessionExpiredError,
-    TopicLeftOutError,
-)
+from bridge.exchange_errors import LoginRefusedError, ReportedError, RestError, SessionExpiredError, TopicLeftOutError
 from bridge.exchanges.base import (
     SECOND,
     Credentials,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct, field
 
-from bridge.errors import RestError
+from bridge.exchange_errors import RestError
 from bridge.exchanges.base import SECOND, Credentials, Flow
 from bridge.exchanges.fields import Row
 from bridge.exchanges.lmex.names import Market, market_of
