@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.base import SECOND, UNREADABLE, ClockReading, Flow, HttpRequest
+from bridge.exchanges.base import SECOND, UNREADABLE, ClockReading
+from bridge.exchanges.http import Flow, HttpRequest
 from bridge.exchanges.numbers import epoch_ns
 from bridge.exchanges.waiting import seconds_to_wait
 

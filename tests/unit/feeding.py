@@ -22,7 +22,6 @@ from bridge.exchange_errors import ExchangeError, FrameError
 from bridge.exchanges.base import (
     ConnectionPlan,
     Exchange,
-    Flow,
     Profile,
     Reconnect,
     Replace,
@@ -31,6 +30,7 @@ from bridge.exchanges.base import (
     Subscription,
     Target,
 )
+from bridge.exchanges.http import Flow
 from bridge.feed.connection import FeedContext
 from bridge.feed.flow import FlowControl
 from bridge.feed.link import Link

@@ -243,7 +243,7 @@ def test_imports_run_downwards():
         "bridge/lifecycle.py": {"output"},
         "bridge/serving.py": {"output"},
         "bridge/exchanges": ground | {"config.units", "exchanges"},
-        "bridge/feed": ground | {"exchanges.base", "exchanges.waiting", "feed"},
+        "bridge/feed": ground | {"exchanges.base", "exchanges.http", "exchanges.waiting", "feed"},
         "bridge/publish": ground | {"publish"},
         "bridge/sequencer": ground | {"publish.stream", "sequencer"},
         "bridge/simulator": {"errors", "simulator"},

@@ -11,7 +11,6 @@ from bridge.exchanges.base import (
     NOT_UNDERSTOOD,
     UNREADABLE,
     Credentials,
-    Flow,
     Reject,
     Replace,
     Restated,
@@ -22,6 +21,7 @@ from bridge.exchanges.base import (
     Target,
 )
 from bridge.exchanges.fields import fields_of, text
+from bridge.exchanges.http import Flow
 from bridge.exchanges.limitlex.messages import (
     NAME,
     PRIVATE,

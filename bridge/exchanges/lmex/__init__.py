@@ -22,13 +22,13 @@ from bridge.exchanges.base import (
     ConnectionPlan,
     Credentials,
     Exchange,
-    Flow,
     ListedPair,
     Poll,
     Profile,
     Session,
     Subscription,
 )
+from bridge.exchanges.http import Flow
 from bridge.exchanges.listing import share_out
 from bridge.exchanges.lmex.account import AccountSession, Memory
 from bridge.exchanges.lmex.books import BooksSession

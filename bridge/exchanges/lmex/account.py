@@ -12,7 +12,6 @@ from bridge.exchange_errors import LoginRefusedError, ReportedError, RestError, 
 from bridge.exchanges.base import (
     SECOND,
     Credentials,
-    Flow,
     Poll,
     Reconnect,
     Reject,
@@ -24,6 +23,7 @@ from bridge.exchanges.base import (
     Synchronise,
 )
 from bridge.exchanges.fields import Row, decode_rows
+from bridge.exchanges.http import Flow
 from bridge.exchanges.lmex.faults import of_message
 from bridge.exchanges.lmex.history import Memory, fills_since
 from bridge.exchanges.lmex.messages import NAME, Envelope
