@@ -6,7 +6,6 @@ import asyncio
 import random
 import ssl
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
@@ -33,6 +32,7 @@ from bridge.exchanges.base import (
 )
 from bridge.feed.flow import FlowControl
 from bridge.feed.intake import Intake
+from bridge.feed.outbox import Outbox
 from bridge.feed.policies import Pacer, SendBudget, Watchdog
 from bridge.feed.rest import RestClient
 from bridge.feed.tap import FeedTap
@@ -130,10 +130,9 @@ class Connection:
         self._held: list[Event] = []
         self._socket: Socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._outbox: deque[Send] = deque()
-        self._sending = False
         self._flow = context.flow
         self._intake = Intake(context.flow, self._understand)
+        self._outbox = Outbox(plan.name, context.sends, context.tap, lambda work: self._start(work, "send"))
         self._watchdog = Watchdog(context.ping, context.dead, context.monotonic())
         self._last_recv = 0
         self._shown = ""
@@ -208,6 +207,7 @@ class Connection:
         except HandshakeError as error:
             raise self._hold_back(error) from None
         self._intake.opened(self._socket)
+        self._outbox.opened(self._socket)
         self._announce()
         self._session.connected(context.now())
         self._act()
@@ -315,9 +315,7 @@ class Connection:
         """End it; takes two seconds at most."""
         for task in self._tasks:
             task.cancel()
-        if self._context.sends is not None:
-            self._context.sends.waiting -= len(self._outbox)
-        self._outbox.clear()
+        self._outbox.close()
         self._intake.close()
         if self._socket:
             await self._socket.close()
@@ -353,7 +351,7 @@ class Connection:
         self._actions.clear()
         sends = [action for action in actions if isinstance(action, Send)]
         if sends:
-            self._queue(sends)
+            self._outbox.put(sends)
         for action in actions:
             if isinstance(action, Replace):
                 self.replace_reason = action.reason
@@ -393,26 +391,6 @@ class Connection:
             return error
         self._context.pacer.hold(wait)
         return BlockedError(error.exchange, error.status, error.message, max(wait, error.retry_after or 0.0))
-
-    def _queue(self, sends: list[Send]) -> None:
-        """Have messages sent in their order, no faster than the exchange takes them."""
-        self._outbox.extend(sends)
-        if self._context.sends is not None:
-            self._context.sends.waiting += len(sends)
-        if not self._sending:
-            self._sending = True
-            self._start(self._send(), "send")
-
-    async def _send(self) -> None:
-        while self._outbox:
-            send = self._outbox.popleft()
-            if self._context.sends is not None:
-                await self._context.sends.turn()
-            if self._socket:
-                if self._tap:
-                    self._tap.sent(self._plan.name, "***" if send.secret else send.text, time.time())
-                await self._socket.send(send.text)
-        self._sending = False
 
     async def _sync(self) -> None:
         try:
