@@ -17,7 +17,7 @@ from bridge.config import ConnectorSettings, Settings
 from bridge.errors import RedisUnavailableError
 from bridge.exchange_errors import ExchangeError, RestError, UnknownPairError
 from bridge.feed.clock import ClockKeeper
-from bridge.feed.connection import FeedContext
+from bridge.feed.context import FeedContext
 from bridge.feed.discard import Discard
 from bridge.feed.link import Link
 from bridge.feed.policies import backoff

@@ -23,7 +23,8 @@ from bridge.exchange_errors import (
 )
 from bridge.exchanges import exchange_type
 from bridge.exchanges.base import ConnectionPlan, ListedPair, Profile, Subscription
-from bridge.feed.connection import Connection, FeedContext
+from bridge.feed.connection import Connection
+from bridge.feed.context import FeedContext
 from bridge.feed.discard import Discard
 from bridge.model import Control, ControlEvent, Event
 from bridge.wiring import build_exchange, feed_context, logger_of, rest_client

@@ -12,7 +12,7 @@ from bridge.config.proxy import proxies_of, routes_of
 from bridge.errors import ConfigError, Problem
 from bridge.exchanges import exchange_type
 from bridge.exchanges.base import Credentials, Exchange, Profile
-from bridge.feed.connection import FeedContext, Receiver
+from bridge.feed.context import FeedContext, Receiver
 from bridge.feed.flow import FlowControl
 from bridge.feed.policies import Pacer, send_budget
 from bridge.feed.rest import RestClient

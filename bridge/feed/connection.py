@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import ssl
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol
-
-from msgspec import Struct, field
-from structlog.typing import FilteringBoundLogger
+from typing import Any
 
 from bridge.errors import BridgeError
 from bridge.exchange_errors import BlockedError, ExchangeError, FrameError, HandshakeError
 from bridge.exchanges.base import (
     Action,
     ConnectionPlan,
-    Exchange,
     Reconnect,
     Reject,
     Replace,
@@ -25,24 +19,20 @@ from bridge.exchanges.base import (
     Said,
     Send,
     Session,
-    Subscription,
     Synchronise,
     Unknown,
     Warn,
 )
-from bridge.feed.flow import FlowControl
+from bridge.feed.context import FeedContext
 from bridge.feed.intake import Intake
 from bridge.feed.outbox import Outbox
-from bridge.feed.policies import Pacer, SendBudget, Watchdog
-from bridge.feed.rest import RestClient
-from bridge.feed.tap import FeedTap
+from bridge.feed.policies import Watchdog
 from bridge.feed.transport import Socket, connect
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, Event
 from bridge.printable import LONGEST_ERROR
-from bridge.proxies import Proxies
 from bridge.redaction import presentable
 
-__all__ = ["LOST_KINDS", "Connection", "FeedContext", "Receiver"]
+__all__ = ["LOST_KINDS", "Connection"]
 
 LOST_KINDS = ("closed", "silent", "session", "failed")
 """Why an open connection is lost: the other side, a silence, the session's verdict, a bug."""
@@ -54,61 +44,6 @@ _MOST_QUEUED = 1.0
 """Seconds of messages that may wait to be sent when a connection is opened: exchanges want to hear from it soon."""
 _MOST_HELD = 100_000
 """Events that a replacement may hold back before it has taken over; beyond, it is given up."""
-
-
-class Receiver(Protocol):
-    """Who gets what the feed brings: the sequencer's side of a connector."""
-
-    def event(self, event: Event) -> None:
-        """A data or control event, in the order of the connection."""
-
-    def opened(self, streams: Sequence[Subscription], since: int) -> None:
-        """A connection starts; what was received from ``since`` (ns) on may come again over it."""
-
-    def down(self, streams: Sequence[Subscription], reason: str) -> None:
-        """A connection is lost, or can't be made."""
-
-    def stale(self, stream: Subscription, reason: str) -> bool:
-        """A subscription is silent; whether that is news."""
-
-    def last(self, stream: Subscription) -> int:
-        """When the stream's last event came (ns), 0 if none has."""
-
-    def restated(self, state: Restated) -> None:
-        """The whole present state of a private channel."""
-
-    def rejected(self, connection: str, error: FrameError, recv: int) -> None:
-        """A frame could not be understood."""
-
-    def unknown(self, kind: str) -> None:
-        """A message of an unknown type came."""
-
-    def fault(self, error: ExchangeError) -> None:
-        """The exchange refused something, or said that something is wrong: to be counted by its ``kind``."""
-
-
-class FeedContext(Struct):
-    """What all connections of a connector share."""
-
-    exchange: Exchange
-    receiver: Receiver
-    rest: RestClient
-    pacer: Pacer
-    log: FilteringBoundLogger
-    tls: ssl.SSLContext | None = None
-    library: str = "auto"
-    proxies: Proxies | None = None
-    """``None``: there are none."""
-    ping: float = 10.0
-    dead: float = 30.0
-    silence: dict[Channel, float | None] = {}
-    tap: FeedTap | None = None
-    sends: SendBudget | None = None
-    """What may be sent, over all connections to the exchange; ``None``: as much as there is."""
-    flow: FlowControl = field(default_factory=FlowControl)
-    now: Callable[[], int] = time.time_ns
-    monotonic: Callable[[], float] = time.monotonic
-    random: random.Random = random.Random()  # noqa: S311 - jitter
 
 
 class Connection:

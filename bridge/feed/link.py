@@ -10,7 +10,8 @@ from contextlib import suppress
 from bridge.errors import BridgeError
 from bridge.exchange_errors import ExchangeError, HandshakeError, RestError
 from bridge.exchanges.base import SECOND, ConnectionPlan, Subscription
-from bridge.feed.connection import Connection, FeedContext
+from bridge.feed.connection import Connection
+from bridge.feed.context import FeedContext
 from bridge.feed.policies import Damper, backoff
 from bridge.model import PUBLIC_CHANNELS, Channel
 

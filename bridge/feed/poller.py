@@ -6,7 +6,7 @@ import asyncio
 
 from bridge.exchange_errors import RestError
 from bridge.exchanges.base import Poll
-from bridge.feed.connection import FeedContext
+from bridge.feed.context import FeedContext
 from bridge.feed.policies import backoff
 
 __all__ = ["Poller"]

@@ -31,7 +31,7 @@ from bridge.exchanges.base import (
     Target,
 )
 from bridge.exchanges.http import Flow
-from bridge.feed.connection import FeedContext
+from bridge.feed.context import FeedContext
 from bridge.feed.flow import FlowControl
 from bridge.feed.link import Link
 from bridge.feed.policies import Pacer
