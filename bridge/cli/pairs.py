@@ -87,8 +87,8 @@ def _table(found: list[ListedPair]) -> list[str]:
 
 
 def _say_nearest(patterns: list[str], known: list[str]) -> None:
-    from difflib import get_close_matches
+    from bridge.exchanges.listing import nearest_pairs
 
-    near = list(dict.fromkeys(name for text in patterns for name in get_close_matches(text.upper(), known, 3, 0.5)))
+    near = list(dict.fromkeys(name for text in patterns for name in nearest_pairs(text.upper(), known)))
     hint = f"; the nearest are {', '.join(near)}" if near else ""
     print(f"tickbridge: none of the {len(known)} pairs is like {' or '.join(patterns)}{hint}", file=sys.stderr)
