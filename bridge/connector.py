@@ -8,56 +8,33 @@ import signal
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import structlog
 from msgspec import structs
-from pydantic import ValidationError
-from structlog.typing import FilteringBoundLogger
 
 from bridge.config import ConnectorSettings, Settings
-from bridge.config.document import dotted
-from bridge.config.problems import mistakes_of
-from bridge.config.proxy import proxies_of, routes_of
-from bridge.errors import (
-    ConfigError,
-    ExchangeError,
-    LoginRefusedError,
-    PairsNotServedError,
-    Problem,
-    RedisUnavailableError,
-    RestError,
-    UnknownMarketError,
-    UnknownPairError,
-)
-from bridge.exchanges import exchange_type
-from bridge.exchanges.base import ConnectionPlan, Credentials, Exchange, ListedPair, Profile, Subscription
+from bridge.errors import RedisUnavailableError
+from bridge.exchange_errors import ExchangeError, RestError, UnknownPairError
 from bridge.feed.clock import ClockKeeper
-from bridge.feed.connection import Connection, FeedContext, Receiver
+from bridge.feed.context import FeedContext
 from bridge.feed.discard import Discard
-from bridge.feed.flow import FlowControl
 from bridge.feed.link import Link
-from bridge.feed.policies import Pacer, backoff, send_budget
+from bridge.feed.policies import backoff
 from bridge.feed.poller import Poller
-from bridge.feed.rest import RestClient
 from bridge.feed.tap import FeedTap
-from bridge.feed.tls import client_context
-from bridge.feed.transport import has_picows
 from bridge.lifecycle import end_on_signals, end_tasks, names_of_tasks
-from bridge.model import Control, ControlEvent, Event
 from bridge.monitor import Monitor
 from bridge.report import Report
 from bridge.router import Router
 from bridge.store import Store
 from bridge.supervisor import Supervisor, first_of
+from bridge.wiring import build_exchange, checked_exchange, feed_context, logger_of, rest_client
 
-__all__ = ["build_exchange", "checked_exchange", "list_pairs", "probe", "record", "run", "urls_of"]
+__all__ = ["record", "run"]
 
-_REST_TIMEOUT = 10.0
 _PAIR_AGAIN = 60.0
 """Seconds between two looks at whether a pair is listed by now."""
-_INSTALL_FAST = "pip install 'tickbridge[fast]', or transport: auto"
 _CLOSING = 2.5
 """Seconds that sockets get for their closing handshakes."""
 _CANCEL_AGAIN = 0.5
@@ -94,15 +71,15 @@ async def run(
 
 
 async def _run_one(settings: Settings, connector: ConnectorSettings, stop: asyncio.Event, monitor: Monitor) -> None:
-    log = _log(connector)
+    log = logger_of(connector)
     exchange = checked_exchange(settings, connector)
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store(settings, connector.name, exchange.name, log))
         router = Router(exchange, connector, store, settings, log)
         monitor.add(router.report)
         await router.open()
-        rest = await stack.enter_async_context(_rest(connector, exchange, None))
-        context = _context(connector, exchange, router, rest, None)
+        rest = await stack.enter_async_context(rest_client(connector, exchange, None))
+        context = feed_context(connector, exchange, router, rest, None)
         works = router.background()
         if connector.rest_url or not connector.url:  # else REST is another exchange's than the WebSocket
             works.append(("clock", ClockKeeper(router.latency.clock, context).run()))
@@ -146,20 +123,6 @@ async def _end(tasks: Sequence[asyncio.Task[Any]], patience: float = _CANCEL_AGA
         structlog.get_logger().error("tasks_left", tasks=sorted(task.get_name() for task in left))
 
 
-def checked_exchange(settings: Settings, connector: ConnectorSettings) -> Exchange:
-    """The exchange of a connector that can work, as far as this machine alone can tell.
-
-    Raises:
-        ConfigError: what is asked for is not installed, or a secret is no key that can sign.
-    """
-    if connector.transport == "picows" and not has_picows():
-        problem = Problem(f"connectors.{connector.name}.transport", "picows is not installed", _INSTALL_FAST)
-        raise ConfigError([problem])
-    exchange = build_exchange(settings, connector)
-    exchange.check()
-    return exchange
-
-
 async def record(settings: Settings, connectors: Sequence[ConnectorSettings], tap: FeedTap) -> None:
     """Run the connectors' feeds without Redis, with a tap on their sockets, until cancelled.
 
@@ -172,148 +135,11 @@ async def record(settings: Settings, connectors: Sequence[ConnectorSettings], ta
 
 
 async def _record_one(settings: Settings, connector: ConnectorSettings, tap: FeedTap) -> None:
-    log = _log(connector)
+    log = logger_of(connector)
     exchange = build_exchange(settings, connector)
     receiver = Discard(log)
-    async with _rest(connector, exchange, tap) as rest:
-        await _feed(_context(connector, exchange, receiver, rest, tap), receiver)
-
-
-async def list_pairs(exchange: str, rest_url: str | None, ca_file: Path | None) -> list[ListedPair]:
-    """The pairs that an exchange lists.
-
-    Raises:
-        ConfigError: there is no such exchange, or the address can't be used.
-        RestError: the exchange is out of reach, or has no list.
-    """
-    try:
-        connector = ConnectorSettings(
-            name="pairs", exchange=exchange, pairs=("A-B",), channels=(), rest_url=rest_url, ca_file=ca_file
-        )
-    except ValidationError as error:
-        problems = [Problem(f"--{dotted(place).replace('_', '-')}", *rest) for place, *rest in mistakes_of(error)]
-        raise ConfigError(problems, "arguments") from None
-    asked = exchange_type(exchange)(Profile((), frozenset(), rest_url=rest_url))
-    async with _rest(connector, asked, None) as rest:
-        return await rest.drive(asked.list_pairs())
-
-
-async def probe(settings: Settings, connector: ConnectorSettings) -> list[str]:
-    """Try the exchange: REST discovery, one connection of each kind, and what is polled; without Redis.
-
-    Returns:
-        What was found, in words.
-
-    Raises:
-        BridgeError: the exchange is out of reach, refuses (the log-in, say), or doesn't list a pair.
-    """
-    log = _log(connector)
-    exchange = build_exchange(settings, connector)
-    found: list[str] = []
-    if not exchange.subscriptions():
-        return ["nothing to read: no pair is this shard's"]
-    async with _rest(connector, exchange, None) as rest:
-        while True:
-            try:
-                await rest.drive(exchange.discover(time.time_ns()))
-                break
-            except UnknownPairError as error:
-                exchange.missing[error.pair] = error
-        found += exchange.remarks()
-        receiver = _Listening(log)
-        context = _context(connector, exchange, receiver, rest, None)
-        for plan in exchange.plan():
-            try:
-                seconds = await _try(plan, context)
-            except ExchangeError:
-                if receiver.login is None:
-                    raise
-                words = f"the log-in is refused ({receiver.login.words}); are the account's key and secret right?"
-                raise LoginRefusedError(exchange.name, words, topic=plan.name) from None
-            found.append(f"{plan.name}: first frame after {seconds:.2f} s")
-        for poll in exchange.polls():
-            await rest.drive(poll.flow(time.time_ns()))
-            found.append(f"{poll.name}: answers")
-    found += [f"{stream.channel} of {stream.subject} is not served: {why}" for stream, why in receiver.refused.items()]
-    unknown = {error.pair: error for error in exchange.unlisted()}
-    mistakes: list[ExchangeError] = [*unknown.values(), *receiver.unknown_markets]
-    if mistakes:
-        raise PairsNotServedError(exchange.name, mistakes, found)
-    return found
-
-
-async def _try(plan: ConnectionPlan, context: FeedContext) -> float:
-    """Seconds until the first frame, once the log-in, where there is one, and the subscriptions stand."""
-    begun = time.monotonic()
-    wake = asyncio.Event()
-    connection = Connection(plan, context, wake, hold=False)
-    first = 0.0
-    try:
-        await connection.open()
-        while not connection.lost_reason and time.monotonic() - begun < _REST_TIMEOUT:
-            connection.tick()
-            if connection.frames:
-                first = first or time.monotonic() - begun
-                if connection.subscribed:
-                    return first
-            wake.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.1):
-                    await wake.wait()
-    finally:
-        await connection.close()
-    what = "the subscriptions did not stand" if first else "nothing came"
-    reason = connection.lost_reason or f"connected, but {what} within {_REST_TIMEOUT:g} s"
-    raise ExchangeError(context.exchange.name, f"{plan.name}: {reason}")
-
-
-class _Listening(Discard):
-    """Remembers what the exchange has refused."""
-
-    def __init__(self, log: structlog.typing.FilteringBoundLogger) -> None:
-        super().__init__(log)
-        self.login: LoginRefusedError | None = None
-        self.unknown_markets: list[UnknownMarketError] = []
-        self.refused: dict[Subscription, str] = {}
-        """Streams that it doesn't serve, and why."""
-
-    def event(self, event: Event) -> None:
-        if isinstance(event, Control) and event.event is ControlEvent.DOWN:
-            self.refused[Subscription(event.channel, event.subject)] = event.reason
-
-    def fault(self, error: ExchangeError) -> None:
-        if isinstance(error, LoginRefusedError):
-            self.login = error
-        elif isinstance(error, UnknownMarketError):
-            self.unknown_markets.append(error)
-
-
-def build_exchange(settings: Settings, connector: ConnectorSettings) -> Exchange:
-    """The exchange of a connector, with what the config says.
-
-    Raises:
-        ConfigError: the environment names a proxy for it that is none.
-    """
-    account = None
-    if connector.account is not None:
-        a = settings.accounts[connector.account]
-        account = Credentials(connector.account, a.key, a.secret, a.subaccounts)
-    profile = Profile(
-        connector.own_pairs,
-        frozenset(connector.channels),
-        connector.url,
-        connector.rest_url,
-        account,
-        connector.options,
-    )
-    kind = exchange_type(connector.exchange)
-    routes_of(connector, urls_of(kind, connector))
-    return kind(profile)
-
-
-def urls_of(kind: type[Exchange], connector: ConnectorSettings) -> list[str]:
-    """Where a connector goes: the bases of its WebSockets and of REST."""
-    return [connector.url or kind.url, connector.rest_url or kind.rest_url]
+    async with rest_client(connector, exchange, tap) as rest:
+        await _feed(feed_context(connector, exchange, receiver, rest, tap), receiver)
 
 
 async def _feed(context: FeedContext, receiver: Router | Discard) -> None:
@@ -376,44 +202,6 @@ async def _wait_for_pair(group: asyncio.TaskGroup, context: FeedContext, receive
     links = [Link(plan, late) for plan in plans]
     receiver.links = [*receiver.links, *links]
     _start(group, links, late)
-
-
-def _context(
-    connector: ConnectorSettings,
-    exchange: Exchange,
-    receiver: Receiver,
-    rest: RestClient,
-    tap: FeedTap | None,
-) -> FeedContext:
-    ca_file = str(connector.ca_file) if connector.ca_file else None
-    return FeedContext(
-        exchange=exchange,
-        receiver=receiver,
-        rest=rest,
-        pacer=Pacer(exchange.pace, time.monotonic),
-        log=_log(connector),
-        tls=client_context(ca_file),
-        library=connector.transport,
-        proxies=proxies_of(connector),
-        ping=connector.ping_interval or exchange.ping,
-        dead=connector.dead_after or exchange.dead,
-        silence=dict(connector.silence),
-        tap=tap,
-        sends=send_budget(connector.url or exchange.url, exchange.sends_per_second),
-        flow=receiver.flow if isinstance(receiver, Router) else FlowControl(),
-    )
-
-
-def _log(connector: ConnectorSettings) -> FilteringBoundLogger:
-    log: FilteringBoundLogger = structlog.get_logger()
-    return log.bind(exchange=connector.exchange, connector=connector.name)
-
-
-def _rest(connector: ConnectorSettings, exchange: Exchange, tap: FeedTap | None) -> RestClient:
-    ca_file = str(connector.ca_file) if connector.ca_file else None
-    base = connector.rest_url or exchange.rest_url
-    proxy = proxies_of(connector).route(base).proxy
-    return RestClient(exchange.name, base, client_context(ca_file), _REST_TIMEOUT, tap, proxy=proxy)
 
 
 def _on_signals(stop: asyncio.Event, patience: float) -> None:

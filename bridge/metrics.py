@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from bridge.errors import ExchangeError, HandshakeError, RestError, kinds_of
+from bridge.exchange_errors import ExchangeError, HandshakeError, RestError, kinds_of
 from bridge.feed.connection import LOST_KINDS
 from bridge.latency import Histogram, Latency
 from bridge.model import Channel

@@ -27,6 +27,7 @@ __all__ = [
     "dropped_lines",
     "open_missing_streams",
     "queued_output",
+    "write_some",
 ]
 
 MOST_WAITING = 4 * 1024 * 1024
@@ -145,10 +146,10 @@ class LineQueue:
         done = 0
         try:
             if self._torn:
-                self._once(memoryview(b"\n"))
+                write_some(self._fd, memoryview(b"\n"))
                 self._torn = False
             while done < len(data):
-                wrote = self._once(data[done:])
+                wrote = write_some(self._fd, data[done:])
                 done += wrote
                 self._moved_at = time.monotonic()
             self.trouble, self.gone = "", False
@@ -167,16 +168,6 @@ class LineQueue:
                 self._busy = False
                 self._changed.notify_all()
             time.sleep(_PAUSE)
-
-    def _once(self, data: memoryview) -> int:
-        """Write what is taken, at least a byte of it; waits where the descriptor doesn't, because others share it."""
-        while True:
-            try:
-                return os.write(self._fd, data)
-            except BlockingIOError:
-                poll = select.poll()
-                poll.register(self._fd, select.POLLOUT)
-                poll.poll()
 
     def _note(self) -> None:
         """Tell of dropped lines, when the reader has caught up, or after a while."""
@@ -235,6 +226,21 @@ class QueuedText(io.TextIOBase):
 
     def _put(self, text: str) -> None:
         self.queue.put(text.encode(self._encoding, "backslashreplace"))
+
+
+def write_some(fd: int, data: bytes | memoryview) -> int:
+    """Write what is taken, at least a byte of it; waits where the descriptor doesn't, because others share it.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    while True:
+        try:
+            return os.write(fd, data)
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            poll.poll()
 
 
 _queues: dict[str, LineQueue] = {}

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from redis.asyncio import Redis
 
-from bridge.errors import FrameError
+from bridge.exchange_errors import FrameError
 from bridge.printable import LONGEST_TEXT
 from bridge.redaction import presentable, redact
 from bridge.topology import FAILURES

@@ -13,14 +13,8 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from bridge.config import ConnectorSettings, Settings
-from bridge.errors import (
-    AlreadyRunningError,
-    BlockedError,
-    ExchangeError,
-    FrameError,
-    RedisUnavailableError,
-    StreamConflictError,
-)
+from bridge.errors import AlreadyRunningError, RedisUnavailableError, StreamConflictError
+from bridge.exchange_errors import BlockedError, ExchangeError, FrameError
 from bridge.exchanges.base import Exchange, Restated, Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency

@@ -6,10 +6,13 @@ import sys
 from collections.abc import Collection
 from difflib import get_close_matches
 
+from bridge.printable import printable
+
 __all__ = ["Absent"]
 
 _MOST_NAMES = 10
-_LONGEST = 80
+_LONGEST = 128
+"""Bytes of a name, or of what is wrong with it."""
 
 
 class Absent:
@@ -67,5 +70,4 @@ def _message(name: str, there: Collection[str], hint: str) -> str:
 
 def _shown(text: str) -> str:
     """Text from outside, as it may go to a terminal."""
-    short = text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in short)
+    return printable(text, _LONGEST)

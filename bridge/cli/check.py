@@ -85,9 +85,9 @@ def _checked(loaded: Loaded) -> list[tuple[ConnectorSettings, Exchange]]:
     Raises:
         ConfigError: all mistakes at once.
     """
-    from bridge.connector import checked_exchange
     from bridge.errors import ConfigError
     from bridge.loops import check_loop
+    from bridge.wiring import checked_exchange
 
     settings = loaded.settings
     found, problems = [], []
@@ -219,8 +219,8 @@ def _mistakes(error: Any) -> list[dict[str, str]]:
 def _proxies(connector: ConnectorSettings) -> list[str]:
     """The proxies that the connector goes through, or why it doesn't go through one that is set."""
     from bridge.config.proxy import routes_of
-    from bridge.connector import urls_of
     from bridge.exchanges import exchange_type
+    from bridge.wiring import urls_of
 
     routes = routes_of(connector, urls_of(exchange_type(connector.exchange), connector))
     shown = [route.proxy.shown if route.proxy else route.reason and f"none: {route.reason}" for route in routes]
@@ -243,7 +243,7 @@ def _connect(settings: Settings, attempts: list[dict[str, Any]], *, quiet: bool)
 
 async def _try_all(settings: Settings, attempts: list[dict[str, Any]], *, quiet: bool) -> int:
     """Redis first, then every connector's exchange; one failure hides no other."""
-    from bridge import connector as connectors
+    from bridge.probing import probe
     from bridge.redis_probe import probe_redis
 
     async def attempt(kind: str, name: str, work: Awaitable[list[str]]) -> int:
@@ -257,7 +257,7 @@ async def _try_all(settings: Settings, attempts: list[dict[str, Any]], *, quiet:
 
     code = await attempt("redis", settings.redis.address, probe_redis(settings.redis))
     for connector in settings.connectors:
-        outcome = await attempt("connector", connector.name, connectors.probe(settings, connector))
+        outcome = await attempt("connector", connector.name, probe(settings, connector))
         # A mistake of the user's stays one when Redis comes back: it decides the exit code.
         code = _USER if _USER in (code, outcome) else code or outcome
     return code

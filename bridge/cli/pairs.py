@@ -48,10 +48,10 @@ def pairs(options: argparse.Namespace) -> int:
         RestError: the exchange is out of reach.
     """
     from bridge.config.values import is_pair
-    from bridge.connector import list_pairs
-    from bridge.errors import RestError
+    from bridge.exchange_errors import RestError
     from bridge.exchanges import exchange_type
     from bridge.loops import run_async
+    from bridge.probing import list_pairs
 
     where = options.rest_url or exchange_type(options.exchange).rest_url
     try:
@@ -87,8 +87,8 @@ def _table(found: list[ListedPair]) -> list[str]:
 
 
 def _say_nearest(patterns: list[str], known: list[str]) -> None:
-    from difflib import get_close_matches
+    from bridge.exchanges.listing import nearest_pairs
 
-    near = list(dict.fromkeys(name for text in patterns for name in get_close_matches(text.upper(), known, 3, 0.5)))
+    near = list(dict.fromkeys(name for text in patterns for name in nearest_pairs(text.upper(), known)))
     hint = f"; the nearest are {', '.join(near)}" if near else ""
     print(f"tickbridge: none of the {len(known)} pairs is like {' or '.join(patterns)}{hint}", file=sys.stderr)

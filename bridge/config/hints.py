@@ -12,7 +12,7 @@ from bridge.config import catalogue
 from bridge.config.document import Location, dotted
 from bridge.config.models import Settings
 from bridge.config.problems import Mistake
-from bridge.config.schema import inner, keys_of, schema_at
+from bridge.config.schema import inner, keys_of, schema_at, value_at
 from bridge.config.values import likely_pair
 from bridge.suggestions import did_you_mean, nearest
 
@@ -33,7 +33,7 @@ def with_hint(mistake: Mistake, data: Mapping[str, Any]) -> Mistake:
     if message == UNKNOWN_KEY:
         hint = _key(location, data)
     elif message == _NO_LIST:
-        hint = _list(location, _at(data, location))
+        hint = _list(location, value_at(data, location))
     elif message == _NO_MAPPING:
         hint = _mapping(location, data)
     return location, message, hint
@@ -91,12 +91,3 @@ def _mapping(location: Location, data: Mapping[str, Any]) -> str:
     keys = keys_of(schema_at(Settings, location, data))
     more = ", …" if len(keys) > _MOST_KEYS else ""
     return f"its keys are {', '.join(keys[:_MOST_KEYS])}{more}" if keys else ""
-
-
-def _at(data: Any, location: Location) -> Any:
-    for key in location:
-        try:
-            data = data[key]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return data

@@ -80,7 +80,9 @@ def schema_at(root: Any, location: Location, data: Any) -> Any:
     """The schema at a location of the raw ``data``; ``None`` where nothing is known."""
     schema: Any = root
     for depth, key in enumerate(location):
-        schema = options_of(_at(data, location[:depth])) if _is_options(location[: depth + 1]) else inner(schema, key)
+        schema = (
+            options_of(value_at(data, location[:depth])) if _is_options(location[: depth + 1]) else inner(schema, key)
+        )
         if schema is None:
             return None
     return schema
@@ -90,7 +92,8 @@ def _is_options(location: Location) -> bool:
     return len(location) == 3 and location[0] == "connectors" and location[2] == "options"
 
 
-def _at(data: Any, location: Location) -> Any:
+def value_at(data: Any, location: Location) -> Any:
+    """What stands at a location of the raw ``data``; ``None`` where there is no such place."""
     for key in location:
         try:
             data = data[key]

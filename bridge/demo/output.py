@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import queue
-import select
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-__all__ = ["Output", "notices_from_logs", "printable"]
+from bridge.output import write_some
+from bridge.printable import printable
+
+__all__ = ["Output", "notices_from_logs"]
 
 _MOST_WAITING = 1000
 _LOOK_EVERY = 0.02
-
-
-def printable(text: str) -> str:
-    """The text with control characters spelled out, but for new lines: texts from outside don't steer the terminal."""
-    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
 
 
 @contextmanager
@@ -72,7 +68,7 @@ class Output:
             if self._dropped:
                 self._waiting.put_nowait(f"({self._dropped} lines are left out: nobody read them in time)\n")
                 self._dropped = 0
-            self._waiting.put_nowait(f"{printable(words)}\n")
+            self._waiting.put_nowait(f"{printable(words, lines=True)}\n")
         except queue.Full:
             self._dropped += 1
 
@@ -94,8 +90,4 @@ class Output:
 
     def _write(self, data: bytes) -> None:
         while data:
-            try:
-                data = data[os.write(self._stream.fileno(), data) :]
-            except BlockingIOError:
-                # Whoever shares this file with us has made it so.
-                select.select([], [self._stream], [])
+            data = data[write_some(self._stream.fileno(), data) :]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from bridge.errors import ExchangeError, FrameError
+from bridge.exchange_errors import ExchangeError, FrameError
 from bridge.model import Channel, Event
 
 __all__ = ["Action", "Reconnect", "Reject", "Replace", "Restated", "Said", "Send", "Synchronise", "Unknown", "Warn"]

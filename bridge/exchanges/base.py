@@ -12,7 +12,7 @@ All times are integer nanoseconds since the epoch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import ClassVar, Literal, TypeVar
 
@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct, field
 from pydantic import BaseModel, ConfigDict
 
-from bridge.errors import FrameError, RestError, UnknownPairError
+from bridge.exchange_errors import FrameError, RestError, UnknownPairError
 from bridge.exchanges.actions import (
     Action,
     Reconnect,
@@ -33,6 +33,7 @@ from bridge.exchanges.actions import (
     Unknown,
     Warn,
 )
+from bridge.exchanges.http import Flow
 from bridge.exchanges.listing import ListedPair
 from bridge.model import Channel, Control, ControlEvent, Event, Levels
 
@@ -45,9 +46,6 @@ __all__ = [
     "ConnectionPlan",
     "Credentials",
     "Exchange",
-    "Flow",
-    "HttpRequest",
-    "HttpResponse",
     "ListedPair",
     "NoOptions",
     "Poll",
@@ -76,29 +74,7 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 NOT_UNDERSTOOD = "a frame could not be understood"
 """The reason of the gap that a rejected frame leaves."""
 
-T = TypeVar("T")
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
-
-
-class HttpRequest(Struct, frozen=True):
-    """A REST call; ``path`` is appended to the exchange's REST base and never holds a secret."""
-
-    method: str
-    path: str
-    body: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-class HttpResponse(Struct, frozen=True):
-    """The answer to an `HttpRequest`; header names in lower case."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-Flow = Generator[HttpRequest, HttpResponse, T]
-"""A conversation over REST that ends in a ``T``; raises `RestError` where the exchange refuses."""
 
 
 class ClockReading(Struct, frozen=True):

@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from bridge.errors import RestError
-from bridge.exchanges.base import SECOND, UNREADABLE, ClockReading, Flow, HttpRequest
+from bridge.exchange_errors import RestError
+from bridge.exchanges.base import SECOND, UNREADABLE, ClockReading
+from bridge.exchanges.http import Flow, HttpRequest
 from bridge.exchanges.numbers import epoch_ns
 from bridge.exchanges.waiting import seconds_to_wait
 

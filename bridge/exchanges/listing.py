@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 
-from bridge.errors import RestError, UnknownPairError
+from bridge.exchange_errors import RestError, UnknownPairError
 
-__all__ = ["ListedPair", "check_listed", "share_out"]
+__all__ = ["ListedPair", "check_listed", "nearest_pairs", "share_out"]
 
 
 class ListedPair(Struct, frozen=True):
@@ -37,7 +37,12 @@ def check_listed(exchange: str, path: str, pairs: Sequence[str], listed: Collect
         if not listed:
             raise RestError(exchange, path, 200, "the answer lists no pairs")
         if pair not in listed:
-            raise UnknownPairError(exchange, pair, difflib.get_close_matches(pair, listed, n=3, cutoff=0.5))
+            raise UnknownPairError(exchange, pair, nearest_pairs(pair, listed))
+
+
+def nearest_pairs(name: str, listed: Collection[str]) -> list[str]:
+    """Up to three listed pairs whose names look like this one, the nearest first."""
+    return difflib.get_close_matches(name, listed, n=3, cutoff=0.5)
 
 
 def share_out(pairs: Sequence[str], most: int) -> list[tuple[str, ...]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from bridge.errors import FrameError
+from bridge.exchange_errors import FrameError
 from bridge.exchanges.base import NOT_UNDERSTOOD, Reject, Session, Subscription
 from bridge.model import Control, ControlEvent, Event
 

@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from bridge.errors import RestError
+from bridge.exchange_errors import RestError
 from bridge.exchanges.base import ClockReading
-from bridge.feed.connection import FeedContext
+from bridge.feed.context import FeedContext
 from bridge.feed.policies import backoff
 
 __all__ = ["Clock", "ClockKeeper", "Offset"]

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import ssl
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from msgspec import Struct, field
-from structlog.typing import FilteringBoundLogger
-
-from bridge.errors import BlockedError, BridgeError, ExchangeError, FrameError, HandshakeError
+from bridge.errors import BridgeError
+from bridge.exchange_errors import BlockedError, ExchangeError, FrameError, HandshakeError
 from bridge.exchanges.base import (
     Action,
     ConnectionPlan,
-    Exchange,
     Reconnect,
     Reject,
     Replace,
@@ -25,23 +19,20 @@ from bridge.exchanges.base import (
     Said,
     Send,
     Session,
-    Subscription,
     Synchronise,
     Unknown,
     Warn,
 )
-from bridge.feed.flow import FlowControl
+from bridge.feed.context import FeedContext
 from bridge.feed.intake import Intake
-from bridge.feed.policies import Pacer, SendBudget, Watchdog
-from bridge.feed.rest import RestClient
-from bridge.feed.tap import FeedTap
+from bridge.feed.outbox import Outbox
+from bridge.feed.policies import Watchdog
 from bridge.feed.transport import Socket, connect
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, Event
 from bridge.printable import LONGEST_ERROR
-from bridge.proxies import Proxies
 from bridge.redaction import presentable
 
-__all__ = ["LOST_KINDS", "Connection", "FeedContext", "Receiver"]
+__all__ = ["LOST_KINDS", "Connection"]
 
 LOST_KINDS = ("closed", "silent", "session", "failed")
 """Why an open connection is lost: the other side, a silence, the session's verdict, a bug."""
@@ -53,61 +44,6 @@ _MOST_QUEUED = 1.0
 """Seconds of messages that may wait to be sent when a connection is opened: exchanges want to hear from it soon."""
 _MOST_HELD = 100_000
 """Events that a replacement may hold back before it has taken over; beyond, it is given up."""
-
-
-class Receiver(Protocol):
-    """Who gets what the feed brings: the sequencer's side of a connector."""
-
-    def event(self, event: Event) -> None:
-        """A data or control event, in the order of the connection."""
-
-    def opened(self, streams: Sequence[Subscription], since: int) -> None:
-        """A connection starts; what was received from ``since`` (ns) on may come again over it."""
-
-    def down(self, streams: Sequence[Subscription], reason: str) -> None:
-        """A connection is lost, or can't be made."""
-
-    def stale(self, stream: Subscription, reason: str) -> bool:
-        """A subscription is silent; whether that is news."""
-
-    def last(self, stream: Subscription) -> int:
-        """When the stream's last event came (ns), 0 if none has."""
-
-    def restated(self, state: Restated) -> None:
-        """The whole present state of a private channel."""
-
-    def rejected(self, connection: str, error: FrameError, recv: int) -> None:
-        """A frame could not be understood."""
-
-    def unknown(self, kind: str) -> None:
-        """A message of an unknown type came."""
-
-    def fault(self, error: ExchangeError) -> None:
-        """The exchange refused something, or said that something is wrong: to be counted by its ``kind``."""
-
-
-class FeedContext(Struct):
-    """What all connections of a connector share."""
-
-    exchange: Exchange
-    receiver: Receiver
-    rest: RestClient
-    pacer: Pacer
-    log: FilteringBoundLogger
-    tls: ssl.SSLContext | None = None
-    library: str = "auto"
-    proxies: Proxies | None = None
-    """``None``: there are none."""
-    ping: float = 10.0
-    dead: float = 30.0
-    silence: dict[Channel, float | None] = {}
-    tap: FeedTap | None = None
-    sends: SendBudget | None = None
-    """What may be sent, over all connections to the exchange; ``None``: as much as there is."""
-    flow: FlowControl = field(default_factory=FlowControl)
-    now: Callable[[], int] = time.time_ns
-    monotonic: Callable[[], float] = time.monotonic
-    random: random.Random = random.Random()  # noqa: S311 - jitter
 
 
 class Connection:
@@ -129,10 +65,9 @@ class Connection:
         self._held: list[Event] = []
         self._socket: Socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._outbox: deque[Send] = deque()
-        self._sending = False
         self._flow = context.flow
         self._intake = Intake(context.flow, self._understand)
+        self._outbox = Outbox(plan.name, context.sends, context.tap, lambda work: self._start(work, "send"))
         self._watchdog = Watchdog(context.ping, context.dead, context.monotonic())
         self._last_recv = 0
         self._shown = ""
@@ -207,6 +142,7 @@ class Connection:
         except HandshakeError as error:
             raise self._hold_back(error) from None
         self._intake.opened(self._socket)
+        self._outbox.opened(self._socket)
         self._announce()
         self._session.connected(context.now())
         self._act()
@@ -314,9 +250,7 @@ class Connection:
         """End it; takes two seconds at most."""
         for task in self._tasks:
             task.cancel()
-        if self._context.sends is not None:
-            self._context.sends.waiting -= len(self._outbox)
-        self._outbox.clear()
+        self._outbox.close()
         self._intake.close()
         if self._socket:
             await self._socket.close()
@@ -352,7 +286,7 @@ class Connection:
         self._actions.clear()
         sends = [action for action in actions if isinstance(action, Send)]
         if sends:
-            self._queue(sends)
+            self._outbox.put(sends)
         for action in actions:
             if isinstance(action, Replace):
                 self.replace_reason = action.reason
@@ -392,26 +326,6 @@ class Connection:
             return error
         self._context.pacer.hold(wait)
         return BlockedError(error.exchange, error.status, error.message, max(wait, error.retry_after or 0.0))
-
-    def _queue(self, sends: list[Send]) -> None:
-        """Have messages sent in their order, no faster than the exchange takes them."""
-        self._outbox.extend(sends)
-        if self._context.sends is not None:
-            self._context.sends.waiting += len(sends)
-        if not self._sending:
-            self._sending = True
-            self._start(self._send(), "send")
-
-    async def _send(self) -> None:
-        while self._outbox:
-            send = self._outbox.popleft()
-            if self._context.sends is not None:
-                await self._context.sends.turn()
-            if self._socket:
-                if self._tap:
-                    self._tap.sent(self._plan.name, "***" if send.secret else send.text, time.time())
-                await self._socket.send(send.text)
-        self._sending = False
 
     async def _sync(self) -> None:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from structlog.typing import FilteringBoundLogger
 
-from bridge.errors import ExchangeError, FrameError
+from bridge.exchange_errors import ExchangeError, FrameError
 from bridge.exchanges.base import Restated, Subscription
 from bridge.feed.link import Link
 from bridge.model import Event

@@ -12,7 +12,7 @@ from typing import Any
 import picows
 from websockets.frames import CloseCode
 
-from bridge.errors import UnreachableError
+from bridge.exchange_errors import UnreachableError
 from bridge.feed.refusal import BROKEN_OFF, HeadReader, not_a_websocket
 from bridge.feed.transport import MAX_MESSAGE, MAX_UNREAD, PART_COST, Handler, closed_by_exchange, describe
 

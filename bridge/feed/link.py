@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 
-from bridge.errors import BridgeError, ExchangeError, HandshakeError, RestError
+from bridge.errors import BridgeError
+from bridge.exchange_errors import ExchangeError, HandshakeError, RestError
 from bridge.exchanges.base import SECOND, ConnectionPlan, Subscription
-from bridge.feed.connection import Connection, FeedContext
+from bridge.feed.connection import Connection
+from bridge.feed.context import FeedContext
 from bridge.feed.policies import Damper, backoff
 from bridge.model import PUBLIC_CHANNELS, Channel
 

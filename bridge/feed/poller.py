@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from bridge.errors import RestError
+from bridge.exchange_errors import RestError
 from bridge.exchanges.base import Poll
-from bridge.feed.connection import FeedContext
+from bridge.feed.context import FeedContext
 from bridge.feed.policies import backoff
 
 __all__ = ["Poller"]

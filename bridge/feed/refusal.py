@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from bridge.errors import HandshakeError
+from bridge.exchange_errors import HandshakeError
 from bridge.exchanges.waiting import seconds_to_wait
 
 __all__ = ["BROKEN_OFF", "HeadReader", "not_a_websocket"]

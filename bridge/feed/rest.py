@@ -12,8 +12,8 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.tracing import Trace
 
-from bridge.errors import NoAnswerError, RestError
-from bridge.exchanges.base import Flow, HttpRequest, HttpResponse
+from bridge.exchange_errors import NoAnswerError, RestError
+from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
 from bridge.feed.tap import FeedTap
 from bridge.feed.transport import describe
 from bridge.feed.tunnel import open_tunnel

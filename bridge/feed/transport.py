@@ -18,7 +18,7 @@ from websockets.client import ClientProtocol
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Event
 
-from bridge.errors import ProxyFailedError, UnreachableError
+from bridge.exchange_errors import ProxyFailedError, UnreachableError
 from bridge.feed.refusal import HeadReader, not_a_websocket
 from bridge.feed.tunnel import TunnelError, open_tunnel
 from bridge.proxies import Proxy

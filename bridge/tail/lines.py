@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from bridge.keys import Keys
-from bridge.printable import printable
+from bridge.printable import printable, printable_json
 from bridge.tail.selection import text_of
 from bridge.tail.streams import Found
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 __all__ = ["JsonLines", "Lines", "Show"]
-
-_INVISIBLE = re.compile(r"[^\x20-\x7e]")
 
 
 class Show(Protocol):
@@ -45,17 +42,8 @@ class JsonLines:
         for raw, value in entry.fields.items():
             name = text_of(raw)
             row[f"field:{name}" if name in self._OURS else name] = text_of(value)
-        line = msgspec.json.encode(row).decode()
         # JSON itself leaves DEL, C1 and marks of direction as they are; a terminal obeys some of them.
-        return (line if line.isascii() and "\x7f" not in line else _INVISIBLE.sub(_escaped, line)) + "\n"
-
-
-def _escaped(found: re.Match[str]) -> str:
-    character = found[0]
-    if character.isprintable():
-        return character
-    units = character.encode("utf-16-be")
-    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+        return printable_json(msgspec.json.encode(row)) + "\n"
 
 
 class Lines:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import sys
 from contextlib import suppress
 
 from bridge.errors import BridgeError
+from bridge.output import write_some
 from bridge.printable import printable
 
 __all__ = ["Output", "OutputError", "note"]
@@ -40,10 +40,7 @@ class Output:
         left = memoryview(text.encode(self._encoding, "backslashreplace"))
         while left:
             try:
-                left = left[os.write(self._descriptor, left) :]
-            except BlockingIOError:
-                # Another program on this terminal has set it so; the reader has to catch up.
-                select.select((), (self._descriptor,), ())
+                left = left[write_some(self._descriptor, left) :]
             except OSError as error:
                 if error.errno in _GONE:
                     raise BrokenPipeError(error.errno, os.strerror(error.errno)) from None

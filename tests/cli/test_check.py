@@ -24,16 +24,6 @@ accounts:
 """
 
 
-@pytest.fixture
-def config(tmp_path):
-    def write(text):
-        path = tmp_path / "tickbridge.yaml"
-        path.write_text(dedent(text))
-        return path
-
-    return write
-
-
 def test_a_good_config_is_described_and_ok(config, tmp_path):
     result = tickbridge("check", "--config", config(GOOD))
     assert (result.returncode, result.stderr) == (0, "")

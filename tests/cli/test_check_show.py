@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
@@ -31,16 +30,6 @@ accounts:
   main: {exchange: coinbase, api_key: hunter2-key, api_secret: hunter2-secret}
 """
 PROJECT = str(Path.cwd())
-
-
-@pytest.fixture
-def config(tmp_path):
-    def write(text):
-        path = tmp_path / "tickbridge.yaml"
-        path.write_text(dedent(text))
-        return path
-
-    return write
 
 
 def in_folder(folder, *arguments, **env):

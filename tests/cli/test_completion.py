@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bridge.cli.main import COMMANDS
+from tests.environment import clean_environment
 
 CONFIG = "connectors: [{name: first, exchange: coinbase, pairs: [A-B]}, {name: second, exchange: lmex, pairs: [A-USD]}]"
 BASH = """
@@ -32,8 +33,7 @@ def shell(tmp_path):
     tool.chmod(0o755)
     (tmp_path / "tickbridge.yaml").write_text(CONFIG)
     (tmp_path / "other file.yaml").write_text(CONFIG.replace("second", "third"))
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TICKBRIDGE_")}
-    env = {**kept, "PATH": f"{tool.parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    env = clean_environment(PATH=f"{tool.parent}:{os.environ['PATH']}", HOME=str(tmp_path))
 
     def run(name, script, *arguments):
         if shutil.which(name) is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -15,9 +14,10 @@ import pytest
 from bridge.keys import Keys
 from bridge.model import Channel
 from tests.consumers.streams import Stream
+from tests.environment import clean_environment
 from tests.servers import RedisServer, free_port
 
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("TICKBRIDGE_")}
+CLEAN = clean_environment()
 ROOT = Path(__file__).parents[2]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 SPELLINGS = {

@@ -20,6 +20,7 @@ from consumers.wallets import as_json
 from consumers.wallets import as_text as line_of
 from tests.consumers.streams import Stream
 from tests.e2e.harness import eventually
+from tests.environment import clean_environment
 from tests.servers import RedisServer
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -38,8 +39,8 @@ def start(redis_server: RedisServer) -> Iterator[Start]:
 
     def begin(**streams: Any) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "consumers.books", "--redis", redis_server.url, "--http", "off"]
-        environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
-        process = subprocess.Popen([*command, "--interval", "0.01", "--every", "0.1"], env=environment, **streams)
+        words = [*command, "--interval", "0.01", "--every", "0.1"]
+        process = subprocess.Popen(words, env=clean_environment(), **streams)
         started.append(process)
         return process
 

@@ -20,8 +20,7 @@ from tests.consumers.streams import Stream, gather, until
 from tests.environment import clean_environment
 from tests.servers import RedisServer, free_port
 
-CLEAN = clean_environment()
-CLEAN["TICKBRIDGE_HTTP__PORT"] = "off"
+CLEAN = clean_environment(TICKBRIDGE_HTTP__PORT="off")
 WALLET = Keys().wallet("limitlex", "main")
 
 

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Group
 from rich.text import Text
 
-from bridge.demo.output import Output, notices_from_logs, printable
+from bridge.demo.output import Output, notices_from_logs
 from bridge.demo.view.painter import Painter
 from tests.demo.running import until
 from tests.environment import clean_environment
@@ -62,7 +62,15 @@ def test_texts_from_outside_do_not_steer_the_terminal():
     assert "evil]0;title[31m2J" in drawn
     assert "\x1b]" not in drawn
     assert "\x9b" not in drawn
-    assert printable("a\x1b[31m\x07é\nb\u202e") == "a\\x1b[31m\\x07é\nb\\u202e"
+
+
+async def test_nor_do_those_that_are_printed():
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w", encoding="utf-8") as stream, os.fdopen(reader, "rb") as source:
+        output = Output(lambda: None, stream)
+        output.say("a\x1b[31m\x07é\nb\u202e")
+        await output.drain()
+        assert [source.readline() for _ in range(2)] == [b"a\\x1b[31m\\x07\xc3\xa9\n", b"b\\u202e\n"]
 
 
 async def test_warnings_become_notices():

@@ -2,50 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
-from typing import Any, Self
+from collections.abc import Iterable
+from typing import Any
 
 from aiohttp import WSMsgType, web
+
+from tests.e2e.threaded_exchange import ThreadedExchange
 
 PRODUCTS = "/api/v3/brokerage/market/products"
 NOW = "2026-08-09T21:05:48.506659391Z"
 
 
-class CoinbaseExchange:
+class CoinbaseExchange(ThreadedExchange):
     """``served``: the products that it takes; ``listed``: the rows of its product list (``None``: REST is away)."""
 
     def __init__(self, served: set[str], listed: list[dict[str, Any]] | None) -> None:
+        super().__init__()
         self.served = served
         self.listed = listed
         self.asked: list[dict[str, Any]] = []
         self.opened = 0
-        self.port = 0
         self._sockets: dict[web.WebSocketResponse, int] = {}
         """Each connection, and the number of its next message."""
-        self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
-        self._up = threading.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._up.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
-        self._loop.close()
-
-    @property
-    def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}"
-
-    @property
-    def rest_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     def say(self, channel: str, *events: dict[str, Any]) -> None:
         """Send a message to every connection."""
@@ -54,29 +33,17 @@ class CoinbaseExchange:
             for socket in list(self._sockets):
                 await self._send(socket, channel, *events)
 
-        asyncio.run_coroutine_threadsafe(go(), self._loop).result(10)
+        self.in_thread(go())
 
-    async def _serve(self) -> None:
-        app = web.Application()
-        app.router.add_get("/{tail:.*}", self._answer)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.port = runner.addresses[0][1]
-        self._up.set()
-        await self._stop.wait()
-        for socket in list(self._sockets):
-            await socket.close()
-        await runner.cleanup()
+    def connected(self) -> Iterable[web.WebSocketResponse]:
+        return self._sockets
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        if request.headers.get("Upgrade", "").lower() == "websocket":
-            return await self._socket(request)
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         if request.path == PRODUCTS and self.listed is not None:
             return web.json_response({"products": self.listed, "num_products": len(self.listed)})
         return web.Response(status=503)
 
-    async def _socket(self, request: web.Request) -> web.WebSocketResponse:
+    async def serve_socket(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         self.opened += 1

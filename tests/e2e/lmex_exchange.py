@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import json
-import threading
 from collections.abc import Callable, Iterable
-from typing import Any, Self
+from itertools import chain
+from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from tests.e2e.threaded_exchange import ThreadedExchange
 from tests.unit import lmex_frames as frames
 
 KEY = "lmex-key-of-the-test"
@@ -22,10 +22,11 @@ Answer = Callable[[dict[str, str]], bytes]
 """The query → JSON text."""
 
 
-class LmexExchange:
+class LmexExchange(ThreadedExchange):
     """``scripts``: path → what is sent for each request there; ``answers``: REST path → JSON text or bytes."""
 
     def __init__(self, scripts: dict[str, Script], answers: dict[str, bytes | Answer]) -> None:
+        super().__init__()
         self.scripts = scripts
         self.answers = answers
         self.refuse = 0
@@ -39,30 +40,7 @@ class LmexExchange:
         self.called: list[str] = []
         self.unsigned: list[str] = []
         """Private REST calls and log-ins whose signature was wrong."""
-        self.port = 0
         self._sockets: dict[str, set[web.WebSocketResponse]] = {}
-        self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
-        self._up = threading.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._up.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
-        self._loop.close()
-
-    @property
-    def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}"
-
-    @property
-    def rest_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     def send(self, path: str, *many: bytes) -> None:
         """Send frames to every connection of a path."""
@@ -72,7 +50,7 @@ class LmexExchange:
                 for frame in many:
                     await socket.send_str(frame.decode())
 
-        asyncio.run_coroutine_threadsafe(go(), self._loop).result(10)
+        self.in_thread(go())
 
     def cut(self, path: str) -> None:
         """End every connection of a path."""
@@ -81,32 +59,15 @@ class LmexExchange:
             for socket in list(self._sockets.get(path, ())):
                 await socket.close()
 
-        asyncio.run_coroutine_threadsafe(go(), self._loop).result(10)
+        self.in_thread(go())
 
     def open_sockets(self, path: str) -> int:
         return len(self._sockets.get(path, ()))
 
-    async def _serve(self) -> None:
-        app = web.Application()
-        app.router.add_get("/{tail:.*}", self._answer)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = runner.addresses[0][1]
-        self._up.set()
-        await self._stop.wait()
-        for sockets in self._sockets.values():
-            for socket in list(sockets):
-                await socket.close()
-        await runner.cleanup()
+    def connected(self) -> Iterable[web.WebSocketResponse]:
+        return chain.from_iterable(self._sockets.values())
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        if request.headers.get("Upgrade", "").lower() == "websocket":
-            return await self._socket(request)
-        return self._rest(request)
-
-    def _rest(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.Response:
         self.called.append(request.path_qs)
         if "/user/" in request.path:
             path = "/" + request.path.split("/", 2)[2]
@@ -120,7 +81,7 @@ class LmexExchange:
             body = body(dict(request.query))
         return web.Response(status=404 if body is None else 200, body=body or b"{}", content_type="application/json")
 
-    async def _socket(self, request: web.Request) -> web.StreamResponse:
+    async def serve_socket(self, request: web.Request) -> web.StreamResponse:
         self.handshakes.append(request.path)
         if self.refuse:
             return web.Response(status=self.refuse, text="abnormal usage")

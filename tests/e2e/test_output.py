@@ -19,6 +19,7 @@ import pytest
 
 from tests.e2e.conftest import Bench
 from tests.e2e.harness import eventually, fetch
+from tests.environment import clean_environment
 from tests.servers import free_port
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -30,10 +31,8 @@ def start() -> Iterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
 
     def begin(*arguments: str, module: str = "bridge", **streams: Any) -> subprocess.Popen[bytes]:
-        environment = {name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ}
-        environment |= {"LANG": "C.UTF-8", "TERM": "xterm-256color"}
         command = [sys.executable, "-m", module, *arguments]
-        process = subprocess.Popen(command, env=environment, **streams)
+        process = subprocess.Popen(command, env=clean_environment(), **streams)
         started.append(process)
         return process
 
@@ -162,9 +161,7 @@ def test_what_was_dropped_is_counted_and_said(bench: Bench, tmp_path: Path) -> N
     small = "import sys, bridge.output as o; o.LineQueue.__init__.__defaults__ = (1024,)"
     code = f"{small}; from bridge.cli.main import main; sys.exit(main())"
     arguments = config(bench, tmp_path, http={"port": port})
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], stderr=nobody.theirs, env={"PATH": os.environ["PATH"]}
-    )
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=nobody.theirs, env=clean_environment())
     try:
         goes_on(bench)
         metric = 'bridge_output_dropped_lines_total{stream="stderr"} '

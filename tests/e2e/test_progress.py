@@ -17,10 +17,10 @@ import yaml
 from bridge.cli.progress import _clock, _Rates, _size
 from tests.e2e.conftest import Bench
 from tests.e2e.harness import eventually
+from tests.environment import clean_environment
 from tests.servers import free_port
 
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("TICKBRIDGE_")}
-CLEAN["TICKBRIDGE_HTTP__PORT"] = "off"
+CLEAN = clean_environment(TICKBRIDGE_HTTP__PORT="off")
 SMALL = Path(__file__).parents[1] / "fixtures" / "coinbase-small.jsonl"
 OFTEN = ("--progress-every", "100ms")
 RUN = re.compile(

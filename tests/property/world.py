@@ -14,9 +14,10 @@ from typing import Any, cast
 import structlog
 
 from bridge.entries import decode
-from bridge.errors import ExchangeError, FrameError
+from bridge.exchange_errors import ExchangeError, FrameError
 from bridge.exchanges.base import ConnectionPlan, Exchange, Send, Subscription
-from bridge.feed.connection import Connection, FeedContext
+from bridge.feed.connection import Connection
+from bridge.feed.context import FeedContext
 from bridge.keys import StreamKey
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, Event, Trade
 from bridge.publish.buffer import CONTROL, DATA, SNAPSHOT, Pending, lost_marker, shed

@@ -18,11 +18,10 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
-from bridge.errors import ExchangeError, FrameError
+from bridge.exchange_errors import ExchangeError, FrameError
 from bridge.exchanges.base import (
     ConnectionPlan,
     Exchange,
-    Flow,
     Profile,
     Reconnect,
     Replace,
@@ -31,7 +30,8 @@ from bridge.exchanges.base import (
     Subscription,
     Target,
 )
-from bridge.feed.connection import FeedContext
+from bridge.exchanges.http import Flow
+from bridge.feed.context import FeedContext
 from bridge.feed.flow import FlowControl
 from bridge.feed.link import Link
 from bridge.feed.policies import Pacer

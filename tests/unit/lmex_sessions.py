@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from bridge.exchanges.base import Credentials, HttpResponse, Poll, Profile, Reconnect, Send, Subscription
+from bridge.exchanges.base import Credentials, Poll, Profile, Reconnect, Send, Subscription
+from bridge.exchanges.http import HttpResponse
 from bridge.exchanges.lmex import BooksSession, Lmex, LmexOptions, TradesSession
 from bridge.exchanges.lmex.account import AccountSession, Memory
 from bridge.exchanges.lmex.names import Contracts, Market

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import LogCapture
 
-from bridge.errors import RateLimitedError, RestError
-from bridge.exchanges.base import ClockReading, HttpResponse, Profile
+from bridge.exchange_errors import RateLimitedError, RestError
+from bridge.exchanges.base import ClockReading, Profile
 from bridge.exchanges.clocks import date_reading, iso_reading
 from bridge.exchanges.coinbase import Coinbase
+from bridge.exchanges.http import HttpResponse
 from bridge.exchanges.limitlex import Limitlex
 from bridge.feed.clock import Clock, ClockKeeper
 from tests.unit.core import SECOND, T0

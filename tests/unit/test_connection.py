@@ -10,7 +10,8 @@ from structlog.testing import LogCapture
 
 from bridge.exchanges.base import ConnectionPlan, Subscription
 from bridge.feed import connection as module
-from bridge.feed.connection import Connection, FeedContext
+from bridge.feed.connection import Connection
+from bridge.feed.context import FeedContext
 from bridge.feed.link import Link
 from bridge.feed.rest import RestClient
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, Trade

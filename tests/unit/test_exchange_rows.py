@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridge.errors import FrameError
+from bridge.exchange_errors import FrameError
 from bridge.exchanges.base import Reject, Session, Subscription
 from bridge.model import (
     Balance,

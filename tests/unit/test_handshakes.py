@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bridge.errors import HandshakeError, ThrottledError, UnreachableError
+from bridge.exchange_errors import HandshakeError, ThrottledError, UnreachableError
 from bridge.feed import fast, transport
 from bridge.feed.transport import Socket, connect
 from bridge.simulator.tls import server_context

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -9,6 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from tests.environment import clean_environment
 
 ROOT = Path(__file__).parents[2]
 BODY = """
@@ -72,14 +73,13 @@ def process(request):
 
     def start(body, patience=60.0):
         text = BODY.format(body=textwrap.dedent(body).replace("\n", "\n    "), loop=request.param, patience=patience)
-        environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
         found = subprocess.Popen(
             [sys.executable, "-c", text],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env=environment,
+            env=clean_environment(),
         )
         started.append(found)
         assert found.stdout.readline() == "ready\n", found.stderr.read()

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from bridge.errors import FrameError, RestError
-from bridge.exchanges.base import Credentials, HttpResponse, Profile, Replace, Restated, Said, Synchronise, Unknown
+from bridge.exchange_errors import FrameError, RestError
+from bridge.exchanges.base import Credentials, Profile, Replace, Restated, Said, Synchronise, Unknown
+from bridge.exchanges.http import HttpResponse
 from bridge.exchanges.limitlex import AccountSession, Limitlex, LimitlexOptions
 from bridge.exchanges.limitlex.rest import LimitlexRest
 from bridge.model import Balance, Channel, Control, ControlEvent, Fill, Order

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import FrameError
+from bridge.exchange_errors import FrameError
 from bridge.exchanges.base import Profile, Reject, Replace, Unknown
 from bridge.exchanges.limitlex import Limitlex, LimitlexOptions, PairSession
 from bridge.model import BookDelta, BookSnapshot, Channel, ControlEvent, Quote, Ticker, Trade

@@ -10,8 +10,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import ConfigError, RestError, UnknownPairError
-from bridge.exchanges.base import Credentials, HttpRequest, HttpResponse
+from bridge.errors import ConfigError
+from bridge.exchange_errors import RestError, UnknownPairError
+from bridge.exchanges.base import Credentials
+from bridge.exchanges.http import HttpRequest, HttpResponse
 from bridge.exchanges.limitlex.rest import LimitlexRest, TokenSource, sign, token_expiry
 from tests.unit.core import SECOND, T0
 from tests.unit.limitlex_keys import KEY, SECRET, drive, jwt, pem

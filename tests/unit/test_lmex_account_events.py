@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bridge.errors import FrameError
+from bridge.exchange_errors import FrameError
 from bridge.exchanges.base import Synchronise
 from bridge.exchanges.lmex.account import Memory
 from bridge.exchanges.lmex.names import Market

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bridge.errors import FrameError
+from bridge.exchange_errors import FrameError
 from bridge.exchanges.base import Reject, Send
 from bridge.exchanges.lmex.names import Market
 from bridge.model import Channel, ControlEvent

@@ -12,7 +12,7 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from bridge.errors import (
+from bridge.exchange_errors import (
     BlockedError,
     ExchangeError,
     HandshakeError,
@@ -27,7 +27,8 @@ from bridge.errors import (
 from bridge.exchanges.base import ConnectionPlan
 from bridge.exchanges.limitlex.messages import PRIVATE, PUBLIC, other_message
 from bridge.exchanges.lmex import Lmex
-from bridge.feed.connection import Connection, FeedContext
+from bridge.feed.connection import Connection
+from bridge.feed.context import FeedContext
 from bridge.feed.policies import Pacer
 from bridge.model import Control, ControlEvent
 from tests.unit import lmex_frames as frames

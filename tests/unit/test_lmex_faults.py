@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bridge.errors import SessionExpiredError
+from bridge.exchange_errors import SessionExpiredError
 from bridge.exchanges.base import Reconnect, Said
 from bridge.exchanges.lmex.names import Market
 from tests.unit import lmex_frames as frames

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from bridge.errors import RestError, UnknownPairError
-from bridge.exchanges.base import HttpRequest
+from bridge.exchange_errors import RestError, UnknownPairError
+from bridge.exchanges.http import HttpRequest
 from bridge.exchanges.lmex.names import Contracts, Market
 from bridge.exchanges.lmex.rest import LmexRest, sign
 from bridge.model import Balance, Channel, Ticker

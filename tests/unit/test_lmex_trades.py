@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bridge.errors import FrameError
+from bridge.exchange_errors import FrameError
 from bridge.exchanges.base import Reconnect, Unknown
 from bridge.exchanges.lmex.names import Market, market_of, old_symbol, pair_of
 from bridge.model import Channel, Control, ControlEvent, Trade

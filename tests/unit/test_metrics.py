@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from bridge.errors import ExchangeError, HandshakeError, kinds_of
+from bridge.exchange_errors import ExchangeError, HandshakeError, kinds_of
 from bridge.metrics import BridgeMetrics
 from bridge.model import Channel
 from bridge.publish.buffer import LOSSES, lost_marker

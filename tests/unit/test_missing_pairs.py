@@ -10,9 +10,9 @@ import structlog
 from structlog.testing import LogCapture
 
 from bridge import connector
-from bridge.errors import UnknownPairError
+from bridge.exchange_errors import UnknownPairError
 from bridge.exchanges.base import ConnectionPlan, Profile, Subscription
-from bridge.feed.connection import FeedContext
+from bridge.feed.context import FeedContext
 from bridge.feed.policies import Pacer
 from bridge.feed.rest import RestClient
 from bridge.model import Channel

@@ -12,7 +12,8 @@ import structlog
 from structlog.testing import LogCapture
 
 from bridge.exchanges.base import ConnectionPlan, Send
-from bridge.feed.connection import Connection, FeedContext
+from bridge.feed.connection import Connection
+from bridge.feed.context import FeedContext
 from bridge.feed.policies import Pacer, SendBudget, send_budget
 from bridge.feed.transport import has_picows
 from tests.unit.feeding import TRADES, Desk, FakeExchange, FakeSession, Venue

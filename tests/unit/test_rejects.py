@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from bridge.errors import FrameError, ReportedError
+from bridge.exchange_errors import FrameError, ReportedError
 from bridge.redaction import forget_secrets, register_secret
 from bridge.rejects import Rejects
 from tests.servers import RedisServer

@@ -9,10 +9,10 @@ import yaml
 
 from bridge import router as router_module
 from bridge.config import load_settings
-from bridge.connector import build_exchange
 from bridge.model import Balance
 from bridge.router import Router
 from bridge.store import Store
+from bridge.wiring import build_exchange
 from tests.servers import RedisServer
 
 

@@ -9,7 +9,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from bridge.errors import HandshakeError
+from bridge.exchange_errors import HandshakeError
 from bridge.feed.transport import Socket, connect
 
 LARGE = b"bin" * 1_000_000

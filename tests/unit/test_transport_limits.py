@@ -13,8 +13,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 import bridge.feed.rest as rest_module
-from bridge.errors import HandshakeError, RestError
-from bridge.exchanges.base import Flow, HttpRequest, HttpResponse
+from bridge.exchange_errors import HandshakeError, RestError
+from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
 from bridge.feed import fast, transport
 from bridge.feed.rest import RestClient
 from bridge.feed.transport import Socket, connect

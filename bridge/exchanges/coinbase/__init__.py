@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
-from bridge.errors import RestError, UnknownPairError
+from bridge.exchange_errors import RestError, UnknownPairError
 from bridge.exchanges.base import (
     SECOND,
     ClockReading,
     ConnectionPlan,
     Exchange,
-    Flow,
     ListedPair,
     Poll,
     Profile,
@@ -31,6 +30,7 @@ from bridge.exchanges.coinbase.messages import NAME
 from bridge.exchanges.coinbase.products import Listing
 from bridge.exchanges.coinbase.requests import Memory
 from bridge.exchanges.coinbase.session import CoinbaseSession
+from bridge.exchanges.http import Flow
 from bridge.model import Channel, Event
 
 __all__ = ["Coinbase", "CoinbaseSession"]

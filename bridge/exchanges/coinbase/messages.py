@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Annotated, Literal
 
@@ -10,6 +9,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from bridge.exchanges.base import UNREADABLE
+from bridge.exchanges.salvage import readable
 
 __all__ = [
     "NAME",
@@ -46,8 +46,6 @@ Kind = Literal["snapshot", "update"]
 Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """A message's number on its connection."""
 _LONGEST_ID = 64
-_REPAIRED = 256 * 1024
-"""Bytes of a frame up to which a slow decoder may look at what is not JSON: a ``NaN`` without quotes, say."""
 _HEAD = 512
 _CHANNEL = re.compile(rb'"channel"\s*:\s*"([a-z0-9_]{1,40})"').search
 _NUMBER = re.compile(rb'"sequence_num"\s*:\s*([0-9]{1,18})\s*[,}]').search
@@ -217,7 +215,7 @@ _decode_kind = msgspec.json.Decoder(Kind).decode
 
 def remains_of(frame: bytes) -> Remains | None:
     """What can be read of the frame; ``None`` where that is neither a channel nor a number."""
-    found = _loose(frame) or (_loose(_repaired(frame)) if len(frame) <= _REPAIRED else None)
+    found = _loose(readable(frame))
     if found is None:
         head = frame[:_HEAD]
         named, numbered = _CHANNEL(head), _NUMBER(head)
@@ -262,14 +260,6 @@ def _loose(frame: bytes) -> _Loose | None:
         return _decode_loose(frame)
     except UNREADABLE:
         return None
-
-
-def _repaired(frame: bytes) -> bytes:
-    """The frame as JSON, with ``null`` for what only other decoders take for a number; empty if it is still none."""
-    try:
-        return msgspec.json.encode(json.loads(frame, parse_constant=lambda _: None))
-    except (ValueError, RecursionError, OverflowError, msgspec.MsgspecError):
-        return b""
 
 
 def _text(raw: Raw) -> str | None:

@@ -13,9 +13,10 @@ from urllib.parse import quote, urlencode
 import msgspec
 from msgspec import Raw, Struct
 
-from bridge.errors import RestError
-from bridge.exchanges.base import UNREADABLE, Flow, HttpRequest, HttpResponse, ListedPair
+from bridge.exchange_errors import RestError
+from bridge.exchanges.base import UNREADABLE, ListedPair
 from bridge.exchanges.coinbase.messages import NAME
+from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
 from bridge.exchanges.waiting import seconds_to_wait
 
 __all__ = ["Listing", "Names", "second_name"]

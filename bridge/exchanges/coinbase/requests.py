@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from msgspec import Struct
 
-from bridge.errors import LoginRefusedError, ReportedError, TooManyRequestsError, UnknownMarketError
+from bridge.exchange_errors import LoginRefusedError, ReportedError, TooManyRequestsError, UnknownMarketError
 from bridge.exchanges.base import SECOND
 from bridge.exchanges.coinbase.messages import NAME
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from msgspec import Raw
 
-from bridge.errors import FrameError
+from bridge.exchange_errors import FrameError
 from bridge.exchanges.base import SECOND, UNREADABLE, Reconnect, Reject, Unknown, best_first
 from bridge.exchanges.coinbase.messages import (
     NAME,
@@ -244,22 +244,22 @@ class CoinbaseSession(SubscribingSession):
         if channel is None or channel not in self._wire:
             self.actions.append(Reject(FrameError(NAME, frame, str(error))))
             return
-        damage = Damage()
+        bad = _BadRows()
         if remains.events is None:
-            damage.add(None, frame, error)
+            bad.add(None, frame, error)
         for event in remains.events or ():
-            if damage.count > _MOST_BAD:
-                damage.add(None, frame, error)
+            if bad.count > _MOST_BAD:
+                bad.add(None, frame, error)
                 break
-            self._salvage_event(channel, event, remains, recv=recv, events=events, damage=damage)
-        for product, (raw, why, count) in damage.of.items():
+            self._salvage_event(channel, event, remains, recv=recv, events=events, bad=bad)
+        for product, (raw, why, count) in bad.of.items():
             words = f"{why} (and {count - 1} more)" if count > 1 else why
             self._lose(channel, product, FrameError(NAME, raw, words), recv, events)
-        if not damage.of:  # what is wrong with it is nothing that was needed
+        if not bad.of:  # what is wrong with it is nothing that was needed
             self.actions.append(Reject(FrameError(NAME, frame, str(error))))
 
     def _salvage_event(
-        self, channel: str, event: Raw, remains: Remains, *, recv: int, events: list[Event], damage: Damage
+        self, channel: str, event: Raw, remains: Remains, *, recv: int, events: list[Event], bad: _BadRows
     ) -> None:
         """One event of a message: a book as a whole, of trades and tickers each row."""
         kept = len(events)
@@ -269,19 +269,19 @@ class CoinbaseSession(SubscribingSession):
             except _WRONG as error:
                 del events[kept:]
                 name = product_of(event)
-                damage.add(name, event, error)
+                bad.add(name, event, error)
                 if not _is_update(event):  # it may have been the snapshot that is awaited
                     self._awaited.pop(self._asked_as.get(name or "", ""), None)
             return
         rows = rows_of(event)
         if rows is None:
-            damage.add(None, event, ValueError("no rows"))
+            bad.add(None, event, ValueError("no rows"))
             return
         try:
             kind = event_type(event)
         except _WRONG as error:
             for name in {product_of(row) for row in rows} or {None}:
-                damage.add(name, event, error)
+                bad.add(name, event, error)
             return
         for row in reversed(rows):
             kept = len(events)
@@ -294,8 +294,8 @@ class CoinbaseSession(SubscribingSession):
                     self._ticker(TickerMessage(remains.number, remains.timestamp, [tickers]), recv, events)
             except _WRONG as error:
                 del events[kept:]
-                damage.add(product_of(row), row, error)
-                if damage.count > _MOST_BAD:
+                bad.add(product_of(row), row, error)
+                if bad.count > _MOST_BAD:
                     return
 
     def _lose(self, channel: str, name: str | None, error: FrameError, recv: int, events: list[Event]) -> None:
@@ -335,7 +335,7 @@ def _is_update(event: Raw) -> bool:
         return False
 
 
-class Damage:
+class _BadRows:
     """The bad rows of one frame, summed up by product (``None``: nobody knows which)."""
 
     def __init__(self) -> None:

@@ -10,7 +10,13 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from bridge.errors import LoginRefusedError, ReportedError, TooManyRequestsError, TopicLeftOutError, UnknownMarketError
+from bridge.exchange_errors import (
+    LoginRefusedError,
+    ReportedError,
+    TooManyRequestsError,
+    TopicLeftOutError,
+    UnknownMarketError,
+)
 from bridge.exchanges.base import SECOND, Reconnect, Said, Send, Session, Subscription
 from bridge.exchanges.coinbase.messages import NAME, Subscriptions
 from bridge.exchanges.coinbase.products import Listing, Names

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bridge.exchanges.base import SECOND, ClockReading, ConnectionPlan, Exchange, Flow, ListedPair, Profile
+from bridge.exchanges.base import SECOND, ClockReading, ConnectionPlan, Exchange, ListedPair, Profile
 from bridge.exchanges.clocks import date_reading
+from bridge.exchanges.http import Flow
 from bridge.exchanges.limitlex.account import PRIVATE_CHANNELS, AccountSession
 from bridge.exchanges.limitlex.messages import NAME
 from bridge.exchanges.limitlex.options import LimitlexOptions

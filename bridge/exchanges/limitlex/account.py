@@ -6,12 +6,11 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 
-from bridge.errors import RestError
+from bridge.exchange_errors import RestError
 from bridge.exchanges.base import (
     NOT_UNDERSTOOD,
     UNREADABLE,
     Credentials,
-    Flow,
     Reject,
     Replace,
     Restated,
@@ -22,6 +21,7 @@ from bridge.exchanges.base import (
     Target,
 )
 from bridge.exchanges.fields import fields_of, text
+from bridge.exchanges.http import Flow
 from bridge.exchanges.limitlex.messages import (
     NAME,
     PRIVATE,

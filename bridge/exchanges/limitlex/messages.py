@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from bridge.errors import FrameError, ReportedError
+from bridge.exchange_errors import FrameError, ReportedError
 from bridge.exchanges.base import SECOND, UNREADABLE, Action, Said, Unknown
 from bridge.exchanges.fields import EXACT
 from bridge.exchanges.numbers import check_numbers, epoch_ns, shortened

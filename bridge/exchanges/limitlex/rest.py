@@ -19,9 +19,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Struct
 
-from bridge.errors import ConfigError, FrameError, Problem, RestError
-from bridge.exchanges.base import SECOND, UNREADABLE, Credentials, Flow, HttpRequest, HttpResponse
+from bridge.errors import ConfigError, Problem
+from bridge.exchange_errors import FrameError, RestError
+from bridge.exchanges.base import SECOND, UNREADABLE, Credentials
 from bridge.exchanges.fields import UNREADABLE_ROW, Row, decode_rows, fields_of, text
+from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
 from bridge.exchanges.limitlex.messages import NAME, nanoseconds
 from bridge.exchanges.listing import ListedPair, check_listed
 from bridge.exchanges.nonces import Nonces

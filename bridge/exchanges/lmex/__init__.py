@@ -15,20 +15,20 @@ from typing import ClassVar
 
 import msgspec
 
-from bridge.errors import FrameError, RestError
+from bridge.exchange_errors import FrameError, RestError
 from bridge.exchanges.base import (
     NOT_UNDERSTOOD,
     ClockReading,
     ConnectionPlan,
     Credentials,
     Exchange,
-    Flow,
     ListedPair,
     Poll,
     Profile,
     Session,
     Subscription,
 )
+from bridge.exchanges.http import Flow
 from bridge.exchanges.listing import share_out
 from bridge.exchanges.lmex.account import AccountSession, Memory
 from bridge.exchanges.lmex.books import BooksSession

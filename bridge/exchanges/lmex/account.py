@@ -8,17 +8,10 @@ from typing import TypeVar
 
 import msgspec
 
-from bridge.errors import (
-    LoginRefusedError,
-    ReportedError,
-    RestError,
-    SessionExpiredError,
-    TopicLeftOutError,
-)
+from bridge.exchange_errors import LoginRefusedError, ReportedError, RestError, SessionExpiredError, TopicLeftOutError
 from bridge.exchanges.base import (
     SECOND,
     Credentials,
-    Flow,
     Poll,
     Reconnect,
     Reject,
@@ -30,6 +23,7 @@ from bridge.exchanges.base import (
     Synchronise,
 )
 from bridge.exchanges.fields import Row, decode_rows
+from bridge.exchanges.http import Flow
 from bridge.exchanges.lmex.faults import of_message
 from bridge.exchanges.lmex.history import Memory, fills_since
 from bridge.exchanges.lmex.messages import NAME, Envelope

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bridge.book import Book
-from bridge.errors import FrameError, ReportedError
+from bridge.exchange_errors import FrameError, ReportedError
 from bridge.exchanges.base import NOT_UNDERSTOOD, SECOND, UNREADABLE, Reconnect, Reject, Subscription, Warn, best_first
 from bridge.exchanges.lmex.messages import NAME, BookData, Envelope, decode_book, nanoseconds
 from bridge.exchanges.lmex.names import Contracts, Market, old_symbol, pair_of

@@ -6,7 +6,7 @@ are read everywhere.
 
 from __future__ import annotations
 
-from bridge.errors import (
+from bridge.exchange_errors import (
     BadRequestError,
     BufferFullError,
     LoginRefusedError,

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from bridge.errors import FrameError
+from bridge.exchange_errors import FrameError
 from bridge.exchanges.base import UNREADABLE
 from bridge.exchanges.numbers import epoch_ns
 from bridge.exchanges.salvage import readable

@@ -10,18 +10,11 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-from bridge.errors import RestError
-from bridge.exchanges.base import (
-    SECOND,
-    UNREADABLE,
-    ClockReading,
-    Credentials,
-    Flow,
-    HttpRequest,
-    HttpResponse,
-)
+from bridge.exchange_errors import RestError
+from bridge.exchanges.base import SECOND, UNREADABLE, ClockReading, Credentials
 from bridge.exchanges.clocks import iso_reading
 from bridge.exchanges.fields import Row, decode_rows
+from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
 from bridge.exchanges.listing import ListedPair, check_listed
 from bridge.exchanges.lmex.faults import AUTH_FAILED, SESSION_EXPIRED
 from bridge.exchanges.lmex.messages import NAME

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from bridge.errors import FrameError
+from bridge.exchange_errors import FrameError
 from bridge.exchanges.base import UNREADABLE
 from bridge.exchanges.fields import NESTED, Row, decode_rows
 from bridge.exchanges.lmex.messages import NAME, nanoseconds

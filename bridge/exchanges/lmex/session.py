@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bridge.errors import BufferFullError, FrameError, ReportedError, SessionExpiredError, TooManyFailuresError
+from bridge.exchange_errors import BufferFullError, FrameError, ReportedError, SessionExpiredError, TooManyFailuresError
 from bridge.exchanges.base import SECOND, Reconnect, Reject, Said, Send, Session, Subscription, Unknown
 from bridge.exchanges.lmex.faults import GROUPING_IGNORED, of_message, of_row
 from bridge.exchanges.lmex.messages import Envelope, envelope

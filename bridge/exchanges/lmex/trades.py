@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bridge.errors import ReportedError, TopicLeftOutError
+from bridge.exchange_errors import ReportedError, TopicLeftOutError
 from bridge.exchanges.base import SECOND, UNREADABLE, Reconnect, Said, Subscription
 from bridge.exchanges.fields import fields_of, text
 from bridge.exchanges.lmex.messages import NAME, Envelope, TradeRow, decode_trade, decode_trades, nanoseconds

@@ -1,0 +1,33 @@
+"""REST as exchanges see it: what they ask, what they are answered, and conversations of both, without any I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TypeVar
+
+from msgspec import Struct, field
+
+__all__ = ["Flow", "HttpRequest", "HttpResponse"]
+
+T = TypeVar("T")
+
+
+class HttpRequest(Struct, frozen=True):
+    """A REST call; ``path`` is appended to the exchange's REST base and never holds a secret."""
+
+    method: str
+    path: str
+    body: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class HttpResponse(Struct, frozen=True):
+    """The answer to an `HttpRequest`; header names in lower case."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Flow = Generator[HttpRequest, HttpResponse, T]
+"""A conversation over REST that ends in a ``T``; raises `RestError` where the exchange refuses."""

@@ -1,0 +1,144 @@
+"""An exchange tried without Redis: whether it lets a connector in, and which pairs it lists."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+
+from pydantic import ValidationError
+from structlog.typing import FilteringBoundLogger
+
+from bridge.config import ConnectorSettings, Settings
+from bridge.config.document import dotted
+from bridge.config.problems import mistakes_of
+from bridge.errors import ConfigError, Problem
+from bridge.exchange_errors import (
+    ExchangeError,
+    LoginRefusedError,
+    PairsNotServedError,
+    UnknownMarketError,
+    UnknownPairError,
+)
+from bridge.exchanges import exchange_type
+from bridge.exchanges.base import ConnectionPlan, ListedPair, Profile, Subscription
+from bridge.feed.connection import Connection
+from bridge.feed.context import FeedContext
+from bridge.feed.discard import Discard
+from bridge.model import Control, ControlEvent, Event
+from bridge.wiring import build_exchange, feed_context, logger_of, rest_client
+
+__all__ = ["list_pairs", "probe"]
+
+_PATIENCE = 10.0
+"""Seconds that a connection gets to bring a frame, and to have its subscriptions acknowledged."""
+
+
+async def probe(settings: Settings, connector: ConnectorSettings) -> list[str]:
+    """Try the exchange: REST discovery, one connection of each kind, and what is polled; without Redis.
+
+    Returns:
+        What was found, in words.
+
+    Raises:
+        BridgeError: the exchange is out of reach, refuses (the log-in, say), or doesn't list a pair.
+    """
+    log = logger_of(connector)
+    exchange = build_exchange(settings, connector)
+    found: list[str] = []
+    if not exchange.subscriptions():
+        return ["nothing to read: no pair is this shard's"]
+    async with rest_client(connector, exchange, None) as rest:
+        while True:
+            try:
+                await rest.drive(exchange.discover(time.time_ns()))
+                break
+            except UnknownPairError as error:
+                exchange.missing[error.pair] = error
+        found += exchange.remarks()
+        receiver = _Listening(log)
+        context = feed_context(connector, exchange, receiver, rest, None)
+        for plan in exchange.plan():
+            try:
+                seconds = await _try(plan, context)
+            except ExchangeError:
+                if receiver.login is None:
+                    raise
+                words = f"the log-in is refused ({receiver.login.words}); are the account's key and secret right?"
+                raise LoginRefusedError(exchange.name, words, topic=plan.name) from None
+            found.append(f"{plan.name}: first frame after {seconds:.2f} s")
+        for poll in exchange.polls():
+            await rest.drive(poll.flow(time.time_ns()))
+            found.append(f"{poll.name}: answers")
+    found += [f"{stream.channel} of {stream.subject} is not served: {why}" for stream, why in receiver.refused.items()]
+    unknown = {error.pair: error for error in exchange.unlisted()}
+    mistakes: list[ExchangeError] = [*unknown.values(), *receiver.unknown_markets]
+    if mistakes:
+        raise PairsNotServedError(exchange.name, mistakes, found)
+    return found
+
+
+async def _try(plan: ConnectionPlan, context: FeedContext) -> float:
+    """Seconds until the first frame, once the log-in, where there is one, and the subscriptions stand."""
+    begun = time.monotonic()
+    wake = asyncio.Event()
+    connection = Connection(plan, context, wake, hold=False)
+    first = 0.0
+    try:
+        await connection.open()
+        while not connection.lost_reason and time.monotonic() - begun < _PATIENCE:
+            connection.tick()
+            if connection.frames:
+                first = first or time.monotonic() - begun
+                if connection.subscribed:
+                    return first
+            wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await wake.wait()
+    finally:
+        await connection.close()
+    what = "the subscriptions did not stand" if first else "nothing came"
+    reason = connection.lost_reason or f"connected, but {what} within {_PATIENCE:g} s"
+    raise ExchangeError(context.exchange.name, f"{plan.name}: {reason}")
+
+
+class _Listening(Discard):
+    """Remembers what the exchange has refused."""
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        super().__init__(log)
+        self.login: LoginRefusedError | None = None
+        self.unknown_markets: list[UnknownMarketError] = []
+        self.refused: dict[Subscription, str] = {}
+        """Streams that it doesn't serve, and why."""
+
+    def event(self, event: Event) -> None:
+        if isinstance(event, Control) and event.event is ControlEvent.DOWN:
+            self.refused[Subscription(event.channel, event.subject)] = event.reason
+
+    def fault(self, error: ExchangeError) -> None:
+        if isinstance(error, LoginRefusedError):
+            self.login = error
+        elif isinstance(error, UnknownMarketError):
+            self.unknown_markets.append(error)
+
+
+async def list_pairs(exchange: str, rest_url: str | None, ca_file: Path | None) -> list[ListedPair]:
+    """The pairs that an exchange lists.
+
+    Raises:
+        ConfigError: there is no such exchange, or the address can't be used.
+        RestError: the exchange is out of reach, or has no list.
+    """
+    try:
+        connector = ConnectorSettings(
+            name="pairs", exchange=exchange, pairs=("A-B",), channels=(), rest_url=rest_url, ca_file=ca_file
+        )
+    except ValidationError as error:
+        problems = [Problem(f"--{dotted(place).replace('_', '-')}", *rest) for place, *rest in mistakes_of(error)]
+        raise ConfigError(problems, "arguments") from None
+    asked = exchange_type(exchange)(Profile((), frozenset(), rest_url=rest_url))
+    async with rest_client(connector, asked, None) as rest:
+        return await rest.drive(asked.list_pairs())

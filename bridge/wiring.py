@@ -1,0 +1,110 @@
+"""What the config says of a connector, made into its exchange, its REST client, and what its connections share."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from bridge.config import ConnectorSettings, Settings
+from bridge.config.proxy import proxies_of, routes_of
+from bridge.errors import ConfigError, Problem
+from bridge.exchanges import exchange_type
+from bridge.exchanges.base import Credentials, Exchange, Profile
+from bridge.feed.context import FeedContext, Receiver
+from bridge.feed.flow import FlowControl
+from bridge.feed.policies import Pacer, send_budget
+from bridge.feed.rest import RestClient
+from bridge.feed.tap import FeedTap
+from bridge.feed.tls import client_context
+from bridge.feed.transport import has_picows
+from bridge.router import Router
+
+__all__ = ["build_exchange", "checked_exchange", "feed_context", "logger_of", "rest_client", "urls_of"]
+
+_REST_TIMEOUT = 10.0
+_INSTALL_FAST = "pip install 'tickbridge[fast]', or transport: auto"
+
+
+def checked_exchange(settings: Settings, connector: ConnectorSettings) -> Exchange:
+    """The exchange of a connector that can work, as far as this machine alone can tell.
+
+    Raises:
+        ConfigError: what is asked for is not installed, or a secret is no key that can sign.
+    """
+    if connector.transport == "picows" and not has_picows():
+        problem = Problem(f"connectors.{connector.name}.transport", "picows is not installed", _INSTALL_FAST)
+        raise ConfigError([problem])
+    exchange = build_exchange(settings, connector)
+    exchange.check()
+    return exchange
+
+
+def build_exchange(settings: Settings, connector: ConnectorSettings) -> Exchange:
+    """The exchange of a connector, with what the config says.
+
+    Raises:
+        ConfigError: the environment names a proxy for it that is none.
+    """
+    account = None
+    if connector.account is not None:
+        a = settings.accounts[connector.account]
+        account = Credentials(connector.account, a.key, a.secret, a.subaccounts)
+    profile = Profile(
+        connector.own_pairs,
+        frozenset(connector.channels),
+        connector.url,
+        connector.rest_url,
+        account,
+        connector.options,
+    )
+    kind = exchange_type(connector.exchange)
+    routes_of(connector, urls_of(kind, connector))
+    return kind(profile)
+
+
+def urls_of(kind: type[Exchange], connector: ConnectorSettings) -> list[str]:
+    """Where a connector goes: the bases of its WebSockets and of REST."""
+    return [connector.url or kind.url, connector.rest_url or kind.rest_url]
+
+
+def feed_context(
+    connector: ConnectorSettings,
+    exchange: Exchange,
+    receiver: Receiver,
+    rest: RestClient,
+    tap: FeedTap | None,
+) -> FeedContext:
+    """What all connections of the connector share, the proxies and limits of the config included."""
+    ca_file = str(connector.ca_file) if connector.ca_file else None
+    return FeedContext(
+        exchange=exchange,
+        receiver=receiver,
+        rest=rest,
+        pacer=Pacer(exchange.pace, time.monotonic),
+        log=logger_of(connector),
+        tls=client_context(ca_file),
+        library=connector.transport,
+        proxies=proxies_of(connector),
+        ping=connector.ping_interval or exchange.ping,
+        dead=connector.dead_after or exchange.dead,
+        silence=dict(connector.silence),
+        tap=tap,
+        sends=send_budget(connector.url or exchange.url, exchange.sends_per_second),
+        flow=receiver.flow if isinstance(receiver, Router) else FlowControl(),
+    )
+
+
+def rest_client(connector: ConnectorSettings, exchange: Exchange, tap: FeedTap | None) -> RestClient:
+    """A client, to be entered, for the exchange's REST, through the proxy that the config names."""
+    ca_file = str(connector.ca_file) if connector.ca_file else None
+    base = connector.rest_url or exchange.rest_url
+    proxy = proxies_of(connector).route(base).proxy
+    return RestClient(exchange.name, base, client_context(ca_file), _REST_TIMEOUT, tap, proxy=proxy)
+
+
+def logger_of(connector: ConnectorSettings) -> FilteringBoundLogger:
+    """The log, each line of it with the exchange and the connector."""
+    log: FilteringBoundLogger = structlog.get_logger()
+    return log.bind(exchange=connector.exchange, connector=connector.name)
