@@ -81,6 +81,10 @@ class Lines:
         "stale": "red",
     }
     _FIELDS: Mapping[str, str] = {"bids": "green", "bid": "green", "asks": "red", "ask": "red", "error": "red"}
+    _FIRST, _LAST = (b"side", b"price", b"size", b"last", b"bid", b"ask"), (b"id", b"xseq", b"window")
+    """Fields in another order than in the entry: a narrow terminal shows the beginning of a line only."""
+    _NAMELESS = frozenset({(b"control", b"event"), (b"control", b"reason")})
+    """Fields (with their entry's type) that speak for themselves."""
     _LONG = ("raw", "error")
     """Fields that are worth more room than others."""
     _VALUE, _LONG_VALUE, _NAME, _STREAM, _FIELDS_SHOWN = 60, 600, 40, 56, 40
@@ -114,15 +118,22 @@ class Lines:
         line.append(f"{seq:>8} ", style="dim")
         line.append(f"{kind:9}", style=self._TYPES.get(kind, "white"))
         shown = [(raw, value) for raw, value in fields if raw not in (b"type", b"ts", b"recv") and value]
+        shown.sort(key=lambda field: self._rank(field[0]))
         for raw, value in shown[: self._FIELDS_SHOWN]:
             field = _short(text_of(raw[: 4 * self._NAME]), self._NAME)
             limit = self._LONG_VALUE if field in self._LONG else self._VALUE
             text = _short(text_of(value[: 4 * limit + 4]), limit)
-            line.append(f" {field} ", style="dim")
+            nameless = (entry.fields.get(b"type"), raw) in self._NAMELESS
+            line.append(" " if nameless else f" {field} ", style="dim")
             line.append(text, style=self._FIELDS.get(field) or self._VALUES.get(text, "default"))
         if len(shown) > self._FIELDS_SHOWN:
             line.append(f" … and {len(shown) - self._FIELDS_SHOWN} more fields", style="dim")
         return line
+
+    def _rank(self, field: bytes) -> int:
+        if field in self._FIRST:
+            return self._FIRST.index(field)
+        return len(self._FIRST) + (field in self._LAST)
 
 
 def _type(fields: Mapping[bytes, bytes]) -> str:
