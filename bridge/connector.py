@@ -45,6 +45,7 @@ from bridge.feed.tap import FeedTap
 from bridge.feed.tls import client_context
 from bridge.feed.transport import has_picows
 from bridge.lifecycle import end_on_signals, end_tasks, names_of_tasks
+from bridge.logs import flush_repeats
 from bridge.model import Control, ControlEvent, Event
 from bridge.monitor import Monitor
 from bridge.report import Report
@@ -130,6 +131,7 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
             await _end([feed, *background, ending])
         if router.failed.done():
             router.failed.result()
+        flush_repeats()
         log.info("stopped", **router.report.counts(), errors=dict(router.report.errors))
 
 
