@@ -87,8 +87,8 @@ class Lines:
     """Fields (with their entry's type) that speak for themselves."""
     _LONG = ("raw", "error")
     """Fields that are worth more room than others."""
-    _VALUE, _LONG_VALUE, _NAME, _STREAM, _FIELDS_SHOWN = 60, 600, 40, 56, 40
-    """Characters of values, of names, of a stream's name; fields of an entry: a line has an end."""
+    _VALUE, _LONG_VALUE, _NAME, _STREAM, _NARROW, _FIELDS_SHOWN = 60, 600, 40, 66, 28, 40
+    """Characters of values, of names, of a stream's name (on a wide and a narrow terminal); fields: a line has an end."""
 
     def __init__(self, keys: Keys) -> None:
         from rich.console import Console  # noqa: PLC0415 - programs that read JSON don't wait for it
@@ -108,8 +108,10 @@ class Lines:
 
         ms, _, seq = text_of(entry.id).partition("-")
         stream = self._keys.parse(text_of(entry.key))
-        name = _short(f"{stream.exchange}:{stream.subject}" if stream else text_of(entry.key), self._STREAM)
-        name += f" {stream.channel}" if stream else ""
+        channel = f" {stream.channel}" if stream else ""
+        # A sub-account's name may be long; on a narrow terminal it would leave no room for what its entries say.
+        room = min(self._STREAM, max(self._NARROW, self._console.width // 3)) - len(channel)
+        name = _short(f"{stream.exchange}:{stream.subject}" if stream else text_of(entry.key), room) + channel
         self._width = max(self._width, len(name))
         fields = list(entry.fields.items())
         kind = _short(_type(entry.fields), self._NAME)

@@ -205,9 +205,9 @@ def test_on_a_terminal_lines_are_aligned_coloured_and_harmless(redis_server: Red
     assert "ticker    last 2 open 1 high 3 low 1 window 86400 id x" in plain
 
 
-def on_terminal(*arguments: str) -> str:
+def on_terminal(*arguments: str, columns: int = 150) -> str:
     leader, follower = pty.openpty()
-    env = {**CLEAN, "TERM": "xterm-256color", "COLUMNS": "150"}
+    env = {**CLEAN, "TERM": "xterm-256color", "COLUMNS": str(columns)}
     with subprocess.Popen(command(*arguments), stdout=follower, stderr=follower, stdin=follower, env=env) as process:
         os.close(follower)
         chunks = []
@@ -222,6 +222,18 @@ def on_terminal(*arguments: str) -> str:
             process.kill()
     os.close(leader)
     return b"".join(chunks).decode()
+
+
+def test_a_long_name_leaves_room_on_a_narrow_terminal(redis_server: RedisServer) -> None:
+    account = "main/1c042ea0-c4d5-5a49-982e-0f1974e1df5b"
+    with redis_server.client() as client:
+        client.xadd(f"acct:{{limitlex:{account}}}:orders", {"type": "order", "side": "buy", "price": "7994"}, id="1-1")
+        client.xadd("md:{limitlex:BTC-EUR}:trades", {"type": "trade", "side": "buy", "price": "7994"}, id="2-1")
+    arguments = ("*limitlex*", "--redis", redis_server.url, "--from", "start", "--count", "2")
+    for columns, shown in ((100, "limitlex:main/1c042ea0-c4d…"), (200, f"limitlex:{account}")):
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", on_terminal(*arguments, columns=columns))
+        assert f" {shown} orders " in plain
+        assert plain.count("side buy price 7994") == 2
 
 
 @pytest.mark.parametrize(
