@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
-"""One script for everything: sets up ``.venv`` beside it, then runs what it is asked for.
+"""One script for everything: sets up ``.venv`` beside it, then runs a task.
 
-python3 dev.py demo | test | soak | lint | fix | types | bench | run COMMAND … | setup | lock | sbom | audit
+python3 dev.py demo | test | soak | lint | fix | types | bench
+               | run COMMAND … | setup | lock | sbom | audit
 
-It needs Python 3.11 or newer (with ``venv``) and the package index, nothing else. Whatever follows the word goes on to
-the tool: ``python3 dev.py demo --duration 20``, ``python3 dev.py test tests/unit -k config``.
+It needs Python 3.11 or newer (with ``venv``) and the package index, nothing
+else. Whatever follows the word goes on to the tool:
+
+python3 dev.py demo --duration 20
+python3 dev.py test tests/unit -k config
 """
 
 # This file must be read by old Pythons too, to tell their users what is missing: no syntax newer than 3.6.
+import difflib
 import glob
 import hashlib
 import os
@@ -42,6 +47,9 @@ def main(arguments):
     }
     if len(arguments) < 1 or arguments[0] not in tasks:
         print(__doc__.strip())
+        if arguments and arguments[0] not in ("-h", "--help"):
+            near = difflib.get_close_matches(arguments[0], tasks, 1)
+            say("no task %r" % arguments[0] + ("; did you mean %r?" % near[0] if near else ""))
         return 0 if arguments and arguments[0] in ("-h", "--help") else 1
     if not works(sys.executable):
         return on_another_python(arguments)

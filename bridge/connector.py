@@ -24,6 +24,7 @@ from bridge.feed.policies import backoff
 from bridge.feed.poller import Poller
 from bridge.feed.tap import FeedTap
 from bridge.lifecycle import end_on_signals, end_tasks, names_of_tasks
+from bridge.logs import flush_repeats
 from bridge.monitor import Monitor
 from bridge.report import Report
 from bridge.router import Router
@@ -107,6 +108,7 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
             await _end([feed, *background, ending])
         if router.failed.done():
             router.failed.result()
+        flush_repeats()
         log.info("stopped", **router.report.counts(), errors=dict(router.report.errors))
 
 

@@ -25,7 +25,14 @@ from bridge.printable import LONGEST_CODE, LONGEST_ERROR, LONGEST_TEXT
 from bridge.redaction import presentable, redact, redact_value
 from bridge.repeats import Repeats, Summary
 
-__all__ = ["configure_logging", "handle_loop_errors", "left_out_lines", "presentable_traceback", "report_dropped"]
+__all__ = [
+    "configure_logging",
+    "flush_repeats",
+    "handle_loop_errors",
+    "left_out_lines",
+    "presentable_traceback",
+    "report_dropped",
+]
 
 _FIRST = ("timestamp", "level", "event", "exchange", "connector", "pair")
 # At their lowest levels these print whole frames and requests, with tokens in them.
@@ -152,13 +159,14 @@ def _repeats_of_this() -> Repeats:
     if _repeats:
         _repeats.pop().close()
     else:
-        atexit.register(_flush)
-        before_end("log summaries", _flush)
+        atexit.register(flush_repeats)
+        before_end("log summaries", flush_repeats)
     _repeats.append(Repeats(_say_summary))
     return _repeats[0]
 
 
-def _flush() -> None:
+def flush_repeats() -> None:
+    """Say now what was left out so far: the end of something should come after all that led to it."""
     for repeats in _repeats:
         repeats.flush()
 

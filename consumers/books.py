@@ -33,6 +33,8 @@ from consumers.service import Parser, discover, run_as_command, say, serve, to_t
 
 __all__ = ["DESCRIPTION", "BookKeeper", "Books", "add_options", "main", "start"]
 
+_NAME, _SIDE = 21, 26
+"""Columns of a book's name and of its bids: whole names and the usual digits, and a line fits into 80."""
 _FIRST_READ = 2.0
 """Seconds at the start in which a book of which nothing has been read yet is not called invalid."""
 DESCRIPTION = "Keeps order books, shows their best levels, keeps the late-join hashes fresh."
@@ -141,16 +143,16 @@ def describe(keeper: BookKeeper, depth: int | None) -> dict[str, Any]:
 
 
 def as_text(keeper: BookKeeper, depth: int) -> str:
-    """The top of a book, a line a level: ``limitlex:BTC-EUR      0.5 @ 7994.20 | 7994.50 @ 1.134``."""
+    """The top of a book, a line a level of at most 80 columns: ``limitlex:BTC-EUR   0.5 @ 7994.20 | 7994.50 @ 1.134``."""
     name = printable(f"{keeper.stream.exchange}:{keeper.stream.subject}")
     if not keeper.valid:
-        return f"{name:24} invalid: {printable(keeper.reason)}"
+        return f"{name:{_NAME}} invalid: {printable(keeper.reason)}"
     bids, asks = keeper.top(depth)
     lines = []
     for row in range(max(1, len(bids), len(asks))):
         bid = printable(f"{bids[row][1]} @ {bids[row][0]}") if row < len(bids) else "-"
         ask = printable(f"{asks[row][0]} @ {asks[row][1]}") if row < len(asks) else "-"
-        lines.append(f"{name if row == 0 else '':24} {bid:>32} | {ask}")
+        lines.append(f"{name if row == 0 else '':{_NAME}} {bid:>{_SIDE}} | {ask}")
     return "\n".join(lines)
 
 

@@ -131,7 +131,7 @@ def log_outages(address: str) -> Callable[[BaseException | None], None]:
         if error is None:
             _log.warning("Redis at %s is back", address)
         else:
-            _log.warning("Redis at %s is away, waiting: %s", address, error)
+            _log.warning("Redis at %s is unreachable, waiting: %s", address, error)
 
     return report
 

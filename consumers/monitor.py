@@ -113,7 +113,7 @@ class Monitor(Collector):
                 words = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
                 if address.explicit or error.errno != errno.EADDRINUSE:
                     raise OSError(f"--http: {where}: {words}; give a free one, 0 for any, or off") from None
-                self._say(f"{where} is taken: no metrics and no health pages; give another one by --http")
+                self._say(f"{where} is taken: no metrics, no health pages; --http 0 takes a free port")
                 return
             self._say(f"metrics and health at {url}")
             while True:

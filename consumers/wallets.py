@@ -300,13 +300,14 @@ def as_text(item: Item) -> str:
 
 
 def _words(channel: Channel, values: Mapping[str, Any]) -> str:
-    """A balance, an order, a fill or a position for people."""
+    """A balance, an order, a fill or a position for people; not every exchange says of which pair an order is."""
+    values = {**values, "of": f"{values['pair']} " if values.get("pair") else ""}
     if channel is Channel.BALANCES:
         return "{currency} {available} available, {reserved} reserved".format_map(values)
     if channel is Channel.ORDERS:
-        return "{side} {done}/{size} {pair} at {price}: {status}".format_map({**values, "done": values["filled"] or 0})
+        return "{side} {done}/{size} {of}at {price}: {status}".format_map({**values, "done": values["filled"] or 0})
     if channel is Channel.FILLS:
-        return "{side} {size} {pair} at {price}".format_map(values)
+        return "{side} {size} {of}at {price}".format_map(values)
     return "{state} {size} {pair} from {entry_price}".format_map({**values, "state": values["side"] or "flat"})
 
 

@@ -21,8 +21,8 @@ _USER, _ENVIRONMENT = 1, 2
 _MOST_STREAMS = 24
 """So many streams are listed without --show."""
 _ESTIMATE = (
-    "measured bytes per entry times max_entries; full books of an exchange come on top, and streams that max_age cuts "
-    "first take less"
+    "estimated: measured bytes per entry times max_entries;",
+    "an exchange's full books come on top, streams that max_age cuts first take less",
 )
 
 
@@ -151,7 +151,7 @@ def _streams(sizes: list[StreamSize], *, everything: bool) -> Iterator[str]:
     total = sum(size.bytes for size in sizes)
     if not sizes:
         return
-    yield f"streams     {len(sizes)}, at most about {_megabytes(total)} of Redis memory (an estimate: {_ESTIMATE})"
+    yield f"streams     {len(sizes)}, at most about {_megabytes(total)} of Redis memory"
     shown = sizes if everything or len(sizes) <= _MOST_STREAMS else sizes[: _MOST_STREAMS // 2]
     width = max((len(size.key) for size in shown), default=0)
     for size in shown:
@@ -159,6 +159,7 @@ def _streams(sizes: list[StreamSize], *, everything: bool) -> Iterator[str]:
         yield f"              {size.key:{width}}  {kept:22}  about {_megabytes(size.bytes)}"
     if len(shown) < len(sizes):
         yield f"              and {len(sizes) - len(shown)} more; --show lists them all"
+    yield from (f"              {line}" for line in _ESTIMATE)
 
 
 def _megabytes(count: int) -> str:

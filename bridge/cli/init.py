@@ -87,7 +87,9 @@ def init(options: argparse.Namespace) -> int:
     print(f"{output}: {options.exchange}, {', '.join(pairs)}")
     print(schema)
     config = "" if output == DEFAULT_CONFIG else f" --config {output}"
-    print(f"next: tickbridge check{config} --connect; tickbridge run{config}; in another terminal: tickbridge tail")
+    print(
+        f"next: tickbridge check{config} --connect; tickbridge run{config}; in another terminal: tickbridge tail{config}"
+    )
     return 0
 
 

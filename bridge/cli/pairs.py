@@ -31,6 +31,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "patterns",
         nargs="*",
+        default=[],
         metavar="PATTERN",
         help="only pairs with this in their name, or of this pattern: usd, 'BTC-*', '*-EUR'; any case",
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from bridge.config import Settings
+    from bridge.errors import RedisUnavailableError
     from bridge.tail.lines import Show
     from bridge.tail.streams import Found, Streams
 
@@ -163,7 +164,7 @@ def _connect(url: str | None, settings: Settings) -> tuple[Redis, str]:
         ConfigError: the URL is none.
         RedisUnavailableError: Redis doesn't answer, or refuses this client.
     """
-    from bridge.errors import ConfigError, Problem, RedisUnavailableError
+    from bridge.errors import ConfigError, Problem
     from bridge.topology import FAILURES, RedisUrlError, Topology
 
     try:
@@ -178,13 +179,20 @@ def _connect(url: str | None, settings: Settings) -> tuple[Redis, str]:
     except RedisUrlError as error:
         raise ConfigError([Problem("--redis", error.mistake, error.hint)], "arguments") from None
     except FAILURES as error:
-        raise RedisUnavailableError(topology.address, str(error)) from None
+        raise _unavailable(topology.address, error) from None
     try:
         redis.ping()
     except FAILURES as error:
         redis.close()
-        raise RedisUnavailableError(topology.address, str(error)) from None
+        raise _unavailable(topology.address, error) from None
     return redis, topology.address
+
+
+def _unavailable(address: str, error: BaseException) -> RedisUnavailableError:
+    from bridge.errors import RedisUnavailableError
+    from bridge.redis_probe import explain
+
+    return RedisUnavailableError(address, explain(error, address))
 
 
 class _Tail:

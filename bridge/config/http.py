@@ -44,7 +44,7 @@ class HttpSettings(Section):
     port: Annotated[int | None, BeforeValidator(_port), _PORT] = 9108
     """``0``: any free one, which the log names; ``off``: nothing is served."""
     pair_labels: bool = False
-    """Whether metrics tell pairs and connections apart."""
+    """Whether metrics have labels for pairs and connections."""
 
     @field_validator("host")
     @classmethod

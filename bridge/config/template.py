@@ -14,13 +14,13 @@ from bridge.config.models import Settings
 __all__ = ["config_template"]
 
 _HEAD = """\
-# A config of Tickbridge. A '#' without a blank after it hides a setting at its default: remove the '#' to change it.
+# A config of Tickbridge. A setting directly behind a '#' has its default value: remove the '#' to change it.
 #
-#   tickbridge check --connect    says what is wrong, and tries Redis and the exchange
+#   tickbridge check --connect    reports all mistakes, and tries Redis and the exchange
 #   tickbridge run                runs the connectors, until Ctrl-C
-#   tickbridge tail               shows entries as they come (in another terminal)
+#   tickbridge tail               shows entries as they arrive (in another terminal)
 #
-# Every value can come from the environment too: TICKBRIDGE_REDIS__URL=… is over redis.url.
+# Every value can come from the environment too: TICKBRIDGE_REDIS__URL=… overrides redis.url.
 """
 _REDIS = """\
 redis:

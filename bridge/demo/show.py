@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 import time
@@ -11,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from functools import partial
+from pathlib import Path
+from shutil import which
 from typing import NoReturn
 
 from redis.exceptions import RedisError
@@ -299,7 +302,14 @@ def _whereabouts(stage: Stage) -> Iterator[str]:
         yield f"  pid        {part.pid:<8} {part.name}"
     yield "to see it recover: kill -9 a pid; to start a connector again yourself:"
     for venue in stage.venues:
-        yield f"  tickbridge run --config {venue.config}"
+        yield f"  {_tickbridge()} run --config {venue.config}"
+
+
+def _tickbridge() -> str:
+    """The command as this user can type it: in a clone's own ``.venv`` it is in no ``PATH``."""
+    found = which("tickbridge")
+    here = Path(sys.executable).parent
+    return "tickbridge" if found and Path(found).parent == here else shlex.join([sys.executable, "-m", "bridge"])
 
 
 def _what_is_left(stage: Stage, *, kept: bool) -> Iterator[str]:
@@ -308,9 +318,9 @@ def _what_is_left(stage: Stage, *, kept: bool) -> Iterator[str]:
         yield f"config, logs and data are in {stage.directory}"
     elif stage.keep:
         yield f"logs and data are kept in {stage.directory}"
-        yield "its keys and configs are removed"
+        yield "its keys and configs were removed"
     else:
-        yield f"{stage.directory} is removed; --dir DIR keeps config, logs and data"
+        yield f"{stage.directory} was removed; --dir DIR keeps config, logs and data"
 
 
 @contextmanager

@@ -92,13 +92,12 @@ def _of_exchange(exchange: str, found: Findings, outcome: Outcome) -> Iterator[s
     )
     yield _row(
         "trades",
-        f"read {read:,}, standing twice {twice}, missing {missing}, out of order {misplaced}, "
-        f"repeats dropped {_count(beat, 'repeated')}",
+        f"read {read:,}, duplicates {twice}, missing {missing}, out of order {misplaced}",
     )
     yield _row(
         "connector",
         f"processes {beat.processes}, reconnects {_count(beat, 'reconnects')}, gaps {_count(beat, 'gaps')}, "
-        f"rejected frames {_count(beat, 'rejected')}",
+        f"rejected {_count(beat, 'rejected')}, repeated {_count(beat, 'repeated')}",
     )
     yield _row("latency", f"socket to Redis and back {as_text(publish_lag(beat))}")
     for pair, differences in found.books.items():

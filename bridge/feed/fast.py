@@ -12,9 +12,8 @@ from typing import Any
 import picows
 from websockets.frames import CloseCode
 
-from bridge.exchange_errors import UnreachableError
 from bridge.feed.refusal import BROKEN_OFF, HeadReader, not_a_websocket
-from bridge.feed.transport import MAX_MESSAGE, MAX_UNREAD, PART_COST, Handler, closed_by_exchange, describe
+from bridge.feed.transport import MAX_MESSAGE, MAX_UNREAD, PART_COST, Handler, closed_by_exchange, describe, unreachable
 
 __all__ = ["connect_picows"]
 
@@ -171,8 +170,8 @@ async def connect_picows(
         answer.feed((error.raw_header or b"") + b"\r\n\r\n" + (error.raw_body or b""))
         raise (answer.refusal(exchange) if answer.refused else not_a_websocket(exchange, str(error))) from None
     except (OSError, TimeoutError, picows.WSError, ValueError) as error:
-        raise UnreachableError(exchange, 0, describe(error)) from None
+        raise unreachable(exchange, url, describe(error)) from None
     if not isinstance(listener, _Listener):
         # The library takes a connection that ends before the answer for one that is open.
-        raise UnreachableError(exchange, 0, BROKEN_OFF)
+        raise unreachable(exchange, url, BROKEN_OFF)
     return _PicowsSocket(transport, listener)

@@ -24,7 +24,7 @@ from bridge.feed.tunnel import TunnelError, open_tunnel
 from bridge.proxies import Proxy
 from bridge.urls import Url, host_and_port
 
-__all__ = ["MAX_MESSAGE", "MAX_UNREAD", "PART_COST", "Handler", "Socket", "connect", "has_picows"]
+__all__ = ["MAX_MESSAGE", "MAX_UNREAD", "PART_COST", "Handler", "Socket", "connect", "has_picows", "unreachable"]
 
 MAX_MESSAGE = 32 * 1024 * 1024
 """Bytes, whole, over all its frames; beyond that the connection is given up. Full-book snapshots of 6 MB are normal."""
@@ -118,7 +118,7 @@ async def connect(
             raise answer.refusal(exchange) from None
         if answer.complete:
             raise not_a_websocket(exchange, str(error)) from None
-        raise UnreachableError(exchange, 0, answer.broken_off() or describe(error)) from None
+        raise unreachable(exchange, url, answer.broken_off() or describe(error)) from None
     return _WebsocketsSocket(cast("_Direct", peer), handler)
 
 
@@ -131,6 +131,11 @@ async def _tunnel(
         return await open_tunnel(proxy, host, port, within=open_timeout, tls=tls)
     except TunnelError as error:
         raise ProxyFailedError(exchange, str(error)) from None
+
+
+def unreachable(exchange: str, url: str, reason: str) -> UnreachableError:
+    """The error for a URL that nobody answers under; it names the host, as most systems' own words don't."""
+    return UnreachableError(exchange, 0, f"{Url.of(url).hosts}: {reason}")
 
 
 def describe(error: BaseException) -> str:

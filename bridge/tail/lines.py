@@ -69,10 +69,14 @@ class Lines:
         "stale": "red",
     }
     _FIELDS: Mapping[str, str] = {"bids": "green", "bid": "green", "asks": "red", "ask": "red", "error": "red"}
+    _FIRST, _LAST = (b"side", b"price", b"size", b"last", b"bid", b"ask"), (b"id", b"xseq", b"window")
+    """Fields in another order than in the entry: a narrow terminal shows the beginning of a line only."""
+    _NAMELESS = frozenset({(b"control", b"event"), (b"control", b"reason")})
+    """Fields (with their entry's type) that speak for themselves."""
     _LONG = ("raw", "error")
     """Fields that are worth more room than others."""
-    _VALUE, _LONG_VALUE, _NAME, _STREAM, _FIELDS_SHOWN = 60, 600, 40, 56, 40
-    """Characters of values, of names, of a stream's name; fields of an entry: a line has an end."""
+    _VALUE, _LONG_VALUE, _NAME, _STREAM, _NARROW, _FIELDS_SHOWN = 60, 600, 40, 66, 28, 40
+    """Characters of values, of names, of a stream's name (on a wide and a narrow terminal); fields: a line has an end."""
 
     def __init__(self, keys: Keys) -> None:
         from rich.console import Console  # noqa: PLC0415 - programs that read JSON don't wait for it
@@ -92,8 +96,10 @@ class Lines:
 
         ms, _, seq = text_of(entry.id).partition("-")
         stream = self._keys.parse(text_of(entry.key))
-        name = _short(f"{stream.exchange}:{stream.subject}" if stream else text_of(entry.key), self._STREAM)
-        name += f" {stream.channel}" if stream else ""
+        channel = f" {stream.channel}" if stream else ""
+        # A sub-account's name may be long; on a narrow terminal it would leave no room for what its entries say.
+        room = min(self._STREAM, max(self._NARROW, self._console.width // 3)) - len(channel)
+        name = _short(f"{stream.exchange}:{stream.subject}" if stream else text_of(entry.key), room) + channel
         self._width = max(self._width, len(name))
         fields = list(entry.fields.items())
         kind = _short(_type(entry.fields), self._NAME)
@@ -102,15 +108,22 @@ class Lines:
         line.append(f"{seq:>8} ", style="dim")
         line.append(f"{kind:9}", style=self._TYPES.get(kind, "white"))
         shown = [(raw, value) for raw, value in fields if raw not in (b"type", b"ts", b"recv") and value]
+        shown.sort(key=lambda field: self._rank(field[0]))
         for raw, value in shown[: self._FIELDS_SHOWN]:
             field = _short(text_of(raw[: 4 * self._NAME]), self._NAME)
             limit = self._LONG_VALUE if field in self._LONG else self._VALUE
             text = _short(text_of(value[: 4 * limit + 4]), limit)
-            line.append(f" {field} ", style="dim")
+            nameless = (entry.fields.get(b"type"), raw) in self._NAMELESS
+            line.append(" " if nameless else f" {field} ", style="dim")
             line.append(text, style=self._FIELDS.get(field) or self._VALUES.get(text, "default"))
         if len(shown) > self._FIELDS_SHOWN:
             line.append(f" … and {len(shown) - self._FIELDS_SHOWN} more fields", style="dim")
         return line
+
+    def _rank(self, field: bytes) -> int:
+        if field in self._FIRST:
+            return self._FIRST.index(field)
+        return len(self._FIRST) + (field in self._LAST)
 
 
 def _type(fields: Mapping[bytes, bytes]) -> str:

@@ -13,6 +13,7 @@ from redis.crc import key_slot
 from bridge.errors import ConfigError, Problem, RedisUnavailableError
 from bridge.keys import Keys
 from bridge.printable import printable
+from bridge.suggestions import did_you_mean
 from bridge.tail.selection import Selection, text_of
 from bridge.tail.start import NOW, START
 from bridge.topology import AWAY
@@ -88,7 +89,7 @@ class Streams:
         if not self._places and self._refused and not self._may_wait():
             raise RedisUnavailableError(self._address, "this user may read none of these streams")
         if self._first and not self._places:
-            self._say("no such streams yet; waiting for them")
+            self._say(f"no such streams yet; waiting for them{self._hint()}")
         self._first = False
         self._looked = time.monotonic()
 
@@ -183,7 +184,24 @@ class Streams:
         if there:
             self._there.add(key)
         elif self._first:  # settled before it is said: whatever comes from here on is new
-            self._say(f"{text_of(key)}: no such stream yet; waiting for it")
+            name = text_of(key)
+            hint = "" if ":" in name else f" (for the streams of a pair: --pair {name})"
+            self._say(f"{name}: no such stream yet; waiting for it{hint}")
+
+    def _hint(self) -> str:
+        """What the catalogs have in place of an exchange or a pair that they don't have."""
+        streams = [stream for stream in map(self._keys.parse, map(text_of, self._listed())) if stream]
+        known = {
+            "--exchange": (self._selection.exchanges, {stream.exchange for stream in streams}),
+            "--pair": (self._selection.pairs, {stream.subject for stream in streams if stream.public}),
+        }
+        hints = [
+            f"{option} {name}: {hint}"
+            for option, (asked, names) in known.items()
+            for name in sorted(asked - names)
+            if (hint := did_you_mean(name, sorted(names)))
+        ]
+        return f" ({'; '.join(hints)})" if self._selection.everything and hints else ""
 
     def _refuse(self, key: bytes, *, named: bool) -> None:
         self._refused[key] = time.monotonic() + _LOOK_AGAIN

@@ -35,11 +35,13 @@ def test_a_good_config_is_described_and_ok(config, tmp_path):
                       channels trades, book
                       url ws://127.0.0.1:1
         account     main: no connector uses it
-        streams     4, at most about 346 MB of Redis memory (an estimate: measured bytes per entry times max_entries; full books of an exchange come on top, and streams that max_age cuts first take less)
+        streams     4, at most about 346 MB of Redis memory
                       test:md:{{coinbase:BTC-USD}}:book    200000 entries or 1h    about 83 MB
                       test:md:{{coinbase:BTC-USD}}:trades  1000000 entries or 24h  about 90 MB
                       test:md:{{coinbase:ETH-USD}}:book    200000 entries or 1h    about 83 MB
                       test:md:{{coinbase:ETH-USD}}:trades  1000000 entries or 24h  about 90 MB
+                      estimated: measured bytes per entry times max_entries;
+                      an exchange's full books come on top, streams that max_age cuts first take less
         ok
     """)
 

@@ -93,6 +93,7 @@ def test_what_is_there_stays_unless_it_is_forced(run, tmp_path):
     beside = run("init", "--output", "other.yaml")
     assert (beside.returncode, schema.read_text()) == (0, "mine too")
     assert "differs, and was kept" in beside.stdout
+    assert "in another terminal: tickbridge tail --config other.yaml\n" in beside.stdout
     assert run("init", "--force").returncode == 0
     assert "mine" not in config.read_text() + schema.read_text()
     assert stat.S_IMODE(config.stat().st_mode) == 0o600

@@ -135,3 +135,11 @@ def test_an_exchange_out_of_reach_and_mistakes():
     assert result.returncode == 1
     assert "--rest-url: http:// is accepted only on loopback" in result.stderr
     assert "--ca-file: cannot read /none.pem" in result.stderr
+
+
+def test_a_missing_exchange_is_all_that_is_missing():
+    """Without a default of its own, an optional argument is called missing too."""
+    result = tickbridge("pairs")
+    assert result.returncode == 1
+    assert "EXCHANGE is missing" in result.stderr
+    assert "PATTERN is missing" not in result.stderr

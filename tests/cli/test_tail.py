@@ -186,8 +186,10 @@ def test_on_a_terminal_lines_are_aligned_coloured_and_harmless(redis_server: Red
         trades = Stream(client, Channel.TRADES)
         trades.trades(2)
         trades.control("gap", "sequence", "3")
+        ticker = {"type": "ticker", "window": "86400", "open": "1", "high": "3", "low": "1", "last": "2", "id": "x"}
+        client.xadd("md:{limitlex:BTC-EUR}:ticker", ticker, id="8-1")
         client.xadd("bridge:rejects:limitlex", {"raw": "\x1b[31mred[bold]", "error": "bad"}, id="9-1")
-        arguments = ("md*", "bridge:rejects:limitlex", "--redis", redis_server.url, "--from", "start", "--count", "4")
+        arguments = ("md*", "bridge:rejects:limitlex", "--redis", redis_server.url, "--from", "start", "--count", "5")
         text = on_terminal(*arguments)
     assert "\x1b[" in text
     assert "\x1b[31mred" not in text
@@ -197,13 +199,15 @@ def test_on_a_terminal_lines_are_aligned_coloured_and_harmless(redis_server: Red
     shown = [line for line in lines if "limitlex:BTC-EUR trades" in line]
     assert len(shown) == 3
     assert len({line.index("limitlex:BTC-EUR") for line in shown}) == 1
-    assert len({re.search(r"trade +id|control +event", line).start() for line in shown}) == 1
-    assert "event gap reason sequence count 3" in shown[2]
+    assert len({re.search(r"trade +side|control +gap", line).start() for line in shown}) == 1
+    assert "control   gap sequence count 3" in shown[2]
+    # A narrow terminal shows the beginning of a line: what matters most comes first there.
+    assert "ticker    last 2 open 1 high 3 low 1 window 86400 id x" in plain
 
 
-def on_terminal(*arguments: str) -> str:
+def on_terminal(*arguments: str, columns: int = 150) -> str:
     leader, follower = pty.openpty()
-    env = {**CLEAN, "TERM": "xterm-256color", "COLUMNS": "150"}
+    env = {**CLEAN, "TERM": "xterm-256color", "COLUMNS": str(columns)}
     with subprocess.Popen(command(*arguments), stdout=follower, stderr=follower, stdin=follower, env=env) as process:
         os.close(follower)
         chunks = []
@@ -218,6 +222,18 @@ def on_terminal(*arguments: str) -> str:
             process.kill()
     os.close(leader)
     return b"".join(chunks).decode()
+
+
+def test_a_long_name_leaves_room_on_a_narrow_terminal(redis_server: RedisServer) -> None:
+    account = "main/1c042ea0-c4d5-5a49-982e-0f1974e1df5b"
+    with redis_server.client() as client:
+        client.xadd(f"acct:{{limitlex:{account}}}:orders", {"type": "order", "side": "buy", "price": "7994"}, id="1-1")
+        client.xadd("md:{limitlex:BTC-EUR}:trades", {"type": "trade", "side": "buy", "price": "7994"}, id="2-1")
+    arguments = ("*limitlex*", "--redis", redis_server.url, "--from", "start", "--count", "2")
+    for columns, shown in ((100, "limitlex:main/1c042ea0-c4d…"), (200, f"limitlex:{account}")):
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", on_terminal(*arguments, columns=columns))
+        assert f" {shown} orders " in plain
+        assert plain.count("side buy price 7994") == 2
 
 
 @pytest.mark.parametrize(
@@ -239,6 +255,21 @@ def test_a_key_of_another_kind_is_the_users_mistake(redis_server: RedisServer) -
     with redis_server.client() as client:
         client.hset("bridge:catalog", "a", "b")
         assert "is a hash, not a stream" in run("bridge:catalog", "--redis", redis_server.url, code=1).stderr
+
+
+def test_a_mistaken_name_gets_a_hint(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        trades = Stream(client, Channel.TRADES)
+        trades.trade()
+        client.hset("bridge:catalog", trades.key, "{}")
+    for arguments, words in (
+        (["BTC-EUR"], "BTC-EUR: no such stream yet; waiting for it (for the streams of a pair: --pair BTC-EUR)"),
+        (["--exchange", "limitlx"], "waiting for them (--exchange limitlx: did you mean 'limitlex'?)"),
+        (["--pair", "BTCEUR"], "waiting for them (--pair BTCEUR: did you mean 'BTC-EUR'?)"),
+        (["--exchange", "limitlex", "--pair", "XYZ-UVW"], "waiting for them (--pair XYZ-UVW: known: BTC-EUR)"),
+    ):
+        with tailing("--redis", redis_server.url, *arguments) as tail:
+            assert tail.stderr.readline().endswith(f"{words}\n")
 
 
 def test_redis_out_of_reach_exits_with_2_and_shows_no_password() -> None:

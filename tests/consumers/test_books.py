@@ -305,6 +305,10 @@ async def test_the_text_is_aligned(redis_server, stream) -> None:
     first, second = as_text(keeper, 2).splitlines()
     assert first.index("|") == second.index("|")
     assert first.split() == ["limitlex:BTC-EUR", "0.5", "@", "7994.20", "|", "7994.50", "@", "1.134"]
+    stream.snapshot("58001.50:0.00010000", "58002.50:0.01520000")
+    usual = as_text(await kept(redis_server, stream), 1)
+    assert usual.endswith("0.00010000 @ 58001.50 | 58002.50 @ 0.01520000")
+    assert len(usual) <= 80
     keeper = BookKeeper(keeper.stream)
     assert as_text(keeper, 2).endswith("invalid: no snapshot yet")
     assert Book() == keeper.book

@@ -217,7 +217,7 @@ def test_a_port_that_is_taken(redis_server) -> None:
             other.bind(("127.0.0.1", 9108))
             other.listen()
         with service("wallets", "--redis", redis_server.url, TICKBRIDGE_HTTP__PORT="") as (process, line):
-            assert line.startswith("wallets: 127.0.0.1 port 9108 is taken: no metrics and no health pages")
+            assert line.startswith("wallets: 127.0.0.1 port 9108 is taken: no metrics, no health pages; --http 0")
             assert process.poll() is None
 
 

@@ -45,9 +45,9 @@ class Account:
         amounts = {"price": "7994.50", "size": "1.0", "filled": filled, "status": status}
         return self.streams[Channel.ORDERS].add("order", **fields, **amounts)
 
-    def fill(self, size: str = "0.1") -> str:
+    def fill(self, size: str = "0.1", pair: str = "BTC-EUR") -> str:
         stream = self.streams[Channel.FILLS]
-        fields = {"fill_id": f"f{stream.seq + 1}", "order_id": "o1", "pair": "BTC-EUR", "side": "buy"}
+        fields = {"fill_id": f"f{stream.seq + 1}", "order_id": "o1", "pair": pair, "side": "buy"}
         return stream.add("fill", **fields, price="7994.50", size=size, fee="0.01", fee_currency="EUR")
 
     def position(self, side: str, size: str) -> str:
@@ -325,19 +325,21 @@ async def test_on_a_terminal_each_change_is_a_line(redis_server, account) -> Non
     account.balance("EUR", "1000.00", "5.00")
     account.order("o1", "open")
     account.fill("0.25")
+    account.fill("0.75", pair="")
     account.position("", "0")
     account.streams[Channel.FILLS].control("gap", "sequence")
     account.streams[Channel.FILLS].seq += 2
     account.fill()
     starts = dict.fromkeys((stream.key for stream in account.streams.values()), "0")
     async with Reader(redis_server.url, starts) as reader:
-        lines = [as_text(item) for item in await gather(reader, 7)]
+        lines = [as_text(item) for item in await gather(reader, 8)]
     assert {line.split()[0] for line in lines} == {"limitlex:main"}
     text = "\n".join(lines)
     for words in (
         "balances  EUR 1000.00 available, 5.00 reserved",
         "orders    buy 0/1.0 BTC-EUR at 7994.50: open",
         "fills     buy 0.25 BTC-EUR at 7994.50",
+        "fills     buy 0.75 at 7994.50",
         "positions flat 0 BTC-PERP from 1",
         "fills     gap sequence",
         "fills     hole: entries are missing",

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -71,8 +73,12 @@ def test_a_short_demo_says_that_all_is_equal_and_leaves_nothing_behind(tmp_path)
     assert "books equal to the exchange's true books: yes\n" in demo.output
     assert not any(map(alive, pids))
     assert list(tmp_path.iterdir()) == []
-    removed = demo.wait_for(r"^(\S+) is removed; --dir DIR keeps config, logs and data$")[1]
+    removed = demo.wait_for(r"^(\S+) was removed; --dir DIR keeps config, logs and data$")[1]
     assert f"  logs       {removed}\n" in demo.output
+    [typed] = re.findall(r"connector again yourself:\n  (.+) run --config ", demo.output)
+    words = [*shlex.split(typed), "--version"]
+    answer = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60, env=clean_environment())
+    assert answer.stdout.startswith("tickbridge ")
 
 
 def test_a_killed_connector_leaves_no_hole_no_trade_twice_and_a_true_book(tmp_path):
@@ -126,7 +132,7 @@ def test_a_killed_server_keeps_its_data_and_the_demo_goes_on(tmp_path):
     counts = demo.counts()
     assert counts["received"] == counts["published"] + counts["lost"]
     assert "holes in seq 0" in demo.output
-    assert "standing twice 0" in demo.output
+    assert "duplicates 0" in demo.output
 
 
 def test_a_book_that_is_not_true_ends_in_exit_code_1(tmp_path):

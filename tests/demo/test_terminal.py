@@ -196,7 +196,7 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(tmp_path):
         terminal.wait_until_shown("q quit")
         terminal.type("q")
         terminal.wait_until_shown("books equal to the exchange's true books: yes")
-        terminal.wait_until_shown(r"is removed;[^>]*\nready>\s*\Z")
+        terminal.wait_until_shown(r"was removed;[^>]*\nready>\s*\Z")
         terminal.type("echo ended with $?; exit\n")
         terminal.end()
         assert "ended with 0" in terminal.shown

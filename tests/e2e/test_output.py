@@ -166,7 +166,7 @@ def test_what_was_dropped_is_counted_and_said(bench: Bench, tmp_path: Path) -> N
         goes_on(bench)
         metric = 'bridge_output_dropped_lines_total{stream="stderr"} '
         eventually(lambda: metric in _page(port) and f"{metric}0.0" not in _page(port), "lines are counted")
-        assert fetch(f"http://127.0.0.1:{port}/status")["output"]["dropped_lines"]["stderr"] != "0"
+        assert int(fetch(f"http://127.0.0.1:{port}/status")["output"]["dropped_lines"]["stderr"]) > 0
         nobody.read(b"output_dropped")
         process.send_signal(signal.SIGTERM)
         rest = threading.Thread(target=nobody.read, args=(b'"stopped"',), daemon=True)
@@ -209,6 +209,7 @@ def test_a_storm_of_bad_frames_is_a_few_lines_and_all_are_counted(bench: Bench, 
         "one of each connection, three at least, and a summary"
     )
     [stopped] = [line for line in lines if line["event"] == "stopped"]
+    assert lines[-1] is stopped, "what was left out is said before the end"
     assert sum(line.get("repeated", 1) for line in rejected) == stopped["rejected"]
     kept = bench.client.xrange("bridge:rejects:limitlex")
     assert 100 <= len(kept) < stopped["rejected"]

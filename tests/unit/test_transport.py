@@ -131,6 +131,7 @@ async def test_nobody_there(url: str, library: str) -> None:
     with pytest.raises(HandshakeError) as refusal:
         await opened("ws://127.0.0.1:1/", handler, library)
     assert refusal.value.status == 0
+    assert "connect: no answer: 127.0.0.1:1: " in str(refusal.value)
     assert handler.reasons == []
 
 

@@ -23,4 +23,4 @@ class LimitlexOptions(BaseModel):
     mismatch: Duration = Field(default=2.0, gt=0)
     """Seconds that a book may disagree with ``best_bid_ask`` (or be crossed) before it counts as wrong."""
     pair_ids: dict[str, str] = Field(default_factory=dict)
-    """Pair → ``<base uuid>:<quote uuid>``, for when REST is away."""
+    """Pair → ``<base uuid>:<quote uuid>``, for when REST is unreachable."""
