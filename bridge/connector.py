@@ -347,7 +347,10 @@ async def _discover(context: FeedContext, receiver: Router | Discard) -> None:
         except UnknownPairError as error:
             exchange.missing[error.pair] = error
             receiver.fault(error)
-            receiver.down([s for s in exchange.subscriptions() if s.subject == error.pair], str(error))
+            for stream in exchange.subscriptions():
+                if stream.subject == error.pair:
+                    reason = str(error)
+                    receiver.event(Control(error.pair, None, context.now(), stream.channel, ControlEvent.DOWN, reason))
             context.log.warning("pair_not_listed", pair=error.pair, error=str(error))
         except RestError as error:
             receiver.fault(error)
