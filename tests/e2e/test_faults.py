@@ -19,7 +19,7 @@ TRADES = "md:{limitlex:BTC-EUR}:trades"
     [
         ("cut", {}, (TRADES, "down")),
         ("close", {}, (BOOK, "down")),
-        ("corrupt", {}, (TRADES, "gap")),
+        ("corrupt", {"type": "last_trade"}, (TRADES, "gap")),
         ("drop", {"type": "order_book", "count": 20}, (BOOK, "gap")),
         ("duplicate", {"type": "order_book"}, None),
         ("unknown", {}, None),
