@@ -25,6 +25,7 @@ from bridge.feed.poller import Poller
 from bridge.feed.tap import FeedTap
 from bridge.lifecycle import end_on_signals, end_tasks, names_of_tasks
 from bridge.logs import flush_repeats
+from bridge.model import Control, ControlEvent
 from bridge.monitor import Monitor
 from bridge.report import Report
 from bridge.router import Router
@@ -175,7 +176,10 @@ async def _discover(context: FeedContext, receiver: Router | Discard) -> None:
         except UnknownPairError as error:
             exchange.missing[error.pair] = error
             receiver.fault(error)
-            receiver.down([s for s in exchange.subscriptions() if s.subject == error.pair], str(error))
+            for stream in exchange.subscriptions():
+                if stream.subject == error.pair:
+                    reason = str(error)
+                    receiver.event(Control(error.pair, None, context.now(), stream.channel, ControlEvent.DOWN, reason))
             context.log.warning("pair_not_listed", pair=error.pair, error=str(error))
         except RestError as error:
             receiver.fault(error)

@@ -95,7 +95,10 @@ class UnknownPairError(ExchangeError):
 
 
 class PairsNotServedError(ExchangeError):
-    """Configured pairs that the exchange doesn't have; ``found`` is what else a try of the exchange has shown."""
+    """Configured pairs that the exchange doesn't have; ``found`` is what else a try of the exchange has shown.
+
+    ``lines`` are both, for people.
+    """
 
     kind = "pairs_not_served"
     exit_code = 1
@@ -104,7 +107,8 @@ class PairsNotServedError(ExchangeError):
         self.errors = list(errors)
         self.found = list(found)
         words = dict.fromkeys(str(error).removeprefix(f"{exchange}: ") for error in errors)
-        super().__init__(exchange, "\n              ".join([*words, *found]))
+        super().__init__(exchange, "; ".join(words))
+        self.lines = [presentable(line, LONGEST_ERROR) for line in [*words, *found]]
 
 
 class RestError(ExchangeError):

@@ -251,7 +251,7 @@ async def _try_all(settings: Settings, attempts: list[dict[str, Any]], *, quiet:
         code, said = await _try(kind, name, work)
         attempts.append({"kind": kind, "name": name, "ok": not code, "said": said})
         if code:
-            print(*said, sep="\n", file=sys.stderr)
+            print("\n              ".join(said), file=sys.stderr)
         elif not quiet:
             print("\n              ".join([f"{kind} {name}: answers", *said]))
         return code
@@ -267,10 +267,13 @@ async def _try_all(settings: Settings, attempts: list[dict[str, Any]], *, quiet:
 async def _try(kind: str, name: str, attempt: Awaitable[list[str]]) -> tuple[int, list[str]]:
     """The exit code that follows, and what was found or went wrong."""
     from bridge.errors import BridgeError
+    from bridge.exchange_errors import PairsNotServedError
     from bridge.redaction import presentable
 
     try:
         return 0, [presentable(finding) for finding in await attempt]
+    except PairsNotServedError as error:
+        return error.exit_code, [f"{kind} {name}: {error.lines[0]}", *error.lines[1:]]
     except BridgeError as error:
         # Redis' own errors begin with where it is.
         who = "" if kind == "redis" else f"{kind} {name}: "

@@ -22,6 +22,9 @@ _REPLACEMENT_LIMIT = 20.0
 """Seconds that a replacement may take to be ready."""
 _PROVEN = 60.0
 """Seconds after which a connection was a good one without any data, too: an account's, say, that nobody trades with."""
+_BRIEF = 2.0
+"""Seconds below which a connection was none that worked, whatever it brought: a server that sends its greeting and hangs
+up would be stormed."""
 _BEFORE_EXPIRY = 0.2
 """Share of a connection's lifetime before its expiry at which it is replaced, up to a minute."""
 
@@ -99,7 +102,8 @@ class Link:
                     reason = await self._serve(connection)
                     kind = self._active.lost_kind
                     delay = self._active.lost_wait
-                    if self._active.has_data or self._context.monotonic() - begun >= _PROVEN:
+                    stood = self._context.monotonic() - begun
+                    if stood >= (_BRIEF if self._active.has_data else _PROVEN):
                         waits = self._waits()
                 was_open = self.up
                 self._context.receiver.down(self._streams, reason)

@@ -18,8 +18,8 @@ def backoff(random: Random, first: float = 1.0, cap: float = 60.0, factor: float
     """Seconds to wait before each retry: none before the first, then exponential, capped.
 
     The jitter (half to the whole of the delay) comes after the cap, so that a crowd of clients stays spread out
-    however long an outage lasts. Make a new one only when *data* has come: a server that accepts and then hangs up
-    would otherwise be stormed.
+    however long an outage lasts. Make a new one only when *data* has come, for a while: a server that accepts, or even
+    greets, and then hangs up would otherwise be stormed.
     """
     yield 0.0
     delay = first

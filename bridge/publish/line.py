@@ -125,13 +125,13 @@ class Line(asyncio.Protocol):
             return
         if self._resp3:
             replies = self._replies = _without_pushes(replies)
-        if len(replies) >= self._expected:
-            done, self._done = self._done, None
-            self._replies = []
-            if done is None or len(replies) > self._expected:
-                self.abort("the server sent a reply that nobody asked for")
-            else:
-                done(replies)
+        done = self._done
+        # Also of what comes between two pipelines: it would be taken for the first reply of the next one.
+        if len(replies) > (self._expected if done else 0):
+            self.abort("the server sent a reply that nobody asked for")
+        elif done and len(replies) == self._expected:
+            self._done, self._replies = None, []
+            done(replies)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.lost.done():

@@ -40,6 +40,8 @@ class Topic:
         """The control event that was written last."""
         self.reason = ""
         """The reason that was written with it."""
+        self._not_served = False
+        """Whether the exchange has refused the stream since it was last live, and the stream says so."""
         self.received = 0
         """Distinct source events; repeats are not among them."""
         self.repeated = 0
@@ -122,7 +124,7 @@ class Topic:
         elif event.event is ControlEvent.GAP:
             self.gap(event.recv, event.reason, event.count)
         elif event.event is ControlEvent.DOWN:
-            self.down(event.recv, event.reason)
+            self.not_served(event.recv, event.reason)
         else:
             self._say(event.recv, event.event, event.reason, event.count)
 
@@ -130,6 +132,7 @@ class Topic:
         """Subscribed and receiving."""
         if not self.live and (self.may_live is None or self.may_live()):
             self.live = True
+            self._not_served = False
             self._say(recv, ControlEvent.LIVE)
 
     def down(self, recv: int, reason: str) -> None:
@@ -137,6 +140,16 @@ class Topic:
         self.live = False
         if self.said not in (ControlEvent.DOWN, ControlEvent.STOP):
             self._say(recv, ControlEvent.DOWN, reason)
+
+    def not_served(self, recv: int, reason: str) -> None:
+        """The exchange doesn't serve this stream: the reason is said once, also where it is down or stopped already."""
+        reason = presentable(reason, LONGEST_ERROR)
+        standing = self.said in (ControlEvent.DOWN, ControlEvent.STOP)
+        news = standing and not self._not_served and reason != self.reason
+        self.down(recv, reason)
+        if news:
+            self._say(recv, ControlEvent.DOWN, reason)
+        self._not_served = True
 
     def stale(self, recv: int, reason: str) -> None:
         """Connected, but silent beyond the limit; said once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -77,6 +78,8 @@ def test_an_unknown_pair(bench: Bench) -> None:
     checked = bench.check(pairs=["BTC-EUR", "ETH-EURO"])
     assert checked.ended() == 1
     assert "no pair ETH-EURO at this exchange; did you mean ETH-EUR" in checked.output
+    # What else was found is on lines of its own.
+    assert re.search(r"^ {14}BTC-EUR: first frame after \S+ s$", checked.output, re.MULTILINE), checked.output
 
 
 def test_a_wrong_key_says_so(bench: Bench) -> None:

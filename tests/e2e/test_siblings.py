@@ -14,6 +14,8 @@ from tests.e2e.observing import connect
 from tests.servers import RedisServer, free_port
 
 TRADES = "md:{limitlex:BTC-EUR}:trades"
+NO_KEY = {"exchange": "limitlex", "api_key": "6d5a8f1e-0000-4000-8000-000000000000", "api_secret": "no key at all"}
+"""An account that can't sign: a mistake of the connector that has it, found when it starts."""
 
 
 class Two:
@@ -25,9 +27,6 @@ class Two:
         template.pop("account", None)
         good = {**template, "name": "good", "pairs": ["BTC-EUR"]}
         simulated.config["connectors"] = [good, {**template, "name": "bad", "pairs": ["ETH-EUR"], **bad}]
-        # Two accounts whose keys can't sign: a mistake that only the connector with the account can find.
-        broken = {"exchange": "limitlex", "api_key": "k", "api_secret": "no key"}
-        simulated.config["accounts"] = {"broken": broken, "broken-too": broken}
         simulated.config["http"] = {"port": free_port()}
         self.url = f"http://127.0.0.1:{simulated.config['http']['port']}"
         path.write_text(yaml.safe_dump(simulated.config))
@@ -62,13 +61,14 @@ def orderly_end(client: Any, key: str) -> None:
 def test_a_mistake_in_one_leaves_the_other_and_is_said_at_the_end(
     run: Run, simulated: Simulated, redis_server: RedisServer, tmp_path
 ) -> None:
+    simulated.config["accounts"]["broken"] = NO_KEY
     two = Two(run, simulated, tmp_path / "run.yaml", account="broken")
     client = connect(redis_server)
     two.process.wait_for('"connector_failed"')
     goes_on(client)
     [failure] = two.failures()
     assert failure["connector"] == "bad"
-    assert "api_secret" in failure["error"]
+    assert "broken" in failure["error"]
     assert "retry_in" not in failure, "a user's mistake stays one"
     assert (two.status("bad")["state"], two.status("bad")["ready"]) == ("failed", False)
     assert two.status("good")["state"] == "live"
@@ -84,9 +84,10 @@ def test_a_mistake_in_one_leaves_the_other_and_is_said_at_the_end(
 def test_where_all_have_failed_the_process_ends_at_once(
     run: Run, simulated: Simulated, redis_server: RedisServer, tmp_path
 ) -> None:
+    simulated.config["accounts"].update(broken=NO_KEY, other=NO_KEY)
     two = Two(run, simulated, tmp_path / "run.yaml", account="broken", channels=["book"])
     two.process.kill()
-    simulated.config["connectors"][0]["account"] = "broken-too"
+    simulated.config["connectors"][0]["account"] = "other"
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(simulated.config))
     process = run("run", "--config", str(tmp_path / "run.yaml"))
     assert process.ended() == 1

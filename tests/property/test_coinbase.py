@@ -125,8 +125,8 @@ class CoinbaseWorld(World):
         self.answer()
 
     def settle(self):
-        """The faults are over, time goes on."""
-        for _ in range(6):
+        """The faults are over, time goes on: long enough for a book that was asked for in vain again and again."""
+        for _ in range(45):
             for _ in range(3):
                 self.step("heartbeat", "")
                 self.flush()

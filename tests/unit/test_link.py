@@ -26,6 +26,7 @@ def library(request):
 def quick(monkeypatch):
     """Back-off in hundredths of seconds."""
     monkeypatch.setattr(module, "backoff", lambda random: backoff(random, 0.02, 0.1))
+    monkeypatch.setattr(module, "_BRIEF", 0.0)
 
 
 async def test_connects_speaks_and_listens(library):
@@ -41,7 +42,8 @@ async def test_connects_speaks_and_listens(library):
         assert f.link.frames == 1
 
 
-async def test_reconnects_at_once_after_data(library):
+async def test_reconnects_at_once_after_data(library, monkeypatch):
+    monkeypatch.setattr(module, "_BRIEF", 0.0)
     async with Venue() as venue, feed(venue, library) as f:
         for number in range(4):
             await until(lambda: venue.peers)
@@ -73,6 +75,22 @@ async def test_a_server_that_hangs_up_at_once_is_not_stormed(library):
             await until(lambda: len(f.logged("connection_lost")) == 7)
             assert f.logged("connection_lost")[-1]["retry_in"] == 0.0
             assert f.said()[0] == "down"
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_server_that_greets_and_hangs_up_is_not_stormed(library, monkeypatch):
+    """What comes within the first moments proves nothing."""
+    monkeypatch.setattr(module, "_BRIEF", 60.0)
+    async with Venue() as venue, feed(venue, library) as f:
+        for number in range(6):
+            await until(lambda n=number: venue.opened == n + 1 and venue.peers and f.link.up)
+            venue.say(k="trade", id=str(number))
+            await until(lambda n=number: len(f.data()) == n + 1)
+            venue.cut()
+            await until(lambda n=number: len(f.logged("connection_lost")) == n + 1)
+        waits = [entry["retry_in"] for entry in f.logged("connection_lost")]
+        assert waits[0] == 0.0
+        assert all(low <= wait <= high for wait, low, high in zip(waits[1:], LOWS, HIGHS, strict=True))
 
 
 @pytest.mark.usefixtures("quick")

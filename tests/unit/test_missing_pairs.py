@@ -10,7 +10,7 @@ import structlog
 from structlog.testing import LogCapture
 
 from bridge import connector
-from bridge.exchange_errors import UnknownPairError
+from bridge.exchange_errors import RestError, UnknownPairError
 from bridge.exchanges.base import ConnectionPlan, Profile, Subscription
 from bridge.feed.context import FeedContext
 from bridge.feed.policies import Pacer
@@ -43,8 +43,8 @@ class Listing(FakeExchange):
 
 
 @contextlib.asynccontextmanager
-async def feed(venue, listed):
-    kind = type("Tuned", (Listing,), {"listed": listed})
+async def feed(venue, listed, kind=Listing):
+    kind = type("Tuned", (kind,), {"listed": listed})
     exchange = kind(Profile((NEW.subject, PAIR), frozenset({Channel.TRADES}), url=venue.url))
     desk = Desk((TRADES, NEW))
     desk.links = []
@@ -78,6 +78,22 @@ async def test_the_others_are_served():
         assert [link.plan.name for link in desk.links] == [PAIR]
         assert [entry["pair"] for entry in logs.entries if entry["event"] == "pair_not_listed"] == [NEW.subject]
         assert [error.kind for error in desk.faults] == ["unknown_pair"]
+
+
+async def test_the_reason_is_told_where_the_stream_was_down_before():
+    class Failing(Listing):
+        tries = 0
+
+        def discover(self, now):
+            self.tries += 1
+            if self.tries == 1:
+                raise RestError("fake", "/pairs", 500, "out of order")
+            return (yield from super().discover(now))
+
+    async with Venue() as venue, feed(venue, {PAIR}, Failing) as (desk, _):
+        await until(lambda: len(desk.sinks[NEW].events) == 2)
+        assert desk.sinks[NEW].said() == ["down", "down"]
+        assert "no pair NEW-EUR" in desk.sinks[NEW].events[-1].reason
 
 
 async def test_it_is_served_once_it_is_listed(monkeypatch):

@@ -39,6 +39,21 @@ class TestControl:
         assert rig.sink.said() == ["live", "down", "live", "down"]
         assert [e.reason for e in rig.sink.events if e.event is ControlEvent.DOWN] == ["cut", "cut again"]
 
+    @pytest.mark.parametrize("standing", ["down", "stop"])
+    def test_why_the_exchange_does_not_serve_it_is_said_once(self, standing):
+        rig = Rig(Channel.BOOK)
+        rig.topic.go_live(T0)
+        rig.topic.down(T0, "cut") if standing == "down" else rig.topic.stop(T0)
+        for reason in ("no such pair", "no such pair", "no such pair: 2nd time"):
+            rig.topic.control(Control(PAIR, None, T0, Channel.BOOK, ControlEvent.DOWN, reason))
+            rig.topic.down(T0, "cut again")
+        assert rig.sink.said() == ["live", standing, "down"]
+        assert rig.topic.reason == "no such pair"
+        rig.topic.go_live(T0)
+        rig.topic.control(Control(PAIR, None, T0, Channel.BOOK, ControlEvent.DOWN, "halted"))
+        assert rig.sink.said() == ["live", standing, "down", "live", "down"]
+        assert rig.topic.reason == "halted"
+
     def test_stale_is_said_only_of_what_was_live(self):
         rig = Rig(Channel.BOOK)
         rig.topic.stale(T0, "silent")
