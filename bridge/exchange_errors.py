@@ -59,11 +59,10 @@ class ExchangeError(BridgeError):
 
     def __init__(self, exchange: str, message: str) -> None:
         self.exchange = exchange
-        if "message" not in vars(self):
-            self.message = message
         # It may quote the exchange: as long a text as it likes, with whatever in it.
-        self.message = presentable(self.message, LONGEST_ERROR)
-        super().__init__(presentable(f"{exchange}: {message}", LONGEST_ERROR))
+        words = presentable(message, LONGEST_ERROR - len(exchange) - 2)
+        self.message = presentable(self.message, LONGEST_ERROR) if "message" in vars(self) else words
+        super().__init__(f"{exchange}: {words}")
 
 
 def kinds_of(error: type[ExchangeError]) -> set[str]:
