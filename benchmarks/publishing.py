@@ -51,8 +51,18 @@ class Nobody:
     def recovered(self) -> None:
         """Connected."""
 
+    def hold(self, publisher: object) -> None:
+        """Much waits; this sender doesn't mind."""
+
+    def release(self, publisher: object) -> None:
+        """Less waits."""
+
     def conflict(self, stream: Stream) -> None:
         raise AssertionError(f"somebody else writes to {stream}")
+
+    def disturbed(self, stream: Stream, reason: str, count: int | None) -> None:
+        del count
+        raise AssertionError(f"{stream}: {reason}")
 
 
 def measure(server: Server, *, events: int, runs: int, loop: str) -> tuple[str, list[Target], dict[str, Any]]:
