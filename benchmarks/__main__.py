@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from benchmarks import memory, path, publishing
+from benchmarks import memory, path, publishing, rejecting
 from benchmarks.machine import Server, describe, running_server
 from benchmarks.results import Target
 
 __all__ = ["main"]
 
 Result = tuple[str, list[Target], dict[str, Any]]
-_PARTS = ("publishing", "path", "latency", "memory")
+_PARTS = ("publishing", "path", "latency", "memory", "rejecting")
 
 
 def main() -> int:
@@ -88,6 +88,8 @@ def _measurements(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[
         yield "memory", partial(memory.measure, events=20_000)
     if "publishing" in parts:
         yield "publishing", partial(publishing.measure, events=options.events, runs=runs, loop=options.loop)
+    if "rejecting" in parts:
+        yield "rejecting", partial(rejecting.measure, frames=4_000, runs=runs)
     if "path" in parts:
         for exchange in ("limitlex", "coinbase"):
             saturate = partial(path.saturate, setups=setups, exchange=exchange, messages=options.messages)

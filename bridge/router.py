@@ -19,6 +19,7 @@ from bridge.exchanges.base import Exchange, Restated, Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link
+from bridge.logs import FrequentWarning
 from bridge.model import DATA_EVENTS, PUBLIC_CHANNELS, Channel, Control, Event
 from bridge.publish.stream import Stream
 from bridge.report import Report
@@ -53,6 +54,7 @@ class Router:
         self._store = store
         self._settings = settings
         self._log = log
+        self._say_rejected = FrequentWarning(log, "frame_rejected")
         self._publisher = store.publisher(self)
         self._topics: dict[Subscription, Topic] = {}
         self._by_class: dict[type[Event], dict[str, Topic]] = {kind: {} for kind in DATA_EVENTS}
@@ -215,7 +217,7 @@ class Router:
     def rejected(self, connection: str, error: FrameError, recv: int) -> None:
         """A frame could not be understood."""
         self._store.presence.rejects.add(connection, error, recv)
-        self._log.warning("frame_rejected", connection=connection, error=str(error))
+        self._say_rejected(connection=connection, error=error.words)
 
     def unknown(self, kind: str) -> None:
         """A message of an unknown type came: counted, and logged once."""

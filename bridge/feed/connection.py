@@ -288,7 +288,9 @@ class Connection:
         if sends:
             self._outbox.put(sends)
         for action in actions:
-            if isinstance(action, Replace):
+            if isinstance(action, Reject):
+                self._context.receiver.rejected(self._plan.name, action.error, self._last_recv)
+            elif isinstance(action, Replace):
                 self.replace_reason = action.reason
                 self._wake.set()
             elif isinstance(action, Reconnect):
@@ -298,8 +300,6 @@ class Connection:
                 self._start(self._sync(), "sync")
             elif isinstance(action, Unknown):
                 self._context.receiver.unknown(action.kind)
-            elif isinstance(action, Reject):
-                self._context.receiver.rejected(self._plan.name, action.error, self._last_recv)
             elif isinstance(action, Said):
                 self._said(action)
             elif isinstance(action, Warn):

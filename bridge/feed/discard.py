@@ -9,6 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from bridge.exchange_errors import ExchangeError, FrameError
 from bridge.exchanges.base import Restated, Subscription
 from bridge.feed.link import Link
+from bridge.logs import FrequentWarning
 from bridge.model import Event
 
 __all__ = ["Discard"]
@@ -18,7 +19,7 @@ class Discard:
     """Takes everything that a feed brings, and keeps nothing."""
 
     def __init__(self, log: FilteringBoundLogger) -> None:
-        self._log = log
+        self._say_rejected = FrequentWarning(log, "frame_rejected")
         self.links: list[Link] = []
 
     def event(self, event: Event) -> None:
@@ -44,7 +45,7 @@ class Discard:
 
     def rejected(self, connection: str, error: FrameError, recv: int) -> None:
         del recv
-        self._log.warning("frame_rejected", connection=connection, error=str(error))
+        self._say_rejected(connection=connection, error=error.words)
 
     def unknown(self, kind: str) -> None:
         del kind

@@ -217,7 +217,7 @@ def test_kinds_are_short_words_of_their_own():
     [(b'{"error":{"message":"busy"}}', None, "busy"), (b'{"t":"oops","error":"no"}', None, "no")],
 )
 def test_limitlex_may_say_errors_too(frame, code, words):
-    kind, [said] = other_message(frame, ValueError(), PUBLIC, PRIVATE)
+    kind, [said] = other_message(frame, frame, ValueError(), known=PUBLIC, elsewhere=PRIVATE)
     assert kind == ""
     assert isinstance(said.error, ReportedError)
     assert (said.error.code, said.error.message) == (code, words)

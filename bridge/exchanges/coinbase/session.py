@@ -212,7 +212,23 @@ class CoinbaseSession(SubscribingSession):
     # --- what is not as it should be -------------------------------------------------------------------------------
 
     def _other(self, frame: bytes, recv: int, error: Exception) -> Sequence[Event]:
-        """An error message, a channel we didn't ask for, a frame of which something can still be read, or none of these.
+        """A frame of which something can still be read, or that is no message of the channels that are known."""
+        remains = remains_of(frame)
+        known = remains is not None and remains.channel in _KNOWN
+        if not known or (remains is not None and remains.is_error):
+            unexpected = self._unexpected(frame, recv)
+            if unexpected is not None:
+                return unexpected
+        if remains is None or not known:
+            raise FrameError(NAME, frame, str(error)) from None
+        events = self._count(remains.number, recv)
+        if events is None:
+            return ()
+        self._salvage(remains, frame, recv, error, events)
+        return events
+
+    def _unexpected(self, frame: bytes, recv: int) -> Sequence[Event] | None:
+        """An error message, or one of a channel we didn't ask for; ``None`` where it is neither.
 
         ``{"type":"error","message":"channel is not supported"}``
         """
@@ -221,22 +237,15 @@ class CoinbaseSession(SubscribingSession):
         except UNREADABLE:
             message = None
         is_error = message is not None and message.type == "error"
-        if message is not None and (is_error or (message.channel not in _KNOWN and (message.channel or message.type))):
-            number = message.sequence_num
-            counted = [] if number is None else self._count(number, recv)
-            if is_error:
-                words = ": ".join(part for part in (message.message, message.reason) if part)
-                return [*(counted or ()), *self._said(words, recv)]
-            self.actions.append(Unknown(message.channel or message.type))
-            return counted or ()
-        remains = remains_of(frame)
-        if remains is None or remains.channel not in _KNOWN:
-            raise FrameError(NAME, frame, str(error)) from None
-        events = self._count(remains.number, recv)
-        if events is None:
-            return ()
-        self._salvage(remains, frame, recv, error, events)
-        return events
+        if message is None or not (is_error or (message.channel not in _KNOWN and (message.channel or message.type))):
+            return None
+        number = message.sequence_num
+        counted = [] if number is None else self._count(number, recv)
+        if is_error:
+            words = ": ".join(part for part in (message.message, message.reason) if part)
+            return [*(counted or ()), *self._said(words, recv)]
+        self.actions.append(Unknown(message.channel or message.type))
+        return counted or ()
 
     def _salvage(self, remains: Remains, frame: bytes, recv: int, error: Exception, events: list[Event]) -> None:
         """Serve what can be read of a message, row by row; a bad row is a ``gap`` of its own stream alone."""
@@ -273,12 +282,12 @@ class CoinbaseSession(SubscribingSession):
                 if not _is_update(event):  # it may have been the snapshot that is awaited
                     self._awaited.pop(self._asked_as.get(name or "", ""), None)
             return
-        rows = rows_of(event)
+        rows, kind = rows_of(event)
         if rows is None:
             bad.add(None, event, ValueError("no rows"))
             return
         try:
-            kind = event_type(event)
+            kind = kind or event_type(event)
         except _WRONG as error:
             for name in {product_of(row) for row in rows} or {None}:
                 bad.add(name, event, error)

@@ -120,14 +120,17 @@ class AccountSession(Session):
 
     def _other(self, frame: bytes, recv: int, error: Exception) -> list[Event]:
         """The pairs' public messages come here too, the pairs' own connections have them; or a message is bad."""
-        kind, actions = other_message(frame, error, PRIVATE, PUBLIC)
+        mended = readable(frame)
+        kind, actions = other_message(frame, mended, error, known=PRIVATE, elsewhere=PUBLIC)
         self.actions += actions
         if not kind:
             return self._first(self._credentials.name, recv)
-        try:
-            return self._take(decode_private(readable(frame)), frame, recv)
-        except UNREADABLE as why:
-            return self._damaged(kind, frame, recv, why)
+        if mended is not frame:
+            try:
+                return self._take(decode_private(mended), frame, recv)
+            except UNREADABLE as why:
+                error = why
+        return self._damaged(kind, frame, recv, error)
 
     def _take(self, message: AnyPrivate, frame: bytes, recv: int) -> list[Event]:
         subject = self._credentials.name

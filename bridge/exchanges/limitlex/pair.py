@@ -118,14 +118,17 @@ class PairSession(Session):
 
     def _other(self, frame: bytes, recv: int, error: Exception) -> list[Event]:
         """A frame that is no message of a pair, or a bad one; one may be bad only in what isn't read of it."""
-        kind, actions = other_message(frame, error, PUBLIC, PRIVATE)
+        mended = readable(frame)
+        kind, actions = other_message(frame, mended, error, known=PUBLIC, elsewhere=PRIVATE)
         self.actions += actions
         if not kind:
             return self._first(recv, [])
-        try:
-            return self._first(recv, self._understand(decode_public(readable(frame)), recv))
-        except (*UNREADABLE, ValueError) as why:
-            return self._first(recv, self._damaged(kind, frame, recv, why))
+        if mended is not frame:
+            try:
+                return self._first(recv, self._understand(decode_public(mended), recv))
+            except (*UNREADABLE, ValueError) as why:
+                error = why
+        return self._first(recv, self._damaged(kind, frame, recv, error))
 
     def _damaged(self, kind: str, frame: bytes, recv: int, error: Exception) -> list[Event]:
         """A message of this type is bad: its stream misses it, and no other does."""
