@@ -264,8 +264,11 @@ class Exchange(ABC):
     """Seconds without any frame, pongs included, after which a connection counts as dead."""
     pace: ClassVar[float] = 0.25
     """Least seconds between two connection attempts of a connector, so that an outage doesn't end in a storm."""
-    sends_per_second: ClassVar[int | None] = None
-    """Most messages a second from one client address, over all its connections; ``None``: it names no limit."""
+    sends_per_second: ClassVar[int | None] = 10
+    """Most messages a second from one client address, over all its connections; ``None``: as many as there are.
+
+    The default is for those that name no limit: none that is known is lower but for Coinbase's and Binance's.
+    """
     timed: ClassVar[Mapping[Channel, int]] = {}
     """Channels whose ``ts`` is the time of the event itself, and the steps (ns) that it is told in: latency is measured."""
     gaps: ClassVar[Literal["verified", "unchecked"]] = "unchecked"

@@ -93,6 +93,11 @@ def feed(sample: Sample, frame: bytes) -> None:
         check_actions(session.actions, sample)
 
 
+@pytest.mark.parametrize("name", names())
+def test_what_is_sent_to_any_exchange_is_paced(name):
+    assert exchange_type(name).sends_per_second in range(1, 11)
+
+
 def test_every_exchange_has_a_sample():
     assert sorted(sample.name for sample in SAMPLES) == sorted(names())
     for sample in SAMPLES:
