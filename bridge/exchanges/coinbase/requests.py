@@ -53,7 +53,6 @@ class Refusal(Struct):
 
     reason: str
     retry_at: int | None
-    tries: int = 0
     standing: bool = False
     """Whether the exchange may still have it as subscribed: then it is unsubscribed before it is asked for again."""
 

@@ -35,7 +35,10 @@ _CHANNELS = {
 _LIMIT = 30 * SECOND
 """How long an answer or a full book may take, a frame of 6 MB; counted from the last full book that was awaited."""
 _LIMIT_IN_ALL = 10 * _LIMIT
-_MOST_TRIES = 5
+_AFTER_SILENCE = RETRY - _LIMIT
+"""Between a request that was given up for want of an answer, and the next: a minute after it was sent."""
+_MOST_A_MINUTE = 120
+"""Requests a minute for what is refused, each by itself: with more of them, each is asked for more rarely."""
 _AFTER_RATE = 5 * SECOND
 """Before a request is sent again that was one too many."""
 _WORDS = 300
@@ -121,7 +124,7 @@ class SubscribingSession(Session):
         for channel, product in late:
             if channel != LEVEL2:
                 words = f"no answer to the subscription within {_LIMIT // SECOND} s"
-                events += self._refuse(channel, product, now, TopicLeftOutError(NAME, words))
+                events += self._refuse(channel, product, now, TopicLeftOutError(NAME, words), wait=_AFTER_SILENCE)
         events += self._late_books(now)
         self._ask_again(now)
         return events
@@ -210,9 +213,9 @@ class SubscribingSession(Session):
         if known is None or known.reason != reason:  # one that is asked for again, and refused again, is said once
             error.topic = f"{channel}:{product}"
             self.actions.append(Said(error, f"no {channel} of {', '.join(self._pairs_of[product])}"))
-        crowd = max(1, len(self._refusals) // 60)
+        crowd = max(1, len(self._refusals) // _MOST_A_MINUTE)
         retry_at = None if wait is None else now + jitter(wait * crowd, product)
-        self._refusals[key] = Refusal(reason, retry_at, known.tries + 1 if known else 1)
+        self._refusals[key] = Refusal(reason, retry_at)
         self._memory.refused[key] = reason
         self._requests.answered(channel, product)
         if channel == LEVEL2:
@@ -249,7 +252,7 @@ class SubscribingSession(Session):
         return [event for channel in self._wire for event in self.lively(self._streams_of(channel, other), now)]
 
     def _late_books(self, now: int) -> list[Event]:
-        """Books whose snapshot is late: asked for once more, then ``down`` and asked for ever more rarely.
+        """Books whose snapshot is late: asked for once more, then ``down`` and asked for about once a minute.
 
         Where no book at all comes, although it was asked for twice, a new connection is tried, once.
         """
@@ -272,9 +275,8 @@ class SubscribingSession(Session):
             return []
         events: list[Event] = []
         for product in late:
-            known = self._refusals.get((LEVEL2, product))
-            tries = min(known.tries, _MOST_TRIES) if known else 0
-            events += self._refuse(LEVEL2, product, now, TopicLeftOutError(NAME, reason), wait=RETRY * tries)
+            wait = _AFTER_SILENCE if (LEVEL2, product) in self._refusals else 0
+            events += self._refuse(LEVEL2, product, now, TopicLeftOutError(NAME, reason), wait=wait)
             self._refusals[LEVEL2, product].standing = True
         return events
 
