@@ -11,7 +11,8 @@ from msgspec import Struct, structs
 
 from bridge.config import Settings
 from bridge.entries import textual
-from bridge.exchanges.base import Exchange, Subscription
+from bridge.exchanges.base import Exchange
+from bridge.exchanges.session import Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link

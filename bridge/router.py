@@ -15,7 +15,9 @@ from structlog.typing import FilteringBoundLogger
 from bridge.config import ConnectorSettings, Settings
 from bridge.errors import AlreadyRunningError, RedisUnavailableError, StreamConflictError
 from bridge.exchange_errors import BlockedError, ExchangeError, FrameError
-from bridge.exchanges.base import Exchange, Restated, Subscription
+from bridge.exchanges.actions import Restated
+from bridge.exchanges.base import Exchange
+from bridge.exchanges.session import Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link

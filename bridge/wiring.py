@@ -11,7 +11,8 @@ from bridge.config import ConnectorSettings, Settings
 from bridge.config.proxy import proxies_of, routes_of
 from bridge.errors import ConfigError, Problem
 from bridge.exchanges import exchange_type
-from bridge.exchanges.base import Credentials, Exchange, Profile
+from bridge.exchanges.base import Exchange
+from bridge.exchanges.plans import Credentials, Profile
 from bridge.feed.context import FeedContext, Receiver
 from bridge.feed.flow import FlowControl
 from bridge.feed.policies import Pacer, send_budget

@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.base import SECOND, UNREADABLE, ClockReading
 from bridge.exchanges.http import Flow, HttpRequest
-from bridge.exchanges.numbers import epoch_ns
+from bridge.exchanges.numbers import SECOND, epoch_ns
+from bridge.exchanges.plans import ClockReading
+from bridge.exchanges.salvage import UNREADABLE
 from bridge.exchanges.waiting import seconds_to_wait
 
 __all__ = ["date_reading", "iso_reading", "millis_reading"]

@@ -9,10 +9,13 @@ accepts ``1e`` for ``[0-9]+(?:e[0-9]+)?+``.
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 from bridge.model import Levels
 
 __all__ = [
+    "SECOND",
+    "best_first",
     "check_amounts",
     "check_ids",
     "check_levels",
@@ -23,6 +26,9 @@ __all__ = [
     "id_or_empty",
     "shortened",
 ]
+
+SECOND = 1_000_000_000
+"""Nanoseconds in a second."""
 
 _PLAIN_LEVELS = re.compile(r"(?:[0-9]+\.?[0-9]*:[0-9]+\.?[0-9]* )*").fullmatch
 """How nearly all levels are written; without a group inside the repeated one it is fast."""
@@ -133,3 +139,20 @@ def epoch_ns(count: int, unit: int) -> int:
 def shortened(text: str) -> str:
     """A text from outside as it may appear in a message: quoted, escaped, and no longer than 40 characters of it."""
     return repr(text) if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]!r}…"
+
+
+def best_first(levels: Levels, *, bids: bool) -> Levels:
+    """The levels sorted best first: highest price first for bids, lowest first for asks.
+
+    Raises:
+        ValueError: a price is no number.
+    """
+    try:
+        return sorted(levels, key=_price, reverse=bids)
+    except ArithmeticError:
+        msg = "a level's price is not a number"
+        raise ValueError(msg) from None
+
+
+def _price(level: tuple[str, str]) -> Decimal:
+    return Decimal(level[0])

@@ -12,10 +12,14 @@ from collections.abc import Iterable
 import msgspec
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.base import NOT_UNDERSTOOD, Reject, Session, Subscription
+from bridge.exchanges.actions import Reject
+from bridge.exchanges.session import NOT_UNDERSTOOD, Session, Subscription
 from bridge.model import Control, ControlEvent, Event
 
-__all__ = ["Damage", "peek", "readable", "rows_of"]
+__all__ = ["UNREADABLE", "Damage", "peek", "readable", "rows_of"]
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding JSON raises for a frame that is none, or not of the expected shape."""
 
 _NOT_JSON = re.compile(rb"(?<=[:,\[\s])-?(?:NaN|Infinity)(?=\s*[,\]}])")
 _N, _I = b"NI"

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.base import ClockReading
+from bridge.exchanges.plans import ClockReading
 from bridge.feed.context import FeedContext
 from bridge.feed.policies import backoff
 

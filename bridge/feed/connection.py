@@ -9,20 +9,20 @@ from typing import Any
 
 from bridge.errors import BridgeError
 from bridge.exchange_errors import BlockedError, ExchangeError, FrameError, HandshakeError
-from bridge.exchanges.base import (
+from bridge.exchanges.actions import (
     Action,
-    ConnectionPlan,
     Reconnect,
     Reject,
     Replace,
     Restated,
     Said,
     Send,
-    Session,
     Synchronise,
     Unknown,
     Warn,
 )
+from bridge.exchanges.plans import ConnectionPlan
+from bridge.exchanges.session import Session
 from bridge.feed.context import FeedContext
 from bridge.feed.intake import Intake
 from bridge.feed.outbox import Outbox

@@ -12,7 +12,9 @@ from msgspec import Struct, field
 from structlog.typing import FilteringBoundLogger
 
 from bridge.exchange_errors import ExchangeError, FrameError
-from bridge.exchanges.base import Exchange, Restated, Subscription
+from bridge.exchanges.actions import Restated
+from bridge.exchanges.base import Exchange
+from bridge.exchanges.session import Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.policies import Pacer, SendBudget
 from bridge.feed.rest import RestClient

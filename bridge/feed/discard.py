@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from structlog.typing import FilteringBoundLogger
 
 from bridge.exchange_errors import ExchangeError, FrameError
-from bridge.exchanges.base import Restated, Subscription
+from bridge.exchanges.actions import Restated
+from bridge.exchanges.session import Subscription
 from bridge.feed.link import Link
-from bridge.logs import FrequentWarning
 from bridge.model import Event
 
 __all__ = ["Discard"]
@@ -19,7 +19,7 @@ class Discard:
     """Takes everything that a feed brings, and keeps nothing."""
 
     def __init__(self, log: FilteringBoundLogger) -> None:
-        self._say_rejected = FrequentWarning(log, "frame_rejected")
+        self._log = log
         self.links: list[Link] = []
 
     def event(self, event: Event) -> None:
@@ -45,7 +45,7 @@ class Discard:
 
     def rejected(self, connection: str, error: FrameError, recv: int) -> None:
         del recv
-        self._say_rejected(connection=connection, error=error.words)
+        self._log.warning("frame_rejected", connection=connection, error=str(error))
 
     def unknown(self, kind: str) -> None:
         del kind

@@ -9,7 +9,9 @@ from contextlib import suppress
 
 from bridge.errors import BridgeError
 from bridge.exchange_errors import ExchangeError, HandshakeError, RestError
-from bridge.exchanges.base import SECOND, ConnectionPlan, Subscription
+from bridge.exchanges.numbers import SECOND
+from bridge.exchanges.plans import ConnectionPlan
+from bridge.exchanges.session import Subscription
 from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext
 from bridge.feed.policies import Damper, backoff

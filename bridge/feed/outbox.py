@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from bridge.exchanges.base import Send
+from bridge.exchanges.actions import Send
 from bridge.feed.policies import SendBudget
 from bridge.feed.tap import FeedTap
 from bridge.feed.transport import Socket

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.base import Profile, Reconnect, Send, Unknown
+from bridge.exchanges.actions import Reconnect, Send, Unknown
 from bridge.exchanges.coinbase import Coinbase
+from bridge.exchanges.plans import Profile
 from bridge.model import BookDelta, BookSnapshot, Channel, ControlEvent, Quote, Ticker, Trade
 from tests.unit.coinbase_frames import (
     ALL,

@@ -8,7 +8,8 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from bridge.exchanges.base import ConnectionPlan, Subscription
+from bridge.exchanges.plans import ConnectionPlan
+from bridge.exchanges.session import Subscription
 from bridge.feed import connection as module
 from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.base import Reject, Session, Subscription
+from bridge.exchanges.actions import Reject
+from bridge.exchanges.session import Session, Subscription
 from bridge.model import (
     Balance,
     BookDelta,

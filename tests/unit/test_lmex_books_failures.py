@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.base import Reject, Send
+from bridge.exchanges.actions import Reject, Send
 from bridge.exchanges.lmex.names import Market
 from bridge.model import Channel, ControlEvent
 from tests.unit import lmex_frames as frames

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from bridge.exchanges.base import UNREADABLE
-from bridge.exchanges.salvage import readable
+from bridge.exchanges.salvage import UNREADABLE, readable
 
 __all__ = [
     "NAME",

@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from msgspec import Struct
 
 from bridge.exchange_errors import LoginRefusedError, ReportedError, TooManyRequestsError, UnknownMarketError
-from bridge.exchanges.base import SECOND
 from bridge.exchanges.coinbase.messages import NAME
+from bridge.exchanges.numbers import SECOND
 
 __all__ = ["LONGEST_WAIT", "RETRY", "Breaks", "Memory", "Refusal", "Request", "Requests", "error_of", "jitter"]
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from msgspec import Raw
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.base import SECOND, UNREADABLE, Reconnect, Reject, Unknown, best_first
+from bridge.exchanges.actions import Reconnect, Reject, Unknown
 from bridge.exchanges.coinbase.messages import (
     NAME,
     L2Data,
@@ -32,7 +32,8 @@ from bridge.exchanges.coinbase.messages import (
 from bridge.exchanges.coinbase.products import Listing
 from bridge.exchanges.coinbase.requests import Memory
 from bridge.exchanges.coinbase.subscribing import LEVEL2, TICKER, TRADES, SubscribingSession
-from bridge.exchanges.numbers import check_amounts, check_levels, check_numbers, check_values
+from bridge.exchanges.numbers import SECOND, best_first, check_amounts, check_levels, check_numbers, check_values
+from bridge.exchanges.salvage import UNREADABLE
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Event, Levels, Quote, Ticker, Trade
 
 __all__ = ["CoinbaseSession"]

@@ -17,10 +17,12 @@ from bridge.exchange_errors import (
     TopicLeftOutError,
     UnknownMarketError,
 )
-from bridge.exchanges.base import SECOND, Reconnect, Said, Send, Session, Subscription
+from bridge.exchanges.actions import Reconnect, Said, Send
 from bridge.exchanges.coinbase.messages import NAME, Subscriptions
 from bridge.exchanges.coinbase.products import Listing, Names
 from bridge.exchanges.coinbase.requests import LONGEST_WAIT, RETRY, Breaks, Memory, Refusal, Requests, error_of, jitter
+from bridge.exchanges.numbers import SECOND
+from bridge.exchanges.session import Session, Subscription
 from bridge.model import Channel, Event
 
 __all__ = ["LEVEL2", "TICKER", "TRADES", "SubscribingSession"]

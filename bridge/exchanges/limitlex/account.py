@@ -7,19 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.base import (
-    NOT_UNDERSTOOD,
-    UNREADABLE,
-    Credentials,
-    Reject,
-    Replace,
-    Restated,
-    Said,
-    Session,
-    Subscription,
-    Synchronise,
-    Target,
-)
+from bridge.exchanges.actions import Reject, Replace, Restated, Said, Synchronise
 from bridge.exchanges.fields import fields_of, text
 from bridge.exchanges.http import Flow
 from bridge.exchanges.limitlex.messages import (
@@ -38,8 +26,10 @@ from bridge.exchanges.limitlex.messages import (
 )
 from bridge.exchanges.limitlex.rest import LimitlexRest, Listing, TokenSource
 from bridge.exchanges.numbers import check_ids, check_numbers, check_values, check_words, shortened
+from bridge.exchanges.plans import Credentials
 from bridge.exchanges.refresh import Refresh
-from bridge.exchanges.salvage import Damage, readable
+from bridge.exchanges.salvage import UNREADABLE, Damage, readable
+from bridge.exchanges.session import NOT_UNDERSTOOD, Session, Subscription, Target
 from bridge.model import Balance, Channel, Event, Fill, Order
 
 __all__ = ["PRIVATE_CHANNELS", "AccountSession"]

@@ -12,10 +12,10 @@ import msgspec
 from msgspec import Struct
 
 from bridge.exchange_errors import FrameError, ReportedError
-from bridge.exchanges.base import SECOND, UNREADABLE, Action, Said, Unknown
+from bridge.exchanges.actions import Action, Said, Unknown
 from bridge.exchanges.fields import EXACT
-from bridge.exchanges.numbers import check_numbers, epoch_ns, shortened
-from bridge.exchanges.salvage import peek
+from bridge.exchanges.numbers import SECOND, check_numbers, epoch_ns, shortened
+from bridge.exchanges.salvage import UNREADABLE, peek
 
 __all__ = [
     "NAME",

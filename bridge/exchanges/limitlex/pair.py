@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from bridge.book import Book
-from bridge.exchanges.base import NOT_UNDERSTOOD, SECOND, UNREADABLE, Replace, Session, Subscription, best_first
+from bridge.exchanges.actions import Replace
 from bridge.exchanges.fields import EXACT
 from bridge.exchanges.limitlex.messages import (
     NAME,
@@ -24,8 +24,9 @@ from bridge.exchanges.limitlex.messages import (
     seconds_of,
 )
 from bridge.exchanges.limitlex.options import LimitlexOptions
-from bridge.exchanges.numbers import check_amounts, check_levels, check_numbers, check_values
-from bridge.exchanges.salvage import Damage, readable
+from bridge.exchanges.numbers import SECOND, best_first, check_amounts, check_levels, check_numbers, check_values
+from bridge.exchanges.salvage import UNREADABLE, Damage, readable
+from bridge.exchanges.session import NOT_UNDERSTOOD, Session, Subscription
 from bridge.model import BookDelta, BookSnapshot, Channel, ControlEvent, Event, Levels, Quote, Ticker, Trade
 
 __all__ = ["PairSession"]

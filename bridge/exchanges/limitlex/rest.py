@@ -21,14 +21,14 @@ from msgspec import Struct
 
 from bridge.errors import ConfigError, Problem
 from bridge.exchange_errors import FrameError, RestError
-from bridge.exchanges.base import SECOND, UNREADABLE, Credentials
 from bridge.exchanges.fields import UNREADABLE_ROW, Row, decode_rows, fields_of, text
 from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
 from bridge.exchanges.limitlex.messages import NAME, nanoseconds
 from bridge.exchanges.listing import ListedPair, check_listed
 from bridge.exchanges.nonces import Nonces
-from bridge.exchanges.numbers import check_amounts, check_ids, check_values, check_words, id_or_empty
-from bridge.exchanges.salvage import readable
+from bridge.exchanges.numbers import SECOND, check_amounts, check_ids, check_values, check_words, id_or_empty
+from bridge.exchanges.plans import Credentials
+from bridge.exchanges.salvage import UNREADABLE, readable
 from bridge.exchanges.waiting import seconds_to_wait
 from bridge.model import Balance, Event, Order
 

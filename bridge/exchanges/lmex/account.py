@@ -9,19 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from bridge.exchange_errors import LoginRefusedError, ReportedError, RestError, SessionExpiredError, TopicLeftOutError
-from bridge.exchanges.base import (
-    SECOND,
-    Credentials,
-    Poll,
-    Reconnect,
-    Reject,
-    Replace,
-    Restated,
-    Said,
-    Send,
-    Subscription,
-    Synchronise,
-)
+from bridge.exchanges.actions import Reconnect, Reject, Replace, Restated, Said, Send, Synchronise
 from bridge.exchanges.fields import Row, decode_rows
 from bridge.exchanges.http import Flow
 from bridge.exchanges.lmex.faults import of_message
@@ -33,9 +21,11 @@ from bridge.exchanges.lmex.positions import Bad, Positions
 from bridge.exchanges.lmex.rest import LmexRest, sign
 from bridge.exchanges.lmex.rows import NOT_A_ROW, fill_event, first, is_open, order_event, pair_or_empty, understood
 from bridge.exchanges.lmex.session import LmexSession
-from bridge.exchanges.numbers import id_or_empty
+from bridge.exchanges.numbers import SECOND, id_or_empty
+from bridge.exchanges.plans import Credentials, Poll
 from bridge.exchanges.refresh import Refresh
 from bridge.exchanges.salvage import Damage
+from bridge.exchanges.session import Subscription
 from bridge.model import Channel, ControlEvent, Event, Fill, Order, Position
 
 __all__ = ["AccountSession", "Memory"]

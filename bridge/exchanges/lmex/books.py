@@ -14,12 +14,14 @@ from collections.abc import Sequence
 
 from bridge.book import Book
 from bridge.exchange_errors import FrameError, ReportedError
-from bridge.exchanges.base import NOT_UNDERSTOOD, SECOND, UNREADABLE, Reconnect, Reject, Subscription, Warn, best_first
+from bridge.exchanges.actions import Reconnect, Reject, Warn
 from bridge.exchanges.lmex.messages import NAME, BookData, Envelope, decode_book, nanoseconds
 from bridge.exchanges.lmex.names import Contracts, Market, old_symbol, pair_of
 from bridge.exchanges.lmex.options import LmexOptions
 from bridge.exchanges.lmex.session import LmexSession
-from bridge.exchanges.numbers import check_levels, shortened
+from bridge.exchanges.numbers import SECOND, best_first, check_levels, shortened
+from bridge.exchanges.salvage import UNREADABLE
+from bridge.exchanges.session import NOT_UNDERSTOOD, Subscription
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Event, Levels, Quote
 
 __all__ = ["BooksSession"]
