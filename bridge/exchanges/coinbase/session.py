@@ -47,6 +47,8 @@ _DATA = {"l2_data": LEVEL2, "market_trades": TRADES, "ticker": TICKER}
 """The name of a channel's messages → the channel."""
 _KNOWN = {*_DATA, "heartbeats", "subscriptions"}
 _WRONG = (ArithmeticError, LookupError, TypeError, ValueError, *UNREADABLE)
+_MOST_UNREAD = 2
+"""Messages in a row whose numbers can't be read, after which it is no single one."""
 _MOST_BAD = 100
 """Rows of one frame that may be bad; beyond, the rest isn't looked at."""
 _TAKER = {"BUY": "sell", "SELL": "buy"}
@@ -69,6 +71,8 @@ class CoinbaseSession(SubscribingSession):
         self._behind = 0
         """Messages in a row whose numbers had come before."""
         self._second = ("", 0)
+        self._unread = 0
+        """Messages in a row whose numbers could not be read."""
 
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
         try:
@@ -97,11 +101,22 @@ class CoinbaseSession(SubscribingSession):
             self._salvage(remains, frame, recv, error, events)
         return events
 
+    def rejected(self, recv: int) -> Sequence[Event]:
+        """The next message's number shows what is missing; where that can't be read either, the streams say so now."""
+        self._unread += 1
+        if self._unread != _MOST_UNREAD:
+            return ()
+        events = self.gaps([s for s in self._streams if not self._is_refused(s)], recv)
+        if Channel.BOOK in self._channels:
+            self._break(self._names.products, recv)
+        return events
+
     # --- numbers ---------------------------------------------------------------------------------------------------
 
     def _count(self, number: int, recv: int) -> list[Event] | None:
         """The gap entries that this message's number calls for; ``None`` for a message that came before."""
         expected = self._next
+        self._unread = 0
         if number == expected:
             self._next = number + 1
             self._behind = 0
