@@ -9,9 +9,14 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from bridge.exchanges.salvage import UNREADABLE, readable
+from bridge.model import Channel
 
 __all__ = [
+    "CHANNELS",
+    "LEVEL2",
     "NAME",
+    "TICKER",
+    "TRADES",
     "BookEvent",
     "BookUpdate",
     "Heartbeats",
@@ -40,6 +45,14 @@ __all__ = [
 ]
 
 NAME = "coinbase"
+LEVEL2, TICKER, TRADES = "level2", "ticker", "market_trades"
+CHANNELS = {
+    Channel.TRADES: TRADES,
+    Channel.BOOK: LEVEL2,
+    Channel.QUOTES: TICKER,
+    Channel.TICKER: TICKER,
+}
+"""The exchange's channel for each of ours."""
 
 Kind = Literal["snapshot", "update"]
 Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]

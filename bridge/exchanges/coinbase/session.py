@@ -10,7 +10,10 @@ from msgspec import Raw
 from bridge.exchange_errors import FrameError
 from bridge.exchanges.actions import Reconnect, Reject, Unknown
 from bridge.exchanges.coinbase.messages import (
+    LEVEL2,
     NAME,
+    TICKER,
+    TRADES,
     L2Data,
     MarketTrades,
     Remains,
@@ -31,7 +34,7 @@ from bridge.exchanges.coinbase.messages import (
 )
 from bridge.exchanges.coinbase.products import Listing
 from bridge.exchanges.coinbase.requests import Memory
-from bridge.exchanges.coinbase.subscribing import LEVEL2, TICKER, TRADES, SubscribingSession
+from bridge.exchanges.coinbase.subscribing import SubscribingSession
 from bridge.exchanges.numbers import SECOND, best_first, check_amounts, check_levels, check_numbers, check_values
 from bridge.exchanges.salvage import UNREADABLE
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Event, Levels, Quote, Ticker, Trade

@@ -18,22 +18,25 @@ from bridge.exchange_errors import (
     UnknownMarketError,
 )
 from bridge.exchanges.actions import Reconnect, Said, Send
-from bridge.exchanges.coinbase.messages import NAME, Subscriptions
+from bridge.exchanges.coinbase.messages import CHANNELS, LEVEL2, NAME, Subscriptions
 from bridge.exchanges.coinbase.products import Listing, Names
-from bridge.exchanges.coinbase.requests import LONGEST_WAIT, RETRY, Breaks, Memory, Refusal, Requests, error_of, jitter
+from bridge.exchanges.coinbase.requests import (
+    LONGEST_WAIT,
+    RETRY,
+    Breaks,
+    Memory,
+    Refusal,
+    Requests,
+    error_of,
+    jitter,
+    listed_in,
+)
 from bridge.exchanges.numbers import SECOND
 from bridge.exchanges.session import Session, Subscription
 from bridge.model import Channel, Event
 
-__all__ = ["LEVEL2", "TICKER", "TRADES", "SubscribingSession"]
+__all__ = ["SubscribingSession"]
 
-LEVEL2, TICKER, TRADES = "level2", "ticker", "market_trades"
-_CHANNELS = {
-    Channel.TRADES: TRADES,
-    Channel.BOOK: LEVEL2,
-    Channel.QUOTES: TICKER,
-    Channel.TICKER: TICKER,
-}
 _LIMIT = 30 * SECOND
 """How long an answer or a full book may take, a frame of 6 MB; counted from the last full book that was awaited."""
 _LIMIT_IN_ALL = 10 * _LIMIT
@@ -44,6 +47,7 @@ _MOST_A_MINUTE = 120
 _AFTER_RATE = 5 * SECOND
 """Before a request is sent again that was one too many."""
 _WORDS = 300
+_ENDED = "the exchange has ended the subscription"
 
 
 class SubscribingSession(Session):
@@ -63,7 +67,7 @@ class SubscribingSession(Session):
         self._memory = memory or Memory()
         self._channels = channels
         self._streams = [Subscription(channel, pair) for channel in sorted(channels) for pair in pairs]
-        self._wire = tuple(dict.fromkeys(_CHANNELS[channel] for channel in sorted(channels)))
+        self._wire = tuple(dict.fromkeys(CHANNELS[channel] for channel in sorted(channels)))
         self._names = Names(pairs, self._listing)
         self._asked_as, self._pairs_of = self._names.asked_as, self._names.pairs_of
         self._requests = Requests()
@@ -83,6 +87,8 @@ class SubscribingSession(Session):
         """Whether the exchange has answered anything on this connection."""
         self._unsettled: set[tuple[str, str]] = set()
         """What is asked for, or refused: its data is news about that."""
+        self._present: set[tuple[str, str]] = set()
+        """What the newest list of subscriptions has."""
         self._ticked = 0
 
     def connected(self, now: int) -> None:
@@ -141,27 +147,23 @@ class SubscribingSession(Session):
     # --- what the exchange says ------------------------------------------------------------------------------------
 
     def _acknowledged(self, message: Subscriptions, recv: int, events: list[Event]) -> None:
-        """The list of all present subscriptions, after each change of them.
-
-        ``{"channel":"subscriptions","timestamp":"2026-08-09T21:05:48.229148053Z","sequence_num":5,"events":[
-        {"subscriptions":{"candles":["ETH-USD","BTC-USD"],"market_trades":["ETH-USD","BTC-USD"]}}]}``
-        """
+        """The list of all present subscriptions, which answers a request, or says that one has ended."""
         self._answered = True
-        listed: dict[str, set[str]] = {}
-        for event in message.events:
-            for channel, names in event.subscriptions.items():
-                listed.setdefault(channel, set()).update(self._asked_as[n] for n in names if n in self._asked_as)
-                if channel == "heartbeats":
-                    listed[channel].add(channel)
+        listed = listed_in(message, self._asked_as)
+        present = {(channel, product) for channel, products in listed.items() for product in products}
+        ended = self._present - present if self._requests.settled else set()
+        self._present = present
         self._requests.acknowledged(listed, recv, other="heartbeats" in listed)
         for channel, products in listed.items():
             for product in products:
                 if (channel, product) in self._refusals and channel != LEVEL2:
                     self._take_back(channel, product)
         for channel in self._wire:
-            products = listed.get(channel, set())
-            served = [p for p in products if (channel, p) not in self._refusals]
+            served = [p for p in listed.get(channel, ()) if (channel, p) not in self._refusals]
             events += self.lively([s for p in served for s in self._streams_of(channel, p)], recv)
+        for channel, product in sorted(ended.difference(self._refusals)):
+            if product in self._names.products:
+                events += self._refuse(channel, product, recv, TopicLeftOutError(NAME, _ENDED))
         self._settle()
 
     def _seen(self, channel: str, name: str) -> None:
@@ -359,14 +361,14 @@ class SubscribingSession(Session):
             self._seen(LEVEL2, name)
 
     def _send(self, kind: str, channel: str, products: Sequence[str]) -> None:
-        text = msgspec.json.encode({"type": kind, "product_ids": products, "channel": channel}).decode()
-        self.actions.append(Send(text))
+        request = {"type": kind, "product_ids": products, "channel": channel}
+        self.actions.append(Send(msgspec.json.encode(request).decode()))
 
     # --- streams ---------------------------------------------------------------------------------------------------
 
     def _is_refused(self, stream: Subscription) -> bool:
         """Whether a stream isn't served."""
-        return (_CHANNELS[stream.channel], self._names.product(stream.subject)) in self._refusals
+        return (CHANNELS[stream.channel], self._names.product(stream.subject)) in self._refusals
 
     def _is_broken(self, product: str) -> bool:
         """Whether a book awaits its snapshot, or is about to be asked for."""
@@ -375,7 +377,7 @@ class SubscribingSession(Session):
     def _streams_of(self, channel: str, product: str) -> list[Subscription]:
         """The streams that a product feeds over a channel."""
         pairs = self._pairs_of[product]
-        return [s for s in self._streams if _CHANNELS[s.channel] == channel and s.subject in pairs]
+        return [s for s in self._streams if CHANNELS[s.channel] == channel and s.subject in pairs]
 
     def _settle(self) -> None:
         self.ready = self.ready or (not self._requests and not self._postponed)
