@@ -21,12 +21,17 @@ from prometheus_client.registry import Collector
 
 from bridge.output import dropped_lines
 
-__all__ = ["HttpServer", "ProcessMetrics", "Pulse"]
+__all__ = ["HttpServer", "ProcessMetrics", "Pulse", "overall"]
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 """The exposition format that every Prometheus reads."""
 _ENDING = 1.0
 """Seconds that requests under way get when the server ends."""
+
+
+def overall(missing: Sequence[str], degraded: Sequence[str]) -> str:
+    """``down``: something keeps it from being ready; ``degraded``: something else does not work; ``live``: neither."""
+    return "down" if missing else "degraded" if degraded else "live"
 
 
 class Pulse:
@@ -181,8 +186,10 @@ class HttpServer:
         return _json({"alive": not stuck, "reason": stuck, "lag_seconds": f"{self._pulse.lag:.6f}"}, ok=not stuck)
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        missing = self._missing()
-        return _json({"ready": not missing, "missing": missing, "degraded": self._degraded()}, ok=not missing)
+        missing, degraded = self._missing(), self._degraded()
+        state = overall(missing, degraded)
+        body = {"state": state, "ready": not missing, "missing": missing, "degraded": degraded}
+        return _json(body, ok=not missing)
 
     async def _whole(self, _: web.Request) -> web.Response:
         return _json(self._status())

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from bridge.entries import textual
 from bridge.output import dropped_lines
 from bridge.printable import printable
-from bridge.serving import HttpServer, ProcessMetrics, Pulse
+from bridge.serving import HttpServer, ProcessMetrics, Pulse, overall
 from bridge.topology import FAILURES
 from consumers.connection import Where, topology_of
 from consumers.items import split_id
@@ -157,7 +157,7 @@ class Monitor(Collector):
 
     def status(self) -> object:
         """Everything, as plain data."""
-        missing = self.missing()
+        missing, degraded = self.missing(), self.degraded()
         rows = [{**row._asdict(), "missing": dict(row.missing)} for row in self._reader.rows()]
         for row in rows:
             row["lag_entries"], row["lag_seconds"] = self._behind.get(row["key"], (None, None))
@@ -165,9 +165,10 @@ class Monitor(Collector):
             "service": self._service,
             "version": self.version,
             "pid": os.getpid(),
+            "state": overall(missing, degraded),
             "ready": not missing,
             "missing": missing,
-            "degraded": self.degraded(),
+            "degraded": degraded,
             "redis": self._url,
             "outages": self._reader.outages,
             "output": {"dropped_lines": dropped_lines()},
