@@ -31,12 +31,14 @@ from consumers.monitor import Monitor
 from consumers.reader import Position, Reader
 from consumers.service import Parser, discover, run_as_command, say, serve, to_terminal
 
-__all__ = ["DESCRIPTION", "BookKeeper", "Books", "add_options", "main", "start"]
+__all__ = ["DESCRIPTION", "HTTP_PORT", "BookKeeper", "Books", "add_options", "main", "start"]
 
 _NAME, _SIDE = 21, 26
 """Columns of a book's name and of its bids: whole names and the usual digits, and a line fits into 80."""
 _FIRST_READ = 2.0
 """Seconds at the start in which a book of which nothing has been read yet is not called invalid."""
+HTTP_PORT = 9109
+"""Where metrics and health are served unless something else is asked for."""
 DESCRIPTION = "Keeps order books, shows their best levels, keeps the late-join hashes fresh."
 
 
@@ -256,7 +258,7 @@ def start(parser: Parser, args: Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = Parser("books", DESCRIPTION)
+    parser = Parser("books", DESCRIPTION, http_port=HTTP_PORT)
     add_options(parser)
     return start(parser, parser.parse_args(argv))
 

@@ -25,9 +25,8 @@ from consumers.connection import Where, topology_of
 from consumers.items import split_id
 from consumers.reader import Reader
 
-__all__ = ["DEFAULT_PORT", "HttpAddress", "Monitor", "http_address"]
+__all__ = ["HttpAddress", "Monitor", "http_address"]
 
-DEFAULT_PORT = 9108
 _EVERY = 5.0
 """Seconds between two looks at how far behind the reader is."""
 _LOOK_TIMEOUT = 5.0
@@ -113,7 +112,7 @@ class Monitor(Collector):
                 words = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
                 if address.explicit or error.errno != errno.EADDRINUSE:
                     raise OSError(f"--http: {where}: {words}; give a free one, 0 for any, or off") from None
-                self._say(f"{where} is taken: no metrics, no health pages; --http 0 takes a free port")
+                self._say(f"{where} is taken: running without metrics and health pages; --http 0 takes a free port")
                 return
             self._say(f"metrics and health at {url}")
             while True:

@@ -24,7 +24,7 @@ from bridge.repeats import Repeats, Summary
 from bridge.topology import FAILURES, RedisUrlError, Topology
 from consumers.absent import Absent
 from consumers.connection import OUTAGE, RedisUnreachableError, is_wrong_type
-from consumers.monitor import DEFAULT_PORT, HttpAddress, http_address
+from consumers.monitor import HttpAddress, http_address
 
 __all__ = ["Parser", "catalog", "discover", "note", "run_as_command", "say", "serve", "to_terminal"]
 
@@ -38,10 +38,15 @@ _FILES = {
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser with the options of every service; a wrong argument ends it with exit code 1."""
+    """An argument parser with the options of every service; a wrong argument ends it with exit code 1.
 
-    def __init__(self, prog: str, description: str, **settings: Any) -> None:
+    ``http_port`` is where the service serves metrics and health if nothing says otherwise: each service has a port of
+    its own, so that all run on one machine.
+    """
+
+    def __init__(self, prog: str, description: str, *, http_port: int, **settings: Any) -> None:
         super().__init__(prog=prog, description=description, **settings)
+        self.http_port = http_port
         env = os.environ.get
         self.add_argument(
             "--redis",
@@ -60,7 +65,7 @@ class Parser(argparse.ArgumentParser):
             "--http",
             metavar="HOST:PORT",
             type=http_address,
-            help=f"serve metrics and health there, or off (default: TICKBRIDGE_HTTP__HOST and __PORT, or port {DEFAULT_PORT} of this machine)",
+            help=f"serve metrics and health there, or off (default: TICKBRIDGE_HTTP__HOST and __PORT, or 127.0.0.1:{http_port})",
         )
         self.add_argument("--json", action="store_true", help="JSON lines, also on a terminal")
 
@@ -74,7 +79,7 @@ class Parser(argparse.ArgumentParser):
     def _http_of_environment(self) -> HttpAddress:
         host, port = (os.environ.get(f"TICKBRIDGE_HTTP__{name}", "") for name in ("HOST", "PORT"))
         if not port:
-            return HttpAddress(host or "127.0.0.1", DEFAULT_PORT, explicit=False)
+            return HttpAddress(host or "127.0.0.1", self.http_port, explicit=False)
         try:
             return http_address(port)
         except argparse.ArgumentTypeError as mistake:

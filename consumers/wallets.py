@@ -45,8 +45,10 @@ from consumers.reader import Position as Where
 from consumers.reader import Reader
 from consumers.service import Parser, discover, run_as_command, say, serve, to_terminal
 
-__all__ = ["DESCRIPTION", "Wallet", "Wallets", "add_options", "main", "start"]
+__all__ = ["DESCRIPTION", "HTTP_PORT", "Wallet", "Wallets", "add_options", "main", "start"]
 
+HTTP_PORT = 9110
+"""Where metrics and health are served unless something else is asked for."""
 DESCRIPTION = "Tracks balances, positions, open orders and fills; keeps each account in a Redis hash."
 
 _OPEN = ("open", "partially_filled")
@@ -387,7 +389,7 @@ def start(_: Parser, args: Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = Parser("wallets", DESCRIPTION)
+    parser = Parser("wallets", DESCRIPTION, http_port=HTTP_PORT)
     add_options(parser)
     return start(parser, parser.parse_args(argv))
 

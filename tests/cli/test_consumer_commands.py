@@ -93,6 +93,24 @@ def test_an_option_and_the_environment_are_over_the_file(redis_server: RedisServ
 
 
 @BOTH
+@pytest.mark.parametrize(("name", "port"), [("books", 9109), ("wallets", 9110)])
+@pytest.mark.parametrize("http", ["", "http: {port: 9108}\n"], ids=["default", "a port in the file"])
+def test_each_service_has_a_port_of_its_own(redis_server: RedisServer, tmp_path, spelling, name, port, http) -> None:
+    """Whether it is free or not, beside a connector of the same file it isn't the connector's."""
+    path = tmp_path / "tickbridge.yaml"
+    path.write_text(f"redis: {{url: '{redis_server.url}'}}\n{http}")
+    with running(*spelling(name), "--config", str(path)) as service:
+        lines = iter(service.stderr.readline, "")
+        line = next(line for line in lines if "health" in line)
+    assert line.startswith(
+        (
+            f"{name}: metrics and health at http://127.0.0.1:{port}",
+            f"{name}: 127.0.0.1 port {port} is taken: running without metrics and health pages",
+        )
+    )
+
+
+@BOTH
 @pytest.mark.parametrize("name", ["books", "wallets"])
 def test_version_help_and_mistakes(tmp_path, spelling, name) -> None:
     assert ended(*spelling(name), "--version").stdout.startswith("tickbridge ")
