@@ -196,6 +196,16 @@ def test_ctrl_c_ends_in_order_with_the_summary(tmp_path):
     assert not any(map(alive, pids))
 
 
+def test_a_killed_demo_leaves_no_key_in_the_users_redis(tmp_path, redis_server):
+    with redis_server.client() as client:
+        client.set("mine", "1")
+        with RunningDemo(tmp_path, "--duration", "600", "--redis", redis_server.url) as demo:
+            namespace = demo.wait_for(r"^  redis +\S+ +namespace (\S+)$")[1]
+            until(lambda: client.exists(f"{namespace}:bridge:catalog"), "its keys")
+            demo.process.kill()
+            until(lambda: client.keys() == ["mine"], "its keys are gone")
+
+
 def test_a_killed_demo_takes_its_parts_with_it(tmp_path):
     with RunningDemo(tmp_path, "--duration", "600", "--dir", str(tmp_path / "kept")) as demo:
         pids = demo.pids()
