@@ -277,6 +277,6 @@ async def _try(kind: str, name: str, attempt: Awaitable[list[str]]) -> tuple[int
     except BridgeError as error:
         # Redis' own errors begin with where it is.
         who = "" if kind == "redis" else f"{kind} {name}: "
-        return error.exit_code, [f"{who}{presentable(str(error), lines=True)}"]
+        return error.exit_code, [f"{who}{presentable(error.about, lines=True)}"]
     except (TimeoutError, OSError) as error:
         return _ENVIRONMENT, [f"{kind} {name}: {presentable(str(error) or type(error).__name__)}"]

@@ -93,14 +93,15 @@ def test_an_option_and_the_environment_are_over_the_file(redis_server: RedisServ
 
 
 @BOTH
-@pytest.mark.parametrize(("name", "port"), [("books", 9109), ("wallets", 9110)])
 @pytest.mark.parametrize("http", ["", "http: {port: 9108}\n"], ids=["default", "a port in the file"])
-def test_each_service_has_a_port_of_its_own(redis_server: RedisServer, tmp_path, spelling, name, port, http) -> None:
-    """Whether it is free or not, beside a connector of the same file it isn't the connector's."""
+@pytest.mark.parametrize("service", [("books", 9109), ("wallets", 9110)])
+def test_each_service_has_a_port_of_its_own(redis_server: RedisServer, tmp_path, spelling, http, service) -> None:
+    """Whether it is free or not, it isn't that of a connector with the same file."""
+    name, port = service
     path = tmp_path / "tickbridge.yaml"
     path.write_text(f"redis: {{url: '{redis_server.url}'}}\n{http}")
-    with running(*spelling(name), "--config", str(path)) as service:
-        lines = iter(service.stderr.readline, "")
+    with running(*spelling(name), "--config", str(path)) as process:
+        lines = iter(process.stderr.readline, "")
         line = next(line for line in lines if "health" in line)
     assert line.startswith(
         (

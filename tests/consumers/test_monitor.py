@@ -217,7 +217,9 @@ def test_a_port_that_is_taken(redis_server) -> None:
             other.bind(("127.0.0.1", 9110))
             other.listen()
         with service("wallets", "--redis", redis_server.url, TICKBRIDGE_HTTP__PORT="") as (process, line):
-            assert line.startswith("wallets: 127.0.0.1 port 9110 is taken: running without metrics and health pages; --http 0")
+            assert line.startswith(
+                "wallets: 127.0.0.1 port 9110 is taken: running without metrics and health pages; --http 0"
+            )
             assert process.poll() is None
 
 

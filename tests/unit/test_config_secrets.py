@@ -80,8 +80,12 @@ def test_no_message_quotes_a_secret_variable(config):
         ("api_key: k, api_key_file: /none, api_secret: s", "api_key_file", "cannot read /none: No such file"),
         ("api_key: '', api_secret: s", "api_key", "should not be empty"),
         ("api_key: k, api_secret_file: /none", "api_secret_file", "cannot read /none: No such file"),
-        ("api_key: k, api_secret: s, exchange: vnue", "exchange", "no exchange 'vnue' (did you mean 'venue'?"),
-        ("api_key: k, api_secret: s, subacounts: true", "subacounts", "unknown key (did you mean 'subaccounts'?"),
+        ("api_key: k, api_secret: s, exchange: vnue", "exchange", "no exchange 'vnue' (line 1; did you mean 'venue'?"),
+        (
+            "api_key: k, api_secret: s, subacounts: true",
+            "subacounts",
+            "unknown key (line 1; did you mean 'subaccounts'?",
+        ),
         ("api_key: k, api_secret: s, subaccounts: maybe", "subaccounts", "should be true or false"),
     ],
 )
