@@ -20,6 +20,7 @@ import termios
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,34 +37,25 @@ def main(lines: Iterable[str] = sys.stdin) -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP):
         signal.signal(number, signal.SIG_IGN)
     pids: list[int] = []
-    patience, directory, keep, terminal, keys = _PATIENCE, "", False, "", ""
+    said: dict[str, str] = {}
     for line in lines:
         word, _, rest = line.rstrip("\n").partition(" ")
         if word == "+":
             pids.append(int(rest))
-        elif word == "-" and int(rest) in pids:
+        elif word != "-":
+            said[word] = rest
+        elif int(rest) in pids:
             pids.remove(int(rest))
-        elif word == "now":
-            patience = 0.0
-        elif word == "remove":
-            directory = rest
-        elif word == "keep":
-            keep = True
-        elif word == "terminal":
-            terminal = rest
-        elif word == "keys":
-            keys = rest
-        elif word == "ended":
-            keys = ""  # the demo removes them itself, and says what went wrong
-    if terminal:
+    if terminal := said.get("terminal"):
         with suppress(OSError, termios.error):  # the terminal is gone, too
             give_back(terminal)
+    patience = 0.0 if "now" in said else _PATIENCE
     end(pids[1:], patience)
-    if keys:
-        _remove_keys(*keys.split(" ", 1))
+    if "keys" in said and "ended" not in said:  # at an orderly end the demo does it, and says what went wrong
+        _remove_keys(*said["keys"].split(" ", 1))
     end(pids[:1], patience)
-    if directory:
-        (remove_secrets if keep else remove)(Path(directory))
+    if directory := said.get("remove"):
+        (remove_secrets if "keep" in said else remove)(Path(directory))
 
 
 def give_back(state: str) -> None:
@@ -92,10 +84,9 @@ def modes_of(number: int) -> list[Any]:
 
 
 def _remove_keys(namespace: str, url: str) -> None:
-    from bridge.demo.leftovers import remove_keys
-
     with suppress(Exception):  # nobody is there to be told
-        asyncio.run(remove_keys(url, namespace))
+        # Late: the client library is of no use to a guardian that has no keys to remove.
+        asyncio.run(import_module("bridge.demo.leftovers").remove_keys(url, namespace))
 
 
 def end(pids: Sequence[int], patience: float) -> None:
