@@ -70,7 +70,8 @@ class Monitor:
             if settings.explicit or error.errno != errno.EADDRINUSE:
                 words = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
                 raise PortUnavailableError(settings.host, settings.port, words) from None
-            log.warning("http_port_taken", host=settings.host, port=settings.port)
+            hint = "no metrics and health pages; set http.port to a free port, to 0 for any, or to off"
+            log.warning("http_port_taken", host=settings.host, port=settings.port, hint=hint)
         else:
             self._server = server
             log.info("http_listening", url=url)

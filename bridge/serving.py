@@ -83,7 +83,7 @@ class Pulse:
     def stuck(self) -> str:
         """Why the loop can't be said to turn; empty when it does."""
         late = max(self._overdue, self._last)
-        return f"the event loop stood still for {late:.1f} s" if late > self._limit else ""
+        return f"the event loop was blocked for {late:.1f} s" if late > self._limit else ""
 
     @property
     def _overdue(self) -> float:
@@ -110,7 +110,7 @@ class ProcessMetrics(Collector):
         )
         build.add_metric([self._version, platform.python_version()], 1)
         yield build
-        words = "Printed and logged lines that were dropped, because nobody took them."
+        words = "Printed and logged lines that were dropped because nothing read them."
         dropped = CounterMetricFamily(f"{self._prefix}_output_dropped_lines", words, labels=["stream"])
         for stream, lines in {"stdout": 0, "stderr": 0, **dropped_lines()}.items():
             dropped.add_metric([stream], lines)

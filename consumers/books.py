@@ -209,7 +209,13 @@ async def run(args: Namespace) -> None:
         try:
             public = (keys.catalog(),)
             found = discover(
-                reader.redis, keys, books.found, names=public, absent=Absent("books"), missing=books.missing
+                reader.redis,
+                keys,
+                books.found,
+                names=public,
+                absent=Absent("books"),
+                writer="connector with order books",
+                missing=books.missing,
             )
             async with asyncio.TaskGroup() as group:
                 group.create_task(books.follow(), name="read")
@@ -234,7 +240,7 @@ def pair_name(text: str) -> str:
     """
     exchange, colon, pair = text.rpartition(":")
     if not re.fullmatch(r"[A-Za-z0-9._-]*", exchange) or not re.fullmatch(r"[^\s:{}]+-[^\s:{}]+", pair):
-        raise ArgumentTypeError(f"{text!r} is no pair; write BTC-EUR, or limitlex:BTC-EUR")
+        raise ArgumentTypeError(f"{text!r} is not a pair; write BTC-EUR, or limitlex:BTC-EUR")
     return f"{exchange.lower()}{colon}{pair.upper()}"
 
 

@@ -198,7 +198,7 @@ class Monitor(Collector):
         yield _filled(GaugeMetricFamily("consumer_streams", "Streams being read.", labels=names), streams)
         words = "Entries that the streams are ahead of the reader."
         yield _filled(GaugeMetricFamily("consumer_lag_entries", words, labels=names), behind)
-        words = "Time from where the reader stands to the stream's newest entry; the worst stream."
+        words = "Time from the reader's position to the stream's newest entry; the worst stream."
         yield _filled(GaugeMetricFamily("consumer_lag_seconds", words, labels=names), late)
         words = "Writes of what the service keeps in Redis."
         own = (self._service,)

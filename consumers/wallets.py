@@ -83,7 +83,7 @@ class Wallet:
             case Hole() | Trimmed():
                 self._missing(channel, f"{type(item).__name__.lower()}: {item.count} entries")
             case Reset():
-                self._missing(channel, "reset: the stream was made anew")
+                self._missing(channel, "reset: the stream was recreated")
             case Unreadable():
                 self._interrupted(channel, f"unreadable: {item.error}")
             case Unknown(is_control=True):
@@ -362,7 +362,13 @@ async def run(args: Namespace) -> None:
             group.create_task(wallets.follow(), name="read")
             private = (keys.accounts_catalog(),)
             found = discover(
-                reader.redis, keys, wallets.found, names=private, absent=Absent("wallets"), missing=wallets.missing
+                reader.redis,
+                keys,
+                wallets.found,
+                names=private,
+                absent=Absent("wallets"),
+                writer="connector with an account",
+                missing=wallets.missing,
             )
             group.create_task(found, name="catalog")
             monitor = Monitor(

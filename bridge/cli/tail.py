@@ -153,7 +153,7 @@ def _types(text: str) -> list[str]:
     for name in _names(text):
         if name not in known:
             hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
-            raise argparse.ArgumentTypeError(f"{name!r} is no type of entry ({hint})")
+            raise argparse.ArgumentTypeError(f"{name!r} is not a type of entry ({hint})")
     return _names(text)
 
 

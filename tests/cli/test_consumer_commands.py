@@ -111,6 +111,22 @@ def test_each_service_has_a_port_of_its_own(redis_server: RedisServer, tmp_path,
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "writer"), [("books", "connector with order books"), ("wallets", "connector with an account")]
+)
+def test_what_is_waited_for_is_named(redis_server: RedisServer, name, writer) -> None:
+    """A connector is there, but none that writes what this service reads."""
+    with redis_server.client() as client:
+        trades = Stream(client, Channel.TRADES)
+        client.hset("bridge:catalog", trades.key, "{}")
+        words = (*SPELLINGS["command"](name), "--redis", redis_server.url, "--http", "off")
+        with running(*words) as service:
+            assert service.stderr.readline() == (
+                f"{name}: there is nothing to read yet, waiting; no {writer} has written to this Redis; "
+                "is it the right one, and the right namespace?\n"
+            )
+
+
 @BOTH
 @pytest.mark.parametrize("name", ["books", "wallets"])
 def test_version_help_and_mistakes(tmp_path, spelling, name) -> None:

@@ -251,7 +251,7 @@ def test_a_connector_that_the_user_starts_again_is_left_to_work(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("--pairs", "BTCEUR"), 1, "'BTCEUR' is no pair"),
+        (("--pairs", "BTCEUR"), 1, "'BTCEUR' is not a pair"),
         (("--exchange", "both", "--pairs", "lmex:BTC-USD"), 1, "--pairs: none for limitlex"),
         (("--exchange", "lmex,coinbase"), 1, "coinbase can't be simulated; known: limitlex, lmex, both"),
         (("--rate", "0"), 1, "must be above zero"),

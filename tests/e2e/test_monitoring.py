@@ -345,3 +345,4 @@ def test_a_port_that_is_taken(own_bench: Bench, run: Run, tmp_path: Path) -> Non
         flowing(own_bench.client, 50)
         assert second.stop() == 0
         assert second.output.count("http_port_taken") == 1
+        assert "set http.port to a free port" in second.output

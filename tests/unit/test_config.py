@@ -209,7 +209,7 @@ def test_mistakes_between_the_parts(config):
         "let one of them read it, or give it a second name under accounts)",
         "connectors.1.pairs.1": "BTC-EUR (book) is already read by connectors.0 (line 4; one stream takes one connector)",
         "connectors.2.account": "account 'main' is of exchange 'venue', this connector's is 'public' (line 5)",
-        "connectors.4.account": "public has no private channels; an account is of no use here (line 7)",
+        "connectors.4.account": "public has no private channels, so it takes no account (line 7)",
     }
 
 

@@ -21,7 +21,7 @@ def test_a_redis_url_from_a_file(config, tmp_path):
     assert redis.plain_url == f"redis://:{SECRET}@localhost:6379/3"
     assert redis.address == "redis://localhost:6379/3"
     both = config.problems(f"redis: {{url: redis://x, url_file: {tmp_path}/url}}")
-    assert both == {"redis.url_file": "stands beside url; give one of them (line 1)"}
+    assert both == {"redis.url_file": "is given together with url; give only one of them (line 1)"}
 
 
 def test_secrets_show_in_no_printed_settings(config, tmp_path):

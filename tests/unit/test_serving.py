@@ -36,7 +36,7 @@ def test_a_loop_that_stands_is_stuck_before_it_turns_again():
     clock.now += 5.2
     assert not pulse.stuck
     clock.now += 0.2
-    assert pulse.stuck == "the event loop stood still for 5.2 s"
+    assert pulse.stuck == "the event loop was blocked for 5.2 s"
     assert pulse.lag == pytest.approx(5.15)
 
 

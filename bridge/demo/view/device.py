@@ -44,7 +44,7 @@ class Device:
         number = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
         if not os.isatty(number):
             os.close(number)
-            raise OSError(f"{path} is no terminal")
+            raise OSError(f"{path} is not a terminal")
         return cls(number, path)
 
     @property
