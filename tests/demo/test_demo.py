@@ -255,7 +255,7 @@ def test_a_connector_that_the_user_starts_again_is_left_to_work(tmp_path):
         (("--exchange", "both", "--pairs", "lmex:BTC-USD"), 1, "--pairs: none for limitlex"),
         (("--exchange", "lmex,coinbase"), 1, "coinbase can't be simulated; known: limitlex, lmex, both"),
         (("--rate", "0"), 1, "must be above zero"),
-        (("--duration", "soon"), 1, "'soon' is no number"),
+        (("--duration", "soon"), 1, "'soon' is not a number"),
         (("--dir", "."), 1, "is not empty"),
         (("--redis", "redis://127.0.0.1:1/0"), 2, "the connection is refused"),
         (("--redis", "http://127.0.0.1:1/0"), 1, "--redis: should start with redis://"),
