@@ -65,6 +65,11 @@ class ExchangeError(BridgeError):
         self.message = presentable(self.message, LONGEST_ERROR) if "message" in vars(self) else words
         super().__init__(f"{exchange}: {words}")
 
+    @property
+    def about(self) -> str:
+        """The text without the exchange's name in front, for where that has been said."""
+        return str(self).removeprefix(f"{self.exchange}: ")
+
 
 def kinds_of(error: type[ExchangeError]) -> set[str]:
     """The ``kind`` of a class of errors and of all below it."""
@@ -146,7 +151,7 @@ class PairsNotServedError(ExchangeError):
     def __init__(self, exchange: str, errors: Sequence[ExchangeError], found: Sequence[str]) -> None:
         self.errors = list(errors)
         self.found = list(found)
-        words = dict.fromkeys(str(error).removeprefix(f"{exchange}: ") for error in errors)
+        words = dict.fromkeys(error.about for error in errors)
         super().__init__(exchange, "; ".join(words))
         self.lines = [presentable(line, LONGEST_ERROR) for line in [*words, *found]]
 

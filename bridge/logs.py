@@ -141,11 +141,11 @@ def presentable_traceback(text: str) -> str:
 
 
 def report_dropped(stream: str, count: int) -> None:
-    """Say that so many lines of a standard stream were dropped, because nobody took them."""
+    """Say that so many lines of a standard stream were dropped because nothing read them."""
     if structlog.is_configured():
         structlog.get_logger().warning("output_dropped", stream=stream, lines=count)
     elif sys.stderr is not None:
-        sys.stderr.write(f"{count} lines of {stream} were dropped: nobody took them\n")
+        sys.stderr.write(f"{count} lines of {stream} were dropped because nothing read them\n")
 
 
 def left_out_lines() -> int:

@@ -14,7 +14,7 @@ from bridge.feed.connection import LOST_KINDS
 from bridge.latency import Histogram, Latency
 from bridge.model import Channel
 from bridge.publish.buffer import LOSSES
-from bridge.report import ConnectionRow, Report, StreamRow
+from bridge.report import STATES, ConnectionRow, Report, StreamRow
 
 __all__ = ["BUCKETS", "FEED_BUCKETS", "BridgeMetrics"]
 
@@ -56,6 +56,9 @@ class BridgeMetrics(Collector):
         streams = [(report, row) for report in reports for row in report.streams()]
         words = "1 while the connector runs, 0 when it has failed or not begun: it has no other metrics then."
         yield _gauge("bridge_connector_up", words, _BASE, self._up())
+        states = {_of(report, state): state == now for report, now in _with_state(reports) for state in STATES}
+        words = "1 for the state that the connector is in, 0 for the others."
+        yield _gauge("bridge_connector_state", words, (*_BASE, "state"), states)
         yield from self._counts(streams)
         yield from self._books([(report, row) for report, row in streams if row.channel is Channel.BOOK])
         yield from self._standing(streams)
@@ -168,6 +171,10 @@ class BridgeMetrics(Collector):
 
     def _labels(self, report: Report, row: StreamRow) -> Labels:
         return (*_of(report, str(row.channel)), *self._pair_of(row))
+
+
+def _with_state(reports: Sequence[Report]) -> Iterable[tuple[Report, str]]:
+    return [(report, report.state) for report in reports]
 
 
 def _of_connectors(reports: Sequence[Report]) -> Iterable[Metric]:

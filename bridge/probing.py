@@ -101,7 +101,7 @@ async def _try(plan: ConnectionPlan, context: FeedContext) -> float:
                     await wake.wait()
     finally:
         await connection.close()
-    what = "the subscriptions did not stand" if first else "nothing came"
+    what = "the subscriptions were not confirmed" if first else "nothing came"
     reason = connection.lost_reason or f"connected, but {what} within {_PATIENCE:g} s"
     raise ExchangeError(context.exchange.name, f"{plan.name}: {reason}")
 

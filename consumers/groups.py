@@ -98,7 +98,7 @@ class GroupReader:
 
         Raises:
             RedisUnreachableError: Redis doesn't answer, or refuses this client.
-            ValueError: no stream, a key that is no data stream, or a start that makes no sense for its stream.
+            ValueError: no stream, a key that is not a data stream, or a start that makes no sense for its stream.
         """
         if not self._wanted:
             msg = "a group reader needs at least one stream"
@@ -340,7 +340,7 @@ class GroupReader:
     async def _join(self, key: str, start: Start) -> None:
         stream = self._keys.parse(key)
         if stream is None:
-            msg = f"{key!r} is no data stream"
+            msg = f"{key!r} is not a data stream"
             raise ValueError(msg)
         cursor = (await resolve(self._redis, self._keys, key, stream, start)).cursor
         try:

@@ -45,8 +45,10 @@ from consumers.reader import Position as Where
 from consumers.reader import Reader
 from consumers.service import Parser, discover, run_as_command, say, serve, to_terminal
 
-__all__ = ["DESCRIPTION", "Wallet", "Wallets", "add_options", "main", "start"]
+__all__ = ["DESCRIPTION", "HTTP_PORT", "Wallet", "Wallets", "add_options", "main", "start"]
 
+HTTP_PORT = 9110
+"""Where metrics and health are served unless something else is asked for."""
 DESCRIPTION = "Tracks balances, positions, open orders and fills; keeps each account in a Redis hash."
 
 _OPEN = ("open", "partially_filled")
@@ -81,7 +83,7 @@ class Wallet:
             case Hole() | Trimmed():
                 self._missing(channel, f"{type(item).__name__.lower()}: {item.count} entries")
             case Reset():
-                self._missing(channel, "reset: the stream was made anew")
+                self._missing(channel, "reset: the stream was recreated")
             case Unreadable():
                 self._interrupted(channel, f"unreadable: {item.error}")
             case Unknown(is_control=True):
@@ -360,7 +362,13 @@ async def run(args: Namespace) -> None:
             group.create_task(wallets.follow(), name="read")
             private = (keys.accounts_catalog(),)
             found = discover(
-                reader.redis, keys, wallets.found, names=private, absent=Absent("wallets"), missing=wallets.missing
+                reader.redis,
+                keys,
+                wallets.found,
+                names=private,
+                absent=Absent("wallets"),
+                writer="connector with an account",
+                missing=wallets.missing,
             )
             group.create_task(found, name="catalog")
             monitor = Monitor(
@@ -387,7 +395,7 @@ def start(_: Parser, args: Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = Parser("wallets", DESCRIPTION)
+    parser = Parser("wallets", DESCRIPTION, http_port=HTTP_PORT)
     add_options(parser)
     return start(parser, parser.parse_args(argv))
 

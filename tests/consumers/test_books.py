@@ -105,7 +105,7 @@ BREAKS = {
     "live": "live: because",
     "hole": "hole: 2 entries missing",
     "trimmed": "trimmed: 1 entries gone",
-    "reset": "made anew",
+    "reset": "recreated",
     "undecodable": "undecodable entry",
     "no number": "unusable levels",
     "negative": "unusable levels",

@@ -214,10 +214,12 @@ def test_a_port_that_is_taken(redis_server) -> None:
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with contextlib.suppress(OSError):
-            other.bind(("127.0.0.1", 9108))
+            other.bind(("127.0.0.1", 9110))
             other.listen()
         with service("wallets", "--redis", redis_server.url, TICKBRIDGE_HTTP__PORT="") as (process, line):
-            assert line.startswith("wallets: 127.0.0.1 port 9108 is taken: no metrics, no health pages; --http 0")
+            assert line.startswith(
+                "wallets: 127.0.0.1 port 9110 is taken: running without metrics and health pages; --http 0"
+            )
             assert process.poll() is None
 
 

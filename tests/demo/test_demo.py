@@ -196,6 +196,16 @@ def test_ctrl_c_ends_in_order_with_the_summary(tmp_path):
     assert not any(map(alive, pids))
 
 
+def test_a_killed_demo_leaves_no_key_in_the_users_redis(tmp_path, redis_server):
+    with redis_server.client() as client:
+        client.set("mine", "1")
+        with RunningDemo(tmp_path, "--duration", "600", "--redis", redis_server.url) as demo:
+            namespace = demo.wait_for(r"^  redis +\S+ +namespace (\S+)$")[1]
+            until(lambda: client.exists(f"{namespace}:bridge:catalog"), "its keys")
+            demo.process.kill()
+            until(lambda: client.keys() == ["mine"], "its keys are gone")
+
+
 def test_a_killed_demo_takes_its_parts_with_it(tmp_path):
     with RunningDemo(tmp_path, "--duration", "600", "--dir", str(tmp_path / "kept")) as demo:
         pids = demo.pids()
@@ -241,11 +251,11 @@ def test_a_connector_that_the_user_starts_again_is_left_to_work(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("--pairs", "BTCEUR"), 1, "'BTCEUR' is no pair"),
+        (("--pairs", "BTCEUR"), 1, "'BTCEUR' is not a pair"),
         (("--exchange", "both", "--pairs", "lmex:BTC-USD"), 1, "--pairs: none for limitlex"),
         (("--exchange", "lmex,coinbase"), 1, "coinbase can't be simulated; known: limitlex, lmex, both"),
         (("--rate", "0"), 1, "must be above zero"),
-        (("--duration", "soon"), 1, "'soon' is no number"),
+        (("--duration", "soon"), 1, "'soon' is not a number"),
         (("--dir", "."), 1, "is not empty"),
         (("--redis", "redis://127.0.0.1:1/0"), 2, "the connection is refused"),
         (("--redis", "http://127.0.0.1:1/0"), 1, "--redis: should start with redis://"),

@@ -10,9 +10,12 @@ import signal
 import subprocess
 import sys
 import time
+import tty
 
 import pytest
 
+from bridge.demo import guardian
+from bridge.demo.view.device import Device
 from bridge.embedded import ServerMissingError, find_server
 from tests.demo.running import alive, until
 from tests.terminals import Terminal
@@ -237,3 +240,32 @@ def test_output_into_a_pipe_has_no_view_and_leaves_the_terminal_alone(on_termina
     assert b"books equal to the exchange's true books: yes" in output
     assert b"\x1b" not in output
     assert terminal.seen == b""
+
+
+def test_a_killed_demo_gives_the_terminal_back(on_terminal):
+    """It can do nothing itself; the process that ends its parts does it."""
+    terminal = on_terminal()
+    terminal.wait_until_shown("BTC-EUR ● valid")
+    assert terminal.attributes != terminal.before
+    terminal.process.kill()
+    terminal.process.wait()
+    terminal.wait_until_shown("the demo was killed; press Enter for a prompt")
+    assert terminal.attributes == terminal.before
+    assert terminal.seen.rindex(b"\x1b[?1049l") > terminal.seen.rindex(b"\x1b[?1049h")
+    assert terminal.seen.rindex(b"\x1b[?25h") > terminal.seen.rindex(b"\x1b[?25l")
+
+
+def test_modes_that_a_shell_has_set_since_are_left_alone(tmp_path):
+    with Terminal(["/bin/cat"], cwd=tmp_path) as terminal:
+        device = Device.open(os.ttyname(terminal.follower))
+        said = []
+        device.on_change = said.append
+        device.enter()
+        tty.setraw(terminal.follower)
+        shell = terminal.attributes
+        guardian.give_back(said[0])
+        assert terminal.attributes == shell
+        terminal.wait_for("press Enter for a prompt")
+        device.leave()
+        device.close()
+        assert said[1:] == [""]

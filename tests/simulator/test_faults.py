@@ -263,7 +263,7 @@ async def test_faults_repeat_from_the_start_on() -> None:
     ("body", "said"),
     [
         ({"fault": "dropp"}, "did you mean drop?"),
-        ({}, "is no fault"),
+        ({}, "is not a fault"),
         ({"fault": "drop", "cuont": 2}, "did you mean count?"),
         ({"fault": "cut", "status": 500}, "cut has no setting 'status'"),
         ({"fault": "drop", "count": "many"}, "Expected `int`"),
