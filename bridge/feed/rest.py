@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -12,6 +11,7 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.tracing import Trace
 
+from bridge.clock import CLOCK
 from bridge.exchange_errors import NoAnswerError, RestError
 from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
 from bridge.feed.tap import FeedTap
@@ -136,7 +136,7 @@ class RestClient:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise NoAnswerError(self._exchange, request.path, 0, describe(error)) from None
         if self._tap and request.method == "GET":
-            self._tap.http("rest", url, body.decode(errors="replace"), time.time())
+            self._tap.http("rest", url, body.decode(errors="replace"), CLOCK.now() / 1e9)
         return HttpResponse(status, body, headers)
 
     async def _body(self, request: HttpRequest, answer: aiohttp.ClientResponse) -> bytes:

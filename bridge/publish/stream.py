@@ -130,11 +130,14 @@ class Stream:
         """Whether an entry with this ID would have been trimmed by now."""
         return seq < self.cut.seq or ms < self.cut.ms
 
-    def trim(self, now_ms: int) -> list[str]:
-        """The commands that bring the stream within its retention; none where it is."""
+    def trim(self, now_ms: int | None) -> list[str]:
+        """The commands that bring the stream within its retention; none where it is.
+
+        ``now_ms`` is Redis' time; while it is ``None``, unknown, nothing is too old.
+        """
         self.next_trim = self.seq + self.step
         first_kept = self.seq - self.retention.max_entries + 1
-        oldest_ms = now_ms - int(self.retention.max_age * 1000)
+        oldest_ms = 0 if now_ms is None else max(now_ms - int(self.retention.max_age * 1000), 0)
         too_many = self.oldest.seq < first_kept
         # Not at every millisecond that passes: a hundredth of the age is slack, so quiet streams cost little.
         too_old = self.oldest.ms < oldest_ms - int(self.retention.max_age * 10)
