@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import structlog
 from structlog.typing import FilteringBoundLogger
 
@@ -14,7 +12,7 @@ from bridge.exchanges import exchange_type
 from bridge.exchanges.base import Credentials, Exchange, Profile
 from bridge.feed.context import FeedContext, Receiver
 from bridge.feed.flow import FlowControl
-from bridge.feed.policies import Pacer, send_budget
+from bridge.feed.policies import pacer_of, send_budget
 from bridge.feed.rest import RestClient
 from bridge.feed.tap import FeedTap
 from bridge.feed.tls import client_context
@@ -82,7 +80,7 @@ def feed_context(
         exchange=exchange,
         receiver=receiver,
         rest=rest,
-        pacer=Pacer(exchange.pace, time.monotonic),
+        pacer=pacer_of(connector.url or exchange.url, exchange.pace),
         log=logger_of(connector),
         tls=client_context(ca_file),
         library=connector.transport,
