@@ -1,13 +1,11 @@
 """Redis' clock, by which entries grow old: whoever sets the connector's clock deletes nothing.
 
 ``TIME`` is asked with the housekeeping, and between the answers the clock is carried on by the process' own, which
-nobody can set. When Redis' clock itself jumps, that isn't believed at once: only after it has shown the new time for
-`_PROVEN` seconds, so a step that is taken back again harms nothing either.
+nobody can set. When Redis' clock itself jumps, or is ahead of the connector's from the start, that isn't believed at
+once: only after it has shown that time for `_PROVEN` seconds, so a step that is taken back again harms nothing either.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import hiredis
 
@@ -42,7 +40,9 @@ class RedisClock:
             return
         ahead = shown - middle
         near = _NEAR + (answered - asked) // 2
-        if self._ahead is None or abs(ahead - self._ahead) <= near:
+        if self._ahead is None:
+            self._ahead = 0 if ahead > near else ahead
+        if abs(ahead - self._ahead) <= near:
             self._ahead, self._claimed = ahead, None
         elif self._claimed is None or abs(ahead - self._claimed) > near:
             self._claimed, self._claimed_since = ahead, answered
@@ -67,7 +67,7 @@ def _denied(reply: object) -> bool:
 
 
 def _nanoseconds(reply: object) -> int | None:
-    if not isinstance(reply, Sequence) or len(reply) != 2:
+    if not isinstance(reply, list) or len(reply) != 2:
         return None
     try:
         seconds, microseconds = map(int, reply)
