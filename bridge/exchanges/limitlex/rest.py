@@ -285,8 +285,7 @@ def _order(subject: str, now: int, row: Row) -> Event:
     kind = (row.get("order_trade_type", "") or "limit").lower()
     check_ids(order_id)
     check_words(kind)
-    check_values(price)
-    check_amounts(filled, size)
+    check_amounts(price, filled, size)
     created = row.get("created_at", "")
     ts = nanoseconds(int(created)) if _SECONDS(created) else None
     direction = row.get("order_direction", "").lower()
