@@ -22,6 +22,8 @@ from bridge.router import Router
 __all__ = ["build_exchange", "checked_exchange", "feed_context", "logger_of", "rest_client", "urls_of"]
 
 _REST_TIMEOUT = 10.0
+_REST_PACE = 0.25
+"""Seconds; it is doubled with each call that nobody answers, and only then are calls kept apart at all."""
 _INSTALL_FAST = "pip install 'tickbridge[fast]', or transport: auto"
 
 
@@ -99,7 +101,8 @@ def rest_client(connector: ConnectorSettings, exchange: Exchange, tap: FeedTap |
     ca_file = str(connector.ca_file) if connector.ca_file else None
     base = connector.rest_url or exchange.rest_url
     proxy = proxies_of(connector).route(base).proxy
-    return RestClient(exchange.name, base, client_context(ca_file), _REST_TIMEOUT, tap, proxy=proxy)
+    pacer = pacer_of(base, _REST_PACE)
+    return RestClient(exchange.name, base, client_context(ca_file), _REST_TIMEOUT, tap, proxy=proxy, pacer=pacer)
 
 
 def logger_of(connector: ConnectorSettings) -> FilteringBoundLogger:

@@ -129,6 +129,11 @@ class Pacer:
         """Let nobody through for so long, not even those who wait already."""
         self._held = max(self._held, self._clock() + seconds)
 
+    @property
+    def troubled(self) -> bool:
+        """Whether attempts fail at present."""
+        return self._interval > self._least
+
     def failed(self) -> None:
         """An attempt came to nothing, or its connection didn't last."""
         self._interval = max(self._least, min(2 * self._interval, _MOST_APART))
@@ -192,10 +197,16 @@ def send_budget(url: str, per_second: int | None) -> SendBudget | None:
     if per_second is None:
         return None
     known = _budgets.setdefault(asyncio.get_running_loop(), {})
-    return known.setdefault(Url.of(url).hosts.lower(), SendBudget(per_second, _WINDOW, time.monotonic))
+    return known.setdefault(_server(url), SendBudget(per_second, _WINDOW, time.monotonic))
 
 
 def pacer_of(url: str, interval: float) -> Pacer:
-    """What keeps this process' attempts to connect to a URL's host apart, by ``interval`` seconds at least."""
+    """What keeps this process' attempts to reach a URL's server apart, by ``interval`` seconds at least."""
     known = _pacers.setdefault(asyncio.get_running_loop(), {})
-    return known.setdefault(Url.of(url).hosts.lower(), Pacer(interval, time.monotonic))
+    return known.setdefault(_server(url), Pacer(interval, time.monotonic))
+
+
+def _server(url: str) -> str:
+    """Scheme and host: REST and WebSockets may be two services under one name, of which one is away."""
+    parts = Url.of(url)
+    return f"{parts.scheme}://{parts.hosts.lower()}"
