@@ -46,6 +46,8 @@ class Link:
         self._replace_waits: Iterator[float] = self._waits()
         self._called = Damper(context.random)
         self._look_every = look_every(context.dead)
+        self._newest: dict[Subscription, tuple[int, int]] = {}
+        """When each stream's newest event came, as it says and as it is counted (ns)."""
         self._ending: set[asyncio.Task[None]] = set()
         """Goodbyes that are being said."""
         self.lost: Counter[str] = Counter()
@@ -178,7 +180,8 @@ class Link:
             limit = context.silence.get(stream.channel, exchange.silence.get(stream.channel))
             last = max(context.receiver.last(stream), connection.opened_at)
             reason = ""
-            if limit is not None and now - last > limit * SECOND + context.flow.paused_since(last):
+            since = self._quiet_since(stream, last, now)
+            if limit is not None and now - since > limit * SECOND + context.flow.paused_since(since):
                 reason = f"no event for {limit:g} s"
             elif stream.channel is Channel.BOOK and exchange.frozen_book is not None:
                 traded = context.receiver.last(Subscription(Channel.TRADES, stream.subject))
@@ -190,6 +193,13 @@ class Link:
                     connection.resync(stream.subject, reason)
                 else:
                     connection.replace_reason = reason
+
+    def _quiet_since(self, stream: Subscription, last: int, now: int) -> int:
+        """When the newest event came; what seems to be of the future came when it was first seen."""
+        known = self._newest.get(stream)
+        if known is None or known[0] != last:
+            known = self._newest[stream] = (last, min(last, now))
+        return known[1]
 
     def _may_replace(self, connection: Connection) -> bool:
         """Whether it is time to heed a session that calls for a replacement: ever later, while the next one does, too."""

@@ -135,6 +135,18 @@ class TestAge:
         assert s.trim(None) == []
         assert s.trim(120_000) != []
 
+    @pytest.mark.parametrize("channel", [Channel.TRADES, Channel.BOOK])
+    def test_a_new_stream_is_as_old_as_its_first_entry(self, channel):
+        """Whatever this host's clock shows: the ID has the time by which it is judged."""
+        s = stream(channel, entries=1_000_000, age=60)
+        s.resume(StreamId(), StreamId(0, 1))
+        assert s.trim(T0 // 1_000_000) == []
+        s.ms, s.seq = T0 // 1_000_000, 3
+        s.snapshots.append(StreamId(s.ms, 2))
+        for second in (0, 1, 59):
+            assert s.trim(T0 // 1_000_000 + second * 1_000) == []
+        assert s.trim(T0 // 1_000_000 + 61_000) != []
+
     def test_an_age_beyond_all_times_is_none(self):
         s = stream(Channel.TRADES, entries=1_000_000, age=1e300)
         s.resume(StreamId(1, 1), StreamId(1, 1))
