@@ -226,11 +226,11 @@ def _feed_latency(reports: Sequence[Report]) -> Iterable[Metric]:
     for report in reports:
         for channel, latency in report.latency.channels.items():
             _add_histogram(family, _of(report, str(channel)), latency.total, FEED_BUCKETS)
-        offset = report.latency.offset
+        offset = report.latency.host_offset
         if offset is not None:
             offsets[_of(report)], errors[_of(report)] = offset.ns / 1e9, offset.error / 1e9
     yield family
-    words = "How far the exchange's clock is ahead of ours; absent while unknown."
+    words = "How far the exchange's clock is ahead of this host's; absent while unknown."
     yield _gauge("bridge_clock_offset_seconds", words, _BASE, offsets)
     yield _gauge("bridge_clock_error_seconds", "By how much that may be wrong.", _BASE, errors)
 

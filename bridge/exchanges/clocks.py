@@ -68,6 +68,6 @@ def date_reading(exchange: str, path: str) -> Flow[ClockReading]:
         raise RestError.of(exchange, path, response.status, "the clock is not to be read now", wait)
     try:
         at = parsedate_to_datetime(response.headers.get("date", ""))
-        return ClockReading(int(at.timestamp()) * SECOND, SECOND)
+        return ClockReading(epoch_ns(int(at.timestamp()), SECOND), SECOND)
     except (TypeError, ValueError, OverflowError):
         raise RestError(exchange, path, response.status, "the answer has no Date") from None

@@ -16,8 +16,8 @@ from bridge.keys import Keys
 from bridge.model import Channel, Control, ControlEvent
 from consumers.books import BookKeeper, as_text
 from consumers.items import Entry
-from consumers.wallets import as_json
-from consumers.wallets import as_text as line_of
+from consumers.wallet_lines import as_json
+from consumers.wallet_lines import as_text as line_of
 from tests.consumers.streams import Stream
 from tests.e2e.harness import eventually
 from tests.environment import clean_environment

@@ -15,7 +15,8 @@ import pytest
 from bridge.keys import Keys, StreamKey
 from bridge.model import Channel
 from consumers.reader import Reader
-from consumers.wallets import Wallets, as_known, as_text, main
+from consumers.wallet_lines import as_known, as_text
+from consumers.wallets import Wallets, main
 from tests.consumers.streams import Stream, gather, until
 from tests.environment import clean_environment
 from tests.servers import RedisServer, free_port

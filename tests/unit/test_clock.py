@@ -92,13 +92,6 @@ def test_a_clock_of_whole_seconds_becomes_sharp():
     assert abs(clock.offset(now).ns - exchange.offset) <= errors[-1]
 
 
-def test_our_clock_set_back_during_the_call_says_nothing():
-    clock = Clock()
-    clock.add(T0 + SECOND, T0, ClockReading(T0, MS))
-    assert clock.offset(T0) is None
-    assert clock.settled
-
-
 def test_what_isnt_known_grows_while_nobody_asks():
     clock = Clock()
     clock.add(T0, T0 + 10 * MS, ClockReading(T0, MS))

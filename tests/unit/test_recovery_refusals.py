@@ -66,8 +66,8 @@ async def test_what_goes_again_has_the_ids_it_had(own_server, monkeypatch):
         first: list[str] = []
         pack = module.pack
 
-        def packed(entries, now_ms, sent):
-            batch = pack(entries, now_ms, sent)
+        def packed(entries, *times):
+            batch = pack(entries, *times)
             if len(entries) == 30:
                 first.extend(f"{entry.ms}-{entry.seq}" for entry in entries)
             return batch

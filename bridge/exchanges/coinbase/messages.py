@@ -32,7 +32,6 @@ __all__ = [
     "TickerRow",
     "TradeRow",
     "TradesEvent",
-    "check_id",
     "decode",
     "decode_book",
     "decode_other",
@@ -57,7 +56,6 @@ CHANNELS = {
 Kind = Literal["snapshot", "update"]
 Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """A message's number on its connection."""
-_LONGEST_ID = 64
 _HEAD = 512
 _CHANNEL = re.compile(rb'"channel"\s*:\s*"([a-z0-9_]{1,40})"').search
 _NUMBER = re.compile(rb'"sequence_num"\s*:\s*([0-9]{1,18})\s*[,}]').search
@@ -178,18 +176,6 @@ decode_other = msgspec.json.Decoder(Other).decode
 decode_book = msgspec.json.Decoder(BookEvent).decode
 decode_trade = msgspec.json.Decoder(TradeRow).decode
 decode_ticker = msgspec.json.Decoder(TickerRow).decode
-
-
-def check_id(text: str) -> None:
-    """A trade's id: printable ASCII without blanks, not too long.
-
-    Raises:
-        ValueError: it is no such thing.
-    """
-    if text.isascii() and text.isalnum() and len(text) <= _LONGEST_ID:
-        return
-    if not (0 < len(text) <= _LONGEST_ID and text.isascii() and text.isprintable() and " " not in text):
-        raise ValueError(f"{text[:_LONGEST_ID]!r} is not an id")
 
 
 # --- what can still be read of a bad message ---------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from bridge.exchanges.coinbase.messages import (
     TickerEvent,
     TickerMessage,
     TradesEvent,
-    check_id,
     decode,
     decode_book,
     decode_other,
@@ -35,7 +34,17 @@ from bridge.exchanges.coinbase.messages import (
 from bridge.exchanges.coinbase.products import Listing
 from bridge.exchanges.coinbase.requests import Memory
 from bridge.exchanges.coinbase.subscribing import SubscribingSession
-from bridge.exchanges.numbers import SECOND, best_first, check_amounts, check_levels, check_numbers, check_values
+from bridge.exchanges.numbers import (
+    SECOND,
+    best_first,
+    check_amounts,
+    check_ids,
+    check_levels,
+    check_numbers,
+    check_values,
+    epoch_ns,
+    shortened,
+)
 from bridge.exchanges.salvage import UNREADABLE
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Event, Levels, Quote, Ticker, Trade
 
@@ -52,6 +61,8 @@ _KNOWN = {*_DATA, "heartbeats", "subscriptions"}
 _WRONG = (ArithmeticError, LookupError, TypeError, ValueError, *UNREADABLE)
 _MOST_UNREAD = 2
 """Messages in a row whose numbers can't be read, after which it is no single one."""
+_ZERO_TIMES = (int(datetime(1, 1, 1, tzinfo=UTC).timestamp()), 0)
+"""Seconds since the epoch."""
 _MOST_BAD = 100
 """Rows of one frame that may be bad; beyond, the rest isn't looked at."""
 _TAKER = {"BUY": "sell", "SELL": "buy"}
@@ -190,7 +201,7 @@ class CoinbaseSession(SubscribingSession):
                 ts = self._ns(trade.time)
                 ident = trade.trade_id
                 side = _TAKER[trade.side]
-                check_id(ident)
+                check_ids(ident)
                 check_numbers(trade.price, trade.size)
                 if self._unsettled:
                     self._seen(TRADES, trade.product_id)
@@ -344,16 +355,16 @@ class CoinbaseSession(SubscribingSession):
 
         The zero times of programming languages (years 1 and 1970) stand for an unknown time.
         """
-        second = text[:19]
+        second, rest = text[:19], text[19:]
         if second != self._second[0]:
             at = datetime.strptime(second, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
-            self._second = (second, int(at.timestamp()) * SECOND)
-        rest = text[19:]
-        if rest[-1:] != "Z":
-            msg = f"time {text!r} is not UTC"
-            raise ValueError(msg)
-        ns = self._second[1] + (int(rest[1:-1].ljust(9, "0")[:9]) if len(rest) > 1 else 0)
-        return ns if ns > 0 else None
+            seconds = int(at.timestamp())
+            self._second = (second, 0 if seconds in _ZERO_TIMES else epoch_ns(seconds, SECOND))
+        decimals = rest[1:-1]
+        if rest[-1:] != "Z" or (rest != "Z" and not (rest[0] == "." and decimals.isdecimal() and decimals.isascii())):
+            raise ValueError(f"{shortened(text)} is not a time in UTC")
+        known = self._second[1]
+        return known + (int(decimals[:9].ljust(9, "0")) if decimals else 0) if known else None
 
 
 def _is_update(event: Raw) -> bool:

@@ -25,7 +25,7 @@ from bridge.exchanges.limitlex.messages import (
     other_message,
 )
 from bridge.exchanges.limitlex.rest import LimitlexRest, Listing, TokenSource
-from bridge.exchanges.numbers import check_ids, check_numbers, check_values, check_words, shortened
+from bridge.exchanges.numbers import check_amounts, check_ids, check_numbers, check_values, check_words, shortened
 from bridge.exchanges.plans import Credentials
 from bridge.exchanges.refresh import Refresh
 from bridge.exchanges.salvage import UNREADABLE, Damage, readable
@@ -173,7 +173,7 @@ class AccountSession(Session):
         m = message
         check_ids(m.orderId)
         check_words(m.orderTradeType or "")
-        check_values(m.price or "")
+        check_amounts(m.price or "")
         check_numbers(m.amountInitial, m.amountCompleted)
         status = "open"
         if m.deleted:

@@ -83,7 +83,7 @@ def order_event(row: Row, subject: str, recv: int, contracts: Contracts, limit_p
     price = row.get("price", "")
     if code in _FILLED and kind != "market":
         price = limit_price
-    check_values(price)
+    check_amounts(price)
     order_id, client_id = _needed(row, "orderID", "orderId"), first(row, "clOrderID", "clOrderId")
     check_ids(order_id)
     check_words(client_id)
