@@ -149,7 +149,8 @@ class Stream:
             return []
         if self.is_book:
             return self._trim_book(first_kept if too_many else 0, oldest_ms)
-        self.oldest = StreamId(max(self.oldest.ms, oldest_ms), max(self.oldest.seq, first_kept))
+        kept_ms = oldest_ms if too_old else self.oldest.ms  # what isn't cut by age is still as old as it was
+        self.oldest = StreamId(max(self.oldest.ms, kept_ms), max(self.oldest.seq, first_kept))
         commands = []
         if too_many:
             self.cut = StreamId(self.cut.ms, first_kept)
