@@ -47,7 +47,7 @@ class Exchange(ABC):
     dead: ClassVar[float] = 30.0
     """Seconds without any frame, pongs included, after which a connection counts as dead."""
     pace: ClassVar[float] = 0.25
-    """Least seconds between two connection attempts of a connector, so that an outage doesn't end in a storm."""
+    """Least seconds between two attempts of the process to connect to one host, so that an outage doesn't end in a storm."""
     sends_per_second: ClassVar[int | None] = 10
     """Most messages a second from one client address, over all its connections; ``None``: as many as there are.
 

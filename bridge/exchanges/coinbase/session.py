@@ -355,16 +355,18 @@ class CoinbaseSession(SubscribingSession):
 
         The zero times of programming languages (years 1 and 1970) stand for an unknown time.
         """
-        second, rest = text[:19], text[19:]
+        second = text[:19]
         if second != self._second[0]:
             at = datetime.strptime(second, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
             seconds = int(at.timestamp())
             self._second = (second, 0 if seconds in _ZERO_TIMES else epoch_ns(seconds, SECOND))
-        decimals = rest[1:-1]
-        if rest[-1:] != "Z" or (rest != "Z" and not (rest[0] == "." and decimals.isdecimal() and decimals.isascii())):
-            raise ValueError(f"{shortened(text)} is not a time in UTC")
         known = self._second[1]
-        return known + (int(decimals[:9].ljust(9, "0")) if decimals else 0) if known else None
+        decimals = text[20:-1]
+        if decimals.isdecimal() and text[19] == "." and text[-1] == "Z":
+            return known + int(decimals[:9].ljust(9, "0")) if known else None
+        if text[19:] == "Z":
+            return known or None
+        raise ValueError(f"{shortened(text)} is not a time in UTC")
 
 
 def _is_update(event: Raw) -> bool:
