@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from bridge.simulator import LmexConfig, Simulator, SimulatorConfig
 from bridge.simulator.lmex import market_config
 from bridge.simulator.lmex.auth import signature
+from tests.patience import PATIENCE
 from tests.simulator.helpers import NOW, Clock
 from tests.simulator.lmex_helpers import FUTURES, MS, OK, SPOT, LmexRig, running_lmex, trade
 
@@ -205,7 +206,7 @@ async def test_48_hours_on_a_fast_clock() -> None:
         assert simulator.hub.done["session_end"] == logins
         assert 4 <= logins <= 8
         assert heard > 50
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while simulator.hub.sockets or len(asyncio.all_tasks()) > tasks:
                 await asyncio.sleep(0)
         assert simulator.dialect._endpoints[1].clients == simulator.dialect._main[True]._sessions == {}
