@@ -202,7 +202,7 @@ def test_a_killed_demo_takes_its_parts_with_it(tmp_path):
         pids = demo.pids()
         assert all(map(alive, pids))
         demo.process.kill()
-        until(lambda: not any(map(alive, pids)), "all parts are gone", 20)
+        until(lambda: not any(map(alive, pids)), "all parts are gone")
 
 
 def test_what_failed_leaves_logs_and_no_key(tmp_path, own_server):

@@ -173,7 +173,7 @@ def test_kill_9_leaves_no_process_and_no_key(on_terminal, tmp_path):
     parts = pids(terminal)
     terminal.wait_until_shown("BTC-EUR ● valid")
     terminal.process.kill()
-    until(lambda: not any(map(alive, parts)), "all parts are gone", 20)
+    until(lambda: not any(map(alive, parts)), "all parts are gone")
     until(lambda: not list(tmp_path.iterdir()), "what it had begun is removed")
 
 

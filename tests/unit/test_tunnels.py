@@ -67,7 +67,7 @@ def visit(request: pytest.FixtureRequest, exchange: int, contexts: tuple[ssl.SSL
     return visitor(request.param, NAME, exchange, contexts[1])
 
 
-def visitor(library: str, host: str, port: int, tls: ssl.SSLContext, timeout: float = 20) -> Visit:
+def visitor(library: str, host: str, port: int, tls: ssl.SSLContext, timeout: float = PATIENCE) -> Visit:
     async def by_rest(proxy: Proxy) -> str:
         async with RestClient("x", f"https://{host}:{port}", tls, timeout, None, proxy=proxy) as rest:
             return (await rest.drive(get())).body.decode()
