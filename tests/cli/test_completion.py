@@ -12,6 +12,7 @@ import pytest
 
 from bridge.cli.main import COMMANDS
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 
 CONFIG = """
 connectors: [{name: first, exchange: coinbase, pairs: [A-B]}, {name: second, exchange: lmex, pairs: [A-USD]}]
@@ -43,7 +44,7 @@ def shell(tmp_path):
             pytest.skip(f"no {name} here")
         done = subprocess.run(
             [*name.split(), "-c", script, *arguments],
-            capture_output=True, text=True, timeout=60, check=False, env=env, cwd=tmp_path,
+            capture_output=True, text=True, timeout=PATIENCE, check=False, env=env, cwd=tmp_path,
         )  # fmt: skip
         assert done.stderr == ""
         return done.stdout.splitlines()

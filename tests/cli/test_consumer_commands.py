@@ -15,6 +15,7 @@ from bridge.keys import Keys
 from bridge.model import Channel
 from tests.consumers.streams import Stream
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 from tests.servers import RedisServer, free_port
 
 CLEAN = clean_environment()
@@ -41,7 +42,12 @@ def running(*words: str, cwd: Path | None = None, **env: str):
 
 def ended(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        words, capture_output=True, text=True, timeout=60, env={**CLEAN, "PYTHONPATH": str(ROOT), **env}, check=False
+        words,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env={**CLEAN, "PYTHONPATH": str(ROOT), **env},
+        check=False,
     )
 
 

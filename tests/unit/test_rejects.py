@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from bridge.exchange_errors import FrameError, ReportedError
 from bridge.redaction import forget_secrets, register_secret
 from bridge.rejects import Rejects
+from tests.patience import PATIENCE
 from tests.servers import RedisServer
 
 KEY = "bridge:rejects:x"
@@ -44,7 +45,7 @@ async def rejects(client, clock):
 
 
 async def written(client, count):
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while await client.xlen(KEY) < count:
             await asyncio.sleep(0.01)
     return [fields for _, fields in await client.xrange(KEY)]

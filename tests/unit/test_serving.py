@@ -11,6 +11,7 @@ import pytest
 from aiohttp import ClientSession
 
 from bridge.serving import HttpServer, ProcessMetrics, Pulse
+from tests.patience import PATIENCE
 
 
 class Clock:
@@ -139,7 +140,7 @@ async def test_a_blocked_loop_fails_livez():
                 connection.close()
 
         async def turning():
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while await asyncio.to_thread(ask, 5) != 200:
                     pass
 
