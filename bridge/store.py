@@ -20,10 +20,10 @@ from bridge.keys import Keys
 from bridge.model import Channel
 from bridge.opening import Tail, open_stream
 from bridge.presence import Presence
-from bridge.publish.buffer import Budget
-from bridge.publish.cluster import ClusterPublisher
-from bridge.publish.line import Line, open_line
-from bridge.publish.publisher import Publisher, PublisherEvents
+from bridge.publish.cluster import ClusterNodes
+from bridge.publish.connection import RedisConnection, open_connection
+from bridge.publish.pending import Budget
+from bridge.publish.publisher import Nodes, OneServer, Publisher, PublisherEvents
 from bridge.publish.stream import Retention, Stream
 from bridge.redis_probe import explain
 from bridge.topology import FAILURES, Address, Kind, Slots, slot_of
@@ -79,33 +79,26 @@ class Store:
             with self._explained():
                 await self._slots.refresh()
             address = self._slots.owner(slot_of(self.keys.catalog()))
-        line = await self.line(address)
-        line.abort("only a look")
+        connection = await self.connection(address)
+        connection.abort("only a look")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         await self.client.aclose()
 
-    def publisher(self, events: PublisherEvents) -> Publisher | ClusterPublisher:
+    def publisher(self, events: PublisherEvents) -> Publisher:
         """A publisher on a connection of its own, or on one for each master of a Cluster."""
         settings = self._settings
         budget = Budget(settings.buffer.max_bytes, settings.buffer.max_age)
-        timeout = settings.redis.reply_timeout
+        nodes: Nodes
         if self._slots is None:
-            return Publisher(self.line, self._retries, events, budget=budget, reply_timeout=timeout, log=self._log)
-        return ClusterPublisher(
-            self._slots,
-            self.line,
-            self._retries,
-            events,
-            budget=budget,
-            reply_timeout=timeout,
-            address=settings.redis.address,
-            log=self._log,
-        )
+            nodes = OneServer(self.connection)
+        else:
+            nodes = ClusterNodes(self._slots, self.connection, address=settings.redis.address, log=self._log)
+        return Publisher(nodes, self._retries, events, budget=budget, log=self._log)
 
-    async def line(self, address: Address | None = None) -> Line:
+    async def connection(self, address: Address | None = None) -> RedisConnection:
         """A new raw connection; in a Cluster to the node at ``address``.
 
         Raises:
@@ -115,7 +108,7 @@ class Store:
         name = f"tickbridge:{self._name}:publisher"
         shown = redis.address if address is None else "{}:{}".format(*address)
         try:
-            return await open_line(
+            return await open_connection(
                 self._topology,
                 name,
                 redis.connect_timeout,
