@@ -21,10 +21,10 @@ from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link
 from bridge.model import DATA_EVENTS, PUBLIC_CHANNELS, Channel, Control, Event
 from bridge.publish.stream import Stream
+from bridge.redis.topology import FAILURES
 from bridge.report import Report
 from bridge.sequencer import BookTopic, Topic, topic_type
 from bridge.store import Store
-from bridge.topology import FAILURES
 
 __all__ = ["Router"]
 

@@ -19,14 +19,14 @@ from bridge.feed.policies import backoff
 from bridge.keys import Keys
 from bridge.model import Channel
 from bridge.opening import Tail, open_stream
-from bridge.presence import Presence
 from bridge.publish.buffer import Budget
 from bridge.publish.cluster import ClusterPublisher
 from bridge.publish.line import Line, open_line
 from bridge.publish.publisher import Publisher, PublisherEvents
 from bridge.publish.stream import Retention, Stream
-from bridge.redis_probe import explain
-from bridge.topology import FAILURES, Address, Kind, Slots, slot_of
+from bridge.redis.presence import Presence
+from bridge.redis.probe import explain
+from bridge.redis.topology import FAILURES, Address, Kind, Slots, slot_of
 
 __all__ = ["Store"]
 

@@ -76,7 +76,7 @@ def acl(options: argparse.Namespace) -> int:
     """
     from bridge.acl import PLACEHOLDER, user
     from bridge.errors import ConfigError, Problem
-    from bridge.topology import Kind
+    from bridge.redis.topology import Kind
 
     # A blank or an asterisk would be a rule of its own, and widen what the user may.
     odd = [name for name in ("namespace", "user") if not _PLAIN.fullmatch(getattr(options, name) or "")]

@@ -24,7 +24,7 @@ from bridge.publish.line import Line
 from bridge.publish.publisher import Publisher, PublisherEvents
 from bridge.publish.recovery import Batch
 from bridge.publish.stream import Stream, StreamId
-from bridge.topology import FAILURES, Address, Slots, slot_of
+from bridge.redis.topology import FAILURES, Address, Slots, slot_of
 
 __all__ = ["ClusterPublisher", "Shard"]
 

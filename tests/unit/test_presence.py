@@ -9,7 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from bridge.config import HeartbeatSettings
 from bridge.keys import Keys
-from bridge.presence import Presence
+from bridge.redis.presence import Presence
 from tests.servers import RedisServer
 
 CATALOG = {f"md:{{x:{pair}}}:trades": {"pair": pair, "state": "live"} for pair in ("A-B", "C-D", "E-F")}

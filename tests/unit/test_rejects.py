@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from bridge.exchange_errors import FrameError, ReportedError
 from bridge.redaction import forget_secrets, register_secret
-from bridge.rejects import Rejects
+from bridge.redis.rejects import Rejects
 from tests.servers import RedisServer
 
 KEY = "bridge:rejects:x"

@@ -4,7 +4,7 @@
     redis+sentinel://[user:password@]host[:26379][,host…]/master[/db]  the master of this name
     redis+cluster://[user:password@]host[:6379][,host…]               any nodes of a Cluster
 
-``rediss`` in place of ``redis`` is TLS, with Sentinels too. `bridge.redis_url` has the options that may follow a ``?``.
+``rediss`` in place of ``redis`` is TLS, with Sentinels too. `bridge.redis.url` has the options that may follow a ``?``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from redis.crc import key_slot
 from redis.retry import Retry as SyncRetry
 from redis.sentinel import Sentinel as SyncSentinel
 
-from bridge.redis_url import Address, Kind, RedisUrl, RedisUrlError, safe_url
+from bridge.redis.url import Address, Kind, RedisUrl, RedisUrlError, safe_url
 
 __all__ = [
     "AWAY",

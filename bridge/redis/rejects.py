@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from bridge.exchange_errors import FrameError
 from bridge.printable import LONGEST_TEXT
 from bridge.redaction import presentable, redact
-from bridge.topology import FAILURES
+from bridge.redis.topology import FAILURES
 
 __all__ = ["Rejects"]
 

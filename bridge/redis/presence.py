@@ -18,12 +18,12 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import WatchError
 
 from bridge import __version__
-from bridge.catalog import Catalog
 from bridge.config import HeartbeatSettings
 from bridge.errors import AlreadyRunningError
 from bridge.keys import Keys
-from bridge.rejects import Rejects
-from bridge.topology import AWAY, FAILURES, masters
+from bridge.redis.catalog import Catalog
+from bridge.redis.rejects import Rejects
+from bridge.redis.topology import AWAY, FAILURES, masters
 
 __all__ = ["Memory", "Presence"]
 

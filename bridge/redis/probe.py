@@ -11,7 +11,7 @@ from redis.asyncio.sentinel import MasterNotFoundError, SentinelConnectionPool
 
 from bridge.config import RedisSettings
 from bridge.errors import RedisUnavailableError
-from bridge.topology import FAILURES, Kind, masters
+from bridge.redis.topology import FAILURES, Kind, masters
 
 __all__ = ["explain", "probe_redis"]
 
