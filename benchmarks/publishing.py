@@ -60,6 +60,9 @@ class Nobody:
     def conflict(self, stream: Stream) -> None:
         raise AssertionError(f"somebody else writes to {stream}")
 
+    def displaced(self, reason: str) -> None:
+        raise AssertionError(reason)
+
     def disturbed(self, stream: Stream, reason: str, count: int | None) -> None:
         del count
         raise AssertionError(f"{stream}: {reason}")

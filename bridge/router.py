@@ -257,6 +257,11 @@ class Router:
         if not self.failed.done():
             self.failed.set_exception(StreamConflictError(stream.key, f"{stream.ms}-{stream.seq + 1}"))
 
+    def displaced(self, reason: str) -> None:
+        """Another process has taken this connector's place: it writes nothing more."""
+        if not self.failed.done():
+            self.failed.set_exception(AlreadyRunningError(self._store.presence.name, reason))
+
     def disturbed(self, stream: Stream, reason: str, count: int | None) -> None:
         """Somebody else has changed this stream: it says so, and a book starts again."""
         topic = self._by_stream[stream]

@@ -29,3 +29,6 @@ class PublisherEvents(Protocol):
 
     def disturbed(self, stream: Stream, reason: str, count: int | None) -> None:
         """Somebody else has changed this stream; ``count`` of its entries are gone by that, if any."""
+
+    def displaced(self, reason: str) -> None:
+        """Another process has taken this one's place: the publisher writes nothing more."""

@@ -47,7 +47,7 @@ class Presence:
     def __init__(self, client: Redis, keys: Keys, name: str, exchange: str, beats: HeartbeatSettings) -> None:
         self._client = client
         self._keys = keys
-        self._name = name
+        self.name = name
         self._exchange = exchange
         self.interval = beats.interval
         self._ttl = beats.ttl
@@ -68,9 +68,9 @@ class Presence:
         Raises:
             AlreadyRunningError: somebody is there.
         """
-        last = await self._expect_silence(self._name, self._name)
+        last = await self._expect_silence(self.name, self.name)
         for owner, keys in (await self.catalog.owners(streams)).items():
-            if owner != self._name:
+            if owner != self.name:
                 await self._expect_given_up(owner, list(keys))
         await self._take(last, fields)
 
@@ -81,10 +81,10 @@ class Presence:
             AlreadyRunningError: while this process was stopped or cut off, another has taken its place.
         """
         self._beat += 1
-        key = self._keys.connector(self._name)
+        key = self._keys.connector(self.name)
         holder = await self._client.hget(key, "instance")
         if holder not in (None, self.instance):
-            raise AlreadyRunningError(self._name, "another process has taken its place")
+            raise AlreadyRunningError(self.name, "another process has taken its place")
         await self._write(key, fields, self._ttl)
 
     async def _write(self, key: str, fields: Mapping[str, str | int | float], ttl: float) -> None:
@@ -94,7 +94,7 @@ class Presence:
 
     def _put(self, pipe: Pipeline, key: str, fields: Mapping[str, str | int | float], ttl: float) -> None:
         values: dict[str, str | int | float] = {
-            "name": self._name,
+            "name": self.name,
             "exchange": self._exchange,
             "instance": self.instance,
             "host": socket.gethostname(),
@@ -113,7 +113,7 @@ class Presence:
         Raises:
             AlreadyRunningError: somebody else did, started at the same moment.
         """
-        key = self._keys.connector(self._name)
+        key = self._keys.connector(self.name)
         try:
             async with self._client.pipeline(transaction=True) as pipe:
                 await pipe.watch(key)
@@ -125,11 +125,11 @@ class Presence:
         except WatchError:
             free = False
         if not free:
-            raise AlreadyRunningError(self._name, "another one was started at the same moment")
+            raise AlreadyRunningError(self.name, "another one was started at the same moment")
 
     async def leave(self) -> None:
         """Take the heartbeat away, if it is this one's: the connector ends on purpose."""
-        key = self._keys.connector(self._name)
+        key = self._keys.connector(self.name)
         if await self._client.hget(key, "instance") == self.instance:
             await self._client.delete(key)
 

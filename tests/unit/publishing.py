@@ -34,6 +34,7 @@ class Events:
         self.drops: list[Stream] = []
         self.recoveries = 0
         self.conflicts: list[Stream] = []
+        self.displacements: list[str] = []
         self.disturbances: list[tuple[Stream, str, int | None]] = []
         self.held: list[bool] = []
         """Each time that the feed was held or released, in order."""
@@ -55,6 +56,9 @@ class Events:
 
     def conflict(self, stream: Stream) -> None:
         self.conflicts.append(stream)
+
+    def displaced(self, reason: str) -> None:
+        self.displacements.append(reason)
 
 
 class Desk:
