@@ -86,7 +86,8 @@ def acl(options: argparse.Namespace) -> int:
     settings = load(options.config)
     if options.namespace is not None:
         settings = settings.model_copy(update={"namespace": options.namespace})
-    users = _users(options, settings)
+    cluster = options.cluster or settings.redis.topology.kind is Kind.CLUSTER
+    users = _users(options, settings, cluster=cluster)
     alone = [name for name in ("user", "password_file") if getattr(options, name) is not None]
     if alone and len(users) != 1:
         problems = [
@@ -95,14 +96,13 @@ def acl(options: argparse.Namespace) -> int:
         ]
         raise ConfigError(problems, "arguments")
     password = _hashed(options.password_file) if options.password_file else PLACEHOLDER
-    cluster = options.cluster or settings.redis.topology.kind is Kind.CLUSTER
     aclfile, old = options.format == "aclfile", options.redis_version == "7.0"
     for name, rules in users.items():
         print(user(options.user or name, rules, password, aclfile=aclfile, cluster=cluster, old=old))
     return 0
 
 
-def _users(options: argparse.Namespace, settings: Settings) -> dict[str, list[str]]:
+def _users(options: argparse.Namespace, settings: Settings, *, cluster: bool) -> dict[str, list[str]]:
     """Rules by the user's usual name.
 
     Raises:
@@ -131,7 +131,7 @@ def _users(options: argparse.Namespace, settings: Settings) -> dict[str, list[st
     users: dict[str, list[str]] = {}
     if "connector" in roles and (named or settings.connectors):
         for one in select_connectors(settings, options.connector):
-            users[f"tickbridge-{one.name}"] = acl.connector(settings, one, broad=options.broad)
+            users[f"tickbridge-{one.name}"] = acl.connector(settings, one, broad=options.broad, cluster=cluster)
     if "public" in roles:
         users["tickbridge-public"] = acl.public_reader(settings.namespace)
     if "account" in roles:

@@ -20,6 +20,7 @@ from bridge.errors import RedisUnavailableError
 from bridge.latency import Latency
 from bridge.model import Event
 from bridge.publish.buffer import Budget, Pending
+from bridge.publish.fence import Fence
 from bridge.publish.line import Line
 from bridge.publish.publisher import Publisher, PublisherEvents
 from bridge.publish.recovery import Batch
@@ -113,6 +114,7 @@ class ClusterPublisher:
         self._home: dict[Stream, Shard] = {}
         self._tasks: dict[Shard, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
+        self._standing_by = False
         self.latency = Latency()
 
     @property
@@ -181,6 +183,18 @@ class ClusterPublisher:
         """Put a `lost` entry into a stream."""
         self._home[stream].declare_lost(stream, recv, count, reason)
 
+    def stand_by(self) -> None:
+        """Send nothing more until `may_write`: another process may have taken this one's place."""
+        self._standing_by = True
+        for shard in self._shards:
+            shard.stand_by()
+
+    def may_write(self, fence: Fence | None = None) -> None:
+        """This process may write: behind this fence on a single server; in a Cluster there is none."""
+        self._standing_by = False
+        for shard in self._shards:
+            shard.may_write(fence)
+
     def renew(self, reason: str) -> None:
         """Connect anew: a server seems to have been emptied, and all are brought up to date."""
         for shard in self._shards:
@@ -220,6 +234,8 @@ class ClusterPublisher:
         shard.owner = owner or ("", 0)
         shard.asked = {}
         shard.latency = self.latency
+        if self._standing_by:
+            shard.stand_by()
         self._shards.append(shard)
         if self._group:
             self._start(shard)

@@ -21,6 +21,7 @@ from bridge.latency import Latency
 from bridge.publish.buffer import OVERHEAD, Budget, Pending, batch_length, lost_marker
 from bridge.publish.counts import settle
 from bridge.publish.events import PublisherEvents
+from bridge.publish.fence import Fence
 from bridge.publish.line import Line, Reply
 from bridge.publish.packing import pack
 from bridge.publish.queue import Queue
@@ -61,6 +62,8 @@ class Publisher(Queue):
         self._cautious = False
         """After a refusal, one entry goes alone: what is accepted behind a refused one closes the door to it."""
         self._held = False
+        self._standing_by = False
+        self._fence: Fence | None = None
         self._emptied = False
         self._retry: Iterator[float] = backoff()
         self._chores: list[tuple[Stream, str]] = []
@@ -84,6 +87,16 @@ class Publisher(Queue):
         self._emptied = True
         if self._line:
             self._line.abort(reason)
+
+    def stand_by(self) -> None:
+        """Send nothing more until `may_write`: another process may have taken this one's place."""
+        self._standing_by = True
+
+    def may_write(self, fence: Fence | None = None) -> None:
+        """This process may write: behind this fence on a single server; in a Cluster there is none."""
+        self._standing_by = False
+        self._fence = fence
+        self._flush()
 
     def takes(self, stream: Stream) -> bool:
         """Whether entries of this stream go out at the moment."""
@@ -148,7 +161,7 @@ class Publisher(Queue):
         """Send the next batch, if none is in flight."""
         self._scheduled = False
         line = self._line
-        if line is None or self._in_flight is not None or self._held:
+        if line is None or self._in_flight is not None or self._held or self._standing_by:
             return
         if not (self._pending or self._chores or self._looks):
             return
