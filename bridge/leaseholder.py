@@ -30,7 +30,7 @@ class _Publisher(Protocol):
 class Leaseholder:
     """Keeps one connector's lease, and what it shows of itself.
 
-    ``failed`` hears of what the connector can't go on after; the publisher stands by until the lease has been taken.
+    ``failed`` hears of what the connector can't go on after; the ``publisher`` is one that stands by.
     """
 
     def __init__(
@@ -52,7 +52,6 @@ class Leaseholder:
         self._looking: asyncio.Task[None] | None = None
         self.displaced = asyncio.Event()
         """Another process has taken this one's place: nothing is written any more, not even that it ends."""
-        publisher.stand_by()
         presence.lease.holding.changed = self._changed
 
     def suspect(self, reason: str) -> None:

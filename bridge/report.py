@@ -18,7 +18,6 @@ from bridge.feed.link import Link
 from bridge.health import degraded
 from bridge.model import PUBLIC_CHANNELS, SCHEMA_VERSION, Channel
 from bridge.printable import LONGEST_ERROR, code
-from bridge.publish.cluster import ClusterPublisher
 from bridge.publish.publisher import Publisher
 from bridge.redaction import presentable
 from bridge.redis.presence import Presence
@@ -79,7 +78,7 @@ class Report:
         self,
         exchange: Exchange,
         name: str,
-        publisher: Publisher | ClusterPublisher,
+        publisher: Publisher,
         presence: Presence,
         topics: Mapping[Subscription, Topic],
         *,

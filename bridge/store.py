@@ -19,10 +19,10 @@ from bridge.feed.policies import backoff
 from bridge.keys import Keys
 from bridge.model import Channel
 from bridge.opening import Tail, open_stream
-from bridge.publish.buffer import Budget
-from bridge.publish.cluster import ClusterPublisher
-from bridge.publish.line import Line, open_line
-from bridge.publish.publisher import Publisher, PublisherEvents
+from bridge.publish.cluster import ClusterNodes
+from bridge.publish.connection import RedisConnection, open_connection
+from bridge.publish.pending import Budget
+from bridge.publish.publisher import Nodes, OneServer, Publisher, PublisherEvents
 from bridge.publish.stream import Retention, Stream
 from bridge.redis.connections import connection_name, end_connections
 from bridge.redis.lease import Lease, new_instance
@@ -95,8 +95,8 @@ class Store:
             with self._explained():
                 await self._slots.refresh()
             address = self._slots.owner(slot_of(self.keys.catalog()))
-        line = await self.line(address)
-        line.abort("only a look")
+        connection = await self.connection(address)
+        connection.abort("only a look")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
@@ -107,28 +107,19 @@ class Store:
         await self.client.aclose()
         await self._writer.aclose()
 
-    def publisher(self, events: PublisherEvents) -> Publisher | ClusterPublisher:
+    def publisher(self, events: PublisherEvents) -> Publisher:
         """A publisher on a connection of its own, or on one for each master of a Cluster."""
         settings = self._settings
         budget = Budget(settings.buffer.max_bytes, settings.buffer.max_age)
-        timeout = settings.redis.reply_timeout
+        nodes: Nodes
         if self._slots is None:
-            return Publisher(
-                self.line_to_write, self._retries, events, budget=budget, reply_timeout=timeout, log=self._log
-            )
-        return ClusterPublisher(
-            self._slots,
-            self.line_to_write,
-            self._retries,
-            events,
-            budget=budget,
-            reply_timeout=timeout,
-            address=settings.redis.address,
-            log=self._log,
-        )
+            nodes = OneServer(self.connection_to_write)
+        else:
+            nodes = ClusterNodes(self._slots, self.connection_to_write, address=settings.redis.address, log=self._log)
+        return Publisher(nodes, self._retries, events, budget=budget, standing_by=True, log=self._log)
 
-    async def line_to_write(self, address: Address | None = None) -> Line:
-        """A new raw connection, as `line`, of a process that has its lease still.
+    async def connection_to_write(self, address: Address | None = None) -> RedisConnection:
+        """A new raw connection, as `connection`, of a process that has its lease still.
 
         The connection has its name already. So either the lease is looked at after a takeover, or a takeover finds the
         connection and ends it.
@@ -137,16 +128,16 @@ class Store:
             DisplacedError: it has not.
             RedisUnavailableError: the connection can't be made.
         """
-        line = await self.line(address)
+        connection = await self.connection(address)
         try:
             with self._explained():
                 await self.lease.assure()
         except BaseException:
-            line.abort("not usable")
+            connection.abort("not usable")
             raise
-        return line
+        return connection
 
-    async def line(self, address: Address | None = None) -> Line:
+    async def connection(self, address: Address | None = None) -> RedisConnection:
         """A new raw connection; in a Cluster to the node at ``address``.
 
         Raises:
@@ -156,7 +147,7 @@ class Store:
         name = f"{self._connections}:publisher"
         shown = redis.address if address is None else "{}:{}".format(*address)
         try:
-            return await open_line(
+            return await open_connection(
                 self._topology,
                 name,
                 redis.connect_timeout,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from itertools import repeat
 from typing import Any
@@ -18,9 +19,10 @@ from bridge.keys import Keys
 from bridge.model import PUBLIC_CHANNELS, Channel, Event, Trade
 from bridge.opening import open_stream
 from bridge.publish import publisher as module
-from bridge.publish.buffer import Budget
-from bridge.publish.line import open_line
-from bridge.publish.publisher import Publisher
+from bridge.publish.connection import open_connection
+from bridge.publish.pending import CONTROL, LOST, Budget
+from bridge.publish.pipeline import RedisPipeline
+from bridge.publish.publisher import OneServer, Publisher
 from bridge.publish.stream import Retention, Stream, StreamId
 from tests.servers import RedisServer
 
@@ -63,6 +65,12 @@ class Events:
 
 class Desk:
     """A publisher with its streams."""
+
+    @property
+    def pipeline(self) -> RedisPipeline:
+        """The one to the server."""
+        [pipeline] = self.publisher._nodes.pipelines
+        return pipeline
 
     def __init__(self, server: RedisServer, publisher: Publisher, events: Events) -> None:
         self.server = server
@@ -117,25 +125,41 @@ async def desk(
     """A running publisher; ``url`` is where it finds the server (a proxy's)."""
     events = Events()
     publisher = Publisher(
-        lambda: open_line(url or server.url, "test", patience, "server", reply_timeout=patience),
+        OneServer(lambda: open_connection(url or server.url, "test", patience, "server", reply_timeout=patience)),
         lambda: repeat(0.01),
         events,
         budget=budget or Budget(),
-        reply_timeout=patience,
         log=structlog.wrap_logger(None, processors=[LogCapture()]),
     )
     task = asyncio.create_task(publisher.run(), name="publisher")
     try:
         yield Desk(server, publisher, events)
         assert not task.done(), task.exception()
-        waiting = [*publisher._pending, *(publisher._in_flight.entries if publisher._in_flight else ())]
-        assert publisher.waiting_bytes == sum(entry.weight for entry in waiting), "the budget's books"
+        check_sums(publisher)
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        for repair in publisher._repairs:
-            repair.cancel()
+
+
+def check_sums(publisher: Publisher) -> None:
+    """What is counted as it goes is what is there."""
+    flying: Counter[Stream] = Counter()
+    total = 0
+    for pipeline in publisher._nodes.pipelines:
+        runs = pipeline.sender.transfer.batch.runs if pipeline.sender.transfer else pipeline.sender.in_doubt
+        for stream, entries, size in runs:
+            assert size == sum(entry.weight for entry in entries)
+            flying[stream] += len(entries)
+            total += size
+        for stream in pipeline.queue.streams:
+            assert stream.bytes == sum(entry.weight for entry in stream.waiting), stream
+            assert stream.flying == flying[stream], stream
+            total += stream.bytes
+            if not flying[stream]:
+                assert stream.controls == sum(entry.kind >= CONTROL for entry in stream.waiting), stream
+                assert stream.declared == sum(entry.count for entry in stream.waiting if entry.kind == LOST), stream
+    assert publisher.waiting_bytes == total, "the budget's books"
 
 
 def numbers(first: int, last: int) -> list[str]:
