@@ -17,10 +17,10 @@ from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link
 from bridge.health import degraded
 from bridge.model import PUBLIC_CHANNELS, SCHEMA_VERSION, Channel
-from bridge.presence import Presence
 from bridge.printable import LONGEST_ERROR, code
 from bridge.publish.publisher import Publisher
 from bridge.redaction import presentable
+from bridge.redis.presence import Presence
 from bridge.sequencer import BookTopic, Topic
 
 __all__ = ["ConnectionRow", "Report", "StreamRow"]

@@ -23,7 +23,7 @@ from aiohttp import web
 from bridge.keys import Keys, StreamKey
 from bridge.model import Channel
 from bridge.printable import printable, printable_json
-from bridge.topology import FAILURES
+from bridge.redis.topology import FAILURES
 from consumers.absent import Absent
 from consumers.connection import is_wrong_type, passing
 from consumers.keeper import BookKeeper

@@ -12,7 +12,7 @@ from hiredis import pack_command
 from redis import exceptions
 from redis.asyncio import Connection, Redis
 
-from bridge.topology import AWAY, FAILURES, Address, Topology, by_stream, flat_map, safe_url
+from bridge.redis.topology import AWAY, FAILURES, Address, Topology, by_stream, flat_map, safe_url
 
 __all__ = [
     "OUTAGE",

@@ -20,8 +20,8 @@ from bridge.keys import Keys, StreamKey
 from bridge.lifecycle import end_on_signals, run_loop
 from bridge.output import QueuedText, before_end, open_missing_streams, queued_output
 from bridge.printable import printable
+from bridge.redis.topology import FAILURES, RedisUrlError, Topology
 from bridge.repeats import Repeats, Summary
-from bridge.topology import FAILURES, RedisUrlError, Topology
 from consumers.absent import Absent
 from consumers.connection import OUTAGE, RedisUnreachableError, is_wrong_type
 from consumers.monitor import DEFAULT_PORT, HttpAddress, http_address

@@ -165,7 +165,7 @@ def _connect(url: str | None, settings: Settings) -> tuple[Redis, str]:
         RedisUnavailableError: Redis doesn't answer, or refuses this client.
     """
     from bridge.errors import ConfigError, Problem
-    from bridge.topology import FAILURES, RedisUrlError, Topology
+    from bridge.redis.topology import FAILURES, RedisUrlError, Topology
 
     try:
         topology = Topology(url) if url else settings.redis.topology
@@ -190,7 +190,7 @@ def _connect(url: str | None, settings: Settings) -> tuple[Redis, str]:
 
 def _unavailable(address: str, error: BaseException) -> RedisUnavailableError:
     from bridge.errors import RedisUnavailableError
-    from bridge.redis_probe import explain
+    from bridge.redis.probe import explain
 
     return RedisUnavailableError(address, explain(error, address))
 
@@ -214,8 +214,8 @@ class _Tail:
         from redis import exceptions
 
         from bridge.errors import RedisUnavailableError
+        from bridge.redis.topology import AWAY, FAILURES
         from bridge.tail.output import note
-        from bridge.topology import AWAY, FAILURES
 
         failures = 0
         while count is None or count > 0:

@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 
 from bridge.errors import RedisUnavailableError
 from bridge.publish.wire import command
-from bridge.topology import Address, Topology, flat_map
+from bridge.redis.topology import Address, Topology, flat_map
 
 __all__ = ["RedisConnection", "Reply", "open_connection"]
 

@@ -19,6 +19,7 @@ import hiredis
 from msgspec import Struct
 
 from bridge.publish.wire import command
+from bridge.redis.tokens import epoch_of
 
 __all__ = ["Fence", "FenceState"]
 
@@ -31,7 +32,10 @@ class FenceState(Enum):
     FOREIGN = auto()
     """It holds another token: another process has taken over, and we write nothing more."""
     MISSING = auto()
-    """It doesn't exist: Redis has lost it. It may be set again, as long as nobody else has (`Fence.restore`)."""
+    """Redis has lost it: it doesn't exist, or holds an older token, as after a failover to a replica that lagged behind.
+
+    It may be set again, as long as nobody else has (`Fence.restore`).
+    """
     UNREADABLE = auto()
     """Redis refused the question, or the key is of another type."""
 
@@ -59,6 +63,7 @@ class Fence(Struct, frozen=True):
         """What the reply to ``GET`` means."""
         if isinstance(reply, hiredis.ReplyError):
             return FenceState.UNREADABLE
-        if reply is None:
-            return FenceState.MISSING
-        return FenceState.OURS if reply == self.token.encode() else FenceState.FOREIGN
+        found = reply.decode(errors="replace") if isinstance(reply, bytes) else ""
+        if found == self.token:
+            return FenceState.OURS
+        return FenceState.FOREIGN if epoch_of(found) >= epoch_of(self.token) else FenceState.MISSING

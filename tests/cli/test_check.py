@@ -6,7 +6,7 @@ import pytest
 
 from bridge.config import RedisSettings
 from bridge.errors import RedisUnavailableError
-from bridge.redis_probe import _findings, explain, probe_redis
+from bridge.redis.probe import _findings, explain, probe_redis
 from tests.cli.test_main import tickbridge
 from tests.servers import free_port
 

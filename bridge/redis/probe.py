@@ -11,7 +11,8 @@ from redis.asyncio.sentinel import MasterNotFoundError, SentinelConnectionPool
 
 from bridge.config import RedisSettings
 from bridge.errors import RedisUnavailableError
-from bridge.topology import FAILURES, Kind, masters
+from bridge.redis.connections import may_end_connections
+from bridge.redis.topology import FAILURES, Kind, masters
 
 __all__ = ["explain", "probe_redis"]
 
@@ -78,7 +79,9 @@ async def _cluster_findings(settings: RedisSettings, client: Redis) -> list[str]
     infos = await masters(client)
     found = dict.fromkeys(line for info in infos for line in _findings(settings, info))
     noun = "master" if len(infos) == 1 else "masters"
-    return [*found, f"a Cluster of {len(infos)} {noun}"]
+    refused = await may_end_connections(client)
+    words = f"this user may not end the connections of a predecessor that hangs ({refused}); see tickbridge acl"
+    return [*found, f"a Cluster of {len(infos)} {noun}", *([words] if refused else [])]
 
 
 def _findings(settings: RedisSettings, info: dict[str, Any]) -> list[str]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import partial
 
 import msgspec
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from bridge.keys import Keys
+from bridge.redis.lease import Lease
 
 __all__ = ["Catalog"]
 
@@ -22,11 +24,12 @@ Texts = dict[str, bytes]
 
 
 class Catalog:
-    """Writes a connector's entries, and reads those of others; ``client`` decodes responses."""
+    """Writes a connector's entries behind its ``lease``, and reads those of others; ``client`` decodes responses."""
 
-    def __init__(self, client: Redis, keys: Keys) -> None:
+    def __init__(self, client: Redis, keys: Keys, lease: Lease) -> None:
         self._client = client
         self._keys = keys
+        self._lease = lease
         self._shown: defaultdict[str, Texts] = defaultdict(dict)
         """What was written: catalog → its entries."""
         self._forgotten = False
@@ -39,6 +42,7 @@ class Catalog:
             Whether Redis had forgotten a catalog, and with it probably everything: then all of it is written again.
 
         Raises:
+            DisplacedError: another process has taken this one's place.
             redis.exceptions.RedisError, OSError: as redis-py has them.
         """
         wanted: defaultdict[str, Texts] = defaultdict(dict)
@@ -86,17 +90,18 @@ class Catalog:
     async def _show(self, catalog: str, texts: Texts) -> None:
         shown = self._shown[catalog]
         known = next(iter(shown), None)
-        changed: Any = {key: text for key, text in texts.items() if shown.get(key) != text}
+        changed = {key: text for key, text in texts.items() if shown.get(key) != text}
         # In one step: between a look and a write, Redis might forget, and the write would hide it.
-        async with self._client.pipeline(transaction=True) as pipe:
-            pipe.hmget(catalog, [known or ""])
-            if changed:
-                pipe.hset(catalog, mapping=changed)
-            (there,), *_ = await pipe.execute()
+        (there,), *_ = await self._lease.write(catalog, partial(_look_and_put, catalog, known or "", changed))
         shown.update(changed)
         if known is not None and there is None:
             self._forgotten = True
             shown.clear()
-            everything: Any = texts
-            await self._client.hset(catalog, mapping=everything)
+            await self._lease.write(catalog, partial(_look_and_put, catalog, "", texts))
             shown.update(texts)
+
+
+def _look_and_put(catalog: str, known: str, entries: Texts, pipe: Pipeline) -> None:
+    pipe.hmget(catalog, [known])
+    if entries:
+        pipe.hset(catalog, mapping=entries)  # type: ignore[arg-type]
