@@ -43,9 +43,10 @@ def test_which_may_follow(state):
     assert {str(other) for other in State if may_follow(state, other)} == set(NEXT[str(state)].split(", ")) - {""}
 
 
-async def put_into(place, d, proxy, stream, client, ends):
+async def put_into(place, d, proxy, client, ends):
     """Bring the pipeline into a state in which it stays; ``ends`` says how that is over."""
     pipeline = d.pipeline
+    [stream] = pipeline.queue.streams
     await until(lambda: d.publisher.connected)
     ends.callback(setattr, pipeline, "look_around", pipeline.look_around)
     pipeline.look_around = lambda *_, **__: None  # nothing but what the test does
@@ -94,7 +95,7 @@ async def test_what_an_event_leads_to(own_server, place, event):
     async with Proxy(own_server.port) as proxy, desk(own_server, proxy.url, patience=2.0) as d:
         stream = await d.stream()
         with raw(own_server) as client, contextlib.ExitStack() as ends:
-            await put_into(place, d, proxy, stream, client, ends)
+            await put_into(place, d, proxy, client, ends)
             connections = proxy.connections
             {
                 "a cut": proxy.cut,
