@@ -122,9 +122,16 @@ class History:
         self.bytes = 0
 
     def add(self, runs: Iterable[Run]) -> None:
-        """Remember acknowledged entries; the oldest make room, and of more than fits, the newest stay."""
+        """Remember acknowledged entries; the oldest make room, and of more than fits, the newest stay.
+
+        What is remembered of a stream is always its last entries, without a hole.
+        """
         for run in runs:
-            kept = run if run[2] <= self._most else _newest(run, self._most)
+            kept = run
+            if run[2] > self._most:
+                self._runs.clear()
+                self.bytes = 0
+                kept = _newest(run, self._most)
             self._runs.append(kept)
             self.bytes += kept[2]
         while self.bytes > self._most:

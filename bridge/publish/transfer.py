@@ -98,7 +98,8 @@ class Transfer(Struct):
         if len(self.units) > 1:
             return False
         results = replies[self.units[0] + 1]
-        return isinstance(results, list) and hiredis.ReplyError not in set(map(type, results))
+        complete = isinstance(results, list) and len(results) == self.units[0]
+        return complete and hiredis.ReplyError not in set(map(type, results))  # type: ignore[arg-type]
 
     def outcome(self, replies: Sequence[Reply]) -> Outcome:
         """What became of each command."""
@@ -114,7 +115,9 @@ class Transfer(Struct):
         for unit in self.units:
             queued, executed = replies[start + 1 : start + 1 + unit], replies[start + 1 + unit]
             if isinstance(executed, list):
-                results += executed
+                # What was refused and didn't end the transaction was refused by something in front of Redis.
+                rest = iter(executed)
+                results += [reply if isinstance(reply, hiredis.ReplyError) else next(rest, None) for reply in queued]
             else:
                 refusals = [reply if isinstance(reply, hiredis.ReplyError) else None for reply in queued]
                 if isinstance(executed, hiredis.ReplyError) and not any(refusals):

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -20,6 +20,7 @@ from bridge.model import PUBLIC_CHANNELS, Channel, Event, Trade
 from bridge.opening import open_stream
 from bridge.publish import publisher as module
 from bridge.publish.connection import open_connection
+from bridge.publish.fence import Fence
 from bridge.publish.pending import CONTROL, LOST, Budget
 from bridge.publish.pipeline import RedisPipeline
 from bridge.publish.publisher import OneServer, Publisher
@@ -72,11 +73,29 @@ class Desk:
         [pipeline] = self.publisher._nodes.pipelines
         return pipeline
 
-    def __init__(self, server: RedisServer, publisher: Publisher, events: Events) -> None:
+    def __init__(
+        self,
+        server: RedisServer,
+        publisher: Publisher,
+        events: Events,
+        log: Sequence[MutableMapping[str, Any]],
+        task: asyncio.Task[None],
+    ) -> None:
         self.server = server
         self.publisher = publisher
         self.events = events
+        self.log = log
+        self._task = task
         self.count = 0
+
+    @property
+    def states(self) -> list[str]:
+        """The states that the pipeline has gone through."""
+        return [str(line["now"]) for line in self.log if line["event"] == "pipeline_state"]
+
+    def said(self, event: str) -> list[MutableMapping[str, Any]]:
+        """The lines of the log about this event."""
+        return [line for line in self.log if line["event"] == event]
 
     async def stream(self, channel: Channel = Channel.TRADES, subject: str = "", **limits: Any) -> Stream:
         """A stream that stands where the server has it."""
@@ -102,6 +121,11 @@ class Desk:
         async with asyncio.timeout(seconds):
             await self.publisher.drained()
 
+    async def ended(self, seconds: float = 10.0) -> None:
+        """Wait until the publisher ends, and raise what it raised."""
+        async with asyncio.timeout(seconds):
+            await self._task
+
     def entries(self, stream: Stream) -> list[tuple[str, dict[str, str]]]:
         with self.server.client() as client:
             return client.xrange(stream.key)
@@ -120,20 +144,29 @@ class Desk:
 
 @contextlib.asynccontextmanager
 async def desk(
-    server: RedisServer, url: str = "", budget: Budget | None = None, patience: float = 0.4
+    server: RedisServer,
+    url: str = "",
+    budget: Budget | None = None,
+    patience: float = 0.4,
+    *,
+    fence: Fence | None = None,
+    standing_by: bool = False,
 ) -> AsyncIterator[Desk]:
     """A running publisher; ``url`` is where it finds the server (a proxy's)."""
     events = Events()
+    log = LogCapture()
     publisher = Publisher(
         OneServer(lambda: open_connection(url or server.url, "test", patience, "server", reply_timeout=patience)),
         lambda: repeat(0.01),
         events,
         budget=budget or Budget(),
-        log=structlog.wrap_logger(None, processors=[LogCapture()]),
+        fence=fence,
+        standing_by=standing_by,
+        log=structlog.wrap_logger(None, processors=[log]),
     )
     task = asyncio.create_task(publisher.run(), name="publisher")
     try:
-        yield Desk(server, publisher, events)
+        yield Desk(server, publisher, events, log.entries, task)
         assert not task.done(), task.exception()
         check_sums(publisher)
     finally:
