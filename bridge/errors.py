@@ -29,6 +29,7 @@ BridgeError
 │       └── SessionExpiredError     the log-in counts no more
 ├── ConnectorsFailedError     some connectors of a process have failed; 1 if one by a user's mistake, else (exit 2)
 ├── RedisUnavailableError     Redis is out of reach or refuses this client (exit 2)
+│   └── RedisRefusedError     it answers, and refuses what it was told: a key holds something else, a right is missing
 ├── TaskEndedError            a bug: a part of a connector has ended by itself, and so the connector does (exit 2)
 ├── PortUnavailableError      the address for metrics and health can't be had (exit 2)
 ├── StreamConflictError       somebody else writes to a stream of ours (exit 1)
@@ -54,6 +55,7 @@ __all__ = [
     "DisplacedError",
     "PortUnavailableError",
     "Problem",
+    "RedisRefusedError",
     "RedisUnavailableError",
     "StreamConflictError",
     "TaskEndedError",
@@ -130,6 +132,10 @@ class RedisUnavailableError(BridgeError):
     def __init__(self, url: str, message: str) -> None:
         self.url = url
         super().__init__(f"Redis at {url}: {message}")
+
+
+class RedisRefusedError(RedisUnavailableError):
+    """Redis answers, and refuses a command: its key holds something else, say, or this user lacks a right."""
 
 
 class TaskEndedError(BridgeError):

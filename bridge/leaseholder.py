@@ -11,9 +11,9 @@ from structlog.typing import FilteringBoundLogger
 from bridge.config import HeartbeatSettings
 from bridge.errors import AlreadyRunningError
 from bridge.publish.fence import Fence
+from bridge.redis.errors import FAILURES
 from bridge.redis.holding import LeaseState
 from bridge.redis.presence import Presence
-from bridge.redis.topology import FAILURES
 from bridge.report import Report
 
 __all__ = ["Leaseholder"]

@@ -23,7 +23,7 @@ from bridge.leaseholder import Leaseholder
 from bridge.lifecycle import end_tasks
 from bridge.model import DATA_EVENTS, PUBLIC_CHANNELS, Channel, Control, Event
 from bridge.publish.stream import Stream
-from bridge.redis.topology import FAILURES
+from bridge.redis.errors import FAILURES
 from bridge.report import Report
 from bridge.sequencer import BookTopic, Topic, topic_type
 from bridge.store import Store

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +14,6 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.config import Settings
 from bridge.errors import RedisUnavailableError
-from bridge.feed.policies import backoff
 from bridge.keys import Keys
 from bridge.model import Channel
 from bridge.opening import Tail, open_stream
@@ -25,11 +23,12 @@ from bridge.publish.pending import Budget
 from bridge.publish.publisher import Nodes, OneServer, Publisher, PublisherEvents
 from bridge.publish.stream import Retention, Stream
 from bridge.redis.connections import connection_name, end_connections
+from bridge.redis.errors import explain, explained
 from bridge.redis.lease import Lease, new_instance
 from bridge.redis.presence import Presence
-from bridge.redis.probe import explain
+from bridge.redis.retries import retries
 from bridge.redis.rivals import PATIENCE
-from bridge.redis.topology import FAILURES, Address, Kind, Slots, slot_of
+from bridge.redis.topology import Address, Kind, Slots, slot_of
 
 __all__ = ["Store"]
 
@@ -60,7 +59,6 @@ class Store:
         self.lease = Lease(self._writer, self.keys, name, patience, self._instance)
         """Whether this process may write."""
         self.presence = Presence(self.client, self.lease, self.keys, exchange, heartbeat)
-        self._random = random.Random()  # noqa: S311 - jitter
 
     def _client(self, *, repeats: bool = True) -> Redis:
         return self._topology.client(
@@ -196,18 +194,9 @@ class Store:
         if ended.refused and cluster:
             self._log.warning("predecessor_not_ended", error=ended.refused)
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn what redis-py raises into words.
-
-        Raises:
-            RedisUnavailableError: in place of it.
-        """
+    def _explained(self) -> AbstractContextManager[None]:
         redis = self._settings.redis
-        try:
-            yield
-        except FAILURES as error:
-            raise RedisUnavailableError(redis.address, explain(error, redis.plain_url)) from None
+        return explained(redis.address, redis.plain_url)
 
     def _retries(self) -> Iterator[float]:
-        return backoff(self._random, _RETRY_FIRST, _RETRY_CAP)
+        return retries(_RETRY_FIRST, _RETRY_CAP)

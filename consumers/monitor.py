@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from bridge.entries import textual
 from bridge.output import dropped_lines
 from bridge.printable import printable
-from bridge.redis.topology import FAILURES
+from bridge.redis.errors import FAILURES
 from bridge.serving import HttpServer, ProcessMetrics, Pulse
 from consumers.connection import Where, topology_of
 from consumers.items import split_id

@@ -16,14 +16,15 @@ from typing import Any, NoReturn
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from bridge.errors import RedisUnavailableError
 from bridge.keys import Keys, StreamKey
 from bridge.lifecycle import end_on_signals, run_loop
 from bridge.output import QueuedText, before_end, open_missing_streams, queued_output
 from bridge.printable import printable
-from bridge.redis.topology import FAILURES, RedisUrlError, Topology
+from bridge.redis.errors import AWAY, FAILURES, explain, is_wrong_type, refuses_key
+from bridge.redis.topology import RedisUrlError, Topology
 from bridge.repeats import Repeats, Summary
 from consumers.absent import Absent
-from consumers.connection import OUTAGE, RedisUnreachableError, is_wrong_type
 from consumers.monitor import DEFAULT_PORT, HttpAddress, http_address
 
 __all__ = ["Parser", "catalog", "discover", "note", "run_as_command", "say", "serve", "to_terminal"]
@@ -182,7 +183,7 @@ async def discover(
             if missing:
                 hint = f"no connector has written to namespace {keys.namespace!r}" if keys.namespace else _NO_CONNECTOR
                 absent.look(*missing(streams), hint)
-        except OUTAGE:
+        except AWAY:
             pass  # the reader says so, and this comes again
         except ResponseError as error:
             if not is_wrong_type(error):
@@ -196,10 +197,10 @@ async def _take(
 ) -> None:
     try:
         await found(key, stream)
-    except OUTAGE:
+    except AWAY:
         raise
     except (ResponseError, ValueError) as error:
-        if isinstance(error, ResponseError) and not is_wrong_type(error):
+        if isinstance(error, ResponseError) and not refuses_key(error):
             raise
         absent.say(key, str(error))
     else:
@@ -220,7 +221,7 @@ def serve(prog: str, main: Callable[[], Coroutine[object, object, None]]) -> int
             run_loop(_until_signal(main()))
         except* BrokenPipeError:
             pass  # whoever read our output has seen enough
-        except* (RedisUnreachableError, *FAILURES) as group:
+        except* (RedisUnavailableError, *FAILURES) as group:
             _complain(prog, group)
             code = 2
     return code
@@ -266,4 +267,4 @@ def _complain(prog: str, group: BaseExceptionGroup[BaseException]) -> None:
         if isinstance(error, BaseExceptionGroup):
             _complain(prog, error)
         else:
-            note(f"{prog}: {error}")
+            note(f"{prog}: {error if isinstance(error, RedisUnavailableError) else explain(error, '')}")

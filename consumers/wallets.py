@@ -37,8 +37,8 @@ from bridge.entries import textual
 from bridge.keys import Keys, StreamKey
 from bridge.model import Balance, Channel, Control, ControlEvent, Event, Fill, Order, Position
 from bridge.printable import printable, printable_json
+from bridge.redis.errors import refuses_key
 from consumers.absent import Absent
-from consumers.connection import is_wrong_type
 from consumers.items import Entry, Hole, Item, Reset, Stored, Trimmed, Undecodable, Unknown, Unreadable
 from consumers.monitor import Monitor
 from consumers.reader import Position as Where
@@ -260,7 +260,7 @@ class Wallets:
         try:
             await self._reader.outlive(partial(wallet.save, self._reader.redis))
         except ResponseError as error:
-            if not is_wrong_type(error):
+            if not refuses_key(error):
                 raise
             self.refused[name] = f"{wallet.key}: {error}"
             wallet.rewrite()  # whole, when it is a hash again

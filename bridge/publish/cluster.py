@@ -19,7 +19,8 @@ from bridge.publish.connection import RedisConnection
 from bridge.publish.pipeline import RedisPipeline
 from bridge.publish.stream import Stream
 from bridge.publish.transfer import Mode
-from bridge.redis.topology import FAILURES, Address, Slots, slot_of
+from bridge.redis.errors import FAILURES
+from bridge.redis.topology import Address, Slots, slot_of
 
 __all__ = ["ClusterNodes"]
 

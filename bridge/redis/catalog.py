@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
 from bridge.keys import Keys
+from bridge.redis.errors import about
 from bridge.redis.lease import Lease
 
 __all__ = ["Catalog"]
@@ -60,7 +61,9 @@ class Catalog:
             asked[self._of(key)].append(key)
         owners: dict[str, dict[str, str]] = {}
         for catalog, keys in asked.items():
-            for key, entry in zip(keys, await self._client.hmget(catalog, keys), strict=True):
+            with about(catalog):
+                entries = await self._client.hmget(catalog, keys)
+            for key, entry in zip(keys, entries, strict=True):
                 with suppress(msgspec.MsgspecError, KeyError, TypeError):
                     said = msgspec.json.decode(entry or "")
                     owners.setdefault(said["connector"], {})[key] = said.get("instance", "")
@@ -73,7 +76,8 @@ class Catalog:
             redis.exceptions.RedisError, OSError: as redis-py has them; ``NoPermissionError``: this user may not.
         """
         public, accounts = self._keys.catalog(), self._keys.accounts_catalog()
-        names: list[str] = await self._client.hkeys(public)  # type: ignore[assignment]
+        with about(public):
+            names: list[str] = await self._client.hkeys(public)  # type: ignore[assignment]
         private = [name for name in names if self._of(name) == accounts]
         if not private:
             return

@@ -10,7 +10,7 @@ from msgspec import Struct
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
-from bridge.redis.topology import FAILURES
+from bridge.redis.errors import FAILURES
 
 __all__ = ["Ended", "connection_name", "end_connections", "may_end_connections"]
 

@@ -22,9 +22,9 @@ from redis.exceptions import ResponseError, WatchError
 
 from bridge.errors import AlreadyRunningError, DisplacedError
 from bridge.keys import Keys
+from bridge.redis.errors import AWAY, FAILURES, about
 from bridge.redis.holding import Holding, LeaseState
 from bridge.redis.tokens import epoch_of, instance_of, token_of
-from bridge.redis.topology import AWAY, FAILURES
 
 __all__ = ["Lease", "Queue", "new_instance"]
 
@@ -75,7 +75,9 @@ class Lease:
 
     async def look(self, name: str = "") -> str | None:
         """What a connector's fence holds (by default: of this one), to be given to `take` or `fence_off`."""
-        return _text(await self._client.get(self._keys.fence(name or self.name)))
+        key = self._keys.fence(name or self.name)
+        with about(key):
+            return _text(await self._client.get(key))
 
     async def take(self, looked: str | None, last: str | None, put: Queue) -> None:
         """Take the lease, unless somebody else does first.
@@ -251,16 +253,20 @@ class Lease:
     async def _swap(self, keys: list[str], check: Callable[[Pipeline], Awaitable[bool]], queue: Queue) -> bool:
         """Run commands if ``check`` says so and ``keys`` don't change meanwhile; whether they were run."""
         try:
-            async with self._client.pipeline(transaction=True) as pipe:
-                for key in keys:  # one by one: a user's rights to them may stand in several rules
-                    await pipe.watch(key)
-                if not await check(pipe):
-                    return False
-                pipe.multi()
-                queue(pipe)
-                await pipe.execute()
+            with about(" or ".join(keys)):
+                return await self._swapped(keys, check, queue)
         except WatchError:
             return False
+
+    async def _swapped(self, keys: list[str], check: Callable[[Pipeline], Awaitable[bool]], queue: Queue) -> bool:
+        async with self._client.pipeline(transaction=True) as pipe:
+            for key in keys:  # one by one: a user's rights to them may stand in several rules
+                await pipe.watch(key)
+            if not await check(pipe):
+                return False
+            pipe.multi()
+            queue(pipe)
+            await pipe.execute()
         return True
 
 

@@ -19,10 +19,11 @@ from bridge.config import HeartbeatSettings
 from bridge.errors import AlreadyRunningError
 from bridge.keys import Keys
 from bridge.redis.catalog import Catalog
+from bridge.redis.errors import AWAY, FAILURES
 from bridge.redis.lease import Lease
 from bridge.redis.rejects import Rejects
 from bridge.redis.rivals import Rivals, identity
-from bridge.redis.topology import AWAY, FAILURES, masters
+from bridge.redis.topology import masters
 
 __all__ = ["Memory", "Presence"]
 

@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import Any, cast
 
 from redis import exceptions
 from redis.asyncio import Redis
-from redis.asyncio.sentinel import MasterNotFoundError, SentinelConnectionPool
+from redis.asyncio.sentinel import SentinelConnectionPool
 
 from bridge.config import RedisSettings
 from bridge.errors import RedisUnavailableError
 from bridge.redis.connections import may_end_connections
-from bridge.redis.topology import FAILURES, Kind, masters
+from bridge.redis.errors import explained
+from bridge.redis.topology import Kind, masters
 
-__all__ = ["explain", "probe_redis"]
+__all__ = ["probe_redis"]
 
 _OLDEST = (6, 2)
-
-_NO_ANSWER = "no answer in time; is the address right, and does a firewall stand between?"
-_SILENT = (exceptions.TimeoutError, TimeoutError)
-_MEANINGS: tuple[tuple[type[BaseException], str], ...] = (
-    (exceptions.AuthenticationError, "wrong user or password, or none where one is needed ({text})"),
-    (exceptions.NoPermissionError, "this user lacks a permission: {text}"),
-    (
-        MasterNotFoundError,
-        "no Sentinel that answers has a live master of this name; are their addresses, their password and the name right?",
-    ),
-    (exceptions.MovedError, "this is one node of a Cluster; write redis+cluster:// in place of redis:// ({text})"),
-    (exceptions.BusyLoadingError, "is still loading its data; try again in a moment"),
-    (
-        ssl.SSLCertVerificationError,
-        "its TLS certificate is not trusted; give redis.ca_file the authority that signed it ({text})",
-    ),
-    (ssl.SSLError, "the TLS handshake failed; does the server speak TLS on this port? plain is redis:// ({text})"),
-    (ConnectionRefusedError, "the connection is refused; is the server running, and is the port right?"),
-    (FileNotFoundError, "there is no such socket; is the server running?"),
-    (exceptions.TimeoutError, _NO_ANSWER),
-    (TimeoutError, _NO_ANSWER),
-)
 
 
 async def probe_redis(settings: RedisSettings) -> list[str]:
@@ -52,19 +30,23 @@ async def probe_redis(settings: RedisSettings) -> list[str]:
         socket_connect_timeout=settings.connect_timeout, socket_timeout=settings.reply_timeout, decode_responses=True
     )
     try:
-        await client.ping()
-        try:
-            if topology.kind is Kind.CLUSTER:
-                return await _cluster_findings(settings, client)
-            info = await client.info()
-        except exceptions.NoPermissionError:
-            return ["its version is unknown: this user may not run INFO"]
-        if topology.kind is Kind.SENTINEL:
-            return [*_findings(settings, info), await _master(client, topology.master)]
-    except FAILURES as error:
-        raise RedisUnavailableError(settings.address, explain(error, settings.plain_url)) from error
+        with explained(settings.address, settings.plain_url):
+            return await _look(settings, client)
     finally:
         await client.aclose()
+
+
+async def _look(settings: RedisSettings, client: Redis) -> list[str]:
+    topology = settings.topology
+    await client.ping()
+    try:
+        if topology.kind is Kind.CLUSTER:
+            return await _cluster_findings(settings, client)
+        info = await client.info()
+    except exceptions.NoPermissionError:
+        return ["its version is unknown: this user may not run INFO"]
+    if topology.kind is Kind.SENTINEL:
+        return [*_findings(settings, info), await _master(client, topology.master)]
     return _findings(settings, info)
 
 
@@ -105,25 +87,3 @@ def _findings(settings: RedisSettings, info: dict[str, Any]) -> list[str]:
     if info.get("maxmemory") and policy not in ("noeviction", ""):
         found.append(f"maxmemory-policy is {policy}: under memory pressure whole streams may vanish; use noeviction")
     return found
-
-
-def explain(error: BaseException, url: str) -> str:
-    """What a failure to connect means, and what to do about it; ``url`` is not shown."""
-    text = str(error) or type(error).__name__
-    for kind, meaning in _MEANINGS:
-        if _caused_by(error, kind):
-            # A server without TLS waits in silence for the rest of what it takes for a command.
-            tls = issubclass(kind, _SILENT) and url.startswith("rediss")
-            return meaning.format(text=text) + (" does the server speak TLS on this port?" if tls else "")
-    if "closed by server" in text or _caused_by(error, ConnectionResetError):
-        other = "redis://" if url.startswith("rediss") else "rediss://"
-        return f"the server closes the connection; does it want {other}? ({text})"
-    return text
-
-
-def _caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
-    while error is not None:
-        if isinstance(error, kind):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

@@ -13,8 +13,8 @@ from redis.asyncio.client import Pipeline
 from bridge.exchange_errors import FrameError
 from bridge.printable import LONGEST_TEXT
 from bridge.redaction import presentable, redact
+from bridge.redis.errors import FAILURES
 from bridge.redis.lease import Lease
-from bridge.redis.topology import FAILURES
 
 __all__ = ["Rejects"]
 

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from bridge.errors import AlreadyRunningError
 from bridge.keys import Keys
 from bridge.redis.catalog import Catalog
+from bridge.redis.errors import about
 
 __all__ = ["PATIENCE", "Rivals", "identity"]
 
@@ -52,7 +53,8 @@ class Rivals:
             redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: as redis-py has them.
         """
         key = self._keys.connector(name)
-        first: dict[str, str] = await self._client.hgetall(key)
+        with about(key):
+            first: dict[str, str] = await self._client.hgetall(key)
         if not first:
             return None
         instance = first.get("instance", "")

@@ -14,7 +14,6 @@ import inspect
 from typing import Any, cast
 
 import redis
-from redis import exceptions
 from redis.asyncio import Connection, ConnectionPool, Redis, RedisCluster, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import AbstractConnection
@@ -29,8 +28,6 @@ from redis.sentinel import Sentinel as SyncSentinel
 from bridge.redis.url import Address, Kind, RedisUrl, RedisUrlError, safe_url
 
 __all__ = [
-    "AWAY",
-    "FAILURES",
     "Address",
     "Kind",
     "RedisUrlError",
@@ -42,25 +39,6 @@ __all__ = [
     "safe_url",
     "slot_of",
 ]
-
-FAILURES = (exceptions.RedisError, exceptions.RedisClusterException, OSError)
-"""Everything that a call of ``redis-py`` raises when Redis doesn't do what it is told."""
-
-AWAY = (
-    exceptions.ConnectionError,
-    exceptions.TimeoutError,
-    exceptions.ReadOnlyError,
-    exceptions.ClusterError,
-    exceptions.AskError,
-    exceptions.TryAgainError,
-    exceptions.RedisClusterException,
-    OSError,
-)
-"""What a call raises while Redis is away, loading, or failing over, or while slots move: it may succeed in a moment.
-
-``ClusterError`` among them: redis-py sends ``ASKING`` and the command over two connections of a pool. Where others use
-that pool too, a slot on its way is looked for to and fro until it gives up.
-"""
 
 _CONNECT_TIMEOUT = 5.0
 _CLUSTER_RETRIES = 3
