@@ -34,7 +34,9 @@ STAMP_DIGITS = 9
 """Decimals of the price that carries the time of sending, in seconds since the epoch."""
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _PIECE = 65536
-_SETTLED = 0.5
+_CHANNELS = ("market_trades", "level2", "ticker")
+"""As they are subscribed to; trades alone without a recording."""
+_SETTLED = 1.0
 """Seconds without a further subscription after which all have come."""
 _CLOSE, _PING = 0x8, 0x9
 
@@ -45,8 +47,8 @@ class Client:
     def __init__(self, peer: socket.socket) -> None:
         self._peer = peer
         self._lock = threading.Lock()
-        self.pairs: dict[str, None] = {}
-        self._channels: dict[str, list[str]] = {}
+        self.channels: dict[str, list[str]] = {}
+        """Channel → pairs."""
         self.number = 0
         self.asked = time.monotonic()
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -79,42 +81,46 @@ class Client:
     def _subscribe(self, message: dict[str, Any]) -> None:
         channel, pairs = message["channel"], message.get("product_ids", [])
         self.asked = time.monotonic()
-        self._channels[channel] = pairs
+        self.channels = {**self.channels, channel: pairs}  # others look at it meanwhile
         answer = {
             "channel": "subscriptions",
             "timestamp": "2026-08-09T21:05:48.228846629Z",
             "sequence_num": self.number,
-            "events": [{"subscriptions": self._channels}],
+            "events": [{"subscriptions": self.channels}],
         }
         self.say([json.dumps(answer, separators=(",", ":"))])
-        if channel != "heartbeats":
-            self.pairs |= dict.fromkeys(pairs)
 
 
 class Exchange:
-    """Accepts connections until every pair is subscribed to, then sends."""
+    """Accepts connections until every pair is subscribed to on every channel, then sends."""
 
-    def __init__(self, listener: socket.socket, pairs: list[str]) -> None:
+    def __init__(self, listener: socket.socket, channels: tuple[str, ...], pairs: list[str]) -> None:
         self._listener = listener
-        self._pairs = pairs
+        self._wanted = {(channel, pair) for channel in channels for pair in pairs}
         self.clients: list[Client] = []
 
     def gather(self) -> None:
         """Wait for all subscriptions."""
         threading.Thread(target=self._accept, name="accept", daemon=True).start()
-        while set(self._pairs) - {pair for client in self.clients for pair in client.pairs} or (
+        while self._wanted - self._subscribed() or (
             time.monotonic() - max(client.asked for client in self.clients) < _SETTLED
         ):
             time.sleep(0.02)
 
+    def _subscribed(self) -> set[tuple[str, str]]:
+        return {
+            (channel, pair) for client in self.clients for channel, pairs in client.channels.items() for pair in pairs
+        }
+
     def client_of(self, pair: str) -> Client:
         """Who is subscribed to a pair."""
-        return next(client for client in self.clients if pair in client.pairs)
+        return next(client for client in self.clients if pair in client.channels.get("market_trades", ()))
 
     def _accept(self) -> None:
         while True:
             peer, _ = self._listener.accept()
-            _handshake(peer)
+            if not _handshake(peer):
+                continue
             client = Client(peer)
             self.clients.append(client)
             threading.Thread(target=client.listen, name="listen", daemon=True).start()
@@ -126,7 +132,7 @@ def main() -> None:
     pairs = mix.pairs if mix else options.pairs
     with socket.create_server(("127.0.0.1", 0)) as listener:
         _say(str(listener.getsockname()[1]))
-        exchange = Exchange(listener, pairs)
+        exchange = Exchange(listener, _CHANNELS if mix else _CHANNELS[:1], pairs)
         exchange.gather()
         built: list[bytes] = []
         if not options.rate:
@@ -191,15 +197,20 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _handshake(peer: socket.socket) -> None:
+def _handshake(peer: socket.socket) -> bool:
+    """Answer the request for a WebSocket; ``False`` if the other side has ended before."""
     request = b""
     while not request.endswith(b"\r\n\r\n"):
-        request += peer.recv(4096)
+        part = peer.recv(4096)
+        if not part:
+            return False
+        request += part
     headers = dict(line.split(b": ", 1) for line in request.split(b"\r\n")[1:] if b": " in line)
     key = next(value for name, value in headers.items() if name.lower() == b"sec-websocket-key")
     accept = base64.b64encode(hashlib.sha1(key + _GUID).digest())
     answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     peer.sendall(answer + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+    return True
 
 
 def _read_frame(incoming: Any) -> tuple[int, bytes] | None:

@@ -43,6 +43,9 @@ def draw(results: dict[str, Any], folder: Path) -> list[Path]:
     Raises:
         ImportError: matplotlib is not installed.
     """
+    wanted = {name: plot for name, (parts, plot) in PLOTS.items() if all(results.get(part) for part in parts)}
+    if not wanted:
+        return []
     import matplotlib as mpl  # noqa: PLC0415 - only who draws needs it
     from cycler import cycler  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
@@ -50,9 +53,7 @@ def draw(results: dict[str, Any], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     with mpl.rc_context({**_STYLE, "axes.prop_cycle": cycler(color=_COLOURS)}):
-        for name, (parts, plot) in PLOTS.items():
-            if not all(results.get(part) for part in parts):
-                continue
+        for name, plot in wanted.items():
             figure = Figure(figsize=(7.2, 3.4), layout="constrained")
             plot(figure, results)
             path = folder / f"{name}.svg"

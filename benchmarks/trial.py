@@ -91,7 +91,8 @@ def recorded(count: int, path: Path | None = None) -> Load:
     """The recorded mix of Coinbase's trades, books and tickers."""
     path = path or DEFAULT
     channels = (Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER)
-    return Load("recorded mix", count, tuple(Mix(path).pairs), channels, recording=str(path))
+    name = "recorded mix" if path == DEFAULT else f"recorded mix of {path.name}"
+    return Load(name, count, tuple(Mix(path).pairs), channels, recording=str(path))
 
 
 class Carrier(Protocol):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import socket
+
 import pytest
 from msgspec import structs
+from websockets.sync.client import connect
 
 from benchmarks.machine import Server
 from benchmarks.peers import Handwritten, _samples
 from benchmarks.tickbridge import EVERY_SETUP, SETUPS
-from benchmarks.trial import NAMESPACE, Trial, recorded, trades
+from benchmarks.trial import NAMESPACE, Trial, python, read_line, recorded, started, trades
 
 
 @pytest.fixture
@@ -89,3 +93,23 @@ def test_samples_for_the_ceiling_are_entries_of_each_stream(server):
         assert words[1:3] == ["*", "type"]
         assert words[3] in ("trade", "delta", "quote", "ticker")
         assert len(words) % 2 == 0
+
+
+def test_the_exchange_counts_its_messages_and_survives_a_client_that_hangs_up():
+    with started(python("benchmarks.exchange", "--pairs", "A-USD", "B-USD", "--count", "5")) as exchange:
+        port = int(read_line(exchange))
+        with socket.create_connection(("127.0.0.1", port)) as early:
+            early.sendall(b"GET / HTTP/1.1\r\n")
+        with connect(f"ws://127.0.0.1:{port}", compression=None) as client:
+            for pairs in (["A-USD"], ["A-USD", "B-USD"]):
+                client.send(json.dumps({"type": "subscribe", "channel": "market_trades", "product_ids": pairs}))
+            assert read_line(exchange) == "ready"
+            exchange.stdin.write("go\n")
+            exchange.stdin.flush()
+            found = [json.loads(client.recv(10)) for _ in range(7)]
+            assert client.ping().wait(10)
+    assert [message["sequence_num"] for message in found] == list(range(7))
+    assert found[1]["events"] == [{"subscriptions": {"market_trades": ["A-USD", "B-USD"]}}]
+    rows = [trade for message in found[2:] for event in message["events"] for trade in event["trades"]]
+    assert [row["product_id"] for row in rows] == ["A-USD", "B-USD", "A-USD", "B-USD", "A-USD"]
+    assert len({row["trade_id"] for row in rows}) == 5
