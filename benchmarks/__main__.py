@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -29,6 +30,7 @@ _REPORTED = tuple(part for part in _PARTS if part != "path")
 def main() -> int:
     """Measure, print; 0 whatever the figures say, or 1 with ``--strict`` if a target is missed."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # else what was started would go on alone
     if options.draw:
         print("\n".join(str(file) for file in report.redraw()))
         return 0

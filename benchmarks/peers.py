@@ -32,7 +32,7 @@ _SNAPSHOT_EVERY = 1000
 _TIMES = {"fast": 10, "websockets": 6}
 """How many times cryptofeed's CPU per message is to be ours."""
 _SHARE = 0.75
-_REQUESTS = 200_000
+_REQUESTS = 100_000
 _SAMPLE = 2_000
 """Messages out of which the entries for ``redis-benchmark`` are taken."""
 _CLIENTS = (1, 50)

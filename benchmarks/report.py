@@ -86,7 +86,9 @@ def fill(page: str, found: dict[str, Any]) -> str:
 
 
 def _merge_targets(before: list[dict[str, Any]], new: list[dict[str, Any]], measured: set[str]) -> list[dict[str, Any]]:
-    return [target for target in before if target["part"] not in measured] + new
+    kept = [target for target in before if target["part"] not in measured]
+    order = list(SECTIONS)
+    return sorted(kept + new, key=lambda target: order.index(target["part"]))
 
 
 def _rounded(value: Any) -> Any:
@@ -175,6 +177,17 @@ def _publishing(found: dict[str, Any]) -> str:
     return "\n\n".join(markdown(rows, columns, what) for what, rows in data.items())
 
 
+def _rejecting(found: dict[str, Any]) -> str:
+    """Of each exchange and size the good frame, the dearest bad one, and what is wrong with that."""
+    lines = ["| frames | good, CPU µs | dearest bad, CPU µs | times the good one | what is wrong with it |"]
+    lines.append("|---|---|---|---|---|")
+    for name, rows in found["results"].get("rejecting", {}).items():
+        worst = max(rows, key=lambda kind: float(rows[kind]["CPU µs/frame"]))
+        costs = [show(rows[kind]["CPU µs/frame"]) for kind in ("good", worst)]
+        lines.append(f"| {name} | {' | '.join(costs)} | {show(rows[worst]['times a good one'])} | {worst} |")
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "machine": _machine,
     "targets": _targets,
@@ -188,5 +201,6 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "memory": _table("memory"),
     "reader": _table("reader"),
     "publishing": _publishing,
+    "rejecting": _rejecting,
 }
 """What stands between the page's marks, by name."""

@@ -104,8 +104,8 @@ def _shares(text: str) -> dict[str, float]:
     """The share of each stage, of stacks as ``frame;frame;frame count``, outermost first."""
     found: Counter[str] = Counter()
     for line in text.splitlines():
-        text, _, count = line.rpartition(" ")
-        stack = text.split(";")
+        frames, _, count = line.rpartition(" ")
+        stack = frames.split(";")
         if not stack[-1].startswith(_WAITING):
             found[stage_of(stack)] += int(count)
     total = found.total() or 1

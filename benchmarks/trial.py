@@ -249,9 +249,11 @@ def memory_mib(pid: int, what: str = "VmRSS") -> float:
 def started(
     command: list[str], *, stdout: int = subprocess.PIPE, stderr: int | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """A process of ours, in an environment of its own, killed at the end."""
+    """A process of ours, killed at the end; nothing in its environment changes what Python, Tickbridge or a socket does."""
     kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "TICKBRIDGE_", "COVERAGE_"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "TICKBRIDGE_", "COVERAGE_")) and not name.lower().endswith("_proxy")
     }
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=stdout, stderr=stderr, text=True, cwd=ROOT, env=kept

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import time
+from pathlib import Path
 
 import pytest
 from msgspec import structs
@@ -113,3 +116,20 @@ def test_the_exchange_counts_its_messages_and_survives_a_client_that_hangs_up():
     rows = [trade for message in found[2:] for event in message["events"] for trade in event["trades"]]
     assert [row["product_id"] for row in rows] == ["A-USD", "B-USD", "A-USD", "B-USD", "A-USD"]
     assert len({row["trade_id"] for row in rows}) == 5
+
+
+def test_the_command_takes_what_it_has_started_with_it():
+    with started(python("benchmarks", "reader", "--scale", "100", "--runs", "1")) as command:
+        while not (children := own_children(command.pid)):
+            assert command.poll() is None
+            time.sleep(0.02)
+        while not read_line(command).startswith("server:"):
+            pass
+        command.send_signal(signal.SIGTERM)
+        assert command.wait(30) == 2
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+def own_children(pid):
+    found = Path(f"/proc/{pid}/task/{pid}/children")
+    return found.read_text().split()

@@ -277,7 +277,6 @@ def test_a_part_measured_again_replaces_its_own_targets_alone(monkeypatch, tmp_p
     assert report.load()["results"] == {"reader": {"x": {"y": 1.2346}}, "memory": {"x": {"y": 2.0}}}
 
 
-@pytest.mark.filterwarnings("default")  # of the plotting library's own, on a Python that is newer than it
 def test_plots_are_the_same_for_the_same_figures(tmp_path):
     results = report.load()["results"]
     one, other = draw(results, tmp_path / "one"), draw(results, tmp_path / "other")
