@@ -47,7 +47,7 @@ COPY --from=build /opt/tickbridge /opt/tickbridge
 ENV PATH=/opt/tickbridge/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 USER 10001:10001
 WORKDIR /tmp
-EXPOSE 9108
+EXPOSE 9108 9109 9110
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 \
     CMD ["python", "/opt/tickbridge/healthcheck.py", "livez"]

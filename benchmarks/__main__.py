@@ -15,14 +15,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import burst, kinds, memory, path, peers, publishing, reader, report, scaling, stages
+from benchmarks import burst, kinds, memory, path, peers, publishing, reader, rejecting, report, scaling, stages
 from benchmarks.machine import Server, describe, running_server
 from benchmarks.results import Target
 
 __all__ = ["main"]
 
 Result = tuple[str, list[Target], dict[str, Any]]
-_PARTS = ("memory", "publishing", "kinds", "reader", "peers", "path", "stages", "burst", "latency", "pairs", "backlog")
+_PARTS = (
+    "memory",
+    "publishing",
+    "kinds",
+    "reader",
+    "rejecting",
+    "peers",
+    "path",
+    "stages",
+    "burst",
+    "latency",
+    "pairs",
+    "backlog",
+)
 _REPORTED = tuple(part for part in _PARTS if part != "path")
 """What `peers` measures is the whole path, and more."""
 
@@ -114,6 +127,7 @@ def _measurements(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[
         "publishing": partial(publishing.measure, events=count(200_000), runs=runs, loop=options.loop),
         "kinds": partial(kinds.measure, events=count(50_000), runs=runs),
         "reader": partial(reader.measure, events=count(100_000), runs=runs),
+        "rejecting": partial(rejecting.measure, frames=count(4_000), runs=runs),
         "peers": partial(peers.measure, messages=count(200_000), runs=runs, quiet=quiet, recording=options.recording),
         "path": partial(path.saturate, messages=count(300_000), runs=runs, quiet=quiet),
         "stages": partial(stages.measure, messages=count(200_000), runs=1),

@@ -63,7 +63,7 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
         "+unwatch",
         "+info",
         *(f"~{key}" for key in streams),
-        *(("+xadd", "+xtrim", "+xlen", "+xinfo|stream", "+xrange", "+xrevrange") if streams else ()),
+        *(("+xadd", "+xtrim", "+xlen", "+xinfo|stream", "+xrange", "+xrevrange", "+time") if streams else ()),
         _also([beat], ("+watch", "+hget", "+hgetall", "+hset", "+pexpire", "+del")),
         _also([f"%R~{keys.connector('*')}"], ("+hgetall",)),
         _also([f"~{keys.catalog()}"], ("+hset", "+hmget", "+hkeys", "+hdel")),

@@ -16,7 +16,7 @@ from msgspec import structs
 from bridge.config import ConnectorSettings, Settings
 from bridge.errors import RedisUnavailableError
 from bridge.exchange_errors import ExchangeError, RestError, UnknownPairError
-from bridge.feed.clock import ClockKeeper
+from bridge.feed.clock import ClockKeeper, watch_host_clock
 from bridge.feed.context import FeedContext
 from bridge.feed.discard import Discard
 from bridge.feed.link import Link
@@ -83,6 +83,7 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
         rest = await stack.enter_async_context(rest_client(connector, exchange, None))
         context = feed_context(connector, exchange, router, rest, None)
         works = router.background()
+        works.append(("host-clock", watch_host_clock(context, router.latency.clock)))
         if connector.rest_url or not connector.url:  # else REST is another exchange's than the WebSocket
             works.append(("clock", ClockKeeper(router.latency.clock, context).run()))
         else:

@@ -72,6 +72,11 @@ class BridgeError(Exception):
 
     exit_code = 2
 
+    @property
+    def about(self) -> str:
+        """The text without the name that it begins with, for where that has been said."""
+        return str(self)
+
 
 class ConfigError(BridgeError):
     """All mistakes found in one config, not only the first."""
@@ -106,7 +111,11 @@ class ConnectorsFailedError(BridgeError):
         self.failures = dict(failures)
         codes = {failure.exit_code for failure in failures.values() if isinstance(failure, BridgeError)}
         self.exit_code = self.MISTAKE if self.MISTAKE in codes else BridgeError.exit_code
-        lines = "\n".join(f"  {name}: {str(failure) or type(failure).__name__}" for name, failure in failures.items())
+        said = {
+            name: failure.about if isinstance(failure, BridgeError) else str(failure)
+            for name, failure in failures.items()
+        }
+        lines = "\n".join(f"  {name}: {words or type(failures[name]).__name__}" for name, words in said.items())
         super().__init__(f"{len(failures)} of {total} connectors failed\n{lines}")
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "BufferFullError",
     "ExchangeError",
     "FrameError",
+    "FrameWords",
     "HandshakeError",
     "LoginRefusedError",
     "NoAnswerError",
@@ -64,20 +65,65 @@ class ExchangeError(BridgeError):
         self.message = presentable(self.message, LONGEST_ERROR) if "message" in vars(self) else words
         super().__init__(f"{exchange}: {words}")
 
+    @property
+    def about(self) -> str:
+        """The text without the exchange's name in front, for where that has been said."""
+        return str(self).removeprefix(f"{self.exchange}: ")
+
 
 def kinds_of(error: type[ExchangeError]) -> set[str]:
     """The ``kind`` of a class of errors and of all below it."""
     return {error.kind}.union(*(kinds_of(below) for below in error.__subclasses__()))
 
 
+class FrameWords:
+    """What is wrong with a frame, in words: text from outside, made presentable only when somebody asks for it.
+
+    Of a storm of bad frames most are counted and never shown. It doesn't hold on to the frame.
+    """
+
+    __slots__ = ("_exchange", "_words")
+
+    def __init__(self, exchange: str, words: str) -> None:
+        self._exchange = exchange
+        self._words = words
+
+    @property
+    def message(self) -> str:
+        """The words, without the exchange's name."""
+        return presentable(self._words, LONGEST_ERROR - len(self._exchange) - 2)
+
+    def __str__(self) -> str:
+        return f"{self._exchange}: {self.message}"
+
+
 class FrameError(ExchangeError):
-    """A frame that cannot be understood; ``raw`` is the frame as it came."""
+    """A frame that cannot be understood; ``raw`` is the frame as it came, and ``words`` say what is wrong with it."""
 
     kind = "bad_frame"
 
     def __init__(self, exchange: str, raw: bytes, message: str) -> None:
+        # Not the base's: that would clean the words of each of thousands a second. Without arguments, for the same
+        # reason: they would be what `repr` and pickling show of it, as they came.
+        Exception.__init__(self)
+        self.exchange = exchange
         self.raw = raw
-        super().__init__(exchange, message)
+        self.words = FrameWords(exchange, message)
+
+    @property
+    def message(self) -> str:
+        """What is wrong with the frame, fit to be read."""
+        return self.words.message
+
+    @message.setter
+    def message(self, words: str) -> None:
+        self.words = FrameWords(self.exchange, words)
+
+    def __str__(self) -> str:
+        return str(self.words)
+
+    def __repr__(self) -> str:
+        return f"FrameError({str(self)!r})"
 
 
 class UnknownPairError(ExchangeError):
@@ -105,7 +151,7 @@ class PairsNotServedError(ExchangeError):
     def __init__(self, exchange: str, errors: Sequence[ExchangeError], found: Sequence[str]) -> None:
         self.errors = list(errors)
         self.found = list(found)
-        words = dict.fromkeys(str(error).removeprefix(f"{exchange}: ") for error in errors)
+        words = dict.fromkeys(error.about for error in errors)
         super().__init__(exchange, "; ".join(words))
         self.lines = [presentable(line, LONGEST_ERROR) for line in [*words, *found]]
 

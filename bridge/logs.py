@@ -14,18 +14,19 @@ import json
 import logging
 import sys
 import textwrap
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from bridge.output import before_end
 from bridge.printable import LONGEST_CODE, LONGEST_ERROR, LONGEST_TEXT
 from bridge.redaction import presentable, redact, redact_value
-from bridge.repeats import Repeats, Summary
+from bridge.repeats import Repeats, Source, Summary
 
 __all__ = [
+    "FrequentWarning",
     "configure_logging",
     "flush_repeats",
     "handle_loop_errors",
@@ -42,7 +43,8 @@ _KIND = ("event", "exchange", "connector", "kind")
 """What of a line says what it reports …"""
 _SOURCE = ("connection", "pair", "channel", "type", "key")
 """ … and what, who."""
-_SUMMARY = "_summary"
+_ADMITTED = "_admitted"
+"""Marks a line that has been through the repeats already, or sums them up."""
 _LEVEL = "_level"
 _TRACES = ("exception", "stack")
 _FIRST_LINES, _LAST_LINES = 4_096, 12_288
@@ -139,16 +141,38 @@ def presentable_traceback(text: str) -> str:
 
 
 def report_dropped(stream: str, count: int) -> None:
-    """Say that so many lines of a standard stream were dropped, because nobody took them."""
+    """Say that so many lines of a standard stream were dropped because nothing read them."""
     if structlog.is_configured():
         structlog.get_logger().warning("output_dropped", stream=stream, lines=count)
     elif sys.stderr is not None:
-        sys.stderr.write(f"{count} lines of {stream} were dropped: nobody took them\n")
+        sys.stderr.write(f"{count} lines of {stream} were dropped because nothing read them\n")
 
 
 def left_out_lines() -> int:
     """Log lines that repeated others, and were or will be summed up."""
     return sum(repeats.left_out for repeats in _repeats)
+
+
+class FrequentWarning:
+    """A warning that may come thousands of times a second: one that will only be counted costs hardly more than that.
+
+    It is written and summed up like any other line. Values may be objects that make their text only when it is asked for.
+    """
+
+    def __init__(self, log: FilteringBoundLogger, event: str) -> None:
+        self._log = log
+        self._event = event
+        self._context = {**structlog.get_context(log), "event": event, _LEVEL: "warning"}
+        self._kind = _kind_of(self._context)
+
+    def __call__(self, **fields: object) -> None:
+        """Write the line with these fields, none of which is its ``kind``, or count it."""
+        if not _repeats or not logging.getLogger().isEnabledFor(logging.WARNING):
+            self._log.warning(self._event, **fields)
+            return
+        line = {**self._context, **fields}
+        if _repeats[0].admit(self._kind, _source_of(line), line):
+            self._log.warning(self._event, **fields, **{_ADMITTED: True})
 
 
 # --- repeats ---------------------------------------------------------------------------------------------------------
@@ -174,15 +198,21 @@ def flush_repeats() -> None:
 def _without_repeats(repeats: Repeats) -> Processor:
     def process(_: WrappedLogger, level: str, event: EventDict) -> EventDict:
         # Who asks for debug lines wants all of them. The others come from a call: foreign lines are filtered below.
-        if event.pop(_SUMMARY, False) or level == "debug" or "_record" in event:
+        if event.pop(_ADMITTED, False) or level == "debug" or "_record" in event:
             return event
-        kind = tuple(str(event.get(name, "")) for name in _KIND)
-        source = tuple(str(event.get(name, "")) for name in _SOURCE)
-        if not repeats.admit(kind, source, _kept(level, event)):
+        if not repeats.admit(_kind_of(event), _source_of(event), _kept(level, event)):
             raise structlog.DropEvent
         return event
 
     return process
+
+
+def _kind_of(line: Mapping[str, Any]) -> Source:
+    return tuple([str(line.get(name, "")) for name in _KIND])
+
+
+def _source_of(line: Mapping[str, Any]) -> Source:
+    return tuple([str(line[name]) if name in line else "" for name in _SOURCE])
 
 
 def _foreign_filter(repeats: Repeats) -> Callable[[logging.LogRecord], bool]:
@@ -217,7 +247,7 @@ def _say_summary(summary: Summary) -> None:
         if len(found) > 1:
             line.pop(name, None)
             line[f"{name}s"] = found[:_MOST_NAMED] + ["…"] * (len(found) > _MOST_NAMED)
-    fields = {**line, "repeated": summary.count, "seconds": summary.seconds, _SUMMARY: True}
+    fields = {**line, "repeated": summary.count, "seconds": summary.seconds, _ADMITTED: True}
     structlog.get_logger().log(level, event, **fields)
 
 

@@ -14,7 +14,7 @@ from bridge.feed.connection import LOST_KINDS
 from bridge.latency import Histogram, Latency
 from bridge.model import Channel
 from bridge.publish.buffer import LOSSES
-from bridge.report import ConnectionRow, Report, StreamRow
+from bridge.report import STATES, ConnectionRow, Report, StreamRow
 
 __all__ = ["BUCKETS", "FEED_BUCKETS", "BridgeMetrics"]
 
@@ -56,6 +56,9 @@ class BridgeMetrics(Collector):
         streams = [(report, row) for report in reports for row in report.streams()]
         words = "1 while the connector runs, 0 when it has failed or not begun: it has no other metrics then."
         yield _gauge("bridge_connector_up", words, _BASE, self._up())
+        states = {_of(report, state): state == now for report, now in _with_state(reports) for state in STATES}
+        words = "1 for the state that the connector is in, 0 for the others."
+        yield _gauge("bridge_connector_state", words, (*_BASE, "state"), states)
         yield from self._counts(streams)
         yield from self._books([(report, row) for report, row in streams if row.channel is Channel.BOOK])
         yield from self._standing(streams)
@@ -170,6 +173,10 @@ class BridgeMetrics(Collector):
         return (*_of(report, str(row.channel)), *self._pair_of(row))
 
 
+def _with_state(reports: Sequence[Report]) -> Iterable[tuple[Report, str]]:
+    return [(report, report.state) for report in reports]
+
+
 def _of_connectors(reports: Sequence[Report]) -> Iterable[Metric]:
     def each(value: Callable[[Report], float | None]) -> dict[Labels, float]:
         return _known({_of(report): value(report) for report in reports})
@@ -219,11 +226,11 @@ def _feed_latency(reports: Sequence[Report]) -> Iterable[Metric]:
     for report in reports:
         for channel, latency in report.latency.channels.items():
             _add_histogram(family, _of(report, str(channel)), latency.total, FEED_BUCKETS)
-        offset = report.latency.offset
+        offset = report.latency.host_offset
         if offset is not None:
             offsets[_of(report)], errors[_of(report)] = offset.ns / 1e9, offset.error / 1e9
     yield family
-    words = "How far the exchange's clock is ahead of ours; absent while unknown."
+    words = "How far the exchange's clock is ahead of this host's; absent while unknown."
     yield _gauge("bridge_clock_offset_seconds", words, _BASE, offsets)
     yield _gauge("bridge_clock_error_seconds", "By how much that may be wrong.", _BASE, errors)
 

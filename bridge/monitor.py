@@ -20,7 +20,7 @@ from bridge.metrics import BridgeMetrics
 from bridge.output import dropped_lines
 from bridge.redaction import presentable, redact_value
 from bridge.report import Report
-from bridge.serving import HttpServer, ProcessMetrics, Pulse
+from bridge.serving import HttpServer, ProcessMetrics, Pulse, overall
 
 __all__ = ["Monitor"]
 
@@ -70,7 +70,8 @@ class Monitor:
             if settings.explicit or error.errno != errno.EADDRINUSE:
                 words = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
                 raise PortUnavailableError(settings.host, settings.port, words) from None
-            log.warning("http_port_taken", host=settings.host, port=settings.port)
+            hint = "no metrics and health pages; set http.port to a free port, to 0 for any, or to off"
+            log.warning("http_port_taken", host=settings.host, port=settings.port, hint=hint)
         else:
             self._server = server
             log.info("http_listening", url=url)
@@ -98,13 +99,15 @@ class Monitor:
 
     def status(self) -> object:
         """Everything, as plain data without secrets."""
-        missing = self.missing()
+        missing, degraded = self.missing(), self.degraded()
         whole = {
             "version": __version__,
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            "state": overall(missing, degraded),
             "ready": not missing,
             "missing": missing,
+            "degraded": degraded,
             "event_loop_lag_seconds": round(self._pulse.lag, 6),
             "output": {"dropped_lines": dropped_lines(), "repeated_log_lines": left_out_lines()},
             "connectors": [

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from msgspec import Struct
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from bridge.clock import CLOCK
 from bridge.entries import UnknownKindError, decode
 from bridge.errors import RedisUnavailableError
 from bridge.keys import Keys, StreamKey
@@ -72,7 +72,7 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
     Raises:
         RedisUnavailableError: the key is not a stream, or this user may not read it.
     """
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = CLOCK.now() // 1_000_000
     count = _TAIL_BOOK if stream.is_book else _TAIL.get(stream.channel, _TAIL_ELSEWHERE)
     info: dict[str, Any]
     rows: list[Row]
@@ -90,7 +90,7 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
             standing = await _standing(client, stream, rows[-1][0])
     except ResponseError as error:
         if "no such key" in str(error):
-            stream.resume(StreamId(), StreamId(now_ms, 1))
+            stream.resume(StreamId(), StreamId(0, 1))
             stream.gone = 0
             return Tail([], 0)
         raise RedisUnavailableError(address, f"{stream.key}: {error}") from None
@@ -105,7 +105,7 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
         if event is not None or _of_another_version(parsed, ident, fields):
             newest_ours = newest_ours or StreamId.parse(ident)
     first = info.get("first-entry")
-    oldest = StreamId.parse(first[0]) if first else StreamId(now_ms, last.seq + 1)
+    oldest = StreamId.parse(first[0]) if first else StreamId(0, last.seq + 1)
     if rows and newest_ours and newest_ours != last and StreamId.parse(rows[0][0]) == last:
         # Somebody else has written the newest entry: our count goes on behind it.
         last = StreamId(last.ms + (last.seq > newest_ours.seq), newest_ours.seq)

@@ -320,4 +320,4 @@ def _noted(name: str, noted: Callable[[str, int], None]) -> Callable[[int], None
 
 def _say(name: str, count: int) -> None:
     if sys.stderr is not None:
-        sys.stderr.write(f"{count} lines of {name} were dropped: nobody took them\n")
+        sys.stderr.write(f"{count} lines of {name} were dropped because nothing read them\n")

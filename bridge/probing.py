@@ -22,7 +22,9 @@ from bridge.exchange_errors import (
     UnknownPairError,
 )
 from bridge.exchanges import exchange_type
-from bridge.exchanges.base import ConnectionPlan, ListedPair, Profile, Subscription
+from bridge.exchanges.listing import ListedPair
+from bridge.exchanges.plans import ConnectionPlan, Profile
+from bridge.exchanges.session import Subscription
 from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext
 from bridge.feed.discard import Discard
@@ -99,7 +101,7 @@ async def _try(plan: ConnectionPlan, context: FeedContext) -> float:
                     await wake.wait()
     finally:
         await connection.close()
-    what = "the subscriptions did not stand" if first else "nothing came"
+    what = "the subscriptions were not confirmed" if first else "nothing came"
     reason = connection.lost_reason or f"connected, but {what} within {_PATIENCE:g} s"
     raise ExchangeError(context.exchange.name, f"{plan.name}: {reason}")
 

@@ -203,7 +203,7 @@ def _options(url: Url, kind: Kind, *, tls: bool) -> tuple[dict[str, Any], dict[s
 def _unknown(name: str, *, in_password: bool) -> tuple[str, str]:
     """What to say of an option that doesn't exist; one that looks like no option at all may be part of a password."""
     if in_password or not name.isascii() or not name.replace("_", "").isalnum() or len(name) > 40:
-        return "has something behind its '?' that is no option", _ENCODED
+        return "has something after its '?' that is not an option", _ENCODED
     wanted = [known for known, convert in _KNOWN.items() if convert is not _unused]
     near = difflib.get_close_matches(name.lower(), wanted, n=1, cutoff=_LOOKS_ALIKE)
     ends = [known for known in wanted if known.endswith(f"_{name.lower()}")]

@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-__all__ = ["Repeats", "Summary"]
+__all__ = ["Repeats", "Source", "Summary"]
 
 WINDOW = 60.0
 """Seconds that one summary stands for; also, how long a kind must be quiet before its lines are written again."""

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct, structs
 
+from bridge.clock import CLOCK
 from bridge.config import Settings
 from bridge.entries import textual
-from bridge.exchanges.base import Exchange, Subscription
+from bridge.exchanges.base import Exchange
+from bridge.exchanges.session import Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link
@@ -23,8 +25,12 @@ from bridge.publish.cluster import ClusterPublisher
 from bridge.publish.publisher import Publisher
 from bridge.redaction import presentable
 from bridge.sequencer import BookTopic, Topic
+from bridge.serving import overall
 
-__all__ = ["ConnectionRow", "Report", "StreamRow"]
+__all__ = ["STATES", "ConnectionRow", "Report", "StreamRow"]
+
+STATES = ("starting", "live", "degraded", "down", "stopping")
+"""How a connector can be."""
 
 _MOST_TYPES = 100
 """Unknown types of messages that are told apart, so that an exchange which puts ids into them fills no memory."""
@@ -154,7 +160,7 @@ class Report:
     def streams(self) -> list[StreamRow]:
         """Every stream as it stands at this moment."""
         waiting = self.publisher.backlog()
-        now = time.time_ns()
+        now = CLOCK.now()
         return [
             StreamRow(
                 topic.stream.key,
@@ -236,13 +242,16 @@ class Report:
 
     @property
     def state(self) -> str:
-        """``starting``; ``live``: all connections are up; ``degraded``: some; ``down``: none. Where none is needed: of the streams."""
+        """One of `STATES`, the same everywhere: heartbeat, ``/status``, metrics and ``/readyz``.
+
+        ``starting``: its streams aren't open yet; ``live``: everything works; ``degraded``: ready, but something does not
+        work; ``down``: not ready; ``stopping``: it was told to end.
+        """
+        if self.ended:
+            return "stopping"
         if self.starting:
             return "starting"
-        if not self.links and not self.topics:
-            return "live"  # a shard without a pair
-        up = [link.up for link in self.links] or [topic.live for topic in self.topics.values()]
-        return "live" if up and all(up) else "degraded" if any(up) else "down"
+        return overall(self.missing, self.degraded)
 
     def counts(self) -> dict[str, int]:
         """What came and went; ``received`` = ``published`` + ``lost`` + what still waits."""

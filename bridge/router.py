@@ -10,15 +10,20 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from msgspec import structs
 from structlog.typing import FilteringBoundLogger
 
+from bridge.clock import CLOCK
 from bridge.config import ConnectorSettings, Settings
 from bridge.errors import AlreadyRunningError, RedisUnavailableError, StreamConflictError
 from bridge.exchange_errors import BlockedError, ExchangeError, FrameError
-from bridge.exchanges.base import Exchange, Restated, Subscription
+from bridge.exchanges.actions import Restated
+from bridge.exchanges.base import Exchange
+from bridge.exchanges.session import Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link
+from bridge.logs import FrequentWarning
 from bridge.model import DATA_EVENTS, PUBLIC_CHANNELS, Channel, Control, Event
 from bridge.publish.stream import Stream
 from bridge.report import Report
@@ -53,6 +58,7 @@ class Router:
         self._store = store
         self._settings = settings
         self._log = log
+        self._say_rejected = FrequentWarning(log, "frame_rejected")
         self._publisher = store.publisher(self)
         self._topics: dict[Subscription, Topic] = {}
         self._by_class: dict[type[Event], dict[str, Topic]] = {kind: {} for kind in DATA_EVENTS}
@@ -142,7 +148,7 @@ class Router:
             _, late = await asyncio.wait(self._openings, timeout=min(1.0, deadline / 2))
             for opening in late:
                 opening.cancel()
-        now = time.time_ns()
+        now = CLOCK.now()
         for topic in self._topics.values():
             topic.stop(now)
         try:
@@ -180,7 +186,7 @@ class Router:
 
     def opened(self, streams: Sequence[Subscription], since: int) -> None:
         """A connection starts; what was received from ``since`` on may come again over it."""
-        now = time.time_ns()
+        now = CLOCK.now()
         for wish in streams:
             if wish in self._topics:
                 self._topics[wish].reopened(since)
@@ -188,7 +194,7 @@ class Router:
 
     def down(self, streams: Sequence[Subscription], reason: str) -> None:
         """A connection is lost, or can't be made."""
-        now = time.time_ns()
+        now = CLOCK.now()
         for wish in streams:
             if wish in self._topics:
                 self._topics[wish].down(now, reason)
@@ -198,7 +204,7 @@ class Router:
         topic = self._topics.get(stream)
         if topic is None or not topic.live:
             return False
-        topic.stale(time.time_ns(), reason)
+        topic.stale(CLOCK.now(), reason)
         return True
 
     def last(self, stream: Subscription) -> int:
@@ -210,12 +216,12 @@ class Router:
         """The whole present state of a private channel."""
         topic = self._topics.get(Subscription(state.channel, state.subject))
         if topic is not None:
-            topic.restate(state.events, state.asked, time.time_ns(), state.covers)
+            topic.restate(state.events, state.asked, CLOCK.now(), state.covers)
 
     def rejected(self, connection: str, error: FrameError, recv: int) -> None:
         """A frame could not be understood."""
-        self._store.presence.rejects.add(connection, error, recv)
-        self._log.warning("frame_rejected", connection=connection, error=str(error))
+        self._store.presence.rejects.add(connection, error, recv + CLOCK.shift)
+        self._say_rejected(connection=connection, error=error.words)
 
     def unknown(self, kind: str) -> None:
         """A message of an unknown type came: counted, and logged once."""
@@ -260,7 +266,7 @@ class Router:
     def disturbed(self, stream: Stream, reason: str, count: int | None) -> None:
         """Somebody else has changed this stream: it says so, and a book starts again."""
         topic = self._by_stream[stream]
-        topic.disturbed(time.time_ns(), reason, count)
+        topic.disturbed(CLOCK.now(), reason, count)
         if isinstance(topic, BookTopic):
             # At once, but for somebody who goes on and on.
             self._broken[topic] = self._asked.get(topic, 0.0) + _BETWEEN_SNAPSHOTS
@@ -289,8 +295,11 @@ class Router:
         for kind in DATA_EVENTS:
             if kind.channel is wish.channel:  # type: ignore[attr-defined]
                 self._by_class[kind][wish.subject] = topic
-        topic.seed(tail.events, time.time_ns())
-        self._exchange.recall(wish, tail.events, tail.since)
+        now = CLOCK.now()
+        # Another host's clock may have been ahead: nothing that stands there was received later than now.
+        events = [event if event.recv <= now else structs.replace(event, recv=now) for event in tail.events]
+        topic.seed(events, now)
+        self._exchange.recall(wish, events, min(tail.since, now))
 
     def _without_topic(self, wish: Subscription, event: Event) -> None:
         """An event for a stream that isn't open: a sub-account's is opened, anything else wasn't asked for."""
@@ -326,13 +335,13 @@ class Router:
                 link.adopt(wish)
         topic = self._topics[wish]
         topic.reopened(0)
-        self.latency.opened(wish.channel, topic, time.time_ns())
+        self.latency.opened(wish.channel, topic, CLOCK.now())
         for event in self._early.pop(wish):
             self.event(event)
         lost = self._too_many.pop(wish, 0)
         if lost:
             topic.received += lost
-            self._publisher.declare_lost(stream, time.time_ns(), lost, "too many events before the stream was open")
+            self._publisher.declare_lost(stream, CLOCK.now(), lost, "too many events before the stream was open")
 
     def _resync(self, subject: str, reason: str) -> None:
         wish = Subscription(Channel.BOOK, subject)

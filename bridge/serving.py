@@ -21,12 +21,17 @@ from prometheus_client.registry import Collector
 
 from bridge.output import dropped_lines
 
-__all__ = ["HttpServer", "ProcessMetrics", "Pulse"]
+__all__ = ["HttpServer", "ProcessMetrics", "Pulse", "overall"]
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 """The exposition format that every Prometheus reads."""
 _ENDING = 1.0
 """Seconds that requests under way get when the server ends."""
+
+
+def overall(missing: Sequence[str], degraded: Sequence[str]) -> str:
+    """``down``: something keeps it from being ready; ``degraded``: something else does not work; ``live``: neither."""
+    return "down" if missing else "degraded" if degraded else "live"
 
 
 class Pulse:
@@ -78,7 +83,7 @@ class Pulse:
     def stuck(self) -> str:
         """Why the loop can't be said to turn; empty when it does."""
         late = max(self._overdue, self._last)
-        return f"the event loop stood still for {late:.1f} s" if late > self._limit else ""
+        return f"the event loop was blocked for {late:.1f} s" if late > self._limit else ""
 
     @property
     def _overdue(self) -> float:
@@ -105,7 +110,7 @@ class ProcessMetrics(Collector):
         )
         build.add_metric([self._version, platform.python_version()], 1)
         yield build
-        words = "Printed and logged lines that were dropped, because nobody took them."
+        words = "Printed and logged lines that were dropped because nothing read them."
         dropped = CounterMetricFamily(f"{self._prefix}_output_dropped_lines", words, labels=["stream"])
         for stream, lines in {"stdout": 0, "stderr": 0, **dropped_lines()}.items():
             dropped.add_metric([stream], lines)
@@ -181,8 +186,10 @@ class HttpServer:
         return _json({"alive": not stuck, "reason": stuck, "lag_seconds": f"{self._pulse.lag:.6f}"}, ok=not stuck)
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        missing = self._missing()
-        return _json({"ready": not missing, "missing": missing, "degraded": self._degraded()}, ok=not missing)
+        missing, degraded = self._missing(), self._degraded()
+        state = overall(missing, degraded)
+        body = {"state": state, "ready": not missing, "missing": missing, "degraded": degraded}
+        return _json(body, ok=not missing)
 
     async def _whole(self, _: web.Request) -> web.Response:
         return _json(self._status())

@@ -70,7 +70,7 @@ def host_and_port(text: str, default: int) -> tuple[str, int]:
     if bracketed:
         inside, closed, rest = text[1:].partition("]")
         if not closed or (rest and not rest.startswith(":")):
-            raise ValueError("should name a host; an IPv6 address stands in brackets: [::1]:6379")
+            raise ValueError("should name a host; write an IPv6 address in brackets: [::1]:6379")
         host, port = unquote(inside), rest[1:]
         _check_ipv6(host)
         given = bool(rest)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import structlog
 from structlog.typing import FilteringBoundLogger
 
@@ -11,10 +9,11 @@ from bridge.config import ConnectorSettings, Settings
 from bridge.config.proxy import proxies_of, routes_of
 from bridge.errors import ConfigError, Problem
 from bridge.exchanges import exchange_type
-from bridge.exchanges.base import Credentials, Exchange, Profile
+from bridge.exchanges.base import Exchange
+from bridge.exchanges.plans import Credentials, Profile
 from bridge.feed.context import FeedContext, Receiver
 from bridge.feed.flow import FlowControl
-from bridge.feed.policies import Pacer, send_budget
+from bridge.feed.policies import pacer_of, send_budget
 from bridge.feed.rest import RestClient
 from bridge.feed.tap import FeedTap
 from bridge.feed.tls import client_context
@@ -24,6 +23,8 @@ from bridge.router import Router
 __all__ = ["build_exchange", "checked_exchange", "feed_context", "logger_of", "rest_client", "urls_of"]
 
 _REST_TIMEOUT = 10.0
+_REST_PACE = 0.25
+"""Seconds; it is doubled with each call that nobody answers, and only then are calls kept apart at all."""
 _INSTALL_FAST = "pip install 'tickbridge[fast]', or transport: auto"
 
 
@@ -82,7 +83,7 @@ def feed_context(
         exchange=exchange,
         receiver=receiver,
         rest=rest,
-        pacer=Pacer(exchange.pace, time.monotonic),
+        pacer=pacer_of(connector.url or exchange.url, exchange.pace),
         log=logger_of(connector),
         tls=client_context(ca_file),
         library=connector.transport,
@@ -101,7 +102,8 @@ def rest_client(connector: ConnectorSettings, exchange: Exchange, tap: FeedTap |
     ca_file = str(connector.ca_file) if connector.ca_file else None
     base = connector.rest_url or exchange.rest_url
     proxy = proxies_of(connector).route(base).proxy
-    return RestClient(exchange.name, base, client_context(ca_file), _REST_TIMEOUT, tap, proxy=proxy)
+    pacer = pacer_of(base, _REST_PACE)
+    return RestClient(exchange.name, base, client_context(ca_file), _REST_TIMEOUT, tap, proxy=proxy, pacer=pacer)
 
 
 def logger_of(connector: ConnectorSettings) -> FilteringBoundLogger:

@@ -31,12 +31,14 @@ from consumers.monitor import Monitor
 from consumers.reader import Position, Reader
 from consumers.service import Parser, discover, run_as_command, say, serve, to_terminal
 
-__all__ = ["DESCRIPTION", "BookKeeper", "Books", "add_options", "main", "start"]
+__all__ = ["DESCRIPTION", "HTTP_PORT", "BookKeeper", "Books", "add_options", "main", "start"]
 
 _NAME, _SIDE = 21, 26
 """Columns of a book's name and of its bids: whole names and the usual digits, and a line fits into 80."""
 _FIRST_READ = 2.0
 """Seconds at the start in which a book of which nothing has been read yet is not called invalid."""
+HTTP_PORT = 9109
+"""Where metrics and health are served unless something else is asked for."""
 DESCRIPTION = "Keeps order books, shows their best levels, keeps the late-join hashes fresh."
 
 
@@ -207,7 +209,13 @@ async def run(args: Namespace) -> None:
         try:
             public = (keys.catalog(),)
             found = discover(
-                reader.redis, keys, books.found, names=public, absent=Absent("books"), missing=books.missing
+                reader.redis,
+                keys,
+                books.found,
+                names=public,
+                absent=Absent("books"),
+                writer="connector with order books",
+                missing=books.missing,
             )
             async with asyncio.TaskGroup() as group:
                 group.create_task(books.follow(), name="read")
@@ -232,7 +240,7 @@ def pair_name(text: str) -> str:
     """
     exchange, colon, pair = text.rpartition(":")
     if not re.fullmatch(r"[A-Za-z0-9._-]*", exchange) or not re.fullmatch(r"[^\s:{}]+-[^\s:{}]+", pair):
-        raise ArgumentTypeError(f"{text!r} is no pair; write BTC-EUR, or limitlex:BTC-EUR")
+        raise ArgumentTypeError(f"{text!r} is not a pair; write BTC-EUR, or limitlex:BTC-EUR")
     return f"{exchange.lower()}{colon}{pair.upper()}"
 
 
@@ -256,7 +264,7 @@ def start(parser: Parser, args: Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = Parser("books", DESCRIPTION)
+    parser = Parser("books", DESCRIPTION, http_port=HTTP_PORT)
     add_options(parser)
     return start(parser, parser.parse_args(argv))
 

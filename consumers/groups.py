@@ -40,7 +40,7 @@ from consumers.connection import (
 from consumers.items import GroupLost, Item, PendingGone, Stored, Trimmed, Unreadable, split_id, to_item
 from consumers.lanes import Lane, Lanes
 from consumers.positions import Cursor, Start, resolve
-from consumers.shares import Share
+from consumers.shares import Share, remembering
 
 __all__ = ["GroupReader"]
 
@@ -98,7 +98,7 @@ class GroupReader:
 
         Raises:
             RedisUnreachableError: Redis doesn't answer, or refuses this client.
-            ValueError: no stream, a key that is no data stream, or a start that makes no sense for its stream.
+            ValueError: no stream, a key that is not a data stream, or a start that makes no sense for its stream.
         """
         if not self._wanted:
             msg = "a group reader needs at least one stream"
@@ -136,8 +136,7 @@ class GroupReader:
             total += await self._xack(key, ids)
             share = self._shares.get(key)
             if share:
-                for entry_id in ids:
-                    share.inflight.pop(entry_id, None)
+                share.acknowledge(ids)
         return total
 
     def __aiter__(self) -> AsyncIterator[Item]:
@@ -192,13 +191,15 @@ class GroupReader:
     async def _ask(self) -> None:
         """Have Redis give out something."""
         if self._history:
-            items, stands = await self._outages.outlive(self._own_pending)
-            self._hand(items)
+            with remembering(self._shares.values()):
+                items, stands = await self._outages.outlive(self._own_pending)
+                self._hand(items)
             for share, cursor in stands.items():
                 share.last, share.next_seq = cursor.id, cursor.next_seq
             self._history = False
         elif self._clock() >= self._claim_at:
-            self._hand(await self._claim())
+            with remembering(self._shares.values()):
+                self._hand(await self._claim())
             self._claim_at = self._clock() + self._takeover / 2
         elif self._readable():
             self._replies.extend(await self._lanes.read(self._read))
@@ -340,7 +341,7 @@ class GroupReader:
     async def _join(self, key: str, start: Start) -> None:
         stream = self._keys.parse(key)
         if stream is None:
-            msg = f"{key!r} is no data stream"
+            msg = f"{key!r} is not a data stream"
             raise ValueError(msg)
         cursor = (await resolve(self._redis, self._keys, key, stream, start)).cursor
         try:

@@ -50,7 +50,7 @@ class BookKeeper:
             case Trimmed():
                 self._invalidate(f"trimmed: {item.count} entries gone before {item.oldest}")
             case Reset():
-                self._invalidate(f"the stream was made anew at {item.id}")
+                self._invalidate(f"the stream was recreated at {item.id}")
             case Undecodable():
                 self._invalidate(f"undecodable entry {item.id}: {item.error}")
             case Unknown(is_control=True):

@@ -120,7 +120,7 @@ class Lanes:
             await slots.refresh()
             owner = slots.owner(slot)
             if owner is None:
-                raise ConnectionError(f"nobody has slot {slot} of the Cluster")
+                raise ConnectionError(f"no node has slot {slot} of the Cluster")
             return owner
 
         return BlockingConnection(self._topology, self._block, locate=locate)

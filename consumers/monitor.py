@@ -19,15 +19,14 @@ from prometheus_client.registry import Collector
 from bridge.entries import textual
 from bridge.output import dropped_lines
 from bridge.printable import printable
-from bridge.serving import HttpServer, ProcessMetrics, Pulse
+from bridge.serving import HttpServer, ProcessMetrics, Pulse, overall
 from bridge.topology import FAILURES
 from consumers.connection import Where, topology_of
 from consumers.items import split_id
 from consumers.reader import Reader
 
-__all__ = ["DEFAULT_PORT", "HttpAddress", "Monitor", "http_address"]
+__all__ = ["HttpAddress", "Monitor", "http_address"]
 
-DEFAULT_PORT = 9108
 _EVERY = 5.0
 """Seconds between two looks at how far behind the reader is."""
 _LOOK_TIMEOUT = 5.0
@@ -113,7 +112,7 @@ class Monitor(Collector):
                 words = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
                 if address.explicit or error.errno != errno.EADDRINUSE:
                     raise OSError(f"--http: {where}: {words}; give a free one, 0 for any, or off") from None
-                self._say(f"{where} is taken: no metrics, no health pages; --http 0 takes a free port")
+                self._say(f"{where} is taken: running without metrics and health pages; --http 0 takes a free port")
                 return
             self._say(f"metrics and health at {url}")
             while True:
@@ -157,7 +156,7 @@ class Monitor(Collector):
 
     def status(self) -> object:
         """Everything, as plain data."""
-        missing = self.missing()
+        missing, degraded = self.missing(), self.degraded()
         rows = [{**row._asdict(), "missing": dict(row.missing)} for row in self._reader.rows()]
         for row in rows:
             row["lag_entries"], row["lag_seconds"] = self._behind.get(row["key"], (None, None))
@@ -165,9 +164,10 @@ class Monitor(Collector):
             "service": self._service,
             "version": self.version,
             "pid": os.getpid(),
+            "state": overall(missing, degraded),
             "ready": not missing,
             "missing": missing,
-            "degraded": self.degraded(),
+            "degraded": degraded,
             "redis": self._url,
             "outages": self._reader.outages,
             "output": {"dropped_lines": dropped_lines()},
@@ -198,7 +198,7 @@ class Monitor(Collector):
         yield _filled(GaugeMetricFamily("consumer_streams", "Streams being read.", labels=names), streams)
         words = "Entries that the streams are ahead of the reader."
         yield _filled(GaugeMetricFamily("consumer_lag_entries", words, labels=names), behind)
-        words = "Time from where the reader stands to the stream's newest entry; the worst stream."
+        words = "Time from the reader's position to the stream's newest entry; the worst stream."
         yield _filled(GaugeMetricFamily("consumer_lag_seconds", words, labels=names), late)
         words = "Writes of what the service keeps in Redis."
         own = (self._service,)

@@ -167,7 +167,7 @@ class Reader:
         """Read one more stream; no effect on one that is read already. Waits while Redis is away.
 
         Raises:
-            ValueError: the key is no data stream, or the start makes no sense for it.
+            ValueError: the key is not a data stream, or the start makes no sense for it.
         """
         if key not in self._tails:
             self._parse(key)
@@ -317,7 +317,7 @@ class Reader:
     def _parse(self, key: str) -> StreamKey:
         stream = self._keys.parse(key)
         if stream is None:
-            msg = f"{key!r} is no data stream" + (
+            msg = f"{key!r} is not a data stream" + (
                 f" in namespace {self._keys.namespace!r}" * bool(self._keys.namespace)
             )
             raise ValueError(msg)

@@ -24,24 +24,28 @@ from bridge.repeats import Repeats, Summary
 from bridge.topology import FAILURES, RedisUrlError, Topology
 from consumers.absent import Absent
 from consumers.connection import OUTAGE, RedisUnreachableError, is_wrong_type
-from consumers.monitor import DEFAULT_PORT, HttpAddress, http_address
+from consumers.monitor import HttpAddress, http_address
 
 __all__ = ["Parser", "catalog", "discover", "note", "run_as_command", "say", "serve", "to_terminal"]
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
-_NO_CONNECTOR = "no connector has written to this Redis; is it the right one, and the right namespace?"
 _FILES = {
-    "ca_file": "PEM of a further authority, for TLS",
-    "cert_file": "PEM of this client's certificate, for TLS",
-    "key_file": "PEM of its key",
+    "ca_file": "PEM file with another CA to trust, for TLS",
+    "cert_file": "PEM file with this client's certificate, for TLS",
+    "key_file": "PEM file with its key",
 }
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser with the options of every service; a wrong argument ends it with exit code 1."""
+    """An argument parser with the options of every service; a wrong argument ends it with exit code 1.
 
-    def __init__(self, prog: str, description: str, **settings: Any) -> None:
+    ``http_port`` is where the service serves metrics and health if nothing says otherwise: each service has a port of
+    its own, so that all run on one machine.
+    """
+
+    def __init__(self, prog: str, description: str, *, http_port: int, **settings: Any) -> None:
         super().__init__(prog=prog, description=description, **settings)
+        self.http_port = http_port
         env = os.environ.get
         self.add_argument(
             "--redis",
@@ -60,7 +64,7 @@ class Parser(argparse.ArgumentParser):
             "--http",
             metavar="HOST:PORT",
             type=http_address,
-            help=f"serve metrics and health there, or off (default: TICKBRIDGE_HTTP__HOST and __PORT, or port {DEFAULT_PORT} of this machine)",
+            help=f"serve metrics and health there, or off (default: TICKBRIDGE_HTTP__HOST and __PORT, or 127.0.0.1:{http_port})",
         )
         self.add_argument("--json", action="store_true", help="JSON lines, also on a terminal")
 
@@ -74,7 +78,7 @@ class Parser(argparse.ArgumentParser):
     def _http_of_environment(self) -> HttpAddress:
         host, port = (os.environ.get(f"TICKBRIDGE_HTTP__{name}", "") for name in ("HOST", "PORT"))
         if not port:
-            return HttpAddress(host or "127.0.0.1", DEFAULT_PORT, explicit=False)
+            return HttpAddress(host or "127.0.0.1", self.http_port, explicit=False)
         try:
             return http_address(port)
         except argparse.ArgumentTypeError as mistake:
@@ -163,12 +167,14 @@ async def discover(
     *,
     names: Collection[str] = (),
     absent: Absent | None = None,
+    writer: str = "connector",
     missing: Callable[[Mapping[str, StreamKey]], tuple[Collection[str], Collection[str]]] | None = None,
 ) -> None:
     """Call ``found`` for each stream of the catalogs, again and again, every few seconds; new ones come by that.
 
     A stream that can't be taken (its key, or what is kept of it, holds something else) harms none of the others.
-    ``missing`` tells of the catalogs what is wanted and not in them, and what there is: ``absent`` says so.
+    ``missing`` tells of the catalogs what is wanted and not in them, and what there is: ``absent`` says so. ``writer`` is
+    what would write it, in words.
     """
     absent = absent or Absent("consumer")
     names = names or (keys.catalog(), keys.accounts_catalog())
@@ -180,8 +186,7 @@ async def discover(
             for key, stream in sorted(streams.items()):
                 await _take(key, stream, found, absent)
             if missing:
-                hint = f"no connector has written to namespace {keys.namespace!r}" if keys.namespace else _NO_CONNECTOR
-                absent.look(*missing(streams), hint)
+                absent.look(*missing(streams), _nothing_written(writer, keys.namespace))
         except OUTAGE:
             pass  # the reader says so, and this comes again
         except ResponseError as error:
@@ -189,6 +194,12 @@ async def discover(
                 raise
             absent.say(" or ".join(names), str(error))
         await asyncio.sleep(every)
+
+
+def _nothing_written(writer: str, namespace: str) -> str:
+    if namespace:
+        return f"no {writer} has written to namespace {namespace!r}"
+    return f"no {writer} has written to this Redis; is it the right one, and the right namespace?"
 
 
 async def _take(
@@ -213,7 +224,9 @@ def serve(prog: str, main: Callable[[], Coroutine[object, object, None]]) -> int
     seconds. No reader of what it prints holds it up; that of its output may end it by going away (``… | head``).
     """
     open_missing_streams()
-    with queued_output(lambda stream, count: note(f"{prog}: {count} lines of {stream} were dropped: nobody took them")):
+    with queued_output(
+        lambda stream, count: note(f"{prog}: {count} lines of {stream} were dropped because nothing read them")
+    ):
         _log_to_stderr(prog)
         code = 0
         try:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 
 from bridge.keys import StreamKey
 from consumers.items import Hole, Item, PendingGone, Reset, split_id, to_item
 from consumers.positions import Cursor
 
-__all__ = ["Share"]
+__all__ = ["Share", "remembering"]
 
 
 class Share:
     """This consumer's part in one stream."""
 
-    __slots__ = ("inflight", "key", "last", "next_seq", "stream")
+    __slots__ = ("acknowledged", "inflight", "key", "last", "next_seq", "stream")
 
     def __init__(self, key: str, stream: StreamKey, cursor: Cursor) -> None:
         self.key = key
@@ -24,6 +25,15 @@ class Share:
         """The newest ID that this consumer was given, or where the group stood when it came."""
         self.inflight: dict[str, None] = {}
         """Handed to the caller, or about to be, and not yet acknowledged, in their order."""
+        self.acknowledged: set[str] | None = None
+        """While Redis is asked what is pending, see `remembering`: what has been acknowledged since."""
+
+    def acknowledge(self, ids: Iterable[str]) -> None:
+        """The caller is done with these, and Redis knows."""
+        for entry_id in ids:
+            self.inflight.pop(entry_id, None)
+            if self.acknowledged is not None:
+                self.acknowledged.add(entry_id)
 
     def resume(self) -> str:
         """Where a new group must start so that nothing unacknowledged is passed over."""
@@ -40,14 +50,29 @@ class Share:
         return Reset(self.key, self.stream, self.last, entry_id)
 
     def gone(self, ids: Iterable[str]) -> list[Item]:
-        """Pending entries that are no more, but for those that the caller has in hand."""
-        gone = tuple(entry_id for entry_id in ids if entry_id not in self.inflight)
+        """Pending entries that are no more, but for those that the caller has in hand or has acknowledged."""
+        gone = tuple(entry_id for entry_id in ids if not self._is_known(entry_id))
         return [PendingGone(self.key, self.stream, gone)] if gone else []
 
     def again(self, entries: Iterable[tuple[str, list[str] | None]]) -> list[Item]:
-        """Pending entries as items, but for those that the caller has in hand."""
+        """Pending entries as items, but for those that the caller has in hand or has acknowledged."""
         return [
             to_item(self.key, self.stream, entry_id, flat, again=True)
             for entry_id, flat in entries
-            if flat is not None and entry_id not in self.inflight
+            if flat is not None and not self._is_known(entry_id)
         ]
+
+    def _is_known(self, entry_id: str) -> bool:
+        return entry_id in self.inflight or entry_id in (self.acknowledged or ())
+
+
+@contextmanager
+def remembering(shares: Collection[Share]) -> Iterator[None]:
+    """For the time that Redis is asked what is pending: its answer may be older than an acknowledgement."""
+    for share in shares:
+        share.acknowledged = set()
+    try:
+        yield
+    finally:
+        for share in shares:
+            share.acknowledged = None

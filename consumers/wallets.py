@@ -29,14 +29,11 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from msgspec import structs
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from bridge.entries import textual
 from bridge.keys import Keys, StreamKey
 from bridge.model import Balance, Channel, Control, ControlEvent, Event, Fill, Order, Position
-from bridge.printable import printable, printable_json
 from consumers.absent import Absent
 from consumers.connection import is_wrong_type
 from consumers.items import Entry, Hole, Item, Reset, Stored, Trimmed, Undecodable, Unknown, Unreadable
@@ -44,20 +41,16 @@ from consumers.monitor import Monitor
 from consumers.reader import Position as Where
 from consumers.reader import Reader
 from consumers.service import Parser, discover, run_as_command, say, serve, to_terminal
+from consumers.wallet_lines import as_json, as_known, as_text
 
-__all__ = ["DESCRIPTION", "Wallet", "Wallets", "add_options", "main", "start"]
+__all__ = ["DESCRIPTION", "HTTP_PORT", "Wallet", "Wallets", "add_options", "main", "start"]
 
+HTTP_PORT = 9110
+"""Where metrics and health are served unless something else is asked for."""
 DESCRIPTION = "Tracks balances, positions, open orders and fills; keeps each account in a Redis hash."
 
 _OPEN = ("open", "partially_filled")
 _MOST_DOUBTED = 1_000
-_KNOWN = {
-    "balance": (Channel.BALANCES, "currency"),
-    "position": (Channel.POSITIONS, "pair"),
-    "order": (Channel.ORDERS, ""),
-    "fill:last": (Channel.FILLS, ""),
-}
-"""Fields of the hash that are shown at the start: their channel, and what the field's own name holds."""
 
 
 class Wallet:
@@ -81,7 +74,7 @@ class Wallet:
             case Hole() | Trimmed():
                 self._missing(channel, f"{type(item).__name__.lower()}: {item.count} entries")
             case Reset():
-                self._missing(channel, "reset: the stream was made anew")
+                self._missing(channel, "reset: the stream was recreated")
             case Unreadable():
                 self._interrupted(channel, f"unreadable: {item.error}")
             case Unknown(is_control=True):
@@ -282,68 +275,6 @@ class Wallets:
         return name
 
 
-def as_text(item: Item) -> str:
-    """One line of what happened: ``limitlex:main             balance  EUR 1000.00 available, 5.00 reserved``."""
-    name = f"{item.stream.exchange}:{item.stream.subject}"
-    match item:
-        case Entry(event=(Balance() | Order() | Fill() | Position()) as event):
-            words = _words(item.stream.channel, structs.asdict(event))
-        case Entry(event=Control() as control):
-            words = f"{control.event} {control.reason}".rstrip()
-        case Unknown():
-            words = f"{item.error}: passed over"
-        case Unreadable():
-            words = f"cannot be read: {item.error}"
-        case _:
-            words = f"{type(item).__name__.lower()}: entries are missing or unreadable"
-    return printable(f"{name:24} {item.stream.channel:9} {words}")
-
-
-def _words(channel: Channel, values: Mapping[str, Any]) -> str:
-    """A balance, an order, a fill or a position for people; not every exchange says of which pair an order is."""
-    values = {**values, "of": f"{values['pair']} " if values.get("pair") else ""}
-    if channel is Channel.BALANCES:
-        return "{currency} {available} available, {reserved} reserved".format_map(values)
-    if channel is Channel.ORDERS:
-        return "{side} {done}/{size} {of}at {price}: {status}".format_map({**values, "done": values["filled"] or 0})
-    if channel is Channel.FILLS:
-        return "{side} {size} {of}at {price}".format_map(values)
-    return "{state} {size} {pair} from {entry_price}".format_map({**values, "state": values["side"] or "flat"})
-
-
-def as_known(stream: StreamKey, fields: Mapping[str, str], *, as_json: bool) -> list[str]:
-    """What an account's hash holds, a line each: as text, or as JSON rows with ``"known": true``."""
-    lines = []
-    for name, text in sorted(fields.items()):
-        kind, _, rest = name.partition(":")
-        place = _KNOWN.get(name) or _KNOWN.get(kind)
-        if place is None:
-            continue
-        channel, key = place
-        try:
-            values = {**({key: rest} if key else {}), **msgspec.json.decode(text)}
-            words = _words(channel, values)
-        except (msgspec.MsgspecError, KeyError, TypeError):
-            continue  # not of this version
-        if as_json:
-            head = {"exchange": stream.exchange, "account": stream.subject, "channel": channel}
-            lines.append(printable_json(msgspec.json.encode({**head, "type": kind, "known": True, **textual(values)})))
-        else:
-            lines.append(printable(f"{f'{stream.exchange}:{stream.subject}':24} {channel:9} {words}"))
-    return lines
-
-
-def as_json(item: Item) -> str:
-    """The same for machines, with all the fields."""
-    what = item.event if isinstance(item, Entry) else item
-    head = {"exchange": item.stream.exchange, "account": item.stream.subject, "channel": item.stream.channel}
-    body = textual(msgspec.to_builtins(what))
-    kind = body.pop("type", type(what).__name__.lower())
-    for name in ("subject", "key", "stream", "channel"):
-        body.pop(name, None)
-    return printable_json(msgspec.json.encode({**head, "type": kind, **body}))
-
-
 async def run(args: Namespace) -> None:
     """The service, until it is cancelled."""
     keys = Keys(args.namespace)
@@ -360,7 +291,13 @@ async def run(args: Namespace) -> None:
             group.create_task(wallets.follow(), name="read")
             private = (keys.accounts_catalog(),)
             found = discover(
-                reader.redis, keys, wallets.found, names=private, absent=Absent("wallets"), missing=wallets.missing
+                reader.redis,
+                keys,
+                wallets.found,
+                names=private,
+                absent=Absent("wallets"),
+                writer="connector with an account",
+                missing=wallets.missing,
             )
             group.create_task(found, name="catalog")
             monitor = Monitor(
@@ -387,7 +324,7 @@ def start(_: Parser, args: Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = Parser("wallets", DESCRIPTION)
+    parser = Parser("wallets", DESCRIPTION, http_port=HTTP_PORT)
     add_options(parser)
     return start(parser, parser.parse_args(argv))
 

@@ -1,7 +1,7 @@
 """The image's health check: python /opt/tickbridge/healthcheck.py [livez|readyz|URL].
 
-Asks this container's own HTTP server, at the port of TICKBRIDGE_HTTP__PORT (default 9108); exit 1 if it doesn't
-answer 200.
+Asks this container's own HTTP server, at the port of TICKBRIDGE_HTTP__PORT, or else at the default ports of
+connectors and consumers, of which a container has one; exit 1 if it doesn't answer 200.
 """
 
 from __future__ import annotations
@@ -11,23 +11,39 @@ import sys
 import urllib.error
 import urllib.request
 
-__all__ = ["main"]
+__all__ = ["DEFAULT_PORTS", "main"]
+
+DEFAULT_PORTS = ("9108", "9109", "9110")
+"""Of ``tickbridge run``, ``books`` and ``wallets``."""
 
 
 def main(arguments: list[str]) -> int:
     """Ask once; returns the exit code."""
     what = arguments[0] if arguments else "livez"
-    url = what if "://" in what else f"http://127.0.0.1:{os.environ.get('TICKBRIDGE_HTTP__PORT', '9108')}/{what}"
+    set_port = os.environ.get("TICKBRIDGE_HTTP__PORT")
+    ports = [set_port] if set_port else DEFAULT_PORTS
+    answer = ""
+    for url in [what] if "://" in what else [f"http://127.0.0.1:{port}/{what}" for port in ports]:
+        try:
+            status, answer = _ask(url)
+        except OSError as error:
+            answer = f"{url}: {error}"  # nobody listens there
+        else:
+            break
+    else:
+        status = 0
+    print(answer)
+    return 0 if status == 200 else 1
+
+
+def _ask(url: str) -> tuple[int, str]:
     # Never by a proxy: it is about this container.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=4) as answer:
-            print(answer.read(2000).decode(errors="replace"))
-            return 0 if answer.status == 200 else 1
-    except (OSError, urllib.error.URLError) as error:
-        body = error.read(2000).decode(errors="replace") if isinstance(error, urllib.error.HTTPError) else ""
-        print(f"{url}: {error} {body}".strip())
-        return 1
+            return answer.status, answer.read(2000).decode(errors="replace")
+    except urllib.error.HTTPError as error:
+        return error.code, f"{url}: {error} {error.read(2000).decode(errors='replace')}"
 
 
 if __name__ == "__main__":

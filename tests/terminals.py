@@ -23,10 +23,10 @@ from typing import Any, Self
 import pyte
 
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 
 __all__ = ["Terminal"]
 
-_PATIENCE = 60.0
 _LOOK_EVERY = 0.02
 _TAKE_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(2, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
@@ -142,7 +142,7 @@ class Terminal:
         """The terminal's modes, to be compared with ``before``."""
         return termios.tcgetattr(self.follower)
 
-    def until(self, condition: Callable[[], Any], what: str, seconds: float = _PATIENCE) -> Any:
+    def until(self, condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
         """Wait for a condition; its first true value."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -161,7 +161,7 @@ class Terminal:
         found: re.Match[str] = self.until(lambda: re.search(pattern, self.shown), pattern)
         return found
 
-    def end(self, seconds: float = _PATIENCE) -> int:
+    def end(self, seconds: float = PATIENCE) -> int:
         """Wait for the command's end, and for all that it has written; the exit code."""
         try:
             code = self.process.wait(seconds)

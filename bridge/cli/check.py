@@ -39,9 +39,11 @@ def add_parser(subparsers: Any) -> None:
         "--connect", action="store_true", help="also try Redis and the exchanges (exit 2 if they don't answer)"
     )
     parser.add_argument(
-        "--show", action="store_true", help="also every setting that counts, and where it comes from; secrets masked"
+        "--show",
+        action="store_true",
+        help="also print every effective setting and where it comes from; secrets are masked",
     )
-    parser.add_argument("--json", action="store_true", help="all of it as one JSON object, numbers as text")
+    parser.add_argument("--json", action="store_true", help="print everything as one JSON object, with numbers as text")
     parser.set_defaults(func=check)
 
 
@@ -277,6 +279,6 @@ async def _try(kind: str, name: str, attempt: Awaitable[list[str]]) -> tuple[int
     except BridgeError as error:
         # Redis' own errors begin with where it is.
         who = "" if kind == "redis" else f"{kind} {name}: "
-        return error.exit_code, [f"{who}{presentable(str(error), lines=True)}"]
+        return error.exit_code, [f"{who}{presentable(error.about, lines=True)}"]
     except (TimeoutError, OSError) as error:
         return _ENVIRONMENT, [f"{kind} {name}: {presentable(str(error) or type(error).__name__)}"]

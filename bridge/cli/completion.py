@@ -18,8 +18,15 @@ zsh:   tickbridge completion zsh > "${fpath[1]}/_tickbridge"
        or, after compinit:  source <(tickbridge completion zsh)
 fish:  tickbridge completion fish > ~/.config/fish/completions/tickbridge.fish
 """
-_NAMED = {"connector": "connector", "account": "account"}
-"""Options (``dest``) that take names of the config."""
+_NAMED = {
+    "connector": "connector",
+    "account": "account",
+    "accounts": "account",
+    "pair": "pair",
+    ("books", "pairs"): "pair",
+}
+"""Options and positions (``dest``, or command and ``dest``) that take names of the config."""
+_KINDS = ("connector", "account", "pair")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -34,7 +41,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("shell", choices=("bash", "zsh", "fish"), metavar="SHELL", nargs="?", help="bash, zsh or fish")
     # What the scripts themselves ask for.
-    parser.add_argument("--names", choices=tuple(_NAMED), help=argparse.SUPPRESS)
+    parser.add_argument("--names", choices=_KINDS, help=argparse.SUPPRESS)
     add_config_option(parser, required=False)
     parser.set_defaults(func=completion)
 
@@ -58,7 +65,7 @@ def completion(options: argparse.Namespace) -> int:
 
 
 def _print_names(kind: str, config: Path | None) -> int:
-    """The config's connectors or accounts; nothing at all if it can't be read: a shell is waiting for words."""
+    """The config's names of a kind; nothing at all if it can't be read: a shell is waiting for words."""
     from bridge.config import load_settings
     from bridge.errors import ConfigError
 
@@ -66,18 +73,33 @@ def _print_names(kind: str, config: Path | None) -> int:
         settings = load_settings(config)
     except ConfigError:
         return 0
-    names = [connector.name for connector in settings.connectors] if kind == "connector" else list(settings.accounts)
-    print(*names, sep="\n")
+    names = {
+        "connector": [connector.name for connector in settings.connectors],
+        "account": list(settings.accounts),
+        "pair": list(dict.fromkeys(pair for connector in settings.connectors for pair in connector.pairs)),
+    }
+    if names[kind]:
+        print(*names[kind], sep="\n")
     return 0
+
+
+def _words(dest: str) -> tuple[str, ...]:
+    """What an option may take that accepts more than these words: several with commas, say."""
+    from bridge.cli.tail import entry_types
+    from bridge.exchanges import names
+    from bridge.simulator import EXCHANGES
+
+    return {"exchange": tuple(names()), "exchanges": (*EXCHANGES, "both"), "types": entry_types()}.get(dest, ())
 
 
 class Value:
     """What follows an option, or stands at a position: words, files, names of the config, or anything."""
 
-    def __init__(self, action: argparse.Action) -> None:
-        self.words = tuple(str(choice) for choice in action.choices or ())
-        self.files = action.type is Path
-        self.names = _NAMED.get(action.dest, "") if not self.words else ""
+    def __init__(self, command: str, action: argparse.Action) -> None:
+        self.words = tuple(str(choice) for choice in action.choices or ()) or _words(action.dest)
+        self.files = action.type is Path or action.metavar == "FILE"
+        names = _NAMED.get((command, action.dest)) or _NAMED.get(action.dest)
+        self.names = "" if self.words or names is None else names
         self.many = action.nargs in ("*", "+") or isinstance(action.nargs, int)
         self.label = str(action.metavar or action.dest)
 
@@ -85,10 +107,10 @@ class Value:
 class Option:
     """An option: its spellings, its help in a line, and its value (``None``: a flag)."""
 
-    def __init__(self, action: argparse.Action) -> None:
+    def __init__(self, command: str, action: argparse.Action) -> None:
         self.names = tuple(action.option_strings)
-        self.help = " ".join(str(action.help or "").replace("%%", "%").split())
-        self.value = Value(action) if action.nargs != 0 else None
+        self.help = " ".join((str(action.help or "") % vars(action)).split())
+        self.value = Value(command, action) if action.nargs != 0 else None
 
 
 class Command:
@@ -98,8 +120,8 @@ class Command:
         self.name = name
         self.help = words
         shown = [action for action in actions if action.help is not argparse.SUPPRESS]
-        self.options = [Option(action) for action in shown if action.option_strings]
-        self.positions = [Value(action) for action in shown if not action.option_strings]
+        self.options = [Option(name, action) for action in shown if action.option_strings]
+        self.positions = [Value(name, action) for action in shown if not action.option_strings]
 
 
 def _commands() -> list[Command]:

@@ -25,6 +25,7 @@ class Consumer(Protocol):
     """A module of a consumer."""
 
     DESCRIPTION: str
+    HTTP_PORT: int
 
     def add_options(self, parser: ServiceParser, /) -> None: ...
 
@@ -35,7 +36,7 @@ class _Parser(CommandParser, ServiceParser):
     """The service's options; those that a config has too are ``None`` unless they are given."""
 
     def __init__(self, name: str, consumer: Consumer) -> None:
-        super().__init__(prog=f"tickbridge {name}", description=consumer.DESCRIPTION)
+        super().__init__(prog=f"tickbridge {name}", description=consumer.DESCRIPTION, http_port=consumer.HTTP_PORT)
         add_config_option(self, required=False)
         self.add_argument("--version", action="version", version=f"tickbridge {__version__}")
         consumer.add_options(self)
@@ -80,5 +81,6 @@ def _complete(parser: _Parser, options: argparse.Namespace, settings: Settings) 
     if options.namespace is None:
         options.namespace = settings.namespace
     if not options.http.explicit:
-        # The file's port is the connectors': a consumer beside them takes it only if it is free.
-        options.http = HttpAddress(settings.http.host, settings.http.port, explicit=False)
+        # The file's port is the connectors'; a consumer that shares the file has its own, unless all are off.
+        port = None if settings.http.port is None else parser.http_port
+        options.http = HttpAddress(settings.http.host, port, explicit=False)

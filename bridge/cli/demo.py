@@ -15,10 +15,13 @@ _WITHOUT_TERMINAL = 20.0
 _DEFAULT = "limitlex"
 
 _EPILOG = """\
-On a terminal: q ends, tab and the arrows show other pairs, ? explains keys, colours and figures. Without a terminal, or
-with --plain, it says what happens line by line. At the end the books and wallets that came out of the streams are compared with the exchange's own: exit 1 if they differ.
+On a terminal, q quits, tab and the arrows show other pairs, and ? explains keys,
+colours and figures. Without a terminal, or with --plain, it prints lines. At the
+end it compares the books and wallets built from the streams with the exchange's
+own; exit code 1 if they differ.
 
-Its parts are processes of their own, whose pids it prints: kill -9 one of them, and see how the streams take it.
+Its parts are separate processes, whose pids it prints: kill -9 one of them and
+watch it recover.
 """
 
 
@@ -27,7 +30,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "demo",
         help="the whole thing on this machine, with nothing else installed",
-        description="An embedded Redis, simulated exchanges with a connector each, the consumers, and a live view of them.",
+        description="Runs an embedded Redis, simulated exchanges with a connector each,\nthe consumers, and a live view of them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -56,8 +59,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--pairs", type=_names, metavar="A-B,C-D", help="of each exchange; EXCHANGE:A-B of one (default: a few)"
     )
-    parser.add_argument("--faults", action="store_true", help="let some things go wrong at the exchange meanwhile")
-    parser.add_argument("--redis", metavar="URL", help="use this server, under keys of its own, in place of its own")
+    parser.add_argument("--faults", action="store_true", help="inject faults at the exchange while it runs")
+    parser.add_argument(
+        "--redis",
+        metavar="URL",
+        help="use this server instead of an embedded one; the demo's keys are removed at the end",
+    )
     parser.add_argument("--dir", type=Path, metavar="DIR", help="keep config, logs and data there (default: nowhere)")
     parser.add_argument("--plain", action="store_true", help="no live view, on a terminal either")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="write the view as an SVG at the end")
@@ -132,7 +139,7 @@ def _above_zero(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text} must be above zero")
     return number

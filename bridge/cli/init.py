@@ -24,9 +24,9 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "init",
         help="write a first config, with comments",
-        description="Writes a config that 'tickbridge run' takes as it is, with comments and every default. Only you may "
-        f"read it (mode 600). Beside it {SCHEMA_FILE} is written, which the config names in its first line: by it editors "
-        "with a YAML language server complete settings and mark mistakes, without the network.",
+        description="Writes a config that 'tickbridge run' accepts as it is, with comments and every default. Only you can "
+        f"read it (mode 600). {SCHEMA_FILE} is written next to it and named in its first line: editors with a YAML "
+        "language server use it to complete settings and mark mistakes, without network access.",
     )
     parser.add_argument(
         "--exchange",
@@ -50,7 +50,7 @@ def add_parser(subparsers: Any) -> None:
         default=DEFAULT_CONFIG,
         help="where to write it; -: to stdout, without a schema (default: ./tickbridge.yaml)",
     )
-    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
     parser.set_defaults(func=init)
 
 

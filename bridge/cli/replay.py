@@ -44,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="S",
         type=_seconds,
         default=5.0,
-        help="say so when a client has not subscribed after so many seconds (default: 5); it is waited for all the same",
+        help="warn when a client has not subscribed after this many seconds (default: 5), and go on waiting",
     )
     add_progress_options(parser)
     parser.set_defaults(func=run, long_running=True)

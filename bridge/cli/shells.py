@@ -15,7 +15,7 @@ _TOP = {"--help": "show the help", "--version": "show the version"}
 
 _BASH = """\
 # Completion of tickbridge for bash; made by 'tickbridge completion bash'.
-_tickbridge_names() {{  # the config's connectors or accounts
+_tickbridge_names() {{  # names of the config
     local number config=()
     for ((number = 2; number < COMP_CWORD; number++)); do
         if [[ ${{COMP_WORDS[number]}} == --config ]]; then
@@ -59,7 +59,7 @@ complete -F _tickbridge tickbridge
 _ZSH = """\
 #compdef tickbridge
 # Completion of tickbridge for zsh; made by 'tickbridge completion zsh'.
-_tickbridge_names() {{  # the config's connectors or accounts
+_tickbridge_names() {{  # names of the config
     local -a names config
     local at=${{words[(I)--config]}}
     ((at)) && config=(--config ${{(Q)~words[at + 1]}})
@@ -115,7 +115,7 @@ def bash(commands: Sequence[Command]) -> str:
             if option.value is not None:
                 patterns = "|".join(f'"{command.name} {name}"' for name in option.names)
                 values.append(f"    {patterns})\n        {_bash_value(option.value)}\n        return\n        ;;")
-        place = next((value for value in command.positions if value.words or value.files), None)
+        place = next((value for value in command.positions if value.words or value.files or value.names), None)
         otherwise = f"\n        else\n            {_bash_value(place)}" if place else ""
         cases.append(
             f"    {command.name})\n"
@@ -183,7 +183,7 @@ def fish(commands: Sequence[Command]) -> str:
             names = " ".join(f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in option.names)
             value = f" {_fish_value(option.value)}" if option.value is not None else ""
             lines.append(f"{here} {names}{value} -d {_quoted(option.help)}")
-        places = (place for place in command.positions if place.words or place.files)
+        places = (place for place in command.positions if place.words or place.files or place.names)
         lines += [f"{here} {_fish_value(place, place=True)}" for place in places]
     return _FISH.format(lines="\n".join(lines))
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bridge.tail.lines import Show
     from bridge.tail.streams import Found, Streams
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_parser", "entry_types", "run"]
 
 _REPLY_TIMEOUT = 11.0
 """Seconds: above the one that a read waits for entries."""
@@ -138,16 +138,22 @@ def _names(text: str) -> list[str]:
     raise argparse.ArgumentTypeError(f"{text!r} should be a name, or several with commas between them")
 
 
-def _types(text: str) -> list[str]:
+def entry_types() -> tuple[str, ...]:
+    """The types that entries may have."""
     from bridge.model import DATA_EVENTS, Control
-    from bridge.suggestions import did_you_mean
 
     kinds: tuple[Any, ...] = (*DATA_EVENTS, Control)
-    known = [str(kind.__struct_config__.tag) for kind in kinds]
+    return tuple(str(kind.__struct_config__.tag) for kind in kinds)
+
+
+def _types(text: str) -> list[str]:
+    from bridge.suggestions import did_you_mean
+
+    known = entry_types()
     for name in _names(text):
         if name not in known:
             hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
-            raise argparse.ArgumentTypeError(f"{name!r} is no type of entry ({hint})")
+            raise argparse.ArgumentTypeError(f"{name!r} is not a type of entry ({hint})")
     return _names(text)
 
 

@@ -52,7 +52,7 @@ def _accounts(connectors: list[tuple[int, Any]], accounts: Mapping[str, Any]) ->
             yield here, f"account {name!r} is of exchange {theirs!r}, this connector's is {exchange!r}", ""
             continue
         if exchange in catalogue.exchange_names() and not catalogue.private_channels(exchange):
-            yield here, f"{exchange} has no private channels; an account is of no use here", ""
+            yield here, f"{exchange} has no private channels, so it takes no account", ""
         if users.setdefault(name, index) != index:
             yield (
                 here,

@@ -129,9 +129,8 @@ def _syntax(error: yaml.MarkedYAMLError) -> Problem:
     mark = error.problem_mark or error.context_mark
     what = " ".join(part for part in (error.context, error.problem) if part)
     begun = f"line {error.context_mark.line + 1}" if error.context_mark else "a line above"
-    hints = [hint.format(begun=begun) for slip, hint in _SLIPS if slip in what][:1]
-    if mark:
-        hints.append(f"line {mark.line + 1}, column {mark.column + 1}")
+    hints = [f"line {mark.line + 1}, column {mark.column + 1}"] if mark else []
+    hints += [hint.format(begun=begun) for slip, hint in _SLIPS if slip in what][:1]
     return Problem("(syntax)", f"not valid YAML: {_QUOTED.sub(_UNQUOTED, what)}", "; ".join(hints))
 
 

@@ -57,7 +57,7 @@ def _elsewhere(key: str, place: Location, known: tuple[str, ...], data: Mapping[
     if not place and key in keys_of(inner(inner(Settings, "connectors"), 0)):
         return "it belongs to a connector: an item of the list 'connectors:'"
     if len(place) == 2 and place[0] == "connectors" and key in keys_of(inner(inner(Settings, "accounts"), "")):
-        return "it belongs to an account under 'accounts:', whose name stands here as 'account:'"
+        return "it belongs to an account under 'accounts:'; here, 'account:' names that account"
     sections = {name: keys_of(schema_at(Settings, (*place, name), data)) for name in known}
     homes = [name for name, keys in sections.items() if key in keys]
     if len(homes) == 1:

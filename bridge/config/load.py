@@ -119,7 +119,7 @@ class _Places:
         location, message, hint = mistake
         variable, line = self.of(location)
         place = f"from {variable}" if variable else f"line {line}" if line else ""
-        return Problem(dotted(location) or "(top level)", message, "; ".join(text for text in (hint, place) if text))
+        return Problem(dotted(location) or "(top level)", message, "; ".join(text for text in (place, hint) if text))
 
     def has_line(self, location: Location) -> bool:
         """Whether this very value is in the file."""

@@ -46,7 +46,7 @@ class RedisSettings(Section):
     def _check_url_file(cls, value: SecretFromFile | None, info: ValidationInfo) -> SecretFromFile | None:
         if value is not None:
             if info.data.get("url") is not None:
-                raise_mistake("stands beside url; give one of them")
+                raise_mistake("is given together with url; give only one of them")
             check_redis_url(value.content.get_secret_value())
         return value
 

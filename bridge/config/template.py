@@ -14,7 +14,8 @@ from bridge.config.models import Settings
 __all__ = ["config_template"]
 
 _HEAD = """\
-# A config of Tickbridge. A setting directly behind a '#' has its default value: remove the '#' to change it.
+# A config for Tickbridge. A setting right after a '#' shows its default;
+# remove the '#' to change it.
 #
 #   tickbridge check --connect    reports all mistakes, and tries Redis and the exchange
 #   tickbridge run                runs the connectors, until Ctrl-C
@@ -24,11 +25,12 @@ _HEAD = """\
 """
 _REDIS = """\
 redis:
-  url: redis://127.0.0.1:6379/0    # also rediss:// (TLS), unix://, redis+sentinel://, redis+cluster://
+  # Also rediss:// (TLS), unix://, redis+sentinel:// and redis+cluster://.
+  url: redis://127.0.0.1:6379/0
   #url_file: /run/secrets/redis-url    # in place of url, where it holds a password
 """
 _ACCOUNT = """\
-# For the account's private channels: give the connector an 'account: main', and remove the '#' here.
+# For the account's private channels, give the connector 'account: main' and remove the '#' here.
 # Secrets are best kept in files that only this user may read.
 #accounts:
 #  main:
@@ -39,6 +41,8 @@ _ACCOUNT = """\
 """
 _SECTIONS = ("retention", "buffer", "heartbeat", "http", "log")
 _COLUMN = 44
+_WIDTH = 100
+"""Columns that a line has; a comment that doesn't fit behind its setting stands above it."""
 
 
 def config_template(exchange: str, pairs: Sequence[str], schema: str | None = None) -> str:
@@ -80,7 +84,7 @@ def _connector(exchange: str, pairs: Sequence[str]) -> str:
 
 def _list(indent: str, name: str, items: Sequence[str], words: str) -> Iterator[str]:
     """A list in one line, or in as many as it takes."""
-    wrapped = textwrap.wrap(", ".join(items), 100 - len(indent))
+    wrapped = textwrap.wrap(", ".join(items), _WIDTH - len(indent) - 2)
     if len(wrapped) == 1:
         yield _line(indent, name, f"[{wrapped[0]}]", words)
         return
@@ -113,4 +117,10 @@ def _defaults(model: type[BaseModel], indent: str) -> Iterator[str]:
 def _line(indent: str, name: str, value: str, words: str = "", *, hidden: bool = False) -> str:
     # The '#' stands before the indentation's end, so that removing it leaves the setting in its column.
     text = f"{indent}{'#' if hidden else ''}{name}: {value}"
-    return f"{text:{_COLUMN}}  # {words}\n" if words else f"{text}\n"
+    if not words:
+        return f"{text}\n"
+    line = f"{text:{_COLUMN}}  # {words}\n"
+    if len(line.rstrip()) <= _WIDTH or indent.endswith("- "):
+        return line
+    above = textwrap.wrap(words, _WIDTH - len(indent) - 2)
+    return "".join(f"{indent}# {part}\n" for part in above) + f"{text}\n"

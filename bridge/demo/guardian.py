@@ -2,22 +2,29 @@
 
 Run by the demo as a process of its own. It reads lines from its standard input: ``+ PID`` and ``- PID`` as parts start
 and end, ``now`` for a hurried end, ``remove DIRECTORY`` for a temporary directory, ``keep`` if its logs and data are to
-stay. When the demo is gone the pipe closes, and what is still there is ended: the part that was started first, the
-server, last. Then the directory is removed, or what is secret in it.
+stay, ``terminal STATE`` while the view has the terminal (`give_back`), ``keys NAMESPACE URL`` for keys in a server that is
+not the demo's own, ``ended`` at an orderly end. When the demo is gone the pipe closes. A terminal that it still had is
+given back, and what still runs is ended: the part that was started first, the server, last. Then keys and the directory
+are removed, or what is secret in it.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import shutil
 import signal
 import sys
+import termios
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-__all__ = ["end", "main", "remove", "remove_secrets"]
+__all__ = ["end", "give_back", "main", "modes_of", "remove", "remove_secrets"]
 
 _PATIENCE = 5.0
 _LOOK_EVERY = 0.05
@@ -30,23 +37,56 @@ def main(lines: Iterable[str] = sys.stdin) -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP):
         signal.signal(number, signal.SIG_IGN)
     pids: list[int] = []
-    patience, directory, keep = _PATIENCE, "", False
+    said: dict[str, str] = {}
     for line in lines:
         word, _, rest = line.rstrip("\n").partition(" ")
         if word == "+":
             pids.append(int(rest))
-        elif word == "-" and int(rest) in pids:
+        elif word != "-":
+            said[word] = rest
+        elif int(rest) in pids:
             pids.remove(int(rest))
-        elif word == "now":
-            patience = 0.0
-        elif word == "remove":
-            directory = rest
-        elif word == "keep":
-            keep = True
+    if terminal := said.get("terminal"):
+        with suppress(OSError, termios.error):  # the terminal is gone, too
+            give_back(terminal)
+    patience = 0.0 if "now" in said else _PATIENCE
     end(pids[1:], patience)
+    if "keys" in said and "ended" not in said:  # at an orderly end the demo does it, and says what went wrong
+        _remove_keys(*said["keys"].split(" ", 1))
     end(pids[:1], patience)
-    if directory:
-        (remove_secrets if keep else remove)(Path(directory))
+    if directory := said.get("remove"):
+        (remove_secrets if "keep" in said else remove)(Path(directory))
+
+
+def give_back(state: str) -> None:
+    """Take a terminal out of the view: the usual screen and cursor, and its modes, unless a shell has set its own since.
+
+    ``state`` is JSON: ``path``, ``before`` and ``during`` (the modes as the view found and set them) and ``leave`` (what
+    gives the screen back). A line on the terminal says what has happened: the shell's prompt may be gone with the view.
+
+    Raises:
+        OSError, termios.error: the terminal is gone.
+    """
+    known = json.loads(state)
+    number = os.open(known["path"], os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        if modes_of(number) == known["during"]:
+            termios.tcsetattr(number, termios.TCSANOW, known["before"])
+        os.write(number, known["leave"].encode() + b"tickbridge: the demo was killed; press Enter for a prompt\n")
+    finally:
+        os.close(number)
+
+
+def modes_of(number: int) -> list[Any]:
+    """A terminal's modes as plain numbers, as ``termios.tcsetattr`` takes them."""
+    *flags, characters = termios.tcgetattr(number)
+    return [*flags, [sign if isinstance(sign, int) else sign[0] for sign in characters]]
+
+
+def _remove_keys(namespace: str, url: str) -> None:
+    with suppress(Exception):  # nobody is there to be told
+        # Late: the client library is of no use to a guardian that has no keys to remove.
+        asyncio.run(import_module("bridge.demo.leftovers").remove_keys(url, namespace))
 
 
 def end(pids: Sequence[int], patience: float) -> None:

@@ -66,7 +66,7 @@ class Output:
             return
         try:
             if self._dropped:
-                self._waiting.put_nowait(f"({self._dropped} lines are left out: nobody read them in time)\n")
+                self._waiting.put_nowait(f"({self._dropped} lines left out: they were not read in time)\n")
                 self._dropped = 0
             self._waiting.put_nowait(f"{printable(words, lines=True)}\n")
         except queue.Full:

@@ -105,6 +105,7 @@ class Parts:
         for rank in sorted({part.rank for part in self.all.values()}, reverse=True):
             await asyncio.gather(*(self._end(part) for part in self.all.values() if part.rank == rank))
         if self._guardian:
+            self._register("ended")
             os.close(self._guardian_pipe)
             self._guardian_pipe = -1
             await self._guardian.wait()
@@ -150,6 +151,14 @@ class Parts:
     def keep_logs(self) -> None:
         """Leave a temporary directory there at the end, but for what is secret in it."""
         self._register("keep")
+
+    def remember_keys(self, url: str, namespace: str) -> None:
+        """Have the keys of this namespace removed from that server, should the demo be killed."""
+        self._register(f"keys {namespace} {url}")
+
+    def remember_terminal(self, words: str) -> None:
+        """Have the terminal given back, should the demo be killed; see `Device.on_change`. Any thread may call it."""
+        self._register(f"terminal {words}")
 
     def abandon(self) -> NoReturn:
         """Leave at once; the guardian kills what is there."""

@@ -79,8 +79,8 @@ class Demo:
         self._stage: Stage | None = None
         self._output = Output(self._on_output_closed)
         self._say = self._output.say
-        device = open_terminal(sys.stdout.fileno()) if settings.live else None
-        self._screen = FullScreen(device, self._pressed) if device else None
+        self._device = open_terminal(sys.stdout.fileno()) if settings.live else None
+        self._screen = FullScreen(self._device, self._pressed) if self._device else None
         self._helping = False
         self._draining = False
         self.stopped: int | None = None
@@ -95,6 +95,8 @@ class Demo:
         self._say(f"starting: a server, {venues}, the consumers")
         async with set_up(self._settings, self.tell) as stage:
             self._stage = stage
+            if self._device:
+                self._device.on_change = stage.parts.remember_terminal
             async with AsyncExitStack() as stack:
                 reader = await stack.enter_async_context(
                     Reader(stage.redis_url, namespace=stage.keys.namespace, block=_LOOK_EVERY)

@@ -23,11 +23,12 @@ from bridge.config.models import RedisSettings
 from bridge.config.problems import mistakes_of
 from bridge.demo.control import Control
 from bridge.demo.guardian import remove
+from bridge.demo.leftovers import remove_keys
 from bridge.demo.parts import Part, PartFailedError, Parts, python_module
 from bridge.demo.settings import DemoSettings
 from bridge.demo.venue import Venue
 from bridge.embedded import find_server, free_port, server_command
-from bridge.errors import BridgeError, ConfigError, Problem
+from bridge.errors import ConfigError, Problem
 from bridge.keys import Keys
 from bridge.redis_probe import probe_redis
 from bridge.simulator import exchange_named
@@ -90,9 +91,11 @@ async def set_up(settings: DemoSettings, tell: Callable[[str], None]) -> AsyncIt
         if settings.redis is not None:
             await _try_server(settings.redis)
             namespace = f"demo-{secrets.token_hex(3)}"
-            stack.push_async_callback(_forget, settings.redis, namespace)
+            stack.push_async_callback(remove_keys, settings.redis, namespace)
         parts = await stack.enter_async_context(Parts(directory, tell, temporary=settings.directory is None))
         stack.push(decide)
+        if settings.redis is not None:
+            parts.remember_keys(settings.redis, namespace)
         url = settings.redis or await _start_server(parts, directory)
         keys = Keys(namespace)
         venues = await _start_simulators(parts, settings, directory, stack)
@@ -254,17 +257,3 @@ async def _wait(part: Part, ready: Callable[[], Any]) -> None:
         if time.monotonic() > deadline:
             raise PartFailedError(part.name, f"was not ready within {_START_SECONDS:g} s", part.log)
         await asyncio.sleep(_LOOK_EVERY)
-
-
-async def _forget(url: str, namespace: str) -> None:
-    """Take the demo's keys out of a server that is not its own."""
-    client = make_client(url)
-    try:
-        found = [key async for key in client.scan_iter(f"{namespace}:*", count=1000)]
-        if found:
-            await client.unlink(*found)
-    except (RedisError, OSError) as error:
-        msg = f"the demo's keys {namespace}:* are still in Redis at {safe_url(url)}: {error}"
-        raise BridgeError(msg) from None
-    finally:
-        await client.aclose()

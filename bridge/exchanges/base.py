@@ -1,244 +1,28 @@
-"""What an exchange module is made of, without any I/O.
+"""One exchange, as a connector sees it, without any I/O.
 
 An `Exchange` plans the connections that the configured pairs and channels need; a `Session` speaks the protocol over
-one of them. Neither touches a socket, a clock or Redis: frames and times come in as arguments, events go out as return
-values, and what has to be done (send, replace the connection) goes out as `Action`s. REST calls are generators
-(`Flow`): they yield an `HttpRequest`, are sent the `HttpResponse`, and return their result. So a test can feed a
-session recorded bytes, and one shell in `bridge.feed` drives them all.
-
-All times are integer nanoseconds since the epoch.
+one of them. Neither touches a socket, a clock or Redis. REST calls are generators (`Flow`): they yield an
+`HttpRequest`, are sent the `HttpResponse`, and return their result. All times are integer nanoseconds since the epoch.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, TypeVar
 
-import msgspec
-from msgspec import Struct, field
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
-from bridge.exchange_errors import FrameError, RestError, UnknownPairError
-from bridge.exchanges.actions import (
-    Action,
-    Reconnect,
-    Reject,
-    Replace,
-    Restated,
-    Said,
-    Send,
-    Synchronise,
-    Unknown,
-    Warn,
-)
+from bridge.exchange_errors import RestError, UnknownPairError
 from bridge.exchanges.http import Flow
 from bridge.exchanges.listing import ListedPair
-from bridge.model import Channel, Control, ControlEvent, Event, Levels
+from bridge.exchanges.plans import ClockReading, ConnectionPlan, NoOptions, Poll, Profile
+from bridge.exchanges.session import Subscription
+from bridge.model import Channel, Event
 
-__all__ = [
-    "NOT_UNDERSTOOD",
-    "SECOND",
-    "UNREADABLE",
-    "Action",
-    "ClockReading",
-    "ConnectionPlan",
-    "Credentials",
-    "Exchange",
-    "ListedPair",
-    "NoOptions",
-    "Poll",
-    "Profile",
-    "Reconnect",
-    "Reject",
-    "Replace",
-    "Restated",
-    "Said",
-    "Send",
-    "Session",
-    "Subscription",
-    "Synchronise",
-    "Target",
-    "Unknown",
-    "Warn",
-    "best_first",
-]
-
-SECOND = 1_000_000_000
-"""Nanoseconds in a second."""
-
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding JSON raises for a frame that is none, or not of the expected shape."""
-
-NOT_UNDERSTOOD = "a frame could not be understood"
-"""The reason of the gap that a rejected frame leaves."""
+__all__ = ["Exchange"]
 
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
-
-
-class ClockReading(Struct, frozen=True):
-    """What an exchange's clock showed (ns since the epoch), and the steps that it is told in (ns), rounded down."""
-
-    at: int
-    resolution: int
-
-
-class Target(Struct, frozen=True):
-    """Where a WebSocket goes. ``shown`` is the address without its secrets, for logs and recordings."""
-
-    url: str
-    shown: str
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-class Subscription(Struct, frozen=True):
-    """One stream that a connection feeds."""
-
-    channel: Channel
-    subject: str
-
-
-class Credentials(Struct, frozen=True):
-    """An account's key. ``name`` is its name in the config, and the subject of its streams."""
-
-    name: str
-    api_key: str
-    api_secret: str
-    subaccounts: bool = False
-
-    def __repr__(self) -> str:
-        return f"Credentials({self.name!r})"
-
-
-class NoOptions(BaseModel):
-    """The options of an exchange that has none."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Profile(Struct, frozen=True):
-    """What the config says about one connector, as its exchange sees it; ``None`` URLs mean the exchange's own."""
-
-    pairs: tuple[str, ...]
-    channels: frozenset[Channel]
-    url: str | None = None
-    rest_url: str | None = None
-    account: Credentials | None = None
-    options: BaseModel = field(default_factory=NoOptions)
-
-
-class Session(ABC):
-    """The protocol over one connection, from its first byte to its last."""
-
-    expires: int | None = None
-    """When the exchange will end or devalue this connection (a token's expiry), or ``None``."""
-    ready: bool = True
-    """Whether it may take over from another connection: not before its subscriptions stand, where that matters."""
-    unserved: Collection[str] = ()
-    """Pairs whose book the exchange doesn't serve at present: nothing is to be waited for."""
-
-    def __init__(self, url: str = "") -> None:
-        self.actions: list[Action] = []
-        self._url = url
-        self._live: set[Subscription] = set()
-
-    def open(self, now: int) -> Flow[Target]:
-        """Find out where to connect: the address given, unless a token has to be fetched first."""
-        del now
-        return Target(self._url, self._url)
-        yield  # pragma: no cover - makes this a generator
-
-    def connected(self, now: int) -> None:
-        """The socket is open: queue the log-in and the subscriptions as `Send` actions, if the protocol has any."""
-        del now
-
-    @abstractmethod
-    def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
-        """Understand one frame.
-
-        Returns:
-            The events in it, control events (``live``, ``gap``) included; what to do is appended to ``actions``.
-
-        Raises:
-            FrameError: the frame can't be understood; the session goes on with the next one.
-        """
-
-    def rejected(self, recv: int) -> Sequence[Event]:
-        """What a frame that could not be understood means for the streams; called after `FrameError`."""
-        del recv
-        return ()
-
-    def tick(self, now: int) -> Sequence[Event]:
-        """Look at what time has brought (a lasting mismatch, a missing answer); called a few times a second."""
-        del now
-        return ()
-
-    @abstractmethod
-    def resync(self, subject: str, now: int, reason: str) -> None:
-        """Queue what brings a fresh snapshot of this pair's book."""
-
-    def succeed(self, old: Session, now: int) -> Sequence[Event]:
-        """This session takes over from ``old``: what the comparison of the two tells about the streams."""
-        del old, now
-        return ()
-
-    def sync(self, now: int) -> Flow[None]:
-        """Fetch by REST what the connection itself doesn't tell, as `Restated` actions.
-
-        Called after connecting, and for each `Synchronise`.
-        """
-        del now
-        return
-        yield  # pragma: no cover - makes this a generator
-
-    def lively(self, streams: Iterable[Subscription], recv: int) -> list[Event]:
-        """``live`` for those of the streams that aren't yet: the exchange has acknowledged them, or has sent data."""
-        fresh = [stream for stream in streams if stream not in self._live]
-        self._live.update(fresh)
-        return [self.control(stream, ControlEvent.LIVE, recv) for stream in fresh]
-
-    def dead(self, streams: Iterable[Subscription], recv: int, reason: str) -> list[Event]:
-        """``down`` for streams that the exchange doesn't serve, though the connection stands."""
-        dead = list(streams)
-        self._live.difference_update(dead)
-        return [self.control(stream, ControlEvent.DOWN, recv, reason) for stream in dead]
-
-    def gaps(self, streams: Iterable[Subscription], recv: int, reason: str = NOT_UNDERSTOOD) -> list[Event]:
-        """``gap`` for streams that have missed something, or may have."""
-        return [self.control(stream, ControlEvent.GAP, recv, reason) for stream in streams]
-
-    def control(self, subscription: Subscription, event: ControlEvent, recv: int, reason: str = "") -> Control:
-        """A control event of one of the streams."""
-        return Control(subscription.subject, None, recv, subscription.channel, event, reason)
-
-
-class ConnectionPlan(Struct, frozen=True):
-    """One connection that a connector holds: its name, the streams it feeds, and how to make its session.
-
-    ``rotate`` is the number of seconds after which the connection is replaced by a fresh one (``None``: never), for
-    exchanges where only a new connection brings a fresh snapshot.
-    """
-
-    name: str
-    subscriptions: tuple[Subscription, ...]
-    session: Callable[[], Session]
-    rotate: float | None = None
-
-
-class Poll(Struct):
-    """Something that has no topic and is asked for by REST, every ``interval`` seconds or as soon as it is ``wanted``.
-
-    ``flow`` takes the time (ns) and ends in the events that were found; while it fails, its ``streams`` are down. What
-    of an answer could not be understood, while the rest was, is added to ``rejects``.
-    """
-
-    name: str
-    streams: tuple[Subscription, ...]
-    interval: float
-    flow: Callable[[int], Flow[Sequence[Event]]]
-    wanted: bool = False
-    rejects: list[FrameError] = field(default_factory=list)
 
 
 class Exchange(ABC):
@@ -263,9 +47,12 @@ class Exchange(ABC):
     dead: ClassVar[float] = 30.0
     """Seconds without any frame, pongs included, after which a connection counts as dead."""
     pace: ClassVar[float] = 0.25
-    """Least seconds between two connection attempts of a connector, so that an outage doesn't end in a storm."""
-    sends_per_second: ClassVar[int | None] = None
-    """Most messages a second from one client address, over all its connections; ``None``: it names no limit."""
+    """Least seconds between two attempts of the process to connect to one host, so that an outage doesn't end in a storm."""
+    sends_per_second: ClassVar[int | None] = 10
+    """Most messages a second from one client address, over all its connections; ``None``: as many as there are.
+
+    The default is for those that name no limit: none that is known is lower but for Coinbase's and Binance's.
+    """
     timed: ClassVar[Mapping[Channel, int]] = {}
     """Channels whose ``ts`` is the time of the event itself, and the steps (ns) that it is told in: latency is measured."""
     gaps: ClassVar[Literal["verified", "unchecked"]] = "unchecked"
@@ -369,20 +156,3 @@ class Exchange(ABC):
         if profile.account:
             wanted += [Subscription(channel, profile.account.name) for channel in sorted(self.private_channels)]
         return wanted
-
-
-def best_first(levels: Levels, *, bids: bool) -> Levels:
-    """The levels sorted best first: highest price first for bids, lowest first for asks.
-
-    Raises:
-        ValueError: a price is no number.
-    """
-    try:
-        return sorted(levels, key=_price, reverse=bids)
-    except ArithmeticError:
-        msg = "a level's price is not a number"
-        raise ValueError(msg) from None
-
-
-def _price(level: tuple[str, str]) -> Decimal:
-    return Decimal(level[0])

@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.base import SECOND, UNREADABLE, ClockReading
 from bridge.exchanges.http import Flow, HttpRequest
-from bridge.exchanges.numbers import epoch_ns
+from bridge.exchanges.numbers import SECOND, epoch_ns
+from bridge.exchanges.plans import ClockReading
+from bridge.exchanges.salvage import UNREADABLE
 from bridge.exchanges.waiting import seconds_to_wait
 
 __all__ = ["date_reading", "iso_reading", "millis_reading"]
@@ -67,6 +68,6 @@ def date_reading(exchange: str, path: str) -> Flow[ClockReading]:
         raise RestError.of(exchange, path, response.status, "the clock is not to be read now", wait)
     try:
         at = parsedate_to_datetime(response.headers.get("date", ""))
-        return ClockReading(int(at.timestamp()) * SECOND, SECOND)
+        return ClockReading(epoch_ns(int(at.timestamp()), SECOND), SECOND)
     except (TypeError, ValueError, OverflowError):
         raise RestError(exchange, path, response.status, "the answer has no Date") from None

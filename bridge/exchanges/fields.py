@@ -20,7 +20,7 @@ UNREADABLE_ROW = "unreadable row"
 """The only field of a row that is not an object, or has a text that can't be decoded: the beginning of what it is."""
 
 EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact, InvalidOperation, Overflow])
-"""For sums and products of any number of digits; the numbers' exponents have two digits (`bridge.exchanges.numbers`)."""
+"""For exact sums and products; the numbers' exponents have two digits (`bridge.exchanges.numbers`)."""
 
 _WITH_EXPONENT = re.compile(r"-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{1,2}").fullmatch
 _MOST_SHOWN = 200

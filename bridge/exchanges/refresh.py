@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.exchanges.base import SECOND
+from bridge.exchanges.numbers import SECOND
 
 __all__ = ["Refresh"]
 

@@ -12,12 +12,17 @@ from collections.abc import Iterable
 import msgspec
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.base import NOT_UNDERSTOOD, Reject, Session, Subscription
+from bridge.exchanges.actions import Reject
+from bridge.exchanges.session import NOT_UNDERSTOOD, Session, Subscription
 from bridge.model import Control, ControlEvent, Event
 
-__all__ = ["Damage", "peek", "readable", "rows_of"]
+__all__ = ["UNREADABLE", "Damage", "peek", "readable", "rows_of"]
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding JSON raises for a frame that is none, or not of the expected shape."""
 
 _NOT_JSON = re.compile(rb"(?<=[:,\[\s])-?(?:NaN|Infinity)(?=\s*[,\]}])")
+_N, _I = b"NI"
 _LOOKED_AT = 4_096
 """Bytes at a frame's beginning in which a field is looked for."""
 _PEEKED = rb'"%s"\s*:\s*"([^"\\]{1,200})"'
@@ -29,7 +34,10 @@ def readable(frame: bytes) -> bytes:
     So it can be decoded, and the value in its place is refused wherever a number or a text is expected. (The like inside
     of a string is replaced, too: nothing that may have a colon or comma before it goes into a stream.)
     """
-    return _NOT_JSON.sub(b"{}", frame) if b"NaN" in frame or b"Infinity" in frame else frame
+    # Looking for a byte first is many times faster than looking for a word, in a frame of megabytes.
+    if (_N in frame and b"NaN" in frame) or (_I in frame and b"Infinity" in frame):
+        return _NOT_JSON.sub(b"{}", frame)
+    return frame
 
 
 def peek(frame: bytes, name: str) -> str:
@@ -92,6 +100,8 @@ class Damage:
             else (place, session.control(stream, ControlEvent.GAP, recv, NOT_UNDERSTOOD))
             for stream, (place, count) in self._missing.items()
         ]
+        if not events:
+            return [gap for _, gap in gaps]
         found = list(events)
         for place, gap in sorted(gaps, key=lambda one: one[0], reverse=True):
             found.insert(place, gap)

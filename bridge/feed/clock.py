@@ -1,6 +1,7 @@
 """The exchange's clock, as seen from here: how far it is ahead of ours, and how well that is known.
 
-A reading (`ClockReading`) that was asked for at ``before`` and answered at ``after``, both by our clock, bounds the
+A reading (`ClockReading`) that was asked for at ``before`` and answered at ``after``, both by our clock (`bridge.clock`,
+which is never set), bounds the
 offset: the exchange's clock showed ``at`` to ``at + resolution`` at some moment between. The intervals of several
 readings are intersected, so that a clock of whole seconds becomes sharp, too.
 """
@@ -13,12 +14,13 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from bridge.clock import CLOCK
 from bridge.exchange_errors import RestError
-from bridge.exchanges.base import ClockReading
+from bridge.exchanges.plans import ClockReading
 from bridge.feed.context import FeedContext
 from bridge.feed.policies import backoff
 
-__all__ = ["Clock", "ClockKeeper", "Offset"]
+__all__ = ["Clock", "ClockKeeper", "Offset", "watch_host_clock"]
 
 _KEPT = 16
 _DRIFT = 0.0001
@@ -29,6 +31,8 @@ _FIRST_WAITS = (0.7, 1.7)
 """Seconds between them: not a whole number, or a clock of whole seconds would show the same each time."""
 _INTERVAL = 60.0
 _LONGEST_WAIT = 900.0
+_LOOK = 0.25
+"""Seconds between two looks at the host's clock."""
 
 
 class Offset(Struct, frozen=True):
@@ -45,7 +49,7 @@ class _Bound(Struct, frozen=True):
 
 
 class Clock:
-    """An exchange's clock. All times are nanoseconds since the epoch, by our clock."""
+    """An exchange's clock. All times are nanoseconds since the epoch, by our clock, which is never set."""
 
     def __init__(self) -> None:
         self._bounds: deque[_Bound] = deque(maxlen=_KEPT)
@@ -53,10 +57,8 @@ class Clock:
         """Whether the first attempt to read it is over, well or not."""
 
     def add(self, before: int, after: int, reading: ClockReading) -> None:
-        """Take a reading in; where it contradicts older ones, because either clock was set, those are forgotten."""
+        """Take a reading in; where it contradicts older ones, because the exchange's clock was set, those are forgotten."""
         self.settled = True
-        if after < before:
-            return  # our own clock was set back meanwhile
         self._bounds.append(_Bound(reading.at - after, reading.at + reading.resolution - before, before))
         self._intersect(after)
 
@@ -134,3 +136,19 @@ class ClockKeeper:
         if offset is not None:
             context.exchange.clock_known(offset.ns if abs(offset.ns) > offset.error else 0)
         return True
+
+
+async def watch_host_clock(context: FeedContext, exchange_clock: Clock) -> None:
+    """Notice when the host's clock is set, and say so; for as long as the connector lives.
+
+    What is signed goes by the exchange's clock. Where that is unknown, the host's is the best guess there is.
+    """
+    known = CLOCK.shift
+    while True:
+        shift = CLOCK.look()
+        if shift != known:
+            context.log.warning("clock_set", seconds=round((shift - known) / 1e9, 3))
+            known = shift
+            if exchange_clock.offset(context.now()) is None:
+                context.exchange.clock_known(shift)
+        await asyncio.sleep(_LOOK)

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from bridge.clock import CLOCK
 from bridge.errors import BridgeError
 from bridge.exchange_errors import BlockedError, ExchangeError, FrameError, HandshakeError
-from bridge.exchanges.base import (
+from bridge.exchanges.actions import (
     Action,
-    ConnectionPlan,
     Reconnect,
     Reject,
     Replace,
     Restated,
     Said,
     Send,
-    Session,
     Synchronise,
     Unknown,
     Warn,
 )
+from bridge.exchanges.plans import ConnectionPlan
+from bridge.exchanges.session import Session
 from bridge.feed.context import FeedContext
 from bridge.feed.intake import Intake
 from bridge.feed.outbox import Outbox
 from bridge.feed.policies import Watchdog
 from bridge.feed.transport import Socket, connect
-from bridge.model import BookDelta, BookSnapshot, Channel, Control, Event
+from bridge.model import BookDelta, BookSnapshot, Channel, Event
 from bridge.printable import LONGEST_ERROR
 from bridge.redaction import presentable
 
@@ -74,8 +74,6 @@ class Connection:
         """The address, until the tap knows of it."""
         self.opened_at = 0
         """When it was opened (ns)."""
-        self.has_data = False
-        """Whether a data event came."""
         self._no_book = {s.subject for s in plan.subscriptions if s.channel is Channel.BOOK}
         """Pairs whose snapshot has not come yet."""
         self.frames = 0
@@ -104,14 +102,18 @@ class Connection:
         return self._watchdog.age(self._context.monotonic())
 
     @property
+    def stood(self) -> float:
+        """For how many seconds it has been open; 0 before it is."""
+        return (self._context.now() - self.opened_at) / 1e9 if self.opened_at else 0.0
+
+    @property
     def ready(self) -> bool:
         """Whether a replacement has what it needs to take over."""
         if not self._session.ready:
             return False
         if any(stream.channel is Channel.BOOK for stream in self._plan.subscriptions):
             return not self._no_book.difference(self._session.unserved)
-        quiet = (self._context.now() - self.opened_at) / 1e9 > _QUIET_READY
-        return self.frames > 0 or (self.opened_at > 0 and quiet)
+        return self.frames > 0 or self.stood > _QUIET_READY
 
     async def open(self) -> None:
         """Find the way, connect, subscribe.
@@ -177,8 +179,6 @@ class Connection:
             self._understand(data, self._now())
 
     def _understand(self, data: bytes, recv: int) -> None:
-        if recv < self._last_recv:  # noqa: PLR1730 - max() would cost a call for every frame
-            recv = self._last_recv
         self._last_recv = recv
         self.frames += 1
         try:
@@ -199,8 +199,6 @@ class Connection:
             # Whatever it was, the streams must not go on as if nothing were missing.
             self._context.log.exception("events_failed", connection=self._plan.name)
             self.lost(f"the events of a frame could not be taken: {type(bug).__name__}: {bug}", "failed")
-        if not self.has_data:
-            self.has_data = any(not isinstance(event, Control) for event in events)
         if self._tap:
             self._announce()
             self._tap.received(self._plan.name, data, recv / 1e9)
@@ -224,7 +222,7 @@ class Connection:
         self.lost_kind = self.lost_kind or kind
         self.mute()  # what may still come before the link has seen it would follow a hole
         if self._tap:
-            self._tap.closed(self._plan.name, reason, time.time())
+            self._tap.closed(self._plan.name, reason, CLOCK.now() / 1e9)
         self._wake.set()
 
     def tick(self) -> None:
@@ -247,12 +245,14 @@ class Connection:
         self._act()
 
     async def close(self) -> None:
-        """End it; takes two seconds at most."""
+        """End it, with a goodbye where somebody may hear it: that takes two seconds at most."""
         for task in self._tasks:
             task.cancel()
         self._outbox.close()
         self._intake.close()
-        if self._socket:
+        if self._socket and self.lost_reason:
+            self._socket.abort()
+        elif self._socket:
             await self._socket.close()
 
     def _note_frames(self) -> None:
@@ -264,7 +264,7 @@ class Connection:
     def _announce(self) -> None:
         """Tell the tap of the connection, once; the first frame may come before the connecting call returns."""
         if self._tap and self._shown:
-            self._tap.connected(self._plan.name, self._shown, time.time())
+            self._tap.connected(self._plan.name, self._shown, CLOCK.now() / 1e9)
             self._shown = ""
 
     def _hold(self, event: Event) -> None:
@@ -288,7 +288,9 @@ class Connection:
         if sends:
             self._outbox.put(sends)
         for action in actions:
-            if isinstance(action, Replace):
+            if isinstance(action, Reject):
+                self._context.receiver.rejected(self._plan.name, action.error, self._last_recv)
+            elif isinstance(action, Replace):
                 self.replace_reason = action.reason
                 self._wake.set()
             elif isinstance(action, Reconnect):
@@ -298,8 +300,6 @@ class Connection:
                 self._start(self._sync(), "sync")
             elif isinstance(action, Unknown):
                 self._context.receiver.unknown(action.kind)
-            elif isinstance(action, Reject):
-                self._context.receiver.rejected(self._plan.name, action.error, self._last_recv)
             elif isinstance(action, Said):
                 self._said(action)
             elif isinstance(action, Warn):

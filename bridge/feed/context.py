@@ -11,8 +11,11 @@ from typing import Protocol
 from msgspec import Struct, field
 from structlog.typing import FilteringBoundLogger
 
+from bridge.clock import CLOCK
 from bridge.exchange_errors import ExchangeError, FrameError
-from bridge.exchanges.base import Exchange, Restated, Subscription
+from bridge.exchanges.actions import Restated
+from bridge.exchanges.base import Exchange
+from bridge.exchanges.session import Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.policies import Pacer, SendBudget
 from bridge.feed.rest import RestClient
@@ -55,7 +58,7 @@ class Receiver(Protocol):
 
 
 class FeedContext(Struct):
-    """What all connections of a connector share."""
+    """What all connections of a connector share; ``now`` is a clock that is never set (`bridge.clock`)."""
 
     exchange: Exchange
     receiver: Receiver
@@ -73,6 +76,6 @@ class FeedContext(Struct):
     sends: SendBudget | None = None
     """What may be sent, over all connections to the exchange; ``None``: as much as there is."""
     flow: FlowControl = field(default_factory=FlowControl)
-    now: Callable[[], int] = time.time_ns
+    now: Callable[[], int] = CLOCK.now
     monotonic: Callable[[], float] = time.monotonic
     random: random.Random = random.Random()  # noqa: S311 - jitter

@@ -135,6 +135,10 @@ class _PicowsSocket:
         except TimeoutError:
             self._transport.disconnect(False)  # noqa: FBT003 - its only parameter
 
+    def abort(self) -> None:
+        if not self._transport.is_disconnected:
+            self._transport.disconnect(False)  # noqa: FBT003 - its only parameter
+
     @property
     def _over(self) -> bool:
         return self._listener.told or self._transport.is_disconnected

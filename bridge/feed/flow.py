@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
+
+from bridge.clock import CLOCK
 
 __all__ = ["FlowControl", "Pausable"]
 
@@ -29,7 +30,7 @@ class FlowControl:
     Time in which nothing is read is no silence of the exchange's: `paused_since` says how much to take off.
     """
 
-    def __init__(self, now: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, now: Callable[[], int] = CLOCK.now) -> None:
         self._now = now
         self._connections: set[Pausable] = set()
         self._holders: set[object] = set()

@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
+from bridge.clock import CLOCK
 from bridge.entries import textual
 from bridge.feed.clock import Clock, Offset
 from bridge.latency import NEVER, Histogram
@@ -94,7 +95,7 @@ class FeedLatency:
         *,
         limit: float | None,
         window: float,
-        now: Callable[[], int] = time.time_ns,
+        now: Callable[[], int] = CLOCK.now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.clock = Clock()
@@ -110,8 +111,14 @@ class FeedLatency:
 
     @property
     def offset(self) -> Offset | None:
-        """The exchange's clock against ours."""
+        """The exchange's clock against the one that the bridge measures by."""
         return self.clock.offset(self._now())
+
+    @property
+    def host_offset(self) -> Offset | None:
+        """The exchange's clock against this host's, which may have been set."""
+        offset = self.offset
+        return Offset(offset.ns - CLOCK.shift, offset.error) if offset else None
 
     def opened(self, name: Channel, topic: Timed, at: int) -> None:
         """A topic has a new connection since ``at`` (ns): what happened before is history, and not late."""
@@ -123,7 +130,7 @@ class FeedLatency:
 
     def heartbeat(self) -> dict[str, str | float]:
         """What the heartbeat says of it; empty where nothing is known."""
-        offset, figures = self.offset, self.figures()
+        offset, figures = self.host_offset, self.figures()
         return {
             "clock_offset_ms": round(offset.ns / 1e6, 3) if offset else "",
             "clock_error_ms": round(offset.error / 1e6, 3) if offset else "",

@@ -9,22 +9,23 @@ from contextlib import suppress
 
 from bridge.errors import BridgeError
 from bridge.exchange_errors import ExchangeError, HandshakeError, RestError
-from bridge.exchanges.base import SECOND, ConnectionPlan, Subscription
+from bridge.exchanges.numbers import SECOND
+from bridge.exchanges.plans import ConnectionPlan
+from bridge.exchanges.session import Subscription
 from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext
-from bridge.feed.policies import Damper, backoff
+from bridge.feed.policies import Damper, backoff, look_every
 from bridge.model import PUBLIC_CHANNELS, Channel
 
 __all__ = ["Link"]
 
-_TICK = 0.25
 _REPLACEMENT_LIMIT = 20.0
 """Seconds that a replacement may take to be ready."""
 _PROVEN = 60.0
-"""Seconds after which a connection was a good one without any data, too: an account's, say, that nobody trades with."""
+"""Seconds after which a connection was a good one, whatever it brought: the next one may follow at once."""
 _BRIEF = 2.0
-"""Seconds below which a connection was none that worked, whatever it brought: a server that sends its greeting and hangs
-up would be stormed."""
+"""Seconds below which a connection was none that worked: a server that greets, or sends data, and hangs up would be
+stormed. Between the two, the wait is no longer than the connection has stood."""
 _BEFORE_EXPIRY = 0.2
 """Share of a connection's lifetime before its expiry at which it is replaced, up to a minute."""
 
@@ -46,6 +47,11 @@ class Link:
         self._replace_at = 0.0
         self._replace_waits: Iterator[float] = self._waits()
         self._called = Damper(context.random)
+        self._look_every = look_every(context.dead)
+        self._newest: dict[Subscription, tuple[int, int]] = {}
+        """When each stream's newest event came, as it says and as it is counted (ns)."""
+        self._ending: set[asyncio.Task[None]] = set()
+        """Goodbyes that are being said."""
         self.lost: Counter[str] = Counter()
         """Connections lost, and attempts that failed, by kind."""
         self.replacements = 0
@@ -87,37 +93,41 @@ class Link:
         try:
             while True:
                 connection = Connection(self.plan, self._context, self._wake, hold=False)
-                delay = 0.0
+                least = stood = 0.0
                 try:
                     self._context.receiver.opened(self._streams, 0)
                     await connection.open()
                 except (HandshakeError, RestError) as error:
                     self._context.receiver.fault(error)
                     reason, kind = str(error), error.kind
-                    delay = error.retry_after or 0.0
+                    least = error.retry_after or 0.0
                 else:
                     self._active, self.up = connection, True
                     self._log.info("connected", again=not first)
                     begun = self._context.monotonic()
                     reason = await self._serve(connection)
-                    kind = self._active.lost_kind
-                    delay = self._active.lost_wait
                     stood = self._context.monotonic() - begun
-                    if stood >= (_BRIEF if self._active.has_data else _PROVEN):
-                        waits = self._waits()
+                    kind, least = self._active.lost_kind, self._active.lost_wait
                 was_open = self.up
                 self._context.receiver.down(self._streams, reason)
-                await self._drop()
+                self._drop()
                 first = first and not was_open
                 self.lost[kind] += 1
-                delay = max(delay, next(waits))
+                if stood < _BRIEF:
+                    self._context.pacer.failed()
+                if stood >= _PROVEN:
+                    waits = self._waits()
+                wait = next(waits)
+                delay = max(least, wait if stood < _BRIEF else min(wait, stood))
                 if was_open:
                     self._log.warning("connection_lost", kind=kind, reason=reason, retry_in=round(delay, 2))
                 else:
                     self._log.warning("connect_failed", kind=kind, reason=reason, retry_in=round(delay, 2))
                 await asyncio.sleep(delay)
         finally:
-            await self._drop()
+            self._drop()
+            if self._ending:
+                await asyncio.wait(self._ending)
 
     async def _serve(self, connection: Connection) -> str:
         """Serve until the connection is lost and no replacement stands ready; the reason it was lost for."""
@@ -128,6 +138,8 @@ class Link:
             if connection.lost_reason and not (self._standby and self._standby.ready):
                 return connection.lost_reason
             connection.tick()
+            if connection.stood >= _BRIEF:
+                self._context.pacer.worked()
             self._watch_silence(connection)
             reason = connection.replace_reason if self._may_replace(connection) else ""
             if not reason and rotate_at is not None and self._context.monotonic() >= rotate_at:
@@ -137,12 +149,12 @@ class Link:
             if reason:
                 self._begin_replacement(reason)
             if self._standby and self._replacement_done():
-                connection = await self._take_over(connection)
+                connection = self._take_over(connection)
                 expiry_from = self._context.now()
                 rotate_at = self._rotation()
                 continue
             with suppress(TimeoutError):
-                async with asyncio.timeout(_TICK):  # `wait_for` can swallow a cancellation on Python 3.11
+                async with asyncio.timeout(self._look_every):  # `wait_for` can swallow a cancellation on Python 3.11
                     await self._wake.wait()
 
     def _waits(self) -> Iterator[float]:
@@ -170,7 +182,8 @@ class Link:
             limit = context.silence.get(stream.channel, exchange.silence.get(stream.channel))
             last = max(context.receiver.last(stream), connection.opened_at)
             reason = ""
-            if limit is not None and now - last > limit * SECOND + context.flow.paused_since(last):
+            since = self._quiet_since(stream, last, now)
+            if limit is not None and now - since > limit * SECOND + context.flow.paused_since(since):
                 reason = f"no event for {limit:g} s"
             elif stream.channel is Channel.BOOK and exchange.frozen_book is not None:
                 traded = context.receiver.last(Subscription(Channel.TRADES, stream.subject))
@@ -182,6 +195,13 @@ class Link:
                     connection.resync(stream.subject, reason)
                 else:
                     connection.replace_reason = reason
+
+    def _quiet_since(self, stream: Subscription, last: int, now: int) -> int:
+        """When the newest event came; what seems to be of the future came when it was first seen."""
+        known = self._newest.get(stream)
+        if known is None or known[0] != last:
+            known = self._newest[stream] = (last, min(last, now))
+        return known[1]
 
     def _may_replace(self, connection: Connection) -> bool:
         """Whether it is time to heed a session that calls for a replacement: ever later, while the next one does, too."""
@@ -205,6 +225,7 @@ class Link:
         except BridgeError as error:
             if isinstance(error, ExchangeError):
                 self._context.receiver.fault(error)
+            self._context.pacer.failed()
             standby.lost(str(error))
 
     def _replacement_done(self) -> bool:
@@ -218,15 +239,14 @@ class Link:
             reason = f"not ready within {_REPLACEMENT_LIMIT:g} s"
         if reason:
             self._standby = None
+            self._opening = None
             opening.cancel()
-            closing = asyncio.create_task(standby.close(), name=f"{self.plan.name}-replacement-close")
-            closing.add_done_callback(lambda _: self._wake.set())
-            self._opening = closing
+            self._end(standby)
             self._log.warning("replacement_failed", reason=reason)
             return False
         return opening.done() and standby.ready
 
-    async def _take_over(self, old: Connection) -> Connection:
+    def _take_over(self, old: Connection) -> Connection:
         new = self._standby
         assert new is not None
         self._standby = None
@@ -238,15 +258,22 @@ class Link:
         self._context.receiver.opened(self._streams, new.opened_at)
         old.mute()
         new.release(old)
-        await old.close()
+        self._end(old)
         return new
 
-    async def _drop(self) -> None:
+    def _end(self, connection: Connection) -> None:
+        """Close a connection that is needed no more, beside what goes on."""
+        ending = asyncio.create_task(connection.close(), name=f"{self.plan.name}-close")
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+
+    def _drop(self) -> None:
+        """Give up all there is."""
         self.up = False
+        if self._opening:
+            self._opening.cancel()
         for connection in (self._active, self._standby):
             if connection:
                 connection.mute()
-                await connection.close()
-        if self._opening:
-            self._opening.cancel()
+                self._end(connection)
         self._active = self._standby = self._opening = None

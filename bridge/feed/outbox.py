@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from bridge.exchanges.base import Send
+from bridge.clock import CLOCK
+from bridge.exchanges.actions import Send
 from bridge.feed.policies import SendBudget
 from bridge.feed.tap import FeedTap
 from bridge.feed.transport import Socket
@@ -62,6 +62,6 @@ class Outbox:
                 await self._budget.turn()
             if self._socket:
                 if self._tap:
-                    self._tap.sent(self._connection, "***" if message.secret else message.text, time.time())
+                    self._tap.sent(self._connection, "***" if message.secret else message.text, CLOCK.now() / 1e9)
                 await self._socket.send(message.text)
         self._sending = False

@@ -9,17 +9,22 @@ from collections.abc import Callable, Iterator
 from random import Random
 from weakref import WeakKeyDictionary
 
-__all__ = ["Damper", "Pacer", "SendBudget", "Watchdog", "backoff", "send_budget"]
+from bridge.urls import Url
+
+__all__ = ["Damper", "Pacer", "SendBudget", "Watchdog", "backoff", "look_every", "pacer_of", "send_budget"]
 
 _CALM = 60.0
+_PINGS = 3
+_MOST_APART = 2.0
+_LOOK_AT_MOST, _LOOK_AT_LEAST = 0.25, 0.02
 
 
 def backoff(random: Random, first: float = 1.0, cap: float = 60.0, factor: float = 2.0) -> Iterator[float]:
     """Seconds to wait before each retry: none before the first, then exponential, capped.
 
     The jitter (half to the whole of the delay) comes after the cap, so that a crowd of clients stays spread out
-    however long an outage lasts. Make a new one only when *data* has come, for a while: a server that accepts, or even
-    greets, and then hangs up would otherwise be stormed.
+    however long an outage lasts. Make a new one only when a connection has *stood* for a while: a server that accepts,
+    or even sends data, and then hangs up would otherwise be stormed.
     """
     yield 0.0
     delay = first
@@ -54,12 +59,15 @@ class Damper:
 class Watchdog:
     """Says when a connection needs a ping, and when it is dead; times in seconds of one monotonic clock.
 
-    A process that was busy looks to itself like a silent peer: if ``check`` itself comes late, it judges nobody.
+    Pings go out at least three times within ``dead``: a quiet connection is no dead one, however short that is. A
+    process that was busy looks to itself like a silent peer: if ``check`` itself comes late, it judges nobody, once.
     """
 
     def __init__(self, ping: float, dead: float, now: float) -> None:
-        self._ping = ping
+        self._ping = min(ping, dead / _PINGS)
         self._dead = dead
+        self._late = max(dead / 4, 3 * look_every(dead))
+        self._forgiven = False
         self._seen = now
         self._pinged = now
         self._checked = now
@@ -67,16 +75,18 @@ class Watchdog:
     def seen(self, now: float) -> None:
         """A frame came, of any kind."""
         self._seen = now
+        self._forgiven = False
 
     def age(self, now: float) -> float:
         """Seconds since the last frame."""
         return now - self._seen
 
     def check(self, now: float) -> str:
-        """``"dead"``, ``"ping"`` or ``""``."""
-        late = now - self._checked > self._dead / 4
+        """``"dead"``, ``"ping"`` or ``""``; to be called every `look_every` seconds."""
+        late = now - self._checked > self._late
         self._checked = now
-        if late:
+        if late and not self._forgiven:
+            self._forgiven = True
             self._seen = max(self._seen, now - self._dead / 2)
             return ""
         if now - self._seen > self._dead:
@@ -87,10 +97,20 @@ class Watchdog:
         return ""
 
 
+def look_every(dead: float) -> float:
+    """Seconds between two looks at a connection that counts as dead after so many seconds of silence."""
+    return min(_LOOK_AT_MOST, max(_LOOK_AT_LEAST, dead / 8))
+
+
 class Pacer:
-    """Keeps connection attempts apart, so that an outage of the exchange doesn't end in a storm of them."""
+    """Keeps attempts to connect to one address apart: one for all connections and connectors of the process.
+
+    So an outage of the exchange doesn't end in a storm of them. While attempts fail, they come ever further apart, up to
+    ``_MOST_APART`` seconds: thirty a minute, however many connections wait.
+    """
 
     def __init__(self, interval: float, clock: Callable[[], float]) -> None:
+        self._least = interval
         self._interval = interval
         self._clock = clock
         self._last: float | None = None
@@ -108,6 +128,19 @@ class Pacer:
     def hold(self, seconds: float) -> None:
         """Let nobody through for so long, not even those who wait already."""
         self._held = max(self._held, self._clock() + seconds)
+
+    @property
+    def troubled(self) -> bool:
+        """Whether attempts fail at present."""
+        return self._interval > self._least
+
+    def failed(self) -> None:
+        """An attempt came to nothing, or its connection didn't last."""
+        self._interval = max(self._least, min(2 * self._interval, _MOST_APART))
+
+    def worked(self) -> None:
+        """A connection lasts."""
+        self._interval = self._least
 
     def _until(self) -> float:
         """When the next one may go, by when the last one really went: a busy loop lets nobody catch up."""
@@ -156,11 +189,24 @@ _WINDOW = 1.25
 """Seconds that a limit per second is kept over: what is sent a second apart may arrive closer together."""
 _Loop = asyncio.AbstractEventLoop
 _budgets: WeakKeyDictionary[_Loop, dict[str, SendBudget]] = WeakKeyDictionary()
+_pacers: WeakKeyDictionary[_Loop, dict[str, Pacer]] = WeakKeyDictionary()
 
 
-def send_budget(address: str, per_second: int | None) -> SendBudget | None:
-    """The budget of this process for messages to an address; ``None`` where the exchange names no limit."""
+def send_budget(url: str, per_second: int | None) -> SendBudget | None:
+    """The budget of this process for messages to a URL's host; ``None`` where the exchange names no limit."""
     if per_second is None:
         return None
     known = _budgets.setdefault(asyncio.get_running_loop(), {})
-    return known.setdefault(address, SendBudget(per_second, _WINDOW, time.monotonic))
+    return known.setdefault(_server(url), SendBudget(per_second, _WINDOW, time.monotonic))
+
+
+def pacer_of(url: str, interval: float) -> Pacer:
+    """What keeps this process' attempts to reach a URL's server apart, by ``interval`` seconds at least."""
+    known = _pacers.setdefault(asyncio.get_running_loop(), {})
+    return known.setdefault(_server(url), Pacer(interval, time.monotonic))
+
+
+def _server(url: str) -> str:
+    """Scheme and host: REST and WebSockets may be two services under one name, of which one is away."""
+    parts = Url.of(url)
+    return f"{parts.scheme}://{parts.hosts.lower()}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -12,8 +11,10 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.tracing import Trace
 
+from bridge.clock import CLOCK
 from bridge.exchange_errors import NoAnswerError, RestError
 from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
+from bridge.feed.policies import Pacer
 from bridge.feed.tap import FeedTap
 from bridge.feed.transport import describe
 from bridge.feed.tunnel import open_tunnel
@@ -64,7 +65,10 @@ class _TunnelConnector(aiohttp.BaseConnector):
 
 
 class RestClient:
-    """An exchange's REST API, at ``base`` (``https://limitlex.com/api``), through ``proxy`` if there is one."""
+    """An exchange's REST API, at ``base`` (``https://limitlex.com/api``), through ``proxy`` if there is one.
+
+    ``pacer`` keeps calls apart while nobody answers there; it is shared by all that call it.
+    """
 
     def __init__(
         self,
@@ -75,6 +79,7 @@ class RestClient:
         tap: FeedTap | None,
         *,
         proxy: Proxy | None = None,
+        pacer: Pacer | None = None,
     ) -> None:
         self._exchange = exchange
         self._base = base.rstrip("/")
@@ -82,6 +87,7 @@ class RestClient:
         self._timeout = timeout
         self._tap = tap
         self._proxy = proxy
+        self._pacer = pacer
         self._client: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -126,6 +132,8 @@ class RestClient:
             msg = "the client is not open"
             raise RuntimeError(msg)
         url = self._base + request.path
+        if self._pacer and self._pacer.troubled:
+            await self._pacer.turn()
         try:
             async with self._client.request(
                 request.method, url, data=request.body or None, headers=request.headers, allow_redirects=False
@@ -134,9 +142,13 @@ class RestClient:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 status = answer.status
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            if self._pacer:
+                self._pacer.failed()
             raise NoAnswerError(self._exchange, request.path, 0, describe(error)) from None
+        if self._pacer:
+            self._pacer.worked()
         if self._tap and request.method == "GET":
-            self._tap.http("rest", url, body.decode(errors="replace"), time.time())
+            self._tap.http("rest", url, body.decode(errors="replace"), CLOCK.now() / 1e9)
         return HttpResponse(status, body, headers)
 
     async def _body(self, request: HttpRequest, answer: aiohttp.ClientResponse) -> bytes:

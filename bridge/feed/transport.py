@@ -61,6 +61,9 @@ class Socket(Protocol):
     async def close(self) -> None:
         """Close with the closing handshake, within two seconds."""
 
+    def abort(self) -> None:
+        """End it at once, without a word: nobody is there to hear one."""
+
     def pause_reading(self) -> None:
         """Take nothing more off the socket: the exchange is slowed down by TCP."""
 
@@ -276,6 +279,9 @@ class _WebsocketsSocket:
             self._peer.transport.abort()
         else:
             await self._peer.close()
+
+    def abort(self) -> None:
+        self._peer.transport.abort()
 
     def pause_reading(self) -> None:
         self._peer.transport.pause_reading()

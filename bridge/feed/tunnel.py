@@ -36,7 +36,7 @@ async def open_tunnel(
     try:
         name = host if host.isascii() else host.encode("idna").decode()
     except UnicodeError:
-        raise TunnelError(f"{host!r} is no host name") from None
+        raise TunnelError(f"{host!r} is not a host name") from None
     try:
         async with asyncio.timeout(within):
             return await _open(proxy, name, port, tls)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from bridge.clock import CLOCK
 from bridge.model import (
     DATA_EVENTS,
     BookSnapshot,
@@ -76,6 +77,7 @@ class Budget(Struct, frozen=True):
 class Pending(Struct, gc=False):
     """An entry on its way: rendered at once, numbered (``ms`` and ``seq``) when it is sent.
 
+    ``recv`` is by the steady clock (`bridge.clock`), what is rendered by the host's.
     ``lost`` is the count of a `lost` entry, else 0; ``loss`` then is one of `LOSSES`.
     """
 
@@ -106,7 +108,7 @@ def batch_length(pending: list[Pending], most: int, most_bytes: int) -> int:
 
 def lost_marker(stream: Stream, recv: int, count: int, reason: str) -> Pending:
     """The entry that declares ``count`` dropped events at its place in the stream."""
-    event = Control(stream.subject, None, recv, stream.channel, ControlEvent.LOST, reason, count)
+    event = Control(stream.subject, None, recv + CLOCK.shift, stream.channel, ControlEvent.LOST, reason, count)
     loss = next((word for beginning, word in LOSSES.items() if reason.startswith(beginning)), "other")
     return Pending(stream, recv, render(event), CONTROL, count, loss=loss)
 

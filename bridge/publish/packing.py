@@ -10,17 +10,18 @@ from bridge.publish.wire import LENGTHS
 __all__ = ["pack"]
 
 
-def pack(entries: list[Pending], now_ms: int, sent: float) -> Batch:
+def pack(entries: list[Pending], now_ms: int | None, sent: float, lead: int = 0) -> Batch:
     """Number the entries: an ``XADD`` for each, and behind them the trimming that is due at ``now_ms``.
 
-    ``sent`` is the loop's time.
+    ``now_ms`` is Redis' time (``None``: unknown), ``sent`` the loop's; ``lead`` (ns) is what IDs have to be ahead of the
+    times of receipt, which are by the steady clock.
     """
     commands: list[str] = []
     append = commands.append
     due: list[Stream] = []
     for entry in entries:
         stream = entry.stream
-        ms = entry.recv // 1_000_000
+        ms = (entry.recv + lead) // 1_000_000
         if ms < stream.ms:  # noqa: PLR1730 - max() costs a call for every entry
             ms = stream.ms
         stream.ms = entry.ms = ms

@@ -8,7 +8,6 @@ reply has come it is sent again under that ID, so Redis itself refuses what it a
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -16,9 +15,11 @@ from functools import partial
 import hiredis
 from structlog.typing import FilteringBoundLogger
 
+from bridge.clock import CLOCK
 from bridge.errors import RedisUnavailableError
 from bridge.latency import Latency
 from bridge.publish.buffer import OVERHEAD, Budget, Pending, batch_length, lost_marker
+from bridge.publish.clock import RedisClock
 from bridge.publish.counts import settle
 from bridge.publish.events import PublisherEvents
 from bridge.publish.line import Line, Reply
@@ -27,6 +28,7 @@ from bridge.publish.queue import Queue
 from bridge.publish.recovery import Batch, History, Refusal, recover, sort_out
 from bridge.publish.stream import Stream
 from bridge.publish.watch import Disturbance, Watch, account, examine
+from bridge.publish.wire import command
 
 __all__ = ["Publisher", "PublisherEvents"]
 
@@ -68,6 +70,8 @@ class Publisher(Queue):
         self._watch = Watch()
         self._looks: list[Stream] = []
         """Streams to look at with the next batch."""
+        self._clock = RedisClock()
+        self._ask_time = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._repairs: set[asyncio.Task[None]] = set()
@@ -133,6 +137,7 @@ class Publisher(Queue):
         """
         line = await self._connect()
         try:
+            await self._tell_time(line)
             await self._resume(line)
         except BaseException:
             line.abort("not usable")
@@ -144,13 +149,18 @@ class Publisher(Queue):
         if self._emptied:
             line.abort("the server was emptied meanwhile")
 
+    async def _tell_time(self, line: Line) -> None:
+        asked = CLOCK.now()
+        [told] = await line.request([command("TIME")])
+        self._clock.told(told, asked, CLOCK.now())
+
     def _flush(self) -> None:
         """Send the next batch, if none is in flight."""
         self._scheduled = False
         line = self._line
         if line is None or self._in_flight is not None or self._held:
             return
-        if not (self._pending or self._chores or self._looks):
+        if not (self._pending or self._chores or self._looks or self._ask_time):
             return
         most = 1 if self._cautious else _MOST_IN_BATCH
         if self._bytes > _MOST_BYTES_IN_BATCH:
@@ -159,12 +169,15 @@ class Publisher(Queue):
             entries, self._pending = self._pending, []
         else:
             entries, self._pending = self._pending[:most], self._pending[most:]
-        batch = pack(entries, time.time_ns() // 1_000_000, self._loop.time())
+        now = CLOCK.now()
+        batch = pack(entries, self._clock.milliseconds(now), self._loop.time(), self._clock.lead(CLOCK.shift))
         for stream, text in self._chores:
             batch.add_trimming(stream, [text])
+        if self._ask_time:
+            batch.ask_time(now)
         for stream in self._looks:
             batch.add_look(stream)
-        self._chores, self._looks = [], []
+        self._chores, self._looks, self._ask_time = [], [], False
         self._in_flight = batch
         self._idle.clear()
         line.send("".join(batch.commands).encode("latin-1"), len(batch.commands), self._settle)
@@ -183,6 +196,8 @@ class Publisher(Queue):
             self._retry = self._backoff()
         self._acknowledge(batch.entries)
         self._history.add(batch)
+        if batch.asked_time:
+            self._clock.told(batch.time_of(replies), batch.asked_time, CLOCK.now())
         if batch.looks or batch.trims:
             self._compare(batch, replies)
         if self._pending:
@@ -195,7 +210,7 @@ class Publisher(Queue):
         self._bytes -= sum([len(entry.body) for entry in entries]) + OVERHEAD * len(entries)
         self.published += len(received)
         self.lost += lost
-        self.latency.add_since(time.time_ns(), received)
+        self.latency.add_since(CLOCK.now(), received)
         self._pressure.eased(self._bytes)
 
     def _repair(
@@ -280,7 +295,7 @@ class Publisher(Queue):
     def _requeue(self, refusal: Refusal) -> None:
         requeue = []
         for stream, count in refusal.holes.items():
-            marker = lost_marker(stream, time.time_ns(), count, "refused by Redis, later entries were not")
+            marker = lost_marker(stream, CLOCK.now(), count, "refused by Redis, later entries were not")
             self._bytes += marker.weight - refusal.weight.get(stream, 0)
             self._events.dropped(stream)
             requeue.append(marker)
@@ -303,7 +318,7 @@ class Publisher(Queue):
         for stream, count in batch.missing.items():
             self.published -= count
             stream.published -= count
-            self.declare_lost(stream, time.time_ns(), count, "Redis lost acknowledged entries")
+            self.declare_lost(stream, CLOCK.now(), count, "Redis lost acknowledged entries")
             self._events.dropped(stream)
         if batch.resent:
             self._log.warning("redis_resent", entries=batch.resent)
@@ -316,7 +331,7 @@ class Publisher(Queue):
         forgive_at = self._loop.time() + _FORGIVE_AFTER
         while True:
             await asyncio.sleep(_HOUSEKEEPING)
-            now = time.time_ns()
+            now = CLOCK.now()
             oldest = now - int(self._budget.max_age * 1e9)
             if self._pending and self._pending[0].recv < oldest:
                 self._shed(f"Redis was away for more than {self._budget.max_age:g} s", oldest)
@@ -333,9 +348,9 @@ class Publisher(Queue):
                     stream.conflicts = max(stream.conflicts - 1, 0)
             if self.connected:
                 if not self._chores:
-                    self._chores = [
-                        (stream, text) for stream in self._streams for text in stream.trim(now // 1_000_000)
-                    ]
+                    shown = self._clock.milliseconds(now)
+                    self._chores = [(stream, text) for stream in self._streams for text in stream.trim(shown)]
+                self._ask_time = True
                 self._looks = self._watch.next(self._streams)
                 # Also what is left of the last round: a batch may have been in flight, and nothing has come since.
                 self._flush()

@@ -7,8 +7,10 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from functools import partial
 
+from msgspec import structs
 from structlog.typing import FilteringBoundLogger
 
+from bridge.clock import CLOCK
 from bridge.model import Control, Event
 from bridge.publish.buffer import CONTROL, DATA, KINDS, OVERHEAD, WIDE, Budget, Pending, lost_marker, shed
 from bridge.publish.counts import backlog
@@ -62,18 +64,21 @@ class Queue(ABC):
         self._streams.append(stream)
 
     def put(self, stream: Stream, event: Event) -> None:
-        """Take an event of a stream, to be published soon."""
+        """Take an event of a stream, to be published soon; its entry's ``recv`` is by the host's clock."""
         if stream.blocked:
             stream.unsent += event.__class__ is not Control
             return
         sort = event.__class__
+        recv = event.recv
+        if CLOCK.shift:
+            event = structs.replace(event, recv=recv + CLOCK.shift)
         body = RENDERERS[sort](event)
         if not body.isascii():
             body = render(event)
         kind = KINDS[sort]
         if kind == WIDE and event.contracts is None:  # type: ignore[attr-defined]
             kind = DATA
-        self._pending.append(Pending(stream, event.recv, body, kind))
+        self._pending.append(Pending(stream, recv, body, kind))
         self._bytes += len(body) + OVERHEAD
         if self._bytes > self._pressure.limit:
             self._relieve()

@@ -32,7 +32,7 @@ _HISTORY_BYTES = 4 * 1024 * 1024
 
 
 class Batch(Struct):
-    """A pipeline: the entries, the commands (first one per entry, then trimming, then looks), and the loop's time of sending."""
+    """A pipeline: the entries, the commands (first one per entry, then trimming, time, looks), and the loop's time of sending."""
 
     entries: list[Pending]
     commands: list[str]
@@ -41,6 +41,8 @@ class Batch(Struct):
     """Whose streams the trimming is."""
     looks: list[tuple[Stream, int]] = field(default_factory=list)
     """Streams whose length is asked for, and the number that each is at by then."""
+    asked_time: int = 0
+    """When Redis' time is asked for with it (ns); 0: it isn't."""
 
     def add_trimming(self, stream: Stream, commands: list[str]) -> None:
         """Behind the entries."""
@@ -52,9 +54,19 @@ class Batch(Struct):
         self.looks.append((stream, stream.seq))
         self.commands.append(command("XLEN", stream.key))
 
+    def ask_time(self, now: int) -> None:
+        """Behind the trimming, before the looks."""
+        self.asked_time = now
+        self.commands.append(command("TIME"))
+
+    def time_of(self, replies: list[Reply]) -> Reply:
+        """The reply to the question for the time."""
+        return replies[len(self.commands) - len(self.looks) - 1]
+
     def without_looks(self, replies: list[Reply]) -> list[Reply]:
-        """The replies to everything else."""
-        return replies[: len(replies) - len(self.looks)] if self.looks else replies
+        """The replies to the entries and the trimming."""
+        beside = len(self.looks) + bool(self.asked_time)
+        return replies[: len(replies) - beside] if beside else replies
 
     def only(self, entries: Iterable[Pending]) -> Batch:
         """The batch with these of its entries only, and without the trimming and the looks."""

@@ -110,7 +110,7 @@ class Stream:
         return f"Stream({self.key!r}, {self.ms}-{self.seq})"
 
     def resume(self, last: StreamId, oldest: StreamId) -> None:
-        """Go on after what stands in Redis: ``oldest`` is its first entry, or the first that can still come."""
+        """Go on after what stands in Redis: ``oldest`` is its first entry, or (at time 0) the first that can still come."""
         self.ms = last.ms
         self.seq = last.seq
         self.oldest = oldest
@@ -130,11 +130,18 @@ class Stream:
         """Whether an entry with this ID would have been trimmed by now."""
         return seq < self.cut.seq or ms < self.cut.ms
 
-    def trim(self, now_ms: int) -> list[str]:
-        """The commands that bring the stream within its retention; none where it is."""
+    def trim(self, now_ms: int | None) -> list[str]:
+        """The commands that bring the stream within its retention; none where it is.
+
+        ``now_ms`` is Redis' time; while it is ``None``, unknown, nothing is too old.
+        """
         self.next_trim = self.seq + self.step
+        if not self.oldest.ms:
+            if self.seq < self.oldest.seq:
+                return []
+            self.oldest = StreamId(self.ms, self.oldest.seq)  # what came first came of late
         first_kept = self.seq - self.retention.max_entries + 1
-        oldest_ms = now_ms - int(self.retention.max_age * 1000)
+        oldest_ms = 0 if now_ms is None else max(now_ms - int(self.retention.max_age * 1000), 0)
         too_many = self.oldest.seq < first_kept
         # Not at every millisecond that passes: a hundredth of the age is slack, so quiet streams cost little.
         too_old = self.oldest.ms < oldest_ms - int(self.retention.max_age * 10)
@@ -142,7 +149,8 @@ class Stream:
             return []
         if self.is_book:
             return self._trim_book(first_kept if too_many else 0, oldest_ms)
-        self.oldest = StreamId(max(self.oldest.ms, oldest_ms), max(self.oldest.seq, first_kept))
+        kept_ms = oldest_ms if too_old else self.oldest.ms  # what isn't cut by age is still as old as it was
+        self.oldest = StreamId(max(self.oldest.ms, kept_ms), max(self.oldest.seq, first_kept))
         commands = []
         if too_many:
             self.cut = StreamId(self.cut.ms, first_kept)

@@ -116,6 +116,18 @@ def _quote(e: Quote) -> str:
     )
 
 
+def _control(e: Control) -> str:
+    ts = "" if e.ts is None else str(e.ts)
+    recv = str(e.recv)
+    event = str(e.event)
+    count = "" if e.count is None else str(e.count)
+    return (
+        f"$4\r\ntype\r\n$7\r\ncontrol\r\n$2\r\nts\r\n${len(ts)}\r\n{ts}\r\n$4\r\nrecv\r\n${len(recv)}\r\n{recv}\r\n"
+        f"$5\r\nevent\r\n${len(event)}\r\n{event}\r\n$6\r\nreason\r\n${len(e.reason)}\r\n{e.reason}\r\n"
+        f"$5\r\ncount\r\n${len(count)}\r\n{count}\r\n"
+    )
+
+
 def _generic(event: Event) -> str:
     values: dict[str, Any] = {"type": event.__struct_config__.tag, "ts": event.ts, "recv": event.recv}
     values.update((name, getattr(event, name)) for name in event.WIRE)  # type: ignore[attr-defined]
@@ -140,6 +152,6 @@ RENDERERS: dict[type[Event], Callable[..., str]] = {
     Fill: _generic,
     Balance: _generic,
     Position: _generic,
-    Control: _generic,
+    Control: _control,
 }
 """How each kind of event is rendered; what isn't ASCII then goes through `render`."""

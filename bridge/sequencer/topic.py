@@ -40,6 +40,8 @@ class Topic:
         """The control event that was written last."""
         self.reason = ""
         """The reason that was written with it."""
+        self._reason_given = self._reason_said = ""
+        """The reason that was given last, as it came and as it was written."""
         self._not_served = False
         """Whether the exchange has refused the stream since it was last live, and the stream says so."""
         self.received = 0
@@ -183,7 +185,11 @@ class Topic:
         """The publisher dropped events of this stream."""
 
     def _say(self, recv: int, event: ControlEvent, reason: str = "", count: int | None = None) -> None:
-        # A reason may quote the exchange.
-        reason = presentable(reason, LONGEST_ERROR)
+        if reason != self._reason_given:  # the same one often comes again, in a storm of bad frames thousands of times
+            self._reason_given, self._reason_said = (
+                reason,
+                presentable(reason, LONGEST_ERROR),
+            )  # it may quote the exchange
+        reason = self._reason_said
         self.said, self.reason = event, reason
         self._sink.put(self.stream, Control(self.subject, None, recv, self.channel, event, reason, count))

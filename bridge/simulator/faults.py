@@ -163,7 +163,7 @@ def fault_from_fields(fields: Mapping[str, object], where: str = "fault") -> Fau
     """
     name = str(fields.get("fault", ""))
     if name not in FAULTS:
-        raise ConfigError([Problem("fault", f"{name!r} is no fault", _nearest(name, FAULTS))], where)
+        raise ConfigError([Problem("fault", f"{name!r} is not a fault", _nearest(name, FAULTS))], where)
     known = FAULTS[name]
     problems = [
         Problem(key, f"{name} has no setting {key!r}", _nearest(key, known))

@@ -73,7 +73,7 @@ class PairSpec(Struct, frozen=True):
         base, _, quote = self.name.partition("-")
         problems = []
         if not _PAIR.fullmatch(self.name) or base == quote:
-            problems.append(Problem("pairs", f"{self.name!r} is no pair", "write BASE-QUOTE, as in BTC-EUR"))
+            problems.append(Problem("pairs", f"{self.name!r} is not a pair", "write BASE-QUOTE, as in BTC-EUR"))
         elif self.tick <= 0 or self.step <= 0 or self.anchor < _LEAST_TICKS * self.tick:
             problems.append(
                 Problem(f"pairs.{self.name}", f"tick and step must be above 0, anchor at least {_LEAST_TICKS} ticks")

@@ -41,7 +41,7 @@ def parse_start(text: str, now: datetime | None = None) -> str:
     try:
         return _before(_moment(text, now))
     except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is no place to begin: {_HELP}") from None
+        raise ValueError(f"{text!r} is not a place to start: {_HELP}") from None
 
 
 def _moment(text: str, now: datetime) -> datetime:

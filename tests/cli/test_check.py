@@ -139,6 +139,7 @@ def test_connect_shows_every_failure_not_only_the_first(config):
     assert result.returncode == 2
     assert result.stderr.startswith("Redis at redis://")
     assert "connector cb: " in result.stderr
+    assert "coinbase: " not in result.stderr
 
 
 async def test_what_a_server_of_each_kind_says(any_server):

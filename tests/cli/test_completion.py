@@ -12,8 +12,12 @@ import pytest
 
 from bridge.cli.main import COMMANDS
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 
-CONFIG = "connectors: [{name: first, exchange: coinbase, pairs: [A-B]}, {name: second, exchange: lmex, pairs: [A-USD]}]"
+CONFIG = """
+connectors: [{name: first, exchange: coinbase, pairs: [A-B]}, {name: second, exchange: lmex, pairs: [A-USD]}]
+accounts: {main: {exchange: lmex, api_key: k, api_secret: s}}
+"""
 BASH = """
 source <(tickbridge completion bash)
 read -ra COMP_WORDS <<< "$1"
@@ -40,7 +44,7 @@ def shell(tmp_path):
             pytest.skip(f"no {name} here")
         done = subprocess.run(
             [*name.split(), "-c", script, *arguments],
-            capture_output=True, text=True, timeout=60, check=False, env=env, cwd=tmp_path,
+            capture_output=True, text=True, timeout=PATIENCE, check=False, env=env, cwd=tmp_path,
         )  # fmt: skip
         assert done.stderr == ""
         return done.stdout.splitlines()
@@ -58,12 +62,21 @@ def shell(tmp_path):
         ("tickbridge pairs coin", ["coinbase"]),
         ("tickbridge simulate ", ["limitlex", "lmex"]),
         ("tickbridge schema ", ["config"]),
+        ("tickbridge completion ", ["bash", "zsh", "fish"]),
+        ("tickbridge completion z", ["zsh"]),
         ("tickbridge check --config tick", ["tickbridge.yaml"]),
         ("tickbridge check --config other", ["other file.yaml"]),
         ("tickbridge run --connector ", ["first", "second"]),
         ("tickbridge run --connector s", ["second"]),
         ("tickbridge check --show --c", ["--config", "--connect"]),
         ("tickbridge init --pairs ", []),
+        ("tickbridge demo --exchange ", ["limitlex", "lmex", "both"]),
+        ("tickbridge tail --exchange c", ["coinbase"]),
+        ("tickbridge tail --type co", ["control"]),
+        ("tickbridge tail --pair ", ["A-B", "A-USD"]),
+        ("tickbridge books ", ["A-B", "A-USD"]),
+        ("tickbridge books --redis-ca-file tick", ["tickbridge.yaml"]),
+        ("tickbridge wallets m", ["main"]),
     ],
 )
 def test_bash_completes(shell, line, words):
@@ -72,8 +85,10 @@ def test_bash_completes(shell, line, words):
 
 
 def test_fish_completes(shell):
-    script = "tickbridge completion fish | source; complete -C 'tickbridge init --exchange l'; complete -C 'tickbridge run --connector '"
-    assert [line.partition("\t")[0] for line in shell("fish", script)] == ["limitlex", "lmex", "first", "second"]
+    lines = ("init --exchange l", "run --connector ", "completion ", "wallets ")
+    script = "tickbridge completion fish | source; " + "; ".join(f"complete -C 'tickbridge {line}'" for line in lines)
+    found = [line.partition("\t")[0] for line in shell("fish", script)]
+    assert found == ["limitlex", "lmex", "first", "second", "bash", "fish", "zsh", "main"]
 
 
 @pytest.mark.parametrize(
@@ -81,6 +96,7 @@ def test_fish_completes(shell):
     [
         ("tickbridge ini", "tickbridge init "),
         ("tickbridge check --conn", "tickbridge check --connect "),
+        ("tickbridge completion fi", "tickbridge completion fish "),
         ("tickbridge init --exchange coi", "tickbridge init --exchange coinbase "),
         ("tickbridge run --connector f", "tickbridge run --connector first "),
         ("tickbridge check --config oth", "tickbridge check --config other\\ file.yaml "),
@@ -101,6 +117,12 @@ def test_zsh_completes(shell, line, completed):
         zpty -d z
     """
     assert shell("zsh", script, "zsh", line) == [f"<<{completed}>>"]
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_descriptions_are_the_words_of_the_help(shell, name):
+    script = "\n".join(shell("bash", f"tickbridge completion {name}"))
+    assert "%(" not in script
 
 
 def test_names_of_a_config_that_is_broken_are_none(shell, tmp_path):

@@ -15,6 +15,7 @@ from bridge.keys import Keys
 from bridge.model import Channel
 from tests.consumers.streams import Stream
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 from tests.servers import RedisServer, free_port
 
 CLEAN = clean_environment()
@@ -41,7 +42,12 @@ def running(*words: str, cwd: Path | None = None, **env: str):
 
 def ended(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        words, capture_output=True, text=True, timeout=60, env={**CLEAN, "PYTHONPATH": str(ROOT), **env}, check=False
+        words,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env={**CLEAN, "PYTHONPATH": str(ROOT), **env},
+        check=False,
     )
 
 
@@ -90,6 +96,41 @@ def test_an_option_and_the_environment_are_over_the_file(redis_server: RedisServ
         for options, env in ((by_option, {}), ((), by_variable)):
             with running(*spelling("books"), "--config", str(path), *options, **env) as books:
                 assert json.loads(books.stdout.readline())["pair"] == "BTC-EUR"
+
+
+@BOTH
+@pytest.mark.parametrize("http", ["", "http: {port: 9108}\n"], ids=["default", "a port in the file"])
+@pytest.mark.parametrize("service", [("books", 9109), ("wallets", 9110)])
+def test_each_service_has_a_port_of_its_own(redis_server: RedisServer, tmp_path, spelling, http, service) -> None:
+    """Whether it is free or not, it isn't that of a connector with the same file."""
+    name, port = service
+    path = tmp_path / "tickbridge.yaml"
+    path.write_text(f"redis: {{url: '{redis_server.url}'}}\n{http}")
+    with running(*spelling(name), "--config", str(path)) as process:
+        lines = iter(process.stderr.readline, "")
+        line = next(line for line in lines if "health" in line)
+    assert line.startswith(
+        (
+            f"{name}: metrics and health at http://127.0.0.1:{port}",
+            f"{name}: 127.0.0.1 port {port} is taken: running without metrics and health pages",
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "writer"), [("books", "connector with order books"), ("wallets", "connector with an account")]
+)
+def test_what_is_waited_for_is_named(redis_server: RedisServer, name, writer) -> None:
+    """A connector is there, but none that writes what this service reads."""
+    with redis_server.client() as client:
+        trades = Stream(client, Channel.TRADES)
+        client.hset("bridge:catalog", trades.key, "{}")
+        words = (*SPELLINGS["command"](name), "--redis", redis_server.url, "--http", "off")
+        with running(*words) as service:
+            assert service.stderr.readline() == (
+                f"{name}: there is nothing to read yet, waiting; no {writer} has written to this Redis; "
+                "is it the right one, and the right namespace?\n"
+            )
 
 
 @BOTH

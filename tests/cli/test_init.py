@@ -55,6 +55,14 @@ def test_every_exchange_gets_a_config_that_is_good_with_its_defaults_shown(run, 
     assert full.model_copy(update={"connectors": ()}) == settings.model_copy(update={"connectors": ()})
     assert full.connectors[0].options == connector.options
     assert set(yaml.safe_load(shown)) == set(Settings.model_fields) - {"accounts"}
+    assert [line for line in text.splitlines() if len(line) > 100] == []
+
+
+def test_many_pairs_are_wrapped(run, tmp_path):
+    pairs = [f"COIN{number}-USD" for number in range(60)]
+    assert run("init", "--output", "a.yaml", "--pairs", *pairs).returncode == 0
+    assert load_settings(tmp_path / "a.yaml", {}).connectors[0].pairs == tuple(pairs)
+    assert max(map(len, (tmp_path / "a.yaml").read_text().splitlines())) <= 100
 
 
 def test_the_account_in_the_comments_is_a_good_one(run, tmp_path):

@@ -14,6 +14,7 @@ from bridge.cli.main import COMMANDS, command_parser, main
 from bridge.errors import ConfigError, Problem, RedisUnavailableError
 from bridge.redaction import forget_secrets, register_secret
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 
 
 def tickbridge(*arguments, **env):
@@ -22,7 +23,7 @@ def tickbridge(*arguments, **env):
         [sys.executable, "-m", "bridge", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
         env=clean_environment(**env),
     )
@@ -45,7 +46,12 @@ def test_help_imports_nothing_heavy():
         "print([name for name in ('redis', 'pydantic', 'aiohttp', 'structlog', 'rich', 'websockets') if name in sys.modules])"
     )
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, env=clean_environment()
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+        env=clean_environment(),
     )
     assert result.stdout.splitlines()[-1] == "[]"
 
@@ -202,7 +208,7 @@ def test_a_reader_that_goes_away_is_no_error():
     process.stdout.close()
     with process.stderr:
         assert process.stderr.read() == ""
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize(("streams", "code"), [({"stdout": "/dev/full"}, 2), ({"stderr": "/dev/full"}, 1)])
@@ -215,7 +221,7 @@ def test_a_full_disk_is_no_crash(streams, code):
         result = subprocess.run(
             [sys.executable, "-m", "bridge", *arguments],
             **{**pipes, name: full},
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
             env=clean_environment(),
         )

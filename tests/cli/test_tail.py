@@ -19,6 +19,7 @@ from bridge.keys import Keys
 from bridge.model import Channel
 from tests.consumers.streams import Stream
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 from tests.servers import RedisServer, free_port
 
 CLEAN = clean_environment()
@@ -30,7 +31,7 @@ def command(*arguments: str) -> list[str]:
 
 def run(*arguments: str, code: int = 0, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=30, env={**CLEAN, **(env or {})}, check=False
+        command(*arguments), capture_output=True, text=True, timeout=PATIENCE, env={**CLEAN, **(env or {})}, check=False
     )
     assert done.returncode == code, done.stderr
     return done
@@ -139,7 +140,7 @@ def test_a_signal_ends_it_quietly(redis_server: RedisServer, number: int) -> Non
     with redis_server.client() as client, tailing("md:x", "--redis", redis_server.url) as tail:
         wait_for_reader(client)
         tail.send_signal(number)
-        _, errors = tail.communicate(timeout=20)
+        _, errors = tail.communicate(timeout=PATIENCE)
         assert tail.returncode == 0
         assert "Traceback" not in errors
 
@@ -151,7 +152,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(redis_server: RedisServer) -> N
         with tailing(trades.key, "--redis", redis_server.url, "--from", "start") as tail:
             tail.stdout.readline()
             tail.stdout.close()
-            assert tail.wait(20) == 0
+            assert tail.wait(PATIENCE) == 0
             assert tail.stderr.read() == ""
 
 
@@ -217,7 +218,7 @@ def on_terminal(*arguments: str, columns: int = 150) -> str:
                     chunks.append(os.read(leader, 65536))
                 except OSError:
                     break
-            assert process.wait(20) == 0, b"".join(chunks)
+            assert process.wait(PATIENCE) == 0, b"".join(chunks)
         finally:
             process.kill()
     os.close(leader)
@@ -239,7 +240,7 @@ def test_a_long_name_leaves_room_on_a_narrow_terminal(redis_server: RedisServer)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--from", "yesterday"], "is no place to begin"),
+        (["--from", "yesterday"], "is not a place to start"),
         (["--count", "0"], "not a whole number above zero"),
         (["--redis", "me:hunter2@host:6379"], "should start with redis://"),
         (["--config", "/nowhere/at.all"], "/nowhere/at.all"),

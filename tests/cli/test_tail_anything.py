@@ -16,6 +16,7 @@ from bridge.model import Channel
 from tests.cli.test_tail import CLEAN, command, on_terminal, rows, run, tailing, wait_for_reader
 from tests.consumers.streams import Stream
 from tests.e2e.harness import eventually
+from tests.patience import PATIENCE
 from tests.servers import RedisServer
 
 EVIL = b"\x1b]0;OWNED\x07\xc2\x9b31m\xe2\x80\xae\xff\x7f"
@@ -211,7 +212,7 @@ def test_a_reader_that_pauses_gets_everything_and_a_signal_still_ends_it(redis_s
             assert got == [trades.id(seq) for seq in range(1, 1001)]
             eventually(lambda: _blocked(tail.pid), "a full pipe again")
             tail.send_signal(signal.SIGTERM)
-            assert tail.wait(20) == 0
+            assert tail.wait(PATIENCE) == 0
             assert tail.stderr.read() == ""
 
 
@@ -234,7 +235,7 @@ def test_an_output_that_does_not_wait_is_waited_for(redis_server: RedisServer) -
             os.close(writing)
             with os.fdopen(reading) as lines:
                 assert [row["entry_id"] for row in map(json.loads, lines)] == [trades.id(n + 1) for n in range(3000)]
-            assert tail.wait(20) == 0
+            assert tail.wait(PATIENCE) == 0
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
@@ -245,7 +246,12 @@ def test_an_output_that_is_full_or_closed_is_no_bug(redis_server: RedisServer) -
     line = " ".join(f"'{word}'" for word in command(trades.key, "--redis", redis_server.url, "--from", "start"))
     for redirection, words in ((">/dev/full", "cannot write: No space left"), (">&-", "output is closed")):
         done = subprocess.run(
-            ["sh", "-c", f"{line} {redirection}"], stderr=subprocess.PIPE, text=True, env=CLEAN, check=False, timeout=30
+            ["sh", "-c", f"{line} {redirection}"],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=CLEAN,
+            check=False,
+            timeout=PATIENCE,
         )
         assert done.returncode == 2
         assert words in done.stderr
@@ -279,7 +285,7 @@ class TestRights:
             trades.trade()
             assert json.loads(tail.stdout.readline())["entry_id"] == trades.id(2)
             tail.terminate()
-            rest, errors = tail.communicate(timeout=20)
+            rest, errors = tail.communicate(timeout=PATIENCE)
             assert (tail.returncode, rest) == (0, "")
             assert "main" not in errors
 
@@ -294,4 +300,4 @@ class TestRights:
 
 def run_acl(*arguments: str) -> str:
     words = [*command()[:-1], "acl", *arguments]
-    return subprocess.run(words, capture_output=True, text=True, check=True, env=CLEAN, timeout=30).stdout
+    return subprocess.run(words, capture_output=True, text=True, check=True, env=CLEAN, timeout=PATIENCE).stdout

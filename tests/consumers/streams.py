@@ -10,6 +10,7 @@ import redis
 
 from bridge.keys import Keys
 from bridge.model import Channel
+from tests.patience import PATIENCE
 
 __all__ = ["BASE", "MAIN", "NS", "Stream", "gather", "until"]
 
@@ -56,7 +57,7 @@ class Stream:
         return self.add("delta", seq, xseq=xseq, bids=bids, asks=asks)
 
 
-async def gather(source, count: int, seconds: float = 20.0) -> list:
+async def gather(source, count: int, seconds: float = PATIENCE) -> list:
     """The next ``count`` items, or more if they come at once; fails when they don't come."""
     items: list = []
     batches: AsyncIterator = source.batches()
@@ -68,7 +69,7 @@ async def gather(source, count: int, seconds: float = 20.0) -> list:
     return items
 
 
-async def until(true: Callable[[], object], seconds: float = 20.0) -> None:
+async def until(true: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Give way to the other tasks until something is so; fails when it never is."""
     async with asyncio.timeout(seconds):
         while not true():

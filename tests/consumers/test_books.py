@@ -21,6 +21,7 @@ from consumers.books import BookKeeper, Books, as_text, main, pair_name
 from consumers.reader import Position, Reader
 from tests.consumers.streams import Stream, gather, until
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 from tests.servers import RedisServer, free_port
 
 HASH = Keys().snapshot("limitlex", "BTC-EUR")
@@ -105,7 +106,7 @@ BREAKS = {
     "live": "live: because",
     "hole": "hole: 2 entries missing",
     "trimmed": "trimmed: 1 entries gone",
-    "reset": "made anew",
+    "reset": "recreated",
     "undecodable": "undecodable entry",
     "no number": "unusable levels",
     "negative": "unusable levels",
@@ -249,7 +250,7 @@ def test_piped_it_prints_json_lines_and_ends_in_order_with_the_newest_hash(redis
         stream.snapshot("20:1", "21:1")
         line(valid=True, bids=[["20", "1"]])
         books.send_signal(signal.SIGTERM)
-        _, errors = books.communicate(timeout=20)
+        _, errors = books.communicate(timeout=PATIENCE)
         assert (books.returncode, errors) == (0, "")
     assert stream.client.hget(HASH, "id") == stream.id(4)
 
@@ -286,7 +287,7 @@ async def test_over_http(redis_server, stream) -> None:
             assert "whole number" in (await get("/limitlex/BTC-EUR?depth=x", 400))["error"]
             assert "no such book" in (await get("/limitlex/XRP-EUR", 404))["error"]
         books.send_signal(signal.SIGINT)
-        assert books.wait(20) == 0
+        assert books.wait(PATIENCE) == 0
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(redis_server, stream) -> None:

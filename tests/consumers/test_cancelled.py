@@ -21,6 +21,7 @@ from consumers.reader import Position as Where
 from consumers.reader import Reader
 from tests.clusters import Cluster
 from tests.consumers.streams import Stream, gather
+from tests.patience import PATIENCE
 from tests.servers import RedisServer, missing
 
 PAIRS = ("BTC-EUR", "ETH-EUR", "LTC-EUR")
@@ -89,7 +90,7 @@ async def read_with_interruptions(
     sources: list[AsyncIterator[Any]] = [aiter(reader), reader.batches()]
     got: dict[str, list[object]] = defaultdict(list)
     count = 0
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while writer.left or count < writer.count:
             writer.write()
             if chance.random() < 0.1:  # as who leaves a loop, and begins another
@@ -162,13 +163,13 @@ async def test_cancelled_while_redis_is_asked_about_a_hole(redis_server: RedisSe
                 together.execute()
             batches = reader.batches()
             waiting = asyncio.create_task(anext(batches), name="next")
-            await asyncio.wait_for(asked.wait(), 20)
+            await asyncio.wait_for(asked.wait(), PATIENCE)
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
             assert reader.cursors == {first.key: first.id(1), second.key: second.id(1)}
             reader.redis.xrevrange = real  # type: ignore[method-assign]
-            items = await asyncio.wait_for(anext(batches), 20)
+            items = await asyncio.wait_for(anext(batches), PATIENCE)
     assert [told(item) for item in items if item.key == first.key] == [2]
     trimmed, entry = [item for item in items if item.key == second.key]
     assert isinstance(trimmed, Trimmed)
@@ -183,7 +184,7 @@ async def test_an_iterator_goes_on_after_a_timeout(redis_server: RedisServer) ->
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(anext(items), 0.01)
             stream.trades(3)
-            assert [(await asyncio.wait_for(anext(items), 20)).seq for _ in range(3)] == [1, 2, 3]
+            assert [(await asyncio.wait_for(anext(items), PATIENCE)).seq for _ in range(3)] == [1, 2, 3]
 
 
 async def test_a_book_kept_over_cancellations_is_the_whole_book(redis_server: RedisServer) -> None:
@@ -217,7 +218,7 @@ async def test_a_reader_cancelled_in_an_outage_says_when_redis_is_back(own_serve
         async with Reader(own_server.url, {stream.key: Where.START}, outages=Outages(report)) as reader:
             own_server.stop()
             waiting = asyncio.create_task(gather(reader, 1), name="reading")
-            await asyncio.wait_for(told_of.wait(), 20)
+            await asyncio.wait_for(told_of.wait(), PATIENCE)
             waiting.cancel()
             await asyncio.wait((waiting,))
             await asyncio.to_thread(own_server.start)

@@ -150,6 +150,33 @@ async def test_a_restart_of_redis_loses_nothing_and_repeats_only_what_was_unackn
             assert await acknowledging == 3
 
 
+@pytest.mark.parametrize("takeover", [60.0, 0.001], ids=["own history", "takeover"])
+async def test_what_is_acknowledged_while_pending_entries_are_asked_for_does_not_come_again(
+    redis_server: RedisServer, takeover: float
+) -> None:
+    """Redis lists the entries as pending, and learns right afterwards that they are done with."""
+    with redis_server.client() as client:
+        trades = Stream(client, Channel.TRADES)
+        trades.trades(3)
+        async with member(redis_server, trades, takeover=takeover, block=0.01) as reader:
+            items = await gather(reader, 3)
+            call, acknowledged = reader._call, []
+
+            async def then_acknowledge(*command, key):
+                reply = await call(*command, key=key)
+                if not acknowledged:
+                    acknowledged.append(await reader.ack(items))
+                return reply
+
+            reader._call = then_acknowledge
+            reader._claim_at = 0.0
+            asked = asyncio.create_task(gather(reader, 1), name="asked")
+            await until(lambda: acknowledged)
+            trades.trade()
+            assert seqs(await asked) == [4]
+            assert acknowledged == [3]
+
+
 async def test_holes_and_trimming_are_told_but_not_what_others_took(any_server: RedisServer, trades: Stream) -> None:
     trades.trades(2)
     async with member(any_server, trades, "a", count=2) as one, member(any_server, trades, "b", count=2) as two:

@@ -21,11 +21,12 @@ from tests.consumers.streams import MAIN, Stream, gather
 from tests.consumers.test_books import CLEAN
 from tests.deploy.observability import documented, used
 from tests.e2e.harness import eventually
+from tests.patience import PATIENCE
 
 
 def get(url: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as refusal:
         return refusal.code, refusal.read().decode()
@@ -206,7 +207,7 @@ def test_a_port_that_is_taken(redis_server) -> None:
         other.listen()
         port = other.getsockname()[1]
         with service("wallets", "--redis", redis_server.url, "--http", f"127.0.0.1:{port}") as (process, line):
-            assert process.wait(20) == 2
+            assert process.wait(PATIENCE) == 2
             assert (
                 line
                 == f"wallets: --http: 127.0.0.1 port {port}: Address already in use; give a free one, 0 for any, or off\n"
@@ -214,10 +215,12 @@ def test_a_port_that_is_taken(redis_server) -> None:
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with contextlib.suppress(OSError):
-            other.bind(("127.0.0.1", 9108))
+            other.bind(("127.0.0.1", 9110))
             other.listen()
         with service("wallets", "--redis", redis_server.url, TICKBRIDGE_HTTP__PORT="") as (process, line):
-            assert line.startswith("wallets: 127.0.0.1 port 9108 is taken: no metrics, no health pages; --http 0")
+            assert line.startswith(
+                "wallets: 127.0.0.1 port 9110 is taken: running without metrics and health pages; --http 0"
+            )
             assert process.poll() is None
 
 

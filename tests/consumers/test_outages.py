@@ -13,6 +13,7 @@ from consumers.connection import OUTAGE, Outages, RedisUnreachableError
 from consumers.reader import Position as Where
 from consumers.reader import Reader
 from tests.consumers.streams import Stream, gather, until
+from tests.patience import PATIENCE
 from tests.servers import RedisServer, free_port
 
 
@@ -35,11 +36,11 @@ async def test_a_blocked_reader_survives_a_restart_of_redis(own_server: RedisSer
             waiting = asyncio.create_task(anext(batches), name="blocked read")
             await until(lambda: client.info("clients")["blocked_clients"])
             own_server.kill() if hard else own_server.stop()
-            await asyncio.wait_for(told.wait(), 20)
+            await asyncio.wait_for(told.wait(), PATIENCE)
             assert not waiting.done()
             await asyncio.to_thread(own_server.start)
             stream.trade()
-            (item,) = await asyncio.wait_for(waiting, 20)
+            (item,) = await asyncio.wait_for(waiting, PATIENCE)
             await batches.aclose()
     assert item.seq == 4
     assert isinstance(reports[0], OUTAGE)

@@ -16,11 +16,12 @@ from bridge.keys import Keys
 from bridge.model import Channel, Control, ControlEvent
 from consumers.books import BookKeeper, as_text
 from consumers.items import Entry
-from consumers.wallets import as_json
-from consumers.wallets import as_text as line_of
+from consumers.wallet_lines import as_json
+from consumers.wallet_lines import as_text as line_of
 from tests.consumers.streams import Stream
 from tests.e2e.harness import eventually
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 from tests.servers import RedisServer
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -82,7 +83,7 @@ def test_the_late_join_hash_is_kept_and_signals_end_it(redis_server, stream, sta
             stream.delta(f"{9 + stream.seq % 2}:{stream.seq}")
             eventually(lambda before=before: client.hget(snapshot, "id") not in (None, before), "a newer hash")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 def test_what_an_entry_says_does_not_act_on_the_terminal() -> None:

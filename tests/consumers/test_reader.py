@@ -27,6 +27,7 @@ from consumers.items import Entry, Hole, Reset, Trimmed, Undecodable, Unknown
 from consumers.reader import Position as Where
 from consumers.reader import Reader, Saved
 from tests.consumers.streams import BASE, NS, Stream, gather
+from tests.patience import PATIENCE
 from tests.servers import RedisServer
 
 SAMPLES = [
@@ -296,7 +297,7 @@ async def test_a_cancellation_gets_through_even_under_load(redis_server: RedisSe
                 while not reader.cursors[stream.key].endswith("-3"):
                     await asyncio.sleep(0)
                 reading.cancel()
-                await asyncio.wait([reading], timeout=5)
+                await asyncio.wait([reading], timeout=PATIENCE)
                 assert reading.cancelled()
 
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 from tests.servers import free_port
 
 WAYS = {
@@ -30,7 +31,7 @@ def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", module, *arguments],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=PATIENCE,
         check=False,
         env=clean_environment(),
     )

@@ -15,9 +15,11 @@ import pytest
 from bridge.keys import Keys, StreamKey
 from bridge.model import Channel
 from consumers.reader import Reader
-from consumers.wallets import Wallets, as_known, as_text, main
+from consumers.wallet_lines import as_known, as_text
+from consumers.wallets import Wallets, main
 from tests.consumers.streams import Stream, gather, until
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 from tests.servers import RedisServer, free_port
 
 CLEAN = clean_environment(TICKBRIDGE_HTTP__PORT="off")
@@ -246,13 +248,13 @@ def test_killed_and_started_again_it_goes_on_exactly_and_finds_new_accounts(redi
             total += 300
             assert json.loads(wallets.stdout.readline())["type"] == "fill"
             wallets.send_signal(signal.SIGKILL)
-            wallets.wait(20)
+            wallets.wait(PATIENCE)
     sub = Account(account.client, "main/sub")
     with service("--redis", redis_server.url) as wallets:
         sub.balance("EUR", "7")
         asyncio.run(until(lambda: account.done() and sub.done()))
         wallets.send_signal(signal.SIGTERM)
-        _, errors = wallets.communicate(timeout=20)
+        _, errors = wallets.communicate(timeout=PATIENCE)
         assert (wallets.returncode, errors) == (0, "")
     assert account.hash()["fills"] == str(total)
     assert json.loads(sub.hash()["balance:EUR"])["available"] == "7"

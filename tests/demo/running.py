@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 
 __all__ = ["RunningDemo", "alive", "until"]
 
-_PATIENCE = 60.0
 
-
-def until(condition: Callable[[], Any], what: str, seconds: float = _PATIENCE) -> Any:
+def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
     """Wait for a condition; its first true value."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -93,14 +92,14 @@ class RunningDemo:
     def ask(self, path: str, **query: str) -> Any:
         """Ask the simulator's control."""
         url = self.wait_for(r"^  control +(\S+)$")[1]
-        with urllib.request.urlopen(f"{url}/{path}?{urllib.parse.urlencode(query)}", timeout=5) as answer:
+        with urllib.request.urlopen(f"{url}/{path}?{urllib.parse.urlencode(query)}", timeout=PATIENCE) as answer:
             return json.load(answer)
 
     def tell(self, path: str, **settings: object) -> Any:
         """Pull one of the simulator's levers."""
         url = self.wait_for(r"^  control +(\S+)$")[1]
         request = urllib.request.Request(f"{url}/{path}", json.dumps(settings).encode(), method="POST")
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return json.load(answer)
 
     def stop(self) -> int:
@@ -110,7 +109,7 @@ class RunningDemo:
 
     def end(self) -> int:
         """Wait for the end; the exit code."""
-        self.process.wait(_PATIENCE)
+        self.process.wait(PATIENCE)
         self._reader.join()
         return self.process.returncode
 

@@ -18,9 +18,8 @@ from bridge.embedded import find_server
 from bridge.errors import BridgeError
 from tests.demo.running import RunningDemo, alive, until
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 from tests.servers import RedisServer
-
-pytestmark = [pytest.mark.timeout(150)]
 
 PAIRS = ("BTC-EUR", "ETH-EUR", "LTC-EUR")
 
@@ -77,7 +76,9 @@ def test_a_short_demo_says_that_all_is_equal_and_leaves_nothing_behind(tmp_path)
     assert f"  logs       {removed}\n" in demo.output
     [typed] = re.findall(r"connector again yourself:\n  (.+) run --config ", demo.output)
     words = [*shlex.split(typed), "--version"]
-    answer = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60, env=clean_environment())
+    answer = subprocess.run(
+        words, capture_output=True, text=True, check=True, timeout=PATIENCE, env=clean_environment()
+    )
     assert answer.stdout.startswith("tickbridge ")
 
 
@@ -196,12 +197,22 @@ def test_ctrl_c_ends_in_order_with_the_summary(tmp_path):
     assert not any(map(alive, pids))
 
 
+def test_a_killed_demo_leaves_no_key_in_the_users_redis(tmp_path, redis_server):
+    with redis_server.client() as client:
+        client.set("mine", "1")
+        with RunningDemo(tmp_path, "--duration", "600", "--redis", redis_server.url) as demo:
+            namespace = demo.wait_for(r"^  redis +\S+ +namespace (\S+)$")[1]
+            until(lambda: client.exists(f"{namespace}:bridge:catalog"), "its keys")
+            demo.process.kill()
+            until(lambda: client.keys() == ["mine"], "its keys are gone")
+
+
 def test_a_killed_demo_takes_its_parts_with_it(tmp_path):
     with RunningDemo(tmp_path, "--duration", "600", "--dir", str(tmp_path / "kept")) as demo:
         pids = demo.pids()
         assert all(map(alive, pids))
         demo.process.kill()
-        until(lambda: not any(map(alive, pids)), "all parts are gone", 20)
+        until(lambda: not any(map(alive, pids)), "all parts are gone")
 
 
 def test_what_failed_leaves_logs_and_no_key(tmp_path, own_server):
@@ -225,12 +236,28 @@ def test_ctrl_c_while_it_starts(tmp_path):
 
 
 def test_a_connector_that_the_user_starts_again_is_left_to_work(tmp_path):
-    with RunningDemo(tmp_path, "--duration", "8") as demo:
+    """It is there before the demo looks, however long it takes to start: the demo is held meanwhile."""
+    with RunningDemo(tmp_path, "--duration", "600") as demo:
         config = demo.wait_for(r"^  config +(\S+)$")[1]
+        url = demo.wait_for(r"^  redis +(\S+)$")[1]
+        demo.wait_for("^to see it recover")
+        demo.process.send_signal(signal.SIGSTOP)
         os.kill(demo.pid("connector"), signal.SIGKILL)
         command = [sys.executable, "-m", "bridge", "run", "--config", config]
-        with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=clean_environment()) as mine:
-            code = demo.end()
+        with (
+            subprocess.Popen(command, stderr=subprocess.DEVNULL, env=clean_environment()) as mine,
+            redis_py.Redis.from_url(url, decode_responses=True) as client,
+        ):
+            until(lambda: client.hget("bridge:connector:limitlex", "pid") == str(mine.pid), "mine has its place")
+            demo.process.send_signal(signal.SIGCONT)
+            demo.wait_for(r"connector \(pid \d+\) was killed by SIGKILL")
+            for pair in PAIRS:
+                demo.wait_for(rf"{pair} book is valid again after")
+            # A line every five seconds: by the second one the demo has looked many times.
+            until(
+                lambda: demo.output.rpartition("killed by")[2].count("; books valid: 3 of 3") >= 2, "the demo goes on"
+            )
+            code = demo.stop()
             mine.kill()
     assert code == 0, demo.output
     assert "holes in seq 0" in demo.output
@@ -241,11 +268,11 @@ def test_a_connector_that_the_user_starts_again_is_left_to_work(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("--pairs", "BTCEUR"), 1, "'BTCEUR' is no pair"),
+        (("--pairs", "BTCEUR"), 1, "'BTCEUR' is not a pair"),
         (("--exchange", "both", "--pairs", "lmex:BTC-USD"), 1, "--pairs: none for limitlex"),
         (("--exchange", "lmex,coinbase"), 1, "coinbase can't be simulated; known: limitlex, lmex, both"),
         (("--rate", "0"), 1, "must be above zero"),
-        (("--duration", "soon"), 1, "'soon' is no number"),
+        (("--duration", "soon"), 1, "'soon' is not a number"),
         (("--dir", "."), 1, "is not empty"),
         (("--redis", "redis://127.0.0.1:1/0"), 2, "the connection is refused"),
         (("--redis", "http://127.0.0.1:1/0"), 1, "--redis: should start with redis://"),

@@ -11,6 +11,7 @@ from bridge.demo import guardian
 from bridge.embedded import ServerMissingError, find_server, free_port, server_command
 from tests.demo.running import alive, until
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 from tests.servers import missing
 
 
@@ -85,8 +86,8 @@ def test_the_guardian_ends_what_is_left_when_the_pipe_closes():
         assert watch.stdin
         watch.stdin.write("".join([*lines, f"- {ended.pid}\n", f"- {spared.pid}\n"]))
         watch.stdin.close()
-        assert polite.wait(20) == -15
-        assert watch.wait(20) == 0
+        assert polite.wait(PATIENCE) == -15
+        assert watch.wait(PATIENCE) == 0
         assert alive(spared.pid)
     finally:
         for process in (polite, ended, spared):
@@ -120,7 +121,7 @@ def test_the_guardian_is_patient_but_not_for_ever():
     try:
         begun = time.monotonic()
         guardian.end([stubborn.pid], patience=0.3)
-        assert stubborn.wait(20) == -9
+        assert stubborn.wait(PATIENCE) == -9
         assert time.monotonic() - begun >= 0.3
     finally:
         stubborn.stdout.close()

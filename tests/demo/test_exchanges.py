@@ -14,8 +14,6 @@ from bridge.embedded import find_server
 from bridge.errors import BridgeError
 from tests.demo.running import RunningDemo, alive
 
-pytestmark = [pytest.mark.timeout(150)]
-
 PAIRS = {
     "limitlex": ("BTC-EUR", "ETH-EUR", "LTC-EUR"),
     "lmex": ("BTC-USD", "ETH-USD", "BTC-PERP", "ETH-PERP"),

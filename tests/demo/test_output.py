@@ -19,6 +19,7 @@ from bridge.demo.output import Output, notices_from_logs
 from bridge.demo.view.painter import Painter
 from tests.demo.running import until
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 
 
 def lines_of(screen: pyte.Screen) -> list[str]:
@@ -181,14 +182,14 @@ def test_a_reader_that_goes_away_at_the_very_end_is_no_error(tmp_path):
         until(lambda: not list(tmp_path.iterdir()), "it has only to print what it found")
         assert demo.poll() is None
         os.close(reader)
-        assert demo.wait(60) == 0
+        assert demo.wait(PATIENCE) == 0
         assert demo.stderr.read() == b""
 
 
 def test_without_standard_output_it_runs_all_the_same(tmp_path):
     command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "bridge", "demo", "--duration", "1"]
     env = clean_environment(TMPDIR=str(tmp_path))
-    ran = subprocess.run(command, capture_output=True, cwd=tmp_path, env=env, timeout=60, check=False)
+    ran = subprocess.run(command, capture_output=True, cwd=tmp_path, env=env, timeout=PATIENCE, check=False)
     assert (ran.returncode, ran.stderr) == (0, b"")
 
 
@@ -198,6 +199,6 @@ def test_a_reader_that_goes_away_ends_the_demo_in_order(tmp_path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env=env) as demo:
         assert demo.stdout.readline().startswith(b"starting")
         demo.stdout.close()
-        assert demo.wait(60) == 0
+        assert demo.wait(PATIENCE) == 0
         assert demo.stderr.read() == b""
     assert list(tmp_path.iterdir()) == []

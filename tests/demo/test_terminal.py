@@ -9,12 +9,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+import tty
 
 import pytest
 
+from bridge.demo import guardian
+from bridge.demo.view.device import Device
 from bridge.embedded import ServerMissingError, find_server
 from tests.demo.running import alive, until
+from tests.patience import PATIENCE
 from tests.terminals import Terminal
 
 DEMO = [sys.executable, "-m", "bridge", "demo"]
@@ -95,7 +98,7 @@ def test_a_terminal_that_nobody_reads_holds_up_nothing(on_terminal):
     terminal = on_terminal("--duration", "5", columns=200, rows=60)
     terminal.wait_until_shown("BTC-EUR ● valid")
     with terminal.paused():
-        assert terminal.process.wait(60) == 0
+        assert terminal.process.wait(PATIENCE) == 0
     terminal.wait_for("books equal to the exchange's true books: yes")
     assert int(terminal.wait_for(r"read ([\d,]+)\r")[1].replace(",", "")) > 300
     assert terminal.attributes == terminal.before
@@ -142,9 +145,7 @@ def test_a_second_ctrl_c_ends_at_once_and_gives_the_terminal_back(on_terminal, t
     terminal.type("\x03")
     terminal.until(lambda: b"\x1b[?1049l" in terminal.seen, "the view ends")
     terminal.type("\x03")
-    begun = time.monotonic()
     assert terminal.end() == 130
-    assert time.monotonic() - begun < 2
     assert terminal.attributes == terminal.before
     until(lambda: not list(tmp_path.iterdir()), "what it had begun is removed")
 
@@ -165,7 +166,7 @@ def test_a_window_that_is_closed_ends_it_all(on_terminal, tmp_path):
     terminal.wait_until_shown("BTC-EUR ● valid")
     assert list(tmp_path.glob("*/keys/*/*"))
     terminal.hang_up()
-    assert terminal.process.wait(30) == 129
+    assert terminal.process.wait(PATIENCE) == 129
     assert not any(map(alive, parts))
     assert list(tmp_path.iterdir()) == []
 
@@ -175,7 +176,7 @@ def test_kill_9_leaves_no_process_and_no_key(on_terminal, tmp_path):
     parts = pids(terminal)
     terminal.wait_until_shown("BTC-EUR ● valid")
     terminal.process.kill()
-    until(lambda: not any(map(alive, parts)), "all parts are gone", 20)
+    until(lambda: not any(map(alive, parts)), "all parts are gone")
     until(lambda: not list(tmp_path.iterdir()), "what it had begun is removed")
 
 
@@ -232,8 +233,37 @@ def test_keys_come_from_the_terminal_though_standard_input_is_something_else(on_
 
 def test_output_into_a_pipe_has_no_view_and_leaves_the_terminal_alone(on_terminal):
     terminal = on_terminal("--duration", "1", stdout=subprocess.PIPE)
-    output, _ = terminal.process.communicate(timeout=60)
+    output, _ = terminal.process.communicate(timeout=PATIENCE)
     assert terminal.process.returncode == 0
     assert b"books equal to the exchange's true books: yes" in output
     assert b"\x1b" not in output
     assert terminal.seen == b""
+
+
+def test_a_killed_demo_gives_the_terminal_back(on_terminal):
+    """It can do nothing itself; the process that ends its parts does it."""
+    terminal = on_terminal()
+    terminal.wait_until_shown("BTC-EUR ● valid")
+    assert terminal.attributes != terminal.before
+    terminal.process.kill()
+    terminal.process.wait()
+    terminal.wait_until_shown("the demo was killed; press Enter for a prompt")
+    assert terminal.attributes == terminal.before
+    assert terminal.seen.rindex(b"\x1b[?1049l") > terminal.seen.rindex(b"\x1b[?1049h")
+    assert terminal.seen.rindex(b"\x1b[?25h") > terminal.seen.rindex(b"\x1b[?25l")
+
+
+def test_modes_that_a_shell_has_set_since_are_left_alone(tmp_path):
+    with Terminal(["/bin/cat"], cwd=tmp_path) as terminal:
+        device = Device.open(os.ttyname(terminal.follower))
+        said = []
+        device.on_change = said.append
+        device.enter()
+        tty.setraw(terminal.follower)
+        shell = terminal.attributes
+        guardian.give_back(said[0])
+        assert terminal.attributes == shell
+        terminal.wait_for("press Enter for a prompt")
+        device.leave()
+        device.close()
+        assert said[1:] == [""]

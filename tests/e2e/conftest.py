@@ -62,10 +62,20 @@ class Bench:
         self.simulated = self._simulate(self.server.url, *arguments, rate=rate)
         return self.simulated
 
+    def use(self, server: RedisServer) -> None:
+        """Take another server, before the exchange is started."""
+        self.server = server
+        self.client = connect(server)
+
     def run(self, **connector: Any) -> Process:
         """Start a connector, with some of its settings changed."""
+        return self.start({}, **connector)
+
+    def start(self, environment: dict[str, str], **connector: Any) -> Process:
+        """Start a connector with these environment variables, and some of its settings changed."""
         assert self.simulated is not None
-        return self._run("run", "--config", str(self.simulated.write(self._directory / "run.yaml", **connector)))
+        config = self.simulated.write(self._directory / "run.yaml", **connector)
+        return self._run("run", "--config", str(config), **environment)
 
     def check(self, **connector: Any) -> Process:
         """Start ``check --connect``, with some of the connector's settings changed."""

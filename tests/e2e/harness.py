@@ -18,11 +18,11 @@ import redis
 import yaml
 
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 
 __all__ = ["Process", "Simulated", "book_of", "eventually", "fetch", "sequences", "trades_of"]
 
 T = TypeVar("T")
-PATIENCE = 30.0
 
 
 def eventually(look: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
@@ -45,7 +45,7 @@ def fetch(url: str, body: dict[str, Any] | None = None) -> Any:
     """GET, or POST with a JSON body."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return json.load(answer)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from decimal import Decimal
 
 import redis
 
@@ -30,12 +31,25 @@ def flowing(client: redis.Redis, count: int) -> None:
 def settled(client: redis.Redis, simulated: Simulated) -> None:
     """Hold the market, and wait until every book of the streams is the true one."""
     simulated.pause()
+    true = {pair: simulated.book(pair) for pair in simulated.pairs}
+    books = {pair: Book(client, f"md:{{limitlex:{pair}}}:book") for pair in simulated.pairs}
+    eventually(lambda: all(book.now() == true[pair] for pair, book in books.items()), "books equal to the true ones")
 
-    def equal() -> bool:
-        books = {pair: book_of(client.xrange(f"md:{{limitlex:{pair}}}:book")) for pair in simulated.pairs}
-        return all(books[pair] == simulated.book(pair) for pair in simulated.pairs)
 
-    eventually(equal, "books equal to the true ones")
+class Book:
+    """A stream's book, from its newest snapshot on; each look reads what is new."""
+
+    def __init__(self, client: redis.Redis, key: str) -> None:
+        self._client = client
+        self._key = key
+        self._entries: list[tuple[str, dict[str, str]]] = []
+
+    def now(self) -> tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]] | None:
+        after = f"({self._entries[-1][0]}" if self._entries else "-"
+        self._entries += self._client.xrange(self._key, after)
+        starts = [place for place, (_, fields) in enumerate(self._entries) if fields["type"] == "snapshot"]
+        del self._entries[: starts[-1] if starts else 0]
+        return book_of(self._entries)
 
 
 def check_streams(client: redis.Redis, simulated: Simulated) -> None:

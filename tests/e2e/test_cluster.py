@@ -19,6 +19,7 @@ from tests.clusters import Cluster, wait
 from tests.e2e.conftest import Run, Simulate
 from tests.e2e.harness import Process, Simulated, eventually
 from tests.e2e.observing import check_streams, controls, flowing, settled, stopped
+from tests.patience import PATIENCE
 from tests.servers import missing
 
 PAIRS = [
@@ -139,7 +140,7 @@ async def _group(cluster: Cluster, client: Any) -> Counter[str]:
     seen: Counter[str] = Counter()
     ids: set[tuple[str, str]] = set()
     victim = cluster.owner("md:{limitlex:BTC-EUR}:trades")
-    async with asyncio.timeout(60), GroupReader(cluster.url, keys, group="g", consumer="c", block=0.3) as reader:
+    async with asyncio.timeout(PATIENCE), GroupReader(cluster.url, keys, group="g", consumer="c", block=0.3) as reader:
         async for batch in reader.batches():
             for item in batch:
                 assert not isinstance(item, Hole), item

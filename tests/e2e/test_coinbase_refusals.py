@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +103,33 @@ def test_the_others_are_served(
     assert types(client, "BTC-USD", "book") == types(client, "ETH-USD", "book") == ["live", "snapshot"]
     assert exchange.opened == 1
     assert process.stop() == 0
+
+
+def test_a_pair_that_is_down_is_one_story_everywhere(
+    run: Run, exchange: CoinbaseExchange, config: Write, client: redis.Redis
+) -> None:
+    """Heartbeat, health, status, metrics and catalog: none says `live` of the whole while one pair is not served."""
+    process = run("run", "--config", config("BTC-USD", "NO-USD"), TICKBRIDGE_HTTP__PORT="0")
+    [url] = re.findall(r'"url":"([^"]+)"', process.wait_for("http_listening"))
+
+    def page(name: str) -> str:
+        with urllib.request.urlopen(f"{url}/{name}", timeout=5) as answer:
+            return str(answer.read().decode())
+
+    eventually(lambda: types(client, "BTC-USD", "book") == ["live", "snapshot"], "a book")
+    eventually(lambda: types(client, "NO-USD", "book") == ["down"], "the other book is down")
+    eventually(lambda: client.hget("bridge:connector:cb", "state") == "degraded", "the heartbeat says so")
+    ready = json.loads(page("readyz"))
+    assert (ready["state"], ready["ready"], ready["missing"]) == ("degraded", True, [])
+    [line] = ready["degraded"]
+    assert line.endswith(": book of NO-USD, trades of NO-USD")
+    status = json.loads(page("status"))
+    assert [status["state"], status["connectors"][0]["state"]] == ["degraded", "degraded"]
+    samples = re.findall(r'^bridge_connector_state\{.*state="(\w+)"\} (\S+)$', page("metrics"), re.MULTILINE)
+    assert {state for state, value in samples if float(value)} == {"degraded"}
+    catalog = {key: json.loads(entry)["state"] for key, entry in client.hgetall("bridge:catalog").items()}
+    assert catalog["md:{coinbase:NO-USD}:trades"] == catalog["md:{coinbase:NO-USD}:book"] == "down"
+    assert catalog["md:{coinbase:BTC-USD}:book"] == "live"
 
 
 def test_one_product_under_two_names(run: Run, exchange: CoinbaseExchange, config: Write, client: redis.Redis) -> None:

@@ -55,7 +55,7 @@ def test_another_connector_for_the_same_streams_is_refused(bench: Bench) -> None
 
 def test_redis_out_of_reach(run: Run, tmp_path: Path) -> None:
     config = tmp_path / "c.yaml"
-    redis = {"url": f"redis://127.0.0.1:{free_port()}/0", "connect_timeout": "500ms"}
+    redis = {"url": f"redis://127.0.0.1:{free_port()}/0", "connect_timeout": "2s"}
     connector = {"name": "cb", "exchange": "coinbase", "pairs": ["BTC-USD"]}
     config.write_text(yaml.safe_dump({"redis": redis, "connectors": [connector]}))
     process = run("run", "--config", str(config))

@@ -70,11 +70,8 @@ def test_a_refusing_exchange(bench: Bench) -> None:
     simulated.fault("refuse", duration=2)
     simulated.fault("cut")
     eventually(lambda: all("down" in controls(client, f"md:{{limitlex:{p}}}:book") for p in simulated.pairs), "down")
-    settled_after_refusal = 60.0
     eventually(
-        lambda: all(controls(client, f"md:{{limitlex:{p}}}:book")[-1] == "live" for p in simulated.pairs),
-        "live again",
-        settled_after_refusal,
+        lambda: all(controls(client, f"md:{{limitlex:{p}}}:book")[-1] == "live" for p in simulated.pairs), "live again"
     )
     settled(client, simulated)
     check_streams(client, simulated)
@@ -102,7 +99,7 @@ def test_tokens_expire(bench: Bench) -> None:
     simulated = bench.simulate("--token-lifetime", "3", "--cut-expired", rate=600)
     connector = bench.run()
     client = bench.client
-    eventually(lambda: connector.output.count("the token expires") >= 3, "three renewals", 40)
+    eventually(lambda: connector.output.count("the token expires") >= 3, "three renewals")
     settled(client, simulated)
     assert controls(client, "acct:{limitlex:main}:fills") == ["live"]
     account = simulated.account("main")

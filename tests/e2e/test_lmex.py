@@ -363,7 +363,7 @@ def test_an_exchange_that_says_nothing_is_down_within_seconds(play: Play, exchan
     played = play(options={"snapshot_timeout": "2s"})
     keys = [f"md:{{lmex:BTC-USD}}:{channel}" for channel in ("book", "quotes", "trades")] + ["acct:{lmex:main}:orders"]
     for key in keys:
-        eventually(lambda key=key: "down" in controls(played.client, key), f"{key} down", 20)
+        eventually(lambda key=key: "down" in controls(played.client, key), f"{key} down")
     reasons = [played.entries(key, control=True)[0]["reason"] for key in keys]
     assert reasons[0] == "no answer to the subscription within 2 s"
     assert reasons[3] == "the log-in is refused: no answer to the log-in"

@@ -265,13 +265,14 @@ def test_an_exchange_away_is_not_ready(own_bench: Bench, watch) -> None:
 def test_a_ready_connector_names_what_is_degraded(own_bench: Bench, watch) -> None:
     watched = watch()
     flowing(own_bench.client, 100)
-    eventually(lambda: _readyz(watched) == (200, {"ready": True, "missing": [], "degraded": []}), "all is well")
+    well = {"state": "live", "ready": True, "missing": [], "degraded": []}
+    eventually(lambda: _readyz(watched) == (200, well), "all is well")
     with own_bench.client.pipeline() as pipe:
         pipe.delete("md:{limitlex:BTC-EUR}:trades")
         pipe.set("md:{limitlex:BTC-EUR}:trades", "not a stream")
         pipe.execute()
     code, body = eventually(lambda: (_readyz(watched)[1]["degraded"] and _readyz(watched)) or None, "what is degraded")
-    assert (code, body["ready"], body["missing"]) == (200, True, [])
+    assert (code, body["state"], body["ready"], body["missing"]) == (200, "degraded", True, [])
     [line] = body["degraded"]
     assert re.fullmatch(r"limitlex: Redis refuses the stream \(.*wrong kind.*\): trades of BTC-EUR", line)
     assert watched.status()["degraded"] == [line.removeprefix("limitlex: ")]
@@ -344,3 +345,4 @@ def test_a_port_that_is_taken(own_bench: Bench, run: Run, tmp_path: Path) -> Non
         flowing(own_bench.client, 50)
         assert second.stop() == 0
         assert second.output.count("http_port_taken") == 1
+        assert "set http.port to a free port" in second.output

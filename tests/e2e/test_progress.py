@@ -18,6 +18,7 @@ from bridge.cli.progress import _clock, _Rates, _size
 from tests.e2e.conftest import Bench
 from tests.e2e.harness import eventually
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 from tests.servers import free_port
 
 CLEAN = clean_environment(TICKBRIDGE_HTTP__PORT="off")
@@ -58,10 +59,10 @@ class Terminal:
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(30)
+            return self.process.wait(PATIENCE)
         finally:
             self.process.kill()
-            self._reader.join(10)
+            self._reader.join(PATIENCE)
             os.close(self._leader)
 
 

@@ -15,6 +15,7 @@ import yaml
 from tests.e2e.conftest import Bench, Run
 from tests.e2e.harness import eventually
 from tests.e2e.observing import flowing
+from tests.patience import PATIENCE
 from tests.proxies import ForwardProxy
 from tests.servers import RedisServer, free_port
 
@@ -31,12 +32,12 @@ def proxied() -> Iterator[ForwardProxy]:
     thread = threading.Thread(target=loop.run_forever, name="proxy")
     thread.start()
     try:
-        asyncio.run_coroutine_threadsafe(proxy.__aenter__(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(proxy.__aenter__(), loop).result(PATIENCE)
         yield proxy
-        asyncio.run_coroutine_threadsafe(proxy.__aexit__(None, None, None), loop).result(10)
+        asyncio.run_coroutine_threadsafe(proxy.__aexit__(None, None, None), loop).result(PATIENCE)
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(PATIENCE)
         loop.close()
 
 

@@ -82,7 +82,7 @@ def test_a_wrong_password_is_said_and_not_shown(
 ) -> None:
     server, _, _ = secure_server
     config = tmp_path / "c.yaml"
-    redis = {"url": f"redis://bridge:{PASSWORD}x@127.0.0.1:{server.port}/0", "connect_timeout": "500ms"}
+    redis = {"url": f"redis://bridge:{PASSWORD}x@127.0.0.1:{server.port}/0", "connect_timeout": "5s"}
     connector = {"name": "cb", "exchange": "coinbase", "pairs": ["BTC-USD"]}
     config.write_text(yaml.safe_dump({"redis": redis, "connectors": [connector]}))
     process = run("run", "--config", str(config))

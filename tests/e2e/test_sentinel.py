@@ -64,7 +64,7 @@ def test_the_master_is_killed_under_load(
 def test_a_name_that_no_sentinel_knows(sentinels: Sentinels, run: Run, tmp_path: Path) -> None:
     config = tmp_path / "c.yaml"
     url = sentinels.url.replace("/mymaster/", "/other/")
-    config.write_text(f"redis: {{url: '{url}', connect_timeout: 500ms}}\n")
+    config.write_text(f"redis: {{url: '{url}', connect_timeout: 2s}}\n")
     checked = run("check", "--connect", "--config", str(config))
     assert checked.ended() == 2
     assert "no Sentinel that answers has a live master of this name" in checked.output

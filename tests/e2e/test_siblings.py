@@ -146,7 +146,7 @@ def test_a_conflict_of_one_in_full_run_ends_it_in_order(
 
 
 def test_redis_away_at_the_start_is_said_once_and_ends_them_all(run: Run, simulated: Simulated, tmp_path) -> None:
-    simulated.config["redis"] = {"url": f"redis://127.0.0.1:{free_port()}/0", "connect_timeout": "200ms"}
+    simulated.config["redis"] = {"url": f"redis://127.0.0.1:{free_port()}/0", "connect_timeout": "2s"}
     two = Two(run, simulated, tmp_path / "run.yaml")
     assert two.process.ended() == 2
     assert two.process.output.count("tickbridge: Redis at") == 1

@@ -10,6 +10,8 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from tests.patience import PATIENCE
+
 __all__ = ["ThreadedExchange"]
 
 
@@ -25,12 +27,12 @@ class ThreadedExchange(ABC):
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._up.wait(10)
+        assert self._up.wait(PATIENCE)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         self._loop.close()
 
     @property
@@ -43,7 +45,7 @@ class ThreadedExchange(ABC):
 
     def in_thread(self, work: Coroutine[Any, Any, None]) -> None:
         """Run it where the sockets are, and wait for it."""
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
 
     @abstractmethod
     async def answer(self, request: web.Request) -> web.StreamResponse:

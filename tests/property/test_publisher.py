@@ -52,12 +52,14 @@ async def storm(random, proxy, d, streams, steps=80):
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_every_event_once_in_order(redis_server, seed):
     random = Random(seed)
-    async with Proxy(redis_server.port) as proxy, desk(redis_server, proxy.url, patience=0.15) as d:
+    async with Proxy(redis_server.port) as proxy, desk(redis_server, proxy.url) as d:
         streams = [await d.stream(), await d.stream(subject="ETH-EUR"), await d.stream(subject="SOL-EUR")]
+        d.wait_for_answers(0.15)
         await storm(random, proxy, d, streams)
+        d.wait_for_answers()
         for stream in streams:
             d.put(stream)
-        await d.drained(30)
+        await d.drained()
         ids = []
         for stream in streams:
             assert d.seqs(stream) == list(range(1, len(d.seqs(stream)) + 1))
@@ -71,8 +73,9 @@ async def test_every_event_once_in_order(redis_server, seed):
 @pytest.mark.parametrize("seed", SEEDS[:3])
 async def test_a_server_that_restarts_with_its_data(own_server, seed):
     random = Random(seed)
-    async with Proxy(own_server.port) as proxy, desk(own_server, proxy.url, patience=0.3) as d:
+    async with Proxy(own_server.port) as proxy, desk(own_server, proxy.url) as d:
         stream = await d.stream()
+        d.wait_for_answers(0.3)
         for _ in range(3):
             for _ in range(20):
                 d.put(stream, random.choice([1, 50]))
@@ -86,8 +89,9 @@ async def test_a_server_that_restarts_with_its_data(own_server, seed):
             own_server.start()
             proxy.swallow = False
             proxy.cut()
+        d.wait_for_answers()
         d.put(stream)
-        await d.drained(30)
+        await d.drained()
         assert d.ids(stream) == [str(n) for n in range(1, d.count + 1)]
         assert d.seqs(stream) == list(range(1, d.count + 1))
         assert (d.publisher.published, d.publisher.lost) == (d.count, 0)

@@ -15,7 +15,10 @@ import structlog
 
 from bridge.entries import decode
 from bridge.exchange_errors import ExchangeError, FrameError
-from bridge.exchanges.base import ConnectionPlan, Exchange, Send, Subscription
+from bridge.exchanges.actions import Send
+from bridge.exchanges.base import Exchange
+from bridge.exchanges.plans import ConnectionPlan
+from bridge.exchanges.session import Subscription
 from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext
 from bridge.keys import StreamKey

@@ -25,6 +25,7 @@ from bridge.book import Book
 from bridge.simulator import LimitlexConfig, Simulator, SimulatorConfig, Urls, market_config
 from bridge.simulator.market import Market
 from bridge.simulator.sockets import Socket
+from tests.patience import PATIENCE
 
 NOW = 1_700_000_000.0
 
@@ -157,7 +158,7 @@ class Feed:
 
     async def recv(self) -> Any:
         """The next message, as text where it is no JSON."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             frame = await self.ws.recv()
         self._got += 1
         try:
@@ -172,7 +173,7 @@ class Feed:
     async def ended(self) -> ConnectionClosed:
         """Read on until the connection ends; how it ended."""
         with pytest.raises(ConnectionClosed) as caught:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while True:
                     await self.ws.recv()
         return caught.value

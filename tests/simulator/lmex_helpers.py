@@ -20,6 +20,7 @@ from bridge.book import Book
 from bridge.simulator import LmexConfig, Simulator, SimulatorConfig
 from bridge.simulator.lmex import market_config
 from bridge.simulator.sockets import Socket
+from tests.patience import PATIENCE
 from tests.simulator.helpers import NOW, Clock, Rig
 
 PAIRS = ("BTC-USD", "ETH-USD", "BTC-PERP", "ETH-PERP")
@@ -121,7 +122,7 @@ class Wire:
         self._rig = rig
 
     async def text(self) -> str:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             frame = await self.ws.recv()
         assert isinstance(frame, str)
         return frame
@@ -155,7 +156,7 @@ class Wire:
     async def ended(self) -> ConnectionClosed:
         """Read on until the connection ends; how it ended."""
         with pytest.raises(ConnectionClosed) as caught:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while True:
                     await self.ws.recv()
         return caught.value

@@ -10,6 +10,7 @@ import aiohttp
 
 from bridge.simulator import Simulator, SimulatorConfig
 from bridge.simulator.faults import Fault
+from tests.patience import PATIENCE
 from tests.simulator.helpers import NOW, Clock, running
 
 
@@ -47,7 +48,7 @@ async def test_delay_grows_and_ends_and_nothing_overtakes() -> None:
         await feed.drain()
         rig.simulator.hub.sockets[-1].filter(Fault("delay", seconds=0.2, ramp=0.1, duration=0.15))
         sent = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while feed.socket.faults:
                 publish(rig, 20)
                 sent += await whole.drain()

@@ -13,6 +13,7 @@ import pytest
 from bridge.errors import ConfigError
 from bridge.simulator import AccountSpec, Simulator, SimulatorConfig, market_config
 from bridge.simulator.pump import Pump
+from tests.patience import PATIENCE
 from tests.simulator.helpers import Clock, Follower, running, true_levels
 
 
@@ -165,16 +166,16 @@ async def test_pump_keeps_the_rate_and_flushes() -> None:
     await asyncio.sleep(0)
     for tick in range(1, 101):
         steps.now = tick / 100
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while steps.flushed < tick * 50:
                 await asyncio.sleep(0)
         assert tick * 50 <= steps.made <= tick * 50 + 1  # a rounded time may begin one early
     pump.rate = 100
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while pump._changed.is_set():
             await asyncio.sleep(0)
     steps.now += 0.25
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while steps.flushed < 5000 + 25:
             await asyncio.sleep(0)
     assert 5000 + 25 <= steps.made <= 5000 + 27
@@ -188,7 +189,7 @@ async def test_pump_forgives_a_long_stall() -> None:
     task = asyncio.create_task(pump.run(), name="pump under test")
     await asyncio.sleep(0)
     steps.now = 100.0
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while not pump.forgiven:
             await asyncio.sleep(0)
     assert steps.made < 1000
@@ -199,7 +200,7 @@ async def test_rate_over_a_real_socket() -> None:
     async with running(paused=False, rate=5000) as rig, rig.open("BTC-EUR", "ETH-EUR"):
         loop = asyncio.get_running_loop()
         began, before = loop.time(), rig.simulator.market.public_events
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while rig.simulator.market.public_events - before < 5000:
                 await asyncio.sleep(0.01)
         # A busy machine may be slower for a while; faster than asked it must never be.
@@ -262,7 +263,7 @@ async def test_a_task_that_fails_is_heard() -> None:
         rig.simulator.market.subscribe(broken)
         rig.simulator.set_rate(1000)
         rig.simulator.resume()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while not said:
                 await asyncio.sleep(0)
     assert said[0]["message"] == "simulator pump failed"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from tests.patience import PATIENCE
 from tests.simulator.helpers import running, true_levels
 from tests.simulator.lmex_helpers import Follower, running_lmex
 
@@ -133,7 +134,7 @@ async def test_maintenance_that_says_nothing() -> None:
                     await asyncio.wait_for(ws.recv(), 0.02)
             await rig.fault("clear")
             await during.send("ping")
-            assert await asyncio.wait_for(during.recv(), 5) == "pong"
+            assert await asyncio.wait_for(during.recv(), PATIENCE) == "pong"
         async with rig.wire(BOOKS) as after:
             follower = Follower("BTC-PERP").take(await after.ask("subscribe", BTC))
         assert follower.levels() == true_levels(await rig.look("book", pair="BTC-PERP"))

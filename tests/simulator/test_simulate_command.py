@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 
 COMMAND = [sys.executable, "-m", "bridge.cli.simulate"]
 
@@ -48,7 +49,7 @@ def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False, env=clean_environment()
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=PATIENCE, check=False, env=clean_environment()
     )
 
 
@@ -89,7 +90,7 @@ def test_start_config_and_end(tmp_path: Path) -> None:
             assert pair_id in output
 
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=PATIENCE) == 0
 
 
 def test_written_config_is_a_valid_one(tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ def test_lmex(tmp_path: Path) -> None:
         with urlopen(f"{connector['rest_url']}/sim/account?account=desk") as answer:
             assert [row["size"] for row in json.load(answer)["positions"]] == ["3"]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=PATIENCE) == 0
 
 
 def test_a_clock_that_is_wrong() -> None:
@@ -163,7 +164,7 @@ def test_trade_ids_go_on_after_a_restart() -> None:
 def test_ctrl_c_ends_it() -> None:
     with started("limitlex", "--port", "0") as (process, _):
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=PATIENCE) == 0
 
 
 def test_same_seed_same_keys_in_a_directory(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_derived_pair_trades() -> None:
 
 @pytest.mark.parametrize("name", ["BTC", "btc-eur", "BTC-BTC", "BTC_EUR", "-EUR", ""])
 def test_bad_names(name: str) -> None:
-    with pytest.raises(ConfigError, match="is no pair"):
+    with pytest.raises(ConfigError, match="is not a pair"):
         pair_spec(name)
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from bridge.exchanges import exchange_type
-from bridge.exchanges.base import Credentials, Exchange, Profile
+from bridge.exchanges.base import Exchange
+from bridge.exchanges.plans import Credentials, Profile
 from tests.unit import coinbase_frames, limitlex_frames, lmex_frames
 from tests.unit.limitlex_keys import SECRET, jwt
 

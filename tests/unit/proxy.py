@@ -18,6 +18,8 @@ class Proxy:
         """Replies vanish; the commands have their effect."""
         self.deaf = False
         """Commands vanish too, as on a connection that is half open."""
+        self.unheard = 0
+        """Bytes that vanished so."""
         self.flow = asyncio.Event()
         self.flow.set()
         """Cleared: replies are held back."""
@@ -76,7 +78,9 @@ class Proxy:
 
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
-            if not self.deaf:
+            if self.deaf:
+                self.unheard += len(data)
+            else:
                 writer.write(data)
         raise ConnectionResetError
 

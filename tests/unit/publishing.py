@@ -19,9 +19,10 @@ from bridge.model import PUBLIC_CHANNELS, Channel, Event, Trade
 from bridge.opening import open_stream
 from bridge.publish import publisher as module
 from bridge.publish.buffer import Budget
-from bridge.publish.line import open_line
+from bridge.publish.line import Line, open_line
 from bridge.publish.publisher import Publisher
 from bridge.publish.stream import Retention, Stream, StreamId
+from tests.patience import PATIENCE
 from tests.servers import RedisServer
 
 KEYS = Keys()
@@ -60,11 +61,33 @@ class Events:
 class Desk:
     """A publisher with its streams."""
 
-    def __init__(self, server: RedisServer, publisher: Publisher, events: Events) -> None:
+    def __init__(self, server: RedisServer, url: str, budget: Budget) -> None:
         self.server = server
-        self.publisher = publisher
-        self.events = events
+        self.events = Events()
         self.count = 0
+        self.publisher = Publisher(
+            self._connect,
+            lambda: repeat(0.01),
+            self.events,
+            budget=budget,
+            reply_timeout=PATIENCE,
+            log=structlog.wrap_logger(None, processors=[LogCapture()]),
+        )
+        self._url = url
+        self._patience = PATIENCE
+        self._lines: list[Line] = []
+
+    def wait_for_answers(self, seconds: float = PATIENCE) -> None:
+        """How long the server may be silent from here on: a short time only where it is to be found silent."""
+        self._patience = self.publisher._reply_timeout = seconds
+        for line in self._lines:
+            line._patience = seconds
+
+    async def _connect(self) -> Line:
+        line = await open_line(self._url, "test", self._patience, "server", reply_timeout=self._patience)
+        line._patience = self._patience
+        self._lines = [line]
+        return line
 
     async def stream(self, channel: Channel = Channel.TRADES, subject: str = "", **limits: Any) -> Stream:
         """A stream that stands where the server has it."""
@@ -86,7 +109,7 @@ class Desk:
     def put_event(self, stream: Stream, event: Event) -> None:
         self.publisher.put(stream, event)
 
-    async def drained(self, seconds: float = 15.0) -> None:
+    async def drained(self, seconds: float = PATIENCE) -> None:
         async with asyncio.timeout(seconds):
             await self.publisher.drained()
 
@@ -107,22 +130,13 @@ class Desk:
 
 
 @contextlib.asynccontextmanager
-async def desk(
-    server: RedisServer, url: str = "", budget: Budget | None = None, patience: float = 0.4
-) -> AsyncIterator[Desk]:
+async def desk(server: RedisServer, url: str = "", budget: Budget | None = None) -> AsyncIterator[Desk]:
     """A running publisher; ``url`` is where it finds the server (a proxy's)."""
-    events = Events()
-    publisher = Publisher(
-        lambda: open_line(url or server.url, "test", patience, "server", reply_timeout=patience),
-        lambda: repeat(0.01),
-        events,
-        budget=budget or Budget(),
-        reply_timeout=patience,
-        log=structlog.wrap_logger(None, processors=[LogCapture()]),
-    )
+    made = Desk(server, url or server.url, budget or Budget())
+    publisher = made.publisher
     task = asyncio.create_task(publisher.run(), name="publisher")
     try:
-        yield Desk(server, publisher, events)
+        yield made
         assert not task.done(), task.exception()
         waiting = [*publisher._pending, *(publisher._in_flight.entries if publisher._in_flight else ())]
         assert publisher.waiting_bytes == sum(entry.weight for entry in waiting), "the budget's books"
@@ -139,7 +153,7 @@ def numbers(first: int, last: int) -> list[str]:
     return [str(n) for n in range(first, last + 1)]
 
 
-async def until(true: Callable[[], Any], seconds: float = 10.0) -> None:
+async def until(true: Callable[[], Any], seconds: float = PATIENCE) -> None:
     """Wait until it is true."""
     async with asyncio.timeout(seconds):
         while not true():

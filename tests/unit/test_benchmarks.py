@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import environment, kinds, report
+from benchmarks import environment, kinds, rejecting, report
 from benchmarks.burst import _Watch
 from benchmarks.machine import Server
 from benchmarks.path import quietest
@@ -22,6 +22,7 @@ from benchmarks.stages import STAGES, _shares, stage_of
 from benchmarks.tickbridge import SETUPS
 from benchmarks.trial import NAMESPACE, memory_mib, recorded, trades
 from bridge.entries import decode
+from bridge.exchanges import names
 from bridge.keys import Keys, StreamKey
 from bridge.model import DATA_EVENTS
 from bridge.publish.events import PublisherEvents
@@ -34,6 +35,12 @@ def test_the_benchmarks_hear_all_that_a_publisher_says():
     said = {name for name, value in vars(PublisherEvents).items() if callable(value) and not name.startswith("_")}
     assert {"dropped", "hold", "release"} <= said
     assert said <= set(dir(Nobody))
+
+
+def test_what_bad_frames_cost_is_measured_with_exact_counts(redis_server):
+    _, targets, data = rejecting.measure(Server(redis_server.url, None), frames=80, runs=1, with_large=False)
+    assert len(targets) == len(data) == len(names())
+    assert all("good" in rows and len(rows) > 5 for rows in data.values())
 
 
 # --- what is sent ------------------------------------------------------------------------------------------------------

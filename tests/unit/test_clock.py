@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from structlog.testing import LogCapture
 
 from bridge.exchange_errors import RateLimitedError, RestError
-from bridge.exchanges.base import ClockReading, Profile
 from bridge.exchanges.clocks import date_reading, iso_reading
 from bridge.exchanges.coinbase import Coinbase
 from bridge.exchanges.http import HttpResponse
 from bridge.exchanges.limitlex import Limitlex
+from bridge.exchanges.plans import ClockReading, Profile
 from bridge.feed.clock import Clock, ClockKeeper
 from tests.unit.core import SECOND, T0
 from tests.unit.limitlex_keys import drive
@@ -90,13 +90,6 @@ def test_a_clock_of_whole_seconds_becomes_sharp():
     assert errors[0] >= 500 * MS
     assert errors[-1] < 100 * MS
     assert abs(clock.offset(now).ns - exchange.offset) <= errors[-1]
-
-
-def test_our_clock_set_back_during_the_call_says_nothing():
-    clock = Clock()
-    clock.add(T0 + SECOND, T0, ClockReading(T0, MS))
-    assert clock.offset(T0) is None
-    assert clock.settled
 
 
 def test_what_isnt_known_grows_while_nobody_asks():

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.base import Profile, Reconnect, Send, Unknown
+from bridge.exchanges.actions import Reconnect, Reject, Send, Unknown
 from bridge.exchanges.coinbase import Coinbase
-from bridge.model import BookDelta, BookSnapshot, Channel, ControlEvent, Quote, Ticker, Trade
+from bridge.exchanges.plans import Profile
+from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Quote, Ticker, Trade
 from tests.unit.coinbase_frames import (
     ALL,
     HEARTBEAT,
@@ -100,6 +101,33 @@ class TestFrames:
         message["events"][0]["updates"][-1]["event_time"] = f"2026-08-09T21:{text}"
         [event] = make().receive(frame(message, 0), T0)
         assert event.ts == 1786309548 * SECOND + ns
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("2026-08-09T21:05:48", "2026-08-09T21:05:48.1", "2026-08-09T21:05:48.Z", "2026-08-09T21:05:48,1Z"),
+            *(
+                "2026-08-09T21:05:48.+1Z",
+                "2026-08-09T21:05:48.1_0Z",
+                "2026-08-09T21:05:48. 1Z",
+                "2026-08-09T21:05:48.1+02:00Z",
+            ),
+            *(
+                "1969-07-20T20:17:40Z",
+                "1999-12-31T23:59:59.9Z",
+                "9999-12-31T23:59:59Z",
+                "0001-01-02T00:00:00Z",
+                "",
+                "Z",
+            ),
+        ],
+    )
+    def test_what_is_no_time_is_refused(self, text):
+        message = book()
+        message["events"][0]["updates"][-1]["event_time"] = text
+        session = make()
+        assert all(isinstance(event, Control) for event in session.receive(frame(message, 0), T0))
+        assert any(isinstance(action, Reject) for action in session.actions)
 
 
 class TestSequence:

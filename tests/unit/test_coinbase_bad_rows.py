@@ -8,7 +8,7 @@ import json
 import pytest
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.base import Reject
+from bridge.exchanges.actions import Reject, Send
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Quote, Ticker, Trade
 from tests.unit.coinbase_frames import ALL, HEARTBEAT, L2, PAIRS, TICKER, TRADES, book, frame, make
 from tests.unit.core import SECOND, T0
@@ -211,7 +211,7 @@ class TestRestOfTheMessage:
         assert gaps(events) == {("trades", BTC)}
         assert len(rejected(session)) <= 2
 
-    @pytest.mark.parametrize("ident", ["", " ", "a b", "x" * 65, "é", "\x1b[2J", "1\n2"])
+    @pytest.mark.parametrize("ident", ["", " ", "a b", "x" * 129, "é", "\x1b[2J", "1\n2"])
     def test_ids_are_short_and_printable(self, ident):
         session = settled()
         events = session.receive(frame(trades(trade(trade_id=ident)), 3), T0)
@@ -296,3 +296,31 @@ class TestBooks:
         assert sent(session) == [("unsubscribe", "level2", [BTC]), ("subscribe", "level2", [BTC])]
         [event] = session.receive(frame(book(), 1), T0)
         assert isinstance(event, BookSnapshot)
+
+
+class TestUnnumbered:
+    """A message that can't even be counted shows by the next one's number; unless none can be counted any more."""
+
+    def reject(self, session, raw):
+        with pytest.raises(FrameError):
+            session.receive(raw, T0)
+        return gaps(session.rejected(T0))
+
+    @pytest.mark.parametrize("number", [b'"3"', b"3.0", b"null", b"-1"])
+    def test_when_no_number_can_be_read_any_more_all_streams_say_so_once(self, number):
+        session = settled()
+        raw = frame(TRADES, 3).replace(b'"sequence_num": 3', b'"sequence_num": ' + number)
+        assert number in raw
+        assert self.reject(session, raw) == set()
+        everything = {(str(channel), pair) for channel in ALL for pair in PAIRS}
+        assert self.reject(session, raw) == everything
+        sends = [action for action in session.actions if isinstance(action, Send)]
+        assert len(sends) == 2, "all books are asked for anew, in one message each way"
+        for _ in range(10):
+            assert self.reject(session, raw) == set()
+
+    def test_one_by_itself_is_a_hole_in_the_numbers(self):
+        session = settled()
+        for number in range(3, 40, 2):
+            assert self.reject(session, b"<html>") == set()
+            assert ("trades", BTC) in gaps(session.receive(frame(HEARTBEAT, number + 1), T0))

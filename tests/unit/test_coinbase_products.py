@@ -7,9 +7,10 @@ import json
 import pytest
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.base import Profile, Said, Send
+from bridge.exchanges.actions import Said, Send
 from bridge.exchanges.coinbase import Coinbase
 from bridge.exchanges.http import HttpResponse
+from bridge.exchanges.plans import Profile
 from bridge.model import BookSnapshot, Channel, Control, Trade
 from tests.unit.coinbase_frames import ALL, HEARTBEAT, TRADES, book, frame
 from tests.unit.core import SECOND, T0

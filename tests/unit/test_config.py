@@ -83,9 +83,9 @@ def test_five_mistakes_are_five_messages(config):
     """) == {
         "redis.url": "should start with redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster:// (line 2)",
         "connectors.0.pairs.0": "'btc/eur' is not a pair: should be BASE-QUOTE in upper case, such as BTC-EUR"
-        " (did you mean 'BTC-EUR'?; line 6)",
-        "connectors.0.chanels": "unknown key (did you mean 'channels'?; line 7)",
-        "connectors.0.account": "no account 'mian' under accounts (did you mean 'main'?; line 8)",
+        " (line 6; did you mean 'BTC-EUR'?)",
+        "connectors.0.chanels": "unknown key (line 7; did you mean 'channels'?)",
+        "connectors.0.account": "no account 'mian' under accounts (line 8; did you mean 'main'?)",
         "retention.trades.max_age": "should be a duration: a number with ms, s, m, h or d (90s, 1.5m, 24h), or seconds"
         " (line 11)",
     }
@@ -94,19 +94,19 @@ def test_five_mistakes_are_five_messages(config):
 @pytest.mark.parametrize(
     ("text", "path", "message"),
     [
-        ("connector: []", "connector", "unknown key (did you mean 'connectors'?; line 1)"),
-        ("_env_file: x", "_env_file", "unknown key (known: redis, namespace, connectors, accounts, "),
-        ("redis: {ulr: x}", "redis.ulr", "unknown key (did you mean 'url'?; line 1)"),
-        ("retention: {trade: {}}", "retention.trade", "unknown key (did you mean 'trades'?; line 1)"),
+        ("connector: []", "connector", "unknown key (line 1; did you mean 'connectors'?)"),
+        ("_env_file: x", "_env_file", "unknown key (line 1; known: redis, namespace, connectors, accounts, "),
+        ("redis: {ulr: x}", "redis.ulr", "unknown key (line 1; did you mean 'url'?)"),
+        ("retention: {trade: {}}", "retention.trade", "unknown key (line 1; did you mean 'trades'?)"),
         (
             "retention: {book: {max_entrys: 1}}",
             "retention.book.max_entrys",
-            "unknown key (did you mean 'max_entries'?; line 1)",
+            "unknown key (line 1; did you mean 'max_entries'?)",
         ),
         ("log: {level: loud}", "log.level", "should be 'debug', 'info', 'warning' or 'error' (line 1)"),
-        ("redis: 5", "redis", "should be a mapping (its keys are url, url_file, "),
-        ("connectors: {}", "connectors", "should be a list (begin each connector with a dash, "),
-        ("connectors: [text]", "connectors.0", "should be a mapping (such as {name: coinbase, "),
+        ("redis: 5", "redis", "should be a mapping (line 1; its keys are url, url_file, "),
+        ("connectors: {}", "connectors", "should be a list (line 1; begin each connector with a dash, "),
+        ("connectors: [text]", "connectors.0", "should be a mapping (line 1; such as {name: coinbase, "),
         ("[1, 2]", "(top level)", "should be a mapping of settings, such as 'redis:' and 'connectors:'"),
         ("heartbeat: {interval: 5s, ttl: 5s}", "heartbeat.ttl", "should be longer than interval"),
         ("buffer: {max_bytes: 1kB}", "buffer.max_bytes", "should be at least 65536 (line 1)"),
@@ -129,21 +129,25 @@ def test_mistakes_of_the_sections(config, text, path, message):
     [
         ("pairs: []", "pairs", "should not be empty"),
         ("pairs: [BTC-EUR, ETH-EUR, BTC-EUR]", "pairs.2", "BTC-EUR is given twice"),
-        ("channels: [trades, bok]", "channels.1", "no channel 'bok' (did you mean 'book'?"),
-        ("channels: [orders]", "channels.0", "orders is a private channel (private channels come with account:"),
+        ("channels: [trades, bok]", "channels.1", "no channel 'bok' (line N; did you mean 'book'?"),
+        (
+            "channels: [orders]",
+            "channels.0",
+            "orders is a private channel (line N; private channels come with account:",
+        ),
         ("channels: [trades, trades]", "channels.1", "trades is given twice"),
         ("channels: trades", "channels", "should be a list"),
-        ("exchange: venu", "exchange", "no exchange 'venu' (did you mean 'venue'?"),
+        ("exchange: venu", "exchange", "no exchange 'venu' (line N; did you mean 'venue'?"),
         ("name: a/b", "name", "should be letters, digits"),
-        ("url: ws://example.com", "url", "ws:// is accepted only on loopback (use wss://example.com…"),
+        ("url: ws://example.com", "url", "ws:// is accepted only on loopback (line N; use wss://example.com…"),
         ("url: https://example.com", "url", "should be a URL: wss://host…, or ws:// on loopback"),
         ("url: wss://me:pw@example.com", "url", "should hold no user or password; secrets belong in accounts"),
         ("url: wss://example.com:port", "url", "should have a port from 1 to 65535"),
         ("rest_url: http://10.0.0.1/", "rest_url", "http:// is accepted only on loopback"),
-        ("options: {depht: 1}", "options.depht", "unknown key (did you mean 'depth'?"),
+        ("options: {depht: 1}", "options.depht", "unknown key (line N; did you mean 'depth'?"),
         ("options: {depth: deep}", "options.depth", "should be a whole number"),
         ("options: {pair_ids: {BTC-EUR: x}}", "options.pair_ids.BTC-EUR", "should be a whole number"),
-        ("silence: {tades: 1s}", "silence.tades", "unknown channel (did you mean 'trades'?"),
+        ("silence: {tades: 1s}", "silence.tades", "unknown channel (line N; did you mean 'trades'?"),
         ("silence: {trades: never}", "silence.trades", "should be a duration"),
         ("silence: {trades: 0}", "silence.trades", "should be greater than 0"),
         ("transport: carrier-pigeon", "transport", "should be 'auto', 'websockets' or 'picows'"),
@@ -156,8 +160,10 @@ def test_mistakes_of_a_connector(config, line, path, message):
     lines = {"name": "name: one", "exchange": "exchange: venue", "pairs": "pairs: [BTC-EUR]"} | {key: line}
     problems = config.problems("connectors:\n  -\n" + "".join(f"    {text}\n" for text in lines.values()))
     assert list(problems) == [f"connectors.0.{path}"]
-    assert problems[f"connectors.0.{path}"].startswith(message)
-    assert f"line {3 + list(lines).index(key)})" in problems[f"connectors.0.{path}"]
+    [said] = problems.values()
+    place = f"line {3 + list(lines).index(key)}"
+    assert said.startswith(message.replace("line N", place))
+    assert f"({place}" in said
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:80", "127.8.9.10", "[::1]:8080", "localhost:9", "LOCALHOST"])
@@ -183,7 +189,7 @@ def test_a_connector_that_lacks_everything(config):
 
 def test_channels_must_be_offered_by_the_exchange(config):
     problems = config.problems("connectors: [{name: a, exchange: public, pairs: [A-B], channels: [trades, ticker]}]")
-    assert problems == {"connectors.0.channels.1": "public has no ticker (it offers: trades, book; line 1)"}
+    assert problems == {"connectors.0.channels.1": "public has no ticker (line 1; it offers: trades, book)"}
 
 
 def test_mistakes_between_the_parts(config):
@@ -199,11 +205,11 @@ def test_mistakes_between_the_parts(config):
           other: {exchange: public, api_key: k, api_secret: s}
     """) == {
         "connectors.1.name": "'a' is also the name of connectors.0 (line 4)",
-        "connectors.1.account": "account 'main' is already read by connectors.0 (one stream takes one connector; let one of them read it, "
-        "or give it a second name under accounts; line 4)",
-        "connectors.1.pairs.1": "BTC-EUR (book) is already read by connectors.0 (one stream takes one connector; line 4)",
+        "connectors.1.account": "account 'main' is already read by connectors.0 (line 4; one stream takes one connector; "
+        "let one of them read it, or give it a second name under accounts)",
+        "connectors.1.pairs.1": "BTC-EUR (book) is already read by connectors.0 (line 4; one stream takes one connector)",
         "connectors.2.account": "account 'main' is of exchange 'venue', this connector's is 'public' (line 5)",
-        "connectors.4.account": "public has no private channels; an account is of no use here (line 7)",
+        "connectors.4.account": "public has no private channels, so it takes no account (line 7)",
     }
 
 
@@ -244,7 +250,7 @@ def test_anchors_and_merge_keys(config):
         (
             "a: b: c",
             "(syntax)",
-            "not valid YAML: mapping values are not allowed here (is there a second ': ' in the line, or ",
+            "not valid YAML: mapping values are not allowed here (line 1, column 5; is there a second ': ' in the line, or ",
         ),
         ("a:\n\t- b", "(syntax)", "not valid YAML: while scanning for the next token found character"),
         ("a: \x07", "(syntax)", "not valid YAML: the character U+0007 is not allowed (line 1)"),

@@ -79,7 +79,7 @@ def test_the_hint_is_of_the_place(mistakes, text, path, hint):
 )
 def test_a_pair_in_another_spelling(mistakes, pair, meant):
     said = mistakes(f"connectors: [{{name: a, exchange: coinbase, pairs: [{pair}]}}]")["connectors.0.pairs.0"]
-    assert f"(did you mean '{meant}'?; line 1)" in said
+    assert f"(line 1; did you mean '{meant}'?)" in said
 
 
 def test_what_looks_like_no_pair_says_where_pairs_are_listed(mistakes):
@@ -90,11 +90,11 @@ def test_what_looks_like_no_pair_says_where_pairs_are_listed(mistakes):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("redis:\n\turl: x\n", "indent with spaces, not with tabs; line 2, column 1"),
+        ("redis:\n\turl: x\n", "(line 2, column 1; indent with spaces, not with tabs)"),
         ("loop: auto\n---\nloop: auto\n", "the file takes one document: remove this '---'"),
         ("redis: url: x\n", "is there a second ': ' in the line"),
-        ("namespace: @a\n", "put a text that begins with this character into quotes; line 1"),
-        ("redis:\n  url: x\n ca_file: y\n", "the indentation does not fit that of the lines above; line 3"),
+        ("namespace: @a\n", "(line 1, column 12; put a text that begins with this character into quotes)"),
+        ("redis:\n  url: x\n ca_file: y\n", "(line 3, column 2; the indentation does not fit that of the lines above)"),
         ("namespace: 'a\n", "the quote that begins in line 1 is not closed"),
         ("loop: auto\nconnectors: [a\n", "is the bracket of line 2 not closed?"),
         ("loop: auto\nnamespace: a\x07\n", "the character U+0007 is not allowed (line 2)"),

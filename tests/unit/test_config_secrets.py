@@ -21,7 +21,7 @@ def test_a_redis_url_from_a_file(config, tmp_path):
     assert redis.plain_url == f"redis://:{SECRET}@localhost:6379/3"
     assert redis.address == "redis://localhost:6379/3"
     both = config.problems(f"redis: {{url: redis://x, url_file: {tmp_path}/url}}")
-    assert both == {"redis.url_file": "stands beside url; give one of them (line 1)"}
+    assert both == {"redis.url_file": "is given together with url; give only one of them (line 1)"}
 
 
 def test_secrets_show_in_no_printed_settings(config, tmp_path):
@@ -80,8 +80,12 @@ def test_no_message_quotes_a_secret_variable(config):
         ("api_key: k, api_key_file: /none, api_secret: s", "api_key_file", "cannot read /none: No such file"),
         ("api_key: '', api_secret: s", "api_key", "should not be empty"),
         ("api_key: k, api_secret_file: /none", "api_secret_file", "cannot read /none: No such file"),
-        ("api_key: k, api_secret: s, exchange: vnue", "exchange", "no exchange 'vnue' (did you mean 'venue'?"),
-        ("api_key: k, api_secret: s, subacounts: true", "subacounts", "unknown key (did you mean 'subaccounts'?"),
+        ("api_key: k, api_secret: s, exchange: vnue", "exchange", "no exchange 'vnue' (line 1; did you mean 'venue'?"),
+        (
+            "api_key: k, api_secret: s, subacounts: true",
+            "subacounts",
+            "unknown key (line 1; did you mean 'subaccounts'?",
+        ),
         ("api_key: k, api_secret: s, subaccounts: maybe", "subaccounts", "should be true or false"),
     ],
 )

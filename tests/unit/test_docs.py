@@ -18,6 +18,7 @@ import redis
 
 from bridge.config import load_settings
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 from tests.servers import RedisServer
 from tests.unit.doc_pages import CLI, EXCHANGES, PAGES, README, ROOT, STREAMS, blocks, text
 
@@ -147,7 +148,7 @@ def test_the_commands_of_redis_cli_work(block, redis_server, streams, tmp_path):
     endless = "while true" in script
     if endless:
         script = script.replace("while true", "for _ in 1 2")
-    ran = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, env=env, timeout=30)
+    ran = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, env=env, timeout=PATIENCE)
     assert "ERR" not in ran.stdout, ran.stdout
     assert not ran.stderr
     assert ran.returncode == 0 or endless

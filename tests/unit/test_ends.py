@@ -12,6 +12,7 @@ import pytest
 
 from bridge.feed.transport import connect
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 from tests.unit.test_transport import Heard
 
 _TIMES = 60
@@ -51,10 +52,10 @@ def url() -> Iterator[str]:
 async def visit(url: str, library: str) -> None:
     for _ in range(_TIMES):
         heard = Heard()
-        peer = await connect("x", url, {}, heard, tls=None, open_timeout=20, library=library)
+        peer = await connect("x", url, {}, heard, tls=None, open_timeout=PATIENCE, library=library)
         for text in ("hello" * 10, "hello again" * 10):
             await peer.send(text)
-        async with asyncio.timeout(8):  # before a ping of the feed's would find it
+        async with asyncio.timeout(PATIENCE):  # no ping would find it here
             await heard.gone.wait()
         assert len(heard.reasons) == 1
         await peer.close()

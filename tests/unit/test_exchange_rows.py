@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.base import Reject, Session, Subscription
+from bridge.exchanges.actions import Reject
+from bridge.exchanges.session import Session, Subscription
 from bridge.model import (
     Balance,
     BookDelta,
@@ -31,6 +32,8 @@ from bridge.model import (
 from tests.unit.core import T0
 from tests.unit.exchange_samples import SAMPLES, Sample
 
+LONGEST = 256
+"""Characters of a number; a product of two may have as many as both."""
 MISSING = object()
 LITERAL = "literal:"
 """Before what is written into the frame without quotes."""
@@ -56,6 +59,13 @@ BAD: dict[str, Any] = {
     "text NaN": "NaN",
     "spaces": "1 2",
     "long": "9" * 70_000,
+    "hundreds of digits": f"{LITERAL}{'1' * 300}.5",
+    "text of hundreds of digits": f"0.{'1' * 300}",
+    "a huge exponent": f"{LITERAL}1e1000000000",
+    "text with a huge exponent": "1e1000000000",
+    "cut exponent": "7997.40e",
+    "before 1970": "1969-07-20T20:17:40Z",
+    "beyond 63 bits": "9999-12-31T23:59:59.999Z",
     "no date": "2026-99-99T99:99:99Z",
     "escapes": "\x1b[31m\r\n",
 }
@@ -64,7 +74,7 @@ AMOUNTS = {
     Trade: ("price", "size"),
     Quote: ("bid", "bid_size", "ask", "ask_size"),
     Ticker: ("window", "open", "high", "low", "last", "volume"),
-    Order: ("size", "filled", "contracts"),
+    Order: ("price", "size", "filled", "contracts"),
     Fill: ("price", "size", "contracts"),
     Balance: (),
     Position: ("size", "entry_price", "mark_price", "contracts"),
@@ -72,7 +82,6 @@ AMOUNTS = {
 """Fields that are numbers of at least zero, or empty."""
 VALUES = {
     Ticker: ("change", "change_pct"),
-    Order: ("price",),
     Fill: ("fee",),
     Balance: ("available", "reserved"),
     Position: ("unrealised_pnl",),
@@ -92,16 +101,20 @@ def check_data(event: Event) -> None:
     if isinstance(event, BookSnapshot | BookDelta):
         assert event.xseq == "" or (event.xseq.isdecimal() and int(event.xseq) < 2**63)
         for price, size in [*event.bids, *event.asks]:
-            assert Decimal(price).is_finite()
+            assert Decimal(price) >= 0
             assert Decimal(size) >= 0
+            assert max(len(price), len(size)) < LONGEST
         return
     for name in AMOUNTS[kind]:
         text = getattr(event, name)
         assert text in ("", None) or Decimal(text) >= 0, name
+        assert len(text or "") < LONGEST, name
     for name in VALUES.get(kind, ()):
         text = getattr(event, name)
         assert text == "" or Decimal(text).is_finite(), name
+        assert len(text) < LONGEST, name
     assert all(getattr(event, name) for name in NEEDED.get(kind, ()))
+    assert kind is not Ticker or Decimal(event.window) > 0  # type: ignore[attr-defined]
     for name in kind.WIRE:
         text = getattr(event, name)
         assert text in WORDS.get(name, (text,)), name

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from bridge.exchange_errors import FrameError, RestError
 from bridge.exchanges import exchange_type, names
-from bridge.exchanges.base import Action, Restated, Send, Session, Subscription
+from bridge.exchanges.actions import Action, Restated, Send
 from bridge.exchanges.http import Flow, HttpResponse
+from bridge.exchanges.session import Session, Subscription
 from bridge.model import PRIVATE_CHANNELS, PUBLIC_CHANNELS, BookDelta, BookSnapshot, Control, ControlEvent, Event, Trade
 from tests.unit.core import SECOND, T0
 from tests.unit.exchange_samples import ANSWERS, SAMPLES, Sample
@@ -91,6 +92,11 @@ def feed(sample: Sample, frame: bytes) -> None:
         for seconds in (1, 30, 3600):
             check_events(list(session.tick(T0 + seconds * SECOND)), streams, T0 + seconds * SECOND)
         check_actions(session.actions, sample)
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_is_sent_to_any_exchange_is_paced(name):
+    assert exchange_type(name).sends_per_second in range(1, 11)
 
 
 def test_every_exchange_has_a_sample():

@@ -17,12 +17,12 @@ from bridge.exchange_errors import HandshakeError, ThrottledError, UnreachableEr
 from bridge.feed import fast, transport
 from bridge.feed.transport import Socket, connect
 from bridge.simulator.tls import server_context
+from tests.patience import PATIENCE
 from tests.unit.test_transport import Heard
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter, bytes], Awaitable[None]]
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_PATIENCE = 10
 
 
 @pytest.fixture(params=["websockets", "picows"])
@@ -57,7 +57,7 @@ async def server(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def dial(url: str, library: str, heard: Heard, patience: float = _PATIENCE) -> Socket:
+async def dial(url: str, library: str, heard: Heard, patience: float = PATIENCE) -> Socket:
     return await connect("x", url, {}, heard, tls=None, open_timeout=patience, library=library)
 
 
@@ -78,7 +78,7 @@ def answering(*pieces: bytes, then: str = "wait") -> Talk:
     return talk
 
 
-async def refusal(talk: Talk, library: str, patience: float = _PATIENCE) -> HandshakeError:
+async def refusal(talk: Talk, library: str, patience: float = PATIENCE) -> HandshakeError:
     """How the handshake fails; nothing may reach the handler."""
     heard = Heard()
     async with server(talk) as url:
@@ -252,7 +252,7 @@ async def ended(talk: Talk, library: str) -> Heard:
     heard = Heard()
     async with server(talk) as url:
         socket = await dial(url, library, heard)
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             await heard.gone.wait()
         await socket.send("nobody listens")
         await socket.ping()
@@ -282,8 +282,8 @@ async def test_a_closing_frame_within_tls_ends_it_too(library, tmp_path):
     heard = Heard()
     async with server(answering(OPEN, frame(8, struct.pack(">H", 1001) + b"bye")), tls) as url:
         trusting = ssl.create_default_context(cafile=str(ca_file))
-        socket = await connect("x", url, {}, heard, tls=trusting, open_timeout=_PATIENCE, library=library)
-        async with asyncio.timeout(_PATIENCE):
+        socket = await connect("x", url, {}, heard, tls=trusting, open_timeout=PATIENCE, library=library)
+        async with asyncio.timeout(PATIENCE):
             await heard.gone.wait()
             await socket.close()
     assert heard.reasons == ["closed by the exchange: 1001 bye"]

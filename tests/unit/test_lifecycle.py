@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 BODY = """
@@ -96,7 +97,7 @@ def process(request):
 def rest(process):
     """What it still prints until its end (`communicate` would miss what has been read ahead)."""
     out, err = process.stdout.read(), process.stderr.read()
-    process.wait(30)
+    process.wait(PATIENCE)
     return out, err
 
 

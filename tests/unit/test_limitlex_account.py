@@ -5,10 +5,11 @@ import json
 import pytest
 
 from bridge.exchange_errors import FrameError, RestError
-from bridge.exchanges.base import Credentials, Profile, Replace, Restated, Said, Synchronise, Unknown
+from bridge.exchanges.actions import Replace, Restated, Said, Synchronise, Unknown
 from bridge.exchanges.http import HttpResponse
 from bridge.exchanges.limitlex import AccountSession, Limitlex, LimitlexOptions
 from bridge.exchanges.limitlex.rest import LimitlexRest
+from bridge.exchanges.plans import Credentials, Profile
 from bridge.model import Balance, Channel, Control, ControlEvent, Fill, Order
 from tests.unit import limitlex_frames as frames
 from tests.unit.core import SECOND, T0, refused

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from bridge.errors import ConfigError
 from bridge.exchange_errors import RestError, UnknownPairError
-from bridge.exchanges.base import Credentials
 from bridge.exchanges.http import HttpRequest, HttpResponse
 from bridge.exchanges.limitlex.rest import LimitlexRest, TokenSource, sign, token_expiry
+from bridge.exchanges.plans import Credentials
 from tests.unit.core import SECOND, T0
 from tests.unit.limitlex_keys import KEY, SECRET, drive, jwt, pem
 
@@ -223,6 +223,10 @@ class TestToken:
             (jwt({"exp": 1600000000.9}), 1_600_000_000 * SECOND),
             (jwt({}), None),
             (jwt({"exp": None}), None),
+            (jwt({"exp": "1e1000000000"}), None),
+            (jwt({"exp": 10**30}), None),
+            (jwt({"exp": -5}), None),
+            (jwt({"exp": "NaN"}), None),
             (jwt({"exp": "soon"}), None),
             (jwt([1]), None),
             (jwt("x"), None),

@@ -8,12 +8,13 @@ from bridge.publish.line import Line, open_line
 from bridge.publish.recovery import last_id
 from bridge.publish.stream import StreamId
 from bridge.publish.wire import command
+from tests.patience import PATIENCE
 from tests.unit.publishing import until
 
 
 @pytest.fixture
 async def line(any_server):
-    line = await open_line(f"{any_server.url}?protocol=3", "test", 5.0)
+    line = await open_line(f"{any_server.url}?protocol=3", "test", PATIENCE)
     yield line
     line.abort("the test is over")
 

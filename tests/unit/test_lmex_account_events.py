@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.base import Synchronise
+from bridge.exchanges.actions import Synchronise
 from bridge.exchanges.lmex.account import Memory
 from bridge.exchanges.lmex.names import Market
 from bridge.model import Fill, Order, Position

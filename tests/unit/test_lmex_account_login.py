@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bridge.exchanges.base import Reconnect, Said, Send, Synchronise, Unknown
+from bridge.exchanges.actions import Reconnect, Said, Send, Synchronise, Unknown
 from bridge.exchanges.lmex.account import Memory
 from bridge.exchanges.lmex.names import Market
 from bridge.exchanges.lmex.rest import sign
@@ -166,6 +166,56 @@ class TestSubscription:
         assert session.ready
         session.tick(seconds(14))
         assert not [action for action in session.actions if isinstance(action, Reconnect)]
+
+    def without_orders(self):
+        session = account(Market.SPOT)
+        session.receive(frames.LOGGED_IN, T0)
+        session.receive(ack("fillsV2"), T0)
+        session.receive(frames.EMPTY_ACK, T0)
+        session.actions.clear()
+        return session
+
+    def test_a_refused_channel_is_asked_for_again_after_a_minute_and_live_by_itself(self):
+        session = self.without_orders()
+        session.tick(seconds(59))
+        assert sent(session) == []
+        session.tick(seconds(61))
+        assert sent(session) == [("subscribe", "notificationApiV3")], "not the fills, which are served"
+        session.actions.clear()
+        assert said(session.receive(ack("notificationApiV3"), seconds(62))) == [("live", "orders", "main")]
+        assert session.actions == [Synchronise()], "what it has missed meanwhile is asked for"
+        for minute in range(2, 5):
+            session.tick(seconds(60 * minute + 5))
+        assert sent(session) == []
+
+    def test_one_that_is_refused_again_is_asked_for_again_and_costs_the_others_nothing(self):
+        session = self.without_orders()
+        for _ in range(3):
+            before = session._retry_at
+            session.tick(before)
+            assert sent(session) == [("subscribe", "notificationApiV3")]
+            session.receive(frames.EMPTY_ACK, before)
+            assert sent(session) == [("subscribe", "notificationApiV2")]
+            assert said(session.receive(frames.EMPTY_ACK, before)) == [("down", "orders", "main")]
+            assert session._retry_at == before + 60 * SECOND
+        assert not [action for action in session.actions if isinstance(action, Reconnect)]
+
+    def test_no_answer_about_one_that_was_refused_is_no_reason_for_a_new_connection(self):
+        session = self.without_orders()
+        session.tick(seconds(61))
+        events = []
+        for second in range(62, 80):
+            events += session.receive(b"pong", seconds(second))
+            events += session.tick(seconds(second))
+        assert said(events) == [("down", "orders", "main")]
+        assert not [action for action in session.actions if isinstance(action, Reconnect)]
+        assert session.ready
+
+    def test_our_clock_may_be_set_back(self):
+        session = self.without_orders()
+        session.tick(seconds(-7200))
+        session.tick(seconds(-7200 + 61))
+        assert ("subscribe", "notificationApiV3") in sent(session)
 
     def test_an_error_of_a_topic_falls_back_too(self):
         session = account(Market.SPOT)

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from bridge.exchanges.base import Send, Unknown
+from bridge.exchange_errors import FrameError
+from bridge.exchanges.actions import Send, Unknown
 from bridge.exchanges.lmex.names import Market
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, Quote
 from tests.unit import lmex_frames as frames
@@ -241,8 +242,27 @@ class TestChain:
         session = books("BTC-PERP", "ETH-PERP")
         session.receive(snapshot(100), T0)
         session.resync("BTC-PERP", T0, "old")
+        session.tick(T0)
         assert sent(session) == ANEW
         session.resync("BTC-PERP", T0, "old")
         session.resync("ETH-PERP", T0, "its first snapshot is under way already")
         session.resync("XRP-PERP", T0, "not of this connection")
+        session.tick(T0)
         assert sent(session) == []
+
+    @pytest.mark.parametrize("why", ["asked", "nonsense"])
+    def test_many_pairs_are_mended_with_two_messages(self, why):
+        pairs = [f"C{number}-USD" for number in range(50)]
+        session = books(*pairs, market=Market.SPOT)
+        for pair in pairs:
+            session.receive(snapshot(100, pair), T0)
+        if why == "asked":
+            for pair in pairs:
+                session.resync(pair, T0, "events of this book were dropped")
+            session.tick(T0)
+        else:
+            with pytest.raises(FrameError):
+                session.receive(b"x" * 200, T0)
+            assert {event.subject for event in session.rejected(T0)} == set(pairs)
+        topics = [f"update:{pair}_0" for pair in pairs]
+        assert sent(session) == [("unsubscribe", *topics), ("subscribe", *topics)]

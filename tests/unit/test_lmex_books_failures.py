@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.base import Reject, Send
+from bridge.exchanges.actions import Reject, Send
 from bridge.exchanges.lmex.names import Market
 from bridge.model import Channel, ControlEvent
 from tests.unit import lmex_frames as frames
@@ -109,6 +109,19 @@ class TestPatience:
         session.receive(snapshot(200), seconds(60.2))
         assert said(session.receive(delta(300), seconds(60.3)))[0] == ("down", "book", "BTC-PERP")
         assert reconnects(session) == []
+
+    def test_our_clock_may_be_set_back(self):
+        session = books("BTC-PERP", "ETH-PERP")
+        session.receive(snapshot(7, "ETH-PERP"), T0)
+        no = {"arg": "update:BTC-PERP_0", "error": {"code": 1000, "message": "no"}}
+        session.receive(json.dumps({"severity": "ERROR", "errors": [no]}).encode(), T0)
+        session.tick(seconds(-7200))
+        session.receive(snapshot(8, "ETH-PERP"), seconds(-7190))
+        session.actions.clear()
+        session.tick(seconds(-7200 + 59))
+        assert ("subscribe", "update:BTC-PERP_0") not in sent(session)
+        session.tick(seconds(-7200 + 61))
+        assert ("subscribe", "update:BTC-PERP_0") in sent(session)
 
     def test_where_no_other_pair_is_well_new_connections_are_kept_apart(self):
         troubled = set()

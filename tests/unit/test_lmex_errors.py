@@ -24,9 +24,9 @@ from bridge.exchange_errors import (
     ThrottledError,
     UnreachableError,
 )
-from bridge.exchanges.base import ConnectionPlan
 from bridge.exchanges.limitlex.messages import PRIVATE, PUBLIC, other_message
 from bridge.exchanges.lmex import Lmex
+from bridge.exchanges.plans import ConnectionPlan
 from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext
 from bridge.feed.policies import Pacer
@@ -217,7 +217,7 @@ def test_kinds_are_short_words_of_their_own():
     [(b'{"error":{"message":"busy"}}', None, "busy"), (b'{"t":"oops","error":"no"}', None, "no")],
 )
 def test_limitlex_may_say_errors_too(frame, code, words):
-    kind, [said] = other_message(frame, ValueError(), PUBLIC, PRIVATE)
+    kind, [said] = other_message(frame, frame, ValueError(), known=PUBLIC, elsewhere=PRIVATE)
     assert kind == ""
     assert isinstance(said.error, ReportedError)
     assert (said.error.code, said.error.message) == (code, words)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bridge.exchanges.base import Restated, Subscription
+from bridge.exchanges.actions import Restated
 from bridge.exchanges.lmex.history import Memory
 from bridge.exchanges.lmex.names import Market
+from bridge.exchanges.session import Subscription
 from bridge.model import Channel, Control, ControlEvent, Fill
 from tests.unit.core import SECOND, T0
 from tests.unit.limitlex_keys import drive

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.base import Reconnect, Unknown
+from bridge.exchanges.actions import Reconnect, Unknown
 from bridge.exchanges.lmex.names import Market, market_of, old_symbol, pair_of
 from bridge.model import Channel, Control, ControlEvent, Trade
 from tests.unit import lmex_frames as frames
@@ -200,6 +200,53 @@ class TestSubscribing:
         assert session.actions == []
         session.tick(seconds(10.1))
         assert session.actions == [Reconnect("no answer to the subscription within 10 s")]
+
+    def test_no_answer_about_one_pair_leaves_the_others_alone(self):
+        session = trades("BTC-USD", "ETH-USD", market=Market.SPOT)
+        session.connected(T0)
+        session.receive(ack("tradeHistoryApi:ETH-USD"), T0)
+        now = 60
+        session.actions.clear()
+        for _ in range(3):
+            assert list(session.tick(seconds(now))) == []
+            assert sent(session) == [("subscribe", "tradeHistoryApi:BTC-USD")]
+            assert said(session.tick(seconds(now + 10.5))) == [("down", "trades", "BTC-USD")]
+            assert session.actions == [], "no new connection, and it has been said that this pair isn't served"
+            session.tick(seconds(now + 70))
+            assert sent(session) == []
+            now += 71
+
+    def test_data_is_an_answer_too(self):
+        session = trades("BTC-USD", "ETH-USD", market=Market.SPOT)
+        session.connected(T0)
+        row = {"symbol": "BTC-USD", "side": "SELL", "size": 1, "price": 2, "tradeId": 3, "timestamp": 1779786372223}
+        session.receive(json.dumps({"topic": "tradeHistoryApi:BTC-USD", "data": [row]}).encode(), T0)
+        session.actions.clear()
+        [down] = session.tick(seconds(10.5))
+        reason = "no answer to the subscription within 10 s"
+        assert (down.event, down.subject, down.reason) == (ControlEvent.DOWN, "ETH-USD", reason)
+        assert faults(session) == [("topic_left_out", None, "tradeHistoryApi:ETH-USD", reason)]
+
+    def test_one_that_is_refused_again_and_again_keeps_no_other_waiting(self):
+        session = trades("BTC-USD", "ETH-USD", market=Market.SPOT)
+        session.connected(T0)
+        session.receive(ack("tradeHistoryApi:ETH-USD"), T0)
+        no = {"arg": "tradeHistoryApi:ETH-USD", "error": {"code": 1000, "message": "no"}}
+        for second in (20, 40):
+            session.receive(json.dumps({"severity": "ERROR", "errors": [no]}).encode(), seconds(second))
+            session.receive(ack("tradeHistoryApi:ETH-USD"), seconds(second + 1))
+        session.actions.clear()
+        session.tick(seconds(60.5))
+        assert sent(session) == [("subscribe", "tradeHistoryApi:BTC-USD")]
+
+    def test_our_clock_may_be_set_back(self):
+        session = trades("BTC-USD", "ETH-USD", market=Market.SPOT)
+        session.connected(T0)
+        session.receive(ack("tradeHistoryApi:ETH-USD"), T0)
+        session.tick(seconds(-7200))
+        session.actions.clear()
+        session.tick(seconds(-7200 + 61))
+        assert sent(session) == [("subscribe", "tradeHistoryApi:BTC-USD")]
 
     def test_unknown_topics_are_told(self):
         session = trades("BTC-PERP")

@@ -14,7 +14,7 @@ from functools import partial
 import pytest
 import structlog
 
-from bridge.logs import configure_logging, handle_loop_errors
+from bridge.logs import FrequentWarning, configure_logging, handle_loop_errors, left_out_lines
 from bridge.redaction import forget_secrets, register_secret
 from bridge.repeats import WHOLE
 
@@ -269,6 +269,42 @@ def test_lines_that_repeat_are_summed_up(lines):
     assert (summary["event"], summary["level"], summary["repeated"]) == ("frame_rejected", "warning", 996)
     assert summary["connections"] == ["m0", "m1", "m2", "m3"]
     assert (summary["error"], summary["connector"]) == ("bad 999", "c")
+
+
+class Words:
+    """Text that counts how often it is made."""
+
+    made = 0
+
+    def __str__(self):
+        self.made += 1
+        return "bad"
+
+
+def test_a_frequent_warning_is_written_and_summed_up_as_any_other_and_makes_no_text_that_nobody_reads(lines):
+    log = structlog.get_logger().bind(connector="c", exchange="x")
+    often = FrequentWarning(log, "frame_rejected")
+    words = Words()
+    for number in range(1000):
+        often(connection=f"m{number % 2}", error=words)
+    log.warning("frame_rejected", connection="m0", error="one by the usual way")
+    assert words.made <= WHOLE
+    configure_logging("info", "json", lines.stream)
+    *first, summary = lines()
+    assert [(line["event"], line["error"], line["exchange"]) for line in first] == [
+        ("frame_rejected", "bad", "x")
+    ] * WHOLE
+    assert (summary["repeated"], summary["connections"], summary["level"]) == (1001 - WHOLE, ["m0", "m1"], "warning")
+    assert "_admitted" not in summary
+
+
+def test_a_frequent_warning_obeys_the_level():
+    stream = io.StringIO()
+    configure_logging("error", "json", stream)
+    before = left_out_lines()
+    FrequentWarning(structlog.get_logger(), "frame_rejected")(connection="m")
+    assert not stream.getvalue()
+    assert left_out_lines() == before
 
 
 def test_kinds_and_levels_are_told_apart(lines):

@@ -11,7 +11,8 @@ from structlog.testing import LogCapture
 
 from bridge import connector
 from bridge.exchange_errors import RestError, UnknownPairError
-from bridge.exchanges.base import ConnectionPlan, Profile, Subscription
+from bridge.exchanges.plans import ConnectionPlan, Profile
+from bridge.exchanges.session import Subscription
 from bridge.feed.context import FeedContext
 from bridge.feed.policies import Pacer
 from bridge.feed.rest import RestClient

@@ -22,7 +22,7 @@ from bridge.exchanges.numbers import (
 )
 from bridge.exchanges.salvage import peek, readable
 
-GOOD = ("0", "1", "7997.40", ".5", "5.", "0.0", "1E-9", "1e+12", "5.e3", "9" * 5_000, "0." + "1" * 5_000)
+GOOD = ("0", "1", "7997.40", ".5", "5.", "0.0", "1E-9", "1e+12", "5.e3", "9" * 128, "0." + "1" * 126)
 BAD = (
     "1e",
     "7997.40e",
@@ -42,7 +42,24 @@ BAD = (
     "NaN",
     "sNaN",
 )
-WORSE = ("Infinity", "inf", "0x1", "1,5", "\u0661", "\u00b2", "1:2", "1 2", "1e-", "1e5.5")
+WORSE = (
+    "9" * 129,
+    "0." + "1" * 127,
+    "1" * 70_000,
+    "0" * 64 + "." + "0" * 300,
+    "1e1000000000",
+    "1E-999",
+    "Infinity",
+    "inf",
+    "0x1",
+    "1,5",
+    "\u0661",
+    "\u00b2",
+    "1:2",
+    "1 2",
+    "1e-",
+    "1e5.5",
+)
 SECOND = 10**9
 
 
@@ -55,7 +72,7 @@ def test_numbers(text):
     assert Decimal(text).is_finite()
 
 
-@pytest.mark.parametrize("text", [*BAD, *WORSE])
+@pytest.mark.parametrize("text", [*BAD, *WORSE], ids=range(len(BAD) + len(WORSE)))
 def test_what_is_no_number(text):
     for check in (check_numbers, check_amounts, check_values):
         with pytest.raises(ValueError, match="is not a number"):
@@ -83,6 +100,24 @@ def test_a_bad_level_is_found_wherever_it_is():
     for place in (0, 4_095, 4_096, 9_999):
         with pytest.raises(ValueError, match="'x' is not"):
             check_levels([*levels[:place], ("1", "x"), *levels[place + 1 :]])
+
+
+@given(
+    st.text(alphabet="0123456789.eE+-: ", max_size=12) | st.from_regex(r"[0-9]{50,70}\.?[0-9]{50,70}", fullmatch=True)
+)
+def test_levels_and_numbers_are_checked_alike(text):
+    def passes(check):
+        try:
+            check()
+        except ValueError:
+            return False
+        return True
+
+    alone = passes(lambda: check_numbers(text))
+    assert passes(lambda: check_levels([("1", "2"), (text, "0"), ("3", "4")])) is alone
+    assert passes(lambda: check_levels([("1", "2"), ("1", text), ("3", "4")])) is alone
+    assert passes(lambda: check_amounts(text)) is (alone or not text)
+    assert passes(lambda: check_values(f"-{text}")) is alone
 
 
 @given(st.text(alphabet="0123456789.eE+-: ", max_size=12))

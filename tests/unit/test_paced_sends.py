@@ -11,7 +11,8 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from bridge.exchanges.base import ConnectionPlan, Send
+from bridge.exchanges.actions import Send
+from bridge.exchanges.plans import ConnectionPlan
 from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext
 from bridge.feed.policies import Pacer, SendBudget, send_budget

@@ -4,10 +4,12 @@ import asyncio
 from itertools import islice, pairwise
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.feed.policies import Damper, Pacer, Watchdog, backoff
+from bridge.feed.policies import Damper, Pacer, Watchdog, backoff, look_every, pacer_of, send_budget
+from tests.patience import PATIENCE
 
 
 class TestBackoff:
@@ -56,6 +58,31 @@ class TestWatchdog:
             assert dog.check(60.25 + tick / 4) != "dead"
         assert dog.check(82.75) == "dead"
 
+    @pytest.mark.parametrize("dead", [0.05, 0.3, 1.0, 5.0, 30.0, 86_400.0, 1e12])
+    def test_any_limit_is_kept(self, dead):
+        """Pings are answered, so it lives; then nothing comes, and it is dead soon after the limit."""
+        step = look_every(dead)
+        dog = Watchdog(ping=10.0, dead=dead, now=1000.0)
+        now, pinged = 1000.0, 0
+        while pinged < 20 and now < 1400:
+            now += step
+            verdict = dog.check(now)
+            assert verdict != "dead"
+            if verdict == "ping":
+                pinged += 1
+                dog.seen(now + step / 10)
+        assert pinged == 20
+        silent = now
+        for _ in range(10_000):
+            now += step
+            if dog.check(now) == "dead":
+                break
+        assert (0.9 * dead <= now - silent <= dead + 2 * step) or dead > 2_000
+
+    def test_who_is_always_late_finds_out_in_the_end(self):
+        dog = Watchdog(ping=0.1, dead=0.3, now=0)
+        assert "dead" in [dog.check(turn * 0.2) for turn in range(1, 6)]
+
 
 class TestPacer:
     async def test_attempts_are_kept_apart(self):
@@ -73,10 +100,9 @@ class TestPacer:
 
     async def test_the_first_goes_at_once(self):
         loop = asyncio.get_running_loop()
-        pacer = Pacer(10, loop.time)
-        before = loop.time()
-        await pacer.turn()
-        assert loop.time() - before < 1
+        pacer = Pacer(3600, loop.time)
+        async with asyncio.timeout(PATIENCE):
+            await pacer.turn()
 
     async def test_a_hold_is_for_those_too_who_wait_already(self):
         loop = asyncio.get_running_loop()
@@ -108,6 +134,30 @@ class TestPacer:
         for _ in range(3):
             await pacer.turn()
         assert slept == [1.0, 1.0]
+
+    async def test_while_attempts_fail_they_come_ever_further_apart(self, monkeypatch):
+        now = [100.0]
+
+        async def sleep(seconds):
+            now[0] += seconds
+
+        monkeypatch.setattr("bridge.feed.policies.asyncio.sleep", sleep)
+        pacer = Pacer(0.25, lambda: now[0])
+        times = []
+        for _ in range(6):
+            await pacer.turn()
+            times.append(now[0])
+            pacer.failed()
+        assert [later - earlier for earlier, later in pairwise(times)] == [0.5, 1.0, 2.0, 2.0, 2.0]
+        pacer.worked()
+        await pacer.turn()
+        assert now[0] - times[-1] == 0.25
+
+    async def test_one_is_for_all_connections_to_a_host(self):
+        one = pacer_of("wss://ws.example.org/a", 0.25)
+        assert pacer_of("wss://WS.example.org", 0.25) is one
+        assert pacer_of("wss://ws.example.org:444/a", 0.25) is not one
+        assert send_budget("wss://ws.example.org/a", 8) is send_budget("wss://ws.example.org", 8)
 
 
 class TestDamper:

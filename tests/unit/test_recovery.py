@@ -71,28 +71,32 @@ async def test_a_lost_reply_leads_to_no_repeat(any_server, query):
 
 async def test_a_server_that_falls_silent_is_left(redis_server):
     """Replies that never come, in every phase: with entries on their way, and while recovering."""
-    async with Proxy(redis_server.port) as proxy, desk(redis_server, proxy.url, patience=0.2) as d:
+    async with Proxy(redis_server.port) as proxy, desk(redis_server, proxy.url) as d:
         stream = await d.stream()
         d.put(stream)
         await d.drained()
         proxy.swallow = True
+        d.wait_for_answers(0.2)
         d.put(stream, 3)
         await until(lambda: proxy.connections >= 3)
         proxy.swallow = False
+        d.wait_for_answers()
         d.put(stream, 3)
         await d.drained()
         assert d.ids(stream) == numbers(1, 7)
 
 
 async def test_silence_during_recovery_is_noticed(redis_server):
-    async with Proxy(redis_server.port) as proxy, desk(redis_server, proxy.url, patience=0.3) as d:
+    async with Proxy(redis_server.port) as proxy, desk(redis_server, proxy.url) as d:
         stream = await d.stream()
         d.put(stream)
         await d.drained()
         original = d.publisher._resume
 
         async def resume(line):
-            proxy.swallow = proxy.connections == 2
+            if proxy.connections == 2:
+                proxy.swallow = True
+                d.wait_for_answers(0.3)
             await original(line)
 
         d.publisher._resume = resume
@@ -100,18 +104,22 @@ async def test_silence_during_recovery_is_noticed(redis_server):
         d.put(stream, 2)
         await until(lambda: proxy.connections >= 3)
         proxy.swallow = False
+        d.wait_for_answers()
         await d.drained()
         assert d.ids(stream) == numbers(1, 3)
 
 
 async def test_commands_that_never_arrived_go_again(redis_server):
-    async with Proxy(redis_server.port) as proxy, desk(redis_server, proxy.url, patience=0.2) as d:
+    async with Proxy(redis_server.port) as proxy, desk(redis_server, proxy.url) as d:
         stream = await d.stream()
         await until(lambda: d.publisher.connected)
         proxy.deaf = True
         d.put(stream, 10)
-        await asyncio.sleep(0.05)
+        await until(lambda: proxy.unheard)
         proxy.deaf = False
+        d.wait_for_answers(0.2)
+        await until(lambda: proxy.connections == 2)
+        d.wait_for_answers()
         await d.drained()
         assert d.ids(stream) == numbers(1, 10)
         assert d.publisher.confirmed == 0

@@ -22,7 +22,7 @@ async def test_what_somebody_else_wrote_is_stepped_over(any_server):
         d.put(stream, 3)
         await d.drained()
         with raw(any_server) as client:
-            ahead = client.xadd(stream.key, {"who": "me"}, id=f"{stream.ms + 5000}-77")
+            ahead = client.xadd(stream.key, {"who": "me"}, id=f"{stream.ms + 10**6}-77")
         d.put(stream, 4)
         await d.drained()
         d.put(stream, 2)
@@ -92,7 +92,7 @@ async def test_a_break_between_questions_changes_nothing(redis_server):
         await d.drained()
         d.publisher._watch.next = lambda _: []  # by a refusal, not by a look
         with raw(redis_server) as client:
-            client.xadd(stream.key, {"who": "me"}, id=f"{stream.ms + 100}-1")
+            client.xadd(stream.key, {"who": "me"}, id=f"{stream.ms + 10**6}-1")
         line = d.publisher._line
         request, asked = line.request, []
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,6 +10,7 @@ from redis.asyncio import Redis
 from bridge.exchange_errors import FrameError, ReportedError
 from bridge.redaction import forget_secrets, register_secret
 from bridge.rejects import Rejects
+from tests.patience import PATIENCE
 from tests.servers import RedisServer
 
 KEY = "bridge:rejects:x"
@@ -43,7 +45,7 @@ async def rejects(client, clock):
 
 
 async def written(client, count):
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while await client.xlen(KEY) < count:
             await asyncio.sleep(0.01)
     return [fields for _, fields in await client.xrange(KEY)]
@@ -112,3 +114,23 @@ def test_an_error_that_quotes_the_exchange_is_short_and_visible():
     assert said.code == "?" * 97 + "..."
     assert str(said).isprintable()
     assert ReportedError("x", "no", code=1005).code == 1005
+
+
+def test_an_errors_words_are_made_only_when_somebody_asks(monkeypatch):
+    cleaned = []
+    monkeypatch.setattr("bridge.exchange_errors.presentable", lambda text, limit: cleaned.append(text) or text[:limit])
+    error = FrameError("x", b"{", "no JSON")
+    assert not cleaned
+    assert (str(error), error.message) == ("x: no JSON", "no JSON")
+    assert cleaned
+
+
+def test_no_form_of_an_error_shows_a_secret_or_acts_on_a_terminal():
+    register_secret("hunter22hunter22")
+    error = FrameError("x", b"{", "\x1b[2J token=hunter22hunter22")
+    trace = "".join(traceback.format_exception(error))
+    for shown in (str(error), repr(error), error.message, str(error.words), f"{error.args}", trace):
+        assert "hunter22" not in shown
+        assert "\x1b" not in shown
+    assert "\\x1b[2J" in trace
+    forget_secrets()

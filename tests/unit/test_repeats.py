@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.repeats import WHOLE, WINDOW, Repeats
+from tests.patience import PATIENCE
 
 
 class Clock:
@@ -97,6 +98,6 @@ def test_a_timer_says_it_without_anybody_asking(said, monkeypatch):
     heard = Event()
     repeats = Repeats(lambda summary: (said.append(summary), heard.set()))
     admitted(repeats, 1000)
-    assert heard.wait(30)
+    assert heard.wait(PATIENCE)
     repeats.close()
     assert sum(summary.count for summary in said) == repeats.left_out

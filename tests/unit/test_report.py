@@ -7,7 +7,7 @@ import pytest
 
 from bridge.model import Channel
 from bridge.report import Report
-from tests.unit.core import T0, Rig
+from tests.unit.core import T0, Rig, snapshot
 from tests.unit.lmex_sessions import lmex
 
 
@@ -15,25 +15,64 @@ def report(*topics):
     nothing = cast("Any", None)
     by_stream = cast("Any", dict(enumerate(topics)))
     exchange = lmex("BTC-USD", channels={Channel.TICKER})
-    return Report(exchange, "lm", nothing, nothing, by_stream, latency=nothing, settings=nothing)
+    publisher = cast("Any", SimpleNamespace(connected=True, waiting_bytes=0, most_bytes=100))
+    presence = cast("Any", SimpleNamespace(interval=1.0))
+    return Report(exchange, "lm", publisher, presence, by_stream, latency=nothing, settings=nothing)
 
 
-@pytest.mark.parametrize(("up", "state"), [([True, True], "live"), ([True, False], "degraded"), ([False], "down")])
-def test_the_state_is_that_of_the_connections(up, state):
-    found = report(Rig(Channel.TICKER).topic)
-    found.links = cast("Any", [SimpleNamespace(up=link) for link in up])
-    assert found.state == state
+def link(*, up=True, serving=True):
+    return cast("Any", SimpleNamespace(plan=SimpleNamespace(name="one"), up=up, serving=serving))
 
 
-def test_where_none_is_needed_it_is_that_of_the_streams():
-    """Tickers alone are polled."""
+def test_the_state_is_live_only_while_every_stream_is():
     one, other = Rig(Channel.TICKER).topic, Rig(Channel.TICKER).topic
     found = report(one, other)
-    assert found.state == "down"
+    found.links = [link()]
+    assert (found.state, found.missing) == ("down", ["no subscription is live"])
     one.go_live(T0)
-    assert found.state == "degraded"
+    other.down(T0, "the exchange lists the pair as halted")
+    assert (found.state, found.missing) == ("degraded", [])
     other.go_live(T0)
+    assert (found.state, found.degraded) == ("live", [])
+
+
+@pytest.mark.parametrize("bad", [link(up=False, serving=False), link(serving=False)])
+def test_one_connection_of_two_makes_it_degraded(bad):
+    topic = Rig(Channel.TICKER).topic
+    topic.go_live(T0)
+    found = report(topic)
+    found.links = [link(), bad]
+    assert found.state == "degraded"
+
+
+def test_a_book_without_its_snapshot_makes_it_degraded():
+    book = Rig(Channel.BOOK).topic
+    book.accept(snapshot())
+    found = report(book)
     assert found.state == "live"
+    book.gap(T0, "a hole")
+    assert found.state == "degraded"
+
+
+def test_without_redis_it_is_down():
+    topic = Rig(Channel.TICKER).topic
+    topic.go_live(T0)
+    found = report(topic)
+    found.beaten(ConnectionError("OOM command not allowed"))
+    assert (found.state, found.missing) == ("down", ["Redis refuses writes: OOM command not allowed"])
+    found.beaten()
+    assert found.state == "live"
+    found.publisher.connected = False
+    assert found.state == "down"
+
+
+def test_the_beginning_the_end_and_nothing_to_do():
+    found = report()
+    assert found.state == "live"
+    found.starting = True
+    assert found.state == "starting"
+    found.ended = True
+    assert found.state == "stopping"
 
 
 def test_unknown_types_are_told_once_and_are_bounded():

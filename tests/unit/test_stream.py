@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.model import Channel
@@ -65,6 +65,7 @@ STEPS = st.lists(
 
 @pytest.mark.parametrize("channel", [Channel.TRADES, Channel.BOOK])
 @given(STEPS, st.integers(1, 120), st.sampled_from([1.0, 30.0, 86400.0]))
+@example(["snapshot", 3, 100, 30000, "trim", 100, 100, 100], 3, 30.0)
 def test_retention(channel, steps, most, age):
     world = World(channel, most, age)
     for step in steps:

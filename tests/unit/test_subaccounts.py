@@ -13,6 +13,7 @@ from bridge.model import Balance
 from bridge.router import Router
 from bridge.store import Store
 from bridge.wiring import build_exchange
+from tests.patience import PATIENCE
 from tests.servers import RedisServer
 
 
@@ -36,7 +37,7 @@ async def test_sub_accounts_without_end_open_no_streams_without_end(redis_server
         monkeypatch.setattr(router_module, "_MOST_STREAMS", standing + 2)
         for number in range(50):
             router.event(balance(f"sub{number}"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while router._openings:
                 await asyncio.gather(*router._openings)
         assert len(router._topics) == standing + 2

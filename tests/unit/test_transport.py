@@ -11,6 +11,7 @@ from websockets.http11 import Request, Response
 
 from bridge.exchange_errors import HandshakeError
 from bridge.feed.transport import Socket, connect
+from tests.patience import PATIENCE
 
 LARGE = b"bin" * 1_000_000
 
@@ -79,7 +80,7 @@ def library(request: pytest.FixtureRequest) -> str:
 
 
 async def opened(url: str, handler: Heard, library: str) -> Socket:
-    return await connect("x", url, {}, handler, tls=None, open_timeout=5, library=library)
+    return await connect("x", url, {}, handler, tls=None, open_timeout=PATIENCE, library=library)
 
 
 async def test_messages_come_whole_and_in_order(url: str, library: str) -> None:

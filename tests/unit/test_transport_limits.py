@@ -18,6 +18,7 @@ from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
 from bridge.feed import fast, transport
 from bridge.feed.rest import RestClient
 from bridge.feed.transport import Socket, connect
+from tests.patience import PATIENCE
 from tests.unit.test_transport import Heard
 
 SMALL = 100_000
@@ -41,14 +42,14 @@ async def opened(talk: Callable[[ServerConnection], object], library: str, heard
     async with serve(talk, "127.0.0.1", 0, compression=None) as server:  # type: ignore[arg-type]
         url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"
         socket = await dial(url, library, heard)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await heard.gone.wait()
         await socket.close()
     return heard.reasons[0]
 
 
 async def dial(url: str, library: str, heard: Heard) -> Socket:
-    return await connect("test", url, {}, heard, tls=None, open_timeout=5, library=library)
+    return await connect("test", url, {}, heard, tls=None, open_timeout=PATIENCE, library=library)
 
 
 async def endless(peer: ServerConnection) -> None:

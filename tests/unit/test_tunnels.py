@@ -19,6 +19,7 @@ from bridge.feed.rest import RestClient
 from bridge.feed.transport import connect
 from bridge.proxies import Proxy
 from bridge.simulator.tls import server_context
+from tests.patience import PATIENCE
 from tests.proxies import ForwardProxy
 from tests.servers import free_port
 from tests.unit.test_transport import Heard
@@ -66,7 +67,7 @@ def visit(request: pytest.FixtureRequest, exchange: int, contexts: tuple[ssl.SSL
     return visitor(request.param, NAME, exchange, contexts[1])
 
 
-def visitor(library: str, host: str, port: int, tls: ssl.SSLContext, timeout: float = 20) -> Visit:
+def visitor(library: str, host: str, port: int, tls: ssl.SSLContext, timeout: float = PATIENCE) -> Visit:
     async def by_rest(proxy: Proxy) -> str:
         async with RestClient("x", f"https://{host}:{port}", tls, timeout, None, proxy=proxy) as rest:
             return (await rest.drive(get())).body.decode()
@@ -237,13 +238,13 @@ async def test_a_proxy_that_ends_later_loses_the_connection(
         {},
         heard,
         tls=contexts[1],
-        open_timeout=20,
+        open_timeout=PATIENCE,
         library=library,
         proxy=Proxy.of(proxy.url(scheme)),
     )
     for task in proxy._tasks:
         task.cancel()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await heard.gone.wait()
     assert len(heard.reasons) == 1
     await socket.close()
@@ -253,7 +254,9 @@ async def test_large_messages_both_ways_through_tls_in_tls(proxy: ForwardProxy, 
     heard = Heard()
     url = f"wss://{NAME}:{exchange}/"
     through = Proxy.of(proxy.url("https"))
-    socket = await connect("x", url, {}, heard, tls=contexts[1], open_timeout=20, library="websockets", proxy=through)
+    socket = await connect(
+        "x", url, {}, heard, tls=contexts[1], open_timeout=PATIENCE, library="websockets", proxy=through
+    )
     large = "x" * 900_000
     for _ in range(5):
         await socket.send(large)

@@ -7,12 +7,15 @@ on that is seen by nobody else.
 
 from __future__ import annotations
 
+import json
 import os
 import termios
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Self
+
+from bridge.demo.guardian import modes_of
 
 __all__ = ["Device", "open_terminal"]
 
@@ -22,10 +25,13 @@ _USUAL = (80, 24)
 
 
 class Device:
-    """An open terminal, without blocking; ``number`` is its descriptor."""
+    """An open terminal, without blocking; ``number`` is its descriptor, ``path`` what was opened."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, path: str) -> None:
         self.number = number
+        self._path = path
+        self.on_change: Callable[[str], None] = lambda _: None
+        """Called with what `bridge.demo.guardian.give_back` needs once the terminal is entered, and ``""`` once it is left."""
         self._before: list[Any] | None = None
 
     @classmethod
@@ -38,8 +44,8 @@ class Device:
         number = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
         if not os.isatty(number):
             os.close(number)
-            raise OSError(f"{path} is no terminal")
-        return cls(number)
+            raise OSError(f"{path} is not a terminal")
+        return cls(number, path)
 
     @property
     def in_foreground(self) -> bool:
@@ -73,10 +79,12 @@ class Device:
         """
         try:
             if self._before is None:
-                self._before = termios.tcgetattr(self.number)
+                self._before = modes_of(self.number)
             tty.setcbreak(self.number, termios.TCSANOW)
+            known = {"path": self._path, "before": self._before, "during": modes_of(self.number)}
         except termios.error as error:
             raise OSError(*error.args) from None
+        self.on_change(json.dumps({**known, "leave": _LEAVE.decode()}))
         return _ENTER
 
     def leave(self) -> bytes:
@@ -84,6 +92,7 @@ class Device:
         before, self._before = self._before, None
         if before is None:
             return b""
+        self.on_change("")
         if self.in_foreground:
             with suppress(termios.error):
                 # Output that Ctrl-S has stopped would hold up all that is still to be said. Linux lets it go on only if it

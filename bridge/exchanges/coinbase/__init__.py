@@ -15,22 +15,17 @@ from functools import partial
 from typing import ClassVar
 
 from bridge.exchange_errors import RestError, UnknownPairError
-from bridge.exchanges.base import (
-    SECOND,
-    ClockReading,
-    ConnectionPlan,
-    Exchange,
-    ListedPair,
-    Poll,
-    Profile,
-    Subscription,
-)
+from bridge.exchanges.base import Exchange
 from bridge.exchanges.clocks import millis_reading
 from bridge.exchanges.coinbase.messages import NAME
 from bridge.exchanges.coinbase.products import Listing
 from bridge.exchanges.coinbase.requests import Memory
 from bridge.exchanges.coinbase.session import CoinbaseSession
 from bridge.exchanges.http import Flow
+from bridge.exchanges.listing import ListedPair
+from bridge.exchanges.numbers import SECOND
+from bridge.exchanges.plans import ClockReading, ConnectionPlan, Poll, Profile
+from bridge.exchanges.session import Subscription
 from bridge.model import Channel, Event
 
 __all__ = ["Coinbase", "CoinbaseSession"]

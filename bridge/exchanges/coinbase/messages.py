@@ -8,11 +8,15 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from bridge.exchanges.base import UNREADABLE
-from bridge.exchanges.salvage import readable
+from bridge.exchanges.salvage import UNREADABLE, readable
+from bridge.model import Channel
 
 __all__ = [
+    "CHANNELS",
+    "LEVEL2",
     "NAME",
+    "TICKER",
+    "TRADES",
     "BookEvent",
     "BookUpdate",
     "Heartbeats",
@@ -28,7 +32,6 @@ __all__ = [
     "TickerRow",
     "TradeRow",
     "TradesEvent",
-    "check_id",
     "decode",
     "decode_book",
     "decode_other",
@@ -41,15 +44,23 @@ __all__ = [
 ]
 
 NAME = "coinbase"
+LEVEL2, TICKER, TRADES = "level2", "ticker", "market_trades"
+CHANNELS = {
+    Channel.TRADES: TRADES,
+    Channel.BOOK: LEVEL2,
+    Channel.QUOTES: TICKER,
+    Channel.TICKER: TICKER,
+}
+"""The exchange's channel for each of ours."""
 
 Kind = Literal["snapshot", "update"]
 Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """A message's number on its connection."""
-_LONGEST_ID = 64
 _HEAD = 512
 _CHANNEL = re.compile(rb'"channel"\s*:\s*"([a-z0-9_]{1,40})"').search
 _NUMBER = re.compile(rb'"sequence_num"\s*:\s*([0-9]{1,18})\s*[,}]').search
 _NULL = Raw(b"null")
+_ERROR = Raw(b'"error"')
 
 
 class TradeRow(Struct):
@@ -167,18 +178,6 @@ decode_trade = msgspec.json.Decoder(TradeRow).decode
 decode_ticker = msgspec.json.Decoder(TickerRow).decode
 
 
-def check_id(text: str) -> None:
-    """A trade's id: printable ASCII without blanks, not too long.
-
-    Raises:
-        ValueError: it is no such thing.
-    """
-    if text.isascii() and text.isalnum() and len(text) <= _LONGEST_ID:
-        return
-    if not (0 < len(text) <= _LONGEST_ID and text.isascii() and text.isprintable() and " " not in text):
-        raise ValueError(f"{text[:_LONGEST_ID]!r} is not an id")
-
-
 # --- what can still be read of a bad message ---------------------------------------------------------------------------
 
 
@@ -189,9 +188,34 @@ class Remains(Struct):
     number: int
     timestamp: str = ""
     events: list[Raw] | None = None
+    is_error: bool = False
+    """Whether it says that it is an error."""
+
+
+class _Whole(Struct):
+    """A message that is sound but for its events."""
+
+    channel: str
+    sequence_num: Number
+    events: list[Raw]
+    timestamp: str = ""
+    type: Raw = _NULL
+
+
+class _Rows(Struct):
+    """An event that is sound but for its rows."""
+
+    trades: list[Raw] | None = None
+    tickers: list[Raw] | None = None
+    type: Kind = "update"
+
+
+class _Named(Struct):
+    product_id: str
 
 
 class _Loose(Struct):
+    type: Raw = _NULL
     channel: Raw = _NULL
     sequence_num: Raw = _NULL
     timestamp: Raw = _NULL
@@ -199,12 +223,14 @@ class _Loose(Struct):
 
 
 class _LooseRow(Struct):
-    product_id: Raw = _NULL
     type: Raw = _NULL
     trades: Raw = _NULL
     tickers: Raw = _NULL
 
 
+_decode_whole = msgspec.json.Decoder(_Whole).decode
+_decode_rows = msgspec.json.Decoder(_Rows).decode
+_decode_named = msgspec.json.Decoder(_Named).decode
 _decode_loose = msgspec.json.Decoder(_Loose).decode
 _decode_row = msgspec.json.Decoder(_LooseRow).decode
 _decode_text = msgspec.json.Decoder(str).decode
@@ -215,7 +241,14 @@ _decode_kind = msgspec.json.Decoder(Kind).decode
 
 def remains_of(frame: bytes) -> Remains | None:
     """What can be read of the frame; ``None`` where that is neither a channel nor a number."""
-    found = _loose(readable(frame))
+    mended = readable(frame)
+    try:
+        whole = _decode_whole(mended)
+    except UNREADABLE:
+        pass
+    else:
+        return Remains(whole.channel, whole.sequence_num, whole.timestamp, whole.events, whole.type == _ERROR)
+    found = _loose(mended)
     if found is None:
         head = frame[:_HEAD]
         named, numbered = _CHANNEL(head), _NUMBER(head)
@@ -225,24 +258,26 @@ def remains_of(frame: bytes) -> Remains | None:
     except UNREADABLE:
         return None
     channel = _text(found.channel)
-    return Remains(channel, number, _text(found.timestamp) or "", _list(found.events)) if channel else None
+    if not channel:
+        return None
+    return Remains(channel, number, _text(found.timestamp) or "", _list(found.events), found.type == _ERROR)
 
 
 def product_of(row: Raw) -> str | None:
     """The product that an event or a row is about; ``None`` where that can't be read."""
     try:
-        return _text(_decode_row(row).product_id)
+        return _decode_named(row).product_id
     except UNREADABLE:
         return None
 
 
-def rows_of(event: Raw) -> list[Raw] | None:
-    """The trades or tickers of an event, each by itself; ``None`` where they can't be told apart."""
+def rows_of(event: Raw) -> tuple[list[Raw] | None, Kind | None]:
+    """The trades or tickers of an event, each by itself, and its type; ``None`` for what of it can't be told."""
     try:
-        found = _decode_row(event)
+        found = _decode_rows(event)
     except UNREADABLE:
-        return None
-    return _list(found.trades if found.tickers == _NULL else found.tickers)
+        return _rows(event), None
+    return found.trades if found.tickers is None else found.tickers, found.type
 
 
 def event_type(event: Raw) -> Kind:
@@ -253,6 +288,14 @@ def event_type(event: Raw) -> Kind:
     """
     found = _decode_row(event).type
     return "update" if found is _NULL else _decode_kind(found)
+
+
+def _rows(event: Raw) -> list[Raw] | None:
+    try:
+        found = _decode_row(event)
+    except UNREADABLE:
+        return None
+    return _list(found.trades if found.tickers == _NULL else found.tickers)
 
 
 def _loose(frame: bytes) -> _Loose | None:

@@ -13,10 +13,21 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from msgspec import Struct
 
 from bridge.exchange_errors import LoginRefusedError, ReportedError, TooManyRequestsError, UnknownMarketError
-from bridge.exchanges.base import SECOND
-from bridge.exchanges.coinbase.messages import NAME
+from bridge.exchanges.coinbase.messages import NAME, Subscriptions
+from bridge.exchanges.numbers import SECOND
 
-__all__ = ["LONGEST_WAIT", "RETRY", "Breaks", "Memory", "Refusal", "Request", "Requests", "error_of", "jitter"]
+__all__ = [
+    "LONGEST_WAIT",
+    "RETRY",
+    "Breaks",
+    "Memory",
+    "Refusal",
+    "Request",
+    "Requests",
+    "error_of",
+    "jitter",
+    "listed_in",
+]
 
 RETRY = 60 * SECOND
 """Between attempts at what the exchange refuses."""
@@ -53,7 +64,6 @@ class Refusal(Struct):
 
     reason: str
     retry_at: int | None
-    tries: int = 0
     standing: bool = False
     """Whether the exchange may still have it as subscribed: then it is unsubscribed before it is asked for again."""
 
@@ -79,6 +89,11 @@ class Requests:
 
     def __bool__(self) -> bool:
         return any(request.products for request in self._waiting)
+
+    @property
+    def settled(self) -> bool:
+        """Whether every answer has come: a list that comes now is none."""
+        return not self._waiting
 
     def add(self, channel: str, products: Iterable[str], now: int, *, fresh: bool = False) -> None:
         """A subscribe message is sent."""
@@ -188,6 +203,21 @@ def error_of(words: str) -> ReportedError:
     if _RATE(words):
         return TooManyRequestsError(NAME, words)
     return (UnknownMarketError if _INVALID(words) else ReportedError)(NAME, words)
+
+
+def listed_in(message: Subscriptions, asked_as: Mapping[str, str]) -> dict[str, set[str]]:
+    """Channel → products of a list of all present subscriptions, as they were asked for; it comes after each change.
+
+    ``{"channel":"subscriptions","timestamp":"2026-08-09T21:05:48.229148053Z","sequence_num":5,"events":[
+    {"subscriptions":{"candles":["ETH-USD","BTC-USD"],"market_trades":["ETH-USD","BTC-USD"]}}]}``
+    """
+    listed: dict[str, set[str]] = {}
+    for event in message.events:
+        for channel, names in event.subscriptions.items():
+            listed.setdefault(channel, set()).update(asked_as[name] for name in names if name in asked_as)
+            if channel == "heartbeats":
+                listed[channel].add(channel)
+    return listed
 
 
 def jitter(wait: int, product: str) -> int:

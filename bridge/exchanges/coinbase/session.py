@@ -8,9 +8,12 @@ from datetime import UTC, datetime
 from msgspec import Raw
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.base import SECOND, UNREADABLE, Reconnect, Reject, Unknown, best_first
+from bridge.exchanges.actions import Reconnect, Reject, Unknown
 from bridge.exchanges.coinbase.messages import (
+    LEVEL2,
     NAME,
+    TICKER,
+    TRADES,
     L2Data,
     MarketTrades,
     Remains,
@@ -18,7 +21,6 @@ from bridge.exchanges.coinbase.messages import (
     TickerEvent,
     TickerMessage,
     TradesEvent,
-    check_id,
     decode,
     decode_book,
     decode_other,
@@ -31,8 +33,19 @@ from bridge.exchanges.coinbase.messages import (
 )
 from bridge.exchanges.coinbase.products import Listing
 from bridge.exchanges.coinbase.requests import Memory
-from bridge.exchanges.coinbase.subscribing import LEVEL2, TICKER, TRADES, SubscribingSession
-from bridge.exchanges.numbers import check_amounts, check_levels, check_numbers, check_values
+from bridge.exchanges.coinbase.subscribing import SubscribingSession
+from bridge.exchanges.numbers import (
+    SECOND,
+    best_first,
+    check_amounts,
+    check_ids,
+    check_levels,
+    check_numbers,
+    check_values,
+    epoch_ns,
+    shortened,
+)
+from bridge.exchanges.salvage import UNREADABLE
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Event, Levels, Quote, Ticker, Trade
 
 __all__ = ["CoinbaseSession"]
@@ -46,6 +59,10 @@ _DATA = {"l2_data": LEVEL2, "market_trades": TRADES, "ticker": TICKER}
 """The name of a channel's messages → the channel."""
 _KNOWN = {*_DATA, "heartbeats", "subscriptions"}
 _WRONG = (ArithmeticError, LookupError, TypeError, ValueError, *UNREADABLE)
+_MOST_UNREAD = 2
+"""Messages in a row whose numbers can't be read, after which it is no single one."""
+_ZERO_TIMES = (int(datetime(1, 1, 1, tzinfo=UTC).timestamp()), 0)
+"""Seconds since the epoch."""
 _MOST_BAD = 100
 """Rows of one frame that may be bad; beyond, the rest isn't looked at."""
 _TAKER = {"BUY": "sell", "SELL": "buy"}
@@ -68,6 +85,8 @@ class CoinbaseSession(SubscribingSession):
         self._behind = 0
         """Messages in a row whose numbers had come before."""
         self._second = ("", 0)
+        self._unread = 0
+        """Messages in a row whose numbers could not be read."""
 
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
         try:
@@ -96,11 +115,22 @@ class CoinbaseSession(SubscribingSession):
             self._salvage(remains, frame, recv, error, events)
         return events
 
+    def rejected(self, recv: int) -> Sequence[Event]:
+        """The next message's number shows what is missing; where that can't be read either, the streams say so now."""
+        self._unread += 1
+        if self._unread != _MOST_UNREAD:
+            return ()
+        events = self.gaps([s for s in self._streams if not self._is_refused(s)], recv)
+        if Channel.BOOK in self._channels:
+            self._break(self._names.products, recv)
+        return events
+
     # --- numbers ---------------------------------------------------------------------------------------------------
 
     def _count(self, number: int, recv: int) -> list[Event] | None:
         """The gap entries that this message's number calls for; ``None`` for a message that came before."""
         expected = self._next
+        self._unread = 0
         if number == expected:
             self._next = number + 1
             self._behind = 0
@@ -171,7 +201,7 @@ class CoinbaseSession(SubscribingSession):
                 ts = self._ns(trade.time)
                 ident = trade.trade_id
                 side = _TAKER[trade.side]
-                check_id(ident)
+                check_ids(ident)
                 check_numbers(trade.price, trade.size)
                 if self._unsettled:
                     self._seen(TRADES, trade.product_id)
@@ -212,7 +242,23 @@ class CoinbaseSession(SubscribingSession):
     # --- what is not as it should be -------------------------------------------------------------------------------
 
     def _other(self, frame: bytes, recv: int, error: Exception) -> Sequence[Event]:
-        """An error message, a channel we didn't ask for, a frame of which something can still be read, or none of these.
+        """A frame of which something can still be read, or that is no message of the channels that are known."""
+        remains = remains_of(frame)
+        known = remains is not None and remains.channel in _KNOWN
+        if not known or (remains is not None and remains.is_error):
+            unexpected = self._unexpected(frame, recv)
+            if unexpected is not None:
+                return unexpected
+        if remains is None or not known:
+            raise FrameError(NAME, frame, str(error)) from None
+        events = self._count(remains.number, recv)
+        if events is None:
+            return ()
+        self._salvage(remains, frame, recv, error, events)
+        return events
+
+    def _unexpected(self, frame: bytes, recv: int) -> Sequence[Event] | None:
+        """An error message, or one of a channel we didn't ask for; ``None`` where it is neither.
 
         ``{"type":"error","message":"channel is not supported"}``
         """
@@ -221,22 +267,15 @@ class CoinbaseSession(SubscribingSession):
         except UNREADABLE:
             message = None
         is_error = message is not None and message.type == "error"
-        if message is not None and (is_error or (message.channel not in _KNOWN and (message.channel or message.type))):
-            number = message.sequence_num
-            counted = [] if number is None else self._count(number, recv)
-            if is_error:
-                words = ": ".join(part for part in (message.message, message.reason) if part)
-                return [*(counted or ()), *self._said(words, recv)]
-            self.actions.append(Unknown(message.channel or message.type))
-            return counted or ()
-        remains = remains_of(frame)
-        if remains is None or remains.channel not in _KNOWN:
-            raise FrameError(NAME, frame, str(error)) from None
-        events = self._count(remains.number, recv)
-        if events is None:
-            return ()
-        self._salvage(remains, frame, recv, error, events)
-        return events
+        if message is None or not (is_error or (message.channel not in _KNOWN and (message.channel or message.type))):
+            return None
+        number = message.sequence_num
+        counted = [] if number is None else self._count(number, recv)
+        if is_error:
+            words = ": ".join(part for part in (message.message, message.reason) if part)
+            return [*(counted or ()), *self._said(words, recv)]
+        self.actions.append(Unknown(message.channel or message.type))
+        return counted or ()
 
     def _salvage(self, remains: Remains, frame: bytes, recv: int, error: Exception, events: list[Event]) -> None:
         """Serve what can be read of a message, row by row; a bad row is a ``gap`` of its own stream alone."""
@@ -273,12 +312,12 @@ class CoinbaseSession(SubscribingSession):
                 if not _is_update(event):  # it may have been the snapshot that is awaited
                     self._awaited.pop(self._asked_as.get(name or "", ""), None)
             return
-        rows = rows_of(event)
+        rows, kind = rows_of(event)
         if rows is None:
             bad.add(None, event, ValueError("no rows"))
             return
         try:
-            kind = event_type(event)
+            kind = kind or event_type(event)
         except _WRONG as error:
             for name in {product_of(row) for row in rows} or {None}:
                 bad.add(name, event, error)
@@ -319,13 +358,15 @@ class CoinbaseSession(SubscribingSession):
         second = text[:19]
         if second != self._second[0]:
             at = datetime.strptime(second, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
-            self._second = (second, int(at.timestamp()) * SECOND)
-        rest = text[19:]
-        if rest[-1:] != "Z":
-            msg = f"time {text!r} is not UTC"
-            raise ValueError(msg)
-        ns = self._second[1] + (int(rest[1:-1].ljust(9, "0")[:9]) if len(rest) > 1 else 0)
-        return ns if ns > 0 else None
+            seconds = int(at.timestamp())
+            self._second = (second, 0 if seconds in _ZERO_TIMES else epoch_ns(seconds, SECOND))
+        known = self._second[1]
+        decimals = text[20:-1]
+        if decimals.isdecimal() and text[19] == "." and text[-1] == "Z":
+            return known + int(decimals[:9].ljust(9, "0")) if known else None
+        if text[19:] == "Z":
+            return known or None
+        raise ValueError(f"{shortened(text)} is not a time in UTC")
 
 
 def _is_update(event: Raw) -> bool:

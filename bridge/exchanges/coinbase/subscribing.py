@@ -17,28 +17,37 @@ from bridge.exchange_errors import (
     TopicLeftOutError,
     UnknownMarketError,
 )
-from bridge.exchanges.base import SECOND, Reconnect, Said, Send, Session, Subscription
-from bridge.exchanges.coinbase.messages import NAME, Subscriptions
+from bridge.exchanges.actions import Reconnect, Said, Send
+from bridge.exchanges.coinbase.messages import CHANNELS, LEVEL2, NAME, Subscriptions
 from bridge.exchanges.coinbase.products import Listing, Names
-from bridge.exchanges.coinbase.requests import LONGEST_WAIT, RETRY, Breaks, Memory, Refusal, Requests, error_of, jitter
+from bridge.exchanges.coinbase.requests import (
+    LONGEST_WAIT,
+    RETRY,
+    Breaks,
+    Memory,
+    Refusal,
+    Requests,
+    error_of,
+    jitter,
+    listed_in,
+)
+from bridge.exchanges.numbers import SECOND
+from bridge.exchanges.session import Session, Subscription
 from bridge.model import Channel, Event
 
-__all__ = ["LEVEL2", "TICKER", "TRADES", "SubscribingSession"]
+__all__ = ["SubscribingSession"]
 
-LEVEL2, TICKER, TRADES = "level2", "ticker", "market_trades"
-_CHANNELS = {
-    Channel.TRADES: TRADES,
-    Channel.BOOK: LEVEL2,
-    Channel.QUOTES: TICKER,
-    Channel.TICKER: TICKER,
-}
 _LIMIT = 30 * SECOND
 """How long an answer or a full book may take, a frame of 6 MB; counted from the last full book that was awaited."""
 _LIMIT_IN_ALL = 10 * _LIMIT
-_MOST_TRIES = 5
+_AFTER_SILENCE = RETRY - _LIMIT
+"""Between a request that was given up for want of an answer, and the next: a minute after it was sent."""
+_MOST_A_MINUTE = 120
+"""Requests a minute for what is refused, each by itself: with more of them, each is asked for more rarely."""
 _AFTER_RATE = 5 * SECOND
 """Before a request is sent again that was one too many."""
 _WORDS = 300
+_ENDED = "the exchange has ended the subscription"
 
 
 class SubscribingSession(Session):
@@ -58,7 +67,7 @@ class SubscribingSession(Session):
         self._memory = memory or Memory()
         self._channels = channels
         self._streams = [Subscription(channel, pair) for channel in sorted(channels) for pair in pairs]
-        self._wire = tuple(dict.fromkeys(_CHANNELS[channel] for channel in sorted(channels)))
+        self._wire = tuple(dict.fromkeys(CHANNELS[channel] for channel in sorted(channels)))
         self._names = Names(pairs, self._listing)
         self._asked_as, self._pairs_of = self._names.asked_as, self._names.pairs_of
         self._requests = Requests()
@@ -78,6 +87,8 @@ class SubscribingSession(Session):
         """Whether the exchange has answered anything on this connection."""
         self._unsettled: set[tuple[str, str]] = set()
         """What is asked for, or refused: its data is news about that."""
+        self._present: set[tuple[str, str]] = set()
+        """What the newest list of subscriptions has."""
         self._ticked = 0
 
     def connected(self, now: int) -> None:
@@ -121,7 +132,7 @@ class SubscribingSession(Session):
         for channel, product in late:
             if channel != LEVEL2:
                 words = f"no answer to the subscription within {_LIMIT // SECOND} s"
-                events += self._refuse(channel, product, now, TopicLeftOutError(NAME, words))
+                events += self._refuse(channel, product, now, TopicLeftOutError(NAME, words), wait=_AFTER_SILENCE)
         events += self._late_books(now)
         self._ask_again(now)
         return events
@@ -136,27 +147,23 @@ class SubscribingSession(Session):
     # --- what the exchange says ------------------------------------------------------------------------------------
 
     def _acknowledged(self, message: Subscriptions, recv: int, events: list[Event]) -> None:
-        """The list of all present subscriptions, after each change of them.
-
-        ``{"channel":"subscriptions","timestamp":"2026-08-09T21:05:48.229148053Z","sequence_num":5,"events":[
-        {"subscriptions":{"candles":["ETH-USD","BTC-USD"],"market_trades":["ETH-USD","BTC-USD"]}}]}``
-        """
+        """The list of all present subscriptions, which answers a request, or says that one has ended."""
         self._answered = True
-        listed: dict[str, set[str]] = {}
-        for event in message.events:
-            for channel, names in event.subscriptions.items():
-                listed.setdefault(channel, set()).update(self._asked_as[n] for n in names if n in self._asked_as)
-                if channel == "heartbeats":
-                    listed[channel].add(channel)
+        listed = listed_in(message, self._asked_as)
+        present = {(channel, product) for channel, products in listed.items() for product in products}
+        ended = self._present - present if self._requests.settled else set()
+        self._present = present
         self._requests.acknowledged(listed, recv, other="heartbeats" in listed)
         for channel, products in listed.items():
             for product in products:
                 if (channel, product) in self._refusals and channel != LEVEL2:
                     self._take_back(channel, product)
         for channel in self._wire:
-            products = listed.get(channel, set())
-            served = [p for p in products if (channel, p) not in self._refusals]
+            served = [p for p in listed.get(channel, ()) if (channel, p) not in self._refusals]
             events += self.lively([s for p in served for s in self._streams_of(channel, p)], recv)
+        for channel, product in sorted(ended.difference(self._refusals)):
+            if product in self._names.products:
+                events += self._refuse(channel, product, recv, TopicLeftOutError(NAME, _ENDED))
         self._settle()
 
     def _seen(self, channel: str, name: str) -> None:
@@ -210,9 +217,9 @@ class SubscribingSession(Session):
         if known is None or known.reason != reason:  # one that is asked for again, and refused again, is said once
             error.topic = f"{channel}:{product}"
             self.actions.append(Said(error, f"no {channel} of {', '.join(self._pairs_of[product])}"))
-        crowd = max(1, len(self._refusals) // 60)
+        crowd = max(1, len(self._refusals) // _MOST_A_MINUTE)
         retry_at = None if wait is None else now + jitter(wait * crowd, product)
-        self._refusals[key] = Refusal(reason, retry_at, known.tries + 1 if known else 1)
+        self._refusals[key] = Refusal(reason, retry_at)
         self._memory.refused[key] = reason
         self._requests.answered(channel, product)
         if channel == LEVEL2:
@@ -249,7 +256,7 @@ class SubscribingSession(Session):
         return [event for channel in self._wire for event in self.lively(self._streams_of(channel, other), now)]
 
     def _late_books(self, now: int) -> list[Event]:
-        """Books whose snapshot is late: asked for once more, then ``down`` and asked for ever more rarely.
+        """Books whose snapshot is late: asked for once more, then ``down`` and asked for about once a minute.
 
         Where no book at all comes, although it was asked for twice, a new connection is tried, once.
         """
@@ -272,9 +279,8 @@ class SubscribingSession(Session):
             return []
         events: list[Event] = []
         for product in late:
-            known = self._refusals.get((LEVEL2, product))
-            tries = min(known.tries, _MOST_TRIES) if known else 0
-            events += self._refuse(LEVEL2, product, now, TopicLeftOutError(NAME, reason), wait=RETRY * tries)
+            wait = _AFTER_SILENCE if (LEVEL2, product) in self._refusals else 0
+            events += self._refuse(LEVEL2, product, now, TopicLeftOutError(NAME, reason), wait=wait)
             self._refusals[LEVEL2, product].standing = True
         return events
 
@@ -355,14 +361,14 @@ class SubscribingSession(Session):
             self._seen(LEVEL2, name)
 
     def _send(self, kind: str, channel: str, products: Sequence[str]) -> None:
-        text = msgspec.json.encode({"type": kind, "product_ids": products, "channel": channel}).decode()
-        self.actions.append(Send(text))
+        request = {"type": kind, "product_ids": products, "channel": channel}
+        self.actions.append(Send(msgspec.json.encode(request).decode()))
 
     # --- streams ---------------------------------------------------------------------------------------------------
 
     def _is_refused(self, stream: Subscription) -> bool:
         """Whether a stream isn't served."""
-        return (_CHANNELS[stream.channel], self._names.product(stream.subject)) in self._refusals
+        return (CHANNELS[stream.channel], self._names.product(stream.subject)) in self._refusals
 
     def _is_broken(self, product: str) -> bool:
         """Whether a book awaits its snapshot, or is about to be asked for."""
@@ -371,7 +377,7 @@ class SubscribingSession(Session):
     def _streams_of(self, channel: str, product: str) -> list[Subscription]:
         """The streams that a product feeds over a channel."""
         pairs = self._pairs_of[product]
-        return [s for s in self._streams if _CHANNELS[s.channel] == channel and s.subject in pairs]
+        return [s for s in self._streams if CHANNELS[s.channel] == channel and s.subject in pairs]
 
     def _settle(self) -> None:
         self.ready = self.ready or (not self._requests and not self._postponed)

@@ -7,19 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.base import (
-    NOT_UNDERSTOOD,
-    UNREADABLE,
-    Credentials,
-    Reject,
-    Replace,
-    Restated,
-    Said,
-    Session,
-    Subscription,
-    Synchronise,
-    Target,
-)
+from bridge.exchanges.actions import Reject, Replace, Restated, Said, Synchronise
 from bridge.exchanges.fields import fields_of, text
 from bridge.exchanges.http import Flow
 from bridge.exchanges.limitlex.messages import (
@@ -37,9 +25,11 @@ from bridge.exchanges.limitlex.messages import (
     other_message,
 )
 from bridge.exchanges.limitlex.rest import LimitlexRest, Listing, TokenSource
-from bridge.exchanges.numbers import check_ids, check_numbers, check_values, check_words, shortened
+from bridge.exchanges.numbers import check_amounts, check_ids, check_numbers, check_values, check_words, shortened
+from bridge.exchanges.plans import Credentials
 from bridge.exchanges.refresh import Refresh
-from bridge.exchanges.salvage import Damage, readable
+from bridge.exchanges.salvage import UNREADABLE, Damage, readable
+from bridge.exchanges.session import NOT_UNDERSTOOD, Session, Subscription, Target
 from bridge.model import Balance, Channel, Event, Fill, Order
 
 __all__ = ["PRIVATE_CHANNELS", "AccountSession"]
@@ -120,14 +110,17 @@ class AccountSession(Session):
 
     def _other(self, frame: bytes, recv: int, error: Exception) -> list[Event]:
         """The pairs' public messages come here too, the pairs' own connections have them; or a message is bad."""
-        kind, actions = other_message(frame, error, PRIVATE, PUBLIC)
+        mended = readable(frame)
+        kind, actions = other_message(frame, mended, error, known=PRIVATE, elsewhere=PUBLIC)
         self.actions += actions
         if not kind:
             return self._first(self._credentials.name, recv)
-        try:
-            return self._take(decode_private(readable(frame)), frame, recv)
-        except UNREADABLE as why:
-            return self._damaged(kind, frame, recv, why)
+        if mended is not frame:
+            try:
+                return self._take(decode_private(mended), frame, recv)
+            except UNREADABLE as why:
+                error = why
+        return self._damaged(kind, frame, recv, error)
 
     def _take(self, message: AnyPrivate, frame: bytes, recv: int) -> list[Event]:
         subject = self._credentials.name
@@ -180,7 +173,7 @@ class AccountSession(Session):
         m = message
         check_ids(m.orderId)
         check_words(m.orderTradeType or "")
-        check_values(m.price or "")
+        check_amounts(m.price or "")
         check_numbers(m.amountInitial, m.amountCompleted)
         status = "open"
         if m.deleted:

@@ -12,10 +12,10 @@ import msgspec
 from msgspec import Struct
 
 from bridge.exchange_errors import FrameError, ReportedError
-from bridge.exchanges.base import SECOND, UNREADABLE, Action, Said, Unknown
+from bridge.exchanges.actions import Action, Said, Unknown
 from bridge.exchanges.fields import EXACT
-from bridge.exchanges.numbers import check_numbers, epoch_ns, shortened
-from bridge.exchanges.salvage import peek, readable
+from bridge.exchanges.numbers import SECOND, check_numbers, epoch_ns, shortened
+from bridge.exchanges.salvage import UNREADABLE, peek
 
 __all__ = [
     "NAME",
@@ -188,9 +188,9 @@ def seconds_of(days: msgspec.Raw) -> str:
 
 
 def other_message(
-    frame: bytes, error: Exception, known: frozenset[str], elsewhere: frozenset[str]
+    frame: bytes, mended: bytes, error: Exception, *, known: frozenset[str], elsewhere: frozenset[str]
 ) -> tuple[str, list[Action]]:
-    """What to make of a frame that is no message of this session's, or a bad one.
+    """What to make of a frame that is no message of this session's, or a bad one; ``mended`` is it made `readable`.
 
     Returns:
         The type of a message that is one of the ``known`` and is bad, else the empty string; and what is to be done.
@@ -199,7 +199,7 @@ def other_message(
         FrameError: not even the type can be read.
     """
     try:
-        message = _decode_other(readable(frame))
+        message = _decode_other(mended)
     except UNREADABLE:
         kind = peek(frame, "t")
         if kind in known or kind in elsewhere:

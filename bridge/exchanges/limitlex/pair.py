@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from bridge.book import Book
-from bridge.exchanges.base import NOT_UNDERSTOOD, SECOND, UNREADABLE, Replace, Session, Subscription, best_first
+from bridge.exchanges.actions import Replace
 from bridge.exchanges.fields import EXACT
 from bridge.exchanges.limitlex.messages import (
     NAME,
@@ -24,8 +24,9 @@ from bridge.exchanges.limitlex.messages import (
     seconds_of,
 )
 from bridge.exchanges.limitlex.options import LimitlexOptions
-from bridge.exchanges.numbers import check_amounts, check_levels, check_numbers, check_values
-from bridge.exchanges.salvage import Damage, readable
+from bridge.exchanges.numbers import SECOND, best_first, check_amounts, check_levels, check_numbers, check_values
+from bridge.exchanges.salvage import UNREADABLE, Damage, readable
+from bridge.exchanges.session import NOT_UNDERSTOOD, Session, Subscription
 from bridge.model import BookDelta, BookSnapshot, Channel, ControlEvent, Event, Levels, Quote, Ticker, Trade
 
 __all__ = ["PairSession"]
@@ -118,14 +119,17 @@ class PairSession(Session):
 
     def _other(self, frame: bytes, recv: int, error: Exception) -> list[Event]:
         """A frame that is no message of a pair, or a bad one; one may be bad only in what isn't read of it."""
-        kind, actions = other_message(frame, error, PUBLIC, PRIVATE)
+        mended = readable(frame)
+        kind, actions = other_message(frame, mended, error, known=PUBLIC, elsewhere=PRIVATE)
         self.actions += actions
         if not kind:
             return self._first(recv, [])
-        try:
-            return self._first(recv, self._understand(decode_public(readable(frame)), recv))
-        except (*UNREADABLE, ValueError) as why:
-            return self._first(recv, self._damaged(kind, frame, recv, why))
+        if mended is not frame:
+            try:
+                return self._first(recv, self._understand(decode_public(mended), recv))
+            except (*UNREADABLE, ValueError) as why:
+                error = why
+        return self._first(recv, self._damaged(kind, frame, recv, error))
 
     def _damaged(self, kind: str, frame: bytes, recv: int, error: Exception) -> list[Event]:
         """A message of this type is bad: its stream misses it, and no other does."""

@@ -21,14 +21,14 @@ from msgspec import Struct
 
 from bridge.errors import ConfigError, Problem
 from bridge.exchange_errors import FrameError, RestError
-from bridge.exchanges.base import SECOND, UNREADABLE, Credentials
 from bridge.exchanges.fields import UNREADABLE_ROW, Row, decode_rows, fields_of, text
 from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
 from bridge.exchanges.limitlex.messages import NAME, nanoseconds
 from bridge.exchanges.listing import ListedPair, check_listed
 from bridge.exchanges.nonces import Nonces
-from bridge.exchanges.numbers import check_amounts, check_ids, check_values, check_words, id_or_empty
-from bridge.exchanges.salvage import readable
+from bridge.exchanges.numbers import SECOND, check_amounts, check_ids, check_values, check_words, id_or_empty
+from bridge.exchanges.plans import Credentials
+from bridge.exchanges.salvage import UNREADABLE, readable
 from bridge.exchanges.waiting import seconds_to_wait
 from bridge.model import Balance, Event, Order
 
@@ -40,6 +40,8 @@ _TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*", re.ASCII).fullmatch
 _SECONDS = re.compile(r"[0-9]{1,10}").fullmatch
 _decode_claims: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=Decimal).decode
 _SIDES = {"buy": "buy", "sell": "sell"}
+_NEVER = 2**63 // SECOND
+"""A time beyond this (seconds) is none."""
 
 
 def sign(pem: str, path: str, body: str) -> str:
@@ -60,11 +62,14 @@ def sign(pem: str, path: str, body: str) -> str:
 
 
 def token_expiry(token: str) -> int | None:
-    """The ``exp`` of a JWT in nanoseconds since the epoch; ``None`` where it has none."""
+    """The ``exp`` of a JWT in nanoseconds since the epoch; ``None`` where it has none, or one that is no time."""
     try:
         payload = token.split(".")[1]
         claims = _decode_claims(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return int(claims["exp"]) * SECOND
+        expires = Decimal(claims["exp"])
+        if not -1 < expires < _NEVER:  # before it is written out: its exponent may be anything
+            return None
+        return int(expires) * SECOND
     except (LookupError, ArithmeticError, TypeError, ValueError):
         return None
 
@@ -216,13 +221,14 @@ class TokenSource:
         self._credentials = credentials
 
     def fetch(self, now: int) -> Flow[tuple[str, int | None]]:
-        """A new token, and when it expires (nanoseconds, ``None`` if it doesn't say)."""
+        """A new token, and when it expires (nanoseconds, by our clock; ``None`` if it doesn't say)."""
         path = "/private/websocket_token"
         answer = yield from self._rest.private(self._credentials, path, now)
         token = next((written for written in _texts(_decode_any(answer)) if _TOKEN(written)), None)
         if token is None:
             raise RestError(NAME, path, 200, "the answer holds no token")
-        return token, token_expiry(token)
+        expiry = token_expiry(token)
+        return token, None if expiry is None else expiry - self._rest.clock_offset
 
 
 def _result(path: str, response: HttpResponse) -> msgspec.Raw:
@@ -279,8 +285,7 @@ def _order(subject: str, now: int, row: Row) -> Event:
     kind = (row.get("order_trade_type", "") or "limit").lower()
     check_ids(order_id)
     check_words(kind)
-    check_values(price)
-    check_amounts(filled, size)
+    check_amounts(price, filled, size)
     created = row.get("created_at", "")
     ts = nanoseconds(int(created)) if _SECONDS(created) else None
     direction = row.get("order_direction", "").lower()

@@ -16,20 +16,9 @@ from typing import ClassVar
 import msgspec
 
 from bridge.exchange_errors import FrameError, RestError
-from bridge.exchanges.base import (
-    NOT_UNDERSTOOD,
-    ClockReading,
-    ConnectionPlan,
-    Credentials,
-    Exchange,
-    ListedPair,
-    Poll,
-    Profile,
-    Session,
-    Subscription,
-)
+from bridge.exchanges.base import Exchange
 from bridge.exchanges.http import Flow
-from bridge.exchanges.listing import share_out
+from bridge.exchanges.listing import ListedPair, share_out
 from bridge.exchanges.lmex.account import AccountSession, Memory
 from bridge.exchanges.lmex.books import BooksSession
 from bridge.exchanges.lmex.messages import NAME
@@ -38,6 +27,8 @@ from bridge.exchanges.lmex.options import LmexOptions
 from bridge.exchanges.lmex.rest import LmexRest
 from bridge.exchanges.lmex.rows import balance_events
 from bridge.exchanges.lmex.trades import TradesSession
+from bridge.exchanges.plans import ClockReading, ConnectionPlan, Credentials, Poll, Profile
+from bridge.exchanges.session import NOT_UNDERSTOOD, Session, Subscription
 from bridge.model import Channel, Control, ControlEvent, Event
 
 __all__ = ["AccountSession", "BooksSession", "Lmex", "LmexOptions", "TradesSession"]

@@ -9,19 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from bridge.exchange_errors import LoginRefusedError, ReportedError, RestError, SessionExpiredError, TopicLeftOutError
-from bridge.exchanges.base import (
-    SECOND,
-    Credentials,
-    Poll,
-    Reconnect,
-    Reject,
-    Replace,
-    Restated,
-    Said,
-    Send,
-    Subscription,
-    Synchronise,
-)
+from bridge.exchanges.actions import Reconnect, Reject, Replace, Restated, Said, Send, Synchronise
 from bridge.exchanges.fields import Row, decode_rows
 from bridge.exchanges.http import Flow
 from bridge.exchanges.lmex.faults import of_message
@@ -33,9 +21,12 @@ from bridge.exchanges.lmex.positions import Bad, Positions
 from bridge.exchanges.lmex.rest import LmexRest, sign
 from bridge.exchanges.lmex.rows import NOT_A_ROW, fill_event, first, is_open, order_event, pair_or_empty, understood
 from bridge.exchanges.lmex.session import LmexSession
-from bridge.exchanges.numbers import id_or_empty
+from bridge.exchanges.lmex.topics import TOPICS
+from bridge.exchanges.numbers import SECOND, id_or_empty
+from bridge.exchanges.plans import Credentials, Poll
 from bridge.exchanges.refresh import Refresh
 from bridge.exchanges.salvage import Damage
+from bridge.exchanges.session import Subscription
 from bridge.model import Channel, ControlEvent, Event, Fill, Order, Position
 
 __all__ = ["AccountSession", "Memory"]
@@ -46,24 +37,11 @@ _ANSWER_LIMIT = 5 * SECOND
 _SETTLED = 60 * SECOND
 """Age of a log-in before REST can put it in doubt: should REST say so for ever, there is one log-in a minute."""
 
+_RETRY = 60 * SECOND
+"""Between attempts at channels that the exchange refuses."""
+_NO_ANSWER = "no answer to the subscription of private topics"
 _TOO_MANY = "the exchange does not list all fills since the last one known"
 _BAD_ROW = "a row of a REST answer could not be understood"
-
-_TOPICS: dict[Market, dict[Channel, tuple[str, ...]]] = {
-    Market.SPOT: {
-        Channel.ORDERS: ("notificationApiV3", "notificationApiV2"),
-        Channel.FILLS: ("fillsV2", "fills"),
-    },
-    Market.FUTURES: {
-        Channel.ORDERS: ("notificationApiV4", "notificationApiV3", "notificationApiV2"),
-        Channel.FILLS: ("fillsV2", "fills"),
-        Channel.POSITIONS: (
-            *("positionsV3", "positionsV2", "positions"),
-            *("allPositionV4", "allPositionV3", "allPositionV2", "allPosition"),
-        ),
-    },
-}
-"""Topics of each channel, newest first: an older one is taken where the answer leaves the newer out."""
 
 
 class AccountSession(LmexSession):
@@ -94,8 +72,10 @@ class AccountSession(LmexSession):
         self._memory = memory
         known = ["authKeyExpires", "login"] if options.login == "auto" else [options.login]
         self._logins = sorted(known, key=lambda login: login != memory.login)
-        self._topics = {channel: list(topics) for channel, topics in _TOPICS[market].items()}
+        self._topics = {channel: list(topics) for channel, topics in TOPICS[market].items()}
         self._waiting_since: int | None = None
+        self._retry_at: int | None = None
+        """When to ask again for the channels that the exchange has refused."""
         self._logged_on = False
         self._doubted_at = 0
         """Since when REST's word that the session has expired is about this log-in (ns)."""
@@ -116,8 +96,10 @@ class AccountSession(LmexSession):
     def tick(self, now: int) -> Sequence[Event]:
         if self._waiting_since is not None and now - self._waiting_since > _ANSWER_LIMIT:
             self._waiting_since = None
-            if self._logged_on:
-                self.actions.append(Reconnect("no answer to the subscription of private topics"))
+            if self.ready:  # it was about a channel that had been refused: the others go on
+                self._owed += self._left_out(set(self._asked), _NO_ANSWER, now)
+            elif self._logged_on:
+                self.actions.append(Reconnect(_NO_ANSWER))
             else:
                 self._next_login(now, "no answer to the log-in")
         elif self._logged_on:
@@ -125,9 +107,19 @@ class AccountSession(LmexSession):
             if self._rest.expired_at > self._doubted_at:
                 self._doubted_at = now
                 self.actions.append(Replace("REST says that the session has expired"))
+            if self._retry_at is not None and now >= self._retry_at and not self._asked:
+                self._retry_at = None
+                self._topics = {channel: list(topics) for channel, topics in TOPICS[self._market].items()}
+                self._ask(now)
         self._refresh_if_due(now)
         owed, self._owed = self._owed, []
         return owed
+
+    def _clock_back(self, now: int) -> None:
+        if self._waiting_since is not None:
+            self._waiting_since = min(self._waiting_since, now)
+        if self._retry_at is not None:
+            self._retry_at = min(self._retry_at, now + _RETRY)
 
     def sync(self, now: int) -> Flow[None]:
         """Nothing is replayed: what happened before the subscription stood comes from REST; tried until it does."""
@@ -289,9 +281,17 @@ class AccountSession(LmexSession):
             self.actions.append(Synchronise())
 
     def _acknowledged(self, message: Envelope, recv: int) -> list[Event]:
-        """The streams are ``live`` once all channels have their topics: another connection may feed them, too."""
-        super()._acknowledged(message, recv)
-        return self._left_out(set(self._asked) - set(message.channel or ()), "", recv)
+        """The streams are ``live`` once all channels have their topics: another connection may feed them, too.
+
+        A channel that was refused before is ``live`` by itself; REST tells what it has missed.
+        """
+        was_ready = self.ready
+        fresh = super()._acknowledged(message, recv)
+        events = self._left_out(set(self._asked) - set(message.channel or ()), "", recv)
+        if not was_ready or not fresh:
+            return events
+        self.actions.append(Synchronise())
+        return [*fresh, *events]
 
     def _refused(self, error: ReportedError, recv: int) -> list[Event]:
         if error.topic not in self._asked and self._live.intersection(self._streams_of(error.topic)):
@@ -306,6 +306,7 @@ class AccountSession(LmexSession):
             if channel not in live and topics and topics[0] in refused:
                 oldest = topics.pop(0)
                 if not topics:
+                    self._retry_at = self._retry_at or recv + _RETRY
                     why = reason or "the exchange accepts none of the channel's topics"
                     events += self.dead([Subscription(channel, self._name)], recv, why)
                     if not reason:
@@ -318,7 +319,7 @@ class AccountSession(LmexSession):
         return events
 
     def _streams_of(self, topic: str) -> list[Subscription]:
-        found = [channel for channel, topics in _TOPICS[self._market].items() if topic in topics]
+        found = [channel for channel, topics in TOPICS[self._market].items() if topic in topics]
         return [Subscription(channel, self._name) for channel in found]
 
     # Data

@@ -1,7 +1,8 @@
 """Order books and best prices over LMEX's OSS endpoints.
 
 Deltas are chained (``seqNum``, ``prevSeqNum``); a hole, a delta before its snapshot or a crossed book is mended by
-unsubscribing and subscribing that one topic, which brings a snapshot and leaves the other pairs alone.
+unsubscribing and subscribing that topic, which brings a snapshot and leaves the other pairs alone. Pairs that are
+mended at the same time share the two messages.
 
 A book that says nothing is either quiet or dead: subscribing to it once more tells which, because the exchange answers
 with a snapshot, and the chain goes on across it.
@@ -13,12 +14,14 @@ from collections.abc import Sequence
 
 from bridge.book import Book
 from bridge.exchange_errors import FrameError, ReportedError
-from bridge.exchanges.base import NOT_UNDERSTOOD, SECOND, UNREADABLE, Reconnect, Reject, Subscription, Warn, best_first
+from bridge.exchanges.actions import Reconnect, Reject, Warn
 from bridge.exchanges.lmex.messages import NAME, BookData, Envelope, decode_book, nanoseconds
 from bridge.exchanges.lmex.names import Contracts, Market, old_symbol, pair_of
 from bridge.exchanges.lmex.options import LmexOptions
 from bridge.exchanges.lmex.session import LmexSession
-from bridge.exchanges.numbers import check_levels, shortened
+from bridge.exchanges.numbers import SECOND, best_first, check_levels, shortened
+from bridge.exchanges.salvage import UNREADABLE
+from bridge.exchanges.session import NOT_UNDERSTOOD, Subscription
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Event, Levels, Quote
 
 __all__ = ["BooksSession"]
@@ -95,6 +98,8 @@ class BooksSession(LmexSession):
         self._answered = False
         self._suspects: list[_Pair] = []
         """Whose message the frame was that could not be understood."""
+        self._anew: dict[str, None] = {}
+        """Topics that are to be unsubscribed and subscribed, all in one message each."""
 
     def connected(self, now: int) -> None:
         super().connected(now)
@@ -108,11 +113,15 @@ class BooksSession(LmexSession):
         except FrameError:
             self._suspects = self._named_in(frame)
             raise
+        finally:
+            self._ask_anew()
 
     def rejected(self, recv: int) -> Sequence[Event]:
         """The chain would show what is missing, but only with the next message: those who may miss it are mended now."""
         suspects, self._suspects = self._suspects, []
-        return [event for pair in suspects for event in self._missed(pair, recv)]
+        events = [event for pair in suspects for event in self._missed(pair, recv)]
+        self._ask_anew()
+        return events
 
     def tick(self, now: int) -> Sequence[Event]:
         super().tick(now)
@@ -134,11 +143,12 @@ class BooksSession(LmexSession):
                 self._troubled.discard(pair.name)
             if pair.retry is not None and now >= pair.retry:
                 self._subscribe_anew(pair, now)
+        self._ask_anew()
         self._ask_quiet_ones(now)
         return events
 
     def resync(self, subject: str, now: int, reason: str) -> None:
-        """Unsubscribe and subscribe this one pair."""
+        """Have the next tick unsubscribe and subscribe this pair, together with the others that are asked for by then."""
         del reason
         pair = self._pairs.get(subject)
         if pair is not None and pair.awaited is None and pair.retry is None:
@@ -356,5 +366,19 @@ class BooksSession(LmexSession):
         if pair.retry is not None:
             pair.retry = None
             pair.failures, pair.failed_at = _FAILURES, now  # one attempt, then down again
-        self.unsubscribe([self._topic(pair.name)])
-        self.subscribe([self._topic(pair.name)])
+        self._anew[self._topic(pair.name)] = None
+
+    def _ask_anew(self) -> None:
+        if self._anew:
+            topics = list(self._anew)
+            self._anew.clear()
+            self.unsubscribe(topics)
+            self.subscribe(topics)
+
+    def _clock_back(self, now: int) -> None:
+        for pair in self._pairs.values():
+            pair.heard, pair.failed_at = min(pair.heard, now), min(pair.failed_at, now)
+            if pair.awaited is not None:
+                pair.awaited = min(pair.awaited, now)
+            if pair.retry is not None:
+                pair.retry = min(pair.retry, now + pair.patience)

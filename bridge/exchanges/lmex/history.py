@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from msgspec import Struct, field
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.base import SECOND, Credentials
 from bridge.exchanges.fields import Row
 from bridge.exchanges.http import Flow
 from bridge.exchanges.lmex.names import Market, market_of
 from bridge.exchanges.lmex.rest import LmexRest, wants_symbol
 from bridge.exchanges.lmex.rows import first, is_open
+from bridge.exchanges.numbers import SECOND
+from bridge.exchanges.plans import Credentials
 from bridge.model import Event, Fill, Order
 
 __all__ = ["Memory", "fills_since"]

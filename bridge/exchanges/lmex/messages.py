@@ -14,9 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.base import UNREADABLE
 from bridge.exchanges.numbers import epoch_ns
-from bridge.exchanges.salvage import readable
+from bridge.exchanges.salvage import UNREADABLE, readable
 
 __all__ = [
     "NAME",

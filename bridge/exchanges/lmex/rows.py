@@ -14,11 +14,11 @@ from typing import TypeVar
 import msgspec
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.base import UNREADABLE
 from bridge.exchanges.fields import NESTED, Row, decode_rows
 from bridge.exchanges.lmex.messages import NAME, nanoseconds
 from bridge.exchanges.lmex.names import Contracts, Market, difference, is_pair, market_of, pair_of
 from bridge.exchanges.numbers import check_amounts, check_ids, check_numbers, check_values, check_words, shortened
+from bridge.exchanges.salvage import UNREADABLE
 from bridge.model import Balance, Event, Fill, Order, Position
 
 __all__ = [
@@ -83,7 +83,7 @@ def order_event(row: Row, subject: str, recv: int, contracts: Contracts, limit_p
     price = row.get("price", "")
     if code in _FILLED and kind != "market":
         price = limit_price
-    check_values(price)
+    check_amounts(price)
     order_id, client_id = _needed(row, "orderID", "orderId"), first(row, "clOrderID", "clOrderId")
     check_ids(order_id)
     check_words(client_id)

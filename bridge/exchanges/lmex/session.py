@@ -8,10 +8,12 @@ from collections.abc import Sequence
 import msgspec
 
 from bridge.exchange_errors import BufferFullError, FrameError, ReportedError, SessionExpiredError, TooManyFailuresError
-from bridge.exchanges.base import SECOND, Reconnect, Reject, Said, Send, Session, Subscription, Unknown
+from bridge.exchanges.actions import Reconnect, Reject, Said, Send, Unknown
 from bridge.exchanges.lmex.faults import GROUPING_IGNORED, of_message, of_row
 from bridge.exchanges.lmex.messages import Envelope, envelope
+from bridge.exchanges.numbers import SECOND
 from bridge.exchanges.salvage import peek
+from bridge.exchanges.session import Session, Subscription
 from bridge.model import Event
 
 __all__ = ["LmexSession"]
@@ -48,6 +50,8 @@ class LmexSession(Session):
 
         One that neither a pong nor anything else follows is the end of the connection: silence looks no different.
         """
+        if now < self._ticked:
+            self._clock_back(now)
         if not 0 <= now - self._ticked <= _LATE:
             self._until = now + _PONG
             self._pinged = min(self._pinged, now)  # our clock may have been set back, by hours
@@ -59,6 +63,9 @@ class LmexSession(Session):
             self._pinged, self._until, self._heard = now, now + _PONG, False
             self.actions.append(Send("ping"))
         return ()
+
+    def _clock_back(self, now: int) -> None:
+        """Our clock was set back, by hours maybe: what is waited for is waited for from now on."""
 
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
         self._heard = True

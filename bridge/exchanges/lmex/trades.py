@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import msgspec
 
 from bridge.exchange_errors import ReportedError, TopicLeftOutError
-from bridge.exchanges.base import SECOND, UNREADABLE, Reconnect, Said, Subscription
+from bridge.exchanges.actions import Reconnect, Said
 from bridge.exchanges.fields import fields_of, text
 from bridge.exchanges.lmex.messages import NAME, Envelope, TradeRow, decode_trade, decode_trades, nanoseconds
 from bridge.exchanges.lmex.names import Contracts, Market, market_of, old_symbol, pair_of
 from bridge.exchanges.lmex.session import LmexSession
-from bridge.exchanges.numbers import check_numbers, shortened
-from bridge.exchanges.salvage import Damage, rows_of
+from bridge.exchanges.numbers import SECOND, check_numbers, shortened
+from bridge.exchanges.salvage import UNREADABLE, Damage, rows_of
+from bridge.exchanges.session import Subscription
 from bridge.model import Channel, Event, Trade
 
 __all__ = ["TradesSession"]
@@ -50,13 +51,33 @@ class TradesSession(LmexSession):
     def tick(self, now: int) -> Sequence[Event]:
         super().tick(now)
         if self._asked and now - self._asked_at > _ANSWER_LIMIT:
-            self._asked = {}
-            self.actions.append(Reconnect(f"no answer to the subscription within {_ANSWER_LIMIT // SECOND} s"))
-        elif self._retry_at is not None and now >= self._retry_at and not self._asked:
+            return self._unanswered(now)
+        if self._retry_at is not None and now >= self._retry_at and not self._asked:
             self._retry_at = None
             self._form = 0
             self._ask(sorted(self._refused_pairs), now)
         return ()
+
+    def _unanswered(self, now: int) -> list[Event]:
+        """No answer came: where others are served, only what was asked for is ``down``, else the connection is no good."""
+        late, self._asked = self._asked, {}
+        reason = f"no answer to the subscription within {_ANSWER_LIMIT // SECOND} s"
+        live = {stream.subject for stream in self._live}
+        if not live:
+            self.actions.append(Reconnect(reason))
+            return []
+        events: list[Event] = []
+        for topic, pair in late.items():
+            if pair not in live:
+                if pair not in self._refused_pairs:
+                    self.actions.append(Said(TopicLeftOutError(NAME, reason, topic=topic), f"no trades of {pair}"))
+                events += self._give_up(pair, now, reason)
+        return events
+
+    def _clock_back(self, now: int) -> None:
+        self._asked_at = min(self._asked_at, now)
+        if self._retry_at is not None:
+            self._retry_at = min(self._retry_at, now + _RETRY)
 
     def rejected(self, recv: int) -> Sequence[Event]:
         """Trades aren't numbered without holes: what was in the frame is missing, of any of the pairs."""
@@ -108,7 +129,8 @@ class TradesSession(LmexSession):
 
     def _give_up(self, pair: str, recv: int, reason: str) -> list[Event]:
         self._refused_pairs.add(pair)
-        self._retry_at = recv + _RETRY
+        if self._retry_at is None:  # one that is refused again and again must not keep the others waiting
+            self._retry_at = recv + _RETRY
         return self.dead([Subscription(Channel.TRADES, pair)], recv, reason)
 
     def _data(self, message: Envelope, frame: bytes, recv: int) -> list[Event]:

@@ -208,7 +208,7 @@ class Rest:
 def _whole(call: _Call, name: str, usual: int) -> int:
     text = call.query.get(name, str(usual))
     if not (text.isascii() and text.isdigit()) or len(text) > _DIGITS:
-        raise _CallError(400, -2, f"{name} is no number")
+        raise _CallError(400, -2, f"{name} is not a number")
     return int(text)
 
 

@@ -1,0 +1,28 @@
+"""What a demo leaves in a server that is not its own, taken out again."""
+
+from __future__ import annotations
+
+from redis.exceptions import RedisError
+
+from bridge.errors import BridgeError
+from consumers.connection import make_client, safe_url
+
+__all__ = ["remove_keys"]
+
+
+async def remove_keys(url: str, namespace: str) -> None:
+    """Remove all keys of a demo's namespace.
+
+    Raises:
+        BridgeError: Redis is out of reach, or does not let this user: the message says which keys stay.
+    """
+    client = make_client(url)
+    try:
+        found = [key async for key in client.scan_iter(f"{namespace}:*", count=1000)]
+        if found:
+            await client.unlink(*found)
+    except (RedisError, OSError) as error:
+        msg = f"the demo's keys {namespace}:* are still in Redis at {safe_url(url)}: {error}"
+        raise BridgeError(msg) from None
+    finally:
+        await client.aclose()

@@ -1,0 +1,122 @@
+"""The protocol of an exchange over one connection, without any I/O.
+
+Frames and times come in as arguments, events go out as return values, and what has to be done (send, replace the
+connection) goes out as `Action`s. So a test can feed a session recorded bytes, and one shell in `bridge.feed` drives
+them all. All times are integer nanoseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Sequence
+
+from msgspec import Struct, field
+
+from bridge.exchanges.actions import Action
+from bridge.exchanges.http import Flow
+from bridge.model import Channel, Control, ControlEvent, Event
+
+__all__ = ["NOT_UNDERSTOOD", "Session", "Subscription", "Target"]
+
+NOT_UNDERSTOOD = "a frame could not be understood"
+"""The reason of the gap that a rejected frame leaves."""
+
+
+class Target(Struct, frozen=True):
+    """Where a WebSocket goes. ``shown`` is the address without its secrets, for logs and recordings."""
+
+    url: str
+    shown: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Subscription(Struct, frozen=True):
+    """One stream that a connection feeds."""
+
+    channel: Channel
+    subject: str
+
+
+class Session(ABC):
+    """The protocol over one connection, from its first byte to its last."""
+
+    expires: int | None = None
+    """When the exchange will end or devalue this connection (a token's expiry), or ``None``."""
+    ready: bool = True
+    """Whether it may take over from another connection: not before its subscriptions stand, where that matters."""
+    unserved: Collection[str] = ()
+    """Pairs whose book the exchange doesn't serve at present: nothing is to be waited for."""
+
+    def __init__(self, url: str = "") -> None:
+        self.actions: list[Action] = []
+        self._url = url
+        self._live: set[Subscription] = set()
+
+    def open(self, now: int) -> Flow[Target]:
+        """Find out where to connect: the address given, unless a token has to be fetched first."""
+        del now
+        return Target(self._url, self._url)
+        yield  # pragma: no cover - makes this a generator
+
+    def connected(self, now: int) -> None:
+        """The socket is open: queue the log-in and the subscriptions as `Send` actions, if the protocol has any."""
+        del now
+
+    @abstractmethod
+    def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
+        """Understand one frame.
+
+        Returns:
+            The events in it, control events (``live``, ``gap``) included; what to do is appended to ``actions``.
+
+        Raises:
+            FrameError: the frame can't be understood; the session goes on with the next one.
+        """
+
+    def rejected(self, recv: int) -> Sequence[Event]:
+        """What a frame that could not be understood means for the streams; called after `FrameError`."""
+        del recv
+        return ()
+
+    def tick(self, now: int) -> Sequence[Event]:
+        """Look at what time has brought (a lasting mismatch, a missing answer); called a few times a second."""
+        del now
+        return ()
+
+    @abstractmethod
+    def resync(self, subject: str, now: int, reason: str) -> None:
+        """Queue what brings a fresh snapshot of this pair's book."""
+
+    def succeed(self, old: Session, now: int) -> Sequence[Event]:
+        """This session takes over from ``old``: what the comparison of the two tells about the streams."""
+        del old, now
+        return ()
+
+    def sync(self, now: int) -> Flow[None]:
+        """Fetch by REST what the connection itself doesn't tell, as `Restated` actions.
+
+        Called after connecting, and for each `Synchronise`.
+        """
+        del now
+        return
+        yield  # pragma: no cover - makes this a generator
+
+    def lively(self, streams: Iterable[Subscription], recv: int) -> list[Event]:
+        """``live`` for those of the streams that aren't yet: the exchange has acknowledged them, or has sent data."""
+        fresh = [stream for stream in streams if stream not in self._live]
+        self._live.update(fresh)
+        return [self.control(stream, ControlEvent.LIVE, recv) for stream in fresh]
+
+    def dead(self, streams: Iterable[Subscription], recv: int, reason: str) -> list[Event]:
+        """``down`` for streams that the exchange doesn't serve, though the connection stands."""
+        dead = list(streams)
+        self._live.difference_update(dead)
+        return [self.control(stream, ControlEvent.DOWN, recv, reason) for stream in dead]
+
+    def gaps(self, streams: Iterable[Subscription], recv: int, reason: str = NOT_UNDERSTOOD) -> list[Event]:
+        """``gap`` for streams that have missed something, or may have."""
+        return [self.control(stream, ControlEvent.GAP, recv, reason) for stream in streams]
+
+    def control(self, subscription: Subscription, event: ControlEvent, recv: int, reason: str = "") -> Control:
+        """A control event of one of the streams."""
+        return Control(subscription.subject, None, recv, subscription.channel, event, reason)
