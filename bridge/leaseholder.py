@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from structlog.typing import FilteringBoundLogger
 
 from bridge.config import HeartbeatSettings
-from bridge.errors import AlreadyRunningError
+from bridge.errors import AlreadyRunningError, DisplacedError
 from bridge.publish.fence import Fence
 from bridge.redis.errors import FAILURES
 from bridge.redis.holding import LeaseState
@@ -116,5 +116,7 @@ class Leaseholder:
             self._log.error("lease_lost")
 
     def _looked(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) and isinstance(error, AlreadyRunningError):
-            self._failed(error)
+        """Whatever was found: the publisher writes nothing more, so the connector ends."""
+        if not task.cancelled():
+            error = task.exception()
+            self._failed(error if isinstance(error, AlreadyRunningError) else DisplacedError(self._presence.lease.name))

@@ -1,7 +1,7 @@
 """Streams that Redis refuses, or one entry of which it never takes: they wait apart, and hold up nobody.
 
 Now and then the first entry of such a stream goes alone, in a batch of its own. If Redis takes it, the stream is as any other
-again. If it is the entry that is refused (too large for the server or for what stands before it), and not the stream, it is
+again. If it is the entry that is refused (too large for the server or for what is in front of it), and not the stream, it is
 given up after some attempts and declared lost; that holds for an entry, too, at which the connection breaks each time.
 """
 

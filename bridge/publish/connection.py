@@ -58,6 +58,8 @@ class RedisConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._progress = 0.0
         self._unsent = 0
+        self.timed_out = False
+        """Whether it was broken off from this side, because nothing moved."""
         self.lost: asyncio.Future[str] = self._loop.create_future()
         """Resolves with the reason when the connection is gone."""
         self.elsewhere: Callable[[Address], Awaitable[RedisConnection]] | None = None
@@ -198,6 +200,7 @@ class RedisConnection(asyncio.Protocol):
                 self._progress = now
             self._unsent = unsent
             if now - self._progress > self._patience:
+                self.timed_out = True
                 self.abort(f"no reply within {self._patience:g} s")
                 return
         self._timer = self._loop.call_later(self._patience / _LOOKS, self._watch)

@@ -17,7 +17,7 @@ from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
-from bridge.errors import RedisUnavailableError
+from bridge.errors import DisplacedError, RedisUnavailableError
 from bridge.publish.batch import Run
 from bridge.publish.blocking import BlockedStreams
 from bridge.publish.connection import RedisConnection, Reply
@@ -26,7 +26,7 @@ from bridge.publish.fence import Fence
 from bridge.publish.ledger import Ledger
 from bridge.publish.pressure import Pressure
 from bridge.publish.queue import Queue
-from bridge.publish.recovery import DisplacedError, open_fence, recover
+from bridge.publish.recovery import ForeignFenceError, open_fence, recover
 from bridge.publish.repairs import Repairs
 from bridge.publish.sender import BatchSender, Findings
 from bridge.publish.state import State, may_follow
@@ -84,6 +84,8 @@ class RedisPipeline:
         if not standing_by:
             self._may_write.set()
         self._connection: RedisConnection | None = None
+        self._recovering: RedisConnection | None = None
+        """The one over which Redis is brought up to date, before anything flows."""
         self._work: asyncio.Future[Work] = self._loop.create_future()
         """What the task has to do before anything more can flow."""
         self._fault: asyncio.Future[None] = self._loop.create_future()
@@ -112,6 +114,8 @@ class RedisPipeline:
         self._may_write.clear()
         if self.state is State.FLOWING:
             self._enter(State.STANDING_BY)
+        if self._recovering:
+            self._recovering.abort("this process may not write now")
 
     def may_write(self, fence: Fence | None) -> None:
         """This process may write, behind this fence."""
@@ -137,8 +141,9 @@ class RedisPipeline:
 
     def reconnect(self, reason: str) -> None:
         """Give the connection up, if there is one, and make another."""
-        if self._connection:
-            self._connection.abort(reason)
+        for connection in (self._connection, self._recovering):
+            if connection:
+                connection.abort(reason)
 
     async def drained(self) -> None:
         """Wait until all is acknowledged that Redis takes."""
@@ -178,10 +183,10 @@ class RedisPipeline:
     def flush(self) -> None:
         """Send the next batch, if none is on its way."""
         self.scheduled = False
-        if self.state is State.FLOWING and self.sender.transfer is None:
-            assert self._connection is not None
+        connection = self._connection
+        if self.state is State.FLOWING and self.sender.transfer is None and connection and not connection.lost.done():
             try:
-                self.sender.send(self._connection, self._fence, self._settled)
+                self.sender.send(connection, self._fence, self._settled)
             except Exception as error:  # noqa: BLE001 - whatever it is: in a callback it would vanish in the loop's log
                 self._fail(error)
 
@@ -248,9 +253,11 @@ class RedisPipeline:
                 self._enter(State.AWAY)
             try:
                 connection = await self._open()
-            except DisplacedError as error:
+            except (ForeignFenceError, DisplacedError) as error:
                 self._displaced(error)
             except (RedisUnavailableError, ConnectionError) as error:
+                if not self._allowed:
+                    continue
                 delay = next(waits)
                 self._log.warning("redis_unavailable", error=str(error), retry_in=round(delay, 2), waiting=self.waiting)
                 await asyncio.sleep(delay)
@@ -268,14 +275,15 @@ class RedisPipeline:
         Raises:
             RedisUnavailableError: the connection can't be made.
             ConnectionError: it broke again, or the server refuses what it has forgotten.
-            DisplacedError: another process has taken this one's place.
+            ForeignFenceError, DisplacedError: another process has taken this one's place.
         """
         connection = await self.connect()
         try:
-            if self.state is State.DISPLACED:
-                raise ConnectionError("displaced meanwhile")  # noqa: TRY301
+            if not self._allowed:
+                raise ConnectionError("this process may not write now")  # noqa: TRY301
             self._enter(State.RECOVERING)
             await self.upkeep.ask_time(connection)
+            self._recovering = connection
             if self._fence:
                 await open_fence(connection, self._fence)
             await self._recover(connection)
@@ -284,6 +292,8 @@ class RedisPipeline:
             if self.state is State.RECOVERING:
                 self._enter(State.AWAY)
             raise
+        finally:
+            self._recovering = None
         return connection
 
     async def _recover(self, connection: RedisConnection) -> None:
@@ -324,7 +334,7 @@ class RedisPipeline:
                 if connection.lost.done():
                     raise ConnectionError(connection.lost.result())  # noqa: TRY301 - as if a question had failed
                 await self._work.result()(connection)
-        except DisplacedError as error:
+        except ForeignFenceError as error:
             self._displaced(error)
         except ConnectionError as error:
             if self.state is not State.DISPLACED:
@@ -345,7 +355,7 @@ class RedisPipeline:
         """The connection is gone, and what was on its way is in doubt."""
         connection.abort("closed")
         self._connection = None
-        self.sender.broke()
+        self.sender.broke(timed_out=connection.timed_out)
 
     def _displaced(self, error: Exception) -> None:
         if self.state is not State.DISPLACED:
@@ -353,6 +363,11 @@ class RedisPipeline:
             self._log.error("displaced", reason=str(error), waiting=self.waiting)
             self._events.displaced(str(error))
         self._idle.set()
+
+    @property
+    def _allowed(self) -> bool:
+        """Whether this process may write."""
+        return self.state is not State.DISPLACED and self._may_write.is_set()
 
     def _enter(self, state: State) -> None:
         if state is not self.state:
@@ -366,7 +381,7 @@ class RedisPipeline:
         """Redis refused something of a batch, or the fence has changed."""
         messages = await self._repairs.sort_out(connection, self._fence, transfer, replies)
         self.sender.transfer = None
-        if messages:
+        if messages and self.state is State.SORTING_OUT:
             self._enter(State.WAITING)
             await self._repairs.wait(connection, self._fence, messages, self.waiting)
 

@@ -23,15 +23,15 @@ from bridge.publish.stream import Stream, StreamId
 from bridge.publish.transfer import EXEC, MULTI
 from bridge.publish.wire import command
 
-__all__ = ["DisplacedError", "Recovered", "open_fence", "recover", "transact"]
+__all__ = ["ForeignFenceError", "Recovered", "open_fence", "recover", "transact"]
 
 _RESENT_AT_ONCE = 256 * 1024
 _FIRST_AT_ONCE = 8
 _TOO_SMALL = "equal or smaller"
 
 
-class DisplacedError(Exception):
-    """Another process has taken this one's place."""
+class ForeignFenceError(Exception):
+    """The fence holds another process's token."""
 
 
 class Recovered(Struct):
@@ -47,7 +47,7 @@ async def open_fence(connection: RedisConnection, fence: Fence) -> None:
     """Watch the fence and make sure that it is ours, so that the next transaction is guarded by it.
 
     Raises:
-        DisplacedError: it holds another token.
+        ForeignFenceError: it holds another token.
         ConnectionError: the connection broke, or Redis refuses the question.
     """
     for _ in range(2):
@@ -65,12 +65,12 @@ def check(connection: RedisConnection, fence: Fence, reply: object) -> FenceStat
     """`OURS`, or `MISSING`.
 
     Raises:
-        DisplacedError: it holds another token.
+        ForeignFenceError: it holds another token.
         ConnectionError: Redis doesn't let us read it.
     """
     state = fence.judge(reply)
     if state is FenceState.FOREIGN:
-        raise DisplacedError("another process has taken its place")
+        raise ForeignFenceError("the fence holds another token")
     if state is FenceState.UNREADABLE:
         connection.abort("the fence can't be read")
         raise ConnectionError(f"the fence {fence.key} can't be read: {reply}")
@@ -83,7 +83,7 @@ async def transact(
     """Have commands applied all together, behind the fence; returns their replies, or why none was applied.
 
     Raises:
-        DisplacedError: another process has taken this one's place; nothing was applied.
+        ForeignFenceError: another process has taken this one's place; nothing was applied.
         ConnectionError: the connection broke, or the fence is gone.
     """
     watch = fence.watch if fence else []
@@ -117,7 +117,7 @@ async def recover(
     beginning and not its end.
 
     Raises:
-        DisplacedError: another process has taken this one's place.
+        ForeignFenceError: another process has taken this one's place.
         ConnectionError: the connection broke again; this can be called again.
     """
     result = Recovered()

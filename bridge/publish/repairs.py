@@ -70,7 +70,7 @@ class Repairs:
         """See what became of a batch; returns why Redis takes nothing at the moment, if it doesn't.
 
         Raises:
-            DisplacedError: another process has taken this one's place.
+            ForeignFenceError: another process has taken this one's place.
             ConnectionError: the connection broke; nothing is changed.
         """
         batch, outcome = transfer.batch, transfer.outcome(replies)
@@ -82,6 +82,7 @@ class Repairs:
         verdict = await sort_out(connection, batch.runs, outcome.entries, outcome.cause)
         self._upkeep.trimmed(batch.trims, outcome.trims, self._loop.time())
         self._ledger.apply(verdict, keep_ids=False)
+        self._blocked.tried = None
         self._upkeep.written_by_others(verdict.foreign)
         for stream, (text, culprit) in verdict.blocked.items():
             self._blocked.block(stream, text, culprit)
@@ -91,7 +92,7 @@ class Repairs:
         """Redis takes nothing at the moment: a pause, longer each time. What there is to trim may be what makes room.
 
         Raises:
-            DisplacedError: another process has taken this one's place.
+            ForeignFenceError: another process has taken this one's place.
             ConnectionError: the connection broke.
         """
         self._by_slot_until = max(self._by_slot_until, self._loop.time() + _BY_SLOT_FOR)

@@ -114,8 +114,11 @@ class BatchSender:
             self._upkeep.clock.told(replies[-1], batch.asked_time, CLOCK.now())
         return self._compare(transfer, replies) if batch.looks or batch.trims else None
 
-    def broke(self) -> None:
-        """The connection broke: what was on its way is in doubt."""
+    def broke(self, *, timed_out: bool) -> None:
+        """The connection broke: what was on its way is in doubt.
+
+        ``timed_out``: we have broken it off, so it was no entry at which the server hung up.
+        """
         transfer, self.transfer = self.transfer, None
         if transfer is None:
             return
@@ -123,7 +126,7 @@ class BatchSender:
         if batch.entries:
             self.fruitless += 1
             self._limit.broke(batch.entries, batch.bytes)
-            self._blocked.broke(batch.runs)
+            self._blocked.broke([] if timed_out else batch.runs)
         self.in_doubt += batch.runs
         for stream, _ in batch.trims:
             stream.gone = None  # how much was trimmed isn't heard

@@ -1,4 +1,4 @@
-"""One stream as its publisher sees it: where its numbering stands, and what may be trimmed from it."""
+"""One stream as its publisher sees it: how far its numbering is, and what may be trimmed from it."""
 
 from __future__ import annotations
 
