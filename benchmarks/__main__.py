@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from benchmarks import memory, path, publishing, rejecting
+from benchmarks import fence, memory, path, publishing, rejecting
 from benchmarks.machine import Server, describe, running_server
 from benchmarks.results import Target
 
 __all__ = ["main"]
 
 Result = tuple[str, list[Target], dict[str, Any]]
-_PARTS = ("publishing", "path", "latency", "memory", "rejecting")
+_PARTS = ("publishing", "fence", "path", "latency", "memory", "rejecting")
 
 
 def main() -> int:
@@ -62,7 +62,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--messages", type=int, default=300_000, help="frames of a saturated run (default: 300000)")
     parser.add_argument("--setup", choices=[setup.name for setup in path.SETUPS], help="only this transport and loop")
     parser.add_argument(
-        "--loop", choices=("asyncio", "uvloop"), default="asyncio", help="of both sides of `publishing`"
+        "--loop", choices=("asyncio", "uvloop"), default="asyncio", help="of both sides of `publishing`, and of `fence`"
     )
     parser.add_argument(
         "--redis", metavar="URL", help="a running server; keys bench-* are deleted (default: one of our own)"
@@ -90,6 +90,8 @@ def _measurements(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[
         yield "publishing", partial(publishing.measure, events=options.events, runs=runs, loop=options.loop)
     if "rejecting" in parts:
         yield "rejecting", partial(rejecting.measure, frames=4_000, runs=runs)
+    if "fence" in parts:
+        yield "fence", partial(fence.measure, events=options.events, runs=runs, loop=options.loop)
     if "path" in parts:
         for exchange in ("limitlex", "coinbase"):
             saturate = partial(path.saturate, setups=setups, exchange=exchange, messages=options.messages)

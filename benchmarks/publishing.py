@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import random
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -23,9 +25,9 @@ from bridge.feed.policies import backoff
 from bridge.keys import Keys
 from bridge.loops import run_async
 from bridge.model import BookDelta, BookSnapshot, Channel, Trade
-from bridge.publish.buffer import Budget
-from bridge.publish.line import open_line
-from bridge.publish.publisher import Publisher
+from bridge.publish.connection import open_connection
+from bridge.publish.pending import Budget
+from bridge.publish.publisher import OneServer, Publisher
 from bridge.publish.stream import Retention, Stream
 
 __all__ = ["Nobody", "measure", "publish"]
@@ -60,6 +62,9 @@ class Nobody:
     def conflict(self, stream: Stream) -> None:
         raise AssertionError(f"somebody else writes to {stream}")
 
+    def displaced(self, reason: str) -> None:
+        raise AssertionError(reason)
+
     def disturbed(self, stream: Stream, reason: str, count: int | None) -> None:
         del count
         raise AssertionError(f"{stream}: {reason}")
@@ -85,12 +90,13 @@ def measure(server: Server, *, events: int, runs: int, loop: str) -> tuple[str, 
 async def publish(url: str, namespace: str, batches: list[list[Event]]) -> None:
     """Publish the events of one stream per list, taking turns, and wait for the last acknowledgement."""
     publisher = Publisher(
-        lambda: open_line(url, "benchmark", 5.0, url),
+        OneServer(lambda: open_connection(url, "benchmark", 5.0, url)),
         lambda: backoff(random.Random()),
         Nobody(),
         budget=Budget(),
-        reply_timeout=30.0,
-        log=structlog.get_logger(),
+        log=structlog.wrap_logger(
+            structlog.PrintLogger(sys.stderr), wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING)
+        ),
     )
     sources = [(_stream(namespace, f"P{index}-USD", events[0]), events) for index, events in enumerate(batches)]
     for stream, _ in sources:

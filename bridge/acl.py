@@ -41,8 +41,11 @@ def user(
     return " ".join(words)
 
 
-def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False) -> Rules:
+def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False, cluster: bool = False) -> Rules:
     """Writes its own streams, its heartbeat, its catalog entries and its exchange's rejects.
+
+    It looks at fences and changes them: its own, and that of a connector whose streams it takes over. In a ``cluster``,
+    where the fence guards no entries, it ends the connections of its predecessor.
 
     Whatever an earlier version has left of accounts in the public catalog it moves to theirs, which it can't read without
     an account of its own.
@@ -62,13 +65,18 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
         "+discard",
         "+unwatch",
         "+info",
+        *(("+client|list", "+client|kill") if cluster else ()),
         *(f"~{key}" for key in streams),
         *(("+xadd", "+xtrim", "+xlen", "+xinfo|stream", "+xrange", "+xrevrange", "+time") if streams else ()),
         _also([beat], ("+watch", "+hget", "+hgetall", "+hset", "+pexpire", "+del")),
         _also([f"%R~{keys.connector('*')}"], ("+hgetall",)),
-        _also([f"~{keys.catalog()}"], ("+hset", "+hmget", "+hkeys", "+hdel")),
-        _also([f"~{keys.accounts_catalog()}"], ("+hsetnx", *(("+hset", "+hmget") if one.account is not None else ()))),
-        _also([f"~{keys.rejects(one.exchange)}"], ("+xadd",)),
+        _also([f"~{keys.fence('*')}"], ("+watch", "+get", "+set")),
+        _also([f"~{keys.catalog()}"], ("+watch", "+hset", "+hmget", "+hkeys", "+hdel")),
+        _also(
+            [f"~{keys.accounts_catalog()}"],
+            ("+hsetnx", *(("+watch", "+hset", "+hmget") if one.account is not None else ())),
+        ),
+        _also([f"~{keys.rejects(one.exchange)}"], ("+watch", "+xadd")),
     ]
 
 

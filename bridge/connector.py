@@ -14,7 +14,7 @@ import structlog
 from msgspec import structs
 
 from bridge.config import ConnectorSettings, Settings
-from bridge.errors import RedisUnavailableError
+from bridge.errors import DisplacedError, RedisUnavailableError, TaskEndedError
 from bridge.exchange_errors import ExchangeError, RestError, UnknownPairError
 from bridge.feed.clock import ClockKeeper, watch_host_clock
 from bridge.feed.context import FeedContext
@@ -35,6 +35,8 @@ from bridge.wiring import build_exchange, checked_exchange, feed_context, logger
 
 __all__ = ["record", "run"]
 
+_MAY_END = "clock"
+"""The task that ends by itself: where an exchange has no clock to be read."""
 _PAIR_AGAIN = 60.0
 """Seconds between two looks at whether a pair is listed by now."""
 _CLOSING = 2.5
@@ -64,6 +66,8 @@ async def run(
     exchanges = {connector.name: connector.exchange for connector in connectors}
     async with Monitor(settings.http, exchanges) as monitor:
         watching = asyncio.create_task(watch(monitor.begun), name="watch") if watch else None
+        if watching:
+            watching.add_done_callback(_say_if_failed)
         works = {one.name: partial(_run_one, settings, one, stop, monitor) for one in connectors}
         try:
             await Supervisor(stop, monitor.fail).run(works)
@@ -85,21 +89,20 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
         works = router.background()
         works.append(("host-clock", watch_host_clock(context, router.latency.clock)))
         if connector.rest_url or not connector.url:  # else REST is another exchange's than the WebSocket
-            works.append(("clock", ClockKeeper(router.latency.clock, context).run()))
+            works.append((_MAY_END, ClockKeeper(router.latency.clock, context).run()))
         else:
             router.latency.clock.settled = True
+        works.append(("feed", _feed(context, router)))
         # No task group: that would wait for a task that swallows its cancellation, for ever.
-        background = [asyncio.create_task(work, name=f"{connector.name}-{what}") for what, work in works]
-        for task in background:
-            task.add_done_callback(partial(_fail_by, router.failed))
+        tasks = {what: asyncio.create_task(work, name=f"{connector.name}-{what}") for what, work in works}
+        for what, task in tasks.items():
+            task.add_done_callback(partial(_fail_by, router.failed, may_end=what == _MAY_END))
         ending = asyncio.create_task(stop.wait(), name=f"{connector.name}-stop")
-        feed = asyncio.create_task(_feed(context, router), name=f"{connector.name}-feed")
-        feed.add_done_callback(partial(_fail_by, router.failed))
         try:
             log.info("started", pairs=connector.own_pairs, channels=[str(channel) for channel in connector.channels])
             await asyncio.wait((ending, router.failed), return_when=asyncio.FIRST_COMPLETED)
             deadline = time.monotonic() + settings.shutdown_timeout
-            await _end([feed], _CLOSING)
+            await _end([tasks["feed"]], _CLOSING)
             # Whatever it was that failed: the streams say that the connector has ended.
             await router.finish(max(deadline - time.monotonic(), 0.1))
         except RedisUnavailableError:
@@ -107,17 +110,28 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
             if not router.failed.done():
                 raise
         finally:
-            await _end([feed, *background, ending])
+            await _end([*tasks.values(), ending])
         if router.failed.done():
             router.failed.result()
+        if router.holder.displaced.is_set():
+            raise DisplacedError(connector.name)
         flush_repeats()
         log.info("stopped", **router.report.counts(), errors=dict(router.report.errors))
 
 
-def _fail_by(failed: asyncio.Future[None], task: asyncio.Task[None]) -> None:
-    """A connector can't go on without any of its tasks."""
-    if not task.cancelled() and (error := task.exception()) and not failed.done():
-        failed.set_exception(first_of(error))
+def _fail_by(failed: asyncio.Future[None], task: asyncio.Task[None], *, may_end: bool = False) -> None:
+    """A connector can't go on without any of its tasks, however it came to its end."""
+    if task.cancelled():
+        return
+    error = task.exception()
+    if (error or not may_end) and not failed.done():
+        failed.set_exception(first_of(error) if error else TaskEndedError(task.get_name()))
+
+
+def _say_if_failed(task: asyncio.Task[None]) -> None:
+    """Lines on a terminal are not worth a feed; but that there are none any more is to be known."""
+    if not task.cancelled() and (error := task.exception()):
+        structlog.get_logger().error("progress_failed", error=str(error) or type(error).__name__, exc_info=error)
 
 
 async def _end(tasks: Sequence[asyncio.Task[Any]], patience: float = _CANCEL_AGAIN) -> None:

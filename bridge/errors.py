@@ -3,6 +3,7 @@
 BridgeError
 ├── ConfigError               a user's mistake in config or arguments (exit 1)
 ├── AlreadyRunningError       the connector's name or streams are another live process's (exit 1)
+│   └── DisplacedError        another process has taken the place of this one
 ├── ExchangeError             anything about one exchange [bridge.exchange_errors]
 │   ├── FrameError            a frame that cannot be understood
 │   ├── UnknownPairError      a configured pair that the exchange doesn't list (exit 1)
@@ -28,6 +29,8 @@ BridgeError
 │       └── SessionExpiredError     the log-in counts no more
 ├── ConnectorsFailedError     some connectors of a process have failed; 1 if one by a user's mistake, else (exit 2)
 ├── RedisUnavailableError     Redis is out of reach or refuses this client (exit 2)
+│   └── RedisRefusedError     it answers, and refuses what it was told: a key holds something else, a right is missing
+├── TaskEndedError            a bug: a part of a connector has ended by itself, and so the connector does (exit 2)
 ├── PortUnavailableError      the address for metrics and health can't be had (exit 2)
 ├── StreamConflictError       somebody else writes to a stream of ours (exit 1)
 ├── RecordingError            a recording that cannot be read or written (exit 1) [bridge.recordings.recording]
@@ -49,10 +52,13 @@ __all__ = [
     "BridgeError",
     "ConfigError",
     "ConnectorsFailedError",
+    "DisplacedError",
     "PortUnavailableError",
     "Problem",
+    "RedisRefusedError",
     "RedisUnavailableError",
     "StreamConflictError",
+    "TaskEndedError",
 ]
 
 
@@ -102,6 +108,16 @@ class AlreadyRunningError(BridgeError):
         super().__init__(f"connector {name!r} is already running: {detail}")
 
 
+class DisplacedError(AlreadyRunningError):
+    """Another process has taken this one's place while it was stopped, cut off or slow; it writes nothing more."""
+
+    def __init__(self, name: str, detail: str = "") -> None:
+        super().__init__(name, f"another process has taken its place{detail and f' ({detail})'}")
+
+    def __str__(self) -> str:
+        return f"connector {self.name!r} ends and writes nothing more: {self.detail}"
+
+
 class ConnectorsFailedError(BridgeError):
     """Some connectors of a process have failed, the others ended as they should: connector → what it failed with."""
 
@@ -125,6 +141,18 @@ class RedisUnavailableError(BridgeError):
     def __init__(self, url: str, message: str) -> None:
         self.url = url
         super().__init__(f"Redis at {url}: {message}")
+
+
+class RedisRefusedError(RedisUnavailableError):
+    """Redis answers, and refuses a command: its key holds something else, say, or this user lacks a right."""
+
+
+class TaskEndedError(BridgeError):
+    """A task that should run for as long as its connector has ended without a word."""
+
+    def __init__(self, task: str) -> None:
+        self.task = task
+        super().__init__(f"the task {task} has ended by itself; this is a bug: please report it")
 
 
 class PortUnavailableError(BridgeError):

@@ -62,6 +62,10 @@ class Keys:
         """The heartbeat hash of a connector; gone when the connector is dead."""
         return f"{self._prefix}bridge:connector:{name}"
 
+    def fence(self, connector: str) -> str:
+        """The string that says which process may write a connector's streams; only a takeover changes it."""
+        return f"{self._prefix}bridge:connector:{connector}:fence"
+
     def rejects(self, exchange: str) -> str:
         """The capped stream of frames that could not be understood."""
         return f"{self._prefix}bridge:rejects:{exchange}"

@@ -74,12 +74,15 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
     """
     now_ms = CLOCK.now() // 1_000_000
     count = _TAIL_BOOK if stream.is_book else _TAIL.get(stream.channel, _TAIL_ELSEWHERE)
-    info: dict[str, Any]
     rows: list[Row]
     parsed = keys.parse(stream.key)
     try:
-        info = await client.xinfo_stream(stream.key)
         rows = await client.xrevrange(stream.key, count=count)  # type: ignore[assignment]
+        if not rows:
+            return await _resume_empty(client, stream)
+        length = int(await client.xlen(stream.key))
+        last = StreamId.parse(rows[0][0])
+        first = await _first(client, stream, now_ms)
         if len(rows) == count < _TAIL_FOREIGN and not any(_event(parsed, fields) for _, fields in rows):
             rows = await client.xrevrange(stream.key, count=_TAIL_FOREIGN)  # type: ignore[assignment]
         whole = len(rows) < count
@@ -89,13 +92,8 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
         if stream.channel in _STANDING and not whole:
             standing = await _standing(client, stream, rows[-1][0])
     except ResponseError as error:
-        if "no such key" in str(error):
-            stream.resume(StreamId(), StreamId(0, 1))
-            stream.gone = 0
-            return Tail([], 0)
         raise RedisUnavailableError(address, f"{stream.key}: {error}") from None
-    last = StreamId.parse(info["last-generated-id"])
-    begun = StreamId.parse(rows[-1][0]) if rows else last
+    begun = StreamId.parse(rows[-1][0])
     events: list[Event] = []
     newest_ours: StreamId | None = None
     for ident, fields in [*rows, *standing]:
@@ -104,15 +102,39 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
             events.append(event)
         if event is not None or _of_another_version(parsed, ident, fields):
             newest_ours = newest_ours or StreamId.parse(ident)
-    first = info.get("first-entry")
-    oldest = StreamId.parse(first[0]) if first else StreamId(0, last.seq + 1)
-    if rows and newest_ours and newest_ours != last and StreamId.parse(rows[0][0]) == last:
+    if newest_ours and newest_ours != last:
         # Somebody else has written the newest entry: our count goes on behind it.
         last = StreamId(last.ms + (last.seq > newest_ours.seq), newest_ours.seq)
-    stream.resume(last, oldest)
-    stream.gone = last.seq - int(info["length"])
+    stream.resume(last, first or StreamId(0, max(last.seq - length + 1, 1)))
+    stream.gone = last.seq - length
     events.reverse()
     return Tail(events, 0 if begun.seq <= 1 else begun.ms * 1_000_000)
+
+
+async def _resume_empty(client: Redis, stream: Stream) -> Tail:
+    """Of an empty stream only ``XINFO STREAM`` says how far it was; the answer is short then."""
+    try:
+        info: dict[str, Any] = await client.xinfo_stream(stream.key)
+    except ResponseError as error:
+        if "no such key" not in str(error):
+            raise
+        last = StreamId()
+    else:
+        last = StreamId.parse(info["last-generated-id"])
+    stream.resume(last, StreamId(0, last.seq + 1))
+    stream.gone = last.seq
+    return Tail([], 0 if last.seq <= 1 else last.ms * 1_000_000)
+
+
+async def _first(client: Redis, stream: Stream, now_ms: int) -> StreamId | None:
+    """The stream's first ID.
+
+    A book begins with a full snapshot, which isn't read for that: ``None`` where nothing in it is older than twice its age
+    limit. Its beginning then counts as new, so it may be cut by age later than it could be, by that limit at most.
+    """
+    until = str(max(now_ms - int(2000 * stream.retention.max_age), 0)) if stream.is_book else "+"
+    rows: list[Row] = await client.xrange(stream.key, max=until, count=1)  # type: ignore[assignment]
+    return StreamId.parse(rows[0][0]) if rows else None
 
 
 async def _read_back(client: Redis, key: str, parsed: StreamKey | None, rows: list[Row], now_ms: int) -> None:

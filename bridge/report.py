@@ -19,11 +19,11 @@ from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link
 from bridge.health import degraded
 from bridge.model import PUBLIC_CHANNELS, SCHEMA_VERSION, Channel
-from bridge.presence import Presence
 from bridge.printable import LONGEST_ERROR, code
-from bridge.publish.cluster import ClusterPublisher
 from bridge.publish.publisher import Publisher
 from bridge.redaction import presentable
+from bridge.redis.errors import said
+from bridge.redis.presence import Presence
 from bridge.sequencer import BookTopic, Topic
 from bridge.serving import overall
 
@@ -85,7 +85,7 @@ class Report:
         self,
         exchange: Exchange,
         name: str,
-        publisher: Publisher | ClusterPublisher,
+        publisher: Publisher,
         presence: Presence,
         topics: Mapping[Subscription, Topic],
         *,
@@ -147,7 +147,7 @@ class Report:
         """Redis took a heartbeat, or didn't."""
         if error is None:
             self.written = time.monotonic()
-        self.refusal = presentable(_words(str(error) or type(error).__name__), LONGEST_ERROR) if error else ""
+        self.refusal = presentable(said(error), LONGEST_ERROR) if error else ""
 
     def count_unknown(self, kind: str) -> str:
         """Count a message of an unknown type; returns the type where it is the first of it, else nothing."""
@@ -306,9 +306,3 @@ class Report:
                 **({"polled": f"{self._polled[wish]:g}"} if wish in self._polled else {}),
             }
         return catalog
-
-
-def _words(error: str) -> str:
-    """Of a pipeline's error, what the server said: it stands behind the whole command, as a tuple's text."""
-    _, pipeline, words = error.rpartition(" caused error: ")
-    return words.strip("()\"',") if pipeline else error

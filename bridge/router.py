@@ -23,13 +23,15 @@ from bridge.exchanges.session import Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link
+from bridge.leaseholder import Leaseholder
+from bridge.lifecycle import end_tasks
 from bridge.logs import FrequentWarning
 from bridge.model import DATA_EVENTS, PUBLIC_CHANNELS, Channel, Control, Event
 from bridge.publish.stream import Stream
+from bridge.redis.errors import FAILURES
 from bridge.report import Report
 from bridge.sequencer import BookTopic, Topic, topic_type
 from bridge.store import Store
-from bridge.topology import FAILURES
 
 __all__ = ["Router"]
 
@@ -84,6 +86,7 @@ class Router:
         )
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails when the connector can't go on."""
+        self.holder = Leaseholder(store.presence, self._publisher, self.report, settings.heartbeat, self._fail, log=log)
 
     @property
     def links(self) -> list[Link]:
@@ -110,9 +113,9 @@ class Router:
         streams = {wish: self._store.stream(wish.channel, wish.subject) for wish in wanted}
         self.report.starting = True
         beginning = self.report.heartbeat()
-        await self._store.claim([stream.key for stream in streams.values()], beginning)
         try:
-            keeping = asyncio.create_task(self._keep(beginning), name="claim")
+            await self._store.claim([stream.key for stream in streams.values()], beginning)
+            keeping = asyncio.create_task(self.holder.keep(beginning), name="claim")
             try:
                 for wish, stream in streams.items():
                     await self._open(wish, stream)
@@ -120,9 +123,9 @@ class Router:
                 keeping.cancel()
                 await asyncio.wait([keeping])
             self.report.starting = False
-            await self._show()
+            await self.holder.show()
         except BaseException:
-            with suppress(*FAILURES):
+            with suppress(*FAILURES, AlreadyRunningError):
                 await self._store.presence.leave()  # for who tries next, this one itself maybe
             raise
 
@@ -131,7 +134,8 @@ class Router:
         presence = self._store.presence
         return [
             ("publisher", self._publisher.run()),
-            ("heartbeat", self._beat()),
+            ("heartbeat", self.holder.run(self._resync_broken)),
+            ("lease", self._store.lease.holding.watch()),
             ("memory", presence.watch_memory()),
             ("latency", self.latency.run()),
             ("rejects", presence.rejects.write(presence.interval)),
@@ -139,6 +143,8 @@ class Router:
 
     async def finish(self, deadline: float) -> None:
         """Write ``stop`` to every stream, and wait until all is in Redis, for ``deadline`` seconds at most.
+
+        Where another process has taken this one's place, nothing is written: the streams are no longer this one's.
 
         Raises:
             RedisUnavailableError: entries were left over.
@@ -148,21 +154,32 @@ class Router:
             _, late = await asyncio.wait(self._openings, timeout=min(1.0, deadline / 2))
             for opening in late:
                 opening.cancel()
+        if self.holder.displaced.is_set():
+            return
         now = CLOCK.now()
         for topic in self._topics.values():
             topic.stop(now)
+        writing = asyncio.create_task(self._write_the_rest(), name="finish")
+        displaced = asyncio.create_task(self.holder.displaced.wait(), name="finish-displaced")
         try:
             async with asyncio.timeout(deadline):
-                await self._publisher.drained()
-                await self._store.presence.rejects.drained()
-                await self._show()
-                await self._store.presence.leave()
+                await asyncio.wait((writing, displaced), return_when=asyncio.FIRST_COMPLETED)
+            if writing.done() and not self.holder.displaced.is_set():
+                writing.result()
         except (TimeoutError, *FAILURES) as error:
             left = self._publisher.waiting
             self._log.error("not_drained", waiting=left, error=str(error) or "the deadline passed")
             if left:
                 message = f"{left} entries could not be written before the end"
                 raise RedisUnavailableError(self._settings.redis.address, message) from None
+        finally:
+            await end_tasks((writing, displaced))
+
+    async def _write_the_rest(self) -> None:
+        await self._publisher.drained()
+        await self._store.presence.rejects.drained()
+        await self.holder.show()
+        await self._store.presence.leave()
 
     # --- what the feed calls -------------------------------------------------------------------------------------
 
@@ -260,8 +277,11 @@ class Router:
 
     def conflict(self, stream: Stream) -> None:
         """Somebody else keeps writing to this stream."""
-        if not self.failed.done():
-            self.failed.set_exception(StreamConflictError(stream.key, f"{stream.ms}-{stream.seq + 1}"))
+        self._fail(StreamConflictError(stream.key, f"{stream.ms}-{stream.seq + 1}"))
+
+    def displaced(self, reason: str) -> None:
+        """Another process writes these streams now."""
+        self.holder.suspect(reason)
 
     def disturbed(self, stream: Stream, reason: str, count: int | None) -> None:
         """Somebody else has changed this stream: it says so, and a book starts again."""
@@ -274,17 +294,9 @@ class Router:
 
     # -------------------------------------------------------------------------------------------------------------
 
-    async def _keep(self, fields: dict[str, Any]) -> None:
-        """Renew the claim while streams are opened, which takes long where an account has many orders."""
-        while True:
-            await asyncio.sleep(self._settings.heartbeat.interval)
-            try:
-                await self._store.presence.beat(fields)
-            except FAILURES as error:
-                self._log.debug("heartbeat_failed", error=str(error))
-            except AlreadyRunningError as error:
-                self.failed.set_exception(error)
-                return
+    def _fail(self, error: BaseException) -> None:
+        if not self.failed.done():
+            self.failed.set_exception(error)
 
     async def _open(self, wish: Subscription, stream: Stream) -> None:
         tail = await self._store.open(stream)
@@ -315,11 +327,17 @@ class Router:
             self._early[wish] = [event]
             task = asyncio.create_task(self._open_late(wish, account), name=f"open-{wish.subject}-{wish.channel}")
             self._openings.add(task)
-            task.add_done_callback(self._openings.discard)
+            task.add_done_callback(self._opened_late)
         elif len(waiting) < _MOST_EARLY:
             waiting.append(event)
         else:
             self._too_many[wish] += not isinstance(event, Control)
+
+    def _opened_late(self, task: asyncio.Task[None]) -> None:
+        """Without its stream, a sub-account's events would wait for ever."""
+        self._openings.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._fail(error)
 
     async def _open_late(self, wish: Subscription, account: str) -> None:
         stream = self._store.stream(wish.channel, wish.subject)
@@ -359,30 +377,6 @@ class Router:
                 self._asked[topic] = now
                 self._broken[topic] = now + _NO_SNAPSHOT
                 self._resync(topic.subject, "events of this book were dropped")
-
-    async def _beat(self) -> None:
-        """Heartbeat and catalog, at the configured interval."""
-        while True:
-            self._resync_broken()
-            try:
-                await self._store.presence.beat(self.report.heartbeat())
-                # The catalog may be with another node, which must not cost the heartbeat its life when it hangs.
-                async with asyncio.timeout(self._settings.heartbeat.ttl / 2):
-                    forgotten = await self._show()
-                if forgotten:
-                    self._publisher.renew("Redis has forgotten the catalog")
-                self.report.beaten()
-            except FAILURES as error:
-                self.report.beaten(error)
-                self._log.debug("heartbeat_failed", error=str(error))
-            except AlreadyRunningError as error:
-                if not self.failed.done():
-                    self.failed.set_exception(error)
-                return
-            await asyncio.sleep(self._settings.heartbeat.interval)
-
-    async def _show(self) -> bool:
-        return await self._store.presence.show(self.report.catalog())
 
 
 def _all_serve(links: Sequence[Link]) -> bool:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
@@ -15,23 +14,28 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.config import Settings
 from bridge.errors import RedisUnavailableError
-from bridge.feed.policies import backoff
 from bridge.keys import Keys
 from bridge.model import Channel
 from bridge.opening import Tail, open_stream
-from bridge.presence import Presence
-from bridge.publish.buffer import Budget
-from bridge.publish.cluster import ClusterPublisher
-from bridge.publish.line import Line, open_line
-from bridge.publish.publisher import Publisher, PublisherEvents
+from bridge.publish.cluster import ClusterNodes
+from bridge.publish.connection import RedisConnection, open_connection
+from bridge.publish.pending import Budget
+from bridge.publish.publisher import Nodes, OneServer, Publisher, PublisherEvents
 from bridge.publish.stream import Retention, Stream
-from bridge.redis_probe import explain
-from bridge.topology import FAILURES, Address, Kind, Slots, slot_of
+from bridge.redis.connections import connection_name, end_connections
+from bridge.redis.errors import explain, explained
+from bridge.redis.lease import Lease, new_instance
+from bridge.redis.presence import Presence
+from bridge.redis.retries import retries
+from bridge.redis.rivals import PATIENCE
+from bridge.redis.topology import Address, Kind, Slots, slot_of
 
 __all__ = ["Store"]
 
 _RETRY_FIRST = 0.1
 _RETRY_CAP = 2.0
+_LAPSES_AFTER = PATIENCE - 0.5
+"""Intervals of the heartbeat after which a lease that was not renewed has lapsed: before anybody else takes it."""
 
 
 class Store:
@@ -44,16 +48,26 @@ class Store:
         self._log = log
         self.keys = Keys(settings.namespace)
         self._topology = settings.redis.topology
-        self.client: Redis = self._topology.client(
-            decode_responses=True,
-            client_name=f"tickbridge:{name}",
-            socket_connect_timeout=settings.redis.connect_timeout,
-            socket_timeout=settings.redis.reply_timeout,
-        )
+        self._instance = new_instance()
+        self._connections = connection_name(settings.namespace, name, self._instance)
+        self.client = self._client()
+        """For what is only read; in a Cluster it asks again by itself."""
+        self._writer = self._client(repeats=False)
         self._slots = Slots(self._topology, self.client) if self._topology.kind is Kind.CLUSTER else None
         heartbeat = settings.heartbeat
-        self.presence = Presence(self.client, self.keys, name, exchange, heartbeat)
-        self._random = random.Random()  # noqa: S311 - jitter
+        patience = min(_LAPSES_AFTER * heartbeat.interval, heartbeat.ttl)
+        self.lease = Lease(self._writer, self.keys, name, patience, self._instance)
+        """Whether this process may write."""
+        self.presence = Presence(self.client, self.lease, self.keys, exchange, heartbeat)
+
+    def _client(self, *, repeats: bool = True) -> Redis:
+        return self._topology.client(
+            repeats=repeats,
+            decode_responses=True,
+            client_name=self._connections,
+            socket_connect_timeout=self._settings.redis.connect_timeout,
+            socket_timeout=self._settings.redis.reply_timeout,
+        )
 
     async def __aenter__(self) -> Self:
         """Check that Redis is there.
@@ -68,7 +82,7 @@ class Store:
                 break
             except RedisUnavailableError:
                 if asyncio.get_running_loop().time() + delay >= deadline:
-                    await self.client.aclose()
+                    await self._close()
                     raise
                 await asyncio.sleep(delay)
         return self
@@ -79,43 +93,59 @@ class Store:
             with self._explained():
                 await self._slots.refresh()
             address = self._slots.owner(slot_of(self.keys.catalog()))
-        line = await self.line(address)
-        line.abort("only a look")
+        connection = await self.connection(address)
+        connection.abort("only a look")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        await self.client.aclose()
+        await self._close()
 
-    def publisher(self, events: PublisherEvents) -> Publisher | ClusterPublisher:
+    async def _close(self) -> None:
+        await self.client.aclose()
+        await self._writer.aclose()
+
+    def publisher(self, events: PublisherEvents) -> Publisher:
         """A publisher on a connection of its own, or on one for each master of a Cluster."""
         settings = self._settings
         budget = Budget(settings.buffer.max_bytes, settings.buffer.max_age)
-        timeout = settings.redis.reply_timeout
+        nodes: Nodes
         if self._slots is None:
-            return Publisher(self.line, self._retries, events, budget=budget, reply_timeout=timeout, log=self._log)
-        return ClusterPublisher(
-            self._slots,
-            self.line,
-            self._retries,
-            events,
-            budget=budget,
-            reply_timeout=timeout,
-            address=settings.redis.address,
-            log=self._log,
-        )
+            nodes = OneServer(self.connection_to_write)
+        else:
+            nodes = ClusterNodes(self._slots, self.connection_to_write, address=settings.redis.address, log=self._log)
+        return Publisher(nodes, self._retries, events, budget=budget, standing_by=True, log=self._log)
 
-    async def line(self, address: Address | None = None) -> Line:
+    async def connection_to_write(self, address: Address | None = None) -> RedisConnection:
+        """A new raw connection, as `connection`, of a process that has its lease still.
+
+        The connection has its name already. So either the lease is looked at after a takeover, or a takeover finds the
+        connection and ends it.
+
+        Raises:
+            DisplacedError: it has not.
+            RedisUnavailableError: the connection can't be made.
+        """
+        connection = await self.connection(address)
+        try:
+            with self._explained():
+                await self.lease.assure()
+        except BaseException:
+            connection.abort("not usable")
+            raise
+        return connection
+
+    async def connection(self, address: Address | None = None) -> RedisConnection:
         """A new raw connection; in a Cluster to the node at ``address``.
 
         Raises:
             RedisUnavailableError: it can't be made.
         """
         redis = self._settings.redis
-        name = f"tickbridge:{self._name}:publisher"
+        name = f"{self._connections}:publisher"
         shown = redis.address if address is None else "{}:{}".format(*address)
         try:
-            return await open_line(
+            return await open_connection(
                 self._topology,
                 name,
                 redis.connect_timeout,
@@ -155,20 +185,18 @@ class Store:
                 await self.presence.catalog.separate()
             except NoPermissionError as error:  # the rights of an earlier version: another connector may have more
                 self._log.warning("catalog_not_separated", error=str(error))
-            await self.presence.claim(streams, fields)
+            names = await self.presence.claim(streams, fields)
+            namespace, cluster = self._settings.namespace, self._slots is not None
+            ended = await end_connections(self.client, namespace, names, self._instance, probe=cluster)
+        if ended.count:
+            self._log.warning("predecessor_ended", connections=ended.count)
+        self.lease.ends_connections = cluster and not ended.refused
+        if ended.refused and cluster:
+            self._log.warning("predecessor_not_ended", error=ended.refused)
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn what redis-py raises into words.
-
-        Raises:
-            RedisUnavailableError: in place of it.
-        """
+    def _explained(self) -> AbstractContextManager[None]:
         redis = self._settings.redis
-        try:
-            yield
-        except FAILURES as error:
-            raise RedisUnavailableError(redis.address, explain(error, redis.plain_url)) from None
+        return explained(redis.address, redis.plain_url)
 
     def _retries(self) -> Iterator[float]:
-        return backoff(self._random, _RETRY_FIRST, _RETRY_CAP)
+        return retries(_RETRY_FIRST, _RETRY_CAP)

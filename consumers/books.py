@@ -23,9 +23,8 @@ from aiohttp import web
 from bridge.keys import Keys, StreamKey
 from bridge.model import Channel
 from bridge.printable import printable, printable_json
-from bridge.topology import FAILURES
+from bridge.redis.errors import FAILURES, is_passing, refuses_key, said
 from consumers.absent import Absent
-from consumers.connection import is_wrong_type, passing
 from consumers.keeper import BookKeeper
 from consumers.monitor import Monitor
 from consumers.reader import Position, Reader
@@ -102,12 +101,12 @@ class Books:
             try:
                 self.writes += await keeper.keep(self._reader.redis, self._keys)
             except FAILURES as error:
-                words = str(error) or type(error).__name__
-                if is_wrong_type(error):
-                    # Something else stands at this book's place: the others are written all the same.
+                words = said(error)
+                if refuses_key(error):
+                    # Something else is at this book's place, or no right to it: the others are written all the same.
                     trouble = f"{self._keys.snapshot(keeper.stream.exchange, keeper.stream.subject)}: {words}"
                     continue
-                if not passing(error):
+                if not is_passing(error):
                     raise
                 self.trouble = words
                 return  # the next round writes what is newest then

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Self, TypeVar
 
@@ -12,33 +11,22 @@ from hiredis import pack_command
 from redis import exceptions
 from redis.asyncio import Connection, Redis
 
-from bridge.topology import AWAY, FAILURES, Address, Topology, by_stream, flat_map, safe_url
+from bridge.redis.errors import AWAY, FAILURES, explain, explained, is_passing
+from bridge.redis.retries import retries
+from bridge.redis.topology import Address, Topology, by_stream, flat_map, safe_url
 
 __all__ = [
-    "OUTAGE",
     "BlockingConnection",
     "Endless",
     "Outages",
-    "RedisUnreachableError",
     "Where",
-    "backoff",
     "check",
-    "is_wrong_type",
     "log_outages",
     "make_client",
-    "passing",
-    "refuses_key",
     "safe_url",
     "topology_of",
 ]
 
-OUTAGE = AWAY
-"""What a call raises while Redis is away, loading, or failing over."""
-
-_FULL = ("OOM ", "command not allowed when used memory", "MISCONF ", "NOREPLICAS ")
-"""How a server says that it takes no writes for now: no memory, no disk, no replica (redis-py cuts the word OOM off)."""
-_OF_A_KEY = ("WRONGTYPE", "NOPERM")
-_REFUSED = (exceptions.AuthenticationError, exceptions.AuthorizationError)
 # Bytes that are no UTF-8 become "\\xff" and the like: text that can be printed, and written as JSON.
 _TEXT = {"decode_responses": True, "encoding_errors": "backslashreplace"}
 _UNBLOCKED = "UNBLOCKED force unblock"
@@ -52,23 +40,6 @@ Where = str | Topology
 T = TypeVar("T")
 
 
-class RedisUnreachableError(Exception):
-    """Redis is out of reach, or doesn't let this client in; ``url`` is without its password."""
-
-    def __init__(self, where: Where, cause: BaseException) -> None:
-        self.url = topology_of(where).address
-        super().__init__(f"Redis at {self.url}: {_words(cause)}")
-
-
-def backoff(base: float = 0.05, cap: float = 2.0, rand: Callable[[], float] = random.random) -> Iterator[float]:
-    """Seconds to wait before each retry: none, then doubling to ``cap``, each between a half and the whole."""
-    yield 0.0
-    step = base
-    while True:
-        yield step * (0.5 + rand() / 2)
-        step = min(cap, step * 2)
-
-
 class Outages:
     """Repeats a call until Redis answers; ``report`` hears of the first failure, and of the end (``None``)."""
 
@@ -76,7 +47,7 @@ class Outages:
         self,
         report: Callable[[BaseException | None], None] = lambda _: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        waits: Callable[[], Iterator[float]] = backoff,
+        waits: Callable[[], Iterator[float]] = retries,
     ) -> None:
         self._report = report
         self._sleep = sleep
@@ -97,10 +68,8 @@ class Outages:
             while True:
                 try:
                     result = await call()
-                except _REFUSED:
-                    raise
                 except FAILURES as error:
-                    if not passing(error):
+                    if not is_passing(error):
                         raise
                     if waits is None:
                         waits = self._waits()
@@ -131,34 +100,9 @@ def log_outages(address: str) -> Callable[[BaseException | None], None]:
         if error is None:
             _log.warning("Redis at %s is back", address)
         else:
-            _log.warning("Redis at %s is unreachable, waiting: %s", address, error)
+            _log.warning("Redis at %s is unreachable, waiting: %s", address, explain(error, address))
 
     return report
-
-
-def passing(error: BaseException) -> bool:
-    """Whether a call that raised this may succeed in a moment: Redis is away, or takes no writes for now."""
-    if isinstance(error, OUTAGE):
-        return True
-    return isinstance(error, exceptions.ResponseError) and _said(error).startswith(_FULL)
-
-
-def refuses_key(error: BaseException) -> bool:
-    """Whether Redis refuses a command for one key that it is about: the key holds something else, or may not be read."""
-    # (redis-py cuts the word NOPERM off.)
-    return isinstance(error, exceptions.NoPermissionError) or (
-        isinstance(error, exceptions.ResponseError) and _said(error).startswith(_OF_A_KEY)
-    )
-
-
-def is_wrong_type(error: BaseException) -> bool:
-    """Whether a key holds something else than what it is taken for."""
-    return isinstance(error, exceptions.ResponseError) and _said(error).startswith("WRONGTYPE")
-
-
-def _said(error: BaseException) -> str:
-    """What the server said: in a pipeline's error it stands behind the command."""
-    return str(error).rpartition(" caused error: ")[2].lstrip("('\"")
 
 
 def topology_of(where: Where) -> Topology:
@@ -179,12 +123,10 @@ async def check(client: Redis, where: Where) -> None:
     """Make sure that Redis answers.
 
     Raises:
-        RedisUnreachableError: it doesn't.
+        RedisUnavailableError: it doesn't, or doesn't let this client in.
     """
-    try:
+    with explained(topology_of(where).address):
         await client.ping()
-    except FAILURES as error:
-        raise RedisUnreachableError(where, error) from None
 
 
 class Endless(AsyncIterator[T]):
@@ -274,8 +216,3 @@ class BlockingConnection:
 
 def _as_resp2(command: tuple[Any, ...], reply: Any) -> Any:
     return by_stream(reply) if command[0] in ("XREAD", "XREADGROUP") else flat_map(reply)
-
-
-def _words(cause: BaseException) -> str:
-    text = str(cause).strip().rstrip(".")
-    return text or type(cause).__name__

@@ -25,16 +25,15 @@ from redis import exceptions
 from redis.asyncio import Redis
 
 from bridge.keys import Keys
+from bridge.redis.errors import AWAY, refuses_key
 from consumers.aside import Aside, nothing_left
 from consumers.connection import (
-    OUTAGE,
     Endless,
     Outages,
     Where,
     check,
     log_outages,
     make_client,
-    refuses_key,
     topology_of,
 )
 from consumers.items import GroupLost, Item, PendingGone, Stored, Trimmed, Unreadable, split_id, to_item
@@ -97,7 +96,7 @@ class GroupReader:
         """Connect and make the groups that don't exist yet.
 
         Raises:
-            RedisUnreachableError: Redis doesn't answer, or refuses this client.
+            RedisUnavailableError: Redis doesn't answer, or refuses this client.
             ValueError: no stream, a key that is not a data stream, or a start that makes no sense for its stream.
         """
         if not self._wanted:
@@ -174,7 +173,7 @@ class GroupReader:
             return
         try:
             await self._ask()
-        except OUTAGE:
+        except AWAY:
             # What the lost reply held is pending in our name: it stands in our history, before anything new.
             self._history = True
         except exceptions.ResponseError as error:

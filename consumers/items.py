@@ -31,7 +31,10 @@ def split_id(entry_id: str) -> tuple[int, int]:
     Raises:
         ValueError: it is no stream ID.
     """
-    ms, _, seq = entry_id.partition("-")
+    ms, dash, seq = entry_id.partition("-")
+    if not (entry_id.isascii() and ms.isdigit() and (seq.isdigit() or not dash)):
+        msg = f"{entry_id!r} is no entry ID"
+        raise ValueError(msg)
     return int(ms), int(seq or 0)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from bridge.topology import Address, Kind, Slots, slot_of
+from bridge.redis.topology import Address, Kind, Slots, slot_of
 from consumers.connection import BlockingConnection, Where, topology_of
 
 __all__ = ["Lane", "Lanes"]

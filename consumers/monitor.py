@@ -19,8 +19,8 @@ from prometheus_client.registry import Collector
 from bridge.entries import textual
 from bridge.output import dropped_lines
 from bridge.printable import printable
+from bridge.redis.errors import FAILURES
 from bridge.serving import HttpServer, ProcessMetrics, Pulse, overall
-from bridge.topology import FAILURES
 from consumers.connection import Where, topology_of
 from consumers.items import split_id
 from consumers.reader import Reader

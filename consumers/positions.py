@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from enum import StrEnum
 from typing import Any
 
@@ -12,11 +13,13 @@ from redis.asyncio import Redis
 from bridge.entries import parse_levels
 from bridge.keys import Keys, StreamKey
 from bridge.model import BookSnapshot, Channel
+from bridge.redis.errors import is_wrong_type
 from consumers.items import Entry, split_id
 
 __all__ = ["Cursor", "Place", "Position", "Saved", "Start", "last_id", "resolve"]
 
 _PAGE = 500
+_log = logging.getLogger(__name__)
 
 
 class Position(StrEnum):
@@ -28,7 +31,7 @@ class Position(StrEnum):
 
 
 class Saved(Struct, frozen=True):
-    """Where ``Reader.save(name)`` last stood in the stream; ``otherwise`` if it never read it."""
+    """Where ``Reader.save(name)`` last stood in the stream; ``otherwise`` if it never read it, or if what is saved is no ID."""
 
     name: str
     otherwise: Position | str = Position.START
@@ -57,7 +60,7 @@ async def last_id(redis: Redis, key: str) -> str:
     try:
         info = await redis.xinfo_stream(key)
     except exceptions.ResponseError as error:
-        if "no such key" in str(error).lower() or _wrong_type(error):
+        if "no such key" in str(error).lower() or is_wrong_type(error):
             return "0-0"
         raise
     return str(info["last-generated-id"])
@@ -72,9 +75,12 @@ async def resolve(redis: Redis, keys: Keys, key: str, stream: StreamKey, start: 
     """
     if isinstance(start, Saved):
         saved = await redis.hget(keys.cursor(start.name), key)
-        start = str(saved) if saved else start.otherwise
         if saved:
-            return Place(_after(str(saved)))
+            try:
+                return Place(_after(str(saved)))
+            except ValueError:
+                _log.warning("%s: the place saved as %s is no entry ID: %.40r", key, start.name, saved)
+        start = start.otherwise
     if start == Position.START:
         return Place(Cursor("0-0", None))
     if start == Position.NOW:
@@ -91,11 +97,6 @@ async def resolve(redis: Redis, keys: Keys, key: str, stream: StreamKey, start: 
         raise ValueError(msg) from None
     # A time without a seq says nothing about which entry comes next.
     return Place(Cursor(str(start), seq + 1 if seq else None))
-
-
-def _wrong_type(error: exceptions.ResponseError) -> bool:
-    """Whether the key holds something of another type."""
-    return str(error).startswith("WRONGTYPE")
 
 
 def _after(entry_id: str) -> Cursor:
@@ -132,7 +133,7 @@ async def _hashed(redis: Redis, keys: Keys, key: str, stream: StreamKey, end: st
     try:
         fields: Any = await redis.hgetall(keys.snapshot(stream.exchange, stream.subject))
     except exceptions.ResponseError as error:
-        if not _wrong_type(error):
+        if not is_wrong_type(error):
             raise
         return None  # no hash: the stream itself has snapshots
     try:

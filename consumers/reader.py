@@ -27,8 +27,9 @@ from redis.asyncio import Redis
 
 from bridge.entries import UnknownKindError, decode
 from bridge.keys import Keys, StreamKey
+from bridge.redis.errors import refuses_key
 from consumers.aside import Aside, nothing_left
-from consumers.connection import Endless, Outages, Where, check, log_outages, make_client, refuses_key, topology_of
+from consumers.connection import Endless, Outages, Where, check, log_outages, make_client, topology_of
 from consumers.items import Entry, Hole, Item, Reset, Stored, Trimmed, Unreadable, split_id, to_item
 from consumers.lanes import Lane, Lanes
 from consumers.positions import Cursor, Position, Saved, Start, resolve
@@ -110,7 +111,7 @@ class Reader:
         """Connect, and settle where each stream starts: from here on nothing is missed.
 
         Raises:
-            RedisUnreachableError: Redis doesn't answer, or refuses this client.
+            RedisUnavailableError: Redis doesn't answer, or refuses this client.
             ValueError: a start that makes no sense for its stream.
         """
         try:

@@ -16,14 +16,15 @@ from typing import Any, NoReturn
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from bridge.errors import RedisUnavailableError
 from bridge.keys import Keys, StreamKey
 from bridge.lifecycle import end_on_signals, run_loop
 from bridge.output import QueuedText, before_end, open_missing_streams, queued_output
 from bridge.printable import printable
+from bridge.redis.errors import AWAY, FAILURES, explain, is_wrong_type, refuses_key
+from bridge.redis.topology import RedisUrlError, Topology
 from bridge.repeats import Repeats, Summary
-from bridge.topology import FAILURES, RedisUrlError, Topology
 from consumers.absent import Absent
-from consumers.connection import OUTAGE, RedisUnreachableError, is_wrong_type
 from consumers.monitor import HttpAddress, http_address
 
 __all__ = ["Parser", "catalog", "discover", "note", "run_as_command", "say", "serve", "to_terminal"]
@@ -187,7 +188,7 @@ async def discover(
                 await _take(key, stream, found, absent)
             if missing:
                 absent.look(*missing(streams), _nothing_written(writer, keys.namespace))
-        except OUTAGE:
+        except AWAY:
             pass  # the reader says so, and this comes again
         except ResponseError as error:
             if not is_wrong_type(error):
@@ -207,10 +208,10 @@ async def _take(
 ) -> None:
     try:
         await found(key, stream)
-    except OUTAGE:
+    except AWAY:
         raise
     except (ResponseError, ValueError) as error:
-        if isinstance(error, ResponseError) and not is_wrong_type(error):
+        if isinstance(error, ResponseError) and not refuses_key(error):
             raise
         absent.say(key, str(error))
     else:
@@ -233,7 +234,7 @@ def serve(prog: str, main: Callable[[], Coroutine[object, object, None]]) -> int
             run_loop(_until_signal(main()))
         except* BrokenPipeError:
             pass  # whoever read our output has seen enough
-        except* (RedisUnreachableError, *FAILURES) as group:
+        except* (RedisUnavailableError, *FAILURES) as group:
             _complain(prog, group)
             code = 2
     return code
@@ -279,4 +280,4 @@ def _complain(prog: str, group: BaseExceptionGroup[BaseException]) -> None:
         if isinstance(error, BaseExceptionGroup):
             _complain(prog, error)
         else:
-            note(f"{prog}: {error}")
+            note(f"{prog}: {error if isinstance(error, RedisUnavailableError) else explain(error, '')}")

@@ -34,8 +34,8 @@ from redis.exceptions import ResponseError
 
 from bridge.keys import Keys, StreamKey
 from bridge.model import Balance, Channel, Control, ControlEvent, Event, Fill, Order, Position
+from bridge.redis.errors import refuses_key
 from consumers.absent import Absent
-from consumers.connection import is_wrong_type
 from consumers.items import Entry, Hole, Item, Reset, Stored, Trimmed, Undecodable, Unknown, Unreadable
 from consumers.monitor import Monitor
 from consumers.reader import Position as Where
@@ -253,7 +253,7 @@ class Wallets:
         try:
             await self._reader.outlive(partial(wallet.save, self._reader.redis))
         except ResponseError as error:
-            if not is_wrong_type(error):
+            if not refuses_key(error):
                 raise
             self.refused[name] = f"{wallet.key}: {error}"
             wallet.rewrite()  # whole, when it is a hash again

@@ -76,7 +76,7 @@ def acl(options: argparse.Namespace) -> int:
     """
     from bridge.acl import PLACEHOLDER, user
     from bridge.errors import ConfigError, Problem
-    from bridge.topology import Kind
+    from bridge.redis.topology import Kind
 
     # A blank or an asterisk would be a rule of its own, and widen what the user may.
     odd = [name for name in ("namespace", "user") if not _PLAIN.fullmatch(getattr(options, name) or "")]
@@ -86,7 +86,8 @@ def acl(options: argparse.Namespace) -> int:
     settings = load(options.config)
     if options.namespace is not None:
         settings = settings.model_copy(update={"namespace": options.namespace})
-    users = _users(options, settings)
+    cluster = options.cluster or settings.redis.topology.kind is Kind.CLUSTER
+    users = _users(options, settings, cluster=cluster)
     alone = [name for name in ("user", "password_file") if getattr(options, name) is not None]
     if alone and len(users) != 1:
         problems = [
@@ -95,14 +96,13 @@ def acl(options: argparse.Namespace) -> int:
         ]
         raise ConfigError(problems, "arguments")
     password = _hashed(options.password_file) if options.password_file else PLACEHOLDER
-    cluster = options.cluster or settings.redis.topology.kind is Kind.CLUSTER
     aclfile, old = options.format == "aclfile", options.redis_version == "7.0"
     for name, rules in users.items():
         print(user(options.user or name, rules, password, aclfile=aclfile, cluster=cluster, old=old))
     return 0
 
 
-def _users(options: argparse.Namespace, settings: Settings) -> dict[str, list[str]]:
+def _users(options: argparse.Namespace, settings: Settings, *, cluster: bool) -> dict[str, list[str]]:
     """Rules by the user's usual name.
 
     Raises:
@@ -131,7 +131,7 @@ def _users(options: argparse.Namespace, settings: Settings) -> dict[str, list[st
     users: dict[str, list[str]] = {}
     if "connector" in roles and (named or settings.connectors):
         for one in select_connectors(settings, options.connector):
-            users[f"tickbridge-{one.name}"] = acl.connector(settings, one, broad=options.broad)
+            users[f"tickbridge-{one.name}"] = acl.connector(settings, one, broad=options.broad, cluster=cluster)
     if "public" in roles:
         users["tickbridge-public"] = acl.public_reader(settings.namespace)
     if "account" in roles:

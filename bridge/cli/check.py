@@ -247,7 +247,7 @@ def _connect(settings: Settings, attempts: list[dict[str, Any]], *, quiet: bool)
 async def _try_all(settings: Settings, attempts: list[dict[str, Any]], *, quiet: bool) -> int:
     """Redis first, then every connector's exchange; one failure hides no other."""
     from bridge.probing import probe
-    from bridge.redis_probe import probe_redis
+    from bridge.redis.probe import probe_redis
 
     async def attempt(kind: str, name: str, work: Awaitable[list[str]]) -> int:
         code, said = await _try(kind, name, work)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bridge import __version__
 from bridge.cli.common import add_config_option
 from bridge.cli.parser import Parser as CommandParser
-from bridge.topology import Topology
+from bridge.redis.topology import Topology
 from consumers.monitor import HttpAddress
 from consumers.service import Parser as ServiceParser
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from bridge.config import Settings
-    from bridge.errors import RedisUnavailableError
     from bridge.tail.lines import Show
     from bridge.tail.streams import Found, Streams
 
@@ -24,7 +23,6 @@ __all__ = ["add_parser", "entry_types", "run"]
 _REPLY_TIMEOUT = 11.0
 """Seconds: above the one that a read waits for entries."""
 _CONNECT_TIMEOUT = 5.0
-_LONGEST_PAUSE = 2.0
 
 
 def add_parser(subparsers: Any) -> None:
@@ -171,10 +169,14 @@ def _connect(url: str | None, settings: Settings) -> tuple[Redis, str]:
         RedisUnavailableError: Redis doesn't answer, or refuses this client.
     """
     from bridge.errors import ConfigError, Problem
-    from bridge.topology import FAILURES, RedisUrlError, Topology
+    from bridge.redis.errors import explained
+    from bridge.redis.topology import RedisUrlError, Topology
 
     try:
         topology = Topology(url) if url else settings.redis.topology
+    except RedisUrlError as error:
+        raise ConfigError([Problem("--redis", error.mistake, error.hint)], "arguments") from None
+    with explained(topology.address):
         redis = topology.sync_client(
             # Keys and fields of others may be anything: they stay bytes until they are shown.
             decode_responses=False,
@@ -182,23 +184,12 @@ def _connect(url: str | None, settings: Settings) -> tuple[Redis, str]:
             socket_connect_timeout=_CONNECT_TIMEOUT,
             client_name="tickbridge-tail",
         )
-    except RedisUrlError as error:
-        raise ConfigError([Problem("--redis", error.mistake, error.hint)], "arguments") from None
-    except FAILURES as error:
-        raise _unavailable(topology.address, error) from None
-    try:
-        redis.ping()
-    except FAILURES as error:
-        redis.close()
-        raise _unavailable(topology.address, error) from None
+        try:
+            redis.ping()
+        except BaseException:
+            redis.close()
+            raise
     return redis, topology.address
-
-
-def _unavailable(address: str, error: BaseException) -> RedisUnavailableError:
-    from bridge.errors import RedisUnavailableError
-    from bridge.redis_probe import explain
-
-    return RedisUnavailableError(address, explain(error, address))
 
 
 class _Tail:
@@ -217,27 +208,26 @@ class _Tail:
         Raises:
             RedisUnavailableError: Redis refuses this client.
         """
-        from redis import exceptions
-
-        from bridge.errors import RedisUnavailableError
+        from bridge.redis.errors import FAILURES, explain, explained, is_passing
+        from bridge.redis.retries import retries
         from bridge.tail.output import note
-        from bridge.topology import AWAY, FAILURES
 
         failures = 0
+        waits = retries()
         while count is None or count > 0:
             try:
                 self._streams.look()
                 found = self._streams.read(count if not self._types else None)
-            except AWAY as error:
-                if isinstance(error, exceptions.AuthenticationError):
-                    raise RedisUnavailableError(self._address, str(error)) from None
+            except FAILURES as error:
+                if not is_passing(error):
+                    with explained(self._address):
+                        raise
                 failures += 1
                 if failures == 1:
-                    note(f"Redis at {self._address} is unreachable, waiting: {error}")
-                time.sleep(min(_LONGEST_PAUSE, 0.05 * 2 ** min(failures, 10)))
+                    note(f"Redis at {self._address} is unreachable, waiting: {explain(error, self._address)}")
+                    waits = retries()
+                time.sleep(next(waits))
                 continue
-            except FAILURES as error:
-                raise RedisUnavailableError(self._address, str(error)) from None
             if failures:
                 note(f"Redis at {self._address} is back")
                 failures = 0

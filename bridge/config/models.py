@@ -38,7 +38,7 @@ from bridge.config.values import (
 )
 from bridge.model import PRIVATE_CHANNELS, Channel
 from bridge.proxies import Proxy
-from bridge.redis_url import passwords_of
+from bridge.redis.url import passwords_of
 from bridge.suggestions import did_you_mean
 
 __all__ = [

@@ -10,8 +10,8 @@ from bridge.config.problems import raise_mistake
 from bridge.config.section import Section
 from bridge.config.units import Duration
 from bridge.config.values import ReadableFile, Secret, SecretFromFile
-from bridge.redis_url import RedisUrl, RedisUrlError, safe_url
-from bridge.topology import Topology
+from bridge.redis.topology import Topology
+from bridge.redis.url import RedisUrl, RedisUrlError, safe_url
 
 __all__ = ["RedisSettings", "check_redis_url"]
 

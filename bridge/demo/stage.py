@@ -30,7 +30,7 @@ from bridge.demo.venue import Venue
 from bridge.embedded import find_server, free_port, server_command
 from bridge.errors import ConfigError, Problem
 from bridge.keys import Keys
-from bridge.redis_probe import probe_redis
+from bridge.redis.probe import probe_redis
 from bridge.simulator import exchange_named
 from consumers.connection import make_client, safe_url
 

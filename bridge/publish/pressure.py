@@ -34,6 +34,11 @@ class Pressure:
         self.limit = self._high
         """Bytes beyond which somebody has to look: at the pressure, or at the budget."""
 
+    @property
+    def engaged(self) -> bool:
+        """Whether an acknowledgement changes anything: the feed is held, or has been let go on because none came."""
+        return self.limit != self._high
+
     def exceeded(self, now: float) -> None:
         """More than ``limit`` bytes wait; ``now`` is the loop's time."""
         self.limit = self._most

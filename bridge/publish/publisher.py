@@ -1,356 +1,356 @@
 """Group commit: events in, acknowledged stream entries out, each exactly once.
 
-One pipeline is in flight at a time, and all that arrives meanwhile goes out in the next one. There is no timer: an idle
-publisher adds one round trip, a busy one makes large batches. An entry gets its ID when its batch is packed; until its
-reply has come it is sent again under that ID, so Redis itself refuses what it already has.
+The publisher takes events, renders them, and keeps them within the budget; its pipelines, one for each Redis node, send what
+waits (`pipeline.py`). Which streams are whose is up to `Nodes`: one server, or the masters of a Cluster.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
-from functools import partial
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Protocol
 
-import hiredis
+from msgspec import structs
 from structlog.typing import FilteringBoundLogger
 
 from bridge.clock import CLOCK
-from bridge.errors import RedisUnavailableError
 from bridge.latency import Latency
-from bridge.publish.buffer import OVERHEAD, Budget, Pending, batch_length, lost_marker
-from bridge.publish.clock import RedisClock
-from bridge.publish.counts import settle
-from bridge.publish.events import PublisherEvents
-from bridge.publish.line import Line, Reply
-from bridge.publish.packing import pack
-from bridge.publish.queue import Queue
-from bridge.publish.recovery import Batch, History, Refusal, recover, sort_out
+from bridge.model import Channel, Event
+from bridge.publish.connection import RedisConnection
+from bridge.publish.events import PublisherEvents, Totals
+from bridge.publish.fence import Fence
+from bridge.publish.pending import CONTROL, DATA, KINDS, OVERHEAD, WIDE, Budget, Pending
+from bridge.publish.pipeline import RedisPipeline
+from bridge.publish.pressure import Pressure
+from bridge.publish.shedding import collapse, shed
 from bridge.publish.stream import Stream
-from bridge.publish.watch import Disturbance, Watch, account, examine
-from bridge.publish.wire import command
+from bridge.publish.transfer import Mode
+from bridge.publish.wire import RENDERERS, render
 
-__all__ = ["Publisher", "PublisherEvents"]
+__all__ = ["Nodes", "OneServer", "Publisher", "PublisherEvents"]
 
-_MOST_IN_BATCH = 4096
-_MOST_BYTES_IN_BATCH = 1024 * 1024
 _HOUSEKEEPING = 1.0
 _UNBLOCK_AFTER = 5.0
-_MOST_CONFLICTS = 10
 _FORGIVE_AFTER = 60.0
 """Seconds after which one conflict of a stream is forgotten: one now and then is no second connector."""
+_STEPS = 64
+"""In so many steps does the budget fill up: at each one, somebody looks. So much is freed when it is full."""
+_LEAST_SHARE = 16
+"""A blocked stream may have this part of the budget, or an equal share of it if that is more."""
+_SUMMED_UP = (Channel.QUOTES, Channel.TICKER, Channel.BOOK)
+"""Channels whose entries say nothing any more when they are old: the newest state says it all."""
 
 
-class Publisher(Queue):
-    """Publishes the entries of a connector's streams over one connection."""
+class Nodes(Protocol):
+    """The Redis nodes that a publisher writes to."""
+
+    mode: Mode
+    """Which commands of a batch stand or fall together."""
+
+    @property
+    def pipelines(self) -> Sequence[RedisPipeline]:
+        """One for each node."""
+
+    def set_up(self, make: Callable[[], RedisPipeline]) -> None:
+        """Learn how to make a pipeline; called once, by the publisher."""
+
+    def place(self, stream: Stream) -> RedisPipeline:
+        """The pipeline that a new stream belongs to."""
+
+    def home(self, stream: Stream) -> RedisPipeline:
+        """The pipeline that has the stream now."""
+
+    async def run(self) -> None:
+        """Run the pipelines, for as long as the task lives."""
+
+
+class OneServer:
+    """One server, or the master that Sentinels name."""
+
+    mode = Mode.ATOMIC
+
+    def __init__(self, connect: Callable[[], Awaitable[RedisConnection]]) -> None:
+        self._connect = connect
+        self._pipelines: list[RedisPipeline] = []
+
+    @property
+    def pipelines(self) -> Sequence[RedisPipeline]:
+        return self._pipelines
+
+    def set_up(self, make: Callable[[], RedisPipeline]) -> None:
+        pipeline = make()
+        pipeline.connect = self._connect
+        self._pipelines = [pipeline]
+
+    def place(self, stream: Stream) -> RedisPipeline:
+        self._pipelines[0].queue.add(stream)
+        return self._pipelines[0]
+
+    def home(self, stream: Stream) -> RedisPipeline:
+        del stream
+        return self._pipelines[0]
+
+    async def run(self) -> None:
+        await self._pipelines[0].run()
+
+
+class Publisher:
+    """Publishes the entries of a connector's streams.
+
+    Args:
+        nodes: where to.
+        backoff: makes the seconds to wait between attempts, for as long as they fail.
+        events: hears what becomes of the streams.
+        budget: how much may wait while Redis takes nothing.
+        fence: guards every write on a single server; see `may_write`.
+        standing_by: hold what is put until `may_write`.
+    """
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[Line]],
+        nodes: Nodes,
         backoff: Callable[[], Iterator[float]],
         events: PublisherEvents,
         *,
         budget: Budget,
-        reply_timeout: float,
+        fence: Fence | None = None,
+        standing_by: bool = False,
         log: FilteringBoundLogger,
     ) -> None:
-        super().__init__(events, budget, log)
-        self._connect = connect
+        self._nodes = nodes
         self._backoff = backoff
-        self._reply_timeout = reply_timeout
-        self._line: Line | None = None
-        self._history = History()
-        self._cautious = False
-        """After a refusal, one entry goes alone: what is accepted behind a refused one closes the door to it."""
-        self._held = False
-        self._emptied = False
-        self._retry: Iterator[float] = backoff()
-        self._chores: list[tuple[Stream, str]] = []
-        """Trimming of streams that are quiet."""
-        self._watch = Watch()
-        self._looks: list[Stream] = []
-        """Streams to look at with the next batch."""
-        self._clock = RedisClock()
-        self._ask_time = False
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._repairs: set[asyncio.Task[None]] = set()
-        self.latency = Latency()
-        self.published = 0
-        """Data entries that Redis has acknowledged."""
-        self.lost = 0
-        """Dropped events that a `lost` entry in Redis declares."""
-        self.confirmed = 0
-        """Entries that Redis refused because it had them already."""
+        self._events = events
+        self._budget = budget
+        self._fence = fence
+        self._standing_by = standing_by
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._totals = Totals()
+        self.most_bytes = budget.max_bytes
+        self._step = max(1, budget.max_bytes // _STEPS)
+        self._look_at = self._step
+        """Bytes at which somebody has to look: at the pressure, or at the budget."""
+        self._streams: list[Stream] = []
+        nodes.set_up(self._make)
 
-    def renew(self, reason: str) -> None:
-        """Connect anew: the server seems to have been emptied, and is brought up to date then."""
-        self._emptied = True
-        if self._line:
-            self._line.abort(reason)
+    # --- figures -------------------------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """Entries not yet acknowledged."""
+        return sum(pipeline.waiting for pipeline in self._nodes.pipelines)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What they count for in the budget."""
+        return self._totals.bytes
+
+    @property
+    def published(self) -> int:
+        """Data entries that Redis has acknowledged."""
+        return self._totals.published
+
+    @property
+    def lost(self) -> int:
+        """Dropped events that a `lost` entry in Redis declares."""
+        return self._totals.lost
+
+    @property
+    def confirmed(self) -> int:
+        """Entries that Redis refused because it had them already."""
+        return self._totals.confirmed
+
+    @property
+    def connected(self) -> bool:
+        """Whether all nodes that matter take entries."""
+        return all(pipeline.connected for pipeline in self._nodes.pipelines)
+
+    @property
+    def latency(self) -> Latency:
+        """From receipt to acknowledgement."""
+        return self._totals.latency
+
+    def backlog(self) -> Counter[Stream]:
+        """Per stream, the events that are neither published nor declared lost yet."""
+        return Counter({stream: stream.backlog for stream in self._streams})
 
     def takes(self, stream: Stream) -> bool:
         """Whether entries of this stream go out at the moment."""
-        return self.connected and not stream.blocked
+        return self._nodes.home(stream).connected and not stream.blocked
+
+    # --- what comes in -------------------------------------------------------------------------------------------
+
+    def add(self, stream: Stream) -> None:
+        """Take a stream into care; it must stand where Redis has it (`Stream.resume`)."""
+        self._streams.append(stream)
+        self._nodes.place(stream)
+
+    def put(self, stream: Stream, event: Event) -> None:
+        """Take an event of a stream, to be published soon; its entry's ``recv`` is by the host's clock."""
+        sort = event.__class__
+        recv = event.recv
+        if CLOCK.shift:
+            event = structs.replace(event, recv=recv + CLOCK.shift)
+        body = RENDERERS[sort](event)
+        if not body.isascii():
+            body = render(event)
+        kind = KINDS[sort]
+        if kind == WIDE:
+            if event.contracts is None:  # type: ignore[attr-defined]
+                kind = DATA
+        elif kind == CONTROL:
+            stream.controls += 1
+        size = len(body) + OVERHEAD
+        stream.waiting.append(Pending(recv, body, kind))
+        stream.bytes += size
+        totals = self._totals
+        totals.bytes += size
+        if totals.bytes > self._look_at:
+            self._relieve()
+        if not stream.ready:
+            self._wake(stream)
+
+    def declare_lost(self, stream: Stream, recv: int, count: int, reason: str) -> None:
+        """Put a `lost` entry into a stream."""
+        self._nodes.home(stream).ledger.put_last(stream, recv, count, reason)
+        self._wake(stream)
+
+    def _wake(self, stream: Stream) -> None:
+        pipeline = self._nodes.home(stream)
+        pipeline.queue.wake(stream)
+        if not pipeline.scheduled:
+            pipeline.scheduled = True
+            self._loop.call_soon(pipeline.flush)
+
+    # --- who may write -------------------------------------------------------------------------------------------
+
+    def stand_by(self) -> None:
+        """Write nothing more until `may_write`; what is put is held."""
+        self._standing_by = True
+        for pipeline in self._nodes.pipelines:
+            pipeline.stand_by()
+
+    def may_write(self, fence: Fence | None = None) -> None:
+        """This process may write: behind this fence on a single server; in a Cluster there is none."""
+        self._standing_by = False
+        self._fence = fence = fence if self._nodes.mode is Mode.ATOMIC else None
+        for pipeline in self._nodes.pipelines:
+            pipeline.may_write(fence)
+
+    def displace(self) -> None:
+        """Another process has taken this one's place: write nothing more, ever."""
+        for pipeline in self._nodes.pipelines:
+            pipeline.displace()
+
+    def renew(self, reason: str) -> None:
+        """Connect again: a server seems to have been emptied, and is brought up to date."""
+        for pipeline in self._nodes.pipelines:
+            pipeline.renew(reason)
+
+    # --- the run -------------------------------------------------------------------------------------------------
 
     async def drained(self) -> None:
-        """Wait until all that was put is acknowledged."""
-        await self._idle.wait()
-        while self._pending or self._in_flight:
-            self._idle.clear()
-            await self._idle.wait()
+        """Wait until all that was put is acknowledged, but for what Redis refuses."""
+        while any(pipeline.busy for pipeline in self._nodes.pipelines):
+            for pipeline in list(self._nodes.pipelines):
+                await pipeline.drained()
 
     async def run(self) -> None:
-        """Keep a connection, for as long as the task lives."""
-        keeper = asyncio.create_task(self._keep_house(), name="publisher-housekeeping")
-        waits = self._backoff()
-        try:
-            while True:
-                try:
-                    await self._open()
-                except (RedisUnavailableError, ConnectionError) as error:
-                    delay = next(waits)
-                    self._log.warning(
-                        "redis_unavailable", error=str(error), retry_in=round(delay, 2), waiting=self.waiting
-                    )
-                    await asyncio.sleep(delay)
-                    continue
-                # Only now: a server that lets one in and can't go on would otherwise be stormed.
-                waits = self._backoff()
-                assert self._line is not None
-                reason = await self._line.lost
-                self._line = None
-                self.connected = False
-                self._log.warning("redis_lost", reason=reason, waiting=self.waiting)
-        finally:
-            keeper.cancel()
-            self._pressure.release()
-            if self._line:
-                self._line.abort("closed")
-
-    async def _open(self) -> None:
-        """Connect, bring the server up to date, and let entries flow.
+        """Keep the connections and the limits, for as long as the task lives.
 
         Raises:
-            RedisUnavailableError: the connection can't be made.
-            ConnectionError: it broke again, or the server refuses what it has forgotten.
+            ExceptionGroup: with what went wrong in it, in whatever part.
         """
-        line = await self._connect()
         try:
-            await self._tell_time(line)
-            await self._resume(line)
-        except BaseException:
-            line.abort("not usable")
-            raise
-        self._line = line
-        self.connected = True
-        self._events.recovered()
-        self._flush()
-        if self._emptied:
-            line.abort("the server was emptied meanwhile")
-
-    async def _tell_time(self, line: Line) -> None:
-        asked = CLOCK.now()
-        [told] = await line.request([command("TIME")])
-        self._clock.told(told, asked, CLOCK.now())
-
-    def _flush(self) -> None:
-        """Send the next batch, if none is in flight."""
-        self._scheduled = False
-        line = self._line
-        if line is None or self._in_flight is not None or self._held:
-            return
-        if not (self._pending or self._chores or self._looks or self._ask_time):
-            return
-        most = 1 if self._cautious else _MOST_IN_BATCH
-        if self._bytes > _MOST_BYTES_IN_BATCH:
-            most = batch_length(self._pending, most, _MOST_BYTES_IN_BATCH)
-        if len(self._pending) <= most:
-            entries, self._pending = self._pending, []
-        else:
-            entries, self._pending = self._pending[:most], self._pending[most:]
-        now = CLOCK.now()
-        batch = pack(entries, self._clock.milliseconds(now), self._loop.time(), self._clock.lead(CLOCK.shift))
-        for stream, text in self._chores:
-            batch.add_trimming(stream, [text])
-        if self._ask_time:
-            batch.ask_time(now)
-        for stream in self._looks:
-            batch.add_look(stream)
-        self._chores, self._looks, self._ask_time = [], [], False
-        self._in_flight = batch
-        self._idle.clear()
-        line.send("".join(batch.commands).encode("latin-1"), len(batch.commands), self._settle)
-
-    def _settle(self, replies: list[Reply]) -> None:
-        """The replies of the batch in flight have come."""
-        batch = self._in_flight
-        if batch is None:
-            return
-        if any(reply.__class__ is hiredis.ReplyError for reply in batch.without_looks(replies)):
-            self._repair(self._sort_out, batch, replies)
-            return
-        self._in_flight = None
-        if self._cautious:
-            self._cautious = False
-            self._retry = self._backoff()
-        self._acknowledge(batch.entries)
-        self._history.add(batch)
-        if batch.asked_time:
-            self._clock.told(batch.time_of(replies), batch.asked_time, CLOCK.now())
-        if batch.looks or batch.trims:
-            self._compare(batch, replies)
-        if self._pending:
-            self._flush()
-        else:
-            self._idle.set()
-
-    def _acknowledge(self, entries: list[Pending]) -> None:
-        received, lost = settle(entries)
-        self._bytes -= sum([len(entry.body) for entry in entries]) + OVERHEAD * len(entries)
-        self.published += len(received)
-        self.lost += lost
-        self.latency.add_since(CLOCK.now(), received)
-        self._pressure.eased(self._bytes)
-
-    def _repair(
-        self, work: Callable[[Line, Batch, list[Reply]], Awaitable[None]], batch: Batch, replies: list[Reply]
-    ) -> None:
-        """Redis refused something, or a stream was changed: look at what stands there, then go on."""
-        line = self._line
-        if line is None:
-            return
-
-        async def mend() -> None:
-            with suppress(ConnectionError):
-                await work(line, batch, replies)
-
-        task = asyncio.create_task(mend(), name="publisher-repair")
-        self._repairs.add(task)
-        task.add_done_callback(self._repairs.discard)
-
-    async def _sort_out(self, line: Line, batch: Batch, replies: list[Reply]) -> None:
-        replies = await line.follow(batch.commands, replies)
-        account(batch, replies)
-        await self._take_back(await sort_out(line, batch, replies), line)
-        self._flush()
-
-    def _compare(self, batch: Batch, replies: list[Reply]) -> None:
-        """Whether the streams are as long as we left them."""
-        account(batch, replies)
-        flushed = self._watch.flushed(batch, replies, self._loop.time())
-        changed = self._watch.judge(batch, replies)
-        for stream in changed:
-            if stream.blocked:
-                if self._watch.is_news(stream):
-                    self._log.error("redis_refused", errors=[f"{stream.key}: {stream.blocked}"], waiting=self.waiting)
-                self._forgo(stream)
-        if flushed:
-            self.renew("all streams have shrunk at once: Redis seems to have been emptied")
-        elif self._line and any(not stream.blocked for stream in changed):
-            self._held = True
-            self._repair(partial(self._examine, changed), batch, replies)
-
-    async def _examine(self, changed: list[Stream], line: Line, _: Batch, __: list[Reply]) -> None:
-        """Somebody else has changed streams: mark it in each."""
-        try:
-            found = await examine(line, [stream for stream in changed if not stream.blocked])
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep_house(), name="publisher-housekeeping")
+                group.create_task(self._nodes.run(), name="publisher-nodes")
         finally:
-            self._held = False
-        for one in found:
-            one.stream.conflicts += one.added > 0
-            self._disturbed(one)
-            if one.stream.conflicts > _MOST_CONFLICTS:
-                self._events.conflict(one.stream)
-        self._flush()
+            for pipeline in self._nodes.pipelines:
+                pipeline.pressure.release()
 
-    def _disturbed(self, one: Disturbance) -> None:
-        what = one.reason or "somebody else trimmed this stream"
-        self._log.warning("stream_changed", key=one.stream.key, reason=what, added=one.added, deleted=one.deleted)
-        if one.reason:
-            self._events.disturbed(one.stream, one.reason, one.deleted or None)
+    def _make(self) -> RedisPipeline:
+        pipeline: RedisPipeline
 
-    async def _take_back(self, refusal: Refusal, line: Line) -> None:
-        """What was accepted counts; what was refused goes to the front again, or is declared lost."""
-        if self._in_flight:
-            self._history.add(self._in_flight.only(refusal.accepted))
-        self._in_flight = None
-        self._held = True
-        self.confirmed += refusal.confirmed
-        self._acknowledge(refusal.accepted)
-        self._requeue(refusal)
-        if refusal.messages:
-            delay = next(self._retry) if self._cautious else 0.05
-            self._cautious = True
-            self._log.error("redis_refused", errors=refusal.messages, retry_in=round(delay, 2), waiting=self.waiting)
-            await asyncio.sleep(delay)
-            if refusal.reconnect:
-                line.abort("the server can't take writes")
-        self._held = False
-        for stream in refusal.foreign:
-            self._disturbed(Disturbance(stream, "somebody else wrote to this stream", added=1))
-        if not self._pending:
-            self._idle.set()
+        def hold() -> None:
+            self._events.hold(pipeline)
 
-    def _requeue(self, refusal: Refusal) -> None:
-        requeue = []
-        for stream, count in refusal.holes.items():
-            marker = lost_marker(stream, CLOCK.now(), count, "refused by Redis, later entries were not")
-            self._bytes += marker.weight - refusal.weight.get(stream, 0)
+        def release() -> None:
+            self._events.release(pipeline)
+
+        pipeline = RedisPipeline(
+            self._backoff,
+            self._events,
+            self._totals,
+            Pressure(self._budget.max_bytes, hold, release),
+            mode=self._nodes.mode,
+            fence=self._fence,
+            standing_by=self._standing_by,
+            log=self._log,
+        )
+        return pipeline
+
+    def _relieve(self) -> None:
+        """Much waits: let no more come while Redis takes what there is; drop something where that doesn't help."""
+        if self._totals.bytes > self.most_bytes:
+            # A little at a time: freeing much at once would hold up everything else.
+            need = self._totals.bytes - self.most_bytes + self._step
+            self._drop(self._streams, need, f"the buffer of {self.most_bytes} bytes is full")
+        now = self._loop.time()
+        for pipeline in self._nodes.pipelines:
+            if pipeline.sender.pressing_bytes > pipeline.pressure.limit:
+                pipeline.pressure.exceeded(now)
+        self._look_at = min(self.most_bytes, self._totals.bytes + self._step)
+
+    def _drop(self, streams: list[Stream], need: int, reason: str) -> None:
+        before = sum(stream.bytes for stream in streams)
+        dropped = shed(streams, need, reason)
+        self._account(before, streams, dropped, reason)
+
+    def _account(self, before: int, streams: list[Stream], dropped: Counter[Stream], reason: str) -> None:
+        self._totals.bytes += sum(stream.bytes for stream in streams) - before
+        for stream in dropped:
             self._events.dropped(stream)
-            requeue.append(marker)
-        requeue += refusal.again
-        self._pending[:0] = requeue
-        for stream in {entry.stream for entry in refusal.again if entry.stream.blocked}:
-            self._forgo(stream)
-        for stream in {entry.stream for entry in refusal.again}:
-            if stream.conflicts > _MOST_CONFLICTS:
-                self._events.conflict(stream)
-
-    async def _resume(self, line: Line) -> None:
-        """After a (re)connect: send again what was not acknowledged, and what the server has forgotten."""
-        emptied, self._emptied = self._emptied, False
-        try:
-            batch = await recover(line, self._streams, self._in_flight, self._history, emptied=emptied)
-        except BaseException:
-            self._emptied = self._emptied or emptied
-            raise
-        for stream, count in batch.missing.items():
-            self.published -= count
-            stream.published -= count
-            self.declare_lost(stream, CLOCK.now(), count, "Redis lost acknowledged entries")
-            self._events.dropped(stream)
-        if batch.resent:
-            self._log.warning("redis_resent", entries=batch.resent)
-        if batch.refusal:
-            await self._take_back(batch.refusal, line)
+        if dropped:
+            self._log.error("events_dropped", count=dropped.total(), reason=reason, waiting=self.waiting)
 
     async def _keep_house(self) -> None:
-        """Once a second: age limits of the buffer, a silent server, blocked and idle streams."""
+        """Once a second: what is too old, blocked streams, the pressure, quiet streams."""
         unblock_at = 0.0
         forgive_at = self._loop.time() + _FORGIVE_AFTER
         while True:
             await asyncio.sleep(_HOUSEKEEPING)
-            now = CLOCK.now()
-            oldest = now - int(self._budget.max_age * 1e9)
-            if self._pending and self._pending[0].recv < oldest:
-                self._shed(f"Redis was away for more than {self._budget.max_age:g} s", oldest)
-            self._pressure.check(self._loop.time())
-            batch, line = self._in_flight, self._line
-            if batch and line and self._loop.time() - batch.sent > self._reply_timeout and not self._repairs:
-                line.abort(f"no reply within {self._reply_timeout:g} s")
-            if self._loop.time() >= unblock_at:
-                unblock_at = self._loop.time() + _UNBLOCK_AFTER
-                self._unblock(now)
-            if self._loop.time() >= forgive_at:
-                forgive_at = self._loop.time() + _FORGIVE_AFTER
+            now = self._loop.time()
+            self._sum_up_the_old(CLOCK.now())
+            self._limit_the_blocked()
+            self._look_at = min(self._look_at, self._totals.bytes + self._step)
+            trials = now >= unblock_at
+            if trials:
+                unblock_at = now + _UNBLOCK_AFTER
+            for pipeline in self._nodes.pipelines:
+                pipeline.pressure.check(now)
+                pipeline.look_around(CLOCK.now(), trials=trials)
+            if now >= forgive_at:
+                forgive_at = now + _FORGIVE_AFTER
                 for stream in self._streams:
                     stream.conflicts = max(stream.conflicts - 1, 0)
-            if self.connected:
-                if not self._chores:
-                    shown = self._clock.milliseconds(now)
-                    self._chores = [(stream, text) for stream in self._streams for text in stream.trim(shown)]
-                self._ask_time = True
-                self._looks = self._watch.next(self._streams)
-                # Also what is left of the last round: a batch may have been in flight, and nothing has come since.
-                self._flush()
+
+    def _sum_up_the_old(self, now: int) -> None:
+        """Drop what is too old to say anything: of what can be summed up, all but the newest."""
+        oldest = now - int(self._budget.max_age * 1e9)
+        old = [s for s in self._streams if s.channel in _SUMMED_UP and s.waiting and s.waiting[0].recv < oldest]
+        if old:
+            before = sum(stream.bytes for stream in old)
+            dropped: Counter[Stream] = Counter()
+            reason = f"Redis was away for more than {self._budget.max_age:g} s"
+            for stream in old:
+                dropped += collapse(stream, reason)
+            self._account(before, old, dropped, reason)
+
+    def _limit_the_blocked(self) -> None:
+        """A stream that Redis refuses keeps what fits its share of the budget."""
+        share = max(self.most_bytes // max(len(self._streams), 1), self.most_bytes // _LEAST_SHARE)
+        for stream in self._streams:
+            if stream.blocked and stream.bytes > share:
+                self._drop([stream], stream.bytes - share, f"Redis refused this stream: {stream.blocked}"[:200])

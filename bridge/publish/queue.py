@@ -1,133 +1,143 @@
-"""What waits to be published, within its budget; what is dropped is declared."""
+"""What waits for one Redis node: the streams with something to send, taken in turns.
+
+Each stream has a queue of its own (`Stream.waiting`), since only within a stream does order matter. So a stream that Redis
+refuses, or that moves to another node of a Cluster, takes its entries with it and holds up nobody.
+
+No event loop, no log, no clock.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from abc import ABC, abstractmethod
-from collections import Counter
-from functools import partial
+from collections import deque
+from collections.abc import Iterable
+from itertools import islice
 
-from msgspec import structs
-from structlog.typing import FilteringBoundLogger
-
-from bridge.clock import CLOCK
-from bridge.model import Control, Event
-from bridge.publish.buffer import CONTROL, DATA, KINDS, OVERHEAD, WIDE, Budget, Pending, lost_marker, shed
-from bridge.publish.counts import backlog
-from bridge.publish.events import PublisherEvents
-from bridge.publish.pressure import Pressure
-from bridge.publish.recovery import Batch
+from bridge.publish.batch import Run
+from bridge.publish.pending import OVERHEAD, Pending
 from bridge.publish.stream import Stream
-from bridge.publish.wire import RENDERERS, render
 
 __all__ = ["Queue"]
 
+_LEAST_SHARE = 64
+"""Entries that a stream may have in a batch at least before another one's turn comes."""
 
-class Queue(ABC):
-    """The entries of a publisher's streams, from ``put`` until they are acknowledged."""
 
-    def __init__(self, events: PublisherEvents, budget: Budget, log: FilteringBoundLogger) -> None:
-        self._events = events
-        self._budget = budget
-        self.most_bytes = budget.max_bytes
-        self._log = log
-        self._loop = asyncio.get_running_loop()
-        self._streams: list[Stream] = []
-        self._pending: list[Pending] = []
-        self._bytes = 0
-        self._pressure = Pressure(budget.max_bytes, partial(events.hold, self), partial(events.release, self))
-        self._scheduled = False
-        self._in_flight: Batch | None = None
-        self.connected = False
+class Queue:
+    """The streams of one node, and those of them that are ready: with entries to send, and not blocked."""
 
-    @abstractmethod
-    def _flush(self) -> None:
-        """Send the next batch, if none is in flight."""
+    def __init__(self) -> None:
+        self.streams: list[Stream] = []
+        self._ready: deque[Stream] = deque()
+
+    def __bool__(self) -> bool:
+        """Whether anything could be sent."""
+        return bool(self._ready)
 
     @property
     def waiting(self) -> int:
-        """Entries not yet acknowledged."""
-        return len(self._pending) + (len(self._in_flight.entries) if self._in_flight else 0)
+        """Entries that wait, those of blocked streams included."""
+        return sum([len(stream.waiting) for stream in self.streams])
 
     @property
-    def waiting_bytes(self) -> int:
-        """What they count for in the budget."""
-        return self._bytes
-
-    def backlog(self) -> Counter[Stream]:
-        """Per stream, the events that are neither published nor declared lost yet."""
-        flying = self._in_flight.entries if self._in_flight else ()
-        return backlog((*flying, *self._pending)) + Counter({stream: stream.unsent for stream in self._streams})
+    def pressing_bytes(self) -> int:
+        """What the entries that could be sent count for in the budget."""
+        return sum([stream.bytes for stream in self.streams if not stream.blocked])
 
     def add(self, stream: Stream) -> None:
-        """Take a stream into care; it must stand where Redis has it (`Stream.resume`)."""
-        self._streams.append(stream)
+        """Take a stream, with what waits of it."""
+        self.streams.append(stream)
+        self.wake(stream)
 
-    def put(self, stream: Stream, event: Event) -> None:
-        """Take an event of a stream, to be published soon; its entry's ``recv`` is by the host's clock."""
-        if stream.blocked:
-            stream.unsent += event.__class__ is not Control
-            return
-        sort = event.__class__
-        recv = event.recv
-        if CLOCK.shift:
-            event = structs.replace(event, recv=recv + CLOCK.shift)
-        body = RENDERERS[sort](event)
-        if not body.isascii():
-            body = render(event)
-        kind = KINDS[sort]
-        if kind == WIDE and event.contracts is None:  # type: ignore[attr-defined]
-            kind = DATA
-        self._pending.append(Pending(stream, recv, body, kind))
-        self._bytes += len(body) + OVERHEAD
-        if self._bytes > self._pressure.limit:
-            self._relieve()
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._flush)
+    def remove(self, stream: Stream) -> None:
+        """Give a stream away, with what waits of it."""
+        self.streams.remove(stream)
+        self._rest(stream)
 
-    def declare_lost(self, stream: Stream, recv: int, count: int, reason: str) -> None:
-        """Put a `lost` entry into a stream."""
-        marker = lost_marker(stream, recv, count, reason)
-        self._pending.append(marker)
-        self._bytes += marker.weight
-        self._loop.call_soon(self._flush)
+    def wake(self, stream: Stream) -> None:
+        """Something waits of this stream, or may go now."""
+        if stream.waiting and not stream.ready and not stream.blocked:
+            stream.ready = True
+            self._ready.append(stream)
 
-    def _forgo(self, stream: Stream) -> None:
-        """Redis refuses this stream: what waits for it must not hold up the others."""
-        for entry in self._pending:
-            if entry.stream is stream:
-                stream.unsent += entry.lost or entry.kind != CONTROL
-                self._bytes -= entry.weight
-        self._pending = [entry for entry in self._pending if entry.stream is not stream]
-        self._events.dropped(stream)
+    def block(self, stream: Stream, reason: str) -> None:
+        """Redis refuses this stream: what waits of it stays, and holds up nobody."""
+        stream.blocked = reason
+        self._rest(stream)
 
-    def _relieve(self) -> None:
-        """Much waits: let no more come while Redis takes what there is; drop something where that doesn't help."""
-        if self._bytes > self.most_bytes:
-            self._shed(f"the buffer of {self.most_bytes} bytes is full")
-        else:
-            self._pressure.exceeded(self._loop.time())
+    def unblock(self, stream: Stream) -> None:
+        """Redis may take this stream again."""
+        stream.blocked = ""
+        self.wake(stream)
 
-    def _shed(self, reason: str, older_than: int = 0) -> None:
-        need = self._bytes - self._budget.max_bytes * 9 // 10 if self._bytes > self._budget.max_bytes else 0
-        self._drop(need, older_than, reason)
+    def take(self, most: int, most_bytes: int) -> list[Run]:
+        """The next batch: so many entries at the most, of so many bytes of the budget, and one entry at least, if any is ready.
 
-    def _drop(self, need: int, older_than: int, reason: str) -> None:
-        self._pending, dropped = shed(self._pending, need, older_than, reason)
-        in_flight = sum(entry.weight for entry in self._in_flight.entries) if self._in_flight else 0
-        self._bytes = in_flight + sum(entry.weight for entry in self._pending)
-        for stream in dropped:
-            self._events.dropped(stream)
-        if dropped:
-            self._log.error("events_dropped", count=sum(dropped.values()), reason=reason, waiting=self.waiting)
+        A long queue of one stream doesn't hold up the others: the streams take turns.
+        """
+        ready = self._ready
+        if not ready:
+            return []
+        runs: list[Run] = []
+        share = max(_LEAST_SHARE, most // len(ready))
+        while ready and most > 0:
+            stream = ready.popleft()
+            waiting = stream.waiting
+            count = min(len(waiting), share, most)
+            if stream.bytes > most_bytes:
+                count = _fitting(waiting, count, most_bytes) or (not runs and bool(waiting))
+            if count == 0 and waiting:
+                ready.appendleft(stream)
+                break
+            if count == len(waiting):
+                entries, size = list(waiting), stream.bytes
+                waiting.clear()
+                stream.ready = False
+            else:
+                entries = [waiting.popleft() for _ in range(count)]
+                size = _weight(entries)
+                ready.append(stream)
+            stream.bytes -= size
+            stream.flying += count
+            runs.append((stream, entries, size))
+            most -= count
+            most_bytes -= size
+        return runs
 
-    def _unblock(self, now: int) -> None:
-        for stream in self._streams:
-            if stream.blocked and self.connected:
-                stream.blocked = ""
-                count, stream.unsent = stream.unsent, 0
-                if count:
-                    self.declare_lost(stream, now, count, "Redis refused this stream")
-                    # A snapshot may have been among them: a book starts anew.
-                    self._events.dropped(stream)
+    def take_first(self, stream: Stream, most: int, most_bytes: int) -> list[Run]:
+        """The first entries of a blocked stream, to see whether Redis takes them now: one at least, if there is any."""
+        waiting = stream.waiting
+        count = _fitting(waiting, min(most, len(waiting)), most_bytes) or min(1, len(waiting))
+        if not count:
+            return []
+        entries = [waiting.popleft() for _ in range(count)]
+        size = _weight(entries)
+        stream.bytes -= size
+        stream.flying += count
+        return [(stream, entries, size)]
+
+    def put_back(self, runs: Iterable[Run]) -> None:
+        """What was taken and not sent, or certainly not written, waits again in its old place."""
+        for stream, entries, size in reversed(list(runs)):
+            stream.put_first(entries)
+            stream.bytes += size
+            stream.flying -= len(entries)
+            self.wake(stream)
+
+    def _rest(self, stream: Stream) -> None:
+        if stream.ready:
+            stream.ready = False
+            self._ready.remove(stream)
+
+
+def _weight(entries: Iterable[Pending]) -> int:
+    return sum([len(entry.body) + OVERHEAD for entry in entries])
+
+
+def _fitting(waiting: Iterable[Pending], most: int, most_bytes: int) -> int:
+    """How many of the first entries have so many bytes together at the most."""
+    size = 0
+    for count, entry in enumerate(islice(waiting, most)):
+        size += entry.weight
+        if size > most_bytes:
+            return count
+    return most

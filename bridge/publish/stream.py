@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Sequence
 
 from msgspec import Struct
 
 from bridge.model import PUBLIC_CHANNELS, Channel
+from bridge.publish.pending import Lost, Pending, lost_entry
 from bridge.publish.wire import command, head
 
 __all__ = ["Retention", "Stream", "StreamId"]
@@ -50,11 +52,15 @@ class Stream:
 
     __slots__ = (
         "blocked",
+        "bytes",
         "channel",
         "conflicts",
         "control_head",
+        "controls",
         "cut",
         "data_head",
+        "declared",
+        "flying",
         "gone",
         "is_book",
         "key",
@@ -64,13 +70,15 @@ class Stream:
         "oldest",
         "public",
         "published",
+        "ready",
         "retention",
         "seq",
         "snapshots",
         "step",
         "subject",
-        "unsent",
+        "waiting",
         "wide_head",
+        "written_off",
     )
 
     def __init__(self, key: str, channel: Channel, subject: str, retention: Retention) -> None:
@@ -96,8 +104,20 @@ class Stream:
         self.next_trim = self.step
         self.blocked = ""
         """Why Redis refuses this very stream, while it does."""
-        self.unsent = 0
-        """Events that came while blocked: the next `lost` entry counts them."""
+        self.waiting: deque[Pending] = deque()
+        """Entries that wait to be sent."""
+        self.ready = False
+        """Whether its queue knows that something waits."""
+        self.bytes = 0
+        """What the waiting entries count for in the budget."""
+        self.flying = 0
+        """How many entries are in the batch on its way."""
+        self.controls = 0
+        """How many of the entries that wait or fly are control entries, `lost` ones included."""
+        self.declared = 0
+        """How many events those `lost` entries declare."""
+        self.written_off = 0
+        """Up to this number, whatever Redis has lost is declared lost."""
         self.conflicts = 0
         self.gone: int | None = None
         """How many of the numbers given out are not in the stream: trimmed. ``None`` while unknown; less by foreign entries."""
@@ -108,6 +128,31 @@ class Stream:
 
     def __repr__(self) -> str:
         return f"Stream({self.key!r}, {self.ms}-{self.seq})"
+
+    @property
+    def backlog(self) -> int:
+        """Events that are neither published nor declared lost yet: those with an entry, and those that `lost` entries declare."""
+        return len(self.waiting) + self.flying - self.controls + self.declared
+
+    def lost_entry(self, recv: int, count: int, reason: str) -> Lost:
+        """A `lost` entry of this stream, counted as one that waits; it still has to be put somewhere."""
+        entry = lost_entry(self.subject, self.channel, recv, count, reason)
+        self.controls += 1
+        self.declared += count
+        self.bytes += entry.weight
+        return entry
+
+    def put_first(self, entries: Sequence[Pending]) -> None:
+        """Put entries that were taken in front again, in their order; ``bytes`` is the caller's."""
+        self.waiting.extendleft(reversed(entries))
+
+    def put_behind_numbered(self, entry: Pending) -> None:
+        """Put an entry in front of all that waits, but for what has its number already; ``bytes`` is the caller's."""
+        numbered = []
+        while self.waiting and self.waiting[0].seq:
+            numbered.append(self.waiting.popleft())
+        self.waiting.appendleft(entry)
+        self.put_first(numbered)
 
     def resume(self, last: StreamId, oldest: StreamId) -> None:
         """Go on after what stands in Redis: ``oldest`` is its first entry, or (at time 0) the first that can still come."""
@@ -125,6 +170,12 @@ class Stream:
         self.ms, self.seq = last.ms, last.seq
         while self.snapshots and self.snapshots[-1].seq > last.seq:
             self.snapshots.pop()
+
+    def write_off(self, first: int, end: int) -> int:
+        """Redis has lost the entries from number ``first`` to before ``end``; returns how many of them aren't declared lost yet."""
+        begin = max(first, self.written_off + 1)
+        self.written_off = max(self.written_off, end - 1)
+        return max(end - begin, 0)
 
     def was_trimmed(self, ms: int, seq: int) -> bool:
         """Whether an entry with this ID would have been trimmed by now."""

@@ -6,21 +6,25 @@ a second, in the pipeline with the entries, where it costs Redis next to nothing
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import hiredis
 from msgspec import Struct
 
-from bridge.publish.line import Line, Reply
-from bridge.publish.recovery import Batch
+from bridge.publish.connection import RedisConnection, Reply
 from bridge.publish.stream import Stream, StreamId
 from bridge.publish.wire import command
 
-__all__ = ["Disturbance", "Watch", "examine"]
+__all__ = ["Disturbance", "Watch", "account", "examine"]
 
 _MOST_LOOKS = 500
 """Streams that are looked at in one round; more take turns."""
 _FLUSHED_AGAIN = 30.0
+_EXAMINED_AT_ONCE = 8
+"""Streams whose ends are read in one request: a book begins with a snapshot, which may be a megabyte."""
+
+Looks = Sequence[tuple[Stream, int]]
+"""Streams whose length was asked for, and the number that each was at."""
 
 
 class Disturbance(Struct):
@@ -59,36 +63,34 @@ class Watch:
         self._refused.add(stream)
         return not known
 
-    def judge(self, batch: Batch, replies: Sequence[Reply]) -> list[Stream]:
-        """Take the replies to a batch's looks, its trimming accounted for; returns the streams that aren't as we left them.
+    def judge(self, looks: Looks, lengths: Sequence[Reply]) -> list[tuple[Stream, str]]:
+        """Take the answers to a batch's looks, its trimming accounted for; returns the streams that aren't as we left them.
 
-        Where another thing stands in a stream's place, the stream is blocked from here on.
+        With each: the refusal, where another thing is in the stream's place; else nothing.
         """
-        self.rounds += bool(batch.looks)
+        self.rounds += bool(looks)
         changed = []
-        for (stream, seq), reply in zip(batch.looks, replies[len(batch.commands) - len(batch.looks) :], strict=True):
+        for (stream, seq), reply in zip(looks, lengths, strict=True):
             if isinstance(reply, hiredis.ReplyError):
                 self._denied = self._denied or str(reply).startswith("NOPERM")
                 if str(reply).startswith("WRONGTYPE"):
-                    stream.blocked = str(reply)
-                    changed.append(stream)
+                    changed.append((stream, str(reply)))
                 continue
             self._refused.discard(stream)
             if isinstance(reply, int) and stream.gone is None:
                 stream.gone = seq - reply
             elif reply != seq - (stream.gone or 0):
-                changed.append(stream)
+                changed.append((stream, ""))
         return changed
 
-    def flushed(self, batch: Batch, replies: Sequence[Reply], now: float) -> bool:
+    def flushed(self, looks: Looks, lengths: Sequence[Reply], now: float) -> bool:
         """Whether all the streams that were looked at have shrunk at once: not somebody's single deed, as it seems.
 
         ``now`` in seconds; not said again at once, for if it was somebody, it would lead nowhere.
         """
-        lengths = replies[len(batch.commands) - len(batch.looks) :]
         filled = [
             (seq - stream.gone, reply)
-            for (stream, seq), reply in zip(batch.looks, lengths, strict=True)
+            for (stream, seq), reply in zip(looks, lengths, strict=True)
             if stream.gone is not None and seq > stream.gone and isinstance(reply, int)
         ]
         if len(filled) <= 1 or any(reply >= due for due, reply in filled) or now - self._flushed < _FLUSHED_AGAIN:
@@ -97,35 +99,37 @@ class Watch:
         return True
 
 
-def account(batch: Batch, replies: Sequence[Reply]) -> None:
-    """Count what a batch has trimmed."""
-    for stream, reply in zip(batch.trims, replies[len(batch.entries) :], strict=False):
+def account(trimmed: Iterable[tuple[Stream, Reply]]) -> None:
+    """Count what was trimmed of which stream; how much isn't known where Redis didn't say."""
+    for stream, reply in trimmed:
         if stream.gone is not None:
             stream.gone = stream.gone + reply if isinstance(reply, int) else None
 
 
-async def examine(line: Line, streams: Sequence[Stream]) -> list[Disturbance]:
+async def examine(connection: RedisConnection, streams: Sequence[Stream]) -> list[Disturbance]:
     """See what became of streams that aren't as we left them; nothing of ours may be on its way.
 
-    Their expected length, and the time of their next entry, are by what stands there afterwards.
+    Their expected length, and the time of their next entry, are by what is there afterwards.
 
     Raises:
-        ConnectionError: the connection broke; nothing is changed.
+        ConnectionError: the connection broke.
     """
-    asked = [
-        text
-        for stream in streams
-        for text in (
-            command("XLEN", stream.key),
-            command("XRANGE", stream.key, "-", "+", "COUNT", 1),
-            command("XREVRANGE", stream.key, "+", "-", "COUNT", 1),
-        )
-    ]
-    replies = await line.request(asked)
     found = []
-    for stream, length, first, last in zip(streams, replies[::3], replies[1::3], replies[2::3], strict=True):
-        if isinstance(length, int) and isinstance(first, list) and isinstance(last, list):
-            found.append(_compare(stream, length, first, last))
+    for start in range(0, len(streams), _EXAMINED_AT_ONCE):
+        some = streams[start : start + _EXAMINED_AT_ONCE]
+        asked = [
+            text
+            for stream in some
+            for text in (
+                command("XLEN", stream.key),
+                command("XRANGE", stream.key, "-", "+", "COUNT", 1),
+                command("XREVRANGE", stream.key, "+", "-", "COUNT", 1),
+            )
+        ]
+        replies = await connection.request(asked)
+        for stream, length, first, last in zip(some, replies[::3], replies[1::3], replies[2::3], strict=True):
+            if isinstance(length, int) and isinstance(first, list) and isinstance(last, list):
+                found.append(_compare(stream, length, first, last))
     return found
 
 

@@ -13,10 +13,10 @@ from redis.crc import key_slot
 from bridge.errors import ConfigError, Problem, RedisUnavailableError
 from bridge.keys import Keys
 from bridge.printable import printable
+from bridge.redis.errors import AWAY
 from bridge.suggestions import did_you_mean
 from bridge.tail.selection import Selection, text_of
 from bridge.tail.start import NOW, START
-from bridge.topology import AWAY
 
 __all__ = ["Found", "Streams"]
 

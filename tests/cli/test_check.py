@@ -6,7 +6,8 @@ import pytest
 
 from bridge.config import RedisSettings
 from bridge.errors import RedisUnavailableError
-from bridge.redis_probe import _findings, explain, probe_redis
+from bridge.redis.errors import explain
+from bridge.redis.probe import _findings, probe_redis
 from tests.cli.test_main import tickbridge
 from tests.servers import free_port
 

@@ -13,7 +13,8 @@ import pytest
 import redis
 
 from bridge.model import Channel
-from consumers.connection import OUTAGE, Outages
+from bridge.redis.errors import AWAY
+from consumers.connection import Outages
 from consumers.groups import GroupReader
 from consumers.items import Entry, Hole, Trimmed
 from consumers.keeper import BookKeeper
@@ -224,7 +225,7 @@ async def test_a_reader_cancelled_in_an_outage_says_when_redis_is_back(own_serve
             await asyncio.to_thread(own_server.start)
             stream.trade()
             assert [item.seq for item in await gather(reader, 1)] == [1]
-    assert isinstance(reports[0], OUTAGE)
+    assert isinstance(reports[0], AWAY)
     assert reports[1:] == [None]
 
 

@@ -257,6 +257,22 @@ async def test_a_saved_cursor_of_an_empty_stream_misses_nothing_of_it(redis_serv
     assert (trimmed.count, [item.seq for item in rest]) == (2, [3, 4])
 
 
+@pytest.mark.parametrize("odd", ["garbage", "1-2-3", "-5", "\u0661-1"])
+async def test_a_saved_cursor_that_makes_no_sense_concerns_its_stream_alone(
+    redis_server: RedisServer, odd: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with redis_server.client() as client:
+        spoilt, whole = Stream(client, Channel.TRADES), Stream(client, Channel.TRADES, "ETH-EUR")
+        spoilt.trades(2)
+        whole.trades(2)
+        client.hset("bridge:cursor:me", mapping={spoilt.key: odd, whole.key: whole.id(1)})
+        start = dict.fromkeys((spoilt.key, whole.key), Saved("me", Where.START))
+        async with Reader(redis_server.url, start) as reader:
+            read = {(item.key, item.seq) for item in await gather(reader, 3)}
+    assert read == {(spoilt.key, 1), (spoilt.key, 2), (whole.key, 2)}
+    assert f"{spoilt.key}: the place saved as me is no entry ID" in caplog.text
+
+
 async def test_streams_come_and_go_while_reading(redis_server: RedisServer) -> None:
     with redis_server.client() as client:
         first, second = Stream(client, Channel.TRADES), Stream(client, Channel.TRADES, "ETH-EUR")

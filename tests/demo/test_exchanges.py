@@ -58,7 +58,7 @@ def test_what_comes_out_of_the_streams_is_true(tmp_path, asked):
         assert len(pids) == 3 + 2 * len(exchanges)
         url = demo.wait_for(r"^  redis +(\S+)$")[1]
         with redis_py.Redis.from_url(url, decode_responses=True) as client:
-            connectors = {key.rpartition(":")[2] for key in client.scan_iter("bridge:connector:*")}
+            connectors = {key.rpartition(":")[2] for key in client.scan_iter("bridge:connector:*", _type="hash")}
         assert demo.end() == 0, demo.output
     assert connectors == set(exchanges)
     everything_is_equal(demo, *exchanges)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bridge.topology import slot_of
+from bridge.redis.topology import slot_of
 from consumers.groups import GroupReader
 from consumers.items import Entry, Hole
 from consumers.positions import Position

@@ -10,7 +10,7 @@ import yaml
 
 from tests.e2e.conftest import Run, Simulate
 from tests.e2e.harness import Process, Simulated, eventually, fetch, sequences, trades_of
-from tests.e2e.observing import connect
+from tests.e2e.observing import connect, controls
 from tests.servers import RedisServer, free_port
 
 TRADES = "md:{limitlex:BTC-EUR}:trades"
@@ -130,17 +130,18 @@ def test_what_the_environment_stops_is_tried_again_while_the_other_runs(
     orderly_end(client, "md:{limitlex:ETH-EUR}:trades")
 
 
-def test_a_conflict_of_one_in_full_run_ends_it_in_order(
+def test_one_that_is_displaced_ends_and_writes_nothing_more(
     run: Run, simulated: Simulated, redis_server: RedisServer, tmp_path
 ) -> None:
     two = Two(run, simulated, tmp_path / "run.yaml")
     client = connect(redis_server)
     goes_on(client, "ETH-EUR")
-    key = "bridge:connector:bad"
-    client.hset(key, "instance", "somebody else's")
-    two.process.wait_for("another process has taken its place")
+    client.set("bridge:connector:bad:fence", "99-another")
+    two.process.wait_for("another process has taken its place (instance another)")
+    eventually(lambda: two.status("bad")["state"] == "failed", "it has ended")
+    assert controls(client, "md:{limitlex:ETH-EUR}:trades") == ["live"], "no stop: the stream is another's"
+    assert client.exists("bridge:connector:bad"), "neither is the heartbeat its own to delete"
     goes_on(client)
-    orderly_end(client, "md:{limitlex:ETH-EUR}:trades")
     assert two.process.stop() == 1
     orderly_end(client, TRADES)
 

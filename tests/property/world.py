@@ -23,7 +23,8 @@ from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext
 from bridge.keys import StreamKey
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, Event, Trade
-from bridge.publish.buffer import CONTROL, DATA, SNAPSHOT, Pending, lost_marker, shed
+from bridge.publish.pending import CONTROL, DATA, SNAPSHOT, Pending
+from bridge.publish.shedding import shed
 from bridge.publish.stream import Retention, Stream
 from bridge.publish.wire import render
 from bridge.sequencer import BookTopic, Topic, topic_type
@@ -80,7 +81,6 @@ class World:
         self.random = Random(seed)
         self.now = 1_700_000_000 * SECOND
         self.feeds = {c: Feed(self.exchange.name, self.pair, c) for c in (Channel.BOOK, Channel.TRADES)}
-        self.pending: list[Pending] = []
         self.broken: set[BookTopic] = set()
         self.rejects = 0
         self.topics: dict[Subscription, Topic] = {}
@@ -124,9 +124,10 @@ class World:
 
     def kill(self) -> None:
         """The process dies, and what it had not sent with it; another one starts."""
-        for entry in self.pending:
-            self.feeds[entry.stream.channel].lost_when_killed += entry.lost or entry.kind != CONTROL
-        self.pending.clear()
+        for feed in self.feeds.values():
+            feed.lost_when_killed += feed.stream.backlog
+            feed.stream.waiting.clear()
+            feed.stream.bytes = feed.stream.controls = feed.stream.declared = 0
         self.broken.clear()
         self.start()
 
@@ -201,15 +202,17 @@ class World:
     def put(self, stream: Stream, event: Event) -> None:
         kind = SNAPSHOT if isinstance(event, BookSnapshot) else CONTROL if isinstance(event, Control) else DATA
         self.feeds[stream.channel].put += kind != CONTROL
-        self.pending.append(Pending(stream, event.recv, render(event), kind))
+        stream.controls += kind == CONTROL
+        entry = Pending(event.recv, render(event), kind)
+        stream.waiting.append(entry)
+        stream.bytes += entry.weight
 
     def declare_lost(self, stream: Stream, recv: int, count: int, reason: str) -> None:
-        self.pending.append(lost_marker(stream, recv, count, reason))
+        stream.waiting.append(stream.lost_entry(recv, count, reason))
 
     def overflow(self, need: int) -> None:
         """Redis is away, and the buffer is full."""
-        self.pending, dropped = shed(self.pending, need, 0, "full")
-        for stream in dropped:
+        for stream in shed([feed.stream for feed in self.feeds.values()], need, "full"):
             topic = self.topics[Subscription(stream.channel, stream.subject)]
             topic.broken()
             if isinstance(topic, BookTopic):
@@ -217,16 +220,17 @@ class World:
 
     def flush(self) -> None:
         """Redis takes what waits; readers read it at once."""
-        pending, self.pending = self.pending, []
-        for entry in pending:
-            feed = self.feeds[entry.stream.channel]
-            stream = entry.stream
-            stream.seq += 1
-            flat = entry.body.encode("latin-1").decode().split("\r\n")[1::2]
-            event = decode(feed.key, flat)
-            feed.entries.append(event)
-            feed.keeper.take(Entry(stream.key, feed.key, f"{self.now // MS}-{stream.seq}", stream.seq, event))
-            self.after(feed, event)
+        for feed in self.feeds.values():
+            stream = feed.stream
+            for entry in stream.waiting:
+                stream.seq += 1
+                flat = entry.body.encode("latin-1").decode().split("\r\n")[1::2]
+                event = decode(feed.key, flat)
+                feed.entries.append(event)
+                feed.keeper.take(Entry(stream.key, feed.key, f"{self.now // MS}-{stream.seq}", stream.seq, event))
+                self.after(feed, event)
+            stream.waiting.clear()
+            stream.bytes = stream.controls = stream.declared = 0
         for topic in list(self.broken):
             self.broken.discard(topic)
             if topic.awaiting:
@@ -256,7 +260,7 @@ class World:
         for channel, feed in self.feeds.items():
             data = sum(not isinstance(event, Control) for event in feed.entries)
             lost = sum(event.count or 0 for event in feed.entries if said(event) == "lost")
-            waiting = sum(e.lost or e.kind != CONTROL for e in self.pending if e.stream.channel is channel)
+            waiting = feed.stream.backlog
             topic = self.topics[Subscription(channel, self.pair)]
             unused = topic._unused if isinstance(topic, BookTopic) else 0
             known = data + lost + waiting + unused + feed.lost_when_killed

@@ -23,6 +23,9 @@ class Proxy:
         self.flow = asyncio.Event()
         self.flow.set()
         """Cleared: replies are held back."""
+        self.up = asyncio.Event()
+        self.up.set()
+        """Cleared: commands are held back, and arrive when it is set again."""
         self.connections = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -43,6 +46,7 @@ class Proxy:
         assert self._server is not None
         self._server.close()
         self.flow.set()
+        self.up.set()
         self.cut()
         for task in list(self._tasks):
             task.cancel()
@@ -78,6 +82,7 @@ class Proxy:
 
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
+            await self.up.wait()
             if self.deaf:
                 self.unheard += len(data)
             else:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -18,9 +19,11 @@ from bridge.keys import Keys
 from bridge.model import PUBLIC_CHANNELS, Channel, Event, Trade
 from bridge.opening import open_stream
 from bridge.publish import publisher as module
-from bridge.publish.buffer import Budget
-from bridge.publish.line import Line, open_line
-from bridge.publish.publisher import Publisher
+from bridge.publish.connection import RedisConnection, open_connection
+from bridge.publish.fence import Fence
+from bridge.publish.pending import CONTROL, LOST, Budget
+from bridge.publish.pipeline import RedisPipeline
+from bridge.publish.publisher import OneServer, Publisher
 from bridge.publish.stream import Retention, Stream, StreamId
 from tests.patience import PATIENCE
 from tests.servers import RedisServer
@@ -35,6 +38,7 @@ class Events:
         self.drops: list[Stream] = []
         self.recoveries = 0
         self.conflicts: list[Stream] = []
+        self.displacements: list[str] = []
         self.disturbances: list[tuple[Stream, str, int | None]] = []
         self.held: list[bool] = []
         """Each time that the feed was held or released, in order."""
@@ -57,37 +61,70 @@ class Events:
     def conflict(self, stream: Stream) -> None:
         self.conflicts.append(stream)
 
+    def displaced(self, reason: str) -> None:
+        self.displacements.append(reason)
+
+
+class Connections:
+    """Makes the publisher's connections, with a patience that can be changed."""
+
+    def __init__(self, url: str, patience: float) -> None:
+        self._url = url
+        self._patience = patience
+        self._newest: RedisConnection | None = None
+
+    async def connect(self) -> RedisConnection:
+        self._newest = await open_connection(self._url, "test", self._patience, "server", reply_timeout=self._patience)
+        self.wait(self._patience)  # which may have been changed meanwhile
+        return self._newest
+
+    def wait(self, seconds: float) -> None:
+        self._patience = seconds
+        if self._newest:
+            self._newest._patience = seconds
+            self._newest._timer.cancel()
+            self._newest._watch()
+
 
 class Desk:
     """A publisher with its streams."""
 
-    def __init__(self, server: RedisServer, url: str, budget: Budget) -> None:
+    @property
+    def pipeline(self) -> RedisPipeline:
+        """The one to the server."""
+        [pipeline] = self.publisher._nodes.pipelines
+        return pipeline
+
+    def __init__(
+        self,
+        server: RedisServer,
+        publisher: Publisher,
+        events: Events,
+        log: Sequence[MutableMapping[str, Any]],
+        *,
+        task: asyncio.Task[None],
+        connections: Connections,
+    ) -> None:
         self.server = server
-        self.events = Events()
+        self.publisher = publisher
+        self.events = events
+        self.log = log
+        self._task = task
         self.count = 0
-        self.publisher = Publisher(
-            self._connect,
-            lambda: repeat(0.01),
-            self.events,
-            budget=budget,
-            reply_timeout=PATIENCE,
-            log=structlog.wrap_logger(None, processors=[LogCapture()]),
-        )
-        self._url = url
-        self._patience = PATIENCE
-        self._lines: list[Line] = []
+        self._connections = connections
 
     def wait_for_answers(self, seconds: float = PATIENCE) -> None:
         """How long the server may be silent from here on: a short time only where it is to be found silent."""
-        self._patience = self.publisher._reply_timeout = seconds
-        for line in self._lines:
-            line._patience = seconds
+        self._connections.wait(seconds)
 
-    async def _connect(self) -> Line:
-        line = await open_line(self._url, "test", self._patience, "server", reply_timeout=self._patience)
-        line._patience = self._patience
-        self._lines = [line]
-        return line
+    @property
+    def states(self) -> list[str]:
+        """The states that the pipeline has gone through."""
+        return [str(line["now"]) for line in self.log if line["event"] == "pipeline_state"]
+
+    def said(self, event: str) -> list[MutableMapping[str, Any]]:
+        """The lines of the log about this event."""
+        return [line for line in self.log if line["event"] == event]
 
     async def stream(self, channel: Channel = Channel.TRADES, subject: str = "", **limits: Any) -> Stream:
         """A stream that stands where the server has it."""
@@ -113,6 +150,11 @@ class Desk:
         async with asyncio.timeout(seconds):
             await self.publisher.drained()
 
+    async def ended(self, seconds: float = 10.0) -> None:
+        """Wait until the publisher ends, and raise what it raised."""
+        async with asyncio.timeout(seconds):
+            await self._task
+
     def entries(self, stream: Stream) -> list[tuple[str, dict[str, str]]]:
         with self.server.client() as client:
             return client.xrange(stream.key)
@@ -130,22 +172,57 @@ class Desk:
 
 
 @contextlib.asynccontextmanager
-async def desk(server: RedisServer, url: str = "", budget: Budget | None = None) -> AsyncIterator[Desk]:
+async def desk(
+    server: RedisServer,
+    url: str = "",
+    budget: Budget | None = None,
+    patience: float = PATIENCE,
+    *,
+    fence: Fence | None = None,
+    standing_by: bool = False,
+) -> AsyncIterator[Desk]:
     """A running publisher; ``url`` is where it finds the server (a proxy's)."""
-    made = Desk(server, url or server.url, budget or Budget())
-    publisher = made.publisher
+    events = Events()
+    log = LogCapture()
+    connections = Connections(url or server.url, patience)
+    publisher = Publisher(
+        OneServer(connections.connect),
+        lambda: repeat(0.01),
+        events,
+        budget=budget or Budget(),
+        fence=fence,
+        standing_by=standing_by,
+        log=structlog.wrap_logger(None, processors=[log]),
+    )
     task = asyncio.create_task(publisher.run(), name="publisher")
     try:
-        yield made
+        yield Desk(server, publisher, events, log.entries, task=task, connections=connections)
         assert not task.done(), task.exception()
-        waiting = [*publisher._pending, *(publisher._in_flight.entries if publisher._in_flight else ())]
-        assert publisher.waiting_bytes == sum(entry.weight for entry in waiting), "the budget's books"
+        check_sums(publisher)
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        for repair in publisher._repairs:
-            repair.cancel()
+
+
+def check_sums(publisher: Publisher) -> None:
+    """What is counted as it goes is what is there."""
+    flying: Counter[Stream] = Counter()
+    total = 0
+    for pipeline in publisher._nodes.pipelines:
+        runs = pipeline.sender.transfer.batch.runs if pipeline.sender.transfer else pipeline.sender.in_doubt
+        for stream, entries, size in runs:
+            assert size == sum(entry.weight for entry in entries)
+            flying[stream] += len(entries)
+            total += size
+        for stream in pipeline.queue.streams:
+            assert stream.bytes == sum(entry.weight for entry in stream.waiting), stream
+            assert stream.flying == flying[stream], stream
+            total += stream.bytes
+            if not flying[stream]:
+                assert stream.controls == sum(entry.kind >= CONTROL for entry in stream.waiting), stream
+                assert stream.declared == sum(entry.count for entry in stream.waiting if entry.kind == LOST), stream
+    assert publisher.waiting_bytes == total, "the budget's books"
 
 
 def numbers(first: int, last: int) -> list[str]:

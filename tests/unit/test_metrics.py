@@ -3,8 +3,8 @@ from __future__ import annotations
 from bridge.exchange_errors import ExchangeError, HandshakeError, kinds_of
 from bridge.metrics import BridgeMetrics
 from bridge.model import Channel
-from bridge.publish.buffer import LOSSES, lost_marker
-from bridge.publish.counts import backlog, settle
+from bridge.publish.batch import grouped, settle
+from bridge.publish.pending import LOSSES
 from tests.unit.core import T0, stream
 from tests.unit.doc_pages import OPERATIONS, STREAMS, rows, ticked
 
@@ -15,7 +15,7 @@ def test_every_documented_reason_of_a_loss_has_a_word_of_its_own():
         for cells in rows(STREAMS, "## Control entries")
         if cells[0] == "`lost`" and cells[1].startswith("`")
     ]
-    words = [lost_marker(stream(Channel.TRADES), T0, 1, reason).loss for reason in reasons]
+    words = [stream(Channel.TRADES).lost_entry(T0, 1, reason).loss for reason in reasons]
     assert sorted(words) == sorted(LOSSES.values())
     [meaning] = [cells[-1] for cells in rows(OPERATIONS, "## Metrics and health") if cells[0] == "`bridge_lost_total`"]
     assert set(ticked(meaning)) == {*LOSSES.values(), "other"}
@@ -23,13 +23,15 @@ def test_every_documented_reason_of_a_loss_has_a_word_of_its_own():
 
 def test_losses_count_for_their_stream_once_they_are_declared():
     trades, book = stream(Channel.TRADES), stream(Channel.BOOK)
-    markers = [
-        lost_marker(trades, T0, 3, "Redis was away for more than 300 s"),
-        lost_marker(trades, T0, 2, "the buffer of 1 bytes is full"),
-        lost_marker(book, T0, 5, "for a reason that nobody knows"),
+    entries = [
+        (trades, trades.lost_entry(T0, 3, "Redis was away for more than 300 s")),
+        (trades, trades.lost_entry(T0, 2, "the buffer of 1 bytes is full")),
+        (book, book.lost_entry(T0, 5, "for a reason that nobody knows")),
     ]
-    assert backlog(markers) == {trades: 5, book: 5}
-    assert settle(markers) == ([], 10)
+    trades.flying, book.flying = 2, 1
+    assert (trades.backlog, book.backlog) == (5, 5)
+    assert settle(grouped(entries)) == ([], 10)
+    assert (trades.backlog, book.backlog) == (0, 0)
     assert trades.lost == {"redis_away": 3, "buffer_full": 2}
     assert book.lost == {"other": 5}
 

@@ -9,7 +9,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from bridge.config import HeartbeatSettings
 from bridge.keys import Keys
-from bridge.presence import Presence
+from bridge.redis.lease import Lease, new_instance
+from bridge.redis.presence import Presence
 from tests.servers import RedisServer
 
 CATALOG = {f"md:{{x:{pair}}}:trades": {"pair": pair, "state": "live"} for pair in ("A-B", "C-D", "E-F")}
@@ -24,8 +25,11 @@ async def client(redis_server: RedisServer) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-def presence(client: Redis) -> Presence:
-    return Presence(client, Keys(), "x", "x", HeartbeatSettings())
+async def presence(client: Redis) -> Presence:
+    keys = Keys()
+    presence = Presence(client, Lease(client, keys, "x", 2.0, new_instance()), keys, "x", HeartbeatSettings())
+    await presence.claim([], {})
+    return presence
 
 
 class TestCatalog:
@@ -45,7 +49,7 @@ class TestCatalog:
     async def test_a_write_that_fails_behind_the_look_hides_nothing(self, client, presence, monkeypatch):
         await presence.show(CATALOG)
         await client.flushall()
-        with failing(monkeypatch, client), pytest.raises(RedisConnectionError):
+        with failing(monkeypatch, presence), pytest.raises(RedisConnectionError):
             await presence.show(CATALOG)
         assert await presence.show(CATALOG) is True
         assert set(await client.hkeys("bridge:catalog")) == set(CATALOG)
@@ -82,12 +86,18 @@ class TestAccountsCatalog:
 
 
 @contextmanager
-def failing(monkeypatch: pytest.MonkeyPatch, client: Redis) -> Iterator[None]:
-    """No write outside of a transaction comes through."""
+def failing(monkeypatch: pytest.MonkeyPatch, presence: Presence) -> Iterator[None]:
+    """Nothing comes through after the first transaction."""
+    write = presence.lease.write
 
-    async def fail(*_args, **_kwargs):
+    async def once(*arguments):
+        monkeypatch.setattr(presence.lease, "write", fail)
+        return await write(*arguments)
+
+    async def fail(*_arguments):
         raise RedisConnectionError("gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr(client, "hset", fail)
+        patched.setattr(presence.lease, "write", once)
         yield
+    monkeypatch.setattr(presence.lease, "write", write)

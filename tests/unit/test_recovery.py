@@ -9,8 +9,8 @@ from itertools import repeat
 import pytest
 
 from bridge.model import BookDelta, BookSnapshot, Channel
-from bridge.publish.buffer import Budget
-from bridge.publish.recovery import History
+from bridge.publish.batch import History
+from bridge.publish.pending import Budget
 from tests.unit.core import quote
 from tests.unit.proxy import Proxy
 from tests.unit.publishing import desk, hurry, numbers, raw, until
@@ -91,7 +91,7 @@ async def test_silence_during_recovery_is_noticed(redis_server):
         stream = await d.stream()
         d.put(stream)
         await d.drained()
-        original = d.publisher._resume
+        original = d.pipeline._recover
 
         async def resume(line):
             if proxy.connections == 2:
@@ -99,7 +99,7 @@ async def test_silence_during_recovery_is_noticed(redis_server):
                 d.wait_for_answers(0.3)
             await original(line)
 
-        d.publisher._resume = resume
+        d.pipeline._recover = resume
         proxy.cut()
         d.put(stream, 2)
         await until(lambda: proxy.connections >= 3)
@@ -140,13 +140,13 @@ async def test_a_server_that_lets_in_and_hangs_up_is_not_stormed(redis_server):
         async def broken(line):
             raise ConnectionError("as if it had hung up")
 
-        original, d.publisher._resume = d.publisher._resume, broken
-        d.publisher._backoff = backoff
+        original, d.pipeline._recover = d.pipeline._recover, broken
+        d.pipeline._backoff = backoff
         before = proxy.connections
         proxy.cut()
         await until(lambda: proxy.connections >= before + 5)
         assert series == 0, "a new series of waits only after a connection that was of use"
-        d.publisher._resume = original
+        d.pipeline._recover = original
         d.put(stream)
         await d.drained()
         assert series
@@ -180,7 +180,7 @@ async def test_what_nobody_remembers_is_declared(own_server):
         await d.drained()
         d.put(stream, 3)
         await d.drained()
-        d.publisher._history = History(most=1)
+        d.pipeline.ledger.history = History(most=500)
         d.put(stream, 1)
         await d.drained()
         d.put(stream, 1)
@@ -216,19 +216,25 @@ async def test_a_full_buffer_sheds_and_declares(redis_server):
         assert d.publisher.published + d.publisher.lost == 2001
 
 
-async def test_entries_that_are_too_old_are_shed(redis_server):
+async def test_what_is_too_old_is_summed_up_and_trades_stay(redis_server):
     async with Proxy(redis_server.port) as proxy, desk(redis_server, proxy.url, Budget(10**8, 0.3)) as d:
-        stream = await d.stream()
+        trades, quotes = await d.stream(), await d.stream(Channel.QUOTES)
         await until(lambda: d.publisher.connected)
         proxy.refuse = True
         proxy.cut()
         await until(lambda: not d.publisher.connected)
-        d.put(stream, 50)
+        d.put(trades, 50)
+        for price in range(30):
+            d.put_event(quotes, quote(str(price), "99", time.time_ns()))
         await until(lambda: d.events.drops)
+        assert set(d.events.drops) == {quotes}
         proxy.refuse = False
-        d.put(stream, 2)
+        d.put(trades, 2)
         await d.drained()
-        assert d.ids(stream) == ["lost 50", "51", "52"]
+        assert d.ids(trades) == numbers(1, 52)
+        rows = [fields for _, fields in d.entries(quotes)]
+        assert [row.get("count") or row["bid"] for row in rows] == ["29", "29"]
+        assert (d.publisher.published, d.publisher.lost) == (53, 29)
 
 
 async def test_a_server_with_data_that_restarts(own_server):

@@ -7,8 +7,10 @@ import time
 
 import pytest
 
-from bridge.model import BookSnapshot, Channel, Trade
-from bridge.publish import publisher as module
+from bridge.model import BookDelta, BookSnapshot, Channel, Trade
+from bridge.publish import sender as module
+from bridge.publish.batch import flat
+from bridge.publish.pending import Budget
 from tests.unit.publishing import desk, hurry, numbers, raw, until
 
 
@@ -66,10 +68,10 @@ async def test_what_goes_again_has_the_ids_it_had(own_server, monkeypatch):
         first: list[str] = []
         pack = module.pack
 
-        def packed(entries, *times):
-            batch = pack(entries, *times)
-            if len(entries) == 30:
-                first.extend(f"{entry.ms}-{entry.seq}" for entry in entries)
+        def packed(runs, *times):
+            batch = pack(runs, *times)
+            if batch.entries == 30:
+                first.extend(f"{entry.ms}-{entry.seq}" for _, entry in flat(runs))
             return batch
 
         monkeypatch.setattr(module, "pack", packed)
@@ -117,30 +119,31 @@ async def test_a_key_of_another_type_stops_only_its_stream(any_server):
             assert client.get(blocked.key) == "not a stream"
             await until(lambda: blocked.blocked.startswith("WRONGTYPE"))  # it is tried again now and then
             client.delete(blocked.key)
-        await until(lambda: not blocked.blocked and not blocked.unsent)
+        await until(lambda: not blocked.blocked)
         d.put(blocked, 2)
         await d.drained()
-        ids = d.ids(blocked)
-        assert ids[0] == "lost 600"
-        assert len(ids) == 3
-        assert d.seqs(blocked) == [1, 2, 3]
-        assert d.publisher.published + d.publisher.lost == 100 + 600 + 2
+        assert len(d.ids(blocked)) == 602
+        assert d.seqs(blocked) == list(range(1, 603))
+        assert (d.publisher.published, d.publisher.lost) == (100 + 600 + 2, 0)
         assert d.seqs(stream) == list(range(1, 101))
 
 
-async def test_a_book_that_was_blocked_starts_anew(redis_server):
-    async with desk(redis_server) as d:
-        book = await d.stream(Channel.BOOK)
+async def test_a_blocked_stream_keeps_its_share_of_the_budget(redis_server):
+    """Beyond it, a book starts again with a fresh snapshot, and nothing of the others has to go for it."""
+    async with desk(redis_server, budget=Budget(400_000, 300)) as d:
+        book, other = await d.stream(Channel.BOOK), await d.stream()
         await until(lambda: d.publisher.connected)
         with raw(redis_server) as client:
             client.set(book.key, "not a stream")
             d.put_event(book, BookSnapshot("BTC-EUR", None, time.time_ns(), "", [("1", "1")], []))
             await until(lambda: book.blocked)
-            drops = len(d.events.drops)
-            # The router fetches a snapshot, and it vanishes in the block.
-            d.put_event(book, BookSnapshot("BTC-EUR", None, time.time_ns(), "", [("1", "1")], []))
+            for _ in range(100):
+                d.put_event(book, BookDelta("BTC-EUR", None, time.time_ns(), "", [("1" * 3000, "1")], []))
+            await until(lambda: d.events.drops)
+            d.put(other, 100)
             client.delete(book.key)
         await until(lambda: not book.blocked)
         await d.drained()
-        assert d.ids(book) == ["lost 2"]
-        assert d.events.drops[drops:], "deltas would have no snapshot to continue"
+        assert d.ids(book) == ["lost 101"]
+        assert d.events.drops == [book]
+        assert len(d.ids(other)) == 100

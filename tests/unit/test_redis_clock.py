@@ -9,12 +9,12 @@ import pytest
 
 from bridge.clock import CLOCK
 from bridge.model import Channel
+from bridge.publish.batch import pack
 from bridge.publish.clock import RedisClock
-from bridge.publish.packing import pack
+from bridge.publish.pending import DATA, Pending
 from bridge.publish.stream import StreamId
 from tests.unit.core import SECOND, T0, stream
 from tests.unit.publishing import desk, hurry, raw, until
-from tests.unit.test_buffer import pending
 
 HOUR = 3600 * SECOND
 
@@ -112,16 +112,15 @@ class TestIds:
         told(clock, T0 - 300 * SECOND, ahead)
         told(clock, T0, ahead)
         assert clock.lead(shift) == lead
-        entry = pending(Channel.TRADES, 1)
-        entry.stream.ms = 0
-        pack([entry], None, 0.0, lead)
+        entry = Pending(T0, "", DATA)
+        pack([(stream(Channel.TRADES), [entry], entry.weight)], None, lead)
         assert entry.ms == (entry.recv + lead) // 1_000_000
 
     def test_they_never_go_back(self):
-        first, second = pending(Channel.TRADES, 1), pending(Channel.TRADES, 2)
-        first.stream.ms = 0
-        pack([first], None, 0.0, 30 * HOUR)
-        pack([second], None, 0.0, 0)
+        trades = stream(Channel.TRADES)
+        first, second = Pending(T0, "", DATA), Pending(T0 + SECOND, "", DATA)
+        pack([(trades, [first], first.weight)], None, 30 * HOUR)
+        pack([(trades, [second], second.weight)], None)
         assert second.ms == first.ms
         assert second.seq == first.seq + 1
 
@@ -162,12 +161,12 @@ class TestAge:
             monkeypatch.setattr(CLOCK, "shift", shift)
             d.put(kept, 10)
             await d.drained()
-            rounds = d.publisher._watch.rounds
-            await until(lambda: d.publisher._watch.rounds > rounds + 3)
+            rounds = d.pipeline.upkeep.watch.rounds
+            await until(lambda: d.pipeline.upkeep.watch.rounds > rounds + 3)
             monkeypatch.setattr(CLOCK, "shift", 0)
             d.put(kept, 10)
             await d.drained()
-            await until(lambda: d.publisher._watch.rounds > rounds + 6)
+            await until(lambda: d.pipeline.upkeep.watch.rounds > rounds + 6)
             entries = d.entries(kept)
             assert [StreamId.parse(ident).seq for ident, _ in entries] == list(range(1, 31))
             for number, (ident, fields) in enumerate(entries):
@@ -195,5 +194,5 @@ class TestAge:
             kept = await d.stream(age=3600)
             d.put(kept, 10)
             await d.drained()
-            await until(lambda: d.publisher._watch.rounds > 3)
+            await until(lambda: d.pipeline.upkeep.watch.rounds > 3)
             assert [StreamId.parse(ident) for ident, _ in d.entries(kept)] == [StreamId(ahead, n) for n in range(1, 12)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Connection, ConnectionPool, Redis
 
-from bridge.redis_url import Kind, RedisUrl, RedisUrlError, passwords_of, safe_url
-from bridge.topology import Topology, by_stream, flat_map
+from bridge.redis.topology import Topology, by_stream, flat_map
+from bridge.redis.url import Kind, RedisUrl, RedisUrlError, passwords_of, safe_url
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ import pytest
 from redis.asyncio import Redis
 
 from bridge.exchange_errors import FrameError, ReportedError
+from bridge.keys import Keys
 from bridge.redaction import forget_secrets, register_secret
-from bridge.rejects import Rejects
+from bridge.redis.lease import Lease, new_instance
+from bridge.redis.rejects import Rejects
 from tests.patience import PATIENCE
 from tests.servers import RedisServer
 
@@ -34,9 +36,15 @@ def clock():
     return Clock()
 
 
+async def leased(client: Redis) -> Lease:
+    lease = Lease(client, Keys(), "c", 2.0, new_instance())
+    await lease.take(None, None, lambda pipe: pipe.hset("bridge:connector:c", "beat", 0))
+    return lease
+
+
 @pytest.fixture
 async def rejects(client, clock):
-    made = Rejects(client, KEY, "c", clock)
+    made = Rejects(await leased(client), KEY, "c", clock)
     task = asyncio.create_task(made.write(0.01))
     yield made
     task.cancel()
@@ -91,8 +99,11 @@ async def test_a_large_frame_is_cut_without_cutting_a_secret(client, rejects):
 
 
 async def test_while_redis_is_away_they_wait_and_then_are_counted(clock, own_server: RedisServer):
-    async with Redis.from_url(own_server.url, decode_responses=True) as client:
-        rejects = Rejects(client, KEY, "c", clock)
+    async with (
+        Redis.from_url(own_server.url, decode_responses=True) as client,
+        Redis.from_url(own_server.url, decode_responses=True) as writer,
+    ):
+        rejects = Rejects(await leased(writer), KEY, "c", clock)
         own_server.stop()
         task = asyncio.create_task(rejects.write(0.01))
         for number in range(1000):

@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import ConnectionPool, SSLConnection
 from redis.asyncio.sentinel import SentinelConnectionPool
 
-from bridge.topology import Kind, Topology, safe_url, slot_of
+from bridge.redis.topology import Kind, Topology, safe_url, slot_of
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bridge.publish.line import Line
+from bridge.publish.connection import RedisConnection
 from bridge.publish.wire import command
 from tests.patience import PATIENCE
 from tests.unit.publishing import until
@@ -15,7 +15,7 @@ async def test_a_reply_between_two_pipelines_ends_the_connection():
     server = await asyncio.start_server(lambda _, writer: peers.put_nowait(writer), "127.0.0.1", 0)
     async with server:
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        line = Line(writer, PATIENCE)
+        line = RedisConnection(writer, PATIENCE)
         peer = await peers.get()
         pipeline = [command("PING")] * 3
         for replies in (b"+A\r\n+B\r\n+C\r\n", b"+D\r\n+E\r\n+F\r\n"):

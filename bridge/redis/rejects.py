@@ -6,13 +6,15 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
-from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from bridge.exchange_errors import FrameError
 from bridge.printable import LONGEST_TEXT
 from bridge.redaction import presentable, redact
-from bridge.topology import FAILURES
+from bridge.redis.errors import FAILURES
+from bridge.redis.lease import Lease
 
 __all__ = ["Rejects"]
 
@@ -24,10 +26,10 @@ _PER_SECOND = 5.0
 
 
 class Rejects:
-    """The rejects of one connector, on their way to ``key``, the stream of its exchange."""
+    """The rejects of one connector, on their way to ``key``, the stream of its exchange, behind its ``lease``."""
 
-    def __init__(self, client: Redis, key: str, connector: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._client = client
+    def __init__(self, lease: Lease, key: str, connector: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lease = lease
         self._key = key
         self._connector = connector
         self._clock = clock
@@ -60,22 +62,27 @@ class Rejects:
         self._waiting.put_nowait(fields)
 
     async def write(self, pause: float) -> None:
-        """Write them as they come, for as long as the task lives; ``pause`` is in seconds, after Redis took none."""
+        """Write them as they come, for as long as the task lives; ``pause`` is in seconds, after Redis took none.
+
+        Raises:
+            DisplacedError: another process has taken this one's place.
+        """
         while True:
             batch = [await self._waiting.get()]
             while not self._waiting.empty():
                 batch.append(self._waiting.get_nowait())
             while True:
                 try:
-                    async with self._client.pipeline(transaction=True) as pipe:
-                        for fields in batch:
-                            pipe.xadd(self._key, fields, maxlen=_KEPT, approximate=True)  # type: ignore[arg-type]
-                        await pipe.execute()
+                    await self._lease.write(self._key, partial(self._put, batch))
                     break
                 except FAILURES:
                     await asyncio.sleep(pause)
             for _ in batch:
                 self._waiting.task_done()
+
+    def _put(self, batch: list[dict[str, str | int]], pipe: Pipeline) -> None:
+        for fields in batch:
+            pipe.xadd(self._key, fields, maxlen=_KEPT, approximate=True)  # type: ignore[arg-type]
 
     async def drained(self, patience: float = 1.0) -> None:
         """Wait until all that are to be written are, for ``patience`` seconds at most."""

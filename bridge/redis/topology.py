@@ -4,7 +4,7 @@
     redis+sentinel://[user:password@]host[:26379][,host…]/master[/db]  the master of this name
     redis+cluster://[user:password@]host[:6379][,host…]               any nodes of a Cluster
 
-``rediss`` in place of ``redis`` is TLS, with Sentinels too. `bridge.redis_url` has the options that may follow a ``?``.
+``rediss`` in place of ``redis`` is TLS, with Sentinels too. `bridge.redis.url` has the options that may follow a ``?``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import inspect
 from typing import Any, cast
 
 import redis
-from redis import exceptions
 from redis.asyncio import Connection, ConnectionPool, Redis, RedisCluster, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import AbstractConnection
@@ -26,11 +25,9 @@ from redis.crc import key_slot
 from redis.retry import Retry as SyncRetry
 from redis.sentinel import Sentinel as SyncSentinel
 
-from bridge.redis_url import Address, Kind, RedisUrl, RedisUrlError, safe_url
+from bridge.redis.url import Address, Kind, RedisUrl, RedisUrlError, safe_url
 
 __all__ = [
-    "AWAY",
-    "FAILURES",
     "Address",
     "Kind",
     "RedisUrlError",
@@ -42,25 +39,6 @@ __all__ = [
     "safe_url",
     "slot_of",
 ]
-
-FAILURES = (exceptions.RedisError, exceptions.RedisClusterException, OSError)
-"""Everything that a call of ``redis-py`` raises when Redis doesn't do what it is told."""
-
-AWAY = (
-    exceptions.ConnectionError,
-    exceptions.TimeoutError,
-    exceptions.ReadOnlyError,
-    exceptions.ClusterError,
-    exceptions.AskError,
-    exceptions.TryAgainError,
-    exceptions.RedisClusterException,
-    OSError,
-)
-"""What a call raises while Redis is away, loading, or failing over, or while slots move: it may succeed in a moment.
-
-``ClusterError`` among them: redis-py sends ``ASKING`` and the command over two connections of a pool. Where others use
-that pool too, a slot on its way is looked for to and fro until it gives up.
-"""
 
 _CONNECT_TIMEOUT = 5.0
 _CLUSTER_RETRIES = 3
@@ -154,14 +132,14 @@ class Topology:
     def __repr__(self) -> str:
         return f"Topology({self.address!r})"
 
-    def client(self, **options: Any) -> Redis:
+    def client(self, *, repeats: bool = True, **options: Any) -> Redis:
         """A client that never repeats a command to a single server on its own.
 
         In a Cluster it is a ``RedisCluster``, which has the same commands; it follows the slots when they move, and
-        repeats what a node didn't answer.
+        repeats what a node didn't answer, unless ``repeats`` is false.
         """
         if self.kind is Kind.CLUSTER:
-            return cast("Redis", self._cluster_client(options))
+            return cast("Redis", self._cluster_client(options, _CLUSTER_RETRIES if repeats else 0))
         return Redis.from_pool(self.pool(**options))
 
     def pool(self, address: Address | None = None, *, blocks: float = 0.0, **options: Any) -> ConnectionPool:
@@ -203,9 +181,9 @@ class Topology:
         kind = redis.SSLConnection if self.tls else redis.Connection
         return redis.ConnectionPool(connection_class=kind, host=host, port=port, **merged)
 
-    def _cluster_client(self, options: dict[str, Any]) -> RedisCluster:
+    def _cluster_client(self, options: dict[str, Any], retries: int) -> RedisCluster:
         merged = self._merged(options)
-        merged["retry"] = Retry(ConstantBackoff(_CLUSTER_PAUSE), _CLUSTER_RETRIES)
+        merged["retry"] = Retry(ConstantBackoff(_CLUSTER_PAUSE), retries)
         nodes = [ClusterNode(host, port) for host, port in self.nodes]
         client = RedisCluster(startup_nodes=nodes, ssl=self.tls, **_without_db(merged))
         # The class of its connections can't be chosen otherwise, and the nodes take it from here.
@@ -217,6 +195,9 @@ class Topology:
 
     def _merged(self, options: dict[str, Any], blocks: float = 0.0) -> dict[str, Any]:
         merged = {"retry": Retry(NoBackoff(), 0), "protocol": 2, **_NO_MAINTENANCE, **options, **self._options}
+        if "client_name" in options:
+            # A connector's connections are found by their names, and those of its predecessors ended.
+            merged["client_name"] = options["client_name"]
         if blocks:
             merged["socket_timeout"] = max(blocks, merged.get("socket_timeout") or 0.0)
         return merged

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.publish.line import Line, open_line
-from bridge.publish.recovery import last_id
-from bridge.publish.stream import StreamId
+from bridge.model import Channel
+from bridge.publish.connection import RedisConnection, open_connection
+from bridge.publish.sorting import last_ids
+from bridge.publish.stream import Retention, Stream, StreamId
 from bridge.publish.wire import command
 from tests.patience import PATIENCE
 from tests.unit.publishing import until
@@ -14,21 +15,22 @@ from tests.unit.publishing import until
 
 @pytest.fixture
 async def line(any_server):
-    line = await open_line(f"{any_server.url}?protocol=3", "test", PATIENCE)
+    line = await open_connection(f"{any_server.url}?protocol=3", "test", PATIENCE)
     yield line
     line.abort("the test is over")
 
 
-async def test_maps_come_as_flat_lists(any_server, line: Line):
+async def test_maps_come_as_flat_lists(any_server, line: RedisConnection):
+    emptied, filled, missing = (Stream(key, Channel.TRADES, "", Retention(1, 1.0)) for key in ("e", "f", "m"))
     with any_server.client() as client:
-        client.xadd("s", {"a": "b"}, id="5-7")
-    [reply, missing] = await line.request([command("XINFO", "STREAM", "s"), command("XINFO", "STREAM", "none")])
-    assert isinstance(reply, list)
-    assert last_id(reply) == StreamId(5, 7)
-    assert "no such key" in str(missing)
+        client.xadd(emptied.key, {"a": "b"}, id="5-7")
+        client.xtrim(emptied.key, maxlen=0)
+        client.xadd(filled.key, {"a": "b"}, id="6-1")
+    tails = await last_ids(line, [emptied, filled, missing])
+    assert tails == {emptied: StreamId(5, 7), filled: StreamId(6, 1), missing: StreamId()}
 
 
-async def test_what_nobody_asked_for_is_no_reply(any_server, line: Line):
+async def test_what_nobody_asked_for_is_no_reply(any_server, line: RedisConnection):
     await line.request([command("CLIENT", "TRACKING", "ON"), command("GET", "k")])
     seen = []
     received = line.data_received

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import partial
 
 import msgspec
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from bridge.keys import Keys
+from bridge.redis.errors import about
+from bridge.redis.lease import Lease
 
 __all__ = ["Catalog"]
 
@@ -22,11 +25,12 @@ Texts = dict[str, bytes]
 
 
 class Catalog:
-    """Writes a connector's entries, and reads those of others; ``client`` decodes responses."""
+    """Writes a connector's entries behind its ``lease``, and reads those of others; ``client`` decodes responses."""
 
-    def __init__(self, client: Redis, keys: Keys) -> None:
+    def __init__(self, client: Redis, keys: Keys, lease: Lease) -> None:
         self._client = client
         self._keys = keys
+        self._lease = lease
         self._shown: defaultdict[str, Texts] = defaultdict(dict)
         """What was written: catalog → its entries."""
         self._forgotten = False
@@ -39,6 +43,7 @@ class Catalog:
             Whether Redis had forgotten a catalog, and with it probably everything: then all of it is written again.
 
         Raises:
+            DisplacedError: another process has taken this one's place.
             redis.exceptions.RedisError, OSError: as redis-py has them.
         """
         wanted: defaultdict[str, Texts] = defaultdict(dict)
@@ -56,7 +61,9 @@ class Catalog:
             asked[self._of(key)].append(key)
         owners: dict[str, dict[str, str]] = {}
         for catalog, keys in asked.items():
-            for key, entry in zip(keys, await self._client.hmget(catalog, keys), strict=True):
+            with about(catalog):
+                entries = await self._client.hmget(catalog, keys)
+            for key, entry in zip(keys, entries, strict=True):
                 with suppress(msgspec.MsgspecError, KeyError, TypeError):
                     said = msgspec.json.decode(entry or "")
                     owners.setdefault(said["connector"], {})[key] = said.get("instance", "")
@@ -69,7 +76,8 @@ class Catalog:
             redis.exceptions.RedisError, OSError: as redis-py has them; ``NoPermissionError``: this user may not.
         """
         public, accounts = self._keys.catalog(), self._keys.accounts_catalog()
-        names: list[str] = await self._client.hkeys(public)  # type: ignore[assignment]
+        with about(public):
+            names: list[str] = await self._client.hkeys(public)  # type: ignore[assignment]
         private = [name for name in names if self._of(name) == accounts]
         if not private:
             return
@@ -86,17 +94,18 @@ class Catalog:
     async def _show(self, catalog: str, texts: Texts) -> None:
         shown = self._shown[catalog]
         known = next(iter(shown), None)
-        changed: Any = {key: text for key, text in texts.items() if shown.get(key) != text}
+        changed = {key: text for key, text in texts.items() if shown.get(key) != text}
         # In one step: between a look and a write, Redis might forget, and the write would hide it.
-        async with self._client.pipeline(transaction=True) as pipe:
-            pipe.hmget(catalog, [known or ""])
-            if changed:
-                pipe.hset(catalog, mapping=changed)
-            (there,), *_ = await pipe.execute()
+        (there,), *_ = await self._lease.write(catalog, partial(_look_and_put, catalog, known or "", changed))
         shown.update(changed)
         if known is not None and there is None:
             self._forgotten = True
             shown.clear()
-            everything: Any = texts
-            await self._client.hset(catalog, mapping=everything)
+            await self._lease.write(catalog, partial(_look_and_put, catalog, "", texts))
             shown.update(texts)
+
+
+def _look_and_put(catalog: str, known: str, entries: Texts, pipe: Pipeline) -> None:
+    pipe.hmget(catalog, [known])
+    if entries:
+        pipe.hset(catalog, mapping=entries)  # type: ignore[arg-type]

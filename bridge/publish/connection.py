@@ -7,8 +7,12 @@ whole rest of publishing does.
 
 from __future__ import annotations
 
+import array
 import asyncio
+import contextlib
+import fcntl
 import ssl
+import termios
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
@@ -18,18 +22,25 @@ from redis.exceptions import RedisError
 
 from bridge.errors import RedisUnavailableError
 from bridge.publish.wire import command
-from bridge.topology import Address, Topology, flat_map
+from bridge.redis.topology import Address, Topology, flat_map
 
-__all__ = ["Line", "Reply", "open_line"]
+__all__ = ["RedisConnection", "Reply", "open_connection"]
 
 Reply = bytes | int | list[Any] | hiredis.ReplyError | None
 Done = Callable[[list[Reply]], None]
 
 _ASK = "ASK "
+_LOOKS = 4
+"""How often in its time limit a silent server is looked at."""
+_OK, _QUEUED = b"+OK\r\n", b"+QUEUED\r\n"
 
 
-class Line(asyncio.Protocol):
-    """A connection on which one pipeline is in flight at a time."""
+class RedisConnection(asyncio.Protocol):
+    """A connection on which one pipeline is in flight at a time.
+
+    ``patience``: seconds without any progress after which a server that owes replies counts as gone. Progress is a reply, or a
+    part of one, or bytes that leave this machine: a slow link isn't a dead one.
+    """
 
     def __init__(self, writer: asyncio.StreamWriter, patience: float, *, resp3: bool = False) -> None:
         self._writer = writer  # closes the transport when it is collected: keep it
@@ -40,25 +51,40 @@ class Line(asyncio.Protocol):
         self._expected = 0
         self._replies: list[Reply] = []
         self._done: Done | None = None
-        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._acknowledged = b""
+        """The replies to a transaction's commands, as they come if each of them is queued."""
+        self._begun = bytearray()
+        """What has come of them."""
+        self._loop = asyncio.get_running_loop()
+        self._progress = 0.0
+        self._unsent = 0
+        self.lost: asyncio.Future[str] = self._loop.create_future()
         """Resolves with the reason when the connection is gone."""
-        self.elsewhere: Callable[[Address], Awaitable[Line]] | None = None
-        """In a Cluster: a line to another node, for keys whose slot is on the move."""
+        self.elsewhere: Callable[[Address], Awaitable[RedisConnection]] | None = None
+        """In a Cluster: a connection to another node, for keys whose slot is on the move."""
         transport.set_protocol(self)
         if not transport.is_reading():
             transport.resume_reading()
+        self._timer = self._loop.call_later(patience / _LOOKS, self._watch)
 
-    def send(self, payload: bytes, expected: int, done: Done) -> None:
+    def send(self, payload: bytes, expected: int, done: Done, *, queued: int = 0) -> None:
         """Send a pipeline of ``expected`` commands; ``done`` gets its replies, all at once.
 
         Nothing more may be sent before. If the connection breaks, ``done`` is never called.
+
+        ``queued``: the pipeline begins with a ``MULTI`` and so many commands, which Redis acknowledges one by one: these
+        replies are compared as a whole, not parsed.
         """
         self._expected = expected
         self._done = done
+        if queued:
+            self._acknowledged = _OK + _QUEUED * queued
+        self._progress = self._loop.time()
         try:
             self._transport.write(payload)
         except (RuntimeError, OSError) as error:  # uvloop refuses a transport that has just been closed
             self.abort(str(error))
+        self._unsent = self._transport.get_write_buffer_size()
 
     async def request(self, commands: Sequence[str]) -> list[Reply]:
         """Send commands and wait for their replies.
@@ -68,12 +94,10 @@ class Line(asyncio.Protocol):
         """
         if not commands:
             return []
-        answer: asyncio.Future[list[Reply]] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[list[Reply]] = self._loop.create_future()
         self.send("".join(commands).encode("latin-1"), len(commands), answer.set_result)
-        await asyncio.wait((answer, self.lost), timeout=self._patience, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((answer, self.lost), return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
-            if not self.lost.done():
-                self.abort(f"no reply within {self._patience:g} s")
             answer.cancel()
             raise ConnectionError(self.lost.result())
         return await self.follow(commands, answer.result())
@@ -107,13 +131,21 @@ class Line(asyncio.Protocol):
 
     def abort(self, reason: str) -> None:
         """Give the connection up at once."""
+        self._timer.cancel()
         if not self.lost.done():
             self.lost.set_result(reason)
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
+        self._progress = self._loop.time()
+        if self._acknowledged:
+            self._compare(data)
+            if self._acknowledged:
+                return
+            data = b""
         parser = self._parser
-        parser.feed(data)
+        if data:
+            parser.feed(data)
         replies = self._replies
         try:
             reply = parser.gets()
@@ -134,11 +166,51 @@ class Line(asyncio.Protocol):
             done(replies)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.lost.done():
-            self.lost.set_result(str(exc) if exc else "the server closed the connection")
+        self._timer.cancel()
+        if self.lost.done():
+            return
+        reason = str(exc) if exc else "the server closed the connection"
+        last = self._replies[-1] if self._replies else None
+        if isinstance(last, hiredis.ReplyError):
+            reason = f"{reason}: {last}"
+        self.lost.set_result(reason)
+
+    def _compare(self, data: bytes) -> None:
+        """Take the first replies to a transaction: as a whole if they are what they should be, else one by one."""
+        begun, wanted = self._begun, self._acknowledged
+        begun += data
+        if len(begun) >= len(wanted):
+            if begun.startswith(wanted):
+                self._replies += [b"OK", *[b"QUEUED"] * ((len(wanted) - len(_OK)) // len(_QUEUED))]
+                del begun[: len(wanted)]
+        elif wanted.startswith(begun):
+            return
+        self._acknowledged = b""
+        self._parser.feed(bytes(begun))
+        begun.clear()
+
+    def _watch(self) -> None:
+        """Break the connection off if the server owes replies, and nothing moves."""
+        now = self._loop.time()
+        if self._done is not None:
+            unsent = self._transport.get_write_buffer_size() + self._queued_by_the_system()
+            if unsent < self._unsent:
+                self._progress = now
+            self._unsent = unsent
+            if now - self._progress > self._patience:
+                self.abort(f"no reply within {self._patience:g} s")
+                return
+        self._timer = self._loop.call_later(self._patience / _LOOKS, self._watch)
+
+    def _queued_by_the_system(self) -> int:
+        """Bytes that this machine still has to send; 0 where the system doesn't say."""
+        queued = array.array("i", [0])
+        with contextlib.suppress(OSError, AttributeError, ValueError):
+            fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
+        return queued[0]
 
 
-async def open_line(
+async def open_connection(
     where: str | Topology,
     name: str,
     connect_timeout: float,
@@ -146,7 +218,7 @@ async def open_line(
     *,
     address: Address | None = None,
     reply_timeout: float = 5.0,
-) -> Line:
+) -> RedisConnection:
     """Connect, authenticate, and take the connection over.
 
     Args:
@@ -155,7 +227,7 @@ async def open_line(
         connect_timeout: seconds for all of it.
         shown: what messages call the server.
         address: in a Cluster, the node to connect to.
-        reply_timeout: seconds after which an answer to ``Line.request`` counts as lost.
+        reply_timeout: seconds after which an answer to ``RedisConnection.request`` counts as lost.
 
     Raises:
         RedisUnavailableError: nobody answers, or the server doesn't let this client in.
@@ -175,15 +247,15 @@ async def open_line(
     # redis-py offers no public way to the transport; this name has stood since its asyncio client began. Without it,
     # the connection has nothing to close (and to warn of) when it is collected.
     writer, connection._writer = connection._writer, None  # noqa: SLF001
-    line = Line(cast("asyncio.StreamWriter", writer), reply_timeout, resp3=topology.resp3)
+    made = RedisConnection(cast("asyncio.StreamWriter", writer), reply_timeout, resp3=topology.resp3)
     try:
-        [pong] = await line.request([command("PING")])
+        [pong] = await made.request([command("PING")])
     except ConnectionError as error:
         raise RedisUnavailableError(shown, str(error)) from None
     if pong not in (b"PONG", "PONG"):
-        line.abort("not usable")
+        made.abort("not usable")
         raise RedisUnavailableError(shown, f"PING was answered with {pong!r}")
-    return line
+    return made
 
 
 def _without_pushes(replies: list[Any]) -> list[Reply]:

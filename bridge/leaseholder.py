@@ -1,0 +1,120 @@
+"""A connector's right to write: renewed by heartbeats, and the publisher sends only while it is held."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from bridge.config import HeartbeatSettings
+from bridge.errors import AlreadyRunningError
+from bridge.publish.fence import Fence
+from bridge.redis.errors import FAILURES
+from bridge.redis.holding import LeaseState
+from bridge.redis.presence import Presence
+from bridge.report import Report
+
+__all__ = ["Leaseholder"]
+
+
+class _Publisher(Protocol):
+    def stand_by(self) -> None: ...
+
+    def may_write(self, fence: Fence | None = None) -> None: ...
+
+    def renew(self, reason: str) -> None: ...
+
+
+class Leaseholder:
+    """Keeps one connector's lease, and what it shows of itself.
+
+    ``failed`` hears of what the connector can't go on after; the ``publisher`` is one that stands by.
+    """
+
+    def __init__(
+        self,
+        presence: Presence,
+        publisher: _Publisher,
+        report: Report,
+        beats: HeartbeatSettings,
+        failed: Callable[[BaseException], None],
+        *,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._presence = presence
+        self._publisher = publisher
+        self._report = report
+        self._beats = beats
+        self._failed = failed
+        self._log = log
+        self._looking: asyncio.Task[None] | None = None
+        self.displaced = asyncio.Event()
+        """Another process has taken this one's place: nothing is written any more, not even that it ends."""
+        presence.lease.holding.changed = self._changed
+
+    def suspect(self, reason: str) -> None:
+        """A connection to Redis has found that another process writes these streams now: look who, and end."""
+        self._log.debug("fence_changed", reason=reason)
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._presence.lease.assure(), name="lease-look")
+            self._looking.add_done_callback(self._looked)
+
+    async def keep(self, fields: Mapping[str, Any]) -> None:
+        """Renew the lease while streams are opened, which takes long where an account has many orders."""
+        while True:
+            await asyncio.sleep(self._beats.interval)
+            try:
+                await self._presence.beat(fields)
+            except FAILURES as error:
+                self._log.debug("heartbeat_failed", error=str(error))
+            except AlreadyRunningError as error:
+                self._failed(error)
+                return
+
+    async def run(self, before: Callable[[], None]) -> None:
+        """Heartbeat and catalog at the configured interval, for as long as the task lives; ``before`` each, a call.
+
+        Raises:
+            DisplacedError: another process has taken this one's place.
+        """
+        while True:
+            before()
+            try:
+                await self._presence.beat(self._report.heartbeat())
+                # The catalog may be with another node, which must not cost the heartbeat its life when it hangs.
+                async with asyncio.timeout(self._beats.ttl / 2):
+                    forgotten = await self.show()
+                if forgotten:
+                    self._publisher.renew("Redis has forgotten the catalog")
+                self._report.beaten()
+            except FAILURES as error:
+                self._report.beaten(error)
+                self._log.debug("heartbeat_failed", error=str(error))
+            await asyncio.sleep(self._beats.interval)
+
+    async def show(self) -> bool:
+        """Write what has changed of the catalog; whether Redis had forgotten it."""
+        return await self._presence.show(self._report.catalog())
+
+    def _changed(self, before: LeaseState, after: LeaseState) -> None:
+        """Entries go out while the lease is held, and at no other time."""
+        lease = self._presence.lease
+        if after is LeaseState.HELD:
+            self._publisher.may_write(Fence(lease.key, lease.token))
+        elif after is LeaseState.LOST or (after is LeaseState.LAPSED and not lease.ends_connections):
+            # In a Cluster the node that has the heartbeat may be away alone: nobody can take the lease without it, and
+            # whoever takes it later ends all connections first.
+            self._publisher.stand_by()
+        if after is LeaseState.LAPSED:
+            self._log.warning("lease_lapsed", seconds=round(lease.holding.patience, 2))
+        elif after is LeaseState.HELD and before is LeaseState.LAPSED:
+            self._log.info("lease_renewed")
+        elif after is LeaseState.LOST:
+            self.displaced.set()
+            self._log.error("lease_lost")
+
+    def _looked(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) and isinstance(error, AlreadyRunningError):
+            self._failed(error)

@@ -1,0 +1,200 @@
+"""A batch: entries with their numbers, and what is asked of Redis beside them; and the batches that Redis took of late."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+
+from msgspec import Struct, field
+
+from bridge.publish.pending import CONTROL, DATA, LOST, WIDE, Pending
+from bridge.publish.stream import Stream, StreamId
+from bridge.publish.wire import LENGTHS, command
+
+__all__ = ["Batch", "History", "Run", "command_of", "flat", "grouped", "pack", "settle"]
+
+Run = tuple[Stream, list[Pending], int]
+"""Entries of a stream, in order, and what they count for in the budget."""
+_HISTORY_BYTES = 4 * 1024 * 1024
+
+
+class Batch(Struct):
+    """What goes to Redis in one go, and is answered before the next one goes."""
+
+    runs: list[Run]
+    commands: list[str]
+    """One for each entry, in order, and then the trimming; emptied once they are sent."""
+    entries: int = 0
+    trims: list[tuple[Stream, str]] = field(default_factory=list)
+    looks: list[tuple[Stream, int]] = field(default_factory=list)
+    """Streams whose length is asked for, and the number that each is at by then."""
+    asked_time: int = 0
+    """When Redis' time is asked for with it (ns, by the steady clock); 0: it isn't."""
+
+    @property
+    def bytes(self) -> int:
+        """What the entries count for in the budget."""
+        return sum([size for _, _, size in self.runs])
+
+    def add_trimming(self, stream: Stream, commands: Iterable[str]) -> None:
+        """Behind the entries."""
+        for text in commands:
+            self.trims.append((stream, text))
+            self.commands.append(text)
+
+    def drop_trimming(self) -> None:
+        """Trim nothing with this batch."""
+        del self.commands[self.entries :]
+        self.trims.clear()
+
+    def add_look(self, stream: Stream) -> None:
+        """Behind all else; of a stream at the number that it is at now."""
+        self.looks.append((stream, stream.seq))
+
+    @property
+    def questions(self) -> list[str]:
+        """What is asked behind all else: the streams' lengths, and then the time."""
+        return [
+            *(command("XLEN", stream.key) for stream, _ in self.looks),
+            *([command("TIME")] if self.asked_time else ()),
+        ]
+
+    @property
+    def asked(self) -> int:
+        """How many `questions` there are."""
+        return len(self.looks) + bool(self.asked_time)
+
+
+def pack(runs: list[Run], now_ms: int | None, lead: int = 0) -> Batch:
+    """Number the entries: an ``XADD`` for each, and behind them the trimming that is due at ``now_ms``.
+
+    ``now_ms`` is Redis' time (``None``: unknown); ``lead`` (ns) is what IDs have to be ahead of the times of receipt, which
+    are by the steady clock.
+    """
+    commands: list[str] = []
+    append = commands.append
+    due: list[Stream] = []
+    for stream, entries, _ in runs:
+        ms, seq = stream.ms, stream.seq
+        data_head = stream.data_head
+        for entry in entries:
+            at = (entry.recv + lead) // 1_000_000
+            if at > ms:  # noqa: PLR1730 - max() costs a call for every entry
+                ms = at
+            seq += 1
+            entry.ms, entry.seq = ms, seq
+            ident = f"{ms}-{seq}"
+            kind = entry.kind
+            if kind == DATA:
+                head = data_head
+            elif kind == WIDE:
+                head = stream.wide_head
+            elif kind < CONTROL:
+                head = data_head
+                stream.snapshots.append(StreamId(ms, seq))
+            else:
+                head = stream.control_head
+            append(f"{head}${LENGTHS[len(ident)]}\r\n{ident}\r\n{entry.body}")
+        stream.ms, stream.seq = ms, seq
+        if seq >= stream.next_trim:
+            due.append(stream)
+    batch = Batch(runs, commands, len(commands))
+    for stream in dict.fromkeys(due):
+        batch.add_trimming(stream, stream.trim(now_ms))
+    return batch
+
+
+def command_of(stream: Stream, entry: Pending) -> str:
+    """The ``XADD`` of an entry that has its number."""
+    head = stream.control_head if entry.kind >= CONTROL else stream.data_head
+    if entry.kind == WIDE:
+        head = stream.wide_head
+    ident = f"{entry.ms}-{entry.seq}"
+    return f"{head}${len(ident)}\r\n{ident}\r\n{entry.body}"
+
+
+def flat(runs: Iterable[Run]) -> Iterator[tuple[Stream, Pending]]:
+    """The entries of runs, one by one, each with its stream."""
+    for stream, entries, _ in runs:
+        for entry in entries:
+            yield stream, entry
+
+
+def grouped(pairs: Iterable[tuple[Stream, Pending]]) -> list[Run]:
+    """Entries as runs, one for each stream, in the order of its first entry."""
+    found: dict[Stream, list[Pending]] = {}
+    for stream, entry in pairs:
+        found.setdefault(stream, []).append(entry)
+    return [(stream, entries, sum([entry.weight for entry in entries])) for stream, entries in found.items()]
+
+
+class History:
+    """The entries that Redis took last, for a server that forgets; bounded by bytes, whatever a batch's size is."""
+
+    def __init__(self, most: int = _HISTORY_BYTES) -> None:
+        self._runs: deque[Run] = deque()
+        self._most = most
+        self.bytes = 0
+
+    def add(self, runs: Iterable[Run]) -> None:
+        """Remember acknowledged entries; the oldest make room, and of more than fits, the newest stay.
+
+        What is remembered of a stream is always its last entries, without a hole.
+        """
+        for run in runs:
+            kept = run
+            if run[2] > self._most:
+                self._runs.clear()
+                self.bytes = 0
+                kept = _newest(run, self._most)
+            self._runs.append(kept)
+            self.bytes += kept[2]
+        while self.bytes > self._most:
+            self.bytes -= self._runs.popleft()[2]
+
+    def after(self, last: Mapping[Stream, int]) -> list[Run]:
+        """The remembered entries of these streams with a ``seq`` above the given one, in order."""
+        pairs = flat(run for run in self._runs if run[0] in last)
+        return grouped((stream, entry) for stream, entry in pairs if entry.seq > last[stream])
+
+    def without(self, stream: Stream) -> list[Run]:
+        """Give away what is remembered of a stream."""
+        found = self.after({stream: 0})
+        self._runs = deque(run for run in self._runs if run[0] is not stream)
+        self.bytes = sum([run[2] for run in self._runs])
+        return found
+
+
+def _newest(run: Run, most: int) -> Run:
+    """The last entries of a run that have so many bytes together at the most."""
+    stream, entries, _ = run
+    size = 0
+    for index in range(len(entries) - 1, -1, -1):
+        weight = entries[index].weight
+        if size + weight > most:
+            return stream, entries[index + 1 :], size
+        size += weight
+    return stream, entries, size
+
+
+def settle(runs: Iterable[Run]) -> tuple[list[int], int]:
+    """Count acknowledged entries for their streams; returns when the data among them came (ns), and the events declared lost."""
+    received: list[int] = []
+    lost = 0
+    for stream, entries, _ in runs:
+        stream.flying -= len(entries)
+        if not stream.controls:
+            received += [entry.recv for entry in entries]
+            stream.published += len(entries)
+            continue
+        for entry in entries:
+            if entry.kind < CONTROL:
+                received.append(entry.recv)
+                stream.published += 1
+                continue
+            stream.controls -= 1
+            if entry.kind == LOST:
+                lost += entry.count  # type: ignore[attr-defined]
+                stream.declared -= entry.count  # type: ignore[attr-defined]
+                stream.lost[entry.loss] += entry.count  # type: ignore[attr-defined]
+    return received, lost

@@ -1,0 +1,119 @@
+"""What a pipeline does while nothing flows, because Redis has refused something."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import hiredis
+from structlog.typing import FilteringBoundLogger
+
+from bridge.publish.batch import command_of, flat
+from bridge.publish.blocking import BlockedStreams
+from bridge.publish.connection import RedisConnection, Reply
+from bridge.publish.fence import Fence, FenceState
+from bridge.publish.ledger import Ledger
+from bridge.publish.recovery import check, transact
+from bridge.publish.sorting import RECONNECT, sort_out
+from bridge.publish.transfer import Mode, Outcome, Transfer, refused
+from bridge.publish.upkeep import Upkeep
+
+__all__ = ["Repairs"]
+
+_BY_SLOT_FOR = 60.0
+"""Seconds after a refusal during which batches to a Cluster's node are transactions."""
+_FIRST_WAIT = 0.05
+
+
+class Repairs:
+    """Sorts out what became of a batch, and waits while Redis takes nothing."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        blocked: BlockedStreams,
+        upkeep: Upkeep,
+        *,
+        mode: Mode,
+        backoff: Callable[[], Iterator[float]],
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._ledger = ledger
+        self._blocked = blocked
+        self._upkeep = upkeep
+        self._mode = mode
+        self._backoff = backoff
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._waits: Iterator[float] | None = None
+        self._by_slot_until = float("-inf")
+
+    @property
+    def refused(self) -> bool:
+        """Whether Redis has refused everything, and has taken nothing since."""
+        return self._waits is not None
+
+    @property
+    def mode(self) -> Mode:
+        """How the next batch is to be sent."""
+        if self._mode is Mode.PLAIN and self._loop.time() < self._by_slot_until:
+            return Mode.BY_SLOT
+        return self._mode
+
+    def taken(self) -> None:
+        """Redis takes entries."""
+        self._waits = None
+
+    async def sort_out(
+        self, connection: RedisConnection, fence: Fence | None, transfer: Transfer, replies: list[Reply]
+    ) -> list[str]:
+        """See what became of a batch; returns why Redis takes nothing at the moment, if it doesn't.
+
+        Raises:
+            DisplacedError: another process has taken this one's place.
+            ConnectionError: the connection broke; nothing is changed.
+        """
+        batch, outcome = transfer.batch, transfer.outcome(replies)
+        if fence and check(connection, fence, replies[-1 - batch.asked]) is FenceState.MISSING:
+            connection.abort("Redis has lost the fence")
+            raise ConnectionError("Redis has lost the fence")
+        if self._mode is Mode.PLAIN:
+            await self._follow(connection, transfer, outcome)
+        verdict = await sort_out(connection, batch.runs, outcome.entries, outcome.cause)
+        self._upkeep.trimmed(batch.trims, outcome.trims, self._loop.time())
+        self._ledger.apply(verdict, keep_ids=False)
+        self._upkeep.written_by_others(verdict.foreign)
+        for stream, (text, culprit) in verdict.blocked.items():
+            self._blocked.block(stream, text, culprit)
+        return verdict.server
+
+    async def wait(self, connection: RedisConnection, fence: Fence | None, messages: list[str], waiting: int) -> None:
+        """Redis takes nothing at the moment: a pause, longer each time. What there is to trim may be what makes room.
+
+        Raises:
+            DisplacedError: another process has taken this one's place.
+            ConnectionError: the connection broke.
+        """
+        self._by_slot_until = max(self._by_slot_until, self._loop.time() + _BY_SLOT_FOR)
+        delay = next(self._waits) if self._waits else _FIRST_WAIT
+        self._waits = self._waits or self._backoff()
+        self._log.error("redis_refused", errors=messages, retry_in=round(delay, 2), waiting=waiting)
+        trims, self._upkeep.trims = self._upkeep.trims, []
+        if trims and self._mode is Mode.ATOMIC:
+            replies = await transact(connection, fence, [text for _, text in trims])
+            applied = [replies] * len(trims) if isinstance(replies, hiredis.ReplyError) else replies
+            self._upkeep.trimmed(trims, applied, self._loop.time())
+        await asyncio.wait([connection.lost], timeout=delay)
+        if any(text.startswith(RECONNECT) for text in messages):
+            connection.abort("the server can't take writes")
+
+    async def _follow(self, connection: RedisConnection, transfer: Transfer, outcome: Outcome) -> None:
+        """In a Cluster: send again, to the node that is named, what is answered with ``ASK``."""
+        if transfer.mode is Mode.BY_SLOT:
+            if any(refused(reply).startswith("ASK") for reply in outcome.entries):
+                self._by_slot_until = float("-inf")  # a slot on the move, which only single commands can follow
+            return
+        texts = [command_of(stream, entry) for stream, entry in flat(transfer.batch.runs)]
+        texts += [text for _, text in transfer.batch.trims]
+        replies = await connection.follow(texts, [*outcome.entries, *outcome.trims])
+        outcome.entries, outcome.trims = replies[: len(outcome.entries)], replies[len(outcome.entries) :]

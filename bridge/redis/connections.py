@@ -1,0 +1,94 @@
+"""The connections of a connector's processes: what they are called, and how those of a predecessor are ended."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+from msgspec import Struct
+from redis.asyncio import Redis, RedisCluster
+from redis.exceptions import ResponseError
+
+from bridge.redis.errors import FAILURES
+
+__all__ = ["Ended", "connection_name", "end_connections", "may_end_connections"]
+
+_INSTANCE = re.compile(r"[0-9a-f]{12}")
+_NOBODY = (1 << 62) - 1
+"""An ID that no connection ever has."""
+
+
+class Ended(Struct):
+    """What came of it: how many connections were ended, and why others could not be, if so."""
+
+    count: int = 0
+    refused: str = ""
+
+
+def connection_name(namespace: str, connector: str, instance: str) -> str:
+    """What ``CLIENT LIST`` shows: ``tickbridge:limitlex:5f0c9a1be27d``, with the namespace before it if there is one."""
+    return f"{_prefix(namespace, connector)}{instance}"
+
+
+async def end_connections(
+    client: Redis, namespace: str, connectors: Collection[str], instance: str, *, probe: bool = False
+) -> Ended:
+    """End all connections of these connectors' processes but those of ``instance``, on every node.
+
+    To be called when the fences hold this process's token: whoever connects afterwards sees that. ``probe``: also find
+    out whether this user may end any, where there are none.
+
+    Raises:
+        redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: a master doesn't answer.
+    """
+    ended = Ended()
+    prefixes = [_prefix(namespace, connector) for connector in connectors]
+    for node in _nodes(client):
+        try:
+            for ident in _strangers(await _ask(client, node, "CLIENT LIST", "TYPE", "normal"), prefixes, instance):
+                ended.count += int(await _ask(client, node, "CLIENT KILL", "ID", ident))
+            if probe:
+                await _ask(client, node, "CLIENT KILL", "ID", _NOBODY)
+        except ResponseError as error:
+            ended.refused = str(error)
+        except FAILURES:
+            # Over a connection to a replica nothing is written.
+            if node is None or node.server_type == "primary":
+                raise
+    return ended
+
+
+async def may_end_connections(client: Redis) -> str:
+    """Why this user may not do it; empty if it may.
+
+    Raises:
+        redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: a master doesn't answer.
+    """
+    return (await end_connections(client, "", [], "", probe=True)).refused
+
+
+def _prefix(namespace: str, connector: str) -> str:
+    return f"{namespace}:tickbridge:{connector}:" if namespace else f"tickbridge:{connector}:"
+
+
+def _nodes(client: Any) -> list[Any]:
+    return client.get_nodes() if isinstance(client, RedisCluster) else [None]
+
+
+async def _ask(client: Any, node: Any, *command: object) -> Any:
+    target: dict[str, Any] = {} if node is None else {"target_nodes": node}
+    return await client.execute_command(*command, **target)
+
+
+def _strangers(rows: list[dict[str, str]], prefixes: list[str], instance: str) -> list[str]:
+    """The IDs of connections that bear the name of another process; in the same database, if that is known."""
+    own = {row.get("db") for row in rows if instance and f":{instance}" in row.get("name", "")}
+    found = []
+    for row in rows:
+        name = row.get("name", "")
+        for prefix in prefixes:
+            other = _INSTANCE.match(name, len(prefix)) if name.startswith(prefix) else None
+            if other and other[0] != instance and (not own or row.get("db") in own):
+                found.append(row["id"])
+    return found

@@ -1,0 +1,158 @@
+"""What a connector shows of itself in Redis beside its streams: heartbeat, catalog, rejected frames.
+
+Low-rate, over its own ``redis-py`` client: losing one of these writes loses no event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from msgspec import Struct
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+
+from bridge import __version__
+from bridge.config import HeartbeatSettings
+from bridge.errors import AlreadyRunningError
+from bridge.keys import Keys
+from bridge.redis.catalog import Catalog
+from bridge.redis.errors import AWAY, FAILURES
+from bridge.redis.lease import Lease
+from bridge.redis.rejects import Rejects
+from bridge.redis.rivals import Rivals, identity
+from bridge.redis.topology import masters
+
+__all__ = ["Memory", "Presence"]
+
+_MEMORY_EVERY = 5.0
+_MEMORY_REFUSED = 300.0
+_STARTING = 30.0
+"""Seconds that the first heartbeat holds: opening hundreds of streams takes a while."""
+
+
+class Memory(Struct, frozen=True):
+    """Bytes that Redis uses, and the most it may use (0: no limit)."""
+
+    used: int
+    most: int
+
+
+class Presence:
+    """One connector's lease, heartbeat, catalog entries and rejects.
+
+    Args:
+        client: gives text; for what is only read.
+        lease: of this process; all that is written goes through it.
+        keys: of the namespace.
+        exchange: the exchange's name.
+        beats: how often there is a heartbeat, and for how long one holds.
+    """
+
+    def __init__(self, client: Redis, lease: Lease, keys: Keys, exchange: str, beats: HeartbeatSettings) -> None:
+        self._client = client
+        self._keys = keys
+        self._name = lease.name
+        self._exchange = exchange
+        self.interval = beats.interval
+        self._ttl = beats.ttl
+        self.lease = lease
+        self.catalog = Catalog(client, keys, self.lease)
+        self._rivals = Rivals(client, keys, self.catalog, beats.interval)
+        self.rejects = Rejects(self.lease, keys.rejects(exchange), lease.name)
+        """Frames that could not be understood."""
+        self._beat = 0
+        self.memory: Memory | None = None
+        """How full Redis was last; ``None`` where it doesn't say."""
+
+    @property
+    def instance(self) -> str:
+        """New with each start of a process."""
+        return self.lease.instance
+
+    async def claim(self, streams: Sequence[str], fields: Mapping[str, str | int | float]) -> list[str]:
+        """Make sure that no other live process has this name or writes these streams; then take the lease.
+
+        Returns:
+            The connectors whose earlier processes must write no more: this one, and those that had some of the streams.
+
+        Raises:
+            AlreadyRunningError: somebody is there.
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: as redis-py has them.
+        """
+        looked = await self.lease.look()
+        last = await self._rivals.expect_silence(self._name, self._name)
+        gone = {}
+        for owner, keys in (await self.catalog.owners(streams)).items():
+            if owner != self._name:
+                before = await self.lease.look(owner)
+                if await self._rivals.expect_given_up(owner, list(keys)):
+                    gone[owner] = before
+        await self.lease.take(looked, last, partial(self._put, fields=fields, ttl=max(self._ttl, _STARTING)))
+        for owner, before in gone.items():
+            if not await self.lease.fence_off(owner, before):
+                await self.leave()
+                raise AlreadyRunningError(owner, "it was started at the same moment, and may write the same streams")
+        return [self._name, *gone]
+
+    async def beat(self, fields: Mapping[str, str | int | float]) -> None:
+        """Renew the lease by a heartbeat.
+
+        Raises:
+            DisplacedError: while this process was stopped or cut off, another has taken its place.
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: as redis-py has them.
+        """
+        self._beat += 1
+        await self.lease.renew(partial(self._put, fields=fields, ttl=self._ttl))
+
+    def _put(self, pipe: Pipeline, fields: Mapping[str, str | int | float], ttl: float) -> None:
+        key = self._keys.connector(self._name)
+        values: dict[str, str | int | float] = {
+            "name": self._name,
+            "exchange": self._exchange,
+            "instance": self.instance,
+            "epoch": self.lease.epoch,
+            **identity(),
+            "version": __version__,
+            "beat": self._beat,
+            "at": time.time_ns(),
+            **fields,
+        }
+        pipe.hset(key, mapping=values)  # type: ignore[arg-type]
+        pipe.pexpire(key, int(ttl * 1000))
+
+    async def leave(self) -> None:
+        """Take the heartbeat away, if it is this one's: the connector ends on purpose.
+
+        Raises:
+            DisplacedError: it isn't.
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: as redis-py has them.
+        """
+        await self.lease.give_back()
+
+    async def show(self, catalog: Mapping[str, Mapping[str, object]]) -> bool:
+        """Write the catalog entries that have changed, as `Catalog.show`."""
+        return await self.catalog.show(catalog)
+
+    async def watch_memory(self) -> None:
+        """Ask Redis for its memory, once in a while, for as long as the task lives.
+
+        Beside the heartbeat: in a Cluster all masters are asked, and one that hangs must hold up nothing else. A user
+        that may not run ``INFO`` is not asked again for long.
+        """
+        while True:
+            found, pause = None, _MEMORY_EVERY
+            try:
+                async with asyncio.timeout(_MEMORY_EVERY):
+                    infos = await masters(self._client, "memory")
+                memories = [Memory(int(info["used_memory"]), int(info.get("maxmemory", 0))) for info in infos]
+                # Of several, the one that will be full first.
+                found = max(memories, key=lambda memory: memory.used / (memory.most or float("inf")))
+            except AWAY:
+                pass
+            except (*FAILURES, KeyError, TypeError, ValueError):
+                pause = _MEMORY_REFUSED
+            self.memory = found
+            await asyncio.sleep(pause)

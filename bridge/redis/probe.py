@@ -1,0 +1,89 @@
+"""Whether a Redis server is there, lets us in and is able to do the work; and if not, what to do about it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.sentinel import SentinelConnectionPool
+
+from bridge.config import RedisSettings
+from bridge.errors import RedisUnavailableError
+from bridge.redis.connections import may_end_connections
+from bridge.redis.errors import explained
+from bridge.redis.topology import Kind, masters
+
+__all__ = ["probe_redis"]
+
+_OLDEST = (6, 2)
+
+
+async def probe_redis(settings: RedisSettings) -> list[str]:
+    """Ping the server and look at its version, role and eviction policy; returns what is worth knowing, in words.
+
+    Raises:
+        RedisUnavailableError: it can't be reached, doesn't let us in, or can't serve as a server of streams.
+    """
+    topology = settings.topology
+    client = topology.client(
+        socket_connect_timeout=settings.connect_timeout, socket_timeout=settings.reply_timeout, decode_responses=True
+    )
+    try:
+        with explained(settings.address, settings.plain_url):
+            return await _look(settings, client)
+    finally:
+        await client.aclose()
+
+
+async def _look(settings: RedisSettings, client: Redis) -> list[str]:
+    topology = settings.topology
+    await client.ping()
+    try:
+        if topology.kind is Kind.CLUSTER:
+            return await _cluster_findings(settings, client)
+        info = await client.info()
+    except exceptions.NoPermissionError:
+        return ["its version is unknown: this user may not run INFO"]
+    if topology.kind is Kind.SENTINEL:
+        return [*_findings(settings, info), await _master(client, topology.master)]
+    return _findings(settings, info)
+
+
+async def _master(client: Redis, name: str) -> str:
+    pool = cast("SentinelConnectionPool", client.connection_pool)
+    host, port = await pool.get_master_address()  # type: ignore[no-untyped-call]
+    return f"the Sentinels' master {name} is {host}:{port}"
+
+
+async def _cluster_findings(settings: RedisSettings, client: Redis) -> list[str]:
+    """What all masters say, each thing once."""
+    infos = await masters(client)
+    found = dict.fromkeys(line for info in infos for line in _findings(settings, info))
+    noun = "master" if len(infos) == 1 else "masters"
+    refused = await may_end_connections(client)
+    words = f"this user may not end the connections of a predecessor that hangs ({refused}); see tickbridge acl"
+    return [*found, f"a Cluster of {len(infos)} {noun}", *([words] if refused else [])]
+
+
+def _findings(settings: RedisSettings, info: dict[str, Any]) -> list[str]:
+    version = str(info.get("redis_version", ""))
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if len(numbers) == len(_OLDEST) and numbers < _OLDEST:
+        raise RedisUnavailableError(settings.address, f"version {version} is too old; 6.2 is the oldest that will do")
+    if info.get("role") in ("slave", "replica"):
+        raise RedisUnavailableError(
+            settings.address,
+            f"this is a read-only replica; name its master {info.get('master_host')}:{info.get('master_port')}",
+        )
+    if info.get("redis_mode") == "cluster" and settings.topology.kind is Kind.SERVER:
+        raise RedisUnavailableError(
+            settings.address,
+            "this is one node of a Cluster; write redis+cluster:// in place of redis:// to use them all",
+        )
+    product = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {version}"
+    found = [product]
+    policy = info.get("maxmemory_policy", "noeviction")
+    if info.get("maxmemory") and policy not in ("noeviction", ""):
+        found.append(f"maxmemory-policy is {policy}: under memory pressure whole streams may vanish; use noeviction")
+    return found

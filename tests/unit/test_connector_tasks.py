@@ -1,0 +1,67 @@
+"""Every task of a connector is watched: one that is dead ends the connector, which says so."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from bridge import connector
+from bridge.config import load_settings
+from bridge.errors import TaskEndedError
+from bridge.feed.clock import ClockKeeper
+from bridge.feed.latency import FeedLatency
+from bridge.leaseholder import Leaseholder
+from bridge.publish.publisher import Publisher
+from bridge.redis.holding import Holding
+from bridge.redis.presence import Presence
+from bridge.redis.rejects import Rejects
+from tests.servers import RedisServer, free_port
+
+TASKS = {
+    "publisher": (Publisher, "run"),
+    "heartbeat": (Leaseholder, "run"),
+    "lease": (Holding, "watch"),
+    "memory": (Presence, "watch_memory"),
+    "latency": (FeedLatency, "run"),
+    "rejects": (Rejects, "write"),
+    "clock": (ClockKeeper, "run"),
+    "feed": (connector, "_feed"),
+}
+
+
+async def run(server: RedisServer) -> None:
+    """A connector whose exchange is away, which ends nothing."""
+    address = f"127.0.0.1:{free_port()}"
+    one = f"{{name: cb, exchange: coinbase, pairs: [BTC-USD], url: ws://{address}, rest_url: http://{address}}}"
+    environment = {
+        "TICKBRIDGE_REDIS__URL": server.url,
+        "TICKBRIDGE_HTTP__PORT": "off",
+        "TICKBRIDGE_SHUTDOWN_TIMEOUT": "1s",
+        "TICKBRIDGE_CONNECTORS__0": one,
+    }
+    settings = load_settings(None, environment)
+    async with asyncio.timeout(20):
+        await connector.run(settings, settings.connectors)
+
+
+@pytest.mark.parametrize("task", TASKS)
+async def test_one_that_fails(task: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: Any) -> None:
+        await asyncio.sleep(0)
+        raise KeyError(task)
+
+    monkeypatch.setattr(*TASKS[task], fail)
+    with pytest.raises(KeyError, match=task):
+        await run(redis_server)
+
+
+@pytest.mark.parametrize("task", sorted(TASKS.keys() - {"clock"}))
+async def test_one_that_just_ends(task: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def end(*_: Any) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(*TASKS[task], end)
+    with pytest.raises(TaskEndedError, match=f"cb-{task}"):
+        await run(redis_server)
