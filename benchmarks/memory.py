@@ -9,7 +9,7 @@ import msgspec
 from benchmarks.machine import Server
 from benchmarks.publishing import publish
 from benchmarks.results import Run, Target, table
-from benchmarks.samples import deltas, trades
+from benchmarks.samples import deltas, fields, trades
 from bridge.keys import Keys
 from bridge.loops import run_async
 from bridge.model import BookDelta, Trade
@@ -32,7 +32,7 @@ def measure(server: Server, *, events: int) -> tuple[str, list[Target], dict[str
         flat = _bytes_per_entry(server, key, events)
         _as_json(server, made)
         json = _bytes_per_entry(server, _JSON_KEY, events)
-        text = sum(len(part) for event in made for part in _fields(event).values()) / events
+        text = sum(len(part) for event in made for name, part in fields(event).items() if name != "type") / events
         rows[what] = {"bytes/entry": flat, "values alone": text, "as JSON": json, "JSON, times": json / flat}
         targets.append(Target(f"memory, bytes per {what}", flat, at_most=_LIMITS[what]))
     server.forget(NAMESPACE)
@@ -56,11 +56,3 @@ def _plain(event: Trade | BookDelta) -> dict[str, Any]:
     """What a user would put into the JSON: the fields of the entry, numbers as numbers where they are ours."""
     names = ("ts", "recv", *event.WIRE)
     return {"type": event.__struct_config__.tag, **{name: getattr(event, name) for name in names}}
-
-
-def _fields(event: Trade | BookDelta) -> dict[str, str]:
-    fields = {name: str(getattr(event, name)) for name in ("ts", "recv", *event.WIRE)}
-    if isinstance(event, BookDelta):
-        fields["bids"] = " ".join(map(":".join, event.bids))
-        fields["asks"] = " ".join(map(":".join, event.asks))
-    return fields

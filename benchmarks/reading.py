@@ -17,10 +17,12 @@ import time
 from collections import Counter
 from typing import Any
 
-from benchmarks.sender import STAMP_DIGITS
+from benchmarks.exchange import STAMP_DIGITS
+from bridge.keys import StreamKey
 from bridge.loops import run_async
-from bridge.model import Control, Trade
+from bridge.model import Channel, Control, Trade
 from consumers.items import Entry, Item
+from consumers.keeper import BookKeeper
 from consumers.positions import Position
 from consumers.reader import Reader
 
@@ -38,6 +40,7 @@ def main() -> None:
     parser.add_argument("--namespace", default="")
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--loop", default="auto")
+    parser.add_argument("--book", action="store_true", help="make a book of the first stream")
     parser.add_argument("--stamped", action="store_true", help="prices are the times of sending")
     options = parser.parse_args()
     # As `tickbridge run` does: a full collection that walks all that is loaded takes tens of milliseconds.
@@ -49,6 +52,7 @@ def main() -> None:
 async def _read(options: argparse.Namespace) -> dict[str, Any]:
     seen: Counter[str] = Counter()
     latencies: list[int] = []
+    keeper = BookKeeper(StreamKey("bench", "", Channel.BOOK)) if options.book else None
     warm = 0
     cpu = began = 0.0
     streams = dict.fromkeys(options.keys, Position.START)
@@ -56,14 +60,20 @@ async def _read(options: argparse.Namespace) -> dict[str, Any]:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         batches = reader.batches()
+        cpu, began = time.process_time(), time.time()
         while seen["data"] < options.count:
             try:
                 batch = await asyncio.wait_for(anext(batches), _PATIENCE if seen["data"] else 6 * _PATIENCE)
             except TimeoutError:
                 break
             now = time.time_ns()
-            if not seen["data"]:
+            if options.stamped and not seen["data"]:
                 cpu, began = time.process_time(), time.time()
+            if keeper is not None:
+                for item in batch:
+                    keeper.take(item)
+                    seen["data"] += 1
+                continue
             for item in batch:
                 seen[_kind(item)] += 1
             if options.stamped:
@@ -71,6 +81,8 @@ async def _read(options: argparse.Namespace) -> dict[str, Any]:
                 warm = warm or (times[0] + _WARM_UP if times else 0)
                 latencies += [now - sent for sent in times if sent >= warm]
         cpu, began = time.process_time() - cpu, time.time() - began
+    if keeper is not None and not keeper.valid:
+        raise RuntimeError(f"the book is not valid: {keeper.reason}")
     latencies.sort()
     return {"seen": dict(seen), "cpu": cpu, "seconds": began, "latency_ms": _percentiles(latencies)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
-__all__ = ["Target", "medians", "show", "table"]
+__all__ = ["Target", "markdown", "medians", "show", "table"]
 
 Run = dict[str, float]
 
@@ -67,3 +67,11 @@ def table(title: str, rows: dict[str, Run]) -> str:
         for line in cells
     ]
     return "\n".join([title, *(f"  {line}" for line in lines)])
+
+
+def markdown(rows: dict[str, Run], columns: dict[str, str] | None = None, first: str = "") -> str:
+    """The same as a table of Markdown; ``columns`` are those that are wanted, with their headings."""
+    columns = columns or {name: name for name in next(iter(rows.values()))}
+    lines = [[first, *columns.values()], ["---"] * (1 + len(columns))]
+    lines += [[name, *(show(row[column]) for column in columns)] for name, row in rows.items()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

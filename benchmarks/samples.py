@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
 
-from bridge.model import BookDelta, Levels, Trade
+from bridge.model import BookDelta, Event, Levels, Trade
 
-__all__ = ["coinbase_frames", "deltas", "limitlex_frames", "trades", "websocket_frame"]
+__all__ = ["FIRST_ID", "PAIR", "deltas", "fields", "trade_message", "trades", "websocket_frame"]
 
 PAIR = "BTC-USD"
 _REMOVED = 0.23
-_FIRST_ID = 1_068_572_000
-_LEVELS_IN_FRAME = 6
-_TRADE_EVERY = 10
+FIRST_ID = 1_068_572_000
 
 
 def trades(count: int, subject: str = PAIR) -> list[Trade]:
@@ -37,7 +33,7 @@ def trades(count: int, subject: str = PAIR) -> list[Trade]:
                 subject,
                 ts,
                 ts + 2_000_000 + rng.randrange(1000),
-                str(_FIRST_ID + index),
+                str(FIRST_ID + index),
                 side,
                 _price(price),
                 _size(rng),
@@ -58,36 +54,23 @@ def deltas(count: int, levels: int, subject: str = PAIR) -> list[BookDelta]:
     return found
 
 
-def limitlex_frames(count: int) -> Iterator[str]:
-    """``last_trade`` messages."""
-    rng = random.Random(3)
-    price = 6_508_367
-    for index in range(count):
-        price += rng.randint(-3, 3)
-        side = "Buy" if rng.random() < 0.5 else "Sell"
-        yield (
-            f'{{"t":"last_trade","orderDirection":"{side}","amount":"{_size(rng)}","price":"{_price(price)}",'
-            f'"createdAt":{1_786_309_548 + index // 1000}}}'
-        )
+def fields(event: Event) -> dict[str, str]:
+    """An event's entry, without the fields that are not always there."""
+    names = ("ts", "recv", *event.WIRE)  # type: ignore[attr-defined]
+    found = {"type": str(event.__struct_config__.tag)}
+    for name in names:
+        value = getattr(event, name)
+        found[name] = " ".join(map(":".join, value)) if isinstance(value, list) else "" if value is None else str(value)
+    return found
 
 
-def coinbase_frames(count: int) -> Iterator[str]:
-    """A full book, then ``count`` messages of the recorded mix: nine ``l2_data`` of six levels to one trade."""
-    rng = random.Random(4)
-    yield _l2_data(0, "snapshot", [*_updates(rng, 500, -1, 0), *_updates(rng, 500, 1, 0)])
-    for number in range(1, count + 1):
-        if number % _TRADE_EVERY == 0:
-            trade = (
-                f'{{"product_id":"{PAIR}","trade_id":"{_FIRST_ID + number}","price":"{_price(6_508_367)}",'
-                f'"size":"{_size(rng)}","time":"{_iso(number)}","side":"{rng.choice(("BUY", "SELL"))}"}}'
-            )
-            yield (
-                f'{{"channel":"market_trades","timestamp":"{_iso(number)}","sequence_num":{number},'
-                f'"events":[{{"type":"update","trades":[{trade}]}}]}}'
-            )
-        else:
-            half = _LEVELS_IN_FRAME // 2
-            yield _l2_data(number, "update", [*_updates(rng, half, -1, number), *_updates(rng, half, 1, number)])
+def trade_message(number: int, pair: str, ident: int, price: str) -> str:
+    """Coinbase's message of one trade, with its ``sequence_num`` and trade id."""
+    return (
+        f'{{"channel":"market_trades","timestamp":"2026-08-09T21:05:48.251397169Z","sequence_num":{number},"events":[{{'
+        f'"type":"update","trades":[{{"product_id":"{pair}","trade_id":"{FIRST_ID + ident}","price":"{price}",'
+        f'"size":"0.01034361","time":"2026-08-09T21:05:48.167634Z","side":"{"SELL" if ident % 2 else "BUY"}"}}]}}]}}'
+    )
 
 
 def websocket_frame(text: str) -> bytes:
@@ -100,31 +83,11 @@ def websocket_frame(text: str) -> bytes:
     return b"\x81\x7f" + len(data).to_bytes(8) + data
 
 
-def _l2_data(number: int, kind: str, updates: list[str]) -> str:
-    return (
-        f'{{"channel":"l2_data","timestamp":"{_iso(number)}","sequence_num":{number},'
-        f'"events":[{{"type":"{kind}","product_id":"{PAIR}","updates":[{",".join(updates)}]}}]}}'
-    )
-
-
-def _updates(rng: random.Random, count: int, direction: int, number: int) -> list[str]:
-    side = "bid" if direction < 0 else "offer"
-    at = _iso(number)[:-4] + "Z"  # in microseconds
-    return [
-        f'{{"side":"{side}","event_time":"{at}","price_level":"{price}","new_quantity":"{size}"}}'
-        for price, size in _levels(rng, count, direction)
-    ]
-
-
 def _levels(rng: random.Random, count: int, direction: int) -> Levels:
     return [
         (_price(6_508_367 + direction * (1 + rng.randrange(9_000))), "0" if rng.random() < _REMOVED else _size(rng))
         for _ in range(count)
     ]
-
-
-def _iso(number: int) -> str:
-    return f"{datetime.fromtimestamp(1_786_309_548 + number // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{number % 1000:03}659391Z"
 
 
 def _price(cents: int) -> str:
