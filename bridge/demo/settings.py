@@ -25,5 +25,5 @@ class DemoSettings(Struct, frozen=True):
     live: bool = False
     faults: bool = False
     picture: Path | None = None
-    settle: float = 15.0
+    settle: float = 45.0
     """Seconds that the streams may take, at the end, to catch up with the exchange."""

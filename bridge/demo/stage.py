@@ -7,7 +7,7 @@ import re
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,9 @@ from consumers.connection import make_client, safe_url
 
 __all__ = ["Stage", "set_up"]
 
-_START_SECONDS = 20.0
+_PORTS = 5
+"""How many ports are tried."""
+_START_SECONDS = 60.0
 _LOOK_EVERY = 0.05
 _CONTROL = re.compile(r"^control +(\S+)$", re.MULTILINE)
 _READY = re.compile(r"^ready", re.MULTILINE)
@@ -136,17 +138,27 @@ async def _try_server(url: str) -> None:
 
 async def _start_server(parts: Parts, directory: Path) -> str:
     binary = find_server()
-    port = free_port()
     data = directory / "redis"
     data.mkdir()
-    part = await parts.start("redis", server_command(binary, port, data), rank=_SERVER)
-    url = f"redis://127.0.0.1:{port}/0"
-    client = make_client(url)
-    try:
-        await _wait(part, lambda: _answers(client, part))
-    finally:
-        await client.aclose()
+    for left in reversed(range(_PORTS)):
+        port = free_port()
+        part = await parts.start("redis", server_command(binary, port, data), rank=_SERVER)
+        url = f"redis://127.0.0.1:{port}/0"
+        client = make_client(url)
+        try:
+            await _wait(part, partial(_answers, client, part))
+            break
+        except PartFailedError as error:
+            if not (left and _lost_its_port(error)):
+                raise
+        finally:
+            await client.aclose()
     return url
+
+
+def _lost_its_port(error: PartFailedError) -> bool:
+    """Whether another process has taken the port between the moment when it was found free and the part's start."""
+    return " in use" in error.tail.lower()
 
 
 async def _answers(client: Redis, part: Part) -> bool:
@@ -160,10 +172,13 @@ async def _start_simulators(
     parts: Parts, settings: DemoSettings, directory: Path, stack: AsyncExitStack
 ) -> list[Venue]:
     """One for each exchange, side by side; ``stack`` closes what asks them."""
-    started = [await _start_simulator(parts, settings, directory, exchange) for exchange in settings.pairs]
+    for exchange in settings.pairs:
+        await _start_simulator(parts, settings, directory, exchange)
     venues = []
-    for exchange, part in zip(settings.pairs, started, strict=True):
-        control = await stack.enter_async_context(Control(await _control_url(part)))
+    for exchange in settings.pairs:
+        name = _part_name("simulator", exchange, settings)
+        restart = partial(_start_simulator, parts, settings, directory, exchange)
+        control = await stack.enter_async_context(Control(await _control_url(parts[name], restart)))
         suggested = _suggested(directory, exchange)
         account = yaml.safe_load(suggested.read_text(encoding="utf-8"))["connectors"][0]["account"]
         venue = Venue(
@@ -172,7 +187,7 @@ async def _start_simulators(
             account=account,
             config=directory / f"{exchange}.yaml",
             control=control,
-            simulator=part.name,
+            simulator=name,
             connector=_part_name("connector", exchange, settings),
         )
         venues.append(venue)
@@ -195,13 +210,20 @@ async def _start_simulator(parts: Parts, settings: DemoSettings, directory: Path
     return await parts.start(_part_name("simulator", exchange, settings), command, rank=_EXCHANGE)
 
 
-async def _control_url(part: Part) -> str:
+async def _control_url(part: Part, restart: Callable[[], Awaitable[Part]]) -> str:
     """Where a simulator's control is, once it is ready."""
 
     async def ready() -> bool:
         return bool(_READY.search(part.log.read_text(encoding="utf-8")))
 
-    await _wait(part, ready)
+    for left in reversed(range(_PORTS)):
+        try:
+            await _wait(part, ready)
+            break
+        except PartFailedError as error:
+            if not (left and _lost_its_port(error)):
+                raise
+        part = await restart()
     found = _CONTROL.search(part.log.read_text(encoding="utf-8"))
     if found is None:
         raise PartFailedError(part.name, "didn't say where its control is", part.log)

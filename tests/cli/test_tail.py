@@ -54,7 +54,7 @@ def tailing(*arguments: str):
 
 def wait_for_reader(client) -> None:
     """Until the tail has settled where it starts: its first read is blocked in Redis."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not client.info("clients")["blocked_clients"]:
         assert time.monotonic() < deadline, "the tail never came to read"
         time.sleep(0.005)
@@ -213,7 +213,7 @@ def on_terminal(*arguments: str, columns: int = 150) -> str:
         os.close(follower)
         chunks = []
         try:
-            while select.select([leader], [], [], 20)[0]:
+            while select.select([leader], [], [], PATIENCE)[0]:
                 try:
                     chunks.append(os.read(leader, 65536))
                 except OSError:

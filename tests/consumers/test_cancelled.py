@@ -61,10 +61,15 @@ def told(item: Any) -> object:
     return item.seq
 
 
-async def interrupted(source: AsyncIterator[Any], turns: int) -> list[Any]:
-    """The next items, or none if they did not come within so many turns of the loop: then waiting is cancelled."""
+async def interrupted(source: AsyncIterator[Any], turns: int | None) -> list[Any]:
+    """The next items, or none if they did not come within so many turns of the loop: then waiting is cancelled.
+
+    ``None``: it is not cancelled. Turns without end would keep the server from its work on a busy machine.
+    """
     task = asyncio.create_task(anext(source), name="next")
-    for _ in range(turns):
+    if turns is None:
+        await asyncio.wait((task,))
+    for _ in range(turns or 0):
         if task.done():
             break
         await asyncio.sleep(0)
@@ -96,7 +101,8 @@ async def read_with_interruptions(
             writer.write()
             if chance.random() < 0.1:  # as who leaves a loop, and begins another
                 sources = [aiter(reader), reader.batches()]
-            items = await interrupted(chance.choice(sources), chance.choice((0, 1, 2, 5, 20, 100, 1_000)))
+            turns = chance.choice((0, 1, 2, 5, 20, 100, 1_000, None if count < writer.count else 1_000))
+            items = await interrupted(chance.choice(sources), turns)
             for item in items:
                 got[item.key].append(told(item))
                 count += 1

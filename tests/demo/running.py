@@ -109,7 +109,7 @@ class RunningDemo:
 
     def end(self) -> int:
         """Wait for the end; the exit code."""
-        self.process.wait(PATIENCE)
+        self.process.wait(2 * PATIENCE)  # the demo has some of its own
         self._reader.join()
         return self.process.returncode
 

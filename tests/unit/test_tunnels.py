@@ -190,8 +190,8 @@ async def test_a_name_that_is_none(visit: Visit) -> None:
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5h"])
 async def test_a_proxy_that_never_answers(proxy: ForwardProxy, library: str, scheme: str, contexts) -> None:
     proxy.deaf = True
-    there = visitor(library, NAME, 1, contexts[1], timeout=0.5)
-    assert "did not answer within 0." in await failure(there, Proxy.of(proxy.url(scheme), "HTTPS_PROXY"))
+    there = visitor(library, NAME, 1, contexts[1], timeout=2)
+    assert "did not answer within " in await failure(there, Proxy.of(proxy.url(scheme), "HTTPS_PROXY"))
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
