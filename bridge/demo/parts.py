@@ -25,6 +25,14 @@ _SHORT_LIFE = 3.0
 _MOST_SHORT_LIVES = 5
 _PATIENCE = 6.0
 _TAIL = 2_000
+_ENLIST = """
+import os, sys
+pipe = int(sys.argv[1])
+os.write(pipe, b"+ %d\\n" % os.getpid())
+os.set_inheritable(pipe, False)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""A part tells the guardian of itself before it begins: the demo may be killed in the moment in which it starts one."""
 
 
 async def _always() -> bool:
@@ -168,7 +176,9 @@ class Parts:
     async def _launch(self, part: Part) -> None:
         with part.log.open("ab") as output:
             part.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", "-c", _ENLIST, str(self._guardian_pipe)),
                 *part.command,
+                pass_fds=(self._guardian_pipe,),
                 env=_environment() | part.env,
                 cwd=self._directory,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -180,7 +190,6 @@ class Parts:
         part.starts += 1
         part.began = time.monotonic()
         part.ended = ""
-        self._register(f"+ {part.pid}")
 
     async def _end(self, part: Part) -> None:
         process = part.process

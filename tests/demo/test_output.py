@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pyte
 import pytest
@@ -164,6 +165,17 @@ def test_signals_end_a_demo_whose_output_nobody_reads(tmp_path, number):
         finally:
             demo.kill()
             os.close(reader)
+    until(lambda: not _working_in(tmp_path / "kept"), "its parts are gone, the one that was just being started, too")
+
+
+def _working_in(directory: Path) -> list[str]:
+    """The processes whose working directory it is."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if link.readlink() == directory:
+                found.append(link.parent.name)
+    return found
 
 
 def _ends_after_another(demo: subprocess.Popen[bytes], number: int) -> bool:
