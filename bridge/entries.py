@@ -27,7 +27,11 @@ def parse_levels(text: str) -> Levels:
     Raises:
         ValueError: a level is not ``price:size``.
     """
-    return [(price, size) for price, size in [level.split(":") for level in text.split()]]
+    levels = []
+    for level in text.split():
+        price, size = level.split(":")
+        levels.append((price, size))
+    return levels
 
 
 def format_levels(levels: Levels) -> str:
@@ -63,7 +67,10 @@ def _control_event(text: str) -> ControlEvent:
 
 
 class _Shape(Struct, frozen=True):
-    """How one type of entry becomes a struct; ``converters`` are ``(position, function)`` of what is not plain text."""
+    """How one type of entry becomes a struct.
+
+    ``converters`` are ``(position, function)`` of the further fields (`WIRE`) that are not plain text.
+    """
 
     kind: Callable[..., Event]
     channel: Channel | None
@@ -79,7 +86,9 @@ def _shape(kind: type[Any]) -> _Shape:
     if order != list(kind.WIRE):
         msg = f"{kind.__name__}: the attributes are not in the order of WIRE"
         raise TypeError(msg)
-    converters = [(place, known[hints[name]]) for place, name in enumerate(kind.WIRE) if hints[name] is not str]
+    converters = [
+        (place, known[hints[name]]) for place, name in enumerate(kind.WIRE, len(_HEAD)) if hints[name] is not str
+    ]
     channel = None if kind is Control else kind.channel
     return _Shape(kind, channel, [*_HEAD, *kind.WIRE], getattr(kind, "MORE", ()), tuple(converters))
 
@@ -98,24 +107,26 @@ def decode(stream: StreamKey, flat: list[str]) -> Event:
         ValueError: a missing field, a value of the wrong form, or a type that has no place in the stream's channel.
     """
     shape = _SHAPES.get(flat[1]) if len(flat) > 1 else None
+    values: list[Any] = flat[1::2]
     more: dict[str, str] = {}
     if shape is None or flat[::2] != shape.names:
         shape, values, more = _by_name(flat)
-    else:
-        values = flat[1::2]
+    channel = shape.channel
+    if channel is not stream.channel and channel is not None:
+        msg = f"a {values[0]} has no place in a stream of {stream.channel}"
+        raise ValueError(msg)
     ts = values[1]
-    rest: list[Any] = values[3:]
+    values[0] = stream.subject
+    values[1] = int(ts) if ts else None
+    values[2] = int(values[2])
     for place, convert in shape.converters:
-        rest[place] = convert(rest[place])
-    if shape.channel is stream.channel:
-        return shape.kind(stream.subject, int(ts) if ts else None, int(values[2]), *rest, **more)
-    if shape.channel is None:
-        return shape.kind(stream.subject, int(ts) if ts else None, int(values[2]), stream.channel, *rest)
-    msg = f"a {values[0]} has no place in a stream of {stream.channel}"
-    raise ValueError(msg)
+        values[place] = convert(values[place])
+    if channel is None:
+        values.insert(len(_HEAD), stream.channel)
+    return shape.kind(*values, **more) if more else shape.kind(*values)
 
 
-def _by_name(flat: list[str]) -> tuple[_Shape, list[str], dict[str, str]]:
+def _by_name(flat: list[str]) -> tuple[_Shape, list[Any], dict[str, str]]:
     """The slow way, for entries with further fields or another order."""
     fields = dict(zip(flat[::2], flat[1::2], strict=True))
     if "type" not in fields:

@@ -1,21 +1,23 @@
 """Events as the text of an ``XADD``, in the Redis protocol (RESP), ready to send.
 
-This is the hot path: one f-string per event, no list of arguments and no second pass. A rendered body is a ``str`` in
-which every character stands for one byte (Latin-1), so that ``len`` gives the protocol's byte counts; text beyond ASCII
-is carried as the Latin-1 reading of its UTF-8 bytes.
+This is the hot path: one f-string per event, no list of arguments and no second pass. The functions that do it are
+generated at import from the structs of the model, as `dataclasses` generates its methods. A rendered body is a ``str``
+in which every character stands for one byte (Latin-1), so that ``len`` gives the protocol's byte counts; text beyond
+ASCII is carried as the Latin-1 reading of its UTF-8 bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_type_hints
 
 from bridge.model import (
+    DATA_EVENTS,
     Balance,
     BookDelta,
-    BookSnapshot,
     Channel,
     Control,
+    ControlEvent,
     Event,
     Fill,
     Levels,
@@ -71,61 +73,47 @@ def _bytes(text: str) -> str:
     return text if text.isascii() else text.encode().decode("latin-1")
 
 
-def _trade(e: Trade) -> str:
-    if e.contracts is not None:
-        return _generic(e)
-    ts = "" if e.ts is None else str(e.ts)
-    recv = str(e.recv)
-    ident, side, price, size = e.id, e.side, e.price, e.size
-    n = LENGTHS
-    try:
-        return (
-            f"$4\r\ntype\r\n$5\r\ntrade\r\n$2\r\nts\r\n${n[len(ts)]}\r\n{ts}\r\n"
-            f"$4\r\nrecv\r\n${n[len(recv)]}\r\n{recv}\r\n$2\r\nid\r\n${n[len(ident)]}\r\n{ident}\r\n"
-            f"$4\r\nside\r\n${n[len(side)]}\r\n{side}\r\n$5\r\nprice\r\n${n[len(price)]}\r\n{price}\r\n"
-            f"$4\r\nsize\r\n${n[len(size)]}\r\n{size}\r\n"
-        )
-    except IndexError:
-        return _generic(e)
-
-
 def _levels(levels: Levels) -> str:
     return " ".join(map(":".join, levels))
 
 
-def _book(e: BookSnapshot | BookDelta) -> str:
-    ts = "" if e.ts is None else str(e.ts)
-    recv = str(e.recv)
-    kind = "$8\r\nsnapshot" if e.__class__ is BookSnapshot else "$5\r\ndelta"
-    bids = _levels(e.bids)
-    asks = _levels(e.asks)
-    return (
-        f"$4\r\ntype\r\n{kind}\r\n$2\r\nts\r\n${len(ts)}\r\n{ts}\r\n$4\r\nrecv\r\n${len(recv)}\r\n{recv}\r\n"
-        f"$4\r\nxseq\r\n${len(e.xseq)}\r\n{e.xseq}\r\n$4\r\nbids\r\n${len(bids)}\r\n{bids}\r\n"
-        f"$4\r\nasks\r\n${len(asks)}\r\n{asks}\r\n"
-    )
+_TEXT_OF: dict[Any, str] = {
+    str: "{value}",
+    int: "str({value})",
+    int | None: "'' if {value} is None else str({value})",
+    Levels: "' '.join(map(':'.join, {value}))",
+    ControlEvent: "str({value})",
+}
+"""The Python expression for an attribute's text, by the attribute's type."""
 
 
-def _quote(e: Quote) -> str:
-    ts = "" if e.ts is None else str(e.ts)
-    recv = str(e.recv)
-    return (
-        f"$4\r\ntype\r\n$5\r\nquote\r\n$2\r\nts\r\n${len(ts)}\r\n{ts}\r\n$4\r\nrecv\r\n${len(recv)}\r\n{recv}\r\n"
-        f"$3\r\nbid\r\n${len(e.bid)}\r\n{e.bid}\r\n$8\r\nbid_size\r\n${len(e.bid_size)}\r\n{e.bid_size}\r\n"
-        f"$3\r\nask\r\n${len(e.ask)}\r\n{e.ask}\r\n$8\r\nask_size\r\n${len(e.ask_size)}\r\n{e.ask_size}\r\n"
-    )
+def _renderer(kind: type[Any]) -> Callable[..., str]:
+    """The renderer of a kind of event, generated: one f-string, which holds all that is the same in every entry.
+
+    Texts of 1024 characters or more are left to `_generic`; the sides of a book may be of any length.
+    """
+    hints = get_type_hints(kind)
+    tag = str(kind.__struct_config__.tag)
+    texts = []
+    parts = [_field("type", str(len(tag)), tag)]
+    for name in ("ts", "recv", *kind.WIRE):
+        texts.append(f"{name} = " + _TEXT_OF[hints[name]].format(value=f"e.{name}"))
+        length = f"{{len({name})}}" if hints[name] == Levels else f"{{n[len({name})]}}"
+        parts.append(_field(name, length, f"{{{name}}}"))
+    lines = ["def render(e):", *(f"    {text}" for text in texts), "    try:", f"        body = f'{''.join(parts)}'"]
+    for name in getattr(kind, "MORE", ()):
+        part = _field(name, f"{{n[len(e.{name})]}}", f"{{e.{name}}}")
+        lines += [f"        if e.{name} is not None:", f"            body += f'{part}'"]
+    lines += ["        return body", "    except IndexError:", "        return generic(e)"]
+    names: dict[str, Any] = {"n": LENGTHS, "generic": _generic}
+    exec("\n".join(lines), names)  # noqa: S102 - made of nothing but the model's names
+    render: Callable[..., str] = names["render"]
+    return render
 
 
-def _control(e: Control) -> str:
-    ts = "" if e.ts is None else str(e.ts)
-    recv = str(e.recv)
-    event = str(e.event)
-    count = "" if e.count is None else str(e.count)
-    return (
-        f"$4\r\ntype\r\n$7\r\ncontrol\r\n$2\r\nts\r\n${len(ts)}\r\n{ts}\r\n$4\r\nrecv\r\n${len(recv)}\r\n{recv}\r\n"
-        f"$5\r\nevent\r\n${len(event)}\r\n{event}\r\n$6\r\nreason\r\n${len(e.reason)}\r\n{e.reason}\r\n"
-        f"$5\r\ncount\r\n${len(count)}\r\n{count}\r\n"
-    )
+def _field(name: str, length: str, text: str) -> str:
+    """A field with its value, as the source of an f-string."""
+    return rf"${len(name)}\r\n{name}\r\n${length}\r\n{text}\r\n"
 
 
 def _generic(event: Event) -> str:
@@ -142,16 +130,7 @@ def _generic(event: Event) -> str:
     return "".join(parts)
 
 
-RENDERERS: dict[type[Event], Callable[..., str]] = {
-    Trade: _trade,
-    BookSnapshot: _book,
-    BookDelta: _book,
-    Quote: _quote,
-    Ticker: _generic,
-    Order: _generic,
-    Fill: _generic,
-    Balance: _generic,
-    Position: _generic,
-    Control: _control,
-}
+_KINDS: tuple[type[Event], ...] = (*DATA_EVENTS, Control)
+
+RENDERERS: dict[type[Event], Callable[..., str]] = {kind: _renderer(kind) for kind in _KINDS}
 """How each kind of event is rendered; what isn't ASCII then goes through `render`."""

@@ -37,6 +37,7 @@ def events():
     kinds = []
     for kind in DATA_EVENTS:
         fields = {name: LEVELS if name in {"bids", "asks"} else TEXT for name in kind.WIRE}
+        fields |= {name: st.none() | TEXT for name in getattr(kind, "MORE", ())}
         kinds.append(st.builds(kind, subject=TEXT, ts=TIME, recv=st.integers(0, 2**63), **fields))
     kinds.append(
         st.builds(
@@ -62,6 +63,9 @@ def fields_of(event):
         if isinstance(value, list):
             value = " ".join(f"{price}:{size}" for price, size in value)
         fields[name] = "" if value is None else str(value)
+    for name in getattr(event, "MORE", ()):
+        if getattr(event, name) is not None:
+            fields[name] = getattr(event, name)
     return fields
 
 
@@ -72,13 +76,25 @@ def by_redis_py(*words):
 
 def entry(event, key, ident="1700000000000-1"):
     channel = None if isinstance(event, Control) else event.channel
-    return f"{head(key, channel)}${len(ident)}\r\n{ident}\r\n{render(event)}".encode("latin-1")
+    more = sum(getattr(event, name) is not None for name in getattr(event, "MORE", ()))
+    return f"{head(key, channel, more=more)}${len(ident)}\r\n{ident}\r\n{render(event)}".encode("latin-1")
 
 
 @given(events(), TEXT)
 def test_an_entry_is_what_redis_py_would_send(event, key):
     flat = [text for pair in fields_of(event).items() for text in pair]
     assert entry(event, key) == by_redis_py("XADD", key, "1700000000000-1", *flat)
+
+
+@pytest.mark.parametrize("kind", DATA_EVENTS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("length", [1023, 1024, 70_000])
+def test_texts_of_any_length(kind, length):
+    for long in (*kind.WIRE, *getattr(kind, "MORE", ())):
+        values = {name: [("1", "2")] if name in {"bids", "asks"} else "1" for name in kind.WIRE}
+        values[long] = [("3", "4" * (length - 2))] if long in {"bids", "asks"} else "5" * length
+        event = kind("BTC-EUR", T0, T0, **values)
+        flat = [text for pair in fields_of(event).items() for text in pair]
+        assert entry(event, "k") == by_redis_py("XADD", "k", "1700000000000-1", *flat)
 
 
 @given(events())
@@ -101,9 +117,11 @@ EXAMPLES = [
     Quote("BTC-EUR", None, T0, "1", "", "2", "3"),
     Ticker("BTC-EUR", None, T0, "86400", "1", "2", "3", "4", "-5", "-6", "7"),
     Order("main", T0, T0, "o", "c", "", "limit", "buy", "1", "2", "0", "open"),
+    Order("main", T0, T0, "o", "c", "", "limit", "buy", "1", "2", "0", "open", contracts="3"),
     Fill("main", T0, T0, "f", "o", "", "buy", "1", "2", "", ""),
     Balance("main", None, T0, ODD, "1", "0"),
     Position("main", None, T0, "BTC-PERP", "", "0", "", "", ""),
+    Position("main", None, T0, "BTC-PERP", "short", "0.3", "1", "2", "-0.1", contracts="3"),
     Control("BTC-EUR", None, T0, Channel.TRADES, ControlEvent.GAP, ODD, 3),
     Control("BTC-EUR", None, T0, Channel.TRADES, ControlEvent.LIVE),
 ]

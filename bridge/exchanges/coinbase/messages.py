@@ -63,7 +63,7 @@ _NULL = Raw(b"null")
 _ERROR = Raw(b'"error"')
 
 
-class TradeRow(Struct):
+class TradeRow(Struct, gc=False):
     """A trade; ``side`` is the maker's."""
 
     product_id: str
@@ -74,14 +74,14 @@ class TradeRow(Struct):
     side: Literal["BUY", "SELL"]
 
 
-class TradesEvent(Struct):
+class TradesEvent(Struct, gc=False):
     """Some trades, newest first; a ``snapshot`` of recent ones after a subscription."""
 
     trades: list[TradeRow]
     type: Kind = "update"
 
 
-class BookUpdate(Struct):
+class BookUpdate(Struct, gc=False):
     """A level and its new size."""
 
     side: Literal["bid", "offer"]
@@ -90,7 +90,7 @@ class BookUpdate(Struct):
     new_quantity: str
 
 
-class BookEvent(Struct):
+class BookEvent(Struct, gc=False):
     """A full book, or what has changed of it."""
 
     type: Kind
@@ -98,7 +98,7 @@ class BookEvent(Struct):
     updates: list[BookUpdate]
 
 
-class TickerRow(Struct):
+class TickerRow(Struct, gc=False):
     """Best prices and the last 24 hours of one product."""
 
     product_id: str
@@ -113,7 +113,7 @@ class TickerRow(Struct):
     best_ask_quantity: str = ""
 
 
-class TickerEvent(Struct):
+class TickerEvent(Struct, gc=False):
     """Some tickers."""
 
     tickers: list[TickerRow]
@@ -126,7 +126,7 @@ class SubscriptionsEvent(Struct):
     subscriptions: dict[str, list[str]] = {}
 
 
-class Message(Struct, tag_field="channel"):
+class Message(Struct, tag_field="channel", gc=False):
     """What all messages have."""
 
     sequence_num: Number

@@ -45,14 +45,14 @@ NAME = "limitlex"
 _LONGEST_WINDOW = 10 * 366 * 86_400
 
 
-class Level(Struct):
+class Level(Struct, gc=False):
     """One level of a book; ``amount`` is in base coins."""
 
     price: str
     amount: str
 
 
-class Message(Struct, tag_field="t"):
+class Message(Struct, tag_field="t", gc=False):
     pass
 
 
@@ -127,7 +127,7 @@ class OwnTrade(Private, tag="trade", kw_only=True):
     createdAt: int  # noqa: N815
 
 
-class Wallet(Struct):
+class Wallet(Struct, gc=False):
     """One currency of a wallet."""
 
     currencyId: str  # noqa: N815

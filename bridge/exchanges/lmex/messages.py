@@ -40,14 +40,14 @@ _LONGEST_CODE = 40
 _WHOLE = re.compile(r"-?[0-9]{1,9}").fullmatch
 
 
-class Fault(Struct):
+class Fault(Struct, gc=False):
     """One error: ``{"code":1005,"message":"Topic provided does not exist."}``."""
 
     code: Any = None
     message: Any = None
 
 
-class FaultRow(Struct):
+class FaultRow(Struct, gc=False):
     """An error of one topic; ``errorCode`` is the form before June 2023."""
 
     arg: str | None = None
@@ -56,7 +56,7 @@ class FaultRow(Struct):
     message: Any = None
 
 
-class Envelope(Struct):
+class Envelope(Struct, gc=False):
     """Any JSON message of the exchange; what isn't documented of it may have any type."""
 
     topic: str = ""
@@ -107,7 +107,7 @@ class Envelope(Struct):
         )
 
 
-class BookData(Struct):
+class BookData(Struct, gc=False):
     """``update:``: snapshot or delta; ``snapshotL1:`` without numbers."""
 
     symbol: str
@@ -119,7 +119,7 @@ class BookData(Struct):
     prevSeqNum: int | None = None  # noqa: N815
 
 
-class TradeRow(Struct):
+class TradeRow(Struct, gc=False):
     """One public trade; ``side`` is taken for the taker's."""
 
     symbol: str
