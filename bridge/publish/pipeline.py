@@ -17,7 +17,7 @@ from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
-from bridge.errors import RedisUnavailableError
+from bridge.errors import DisplacedError, RedisUnavailableError
 from bridge.publish.batch import Run
 from bridge.publish.blocking import BlockedStreams
 from bridge.publish.connection import RedisConnection, Reply
@@ -26,7 +26,7 @@ from bridge.publish.fence import Fence
 from bridge.publish.ledger import Ledger
 from bridge.publish.pressure import Pressure
 from bridge.publish.queue import Queue
-from bridge.publish.recovery import DisplacedError, open_fence, recover
+from bridge.publish.recovery import open_fence, recover
 from bridge.publish.repairs import Repairs
 from bridge.publish.sender import BatchSender, Findings
 from bridge.publish.state import State, may_follow

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import hiredis
 from msgspec import Struct
 
+from bridge.errors import DisplacedError
 from bridge.publish.batch import History, Run, command_of, flat
 from bridge.publish.connection import RedisConnection, Reply
 from bridge.publish.fence import Fence, FenceState
@@ -23,15 +24,11 @@ from bridge.publish.stream import Stream, StreamId
 from bridge.publish.transfer import EXEC, MULTI
 from bridge.publish.wire import command
 
-__all__ = ["DisplacedError", "Recovered", "open_fence", "recover", "transact"]
+__all__ = ["Recovered", "open_fence", "recover", "transact"]
 
 _RESENT_AT_ONCE = 256 * 1024
 _FIRST_AT_ONCE = 8
 _TOO_SMALL = "equal or smaller"
-
-
-class DisplacedError(Exception):
-    """Another process has taken this one's place."""
 
 
 class Recovered(Struct):
@@ -70,7 +67,7 @@ def check(connection: RedisConnection, fence: Fence, reply: object) -> FenceStat
     """
     state = fence.judge(reply)
     if state is FenceState.FOREIGN:
-        raise DisplacedError("another process has taken its place")
+        raise DisplacedError(fence.connector)
     if state is FenceState.UNREADABLE:
         connection.abort("the fence can't be read")
         raise ConnectionError(f"the fence {fence.key} can't be read: {reply}")
