@@ -31,7 +31,7 @@ __all__ = ["measure"]
 NAMESPACE = "bench-fence"
 _SIZES = {1: 20, 10: 4, 200: 1}
 """Entries of a batch, and by how much fewer entries a run then has."""
-_FENCE = Fence(f"{NAMESPACE}:bridge:connector:bench:fence", "1-benchmark")
+_FENCE = Fence(f"{NAMESPACE}:bridge:connector:bench:fence", "1-benchmark", "bench")
 _SIDES: dict[str, tuple[Mode, Fence | None]] = {
     "plain pipeline": (Mode.PLAIN, None),
     "transaction": (Mode.ATOMIC, None),

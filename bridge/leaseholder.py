@@ -102,7 +102,7 @@ class Leaseholder:
         """Entries go out while the lease is held, and at no other time."""
         lease = self._presence.lease
         if after is LeaseState.HELD:
-            self._publisher.may_write(Fence(lease.key, lease.token))
+            self._publisher.may_write(Fence(lease.key, lease.token, lease.name))
         elif after is LeaseState.LOST or (after is LeaseState.LAPSED and not lease.ends_connections):
             # In a Cluster the node that has the heartbeat may be away alone: nobody can take the lease without it, and
             # whoever takes it later ends all connections first.

@@ -48,6 +48,8 @@ class Fence(Struct, frozen=True):
 
     key: str
     token: str
+    connector: str
+    """The connector's name, for messages."""
 
     @property
     def watch(self) -> list[str]:

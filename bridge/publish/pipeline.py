@@ -26,7 +26,7 @@ from bridge.publish.fence import Fence
 from bridge.publish.ledger import Ledger
 from bridge.publish.pressure import Pressure
 from bridge.publish.queue import Queue
-from bridge.publish.recovery import ForeignFenceError, open_fence, recover
+from bridge.publish.recovery import open_fence, recover
 from bridge.publish.repairs import Repairs
 from bridge.publish.sender import BatchSender, Findings
 from bridge.publish.state import State, may_follow
@@ -253,7 +253,7 @@ class RedisPipeline:
                 self._enter(State.AWAY)
             try:
                 connection = await self._open()
-            except (ForeignFenceError, DisplacedError) as error:
+            except DisplacedError as error:
                 self._displaced(error)
             except (RedisUnavailableError, ConnectionError) as error:
                 if not self._allowed:
@@ -275,7 +275,7 @@ class RedisPipeline:
         Raises:
             RedisUnavailableError: the connection can't be made.
             ConnectionError: it broke again, or the server refuses what it has forgotten.
-            ForeignFenceError, DisplacedError: another process has taken this one's place.
+            DisplacedError: another process has taken this one's place.
         """
         connection = await self.connect()
         try:
@@ -334,7 +334,7 @@ class RedisPipeline:
                 if connection.lost.done():
                     raise ConnectionError(connection.lost.result())  # noqa: TRY301 - as if a question had failed
                 await self._work.result()(connection)
-        except ForeignFenceError as error:
+        except DisplacedError as error:
             self._displaced(error)
         except ConnectionError as error:
             if self.state is not State.DISPLACED:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import hiredis
 from msgspec import Struct
 
+from bridge.errors import DisplacedError
 from bridge.publish.batch import History, Run, command_of, flat
 from bridge.publish.connection import RedisConnection, Reply
 from bridge.publish.fence import Fence, FenceState
@@ -23,15 +24,11 @@ from bridge.publish.stream import Stream, StreamId
 from bridge.publish.transfer import EXEC, MULTI
 from bridge.publish.wire import command
 
-__all__ = ["ForeignFenceError", "Recovered", "open_fence", "recover", "transact"]
+__all__ = ["Recovered", "open_fence", "recover", "transact"]
 
 _RESENT_AT_ONCE = 256 * 1024
 _FIRST_AT_ONCE = 8
 _TOO_SMALL = "equal or smaller"
-
-
-class ForeignFenceError(Exception):
-    """The fence holds another process's token."""
 
 
 class Recovered(Struct):
@@ -47,7 +44,7 @@ async def open_fence(connection: RedisConnection, fence: Fence) -> None:
     """Watch the fence and make sure that it is ours, so that the next transaction is guarded by it.
 
     Raises:
-        ForeignFenceError: it holds another token.
+        DisplacedError: it holds another token.
         ConnectionError: the connection broke, or Redis refuses the question.
     """
     for _ in range(2):
@@ -65,12 +62,12 @@ def check(connection: RedisConnection, fence: Fence, reply: object) -> FenceStat
     """`OURS`, or `MISSING`.
 
     Raises:
-        ForeignFenceError: it holds another token.
+        DisplacedError: it holds another token.
         ConnectionError: Redis doesn't let us read it.
     """
     state = fence.judge(reply)
     if state is FenceState.FOREIGN:
-        raise ForeignFenceError("the fence holds another token")
+        raise DisplacedError(fence.connector)
     if state is FenceState.UNREADABLE:
         connection.abort("the fence can't be read")
         raise ConnectionError(f"the fence {fence.key} can't be read: {reply}")
@@ -83,7 +80,7 @@ async def transact(
     """Have commands applied all together, behind the fence; returns their replies, or why none was applied.
 
     Raises:
-        ForeignFenceError: another process has taken this one's place; nothing was applied.
+        DisplacedError: another process has taken this one's place; nothing was applied.
         ConnectionError: the connection broke, or the fence is gone.
     """
     watch = fence.watch if fence else []
@@ -117,7 +114,7 @@ async def recover(
     beginning and not its end.
 
     Raises:
-        ForeignFenceError: another process has taken this one's place.
+        DisplacedError: another process has taken this one's place.
         ConnectionError: the connection broke again; this can be called again.
     """
     result = Recovered()

@@ -70,7 +70,7 @@ class Repairs:
         """See what became of a batch; returns why Redis takes nothing at the moment, if it doesn't.
 
         Raises:
-            ForeignFenceError: another process has taken this one's place.
+            DisplacedError: another process has taken this one's place.
             ConnectionError: the connection broke; nothing is changed.
         """
         batch, outcome = transfer.batch, transfer.outcome(replies)
@@ -92,7 +92,7 @@ class Repairs:
         """Redis takes nothing at the moment: a pause, longer each time. What there is to trim may be what makes room.
 
         Raises:
-            ForeignFenceError: another process has taken this one's place.
+            DisplacedError: another process has taken this one's place.
             ConnectionError: the connection broke.
         """
         self._by_slot_until = max(self._by_slot_until, self._loop.time() + _BY_SLOT_FOR)

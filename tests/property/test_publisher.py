@@ -19,7 +19,7 @@ from tests.unit.publishing import check_sums, desk, hurry, raw
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "ci"
 SEEDS = range(3)
 SUBJECTS = ("BTC-EUR", "ETH-EUR", "SOL-EUR")
-FENCE = Fence("bridge:connector:model:fence", "1-aaaa")
+FENCE = Fence("bridge:connector:model:fence", "1-aaaa", "model")
 
 
 @pytest.fixture(autouse=True)

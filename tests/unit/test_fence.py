@@ -11,7 +11,7 @@ from bridge.publish.state import State
 from tests.unit.proxy import Proxy
 from tests.unit.publishing import check_sums, desk, hurry, numbers, raw, until
 
-FENCE = Fence("bridge:connector:test:fence", "3-aaaa")
+FENCE = Fence("bridge:connector:test:fence", "3-aaaa", "test")
 NEXT = "4-bbbb"
 
 
@@ -25,6 +25,12 @@ def server(any_server):
     with raw(any_server) as client:
         client.set(FENCE.key, FENCE.token)
     return any_server
+
+
+async def nothing_under_way(d):
+    """No more looks at quiet streams, and the last one is answered: the next transfer is the next batch."""
+    d.pipeline.look_around = lambda *_, **__: None
+    await until(lambda: d.pipeline.sender.transfer is None)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +84,8 @@ async def test_a_takeover_between_two_batches(server):
         d.put(stream, 5)
         await d.drained()
         assert d.ids(stream) == numbers(1, 5)
-        assert d.events.displacements == ["the fence holds another token"]
+        [reason] = d.events.displacements
+        assert reason == "connector 'test' ends and writes nothing more: another process has taken its place"
         assert d.publisher.published == 5
         assert [line["log_level"] for line in d.said("displaced")] == ["error"]
 
@@ -100,8 +107,7 @@ async def test_a_batch_that_arrives_late_is_not_applied(server):
         stream = await d.stream()
         d.put(stream, 5)
         await d.drained()
-        d.pipeline.look_around = lambda *_, **__: None  # nothing that would travel before
-        await until(lambda: d.pipeline.sender.transfer is None)
+        await nothing_under_way(d)
         proxy.up.clear()
         d.put(stream, 5)
         await until(lambda: d.pipeline.sender.transfer)
@@ -118,8 +124,7 @@ async def test_a_batch_that_was_taken_before_the_takeover_is_the_last(server):
     async with Proxy(server.port) as proxy, desk(server, proxy.url, patience=5.0, fence=FENCE) as d:
         stream = await d.stream()
         await until(lambda: d.publisher.connected)
-        d.pipeline.look_around = lambda *_, **__: None  # nothing that would travel before
-        await until(lambda: d.pipeline.sender.transfer is None)
+        await nothing_under_way(d)
         proxy.flow.clear()
         d.put(stream, 5)
         with raw(server) as client:
@@ -226,7 +231,7 @@ async def test_another_token_is_another_connection(server):
         with raw(server) as client:
             client.set(FENCE.key, NEXT)
         d.put(stream)
-        d.publisher.may_write(Fence(FENCE.key, NEXT))
+        d.publisher.may_write(Fence(FENCE.key, NEXT, FENCE.connector))
         await d.drained()
         assert d.ids(stream) == numbers(1, 2)
         assert d.events.displacements == []
@@ -236,8 +241,7 @@ async def test_what_was_on_its_way_counts_though_the_process_stands_by_now(serve
     async with Proxy(server.port) as proxy, desk(server, proxy.url, patience=5.0, fence=FENCE) as d:
         stream = await d.stream()
         await until(lambda: d.publisher.connected)
-        d.pipeline.look_around = lambda *_, **__: None  # nothing that would travel before
-        await until(lambda: d.pipeline.sender.transfer is None)
+        await nothing_under_way(d)
         proxy.flow.clear()
         d.put(stream, 5)
         with raw(server) as client:

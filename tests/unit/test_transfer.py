@@ -17,7 +17,7 @@ from bridge.publish.wire import command, render
 from tests.unit.core import SECOND, T0, stream, trade
 from tests.unit.publishing import raw
 
-FENCE = Fence("fence", "1-a")
+FENCE = Fence("fence", "1-a", "test")
 OOM = hiredis.ReplyError("OOM command not allowed when used memory > 'maxmemory'.")
 ABORT = hiredis.ReplyError("EXECABORT Transaction discarded because of previous errors.")
 TYPE = hiredis.ReplyError("WRONGTYPE Operation against a key holding the wrong kind of value")
