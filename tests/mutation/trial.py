@@ -76,7 +76,7 @@ def reach(test_file: str, sources: Sequence[str], timeout: float) -> list[Reach]
 def killed(mutant: Mutant, tests: Sequence[str], timeout: float) -> bool:
     """Whether one of these tests, in this order, fails with the mutant; one that hangs has failed too."""
     try:
-        return _child(lambda: _try(mutant, tests), timeout)[0] != 0
+        return _child(lambda: _try(mutant, tests), timeout)[0] not in {0, pytest.ExitCode.NO_TESTS_COLLECTED}
     except HungError:
         return True
 
