@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One script for everything: sets up ``.venv`` beside it, then runs a task.
 
-python3 dev.py demo | test | soak | lint | fix | types | bench
+python3 dev.py demo | test | soak | mutate | lint | fix | types | bench
                | run COMMAND … | setup | lock | sbom | audit
 
 It needs Python 3.11 or newer (with ``venv``) and the package index, nothing
@@ -38,6 +38,7 @@ def main(arguments):
         "fix": (["dev"], lambda rest: [["-m", "ruff", "check", "--fix"] + rest, ["-m", "ruff", "format"] + rest]),
         "types": (["dev"], lambda rest: [["-m", "mypy"] + rest]),
         "soak": (["dev"], lambda rest: [["-m", "tests.soak"] + rest]),
+        "mutate": (["dev", "mutate"], lambda rest: [["-m", "tests.mutation"] + rest]),
         "bench": (["dev"], lambda rest: [["-m", "benchmarks"] + rest]),
         "run": (["demo", "fast"], lambda rest: [["-m", "bridge"] + rest]),
         "setup": (["dev"], lambda _: [["-m", "bridge", "--version"]]),

@@ -23,10 +23,11 @@ from tests.e2e.conftest import Bench, Run
 from tests.e2e.harness import Process, eventually
 from tests.e2e.observing import flowing
 from tests.environment import clean_environment
+from tests.patience import PATIENCE
 from tests.servers import free_port
 
 
-def get(url: str, timeout: float = 5.0) -> tuple[int, str]:
+def get(url: str, timeout: float = PATIENCE) -> tuple[int, str]:
     try:
         with urllib.request.urlopen(url, timeout=timeout) as answer:
             return answer.status, answer.read().decode()

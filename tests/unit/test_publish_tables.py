@@ -1,0 +1,376 @@
+"""The pure parts of the publisher, at the limits of each rule."""
+
+from __future__ import annotations
+
+import hiredis
+import pytest
+
+from bridge.model import Channel
+from bridge.publish.batch import Batch, History, pack, settle
+from bridge.publish.clock import RedisClock
+from bridge.publish.limit import BatchLimit
+from bridge.publish.pending import CONTROL, DATA, SNAPSHOT, Pending, lost_entry
+from bridge.publish.pressure import Pressure
+from bridge.publish.queue import Queue
+from bridge.publish.shedding import collapse, drop_first, drop_oldest
+from bridge.publish.stream import Stream, StreamId
+from bridge.publish.watch import Watch, account
+from bridge.publish.wire import command
+from tests.unit.core import SECOND, T0, stream
+
+MILLISECOND = 1_000_000
+
+
+def entry(number: int = 0, kind: int = DATA, size: int = 100) -> Pending:
+    """Weighs ``size`` more than the fixed part."""
+    return Pending(T0 + number, "x" * size, kind)
+
+
+def fill(target: Stream, *entries: Pending) -> None:
+    target.waiting.extend(entries)
+    target.bytes += sum(one.weight for one in entries)
+    target.controls += sum(one.kind >= CONTROL for one in entries)
+
+
+class TestLimit:
+    def test_what_broke_is_halved_down_to_one_and_comes_back_to_the_most(self):
+        limit = BatchLimit(100, 1000)
+        seen = []
+        for step in ((40, 600), (1, 1), None, None, (200, 5000), *[None] * 12):
+            limit.broke(*step) if step else limit.passed()
+            seen.append((limit.entries, limit.bytes))
+        assert seen[:6] == [(20, 300), (1, 1), (2, 2), (4, 4), (4, 4), (8, 8)]
+        assert seen[-1] == (100, 1000)
+
+    def test_each_limit_comes_back_alone(self):
+        limit = BatchLimit(100, 1000)
+        limit.broke(200, 600)
+        limit.passed()
+        assert (limit.entries, limit.bytes) == (100, 600)
+        limit.passed()
+        assert (limit.entries, limit.bytes) == (100, 1000)
+
+
+class TestPressure:
+    @pytest.fixture
+    def told(self):
+        return []
+
+    @pytest.fixture
+    def pressure(self, told):
+        return Pressure(8000, lambda: told.append("hold"), lambda: told.append("release"))
+
+    def test_states(self, pressure, told):
+        """Limit, whether it is held and engaged, and what was called, step by step."""
+        seen = []
+        for step in (
+            lambda: pressure.eased(9999),
+            lambda: pressure.exceeded(10.0),
+            lambda: pressure.exceeded(11.0),
+            lambda: pressure.eased(501),
+            lambda: pressure.check(14.9),
+            lambda: pressure.check(15.0),
+            pressure.release,
+            lambda: pressure.eased(9999),
+            lambda: pressure.exceeded(20.0),
+            lambda: pressure.eased(500),
+            lambda: pressure.check(99.0),
+        ):
+            step()
+            seen.append((pressure.limit, pressure.held, pressure.engaged, len(told)))
+        held, free, let_go = (8000, True, True), (2000, False, False), (8000, False, True)
+        assert seen == [
+            (*free, 0), (*held, 1), (*held, 1), (*held, 1), (*held, 1), (*let_go, 2), (*let_go, 2), (*free, 2),
+            (*held, 3), (*free, 4), (*free, 4),
+        ]  # fmt: skip
+        assert told == ["hold", "release"] * 2
+
+    def test_a_large_budget_is_held_at_two_mebibytes(self):
+        assert Pressure(1 << 40, list, list).limit == 2 * 1024 * 1024
+
+
+class TestQueue:
+    def test_a_share_is_a_part_of_the_batch_and_64_at_least(self):
+        for most, expected in ((100, [64, 36]), (200, [100, 100]), (129, [64, 64, 1])):
+            queue, streams = Queue(), [stream(Channel.TRADES, subject) for subject in ("A-B", "C-D")]
+            for one in streams:
+                fill(one, *(entry(n) for n in range(150)))
+                queue.add(one)
+            runs = queue.take(most, 1 << 30)
+            assert [len(entries) for _, entries, _ in runs] == expected
+            assert [(one.bytes, one.flying) for one in streams] == [
+                ((150 - taken) * 300, taken)
+                for taken in (sum(len(e) for s, e, _ in runs if s is one) for one in streams)
+            ]
+
+    def test_what_does_not_fit_waits_in_front(self):
+        queue, (one, two) = Queue(), (stream(Channel.TRADES, "A-B"), stream(Channel.TRADES, "C-D"))
+        fill(one, entry(1))
+        fill(two, entry(2), entry(3))
+        queue.add(one)
+        queue.add(two)
+        assert [len(entries) for _, entries, _ in queue.take(10, 300)] == [1]
+        assert [s for s, _, _ in queue.take(10, 600)] == [two]
+        assert not queue
+
+    def test_exactly_what_fits_goes(self):
+        queue, one = Queue(), stream(Channel.TRADES)
+        fill(one, *(entry(n) for n in range(4)))
+        queue.add(one)
+        [(_, entries, size)] = queue.take(10, 600)
+        assert (len(entries), size, one.bytes, one.flying) == (2, 600, 600, 2)
+        assert [len(entries) for _, entries, _ in queue.take(10, 599)] == [1]
+
+    def test_what_presses_is_what_could_be_sent(self):
+        queue, (one, two) = Queue(), (stream(Channel.TRADES, "A-B"), stream(Channel.TRADES, "C-D"))
+        for number, target in enumerate((one, two)):
+            fill(target, entry(number))
+            queue.add(target)
+        queue.block(two, "no")
+        assert (queue.waiting, queue.pressing_bytes, bool(queue)) == (2, 300, True)
+        queue.block(one, "no")
+        assert (queue.waiting, queue.pressing_bytes, bool(queue)) == (2, 0, False)
+        queue.unblock(two)
+        assert (two.blocked, two.ready, queue.pressing_bytes) == ("", True, 300)
+
+    def test_a_trial_of_what_fits_keeps_the_books(self):
+        queue, one = Queue(), stream(Channel.TRADES)
+        fill(one, *(entry(n) for n in range(4)))
+        queue.add(one)
+        queue.block(one, "no")
+        [(_, entries, size)] = queue.take_first(one, 3, 600)
+        assert (len(entries), size, one.bytes, one.flying) == (2, 600, 600, 2)
+        [(_, entries, size)] = queue.take_first(one, 1, 1 << 30)
+        assert (len(entries), one.flying) == (1, 3)
+        queue.put_back([(one, entries, size)])
+        assert (len(one.waiting), one.bytes, one.flying, one.ready) == (2, 600, 2, False)
+
+
+class TestBatch:
+    def test_bytes_and_questions(self):
+        one = stream(Channel.TRADES)
+        one.seq = 7
+        batch = Batch([(one, [], 300), (one, [], 200)], [])
+        assert (batch.bytes, batch.asked, batch.questions) == (500, 0, [])
+        batch.add_look(one)
+        assert (batch.asked, batch.looks) == (1, [(one, 7)])
+        batch.asked_time = 5
+        assert (batch.asked, batch.questions) == (2, [command("XLEN", one.key), command("TIME")])
+
+    def test_trimming_can_be_left_out_again(self):
+        one = stream(Channel.TRADES, entries=1)
+        batch = pack([(one, [entry(n) for n in range(3)], 900)], None)
+        assert (len(batch.commands), len(batch.trims), batch.entries) == (4, 1, 3)
+        batch.drop_trimming()
+        assert (len(batch.commands), batch.trims) == (3, [])
+
+    def test_a_lead_is_in_the_ids_and_time_never_goes_back(self):
+        one = stream(Channel.TRADES)
+        rows = [entry(0), entry(5 * MILLISECOND), entry(2 * MILLISECOND)]
+        pack([(one, rows, 0)], None, lead=3 * MILLISECOND)
+        begin = T0 // MILLISECOND
+        assert [(row.ms - begin, row.seq) for row in rows] == [(3, 1), (8, 2), (8, 3)]
+        assert (one.ms - begin, one.seq) == (8, 3)
+
+    def test_snapshots_are_noted_by_their_ids(self):
+        one = stream(Channel.BOOK)
+        pack([(one, [entry(0, SNAPSHOT), entry(1), entry(2, CONTROL), entry(MILLISECOND, SNAPSHOT)], 0)], None)
+        begin = T0 // MILLISECOND
+        assert list(one.snapshots) == [StreamId(begin, 1), StreamId(begin + 1, 4)]
+
+    def test_settling_takes_each_kind_off_its_count(self):
+        one = stream(Channel.TRADES)
+        lost = lost_entry(one.subject, one.channel, T0, 5, "Redis lost entries")
+        one.flying, one.controls, one.declared = 4, 2, 5
+        received, events = settle([(one, [entry(1), entry(2, CONTROL), lost, entry(3)], 0)])
+        assert (received, events) == ([T0 + 1, T0 + 3], 5)
+        assert (one.flying, one.controls, one.declared, one.published) == (0, 0, 0, 2)
+        assert one.lost == {"redis_forgot": 5}
+
+
+class TestHistory:
+    def runs(self, one: Stream, *numbers: int):
+        rows = [entry(number) for number in numbers]
+        for row, number in zip(rows, numbers, strict=True):
+            row.seq = number
+        return [(one, rows, 300 * len(rows))]
+
+    def test_just_what_fits_is_kept(self):
+        one, history = stream(Channel.TRADES), History(900)
+        history.add(self.runs(one, 1, 2))
+        history.add(self.runs(one, 3))
+        assert history.bytes == 900
+        history.add(self.runs(one, 4))
+        assert (history.bytes, [row.seq for _, rows, _ in history.after({one: 0}) for row in rows]) == (600, [3, 4])
+
+    def test_a_run_larger_than_all_of_it_leaves_its_newest_alone(self):
+        one, history = stream(Channel.TRADES), History(700)
+        history.add(self.runs(one, 1))
+        history.add(self.runs(one, 2, 3, 4))
+        assert (history.bytes, [row.seq for _, rows, _ in history.after({one: 2}) for row in rows]) == (600, [3, 4])
+
+    def test_what_is_given_away_is_gone_and_the_others_stay(self):
+        one, two, history = stream(Channel.TRADES, "A-B"), stream(Channel.TRADES, "C-D"), History(9000)
+        history.add(self.runs(one, 1, 2) + self.runs(two, 1))
+        [(_, rows, _)] = history.without(one)
+        assert ([row.seq for row in rows], history.bytes, history.after({one: 0})) == ([1, 2], 300, [])
+        assert len(history.after({two: 0})) == 1
+
+
+class TestShedding:
+    def test_of_quotes_the_newest_stays_and_of_a_book_nothing(self):
+        for channel, dropped, kept in ((Channel.QUOTES, 2, [3]), (Channel.TICKER, 2, [3]), (Channel.BOOK, 3, [])):
+            one = stream(channel)
+            fill(one, entry(1), entry(2), entry(3))
+            assert collapse(one, "the buffer of 1 MB is full") == {one: dropped}
+            assert [row.recv - T0 for row in one.waiting if row.kind == DATA] == kept
+            assert (one.declared, one.controls, one.backlog) == (dropped, 1, 3)
+            assert one.bytes == sum(row.weight for row in one.waiting)
+
+    def test_the_oldest_first_over_all_until_enough_is_free(self):
+        one, two = stream(Channel.TRADES, "A-B"), stream(Channel.TRADES, "C-D")
+        fill(one, *(entry(n, size=5000) for n in (1, 4)))
+        fill(two, *(entry(n, size=5000) for n in (2, 3)))
+        assert drop_oldest([two, one], 1, "why") == {one: 1}
+        assert drop_oldest([two, one], 4000, "why") == {two: 1}
+
+    def test_a_control_entry_is_never_given_up(self):
+        one = stream(Channel.TRADES)
+        fill(one, entry(1, CONTROL), entry(2))
+        assert drop_first(one, "why") == {}
+        assert len(one.waiting) == 2
+
+    def test_of_other_streams_only_the_first_is_given_up(self):
+        one = stream(Channel.TRADES)
+        fill(one, entry(1), entry(2))
+        one.waiting[0].seq = 9
+        assert drop_first(one, "refused by Redis") == {one: 1}
+        assert [row.recv - T0 for row in one.waiting] == [1, 2]
+        assert one.declared == 1
+
+
+class TestStream:
+    def test_what_is_written_off_is_counted_once(self):
+        one = stream(Channel.TRADES)
+        assert [one.write_off(*span) for span in ((3, 6), (3, 6), (1, 8), (8, 9), (20, 10))] == [3, 0, 2, 1, 0]
+        assert one.written_off == 9
+
+    def test_an_entry_goes_behind_those_that_have_numbers(self):
+        one = stream(Channel.TRADES)
+        rows = [entry(n) for n in range(4)]
+        rows[0].seq, rows[1].seq = 1, 2
+        one.waiting.extend([rows[0], rows[1], rows[3]])
+        one.put_behind_numbered(rows[2])
+        assert list(one.waiting) == rows
+
+    @pytest.mark.parametrize(("entries", "step"), [(5, 5), (100, 100), (1999, 100), (4000, 200), (1_000_000, 10_000)])
+    def test_how_often_it_is_trimmed(self, entries, step):
+        one = stream(Channel.TRADES, entries=entries)
+        one.resume(StreamId(5, 7), StreamId(1, 1))
+        assert (one.step, one.next_trim) == (step, 7 + step)
+
+    def test_by_count_just_what_is_kept_stays(self):
+        one = stream(Channel.TRADES, entries=10, age=1e9)
+        one.resume(StreamId(50, 10), StreamId(1, 1))
+        assert one.trim(None) == []
+        one.seq = 11
+        assert one.trim(None) == [command("XTRIM", one.key, "MAXLEN", "=", 10)]
+        assert (one.oldest, one.next_trim) == (StreamId(1, 2), 21)
+        assert [one.was_trimmed(60, seq) for seq in (1, 2)] == [True, False]
+
+    def test_by_age_with_a_hundredth_of_slack(self):
+        one = stream(Channel.TRADES, age=100)
+        one.resume(StreamId(500_000, 10), StreamId(300_000, 1))
+        assert one.trim(401_000) == []
+        assert one.trim(401_001) == [command("XTRIM", one.key, "MINID", "=", "301001-0")]
+        assert one.oldest == StreamId(301_001, 1)
+        assert [one.was_trimmed(ms, 5) for ms in (301_000, 301_001)] == [True, False]
+
+    def test_numbers_set_back_keep_the_snapshots_that_are_there(self):
+        one = stream(Channel.BOOK)
+        one.snapshots.extend([StreamId(1, 1), StreamId(2, 5), StreamId(3, 6)])
+        one.set_back(StreamId(2, 5))
+        assert (list(one.snapshots), one.ms, one.seq) == ([StreamId(1, 1), StreamId(2, 5)], 2, 5)
+
+
+class TestWatch:
+    def test_streams_take_turns(self, monkeypatch):
+        monkeypatch.setattr("bridge.publish.watch._MOST_LOOKS", 2)
+        rows = [stream(Channel.TRADES, subject) for subject in ("A-B", "C-D", "E-F")]
+        watch = Watch()
+        turns = [[rows.index(one) for one in watch.next(rows)] for _ in range(4)]
+        assert turns == [[0, 1], [2, 0], [1, 2], [0, 1]]
+        rows[1].blocked = "no"
+        assert [rows.index(one) for one in Watch().next(rows)] == [0]
+        assert Watch().next([]) == []
+
+    def test_few_streams_are_looked_at_once_each(self):
+        rows = [stream(Channel.TRADES, subject) for subject in ("A-B", "C-D")]
+        watch = Watch()
+        assert [watch.next(rows) for _ in range(2)] == [rows, rows]
+
+    def test_a_length_is_learned_and_then_held_against_what_is_due(self):
+        one, watch = stream(Channel.TRADES), Watch()
+        assert watch.judge([(one, 10)], [7]) == []
+        assert one.gone == 3
+        assert watch.judge([(one, 12)], [9]) == []
+        assert watch.judge([(one, 12)], [8]) == [(one, "")]
+        assert watch.judge([(one, 12)], [10]) == [(one, "")]
+        watch.judge([], [])
+        assert watch.rounds == 4
+
+    def test_a_refusal_ends_the_watch_and_a_wrong_type_is_news_once(self):
+        one, watch = stream(Channel.TRADES), Watch()
+        wrong = hiredis.ReplyError("WRONGTYPE it is a string")
+        assert watch.judge([(one, 1)], [wrong]) == [(one, "WRONGTYPE it is a string")]
+        assert [watch.is_news(one), watch.is_news(one)] == [True, False]
+        watch.judge([(one, 1)], [1])
+        assert watch.is_news(one)
+        assert watch.next([one]) == [one]
+        assert watch.judge([(one, 1)], [hiredis.ReplyError("NOPERM no")]) == []
+        assert watch.next([one]) == []
+
+    @pytest.mark.parametrize(
+        ("replies", "flushed"), [([0, 0], True), ([4, 3], True), ([4, 5], False), ([0, None], False), ([0, 9], False)]
+    )
+    def test_all_that_shrink_at_once_were_flushed(self, replies, flushed):
+        rows = [stream(Channel.TRADES, subject) for subject in ("A-B", "C-D")]
+        for one in rows:
+            one.gone = 0
+        looks = [(one, 5) for one in rows]
+        watch = Watch()
+        assert watch.flushed(looks, replies, 100.0) is flushed
+        assert watch.flushed(looks, replies, 129.9) is False
+        assert watch.flushed(looks, replies, 130.0) is flushed
+
+    def test_what_was_trimmed_is_accounted_for(self):
+        one, two, three = (stream(Channel.TRADES, subject) for subject in ("A-B", "C-D", "E-F"))
+        one.gone, two.gone = 1, 1
+        account([(one, 4), (two, None), (three, 4)])
+        assert (one.gone, two.gone, three.gone) == (5, None, None)
+
+
+class TestClock:
+    def answer(self, clock: RedisClock, now: int, ahead: int, took: int = 0) -> None:
+        shown = now + took // 2 + ahead
+        clock.told([shown // SECOND, shown % SECOND // 1000], now, now + took)
+
+    @pytest.mark.parametrize(("took", "known"), [(5 * SECOND, True), (5 * SECOND + 2, False)])
+    def test_an_answer_within_five_seconds_says_the_time(self, took, known):
+        clock = RedisClock()
+        self.answer(clock, T0, 0, took)
+        assert (clock.milliseconds(T0) is not None) is known
+
+    @pytest.mark.parametrize(("after", "followed"), [(300 * SECOND - 1000, False), (300 * SECOND, True)])
+    def test_another_time_is_believed_after_five_minutes(self, after, followed):
+        clock = RedisClock()
+        self.answer(clock, T0, 0)
+        self.answer(clock, T0 + SECOND, 60 * SECOND)
+        self.answer(clock, T0 + SECOND + after, 60 * SECOND)
+        assert clock.milliseconds(T0) == (T0 + (60 * SECOND if followed else 0)) // MILLISECOND
+
+    @pytest.mark.parametrize(("apart", "lead"), [(SECOND, 5), (SECOND + 1, SECOND + 6)])
+    def test_ids_have_the_hosts_time_within_a_second_of_redis(self, apart, lead):
+        clock = RedisClock()
+        clock._ahead = 5 + apart
+        assert clock.lead(5) == lead
