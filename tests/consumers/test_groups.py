@@ -207,7 +207,7 @@ async def test_an_existing_groups_place_counts_not_the_start(any_server: RedisSe
 async def test_wrong_arguments_are_refused(any_server: RedisServer) -> None:
     with pytest.raises(ValueError, match="at least one"):
         await GroupReader(any_server.url, {}, group="g", consumer="c").__aenter__()
-    with pytest.raises(ValueError, match="no data stream"):
+    with pytest.raises(ValueError, match="not a data stream"):
         await GroupReader(any_server.url, {"k": "0"}, group="g", consumer="c").__aenter__()
 
 
