@@ -155,6 +155,14 @@ class Desk:
         async with asyncio.timeout(seconds):
             await self._task
 
+    async def nothing_under_way(self) -> None:
+        """Look at quiet streams no more, and wait for what is on its way: what is put next travels next, and alone.
+
+        A look whose reply is held back would otherwise hold the batch back, too.
+        """
+        self.pipeline.look_around = lambda *_, **__: None
+        await until(lambda: self.pipeline.sender.transfer is None)
+
     def entries(self, stream: Stream) -> list[tuple[str, dict[str, str]]]:
         with self.server.client() as client:
             return client.xrange(stream.key)

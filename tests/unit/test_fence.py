@@ -27,12 +27,6 @@ def server(any_server):
     return any_server
 
 
-async def nothing_under_way(d):
-    """No more looks at quiet streams, and the last one is answered: the next transfer is the next batch."""
-    d.pipeline.look_around = lambda *_, **__: None
-    await until(lambda: d.pipeline.sender.transfer is None)
-
-
 @pytest.mark.parametrize(
     ("reply", "state"),
     [
@@ -107,7 +101,7 @@ async def test_a_batch_that_arrives_late_is_not_applied(server):
         stream = await d.stream()
         d.put(stream, 5)
         await d.drained()
-        await nothing_under_way(d)
+        await d.nothing_under_way()
         proxy.up.clear()
         d.put(stream, 5)
         await until(lambda: d.pipeline.sender.transfer)
@@ -124,7 +118,7 @@ async def test_a_batch_that_was_taken_before_the_takeover_is_the_last(server):
     async with Proxy(server.port) as proxy, desk(server, proxy.url, patience=5.0, fence=FENCE) as d:
         stream = await d.stream()
         await until(lambda: d.publisher.connected)
-        await nothing_under_way(d)
+        await d.nothing_under_way()
         proxy.flow.clear()
         d.put(stream, 5)
         with raw(server) as client:
@@ -241,7 +235,7 @@ async def test_what_was_on_its_way_counts_though_the_process_stands_by_now(serve
     async with Proxy(server.port) as proxy, desk(server, proxy.url, patience=5.0, fence=FENCE) as d:
         stream = await d.stream()
         await until(lambda: d.publisher.connected)
-        await nothing_under_way(d)
+        await d.nothing_under_way()
         proxy.flow.clear()
         d.put(stream, 5)
         with raw(server) as client:

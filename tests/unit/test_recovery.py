@@ -56,6 +56,7 @@ async def test_a_lost_reply_leads_to_no_repeat(any_server, query):
         stream = await d.stream()
         d.put(stream, 5)
         await d.drained()
+        await d.nothing_under_way()
         proxy.swallow = True
         d.put(stream, 100)
         with raw(any_server) as client:
@@ -75,6 +76,7 @@ async def test_a_server_that_falls_silent_is_left(redis_server):
         stream = await d.stream()
         d.put(stream)
         await d.drained()
+        await d.nothing_under_way()
         proxy.swallow = True
         d.wait_for_answers(0.2)
         d.put(stream, 3)

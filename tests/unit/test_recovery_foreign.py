@@ -70,6 +70,7 @@ async def test_trimmed_entries_are_not_somebody_elses(redis_server):
     async with Proxy(redis_server.port) as proxy, desk(redis_server, proxy.url) as d:
         stream = await d.stream(entries=10)
         await until(lambda: d.publisher.connected)
+        await d.nothing_under_way()
         proxy.swallow = True
         d.put(stream, 500)
         with raw(redis_server) as client:
