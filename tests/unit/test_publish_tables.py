@@ -14,7 +14,7 @@ from bridge.publish.pressure import Pressure
 from bridge.publish.queue import Queue
 from bridge.publish.shedding import collapse, drop_first, drop_oldest
 from bridge.publish.stream import Stream, StreamId
-from bridge.publish.watch import Watch, account
+from bridge.publish.watch import Watch, _compare, account
 from bridge.publish.wire import command
 from tests.unit.core import SECOND, T0, stream
 
@@ -348,6 +348,20 @@ class TestWatch:
         one.gone, two.gone = 1, 1
         account([(one, 4), (two, None), (three, 4)])
         assert (one.gone, two.gone, three.gone) == (5, None, None)
+
+    @pytest.mark.parametrize(("newest", "ms"), [(b"100-7", 101), (b"105-3", 105), (b"105-5", 105), (b"105-6", 106)])
+    def test_the_next_id_lies_above_what_somebody_else_wrote(self, newest, ms):
+        one = stream(Channel.TRADES)
+        one.ms, one.seq, one.gone = 100, 5, 0
+        found = _compare(one, 6, [[b"90-1", []]], [[newest, []]])
+        assert (one.ms, found.added, one.gone) == (ms, 1, -1)
+
+    @pytest.mark.parametrize(("oldest", "harm"), [(b"95-3", False), (b"90-2", True), (b"96-4", True)])
+    def test_only_what_is_missing_at_the_old_end_was_trimmed(self, oldest, harm):
+        one = stream(Channel.TRADES)
+        one.ms, one.seq, one.gone = 100, 5, 0
+        found = _compare(one, 3, [[oldest, []]], [[b"100-5", []]])
+        assert (bool(found.reason), found.deleted, one.gone) == (harm, 2, 2)
 
 
 class TestClock:
