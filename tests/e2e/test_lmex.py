@@ -352,9 +352,11 @@ def test_a_blocked_client_stays_away_for_ten_minutes(play: Play, exchange: LmexE
     lines = [json.loads(line) for line in played.process.output.splitlines()]
     waits = [line["retry_in"] for line in lines if line["event"] == "connect_failed"]
     assert all(wait >= 600 for wait in waits)
+    # One, or those that were under way before the first refusal was heard; not all six in any case.
+    tried = len(exchange.handshakes)
     seen = time.monotonic()
-    eventually(lambda: time.monotonic() - seen > 2, "the other five had their turns")
-    assert len(exchange.handshakes) == 1, "one refusal keeps all connections away"
+    eventually(lambda: time.monotonic() - seen > 2, "the others had their turns")
+    assert len(exchange.handshakes) == tried < 6, "one refusal keeps all connections away"
     finished(played)
 
 
