@@ -251,12 +251,14 @@ class Lease:
         await self._swap([self.key], forgotten, lambda pipe: _put(pipe.set(self.key, self.token)))
 
     async def _swap(self, keys: list[str], check: Callable[[Pipeline], Awaitable[bool]], queue: Queue) -> bool:
-        """Run commands if ``check`` says so and ``keys`` don't change meanwhile; whether they were run."""
-        try:
-            with about(" or ".join(keys)):
+        """Run commands if ``check`` says so and ``keys`` don't change meanwhile; whether they were run.
+
+        A change is looked at again: it may only be that the heartbeat of a dead process has expired.
+        """
+        for _ in range(_ATTEMPTS):
+            with suppress(WatchError), about(" or ".join(keys)):
                 return await self._swapped(keys, check, queue)
-        except WatchError:
-            return False
+        return False
 
     async def _swapped(self, keys: list[str], check: Callable[[Pipeline], Awaitable[bool]], queue: Queue) -> bool:
         async with self._client.pipeline(transaction=True) as pipe:

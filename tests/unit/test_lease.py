@@ -48,6 +48,20 @@ def mark(text: str):
     return lambda pipe: pipe.rpush("written", text)
 
 
+async def test_a_heartbeat_that_expires_at_that_moment_is_no_rival(redis_server: RedisServer, make: Make) -> None:
+    first, second = await taken(make), make()
+    looked = await second.look()
+    with redis_server.client() as server:
+
+        def put(pipe):
+            server.delete(HEARTBEAT)  # between the look and the step, as when its time is up
+            beat(second)(pipe)
+
+        await second.take(looked, first.instance, put)
+        assert server.get(FENCE) == second.token
+        assert server.hget(HEARTBEAT, "instance") == second.instance
+
+
 class TestTokens:
     @pytest.mark.parametrize(
         ("text", "epoch", "instance"),
