@@ -71,6 +71,8 @@ class Stage:
     def one_writer(self, instance: str) -> None:
         """The streams are as if the first one had never come back."""
         self.flows()
+        # While there is trading: a sub-account's streams are opened by its next event.
+        eventually(lambda: self._listed() == {(instance, "live")}, "the catalogs")
         settled(self.client, self.simulated)
         check_streams(self.client, self.simulated)
         for pair in self.simulated.pairs:
@@ -80,7 +82,7 @@ class Stage:
                 assert seen[-1] == "live", seen
         assert self.instance() == instance
         assert self.client.get(FENCE).partition("-")[2] == instance
-        eventually(lambda: self._listed() == {(instance, "live")}, "the catalogs")
+        eventually(lambda: self._listed() == {(instance, "live")}, "the catalogs still")
 
     def _listed(self) -> set[tuple[str, str]]:
         """Who writes the streams, and their states, by the catalogs."""
