@@ -17,6 +17,12 @@ from bridge.redis.topology import Kind, masters
 __all__ = ["probe_redis"]
 
 _OLDEST = (6, 2)
+_OF_A_BATCH = (("MULTI",), ("XADD", "any", "*", "field", "value"), ("EXEC",))
+"""The commands that a batch of entries is made of, with arguments."""
+_WITHOUT_RIGHTS = (
+    "Redis' default user may not run MULTI and XADD, so after a restart Redis may drop batches from its append-only"
+    " file; keep the user off but with its rights: ACL SETUSER default off resetpass allkeys allchannels +@all"
+)
 
 
 async def probe_redis(settings: RedisSettings) -> list[str]:
@@ -45,9 +51,31 @@ async def _look(settings: RedisSettings, client: Redis) -> list[str]:
         info = await client.info()
     except exceptions.NoPermissionError:
         return ["its version is unknown: this user may not run INFO"]
+    found = [*_findings(settings, info), *await _lost_at_restart(client, info)]
     if topology.kind is Kind.SENTINEL:
-        return [*_findings(settings, info), await _master(client, topology.master)]
-    return _findings(settings, info)
+        found.append(await _master(client, topology.master))
+    return found
+
+
+async def _lost_at_restart(client: Redis, info: dict[str, Any]) -> list[str]:
+    """Whether Redis would leave out batches when it loads its append-only file; nothing if this user may not ask.
+
+    It loads the file as its ``default`` user, and drops every transaction that this user has no right to: Redis up to
+    8.2 and Valkey up to 9.1 do, and others probably.
+    """
+    if not info.get("aof_enabled"):
+        return []
+    try:
+        answers = [await _dryrun(client, *command) for command in _OF_A_BATCH]
+    except exceptions.ResponseError:  # not allowed, or too old for the question
+        return []
+    if all(answer in ("OK", b"OK") for answer in answers):
+        return []
+    return [_WITHOUT_RIGHTS]
+
+
+async def _dryrun(client: Any, *command: str) -> object:
+    return await client.execute_command("ACL", "DRYRUN", "default", *command)
 
 
 async def _master(client: Redis, name: str) -> str:

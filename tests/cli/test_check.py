@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
 from textwrap import dedent
 
 import pytest
+import redis
 
 from bridge.config import RedisSettings
 from bridge.errors import RedisUnavailableError
@@ -176,6 +178,24 @@ async def test_an_eviction_policy_that_drops_streams_is_pointed_out(own_server):
         client.config_set("maxmemory-policy", "allkeys-lru")
     _, warning = await probe_redis(RedisSettings(url=own_server.url))
     assert "whole streams may vanish" in warning
+
+
+async def test_a_default_user_without_rights_would_cost_batches_at_a_restart(own_server):
+    with own_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "admin", "on", ">admins-password", "~*", "&*", "+@all")
+        client.config_set("appendonly", "yes")
+    url = own_server.url.replace("redis://", "redis://admin:admins-password@")
+    assert len(await probe_redis(RedisSettings(url=url))) == 1, "the default user may do everything"
+    with redis.Redis.from_url(url) as admin:
+        admin.execute_command("ACL", "SETUSER", "default", "off", "resetpass", "nocommands", "+ping")
+        _, warning = await probe_redis(RedisSettings(url=url))
+        assert "may drop batches" in warning
+        [advice] = re.findall("ACL SETUSER default .*", warning)
+        admin.execute_command(*advice.split())
+        assert len(await probe_redis(RedisSettings(url=url))) == 1, "the advice helps"
+        admin.execute_command("ACL", "SETUSER", "default", "off", "nocommands")
+        admin.config_set("appendonly", "no")
+        assert len(await probe_redis(RedisSettings(url=url))) == 1, "nothing is loaded at a restart"
 
 
 def test_servers_that_will_not_do():
