@@ -50,6 +50,8 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
     Whatever an earlier version has left of accounts in the public catalog it moves to theirs, which it can't read without
     an account of its own.
 
+    Where sub-accounts are served, it looks for those of an earlier process by the names in the accounts' catalog.
+
     ``broad``: all pairs of its exchange, by one pattern a channel. Redis compares every command with every pattern.
     """
     keys = Keys(settings.namespace)
@@ -59,6 +61,9 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
         subjects = (one.account, f"{one.account}/*")
         streams += [keys.stream(one.exchange, s, channel) for s in subjects for channel in sorted(PRIVATE_CHANNELS)]
     beat = f"~{keys.connector(one.name)}"
+    listed = ["+watch", "+hset", "+hmget"] if one.account is not None else []
+    if one.account is not None and settings.accounts[one.account].subaccounts:
+        listed.append("+hkeys")
     return [
         "+multi",
         "+exec",
@@ -72,10 +77,7 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
         _also([f"%R~{keys.connector('*')}"], ("+hgetall",)),
         _also([f"~{keys.fence('*')}"], ("+watch", "+get", "+set")),
         _also([f"~{keys.catalog()}"], ("+watch", "+hset", "+hmget", "+hkeys", "+hdel")),
-        _also(
-            [f"~{keys.accounts_catalog()}"],
-            ("+hsetnx", *(("+watch", "+hset", "+hmget") if one.account is not None else ())),
-        ),
+        _also([f"~{keys.accounts_catalog()}"], ("+hsetnx", *listed)),
         _also([f"~{keys.rejects(one.exchange)}"], ("+watch", "+xadd")),
     ]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
@@ -26,19 +25,16 @@ from bridge.feed.link import Link
 from bridge.leaseholder import Leaseholder
 from bridge.lifecycle import end_tasks
 from bridge.logs import FrequentWarning
-from bridge.model import DATA_EVENTS, PUBLIC_CHANNELS, Channel, Control, Event
+from bridge.model import DATA_EVENTS, Channel, Control, ControlEvent, Event
 from bridge.publish.stream import Stream
 from bridge.redis.errors import FAILURES
 from bridge.report import Report
 from bridge.sequencer import BookTopic, Topic, topic_type
 from bridge.store import Store
+from bridge.subaccounts import Subaccounts
 
 __all__ = ["Router"]
 
-_MOST_STREAMS = 4_000
-"""Of one connector: an exchange can make up sub-accounts, and each is streams in Redis."""
-_MOST_EARLY = 10_000
-"""Events that wait for a stream which is being opened."""
 _NO_SNAPSHOT = 30.0
 """Seconds without a snapshot after which one is asked for again."""
 _BETWEEN_SNAPSHOTS = 2.0
@@ -65,13 +61,10 @@ class Router:
         self._topics: dict[Subscription, Topic] = {}
         self._by_class: dict[type[Event], dict[str, Topic]] = {kind: {} for kind in DATA_EVENTS}
         self._by_stream: dict[Stream, Topic] = {}
-        self._early: dict[Subscription, list[Event]] = {}
-        self._too_many: Counter[Subscription] = Counter()
-        """Events beyond those that wait for a stream which is being opened."""
         self._broken: dict[BookTopic, float] = {}
         """When (by the monotonic clock) a snapshot is asked for, of books that need one."""
         self._asked: dict[BookTopic, float] = {}
-        self._openings: set[asyncio.Task[None]] = set()
+        self._subaccounts = Subaccounts(self, self._topics, self._open, self._fail, log)
         self.flow = FlowControl()
         self.latency = FeedLatency(exchange.timed, log, limit=connector.latency_limit, window=connector.latency_window)
         self.report = Report(
@@ -97,6 +90,7 @@ class Router:
     def links(self, links: list[Link]) -> None:
         """A stream that several of them feed is live when all of them are."""
         self.report.links = links
+        self._subaccounts.attach(links)
         for wish, topic in self._topics.items():
             feeding = [link for link in links if wish in link.plan.subscriptions]
             if len(feeding) > 1:
@@ -110,15 +104,18 @@ class Router:
             RedisUnavailableError: Redis is out of reach.
         """
         wanted = self._exchange.subscriptions()
-        streams = {wish: self._store.stream(wish.channel, wish.subject) for wish in wanted}
+        streams = [self._store.stream(wish.channel, wish.subject).key for wish in wanted]
         self.report.starting = True
         beginning = self.report.heartbeat()
         try:
-            await self._store.claim([stream.key for stream in streams.values()], beginning)
+            await self._store.claim(streams, beginning)
             keeping = asyncio.create_task(self.holder.keep(beginning), name="claim")
             try:
-                for wish, stream in streams.items():
-                    await self._open(wish, stream)
+                for wish in wanted:
+                    await self._open(wish)
+                account = self._exchange.profile.account
+                if account is not None and account.subaccounts:
+                    await self._subaccounts.reopen(await self._store.subaccounts())
             finally:
                 keeping.cancel()
                 await asyncio.wait([keeping])
@@ -150,10 +147,7 @@ class Router:
             RedisUnavailableError: entries were left over.
         """
         self.report.ended = True
-        if self._openings:
-            _, late = await asyncio.wait(self._openings, timeout=min(1.0, deadline / 2))
-            for opening in late:
-                opening.cancel()
+        await self._subaccounts.finish(min(1.0, deadline / 2))
         if self.holder.displaced.is_set():
             return
         now = CLOCK.now()
@@ -192,14 +186,17 @@ class Router:
                 topic.accept(event)
                 return
             channel: Channel = event.channel  # type: ignore[attr-defined]
-            self._without_topic(Subscription(channel, event.subject), event)
+            self._subaccounts.early(Subscription(channel, event.subject), event)
         elif isinstance(event, Control):
             wish = Subscription(event.channel, event.subject)
             known = self._topics.get(wish)
             if known is not None:
                 known.control(event)
+                if event.event is ControlEvent.LIVE:
+                    for topic in self._subaccounts.of(wish):  # subscribed with their account, and silent maybe
+                        topic.control(event)
             else:
-                self._without_topic(wish, event)
+                self._subaccounts.early(wish, event)
 
     def opened(self, streams: Sequence[Subscription], since: int) -> None:
         """A connection starts; what was received from ``since`` on may come again over it."""
@@ -292,13 +289,21 @@ class Router:
             self._broken[topic] = self._asked.get(topic, 0.0) + _BETWEEN_SNAPSHOTS
             self._resync_broken()
 
+    # --- what the sub-accounts' streams call ---------------------------------------------------------------------
+
+    def not_taken(self, topic: Topic, count: int) -> None:
+        """Declare events lost that came before their stream was open."""
+        topic.received += count
+        self._publisher.declare_lost(topic.stream, CLOCK.now(), count, "too many events before the stream was open")
+
     # -------------------------------------------------------------------------------------------------------------
 
     def _fail(self, error: BaseException) -> None:
         if not self.failed.done():
             self.failed.set_exception(error)
 
-    async def _open(self, wish: Subscription, stream: Stream) -> None:
+    async def _open(self, wish: Subscription) -> Topic:
+        stream = self._store.stream(wish.channel, wish.subject)
         tail = await self._store.open(stream)
         topic = topic_type(wish.channel)(stream, self._publisher, self._resync)
         self._publisher.add(stream)
@@ -312,54 +317,8 @@ class Router:
         events = [event if event.recv <= now else structs.replace(event, recv=now) for event in tail.events]
         topic.seed(events, now)
         self._exchange.recall(wish, events, min(tail.since, now))
-
-    def _without_topic(self, wish: Subscription, event: Event) -> None:
-        """An event for a stream that isn't open: a sub-account's is opened, anything else wasn't asked for."""
-        account, _, sub = wish.subject.partition("/")
-        if not sub or wish.channel in PUBLIC_CHANNELS or Subscription(wish.channel, account) not in self._topics:
-            self.unknown(f"{wish.channel} of {wish.subject}")
-            return
-        if len(self._topics) + len(self._early) >= _MOST_STREAMS and wish not in self._early:
-            self.unknown("a sub-account beyond the limit of streams")
-            return
-        waiting = self._early.get(wish)
-        if waiting is None:
-            self._early[wish] = [event]
-            task = asyncio.create_task(self._open_late(wish, account), name=f"open-{wish.subject}-{wish.channel}")
-            self._openings.add(task)
-            task.add_done_callback(self._opened_late)
-        elif len(waiting) < _MOST_EARLY:
-            waiting.append(event)
-        else:
-            self._too_many[wish] += not isinstance(event, Control)
-
-    def _opened_late(self, task: asyncio.Task[None]) -> None:
-        """Without its stream, a sub-account's events would wait for ever."""
-        self._openings.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            self._fail(error)
-
-    async def _open_late(self, wish: Subscription, account: str) -> None:
-        stream = self._store.stream(wish.channel, wish.subject)
-        while True:
-            try:
-                await self._open(wish, stream)
-                break
-            except RedisUnavailableError as error:
-                self._log.warning("stream_not_opened", key=stream.key, error=str(error))
-                await asyncio.sleep(1)
-        for link in self.links:
-            if Subscription(wish.channel, account) in link.plan.subscriptions:
-                link.adopt(wish)
-        topic = self._topics[wish]
-        topic.reopened(0)
-        self.latency.opened(wish.channel, topic, CLOCK.now())
-        for event in self._early.pop(wish):
-            self.event(event)
-        lost = self._too_many.pop(wish, 0)
-        if lost:
-            topic.received += lost
-            self._publisher.declare_lost(stream, CLOCK.now(), lost, "too many events before the stream was open")
+        self.latency.opened(wish.channel, topic, now)
+        return topic
 
     def _resync(self, subject: str, reason: str) -> None:
         wish = Subscription(Channel.BOOK, subject)

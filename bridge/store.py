@@ -14,6 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.config import Settings
 from bridge.errors import RedisUnavailableError
+from bridge.exchanges.session import Subscription
 from bridge.keys import Keys
 from bridge.model import Channel
 from bridge.opening import Tail, open_stream
@@ -163,6 +164,20 @@ class Store:
         limits = self._settings.retention.of(channel)
         key = self.keys.stream(self._exchange, subject, channel)
         return Stream(key, channel, subject, Retention(limits.max_entries, limits.max_age))
+
+    async def subaccounts(self) -> list[Subscription]:
+        """Streams of sub-accounts on this connector's exchange, as the catalog has them from earlier.
+
+        Raises:
+            RedisUnavailableError: Redis is out of reach.
+        """
+        with self._explained():
+            try:
+                keys = await self.presence.catalog.subaccounts(self._exchange)
+            except NoPermissionError as error:  # the rights of an earlier version: each is opened by its next event
+                self._log.warning("subaccounts_not_known", error=str(error))
+                return []
+        return [Subscription(key.channel, key.subject) for key in keys]
 
     async def open(self, stream: Stream) -> Tail:
         """Set a stream to go on where Redis has it; returns what it holds already.

@@ -14,7 +14,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
-from bridge.keys import Keys
+from bridge.keys import Keys, StreamKey
 from bridge.redis.errors import about
 from bridge.redis.lease import Lease
 
@@ -68,6 +68,14 @@ class Catalog:
                     said = msgspec.json.decode(entry or "")
                     owners.setdefault(said["connector"], {})[key] = said.get("instance", "")
         return owners
+
+    async def subaccounts(self, exchange: str) -> list[StreamKey]:
+        """The streams of sub-accounts on this exchange, whoever has written them."""
+        catalog = self._keys.accounts_catalog()
+        with about(catalog):
+            names: list[str] = await self._client.hkeys(catalog)  # type: ignore[assignment]
+        streams = map(self._keys.parse, names)
+        return [stream for stream in streams if stream and stream.exchange == exchange and "/" in stream.subject]
 
     async def separate(self) -> None:
         """Move the accounts' streams that an earlier version has written among the public ones to their own catalog.

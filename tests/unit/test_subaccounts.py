@@ -1,15 +1,19 @@
-"""Sub-accounts that an exchange tells of: their streams are opened as they come, up to a limit."""
+"""Sub-accounts that an exchange tells of: their streams are opened as they come, up to a limit, and at the next start."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import structlog
 import yaml
 
-from bridge import router as router_module
+from bridge import subaccounts
 from bridge.config import load_settings
-from bridge.model import Balance
+from bridge.exchanges.session import Subscription
+from bridge.model import Balance, Channel, Control, ControlEvent
 from bridge.router import Router
 from bridge.store import Store
 from bridge.wiring import build_exchange
@@ -21,11 +25,13 @@ def balance(sub: str) -> Balance:
     return Balance(ts=None, recv=1, subject=f"main/{sub}", currency="EUR", available="1", reserved="0")
 
 
-async def test_sub_accounts_without_end_open_no_streams_without_end(redis_server: RedisServer, tmp_path, monkeypatch):
-    path = tmp_path / "config.yaml"
+@asynccontextmanager
+async def opened(server: RedisServer, folder: Path, *, served: bool = True) -> AsyncIterator[Router]:
+    """A router whose streams are open, and whose name is given back at the end, without a `stop`."""
+    path = folder / "config.yaml"
     connector = {"name": "one", "exchange": "limitlex", "pairs": ["BTC-EUR"], "account": "main"}
-    account = {"exchange": "limitlex", "api_key": "k", "api_secret": "s", "subaccounts": True}
-    config = {"redis": {"url": redis_server.url}, "connectors": [connector], "accounts": {"main": account}}
+    account = {"exchange": "limitlex", "api_key": "k", "api_secret": "s", "subaccounts": served}
+    config = {"redis": {"url": server.url}, "connectors": [connector], "accounts": {"main": account}}
     path.write_text(yaml.safe_dump(config))
     settings = load_settings(path, {})
     exchange = build_exchange(settings, settings.connectors[0])
@@ -33,14 +39,49 @@ async def test_sub_accounts_without_end_open_no_streams_without_end(redis_server
     async with Store(settings, "one", "limitlex", log) as store:
         router = Router(exchange, settings.connectors[0], store, settings, log)
         await router.open()
+        publishing = asyncio.create_task(router._publisher.run())
+        try:
+            yield router
+            async with asyncio.timeout(PATIENCE):
+                while router._subaccounts._tasks:
+                    await asyncio.gather(*router._subaccounts._tasks)
+                await router._publisher.drained()
+                await router.holder.show()
+        finally:
+            publishing.cancel()
+            await asyncio.wait([publishing])
+            await store.presence.leave()
+            router.failed.cancel()
+
+
+async def test_sub_accounts_without_end_open_no_streams_without_end(redis_server: RedisServer, tmp_path, monkeypatch):
+    async with opened(redis_server, tmp_path) as router:
         standing = len(router._topics)
-        monkeypatch.setattr(router_module, "_MOST_STREAMS", standing + 2)
+        monkeypatch.setattr(subaccounts, "_MOST_STREAMS", standing + 2)
         for number in range(50):
             router.event(balance(f"sub{number}"))
         async with asyncio.timeout(PATIENCE):
-            while router._openings:
-                await asyncio.gather(*router._openings)
+            while router._subaccounts._tasks:
+                await asyncio.gather(*router._subaccounts._tasks)
         assert len(router._topics) == standing + 2
         router.event(balance("sub1"))  # one that stands goes on
         assert router.report.unknown == {"a sub-account beyond the limit of streams": 48}
-        router.failed.cancel()
+
+
+async def test_those_of_an_earlier_process_say_that_it_was_cut_off_and_are_live_with_their_account(
+    own_server, tmp_path
+):
+    key = "acct:{limitlex:main/savings}:balances"
+    async with opened(own_server, tmp_path) as router:
+        router.event(balance("savings"))
+    async with opened(own_server, tmp_path) as router:
+        stream = Subscription(Channel.BALANCES, "main/savings")
+        assert not router._topics[stream].live, "before the account is subscribed"
+        live = Control("main", None, 2, Channel.BALANCES, ControlEvent.LIVE, "")
+        router.event(live)
+        assert router._topics[stream].live, "though nothing has come"
+    async with opened(own_server, tmp_path, served=False) as router:
+        assert stream not in router._topics, "sub-accounts are no longer asked for"
+    with own_server.client() as client:
+        entries = [fields.get("event", fields["type"]) for _, fields in client.xrange(key)]
+    assert entries == ["live", "balance", "down", "live"]
