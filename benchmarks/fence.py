@@ -15,8 +15,8 @@ from benchmarks.machine import Server
 from benchmarks.results import Run, Target, medians, table
 from benchmarks.samples import trades
 from bridge.keys import Keys
-from bridge.loops import run_async
 from bridge.model import Channel, Trade
+from bridge.process.loops import run_async
 from bridge.publish.batch import Run as Entries
 from bridge.publish.batch import pack
 from bridge.publish.connection import RedisConnection, Reply, open_connection

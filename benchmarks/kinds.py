@@ -11,8 +11,8 @@ from benchmarks.publishing import publish
 from benchmarks.results import Run, Target, medians, table
 from benchmarks.samples import deltas, trades
 from bridge.keys import Keys
-from bridge.loops import run_async
 from bridge.model import Balance, BookDelta, BookSnapshot, Event, Fill, Order, Position, Quote, Ticker
+from bridge.process.loops import run_async
 from bridge.publish.stream import Retention, Stream
 from bridge.sequencer import topic_type
 

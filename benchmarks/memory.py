@@ -11,8 +11,8 @@ from benchmarks.publishing import publish
 from benchmarks.results import Run, Target, table
 from benchmarks.samples import deltas, fields, trades
 from bridge.keys import Keys
-from bridge.loops import run_async
 from bridge.model import BookDelta, Trade
+from bridge.process.loops import run_async
 
 __all__ = ["measure"]
 

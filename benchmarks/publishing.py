@@ -23,8 +23,8 @@ from benchmarks.results import Run, Target, medians, table
 from benchmarks.samples import deltas, trades
 from bridge.feed.policies import backoff
 from bridge.keys import Keys
-from bridge.loops import run_async
 from bridge.model import BookDelta, BookSnapshot, Channel, Trade
+from bridge.process.loops import run_async
 from bridge.publish.connection import open_connection
 from bridge.publish.pending import Budget
 from bridge.publish.publisher import OneServer, Publisher

@@ -19,8 +19,8 @@ from typing import Any
 
 from benchmarks.exchange import STAMP_DIGITS
 from bridge.keys import StreamKey
-from bridge.loops import run_async
 from bridge.model import Channel, Control, Trade
+from bridge.process.loops import run_async
 from consumers.items import Entry, Item
 from consumers.keeper import BookKeeper
 from consumers.positions import Position

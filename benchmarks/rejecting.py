@@ -21,13 +21,13 @@ from msgspec import Struct
 from benchmarks.machine import Server
 from benchmarks.results import Run, Target, medians, table
 from bridge.config import Settings
+from bridge.connector.router import Router
+from bridge.connector.store import Store
+from bridge.connector.wiring import build_exchange, feed_context, logger_of, rest_client
 from bridge.feed.connection import Connection
-from bridge.logs import configure_logging
-from bridge.loops import run_async
+from bridge.process.logs import configure_logging
+from bridge.process.loops import run_async
 from bridge.redaction import register_secrets
-from bridge.router import Router
-from bridge.store import Store
-from bridge.wiring import build_exchange, feed_context, logger_of, rest_client
 
 __all__ = ["measure"]
 

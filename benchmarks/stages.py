@@ -28,7 +28,7 @@ _RULES = (
     ("decode", ("msgspec/",)),
     ("checks", ("exchanges/numbers.py", "exchanges/times.py", "toolkit/numbers.py", "toolkit/times.py")),
     ("session", ("bridge/exchanges/",)),
-    ("sequencer", ("bridge/sequencer/", "bridge/router.py", "bridge/book.py", "bridge/connector/router.py")),
+    ("sequencer", ("bridge/sequencer/", "bridge/connector/router.py", "bridge/book.py", "bridge/connector/router.py")),
     ("render", ("publish/wire.py",)),
     ("replies", ("hiredis", "site-packages/redis/")),
     ("pack", ("bridge/publish/",)),

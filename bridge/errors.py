@@ -37,7 +37,7 @@ BridgeError
 ├── ReplayError               a replay that cannot be served: the port is taken, say [bridge.recordings.replay]
 ├── OutputError               what is to be shown cannot be written [bridge.tail.output]
 ├── OrderRefusedError         the simulated market refuses an order [bridge.simulator]
-├── ServerMissingError        the demo finds no Redis-compatible server [bridge.embedded]
+├── ServerMissingError        the demo finds no Redis-compatible server [bridge.demo.embedded]
 └── PartFailedError           a part of the demo doesn't live [bridge.demo]
 """
 

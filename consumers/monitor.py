@@ -17,10 +17,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from bridge.entries import textual
-from bridge.output import dropped_lines
 from bridge.printable import printable
+from bridge.process.output import dropped_lines
+from bridge.process.serving import HttpServer, ProcessMetrics, Pulse, overall
 from bridge.redis.errors import FAILURES
-from bridge.serving import HttpServer, ProcessMetrics, Pulse, overall
 from consumers.connection import Where, topology_of
 from consumers.items import split_id
 from consumers.reader import Reader

@@ -18,12 +18,12 @@ from redis.exceptions import ResponseError
 
 from bridge.errors import RedisUnavailableError
 from bridge.keys import Keys, StreamKey
-from bridge.lifecycle import end_on_signals, run_loop
-from bridge.output import QueuedText, before_end, open_missing_streams, queued_output
 from bridge.printable import printable
+from bridge.process.lifecycle import end_on_signals, run_loop
+from bridge.process.output import QueuedText, before_end, open_missing_streams, queued_output
+from bridge.process.repeats import Repeats, Summary
 from bridge.redis.errors import AWAY, FAILURES, explain, is_wrong_type, refuses_key
 from bridge.redis.topology import RedisUrlError, Topology
-from bridge.repeats import Repeats, Summary
 from consumers.absent import Absent
 from consumers.monitor import HttpAddress, http_address
 

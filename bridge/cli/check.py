@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from bridge.cli.common import add_config_option, load_with_origins, select_connectors
 
 if TYPE_CHECKING:
+    from bridge.check.sizes import StreamSize
     from bridge.config import ConnectorSettings, Settings
     from bridge.config.load import Loaded
     from bridge.exchanges.base import Exchange
-    from bridge.sizing import StreamSize
 
 __all__ = ["add_parser"]
 
@@ -62,7 +62,7 @@ def check(options: argparse.Namespace) -> int:
         if options.json:
             _print_json({"ok": False, "mistakes": _mistakes(error)})
         raise
-    from bridge.sizing import stream_sizes
+    from bridge.check.sizes import stream_sizes
 
     sizes = stream_sizes(loaded.settings, exchanges)
     if not options.json:
@@ -87,9 +87,9 @@ def _checked(loaded: Loaded) -> list[tuple[ConnectorSettings, Exchange]]:
     Raises:
         ConfigError: all mistakes at once.
     """
+    from bridge.connector.wiring import checked_exchange
     from bridge.errors import ConfigError
-    from bridge.loops import check_loop
-    from bridge.wiring import checked_exchange
+    from bridge.process.loops import check_loop
 
     settings = loaded.settings
     found, problems = [], []
@@ -222,8 +222,8 @@ def _mistakes(error: Any) -> list[dict[str, str]]:
 def _proxies(connector: ConnectorSettings) -> list[str]:
     """The proxies that the connector goes through, or why it doesn't go through one that is set."""
     from bridge.config.proxy import routes_of
+    from bridge.connector.wiring import urls_of
     from bridge.exchanges import exchange_type
-    from bridge.wiring import urls_of
 
     routes = routes_of(connector, urls_of(exchange_type(connector.exchange), connector))
     shown = [route.proxy.shown if route.proxy else route.reason and f"none: {route.reason}" for route in routes]
@@ -239,15 +239,15 @@ def _print_json(value: Any) -> None:
 
 
 def _connect(settings: Settings, attempts: list[dict[str, Any]], *, quiet: bool) -> int:
-    from bridge.loops import run_async
+    from bridge.process.loops import run_async
 
     return run_async(_try_all(settings, attempts, quiet=quiet), settings.loop)
 
 
 async def _try_all(settings: Settings, attempts: list[dict[str, Any]], *, quiet: bool) -> int:
     """Redis first, then every connector's exchange; one failure hides no other."""
-    from bridge.probing import probe
-    from bridge.redis.probe import probe_redis
+    from bridge.check.exchange import probe
+    from bridge.check.redis import probe_redis
 
     async def attempt(kind: str, name: str, work: Awaitable[list[str]]) -> int:
         code, said = await _try(kind, name, work)

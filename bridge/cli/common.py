@@ -64,7 +64,7 @@ def load_with_origins(path: Path | None) -> Loaded:
         ConfigError: all mistakes at once.
     """
     from bridge.config.load import load_with_origins as load_config
-    from bridge.logs import configure_logging
+    from bridge.process.logs import configure_logging
     from bridge.proxies import environment_secrets
     from bridge.redaction import register_secrets
 

@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     """
     from bridge.demo.settings import DemoSettings
     from bridge.demo.show import run as show
-    from bridge.loops import run_async
+    from bridge.process.loops import run_async
 
     _repair_standard_files()
     terminal = sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")

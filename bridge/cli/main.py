@@ -119,7 +119,7 @@ def _top_parser() -> Parser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from bridge.output import open_missing_streams, queued_output
+    from bridge.process.output import open_missing_streams, queued_output
 
     open_missing_streams()
     if not getattr(options, "long_running", False):
@@ -184,7 +184,7 @@ def _nowhere(descriptor: int) -> None:
 
 
 def _report_dropped(stream: str, count: int) -> None:
-    from bridge.logs import report_dropped
+    from bridge.process.logs import report_dropped
 
     report_dropped(stream, count)
 
@@ -201,7 +201,7 @@ def _complain(text: str) -> None:
 def _crash() -> int:
     import traceback
 
-    from bridge.logs import presentable_traceback
+    from bridge.process.logs import presentable_traceback
 
     _complain(
         f"{presentable_traceback(traceback.format_exc())}"

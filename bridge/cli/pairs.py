@@ -48,11 +48,11 @@ def pairs(options: argparse.Namespace) -> int:
         ConfigError: an address that can't be used.
         RestError: the exchange is out of reach.
     """
+    from bridge.check.exchange import list_pairs
     from bridge.config.values import is_pair
     from bridge.exchange_errors import RestError
     from bridge.exchanges import exchange_type
-    from bridge.loops import run_async
-    from bridge.probing import list_pairs
+    from bridge.process.loops import run_async
 
     where = options.rest_url or exchange_type(options.exchange).rest_url
     try:

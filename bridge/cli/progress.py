@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bridge.observe.report import Report
     from bridge.recordings.recording import RecordingWriter
     from bridge.recordings.replay import ReplayServer
-    from bridge.report import Report
 
 __all__ = ["add_progress_options", "record_progress", "replay_progress", "report_progress", "run_progress", "shown"]
 

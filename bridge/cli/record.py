@@ -66,8 +66,8 @@ def run(options: argparse.Namespace) -> int:
     connectors = select_connectors(settings, [options.connector] if options.connector else [])
     exchange = _one_exchange(connectors)
 
-    from bridge import connector
-    from bridge.loops import run_async
+    from bridge.connector import run as connector
+    from bridge.process.loops import run_async
     from bridge.recordings.recording import RecordingWriter
     from bridge.recordings.secrets import Redactor
 
@@ -102,7 +102,7 @@ def _one_exchange(connectors: list[ConnectorSettings]) -> str:
 
 async def _record(feed: Coroutine[Any, Any, None], writer: RecordingWriter, options: argparse.Namespace) -> None:
     """Run the feed until it fails, a signal comes or the time is up."""
-    from bridge.lifecycle import end_on_signals, end_tasks
+    from bridge.process.lifecycle import end_on_signals, end_tasks
 
     stop = asyncio.Event()
     end_on_signals(lambda _: stop.set())

@@ -83,14 +83,14 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         BridgeError: the recording cannot be read, or the port cannot be had.
     """
-    from bridge.loops import run_async
+    from bridge.process.loops import run_async
 
     run_async(_serve(options))
     return 0
 
 
 async def _serve(options: argparse.Namespace) -> None:
-    from bridge.lifecycle import end_on_signals
+    from bridge.process.lifecycle import end_on_signals
     from bridge.recordings.replay import serve_replay
 
     stop = asyncio.Event()

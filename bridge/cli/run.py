@@ -40,8 +40,8 @@ def run(options: argparse.Namespace) -> int:
     settings = load(options.config)
     connectors = select_connectors(settings, options.connector)
 
-    from bridge import connector
-    from bridge.loops import run_async
+    from bridge.connector import run as connector
+    from bridge.process.loops import run_async
 
     # What is loaded stays: a full garbage collection that walks it all stops the feed for 30 ms.
     gc.collect()

@@ -180,8 +180,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: an unknown exchange, pair or fault.
     """
-    from bridge.lifecycle import run_loop
     from bridge.printable import printable
+    from bridge.process.lifecycle import run_loop
 
     try:
         return run_loop(_serve(_config(args), args))
@@ -237,7 +237,7 @@ def _protocol(args: argparse.Namespace, exchange: str) -> dict[str, Any]:
 async def _serve(config: SimulatorConfig, args: argparse.Namespace) -> int:
     import asyncio
 
-    from bridge.lifecycle import end_on_signals
+    from bridge.process.lifecycle import end_on_signals
     from bridge.simulator import Simulator
 
     stop = asyncio.Event()

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from bridge.output import write_some
 from bridge.printable import printable
+from bridge.process.output import write_some
 
 __all__ = ["Output", "notices_from_logs"]
 

@@ -19,18 +19,18 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from bridge.check.redis import probe_redis
 from bridge.config.models import RedisSettings
 from bridge.config.problems import mistakes_of
 from bridge.demo.control import Control
+from bridge.demo.embedded import find_server, free_port, server_command
 from bridge.demo.guardian import remove
 from bridge.demo.leftovers import remove_keys
 from bridge.demo.parts import Part, PartFailedError, Parts, python_module
 from bridge.demo.settings import DemoSettings
 from bridge.demo.venue import Venue
-from bridge.embedded import find_server, free_port, server_command
 from bridge.errors import ConfigError, Problem
 from bridge.keys import Keys
-from bridge.redis.probe import probe_redis
 from bridge.simulator import exchange_named
 from consumers.connection import make_client, safe_url
 

@@ -8,8 +8,8 @@ import sys
 from contextlib import suppress
 
 from bridge.errors import BridgeError
-from bridge.output import write_some
 from bridge.printable import printable
+from bridge.process.output import write_some
 
 __all__ = ["Output", "OutputError", "note"]
 

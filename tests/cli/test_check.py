@@ -6,10 +6,10 @@ from textwrap import dedent
 import pytest
 import redis
 
+from bridge.check.redis import _findings, probe_redis
 from bridge.config import RedisSettings
 from bridge.errors import RedisUnavailableError
 from bridge.redis.errors import explain
-from bridge.redis.probe import _findings, probe_redis
 from tests.cli.test_main import tickbridge
 from tests.servers import free_port
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from bridge.check.sizes import BYTES_PER_ENTRY
 from bridge.config import Settings
 from bridge.config.effective import effective_settings
 from bridge.config.load import load_with_origins
 from bridge.model import Channel
-from bridge.sizing import BYTES_PER_ENTRY
 from tests.cli.test_main import tickbridge
 from tests.servers import free_port
 from tests.unit.doc_pages import OPERATIONS, text

@@ -14,7 +14,7 @@ import pytest
 import redis as redis_py
 
 from bridge.book import Book
-from bridge.embedded import find_server
+from bridge.demo.embedded import find_server
 from bridge.errors import BridgeError
 from tests.demo.running import RunningDemo, alive, until
 from tests.environment import clean_environment

@@ -7,10 +7,9 @@ import time
 
 import pytest
 
-from bridge import embedded
-from bridge.demo import guardian, stage
+from bridge.demo import embedded, guardian, stage
+from bridge.demo.embedded import ServerMissingError, find_server, free_port, server_command
 from bridge.demo.settings import DemoSettings
-from bridge.embedded import ServerMissingError, find_server, free_port, server_command
 from tests.demo.running import alive, until
 from tests.environment import clean_environment
 from tests.patience import PATIENCE

@@ -10,7 +10,7 @@ import time
 import pytest
 import redis as redis_py
 
-from bridge.embedded import find_server
+from bridge.demo.embedded import find_server
 from bridge.errors import BridgeError
 from tests.demo.running import RunningDemo, alive
 

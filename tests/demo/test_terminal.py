@@ -14,8 +14,8 @@ import tty
 import pytest
 
 from bridge.demo import guardian
+from bridge.demo.embedded import ServerMissingError, find_server
 from bridge.demo.view.device import Device
-from bridge.embedded import ServerMissingError, find_server
 from tests.demo.running import alive, until
 from tests.patience import PATIENCE
 from tests.terminals import Terminal

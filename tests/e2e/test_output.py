@@ -156,7 +156,7 @@ def test_what_was_dropped_is_counted_and_said(bench: Bench, tmp_path: Path) -> N
     nobody = Nobody()
     nobody.fill()
     port = free_port()
-    small = "import sys, bridge.output as o; o.LineQueue.__init__.__defaults__ = (1024,)"
+    small = "import sys, bridge.process.output as o; o.LineQueue.__init__.__defaults__ = (1024,)"
     code = f"{small}; from bridge.cli.main import main; sys.exit(main())"
     arguments = config(bench, tmp_path, http={"port": port})
     process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=nobody.theirs, env=clean_environment())

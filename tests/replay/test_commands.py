@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 from websockets.asyncio.client import connect
 
-import bridge
+import bridge.connector
 from bridge.cli.main import main
 from bridge.recordings.recording import ConnectRow, HeaderRow, RecordingError, RecvRow, SendRow, read_recording
 from bridge.recordings.replay import MAX_SPEED, serve_replay
@@ -123,10 +123,10 @@ def feed(monkeypatch):
     """Puts a function in the place of the connector's own ``record``, which is tested with the connector."""
 
     def use(record):
-        module = ModuleType("bridge.connector")
+        module = ModuleType("bridge.connector.run")
         module.record = record
-        monkeypatch.setitem(sys.modules, "bridge.connector", module)
-        monkeypatch.setattr(bridge, "connector", module, raising=False)
+        monkeypatch.setitem(sys.modules, "bridge.connector.run", module)
+        monkeypatch.setattr(bridge.connector, "run", module, raising=False)
 
     return use
 

@@ -22,7 +22,7 @@ from redis.asyncio import Redis
 
 from bridge.cli.common import load
 from bridge.config import Settings
-from bridge.connector import run
+from bridge.connector.run import run
 from bridge.publish.batch import History
 from bridge.simulator import AccountSpec, LmexConfig, Simulator, SimulatorConfig
 from bridge.simulator.events import Filled, MarketEvent

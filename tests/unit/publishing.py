@@ -15,9 +15,9 @@ import structlog
 from redis.asyncio import Redis
 from structlog.testing import LogCapture
 
+from bridge.connector.opening import open_stream
 from bridge.keys import Keys
 from bridge.model import PUBLIC_CHANNELS, Channel, Event, Trade
-from bridge.opening import open_stream
 from bridge.publish import publisher as module
 from bridge.publish.connection import RedisConnection, open_connection
 from bridge.publish.fence import Fence

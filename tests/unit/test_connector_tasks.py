@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from bridge import connector
 from bridge.config import load_settings
+from bridge.connector import run as connector
+from bridge.connector.leaseholder import Leaseholder
 from bridge.errors import TaskEndedError
 from bridge.feed.clock import ClockKeeper
 from bridge.feed.latency import FeedLatency
-from bridge.leaseholder import Leaseholder
 from bridge.publish.publisher import Publisher
 from bridge.redis.holding import Holding
 from bridge.redis.presence import Presence

@@ -16,14 +16,14 @@ from pydantic import BaseModel
 import bridge.errors
 from bridge.book import Book
 from bridge.config import Settings, load_settings, models
+from bridge.connector.router import Router
+from bridge.connector.store import Store
+from bridge.connector.wiring import build_exchange
 from bridge.entries import decode, parse_levels
 from bridge.exchanges import exchange_type, names
 from bridge.keys import Keys
 from bridge.model import DATA_EVENTS, PUBLIC_CHANNELS, Channel, Control, ControlEvent
-from bridge.router import Router
 from bridge.simulator.faults import FAULTS
-from bridge.store import Store
-from bridge.wiring import build_exchange
 from tests.servers import RedisServer
 from tests.unit.doc_pages import EXCHANGES, OPERATIONS, ROOT, SOURCES, STREAMS, blocks, rows, text, ticked
 
@@ -240,10 +240,10 @@ def test_imports_run_downwards():
     shared = {"base", "session", "plans", "actions", "http", "waiting", "numbers"}
     allowed = {
         **{f"bridge/{name.replace('.', '/')}.py": ground for name in ground},
-        "bridge/output.py": set(),
-        "bridge/repeats.py": set(),
-        "bridge/lifecycle.py": {"output"},
-        "bridge/serving.py": {"output"},
+        "bridge/process/output.py": set(),
+        "bridge/process/repeats.py": set(),
+        "bridge/process/lifecycle.py": {"output"},
+        "bridge/process/serving.py": {"output"},
         "bridge/exchanges": ground | {"config.units", "exchanges"},
         "bridge/feed": ground | {f"exchanges.{name}" for name in shared} | {"feed"},
         "bridge/publish": ground | {"publish"},

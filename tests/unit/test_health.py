@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from bridge.health import degraded
 from bridge.model import Channel
+from bridge.observe.health import degraded
 from tests.unit.core import T0, Rig, quote, snapshot
 
 

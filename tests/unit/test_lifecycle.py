@@ -15,7 +15,7 @@ from tests.patience import PATIENCE
 ROOT = Path(__file__).parents[2]
 BODY = """
 import asyncio, sys, time
-from bridge.lifecycle import end_on_signals, run_loop
+from bridge.process.lifecycle import end_on_signals, run_loop
 
 async def main(stop):
     {body}

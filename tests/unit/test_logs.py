@@ -14,9 +14,9 @@ from functools import partial
 import pytest
 import structlog
 
-from bridge.logs import FrequentWarning, configure_logging, handle_loop_errors, left_out_lines
+from bridge.process.logs import FrequentWarning, configure_logging, handle_loop_errors, left_out_lines
+from bridge.process.repeats import WHOLE
 from bridge.redaction import forget_secrets, register_secret
-from bridge.repeats import WHOLE
 
 SECRET = "hunter2-very-secret"
 

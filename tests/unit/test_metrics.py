@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from bridge.exchange_errors import ExchangeError, HandshakeError, kinds_of
-from bridge.metrics import BridgeMetrics
 from bridge.model import Channel
+from bridge.observe.metrics import BridgeMetrics
 from bridge.publish.batch import grouped, settle
 from bridge.publish.pending import LOSSES
 from tests.unit.core import T0, stream

@@ -9,7 +9,7 @@ import time
 import structlog
 from structlog.testing import LogCapture
 
-from bridge import connector
+from bridge.connector import run as connector
 from bridge.exchange_errors import RestError, UnknownPairError
 from bridge.exchanges.plans import ConnectionPlan, Profile
 from bridge.exchanges.session import Subscription

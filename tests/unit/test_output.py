@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from bridge.output import LineQueue, QueuedText, dropped_lines, queued_output
+from bridge.process.output import LineQueue, QueuedText, dropped_lines, queued_output
 
 
 class Pipe:
@@ -101,7 +101,7 @@ def test_a_full_disk():
 
 def test_the_disk_has_room_again(tmp_path, monkeypatch):
     """A line that came out in part is ended before the next one."""
-    monkeypatch.setattr("bridge.output._PAUSE", 0.0)
+    monkeypatch.setattr("bridge.process.output._PAUSE", 0.0)
     said: list[int] = []
     descriptor = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
     room = [3]

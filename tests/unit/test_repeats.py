@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.repeats import WHOLE, WINDOW, Repeats
+from bridge.process.repeats import WHOLE, WINDOW, Repeats
 from tests.patience import PATIENCE
 
 
@@ -92,7 +92,7 @@ def test_the_end_says_what_is_left(repeats, said, clock):
 
 
 def test_a_timer_says_it_without_anybody_asking(said, monkeypatch):
-    monkeypatch.setattr("bridge.repeats.WINDOW", 0.05)
+    monkeypatch.setattr("bridge.process.repeats.WINDOW", 0.05)
     from threading import Event
 
     heard = Event()

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from bridge.model import Channel
-from bridge.report import Report
+from bridge.observe.report import Report
 from tests.unit.core import T0, Rig, snapshot
 from tests.unit.lmex_sessions import lmex
 

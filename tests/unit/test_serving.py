@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from aiohttp import ClientSession
 
-from bridge.serving import HttpServer, ProcessMetrics, Pulse
+from bridge.process.serving import HttpServer, ProcessMetrics, Pulse
 from tests.patience import PATIENCE
 
 

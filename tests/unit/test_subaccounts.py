@@ -10,13 +10,13 @@ from pathlib import Path
 import structlog
 import yaml
 
-from bridge import subaccounts
 from bridge.config import load_settings
+from bridge.connector import subaccounts
+from bridge.connector.router import Router
+from bridge.connector.store import Store
+from bridge.connector.wiring import build_exchange
 from bridge.exchanges.session import Subscription
 from bridge.model import Balance, Channel, Control, ControlEvent
-from bridge.router import Router
-from bridge.store import Store
-from bridge.wiring import build_exchange
 from tests.patience import PATIENCE
 from tests.servers import RedisServer
 

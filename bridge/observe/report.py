@@ -17,15 +17,15 @@ from bridge.exchanges.session import Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link
-from bridge.health import degraded
 from bridge.model import PUBLIC_CHANNELS, SCHEMA_VERSION, Channel
+from bridge.observe.health import degraded
 from bridge.printable import LONGEST_ERROR, code
+from bridge.process.serving import overall
 from bridge.publish.publisher import Publisher
 from bridge.redaction import presentable
 from bridge.redis.errors import said
 from bridge.redis.presence import Presence
 from bridge.sequencer import BookTopic, Topic
-from bridge.serving import overall
 
 __all__ = ["STATES", "ConnectionRow", "Report", "StreamRow"]
 

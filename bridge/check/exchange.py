@@ -13,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 from bridge.config import ConnectorSettings, Settings
 from bridge.config.document import dotted
 from bridge.config.problems import mistakes_of
+from bridge.connector.wiring import build_exchange, feed_context, logger_of, rest_client
 from bridge.errors import ConfigError, Problem
 from bridge.exchange_errors import (
     ExchangeError,
@@ -29,7 +30,6 @@ from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext
 from bridge.feed.discard import Discard
 from bridge.model import Control, ControlEvent, Event
-from bridge.wiring import build_exchange, feed_context, logger_of, rest_client
 
 __all__ = ["list_pairs", "probe"]
 

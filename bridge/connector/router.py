@@ -14,6 +14,9 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.clock import CLOCK
 from bridge.config import ConnectorSettings, Settings
+from bridge.connector.leaseholder import Leaseholder
+from bridge.connector.store import Store
+from bridge.connector.subaccounts import Subaccounts
 from bridge.errors import AlreadyRunningError, RedisUnavailableError, StreamConflictError
 from bridge.exchange_errors import BlockedError, ExchangeError, FrameError
 from bridge.exchanges.actions import Restated
@@ -22,16 +25,13 @@ from bridge.exchanges.session import Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link
-from bridge.leaseholder import Leaseholder
-from bridge.lifecycle import end_tasks
-from bridge.logs import FrequentWarning
 from bridge.model import DATA_EVENTS, Channel, Control, ControlEvent, Event
+from bridge.observe.report import Report
+from bridge.process.lifecycle import end_tasks
+from bridge.process.logs import FrequentWarning
 from bridge.publish.stream import Stream
 from bridge.redis.errors import FAILURES
-from bridge.report import Report
 from bridge.sequencer import BookTopic, Topic, topic_type
-from bridge.store import Store
-from bridge.subaccounts import Subaccounts
 
 __all__ = ["Router"]
 

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from bridge.output import dropped_lines
+from bridge.process.output import dropped_lines
 
 __all__ = ["HttpServer", "ProcessMetrics", "Pulse", "overall"]
 

@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from bridge.errors import ConfigError, Problem
-from bridge.lifecycle import run_loop
-from bridge.logs import handle_loop_errors
+from bridge.process.lifecycle import run_loop
+from bridge.process.logs import handle_loop_errors
 
 __all__ = ["check_loop", "run_async"]
 

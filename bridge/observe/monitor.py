@@ -15,12 +15,12 @@ from bridge import __version__
 from bridge.config import HttpSettings
 from bridge.entries import textual
 from bridge.errors import PortUnavailableError
-from bridge.logs import left_out_lines
-from bridge.metrics import BridgeMetrics
-from bridge.output import dropped_lines
+from bridge.observe.metrics import BridgeMetrics
+from bridge.observe.report import Report
+from bridge.process.logs import left_out_lines
+from bridge.process.output import dropped_lines
+from bridge.process.serving import HttpServer, ProcessMetrics, Pulse, overall
 from bridge.redaction import presentable, redact_value
-from bridge.report import Report
-from bridge.serving import HttpServer, ProcessMetrics, Pulse, overall
 
 __all__ = ["Monitor"]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from types import FrameType
 from typing import Any, TypeVar
 
-from bridge.output import drain_output
+from bridge.process.output import drain_output
 
 __all__ = ["LONGEST_END", "end_on_signals", "end_tasks", "names_of_tasks", "run_loop"]
 

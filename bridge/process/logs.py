@@ -20,10 +20,10 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
-from bridge.output import before_end
 from bridge.printable import LONGEST_CODE, LONGEST_ERROR, LONGEST_TEXT
+from bridge.process.output import before_end
+from bridge.process.repeats import Repeats, Source, Summary
 from bridge.redaction import presentable, redact, redact_value
-from bridge.repeats import Repeats, Source, Summary
 
 __all__ = [
     "FrequentWarning",

@@ -10,11 +10,11 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.config import HeartbeatSettings
 from bridge.errors import AlreadyRunningError, DisplacedError
+from bridge.observe.report import Report
 from bridge.publish.fence import Fence
 from bridge.redis.errors import FAILURES
 from bridge.redis.holding import LeaseState
 from bridge.redis.presence import Presence
-from bridge.report import Report
 
 __all__ = ["Leaseholder"]
 

@@ -7,6 +7,7 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.config import ConnectorSettings, Settings
 from bridge.config.proxy import proxies_of, routes_of
+from bridge.connector.router import Router
 from bridge.errors import ConfigError, Problem
 from bridge.exchanges import exchange_type
 from bridge.exchanges.base import Exchange
@@ -18,7 +19,6 @@ from bridge.feed.rest import RestClient
 from bridge.feed.tap import FeedTap
 from bridge.feed.tls import client_context
 from bridge.feed.transport import has_picows
-from bridge.router import Router
 
 __all__ = ["build_exchange", "checked_exchange", "feed_context", "logger_of", "rest_client", "urls_of"]
 

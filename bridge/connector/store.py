@@ -13,11 +13,11 @@ from redis.exceptions import NoPermissionError
 from structlog.typing import FilteringBoundLogger
 
 from bridge.config import Settings
+from bridge.connector.opening import Tail, open_stream
 from bridge.errors import RedisUnavailableError
 from bridge.exchanges.session import Subscription
 from bridge.keys import Keys
 from bridge.model import Channel
-from bridge.opening import Tail, open_stream
 from bridge.publish.cluster import ClusterNodes
 from bridge.publish.connection import RedisConnection, open_connection
 from bridge.publish.pending import Budget

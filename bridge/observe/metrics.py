@@ -13,8 +13,8 @@ from bridge.exchange_errors import ExchangeError, HandshakeError, RestError, kin
 from bridge.feed.connection import LOST_KINDS
 from bridge.latency import Histogram, Latency
 from bridge.model import Channel
+from bridge.observe.report import STATES, ConnectionRow, Report, StreamRow
 from bridge.publish.pending import LOSSES
-from bridge.report import STATES, ConnectionRow, Report, StreamRow
 
 __all__ = ["BUCKETS", "FEED_BUCKETS", "BridgeMetrics"]
 

@@ -14,6 +14,10 @@ import structlog
 from msgspec import structs
 
 from bridge.config import ConnectorSettings, Settings
+from bridge.connector.router import Router
+from bridge.connector.store import Store
+from bridge.connector.supervisor import Supervisor, first_of
+from bridge.connector.wiring import build_exchange, checked_exchange, feed_context, logger_of, rest_client
 from bridge.errors import DisplacedError, RedisUnavailableError, TaskEndedError
 from bridge.exchange_errors import ExchangeError, RestError, UnknownPairError
 from bridge.feed.clock import ClockKeeper, watch_host_clock
@@ -23,15 +27,11 @@ from bridge.feed.link import Link
 from bridge.feed.policies import backoff
 from bridge.feed.poller import Poller
 from bridge.feed.tap import FeedTap
-from bridge.lifecycle import end_on_signals, end_tasks, names_of_tasks
-from bridge.logs import flush_repeats
 from bridge.model import Control, ControlEvent
-from bridge.monitor import Monitor
-from bridge.report import Report
-from bridge.router import Router
-from bridge.store import Store
-from bridge.supervisor import Supervisor, first_of
-from bridge.wiring import build_exchange, checked_exchange, feed_context, logger_of, rest_client
+from bridge.observe.monitor import Monitor
+from bridge.observe.report import Report
+from bridge.process.lifecycle import end_on_signals, end_tasks, names_of_tasks
+from bridge.process.logs import flush_repeats
 
 __all__ = ["record", "run"]
 

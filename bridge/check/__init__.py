@@ -1,0 +1,1 @@
+"""What `tickbridge check` finds out: whether Redis and the exchanges will do, and how much memory the streams may take."""
