@@ -161,8 +161,8 @@ def test_copied_out_a_service_does_without_the_command(redis_server: RedisServer
     """What docs/architecture.md says may be copied out is enough."""
     [words] = re.findall(r"^- `consumers/`: from `bridge` only (.*?)\.", ARCHITECTURE.read_text(), re.MULTILINE)
     parts = re.findall(r"`([\w/]+)`", words)
-    (tmp_path / "bridge" / "redis").mkdir(parents=True)
-    for package in ("bridge", "bridge/redis"):
+    for package in ("bridge", "bridge/redis", "bridge/process"):
+        (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").touch()
     for name in parts:
         (tmp_path / "bridge" / f"{name}.py").write_bytes((ROOT / "bridge" / f"{name}.py").read_bytes())

@@ -238,18 +238,20 @@ def test_imports_run_downwards():
     ground = {"model", "keys", "entries", "book", "redis.topology", "redis.url", "urls", "proxies", "errors", "latency"}
     ground |= {"clock", "exchange_errors", "printable", "redaction", "redis.tokens", "redis.errors", "redis.retries"}
     shared = {"base", "session", "plans", "actions", "http", "waiting", "numbers"}
+    process = ("serving", "output", "lifecycle", "repeats")
     allowed = {
         **{f"bridge/{name.replace('.', '/')}.py": ground for name in ground},
         "bridge/process/output.py": set(),
         "bridge/process/repeats.py": set(),
-        "bridge/process/lifecycle.py": {"output"},
-        "bridge/process/serving.py": {"output"},
+        "bridge/process/lifecycle.py": {"process.output"},
+        "bridge/process/serving.py": {"process.output"},
+        "bridge/process": ground | {"process"},
         "bridge/exchanges": ground | {"config.units", "exchanges"},
         "bridge/feed": ground | {f"exchanges.{name}" for name in shared} | {"feed"},
         "bridge/publish": ground | {"publish"},
         "bridge/sequencer": ground | {"publish.stream", "sequencer"},
         "bridge/simulator": {"errors", "simulator"},
-        "consumers": ground - {"clock", "exchange_errors", "proxies"} | {"serving", "output", "lifecycle", "repeats"},
+        "consumers": ground - {"clock", "exchange_errors", "proxies"} | {f"process.{name}" for name in process},
     }
     for room, known in allowed.items():
         where = ROOT / room
