@@ -220,11 +220,14 @@ class Balance(Event, frozen=True, gc=False, tag="balance"):
 
 
 class Position(Event, frozen=True, gc=False, tag="position"):
-    """A derivatives position. ``side`` is ``long`` or ``short``, empty when flat; ``size`` is unsigned."""
+    """A derivatives position. ``side`` is ``long`` or ``short``, empty when flat; ``size`` is unsigned.
+
+    ``leg`` is ``long`` or ``short`` in hedge mode, where a pair has a position of each; else ``None``.
+    """
 
     channel: ClassVar[Channel] = Channel.POSITIONS
     WIRE: ClassVar[tuple[str, ...]] = ("pair", "side", "size", "entry_price", "mark_price", "unrealised_pnl")
-    MORE: ClassVar[tuple[str, ...]] = ("contracts",)
+    MORE: ClassVar[tuple[str, ...]] = ("contracts", "leg")
 
     pair: str
     side: str
@@ -233,6 +236,7 @@ class Position(Event, frozen=True, gc=False, tag="position"):
     mark_price: str
     unrealised_pnl: str
     contracts: str | None = None
+    leg: str | None = None
 
 
 class Control(Event, frozen=True, gc=False, tag="control"):

@@ -51,7 +51,9 @@ def _words(channel: Channel, values: Mapping[str, Any]) -> str:
         return "{side} {done}/{size} {of}at {price}: {status}".format_map({**values, "done": values["filled"] or 0})
     if channel is Channel.FILLS:
         return "{side} {size} {of}at {price}".format_map(values)
-    return "{state} {size} {pair} from {entry_price}".format_map({**values, "state": values["side"] or "flat"})
+    leg = f" ({values['leg']} leg)" if values.get("leg") else ""
+    state = values["side"] or "flat"
+    return "{state} {size} {pair}{leg} from {entry_price}".format_map({**values, "state": state, "leg": leg})
 
 
 def as_known(stream: StreamKey, fields: Mapping[str, str], *, as_json: bool) -> list[str]:
@@ -64,7 +66,7 @@ def as_known(stream: StreamKey, fields: Mapping[str, str], *, as_json: bool) -> 
             continue
         channel, key = place
         try:
-            values = {**({key: rest} if key else {}), **msgspec.json.decode(text)}
+            values = {**_named(kind, key, rest), **msgspec.json.decode(text)}
             words = _words(channel, values)
         except (msgspec.MsgspecError, KeyError, TypeError):
             continue  # not of this version
@@ -74,6 +76,14 @@ def as_known(stream: StreamKey, fields: Mapping[str, str], *, as_json: bool) -> 
         else:
             lines.append(printable(f"{f'{stream.exchange}:{stream.subject}':24} {channel:9} {words}"))
     return lines
+
+
+def _named(kind: str, key: str, rest: str) -> dict[str, str]:
+    """What the name of a field says, behind its kind."""
+    if kind == "position":
+        pair, _, leg = rest.partition(":")
+        return {key: pair, **({"leg": leg} if leg else {})}
+    return {key: rest} if key else {}
 
 
 def as_json(item: Item) -> str:

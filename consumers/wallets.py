@@ -6,14 +6,16 @@
 
 The hash ``acct:{<exchange>:<account>}:wallet`` holds
 
-    balance:<currency>   {"available", "reserved", "ts", "recv"}; like all numbers and times here, as text
-    position:<pair>      {"side", "size", "entry_price", "mark_price", "unrealised_pnl", "ts", "recv"}; gone when flat
-    order:<order id>     the open order's fields as the stream has them; gone when it is filled, cancelled or rejected;
-                         with "unconfirmed" where it wasn't heard of since the stream was last interrupted
-    fills, fill:last     how many executions there were, and the last one's fields
-    state:<channel>      what the stream last said of itself: live, down, stale, stop (and why); or gap, lost, …
-    gaps:<channel>       how often something is missing: gaps, lost entries, holes, trimmed or undecodable entries
-    id:<channel>         the stream entry that the hash stands at
+    balance:<currency>       {"available", "reserved", "ts", "recv"}; like all numbers and times here, as text
+    position:<pair>          {"side", "size", "entry_price", "mark_price", "unrealised_pnl", "ts", "recv"}; gone when
+                             flat; of a leg of a hedged pair: position:<pair>:<leg>
+    order:<pair>:<order id>  the open order's fields as the stream has them; gone when it is filled, cancelled or
+                             rejected; with "unconfirmed" where it wasn't heard of since the stream was last
+                             interrupted; where the exchange doesn't say the pair: order:<order id>
+    fills, fill:last         how many executions there were, and the last one's fields
+    state:<channel>          what the stream last said of itself: live, down, stale, stop (and why); or gap, lost, …
+    gaps:<channel>           how often something is missing: gaps, lost entries, holes, trimmed or undecodable entries
+    id:<channel>             the stream entry that the hash stands at
 
 ``id:…`` is written in one transaction with what follows from it. So the service can be killed at any moment: it goes on
 behind that entry, and counts no fill twice. Run one of it for an account.
@@ -29,6 +31,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
@@ -53,6 +56,14 @@ _OPEN = ("open", "partially_filled")
 _MOST_DOUBTED = 1_000
 
 
+class _Named(Struct):
+    """What names an order."""
+
+    pair: str
+    order_id: str
+    client_id: str
+
+
 class Wallet:
     """One account's hash. ``fields`` is what it holds, or will once ``unsaved`` (``None``: to be deleted) is written."""
 
@@ -60,6 +71,7 @@ class Wallet:
         self.key = key
         self.fields = fields
         self.unsaved: dict[str, str | None] = {}
+        self._rename_orders()
 
     def take(self, item: Item) -> None:
         """Take the next item of one of the account's streams."""
@@ -103,16 +115,30 @@ class Wallet:
         """Have the next ``save`` write everything: Redis may have come back with less than it had."""
         self.unsaved = {**self.fields, **self.unsaved}
 
+    def _rename_orders(self) -> None:
+        """Versions before schema 2 had no pair in the names of orders."""
+        for name, text in list(self.fields.items()):
+            if name.startswith("order:"):
+                try:
+                    order = msgspec.json.decode(text, type=_Named)
+                except (ValueError, UnicodeDecodeError):
+                    continue  # not one of ours
+                fresh = _order_field(order.pair, order.order_id, order.client_id)
+                if fresh != name:
+                    self.unsaved[name] = None
+                    self._set(fresh, self.fields.pop(name))
+
     def _event(self, event: Event) -> None:
         match event:
             case Balance():
                 self._set_json(f"balance:{event.currency}", event, ("available", "reserved"))
             case Position():
                 rest = tuple(name for name in Position.WIRE if name != "pair")
-                self._set_json(f"position:{event.pair}", event, rest, keep=bool(event.side))
+                name = f"position:{event.pair}:{event.leg}" if event.leg else f"position:{event.pair}"
+                self._set_json(name, event, rest, keep=bool(event.side))
             case Order():
-                name = event.order_id or f"client:{event.client_id}"
-                self._set_json(f"order:{name}", event, Order.WIRE, keep=event.status in _OPEN)
+                name = _order_field(event.pair, event.order_id, event.client_id)
+                self._set_json(name, event, Order.WIRE, keep=event.status in _OPEN)
             case Fill():
                 self._set("fills", str(self._count("fills") + 1))
                 self._set_json("fill:last", event, Fill.WIRE)
@@ -171,6 +197,11 @@ class Wallet:
 
     def _set(self, name: str, value: str) -> None:
         self.fields[name] = self.unsaved[name] = value
+
+
+def _order_field(pair: str, order_id: str, client_id: str) -> str:
+    name = order_id or f"client:{client_id}"
+    return f"order:{pair}:{name}" if pair else f"order:{name}"
 
 
 def _times(event: Event) -> dict[str, str]:

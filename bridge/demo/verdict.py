@@ -119,6 +119,7 @@ def _balance_differences(mine: Mapping[str, Any], truth: Mapping[str, Any], sinc
 
 def _order_differences(mine: Mapping[str, Any], truth: Iterable[Mapping[str, Any]], since: int) -> list[str]:
     true = {order["order_id"]: order for order in truth}
+    mine = {order["order_id"]: order for order in mine.values()}
     differences = [
         f"order {name}: open, should be over"
         for name in sorted(mine.keys() - true.keys())

@@ -12,6 +12,9 @@ from bridge.sequencer.topic import Sink, Topic
 
 __all__ = ["IdTopic"]
 
+Ident = str | tuple[str, str]
+"""A trade's id; a fill's is unique within its pair."""
+
 _REMEMBERED = 5_000
 """Ids that a topic remembers at least, in each of two generations."""
 _MOST_REMEMBERED = 100_000
@@ -35,8 +38,8 @@ class IdTopic(Topic):
 
     def __init__(self, stream: Stream, sink: Sink, resync: Callable[[str, str], None]) -> None:
         super().__init__(stream, sink, resync)
-        self._new: set[str] = set()
-        self._old: set[str] = set()
+        self._new: set[Ident] = set()
+        self._old: set[Ident] = set()
         self._new_since = 0
         """When the newer generation of ids began (ns)."""
         self._keep = _FILLS_REMEMBERED if stream.channel is Channel.FILLS else 0
@@ -75,7 +78,7 @@ class IdTopic(Topic):
             self._beside_until = self.last + _BESIDE
 
     def accept(self, event: Trade | Fill) -> None:
-        ident = event.id if event.__class__ is Trade else event.fill_id  # type: ignore[union-attr]
+        ident: Ident = event.id if event.__class__ is Trade else _ident(event)
         if ident:
             if ident in self._new or ident in self._old:
                 self.repeated += 1
@@ -132,11 +135,17 @@ class IdTopic(Topic):
         return False
 
     def _remember(self, event: Trade | Fill) -> None:
-        ident = event.id if isinstance(event, Trade) else event.fill_id
-        if ident:
+        if ident := _ident(event):
             self._new.add(ident)
         else:
             self._recent.append(event)
+
+
+def _ident(event: Trade | Fill) -> Ident:
+    """What tells an event from all others of its stream; empty where the exchange gives it no id."""
+    if isinstance(event, Trade):
+        return event.id
+    return (event.pair, event.fill_id) if event.fill_id else ""
 
 
 def _content(event: Trade | Fill) -> tuple[Any, ...]:

@@ -17,7 +17,10 @@ _RECENT_STATES = 1_000
 _BESIDE = 1_000_000_000
 """Nanoseconds that one connection may be behind another."""
 _OPEN = frozenset({"open", "partially_filled"})
-_KEYS = {Channel.ORDERS: "order_id", Channel.BALANCES: "currency", Channel.POSITIONS: "pair"}
+_KEYS = {Channel.ORDERS: ("pair", "order_id"), Channel.BALANCES: ("currency",), Channel.POSITIONS: ("pair", "leg")}
+
+Key = tuple[str | None, ...]
+"""Which of a stream's states one is: one of an account's orders, say."""
 
 
 class StateTopic(Topic):
@@ -25,13 +28,13 @@ class StateTopic(Topic):
 
     def __init__(self, stream: Stream, sink: Sink, resync: Callable[[str, str], None]) -> None:
         super().__init__(stream, sink, resync)
-        self._key = _KEYS.get(stream.channel)
-        self._states: dict[str, Event] = {}
-        self._restated: set[str] = set()
-        self._recent: deque[tuple[int, str, tuple[str, ...]]] = deque(maxlen=_RECENT_STATES)
+        self._key = _KEYS.get(stream.channel, ())
+        self._states: dict[Key, Event] = {}
+        self._restated: set[Key] = set()
+        self._recent: deque[tuple[int, Key, tuple[str, ...]]] = deque(maxlen=_RECENT_STATES)
         """The newest states: when received, key, content."""
-        self._before: dict[str, tuple[str, ...]] = {}
-        self._beside: deque[tuple[str, tuple[str, ...]]] = deque()
+        self._before: dict[Key, tuple[str, ...]] = {}
+        self._beside: deque[tuple[Key, tuple[str, ...]]] = deque()
         """What the connection before brought while this one warmed up, until ``_beside_until``."""
         self._beside_until = 0
 
@@ -91,9 +94,8 @@ class StateTopic(Topic):
             if isinstance(known, Order):
                 self._publish(structs.replace(known, ts=None, recv=now, status=""))
             elif isinstance(known, Position) and known.side:
-                self._publish(
-                    Position(known.subject, None, now, known.pair, "", "0", "", "", "", known.contracts and "0")
-                )
+                contracts = known.contracts and "0"
+                self._publish(Position(known.subject, None, now, known.pair, "", "0", "", "", "", contracts, known.leg))
 
     def _publish(self, event: Event) -> None:
         self._note(event)
@@ -118,8 +120,8 @@ class StateTopic(Topic):
         known = self._states.get(key)
         return (known is not None and _content(known) == content) or self._before.get(key) == content
 
-    def _key_of(self, event: Event) -> str:
-        return str(getattr(event, self._key)) if self._key else ""
+    def _key_of(self, event: Event) -> Key:
+        return tuple([getattr(event, name) for name in self._key])
 
     def _note(self, event: Event) -> None:
         key = self._key_of(event)

@@ -16,7 +16,7 @@ from bridge.keys import Keys, StreamKey
 from bridge.model import Channel
 from consumers.reader import Reader
 from consumers.wallet_lines import as_known, as_text
-from consumers.wallets import Wallets, main
+from consumers.wallets import Wallet, Wallets, main
 from tests.consumers.streams import Stream, gather, until
 from tests.environment import clean_environment
 from tests.patience import PATIENCE
@@ -52,9 +52,9 @@ class Account:
         fields = {"fill_id": f"f{stream.seq + 1}", "order_id": "o1", "pair": pair, "side": "buy"}
         return stream.add("fill", **fields, price="7994.50", size=size, fee="0.01", fee_currency="EUR")
 
-    def position(self, side: str, size: str) -> str:
+    def position(self, side: str, size: str, **more: str) -> str:
         fields = {"pair": "BTC-PERP", "side": side, "size": size, "entry_price": "1", "mark_price": "2"}
-        return self.streams[Channel.POSITIONS].add("position", **fields, unrealised_pnl="-1")
+        return self.streams[Channel.POSITIONS].add("position", **fields, unrealised_pnl="-1", **more)
 
     def hash(self) -> dict[str, str]:
         return self.client.hgetall(self.wallet)
@@ -114,8 +114,8 @@ async def test_the_hash_holds_balances_open_orders_fills_and_positions(redis_ser
         "recv": f"{last.partition('-')[0]}000000",
     }
     assert json.loads(state["balance:BTC"])["available"] == "0.5"
-    assert [name for name in state if name.startswith("order:")] == ["order:o1"]
-    order = json.loads(state["order:o1"])
+    assert [name for name in state if name.startswith("order:")] == ["order:BTC-EUR:o1"]
+    order = json.loads(state["order:BTC-EUR:o1"])
     assert (order["status"], order["filled"], order["price"], order["pair"]) == (
         "partially_filled",
         "0.4",
@@ -129,6 +129,27 @@ async def test_the_hash_holds_balances_open_orders_fills_and_positions(redis_ser
     account.position("", "0")
     state = await settle(redis_server, account)
     assert not [name for name in state if name.startswith(("order:", "position:"))]
+
+
+async def test_the_legs_of_a_hedged_pair_are_two_positions(redis_server, account) -> None:
+    account.position("long", "2", leg="long")
+    account.position("short", "5", leg="short")
+    state = await settle(redis_server, account)
+    assert {name: json.loads(text)["size"] for name, text in state.items() if name.startswith("position:")} == {
+        "position:BTC-PERP:long": "2",
+        "position:BTC-PERP:short": "5",
+    }
+    account.position("", "0", leg="long")
+    state = await settle(redis_server, account)
+    assert [name for name in state if name.startswith("position:")] == ["position:BTC-PERP:short"]
+
+
+def test_orders_of_a_hash_of_an_earlier_version_get_their_new_names() -> None:
+    known = '{"order_id":"7","client_id":"","pair":"BTC-EUR","status":"open"}'
+    nameless = '{"order_id":"8","client_id":"","pair":"","status":"open"}'
+    wallet = Wallet("key", {"order:7": known, "order:8": nameless, "order:9": "broken"})
+    assert wallet.fields == {"order:BTC-EUR:7": known, "order:8": nameless, "order:9": "broken"}
+    assert wallet.unsaved == {"order:7": None, "order:BTC-EUR:7": known}
 
 
 async def test_what_the_stream_says_of_itself_stands_in_the_hash(redis_server, account) -> None:

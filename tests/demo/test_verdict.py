@@ -87,7 +87,7 @@ def test_trades_from_before_the_oldest_that_the_exchange_has_kept_prove_nothing(
 
 
 def wallet(available: str = "5", recv: int = 100, filled: str = "0") -> dict[str, str]:
-    order = {"price": "99.0", "size": "2", "filled": filled, "recv": recv}
+    order = {"order_id": "a", "price": "99.0", "size": "2", "filled": filled, "recv": recv}
     balance = {"available": available, "reserved": "0.0", "recv": recv}
     encode = msgspec.json.encode
     return {"balance:BTC": encode(balance).decode(), "order:a": encode(order).decode(), "fills": "3"}

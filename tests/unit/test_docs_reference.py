@@ -126,7 +126,7 @@ def test_the_wallet_hash_is_as_its_module_says():
     import consumers.wallets
 
     shown = {name for cells in rows(STREAMS, "## What the consumers keep") for name in ticked(cells[0])}
-    said = re.findall(r"^    (\w+:<[\w ]+>|fills, fill:last)  ", str(consumers.wallets.__doc__), re.MULTILINE)
+    said = re.findall(r"^    (\w+(?::<[\w ]+>)+|fills, fill:last)  ", str(consumers.wallets.__doc__), re.MULTILINE)
     assert shown == {name for names in said for name in names.split(", ")}
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec import structs
 
 from bridge.exchange_errors import FrameError
 from bridge.exchanges.actions import Synchronise
@@ -224,7 +225,7 @@ class TestPositions:
 
     def test_named_by_its_id_alone(self):
         frame = changed(frames.CLOSED_POSITION, marketName=None, positionId="BTC-PERP-USD|SHORT")
-        assert receive(subscribed(), frame) == [FLAT]
+        assert receive(subscribed(), frame) == [structs.replace(FLAT, leg="short")]
 
     def test_repeats_are_dropped(self):
         session = subscribed()

@@ -19,7 +19,7 @@ EMPTY_LIST = b'{"topic":"allPositionV3","data":[]}'
 
 
 def told(events):
-    return [(event.side, event.contracts) for event in events]
+    return [(event.leg, event.side, event.contracts) for event in events]
 
 
 def never(error, place):
@@ -31,61 +31,70 @@ def positions():
 
 
 class TestHedged:
-    def test_the_newer_leg_stands(self):
+    def test_each_leg_stands_for_itself(self):
         known = positions()
-        assert told(known.some([LONG, SHORT], T0, never)) == [("long", "3"), ("short", "5")]
+        assert told(known.some([LONG, SHORT], T0, never)) == [("long", "long", "3"), ("short", "short", "5")]
+        assert known.some([LONG, SHORT], T0 + 1, never) == []
 
-    def test_when_one_leg_is_closed_the_other_stands(self):
+    def test_one_leg_is_closed(self):
         known = positions()
         known.some([LONG, SHORT], T0, never)
         [event] = known.some([{**CLOSED, "positionId": "BTC-PERP-USDT|SHORT"}], T0 + 1, never)
-        assert told([event]) == [("long", "3")]
+        assert told([event]) == [("short", "", "0")]
         assert event.recv == T0 + 1
+        assert known.some([LONG], T0 + 2, never) == []
 
-    def test_when_both_are_it_is_flat(self):
+    def test_both_are(self):
         known = positions()
         known.some([LONG, SHORT], T0, never)
         rows = [{**CLOSED, "positionId": f"BTC-PERP-USDT|{leg}"} for leg in ("SHORT", "LONG")]
-        assert told(known.some(rows, T0, never)) == [("long", "3"), ("", "0")]
+        assert told(known.some(rows, T0, never)) == [("short", "", "0"), ("long", "", "0")]
 
-    def test_a_closing_that_names_no_leg_is_of_the_pair(self):
+    def test_a_closing_that_names_no_leg_is_of_both(self):
         known = positions()
         known.some([LONG, SHORT], T0, never)
-        assert told(known.some([CLOSED], T0, never)) == [("", "0")]
+        assert told(known.some([CLOSED], T0, never)) == [("long", "", "0"), ("short", "", "0")]
 
     def test_a_list_that_holds_one_leg(self):
         known = positions()
         known.all([LONG, SHORT], T0, never)
-        assert told(known.all([LONG, {**CLOSED, "positionId": "BTC-PERP-USDT|SHORT"}], T0, never)) == [("long", "3")]
+        listed = [LONG, {**CLOSED, "positionId": "BTC-PERP-USDT|SHORT"}]
+        assert told(known.all(listed, T0, never)) == [("short", "", "0")]
         assert told(known.all([LONG], T0, never)) == []
-        assert told(known.all([], T0, never)) == [("", "0")]
+        assert told(known.all([], T0, never)) == [("long", "", "0")]
+
+    def test_an_unknown_leg_is_a_bad_row(self):
+        bad = []
+        rows = [{**LONG, "positionId": "BTC-PERP-USDT|BOTH"}, SHORT]
+        found = positions().some(rows, T0, lambda error, place: bad.append(place))
+        assert (told(found), bad) == ([("short", "short", "5")], [0])
 
     def test_the_rows_of_rest(self):
         session = subscribed()
         held = [{"symbol": "BTC-PERP", "side": "BUY", "size": 4, "positionId": "BTC-PERP-USDT|LONG"}]
         none = [{"symbol": "BTC-PERP", "side": "", "size": 0, "positionId": "BTC-PERP-USDT|SHORT"}]
         drive(session.sync(T0), answer([]), answer(held + none), answer([]))
-        assert told(session.actions[1].events) == [("long", "4")]
+        assert told(session.actions[1].events) == [("long", "long", "4"), ("short", "", "0")]
 
 
 def test_what_rest_told_is_flat_once_a_list_leaves_it_out():
     session = subscribed()
     drive(session.sync(T0), answer([]), answer([{"symbol": "BTC-PERP", "side": "BUY", "size": 4}]), answer([]))
-    assert told(receive(session, EMPTY_LIST, recv=T0 + 1)) == [("", "0")]
+    assert told(receive(session, EMPTY_LIST, recv=T0 + 1)) == [(None, "", "0")]
     assert receive(session, EMPTY_LIST, recv=T0 + 2) == []
 
 
 def test_what_rest_told_late_is_not_believed_over_a_newer_row():
     known = positions()
     known.some([LONG], T0 + 5, never)
-    known.learn([positions().one(SHORT, T0)], T0)
+    known.learn([positions().one({**LONG, "totalContracts": "9"}, T0)], T0)
     assert known.some([LONG], T0 + 6, never) == []
 
 
 def test_a_row_that_cant_be_understood_makes_no_position_flat():
     known, bad = positions(), []
     other = {**LONG, "marketName": "ETH-PERP-USDT", "positionId": "ETH-PERP-USDT"}
-    assert told(known.all([LONG, other], T0, never)) == [("long", "3"), ("long", "3")]
+    assert told(known.all([LONG, other], T0, never)) == [("long", "long", "3"), (None, "long", "3")]
     assert known.all([{**LONG, "positionDirection": "UP"}, other], T0, lambda *what: bad.append(what)) == []
     assert [place for _, place in bad] == [0]
-    assert told(known.all([other], T0, never)) == [("", "0")]
+    assert told(known.all([other], T0, never)) == [("long", "", "0")]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from msgspec import structs
+
 from bridge.model import Channel, Position, Ticker
 from tests.unit.core import PAIR, SECOND, T0, Rig, balance, order, quote
 
@@ -30,6 +32,22 @@ class TestStates:
             rig.topic.reopened(0)
             rig.topic.accept(event)
             assert len(rig.sink.data) == 1
+
+    def test_an_order_is_told_apart_by_its_pair_and_a_position_by_its_leg(self):
+        """Some exchanges count the orders of each pair by themselves; in hedge mode a pair has two positions."""
+        one, other = (structs.replace(order("7", "open"), pair=pair) for pair in ("BTC-EUR", "ETH-EUR"))
+        long, short = (
+            Position("main", None, T0, "BTC-PERP", leg, "1", "10", "11", "1", None, leg) for leg in ("long", "short")
+        )
+        for channel, events in ((Channel.ORDERS, (one, other)), (Channel.POSITIONS, (long, short))):
+            rig = Rig(channel)
+            for event in events:
+                rig.topic.accept(event)
+            rig.topic.reopened(0)
+            rig.topic.restate([events[0]], T0 + SECOND, T0 + SECOND)
+            [*_, gone] = rig.sink.data
+            assert len(rig.sink.data) == 3
+            assert (gone.pair, getattr(gone, "leg", None)) == (events[1].pair, getattr(events[1], "leg", None))
 
     def test_a_takeover_repeats_no_state(self):
         """Both connections bring the same quotes while the second one warms up."""

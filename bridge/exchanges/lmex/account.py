@@ -176,14 +176,13 @@ class AccountSession(LmexSession):
     def _sync_positions(self, now: int) -> Flow[None]:
         rows = yield from self._private("/user/positions", now)
         listed, bad = self._rows(rows, partial(self._positions.one, recv=now))
-        held = {position.pair: position for position in listed}
-        self._positions.learn(held.values(), now)
+        self._positions.learn(listed, now)
         unread = {pair_or_empty(row) for row in bad}
 
         def covers(event: Event) -> bool:
             return "" not in unread and not (isinstance(event, Position) and event.pair in unread)
 
-        self._restated(Channel.POSITIONS, list(held.values()), now, bad, covers if bad else None)
+        self._restated(Channel.POSITIONS, listed, now, bad, covers if bad else None)
 
     def _sync_fills(self, now: int) -> Flow[None]:
         """The fills since the newest that is known, or of the last day; those that the stream has are repeats."""

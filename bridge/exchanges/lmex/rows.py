@@ -150,13 +150,14 @@ def position_event(row: Row, subject: str, recv: int, contracts: Contracts) -> P
 
     Raises:
         ValueError: a number is none, or the contract size isn't known.
-        KeyError: a field is missing.
+        KeyError: a field is missing, or has an unknown word.
     """
     pair = _position_pair(row)
+    leg = _LEGS[row.get("positionId", "").partition("|")[2]]
     size = (first(row, "totalContracts", "size") or "0").removeprefix("-")
     check_numbers(size)
     if not Decimal(size):
-        return flat(pair, subject, recv)
+        return flat(pair, subject, recv, leg)
     said = [word for name in _DIRECTIONS if (word := row.get(name, "")) not in ("", "0")]
     side = _SIDE_OF[said[0] if said else ""]
     if row.get("contractSize"):
@@ -165,17 +166,18 @@ def position_event(row: Row, subject: str, recv: int, contracts: Contracts) -> P
     profit = first(row, "unrealizedProfitLoss", "unrealizedProfit")
     check_amounts(entry, mark)
     check_values(profit)
-    return Position(subject, None, recv, pair, side, contracts.coins(pair, size), entry, mark, profit, size)
+    return Position(subject, None, recv, pair, side, contracts.coins(pair, size), entry, mark, profit, size, leg)
 
 
+_LEGS = {"": None, "LONG": "long", "SHORT": "short"}
 _DIRECTIONS = ("positionDirection", "orderMode", "side")
 """Fields that say on which side a position is, the clearest first; the first that says something counts."""
 _SIDE_OF = {"LONG": "long", "SHORT": "short", "66": "long", "83": "short", "BUY": "long", "SELL": "short"}
 
 
-def flat(pair: str, subject: str, recv: int) -> Position:
-    """No position."""
-    return Position(subject, None, recv, pair, "", "0", "", "", "", "0")
+def flat(pair: str, subject: str, recv: int, leg: str | None = None) -> Position:
+    """No position in a pair, or on one leg of it."""
+    return Position(subject, None, recv, pair, "", "0", "", "", "", "0", leg)
 
 
 def balance_events(rows: Sequence[Row], subject: str, recv: int) -> tuple[list[Balance], list[Exception]]:
