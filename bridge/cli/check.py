@@ -222,14 +222,15 @@ def _mistakes(error: Any) -> list[dict[str, str]]:
 def _proxies(connector: ConnectorSettings) -> list[str]:
     """The proxies that the connector goes through, or why it doesn't go through one that is set."""
     from bridge.config.proxy import routes_of
-    from bridge.connector.wiring import urls_of
-    from bridge.exchanges import exchange_type
+    from bridge.connector.wiring import bases_of
 
-    routes = routes_of(connector, urls_of(exchange_type(connector.exchange), connector))
+    bases = bases_of(connector)
+    routes = routes_of(connector, bases)
     shown = [route.proxy.shown if route.proxy else route.reason and f"none: {route.reason}" for route in routes]
     if len(set(shown)) == 1:
         return [shown[0]] if shown[0] else []
-    return [f"{line or 'none'} for {what}" for line, what in zip(shown, ("WebSockets", "REST"), strict=True)]
+    kinds = ["REST" if base.startswith("http") else "WebSockets" for base in bases]
+    return list(dict.fromkeys(f"{line or 'none'} for {kind}" for line, kind in zip(shown, kinds, strict=True)))
 
 
 def _print_json(value: Any) -> None:

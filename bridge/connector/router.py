@@ -31,7 +31,7 @@ from bridge.process.lifecycle import end_tasks
 from bridge.process.logs import FrequentWarning
 from bridge.publish.stream import Stream
 from bridge.redis.errors import FAILURES
-from bridge.sequencer import BookTopic, Topic, topic_type
+from bridge.sequencer import BookTopic, HeldBook, Topic, topic_type
 
 __all__ = ["Router"]
 
@@ -131,7 +131,7 @@ class Router:
         presence = self._store.presence
         return [
             ("publisher", self._publisher.run()),
-            ("heartbeat", self.holder.run(self._resync_broken)),
+            ("heartbeat", self.holder.run(self._tend_books)),
             ("lease", self._store.lease.holding.watch()),
             ("memory", presence.watch_memory()),
             ("latency", self.latency.run()),
@@ -305,7 +305,7 @@ class Router:
     async def _open(self, wish: Subscription) -> Topic:
         stream = self._store.stream(wish.channel, wish.subject)
         tail = await self._store.open(stream)
-        topic = topic_type(wish.channel)(stream, self._publisher, self._resync)
+        topic = self._topic(stream)
         self._publisher.add(stream)
         self._topics[wish] = topic
         self._by_stream[stream] = topic
@@ -320,11 +320,30 @@ class Router:
         self.latency.opened(wish.channel, topic, now)
         return topic
 
+    def _topic(self, stream: Stream) -> Topic:
+        rules = self._exchange.book if stream.channel is Channel.BOOK else None
+        if rules is None:
+            return topic_type(stream.channel)(stream, self._publisher, self._resync)
+        return HeldBook(stream, self._publisher, self._resync, self._replace, rules)
+
+    def _replace(self, subject: str, reason: str) -> None:
+        for link in self._feeding(subject):
+            link.replace(f"{subject}: {reason}")
+
     def _resync(self, subject: str, reason: str) -> None:
+        for link in self._feeding(subject):
+            link.resync(subject, reason)
+
+    def _feeding(self, subject: str) -> list[Link]:
         wish = Subscription(Channel.BOOK, subject)
-        for link in self.links:
-            if wish in link.plan.subscriptions:
-                link.resync(subject, reason)
+        return [link for link in self.links if wish in link.plan.subscriptions]
+
+    def _tend_books(self) -> None:
+        now = CLOCK.now()
+        for topic in self._topics.values():
+            if isinstance(topic, BookTopic):
+                topic.tick(now)
+        self._resync_broken()
 
     def _resync_broken(self) -> None:
         """Ask for a snapshot of every book that has lost events; again, if none comes."""
@@ -332,7 +351,7 @@ class Router:
         for topic, due in list(self._broken.items()):
             if not topic.awaiting:
                 del self._broken[topic]
-            elif self._publisher.takes(topic.stream) and now >= due:
+            elif self._publisher.takes(topic.stream) and now >= due and not topic.restore(CLOCK.now()):
                 self._asked[topic] = now
                 self._broken[topic] = now + _NO_SNAPSHOT
                 self._resync(topic.subject, "events of this book were dropped")

@@ -20,7 +20,7 @@ from bridge.feed.tap import FeedTap
 from bridge.feed.tls import client_context
 from bridge.feed.transport import has_picows
 
-__all__ = ["build_exchange", "checked_exchange", "feed_context", "logger_of", "rest_client", "urls_of"]
+__all__ = ["bases_of", "build_exchange", "checked_exchange", "feed_context", "logger_of", "rest_client"]
 
 _REST_TIMEOUT = 10.0
 _REST_PACE = 0.25
@@ -60,14 +60,15 @@ def build_exchange(settings: Settings, connector: ConnectorSettings) -> Exchange
         account,
         connector.options,
     )
-    kind = exchange_type(connector.exchange)
-    routes_of(connector, urls_of(kind, connector))
-    return kind(profile)
+    exchange = exchange_type(connector.exchange)(profile)
+    routes_of(connector, exchange.bases)
+    return exchange
 
 
-def urls_of(kind: type[Exchange], connector: ConnectorSettings) -> list[str]:
-    """Where a connector goes: the bases of its WebSockets and of REST."""
-    return [connector.url or kind.url, connector.rest_url or kind.rest_url]
+def bases_of(connector: ConnectorSettings) -> list[str]:
+    """The addresses that a connector's connections and REST calls begin with."""
+    profile = Profile((), frozenset(), connector.url, connector.rest_url, options=connector.options)
+    return exchange_type(connector.exchange)(profile).bases
 
 
 def feed_context(
@@ -100,7 +101,7 @@ def feed_context(
 def rest_client(connector: ConnectorSettings, exchange: Exchange, tap: FeedTap | None) -> RestClient:
     """A client, to be entered, for the exchange's REST, through the proxy that the config names."""
     ca_file = str(connector.ca_file) if connector.ca_file else None
-    base = connector.rest_url or exchange.rest_url
+    base = exchange.rest_base
     proxy = proxies_of(connector).route(base).proxy
     pacer = pacer_of(base, _REST_PACE)
     return RestClient(exchange.name, base, client_context(ca_file), _REST_TIMEOUT, tap, proxy=proxy, pacer=pacer)

@@ -17,6 +17,7 @@ from bridge.exchange_errors import RestError, UnknownPairError
 from bridge.exchanges.http import Flow
 from bridge.exchanges.listing import ListedPair
 from bridge.exchanges.plans import ClockReading, ConnectionPlan, NoOptions, Poll, Profile
+from bridge.exchanges.rules import BookRules
 from bridge.exchanges.session import Subscription
 from bridge.model import Channel, Event
 
@@ -55,6 +56,8 @@ class Exchange(ABC):
     """
     timed: ClassVar[Mapping[Channel, int]] = {}
     """Channels whose ``ts`` is the time of the event itself, and the steps (ns) that it is told in: latency is measured."""
+    book: ClassVar[BookRules | None] = None
+    """What the connector holds its books to; ``None``: its sessions check and mend them themselves."""
     gaps: ClassVar[Literal["verified", "unchecked"]] = "unchecked"
     """Whether its books prove that nothing is missing: every delta is numbered or chained, so that a hole shows at once."""
     units: ClassVar[Mapping[Channel, str]] = {}
@@ -69,6 +72,16 @@ class Exchange(ABC):
     def pairs(self) -> tuple[str, ...]:
         """The configured pairs but for those that are missing."""
         return tuple(pair for pair in self.profile.pairs if pair not in self.missing)
+
+    @property
+    def rest_base(self) -> str:
+        """Where REST calls go: what their paths are appended to."""
+        return self.profile.rest_url or self.rest_url
+
+    @property
+    def bases(self) -> list[str]:
+        """The addresses that the connections and REST calls begin with."""
+        return [self.profile.url or self.url, self.rest_base]
 
     @classmethod
     def handshake_wait(cls, status: int) -> float | None:

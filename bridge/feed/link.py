@@ -86,6 +86,12 @@ class Link:
         if self._active:
             self._active.resync(subject, reason)
 
+    def replace(self, reason: str) -> None:
+        """Have a fresh connection take over from the one that there is."""
+        if self._active:
+            self._active.replace_reason = reason
+            self._wake.set()
+
     async def run(self) -> None:
         """Connect, serve, connect again; ends only by cancellation, or by a user's mistake."""
         waits = self._waits()

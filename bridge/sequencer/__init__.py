@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from bridge.model import Channel
 from bridge.sequencer.books import BookTopic
+from bridge.sequencer.held import HeldBook
 from bridge.sequencer.identified import IdTopic
 from bridge.sequencer.states import StateTopic
 from bridge.sequencer.topic import Sink, Topic
 
-__all__ = ["BookTopic", "IdTopic", "Sink", "StateTopic", "Topic", "topic_type"]
+__all__ = ["BookTopic", "HeldBook", "IdTopic", "Sink", "StateTopic", "Topic", "topic_type"]
 
 _TOPICS: dict[Channel, type[Topic]] = {
     Channel.TRADES: IdTopic,

@@ -88,6 +88,14 @@ class BookTopic(Topic):
     def broken(self) -> None:
         self.awaiting = True
 
+    def tick(self, now: int) -> None:
+        """Do what is due (``now`` by the steady clock, ns): nothing, where sessions look after their books."""
+
+    def restore(self, now: int) -> bool:
+        """Publish a snapshot without asking the exchange; whether there was a whole book to make it of."""
+        del now
+        return False
+
     def _declare_unused(self, recv: int) -> None:
         if self._unused:
             count, self._unused = self._unused, 0
