@@ -9,6 +9,7 @@ from bridge.exchanges.base import Exchange
 __all__ = ["exchange_type", "names"]
 
 _REGISTRY = {
+    "bybit": "bridge.exchanges.bybit:Bybit",
     "coinbase": "bridge.exchanges.coinbase:Coinbase",
     "limitlex": "bridge.exchanges.limitlex:Limitlex",
     "lmex": "bridge.exchanges.lmex:Lmex",

@@ -12,7 +12,7 @@ from msgspec import Struct
 from bridge.exchanges import exchange_type
 from bridge.exchanges.base import Exchange
 from bridge.exchanges.plans import Credentials, Profile
-from tests.unit import coinbase_frames, limitlex_frames, lmex_frames
+from tests.unit import bybit_frames, coinbase_frames, limitlex_frames, lmex_frames
 from tests.unit.limitlex_keys import SECRET, jwt
 
 ANSWERS = (
@@ -60,6 +60,18 @@ def _all(*groups: Iterable[bytes]) -> tuple[bytes, ...]:
 
 
 SAMPLES = (
+    Sample(
+        "bybit",
+        bybit_frames.PAIRS,
+        _all(
+            bybit_frames.CONTROL.values(),
+            bybit_frames.PUBLIC.values(),
+            bybit_frames.PRIVATE.values(),
+            bybit_frames.PONGS,
+        ),
+        bybit_frames.SECRET,
+        routing=frozenset({"topic"}),
+    ),
     Sample(
         "coinbase",
         coinbase_frames.PAIRS,

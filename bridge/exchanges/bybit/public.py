@@ -1,0 +1,295 @@
+"""Bybit's public topics of one category, spot or linear: trades, books, best prices, tickers.
+
+A symbol is the same text in both categories, and nothing in a message names the category: the connection does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Raw, Struct
+
+from bridge.exchange_errors import ReportedError
+from bridge.exchanges.actions import Said, Unknown
+from bridge.exchanges.fields import EXACT
+from bridge.exchanges.numbers import (
+    SECOND,
+    best_first,
+    check_amounts,
+    check_ids,
+    check_levels,
+    check_numbers,
+    check_values,
+    epoch_ns,
+    shortened,
+)
+from bridge.exchanges.salvage import Damage, rows_of
+from bridge.exchanges.session import Subscription
+from bridge.exchanges.toolkit.session import WRONG, TopicSession
+from bridge.exchanges.toolkit.topics import Request
+from bridge.model import BookDelta, BookSnapshot, Channel, Event, Levels, Quote, Ticker, Trade
+
+__all__ = ["NAME", "Envelope", "PublicSession", "Spoken", "milliseconds"]
+
+NAME = "bybit"
+_MILLISECOND = 1_000_000
+_QUIET = 20 * SECOND
+"""Silence after which a book is asked for again: a snapshot shows that it is there still."""
+
+
+class Envelope(Struct):
+    """Any message: data has a ``topic``, an answer an ``op``.
+
+    ``{"topic":"orderbook.200.BTCUSDT","ts":1786310816618,"type":"delta","data":{…},"cts":1786310816585}``
+    ``{"success":true,"ret_msg":"subscribe","conn_id":"2324…","req_id":"10001","op":"subscribe"}``
+    """
+
+    topic: str = ""
+    type: str = ""
+    ts: int = 0
+    cts: int = 0
+    data: Raw = Raw()
+    op: str = ""
+    success: bool | None = None
+    ret_msg: str = ""
+    req_id: str = ""
+    retCode: int = 0  # noqa: N815 - the exchange's name
+    retMsg: str = ""  # noqa: N815 - the exchange's name
+
+    @property
+    def is_pong(self) -> bool:
+        """On public connections the pong says ``"op":"ping"``."""
+        return self.op == "pong" or self.ret_msg == "pong"
+
+    @property
+    def failed(self) -> bool:
+        return self.success is False or self.retCode != 0
+
+    @property
+    def words(self) -> str:
+        return self.ret_msg or self.retMsg or "no reason given"
+
+
+class _BookData(Struct):
+    s: str
+    b: Levels
+    a: Levels
+    u: int
+
+
+class _TradeRow(Struct):
+    T: int
+    s: str
+    S: Literal["Buy", "Sell"]
+    v: str
+    p: str
+    i: str
+
+
+class _TickerData(Struct):
+    """A missing field is unchanged, an empty one unknown."""
+
+    symbol: str
+    prevPrice24h: str | None = None  # noqa: N815 - the exchange's names
+    highPrice24h: str | None = None  # noqa: N815
+    lowPrice24h: str | None = None  # noqa: N815
+    lastPrice: str | None = None  # noqa: N815
+    price24hPcnt: str | None = None  # noqa: N815
+    volume24h: str | None = None
+
+
+_TICKER_FIELDS = _TickerData.__struct_fields__[1:]
+_decode_envelope: Callable[[bytes], Envelope] = msgspec.json.Decoder(Envelope).decode
+_decode_book: Callable[[Any], _BookData] = msgspec.json.Decoder(_BookData).decode
+_decode_trades: Callable[[Any], list[_TradeRow]] = msgspec.json.Decoder(list[_TradeRow]).decode
+_decode_trade: Callable[[Any], _TradeRow] = msgspec.json.Decoder(_TradeRow).decode
+_decode_ticker: Callable[[Any], _TickerData] = msgspec.json.Decoder(_TickerData).decode
+
+
+def milliseconds(count: int) -> int:
+    """Milliseconds since the epoch in nanoseconds.
+
+    Raises:
+        ValueError: it is no time.
+    """
+    return epoch_ns(count, _MILLISECOND)
+
+
+class Spoken(TopicSession):
+    """How public and private connections speak: requests, answers, pongs."""
+
+    def __init__(self, url: str, streams: Mapping[str, list[Subscription]], most: int) -> None:
+        super().__init__(NAME, url, streams, most=most, ping=('{"op":"ping"}', 20))
+
+    def _decode(self, frame: bytes) -> tuple[str, Envelope]:
+        message = _decode_envelope(frame)
+        return message.topic, message
+
+    def _request(self, request: Request) -> str:
+        return msgspec.json.encode({"req_id": request.ident, "op": request.op, "args": request.topics}).decode()
+
+    def _answer(self, message: Envelope, recv: int) -> list[Event]:
+        """An acknowledgement names its request and no topics; a refusal the first topic that is wrong.
+
+        ``{"success":false,"ret_msg":"error:handler not found,topic:publicTrade.NOPEUSDT","conn_id":"…","req_id":"7",
+        "op":"subscribe"}``
+        """
+        if message.is_pong:
+            return []
+        if message.op == "subscribe":
+            if not message.failed or message.words.startswith("error:already subscribed"):
+                return self._acknowledged(message.req_id, recv)
+            return self._refused(message.req_id, message.words, message.words.rpartition("topic:")[2], recv)
+        if message.failed:
+            self.actions.append(Said(ReportedError(NAME, message.words)))
+        elif message.op != "unsubscribe":
+            self.actions.append(Unknown(message.op or "message without topic"))
+        return []
+
+
+class PublicSession(Spoken):
+    """Some pairs of one category. ``symbols`` are their names at the exchange, ``depth`` the levels a side of books."""
+
+    def __init__(
+        self, url: str, symbols: dict[str, str], channels: frozenset[Channel], *, depth: int, most: int
+    ) -> None:
+        self._book = f"orderbook.{depth}."
+        prefixes = {
+            Channel.TRADES: "publicTrade.",
+            Channel.BOOK: self._book,
+            Channel.QUOTES: "orderbook.1.",
+            Channel.TICKER: "tickers.",
+        }
+        streams: dict[str, list[Subscription]] = {}
+        for pair, symbol in symbols.items():
+            for channel in sorted(channels):
+                streams.setdefault(prefixes[channel] + symbol, []).append(Subscription(channel, pair))
+        super().__init__(url, streams, most)
+        self._pairs = {symbol: pair for pair, symbol in symbols.items()}
+        self._symbols = symbols
+        self._books = [topic for topic in streams if topic.startswith(self._book) and Channel.BOOK in channels]
+        self._channels = channels
+        self._best: dict[str, tuple[str, str, str, str]] = {}
+        self._tickers: dict[str, dict[str, str]] = {}
+        """Symbol → its statistics, merged out of a snapshot and what has changed since."""
+        self._said: dict[str, tuple[str, ...]] = {}
+        """Symbol → what its last ticker said."""
+
+    def connected(self, now: int) -> None:
+        self._begin(now)
+
+    def tick(self, now: int) -> Sequence[Event]:
+        if quiet := self._topics.quiet(self._books, now, _QUIET):
+            self._renew(quiet, now)
+        return super().tick(now)
+
+    def resync(self, subject: str, now: int, reason: str) -> None:
+        """The exchange answers a subscription with a snapshot."""
+        del reason
+        topic = self._book + self._symbols.get(subject, "")
+        if topic in self._books:
+            self._renew([topic], now)
+
+    def _data(self, topic: str, message: Envelope, recv: int) -> list[Event]:
+        if topic.startswith("orderbook."):
+            return self._levels(message, recv)
+        if topic.startswith("publicTrade."):
+            return [self._trade(row, topic, recv) for row in _decode_trades(message.data)]
+        return self._ticker(message, recv)
+
+    def _salvage(self, topic: str, message: Any, frame: bytes, *, recv: int, error: Exception) -> list[Event]:
+        """Trades row by row."""
+        if message is None or not topic.startswith("publicTrade."):
+            return super()._salvage(topic, message, frame, recv=recv, error=error)
+        damage, events = Damage(NAME, frame, counted=True), []
+        for row in rows_of(message.data):
+            try:
+                events.append(self._trade(_decode_trade(row), topic, recv))
+            except WRONG as wrong:
+                damage.row(wrong, self._streams[topic], len(events))
+        return damage.settle(self, list(events), recv)
+
+    def _pair(self, symbol: str, topic: str) -> str:
+        if not topic.endswith(f".{symbol}"):
+            raise ValueError(f"{shortened(symbol)} is not the topic's symbol")
+        return self._pairs[symbol]
+
+    def _trade(self, row: _TradeRow, topic: str, recv: int) -> Event:
+        """Oldest first; ``S`` is the taker's side, ``i`` a UUID (linear) or digits (spot).
+
+        ``{"topic":"publicTrade.ETHUSDT","ts":1786310821917,"type":"snapshot","data":[{"i":"2280000001739247417","T":
+        1786310821917,"p":"1923.28","v":"0.04537","S":"Sell","seq":178477362706,"s":"ETHUSDT","BT":false,"RPI":false}]}``
+        """
+        check_ids(row.i)
+        check_numbers(row.p, row.v)
+        return Trade(self._pair(row.s, topic), milliseconds(row.T), recv, row.i, row.S.lower(), row.p, row.v)
+
+    def _levels(self, message: Envelope, recv: int) -> list[Event]:
+        """A book's levels; ``cts`` is the matching engine's time, ``u`` rises by one from delta to delta.
+
+        ``u`` 1 is a snapshot whatever ``type`` says: the exchange's service has been restarted. One level a side is
+        always whole, and comes again after three seconds without a change, with the same ``u``.
+
+        ``{"topic":"orderbook.200.BTCUSDT","ts":1786310816618,"type":"delta","data":{"s":"BTCUSDT","b":[["65140.4",
+        "0.875077"]],"a":[["65154.6","0.09948"]],"u":62505425,"seq":112488545865},"cts":1786310816585}``
+        """
+        data = _decode_book(message.data)
+        pair = self._pair(data.s, message.topic)
+        ts = milliseconds(message.cts or message.ts)
+        if message.type not in ("snapshot", "delta") or data.u < 1:
+            raise ValueError(f"type {shortened(message.type)} with u {data.u}")
+        check_levels(data.b)
+        check_levels(data.a)
+        whole = message.type == "snapshot" or data.u == 1
+        events: list[Event] = []
+        if message.topic.startswith("orderbook.1."):
+            if not whole:
+                raise ValueError("a delta of one level")
+            if Channel.QUOTES in self._channels:
+                events += self._quote(pair, data, ts, recv)
+        if message.topic in self._books:
+            xseq = str(data.u)
+            if whole:
+                bids, asks = best_first(data.b, bids=True), best_first(data.a, bids=False)
+                events.append(BookSnapshot(pair, ts, recv, xseq, bids, asks))
+            else:
+                events.append(BookDelta(pair, ts, recv, xseq, data.b, data.a, str(data.u - 1)))
+        return events
+
+    def _quote(self, pair: str, data: _BookData, ts: int, recv: int) -> list[Event]:
+        best = (*(data.b[0] if data.b else ("", "")), *(data.a[0] if data.a else ("", "")))
+        if self._best.get(pair) == best:
+            return []
+        self._best[pair] = best
+        return [Quote(pair, ts, recv, *best)]
+
+    def _ticker(self, message: Envelope, recv: int) -> list[Event]:
+        """The last 24 hours: spot always whole, linear a snapshot and then what has changed; published when any of it has.
+
+        ``{"topic":"tickers.BTCUSDT","type":"delta","data":{"symbol":"BTCUSDT","price24hPcnt":"-0.158315","lastPrice":
+        "66666.60"},"cs":753843907770,"ts":1786310817883}``
+        """
+        data = _decode_ticker(message.data)
+        pair = self._pair(data.symbol, message.topic)
+        given = {name: value for name in _TICKER_FIELDS if (value := getattr(data, name)) is not None}
+        check_amounts(*(value for name, value in given.items() if name != "price24hPcnt"))
+        check_values(given.get("price24hPcnt", ""))
+        ts = milliseconds(message.ts)
+        if message.type == "snapshot":
+            state = self._tickers[pair] = dict.fromkeys(_TICKER_FIELDS, "") | given
+        elif message.type == "delta" and pair in self._tickers:
+            state = self._tickers[pair]
+            state.update(given)
+        else:
+            return []  # what it changes isn't known: the snapshot is to come
+        said = tuple(state.values())
+        if self._said.get(pair) == said:
+            return []
+        self._said[pair] = said
+        opened, high, low, last, share, volume = said
+        change = f"{EXACT.subtract(Decimal(last), Decimal(opened)):f}" if last and opened else ""
+        percent = f"{Decimal(share).scaleb(2, EXACT):f}" if share else ""
+        return [Ticker(pair, ts, recv, "86400", opened, high, low, last, change, percent, volume)]

@@ -1,0 +1,1 @@
+"""What every exchange's sessions need, written once."""

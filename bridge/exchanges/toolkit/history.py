@@ -1,0 +1,44 @@
+"""How far an account's fills are known, over connections and restarts: where the next fetch by REST begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from bridge.exchanges.numbers import SECOND
+from bridge.model import Event, Fill
+
+__all__ = ["FillHistory"]
+
+_DAY = 24 * 3600 * SECOND
+_OVERLAP = 60 * SECOND
+"""How far before the newest known fill the next history begins: fills may come in another order than they happened."""
+
+
+class FillHistory(Struct):
+    """What the successive sessions of one account know; times in ns."""
+
+    newest_fill: int = 0
+    """Time of the newest fill up to which none is missing."""
+    since: int | None = None
+    """Before any fill is known: since when there is a stream for them."""
+    known_from: int = 0
+    """Since when it is known which fills the stream has had; 0: from its beginning."""
+
+    def recall(self, tail: Sequence[Event], known_from: int = 0) -> None:
+        """Take up the newest events of the fills' stream, oldest first."""
+        self.known_from = known_from
+        if tail:
+            self.since = tail[0].recv
+        self.note([event for event in tail if isinstance(event, Fill)])
+
+    def note(self, fills: Sequence[Fill]) -> None:
+        """These have come, and none before them is missing."""
+        self.newest_fill = max([self.newest_fill, *(min(fill.ts or 0, fill.recv) for fill in fills)])
+
+    def history_since(self, now: int) -> int:
+        """From when on fills are to be asked for: of the last day, if nothing is known."""
+        day = now - _DAY
+        known = self.newest_fill or min(day if self.since is None else self.since, day)
+        return max(known - _OVERLAP, self.known_from, 0)

@@ -1,0 +1,144 @@
+"""A session over topics that are asked for by name, and served or refused each for itself."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bridge.exchange_errors import FrameError, ReportedError
+from bridge.exchanges.actions import Reconnect, Said, Send, Unknown
+from bridge.exchanges.numbers import SECOND
+from bridge.exchanges.salvage import UNREADABLE, Damage, peek, readable
+from bridge.exchanges.session import Session, Subscription
+from bridge.exchanges.toolkit.topics import Request, Topics
+from bridge.model import Event
+
+__all__ = ["WRONG", "TopicSession"]
+
+WRONG = (*UNREADABLE, ValueError, LookupError, ArithmeticError, TypeError)
+"""What is raised for a message, or a row of one, that can't be understood."""
+
+
+class TopicSession(Session):
+    """Asks for its topics, says which of their streams are live or down, and pings.
+
+    Args:
+        exchange: its name, for errors.
+        url: where the connection goes.
+        streams: topic → the streams that it feeds.
+        most: how many topics one request may name.
+        ping: the exchange's own ping, as text, and the seconds between two.
+    """
+
+    def __init__(
+        self, exchange: str, url: str, streams: Mapping[str, list[Subscription]], *, most: int, ping: tuple[str, float]
+    ) -> None:
+        super().__init__(url)
+        self._exchange = exchange
+        self._streams = streams
+        self._topics = Topics(streams, most)
+        self._ping, self._ping_every = ping[0], int(ping[1] * SECOND)
+        self._pinged = 0
+        self.ready = False
+
+    def tick(self, now: int) -> Sequence[Event]:
+        if now - self._pinged >= self._ping_every:
+            self._pinged = now
+            self.actions.append(Send(self._ping))
+        if self._topics.overdue(now):
+            self.actions.append(Reconnect("no answer to the subscription"))
+            return ()
+        return self._settle((), self._topics.tick(now), now)
+
+    def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
+        try:
+            topic, message = self._decode(frame)
+        except UNREADABLE as error:
+            return self._unreadable(frame, recv, error)
+        if not topic:
+            return self._answer(message, recv)
+        if topic not in self._streams:
+            self.actions.append(Unknown(topic.partition(".")[0]))
+            return ()
+        try:
+            events = self._data(topic, message, recv)
+        except WRONG as error:
+            events = self._salvage(topic, message, frame, recv=recv, error=error)
+        # Its data shows that a topic is served, also where the acknowledgement is still to come.
+        return [*self._settle([topic], (), recv), *events] if self._topics.came(topic, recv) else events
+
+    def _unreadable(self, frame: bytes, recv: int, error: Exception) -> Sequence[Event]:
+        fixed = readable(frame)
+        if fixed is not frame:
+            return self.receive(fixed, recv)
+        topic = peek(frame, "topic")
+        if topic in self._streams:
+            return self._salvage(topic, None, frame, recv=recv, error=error)
+        raise FrameError(self._exchange, frame, f"{type(error).__name__}: {error}") from None
+
+    def rejected(self, recv: int) -> Sequence[Event]:
+        """Whose the frame was can't be told: all that is served may have missed something."""
+        return self.gaps([stream for topic in self._topics.served for stream in self._streams[topic]], recv)
+
+    @abstractmethod
+    def _request(self, request: Request) -> str:
+        """A request as the exchange has it."""
+
+    @abstractmethod
+    def _decode(self, frame: bytes) -> tuple[str, Any]:
+        """A frame's topic (empty if it has none), and the frame as a message.
+
+        Raises:
+            one of `UNREADABLE`: it isn't one.
+        """
+
+    @abstractmethod
+    def _answer(self, message: Any, recv: int) -> list[Event]:
+        """What a message without a topic says."""
+
+    @abstractmethod
+    def _data(self, topic: str, message: Any, recv: int) -> list[Event]:
+        """The events of a message of one of the topics.
+
+        Raises:
+            one of `WRONG`: it can't be understood.
+        """
+
+    def _salvage(self, topic: str, message: Any, frame: bytes, *, recv: int, error: Exception) -> list[Event]:
+        """What can still be read where that failed (``message`` is ``None`` where it is none).
+
+        The topic's streams have a ``gap``, and the frame goes to the rejects.
+        """
+        del message
+        damage = Damage(self._exchange, frame)
+        damage.row(error, self._streams[topic])
+        return damage.settle(self, [], recv)
+
+    def _begin(self, now: int) -> None:
+        """Ask for all topics."""
+        self._topics.begin(now)
+        self._settle((), (), now)
+
+    def _renew(self, topics: Sequence[str], now: int) -> None:
+        """Have topics begin anew, with a snapshot."""
+        self._topics.renew(topics, now)
+        self._settle((), (), now)
+
+    def _acknowledged(self, ident: str, now: int) -> list[Event]:
+        return self._settle(self._topics.acknowledged(ident), (), now)
+
+    def _refused(self, ident: str, reason: str, named: str, now: int) -> list[Event]:
+        return self._settle((), self._topics.rejected(ident, reason, named, now), now)
+
+    def _settle(self, served: Iterable[str], refused: Iterable[str], now: int) -> list[Event]:
+        """What has changed, as events; what is to be asked for is sent."""
+        self.ready = self.ready or self._topics.settled
+        events = [event for topic in served for event in self.lively(self._streams[topic], now)]
+        for topic in refused:
+            reason = self._topics.refused[topic]
+            self.actions.append(Said(ReportedError(self._exchange, reason, topic=topic)))
+            events += self.dead(self._streams[topic], now, reason)
+        self.actions += [Send(self._request(request)) for request in self._topics.requests]
+        self._topics.requests.clear()
+        return events

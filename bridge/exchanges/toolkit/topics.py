@@ -1,0 +1,148 @@
+"""The topics of one connection: asked for in requests with ids, served or refused each for itself, asked for again later.
+
+For exchanges whose answers name the request and not its topics. Pure: times come in (ns), requests are left in
+``requests`` for the session to send.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from itertools import count
+
+from msgspec import Struct
+
+from bridge.exchanges.numbers import SECOND
+
+__all__ = ["Request", "Topics"]
+
+_ANSWER_LIMIT = 10 * SECOND
+_RETRY = 60 * SECOND
+"""Between attempts at what is refused, about."""
+
+
+class Request(Struct, frozen=True):
+    """A message to be sent: ``op`` is ``subscribe`` or ``unsubscribe``."""
+
+    op: str
+    ident: str
+    topics: tuple[str, ...]
+
+
+class _Asked(Struct):
+    topics: list[str]
+    at: int
+
+
+class Topics:
+    """What became of each topic; ``most`` is how many one request may name."""
+
+    def __init__(self, names: Iterable[str], most: int) -> None:
+        self.names = tuple(names)
+        self._most = most
+        self.requests: list[Request] = []
+        """To be sent, in this order; whoever sends them empties the list."""
+        self.served: set[str] = set()
+        self.refused: dict[str, str] = {}
+        """Topic → why the exchange doesn't serve it."""
+        self.answered = False
+        """Whether anything has been heard of any topic."""
+        self._asked: dict[str, _Asked] = {}
+        self._again: dict[str, int] = {}
+        """When a refused topic is asked for again."""
+        self._heard: dict[str, int] = {}
+        self._idents = count(1)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is awaited."""
+        return not self._asked
+
+    def begin(self, now: int) -> None:
+        """The connection is open: ask for all topics."""
+        self._ask(self.names, now)
+
+    def came(self, name: str, now: int) -> bool:
+        """Data of a topic has come; whether it is news that the topic is served."""
+        self._heard[name] = now
+        if name in self.served or name not in self.names:
+            return False
+        self._settle([name])
+        return True
+
+    def acknowledged(self, ident: str) -> list[str]:
+        """A request was accepted, the oldest where the answer names none; returns the topics of which that is news."""
+        asked = self._asked.pop(ident or next(iter(self._asked), ""), None)
+        return self._settle(asked.topics) if asked else []
+
+    def rejected(self, ident: str, reason: str, named: str, now: int) -> list[str]:
+        """A request was refused, because of the topic ``named`` if that is one of it; returns those that are refused now.
+
+        Whether the others of the request stand is not known: they are asked for again, each by itself.
+        """
+        asked = self._asked.pop(ident or next(iter(self._asked), ""), None)
+        if asked is None:
+            return []
+        self.answered = True
+        bad = [named] if named in asked.topics else asked.topics if len(asked.topics) == 1 else []
+        for name in asked.topics:
+            if name not in bad and name not in self.served:
+                self._ask([name], now)
+        return [name for name in bad if self._refuse(name, reason, now)]
+
+    def renew(self, names: Sequence[str], now: int) -> None:
+        """Give topics back and ask for them again: the exchange begins with a snapshot."""
+        names = [name for name in names if name not in self._again]
+        for part in self._parts(names):
+            self.requests.append(Request("unsubscribe", self._ident(), part))
+        self._ask(names, now)
+
+    def quiet(self, names: Iterable[str], now: int, limit: int) -> list[str]:
+        """Those of the topics that are served and were not heard of for ``limit`` ns; asked for once in that time."""
+        found = [name for name in names if name in self.served and now - self._heard.get(name, now) > limit]
+        self._heard.update(dict.fromkeys(found, now))
+        return found
+
+    def tick(self, now: int) -> list[str]:
+        """Ask again for what is due; returns topics that are refused now, because nothing was heard of them."""
+        late = [ident for ident, asked in self._asked.items() if now - asked.at > _ANSWER_LIMIT]
+        silent = [name for ident in late for name in self._asked.pop(ident).topics if name not in self.served]
+        words = f"no answer to the subscription within {_ANSWER_LIMIT // SECOND} s"
+        refused = [name for name in silent if self._refuse(name, words, now)]
+        for name in [name for name, at in self._again.items() if at <= now]:
+            del self._again[name]
+            self._ask([name], now)
+        return refused
+
+    def overdue(self, now: int) -> bool:
+        """Whether nothing at all was heard though an answer is overdue: it is no single topic then."""
+        return not self.answered and any(now - asked.at > _ANSWER_LIMIT for asked in self._asked.values())
+
+    def _ask(self, names: Sequence[str], now: int) -> None:
+        for part in self._parts(names):
+            ident = self._ident()
+            self._asked[ident] = _Asked(list(part), now)
+            self.requests.append(Request("subscribe", ident, part))
+
+    def _settle(self, names: Sequence[str]) -> list[str]:
+        self.answered = True
+        fresh = [name for name in names if name not in self.served]
+        self.served.update(fresh)
+        for name in names:
+            self.refused.pop(name, None)
+            self._again.pop(name, None)
+        return fresh
+
+    def _refuse(self, name: str, reason: str, now: int) -> bool:
+        """Whether it is news that the topic is refused for this reason."""
+        news = self.refused.get(name) != reason
+        self.served.discard(name)
+        self.refused[name] = reason
+        self._again[name] = now + _RETRY * (80 + zlib.crc32(name.encode()) % 41) // 100
+        return news
+
+    def _parts(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        return [tuple(names[start : start + self._most]) for start in range(0, len(names), self._most)]
+
+    def _ident(self) -> str:
+        return str(next(self._idents))
