@@ -14,6 +14,7 @@ before it had seen the token.
 from __future__ import annotations
 
 from enum import Enum, auto
+from functools import cached_property
 
 import hiredis
 from msgspec import Struct
@@ -40,7 +41,7 @@ class FenceState(Enum):
     """Redis refused the question, or the key is of another type."""
 
 
-class Fence(Struct, frozen=True):
+class Fence(Struct, frozen=True, dict=True):
     """The fence of one connector: the key, and the token that it holds as long as this process may write.
 
     In a Cluster there is none: a transaction works within one slot.
@@ -51,10 +52,14 @@ class Fence(Struct, frozen=True):
     connector: str
     """The connector's name, for messages."""
 
-    @property
+    @cached_property
     def watch(self) -> list[str]:
-        """``WATCH`` and ``GET``, rendered: two commands, two replies."""
+        """``WATCH`` and ``GET``, rendered: two commands, two replies. They go with every batch, and are never changed."""
         return [command("WATCH", self.key), command("GET", self.key)]
+
+    @cached_property
+    def _ours(self) -> bytes:
+        return self.token.encode()
 
     @property
     def restore(self) -> list[str]:
@@ -63,9 +68,9 @@ class Fence(Struct, frozen=True):
 
     def judge(self, reply: object) -> FenceState:
         """What the reply to ``GET`` means."""
+        if reply == self._ours:
+            return FenceState.OURS
         if isinstance(reply, hiredis.ReplyError):
             return FenceState.UNREADABLE
         found = reply.decode(errors="replace") if isinstance(reply, bytes) else ""
-        if found == self.token:
-            return FenceState.OURS
         return FenceState.FOREIGN if epoch_of(found) >= epoch_of(self.token) else FenceState.MISSING
