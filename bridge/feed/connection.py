@@ -49,7 +49,8 @@ _MOST_HELD = 100_000
 class Connection:
     """A socket that a session speaks over; it is the socket's `Handler`.
 
-    With ``hold``, events are kept back until `release`: a replacement warms up beside the connection it replaces.
+    With ``hold``, events and fetched states are kept back until `release`: a replacement warms up beside the connection
+    it replaces.
     """
 
     def __init__(self, plan: ConnectionPlan, context: FeedContext, wake: asyncio.Event, *, hold: bool) -> None:
@@ -62,7 +63,7 @@ class Connection:
         self._tap = context.tap
         self._actions = self._session.actions
         self._emit: Callable[[Event], None] = self._hold if hold else context.receiver.event
-        self._held: list[Event] = []
+        self._held: list[Event | Restated] = []
         self._socket: Socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._flow = context.flow
@@ -152,12 +153,15 @@ class Connection:
 
     def release(self, old: Connection) -> None:
         """Take over from ``old``: what was held back goes out, then everything directly."""
-        for event in self._session.succeed(old._session, self._context.now()):
-            self._context.receiver.event(event)
+        for told in self._session.succeed(old._session, self._context.now()):
+            self._context.receiver.event(told)
         held, self._held = self._held, []
         self._emit = self._context.receiver.event
         fresh: set[str] = set()
         for event in held:
+            if isinstance(event, Restated):
+                self._context.receiver.restated(event)
+                continue
             if isinstance(event, BookSnapshot):
                 fresh.add(event.subject)
             elif isinstance(event, BookDelta) and event.subject not in fresh:
@@ -305,7 +309,14 @@ class Connection:
             elif isinstance(action, Warn):
                 self._context.log.warning("exchange_says", connection=self._plan.name, message=action.message)
             elif isinstance(action, Restated):
-                self._context.receiver.restated(action)
+                self._restated(action)
+
+    def _restated(self, state: Restated) -> None:
+        """A state fetched by REST has its place among the events, and is held back with them."""
+        if self._emit == self._hold:
+            self._held.append(state)
+        elif not self._muted:
+            self._context.receiver.restated(state)
 
     def _said(self, action: Said) -> None:
         """An error of the exchange's: a line of the log, and a count."""

@@ -10,6 +10,7 @@ from typing import Self, TypeVar
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.tracing import Trace
+from yarl import URL
 
 from bridge.clock import CLOCK
 from bridge.exchange_errors import NoAnswerError, RestError
@@ -131,7 +132,7 @@ class RestClient:
         if self._client is None:
             msg = "the client is not open"
             raise RuntimeError(msg)
-        url = self._base + request.path
+        url = URL(self._base + request.path, encoded=True)  # as it is signed: `%2C` stays what it is
         if self._pacer and self._pacer.troubled:
             await self._pacer.turn()
         try:
@@ -148,7 +149,7 @@ class RestClient:
         if self._pacer:
             self._pacer.worked()
         if self._tap and request.method == "GET":
-            self._tap.http("rest", url, body.decode(errors="replace"), CLOCK.now() / 1e9)
+            self._tap.http("rest", str(url), body.decode(errors="replace"), CLOCK.now() / 1e9)
         return HttpResponse(status, body, headers)
 
     async def _body(self, request: HttpRequest, answer: aiohttp.ClientResponse) -> bytes:

@@ -57,6 +57,8 @@ class HeldBook(BookTopic):
         self._step: Step | None = None
         """What is to be done next about a book that is not whole."""
         self._why = ""
+        self._begun = 0
+        """When the book last began with a snapshot: what happened before is history, and not late."""
 
     def accept(self, event: BookSnapshot | BookDelta) -> None:
         if not self.live:
@@ -113,18 +115,22 @@ class HeldBook(BookTopic):
             super().disturbed(recv, reason, count)
 
     def _take_snapshot(self, event: BookSnapshot) -> None:
-        if self.whole and not self.awaiting and event.xseq and event.xseq == self._at:
+        fresh = Book()
+        fresh.replace(event.bids, event.asks)
+        if self.whole and not self.awaiting and event.xseq and event.xseq == self._at and fresh == self._copy:
             self.repeated += 1  # some exchanges say the same again where nothing has changed
             self.last = event.recv
             return
-        self._copy.replace(event.bids, event.asks)
+        self._copy = fresh
         self.whole = True
         if self._copy.crossed():
             self._refuse(event, "the snapshot is crossed")
             return
         self._asked = self._step = None
         self._at, self._ts = event.xseq, event.ts
-        super().accept(event)
+        if self.awaiting or self._since_snapshot:  # else each message is a snapshot
+            self._begun = event.recv
+        self._publish(event)
 
     def _take_delta(self, event: BookDelta) -> None:
         if self.whole:
@@ -140,7 +146,15 @@ class HeldBook(BookTopic):
                 self._refuse(event, "the book is crossed")
                 return
             self._at, self._ts = event.xseq, event.ts
-        super().accept(event)
+        self._publish(event)
+
+    def _publish(self, event: BookSnapshot | BookDelta) -> None:
+        """Pass it on; some exchanges begin with a snapshot of seconds ago, and with all deltas since then."""
+        if event.ts is not None and event.ts < self._begun:
+            with self.not_timed():
+                super().accept(event)
+        else:
+            super().accept(event)
 
     def _refuse(self, event: BookSnapshot | BookDelta, reason: str) -> None:
         """Events from here on are of no use until the next snapshot."""

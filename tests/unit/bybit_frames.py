@@ -74,6 +74,8 @@ PONGS = (
     b'{"args":["1672916271846"],"op":"pong"}',
     b'{"req_id":"test","op":"pong","args":["1675418560633"],"conn_id":"cfcb4ocsvfriu23r3er0-1b"}',
 )
+WARM = (LOGGED_IN, ACKNOWLEDGED)
+"""What an account's session is sent before any data."""
 CONTROL = {"acknowledged": ACKNOWLEDGED, "refused": REFUSED, "logged in": LOGGED_IN}
 
 ORDER = (
@@ -122,3 +124,26 @@ def answer(rows: list[dict[str, Any]], cursor: str = "") -> bytes:
     """A REST answer with rows, and where the next page begins."""
     result = {"category": "linear", "nextPageCursor": cursor, "list": rows}
     return json.dumps({"retCode": 0, "retMsg": "OK", "result": result, "time": 1672364262474}).encode()
+
+
+def row(frame: bytes, **values: Any) -> dict[str, Any]:
+    """The first row of a private frame, with other values."""
+    found: dict[str, Any] = json.loads(frame)["data"][0]
+    return found | values
+
+
+def wallet(**coin: str) -> dict[str, Any]:
+    """A row of the wallet with one coin, with other values."""
+    found = row(WALLET)
+    found["coin"][0].update(coin)
+    return found
+
+
+LINEAR = "category=linear&settleCoin=USDT"
+LISTINGS = {
+    f"/v5/order/realtime?{LINEAR}&openOnly=0": answer([row(ORDER), row(ORDER, orderId="o-2", side="Buy")]).decode(),
+    f"/v5/position/list?{LINEAR}": answer([row(POSITION), row(POSITION, symbol="ETHUSDT", side="Sell")]).decode(),
+    "/v5/execution/list?category=linear": answer([row(EXECUTION), row(EXECUTION, execId="e-2")]).decode(),
+    "/v5/account/wallet-balance": answer([wallet(), wallet(coin="USDT", spotBorrow="1")]).decode(),
+}
+"""REST answers, each with two rows, by the beginning of the call."""

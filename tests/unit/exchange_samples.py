@@ -39,6 +39,8 @@ class Sample(Struct):
     """What a session has been sent before, so that it serves the frames: answers, and books' snapshots."""
     quotes_from_books: bool = False
     """Whether a book's message is one of its quotes, too."""
+    levels: frozenset[str] = frozenset()
+    """Fields whose lists are parts of one event, and no rows that stand for themselves."""
     routing: frozenset[str] = frozenset()
     """Fields without which nothing tells what a message is about."""
     listings: dict[str, str] = {}
@@ -70,7 +72,10 @@ SAMPLES = (
             bybit_frames.PONGS,
         ),
         bybit_frames.SECRET,
+        warm=bybit_frames.WARM,
+        levels=frozenset({"a", "b"}),
         routing=frozenset({"topic"}),
+        listings=bybit_frames.LISTINGS,
     ),
     Sample(
         "coinbase",

@@ -8,6 +8,7 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
+from bridge.exchanges.actions import Restated
 from bridge.exchanges.plans import ConnectionPlan
 from bridge.exchanges.session import Subscription
 from bridge.feed import connection as module
@@ -38,7 +39,11 @@ class Setup:
         self.events = []
         self.now = T0
         receiver = SimpleNamespace(
-            event=self.events.append, rejected=lambda *_: None, unknown=lambda _: None, fault=lambda _: None
+            event=self.events.append,
+            restated=self.events.append,
+            rejected=lambda *_: None,
+            unknown=lambda _: None,
+            fault=lambda _: None,
         )
         self.logs = LogCapture()
         self.context = FeedContext(
@@ -101,6 +106,34 @@ async def test_what_is_held_back_comes_in_order_and_books_from_their_snapshots_o
         ("BookSnapshot", "ETH-EUR"),
         ("Trade", "BTC-EUR"),
     ]
+
+
+class Fetching(Two):
+    """Hands out a state that it has fetched, with each trade."""
+
+    def receive(self, frame, recv):
+        self.actions.append(Restated(Channel.ORDERS, "main", [], recv))
+        return super().receive(frame, recv)
+
+
+async def test_a_fetched_state_keeps_its_place_among_the_events():
+    """It is as of when it was asked for: the connection that is replaced goes on telling what comes after it."""
+    s = Setup(TRADES, session=Fetching)
+    old = s.make(hold=False)
+    for ident in "12":
+        s.frame(k="trade", id=ident)
+    assert s.events == []
+    s.connection.release(old)
+    s.frame(k="trade", id="3")
+    assert [type(event).__name__ for event in s.events] == ["Trade", "Restated"] * 3
+
+
+async def test_one_that_comes_after_the_end_is_of_no_use():
+    s = Setup(TRADES, session=Fetching, hold=False)
+    s.connection.mute()
+    s.connection._session.actions.append(Restated(Channel.ORDERS, "main", [], T0))
+    s.connection._act()
+    assert s.events == []
 
 
 async def test_a_replacement_holds_back_only_so_much(monkeypatch):

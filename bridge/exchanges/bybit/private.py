@@ -1,4 +1,4 @@
-"""A Bybit account: orders, executions, positions and balances of all categories, over one connection and by REST.
+"""A Bybit account: orders, executions, positions and balances of spot and linear, over one connection and by REST.
 
 Nothing is sent on subscribing and nothing comes again after a cut, so the present state is fetched after each connect.
 """
@@ -7,44 +7,49 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
-from msgspec import Struct, field, structs
+from msgspec import Struct, field
 
-from bridge.exchange_errors import FrameError, LoginRefusedError, RestError
-from bridge.exchanges.actions import Reconnect, Reject, Restated, Said, Send, Synchronise, Unknown
-from bridge.exchanges.bybit.public import NAME, Envelope, Spoken, milliseconds
+from bridge.exchange_errors import RateLimitedError, RestError, RestLoginError
+from bridge.exchanges.actions import Reconnect, Synchronise
+from bridge.exchanges.bybit.public import MILLISECOND, NAME, BybitSession, Envelope, milliseconds
 from bridge.exchanges.fields import EXACT, NESTED, Row, decode_rows
-from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
-from bridge.exchanges.numbers import SECOND, check_amounts, check_ids, check_numbers, check_values, check_words
+from bridge.exchanges.http import Flow, HttpResponse
+from bridge.exchanges.numbers import check_amounts, check_ids, check_numbers, check_values, check_words, shortened
 from bridge.exchanges.plans import Credentials
-from bridge.exchanges.refresh import Refresh
-from bridge.exchanges.salvage import UNREADABLE, Damage
-from bridge.exchanges.session import Subscription
-from bridge.exchanges.toolkit.history import FillHistory
-from bridge.exchanges.toolkit.session import WRONG
+from bridge.exchanges.salvage import UNREADABLE, readable
+from bridge.exchanges.session import Subscription, Target
+from bridge.exchanges.toolkit.history import AccountMemory
+from bridge.exchanges.toolkit.login import LONG_WAIT, LogIn
+from bridge.exchanges.toolkit.names import Names
+from bridge.exchanges.toolkit.private import PrivateState
+from bridge.exchanges.toolkit.rest import TimedRest
 from bridge.exchanges.waiting import seconds_to_wait
 from bridge.model import Balance, Channel, Event, Fill, Order, Position
 
-__all__ = ["PRIVATE", "AccountSession", "BybitRest", "Memory", "sign"]
+__all__ = ["PRIVATE", "AccountSession", "BybitRest", "sign"]
 
-_MILLISECOND = 1_000_000
 _LOGIN_LASTS = 10_000
 """Milliseconds until a log-in message expires; a second, as in the documents' sample, is too short for slow links."""
-_ANSWER_LIMIT = 10 * SECOND
-_WINDOW = 5_000
 _BLOCKED = 600.0
-"""Seconds to stay away after HTTP 403: too many requests from here, or a country that is refused."""
+"""Seconds to stay away after HTTP 403."""
+_TIME = "/v5/market/time"
+_WINDOW = "5000"
 _WEEK = 7 * 24 * 3600 * 1000 - 1
 """Milliseconds that one question about executions may span."""
-_MOST_PAGES = 50
+_ALL_HISTORY = 104 * _WEEK
+_MOST_LOOKED_UP = 50
+"""Orders whose end is asked for one by one."""
 _SETTLED_IN = ("USDT", "USDC")
-_SCOPES = ("category=spot", *(f"category=linear&settleCoin={coin}" for coin in _SETTLED_IN))
-_OF_THE_KEY = (10003, 10004, 10005, 10028, 33004, 100028)
 _CATEGORIES = ("spot", "linear")
+_SCOPES = (("spot", ""), *(("linear", f"&settleCoin={coin}") for coin in _SETTLED_IN))
+_OF_THE_KEY = (10003, 10004, 10005, 10010, 10028, 33004, 100028)
 PRIVATE = {
     "order": Channel.ORDERS,
     "execution": Channel.FILLS,
@@ -59,89 +64,18 @@ _STATUS = {
     **dict.fromkeys(("Cancelled", "PartiallyFilledCanceled", "Deactivated"), "cancelled"),
     "Rejected": "rejected",
 }
-_EXECUTIONS = ("Trade", "AdlTrade", "BustTrade", "BlockTrade")
-"""What of the executions is one: funding, settlement and transfers of positions are told there, too."""
+_FILLS = ("Trade", "AdlTrade", "BustTrade", "BlockTrade")
+"""What of the executions is a fill."""
+_NO_FILLS = ("Funding", "Settle", "SessionSettlePnL", "Delivery", "MovePosition", "FutureSpread", "CorporateAction")
+_NOT_SERVED = ("inverse", "option", "spread")
 _SIDES = {"Buy": "buy", "Sell": "sell"}
-_HELD = {"Buy": "long", "Sell": "short", "": "", "None": ""}
-_LEGS = {"0": None, "": None, "1": "long", "2": "short"}
-
-Pairs = Mapping[tuple[str, str], str]
-"""Category and symbol → pair."""
+_HELD = {"Buy": "long", "Sell": "short"}
+_LEGS = {"0": "", "": "", "1": "long", "2": "short"}
 
 
 def sign(secret: str, text: str) -> str:
     """Hex HMAC-SHA256: of ``GET/realtime<expires>`` to log in, of ``<time><key><window><query>`` for a call."""
     return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
-
-
-class BybitRest:
-    """The REST calls, public and signed."""
-
-    def __init__(self) -> None:
-        self.clock_offset = 0
-        """The exchange's clock less ours (ns), for signing; 0 while it is unknown."""
-
-    def get(self, path: str, query: str, now: int, account: Credentials | None = None) -> Flow[dict[str, Any]]:
-        """The ``result`` of a call; where our clock is what is wrong with it, it is signed once more.
-
-        ``{"retCode":0,"retMsg":"OK","result":{"category":"linear","nextPageCursor":"","list":[]},"time":1672364262474}``
-
-        Raises:
-            RestError: REST is away, refuses, or answers with what can't be understood.
-        """
-        try:
-            return (yield from self._call(path, query, now, account))
-        except RestError as error:
-            if error.code != 10002:
-                raise
-        return (yield from self._call(path, query, now, account))
-
-    def pages(self, path: str, query: str, now: int, account: Credentials | None = None) -> Flow[list[Row]]:
-        """All rows of a list, page by page.
-
-        Raises:
-            RestError: as `get`; or there is no end to them.
-        """
-        rows: list[Row] = []
-        cursor = ""
-        for _ in range(_MOST_PAGES):
-            result = yield from self.get(path, f"{query}&cursor={cursor}" if cursor else query, now, account)
-            rows += decode_rows(result.get("list", msgspec.Raw(b"[]")))
-            try:
-                cursor = msgspec.json.decode(result.get("nextPageCursor") or b'""', type=str)
-            except UNREADABLE:
-                cursor = ""
-            if not cursor:
-                return rows
-        raise RestError(NAME, path, 200, f"more than {_MOST_PAGES} pages")
-
-    def _call(self, path: str, query: str, now: int, account: Credentials | None) -> Flow[dict[str, Any]]:
-        headers: dict[str, str] = {}
-        if account is not None:
-            at = str((now + self.clock_offset) // _MILLISECOND)
-            signature = sign(account.api_secret, f"{at}{account.api_key}{_WINDOW}{query}")
-            headers = {
-                "X-BAPI-API-KEY": account.api_key,
-                "X-BAPI-TIMESTAMP": at,
-                "X-BAPI-RECV-WINDOW": str(_WINDOW),
-                "X-BAPI-SIGN": signature,
-            }
-        response = yield HttpRequest("GET", f"{path}?{query}" if query else path, headers=headers)
-        try:
-            answer = _decode_answer(response.body)
-        except UNREADABLE:
-            raise RestError.of(
-                NAME, path, response.status, "not an answer of this API", _wait(response, 0, 0)
-            ) from None
-        if response.status >= 400 or answer.retCode:
-            if answer.retCode == 10002 and answer.time:
-                self.clock_offset = answer.time * _MILLISECOND - now
-            status = 429 if answer.retCode == 10006 else response.status
-            login = answer.retCode in _OF_THE_KEY
-            wait = _wait(response, answer.retCode, answer.time)
-            words = f"{answer.retCode} {answer.retMsg}".strip()
-            raise RestError.of(NAME, path, status, words, wait, code=answer.retCode, login=login)
-        return answer.result
 
 
 class _Answer(Struct):
@@ -154,332 +88,283 @@ class _Answer(Struct):
 _decode_answer: Callable[[bytes], _Answer] = msgspec.json.Decoder(_Answer).decode
 
 
-def _wait(response: HttpResponse, code: int, at: int) -> float | None:
-    """Seconds that the exchange wants to be left alone."""
-    if response.status == 403:
-        return _BLOCKED
-    reset = response.headers.get("x-bapi-limit-reset-timestamp", "")
-    if code == 10006 and at and reset.isdecimal():
-        return min(max(int(reset[:15]) - at, 0) / 1000, _BLOCKED)
-    return seconds_to_wait(response.headers.get("retry-after", ""), response.headers.get("date", ""))
+class BybitRest(TimedRest[_Answer]):
+    """The REST calls, public and signed.
 
-
-class Memory(FillHistory):
-    """What the successive sessions of an account know."""
-
-    open_orders: dict[tuple[str, str], Order] = field(default_factory=dict)
-    """Pair and id → the newest state of what is open."""
-    refused: int = 0
-    """Log-ins in a row that were refused."""
-
-    def learn(self, order: Order) -> None:
-        """Note an order that is open, forget one that is not."""
-        key = (order.pair, order.order_id)
-        if order.status in ("open", "partially_filled"):
-            self.open_orders[key] = order
-        else:
-            self.open_orders.pop(key, None)
-
-
-class AccountSession(Spoken):
-    """Log-in, the four private topics, and what REST says of the time before.
-
-    ``pairs`` are those of the exchange's list, which grows; a symbol that it doesn't have is its own name.
+    ``{"retCode":0,"retMsg":"OK","result":{"category":"linear","nextPageCursor":"","list":[]},"time":1672364262474}``
     """
 
-    def __init__(self, url: str, account: Credentials, rest: BybitRest, pairs: Pairs, memory: Memory) -> None:
+    def __init__(self) -> None:
+        super().__init__(late=(10002,))
+
+    def time(self) -> Flow[int]:
+        """The exchange's time (ns): ``{"retCode":0,"result":{"timeSecond":"1688639403"},"time":1688639403423}``.
+
+        Raises:
+            RestError: REST is away, or the answer holds no time.
+        """
+        answer = yield from self.get(_TIME)
+        try:
+            return milliseconds(answer.time)
+        except ValueError as error:
+            raise RestError(NAME, _TIME, 200, str(error)) from None
+
+    def _sign(self, account: Credentials, at: str, query: str) -> dict[str, str]:
+        return {
+            "X-BAPI-API-KEY": account.api_key,
+            "X-BAPI-TIMESTAMP": at,
+            "X-BAPI-RECV-WINDOW": _WINDOW,
+            "X-BAPI-SIGN": sign(account.api_secret, f"{at}{account.api_key}{_WINDOW}{query}"),
+        }
+
+    def _read(self, path: str, response: HttpResponse) -> _Answer:
+        try:
+            answer = _decode_answer(readable(response.body))
+        except UNREADABLE:
+            raise _failure(path, response, _Answer(0, "not an answer of this API")) from None
+        self.told = answer.time
+        if response.status >= 400 or answer.retCode:
+            raise _failure(path, response, answer)
+        return answer
+
+    def _page(self, answer: _Answer) -> tuple[list[Row], str]:
+        try:
+            cursor = msgspec.json.decode(answer.result.get("nextPageCursor") or b'""', type=str)
+        except UNREADABLE:
+            cursor = ""
+        more = f"&cursor={quote(cursor, safe='%:,=+/')}" if cursor else ""  # it comes quoted, and is signed as it comes
+        return decode_rows(answer.result.get("list", msgspec.Raw(b"[]"))), more
+
+
+def _failure(path: str, response: HttpResponse, answer: _Answer) -> RestError:
+    """What is wrong, and how many seconds the exchange wants to be left alone.
+
+    403 is for too many calls from an address, for one in a country that is refused, and for one that the key is not for.
+    """
+    status, code = response.status, answer.retCode
+    reset = response.headers.get("x-bapi-limit-reset-timestamp", "")
+    wait = seconds_to_wait(response.headers.get("retry-after", ""), response.headers.get("date", ""))
+    if status == 403:
+        wait = _BLOCKED
+    elif code == 10006 and answer.time and reset.isdecimal():
+        wait = min(max(int(reset[:15]) - answer.time, 0) / 1000, _BLOCKED)
+    words = f"{code or ''} {answer.retMsg}".strip()
+    if code not in _OF_THE_KEY and (status == 403 or code == 10006):
+        return RateLimitedError(NAME, path, status, words, wait, code=code)
+    return RestError.of(NAME, path, status, words, wait, code=code, login=code in _OF_THE_KEY)
+
+
+class AccountSession(BybitSession):
+    """Log-in, the four private topics, and what REST says of the time before."""
+
+    def __init__(self, url: str, account: Credentials, rest: BybitRest, names: Names, memory: AccountMemory) -> None:
         streams = {topic: [Subscription(channel, account.name)] for topic, channel in PRIVATE.items()}
         super().__init__(url, streams, len(streams))
         self._account = account
         self._rest = rest
-        self._pairs = pairs
+        self._names = names
         self._memory = memory
-        self._logging_in: int | None = None
-        """Since when a log-in is not answered (ns)."""
-        self._refresh = Refresh()
-        self._whole = False
-        """Whether the fills from before are known: until then, new ones don't say where the history goes on."""
-        self._positions: dict[tuple[str, str | None], Position] = {}
-        self._currencies: dict[str, None] = {}
-        self._owed: list[Event] = []
-        """What a fetch has found out about the streams."""
+        self._login = LogIn(self, NAME, memory)
+        self._state = PrivateState(self, NAME, account.name, memory)
+
+    def open(self, now: int) -> Flow[Target]:
+        """Where a log-in was refused, our clock may be why."""
+        if self._memory.refused:
+            with suppress(RestError):
+                self._rest.clock_offset = (yield from self._rest.time()) - now
+        return (yield from super().open(now))
 
     def connected(self, now: int) -> None:
         """Log in; nothing else may be sent before that.
 
         ``{"req_id":"10001","op":"auth","args":["API_KEY",1662350400000,"hex"]}``
         """
-        self._pinged = self._logging_in = now
-        expires = (now + self._rest.clock_offset) // _MILLISECOND + _LOGIN_LASTS
+        self._pinged = now
+        expires = (now + self._rest.clock_offset) // MILLISECOND + _LOGIN_LASTS
         signature = sign(self._account.api_secret, f"GET/realtime{expires}")
         message = {"op": "auth", "args": [self._account.api_key, expires, signature]}
-        self.actions.append(Send(msgspec.json.encode(message).decode(), secret=True))
+        self._login.send(msgspec.json.encode(message).decode(), now)
 
     def tick(self, now: int) -> Sequence[Event]:
-        if self._logging_in is not None and now - self._logging_in > _ANSWER_LIMIT:
-            self._logging_in = None
-            self.actions.append(Reconnect("no answer to the log-in"))
-        if self._refresh.due(now):
-            self.actions.append(Synchronise())
-        owed, self._owed = self._owed, []
-        return [*super().tick(now), *owed]
+        self._login.tick(now)
+        return [*super().tick(now), *self._state.tick(now)]
 
     def rejected(self, recv: int) -> Sequence[Event]:
         """What was in the frame is fetched by REST."""
-        self._want(recv)
+        self._state.want(recv)
         return super().rejected(recv)
 
     def resync(self, subject: str, now: int, reason: str) -> None:
         """There are no books here."""
 
-    def sync(self, now: int) -> Flow[None]:
-        if not self._topics.served:
-            return
-        self._refresh.begun(now)
-        try:
-            yield from self._sync_orders(now)
-            yield from self._sync_positions(now)
-            yield from self._sync_fills(now)
-            yield from self._sync_balances(now)
-        except RestError as error:
-            self.actions.append(Said(error, "orders, positions, fills and balances are not refreshed"))
-            self._refresh.failed(now, error.retry_after)
-        else:
-            self._refresh.done(now)
-
     def _answer(self, message: Envelope, recv: int) -> list[Event]:
         """``{"success":false,"ret_msg":"Params Error","op":"auth","conn_id":"…"}``: the clock, or the form."""
-        if message.op == "auth":
-            self._logging_in = None
-            if not message.failed:
-                self._memory.refused = 0
-                self._begin(recv)
-                return []
-            self._memory.refused += 1
-            self.actions.append(Said(LoginRefusedError(NAME, message.words)))
-            wait = 0.0 if self._memory.refused == 1 else 60.0
-            self.actions.append(Reconnect(f"the log-in is refused: {message.words}", wait))
-            return []
-        events = super()._answer(message, recv)
-        if events:
-            self.actions.append(Synchronise())
-        return events
+        if message.op != "auth":
+            if message.op == "subscribe" and not message.failed:
+                self.actions.append(Synchronise())
+            return super()._answer(message, recv)
+        if message.failed:
+            self._login.refused(message.words)
+        else:
+            self._login.accepted()
+            self._begin(recv)
+        return []
 
     # Data
 
     def _data(self, topic: str, message: Envelope, recv: int) -> list[Event]:
-        return self._news([event for row in decode_rows(message.data) for event in self._read(topic, row, recv)])
+        return self._state.news([event for row in _rows(message.data) for event in self._read(topic, row, recv)])
 
     def _salvage(self, topic: str, message: Any, frame: bytes, *, recv: int, error: Exception) -> list[Event]:
         """Row by row; what is missing is fetched by REST."""
-        self._want(recv)
+        self._state.want(recv)
         if message is None:
             return super()._salvage(topic, message, frame, recv=recv, error=error)
-        damage, found = Damage(NAME, frame), []
-        for row in decode_rows(message.data):
-            try:
-                found += self._read(topic, row, recv)
-            except WRONG as wrong:
-                damage.row(wrong, self._streams[topic], len(found))
-        return damage.settle(self, self._news(found), recv)
+        rows = _rows(message.data)
+        return self._each(topic, rows, lambda row: self._state.news(self._read(topic, row, recv)), frame, recv)
 
     def _read(self, topic: str, row: Row, recv: int) -> list[Event]:
-        """What a row of a topic says.
+        """What a row of a topic, or of a list by REST, says.
 
         Raises:
             one of `WRONG`: it can't be understood.
         """
         if topic == "wallet":
-            return list(balances_of(row, self._account.name, recv))
-        if row["category"] not in _CATEGORIES:
-            self.actions.append(Unknown(f"{topic} of {row['category'][:20]}"))
+            return [self._balance(row, recv)]
+        category = row["category"]
+        if category in _NOT_SERVED or (topic == "execution" and row["execType"] in _NO_FILLS):
             return []
-        read = {"order": self._order, "execution": self._fill, "position": self._position}[topic]
-        event = read(row, row["category"], recv)
-        return [] if event is None else [event]
+        if category not in _CATEGORIES:
+            raise ValueError(f"category {shortened(category)}")
+        check_ids(row["symbol"])
+        pair = self._names.pair(category, row["symbol"])
+        if topic == "order":
+            return [self._order(row, pair, category, recv)]
+        return [self._fill(row, pair, recv) if topic == "execution" else self._position(row, pair, recv)]
 
-    def _news(self, events: list[Event]) -> list[Event]:
-        """Take note of events; positions come with every order, changed or not: only those that differ are news."""
-        found: list[Event] = []
-        for event in events:
-            if isinstance(event, Position):
-                known = self._positions.get((event.pair, event.leg))
-                self._positions[event.pair, event.leg] = event
-                if known is not None and structs.replace(known, ts=event.ts, recv=event.recv) == event:
-                    continue
-            elif isinstance(event, Order):
-                self._memory.learn(event)
-            elif isinstance(event, Fill) and self._whole:
-                self._memory.note([event])
-            elif isinstance(event, Balance):
-                self._currencies[event.currency] = None
-            found.append(event)
-        return found
-
-    def _pair(self, category: str, row: Row) -> str:
-        symbol = row["symbol"]
-        check_ids(symbol)
-        return self._pairs.get((category, symbol), symbol)
-
-    def _order(self, row: Row, category: str, recv: int) -> Order | None:
+    def _order(self, row: Row, pair: str, category: str, recv: int) -> Order:
         """An order's newest state; a market order shows a price of the exchange's own, and may count in the quote coin."""
-        pair = self._pair(category, row)
-        status = _STATUS.get(row["orderStatus"])
-        if status is None:
-            self.actions.append(Unknown(f"order status {row['orderStatus'][:20]}"))
-            self._want(recv)
-            return None
-        order_id, client_id, kind = row["orderId"], row.get("orderLinkId", ""), row["orderType"].lower()
-        market = kind == "market"
-        in_quote = category == "spot" and market and row.get("marketUnit", "") != "baseCoin" and row["side"] == "Buy"
-        in_quote = in_quote or row.get("marketUnit", "") == "quoteCoin"
+        order_id, client_id, kind, side = (
+            row["orderId"],
+            row.get("orderLinkId", ""),
+            row["orderType"].lower(),
+            row["side"],
+        )
+        market, unit = kind == "market", row.get("marketUnit", "")
+        in_quote = unit == "quoteCoin" or (category == "spot" and market and side == "Buy" and unit != "baseCoin")
         price, size, filled = "" if market else row["price"], "" if in_quote else row["qty"], row["cumExecQty"] or "0"
         check_ids(order_id)
         check_words(client_id, kind)
         check_amounts(price, size, filled)
-        ts = milliseconds(int(row["updatedTime"]))
-        side = _SIDES[row["side"]]
-        return Order(self._account.name, ts, recv, order_id, client_id, pair, kind, side, price, size, filled, status)
+        ts, name, status = milliseconds(int(row["updatedTime"])), self._account.name, _STATUS[row["orderStatus"]]
+        return Order(name, ts, recv, order_id, client_id, pair, kind, _SIDES[side], price, size, filled, status)
 
-    def _fill(self, row: Row, category: str, recv: int) -> Fill | None:
+    def _fill(self, row: Row, pair: str, recv: int) -> Fill:
         """An execution; ``execFee`` below zero is a rebate."""
-        if row["execType"] not in _EXECUTIONS:
-            return None
+        fill_id, order_id, price, size = row["execId"], row["orderId"], row["execPrice"], row["execQty"]
         fee, currency = row.get("execFee", ""), row.get("feeCurrency", "")
-        check_ids(row["execId"], row["orderId"])
-        check_numbers(row["execPrice"], row["execQty"])
+        if row["execType"] not in _FILLS:
+            raise ValueError(f"type {shortened(row['execType'])}")
+        check_ids(fill_id, order_id)
+        check_numbers(price, size)
         check_values(fee)
         check_words(currency)
-        return Fill(
-            self._account.name,
-            milliseconds(int(row["execTime"])),
-            recv,
-            row["execId"],
-            row["orderId"],
-            self._pair(category, row),
-            _SIDES[row["side"]],
-            row["execPrice"],
-            row["execQty"],
-            fee,
-            currency,
-        )
+        ts, side = milliseconds(int(row["execTime"])), _SIDES[row["side"]]
+        return Fill(self._account.name, ts, recv, fill_id, order_id, pair, side, price, size, fee, currency)
 
-    def _position(self, row: Row, category: str, recv: int) -> Position:
+    def _position(self, row: Row, pair: str, recv: int) -> Position:
         """A position, or one leg of it in hedge mode."""
-        size = row["size"] or "0"
+        size, leg = row["size"] or "0", _LEGS[row.get("positionIdx", "")]
         check_numbers(size)
-        pair, leg = self._pair(category, row), _LEGS[row.get("positionIdx", "")]
         ts = milliseconds(int(row["updatedTime"])) if row.get("updatedTime") else None
-        side = _HELD[row["side"]] if Decimal(size) else ""
-        if not side:
+        if not Decimal(size):
             return Position(self._account.name, ts, recv, pair, "", "0", "", "", "", None, leg)
         entry, mark = row.get("entryPrice") or row.get("avgPrice", ""), row.get("markPrice", "")
         profit = row.get("unrealisedPnl", "")
         check_amounts(entry, mark)
         check_values(profit)
-        return Position(self._account.name, ts, recv, pair, side, size, entry, mark, profit, None, leg)
+        return Position(self._account.name, ts, recv, pair, _HELD[row["side"]], size, entry, mark, profit, None, leg)
+
+    def _balance(self, row: Row, recv: int) -> Balance:
+        """A coin of the unified account; what is free is not told for one that margin or a loan is held in."""
+        total, locked, name = row["walletBalance"] or "0", row.get("locked") or "0", row["coin"]
+        bound = [row.get(what, "") for what in ("totalOrderIM", "totalPositionIM", "spotBorrow")]
+        check_words(name)
+        check_values(total, locked, *bound)
+        free = f"{EXACT.subtract(Decimal(total), Decimal(locked)):f}"
+        if any(Decimal(held or "0") for held in bound):
+            free = ""
+        return Balance(self._account.name, None, recv, name, free, locked)
 
     # REST
 
-    def _want(self, now: int) -> None:
-        """What is missing is fetched by REST."""
-        self._whole = False
-        self._refresh.want(now)
+    def sync(self, now: int) -> Flow[None]:
+        if not self._topics.served:
+            return
+        steps = (self._sync_orders, self._sync_positions, self._sync_fills, self._sync_balances)
+        error = yield from self._state.fetch(now, steps)
+        if isinstance(error, RestLoginError):
+            self.actions.append(
+                Reconnect(f"REST refuses the key: {error.about}", max(LONG_WAIT, error.retry_after or 0))
+            )
 
     def _sync_orders(self, now: int) -> Flow[None]:
-        """Open orders, and what has become of those that were; orders that ended unseen long ago have an unknown status."""
-        known = set(self._memory.open_orders)
-        rows: list[tuple[str, Row]] = []
-        for scope in _SCOPES:
-            category = scope.partition("=")[2].partition("&")[0]
-            listed = yield from self._list("/v5/order/realtime", f"{scope}&openOnly=0&limit=50", now)
-            rows += [(category, row) for row in listed]
-        listed_now = {
-            (self._pairs.get((category, row.get("symbol", "")), ""), row.get("orderId")) for category, row in rows
-        }
-        if known - listed_now:
-            for scope in _SCOPES:
-                category = scope.partition("=")[2].partition("&")[0]
-                ended = yield from self._list("/v5/order/realtime", f"{scope}&openOnly=1&limit=50", now)
-                rows += [(category, row) for row in ended if self._was_open(category, row, known - listed_now)]
-        self._restate(Channel.ORDERS, [row | {"category": category} for category, row in rows], "order", now)
+        """Open orders, and what has become of those that were."""
+        missing = set(self._memory.open_orders)
+        rows: list[Row] = []
+        for scope in ("openOnly=0", "openOnly=1"):
+            for category, coin in _SCOPES if scope == "openOnly=0" or missing else ():
+                found = yield from self._list("/v5/order/realtime", category, f"{coin}&{scope}&limit=50", now)
+                rows += [row for row in found if scope == "openOnly=0" or self._ident(row) in missing]
+            missing -= {self._ident(row) for row in rows}
+        for pair, order_id in sorted(missing)[:_MOST_LOOKED_UP]:
+            category = self._names.symbol(pair)[0] or "linear"
+            rows += yield from self._list("/v5/order/history", category, f"&orderId={quote(order_id)}", now)
+        self._state.restate(Channel.ORDERS, rows, lambda row: self._read("order", row, now), now)
 
-    def _was_open(self, category: str, row: Row, known: set[tuple[str, str]]) -> bool:
-        symbol = row.get("symbol", "")
-        return (self._pairs.get((category, symbol), symbol), row.get("orderId", "")) in known
+    def _ident(self, row: Row) -> tuple[str, str]:
+        return self._names.pair(row["category"], row.get("symbol", "")), row.get("orderId", "")
 
     def _sync_positions(self, now: int) -> Flow[None]:
         rows: list[Row] = []
         for coin in _SETTLED_IN:
-            query = f"category=linear&settleCoin={coin}&limit=200"
-            rows += yield from self._list("/v5/position/list", query, now)
-        self._restate(Channel.POSITIONS, [row | {"category": "linear"} for row in rows], "position", now)
+            rows += yield from self._list("/v5/position/list", "linear", f"&settleCoin={coin}&limit=200", now)
+        self._state.restate(Channel.POSITIONS, rows, lambda row: self._read("position", row, now), now)
 
     def _sync_fills(self, now: int) -> Flow[None]:
         """The fills since the newest that is known, or of the last day; those that the stream has are repeats."""
-        end = (now + self._rest.clock_offset) // _MILLISECOND
-        start = min(self._memory.history_since(now) // _MILLISECOND, end)
+        end = max((now + self._rest.clock_offset) // MILLISECOND, self._rest.told) + 1000
+        start = max(self._memory.history_since(now) // MILLISECOND, end - _ALL_HISTORY)
         rows: list[Row] = []
         for category in _CATEGORIES:
-            for begin in range(start, end + 1, _WEEK):
-                query = f"category={category}&startTime={begin}&endTime={min(begin + _WEEK, end + 1000)}&limit=100"
-                listed = yield from self._list("/v5/execution/list", query, now)
-                rows += [row | {"category": category} for row in listed]
+            for begin in range(start, end, _WEEK):
+                query = f"category={category}&startTime={begin}&endTime={min(begin + _WEEK, end)}&limit=100"
+                found, whole = yield from self._rest.pages("/v5/execution/list", query, now, self._account)
+                rows += [row | {"category": category} for row in found]
+                if not whole:
+                    self._state.missed(
+                        Channel.FILLS, now, "the exchange does not list all fills since the last one known"
+                    )
         rows.sort(key=lambda row: row.get("execTime", "").rjust(20))
-        self._whole = True
-        self._restate(Channel.FILLS, rows, "execution", now)
+        self._state.restate(Channel.FILLS, rows, lambda row: self._read("execution", row, now), now)
 
     def _sync_balances(self, now: int) -> Flow[None]:
-        rows = yield from self._list("/v5/account/wallet-balance", "accountType=UNIFIED", now)
-        self._restate(Channel.BALANCES, rows, "wallet", now)
+        answer = yield from self._rest.get("/v5/account/wallet-balance", "accountType=UNIFIED", now, self._account)
+        rows = _rows(answer.result.get("list", msgspec.Raw(b"[]")))
+        self._state.restate(Channel.BALANCES, rows, lambda row: self._read("wallet", row, now), now)
 
-    def _list(self, path: str, query: str, now: int) -> Flow[list[Row]]:
-        return self._rest.pages(path, query, now, self._account)
-
-    def _restate(self, channel: Channel, rows: Sequence[Row], topic: str, now: int) -> None:
-        """Hand on what REST says; where a row can't be understood, what is missing may be in it."""
-        events: list[Event] = []
-        bad = 0
-        for row in rows:
-            try:
-                events += self._read(topic, row, now)
-            except WRONG as error:
-                bad += 1
-                what = f"a row of a REST answer: {type(error).__name__}: {error}"
-                self.actions.append(Reject(FrameError(NAME, msgspec.json.encode(row), what)))
-        if bad:
-            self._owed += self.gaps(self._streams[topic], now, "a row of a REST answer could not be understood")
-        gone = [] if bad else self._gone(channel, events, now)
-        self._news(events)
-        self.actions.append(Restated(channel, self._account.name, [*events, *gone], now, (lambda _: not bad)))
-
-    def _gone(self, channel: Channel, events: Sequence[Event], now: int) -> list[Event]:
-        """Balances of which REST no longer speaks are zero; orders and positions are seen to elsewhere."""
-        if channel is not Channel.BALANCES:
-            return []
-        present = {event.currency for event in events if isinstance(event, Balance)}
-        return [
-            Balance(self._account.name, None, now, name, "0", "0") for name in self._currencies if name not in present
-        ]
+    def _list(self, path: str, category: str, query: str, now: int) -> Flow[list[Row]]:
+        """All rows of one category, which they don't name themselves."""
+        rows, whole = yield from self._rest.pages(path, f"category={category}{query}", now, self._account)
+        if not whole:
+            raise RestError(NAME, path, 200, "the list has no end")
+        return [row | {"category": category} for row in rows]
 
 
-def balances_of(row: Row, subject: str, recv: int) -> list[Balance]:
-    """The currencies of a unified account; what is free is not told for one that margin or a loan is held in.
-
-    Raises:
-        one of `WRONG`: a currency can't be understood.
-    """
-    found = []
-    for coin in decode_rows(row["coin"].removeprefix(NESTED).encode()):
-        total, locked, name = coin["walletBalance"] or "0", coin.get("locked") or "0", coin["coin"]
-        check_words(name)
-        check_values(total, locked)
-        bound = [coin.get(what, "") for what in ("totalOrderIM", "totalPositionIM", "spotBorrow")]
-        check_values(*bound)
-        free = (
-            ""
-            if any(Decimal(held or "0") for held in bound)
-            else f"{EXACT.subtract(Decimal(total), Decimal(locked)):f}"
-        )
-        found.append(Balance(subject, None, recv, name, free, locked))
+def _rows(data: msgspec.Raw) -> list[Row]:
+    """Rows, of wallets those of their coins."""
+    found: list[Row] = []
+    for row in decode_rows(data):
+        coins = row.get("coin", "")
+        found += decode_rows(coins[len(NESTED) :].encode()) if coins.startswith(f"{NESTED}[") else [row]
     return found

@@ -5,18 +5,17 @@ A symbol is the same text in both categories, and nothing in a message names the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from bridge.exchange_errors import ReportedError
 from bridge.exchanges.actions import Said, Unknown
 from bridge.exchanges.fields import EXACT
 from bridge.exchanges.numbers import (
-    SECOND,
     best_first,
     check_amounts,
     check_ids,
@@ -26,18 +25,18 @@ from bridge.exchanges.numbers import (
     epoch_ns,
     shortened,
 )
-from bridge.exchanges.salvage import Damage, rows_of
+from bridge.exchanges.salvage import rows_of
 from bridge.exchanges.session import Subscription
-from bridge.exchanges.toolkit.session import WRONG, TopicSession
+from bridge.exchanges.toolkit.session import TopicSession
+from bridge.exchanges.toolkit.tickers import SparseTickers
 from bridge.exchanges.toolkit.topics import Request
 from bridge.model import BookDelta, BookSnapshot, Channel, Event, Levels, Quote, Ticker, Trade
 
-__all__ = ["NAME", "Envelope", "PublicSession", "Spoken", "milliseconds"]
+__all__ = ["MILLISECOND", "NAME", "BybitSession", "Envelope", "PublicSession", "milliseconds", "topics_of"]
 
 NAME = "bybit"
-_MILLISECOND = 1_000_000
-_QUIET = 20 * SECOND
-"""Silence after which a book is asked for again: a snapshot shows that it is there still."""
+MILLISECOND = 1_000_000
+"""Nanoseconds in a millisecond."""
 
 
 class Envelope(Struct):
@@ -77,7 +76,7 @@ class _BookData(Struct):
     s: str
     b: Levels
     a: Levels
-    u: int
+    u: Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 
 class _TradeRow(Struct):
@@ -115,10 +114,21 @@ def milliseconds(count: int) -> int:
     Raises:
         ValueError: it is no time.
     """
-    return epoch_ns(count, _MILLISECOND)
+    return epoch_ns(count, MILLISECOND)
 
 
-class Spoken(TopicSession):
+def topics_of(symbol: str, channels: Collection[Channel], depth: int) -> dict[Channel, str]:
+    """The topic of each channel."""
+    kinds = {
+        Channel.TRADES: "publicTrade",
+        Channel.BOOK: f"orderbook.{depth}",
+        Channel.QUOTES: "orderbook.1",
+        Channel.TICKER: "tickers",
+    }
+    return {channel: f"{kinds[channel]}.{symbol}" for channel in sorted(channels)}
+
+
+class BybitSession(TopicSession):
     """How public and private connections speak: requests, answers, pongs."""
 
     def __init__(self, url: str, streams: Mapping[str, list[Subscription]], most: int) -> None:
@@ -140,9 +150,12 @@ class Spoken(TopicSession):
         if message.is_pong:
             return []
         if message.op == "subscribe":
-            if not message.failed or message.words.startswith("error:already subscribed"):
+            named = message.words.rpartition("topic:")[2]
+            if not message.failed:
                 return self._acknowledged(message.req_id, recv)
-            return self._refused(message.req_id, message.words, message.words.rpartition("topic:")[2], recv)
+            if message.words.startswith("error:already subscribed"):
+                return self._standing(message.req_id, named, recv)
+            return self._refused(message.req_id, message.words, named, recv)
         if message.failed:
             self.actions.append(Said(ReportedError(NAME, message.words)))
         elif message.op != "unsubscribe":
@@ -150,48 +163,47 @@ class Spoken(TopicSession):
         return []
 
 
-class PublicSession(Spoken):
+class PublicSession(BybitSession):
     """Some pairs of one category. ``symbols`` are their names at the exchange, ``depth`` the levels a side of books."""
 
     def __init__(
         self, url: str, symbols: dict[str, str], channels: frozenset[Channel], *, depth: int, most: int
     ) -> None:
-        self._book = f"orderbook.{depth}."
-        prefixes = {
-            Channel.TRADES: "publicTrade.",
-            Channel.BOOK: self._book,
-            Channel.QUOTES: "orderbook.1.",
-            Channel.TICKER: "tickers.",
-        }
         streams: dict[str, list[Subscription]] = {}
+        self._books: dict[str, str] = {}
+        """Pair → topic of its book."""
         for pair, symbol in symbols.items():
-            for channel in sorted(channels):
-                streams.setdefault(prefixes[channel] + symbol, []).append(Subscription(channel, pair))
+            for channel, topic in topics_of(symbol, channels, depth).items():
+                streams.setdefault(topic, []).append(Subscription(channel, pair))
+                if channel is Channel.BOOK:
+                    self._books[pair] = topic
         super().__init__(url, streams, most)
+        self._never_quiet = tuple(self._books.values())
         self._pairs = {symbol: pair for pair, symbol in symbols.items()}
-        self._symbols = symbols
-        self._books = [topic for topic in streams if topic.startswith(self._book) and Channel.BOOK in channels]
-        self._channels = channels
+        self._tickers = SparseTickers(_TICKER_FIELDS)
         self._best: dict[str, tuple[str, str, str, str]] = {}
-        self._tickers: dict[str, dict[str, str]] = {}
-        """Symbol → its statistics, merged out of a snapshot and what has changed since."""
-        self._said: dict[str, tuple[str, ...]] = {}
-        """Symbol → what its last ticker said."""
+        """Topic → its last quote."""
 
     def connected(self, now: int) -> None:
         self._begin(now)
 
-    def tick(self, now: int) -> Sequence[Event]:
-        if quiet := self._topics.quiet(self._books, now, _QUIET):
-            self._renew(quiet, now)
-        return super().tick(now)
-
     def resync(self, subject: str, now: int, reason: str) -> None:
         """The exchange answers a subscription with a snapshot."""
         del reason
-        topic = self._book + self._symbols.get(subject, "")
-        if topic in self._books:
-            self._renew([topic], now)
+        if subject in self._books:
+            self._renew([self._books[subject]], now)
+
+    def rejected(self, recv: int) -> Sequence[Event]:
+        for topic in self._topics.served:
+            self._forget(topic)
+        return super().rejected(recv)
+
+    def _forget(self, topic: str) -> None:
+        """Something of this topic is lost: what comes next is news, even if it says the same as what came before."""
+        self._best.pop(topic, None)
+        if topic.startswith("tickers."):
+            self._tickers.forget(topic)
+            self._doubtful.add(topic)
 
     def _data(self, topic: str, message: Envelope, recv: int) -> list[Event]:
         if topic.startswith("orderbook."):
@@ -202,15 +214,14 @@ class PublicSession(Spoken):
 
     def _salvage(self, topic: str, message: Any, frame: bytes, *, recv: int, error: Exception) -> list[Event]:
         """Trades row by row."""
-        if message is None or not topic.startswith("publicTrade."):
-            return super()._salvage(topic, message, frame, recv=recv, error=error)
-        damage, events = Damage(NAME, frame, counted=True), []
-        for row in rows_of(message.data):
-            try:
-                events.append(self._trade(_decode_trade(row), topic, recv))
-            except WRONG as wrong:
-                damage.row(wrong, self._streams[topic], len(events))
-        return damage.settle(self, list(events), recv)
+        if message is not None and topic.startswith("publicTrade."):
+
+            def take(row: Raw) -> list[Event]:
+                return [self._trade(_decode_trade(row), topic, recv)]
+
+            return self._each(topic, rows_of(message.data), take, frame, recv, counted=True)
+        self._forget(topic)
+        return super()._salvage(topic, message, frame, recv=recv, error=error)
 
     def _pair(self, symbol: str, topic: str) -> str:
         if not topic.endswith(f".{symbol}"):
@@ -239,32 +250,26 @@ class PublicSession(Spoken):
         data = _decode_book(message.data)
         pair = self._pair(data.s, message.topic)
         ts = milliseconds(message.cts or message.ts)
-        if message.type not in ("snapshot", "delta") or data.u < 1:
-            raise ValueError(f"type {shortened(message.type)} with u {data.u}")
+        if message.type not in ("snapshot", "delta"):
+            raise ValueError(f"type {shortened(message.type)}")
         check_levels(data.b)
         check_levels(data.a)
         whole = message.type == "snapshot" or data.u == 1
+        if message.topic.startswith("orderbook.1.") and not whole:
+            raise ValueError("a delta of one level")
         events: list[Event] = []
-        if message.topic.startswith("orderbook.1."):
-            if not whole:
-                raise ValueError("a delta of one level")
-            if Channel.QUOTES in self._channels:
-                events += self._quote(pair, data, ts, recv)
-        if message.topic in self._books:
-            xseq = str(data.u)
-            if whole:
+        for stream in self._streams[message.topic]:
+            if stream.channel is Channel.QUOTES:
+                best = (*(data.b[0] if data.b else ("", "")), *(data.a[0] if data.a else ("", "")))
+                if best != self._best.get(message.topic):
+                    self._best[message.topic] = best
+                    events.append(Quote(pair, ts, recv, *best))
+            elif whole:
                 bids, asks = best_first(data.b, bids=True), best_first(data.a, bids=False)
-                events.append(BookSnapshot(pair, ts, recv, xseq, bids, asks))
+                events.append(BookSnapshot(pair, ts, recv, str(data.u), bids, asks))
             else:
-                events.append(BookDelta(pair, ts, recv, xseq, data.b, data.a, str(data.u - 1)))
+                events.append(BookDelta(pair, ts, recv, str(data.u), data.b, data.a, str(data.u - 1)))
         return events
-
-    def _quote(self, pair: str, data: _BookData, ts: int, recv: int) -> list[Event]:
-        best = (*(data.b[0] if data.b else ("", "")), *(data.a[0] if data.a else ("", "")))
-        if self._best.get(pair) == best:
-            return []
-        self._best[pair] = best
-        return [Quote(pair, ts, recv, *best)]
 
     def _ticker(self, message: Envelope, recv: int) -> list[Event]:
         """The last 24 hours: spot always whole, linear a snapshot and then what has changed; published when any of it has.
@@ -272,24 +277,24 @@ class PublicSession(Spoken):
         ``{"topic":"tickers.BTCUSDT","type":"delta","data":{"symbol":"BTCUSDT","price24hPcnt":"-0.158315","lastPrice":
         "66666.60"},"cs":753843907770,"ts":1786310817883}``
         """
+        topic, ts = message.topic, milliseconds(message.ts)
         data = _decode_ticker(message.data)
-        pair = self._pair(data.symbol, message.topic)
+        pair = self._pair(data.symbol, topic)
         given = {name: value for name in _TICKER_FIELDS if (value := getattr(data, name)) is not None}
         check_amounts(*(value for name, value in given.items() if name != "price24hPcnt"))
         check_values(given.get("price24hPcnt", ""))
-        ts = milliseconds(message.ts)
         if message.type == "snapshot":
-            state = self._tickers[pair] = dict.fromkeys(_TICKER_FIELDS, "") | given
-        elif message.type == "delta" and pair in self._tickers:
-            state = self._tickers[pair]
-            state.update(given)
-        else:
-            return []  # what it changes isn't known: the snapshot is to come
-        said = tuple(state.values())
-        if self._said.get(pair) == said:
+            self._tickers.whole(topic, given)
+            self._doubtful.discard(topic)
+        elif message.type != "delta":
+            raise ValueError(f"type {shortened(message.type)}")
+        elif not self._tickers.change(topic, given):
+            self._doubtful.add(topic)
+            return []  # the snapshot is to come
+        values = self._tickers.news(topic)
+        if values is None:
             return []
-        self._said[pair] = said
-        opened, high, low, last, share, volume = said
+        opened, high, low, last, share, volume = values
         change = f"{EXACT.subtract(Decimal(last), Decimal(opened)):f}" if last and opened else ""
         percent = f"{Decimal(share).scaleb(2, EXACT):f}" if share else ""
         return [Ticker(pair, ts, recv, "86400", opened, high, low, last, change, percent, volume)]

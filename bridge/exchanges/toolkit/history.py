@@ -1,15 +1,16 @@
-"""How far an account's fills are known, over connections and restarts: where the next fetch by REST begins."""
+"""What is known of an account over connections and restarts: how far its fills, which orders were open, which currencies."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from bridge.exchanges.numbers import SECOND
-from bridge.model import Event, Fill
+from bridge.exchanges.session import Subscription
+from bridge.model import Balance, Channel, Event, Fill, Order
 
-__all__ = ["FillHistory"]
+__all__ = ["AccountMemory", "FillHistory"]
 
 _DAY = 24 * 3600 * SECOND
 _OVERLAP = 60 * SECOND
@@ -17,7 +18,7 @@ _OVERLAP = 60 * SECOND
 
 
 class FillHistory(Struct):
-    """What the successive sessions of one account know; times in ns."""
+    """What the successive sessions of one account know of its fills; times in ns."""
 
     newest_fill: int = 0
     """Time of the newest fill up to which none is missing."""
@@ -42,3 +43,33 @@ class FillHistory(Struct):
         day = now - _DAY
         known = self.newest_fill or min(day if self.since is None else self.since, day)
         return max(known - _OVERLAP, self.known_from, 0)
+
+
+class AccountMemory(FillHistory):
+    """What the successive sessions of one account know."""
+
+    open_orders: dict[tuple[str, str], Order] = field(default_factory=dict)
+    """Pair and id → the newest state of what is open."""
+    currencies: dict[str, None] = field(default_factory=dict)
+    """Those that the account has had a balance of."""
+    refused: int = 0
+    """Log-ins in a row that were refused."""
+
+    def take_up(self, stream: Subscription, tail: Sequence[Event], known_from: int) -> None:
+        """Learn from one of the account's streams, of before the start: as `Exchange.recall`."""
+        if stream.channel is Channel.FILLS:
+            self.recall(tail, known_from)
+        else:
+            self.learn(tail)
+
+    def learn(self, events: Sequence[Event]) -> None:
+        """Note what these say of orders and balances."""
+        for event in events:
+            if isinstance(event, Order):
+                key = (event.pair, event.order_id)
+                if event.status in ("open", "partially_filled"):
+                    self.open_orders[key] = event
+                else:
+                    self.open_orders.pop(key, None)
+            elif isinstance(event, Balance):
+                self.currencies[event.currency] = None

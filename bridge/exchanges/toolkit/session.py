@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from bridge.exchange_errors import FrameError, ReportedError
 from bridge.exchanges.actions import Reconnect, Said, Send, Unknown
@@ -12,10 +12,14 @@ from bridge.exchanges.numbers import SECOND
 from bridge.exchanges.salvage import UNREADABLE, Damage, peek, readable
 from bridge.exchanges.session import Session, Subscription
 from bridge.exchanges.toolkit.topics import Request, Topics
-from bridge.model import Event
+from bridge.model import Channel, Event
 
 __all__ = ["WRONG", "TopicSession"]
 
+_HEAL = 10 * SECOND
+"""Between two times that topics are asked for again because something of them was lost."""
+
+RowT = TypeVar("RowT")
 WRONG = (*UNREADABLE, ValueError, LookupError, ArithmeticError, TypeError)
 """What is raised for a message, or a row of one, that can't be understood."""
 
@@ -40,6 +44,12 @@ class TopicSession(Session):
         self._topics = Topics(streams, most)
         self._ping, self._ping_every = ping[0], int(ping[1] * SECOND)
         self._pinged = 0
+        self._never_quiet: tuple[str, ...] = ()
+        """Topics that are asked for again after ``_quiet_after`` of silence: a snapshot shows that they are there still."""
+        self._quiet_after = 15 * SECOND
+        self._doubtful: set[str] = set()
+        """Topics of which something was lost that nothing but another snapshot brings: they are asked for again."""
+        self._healed = 0
         self.ready = False
 
     def tick(self, now: int) -> Sequence[Event]:
@@ -49,6 +59,11 @@ class TopicSession(Session):
         if self._topics.overdue(now):
             self.actions.append(Reconnect("no answer to the subscription"))
             return ()
+        if quiet := self._topics.quiet(self._never_quiet, now, self._quiet_after):
+            self._topics.renew(quiet, now)
+        if self._doubtful and now - self._healed >= _HEAL:
+            self._healed = now
+            self._topics.renew(sorted(self._doubtful), now)
         return self._settle((), self._topics.tick(now), now)
 
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
@@ -115,8 +130,32 @@ class TopicSession(Session):
         damage.row(error, self._streams[topic])
         return damage.settle(self, [], recv)
 
+    def _each(
+        self,
+        topic: str,
+        rows: Iterable[RowT],
+        take: Callable[[RowT], list[Event]],
+        frame: bytes,
+        recv: int,
+        *,
+        counted: bool = False,
+    ) -> list[Event]:
+        """The events of rows taken one by one: those that can't be understood are left out, with a ``gap`` in their place.
+
+        ``counted``: a row is one event.
+        """
+        damage = Damage(self._exchange, frame, counted=counted)
+        events: list[Event] = []
+        for row in rows:
+            try:
+                events += take(row)
+            except WRONG as wrong:
+                damage.row(wrong, self._streams[topic], len(events))
+        return damage.settle(self, events, recv)
+
     def _begin(self, now: int) -> None:
         """Ask for all topics."""
+        self._healed = now
         self._topics.begin(now)
         self._settle((), (), now)
 
@@ -126,7 +165,10 @@ class TopicSession(Session):
         self._settle((), (), now)
 
     def _acknowledged(self, ident: str, now: int) -> list[Event]:
-        return self._settle(self._topics.acknowledged(ident), (), now)
+        return self._settle(self._topics.acknowledged(ident, now), (), now)
+
+    def _standing(self, ident: str, named: str, now: int) -> list[Event]:
+        return self._settle(self._topics.standing(ident, named, now), (), now)
 
     def _refused(self, ident: str, reason: str, named: str, now: int) -> list[Event]:
         return self._settle((), self._topics.rejected(ident, reason, named, now), now)
@@ -141,4 +183,6 @@ class TopicSession(Session):
             events += self.dead(self._streams[topic], now, reason)
         self.actions += [Send(self._request(request)) for request in self._topics.requests]
         self._topics.requests.clear()
+        lost = (stream for topic in self._topics.refused for stream in self._streams[topic])
+        self.unserved = {stream.subject for stream in lost if stream.channel is Channel.BOOK}
         return events

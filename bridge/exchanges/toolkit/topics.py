@@ -7,6 +7,7 @@ For exchanges whose answers name the request and not its topics. Pure: times com
 from __future__ import annotations
 
 import zlib
+from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import count
 
@@ -19,6 +20,9 @@ __all__ = ["Request", "Topics"]
 _ANSWER_LIMIT = 10 * SECOND
 _RETRY = 60 * SECOND
 """Between attempts at what is refused, about."""
+_AT_A_TIME = 10
+"""Subscriptions that may be unanswered at the same time. What is sent is paced: the last of hundreds that were asked for
+at once would be overdue before it is sent."""
 
 
 class Request(Struct, frozen=True):
@@ -30,8 +34,10 @@ class Request(Struct, frozen=True):
 
 
 class _Asked(Struct):
-    topics: list[str]
+    topics: tuple[str, ...]
     at: int
+    again: bool
+    """Whether the topics were given back just before."""
 
 
 class Topics:
@@ -47,6 +53,8 @@ class Topics:
         """Topic → why the exchange doesn't serve it."""
         self.answered = False
         """Whether anything has been heard of any topic."""
+        self._waiting: deque[tuple[str, tuple[str, ...], bool]] = deque()
+        """What is to be asked once other requests are answered: operation, topics, whether they are renewed."""
         self._asked: dict[str, _Asked] = {}
         self._again: dict[str, int] = {}
         """When a refused topic is asked for again."""
@@ -56,7 +64,7 @@ class Topics:
     @property
     def settled(self) -> bool:
         """Whether nothing is awaited."""
-        return not self._asked
+        return not self._asked and not self._waiting
 
     def begin(self, now: int) -> None:
         """The connection is open: ask for all topics."""
@@ -70,32 +78,41 @@ class Topics:
         self._settle([name])
         return True
 
-    def acknowledged(self, ident: str) -> list[str]:
+    def acknowledged(self, ident: str, now: int) -> list[str]:
         """A request was accepted, the oldest where the answer names none; returns the topics of which that is news."""
-        asked = self._asked.pop(ident or next(iter(self._asked), ""), None)
+        asked = self._answer(ident, now)
         return self._settle(asked.topics) if asked else []
+
+    def standing(self, ident: str, named: str, now: int) -> list[str]:
+        """A request was refused because one of its topics is subscribed already; returns those of which that is news.
+
+        That one is as good as accepted; the others are asked for again, each by itself.
+        """
+        asked = self._answer(ident, now)
+        if asked is None:
+            return []
+        stands = [named] if named in asked.topics else list(asked.topics)
+        self._ask_each([name for name in asked.topics if name not in stands], asked, now)
+        return self._settle(stands)
 
     def rejected(self, ident: str, reason: str, named: str, now: int) -> list[str]:
         """A request was refused, because of the topic ``named`` if that is one of it; returns those that are refused now.
 
         Whether the others of the request stand is not known: they are asked for again, each by itself.
         """
-        asked = self._asked.pop(ident or next(iter(self._asked), ""), None)
+        asked = self._answer(ident, now)
         if asked is None:
             return []
         self.answered = True
-        bad = [named] if named in asked.topics else asked.topics if len(asked.topics) == 1 else []
-        for name in asked.topics:
-            if name not in bad and name not in self.served:
-                self._ask([name], now)
+        bad = [named] if named in asked.topics else list(asked.topics) if len(asked.topics) == 1 else []
+        self._ask_each([name for name in asked.topics if name not in bad], asked, now)
         return [name for name in bad if self._refuse(name, reason, now)]
 
     def renew(self, names: Sequence[str], now: int) -> None:
         """Give topics back and ask for them again: the exchange begins with a snapshot."""
         names = [name for name in names if name not in self._again]
-        for part in self._parts(names):
-            self.requests.append(Request("unsubscribe", self._ident(), part))
-        self._ask(names, now)
+        self._waiting += [("unsubscribe", part, True) for part in self._parts(names)]
+        self._ask(names, now, again=True)
 
     def quiet(self, names: Iterable[str], now: int, limit: int) -> list[str]:
         """Those of the topics that are served and were not heard of for ``limit`` ns; asked for once in that time."""
@@ -111,18 +128,37 @@ class Topics:
         refused = [name for name in silent if self._refuse(name, words, now)]
         for name in [name for name, at in self._again.items() if at <= now]:
             del self._again[name]
-            self._ask([name], now)
+            self._waiting.append(("subscribe", (name,), False))
+        self._send(now)
         return refused
 
     def overdue(self, now: int) -> bool:
         """Whether nothing at all was heard though an answer is overdue: it is no single topic then."""
         return not self.answered and any(now - asked.at > _ANSWER_LIMIT for asked in self._asked.values())
 
-    def _ask(self, names: Sequence[str], now: int) -> None:
-        for part in self._parts(names):
-            ident = self._ident()
-            self._asked[ident] = _Asked(list(part), now)
-            self.requests.append(Request("subscribe", ident, part))
+    def _answer(self, ident: str, now: int) -> _Asked | None:
+        """The request that is answered, if it is awaited; the next one may be sent."""
+        asked = self._asked.pop(ident or next(iter(self._asked), ""), None)
+        self._send(now)
+        return asked
+
+    def _ask(self, names: Sequence[str], now: int, *, again: bool = False) -> None:
+        self._waiting += [("subscribe", part, again) for part in self._parts(names)]
+        self._send(now)
+
+    def _ask_each(self, names: Sequence[str], asked: _Asked, now: int) -> None:
+        """Ask for topics one by one, but for those whose data shows that they stand; data of before a renewal doesn't."""
+        open_ones = [name for name in names if asked.again or name not in self.served]
+        self._waiting += [("subscribe", (name,), asked.again) for name in open_ones]
+        self._send(now)
+
+    def _send(self, now: int) -> None:
+        while self._waiting and (len(self._asked) < _AT_A_TIME or self._waiting[0][0] == "unsubscribe"):
+            op, topics, again = self._waiting.popleft()
+            ident = str(next(self._idents))
+            if op == "subscribe":
+                self._asked[ident] = _Asked(topics, now, again)
+            self.requests.append(Request(op, ident, topics))
 
     def _settle(self, names: Sequence[str]) -> list[str]:
         self.answered = True
@@ -143,6 +179,3 @@ class Topics:
 
     def _parts(self, names: Sequence[str]) -> list[tuple[str, ...]]:
         return [tuple(names[start : start + self._most]) for start in range(0, len(names), self._most)]
-
-    def _ident(self) -> str:
-        return str(next(self._idents))

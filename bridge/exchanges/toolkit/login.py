@@ -1,0 +1,49 @@
+"""A log-in by a message over the connection: awaited, accepted or refused."""
+
+from __future__ import annotations
+
+from bridge.exchange_errors import LoginRefusedError
+from bridge.exchanges.actions import Reconnect, Said, Send
+from bridge.exchanges.numbers import SECOND
+from bridge.exchanges.session import Session
+from bridge.exchanges.toolkit.history import AccountMemory
+
+__all__ = ["LONG_WAIT", "LogIn"]
+
+LONG_WAIT = 60.0
+"""Seconds to stay away once the exchange has refused a key."""
+_ANSWER_LIMIT = 10 * SECOND
+
+
+class LogIn:
+    """One connection's log-in. A first refusal may be our clock's fault: only after a second one it stays away for long."""
+
+    def __init__(self, session: Session, exchange: str, memory: AccountMemory) -> None:
+        self._session = session
+        self._exchange = exchange
+        self._memory = memory
+        self._since: int | None = None
+        """Since when it is not answered (ns)."""
+
+    def send(self, text: str, now: int) -> None:
+        """Send the message; it is a secret."""
+        self._since = now
+        self._session.actions.append(Send(text, secret=True))
+
+    def tick(self, now: int) -> None:
+        """Give the connection up where no answer comes."""
+        if self._since is not None and now - self._since > _ANSWER_LIMIT:
+            self._since = None
+            self._session.actions.append(Reconnect("no answer to the log-in"))
+
+    def accepted(self) -> None:
+        """The exchange takes it."""
+        self._since, self._memory.refused = None, 0
+
+    def refused(self, words: str) -> None:
+        """The exchange doesn't take it."""
+        self._since = None
+        self._memory.refused += 1
+        wait = 0.0 if self._memory.refused == 1 else LONG_WAIT
+        self._session.actions.append(Said(LoginRefusedError(self._exchange, words)))
+        self._session.actions.append(Reconnect(f"the log-in is refused: {words}", wait))

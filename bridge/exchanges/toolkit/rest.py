@@ -1,0 +1,84 @@
+"""REST of an exchange that signs with the time: calls that are signed once more where our clock was wrong, and lists of pages."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
+
+from bridge.exchange_errors import RestError
+from bridge.exchanges.fields import Row
+from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
+from bridge.exchanges.plans import Credentials
+
+__all__ = ["TimedRest"]
+
+_MILLISECOND = 1_000_000
+_MOST_PAGES = 100
+AnswerT = TypeVar("AnswerT")
+
+
+class TimedRest(ABC, Generic[AnswerT]):
+    """GET calls, public and signed; ``late`` are the exchange's codes for a time that it doesn't take."""
+
+    def __init__(self, late: tuple[int, ...]) -> None:
+        self._late = late
+        self.clock_offset = 0
+        """The exchange's clock less ours (ns), for signing; 0 while it is unknown."""
+        self.told = 0
+        """The exchange's time in its newest answer (ms)."""
+
+    def get(self, path: str, query: str = "", now: int = 0, account: Credentials | None = None) -> Flow[AnswerT]:
+        """A call; where our clock is what is wrong with it, it is signed once more.
+
+        Raises:
+            RestError: REST is away, refuses, or answers with what can't be understood.
+        """
+        try:
+            return (yield from self._call(path, query, now, account))
+        except RestError as error:
+            if error.code not in self._late or not self.told:
+                raise
+            self.clock_offset = self.told * _MILLISECOND - now
+        return (yield from self._call(path, query, now, account))
+
+    def pages(
+        self, path: str, query: str, now: int = 0, account: Credentials | None = None
+    ) -> Flow[tuple[list[Row], bool]]:
+        """The rows of a list, page by page, and whether they are all there.
+
+        Raises:
+            RestError: as `get`.
+        """
+        rows: list[Row] = []
+        more = ""
+        for _ in range(_MOST_PAGES):
+            found, more = self._page((yield from self.get(path, query + more, now, account)))
+            rows += found
+            if not more:
+                return rows, True
+        return rows, False
+
+    def _call(self, path: str, query: str, now: int, account: Credentials | None) -> Flow[AnswerT]:
+        headers: dict[str, str] = {}
+        if account is not None:
+            # A long list takes longer than a signature counts: later pages have the time of the one before.
+            at = str(max((now + self.clock_offset) // _MILLISECOND, self.told))
+            headers = self._sign(account, at, query)
+        response = yield HttpRequest("GET", f"{path}?{query}" if query else path, headers=headers)
+        return self._read(path, response)
+
+    @abstractmethod
+    def _sign(self, account: Credentials, at: str, query: str) -> dict[str, str]:
+        """The headers of a signed call at this time (ms)."""
+
+    @abstractmethod
+    def _read(self, path: str, response: HttpResponse) -> AnswerT:
+        """An answer that is good; ``told`` is set to its time.
+
+        Raises:
+            RestError: it isn't.
+        """
+
+    @abstractmethod
+    def _page(self, answer: AnswerT) -> tuple[list[Row], str]:
+        """The rows of an answer, and what is to be added to the query for the next ones; empty, if there are none."""
