@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal, InvalidOperation
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, Inexact, InvalidOperation, Overflow
 from heapq import heapify, heappop, heappush, nlargest, nsmallest
 
 from bridge.model import Levels
 
-__all__ = ["Book", "Side"]
+__all__ = ["EXACT", "Book", "Side"]
+
+EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact, InvalidOperation, Overflow])
+"""For exact sums and products of numbers whose exponents have two digits."""
 
 
 class Side:
@@ -65,6 +68,16 @@ class Side:
                 self._heap = [*self._keys(), key if self._sign > 0 else key.copy_negate()]
                 heapify(self._heap)
         self._levels[key] = (price, size)
+
+    def add(self, price: str, change: str) -> str:
+        """Change a level's size by ``change``, which may be negative; returns the size that it has now.
+
+        Raises:
+            ValueError: the price or change is no number, or the size would be negative: the level stays.
+        """
+        size = f"{EXACT.add(self.size(price), _number(change)):f}"
+        self.set(price, size)
+        return size
 
     def size(self, price: str) -> Decimal:
         """The size at a price; zero where there is no level."""
@@ -125,6 +138,17 @@ class Book:
             self.bids.set(price, size)
         for price, size in asks:
             self.asks.set(price, size)
+
+    def add(self, bids: Levels, asks: Levels) -> tuple[Levels, Levels]:
+        """Take a delta whose sizes are changes; returns it with the sizes that the levels have now.
+
+        Raises:
+            ValueError: a price or size is no number, or a size would be negative; the levels before it are changed.
+        """
+        return (
+            [(price, self.bids.add(price, change)) for price, change in bids],
+            [(price, self.asks.add(price, change)) for price, change in asks],
+        )
 
     def crossed(self) -> bool:
         """Whether the best bid is at or above the best ask."""

@@ -89,17 +89,20 @@ class Books:
                 self.changed.add(name)
 
     async def keep_hashes(self, every: float) -> None:
-        """Write the late-join hash of every book that moved, each ``every`` seconds."""
+        """Write the late-join hash of every book that moved, each ``every`` seconds; of large books less often."""
         while True:
             await asyncio.sleep(every)
-            await self.keep_hashes_once()
+            await self.keep_hashes_once(every)
 
-    async def keep_hashes_once(self) -> None:
-        """Write the late-join hash of every book that moved since the last time."""
+    async def keep_hashes_once(self, every: float = 0.0) -> None:
+        """Write the late-join hash of every book that moved since the last time, where that is due."""
         trouble = ""
+        now = time.monotonic()
         for keeper in list(self.keepers.values()):
+            if not keeper.due(now, every):
+                continue
             try:
-                self.writes += await keeper.keep(self._reader.redis, self._keys)
+                self.writes += await keeper.keep(self._reader.redis, self._keys, now)
             except FAILURES as error:
                 words = said(error)
                 if refuses_key(error):

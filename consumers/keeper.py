@@ -16,6 +16,10 @@ from consumers.items import Entry, Hole, Item, Reset, Stored, Trimmed, Undecodab
 __all__ = ["BookKeeper"]
 
 _SLICE = 2000
+_LEVELS_EACH = 1_000
+"""Levels for which the late-join hash is written as often as it may be; of a book with more, in proportion less often."""
+_LONGEST = 30.0
+"""Seconds; a hash is written at least so often, if the book moves."""
 
 
 class BookKeeper:
@@ -34,6 +38,9 @@ class BookKeeper:
         self.xseq = ""
         self.recv = 0
         self._kept = ""
+        self._kept_at = -_LONGEST
+        self._restarted = False
+        """Whether a snapshot has come since the hash was written."""
 
     def take(self, item: Item) -> None:
         """Take the next item of the stream."""
@@ -64,10 +71,21 @@ class BookKeeper:
         """The best ``count`` bids and asks (all without it), best first; none while the book is invalid."""
         return (self.book.bids.top(count), self.book.asks.top(count)) if self.valid else ([], [])
 
-    async def keep(self, redis: Redis, keys: Keys) -> bool:
+    def due(self, now: float, every: float) -> bool:
+        """Whether it is time to write the late-join hash, if that is done each ``every`` seconds for a small book.
+
+        A full book is megabytes, and who starts from a hash that is some seconds old has some deltas more to read. After
+        a snapshot it is time for any book: what is before a snapshot may be trimmed.
+        """
+        levels = len(self.book.bids) + len(self.book.asks)
+        wait = min(every * max(1.0, levels / _LEVELS_EACH), max(every, _LONGEST))
+        return self._restarted or now - self._kept_at >= wait
+
+    async def keep(self, redis: Redis, keys: Keys, now: float = 0.0) -> bool:
         """Write the late-join hash, if the book is valid and has moved since it was last written.
 
         An invalid book leaves the hash as it is: whoever starts from it reads next what made the book invalid.
+        ``now`` is what `due` counts from, in seconds.
 
         Raises:
             redis.exceptions.RedisError: as redis-py has them; the next call tries again.
@@ -75,6 +93,7 @@ class BookKeeper:
         if not self.valid or self.id == self._kept:
             return False
         entry_id, xseq, recv = self.id, self.xseq, self.recv
+        self._restarted = False
         bids, asks = self.top()
         fields: dict[Any, Any] = {
             "id": entry_id,
@@ -84,13 +103,18 @@ class BookKeeper:
             "asks": await _text(asks),
         }
         # One command: nobody ever sees half of it.
-        await redis.hset(keys.snapshot(self.stream.exchange, self.stream.subject), mapping=fields)
-        self._kept = entry_id
+        try:
+            await redis.hset(keys.snapshot(self.stream.exchange, self.stream.subject), mapping=fields)
+        except BaseException:
+            self._restarted = True  # it is due at the next round
+            raise
+        self._kept, self._kept_at = entry_id, now
         return True
 
     def _apply(self, event: BookSnapshot | BookDelta) -> None:
         try:
             if isinstance(event, BookSnapshot):
+                self._restarted = True
                 self.book.replace(event.bids, event.asks)
             else:
                 self.book.apply(event.bids, event.asks)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
@@ -14,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.clock import CLOCK
 from bridge.config import ConnectorSettings, Settings
+from bridge.connector.books import Books
 from bridge.connector.leaseholder import Leaseholder
 from bridge.connector.store import Store
 from bridge.connector.subaccounts import Subaccounts
@@ -21,6 +21,7 @@ from bridge.errors import AlreadyRunningError, RedisUnavailableError, StreamConf
 from bridge.exchange_errors import BlockedError, ExchangeError, FrameError
 from bridge.exchanges.actions import Restated
 from bridge.exchanges.base import Exchange
+from bridge.exchanges.rules import BestPrices
 from bridge.exchanges.session import Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
@@ -31,14 +32,12 @@ from bridge.process.lifecycle import end_tasks
 from bridge.process.logs import FrequentWarning
 from bridge.publish.stream import Stream
 from bridge.redis.errors import FAILURES
-from bridge.sequencer import BookTopic, HeldBook, Topic, topic_type
+from bridge.sequencer import Topic, topic_type
 
 __all__ = ["Router"]
 
-_NO_SNAPSHOT = 30.0
-"""Seconds without a snapshot after which one is asked for again."""
-_BETWEEN_SNAPSHOTS = 2.0
-"""Least seconds from one to the next that a book needs because somebody else has changed its stream."""
+_TAKEN: tuple[type[Event], ...] = (*DATA_EVENTS, BestPrices)
+"""What topics take beside control events."""
 
 
 class Router:
@@ -59,11 +58,9 @@ class Router:
         self._say_rejected = FrequentWarning(log, "frame_rejected")
         self._publisher = store.publisher(self)
         self._topics: dict[Subscription, Topic] = {}
-        self._by_class: dict[type[Event], dict[str, Topic]] = {kind: {} for kind in DATA_EVENTS}
+        self._by_class: dict[type[Event], dict[str, Topic]] = {kind: {} for kind in _TAKEN}
         self._by_stream: dict[Stream, Topic] = {}
-        self._broken: dict[BookTopic, float] = {}
-        """When (by the monotonic clock) a snapshot is asked for, of books that need one."""
-        self._asked: dict[BookTopic, float] = {}
+        self._books = Books(exchange, lambda: self.links, self.event)
         self._subaccounts = Subaccounts(self, self._topics, self._open, self._fail, log)
         self.flow = FlowControl()
         self.latency = FeedLatency(exchange.timed, log, limit=connector.latency_limit, window=connector.latency_window)
@@ -131,7 +128,8 @@ class Router:
         presence = self._store.presence
         return [
             ("publisher", self._publisher.run()),
-            ("heartbeat", self.holder.run(self._tend_books)),
+            ("heartbeat", self.holder.run(self._restore_books)),
+            ("books", self._books.watch()),
             ("lease", self._store.lease.holding.watch()),
             ("memory", presence.watch_memory()),
             ("latency", self.latency.run()),
@@ -255,14 +253,11 @@ class Router:
 
     def dropped(self, stream: Stream) -> None:
         """Events of this stream were dropped: a book needs a fresh snapshot, once Redis takes entries."""
-        topic = self._by_stream[stream]
-        topic.broken()
-        if isinstance(topic, BookTopic):
-            self._broken[topic] = 0.0
+        self._books.dropped(self._by_stream[stream])
 
     def recovered(self) -> None:
         """Redis takes entries again."""
-        self._resync_broken()
+        self._restore_books()
 
     def hold(self, publisher: object) -> None:
         """Redis takes less than comes: pause the feed's sockets."""
@@ -284,10 +279,8 @@ class Router:
         """Somebody else has changed this stream: it says so, and a book starts again."""
         topic = self._by_stream[stream]
         topic.disturbed(CLOCK.now(), reason, count)
-        if isinstance(topic, BookTopic):
-            # At once, but for somebody who goes on and on.
-            self._broken[topic] = self._asked.get(topic, 0.0) + _BETWEEN_SNAPSHOTS
-            self._resync_broken()
+        self._books.disturbed(topic)
+        self._restore_books()
 
     # --- what the sub-accounts' streams call ---------------------------------------------------------------------
 
@@ -309,9 +302,9 @@ class Router:
         self._publisher.add(stream)
         self._topics[wish] = topic
         self._by_stream[stream] = topic
-        for kind in DATA_EVENTS:
+        for kind, topics in self._by_class.items():
             if kind.channel is wish.channel:  # type: ignore[attr-defined]
-                self._by_class[kind][wish.subject] = topic
+                topics[wish.subject] = topic
         now = CLOCK.now()
         # Another host's clock may have been ahead: nothing that stands there was received later than now.
         events = [event if event.recv <= now else structs.replace(event, recv=now) for event in tail.events]
@@ -321,40 +314,12 @@ class Router:
         return topic
 
     def _topic(self, stream: Stream) -> Topic:
-        rules = self._exchange.book if stream.channel is Channel.BOOK else None
-        if rules is None:
-            return topic_type(stream.channel)(stream, self._publisher, self._resync)
-        return HeldBook(stream, self._publisher, self._resync, self._replace, rules)
+        if stream.channel is Channel.BOOK:
+            return self._books.topic(stream, self._publisher)
+        return topic_type(stream.channel)(stream, self._publisher, self._books.resync)
 
-    def _replace(self, subject: str, reason: str) -> None:
-        for link in self._feeding(subject):
-            link.replace(f"{subject}: {reason}")
-
-    def _resync(self, subject: str, reason: str) -> None:
-        for link in self._feeding(subject):
-            link.resync(subject, reason)
-
-    def _feeding(self, subject: str) -> list[Link]:
-        wish = Subscription(Channel.BOOK, subject)
-        return [link for link in self.links if wish in link.plan.subscriptions]
-
-    def _tend_books(self) -> None:
-        now = CLOCK.now()
-        for topic in self._topics.values():
-            if isinstance(topic, BookTopic):
-                topic.tick(now)
-        self._resync_broken()
-
-    def _resync_broken(self) -> None:
-        """Ask for a snapshot of every book that has lost events; again, if none comes."""
-        now = time.monotonic()
-        for topic, due in list(self._broken.items()):
-            if not topic.awaiting:
-                del self._broken[topic]
-            elif self._publisher.takes(topic.stream) and now >= due and not topic.restore(CLOCK.now()):
-                self._asked[topic] = now
-                self._broken[topic] = now + _NO_SNAPSHOT
-                self._resync(topic.subject, "events of this book were dropped")
+    def _restore_books(self) -> None:
+        self._books.restore(self._publisher.takes)
 
 
 def _all_serve(links: Sequence[Link]) -> bool:

@@ -14,6 +14,7 @@ import structlog
 from msgspec import structs
 
 from bridge.config import ConnectorSettings, Settings
+from bridge.connector.recorder import Recorder
 from bridge.connector.router import Router
 from bridge.connector.store import Store
 from bridge.connector.supervisor import Supervisor, first_of
@@ -22,7 +23,6 @@ from bridge.errors import DisplacedError, RedisUnavailableError, TaskEndedError
 from bridge.exchange_errors import ExchangeError, RestError, UnknownPairError
 from bridge.feed.clock import ClockKeeper, watch_host_clock
 from bridge.feed.context import FeedContext
-from bridge.feed.discard import Discard
 from bridge.feed.link import Link
 from bridge.feed.policies import backoff
 from bridge.feed.poller import Poller
@@ -155,12 +155,16 @@ async def record(settings: Settings, connectors: Sequence[ConnectorSettings], ta
 async def _record_one(settings: Settings, connector: ConnectorSettings, tap: FeedTap) -> None:
     log = logger_of(connector)
     exchange = build_exchange(settings, connector)
-    receiver = Discard(log)
+    receiver = Recorder(exchange, log)
     async with rest_client(connector, exchange, tap) as rest:
-        await _feed(feed_context(connector, exchange, receiver, rest, tap), receiver)
+        watching = asyncio.create_task(receiver.books.watch(), name=f"{connector.name}-books")
+        try:
+            await _feed(feed_context(connector, exchange, receiver, rest, tap), receiver)
+        finally:
+            watching.cancel()
 
 
-async def _feed(context: FeedContext, receiver: Router | Discard) -> None:
+async def _feed(context: FeedContext, receiver: Router | Recorder) -> None:
     """Discover, plan, and keep every connection of the plan alive."""
     if not context.exchange.subscriptions():
         context.log.warning("nothing_to_read")
@@ -181,7 +185,7 @@ def _start(group: asyncio.TaskGroup, links: Sequence[Link], context: FeedContext
         group.create_task(Poller(poll, context).run(), name=f"poll-{poll.name}")
 
 
-async def _discover(context: FeedContext, receiver: Router | Discard) -> None:
+async def _discover(context: FeedContext, receiver: Router | Recorder) -> None:
     """Have the exchange find out what it must know; a pair that it doesn't list is ``down``, and left out."""
     exchange = context.exchange
     waits = backoff(context.random)
@@ -206,7 +210,9 @@ async def _discover(context: FeedContext, receiver: Router | Discard) -> None:
             return
 
 
-async def _wait_for_pair(group: asyncio.TaskGroup, context: FeedContext, receiver: Router | Discard, pair: str) -> None:
+async def _wait_for_pair(
+    group: asyncio.TaskGroup, context: FeedContext, receiver: Router | Recorder, pair: str
+) -> None:
     """Ask for a pair that isn't listed about once a minute, by an exchange of its own; serve it once it is."""
     profile = structs.replace(context.exchange.profile, pairs=(pair,), account=None)
     exchange = type(context.exchange)(profile)

@@ -56,7 +56,7 @@ class Exchange(ABC):
     """
     timed: ClassVar[Mapping[Channel, int]] = {}
     """Channels whose ``ts`` is the time of the event itself, and the steps (ns) that it is told in: latency is measured."""
-    book: ClassVar[BookRules | None] = None
+    book: BookRules | None = None
     """What the connector holds its books to; ``None``: its sessions check and mend them themselves."""
     gaps: ClassVar[Literal["verified", "unchecked"]] = "unchecked"
     """Whether its books prove that nothing is missing: every delta is numbered or chained, so that a hole shows at once."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, Inexact, InvalidOperation, Overflow
+from decimal import Decimal
 
 import msgspec
 
+from bridge.book import EXACT
 from bridge.exchanges.salvage import rows_of
 
 __all__ = ["EXACT", "NESTED", "UNREADABLE_ROW", "Row", "decode_rows", "fields_of", "plain", "text"]
@@ -18,9 +19,6 @@ NESTED = "\0"
 """Before the text of an object or a list: it is no number, no id and no word, and no check takes it for one."""
 UNREADABLE_ROW = "unreadable row"
 """The only field of a row that is not an object, or has a text that can't be decoded: the beginning of what it is."""
-
-EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact, InvalidOperation, Overflow])
-"""For exact sums and products; the numbers' exponents have two digits (`bridge.exchanges.numbers`)."""
 
 _WITH_EXPONENT = re.compile(r"-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{1,2}").fullmatch
 _MOST_SHOWN = 200

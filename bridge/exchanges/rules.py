@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from msgspec import Struct
 
-__all__ = ["BookRules"]
+from bridge.model import Channel, Event
+
+__all__ = ["NOT_UNDERSTOOD", "BestPrices", "BookRules"]
+
+NOT_UNDERSTOOD = "a frame could not be understood"
+"""The reason of the gap that a rejected frame leaves."""
 
 
 class BookRules(Struct, frozen=True):
@@ -12,9 +19,37 @@ class BookRules(Struct, frozen=True):
 
     Such an exchange's sessions only say what came. A book that breaks (a hole in the chain, best prices that cross, a
     frame that can't be understood, no snapshot in time) has a ``gap``, and is asked for again: over its connection
-    (`Session.resync`), after ``attempts`` within a minute over a fresh one, and then ever more rarely.
+    (`Session.resync`), after ``attempts`` within a minute over a fresh one, and then ever more rarely; it is ``down``
+    meanwhile.
     """
 
     attempts: int = 3
     patience: float = 30.0
     """Seconds that a snapshot may take."""
+    snapshot_first: bool = False
+    """Whether a subscription begins with a snapshot: a delta before it shows that it was missed."""
+    continuous: bool = False
+    """Whether numbers go on across snapshots, one by one: a snapshot that is ahead shows how many deltas were missed."""
+    quotes: bool = False
+    """Whether the best prices of the book are the quotes."""
+    best: float | None = None
+    """Seconds for which a book may be crossed, or differ from the `BestPrices` told beside it; ``None``: none are told,
+    and a crossed book is wrong at once."""
+    in_transit: float | None = None
+    """Seconds by which one connection may be behind another: a snapshot of a whole book is compared with it, but for
+    what has changed in that time, and shows what was missed. ``None``: it says nothing about what was before."""
+    changes: bool = False
+    """Whether a delta says by how much a level's size has changed, and not what it is now."""
+
+
+class BestPrices(Event, frozen=True, gc=False):
+    """Best prices that an exchange tells beside a book: the book is held against them, and they are not published.
+
+    A side without orders is empty; with ``known`` false they could not be understood.
+    """
+
+    channel: ClassVar[Channel] = Channel.BOOK
+
+    bid: str
+    ask: str
+    known: bool = True

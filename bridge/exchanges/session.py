@@ -14,12 +14,10 @@ from msgspec import Struct, field
 
 from bridge.exchanges.actions import Action
 from bridge.exchanges.http import Flow
+from bridge.exchanges.rules import NOT_UNDERSTOOD
 from bridge.model import Channel, Control, ControlEvent, Event
 
 __all__ = ["NOT_UNDERSTOOD", "Session", "Subscription", "Target"]
-
-NOT_UNDERSTOOD = "a frame could not be understood"
-"""The reason of the gap that a rejected frame leaves."""
 
 
 class Target(Struct, frozen=True):

@@ -53,7 +53,7 @@ class BookTopic(Topic):
         self._xseq = event.xseq
         self._sink.put(self.stream, event)
         if self._since_snapshot and self._since_snapshot % 1024 == 0:
-            self._look_at_age(event.recv)
+            self._refresh_if_old(event.recv)
 
     @property
     def undeclared(self) -> int:
@@ -92,7 +92,7 @@ class BookTopic(Topic):
         """Do what is due (``now`` by the steady clock, ns): nothing, where sessions look after their books."""
 
     def restore(self, now: int) -> bool:
-        """Publish a snapshot without asking the exchange; whether there was a whole book to make it of."""
+        """Give the readers a snapshot without asking the exchange; whether it needn't be asked."""
         del now
         return False
 
@@ -101,7 +101,7 @@ class BookTopic(Topic):
             count, self._unused = self._unused, 0
             self._sink.declare_lost(self.stream, recv, count, "deltas without a snapshot to continue")
 
-    def _look_at_age(self, now: int) -> None:
+    def _refresh_if_old(self, now: int) -> None:
         """Have a snapshot before the last one is so old that retention would have to wait for it."""
         retention = self.stream.retention
         age = (now - self._snapshot_at) / 1e9
@@ -110,6 +110,6 @@ class BookTopic(Topic):
             self._refresh(now)
 
     def _refresh(self, now: int) -> None:
-        """Have a fresh snapshot: the exchange is asked for it."""
+        """Have a snapshot of a book that is good."""
         del now
         self._resync(self.subject, "the last snapshot is old")

@@ -3,27 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum, auto
+
+from msgspec import structs
 
 from bridge.book import Book
-from bridge.exchanges.rules import BookRules
-from bridge.model import BookDelta, BookSnapshot
+from bridge.exchanges.rules import NOT_UNDERSTOOD, BestPrices, BookRules
+from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Event, Quote
 from bridge.publish.stream import Stream
+from bridge.sequencer.agreement import Agreement, LateChanges
 from bridge.sequencer.books import BookTopic
-from bridge.sequencer.mending import Mending, Remedy, Step
+from bridge.sequencer.mending import Mending, Remedy
 from bridge.sequencer.topic import Sink
 
-__all__ = ["HeldBook"]
+__all__ = ["Condition", "HeldBook"]
 
 _REPEAT = 1_000
 """How far behind a delta may be to count as a repeat; further behind, the exchange counts from the beginning again."""
+_NOTHING = (None, None)
+
+
+class Condition(Enum):
+    """How a book's copy is."""
+
+    AWAY = auto()
+    """Nothing comes: there is no connection, or the exchange doesn't serve the book."""
+    STARTING = auto()
+    """The subscription's first snapshot is to come."""
+    AWAITED = auto()
+    """A snapshot has been asked for."""
+    PUT_OFF = auto()
+    """Asking has been in vain again and again: the book is ``down``, and is asked for when that is due."""
+    WHOLE = auto()
+    """It is the exchange's book."""
 
 
 class HeldBook(BookTopic):
     """A book that is checked as `BookRules` say.
 
-    Two things are apart: whether the copy is whole (``whole``), and whether the stream's readers have a book that the
-    next delta continues (``awaiting`` says that they don't). After an outage of Redis the copy is whole all the same,
-    and the readers get a snapshot of it.
+    Two things are apart: whether the copy is whole (``condition``), and whether the stream's readers have a book that
+    the next delta continues (``awaiting`` says that they don't). After an outage of Redis the copy is whole all the
+    same, and the readers get a snapshot of it.
 
     Args:
         stream: where it is published.
@@ -31,6 +51,7 @@ class HeldBook(BookTopic):
         resync: has the exchange asked for a snapshot, by pair and reason.
         replace: has a fresh connection made, by pair and reason.
         rules: of the exchange.
+        quotes: takes the events of the pair's quotes, where the book gives them.
     """
 
     def __init__(
@@ -40,72 +61,93 @@ class HeldBook(BookTopic):
         resync: Callable[[str, str], None],
         replace: Callable[[str, str], None],
         rules: BookRules,
+        *,
+        quotes: Callable[[Event], None] | None = None,
     ) -> None:
         super().__init__(stream, sink, resync)
         self._replace = replace
-        self._patience = int(rules.patience * 1_000_000_000)
+        self._rules = rules
+        self._quotes = quotes
+        self._patience = rules.patience * 1e9
         self._mending = Mending(rules.attempts)
+        self._agreement = None if rules.best is None else Agreement(rules.best)
+        self._changed = None if rules.in_transit is None else LateChanges(rules.in_transit)
         self._copy = Book()
-        self.whole = False
-        """Whether the copy is the exchange's book."""
+        self.condition = Condition.AWAY
+        self._given_up = False
+        """Whether only a snapshot makes it live again."""
         self._at = ""
         """The ``xseq`` that the copy stands at."""
         self._ts: int | None = None
         """The exchange's time of the copy."""
-        self._asked: int | None = None
+        self._best: tuple[tuple[str, str] | None, tuple[str, str] | None] = _NOTHING
+        """Best levels, as the quotes have them."""
+        self._since = 0
         """Since when a snapshot is awaited (ns)."""
-        self._step: Step | None = None
-        """What is to be done next about a book that is not whole."""
+        self._due = 0
+        """When one that was put off is to be asked for (ns)."""
         self._why = ""
         self._begun = 0
-        """When the book last began with a snapshot: what happened before is history, and not late."""
+        """When the book last began with a snapshot: what happened before, which some exchanges tell then, is not late."""
 
-    def accept(self, event: BookSnapshot | BookDelta) -> None:
-        if not self.live:
-            self.go_live(event.recv)
-        if isinstance(event, BookSnapshot):
-            self._take_snapshot(event)
-        else:
+    @property
+    def whole(self) -> bool:
+        """Whether the copy is the exchange's book."""
+        return self.condition is Condition.WHOLE
+
+    def accept(self, event: BookSnapshot | BookDelta | BestPrices) -> None:
+        if isinstance(event, BookDelta):
+            if self._given_up:
+                self._leave_out(event)
+                return
+            if not self.live:
+                self.go_live(event.recv)
             self._take_delta(event)
+        elif isinstance(event, BookSnapshot):
+            self._given_up = False
+            if not self.live:
+                self.go_live(event.recv)
+            self._take_snapshot(event)
+        elif self._agreement:
+            self._agreement.told(event)
 
     def tick(self, now: int) -> None:
-        """Do what is due about a book that is not whole; called now and then, ``now`` by the steady clock (ns)."""
-        if not self.live or self.whole:
-            return
-        if self._asked is not None and now - self._asked > self._patience:
-            self._asked = None
-            self.gap(now, f"no snapshot within {self._patience / 1e9:g} s")
-        elif self._step is not None and now >= self._step.due:
-            self._take(self._step, now)
+        """Do what is due about the book; called a few times a second, ``now`` by the steady clock (ns)."""
+        if self.condition in (Condition.STARTING, Condition.AWAITED):
+            if now - self._since > self._patience:
+                self._trouble(now, f"no snapshot within {self._rules.patience:g} s")
+        elif self.condition is Condition.PUT_OFF and now >= self._due:
+            self._await(now)
+            self._resync(self.subject, self._why)
+        elif self.whole and self._agreement and (wrong := self._agreement.trouble(self._copy, now)):
+            self._trouble(now, wrong)
 
     def restore(self, now: int) -> bool:
-        if not (self.whole and self.live):
-            return False
-        self._refresh(now)
-        return True
+        if self.whole:
+            self._refresh(now)
+        return True  # else a snapshot comes with the connection, or has been asked for already
 
     def go_live(self, recv: int) -> None:
-        if not self.live:
-            self._lose(recv)
+        if not self.live and self.condition is Condition.AWAY:
+            self.condition, self._since = Condition.STARTING, recv
         super().go_live(recv)
 
     def down(self, recv: int, reason: str) -> None:
-        self._lose(None)
+        self.condition, self._given_up, self._best = Condition.AWAY, False, _NOTHING
         super().down(recv, reason)
 
     def stale(self, recv: int, reason: str) -> None:
-        self._lose(None)
+        if self.live:
+            self._best = _NOTHING
+            self._await(recv)  # the connection sees to it
         super().stale(recv, reason)
 
     def gap(self, recv: int, reason: str, count: int | None = None) -> None:
         """The book has missed something, or is wrong: it says so, and is mended."""
-        super().gap(recv, reason, count)
-        if self.whole or (self._asked is None and self._step is None):
-            self.whole = False
-            self._why = reason
-            self._step = self._mending.trouble(recv)
-            if self._step.due <= recv:
-                self._take(self._step, recv)
+        if self.whole:
+            self._trouble(recv, reason, count)
+        elif not self._given_up:
+            super().gap(recv, reason, count)
 
     def disturbed(self, recv: int, reason: str, count: int | None) -> None:
         """Somebody else has changed the stream: the copy is as good as before."""
@@ -115,64 +157,115 @@ class HeldBook(BookTopic):
             super().disturbed(recv, reason, count)
 
     def _take_snapshot(self, event: BookSnapshot) -> None:
-        fresh = Book()
-        fresh.replace(event.bids, event.asks)
-        if self.whole and not self.awaiting and event.xseq and event.xseq == self._at and fresh == self._copy:
+        if self.whole and event.xseq and event.xseq == self._at and not self.awaiting and self._is_same(event):
             self.repeated += 1  # some exchanges say the same again where nothing has changed
             self.last = event.recv
             return
-        self._copy = fresh
-        self.whole = True
-        if self._copy.crossed():
+        known, self._copy = self._copy, Book()
+        self._copy.replace(event.bids, event.asks)
+        if self._agreement:
+            self._agreement.begin()
+        elif self._copy.crossed():
             self._refuse(event, "the snapshot is crossed")
             return
-        self._asked = self._step = None
-        self._at, self._ts = event.xseq, event.ts
+        if self.whole:
+            self._say_what_was_missed(event, known)
+        self.condition = Condition.WHOLE
         if self.awaiting or self._since_snapshot:  # else each message is a snapshot
             self._begun = event.recv
         self._publish(event)
 
     def _take_delta(self, event: BookDelta) -> None:
-        if self.whole:
-            if event.prev and event.prev != self._at:
-                if _is_repeat(event.xseq, self._at):
-                    self.repeated += 1
-                    self.last = event.recv
-                else:
-                    self._refuse(event, f"xseq {self._at} was last, {event.xseq} continues {event.prev}")
-                return
-            self._copy.apply(event.bids, event.asks)
-            if self._copy.crossed():
-                self._refuse(event, "the book is crossed")
-                return
-            self._at, self._ts = event.xseq, event.ts
+        if not self.whole:
+            if self._rules.snapshot_first and self.condition is Condition.STARTING:
+                self._refuse(event, "a delta came before its snapshot")
+            else:
+                self._leave_out(event)
+            return
+        if event.prev and event.prev != self._at:
+            if _is_repeat(event.xseq, self._at):
+                self.repeated += 1
+                self.last = event.recv
+            else:
+                self._refuse(event, f"xseq {self._at} was last, {event.xseq} continues {event.prev}")
+            return
+        try:
+            if self._rules.changes:
+                bids, asks = self._copy.add(event.bids, event.asks)
+                event = structs.replace(event, bids=bids, asks=asks)
+            else:
+                self._copy.apply(event.bids, event.asks)
+        except ValueError as error:
+            self._refuse(event, str(error))
+            return
+        if self._changed:
+            self._changed.note(event)
+        if not self._agreement and self._copy.crossed():
+            self._refuse(event, "the book is crossed")
+            return
         self._publish(event)
 
     def _publish(self, event: BookSnapshot | BookDelta) -> None:
-        """Pass it on; some exchanges begin with a snapshot of seconds ago, and with all deltas since then."""
+        """It is in the copy: to the readers, and the best prices to those of the quotes, when they are news."""
+        self._at, self._ts = event.xseq, event.ts
         if event.ts is not None and event.ts < self._begun:
             with self.not_timed():
                 super().accept(event)
         else:
             super().accept(event)
+        if self._quotes is None:
+            return
+        best = self._copy.bids.best(), self._copy.asks.best()
+        if best != self._best:
+            self._best = best
+            bid, ask = (level or ("", "") for level in best)
+            self._quotes(Quote(self.subject, event.ts, event.recv, *bid, *ask))
 
-    def _refuse(self, event: BookSnapshot | BookDelta, reason: str) -> None:
-        """Events from here on are of no use until the next snapshot."""
+    def _is_same(self, event: BookSnapshot) -> bool:
+        fresh = Book()
+        fresh.replace(event.bids, event.asks)
+        return fresh == self._copy
+
+    def _say_what_was_missed(self, event: BookSnapshot, known: Book) -> None:
+        """A snapshot of a whole book shows whether that was true, where the exchange lets one tell."""
+        if self._rules.continuous and (count := int(event.xseq) - int(self._at)) > 0:
+            super().gap(event.recv, f"xseq {self._at} was last, then came a snapshot of {event.xseq}", count)
+        elif self._changed and (wrong := self._changed.differences(known, self._copy, event.recv)):
+            super().gap(event.recv, f"{wrong} levels were not as the exchange's fresh book has them")
+
+    def _leave_out(self, event: BookSnapshot | BookDelta) -> None:
+        """An event that is of no use; it is declared lost with the next snapshot."""
         self.received += 1
         self.last = event.recv
         self._unused += 1
-        self.gap(event.recv, reason)
 
-    def _lose(self, asked: int | None) -> None:
-        """The copy is no good; a snapshot is awaited since ``asked``, if it is."""
-        self.whole = False
-        self._asked = asked
-        self._step = None
+    def _refuse(self, event: BookSnapshot | BookDelta, reason: str) -> None:
+        """Events from here on are of no use until the next snapshot."""
+        self._leave_out(event)
+        self._trouble(event.recv, reason)
 
-    def _take(self, step: Step, now: int) -> None:
-        self._step, self._asked = None, now
-        remedy = self._resync if step.remedy is Remedy.SUBSCRIPTION else self._replace
-        remedy(self.subject, self._why)
+    def _trouble(self, now: int, reason: str, count: int | None = None) -> None:
+        """The book is no good: do what `Mending` says; where that is to wait, the book is ``down`` until then."""
+        # The exchange would say the same over another connection.
+        step = self._mending.trouble(now, connection=reason != NOT_UNDERSTOOD)
+        self._why, self._best = reason, _NOTHING
+        if step.due > now:
+            self.condition, self._due, self._given_up = Condition.PUT_OFF, step.due, True
+            super().down(now, reason)
+            self._tell_quotes(now, ControlEvent.DOWN, reason)
+            return
+        if self.live:
+            super().gap(now, reason, count)
+            self._tell_quotes(now, ControlEvent.GAP, reason)
+        self._await(now)
+        (self._resync if step.remedy is Remedy.SUBSCRIPTION else self._replace)(self.subject, reason)
+
+    def _await(self, now: int) -> None:
+        self.condition, self._since = Condition.AWAITED, now
+
+    def _tell_quotes(self, now: int, event: ControlEvent, reason: str) -> None:
+        if self._quotes:
+            self._quotes(Control(self.subject, None, now, Channel.QUOTES, event, reason))
 
     def _refresh(self, now: int) -> None:
         """Publish the copy; it counts as received, since it stands for what was."""

@@ -42,14 +42,16 @@ class Mending:
         self._troubles = 0
         self._last = 0
 
-    def trouble(self, now: int) -> Step:
-        """The book is no good, as of ``now`` (ns)."""
+    def trouble(self, now: int, *, connection: bool = True) -> Step:
+        """The book is no good, as of ``now`` (ns); ``connection``: whether another one may be of use."""
         if now - self._last > _CALM + self._wait():
             self._troubles = 0
         self._last = now
         self._troubles += 1
         if self._troubles == self._attempts + 1:
-            return Step(Remedy.CONNECTION, now)
+            if connection:
+                return Step(Remedy.CONNECTION, now)
+            self._troubles += 1
         return Step(Remedy.SUBSCRIPTION, now + self._wait())
 
     def _wait(self) -> int:

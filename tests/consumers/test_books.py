@@ -176,6 +176,34 @@ async def test_an_invalid_book_leaves_the_hash_and_a_late_joiner_learns_of_it(re
     assert (late.valid, late.reason) == (False, "down: cut")
 
 
+@pytest.mark.parametrize(
+    ("levels", "every", "writes"),
+    [(2, 1, 60), (1_000, 1, 60), (5_000, 1, 12), (50_000, 1, 2), (50_000, 60, 1), (2, 20, 3)],
+)
+def test_the_hash_of_a_large_book_is_due_less_often(levels, every, writes):
+    keeper = BookKeeper(Keys().parse("md:{limitlex:BTC-EUR}:book"))
+    keeper.book.replace([(str(price), "1") for price in range(1, levels)], [("100000", "1")])
+    found = 0
+    for second in range(1_000, 1_060):
+        if second % every == 0 and keeper.due(second, every):
+            found += 1
+            keeper._kept_at = second
+    assert found == writes
+
+
+async def test_the_hash_is_due_after_a_snapshot_however_large_the_book(redis_server, stream) -> None:
+    stream.snapshot(format_levels([(str(price), "1") for price in range(5_000, 0, -1)]), "9999:1")
+    keeper = await kept(redis_server, stream)
+    async with Reader(redis_server.url, {stream.key: stream.id(1)}) as reader:
+        assert keeper.due(0.0, 1.0)
+        assert await keeper.keep(reader.redis, Keys(), 100.0)
+        assert [keeper.due(now, 1.0) for now in (101.0, 104.0, 105.5)] == [False, False, True]
+        for write, due in ((stream.delta, False), (stream.snapshot, True)):
+            write("5000:2 4999:2", "9999:2")
+            keeper.take((await gather(reader, 1))[0])
+            assert keeper.due(101.0, 1.0) == due
+
+
 async def test_writing_a_huge_book_gives_way_to_other_tasks_and_stays_consistent(redis_server, stream) -> None:
     levels = [(f"{price}", "1.2345") for price in range(100_000, 122_500)]
     keeper = BookKeeper(Keys().parse(stream.key))

@@ -15,6 +15,7 @@ from bridge.exchanges.session import Subscription
 from bridge.model import Channel, Control
 from tests.unit import lmex_frames as frames
 from tests.unit.core import SECOND, T0
+from tests.unit.held_books import Kept
 
 ACCOUNT = Credentials("main", "the-key-id", frames.SECRET)
 SIZES = {"BTC-PERP": "0.00001", "SNDK-PERP": "0.01", "ETH-PERP": "0.0001"}
@@ -22,6 +23,8 @@ BOTH = frozenset({Channel.BOOK, Channel.QUOTES})
 QUOTES = frozenset({Channel.QUOTES})
 ANEW = [("unsubscribe", "update:BTC-PERP_0"), ("subscribe", "update:BTC-PERP_0")]
 GAPS = [("gap", "book", "BTC-PERP"), ("gap", "quotes", "BTC-PERP")]
+DOWN = [("down", "book", "BTC-PERP"), ("down", "quotes", "BTC-PERP")]
+LOST = ("lost", "book", "BTC-PERP")
 LIVE = [("live", "book", "BTC-PERP"), ("live", "quotes", "BTC-PERP")]
 
 
@@ -29,15 +32,19 @@ def contracts():
     return Contracts(SIZES)
 
 
-def books(*pairs, channels=BOTH, market=Market.FUTURES, troubled=None, now=T0, **options):
+def books_session(*pairs, channels=BOTH, market=Market.FUTURES, now=T0, **options):
     """A connected session; its first subscription is taken out of ``actions``."""
-    troubled = set() if troubled is None else troubled
-    session = BooksSession(
-        "wss://x", market, pairs, channels, contracts=contracts(), options=LmexOptions(**options), troubled=troubled
-    )
+    given = LmexOptions(**options)
+    session = BooksSession("wss://x", market, pairs, channels, contracts=contracts(), options=given)
     session.connected(now)
     session.actions.clear()
     return session
+
+
+def books(*pairs, channels=BOTH, **more):
+    """The same with its books."""
+    options = {name: more[name] for name in ("snapshot_timeout",) if name in more}
+    return Kept(books_session(*pairs, channels=channels, **more), lmex(*pairs, **options).book, pairs, channels)
 
 
 def trades(*pairs, market=Market.FUTURES, now=T0):

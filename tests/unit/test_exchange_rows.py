@@ -13,6 +13,7 @@ import pytest
 
 from bridge.exchange_errors import FrameError
 from bridge.exchanges.actions import Reject
+from bridge.exchanges.rules import BestPrices
 from bridge.exchanges.session import Session, Subscription
 from bridge.model import (
     Balance,
@@ -174,10 +175,12 @@ def sessions(sample: Sample) -> list[tuple[Session, set[Subscription]]]:
 
 
 def receive(session: Session, frame: bytes) -> list[Event]:
+    """What concerns streams: not the best prices that are only for the book to be held against."""
     try:
-        return list(session.receive(frame, T0))
+        events = session.receive(frame, T0)
     except FrameError:
-        return list(session.rejected(T0))
+        events = session.rejected(T0)
+    return [event for event in events if not isinstance(event, BestPrices)]
 
 
 def prepared(sample: Sample, place: int, number: int) -> Session:

@@ -6,6 +6,7 @@ import pytest
 
 from bridge.exchange_errors import FrameError
 from bridge.exchanges.actions import Reject, Send
+from bridge.exchanges.lmex import Lmex
 from bridge.exchanges.lmex.names import Market
 from bridge.model import Channel, ControlEvent
 from tests.unit import lmex_frames as frames
@@ -13,11 +14,14 @@ from tests.unit.core import SECOND, T0, faults, refused
 from tests.unit.lmex_sessions import (
     ANEW,
     BOTH,
+    DOWN,
     GAPS,
     LIVE,
+    LOST,
     QUOTES,
     ack,
     books,
+    books_session,
     delta,
     reconnects,
     said,
@@ -30,6 +34,7 @@ from tests.unit.lmex_sessions import (
 class TestPatience:
     def test_no_snapshot_in_time(self):
         session = books("BTC-PERP", "ETH-PERP")
+        session.receive(ack("update:BTC-PERP_0"), T0)
         session.receive(snapshot(7, "ETH-PERP"), T0)
         assert session.tick(seconds(9.9)) == []
         events = session.tick(seconds(10.1))
@@ -39,14 +44,15 @@ class TestPatience:
 
     def test_after_three_attempts_a_new_connection(self):
         session = books("BTC-PERP", "ETH-PERP", snapshot_timeout=5)
+        session.receive(ack("update:BTC-PERP_0"), T0)
         session.receive(snapshot(7, "ETH-PERP"), T0)
         for number in range(1, 4):
             session.tick(seconds(number * 5.1))
             assert sent(session)[-2:] == ANEW
-            assert reconnects(session) == []
+            assert session.replaced == []
         session.tick(seconds(4 * 5.1))
-        [action] = reconnects(session)
-        assert action.reason == "BTC-PERP: no snapshot within 5 s, 4 times within a minute"
+        assert session.replaced == [("BTC-PERP", "no snapshot within 5 s")]
+        assert reconnects(session) == [], "the other pairs keep theirs meanwhile"
 
     def test_failures_are_forgotten_after_a_calm_minute(self):
         session = books("BTC-PERP")
@@ -64,51 +70,46 @@ class TestPatience:
         for number in range(100, 140, 10):
             session.receive(snapshot(number), T0)
             session.receive(delta(number + 5), T0)
-        assert len(reconnects(session)) == 1
+        assert len(session.replaced) == 1
 
     def test_where_that_was_in_vain_the_pair_is_down_and_the_others_go_on(self):
-        troubled = {"BTC-PERP"}
-        session = books("BTC-PERP", "ETH-PERP", snapshot_timeout=5, troubled=troubled)
+        session = books("BTC-PERP", "ETH-PERP", snapshot_timeout=5)
+        session.receive(ack("update:BTC-PERP_0"), T0)
         session.receive(snapshot(7, "ETH-PERP"), T0)
-        events = [event for number in range(1, 5) for event in session.tick(seconds(number * 5.1))]
-        assert said(events)[-2:] == [("down", "book", "BTC-PERP"), ("down", "quotes", "BTC-PERP")]
+        events = [event for number in range(1, 6) for event in session.tick(seconds(number * 5.1))]
+        assert said(events)[-2:] == DOWN
         assert reconnects(session) == []
-        session.receive(snapshot(7, "ETH-PERP"), seconds(70))
+        session.receive(snapshot(7, "ETH-PERP"), seconds(25.6))
         session.actions.clear()
-        session.tick(seconds(79))
-        assert session.receive(delta(50), seconds(79)) == []
-        session.actions.clear()
-        session.tick(seconds(80.5))
-        assert ("subscribe", "update:BTC-PERP_0") in sent(session)
-        again = [event for number in range(1, 10) for event in session.tick(seconds(80.5 + number / 2))]
+        assert session.receive(delta(50), seconds(26)) == []
+        assert sent(session) == []
+        session.tick(seconds(26.6))
+        session.tick(seconds(26.7))
+        assert sent(session) == ANEW, "a second later"
+        again = [event for number in range(1, 10) for event in session.tick(seconds(26.6 + number / 2))]
         assert said(again) == []
-        assert said(session.tick(seconds(85.6)))[0] == ("down", "book", "BTC-PERP")
-        assert said(session.receive(snapshot(60), seconds(95))) == [*LIVE, "BookSnapshot", "Quote"]
-        session.tick(seconds(95.1))
-        assert troubled == {"BTC-PERP"}
-        session.tick(seconds(96))
-        assert troubled == set()
+        assert said(session.tick(seconds(31.7))) == [LOST], "it is down as it was"
+        assert said(session.receive(snapshot(60), seconds(32))) == [LIVE[0], "BookSnapshot", LIVE[1], "Quote"]
+        assert len(session.replaced) == 1
 
     def test_a_pair_whose_chain_never_holds_does_not_take_the_others_down_again_and_again(self):
         """Its snapshots come all right: they alone are no sign that a new connection has helped."""
-        troubled = set()
-        connections = []
+        session = books("BTC-PERP", "ETH-PERP")
         for _ in range(2):
-            session = books("BTC-PERP", "ETH-PERP", troubled=troubled)
+            session.over_another(books_session("BTC-PERP", "ETH-PERP"), T0)
             session.receive(snapshot(7, "ETH-PERP"), T0)
             for number in range(100, 140, 10):
                 session.receive(snapshot(number), T0)
-                session.tick(seconds(0.25))
                 events = session.receive(delta(number + 5), T0)
-            connections.append(reconnects(session))
-        assert [len(each) for each in connections] == [1, 0]
-        assert said(events)[:2] == [("down", "book", "BTC-PERP"), ("down", "quotes", "BTC-PERP")]
+        assert len(session.replaced) == 1
+        assert said(events) == [LOST, *DOWN]
+        assert said(session.receive(delta(136), T0)) == [], "given up: nothing but a snapshot counts"
+        assert session.sink.said().count("down") > 2
         session.actions.clear()
-        session.tick(seconds(60.1))
-        assert sent(session)[:2] == ANEW, "asked for again after a minute"
-        session.receive(snapshot(200), seconds(60.2))
-        assert said(session.receive(delta(300), seconds(60.3)))[0] == ("down", "book", "BTC-PERP")
-        assert reconnects(session) == []
+        later = seconds(300)
+        session.tick(later)
+        session.tick(later)
+        assert sent(session)[-2:] == ANEW, "asked for again"
 
     def test_our_clock_may_be_set_back(self):
         session = books("BTC-PERP", "ETH-PERP")
@@ -123,35 +124,32 @@ class TestPatience:
         session.tick(seconds(-7200 + 61))
         assert ("subscribe", "update:BTC-PERP_0") in sent(session)
 
-    def test_where_no_other_pair_is_well_new_connections_are_kept_apart(self):
-        troubled = set()
-        waits = []
-        for _ in range(2):
-            session = books("BTC-PERP", troubled=troubled)
-            for number in range(100, 140, 10):
-                session.receive(snapshot(number), T0)
-                session.receive(delta(number + 5), T0)
-            waits += [action.wait for action in reconnects(session)]
-        assert waits == [0.0, 10.0]
-
     def test_no_answer_at_all(self):
         session = books("BTC-PERP", "ETH-PERP")
-        assert session.tick(seconds(10.1)) == ()
+        assert session.tick(seconds(10.1)) == []
         [action] = reconnects(session)
         assert action.reason == "no answer to the subscription within 10 s"
+
+    @pytest.mark.parametrize("channels", [BOTH, QUOTES])
+    def test_no_answer_for_one_pair_while_others_are_served(self, channels):
+        session = books("BTC-PERP", "ETH-PERP", channels=channels)
+        topics = [f"update:{pair}_0" if channels == BOTH else f"snapshotL1:{pair}" for pair in ("BTC-PERP", "ETH-PERP")]
+        session.receive(ack(topics[1]), T0)
+        events = session.tick(seconds(10.1))
+        assert said(events)[: len(channels)] == DOWN[-len(channels) :]
+        assert events[0].reason == "no answer to the subscription within 10 s"
+        assert faults(session) == [("topic_left_out", None, topics[0], events[0].reason)]
+        session.actions.clear()
+        session.tick(seconds(69))
+        assert topics[0] not in str(sent(session))
+        session.tick(seconds(70.2))
+        assert sent(session)[:2] == [("unsubscribe", topics[0]), ("subscribe", topics[0])]
 
     def test_quotes_alone_wait_for_the_ack_only(self):
         session = books("BTC-PERP", channels=QUOTES)
         assert said(session.receive(ack("snapshotL1:BTC-PERP"), T0)) == [("live", "quotes", "BTC-PERP")]
         session.tick(seconds(59))
         assert [a for a in session.actions if a != Send("ping")] == []
-
-    def test_quotes_that_are_left_out_of_the_ack(self):
-        session = books("BTC-PERP", channels=QUOTES)
-        session.receive(frames.EMPTY_ACK, T0)
-        [event] = session.tick(seconds(10.1))
-        assert (event.event, event.reason) == (ControlEvent.GAP, "no answer to the subscription within 10 s")
-        assert sent(session) == [("unsubscribe", "snapshotL1:BTC-PERP"), ("subscribe", "snapshotL1:BTC-PERP")]
 
 
 class TestQuiet:
@@ -171,7 +169,8 @@ class TestQuiet:
         session = books("BTC-PERP")
         session.receive(snapshot(100), T0)
         session.tick(seconds(20))
-        assert said(session.receive(snapshot(100), seconds(20.1))) == ["BookSnapshot"]
+        assert said(session.receive(snapshot(100), seconds(20.1))) == []
+        assert session.book("BTC-PERP").last == seconds(20.1)
         assert said(session.receive(delta(101), seconds(20.2))) == ["BookDelta", "Quote"]
         assert said(session.tick(seconds(31))) == []
 
@@ -181,7 +180,7 @@ class TestQuiet:
         session.tick(seconds(20))
         gap, book, *_ = session.receive(snapshot(103), seconds(20.1))
         assert (gap.event, gap.channel, gap.count) == (ControlEvent.GAP, Channel.BOOK, 3)
-        assert gap.reason == "seqNum 100 was last, then came a snapshot of 103"
+        assert gap.reason == "xseq 100 was last, then came a snapshot of 103"
         assert book.xseq == "103"
 
     def test_a_delta_between_question_and_answer_continues_the_book(self):
@@ -191,13 +190,17 @@ class TestQuiet:
         assert "BookDelta" in said(session.receive(delta(101), seconds(20.1)))
         assert said(session.receive(snapshot(101), seconds(20.2)))[0] == "BookSnapshot"
 
-    def test_no_answer_is_a_gap_and_mended(self):
+    def test_no_answer_is_a_book_that_is_stale_and_mended(self):
         session = books("BTC-PERP")
         session.receive(snapshot(100), T0)
         session.tick(seconds(20))
         sent(session)
-        assert said(session.tick(seconds(30.1))) == GAPS
-        assert sent(session) == ANEW
+        assert Lmex.silence[Channel.BOOK] == 30, "the connection looks after that"
+        session.book("BTC-PERP").stale(seconds(30), "no event for 30 s")
+        session.tick(seconds(40.1))
+        session.tick(seconds(40.1))
+        assert sent(session)[-2:] == ANEW, "what the connection has asked for has not come"
+        assert said(session.receive(snapshot(103), seconds(41)))[:2] == [LIVE[0], "BookSnapshot"]
 
 
 class TestErrors:
@@ -318,7 +321,7 @@ class TestGarbage:
         session = books("BTC-PERP", "ETH-PERP")
         session.receive(snapshot(7, "ETH-PERP"), T0)
         now, waits, asked_again = T0, [], 0
-        for _ in range(4):
+        for _ in range(9):
             while True:
                 session.receive(snapshot(100), now)
                 events = said(session.receive(delta(101, bids=[["x", "1"]]), now))
@@ -326,14 +329,15 @@ class TestGarbage:
                 if ("down", "book", "BTC-PERP") in events:
                     break
             given_up = now
-            while not sent(session):
+            while ANEW[0] not in sent(session):
                 now += SECOND
                 session.receive(snapshot(7, "ETH-PERP"), now)
                 session.tick(now)
             waits.append((now - given_up) // SECOND)
-        assert waits == [60, 120, 240, 480]
+        assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
         assert asked_again == 3 * 1
         assert reconnects(session) == []
+        assert session.replaced == []
 
     def test_a_long_frame_without_a_name_may_be_of_any_pair(self):
         session = books("BTC-PERP", "ETH-PERP", channels=frozenset({Channel.BOOK}))

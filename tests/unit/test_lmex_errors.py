@@ -33,7 +33,7 @@ from bridge.feed.policies import Pacer
 from bridge.model import Control, ControlEvent
 from tests.unit import lmex_frames as frames
 from tests.unit.core import T0
-from tests.unit.lmex_sessions import account, books, trades
+from tests.unit.lmex_sessions import account, books_session, trades
 
 
 def errors(*rows: dict[str, Any], key: str = "errors") -> bytes:
@@ -126,7 +126,7 @@ OSS = [
 
 @pytest.mark.parametrize(("frame", "said", "down", "lost"), OSS)
 async def test_over_the_books_endpoint(frame, said, down, lost):
-    shell = Shell(books("BTC-PERP")).frame(frame)
+    shell = Shell(books_session("BTC-PERP")).frame(frame)
     assert shell.said == [said]
     assert shell.counts == {said[0]: 1}
     assert shell.down == ({down} if down else set())
@@ -178,7 +178,7 @@ def test_handshakes(status, kind, name):
 
 async def test_a_handshake_that_blocks():
     """HTTP 400 keeps everybody away for ten minutes."""
-    shell = Shell(books("BTC-PERP"))
+    shell = Shell(books_session("BTC-PERP"))
     error = shell.connection._hold_back(HandshakeError.of("lmex", 400, "abnormal usage"))
     assert (type(error), error.kind, error.message) == (BlockedError, "blocked", "abnormal usage")
     assert error.retry_after >= 600

@@ -28,7 +28,8 @@ from bridge.exchanges.lmex.rest import LmexRest
 from bridge.exchanges.lmex.rows import balance_events
 from bridge.exchanges.lmex.trades import TradesSession
 from bridge.exchanges.plans import ClockReading, ConnectionPlan, Credentials, Poll, Profile
-from bridge.exchanges.session import NOT_UNDERSTOOD, Session, Subscription
+from bridge.exchanges.rules import NOT_UNDERSTOOD, BookRules
+from bridge.exchanges.session import Session, Subscription
 from bridge.model import Channel, Control, ControlEvent, Event
 
 __all__ = ["AccountSession", "BooksSession", "Lmex", "LmexOptions", "TradesSession"]
@@ -67,6 +68,8 @@ class Lmex(Exchange):
     def __init__(self, profile: Profile) -> None:
         super().__init__(profile)
         self._options = self.options(LmexOptions)
+        patience = self._options.snapshot_timeout
+        self.book = BookRules(patience=patience, snapshot_first=True, continuous=True, quotes=True)
         self._url = (profile.url or self.url).rstrip("/")
         self._contracts = Contracts(self._options.contract_sizes)
         self._rest = LmexRest(self._contracts)
@@ -138,14 +141,12 @@ class Lmex(Exchange):
         channels = self.profile.channels & {Channel.BOOK, Channel.QUOTES}
         for number, part in enumerate(share_out(pairs, self._options.topics_per_connection) if channels else [], 1):
             streams = tuple(Subscription(channel, pair) for pair in part for channel in sorted(channels))
-            session = partial(self._book_session, market, part, channels, set())
+            session = partial(self._book_session, market, part, channels)
             yield ConnectionPlan(f"{market}-books-{number}", streams, session)
 
-    def _book_session(
-        self, market: Market, pairs: tuple[str, ...], channels: frozenset[Channel], troubled: set[str]
-    ) -> Session:
+    def _book_session(self, market: Market, pairs: tuple[str, ...], channels: frozenset[Channel]) -> Session:
         contracts, options = self._contracts, self._options
-        return BooksSession(self._url, market, pairs, channels, contracts=contracts, options=options, troubled=troubled)
+        return BooksSession(self._url, market, pairs, channels, contracts=contracts, options=options)
 
     def _trade_plans(self, market: Market, pairs: Sequence[str]) -> Iterator[ConnectionPlan]:
         wanted = Channel.TRADES in self.profile.channels

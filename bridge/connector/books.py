@@ -1,0 +1,96 @@
+"""The order books of a connector: which topic a book has, what is due about it, and when it needs a snapshot."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from bridge.clock import CLOCK
+from bridge.exchanges.base import Exchange
+from bridge.exchanges.session import Subscription
+from bridge.feed.link import Link
+from bridge.model import Channel, Event
+from bridge.publish.stream import Stream
+from bridge.sequencer import BookTopic, HeldBook, Sink, Topic
+
+__all__ = ["Books"]
+
+_LOOK_EVERY = 0.25
+_NO_SNAPSHOT = 30.0
+"""Seconds without a snapshot after which one is asked for again."""
+_BETWEEN_SNAPSHOTS = 2.0
+"""Least seconds from one to the next that a book needs because somebody else has changed its stream."""
+
+
+class Books:
+    """The books of one connector.
+
+    Args:
+        exchange: says what they are held to.
+        links: the connector's connections, as they are at present.
+        emit: takes events for other streams that come out of a book.
+    """
+
+    def __init__(self, exchange: Exchange, links: Callable[[], Sequence[Link]], emit: Callable[[Event], None]) -> None:
+        self._exchange = exchange
+        self._links = links
+        self._emit = emit
+        self._held: list[HeldBook] = []
+        self._broken: dict[BookTopic, float] = {}
+        """When (by the monotonic clock) a snapshot is asked for, of books that need one."""
+        self._asked: dict[BookTopic, float] = {}
+
+    def topic(self, stream: Stream, sink: Sink) -> BookTopic:
+        """The topic of a book."""
+        rules = self._exchange.book
+        if rules is None:
+            return BookTopic(stream, sink, self.resync)
+        quoted = rules.quotes and Channel.QUOTES in self._exchange.profile.channels
+        book = HeldBook(stream, sink, self.resync, self._replace, rules, quotes=self._emit if quoted else None)
+        self._held.append(book)
+        return book
+
+    async def watch(self) -> None:
+        """Do what is due about the books, endlessly."""
+        while True:
+            now = CLOCK.now()
+            for book in self._held:
+                book.tick(now)
+            await asyncio.sleep(_LOOK_EVERY)
+
+    def dropped(self, topic: Topic) -> None:
+        """Events of this topic were dropped: a book needs a fresh snapshot, once Redis takes entries."""
+        topic.broken()
+        if isinstance(topic, BookTopic):
+            self._broken[topic] = 0.0
+
+    def disturbed(self, topic: Topic) -> None:
+        """Somebody else has changed the stream: a book starts again, at once, but for somebody who goes on and on."""
+        if isinstance(topic, BookTopic):
+            self._broken[topic] = self._asked.get(topic, 0.0) + _BETWEEN_SNAPSHOTS
+
+    def restore(self, takes: Callable[[Stream], bool]) -> None:
+        """Have a snapshot of every book whose readers need one, where Redis ``takes`` it; again, if none comes."""
+        now = time.monotonic()
+        for topic, due in list(self._broken.items()):
+            if not topic.awaiting:
+                del self._broken[topic]
+            elif takes(topic.stream) and now >= due:
+                self._asked[topic] = now
+                self._broken[topic] = now + _NO_SNAPSHOT
+                if not topic.restore(CLOCK.now()):
+                    self.resync(topic.subject, "events of this book were dropped")
+
+    def resync(self, subject: str, reason: str) -> None:
+        """Have the exchange asked for a snapshot."""
+        for link in self._feeding(subject):
+            link.resync(subject, reason)
+
+    def _replace(self, subject: str, reason: str) -> None:
+        for link in self._feeding(subject):
+            link.replace(f"{subject}: {reason}")
+
+    def _feeding(self, subject: str) -> list[Link]:
+        wish = Subscription(Channel.BOOK, subject)
+        return [link for link in self._links() if wish in link.plan.subscriptions]
