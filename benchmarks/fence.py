@@ -1,4 +1,4 @@
-"""(b) What the fence costs: the same batches as plain pipelines, as transactions, and as transactions behind the fence.
+"""(b) What transactions and the fence cost: batches as plain pipelines, as transactions, behind the fence, and by slot.
 
 The publisher's own parts send them, one batch after the other; entries are rendered beforehand. Figures are CPU time per entry:
 the sender's by ``process_time``, the server's by ``INFO cpu``, which is everything that the server does.
@@ -32,79 +32,104 @@ NAMESPACE = "bench-fence"
 _SIZES = {1: 20, 10: 4, 200: 1}
 """Entries of a batch, and by how much fewer entries a run then has."""
 _FENCE = Fence(f"{NAMESPACE}:bridge:connector:bench:fence", "1-benchmark", "bench")
-_SIDES: dict[str, tuple[Mode, Fence | None]] = {
-    "plain pipeline": (Mode.PLAIN, None),
-    "transaction": (Mode.ATOMIC, None),
-    "behind the fence": (Mode.ATOMIC, _FENCE),
-}
+PLAIN, ATOMIC, FENCED, BY_SLOT = "plain pipeline", "transaction", "behind the fence", "a transaction for each slot"
+_CLUSTER_SIZE = 200
+_SHARES = (1, 2, 20)
+"""Entries that each stream has of a batch to a Cluster's node."""
 
 
 def measure(server: Server, *, events: int, runs: int, loop: str) -> tuple[str, list[Target], dict[str, Any]]:
-    """Batches of 1, 10 and 200 trades."""
+    """Batches of 1, 10 and 200 trades; of 200 from 200, 100 and 10 streams."""
     made = trades(events)
-    texts, targets, data = [], [], {}
+    texts, data = [], {}
     for size, fewer in _SIZES.items():
-        rows = _compare(server, made[: len(made) // fewer], size, runs, loop)
-        plain, fenced = rows["plain pipeline"], rows["behind the fence"]
-        for row in rows.values():
-            for what in ("server", "client"):
-                row[f"{what}, times the plain one's"] = row[f"{what} µs/entry"] / plain[f"{what} µs/entry"]
+        rows = _compare(server, made[: len(made) // fewer], size, 1, (PLAIN, ATOMIC, FENCED), runs=runs, loop=loop)
         what = f"Batches of {size} ({len(made) // fewer:,} trades, median of {runs} runs, {loop})"
         texts.append(table(what, rows))
         data[str(size)] = rows
-    both = [sum(row[f"{what} µs/entry"] for what in ("server", "client")) for row in (fenced, plain)]
-    targets.append(
+    size = _CLUSTER_SIZE
+    for share in _SHARES:
+        streams = size // share
+        rows = _compare(server, made, size, streams, (PLAIN, BY_SLOT), runs=runs, loop=loop)
+        texts.append(table(f"Batches of {size} from {streams} pairs, as to a Cluster's node", rows))
+        data[f"{size} from {streams} pairs"] = rows
+    targets = [
         Target(
-            "the fence at batches of 200, CPU of both ends, times the plain pipeline's", both[0] / both[1], at_most=1.25
-        )
-    )
+            "the fence at batches of 200, CPU of both ends, times the plain pipeline's",
+            _times(data["200"], FENCED),
+            at_most=1.25,
+        ),
+        Target(
+            "transactions by slot, 10 pairs, CPU of both ends, times the plain pipeline's",
+            _times(data["200 from 10 pairs"], BY_SLOT),
+            at_most=1.25,
+        ),
+    ]
     return "\n\n".join(texts), targets, data
 
 
-def _compare(server: Server, events: list[Trade], size: int, runs: int, loop: str) -> dict[str, Run]:
+def _times(rows: dict[str, Run], side: str) -> float:
+    """What this side costs: CPU of both ends, by the plain pipeline's."""
+    both = [sum(rows[name][f"{what} µs/entry"] for what in ("server", "client")) for name in (side, PLAIN)]
+    return both[0] / both[1]
+
+
+def _compare(
+    server: Server, events: list[Trade], size: int, streams: int, sides: tuple[str, ...], *, runs: int, loop: str
+) -> dict[str, Run]:
     """Each run measures every side once, so that all see the same minutes of a noisy machine."""
     found: dict[str, list[Run]] = {}
     for _ in range(runs):
-        for name, side in _SIDES.items():
-            found.setdefault(name, []).append(_run(server, events, size, side, loop))
-    return {name: medians(of) for name, of in found.items()}
+        for side in sides:
+            found.setdefault(side, []).append(_run(server, events, size, streams, side=side, loop=loop))
+    rows = {name: medians(of) for name, of in found.items()}
+    for row in rows.values():
+        for what in ("server", "client"):
+            row[f"{what}, times the plain one's"] = row[f"{what} µs/entry"] / rows[PLAIN][f"{what} µs/entry"]
+    return rows
 
 
-def _run(server: Server, events: list[Trade], size: int, side: tuple[Mode, Fence | None], loop: str) -> Run:
+def _run(server: Server, events: list[Trade], size: int, count: int, *, side: str, loop: str) -> Run:
     server.forget(NAMESPACE)
     server.client.set(_FENCE.key, _FENCE.token)
-    key = Keys(NAMESPACE).stream("bench", "P-USD", Channel.TRADES)
-    stream = Stream(key, Channel.TRADES, "P-USD", Retention(len(events) * 2, 86400.0))
+    keys = [Keys(NAMESPACE).stream("bench", f"P{number}-USD", Channel.TRADES) for number in range(count)]
+    streams = [Stream(key, Channel.TRADES, "P-USD", Retention(len(events) * 2, 86400.0)) for key in keys]
     pending = [Pending(event.recv, render(event), DATA) for event in events]
-    batches: list[list[Entries]] = [[(stream, pending[at : at + size], 0)] for at in range(0, len(pending), size)]
+    share = size // count
+    runs = [(streams[at // share % count], pending[at : at + share], 0) for at in range(0, len(pending), share)]
+    batches = [runs[at : at + count] for at in range(0, len(runs), count)]
     gc.collect()
     before = _server_cpu(server)
-    cpu = run_async(_send(server.url, batches, *side), loop)
+    cpu = run_async(_send(server.url, batches, side), loop)
     used = _server_cpu(server) - before
-    assert server.client.xlen(key) == len(events)
+    assert sum(map(server.client.xlen, keys)) == len(events)
     server.forget(NAMESPACE)
     return {"server µs/entry": used / len(events) * 1e6, "client µs/entry": cpu / len(events) * 1e6}
 
 
-async def _send(url: str, batches: list[list[Entries]], mode: Mode, fence: Fence | None) -> float:
+async def _send(url: str, batches: list[list[Entries]], side: str) -> float:
     """Send them one after the other; returns the CPU time (seconds) that it took."""
     connection = await open_connection(url, "benchmark", 5.0, url)
-    if fence:
-        await connection.request(fence.watch)
+    if side == FENCED:
+        await connection.request(_FENCE.watch)
     began = time.process_time()
     for runs in batches:
-        await _send_one(connection, runs, mode, fence)
+        await _send_one(connection, runs, side)
     cpu = time.process_time() - began
     connection.abort("done")
     return cpu
 
 
-async def _send_one(connection: RedisConnection, runs: list[Entries], mode: Mode, fence: Fence | None) -> None:
-    transfer = Transfer.of(pack(runs, 0), mode, fence)
+async def _send_one(connection: RedisConnection, runs: list[Entries], side: str) -> None:
+    batch = pack(runs, 0)
+    if side == PLAIN:
+        transfer = Transfer(batch, Mode.BY_SLOT, None, batch.entries, [])
+    else:
+        mode = Mode.BY_SLOT if side == BY_SLOT else Mode.ATOMIC
+        transfer = Transfer.of(batch, mode, _FENCE if side == FENCED else None)
     payload = "".join(transfer.texts()).encode("latin-1")
     answer: asyncio.Future[list[Reply]] = asyncio.get_running_loop().create_future()
-    queued = transfer.units[0] if transfer.units else 0
-    connection.send(payload, transfer.expected, answer.set_result, queued=queued)
+    connection.send(payload, transfer.expected, answer.set_result, queued=transfer.queued)
     assert transfer.all_taken(await answer)
 
 

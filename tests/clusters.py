@@ -215,7 +215,7 @@ class Sentinels:
         try:
             self.servers[1].start()
             for number in range(3):
-                self._start(number)
+                self.ports.append(self._start(number, self.name, self.servers[0].port))
             wait(self._ready, "sentinels that know each other")
         except BaseException:
             self.stop()
@@ -223,7 +223,16 @@ class Sentinels:
 
     @property
     def url(self) -> str:
-        return f"redis+sentinel://{','.join(f'127.0.0.1:{port}' for port in self.ports)}/{self.name}/0"
+        return self.url_of(*self.ports)
+
+    def url_of(self, *ports: int, name: str = name) -> str:
+        """The URL of a master that these Sentinels know by this name."""
+        return f"redis+sentinel://{','.join(f'127.0.0.1:{port}' for port in ports)}/{name}/0"
+
+    def add(self, name: str, port: int) -> int:
+        """Start another Sentinel, by itself, to which a master of this name is at this port; returns its own port."""
+        # It must not lead the replica to that address, as it would after its time for a failover.
+        return self._start(len(self._processes), name, port, failover=3_600_000)
 
     @property
     def master(self) -> RedisServer:
@@ -239,19 +248,19 @@ class Sentinels:
         for server in self.servers:
             server.kill()
 
-    def _start(self, number: int) -> None:
+    def _start(self, number: int, name: str, master: int, failover: int = 6000) -> int:
         port = free_port()
         config = self._directory / f"sentinel-{number}.conf"
         config.write_text(
             f"port {port}\nbind 127.0.0.1\ndir {self._directory}\nlogfile {self._directory}/sentinel-{number}.log\n"
-            f"sentinel monitor {self.name} 127.0.0.1 {self.servers[0].port} 2\n"
-            f"sentinel down-after-milliseconds {self.name} 1000\nsentinel failover-timeout {self.name} 6000\n"
+            f"sentinel monitor {name} 127.0.0.1 {master} 2\n"
+            f"sentinel down-after-milliseconds {name} 1000\nsentinel failover-timeout {name} {failover}\n"
         )
         command = [str(self._executable), str(config), "--sentinel"]
         self._processes.append(
             subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=clean_environment())
         )
-        self.ports.append(port)
+        return port
 
     def _ready(self) -> bool:
         for port in self.ports:

@@ -24,7 +24,7 @@ from bridge.exchanges.actions import (
 from bridge.exchanges.plans import ConnectionPlan
 from bridge.exchanges.session import Session
 from bridge.feed.context import FeedContext
-from bridge.feed.intake import Intake
+from bridge.feed.intake import FRAME_COST, WORK_PER_TURN, Intake
 from bridge.feed.outbox import Outbox
 from bridge.feed.policies import Watchdog
 from bridge.feed.transport import Socket, connect
@@ -177,8 +177,10 @@ class Connection:
         """A message came (`Handler`)."""
         if self._muted:
             return
-        if self._flow.held or self._intake.frames:
-            self._intake.frames.append((data, self._now()))
+        intake = self._intake
+        intake.work += len(data) + FRAME_COST
+        if self._flow.held or intake.frames or (intake.work > WORK_PER_TURN and intake.exhausted()):
+            intake.frames.append((data, self._now()))
         else:
             self._understand(data, self._now())
 

@@ -1,4 +1,4 @@
-"""What of a connection has been read and not been understood yet, because its feed is held."""
+"""What of a connection has been read and not been understood yet: its feed is held, or has had its share of the turn."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ from collections.abc import Callable
 
 from bridge.feed.flow import FlowControl, Pausable
 
-__all__ = ["Intake"]
+__all__ = ["FRAME_COST", "WORK_PER_TURN", "Intake"]
 
 _FRAMES_PER_TURN = 256
+"""Frames that are handed over in one turn of the loop, of those that were kept."""
+WORK_PER_TURN = 512 * 1024
+"""Bytes that are understood as they come in one turn, give or take as many: some thousand small frames, or some ten milliseconds."""
+FRAME_COST = 256
+"""Bytes that a frame counts for beside its own: an empty one is work, too."""
 
 
 class Intake:
     """Pauses one connection's socket, and keeps the frames that a last read has brought (`Pausable`).
 
-    One read can bring thousands of frames, whose entries would all have to wait for Redis. They are kept as bytes, with
-    the time when they came, and handed to ``understand`` a few per turn of the loop once the feed is released; only then
-    is the socket read again. So its memory is bounded by what one read brings.
+    One read can bring thousands of frames, whose entries would all have to wait for Redis; and uvloop reads on for as
+    long as anything comes, in one turn. What is too much is kept as bytes, with the time when it came, and handed to
+    ``understand`` a few frames per turn of the loop, once the feed is released; only then is the socket read again. So
+    its memory is bounded by what one read brings, and a turn by `WORK_PER_TURN`.
     """
 
     def __init__(self, flow: FlowControl, understand: Callable[[bytes, int], None]) -> None:
@@ -28,6 +34,10 @@ class Intake:
         self._paused = False
         self._scheduled = False
         self.frames: deque[tuple[bytes, int]] = deque()
+        self.work = 0
+        """Bytes of the frames that were understood as they came, since the turn began or before."""
+        self._counting = False
+        """Whether they are counted since this turn began, and not before."""
         flow.add(self)
 
     def opened(self, socket: Pausable) -> None:
@@ -36,10 +46,22 @@ class Intake:
         if self._flow.held:
             self.pause_reading()
 
+    def exhausted(self) -> bool:
+        """More than `WORK_PER_TURN` was understood as it came; whether all in this turn, so that what else comes has to wait."""
+        if self._counting:
+            self.pause_reading()
+            return True
+        # That may have been many turns: from here on it is this one.
+        self._counting = True
+        self.work = 0
+        asyncio.get_running_loop().call_soon(self._turned)
+        return False
+
     def close(self) -> None:
         """Read on whatever happens: the end of the connection must be seen."""
         self._flow.discard(self)
         self.frames.clear()
+        self.resume_reading()
 
     def flush(self) -> None:
         """Hand over all that is left: nothing more will come."""
@@ -61,6 +83,12 @@ class Intake:
         elif self._socket and self._paused:
             self._paused = False
             self._socket.resume_reading()
+
+    def _turned(self) -> None:
+        self._counting = False
+        self.work = 0
+        if not self._flow.held:
+            self.resume_reading()
 
     def _go_on(self) -> None:
         self._scheduled = False

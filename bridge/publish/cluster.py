@@ -38,7 +38,7 @@ class _Master(Struct, eq=False):
 class ClusterNodes:
     """The masters of a Cluster; ``slots`` must have been asked once, ``connect`` connects to a node."""
 
-    mode = Mode.PLAIN
+    mode = Mode.BY_SLOT
 
     def __init__(
         self,

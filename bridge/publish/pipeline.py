@@ -45,7 +45,7 @@ Work = Callable[[RedisConnection], Coroutine[Any, Any, None]]
 class RedisPipeline:
     """Publishes the streams of its queue to one node.
 
-    ``mode`` is `Mode.ATOMIC` on one server, where ``fence`` guards every batch, and `Mode.PLAIN` in a Cluster.
+    ``mode`` is `Mode.ATOMIC` on one server, where ``fence`` guards every batch, and `Mode.BY_SLOT` in a Cluster.
     ``standing_by``: hold what is put until `may_write`.
     """
 

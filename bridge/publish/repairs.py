@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import hiredis
 from structlog.typing import FilteringBoundLogger
 
-from bridge.publish.batch import command_of, flat
+from bridge.publish.batch import Run, command_of, flat
 from bridge.publish.blocking import BlockedStreams
 from bridge.publish.connection import RedisConnection, Reply
 from bridge.publish.fence import Fence, FenceState
 from bridge.publish.ledger import Ledger
 from bridge.publish.recovery import check, transact
 from bridge.publish.sorting import RECONNECT, sort_out
-from bridge.publish.transfer import Mode, Outcome, Transfer, refused
+from bridge.publish.transfer import DIVIDED, Mode, Outcome, Transfer, refused
 from bridge.publish.upkeep import Upkeep
 
 __all__ = ["Repairs"]
 
-_BY_SLOT_FOR = 60.0
-"""Seconds after a refusal during which batches to a Cluster's node are transactions."""
 _FIRST_WAIT = 0.05
 
 
@@ -41,24 +39,17 @@ class Repairs:
         self._ledger = ledger
         self._blocked = blocked
         self._upkeep = upkeep
-        self._mode = mode
+        self.mode = mode
+        """How batches are sent."""
         self._backoff = backoff
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._waits: Iterator[float] | None = None
-        self._by_slot_until = float("-inf")
 
     @property
     def refused(self) -> bool:
         """Whether Redis has refused everything, and has taken nothing since."""
         return self._waits is not None
-
-    @property
-    def mode(self) -> Mode:
-        """How the next batch is to be sent."""
-        if self._mode is Mode.PLAIN and self._loop.time() < self._by_slot_until:
-            return Mode.BY_SLOT
-        return self._mode
 
     def taken(self) -> None:
         """Redis takes entries."""
@@ -77,7 +68,7 @@ class Repairs:
         if fence and check(connection, fence, replies[-1 - batch.asked]) is FenceState.MISSING:
             connection.abort("Redis has lost the fence")
             raise ConnectionError("Redis has lost the fence")
-        if self._mode is Mode.PLAIN:
+        if self.mode is Mode.BY_SLOT:
             await self._follow(connection, transfer, outcome)
         verdict = await sort_out(connection, batch.runs, outcome.entries, outcome.cause)
         self._upkeep.trimmed(batch.trims, outcome.trims, self._loop.time())
@@ -95,12 +86,11 @@ class Repairs:
             DisplacedError: another process has taken this one's place.
             ConnectionError: the connection broke.
         """
-        self._by_slot_until = max(self._by_slot_until, self._loop.time() + _BY_SLOT_FOR)
         delay = next(self._waits) if self._waits else _FIRST_WAIT
         self._waits = self._waits or self._backoff()
         self._log.error("redis_refused", errors=messages, retry_in=round(delay, 2), waiting=waiting)
         trims, self._upkeep.trims = self._upkeep.trims, []
-        if trims and self._mode is Mode.ATOMIC:
+        if trims and self.mode is Mode.ATOMIC:
             replies = await transact(connection, fence, [text for _, text in trims])
             applied = [replies] * len(trims) if isinstance(replies, hiredis.ReplyError) else replies
             self._upkeep.trimmed(trims, applied, self._loop.time())
@@ -109,12 +99,21 @@ class Repairs:
             connection.abort("the server can't take writes")
 
     async def _follow(self, connection: RedisConnection, transfer: Transfer, outcome: Outcome) -> None:
-        """In a Cluster: send again, to the node that is named, what is answered with ``ASK``."""
-        if transfer.mode is Mode.BY_SLOT:
-            if any(refused(reply).startswith("ASK") for reply in outcome.entries):
-                self._by_slot_until = float("-inf")  # a slot on the move, which only single commands can follow
-            return
+        """In a Cluster, where a slot is on the move: send again, and where Redis says, what no transaction can hold."""
         texts = [command_of(stream, entry) for stream, entry in flat(transfer.batch.runs)]
         texts += [text for _, text in transfer.batch.trims]
-        replies = await connection.follow(texts, [*outcome.entries, *outcome.trims])
-        outcome.entries, outcome.trims = replies[: len(outcome.entries)], replies[len(outcome.entries) :]
+        replies = [*_with_their_streams(transfer.batch.runs, outcome.entries), *outcome.trims]
+        divided = [index for index, reply in enumerate(replies) if reply is DIVIDED]
+        answers = await connection.request([texts[index] for index in divided])
+        for index, answer in zip(divided, answers, strict=True):
+            replies[index] = answer
+        replies = await connection.follow(texts, replies)
+        entries = len(outcome.entries)
+        outcome.entries, outcome.trims = replies[:entries], replies[entries:]
+
+
+def _with_their_streams(runs: Sequence[Run], replies: Sequence[Reply]) -> list[Reply]:
+    """Where an entry was answered with ``ASK``, all of its stream that wasn't applied is: it has to follow, in order."""
+    pairs = [(stream, reply) for (stream, _), reply in zip(flat(runs), replies, strict=True)]
+    asks = {stream: reply for stream, reply in pairs if refused(reply).startswith("ASK")}
+    return [asks.get(stream) if reply is None else reply for stream, reply in pairs]

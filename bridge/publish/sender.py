@@ -92,8 +92,7 @@ class BatchSender:
         transfer = self.transfer = Transfer.of(batch, self._repairs.mode, fence)
         payload = "".join(transfer.texts()).encode("latin-1")
         batch.commands.clear()
-        queued = transfer.units[0] if len(transfer.units) == 1 else 0
-        connection.send(payload, transfer.expected, done, queued=queued)
+        connection.send(payload, transfer.expected, done, queued=transfer.queued)
 
     def taken(self, replies: list[Reply]) -> Findings | None:
         """Redis has taken all of the batch; returns what its looks have found, if they found anything."""

@@ -76,6 +76,7 @@ class Stream:
         "snapshots",
         "step",
         "subject",
+        "tag",
         "waiting",
         "wide_head",
         "written_off",
@@ -83,6 +84,8 @@ class Stream:
 
     def __init__(self, key: str, channel: Channel, subject: str, retention: Retention) -> None:
         self.key = key
+        self.tag = key.partition("{")[2].partition("}")[0]
+        """What a Cluster finds the slot by: streams that have it in common are in one."""
         self.channel = channel
         self.subject = subject
         self.public = channel in PUBLIC_CHANNELS

@@ -2,8 +2,8 @@
 
 On one server a batch is a transaction: Redis takes all of it, or, if it refuses a single command (out of memory, no right,
 an entry that is too large), nothing. So no later entry of a stream can be accepted behind a refused one, which would close
-its place for good. In a Cluster a transaction works within one slot: there a batch is a plain pipeline, and a transaction
-for each slot only while the server is refusing things.
+its place for good. In a Cluster a transaction works within one slot: there a batch has one for each slot of which a stream
+has several entries. An entry that is its stream's only one in the batch goes by itself, and so does trimming.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ from bridge.publish.fence import Fence, FenceState
 from bridge.publish.stream import Stream
 from bridge.publish.wire import command
 
-__all__ = ["Mode", "Outcome", "Transfer", "refused"]
+__all__ = ["DIVIDED", "Mode", "Outcome", "Transfer", "refused"]
 
+DIVIDED = hiredis.ReplyError("TRYAGAIN")
+"""Stands for the reply of each command of a transaction whose slot is on the move: each is to be sent by itself."""
+_MOVING = ("ASK", "TRYAGAIN")
+"""What ``EXEC`` is answered then, if the commands were queued."""
 MULTI, EXEC = command("MULTI"), command("EXEC")
 
 
@@ -32,9 +36,7 @@ class Mode(Enum):
     ATOMIC = auto()
     """All of them."""
     BY_SLOT = auto()
-    """Those of a hash slot."""
-    PLAIN = auto()
-    """Each one is on its own."""
+    """At least the entries of each stream."""
 
 
 class Outcome(Struct):
@@ -52,32 +54,32 @@ class Outcome(Struct):
 
 
 class Transfer(Struct):
-    """A batch made ready for sending."""
+    """A batch made ready for sending: entries that go by themselves, transactions, and (`Mode.BY_SLOT`) the trimming."""
 
     batch: Batch
     mode: Mode
     fence: Fence | None
+    alone: int
+    """How many entries go by themselves."""
     units: list[int]
     """How many commands each transaction has."""
 
     @classmethod
     def of(cls, batch: Batch, mode: Mode, fence: Fence | None) -> Transfer:
         """``fence`` must have been watched and read behind the last batch; it is again behind this one."""
+        if mode is Mode.BY_SLOT:
+            return cls(batch, mode, fence, *_group_by_slot(batch))
         count = len(batch.commands)
-        if mode is Mode.ATOMIC:
-            units = [count] if count else []
-        elif mode is Mode.BY_SLOT:
-            units = _group_by_slot(batch)
-        else:
-            units = []
-        return cls(batch, mode, fence, units)
+        return cls(batch, mode, fence, 0, [count] if count else [])
 
     def texts(self) -> list[str]:
         """The commands in the order in which they are sent."""
         commands = self.batch.commands
         if self.units:
             rest = iter(commands)
-            commands = [text for unit in self.units for text in (MULTI, *islice(rest, unit), EXEC)]
+            alone = islice(rest, self.alone)
+            units = (text for unit in self.units for text in (MULTI, *islice(rest, unit), EXEC))
+            commands = [*alone, *units, *rest]
         return [*commands, *(self.fence.watch if self.fence else ()), *self.batch.questions]
 
     @property
@@ -86,32 +88,39 @@ class Transfer(Struct):
         own = self.batch.entries + len(self.batch.trims)
         return own + 2 * len(self.units) + (2 if self.fence else 0) + self.batch.asked
 
+    @property
+    def queued(self) -> int:
+        """With how many commands the transaction begins that is sent first; 0 if none is."""
+        return self.units[0] if self.units and not self.alone else 0
+
     def all_taken(self, replies: Sequence[Reply]) -> bool:
         """Whether nothing was refused, without looking at each reply; what this can't tell it takes for a refusal."""
-        if self.fence:
-            at = len(replies) - self.batch.asked - 1
-            if self.fence.judge(replies[at]) is not FenceState.OURS:
-                return False
-        if not self.units:
-            own = replies[: self.batch.entries + len(self.batch.trims)]
-            return hiredis.ReplyError not in set(map(type, own))
-        if len(self.units) > 1:
+        end = self._end(replies)
+        if self.fence and self.fence.judge(replies[end + 1]) is not FenceState.OURS:
             return False
-        results = replies[self.units[0] + 1]
-        complete = isinstance(results, list) and len(results) == self.units[0]
-        return complete and hiredis.ReplyError not in set(map(type, results))  # type: ignore[arg-type]
+        start = self.alone
+        if not _all_accepted(replies[:start]):
+            return False
+        for unit in self.units:
+            results = replies[start + unit + 1]
+            if not (isinstance(results, list) and len(results) == unit and _all_accepted(results)):
+                return False
+            start += unit + 2
+        return _all_accepted(replies[start:end])
+
+    def _end(self, replies: Sequence[Reply]) -> int:
+        """Where the replies to entries and trimming end: the fence's follow, and those to the questions."""
+        return len(replies) - self.batch.asked - (2 if self.fence else 0)
 
     def outcome(self, replies: Sequence[Reply]) -> Outcome:
         """What became of each command."""
-        start = len(replies) - self.batch.asked
-        asked = list(replies[start : start + len(self.batch.looks)])
-        fence, cause = FenceState.OURS, ""
-        if self.fence:
-            fence = self.fence.judge(replies[start - 1])
-        results: list[Reply] = []
-        if not self.units:
-            results = list(replies[: self.batch.entries + len(self.batch.trims)])
-        start = 0
+        end = self._end(replies)
+        behind = len(replies) - self.batch.asked
+        looks = list(replies[behind : behind + len(self.batch.looks)])
+        fence = self.fence.judge(replies[end + 1]) if self.fence else FenceState.OURS
+        cause = ""
+        start = self.alone
+        results = list(replies[:start])
         for unit in self.units:
             queued, executed = replies[start + 1 : start + 1 + unit], replies[start + 1 + unit]
             if isinstance(executed, list):
@@ -121,11 +130,15 @@ class Transfer(Struct):
             else:
                 refusals = [reply if isinstance(reply, hiredis.ReplyError) else None for reply in queued]
                 if isinstance(executed, hiredis.ReplyError) and not any(refusals):
-                    cause = str(executed)
+                    if refused(executed).startswith(_MOVING):
+                        refusals = [DIVIDED] * unit
+                    else:
+                        cause = str(executed)
                 results += refusals
             start += unit + 2
+        results += replies[start:end]
         entries = self.batch.entries
-        return Outcome(results[:entries], results[entries:], asked, fence, cause)
+        return Outcome(results[:entries], results[entries:], looks, fence, cause)
 
     def trims_of(self, outcome: Outcome) -> list[tuple[Stream, Reply]]:
         """What was trimmed of which stream."""
@@ -137,19 +150,29 @@ def refused(reply: Reply) -> str:
     return str(reply) if isinstance(reply, hiredis.ReplyError) else ""
 
 
-def _group_by_slot(batch: Batch) -> list[int]:
-    """Bring the commands of each slot together, and count them: the streams of a slot have their hash tag in common."""
+def _all_accepted(replies: Sequence[Reply]) -> bool:
+    return hiredis.ReplyError not in set(map(type, replies))
+
+
+def _group_by_slot(batch: Batch) -> tuple[int, list[int]]:
+    """Bring the entries of each slot together; returns how many go by themselves, first, and how many each transaction has."""
+    if batch.entries == len({run[0] for run in batch.runs}):
+        return batch.entries, []
     groups: dict[str, list[tuple[Run, list[str]]]] = {}
-    rest = iter(batch.commands)
+    commands = iter(batch.commands)
     for run in batch.runs:
-        groups.setdefault(_tag(run[0]), []).append((run, list(islice(rest, len(run[1])))))
-    batch.runs = [run for group in groups.values() for run, _ in group]
-    entries = [[text for _, texts in group for text in texts] for group in groups.values()]
-    trims = list(rest)
-    batch.commands = [text for texts in entries for text in texts] + trims
-    # Trimming is no part of them: it goes by itself.
-    return [*map(len, entries), *(1 for _ in trims)]
-
-
-def _tag(stream: Stream) -> str:
-    return stream.key.partition("{")[2].partition("}")[0]
+        groups.setdefault(run[0].tag, []).append((run, list(islice(commands, len(run[1])))))
+    alone: list[tuple[Run, list[str]]] = []
+    together: list[tuple[Run, list[str]]] = []
+    units = []
+    for group in groups.values():
+        entries = sum([len(texts) for _, texts in group])
+        if entries == len({run[0] for run, _ in group}):
+            alone += group
+        else:
+            together += group
+            units.append(entries)
+    ordered = alone + together
+    batch.runs = [run for run, _ in ordered]
+    batch.commands = [text for _, texts in ordered for text in texts] + list(commands)
+    return batch.entries - sum(units), units

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from typing import Any, Self
 
 from tests.unit.proxy import Proxy
@@ -34,6 +35,14 @@ class Link:
     @property
     def url(self) -> str:
         return self._proxy.url
+
+    @property
+    def port(self) -> int:
+        return self._proxy.port
+
+    def translate(self, ports: Mapping[int, int]) -> None:
+        """Replace these ports in what the servers of a Cluster say of where they are."""
+        self._proxy.ports = dict(ports)
 
     def hold(self) -> None:
         """Let nothing through, in either direction; what comes waits."""

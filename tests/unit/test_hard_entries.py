@@ -12,7 +12,10 @@ import pytest
 from bridge.model import BookDelta, BookSnapshot, Channel
 from bridge.publish.blocking import _MOST_BREAKS, _MOST_REFUSALS
 from bridge.publish.pending import Budget
+from bridge.publish.publisher import OneServer
 from bridge.publish.state import State
+from bridge.publish.transfer import Mode
+from tests.clusters import wait
 from tests.unit.proxy import Proxy
 from tests.unit.publishing import desk, hurry, numbers, raw, until
 
@@ -213,7 +216,9 @@ async def test_a_slow_link_carries_everything(redis_server):
         assert d.publisher.lost == 0
 
 
-async def test_a_server_that_is_full_ten_times_leaves_no_hole(own_server):
+@pytest.mark.parametrize("mode", Mode)
+async def test_a_server_that_is_full_ten_times_leaves_no_hole(own_server, monkeypatch, mode):
+    monkeypatch.setattr(OneServer, "mode", mode)
     async with desk(own_server) as d:
         streams = [await d.stream(subject=f"{base}-EUR") for base in ("BTC", "ETH", "SOL")]
         await until(lambda: d.publisher.connected)
@@ -229,6 +234,43 @@ async def test_a_server_that_is_full_ten_times_leaves_no_hole(own_server):
         for stream in streams:
             assert d.seqs(stream) == list(range(1, len(d.ids(stream)) + 1))
         assert (d.publisher.published, d.publisher.lost) == (d.count, 0)
+
+
+@pytest.mark.parametrize("mode", Mode)
+async def test_a_server_that_has_room_again_in_the_middle_of_a_batch_leaves_no_hole(own_server, monkeypatch, mode):
+    """It has refused the first entry of a stream, and would take the next ones."""
+    monkeypatch.setattr(OneServer, "mode", mode)
+    sent = 0
+
+    def watch(words):
+        nonlocal sent
+        if words[0] == b"XADD":
+            sent += 1
+            if sent == 5:
+                wait(refused_by(own_server), "that the first ones are refused")
+                client.config_set("maxmemory", 0)
+        return b""
+
+    with raw(own_server) as client:
+        async with Particular(own_server.port, watch) as front, desk(own_server, front.url) as d:
+            streams = [await d.stream(subject=f"{base}-EUR") for base in ("BTC", "ETH")]
+            await until(lambda: d.publisher.connected)
+            client.config_set("maxmemory", 1)
+            for stream in streams:
+                d.put(stream, 10)
+            await d.drained()
+            for stream in streams:
+                assert d.seqs(stream) == list(range(1, 11))
+            assert d.said("redis_refused")
+            assert (d.publisher.published, d.publisher.lost) == (20, 0)
+
+
+def refused_by(server):
+    def look():
+        with raw(server) as client:
+            return client.info("commandstats").get("cmdstat_xadd", {}).get("rejected_calls")
+
+    return look
 
 
 async def test_trimming_that_is_not_allowed_holds_up_nothing(own_server):

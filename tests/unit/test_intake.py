@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from bridge.feed.flow import FlowControl
-from bridge.feed.intake import Intake
+from bridge.feed.intake import FRAME_COST, WORK_PER_TURN, Intake
 from tests.unit.publishing import until
 
 
@@ -39,6 +39,16 @@ class Rig:
 
     def on_frame(self):
         """For a test to change."""
+
+    def read(self, numbers):
+        """Frames that one read of the socket brings."""
+        for number in numbers:
+            intake = self.intake
+            intake.work += FRAME_COST
+            if self.flow.held or intake.frames or (intake.work > WORK_PER_TURN and intake.exhausted()):
+                intake.frames.append((b"", number))
+            else:
+                self.understand(b"", number)
 
     def come(self, *numbers):
         self.intake.frames.extend((b"", number) for number in numbers)
@@ -99,4 +109,61 @@ async def test_a_socket_opened_while_the_feed_is_held_is_paused(rig):
     rig.intake.opened(rig.socket)
     assert not rig.socket.reading
     rig.intake.close()
+    assert rig.socket.reading
+
+
+async def test_what_one_turn_brings_beyond_its_share_is_understood_in_later_ones(rig):
+    rig.intake.opened(rig.socket)
+    rig.read(range(20_000))
+    assert 1000 < len(rig.understood) < 10_000
+    assert not rig.socket.reading, "a loop that reads on for as long as anything comes would read on"
+    seen = []
+    while not rig.socket.reading:
+        await asyncio.sleep(0)
+        seen.append(len(rig.understood))
+    assert len(seen) > 10
+    assert rig.understood == list(range(20_000))
+
+
+async def test_many_turns_that_bring_little_each_are_no_burst(rig):
+    rig.intake.opened(rig.socket)
+    for start in range(0, 20_000, 100):
+        rig.read(range(start, start + 100))
+        assert len(rig.understood) == start + 100
+        await asyncio.sleep(0)
+    assert rig.socket.reading
+
+
+async def test_large_frames_are_a_burst_sooner(rig):
+    rig.intake.opened(rig.socket)
+    rig.intake.work = 10**6
+    rig.read([1])
+    rig.intake.work = 10**6
+    rig.read([2])
+    assert (rig.understood, rig.socket.reading) == ([1], False)
+    await until(lambda: rig.socket.reading)
+    assert rig.understood == [1, 2]
+
+
+async def test_a_hold_outlasts_the_turn(rig):
+    rig.intake.opened(rig.socket)
+    rig.read(range(20_000))
+    rig.flow.hold(rig)
+    before = len(rig.understood)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert (len(rig.understood), rig.socket.reading) == (before, False)
+    rig.flow.release(rig)
+    await until(lambda: rig.socket.reading)
+    assert rig.understood == list(range(20_000))
+
+
+async def test_a_connection_that_is_closed_in_such_a_turn_is_read_on(rig):
+    """Its end must be seen, whoever holds the feed by then."""
+    rig.intake.opened(rig.socket)
+    rig.read(range(20_000))
+    rig.intake.close()
+    rig.flow.hold(rig)
+    assert rig.socket.reading
+    await asyncio.sleep(0)
     assert rig.socket.reading

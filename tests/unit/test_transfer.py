@@ -12,7 +12,7 @@ from bridge.publish.fence import Fence, FenceState
 from bridge.publish.pending import DATA, Pending
 from bridge.publish.sorting import concerns_server, sort_out
 from bridge.publish.stream import StreamId
-from bridge.publish.transfer import EXEC, MULTI, Mode, Transfer, refused
+from bridge.publish.transfer import DIVIDED, EXEC, MULTI, Mode, Transfer, refused
 from bridge.publish.wire import command, render
 from tests.unit.core import SECOND, T0, stream, trade
 from tests.unit.publishing import raw
@@ -49,7 +49,7 @@ def test_a_batch_to_one_server_is_one_transaction():
         "MULTI", "XADD", "XADD", "XADD", "XTRIM", "EXEC", "WATCH", "GET", "XLEN", "XLEN",
     ]  # fmt: skip
     assert transfer.expected == 10
-    assert transfer.units == [4]
+    assert (transfer.alone, transfer.units, transfer.queued) == (0, [4], 4)
 
 
 def test_without_a_fence_nothing_is_watched():
@@ -66,30 +66,68 @@ def test_a_batch_of_nothing_but_looks_is_no_transaction():
     assert transfer.outcome([b"OK", b"1-a", 0]).looks == [0]
 
 
-def test_a_plain_batch_is_what_it_is():
-    transfer = Transfer.of(batch(2, trims=1, looks=1), Mode.PLAIN, None)
+def test_to_a_cluster_the_only_entry_of_a_stream_goes_by_itself():
+    transfer = Transfer.of(batch(1, 1, trims=1, looks=1), Mode.BY_SLOT, None)
     assert names(transfer) == ["XADD", "XADD", "XTRIM", "XLEN"]
-    assert transfer.expected == 4
-    assert transfer.all_taken([b"1-1", b"1-2", 1, OOM]), "a look that is refused is no refusal of the batch"
+    assert (transfer.expected, transfer.queued) == (4, 0)
+    assert transfer.all_taken([b"1-1", b"1-1", 1, OOM]), "a look that is refused is no refusal of the batch"
     assert not transfer.all_taken([b"1-1", OOM, 1, 1])
-    assert not transfer.all_taken([b"1-1", b"1-2", OOM, 1])
+    assert not transfer.all_taken([b"1-1", b"1-1", OOM, 1])
     outcome = transfer.outcome([b"1-1", OOM, 1, 7])
     assert (outcome.entries, outcome.trims, outcome.looks, outcome.cause) == ([b"1-1", OOM], [1], [7], "")
 
 
-def test_a_transaction_for_each_slot():
-    made = batch(2, 1, trims=1)
-    first, second = made.runs[0][0], made.runs[1][0]
-    made.runs.append((first, [], 0))
+def test_several_of_a_stream_go_in_a_transaction_with_their_slot():
+    made = batch(2, 1, 3, trims=1)
+    double, single, triple = (run[0] for run in made.runs)
+    book = stream(Channel.BOOK, double.subject)
+    more = pack([(book, [Pending(T0, render(trade(0, "0")), DATA)], 0)], 0)
+    made.runs += more.runs
+    made.commands[made.entries : made.entries] = more.commands
+    made.entries += 1
     transfer = Transfer.of(made, Mode.BY_SLOT, None)
-    assert transfer.units == [2, 1, 1]
-    assert names(transfer) == ["MULTI", "XADD", "XADD", "EXEC", "MULTI", "XADD", "EXEC", "MULTI", "XTRIM", "EXEC"]
-    assert [run[0] for run in made.runs] == [first, first, second]
-    replies = [b"OK", Q, OOM, ABORT, b"OK", Q, [b"1-1"], b"OK", Q, [3]]
-    assert len(replies) == transfer.expected
-    assert not transfer.all_taken(replies)
-    outcome = transfer.outcome(replies)
-    assert (outcome.entries, outcome.trims) == ([None, OOM, b"1-1"], [3])
+    assert (transfer.alone, transfer.units, transfer.queued) == (1, [3, 3], 0)
+    assert names(transfer) == [
+        "XADD", "MULTI", "XADD", "XADD", "XADD", "EXEC", "MULTI", "XADD", "XADD", "XADD", "EXEC", "XTRIM",
+    ]  # fmt: skip
+    assert [run[0] for run in made.runs] == [single, double, book, triple]
+    keys = [text.split("\r\n")[4] for text in transfer.texts() if "XADD" in text]
+    assert keys == [where.key for where, entries, _ in made.runs for _ in entries]
+    assert len(transfer.texts()) == transfer.expected == 12
+    taken = [b"1-1", b"OK", Q, Q, Q, [b"1-1", b"1-2", b"1-1"], b"OK", Q, Q, Q, [b"1-1", b"1-2", b"1-3"], 4]
+    assert transfer.all_taken(taken)
+    for place in (0, 11):
+        assert not transfer.all_taken([*taken[:place], OOM, *taken[place + 1 :]])
+    for place in (5, 10):
+        assert not transfer.all_taken([*taken[:place], [b"1-1", b"1-2", TYPE], *taken[place + 1 :]])
+    aborted = [b"1-1", b"OK", Q, OOM, Q, ABORT, b"OK", Q, Q, Q, [b"1-1", b"1-2", b"1-3"], 4]
+    assert not transfer.all_taken(aborted)
+    outcome = transfer.outcome(aborted)
+    assert (outcome.entries, outcome.trims) == ([b"1-1", None, OOM, None, b"1-1", b"1-2", b"1-3"], [4])
+    for words in ("ASK 5 127.0.0.1:7001", "TRYAGAIN Multiple keys request during rehashing of slot"):
+        moving = [*taken[:10], hiredis.ReplyError(words), 4]
+        assert not transfer.all_taken(moving)
+        outcome = transfer.outcome(moving)
+        assert (outcome.entries[-3:], outcome.cause) == ([DIVIDED] * 3, ""), words
+    outcome = transfer.outcome([*taken[:10], OOM, 4])
+    assert (outcome.entries[-3:], outcome.cause) == ([None] * 3, str(OOM))
+
+
+def test_a_stream_that_had_two_turns_is_in_one_transaction():
+    made = batch(1, 1, 1)
+    first, second, third = made.runs
+    again = pack([(first[0], [Pending(T0 + SECOND, render(trade(1, "1")), DATA)], 0)], 0)
+    made.runs += again.runs
+    made.commands += again.commands
+    made.entries += 1
+    transfer = Transfer.of(made, Mode.BY_SLOT, None)
+    assert (transfer.alone, transfer.units) == (2, [2])
+    assert [run[0] for run in made.runs] == [second[0], third[0], first[0], first[0]]
+    assert [entry.seq for _, entries, _ in made.runs for entry in entries] == [1, 1, 1, 2]
+
+
+def test_a_batch_whose_first_command_begins_a_transaction_says_so():
+    assert Transfer.of(batch(2, 3), Mode.BY_SLOT, None).queued == 2
 
 
 @pytest.mark.parametrize("fence", [FENCE, None])
@@ -213,7 +251,7 @@ async def test_the_same_words_for_all_streams_concern_the_server(redis_server):
 
 
 async def test_what_was_refused_before_one_that_was_accepted_is_lost(redis_server):
-    """In a plain pipeline: its place is closed for good."""
+    """By something in front of Redis, say: its place is closed for good."""
     made = batch(4)
     [(where, entries, _)] = made.runs
     where.flying = 4
