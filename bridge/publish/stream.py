@@ -78,6 +78,7 @@ class Stream:
         "subject",
         "waiting",
         "wide_head",
+        "wider_head",
         "written_off",
     )
 
@@ -92,6 +93,8 @@ class Stream:
         self.control_head = head(key, None)
         self.wide_head = head(key, channel, more=1)
         """For entries with a further field (`contracts`)."""
+        self.wider_head = head(key, channel, more=2)
+        """For entries with two of them (`contracts` and `leg`)."""
         self.ms = 0
         self.seq = 0
         """The last ID given out."""
