@@ -259,6 +259,6 @@ def test_who_is_refused_with_403_stays_away(play: Play, exchange: BybitExchange)
 
 def test_a_misspelt_pair_is_refused_by_name(play: Play, exchange: BybitExchange) -> None:
     del exchange
-    played = play(pairs=["BTC-USDT-PREP", "BTC-USDT"], channels=["book"])
+    played = play(pairs=["BTC-USTD-PERP", "BTC-USDT"], channels=["book"])
     played.book_is_the_exchanges("BTC-USDT")
-    assert "did you mean BTC-USDT-PERP" in played.process.wait_for("BTC-USDT-PREP")
+    assert "did you mean BTC-USDT-PERP" in played.process.wait_for("BTC-USTD-PERP")

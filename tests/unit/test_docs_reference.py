@@ -249,7 +249,7 @@ def test_imports_run_downwards():
         "bridge/exchanges": ground | {"config.units", "exchanges"},
         "bridge/feed": ground | {f"exchanges.{name}" for name in shared} | {"feed"},
         "bridge/publish": ground | {"publish"},
-        "bridge/sequencer": ground | {"publish.stream", "sequencer"},
+        "bridge/sequencer": ground | {"publish.stream", "sequencer", "exchanges.rules"},
         "bridge/simulator": {"errors", "simulator"},
         "consumers": ground - {"clock", "exchange_errors", "proxies"} | {f"process.{name}" for name in process},
     }
