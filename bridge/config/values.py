@@ -30,8 +30,8 @@ __all__ = [
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
-_PAIR = re.compile(r"[A-Z0-9]+-[A-Z0-9]+(-[A-Z0-9]+)?")
-"""Base and quote; of a derivative with the quote in its name, the contract as well: ``BTC-USDT-PERP``."""
+_PAIR = re.compile(r"[A-Z0-9]+-[A-Z0-9]+(-(PERP|[0-9]{6}))?")
+"""Base and quote; of a derivative with the quote in its name, the contract as well: ``BTC-USDT-PERP``, ``BTC-USDT-261225``."""
 _GLUED = re.compile(r"([A-Z0-9]{2,10}?)(USDT|USDC|USD|EUR|GBP|CHF|JPY|AUD|CAD|TRY|BRL|SGD|DAI|BTC|ETH|PERP)")
 _MAX_SECRET = 64 * 1024
 

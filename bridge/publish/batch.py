@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct, field
 
-from bridge.publish.pending import CONTROL, DATA, LOST, WIDE, Pending
+from bridge.publish.pending import CONTROL, DATA, LOST, WIDE, WIDER, Pending
 from bridge.publish.stream import Stream, StreamId
 from bridge.publish.wire import LENGTHS, command
 
@@ -89,6 +89,8 @@ def pack(runs: list[Run], now_ms: int | None, lead: int = 0) -> Batch:
                 head = data_head
             elif kind == WIDE:
                 head = stream.wide_head
+            elif kind == WIDER:
+                head = stream.wider_head
             elif kind < CONTROL:
                 head = data_head
                 stream.snapshots.append(StreamId(ms, seq))
@@ -107,8 +109,8 @@ def pack(runs: list[Run], now_ms: int | None, lead: int = 0) -> Batch:
 def command_of(stream: Stream, entry: Pending) -> str:
     """The ``XADD`` of an entry that has its number."""
     head = stream.control_head if entry.kind >= CONTROL else stream.data_head
-    if entry.kind == WIDE:
-        head = stream.wide_head
+    if entry.kind in (WIDE, WIDER):
+        head = stream.wide_head if entry.kind == WIDE else stream.wider_head
     ident = f"{entry.ms}-{entry.seq}"
     return f"{head}${len(ident)}\r\n{ident}\r\n{entry.body}"
 

@@ -28,16 +28,18 @@ __all__ = [
     "OVERHEAD",
     "SNAPSHOT",
     "WIDE",
+    "WIDER",
     "Budget",
     "Lost",
     "Pending",
     "lost_entry",
+    "width",
 ]
 
-DATA, SNAPSHOT, WIDE, CONTROL, LOST = range(5)
+DATA, SNAPSHOT, WIDE, WIDER, CONTROL, LOST = range(6)
 """Kinds of pending entries: all below `CONTROL` are data.
 
-A `SNAPSHOT` is data on which a book can start again; `WIDE` data has a further field; a `LOST` entry is a control entry that
+A `SNAPSHOT` is data on which a book can start again; `WIDE` data has a further field, `WIDER` two; a `LOST` entry is a control entry that
 declares events lost.
 """
 
@@ -48,9 +50,16 @@ KINDS: dict[type[Event], int] = {
     Trade: WIDE,
     Order: WIDE,
     Fill: WIDE,
-    Position: WIDE,
+    Position: WIDER,
 }
-"""Kinds of entries by class; all others are `DATA`, and so is what may have a further field and doesn't."""
+"""Kinds of entries by class; what may have further fields and doesn't is of a narrower kind."""
+
+
+def width(event: Event) -> int:
+    """The kind of an entry with as many further fields as the event has."""
+    more = [name for name in event.MORE if getattr(event, name) is not None]  # type: ignore[attr-defined]
+    return (DATA, WIDE, WIDER)[len(more)]
+
 
 LOSSES = {
     "the buffer of": "buffer_full",

@@ -20,7 +20,7 @@ from bridge.model import Channel, Event
 from bridge.publish.connection import RedisConnection
 from bridge.publish.events import PublisherEvents, Totals
 from bridge.publish.fence import Fence
-from bridge.publish.pending import CONTROL, DATA, KINDS, OVERHEAD, WIDE, Budget, Pending
+from bridge.publish.pending import CONTROL, DATA, KINDS, OVERHEAD, WIDE, WIDER, Budget, Pending, width
 from bridge.publish.pipeline import RedisPipeline
 from bridge.publish.pressure import Pressure
 from bridge.publish.shedding import collapse, shed
@@ -199,6 +199,8 @@ class Publisher:
         if kind == WIDE:
             if event.contracts is None:  # type: ignore[attr-defined]
                 kind = DATA
+        elif kind == WIDER:
+            kind = width(event)
         elif kind == CONTROL:
             stream.controls += 1
         size = len(body) + OVERHEAD

@@ -79,6 +79,7 @@ class Stream:
         "tag",
         "waiting",
         "wide_head",
+        "wider_head",
         "written_off",
     )
 
@@ -95,6 +96,8 @@ class Stream:
         self.control_head = head(key, None)
         self.wide_head = head(key, channel, more=1)
         """For entries with a further field (`contracts`)."""
+        self.wider_head = head(key, channel, more=2)
+        """For entries with two of them (`contracts` and `leg`)."""
         self.ms = 0
         self.seq = 0
         """The last ID given out."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bridge.model import Channel
 from bridge.publish.batch import History, command_of, flat, grouped, pack, settle
 from bridge.publish.limit import BatchLimit
-from bridge.publish.pending import CONTROL, DATA, OVERHEAD, SNAPSHOT, WIDE, Pending
+from bridge.publish.pending import CONTROL, DATA, OVERHEAD, SNAPSHOT, WIDE, WIDER, Pending
 from bridge.publish.queue import Queue
 from bridge.publish.stream import StreamId
 from tests.unit.core import SECOND, T0, stream
@@ -176,11 +176,11 @@ def test_numbers_go_on_and_time_never_goes_back():
 
 def test_each_kind_has_its_head():
     trades, book = stream(Channel.TRADES), stream(Channel.BOOK)
-    kinds = [DATA, WIDE, CONTROL]
+    kinds = [DATA, WIDE, WIDER, CONTROL]
     batch = pack([(trades, [Pending(T0, "", kind) for kind in kinds], 0)], 0)
-    heads = [trades.data_head, trades.wide_head, trades.control_head]
+    heads = [trades.data_head, trades.wide_head, trades.wider_head, trades.control_head]
     assert [text.partition("$1")[0] for text in batch.commands] == [head.partition("$1")[0] for head in heads]
-    assert [text.startswith(head) for text, head in zip(batch.commands, heads, strict=True)] == [True] * 3
+    assert [text.startswith(head) for text, head in zip(batch.commands, heads, strict=True)] == [True] * 4
     pack([(book, [Pending(T0, "", kind) for kind in (DATA, SNAPSHOT, CONTROL, SNAPSHOT)], 0)], 0)
     assert [ident.seq for ident in book.snapshots] == [2, 4]
 

@@ -8,10 +8,10 @@ from itertools import repeat
 
 import pytest
 
-from bridge.model import BookDelta, BookSnapshot, Channel
+from bridge.model import BookDelta, BookSnapshot, Channel, Position
 from bridge.publish.batch import History
 from bridge.publish.pending import Budget
-from tests.unit.core import quote
+from tests.unit.core import T0, quote
 from tests.unit.proxy import Proxy
 from tests.unit.publishing import desk, hurry, numbers, raw, until
 
@@ -34,6 +34,23 @@ async def test_entries_stand_in_order_and_numbered(any_server):
         assert d.seqs(other) == list(range(1, 51))
         assert (d.publisher.published, d.publisher.lost, d.publisher.confirmed) == (2050, 0, 0)
         assert d.publisher.latency.count == 2050
+
+
+@pytest.mark.parametrize("contracts", [None, "3"])
+@pytest.mark.parametrize("leg", [None, "", "short"])
+async def test_an_entry_may_have_any_of_its_further_fields(redis_server, contracts, leg):
+    async with desk(redis_server) as d:
+        stream = await d.stream(Channel.POSITIONS)
+        event = Position("main", None, T0, "BTC-PERP", "short", "0.3", "1", "2", "-0.1", contracts, leg)
+        for _ in range(2):
+            d.put_event(stream, event)
+        await d.drained()
+        more = {name: value for name, value in {"contracts": contracts, "leg": leg}.items() if value is not None}
+        found = [fields for _, fields in d.entries(stream)]
+        assert [{name: fields[name] for name in ("contracts", "leg") if name in fields} for fields in found] == [
+            more
+        ] * 2
+        assert found[0]["unrealised_pnl"] == "-0.1"
 
 
 async def test_numbering_goes_on_after_a_restart_and_a_trim(redis_server):

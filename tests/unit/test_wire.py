@@ -122,6 +122,8 @@ EXAMPLES = [
     Balance("main", None, T0, ODD, "1", "0"),
     Position("main", None, T0, "BTC-PERP", "", "0", "", "", ""),
     Position("main", None, T0, "BTC-PERP", "short", "0.3", "1", "2", "-0.1", contracts="3"),
+    Position("main", None, T0, "BTC-PERP", "short", "0.3", "1", "2", "-0.1", leg=""),
+    Position("main", None, T0, "BTC-PERP", "short", "0.3", "1", "2", "-0.1", contracts="3", leg="short"),
     Control("BTC-EUR", None, T0, Channel.TRADES, ControlEvent.GAP, ODD, 3),
     Control("BTC-EUR", None, T0, Channel.TRADES, ControlEvent.LIVE),
 ]

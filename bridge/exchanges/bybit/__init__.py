@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from bridge.exchange_errors import RestError
 from bridge.exchanges.base import Exchange
@@ -49,12 +49,17 @@ _ARGS = {"spot": 10, "linear": 20}
 """Topics per request; of spot the exchange takes no more."""
 
 
+def _number(value: object) -> object:
+    """Variables of the environment are text."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
 class BybitOptions(BaseModel):
     """Settings that only this exchange has."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    depth: Literal[1, 50, 200, 1000] = 200
+    depth: Annotated[Literal[1, 50, 200, 1000], BeforeValidator(_number)] = 200
     """Levels a side of books: the more, the rarer the deltas (every 20, 100, 200 ms; a single level every 10 ms)."""
     environment: Literal["live", "testnet", "demo"] = "live"
     """Which of the exchange's systems: an account's key is of one of them. ``url`` and ``rest_url`` go before it."""

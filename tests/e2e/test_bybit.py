@@ -1,0 +1,264 @@
+"""Bybit's market data, from a server that speaks as the exchange does to the streams: order, refusals, holes, restarts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import redis
+import yaml
+
+from tests.e2e.bybit_exchange import KEY, LINEAR, SPOT, BybitExchange
+from tests.e2e.conftest import Run
+from tests.e2e.harness import Process, book_of, eventually, sequences
+from tests.e2e.observing import connect, controls
+from tests.servers import RedisServer
+from tests.unit import bybit_frames as frames
+
+PAIRS = ["BTC-USDT", "ETH-USDT", "BTC-USDT-PERP", "BTC-USDC-PERP"]
+PATHS = {
+    "BTC-USDT": (SPOT, "BTCUSDT"),
+    "ETH-USDT": (SPOT, "ETHUSDT"),
+    "BTC-USDT-PERP": (LINEAR, "BTCUSDT"),
+    "BTC-USDC-PERP": (LINEAR, "BTCPERP"),
+}
+Play = Callable[..., "Played"]
+
+
+class Played:
+    """The exchange, a connector on it, and what they wrote."""
+
+    def __init__(
+        self, run: Run, server: RedisServer, directory: Path, exchange: BybitExchange, **connector: Any
+    ) -> None:
+        self.exchange = exchange
+        self.client: redis.Redis = connect(server)
+        self.settings = {
+            "redis": {"url": server.url},
+            "connectors": [
+                {
+                    "name": "bybit",
+                    "exchange": "bybit",
+                    "pairs": PAIRS,
+                    "account": "main",
+                    "url": exchange.url,
+                    "rest_url": exchange.rest_url,
+                    **connector,
+                }
+            ],
+            "accounts": {"main": {"exchange": "bybit", "api_key": KEY, "api_secret": frames.SECRET}},
+        }
+        self.config = directory / "bybit.yaml"
+        self.config.write_text(yaml.safe_dump(self.settings))
+        self.process: Process = run("run", "--config", str(self.config))
+
+    def entries(self, key: str) -> list[dict[str, str]]:
+        """The data entries of a stream."""
+        return [fields for _, fields in self.client.xrange(key) if fields["type"] != "control"]
+
+    def wait(self, key: str, count: int) -> list[dict[str, str]]:
+        """Wait for so many data entries."""
+        return eventually(lambda: len(found := self.entries(key)) >= count and found, f"{count} entries of {key}")
+
+    def live(self, *keys: str) -> None:
+        for key in keys:
+            eventually(lambda key=key: "live" in controls(self.client, key)[-1:], f"{key} live")
+
+    def book_is_the_exchanges(self, pair: str) -> None:
+        """Wait until the book of the stream is the exchange's at its number."""
+        book = self.exchange.books[PATHS[pair]]
+        key = md(pair, "book")
+
+        def look() -> bool:
+            entries = self.client.xrange(key)
+            mine = book_of(entries)
+            newest = [fields["xseq"] for _, fields in entries if fields["type"] != "control"][-1:]
+            true = tuple({float(price): float(size) for price, size in side.items()} for side in (book.bids, book.asks))
+            return (
+                newest == [str(book.u)]
+                and mine is not None
+                and tuple({float(p): float(s) for p, s in side.items()} for side in mine) == true
+            )
+
+        eventually(look, f"{pair} at {book.u}")
+
+    def finished(self) -> None:
+        """It ends as it should, without holes, rejects or a trace of the secret."""
+        assert self.process.stop() == 0
+        for key, numbers in sequences(self.client).items():
+            assert numbers == list(range(1, len(numbers) + 1)), key
+        assert self.client.xlen("bridge:rejects:bybit") == 0
+        everything = [self.process.output, *self.client.scan_iter("*")]
+        for key in self.client.scan_iter("*", _type="stream"):
+            everything += [json.dumps(fields) for _, fields in self.client.xrange(key)]
+        for key in self.client.scan_iter("*", _type="hash"):
+            everything.append(json.dumps(self.client.hgetall(key)))
+        assert frames.SECRET not in "\n".join(everything)
+        assert KEY not in "\n".join(everything)
+
+
+def md(pair: str, channel: str) -> str:
+    return f"md:{{bybit:{pair}}}:{channel}"
+
+
+@pytest.fixture
+def exchange() -> Iterator[BybitExchange]:
+    with BybitExchange() as served:
+        yield served
+
+
+@pytest.fixture
+def play(run: Run, redis_server: RedisServer, tmp_path: Path, exchange: BybitExchange) -> Play:
+    def start(**connector: Any) -> Played:
+        return Played(run, redis_server, tmp_path, exchange, **{"account": None, **connector})
+
+    return start
+
+
+def test_spot_and_linear_never_mix_and_all_is_to_the_digit(play: Play, exchange: BybitExchange) -> None:
+    """The same symbol in both; old first snapshots; data before its acknowledgement; pongs in the forms that there are."""
+    exchange.late_acknowledgements, exchange.age = True, 3_000
+    played = play()
+    for pair in PAIRS:
+        played.book_is_the_exchanges(pair)
+        played.live(*(md(pair, channel) for channel in ("book", "trades", "quotes", "ticker")))
+        assert len(played.entries(md(pair, "book"))) == 7
+        assert controls(played.client, md(pair, "book")) == ["live"]
+    exchange.say(SPOT, frames.TRADE_SPOT, frames.TICKER_SPOT)
+    exchange.say(LINEAR, frames.TRADE_LINEAR, frames.TICKER_DELTA, frames.TICKER_LINEAR, frames.TICKER_DELTA)
+    for path, symbol in PATHS.values():
+        exchange.quote(path, symbol)
+    [spot] = played.wait(md("BTC-USDT", "trades"), 1)
+    [perp] = played.wait(md("BTC-USDT-PERP", "trades"), 1)
+    assert (spot["id"], spot["side"], spot["price"], spot["size"]) == (
+        "2280000001739247417",
+        "sell",
+        "65140.28",
+        "0.04537",
+    )
+    assert (spot["ts"], perp["ts"]) == ("1786310821917000000", "1672304486865000000")
+    assert (perp["id"], perp["price"]) == ("20f43950-d8dd-5b31-9112-a178eb6023af", "16578.50")
+    quotes = [played.wait(md(pair, "quotes"), 1)[0]["bid"] for pair in PAIRS]
+    assert quotes == ["99", "49", "199", "299"]
+    [spot] = played.wait(md("BTC-USDT", "ticker"), 1)
+    [perp] = played.wait(md("BTC-USDT-PERP", "ticker"), 1)
+    assert (spot["last"], spot["change_pct"], spot["window"]) == ("21109.77", "1.96", "86400")
+    assert (perp["last"], perp["change_pct"], perp["volume"]) == ("66666.60", "-15.8315", "73191.3870")
+    eventually(lambda: set(exchange.pings) == {SPOT, LINEAR}, "a ping over each connection")
+    assert all(len(topics) <= 10 for path, _, topics in exchange.requests if path == SPOT)
+    assert played.entries(md("BTC-USDC-PERP", "trades")) == []
+    played.finished()
+
+
+def test_old_snapshots_are_no_latency(play: Play, exchange: BybitExchange) -> None:
+    exchange.age = 3_000
+    played = play(channels=["book"], pairs=["BTC-USDT"])
+    played.book_is_the_exchanges("BTC-USDT")
+
+    def figures() -> dict[str, Any]:
+        exchange.change(SPOT, "BTCUSDT", "2")
+        told: dict[str, Any] = json.loads(played.client.hget("bridge:connector:bybit", "latency") or "{}")
+        return told
+
+    latency = eventually(lambda: figures().get("book"), "latency is measured")
+    assert float(latency["max_ms"]) < 2_000
+    played.finished()
+
+
+@pytest.mark.parametrize("reading", ["all", "one"])
+def test_a_topic_that_is_refused_is_down_alone(
+    play: Play, exchange: BybitExchange, reading: Literal["all", "one"]
+) -> None:
+    """Whether the good topics of a request that is refused stand is not known: both ways the others are live."""
+    exchange.reading, exchange.refused = reading, {"publicTrade.ETHUSDT", "orderbook.200.BTCPERP"}
+    played = play()
+    down = {md("ETH-USDT", "trades"), md("BTC-USDC-PERP", "book")}
+    keys = {md(pair, channel) for pair in PAIRS for channel in ("book", "trades", "quotes", "ticker")}
+    played.live(*(keys - down))
+    for key in down:
+        eventually(lambda key=key: controls(played.client, key) == ["down"], f"{key} down")
+        [entry] = [fields for _, fields in played.client.xrange(key)]
+        assert entry["reason"].startswith("error:handler not found,topic:")
+    assert exchange.subscribed(SPOT) | exchange.subscribed(LINEAR) >= {"publicTrade.BTCUSDT", "orderbook.200.ETHUSDT"}
+    played.book_is_the_exchanges("ETH-USDT")
+    played.finished()
+
+
+def test_a_hole_is_mended_for_its_pair_alone(play: Play, exchange: BybitExchange) -> None:
+    played = play(channels=["book"])
+    for pair in PAIRS:
+        played.book_is_the_exchanges(pair)
+    before = len(exchange.requests)
+    exchange.change(LINEAR, "BTCUSDT", "2")
+    exchange.change(LINEAR, "BTCUSDT", "3", lose=True)
+    exchange.change(LINEAR, "BTCUSDT", "4")
+    played.book_is_the_exchanges("BTC-USDT-PERP")
+    topic = ("orderbook.200.BTCUSDT",)
+    assert exchange.requests[before:] == [(LINEAR, "unsubscribe", topic), (LINEAR, "subscribe", topic)]
+    key = md("BTC-USDT-PERP", "book")
+    assert controls(played.client, key) == ["live", "gap", "lost"]
+    assert [entry["type"] for entry in played.entries(key)] == ["snapshot", "delta", "snapshot"]
+    for pair in PAIRS:
+        exchange.change(*PATHS[pair], "7")
+        played.book_is_the_exchanges(pair)
+        assert pair == "BTC-USDT-PERP" or controls(played.client, md(pair, "book")) == ["live"]
+    played.finished()
+
+
+def test_snapshots_in_the_middle_and_a_service_that_is_restarted_are_no_holes(
+    play: Play, exchange: BybitExchange
+) -> None:
+    played = play(channels=["book"], pairs=["BTC-USDT"])
+    played.book_is_the_exchanges("BTC-USDT")
+    for kind in ("snapshot", "delta"):
+        exchange.change(SPOT, "BTCUSDT", "2")
+        exchange.resend(SPOT, "BTCUSDT")
+        exchange.change(SPOT, "BTCUSDT", "3", lose=True)
+        exchange.resend(SPOT, "BTCUSDT", restart=True, kind=kind)
+        exchange.change(SPOT, "BTCUSDT", "4")
+        played.book_is_the_exchanges("BTC-USDT")
+    key = md("BTC-USDT", "book")
+    assert controls(played.client, key) == ["live"]
+    assert [entry["xseq"] for entry in played.entries(key)] == ["1000", "1001", "1", "2", "3", "1", "2"]
+    played.finished()
+
+
+def test_a_cut_begins_anew(play: Play, exchange: BybitExchange) -> None:
+    played = play()
+    played.live(*(md(pair, "book") for pair in PAIRS))
+    exchange.say(SPOT, frames.TRADE_SPOT, frames.TICKER_SPOT)
+    played.wait(md("BTC-USDT", "ticker"), 1)
+    exchange.cut(SPOT)
+    key = md("BTC-USDT", "book")
+    eventually(lambda: controls(played.client, key) == ["live", "down", "live"], "a new connection")
+    played.book_is_the_exchanges("BTC-USDT")
+    played.live(md("BTC-USDT", "trades"), md("BTC-USDT", "ticker"))
+    exchange.say(SPOT, frames.TRADE_SPOT, frames.TICKER_SPOT, frames.changed(frames.TRADE_SPOT, i="2"))
+    assert [trade["id"] for trade in played.wait(md("BTC-USDT", "trades"), 2)] == ["2280000001739247417", "2"]
+    assert len(played.entries(md("BTC-USDT", "ticker"))) == 1
+    assert controls(played.client, md("BTC-USDT-PERP", "book")) == ["live"]
+    played.finished()
+
+
+def test_who_is_refused_with_403_stays_away(play: Play, exchange: BybitExchange) -> None:
+    exchange.handshake_status = 403
+    played = play()
+    line = json.loads(
+        next(line for line in played.process.wait_for("connect_failed").splitlines() if "connect_failed" in line)
+    )
+    assert line["kind"] == "blocked"
+    assert line["retry_in"] >= 600
+    for pair in PAIRS:
+        eventually(lambda pair=pair: controls(played.client, md(pair, "book")) == ["down"], f"{pair} down")
+    assert sorted(exchange.handshakes) in ([SPOT], [LINEAR], [LINEAR, SPOT])
+    played.finished()
+
+
+def test_a_misspelt_pair_is_refused_by_name(play: Play, exchange: BybitExchange) -> None:
+    del exchange
+    played = play(pairs=["BTC-USTD-PERP", "BTC-USDT"], channels=["book"])
+    played.book_is_the_exchanges("BTC-USDT")
+    assert "did you mean BTC-USDT-PERP" in played.process.wait_for("BTC-USTD-PERP")
