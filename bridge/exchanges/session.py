@@ -85,11 +85,6 @@ class Session(ABC):
     def resync(self, subject: str, now: int, reason: str) -> None:
         """Queue what brings a fresh snapshot of this pair's book."""
 
-    def succeed(self, old: Session, now: int) -> Sequence[Event]:
-        """This session takes over from ``old``: what the comparison of the two tells about the streams."""
-        del old, now
-        return ()
-
     def sync(self, now: int) -> Flow[None]:
         """Fetch by REST what the connection itself doesn't tell, as `Restated` actions.
 

@@ -151,10 +151,8 @@ class Connection:
         self._act()
         self._start(self._sync(), "sync")
 
-    def release(self, old: Connection) -> None:
-        """Take over from ``old``: what was held back goes out, then everything directly."""
-        for told in self._session.succeed(old._session, self._context.now()):
-            self._context.receiver.event(told)
+    def release(self) -> None:
+        """Take over from the connection before: what was held back goes out, then everything directly."""
         held, self._held = self._held, []
         self._emit = self._context.receiver.event
         fresh: set[str] = set()

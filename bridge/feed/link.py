@@ -263,7 +263,7 @@ class Link:
         old.replace_reason = ""
         self._context.receiver.opened(self._streams, new.opened_at)
         old.mute()
-        new.release(old)
+        new.release()
         self._end(old)
         return new
 

@@ -21,6 +21,7 @@ class Agreement:
         self._told: tuple[Decimal | None, Decimal | None] | None = None
         """``None``: they aren't known."""
         self._wrong_since: int | None = None
+        self._looked_at = 0
 
     def told(self, event: BestPrices) -> None:
         """The exchange has told them."""
@@ -33,9 +34,11 @@ class Agreement:
     def trouble(self, book: Book, now: int) -> str:
         """What is wrong with the book, once it has been wrong for too long; else the empty string."""
         wrong = self._difference(book)
+        # This process may have been busy: of a long time between two looks nothing is known.
+        late, self._looked_at = now - self._looked_at > self._limit, now
         if not wrong:
             self._wrong_since = None
-        elif self._wrong_since is None:
+        elif self._wrong_since is None or late:
             self._wrong_since = now
         elif now - self._wrong_since >= self._limit:
             return wrong

@@ -195,7 +195,7 @@ def test_a_key_that_is_no_stream_for_a_while(bench: Bench) -> None:
     others = len(trades_of(client, "limitlex", "ETH-EUR"))
     eventually(lambda: len(trades_of(client, "limitlex", "ETH-EUR")) > others + 20, "the other streams")
     client.delete(key)
-    eventually(lambda: client.exists(key) and "lost" in controls(client, key), "what was lost")
+    eventually(lambda: client.exists(key) and "gap" in controls(client, key), "what was deleted")
     eventually(lambda: book_of(client.xrange(key)), "a book again")
     settled(client, simulated)
     assert connector.stop() == 0

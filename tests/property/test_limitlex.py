@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.exchanges.limitlex import Limitlex, LimitlexOptions, PairSession
-from bridge.exchanges.plans import ConnectionPlan
+from bridge.exchanges.plans import ConnectionPlan, Profile
 from bridge.exchanges.session import Subscription
 from bridge.model import Channel
 from tests.property.world import SECOND, Line, World, said
@@ -43,6 +43,7 @@ class LimitlexWorld(World):
 
     def make_plan(self):
         options = LimitlexOptions(amounts=self.amounts)
+        self.rules = Limitlex(Profile((self.pair,), CHANNELS, options=options)).book
         streams = tuple(Subscription(channel, self.pair) for channel in CHANNELS)
         return ConnectionPlan(
             "pair", streams, lambda: PairSession("wss://x/", self.pair, "a:b", CHANNELS, options), rotate=60
@@ -102,7 +103,7 @@ class LimitlexWorld(World):
             self.opened(self.topics, new.opened_at)
             old.mute()
             self.line = new
-            new.release(old)
+            new.release()
 
     def open_beside(self):
         line = Line(self, self.plan, self.context, hold=True)

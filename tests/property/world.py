@@ -18,6 +18,7 @@ from bridge.exchange_errors import ExchangeError, FrameError
 from bridge.exchanges.actions import Send
 from bridge.exchanges.base import Exchange
 from bridge.exchanges.plans import ConnectionPlan
+from bridge.exchanges.rules import BookRules
 from bridge.exchanges.session import Subscription
 from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext
@@ -27,7 +28,7 @@ from bridge.publish.pending import CONTROL, DATA, SNAPSHOT, Pending
 from bridge.publish.shedding import shed
 from bridge.publish.stream import Retention, Stream
 from bridge.publish.wire import render
-from bridge.sequencer import BookTopic, Topic, topic_type
+from bridge.sequencer import BookTopic, HeldBook, Topic, topic_type
 from consumers.items import Entry
 from consumers.keeper import BookKeeper
 from tests.unit.core import KEYS
@@ -75,6 +76,8 @@ class World:
     """The connector and its surroundings. Subclasses are the market: they make frames and know the truth."""
 
     exchange: type[Exchange]
+    rules: BookRules | None = None
+    """What books are held to."""
     pair = "BTC-USD"
 
     def __init__(self, seed: int) -> None:
@@ -117,10 +120,19 @@ class World:
         """A process begins: it takes up what the streams hold."""
         self.topics = {}
         for channel, feed in self.feeds.items():
-            topic = topic_type(channel)(feed.stream, cast("Any", self), self.resync)
+            topic = self.make_topic(channel, feed)
             topic.seed(feed.entries[-2000:] if channel is Channel.TRADES else feed.entries[-1:], self.tick())
             self.topics[Subscription(channel, self.pair)] = topic
         self.connect()
+
+    def make_topic(self, channel: Channel, feed: Feed) -> Topic:
+        if channel is not Channel.BOOK or self.rules is None:
+            return topic_type(channel)(feed.stream, cast("Any", self), self.resync)
+        return HeldBook(feed.stream, cast("Any", self), self.resync, self.renew, self.rules)
+
+    def renew(self, subject: str, reason: str) -> None:
+        del subject
+        self.line.replace_reason = reason
 
     def kill(self) -> None:
         """The process dies, and what it had not sent with it; another one starts."""
@@ -154,7 +166,7 @@ class World:
             return
         self.opened(self.topics, new.opened_at)
         old.mute()
-        new.release(old)
+        new.release()
 
     def tick(self, seconds: float = 0.005) -> int:
         self.now += int(seconds * SECOND)
@@ -163,6 +175,9 @@ class World:
     def watch(self) -> None:
         """What a link does now and then."""
         self.line.tick()
+        for topic in self.topics.values():
+            if isinstance(topic, BookTopic):
+                topic.tick(self.now)
         if self.line.lost_reason:
             self.cut(self.line.lost_reason)
         elif self.line.replace_reason:
@@ -233,7 +248,7 @@ class World:
             stream.bytes = stream.controls = stream.declared = 0
         for topic in list(self.broken):
             self.broken.discard(topic)
-            if topic.awaiting:
+            if topic.awaiting and not topic.restore(self.now):
                 self.resync(topic.subject, "events were dropped")
 
     # --- checks ------------------------------------------------------------------------------------------------------

@@ -151,7 +151,7 @@ def test_quotes_are_said_when_they_are_news():
 def test_best_prices_that_are_told_beside_the_book_are_not_published():
     rig = Rig(best=2.0).into(WHOLE)
     rig.book.accept(BestPrices(PAIR, None, T0, "10", "11.5"))
-    for seconds, condition in ((0, WHOLE), (1, WHOLE), (2, AWAITED)):
+    for seconds, condition in ((0, WHOLE), (3, WHOLE), (4, WHOLE), (5, AWAITED)):  # from 0 to 3 nobody has looked
         rig.book.tick(T0 + seconds * SECOND)
         assert rig.book.condition is condition
     assert rig.sink.said() == ["gap"]

@@ -88,7 +88,6 @@ async def test_a_replacement_without_books_needs_a_frame_or_some_quiet():
 
 async def test_what_is_held_back_comes_in_order_and_books_from_their_snapshots_on():
     s = Setup(BTC, ETH, TRADES)
-    old = s.make(hold=False)
     s.frame(k="trade", id="1")
     s.frame(k="delta", pair="BTC-EUR", size="7")
     s.frame(k="book", pair="BTC-EUR")
@@ -96,7 +95,7 @@ async def test_what_is_held_back_comes_in_order_and_books_from_their_snapshots_o
     s.frame(k="delta", pair="ETH-EUR", size="7")
     s.frame(k="book", pair="ETH-EUR")
     assert s.events == []
-    s.connection.release(old)
+    s.connection.release()
     s.frame(k="trade", id="2")
     kinds = [(type(event).__name__, event.subject) for event in s.events]
     assert kinds == [

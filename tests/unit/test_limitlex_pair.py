@@ -14,6 +14,7 @@ from bridge.model import BookDelta, BookSnapshot, Channel, ControlEvent, Quote, 
 from tests.unit import limitlex_frames as frames
 from tests.unit.core import SECOND, T0, refused
 from tests.unit.core import stream as make_stream
+from tests.unit.held_books import Kept
 
 ALL = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
 PAIR = "BTC-EUR"
@@ -27,7 +28,11 @@ CHANNELS = {
 
 
 def make(channels=ALL, **options):
-    return PairSession("wss://x/", PAIR, frames.PAIR_ID, frozenset(channels), LimitlexOptions(**options))
+    """A session with the topics of its pair."""
+    given = LimitlexOptions(**options)
+    session = PairSession("wss://x/", PAIR, frames.PAIR_ID, frozenset(channels), given)
+    rules = Limitlex(Profile((PAIR,), frozenset(channels), options=given)).book
+    return Kept(session, rules, [PAIR], channels)
 
 
 def live(channels=ALL, **options):
@@ -67,7 +72,7 @@ class TestSampleFrames:
         assert event == BookSnapshot(PAIR, None, T0, "", [("228.0960", "1.04426203")], [("333.0000", "0.83783784")])
 
     def test_order_book(self):
-        [event] = live().receive(frames.ORDER_BOOK, T0)
+        [event] = live().session.receive(frames.ORDER_BOOK, T0)
         assert event == BookDelta(PAIR, None, T0, "", [], [("7997.40", "0.05341906")])
 
     def test_last_trade(self):
@@ -177,7 +182,7 @@ class TestOddFrames:
             assert refused(live(), frame[:end]) == [(CHANNELS[kind], PAIR)]
 
     def test_unknown_types_are_told_and_private_ones_are_not(self):
-        session = make()
+        session = make().session
         session.receive(b'{"t":"n\xc3\xa9w","x":1}', T0)
         session.receive(frames.WALLETS, T0)
         assert session.actions == [Unknown("néw")]
@@ -202,7 +207,7 @@ class TestBook:
         [shrunk] = session.receive(change("Buy", "10.00", "-0.50000001"), T0)
         [gone] = session.receive(change("Buy", "10", "-1.00000000"), T0)
         assert [e.bids[0][1] for e in (grown, shrunk, gone)] == ["1.50000001", "1.00000000", "0.00000000"]
-        assert not session.book.bids.top()
+        assert session.receive(change("Buy", "10", "1"), T0)[0].bids == [("10", "1")]
 
     def test_changes_are_exact(self):
         session = live(amounts="change")
@@ -216,14 +221,15 @@ class TestBook:
         [event] = session.receive(change("Buy", "10", "-2"), T0)
         assert (event.event, event.channel) == (ControlEvent.GAP, Channel.BOOK)
         assert "negative" in event.reason
+        assert session.receive(change("Buy", "10", "1"), T0) == []
         assert [type(action) for action in session.actions] == [Replace]
 
     def test_a_bad_level_is_a_replacement(self):
         session = live()
         session.receive(book(("10", "1")), T0)
         assert refused(session, change("Buy", "10", "-2")) == [("book", PAIR)]
-        assert [type(action) for action in session.actions] == [Replace, Reject]
-        assert not session.complete
+        assert [type(action) for action in session.actions] == [Reject, Replace]
+        assert not session.book(PAIR).whole
 
     @pytest.mark.parametrize("bid", ["9", None])
     def test_a_lasting_mismatch_is_a_gap(self, bid):
@@ -255,28 +261,44 @@ class TestBook:
         session.tick(T0)
         [event] = session.tick(T0 + 2 * SECOND)
         assert event.event is ControlEvent.GAP
+        assert event.reason == "the book is crossed"
 
     def test_resync_replaces_the_connection(self):
-        session = live()
+        session = live().session
         session.resync(PAIR, T0, "because")
         assert session.actions == [Replace("because")]
 
+    def test_best_prices_of_before_do_not_count(self):
+        """Neither those of a frame that could not be understood, nor those of another connection."""
+        session = live(mismatch=2)
+        session.receive(book(("10", "1"), asks=(("11", "1"),)), T0)
+        session.receive(best("10", "11"), T0)
+        session.receive(change("Buy", "10.5", "1"), T0)
+        session.receive(best("nan", "11"), T0)
+        assert not [*session.tick(T0 + SECOND), *session.tick(T0 + 4 * SECOND)]
+        session.receive(best("10", "11"), T0 + 4 * SECOND)
+        session.receive(book(("10.5", "1"), ("10", "1"), asks=(("11", "1"),)), T0 + 5 * SECOND)
+        assert not [*session.tick(T0 + 6 * SECOND), *session.tick(T0 + 9 * SECOND)]
+
     def test_a_fresh_book_tells_what_the_old_one_had_wrong(self):
-        old, new = live(), live()
-        old.receive(book(("10", "1"), ("9", "1")), T0)
-        new.receive(book(("10", "1"), ("9", "5")), T0)
-        [event] = new.succeed(old, T0 + 60 * SECOND)
-        assert event.event is ControlEvent.GAP
-        assert "1 level" in event.reason
+        session = live()
+        session.receive(book(("10", "1"), ("9", "1")), T0)
+        gap, fresh = session.receive(book(("10", "1"), ("9", "5")), T0 + 60 * SECOND)
+        assert (gap.event, gap.channel) == (ControlEvent.GAP, Channel.BOOK)
+        assert "1 level" in gap.reason
+        assert fresh.bids == [("10", "1"), ("9", "5")]
+        assert session.actions == [], "it is whole already"
+        assert session.receive(change("Buy", "9", "6"), T0 + 61 * SECOND) != []
 
     def test_a_fresh_book_that_agrees_or_has_just_changed_tells_nothing(self):
-        old, new = live(), live()
-        for session in (old, new):
-            session.receive(book(("10", "1"), ("9", "1")), T0)
-        assert not new.succeed(old, T0)
-        new.receive(change("Buy", "9", "3"), T0 + 60 * SECOND)
-        assert not new.succeed(old, T0 + 61 * SECOND)
-        assert new.succeed(old, T0 + 65 * SECOND)
+        session = live()
+        for at in (0, 60):
+            session.receive(book(("10", "1"), ("9", "1")), T0 + at * SECOND)
+        session.receive(change("Buy", "9", "3"), T0 + 60 * SECOND)
+        [snapshot] = session.receive(book(("10", "1"), ("9", "1.0")), T0 + 61 * SECOND)
+        assert isinstance(snapshot, BookSnapshot)
+        session.receive(change("Buy", "9", "3"), T0 + 62 * SECOND)
+        assert len(session.receive(book(("10", "1"), ("9", "1")), T0 + 65 * SECOND)) == 2
 
 
 class TestPlan:

@@ -23,9 +23,13 @@ from bridge.exchanges.limitlex.rest import LimitlexRest, check_secret
 from bridge.exchanges.listing import ListedPair
 from bridge.exchanges.numbers import SECOND
 from bridge.exchanges.plans import ClockReading, ConnectionPlan, Profile
+from bridge.exchanges.rules import BookRules
 from bridge.model import Channel
 
 __all__ = ["AccountSession", "Limitlex", "LimitlexOptions", "PairSession"]
+
+_IN_TRANSIT = 2.0
+"""Seconds; two connections may differ in what changed so short a time ago."""
 
 
 class Limitlex(Exchange):
@@ -50,6 +54,8 @@ class Limitlex(Exchange):
     def __init__(self, profile: Profile) -> None:
         super().__init__(profile)
         self._options = self.options(LimitlexOptions)
+        changes = self._options.amounts == "change"
+        self.book = BookRules(best=self._options.mismatch, in_transit=_IN_TRANSIT, changes=changes)
         self._url = profile.url or self.url
         self._rest = LimitlexRest(self._options.pair_ids)
 

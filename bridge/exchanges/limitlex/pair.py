@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 
-from bridge.book import Book
 from bridge.exchanges.actions import Replace
-from bridge.exchanges.fields import EXACT
 from bridge.exchanges.limitlex.messages import (
     NAME,
     PRIVATE,
@@ -24,16 +21,14 @@ from bridge.exchanges.limitlex.messages import (
     seconds_of,
 )
 from bridge.exchanges.limitlex.options import LimitlexOptions
-from bridge.exchanges.numbers import SECOND, best_first, check_amounts, check_levels, check_numbers, check_values
+from bridge.exchanges.numbers import best_first, check_amounts, check_levels, check_numbers, check_values
+from bridge.exchanges.rules import BestPrices
 from bridge.exchanges.salvage import UNREADABLE, Damage, readable
-from bridge.exchanges.session import NOT_UNDERSTOOD, Session, Subscription
-from bridge.model import BookDelta, BookSnapshot, Channel, ControlEvent, Event, Levels, Quote, Ticker, Trade
+from bridge.exchanges.session import Session, Subscription
+from bridge.model import BookDelta, BookSnapshot, Channel, Event, Levels, Quote, Ticker, Trade
 
 __all__ = ["PairSession"]
 
-_IN_TRANSIT = 2 * SECOND
-"""Two connections may differ in what changed so short a time ago."""
-_MOST_TOUCHED = 4_096
 _CHANNELS = {
     "last_trade": Channel.TRADES,
     "order_book": Channel.BOOK,
@@ -54,15 +49,8 @@ class PairSession(Session):
         super().__init__(f"{url}?p={pair_id}")
         self._pair = pair
         self._channels = channels
-        self._options = options
+        self._signed = options.amounts == "change"
         self._streams = [Subscription(channel, pair) for channel in sorted(channels)]
-        self.book = Book()
-        self.complete = False
-        """Whether the book has had its snapshot, and nothing against it since."""
-        self._best: tuple[Decimal | None, Decimal | None] | None = None
-        self._wrong_since: int | None = None
-        self.touched: dict[tuple[bool, Decimal], int] = {}
-        """When each level was changed last (side is a bid, price → ns); old ones are forgotten now and then."""
 
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
         try:
@@ -77,45 +65,12 @@ class PairSession(Session):
 
     def rejected(self, recv: int) -> Sequence[Event]:
         """Nothing tells which stream the frame belonged to, and no number will show what is missing."""
-        self._best = None
-        if Channel.BOOK in self._channels:
-            self._distrust(NOT_UNDERSTOOD)
         return self.gaps(self._streams, recv)
-
-    def tick(self, now: int) -> Sequence[Event]:
-        """Hold the book against ``best_bid_ask``: they may differ for a moment, not for long."""
-        if len(self.touched) > _MOST_TOUCHED:
-            self.touched = {level: at for level, at in self.touched.items() if now - at < _IN_TRANSIT}
-        if not self.complete:
-            return ()
-        wrong = self._mismatch()
-        if wrong is None:
-            self._wrong_since = None
-        elif self._wrong_since is None:
-            self._wrong_since = now
-        elif now - self._wrong_since >= self._options.mismatch * SECOND:
-            return [self._gap(wrong, now)]
-        return ()
-
-    def succeed(self, old: Session, now: int) -> Sequence[Event]:
-        """A fresh book shows what the old one had wrong: deltas were lost, and nothing else would tell."""
-        if not isinstance(old, PairSession) or not old.complete or not self.complete:
-            return ()
-        recent = {level for s in (old, self) for level, at in s.touched.items() if now - at < _IN_TRANSIT}
-        wrong = 0
-        for bids, mine, theirs in ((True, self.book.bids, old.book.bids), (False, self.book.asks, old.book.asks)):
-            fresh, stale = mine.numbers(), theirs.numbers()
-            prices = {price for price in fresh.keys() | stale.keys() if fresh.get(price) != stale.get(price)}
-            wrong += sum((bids, price) not in recent for price in prices)
-        if not wrong:
-            return ()
-        reason = f"{wrong} levels were not as the exchange's fresh book has them"
-        return [self.control(Subscription(Channel.BOOK, self._pair), ControlEvent.GAP, now, reason)]
 
     def resync(self, subject: str, now: int, reason: str) -> None:
         """Only a new connection brings a new ``whole_order_book``."""
         del subject, now
-        self._distrust(reason)
+        self.actions.append(Replace(reason))
 
     def _other(self, frame: bytes, recv: int, error: Exception) -> list[Event]:
         """A frame that is no message of a pair, or a bad one; one may be bad only in what isn't read of it."""
@@ -136,11 +91,12 @@ class PairSession(Session):
         channel = _CHANNELS[kind]
         damage = Damage(NAME, frame, counted=channel is Channel.TRADES)
         damage.row(error, [Subscription(channel, self._pair)] if channel in self._channels else [])
-        if channel is Channel.QUOTES:
-            self._best = None  # the book isn't held against an old one
-        elif channel is Channel.BOOK and channel in self._channels:
-            self._distrust(NOT_UNDERSTOOD)
-        return damage.settle(self, [], recv)
+        events = damage.settle(self, [], recv)
+        if channel is Channel.QUOTES and Channel.BOOK in self._channels:
+            events.append(
+                BestPrices(self._pair, None, recv, "", "", known=False)
+            )  # the book is held against no old ones
+        return events
 
     def _first(self, recv: int, events: list[Event]) -> list[Event]:
         """The subscription is the connection, so its first message makes all its streams live."""
@@ -178,21 +134,10 @@ class PairSession(Session):
         """
         if Channel.BOOK not in self._channels:
             return []
-        buy = message.orderDirection == "Buy"
-        side = self.book.bids if buy else self.book.asks
         price, amount = message.price, message.amount
-        if self._options.amounts == "change":
-            check_numbers(price, amount.removeprefix("-"))
-            amount = f"{EXACT.add(side.size(price), Decimal(amount)):f}"
-        else:
-            check_numbers(price, amount)
-        try:
-            side.set(price, amount)
-        except ValueError as error:
-            return [self._gap(str(error), recv)] if self.complete else []
-        self.touched[buy, Decimal(price)] = recv
-        level = [(price, amount)]
-        return [BookDelta(self._pair, None, recv, "", level if buy else [], [] if buy else level)]
+        check_numbers(price, amount.removeprefix("-") if self._signed else amount)
+        bids, asks = ([(price, amount)], []) if message.orderDirection == "Buy" else ([], [(price, amount)])
+        return [BookDelta(self._pair, None, recv, "", bids, asks)]
 
     def _quote(self, message: BestBidAsk, recv: int) -> list[Event]:
         """Best prices.
@@ -203,8 +148,10 @@ class PairSession(Session):
         """
         bid, ask = message.bid or "", message.ask or ""
         check_amounts(bid, ask)
-        self._best = (Decimal(bid) if bid else None, Decimal(ask) if ask else None)
-        return [Quote(self._pair, None, recv, bid, "", ask, "")] if Channel.QUOTES in self._channels else []
+        told: list[Event] = [BestPrices(self._pair, None, recv, bid, ask)] if Channel.BOOK in self._channels else []
+        if Channel.QUOTES in self._channels:
+            told.append(Quote(self._pair, None, recv, bid, "", ask, ""))
+        return told
 
     def _snapshot(self, message: WholeBook, recv: int) -> list[Event]:
         """The whole book.
@@ -222,9 +169,6 @@ class PairSession(Session):
         check_levels(bids)
         check_levels(asks)
         bids, asks = best_first(bids, bids=True), best_first(asks, bids=False)
-        self.book.replace(bids, asks)
-        self.complete = True
-        self._wrong_since = None
         return [BookSnapshot(self._pair, None, recv, "", bids, asks)]
 
     def _ticker(self, message: Ohlc, recv: int) -> list[Event]:
@@ -242,20 +186,3 @@ class PairSession(Session):
         check_values(m.priceChange or "", m.priceChangeP or "")
         window = seconds_of(m.durationInDays)
         return [Ticker(self._pair, None, recv, window, *(value or "" for value in values))]
-
-    def _mismatch(self) -> str | None:
-        if self.book.crossed():
-            return "the book is crossed"
-        mine = (self.book.bids.best_price(), self.book.asks.best_price())
-        if self._best is None or self._best == mine:
-            return None
-        return f"the book's best prices {mine[0]} {mine[1]} are not best_bid_ask's {self._best[0]} {self._best[1]}"
-
-    def _gap(self, reason: str, now: int) -> Event:
-        self._distrust(reason)
-        return self.control(Subscription(Channel.BOOK, self._pair), ControlEvent.GAP, now, reason)
-
-    def _distrust(self, reason: str) -> None:
-        self.complete = False
-        self._wrong_since = None
-        self.actions.append(Replace(reason))
