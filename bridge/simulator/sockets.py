@@ -12,7 +12,6 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Self
 
 from msgspec import Struct
-from msgspec.structs import replace
 from websockets.frames import Frame, Opcode
 
 from bridge.simulator.faults import Fault
@@ -352,8 +351,6 @@ class Hub:
                 socket.close(fault.code)
             elif fault.fault == "freeze":
                 socket.freeze(fault.duration)
-            elif fault.fault == "gap":
-                socket.filter(replace(fault, type="delta"))
             else:
                 socket.filter(fault)
         if fault.fault in ("cut", "close"):

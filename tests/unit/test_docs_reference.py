@@ -24,6 +24,7 @@ from bridge.exchanges import exchange_type, names
 from bridge.keys import Keys
 from bridge.model import DATA_EVENTS, PUBLIC_CHANNELS, Channel, Control, ControlEvent
 from bridge.simulator.faults import FAULTS
+from bridge.simulator.registry import OWN_FAULTS
 from tests.servers import RedisServer
 from tests.unit.doc_pages import EXCHANGES, OPERATIONS, ROOT, SOURCES, STREAMS, blocks, rows, text, ticked
 
@@ -212,7 +213,8 @@ def test_every_log_event_is_documented_with_its_level():
 
 def test_every_fault_is_documented_with_its_settings():
     shown = {ticked(cells[0])[0]: set(ticked(cells[2])) for cells in rows(OPERATIONS, "## Trying it out")}
-    assert shown == {name: set(settings) - {"after", "every"} for name, settings in FAULTS.items()}
+    faults = {**FAULTS, **{name: fault.settings for name, fault in OWN_FAULTS.items()}}
+    assert shown == {name: set(settings) - {"after", "every"} for name, settings in faults.items()}
 
 
 # --- exchanges.md, architecture.md, errors -------------------------------------------------------------------------
