@@ -39,6 +39,7 @@ class Simulator(Simulation):
         """Serve on ``host:port`` (0: any free port) as long as the block runs.
 
         Raises:
+            ConfigError: no certificate can have this host's name, or a fault of the start isn't the exchange's.
             OSError: the port is taken, or the address isn't this machine's.
         """
         context, ca_file = self._tls(host) if self.config.tls else (None, None)
