@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Iterator
@@ -233,37 +232,6 @@ def test_every_exchange_and_its_options_stand_in_the_table():
     options = next(line for line in text(EXCHANGES).splitlines() if "[options]" in line).split(" | ")[1:]
     for exchange, cell in zip(ticked(head), options, strict=True):
         assert ticked(cell) == list(exchange_type(exchange).Options.model_fields), exchange
-
-
-def test_imports_run_downwards():
-    """What architecture.md says of who may import whom."""
-    ground = {"model", "keys", "entries", "book", "redis.topology", "redis.url", "urls", "proxies", "errors", "latency"}
-    ground |= {"clock", "exchange_errors", "printable", "redaction", "redis.tokens", "redis.errors", "redis.retries"}
-    shared = {"base", "session", "plans", "actions", "http", "waiting", "numbers"}
-    process = ("serving", "output", "lifecycle", "repeats")
-    allowed = {
-        **{f"bridge/{name.replace('.', '/')}.py": ground for name in ground},
-        "bridge/process/output.py": set(),
-        "bridge/process/repeats.py": set(),
-        "bridge/process/lifecycle.py": {"process.output"},
-        "bridge/process/serving.py": {"process.output"},
-        "bridge/process": ground | {"process"},
-        "bridge/exchanges": ground | {"config.units", "exchanges"},
-        "bridge/feed": ground | {f"exchanges.{name}" for name in shared} | {"feed"},
-        "bridge/publish": ground | {"publish"},
-        "bridge/sequencer": ground | {"publish.stream", "sequencer"},
-        "bridge/simulator": {"errors", "simulator"},
-        "consumers": ground - {"clock", "exchange_errors", "proxies"} | {f"process.{name}" for name in process},
-    }
-    for room, known in allowed.items():
-        where = ROOT / room
-        for path in [where] if where.is_file() else sorted(where.rglob("*.py")):
-            for node in ast.walk(ast.parse(text(path))):
-                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bridge"):
-                    names = [node.module] if node.module != "bridge" else [f"bridge.{a.name}" for a in node.names]
-                    for name in names:
-                        inner = name.removeprefix("bridge.")
-                        assert any(inner == one or inner.startswith(f"{one}.") for one in known), f"{path}: {name}"
 
 
 def test_the_tree_of_errors_is_whole():
