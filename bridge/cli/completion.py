@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.cli.common import add_config_option
+from bridge.cli.described import Command
 
 __all__ = ["add_parser"]
 
@@ -18,14 +19,6 @@ zsh:   tickbridge completion zsh > "${fpath[1]}/_tickbridge"
        or, after compinit:  source <(tickbridge completion zsh)
 fish:  tickbridge completion fish > ~/.config/fish/completions/tickbridge.fish
 """
-_NAMED = {
-    "connector": "connector",
-    "account": "account",
-    "accounts": "account",
-    "pair": "pair",
-    ("books", "pairs"): "pair",
-}
-"""Options and positions (``dest``, or command and ``dest``) that take names of the config."""
 _KINDS = ("connector", "account", "pair")
 
 
@@ -81,47 +74,6 @@ def _print_names(kind: str, config: Path | None) -> int:
     if names[kind]:
         print(*names[kind], sep="\n")
     return 0
-
-
-def _words(dest: str) -> tuple[str, ...]:
-    """What an option may take that accepts more than these words: several with commas, say."""
-    from bridge.cli.tail import entry_types
-    from bridge.exchanges import names
-    from bridge.simulator import EXCHANGES
-
-    return {"exchange": tuple(names()), "exchanges": (*EXCHANGES, "both"), "types": entry_types()}.get(dest, ())
-
-
-class Value:
-    """What follows an option, or stands at a position: words, files, names of the config, or anything."""
-
-    def __init__(self, command: str, action: argparse.Action) -> None:
-        self.words = tuple(str(choice) for choice in action.choices or ()) or _words(action.dest)
-        self.files = action.type is Path or action.metavar == "FILE"
-        names = _NAMED.get((command, action.dest)) or _NAMED.get(action.dest)
-        self.names = "" if self.words or names is None else names
-        self.many = action.nargs in ("*", "+") or isinstance(action.nargs, int)
-        self.label = str(action.metavar or action.dest)
-
-
-class Option:
-    """An option: its spellings, its help in a line, and its value (``None``: a flag)."""
-
-    def __init__(self, command: str, action: argparse.Action) -> None:
-        self.names = tuple(action.option_strings)
-        self.help = " ".join((str(action.help or "") % vars(action)).split())
-        self.value = Value(command, action) if action.nargs != 0 else None
-
-
-class Command:
-    """A command: its help in a line, its options and its positions."""
-
-    def __init__(self, name: str, words: str, actions: Sequence[argparse.Action]) -> None:
-        self.name = name
-        self.help = words
-        shown = [action for action in actions if action.help is not argparse.SUPPRESS]
-        self.options = [Option(name, action) for action in shown if action.option_strings]
-        self.positions = [Value(name, action) for action in shown if not action.option_strings]
 
 
 def _commands() -> list[Command]:

@@ -12,7 +12,6 @@ from typing import Any
 __all__ = ["add_parser", "run"]
 
 _WITHOUT_TERMINAL = 20.0
-_DEFAULT = "limitlex"
 
 _EPILOG = """\
 On a terminal, q quits, tab and the arrows show other pairs, and ? explains keys,
@@ -27,6 +26,9 @@ watch it recover.
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
+    from bridge.simulator import EXCHANGES
+
+    first = next(iter(EXCHANGES))
     parser = subparsers.add_parser(
         "demo",
         help="the whole thing on this machine, with nothing else installed",
@@ -38,9 +40,9 @@ def add_parser(subparsers: Any) -> None:
         "--exchange",
         dest="exchanges",
         type=_exchanges,
-        default=[_DEFAULT],
+        default=[first],
         metavar="NAME",
-        help=f"limitlex, lmex, or both: side by side into one Redis (default: {_DEFAULT})",
+        help=f"{', '.join(EXCHANGES)}, or both: side by side into one Redis (default: {first})",
     )
     parser.add_argument(
         "--duration",

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from bridge.cli.completion import Command, Option, Value
+from bridge.cli.described import Command, Option, Value
 
 __all__ = ["bash", "fish", "zsh"]
 

@@ -12,10 +12,13 @@ from bridge.cli import values
 
 if TYPE_CHECKING:
     from bridge.simulator import AccountSpec, Simulator, SimulatorConfig, Urls
+    from bridge.simulator.options import Option
 
 __all__ = ["add_parser", "run"]
 
 _MOST_AHEAD = 10 * 365 * 86_400.0
+_OWN = "own."
+"""Before the names of options that not all exchanges have: where they are in the namespace."""
 _EPILOG = """\
 faults (--fault, or POST /sim/faults as JSON):
   {faults}
@@ -51,26 +54,24 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--port", type=values.port, required=True, metavar="N", help="0: any free port")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     _add_market_options(parser.add_argument_group("market"))
-    _add_limitlex_options(parser.add_argument_group("limitlex only"))
-    _add_lmex_options(parser.add_argument_group("lmex only"))
+    _add_own_options(parser)
     _add_setup_options(parser.add_argument_group("setting up"))
     parser.set_defaults(func=run, long_running=True)
 
 
 def _narrow(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
-    """Leave the options of other exchanges out of the help, once one is named."""
+    """Leave the options and faults of other exchanges out of the help, once one is named."""
     from bridge.simulator import EXCHANGES
-    from bridge.simulator.faults import FAULTS, SEQUENCE_FAULTS
+    from bridge.simulator.faults import FAULTS
 
     named = next((word for word in words if word in EXCHANGES), None)
-    faults = [" ".join(name for name in FAULTS if name not in SEQUENCE_FAULTS)]
+    faults = [" ".join(FAULTS)]
     for name, exchange in EXCHANGES.items():
-        if exchange.dialect.numbered and named in (None, name):
-            faults.append(f"of {name}: {' '.join(sorted(SEQUENCE_FAULTS))}")
+        if exchange.faults and named in (None, name):
+            faults.append(f"of {name}: {' '.join(sorted(exchange.faults))}")
     parser.epilog = _EPILOG.format(faults="\n  ".join(faults))
     for action in parser._actions:  # noqa: SLF001  (argparse has no other way to them)
-        owner, dot, _ = action.dest.partition(".")
-        if dot and named not in (None, owner):
+        if action.dest.startswith(_OWN) and named not in (None, *_owners(action.dest.removeprefix(_OWN))):
             action.help = argparse.SUPPRESS
 
 
@@ -90,7 +91,7 @@ def _add_market_options(group: Any) -> None:
         action="append",
         type=_account,
         metavar="NAME[:SUB,SUB]",
-        help="an account and its sub-accounts; may be repeated (default: main, on limitlex main:savings,bot)",
+        help="an account and its sub-accounts; may be repeated (default: main; main:savings,bot where the exchange has sub-accounts)",
     )
     group.add_argument(
         "--activity",
@@ -102,63 +103,44 @@ def _add_market_options(group: Any) -> None:
     group.add_argument("--fault", dest="faults", action="append", default=[], metavar="FAULT", help="see below")
 
 
-def _add_limitlex_options(group: Any) -> None:
-    """Those of ``LimitlexConfig``; left out of the namespace where not given, so that the defaults stand in one place."""
-    add = _adder(group, "limitlex")
-    add(
-        "--amounts",
-        choices=("absolute", "change"),
-        help="order_book.amount: a level's new size (default) or the change",
-    )
-    add("--replay-trades", type=values.count, metavar="N", help="send the last N trades at connect")
-    add("--hello-wallets", action="store_true", help="send the wallets at connect")
-    add("--token-lifetime", type=values.at_least_zero, metavar="S", help="seconds (default: 900)")
-    add("--cut-expired", action="store_true", help="close a socket when its token expires")
-    add("--nonce-unit", choices=("ms", "s"), help="of private calls (default: ms)")
+def _add_own_options(parser: argparse.ArgumentParser) -> None:
+    """Those of each exchange's protocol; left out of the namespace where not given: the defaults stand in one place.
+
+    Exchanges may share an option; what it means is said by the first.
+    """
+    from bridge.simulator import EXCHANGES
+    from bridge.simulator.options import options_of
+
+    known: set[str] = set()
+    groups: dict[tuple[str, ...], Any] = {}
+    for exchange in EXCHANGES.values():
+        for option in options_of(exchange.options):
+            if option.name in known:
+                continue
+            known.add(option.name)
+            owners = _owners(option.name)
+            if owners not in groups:
+                groups[owners] = parser.add_argument_group(f"{' and '.join(owners)} only")
+            _add_own_option(groups[owners], option)
 
 
-def _add_lmex_options(group: Any) -> None:
-    """Those of ``LmexConfig``, as above."""
-    add = _adder(group, "lmex")
-    add("--login-ops", type=_words, metavar="A,B", help="taken for a log-in (default: authKeyExpires,login)")
-    add("--nonce-window", type=values.at_least_zero, metavar="S", help="seconds that a nonce may be off (default: 60)")
-    add(
-        "--session-lifetime",
-        type=values.at_least_zero,
-        metavar="S",
-        help="seconds that a log-in lasts (default: 86400)",
-    )
-    add("--session-end", choices=("silent", "error", "close"), help="what happens then (default: silent)")
-    add("--private-topics", type=_words, metavar="A,B", help="those that are known (default: all)")
-    add("--trade-topics", type=_words, metavar="A,B", help="of futures (default: tradeHistoryApi,tradeHistoryApiV2)")
-    add("--private-data", choices=("sheet", "object", "list"), help="form of data (default: as the exchange has it)")
-    add("--trade-batch", type=values.count, metavar="N", help="trades that follow a subscription (default: 50)")
-    add("--trade-batches", type=values.count, metavar="N", help="how many times (default: 2)")
-    add("--short-delta-topics", action="store_true", help="deltas of update:X_0 come as update:X")
-    add("--old-errors", action="store_true", help="the form of errors of before June 2023")
-    add(
-        "--positions-every",
-        type=values.at_least_zero,
-        metavar="S",
-        help="seconds between allPosition messages (default: 5)",
-    )
-    add(
-        "--idle-close",
-        type=values.at_least_zero,
-        metavar="S",
-        help="an idle socket is cut after so many seconds (default: 60)",
-    )
-    add("--max-topics", type=values.count, metavar="N", help="on one socket (default: 0, no limit)")
-    add("--max-connections", type=values.count, metavar="N", help="more of them block all (default: 50)")
-    add("--max-handshakes", type=values.count, metavar="N", help="more in a minute block all (default: 0, no limit)")
-    add("--retry-after", choices=("seconds", "timestamp"), help="what that header says (default: seconds)")
+def _add_own_option(group: Any, option: Option) -> None:
+    takes: dict[str, Any] = {
+        "flag": {"action": "store_true"},
+        "count": {"type": values.count, "metavar": "N"},
+        "number": {"type": values.at_least_zero, "metavar": "S"},
+        "words": {"type": _words, "metavar": "A,B"},
+        "choice": {"choices": option.choices},
+    }
+    name, settings = f"--{option.name.replace('_', '-')}", takes[option.kind]
+    group.add_argument(name, dest=_OWN + option.name, default=argparse.SUPPRESS, help=option.help, **settings)
 
 
-def _adder(group: Any, exchange: str) -> Any:
-    def add(name: str, **settings: Any) -> None:
-        group.add_argument(name, dest=f"{exchange}.{name[2:].replace('-', '_')}", default=argparse.SUPPRESS, **settings)
+def _owners(option: str) -> tuple[str, ...]:
+    """The exchanges that have an option."""
+    from bridge.simulator import EXCHANGES
 
-    return add
+    return tuple(name for name, exchange in EXCHANGES.items() if option in exchange.options.__struct_fields__)
 
 
 def _add_setup_options(group: Any) -> None:
@@ -193,8 +175,9 @@ def run(args: argparse.Namespace) -> int:
 def _config(args: argparse.Namespace) -> SimulatorConfig:
     import time
 
-    from bridge.simulator import LimitlexConfig, LmexConfig, SimulatorConfig, exchange_named
+    from bridge.simulator import SimulatorConfig, exchange_named
     from bridge.simulator.faults import fault_from_text
+    from bridge.simulator.registry import OWN_FAULTS
 
     exchange = exchange_named(args.exchange)
     settings: dict[str, Any] = {"seed": args.seed, "activity": args.activity}
@@ -209,28 +192,31 @@ def _config(args: argparse.Namespace) -> SimulatorConfig:
         rate=args.rate,
         paused=args.paused,
         clock_offset=args.clock_offset,
-        faults=tuple(fault_from_text(text) for text in args.faults),
+        faults=tuple(fault_from_text(text, OWN_FAULTS) for text in args.faults),
         tls=args.tls or args.tls_dir is not None,
         tls_dir=args.tls_dir,
         journal=args.journal,
-        limitlex=LimitlexConfig(key_dir=args.key_dir, **_protocol(args, "limitlex")),
-        lmex=LmexConfig(key_dir=args.key_dir, **_protocol(args, "lmex")),
+        options=exchange.options(**_own(args)),
+        key_dir=args.key_dir,
     )
 
 
-def _protocol(args: argparse.Namespace, exchange: str) -> dict[str, Any]:
-    """The options of one exchange's protocol that were given.
+def _own(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of the exchange's protocol that were given.
 
     Raises:
-        ConfigError: another exchange is simulated.
+        ConfigError: one is another exchange's.
     """
     from bridge.errors import ConfigError, Problem
 
-    prefix = f"{exchange}."
-    given = {name.removeprefix(prefix): value for name, value in vars(args).items() if name.startswith(prefix)}
-    if given and exchange != args.exchange:
-        options = [f"--{name.replace('_', '-')}" for name in given]
-        raise ConfigError([Problem(option, f"is an option of {exchange} only") for option in options], "simulate")
+    given = {name.removeprefix(_OWN): value for name, value in vars(args).items() if name.startswith(_OWN)}
+    problems = [
+        Problem(f"--{name.replace('_', '-')}", f"is an option of {' and '.join(_owners(name))} only")
+        for name in given
+        if args.exchange not in _owners(name)
+    ]
+    if problems:
+        raise ConfigError(problems, "simulate")
     return given
 
 

@@ -20,7 +20,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bridge.config import catalogue
 from bridge.config.http import HttpSettings
 from bridge.config.problems import Mistake, raise_mistake, raise_mistakes
-from bridge.config.proxy import ProxyUrl
 from bridge.config.redis import RedisSettings
 from bridge.config.section import Section
 from bridge.config.sharding import ShardValue
@@ -30,6 +29,7 @@ from bridge.config.values import (
     Name,
     Namespace,
     Pair,
+    ProxyUrl,
     ReadableFile,
     RestUrl,
     Secret,

@@ -4,38 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, SecretStr
-
-from bridge.config.problems import raise_mistake
+from bridge.config.models import ConnectorSettings
 from bridge.errors import ConfigError, Problem
 from bridge.proxies import Proxies, Proxy, Route
 
-if TYPE_CHECKING:
-    from bridge.config.models import ConnectorSettings
-
-__all__ = ["ProxyUrl", "proxies_of", "routes_of"]
-
-_OFF = ("", "none", "off")
-
-
-def _proxy(value: Any) -> SecretStr:
-    """The URL, or empty text for none; ``off`` is what YAML reads as false."""
-    if isinstance(value, SecretStr):
-        return value
-    if value is False or (isinstance(value, str) and value.strip().lower() in _OFF):
-        return SecretStr("")
-    if not isinstance(value, str):
-        raise_mistake("should be a proxy's URL, or none")
-    try:
-        Proxy.of(value)
-    except ValueError as error:
-        raise_mistake(str(error))
-    return SecretStr(value.strip())
-
-
-ProxyUrl = Annotated[SecretStr, BeforeValidator(_proxy)]
+__all__ = ["proxies_of", "routes_of"]
 
 
 def proxies_of(connector: ConnectorSettings, environment: Mapping[str, str] = os.environ) -> Proxies:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from bridge.config.forms import Form
 from bridge.config.problems import raise_mistake
+from bridge.proxies import Proxy
 from bridge.urls import Url, host_and_port, is_loopback, written_host
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Name",
     "Namespace",
     "Pair",
+    "ProxyUrl",
     "ReadableFile",
     "RestUrl",
     "Secret",
@@ -34,6 +36,7 @@ _PAIR = re.compile(r"[A-Z0-9]+-[A-Z0-9]+(-(PERP|[0-9]{6}))?")
 """Base and quote; of a derivative with the quote in its name, the contract as well: ``BTC-USDT-PERP``, ``BTC-USDT-261225``."""
 _GLUED = re.compile(r"([A-Z0-9]{2,10}?)(USDT|USDC|USD|EUR|GBP|CHF|JPY|AUD|CAD|TRY|BRL|SGD|DAI|BTC|ETH|PERP)")
 _MAX_SECRET = 64 * 1024
+_NO_PROXY = ("", "none", "off")
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,21 @@ def _rest_url(value: Any) -> str:
     return _endpoint(value, "https", "http")
 
 
+def _proxy(value: Any) -> SecretStr:
+    """The URL, or empty text for none; ``off`` is what YAML reads as false."""
+    if isinstance(value, SecretStr):
+        return value
+    if value is False or (isinstance(value, str) and value.strip().lower() in _NO_PROXY):
+        return SecretStr("")
+    if not isinstance(value, str):
+        raise_mistake("should be a proxy's URL, or none")
+    try:
+        Proxy.of(value)
+    except ValueError as error:
+        raise_mistake(str(error))
+    return SecretStr(value.strip())
+
+
 def _secret(value: Any) -> SecretStr:
     if isinstance(value, SecretStr):
         return value
@@ -178,6 +196,7 @@ Pair = Annotated[str, BeforeValidator(_pair), Form({"type": "string", "pattern":
 Count = Annotated[int, BeforeValidator(_count), Field(gt=0)]
 SocketUrl = Annotated[str, AfterValidator(_socket_url), Form({"type": "string", "pattern": "^wss?://"})]
 RestUrl = Annotated[str, AfterValidator(_rest_url), Form({"type": "string", "pattern": "^https?://"})]
+ProxyUrl = Annotated[SecretStr, BeforeValidator(_proxy)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret), _form(text=lambda value: "none" if value is None else "***")]
 SecretFromFile = Annotated[
     SecretFile,

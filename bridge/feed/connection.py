@@ -27,7 +27,8 @@ from bridge.feed.context import FeedContext
 from bridge.feed.intake import FRAME_COST, WORK_PER_TURN, Intake
 from bridge.feed.outbox import Outbox
 from bridge.feed.policies import Watchdog
-from bridge.feed.transport import Socket, connect
+from bridge.feed.sockets import Socket
+from bridge.feed.transport import connect
 from bridge.model import BookDelta, BookSnapshot, Channel, Event
 from bridge.printable import LONGEST_ERROR
 from bridge.redaction import presentable

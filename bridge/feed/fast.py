@@ -13,7 +13,7 @@ import picows
 from websockets.frames import CloseCode
 
 from bridge.feed.refusal import BROKEN_OFF, HeadReader, not_a_websocket
-from bridge.feed.transport import MAX_MESSAGE, MAX_UNREAD, PART_COST, Handler, closed_by_exchange, describe, unreachable
+from bridge.feed.sockets import MAX_MESSAGE, MAX_UNREAD, PART_COST, Handler, closed_by_exchange, describe, unreachable
 
 __all__ = ["connect_picows"]
 

@@ -9,8 +9,8 @@ from typing import Any
 from bridge.clock import CLOCK
 from bridge.exchanges.actions import Send
 from bridge.feed.policies import SendBudget
+from bridge.feed.sockets import Socket
 from bridge.feed.tap import FeedTap
-from bridge.feed.transport import Socket
 
 __all__ = ["Outbox"]
 

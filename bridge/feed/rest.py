@@ -16,8 +16,8 @@ from bridge.clock import CLOCK
 from bridge.exchange_errors import NoAnswerError, RestError
 from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
 from bridge.feed.policies import Pacer
+from bridge.feed.sockets import describe
 from bridge.feed.tap import FeedTap
-from bridge.feed.transport import describe
 from bridge.feed.tunnel import open_tunnel
 from bridge.proxies import Proxy
 

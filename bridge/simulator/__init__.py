@@ -1,20 +1,22 @@
-"""Exchanges that speak the real protocols over real sockets, fed by one small matching market, with faults on request."""
+"""Exchanges that speak the real protocols over real sockets, fed by one small matching market, with faults on request.
+
+``registry`` has the exchanges; each is a package that exports one ``SimulatedExchange``. Below it the rooms know ever
+less: ``simulator`` (ports and TLS), ``control`` (its paths), ``simulation`` (market, dialect, faults), then a dialect,
+then sockets and market, which know nothing of each other.
+"""
 
 from __future__ import annotations
 
-from bridge.simulator.config import DEFAULT_PAIRS, LimitlexConfig, LmexConfig, SimulatorConfig
+from bridge.simulator.config import SimulatorConfig
 from bridge.simulator.faults import Fault
 from bridge.simulator.registry import EXCHANGES, exchange_named
 from bridge.simulator.simulator import Simulator, Urls
 from bridge.simulator.specs import AccountSpec, MarketConfig, PairSpec, market_config, pair_spec
 
 __all__ = [
-    "DEFAULT_PAIRS",
     "EXCHANGES",
     "AccountSpec",
     "Fault",
-    "LimitlexConfig",
-    "LmexConfig",
     "MarketConfig",
     "PairSpec",
     "Simulator",

@@ -26,16 +26,15 @@ import json
 import math
 from collections.abc import Awaitable, Callable
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from bridge.errors import BridgeError
 from bridge.simulator import streams
 from bridge.simulator.faults import fault_from_fields
-
-if TYPE_CHECKING:
-    from bridge.simulator.simulator import Simulator
+from bridge.simulator.registry import OWN_FAULTS
+from bridge.simulator.simulation import Simulation
 
 __all__ = ["add_routes"]
 
@@ -49,9 +48,9 @@ class _MistakeError(Exception):
     """What the caller got wrong."""
 
 
-def add_routes(app: web.Application, simulator: Simulator) -> None:
-    """Put the control paths of ``simulator`` on ``app``."""
-    control = _Control(simulator)
+def add_routes(app: web.Application, simulation: Simulation) -> None:
+    """Put the control paths of ``simulation`` on ``app``."""
+    control = _Control(simulation)
     for name in ("state", "book", "account", "trades"):
         app.router.add_get(f"/sim/{name}", _handler(getattr(control, name)))
     for name in ("book", "account", "trades"):
@@ -63,42 +62,42 @@ def add_routes(app: web.Application, simulator: Simulator) -> None:
 class _Control:
     """One method per path: settings in, answer out."""
 
-    def __init__(self, simulator: Simulator) -> None:
-        self._simulator = simulator
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
 
     async def state(self, _: dict[str, Any]) -> dict[str, Any]:
-        return self._simulator.state()
+        return self._simulation.state()
 
     async def book(self, settings: dict[str, Any]) -> dict[str, Any]:
         levels = int(_number(settings, "levels")) if "levels" in settings else None
-        return self._simulator.book(_text(settings, "pair"), levels)
+        return self._simulation.book(_text(settings, "pair"), levels)
 
     async def account(self, settings: dict[str, Any]) -> dict[str, Any]:
-        return self._simulator.account(_text(settings, "account"))
+        return self._simulation.account(_text(settings, "account"))
 
     async def trades(self, settings: dict[str, Any]) -> dict[str, Any]:
         limit = int(_number(settings, "limit")) if "limit" in settings else None
-        return self._simulator.trades(_text(settings, "pair"), limit)
+        return self._simulation.trades(_text(settings, "pair"), limit)
 
     async def streams_book(self, settings: dict[str, Any]) -> dict[str, Any]:
-        return streams.book(self._simulator, _text(settings, "pair"))
+        return streams.book(self._simulation, _text(settings, "pair"))
 
     async def streams_account(self, settings: dict[str, Any]) -> dict[str, Any]:
-        return streams.account(self._simulator, _text(settings, "account"))
+        return streams.account(self._simulation, _text(settings, "account"))
 
     async def streams_trades(self, settings: dict[str, Any]) -> dict[str, Any]:
-        return streams.trades(self._simulator, _text(settings, "pair"))
+        return streams.trades(self._simulation, _text(settings, "pair"))
 
     async def pause(self, _: dict[str, Any]) -> dict[str, Any]:
-        self._simulator.pause()
+        self._simulation.pause()
         return self._where()
 
     async def resume(self, _: dict[str, Any]) -> dict[str, Any]:
-        self._simulator.resume()
+        self._simulation.resume()
         return self._where()
 
     async def rate(self, settings: dict[str, Any]) -> dict[str, Any]:
-        self._simulator.set_rate(_number(settings, "rate"))
+        self._simulation.set_rate(_number(settings, "rate"))
         return self._where()
 
     async def step(self, settings: dict[str, Any]) -> dict[str, Any]:
@@ -106,15 +105,15 @@ class _Control:
         if steps > _MOST_STEPS or steps != int(steps):
             msg = f"steps must be a whole number up to {_MOST_STEPS}"
             raise _MistakeError(msg)
-        made = await self._simulator.step(int(steps))
+        made = await self._simulation.step(int(steps))
         return {"made": made, **self._where()}
 
     async def faults(self, settings: dict[str, Any]) -> dict[str, Any]:
-        self._simulator.fault(fault_from_fields(settings))
-        return {"faults_active": self._simulator.active_faults()}
+        self._simulation.fault(fault_from_fields(settings, OWN_FAULTS))
+        return {"faults_active": self._simulation.active_faults()}
 
     async def order(self, settings: dict[str, Any]) -> dict[str, Any]:
-        order = self._simulator.place(
+        order = self._simulation.place(
             _text(settings, "account"),
             _text(settings, "pair"),
             _text(settings, "side"),
@@ -125,11 +124,11 @@ class _Control:
         return {"order_id": order.id, "status": order.status}
 
     async def cancel(self, settings: dict[str, Any]) -> dict[str, Any]:
-        self._simulator.cancel(_text(settings, "account"), _text(settings, "order_id"))
+        self._simulation.cancel(_text(settings, "account"), _text(settings, "order_id"))
         return {"order_id": settings["order_id"], "status": "cancelled"}
 
     def _where(self) -> dict[str, Any]:
-        market, pump = self._simulator.market, self._simulator.pump
+        market, pump = self._simulation.market, self._simulation.pump
         return {"paused": pump.paused, "rate": pump.rate, "steps": market.steps, "events": market.public_events}
 
 

@@ -25,16 +25,7 @@ fault                                    what happens
 ``clear``                                all of the above end
 ======================================== ================================================================
 
-Of LMEX only:
-
-======================================== ================================================================
-``gap``                                  the next ``count`` book deltas are left out, the chain of numbers goes on
-``crossed``                              the next ``count`` book deltas bring a bid above the best ask
-``no_snapshot``                          the next ``count`` book subscriptions (or those of the next ``duration``
-                                         seconds) are acknowledged, and nothing follows; with ``deltas`` deltas do
-``buffer_full``                          error 1007, "outbound message buffer is full", and the socket is closed
-``refuse_login``                         the next ``count`` log-ins fail
-======================================== ================================================================
+An exchange may have faults of its own (``OwnFault``).
 
 Socket and message faults strike the sockets that are open at the time, ``pair`` those of one pair only, ``sockets`` the
 ``public`` or ``private`` ones only, ``type`` one type of message only: a client that connects anew is served well. A
@@ -55,62 +46,56 @@ from bridge.errors import ConfigError, Problem
 __all__ = [
     "FAULTS",
     "GATE_FAULTS",
-    "MESSAGE_FAULTS",
-    "OWN_FAULTS",
-    "SEQUENCE_FAULTS",
-    "SOCKET_FAULTS",
+    "TARGET",
+    "TIMING",
     "Fault",
+    "OwnFault",
     "fault_from_fields",
     "fault_from_text",
 ]
 
-_TIMING = frozenset({"after", "every"})
-_TARGET = frozenset({"pair", "sockets"}) | _TIMING
-_MESSAGE = _TARGET | {"type", "count"}
+TIMING = frozenset({"after", "every"})
+"""The settings that every fault takes."""
+TARGET = frozenset({"pair", "sockets"}) | TIMING
+"""Those of a fault that strikes some sockets."""
+_MESSAGE = TARGET | {"type", "count"}
 
-SOCKET_FAULTS: Mapping[str, frozenset[str]] = {
-    "cut": _TARGET,
-    "close": _TARGET | {"code"},
-    "freeze": _TARGET | {"duration"},
-}
-MESSAGE_FAULTS: Mapping[str, frozenset[str]] = {
-    "mute": _TARGET | {"type", "duration"},
-    "delay": _TARGET | {"type", "duration", "seconds", "ramp"},
+FAULTS: Mapping[str, frozenset[str]] = {
+    "cut": TARGET,
+    "close": TARGET | {"code"},
+    "freeze": TARGET | {"duration"},
+    "mute": TARGET | {"type", "duration"},
+    "delay": TARGET | {"type", "duration", "seconds", "ramp"},
     "drop": _MESSAGE,
     "duplicate": _MESSAGE,
     "reorder": _MESSAGE,
     "corrupt": _MESSAGE | {"inject"},
     "unknown": _MESSAGE,
+    "refuse": TIMING | {"status", "retry_after", "duration"},
+    "block": TIMING | {"duration"},
+    "maintenance": TIMING | {"duration", "mode", "code"},
+    "rest_errors": TIMING | {"status", "retry_after", "duration", "path"},
+    "expire_tokens": TIMING | {"cut"},
+    "clear": TIMING,
 }
-FAULTS: Mapping[str, frozenset[str]] = {
-    **SOCKET_FAULTS,
-    **MESSAGE_FAULTS,
-    "refuse": _TIMING | {"status", "retry_after", "duration"},
-    "block": _TIMING | {"duration"},
-    "maintenance": _TIMING | {"duration", "mode", "code"},
-    "rest_errors": _TIMING | {"status", "retry_after", "duration", "path"},
-    "expire_tokens": _TIMING | {"cut"},
-    "clear": _TIMING,
-    "gap": _TARGET | {"count"},
-    "crossed": _TIMING | {"pair", "count"},
-    "no_snapshot": _TIMING | {"pair", "count", "duration", "deltas"},
-    "buffer_full": _TARGET,
-    "refuse_login": _TIMING | {"count"},
-}
-"""Every fault and the settings it takes."""
+"""Every fault that all exchanges have, and the settings it takes."""
 
 GATE_FAULTS = frozenset({"refuse", "block", "maintenance", "rest_errors"})
 """Faults of the exchange's door (see ``Gate``)."""
 
-OWN_FAULTS = frozenset({"crossed", "no_snapshot", "buffer_full", "refuse_login"})
-"""Faults that an exchange's dialect carries out."""
 
-SEQUENCE_FAULTS = OWN_FAULTS | {"gap"}
-"""Faults that only an exchange with numbered books has."""
+class OwnFault(Struct, frozen=True):
+    """A fault that not every exchange has: the settings it takes, and what an exchange ``needs`` to have it."""
+
+    settings: frozenset[str]
+    needs: str
 
 
 class Fault(Struct, frozen=True, forbid_unknown_fields=True):
-    """One fault as asked for; see the module's table. ``status`` 0 means the fault's usual one."""
+    """One fault as asked for; see the module's table. ``status`` 0 means the fault's usual one.
+
+    ``deltas`` is for faults of an exchange's own.
+    """
 
     fault: str
     pair: str = ""
@@ -141,8 +126,11 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True):
         return (not self.type or self.type == message_type) and (not self.pair or self.pair == pair)
 
 
-def fault_from_text(text: str) -> Fault:
-    """``drop:every=30,type=order_book`` as on the command line.
+_NONE: Mapping[str, OwnFault] = {}
+
+
+def fault_from_text(text: str, own: Mapping[str, OwnFault] = _NONE) -> Fault:
+    """``drop:every=30,type=order_book`` as on the command line; ``own`` are known besides those of all exchanges.
 
     Raises:
         ConfigError: with every mistake in it.
@@ -152,19 +140,24 @@ def fault_from_text(text: str) -> Fault:
     for part in filter(None, rest.split(",")):
         key, equals, value = part.partition("=")
         fields[key.strip()] = value.strip() if equals else "true"
-    return fault_from_fields(fields, f"--fault {text}")
+    return fault_from_fields(fields, own, where=f"--fault {text}")
 
 
-def fault_from_fields(fields: Mapping[str, object], where: str = "fault") -> Fault:
+def fault_from_fields(
+    fields: Mapping[str, object], own: Mapping[str, OwnFault] = _NONE, *, where: str = "fault"
+) -> Fault:
     """The fault of a JSON object, ``{"fault":"drop","count":3,"pair":"BTC-EUR"}``; numbers may be text.
+
+    ``own`` are known besides those of all exchanges.
 
     Raises:
         ConfigError: with every mistake in it.
     """
     name = str(fields.get("fault", ""))
-    if name not in FAULTS:
-        raise ConfigError([Problem("fault", f"{name!r} is not a fault", _nearest(name, FAULTS))], where)
-    known = FAULTS[name]
+    faults = {**FAULTS, **{each: fault.settings for each, fault in own.items()}}
+    if name not in faults:
+        raise ConfigError([Problem("fault", f"{name!r} is not a fault", _nearest(name, faults))], where)
+    known = faults[name]
     problems = [
         Problem(key, f"{name} has no setting {key!r}", _nearest(key, known))
         for key in fields

@@ -1,7 +1,7 @@
 """What truly happened in a simulated exchange, a JSON line each, so that a stream can be held against it afterwards.
 
 ========================================================================= ======================================
-``{"k":"book","pair":"BTC-USD","seq":12,"time":1786309548.03,              after this change (LMEX: ``seqNum``), these
+``{"k":"book","pair":"BTC-USD","seq":12,"time":1786309548.03,              after the exchange's change ``seq``, these
 "bids":[["58000.0","0"]],"asks":[]}``                                      levels have these sizes; ``0``: gone
 ``{"k":"trade","pair":"BTC-USD","id":7,"side":"buy","price":…,"size":…}`` a public trade
 ``{"k":"fill","account":"main","id":"…","pair":…,"side":…,"price":…,       an execution of an account's order

@@ -6,10 +6,6 @@ Counting in integers makes the arithmetic exact and cheap; ``Decimal`` appears o
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from bridge.simulator.accounts import Account
 
 __all__ = ["BUY", "SELL", "Level", "LimitBook", "RestingOrder"]
 
@@ -18,11 +14,11 @@ SELL = -1
 
 
 class RestingOrder:
-    """One order: ``left`` of ``lots`` is still to be filled; ``owner`` is ``None`` for an anonymous participant.
+    """One order: ``left`` of ``lots`` is still to be filled.
 
-    ``ticks`` is the limit price, ``None`` for a market order, which never rests. ``automatic`` marks an account's order
-    that the simulated crowd placed, and may cancel; the user's own orders are the user's. ``paid`` sums price x size of
-    its executions, in ticks and steps.
+    ``owner`` is the name of its account, empty for an anonymous participant. ``ticks`` is the limit price, ``None`` for
+    a market order, which never rests. ``automatic`` marks an account's order that the simulated crowd placed, and may
+    cancel; the user's own orders are the user's. ``paid`` sums price x size of its executions, in ticks and steps.
     """
 
     __slots__ = (
@@ -48,7 +44,7 @@ class RestingOrder:
         ticks: int | None,
         lots: int,
         *,
-        owner: Account | None = None,
+        owner: str = "",
         created: float = 0.0,
         automatic: bool = False,
         client_id: str = "",
@@ -155,7 +151,7 @@ class LimitBook:
         prices = self.prices[side]
         for price in prices if side == BUY else reversed(prices):
             for order in self.levels[side][price].orders.values():
-                if order.owner is None:
+                if not order.owner:
                     return order
         return None
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from bridge.simulator.accounts import Account
+from bridge.simulator.matching import MatchingEngine
 from bridge.simulator.orderbook import BUY, SELL
-
-if TYPE_CHECKING:
-    from bridge.simulator.accounts import Account
-    from bridge.simulator.market import Market, PairState
+from bridge.simulator.pairs import PairState
 
 __all__ = ["Crowd"]
 
@@ -33,30 +32,30 @@ _ACCOUNT_SPAN = 45
 
 
 class Crowd:
-    """Acts on ``market`` by ``rng``; one action per call."""
+    """Gives orders to ``engine`` by ``rng``; one action per call."""
 
-    def __init__(self, market: Market, rng: Random) -> None:
-        self._market = market
+    def __init__(self, engine: MatchingEngine, rng: Random) -> None:
+        self._engine = engine
         self._rng = rng
-        self._states = list(market.pairs.values())
-        self._accounts = list(market.accounts.values())
+        self._states = list(engine.pairs.values())
+        self._accounts = list(engine.accounts.values())
 
     def furnish(self, state: PairState) -> None:
         """Place the first orders of an empty book."""
-        levels = (self._market.config.min_levels + self._market.config.max_levels) // 2
+        levels = (self._engine.config.min_levels + self._engine.config.max_levels) // 2
         for side in (BUY, SELL):
             for _ in range(levels):
                 self._place(state, side)
 
     def act(self, *, accounts: bool = True) -> None:
         """One action; with ``accounts=False`` of the anonymous crowd only."""
-        if accounts and self._accounts and self._rng.random() < self._market.config.activity:
+        if accounts and self._accounts and self._rng.random() < self._engine.config.activity:
             self._account_acts(self._pick(self._accounts), self._pick(self._states))
             return
         state = self._pick(self._states)
         state.fair += (state.anchor - state.fair) * _PULL + (self._rng.random() - 0.5) * _WANDER
         side = BUY if self._rng.random() < 0.5 else SELL
-        low, high = self._market.config.min_levels, self._market.config.max_levels
+        low, high = self._engine.config.min_levels, self._engine.config.max_levels
         count = len(state.book.prices[side])
         roll = self._rng.random()
         # The fuller a side, the more is cancelled and the less is placed.
@@ -72,32 +71,32 @@ class Crowd:
 
     def _place(self, state: PairState, side: int) -> None:
         ticks = max(1, int(state.fair) - side * (1 + self._skewed(_SPAN)))
-        self._market.enter(self._market.anonymous(state, side, ticks, 1 + self._skewed(state.typical * 3)))
-        while len(state.book.prices[side]) > self._market.config.max_levels:
+        self._engine.enter(self._engine.anonymous(state, side, ticks, 1 + self._skewed(state.typical * 3)))
+        while len(state.book.prices[side]) > self._engine.config.max_levels:
             worst = state.book.worst_anonymous(side)
             if worst is None:
                 return
-            self._market.withdraw(worst)
+            self._engine.withdraw(worst)
 
     def _take(self, state: PairState, side: int) -> None:
         best = state.book.best(-side)
         if best is None:
             return
         ticks = max(1, best + side * self._skewed(_TAKE_DEPTH))
-        order = self._market.anonymous(state, side, ticks, 1 + self._skewed(state.typical * 4))
-        self._market.enter(order, rest=False)
+        order = self._engine.anonymous(state, side, ticks, 1 + self._skewed(state.typical * 4))
+        self._engine.enter(order, rest=False)
 
     def _cancel(self, state: PairState, side: int) -> None:
         level = state.book.levels[side][self._pick(state.book.prices[side])]
-        anonymous = [order for order in level.orders.values() if order.owner is None]
+        anonymous = [order for order in level.orders.values() if not order.owner]
         if anonymous:
-            self._market.withdraw(self._pick(anonymous))
+            self._engine.withdraw(self._pick(anonymous))
 
     def _account_acts(self, account: Account, state: PairState) -> None:
         own = [order for order in account.orders.values() if order.automatic]
         roll = self._rng.random()
         if len(own) >= _ACCOUNT_ORDERS or (own and roll < _ACCOUNT_CANCEL):
-            self._market.withdraw(self._pick(own))
+            self._engine.withdraw(self._pick(own))
             return
         for side in self._preferred(account, state):
             if roll > 1 - _ACCOUNT_TAKE:
@@ -105,9 +104,9 @@ class Crowd:
             else:
                 ticks = max(1, int(state.fair) - side * (1 + self._skewed(_ACCOUNT_SPAN)))
             lots = 1 + self._skewed(state.typical)
-            order = self._market.automatic(account, state, side, ticks, lots)
+            order = self._engine.automatic(account, state, side, ticks, lots)
             if order is not None:
-                self._market.enter(order)
+                self._engine.enter(order)
                 return
 
     def _preferred(self, account: Account, state: PairState) -> tuple[int, int]:

@@ -7,49 +7,38 @@ compressed. What waits in a socket's write buffer is bounded; a client that fall
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any
+from typing import Any, Self
 
 from msgspec import Struct
-from msgspec.structs import replace
+from websockets.frames import Frame, Opcode
 
 from bridge.simulator.faults import Fault
 from bridge.simulator.journal import Journal
 
-__all__ = ["PING", "Hub", "Message", "Socket", "message", "text_frame"]
+__all__ = ["Hub", "Message", "Socket", "message"]
 
-PING = b"\x89\x00"
-"""A protocol ping, framed."""
-
-_SHORT = 126
-_MEDIUM = 65536
-
-
-def text_frame(payload: bytes) -> bytes:
-    """A whole unmasked text frame."""
-    size = len(payload)
-    if size < _SHORT:
-        return bytes((0x81, size)) + payload
-    if size < _MEDIUM:
-        return struct.pack("!BBH", 0x81, 126, size) + payload
-    return struct.pack("!BBQ", 0x81, 127, size) + payload
+_PING = Frame(Opcode.PING, b"").serialize(mask=False)
 
 
 class Message(Struct, frozen=True, gc=False):
-    """One message on its way: the exchange's word for its type, the pair where it has one, and its JSON text."""
+    """One message on its way: the exchange's word for its type, the pair where it has one, its JSON text, framed too."""
 
     type: str
     pair: str
     payload: bytes
     frame: bytes
 
+    @classmethod
+    def framed(cls, type: str, pair: str, payload: bytes) -> Self:  # noqa: A002 - the exchanges' own word
+        """With its frame; nobody looks whether the payload is text."""
+        return cls(type, pair, payload, Frame(Opcode.TEXT, payload).serialize(mask=False))
 
-def message(type: str, pair: str, text: str) -> Message:  # noqa: A002 - the exchanges' own word
+
+def message(type: str, pair: str, text: str) -> Message:  # noqa: A002 - as above
     """A message framed for sending."""
-    payload = text.encode()
-    return Message(type, pair, payload, text_frame(payload))
+    return Message.framed(type, pair, text.encode())
 
 
 class _Filter:
@@ -134,7 +123,7 @@ class Socket:
     def ping(self) -> None:
         """Send a protocol ping."""
         if not self.frozen:
-            self._out.append(PING)
+            self._out.append(_PING)
 
     def flush(self) -> None:
         """Hand all that was pushed to the transport, or cut the connection when its client is too far behind."""
@@ -265,11 +254,11 @@ class Socket:
             self._hub.left_out(message, kind)
         elif kind == "corrupt":
             half = message.payload[: len(message.payload) // 2]
-            self._emit(Message("(corrupt)", message.pair, half, text_frame(half)))
+            self._emit(Message.framed("(corrupt)", message.pair, half))
             if filter_.fault.inject:
                 self._emit(message)
         elif kind == "unknown":
-            self._emit(Message("(unknown)", message.pair, self._hub.unknown, text_frame(self._hub.unknown)))
+            self._emit(Message.framed("(unknown)", message.pair, self._hub.unknown))
             self._emit(message)
         self._spend(filter_)
 
@@ -362,8 +351,6 @@ class Hub:
                 socket.close(fault.code)
             elif fault.fault == "freeze":
                 socket.freeze(fault.duration)
-            elif fault.fault == "gap":
-                socket.filter(replace(fault, type="delta"))
             else:
                 socket.filter(fault)
         if fault.fault in ("cut", "close"):

@@ -6,46 +6,29 @@ Plain JSON values: numbers that matter are text.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
-
-from msgspec import Struct
+from typing import Any
 
 from bridge.simulator import truth
 from bridge.simulator.accounts import Account
+from bridge.simulator.dialect import Ledger
 from bridge.simulator.market import Market, OrderRefusedError
+from bridge.simulator.simulation import Simulation
 
-if TYPE_CHECKING:
-    from bridge.simulator.simulator import Simulator
-
-__all__ = ["Ledger", "account", "book", "trades"]
+__all__ = ["account", "book", "trades"]
 
 
-class Ledger(Struct, frozen=True):
-    """What one subject of an account's streams tells of: balances, and of ``owner`` open orders and positions, if any.
-
-    ``subject`` is ``main`` or ``main/<sub-account or wallet>``, ``name`` the same for people. ``restated``: a connector
-    can ask for all of it, so that what changed unseen is made good after each connect.
-    """
-
-    subject: str
-    name: str
-    balances: dict[str, tuple[Decimal, Decimal]]
-    owner: Account | None = None
-    restated: bool = True
-
-
-def book(simulator: Simulator, pair: str) -> dict[str, Any]:
+def book(simulation: Simulation, pair: str) -> dict[str, Any]:
     """``{"pair":"BTC-PERP","bids":[["58000.0","0.012"],…],"asks":[…]}``, best first, as deep as the exchange shows it.
 
     Raises:
         OrderRefusedError: no such pair.
     """
-    found = simulator.book(pair)
+    found = simulation.book(pair)
     sides = {side: [[price, _coins(found, size)] for price, size in found[side]] for side in ("bids", "asks")}
     return {"pair": pair, **sides}
 
 
-def trades(simulator: Simulator, pair: str) -> dict[str, Any]:
+def trades(simulation: Simulation, pair: str) -> dict[str, Any]:
     """``{"pair":…,"trades":[{"id":"12","side":"buy","price":…,"size":…,"time":…},…]}``, oldest first.
 
     ``time`` is in seconds; ``id`` is empty where the exchange gives none.
@@ -53,28 +36,28 @@ def trades(simulator: Simulator, pair: str) -> dict[str, Any]:
     Raises:
         OrderRefusedError: no such pair.
     """
-    found = simulator.trades(pair)
-    named = simulator.dialect.trade_ids
+    found = simulation.trades(pair)
+    named = simulation.dialect.trade_ids
     rows = [
         {**row, "id": str(row["id"]) if named else "", "size": _coins(found, row["size"])} for row in found["trades"]
     ]
     return {"pair": pair, "trades": rows}
 
 
-def account(simulator: Simulator, name: str) -> dict[str, Any]:
+def account(simulation: Simulation, name: str) -> dict[str, Any]:
     """Subject → balances, open orders and positions.
 
     Raises:
         OrderRefusedError: no such account, or it is a sub-account.
     """
-    market = simulator.market
-    owners = [access.account for access in simulator.dialect.accesses()]
+    market, dialect = simulation.market, simulation.dialect
+    owners = [access.account for access in dialect.accesses()]
     if name not in owners:
         msg = f"no account {name!r}; known: {', '.join(owners)}"
         raise OrderRefusedError(msg)
     return {
         "account": name,
-        "subjects": {each.subject: _ledger(market, each) for each in simulator.dialect.ledgers(name)},
+        "subjects": {each.subject: _ledger(market, each) for each in dialect.ledgers(name)},
     }
 
 

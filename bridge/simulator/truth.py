@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bridge.simulator.accounts import Account
 from bridge.simulator.events import Filled, TradeDone
 from bridge.simulator.margin import Position
 from bridge.simulator.market import Market, OrderRefusedError, PairState
-
-if TYPE_CHECKING:
-    from bridge.simulator.simulator import Simulator
+from bridge.simulator.pump import Pump
+from bridge.simulator.sockets import Hub
 
 __all__ = ["account", "book", "state", "text", "trades"]
 
@@ -68,18 +67,15 @@ def account(market: Market, name: str, fill_id: Callable[[Filled], str]) -> dict
     return {"account": name, **_account(market, found, fill_id), "subaccounts": subs}
 
 
-def state(simulator: Simulator) -> dict[str, Any]:
-    """How the simulator is doing."""
-    hub, pump, market = simulator.hub, simulator.pump, simulator.market
+def state(market: Market, hub: Hub, pump: Pump) -> dict[str, Any]:
+    """How they are doing: rate and counts, sockets, faults that were done."""
     return {
-        "exchange": simulator.config.exchange,
         "seed": market.config.seed,
         "rate": pump.rate,
         "paused": pump.paused,
         "steps": market.steps,
         "events": market.public_events,
         "events_forgiven": int(pump.forgiven),
-        "pairs": simulator.dialect.pair_ids(),
         "sockets": [
             {
                 "number": each.number,
@@ -96,7 +92,6 @@ def state(simulator: Simulator) -> dict[str, Any]:
         "sockets_overflowed": hub.overflows,
         "sent": {kind: dict(counts) for kind, counts in hub.sent.items()},
         "faults_done": dict(hub.done),
-        "faults_active": simulator.active_faults(),
     }
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from bridge.simulator.tls import server_context
 from tests.clusters import Cluster
@@ -99,31 +96,22 @@ def tls_files(tmp_path: Path) -> tuple[tuple[str, ...], dict[str, str]]:
         pytest.skip(f"TLS needs it: {reason}")
     _, ca_file = server_context(tmp_path / "tls", datetime.now(UTC))
     pem = str(tmp_path / "tls" / "server.pem")
-    certificate, key = client_certificate(tmp_path)
+    certificate, key, authority = client_certificate(tmp_path)
     known = tmp_path / "known.pem"
-    known.write_bytes(ca_file.read_bytes() + certificate.read_bytes())
+    known.write_bytes(ca_file.read_bytes() + authority)
     options = (f"tls-cert-file {pem}", f"tls-key-file {pem}", f"tls-ca-cert-file {known}", "tls-auth-clients yes")
     options = (*options, f"tls-client-cert-file {certificate}", f"tls-client-key-file {key}")  # between nodes
     return options, {"ca_file": str(ca_file), "cert_file": str(certificate), "key_file": str(key)}
 
 
-def client_certificate(directory: Path) -> tuple[Path, Path]:
-    """A certificate that has signed itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bridge")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    paths = directory / "client.crt", directory / "client.key"
-    paths[0].write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, *private))
-    return paths
+def client_certificate(directory: Path) -> tuple[Path, Path, bytes]:
+    """A certificate, its key, and the authority that has signed it."""
+    authority = trustme.CA()
+    signed = authority.issue_cert(common_name="bridge")
+    certificate, key = directory / "client.crt", directory / "client.key"
+    signed.cert_chain_pems[0].write_to_path(certificate)
+    signed.private_key_pem.write_to_path(key)
+    return certificate, key, authority.cert_pem.bytes()
 
 
 def test_mutual_tls(run: Run, tls_files: tuple[tuple[str, ...], dict[str, str]], tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from bridge.book import Book
-from bridge.simulator import LimitlexConfig, Simulator, SimulatorConfig, Urls, market_config
+from bridge.simulator import Simulator, SimulatorConfig, Urls, market_config
+from bridge.simulator.limitlex.options import LimitlexConfig
 from bridge.simulator.market import Market
 from bridge.simulator.sockets import Socket
 from tests.patience import PATIENCE
@@ -139,8 +140,9 @@ async def running(
     """A simulator on a free port, its market held still unless the test says otherwise."""
     clock = clock or Clock()
     config = SimulatorConfig(
+        "limitlex",
         market=market_config(pairs, seed=seed, activity=activity),
-        limitlex=limitlex or LimitlexConfig(),
+        options=limitlex,
         **{"paused": True} | settings,
     )
     simulator = Simulator(config, clock)

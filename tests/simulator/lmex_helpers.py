@@ -17,8 +17,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from bridge.book import Book
-from bridge.simulator import LmexConfig, Simulator, SimulatorConfig
-from bridge.simulator.lmex import market_config
+from bridge.simulator import Simulator, SimulatorConfig
+from bridge.simulator.lmex.markets import market_config
+from bridge.simulator.lmex.options import LmexConfig
 from bridge.simulator.sockets import Socket
 from tests.patience import PATIENCE
 from tests.simulator.helpers import NOW, Clock, Rig
@@ -93,7 +94,7 @@ async def running_lmex(
     config = SimulatorConfig(
         exchange="lmex",
         market=market_config(pairs, seed=seed, activity=activity, **(market or {})),
-        lmex=lmex or LmexConfig(),
+        options=lmex,
         **{"paused": True} | settings,
     )
     simulator = Simulator(config, clock, monotonic)

@@ -138,7 +138,7 @@ async def test_orders_by_the_control_path() -> None:
 
 async def test_accounts_of_ones_own() -> None:
     accounts = (AccountSpec("desk", ("a", "b")), AccountSpec("other"))
-    simulator = Simulator(SimulatorConfig(market=market_config(["BTC-EUR"], accounts=accounts)))
+    simulator = Simulator(SimulatorConfig("limitlex", market=market_config(["BTC-EUR"], accounts=accounts)))
     assert [access.account for access in simulator.dialect.accesses()] == ["desk", "other"]
     assert list(simulator.account("desk")["subaccounts"]) == ["a", "b"]
 
@@ -229,7 +229,7 @@ async def test_tls_with_the_ca_that_it_made(tmp_path) -> None:
 async def test_port_in_use() -> None:
     async with running() as rig:
         with pytest.raises(OSError, match="already in use"):
-            async with Simulator(SimulatorConfig()).serve(port=rig.urls.port):
+            async with Simulator(SimulatorConfig("limitlex")).serve(port=rig.urls.port):
                 pass
 
 
@@ -247,7 +247,7 @@ async def test_end_closes_sockets_cleanly_and_frees_the_port() -> None:
     assert closed.rcvd is not None
     assert closed.rcvd.code == 1001
     await feed_of.__aexit__(None, None, None)
-    async with Simulator(SimulatorConfig()).serve(port=port) as urls:
+    async with Simulator(SimulatorConfig("limitlex")).serve(port=port) as urls:
         assert urls.port == port
 
 

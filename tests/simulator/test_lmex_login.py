@@ -12,9 +12,10 @@ import aiohttp
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from bridge.simulator import LmexConfig, Simulator, SimulatorConfig
-from bridge.simulator.lmex import market_config
+from bridge.simulator import Simulator, SimulatorConfig
 from bridge.simulator.lmex.auth import signature
+from bridge.simulator.lmex.markets import market_config
+from bridge.simulator.lmex.options import LmexConfig
 from tests.patience import PATIENCE
 from tests.simulator.helpers import NOW, Clock
 from tests.simulator.lmex_helpers import FUTURES, MS, OK, SPOT, LmexRig, running_lmex, trade
@@ -40,7 +41,7 @@ def test_signatures_are_those_of_the_sheet(path: str) -> None:
 @pytest.mark.parametrize("path", [SPOT, FUTURES])
 async def test_the_sheets_vectors_over_a_socket(path: str, tmp_path: Path) -> None:
     (tmp_path / "main.secret").write_text(SECRET + "\n")
-    async with running_lmex(lmex=LmexConfig(key_dir=tmp_path)) as rig, rig.wire(path) as wire:
+    async with running_lmex(key_dir=tmp_path) as rig, rig.wire(path) as wire:
         rig.clock.now = int(NONCE) / 1000
         await wire.send("authKeyExpires", rig.access.api_key, NONCE, VECTORS[path])
         assert await wire.recv() == OK
@@ -191,7 +192,7 @@ async def test_48_hours_on_a_fast_clock() -> None:
     # What is shorter than the 20 real milliseconds between two looks at the clock can't be simulated at this speed.
     slow = {"idle_close": 1e9, "pong_patience": 1e9, "nonce_window": 1e9}
     options = LmexConfig(session_end="close", session_lifetime=6 * 3600, **slow)
-    config = SimulatorConfig(exchange="lmex", market=market_config(activity=0.1), rate=500, lmex=options)
+    config = SimulatorConfig(exchange="lmex", market=market_config(activity=0.1), rate=500, options=options)
     simulator = Simulator(config, lambda: NOW + passed(), passed)
     async with simulator.serve() as urls, aiohttp.ClientSession() as http:
         rig = LmexRig(simulator, urls, http, Clock())

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from bridge.errors import ConfigError
-from bridge.simulator import LmexConfig, Simulator, SimulatorConfig
-from bridge.simulator.lmex import market_config
+from bridge.simulator import Simulator, SimulatorConfig
+from bridge.simulator.lmex.markets import market_config
+from bridge.simulator.lmex.options import LmexConfig
 from tests.simulator.lmex_helpers import FUTURES, MS, OK, SPOT, LmexRig, running_lmex, shape, shape_of, trade
 
 FUTURES_ORDER = """{"topic":"notificationApiV4","data":[{"symbol":"BTC-PERP","orderID":"c9a173ab-0fc8-4bdc-b940-1c7d7fe9fb89","side":"BUY","orderType":76,"type":0,"price":32000,"triggerPrice":0,"pegPriceDeviation":1,"stealth":1,"status":2,"timestamp":1765718100570,"avgFilledPrice":0,"clOrderID":"abc","postOnly":false,"maker":true,"positionId":"BTC-PERP-USDT","orderDetailType":null,"orderUserInitiated":true,"originalOrderSize":1,"currentOrderSize":1,"filledSize":0,"totalFilledSize":0,"remainingSize":1,"time_in_force":"GTC"}]}"""
@@ -55,7 +56,7 @@ async def test_known_topics(path: str, known: list[str]) -> None:
 def test_words_without_a_meaning_are_refused() -> None:
     config = LmexConfig(login_ops=("auth",), private_topics=("fils",), trade_topics=("trades",))
     with pytest.raises(ConfigError, match="3 mistakes"):
-        Simulator(SimulatorConfig(exchange="lmex", lmex=config))
+        Simulator(SimulatorConfig("lmex", options=config))
 
 
 # Orders, fills, positions

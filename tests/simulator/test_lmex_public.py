@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge.simulator import LmexConfig
+from bridge.simulator.lmex.options import LmexConfig
 from tests.simulator.helpers import NOW, true_levels
 from tests.simulator.lmex_helpers import Follower, LmexRig, Wire, running_lmex, shape, shape_of
 

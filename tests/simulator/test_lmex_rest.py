@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bridge.simulator import LmexConfig
 from bridge.simulator.lmex.auth import signature
+from bridge.simulator.lmex.options import LmexConfig
 from tests.simulator.helpers import NOW
 from tests.simulator.lmex_helpers import LmexRig, hmac384, running_lmex
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from bridge.errors import ConfigError
 from bridge.simulator import PairSpec
 from bridge.simulator.events import Filled, PositionChanged
-from bridge.simulator.lmex import DEFAULT_PAIRS, market_config, pair_spec
-from bridge.simulator.lmex.markets import is_futures, old_name
+from bridge.simulator.lmex.markets import DEFAULT_PAIRS, is_futures, market_config, old_name, pair_spec
 from bridge.simulator.margin import LEVERAGE, Position
 from bridge.simulator.market import Market, OrderRefusedError
 from tests.simulator.helpers import Clock

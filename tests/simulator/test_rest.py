@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bridge.errors import ConfigError
-from bridge.simulator import LimitlexConfig
+from bridge.simulator.limitlex.options import LimitlexConfig
 from tests.simulator.helpers import NOW, running, sign
 
 MS = int(NOW * 1000)
@@ -212,10 +212,10 @@ async def test_keys_follow_from_the_seed_and_files_come_first(tmp_path) -> None:
         assert one.access == same.access
         assert one.access.secret != other.access.secret
         (tmp_path / "main.pem").write_bytes(other.access.secret)
-    async with running(seed=1, limitlex=LimitlexConfig(key_dir=tmp_path)) as rig:
+    async with running(seed=1, key_dir=tmp_path) as rig:
         assert rig.access.secret == other.access.secret
         assert (await rig.private("balance"))[0] == 200
     (tmp_path / "main.pem").write_text("no key")
     with pytest.raises(ConfigError, match="no EC private key"):
-        async with running(limitlex=LimitlexConfig(key_dir=tmp_path)):
+        async with running(key_dir=tmp_path):
             pass

@@ -192,6 +192,7 @@ def test_same_seed_same_keys_in_a_directory(tmp_path: Path) -> None:
         (["limitlex", "--port", "0", "--fault", "cut:evry=2"], "did you mean every?"),
         (["limitlex", "--port", "0", "--fault", "cut:pair=XRP-EUR"], "known: BTC-EUR"),
         (["limitlex", "--port", "0", "--rate", "-1"], "negative"),
+        (["limitlex", "--port", "0", "--tls", "--host", "my_host"], "no name for a certificate"),
         (["limitlex", "--port", "0", "--activity", "2"], "0 to 1"),
         (["limitlex", "--port", "0", "--account", "a/b"], "letters, digits"),
     ],

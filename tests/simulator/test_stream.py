@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge.simulator import LimitlexConfig
+from bridge.simulator.limitlex.options import LimitlexConfig
 from tests.simulator.helpers import NOW, Clock, Follower, running, true_levels
 
 BTC = "ab651a43-1fc9-4163-a31b-74e5f537e82f"

@@ -87,7 +87,7 @@ def test_all_troubles_are_faults_of_the_exchange(name: str) -> None:
     exchange = EXCHANGES[name]
     simulator = Simulator(SimulatorConfig(name))
     for trouble in islice(exchange.scenario.troubles(exchange.pairs), 40):
-        fault = fault_from_fields(trouble.fault)
+        fault = fault_from_fields(trouble.fault, exchange.faults)
         assert fault.fault != "clear"
         simulator.fault(fault)
 

@@ -24,9 +24,10 @@ from bridge.cli.common import load
 from bridge.config import Settings
 from bridge.connector.run import run
 from bridge.publish.batch import History
-from bridge.simulator import AccountSpec, LmexConfig, Simulator, SimulatorConfig
+from bridge.simulator import AccountSpec, Simulator, SimulatorConfig
 from bridge.simulator.events import Filled, MarketEvent
-from bridge.simulator.lmex import market_config
+from bridge.simulator.lmex.markets import market_config
+from bridge.simulator.lmex.options import LmexConfig
 from tests.servers import RedisServer
 from tests.soak.clock import FastClock, FastLoop
 from tests.soak.follow import Follower
@@ -72,7 +73,7 @@ class _World:
             _PAIRS, seed=seed, activity=0.1, trades_kept=200, accounts=(AccountSpec("main"),), max_levels=40
         )
         lmex = LmexConfig(session_lifetime=lifetime, session_end="error")
-        self.simulator = Simulator(SimulatorConfig("lmex", market, rate=rate, lmex=lmex))
+        self.simulator = Simulator(SimulatorConfig("lmex", market, rate=rate, options=lmex))
         self.fills: set[str] = set()
         self.simulator.market.subscribe(self._heard)
         self.breaks: list[float] = []

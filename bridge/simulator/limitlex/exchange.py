@@ -12,8 +12,7 @@ from typing import Any, ClassVar
 
 from aiohttp import web
 
-from bridge.simulator.config import LimitlexConfig
-from bridge.simulator.dialect import Access, Core
+from bridge.simulator.dialect import Access, Core, Dialect, Ledger
 from bridge.simulator.events import (
     BestChanged,
     Filled,
@@ -24,23 +23,21 @@ from bridge.simulator.events import (
     TradeDone,
     WalletChanged,
 )
-from bridge.simulator.faults import Fault
 from bridge.simulator.limitlex import frames
 from bridge.simulator.limitlex.auth import AuthError, Keyring, Tokens
+from bridge.simulator.limitlex.options import LimitlexConfig
 from bridge.simulator.limitlex.rest import Rest
 from bridge.simulator.session import refused, serve_socket
 from bridge.simulator.sockets import Message, message
-from bridge.simulator.streams import Ledger
 
 __all__ = ["Limitlex"]
 
 
-class Limitlex:
-    """The dialect (see ``Dialect``)."""
+class Limitlex(Dialect):
+    """Limitlex's way of speaking. No fault is its own, and nothing is due by the clock: a token's end has a timer."""
 
     ws_path: ClassVar[str] = "/websocket/"
     rest_path: ClassVar[str] = "/api"
-    numbered: ClassVar[bool] = False
     trade_ids: ClassVar[bool] = False
     book_levels: ClassVar[int | None] = None
     subaccounts: ClassVar[bool] = True
@@ -52,7 +49,7 @@ class Limitlex:
         self._config = config
         market = core.market
         accounts = [account for account in market.accounts.values() if account.parent is None]
-        self._keyring = Keyring(accounts, market.config.seed, core.clock, config.nonce_unit, config.key_dir)
+        self._keyring = Keyring(accounts, market.config.seed, core.clock, config.nonce_unit, core.key_dir)
         self._tokens = Tokens(accounts, core.clock, config.token_lifetime)
         self._rest = Rest(core, self._keyring, self._tokens)
         self._specs = {name: state.spec for name, state in market.pairs.items()}
@@ -78,19 +75,6 @@ class Limitlex:
         """Publish market events as Limitlex's messages."""
         for event in events:
             self._heard[type(event)](event)
-
-    def tick(self) -> None:
-        """Nothing is due by the clock: a token's end has a timer of its own."""
-
-    def strike(self, fault: Fault) -> None:
-        """No fault is Limitlex's own."""
-
-    def clear(self) -> None:
-        """See ``strike``."""
-
-    def active_faults(self) -> list[str]:
-        """See ``strike``."""
-        return []
 
     def expire_tokens(self, *, cut: bool) -> None:
         """Make all tokens given out so far void; with ``cut`` close the sockets that used one."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bridge.simulator.config import LmexConfig
 from bridge.simulator.dialect import Core
+from bridge.simulator.lmex.options import LmexConfig
 from bridge.simulator.sockets import Socket, message
 
 __all__ = ["Client", "Endpoint", "Key"]

@@ -8,23 +8,23 @@ from functools import partial
 from typing import Any, ClassVar
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from bridge.simulator.accounts import Account
-from bridge.simulator.config import LmexConfig
-from bridge.simulator.dialect import Access, Core
+from bridge.simulator.dialect import Access, Core, Dialect, Ledger
 from bridge.simulator.events import Filled, LevelChanged, MarketEvent, OrderChanged, PositionChanged, TradeDone
 from bridge.simulator.faults import Fault
 from bridge.simulator.lmex import private
 from bridge.simulator.lmex.auth import KEY_SUFFIX, Keyring
-from bridge.simulator.lmex.book_faults import BookFaults
 from bridge.simulator.lmex.books import LEVELS
 from bridge.simulator.lmex.endpoint import Endpoint
+from bridge.simulator.lmex.faults import BookFaults
 from bridge.simulator.lmex.main import MainEndpoint, check_options
 from bridge.simulator.lmex.markets import old_name
+from bridge.simulator.lmex.options import LmexConfig
 from bridge.simulator.lmex.oss import OssEndpoint
 from bridge.simulator.lmex.rest import Rest
 from bridge.simulator.session import refused, serve_socket
-from bridge.simulator.streams import Ledger
 
 __all__ = ["Lmex"]
 
@@ -33,12 +33,11 @@ _OLD_NAMED = frozenset({"notificationApiV2", "fills", "positions", "allPosition"
 """Topics of futures with names such as ``BTCPFC``."""
 
 
-class Lmex:
-    """The dialect (see ``Dialect``)."""
+class Lmex(Dialect):
+    """LMEX's way of speaking."""
 
     ws_path: ClassVar[str] = ""
     rest_path: ClassVar[str] = ""
-    numbered: ClassVar[bool] = True
     trade_ids: ClassVar[bool] = True
     book_levels: ClassVar[int | None] = LEVELS
     subaccounts: ClassVar[bool] = False
@@ -54,7 +53,7 @@ class Lmex:
         market = core.market
         self._specs = {name: state.spec for name, state in market.pairs.items()}
         self._accounts = list(market.accounts.values())
-        self._keyring = Keyring(self._accounts, market.config.seed, core.clock, config.nonce_window, config.key_dir)
+        self._keyring = Keyring(self._accounts, market.config.seed, core.clock, config.nonce_window, core.key_dir)
         self._rest = Rest(core, self._keyring, config)
         self._faults = BookFaults(list(self._specs), core.monotonic, core.hub.done)
         self._main: dict[bool, MainEndpoint] = {}
@@ -114,6 +113,8 @@ class Lmex:
         elif fault.fault == "refuse_login":
             self._keyring.refusals += fault.count
             self._core.hub.done["refuse_login"] += fault.count
+        elif fault.fault == "gap":
+            self._core.hub.strike(replace(fault, type="delta"))
         else:
             self._faults.strike(fault)
 

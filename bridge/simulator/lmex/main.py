@@ -11,13 +11,13 @@ from functools import partial
 from typing import Any
 
 from bridge.errors import ConfigError, Problem
-from bridge.simulator.config import LmexConfig
 from bridge.simulator.dialect import Core
 from bridge.simulator.events import TradeDone
 from bridge.simulator.lmex import frames
 from bridge.simulator.lmex.auth import Keyring
 from bridge.simulator.lmex.endpoint import Client, Endpoint, Key, texts
 from bridge.simulator.lmex.markets import old_name
+from bridge.simulator.lmex.options import LmexConfig
 from bridge.simulator.sockets import Socket, message
 
 __all__ = ["MainEndpoint", "check_options"]

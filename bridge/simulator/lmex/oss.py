@@ -12,15 +12,15 @@ import re
 from functools import partial
 from typing import Any
 
-from bridge.simulator.config import LmexConfig
 from bridge.simulator.dialect import Core
 from bridge.simulator.events import BestChanged
 from bridge.simulator.faults import Fault
 from bridge.simulator.lmex import frames
-from bridge.simulator.lmex.book_faults import BookFaults
 from bridge.simulator.lmex.books import GROUPINGS, BookFeed, Change
 from bridge.simulator.lmex.endpoint import Client, Endpoint, Key, texts
+from bridge.simulator.lmex.faults import BookFaults
 from bridge.simulator.lmex.markets import SETTLE, old_name
+from bridge.simulator.lmex.options import LmexConfig
 from bridge.simulator.sockets import message
 
 __all__ = ["OssEndpoint"]

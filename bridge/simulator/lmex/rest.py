@@ -25,13 +25,13 @@ from aiohttp import web
 from msgspec import Struct
 
 from bridge.simulator.accounts import Account
-from bridge.simulator.config import LmexConfig
 from bridge.simulator.dialect import Core
 from bridge.simulator.events import Filled
 from bridge.simulator.lmex import frames, private, rest_rows
 from bridge.simulator.lmex.auth import Keyring
 from bridge.simulator.lmex.books import LEVELS
 from bridge.simulator.lmex.markets import old_name
+from bridge.simulator.lmex.options import LmexConfig
 
 __all__ = ["Rest"]
 

@@ -1,15 +1,36 @@
-"""What can go wrong with LMEX's books on request: subscriptions without a snapshot, books that cross."""
+"""What can go wrong at LMEX alone.
+
+======================================== ================================================================
+``gap``                                  the next ``count`` book deltas are left out, the chain of numbers goes on
+``crossed``                              the next ``count`` book deltas bring a bid above the best ask
+``no_snapshot``                          the next ``count`` book subscriptions (or those of the next ``duration``
+                                         seconds) are acknowledged, and nothing follows; with ``deltas`` deltas do
+``buffer_full``                          error 1007, "outbound message buffer is full", and the socket is closed
+``refuse_login``                         the next ``count`` log-ins fail
+======================================== ================================================================
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
-from bridge.simulator.faults import Fault
+from bridge.simulator.faults import TARGET, TIMING, Fault, OwnFault
 
-__all__ = ["BookFaults"]
+__all__ = ["FAULTS", "BookFaults"]
+
+_NUMBERED = "numbered books"
+
+FAULTS: Mapping[str, OwnFault] = {
+    "gap": OwnFault(TARGET | {"count"}, _NUMBERED),
+    "crossed": OwnFault(TIMING | {"pair", "count"}, _NUMBERED),
+    "no_snapshot": OwnFault(TIMING | {"pair", "count", "duration", "deltas"}, _NUMBERED),
+    "buffer_full": OwnFault(TARGET, _NUMBERED),
+    "refuse_login": OwnFault(TIMING | {"count"}, "log-ins on its sockets"),
+}
+"""Name → the settings it takes."""
 
 
 class _Mute(Struct):
@@ -19,7 +40,10 @@ class _Mute(Struct):
 
 
 class BookFaults:
-    """``pairs`` are all that there are, ``clock`` is monotonic, ``done`` counts what happened."""
+    """Those of books: ``crossed`` and ``no_snapshot``.
+
+    ``pairs`` are all that there are, ``clock`` is monotonic, ``done`` counts what happened.
+    """
 
     def __init__(self, pairs: list[str], clock: Callable[[], float], done: Counter[str]) -> None:
         self._pairs = pairs
