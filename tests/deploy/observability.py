@@ -26,7 +26,7 @@ __all__ = [
 
 ALERTS, ALERTS_TEST = (ROOT / "deploy" / "prometheus" / f"{name}.yml" for name in ("alerts", "alerts_test"))
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "tickbridge.json"
-RUNBOOK = ROOT / "docs" / "runbook.md"
+RUNBOOK = ROOT / "docs" / "how-to" / "runbook.md"
 
 
 def alerts() -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 __all__ = [
     "CLI",
+    "DOCS",
     "EXCHANGES",
     "OPERATIONS",
     "PAGES",
@@ -24,10 +25,12 @@ __all__ = [
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-STREAMS, OPERATIONS, EXCHANGES, CLI = (
-    ROOT / "docs" / f"{name}.md" for name in ("streams", "operations", "exchanges", "redis-cli")
+DOCS = ROOT / "docs"
+STREAMS = DOCS / "reference" / "streams.md"
+OPERATIONS, EXCHANGES, CLI = (
+    DOCS / "how-to" / f"{name}.md" for name in ("operate", "add-an-exchange", "read-with-redis-cli")
 )
-PAGES = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 SOURCES = [path for room in ("bridge", "consumers") for path in sorted((ROOT / room).rglob("*.py"))]
 
 
