@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 import redis
+import yaml
 
 from bridge.config import load_settings
 from tests.environment import clean_environment
 from tests.patience import PATIENCE
 from tests.servers import RedisServer
-from tests.unit.doc_pages import CLI, PAGES, README, ROOT, STREAMS, WALKTHROUGH, blocks, text
+from tests.unit.doc_pages import CLI, DOCS, PAGES, README, ROOT, STREAMS, WALKTHROUGH, blocks, text
 
 PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -184,3 +185,9 @@ def test_no_paragraph_in_a_table_cell(page):
     for line in prose.splitlines():
         if line.startswith("|") and page != STREAMS:  # a column for each exchange
             assert max(map(len, line.split(" | "))) <= MOST_OF_A_CELL, line
+
+
+def test_every_page_is_in_the_navigation():
+    site = yaml.safe_load(text(ROOT / "mkdocs.yml"))
+    shown = {page for page in re.findall(r"[\w/-]+\.md", json.dumps(site["nav"])) if (DOCS / page).exists()}
+    assert shown == {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
