@@ -2,7 +2,7 @@
 """One script for everything: sets up ``.venv`` beside it, then runs a task.
 
 python3 dev.py demo | test | soak | mutate | lint | fix | types | bench
-               | run COMMAND … | setup | lock | sbom | audit
+               | docs | run COMMAND … | setup | lock | sbom | audit
 
 It needs Python 3.11 or newer (with ``venv``) and the package index, nothing
 else. Whatever follows the word goes on to the tool:
@@ -40,6 +40,7 @@ def main(arguments):
         "soak": (["dev"], lambda rest: [["-m", "tests.soak"] + rest]),
         "mutate": (["dev", "mutate"], lambda rest: [["-m", "tests.mutation"] + rest]),
         "bench": (["dev"], lambda rest: [["-m", "benchmarks"] + rest]),
+        "docs": (["docs"], lambda rest: [["-m", "mkdocs", "build", "--strict"] + rest]),
         "run": (["demo", "fast"], lambda rest: [["-m", "bridge"] + rest]),
         "setup": (["dev"], lambda _: [["-m", "bridge", "--version"]]),
         "lock": (["dev"], lambda rest: [[os.path.join("deploy", "lock.py")] + rest]),
@@ -58,6 +59,7 @@ def main(arguments):
     python = set_up(extras)
     if python is None:
         return 2
+    os.environ.setdefault("NO_MKDOCS_2_WARNING", "1")  # the theme's notice about its successor
     if arguments[0] not in ("demo", "run"):
         os.chdir(ROOT)  # the product's own commands take paths as the user sees them, the tools as the repository does
     *before, last = command(arguments[1:])

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: all measurements, or some of them; ``report`` writes them into ``docs/performance.md``.
+"""``python -m benchmarks``: all measurements, or some of them; ``report`` writes them into the page on performance.
 
 Every comparison measures its sides in turn, within the same run; figures are medians of several runs. On a noisy
 machine believe the ratios, and the figures per CPU-second, before the ones per second.
@@ -108,7 +108,7 @@ def _options() -> argparse.Namespace:
         help="measure the whole path again, up to six times a run, while others take more of the machine (default: 100)",
     )
     add("--json", action="store_true", help="one JSON object instead of text")
-    add("--draw", action="store_true", help="measure nothing: write page and plots from docs/performance.json")
+    add("--draw", action="store_true", help="measure nothing: write page and plots from the figures of the last report")
     add("--strict", action="store_true", help="exit 1 if a target is missed")
     options = parser.parse_args()
     options.report = "report" in options.parts

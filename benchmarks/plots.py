@@ -1,4 +1,4 @@
-"""The plots of ``docs/performance.md``: SVG files, the same bytes for the same figures."""
+"""The plots of ``docs/explanation/performance.md``: SVG files, the same bytes for the same figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``docs/performance.md``, its figures anew: tables between marks in the page, plots beside it, the figures as JSON.
+"""The page ``docs/explanation/performance.md``: tables between marks made anew, plots beside it, the figures as JSON.
 
 What stands between ``<!-- bench NAME -->`` and ``<!-- /bench -->`` is replaced; the words around it are the authors'.
 """
@@ -17,8 +17,8 @@ from benchmarks.trial import ROOT
 
 __all__ = ["FIGURES", "PAGE", "SECTIONS", "fill", "load", "redraw", "write"]
 
-PAGE = ROOT / "docs" / "performance.md"
-FIGURES = ROOT / "docs" / "performance.json"
+PAGE = ROOT / "docs" / "explanation" / "performance.md"
+FIGURES = ROOT / "docs" / "explanation" / "performance.json"
 _IMAGES = ROOT / "docs" / "images"
 _SECTION = re.compile(r"(<!-- bench ([\w ]+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 _BURST = {

@@ -1,4 +1,4 @@
-"""What a reader yields: entries with their events, and everything that breaks a stream's continuity."""
+"""What a reader yields: entries with their events, and everything that interrupts a stream."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def split_id(entry_id: str) -> tuple[int, int]:
     """``(ms, seq)`` of an entry's ID; a bare ``ms`` has seq 0.
 
     Raises:
-        ValueError: it is no stream ID.
+        ValueError: it is not a stream ID.
     """
     ms, dash, seq = entry_id.partition("-")
     if not (entry_id.isascii() and ms.isdigit() and (seq.isdigit() or not dash)):
@@ -39,16 +39,16 @@ def split_id(entry_id: str) -> tuple[int, int]:
 
 
 class Item(Struct, frozen=True, gc=False):
-    """What all items share: the stream's ``key``, and the key taken apart."""
+    """What all items have: the ``key`` of the stream, and its parts."""
 
     key: str
     stream: StreamKey
 
 
 class Entry(Item, frozen=True, gc=False):
-    """One entry. ``seq`` counts the stream's entries; ``again`` marks one that a group hands out once more.
+    """One entry. ``seq`` counts the stream's entries; ``again`` marks an entry that a group delivers again.
 
-    A reader that starts from the late-join hash yields the hash's book as its first entry, a ``BookSnapshot``.
+    A reader that starts from the late-join snapshot yields that book as its first entry, a ``BookSnapshot``.
     """
 
     id: str
@@ -63,7 +63,7 @@ class Entry(Item, frozen=True, gc=False):
 
 
 class Undecodable(Item, frozen=True, gc=False):
-    """An entry that this version cannot read: its fields as they stand, and why."""
+    """An entry that this version cannot parse: its raw fields, and the ``error``."""
 
     id: str
     seq: int
@@ -73,9 +73,9 @@ class Undecodable(Item, frozen=True, gc=False):
 
 
 class Unknown(Item, frozen=True, gc=False):
-    """An entry of a type, or of a control event, that this version doesn't know: pass it over.
+    """An entry of a type, or of a control event, that this version does not know: ignore it.
 
-    Only a book takes notice of one, of a control entry (``is_control``): any of them makes it invalid.
+    There is one exception: any control entry (``is_control``) makes a book invalid.
     """
 
     id: str
@@ -86,25 +86,25 @@ class Unknown(Item, frozen=True, gc=False):
 
     @property
     def is_control(self) -> bool:
-        """Whether it is a control entry, of an event that isn't known."""
+        """Whether it is a control entry with an unknown event."""
         return self.fields.get("type") == "control"
 
 
 Stored = Entry | Undecodable | Unknown
-"""The items that are entries of the stream, with an ``id``; all others say that something is missing."""
+"""The items that are entries of the stream, with an ``id``; all others report that something is missing."""
 
 
 class Unreadable(Item, frozen=True, gc=False):
-    """Redis refuses to read this stream: its key holds something else, or this user may not.
+    """Redis refuses to read this stream: its key holds something else, or this user may not read it.
 
-    The reader goes on with its other streams, and tries this one every few seconds, from where it stood. Said once.
+    Yielded once. The reader continues with its other streams, and tries this one every few seconds, from where it was.
     """
 
     error: str
 
 
 class Hole(Item, frozen=True, gc=False):
-    """``count`` entries that should stand before ``id`` are not in the stream: ``expected`` to ``found`` - 1."""
+    """``count`` entries before ``id`` are missing in the stream: those with ``seq`` ``expected`` to ``found`` - 1."""
 
     id: str
     expected: int
@@ -117,9 +117,9 @@ class Hole(Item, frozen=True, gc=False):
 
 
 class Trimmed(Item, frozen=True, gc=False):
-    """Retention has removed the entries between ``cursor``, where this reader stood, and ``oldest``, the next left.
+    """Retention has removed ``count`` entries between ``cursor``, the reader's position, and ``oldest``, the next entry.
 
-    ``count`` are gone. In a group of several consumers, others may have had some of them before.
+    In a group of several consumers, others may have read some of them before.
     """
 
     cursor: str
@@ -128,16 +128,16 @@ class Trimmed(Item, frozen=True, gc=False):
 
 
 class Reset(Item, frozen=True, gc=False):
-    """The stream counts anew: after ``cursor`` came ``id`` with a lower seq. It was deleted and made again."""
+    """The stream was deleted and created again: after ``cursor`` came ``id``, with a lower ``seq``."""
 
     cursor: str
     id: str
 
 
 class GroupLost(Item, frozen=True, gc=False):
-    """The consumer group had vanished (restart, failover, flush) and was made again at ``resumed``.
+    """The consumer group had disappeared (restart, failover, flush) and was created again at ``resumed``.
 
-    Entries after ``resumed`` come again; what other consumers had pending before it is not known any more.
+    Entries after ``resumed`` are delivered again. What other consumers had pending before it is no longer known.
     """
 
     group: str
@@ -145,13 +145,13 @@ class GroupLost(Item, frozen=True, gc=False):
 
 
 class PendingGone(Item, frozen=True, gc=False):
-    """Entries that were delivered in the group but never acknowledged, and have since been trimmed away."""
+    """Entries that the group delivered and nobody acknowledged, and that have since been trimmed."""
 
     ids: tuple[str, ...]
 
 
 def to_item(key: str, stream: StreamKey, entry_id: str, flat: list[str], *, again: bool = False) -> Stored:
-    """A raw entry as an item, whatever it holds."""
+    """A raw entry as an item, whatever it contains."""
     seq = split_id(entry_id)[1]
     try:
         return Entry(key, stream, entry_id, seq, decode(stream, flat), again)

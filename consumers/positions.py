@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class Position(StrEnum):
-    """``NOW``: what comes from here on; ``START``: the oldest entry left; ``SNAPSHOT``: the newest full book."""
+    """``NOW``: only new entries; ``START``: the oldest entry; ``SNAPSHOT``: the newest full book."""
 
     NOW = "now"
     START = "start"
@@ -31,32 +31,32 @@ class Position(StrEnum):
 
 
 class Saved(Struct, frozen=True):
-    """Where ``Reader.save(name)`` last stood in the stream; ``otherwise`` if it never read it, or if what is saved is no ID."""
+    """The position that ``Reader.save(name)`` saved; ``otherwise`` if there is none, or if it is not an ID."""
 
     name: str
     otherwise: Position | str = Position.START
 
 
 Start = Position | Saved | str
-"""Where to start; text is an entry's ID: what follows it is read."""
+"""Where to start; text is the ID of an entry, and reading starts after it."""
 
 
 class Cursor(Struct, frozen=True):
-    """A place in a stream: read after ``id``, where ``next_seq`` is expected (``None``: anything)."""
+    """A position in a stream: after ``id``, where ``next_seq`` is expected (``None``: any)."""
 
     id: str
     next_seq: int | None
 
 
 class Place(Struct, frozen=True):
-    """Where to read on, and the book of the late-join hash if the reader starts from it."""
+    """Where to continue, and the book of the late-join snapshot if the reader starts from it."""
 
     cursor: Cursor
     first: Entry | None = None
 
 
 async def last_id(redis: Redis, key: str) -> str:
-    """The last ID that the stream ever gave out, ``0-0`` if there is no such stream, or another thing in its place."""
+    """The last ID that was ever added to the stream; ``0-0`` if the stream does not exist or the key holds something else."""
     try:
         info = await redis.xinfo_stream(key)
     except exceptions.ResponseError as error:
@@ -67,11 +67,11 @@ async def last_id(redis: Redis, key: str) -> str:
 
 
 async def resolve(redis: Redis, keys: Keys, key: str, stream: StreamKey, start: Start) -> Place:
-    """The concrete place that ``start`` means in the stream at this moment.
+    """The position in the stream that ``start`` means at this moment.
 
     Raises:
-        ValueError: ``start`` is no ID, or a snapshot is asked of a stream without one.
-        redis.exceptions.RedisError: as redis-py has them.
+        ValueError: ``start`` is not an ID, or the stream has no snapshots.
+        redis.exceptions.RedisError: any error of redis-py.
     """
     if isinstance(start, Saved):
         saved = await redis.hget(keys.cursor(start.name), key)

@@ -1,4 +1,4 @@
-"""The typed reader: events out of any set of streams, complete, or saying where they are not.
+"""The typed reader: the events of any set of streams, and a report wherever something is missing.
 
     async with Reader(url, {"md:{limitlex:BTC-EUR}:trades": Position.NOW}) as reader:
         async for item in reader:
@@ -6,9 +6,9 @@
                 case Entry(event=Trade() as trade): ...
                 case Hole() | Trimmed() | Reset(): ...
 
-It reads on over restarts of Redis. ``batches()`` gives the same items in lists, at a lower cost for each.
+It continues after restarts of Redis. ``batches()`` yields the same items in lists, at a lower cost per item.
 
-Waiting for an item may be cancelled at any moment, by a timeout, say: what was read and not handed out comes next.
+Waiting for an item may be cancelled at any time, for example by a timeout: what was read and not yet returned comes next.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ Reply = list[tuple[_Tail, list[tuple[str, list[str]]]]]
 
 
 class Row(NamedTuple):
-    """A stream as its reader stands to it: the ID read last, entries ``read``, how often which kind of item was ``missing`` some."""
+    """What a reader knows of a stream: ``id`` is the last ID read, ``read`` counts entries, ``missing`` counts interruptions by kind."""
 
     key: str
     exchange: str
@@ -71,11 +71,11 @@ class Row(NamedTuple):
 
 
 class Reader:
-    """Reads streams from ``streams`` = {key: where to start}, each with its own position.
+    """Reads the streams in ``streams``, a mapping from key to where to start, each with its own position.
 
-    ``count`` is the most entries of one stream in a batch; ``block`` the seconds that Redis holds a read open: as
-    long does it take at most until an added stream is looked at. A read returns as soon as there is one entry.
-    Streams that don't exist yet are waited for. ``url`` may also lead to Sentinels or to a Cluster, or be a `Topology`.
+    ``count`` is the maximum number of entries of one stream in a batch. ``block`` is how long, in seconds, Redis keeps
+    a read open, and so the maximum time until an added stream is read. A read returns as soon as there is an entry.
+    Streams that do not exist yet are waited for. ``url`` may also be that of Sentinels or a Cluster, or a `Topology`.
     """
 
     def __init__(
@@ -105,13 +105,13 @@ class Reader:
         self._aside = Aside(self._lanes, lambda: asyncio.get_running_loop().time())
         self._added = asyncio.Event()
         self.trouble = ""
-        """Why Redis doesn't answer, while it doesn't."""
+        """Why Redis does not answer; empty while it does."""
 
     async def __aenter__(self) -> Self:
-        """Connect, and settle where each stream starts: from here on nothing is missed.
+        """Connect, and determine where each stream starts: from here on nothing is missed.
 
         Raises:
-            RedisUnavailableError: Redis doesn't answer, or refuses this client.
+            RedisUnavailableError: Redis does not answer, or refuses this client.
             ValueError: a start that makes no sense for its stream.
         """
         try:
@@ -135,12 +135,12 @@ class Reader:
 
     @property
     def redis(self) -> Redis:
-        """A client for other commands, which gives text."""
+        """A client for other commands, with decoded replies."""
         return self._redis
 
     @property
     def outages(self) -> int:
-        """How often Redis was away since the start."""
+        """How often Redis was unreachable since the start."""
         return self._outages.count
 
     @property
@@ -149,7 +149,7 @@ class Reader:
         return list(self._tails)
 
     def rows(self) -> list[Row]:
-        """Each stream that is read, for whoever watches."""
+        """A row for each stream that is read, for monitoring."""
         return [
             Row(key, tail.stream.exchange, str(tail.stream.channel), tail.id, tail.read, tail.missing)
             for key, tail in self._tails.items()
@@ -157,7 +157,7 @@ class Reader:
 
     @property
     def cursors(self) -> dict[str, str]:
-        """Where the caller stands: per key the ID of the last entry handed out (a batch's last, with ``batches``)."""
+        """The caller's position: per key the ID of the last entry returned (with ``batches``, the last of the batch)."""
         return {key: tail.handed for key, tail in self._tails.items() if tail.handed}
 
     async def outlive(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -165,7 +165,7 @@ class Reader:
         return await self._outages.outlive(call)
 
     async def add(self, key: str, start: Start = Position.START) -> None:
-        """Read one more stream; no effect on one that is read already. Waits while Redis is away.
+        """Read one more stream; no effect if it is read already. Waits while Redis is unreachable.
 
         Raises:
             ValueError: the key is not a data stream, or the start makes no sense for it.
@@ -175,13 +175,13 @@ class Reader:
             await self._outages.outlive(lambda: self._place(key, start))
 
     def remove(self, key: str) -> None:
-        """Read this stream no longer."""
+        """Stop reading this stream."""
         if self._tails.pop(key, None):
             self._lanes.remove(key)
             self._aside.forget(key)
 
     async def save(self, name: str) -> None:
-        """Keep ``cursors`` in Redis under ``name``, for ``Saved(name)``; call it when the items are dealt with."""
+        """Save ``cursors`` in Redis under ``name``, for ``Saved(name)``; call it when the items are processed."""
         cursors: dict[Any, Any] = dict(self.cursors)
         if cursors:
             await self._outages.outlive(lambda: self._redis.hset(self._keys.cursor(name), mapping=cursors))
@@ -191,7 +191,7 @@ class Reader:
         return Endless(self._next_item)
 
     def batches(self) -> Endless[list[Item]]:
-        """All items that there were at once, endlessly; never an empty list."""
+        """All items that are available at once, endlessly; never an empty list."""
         return Endless(self._next_batch)
 
     async def _next_item(self) -> Item:

@@ -23,7 +23,7 @@ BYTES_PER_ENTRY = {
     Channel.BALANCES: 97,
     Channel.POSITIONS: 180,
 }
-"""The upper end of what was measured: docs/operations.md, "Sizing". Books: deltas of 20 levels, without full snapshots.
+"""The upper end of what was measured: docs/reference/sizing.md. Books: deltas of 20 levels, without full snapshots.
 Positions were not measured; they have the fields of a fill, about."""
 
 

@@ -16,7 +16,7 @@ from bridge.config.load import load_with_origins
 from bridge.model import Channel
 from tests.cli.test_main import tickbridge
 from tests.servers import free_port
-from tests.unit.doc_pages import OPERATIONS, text
+from tests.unit.doc_pages import SIZING, text
 
 GOOD = """
 redis: {url: "redis://:hunter2-redis@127.0.0.1:1/0"}
@@ -162,7 +162,6 @@ def test_a_default_config_that_is_none(tmp_path, make, message):
 
 
 def test_the_bytes_per_entry_are_those_of_the_documentation():
-    sizing = text(OPERATIONS).partition("## Sizing")[2].partition("\n## ")[0]
     assert set(BYTES_PER_ENTRY) == set(Channel)
     for channel, size in BYTES_PER_ENTRY.items():
-        assert f" {size} |" in sizing, channel
+        assert f" {size} |" in text(SIZING), channel

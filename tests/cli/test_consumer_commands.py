@@ -20,7 +20,7 @@ from tests.servers import RedisServer, free_port
 
 CLEAN = clean_environment()
 ROOT = Path(__file__).parents[2]
-ARCHITECTURE = ROOT / "docs" / "architecture.md"
+ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
 SPELLINGS = {
     "command": lambda name: [sys.executable, "-m", "bridge", name],
     "module": lambda name: [sys.executable, "-m", f"consumers.{name}"],
@@ -158,8 +158,10 @@ def test_the_package_lists_its_services() -> None:
 
 
 def test_copied_out_a_service_does_without_the_command(redis_server: RedisServer, tmp_path) -> None:
-    """What docs/architecture.md says may be copied out is enough."""
-    [words] = re.findall(r"^- `consumers/`: from `bridge` only (.*?)\.", ARCHITECTURE.read_text(), re.MULTILINE)
+    """What docs/explanation/architecture.md says may be copied out is enough."""
+    [words] = re.findall(
+        r"^- `consumers/`: from\s+`bridge`\s+only\s+(.*?)\.", ARCHITECTURE.read_text(), re.MULTILINE | re.DOTALL
+    )
     parts = re.findall(r"`([\w/]+)`", words)
     for package in ("bridge", "bridge/redis", "bridge/process"):
         (tmp_path / package).mkdir()

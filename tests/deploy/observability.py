@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tests.unit.doc_pages import OPERATIONS, ROOT, rows, ticked
+from tests.unit.doc_pages import METRICS, ROOT, RUNBOOK, tables, ticked
 
 __all__ = [
     "ALERTS",
@@ -26,7 +26,6 @@ __all__ = [
 
 ALERTS, ALERTS_TEST = (ROOT / "deploy" / "prometheus" / f"{name}.yml" for name in ("alerts", "alerts_test"))
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "tickbridge.json"
-RUNBOOK = ROOT / "docs" / "runbook.md"
 
 
 def alerts() -> list[dict[str, Any]]:
@@ -65,5 +64,5 @@ def used() -> set[str]:
 
 def documented() -> dict[str, tuple[str, set[str]]]:
     """The tables of metrics: name → type, further labels."""
-    table = [cells for cells in rows(OPERATIONS, "## Metrics and health") if len(cells) == 4]
+    table = [cells for cells in tables(METRICS) if len(cells) == 4]
     return {ticked(cells[0])[0]: (cells[1], set(ticked(cells[2]))) for cells in table}

@@ -28,7 +28,7 @@ from bridge.model import DATA_EVENTS
 from bridge.publish.events import PublisherEvents
 from tests.unit.doc_pages import ROOT
 
-PERFORMANCE = ROOT / "docs" / "performance.md"
+PERFORMANCE = ROOT / "docs" / "explanation" / "performance.md"
 
 
 def test_the_benchmarks_hear_all_that_a_publisher_says():

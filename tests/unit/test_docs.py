@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 import redis
+import yaml
 
 from bridge.config import load_settings
 from tests.environment import clean_environment
 from tests.patience import PATIENCE
 from tests.servers import RedisServer
-from tests.unit.doc_pages import CLI, EXCHANGES, PAGES, README, ROOT, STREAMS, blocks, text
+from tests.unit.doc_pages import CLI, DOCS, PAGES, README, ROOT, STREAMS, WALKTHROUGH, blocks, text
 
 PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -95,11 +96,11 @@ def test_commands_have_the_options_that_are_shown(page, tmp_path, monkeypatch):
 
 
 def test_the_session_example_prints_what_is_shown():
-    [example] = [block for block in blocks(EXCHANGES, "python") if block.startswith("from bridge")]
+    [example] = [block for block in blocks(WALKTHROUGH, "python") if block.startswith("from bridge")]
     ran = subprocess.run(
         [sys.executable, "-c", example], capture_output=True, text=True, check=True, cwd=ROOT, env=clean_environment()
     )
-    assert ran.stdout in blocks(EXCHANGES, "text")
+    assert ran.stdout in blocks(WALKTHROUGH, "text")
 
 
 @pytest.fixture
@@ -164,3 +165,29 @@ def test_the_proof_of_completeness_sees_a_hole(redis_server, streams):
     script = block.replace("redis-cli", f"redis-cli -p {redis_server.port}")
     ran = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, env=clean_environment())
     assert (ran.returncode, ran.stdout) == (1, "hole before 1795302527000-9\n")
+
+
+# --- the pages themselves ------------------------------------------------------------------------------------------
+
+
+MOST_LINES = 400
+MOST_OF_A_CELL = 260
+
+
+@PAGE
+def test_pages_are_short(page):
+    assert text(page).count("\n") < MOST_LINES
+
+
+@PAGE
+def test_no_paragraph_in_a_table_cell(page):
+    prose = re.sub(r"<!-- bench .*?<!-- /bench -->|```.*?```", "", text(page), flags=re.DOTALL)
+    for line in prose.splitlines():
+        if line.startswith("|") and page != STREAMS:  # a column for each exchange
+            assert max(map(len, line.split(" | "))) <= MOST_OF_A_CELL, line
+
+
+def test_every_page_is_in_the_navigation():
+    site = yaml.safe_load(text(ROOT / "mkdocs.yml"))
+    shown = {page for page in re.findall(r"[\w/-]+\.md", json.dumps(site["nav"])) if (DOCS / page).exists()}
+    assert shown == {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}

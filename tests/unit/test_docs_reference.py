@@ -25,12 +25,28 @@ from bridge.model import DATA_EVENTS, PUBLIC_CHANNELS, Channel, Control, Control
 from bridge.simulator.faults import FAULTS
 from bridge.simulator.registry import OWN_FAULTS
 from tests.servers import RedisServer
-from tests.unit.doc_pages import EXCHANGES, OPERATIONS, ROOT, SOURCES, STREAMS, blocks, rows, text, ticked
+from tests.unit.doc_pages import (
+    CONFIGURATION,
+    CONTROL,
+    EXCHANGES,
+    FAULT_TABLE,
+    LOG_EVENTS,
+    OTHER_KEYS,
+    ROOT,
+    SOURCES,
+    STREAMS,
+    WALKTHROUGH,
+    blocks,
+    rows,
+    tables,
+    text,
+    ticked,
+)
 
 NO_LITERAL = ("none", "needed", "empty", "all of the exchange's", "the exchange's", "the environment's")
 
 
-# --- streams.md ----------------------------------------------------------------------------------------------------
+# --- streams, control entries, other keys ----------------------------------------------------------------------------
 
 
 def test_every_type_with_its_fields():
@@ -64,17 +80,13 @@ def test_example_entries_are_entries():
 
 
 def test_every_control_event():
-    shown = [ticked(cells[0])[0] for cells in rows(STREAMS, "## Control entries")]
-    assert shown[: len(ControlEvent)] == [str(event) for event in ControlEvent]
+    shown = [ticked(cells[0])[0] for cells in rows(CONTROL, "## Events")]
+    assert shown == [str(event) for event in ControlEvent]
 
 
 def test_every_reason_is_in_the_code_and_every_lost_is_documented():
     code = "".join(text(path) for path in SOURCES)
-    reasons = [
-        ticked(cells[1])[0]
-        for cells in rows(STREAMS, "## Control entries")
-        if cells[0] in ("`gap`", "`lost`") and ticked(cells[1])
-    ]
+    reasons = [ticked(cells[1])[0] for cells in rows(CONTROL, "## Reasons")]
     assert len(reasons) > 10
     for reason in reasons:
         for part in reason.split("…"):
@@ -116,25 +128,27 @@ async def test_heartbeat_and_catalog_have_the_fields_that_are_documented(redis_s
             {tuple(json.loads(value)) for value in client.hvals(name)}
             for name in ("bridge:catalog", "bridge:catalog:accounts")
         )
-    documented = [name for cells in rows(STREAMS, "## Catalog, heartbeat, rejects") for name in ticked(cells[0])]
+    documented = [name for cells in rows(OTHER_KEYS, "## Heartbeat") for name in ticked(cells[0])]
     assert sorted(documented) == sorted(beat)
-    examples = [{tuple(json.loads(line)) for line in blocks(STREAMS, "json")[number].splitlines()} for number in (0, 1)]
+    examples = [
+        {tuple(json.loads(line)) for line in blocks(OTHER_KEYS, "json")[number].splitlines()} for number in (0, 1)
+    ]
     assert [public, private] == examples
 
 
 def test_the_wallet_hash_is_as_its_module_says():
     import consumers.wallets
 
-    shown = {name for cells in rows(STREAMS, "## What the consumers keep") for name in ticked(cells[0])}
+    shown = {name for cells in rows(OTHER_KEYS, "## Wallet") for name in ticked(cells[0])}
     said = re.findall(r"^    (\w+(?::<[\w ]+>)+|fills, fill:last)  ", str(consumers.wallets.__doc__), re.MULTILINE)
     assert shown == {name for names in said for name in names.split(", ")}
 
 
-# --- operations.md -------------------------------------------------------------------------------------------------
+# --- configuration, log events, faults -------------------------------------------------------------------------------
 
 
 def documented_settings() -> dict[str, SimpleNamespace]:
-    table = rows(OPERATIONS, "## Configuration")
+    table = tables(CONFIGURATION)
     found = {}
     for cells in table:
         name, variable = cells[0].strip("`"), cells[1].strip("`")
@@ -206,21 +220,21 @@ def test_every_log_event_is_documented_with_its_level():
             continue
         for level, event in re.findall(r"log(?:ger\(\))?\.(\w+)\(\s*\"(\w+)\"", text(path)):
             logged[event] = {"exception": "error"}.get(level, level)
-    shown = {ticked(cells[0])[0]: cells[1] for cells in rows(OPERATIONS, "## Log events")}
+    shown = {ticked(cells[0])[0]: cells[1] for cells in rows(LOG_EVENTS, "## Events of connectors")}
     assert shown == logged
 
 
 def test_every_fault_is_documented_with_its_settings():
-    shown = {ticked(cells[0])[0]: set(ticked(cells[2])) for cells in rows(OPERATIONS, "## Trying it out")}
+    shown = {ticked(cells[0])[0]: set(ticked(cells[2])) for cells in rows(FAULT_TABLE, "### Faults")}
     faults = {**FAULTS, **{name: fault.settings for name, fault in OWN_FAULTS.items()}}
     assert shown == {name: set(settings) - {"after", "every"} for name, settings in faults.items()}
 
 
-# --- exchanges.md, architecture.md, errors -------------------------------------------------------------------------
+# --- exchanges, architecture, errors ---------------------------------------------------------------------------------
 
 
 def test_quotes_from_the_code_are_the_code():
-    quotes = re.findall(r"<!-- (\S+\.py) -->\n *```python\n(.*?)\n *```", text(EXCHANGES), re.DOTALL)
+    quotes = re.findall(r"<!-- (\S+\.py) -->\n *```python\n(.*?)\n *```", text(WALKTHROUGH), re.DOTALL)
     assert len(quotes) > 8
     for path, quote in quotes:
         assert quote in text(ROOT / path), quote

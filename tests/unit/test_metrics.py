@@ -6,18 +6,18 @@ from bridge.observe.metrics import BridgeMetrics
 from bridge.publish.batch import grouped, settle
 from bridge.publish.pending import LOSSES
 from tests.unit.core import T0, stream
-from tests.unit.doc_pages import OPERATIONS, STREAMS, rows, ticked
+from tests.unit.doc_pages import CONTROL, METRICS, rows, ticked
 
 
 def test_every_documented_reason_of_a_loss_has_a_word_of_its_own():
     reasons = [
         ticked(cells[1])[0]
-        for cells in rows(STREAMS, "## Control entries")
+        for cells in rows(CONTROL, "## Reasons")
         if cells[0] == "`lost`" and cells[1].startswith("`")
     ]
     words = [stream(Channel.TRADES).lost_entry(T0, 1, reason).loss for reason in reasons]
     assert sorted(words) == sorted(LOSSES.values())
-    [meaning] = [cells[-1] for cells in rows(OPERATIONS, "## Metrics and health") if cells[0] == "`bridge_lost_total`"]
+    [meaning] = [cells[-1] for cells in rows(METRICS, "## Metrics of connectors") if cells[0] == "`bridge_lost_total`"]
     assert set(ticked(meaning)) == {*LOSSES.values(), "other"}
 
 
