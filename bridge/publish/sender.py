@@ -65,7 +65,7 @@ class BatchSender:
     @property
     def entries(self) -> int:
         """Entries that are on their way, or were when the connection broke."""
-        return self.transfer.batch.entries if self.transfer else sum(len(run[1]) for run in self.in_doubt)
+        return self.transfer.batch.entries if self.transfer else sum(len(entries) for _, entries, _ in self.in_doubt)
 
     @property
     def more(self) -> bool:
@@ -92,8 +92,7 @@ class BatchSender:
         transfer = self.transfer = Transfer.of(batch, self._repairs.mode, fence)
         payload = "".join(transfer.texts()).encode("latin-1")
         batch.commands.clear()
-        queued = transfer.units[0] if len(transfer.units) == 1 else 0
-        connection.send(payload, transfer.expected, done, queued=queued)
+        connection.send(payload, transfer.expected, done, queued=transfer.units[0] if transfer.units else 0)
 
     def taken(self, replies: list[Reply]) -> Findings | None:
         """Redis has taken all of the batch; returns what its looks have found, if they found anything."""

@@ -97,8 +97,9 @@ class Transfer(Struct):
             return hiredis.ReplyError not in set(map(type, own))
         if len(self.units) > 1:
             return False
-        results = replies[self.units[0] + 1]
-        complete = isinstance(results, list) and len(results) == self.units[0]
+        [count] = self.units
+        results = replies[count + 1]
+        complete = isinstance(results, list) and len(results) == count
         return complete and hiredis.ReplyError not in set(map(type, results))  # type: ignore[arg-type]
 
     def outcome(self, replies: Sequence[Reply]) -> Outcome:
@@ -126,10 +127,6 @@ class Transfer(Struct):
             start += unit + 2
         entries = self.batch.entries
         return Outcome(results[:entries], results[entries:], asked, fence, cause)
-
-    def trims_of(self, outcome: Outcome) -> list[tuple[Stream, Reply]]:
-        """What was trimmed of which stream."""
-        return [(stream, reply) for (stream, _), reply in zip(self.batch.trims, outcome.trims, strict=True)]
 
 
 def refused(reply: Reply) -> str:
