@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from bridge.publish.batch import Run, flat, grouped
 from bridge.publish.connection import RedisConnection, Reply
-from bridge.publish.pending import CONTROL, LOST, Pending
+from bridge.publish.pending import CONTROL, Lost, Pending
 from bridge.publish.stream import Stream, StreamId
 from bridge.publish.wire import command
 
@@ -138,7 +138,7 @@ def _split(pairs: Sequence[tuple[Stream, Pending]], refusals: dict[int, str], ve
 
 
 def _events(entry: Pending) -> int:
-    return entry.count if entry.kind == LOST else int(entry.kind < CONTROL)  # type: ignore[attr-defined]
+    return entry.count if isinstance(entry, Lost) else int(entry.kind < CONTROL)
 
 
 def _uncount(stream: Stream, entry: Pending) -> None:
@@ -146,7 +146,7 @@ def _uncount(stream: Stream, entry: Pending) -> None:
     stream.flying -= 1
     if entry.kind >= CONTROL:
         stream.controls -= 1
-        stream.declared -= _events(entry) if entry.kind == LOST else 0
+        stream.declared -= _events(entry)
 
 
 def _classify(pairs: Sequence[tuple[Stream, Pending]], refusals: dict[int, str], verdict: Verdict, cause: str) -> None:
