@@ -288,6 +288,25 @@ async def test_a_server_that_was_emptied(piped, line):
     assert piped.said("redis_refused") == []
 
 
+@pytest.mark.parametrize("part", ["send", "taken"])
+async def test_a_mistake_is_raised_by_the_task(piped, line, part):
+    """A callback's would vanish in the event loop's log."""
+
+    def mistake(*_):
+        raise KeyError(part)
+
+    on_its_way(piped)
+    setattr(piped.pipeline.sender, part, mistake)
+    if part == "send":
+        piped.pipeline._connection, piped.pipeline.sender.transfer = line, None
+        piped.pipeline.flush()
+    else:
+        piped.pipeline._settled([])
+    with pytest.raises(ExceptionGroup) as caught:
+        await piped.pipeline.run()
+    assert caught.group_contains(KeyError, match=part)
+
+
 async def test_the_first_mistake_is_the_one_that_is_raised(piped):
     pipeline = piped.pipeline
     first = KeyError("first")
