@@ -242,6 +242,7 @@ class RedisPipeline:
             await self._fault
 
     async def _drive(self) -> None:
+        """From connection to connection, until another process takes this one's place."""
         waits = self._backoff()
         while self.state is not State.DISPLACED:
             if not self._may_write.is_set():
