@@ -147,7 +147,7 @@ class RedisPipeline:
 
     async def drained(self) -> None:
         """Wait until all is acknowledged that Redis takes."""
-        while self.busy:
+        while self.busy:  # `_idle` only says that it may not be
             self._idle.clear()
             await self._idle.wait()
 
@@ -238,13 +238,11 @@ class RedisPipeline:
             ExceptionGroup: with what went wrong in it, in whatever part.
         """
         async with asyncio.TaskGroup() as group:
-            driving = group.create_task(self._drive(), name="publisher-connection")
-            try:
-                await self._fault
-            finally:
-                driving.cancel()
+            group.create_task(self._drive(), name="publisher-connection")
+            await self._fault
 
     async def _drive(self) -> None:
+        """From connection to connection, until another process takes this one's place."""
         waits = self._backoff()
         while self.state is not State.DISPLACED:
             if not self._may_write.is_set():
@@ -267,7 +265,6 @@ class RedisPipeline:
                 await self._serve(connection)
                 if self.sender.fruitless >= _FRUITLESS:
                     await asyncio.sleep(next(waits))
-        await asyncio.Event().wait()
 
     async def _open(self) -> RedisConnection:
         """Connect, make sure that this process may write, and bring Redis up to date.
@@ -324,8 +321,6 @@ class RedisPipeline:
         """Let entries flow until the connection is lost."""
         self._connection = connection
         self._events.recovered()
-        if self._emptied:
-            connection.abort("the server was emptied meanwhile")
         try:
             while True:
                 self._work = self._loop.create_future()
@@ -348,8 +343,7 @@ class RedisPipeline:
             raise ConnectionError("displaced")
         self._enter(State.FLOWING if self._may_write.is_set() else State.STANDING_BY)
         self.flush()
-        if not (self.queue or self.sender.entries):
-            self._idle.set()
+        self._idle.set()
 
     def _lost(self, connection: RedisConnection) -> None:
         """The connection is gone, and what was on its way is in doubt."""

@@ -9,7 +9,7 @@ its last second) go in again under their IDs, as far back as they are remembered
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import hiredis
 from msgspec import Struct
@@ -19,16 +19,14 @@ from bridge.publish.batch import History, Run, command_of, flat
 from bridge.publish.connection import RedisConnection, Reply
 from bridge.publish.fence import Fence, FenceState
 from bridge.publish.pending import Pending
-from bridge.publish.sorting import DOUBTFUL, Verdict, concerns_server, last_ids, sort_out, standing
+from bridge.publish.sorting import DOUBTFUL, TOO_SMALL, Verdict, concerns_server, in_parts, last_ids, sort_out, standing
 from bridge.publish.stream import Stream, StreamId
 from bridge.publish.transfer import EXEC, MULTI
 from bridge.publish.wire import command
 
 __all__ = ["Recovered", "open_fence", "recover", "transact"]
 
-_RESENT_AT_ONCE = 256 * 1024
 _FIRST_AT_ONCE = 8
-_TOO_SMALL = "equal or smaller"
 
 
 class Recovered(Struct):
@@ -91,10 +89,8 @@ async def transact(
     result = replies[len(commands) + 1]
     if isinstance(result, list):
         return result
-    own = next((reply for reply in replies[1 : len(commands) + 1] if isinstance(reply, hiredis.ReplyError)), None)
-    if own is None and isinstance(result, hiredis.ReplyError):
-        own = result
-    return own or hiredis.ReplyError("EXECABORT the transaction was not applied")
+    refusals = (reply for reply in replies if isinstance(reply, hiredis.ReplyError))
+    return next(refusals, hiredis.ReplyError("EXECABORT the transaction was not applied"))
 
 
 async def recover(
@@ -150,7 +146,8 @@ async def _look_at_beginnings(connection: RedisConnection, streams: Sequence[Str
         replies = await connection.request([command("XRANGE", s.key, "-", "+", "COUNT", 1) for s in some])
         for stream, reply in zip(some, replies, strict=True):
             if isinstance(reply, list) and reply:
-                first = StreamId.parse(reply[0][0])
+                [[ident, _]] = reply
+                first = StreamId.parse(ident)
                 missing[stream] += stream.write_off(stream.oldest.seq, first.seq)
                 if first.seq > stream.oldest.seq:
                     stream.oldest = first
@@ -173,8 +170,8 @@ async def _restore(
 ) -> None:
     """Send entries again that were acknowledged, stream by stream, and count those that don't get in."""
     for stream, entries, _ in runs:
-        for some in _parts(entries):
-            replies = await transact(connection, fence, [command_of(stream, entry) for entry in some])
+        for some in in_parts((stream, entry) for entry in entries):
+            replies = await transact(connection, fence, [command_of(stream, entry) for _, entry in some])
             if isinstance(replies, hiredis.ReplyError):
                 text = str(replies)
                 if concerns_server(text):
@@ -183,31 +180,19 @@ async def _restore(
                     raise ConnectionError(f"entries that Redis has forgotten are refused: {text}")
                 replies = [replies] * len(some)
             result.resent += len(some)
-            missing[stream] += await _count_refused(connection, stream, some, replies)
+            missing[stream] += await _count_refused(connection, some, replies)
 
 
 async def _count_refused(
-    connection: RedisConnection, stream: Stream, entries: Sequence[Pending], replies: Sequence[Reply]
+    connection: RedisConnection, pairs: Sequence[tuple[Stream, Pending]], replies: Sequence[Reply]
 ) -> int:
+    """How many of the entries are not in Redis, though they were sent again."""
     doubtful: list[tuple[Stream, Pending]] = []
     lost = 0
-    for entry, reply in zip(entries, replies, strict=True):
+    for pair, reply in zip(pairs, replies, strict=True):
         if isinstance(reply, hiredis.ReplyError):
-            if _TOO_SMALL in str(reply):
-                doubtful.append((stream, entry))
+            if TOO_SMALL in str(reply):
+                doubtful.append(pair)
             else:
                 lost += 1
     return lost + (await standing(connection, doubtful)).count(False)
-
-
-def _parts(entries: Sequence[Pending]) -> Iterator[list[Pending]]:
-    part: list[Pending] = []
-    size = 0
-    for entry in entries:
-        part.append(entry)
-        size += entry.weight
-        if size >= _RESENT_AT_ONCE:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part

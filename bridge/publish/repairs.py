@@ -89,14 +89,23 @@ class Repairs:
         delay = next(self._waits) if self._waits else _FIRST_WAIT
         self._waits = self._waits or self._backoff()
         self._log.error("redis_refused", errors=messages, retry_in=round(delay, 2), waiting=waiting)
-        trims, self._upkeep.trims = self._upkeep.trims, []
-        if trims and self.mode is Mode.ATOMIC:
-            replies = await transact(connection, fence, [text for _, text in trims])
-            applied = [replies] * len(trims) if isinstance(replies, hiredis.ReplyError) else replies
-            self._upkeep.trimmed(trims, applied, self._loop.time())
+        if self._upkeep.trims and self.mode is Mode.ATOMIC:
+            await self._make_room(connection, fence)
         await asyncio.wait([connection.lost], timeout=delay)
         if any(text.startswith(RECONNECT) for text in messages):
             connection.abort("the server can't take writes")
+
+    async def _make_room(self, connection: RedisConnection, fence: Fence | None) -> None:
+        """Trim what is due."""
+        trims, self._upkeep.trims = self._upkeep.trims, []
+        try:
+            replies = await transact(connection, fence, [text for _, text in trims])
+        except ConnectionError:
+            for stream, _ in trims:
+                stream.gone = None  # how much was trimmed isn't heard
+            raise
+        applied = [replies] * len(trims) if isinstance(replies, hiredis.ReplyError) else replies
+        self._upkeep.trimmed(trims, applied, self._loop.time())
 
     async def _follow(self, connection: RedisConnection, transfer: Transfer, outcome: Outcome) -> None:
         """In a Cluster, where a slot is on the move: send again, and where Redis says, what no transaction can hold."""

@@ -65,7 +65,7 @@ class BatchSender:
     @property
     def entries(self) -> int:
         """Entries that are on their way, or were when the connection broke."""
-        return self.transfer.batch.entries if self.transfer else sum(len(run[1]) for run in self.in_doubt)
+        return self.transfer.batch.entries if self.transfer else sum(len(entries) for _, entries, _ in self.in_doubt)
 
     @property
     def more(self) -> bool:

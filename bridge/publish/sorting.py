@@ -7,30 +7,41 @@ declares it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import hiredis
 from msgspec import Struct, field
 
 from bridge.publish.batch import Run, flat, grouped
 from bridge.publish.connection import RedisConnection, Reply
-from bridge.publish.pending import CONTROL, LOST, Pending
+from bridge.publish.pending import CONTROL, Lost, Pending
 from bridge.publish.stream import Stream, StreamId
 from bridge.publish.wire import command
 
-__all__ = ["DOUBTFUL", "RECONNECT", "Verdict", "concerns_server", "last_ids", "sort_out", "standing"]
+__all__ = [
+    "DOUBTFUL",
+    "RECONNECT",
+    "TOO_SMALL",
+    "Verdict",
+    "concerns_server",
+    "in_parts",
+    "last_ids",
+    "sort_out",
+    "standing",
+]
 
-DOUBTFUL = hiredis.ReplyError("ERR The ID specified in XADD is equal or smaller than the target stream top item")
-"""Stands for the reply of an entry of which only this much is known: it isn't above the stream's last."""
-_TOO_SMALL = "equal or smaller than the target stream top item"
+TOO_SMALL = "equal or smaller than the target stream top item"
+"""In the refusal of an entry whose ID is not above the stream's last."""
+DOUBTFUL = hiredis.ReplyError(f"ERR The ID specified in XADD is {TOO_SMALL}")
+"""Stands for the reply of an entry of which only this much is known."""
 RECONNECT = ("READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "NOAUTH")
 """Refusals after which another server, or another connection, is the one to ask."""
 _OF_THE_SERVER = (
     *RECONNECT, "OOM", "MISCONF", "LOADING", "NOREPLICAS", "BUSY", "TRYAGAIN", "ASK", "EXECABORT",
 )  # fmt: skip
 """Refusals that concern the whole server; all others concern one stream, or one entry of it."""
-_LOOKED_AT_ONCE = 256 * 1024
-"""Bytes of entries that are read back in one request."""
+_AT_ONCE = 256 * 1024
+"""Bytes of entries that are read back, or sent again, in one request."""
 _TAILS_AT_ONCE = 8
 """Streams whose last entry is read in one request: for a book it may be a snapshot of a megabyte."""
 
@@ -76,7 +87,7 @@ async def sort_out(
         if reply is None:
             refusals[index] = ""
         elif isinstance(reply, hiredis.ReplyError):
-            if _TOO_SMALL in str(reply):
+            if TOO_SMALL in str(reply):
                 doubtful.append(index)
             else:
                 refusals[index] = str(reply)
@@ -106,8 +117,8 @@ def _split(pairs: Sequence[tuple[Stream, Pending]], refusals: dict[int, str], ve
     accepted_later: set[Stream] = set()
     set_back: dict[Stream, StreamId] = {}
     holes: dict[Stream, list[int]] = {}
-    for index in range(len(pairs) - 1, -1, -1):
-        stream, entry = pair = pairs[index]
+    for index, pair in reversed(list(enumerate(pairs))):
+        stream, entry = pair
         if index not in refusals:
             accepted_later.add(stream)
             accepted.append(pair)
@@ -127,7 +138,7 @@ def _split(pairs: Sequence[tuple[Stream, Pending]], refusals: dict[int, str], ve
 
 
 def _events(entry: Pending) -> int:
-    return entry.count if entry.kind == LOST else int(entry.kind < CONTROL)  # type: ignore[attr-defined]
+    return entry.count if isinstance(entry, Lost) else int(entry.kind < CONTROL)
 
 
 def _uncount(stream: Stream, entry: Pending) -> None:
@@ -135,7 +146,7 @@ def _uncount(stream: Stream, entry: Pending) -> None:
     stream.flying -= 1
     if entry.kind >= CONTROL:
         stream.controls -= 1
-        stream.declared -= _events(entry) if entry.kind == LOST else 0
+        stream.declared -= _events(entry)
 
 
 def _classify(pairs: Sequence[tuple[Stream, Pending]], refusals: dict[int, str], verdict: Verdict, cause: str) -> None:
@@ -164,20 +175,21 @@ async def standing(connection: RedisConnection, pairs: Sequence[tuple[Stream, Pe
         ConnectionError: the connection broke.
     """
     found: list[bool] = []
-    for some in _chunks(pairs):
+    for some in in_parts(pairs):
         texts = [command("XRANGE", s.key, f"{e.ms}-{e.seq}", f"{e.ms}-{e.seq}") for s, e in some]
         replies = await connection.request(texts)
         found += [_is_ours(stream, entry, reply) for (stream, entry), reply in zip(some, replies, strict=True)]
     return found
 
 
-def _chunks(pairs: Sequence[tuple[Stream, Pending]]) -> Iterable[list[tuple[Stream, Pending]]]:
+def in_parts(pairs: Iterable[tuple[Stream, Pending]]) -> Iterator[list[tuple[Stream, Pending]]]:
+    """Entries, in order, in as many parts as requests are needed."""
     some: list[tuple[Stream, Pending]] = []
     size = 0
-    for pair in pairs:
-        some.append(pair)
-        size += pair[1].weight
-        if size >= _LOOKED_AT_ONCE:
+    for stream, entry in pairs:
+        some.append((stream, entry))
+        size += entry.weight
+        if size >= _AT_ONCE:
             yield some
             some, size = [], 0
     if some:
@@ -187,7 +199,8 @@ def _chunks(pairs: Sequence[tuple[Stream, Pending]]) -> Iterable[list[tuple[Stre
 def _is_ours(stream: Stream, entry: Pending, reply: Reply) -> bool:
     if not isinstance(reply, list) or not reply:
         return stream.was_trimmed(entry.ms, entry.seq)
-    return _body(reply[0][1]) == entry.body
+    [[_, fields]] = reply
+    return _body(fields) == entry.body
 
 
 def _body(fields: Sequence[bytes]) -> str:
@@ -213,7 +226,8 @@ async def last_ids(connection: RedisConnection, streams: Sequence[Stream]) -> di
             _must_tell(connection, reply)
             if isinstance(reply, list):
                 if reply:
-                    found[stream] = StreamId.parse(reply[0][0])
+                    [[ident, _]] = reply
+                    found[stream] = StreamId.parse(ident)
                 else:
                     empty.append(stream)
     # Of an empty stream the answer is short.
@@ -221,8 +235,7 @@ async def last_ids(connection: RedisConnection, streams: Sequence[Stream]) -> di
     for stream, reply in zip(empty, replies, strict=True):
         _must_tell(connection, reply)
         if isinstance(reply, list):
-            fields = dict(zip(reply[::2], reply[1::2], strict=False))
-            found[stream] = StreamId.parse(fields[b"last-generated-id"])
+            found[stream] = StreamId.parse(reply[reply.index(b"last-generated-id") + 1])
         elif "no such key" in str(reply):
             found[stream] = StreamId()
     return found

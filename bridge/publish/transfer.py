@@ -18,7 +18,6 @@ from msgspec import Struct
 from bridge.publish.batch import Batch, Run
 from bridge.publish.connection import Reply
 from bridge.publish.fence import Fence, FenceState
-from bridge.publish.stream import Stream
 from bridge.publish.wire import command
 
 __all__ = ["DIVIDED", "Mode", "Outcome", "Transfer", "refused"]
@@ -139,10 +138,6 @@ class Transfer(Struct):
         results += replies[start:end]
         entries = self.batch.entries
         return Outcome(results[:entries], results[entries:], looks, fence, cause)
-
-    def trims_of(self, outcome: Outcome) -> list[tuple[Stream, Reply]]:
-        """What was trimmed of which stream."""
-        return [(stream, reply) for (stream, _), reply in zip(self.batch.trims, outcome.trims, strict=True)]
 
 
 def refused(reply: Reply) -> str:

@@ -110,11 +110,19 @@ def _places(source: str) -> dict[tuple[int, int, str], list[tuple[str, int]]]:
         occurrence = 0
         for node in ast_nodes(tree):
             for (line, column), _stop in operator.mutation_positions(node):
-                far = name == "NumberReplacer" and len(node.value) >= _LONG_NUMBER
-                if not far and not any(first <= (line, column) < last for first, last in typed):
+                if not _is_idle(name, node) and not any(first <= (line, column) < last for first, last in typed):
                     places[line, column, name.split("_")[0]].append((name, occurrence))
                 occurrence += 1
     return places
+
+
+def _is_idle(operator: str, node: Any) -> bool:
+    """Whether this change of a node changes nothing: of a long number, of a signature's bare star, of a ``zip`` that is strict."""
+    if operator == "NumberReplacer":
+        return len(node.value) >= _LONG_NUMBER
+    if operator.startswith("ReplaceBinaryOperator"):
+        return bool(node.parent.type == "parameters")
+    return operator == "ReplaceTrueWithFalse" and node.parent.get_code(include_prefix=False) == "strict=True"
 
 
 @functools.cache

@@ -176,7 +176,7 @@ def _child(work: Callable[[], int], timeout: float) -> tuple[int, str]:
 
 
 def _become(work: Callable[[], int], output: int) -> None:
-    code = 1
+    code = int(pytest.ExitCode.INTERNAL_ERROR)
     try:
         os.setsid()
         os.dup2(output, 1)
