@@ -128,7 +128,7 @@ class Publisher:
         self._loop = asyncio.get_running_loop()
         self._totals = Totals()
         self.most_bytes = budget.max_bytes
-        self._step = max(1, budget.max_bytes // _STEPS)
+        self._step = budget.max_bytes // _STEPS
         self._look_at = self._step
         """Bytes at which somebody has to look: at the pressure, or at the budget."""
         self._streams: list[Stream] = []
