@@ -29,7 +29,7 @@ class Pressure:
         self._low = self._high // _LOW
         self._hold = hold
         self._release = release
-        self._until = 0.0
+        self._until: float
         self.held = False
         self.limit = self._high
         """Bytes beyond which somebody has to look: at the pressure, or at the budget."""

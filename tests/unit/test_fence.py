@@ -50,14 +50,9 @@ def test_what_the_key_says(reply, state):
     assert FENCE.judge(reply) is state
 
 
-def test_what_is_asked_and_how_it_is_put_back():
+def test_what_is_asked_of_a_fence_that_does_not_change_and_how_it_is_put_back():
     assert FENCE.watch == [command("WATCH", FENCE.key), command("GET", FENCE.key)]
     assert FENCE.restore == [command("MULTI"), command("SET", FENCE.key, FENCE.token), command("EXEC")]
-
-
-def test_another_token_is_another_fence():
-    assert Fence(FENCE.key, FENCE.token, FENCE.connector) == FENCE
-    assert Fence(FENCE.key, NEXT, FENCE.connector) != FENCE
     with pytest.raises(AttributeError):
         FENCE.token = NEXT
 

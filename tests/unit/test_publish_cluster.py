@@ -267,6 +267,7 @@ async def test_a_slot_on_the_move_is_followed_over_one_connection(redis_server):
         await until(lambda: c.places == "031")
         await until(lambda: target.open_connections == 1)
         assert target.asked == asked, "it is the stream's own master now"
+        assert not any(master.asked for master in c.made._masters)
         c.check(5)
 
 

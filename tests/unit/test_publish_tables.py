@@ -36,11 +36,9 @@ def fill(target: Stream, *entries: Pending) -> None:
 
 
 class TestPending:
-    def test_a_new_entry_has_no_number(self):
+    def test_a_new_entry_has_no_number_and_a_weight_in_the_budget(self):
         one = entry()
         assert (one.ms, one.seq, one.weight) == (0, 0, 300)
-
-    def test_the_budget_does_not_change(self):
         assert (Budget().max_bytes, Budget().max_age) == (64 << 20, 300.0)
         with pytest.raises(AttributeError):
             Budget().max_bytes = 1
@@ -477,6 +475,16 @@ class TestClock:
         clock = RedisClock()
         self.answer(clock, T0, 0, took)
         assert (clock.milliseconds(T0) is not None) is known
+
+    @pytest.mark.parametrize("took", [0, 2 * SECOND])
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_clocks_a_second_apart_are_the_same_and_half_of_what_an_answer_took(self, took, sign):
+        apart = sign * (SECOND + took // 2)
+        for more, followed in ((0, True), (sign * MILLISECOND, False)):
+            clock = RedisClock()
+            self.answer(clock, T0, 0)
+            self.answer(clock, T0, apart + more, took)
+            assert clock.milliseconds(T0) == (T0 + (apart if followed else 0)) // MILLISECOND
 
     @pytest.mark.parametrize(("after", "followed"), [(300 * SECOND - 1000, False), (300 * SECOND, True)])
     def test_another_time_is_believed_after_five_minutes(self, after, followed):

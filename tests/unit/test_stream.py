@@ -19,11 +19,9 @@ def words(text):
 class TestIds:
     def test_text(self):
         assert str(StreamId(5, 7)) == "5-7"
+        assert str(StreamId()) == "0-0"
         assert StreamId.parse("5-7") == StreamId.parse(b"5-7") == StreamId(5, 7)
-        assert StreamId(5, 7) < StreamId(6, 1)
-
-    def test_the_first_is_below_all(self):
-        assert StreamId() == StreamId(0, 0) < StreamId(0, 1)
+        assert StreamId() < StreamId(5, 7) < StreamId(6, 1)
         with pytest.raises(AttributeError):
             StreamId().seq = 7
 
