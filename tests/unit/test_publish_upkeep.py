@@ -141,12 +141,19 @@ def test_what_redis_does_not_let_us_trim_is_left_for_a_minute(chores):
     assert line["errors"] == [f"{first.key}: NOPERM a", f"{first.key}: NOPERM b", f"{third.key}: NOPERM b"]
     assert (line["log_level"], line["waiting"]) == ("error", 0)
     assert (first.gone, second.gone, third.gone) == (None, 5, None)
+    assert not chores.upkeep.due, "not even what was not applied"
     for now, trims in ((1059.9, []), (1060.0, chores.trimming)):
         for one in chores.streams:
             one.oldest = StreamId(T0 // 10**6, 1)
         chores.upkeep.start_round(T0)
         batch = chores.batch(now)
         assert (batch.trims, len(batch.looks)) == (trims, 3)
+
+
+def test_each_trimming_has_its_answer(chores):
+    with pytest.raises(ValueError, match="shorter"):
+        chores.upkeep.trimmed(chores.trimming, [1, 2], 0.0)
+    assert not chores.upkeep.due
 
 
 def test_of_many_errors_ten_are_said(chores):

@@ -25,6 +25,10 @@ STEP = 1000
 BUDGET = Budget(64 * STEP, 300.0)
 
 
+async def nowhere():
+    raise AssertionError("what isn't run connects to nothing")
+
+
 class Idle:
     """A publisher that isn't run: what is put waits."""
 
@@ -32,7 +36,7 @@ class Idle:
         self.events = Events()
         self.capture = LogCapture()
         self.publisher = Publisher(
-            OneServer(lambda: asyncio.sleep(0)),
+            OneServer(nowhere),
             lambda: itertools.repeat(0.01),
             self.events,
             budget=budget,
