@@ -210,7 +210,7 @@ class RedisConnection(asyncio.Protocol):
         queued = array.array("i", [0])
         with contextlib.suppress(OSError, AttributeError, ValueError):
             fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
-        return queued[0]
+        return queued.pop()
 
 
 async def open_connection(

@@ -19,7 +19,7 @@ from bridge.publish.publisher import OneServer, Publisher
 from bridge.publish.wire import render
 from tests.unit.core import SECOND, T0, balance, delta, quote, snapshot, stream, trade
 from tests.unit.proxy import Proxy
-from tests.unit.publishing import Events, desk, until
+from tests.unit.publishing import Events, desk, numbers, raw, until
 
 STEP = 1000
 BUDGET = Budget(64 * STEP, 300.0)
@@ -146,6 +146,15 @@ async def test_what_others_have_lost_is_declared_behind_what_waits(idle):
 # --- figures -------------------------------------------------------------------------------------------------------
 
 
+async def test_the_figures_are_those_of_all_pipelines(idle):
+    totals = idle.publisher._totals
+    totals.published, totals.lost, totals.confirmed = 3, 2, 1
+    totals.latency.add(5_000_000)
+    publisher = idle.publisher
+    assert (publisher.published, publisher.lost, publisher.confirmed, publisher.latency.count) == (3, 2, 1, 1)
+    assert (publisher.waiting, publisher.waiting_bytes, publisher.connected) == (0, 0, False)
+
+
 async def test_whether_a_stream_is_taken_is_its_own_matter(redis_server):
     async with Proxy(redis_server.port) as proxy, desk(redis_server, proxy.url) as d:
         one, other = await d.stream(), await d.stream(subject="ETH-EUR")
@@ -249,6 +258,19 @@ async def test_what_a_blocked_stream_has_holds_nobody_up(idle):
     assert idle.events.held == []
 
 
+async def test_a_server_that_was_emptied_is_brought_up_to_date(redis_server):
+    async with desk(redis_server) as d:
+        one = await d.stream()
+        d.put(one, 5)
+        await d.drained()
+        await d.nothing_under_way()
+        with raw(redis_server) as client:
+            client.flushall()
+        d.publisher.renew("it was emptied")
+        await until(lambda: d.ids(one) == numbers(1, 5))
+        assert [line["reason"] for line in d.said("redis_lost")] == ["it was emptied"]
+
+
 async def test_a_publisher_that_ends_holds_nobody_up(redis_server):
     async with desk(redis_server) as d:
         await until(lambda: d.publisher.connected)
@@ -343,7 +365,7 @@ async def test_each_round_looks_at_the_limits(idle, house, monkeypatch):
 
 @pytest.mark.parametrize(("after", "old"), [(0, False), (1, True)])
 async def test_what_can_be_summed_up_is_when_it_is_old(idle, after, old):
-    quotes, ticker, book, trades, fresh, empty = streams = [
+    quotes, ticker, book, trades, fresh, single, empty = streams = [
         idle.add(channel, subject)
         for channel, subject in [
             (Channel.QUOTES, ""),
@@ -352,24 +374,26 @@ async def test_what_can_be_summed_up_is_when_it_is_old(idle, after, old):
             (Channel.TRADES, ""),
             (Channel.QUOTES, "ETH-EUR"),
             (Channel.QUOTES, "SOL-EUR"),
+            (Channel.QUOTES, "XRP-EUR"),
         ]
     ]
-    for _ in range(3):
-        idle.publisher.put(quotes, quote("1", "2"))
+    for number in range(3):
+        idle.publisher.put(quotes, quote("1", "2", T0 + number * SECOND))
         idle.publisher.put(ticker, Ticker("BTC-EUR", None, T0, "86400", "1", "2", "3", "4", "5", "6", "7"))
         idle.publisher.put(fresh, quote("1", "2", T0 + SECOND))
     idle.publisher.put(book, snapshot())
     idle.publisher.put(book, delta())
+    idle.publisher.put(single, quote("1", "2"))
     idle.put(trades, 3)
     idle.publisher._sum_up_the_old(T0 + 300 * SECOND + after)
-    assert [where.declared for where in streams] == ([2, 2, 2, 0, 0, 0] if old else [0] * 6)
+    assert [where.declared for where in streams] == ([2, 2, 2, 0, 0, 0, 0] if old else [0] * 7)
     assert idle.events.drops == ([quotes, ticker, book] if old else [])
     assert [(line["count"], line["reason"]) for line in idle.dropped] == (
         [(6, "Redis was away for more than 300 s")] if old else []
     )
     assert idle.publisher.waiting_bytes == sum(where.bytes for where in streams)
     assert not empty.waiting
-    assert [len(where.waiting) for where in streams] == ([2, 2, 1, 3, 3, 0] if old else [3, 3, 2, 3, 3, 0])
+    assert [len(where.waiting) for where in streams] == ([2, 2, 1, 3, 3, 1, 0] if old else [3, 3, 2, 3, 3, 1, 0])
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------
