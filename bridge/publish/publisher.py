@@ -72,27 +72,26 @@ class OneServer:
 
     def __init__(self, connect: Callable[[], Awaitable[RedisConnection]]) -> None:
         self._connect = connect
-        self._pipelines: list[RedisPipeline] = []
+        self._pipeline: RedisPipeline
 
     @property
     def pipelines(self) -> Sequence[RedisPipeline]:
-        return self._pipelines
+        return (self._pipeline,)
 
     def set_up(self, make: Callable[[], RedisPipeline]) -> None:
-        pipeline = make()
-        pipeline.connect = self._connect
-        self._pipelines = [pipeline]
+        self._pipeline = make()
+        self._pipeline.connect = self._connect
 
     def place(self, stream: Stream) -> RedisPipeline:
-        self._pipelines[0].queue.add(stream)
-        return self._pipelines[0]
+        self._pipeline.queue.add(stream)
+        return self._pipeline
 
     def home(self, stream: Stream) -> RedisPipeline:
         del stream
-        return self._pipelines[0]
+        return self._pipeline
 
     async def run(self) -> None:
-        await self._pipelines[0].run()
+        await self._pipeline.run()
 
 
 class Publisher:

@@ -300,7 +300,7 @@ async def test_a_pipeline_that_has_lost_its_last_stream_ends(redis_server):
 async def test_who_may_write_holds_for_pipelines_that_come_later(redis_server):
     """In a Cluster without a fence, whatever the lease says: a transaction works within one slot."""
     async with cluster(redis_server, standing_by=True) as c:
-        c.place("012")
+        c.place("001")
         await c.add_streams()
         for one in c.streams:
             c.desk.put(one)
@@ -308,15 +308,15 @@ async def test_who_may_write_holds_for_pipelines_that_come_later(redis_server):
         assert [node.connections for node in c.nodes] == [0] * 4
         c.desk.publisher.may_write(Fence("a-key", "1-aaaa", "test"))
         await c.desk.drained()
-        c.place("013")
+        c.place("021")
         await c.put(1)
         c.check(2)
         c.desk.publisher.stand_by()
-        c.known.owners[slot("LTC-EUR")] = c.nodes[2].address
+        c.known.owners[slot("LTC-EUR")] = c.nodes[3].address
         late = await c.desk.stream(subject="LTC-EUR")
         c.desk.put(late)
         await until(lambda: c.made.home(late).state is State.STANDING_BY)
-        assert c.nodes[2].open_connections == 0
+        assert c.nodes[3].open_connections == 0
         c.desk.publisher.may_write()
         await c.desk.drained()
         assert c.desk.seqs(late) == [1]
