@@ -62,7 +62,6 @@ class Pressure:
 
     def release(self) -> None:
         """Let the feed be read, whatever waits: until Redis answers again, the budget decides."""
-        self.limit = self._most
         if self.held:
             self.held = False
             self._release()
