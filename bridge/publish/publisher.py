@@ -114,7 +114,7 @@ class Publisher:
         *,
         budget: Budget,
         fence: Fence | None = None,
-        standing_by: bool = False,
+        standing_by: bool,
         log: FilteringBoundLogger,
     ) -> None:
         self._nodes = nodes

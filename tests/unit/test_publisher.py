@@ -40,6 +40,7 @@ class Idle:
             lambda: itertools.repeat(0.01),
             self.events,
             budget=budget,
+            standing_by=False,
             log=structlog.wrap_logger(None, processors=[self.capture]),
         )
         [self.pipeline] = self.publisher._nodes.pipelines

@@ -129,6 +129,7 @@ async def test_the_replies_to_a_transaction_come_in_pieces_of_any_size(peer, kin
             line.send(b"", 5, take, queued=3 if len(got) < 2 else 0)  # who has its replies may send at once
 
     line.send(b"", 5, take, queued=3)
+    assert line._acknowledged == OK + QUEUED * 3
     for _ in range(3):
         for start in range(0, len(answer), size):
             line.data_received(answer[start : start + size])
