@@ -94,6 +94,7 @@ async def publish(url: str, namespace: str, batches: list[list[Event]]) -> None:
         lambda: backoff(random.Random()),
         Nobody(),
         budget=Budget(),
+        standing_by=False,
         log=structlog.wrap_logger(
             structlog.PrintLogger(sys.stderr), wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING)
         ),

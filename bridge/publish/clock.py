@@ -27,7 +27,7 @@ class RedisClock:
         """How far Redis' clock is ahead of the steady one, as far as it is believed."""
         self._claimed: int | None = None
         """How far it is ahead by its last answers, which aren't believed yet."""
-        self._claimed_since = 0
+        self._claimed_since: int
 
     def told(self, reply: object, asked: int, answered: int) -> None:
         """Take in the answer to a ``TIME`` that was sent at ``asked``.
@@ -67,7 +67,7 @@ def _denied(reply: object) -> bool:
 
 
 def _nanoseconds(reply: object) -> int | None:
-    if not isinstance(reply, list) or len(reply) != 2:
+    if not isinstance(reply, list):
         return None
     try:
         seconds, microseconds = map(int, reply)

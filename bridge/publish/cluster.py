@@ -25,7 +25,7 @@ from bridge.redis.topology import Address, Slots, slot_of
 __all__ = ["ClusterNodes"]
 
 
-class _Master(Struct, eq=False):
+class _Master(Struct):
     """A master as it was known last, and its pipeline."""
 
     owner: Address

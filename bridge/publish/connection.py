@@ -11,7 +11,6 @@ import array
 import asyncio
 import contextlib
 import fcntl
-import ssl
 import termios
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
@@ -42,13 +41,14 @@ class RedisConnection(asyncio.Protocol):
     part of one, or bytes that leave this machine: a slow link isn't a dead one.
     """
 
-    def __init__(self, writer: asyncio.StreamWriter, patience: float, *, resp3: bool = False) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, patience: float, *, resp3: bool) -> None:
         self._writer = writer  # closes the transport when it is collected: keep it
         transport = self._transport = cast("asyncio.Transport", writer.transport)
         self._patience = patience
         self._resp3 = resp3
         self._parser = hiredis.Reader()
-        self._expected = 0
+        self._expected: int
+        """How many replies the pipeline on its way has."""
         self._replies: list[Reply] = []
         self._done: Done | None = None
         self._acknowledged = b""
@@ -56,8 +56,10 @@ class RedisConnection(asyncio.Protocol):
         self._begun = bytearray()
         """What has come of them."""
         self._loop = asyncio.get_running_loop()
-        self._progress = 0.0
-        self._unsent = 0
+        self._progress: float
+        """When something moved last, since the pipeline was sent."""
+        self._unsent: int
+        """Bytes of it that hadn't left at the last look."""
         self.timed_out = False
         """Whether it was broken off from this side, because nothing moved."""
         self.lost: asyncio.Future[str] = self._loop.create_future()
@@ -100,7 +102,6 @@ class RedisConnection(asyncio.Protocol):
         self.send("".join(commands).encode("latin-1"), len(commands), answer.set_result)
         await asyncio.wait((answer, self.lost), return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
-            answer.cancel()
             raise ConnectionError(self.lost.result())
         return await self.follow(commands, answer.result())
 
@@ -133,7 +134,6 @@ class RedisConnection(asyncio.Protocol):
 
     def abort(self, reason: str) -> None:
         """Give the connection up at once."""
-        self._timer.cancel()
         if not self.lost.done():
             self.lost.set_result(reason)
         self._transport.abort()
@@ -210,7 +210,7 @@ class RedisConnection(asyncio.Protocol):
         queued = array.array("i", [0])
         with contextlib.suppress(OSError, AttributeError, ValueError):
             fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
-        return queued[0]
+        return queued.pop()
 
 
 async def open_connection(
@@ -242,7 +242,7 @@ async def open_connection(
     try:
         async with asyncio.timeout(connect_timeout):
             await connection.connect()  # type: ignore[no-untyped-call]
-    except (RedisError, OSError, ssl.SSLError, TimeoutError) as error:
+    except (RedisError, OSError) as error:
         raise RedisUnavailableError(shown, str(error) or "no answer") from error
     finally:
         # Of the connection itself the pool knows nothing; with Sentinels it has some of its own.
@@ -255,7 +255,7 @@ async def open_connection(
         [pong] = await made.request([command("PING")])
     except ConnectionError as error:
         raise RedisUnavailableError(shown, str(error)) from None
-    if pong not in (b"PONG", "PONG"):
+    if pong != b"PONG":
         made.abort("not usable")
         raise RedisUnavailableError(shown, f"PING was answered with {pong!r}")
     return made

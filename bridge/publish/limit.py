@@ -27,6 +27,5 @@ class BatchLimit:
     def passed(self) -> None:
         """A batch was taken."""
         most, most_bytes = self._most
-        if self.entries < most or self.bytes < most_bytes:
-            self.entries = min(most, self.entries * 2)
-            self.bytes = min(most_bytes, self.bytes * 2)
+        self.entries = min(most, self.entries * 2)
+        self.bytes = min(most_bytes, self.bytes * 2)

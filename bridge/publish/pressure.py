@@ -29,7 +29,7 @@ class Pressure:
         self._low = self._high // _LOW
         self._hold = hold
         self._release = release
-        self._until = 0.0
+        self._until: float
         self.held = False
         self.limit = self._high
         """Bytes beyond which somebody has to look: at the pressure, or at the budget."""
@@ -62,7 +62,6 @@ class Pressure:
 
     def release(self) -> None:
         """Let the feed be read, whatever waits: until Redis answers again, the budget decides."""
-        self.limit = self._most
         if self.held:
             self.held = False
             self._release()

@@ -72,27 +72,26 @@ class OneServer:
 
     def __init__(self, connect: Callable[[], Awaitable[RedisConnection]]) -> None:
         self._connect = connect
-        self._pipelines: list[RedisPipeline] = []
+        self._pipeline: RedisPipeline
 
     @property
     def pipelines(self) -> Sequence[RedisPipeline]:
-        return self._pipelines
+        return (self._pipeline,)
 
     def set_up(self, make: Callable[[], RedisPipeline]) -> None:
-        pipeline = make()
-        pipeline.connect = self._connect
-        self._pipelines = [pipeline]
+        self._pipeline = make()
+        self._pipeline.connect = self._connect
 
     def place(self, stream: Stream) -> RedisPipeline:
-        self._pipelines[0].queue.add(stream)
-        return self._pipelines[0]
+        self._pipeline.queue.add(stream)
+        return self._pipeline
 
     def home(self, stream: Stream) -> RedisPipeline:
         del stream
-        return self._pipelines[0]
+        return self._pipeline
 
     async def run(self) -> None:
-        await self._pipelines[0].run()
+        await self._pipeline.run()
 
 
 class Publisher:
@@ -115,7 +114,7 @@ class Publisher:
         *,
         budget: Budget,
         fence: Fence | None = None,
-        standing_by: bool = False,
+        standing_by: bool,
         log: FilteringBoundLogger,
     ) -> None:
         self._nodes = nodes
@@ -128,7 +127,7 @@ class Publisher:
         self._loop = asyncio.get_running_loop()
         self._totals = Totals()
         self.most_bytes = budget.max_bytes
-        self._step = max(1, budget.max_bytes // _STEPS)
+        self._step = budget.max_bytes // _STEPS
         self._look_at = self._step
         """Bytes at which somebody has to look: at the pressure, or at the budget."""
         self._streams: list[Stream] = []

@@ -79,7 +79,7 @@ class Queue:
             return []
         runs: list[Run] = []
         share = max(_LEAST_SHARE, most // len(ready))
-        while ready and most > 0:
+        while ready:
             stream = ready.popleft()
             waiting = stream.waiting
             count = min(len(waiting), share, most)

@@ -11,6 +11,7 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice, takewhile
+from math import inf
 
 from bridge.model import Channel
 from bridge.publish.pending import CONTROL, LOST, SNAPSHOT, Pending
@@ -42,9 +43,8 @@ def shed(streams: Sequence[Stream], need: int, reason: str) -> Counter[Stream]:
     for public in (True, False):
         chosen = [stream for stream in streams if stream.public is public and stream.channel not in _STATES]
         before = sum(stream.bytes for stream in chosen)
-        if need > 0:
-            dropped += drop_oldest(chosen, need, reason)
-            need -= before - sum(stream.bytes for stream in chosen)
+        dropped += drop_oldest(chosen, need, reason)
+        need -= before - sum(stream.bytes for stream in chosen)
     return dropped
 
 
@@ -91,16 +91,14 @@ def _first_data(stream: Stream) -> int:
     return next((entry.recv for entry in stream.waiting if entry.kind < CONTROL and not entry.seq), 0)
 
 
-def _drop(stream: Stream, most: int, reason: str, need: int = 1 << 62) -> Counter[Stream]:
+def _drop(stream: Stream, most: int, reason: str, need: float = inf) -> Counter[Stream]:
     """Drop data among the first entries until ``most`` are dropped or ``need`` bytes are free; neighbouring losses become one entry."""
     waiting = stream.waiting
     kept: list[Pending] = []
     gap: list[Pending] = []
-    dropped = freed = looked = 0
-    length = len(waiting)
-    while waiting and dropped < most and freed < need and looked < length:
+    dropped = freed = 0
+    while waiting and dropped < most and freed < need:
         entry = waiting.popleft()
-        looked += 1
         if entry.kind == LOST and not entry.seq:
             gap.append(entry)
         elif entry.kind >= CONTROL or entry.seq:

@@ -205,9 +205,9 @@ class Stream:
         if not too_many and not too_old:
             return []
         if self.is_book:
-            return self._trim_book(first_kept if too_many else 0, oldest_ms)
+            return self._trim_book(first_kept, oldest_ms)
         kept_ms = oldest_ms if too_old else self.oldest.ms  # what isn't cut by age is still as old as it was
-        self.oldest = StreamId(max(self.oldest.ms, kept_ms), max(self.oldest.seq, first_kept))
+        self.oldest = StreamId(kept_ms, max(self.oldest.seq, first_kept))
         commands = []
         if too_many:
             self.cut = StreamId(self.cut.ms, first_kept)
@@ -229,5 +229,5 @@ class Stream:
         if not self.snapshots or self.snapshots[0] <= self.oldest:
             return []
         self.oldest = self.snapshots[0]
-        self.cut = StreamId(0, self.oldest.seq)
+        self.cut = StreamId(seq=self.oldest.seq)
         return [command("XTRIM", self.key, "MINID", "=", str(self.oldest))]

@@ -67,9 +67,10 @@ class Upkeep:
 
     def trimmed(self, trims: Sequence[tuple[Stream, str]], replies: Sequence[Reply], now: float) -> None:
         """Count what was trimmed; what wasn't applied is due again, and what Redis refuses isn't tried for a while."""
-        account((stream, reply) for (stream, _), reply in zip(trims, replies, strict=True) if reply is not None)
-        self.trims += [trim for trim, reply in zip(trims, replies, strict=True) if reply is None]
-        if errors := sorted({f"{s.key}: {refused(r)}" for (s, _), r in zip(trims, replies, strict=True) if refused(r)}):
+        answered = list(zip(trims, replies, strict=True))
+        account((stream, reply) for (stream, _), reply in answered if reply is not None)
+        self.trims += [trim for trim, reply in answered if reply is None]
+        if errors := sorted({f"{stream.key}: {refused(reply)}" for (stream, _), reply in answered if refused(reply)}):
             self._no_trimming_until = now + _NO_TRIMMING_FOR
             self.trims.clear()
             self._log.error("redis_refused", errors=errors[:10], waiting=self._queue.waiting)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
+
+import hiredis
+
+Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Proxy:
@@ -71,16 +76,19 @@ class Proxy:
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target)
             self._writers.add(up_writer)
             try:
-                await asyncio.gather(self._up(reader, up_writer), self._down(up_reader, writer))
+                await self._carry((reader, writer), (up_reader, up_writer))
             finally:
                 self._writers.discard(up_writer)
                 up_writer.transport.abort()
-        except (OSError, asyncio.CancelledError):
+        except (OSError, EOFError, asyncio.CancelledError):
             return
         finally:
             self._writers.discard(writer)
             self._tasks.discard(task)
             writer.transport.abort()
+
+    async def _carry(self, client: Ends, server: Ends) -> None:
+        await asyncio.gather(self._up(client[0], server[1]), self._down(server[0], client[1]))
 
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
@@ -102,3 +110,45 @@ class Proxy:
         for port, instead in self.ports.items():
             data = data.replace(b":%d\r\n" % port, b":%d\r\n" % instead)  # an integer, or the end of a MOVED
         return data
+
+
+class Particular(Proxy):
+    """Something in front of Redis that answers some commands itself: ``answer(words)`` gives its reply, or nothing.
+
+    A command reaches the server when all before it are answered.
+    """
+
+    def __init__(self, target: int, answer: Callable[[list[bytes]], bytes]) -> None:
+        super().__init__(target)
+        self._answer = answer
+
+    async def _carry(self, client: Ends, server: Ends) -> None:
+        while True:
+            raw, words = await _next_command(client[0])
+            own = self._answer(words)
+            if not own:
+                server[1].write(raw)
+                own = await _next_reply(server[0])
+            client[1].write(own)
+
+
+async def _next_command(reader: asyncio.StreamReader) -> tuple[bytes, list[bytes]]:
+    """A command as it is on the wire, and its words."""
+    parts, words = [await reader.readuntil(b"\n")], []
+    for _ in range(int(parts[0][1:])):
+        size = await reader.readuntil(b"\n")
+        body = await reader.readexactly(int(size[1:]) + 2)
+        parts += [size, body]
+        words.append(body[:-2])
+    return b"".join(parts), words
+
+
+async def _next_reply(reader: asyncio.StreamReader) -> bytes:
+    """The bytes of the one reply that is due."""
+    raw, parser = b"", hiredis.Reader()
+    while parser.gets() is False:
+        if not (data := await reader.read(65536)):
+            raise EOFError
+        raw += data
+        parser.feed(data)
+    return raw

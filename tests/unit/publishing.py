@@ -14,6 +14,7 @@ import redis
 import structlog
 from redis.asyncio import Redis
 from structlog.testing import LogCapture
+from structlog.typing import FilteringBoundLogger
 
 from bridge.connector.opening import open_stream
 from bridge.keys import Keys
@@ -23,7 +24,7 @@ from bridge.publish.connection import RedisConnection, open_connection
 from bridge.publish.fence import Fence
 from bridge.publish.pending import CONTROL, LOST, Budget
 from bridge.publish.pipeline import RedisPipeline
-from bridge.publish.publisher import OneServer, Publisher
+from bridge.publish.publisher import Nodes, OneServer, Publisher
 from bridge.publish.stream import Retention, Stream, StreamId
 from tests.patience import PATIENCE
 from tests.servers import RedisServer
@@ -188,23 +189,25 @@ async def desk(
     *,
     fence: Fence | None = None,
     standing_by: bool = False,
+    nodes: Callable[[FilteringBoundLogger], Nodes] | None = None,
 ) -> AsyncIterator[Desk]:
-    """A running publisher; ``url`` is where it finds the server (a proxy's)."""
+    """A running publisher; ``url`` is where it finds the server (a proxy's), ``nodes`` makes others out of the log."""
     events = Events()
-    log = LogCapture()
+    capture = LogCapture()
+    log = structlog.wrap_logger(None, processors=[capture])
     connections = Connections(url or server.url, patience)
     publisher = Publisher(
-        OneServer(connections.connect),
+        nodes(log) if nodes else OneServer(connections.connect),
         lambda: repeat(0.01),
         events,
         budget=budget or Budget(),
         fence=fence,
         standing_by=standing_by,
-        log=structlog.wrap_logger(None, processors=[log]),
+        log=log,
     )
     task = asyncio.create_task(publisher.run(), name="publisher")
     try:
-        yield Desk(server, publisher, events, log.entries, task=task, connections=connections)
+        yield Desk(server, publisher, events, capture.entries, task=task, connections=connections)
         assert not task.done(), task.exception()
         check_sums(publisher)
     finally:

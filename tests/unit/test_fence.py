@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import hiredis
 import pytest
 
 from bridge.publish.fence import Fence, FenceState
 from bridge.publish.state import State
+from bridge.publish.wire import command
 from tests.unit.proxy import Proxy
 from tests.unit.publishing import check_sums, desk, hurry, numbers, raw, until
 
@@ -34,11 +36,25 @@ def server(any_server):
         (b"3-bbbb", FenceState.FOREIGN),
         (b"4-aaaa", FenceState.FOREIGN),
         (b"2-cccc", FenceState.MISSING),
+        (b"no token", FenceState.MISSING),
+        (b"4-", FenceState.MISSING),
+        (b"\xff-\xff", FenceState.MISSING),
         (None, FenceState.MISSING),
+        (
+            hiredis.ReplyError("WRONGTYPE Operation against a key holding the wrong kind of value"),
+            FenceState.UNREADABLE,
+        ),
     ],
 )
 def test_what_the_key_says(reply, state):
     assert FENCE.judge(reply) is state
+
+
+def test_what_is_asked_of_a_fence_that_does_not_change_and_how_it_is_put_back():
+    assert FENCE.watch == [command("WATCH", FENCE.key), command("GET", FENCE.key)]
+    assert FENCE.restore == [command("MULTI"), command("SET", FENCE.key, FENCE.token), command("EXEC")]
+    with pytest.raises(AttributeError):
+        FENCE.token = NEXT
 
 
 async def test_behind_its_own_token_everything_flows(server):

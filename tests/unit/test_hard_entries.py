@@ -16,7 +16,7 @@ from bridge.publish.publisher import OneServer
 from bridge.publish.state import State
 from bridge.publish.transfer import Mode
 from tests.clusters import wait
-from tests.unit.proxy import Proxy
+from tests.unit.proxy import Particular, Proxy
 from tests.unit.publishing import desk, hurry, numbers, raw, until
 
 LARGE = [("1", "x" * 1_200_000)]
@@ -117,34 +117,6 @@ async def test_breaks_that_have_another_cause_cost_nothing(redis_server):
         await until(lambda: d.publisher.waiting == 0)
         assert (d.ids(stream), d.ids(other)) == (["1"], ["2"])
         assert d.publisher.lost == 0
-
-
-class Particular(Proxy):
-    """Something in front of Redis that refuses single commands itself; ``refuses(words)`` gives its words."""
-
-    def __init__(self, target, refuses):
-        super().__init__(target)
-        self.refuses = refuses
-
-    async def _down(self, reader, writer):
-        self.client = writer
-        await super()._down(reader, writer)
-
-    async def _up(self, reader, writer):
-        while first := await reader.readline():
-            parts, words = [first], []
-            for _ in range(int(first[1:])):
-                size = await reader.readline()
-                body = await reader.readexactly(int(size[1:]) + 2)
-                parts += [size, body]
-                words.append(body[:-2])
-            if refusal := self.refuses(words):
-                await asyncio.sleep(0.02)  # behind the answers to what went before
-                self.client.write(refusal)
-            else:
-                writer.write(b"".join(parts))
-                await asyncio.sleep(0)
-        raise ConnectionResetError
 
 
 class Slow(Proxy):

@@ -181,6 +181,7 @@ def test_each_kind_has_its_head():
     heads = [trades.data_head, trades.wide_head, trades.wider_head, trades.control_head]
     assert [text.partition("$1")[0] for text in batch.commands] == [head.partition("$1")[0] for head in heads]
     assert [text.startswith(head) for text, head in zip(batch.commands, heads, strict=True)] == [True] * 4
+    assert batch.commands == [command_of(trades, entry) for _, entry in flat(batch.runs)]
     pack([(book, [Pending(T0, "", kind) for kind in (DATA, SNAPSHOT, CONTROL, SNAPSHOT)], 0)], 0)
     assert [ident.seq for ident in book.snapshots] == [2, 4]
 

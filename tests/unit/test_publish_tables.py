@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import gc
+
 import hiredis
 import pytest
 
-from bridge.model import Channel
+from bridge.clock import CLOCK
+from bridge.model import Channel, Control, ControlEvent
 from bridge.publish.batch import Batch, History, pack, settle
 from bridge.publish.clock import RedisClock
 from bridge.publish.limit import BatchLimit
-from bridge.publish.pending import CONTROL, DATA, SNAPSHOT, Pending, lost_entry
+from bridge.publish.pending import CONTROL, DATA, LOSSES, LOST, SNAPSHOT, Budget, Pending, lost_entry
 from bridge.publish.pressure import Pressure
 from bridge.publish.queue import Queue
 from bridge.publish.shedding import collapse, drop_first, drop_oldest
 from bridge.publish.stream import Stream, StreamId
 from bridge.publish.watch import Watch, _compare, account
-from bridge.publish.wire import command
+from bridge.publish.wire import command, render
 from tests.unit.core import SECOND, T0, stream
 
 MILLISECOND = 1_000_000
@@ -32,6 +35,31 @@ def fill(target: Stream, *entries: Pending) -> None:
     target.controls += sum(one.kind >= CONTROL for one in entries)
 
 
+class TestPending:
+    def test_a_new_entry_has_no_number_and_a_weight_in_the_budget(self):
+        one = entry()
+        assert (one.ms, one.seq, one.weight) == (0, 0, 300)
+        assert (Budget().max_bytes, Budget().max_age) == (64 << 20, 300.0)
+        with pytest.raises(AttributeError):
+            Budget().max_bytes = 1
+
+    def test_entries_cost_the_garbage_collector_nothing(self):
+        """There may be a hundred thousand of them, and each would have a header for it."""
+        for one in (entry(), lost_entry("A-B", Channel.TRADES, T0, 5, "why")):
+            assert not gc.is_tracked(one)
+            assert not type(one).__struct_config__.gc
+
+    @pytest.mark.parametrize("shift", [0, 7 * SECOND])
+    @pytest.mark.parametrize("reason", LOSSES)
+    def test_what_is_lost_is_said_with_the_hosts_time_and_one_word(self, monkeypatch, reason, shift):
+        monkeypatch.setattr(CLOCK, "shift", shift)
+        one = lost_entry("A-B", Channel.TRADES, T0, 5, f"{reason} something")
+        said = Control("A-B", None, T0 + shift, Channel.TRADES, ControlEvent.LOST, f"{reason} something", 5)
+        assert (one.recv, one.body, one.kind) == (T0, render(said), LOST)
+        assert (one.count, one.loss) == (5, LOSSES[reason])
+        assert lost_entry("A-B", Channel.TRADES, T0, 5, f"for {reason}").loss == "other"
+
+
 class TestLimit:
     def test_what_broke_is_halved_down_to_one_and_comes_back_to_the_most(self):
         limit = BatchLimit(100, 1000)
@@ -41,6 +69,9 @@ class TestLimit:
             seen.append((limit.entries, limit.bytes))
         assert seen[:6] == [(20, 300), (1, 1), (2, 2), (4, 4), (4, 4), (8, 8)]
         assert seen[-1] == (100, 1000)
+
+    def test_at_first_a_batch_may_have_4096_entries_and_a_mebibyte(self):
+        assert (BatchLimit().entries, BatchLimit().bytes) == (4096, 1 << 20)
 
     def test_each_limit_comes_back_alone(self):
         limit = BatchLimit(100, 1000)
@@ -150,7 +181,7 @@ class TestBatch:
     def test_bytes_and_questions(self):
         one = stream(Channel.TRADES)
         one.seq = 7
-        batch = Batch([(one, [], 300), (one, [], 200)], [])
+        batch = Batch([(one, [], 300), (one, [], 200)], [], 0)
         assert (batch.bytes, batch.asked, batch.questions) == (500, 0, [])
         batch.add_look(one)
         assert (batch.asked, batch.looks) == (1, [(one, 7)])
@@ -187,6 +218,12 @@ class TestBatch:
         assert (one.flying, one.controls, one.declared, one.published) == (0, 0, 0, 2)
         assert one.lost == {"redis_forgot": 5}
 
+    def test_settling_goes_through_all_streams(self):
+        one, two = stream(Channel.TRADES, "A-B"), stream(Channel.TRADES, "C-D")
+        two.controls = 1
+        received, _ = settle([(one, [entry(1)], 0), (two, [entry(2, CONTROL)], 0), (one, [entry(3)], 0)])
+        assert (received, one.published, two.published, two.controls) == ([T0 + 1, T0 + 3], 2, 0, 0)
+
 
 class TestHistory:
     def runs(self, one: Stream, *numbers: int):
@@ -208,6 +245,17 @@ class TestHistory:
         history.add(self.runs(one, 1))
         history.add(self.runs(one, 2, 3, 4))
         assert (history.bytes, [row.seq for _, rows, _ in history.after({one: 2}) for row in rows]) == (600, [3, 4])
+
+    def test_a_run_that_is_too_large_by_one_entry_loses_that(self):
+        one, history = stream(Channel.TRADES), History(899)
+        history.add(self.runs(one, 1, 2, 3))
+        assert (history.bytes, [row.seq for _, rows, _ in history.after({one: 0}) for row in rows]) == (600, [2, 3])
+
+    def test_four_mebibytes_are_remembered(self):
+        one, history = stream(Channel.TRADES), History()
+        for _ in range(5):
+            history.add([(one, [], 1 << 20)])
+        assert history.bytes == 4 << 20
 
     def test_what_is_given_away_is_gone_and_the_others_stay(self):
         one, two, history = stream(Channel.TRADES, "A-B"), stream(Channel.TRADES, "C-D"), History(9000)
@@ -349,6 +397,25 @@ class TestWatch:
         account([(one, 4), (two, None), (three, 4)])
         assert (one.gone, two.gone, three.gone) == (5, None, None)
 
+    def test_nothing_that_was_trimmed_is_missing(self):
+        one, watch = stream(Channel.TRADES), Watch()
+        one.gone = 0
+        assert watch.judge([(one, 5)], [5]) == []
+
+    def test_each_look_has_its_answer(self):
+        one, watch = stream(Channel.TRADES), Watch()
+        for judge in (watch.judge, lambda looks, answers: watch.flushed(looks, answers, 0.0)):
+            with pytest.raises(ValueError, match="shorter"):
+                judge([(one, 5), (one, 5)], [5])
+
+    def test_what_is_empty_or_alone_was_not_flushed(self):
+        one, two, watch = stream(Channel.TRADES, "A-B"), stream(Channel.TRADES, "C-D"), Watch()
+        one.gone, two.gone = 0, 5
+        assert not watch.flushed([], [], 0.0)
+        assert not watch.flushed([(one, 5), (two, 5)], [0, 0], 0.0)
+        two.gone = 4
+        assert watch.flushed([(one, 5), (two, 5)], [0, 0], 0.0)
+
     @pytest.mark.parametrize(("newest", "ms"), [(b"100-7", 101), (b"105-3", 105), (b"105-5", 105), (b"105-6", 106)])
     def test_the_next_id_lies_above_what_somebody_else_wrote(self, newest, ms):
         one = stream(Channel.TRADES)
@@ -356,12 +423,46 @@ class TestWatch:
         found = _compare(one, 6, [[b"90-1", []]], [[newest, []]])
         assert (one.ms, found.added, one.gone) == (ms, 1, -1)
 
-    @pytest.mark.parametrize(("oldest", "harm"), [(b"95-3", False), (b"90-2", True), (b"96-4", True)])
-    def test_only_what_is_missing_at_the_old_end_was_trimmed(self, oldest, harm):
+    @pytest.mark.parametrize(
+        ("length", "newest", "added"), [(12, b"105-3", 7), (5, b"105-3", 1), (2, b"105-3", 1), (7, b"100-5", 2)]
+    )
+    def test_how_many_somebody_else_wrote(self, length, newest, added):
         one = stream(Channel.TRADES)
         one.ms, one.seq, one.gone = 100, 5, 0
-        found = _compare(one, 3, [[oldest, []]], [[b"100-5", []]])
+        found = _compare(one, length, [[b"90-1", []]], [[newest, []]])
+        entries = "1 entry" if added == 1 else f"{added} entries"
+        assert found.reason == f"somebody else wrote to this stream: {entries}, up to {newest.decode()}"
+        assert (found.added, found.deleted, one.gone) == (added, 0, 5 - length)
+
+    @pytest.mark.parametrize(
+        ("oldest", "newest", "harm"),
+        [
+            (b"95-3", b"100-5", False),
+            (b"90-2", b"100-5", True),
+            (b"96-4", b"100-5", True),
+            (b"95-3", b"99-4", True),
+            (b"80-1", b"90-3", True),
+        ],
+    )
+    def test_only_what_is_missing_at_the_old_end_was_trimmed(self, oldest, newest, harm):
+        one = stream(Channel.TRADES)
+        one.ms, one.seq, one.gone, one.oldest = 100, 5, 0, StreamId(90, 2)
+        found = _compare(one, 3, [[oldest, [b"type", b"trade"]]], [[newest, []]])
         assert (bool(found.reason), found.deleted, one.gone) == (harm, 2, 2)
+        assert one.oldest == (StreamId(90, 2) if harm else StreamId(95, 3))
+
+    @pytest.mark.parametrize(("first", "harm"), [(b"snapshot", False), (b"delta", True), (b"trade", True), (b"", True)])
+    def test_a_book_that_was_trimmed_has_to_begin_with_a_snapshot(self, first, harm):
+        one = stream(Channel.BOOK)
+        one.ms, one.seq, one.gone = 100, 5, 0
+        fields = [b"ts", b"7", b"type", first, b"recv", b"8"] if first else [b"who", b"snapshot"]
+        assert bool(_compare(one, 3, [[b"95-3", fields]], [[b"100-5", []]]).reason) is harm
+
+    def test_a_length_that_was_not_known_is_taken_as_it_is(self):
+        one = stream(Channel.TRADES)
+        one.ms, one.seq = 100, 5
+        found = _compare(one, 3, [[b"95-3", []]], [[b"100-5", []]])
+        assert (found.reason, found.added, found.deleted, one.gone) == ("", 0, 0, 2)
 
 
 class TestClock:
@@ -374,6 +475,16 @@ class TestClock:
         clock = RedisClock()
         self.answer(clock, T0, 0, took)
         assert (clock.milliseconds(T0) is not None) is known
+
+    @pytest.mark.parametrize("took", [0, 2 * SECOND])
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_clocks_a_second_apart_are_the_same_and_half_of_what_an_answer_took(self, took, sign):
+        apart = sign * (SECOND + took // 2)
+        for more, followed in ((0, True), (sign * MILLISECOND, False)):
+            clock = RedisClock()
+            self.answer(clock, T0, 0)
+            self.answer(clock, T0, apart + more, took)
+            assert clock.milliseconds(T0) == (T0 + (apart if followed else 0)) // MILLISECOND
 
     @pytest.mark.parametrize(("after", "followed"), [(300 * SECOND - 1000, False), (300 * SECOND, True)])
     def test_another_time_is_believed_after_five_minutes(self, after, followed):

@@ -76,7 +76,7 @@ class TestWhatIsBelieved:
             told(clock, T0 + second * SECOND, 30 * HOUR)
         assert clock.milliseconds(T0) == (T0 + 30 * HOUR) // 1_000_000
 
-    @pytest.mark.parametrize("reply", [None, [], [b"1"], [b"x", b"y"], b"OK", [b"1", b"2", b"3"], 7])
+    @pytest.mark.parametrize("reply", [None, [], [b"1"], [b"x", b"y"], [None, b"1"], b"OK", [b"1", b"2", b"3"], 7])
     def test_what_is_no_time_says_nothing(self, reply):
         clock = RedisClock()
         clock.told(reply, T0, T0)

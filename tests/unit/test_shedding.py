@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from bridge.entries import decode
 from bridge.keys import StreamKey
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent
 from bridge.publish.pending import CONTROL, DATA, LOST, OVERHEAD, SNAPSHOT, Pending
-from bridge.publish.shedding import collapse, drop_first, drop_oldest, shed
+from bridge.publish.shedding import _drop, collapse, drop_first, drop_oldest, shed
 from bridge.publish.wire import render
 from tests.unit.core import SECOND, T0, balance, quote, stream, trade
 
@@ -132,6 +133,30 @@ def test_neighbouring_losses_are_one_entry_and_others_are_not():
     assert said(trades) == ["lost 1", "down", "lost 8", 4]
     assert drop_oldest([trades], 1, "full") == {trades: 1}
     assert said(trades) == ["lost 1", "down", "lost 9"]
+    assert sums(trades)[0] == sums(trades)[1]
+
+
+@pytest.mark.parametrize(("more", "gone"), [(-1, 1), (0, 1), (1, 2)])
+def test_just_enough_goes(more, gone):
+    trades = stream(Channel.TRADES)
+    for number in range(4):
+        put(trades, number)
+    dropped = _drop(trades, 4, "full", trades.waiting[0].weight + more)
+    assert dropped == {trades: gone}
+    assert trades.waiting[0].recv == T0, "it stands where the first one was, and says when that came"
+
+
+def test_a_loss_that_has_been_sent_is_another_entry():
+    trades = stream(Channel.TRADES)
+    put(trades, 0)
+    for number, seq in ((1, 7), (2, 0)):
+        trades.waiting.append(trades.lost_entry(T0 + number * SECOND, 5, "before"))
+        trades.waiting[-1].seq = seq
+    put(trades, 3)
+    assert drop_oldest([trades], 1, "full") == {trades: 1}
+    assert said(trades) == ["lost 1", "lost 5", "lost 5", 3]
+    assert drop_oldest([trades], 1, "full") == {trades: 1}
+    assert said(trades) == ["lost 1", "lost 5", "lost 6"]
     assert sums(trades)[0] == sums(trades)[1]
 
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from bridge.model import Channel
 from bridge.publish.stream import StreamId
+from bridge.publish.wire import command, head
 from tests.unit.core import stream
 
 NOW = 1_700_000_000_000
@@ -18,13 +19,46 @@ def words(text):
 class TestIds:
     def test_text(self):
         assert str(StreamId(5, 7)) == "5-7"
+        assert str(StreamId()) == "0-0"
         assert StreamId.parse("5-7") == StreamId.parse(b"5-7") == StreamId(5, 7)
-        assert StreamId(5, 7) < StreamId(6, 1)
+        assert StreamId() < StreamId(5, 7) < StreamId(6, 1)
+        with pytest.raises(AttributeError):
+            StreamId().seq = 7
 
     @pytest.mark.parametrize("text", ["", "5", "a-b", "5-"])
     def test_other_text(self, text):
         with pytest.raises(ValueError, match="invalid literal"):
             StreamId.parse(text)
+
+
+def test_a_new_stream_has_nothing_and_limits_that_do_not_change():
+    one = stream(Channel.TRADES)
+    counts = (
+        "ms",
+        "seq",
+        "bytes",
+        "flying",
+        "controls",
+        "declared",
+        "written_off",
+        "conflicts",
+        "published",
+        "backlog",
+    )
+    assert [getattr(one, count) for count in counts] == [0] * len(counts)
+    assert (one.oldest, one.cut, one.next_trim, one.gone) == (StreamId(), StreamId(), one.step, None)
+    assert (one.blocked, one.ready, one.lost, len(one.waiting), len(one.snapshots)) == ("", False, {}, 0, 0)
+    with pytest.raises(AttributeError):
+        one.retention.max_age = 7.0
+
+
+@pytest.mark.parametrize("channel", Channel)
+def test_what_a_channel_says_of_its_stream(channel):
+    one = stream(channel)
+    assert one.public is (channel in {Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
+    assert one.is_book is (channel is Channel.BOOK)
+    heads = (head(one.key, channel), head(one.key, None), head(one.key, channel, more=1))
+    assert (one.data_head, one.control_head, one.wide_head) == heads
 
 
 class World:
@@ -106,6 +140,31 @@ def test_a_book_is_cut_to_the_first_snapshot_within_the_limits():
     world.trim()
     assert world.entries[0] == (StreamId(NOW, 211), True)
     assert len(world.entries) == 90
+
+
+@pytest.mark.parametrize(
+    ("first_kept", "age", "cut"),
+    [
+        (11, 100, 11),  # just the first that may stay
+        (12, 100, 21),
+        (1, 20, 11),  # by age alone
+        (1, 19, 21),
+        (1, 5, 31),
+        (25, 20, 31),
+        (11, 10, 21),
+        (99, 1, 31),  # none is within the limits: the newest one
+        (1, 1, 31),
+    ],
+)
+def test_a_book_is_cut_where_both_limits_allow(first_kept, age, cut):
+    """Snapshots have numbers 1, 11, 21, 31, and are 30, 20, 10 and 0 s old; beyond the last there are none."""
+    one = stream(Channel.BOOK, entries=100 - first_kept, age=float(age))
+    one.resume(StreamId(NOW, 99), StreamId(NOW - 30_000, 1))
+    one.snapshots.extend(StreamId(NOW - 30_000 + n * 10_000, 1 + n * 10) for n in range(4))
+    kept = [ident for ident in one.snapshots if ident.seq >= cut]
+    assert one.trim(NOW) == [command("XTRIM", one.key, "MINID", "=", str(kept[0]))]
+    assert (one.oldest, list(one.snapshots), one.cut) == (kept[0], kept, StreamId(0, cut))
+    assert one.trim(NOW) == [], "once is enough"
 
 
 def test_a_book_with_one_old_snapshot_keeps_it():

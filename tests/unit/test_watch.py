@@ -7,6 +7,11 @@ import time
 import pytest
 
 from bridge.model import BookDelta, BookSnapshot, Channel
+from bridge.publish.connection import open_connection
+from bridge.publish.watch import examine
+from bridge.publish.wire import command
+from tests.patience import PATIENCE
+from tests.unit.core import stream
 from tests.unit.publishing import Desk, desk, hurry, raw, until
 
 
@@ -147,3 +152,38 @@ async def test_somebody_who_keeps_writing_to_a_quiet_stream_is_a_conflict(redis_
                 await until(lambda count=count: len(d.events.disturbances) == count)
         await until(lambda: d.events.conflicts)
         assert d.events.conflicts[0] is stream
+
+
+async def test_a_few_streams_are_examined_at_a_time(redis_server) -> None:
+    """Each may begin with a snapshot of a megabyte."""
+    streams = [stream(Channel.BOOK, f"{number}-EUR") for number in range(9)]
+    connection = await open_connection(redis_server.url, "test", PATIENCE)
+    request, asked = connection.request, []
+    connection.request = lambda commands: (asked.append(commands), request(commands))[1]
+    with raw(redis_server) as client:
+        for number, one in enumerate(streams):
+            one.ms, one.seq, one.gone = 5, 3, number
+            client.xadd(one.key, {"type": "snapshot"}, id="5-3")
+    found = await examine(connection, streams)
+    connection.abort("done")
+    assert [len(commands) // 3 for commands in asked] == [8, 1]
+    key = streams[8].key
+    assert asked[1] == [
+        command("XLEN", key),
+        command("XRANGE", key, "-", "+", "COUNT", 1),
+        command("XREVRANGE", key, "+", "-", "COUNT", 1),
+    ]
+    assert [one.stream for one in found] == streams
+    assert [(one.deleted, one.added) for one in found] == [(2, 0), (1, 0), (0, 0), *((0, n) for n in range(1, 7))]
+
+
+@pytest.mark.parametrize("right", ["xlen", "xrange", "xrevrange"])
+async def test_what_may_not_be_looked_at_is_left_alone(own_server, right) -> None:
+    with raw(own_server) as client:
+        client.execute_command("ACL", "SETUSER", "few", "on", ">p", "~*", "+@all", f"-{right}")
+    connection = await open_connection(own_server.url.replace("//", "//few:p@"), "test", PATIENCE)
+    one = stream(Channel.TRADES)
+    one.gone = 5
+    assert await examine(connection, [one]) == []
+    connection.abort("done")
+    assert one.gone == 5
