@@ -93,7 +93,7 @@ async def scripted(answer: Callable[[list[str]], Any]) -> AsyncIterator[tuple[Re
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-    line = RedisConnection(writer, PATIENCE)
+    line = RedisConnection(writer, PATIENCE, resp3=False)
     try:
         task = await serving
         yield line, asked
