@@ -49,7 +49,7 @@ async def published(cluster, streams):
         return await open_connection(topology, "test", PATIENCE, address=address, reply_timeout=PATIENCE)
 
     nodes = ClusterNodes(slots, connect, address=topology.address, log=bound)
-    publisher = Publisher(nodes, lambda: repeat(0.01), Events(), budget=Budget(), log=bound)
+    publisher = Publisher(nodes, lambda: repeat(0.01), Events(), budget=Budget(), standing_by=False, log=bound)
     for one in streams:
         publisher.add(one)
     task = asyncio.create_task(publisher.run())

@@ -181,7 +181,7 @@ async def test_streams_follow_their_slots(redis_server, move):
             assert c.desk.said("stream_moved") == []
         for line in c.desk.said("stream_moved"):
             assert line["node"] in {"{}:{}".format(*node.address) for node in c.nodes}
-        assert c.made.mode.name == "PLAIN"
+        assert c.made.mode.name == "BY_SLOT"
 
 
 async def test_what_waits_of_a_stream_goes_with_it_and_what_it_had_is_remembered(redis_server):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from itertools import count
-from types import SimpleNamespace
 
 import hiredis
 import pytest
@@ -45,26 +44,10 @@ def taken_out(parts, *, mode=Mode.ATOMIC, fence=None, trims=(), looks=()):
     return Transfer.of(batch, mode, fence)
 
 
-# --- how batches go ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("mode", "now", "sent"),
-    [
-        (Mode.ATOMIC, 100.0, Mode.ATOMIC),
-        (Mode.ATOMIC, 159.0, Mode.ATOMIC),
-        (Mode.PLAIN, 159.0, Mode.BY_SLOT),
-        (Mode.PLAIN, 160.0, Mode.PLAIN),
-        (Mode.PLAIN, 161.0, Mode.PLAIN),
-    ],
-)
-async def test_a_clusters_node_gets_transactions_for_a_minute_after_a_refusal(line, mode, now, sent):
-    parts = Parts(mode)
-    assert (parts.repairs.mode, parts.repairs.refused) == (mode, False)
-    parts.repairs._loop = SimpleNamespace(time=lambda: 100.0)
-    await parts.repairs.wait(line, None, [str(OOM)], 1)
-    parts.repairs._loop = SimpleNamespace(time=lambda: now)
-    assert parts.repairs.mode is sent
+def taken_out_one_by_one(parts, trims):
+    """Every command goes by itself."""
+    batch = taken_out(parts, trims=trims).batch
+    return Transfer(batch, Mode.BY_SLOT, None, batch.entries, [])
 
 
 # --- waiting -------------------------------------------------------------------------------------------------------
@@ -125,7 +108,7 @@ async def test_who_cannot_take_writes_is_left(line, messages, end):
     assert (line.lost.result() if line.lost.done() else "") == end
 
 
-@pytest.mark.parametrize("mode", [Mode.ATOMIC, Mode.PLAIN])
+@pytest.mark.parametrize("mode", [Mode.ATOMIC, Mode.BY_SLOT])
 async def test_room_is_made_by_what_there_is_to_trim(redis_server, line, mode):
     """In a Cluster it goes with the next batch: a transaction is for one slot there."""
     parts = Parts(mode)
@@ -137,7 +120,7 @@ async def test_room_is_made_by_what_there_is_to_trim(redis_server, line, mode):
         parts.upkeep.trims = trims = [trimming(one), trimming(other)]
         await parts.repairs.wait(line, None, [str(OOM)], 1)
         left = client.xlen(one.key)
-    if mode is Mode.PLAIN:
+    if mode is Mode.BY_SLOT:
         assert (left, parts.upkeep.trims, one.gone) == (5, trims, 0)
     else:
         assert (left, parts.upkeep.trims, one.gone, other.gone) == (1, [], 4, None)
@@ -209,7 +192,7 @@ async def test_what_is_refused_waits_again_or_is_declared_lost(redis_server, lin
     entries = parts.put(one, 3)
     parts.put(other, 2)
     parts.put(foreign, 1)
-    transfer = taken_out(parts, mode=Mode.PLAIN, trims=[trimming(one), trimming(one)])
+    transfer = taken_out_one_by_one(parts, [trimming(one), trimming(one)])
     parts.blocked.tried = other
     with raw(redis_server) as client:
         client.xadd(foreign.key, {"who": "else"}, id=f"{MS + 10}-1")
@@ -243,10 +226,10 @@ async def test_what_was_tried_and_not_applied_is_not_on_trial_any_more(line):
 
 async def test_a_cluster_that_sends_us_elsewhere_is_followed(redis_server, line):
     """Entry by entry, and so is the trimming; what was refused for another reason is not sent again."""
-    parts = Parts(Mode.PLAIN)
+    parts = Parts(Mode.BY_SLOT)
     one = parts.stream("A")
     parts.put(one, 3)
-    transfer = taken_out(parts, mode=Mode.PLAIN, trims=[trimming(one, 2)])
+    transfer = taken_out_one_by_one(parts, [trimming(one, 2)])
     host, port = "127.0.0.1", redis_server.port
     ask = hiredis.ReplyError(f"ASK 77 {host}:{port}")
     went = []
@@ -273,18 +256,3 @@ async def test_on_one_server_nothing_is_followed(line):
     line.follow = None
     replies = [b"OK", ask, hiredis.ReplyError("EXECABORT no")]
     assert await parts.repairs.sort_out(line, None, transfer, replies) == [str(ask)]
-
-
-@pytest.mark.parametrize(
-    ("reply", "until"),
-    [("ASK 77 127.0.0.1:1", float("-inf")), ("TRYAGAIN no", 50.0), ("OOM no, ASK me", 50.0)],
-)
-async def test_a_slot_on_the_move_is_followed_by_single_commands(line, reply, until):
-    parts = Parts(Mode.PLAIN)
-    parts.put(parts.stream("A"), 2)
-    transfer = taken_out(parts, mode=Mode.BY_SLOT)
-    parts.repairs._by_slot_until = 50.0
-    line.follow = None
-    replies = [b"OK", Q, hiredis.ReplyError(reply), hiredis.ReplyError("EXECABORT no")]
-    assert await parts.repairs.sort_out(line, None, transfer, replies) == [reply]
-    assert parts.repairs._by_slot_until == until

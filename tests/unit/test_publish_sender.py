@@ -113,9 +113,9 @@ SENT = [
     (Mode.ATOMIC, (3,), 0, 0, (5, 3)),
     (Mode.ATOMIC, (2, 1), 2, 1, (8, 5)),
     (Mode.ATOMIC, (), 0, 2, (2, 0)),
-    (Mode.PLAIN, (2, 1), 2, 1, (6, 0)),
-    (Mode.BY_SLOT, (1, 4), 0, 1, (10, 1)),
-    (Mode.BY_SLOT, (4, 1), 0, 1, (10, 4)),
+    (Mode.BY_SLOT, (2, 1), 2, 1, (8, 0)),
+    (Mode.BY_SLOT, (1, 4), 0, 1, (8, 0)),
+    (Mode.BY_SLOT, (4, 2), 0, 1, (11, 4)),
 ]
 
 
@@ -124,9 +124,7 @@ SENT = [
 async def test_how_it_is_sent(line, fence, behind, case):
     """The first transaction's acknowledgements are compared as a whole: their number is known."""
     mode, counts, trims, looks, (expected, queued) = case
-    parts = Parts(Mode.ATOMIC if mode is Mode.ATOMIC else Mode.PLAIN)
-    if mode is Mode.BY_SLOT:
-        parts.repairs._by_slot_until = float("inf")
+    parts = Parts(mode)
     streams = [parts.stream(base) for base in "AB"]
     for one, count in zip(streams, counts, strict=False):
         parts.put(one, count)

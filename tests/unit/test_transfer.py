@@ -132,33 +132,6 @@ def test_a_batch_whose_first_command_begins_a_transaction_says_so():
     assert Transfer.of(batch(2, 3), Mode.BY_SLOT, None).queued == 2
 
 
-def test_entries_of_a_slot_are_brought_together():
-    """Those of a pair's streams, whichever; each stream's in their order."""
-    first, other = stream(Channel.TRADES, "BTC-EUR"), stream(Channel.TRADES, "ETH-EUR")
-    quotes = stream(Channel.QUOTES, "BTC-EUR")
-    order = [(first, 1), (other, 1), (quotes, 2), (other, 2), (first, 1)]
-    runs = [(where, [Pending(T0, "", DATA) for _ in range(count)], 0) for where, count in order]
-    made = pack(runs, 0)
-    of_each = dict(zip([id(entry) for _, entries, _ in runs for entry in entries], made.commands, strict=True))
-    made.add_trimming(other, [command("XTRIM", other.key, "MAXLEN", "=", 1)] * 2)
-    transfer = Transfer.of(made, Mode.BY_SLOT, None)
-    assert transfer.units == [4, 3, 1, 1]
-    assert [(where, len(entries)) for where, entries, _ in made.runs] == [
-        (first, 1), (quotes, 2), (first, 1), (other, 1), (other, 2),
-    ]  # fmt: skip
-    assert made.commands[:7] == [of_each[id(entry)] for _, entries, _ in made.runs for entry in entries]
-    assert names(transfer).count("XTRIM") == 2
-    assert names(transfer)[-3:] == ["MULTI", "XTRIM", "EXEC"]
-
-
-def test_two_transactions_are_never_taken_for_granted():
-    transfer = Transfer.of(batch(1, 1), Mode.BY_SLOT, None)
-    replies = [b"OK", Q, [b"1-1"], b"OK", Q, OOM]
-    assert not transfer.all_taken(replies)
-    outcome = transfer.outcome(replies)
-    assert (outcome.entries, outcome.cause) == ([b"1-1", None], str(OOM))
-
-
 SHAPES = list(itertools.product([(0,), (1,), (3,), (2, 5), (1, 1, 4)], [0, 1], [0, 1], [False, True]))
 """Entries of each stream; whether streams are trimmed, looked at, and the time is asked for."""
 
@@ -172,21 +145,22 @@ def test_each_reply_finds_what_it_answers(mode, fence):
         made.asked_time = int(timed)
         transfer = Transfer.of(made, mode, fence)
         own = [b"%d-1" % number for number in range(made.entries)] + [1000 + n for n in range(len(made.trims))]
-        rest, replies = iter(own), []
+        rest = iter(own)
+        replies = [next(rest) for _ in range(transfer.alone)]
         for unit in transfer.units:
             replies += [b"OK", *[Q] * unit, [next(rest) for _ in range(unit)]]
         replies += [*rest, *([b"OK", b"1-a"] if fence else []), *(2000 + n for n in range(len(made.looks)))]
         replies += [[1, 2]] * timed
         shape = (counts, trims, looks, timed)
         assert transfer.expected == len(replies) == len(transfer.texts()), shape
-        assert transfer.all_taken(replies) == (len(transfer.units) < 2), shape
+        assert transfer.all_taken(replies), shape
         outcome = transfer.outcome(replies)
         assert outcome.entries + outcome.trims == own, shape
         assert (len(outcome.entries), outcome.looks) == (made.entries, [2000 + n for n in range(len(made.looks))]), (
             shape
         )
         assert (outcome.fence, outcome.cause) == (FenceState.OURS, ""), shape
-        for index in range(len(replies)) if mode is Mode.PLAIN else ():
+        for index in range(len(replies)) if not transfer.units else ():
             refused_one = [*replies[:index], OOM, *replies[index + 1 :]]
             concerns = index < len(own) or (fence is not None and index == len(own) + 1)
             assert transfer.all_taken(refused_one) is not concerns, (*shape, index)
