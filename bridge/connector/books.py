@@ -12,7 +12,7 @@ from bridge.exchanges.session import Subscription
 from bridge.feed.link import Link
 from bridge.model import Channel, Event
 from bridge.publish.stream import Stream
-from bridge.sequencer import BookTopic, HeldBook, Sink, Topic
+from bridge.sequencer import BookTopic, HeldBook, LargeBook, Sink, Topic
 
 __all__ = ["Books"]
 
@@ -47,7 +47,8 @@ class Books:
         if rules is None:
             return BookTopic(stream, sink, self.resync)
         quoted = rules.quotes and Channel.QUOTES in self._exchange.profile.channels
-        book = HeldBook(stream, sink, self.resync, self._replace, rules, quotes=self._emit if quoted else None)
+        kind = LargeBook if rules.large else HeldBook
+        book = kind(stream, sink, self.resync, self._replace, rules, quotes=self._emit if quoted else None)
         self._held.append(book)
         return book
 
