@@ -87,6 +87,8 @@ class HeldBook(BookTopic):
         self._due = 0
         """When one that was put off is to be asked for (ns)."""
         self._why = ""
+        self._begun = 0
+        """When the book last began with a snapshot (ns): what happened before is history, and not late."""
 
     @property
     def whole(self) -> bool:
@@ -121,9 +123,10 @@ class HeldBook(BookTopic):
             self._trouble(now, wrong)
 
     def restore(self, now: int) -> bool:
-        if self.whole:
-            self._refresh(now)
-        return True  # else a snapshot comes with the connection, or has been asked for already
+        if not (self.whole and self.live):
+            return False
+        self._refresh(now)
+        return True
 
     def go_live(self, recv: int) -> None:
         if not self.live and self.condition is Condition.AWAY:
@@ -172,6 +175,8 @@ class HeldBook(BookTopic):
 
     def _take(self, event: BookSnapshot) -> None:
         """The copy is whole by this snapshot."""
+        if self.awaiting or self._since_snapshot:  # else each message is a snapshot
+            self._begun = event.recv
         if not self.whole:
             self.condition, self._since = Condition.WHOLE, event.recv
         self._publish(event)
@@ -209,7 +214,11 @@ class HeldBook(BookTopic):
     def _publish(self, event: BookSnapshot | BookDelta) -> None:
         """It is in the copy: to the readers, and the best prices to those of the quotes, when they are news."""
         self._at, self._ts = event.xseq, event.ts
-        super().accept(event)
+        if event.ts is not None and event.ts < self._begun:
+            with self.not_timed():
+                super().accept(event)
+        else:
+            super().accept(event)
         if self._quotes is None:
             return
         best = self._copy.bids.best(), self._copy.asks.best()
