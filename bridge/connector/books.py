@@ -12,7 +12,7 @@ from bridge.exchanges.session import Subscription
 from bridge.feed.link import Link
 from bridge.model import Channel, Event
 from bridge.publish.stream import Stream
-from bridge.sequencer import BookTopic, HeldBook, Sink, Topic
+from bridge.sequencer import BookTopic, HeldBook, LargeBook, Sink, Topic
 
 __all__ = ["Books"]
 
@@ -47,7 +47,8 @@ class Books:
         if rules is None:
             return BookTopic(stream, sink, self.resync)
         quoted = rules.quotes and Channel.QUOTES in self._exchange.profile.channels
-        book = HeldBook(stream, sink, self.resync, self._replace, rules, quotes=self._emit if quoted else None)
+        kind = LargeBook if rules.large else HeldBook
+        book = kind(stream, sink, self.resync, self._replace, rules, quotes=self._emit if quoted else None)
         self._held.append(book)
         return book
 
@@ -79,7 +80,7 @@ class Books:
             elif takes(topic.stream) and now >= due:
                 self._asked[topic] = now
                 self._broken[topic] = now + _NO_SNAPSHOT
-                if not topic.restore(CLOCK.now()):
+                if not topic.restore(CLOCK.now()) and not isinstance(topic, HeldBook):  # which asks by itself
                     self.resync(topic.subject, "events of this book were dropped")
 
     def resync(self, subject: str, reason: str) -> None:

@@ -30,6 +30,9 @@ class BookRules(Struct, frozen=True):
     """Whether a subscription begins with a snapshot: a delta before it shows that it was missed."""
     continuous: bool = False
     """Whether numbers go on across snapshots, one by one: a snapshot that is ahead shows how many deltas were missed."""
+    large: bool = False
+    """Whether books have tens of thousands of levels, and deltas must cost little: that they are crossed is found within
+    a minute, and of these rules only ``attempts`` and ``patience`` count."""
     quotes: bool = False
     """Whether the best prices of the book are the quotes."""
     best: float | None = None

@@ -11,10 +11,11 @@ from bridge.model import Channel
 from bridge.sequencer.books import BookTopic
 from bridge.sequencer.held import HeldBook
 from bridge.sequencer.identified import IdTopic
+from bridge.sequencer.large import LargeBook
 from bridge.sequencer.states import StateTopic
 from bridge.sequencer.topic import Sink, Topic
 
-__all__ = ["BookTopic", "HeldBook", "IdTopic", "Sink", "StateTopic", "Topic", "topic_type"]
+__all__ = ["BookTopic", "HeldBook", "IdTopic", "LargeBook", "Sink", "StateTopic", "Topic", "topic_type"]
 
 _TOPICS: dict[Channel, type[Topic]] = {
     Channel.TRADES: IdTopic,

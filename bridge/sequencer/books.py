@@ -92,7 +92,7 @@ class BookTopic(Topic):
         """Do what is due (``now`` by the steady clock, ns): nothing, where sessions look after their books."""
 
     def restore(self, now: int) -> bool:
-        """Give the readers a snapshot without asking the exchange; whether it needn't be asked."""
+        """Publish a snapshot without asking the exchange; whether there was a whole book to make it of."""
         del now
         return False
 

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from bridge.book import Book
 from bridge.exchanges.rules import NOT_UNDERSTOOD, BestPrices, BookRules
-from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Event, Quote
+from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Event, Levels, Quote
 from bridge.publish.stream import Stream
 from bridge.sequencer.agreement import Agreement, LateChanges
 from bridge.sequencer.books import BookTopic
@@ -83,12 +83,12 @@ class HeldBook(BookTopic):
         self._best: tuple[tuple[str, str] | None, tuple[str, str] | None] = _NOTHING
         """Best levels, as the quotes have them."""
         self._since = 0
-        """Since when a snapshot is awaited (ns)."""
+        """Since when a snapshot is awaited, or the copy is whole (ns)."""
         self._due = 0
         """When one that was put off is to be asked for (ns)."""
         self._why = ""
         self._begun = 0
-        """When the book last began with a snapshot: what happened before, which some exchanges tell then, is not late."""
+        """When the book last began with a snapshot (ns): what happened before is history, and not late."""
 
     @property
     def whole(self) -> bool:
@@ -123,9 +123,10 @@ class HeldBook(BookTopic):
             self._trouble(now, wrong)
 
     def restore(self, now: int) -> bool:
-        if self.whole:
-            self._refresh(now)
-        return True  # else a snapshot comes with the connection, or has been asked for already
+        if not (self.whole and self.live):
+            return False
+        self._refresh(now)
+        return True
 
     def go_live(self, recv: int) -> None:
         if not self.live and self.condition is Condition.AWAY:
@@ -170,9 +171,14 @@ class HeldBook(BookTopic):
             return
         if self.whole:
             self._say_what_was_missed(event, known)
-        self.condition = Condition.WHOLE
+        self._take(event)
+
+    def _take(self, event: BookSnapshot) -> None:
+        """The copy is whole by this snapshot."""
         if self.awaiting or self._since_snapshot:  # else each message is a snapshot
             self._begun = event.recv
+        if not self.whole:
+            self.condition, self._since = Condition.WHOLE, event.recv
         self._publish(event)
 
     def _take_delta(self, event: BookDelta) -> None:
@@ -247,7 +253,8 @@ class HeldBook(BookTopic):
     def _trouble(self, now: int, reason: str, count: int | None = None) -> None:
         """The book is no good: do what `Mending` says; where that is to wait, the book is ``down`` until then."""
         # The exchange would say the same over another connection.
-        step = self._mending.trouble(now, connection=reason != NOT_UNDERSTOOD)
+        sound = now - self._since if self.whole else 0
+        step = self._mending.trouble(now, connection=reason != NOT_UNDERSTOOD, sound=sound)
         self._why, self._best = reason, _NOTHING
         if step.due > now:
             self.condition, self._due, self._given_up = Condition.PUT_OFF, step.due, True
@@ -268,8 +275,11 @@ class HeldBook(BookTopic):
             self._quotes(Control(self.subject, None, now, Channel.QUOTES, event, reason))
 
     def _refresh(self, now: int) -> None:
-        """Publish the copy; it counts as received, since it stands for what was."""
-        bids, asks = self._copy.bids.top(), self._copy.asks.top()
+        """Publish the copy."""
+        self._publish_again(now, self._copy.bids.top(), self._copy.asks.top())
+
+    def _publish_again(self, now: int, bids: Levels, asks: Levels) -> None:
+        """It counts as received, since it stands for what was."""
         with self.not_timed():
             super().accept(BookSnapshot(self.subject, self._ts, now, self._at, bids, asks))
 

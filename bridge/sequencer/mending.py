@@ -11,6 +11,8 @@ __all__ = ["Mending", "Remedy", "Step"]
 _SECOND = 1_000_000_000
 _CALM = 60 * _SECOND
 """After so long without trouble, a book's earlier troubles are forgotten."""
+_SOUND = 10 * _SECOND
+"""A book that was good for so long after more than the first attempts is one that they have mended."""
 _LONGEST = 60 * _SECOND
 
 
@@ -42,9 +44,13 @@ class Mending:
         self._troubles = 0
         self._last = 0
 
-    def trouble(self, now: int, *, connection: bool = True) -> Step:
-        """The book is no good, as of ``now`` (ns); ``connection``: whether another one may be of use."""
-        if now - self._last > _CALM + self._wait():
+    def trouble(self, now: int, *, connection: bool = True, sound: int = 0) -> Step:
+        """The book is no good, as of ``now``, and was good for ``sound`` before (ns).
+
+        ``connection`` says whether another one may be of use.
+        """
+        mended = self._troubles > self._attempts and sound >= _SOUND
+        if mended or now - self._last > _CALM + self._wait():
             self._troubles = 0
         self._last = now
         self._troubles += 1

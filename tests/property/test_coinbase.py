@@ -29,6 +29,7 @@ STEPS = st.lists(
 
 class CoinbaseWorld(World):
     exchange = Coinbase
+    rules = Coinbase.book
 
     def __init__(self, seed, greeting_faults):
         self.greeting_faults = list(greeting_faults)

@@ -179,7 +179,8 @@ def hashes(client: redis.Redis, account: dict[str, Any]) -> dict[str, tuple[Any,
     orders = {k: (o["pair"], o["side"], Decimal(o["price"]), o["status"]) for k, o in kept["order"].items()}
     positions = {k: (p["side"], Decimal(p["size"])) for k, p in kept["position"].items()}
     true_orders = {
-        o["order_id"]: (o["pair"], o["side"], Decimal(o["price"]), o["status"]) for o in account["open_orders"]
+        f"{o['pair']}:{o['order_id']}": (o["pair"], o["side"], Decimal(o["price"]), o["status"])
+        for o in account["open_orders"]
     }
     found: dict[str, tuple[Any, Any]] = {
         "open orders": (orders, true_orders),

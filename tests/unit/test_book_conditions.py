@@ -127,6 +127,15 @@ def test_troubles_are_answered_ever_later_and_another_connection_only_where_it_m
     assert rig.sink.said().count("down") == (3 if why == NOT_UNDERSTOOD else 2)
 
 
+def test_a_book_that_was_good_for_a_while_is_mended_at_once_again():
+    rig = Rig().into(PUT_OFF)
+    for seconds, asked in ((1, []), (10, []), (20, ["subscription"])):
+        rig.book.accept(snapshot(T0 + seconds * SECOND))
+        rig.book.gap(T0 + seconds * SECOND + 9 * SECOND + (seconds == 20) * SECOND, "a hole")
+        assert rig.asked == asked
+    assert rig.book.live
+
+
 def test_while_it_is_put_off_the_quotes_are_down_and_only_a_snapshot_counts():
     rig = Rig().into(PUT_OFF)
     rig.book.tick(T0 + 2 * SECOND)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from math import inf
 from typing import ClassVar
 
 from bridge.exchange_errors import RestError, UnknownPairError
@@ -25,6 +26,7 @@ from bridge.exchanges.http import Flow
 from bridge.exchanges.listing import ListedPair
 from bridge.exchanges.numbers import SECOND
 from bridge.exchanges.plans import ClockReading, ConnectionPlan, Poll, Profile
+from bridge.exchanges.rules import BookRules
 from bridge.exchanges.session import Subscription
 from bridge.model import Channel, Event
 
@@ -35,6 +37,8 @@ _MOST_BOOKS = 16
 session"); the documents name no limit."""
 _MOST_PAIRS = 100
 """Pairs per connection where no books are wanted; no limit is documented or reported."""
+_ATTEMPTS = 10
+"""Its sessions count messages, ask for books by themselves where one is missing, ever later, and know when one is late."""
 _LOOK_EVERY = 60.0
 """Seconds between two looks at what the product list says of pairs that are unknown or halted."""
 _LIST_EVERY = 600 * SECOND
@@ -50,6 +54,7 @@ class Coinbase(Exchange):
     channels = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
     silence: ClassVar = {Channel.BOOK: 60.0}
     gaps: ClassVar = "verified"
+    book = BookRules(attempts=_ATTEMPTS, patience=inf, large=True)
     example_pairs = ("BTC-USD", "ETH-USD")
     sends_per_second = 8
     """Documented: messages without a log-in, per second and address; as many connections."""
