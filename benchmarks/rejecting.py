@@ -94,7 +94,19 @@ def _lmex_row(ident: int) -> str:
     )
 
 
+def _bybit(_: int, rows: Sequence[str]) -> str:
+    return f'{{"topic":"publicTrade.BTCUSD","type":"snapshot","ts":1786310821917,"data":[{",".join(rows)}]}}'
+
+
+def _bybit_row(ident: int) -> str:
+    return (
+        f'{{"i":"{ident}","T":1786310821917,"p":"65140.28","v":"0.04537","S":"Sell","seq":178477362706,"s":"BTCUSD",'
+        f'"BT":false,"RPI":false}}'
+    )
+
+
 EXCHANGES = (
+    Side("bybit", _bybit_row, _bybit, '"p":'),
     Side("coinbase", _coinbase_row, _coinbase, '"price":'),
     Side(
         "limitlex",

@@ -129,11 +129,22 @@ class TestBooks:
         session = public()
         for pair in ("ETH-USDT", "NO-PAIR"):
             session.resync(pair, T0, "a hole")
+        session.tick(T0)
         assert asked(session) == [("unsubscribe", "orderbook.200.ETHUSDT"), ("subscribe", "orderbook.200.ETHUSDT")]
+
+    def test_those_that_are_due_at_the_same_time_share_their_requests(self):
+        session = public()
+        for pair in ("BTC-USDT", "ETH-USDT"):
+            session.resync(pair, T0, "a frame could not be understood")
+        session.tick(T0)
+        session.tick(T0 + SECOND)
+        topics = ("orderbook.200.BTCUSDT", "orderbook.200.ETHUSDT")
+        assert asked(session) == [("unsubscribe", *topics), ("subscribe", *topics)]
 
     def test_none_is_asked_for_where_none_is_wanted(self):
         session = public(TICKER)
         session.resync("BTC-USDT", T0, "a hole")
+        session.tick(T0)
         assert asked(session) == []
 
     def test_quiet_ones_are_asked_for_again(self):
@@ -186,6 +197,7 @@ class TestQuotes:
             BookSnapshot,
         ]
         session.resync("BTC-USDT", T0, "a hole")
+        session.tick(T0)
         assert asked(session) == [("unsubscribe", "orderbook.1.BTCUSDT"), ("subscribe", "orderbook.1.BTCUSDT")]
 
 

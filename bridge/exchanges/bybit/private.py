@@ -244,12 +244,8 @@ class AccountSession(BybitSession):
 
     def _order(self, row: Row, pair: str, category: str, recv: int) -> Order:
         """An order's newest state; a market order shows a price of the exchange's own, and may count in the quote coin."""
-        order_id, client_id, kind, side = (
-            row["orderId"],
-            row.get("orderLinkId", ""),
-            row["orderType"].lower(),
-            row["side"],
-        )
+        order_id, client_id = row["orderId"], row.get("orderLinkId", "")
+        kind, side = row["orderType"].lower(), row["side"]
         market, unit = kind == "market", row.get("marketUnit", "")
         in_quote = unit == "quoteCoin" or (category == "spot" and market and side == "Buy" and unit != "baseCoin")
         price, size, filled = "" if market else row["price"], "" if in_quote else row["qty"], row["cumExecQty"] or "0"
@@ -304,9 +300,8 @@ class AccountSession(BybitSession):
         steps = (self._sync_orders, self._sync_positions, self._sync_fills, self._sync_balances)
         error = yield from self._state.fetch(now, steps)
         if isinstance(error, RestLoginError):
-            self.actions.append(
-                Reconnect(f"REST refuses the key: {error.about}", max(LONG_WAIT, error.retry_after or 0))
-            )
+            wait = max(LONG_WAIT, error.retry_after or 0)
+            self.actions.append(Reconnect(f"REST refuses the key: {error.about}", wait))
 
     def _sync_orders(self, now: int) -> Flow[None]:
         """Open orders, and what has become of those that were."""

@@ -189,9 +189,9 @@ class PublicSession(BybitSession):
 
     def resync(self, subject: str, now: int, reason: str) -> None:
         """The exchange answers a subscription with a snapshot."""
-        del reason
+        del now, reason
         if subject in self._books:
-            self._renew([self._books[subject]], now)
+            self._due.add(self._books[subject])
 
     def rejected(self, recv: int) -> Sequence[Event]:
         for topic in self._topics.served:

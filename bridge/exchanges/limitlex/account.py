@@ -6,8 +6,7 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 
-from bridge.exchange_errors import RestError
-from bridge.exchanges.actions import Reject, Replace, Restated, Said, Synchronise
+from bridge.exchanges.actions import Reject, Replace, Restated
 from bridge.exchanges.fields import fields_of, text
 from bridge.exchanges.http import Flow
 from bridge.exchanges.limitlex.messages import (
@@ -27,9 +26,9 @@ from bridge.exchanges.limitlex.messages import (
 from bridge.exchanges.limitlex.rest import LimitlexRest, Listing, TokenSource
 from bridge.exchanges.numbers import check_amounts, check_ids, check_numbers, check_values, check_words, shortened
 from bridge.exchanges.plans import Credentials
-from bridge.exchanges.refresh import Refresh
 from bridge.exchanges.salvage import UNREADABLE, Damage, readable
 from bridge.exchanges.session import NOT_UNDERSTOOD, Session, Subscription, Target
+from bridge.exchanges.toolkit.private import StateFetch
 from bridge.model import Balance, Channel, Event, Fill, Order
 
 __all__ = ["PRIVATE_CHANNELS", "AccountSession"]
@@ -53,9 +52,7 @@ class AccountSession(Session):
         self._token = TokenSource(rest, credentials)
         self._subjects = {credentials.name: None}
         """The account and those of its sub-accounts that were heard of."""
-        self._refresh = Refresh()
-        self._owed: list[Event] = []
-        """What a fetch has found out about the streams."""
+        self._state = StateFetch(self, credentials.name, "open orders and balances")
 
     def open(self, now: int) -> Flow[Target]:
         """A new token for each connection; it travels in the address, which is why ``shown`` leaves it out."""
@@ -66,23 +63,16 @@ class AccountSession(Session):
 
     def sync(self, now: int) -> Flow[None]:
         """Nothing is replayed after a connect: open orders and wallets come from REST."""
-        self._refresh.begun(now)
-        try:
-            orders = yield from self._rest.open_orders(self._credentials, now)
-            self._restated(Channel.ORDERS, orders, now)
-            balances = yield from self._rest.balances(self._credentials, now)
-            self._restated(Channel.BALANCES, balances, now)
-        except RestError as error:
-            self.actions.append(Said(error, "open orders and balances are not refreshed"))
-            self._refresh.failed(now, error.retry_after)
-        else:
-            self._refresh.done(now)
+        yield from self._state.fetch(now, (self._sync_orders, self._sync_balances))
+
+    def _sync_orders(self, now: int) -> Flow[None]:
+        self._restated(Channel.ORDERS, (yield from self._rest.open_orders(self._credentials, now)), now)
+
+    def _sync_balances(self, now: int) -> Flow[None]:
+        self._restated(Channel.BALANCES, (yield from self._rest.balances(self._credentials, now)), now)
 
     def tick(self, now: int) -> Sequence[Event]:
-        if self._refresh.due(now):
-            self.actions.append(Synchronise())
-        owed, self._owed = self._owed, []
-        return owed
+        return self._state.tick(now)
 
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
         try:
@@ -106,7 +96,7 @@ class AccountSession(Session):
         self.actions.append(Restated(channel, account, listing.events, now, covers))
         self.actions += [Reject(error) for error in listing.rejects]
         if listing.rejects:
-            self._owed += self.gaps([Subscription(channel, account)], now)
+            self._state.missed(channel, now, NOT_UNDERSTOOD)
 
     def _other(self, frame: bytes, recv: int, error: Exception) -> list[Event]:
         """The pairs' public messages come here too, the pairs' own connections have them; or a message is bad."""
@@ -150,7 +140,7 @@ class AccountSession(Session):
             subjects = list(self._subjects) if sub is None else [f"{account}/{sub}" if sub else account]
         damage = Damage(NAME, frame, counted=kind == "trade")
         damage.row(error, [Subscription(_CHANNELS[kind], subject) for subject in subjects])
-        self._refresh.want(recv)
+        self._state.want(recv)
         return [
             *(live for subject in subjects for live in self._first(subject, recv)),
             *damage.settle(self, [], recv),
@@ -218,7 +208,7 @@ class AccountSession(Session):
             except (*UNREADABLE, ValueError) as error:
                 damage.row(error, [Subscription(Channel.BALANCES, subject)], len(events))
         if damage:
-            self._refresh.want(recv)
+            self._state.want(recv)
         return damage.settle(self, events, recv)
 
     def _balance(self, subject: str, wallet: Wallet, recv: int) -> Balance:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from bridge.exchange_errors import LoginRefusedError, ReportedError, RestError, SessionExpiredError, TopicLeftOutError
+from bridge.exchange_errors import LoginRefusedError, ReportedError, SessionExpiredError, TopicLeftOutError
 from bridge.exchanges.actions import Reconnect, Reject, Replace, Restated, Said, Send, Synchronise
 from bridge.exchanges.fields import Row, decode_rows
 from bridge.exchanges.http import Flow
@@ -24,9 +24,9 @@ from bridge.exchanges.lmex.session import LmexSession
 from bridge.exchanges.lmex.topics import TOPICS
 from bridge.exchanges.numbers import SECOND, id_or_empty
 from bridge.exchanges.plans import Credentials, Poll
-from bridge.exchanges.refresh import Refresh
 from bridge.exchanges.salvage import Damage
 from bridge.exchanges.session import Subscription
+from bridge.exchanges.toolkit.private import StateFetch
 from bridge.model import Channel, ControlEvent, Event, Fill, Order, Position
 
 __all__ = ["AccountSession", "Memory"]
@@ -81,9 +81,7 @@ class AccountSession(LmexSession):
         """Since when REST's word that the session has expired is about this log-in (ns)."""
         self._asked: list[str] = []
         self._positions = Positions(self._name, contracts)
-        self._refresh = Refresh()
-        self._owed: list[Event] = []
-        """What a fetch has found out about the streams."""
+        self._state = StateFetch(self, self._name, "orders, positions and fills")
         self._complete = False
         """Whether the fills from before are known: until then, new ones don't say where the history goes on."""
         self.ready = False
@@ -94,10 +92,11 @@ class AccountSession(LmexSession):
         self._log_in(now)
 
     def tick(self, now: int) -> Sequence[Event]:
+        events: list[Event] = []
         if self._waiting_since is not None and now - self._waiting_since > _ANSWER_LIMIT:
             self._waiting_since = None
             if self.ready:  # it was about a channel that had been refused: the others go on
-                self._owed += self._left_out(set(self._asked), _NO_ANSWER, now)
+                events = self._left_out(set(self._asked), _NO_ANSWER, now)
             elif self._logged_on:
                 self.actions.append(Reconnect(_NO_ANSWER))
             else:
@@ -111,9 +110,7 @@ class AccountSession(LmexSession):
                 self._retry_at = None
                 self._topics = {channel: list(topics) for channel, topics in TOPICS[self._market].items()}
                 self._ask(now)
-        self._refresh_if_due(now)
-        owed, self._owed = self._owed, []
-        return owed
+        return [*events, *self._state.tick(now)]
 
     def _clock_back(self, now: int) -> None:
         if self._waiting_since is not None:
@@ -125,17 +122,8 @@ class AccountSession(LmexSession):
         """Nothing is replayed: what happened before the subscription stood comes from REST; tried until it does."""
         if not self.ready:
             return
-        self._refresh.begun(now)
-        try:
-            yield from self._sync_orders(now)
-            if self._market is Market.FUTURES:
-                yield from self._sync_positions(now)
-            yield from self._sync_fills(now)
-        except RestError as error:
-            self.actions.append(Said(error, "orders, positions and fills are not refreshed"))
-            self._refresh.failed(now, error.retry_after)
-        else:
-            self._refresh.done(now)
+        positions = [self._sync_positions] if self._market is Market.FUTURES else []
+        yield from self._state.fetch(now, [self._sync_orders, *positions, self._sync_fills])
         self._balances.wanted = True
 
     def rejected(self, recv: int) -> Sequence[Event]:
@@ -148,10 +136,6 @@ class AccountSession(LmexSession):
         """There are no books here."""
 
     # REST
-
-    def _refresh_if_due(self, now: int) -> None:
-        if self._refresh.due(now):
-            self.actions.append(Synchronise())
 
     def _private(self, path: str, now: int, query: str = "") -> Flow[list[Row]]:
         return self._rest.private(self._credentials, self._market, path, now, query)
@@ -194,7 +178,7 @@ class AccountSession(LmexSession):
         self._memory.note(fills)
         self._complete = True
         if not whole:
-            self._owed += self.gaps([Subscription(Channel.FILLS, self._name)], now, _TOO_MANY)
+            self._state.missed(Channel.FILLS, now, _TOO_MANY)
         self._restated(Channel.FILLS, fills, now, bad)
 
     def _restated(
@@ -206,7 +190,7 @@ class AccountSession(LmexSession):
         covers: Callable[[Event], bool] | None = None,
     ) -> None:
         if bad:
-            self._owed += self.gaps([Subscription(channel, self._name)], now, _BAD_ROW)
+            self._state.missed(channel, now, _BAD_ROW)
         self.actions.append(Restated(channel, self._name, events, now, covers))
 
     def _rows(self, rows: list[Row], take: Callable[[Row], _E]) -> tuple[list[_E], list[Row]]:
@@ -358,8 +342,8 @@ class AccountSession(LmexSession):
     def _want(self, now: int) -> None:
         """What is missing is fetched by REST."""
         self._complete = False
-        self._refresh.want(now)
-        self._refresh_if_due(now)
+        self._state.want(now)
+        self._state.call(now)
 
     def _orders(self, rows: list[Row], recv: int, bad: Bad) -> list[Event]:
         events: list[Event] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import Struct, field
+from msgspec import field
 
 from bridge.exchange_errors import RestError
 from bridge.exchanges.fields import Row
@@ -12,53 +12,30 @@ from bridge.exchanges.http import Flow
 from bridge.exchanges.lmex.names import Market, market_of
 from bridge.exchanges.lmex.rest import LmexRest, wants_symbol
 from bridge.exchanges.lmex.rows import first, is_open
-from bridge.exchanges.numbers import SECOND
 from bridge.exchanges.plans import Credentials
-from bridge.model import Event, Fill, Order
+from bridge.exchanges.toolkit.history import FillHistory
+from bridge.model import Event, Order
 
 __all__ = ["Memory", "fills_since"]
 
 _MILLISECOND = 1_000_000
 _MOST_PRICES = 10_000
-_DAY = 24 * 3600 * SECOND
-_OVERLAP = 60 * SECOND
-"""How far before the newest known fill the next history begins: fills may come in another order than they happened."""
 _PAGE = 500
 """Fills per answer: the most that the exchange gives."""
 _MOST_PAGES = 20
 
 
-class Memory(Struct):
+class Memory(FillHistory):
     """What the successive sessions of one account and market know."""
 
     prices: dict[str, str] = field(default_factory=dict)
     """Limit prices of open orders, because the row of an execution has another price in its place."""
     login: str = ""
     """The log-in message that was accepted last."""
-    newest_fill: int = 0
-    """Time (ns) of the newest fill up to which none is missing."""
-    since: int | None = None
-    """Before any fill is known: since when (ns) there is a stream for them."""
-
-    known_from: int = 0
-    """Since when (ns) it is known which fills the stream has had; 0: from its beginning."""
 
     def recall(self, tail: Sequence[Event], market: Market, known_from: int = 0) -> None:
         """Take up the newest events of the fills' stream, which may hold both markets'."""
-        self.known_from = known_from
-        if tail:
-            self.since = tail[0].recv
-        self.note([event for event in tail if isinstance(event, Fill) and market_of(event.pair) is market])
-
-    def note(self, fills: Sequence[Fill]) -> None:
-        """These have come, and none before them is missing."""
-        self.newest_fill = max([self.newest_fill, *(min(fill.ts or 0, fill.recv) for fill in fills)])
-
-    def history_since(self, now: int) -> int:
-        """From when on fills are to be asked for: of the last day, if nothing is known (ns)."""
-        day = now - _DAY
-        known = self.newest_fill or min(day if self.since is None else self.since, day)
-        return max(known - _OVERLAP, self.known_from, 0)
+        self.recall_fills(tail, known_from, lambda fill: market_of(fill.pair) is market)
 
     def learn(self, order: Order) -> None:
         """Note an open order's limit price, forget that of a finished one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct, field
 
@@ -27,12 +27,14 @@ class FillHistory(Struct):
     known_from: int = 0
     """Since when it is known which fills the stream has had; 0: from its beginning."""
 
-    def recall(self, tail: Sequence[Event], known_from: int = 0) -> None:
-        """Take up the newest events of the fills' stream, oldest first."""
+    def recall_fills(
+        self, tail: Sequence[Event], known_from: int = 0, mine: Callable[[Fill], bool] = lambda _: True
+    ) -> None:
+        """Take up the newest events of the fills' stream, oldest first; others may feed it, too: ``mine`` are these fills."""
         self.known_from = known_from
         if tail:
             self.since = tail[0].recv
-        self.note([event for event in tail if isinstance(event, Fill)])
+        self.note([event for event in tail if isinstance(event, Fill) and mine(event)])
 
     def note(self, fills: Sequence[Fill]) -> None:
         """These have come, and none before them is missing."""
@@ -58,7 +60,7 @@ class AccountMemory(FillHistory):
     def take_up(self, stream: Subscription, tail: Sequence[Event], known_from: int) -> None:
         """Learn from one of the account's streams, of before the start: as `Exchange.recall`."""
         if stream.channel is Channel.FILLS:
-            self.recall(tail, known_from)
+            self.recall_fills(tail, known_from)
         else:
             self.learn(tail)
 

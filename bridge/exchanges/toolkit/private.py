@@ -17,7 +17,7 @@ from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.session import WRONG
 from bridge.model import Balance, Channel, Event, Fill, Order, Position
 
-__all__ = ["PrivateState", "Read"]
+__all__ = ["PrivateState", "Read", "StateFetch"]
 
 Read = Callable[[Row], list[Event]]
 """What a row says; raises one of `WRONG` where it can't be understood."""
@@ -25,38 +25,36 @@ Read = Callable[[Row], list[Event]]
 _BAD_ROW = "a row of a REST answer could not be understood"
 
 
-class PrivateState:
-    """What one account's session does about the account's state beside its messages.
+class StateFetch:
+    """The fetches of one account's state by its session; ``what`` they are for, in words."""
 
-    While a fetch runs, what the connection tells is newer than the answers.
-    """
-
-    def __init__(self, session: Session, exchange: str, account: str, memory: AccountMemory) -> None:
+    def __init__(self, session: Session, account: str, what: str) -> None:
         self._session = session
-        self._exchange = exchange
         self._account = account
-        self._memory = memory
+        self._what = what
         self._refresh = Refresh()
         self._fetching = False
-        self._told: set[tuple[str, ...]] = set()
-        """Orders, positions and balances that the connection has told of since the running fetch began."""
-        self._positions: dict[tuple[str, ...], Position] = {}
         self._owed: list[Event] = []
         """What a fetch has found out about the streams."""
-        self._complete = False
-        """Whether the fills from before are known: until then, new ones don't say where the history goes on."""
 
     def want(self, now: int) -> None:
         """Something was missed: it is in the next fetch."""
-        self._complete = False
         self._refresh.want(now)
+
+    def call(self, now: int) -> None:
+        """Call for a fetch that is due."""
+        if self._refresh.due(now):
+            self._session.actions.append(Synchronise())
 
     def tick(self, now: int) -> list[Event]:
         """Call for a fetch that is due; returns what the last one has found out about the streams."""
-        if self._refresh.due(now):
-            self._session.actions.append(Synchronise())
+        self.call(now)
         owed, self._owed = self._owed, []
         return owed
+
+    def missed(self, channel: Channel, now: int, reason: str) -> None:
+        """A fetch has shown that the stream misses something."""
+        self._owed += self._session.gaps([Subscription(channel, self._account)], now, reason)
 
     def fetch(self, now: int, steps: Sequence[Callable[[int], Flow[None]]]) -> Flow[RestError | None]:
         """Go through the steps of a fetch, one at a time; what fails is said, tried again later, and returned."""
@@ -64,13 +62,12 @@ class PrivateState:
             self._refresh.want(now)  # what the running one has asked for may be from before
             return None
         self._refresh.begun(now)
-        self._told.clear()
         self._fetching = True
         try:
             for step in steps:
                 yield from step(now)
         except RestError as error:
-            self._session.actions.append(Said(error, "the account's state is not refreshed"))
+            self._session.actions.append(Said(error, f"{self._what} are not refreshed"))
             self._refresh.failed(now, error.retry_after)
             return error
         else:
@@ -78,6 +75,32 @@ class PrivateState:
             return None
         finally:
             self._fetching = False
+
+
+class PrivateState(StateFetch):
+    """What one account's session knows of the account's state, out of its messages and by REST.
+
+    While a fetch runs, what the connection tells is newer than the answers.
+    """
+
+    def __init__(self, session: Session, exchange: str, account: str, memory: AccountMemory) -> None:
+        super().__init__(session, account, "orders, positions, fills and balances")
+        self._exchange = exchange
+        self._memory = memory
+        self._told: set[tuple[str, ...]] = set()
+        """Orders, positions and balances that the connection has told of since the running fetch began."""
+        self._positions: dict[tuple[str, ...], Position] = {}
+        self._complete = False
+        """Whether the fills from before are known: until then, new ones don't say where the history goes on."""
+
+    def want(self, now: int) -> None:
+        self._complete = False
+        super().want(now)
+
+    def fetch(self, now: int, steps: Sequence[Callable[[int], Flow[None]]]) -> Flow[RestError | None]:
+        if not self._fetching:
+            self._told.clear()
+        return (yield from super().fetch(now, steps))
 
     def news(self, events: Sequence[Event]) -> list[Event]:
         """Take note of what the connection tells; a position that is as it was is no news."""
@@ -115,10 +138,6 @@ class PrivateState:
             self._memory.note([event for event in events if isinstance(event, Fill)])
         covers = (lambda _: False) if bad else None
         self._session.actions.append(Restated(channel, self._account, events, now, covers))
-
-    def missed(self, channel: Channel, now: int, reason: str) -> None:
-        """A fetch has shown that the stream misses something that can't be had any more."""
-        self._owed += self._session.gaps([Subscription(channel, self._account)], now, reason)
 
     def _learn(self, events: Sequence[Event]) -> None:
         self._memory.learn(events)

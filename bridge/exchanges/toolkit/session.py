@@ -47,6 +47,8 @@ class TopicSession(Session):
         self._never_quiet: tuple[str, ...] = ()
         """Topics that are asked for again after ``_quiet_after`` of silence: a snapshot shows that they are there still."""
         self._quiet_after = 15 * SECOND
+        self._due: set[str] = set()
+        """Topics that are asked for again with the next tick: all that are due share their requests."""
         self._doubtful: set[str] = set()
         """Topics of which something was lost that nothing but another snapshot brings: they are asked for again."""
         self._healed = 0
@@ -59,11 +61,12 @@ class TopicSession(Session):
         if self._topics.overdue(now):
             self.actions.append(Reconnect("no answer to the subscription"))
             return ()
-        if quiet := self._topics.quiet(self._never_quiet, now, self._quiet_after):
-            self._topics.renew(quiet, now)
+        self._due.update(self._topics.quiet(self._never_quiet, now, self._quiet_after))
         if self._doubtful and now - self._healed >= _HEAL:
             self._healed = now
-            self._topics.renew(sorted(self._doubtful), now)
+            self._due |= self._doubtful
+        self._topics.renew(sorted(self._due), now)
+        self._due.clear()
         return self._settle((), self._topics.tick(now), now)
 
     def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
@@ -157,11 +160,6 @@ class TopicSession(Session):
         """Ask for all topics."""
         self._healed = now
         self._topics.begin(now)
-        self._settle((), (), now)
-
-    def _renew(self, topics: Sequence[str], now: int) -> None:
-        """Have topics begin anew, with a snapshot."""
-        self._topics.renew(topics, now)
         self._settle((), (), now)
 
     def _acknowledged(self, ident: str, now: int) -> list[Event]:
