@@ -121,9 +121,10 @@ def test_consumers_read_across_the_nodes(
         newest = functools.partial(_is_newest, client, key)
         eventually(newest, f"the late-join hash of {pair}")
         assert seen[f"md:{{limitlex:{pair}}}:trades"] > 0
-    kept = client.hgetall("acct:{limitlex:main}:wallet")
-    assert any(name.startswith("balance:") for name in kept)
-    assert kept["id:balances"] == client.xrevrange("acct:{limitlex:main}:balances", count=1)[0][0]
+    wallet, balances = "acct:{limitlex:main}:wallet", "acct:{limitlex:main}:balances"
+    newest = client.xrevrange(balances, count=1)[0][0]
+    eventually(lambda: client.hget(wallet, "id:balances") == newest, "the wallet's newest balance")
+    assert any(name.startswith("balance:") for name in client.hgetall(wallet))
     for process in (books, wallets):
         assert process.stop() == 0, process.output
     assert stopped(client, connector)["lost"] == 0

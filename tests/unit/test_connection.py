@@ -118,11 +118,10 @@ class Fetching(Two):
 async def test_a_fetched_state_keeps_its_place_among_the_events():
     """It is as of when it was asked for: the connection that is replaced goes on telling what comes after it."""
     s = Setup(TRADES, session=Fetching)
-    old = s.make(hold=False)
     for ident in "12":
         s.frame(k="trade", id=ident)
     assert s.events == []
-    s.connection.release(old)
+    s.connection.release()
     s.frame(k="trade", id="3")
     assert [type(event).__name__ for event in s.events] == ["Trade", "Restated"] * 3
 
