@@ -104,7 +104,7 @@ WRONG: dict[str, tuple[str, dict[str, Any]]] = {
     "hardly a buffer": ("config.buffer.max_bytes", {"config": {"buffer": {"max_bytes": "60kB"}}}),
     "dead before its next ping": ("connectors.0.dead_after", connector(ping_interval="10s", dead_after="5s")),
     "a window too short": ("connectors.0.latency_window", connector(latency_window="500ms")),
-    "a pair of three": ("connectors.0.pairs.0", connector(pairs=["BTC-USD-PERP"])),
+    "a pair of three": ("connectors.0.pairs.0", connector(pairs=["BTC-USD-EUR"])),
     "a name of the chart's": ("connectors.0.name", connector(name="consumer-books")),
     "an account shared out": (
         "connectors.0.account",
