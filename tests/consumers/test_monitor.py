@@ -22,6 +22,7 @@ from tests.consumers.test_books import CLEAN
 from tests.deploy.observability import documented, used
 from tests.e2e.harness import eventually
 from tests.patience import PATIENCE
+from tests.servers import taken
 
 
 def get(url: str) -> tuple[int, str]:
@@ -212,16 +213,11 @@ def test_a_port_that_is_taken(redis_server) -> None:
                 line
                 == f"wallets: --http: 127.0.0.1 port {port}: Address already in use; give a free one, 0 for any, or off\n"
             )
-    with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with contextlib.suppress(OSError):
-            other.bind(("127.0.0.1", 9110))
-            other.listen()
-        with service("wallets", "--redis", redis_server.url, TICKBRIDGE_HTTP__PORT="") as (process, line):
-            assert line.startswith(
-                "wallets: 127.0.0.1 port 9110 is taken: running without metrics and health pages; --http 0"
-            )
-            assert process.poll() is None
+    with taken(9110), service("wallets", "--redis", redis_server.url, TICKBRIDGE_HTTP__PORT="") as (process, line):
+        assert line.startswith(
+            "wallets: 127.0.0.1 port 9110 is taken: running without metrics and health pages; --http 0"
+        )
+        assert process.poll() is None
 
 
 @pytest.mark.parametrize(

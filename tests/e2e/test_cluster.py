@@ -91,7 +91,9 @@ def test_a_master_is_killed_under_load(client: Any, cluster: Cluster, connector:
     spread = {cluster.owner(f"md:{{limitlex:{pair}}}:trades").port for pair in PAIRS}
     assert len(spread) == 3, "streams on all masters"
     victim = cluster.owner("md:{limitlex:BTC-EUR}:trades")
-    victim.kill()
+    with cluster.without_replica(victim):
+        all_go_on(client)
+        victim.kill()
     wait(lambda: cluster.owner("md:{limitlex:BTC-EUR}:trades") is not victim, "another master")
     all_go_on(client)
     settled(client, simulated)

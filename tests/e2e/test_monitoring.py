@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from tests.e2e.harness import Process, eventually
 from tests.e2e.observing import flowing
 from tests.environment import clean_environment
 from tests.patience import PATIENCE
-from tests.servers import free_port
+from tests.servers import free_port, taken
 
 
 def get(url: str, timeout: float = PATIENCE) -> tuple[int, str]:
@@ -332,9 +331,7 @@ def test_a_port_that_is_taken(own_bench: Bench, run: Run, tmp_path: Path) -> Non
         assert f"http: 127.0.0.1 port {port}: address already in use" in process.output.lower()
         assert "Traceback" not in process.output
     # The default port, taken by ourselves or by whoever has it already.
-    with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        _take(other, 9108)
+    with taken(9108):
         own_bench.simulated = simulated
         simulated.config.pop("http", None)
         plain = tmp_path / "plain.yaml"
@@ -345,16 +342,3 @@ def test_a_port_that_is_taken(own_bench: Bench, run: Run, tmp_path: Path) -> Non
         assert second.stop() == 0
         assert second.output.count("http_port_taken") == 1
         assert "set http.port to a free port" in second.output
-
-
-def _take(other: socket.socket, port: int) -> None:
-    """Have the port; where another test's connector has it for a moment, wait, and leave it to whoever has it for good."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        try:
-            other.bind(("127.0.0.1", port))
-            other.listen()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return

