@@ -26,7 +26,7 @@ __all__ = ["STAGES", "measure", "stage_of"]
 _RULES = (
     ("write", ("_try_write", "sock_send", "SocketTransport.write")),
     ("decode", ("msgspec/",)),
-    ("checks", ("exchanges/numbers.py", "exchanges/times.py", "toolkit/numbers.py", "toolkit/times.py")),
+    ("checks", ("exchanges/toolkit/numbers.py", "exchanges/times.py", "toolkit/numbers.py", "toolkit/times.py")),
     ("session", ("bridge/exchanges/",)),
     ("sequencer", ("bridge/sequencer/", "bridge/connector/router.py", "bridge/book.py", "bridge/connector/router.py")),
     ("render", ("publish/wire.py",)),

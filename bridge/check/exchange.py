@@ -23,7 +23,7 @@ from bridge.exchange_errors import (
     UnknownPairError,
 )
 from bridge.exchanges import exchange_type
-from bridge.exchanges.listing import ListedPair
+from bridge.exchanges.toolkit.listing import ListedPair
 from bridge.exchanges.plans import ConnectionPlan, Profile
 from bridge.exchanges.session import Subscription
 from bridge.feed.connection import Connection

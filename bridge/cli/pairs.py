@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bridge.exchanges.listing import ListedPair
+    from bridge.exchanges.toolkit.listing import ListedPair
 
 __all__ = ["add_parser"]
 
@@ -88,7 +88,7 @@ def _table(found: list[ListedPair]) -> list[str]:
 
 
 def _say_nearest(patterns: list[str], known: list[str]) -> None:
-    from bridge.exchanges.listing import nearest_pairs
+    from bridge.exchanges.toolkit.listing import nearest_pairs
 
     near = list(dict.fromkeys(name for text in patterns for name in nearest_pairs(text.upper(), known)))
     hint = f"; the nearest are {', '.join(near)}" if near else ""

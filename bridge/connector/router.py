@@ -19,8 +19,8 @@ from bridge.connector.store import Store
 from bridge.connector.subaccounts import Subaccounts
 from bridge.errors import AlreadyRunningError, RedisUnavailableError, StreamConflictError
 from bridge.exchange_errors import BlockedError, ExchangeError, FrameError
-from bridge.exchanges.actions import Restated
-from bridge.exchanges.base import Exchange
+from bridge.exchanges.outputs import Restated
+from bridge.exchanges.exchange import Exchange
 from bridge.exchanges.rules import BestPrices
 from bridge.exchanges.session import Subscription
 from bridge.feed.flow import FlowControl

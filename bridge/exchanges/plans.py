@@ -12,7 +12,7 @@ from bridge.exchanges.http import Flow
 from bridge.exchanges.session import Session, Subscription
 from bridge.model import Channel, Event
 
-__all__ = ["ClockReading", "ConnectionPlan", "Credentials", "NoOptions", "Poll", "Profile"]
+__all__ = ["ClockReading", "ConnectionPlan", "Credentials", "ListedPair", "NoOptions", "Poll", "Profile"]
 
 
 class ClockReading(Struct, frozen=True):
@@ -32,6 +32,20 @@ class Credentials(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Credentials({self.name!r})"
+
+
+class ListedPair(Struct, frozen=True):
+    """A pair that an exchange lists, under the name that the config takes.
+
+    ``kind`` is ``spot``, ``perpetual`` or ``future``; ``status`` is ``online``, or the exchange's word for why it isn't;
+    what the exchange doesn't say is empty.
+    """
+
+    pair: str
+    base: str = ""
+    quote: str = ""
+    kind: str = "spot"
+    status: str = ""
 
 
 class NoOptions(BaseModel):

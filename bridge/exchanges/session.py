@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from msgspec import Struct, field
 
-from bridge.exchanges.actions import Action
+from bridge.exchanges.outputs import Action
 from bridge.exchanges.http import Flow
 from bridge.exchanges.rules import NOT_UNDERSTOOD
 from bridge.model import Channel, Control, ControlEvent, Event

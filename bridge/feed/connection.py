@@ -9,7 +9,7 @@ from typing import Any
 from bridge.clock import CLOCK
 from bridge.errors import BridgeError
 from bridge.exchange_errors import BlockedError, ExchangeError, FrameError, HandshakeError
-from bridge.exchanges.actions import (
+from bridge.exchanges.outputs import (
     Action,
     Reconnect,
     Reject,

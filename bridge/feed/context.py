@@ -13,8 +13,8 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.clock import CLOCK
 from bridge.exchange_errors import ExchangeError, FrameError
-from bridge.exchanges.actions import Restated
-from bridge.exchanges.base import Exchange
+from bridge.exchanges.outputs import Restated
+from bridge.exchanges.exchange import Exchange
 from bridge.exchanges.session import Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.policies import Pacer, SendBudget

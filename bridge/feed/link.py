@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from bridge.errors import BridgeError
 from bridge.exchange_errors import ExchangeError, HandshakeError, RestError
-from bridge.exchanges.numbers import SECOND
+from bridge.exchanges.toolkit.numbers import SECOND
 from bridge.exchanges.plans import ConnectionPlan
 from bridge.exchanges.session import Subscription
 from bridge.feed.connection import Connection

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from bridge.clock import CLOCK
-from bridge.exchanges.actions import Send
+from bridge.exchanges.outputs import Send
 from bridge.feed.policies import SendBudget
 from bridge.feed.sockets import Socket
 from bridge.feed.tap import FeedTap

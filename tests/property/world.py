@@ -15,8 +15,8 @@ import structlog
 
 from bridge.entries import decode
 from bridge.exchange_errors import ExchangeError, FrameError
-from bridge.exchanges.actions import Send
-from bridge.exchanges.base import Exchange
+from bridge.exchanges.outputs import Send
+from bridge.exchanges.exchange import Exchange
 from bridge.exchanges.plans import ConnectionPlan
 from bridge.exchanges.rules import BookRules
 from bridge.exchanges.session import Subscription

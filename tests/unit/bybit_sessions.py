@@ -6,7 +6,7 @@ import json
 from typing import Any
 from urllib.parse import parse_qs
 
-from bridge.exchanges.actions import Reconnect, Restated, Send, Synchronise
+from bridge.exchanges.outputs import Reconnect, Restated, Send, Synchronise
 from bridge.exchanges.bybit import Bybit, BybitOptions
 from bridge.exchanges.bybit.private import AccountSession, BybitRest
 from bridge.exchanges.bybit.public import PublicSession

@@ -19,8 +19,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
 from bridge.exchange_errors import ExchangeError, FrameError
-from bridge.exchanges.actions import Reconnect, Replace, Send
-from bridge.exchanges.base import Exchange
+from bridge.exchanges.outputs import Reconnect, Replace, Send
+from bridge.exchanges.exchange import Exchange
 from bridge.exchanges.http import Flow
 from bridge.exchanges.plans import ConnectionPlan, Profile
 from bridge.exchanges.session import Session, Subscription, Target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from bridge.exchanges.actions import Reconnect, Send
+from bridge.exchanges.outputs import Reconnect, Send
 from bridge.exchanges.http import HttpResponse
 from bridge.exchanges.lmex import BooksSession, Lmex, LmexOptions, TradesSession
 from bridge.exchanges.lmex.account import AccountSession, Memory

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from bridge.exchange_errors import RestError, UnknownPairError
-from bridge.exchanges.actions import Send
+from bridge.exchanges.outputs import Send
 from bridge.exchanges.bybit import Bybit
-from bridge.exchanges.listing import ListedPair
+from bridge.exchanges.toolkit.listing import ListedPair
 from bridge.exchanges.session import Subscription
 from bridge.model import Channel, Order
 from tests.unit import bybit_frames as frames

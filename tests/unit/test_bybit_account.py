@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bridge.exchanges.actions import Reconnect, Reject, Send
+from bridge.exchanges.outputs import Reconnect, Reject, Send
 from bridge.exchanges.bybit.private import BybitRest, sign
 from bridge.exchanges.http import HttpResponse
 from bridge.exchanges.toolkit.history import AccountMemory

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from structlog.testing import LogCapture
 
 from bridge.exchange_errors import RateLimitedError, RestError
-from bridge.exchanges.clocks import date_reading, iso_reading
+from bridge.exchanges.toolkit.clocks import date_reading, iso_reading
 from bridge.exchanges.coinbase import Coinbase
 from bridge.exchanges.http import HttpResponse
 from bridge.exchanges.limitlex import Limitlex

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.actions import Said, Send
+from bridge.exchanges.outputs import Said, Send
 from bridge.exchanges.coinbase import Coinbase
 from bridge.exchanges.http import HttpResponse
 from bridge.exchanges.plans import Profile

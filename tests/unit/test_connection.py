@@ -8,7 +8,7 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from bridge.exchanges.actions import Restated
+from bridge.exchanges.outputs import Restated
 from bridge.exchanges.plans import ConnectionPlan
 from bridge.exchanges.session import Subscription
 from bridge.feed import connection as module

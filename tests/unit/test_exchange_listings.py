@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.actions import Reject, Restated
+from bridge.exchanges.outputs import Reject, Restated
 from bridge.exchanges.http import Flow, HttpResponse
 from bridge.exchanges.session import Session
 from bridge.model import Channel, Control, ControlEvent, Event

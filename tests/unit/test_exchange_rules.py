@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bridge.exchange_errors import FrameError, RestError
 from bridge.exchanges import exchange_type, names
-from bridge.exchanges.actions import Action, Restated, Send
+from bridge.exchanges.outputs import Action, Restated, Send
 from bridge.exchanges.http import Flow, HttpResponse
 from bridge.exchanges.session import Session, Subscription
 from bridge.model import PRIVATE_CHANNELS, PUBLIC_CHANNELS, BookDelta, BookSnapshot, Control, ControlEvent, Event, Trade

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bridge.exchange_errors import FrameError, RestError
-from bridge.exchanges.actions import Replace, Restated, Said, Synchronise, Unknown
+from bridge.exchanges.outputs import Replace, Restated, Said, Synchronise, Unknown
 from bridge.exchanges.http import HttpResponse
 from bridge.exchanges.limitlex import AccountSession, Limitlex, LimitlexOptions
 from bridge.exchanges.limitlex.rest import LimitlexRest

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.actions import Reject, Replace, Unknown
+from bridge.exchanges.outputs import Reject, Replace, Unknown
 from bridge.exchanges.limitlex import Limitlex, LimitlexOptions, PairSession
 from bridge.exchanges.plans import Profile
 from bridge.model import BookDelta, BookSnapshot, Channel, ControlEvent, Quote, Ticker, Trade

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.exchanges.actions import Restated
+from bridge.exchanges.outputs import Restated
 from bridge.exchanges.lmex.history import Memory
 from bridge.exchanges.lmex.names import Market
 from bridge.exchanges.session import Subscription

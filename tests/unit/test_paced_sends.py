@@ -11,7 +11,7 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from bridge.exchanges.actions import Send
+from bridge.exchanges.outputs import Send
 from bridge.exchanges.plans import ConnectionPlan
 from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext

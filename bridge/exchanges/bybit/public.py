@@ -13,9 +13,9 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from bridge.exchange_errors import ReportedError
-from bridge.exchanges.actions import Said, Unknown
-from bridge.exchanges.fields import EXACT
-from bridge.exchanges.numbers import (
+from bridge.exchanges.outputs import Said, Unknown
+from bridge.exchanges.toolkit.fields import EXACT
+from bridge.exchanges.toolkit.numbers import (
     best_first,
     check_amounts,
     check_ids,
@@ -25,7 +25,7 @@ from bridge.exchanges.numbers import (
     epoch_ns,
     shortened,
 )
-from bridge.exchanges.salvage import rows_of
+from bridge.exchanges.toolkit.salvage import rows_of
 from bridge.exchanges.session import Subscription
 from bridge.exchanges.toolkit.session import TopicSession
 from bridge.exchanges.toolkit.tickers import SparseTickers

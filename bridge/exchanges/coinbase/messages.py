@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from bridge.exchanges.salvage import UNREADABLE, readable
+from bridge.exchanges.toolkit.salvage import UNREADABLE, readable
 from bridge.model import Channel
 
 __all__ = [

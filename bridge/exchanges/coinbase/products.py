@@ -16,9 +16,9 @@ from msgspec import Raw, Struct
 from bridge.exchange_errors import RestError
 from bridge.exchanges.coinbase.messages import NAME
 from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
-from bridge.exchanges.listing import ListedPair
-from bridge.exchanges.salvage import UNREADABLE
-from bridge.exchanges.waiting import seconds_to_wait
+from bridge.exchanges.toolkit.listing import ListedPair
+from bridge.exchanges.toolkit.salvage import UNREADABLE
+from bridge.exchanges.toolkit.waiting import seconds_to_wait
 
 __all__ = ["Listing", "Names", "second_name"]
 

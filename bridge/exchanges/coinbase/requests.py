@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from bridge.exchange_errors import LoginRefusedError, ReportedError, TooManyRequestsError, UnknownMarketError
 from bridge.exchanges.coinbase.messages import NAME, Subscriptions
-from bridge.exchanges.numbers import SECOND
+from bridge.exchanges.toolkit.numbers import SECOND
 
 __all__ = [
     "LONGEST_WAIT",

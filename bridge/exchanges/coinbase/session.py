@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from msgspec import Raw
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.actions import Reconnect, Reject, Unknown
+from bridge.exchanges.outputs import Reconnect, Reject, Unknown
 from bridge.exchanges.coinbase.messages import (
     LEVEL2,
     NAME,
@@ -34,7 +34,7 @@ from bridge.exchanges.coinbase.messages import (
 from bridge.exchanges.coinbase.products import Listing
 from bridge.exchanges.coinbase.requests import Memory
 from bridge.exchanges.coinbase.subscribing import SubscribingSession
-from bridge.exchanges.numbers import (
+from bridge.exchanges.toolkit.numbers import (
     SECOND,
     best_first,
     check_amounts,
@@ -45,7 +45,7 @@ from bridge.exchanges.numbers import (
     epoch_ns,
     shortened,
 )
-from bridge.exchanges.salvage import UNREADABLE
+from bridge.exchanges.toolkit.salvage import UNREADABLE
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Event, Levels, Quote, Ticker, Trade
 
 __all__ = ["CoinbaseSession"]

@@ -17,7 +17,7 @@ from bridge.exchange_errors import (
     TopicLeftOutError,
     UnknownMarketError,
 )
-from bridge.exchanges.actions import Reconnect, Said, Send
+from bridge.exchanges.outputs import Reconnect, Said, Send
 from bridge.exchanges.coinbase.messages import CHANNELS, LEVEL2, NAME, Subscriptions
 from bridge.exchanges.coinbase.products import Listing, Names
 from bridge.exchanges.coinbase.requests import (
@@ -31,7 +31,7 @@ from bridge.exchanges.coinbase.requests import (
     jitter,
     listed_in,
 )
-from bridge.exchanges.numbers import SECOND
+from bridge.exchanges.toolkit.numbers import SECOND
 from bridge.exchanges.session import Session, Subscription
 from bridge.model import Channel, Event
 

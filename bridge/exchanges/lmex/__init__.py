@@ -16,9 +16,9 @@ from typing import ClassVar
 import msgspec
 
 from bridge.exchange_errors import FrameError, RestError
-from bridge.exchanges.base import Exchange
+from bridge.exchanges.exchange import Exchange
 from bridge.exchanges.http import Flow
-from bridge.exchanges.listing import ListedPair, share_out
+from bridge.exchanges.toolkit.listing import ListedPair, share_out
 from bridge.exchanges.lmex.account import AccountSession, Memory
 from bridge.exchanges.lmex.books import BooksSession
 from bridge.exchanges.lmex.messages import NAME

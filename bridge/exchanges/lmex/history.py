@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import field
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.fields import Row
+from bridge.exchanges.toolkit.fields import Row
 from bridge.exchanges.http import Flow
 from bridge.exchanges.lmex.names import Market, market_of
 from bridge.exchanges.lmex.rest import LmexRest, wants_symbol

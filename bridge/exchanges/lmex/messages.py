@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.numbers import epoch_ns
-from bridge.exchanges.salvage import UNREADABLE, readable
+from bridge.exchanges.toolkit.numbers import epoch_ns
+from bridge.exchanges.toolkit.salvage import UNREADABLE, readable
 
 __all__ = [
     "NAME",

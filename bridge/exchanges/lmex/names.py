@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 
-from bridge.exchanges.fields import EXACT, plain
-from bridge.exchanges.numbers import check_numbers, check_values, shortened
+from bridge.exchanges.toolkit.fields import EXACT, plain
+from bridge.exchanges.toolkit.numbers import check_numbers, check_values, shortened
 
 __all__ = ["Contracts", "Market", "difference", "is_pair", "market_of", "old_symbol", "pair_of"]
 

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bridge.config.units import Duration
-from bridge.exchanges.numbers import check_numbers
+from bridge.exchanges.toolkit.numbers import check_numbers
 
 __all__ = ["LmexOptions"]
 

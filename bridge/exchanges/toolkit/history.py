@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct, field
 
-from bridge.exchanges.numbers import SECOND
+from bridge.exchanges.toolkit.numbers import SECOND
 from bridge.exchanges.session import Subscription
 from bridge.model import Balance, Channel, Event, Fill, Order
 

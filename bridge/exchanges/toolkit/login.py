@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bridge.exchange_errors import LoginRefusedError
-from bridge.exchanges.actions import Reconnect, Said, Send
-from bridge.exchanges.numbers import SECOND
+from bridge.exchanges.outputs import Reconnect, Said, Send
+from bridge.exchanges.toolkit.numbers import SECOND
 from bridge.exchanges.session import Session
 from bridge.exchanges.toolkit.history import AccountMemory
 

@@ -8,10 +8,10 @@ import msgspec
 from msgspec import structs
 
 from bridge.exchange_errors import FrameError, RestError
-from bridge.exchanges.actions import Reject, Restated, Said, Synchronise
-from bridge.exchanges.fields import Row
+from bridge.exchanges.outputs import Reject, Restated, Said, Synchronise
+from bridge.exchanges.toolkit.fields import Row
 from bridge.exchanges.http import Flow
-from bridge.exchanges.refresh import Refresh
+from bridge.exchanges.toolkit.refresh import Refresh
 from bridge.exchanges.session import Session, Subscription
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.session import WRONG

@@ -13,7 +13,7 @@ from itertools import count
 
 from msgspec import Struct
 
-from bridge.exchanges.numbers import SECOND
+from bridge.exchanges.toolkit.numbers import SECOND
 
 __all__ = ["Request", "Topics"]
 

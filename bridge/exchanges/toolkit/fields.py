@@ -8,7 +8,7 @@ from decimal import Decimal
 import msgspec
 
 from bridge.book import EXACT
-from bridge.exchanges.salvage import rows_of
+from bridge.exchanges.toolkit.salvage import rows_of
 
 __all__ = ["EXACT", "NESTED", "UNREADABLE_ROW", "Row", "decode_rows", "fields_of", "plain", "text"]
 

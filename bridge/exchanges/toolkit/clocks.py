@@ -11,10 +11,10 @@ import msgspec
 
 from bridge.exchange_errors import RestError
 from bridge.exchanges.http import Flow, HttpRequest
-from bridge.exchanges.numbers import SECOND, epoch_ns
+from bridge.exchanges.toolkit.numbers import SECOND, epoch_ns
 from bridge.exchanges.plans import ClockReading
-from bridge.exchanges.salvage import UNREADABLE
-from bridge.exchanges.waiting import seconds_to_wait
+from bridge.exchanges.toolkit.salvage import UNREADABLE
+from bridge.exchanges.toolkit.waiting import seconds_to_wait
 
 __all__ = ["date_reading", "iso_reading", "millis_reading"]
 

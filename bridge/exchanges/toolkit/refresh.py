@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.exchanges.numbers import SECOND
+from bridge.exchanges.toolkit.numbers import SECOND
 
 __all__ = ["Refresh"]
 

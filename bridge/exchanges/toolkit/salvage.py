@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import msgspec
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.actions import Reject
+from bridge.exchanges.outputs import Reject
 from bridge.exchanges.session import NOT_UNDERSTOOD, Session, Subscription
 from bridge.model import Control, ControlEvent, Event
 

@@ -5,25 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Sequence
 
-from msgspec import Struct
-
 from bridge.exchange_errors import RestError, UnknownPairError
 
-__all__ = ["ListedPair", "check_listed", "nearest_pairs", "share_out"]
-
-
-class ListedPair(Struct, frozen=True):
-    """A pair that an exchange lists, under the name that the config takes.
-
-    ``kind`` is ``spot``, ``perpetual`` or ``future``; ``status`` is ``online``, or the exchange's word for why it isn't;
-    what the exchange doesn't say is empty.
-    """
-
-    pair: str
-    base: str = ""
-    quote: str = ""
-    kind: str = "spot"
-    status: str = ""
+__all__ = ["check_listed", "nearest_pairs", "share_out"]
 
 
 def check_listed(exchange: str, path: str, pairs: Sequence[str], listed: Collection[str]) -> None:
