@@ -23,9 +23,7 @@ from bridge.exchange_errors import (
     UnknownPairError,
 )
 from bridge.exchanges import exchange_type
-from bridge.exchanges.toolkit.listing import ListedPair
-from bridge.exchanges.plans import ConnectionPlan, Profile
-from bridge.exchanges.session import Subscription
+from bridge.exchanges.api import ConnectionPlan, ListedPair, Profile, Subscription
 from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext
 from bridge.feed.discard import Discard

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from bridge.config import ConnectorSettings, Settings
-from bridge.exchanges.exchange import Exchange
+from bridge.exchanges.api import Exchange
 from bridge.keys import Keys
 from bridge.model import Channel
 

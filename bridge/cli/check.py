@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bridge.check.sizes import StreamSize
     from bridge.config import ConnectorSettings, Settings
     from bridge.config.load import Loaded
-    from bridge.exchanges.exchange import Exchange
+    from bridge.exchanges.api import Exchange
 
 __all__ = ["add_parser"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bridge.exchanges.toolkit.listing import ListedPair
+    from bridge.exchanges.api import ListedPair
 
 __all__ = ["add_parser"]
 

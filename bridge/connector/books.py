@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from bridge.clock import CLOCK
-from bridge.exchanges.exchange import Exchange
-from bridge.exchanges.session import Subscription
+from bridge.exchanges.api import Exchange, Subscription
 from bridge.feed.link import Link
 from bridge.model import Channel, Event
 from bridge.publish.stream import Stream

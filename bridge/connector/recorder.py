@@ -9,8 +9,7 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.clock import CLOCK
 from bridge.connector.books import Books
-from bridge.exchanges.exchange import Exchange
-from bridge.exchanges.session import Subscription
+from bridge.exchanges.api import Exchange, Subscription
 from bridge.feed.discard import Discard
 from bridge.model import Channel, Control, Event
 from bridge.publish.stream import Retention, Stream

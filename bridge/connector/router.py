@@ -19,10 +19,7 @@ from bridge.connector.store import Store
 from bridge.connector.subaccounts import Subaccounts
 from bridge.errors import AlreadyRunningError, RedisUnavailableError, StreamConflictError
 from bridge.exchange_errors import BlockedError, ExchangeError, FrameError
-from bridge.exchanges.outputs import Restated
-from bridge.exchanges.exchange import Exchange
-from bridge.exchanges.rules import BestPrices
-from bridge.exchanges.session import Subscription
+from bridge.exchanges.api import BestPrices, Exchange, Restated, Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link

@@ -15,7 +15,7 @@ from structlog.typing import FilteringBoundLogger
 from bridge.config import Settings
 from bridge.connector.opening import Tail, open_stream
 from bridge.errors import RedisUnavailableError
-from bridge.exchanges.session import Subscription
+from bridge.exchanges.api import Subscription
 from bridge.keys import Keys
 from bridge.model import Channel
 from bridge.publish.cluster import ClusterNodes

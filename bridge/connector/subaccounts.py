@@ -14,7 +14,7 @@ from typing import Protocol
 from structlog.typing import FilteringBoundLogger
 
 from bridge.errors import RedisUnavailableError
-from bridge.exchanges.session import Subscription
+from bridge.exchanges.api import Subscription
 from bridge.feed.link import Link
 from bridge.model import PUBLIC_CHANNELS, Control, Event
 from bridge.sequencer import Topic

@@ -10,8 +10,7 @@ from bridge.config.proxy import proxies_of, routes_of
 from bridge.connector.router import Router
 from bridge.errors import ConfigError, Problem
 from bridge.exchanges import exchange_type
-from bridge.exchanges.exchange import Exchange
-from bridge.exchanges.plans import Credentials, Profile
+from bridge.exchanges.api import Credentials, Exchange, Profile
 from bridge.feed.context import FeedContext, Receiver
 from bridge.feed.flow import FlowControl
 from bridge.feed.policies import pacer_of, send_budget

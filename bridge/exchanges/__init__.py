@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from bridge.exchanges.exchange import Exchange
+from bridge.exchanges.api import Exchange
 
 __all__ = ["exchange_type", "names"]
 

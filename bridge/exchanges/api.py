@@ -19,6 +19,7 @@ from bridge.exchanges.outputs import (
     Restated,
     Said,
     Send,
+    Synchronise,
     Unknown,
     Warn,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "Send",
     "Session",
     "Subscription",
+    "Synchronise",
     "Target",
     "Unknown",
     "Warn",

@@ -15,8 +15,7 @@ from pydantic import BaseModel
 
 from bridge.exchange_errors import RestError, UnknownPairError
 from bridge.exchanges.http import Flow
-from bridge.exchanges.toolkit.listing import ListedPair
-from bridge.exchanges.plans import ClockReading, ConnectionPlan, NoOptions, Poll, Profile
+from bridge.exchanges.plans import ClockReading, ConnectionPlan, ListedPair, NoOptions, Poll, Profile
 from bridge.exchanges.rules import BookRules
 from bridge.exchanges.session import Subscription
 from bridge.model import Channel, Event

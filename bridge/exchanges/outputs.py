@@ -1,19 +1,34 @@
-"""What a session asks of the shell that drives it: send, reconnect, replace, tell."""
+"""What a session hands out: events, and what it asks of the connection that drives it, in one list, in order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from msgspec import Struct
 
 from bridge.exchange_errors import ExchangeError, FrameError
+from bridge.exchanges.http import Flow
 from bridge.model import Channel, Event
 
-__all__ = ["Action", "Reconnect", "Reject", "Replace", "Restated", "Said", "Send", "Synchronise", "Unknown", "Warn"]
+__all__ = [
+    "Action",
+    "Fetch",
+    "Output",
+    "Reconnect",
+    "Reject",
+    "Replace",
+    "Restated",
+    "Said",
+    "Send",
+    "Synchronise",
+    "Unknown",
+    "Warn",
+]
 
 
 class Action(Struct, frozen=True):
-    """Something that the shell has to do for a session."""
+    """Something that the connection has to do for its session."""
 
 
 class Send(Action, frozen=True):
@@ -30,8 +45,19 @@ class Reconnect(Action, frozen=True):
     wait: float = 0.0
 
 
+class Fetch(Action, frozen=True):
+    """Hold this conversation over REST. What it ends in is taken as if it had come over the connection, at that moment.
+
+    It runs beside the connection, and ends with it. ``what`` names it in the log, should it fail by a `RestError`: one
+    that knows what to do then catches it by itself.
+    """
+
+    flow: Flow[Sequence[Output]]
+    what: str
+
+
 class Synchronise(Action, frozen=True):
-    """Run `Session.sync` now: the subscription stands, or something was missed."""
+    """Run `Session.sync` now."""
 
 
 class Replace(Action, frozen=True):
@@ -84,3 +110,7 @@ class Restated(Action, frozen=True):
     asked: int
     covers: Callable[[Event], bool] | None = None
     """Which of the known events it speaks of; ``None``: all. Another connection may feed the same stream."""
+
+
+Output: TypeAlias = Event | Action
+"""What a session hands out."""

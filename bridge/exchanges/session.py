@@ -1,8 +1,8 @@
 """The protocol of an exchange over one connection, without any I/O.
 
-Frames and times come in as arguments, events go out as return values, and what has to be done (send, replace the
-connection) goes out as `Action`s. So a test can feed a session recorded bytes, and one shell in `bridge.feed` drives
-them all. All times are integer nanoseconds since the epoch.
+Frames and times come in as arguments. What comes of them goes out as one ordered list of `Output`s: events, and actions
+for what has to be done (send, fetch, replace the connection). So a test can feed a session recorded bytes, and one
+`Connection` in `bridge.feed` drives them all. All times are integer nanoseconds since the epoch.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Collection, Iterable, Sequence
 
 from msgspec import Struct, field
 
-from bridge.exchanges.outputs import Action
 from bridge.exchanges.http import Flow
+from bridge.exchanges.outputs import Action, Output
 from bridge.exchanges.rules import NOT_UNDERSTOOD
-from bridge.model import Channel, Control, ControlEvent, Event
+from bridge.model import Channel, Control, ControlEvent
 
 __all__ = ["NOT_UNDERSTOOD", "Session", "Subscription", "Target"]
 
@@ -56,34 +56,35 @@ class Session(ABC):
         return Target(self._url, self._url)
         yield  # pragma: no cover - makes this a generator
 
-    def connected(self, now: int) -> None:
-        """The socket is open: queue the log-in and the subscriptions as `Send` actions, if the protocol has any."""
+    def connected(self, now: int) -> Sequence[Output]:
+        """The socket is open: log in and subscribe, if the protocol has that."""
         del now
+        return ()
 
     @abstractmethod
-    def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
+    def receive(self, frame: bytes, recv: int) -> Sequence[Output]:
         """Understand one frame.
 
         Returns:
-            The events in it, control events (``live``, ``gap``) included; what to do is appended to ``actions``.
+            The events in it, control events (``live``, ``gap``) included, and what is to be done, in this order.
 
         Raises:
             FrameError: the frame can't be understood; the session goes on with the next one.
         """
 
-    def rejected(self, recv: int) -> Sequence[Event]:
+    def rejected(self, recv: int) -> Sequence[Output]:
         """What a frame that could not be understood means for the streams; called after `FrameError`."""
         del recv
         return ()
 
-    def tick(self, now: int) -> Sequence[Event]:
+    def tick(self, now: int) -> Sequence[Output]:
         """Look at what time has brought (a lasting mismatch, a missing answer); called a few times a second."""
         del now
         return ()
 
     @abstractmethod
-    def resync(self, subject: str, now: int, reason: str) -> None:
-        """Queue what brings a fresh snapshot of this pair's book."""
+    def resync(self, subject: str, now: int, reason: str) -> Sequence[Output]:
+        """Ask for a fresh snapshot of this pair's book, now or by the next `tick`."""
 
     def sync(self, now: int) -> Flow[None]:
         """Fetch by REST what the connection itself doesn't tell, as `Restated` actions.
@@ -94,19 +95,19 @@ class Session(ABC):
         return
         yield  # pragma: no cover - makes this a generator
 
-    def lively(self, streams: Iterable[Subscription], recv: int) -> list[Event]:
+    def lively(self, streams: Iterable[Subscription], recv: int) -> list[Output]:
         """``live`` for those of the streams that aren't yet: the exchange has acknowledged them, or has sent data."""
         fresh = [stream for stream in streams if stream not in self._live]
         self._live.update(fresh)
         return [self.control(stream, ControlEvent.LIVE, recv) for stream in fresh]
 
-    def dead(self, streams: Iterable[Subscription], recv: int, reason: str) -> list[Event]:
+    def dead(self, streams: Iterable[Subscription], recv: int, reason: str) -> list[Output]:
         """``down`` for streams that the exchange doesn't serve, though the connection stands."""
         dead = list(streams)
         self._live.difference_update(dead)
         return [self.control(stream, ControlEvent.DOWN, recv, reason) for stream in dead]
 
-    def gaps(self, streams: Iterable[Subscription], recv: int, reason: str = NOT_UNDERSTOOD) -> list[Event]:
+    def gaps(self, streams: Iterable[Subscription], recv: int, reason: str = NOT_UNDERSTOOD) -> list[Output]:
         """``gap`` for streams that have missed something, or may have."""
         return [self.control(stream, ControlEvent.GAP, recv, reason) for stream in streams]
 

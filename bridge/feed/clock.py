@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from bridge.clock import CLOCK
 from bridge.exchange_errors import RestError
-from bridge.exchanges.plans import ClockReading
+from bridge.exchanges.api import ClockReading
 from bridge.feed.context import FeedContext
 from bridge.feed.policies import backoff
 

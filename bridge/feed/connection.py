@@ -9,20 +9,21 @@ from typing import Any
 from bridge.clock import CLOCK
 from bridge.errors import BridgeError
 from bridge.exchange_errors import BlockedError, ExchangeError, FrameError, HandshakeError
-from bridge.exchanges.outputs import (
-    Action,
+from bridge.exchanges.api import (
+    ConnectionPlan,
+    Fetch,
+    Output,
     Reconnect,
     Reject,
     Replace,
     Restated,
     Said,
     Send,
+    Session,
     Synchronise,
     Unknown,
     Warn,
 )
-from bridge.exchanges.plans import ConnectionPlan
-from bridge.exchanges.session import Session
 from bridge.feed.context import FeedContext
 from bridge.feed.intake import FRAME_COST, WORK_PER_TURN, Intake
 from bridge.feed.outbox import Outbox
@@ -50,8 +51,8 @@ _MOST_HELD = 100_000
 class Connection:
     """A socket that a session speaks over; it is the socket's `Handler`.
 
-    With ``hold``, events and fetched states are kept back until `release`: a replacement warms up beside the connection
-    it replaces.
+    The session's outputs are taken in their order: events go to the receiver, actions are done. With ``hold``,
+    events and fetched states are kept back until `release`: a replacement warms up beside the connection it replaces.
     """
 
     def __init__(self, plan: ConnectionPlan, context: FeedContext, wake: asyncio.Event, *, hold: bool) -> None:
@@ -63,13 +64,29 @@ class Connection:
         self._now = context.now
         self._tap = context.tap
         self._actions = self._session.actions
+        self._holding = hold
         self._emit: Callable[[Event], None] = self._hold if hold else context.receiver.event
         self._held: list[Event | Restated] = []
+        self._outbox = Outbox(plan.name, context.sends, context.tap, lambda work: self._start(work, "send"))
+        self._doing: dict[type[Output], Callable[[Any], None]] = {
+            Send: self._outbox.put,
+            Fetch: self._fetch,
+            Reconnect: self._reconnect,
+            Replace: self._replace,
+            Reject: self._reject,
+            Said: self._said,
+            Unknown: self._unknown,
+            Warn: self._warn,
+            Restated: self._restated,
+            Synchronise: self._synchronise,
+        }
+        """How each kind of action is done."""
         self._socket: Socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._fetches: set[asyncio.Task[None]] = set()
+        """Those of them that hold a conversation over REST."""
         self._flow = context.flow
         self._intake = Intake(context.flow, self._understand)
-        self._outbox = Outbox(plan.name, context.sends, context.tap, lambda work: self._start(work, "send"))
         self._watchdog = Watchdog(context.ping, context.dead, context.monotonic())
         self._last_recv = 0
         self._shown = ""
@@ -148,13 +165,13 @@ class Connection:
         self._intake.opened(self._socket)
         self._outbox.opened(self._socket)
         self._announce()
-        self._session.connected(context.now())
-        self._act()
+        self._take(self._session.connected(context.now()) or ())
         self._start(self._sync(), "sync")
 
     def release(self) -> None:
         """Take over from the connection before: what was held back goes out, then everything directly."""
         held, self._held = self._held, []
+        self._holding = False
         self._emit = self._context.receiver.event
         fresh: set[str] = set()
         for event in held:
@@ -168,9 +185,18 @@ class Connection:
             self._emit(event)
 
     def mute(self) -> None:
-        """Let nothing more out: another connection has taken over, or none will."""
+        """Let nothing more out: another connection has taken over, or none will.
+
+        What REST has said is true, whoever asked, and isn't asked for again: a state that is held back goes out.
+        """
         self._muted = True
         self._intake.frames.clear()
+        held, self._held = self._held, []
+        for state in held:
+            if isinstance(state, Restated):
+                self._context.receiver.restated(state)
+        for fetch in self._fetches.difference((asyncio.current_task(),)):
+            fetch.cancel()
 
     def frame(self, data: bytes) -> None:
         """A message came (`Handler`)."""
@@ -187,30 +213,26 @@ class Connection:
         self._last_recv = recv
         self.frames += 1
         try:
-            events = self._receive(data, recv)
+            outputs = self._receive(data, recv)
         except FrameError as error:
             self._context.receiver.rejected(self._plan.name, error, recv)
-            events = self._session.rejected(recv)
+            outputs = self._session.rejected(recv)
         except Exception as bug:
             failure = FrameError(self._context.exchange.name, data, f"{type(bug).__name__}: {bug}")
             self._context.receiver.rejected(self._plan.name, failure, recv)
             self._context.log.exception("session_failed", connection=self._plan.name)
-            events = self._session.rejected(recv)
-        emit = self._emit
+            outputs = self._session.rejected(recv)
+        if self._tap:
+            self._announce()
+            self._tap.received(self._plan.name, data, recv / 1e9)
         try:
-            for event in events:
-                emit(event)
+            self._take(outputs)
         except Exception as bug:
             # Whatever it was, the streams must not go on as if nothing were missing.
             self._context.log.exception("events_failed", connection=self._plan.name)
             self.lost(f"the events of a frame could not be taken: {type(bug).__name__}: {bug}", "failed")
-        if self._tap:
-            self._announce()
-            self._tap.received(self._plan.name, data, recv / 1e9)
-        if self._actions:
-            self._act()
         if self._held:
-            self._warm(events)
+            self._warm(outputs)
 
     def pong(self) -> None:
         """A ping was answered (`Handler`)."""
@@ -233,11 +255,9 @@ class Connection:
     def tick(self) -> None:
         """Look at the time: the session's own limits, pings, a silent peer."""
         self._note_frames()
-        if self._emit == self._hold:
+        if self._holding:
             return
-        for event in self._session.tick(self._context.now()):
-            self._emit(event)
-        self._act()
+        self._take(self._session.tick(self._context.now()))
         verdict = self._watchdog.check(self._context.monotonic())
         if verdict == "dead":
             self.lost(f"no frame for {self._context.dead:g} s", "silent")
@@ -246,8 +266,7 @@ class Connection:
 
     def resync(self, subject: str, reason: str) -> None:
         """Have the session fetch a fresh book of this pair."""
-        self._session.resync(subject, self._context.now(), reason)
-        self._act()
+        self._take(self._session.resync(subject, self._context.now(), reason) or ())
 
     async def close(self) -> None:
         """End it, with a goodbye where somebody may hear it: that takes two seconds at most."""
@@ -275,49 +294,58 @@ class Connection:
     def _hold(self, event: Event) -> None:
         self._held.append(event)
 
-    def _warm(self, events: Sequence[Event]) -> None:
+    def _warm(self, outputs: Sequence[Output]) -> None:
         if self._no_book:
-            self._no_book -= {event.subject for event in events if isinstance(event, BookSnapshot)}
+            self._no_book -= {event.subject for event in outputs if isinstance(event, BookSnapshot)}
         if self.ready:
             self._wake.set()
         if len(self._held) > _MOST_HELD:
             self.lost(f"a replacement held back {_MOST_HELD} events and was not ready")
 
-    def _act(self) -> None:
-        """Do what the session has asked for."""
-        if not self._actions:
-            return
-        actions: list[Action] = self._actions[:]
-        self._actions.clear()
-        sends = [action for action in actions if isinstance(action, Send)]
-        if sends:
-            self._outbox.put(sends)
-        for action in actions:
-            if isinstance(action, Reject):
-                self._context.receiver.rejected(self._plan.name, action.error, self._last_recv)
-            elif isinstance(action, Replace):
-                self.replace_reason = action.reason
-                self._wake.set()
-            elif isinstance(action, Reconnect):
-                self.lost_wait = max(self.lost_wait, action.wait)
-                self.lost(action.reason, "session")
-            elif isinstance(action, Synchronise):
-                self._start(self._sync(), "sync")
-            elif isinstance(action, Unknown):
-                self._context.receiver.unknown(action.kind)
-            elif isinstance(action, Said):
-                self._said(action)
-            elif isinstance(action, Warn):
-                self._context.log.warning("exchange_says", connection=self._plan.name, message=action.message)
-            elif isinstance(action, Restated):
-                self._restated(action)
+    def _take(self, outputs: Sequence[Output]) -> None:
+        """Take what the session hands out, in its order."""
+        emit, doing = self._emit, self._doing
+        for output in outputs:
+            do = doing.get(output.__class__)
+            if do is None:
+                emit(output)  # type: ignore[arg-type]  # what is no action is an event
+            else:
+                do(output)
+        if self._actions:
+            actions = self._actions[:]
+            self._actions.clear()
+            self._take(actions)
+
+    def _fetch(self, action: Fetch) -> None:
+        task = self._start(self._converse(action), action.what)
+        self._fetches.add(task)
+        task.add_done_callback(self._fetches.discard)
 
     def _restated(self, state: Restated) -> None:
-        """A state fetched by REST has its place among the events, and is held back with them."""
-        if self._emit == self._hold:
+        if self._holding:
             self._held.append(state)
         elif not self._muted:
             self._context.receiver.restated(state)
+
+    def _reconnect(self, action: Reconnect) -> None:
+        self.lost_wait = max(self.lost_wait, action.wait)
+        self.lost(action.reason, "session")
+
+    def _replace(self, action: Replace) -> None:
+        self.replace_reason = action.reason
+        self._wake.set()
+
+    def _reject(self, action: Reject) -> None:
+        self._context.receiver.rejected(self._plan.name, action.error, self._last_recv)
+
+    def _unknown(self, action: Unknown) -> None:
+        self._context.receiver.unknown(action.kind)
+
+    def _warn(self, action: Warn) -> None:
+        self._context.log.warning("exchange_says", connection=self._plan.name, message=action.message)
+
+    def _synchronise(self, _: Synchronise) -> None:
+        self._start(self._sync(), "sync")
 
     def _said(self, action: Said) -> None:
         """An error of the exchange's: a line of the log, and a count."""
@@ -339,6 +367,18 @@ class Connection:
         self._context.pacer.hold(wait)
         return BlockedError(error.exchange, error.status, error.message, max(wait, error.retry_after or 0.0))
 
+    async def _converse(self, action: Fetch) -> None:
+        """A conversation over REST, and what comes of it."""
+        context = self._context
+        try:
+            self._take(await context.rest.drive(action.flow))
+        except BridgeError as error:
+            if isinstance(error, ExchangeError):
+                context.receiver.fault(error)
+            context.log.warning("fetch_failed", connection=self._plan.name, what=action.what, error=str(error))
+        except Exception:
+            context.log.exception("session_failed", connection=self._plan.name)
+
     async def _sync(self) -> None:
         try:
             await self._context.rest.drive(self._session.sync(self._context.now()))
@@ -348,9 +388,10 @@ class Connection:
             self._context.log.warning("sync_failed", connection=self._plan.name, error=str(error))
         except Exception:
             self._context.log.exception("session_failed", connection=self._plan.name)
-        self._act()
+        self._take(())
 
-    def _start(self, work: Coroutine[Any, Any, None], what: str) -> None:
+    def _start(self, work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=f"{self._plan.name}-{what}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

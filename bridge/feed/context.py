@@ -13,9 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.clock import CLOCK
 from bridge.exchange_errors import ExchangeError, FrameError
-from bridge.exchanges.outputs import Restated
-from bridge.exchanges.exchange import Exchange
-from bridge.exchanges.session import Subscription
+from bridge.exchanges.api import Exchange, Restated, Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.policies import Pacer, SendBudget
 from bridge.feed.rest import RestClient

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from structlog.typing import FilteringBoundLogger
 
 from bridge.exchange_errors import ExchangeError, FrameError
-from bridge.exchanges.outputs import Restated
-from bridge.exchanges.session import Subscription
+from bridge.exchanges.api import Restated, Subscription
 from bridge.feed.link import Link
 from bridge.model import Event
 

@@ -9,9 +9,8 @@ from contextlib import suppress
 
 from bridge.errors import BridgeError
 from bridge.exchange_errors import ExchangeError, HandshakeError, RestError
+from bridge.exchanges.api import ConnectionPlan, Subscription
 from bridge.exchanges.toolkit.numbers import SECOND
-from bridge.exchanges.plans import ConnectionPlan
-from bridge.exchanges.session import Subscription
 from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext
 from bridge.feed.policies import Damper, backoff, look_every

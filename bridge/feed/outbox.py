@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from bridge.clock import CLOCK
-from bridge.exchanges.outputs import Send
+from bridge.exchanges.api import Send
 from bridge.feed.policies import SendBudget
 from bridge.feed.sockets import Socket
 from bridge.feed.tap import FeedTap
@@ -26,7 +26,7 @@ class Outbox:
         connection: str,
         budget: SendBudget | None,
         tap: FeedTap | None,
-        start: Callable[[Coroutine[Any, Any, None]], None],
+        start: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self._connection = connection
         self._budget = budget
@@ -40,11 +40,11 @@ class Outbox:
         """The connection has its socket; without one, messages are dropped in their turn."""
         self._socket = socket
 
-    def put(self, messages: Sequence[Send]) -> None:
-        """Have messages sent behind those that wait."""
-        self._waiting.extend(messages)
+    def put(self, message: Send) -> None:
+        """Have a message sent behind those that wait."""
+        self._waiting.append(message)
         if self._budget is not None:
-            self._budget.waiting += len(messages)
+            self._budget.waiting += 1
         if not self._sending:
             self._sending = True
             self._start(self._send())

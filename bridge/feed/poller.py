@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.plans import Poll
+from bridge.exchanges.api import Poll
 from bridge.feed.context import FeedContext
 from bridge.feed.policies import backoff
 

@@ -14,7 +14,7 @@ from yarl import URL
 
 from bridge.clock import CLOCK
 from bridge.exchange_errors import NoAnswerError, RestError
-from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
+from bridge.exchanges.api import Flow, HttpRequest, HttpResponse
 from bridge.feed.policies import Pacer
 from bridge.feed.sockets import describe
 from bridge.feed.tap import FeedTap

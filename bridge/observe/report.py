@@ -12,8 +12,7 @@ from msgspec import Struct, structs
 from bridge.clock import CLOCK
 from bridge.config import Settings
 from bridge.entries import textual
-from bridge.exchanges.exchange import Exchange
-from bridge.exchanges.session import Subscription
+from bridge.exchanges.api import Exchange, Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
 from bridge.feed.link import Link

@@ -8,9 +8,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.exchanges.api import ConnectionPlan, Subscription
 from bridge.exchanges.coinbase import Coinbase, CoinbaseSession
-from bridge.exchanges.plans import ConnectionPlan
-from bridge.exchanges.session import Subscription
 from bridge.model import Channel
 from tests.property.world import Feed, Line, World, is_book
 

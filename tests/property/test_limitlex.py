@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.exchanges.api import ConnectionPlan, Profile, Subscription
 from bridge.exchanges.limitlex import Limitlex, LimitlexOptions, PairSession
-from bridge.exchanges.plans import ConnectionPlan, Profile
-from bridge.exchanges.session import Subscription
 from bridge.model import Channel
 from tests.property.world import SECOND, Line, World, said
 

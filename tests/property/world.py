@@ -15,11 +15,7 @@ import structlog
 
 from bridge.entries import decode
 from bridge.exchange_errors import ExchangeError, FrameError
-from bridge.exchanges.outputs import Send
-from bridge.exchanges.exchange import Exchange
-from bridge.exchanges.plans import ConnectionPlan
-from bridge.exchanges.rules import BookRules
-from bridge.exchanges.session import Subscription
+from bridge.exchanges.api import BookRules, ConnectionPlan, Exchange, Send, Subscription
 from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext
 from bridge.keys import StreamKey

@@ -6,12 +6,10 @@ import json
 from typing import Any
 from urllib.parse import parse_qs
 
-from bridge.exchanges.outputs import Reconnect, Restated, Send, Synchronise
+from bridge.exchanges.api import Credentials, Flow, HttpResponse, Profile, Reconnect, Restated, Send, Synchronise
 from bridge.exchanges.bybit import Bybit, BybitOptions
 from bridge.exchanges.bybit.private import AccountSession, BybitRest
 from bridge.exchanges.bybit.public import PublicSession
-from bridge.exchanges.http import Flow, HttpResponse
-from bridge.exchanges.plans import Credentials, Profile
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.names import Names
 from bridge.model import Channel, Control

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.exchanges.outputs import Reject, Said
+from bridge.exchanges.api import Reject, Said
 from bridge.keys import Keys
 from bridge.model import (
     PUBLIC_CHANNELS,

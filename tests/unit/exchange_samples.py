@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from bridge.exchanges import exchange_type
-from bridge.exchanges.exchange import Exchange
-from bridge.exchanges.plans import Credentials, Profile
+from bridge.exchanges.api import Credentials, Exchange, Profile
 from tests.unit import bybit_frames, coinbase_frames, limitlex_frames, lmex_frames
 from tests.unit.limitlex_keys import SECRET, jwt
 

@@ -19,11 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
 from bridge.exchange_errors import ExchangeError, FrameError
-from bridge.exchanges.outputs import Reconnect, Replace, Send
-from bridge.exchanges.exchange import Exchange
-from bridge.exchanges.http import Flow
-from bridge.exchanges.plans import ConnectionPlan, Profile
-from bridge.exchanges.session import Session, Subscription, Target
+from bridge.exchanges.api import ConnectionPlan, Exchange, Flow, Profile, Reconnect, Replace, Send, Session, Subscription, Target
 from bridge.feed.context import FeedContext
 from bridge.feed.flow import FlowControl
 from bridge.feed.link import Link

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from bridge.exchanges.rules import BookRules
-from bridge.exchanges.session import Session, Subscription
+from bridge.exchanges.api import BookRules, Session, Subscription
 from bridge.model import Channel, Control, Event
 from bridge.sequencer import HeldBook, Topic, topic_type
 from tests.unit.core import ListSink, stream

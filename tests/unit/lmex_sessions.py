@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 
-from bridge.exchanges.outputs import Reconnect, Send
-from bridge.exchanges.http import HttpResponse
+from bridge.exchanges.api import Credentials, HttpResponse, Poll, Profile, Reconnect, Send, Subscription
 from bridge.exchanges.lmex import BooksSession, Lmex, LmexOptions, TradesSession
 from bridge.exchanges.lmex.account import AccountSession, Memory
 from bridge.exchanges.lmex.names import Contracts, Market
 from bridge.exchanges.lmex.rest import LmexRest
-from bridge.exchanges.plans import Credentials, Poll, Profile
-from bridge.exchanges.session import Subscription
 from bridge.model import Channel, Control
 from tests.unit import lmex_frames as frames
 from tests.unit.core import SECOND, T0

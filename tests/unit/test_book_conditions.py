@@ -9,9 +9,7 @@ import structlog
 from msgspec import structs
 
 from bridge.connector.recorder import Recorder
-from bridge.exchanges.plans import Profile
-from bridge.exchanges.rules import NOT_UNDERSTOOD, BestPrices, BookRules
-from bridge.exchanges.session import Subscription
+from bridge.exchanges.api import NOT_UNDERSTOOD, BestPrices, BookRules, Profile, Subscription
 from bridge.model import BookDelta, Channel, Control, ControlEvent, Event, Quote
 from bridge.sequencer.held import Condition, HeldBook
 from tests.unit.core import PAIR, SECOND, T0, ListSink, delta, snapshot, stream

@@ -7,10 +7,8 @@ import json
 import pytest
 
 from bridge.exchange_errors import RestError, UnknownPairError
-from bridge.exchanges.outputs import Send
+from bridge.exchanges.api import ListedPair, Send, Subscription
 from bridge.exchanges.bybit import Bybit
-from bridge.exchanges.toolkit.listing import ListedPair
-from bridge.exchanges.session import Subscription
 from bridge.model import Channel, Order
 from tests.unit import bybit_frames as frames
 from tests.unit.bybit_sessions import ACCOUNT, ALL, Answers, bybit

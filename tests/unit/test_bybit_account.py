@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from bridge.exchanges.outputs import Reconnect, Reject, Send
+from bridge.exchanges.api import HttpResponse, Reconnect, Reject, Send
 from bridge.exchanges.bybit.private import BybitRest, sign
-from bridge.exchanges.http import HttpResponse
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.model import Balance, Control, ControlEvent, Fill, Order, Position
 from tests.unit import bybit_frames as frames

@@ -9,9 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.outputs import Reject, Send
-from bridge.exchanges.http import HttpResponse
-from bridge.exchanges.session import Subscription
+from bridge.exchanges.api import HttpResponse, Reject, Send, Subscription
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.model import Balance, Channel, Fill
 from tests.unit import bybit_frames as frames

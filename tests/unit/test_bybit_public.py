@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.outputs import Reconnect, Reject, Said, Send, Unknown
+from bridge.exchanges.api import Reconnect, Reject, Said, Send, Unknown
 from bridge.exchanges.bybit.public import PublicSession
 from bridge.model import BookDelta, BookSnapshot, Channel, Quote, Ticker, Trade
 from tests.unit import bybit_frames as frames

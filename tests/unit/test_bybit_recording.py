@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from bridge.exchanges.api import BookRules
 from bridge.exchanges.bybit.public import PublicSession
-from bridge.exchanges.rules import BookRules
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Ticker, Trade
 from bridge.sequencer import HeldBook
 from tests.unit.core import ListSink, stream

@@ -7,9 +7,8 @@ import json
 import pytest
 
 from bridge.exchange_errors import RateLimitedError, RestError, RestLoginError
+from bridge.exchanges.api import ClockReading, Credentials, HttpResponse
 from bridge.exchanges.bybit.private import BybitRest, sign
-from bridge.exchanges.http import HttpResponse
-from bridge.exchanges.plans import ClockReading, Credentials
 from tests.unit import bybit_frames as frames
 from tests.unit.bybit_sessions import ACCOUNT, Answers, bybit
 from tests.unit.core import SECOND, T0

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from structlog.testing import LogCapture
 
 from bridge.exchange_errors import RateLimitedError, RestError
-from bridge.exchanges.toolkit.clocks import date_reading, iso_reading
+from bridge.exchanges.api import ClockReading, HttpResponse, Profile
 from bridge.exchanges.coinbase import Coinbase
-from bridge.exchanges.http import HttpResponse
 from bridge.exchanges.limitlex import Limitlex
-from bridge.exchanges.plans import ClockReading, Profile
+from bridge.exchanges.toolkit.clocks import date_reading, iso_reading
 from bridge.feed.clock import Clock, ClockKeeper
 from tests.unit.core import SECOND, T0
 from tests.unit.limitlex_keys import drive

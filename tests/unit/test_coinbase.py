@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.outputs import Reconnect, Reject, Send, Unknown
+from bridge.exchanges.api import Profile, Reconnect, Reject, Send, Unknown
 from bridge.exchanges.coinbase import Coinbase
-from bridge.exchanges.plans import Profile
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Quote, Ticker, Trade
 from tests.unit.coinbase_frames import (
     ALL,

@@ -7,10 +7,8 @@ import json
 import pytest
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.outputs import Said, Send
+from bridge.exchanges.api import HttpResponse, Profile, Said, Send
 from bridge.exchanges.coinbase import Coinbase
-from bridge.exchanges.http import HttpResponse
-from bridge.exchanges.plans import Profile
 from bridge.model import BookSnapshot, Channel, Control, Trade
 from tests.unit.coinbase_frames import ALL, HEARTBEAT, TRADES, book, frame
 from tests.unit.core import SECOND, T0

@@ -9,7 +9,7 @@ import pytest
 import zstandard
 
 from bridge.book import Book
-from bridge.exchanges.outputs import Send, Unknown
+from bridge.exchanges.api import Send, Unknown
 from bridge.model import BookDelta, BookSnapshot, Control, ControlEvent, Quote, Trade
 from tests.unit.coinbase_frames import PAIRS, make
 

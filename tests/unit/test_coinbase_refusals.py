@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from bridge.exchanges.outputs import Reconnect, Said, Send
+from bridge.exchanges.api import Reconnect, Said, Send
 from bridge.exchanges.coinbase import CoinbaseSession
 from bridge.exchanges.coinbase.requests import Memory
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Trade

@@ -8,9 +8,7 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from bridge.exchanges.outputs import Restated
-from bridge.exchanges.plans import ConnectionPlan
-from bridge.exchanges.session import Subscription
+from bridge.exchanges.api import ConnectionPlan, Restated, Subscription
 from bridge.feed import connection as module
 from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext

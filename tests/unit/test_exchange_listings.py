@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.outputs import Reject, Restated
-from bridge.exchanges.http import Flow, HttpResponse
-from bridge.exchanges.session import Session
+from bridge.exchanges.api import Flow, HttpResponse, Reject, Restated, Session
 from bridge.model import Channel, Control, ControlEvent, Event
 from tests.unit.core import SECOND, T0, Rig
 from tests.unit.exchange_samples import SAMPLES, Sample

@@ -12,9 +12,7 @@ import msgspec
 import pytest
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.outputs import Reject
-from bridge.exchanges.rules import BestPrices
-from bridge.exchanges.session import Session, Subscription
+from bridge.exchanges.api import BestPrices, Reject, Session, Subscription
 from bridge.model import (
     Balance,
     BookDelta,

@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 
 from bridge.exchange_errors import FrameError, RestError
 from bridge.exchanges import exchange_type, names
-from bridge.exchanges.outputs import Action, Restated, Send
-from bridge.exchanges.http import Flow, HttpResponse
-from bridge.exchanges.session import Session, Subscription
+from bridge.exchanges.api import Action, Flow, HttpResponse, Restated, Send, Session, Subscription
 from bridge.model import PRIVATE_CHANNELS, PUBLIC_CHANNELS, BookDelta, BookSnapshot, Control, ControlEvent, Event, Trade
 from tests.unit.core import SECOND, T0
 from tests.unit.exchange_samples import ANSWERS, SAMPLES, Sample

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from structlog.testing import LogCapture
 
 from bridge.entries import textual
-from bridge.exchanges.plans import ClockReading
+from bridge.exchanges.api import ClockReading
 from bridge.feed.latency import FeedLatency
 from bridge.latency import EDGES, NEVER, Histogram
 from bridge.model import Channel, Trade

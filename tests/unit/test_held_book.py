@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.exchanges.rules import BookRules
+from bridge.exchanges.api import BookRules
 from bridge.latency import NEVER
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent
 from bridge.sequencer import HeldBook

@@ -6,8 +6,8 @@ from math import inf
 
 import pytest
 
+from bridge.exchanges.api import BookRules
 from bridge.exchanges.coinbase import Coinbase, CoinbaseSession
-from bridge.exchanges.rules import BookRules
 from bridge.model import BookDelta, BookSnapshot, Channel
 from bridge.sequencer import LargeBook
 from bridge.sequencer.held import Condition

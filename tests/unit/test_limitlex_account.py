@@ -5,11 +5,9 @@ import json
 import pytest
 
 from bridge.exchange_errors import FrameError, RestError
-from bridge.exchanges.outputs import Replace, Restated, Said, Synchronise, Unknown
-from bridge.exchanges.http import HttpResponse
+from bridge.exchanges.api import Credentials, HttpResponse, Profile, Replace, Restated, Said, Synchronise, Unknown
 from bridge.exchanges.limitlex import AccountSession, Limitlex, LimitlexOptions
 from bridge.exchanges.limitlex.rest import LimitlexRest
-from bridge.exchanges.plans import Credentials, Profile
 from bridge.model import Balance, Channel, Control, ControlEvent, Fill, Order
 from tests.unit import limitlex_frames as frames
 from tests.unit.core import SECOND, T0, refused

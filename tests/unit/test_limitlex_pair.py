@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.outputs import Reject, Replace, Unknown
+from bridge.exchanges.api import Profile, Reject, Replace, Unknown
 from bridge.exchanges.limitlex import Limitlex, LimitlexOptions, PairSession
-from bridge.exchanges.plans import Profile
 from bridge.model import BookDelta, BookSnapshot, Channel, ControlEvent, Quote, Ticker, Trade
 from tests.unit import limitlex_frames as frames
 from tests.unit.core import SECOND, T0, refused

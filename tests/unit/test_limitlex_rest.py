@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from bridge.errors import ConfigError
 from bridge.exchange_errors import RestError, UnknownPairError
-from bridge.exchanges.http import HttpRequest, HttpResponse
+from bridge.exchanges.api import Credentials, HttpRequest, HttpResponse
 from bridge.exchanges.limitlex.rest import LimitlexRest, TokenSource, sign, token_expiry
-from bridge.exchanges.plans import Credentials
 from tests.unit.core import SECOND, T0
 from tests.unit.limitlex_keys import KEY, SECRET, drive, jwt, pem
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec import structs
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.outputs import Synchronise
+from bridge.exchanges.api import Synchronise
 from bridge.exchanges.lmex.account import Memory
 from bridge.exchanges.lmex.names import Market
 from bridge.model import Fill, Order, Position

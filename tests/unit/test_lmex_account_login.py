@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bridge.exchanges.outputs import Reconnect, Said, Send, Synchronise, Unknown
+from bridge.exchanges.api import Reconnect, Said, Send, Synchronise, Unknown
 from bridge.exchanges.lmex.account import Memory
 from bridge.exchanges.lmex.names import Market
 from bridge.exchanges.lmex.rest import sign

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.outputs import Reject, Replace, Restated, Said, Send, Synchronise
+from bridge.exchanges.api import Reject, Replace, Restated, Said, Send, Synchronise
 from bridge.exchanges.lmex.account import Memory
 from bridge.exchanges.lmex.names import Market
 from bridge.model import Channel, Fill, Order, Position

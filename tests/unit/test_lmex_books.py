@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.outputs import Send, Unknown
+from bridge.exchanges.api import Send, Unknown
 from bridge.exchanges.lmex.names import Market
 from bridge.model import BookDelta, BookSnapshot, Channel, Quote
 from tests.unit import lmex_frames as frames

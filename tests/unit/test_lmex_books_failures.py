@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.outputs import Reject, Send
+from bridge.exchanges.api import Reject, Send
 from bridge.exchanges.lmex import Lmex
 from bridge.exchanges.lmex.names import Market
 from bridge.model import Channel, ControlEvent

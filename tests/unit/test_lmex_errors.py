@@ -24,9 +24,9 @@ from bridge.exchange_errors import (
     ThrottledError,
     UnreachableError,
 )
+from bridge.exchanges.api import ConnectionPlan
 from bridge.exchanges.limitlex.messages import PRIVATE, PUBLIC, other_message
 from bridge.exchanges.lmex import Lmex
-from bridge.exchanges.plans import ConnectionPlan
 from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext
 from bridge.feed.policies import Pacer

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bridge.exchange_errors import SessionExpiredError
-from bridge.exchanges.outputs import Reconnect, Said
+from bridge.exchanges.api import Reconnect, Said
 from bridge.exchanges.lmex.names import Market
 from tests.unit import lmex_frames as frames
 from tests.unit.core import T0

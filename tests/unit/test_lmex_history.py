@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from bridge.exchanges.outputs import Restated
+from bridge.exchanges.api import Restated, Subscription
 from bridge.exchanges.lmex.history import Memory
 from bridge.exchanges.lmex.names import Market
-from bridge.exchanges.session import Subscription
 from bridge.model import Channel, Control, ControlEvent, Fill
 from tests.unit.core import SECOND, T0
 from tests.unit.limitlex_keys import drive

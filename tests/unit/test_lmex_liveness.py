@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.exchanges.outputs import Reconnect, Send
+from bridge.exchanges.api import Reconnect, Send
 from bridge.exchanges.lmex.names import Market
 from tests.unit import lmex_frames as frames
 from tests.unit.core import T0

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from bridge.exchanges import exchange_type
-from bridge.exchanges.exchange import Exchange
+from bridge.exchanges.api import Exchange
 from bridge.exchanges.lmex import Lmex, LmexOptions
 from bridge.model import Channel
 from tests.unit import lmex_frames as frames

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bridge.exchange_errors import RestError, UnknownPairError
-from bridge.exchanges.http import HttpRequest
+from bridge.exchanges.api import HttpRequest
 from bridge.exchanges.lmex.names import Contracts, Market
 from bridge.exchanges.lmex.rest import LmexRest, sign
 from bridge.model import Balance, Channel, Ticker

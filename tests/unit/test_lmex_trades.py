@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.outputs import Reconnect, Unknown
+from bridge.exchanges.api import Reconnect, Unknown
 from bridge.exchanges.lmex.names import Market, market_of, old_symbol, pair_of
 from bridge.model import Channel, Control, ControlEvent, Trade
 from tests.unit import lmex_frames as frames

@@ -11,8 +11,7 @@ from structlog.testing import LogCapture
 
 from bridge.connector import run as connector
 from bridge.exchange_errors import RestError, UnknownPairError
-from bridge.exchanges.plans import ConnectionPlan, Profile
-from bridge.exchanges.session import Subscription
+from bridge.exchanges.api import ConnectionPlan, Profile, Subscription
 from bridge.feed.context import FeedContext
 from bridge.feed.policies import Pacer
 from bridge.feed.rest import RestClient

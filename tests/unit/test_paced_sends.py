@@ -11,8 +11,7 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from bridge.exchanges.outputs import Send
-from bridge.exchanges.plans import ConnectionPlan
+from bridge.exchanges.api import ConnectionPlan, Send
 from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext
 from bridge.feed.policies import Pacer, SendBudget, send_budget

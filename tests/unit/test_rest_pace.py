@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from bridge.exchange_errors import NoAnswerError
-from bridge.exchanges.http import HttpRequest
+from bridge.exchanges.api import HttpRequest
 from bridge.feed.policies import Pacer
 from bridge.feed.rest import RestClient
 from tests.servers import free_port

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from aiohttp import web
 
-from bridge.exchanges.http import HttpRequest
+from bridge.exchanges.api import HttpRequest
 from bridge.feed.rest import RestClient
 
 

@@ -15,7 +15,7 @@ from bridge.connector import subaccounts
 from bridge.connector.router import Router
 from bridge.connector.store import Store
 from bridge.connector.wiring import build_exchange
-from bridge.exchanges.session import Subscription
+from bridge.exchanges.api import Subscription
 from bridge.model import Balance, Channel, Control, ControlEvent
 from tests.patience import PATIENCE
 from tests.servers import RedisServer

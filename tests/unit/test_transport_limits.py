@@ -14,7 +14,7 @@ from websockets.frames import Frame, Opcode
 
 import bridge.feed.rest as rest_module
 from bridge.exchange_errors import HandshakeError, RestError
-from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
+from bridge.exchanges.api import Flow, HttpRequest, HttpResponse
 from bridge.feed import fast, transport
 from bridge.feed.rest import RestClient
 from bridge.feed.transport import Socket, connect

@@ -14,7 +14,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from bridge.exchange_errors import HandshakeError, NoAnswerError, ProxyFailedError, RestError
-from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
+from bridge.exchanges.api import Flow, HttpRequest, HttpResponse
 from bridge.feed.rest import RestClient
 from bridge.feed.transport import connect
 from bridge.proxies import Proxy

@@ -17,16 +17,21 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.exchange import Exchange
+from bridge.exchanges.api import (
+    BookRules,
+    ClockReading,
+    ConnectionPlan,
+    Exchange,
+    Flow,
+    ListedPair,
+    Profile,
+    Subscription,
+)
 from bridge.exchanges.bybit.private import PRIVATE, AccountSession, BybitRest
 from bridge.exchanges.bybit.public import MILLISECOND, NAME, PublicSession, topics_of
 from bridge.exchanges.toolkit.fields import Row
-from bridge.exchanges.http import Flow
-from bridge.exchanges.toolkit.listing import ListedPair, check_listed, share_out
-from bridge.exchanges.plans import ClockReading, ConnectionPlan, Profile
-from bridge.exchanges.rules import BookRules
-from bridge.exchanges.session import Subscription
 from bridge.exchanges.toolkit.history import AccountMemory
+from bridge.exchanges.toolkit.listing import check_listed, share_out
 from bridge.exchanges.toolkit.names import Names, contract_name
 from bridge.model import Channel, Event
 

@@ -17,19 +17,23 @@ import msgspec
 from msgspec import Struct, field
 
 from bridge.exchange_errors import RateLimitedError, RestError, RestLoginError
-from bridge.exchanges.outputs import Reconnect, Synchronise
+from bridge.exchanges.api import Credentials, Flow, HttpResponse, Reconnect, Subscription, Synchronise, Target
 from bridge.exchanges.bybit.public import MILLISECOND, NAME, BybitSession, Envelope, milliseconds
 from bridge.exchanges.toolkit.fields import EXACT, NESTED, Row, decode_rows
-from bridge.exchanges.http import Flow, HttpResponse
-from bridge.exchanges.toolkit.numbers import check_amounts, check_ids, check_numbers, check_values, check_words, shortened
-from bridge.exchanges.plans import Credentials
-from bridge.exchanges.toolkit.salvage import UNREADABLE, readable
-from bridge.exchanges.session import Subscription, Target
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.login import LONG_WAIT, LogIn
 from bridge.exchanges.toolkit.names import Names
+from bridge.exchanges.toolkit.numbers import (
+    check_amounts,
+    check_ids,
+    check_numbers,
+    check_values,
+    check_words,
+    shortened,
+)
 from bridge.exchanges.toolkit.private import PrivateState
 from bridge.exchanges.toolkit.rest import TimedRest
+from bridge.exchanges.toolkit.salvage import UNREADABLE, readable
 from bridge.exchanges.toolkit.waiting import seconds_to_wait
 from bridge.model import Balance, Channel, Event, Fill, Order, Position
 

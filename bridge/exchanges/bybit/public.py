@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from bridge.exchange_errors import ReportedError
-from bridge.exchanges.outputs import Said, Unknown
+from bridge.exchanges.api import Said, Subscription, Unknown
 from bridge.exchanges.toolkit.fields import EXACT
 from bridge.exchanges.toolkit.numbers import (
     best_first,
@@ -26,7 +26,6 @@ from bridge.exchanges.toolkit.numbers import (
     shortened,
 )
 from bridge.exchanges.toolkit.salvage import rows_of
-from bridge.exchanges.session import Subscription
 from bridge.exchanges.toolkit.session import TopicSession
 from bridge.exchanges.toolkit.tickers import SparseTickers
 from bridge.exchanges.toolkit.topics import Request

@@ -16,18 +16,23 @@ from math import inf
 from typing import ClassVar
 
 from bridge.exchange_errors import RestError, UnknownPairError
-from bridge.exchanges.exchange import Exchange
-from bridge.exchanges.toolkit.clocks import millis_reading
+from bridge.exchanges.api import (
+    BookRules,
+    ClockReading,
+    ConnectionPlan,
+    Exchange,
+    Flow,
+    ListedPair,
+    Poll,
+    Profile,
+    Subscription,
+)
 from bridge.exchanges.coinbase.messages import NAME
 from bridge.exchanges.coinbase.products import Listing
 from bridge.exchanges.coinbase.requests import Memory
 from bridge.exchanges.coinbase.session import CoinbaseSession
-from bridge.exchanges.http import Flow
-from bridge.exchanges.toolkit.listing import ListedPair
+from bridge.exchanges.toolkit.clocks import millis_reading
 from bridge.exchanges.toolkit.numbers import SECOND
-from bridge.exchanges.plans import ClockReading, ConnectionPlan, Poll, Profile
-from bridge.exchanges.rules import BookRules
-from bridge.exchanges.session import Subscription
 from bridge.model import Channel, Event
 
 __all__ = ["Coinbase", "CoinbaseSession"]

@@ -14,9 +14,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from bridge.exchange_errors import RestError
+from bridge.exchanges.api import Flow, HttpRequest, HttpResponse, ListedPair
 from bridge.exchanges.coinbase.messages import NAME
-from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
-from bridge.exchanges.toolkit.listing import ListedPair
 from bridge.exchanges.toolkit.salvage import UNREADABLE
 from bridge.exchanges.toolkit.waiting import seconds_to_wait
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from msgspec import Raw
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.outputs import Reconnect, Reject, Unknown
+from bridge.exchanges.api import Reconnect, Reject, Unknown
 from bridge.exchanges.coinbase.messages import (
     LEVEL2,
     NAME,

@@ -17,7 +17,7 @@ from bridge.exchange_errors import (
     TopicLeftOutError,
     UnknownMarketError,
 )
-from bridge.exchanges.outputs import Reconnect, Said, Send
+from bridge.exchanges.api import Reconnect, Said, Send, Session, Subscription
 from bridge.exchanges.coinbase.messages import CHANNELS, LEVEL2, NAME, Subscriptions
 from bridge.exchanges.coinbase.products import Listing, Names
 from bridge.exchanges.coinbase.requests import (
@@ -32,7 +32,6 @@ from bridge.exchanges.coinbase.requests import (
     listed_in,
 )
 from bridge.exchanges.toolkit.numbers import SECOND
-from bridge.exchanges.session import Session, Subscription
 from bridge.model import Channel, Event
 
 __all__ = ["SubscribingSession"]

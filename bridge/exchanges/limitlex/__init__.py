@@ -12,18 +12,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bridge.exchanges.exchange import Exchange
-from bridge.exchanges.toolkit.clocks import date_reading
-from bridge.exchanges.http import Flow
+from bridge.exchanges.api import BookRules, ClockReading, ConnectionPlan, Exchange, Flow, ListedPair, Profile
 from bridge.exchanges.limitlex.account import PRIVATE_CHANNELS, AccountSession
 from bridge.exchanges.limitlex.messages import NAME
 from bridge.exchanges.limitlex.options import LimitlexOptions
 from bridge.exchanges.limitlex.pair import PairSession
 from bridge.exchanges.limitlex.rest import LimitlexRest, check_secret
-from bridge.exchanges.toolkit.listing import ListedPair
+from bridge.exchanges.toolkit.clocks import date_reading
 from bridge.exchanges.toolkit.numbers import SECOND
-from bridge.exchanges.plans import ClockReading, ConnectionPlan, Profile
-from bridge.exchanges.rules import BookRules
 from bridge.model import Channel
 
 __all__ = ["AccountSession", "Limitlex", "LimitlexOptions", "PairSession"]

@@ -6,9 +6,17 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 
-from bridge.exchanges.outputs import Reject, Replace, Restated
-from bridge.exchanges.toolkit.fields import fields_of, text
-from bridge.exchanges.http import Flow
+from bridge.exchanges.api import (
+    NOT_UNDERSTOOD,
+    Credentials,
+    Flow,
+    Reject,
+    Replace,
+    Restated,
+    Session,
+    Subscription,
+    Target,
+)
 from bridge.exchanges.limitlex.messages import (
     NAME,
     PRIVATE,
@@ -24,11 +32,17 @@ from bridge.exchanges.limitlex.messages import (
     other_message,
 )
 from bridge.exchanges.limitlex.rest import LimitlexRest, Listing, TokenSource
-from bridge.exchanges.toolkit.numbers import check_amounts, check_ids, check_numbers, check_values, check_words, shortened
-from bridge.exchanges.plans import Credentials
-from bridge.exchanges.toolkit.salvage import UNREADABLE, Damage, readable
-from bridge.exchanges.session import NOT_UNDERSTOOD, Session, Subscription, Target
+from bridge.exchanges.toolkit.fields import fields_of, text
+from bridge.exchanges.toolkit.numbers import (
+    check_amounts,
+    check_ids,
+    check_numbers,
+    check_values,
+    check_words,
+    shortened,
+)
 from bridge.exchanges.toolkit.private import StateFetch
+from bridge.exchanges.toolkit.salvage import UNREADABLE, Damage, readable
 from bridge.model import Balance, Channel, Event, Fill, Order
 
 __all__ = ["PRIVATE_CHANNELS", "AccountSession"]

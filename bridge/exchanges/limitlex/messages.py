@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from bridge.exchange_errors import FrameError, ReportedError
-from bridge.exchanges.outputs import Action, Said, Unknown
+from bridge.exchanges.api import Action, Said, Unknown
 from bridge.exchanges.toolkit.fields import EXACT
 from bridge.exchanges.toolkit.numbers import SECOND, check_numbers, epoch_ns, shortened
 from bridge.exchanges.toolkit.salvage import UNREADABLE, peek

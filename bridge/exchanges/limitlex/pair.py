@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bridge.exchanges.outputs import Replace
+from bridge.exchanges.api import BestPrices, Replace, Session, Subscription
 from bridge.exchanges.limitlex.messages import (
     NAME,
     PRIVATE,
@@ -22,9 +22,7 @@ from bridge.exchanges.limitlex.messages import (
 )
 from bridge.exchanges.limitlex.options import LimitlexOptions
 from bridge.exchanges.toolkit.numbers import best_first, check_amounts, check_levels, check_numbers, check_values
-from bridge.exchanges.rules import BestPrices
 from bridge.exchanges.toolkit.salvage import UNREADABLE, Damage, readable
-from bridge.exchanges.session import Session, Subscription
 from bridge.model import BookDelta, BookSnapshot, Channel, Event, Levels, Quote, Ticker, Trade
 
 __all__ = ["PairSession"]

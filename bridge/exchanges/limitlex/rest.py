@@ -21,13 +21,12 @@ from msgspec import Struct
 
 from bridge.errors import ConfigError, Problem
 from bridge.exchange_errors import FrameError, RestError
-from bridge.exchanges.toolkit.fields import UNREADABLE_ROW, Row, decode_rows, fields_of, text
-from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
+from bridge.exchanges.api import Credentials, Flow, HttpRequest, HttpResponse, ListedPair
 from bridge.exchanges.limitlex.messages import NAME, nanoseconds
-from bridge.exchanges.toolkit.listing import ListedPair, check_listed
+from bridge.exchanges.toolkit.fields import UNREADABLE_ROW, Row, decode_rows, fields_of, text
+from bridge.exchanges.toolkit.listing import check_listed
 from bridge.exchanges.toolkit.nonces import Nonces
 from bridge.exchanges.toolkit.numbers import SECOND, check_amounts, check_ids, check_values, check_words, id_or_empty
-from bridge.exchanges.plans import Credentials
 from bridge.exchanges.toolkit.salvage import UNREADABLE, readable
 from bridge.exchanges.toolkit.waiting import seconds_to_wait
 from bridge.model import Balance, Event, Order

@@ -16,9 +16,20 @@ from typing import ClassVar
 import msgspec
 
 from bridge.exchange_errors import FrameError, RestError
-from bridge.exchanges.exchange import Exchange
-from bridge.exchanges.http import Flow
-from bridge.exchanges.toolkit.listing import ListedPair, share_out
+from bridge.exchanges.api import (
+    NOT_UNDERSTOOD,
+    BookRules,
+    ClockReading,
+    ConnectionPlan,
+    Credentials,
+    Exchange,
+    Flow,
+    ListedPair,
+    Poll,
+    Profile,
+    Session,
+    Subscription,
+)
 from bridge.exchanges.lmex.account import AccountSession, Memory
 from bridge.exchanges.lmex.books import BooksSession
 from bridge.exchanges.lmex.messages import NAME
@@ -27,9 +38,7 @@ from bridge.exchanges.lmex.options import LmexOptions
 from bridge.exchanges.lmex.rest import LmexRest
 from bridge.exchanges.lmex.rows import balance_events
 from bridge.exchanges.lmex.trades import TradesSession
-from bridge.exchanges.plans import ClockReading, ConnectionPlan, Credentials, Poll, Profile
-from bridge.exchanges.rules import NOT_UNDERSTOOD, BookRules
-from bridge.exchanges.session import Session, Subscription
+from bridge.exchanges.toolkit.listing import share_out
 from bridge.model import Channel, Control, ControlEvent, Event
 
 __all__ = ["AccountSession", "BooksSession", "Lmex", "LmexOptions", "TradesSession"]

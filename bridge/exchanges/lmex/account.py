@@ -9,9 +9,19 @@ from typing import TypeVar
 import msgspec
 
 from bridge.exchange_errors import LoginRefusedError, ReportedError, SessionExpiredError, TopicLeftOutError
-from bridge.exchanges.outputs import Reconnect, Reject, Replace, Restated, Said, Send, Synchronise
-from bridge.exchanges.toolkit.fields import Row, decode_rows
-from bridge.exchanges.http import Flow
+from bridge.exchanges.api import (
+    Credentials,
+    Flow,
+    Poll,
+    Reconnect,
+    Reject,
+    Replace,
+    Restated,
+    Said,
+    Send,
+    Subscription,
+    Synchronise,
+)
 from bridge.exchanges.lmex.faults import of_message
 from bridge.exchanges.lmex.history import Memory, fills_since
 from bridge.exchanges.lmex.messages import NAME, Envelope
@@ -22,11 +32,10 @@ from bridge.exchanges.lmex.rest import LmexRest, sign
 from bridge.exchanges.lmex.rows import NOT_A_ROW, fill_event, first, is_open, order_event, pair_or_empty, understood
 from bridge.exchanges.lmex.session import LmexSession
 from bridge.exchanges.lmex.topics import TOPICS
+from bridge.exchanges.toolkit.fields import Row, decode_rows
 from bridge.exchanges.toolkit.numbers import SECOND, id_or_empty
-from bridge.exchanges.plans import Credentials, Poll
-from bridge.exchanges.toolkit.salvage import Damage
-from bridge.exchanges.session import Subscription
 from bridge.exchanges.toolkit.private import StateFetch
+from bridge.exchanges.toolkit.salvage import Damage
 from bridge.model import Channel, ControlEvent, Event, Fill, Order, Position
 
 __all__ = ["AccountSession", "Memory"]

@@ -13,14 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bridge.exchange_errors import FrameError, ReportedError, TopicLeftOutError
-from bridge.exchanges.outputs import Reconnect, Reject, Said
+from bridge.exchanges.api import Reconnect, Reject, Said, Subscription
 from bridge.exchanges.lmex.messages import NAME, BookData, Envelope, decode_book, nanoseconds
 from bridge.exchanges.lmex.names import Contracts, Market, old_symbol, pair_of
 from bridge.exchanges.lmex.options import LmexOptions
 from bridge.exchanges.lmex.session import LmexSession
 from bridge.exchanges.toolkit.numbers import SECOND, best_first, check_levels, shortened
 from bridge.exchanges.toolkit.salvage import UNREADABLE
-from bridge.exchanges.session import Subscription
 from bridge.model import BookDelta, BookSnapshot, Channel, Event, Levels, Quote
 
 __all__ = ["BooksSession"]

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from msgspec import field
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.toolkit.fields import Row
-from bridge.exchanges.http import Flow
+from bridge.exchanges.api import Credentials, Flow
 from bridge.exchanges.lmex.names import Market, market_of
 from bridge.exchanges.lmex.rest import LmexRest, wants_symbol
 from bridge.exchanges.lmex.rows import first, is_open
-from bridge.exchanges.plans import Credentials
+from bridge.exchanges.toolkit.fields import Row
 from bridge.exchanges.toolkit.history import FillHistory
 from bridge.model import Event, Order
 

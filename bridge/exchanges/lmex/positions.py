@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from bridge.exchanges.toolkit.fields import Row
 from bridge.exchanges.lmex.names import Contracts
 from bridge.exchanges.lmex.rows import NOT_A_ROW, flat, position_event
+from bridge.exchanges.toolkit.fields import Row
 from bridge.model import Event, Position
 
 __all__ = ["Positions"]

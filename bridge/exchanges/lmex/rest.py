@@ -11,16 +11,15 @@ import hmac
 from collections.abc import Sequence
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.toolkit.clocks import iso_reading
-from bridge.exchanges.toolkit.fields import Row, decode_rows
-from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
-from bridge.exchanges.toolkit.listing import ListedPair, check_listed
+from bridge.exchanges.api import ClockReading, Credentials, Flow, HttpRequest, HttpResponse, ListedPair
 from bridge.exchanges.lmex.faults import AUTH_FAILED, SESSION_EXPIRED
 from bridge.exchanges.lmex.messages import NAME
 from bridge.exchanges.lmex.names import Contracts, Market, is_pair, market_of
+from bridge.exchanges.toolkit.clocks import iso_reading
+from bridge.exchanges.toolkit.fields import Row, decode_rows
+from bridge.exchanges.toolkit.listing import check_listed
 from bridge.exchanges.toolkit.nonces import Nonces
 from bridge.exchanges.toolkit.numbers import SECOND, check_amounts, check_values, epoch_ns
-from bridge.exchanges.plans import ClockReading, Credentials
 from bridge.exchanges.toolkit.salvage import UNREADABLE, readable
 from bridge.exchanges.toolkit.waiting import seconds_to_wait
 from bridge.model import Channel, Control, ControlEvent, Event, Ticker

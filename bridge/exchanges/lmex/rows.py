@@ -14,10 +14,17 @@ from typing import TypeVar
 import msgspec
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.toolkit.fields import NESTED, Row, decode_rows
 from bridge.exchanges.lmex.messages import NAME, nanoseconds
 from bridge.exchanges.lmex.names import Contracts, Market, difference, is_pair, market_of, pair_of
-from bridge.exchanges.toolkit.numbers import check_amounts, check_ids, check_numbers, check_values, check_words, shortened
+from bridge.exchanges.toolkit.fields import NESTED, Row, decode_rows
+from bridge.exchanges.toolkit.numbers import (
+    check_amounts,
+    check_ids,
+    check_numbers,
+    check_values,
+    check_words,
+    shortened,
+)
 from bridge.exchanges.toolkit.salvage import UNREADABLE
 from bridge.model import Balance, Event, Fill, Order, Position
 

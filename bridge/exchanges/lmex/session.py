@@ -8,12 +8,11 @@ from collections.abc import Sequence
 import msgspec
 
 from bridge.exchange_errors import BufferFullError, FrameError, ReportedError, SessionExpiredError, TooManyFailuresError
-from bridge.exchanges.outputs import Reconnect, Reject, Said, Send, Unknown
+from bridge.exchanges.api import Reconnect, Reject, Said, Send, Session, Subscription, Unknown
 from bridge.exchanges.lmex.faults import GROUPING_IGNORED, of_message, of_row
 from bridge.exchanges.lmex.messages import Envelope, envelope
 from bridge.exchanges.toolkit.numbers import SECOND
 from bridge.exchanges.toolkit.salvage import peek
-from bridge.exchanges.session import Session, Subscription
 from bridge.model import Event
 
 __all__ = ["LmexSession"]

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 import msgspec
 
 from bridge.exchange_errors import ReportedError, TopicLeftOutError
-from bridge.exchanges.outputs import Reconnect, Said
-from bridge.exchanges.toolkit.fields import fields_of, text
+from bridge.exchanges.api import Reconnect, Said, Subscription
 from bridge.exchanges.lmex.messages import NAME, Envelope, TradeRow, decode_trade, decode_trades, nanoseconds
 from bridge.exchanges.lmex.names import Contracts, Market, market_of, old_symbol, pair_of
 from bridge.exchanges.lmex.session import LmexSession
+from bridge.exchanges.toolkit.fields import fields_of, text
 from bridge.exchanges.toolkit.numbers import SECOND, check_numbers, shortened
 from bridge.exchanges.toolkit.salvage import UNREADABLE, Damage, rows_of
-from bridge.exchanges.session import Subscription
 from bridge.model import Channel, Event, Trade
 
 __all__ = ["TradesSession"]

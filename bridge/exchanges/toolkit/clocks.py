@@ -10,9 +10,8 @@ from typing import Any
 import msgspec
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.http import Flow, HttpRequest
+from bridge.exchanges.api import ClockReading, Flow, HttpRequest
 from bridge.exchanges.toolkit.numbers import SECOND, epoch_ns
-from bridge.exchanges.plans import ClockReading
 from bridge.exchanges.toolkit.salvage import UNREADABLE
 from bridge.exchanges.toolkit.waiting import seconds_to_wait
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct, field
 
+from bridge.exchanges.api import Subscription
 from bridge.exchanges.toolkit.numbers import SECOND
-from bridge.exchanges.session import Subscription
 from bridge.model import Balance, Channel, Event, Fill, Order
 
 __all__ = ["AccountMemory", "FillHistory"]

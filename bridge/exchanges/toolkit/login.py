@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from bridge.exchange_errors import LoginRefusedError
-from bridge.exchanges.outputs import Reconnect, Said, Send
-from bridge.exchanges.toolkit.numbers import SECOND
-from bridge.exchanges.session import Session
+from bridge.exchanges.api import Reconnect, Said, Send, Session
 from bridge.exchanges.toolkit.history import AccountMemory
+from bridge.exchanges.toolkit.numbers import SECOND
 
 __all__ = ["LONG_WAIT", "LogIn"]
 

@@ -8,12 +8,10 @@ import msgspec
 from msgspec import structs
 
 from bridge.exchange_errors import FrameError, RestError
-from bridge.exchanges.outputs import Reject, Restated, Said, Synchronise
+from bridge.exchanges.api import Flow, Reject, Restated, Said, Session, Subscription, Synchronise
 from bridge.exchanges.toolkit.fields import Row
-from bridge.exchanges.http import Flow
-from bridge.exchanges.toolkit.refresh import Refresh
-from bridge.exchanges.session import Session, Subscription
 from bridge.exchanges.toolkit.history import AccountMemory
+from bridge.exchanges.toolkit.refresh import Refresh
 from bridge.exchanges.toolkit.session import WRONG
 from bridge.model import Balance, Channel, Event, Fill, Order, Position
 

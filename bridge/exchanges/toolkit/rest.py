@@ -6,9 +6,8 @@ from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
 from bridge.exchange_errors import RestError
+from bridge.exchanges.api import Credentials, Flow, HttpRequest, HttpResponse
 from bridge.exchanges.toolkit.fields import Row
-from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
-from bridge.exchanges.plans import Credentials
 
 __all__ = ["TimedRest"]
 

@@ -12,8 +12,7 @@ from collections.abc import Iterable
 import msgspec
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.outputs import Reject
-from bridge.exchanges.session import NOT_UNDERSTOOD, Session, Subscription
+from bridge.exchanges.api import NOT_UNDERSTOOD, Reject, Session, Subscription
 from bridge.model import Control, ControlEvent, Event
 
 __all__ = ["UNREADABLE", "Damage", "peek", "readable", "rows_of"]

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from bridge.exchange_errors import FrameError, ReportedError
-from bridge.exchanges.outputs import Reconnect, Said, Send, Unknown
+from bridge.exchanges.api import Reconnect, Said, Send, Session, Subscription, Unknown
 from bridge.exchanges.toolkit.numbers import SECOND
 from bridge.exchanges.toolkit.salvage import UNREADABLE, Damage, peek, readable
-from bridge.exchanges.session import Session, Subscription
 from bridge.exchanges.toolkit.topics import Request, Topics
 from bridge.model import Channel, Event
 
