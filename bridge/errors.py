@@ -4,29 +4,13 @@ BridgeError
 ├── ConfigError               a user's mistake in config or arguments (exit 1)
 ├── AlreadyRunningError       the connector's name or streams are another live process's (exit 1)
 │   └── DisplacedError        another process has taken the place of this one
-├── ExchangeError             anything about one exchange [bridge.exchange_errors]
+├── ExchangeError             anything about one exchange, of some `ErrorKind` [bridge.exchange_errors]
 │   ├── FrameError            a frame that cannot be understood
-│   ├── UnknownPairError      a configured pair that the exchange doesn't list (exit 1)
-│   ├── PairsNotServedError   configured pairs that the exchange doesn't have, all at once (exit 1)
+│   ├── UnknownPairError      a configured pair that the exchange doesn't list
+│   ├── PairsNotServedError   configured pairs that the exchange doesn't have, all at once
 │   ├── RestError             a REST call that failed
-│   │   ├── NoAnswerError     nobody answered it
-│   │   ├── RateLimitedError  there were too many of them
-│   │   └── RestLoginError    the exchange doesn't take the key, or the session
 │   ├── HandshakeError        the exchange refused the WebSocket
-│   │   ├── UnreachableError  nobody answered
-│   │   ├── ProxyFailedError  the proxy doesn't lead to the exchange
-│   │   ├── ThrottledError    there were too many attempts
-│   │   └── BlockedError      the exchange lets nobody from here in for a while
 │   └── ReportedError         the exchange said over a connection that something is wrong
-│       ├── UnknownMarketError      it doesn't have the market
-│       ├── UnknownTopicError       it doesn't have the topic
-│       ├── TopicLeftOutError       it accepted other topics, and was silent on this one
-│       ├── BadRequestError         it didn't understand the request
-│       ├── BufferFullError         this client read too slowly
-│       ├── TooManyFailuresError    too many requests failed; it gives the connection up
-│       ├── TooManyRequestsError    there were too many requests
-│       ├── LoginRefusedError       it refused the log-in
-│       └── SessionExpiredError     the log-in counts no more
 ├── ConnectorsFailedError     some connectors of a process have failed; 1 if one by a user's mistake, else (exit 2)
 ├── RedisUnavailableError     Redis is out of reach or refuses this client (exit 2)
 │   └── RedisRefusedError     it answers, and refuses what it was told: a key holds something else, a right is missing

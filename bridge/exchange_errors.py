@@ -1,12 +1,14 @@
 """What can be wrong with an exchange: it can't be reached, it refuses, it says so itself, or it can't be understood.
 
-Errors are counted by their ``kind``. The tree of them all stands in `bridge.errors`.
+The classes differ in what they carry; what an error is about is its `ErrorKind`, by which errors are counted. The tree of
+all errors stands in `bridge.errors`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from enum import StrEnum
+from typing import Self
 
 from bridge.errors import BridgeError
 from bridge.printable import LONGEST_ERROR
@@ -14,41 +16,83 @@ from bridge.printable import code as as_code
 from bridge.redaction import presentable
 
 __all__ = [
-    "BadRequestError",
-    "BlockedError",
-    "BufferFullError",
+    "OPENING",
+    "ErrorKind",
     "ExchangeError",
     "FrameError",
     "FrameWords",
     "HandshakeError",
-    "LoginRefusedError",
-    "NoAnswerError",
     "PairsNotServedError",
-    "ProxyFailedError",
-    "RateLimitedError",
     "ReportedError",
     "RestError",
-    "RestLoginError",
-    "SessionExpiredError",
-    "ThrottledError",
-    "TooManyFailuresError",
-    "TooManyRequestsError",
-    "TopicLeftOutError",
-    "UnknownMarketError",
     "UnknownPairError",
-    "UnknownTopicError",
-    "UnreachableError",
-    "kinds_of",
 ]
 
 
-class ExchangeError(BridgeError):
-    """Something about one exchange.
+class ErrorKind(StrEnum):
+    """What an error is about: a short word that stays the same over versions, as it stands in metrics, logs, heartbeats.
 
-    ``kind`` is a short word for it that stays the same over versions: errors are counted by it.
+    ``meaning`` says it in a sentence's part; ``mistake`` whether it is the user's, by which a command ends with 1, and not 2.
     """
 
-    kind: ClassVar[str] = "exchange_error"
+    meaning: str
+    mistake: bool
+
+    def __new__(cls, word: str, meaning: str, mistake: bool = False) -> Self:
+        kind = str.__new__(cls, word)
+        kind._value_ = word
+        kind.meaning = meaning
+        kind.mistake = mistake
+        return kind
+
+    EXCHANGE_ERROR = "exchange_error", "anything else about an exchange"
+    BAD_FRAME = "bad_frame", "a frame cannot be understood"
+    UNKNOWN_PAIR = "unknown_pair", "the exchange doesn't list a configured pair", True
+    PAIRS_NOT_SERVED = "pairs_not_served", "it doesn't have configured pairs: all that a try of it has shown", True
+    # A REST call failed.
+    REST_FAILED = "rest_failed", "any other HTTP status, or an answer that is none of this API"
+    REST_NO_ANSWER = "rest_no_answer", "nobody answered"
+    REST_RATE_LIMITED = "rest_rate_limited", "there were too many calls (HTTP 429)"
+    REST_LOGIN_REFUSED = "rest_login_refused", "the exchange doesn't take the key, the signature or the session", True
+    # The WebSocket could not be opened.
+    HANDSHAKE_REFUSED = "handshake_refused", "any other HTTP status, or an answer that is no WebSocket's"
+    UNREACHABLE = "unreachable", "nobody answered"
+    PROXY_FAILED = "proxy_failed", "the proxy can't be reached, refuses, or doesn't lead to the exchange"
+    HANDSHAKE_RATE_LIMITED = "handshake_rate_limited", "there were too many attempts (HTTP 429)"
+    BLOCKED = "blocked", "the exchange lets nobody from here in for a while"
+    # The exchange said so over a connection.
+    REPORTED = "reported", "what no other word is for"
+    UNKNOWN_MARKET = "unknown_market", "it doesn't have the market"
+    UNKNOWN_TOPIC = "unknown_topic", "it doesn't have the topic"
+    TOPIC_LEFT_OUT = "topic_left_out", "it accepted a subscription, but for this topic, and gave no reason"
+    BAD_REQUEST = "bad_request", "it didn't understand what was sent, or doesn't offer it"
+    BUFFER_FULL = "buffer_full", "its buffer for this client is full: it was read too slowly"
+    TOO_MANY_FAILURES = "too_many_failures", "too many requests of this connection failed: the exchange gives it up"
+    TOO_MANY_REQUESTS = "too_many_requests", "there were too many requests over this connection"
+    LOGIN_REFUSED = "login_refused", "it refused the log-in: most likely the key or the secret is wrong", True
+    SESSION_EXPIRED = "session_expired", "the log-in, or the token, counts no more"
+
+
+_OF_REST = {
+    0: ErrorKind.REST_NO_ANSWER,
+    401: ErrorKind.REST_LOGIN_REFUSED,
+    403: ErrorKind.REST_LOGIN_REFUSED,
+    429: ErrorKind.REST_RATE_LIMITED,
+}
+_OF_HANDSHAKES = {0: ErrorKind.UNREACHABLE, 429: ErrorKind.HANDSHAKE_RATE_LIMITED}
+OPENING = frozenset(
+    {
+        *(ErrorKind.REST_FAILED, ErrorKind.HANDSHAKE_REFUSED, ErrorKind.PROXY_FAILED, ErrorKind.BLOCKED),
+        *_OF_REST.values(),
+        *_OF_HANDSHAKES.values(),
+    }
+)
+"""Kinds of which a connection can't be opened."""
+
+
+class ExchangeError(BridgeError):
+    """Something about one exchange."""
+
     code: int | str | None = None
     """The exchange's own code."""
     topic: str = ""
@@ -58,8 +102,10 @@ class ExchangeError(BridgeError):
     retry_after: float | None = None
     """Seconds to wait, if the exchange said so."""
 
-    def __init__(self, exchange: str, message: str) -> None:
+    def __init__(self, exchange: str, message: str, kind: ErrorKind = ErrorKind.EXCHANGE_ERROR) -> None:
         self.exchange = exchange
+        self.kind = kind
+        self.exit_code = 1 if kind.mistake else 2
         # It may quote the exchange: as long a text as it likes, with whatever in it.
         words = presentable(message, LONGEST_ERROR - len(exchange) - 2)
         self.message = presentable(self.message, LONGEST_ERROR) if "message" in vars(self) else words
@@ -69,11 +115,6 @@ class ExchangeError(BridgeError):
     def about(self) -> str:
         """The text without the exchange's name in front, for where that has been said."""
         return str(self).removeprefix(f"{self.exchange}: ")
-
-
-def kinds_of(error: type[ExchangeError]) -> set[str]:
-    """The ``kind`` of a class of errors and of all below it."""
-    return {error.kind}.union(*(kinds_of(below) for below in error.__subclasses__()))
 
 
 class FrameWords:
@@ -100,7 +141,7 @@ class FrameWords:
 class FrameError(ExchangeError):
     """A frame that cannot be understood; ``raw`` is the frame as it came, and ``words`` say what is wrong with it."""
 
-    kind = "bad_frame"
+    kind = ErrorKind.BAD_FRAME
 
     def __init__(self, exchange: str, raw: bytes, message: str) -> None:
         # Not the base's: that would clean the words of each of thousands a second. Without arguments, for the same
@@ -129,14 +170,11 @@ class FrameError(ExchangeError):
 class UnknownPairError(ExchangeError):
     """A configured pair that the exchange doesn't list; ``known`` are the nearest names that it does."""
 
-    kind = "unknown_pair"
-    exit_code = 1
-
     def __init__(self, exchange: str, pair: str, known: list[str]) -> None:
         self.pair = pair
         self.known = known
         hint = f"; did you mean {' or '.join(known)}?" if known else ""
-        super().__init__(exchange, f"no pair {pair} at this exchange{hint}")
+        super().__init__(exchange, f"no pair {pair} at this exchange{hint}", ErrorKind.UNKNOWN_PAIR)
 
 
 class PairsNotServedError(ExchangeError):
@@ -145,24 +183,19 @@ class PairsNotServedError(ExchangeError):
     ``lines`` are both, for people.
     """
 
-    kind = "pairs_not_served"
-    exit_code = 1
-
     def __init__(self, exchange: str, errors: Sequence[ExchangeError], found: Sequence[str]) -> None:
         self.errors = list(errors)
         self.found = list(found)
         words = dict.fromkeys(error.about for error in errors)
-        super().__init__(exchange, "; ".join(words))
+        super().__init__(exchange, "; ".join(words), ErrorKind.PAIRS_NOT_SERVED)
         self.lines = [presentable(line, LONGEST_ERROR) for line in [*words, *found]]
 
 
 class RestError(ExchangeError):
     """A REST call that failed: HTTP status (0: no answer), the exchange's code and message, seconds to wait if it said so.
 
-    ``RestError.of`` makes the right kind of it.
+    Its kind is by the status, unless one is given.
     """
-
-    kind = "rest_failed"
 
     def __init__(
         self,
@@ -173,112 +206,49 @@ class RestError(ExchangeError):
         retry_after: float | None = None,
         *,
         code: int | str | None = None,
+        kind: ErrorKind | None = None,
     ) -> None:
         self.path = self.topic = path
         self.status = status
         self.message = message
         self.retry_after = retry_after
         self.code = code if code is None or isinstance(code, int) else as_code(code)
-        super().__init__(exchange, f"REST {path}: {status or 'no answer'}: {message}")
-
-    @staticmethod
-    def of(
-        exchange: str,
-        path: str,
-        status: int,
-        message: str,
-        retry_after: float | None = None,
-        *,
-        code: int | str | None = None,
-        login: bool = False,
-    ) -> RestError:
-        """The error for an answer, by its HTTP status; ``login``: the exchange's code says that it is about the key."""
-        kinds = {0: NoAnswerError, 401: RestLoginError, 403: RestLoginError, 429: RateLimitedError}
-        kind = RestLoginError if login else kinds.get(status, RestError)
-        return kind(exchange, path, status, message, retry_after, code=code)
-
-
-class NoAnswerError(RestError):
-    """Nobody answered a REST call."""
-
-    kind = "rest_no_answer"
-
-
-class RateLimitedError(RestError):
-    """There were too many REST calls (HTTP 429)."""
-
-    kind = "rest_rate_limited"
-
-
-class RestLoginError(RestError):
-    """A REST call whose key, signature or session the exchange doesn't take."""
-
-    kind = "rest_login_refused"
-    exit_code = 1
+        words = f"REST {path}: {status or 'no answer'}: {message}"
+        super().__init__(exchange, words, kind or _OF_REST.get(status, ErrorKind.REST_FAILED))
 
 
 class HandshakeError(ExchangeError):
     """The exchange refused the WebSocket: HTTP status (0: no answer), seconds to wait if it said so.
 
-    ``HandshakeError.of`` makes the right kind of it.
+    Its kind is by the status, unless one is given.
     """
 
-    kind = "handshake_refused"
-
-    def __init__(self, exchange: str, status: int, message: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        exchange: str,
+        status: int,
+        message: str,
+        retry_after: float | None = None,
+        *,
+        kind: ErrorKind | None = None,
+    ) -> None:
         self.status = status
         self.message = message
         self.retry_after = retry_after
         self.code = status or None
-        super().__init__(exchange, f"connect: {f'HTTP {status}' if status else 'no answer'}: {message}")
-
-    @staticmethod
-    def of(exchange: str, status: int, message: str, retry_after: float | None = None) -> HandshakeError:
-        """The error for an answer, by its HTTP status."""
-        kinds = {0: UnreachableError, 429: ThrottledError}
-        return kinds.get(status, HandshakeError)(exchange, status, message, retry_after)
-
-
-class UnreachableError(HandshakeError):
-    """Nobody answered at the WebSocket's address."""
-
-    kind = "unreachable"
-
-
-class ProxyFailedError(HandshakeError):
-    """The proxy can't be reached, refuses, or doesn't lead to the exchange; the message names it, and says what to do."""
-
-    kind = "proxy_failed"
-
-    def __init__(self, exchange: str, message: str) -> None:
-        super().__init__(exchange, 0, message)
-        self.args = (f"{exchange}: connect: {message}",)  # an answer there was
-
-
-class ThrottledError(HandshakeError):
-    """There were too many attempts to connect (HTTP 429)."""
-
-    kind = "handshake_rate_limited"
-
-
-class BlockedError(HandshakeError):
-    """The exchange lets nobody from here in for a while; ``retry_after`` is how long at least."""
-
-    kind = "blocked"
+        kind = kind or _OF_HANDSHAKES.get(status, ErrorKind.HANDSHAKE_REFUSED)
+        said = f"HTTP {status}: " if status else "" if kind is ErrorKind.PROXY_FAILED else "no answer: "
+        super().__init__(exchange, f"connect: {said}{message}", kind)
 
 
 class ReportedError(ExchangeError):
-    """The exchange said over a connection that something is wrong: its code and words, and the topic it is about.
-
-    This class itself is for what no class below is for.
-    """
-
-    kind = "reported"
+    """The exchange said over a connection that something is wrong: its code and words, and the topic it is about."""
 
     def __init__(
         self,
         exchange: str,
         message: str,
+        kind: ErrorKind = ErrorKind.REPORTED,
         *,
         code: int | str | None = None,
         topic: str = "",
@@ -288,64 +258,9 @@ class ReportedError(ExchangeError):
         self.topic = as_code(topic)
         self.message = presentable(message, LONGEST_ERROR)
         self.retry_after = retry_after
-        super().__init__(exchange, f"{self.topic}: {self.words}" if topic else self.words)
+        super().__init__(exchange, f"{self.topic}: {self.words}" if topic else self.words, kind)
 
     @property
     def words(self) -> str:
         """Code and message, as in ``1005: Topic provided does not exist``."""
         return ": ".join(str(part) for part in (self.code, self.message) if part not in (None, "")) or "no reason given"
-
-
-class UnknownMarketError(ReportedError):
-    """The exchange doesn't have the market."""
-
-    kind = "unknown_market"
-
-
-class UnknownTopicError(ReportedError):
-    """The exchange doesn't have the topic."""
-
-    kind = "unknown_topic"
-
-
-class TopicLeftOutError(ReportedError):
-    """The exchange accepted a subscription, but for this topic, and gave no reason."""
-
-    kind = "topic_left_out"
-
-
-class BadRequestError(ReportedError):
-    """The exchange didn't understand what was sent, or doesn't offer it."""
-
-    kind = "bad_request"
-
-
-class BufferFullError(ReportedError):
-    """The exchange's buffer for this client is full: it was read too slowly."""
-
-    kind = "buffer_full"
-
-
-class TooManyFailuresError(ReportedError):
-    """Too many requests of this connection failed: the exchange gives it up."""
-
-    kind = "too_many_failures"
-
-
-class TooManyRequestsError(ReportedError):
-    """There were too many requests over this connection."""
-
-    kind = "too_many_requests"
-
-
-class LoginRefusedError(ReportedError):
-    """The exchange refused the log-in: most likely the key or the secret is wrong."""
-
-    kind = "login_refused"
-    exit_code = 1
-
-
-class SessionExpiredError(ReportedError):
-    """The log-in, or the token, counts no more."""
-
-    kind = "session_expired"

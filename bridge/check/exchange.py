@@ -16,10 +16,10 @@ from bridge.config.problems import mistakes_of
 from bridge.connector.wiring import build_exchange, feed_context, logger_of, rest_client
 from bridge.errors import ConfigError, Problem
 from bridge.exchange_errors import (
+    ErrorKind,
     ExchangeError,
-    LoginRefusedError,
     PairsNotServedError,
-    UnknownMarketError,
+    ReportedError,
     UnknownPairError,
 )
 from bridge.exchanges import exchange_type
@@ -66,7 +66,7 @@ async def probe(settings: Settings, connector: ConnectorSettings) -> list[str]:
                 if receiver.login is None:
                     raise
                 words = f"the log-in is refused ({receiver.login.words}); are the account's key and secret right?"
-                raise LoginRefusedError(exchange.name, words, topic=plan.name) from None
+                raise ReportedError(exchange.name, words, ErrorKind.LOGIN_REFUSED, topic=plan.name) from None
             found.append(f"{plan.name}: first frame after {seconds:.2f} s")
         for poll in exchange.polls():
             await rest.drive(poll.flow(time.time_ns()))
@@ -109,8 +109,8 @@ class _Listening(Discard):
 
     def __init__(self, log: FilteringBoundLogger) -> None:
         super().__init__(log)
-        self.login: LoginRefusedError | None = None
-        self.unknown_markets: list[UnknownMarketError] = []
+        self.login: ReportedError | None = None
+        self.unknown_markets: list[ReportedError] = []
         self.refused: dict[Subscription, str] = {}
         """Streams that it doesn't serve, and why."""
 
@@ -119,9 +119,11 @@ class _Listening(Discard):
             self.refused[Subscription(event.channel, event.subject)] = event.reason
 
     def fault(self, error: ExchangeError) -> None:
-        if isinstance(error, LoginRefusedError):
+        if not isinstance(error, ReportedError):
+            return
+        if error.kind is ErrorKind.LOGIN_REFUSED:
             self.login = error
-        elif isinstance(error, UnknownMarketError):
+        elif error.kind is ErrorKind.UNKNOWN_MARKET:
             self.unknown_markets.append(error)
 
 

@@ -18,7 +18,7 @@ from bridge.connector.leaseholder import Leaseholder
 from bridge.connector.store import Store
 from bridge.connector.subaccounts import Subaccounts
 from bridge.errors import AlreadyRunningError, RedisUnavailableError, StreamConflictError
-from bridge.exchange_errors import BlockedError, ExchangeError, FrameError
+from bridge.exchange_errors import ErrorKind, ExchangeError, FrameError
 from bridge.exchanges.api import BestPrices, Exchange, Restated, Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
@@ -241,7 +241,7 @@ class Router:
     def fault(self, error: ExchangeError) -> None:
         """The exchange refused something, or said that something is wrong."""
         self.report.errors[error.kind] += 1
-        if isinstance(error, BlockedError):
+        if error.kind is ErrorKind.BLOCKED:
             # Those connections wait, which haven't been tried yet: nobody else would tell what that means for them.
             waiting = (link for link in self.links if not link.up)
             self.down([stream for link in waiting for stream in link.plan.subscriptions], str(error))

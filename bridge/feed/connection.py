@@ -8,7 +8,7 @@ from typing import Any
 
 from bridge.clock import CLOCK
 from bridge.errors import BridgeError
-from bridge.exchange_errors import BlockedError, ExchangeError, FrameError, HandshakeError
+from bridge.exchange_errors import ErrorKind, ExchangeError, FrameError, HandshakeError
 from bridge.exchanges.api import (
     ConnectionPlan,
     Fetch,
@@ -365,7 +365,8 @@ class Connection:
         if wait is None:
             return error
         self._context.pacer.hold(wait)
-        return BlockedError(error.exchange, error.status, error.message, max(wait, error.retry_after or 0.0))
+        least = max(wait, error.retry_after or 0.0)
+        return HandshakeError(error.exchange, error.status, error.message, least, kind=ErrorKind.BLOCKED)
 
     async def _converse(self, action: Fetch) -> None:
         """A conversation over REST, and what comes of it."""
@@ -385,7 +386,7 @@ class Connection:
         except BridgeError as error:
             if isinstance(error, ExchangeError):
                 self._context.receiver.fault(error)
-            self._context.log.warning("sync_failed", connection=self._plan.name, error=str(error))
+            self._context.log.warning("fetch_failed", connection=self._plan.name, what="sync", error=str(error))
         except Exception:
             self._context.log.exception("session_failed", connection=self._plan.name)
         self._take(())

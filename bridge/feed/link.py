@@ -104,7 +104,7 @@ class Link:
                     await connection.open()
                 except (HandshakeError, RestError) as error:
                     self._context.receiver.fault(error)
-                    reason, kind = str(error), error.kind
+                    reason, kind = str(error), str(error.kind)
                     least = error.retry_after or 0.0
                 else:
                     self._active, self.up = connection, True

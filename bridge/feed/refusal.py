@@ -60,7 +60,7 @@ class HeadReader:
         if not text and "location" in headers:
             text = f"sent elsewhere, to {headers['location'][:_MOST_TEXT]}; set url to the new address"
         wait = seconds_to_wait(headers.get("retry-after", ""), headers.get("date", ""))
-        return HandshakeError.of(exchange, self._status(), text or "no reason given", wait)
+        return HandshakeError(exchange, self._status(), text or "no reason given", wait)
 
     def broken_off(self) -> str:
         """What went wrong where the headers have not come to an end; empty where nothing has come."""
@@ -75,4 +75,4 @@ class HeadReader:
 
 def not_a_websocket(exchange: str, reason: str) -> HandshakeError:
     """The error for an answer that is no WebSocket's, though it is no refusal."""
-    return HandshakeError.of(exchange, 0, f"the answer is not a WebSocket's: {' '.join(reason.split())[:_MOST_TEXT]}")
+    return HandshakeError(exchange, 0, f"the answer is not a WebSocket's: {' '.join(reason.split())[:_MOST_TEXT]}")

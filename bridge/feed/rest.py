@@ -13,7 +13,7 @@ from aiohttp.tracing import Trace
 from yarl import URL
 
 from bridge.clock import CLOCK
-from bridge.exchange_errors import NoAnswerError, RestError
+from bridge.exchange_errors import RestError
 from bridge.exchanges.api import Flow, HttpRequest, HttpResponse
 from bridge.feed.policies import Pacer
 from bridge.feed.sockets import describe
@@ -145,7 +145,7 @@ class RestClient:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             if self._pacer:
                 self._pacer.failed()
-            raise NoAnswerError(self._exchange, request.path, 0, describe(error)) from None
+            raise RestError(self._exchange, request.path, 0, describe(error)) from None
         if self._pacer:
             self._pacer.worked()
         if self._tap and request.method == "GET":

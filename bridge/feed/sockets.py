@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import Protocol
 
-from bridge.exchange_errors import UnreachableError
+from bridge.exchange_errors import HandshakeError
 from bridge.urls import Url
 
 __all__ = [
@@ -62,9 +62,9 @@ class Socket(Protocol):
         """Go on reading."""
 
 
-def unreachable(exchange: str, url: str, reason: str) -> UnreachableError:
+def unreachable(exchange: str, url: str, reason: str) -> HandshakeError:
     """The error for a URL that nobody answers under; it names the host, as most systems' own words don't."""
-    return UnreachableError(exchange, 0, f"{Url.of(url).hosts}: {reason}")
+    return HandshakeError(exchange, 0, f"{Url.of(url).hosts}: {reason}")
 
 
 def describe(error: BaseException) -> str:

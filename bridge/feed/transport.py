@@ -18,7 +18,7 @@ from websockets.client import ClientProtocol
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Event
 
-from bridge.exchange_errors import ProxyFailedError
+from bridge.exchange_errors import ErrorKind, HandshakeError
 from bridge.feed.refusal import HeadReader, not_a_websocket
 from bridge.feed.sockets import (
     MAX_MESSAGE,
@@ -102,7 +102,7 @@ async def _tunnel(
     try:
         return await open_tunnel(proxy, host, port, within=open_timeout, tls=tls)
     except TunnelError as error:
-        raise ProxyFailedError(exchange, str(error)) from None
+        raise HandshakeError(exchange, 0, str(error), kind=ErrorKind.PROXY_FAILED) from None
 
 
 class _Connect(websockets.connect):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from bridge.exchange_errors import ExchangeError, HandshakeError, RestError, kinds_of
+from bridge.exchange_errors import OPENING, ErrorKind
 from bridge.feed.connection import LOST_KINDS
 from bridge.latency import Histogram, Latency
 from bridge.model import Channel
@@ -27,8 +27,8 @@ FEED_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.
 _STATES = ("live", "stale", "down", "stop")
 _BASE = ("exchange", "connector")
 
-_KINDS = sorted(kinds_of(ExchangeError))
-_LOST = sorted({*LOST_KINDS, *kinds_of(HandshakeError), *kinds_of(RestError)})
+_KINDS = sorted(ErrorKind)
+_LOST = sorted({*LOST_KINDS, *OPENING})
 """Why connections are lost: all from the start, so that the first time is a rise."""
 
 Labels = tuple[str, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from bridge.book import Book
-from bridge.exchanges.api import BestPrices
+from bridge.exchanges.rules import BestPrices
 from bridge.model import BookDelta
 
 __all__ = ["Agreement", "LateChanges"]

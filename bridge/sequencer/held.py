@@ -8,7 +8,7 @@ from enum import Enum, auto
 from msgspec import structs
 
 from bridge.book import Book
-from bridge.exchanges.api import NOT_UNDERSTOOD, BestPrices, BookRules
+from bridge.exchanges.rules import NOT_UNDERSTOOD, BestPrices, BookRules
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Event, Levels, Quote
 from bridge.publish.stream import Stream
 from bridge.sequencer.agreement import Agreement, LateChanges

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from itertools import pairwise
 
-from bridge.exchanges.api import BestPrices, BookRules
+from bridge.exchanges.rules import BestPrices, BookRules
 from bridge.model import BookDelta, BookSnapshot, Event, Levels
 from bridge.publish.stream import Stream
 from bridge.sequencer.books import BookTopic

@@ -19,7 +19,18 @@ from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
 from bridge.exchange_errors import ExchangeError, FrameError
-from bridge.exchanges.api import ConnectionPlan, Exchange, Flow, Profile, Reconnect, Replace, Send, Session, Subscription, Target
+from bridge.exchanges.api import (
+    ConnectionPlan,
+    Exchange,
+    Flow,
+    Profile,
+    Reconnect,
+    Replace,
+    Send,
+    Session,
+    Subscription,
+    Target,
+)
 from bridge.feed.context import FeedContext
 from bridge.feed.flow import FlowControl
 from bridge.feed.link import Link

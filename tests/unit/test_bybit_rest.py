@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bridge.exchange_errors import RateLimitedError, RestError, RestLoginError
+from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import ClockReading, Credentials, HttpResponse
 from bridge.exchanges.bybit.private import BybitRest, sign
 from tests.unit import bybit_frames as frames
@@ -110,37 +110,37 @@ def test_without_the_exchanges_time_there_is_nothing_to_put_it_right_by():
 @pytest.mark.parametrize("code", [10003, 10004, 10005, 10028, 33004, 100028])
 def test_what_is_wrong_with_the_key(code):
     error = failure(refusal(code, "API key is invalid"))
-    assert isinstance(error, RestLoginError)
+    assert error.kind is ErrorKind.REST_LOGIN_REFUSED
     assert (error.code, error.message) == (code, f"{code} API key is invalid")
 
 
 def test_http_401_is_the_keys_too():
-    assert isinstance(failure(HttpResponse(401, b"")), RestLoginError)
+    assert failure(HttpResponse(401, b"")).kind is ErrorKind.REST_LOGIN_REFUSED
 
 
 @pytest.mark.parametrize(("reset", "wait"), [("1662350402500", 2.5), ("1662350399000", 0), ("", None), ("soon", None)])
 def test_too_many_calls_of_an_account(reset, wait):
     error = failure(refusal(10006, "Too many visits", x_bapi_limit_reset_timestamp=reset))
-    assert isinstance(error, RateLimitedError)
+    assert error.kind is ErrorKind.REST_RATE_LIMITED
     assert error.retry_after == wait
 
 
 def test_http_429():
     error = failure(HttpResponse(429, b"slow down", {"retry-after": "7"}))
-    assert (type(error), error.retry_after) == (RateLimitedError, 7)
+    assert (error.kind, error.retry_after) == (ErrorKind.REST_RATE_LIMITED, 7)
 
 
 @pytest.mark.parametrize(
     ("response", "kind"),
     [
-        (HttpResponse(403, b"<html>access too frequent</html>"), RateLimitedError),
-        (refusal(10009, "IP is blocked", 403), RateLimitedError),
-        (refusal(10010, "Unmatched IP", 403), RestLoginError),
+        (HttpResponse(403, b"<html>access too frequent</html>"), ErrorKind.REST_RATE_LIMITED),
+        (refusal(10009, "IP is blocked", 403), ErrorKind.REST_RATE_LIMITED),
+        (refusal(10010, "Unmatched IP", 403), ErrorKind.REST_LOGIN_REFUSED),
     ],
 )
 def test_http_403_is_ten_minutes(response, kind):
     error = failure(response)
-    assert (type(error), error.retry_after) == (kind, 600)
+    assert (error.kind, error.retry_after) == (kind, 600)
 
 
 @pytest.mark.parametrize("response", [HttpResponse(200, b"<html>"), HttpResponse(200, b"[]"), HttpResponse(502, b"")])

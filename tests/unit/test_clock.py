@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import LogCapture
 
-from bridge.exchange_errors import RateLimitedError, RestError
+from bridge.exchange_errors import RestError
 from bridge.exchanges.api import ClockReading, HttpResponse, Profile
 from bridge.exchanges.coinbase import Coinbase
 from bridge.exchanges.limitlex import Limitlex
@@ -166,7 +166,7 @@ async def test_failures_are_said_once_and_tried_ever_more_seldom():
 
 
 async def test_a_failure_doesnt_forget_what_is_known():
-    rig = Rig(SECOND, RateLimitedError("fake", "/time", 429, "slow down", 77.0), SECOND)
+    rig = Rig(SECOND, RestError("fake", "/time", 429, "slow down", 77.0), SECOND)
     await rig.run()
     assert rig.slept[1] >= 77
     assert rig.clock.offset(rig.now).ns == pytest.approx(SECOND, abs=100 * MS)
@@ -198,7 +198,7 @@ class TestExchanges:
             drive(Coinbase(Profile(("BTC-USD",), frozenset())).clock(), HttpResponse(200, body))
 
     def test_coinbase_asks_to_wait(self):
-        with pytest.raises(RateLimitedError) as caught:
+        with pytest.raises(RestError) as caught:
             drive(Coinbase(Profile((), frozenset())).clock(), HttpResponse(429, b"", {"retry-after": "9"}))
         assert caught.value.retry_after == 9.0
 
@@ -215,7 +215,7 @@ class TestExchanges:
             drive(date_reading("fake", "/"), HttpResponse(200, b"", {"date": date}))
 
     def test_a_busy_exchange(self):
-        with pytest.raises(RateLimitedError):
+        with pytest.raises(RestError):
             drive(date_reading("fake", "/"), HttpResponse(429, b"", {"date": "Tue, 29 Jun 2021 18:14:30 GMT"}))
 
     @pytest.mark.parametrize(

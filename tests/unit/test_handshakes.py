@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bridge.exchange_errors import HandshakeError, ThrottledError, UnreachableError
+from bridge.exchange_errors import ErrorKind, HandshakeError
 from bridge.feed import fast, transport
 from bridge.feed.transport import Socket, connect
 from bridge.simulator.tls import server_context
@@ -116,8 +116,8 @@ async def test_any_status_is_kept_with_its_retry_after_and_text(library, line):
     error = await refusal(answering(answer), library)
     assert (error.status, error.retry_after) == (STATUSES[line], 17)
     assert "not now" in error.message
-    assert isinstance(error, ThrottledError) is (STATUSES[line] == 429)
-    assert not isinstance(error, UnreachableError)
+    assert (error.kind is ErrorKind.HANDSHAKE_RATE_LIMITED) is (STATUSES[line] == 429)
+    assert error.kind is not ErrorKind.UNREACHABLE
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ BROKEN = {
 async def test_an_answer_that_is_none(library, name):
     talk, words = BROKEN[name]
     error = await refusal(talk, library)
-    assert isinstance(error, UnreachableError)
+    assert error.kind is ErrorKind.UNREACHABLE
     assert words in error.message
     assert len(str(error)) < 400
 
@@ -229,7 +229,7 @@ async def test_an_answer_that_takes_too_long(library):
             await asyncio.sleep(0.05)
 
     error = await refusal(drip, library, patience=0.5)
-    assert isinstance(error, UnreachableError)
+    assert error.kind is ErrorKind.UNREACHABLE
 
 
 def frame(opcode: int, payload: bytes) -> bytes:

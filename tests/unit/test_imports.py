@@ -22,7 +22,7 @@ GROUND = {
     *("model", "keys", "entries", "book", "errors", "exchange_errors", "clock", "latency", "urls", "proxies"),
     *("printable", "redaction", "redis.topology", "redis.url", "redis.tokens", "redis.errors", "redis.retries"),
 }
-SHARED = {f"exchanges.{name}" for name in ("base", "session", "plans", "actions", "http", "waiting", "numbers")}
+SHARED = {"exchanges.api", "exchanges.toolkit.waiting", "exchanges.toolkit.numbers"}
 PROCESS = {f"process.{name}" for name in ("serving", "output", "lifecycle", "repeats")}
 MARKET = {
     f"simulator.{name}"

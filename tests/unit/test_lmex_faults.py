@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bridge.exchange_errors import SessionExpiredError
+from bridge.exchange_errors import ErrorKind
 from bridge.exchanges.api import Reconnect, Said
 from bridge.exchanges.lmex.names import Market
 from tests.unit import lmex_frames as frames
@@ -39,7 +39,7 @@ def test_any_sign_of_an_expired_session_is_a_new_log_in(message):
     session = subscribed()
     session.receive(json.dumps(message).encode(), T0)
     assert len(reconnects(session)) == 1
-    assert [type(error) for error in errors_of(session)] == [SessionExpiredError]
+    assert [error.kind for error in errors_of(session)] == [ErrorKind.SESSION_EXPIRED]
 
 
 @pytest.mark.parametrize("code", [0, "0", "", None])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from bridge.exchange_errors import ExchangeError, HandshakeError, kinds_of
 from bridge.model import Channel
 from bridge.observe.metrics import BridgeMetrics
 from bridge.publish.batch import grouped, settle
@@ -41,7 +40,3 @@ def test_published_never_falls():
     metrics = BridgeMetrics(list)
     seen = [metrics._never_less({("one",): value})["one",] for value in (-4, 7, 3, 8)]
     assert seen == [0, 7, 7, 8]
-
-
-def test_kinds_of_errors_are_those_of_the_tree():
-    assert {"unreachable", "blocked", "handshake_refused"} <= kinds_of(HandshakeError) < kinds_of(ExchangeError)

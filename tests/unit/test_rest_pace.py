@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 from aiohttp import web
 
-from bridge.exchange_errors import NoAnswerError
+from bridge.exchange_errors import RestError
 from bridge.exchanges.api import HttpRequest
 from bridge.feed.policies import Pacer
 from bridge.feed.rest import RestClient
@@ -37,7 +37,7 @@ async def test_while_nobody_answers_calls_are_kept_apart_and_then_no_more():
     async with clients(port, pacer) as both:
 
         async def fail(client):
-            with pytest.raises(NoAnswerError):
+            with pytest.raises(RestError):
                 await client.drive(ask())
             asked.append(time.monotonic())
 

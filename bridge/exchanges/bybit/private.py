@@ -16,7 +16,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct, field
 
-from bridge.exchange_errors import RateLimitedError, RestError, RestLoginError
+from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import Credentials, Flow, HttpResponse, Reconnect, Subscription, Synchronise, Target
 from bridge.exchanges.bybit.public import MILLISECOND, NAME, BybitSession, Envelope, milliseconds
 from bridge.exchanges.toolkit.fields import EXACT, NESTED, Row, decode_rows
@@ -154,8 +154,9 @@ def _failure(path: str, response: HttpResponse, answer: _Answer) -> RestError:
         wait = min(max(int(reset[:15]) - answer.time, 0) / 1000, _BLOCKED)
     words = f"{code or ''} {answer.retMsg}".strip()
     if code not in _OF_THE_KEY and (status == 403 or code == 10006):
-        return RateLimitedError(NAME, path, status, words, wait, code=code)
-    return RestError.of(NAME, path, status, words, wait, code=code, login=code in _OF_THE_KEY)
+        return RestError(NAME, path, status, words, wait, code=code, kind=ErrorKind.REST_RATE_LIMITED)
+    kind = ErrorKind.REST_LOGIN_REFUSED if code in _OF_THE_KEY else None
+    return RestError(NAME, path, status, words, wait, code=code, kind=kind)
 
 
 class AccountSession(BybitSession):
@@ -303,7 +304,7 @@ class AccountSession(BybitSession):
             return
         steps = (self._sync_orders, self._sync_positions, self._sync_fills, self._sync_balances)
         error = yield from self._state.fetch(now, steps)
-        if isinstance(error, RestLoginError):
+        if error is not None and error.kind is ErrorKind.REST_LOGIN_REFUSED:
             wait = max(LONG_WAIT, error.retry_after or 0)
             self.actions.append(Reconnect(f"REST refuses the key: {error.about}", wait))
 

@@ -143,7 +143,7 @@ class Listing:
 def _page_of(response: HttpResponse) -> _Page:
     wait = seconds_to_wait(response.headers.get("retry-after", ""), response.headers.get("date", ""))
     if response.status >= 400:
-        raise RestError.of(NAME, _PATH, response.status, "no product list", wait)
+        raise RestError(NAME, _PATH, response.status, "no product list", wait)
     try:
         return _decode_page(response.body)
     except UNREADABLE as error:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from msgspec import Struct
 
-from bridge.exchange_errors import LoginRefusedError, ReportedError, TooManyRequestsError, UnknownMarketError
+from bridge.exchange_errors import ErrorKind, ReportedError
 from bridge.exchanges.coinbase.messages import NAME, Subscriptions
 from bridge.exchanges.toolkit.numbers import SECOND
 
@@ -199,10 +199,10 @@ class Breaks:
 def error_of(words: str) -> ReportedError:
     """The kind of an error, as far as its words show."""
     if words == _NOT_LOGGED_IN:
-        return LoginRefusedError(NAME, words)
+        return ReportedError(NAME, words, ErrorKind.LOGIN_REFUSED)
     if _RATE(words):
-        return TooManyRequestsError(NAME, words)
-    return (UnknownMarketError if _INVALID(words) else ReportedError)(NAME, words)
+        return ReportedError(NAME, words, ErrorKind.TOO_MANY_REQUESTS)
+    return ReportedError(NAME, words, ErrorKind.UNKNOWN_MARKET if _INVALID(words) else ErrorKind.REPORTED)
 
 
 def listed_in(message: Subscriptions, asked_as: Mapping[str, str]) -> dict[str, set[str]]:

@@ -10,13 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from bridge.exchange_errors import (
-    LoginRefusedError,
-    ReportedError,
-    TooManyRequestsError,
-    TopicLeftOutError,
-    UnknownMarketError,
-)
+from bridge.exchange_errors import ErrorKind, ReportedError
 from bridge.exchanges.api import Reconnect, Said, Send, Session, Subscription
 from bridge.exchanges.coinbase.messages import CHANNELS, LEVEL2, NAME, Subscriptions
 from bridge.exchanges.coinbase.products import Listing, Names
@@ -131,7 +125,9 @@ class SubscribingSession(Session):
         for channel, product in late:
             if channel != LEVEL2:
                 words = f"no answer to the subscription within {_LIMIT // SECOND} s"
-                events += self._refuse(channel, product, now, TopicLeftOutError(NAME, words), wait=_AFTER_SILENCE)
+                events += self._refuse(
+                    channel, product, now, ReportedError(NAME, words, ErrorKind.TOPIC_LEFT_OUT), wait=_AFTER_SILENCE
+                )
         events += self._late_books(now)
         self._ask_again(now)
         return events
@@ -162,7 +158,7 @@ class SubscribingSession(Session):
             events += self.lively([s for p in served for s in self._streams_of(channel, p)], recv)
         for channel, product in sorted(ended.difference(self._refusals)):
             if product in self._names.products:
-                events += self._refuse(channel, product, recv, TopicLeftOutError(NAME, _ENDED))
+                events += self._refuse(channel, product, recv, ReportedError(NAME, _ENDED, ErrorKind.TOPIC_LEFT_OUT))
         self._settle()
 
     def _seen(self, channel: str, name: str) -> None:
@@ -186,7 +182,7 @@ class SubscribingSession(Session):
         words = words[:_WORDS]
         blamed = self._requests.blame(words, self._asked_as)
         error = error_of(words)
-        if blamed is None or isinstance(error, TooManyRequestsError):
+        if blamed is None or error.kind is ErrorKind.TOO_MANY_REQUESTS:
             self.actions.append(Said(error))
             if blamed is not None:
                 self._postponed.append((recv + _AFTER_RATE, blamed[0].channel, blamed[0].products))
@@ -195,7 +191,7 @@ class SubscribingSession(Session):
         request, named = blamed
         products = request.products
         events: list[Event] = []
-        refused = named or (products if len(products) == 1 or isinstance(error, LoginRefusedError) else [])
+        refused = named or (products if len(products) == 1 or error.kind is ErrorKind.LOGIN_REFUSED else [])
         for product in refused:
             events += self._refuse(request.channel, product, recv, error_of(words))
         rest = [product for product in products if product not in refused]
@@ -238,7 +234,7 @@ class SubscribingSession(Session):
         if other and (channel, other) not in self._refusals:
             return self._serve_as(product, other, now)
         words = "the exchange left it out of its acknowledgement"
-        return self._refuse(channel, product, now, TopicLeftOutError(NAME, words))
+        return self._refuse(channel, product, now, ReportedError(NAME, words, ErrorKind.TOPIC_LEFT_OUT))
 
     def _serve_as(self, product: str, other: str, now: int) -> list[Event]:
         """The exchange serves ``product`` under the name of ``other``, which is asked for as well."""
@@ -279,7 +275,9 @@ class SubscribingSession(Session):
         events: list[Event] = []
         for product in late:
             wait = _AFTER_SILENCE if (LEVEL2, product) in self._refusals else 0
-            events += self._refuse(LEVEL2, product, now, TopicLeftOutError(NAME, reason), wait=wait)
+            events += self._refuse(
+                LEVEL2, product, now, ReportedError(NAME, reason, ErrorKind.TOPIC_LEFT_OUT), wait=wait
+            )
             self._refusals[LEVEL2, product].standing = True
         return events
 
@@ -297,7 +295,9 @@ class SubscribingSession(Session):
                     events += self._refuse(channel, product, now, ReportedError(NAME, halted), wait=None)
                     self._refusals[channel, product].standing = channel == LEVEL2
                 elif unknown and known is None and not self._is_served(channel, product):
-                    events += self._refuse(channel, product, now, UnknownMarketError(NAME, unknown))
+                    events += self._refuse(
+                        channel, product, now, ReportedError(NAME, unknown, ErrorKind.UNKNOWN_MARKET)
+                    )
                 elif not halted and product in self._halted and known is not None:
                     known.retry_at = now
             (self._halted.add if halted else self._halted.discard)(product)

@@ -241,10 +241,10 @@ def _result(path: str, response: HttpResponse) -> msgspec.Raw:
     if isinstance(answer, dict) and answer.get("error"):
         error = answer["error"]
         message = error.get("message", "") if isinstance(error, dict) else str(error)
-        raise RestError.of(NAME, path, response.status, str(message), wait)
+        raise RestError(NAME, path, response.status, str(message), wait)
     if response.status >= 400 or answer is None:
         shown = response.body[:200].decode(errors="replace")
-        raise RestError.of(NAME, path, response.status, f"not an answer of this API: {shown!r}", wait)
+        raise RestError(NAME, path, response.status, f"not an answer of this API: {shown!r}", wait)
     return fields_of(body).get("result", msgspec.Raw(body)) if isinstance(answer, dict) else msgspec.Raw(body)
 
 

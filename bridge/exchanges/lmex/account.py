@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from bridge.exchange_errors import LoginRefusedError, ReportedError, SessionExpiredError, TopicLeftOutError
+from bridge.exchange_errors import ErrorKind, ReportedError
 from bridge.exchanges.api import (
     Credentials,
     Flow,
@@ -243,7 +243,7 @@ class AccountSession(LmexSession):
         return []
 
     def _failed(self, error: ReportedError, recv: int) -> None:
-        if self._logged_on and isinstance(error, LoginRefusedError):
+        if self._logged_on and error.kind is ErrorKind.LOGIN_REFUSED:
             self._expired(error)
         elif self._logged_on or not self._logins:
             super()._failed(error, recv)
@@ -252,13 +252,13 @@ class AccountSession(LmexSession):
 
     def _expired(self, error: ReportedError) -> None:
         """A refusal after the log-in was accepted: it counts no more."""
-        self.actions.append(Said(SessionExpiredError(NAME, error.message, code=error.code)))
+        self.actions.append(Said(ReportedError(NAME, error.message, ErrorKind.SESSION_EXPIRED, code=error.code)))
         self.actions.append(Reconnect(f"the log-in counts no more: {error.words}"))
 
     def _login_failed(self, error: ReportedError, recv: int) -> None:
         """Whatever the exchange says before the log-in is done refuses it."""
         words = error.message or ("success is false" if error.code is None else "")
-        refused = LoginRefusedError(NAME, words, code=error.code, topic=self._logins[0])
+        refused = ReportedError(NAME, words, ErrorKind.LOGIN_REFUSED, code=error.code, topic=self._logins[0])
         self.actions.append(Said(refused))
         self._next_login(recv, refused.words)
 
@@ -302,7 +302,9 @@ class AccountSession(LmexSession):
                     why = reason or "the exchange accepts none of the channel's topics"
                     events += self.dead([Subscription(channel, self._name)], recv, why)
                     if not reason:
-                        self.actions.append(Said(TopicLeftOutError(NAME, why, topic=oldest), f"no {channel}"))
+                        self.actions.append(
+                            Said(ReportedError(NAME, why, ErrorKind.TOPIC_LEFT_OUT, topic=oldest), f"no {channel}")
+                        )
         was_ready = self.ready
         self._ask(recv)
         if self.ready and not was_ready:

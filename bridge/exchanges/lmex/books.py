@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bridge.exchange_errors import FrameError, ReportedError, TopicLeftOutError
+from bridge.exchange_errors import ErrorKind, FrameError, ReportedError
 from bridge.exchanges.api import Reconnect, Reject, Said, Subscription
 from bridge.exchanges.lmex.messages import NAME, BookData, Envelope, decode_book, nanoseconds
 from bridge.exchanges.lmex.names import Contracts, Market, old_symbol, pair_of
@@ -157,7 +157,7 @@ class BooksSession(LmexSession):
 
     def _unanswered(self, pair: str, now: int, reason: str) -> list[Event]:
         if pair not in self.unserved:
-            error = TopicLeftOutError(NAME, reason, topic=self._topic(pair))
+            error = ReportedError(NAME, reason, ErrorKind.TOPIC_LEFT_OUT, topic=self._topic(pair))
             self.actions.append(Said(error, f"no {' and '.join(self._channels)} of {pair}"))
         return self._give_up(pair, now, reason)
 

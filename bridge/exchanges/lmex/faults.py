@@ -6,17 +6,7 @@ are read everywhere.
 
 from __future__ import annotations
 
-from bridge.exchange_errors import (
-    BadRequestError,
-    BufferFullError,
-    LoginRefusedError,
-    ReportedError,
-    SessionExpiredError,
-    TooManyFailuresError,
-    TooManyRequestsError,
-    UnknownMarketError,
-    UnknownTopicError,
-)
+from bridge.exchange_errors import ErrorKind, ReportedError
 from bridge.exchanges.lmex.messages import NAME, Envelope, FaultRow, fault_code, words
 
 __all__ = ["AUTH_FAILED", "GROUPING_IGNORED", "SESSION_EXPIRED", "of_message", "of_row"]
@@ -25,18 +15,18 @@ SESSION_EXPIRED = 10002
 AUTH_FAILED = -7
 GROUPING_IGNORED = 1009
 """Documented, but the live server took the subscription all the same."""
-_KINDS: dict[int | str | None, type[ReportedError]] = {
-    429: TooManyRequestsError,
-    1000: UnknownMarketError,
-    1001: BadRequestError,
-    1002: BadRequestError,
-    1005: UnknownTopicError,
-    1007: BufferFullError,
-    1008: TooManyFailuresError,
-    GROUPING_IGNORED: BadRequestError,
-    SESSION_EXPIRED: SessionExpiredError,
-    AUTH_FAILED: LoginRefusedError,
-    "MARKET_PAIR_NOT_SUPPORT": UnknownMarketError,
+_KINDS: dict[int | str | None, ErrorKind] = {
+    429: ErrorKind.TOO_MANY_REQUESTS,
+    1000: ErrorKind.UNKNOWN_MARKET,
+    1001: ErrorKind.BAD_REQUEST,
+    1002: ErrorKind.BAD_REQUEST,
+    1005: ErrorKind.UNKNOWN_TOPIC,
+    1007: ErrorKind.BUFFER_FULL,
+    1008: ErrorKind.TOO_MANY_FAILURES,
+    GROUPING_IGNORED: ErrorKind.BAD_REQUEST,
+    SESSION_EXPIRED: ErrorKind.SESSION_EXPIRED,
+    AUTH_FAILED: ErrorKind.LOGIN_REFUSED,
+    "MARKET_PAIR_NOT_SUPPORT": ErrorKind.UNKNOWN_MARKET,
 }
 """``MARKET_PAIR_NOT_SUPPORT`` is the one that is known of the words that stood for codes until June 2023."""
 
@@ -52,7 +42,7 @@ def of_row(row: FaultRow) -> ReportedError:
     if row.error is not None:
         code = fault_code(row.error.code) or code
         message = words(row.error.message) or message
-    return _KINDS.get(code, ReportedError)(NAME, message, code=code, topic=row.arg or "")
+    return ReportedError(NAME, message, _KINDS.get(code, ErrorKind.REPORTED), code=code, topic=row.arg or "")
 
 
 def of_message(message: Envelope) -> ReportedError:
@@ -64,4 +54,4 @@ def of_message(message: Envelope) -> ReportedError:
     code = message.fault_code
     if code is None:
         code = message.failure_status
-    return _KINDS.get(code, ReportedError)(NAME, message.words, code=code, topic=message.topic)
+    return ReportedError(NAME, message.words, _KINDS.get(code, ErrorKind.REPORTED), code=code, topic=message.topic)

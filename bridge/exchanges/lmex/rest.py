@@ -10,7 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-from bridge.exchange_errors import RestError
+from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import ClockReading, Credentials, Flow, HttpRequest, HttpResponse, ListedPair
 from bridge.exchanges.lmex.faults import AUTH_FAILED, SESSION_EXPIRED
 from bridge.exchanges.lmex.messages import NAME
@@ -207,7 +207,7 @@ def _rows(path: str, response: HttpResponse) -> list[Row]:
         rows = _listed(readable(response.body))
     except (*UNREADABLE, ValueError):
         shown = response.body[:200].decode(errors="replace")
-        raise RestError.of(NAME, bare, response.status, f"not an answer of this API: {shown!r}", wait) from None
+        raise RestError(NAME, bare, response.status, f"not an answer of this API: {shown!r}", wait) from None
     row = rows[0] if len(rows) == 1 else {}
     failed = row.get("errorCode", "0") not in ("", "0") or row.get("success") == "false"
     if response.status >= 400 or failed:
@@ -216,8 +216,8 @@ def _rows(path: str, response: HttpResponse) -> list[Row]:
         if status < 400 and row.get("status", "").isdecimal():
             status = int(row["status"][:3])
         code = row.get("errorCode") or None
-        login = code in (str(AUTH_FAILED), str(SESSION_EXPIRED))
-        raise RestError.of(NAME, bare, status, message, wait, code=code, login=login)
+        kind = ErrorKind.REST_LOGIN_REFUSED if code in (str(AUTH_FAILED), str(SESSION_EXPIRED)) else None
+        raise RestError(NAME, bare, status, message, wait, code=code, kind=kind)
     return rows
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bridge.exchange_errors import BufferFullError, FrameError, ReportedError, SessionExpiredError, TooManyFailuresError
+from bridge.exchange_errors import ErrorKind, FrameError, ReportedError
 from bridge.exchanges.api import Reconnect, Reject, Said, Send, Session, Subscription, Unknown
 from bridge.exchanges.lmex.faults import GROUPING_IGNORED, of_message, of_row
 from bridge.exchanges.lmex.messages import Envelope, envelope
@@ -22,7 +22,7 @@ _PONG = 10 * SECOND
 """How long a ping may go unanswered: a proxy can keep a socket open, and answer protocol pings, for a dead exchange."""
 _LATE = 3 * SECOND
 """Between two ticks, which should come four times a second; beyond, it is this process that was busy."""
-_OF_THE_CONNECTION = (BufferFullError, TooManyFailuresError, SessionExpiredError)
+_OF_THE_CONNECTION = (ErrorKind.BUFFER_FULL, ErrorKind.TOO_MANY_FAILURES, ErrorKind.SESSION_EXPIRED)
 """Errors that end the connection, also where a topic is named."""
 _ANSWERS = ("subscribe", "unsubscribe", "login", "authKeyExpires", "pong")
 _LONG_WAIT = 60.0
@@ -136,7 +136,7 @@ class LmexSession(Session):
         events: list[Event] = []
         rows = [*(message.errors or ()), *(message.error or ())]
         for error in map(of_row, rows):
-            if error.topic and not isinstance(error, _OF_THE_CONNECTION):
+            if error.topic and error.kind not in _OF_THE_CONNECTION:
                 self.actions.append(Said(error))
                 events += [] if error.code == GROUPING_IGNORED else self._refused(error, recv)
             else:
@@ -153,10 +153,10 @@ class LmexSession(Session):
         """An error that is of no single topic; after some of them the connection is of no more use."""
         del recv
         self.actions.append(Said(error))
-        if isinstance(error, SessionExpiredError):
+        if error.kind is ErrorKind.SESSION_EXPIRED:
             self.actions.append(Reconnect(f"the session has expired: {error.words}"))
-        elif isinstance(error, (BufferFullError, TooManyFailuresError)):
-            wait = _LONG_WAIT if isinstance(error, TooManyFailuresError) else 0.0
+        elif error.kind in (ErrorKind.BUFFER_FULL, ErrorKind.TOO_MANY_FAILURES):
+            wait = _LONG_WAIT if error.kind is ErrorKind.TOO_MANY_FAILURES else 0.0
             self.actions.append(Reconnect(f"the exchange gives this connection up: {error.words}", wait))
 
     def _unknown(self, kind: str) -> list[Event]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bridge.exchange_errors import ReportedError, TopicLeftOutError
+from bridge.exchange_errors import ErrorKind, ReportedError
 from bridge.exchanges.api import Reconnect, Said, Subscription
 from bridge.exchanges.lmex.messages import NAME, Envelope, TradeRow, decode_trade, decode_trades, nanoseconds
 from bridge.exchanges.lmex.names import Contracts, Market, market_of, old_symbol, pair_of
@@ -69,7 +69,9 @@ class TradesSession(LmexSession):
         for topic, pair in late.items():
             if pair not in live:
                 if pair not in self._refused_pairs:
-                    self.actions.append(Said(TopicLeftOutError(NAME, reason, topic=topic), f"no trades of {pair}"))
+                    self.actions.append(
+                        Said(ReportedError(NAME, reason, ErrorKind.TOPIC_LEFT_OUT, topic=topic), f"no trades of {pair}")
+                    )
                 events += self._give_up(pair, now, reason)
         return events
 
@@ -115,7 +117,7 @@ class TradesSession(LmexSession):
         for pair in left_out:
             if pair not in self._asked.values():
                 reason = "the exchange doesn't accept the topic"
-                error = TopicLeftOutError(NAME, reason, topic=self._forms(pair)[-1])
+                error = ReportedError(NAME, reason, ErrorKind.TOPIC_LEFT_OUT, topic=self._forms(pair)[-1])
                 self.actions.append(Said(error, f"no trades of {pair}"))
                 events += self._give_up(pair, recv, reason)
         return events

@@ -47,7 +47,7 @@ def millis_reading(exchange: str, path: str, field: str) -> Flow[ClockReading]:
     response = yield HttpRequest("GET", path)
     if response.status >= 400:
         wait = seconds_to_wait(response.headers.get("retry-after", ""), response.headers.get("date", ""))
-        raise RestError.of(exchange, path, response.status, "no time", wait)
+        raise RestError(exchange, path, response.status, "no time", wait)
     try:
         at = epoch_ns(int(_decode(response.body)[field]), _MILLISECOND)
     except (*UNREADABLE, LookupError, TypeError, ValueError, OverflowError) as error:
@@ -64,7 +64,7 @@ def date_reading(exchange: str, path: str) -> Flow[ClockReading]:
     response = yield HttpRequest("HEAD", path)
     if response.status in (429, 503):
         wait = seconds_to_wait(response.headers.get("retry-after", ""), response.headers.get("date", ""))
-        raise RestError.of(exchange, path, response.status, "the clock is not to be read now", wait)
+        raise RestError(exchange, path, response.status, "the clock is not to be read now", wait)
     try:
         at = parsedate_to_datetime(response.headers.get("date", ""))
         return ClockReading(epoch_ns(int(at.timestamp()), SECOND), SECOND)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.exchange_errors import LoginRefusedError
+from bridge.exchange_errors import ErrorKind, ReportedError
 from bridge.exchanges.api import Reconnect, Said, Send, Session
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.numbers import SECOND
@@ -44,5 +44,5 @@ class LogIn:
         self._since = None
         self._memory.refused += 1
         wait = 0.0 if self._memory.refused == 1 else LONG_WAIT
-        self._session.actions.append(Said(LoginRefusedError(self._exchange, words)))
+        self._session.actions.append(Said(ReportedError(self._exchange, words, ErrorKind.LOGIN_REFUSED)))
         self._session.actions.append(Reconnect(f"the log-in is refused: {words}", wait))
