@@ -82,9 +82,10 @@ class Session(ABC):
         del now
         return ()
 
-    @abstractmethod
     def resync(self, subject: str, now: int, reason: str) -> Sequence[Output]:
-        """Ask for a fresh snapshot of this pair's book, now or by the next `tick`."""
+        """Ask for a fresh snapshot of this pair's book, now or by the next `tick`; without books there is nothing to do."""
+        del subject, now, reason
+        return ()
 
     def sync(self, now: int) -> Flow[None]:
         """Fetch by REST what the connection itself doesn't tell, as `Restated` actions.

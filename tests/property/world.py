@@ -43,15 +43,8 @@ class Line(Connection):
         self.opened_at = context.now()
         self.waiting: list[bytes] = []
         """Frames that come later than they should."""
-        self._session.connected(context.now())
-        self._act()
-
-    def _act(self) -> None:
-        sends = [action for action in self._actions if isinstance(action, Send)]
-        self._actions[:] = [action for action in self._actions if not isinstance(action, Send)]
-        super()._act()
-        for send in sends:
-            self._world.asked(self, send.text)
+        self._doing[Send] = lambda send: world.asked(self, send.text)
+        self._take(self._session.connected(context.now()) or ())
 
 
 class Feed:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 from urllib.parse import parse_qs
 
-from bridge.exchanges.api import Credentials, Flow, HttpResponse, Profile, Reconnect, Restated, Send, Synchronise
+from bridge.exchanges.api import Credentials, Fetch, Flow, HttpResponse, Profile, Reconnect, Restated, Send
 from bridge.exchanges.bybit import Bybit, BybitOptions
 from bridge.exchanges.bybit.private import AccountSession, BybitRest
 from bridge.exchanges.bybit.public import PublicSession
@@ -14,7 +14,7 @@ from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.names import Names
 from bridge.model import Channel, Control
 from tests.unit import bybit_frames as frames
-from tests.unit.core import T0
+from tests.unit.core import T0, Apart
 
 ACCOUNT = Credentials("main", frames.KEY, frames.SECRET)
 ALL = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
@@ -35,7 +35,7 @@ def bybit(*pairs, channels=ALL, account=None, url=None, rest_url=None, **options
 
 def public(channels=ALL, *, symbols=None, depth=200, most=20, now=T0):
     """A connected session whose subscriptions are accepted."""
-    session = PublicSession("wss://x", symbols or SYMBOLS, frozenset(channels), depth=depth, most=most)
+    session = Apart(PublicSession("wss://x", symbols or SYMBOLS, frozenset(channels), depth=depth, most=most))
     session.connected(now)
     accept(session, now)
     return session
@@ -43,7 +43,7 @@ def public(channels=ALL, *, symbols=None, depth=200, most=20, now=T0):
 
 def account(memory=None, rest=None, now=T0):
     """A session that has sent its log-in; the message is still in ``actions``."""
-    session = AccountSession("wss://x", ACCOUNT, rest or BybitRest(), names(), memory or AccountMemory())
+    session = Apart(AccountSession("wss://x", ACCOUNT, rest or BybitRest(), names(), memory or AccountMemory()))
     session.connected(now)
     return session
 
@@ -110,7 +110,7 @@ def states(session):
 
 
 def wants(session):
-    return sum(isinstance(action, Synchronise) for action in session.actions)
+    return sum(isinstance(action, Fetch) for action in session.actions)
 
 
 class Answers:

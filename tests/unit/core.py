@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from bridge.exchanges.api import Reject, Said
+from bridge.exchanges.api import Action, Fetch, Flow, Output, Reject, Said
 from bridge.keys import Keys
 from bridge.model import (
     PUBLIC_CHANNELS,
@@ -82,6 +83,64 @@ class Rig:
         topic = topic_type(channel)(stream(channel, **limits), self.sink, lambda *what: self.resynced.append(what))
         self.topic = topic
         return topic
+
+
+class Apart:
+    """A session whose outputs are told apart: calls return the events, and what is to be done is kept in ``actions``.
+
+    ``outputs`` are all of them, in their order. What else a test asks of it is the session's own.
+    """
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.actions: list[Action] = []
+        self.outputs: list[Any] = []
+        self.fetched: list[Event] = []
+        """The events of the newest `fetch`."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.session, name)
+
+    def connected(self, now: int) -> list[Event]:
+        return self.apart(self.session.connected(now))
+
+    def receive(self, frame: bytes, recv: int) -> list[Event]:
+        return self.apart(self.session.receive(frame, recv))
+
+    def rejected(self, recv: int) -> list[Event]:
+        return self.apart(self.session.rejected(recv))
+
+    def tick(self, now: int) -> list[Event]:
+        return self.apart(self.session.tick(now))
+
+    def resync(self, subject: str, now: int, reason: str) -> list[Event]:
+        return self.apart(self.session.resync(subject, now, reason))
+
+    def fetch(self, now: int) -> Flow[list[Event]]:
+        """The fetch of an account's state, one conversation after the other; begun now, if none is."""
+        state = getattr(self.session, "_state", None)
+        begun = self._fetches()
+        if hasattr(state, "begin") and not begun:
+            begun = [output for output in state.begin(now) if isinstance(output, Fetch)]
+        yield from self.session.sync(now)
+        self.fetched = self.apart(())
+        while begun:
+            for fetch in begun:
+                self.fetched += self.apart((yield from fetch.flow))
+            begun = self._fetches()
+        return self.fetched
+
+    def _fetches(self) -> list[Fetch]:
+        found = [action for action in self.actions if isinstance(action, Fetch)]
+        self.actions[:] = [action for action in self.actions if not isinstance(action, Fetch)]
+        return found
+
+    def apart(self, outputs: Sequence[Output] | None) -> list[Event]:
+        found = [*(outputs or ()), *self.session.actions]
+        self.session.actions.clear()
+        self.outputs += found
+        self.actions += [output for output in found if isinstance(output, Action)]
+        return [output for output in found if isinstance(output, Event)]
 
 
 def faults(session: Any) -> list[tuple[str, Any, str, str]]:

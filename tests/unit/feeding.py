@@ -23,6 +23,7 @@ from bridge.exchanges.api import (
     ConnectionPlan,
     Exchange,
     Flow,
+    Output,
     Profile,
     Reconnect,
     Replace,
@@ -126,10 +127,10 @@ class FakeSession(Session):
         return Target(self._url, self._url)
         yield
 
-    def connected(self, now: int) -> None:
-        self.actions.append(Send("hello"))
+    def connected(self, now: int) -> list[Output]:
+        return [Send("hello")]
 
-    def receive(self, frame: bytes, recv: int) -> list[Event]:
+    def receive(self, frame: bytes, recv: int) -> list[Output]:
         try:
             m = json.loads(frame)
         except ValueError:
@@ -145,20 +146,17 @@ class FakeSession(Session):
                 return [Quote(PAIR, None, recv, m["bid"], "", "9", "")]
             case "gap":
                 return [Control(PAIR, None, recv, Channel.TRADES, ControlEvent.GAP, "hole", 1)]
-            case "replace":
-                self.actions.append(Replace("asked to"))
-            case "reconnect":
-                self.actions.append(Reconnect("told to"))
             case "bug":
                 raise ZeroDivisionError
-        return []
+        orders: dict[str, Output] = {"replace": Replace("asked to"), "reconnect": Reconnect("told to")}
+        return [orders[m["k"]]] if m["k"] in orders else []
 
-    def rejected(self, recv: int) -> list[Event]:
+    def rejected(self, recv: int) -> list[Output]:
         return [self.control(TRADES, ControlEvent.GAP, recv, "rejected")]
 
-    def resync(self, subject: str, now: int, reason: str) -> None:
+    def resync(self, subject: str, now: int, reason: str) -> list[Output]:
         self.resyncs.append(subject)
-        self.actions.append(Replace(reason))
+        return [Replace(reason)]
 
 
 class FakeExchange(Exchange):

@@ -12,7 +12,7 @@ from bridge.exchanges.bybit import Bybit
 from bridge.model import Channel, Order
 from tests.unit import bybit_frames as frames
 from tests.unit.bybit_sessions import ACCOUNT, ALL, Answers, bybit
-from tests.unit.core import T0
+from tests.unit.core import T0, Apart
 
 LIST = "/v5/market/instruments-info"
 
@@ -49,7 +49,7 @@ LISTED = {f"{LIST}?category=spot&status=Trading": SPOT, f"{LIST}?category=linear
 
 
 def topics(plan):
-    session = plan.session()
+    session = Apart(plan.session())
     session.connected(T0)
     return [
         topic for action in session.actions if isinstance(action, Send) for topic in json.loads(action.text)["args"]
@@ -140,7 +140,7 @@ class TestPlan:
         pairs = [f"{base}{number}-USDT" for number in range(count)]
         plans = bybit(*pairs).plan()
         assert sum(len(plan.subscriptions) for plan in plans) == 4 * count
-        found = [plan.session() for plan in plans]
+        found = [Apart(plan.session()) for plan in plans]
         for session in found:
             assert len("".join(session._topics.names)) <= 21_000
         assert len(found) <= 1 + sum(len("".join(session._topics.names)) for session in found) // 15_000
@@ -186,12 +186,12 @@ def test_orders_that_were_open_before_the_start_are_looked_for():
     exchange = bybit("BTC-USDT", account=ACCOUNT)
     order = Order("main", T0, T0, "o-1", "", "BTC-USDT", "limit", "buy", "10", "1", "0", "open")
     exchange.recall(Subscription(Channel.ORDERS, "main"), [order], 0)
-    session = exchange.plan()[-1].session()
+    session = Apart(exchange.plan()[-1].session())
     session.connected(T0)
     for frame in frames.WARM:
         session.receive(frame, T0)
     answers = Answers()
-    answers.drive(session.sync(T0))
+    answers.drive(session.fetch(T0))
     assert "/v5/order/history?category=spot&orderId=o-1" in answers.called
 
 

@@ -44,7 +44,7 @@ def refuse(session, words="Params Error"):
 
 def synced(answers, memory=None, session=None, now=T0 + SECOND):
     session = session or subscribed(memory=memory)
-    answers.drive(session.sync(now))
+    answers.drive(session.fetch(now))
     return session
 
 
@@ -145,7 +145,7 @@ class TestState:
         page = frames.answer([frames.row(frames.EXECUTION)], "more")
         session = synced(Answers({"/v5/execution/list?category=linear": page}))
         assert len(states(session)[Channel.FILLS].events) == 100
-        assert controls(session.tick(T0 + 2 * SECOND)) == [("gap", "fills", "main")]
+        assert controls(session.fetched) == [("gap", "fills", "main")]
         assert Channel.BALANCES in states(session)
 
     def test_new_fills_say_where_the_next_history_begins_once_the_old_ones_are_known(self):
@@ -216,7 +216,7 @@ class TestState:
         state = states(session)[channel]
         assert list(state.events) == []
         assert not state.covers(None)
-        assert controls(session.tick(T0 + 2 * SECOND)) == [("gap", str(channel), "main")]
+        assert controls(session.fetched) == [("gap", str(channel), "main")]
         assert len([action for action in session.actions if isinstance(action, Reject)]) == 1
 
     def test_a_failure_is_said_and_tried_again(self):
@@ -239,14 +239,14 @@ class TestState:
 
     def test_two_fetches_do_not_run_side_by_side(self):
         session, answers = subscribed(), Answers()
-        running = session.sync(T0)
+        running = session.fetch(T0)
         next(running)
-        answers.drive(session.sync(T0))
+        answers.drive(session.fetch(T0))
         assert answers.called == []
         running.close()
         session.tick(T0 + 6 * SECOND)
         assert wants(session) == 1
-        answers.drive(session.sync(T0 + 6 * SECOND))
+        answers.drive(session.fetch(T0 + 6 * SECOND))
         assert answers.called
 
     def test_a_frame_that_nobody_understands_is_fetched(self):

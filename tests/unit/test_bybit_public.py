@@ -24,7 +24,7 @@ from tests.unit.bybit_sessions import (
     sent,
     take,
 )
-from tests.unit.core import SECOND, T0, faults, refused
+from tests.unit.core import SECOND, T0, Apart, faults, refused
 
 BOOK = frozenset({Channel.BOOK})
 TICKER = frozenset({Channel.TICKER})
@@ -32,7 +32,7 @@ TICKER = frozenset({Channel.TICKER})
 
 def fresh(channels=BOOK, most=20, **more):
     """A session that has asked for its topics."""
-    session = PublicSession("wss://x", SYMBOLS, frozenset(channels), depth=200, most=most, **more)
+    session = Apart(PublicSession("wss://x", SYMBOLS, frozenset(channels), depth=200, most=most, **more))
     session.connected(T0)
     return session
 

@@ -14,7 +14,7 @@ from bridge.exchanges.api import BookRules
 from bridge.exchanges.bybit.public import PublicSession
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Ticker, Trade
 from bridge.sequencer import HeldBook
-from tests.unit.core import ListSink, stream
+from tests.unit.core import Apart, ListSink, stream
 
 HERE = Path(__file__).resolve()
 SMALL = HERE.parents[1] / "fixtures" / "bybit-small.jsonl"
@@ -90,7 +90,7 @@ class Rebuilt:
 def test_a_recording_to_the_digit(path):
     if not path.exists():
         pytest.skip(f"{path.name} is not on this machine")
-    session = PublicSession("wss://x", SYMBOLS, CHANNELS, depth=200, most=20)
+    session = Apart(PublicSession("wss://x", SYMBOLS, CHANNELS, depth=200, most=20))
     sinks = {pair: ListSink() for pair in SYMBOLS}
     books = {
         pair: HeldBook(

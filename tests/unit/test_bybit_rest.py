@@ -11,7 +11,7 @@ from bridge.exchanges.api import ClockReading, Credentials, HttpResponse
 from bridge.exchanges.bybit.private import BybitRest, sign
 from tests.unit import bybit_frames as frames
 from tests.unit.bybit_sessions import ACCOUNT, Answers, bybit
-from tests.unit.core import SECOND, T0
+from tests.unit.core import SECOND, T0, Apart
 
 MILLISECOND = 1_000_000
 NOW = 1662350400000 * MILLISECOND
@@ -215,6 +215,6 @@ class TestClock:
     def test_what_is_signed_goes_by_it(self):
         exchange = bybit("BTC-USDT", account=ACCOUNT)
         exchange.clock_known(-7 * SECOND)
-        session = exchange.plan()[-1].session()
+        session = Apart(exchange.plan()[-1].session())
         session.connected(T0)
         assert json.loads(session.actions[0].text)["args"][1] == (T0 - 7 * SECOND) // MILLISECOND + 10_000

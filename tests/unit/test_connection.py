@@ -109,8 +109,7 @@ class Fetching(Two):
     """Hands out a state that it has fetched, with each trade."""
 
     def receive(self, frame, recv):
-        self.actions.append(Restated(Channel.ORDERS, "main", [], recv))
-        return super().receive(frame, recv)
+        return [*super().receive(frame, recv), Restated(Channel.ORDERS, "main", [], recv)]
 
 
 async def test_a_fetched_state_keeps_its_place_among_the_events():
@@ -127,8 +126,7 @@ async def test_a_fetched_state_keeps_its_place_among_the_events():
 async def test_one_that_comes_after_the_end_is_of_no_use():
     s = Setup(TRADES, session=Fetching, hold=False)
     s.connection.mute()
-    s.connection._session.actions.append(Restated(Channel.ORDERS, "main", [], T0))
-    s.connection._take(())
+    s.connection._take([Restated(Channel.ORDERS, "main", [], T0)])
     assert s.events == []
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.api import Flow, HttpResponse, Reject, Restated, Session
+from bridge.exchanges.api import Flow, HttpResponse, Reject, Restated
 from bridge.model import Channel, Control, ControlEvent, Event
 from tests.unit.core import SECOND, T0, Rig
 from tests.unit.exchange_samples import SAMPLES, Sample
@@ -37,8 +37,8 @@ def listed(sample: Sample, path: str, answer: bytes) -> tuple[list[Restated], li
     events: list[Event] = []
     rejects: list[Any] = []
     for place in range(len(exchange.plan())):
-        session: Session = prepared(sample, place, 0)
-        drive(session.sync(T0 + 1), {path: answer}, EMPTY[sample.name])
+        session = prepared(sample, place, 0)
+        events += drive(session.fetch(T0 + 1), {path: answer}, EMPTY[sample.name])
         states += [action for action in session.actions if isinstance(action, Restated) and action.events]
         rejects += [action.error for action in session.actions if isinstance(action, Reject)]
         gone = [action for action in session.actions if isinstance(action, Restated) and not action.events]

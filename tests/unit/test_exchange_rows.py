@@ -28,7 +28,7 @@ from bridge.model import (
     Ticker,
     Trade,
 )
-from tests.unit.core import T0
+from tests.unit.core import T0, Apart
 from tests.unit.exchange_samples import SAMPLES, Sample
 
 LONGEST = 256
@@ -169,7 +169,7 @@ def encode(message: Any) -> bytes:
 
 
 def sessions(sample: Sample) -> list[tuple[Session, set[Subscription]]]:
-    return [(plan.session(), set(plan.subscriptions)) for plan in sample.exchange().plan()]
+    return [(Apart(plan.session()), set(plan.subscriptions)) for plan in sample.exchange().plan()]
 
 
 def receive(session: Session, frame: bytes) -> list[Event]:
@@ -181,7 +181,7 @@ def receive(session: Session, frame: bytes) -> list[Event]:
     return [event for event in events if not isinstance(event, BestPrices)]
 
 
-def prepared(sample: Sample, place: int, number: int) -> Session:
+def prepared(sample: Sample, place: int, number: int) -> Apart:
     """A session of one of the plan's connections, to which all has been sent that comes before a frame."""
     session = sessions(sample)[place][0]
     session.connected(T0)

@@ -13,7 +13,7 @@ from bridge.exchange_errors import FrameError, RestError
 from bridge.exchanges import exchange_type, names
 from bridge.exchanges.api import Action, Flow, HttpResponse, Restated, Send, Session, Subscription
 from bridge.model import PRIVATE_CHANNELS, PUBLIC_CHANNELS, BookDelta, BookSnapshot, Control, ControlEvent, Event, Trade
-from tests.unit.core import SECOND, T0
+from tests.unit.core import SECOND, T0, Apart
 from tests.unit.exchange_samples import ANSWERS, SAMPLES, Sample
 
 every_exchange = pytest.mark.parametrize("sample", SAMPLES, ids=[sample.name for sample in SAMPLES])
@@ -40,7 +40,7 @@ def sessions(sample: Sample) -> list[tuple[Session, set[Subscription]]]:
     """A connected session of each connection of the plan, with the streams that it feeds."""
     found = []
     for plan in sample.exchange().plan():
-        session = plan.session()
+        session = Apart(plan.session())
         drive(session.open(T0), ANSWERS[0])
         session.connected(T0)
         found.append((session, set(plan.subscriptions)))
@@ -209,7 +209,7 @@ class TestRest:
                     session.receive(frame, T0)
                 except FrameError:
                     continue
-            drive(session.sync(T0), answer)
+            drive(session.fetch(T0), answer)
             for action in session.actions:
                 if isinstance(action, Restated):
                     assert Subscription(action.channel, action.subject) in streams
@@ -223,7 +223,7 @@ class TestRest:
             drive(poll.flow(T0), answer)
         for session, _ in sessions(sample):
             drive(session.open(T0), answer)
-            drive(session.sync(T0), answer)
+            drive(session.fetch(T0), answer)
 
     def test_resync_of_any_subject(self, sample):
         for session, _ in sessions(sample):

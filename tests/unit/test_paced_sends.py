@@ -11,7 +11,7 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from bridge.exchanges.api import ConnectionPlan, Send
+from bridge.exchanges.api import ConnectionPlan, Output, Send
 from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext
 from bridge.feed.policies import Pacer, SendBudget, send_budget
@@ -30,8 +30,8 @@ class Talker(FakeSession):
         super().__init__(url)
         self._texts = [f"{name}{number}" for number in range(count)]
 
-    def connected(self, now: int) -> None:
-        self.actions += [Send(text) for text in self._texts]
+    def connected(self, now: int) -> list[Output]:
+        return [Send(text) for text in self._texts]
 
 
 @pytest.fixture(params=["websockets", "picows"])

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct, field
 
 from bridge.exchange_errors import ErrorKind, RestError
-from bridge.exchanges.api import Credentials, Flow, HttpResponse, Reconnect, Subscription, Synchronise, Target
+from bridge.exchanges.api import Credentials, Flow, HttpResponse, Output, Reconnect, Subscription, Target
 from bridge.exchanges.bybit.public import MILLISECOND, NAME, BybitSession, Envelope, milliseconds
 from bridge.exchanges.toolkit.fields import EXACT, NESTED, Row, decode_rows
 from bridge.exchanges.toolkit.history import AccountMemory
@@ -31,7 +31,7 @@ from bridge.exchanges.toolkit.numbers import (
     check_words,
     shortened,
 )
-from bridge.exchanges.toolkit.private import PrivateState
+from bridge.exchanges.toolkit.private import PrivateState, Step
 from bridge.exchanges.toolkit.rest import TimedRest
 from bridge.exchanges.toolkit.salvage import UNREADABLE, readable
 from bridge.exchanges.toolkit.waiting import seconds_to_wait
@@ -48,6 +48,7 @@ _WINDOW = "5000"
 _WEEK = 7 * 24 * 3600 * 1000 - 1
 """Milliseconds that one question about executions may span."""
 _ALL_HISTORY = 104 * _WEEK
+_TOO_MANY = "the exchange does not list all fills since the last one known"
 _MOST_LOOKED_UP = 50
 """Orders whose end is asked for one by one."""
 _SETTLED_IN = ("USDT", "USDC")
@@ -169,8 +170,8 @@ class AccountSession(BybitSession):
         self._rest = rest
         self._names = names
         self._memory = memory
-        self._login = LogIn(self, NAME, memory)
-        self._state = PrivateState(self, NAME, account.name, memory)
+        self._login = LogIn(NAME, memory)
+        self._state = PrivateState(self, NAME, account.name, memory, steps=self._steps, failed=self._rest_failed)
 
     def open(self, now: int) -> Flow[Target]:
         """Where a log-in was refused, our clock may be why."""
@@ -179,7 +180,7 @@ class AccountSession(BybitSession):
                 self._rest.clock_offset = (yield from self._rest.time()) - now
         return (yield from super().open(now))
 
-    def connected(self, now: int) -> None:
+    def connected(self, now: int) -> Sequence[Output]:
         """Log in; nothing else may be sent before that.
 
         ``{"req_id":"10001","op":"auth","args":["API_KEY",1662350400000,"hex"]}``
@@ -188,39 +189,32 @@ class AccountSession(BybitSession):
         expires = (now + self._rest.clock_offset) // MILLISECOND + _LOGIN_LASTS
         signature = sign(self._account.api_secret, f"GET/realtime{expires}")
         message = {"op": "auth", "args": [self._account.api_key, expires, signature]}
-        self._login.send(msgspec.json.encode(message).decode(), now)
+        return self._login.send(msgspec.json.encode(message).decode(), now)
 
-    def tick(self, now: int) -> Sequence[Event]:
-        self._login.tick(now)
-        return [*super().tick(now), *self._state.tick(now)]
+    def tick(self, now: int) -> Sequence[Output]:
+        return self._login.tick(now) or [*super().tick(now), *self._state.tick(now)]
 
-    def rejected(self, recv: int) -> Sequence[Event]:
+    def rejected(self, recv: int) -> Sequence[Output]:
         """What was in the frame is fetched by REST."""
         self._state.want(recv)
         return super().rejected(recv)
 
-    def resync(self, subject: str, now: int, reason: str) -> None:
-        """There are no books here."""
-
-    def _answer(self, message: Envelope, recv: int) -> list[Event]:
+    def _answer(self, message: Envelope, recv: int) -> list[Output]:
         """``{"success":false,"ret_msg":"Params Error","op":"auth","conn_id":"…"}``: the clock, or the form."""
         if message.op != "auth":
-            if message.op == "subscribe" and not message.failed:
-                self.actions.append(Synchronise())
-            return super()._answer(message, recv)
+            stands = message.op == "subscribe" and not message.failed
+            return [*super()._answer(message, recv), *(self._state.begin(recv) if stands else [])]
         if message.failed:
-            self._login.refused(message.words)
-        else:
-            self._login.accepted()
-            self._begin(recv)
-        return []
+            return self._login.refused(message.words)
+        self._login.accepted()
+        return self._begin(recv)
 
     # Data
 
-    def _data(self, topic: str, message: Envelope, recv: int) -> list[Event]:
+    def _data(self, topic: str, message: Envelope, recv: int) -> list[Output]:
         return self._state.news([event for row in _rows(message.data) for event in self._read(topic, row, recv)])
 
-    def _salvage(self, topic: str, message: Any, frame: bytes, *, recv: int, error: Exception) -> list[Event]:
+    def _salvage(self, topic: str, message: Any, frame: bytes, *, recv: int, error: Exception) -> list[Output]:
         """Row by row; what is missing is fetched by REST."""
         self._state.want(recv)
         if message is None:
@@ -299,16 +293,15 @@ class AccountSession(BybitSession):
 
     # REST
 
-    def sync(self, now: int) -> Flow[None]:
-        if not self._topics.served:
-            return
-        steps = (self._sync_orders, self._sync_positions, self._sync_fills, self._sync_balances)
-        error = yield from self._state.fetch(now, steps)
-        if error is not None and error.kind is ErrorKind.REST_LOGIN_REFUSED:
-            wait = max(LONG_WAIT, error.retry_after or 0)
-            self.actions.append(Reconnect(f"REST refuses the key: {error.about}", wait))
+    def _steps(self) -> Sequence[Step]:
+        return (self._sync_orders, self._sync_positions, self._sync_fills, self._sync_balances)
 
-    def _sync_orders(self, now: int) -> Flow[None]:
+    def _rest_failed(self, error: RestError) -> list[Output]:
+        if error.kind is not ErrorKind.REST_LOGIN_REFUSED:
+            return []
+        return [Reconnect(f"REST refuses the key: {error.about}", max(LONG_WAIT, error.retry_after or 0))]
+
+    def _sync_orders(self, now: int) -> Flow[list[Output]]:
         """Open orders, and what has become of those that were."""
         missing = set(self._memory.open_orders)
         rows: list[Row] = []
@@ -320,38 +313,37 @@ class AccountSession(BybitSession):
         for pair, order_id in sorted(missing)[:_MOST_LOOKED_UP]:
             category = self._names.symbol(pair)[0] or "linear"
             rows += yield from self._list("/v5/order/history", category, f"&orderId={quote(order_id)}", now)
-        self._state.restate(Channel.ORDERS, rows, lambda row: self._read("order", row, now), now)
+        return self._state.restate(Channel.ORDERS, rows, lambda row: self._read("order", row, now), now)
 
     def _ident(self, row: Row) -> tuple[str, str]:
         return self._names.pair(row["category"], row.get("symbol", "")), row.get("orderId", "")
 
-    def _sync_positions(self, now: int) -> Flow[None]:
+    def _sync_positions(self, now: int) -> Flow[list[Output]]:
         rows: list[Row] = []
         for coin in _SETTLED_IN:
             rows += yield from self._list("/v5/position/list", "linear", f"&settleCoin={coin}&limit=200", now)
-        self._state.restate(Channel.POSITIONS, rows, lambda row: self._read("position", row, now), now)
+        return self._state.restate(Channel.POSITIONS, rows, lambda row: self._read("position", row, now), now)
 
-    def _sync_fills(self, now: int) -> Flow[None]:
+    def _sync_fills(self, now: int) -> Flow[list[Output]]:
         """The fills since the newest that is known, or of the last day; those that the stream has are repeats."""
         end = max((now + self._rest.clock_offset) // MILLISECOND, self._rest.told) + 1000
         start = max(self._memory.history_since(now) // MILLISECOND, end - _ALL_HISTORY)
         rows: list[Row] = []
+        all_there = True
         for category in _CATEGORIES:
             for begin in range(start, end, _WEEK):
                 query = f"category={category}&startTime={begin}&endTime={min(begin + _WEEK, end)}&limit=100"
                 found, whole = yield from self._rest.pages("/v5/execution/list", query, now, self._account)
                 rows += [row | {"category": category} for row in found]
-                if not whole:
-                    self._state.missed(
-                        Channel.FILLS, now, "the exchange does not list all fills since the last one known"
-                    )
+                all_there = all_there and whole
         rows.sort(key=lambda row: row.get("execTime", "").rjust(20))
-        self._state.restate(Channel.FILLS, rows, lambda row: self._read("execution", row, now), now)
+        missed = [] if all_there else self._state.gap(Channel.FILLS, now, _TOO_MANY)
+        return [*missed, *self._state.restate(Channel.FILLS, rows, lambda row: self._read("execution", row, now), now)]
 
-    def _sync_balances(self, now: int) -> Flow[None]:
+    def _sync_balances(self, now: int) -> Flow[list[Output]]:
         answer = yield from self._rest.get("/v5/account/wallet-balance", "accountType=UNIFIED", now, self._account)
         rows = _rows(answer.result.get("list", msgspec.Raw(b"[]")))
-        self._state.restate(Channel.BALANCES, rows, lambda row: self._read("wallet", row, now), now)
+        return self._state.restate(Channel.BALANCES, rows, lambda row: self._read("wallet", row, now), now)
 
     def _list(self, path: str, category: str, query: str, now: int) -> Flow[list[Row]]:
         """All rows of one category, which they don't name themselves."""

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from bridge.exchange_errors import ReportedError
-from bridge.exchanges.api import Said, Subscription, Unknown
+from bridge.exchanges.api import Output, Said, Subscription, Unknown
 from bridge.exchanges.toolkit.fields import EXACT
 from bridge.exchanges.toolkit.numbers import (
     best_first,
@@ -140,7 +140,7 @@ class BybitSession(TopicSession):
     def _request(self, request: Request) -> str:
         return msgspec.json.encode({"req_id": request.ident, "op": request.op, "args": request.topics}).decode()
 
-    def _answer(self, message: Envelope, recv: int) -> list[Event]:
+    def _answer(self, message: Envelope, recv: int) -> list[Output]:
         """An acknowledgement names its request and no topics; a refusal the first topic that is wrong.
 
         ``{"success":false,"ret_msg":"error:handler not found,topic:publicTrade.NOPEUSDT","conn_id":"…","req_id":"7",
@@ -156,10 +156,8 @@ class BybitSession(TopicSession):
                 return self._standing(message.req_id, named, recv)
             return self._refused(message.req_id, message.words, named, recv)
         if message.failed:
-            self.actions.append(Said(ReportedError(NAME, message.words)))
-        elif message.op != "unsubscribe":
-            self.actions.append(Unknown(message.op or "message without topic"))
-        return []
+            return [Said(ReportedError(NAME, message.words))]
+        return [] if message.op == "unsubscribe" else [Unknown(message.op or "message without topic")]
 
 
 class PublicSession(BybitSession):
@@ -183,16 +181,17 @@ class PublicSession(BybitSession):
         self._best: dict[str, tuple[str, str, str, str]] = {}
         """Topic → its last quote."""
 
-    def connected(self, now: int) -> None:
-        self._begin(now)
+    def connected(self, now: int) -> Sequence[Output]:
+        return self._begin(now)
 
-    def resync(self, subject: str, now: int, reason: str) -> None:
+    def resync(self, subject: str, now: int, reason: str) -> Sequence[Output]:
         """The exchange answers a subscription with a snapshot."""
         del now, reason
         if subject in self._books:
             self._due.add(self._books[subject])
+        return ()
 
-    def rejected(self, recv: int) -> Sequence[Event]:
+    def rejected(self, recv: int) -> Sequence[Output]:
         for topic in self._topics.served:
             self._forget(topic)
         return super().rejected(recv)
@@ -204,18 +203,18 @@ class PublicSession(BybitSession):
             self._tickers.forget(topic)
             self._doubtful.add(topic)
 
-    def _data(self, topic: str, message: Envelope, recv: int) -> list[Event]:
+    def _data(self, topic: str, message: Envelope, recv: int) -> list[Output]:
         if topic.startswith("orderbook."):
             return self._levels(message, recv)
         if topic.startswith("publicTrade."):
             return [self._trade(row, topic, recv) for row in _decode_trades(message.data)]
         return self._ticker(message, recv)
 
-    def _salvage(self, topic: str, message: Any, frame: bytes, *, recv: int, error: Exception) -> list[Event]:
+    def _salvage(self, topic: str, message: Any, frame: bytes, *, recv: int, error: Exception) -> list[Output]:
         """Trades row by row."""
         if message is not None and topic.startswith("publicTrade."):
 
-            def take(row: Raw) -> list[Event]:
+            def take(row: Raw) -> list[Output]:
                 return [self._trade(_decode_trade(row), topic, recv)]
 
             return self._each(topic, rows_of(message.data), take, frame, recv, counted=True)
@@ -237,7 +236,7 @@ class PublicSession(BybitSession):
         check_numbers(row.p, row.v)
         return Trade(self._pair(row.s, topic), milliseconds(row.T), recv, row.i, row.S.lower(), row.p, row.v)
 
-    def _levels(self, message: Envelope, recv: int) -> list[Event]:
+    def _levels(self, message: Envelope, recv: int) -> list[Output]:
         """A book's levels; ``cts`` is the matching engine's time, ``u`` rises by one from delta to delta.
 
         ``u`` 1 is a snapshot whatever ``type`` says: the exchange's service has been restarted. One level a side is
@@ -256,7 +255,7 @@ class PublicSession(BybitSession):
         whole = message.type == "snapshot" or data.u == 1
         if message.topic.startswith("orderbook.1.") and not whole:
             raise ValueError("a delta of one level")
-        events: list[Event] = []
+        events: list[Output] = []
         for stream in self._streams[message.topic]:
             if stream.channel is Channel.QUOTES:
                 best = (*(data.b[0] if data.b else ("", "")), *(data.a[0] if data.a else ("", "")))
@@ -270,7 +269,7 @@ class PublicSession(BybitSession):
                 events.append(BookDelta(pair, ts, recv, str(data.u), data.b, data.a, str(data.u - 1)))
         return events
 
-    def _ticker(self, message: Envelope, recv: int) -> list[Event]:
+    def _ticker(self, message: Envelope, recv: int) -> list[Output]:
         """The last 24 hours: spot always whole, linear a snapshot and then what has changed; published when any of it has.
 
         ``{"topic":"tickers.BTCUSDT","type":"delta","data":{"symbol":"BTCUSDT","price24hPcnt":"-0.158315","lastPrice":

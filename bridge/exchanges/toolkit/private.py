@@ -8,71 +8,91 @@ import msgspec
 from msgspec import structs
 
 from bridge.exchange_errors import FrameError, RestError
-from bridge.exchanges.api import Flow, Reject, Restated, Said, Session, Subscription, Synchronise
+from bridge.exchanges.api import Fetch, Flow, Output, Reject, Restated, Said, Session, Subscription
 from bridge.exchanges.toolkit.fields import Row
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.refresh import Refresh
 from bridge.exchanges.toolkit.session import WRONG
 from bridge.model import Balance, Channel, Event, Fill, Order, Position
 
-__all__ = ["PrivateState", "Read", "StateFetch"]
+__all__ = ["PrivateState", "Read", "StateFetch", "Step"]
 
 Read = Callable[[Row], list[Event]]
 """What a row says; raises one of `WRONG` where it can't be understood."""
+
+Step = Callable[[int], Flow[list[Output]]]
+"""A conversation that is begun at this time (ns)."""
 
 _BAD_ROW = "a row of a REST answer could not be understood"
 
 
 class StateFetch:
-    """The fetches of one account's state by its session; ``what`` they are for, in words."""
+    """The fetches of one account's state by its session.
 
-    def __init__(self, session: Session, account: str, what: str) -> None:
+    Args:
+        session: whose account it is.
+        account: the subject of the account's streams.
+        what: what is fetched, in words.
+        steps: conversations, one after the other; what each has found is taken before the next begins.
+        failed: what else a failure means; it is said, and the fetch tried again later.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        account: str,
+        what: str,
+        *,
+        steps: Callable[[], Sequence[Step]],
+        failed: Callable[[RestError], list[Output]] = lambda _: [],
+    ) -> None:
         self._session = session
         self._account = account
         self._what = what
+        self._steps = steps
+        self._failed = failed
         self._refresh = Refresh()
         self._fetching = False
-        self._owed: list[Event] = []
-        """What a fetch has found out about the streams."""
 
     def want(self, now: int) -> None:
         """Something was missed: it is in the next fetch."""
         self._refresh.want(now)
 
-    def call(self, now: int) -> None:
-        """Call for a fetch that is due."""
-        if self._refresh.due(now):
-            self._session.actions.append(Synchronise())
+    def tick(self, now: int) -> list[Output]:
+        """Begin a fetch that is due."""
+        return self.begin(now) if self._refresh.due(now) else []
 
-    def tick(self, now: int) -> list[Event]:
-        """Call for a fetch that is due; returns what the last one has found out about the streams."""
-        self.call(now)
-        owed, self._owed = self._owed, []
-        return owed
+    def begin(self, now: int) -> list[Output]:
+        """Fetch the state, now; while one fetch runs, another is tried after it."""
+        return [Fetch(self._fetch(now), self._what)]
 
-    def missed(self, channel: Channel, now: int, reason: str) -> None:
+    def gap(self, channel: Channel, now: int, reason: str) -> list[Output]:
         """A fetch has shown that the stream misses something."""
-        self._owed += self._session.gaps([Subscription(channel, self._account)], now, reason)
+        return self._session.gaps([Subscription(channel, self._account)], now, reason)
 
-    def fetch(self, now: int, steps: Sequence[Callable[[int], Flow[None]]]) -> Flow[RestError | None]:
-        """Go through the steps of a fetch, one at a time; what fails is said, tried again later, and returned."""
+    def _fetch(self, now: int) -> Flow[list[Output]]:
         if self._fetching:
             self._refresh.want(now)  # what the running one has asked for may be from before
-            return None
+            return []
         self._refresh.begun(now)
         self._fetching = True
+        return (yield from self._go_on(self._steps(), now))
+
+    def _go_on(self, steps: Sequence[Step], now: int) -> Flow[list[Output]]:
         try:
-            for step in steps:
-                yield from step(now)
+            found = (yield from steps[0](now)) if steps else []
         except RestError as error:
-            self._session.actions.append(Said(error, f"{self._what} are not refreshed"))
-            self._refresh.failed(now, error.retry_after)
-            return error
-        else:
-            self._refresh.done(now)
-            return None
-        finally:
             self._fetching = False
+            self._refresh.failed(now, error.retry_after)
+            return [Said(error, f"{self._what} are not refreshed"), *self._failed(error)]
+        except BaseException:
+            self._fetching = False
+            raise
+        if len(steps) > 1:
+            return [*found, Fetch(self._go_on(steps[1:], now), self._what)]
+        self._fetching = False
+        self._refresh.done(now)
+        return found
 
 
 class PrivateState(StateFetch):
@@ -81,8 +101,18 @@ class PrivateState(StateFetch):
     While a fetch runs, what the connection tells is newer than the answers.
     """
 
-    def __init__(self, session: Session, exchange: str, account: str, memory: AccountMemory) -> None:
-        super().__init__(session, account, "orders, positions, fills and balances")
+    def __init__(
+        self,
+        session: Session,
+        exchange: str,
+        account: str,
+        memory: AccountMemory,
+        *,
+        steps: Callable[[], Sequence[Step]],
+        failed: Callable[[RestError], list[Output]] = lambda _: [],
+    ) -> None:
+        what = "orders, positions, fills and balances"
+        super().__init__(session, account, what, steps=steps, failed=failed)
         self._exchange = exchange
         self._memory = memory
         self._told: set[tuple[str, ...]] = set()
@@ -95,14 +125,14 @@ class PrivateState(StateFetch):
         self._complete = False
         super().want(now)
 
-    def fetch(self, now: int, steps: Sequence[Callable[[int], Flow[None]]]) -> Flow[RestError | None]:
+    def _fetch(self, now: int) -> Flow[list[Output]]:
         if not self._fetching:
             self._told.clear()
-        return (yield from super().fetch(now, steps))
+        return (yield from super()._fetch(now))
 
-    def news(self, events: Sequence[Event]) -> list[Event]:
+    def news(self, events: Sequence[Event]) -> list[Output]:
         """Take note of what the connection tells; a position that is as it was is no news."""
-        found = []
+        found: list[Event] = []
         for event in events:
             key = _key(event)
             known = self._positions.get(key) if isinstance(event, Position) else None
@@ -113,29 +143,26 @@ class PrivateState(StateFetch):
         self._learn(found)
         if self._complete:
             self._memory.note([event for event in events if isinstance(event, Fill)])
-        return found
+        return [*found]
 
-    def restate(self, channel: Channel, rows: Sequence[Row], read: Read, now: int) -> None:
+    def restate(self, channel: Channel, rows: Sequence[Row], read: Read, now: int) -> list[Output]:
         """Hand on what REST says. Where a row can't be understood, what is missing may be in it: nothing is gone then."""
         events: list[Event] = []
-        bad = 0
+        rejects: list[Output] = []
         for row in rows:
             try:
                 events += read(row)
             except WRONG as error:
-                bad += 1
                 what = f"{_BAD_ROW}: {type(error).__name__}: {error}"
-                self._session.actions.append(Reject(FrameError(self._exchange, msgspec.json.encode(row), what)))
-        if bad:
-            self.missed(channel, now, _BAD_ROW)
-        else:
+                rejects.append(Reject(FrameError(self._exchange, msgspec.json.encode(row), what)))
+        if not rejects:
             events += self._gone(channel, events, now)
         self._learn([event for event in events if _key(event) not in self._told])
         if channel is Channel.FILLS:
             self._complete = True
             self._memory.note([event for event in events if isinstance(event, Fill)])
-        covers = (lambda _: False) if bad else None
-        self._session.actions.append(Restated(channel, self._account, events, now, covers))
+        state = Restated(channel, self._account, events, now, (lambda _: False) if rejects else None)
+        return [*rejects, *(self.gap(channel, now, _BAD_ROW) if rejects else []), state]
 
     def _learn(self, events: Sequence[Event]) -> None:
         self._memory.learn(events)

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 import msgspec
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.api import NOT_UNDERSTOOD, Reject, Session, Subscription
-from bridge.model import Control, ControlEvent, Event
+from bridge.exchanges.api import NOT_UNDERSTOOD, Output, Reject, Session, Subscription
+from bridge.model import Control, ControlEvent
 
 __all__ = ["UNREADABLE", "Damage", "peek", "readable", "rows_of"]
 
@@ -87,12 +87,12 @@ class Damage:
             first, count = self._missing.get(stream, (place, 0))
             self._missing[stream] = first, count + 1
 
-    def settle(self, session: Session, events: list[Event], recv: int) -> list[Event]:
-        """The frame's events with the gaps in their places; the frame goes to the rejects."""
+    def settle(self, session: Session, events: list[Output], recv: int) -> list[Output]:
+        """The frame for the rejects, then its events with the gaps in their places."""
         if not self._rows:
             return events
         more = f" (and {self._rows - 1} more rows)" if self._rows > 1 else ""
-        session.actions.append(Reject(FrameError(self._exchange, self._frame, self._reason + more)))
+        reject = Reject(FrameError(self._exchange, self._frame, self._reason + more))
         gaps = [
             (place, Control(stream.subject, None, recv, stream.channel, ControlEvent.GAP, NOT_UNDERSTOOD, count))
             if self._counted
@@ -100,8 +100,8 @@ class Damage:
             for stream, (place, count) in self._missing.items()
         ]
         if not events:
-            return [gap for _, gap in gaps]
+            return [reject, *(gap for _, gap in gaps)]
         found = list(events)
         for place, gap in sorted(gaps, key=lambda one: one[0], reverse=True):
             found.insert(place, gap)
-        return found
+        return [reject, *found]

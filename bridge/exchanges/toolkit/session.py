@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from bridge.exchange_errors import FrameError, ReportedError
-from bridge.exchanges.api import Reconnect, Said, Send, Session, Subscription, Unknown
+from bridge.exchanges.api import Output, Reconnect, Said, Send, Session, Subscription, Unknown
 from bridge.exchanges.toolkit.numbers import SECOND
 from bridge.exchanges.toolkit.salvage import UNREADABLE, Damage, peek, readable
 from bridge.exchanges.toolkit.topics import Request, Topics
-from bridge.model import Channel, Event
+from bridge.model import Channel
 
 __all__ = ["WRONG", "TopicSession"]
 
@@ -53,22 +53,22 @@ class TopicSession(Session):
         self._healed = 0
         self.ready = False
 
-    def tick(self, now: int) -> Sequence[Event]:
+    def tick(self, now: int) -> Sequence[Output]:
+        out: list[Output] = []
         if now - self._pinged >= self._ping_every:
             self._pinged = now
-            self.actions.append(Send(self._ping))
+            out.append(Send(self._ping))
         if self._topics.overdue(now):
-            self.actions.append(Reconnect("no answer to the subscription"))
-            return ()
+            return [*out, Reconnect("no answer to the subscription")]
         self._due.update(self._topics.quiet(self._never_quiet, now, self._quiet_after))
         if self._doubtful and now - self._healed >= _HEAL:
             self._healed = now
             self._due |= self._doubtful
         self._topics.renew(sorted(self._due), now)
         self._due.clear()
-        return self._settle((), self._topics.tick(now), now)
+        return [*out, *self._settle((), self._topics.tick(now), now)]
 
-    def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
+    def receive(self, frame: bytes, recv: int) -> Sequence[Output]:
         try:
             topic, message = self._decode(frame)
         except UNREADABLE as error:
@@ -76,8 +76,7 @@ class TopicSession(Session):
         if not topic:
             return self._answer(message, recv)
         if topic not in self._streams:
-            self.actions.append(Unknown(topic.partition(".")[0]))
-            return ()
+            return [Unknown(topic.partition(".")[0])]
         try:
             events = self._data(topic, message, recv)
         except WRONG as error:
@@ -85,7 +84,7 @@ class TopicSession(Session):
         # Its data shows that a topic is served, also where the acknowledgement is still to come.
         return [*self._settle([topic], (), recv), *events] if self._topics.came(topic, recv) else events
 
-    def _unreadable(self, frame: bytes, recv: int, error: Exception) -> Sequence[Event]:
+    def _unreadable(self, frame: bytes, recv: int, error: Exception) -> Sequence[Output]:
         fixed = readable(frame)
         if fixed is not frame:
             return self.receive(fixed, recv)
@@ -94,7 +93,7 @@ class TopicSession(Session):
             return self._salvage(topic, None, frame, recv=recv, error=error)
         raise FrameError(self._exchange, frame, f"{type(error).__name__}: {error}") from None
 
-    def rejected(self, recv: int) -> Sequence[Event]:
+    def rejected(self, recv: int) -> Sequence[Output]:
         """Whose the frame was can't be told: all that is served may have missed something."""
         return self.gaps([stream for topic in self._topics.served for stream in self._streams[topic]], recv)
 
@@ -111,18 +110,18 @@ class TopicSession(Session):
         """
 
     @abstractmethod
-    def _answer(self, message: Any, recv: int) -> list[Event]:
+    def _answer(self, message: Any, recv: int) -> list[Output]:
         """What a message without a topic says."""
 
     @abstractmethod
-    def _data(self, topic: str, message: Any, recv: int) -> list[Event]:
+    def _data(self, topic: str, message: Any, recv: int) -> list[Output]:
         """The events of a message of one of the topics.
 
         Raises:
             one of `WRONG`: it can't be understood.
         """
 
-    def _salvage(self, topic: str, message: Any, frame: bytes, *, recv: int, error: Exception) -> list[Event]:
+    def _salvage(self, topic: str, message: Any, frame: bytes, *, recv: int, error: Exception) -> list[Output]:
         """What can still be read where that failed (``message`` is ``None`` where it is none).
 
         The topic's streams have a ``gap``, and the frame goes to the rejects.
@@ -136,18 +135,18 @@ class TopicSession(Session):
         self,
         topic: str,
         rows: Iterable[RowT],
-        take: Callable[[RowT], list[Event]],
+        take: Callable[[RowT], list[Output]],
         frame: bytes,
         recv: int,
         *,
         counted: bool = False,
-    ) -> list[Event]:
+    ) -> list[Output]:
         """The events of rows taken one by one: those that can't be understood are left out, with a ``gap`` in their place.
 
         ``counted``: a row is one event.
         """
         damage = Damage(self._exchange, frame, counted=counted)
-        events: list[Event] = []
+        events: list[Output] = []
         for row in rows:
             try:
                 events += take(row)
@@ -155,31 +154,31 @@ class TopicSession(Session):
                 damage.row(wrong, self._streams[topic], len(events))
         return damage.settle(self, events, recv)
 
-    def _begin(self, now: int) -> None:
+    def _begin(self, now: int) -> list[Output]:
         """Ask for all topics."""
         self._healed = now
         self._topics.begin(now)
-        self._settle((), (), now)
+        return self._settle((), (), now)
 
-    def _acknowledged(self, ident: str, now: int) -> list[Event]:
+    def _acknowledged(self, ident: str, now: int) -> list[Output]:
         return self._settle(self._topics.acknowledged(ident, now), (), now)
 
-    def _standing(self, ident: str, named: str, now: int) -> list[Event]:
+    def _standing(self, ident: str, named: str, now: int) -> list[Output]:
         return self._settle(self._topics.standing(ident, named, now), (), now)
 
-    def _refused(self, ident: str, reason: str, named: str, now: int) -> list[Event]:
+    def _refused(self, ident: str, reason: str, named: str, now: int) -> list[Output]:
         return self._settle((), self._topics.rejected(ident, reason, named, now), now)
 
-    def _settle(self, served: Iterable[str], refused: Iterable[str], now: int) -> list[Event]:
-        """What has changed, as events; what is to be asked for is sent."""
+    def _settle(self, served: Iterable[str], refused: Iterable[str], now: int) -> list[Output]:
+        """What has changed, and what is to be asked for."""
         self.ready = self.ready or self._topics.settled
-        events = [event for topic in served for event in self.lively(self._streams[topic], now)]
+        out = [event for topic in served for event in self.lively(self._streams[topic], now)]
         for topic in refused:
             reason = self._topics.refused[topic]
-            self.actions.append(Said(ReportedError(self._exchange, reason, topic=topic)))
-            events += self.dead(self._streams[topic], now, reason)
-        self.actions += [Send(self._request(request)) for request in self._topics.requests]
+            out.append(Said(ReportedError(self._exchange, reason, topic=topic)))
+            out += self.dead(self._streams[topic], now, reason)
+        out += [Send(self._request(request)) for request in self._topics.requests]
         self._topics.requests.clear()
         lost = (stream for topic in self._topics.refused for stream in self._streams[topic])
         self.unserved = {stream.subject for stream in lost if stream.channel is Channel.BOOK}
-        return events
+        return out
