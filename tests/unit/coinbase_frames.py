@@ -6,6 +6,7 @@ import json
 
 from bridge.exchanges.coinbase import CoinbaseSession
 from bridge.model import Channel
+from tests.unit.core import Apart
 
 ALL = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
 PAIRS = ("BTC-USD", "ETH-USD")
@@ -92,7 +93,7 @@ MESSAGES = {m["channel"]: m for m in (TRADES, L2, TICKER, SUBSCRIPTIONS, HEARTBE
 
 
 def make(channels=ALL, pairs=PAIRS):
-    return CoinbaseSession("wss://x", pairs, frozenset(channels))
+    return Apart(CoinbaseSession("wss://x", pairs, frozenset(channels)))
 
 
 def frame(message, number=0, **changes):

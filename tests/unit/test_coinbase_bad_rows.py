@@ -245,7 +245,7 @@ class TestRestOfTheMessage:
 
     def test_a_bad_message_that_came_before_is_dropped(self):
         session = settled()
-        assert session.receive(frame(trades(trade(side="?")), 1), T0) == ()
+        assert session.receive(frame(trades(trade(side="?")), 1), T0) == []
         assert rejected(session) == []
 
     def test_what_is_nothing_raises(self):

@@ -11,7 +11,7 @@ from bridge.exchanges.api import HttpResponse, Profile, Said, Send
 from bridge.exchanges.coinbase import Coinbase
 from bridge.model import BookSnapshot, Channel, Control, Trade
 from tests.unit.coinbase_frames import ALL, HEARTBEAT, TRADES, book, frame
-from tests.unit.core import SECOND, T0
+from tests.unit.core import SECOND, T0, Apart
 
 PATH = "/api/v3/brokerage/market/products"
 ONLINE = {"status": "online", "trading_disabled": False, "is_disabled": False, "cancel_only": False, "alias": ""}
@@ -65,7 +65,7 @@ def coinbase(*pairs, rows=LISTED, channels=ALL, **profile):
 
 
 def opened(exchange, number=0):
-    session = exchange.plan()[number].session()
+    session = Apart(exchange.plan()[number].session())
     session.connected(T0)
     return session
 
@@ -137,7 +137,7 @@ class TestPairsInTrouble:
         assert {tuple(products) for _, _, products in sent(session)} == {("BTC-USD",)}
         events = session.tick(T0 + SECOND)
         halted = "the exchange lists the pair as halted (delisted)"
-        unknown = "the exchange lists no pair ETH-USC; the nearest are ETH-USD, BTC-USDC"
+        unknown = "the exchange lists no pair ETH-USC; the nearest are ETH-USD, BTC-USDC, BTC-USD"
         assert controls(events) == {
             (channel, pair, "down", reason)
             for channel in ("book", "quotes", "ticker", "trades")

@@ -9,7 +9,7 @@ import pytest
 
 from bridge.exchanges.api import Reconnect, Said, Send
 from bridge.exchanges.coinbase import CoinbaseSession
-from bridge.exchanges.coinbase.requests import Memory
+from bridge.exchanges.toolkit.listed_session import ListedMemory
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Trade
 from tests.unit.coinbase_frames import HEARTBEAT, TICKER, TRADES, book, frame
 from tests.unit.core import SECOND, T0
@@ -31,20 +31,19 @@ class Venue:
         self.asked = []
         """(type, channel, products) of what was sent and isn't looked at yet."""
         self.served = {}
-        self.session.connected(self.now)
-        self.take(())
+        self.take(self.session.connected(self.now))
 
-    def take(self, events):
-        self.events += events
-        for action in self.session.actions:
-            if isinstance(action, Send):
-                m = json.loads(action.text)
+    def take(self, outputs):
+        for output in outputs:
+            if isinstance(output, Send):
+                m = json.loads(output.text)
                 self.asked.append((m["type"], m["channel"], m.get("product_ids", [])))
-            elif isinstance(action, Said):
-                self.errors.append((action.error.kind, action.error.topic, action.error.message))
-            elif isinstance(action, Reconnect):
-                self.reconnects.append(action.reason)
-        self.session.actions.clear()
+            elif isinstance(output, Said):
+                self.errors.append((output.error.kind, output.error.topic, output.error.message))
+            elif isinstance(output, Reconnect):
+                self.reconnects.append(output.reason)
+            else:
+                self.events.append(output)
 
     def say(self, message):
         self.take(self.session.receive(frame(message, self.number), self.now))
@@ -174,7 +173,7 @@ class TestRefused:
         assert venue.wait(200, refuse=invalid("NO-USD")) == []
 
     def test_the_next_connection_asks_for_the_good_ones_together(self):
-        memory = Memory()
+        memory = ListedMemory()
         first = Venue("A-USD", "NO-USD", memory=memory, channels=(TRADE,))
         first.answer(invalid("NO-USD"))
         second = Venue("A-USD", "NO-USD", memory=memory, channels=(TRADE,))
@@ -204,8 +203,7 @@ class TestRefused:
     def test_an_error_about_another_product_is_nobody_elses(self):
         venue = Venue("A-USD", "B-USD", channels=(TRADE,))
         venue.answer()
-        venue.session._ask("market_trades", ["A-USD"], venue.now)
-        venue.take(())
+        venue.session._ask([("market_trades", "A-USD")], venue.now)
         venue.error("B-USD is not subscribed")
         assert [event for event, _ in venue.controls(TRADE, "A-USD")] == ["live"]
         assert [words for _, _, words in venue.errors] == ["B-USD is not subscribed"]
@@ -324,7 +322,7 @@ class TestSnapshots:
         assert venue.data(BookDelta) == ["A-USD"]
 
     def test_where_no_book_comes_a_new_connection_is_tried_once(self):
-        memory = Memory()
+        memory = ListedMemory()
         for reconnects in (1, 0):
             venue = Venue("A-USD", "B-USD", channels=(BOOK,), memory=memory)
             venue.answer(snapshots=False)

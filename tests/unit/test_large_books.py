@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from bridge.exchanges.api import BookRules
-from bridge.exchanges.coinbase import Coinbase, CoinbaseSession
+from bridge.exchanges.coinbase import Coinbase
 from bridge.model import BookDelta, BookSnapshot, Channel
 from bridge.sequencer import LargeBook
 from bridge.sequencer.held import Condition
@@ -107,7 +107,7 @@ def test_an_old_snapshot_is_replaced_out_of_memory():
 
 def test_what_the_session_finds_missing_is_asked_for_once():
     """A hole in its numbers is a gap of each book; it has asked for the books by then."""
-    session = CoinbaseSession("wss://x", frames.PAIRS[:1], frozenset({Channel.BOOK}))
+    session = frames.make({Channel.BOOK}, frames.PAIRS[:1])
     assert Coinbase.book is not None
     assert Coinbase.book.large
     session.connected(T0)

@@ -14,6 +14,10 @@ from collections.abc import Sequence
 from functools import partial
 from math import inf
 from typing import ClassVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+from msgspec import Raw, Struct
 
 from bridge.exchange_errors import RestError, UnknownPairError
 from bridge.exchanges.api import (
@@ -22,17 +26,20 @@ from bridge.exchanges.api import (
     ConnectionPlan,
     Exchange,
     Flow,
+    HttpRequest,
     ListedPair,
     Poll,
     Profile,
     Subscription,
 )
 from bridge.exchanges.coinbase.messages import NAME
-from bridge.exchanges.coinbase.products import Listing
-from bridge.exchanges.coinbase.requests import Memory
 from bridge.exchanges.coinbase.session import CoinbaseSession
 from bridge.exchanges.toolkit.clocks import millis_reading
+from bridge.exchanges.toolkit.listed_session import ListedMemory
 from bridge.exchanges.toolkit.numbers import SECOND
+from bridge.exchanges.toolkit.product_list import Product, ProductList
+from bridge.exchanges.toolkit.salvage import UNREADABLE
+from bridge.exchanges.toolkit.waiting import seconds_to_wait
 from bridge.model import Channel, Event
 
 __all__ = ["Coinbase", "CoinbaseSession"]
@@ -48,6 +55,12 @@ _LOOK_EVERY = 60.0
 """Seconds between two looks at what the product list says of pairs that are unknown or halted."""
 _LIST_EVERY = 600 * SECOND
 """Between two looks at what it says of all that are configured."""
+_PRODUCTS = "/api/v3/brokerage/market/products"
+"""The product list, without a log-in. It came with all 920 products at once in August 2026, and is read in pages should
+it ever come in parts."""
+_MOST_PAGES = 50
+_MOST_ASKED = 50
+"""Products that one call asks for by name; their names go into its address."""
 
 
 class Coinbase(Exchange):
@@ -72,7 +85,7 @@ class Coinbase(Exchange):
         self._url = profile.url or self.url
         self._has_rest = profile.rest_url is not None or profile.url is None
         """Else REST is another exchange's than the WebSocket."""
-        self._listing = Listing()
+        self._listing = ProductList()
         self._looked_at: int | None = None
         """When the list was asked for all configured pairs."""
 
@@ -80,17 +93,14 @@ class Coinbase(Exchange):
         """Read the product list; without it everything is served that the exchange serves, so it is not waited for."""
         if self._has_rest and self.subscriptions():
             try:
-                yield from self._listing.read()
-                self._looked_at = now
+                yield from self._read(now)
             except RestError:
                 return  # the poll asks again, and says what is wrong
 
     def remarks(self) -> list[str]:
-        listing = self._listing
-        found = [
-            f"{pair} is served as {listing.product(pair)}" for pair in self.profile.pairs if _is_alias(listing, pair)
-        ]
-        return found + [f"{pair}: {why}" for pair in self.profile.pairs if (why := listing.halted(pair))]
+        served = {pair: self._listing.served_as(pair) for pair in self.profile.pairs}
+        found = [f"{pair} is served as {product}" for pair, product in served.items() if product != pair]
+        return found + [f"{pair}: {why}" for pair in served if (why := self._listing.halted(pair))]
 
     def unlisted(self) -> list[UnknownPairError]:
         unknown = [pair for pair in self.profile.pairs if self._listing.unknown(pair)]
@@ -104,7 +114,7 @@ class Coinbase(Exchange):
         for start in range(0, len(pairs) if channels else 0, most):
             part = pairs[start : start + most]
             streams = tuple(Subscription(channel, pair) for pair in part for channel in sorted(channels))
-            session = partial(CoinbaseSession, self._url, part, channels, self._listing, Memory())
+            session = partial(CoinbaseSession, self._url, part, channels, self._listing, ListedMemory())
             plans.append(ConnectionPlan(f"market-{len(plans) + 1}" if plans else "market", streams, session))
         return plans
 
@@ -119,23 +129,109 @@ class Coinbase(Exchange):
         return millis_reading(self.name, "/api/v3/brokerage/time", "epochMillis")
 
     def list_pairs(self) -> Flow[list[ListedPair]]:
-        listing = Listing()
-        yield from listing.read()
-        return listing.pairs()
+        found = yield from _products()
+        return [product.pair for product in found.values()]
+
+    def _read(self, now: int) -> Flow[None]:
+        self._listing.learn((yield from _products()), whole=True)
+        self._looked_at = now
 
     def _look(self, now: int) -> Flow[Sequence[Event]]:
         """The whole list while nothing is known; then by name: pairs in trouble at each look, all of them now and then."""
-        pairs = list(dict.fromkeys(self._listing.product(pair) for pair in self.profile.pairs))
         if self._looked_at is None:
-            yield from self._listing.read()
+            yield from self._read(now)
+            return []
+        pairs = list(dict.fromkeys(self._listing.served_as(pair) for pair in self.profile.pairs))
+        if abs(now - self._looked_at) > _LIST_EVERY:
             self._looked_at = now
-        elif abs(now - self._looked_at) > _LIST_EVERY:
-            yield from self._listing.refresh(pairs)
-            self._looked_at = now
-        elif trouble := self._listing.in_trouble(pairs):
-            yield from self._listing.refresh(trouble)
+        else:
+            pairs = self._listing.in_trouble(pairs)
+        found: dict[str, Product] = {}
+        for start in range(0, len(pairs), _MOST_ASKED):
+            page, _ = yield from _page({"product_ids": pairs[start : start + _MOST_ASKED]})
+            found.update(page)
+        if pairs:
+            self._listing.learn(found, whole=False)
         return []
 
 
-def _is_alias(listing: Listing, pair: str) -> bool:
-    return listing.product(pair) != pair
+class _Product(Struct):
+    product_id: str
+    base_currency_id: str | None = None
+    quote_currency_id: str | None = None
+    product_type: str | None = None
+    status: str | None = None
+    trading_disabled: bool | None = None
+    is_disabled: bool | None = None
+    cancel_only: bool | None = None
+    alias: str | None = None
+
+
+class _Pagination(Struct):
+    has_next: bool = False
+    next_cursor: str = ""
+
+
+class _Page(Struct):
+    products: list[Raw]
+    pagination: _Pagination | None = None
+
+
+_decode_page = msgspec.json.Decoder(_Page).decode
+_decode_product = msgspec.json.Decoder(_Product).decode
+
+
+def _products() -> Flow[dict[str, Product]]:
+    """The whole list.
+
+    Raises:
+        RestError: no answer, or none that lists anything.
+    """
+    found: dict[str, Product] = {}
+    cursor = ""
+    for _ in range(_MOST_PAGES):
+        page, following = yield from _page({"cursor": cursor} if cursor else {})
+        before = len(found)
+        found.update(page)
+        if following in ("", cursor) or len(found) == before:
+            break
+        cursor = following
+    if not found:
+        raise RestError(NAME, _PRODUCTS, 200, "the answer lists no products")
+    return found
+
+
+def _page(query: dict[str, str | Sequence[str]]) -> Flow[tuple[dict[str, Product], str]]:
+    """The products of a page that can be read (one that can't concerns nobody else), and the next one's cursor.
+
+    Raises:
+        RestError: no answer, or none that is a product list.
+    """
+    asked = urlencode(query, doseq=True, quote_via=quote)
+    response = yield HttpRequest("GET", f"{_PRODUCTS}?{asked}" if asked else _PRODUCTS)
+    if response.status >= 400:
+        wait = seconds_to_wait(response.headers.get("retry-after", ""), response.headers.get("date", ""))
+        raise RestError(NAME, _PRODUCTS, response.status, "no product list", wait)
+    try:
+        page = _decode_page(response.body)
+    except UNREADABLE as error:
+        raise RestError(NAME, _PRODUCTS, response.status, f"not a product list: {str(error)[:200]}") from None
+    found: dict[str, Product] = {}
+    for row in page.products:
+        try:
+            found.update(_product(_decode_product(row)))
+        except UNREADABLE:
+            continue
+    more = page.pagination
+    return found, more.next_cursor if more is not None and more.has_next else ""
+
+
+def _product(row: _Product) -> dict[str, Product]:
+    base, _, currency = row.product_id.rpartition("-")
+    flags = ("trading_disabled", "is_disabled", "cancel_only")
+    halted = next((name for name in flags if getattr(row, name)), "")
+    if row.status not in (None, "", "online"):
+        halted = str(row.status)[:40]
+    names = row.product_id, row.base_currency_id or base, row.quote_currency_id or currency
+    kind = "spot" if row.product_type in (None, "", "SPOT") else "future"
+    return {row.product_id: Product(ListedPair(*names, kind, halted or row.status or ""), halted, row.alias or "")}

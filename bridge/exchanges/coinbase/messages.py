@@ -1,71 +1,78 @@
-"""Coinbase's messages as far as they are used, and what can still be read of a message that is not as it should be."""
+"""Coinbase's messages as far as they are used, and what can still be read of one that is not as it should be."""
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from bridge.exchanges.toolkit.salvage import UNREADABLE, readable
+from bridge.exchanges.toolkit.fields import fields_of
+from bridge.exchanges.toolkit.salvage import UNREADABLE, peek, peek_count, readable, rows_of
 from bridge.model import Channel
 
 __all__ = [
     "CHANNELS",
+    "DATA",
     "LEVEL2",
     "NAME",
     "TICKER",
     "TRADES",
-    "BookEvent",
-    "BookUpdate",
-    "Heartbeats",
-    "L2Data",
-    "MarketTrades",
-    "Message",
-    "Other",
+    "Books",
     "Remains",
     "Subscriptions",
-    "SubscriptionsEvent",
-    "TickerEvent",
-    "TickerMessage",
-    "TickerRow",
-    "TradeRow",
-    "TradesEvent",
+    "Tickers",
+    "Trades",
     "decode",
-    "decode_book",
-    "decode_other",
-    "decode_ticker",
-    "decode_trade",
-    "event_type",
-    "product_of",
+    "pieces",
+    "product_in",
     "remains_of",
-    "rows_of",
+    "text_in",
 ]
 
 NAME = "coinbase"
 LEVEL2, TICKER, TRADES = "level2", "ticker", "market_trades"
-CHANNELS = {
-    Channel.TRADES: TRADES,
-    Channel.BOOK: LEVEL2,
-    Channel.QUOTES: TICKER,
-    Channel.TICKER: TICKER,
-}
+CHANNELS = {Channel.TRADES: TRADES, Channel.BOOK: LEVEL2, Channel.QUOTES: TICKER, Channel.TICKER: TICKER}
 """The exchange's channel for each of ours."""
+DATA = {"l2_data": LEVEL2, "market_trades": TRADES, "ticker": TICKER}
+"""The name of a channel's messages → the channel."""
+_ROWS = {TRADES: "trades", TICKER: "tickers"}
+"""Where a channel's events have their rows; a book's event stands or falls as a whole."""
 
-Kind = Literal["snapshot", "update"]
-Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-"""A message's number on its connection."""
-_HEAD = 512
-_CHANNEL = re.compile(rb'"channel"\s*:\s*"([a-z0-9_]{1,40})"').search
-_NUMBER = re.compile(rb'"sequence_num"\s*:\s*([0-9]{1,18})\s*[,}]').search
-_NULL = Raw(b"null")
-_ERROR = Raw(b'"error"')
+_Kind = Literal["snapshot", "update"]
 
 
-class TradeRow(Struct, gc=False):
-    """A trade; ``side`` is the maker's."""
+class _Message(Struct, tag_field="channel", gc=False):
+    sequence_num: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    timestamp: str = ""
 
+
+class _Level(Struct, gc=False):
+    side: Literal["bid", "offer"]
+    event_time: str
+    price_level: str
+    new_quantity: str
+
+
+class _BookEvent(Struct, gc=False):
+    type: _Kind
+    product_id: str
+    updates: list[_Level]
+
+
+class Books(_Message, tag="l2_data"):
+    """A full book, best first on both sides; then changed levels with their new sizes.
+
+    ``{"channel":"l2_data","timestamp":"2026-08-09T21:05:48.506659391Z","sequence_num":15,"events":[{"type":"update",
+    "product_id":"BTC-USD","updates":[{"side":"offer","event_time":"2026-08-09T21:05:48.264069Z","price_level":
+    "65106.54","new_quantity":"0.15361938"}]}]}``
+    """
+
+    events: list[_BookEvent] = []
+
+
+class _Trade(Struct, gc=False):
     product_id: str
     trade_id: str
     price: str
@@ -74,33 +81,23 @@ class TradeRow(Struct, gc=False):
     side: Literal["BUY", "SELL"]
 
 
-class TradesEvent(Struct, gc=False):
-    """Some trades, newest first; a ``snapshot`` of recent ones after a subscription."""
-
-    trades: list[TradeRow]
-    type: Kind = "update"
+class _TradesEvent(Struct, gc=False):
+    trades: list[_Trade]
+    type: _Kind = "update"
 
 
-class BookUpdate(Struct, gc=False):
-    """A level and its new size."""
+class Trades(_Message, tag="market_trades"):
+    """Trades, newest first; after a subscribe, a ``snapshot`` of the latest hundred or so. ``side`` is the maker's.
 
-    side: Literal["bid", "offer"]
-    event_time: str
-    price_level: str
-    new_quantity: str
+    ``{"channel":"market_trades","timestamp":"2026-08-09T21:05:48.251397169Z","sequence_num":9,"events":[{"type":
+    "update","trades":[{"product_id":"BTC-USD","trade_id":"1068572091","price":"65083.67","size":"0.01034361","time":
+    "2026-08-09T21:05:48.167634Z","side":"SELL"}]}]}``
+    """
 
-
-class BookEvent(Struct, gc=False):
-    """A full book, or what has changed of it."""
-
-    type: Kind
-    product_id: str
-    updates: list[BookUpdate]
+    events: list[_TradesEvent] = []
 
 
-class TickerRow(Struct, gc=False):
-    """Best prices and the last 24 hours of one product."""
-
+class _Ticker(Struct, gc=False):
     product_id: str
     price: str = ""
     volume_24_h: str = ""
@@ -113,207 +110,112 @@ class TickerRow(Struct, gc=False):
     best_ask_quantity: str = ""
 
 
-class TickerEvent(Struct, gc=False):
-    """Some tickers."""
-
-    tickers: list[TickerRow]
-    type: Kind = "update"
+class _TickersEvent(Struct, gc=False):
+    tickers: list[_Ticker]
+    type: _Kind = "update"
 
 
-class SubscriptionsEvent(Struct):
-    """Channel → products that are subscribed to."""
+class Tickers(_Message, tag="ticker"):
+    """Best prices and the last 24 hours, at every match.
 
+    ``{"channel":"ticker","timestamp":"2026-08-09T21:05:48.298032046Z","sequence_num":10,"events":[{"type":"update",
+    "tickers":[{"type":"ticker","product_id":"ETH-USD","price":"1919.41","volume_24_h":"19975.95927439","low_24_h":
+    "1911.04","high_24_h":"1925","low_52_w":"1505","high_52_w":"4955.9","price_percent_chg_24_h":"0.02501394006035",
+    "best_bid":"1919.44","best_ask":"1919.49","best_bid_quantity":"0.02858092","best_ask_quantity":"0.07814824"}]}]}``
+    """
+
+    events: list[_TickersEvent] = []
+
+
+class _SubscriptionsEvent(Struct):
     subscriptions: dict[str, list[str]] = {}
 
 
-class Message(Struct, tag_field="channel", gc=False):
-    """What all messages have."""
+class Subscriptions(_Message, tag="subscriptions"):
+    """All present subscriptions, channel → products, after each change of them.
 
-    sequence_num: Number
-    timestamp: str = ""
+    ``{"channel":"subscriptions","timestamp":"2026-08-09T21:05:48.229148053Z","sequence_num":5,"events":[
+    {"subscriptions":{"candles":["ETH-USD","BTC-USD"],"market_trades":["ETH-USD","BTC-USD"]}}]}``
+    """
 
-
-class MarketTrades(Message, tag="market_trades"):
-    """A message of the channel ``market_trades``."""
-
-    events: list[TradesEvent] = []
+    events: list[_SubscriptionsEvent] = []
 
 
-class L2Data(Message, tag="l2_data"):
-    """A message of the channel ``level2``."""
-
-    events: list[BookEvent] = []
-
-
-class TickerMessage(Message, tag="ticker"):
-    """A message of the channel ``ticker``."""
-
-    events: list[TickerEvent] = []
-
-
-class Heartbeats(Message, tag="heartbeats"):
-    """One a second."""
-
-
-class Subscriptions(Message, tag="subscriptions"):
-    """The list of all present subscriptions, after each change of them."""
-
-    events: list[SubscriptionsEvent] = []
-
-
-class Other(Struct):
-    """Any other JSON object: an error (``type``), or a channel of later invention."""
-
-    type: str = ""
-    channel: str = ""
-    message: str = ""
-    reason: str = ""
-    sequence_num: Number | None = None
-
-
-decode = msgspec.json.Decoder(MarketTrades | L2Data | TickerMessage | Heartbeats | Subscriptions).decode
-decode_other = msgspec.json.Decoder(Other).decode
-decode_book = msgspec.json.Decoder(BookEvent).decode
-decode_trade = msgspec.json.Decoder(TradeRow).decode
-decode_ticker = msgspec.json.Decoder(TickerRow).decode
-
-
-# --- what can still be read of a bad message ---------------------------------------------------------------------------
-
-
-class Remains(Struct):
-    """What can be read of a message that is not as it should be; ``events`` is ``None`` where they can't be told apart."""
-
-    channel: str
-    number: int
-    timestamp: str = ""
-    events: list[Raw] | None = None
-    is_error: bool = False
-    """Whether it says that it is an error."""
-
-
-class _Whole(Struct):
-    """A message that is sound but for its events."""
-
-    channel: str
-    sequence_num: Number
-    events: list[Raw]
-    timestamp: str = ""
-    type: Raw = _NULL
-
-
-class _Rows(Struct):
-    """An event that is sound but for its rows."""
-
-    trades: list[Raw] | None = None
-    tickers: list[Raw] | None = None
-    type: Kind = "update"
+class _Heartbeat(_Message, tag="heartbeats"):
+    pass
 
 
 class _Named(Struct):
     product_id: str
 
 
-class _Loose(Struct):
-    type: Raw = _NULL
-    channel: Raw = _NULL
-    sequence_num: Raw = _NULL
-    timestamp: Raw = _NULL
-    events: Raw = _NULL
-
-
-class _LooseRow(Struct):
-    type: Raw = _NULL
-    trades: Raw = _NULL
-    tickers: Raw = _NULL
-
-
-_decode_whole = msgspec.json.Decoder(_Whole).decode
-_decode_rows = msgspec.json.Decoder(_Rows).decode
+decode = msgspec.json.Decoder(Trades | Books | Tickers | _Heartbeat | Subscriptions).decode
 _decode_named = msgspec.json.Decoder(_Named).decode
-_decode_loose = msgspec.json.Decoder(_Loose).decode
-_decode_row = msgspec.json.Decoder(_LooseRow).decode
 _decode_text = msgspec.json.Decoder(str).decode
-_decode_int = msgspec.json.Decoder(Number).decode
-_decode_list = msgspec.json.Decoder(list[Raw]).decode
-_decode_kind = msgspec.json.Decoder(Kind).decode
 
 
-def remains_of(frame: bytes) -> Remains | None:
-    """What can be read of the frame; ``None`` where that is neither a channel nor a number."""
-    mended = readable(frame)
-    try:
-        whole = _decode_whole(mended)
-    except UNREADABLE:
-        pass
-    else:
-        return Remains(whole.channel, whole.sequence_num, whole.timestamp, whole.events, whole.type == _ERROR)
-    found = _loose(mended)
-    if found is None:
-        head = frame[:_HEAD]
-        named, numbered = _CHANNEL(head), _NUMBER(head)
-        return Remains(named[1].decode(), int(numbered[1])) if named and numbered else None
-    try:
-        number = _decode_int(found.sequence_num)
-    except UNREADABLE:
-        return None
-    channel = _text(found.channel)
-    if not channel:
-        return None
-    return Remains(channel, number, _text(found.timestamp) or "", _list(found.events), found.type == _ERROR)
+class Remains(Struct):
+    """What can be read of any frame; without ``fields`` it is no JSON object, and the rest was found in its first bytes."""
+
+    channel: str
+    number: int | None
+    type: str
+    fields: dict[str, Raw]
 
 
-def product_of(row: Raw) -> str | None:
-    """The product that an event or a row is about; ``None`` where that can't be read."""
+def remains_of(frame: bytes) -> Remains:
+    """What can be read of the frame."""
+    fields = _fields(frame)
+    if not fields:
+        return Remains(peek(frame, "channel"), peek_count(frame, "sequence_num"), "", {})
+    digits = bytes(fields.get("sequence_num", b""))
+    number = int(digits) if digits.isdigit() and len(digits) <= 18 else None
+    return Remains(text_in(fields.get("channel")), number, text_in(fields.get("type")), fields)
+
+
+def pieces(remains: Remains) -> Iterator[tuple[Raw | None, bytes]]:
+    """Each row of a message, and the message as it were with this row alone; no row where rows can't be told apart.
+
+    Of trades and tickers a row is one of them, of books an event. Trades come oldest first.
+    """
+    fields, name = remains.fields, _ROWS.get(DATA[remains.channel])
+    head = {"channel": remains.channel, "sequence_num": remains.number, "timestamp": text_in(fields.get("timestamp"))}
+    events = _rows(fields.get("events"))
+    for event in [Raw(b"null")] if events is None else events:
+        parts = _fields(event)
+        rows = _rows(parts.get(name)) if name else [event]
+        if rows is None:
+            yield None, b""
+        for row in reversed(rows or ()):
+            whole: Any = {**parts, name: [row]} if name else event
+            yield row, msgspec.json.encode({**head, "events": [whole]})
+
+
+def product_in(row: Raw) -> str | None:
+    """The product that a row is about; ``None`` where that can't be read."""
     try:
         return _decode_named(row).product_id
     except UNREADABLE:
         return None
 
 
-def rows_of(event: Raw) -> tuple[list[Raw] | None, Kind | None]:
-    """The trades or tickers of an event, each by itself, and its type; ``None`` for what of it can't be told."""
+def text_in(raw: Raw | None) -> str:
+    """The text that a field holds; empty where it holds none."""
     try:
-        found = _decode_rows(event)
+        return _decode_text(raw or b"")
     except UNREADABLE:
-        return _rows(event), None
-    return found.trades if found.tickers is None else found.tickers, found.type
+        return ""
 
 
-def event_type(event: Raw) -> Kind:
-    """The type of an event, ``update`` where it has none.
-
-    Raises:
-        ValidationError: it is an unknown one.
-    """
-    found = _decode_row(event).type
-    return "update" if found is _NULL else _decode_kind(found)
-
-
-def _rows(event: Raw) -> list[Raw] | None:
+def _fields(data: bytes | Raw) -> dict[str, Raw]:
     try:
-        found = _decode_row(event)
+        return fields_of(readable(bytes(data)))
     except UNREADABLE:
-        return None
-    return _list(found.trades if found.tickers == _NULL else found.tickers)
+        return {}
 
 
-def _loose(frame: bytes) -> _Loose | None:
+def _rows(data: Raw | None) -> list[Raw] | None:
     try:
-        return _decode_loose(frame)
-    except UNREADABLE:
-        return None
-
-
-def _text(raw: Raw) -> str | None:
-    try:
-        return _decode_text(raw)
-    except UNREADABLE:
-        return None
-
-
-def _list(raw: Raw) -> list[Raw] | None:
-    try:
-        return _decode_list(raw)
+        return None if data is None else rows_of(data)
     except UNREADABLE:
         return None

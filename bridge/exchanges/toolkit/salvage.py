@@ -15,7 +15,7 @@ from bridge.exchange_errors import FrameError
 from bridge.exchanges.api import NOT_UNDERSTOOD, Output, Reject, Session, Subscription
 from bridge.model import Control, ControlEvent
 
-__all__ = ["UNREADABLE", "Damage", "peek", "readable", "rows_of"]
+__all__ = ["UNREADABLE", "Damage", "peek", "peek_count", "readable", "rows_of"]
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding JSON raises for a frame that is none, or not of the expected shape."""
@@ -25,6 +25,7 @@ _N, _I = b"NI"
 _LOOKED_AT = 4_096
 """Bytes at a frame's beginning in which a field is looked for."""
 _PEEKED = rb'"%s"\s*:\s*"([^"\\]{1,200})"'
+_COUNTED = rb'"%s"\s*:\s*([0-9]{1,18})\s*[,}]'
 
 
 def readable(frame: bytes) -> bytes:
@@ -43,6 +44,12 @@ def peek(frame: bytes, name: str) -> str:
     """The first text of a field of this name near the beginning of a frame of any form; empty without one."""
     found = re.search(_PEEKED % re.escape(name).encode(), frame[:_LOOKED_AT])
     return found[1].decode(errors="replace") if found else ""
+
+
+def peek_count(frame: bytes, name: str) -> int | None:
+    """The first whole number of a field of this name near the beginning of a frame of any form; ``None`` without one."""
+    found = re.search(_COUNTED % re.escape(name).encode(), frame[:_LOOKED_AT])
+    return int(found[1]) if found else None
 
 
 def rows_of(data: bytes | msgspec.Raw) -> list[msgspec.Raw]:
@@ -79,8 +86,15 @@ class Damage:
     def __bool__(self) -> bool:
         return self._rows > 0
 
-    def row(self, error: Exception, streams: Iterable[Subscription], place: int = 0) -> None:
-        """A row is left out, which these streams miss; ``place`` is the number of the frame's events before it."""
+    def row(
+        self, error: Exception, streams: Iterable[Subscription], place: int = 0, raw: bytes | msgspec.Raw = b""
+    ) -> None:
+        """A row is left out, which these streams miss; ``place`` is the number of the frame's events before it.
+
+        ``raw``: the row, which goes to the rejects in place of the whole frame, if it is the first one.
+        """
+        if raw and not self._rows:
+            self._frame = bytes(raw)
         self._reason = self._reason or f"{type(error).__name__}: {error}"
         self._rows += 1
         for stream in streams:

@@ -1,0 +1,59 @@
+"""What an exchange's list says of its pairs while the bridge runs: which there are, are halted, or are another one's alias."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from bridge.exchanges.api import ListedPair
+from bridge.exchanges.toolkit.listing import nearest_pairs
+
+__all__ = ["Product", "ProductList"]
+
+
+class Product(Struct, frozen=True):
+    """A pair as it is listed; ``halted`` is why it can't be traded, ``alias`` the pair whose trades and books it has."""
+
+    pair: ListedPair
+    halted: str = ""
+    alias: str = ""
+
+
+class ProductList:
+    """The list as it was read last; empty, and of no opinion, until it has been read."""
+
+    def __init__(self) -> None:
+        self.products: Mapping[str, Product] = {}
+        self.version = 0
+        """Rises with each answer; 0 as long as nothing is known."""
+
+    def learn(self, products: Mapping[str, Product], *, whole: bool) -> None:
+        """An answer has come: the whole list, or some products of it; those that it leaves out stay as they are then."""
+        self.products = dict(products) if whole else {**self.products, **products}
+        self.version += 1
+
+    def served_as(self, pair: str) -> str:
+        """The pair whose trades and books this pair's are; itself, where nothing is known."""
+        found = self.products.get(pair)
+        return found.alias if found is not None and found.alias in self.products else pair
+
+    def unknown(self, pair: str) -> str:
+        """Why the exchange doesn't have the pair, with the nearest names that it has; empty where it does."""
+        if not self.version or pair in self.products:
+            return ""
+        near = ", ".join(self.nearest(pair))
+        return f"the exchange lists no pair {pair}" + (f"; the nearest are {near}" if near else "")
+
+    def nearest(self, pair: str) -> list[str]:
+        """The nearest names that the exchange has."""
+        return nearest_pairs(pair, self.products)
+
+    def halted(self, pair: str) -> str:
+        """Why the pair can't be traded at present; empty where it can, or where nothing is known."""
+        found = self.products.get(pair)
+        return f"the exchange lists the pair as halted ({found.halted})" if found is not None and found.halted else ""
+
+    def in_trouble(self, pairs: Iterable[str]) -> list[str]:
+        """Those that are unknown or halted."""
+        return [pair for pair in pairs if (self.version and pair not in self.products) or self.halted(pair)]

@@ -1,0 +1,37 @@
+"""Times in text."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from bridge.exchanges.toolkit.numbers import SECOND, epoch_ns, shortened
+
+__all__ = ["UtcTimes"]
+
+_ZERO_TIMES = (int(datetime(1, 1, 1, tzinfo=UTC).timestamp()), 0)
+"""The zero times of programming languages (seconds since the epoch): they stand for an unknown time."""
+
+
+class UtcTimes:
+    """Reads ``2026-08-09T21:05:48.228568804Z``; the second that was read last is not parsed again."""
+
+    def __init__(self) -> None:
+        self._second = ("", 0)
+
+    def ns(self, text: str) -> int | None:
+        """Nanoseconds since the epoch; up to 9 decimals count, or none. ``None`` for the years 1 and 1970: unknown.
+
+        Raises:
+            ValueError: it is no such time, or is before September 2001.
+        """
+        second = text[:19]
+        if second != self._second[0]:
+            seconds = int(datetime.strptime(second, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).timestamp())
+            self._second = (second, 0 if seconds in _ZERO_TIMES else epoch_ns(seconds, SECOND))
+        known = self._second[1]
+        decimals = text[20:-1]
+        if decimals.isdecimal() and text[19] == "." and text[-1] == "Z":
+            return known + int(decimals[:9].ljust(9, "0")) if known else None
+        if text[19:] == "Z":
+            return known or None
+        raise ValueError(f"{shortened(text)} is not a time in UTC")
