@@ -191,11 +191,15 @@ class Order(Event, frozen=True, gc=False, tag="order"):
 
 
 class Fill(Event, frozen=True, gc=False, tag="fill"):
-    """One execution of the account; ``fee`` in units of ``fee_currency``."""
+    """One execution of the account; ``fee`` in units of ``fee_currency``.
+
+    ``fees`` are all of them, where the exchange may charge several: ``amount:currency``, with a space between two. ``fee``
+    and ``fee_currency`` are then the first.
+    """
 
     channel: ClassVar[Channel] = Channel.FILLS
     WIRE: ClassVar[tuple[str, ...]] = ("fill_id", "order_id", "pair", "side", "price", "size", "fee", "fee_currency")
-    MORE: ClassVar[tuple[str, ...]] = ("contracts",)
+    MORE: ClassVar[tuple[str, ...]] = ("contracts", "fees")
 
     fill_id: str
     order_id: str
@@ -206,6 +210,7 @@ class Fill(Event, frozen=True, gc=False, tag="fill"):
     fee: str
     fee_currency: str
     contracts: str | None = None
+    fees: str | None = None
 
 
 class Balance(Event, frozen=True, gc=False, tag="balance"):

@@ -13,12 +13,22 @@ T = TypeVar("T")
 
 
 class HttpRequest(Struct, frozen=True):
-    """A REST call; ``path`` is appended to the exchange's REST base and never holds a secret."""
+    """A REST call; ``path`` is appended to the exchange's REST base.
+
+    ``shown`` is the path without what must be seen nowhere, in errors and recordings: a signature or a token in its
+    query. Empty: there is no such thing in it.
+    """
 
     method: str
     path: str
     body: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    shown: str = ""
+
+    @property
+    def safe_path(self) -> str:
+        """The path for errors, logs and recordings."""
+        return self.shown or self.path
 
 
 class HttpResponse(Struct, frozen=True):

@@ -195,8 +195,9 @@ class Connection:
         for state in held:
             if isinstance(state, Restated):
                 self._context.receiver.restated(state)
-        for fetch in self._fetches.difference((asyncio.current_task(),)):
-            fetch.cancel()
+        if self._fetches:
+            for fetch in self._fetches.difference((asyncio.current_task(),)):
+                fetch.cancel()
 
     def frame(self, data: bytes) -> None:
         """A message came (`Handler`)."""

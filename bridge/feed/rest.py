@@ -145,21 +145,23 @@ class RestClient:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             if self._pacer:
                 self._pacer.failed()
-            raise RestError(self._exchange, request.path, 0, describe(error)) from None
+            raise RestError(self._exchange, request.safe_path, 0, describe(error)) from None
         if self._pacer:
             self._pacer.worked()
         if self._tap and request.method == "GET":
-            self._tap.http("rest", str(url), body.decode(errors="replace"), CLOCK.now() / 1e9)
+            self._tap.http("rest", self._base + request.safe_path, body.decode(errors="replace"), CLOCK.now() / 1e9)
         return HttpResponse(status, body, headers)
 
     async def _body(self, request: HttpRequest, answer: aiohttp.ClientResponse) -> bytes:
         encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
-            raise RestError(self._exchange, request.path, answer.status, f"the answer is packed ({encoding}), unasked")
+            raise RestError(
+                self._exchange, request.safe_path, answer.status, f"the answer is packed ({encoding}), unasked"
+            )
         body = bytearray()
         async for chunk in answer.content.iter_any():
             body += chunk
             if len(body) > MAX_BODY:
                 message = f"the answer is larger than {MAX_BODY} bytes"
-                raise RestError(self._exchange, request.path, answer.status, message)
+                raise RestError(self._exchange, request.safe_path, answer.status, message)
         return bytes(body)

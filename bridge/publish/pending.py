@@ -49,7 +49,7 @@ KINDS: dict[type[Event], int] = {
     Control: CONTROL,
     Trade: WIDE,
     Order: WIDE,
-    Fill: WIDE,
+    Fill: WIDER,
     Position: WIDER,
 }
 """Kinds of entries by class; what may have further fields and doesn't is of a narrower kind."""

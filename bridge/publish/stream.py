@@ -97,7 +97,7 @@ class Stream:
         self.wide_head = head(key, channel, more=1)
         """For entries with a further field (`contracts`)."""
         self.wider_head = head(key, channel, more=2)
-        """For entries with two of them (`contracts` and `leg`)."""
+        """For entries with two of them (`contracts` and `leg`, or `fees`)."""
         self.ms = 0
         self.seq = 0
         """The last ID given out."""

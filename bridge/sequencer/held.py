@@ -89,6 +89,10 @@ class HeldBook(BookTopic):
         self._why = ""
         self._begun = 0
         """When the book last began with a snapshot (ns): what happened before is history, and not late."""
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """Prepare what a kind of book has besides."""
 
     @property
     def whole(self) -> bool:

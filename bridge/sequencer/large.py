@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from decimal import Decimal
 from itertools import pairwise
 
-from bridge.exchanges.rules import BestPrices, BookRules
-from bridge.model import BookDelta, BookSnapshot, Event, Levels
-from bridge.publish.stream import Stream
+from bridge.exchanges.rules import BestPrices
+from bridge.model import BookDelta, BookSnapshot, Levels
 from bridge.sequencer.books import BookTopic
 from bridge.sequencer.held import Condition, HeldBook
-from bridge.sequencer.topic import Sink
 
 __all__ = ["LargeBook"]
 
@@ -30,17 +27,7 @@ class LargeBook(HeldBook):
     it.
     """
 
-    def __init__(
-        self,
-        stream: Stream,
-        sink: Sink,
-        resync: Callable[[str, str], None],
-        replace: Callable[[str, str], None],
-        rules: BookRules,
-        *,
-        quotes: Callable[[Event], None] | None = None,
-    ) -> None:
-        super().__init__(stream, sink, resync, replace, rules, quotes=quotes)
+    def _set_up(self) -> None:
         self._bids: dict[str, str] = {}
         self._asks: dict[str, str] = {}
         self._newest: BookSnapshot | BookDelta | None = None

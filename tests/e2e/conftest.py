@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.bybit_exchange import BybitExchange
 from tests.e2e.harness import Process, Simulated
 from tests.e2e.observing import connect
 from tests.servers import RedisServer
@@ -94,3 +95,9 @@ def bench(run: Run, simulate: Simulate, redis_server: RedisServer, tmp_path: Pat
 def own_bench(run: Run, simulate: Simulate, own_server: RedisServer, tmp_path: Path) -> Bench:
     """On a server that the test may stop and kill."""
     return Bench(run, simulate, own_server, tmp_path)
+
+
+@pytest.fixture
+def bybit_exchange() -> Iterator[BybitExchange]:
+    with BybitExchange() as served:
+        yield served

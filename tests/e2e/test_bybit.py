@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -105,32 +105,26 @@ def md(pair: str, channel: str) -> str:
 
 
 @pytest.fixture
-def exchange() -> Iterator[BybitExchange]:
-    with BybitExchange() as served:
-        yield served
-
-
-@pytest.fixture
-def play(run: Run, redis_server: RedisServer, tmp_path: Path, exchange: BybitExchange) -> Play:
+def play(run: Run, redis_server: RedisServer, tmp_path: Path, bybit_exchange: BybitExchange) -> Play:
     def start(**connector: Any) -> Played:
-        return Played(run, redis_server, tmp_path, exchange, **{"account": None, **connector})
+        return Played(run, redis_server, tmp_path, bybit_exchange, **{"account": None, **connector})
 
     return start
 
 
-def test_spot_and_linear_never_mix_and_all_is_to_the_digit(play: Play, exchange: BybitExchange) -> None:
+def test_spot_and_linear_never_mix_and_all_is_to_the_digit(play: Play, bybit_exchange: BybitExchange) -> None:
     """The same symbol in both; old first snapshots; data before its acknowledgement; pongs in the forms that there are."""
-    exchange.late_acknowledgements, exchange.age = True, 3_000
+    bybit_exchange.late_acknowledgements, bybit_exchange.age = True, 3_000
     played = play()
     for pair in PAIRS:
         played.book_is_the_exchanges(pair)
         played.live(*(md(pair, channel) for channel in ("book", "trades", "quotes", "ticker")))
         assert len(played.entries(md(pair, "book"))) == 7
         assert controls(played.client, md(pair, "book")) == ["live"]
-    exchange.say(SPOT, frames.TRADE_SPOT, frames.TICKER_SPOT)
-    exchange.say(LINEAR, frames.TRADE_LINEAR, frames.TICKER_DELTA, frames.TICKER_LINEAR, frames.TICKER_DELTA)
+    bybit_exchange.say(SPOT, frames.TRADE_SPOT, frames.TICKER_SPOT)
+    bybit_exchange.say(LINEAR, frames.TRADE_LINEAR, frames.TICKER_DELTA, frames.TICKER_LINEAR, frames.TICKER_DELTA)
     for path, symbol in PATHS.values():
-        exchange.quote(path, symbol)
+        bybit_exchange.quote(path, symbol)
     [spot] = played.wait(md("BTC-USDT", "trades"), 1)
     [perp] = played.wait(md("BTC-USDT-PERP", "trades"), 1)
     assert (spot["id"], spot["side"], spot["price"], spot["size"]) == (
@@ -147,19 +141,19 @@ def test_spot_and_linear_never_mix_and_all_is_to_the_digit(play: Play, exchange:
     [perp] = played.wait(md("BTC-USDT-PERP", "ticker"), 1)
     assert (spot["last"], spot["change_pct"], spot["window"]) == ("21109.77", "1.96", "86400")
     assert (perp["last"], perp["change_pct"], perp["volume"]) == ("66666.60", "-15.8315", "73191.3870")
-    eventually(lambda: set(exchange.pings) == {SPOT, LINEAR}, "a ping over each connection")
-    assert all(len(topics) <= 10 for path, _, topics in exchange.requests if path == SPOT)
+    eventually(lambda: set(bybit_exchange.pings) == {SPOT, LINEAR}, "a ping over each connection")
+    assert all(len(topics) <= 10 for path, _, topics in bybit_exchange.requests if path == SPOT)
     assert played.entries(md("BTC-USDC-PERP", "trades")) == []
     played.finished()
 
 
-def test_old_snapshots_are_no_latency(play: Play, exchange: BybitExchange) -> None:
-    exchange.age = 3_000
+def test_old_snapshots_are_no_latency(play: Play, bybit_exchange: BybitExchange) -> None:
+    bybit_exchange.age = 3_000
     played = play(channels=["book"], pairs=["BTC-USDT"])
     played.book_is_the_exchanges("BTC-USDT")
 
     def figures() -> dict[str, Any]:
-        exchange.change(SPOT, "BTCUSDT", "2")
+        bybit_exchange.change(SPOT, "BTCUSDT", "2")
         told: dict[str, Any] = json.loads(played.client.hget("bridge:connector:bybit", "latency") or "{}")
         return told
 
@@ -170,10 +164,10 @@ def test_old_snapshots_are_no_latency(play: Play, exchange: BybitExchange) -> No
 
 @pytest.mark.parametrize("reading", ["all", "one"])
 def test_a_topic_that_is_refused_is_down_alone(
-    play: Play, exchange: BybitExchange, reading: Literal["all", "one"]
+    play: Play, bybit_exchange: BybitExchange, reading: Literal["all", "one"]
 ) -> None:
     """Whether the good topics of a request that is refused stand is not known: both ways the others are live."""
-    exchange.reading, exchange.refused = reading, {"publicTrade.ETHUSDT", "orderbook.200.BTCPERP"}
+    bybit_exchange.reading, bybit_exchange.refused = reading, {"publicTrade.ETHUSDT", "orderbook.200.BTCPERP"}
     played = play()
     down = {md("ETH-USDT", "trades"), md("BTC-USDC-PERP", "book")}
     keys = {md(pair, channel) for pair in PAIRS for channel in ("book", "trades", "quotes", "ticker")}
@@ -182,43 +176,46 @@ def test_a_topic_that_is_refused_is_down_alone(
         eventually(lambda key=key: controls(played.client, key) == ["down"], f"{key} down")
         [entry] = [fields for _, fields in played.client.xrange(key)]
         assert entry["reason"].startswith("error:handler not found,topic:")
-    assert exchange.subscribed(SPOT) | exchange.subscribed(LINEAR) >= {"publicTrade.BTCUSDT", "orderbook.200.ETHUSDT"}
+    assert bybit_exchange.subscribed(SPOT) | bybit_exchange.subscribed(LINEAR) >= {
+        "publicTrade.BTCUSDT",
+        "orderbook.200.ETHUSDT",
+    }
     played.book_is_the_exchanges("ETH-USDT")
     played.finished()
 
 
-def test_a_hole_is_mended_for_its_pair_alone(play: Play, exchange: BybitExchange) -> None:
+def test_a_hole_is_mended_for_its_pair_alone(play: Play, bybit_exchange: BybitExchange) -> None:
     played = play(channels=["book"])
     for pair in PAIRS:
         played.book_is_the_exchanges(pair)
-    before = len(exchange.requests)
-    exchange.change(LINEAR, "BTCUSDT", "2")
-    exchange.change(LINEAR, "BTCUSDT", "3", lose=True)
-    exchange.change(LINEAR, "BTCUSDT", "4")
+    before = len(bybit_exchange.requests)
+    bybit_exchange.change(LINEAR, "BTCUSDT", "2")
+    bybit_exchange.change(LINEAR, "BTCUSDT", "3", lose=True)
+    bybit_exchange.change(LINEAR, "BTCUSDT", "4")
     played.book_is_the_exchanges("BTC-USDT-PERP")
     topic = ("orderbook.200.BTCUSDT",)
-    assert exchange.requests[before:] == [(LINEAR, "unsubscribe", topic), (LINEAR, "subscribe", topic)]
+    assert bybit_exchange.requests[before:] == [(LINEAR, "unsubscribe", topic), (LINEAR, "subscribe", topic)]
     key = md("BTC-USDT-PERP", "book")
     assert controls(played.client, key) == ["live", "gap", "lost"]
     assert [entry["type"] for entry in played.entries(key)] == ["snapshot", "delta", "snapshot"]
     for pair in PAIRS:
-        exchange.change(*PATHS[pair], "7")
+        bybit_exchange.change(*PATHS[pair], "7")
         played.book_is_the_exchanges(pair)
         assert pair == "BTC-USDT-PERP" or controls(played.client, md(pair, "book")) == ["live"]
     played.finished()
 
 
 def test_snapshots_in_the_middle_and_a_service_that_is_restarted_are_no_holes(
-    play: Play, exchange: BybitExchange
+    play: Play, bybit_exchange: BybitExchange
 ) -> None:
     played = play(channels=["book"], pairs=["BTC-USDT"])
     played.book_is_the_exchanges("BTC-USDT")
     for kind in ("snapshot", "delta"):
-        exchange.change(SPOT, "BTCUSDT", "2")
-        exchange.resend(SPOT, "BTCUSDT")
-        exchange.change(SPOT, "BTCUSDT", "3", lose=True)
-        exchange.resend(SPOT, "BTCUSDT", restart=True, kind=kind)
-        exchange.change(SPOT, "BTCUSDT", "4")
+        bybit_exchange.change(SPOT, "BTCUSDT", "2")
+        bybit_exchange.resend(SPOT, "BTCUSDT")
+        bybit_exchange.change(SPOT, "BTCUSDT", "3", lose=True)
+        bybit_exchange.resend(SPOT, "BTCUSDT", restart=True, kind=kind)
+        bybit_exchange.change(SPOT, "BTCUSDT", "4")
         played.book_is_the_exchanges("BTC-USDT")
     key = md("BTC-USDT", "book")
     assert controls(played.client, key) == ["live"]
@@ -226,25 +223,25 @@ def test_snapshots_in_the_middle_and_a_service_that_is_restarted_are_no_holes(
     played.finished()
 
 
-def test_a_cut_begins_anew(play: Play, exchange: BybitExchange) -> None:
+def test_a_cut_begins_anew(play: Play, bybit_exchange: BybitExchange) -> None:
     played = play()
     played.live(*(md(pair, "book") for pair in PAIRS))
-    exchange.say(SPOT, frames.TRADE_SPOT, frames.TICKER_SPOT)
+    bybit_exchange.say(SPOT, frames.TRADE_SPOT, frames.TICKER_SPOT)
     played.wait(md("BTC-USDT", "ticker"), 1)
-    exchange.cut(SPOT)
+    bybit_exchange.cut(SPOT)
     key = md("BTC-USDT", "book")
     eventually(lambda: controls(played.client, key) == ["live", "down", "live"], "a new connection")
     played.book_is_the_exchanges("BTC-USDT")
     played.live(md("BTC-USDT", "trades"), md("BTC-USDT", "ticker"))
-    exchange.say(SPOT, frames.TRADE_SPOT, frames.TICKER_SPOT, frames.changed(frames.TRADE_SPOT, i="2"))
+    bybit_exchange.say(SPOT, frames.TRADE_SPOT, frames.TICKER_SPOT, frames.changed(frames.TRADE_SPOT, i="2"))
     assert [trade["id"] for trade in played.wait(md("BTC-USDT", "trades"), 2)] == ["2280000001739247417", "2"]
     assert len(played.entries(md("BTC-USDT", "ticker"))) == 1
     assert controls(played.client, md("BTC-USDT-PERP", "book")) == ["live"]
     played.finished()
 
 
-def test_who_is_refused_with_403_stays_away(play: Play, exchange: BybitExchange) -> None:
-    exchange.handshake_status = 403
+def test_who_is_refused_with_403_stays_away(play: Play, bybit_exchange: BybitExchange) -> None:
+    bybit_exchange.handshake_status = 403
     played = play()
     line = json.loads(
         next(line for line in played.process.wait_for("connect_failed").splitlines() if "connect_failed" in line)
@@ -253,12 +250,12 @@ def test_who_is_refused_with_403_stays_away(play: Play, exchange: BybitExchange)
     assert line["retry_in"] >= 600
     for pair in PAIRS:
         eventually(lambda pair=pair: controls(played.client, md(pair, "book")) == ["down"], f"{pair} down")
-    assert sorted(exchange.handshakes) in ([SPOT], [LINEAR], [LINEAR, SPOT])
+    assert sorted(bybit_exchange.handshakes) in ([SPOT], [LINEAR], [LINEAR, SPOT])
     played.finished()
 
 
-def test_a_misspelt_pair_is_refused_by_name(play: Play, exchange: BybitExchange) -> None:
-    del exchange
+def test_a_misspelt_pair_is_refused_by_name(play: Play, bybit_exchange: BybitExchange) -> None:
+    del bybit_exchange
     played = play(pairs=["BTC-USTD-PERP", "BTC-USDT"], channels=["book"])
     played.book_is_the_exchanges("BTC-USDT")
     assert "did you mean BTC-USDT-PERP" in played.process.wait_for("BTC-USTD-PERP")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +29,10 @@ Play = Callable[..., Played]
 
 
 @pytest.fixture
-def exchange() -> Iterator[BybitExchange]:
-    with BybitExchange() as served:
-        yield served
-
-
-@pytest.fixture
-def play(run: Run, redis_server: RedisServer, tmp_path: Path, exchange: BybitExchange) -> Play:
+def play(run: Run, redis_server: RedisServer, tmp_path: Path, bybit_exchange: BybitExchange) -> Play:
     def start(**connector: Any) -> Played:
         return Played(
-            run, redis_server, tmp_path, exchange, **{"pairs": ["BTC-USDT-PERP"], "channels": [], **connector}
+            run, redis_server, tmp_path, bybit_exchange, **{"pairs": ["BTC-USDT-PERP"], "channels": [], **connector}
         )
 
     return start
@@ -62,14 +56,14 @@ def synchronised(played: Played, times: int = 1) -> None:
     eventually(lambda: played.exchange.called.count(wallet) >= times, f"{times} fetches")
 
 
-def test_frames_to_the_digit(play: Play, exchange: BybitExchange) -> None:
+def test_frames_to_the_digit(play: Play, bybit_exchange: BybitExchange) -> None:
     played = play()
     played.live(*KEYS)
     synchronised(played)
     funding = frames.row(frames.EXECUTION, execId="x", execType="Funding")
     leg = frames.row(frames.POSITION, positionIdx=2, side="Sell", size="3")
-    exchange.say(PRIVATE, frames.ORDER, message("execution", frames.row(frames.EXECUTION), funding))
-    exchange.say(PRIVATE, frames.POSITION, frames.POSITION, message("position", leg), frames.WALLET)
+    bybit_exchange.say(PRIVATE, frames.ORDER, message("execution", frames.row(frames.EXECUTION), funding))
+    bybit_exchange.say(PRIVATE, frames.POSITION, frames.POSITION, message("position", leg), frames.WALLET)
     [order] = played.wait(ORDERS, 1)
     del order["recv"]
     assert order == {
@@ -91,30 +85,30 @@ def test_frames_to_the_digit(play: Play, exchange: BybitExchange) -> None:
     assert legs == [("", "long", "0.012"), ("short", "short", "3")]
     [balance] = played.wait(BALANCES, 1)
     assert (balance["currency"], balance["available"], balance["reserved"]) == ("BTC", "0.00100964", "0.00002")
-    eventually(lambda: PRIVATE in exchange.pings or time.sleep(0.5), "a ping after the log-in")
-    assert exchange.wrong == []
+    eventually(lambda: PRIVATE in bybit_exchange.pings or time.sleep(0.5), "a ping after the log-in")
+    assert bybit_exchange.wrong == []
     played.finished()
     assert [len(played.entries(key)) for key in KEYS] == [1, 1, 1, 2]
 
 
-def test_a_drop_in_the_middle_of_a_fill(play: Play, exchange: BybitExchange) -> None:
+def test_a_drop_in_the_middle_of_a_fill(play: Play, bybit_exchange: BybitExchange) -> None:
     """The first execution of an order comes, then the connection ends; the rest happens while nobody listens."""
     played = play()
     played.live(*KEYS)
     synchronised(played)
     order = frames.row(frames.ORDER, cumExecQty="0.5")
     first, second = execution("f-1"), execution("f-2")
-    exchange.say(PRIVATE, message("order", order), message("execution", first))
-    exchange.say(PRIVATE, frames.POSITION, frames.WALLET, message("order", order | {"orderId": "o-lost"}))
+    bybit_exchange.say(PRIVATE, message("order", order), message("execution", first))
+    bybit_exchange.say(PRIVATE, frames.POSITION, frames.WALLET, message("order", order | {"orderId": "o-lost"}))
     played.wait(FILLS, 1)
     played.wait(ORDERS, 2)
-    exchange.lists = {
+    bybit_exchange.lists = {
         ENDED: [order | {"orderStatus": "Filled", "cumExecQty": "1"}],
         "/v5/order/history?orderId=o-lost": [order | {"orderId": "o-lost", "orderStatus": "Cancelled"}],
         EXECUTIONS: pages([second, execution("x", execType="Funding")], [first]),
         "/v5/account/wallet-balance": [frames.wallet(coin="USDT", walletBalance="50", locked="0")],
     }
-    exchange.cut(PRIVATE)
+    bybit_exchange.cut(PRIVATE)
     assert [fill["fill_id"] for fill in played.wait(FILLS, 2)] == ["f-1", "f-2"]
     ended = {entry["order_id"]: (entry["status"], entry["filled"]) for entry in played.wait(ORDERS, 4)[2:]}
     assert ended == {order["orderId"]: ("filled", "1"), "o-lost": ("cancelled", "0.5")}
@@ -123,9 +117,9 @@ def test_a_drop_in_the_middle_of_a_fill(play: Play, exchange: BybitExchange) -> 
     balances = [(entry["currency"], entry["available"]) for entry in played.wait(BALANCES, 3)[1:]]
     assert sorted(balances) == [("BTC", "0"), ("USDT", "50")]
     assert all(controls(played.client, key) == ["live", "down", "live"] for key in KEYS)
-    assert any("cursor=1%3A0%2C2" in called for called in exchange.called)
-    assert exchange.wrong == []
-    exchange.say(PRIVATE, message("execution", second), message("execution", execution("f-3")))
+    assert any("cursor=1%3A0%2C2" in called for called in bybit_exchange.called)
+    assert bybit_exchange.wrong == []
+    bybit_exchange.say(PRIVATE, message("execution", second), message("execution", execution("f-3")))
     assert [fill["fill_id"] for fill in played.wait(FILLS, 3)] == ["f-1", "f-2", "f-3"]
     played.finished()
 
@@ -142,15 +136,15 @@ def pages(*many: list[dict[str, Any]]) -> Callable[[dict[str, str]], bytes]:
     return answer
 
 
-def test_a_restart_goes_on_where_the_streams_end(play: Play, exchange: BybitExchange) -> None:
+def test_a_restart_goes_on_where_the_streams_end(play: Play, bybit_exchange: BybitExchange) -> None:
     played = play()
     played.live(*KEYS)
     synchronised(played)
-    exchange.say(PRIVATE, message("execution", known := execution("f-1")), frames.ORDER, frames.WALLET)
+    bybit_exchange.say(PRIVATE, message("execution", known := execution("f-1")), frames.ORDER, frames.WALLET)
     for key in (ORDERS, FILLS, BALANCES):
         played.wait(key, 1)
     played.finished()
-    exchange.lists = {
+    bybit_exchange.lists = {
         EXECUTIONS: [execution("f-2"), known],
         ENDED: [frames.row(frames.ORDER, orderStatus="Cancelled")],
     }
@@ -162,23 +156,23 @@ def test_a_restart_goes_on_where_the_streams_end(play: Play, exchange: BybitExch
 
 
 @pytest.mark.parametrize("ahead", [-90_000, 3_000])
-def test_a_clock_that_is_off_still_logs_in(play: Play, exchange: BybitExchange, ahead: int) -> None:
-    exchange.clock = ahead
+def test_a_clock_that_is_off_still_logs_in(play: Play, bybit_exchange: BybitExchange, ahead: int) -> None:
+    bybit_exchange.clock = ahead
     played = play()
     played.live(*KEYS)
     synchronised(played)
-    assert exchange.wrong == []
+    assert bybit_exchange.wrong == []
     played.finished()
 
 
 def test_a_log_in_that_is_refused_is_tried_once_more_and_then_left_for_long(
-    play: Play, exchange: BybitExchange
+    play: Play, bybit_exchange: BybitExchange
 ) -> None:
     """The public side goes on."""
-    exchange.login_refusals = ["Params Error", "Your api key has expired"]
+    bybit_exchange.login_refusals = ["Params Error", "Your api key has expired"]
     played = play(channels=["book"])
     played.book_is_the_exchanges("BTC-USDT-PERP")
-    eventually(lambda: exchange.handshakes.count(PRIVATE) == 2, "two attempts")
+    eventually(lambda: bybit_exchange.handshakes.count(PRIVATE) == 2, "two attempts")
     output = played.process.wait_for("Your api key has expired")
     lost = eventually(
         lambda: [
@@ -191,14 +185,14 @@ def test_a_log_in_that_is_refused_is_tried_once_more_and_then_left_for_long(
     for key in KEYS:
         [*_, last] = [fields for _, fields in played.client.xrange(key)]
         assert (last["event"], "the log-in is refused" in last["reason"]) == ("down", True)
-    exchange.change(LINEAR, "BTCUSDT", "3")
+    bybit_exchange.change(LINEAR, "BTCUSDT", "3")
     played.book_is_the_exchanges("BTC-USDT-PERP")
     assert controls(played.client, md("BTC-USDT-PERP", "book")) == ["live"]
     played.finished()
 
 
-def test_a_key_that_rest_refuses_takes_the_account_down(play: Play, exchange: BybitExchange) -> None:
-    exchange.lists = {"/v5/position/list?": b'{"retCode":10005,"retMsg":"Permission denied","result":{}}'}
+def test_a_key_that_rest_refuses_takes_the_account_down(play: Play, bybit_exchange: BybitExchange) -> None:
+    bybit_exchange.lists = {"/v5/position/list?": b'{"retCode":10005,"retMsg":"Permission denied","result":{}}'}
     played = play()
     for key in KEYS:
         eventually(lambda key=key: controls(played.client, key)[-1:] == ["down"], f"{key} down")
@@ -207,7 +201,7 @@ def test_a_key_that_rest_refuses_takes_the_account_down(play: Play, exchange: By
     played.finished()
 
 
-def test_too_many_calls_are_made_again_when_the_exchange_says(play: Play, exchange: BybitExchange) -> None:
+def test_too_many_calls_are_made_again_when_the_exchange_says(play: Play, bybit_exchange: BybitExchange) -> None:
     times: list[float] = []
 
     def limited(query: dict[str, str]) -> Any:
@@ -219,7 +213,7 @@ def test_too_many_calls_are_made_again_when_the_exchange_says(play: Play, exchan
         body = {"retCode": 10006, "retMsg": "Too many visits!", "result": {}, "time": int(time.time() * 1000)}
         return web.json_response(body, headers={"X-Bapi-Limit-Reset-Timestamp": reset})
 
-    exchange.lists = {EXECUTIONS: limited}
+    bybit_exchange.lists = {EXECUTIONS: limited}
     played = play()
     played.live(*KEYS)
     [fill] = played.wait(FILLS, 1)
@@ -230,31 +224,31 @@ def test_too_many_calls_are_made_again_when_the_exchange_says(play: Play, exchan
     played.finished()
 
 
-def test_403_by_rest_is_left_alone(play: Play, exchange: BybitExchange) -> None:
+def test_403_by_rest_is_left_alone(play: Play, bybit_exchange: BybitExchange) -> None:
     """What the connection tells goes on."""
     forbidden = web.Response(status=403, text="access too frequent")
-    exchange.lists = {"/v5/order/realtime?": lambda _: web.Response(status=403, text=forbidden.text)}
+    bybit_exchange.lists = {"/v5/order/realtime?": lambda _: web.Response(status=403, text=forbidden.text)}
     played = play()
     played.live(*KEYS)
     said = played.process.wait_for("rest_rate_limited")
     [line] = [json.loads(line) for line in said.splitlines() if "rest_rate_limited" in line]
     assert line["retry_after"] == 600
-    exchange.say(PRIVATE, message("execution", execution("f-1")))
+    bybit_exchange.say(PRIVATE, message("execution", execution("f-1")))
     played.wait(FILLS, 1)
-    assert len([called for called in exchange.called if "/v5/order/realtime" in called]) == 1
+    assert len([called for called in bybit_exchange.called if "/v5/order/realtime" in called]) == 1
     played.finished()
 
 
 def test_check_tries_the_account_too(
-    run: Run, redis_server: RedisServer, tmp_path: Path, exchange: BybitExchange
+    run: Run, redis_server: RedisServer, tmp_path: Path, bybit_exchange: BybitExchange
 ) -> None:
-    played = Played(run, redis_server, tmp_path, exchange, pairs=["BTC-USDT", "BTC-USDT-PERP"])
+    played = Played(run, redis_server, tmp_path, bybit_exchange, pairs=["BTC-USDT", "BTC-USDT-PERP"])
     played.process.kill()
     process = run("check", "--connect", "--config", str(played.config))
     assert process.ended() == 0, process.output
     for name in ("spot-1", "linear-1", "account:main"):
         assert f"{name}: first frame after" in process.output
-    exchange.login_refusals = ["API key is invalid"] * 2
+    bybit_exchange.login_refusals = ["API key is invalid"] * 2
     refused = run("check", "--connect", "--config", str(played.config))
     assert refused.ended() == 1
     assert "the log-in is refused (API key is invalid)" in refused.output

@@ -19,6 +19,12 @@ from tests.unit.core import T0, Apart
 ACCOUNT = Credentials("main", frames.KEY, frames.SECRET)
 ALL = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
 SYMBOLS = {"BTC-USDT": "BTCUSDT", "ETH-USDT": "ETHUSDT"}
+ORDER = "5cf98598-39a7-459e-97bf-76ca765ee020"
+MILLISECOND = 1_000_000
+DAY = 24 * 3600 * 1000
+OPEN = "/v5/order/realtime?openOnly=0"
+ENDED = "/v5/order/realtime?openOnly=1"
+PERP = "&category=linear&settleCoin=USDT"
 
 
 def names() -> Names:
@@ -102,6 +108,16 @@ def take(session, *many, recv=T0):
 
 def reconnects(session):
     return [action for action in session.actions if isinstance(action, Reconnect)]
+
+
+def log_in(session):
+    [message] = [json.loads(action.text) for action in session.actions if isinstance(action, Send) and action.secret]
+    return message
+
+
+def refuse(session, words="Params Error"):
+    session.receive(frames.NOT_LOGGED_IN.replace(b"Params Error", words.encode()), T0)
+    return reconnects(session)
 
 
 def states(session):

@@ -7,6 +7,8 @@ import pytest
 
 from bridge.config import catalogue
 from tests.unit.config_helpers import Config, Registry
+from tests.unit.lines import scripted
+from tests.unit.piped import Piped
 
 # On a busy machine an example may take long without anything being wrong. CI tries the same examples every time, so
 # that what fails there is the change; elsewhere there are new ones in each run.
@@ -19,3 +21,14 @@ def config(tmp_path, monkeypatch):
     """A way to load configs for the two exchanges of ``config_helpers``."""
     monkeypatch.setattr(catalogue, "registry", Registry)
     return Config(tmp_path)
+
+
+@pytest.fixture
+async def piped():
+    return Piped()
+
+
+@pytest.fixture
+async def line():
+    async with scripted(lambda _: b"OK") as (made, _):
+        yield made

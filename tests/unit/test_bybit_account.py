@@ -6,42 +6,29 @@ import json
 
 import pytest
 
-from bridge.exchanges.api import HttpResponse, Reconnect, Reject, Send
+from bridge.exchanges.api import HttpResponse, Reconnect, Reject
 from bridge.exchanges.bybit.private import BybitRest, sign
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.model import Balance, Control, ControlEvent, Fill, Order, Position
 from tests.unit import bybit_frames as frames
 from tests.unit.bybit_sessions import (
+    MILLISECOND,
+    ORDER,
     Answers,
     account,
     asked,
     controls,
     data,
+    log_in,
     reconnects,
     refusal,
+    refuse,
     sent,
     subscribed,
     take,
     wants,
 )
 from tests.unit.core import SECOND, T0, faults, refused
-
-ORDER = "5cf98598-39a7-459e-97bf-76ca765ee020"
-MILLISECOND = 1_000_000
-DAY = 24 * 3600 * 1000
-OPEN = "/v5/order/realtime?openOnly=0"
-ENDED = "/v5/order/realtime?openOnly=1"
-PERP = "&category=linear&settleCoin=USDT"
-
-
-def log_in(session):
-    [message] = [json.loads(action.text) for action in session.actions if isinstance(action, Send) and action.secret]
-    return message
-
-
-def refuse(session, words="Params Error"):
-    session.receive(frames.NOT_LOGGED_IN.replace(b"Params Error", words.encode()), T0)
-    return reconnects(session)
 
 
 class TestLogIn:

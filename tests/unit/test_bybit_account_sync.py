@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.api import HttpResponse, Reject, Send, Subscription
+from bridge.exchanges.api import HttpResponse, Reject, Subscription
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.model import Balance, Channel, Fill
 from tests.unit import bybit_frames as frames
 from tests.unit.bybit_sessions import (
+    DAY,
+    ENDED,
+    MILLISECOND,
+    OPEN,
+    ORDER,
+    PERP,
     Answers,
     controls,
     reconnects,
@@ -23,23 +28,6 @@ from tests.unit.bybit_sessions import (
     wants,
 )
 from tests.unit.core import SECOND, T0, faults, refused
-
-ORDER = "5cf98598-39a7-459e-97bf-76ca765ee020"
-MILLISECOND = 1_000_000
-DAY = 24 * 3600 * 1000
-OPEN = "/v5/order/realtime?openOnly=0"
-ENDED = "/v5/order/realtime?openOnly=1"
-PERP = "&category=linear&settleCoin=USDT"
-
-
-def log_in(session):
-    [message] = [json.loads(action.text) for action in session.actions if isinstance(action, Send) and action.secret]
-    return message
-
-
-def refuse(session, words="Params Error"):
-    session.receive(frames.NOT_LOGGED_IN.replace(b"Params Error", words.encode()), T0)
-    return reconnects(session)
 
 
 def synced(answers, memory=None, session=None, now=T0 + SECOND):

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-import zstandard
 
 from bridge.exchanges.api import BookRules
 from bridge.exchanges.bybit.public import PublicSession
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Ticker, Trade
 from bridge.sequencer import HeldBook
 from tests.unit.core import Apart, ListSink, stream
+from tests.unit.recorded_rows import rows
 
 HERE = Path(__file__).resolve()
 SMALL = HERE.parents[1] / "fixtures" / "bybit-small.jsonl"
@@ -29,15 +28,6 @@ FIELDS = {
     "last": "lastPrice",
     "volume": "volume24h",
 }
-
-
-def rows(path):
-    if path.suffix == ".zst":
-        with path.open("rb") as raw:
-            yield from map(json.loads, io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(raw), "utf-8"))
-    else:
-        with path.open() as lines:
-            yield from map(json.loads, lines)
 
 
 class Recorded:

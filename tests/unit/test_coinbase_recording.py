@@ -1,31 +1,21 @@
 from __future__ import annotations
 
-import io
 import json
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-import zstandard
 
 from bridge.book import Book
 from bridge.exchanges.api import Send, Unknown
 from bridge.model import BookDelta, BookSnapshot, Control, ControlEvent, Quote, Trade
 from tests.unit.coinbase_frames import PAIRS, make
+from tests.unit.recorded_rows import rows
 
 HERE = Path(__file__).resolve()
 SMALL = HERE.parents[1] / "fixtures" / "coinbase-small.jsonl"
 FULL = HERE.parents[3] / "shared" / "recordings" / "coinbase-2026-08.jsonl.zst"
 SIDES = {"BUY": "sell", "SELL": "buy"}
-
-
-def rows(path):
-    if path.suffix == ".zst":
-        with path.open("rb") as raw:
-            yield from map(json.loads, io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(raw), "utf-8"))
-    else:
-        with path.open() as lines:
-            yield from map(json.loads, lines)
 
 
 class Recorded:

@@ -8,7 +8,8 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from bridge.exchanges.api import ConnectionPlan, Restated, Subscription
+from bridge.exchange_errors import RestError
+from bridge.exchanges.api import ConnectionPlan, Fetch, Restated, Subscription, Unknown
 from bridge.feed import connection as module
 from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext
@@ -140,16 +141,78 @@ async def test_a_replacement_holds_back_only_so_much(monkeypatch):
     assert s.events == []
 
 
-async def test_a_bug_in_fetching_the_state_is_told_and_the_feed_goes_on():
-    class Buggy(Two):
-        def sync(self, now):
-            raise RuntimeError("a bug")
+def found(*outputs):
+    """A conversation that needs no request, and ends in these."""
+    return list(outputs)
+    yield
 
-    s = Setup(TRADES, session=Buggy, hold=False)
+
+async def fetched(s, flow):
     s.context.rest = RestClient("fake", "http://127.0.0.1:1", None, 1.0, None)
-    await s.connection._sync()
+    s.connection._take([Fetch(flow, "state")])
+    await asyncio.gather(*s.connection._fetches)
+
+
+STATE = Restated(Channel.ORDERS, "main", [], T0)
+
+
+async def test_what_is_fetched_is_taken_in_its_order():
+    s = Setup(TRADES, session=FakeSession, hold=False)
+    trade = Trade("BTC-EUR", None, T0, "1", "buy", "1", "1")
+    await fetched(s, found(trade, Unknown("odd"), STATE, Fetch(found(trade), "more")))
+    while s.connection._fetches:
+        await asyncio.gather(*s.connection._fetches)
+    assert s.events == [trade, STATE, trade]
+
+
+async def test_what_is_fetched_is_held_back_with_the_rest():
+    s = Setup(TRADES)
+    s.frame(k="trade", id="1")
+    await fetched(s, found(STATE))
+    assert s.events == []
+    s.connection.release()
+    assert [type(event).__name__ for event in s.events] == ["Trade", "Restated"]
+
+
+async def test_what_a_given_up_replacement_has_fetched_is_true_all_the_same():
+    """It isn't asked for again: the session's memory has it."""
+    s = Setup(TRADES)
+    s.frame(k="trade", id="1")
+    await fetched(s, found(STATE))
+    s.connection.mute()
+    assert s.events == [STATE]
+
+
+async def test_the_end_of_a_connection_is_the_end_of_its_fetches():
+    s = Setup(TRADES, session=FakeSession, hold=False)
+    s.context.rest = SimpleNamespace(drive=lambda _: asyncio.get_running_loop().create_future())
+    s.connection._take([Fetch(found(STATE), "state")])
+    [fetch] = s.connection._fetches
+    await asyncio.sleep(0)
+    s.connection.lost("gone")
+    await asyncio.wait([fetch])
+    assert fetch.cancelled()
+    assert s.events == []
+
+
+def buggy():
+    raise RuntimeError("a bug")
+    yield
+
+
+def refused():
+    raise RestError("fake", "/orders", 503, "away")
+    yield
+
+
+@pytest.mark.parametrize(
+    ("flow", "event", "level"), [(buggy, "session_failed", "error"), (refused, "fetch_failed", "warning")]
+)
+async def test_a_fetch_that_fails_is_told_and_the_feed_goes_on(flow, event, level):
+    s = Setup(TRADES, session=FakeSession, hold=False)
+    await fetched(s, flow())
     [row] = s.logs.entries
-    assert (row["event"], row["log_level"]) == ("session_failed", "error")
+    assert (row["event"], row["log_level"]) == (event, level)
     s.frame(k="trade", id="1")
     assert s.events
     assert not s.connection.lost_reason

@@ -15,21 +15,10 @@ from bridge.publish.recovery import Recovered
 from bridge.publish.sorting import Verdict
 from bridge.publish.state import State
 from tests.patience import PATIENCE
-from tests.unit.lines import fresh, numbered, run_of, scripted
+from tests.unit.lines import fresh, numbered, run_of
 from tests.unit.piped import FENCE, Piped, end_of, soon
 
 BROKEN = ConnectionError("cut")
-
-
-@pytest.fixture
-async def piped():
-    return Piped()
-
-
-@pytest.fixture
-async def line():
-    async with scripted(lambda _: b"OK") as (made, _):
-        yield made
 
 
 # --- from its beginning ------------------------------------------------------------------------------

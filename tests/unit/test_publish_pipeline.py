@@ -24,17 +24,6 @@ NEXT = Fence("fence", "4-aaaa", "test")
 
 
 @pytest.fixture
-async def piped():
-    return Piped()
-
-
-@pytest.fixture
-async def line():
-    async with scripted(lambda _: b"OK") as (made, _):
-        yield made
-
-
-@pytest.fixture
 async def other_line():
     async with scripted(lambda _: b"OK") as (made, _):
         yield made

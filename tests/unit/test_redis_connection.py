@@ -234,21 +234,24 @@ async def test_who_has_answered_owes_nothing(peer):
     assert not line.lost.done()
 
 
-async def test_a_link_that_carries_nothing_is_given_up(peer):
-    """That the system has taken the bytes in is no progress."""
+def stuck(peer):
+    """A connection that has sent more than the system takes in, to somebody who doesn't read."""
     line = peer.line
     hands = Hands(line)
     peer.writer.transport.pause_reading()
     line.send(b"x" * LARGE, 1, list)
+    return line, hands
+
+
+async def test_a_link_that_carries_nothing_is_given_up(peer):
+    """That the system has taken the bytes in is no progress."""
+    line, hands = stuck(peer)
     hands.pass_by(8.1)
     assert line.timed_out
 
 
 async def test_bytes_that_leave_are_progress(peer):
-    line = peer.line
-    hands = Hands(line)
-    peer.writer.transport.pause_reading()
-    line.send(b"x" * LARGE, 1, list)
+    line, hands = stuck(peer)
     hands.pass_by(0.0)
     unsent = line._unsent
     assert unsent > LARGE / 2
@@ -261,10 +264,7 @@ async def test_bytes_that_leave_are_progress(peer):
 
 
 async def test_what_left_for_the_last_pipeline_says_nothing_of_the_next(peer):
-    line = peer.line
-    hands = Hands(line)
-    peer.writer.transport.pause_reading()
-    line.send(b"x" * LARGE, 1, list)
+    line, hands = stuck(peer)
     hands.pass_by(0.0)
     peer.writer.transport.resume_reading()
     await peer.reader.readexactly(LARGE)
