@@ -244,6 +244,7 @@ class CoinbaseSession(ListedSession):
         if other == product or (channel, other) in self._refused:
             return super()._left_out(key, now)
         out = [output for name in self._wire for output in self._merge((name, product), (name, other), now)]
+        self._asked_as = {name: other if asked == product else asked for name, asked in self._asked_as.items()}
         self._name_pairs()
         return out
 
@@ -298,12 +299,13 @@ class CoinbaseSession(ListedSession):
                 for key in keys:  # it may have been the snapshot that is awaited
                     self._awaited.pop(key, None)
             hurt = [key for key in keys if not (self._is_out(key) if channel == LEVEL2 else key in self._refused)]
-            damage.row(wrong, [stream for key in hurt for stream in self._streams[key]], kept, row or b"")
+            if keys:
+                damage.row(wrong, [stream for key in hurt for stream in self._streams[key]], kept, row or b"")
             broken += keys
-        if not damage:  # what is wrong with it is nothing that was needed
+        if not bad:  # what is wrong with it is nothing that was needed
             return [Reject(FrameError(NAME, frame, str(error))), *out]
         out = damage.settle(self, out, recv)
-        return [*out, *self._renew(broken, recv)] if channel == LEVEL2 else out
+        return [*out, *self._renew(broken, recv)] if broken and channel == LEVEL2 else out
 
 
 def _second_name(product: str) -> str:

@@ -153,7 +153,7 @@ class ListedSession(Session):
                 self._take_back(key)
             if key not in self._refused:
                 out += self.lively(self._streams[key], now)
-        for key in sorted(ended.intersection(self._streams).difference(self._refused)):
+        for key in sorted(ended.intersection(self._streams, self._standing).difference(self._refused)):
             self._standing.discard(key)
             out += self._refuse(key, _ENDED, ErrorKind.TOPIC_LEFT_OUT, now)
         self._settle()
@@ -335,7 +335,7 @@ class ListedSession(Session):
             if standing:
                 out.append(self._request("unsubscribe", channel, [product for _, product in standing]))
             out.append(self._request("subscribe", channel, [product for _, product in asked]))
-            self._requests.add(asked, now, renewed=bool(standing))
+            self._requests.add(asked, now, renewed=not self._refused.keys() >= set(standing))
             if channel == self._whole:
                 self._awaited.update(dict.fromkeys(asked, now))
         for key in keys:
@@ -351,7 +351,9 @@ class ListedSession(Session):
     def _settle(self) -> None:
         self._unsettled.clear()
         self._unsettled.update(self._requests.keys(), self._refused)
-        self.ready = self.ready or self._refused.keys() >= self._unsettled | self._due.keys()
+        self.ready = self.ready or not (
+            self._requests.keys() or self._due.keys() - self._refused.keys() - self._standing
+        )
         lost = (stream for key in self._refused for stream in self._streams[key])
         self.unserved = {stream.subject for stream in lost if stream.channel is Channel.BOOK}
 
