@@ -211,6 +211,19 @@ class TestRestOfTheMessage:
         assert gaps(events) == {("trades", BTC)}
         assert len(rejected(session)) <= 2
 
+    def test_what_nobody_looks_at_any_more_has_a_gap_too(self):
+        session = settled()
+        events = session.receive(frame(trades(trade(ETH), *[trade(side="?")] * 200), 3), T0)
+        assert (gaps(events), data(events)) == ({("trades", BTC), ("trades", ETH)}, [])
+
+    def test_the_gap_comes_where_the_row_is_missing(self):
+        session = settled()
+        rows = [trade(trade_id="3"), trade(trade_id="2", side="?"), trade(trade_id="1")]
+        session.outputs.clear()
+        session.receive(frame(trades(*rows), 3), T0)
+        assert [type(output) for output in session.outputs] == [Reject, Trade, Control, Trade]
+        assert [output.id for output in session.outputs if isinstance(output, Trade)] == ["1", "3"]
+
     @pytest.mark.parametrize("ident", ["", " ", "a b", "x" * 129, "é", "\x1b[2J", "1\n2"])
     def test_ids_are_short_and_printable(self, ident):
         session = settled()
@@ -268,6 +281,16 @@ class TestBooks:
         [event] = session.receive(frame(book(), 5), T0)
         assert isinstance(event, BookSnapshot)
         assert gaps(session.receive(frame(self.BAD_ROW, 6), T0)) == {("book", BTC)}
+
+    def test_the_gap_is_said_before_the_book_is_asked_for(self):
+        session = settled()
+        session.outputs.clear()
+        session.receive(frame(self.BAD_ROW, 5), T0)
+        missed, told = session.outputs[: 2 * len(ALL)], session.outputs[2 * len(ALL) :]
+        assert {output.count for output in missed} == {2}
+        unsubscribe, subscribe, reject = told
+        assert (type(unsubscribe), type(subscribe), type(reject)) == (Send, Send, Reject)
+        assert ("unsubscribe" in unsubscribe.text, "unsubscribe" in subscribe.text) == (True, False)
 
     def test_the_waits_grow_to_a_minute(self):
         session, now, asked, number = settled(), T0, [], 3

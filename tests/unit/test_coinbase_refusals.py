@@ -123,6 +123,12 @@ class TestRefused:
         assert {kind for kind, _, _ in venue.errors} == {"unknown_market"}
         assert venue.session.ready
 
+    def test_first_the_error_then_what_follows_then_the_request_for_the_others(self):
+        session = CoinbaseSession("wss://x", ("A-USD", "NO-USD"), frozenset({TRADE}))
+        session.connected(T0)
+        outputs = session.receive(b'{"type":"error","message":"NO-USD is not a valid product"}', T0)
+        assert [type(output) for output in outputs] == [Said, Control, Send]
+
     def test_an_error_that_names_nobody_is_tracked_down_by_halves(self):
         pairs = [f"C{n}-USD" for n in range(16)]
         venue = Venue(*pairs, channels=(TRADE,))
@@ -258,6 +264,19 @@ class TestLeftOut:
         venue.wait(80, refuse=lambda *_: None)
         assert [event for event, _ in venue.controls(stream, "A-USD")] == ["live", "down", "live"]
         assert not venue.reconnects
+
+    def test_a_book_that_could_not_be_renewed_yet_has_not_ended(self):
+        """Its renewal was one message too many: that it is off the list is our own doing."""
+        venue = Venue("A-USD", "B-USD", channels=(BOOK,))
+        venue.answer()
+        venue.session.resync("A-USD", venue.now, "broken")
+        words = ["rate limit exceeded"]
+        venue.wait(2, refuse=lambda *_: words.pop() if words else None)
+        assert "A-USD" not in venue.served["level2"]
+        venue.ack()
+        venue.wait(10, refuse=lambda *_: None)
+        assert venue.controls(BOOK, "A-USD") == [("live", "")]
+        assert venue.data(BookSnapshot).count("A-USD") == 2
 
     def test_a_list_without_a_book_that_is_fetched_anew_ends_nothing(self):
         venue = Venue("A-USD", "B-USD")
