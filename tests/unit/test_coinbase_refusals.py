@@ -270,9 +270,11 @@ class TestLeftOut:
         venue = Venue("A-USD", "B-USD", channels=(BOOK,))
         venue.answer()
         venue.session.resync("A-USD", venue.now, "broken")
-        words = ["rate limit exceeded"]
-        venue.wait(2, refuse=lambda *_: words.pop() if words else None)
-        assert "A-USD" not in venue.served["level2"]
+        venue.wait(1)
+        assert [what for what, *_ in venue.asked] == ["unsubscribe", "subscribe"]
+        venue.asked.clear()
+        venue.error("rate limit exceeded")
+        del venue.served["level2"]["A-USD"]
         venue.ack()
         venue.wait(10, refuse=lambda *_: None)
         assert venue.controls(BOOK, "A-USD") == [("live", "")]
