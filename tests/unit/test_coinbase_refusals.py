@@ -34,6 +34,7 @@ class Venue:
         self.take(self.session.connected(self.now))
 
     def take(self, outputs):
+        assert not any(isinstance(output, Reconnect) for output in outputs[:-1]), "nothing follows the end"
         for output in outputs:
             if isinstance(output, Send):
                 m = json.loads(output.text)

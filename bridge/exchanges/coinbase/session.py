@@ -168,7 +168,7 @@ class CoinbaseSession(ListedSession):
             ts = self._ns(event.updates[-1].event_time if event.updates else message.timestamp)
             if event.type == "snapshot":
                 bids, asks = best_first(bids, bids=True), best_first(asks, bids=False)
-                self._came((LEVEL2, self._asked_as[event.product_id]), recv)
+                self._snapshot_came((LEVEL2, self._asked_as[event.product_id]), recv)
                 for pair in pairs:
                     out.append(BookSnapshot(pair, ts, recv, xseq, bids, asks))  # noqa: PERF401 - mostly one
             elif not self._refused or (LEVEL2, self._asked_as[event.product_id]) not in self._refused:
@@ -188,7 +188,7 @@ class CoinbaseSession(ListedSession):
                 check_ids(ident)
                 check_numbers(trade.price, trade.size)
                 if self._unsettled:
-                    self._seen((TRADES, self._asked_as[trade.product_id]))
+                    self._data_came((TRADES, self._asked_as[trade.product_id]))
                 for pair in pairs:
                     row = Trade(pair, ts, recv, ident, side, trade.price, trade.size, replay=replay)
                     out.append(row)
@@ -205,7 +205,7 @@ class CoinbaseSession(ListedSession):
                 check_amounts(high, low, last, t.volume_24_h)
                 check_values(change)
                 if self._unsettled:
-                    self._seen((TICKER, self._asked_as[t.product_id]))
+                    self._data_came((TICKER, self._asked_as[t.product_id]))
                 for pair in pairs:
                     if Channel.QUOTES in self._channels:
                         bid, ask = t.best_bid, t.best_ask
@@ -298,7 +298,7 @@ class CoinbaseSession(ListedSession):
             if channel == LEVEL2 and row is not None and b'"update"' not in bytes(row):
                 for key in keys:  # it may have been the snapshot that is awaited
                     self._awaited.pop(key, None)
-            hurt = [key for key in keys if not (self._is_out(key) if channel == LEVEL2 else key in self._refused)]
+            hurt = [key for key in keys if not (self._is_pending(key) if channel == LEVEL2 else key in self._refused)]
             if keys:
                 damage.row(wrong, [stream for key in hurt for stream in self._streams[key]], kept, row or b"")
             broken += keys

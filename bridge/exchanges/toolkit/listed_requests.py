@@ -22,12 +22,12 @@ Key = tuple[str, str]
 
 
 class Request(Struct, eq=False):
-    """A subscribe message that was sent at ``at`` (ns), with those of its topics that are not answered yet."""
+    """A subscribe message, sent at ``at`` (ns), with those of its topics that are not answered yet."""
 
     keys: list[Key]
     at: int
     renewed: bool
-    """Whether its topics were subscribed before: a list shows nothing then, only their data does."""
+    """Whether its topics were subscribed before: then a list shows nothing, only their snapshots do."""
     part_at: int | None = None
     """When an answer left out what is not answered yet."""
 

@@ -1,13 +1,12 @@
-"""A session whose subscriptions are answered by lists of all that stand, and refused in groups.
+"""A session whose requests are answered by lists of all present subscriptions, and refused as a whole.
 
-For exchanges whose answers bear no id; where they do, `TopicSession` is the one to use. What the exchange refuses, leaves
-out or ends concerns that topic alone: its streams are ``down`` with the reason, and it is asked for again about once a
-minute. Topics of one channel begin with a snapshot, and are subscribed again where theirs is missing or they have broken.
+For exchanges whose answers have no ID; where they have one, use `TopicSession`. What the exchange refuses, leaves out or
+ends concerns that topic alone: its streams are ``down`` with the reason, and it is asked for again about once a minute.
+Topics of one channel begin with a snapshot: they are subscribed again if it does not arrive, or if they break.
 """
 
 from __future__ import annotations
 
-import zlib
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 
@@ -16,6 +15,7 @@ from bridge.exchanges.api import Output, Reconnect, Said, Send, Session, Subscri
 from bridge.exchanges.toolkit.listed_requests import Key, ListedRequests
 from bridge.exchanges.toolkit.numbers import SECOND
 from bridge.exchanges.toolkit.product_list import ProductList
+from bridge.exchanges.toolkit.waiting import spread
 from bridge.model import Channel
 
 __all__ = ["ListedMemory", "ListedSession"]
@@ -60,7 +60,7 @@ class ListedSession(Session):
         streams: topic → the streams that it feeds.
         listing: what the exchange's list says of the products.
         whole: the channel whose topics begin with a snapshot; an acknowledgement alone doesn't show that they are served.
-        memory: what the connection's sessions before have learnt.
+        memory: what the sessions before have learnt of the connection's topics.
     """
 
     def __init__(
@@ -88,12 +88,12 @@ class ListedSession(Session):
         """Topic → why it isn't served."""
         self._due: dict[Key, int] = {}
         """When to ask for a topic again: one by one if they are refused, else all of a channel together."""
-        self._standing: set[Key] = set()
-        """What the exchange may have as subscribed: a snapshot only comes after an ``unsubscribe`` then."""
+        self._subscribed: set[Key] = set()
+        """Topics that the exchange may have as subscribed: it sends another snapshot only after an ``unsubscribe``."""
         self._awaited: dict[Key, int] = {}
         """Topics whose snapshot has been asked for, and since when."""
         self._breaks: dict[Key, tuple[int, int]] = {}
-        """Topic → how often it has broken of late, and when it did last."""
+        """Topic → how often it has broken recently, and when it did last."""
         self._snapshot_at = 0
         """When the last snapshot came that was awaited."""
         self._answered = False
@@ -103,6 +103,7 @@ class ListedSession(Session):
         self._present: set[Key] = set()
         """What the newest list has."""
         self._ticked = 0
+        self.ready = False
 
     @abstractmethod
     def _request(self, op: str, channel: str, products: Sequence[str]) -> Send:
@@ -132,7 +133,7 @@ class ListedSession(Session):
         """Have the next tick renew this pair's book: all that are due then share their requests."""
         del reason
         for key, streams in self._streams.items():
-            if Subscription(Channel.BOOK, subject) in streams and not self._is_out(key):
+            if Subscription(Channel.BOOK, subject) in streams and not self._is_pending(key):
                 self._due[key] = now
         return ()
 
@@ -153,27 +154,27 @@ class ListedSession(Session):
                 self._take_back(key)
             if key not in self._refused:
                 out += self.lively(self._streams[key], now)
-        for key in sorted(ended.intersection(self._streams, self._standing).difference(self._refused)):
-            self._standing.discard(key)
+        for key in sorted(ended.intersection(self._streams, self._subscribed).difference(self._refused)):
+            self._subscribed.discard(key)
             out += self._refuse(key, _ENDED, ErrorKind.TOPIC_LEFT_OUT, now)
         self._settle()
         return out
 
-    def _seen(self, key: Key) -> None:
-        """Data has come: the topic is served. Call it for what is ``_unsettled``."""
+    def _data_came(self, key: Key) -> None:
+        """Data has come: the topic is served. To be called for topics that are ``_unsettled``."""
         if key in self._unsettled:
             self._answered = True
             self._requests.answered(key)
             self._take_back(key)
             self._settle()
 
-    def _came(self, key: Key, now: int) -> None:
+    def _snapshot_came(self, key: Key, now: int) -> None:
         """A snapshot has come."""
-        self._standing.add(key)
+        self._subscribed.add(key)
         if self._awaited.pop(key, None) is not None:
             self._snapshot_at = now
             self._memory.replaced = False
-        self._seen(key)
+        self._data_came(key)
 
     def _failed(
         self, words: str, kind: ErrorKind, products: Collection[str], channels: Collection[str], now: int
@@ -188,7 +189,7 @@ class ListedSession(Session):
         if request is None:
             return [said]
         keys = request.keys
-        self._standing.difference_update(keys)
+        self._subscribed.difference_update(keys)
         if kind is ErrorKind.TOO_MANY_REQUESTS:
             for key in keys:
                 self._awaited.pop(key, None)
@@ -211,7 +212,7 @@ class ListedSession(Session):
         known, self._refused[key] = self._refused.get(key), error.message
         self._due.pop(key, None)
         if wait is not None:
-            self._due[key] = now + _jitter(wait * max(1, len(self._refused) // _MOST_A_MINUTE), key)
+            self._due[key] = now + spread(wait * max(1, len(self._refused) // _MOST_A_MINUTE), key[1])
         self._awaited.pop(key, None)
         self._requests.answered(key)
         self._settle()
@@ -232,14 +233,14 @@ class ListedSession(Session):
 
     def _left_out(self, key: Key, now: int) -> list[Output]:
         """An answer left this topic out."""
-        self._standing.discard(key)
+        self._subscribed.discard(key)
         return self._refuse(key, _LEFT_OUT, ErrorKind.TOPIC_LEFT_OUT, now)
 
     def _merge(self, key: Key, into: Key, now: int) -> list[Output]:
         """The exchange serves a topic as another one, which is asked for as well."""
         self._streams[into] += self._streams.pop(key)
         self._requests.answered(key)
-        self._standing.discard(key)
+        self._subscribed.discard(key)
         self._refused.pop(key, None)
         self._due.pop(key, None)
         self._awaited.pop(key, None)
@@ -264,6 +265,7 @@ class ListedSession(Session):
             for key in again:
                 self._refused.pop(key)
             self._awaited.clear()
+            self._due.clear()
             return [Reconnect(f"no snapshot of any pair within {_LIMIT // SECOND} s, twice")]
         out: list[Output] = []
         for key in late:
@@ -300,22 +302,21 @@ class ListedSession(Session):
         What was refused before, or is halted, would have the whole message refused: it is asked for later, by itself.
         """
         self._ticked = now
-        self.ready = False
         self._refused = {key: reason for key, reason in self._memory.refused.items() if key in self._streams}
         self._memory.refused = self._refused
-        self._due = {key: now + _jitter(_RETRY, key) for key in self._refused}
+        self._due = {key: now + spread(_RETRY, key[1]) for key in self._refused}
         troubled = self._listing.in_trouble({product for _, product in self._streams})
         return self._ask([key for key in self._streams if key not in self._refused and key[1] not in troubled], now)
 
     def _renew(self, keys: Iterable[Key], now: int) -> list[Output]:
         """These are broken: subscribe them again, at once, or ever later where that happens again and again."""
         for key in keys:
-            if self._is_out(key):
+            if self._is_pending(key):
                 continue
             count, at = self._breaks.get(key, (0, now))
             count = count if 0 <= now - at <= _CALM else 0
             self._breaks[key] = (min(count + 1, 10), now)
-            wait = _jitter(min(SECOND << (count - 1), _LONGEST_WAIT), key) if count else 0
+            wait = spread(min(SECOND << (count - 1), _LONGEST_WAIT), key[1]) if count else 0
             self._due[key] = now + wait
         return self._ask_due(now)
 
@@ -331,28 +332,28 @@ class ListedSession(Session):
         out: list[Output] = []
         for channel in dict.fromkeys(channel for channel, _ in keys):
             asked = [key for key in keys if key[0] == channel]
-            standing = [key for key in asked if key in self._standing] if channel == self._whole else []
-            if standing:
-                out.append(self._request("unsubscribe", channel, [product for _, product in standing]))
+            subscribed = [key for key in asked if key in self._subscribed] if channel == self._whole else []
+            if subscribed:
+                out.append(self._request("unsubscribe", channel, [product for _, product in subscribed]))
             out.append(self._request("subscribe", channel, [product for _, product in asked]))
-            self._requests.add(asked, now, renewed=not self._refused.keys() >= set(standing))
+            self._requests.add(asked, now, renewed=not self._refused.keys() >= set(subscribed))
             if channel == self._whole:
                 self._awaited.update(dict.fromkeys(asked, now))
         for key in keys:
-            self._standing.add(key)
+            self._subscribed.add(key)
             self._due.pop(key, None)
         self._settle()
         return out
 
-    def _is_out(self, key: Key) -> bool:
-        """Whether a topic isn't served, awaits its snapshot, or is about to be asked for: more trouble is no news."""
+    def _is_pending(self, key: Key) -> bool:
+        """Whether a topic is refused, awaits its snapshot or is about to be asked for: more trouble is no news."""
         return key in self._refused or key in self._awaited or key in self._due
 
     def _settle(self) -> None:
         self._unsettled.clear()
         self._unsettled.update(self._requests.keys(), self._refused)
         self.ready = self.ready or not (
-            self._requests.keys() or self._due.keys() - self._refused.keys() - self._standing
+            self._requests.keys() or self._due.keys() - self._refused.keys() - self._subscribed
         )
         lost = (stream for key in self._refused for stream in self._streams[key])
         self.unserved = {stream.subject for stream in lost if stream.channel is Channel.BOOK}
@@ -363,8 +364,3 @@ class ListedSession(Session):
         self._snapshot_at = min(self._snapshot_at, now)
         self._awaited = {key: min(since, now) for key, since in self._awaited.items()}
         self._due = {key: min(at, now + _RETRY) for key, at in self._due.items()}
-
-
-def _jitter(wait: int, key: Key) -> int:
-    """The wait, longer or shorter by up to a fifth: always the same for one product, another one for each."""
-    return wait * (80 + zlib.crc32(key[1].encode()) % 41) // 100

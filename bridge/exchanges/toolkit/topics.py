@@ -6,7 +6,6 @@ For exchanges whose answers name the request and not its topics. Pure: times com
 
 from __future__ import annotations
 
-import zlib
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import count
@@ -14,6 +13,7 @@ from itertools import count
 from msgspec import Struct
 
 from bridge.exchanges.toolkit.numbers import SECOND
+from bridge.exchanges.toolkit.waiting import spread
 
 __all__ = ["Request", "Topics"]
 
@@ -174,7 +174,7 @@ class Topics:
         news = self.refused.get(name) != reason
         self.served.discard(name)
         self.refused[name] = reason
-        self._again[name] = now + _RETRY * (80 + zlib.crc32(name.encode()) % 41) // 100
+        self._again[name] = now + spread(_RETRY, name)
         return news
 
     def _parts(self, names: Sequence[str]) -> list[tuple[str, ...]]:

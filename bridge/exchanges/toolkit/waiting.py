@@ -1,11 +1,12 @@
-"""How long an exchange wants to be left alone: the header ``Retry-After``, in all its forms."""
+"""How long to wait: what the header ``Retry-After`` says, in all its forms, and waits that differ from topic to topic."""
 
 from __future__ import annotations
 
+import zlib
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
-__all__ = ["seconds_to_wait"]
+__all__ = ["seconds_to_wait", "spread"]
 
 _A_TIME = 1e9
 """From here on a number is no wait but a time since the epoch: in seconds, or from the next on in milliseconds."""
@@ -33,6 +34,11 @@ def seconds_to_wait(retry_after: str, date: str = "") -> float | None:
         at = then.timestamp()
     there = _moment(date)
     return _UNKNOWN if there is None else min(max(at - there.timestamp(), 0.0), _LONGEST)
+
+
+def spread(wait: int, name: str) -> int:
+    """The wait, up to a fifth longer or shorter: always the same for one name, so that many are not due together."""
+    return wait * (80 + zlib.crc32(name.encode()) % 41) // 100
 
 
 def _moment(http_date: str) -> datetime | None:
