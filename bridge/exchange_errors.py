@@ -52,7 +52,10 @@ class ErrorKind(StrEnum):
     # A REST call failed.
     REST_FAILED = "rest_failed", "any other HTTP status, or an answer that is none of this API"
     REST_NO_ANSWER = "rest_no_answer", "nobody answered"
-    REST_RATE_LIMITED = "rest_rate_limited", "there were too many calls (HTTP 429, or 418 where the exchange blocks for it)"
+    REST_RATE_LIMITED = (
+        "rest_rate_limited",
+        "there were too many calls (HTTP 429, or 418 where the exchange blocks for it)",
+    )
     REST_LOGIN_REFUSED = "rest_login_refused", "the exchange doesn't take the key, the signature or the session", True
     # The WebSocket could not be opened.
     HANDSHAKE_REFUSED = "handshake_refused", "any other HTTP status, or an answer that is no WebSocket's"

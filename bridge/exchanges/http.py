@@ -33,11 +33,12 @@ class HttpRequest(Struct, frozen=True):
 
 
 class HttpResponse(Struct, frozen=True):
-    """The answer to an `HttpRequest`; header names in lower case."""
+    """The answer to an `HttpRequest`, received at ``recv`` (ns); header names in lower case."""
 
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
+    recv: int = 0
 
 
 Flow = Generator[HttpRequest, HttpResponse, T]

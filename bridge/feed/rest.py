@@ -157,7 +157,7 @@ class RestClient:
                 budget.refused(seconds_to_wait(headers.get("retry-after", ""), headers.get("date", "")))
         if self._tap and request.method == "GET":
             self._tap.http("rest", self._base + request.safe_path, body.decode(errors="replace"), CLOCK.now() / 1e9)
-        return HttpResponse(status, body, headers)
+        return HttpResponse(status, body, headers, CLOCK.now())
 
     async def _body(self, request: HttpRequest, answer: aiohttp.ClientResponse) -> bytes:
         encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
