@@ -52,7 +52,10 @@ class ErrorKind(StrEnum):
     # A REST call failed.
     REST_FAILED = "rest_failed", "any other HTTP status, or an answer that is none of this API"
     REST_NO_ANSWER = "rest_no_answer", "nobody answered"
-    REST_RATE_LIMITED = "rest_rate_limited", "there were too many calls (HTTP 429)"
+    REST_RATE_LIMITED = (
+        "rest_rate_limited",
+        "there were too many calls (HTTP 429, or 418 where the exchange blocks for it)",
+    )
     REST_LOGIN_REFUSED = "rest_login_refused", "the exchange doesn't take the key, the signature or the session", True
     # The WebSocket could not be opened.
     HANDSHAKE_REFUSED = "handshake_refused", "any other HTTP status, or an answer that is no WebSocket's"
@@ -77,6 +80,7 @@ _OF_REST = {
     0: ErrorKind.REST_NO_ANSWER,
     401: ErrorKind.REST_LOGIN_REFUSED,
     403: ErrorKind.REST_LOGIN_REFUSED,
+    418: ErrorKind.REST_RATE_LIMITED,
     429: ErrorKind.REST_RATE_LIMITED,
 }
 _OF_HANDSHAKES = {0: ErrorKind.UNREACHABLE, 429: ErrorKind.HANDSHAKE_RATE_LIMITED}

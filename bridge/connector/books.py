@@ -11,7 +11,7 @@ from bridge.exchanges.api import Exchange, Subscription
 from bridge.feed.link import Link
 from bridge.model import Channel, Event
 from bridge.publish.stream import Stream
-from bridge.sequencer import BookTopic, HeldBook, LargeBook, Sink, Topic
+from bridge.sequencer import BookTopic, HeldBook, Sink, Topic, book_type
 
 __all__ = ["Books"]
 
@@ -46,8 +46,7 @@ class Books:
         if rules is None:
             return BookTopic(stream, sink, self.resync)
         quoted = rules.quotes and Channel.QUOTES in self._exchange.profile.channels
-        kind = LargeBook if rules.large else HeldBook
-        book = kind(stream, sink, self.resync, self._replace, rules, quotes=self._emit if quoted else None)
+        book = book_type(rules)(stream, sink, self.resync, self._replace, rules, quotes=self._emit if quoted else None)
         self._held.append(book)
         return book
 

@@ -13,7 +13,7 @@ from bridge.exchanges import exchange_type
 from bridge.exchanges.api import Credentials, Exchange, Profile
 from bridge.feed.context import FeedContext, Receiver
 from bridge.feed.flow import FlowControl
-from bridge.feed.policies import pacer_of, send_budget
+from bridge.feed.policies import pacer_of, request_budget, send_budget
 from bridge.feed.rest import RestClient
 from bridge.feed.tap import FeedTap
 from bridge.feed.tls import client_context
@@ -102,8 +102,8 @@ def rest_client(connector: ConnectorSettings, exchange: Exchange, tap: FeedTap |
     ca_file = str(connector.ca_file) if connector.ca_file else None
     base = exchange.rest_base
     proxy = proxies_of(connector).route(base).proxy
-    pacer = pacer_of(base, _REST_PACE)
-    return RestClient(exchange.name, base, client_context(ca_file), _REST_TIMEOUT, tap, proxy=proxy, pacer=pacer)
+    budget = request_budget(base, exchange.request_weight, _REST_PACE)
+    return RestClient(exchange.name, base, client_context(ca_file), _REST_TIMEOUT, tap, proxy=proxy, budget=budget)
 
 
 def logger_of(connector: ConnectorSettings) -> FilteringBoundLogger:

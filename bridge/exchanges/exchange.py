@@ -53,6 +53,9 @@ class Exchange(ABC):
 
     The default is for those that name no limit: none that is known is lower but for Coinbase's and Binance's.
     """
+    request_weight: ClassVar[tuple[int, float] | None] = None
+    """Most weight of REST requests from one client address, and the seconds that it is counted over (`HttpRequest.weight`);
+    ``None``: it is not counted."""
     timed: ClassVar[Mapping[Channel, int]] = {}
     """Channels whose ``ts`` is the time of the event itself, and the steps (ns) that it is told in: latency is measured."""
     book: BookRules | None = None

@@ -16,7 +16,7 @@ class HttpRequest(Struct, frozen=True):
     """A REST call; ``path`` is appended to the exchange's REST base.
 
     ``shown`` is the path without what must be seen nowhere, in errors and recordings: a signature or a token in its
-    query. Empty: there is no such thing in it.
+    query. Empty: there is no such thing in it. ``weight`` is what it counts for in `Exchange.request_weight`.
     """
 
     method: str
@@ -24,6 +24,7 @@ class HttpRequest(Struct, frozen=True):
     body: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     shown: str = ""
+    weight: int = 1
 
     @property
     def safe_path(self) -> str:
@@ -32,11 +33,12 @@ class HttpRequest(Struct, frozen=True):
 
 
 class HttpResponse(Struct, frozen=True):
-    """The answer to an `HttpRequest`; header names in lower case."""
+    """The answer to an `HttpRequest`, received at ``recv`` (ns); header names in lower case."""
 
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
+    recv: int = 0
 
 
 Flow = Generator[HttpRequest, HttpResponse, T]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from msgspec import Struct
 
@@ -23,6 +23,10 @@ class BookRules(Struct, frozen=True):
     meanwhile.
     """
 
+    snapshot: Literal["stream", "rest"] = "stream"
+    """Where a snapshot comes from: ``rest`` if from a REST call only (`Session.resync` returns its `Fetch`). Then deltas
+    are numbered across connections, ``prev`` and ``xseq`` are decimal numbers, and deltas are held until the snapshot is
+    there. Of the other rules ``quotes``, ``patience`` and ``attempts`` count."""
     attempts: int = 3
     patience: float = 30.0
     """Seconds that a snapshot may take."""

@@ -93,7 +93,9 @@ class Connection:
         """The address, until the tap knows of it."""
         self.opened_at = 0
         """When it was opened (ns)."""
-        self._no_book = {s.subject for s in plan.subscriptions if s.channel is Channel.BOOK}
+        self._continues = (rules := context.exchange.book) is not None and rules.snapshot == "rest"
+        """Whether the deltas of its books continue those of the connection before."""
+        self._no_book = {s.subject for s in plan.subscriptions if s.channel is Channel.BOOK and not self._continues}
         """Pairs whose snapshot has not come yet."""
         self.frames = 0
         self._noted = 0
@@ -130,7 +132,7 @@ class Connection:
         """Whether a replacement has what it needs to take over."""
         if not self._session.ready:
             return False
-        if any(stream.channel is Channel.BOOK for stream in self._plan.subscriptions):
+        if not self._continues and any(stream.channel is Channel.BOOK for stream in self._plan.subscriptions):
             return not self._no_book.difference(self._session.unserved)
         return self.frames > 0 or self.stood > _QUIET_READY
 
@@ -170,8 +172,7 @@ class Connection:
 
     def release(self) -> None:
         """Take over from the connection before: what was held back goes out, then everything directly."""
-        held, self._held = self._held, []
-        self._holding = False
+        held, self._held, self._holding = self._held, [], False
         self._emit = self._context.receiver.event
         fresh: set[str] = set()
         for event in held:
@@ -180,7 +181,7 @@ class Connection:
                 continue
             if isinstance(event, BookSnapshot):
                 fresh.add(event.subject)
-            elif isinstance(event, BookDelta) and event.subject not in fresh:
+            elif isinstance(event, BookDelta) and event.subject not in fresh and not self._continues:
                 continue  # of before its snapshot: the connection before has brought it
             self._emit(event)
 

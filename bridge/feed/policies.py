@@ -11,7 +11,18 @@ from weakref import WeakKeyDictionary
 
 from bridge.urls import Url
 
-__all__ = ["Damper", "Pacer", "SendBudget", "Watchdog", "backoff", "look_every", "pacer_of", "send_budget"]
+__all__ = [
+    "Damper",
+    "Pacer",
+    "RequestBudget",
+    "SendBudget",
+    "Watchdog",
+    "backoff",
+    "look_every",
+    "pacer_of",
+    "request_budget",
+    "send_budget",
+]
 
 _CALM = 60.0
 _PINGS = 3
@@ -147,6 +158,65 @@ class Pacer:
         return self._held if self._last is None else max(self._held, self._last + self._interval)
 
 
+class RequestBudget(Pacer):
+    """Lets requests of no more than so much weight out within a time; they go in the order in which they were made.
+
+    One for all that calls a REST address, since exchanges count what comes from one client address. Once the exchange
+    has said that it was too much, nothing goes until that is over, and then as much as at first. While nobody answers
+    there, requests are kept apart as attempts to connect are; else only their weight counts.
+
+    Args:
+        limit: the most weight, and the seconds within which it may be spent; ``None``: as much as there is.
+        interval: least seconds between two requests while nobody answers.
+        clock: the time in seconds, never set.
+    """
+
+    def __init__(self, limit: tuple[int, float] | None, interval: float, clock: Callable[[], float]) -> None:
+        super().__init__(interval, clock)
+        self.limit = limit
+        self._spent: deque[tuple[float, int]] = deque()
+        """When requests really went, and their weight."""
+
+    async def spend(self, weight: int) -> float:
+        """Wait until a request of this weight may go.
+
+        Returns:
+            Zero; or the seconds for which the exchange wants to hear nothing, where that is too long to wait.
+        """
+        async with self._queue:
+            while (wait := self._until(weight) - self._clock()) > 0:
+                if (held := self._held - self._clock()) > _PATIENCE:
+                    return held
+                await asyncio.sleep(min(wait, _LOOK))  # it may get shorter: after a refusal the budget is full again
+            self._last = self._clock()
+            if self.limit is not None:
+                self._spent.append((self._last, weight))
+        return 0.0
+
+    def refused(self, retry_after: float | None) -> None:
+        """The exchange has had too many requests: ``retry_after`` is how long it wants none, in seconds, if it said so."""
+        wait = retry_after if retry_after is not None or self.limit is None else self.limit[1]
+        if wait is not None:
+            self.hold(max(wait, _LEAST_HOLD))
+            self._spent.clear()
+
+    def _until(self, weight: int = 1) -> float:
+        until = super()._until() if self.troubled else self._held
+        if self.limit is None:
+            return until
+        most, seconds = self.limit
+        window = seconds + _IN_TRANSIT
+        while self._spent and self._spent[0][0] + window <= self._clock():
+            self._spent.popleft()
+        over = sum(spent for _, spent in self._spent) + min(weight, most) - most
+        for at, spent in self._spent:
+            if over <= 0:
+                break
+            over -= spent
+            until = max(until, at + window)
+        return until
+
+
 class SendBudget:
     """Lets never more than ``most`` messages out within ``window`` seconds.
 
@@ -185,11 +255,17 @@ class SendBudget:
 
 _LOOK = 0.1
 """Seconds between two looks at how much waits."""
-_WINDOW = 1.25
-"""Seconds that a limit per second is kept over: what is sent a second apart may arrive closer together."""
+_IN_TRANSIT = 0.25
+"""Seconds by which what is sent apart may arrive closer together."""
+_WINDOW = 1.0 + _IN_TRANSIT
+"""Seconds that a limit per second is kept over."""
+_PATIENCE = 60.0
+"""Seconds for which a request waits until an exchange wants to hear something again; beyond, it fails at once."""
+_LEAST_HOLD = 1.0
 _Loop = asyncio.AbstractEventLoop
 _budgets: WeakKeyDictionary[_Loop, dict[str, SendBudget]] = WeakKeyDictionary()
 _pacers: WeakKeyDictionary[_Loop, dict[str, Pacer]] = WeakKeyDictionary()
+_requests: WeakKeyDictionary[_Loop, dict[str, RequestBudget]] = WeakKeyDictionary()
 
 
 def send_budget(url: str, per_second: int | None) -> SendBudget | None:
@@ -198,6 +274,14 @@ def send_budget(url: str, per_second: int | None) -> SendBudget | None:
         return None
     known = _budgets.setdefault(asyncio.get_running_loop(), {})
     return known.setdefault(_server(url), SendBudget(per_second, _WINDOW, time.monotonic))
+
+
+def request_budget(url: str, limit: tuple[int, float] | None, interval: float) -> RequestBudget:
+    """The budget of this process for requests to a URL's host; the first limit that an exchange names there counts."""
+    known = _requests.setdefault(asyncio.get_running_loop(), {})
+    budget = known.setdefault(_server(url), RequestBudget(limit, interval, time.monotonic))
+    budget.limit = budget.limit or limit
+    return budget
 
 
 def pacer_of(url: str, interval: float) -> Pacer:

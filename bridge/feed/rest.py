@@ -15,7 +15,8 @@ from yarl import URL
 from bridge.clock import CLOCK
 from bridge.exchange_errors import RestError
 from bridge.exchanges.api import Flow, HttpRequest, HttpResponse
-from bridge.feed.policies import Pacer
+from bridge.exchanges.toolkit.waiting import seconds_to_wait
+from bridge.feed.policies import RequestBudget
 from bridge.feed.sockets import describe
 from bridge.feed.tap import FeedTap
 from bridge.feed.tunnel import open_tunnel
@@ -27,6 +28,8 @@ T = TypeVar("T")
 
 MAX_BODY = 32 * 1024 * 1024
 """Bytes of an answer; beyond that it is none."""
+_TOO_MANY = (429, 418)
+"""Statuses that call for silence; the second follows where the first was not heeded."""
 _PLAIN = {"Accept-Encoding": "identity"}
 """A few kilobytes that unpack to gigabytes can't come where nothing is unpacked."""
 
@@ -68,7 +71,7 @@ class _TunnelConnector(aiohttp.BaseConnector):
 class RestClient:
     """An exchange's REST API, at ``base`` (``https://limitlex.com/api``), through ``proxy`` if there is one.
 
-    ``pacer`` keeps calls apart while nobody answers there; it is shared by all that call it.
+    ``budget`` says when a request may go; it is shared by all that call the address.
     """
 
     def __init__(
@@ -80,7 +83,7 @@ class RestClient:
         tap: FeedTap | None,
         *,
         proxy: Proxy | None = None,
-        pacer: Pacer | None = None,
+        budget: RequestBudget | None = None,
     ) -> None:
         self._exchange = exchange
         self._base = base.rstrip("/")
@@ -88,7 +91,7 @@ class RestClient:
         self._timeout = timeout
         self._tap = tap
         self._proxy = proxy
-        self._pacer = pacer
+        self._budget = budget
         self._client: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -114,7 +117,7 @@ class RestClient:
         """Run a flow to its end; what the flow raises comes out.
 
         Raises:
-            RestError: no answer, and the flow doesn't handle that.
+            RestError: no answer, or the exchange wants no request now; and the flow doesn't handle that.
         """
         try:
             request = next(flow)
@@ -133,8 +136,10 @@ class RestClient:
             msg = "the client is not open"
             raise RuntimeError(msg)
         url = URL(self._base + request.path, encoded=True)  # as it is signed: `%2C` stays what it is
-        if self._pacer and self._pacer.troubled:
-            await self._pacer.turn()
+        budget = self._budget
+        if budget and (held := await budget.spend(request.weight)):
+            words = f"not asked: the exchange wants no requests for another {held:.0f} s"
+            raise RestError(self._exchange, request.safe_path, 429, words, held)
         try:
             async with self._client.request(
                 request.method, url, data=request.body or None, headers=request.headers, allow_redirects=False
@@ -143,14 +148,16 @@ class RestClient:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 status = answer.status
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            if self._pacer:
-                self._pacer.failed()
+            if budget:
+                budget.failed()
             raise RestError(self._exchange, request.safe_path, 0, describe(error)) from None
-        if self._pacer:
-            self._pacer.worked()
+        if budget:
+            budget.worked()
+            if status in _TOO_MANY:
+                budget.refused(seconds_to_wait(headers.get("retry-after", ""), headers.get("date", "")))
         if self._tap and request.method == "GET":
             self._tap.http("rest", self._base + request.safe_path, body.decode(errors="replace"), CLOCK.now() / 1e9)
-        return HttpResponse(status, body, headers)
+        return HttpResponse(status, body, headers, CLOCK.now())
 
     async def _body(self, request: HttpRequest, answer: aiohttp.ClientResponse) -> bytes:
         encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()

@@ -7,21 +7,41 @@ or is counted in a `lost` entry.
 
 from __future__ import annotations
 
+from bridge.exchanges.rules import BookRules
 from bridge.model import Channel
 from bridge.sequencer.books import BookTopic
 from bridge.sequencer.held import HeldBook
 from bridge.sequencer.identified import IdTopic
 from bridge.sequencer.large import LargeBook
+from bridge.sequencer.spliced import SplicedBook
 from bridge.sequencer.states import StateTopic
 from bridge.sequencer.topic import Sink, Topic
 
-__all__ = ["BookTopic", "HeldBook", "IdTopic", "LargeBook", "Sink", "StateTopic", "Topic", "topic_type"]
+__all__ = [
+    "BookTopic",
+    "HeldBook",
+    "IdTopic",
+    "LargeBook",
+    "Sink",
+    "SplicedBook",
+    "StateTopic",
+    "Topic",
+    "book_type",
+    "topic_type",
+]
 
 _TOPICS: dict[Channel, type[Topic]] = {
     Channel.TRADES: IdTopic,
     Channel.FILLS: IdTopic,
     Channel.BOOK: BookTopic,
 }
+
+
+def book_type(rules: BookRules) -> type[HeldBook]:
+    """The kind of topic that a book has which is held to rules."""
+    if rules.snapshot == "rest":
+        return SplicedBook
+    return LargeBook if rules.large else HeldBook
 
 
 def topic_type(channel: Channel) -> type[Topic]:

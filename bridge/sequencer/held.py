@@ -54,6 +54,9 @@ class HeldBook(BookTopic):
         quotes: takes the events of the pair's quotes, where the book gives them.
     """
 
+    _another_connection_helps = True
+    """Whether a snapshot may come over another connection where it doesn't over this one."""
+
     def __init__(
         self,
         stream: Stream,
@@ -258,7 +261,8 @@ class HeldBook(BookTopic):
         """The book is no good: do what `Mending` says; where that is to wait, the book is ``down`` until then."""
         # The exchange would say the same over another connection.
         sound = now - self._since if self.whole else 0
-        step = self._mending.trouble(now, connection=reason != NOT_UNDERSTOOD, sound=sound)
+        elsewhere = self._another_connection_helps and reason != NOT_UNDERSTOOD
+        step = self._mending.trouble(now, connection=elsewhere, sound=sound)
         self._why, self._best = reason, _NOTHING
         if step.due > now:
             self.condition, self._due, self._given_up = Condition.PUT_OFF, step.due, True

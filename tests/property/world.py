@@ -24,7 +24,7 @@ from bridge.publish.pending import CONTROL, DATA, SNAPSHOT, Pending
 from bridge.publish.shedding import shed
 from bridge.publish.stream import Retention, Stream
 from bridge.publish.wire import render
-from bridge.sequencer import BookTopic, HeldBook, LargeBook, Topic, topic_type
+from bridge.sequencer import BookTopic, Topic, book_type, topic_type
 from consumers.items import Entry
 from consumers.keeper import BookKeeper
 from tests.unit.core import KEYS
@@ -117,7 +117,7 @@ class World:
     def make_topic(self, channel: Channel, feed: Feed) -> Topic:
         if channel is not Channel.BOOK or self.rules is None:
             return topic_type(channel)(feed.stream, cast("Any", self), self.resync)
-        kind = LargeBook if self.rules.large else HeldBook
+        kind = book_type(self.rules)
         return kind(feed.stream, cast("Any", self), self.resync, self.renew, self.rules)
 
     def renew(self, subject: str, reason: str) -> None:

@@ -5,12 +5,12 @@ import json
 import pytest
 
 from bridge.exchange_errors import FrameError, RestError
-from bridge.exchanges.api import Credentials, HttpResponse, Profile, Replace, Restated, Said, Synchronise, Unknown
+from bridge.exchanges.api import Credentials, Fetch, HttpResponse, Profile, Reject, Replace, Restated, Said, Unknown
 from bridge.exchanges.limitlex import AccountSession, Limitlex, LimitlexOptions
 from bridge.exchanges.limitlex.rest import LimitlexRest
 from bridge.model import Balance, Channel, Control, ControlEvent, Fill, Order
 from tests.unit import limitlex_frames as frames
-from tests.unit.core import SECOND, T0, refused
+from tests.unit.core import SECOND, T0, Apart, refused
 from tests.unit.limitlex_keys import SECRET, drive, jwt
 
 ACCOUNT = Credentials("main", "the-key-id", SECRET, subaccounts=True)
@@ -20,7 +20,7 @@ ORDER_ID = "0959f899-f4b4-422b-88c0-ec3fa38f8079"
 def make(*, subaccounts=True):
     rest = LimitlexRest({"BTC-EUR": frames.PAIR_ID})
     account = Credentials("main", "the-key-id", SECRET, subaccounts)
-    return AccountSession("wss://x/", [frames.PAIR_ID, "second:pair"], account, rest)
+    return Apart(AccountSession("wss://x/", [frames.PAIR_ID, "second:pair"], account, rest))
 
 
 def data(session, frame, recv=T0):
@@ -146,7 +146,7 @@ class TestControl:
         session = make()
         assert refused(session, frame) == [(channel, "main")]
         session.tick(T0)
-        assert Synchronise() in session.actions
+        assert [type(action) for action in session.actions] == [Reject, Fetch]
 
     def test_unknown_types_are_told(self):
         session = make()
@@ -193,12 +193,17 @@ class TestOpen:
 
 
 class TestSync:
+    def test_it_is_fetched_after_each_connect(self):
+        session = make()
+        assert session.connected(T0) == []
+        assert [type(action) for action in session.actions] == [Fetch]
+
     def test_open_orders_and_balances(self):
         session = make()
         orders = {"order_id": "o1", "order_direction": "buy", "price": "10.50", "amount_initial": "2"}
         balance = {"currency_id": frames.EUR, "amount_available": "7.10"}
         requests, _ = drive(
-            session.sync(T0), answer({"result": {"data": [orders]}}), answer({"result": {"data": [balance]}})
+            session.fetch(T0), answer({"result": {"data": [orders]}}), answer({"result": {"data": [balance]}})
         )
         assert [r.path for r in requests] == ["/private/open_orders", "/private/balance"]
         assert session.actions == [
@@ -213,12 +218,25 @@ class TestSync:
 
     def test_a_failing_call_is_told(self):
         session = make()
-        drive(session.sync(T0), RestError("limitlex", "/private/open_orders", 0, "no answer"))
+        drive(session.fetch(T0), RestError("limitlex", "/private/open_orders", 0, "no answer"))
         [action] = session.actions
         assert isinstance(action, Said)
         assert (action.error.message, action.consequence) == ("no answer", "open orders and balances are not refreshed")
 
     def test_a_failing_second_call_keeps_the_first(self):
         session = make()
-        drive(session.sync(T0), answer({"result": []}), answer({"error": {"message": "busy"}}, 503))
+        drive(session.fetch(T0), answer({"result": []}), answer({"error": {"message": "busy"}}, 503))
         assert [type(action) for action in session.actions] == [Restated, Said]
+
+    def test_what_a_row_has_damaged_comes_before_what_is_known(self):
+        session = make()
+        rows = [{"order_id": "o1", "price": "1", "amount_initial": "1"}, {"order_id": "o2", "price": "much"}]
+        drive(session.fetch(T0), answer({"result": rows}), answer({"result": []}))
+        reject, gap, state, fetch, balances = session.outputs
+        assert "much" in str(reject.error)
+        assert (gap.event, gap.channel, gap.subject) == (ControlEvent.GAP, Channel.ORDERS, "main")
+        assert [event.order_id for event in state.events] == ["o1"]
+        known = [Order("main", None, T0, ident, *[""] * 5, "1", "0", "open") for ident in ("o2", "o3")]
+        assert [state.covers(event) for event in known] == [False, True]
+        assert isinstance(fetch, Fetch)
+        assert balances == Restated(Channel.BALANCES, "main", [], T0)

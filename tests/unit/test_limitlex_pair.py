@@ -11,7 +11,7 @@ from bridge.exchanges.api import Profile, Reject, Replace, Unknown
 from bridge.exchanges.limitlex import Limitlex, LimitlexOptions, PairSession
 from bridge.model import BookDelta, BookSnapshot, Channel, ControlEvent, Quote, Ticker, Trade
 from tests.unit import limitlex_frames as frames
-from tests.unit.core import SECOND, T0, refused
+from tests.unit.core import SECOND, T0, Apart, refused
 from tests.unit.core import stream as make_stream
 from tests.unit.held_books import Kept
 
@@ -29,7 +29,9 @@ CHANNELS = {
 def make(channels=ALL, **options):
     """A session with the topics of its pair."""
     given = LimitlexOptions(**options)
-    session = PairSession("wss://x/", PAIR, frames.PAIR_ID, frozenset(channels), given)
+    session = Apart(
+        PairSession("wss://x/", PAIR, frames.PAIR_ID, frozenset(channels), changes=given.amounts == "change")
+    )
     rules = Limitlex(Profile((PAIR,), frozenset(channels), options=given)).book
     return Kept(session, rules, [PAIR], channels)
 

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from bridge.errors import ConfigError
 from bridge.exchange_errors import RestError, UnknownPairError
-from bridge.exchanges.api import Credentials, HttpRequest, HttpResponse
-from bridge.exchanges.limitlex.rest import LimitlexRest, TokenSource, sign, token_expiry
-from tests.unit.core import SECOND, T0
+from bridge.exchanges.api import Credentials, HttpRequest, HttpResponse, Reject, Restated
+from bridge.exchanges.limitlex import AccountSession
+from bridge.exchanges.limitlex.rest import LimitlexRest, sign, token_expiry
+from bridge.model import Order
+from tests.unit.core import SECOND, T0, Apart
 from tests.unit.limitlex_keys import KEY, SECRET, drive, jwt, pem
 
 ACCOUNT = Credentials("main", "the-key-id", SECRET)
@@ -112,11 +114,11 @@ DOCUMENT = st.one_of(JSON, st.builds(lambda value: {"result": {"data": [value]}}
 @given(DOCUMENT, DOCUMENT)
 def test_whatever_rest_answers_ends_in_an_error_of_ours(first, second):
     rest = LimitlexRest({})
+    session = Apart(AccountSession("wss://x/", [], ACCOUNT, rest))
     for flow in (
         rest.resolve(["BTC-EUR"]),
-        TokenSource(rest, ACCOUNT).fetch(T0),
-        rest.open_orders(ACCOUNT, T0),
-        rest.balances(ACCOUNT, T0),
+        rest.token(ACCOUNT, T0),
+        session.fetch(T0),
     ):
         answers = [answer(first), answer(second)]
         try:
@@ -134,7 +136,7 @@ class TestSigning:
         key.public_key().verify(signature, (request.path + request.body).encode(), ec.ECDSA(hashes.SHA512()))
 
     def test_the_signature_is_over_path_and_body(self):
-        requests, _ = drive(LimitlexRest({}).balances(ACCOUNT, T0), answer({"result": []}))
+        requests, _ = drive(LimitlexRest({}).rows(ACCOUNT, "/private/balance", T0), answer({"result": []}))
         [request] = requests
         assert (request.method, request.path) == ("POST", "/private/balance")
         assert request.body == f"nonce={T0 // 1_000_000}"
@@ -147,7 +149,7 @@ class TestSigning:
     @pytest.mark.parametrize("curve", [ec.SECP256K1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda c: c.name)
     def test_whatever_curve_the_key_is_of(self, curve):
         key = ec.generate_private_key(curve)
-        signature = base64.b64decode(sign(pem(key), "/private/x", "nonce=1"))
+        signature = base64.b64decode(sign(Credentials("main", "", pem(key)), "/private/x", "nonce=1"))
         key.public_key().verify(signature, b"/private/xnonce=1", ec.ECDSA(hashes.SHA512()))
 
     @pytest.mark.parametrize(
@@ -158,34 +160,36 @@ class TestSigning:
     def test_a_bad_secret_is_the_users_mistake_and_is_not_shown(self, secret):
         account = Credentials("main", "the-key-id", secret)
         with pytest.raises(ConfigError) as caught:
-            next(LimitlexRest({}).balances(account, T0))
+            next(LimitlexRest({}).rows(account, "/private/balance", T0))
         assert "accounts.main" in str(caught.value)
         assert not secret or secret not in str(caught.value)
 
     def test_nonces_rise_within_a_millisecond(self):
         rest = LimitlexRest({})
-        bodies = [next(rest.balances(ACCOUNT, T0)).body for _ in range(3)]
+        bodies = [next(rest.rows(ACCOUNT, "/private/balance", T0)).body for _ in range(3)]
         first = T0 // 1_000_000
         assert bodies == [f"nonce={first}", f"nonce={first + 1}", f"nonce={first + 2}"]
 
     def test_a_refused_nonce_goes_again_in_seconds(self):
         rest = LimitlexRest({})
         refused = answer({"error": {"message": "Invalid Nonce"}}, 400)
-        requests, _ = drive(rest.balances(ACCOUNT, T0), refused, answer({"result": []}))
+        requests, _ = drive(rest.rows(ACCOUNT, "/private/balance", T0), refused, answer({"result": []}))
         assert [r.body for r in requests] == [f"nonce={T0 // 1_000_000}", f"nonce={T0 // SECOND}"]
         self.verify(requests[1])
         # What did goes first from now on, and rises too.
-        requests, _ = drive(rest.balances(ACCOUNT, T0), answer({"result": []}))
+        requests, _ = drive(rest.rows(ACCOUNT, "/private/balance", T0), answer({"result": []}))
         assert [r.body for r in requests] == [f"nonce={T0 // SECOND + 1}"]
 
     def test_a_nonce_refused_twice_is_an_error(self):
         refused = answer({"error": {"message": "bad nonce"}})
         with pytest.raises(RestError, match="bad nonce"):
-            drive(LimitlexRest({}).balances(ACCOUNT, T0), refused, refused)
+            drive(LimitlexRest({}).rows(ACCOUNT, "/private/balance", T0), refused, refused)
 
     def test_another_error_is_not_tried_again(self):
         with pytest.raises(RestError, match="permission"):
-            drive(LimitlexRest({}).balances(ACCOUNT, T0), answer({"error": {"message": "no permission"}}))
+            drive(
+                LimitlexRest({}).rows(ACCOUNT, "/private/balance", T0), answer({"error": {"message": "no permission"}})
+            )
 
 
 class TestToken:
@@ -203,8 +207,7 @@ class TestToken:
     )
     def test_response_shapes(self, shape):
         token = jwt({"exp": 1_700_000_600})
-        source = TokenSource(LimitlexRest({}), ACCOUNT)
-        _, result = drive(source.fetch(T0), answer(shape(token)))
+        _, result = drive(LimitlexRest({}).token(ACCOUNT, T0), answer(shape(token)))
         assert result == (token, 1_700_000_600 * SECOND)
 
     @pytest.mark.parametrize(
@@ -212,7 +215,7 @@ class TestToken:
     )
     def test_an_answer_without_a_token(self, value):
         with pytest.raises(RestError, match="holds no token"):
-            drive(TokenSource(LimitlexRest({}), ACCOUNT).fetch(T0), answer(value))
+            drive(LimitlexRest({}).token(ACCOUNT, T0), answer(value))
 
     @pytest.mark.parametrize(
         ("token", "expiry"),
@@ -239,6 +242,20 @@ class TestToken:
         assert token_expiry(token) == expiry
 
 
+def restated(orders=None, balances=None, rejects=None):
+    """What a fetch of the state has found: of the orders, or else of the balances."""
+    session = Apart(AccountSession("wss://x/", [], ACCOUNT, LimitlexRest({})))
+    empty = answer({"result": []})
+    drive(session.fetch(T0), orders or empty, balances or empty)
+    if rejects is not None:
+        rejects += [action for action in session.actions if isinstance(action, Reject)]
+    return [action for action in session.actions if isinstance(action, Restated)][0 if orders else 1]
+
+
+def known(ident):
+    return Order("main", None, T0, ident, "", "", "limit", "buy", "1", "1", "0", "open")
+
+
 class TestState:
     def test_open_orders(self):
         row = {
@@ -250,8 +267,7 @@ class TestState:
             "amount_completed": "0.50",
             "created_at": 1598530122,
         }
-        _, listing = drive(LimitlexRest({}).open_orders(ACCOUNT, T0), answer({"result": {"data": [row]}}))
-        [event] = listing.events
+        [event] = restated(answer({"result": {"data": [row]}})).events
         assert (event.ts, event.status, event.filled, event.side) == (
             1598530122 * SECOND,
             "partially_filled",
@@ -261,47 +277,39 @@ class TestState:
 
     def test_orders_as_a_map_keyed_by_id(self):
         rows = {"o1": {"order_id": "o1", "price": "1", "amount_initial": "1"}}
-        _, listing = drive(LimitlexRest({}).open_orders(ACCOUNT, T0), answer({"result": rows}))
-        [event] = listing.events
+        [event] = restated(answer({"result": rows})).events
         assert event.order_id == "o1"
 
     def test_rows_that_make_no_sense_are_left_out(self):
         rows = [{}, {"order_id": "x", "price": "much"}, {"order_id": ["y"]}, 7, {"order_id": "z", "created_at": "²"}]
-        _, orders = drive(LimitlexRest({}).open_orders(ACCOUNT, T0), answer({"result": rows}))
+        rejects: list[Reject] = []
+        orders = restated(answer({"result": rows}), rejects=rejects)
         assert [(event.order_id, event.ts) for event in orders.events] == [("z", None)]
-        assert len(orders.rejects) == 4
-        assert orders.unread == {"", "x"}
-        _, balances = drive(
-            LimitlexRest({}).balances(ACCOUNT, T0),
-            answer(
-                {
-                    "result": [
-                        {"currency_id": "u", "amount_available": {}},
-                        {"currency_id": "v", "amount_available": "x"},
-                    ]
-                }
-            ),
-        )
-        assert balances.events == []
-        assert balances.unread == {"u", "v"}
+        assert len(rejects) == 4
+        assert not orders.covers(known("other")), "not even the id could be read of one"
+        balances = [{"currency_id": "u", "amount_available": {}}, {"currency_id": "v", "amount_available": "x"}]
+        assert restated(balances=answer({"result": balances})).events == []
+
+    def test_of_a_row_whose_id_can_be_read_only_that_order_is_in_doubt(self):
+        orders = restated(answer({"result": [{"order_id": "x", "price": "much"}]}))
+        assert [orders.covers(known(ident)) for ident in ("x", "y")] == [False, True]
 
     @pytest.mark.parametrize("result", [None, 7, "none", {"data": None}, {"data": "none"}])
     def test_what_is_no_list_is_not_an_empty_one(self, result):
         """Else every order that is known would look closed."""
         with pytest.raises(RestError, match="not a"):
-            drive(LimitlexRest({}).open_orders(ACCOUNT, T0), answer({"result": result}))
+            drive(LimitlexRest({}).rows(ACCOUNT, "/private/open_orders", T0), answer({"result": result}))
 
     def test_every_digit_of_a_json_number_stays(self):
         body = b'{"result":[{"currency_id":"u","amount_available":1234567.123456789012,"amount_reserved":0.00000001}]}'
-        _, listing = drive(LimitlexRest({}).balances(ACCOUNT, T0), HttpResponse(200, body))
+        listing = restated(balances=HttpResponse(200, body))
         [event] = listing.events
         assert (event.available, event.reserved) == ("1234567.123456789012", "0.00000001")
 
     def test_a_number_that_is_none_harms_its_row_alone(self):
         body = b'[{"currency_id":"u","amount_available":NaN},{"currency_id":"v","amount_available":1E-9}]'
-        _, listing = drive(LimitlexRest({}).balances(ACCOUNT, T0), HttpResponse(200, body))
+        listing = restated(balances=HttpResponse(200, body))
         assert [(event.currency, event.available) for event in listing.events] == [("v", "0.000000001")]
-        assert listing.unread == {"u"}
 
 
 def test_secrets_are_in_no_repr():

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from bridge.exchange_errors import RestError
 from bridge.exchanges.api import HttpRequest
-from bridge.feed.policies import Pacer
+from bridge.feed.policies import RequestBudget
 from bridge.feed.rest import RestClient
 from tests.servers import free_port
 
@@ -22,19 +22,19 @@ def ask():
 
 
 @contextlib.asynccontextmanager
-async def clients(port, pacer):
+async def clients(port, budget):
     url = f"http://127.0.0.1:{port}"
     async with (
-        RestClient("a", url, None, 5, None, pacer=pacer) as one,
-        RestClient("b", url, None, 5, None, pacer=pacer) as two,
+        RestClient("a", url, None, 5, None, budget=budget) as one,
+        RestClient("b", url, None, 5, None, budget=budget) as two,
     ):
         yield one, two
 
 
 async def test_while_nobody_answers_calls_are_kept_apart_and_then_no_more():
-    port, pacer = free_port(), Pacer(0.05, time.monotonic)
+    port, budget = free_port(), RequestBudget(None, 0.05, time.monotonic)
     asked = []
-    async with clients(port, pacer) as both:
+    async with clients(port, budget) as both:
 
         async def fail(client):
             with pytest.raises(RestError):
@@ -61,6 +61,6 @@ async def test_while_nobody_answers_calls_are_kept_apart_and_then_no_more():
             for client in both * 5:
                 await client.drive(ask())
             assert time.monotonic() - begun < 1.0
-            assert not pacer.troubled
+            assert not budget.troubled
         finally:
             await runner.cleanup()

@@ -1,170 +1,142 @@
-"""The private messages of one Limitlex account, over a connection that carries a token."""
+"""The orders, fills and balances of one Limitlex account, over a connection that carries a token, and by REST.
+
+REST names fields as in ``order_id``, the WebSocket as in ``orderId``: rows are read under REST's names.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+
+from msgspec import Raw
 
 from bridge.exchanges.api import (
     NOT_UNDERSTOOD,
     Credentials,
     Flow,
-    Reject,
+    Output,
     Replace,
     Restated,
     Session,
     Subscription,
     Target,
 )
-from bridge.exchanges.limitlex.messages import (
-    NAME,
-    PRIVATE,
-    PUBLIC,
-    AnyPrivate,
-    OpenOrder,
-    OwnTrade,
-    Wallet,
-    Wallets,
-    decode_private,
-    decode_wallet,
-    nanoseconds,
-    other_message,
-)
-from bridge.exchanges.limitlex.rest import LimitlexRest, Listing, TokenSource
-from bridge.exchanges.toolkit.fields import fields_of, text
+from bridge.exchanges.limitlex.pair import NAME, kind_of, nanoseconds
+from bridge.exchanges.limitlex.rest import LimitlexRest
+from bridge.exchanges.toolkit.fields import Row, fields_of, text
 from bridge.exchanges.toolkit.numbers import (
     check_amounts,
     check_ids,
     check_numbers,
     check_values,
     check_words,
+    id_or_empty,
     shortened,
 )
-from bridge.exchanges.toolkit.private import StateFetch
-from bridge.exchanges.toolkit.salvage import UNREADABLE, Damage, readable
+from bridge.exchanges.toolkit.private import StateFetch, read_rows
+from bridge.exchanges.toolkit.salvage import Damage, readable, rows_of
+from bridge.exchanges.toolkit.session import WRONG
 from bridge.model import Balance, Channel, Event, Fill, Order
 
-__all__ = ["PRIVATE_CHANNELS", "AccountSession"]
+__all__ = ["PRIVATE", "AccountSession"]
 
-_SUBACCOUNT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+PRIVATE = {"open_order": Channel.ORDERS, "trade": Channel.FILLS, "wallets": Channel.BALANCES}
+"""Type of a message → the channel that it is for."""
+_SUBACCOUNT = re.compile(r"[A-Za-z0-9_.-]{1,64}").fullmatch
 """Sub-account ids are UUIDs; anything with a brace would break the hash tag of the streams' keys."""
-
-PRIVATE_CHANNELS = frozenset({Channel.ORDERS, Channel.FILLS, Channel.BALANCES})
-_CHANNELS = {"open_order": Channel.ORDERS, "trade": Channel.FILLS, "wallets": Channel.BALANCES}
-"""Which stream a message is for."""
+_SECONDS = re.compile(r"[0-9]{1,10}").fullmatch
+_CAPITAL = re.compile(r"[A-Z]")
+_SIDES = {"buy": "buy", "sell": "sell"}
 
 
 class AccountSession(Session):
     """The private messages of one account, and of its sub-accounts."""
 
-    def __init__(self, url: str, pair_ids: list[str], credentials: Credentials, rest: LimitlexRest) -> None:
+    def __init__(self, url: str, pair_ids: list[str], account: Credentials, rest: LimitlexRest) -> None:
         super().__init__(url)
         self._pair_ids = pair_ids
-        self._credentials = credentials
+        self._account = account
         self._rest = rest
-        self._token = TokenSource(rest, credentials)
-        self._subjects = {credentials.name: None}
-        """The account and those of its sub-accounts that were heard of."""
-        self._state = StateFetch(self, credentials.name, "open orders and balances")
+        self._subjects = {account.name: None}
+        """The account, and those of its sub-accounts that have had a message."""
+        self._state = StateFetch(
+            self, account.name, "open orders and balances", steps=lambda: (self._sync_orders, self._sync_balances)
+        )
 
     def open(self, now: int) -> Flow[Target]:
         """A new token for each connection; it travels in the address, which is why ``shown`` leaves it out."""
-        token, self.expires = yield from self._token.fetch(now)
+        token, self.expires = yield from self._rest.token(self._account, now)
         query = f"{self._url}?p={','.join(self._pair_ids)}"
-        more = "&subaccounts=true" if self._credentials.subaccounts else ""
+        more = "&subaccounts=true" if self._account.subaccounts else ""
         return Target(f"{query}&t={token}{more}", f"{query}&t=***{more}")
 
-    def sync(self, now: int) -> Flow[None]:
+    def connected(self, now: int) -> Sequence[Output]:
         """Nothing is replayed after a connect: open orders and wallets come from REST."""
-        yield from self._state.fetch(now, (self._sync_orders, self._sync_balances))
+        return self._state.begin(now)
 
-    def _sync_orders(self, now: int) -> Flow[None]:
-        self._restated(Channel.ORDERS, (yield from self._rest.open_orders(self._credentials, now)), now)
-
-    def _sync_balances(self, now: int) -> Flow[None]:
-        self._restated(Channel.BALANCES, (yield from self._rest.balances(self._credentials, now)), now)
-
-    def tick(self, now: int) -> Sequence[Event]:
+    def tick(self, now: int) -> Sequence[Output]:
         return self._state.tick(now)
 
-    def receive(self, frame: bytes, recv: int) -> Sequence[Event]:
-        try:
-            message = decode_private(frame)
-        except UNREADABLE as error:
-            return self._other(frame, recv, error)
-        return self._take(message, frame, recv)
+    def rejected(self, recv: int) -> Sequence[Output]:
+        streams = [stream for subject in self._subjects for stream in _streams(subject)]
+        return [*self.gaps(streams, recv), Replace(NOT_UNDERSTOOD)]
 
-    def rejected(self, recv: int) -> Sequence[Event]:
-        self.actions.append(Replace(NOT_UNDERSTOOD))
-        return self.gaps([stream for subject in self._subjects for stream in _streams(subject)], recv)
-
-    def resync(self, subject: str, now: int, reason: str) -> None:
+    def resync(self, subject: str, now: int, reason: str) -> Sequence[Output]:
         del subject, now
-        self.actions.append(Replace(reason))
+        return [Replace(reason)]
 
-    def _restated(self, channel: Channel, listing: Listing, now: int) -> None:
-        """Take a listing; a row that can't be understood must make no known order look closed."""
-        account = self._credentials.name
-        covers = listing.covers if listing.unread else None
-        self.actions.append(Restated(channel, account, listing.events, now, covers))
-        self.actions += [Reject(error) for error in listing.rejects]
-        if listing.rejects:
-            self._state.missed(channel, now, NOT_UNDERSTOOD)
-
-    def _other(self, frame: bytes, recv: int, error: Exception) -> list[Event]:
-        """The pairs' public messages come here too, the pairs' own connections have them; or a message is bad."""
-        mended = readable(frame)
-        kind, actions = other_message(frame, mended, error, known=PRIVATE, elsewhere=PUBLIC)
-        self.actions += actions
-        if not kind:
-            return self._first(self._credentials.name, recv)
-        if mended is not frame:
-            try:
-                return self._take(decode_private(mended), frame, recv)
-            except UNREADABLE as why:
-                error = why
-        return self._damaged(kind, frame, recv, error)
-
-    def _take(self, message: AnyPrivate, frame: bytes, recv: int) -> list[Event]:
-        subject = self._credentials.name
-        if message.subaccountId is not None:
-            subject = f"{subject}/{message.subaccountId}"
-            if not _SUBACCOUNT.fullmatch(message.subaccountId):
-                why = ValueError(f"{shortened(message.subaccountId)} can't be part of a key")
-                return self._damaged(str(message.__struct_config__.tag), frame, recv, why)
-        try:
-            if isinstance(message, Wallets):
-                events = self._balances(subject, message, frame, recv)
-            elif isinstance(message, OwnTrade):
-                events = [self._fill(subject, message, recv)]
-            else:
-                events = [self._order(subject, message, recv)]
-        except ValueError as error:
-            return self._damaged(str(message.__struct_config__.tag), frame, recv, error, [subject])
-        return [*self._first(subject, recv), *events]
-
-    def _damaged(
-        self, kind: str, frame: bytes, recv: int, error: Exception, subjects: Sequence[str] | None = None
-    ) -> list[Event]:
-        """A message of this type is bad: its stream misses it; where its account can't be read, any of them may."""
-        if subjects is None:
-            sub = _subaccount_of(frame)
-            account = self._credentials.name
-            subjects = list(self._subjects) if sub is None else [f"{account}/{sub}" if sub else account]
+    def receive(self, frame: bytes, recv: int) -> Sequence[Output]:
+        outputs: list[Output] = []
+        kind = kind_of(frame, PRIVATE, outputs)
+        if not kind:  # the pairs' public messages come here too: the pairs' own connections have them
+            return [*outputs, *self._lively(self._account.name, recv)]
         damage = Damage(NAME, frame, counted=kind == "trade")
-        damage.row(error, [Subscription(_CHANNELS[kind], subject) for subject in subjects])
-        self._state.want(recv)
-        return [
-            *(live for subject in subjects for live in self._first(subject, recv)),
-            *damage.settle(self, [], recv),
-        ]
+        events: list[Output] = []
+        subjects = list(self._subjects)  # any of them, where the message's can't be read
+        try:
+            fields = fields_of(readable(frame))
+            subjects = [self._subject(fields)]
+            rows = rows_of(fields.get("wallets", b"")) if kind == "wallets" else [fields]
+        except WRONG as error:
+            damage.row(error, [Subscription(PRIVATE[kind], subject) for subject in subjects])
+            rows = []
+        for row in rows:
+            try:
+                events.append(self._read(kind, _snake_case(row), subjects[0], recv))
+            except WRONG as error:
+                damage.row(error, [Subscription(PRIVATE[kind], subjects[0])], len(events))
+        if damage:
+            self._state.want(recv)
+        live = [event for subject in subjects for event in self._lively(subject, recv)]
+        return [*live, *damage.settle(self, events, recv)]
 
-    def _first(self, subject: str, recv: int) -> list[Event]:
+    def _subject(self, fields: dict[str, Raw]) -> str:
+        """The account, or the sub-account that a message names."""
+        sub = text(fields.get("subaccountId", Raw(b"null")))
+        if sub and not _SUBACCOUNT(sub):
+            raise ValueError(f"{shortened(sub)} can't be part of a key")
+        return f"{self._account.name}/{sub}" if sub else self._account.name
+
+    def _lively(self, subject: str, recv: int) -> list[Output]:
         self._subjects[subject] = None
         return self.lively(_streams(subject), recv)
 
-    def _order(self, subject: str, message: OpenOrder, recv: int) -> Event:
+    def _read(self, kind: str, row: Row, subject: str, recv: int) -> Event:
+        """What a message, or a wallet of one, says.
+
+        Raises:
+            one of `WRONG`: it can't be understood.
+        """
+        if kind == "wallets":
+            return self._balance(row, subject, recv)
+        side, ts = _SIDES[row["order_direction"].lower()], _time(row["created_at"])
+        if kind == "open_order":
+            check_numbers(row["amount_initial"])
+            return self._order(row, subject, recv, side, ts)
+        return self._fill(row, subject, recv, side, ts)
+
+    def _order(self, row: Row, subject: str, recv: int, side: str, ts: int | None) -> Order:
         """An order, placed or changed.
 
         ``{"t":"open_order","orderId":"0959f899-f4b4-422b-88c0-ec3fa38f8079","orderTradeType":"Limit",
@@ -174,77 +146,94 @@ class AccountSession(Session):
         Sent at placement; that fills and cancels send it again with changed fields is inferred from the fields. The
         message doesn't name the pair, and ``createdAt`` is the order's time, not the event's.
         """
-        m = message
-        check_ids(m.orderId)
-        check_words(m.orderTradeType or "")
-        check_amounts(m.price or "")
-        check_numbers(m.amountInitial, m.amountCompleted)
-        status = "open"
-        if m.deleted:
+        order_id, kind = row["order_id"], (row.get("order_trade_type") or "limit").lower()
+        price, size, filled = row.get("price", ""), row.get("amount_initial", ""), row.get("amount_completed") or "0"
+        check_ids(order_id)
+        check_words(kind)
+        check_amounts(price, size, filled)
+        status = "partially_filled" if Decimal(filled) else "open"
+        if row.get("deleted") == "true":
             status = "cancelled"
-        elif m.completed:
+        elif row.get("completed") == "true":
             status = "filled"
-        elif Decimal(m.amountCompleted):
-            status = "partially_filled"
-        kind, side = (m.orderTradeType or "").lower(), m.orderDirection.lower()
-        ts = nanoseconds(m.createdAt)
-        price = m.price or ""
-        return Order(
-            subject, ts, recv, m.orderId, "", "", kind, side, price, m.amountInitial, m.amountCompleted, status
-        )
+        return Order(subject, ts, recv, order_id, "", "", kind, side, price, size, filled, status)
 
-    def _fill(self, subject: str, message: OwnTrade, recv: int) -> Event:
-        """An execution.
+    def _fill(self, row: Row, subject: str, recv: int, side: str, ts: int) -> Fill:
+        """An execution, without trade, order or pair id.
 
         ``{"t":"trade","subaccountId":"dff446dc-1aad-4d69-a90f-20f403220470","orderDirection":"Buy","amount":
         "0.00010000","price":"7997.00","createdAt":1598530122}``
-
-        Without trade, order or pair id.
         """
-        m = message
-        side = m.orderDirection.lower()
-        check_numbers(m.price, m.amount)
-        return Fill(subject, nanoseconds(m.createdAt), recv, "", "", "", side, m.price, m.amount, "", "")
+        price, size = row["price"], row["amount"]
+        check_numbers(price, size)
+        return Fill(subject, ts, recv, "", "", "", side, price, size, "", "")
 
-    def _balances(self, subject: str, message: Wallets, frame: bytes, recv: int) -> list[Event]:
-        """Wallets.
+    def _balance(self, row: Row, subject: str, recv: int) -> Balance:
+        """A wallet.
 
         ``{"t":"wallets","wallets":[{"currencyId":"ab65...","amountAvailable":"1006.80071837","amountReserved":
         "0.00000000"}]}``
 
-        Whether all currencies or only the changed ones come is unknown: each stands for itself.
+        Whether all currencies or only the changed ones come is unknown: each is published by itself.
         """
-        events: list[Event] = []
-        damage = Damage(NAME, frame)
-        for raw in message.wallets:
-            try:
-                events.append(self._balance(subject, decode_wallet(raw), recv))
-            except (*UNREADABLE, ValueError) as error:
-                damage.row(error, [Subscription(Channel.BALANCES, subject)], len(events))
-        if damage:
-            self._state.want(recv)
-        return damage.settle(self, events, recv)
-
-    def _balance(self, subject: str, wallet: Wallet, recv: int) -> Balance:
-        currency = self._rest.currency(wallet.currencyId)
-        available, reserved = wallet.amountAvailable or "", wallet.amountReserved or ""
-        check_ids(wallet.currencyId)
+        available, reserved = row.get("amount_available", ""), row.get("amount_reserved", "")
+        currency = self._rest.currency(row["currency_id"])
+        check_ids(row["currency_id"])
         check_words(currency)
         check_values(available, reserved)
         return Balance(subject, None, recv, currency, available, reserved)
 
+    def _sync_orders(self, now: int) -> Flow[list[Output]]:
+        """The open orders; fields that REST leaves out are empty."""
 
-def _subaccount_of(frame: bytes) -> str | None:
-    """The sub-account that a bad message names; empty where it names none, ``None`` where that can't be read."""
-    try:
-        named = fields_of(readable(frame)).get("subaccountId")
-        if named is None or bytes(named) == b"null":
-            return ""
-        sub = text(named)
-    except UNREADABLE:
-        return None
-    return sub if _SUBACCOUNT.fullmatch(sub) else None
+        def read(row: Row) -> list[Event]:
+            created, direction = row.get("created_at", ""), row.get("order_direction", "").lower()
+            side = _SIDES[direction] if direction else ""
+            return [self._order(row, self._account.name, now, side, _time(created) if _SECONDS(created) else None)]
+
+        return (yield from self._restated("/private/open_orders", Channel.ORDERS, read, now))
+
+    def _sync_balances(self, now: int) -> Flow[list[Output]]:
+        """The wallets; ``reserved`` is empty where REST leaves it out."""
+
+        def read(row: Row) -> list[Event]:
+            return [self._balance(row, self._account.name, now)]
+
+        return (yield from self._restated("/private/balance", Channel.BALANCES, read, now))
+
+    def _restated(
+        self, path: str, channel: Channel, read: Callable[[Row], list[Event]], now: int
+    ) -> Flow[list[Output]]:
+        """A listing; a row that can't be understood must make no known order look closed."""
+        rows = yield from self._rest.rows(self._account, path, now)
+        events, rejects, bad = read_rows(NAME, rows, read)
+        unread = {id_or_empty(row.get("order_id", "")) for row in bad}
+
+        def covers(event: Event) -> bool:
+            return "" not in unread and getattr(event, "order_id", "") not in unread
+
+        missed = self._state.gap(channel, now, NOT_UNDERSTOOD) if bad else []
+        state = Restated(channel, self._account.name, events, now, covers if bad else None)
+        return [*rejects, *missed, state]
 
 
 def _streams(subject: str) -> list[Subscription]:
-    return [Subscription(channel, subject) for channel in sorted(PRIVATE_CHANNELS)]
+    return [Subscription(channel, subject) for channel in sorted(PRIVATE.values())]
+
+
+def _snake_case(fields: Raw | dict[str, Raw]) -> Row:
+    """A message's fields as text, named as REST does it: ``orderId`` becomes ``order_id``."""
+    if not isinstance(fields, dict):
+        fields = fields_of(fields)
+    return {_CAPITAL.sub(lambda capital: f"_{capital[0].lower()}", name): text(value) for name, value in fields.items()}
+
+
+def _time(seconds: str) -> int:
+    """A time of the exchange, in nanoseconds since the epoch.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _SECONDS(seconds):
+        raise ValueError(f"{shortened(seconds)} is not a time in seconds")
+    return nanoseconds(int(seconds))

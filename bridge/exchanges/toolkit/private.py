@@ -15,7 +15,7 @@ from bridge.exchanges.toolkit.refresh import Refresh
 from bridge.exchanges.toolkit.session import WRONG
 from bridge.model import Balance, Channel, Event, Fill, Order, Position
 
-__all__ = ["PrivateState", "Read", "StateFetch", "Step"]
+__all__ = ["PrivateState", "Read", "StateFetch", "Step", "read_rows"]
 
 Read = Callable[[Row], list[Event]]
 """What a row says; raises one of `WRONG` where it can't be understood."""
@@ -147,14 +147,7 @@ class PrivateState(StateFetch):
 
     def restate(self, channel: Channel, rows: Sequence[Row], read: Read, now: int) -> list[Output]:
         """Hand on what REST says. Where a row can't be understood, what is missing may be in it: nothing is gone then."""
-        events: list[Event] = []
-        rejects: list[Output] = []
-        for row in rows:
-            try:
-                events += read(row)
-            except WRONG as error:
-                what = f"{_BAD_ROW}: {type(error).__name__}: {error}"
-                rejects.append(Reject(FrameError(self._exchange, msgspec.json.encode(row), what)))
+        events, rejects, _ = read_rows(self._exchange, rows, read)
         if not rejects:
             events += self._gone(channel, events, now)
         self._learn([event for event in events if _key(event) not in self._told])
@@ -178,6 +171,21 @@ class PrivateState(StateFetch):
             held = [known for key, known in self._positions.items() if known.side and key not in present]
             return [Position(self._account, None, now, p.pair, "", "0", "", "", "", None, p.leg) for p in held]
         return []
+
+
+def read_rows(exchange: str, rows: Sequence[Row], read: Read) -> tuple[list[Event], list[Output], list[Row]]:
+    """The events of a list by REST, and what could not be understood of it: as rejects, and the rows themselves."""
+    events: list[Event] = []
+    rejects: list[Output] = []
+    bad: list[Row] = []
+    for row in rows:
+        try:
+            events += read(row)
+        except WRONG as error:
+            what = f"{_BAD_ROW}: {type(error).__name__}: {error}"
+            rejects.append(Reject(FrameError(exchange, msgspec.json.encode(row), what)))
+            bad.append(row)
+    return events, rejects, bad
 
 
 def _key(event: Event) -> tuple[str, ...]:

@@ -1,0 +1,123 @@
+"""How much may be asked of one REST address: by all connectors of the process, and after a refusal not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+
+from bridge.exchange_errors import ErrorKind, RestError
+from bridge.exchanges.api import HttpRequest
+from bridge.feed.policies import RequestBudget, request_budget
+from bridge.feed.rest import RestClient
+from tests.unit.rest_server import RestServer
+
+WINDOW = 0.5
+
+
+def ask(path="/", weight=1):
+    return (yield HttpRequest("GET", path, weight=weight))
+
+
+@contextlib.asynccontextmanager
+async def two_connectors(server, limit):
+    """The REST clients of two connectors that call the same address."""
+    budget = request_budget(server.url, limit, 0.01)
+    async with (
+        RestClient("a", server.url, None, 5, None, budget=budget) as one,
+        RestClient("b", f"{server.url}/b", None, 5, None, budget=request_budget(f"{server.url}/b", None, 0.01)) as two,
+    ):
+        yield one, two
+
+
+async def test_two_connectors_spend_one_budget():
+    async with RestServer() as server, two_connectors(server, (10, WINDOW)) as both:
+        await asyncio.gather(*(client.drive(ask(weight=4)) for client in both * 3))
+        times = [at for at, _ in server.asked]
+        assert len(times) == 6
+        assert times[1] - times[0] < WINDOW
+        assert all(later - earlier > WINDOW for earlier, later in zip(times, times[2:], strict=False))
+        assert {path for _, path in server.asked} == {"/", "/b/"}
+
+
+async def test_a_request_that_is_heavier_than_the_budget_goes_by_itself():
+    async with RestServer() as server, two_connectors(server, (10, WINDOW)) as (client, _):
+        for weight in (1, 25, 1):
+            await client.drive(ask(weight=weight))
+        first, heavy, last = [at for at, _ in server.asked]
+        assert min(heavy - first, last - heavy) > WINDOW
+
+
+async def test_nobody_overtakes_a_heavy_request():
+    async with RestServer() as server, two_connectors(server, (10, WINDOW)) as (client, _):
+        await client.drive(ask("/before", 5))
+        heavy = asyncio.create_task(client.drive(ask("/heavy", 8)))
+        await asyncio.sleep(0)
+        await asyncio.gather(heavy, client.drive(ask("/light", 1)))
+        assert server.paths == ["/before", "/heavy", "/light"]
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "wait"), [(429, {"Retry-After": "2"}, 2.0), (418, {"Retry-After": "1"}, 1.0), (429, {}, 1.5)]
+)
+async def test_after_a_refusal_nothing_is_asked_and_then_as_much_as_at_first(status, headers, wait):
+    async with RestServer() as server, two_connectors(server, (3, 1.5)) as (one, two):
+        server.answers += [(200, {}, {}), (200, {}, {}), (status, headers, {})]
+        assert [(await one.drive(ask())).status for _ in range(3)] == [200, 200, status]
+        refused = time.monotonic()
+        await asyncio.gather(*(client.drive(ask()) for client in (one, two, one)))
+        after = [at - refused for at, _ in server.asked[3:]]
+        assert all(at > wait - 0.1 for at in after)
+        assert after[-1] < wait + 0.5, "all of the budget is there again"
+
+
+async def test_a_refusal_counts_for_those_who_wait_already():
+    async with RestServer() as server, two_connectors(server, (1, 30.0)) as (one, two):
+        server.answers.append((429, {"Retry-After": "1"}, {}))
+        begun = time.monotonic()
+        await asyncio.gather(one.drive(ask("/refused")), two.drive(ask("/waiting")))
+        assert server.paths == ["/refused", "/b/waiting"]
+        assert 0.9 < server.asked[1][0] - begun < 5, "the budget is full again, before what was spent has run out"
+
+
+async def test_a_long_ban_is_an_error_at_once():
+    async with RestServer() as server, two_connectors(server, None) as (one, two):
+        server.answers.append((418, {"Retry-After": "7200"}, {}))
+        assert (await one.drive(ask())).status == 418
+        for client in (one, two):
+            with pytest.raises(RestError, match="not asked: the exchange wants no requests for another 7") as caught:
+                await client.drive(ask())
+            assert caught.value.kind is ErrorKind.REST_RATE_LIMITED
+            assert 7100 < (caught.value.retry_after or 0) <= 7200
+        assert len(server.asked) == 1
+
+
+async def test_without_a_limit_and_a_time_a_refusal_holds_nobody():
+    async with RestServer() as server, two_connectors(server, None) as (one, _):
+        server.answers.append((429, {}, {}))
+        begun = time.monotonic()
+        for _ in range(20):
+            await one.drive(ask(weight=1000))
+        assert time.monotonic() - begun < 1.0
+
+
+async def test_one_is_for_all_that_call_a_host():
+    one = request_budget("https://api.example.org/a", None, 0.25)
+    assert request_budget("https://API.example.org", (10, 60.0), 0.25) is one
+    assert one.limit == (10, 60.0)
+    assert request_budget("https://api.example.org:444/a", None, 0.25) is not one
+
+
+async def test_what_was_spent_counts_until_its_window_is_over():
+    """As a table, by a clock of the test's own: when each request may go."""
+    now = [100.0]
+    budget = RequestBudget((10, 60.0), 0.25, lambda: now[0])
+    went = []
+    for at, weight in [(100, 4), (110, 4), (115, 2), (115, 4), (116, 1), (116, 5), (300, 10)]:
+        now[0] = max(now[0], float(at))
+        now[0] = max(now[0], budget._until(weight))
+        await budget.spend(weight)
+        went.append(now[0])
+    assert went == [100, 110, 115, 160.25, 170.25, 175.25, 300]
