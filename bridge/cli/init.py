@@ -64,7 +64,7 @@ def init(options: argparse.Namespace) -> int:
     Raises:
         ConfigError: a pair that can't be one, or a file that is there already or can't be written.
     """
-    from bridge.config.template import config_template
+    from bridge.config.written import config_template
     from bridge.errors import ConfigError, Problem
     from bridge.exchanges import exchange_type
 

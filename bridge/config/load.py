@@ -9,12 +9,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bridge.config.crosscheck import cross_check
 from bridge.config.document import Document, Location, dotted, read_document
 from bridge.config.environment import LayeredSource
-from bridge.config.hints import UNKNOWN_KEY, with_hint
-from bridge.config.models import Settings
-from bridge.config.problems import Mistake, mistakes_of
+from bridge.config.mistakes import UNKNOWN_KEY, cross_check, mistakes_of, with_hint
+from bridge.config.settings import Settings
+from bridge.config.values import Mistake
 from bridge.errors import ConfigError, Problem
 
 __all__ = ["Loaded", "load_settings", "load_with_origins"]

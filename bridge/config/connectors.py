@@ -1,60 +1,89 @@
-"""The schema of the configuration, with every default. All models are frozen; unknown keys are errors.
-
-Times are float seconds, sizes bytes. Secrets are ``SecretStr``: printing a settings object shows none.
-"""
+"""Connectors and accounts, what they may be according to the exchanges, and the proxies of a connector."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
 
-from pydantic import (
-    BaseModel,
-    Field,
-    ValidationInfo,
-    ValidatorFunctionWrapHandler,
-    field_validator,
-)
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
 
-from bridge.config import catalogue
-from bridge.config.http import HttpSettings
-from bridge.config.problems import Mistake, raise_mistake, raise_mistakes
-from bridge.config.redis import RedisSettings
-from bridge.config.section import Section
-from bridge.config.sharding import ShardValue
-from bridge.config.units import ByteSize, Duration, Limit, parse_limit
+from bridge.config.units import Duration, Limit, parse_limit
 from bridge.config.values import (
-    Count,
+    Mistake,
     Name,
-    Namespace,
     Pair,
     ProxyUrl,
     ReadableFile,
     RestUrl,
     Secret,
     SecretFromFile,
+    Section,
+    ShardValue,
     SocketUrl,
+    raise_mistake,
+    raise_mistakes,
 )
-from bridge.model import PRIVATE_CHANNELS, Channel
-from bridge.proxies import Proxy
-from bridge.redis.url import passwords_of
+from bridge.errors import ConfigError, Problem
+from bridge.model import PRIVATE_CHANNELS, PUBLIC_CHANNELS, Channel
+from bridge.proxies import Proxies, Proxy, Route
 from bridge.suggestions import did_you_mean
 
 __all__ = [
     "Account",
-    "BufferSettings",
     "ConnectorSettings",
-    "HeartbeatSettings",
-    "HttpSettings",
-    "Limits",
-    "LogSettings",
-    "RedisSettings",
-    "Retention",
-    "Settings",
+    "Registry",
+    "exchange_names",
+    "exchange_type",
+    "options_model",
+    "private_channels",
+    "proxies_of",
+    "public_channels",
+    "registry",
+    "routes_of",
 ]
 
-_HOUR, _DAY = 3600.0, 86400.0
+
+class Registry(Protocol):
+    """The part of ``bridge.exchanges`` that is used here."""
+
+    def names(self) -> tuple[str, ...]: ...
+
+    def exchange_type(self, name: str, /) -> Any: ...
+
+
+def registry() -> Registry:
+    """The exchanges there are; imported late, because their option models use this package's units."""
+    from bridge import exchanges  # noqa: PLC0415
+
+    return exchanges
+
+
+def exchange_names() -> tuple[str, ...]:
+    """The registered exchanges, sorted."""
+    return tuple(sorted(registry().names()))
+
+
+def exchange_type(exchange: str) -> Any:
+    """The class of a registered exchange."""
+    return registry().exchange_type(exchange)
+
+
+def public_channels(exchange: str) -> tuple[Channel, ...]:
+    """The public channels that a registered exchange offers, in the model's order."""
+    offered = exchange_type(exchange).channels
+    return tuple(channel for channel in PUBLIC_CHANNELS if channel in offered)
+
+
+def private_channels(exchange: str) -> frozenset[Channel]:
+    """The private channels that come with an account at a registered exchange; empty where it has none."""
+    return frozenset(exchange_type(exchange).private_channels)
+
+
+def options_model(exchange: str) -> type[BaseModel]:
+    """The model of a registered exchange's own ``options:``."""
+    model: type[BaseModel] = exchange_type(exchange).Options
+    return model
 
 
 class Account(Section):
@@ -112,7 +141,7 @@ class Account(Section):
 class ConnectorSettings(Section):
     """One connector: the pairs and public channels of one exchange, and the private ones of ``account`` if named.
 
-    ``proxy`` is a proxy's URL, empty for none, ``None`` for what the environment says (`bridge.config.proxy`).
+    ``proxy`` is a proxy's URL, empty for none, ``None`` for what the environment says (`proxies_of`).
     ``options`` is an instance of the exchange's own ``Options``. ``silence`` overrides the exchange's silence limits:
     seconds, or ``None`` for no limit; a channel that is not in it keeps the exchange's. ``ping_interval`` and
     ``dead_after`` (seconds without any frame) override the exchange's too. ``latency_limit`` (``None``: none) is held
@@ -127,7 +156,7 @@ class ConnectorSettings(Section):
     """The pairs to read: ``[BTC-EUR, ETH-EUR]``."""
     shard: ShardValue | None = None
     """``2/3``: of the pairs, the second of three shards."""
-    channels: tuple[Channel, ...] = Field(default_factory=lambda data: catalogue.public_channels(data["exchange"]))
+    channels: tuple[Channel, ...] = Field(default_factory=lambda data: public_channels(data["exchange"]))
     """Public channels (default: all that the exchange offers); ``[]`` for an account alone."""
     account: str | None = None
     """An account of ``accounts``: its private channels too."""
@@ -179,7 +208,7 @@ class ConnectorSettings(Section):
     def _check_channels(cls, value: Any, info: ValidationInfo) -> Any:
         exchange = info.data.get("exchange")
         if isinstance(value, list | tuple) and exchange is not None:
-            offered = [str(channel) for channel in catalogue.public_channels(exchange)]
+            offered = [str(channel) for channel in public_channels(exchange)]
             raise_mistakes(_wrong_channels(value, offered, exchange))
             raise_mistakes(_repeats(value))
         return value
@@ -190,7 +219,7 @@ class ConnectorSettings(Section):
         exchange = info.data.get("exchange")
         if exchange is None:
             return value  # nobody to ask; the exchange itself is already a mistake
-        model = catalogue.options_model(exchange)
+        model = options_model(exchange)
         # An exception of pydantic's own inside a validator keeps the place of each of its lines.
         return value if isinstance(value, model) else model.model_validate(value)
 
@@ -223,137 +252,8 @@ class ConnectorSettings(Section):
         return value
 
 
-class Limits(Section):
-    """How much of a stream is kept: entries, and seconds; both apply."""
-
-    max_entries: Count
-    """Entries that are kept per stream."""
-    max_age: Duration = Field(gt=0)
-    """Age of the oldest entry that is kept."""
-
-
-class Retention(Section):
-    """The limits of each channel's streams; ``of`` finds those of one channel."""
-
-    trades: Limits = Limits(max_entries=1_000_000, max_age=_DAY)
-    """How much is kept of each stream of public trades; both limits apply."""
-    book: Limits = Limits(max_entries=200_000, max_age=_HOUR)
-    """How much is kept of each stream of order books; both limits apply."""
-    quotes: Limits = Limits(max_entries=200_000, max_age=_HOUR)
-    """How much is kept of each stream of best bid and ask; both limits apply."""
-    ticker: Limits = Limits(max_entries=100_000, max_age=_DAY)
-    """How much is kept of each stream of rolling statistics; both limits apply."""
-    orders: Limits = Limits(max_entries=1_000_000, max_age=30 * _DAY)
-    """How much is kept of each stream of an account's orders; both limits apply."""
-    fills: Limits = Limits(max_entries=1_000_000, max_age=30 * _DAY)
-    """How much is kept of each stream of an account's executions; both limits apply."""
-    balances: Limits = Limits(max_entries=200_000, max_age=30 * _DAY)
-    """How much is kept of each stream of an account's wallets; both limits apply."""
-    positions: Limits = Limits(max_entries=200_000, max_age=30 * _DAY)
-    """How much is kept of each stream of an account's positions; both limits apply."""
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _fill_up(cls, value: Any, info: ValidationInfo) -> Any:
-        """Giving one of the two limits leaves the other at its default."""
-        if isinstance(value, Mapping) and info.field_name is not None:
-            default: Limits = cls.model_fields[info.field_name].default
-            return {**default.model_dump(), **value}
-        return value
-
-    def of(self, channel: Channel) -> Limits:
-        limits: Limits = getattr(self, channel.value)
-        return limits
-
-
-class BufferSettings(Section):
-    """What waits while Redis is away: at most so many bytes, and nothing older than ``max_age`` seconds."""
-
-    max_bytes: ByteSize = Field(default=64 * 1024**2, ge=64 * 1024)
-    """What may wait for Redis, per connector; beyond, the oldest market data is dropped first."""
-    max_age: Duration = Field(default=300.0, gt=0)
-    """Older entries that wait are dropped."""
-
-
-class HeartbeatSettings(Section):
-    """How often a connector says that it lives, and after how many silent seconds it counts as dead."""
-
-    interval: Duration = Field(default=1.0, gt=0)
-    """How often the heartbeat is written."""
-    ttl: Duration = Field(default=5.0, gt=0)
-    """Without one for so long, a connector counts as dead; longer than the interval."""
-
-    @field_validator("ttl")
-    @classmethod
-    def _check_ttl(cls, value: float, info: ValidationInfo) -> float:
-        if value <= info.data.get("interval", 0):
-            raise_mistake("should be longer than interval, or a live connector looks dead")
-        return value
-
-
-class LogSettings(Section):
-    """``auto`` writes JSON lines when stderr is no terminal, and readable lines on one."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least level that is logged."""
-    format: Literal["auto", "json", "console"] = "auto"
-    """``json`` lines, ``console`` lines, or ``auto``: ``console`` on a terminal."""
-
-
-class Settings(BaseSettings):
-    """The whole configuration. Construct it by ``load_settings``, which adds the file, the environment, cross-checks."""
-
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    redis: RedisSettings = RedisSettings()
-    """Where Redis is."""
-    namespace: Namespace = ""
-    """Put before every key, with a ``:``."""
-    connectors: tuple[ConnectorSettings, ...] = ()
-    """The connectors: one process may run one or many."""
-    accounts: Mapping[Name, Account] = Field(default_factory=dict)
-    """Accounts by name."""
-    retention: Retention = Retention()
-    """How much of each stream is kept, per channel."""
-    buffer: BufferSettings = BufferSettings()
-    """What waits while Redis is unreachable."""
-    heartbeat: HeartbeatSettings = HeartbeatSettings()
-    """The heartbeat of each connector in Redis."""
-    http: HttpSettings = HttpSettings()
-    """Metrics, health and status over HTTP."""
-    shutdown_timeout: Duration = Field(default=10.0, gt=0)
-    """For an orderly end."""
-    log: LogSettings = LogSettings()
-    """The log, on stderr."""
-    loop: Literal["auto", "asyncio", "uvloop"] = "auto"
-    """The event loop; ``auto`` takes uvloop if it is installed."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Values come from the arguments alone: ``load_settings`` runs the source that layers file and environment."""
-        _ = settings_cls, env_settings, dotenv_settings, file_secret_settings
-        return (init_settings,)
-
-    def secrets(self) -> tuple[str, ...]:
-        """Every secret in plain text: for the log's redaction, and nothing else."""
-        found = passwords_of(self.redis.plain_url)
-        for connector in self.connectors:
-            if connector.proxy is not None and (url := connector.proxy.get_secret_value()):
-                found += Proxy.of(url).secrets
-        for account in self.accounts.values():
-            found += [account.key, account.secret]
-        return tuple(secret for secret in found if secret)
-
-
 def _known_exchange(value: str) -> str:
-    names = catalogue.exchange_names()
+    names = exchange_names()
     if value not in names:
         raise_mistake(f"no exchange {value!r}", did_you_mean(value, names))
     return value
@@ -377,3 +277,27 @@ def _wrong_channels(values: list[Any] | tuple[Any, ...], offered: list[str], exc
         else:
             mistakes.append(((index,), f"no channel {value!r}", did_you_mean(str(value), offered)))
     return mistakes
+
+
+def proxies_of(connector: ConnectorSettings, environment: Mapping[str, str] = os.environ) -> Proxies:
+    """The proxies that a connector's addresses are reached through."""
+    if connector.proxy is None:
+        return Proxies(environment)
+    text = connector.proxy.get_secret_value()
+    return Proxies({}, Proxy.of(text, f"connectors.{connector.name}.proxy")) if text else Proxies.none()
+
+
+def routes_of(
+    connector: ConnectorSettings, urls: Sequence[str], environment: Mapping[str, str] = os.environ
+) -> list[Route]:
+    """The way to each of these URLs.
+
+    Raises:
+        ConfigError: a variable of the environment holds no proxy's URL.
+    """
+    proxies = proxies_of(connector, environment)
+    try:
+        return [proxies.route(url) for url in urls]
+    except ValueError as error:
+        variable, _, message = str(error).partition(": ")
+        raise ConfigError([Problem(variable, message)], "environment") from None
