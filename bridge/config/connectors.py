@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
@@ -17,7 +18,7 @@ from bridge.config.values import (
     ReadableFile,
     RestUrl,
     Secret,
-    SecretFromFile,
+    SecretPath,
     Section,
     ShardValue,
     SocketUrl,
@@ -87,17 +88,17 @@ def options_model(exchange: str) -> type[BaseModel]:
 
 
 class Account(Section):
-    """An account at an exchange; ``key`` and ``secret`` are its API key and secret, wherever they stand."""
+    """An account at an exchange; ``key`` and ``secret`` are its API key and secret in plain text."""
 
     exchange: str
     """The exchange it is an account of."""
     api_key: Secret | None = None
     """The API key; or ``api_key_file``."""
-    api_key_file: SecretFromFile | None = Field(default=None, validate_default=True)
+    api_key_file: SecretPath | None = Field(default=None, validate_default=True)
     """A file with the API key, in place of ``api_key``."""
     api_secret: Secret | None = None
     """The API secret (for Limitlex an EC private key in PEM); better in a file: ``api_secret_file``."""
-    api_secret_file: SecretFromFile | None = Field(default=None, validate_default=True)
+    api_secret_file: SecretPath | None = Field(default=None, validate_default=True)
     """A file with the API secret, in place of ``api_secret``."""
     subaccounts: bool = False
     """Also the messages of its sub-accounts."""
@@ -107,33 +108,23 @@ class Account(Section):
     def _check_exchange(cls, value: str) -> str:
         return _known_exchange(value)
 
-    @field_validator("api_key_file")
+    @field_validator("api_key_file", "api_secret_file")
     @classmethod
-    def _check_key(cls, value: SecretFromFile | None, info: ValidationInfo) -> SecretFromFile | None:
-        if "api_key" in info.data and (value is None) == (info.data["api_key"] is None):
-            raise_mistake("give exactly one of api_key and api_key_file")
-        return value
-
-    @field_validator("api_secret_file")
-    @classmethod
-    def _check_secret(cls, value: SecretFromFile | None, info: ValidationInfo) -> SecretFromFile | None:
-        if "api_secret" in info.data and (value is None) == (info.data["api_secret"] is None):
-            raise_mistake("give exactly one of api_secret and api_secret_file")
+    def _check_given(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        name = str(info.field_name).removesuffix("_file")
+        if value is None and name in info.data and info.data[name] is None:
+            raise_mistake(f"give exactly one of {name} and {name}_file")
         return value
 
     @property
     def key(self) -> str:
         """The API key in plain text."""
-        if self.api_key_file is not None:
-            return self.api_key_file.content.get_secret_value()
         assert self.api_key is not None
         return self.api_key.get_secret_value()
 
     @property
     def secret(self) -> str:
         """The API secret in plain text; a PEM key keeps its lines."""
-        if self.api_secret_file is not None:
-            return self.api_secret_file.content.get_secret_value()
         assert self.api_secret is not None
         return self.api_secret.get_secret_value()
 

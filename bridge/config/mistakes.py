@@ -19,7 +19,7 @@ from bridge.config.settings import Settings
 from bridge.config.values import Mistake, likely_pair, parse_shard
 from bridge.suggestions import did_you_mean, nearest
 
-__all__ = ["UNKNOWN_KEY", "cross_check", "mistakes_of", "with_hint"]
+__all__ = ["cross_check", "mistakes_of", "with_hint"]
 
 _WORDS = {
     "missing": "is missing",
@@ -47,7 +47,7 @@ _EXPECTED = re.compile(r"'([^']*)'")
 _NOISE = frozenset({"default_factory_not_called"})
 
 
-UNKNOWN_KEY = "unknown key"
+_UNKNOWN_KEY = "unknown key"
 _NO_LIST, _NO_MAPPING = "should be a list", "should be a mapping"
 _MOST_KEYS = 8
 _REDIS_PARTS = frozenset({"host", "port", "db", "database", "user", "username", "password"})
@@ -86,7 +86,7 @@ def with_hint(mistake: Mistake, data: Mapping[str, Any]) -> Mistake:
     location, message, hint = mistake
     if hint:
         return mistake
-    if message == UNKNOWN_KEY:
+    if message == _UNKNOWN_KEY:
         hint = _key(location, data)
     elif message == _NO_LIST:
         hint = _list(location, value_at(data, location))

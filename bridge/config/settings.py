@@ -6,8 +6,9 @@ Times are float seconds, sizes bytes. Secrets are ``SecretStr``: printing a sett
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -21,7 +22,7 @@ from bridge.config.values import (
     Port,
     ReadableFile,
     Secret,
-    SecretFromFile,
+    SecretPath,
     Section,
     raise_mistake,
 )
@@ -44,13 +45,15 @@ __all__ = [
 _HOUR, _DAY = 3600.0, 86400.0
 _DEFAULT_REDIS = "redis://127.0.0.1:6379/0"
 
+_sources: ContextVar[tuple[PydanticBaseSettingsSource, ...]] = ContextVar("sources", default=())
+
 
 class RedisSettings(Section):
     """Where Redis is. ``url`` may hold a password; ``plain_url`` is for connecting, ``address`` for showing."""
 
     url: Secret | None = None
     """``redis://``, ``rediss://`` (TLS), ``unix://``, ``redis+sentinel://`` or ``redis+cluster://``; may hold user and password."""
-    url_file: SecretFromFile | None = None
+    url_file: SecretPath | None = None
     """A file with the URL, in place of ``url``."""
     ca_file: ReadableFile | None = None
     """PEM of a further authority, for ``rediss://``."""
@@ -68,22 +71,14 @@ class RedisSettings(Section):
     def _check_url(cls, value: SecretStr | None) -> SecretStr | None:
         return None if value is None else SecretStr(_check_redis_url(value.get_secret_value()))
 
-    @field_validator("url_file")
-    @classmethod
-    def _check_url_file(cls, value: SecretFromFile | None, info: ValidationInfo) -> SecretFromFile | None:
-        if value is not None:
-            if info.data.get("url") is not None:
-                raise_mistake("is given together with url; give only one of them")
-            _check_redis_url(value.content.get_secret_value())
-        return value
-
     @field_validator("ca_file", "cert_file", "key_file")
     @classmethod
     def _check_tls(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        if value is not None and {"url", "url_file"} <= info.data.keys():
-            url = _redis_url(info.data["url"], info.data["url_file"])
-            if not url.startswith("rediss"):
-                raise_mistake("makes sense only with a rediss:// URL")
+        known = {"url", "url_file"} <= info.data.keys()
+        # Of a file that can't be read, nobody knows which URL it holds.
+        known = known and (info.data["url"] is not None or info.data["url_file"] is None)
+        if value is not None and known and not _plain(info.data["url"]).startswith("rediss"):
+            raise_mistake("makes sense only with a rediss:// URL")
         return value
 
     @field_validator("key_file")
@@ -96,7 +91,7 @@ class RedisSettings(Section):
     @property
     def plain_url(self) -> str:
         """The URL with its password: for connecting only."""
-        return _redis_url(self.url, self.url_file)
+        return _plain(self.url)
 
     @property
     def address(self) -> str:
@@ -211,9 +206,11 @@ class LogSettings(Section):
 
 
 class Settings(BaseSettings):
-    """The whole configuration. Construct it by ``load_settings``, which adds the file, the environment, cross-checks."""
+    """The whole configuration. Use ``load_settings``, which reads file and environment and checks the parts together."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TICKBRIDGE_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
 
     redis: RedisSettings = RedisSettings()
     """Where Redis is."""
@@ -239,6 +236,19 @@ class Settings(BaseSettings):
     """The event loop; ``auto`` takes uvloop if it is installed."""
 
     @classmethod
+    def read(cls, *sources: PydanticBaseSettingsSource) -> Self:
+        """The settings that these sources give together; what comes from an earlier one counts more.
+
+        Raises:
+            ValidationError: something in them is wrong.
+        """
+        token = _sources.set(sources)
+        try:
+            return cls()
+        finally:
+            _sources.reset(token)
+
+    @classmethod
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
@@ -247,9 +257,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Values come from the arguments alone: ``load_settings`` runs the source that layers file and environment."""
+        """Those of `read`; for settings that are made in code, the arguments alone."""
         _ = settings_cls, env_settings, dotenv_settings, file_secret_settings
-        return (init_settings,)
+        return _sources.get() or (init_settings,)
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret in plain text: for the log's redaction, and nothing else."""
@@ -262,10 +272,8 @@ class Settings(BaseSettings):
         return tuple(secret for secret in found if secret)
 
 
-def _redis_url(url: SecretStr | None, url_file: SecretFromFile | None) -> str:
-    if url_file is not None:
-        return url_file.content.get_secret_value().strip()
-    return url.get_secret_value() if url is not None else _DEFAULT_REDIS
+def _plain(url: SecretStr | None) -> str:
+    return _DEFAULT_REDIS if url is None else url.get_secret_value()
 
 
 def _check_redis_url(url: str) -> str:

@@ -28,8 +28,7 @@ __all__ = [
     "ReadableFile",
     "RestUrl",
     "Secret",
-    "SecretFile",
-    "SecretFromFile",
+    "SecretPath",
     "Section",
     "Shard",
     "ShardValue",
@@ -40,6 +39,7 @@ __all__ = [
     "parse_shard",
     "raise_mistake",
     "raise_mistakes",
+    "read_secret",
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
@@ -101,14 +101,6 @@ class Shard:
     def picks(self, pairs: Iterable[str]) -> tuple[str, ...]:
         """Those of the pairs that are this shard's, in their order."""
         return tuple(pair for pair in pairs if owner(pair, self.count) == self.number)
-
-
-@dataclass(frozen=True)
-class SecretFile:
-    """A secret that stands in a file: read once, when the settings are loaded."""
-
-    path: Path
-    content: SecretStr
 
 
 def _text(value: Any) -> str:
@@ -254,23 +246,25 @@ def _secret(value: Any) -> SecretStr:
     return SecretStr(value)
 
 
-def _secret_from_file(value: Any) -> SecretFile:
-    if isinstance(value, SecretFile):
-        return value
-    path = _path(value)
+def read_secret(path: Path) -> str:
+    """The text of a file that holds a secret, without the newlines at its end.
+
+    Raises:
+        ValueError: it can't be read, or holds no secret; says so without quoting any of it.
+    """
     try:
         with path.open("rb") as file:
             raw = file.read(_MAX_SECRET + 1)
         content = raw.decode("utf-8-sig").rstrip("\r\n")
     except OSError as error:
-        raise_mistake(f"cannot read {_where(path)}: {error.strerror or error}")
+        raise ValueError(f"cannot read {_where(path)}: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise_mistake(f"{_where(path)} is not UTF-8 text")
+        raise ValueError(f"{_where(path)} is not UTF-8 text") from None
     if not content.strip():
-        raise_mistake(f"{_where(path)} is empty")
+        raise ValueError(f"{_where(path)} is empty")
     if len(raw) > _MAX_SECRET:
-        raise_mistake(f"{_where(path)} is larger than {_MAX_SECRET // 1024} KiB; is it the right file?")
-    return SecretFile(path, SecretStr(content))
+        raise ValueError(f"{_where(path)} is larger than {_MAX_SECRET // 1024} KiB; is it the right file?")
+    return content
 
 
 def _readable(value: Any) -> Path:
@@ -310,11 +304,8 @@ SocketUrl = Annotated[str, AfterValidator(_socket_url), Form({"type": "string", 
 RestUrl = Annotated[str, AfterValidator(_rest_url), Form({"type": "string", "pattern": "^https?://"})]
 ProxyUrl = Annotated[SecretStr, BeforeValidator(_proxy)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret), _form(text=lambda value: "none" if value is None else "***")]
-SecretFromFile = Annotated[
-    SecretFile,
-    BeforeValidator(_secret_from_file),
-    Form({"type": "string"}, lambda value: "none" if value is None else str(value.path)),
-]
+SecretPath = Annotated[Path, BeforeValidator(_path), Form({"type": "string"})]
+"""A file that holds a secret; `SecretFileSource` reads it."""
 ReadableFile = Annotated[Path, BeforeValidator(_readable), Form({"type": "string"})]
 Port = Annotated[
     int | None,

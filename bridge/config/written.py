@@ -15,7 +15,6 @@ from bridge.config.load import Loaded
 from bridge.config.schema import descriptions, form_of
 from bridge.config.settings import Settings
 from bridge.config.units import Form, duration_text
-from bridge.config.values import SecretFile
 
 __all__ = ["EffectiveSetting", "config_template", "effective_settings"]
 
@@ -73,8 +72,6 @@ def _settings_of(loaded: Loaded, model: BaseModel, place: Location) -> Iterator[
     for name, field in type(model).model_fields.items():
         here = (*place, name)
         value = getattr(model, name)
-        if value is None and isinstance(getattr(model, f"{name}_file", None), SecretFile) and name != "url":
-            continue  # it comes with its file
         if parts := _parts(value):
             for key, part in parts:
                 yield from _settings_of(loaded, part, (*here, *key))
@@ -87,9 +84,6 @@ def _settings_of(loaded: Loaded, model: BaseModel, place: Location) -> Iterator[
             yield _redis_url(loaded, origin)
         else:
             yield EffectiveSetting(dotted(here), _value_text(value, form_of(field)), origin or "default")
-        if isinstance(value, SecretFile) and name != "url_file":
-            path = dotted((*place, name.removesuffix("_file")))
-            yield EffectiveSetting(path, _MASK, f"secret file {value.path}")
 
 
 def _parts(value: Any) -> list[tuple[Location, BaseModel]]:
@@ -124,8 +118,6 @@ def _of_exchange(connector: ConnectorSettings, name: str) -> tuple[str, bool] | 
 
 def _redis_url(loaded: Loaded, origin: str) -> EffectiveSetting:
     redis = loaded.settings.redis
-    if redis.url_file is not None:
-        origin = f"secret file {redis.url_file.path}"
     scheme, separator, rest = redis.address.partition("://")
     known = redis.plain_url.partition("?")[0]
     masked = f"{scheme}://{_MASK}@{rest}" if separator and "@" in known else redis.address
