@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from bridge.cli import values
 from bridge.cli.common import DEFAULT_CONFIG
 
 __all__ = ["add_parser"]
@@ -39,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
         "--pairs",
         nargs="+",
         action="extend",
-        type=_pairs,
+        type=values.words,
         metavar="PAIR",
         help="BTC-USD ETH-USD, or BTC-USD,ETH-USD (default: two of the exchange's)",
     )
@@ -52,10 +53,6 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--force", action="store_true", help="replace an existing file")
     parser.set_defaults(func=init)
-
-
-def _pairs(text: str) -> list[str]:
-    return [pair.strip() for pair in text.split(",") if pair.strip()]
 
 
 def init(options: argparse.Namespace) -> int:
