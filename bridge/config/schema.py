@@ -10,7 +10,7 @@ import ast
 import inspect
 import textwrap
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -63,12 +63,12 @@ class Kind(StrEnum):
 def kind_of(schema: Any) -> Kind:
     """The shape of a type; ``Annotated`` and ``| None`` don't count, a real union is ``ANY``."""
     schema = _bare(schema)
-    if isinstance(schema, type) and issubclass(schema, BaseModel):
+    if _is(schema, BaseModel):
         return Kind.MODEL
     origin = get_origin(schema) or schema
     if origin in (tuple, list, set, frozenset):
         return Kind.LIST
-    if isinstance(origin, type) and issubclass(origin, Mapping):
+    if _is(origin, Mapping):
         return Kind.MAPPING
     if schema is Any or origin in (Union, types.UnionType):
         return Kind.ANY
@@ -96,13 +96,8 @@ def keys_of(schema: Any) -> tuple[str, ...]:
     kind = kind_of(schema)
     if kind is Kind.MODEL:
         return tuple(schema.model_fields)
-    if kind is Kind.MAPPING and (arguments := get_args(schema)):
-        key = _bare(arguments[0])
-        if isinstance(key, type) and issubclass(key, StrEnum):
-            return tuple(str(member) for member in key)
-        if get_origin(key) is Literal:
-            return tuple(str(value) for value in get_args(key))
-    return ()
+    arguments = get_args(schema)
+    return tuple(map(str, _choices(arguments[0]))) if kind is Kind.MAPPING and arguments else ()
 
 
 def options_of(connector: Any) -> Any:
@@ -115,16 +110,11 @@ def schema_at(root: Any, location: Location, data: Any) -> Any:
     """The schema at a location of the raw ``data``; ``None`` where nothing is known."""
     schema: Any = root
     for depth, key in enumerate(location):
-        schema = (
-            options_of(value_at(data, location[:depth])) if _is_options(location[: depth + 1]) else inner(schema, key)
-        )
+        of_exchange = depth == 2 and key == "options" and location[0] == "connectors"
+        schema = options_of(value_at(data, location[:depth])) if of_exchange else inner(schema, key)
         if schema is None:
             return None
     return schema
-
-
-def _is_options(location: Location) -> bool:
-    return len(location) == 3 and location[0] == "connectors" and location[2] == "options"
 
 
 def value_at(data: Any, location: Location) -> Any:
@@ -152,16 +142,27 @@ def _bare(schema: Any) -> Any:
             return schema
 
 
+def _choices(schema: Any) -> tuple[Any, ...]:
+    """The values that an enumeration or a ``Literal`` may have; none of any other type."""
+    schema = _bare(schema)
+    if get_origin(schema) is Literal:
+        return get_args(schema)
+    return tuple(map(str, schema)) if _is(schema, StrEnum) else ()
+
+
+def _is(schema: Any, kind: type) -> bool:
+    return isinstance(schema, type) and issubclass(schema, kind)
+
+
 def form_of(field: FieldInfo) -> Form | None:
     """The form that a field's type carries, optional or not."""
-    return next((mark for mark in _marks(field) if isinstance(mark, Form)), None)
+    return next((mark for mark in field.metadata if isinstance(mark, Form)), None) or _form(field.annotation)
 
 
-def _marks(field: FieldInfo) -> Iterator[Any]:
-    yield from field.metadata
-    if get_origin(field.annotation) in (Union, types.UnionType):
-        for part in get_args(field.annotation):
-            yield from getattr(part, "__metadata__", ())
+def _form(schema: Any) -> Form | None:
+    marks = getattr(schema, "__metadata__", ())
+    parts = get_args(schema) if get_origin(schema) in (Union, types.UnionType) else ()
+    return next((mark for mark in (*marks, *map(_form, parts)) if isinstance(mark, Form)), None)
 
 
 @cache
@@ -245,36 +246,19 @@ def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _type(annotation: Any) -> dict[str, Any]:
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        form = next((mark for mark in annotation.__metadata__ if isinstance(mark, Form)), None)
-        return dict(form.schema) if form else _type(arguments[0])
-    if origin in (Union, types.UnionType):
-        [inner] = [part for part in arguments if part is not type(None)]
-        return _type(inner)
-    return _scalar(annotation) if origin is None else _container(origin, arguments)
-
-
-def _container(origin: Any, arguments: tuple[Any, ...]) -> dict[str, Any]:
-    if origin is Literal:
-        return {"enum": list(arguments)}
-    if origin in (tuple, list):
-        return {"type": "array", "items": _type(arguments[0]), "uniqueItems": True}
-    key, value = arguments
-    names = {"propertyNames": _scalar(key)} if _is(key, StrEnum) else {}
-    return {"type": "object", "additionalProperties": _type(value), **names}
-
-
-def _scalar(kind: Any) -> dict[str, Any]:
-    if _is(kind, StrEnum):
-        return {"enum": [str(member) for member in kind]}
-    if _is(kind, BaseModel):
-        return _model(kind)
-    return next((dict(schema) for known, schema in _SCALARS if _is(kind, known)), {})
-
-
-def _is(annotation: Any, kind: type) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, kind)
+    if form := _form(annotation):
+        return dict(form.schema)
+    bare, kind = _bare(annotation), kind_of(annotation)
+    if kind is Kind.MODEL:
+        return _model(bare)
+    if kind is Kind.LIST:
+        return {"type": "array", "items": _type(inner(bare, 0)), "uniqueItems": True}
+    if kind is Kind.MAPPING:
+        names = {"propertyNames": {"enum": list(keys_of(bare))}} if keys_of(bare) else {}
+        return {"type": "object", "additionalProperties": _type(inner(bare, "")), **names}
+    if choices := _choices(bare):
+        return {"enum": list(choices)}
+    return next((dict(schema) for known, schema in _SCALARS if _is(bare, known)), {})
 
 
 def _of_exchange(name: str) -> dict[str, Any]:
