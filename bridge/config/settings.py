@@ -32,6 +32,7 @@ from bridge.redis.topology import Topology
 from bridge.redis.url import RedisUrl, RedisUrlError, passwords_of, safe_url
 
 __all__ = [
+    "PREFIX",
     "BufferSettings",
     "HeartbeatSettings",
     "HttpSettings",
@@ -42,6 +43,8 @@ __all__ = [
     "Settings",
 ]
 
+PREFIX = "TICKBRIDGE_"
+"""Of all variables that are settings."""
 _HOUR, _DAY = 3600.0, 86400.0
 _DEFAULT_REDIS = "redis://127.0.0.1:6379/0"
 
@@ -209,7 +212,7 @@ class Settings(BaseSettings):
     """The whole configuration. Use ``load_settings``, which reads file and environment and checks the parts together."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TICKBRIDGE_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
     redis: RedisSettings = RedisSettings()

@@ -19,7 +19,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSourc
 
 from bridge.config.document import Document, Location, parse_text, read_document
 from bridge.config.schema import Kind, inner, keys_of, kind_of, options_of, schema_at
-from bridge.config.values import Mistake, read_secret
+from bridge.config.settings import PREFIX
+from bridge.config.values import Mistake, at_home, read_secret
 from bridge.errors import Problem
 from bridge.suggestions import nearest
 
@@ -99,7 +100,7 @@ class EnvironmentSource(EnvSettingsSource):
         container: Any = self._data
         location: Location = ()
         for depth, segment in enumerate(segments):
-            known = f"{self.env_prefix}{'__'.join(segments[:depth])}"
+            known = PREFIX + "__".join(segments[:depth])
             key = _key(schema, container, segment, known, "__".join(segments[depth:]))
             below = options_of(container) if key == "options" and len(location) == 2 else inner(schema, key)
             location = (*location, key)
@@ -167,13 +168,13 @@ class SecretFileSource(PydanticBaseSettingsSource):
                 found[key] = self._secrets_in(value, (*place, key))
             elif value and isinstance(value, str) and name != key and name in known:
                 try:
-                    secret = read_secret(Path(value).expanduser())
+                    secret = read_secret(at_home(value))
                 except ValueError as error:
                     self.mistakes.append(((*place, key), str(error), ""))
                     continue
                 if section.get(name) is None:
                     found[name] = secret
-                    self.origins[*place, name] = Path(value).expanduser()
+                    self.origins[*place, name] = at_home(value)
                 else:
                     self.mistakes.append(((*place, key), _given_twice(name, key, place), ""))
         return found
@@ -228,7 +229,7 @@ def _key(schema: Any, container: Any, segment: str, known: str, rest: str) -> st
     if kind is Kind.LIST:
         return _position(schema, container, segment, known)
     if kind is Kind.SCALAR or not segment:
-        raise _UnknownVariableError(f"did you mean {known}?" if not known.endswith("_") else "")
+        raise _UnknownVariableError(f"did you mean {known}?" if known != PREFIX else "")
     present = [key for key in container if isinstance(key, str)] if kind is not Kind.MODEL else []
     names = [*keys_of(schema), *present]
     for name in names:
@@ -248,7 +249,7 @@ def _suggest(schema: Any, names: list[str], known: str, rest: str) -> str:
     close = nearest(rest, candidates)
     if close is None and (close := nearest(head, candidates)):
         close = "__".join([close, *below])
-    separator = "" if known.endswith("_") else "__"
+    separator = "" if known == PREFIX else "__"
     return f"did you mean {known}{separator}{close}?" if close else ""
 
 

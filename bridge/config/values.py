@@ -33,6 +33,7 @@ __all__ = [
     "Shard",
     "ShardValue",
     "SocketUrl",
+    "at_home",
     "is_pair",
     "likely_pair",
     "owner",
@@ -279,10 +280,18 @@ def _readable(value: Any) -> Path:
 
 def _path(value: Any) -> Path:
     if isinstance(value, Path):
-        return value.expanduser()
+        return value
     if not _text(value):
         raise_mistake("should be the path of a file")
-    return Path(value).expanduser()
+    return at_home(value)
+
+
+def at_home(text: str) -> Path:
+    """The path with its ``~`` replaced; as it is where nobody knows that user's home."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 def _where(path: Path) -> str:

@@ -133,6 +133,14 @@ def test_a_relative_file_is_shown_with_the_folder_it_was_looked_for_in(config, t
     assert str(tmp_path / "none.pem") in problems["accounts.a.api_secret_file"]
 
 
+@pytest.mark.parametrize("key", ["api_secret_file", "api_key_file"])
+def test_a_home_that_nobody_has_is_a_file_that_is_not_there(config, key):
+    given = {"api_secret_file": "api_key: k", "api_key_file": "api_secret: s"}[key]
+    problems = config.problems(f"accounts: {{a: {{exchange: venue, {given}, {key}: ~no-such-user/secret}}}}")
+    assert list(problems) == [f"accounts.a.{key}"]
+    assert "~no-such-user/secret: No such file or directory" in problems[f"accounts.a.{key}"]
+
+
 def test_an_account_name_becomes_part_of_keys(config):
     problems = config.problems("accounts: {a/b: {exchange: venue, api_key: k, api_secret: s}}")
     assert problems["accounts.a/b"].startswith("should be letters, digits")
