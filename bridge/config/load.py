@@ -33,14 +33,16 @@ class Loaded:
         """Whether the file itself has this."""
         return location in self._places.lines
 
+    def variable(self, location: Location) -> str:
+        """The variable that a setting comes from; empty for a default, and for what the file or a secret file gives."""
+        return "" if value_at(self._data, location) is None else self._places.of(location)[0]
+
     def origin(self, location: Location) -> str:
         """``FILE:LINE``, the variable or the secret file that a setting comes from; empty for a default."""
         if location in self._places.secrets:
             return f"secret file {self._places.secrets[location]}"
-        if value_at(self._data, location) is None:
-            return ""
-        variable, line = self._places.of(location)
-        return variable or f"{self.path}:{line}"
+        given = value_at(self._data, location) is not None
+        return self.variable(location) or (f"{self.path}:{self._places.of(location)[1]}" if given else "")
 
 
 def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Settings:
