@@ -30,6 +30,7 @@ from consumers.monitor import HttpAddress, http_address
 __all__ = ["Parser", "catalog", "discover", "note", "run_as_command", "say", "serve", "to_terminal"]
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
+_URL = "TICKBRIDGE_REDIS__URL"
 _FILES = {
     "ca_file": "PEM file with another CA to trust, for TLS",
     "cert_file": "PEM file with this client's certificate, for TLS",
@@ -41,25 +42,23 @@ class Parser(argparse.ArgumentParser):
     """An argument parser with the options of every service; a wrong argument ends it with exit code 1.
 
     ``http_port`` is where the service serves metrics and health if nothing says otherwise: each service has a port of
-    its own, so that all run on one machine.
+    its own, so that all run on one machine. As a command of tickbridge, a service takes what isn't given from the config
+    (`bridge.cli.consumer`); only where it is copied out does it read variables itself.
     """
 
     def __init__(self, prog: str, description: str, *, http_port: int, **settings: Any) -> None:
         super().__init__(prog=prog, description=description, **settings)
         self.http_port = http_port
-        env = os.environ.get
         self.add_argument(
             "--redis",
             metavar="URL",
-            default=env("TICKBRIDGE_REDIS__URL"),
             help="redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// (default: TICKBRIDGE_REDIS__URL, "
             f"the file that TICKBRIDGE_REDIS__URL_FILE names, or {DEFAULT_URL})",
         )
         for name, what in _FILES.items():
-            variable = f"TICKBRIDGE_REDIS__{name.upper()}"
             option = f"--redis-{name.replace('_', '-')}"
-            self.add_argument(option, metavar="FILE", default=env(variable), help=f"{what} (default: {variable})")
-        self.add_argument("--namespace", default=os.environ.get("TICKBRIDGE_NAMESPACE", ""), help="prefix of all keys")
+            self.add_argument(option, metavar="FILE", help=f"{what} (default: TICKBRIDGE_REDIS__{name.upper()})")
+        self.add_argument("--namespace", help="prefix of all keys")
         self.add_argument("--exchange", help="only this exchange")
         self.add_argument(
             "--http",
@@ -69,12 +68,20 @@ class Parser(argparse.ArgumentParser):
         )
         self.add_argument("--json", action="store_true", help="JSON lines, also on a terminal")
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:  # type: ignore[override]
-        """The arguments, with the environment where there is none of ``--http``."""
-        known, rest = super().parse_known_args(args, namespace)
-        if known.http is None:
-            known.http = self._http_of_environment()
-        return known, rest
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """The arguments, with the environment for those that aren't given; ``redis`` is a `Topology`."""
+        parsed = super().parse_args(args, namespace)
+        env = os.environ.get
+        if parsed.redis is None:
+            parsed.redis = env(_URL)
+        if parsed.namespace is None:
+            parsed.namespace = env("TICKBRIDGE_NAMESPACE", "")
+        for name in _FILES:
+            if getattr(parsed, f"redis_{name}") is None:
+                setattr(parsed, f"redis_{name}", env(f"TICKBRIDGE_REDIS__{name.upper()}"))
+        if parsed.http is None:
+            parsed.http = self._http_of_environment()
+        return self.settle(parsed)
 
     def _http_of_environment(self) -> HttpAddress:
         host, port = (os.environ.get(f"TICKBRIDGE_HTTP__{name}", "") for name in ("HOST", "PORT"))
@@ -84,10 +91,6 @@ class Parser(argparse.ArgumentParser):
             return http_address(port)
         except argparse.ArgumentTypeError as mistake:
             self.error(f"TICKBRIDGE_HTTP__PORT: {mistake}")
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """The arguments; ``redis`` is a `Topology`."""
-        return self.settle(super().parse_args(args, namespace))
 
     def settle(self, parsed: argparse.Namespace) -> argparse.Namespace:
         """Make a `Topology` of ``redis``, with the files that go with it."""
@@ -106,7 +109,7 @@ class Parser(argparse.ArgumentParser):
         """Where the URL is from; the URL itself stays out of messages, for it may hold a password."""
         if url is None:
             return f"{file} (TICKBRIDGE_REDIS__URL_FILE)" if file else "the default"
-        return "TICKBRIDGE_REDIS__URL" if url == self.get_default("redis") else "argument --redis"
+        return _URL if url == os.environ.get(_URL) else "argument --redis"
 
     def _read(self, path: str) -> str:
         try:

@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.config import ConnectorSettings, Settings
 from bridge.config.document import dotted
-from bridge.config.problems import mistakes_of
+from bridge.config.mistakes import mistakes_of
 from bridge.connector.wiring import build_exchange, feed_context, logger_of, rest_client
 from bridge.errors import ConfigError, Problem
 from bridge.exchange_errors import (

@@ -148,7 +148,7 @@ def _urls(connector: ConnectorSettings) -> Iterator[tuple[str, str]]:
 
 def _streams(sizes: list[StreamSize], *, everything: bool) -> Iterator[str]:
     """The streams with the memory that they may take."""
-    from bridge.config.forms import duration_text
+    from bridge.config.units import duration_text
 
     total = sum(size.bytes for size in sizes)
     if not sizes:
@@ -169,7 +169,7 @@ def _megabytes(count: int) -> str:
 
 
 def _effective(loaded: Loaded) -> Iterator[str]:
-    from bridge.config.effective import effective_settings
+    from bridge.config.written import effective_settings
     from bridge.redaction import redact
 
     settings = effective_settings(loaded)
@@ -182,8 +182,8 @@ def _effective(loaded: Loaded) -> Iterator[str]:
 
 def _as_json(loaded: Loaded, sizes: list[StreamSize], attempts: list[dict[str, Any]], *, ok: bool) -> dict[str, Any]:
     """All of it; numbers are text, as everywhere in Tickbridge's JSON."""
-    from bridge.config.effective import effective_settings
-    from bridge.config.forms import duration_text
+    from bridge.config.units import duration_text
+    from bridge.config.written import effective_settings
     from bridge.redaction import redact
 
     streams = [
@@ -221,7 +221,7 @@ def _mistakes(error: Any) -> list[dict[str, str]]:
 
 def _proxies(connector: ConnectorSettings) -> list[str]:
     """The proxies that the connector goes through, or why it doesn't go through one that is set."""
-    from bridge.config.proxy import routes_of
+    from bridge.config.connectors import routes_of
     from bridge.connector.wiring import bases_of
 
     bases = bases_of(connector)

@@ -14,7 +14,7 @@ from consumers.monitor import HttpAddress
 from consumers.service import Parser as ServiceParser
 
 if TYPE_CHECKING:
-    from bridge.config import Settings
+    from bridge.config.load import Loaded
 
 __all__ = ["add_consumer"]
 
@@ -33,14 +33,13 @@ class Consumer(Protocol):
 
 
 class _Parser(CommandParser, ServiceParser):
-    """The service's options; those that a config has too are ``None`` unless they are given."""
+    """The service's options; they are ``None`` unless they are given: the config has the rest."""
 
     def __init__(self, name: str, consumer: Consumer) -> None:
         super().__init__(prog=f"tickbridge {name}", description=consumer.DESCRIPTION, http_port=consumer.HTTP_PORT)
         add_config_option(self, required=False)
         self.add_argument("--version", action="version", version=f"tickbridge {__version__}")
         consumer.add_options(self)
-        self.set_defaults(redis=None, namespace=None, **{f"redis_{name}": None for name in _FILES})
 
 
 def add_consumer(subparsers: Any, name: str, consumer: Consumer) -> None:
@@ -57,17 +56,18 @@ def _run(parser: _Parser, consumer: Consumer, options: argparse.Namespace) -> in
     Raises:
         ConfigError: a mistake in the config.
     """
-    from bridge.config import load_settings
+    from bridge.config.load import load_with_origins
     from bridge.redaction import register_secrets
 
-    settings = load_settings(options.config)
-    register_secrets(settings.secrets())
-    _complete(parser, options, settings)
+    loaded = load_with_origins(options.config)
+    register_secrets(loaded.settings.secrets())
+    _complete(parser, options, loaded)
     return consumer.start(parser, options)
 
 
-def _complete(parser: _Parser, options: argparse.Namespace, settings: Settings) -> None:
-    """Take from the config what the options leave open."""
+def _complete(parser: _Parser, options: argparse.Namespace, loaded: Loaded) -> None:
+    """Take from file and environment what the options leave open."""
+    settings = loaded.settings
     given = {name: getattr(options, f"redis_{name}") for name in _FILES}
     if options.redis is None and not any(given.values()):
         options.redis = settings.redis.topology
@@ -80,7 +80,8 @@ def _complete(parser: _Parser, options: argparse.Namespace, settings: Settings) 
     assert isinstance(options.redis, Topology)
     if options.namespace is None:
         options.namespace = settings.namespace
-    if not options.http.explicit:
+    if options.http is None:
         # The file's port is the connectors'; a consumer that shares the file has its own, unless all are off.
-        port = None if settings.http.port is None else parser.http_port
-        options.http = HttpAddress(settings.http.host, port, explicit=False)
+        asked = bool(loaded.variable(("http", "port")))
+        port = settings.http.port if asked or settings.http.port is None else parser.http_port
+        options.http = HttpAddress(settings.http.host, port, explicit=asked)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 from pathlib import Path
 from typing import Any
+
+from bridge.cli import values
 
 __all__ = ["add_parser", "run"]
 
@@ -46,20 +47,20 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--duration",
-        type=_above_zero,
+        type=values.above_zero,
         metavar="S",
         help=f"seconds until it ends by itself (default: never on a terminal, {_WITHOUT_TERMINAL:g} without one)",
     )
     parser.add_argument(
         "--rate",
-        type=_above_zero,
+        type=values.above_zero,
         default=200.0,
         metavar="N",
         help="public messages per second and exchange (default: 200)",
     )
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="the same seed, the same market (default: 1)")
     parser.add_argument(
-        "--pairs", type=_names, metavar="A-B,C-D", help="of each exchange; EXCHANGE:A-B of one (default: a few)"
+        "--pairs", type=values.names, metavar="A-B,C-D", help="of each exchange; EXCHANGE:A-B of one (default: a few)"
     )
     parser.add_argument("--faults", action="store_true", help="inject faults at the exchange while it runs")
     parser.add_argument(
@@ -116,7 +117,7 @@ def _repair_standard_files() -> None:
             os.set_blocking(number, True)
 
 
-def _pairs(exchanges: list[str], asked: list[str] | None) -> dict[str, tuple[str, ...]]:
+def _pairs(exchanges: list[str], asked: tuple[str, ...] | None) -> dict[str, tuple[str, ...]]:
     """Exchange → its pairs.
 
     Raises:
@@ -137,27 +138,13 @@ def _pairs(exchanges: list[str], asked: list[str] | None) -> dict[str, tuple[str
     return found
 
 
-def _above_zero(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} must be above zero")
-    return number
-
-
 def _exchanges(text: str) -> list[str]:
     from bridge.simulator import EXCHANGES
 
-    names = list(EXCHANGES) if text.strip().lower() == "both" else [name.lower() for name in _names(text)]
+    names = list(EXCHANGES) if text.strip().lower() == "both" else list(values.words(text.lower()))
     unknown = [name for name in names if name not in EXCHANGES]
     if unknown or not names:
         raise argparse.ArgumentTypeError(
             f"{', '.join(unknown) or repr(text)} can't be simulated; known: {', '.join(EXCHANGES)}, both"
         )
     return names
-
-
-def _names(text: str) -> list[str]:
-    return list(dict.fromkeys(name.strip().upper() for name in text.split(",") if name.strip()))

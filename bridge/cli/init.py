@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from bridge.cli import values
 from bridge.cli.common import DEFAULT_CONFIG
 
 __all__ = ["add_parser"]
@@ -39,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
         "--pairs",
         nargs="+",
         action="extend",
-        type=_pairs,
+        type=values.words,
         metavar="PAIR",
         help="BTC-USD ETH-USD, or BTC-USD,ETH-USD (default: two of the exchange's)",
     )
@@ -54,17 +55,13 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(func=init)
 
 
-def _pairs(text: str) -> list[str]:
-    return [pair.strip() for pair in text.split(",") if pair.strip()]
-
-
 def init(options: argparse.Namespace) -> int:
     """Write the config, or print it.
 
     Raises:
         ConfigError: a pair that can't be one, or a file that is there already or can't be written.
     """
-    from bridge.config.template import config_template
+    from bridge.config.written import config_template
     from bridge.errors import ConfigError, Problem
     from bridge.exchanges import exchange_type
 

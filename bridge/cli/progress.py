@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from bridge.cli import values
+
 if TYPE_CHECKING:
     from bridge.observe.report import Report
     from bridge.recordings.recording import RecordingWriter
@@ -29,7 +31,11 @@ def add_progress_options(parser: argparse.ArgumentParser) -> None:
         help="print a line on stderr every half minute (default: on a terminal only)",
     )
     parser.add_argument(
-        "--progress-every", metavar="TIME", type=_duration, default=_EVERY, help="how often, such as 5s (default: 30s)"
+        "--progress-every",
+        metavar="TIME",
+        type=values.duration,
+        default=_EVERY,
+        help="how often, such as 5s (default: 30s)",
     )
 
 
@@ -158,15 +164,3 @@ def _size(count: float) -> str:
         count /= 1000
         unit += 1
     return f"{count:,.1f} {_UNITS[unit]}" if unit else f"{count:,.0f} B"
-
-
-def _duration(text: str) -> float:
-    from bridge.config.units import parse_duration
-
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if not seconds:
-        raise argparse.ArgumentTypeError("should be longer than 0")
-    return seconds

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridge.cli import values
 from bridge.cli.common import add_config_option, load, select_connectors
 from bridge.cli.progress import add_progress_options, record_progress, report_progress, shown
 from bridge.errors import BridgeError, ConfigError, Problem
@@ -40,20 +41,10 @@ def add_parser(subparsers: Any) -> None:
         "--out", metavar="FILE", type=Path, required=True, help="the recording to make: .jsonl or .jsonl.zst"
     )
     parser.add_argument("--connector", metavar="NAME", help="which connector (needed if the exchanges differ)")
-    parser.add_argument("--duration", metavar="S", type=_seconds, help="end after so many seconds")
+    parser.add_argument("--duration", metavar="S", type=values.above_zero, help="end after so many seconds")
     parser.add_argument("--force", action="store_true", help="replace the file if it exists")
     add_progress_options(parser)
     parser.set_defaults(func=run, long_running=True)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"should be a number of seconds above 0, not {text!r}")
-    return seconds
 
 
 def run(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bridge.cli import values
 from bridge.cli.progress import add_progress_options, replay_progress, report_progress, shown
 
 __all__ = ["add_parser"]
@@ -26,7 +27,9 @@ def add_parser(subparsers: Any) -> None:
         ),
     )
     parser.add_argument("recording", metavar="RECORDING", type=Path, help="the recording: .jsonl or .jsonl.zst")
-    parser.add_argument("--port", metavar="N", type=_port, required=True, help="the port to listen on; 0: a free one")
+    parser.add_argument(
+        "--port", metavar="N", type=values.port, required=True, help="the port to listen on; 0: a free one"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     parser.add_argument(
         "--speed",
@@ -42,7 +45,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--wait-subscribe",
         metavar="S",
-        type=_seconds,
+        type=values.at_least_zero,
         default=5.0,
         help="warn when a client has not subscribed after this many seconds (default: 5), and go on waiting",
     )
@@ -50,31 +53,13 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(func=run, long_running=True)
 
 
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"should be a port from 0 to 65535, not {text!r}")
-    return int(text)
-
-
 def _speed(text: str) -> float:
-    speed = math.inf if text == "max" else _number(text)
-    if not speed > 0:
-        raise argparse.ArgumentTypeError(f"should be a number above 0 or 'max', not {text!r}")
-    return speed
-
-
-def _seconds(text: str) -> float:
-    seconds = _number(text)
-    if not 0 <= seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"should be a number of seconds, not {text!r}")
-    return seconds
-
-
-def _number(text: str) -> float:
+    if text == "max":
+        return math.inf
     try:
-        return float(text)
-    except ValueError:
-        return math.nan
+        return values.above_zero(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}; 'max' is as fast as the client reads") from None
 
 
 def run(options: argparse.Namespace) -> int:

@@ -76,7 +76,7 @@ def _narrow(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
 
 
 def _add_market_options(group: Any) -> None:
-    group.add_argument("--pairs", type=_names, metavar="A-B,C-D", help="default: a few that the exchange has")
+    group.add_argument("--pairs", type=values.names, metavar="A-B,C-D", help="default: a few that the exchange has")
     group.add_argument("--seed", type=int, default=1, metavar="N", help="the same seed, the same market (default: 1)")
     group.add_argument(
         "--rate", type=values.at_least_zero, default=50.0, metavar="N", help="public messages per second (default: 50)"
@@ -129,7 +129,7 @@ def _add_own_option(group: Any, option: Option) -> None:
         "flag": {"action": "store_true"},
         "count": {"type": values.count, "metavar": "N"},
         "number": {"type": values.at_least_zero, "metavar": "S"},
-        "words": {"type": _words, "metavar": "A,B"},
+        "words": {"type": values.words, "metavar": "A,B"},
         "choice": {"choices": option.choices},
     }
     name, settings = f"--{option.name.replace('_', '-')}", takes[option.kind]
@@ -329,14 +329,6 @@ def _offset(text: str) -> float:
     if abs(seconds) > _MOST_AHEAD:
         raise argparse.ArgumentTypeError(f"{text} is out of range: clocks may differ by {_MOST_AHEAD:.0f} s")
     return seconds
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, text.split(",")))
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip().upper() for name in text.split(",") if name.strip()]
 
 
 def _account(text: str) -> AccountSpec:

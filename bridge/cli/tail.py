@@ -8,6 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from bridge.cli import values
 from bridge.cli.common import add_config_option
 from bridge.keys import Keys
 
@@ -76,7 +77,7 @@ def add_parser(subparsers: Any) -> None:
         default=[],
         help="only entries of these types, such as control or trade,quote",
     )
-    parser.add_argument("--count", type=_positive, metavar="N", help="end after N entries")
+    parser.add_argument("--count", type=values.count_above_zero, metavar="N", help="end after N entries")
     parser.add_argument("--json", action="store_true", help="JSON lines, also on a terminal")
     parser.set_defaults(func=run)
 
@@ -129,10 +130,9 @@ def _start(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    if all(names):
-        return names
+def _names(text: str) -> tuple[str, ...]:
+    if found := values.words(text):
+        return found
     raise argparse.ArgumentTypeError(f"{text!r} should be a name, or several with commas between them")
 
 
@@ -144,21 +144,16 @@ def entry_types() -> tuple[str, ...]:
     return tuple(str(kind.__struct_config__.tag) for kind in kinds)
 
 
-def _types(text: str) -> list[str]:
+def _types(text: str) -> tuple[str, ...]:
     from bridge.suggestions import did_you_mean
 
     known = entry_types()
-    for name in _names(text):
+    names = _names(text)
+    for name in names:
         if name not in known:
             hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
             raise argparse.ArgumentTypeError(f"{name!r} is not a type of entry ({hint})")
-    return _names(text)
-
-
-def _positive(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return names
 
 
 def _connect(url: str | None, settings: Settings) -> tuple[Redis, str]:

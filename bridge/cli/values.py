@@ -5,7 +5,18 @@ from __future__ import annotations
 import math
 from argparse import ArgumentTypeError
 
-__all__ = ["at_least_zero", "count", "number", "port", "share"]
+__all__ = [
+    "above_zero",
+    "at_least_zero",
+    "count",
+    "count_above_zero",
+    "duration",
+    "names",
+    "number",
+    "port",
+    "share",
+    "words",
+]
 
 _LAST_PORT = 65535
 
@@ -51,6 +62,18 @@ def at_least_zero(text: str) -> float:
     return found
 
 
+def above_zero(text: str) -> float:
+    """A number above zero.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    found = number(text)
+    if found <= 0:
+        raise ArgumentTypeError(f"{text} is out of range: it must be above zero")
+    return found
+
+
 def share(text: str) -> float:
     """A number from 0 to 1.
 
@@ -72,3 +95,41 @@ def count(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
         raise ArgumentTypeError(f"{text!r} is not a count: a whole number that is not negative")
     return int(text)
+
+
+def count_above_zero(text: str) -> int:
+    """A whole number above zero.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text)):
+        raise ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return int(text)
+
+
+def duration(text: str) -> float:
+    """The seconds of ``5s`` or ``1m30s``, as a config has them; more than none.
+
+    Raises:
+        ArgumentTypeError: it is no duration, or none at all.
+    """
+    from bridge.config.units import parse_duration
+
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+    if not seconds:
+        raise ArgumentTypeError("should be longer than 0")
+    return seconds
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of ``a,b``, each once; there may be none."""
+    return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
+def names(text: str) -> tuple[str, ...]:
+    """The same in upper case, as pairs are written."""
+    return words(text.upper())

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from bridge.config.connectors import Account, ConnectorSettings
 from bridge.config.load import load_settings
-from bridge.config.models import (
-    Account,
+from bridge.config.settings import (
     BufferSettings,
-    ConnectorSettings,
     HeartbeatSettings,
     HttpSettings,
     Limits,

@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bridge.config.crosscheck import cross_check
-from bridge.config.document import Document, Location, dotted, read_document
-from bridge.config.environment import LayeredSource
-from bridge.config.hints import UNKNOWN_KEY, with_hint
-from bridge.config.models import Settings
-from bridge.config.problems import Mistake, mistakes_of
+from bridge.config.document import Location, dotted
+from bridge.config.mistakes import cross_check, mistakes_of, with_hint
+from bridge.config.schema import value_at
+from bridge.config.settings import Settings
+from bridge.config.sources import EnvironmentSource, FileSource, SecretFileSource
+from bridge.config.values import Mistake
 from bridge.errors import ConfigError, Problem
 
 __all__ = ["Loaded", "load_settings", "load_with_origins"]
@@ -31,18 +31,18 @@ class Loaded:
 
     def in_file(self, location: Location) -> bool:
         """Whether the file itself has this."""
-        return self._places.has_line(location)
+        return location in self._places.lines
+
+    def variable(self, location: Location) -> str:
+        """The variable that a setting comes from; empty for a default, and for what the file or a secret file gives."""
+        return "" if value_at(self._data, location) is None else self._places.of(location)[0]
 
     def origin(self, location: Location) -> str:
-        """``FILE:LINE`` or the variable that a setting comes from; empty for a default."""
-        value: Any = self._data
-        for key in location:
-            try:
-                value = value[key]
-            except (KeyError, IndexError, TypeError):
-                return ""
-        variable, line = self._places.of(location)
-        return variable or f"{self.path}:{line}"
+        """``FILE:LINE``, the variable or the secret file that a setting comes from; empty for a default."""
+        if location in self._places.secrets:
+            return f"secret file {self._places.secrets[location]}"
+        given = value_at(self._data, location) is not None
+        return self.variable(location) or (f"{self.path}:{self._places.of(location)[1]}" if given else "")
 
 
 def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Settings:
@@ -62,76 +62,54 @@ def load_with_origins(path: Path | None, env: Mapping[str, str] | None = None) -
     Raises:
         ConfigError: as above.
     """
-    document = read_document(path) if path is not None else Document()
     source = str(path) if path is not None else "environment"
-    top = document.data if document.data is not None else {}
-    if not isinstance(top, dict):
-        document.add((), "should be a mapping of settings, such as 'redis:' and 'connectors:'")
-        top = {}
-    if document.problems and not top:
+    file = FileSource(Settings, path)
+    if file.problems and not file.init_kwargs:
         # Without a file to stand on, anything more would only be consequences.
-        raise ConfigError(document.problems, source)
-
-    layers = LayeredSource(Settings, _without_nulls(top, ()), os.environ if env is None else env)
-    data = layers()
-    places = _Places(document.lines, layers.origins)
-    problems = [*document.problems, *layers.problems]
-    settings, mistakes = _validate(data)
-    problems += [places.problem(mistake) for mistake in mistakes]
+        raise ConfigError(file.problems, source)
+    environment = EnvironmentSource(Settings, file, os.environ if env is None else env)
+    secrets = SecretFileSource(Settings)
+    mistakes: list[Mistake] = []
+    settings = None
+    try:
+        settings = Settings.read(environment, file, secrets)
+    except ValidationError as error:
+        mistakes = mistakes_of(error)
+    data = secrets.current_state
+    places = _Places(file.lines, environment.origins, secrets.origins)
+    mistakes += [*secrets.mistakes, *cross_check(data)]
+    problems = [*file.problems, *environment.problems]
+    problems += [places.problem(with_hint(mistake, data)) for mistake in mistakes]
     if problems or settings is None:
         raise ConfigError(list(dict.fromkeys(problems)), source)
     return Loaded(settings, path, data, places)
 
 
-def _validate(data: dict[str, Any]) -> tuple[Settings | None, list[Mistake]]:
-    """The settings, or all mistakes: of form, of values and between the parts."""
-    known = {key: value for key, value in data.items() if key in Settings.model_fields}
-    mistakes: list[Mistake] = [((key,), UNKNOWN_KEY, "") for key in data if key not in known]
-    settings = None
-    try:
-        settings = Settings(**known)
-    except ValidationError as error:
-        mistakes += mistakes_of(error)
-    mistakes += cross_check(data)
-    return settings, [with_hint(mistake, data) for mistake in mistakes]
-
-
-def _without_nulls(value: Any, location: Location) -> Any:
-    """An empty value (``retention:`` with all its lines commented out) is a value not given."""
-    if isinstance(value, dict):
-        kept = {key: _without_nulls(item, (*location, key)) for key, item in value.items()}
-        # An empty account is an account all the same, and lacks its key.
-        keep_empty = location == ("accounts",)
-        return {key: {} if item is None else item for key, item in kept.items() if item is not None or keep_empty}
-    if isinstance(value, list):
-        return [_without_nulls(item, (*location, index)) for index, item in enumerate(value)]
-    return value
-
-
 class _Places:
-    """Tells where a value came from: a line of the file or a variable."""
+    """Tells where a value came from: a line of the file, a variable or a secret file."""
 
-    def __init__(self, lines: Mapping[Location, int], origins: Mapping[Location, str]) -> None:
-        self._lines = lines
-        self._origins = origins
+    def __init__(
+        self, lines: Mapping[Location, int], variables: Mapping[Location, str], secrets: Mapping[Location, Path]
+    ) -> None:
+        self.lines = lines
+        self.secrets = secrets
+        self._variables = variables
 
     def problem(self, mistake: Mistake) -> Problem:
         location, message, hint = mistake
+        if location in self.secrets:  # what is wrong is the file, and so is the setting that names it
+            location = (*location[:-1], f"{location[-1]}_file")
         variable, line = self.of(location)
         place = f"from {variable}" if variable else f"line {line}" if line else ""
         return Problem(dotted(location) or "(top level)", message, "; ".join(text for text in (place, hint) if text))
-
-    def has_line(self, location: Location) -> bool:
-        """Whether this very value is in the file."""
-        return location in self._lines
 
     def of(self, location: Location) -> tuple[str, int]:
         """The variable (else empty) or the line (else 0) that a value comes from."""
         # A variable first: where it replaced a whole mapping or list, the file's lines below are of no more use.
         for place in _upwards(location):
-            if place in self._origins:
-                return self._origins[place], 0
-        return "", next((self._lines[place] for place in _upwards(location) if place in self._lines), 0)
+            if place in self._variables:
+                return self._variables[place], 0
+        return "", next((self.lines[place] for place in _upwards(location) if place in self.lines), 0)
 
 
 def _upwards(location: Location) -> Iterator[Location]:

@@ -1,16 +1,26 @@
-"""Durations and sizes as people write them."""
+"""Durations and sizes as people write them, and the form in which a setting's values are written at all."""
 
 from __future__ import annotations
 
 import math
 import re
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from bridge.config.forms import Form, duration_text, size_text
-
-__all__ = ["ByteSize", "Duration", "Limit", "parse_duration", "parse_limit", "parse_size"]
+__all__ = [
+    "ByteSize",
+    "Duration",
+    "Form",
+    "Limit",
+    "duration_text",
+    "parse_duration",
+    "parse_limit",
+    "parse_size",
+    "size_text",
+]
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {
@@ -39,6 +49,14 @@ _SIZE_WORDS = {"KiB": r"k|kilo(byte)?s?", "MiB": r"m|megs?|mega(byte)?s?", "GiB"
 
 _DURATION_HELP = "should be a duration: a number with ms, s, m, h or d (90s, 1.5m, 24h), or seconds"
 _SIZE_HELP = "should be a size: a number with B, kB, MB, GB, KiB, MiB or GiB (64MiB), or bytes"
+
+
+@dataclass(frozen=True, eq=False)  # hashed by identity: annotations must be hashable, and a mapping is not
+class Form:
+    """``schema`` is the JSON Schema of what the file may hold; ``text`` writes a value as the file would."""
+
+    schema: Mapping[str, Any]
+    text: Callable[[Any], str] | None = None
 
 
 def parse_duration(value: object) -> float:
@@ -94,6 +112,25 @@ def parse_size(value: object) -> int:
         if factor is not None:
             return int(number) * factor if number.isdigit() else int(_finite(float(number) * factor))
     raise ValueError(_SIZE_HELP + (_meant(value, _SIZE_WORDS) if isinstance(value, str) else ""))
+
+
+def duration_text(seconds: float | None) -> str:
+    """``24h``, ``90s``, ``250ms``; days only above one, since a day is said as ``24h``; ``None`` is ``off``."""
+    if seconds is None:
+        return "off"
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        least = 2 * size if unit == "d" else size
+        if seconds >= least and not seconds % size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{seconds * 1000:g}ms" if seconds < 1 else f"{seconds:g}s"
+
+
+def size_text(count: int) -> str:
+    """``64MiB``, ``10MB`` or the bytes."""
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("GB", 10**9), ("MB", 10**6)):
+        if count and not count % size:
+            return f"{count // size}{unit}"
+    return str(count)
 
 
 def _meant(text: str, units: dict[str, str]) -> str:

@@ -1,34 +1,46 @@
-"""The kinds of values that settings are made of: names, pairs, endpoints, secrets from files."""
+"""The kinds of values that settings are made of, and how their validators say what is wrong."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from bridge.config.forms import Form
-from bridge.config.problems import raise_mistake
+from bridge.config.document import Location
+from bridge.config.units import Form
 from bridge.proxies import Proxy
 from bridge.urls import Url, host_and_port, is_loopback, written_host
 
 __all__ = [
     "Count",
+    "Mistake",
     "Name",
     "Namespace",
     "Pair",
+    "Port",
     "ProxyUrl",
     "ReadableFile",
     "RestUrl",
     "Secret",
-    "SecretFile",
-    "SecretFromFile",
+    "SecretPath",
+    "Section",
+    "Shard",
+    "ShardValue",
     "SocketUrl",
+    "at_home",
     "is_pair",
     "likely_pair",
+    "owner",
+    "parse_shard",
+    "raise_mistake",
+    "raise_mistakes",
+    "read_secret",
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
@@ -37,14 +49,59 @@ _PAIR = re.compile(r"[A-Z0-9]+-[A-Z0-9]+(-(PERP|[0-9]{6}))?")
 _GLUED = re.compile(r"([A-Z0-9]{2,10}?)(USDT|USDC|USD|EUR|GBP|CHF|JPY|AUD|CAD|TRY|BRL|SGD|DAI|BTC|ETH|PERP)")
 _MAX_SECRET = 64 * 1024
 _NO_PROXY = ("", "none", "off")
+_WHOLE = re.compile(r"-?[0-9]{1,20}").fullmatch
+_LAST_PORT = 65535
+_SHARD = re.compile(r"\s*(\d{1,4})\s*/\s*(\d{1,4})\s*")
+
+Mistake = tuple[Location, str, str]
+"""Where (from the validated thing downwards), what is wrong, and a hint (may be empty)."""
+
+
+class Section(BaseModel):
+    """A part of the settings: frozen, and without room for unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def raise_mistakes(mistakes: Iterable[Mistake]) -> None:
+    """Raise all of these from inside a validator; each keeps its own place. No mistakes: nothing happens.
+
+    Raises:
+        ValidationError: pydantic merges its lines into the error of the model around it.
+    """
+    lines = [
+        InitErrorDetails(
+            type=PydanticCustomError("mistake", "{message}", {"message": message, "hint": hint}), loc=place, input=None
+        )
+        for place, message, hint in mistakes
+    ]
+    if lines:
+        raise ValidationError.from_exception_data("config", lines, hide_input=True)
+
+
+def raise_mistake(message: str, hint: str = "") -> NoReturn:
+    """Raise one mistake about the very value that is being validated."""
+    raise PydanticCustomError("mistake", "{message}", {"message": message, "hint": hint})
 
 
 @dataclass(frozen=True)
-class SecretFile:
-    """A secret that stands in a file: read once, when the settings are loaded."""
+class Shard:
+    """``shard: 2/3``: one of ``count`` shards of an exchange's pairs, for connectors that list the same ones.
 
-    path: Path
-    content: SecretStr
+    Shared out by rendezvous hashing: every shard draws a number for every pair, and the highest has it. So a new pair
+    moves no other, and a new shard takes its share from all others and moves nothing between them. The numbers follow
+    from the names alone: every connector comes to the same result without asking anybody. The first shard is number 1.
+    """
+
+    number: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    def picks(self, pairs: Iterable[str]) -> tuple[str, ...]:
+        """Those of the pairs that are this shard's, in their order."""
+        return tuple(pair for pair in pairs if owner(pair, self.count) == self.number)
 
 
 def _text(value: Any) -> str:
@@ -90,6 +147,54 @@ def _count(value: Any) -> Any:
     if isinstance(value, bool):
         raise_mistake("should be a whole number")
     return value
+
+
+def owner(pair: str, count: int) -> int:
+    """The number of the shard that has the pair."""
+    return max(range(1, count + 1), key=lambda number: _draw(number, pair))
+
+
+def _draw(number: int, pair: str) -> bytes:
+    return blake2b(f"{number}/{pair}".encode(), digest_size=8).digest()
+
+
+def parse_shard(text: str) -> Shard:
+    """``2/3`` taken apart.
+
+    Raises:
+        ValueError: it is no shard.
+    """
+    match = _SHARD.fullmatch(text)
+    if match is None:
+        raise ValueError("should be NUMBER/COUNT, such as 1/3: the first of three")
+    number, count = int(match[1]), int(match[2])
+    if not count:
+        raise ValueError("should be of one shard at least, such as 1/3: the first of three")
+    if not 1 <= number <= count:
+        raise ValueError(f"there is no shard {number} of {count}: they are numbered from 1 to {count}")
+    return Shard(number, count)
+
+
+def _shard(value: Any) -> Shard:
+    if isinstance(value, Shard):
+        return value
+    try:
+        return parse_shard(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise_mistake(str(error))
+
+
+def _port(value: Any) -> Any:
+    """``off`` is what YAML reads as false."""
+    if value is None or value is False or (isinstance(value, str) and value.strip().lower() == "off"):
+        return None
+    text = str(value).strip()
+    if isinstance(value, bool | float) or not _WHOLE(text):
+        hint = "did you mean off?" if text.lower() in ("no", "none", "never", "disabled") else ""
+        raise_mistake("should be a port, 0 (any free one) to 65535, or off", hint)
+    if not 0 <= int(text) <= _LAST_PORT:
+        raise_mistake(f"{text} is out of range: a port is 0 (any free one) to {_LAST_PORT}", "off: none is opened")
+    return int(text)
 
 
 def _endpoint(value: Any, secure: str, plain: str) -> str:
@@ -142,23 +247,25 @@ def _secret(value: Any) -> SecretStr:
     return SecretStr(value)
 
 
-def _secret_from_file(value: Any) -> SecretFile:
-    if isinstance(value, SecretFile):
-        return value
-    path = _path(value)
+def read_secret(path: Path) -> str:
+    """The text of a file that holds a secret, without the newlines at its end.
+
+    Raises:
+        ValueError: it can't be read, or holds no secret; says so without quoting any of it.
+    """
     try:
         with path.open("rb") as file:
             raw = file.read(_MAX_SECRET + 1)
         content = raw.decode("utf-8-sig").rstrip("\r\n")
     except OSError as error:
-        raise_mistake(f"cannot read {_where(path)}: {error.strerror or error}")
+        raise ValueError(f"cannot read {_where(path)}: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise_mistake(f"{_where(path)} is not UTF-8 text")
+        raise ValueError(f"{_where(path)} is not UTF-8 text") from None
     if not content.strip():
-        raise_mistake(f"{_where(path)} is empty")
+        raise ValueError(f"{_where(path)} is empty")
     if len(raw) > _MAX_SECRET:
-        raise_mistake(f"{_where(path)} is larger than {_MAX_SECRET // 1024} KiB; is it the right file?")
-    return SecretFile(path, SecretStr(content))
+        raise ValueError(f"{_where(path)} is larger than {_MAX_SECRET // 1024} KiB; is it the right file?")
+    return content
 
 
 def _readable(value: Any) -> Path:
@@ -173,10 +280,18 @@ def _readable(value: Any) -> Path:
 
 def _path(value: Any) -> Path:
     if isinstance(value, Path):
-        return value.expanduser()
+        return value
     if not _text(value):
         raise_mistake("should be the path of a file")
-    return Path(value).expanduser()
+    return at_home(value)
+
+
+def at_home(text: str) -> Path:
+    """The path with its ``~`` replaced; as it is where nobody knows that user's home."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 def _where(path: Path) -> str:
@@ -198,9 +313,18 @@ SocketUrl = Annotated[str, AfterValidator(_socket_url), Form({"type": "string", 
 RestUrl = Annotated[str, AfterValidator(_rest_url), Form({"type": "string", "pattern": "^https?://"})]
 ProxyUrl = Annotated[SecretStr, BeforeValidator(_proxy)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret), _form(text=lambda value: "none" if value is None else "***")]
-SecretFromFile = Annotated[
-    SecretFile,
-    BeforeValidator(_secret_from_file),
-    Form({"type": "string"}, lambda value: "none" if value is None else str(value.path)),
-]
+SecretPath = Annotated[Path, BeforeValidator(_path), Form({"type": "string"})]
+"""A file that holds a secret; `SecretFileSource` reads it."""
 ReadableFile = Annotated[Path, BeforeValidator(_readable), Form({"type": "string"})]
+Port = Annotated[
+    int | None,
+    BeforeValidator(_port),
+    Form(
+        {"anyOf": [{"type": "integer", "minimum": 0, "maximum": _LAST_PORT}, {"enum": ["off", False]}]},
+        lambda port: "off" if port is None else str(port),
+    ),
+]
+"""``None`` is ``off`` in the file."""
+ShardValue = Annotated[
+    Shard, BeforeValidator(_shard), Form({"type": "string", "pattern": r"^\s*[0-9]{1,4}\s*/\s*[0-9]{1,4}\s*$"})
+]

@@ -6,7 +6,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from bridge.config import ConnectorSettings, Settings
-from bridge.config.proxy import proxies_of, routes_of
+from bridge.config.connectors import proxies_of, routes_of
 from bridge.connector.router import Router
 from bridge.errors import ConfigError, Problem
 from bridge.exchanges import exchange_type

@@ -11,8 +11,8 @@ import pytest
 
 from bridge.check.sizes import BYTES_PER_ENTRY
 from bridge.config import Settings
-from bridge.config.effective import effective_settings
 from bridge.config.load import load_with_origins
+from bridge.config.written import effective_settings
 from bridge.model import Channel
 from tests.cli.test_main import tickbridge
 from tests.servers import free_port

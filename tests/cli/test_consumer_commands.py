@@ -117,6 +117,36 @@ def test_each_service_has_a_port_of_its_own(redis_server: RedisServer, tmp_path,
     )
 
 
+@BOTH
+@pytest.mark.parametrize(
+    "variable", [{"TICKBRIDGE_HTTP__PORT": "0"}, {"TICKBRIDGE_HTTP": "{host: localhost, port: 0}"}]
+)
+def test_a_port_of_the_environment_is_the_services_beside_the_files_host(redis_server, tmp_path, spelling, variable):
+    path = tmp_path / "tickbridge.yaml"
+    path.write_text(f"redis: {{url: '{redis_server.url}'}}\nhttp: {{host: localhost, port: 9108}}\n")
+    with running(*spelling("books"), "--config", str(path), **variable) as process:
+        lines = iter(process.stderr.readline, "")
+        line = next(line for line in lines if "health" in line)
+    assert line.startswith("books: metrics and health at http://localhost:")
+    assert ":9108" not in line
+    assert ":9109" not in line
+
+
+@BOTH
+def test_the_url_may_be_in_a_secret_file(redis_server: RedisServer, tmp_path, spelling) -> None:
+    (tmp_path / "url").write_text(f"{redis_server.url}\n")
+    path = tmp_path / "tickbridge.yaml"
+    path.write_text(f"redis: {{url_file: '{tmp_path}/url'}}\nhttp: {{port: off}}\n")
+    with redis_server.client() as client:
+        book = Stream(client, Channel.BOOK)
+        book.snapshot("10:1", "11:1")
+        client.hset("bridge:catalog", book.key, "{}")
+        by_variable = {"TICKBRIDGE_REDIS__URL_FILE": str(tmp_path / "url")}
+        for options, env in ((("--config", str(path)), {}), (("--http", "off"), by_variable)):
+            with running(*spelling("books"), *options, **env) as books:
+                assert json.loads(books.stdout.readline())["pair"] == "BTC-EUR"
+
+
 @pytest.mark.parametrize(
     ("name", "writer"), [("books", "connector with order books"), ("wallets", "connector with an account")]
 )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bridge.config import Settings, models
+from bridge.config import ConnectorSettings, HttpSettings, Retention, Settings
 from bridge.exchanges import exchange_type, names
 from tests.deploy.tools import CHART, HELMS, helm
 
@@ -215,13 +215,13 @@ NO_VALUE = {"ca_file"}
 
 
 def test_the_schema_knows_the_settings_of_the_config_file():
-    settings = set(models.ConnectorSettings.model_fields)
+    settings = set(ConnectorSettings.model_fields)
     assert set(properties("connector")) == settings - NO_VALUE | WORKLOAD
     own = SCHEMA["properties"]["config"]["properties"]
     assert set(own) == set(Settings.model_fields) - {"redis", "connectors", "accounts", "http"}
-    assert set(own["retention"]["properties"]) == set(models.Retention.model_fields)
+    assert set(own["retention"]["properties"]) == set(Retention.model_fields)
     http = SCHEMA["properties"]["http"]["properties"]
-    assert set(http) == set(models.HttpSettings.model_fields)
+    assert set(http) == set(HttpSettings.model_fields)
     assert SCHEMA["definitions"]["exchange"]["enum"] == sorted(names())
     rules = {rule["if"]["properties"]["exchange"]["const"]: rule["then"] for rule in properties_rules()}
     for exchange in names():

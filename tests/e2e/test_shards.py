@@ -6,7 +6,7 @@ import json
 
 import yaml
 
-from bridge.config.sharding import owner
+from bridge.config.values import owner
 from tests.e2e.conftest import Run, Simulate
 from tests.e2e.harness import Process, eventually, sequences, trades_of
 from tests.e2e.observing import connect

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.config.sharding import Shard, owner, parse_shard
+from bridge.config.values import Shard, owner, parse_shard
 
 PAIRS = st.lists(st.from_regex(r"[A-Z0-9]{2,6}-[A-Z]{3,4}", fullmatch=True), unique=True, max_size=60)
 COUNTS = st.integers(1, 12)

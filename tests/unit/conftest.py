@@ -5,7 +5,7 @@ import os
 import hypothesis
 import pytest
 
-from bridge.config import catalogue
+from bridge.config import connectors
 from tests.unit.config_helpers import Config, Registry
 from tests.unit.lines import scripted
 from tests.unit.piped import Piped
@@ -19,7 +19,7 @@ hypothesis.settings.load_profile("tickbridge")
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     """A way to load configs for the two exchanges of ``config_helpers``."""
-    monkeypatch.setattr(catalogue, "registry", Registry)
+    monkeypatch.setattr(connectors, "registry", Registry)
     return Config(tmp_path)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.config import load_settings
+from bridge.config import Settings, load_settings
 from bridge.model import Channel
 from tests.unit.config_helpers import GOOD
 
@@ -166,3 +166,26 @@ def test_a_variable_takes_the_place_of_the_other_way_to_give_the_value(config, t
 def test_the_process_environment_is_the_default(config, monkeypatch):
     monkeypatch.setenv("TICKBRIDGE_NAMESPACE", "from-env")
     assert load_settings(None).namespace == "from-env"
+
+
+def test_settings_that_are_made_in_code_take_nothing_from_the_environment(monkeypatch):
+    monkeypatch.setenv("TICKBRIDGE_NAMESPACE", "from-env")
+    assert Settings(loop="asyncio").namespace == ""
+    assert load_settings(None).namespace == "from-env"
+    assert Settings().namespace == ""
+
+
+def test_what_a_variable_gives_replaces_what_the_file_has(config):
+    """A mapping too: it isn't merged."""
+    settings = config.load(
+        "redis: {url: redis://a, reply_timeout: 1s}\nbuffer: {max_age: 1s}",
+        TICKBRIDGE_REDIS="{url: redis://b}",
+        TICKBRIDGE_BUFFER__MAX_BYTES="1MiB",
+    )
+    assert (settings.redis.plain_url, settings.redis.reply_timeout) == ("redis://b", 10.0)
+    assert (settings.buffer.max_bytes, settings.buffer.max_age) == (2**20, 1.0)
+
+
+def test_a_key_in_another_case_is_unknown_beside_a_variable_too(config):
+    problems = config.problems("redis: {URL: redis://a}\nLoop: auto", TICKBRIDGE_REDIS__REPLY_TIMEOUT="1s")
+    assert set(problems) == {"redis.URL", "Loop"}

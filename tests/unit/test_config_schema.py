@@ -10,8 +10,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from bridge.config import load_settings
-from bridge.config.jsonschema import config_schema
-from bridge.config.template import config_template
+from bridge.config.schema import config_schema
+from bridge.config.written import config_template
 from bridge.errors import ConfigError
 from bridge.exchanges import names
 from tests.unit.doc_pages import PAGES, blocks

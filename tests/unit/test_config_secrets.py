@@ -24,6 +24,26 @@ def test_a_redis_url_from_a_file(config, tmp_path):
     assert both == {"redis.url_file": "is given together with url; give only one of them (line 1)"}
 
 
+def test_what_is_wrong_with_a_files_secret_is_said_of_the_setting_that_names_the_file(config, tmp_path):
+    (tmp_path / "url").write_text(f"http://:{SECRET}@localhost")
+    text = f"namespace: a\nredis: {{url_file: {tmp_path}/url, ca_file: {tmp_path}/url}}"
+    [(path, said)] = config.problems(text).items()
+    assert path == "redis.url_file"
+    assert said.startswith("should start with redis://")
+    assert said.endswith("(line 2)")
+    variable = config.problems("", TICKBRIDGE_REDIS__URL_FILE=str(tmp_path / "url"))
+    assert variable["redis.url_file"].endswith("(from TICKBRIDGE_REDIS__URL_FILE)")
+
+
+def test_accounts_keep_their_order_wherever_their_secrets_are(config, tmp_path):
+    (tmp_path / "s").write_text("secret")
+    inline, in_file = "api_key: k, api_secret: s", f"api_key: k, api_secret_file: {tmp_path}/s"
+    accounts = ", ".join(
+        f"{name}: {{exchange: venue, {given}}}" for name, given in [("a", inline), ("b", in_file), ("c", inline)]
+    )
+    assert list(config.load(f"accounts: {{{accounts}}}").accounts) == ["a", "b", "c"]
+
+
 def test_secrets_show_in_no_printed_settings(config, tmp_path):
     (tmp_path / "s").write_text(SECRET + "-file")
     settings = config.load(f"""
@@ -111,6 +131,14 @@ def test_a_relative_file_is_shown_with_the_folder_it_was_looked_for_in(config, t
     monkeypatch.chdir(tmp_path)
     problems = config.problems("accounts: {a: {exchange: venue, api_key: k, api_secret_file: none.pem}}")
     assert str(tmp_path / "none.pem") in problems["accounts.a.api_secret_file"]
+
+
+@pytest.mark.parametrize("key", ["api_secret_file", "api_key_file"])
+def test_a_home_that_nobody_has_is_a_file_that_is_not_there(config, key):
+    given = {"api_secret_file": "api_key: k", "api_key_file": "api_secret: s"}[key]
+    problems = config.problems(f"accounts: {{a: {{exchange: venue, {given}, {key}: ~no-such-user/secret}}}}")
+    assert list(problems) == [f"accounts.a.{key}"]
+    assert "~no-such-user/secret: No such file or directory" in problems[f"accounts.a.{key}"]
 
 
 def test_an_account_name_becomes_part_of_keys(config):

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 import bridge.errors
 from bridge.book import Book
-from bridge.config import Settings, load_settings, models
+from bridge.config import Account, ConnectorSettings, Settings, load_settings
 from bridge.connector.router import Router
 from bridge.connector.store import Store
 from bridge.connector.wiring import build_exchange
@@ -168,8 +168,8 @@ def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         yield prefix + name
         if name in ("connectors", "accounts") and not prefix:
             example = {
-                "connectors": ("connectors.0.", models.ConnectorSettings),
-                "accounts": ("accounts.main.", models.Account),
+                "connectors": ("connectors.0.", ConnectorSettings),
+                "accounts": ("accounts.main.", Account),
             }
             yield from leaves(example[name][1], example[name][0])
 

@@ -57,7 +57,7 @@ NAMED_ON_PURPOSE = {
     "bridge/exchanges/__init__.py": "the registry",
     "bridge/simulator/registry.py": "the registry",
     "bridge/cli/init.py": "a first config is for some exchange",
-    "bridge/config/hints.py": "examples for users are of some exchange",
+    "bridge/config/mistakes.py": "examples for users are of some exchange",
     "consumers/books.py": "the same",
     "consumers/wallets.py": "the same",
 }

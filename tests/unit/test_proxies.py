@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.config.proxy import proxies_of
+from bridge.config.connectors import proxies_of
 from bridge.proxies import Proxies, Proxy, Route, environment_secrets
 
 P = "http://proxy.corp:3128"

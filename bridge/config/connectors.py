@@ -1,0 +1,294 @@
+"""Connectors and accounts, what they may be according to the exchanges, and the proxies of a connector."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
+
+from bridge.config.units import Duration, Limit, parse_limit
+from bridge.config.values import (
+    Mistake,
+    Name,
+    Pair,
+    ProxyUrl,
+    ReadableFile,
+    RestUrl,
+    Secret,
+    SecretPath,
+    Section,
+    ShardValue,
+    SocketUrl,
+    raise_mistake,
+    raise_mistakes,
+)
+from bridge.errors import ConfigError, Problem
+from bridge.model import PRIVATE_CHANNELS, PUBLIC_CHANNELS, Channel
+from bridge.proxies import Proxies, Proxy, Route
+from bridge.suggestions import did_you_mean
+
+__all__ = [
+    "Account",
+    "ConnectorSettings",
+    "Registry",
+    "exchange_names",
+    "exchange_type",
+    "options_model",
+    "private_channels",
+    "proxies_of",
+    "public_channels",
+    "registry",
+    "routes_of",
+]
+
+
+class Registry(Protocol):
+    """The part of ``bridge.exchanges`` that is used here."""
+
+    def names(self) -> tuple[str, ...]: ...
+
+    def exchange_type(self, name: str, /) -> Any: ...
+
+
+def registry() -> Registry:
+    """The exchanges there are; imported late, because their option models use this package's units."""
+    from bridge import exchanges  # noqa: PLC0415
+
+    return exchanges
+
+
+def exchange_names() -> tuple[str, ...]:
+    """The registered exchanges, sorted."""
+    return tuple(sorted(registry().names()))
+
+
+def exchange_type(exchange: str) -> Any:
+    """The class of a registered exchange."""
+    return registry().exchange_type(exchange)
+
+
+def public_channels(exchange: str) -> tuple[Channel, ...]:
+    """The public channels that a registered exchange offers, in the model's order."""
+    offered = exchange_type(exchange).channels
+    return tuple(channel for channel in PUBLIC_CHANNELS if channel in offered)
+
+
+def private_channels(exchange: str) -> frozenset[Channel]:
+    """The private channels that come with an account at a registered exchange; empty where it has none."""
+    return frozenset(exchange_type(exchange).private_channels)
+
+
+def options_model(exchange: str) -> type[BaseModel]:
+    """The model of a registered exchange's own ``options:``."""
+    model: type[BaseModel] = exchange_type(exchange).Options
+    return model
+
+
+class Account(Section):
+    """An account at an exchange; ``key`` and ``secret`` are its API key and secret in plain text."""
+
+    exchange: str
+    """The exchange it is an account of."""
+    api_key: Secret | None = None
+    """The API key; or ``api_key_file``."""
+    api_key_file: SecretPath | None = Field(default=None, validate_default=True)
+    """A file with the API key, in place of ``api_key``."""
+    api_secret: Secret | None = None
+    """The API secret (for Limitlex an EC private key in PEM); better in a file: ``api_secret_file``."""
+    api_secret_file: SecretPath | None = Field(default=None, validate_default=True)
+    """A file with the API secret, in place of ``api_secret``."""
+    subaccounts: bool = False
+    """Also the messages of its sub-accounts."""
+
+    @field_validator("exchange")
+    @classmethod
+    def _check_exchange(cls, value: str) -> str:
+        return _known_exchange(value)
+
+    @field_validator("api_key_file", "api_secret_file")
+    @classmethod
+    def _check_given(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        name = str(info.field_name).removesuffix("_file")
+        if value is None and name in info.data and info.data[name] is None:
+            raise_mistake(f"give exactly one of {name} and {name}_file")
+        return value
+
+    @property
+    def key(self) -> str:
+        """The API key in plain text."""
+        assert self.api_key is not None
+        return self.api_key.get_secret_value()
+
+    @property
+    def secret(self) -> str:
+        """The API secret in plain text; a PEM key keeps its lines."""
+        assert self.api_secret is not None
+        return self.api_secret.get_secret_value()
+
+
+class ConnectorSettings(Section):
+    """One connector: the pairs and public channels of one exchange, and the private ones of ``account`` if named.
+
+    ``proxy`` is a proxy's URL, empty for none, ``None`` for what the environment says (`proxies_of`).
+    ``options`` is an instance of the exchange's own ``Options``. ``silence`` overrides the exchange's silence limits:
+    seconds, or ``None`` for no limit; a channel that is not in it keeps the exchange's. ``ping_interval`` and
+    ``dead_after`` (seconds without any frame) override the exchange's too. ``latency_limit`` (``None``: none) is held
+    against the median of the last ``latency_window``.
+    """
+
+    name: Name
+    """Unique; letters, digits, ``_``, ``.``, ``-``."""
+    exchange: str
+    """The exchange to connect to."""
+    pairs: tuple[Pair, ...]
+    """The pairs to read: ``[BTC-EUR, ETH-EUR]``."""
+    shard: ShardValue | None = None
+    """``2/3``: of the pairs, the second of three shards."""
+    channels: tuple[Channel, ...] = Field(default_factory=lambda data: public_channels(data["exchange"]))
+    """Public channels (default: all that the exchange offers); ``[]`` for an account alone."""
+    account: str | None = None
+    """An account of ``accounts``: its private channels too."""
+    url: SocketUrl | None = None
+    """The base of the WebSocket's address (default: the exchange's); ``ws://`` only on loopback."""
+    rest_url: RestUrl | None = None
+    """The base of the REST address (default: the exchange's); ``http://`` only on loopback."""
+    ca_file: ReadableFile | None = None
+    """PEM of a further authority for both addresses."""
+    proxy: ProxyUrl | None = None
+    """Through which both go, or ``none`` (default: as ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` say)."""
+    options: BaseModel = Field(default={}, validate_default=True)
+    """The exchange's own settings."""
+    silence: Mapping[Channel, Limit] = Field(default_factory=dict)
+    """Channel → how long it may be quiet before it is ``stale``, or ``off`` (default: the exchange's)."""
+    ping_interval: Duration | None = Field(default=None, gt=0)
+    """Between protocol pings (default: the exchange's)."""
+    dead_after: Duration | None = Field(default=None, gt=0)
+    """Without any frame, pongs included, for so long, a connection is dead (default: the exchange's)."""
+    transport: Literal["auto", "websockets", "picows"] = "auto"
+    """The WebSocket client; ``auto`` takes picows if it is installed."""
+    latency_limit: Limit = 2.0
+    """Latency of a channel above which ``latency_high`` is logged, or ``off``."""
+    latency_window: Duration = Field(default=60.0, ge=1.0)
+    """Over how long latency is measured; at least 1s."""
+
+    @field_validator("exchange")
+    @classmethod
+    def _check_exchange(cls, value: str) -> str:
+        return _known_exchange(value)
+
+    @field_validator("pairs", mode="wrap")
+    @classmethod
+    def _check_pairs(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        # Not by pydantic's min_length: it counts the valid items, and would call a list of wrong ones empty.
+        if value in ([], ()):
+            raise_mistake("should not be empty")
+        pairs = handler(value)
+        raise_mistakes(_repeats(pairs))
+        return pairs
+
+    @property
+    def own_pairs(self) -> tuple[str, ...]:
+        """The pairs that this connector reads: all, or its shard's; there may be none."""
+        return self.shard.picks(self.pairs) if self.shard else self.pairs
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _check_channels(cls, value: Any, info: ValidationInfo) -> Any:
+        exchange = info.data.get("exchange")
+        if isinstance(value, list | tuple) and exchange is not None:
+            offered = [str(channel) for channel in public_channels(exchange)]
+            raise_mistakes(_wrong_channels(value, offered, exchange))
+            raise_mistakes(_repeats(value))
+        return value
+
+    @field_validator("options", mode="plain")
+    @classmethod
+    def _check_options(cls, value: Any, info: ValidationInfo) -> Any:
+        exchange = info.data.get("exchange")
+        if exchange is None:
+            return value  # nobody to ask; the exchange itself is already a mistake
+        model = options_model(exchange)
+        # An exception of pydantic's own inside a validator keeps the place of each of its lines.
+        return value if isinstance(value, model) else model.model_validate(value)
+
+    @field_validator("silence", mode="before")
+    @classmethod
+    def _check_silence(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        mistakes: list[Mistake] = []
+        limits: dict[str, float | None] = {}
+        for channel, limit in value.items():
+            if channel not in list(Channel):
+                mistakes.append(
+                    ((channel,), "unknown channel", did_you_mean(str(channel), [str(known) for known in Channel]))
+                )
+                continue
+            try:
+                limits[channel] = parse_limit(limit)
+            except ValueError as error:
+                mistakes.append(((channel,), str(error), ""))
+        raise_mistakes(mistakes)
+        return limits
+
+    @field_validator("dead_after")
+    @classmethod
+    def _check_dead_after(cls, value: float | None, info: ValidationInfo) -> float | None:
+        ping = info.data.get("ping_interval")
+        if value is not None and ping is not None and value <= ping:
+            raise_mistake("should be longer than ping_interval, or a quiet connection looks dead")
+        return value
+
+
+def _known_exchange(value: str) -> str:
+    names = exchange_names()
+    if value not in names:
+        raise_mistake(f"no exchange {value!r}", did_you_mean(value, names))
+    return value
+
+
+def _repeats(values: list[Any] | tuple[Any, ...]) -> list[Mistake]:
+    return [
+        ((index,), f"{value!s} is given twice", "") for index, value in enumerate(values) if value in values[:index]
+    ]
+
+
+def _wrong_channels(values: list[Any] | tuple[Any, ...], offered: list[str], exchange: str) -> list[Mistake]:
+    mistakes: list[Mistake] = []
+    for index, value in enumerate(values):
+        if value in offered:
+            continue
+        if value in PRIVATE_CHANNELS:
+            mistakes.append(((index,), f"{value} is a private channel", "private channels come with account:"))
+        elif value in list(Channel):
+            mistakes.append(((index,), f"{exchange} has no {value}", f"it offers: {', '.join(offered)}"))
+        else:
+            mistakes.append(((index,), f"no channel {value!r}", did_you_mean(str(value), offered)))
+    return mistakes
+
+
+def proxies_of(connector: ConnectorSettings, environment: Mapping[str, str] = os.environ) -> Proxies:
+    """The proxies that a connector's addresses are reached through."""
+    if connector.proxy is None:
+        return Proxies(environment)
+    text = connector.proxy.get_secret_value()
+    return Proxies({}, Proxy.of(text, f"connectors.{connector.name}.proxy")) if text else Proxies.none()
+
+
+def routes_of(
+    connector: ConnectorSettings, urls: Sequence[str], environment: Mapping[str, str] = os.environ
+) -> list[Route]:
+    """The way to each of these URLs.
+
+    Raises:
+        ConfigError: a variable of the environment holds no proxy's URL.
+    """
+    proxies = proxies_of(connector, environment)
+    try:
+        return [proxies.route(url) for url in urls]
+    except ValueError as error:
+        variable, _, message = str(error).partition(": ")
+        raise ConfigError([Problem(variable, message)], "environment") from None
