@@ -1,4 +1,4 @@
-"""How long things took: histograms cheap enough to take every single one."""
+"""How long things took: histograms that cost next to nothing."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ _BIN = 10_000
 _FINE = 2_000
 _COARSE = 1_000_000
 _BINS = _FINE + 2_000
+
+_MANY = 100
+"""Durations that came to an end at once, from twice as many on of which about this many are looked at: those of a batch lie close together."""
 
 NEVER = 1 << 63
 """A time (ns) later than any event's."""
@@ -36,14 +39,20 @@ class Latency:
         self.add_since(nanoseconds, (0,))
 
     def add_since(self, now: int, times: Sequence[int]) -> None:
-        """Count the duration from each of these times until ``now``, in nanoseconds."""
+        """Count the duration from each of these times until ``now``, in nanoseconds; of hundreds, an even sample stands for all."""
+        step = len(times) // _MANY or 1
+        whole = len(times) - len(times) % step
+        self._count(now, times[:whole:step], step)
+        self._count(now, times[whole:], 1)
+
+    def _count(self, now: int, times: Sequence[int], weight: int) -> None:
         bins = self._bins
         for time in times:
             index = (now - time) // _BIN
             if not 0 <= index < _FINE:
                 index = 0 if index < 0 else min(_FINE + (now - time) // _COARSE, _BINS)
-            bins[index] += 1
-        self.count += len(times)
+            bins[index] += weight
+        self.count += len(times) * weight
 
     def percentile(self, share: float) -> float | None:
         """The duration, in milliseconds, that ``share`` (0 to 1) of all don't exceed; ``None`` without any."""

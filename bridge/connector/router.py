@@ -174,24 +174,12 @@ class Router:
 
     def event(self, event: Event) -> None:
         """A data or control event, in the order of its connection."""
-        topics = self._by_class.get(event.__class__)
-        if topics is not None:
-            topic = topics.get(event.subject)
-            if topic is not None:
-                topic.accept(event)
-                return
-            channel: Channel = event.channel  # type: ignore[attr-defined]
-            self._subaccounts.early(Subscription(channel, event.subject), event)
-        elif isinstance(event, Control):
-            wish = Subscription(event.channel, event.subject)
-            known = self._topics.get(wish)
-            if known is not None:
-                known.control(event)
-                if event.event is ControlEvent.LIVE:
-                    for topic in self._subaccounts.of(wish):  # subscribed with their account, and silent maybe
-                        topic.control(event)
-            else:
-                self._subaccounts.early(wish, event)
+        try:
+            topic = self._by_class[event.__class__][event.subject]
+        except KeyError:
+            self._without_topic(event)
+        else:
+            topic.accept(event)
 
     def opened(self, streams: Sequence[Subscription], since: int) -> None:
         """A connection starts; what was received from ``since`` on may come again over it."""
@@ -291,6 +279,22 @@ class Router:
     def _fail(self, error: BaseException) -> None:
         if not self.failed.done():
             self.failed.set_exception(error)
+
+    def _without_topic(self, event: Event) -> None:
+        """A control event, or one of a stream that is not open yet."""
+        if not isinstance(event, Control):
+            if event.__class__ in self._by_class:
+                self._subaccounts.early(Subscription(event.channel, event.subject), event)  # type: ignore[attr-defined]
+            return
+        wish = Subscription(event.channel, event.subject)
+        known = self._topics.get(wish)
+        if known is None:
+            self._subaccounts.early(wish, event)
+            return
+        known.control(event)
+        if event.event is ControlEvent.LIVE:
+            for topic in self._subaccounts.of(wish):  # subscribed with their account, and silent maybe
+                topic.control(event)
 
     async def _open(self, wish: Subscription) -> Topic:
         stream = self._store.stream(wish.channel, wish.subject)

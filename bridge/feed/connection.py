@@ -202,14 +202,20 @@ class Connection:
 
     def frame(self, data: bytes) -> None:
         """A message came (`Handler`)."""
-        if self._muted:
-            return
-        intake = self._intake
-        intake.work += len(data) + FRAME_COST
-        if self._flow.held or intake.frames or (intake.work > WORK_PER_TURN and intake.exhausted()):
-            intake.frames.append((data, self._now()))
-        else:
-            self._understand(data, self._now())
+        self.received([data])
+
+    def received(self, messages: list[bytes]) -> None:
+        """Messages came with one read (`Handler`): they were received at one time."""
+        recv = self._now()
+        intake, flow, understand = self._intake, self._flow, self._understand
+        for place, data in enumerate(messages):
+            if self._muted:
+                return
+            intake.work += len(data) + FRAME_COST
+            if flow.held or intake.frames or (intake.work > WORK_PER_TURN and intake.exhausted()):
+                intake.frames.extend([(left, recv) for left in messages[place:]])
+                return
+            understand(data, recv)
 
     def _understand(self, data: bytes, recv: int) -> None:
         self._last_recv = recv

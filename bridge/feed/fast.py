@@ -34,6 +34,8 @@ class _Listener(picows.WSListener):
     def __init__(self, handler: Handler) -> None:
         super().__init__()
         self._handler = handler
+        self._whole: list[bytes] = []
+        """Messages of one frame each that have come with this read."""
         self._parts: list[bytes] = []
         self._size = 0
         self._reason = "connection broken"
@@ -41,17 +43,26 @@ class _Listener(picows.WSListener):
         """Whether the handler knows that it is over."""
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
-        kind = frame.msg_type
         if self.told:
             return
+        kind = frame.msg_type
+        if (
+            kind in _MESSAGE
+            and frame.fin
+            and frame.payload_size <= MAX_MESSAGE
+            and not (frame.rsv1 or frame.rsv2 or frame.rsv3)
+        ):
+            self._whole.append(frame.get_payload_as_bytes())
+            if frame.last_in_buffer:
+                self._hand_over()
+            return
+        self._hand_over()
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             # No extension was agreed on, compression neither.
             self._give_up(transport, picows.WSCloseCode.PROTOCOL_ERROR, "a frame with reserved bits")
         elif kind in _MESSAGE:
             if frame.payload_size > MAX_MESSAGE:  # the library lets one pass that was read in one go
                 self._give_up(transport, picows.WSCloseCode.MESSAGE_TOO_BIG, "a message of too many bytes")
-            elif frame.fin:
-                self._handler.frame(frame.get_payload_as_bytes())
             else:
                 self._parts = [frame.get_payload_as_bytes()]
                 self._size = len(self._parts[0])
@@ -68,6 +79,12 @@ class _Listener(picows.WSListener):
             self._tell(closed_by_exchange(number, frame.get_close_reason()))
             transport.send_close(code)
             transport.disconnect()
+
+    def _hand_over(self) -> None:
+        """What this read has brought so far; it is of this read, as the library marks the last frame of each."""
+        if self._whole:
+            messages, self._whole = self._whole, []
+            self._handler.received(messages)
 
     def _continue(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         # A part costs memory even where it is empty; the library limits single frames only.
@@ -96,6 +113,7 @@ class _Listener(picows.WSListener):
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
         del transport
         if not self.told:
+            self._hand_over()
             self._tell(self._reason)
 
     def _tell(self, reason: str) -> None:

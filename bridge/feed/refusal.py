@@ -14,6 +14,7 @@ from bridge.exchanges.toolkit.waiting import seconds_to_wait
 __all__ = ["BROKEN_OFF", "HeadReader", "not_a_websocket"]
 
 BROKEN_OFF = "the connection was closed before the handshake was done"
+_END = b"\r\n\r\n"
 _MOST_HEAD = 64 * 1024
 _MOST_TEXT = 200
 _STATUS = re.compile(rb"HTTP/[0-9.]{1,5} +([1-9][0-9]{2})(?: |$)")
@@ -41,11 +42,17 @@ class HeadReader:
         """Whether there is an HTTP answer, and it is not the status 101."""
         return self.complete and self._status() not in (0, 101)
 
-    def feed(self, data: bytes) -> None:
-        """Take in what has come; what follows the headers is only looked at in the same piece."""
-        if not self.complete and not self.endless:
-            self._data += data
-            self._end = self._data.find(b"\r\n\r\n")
+    def feed(self, data: bytes) -> int:
+        """Take in what has come; returns how many bytes of it belong to the headers.
+
+        What follows the headers is only looked at in the same piece.
+        """
+        if self.complete or self.endless:
+            return 0
+        before = len(self._data)
+        self._data += data
+        self._end = self._data.find(_END)
+        return self._end + len(_END) - before if self.complete else len(data)
 
     def refusal(self, exchange: str) -> HandshakeError:
         """The error for this answer, of the right kind."""
@@ -55,7 +62,7 @@ class HeadReader:
             name, colon, value = line.partition(b":")
             if colon:
                 headers.setdefault(name.strip().lower().decode("latin-1"), value.strip().decode("latin-1"))
-        body = self._data[self._end + 4 :][: 4 * _MOST_TEXT].decode(errors="replace")
+        body = self._data[self._end + len(_END) :][: 4 * _MOST_TEXT].decode(errors="replace")
         text = " ".join(body.split())[:_MOST_TEXT]
         if not text and "location" in headers:
             text = f"sent elsewhere, to {headers['location'][:_MOST_TEXT]}; set url to the new address"

@@ -33,6 +33,9 @@ class Handler(Protocol):
     def frame(self, data: bytes) -> None:
         """A whole message came."""
 
+    def received(self, messages: list[bytes]) -> None:
+        """Whole messages came, in this order and with one read of the socket."""
+
     def pong(self) -> None:
         """The answer to a ping came."""
 

@@ -16,7 +16,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 from websockets.client import ClientProtocol
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.protocol import Event
+from websockets.protocol import Event, State
 
 from bridge.exchange_errors import ErrorKind, HandshakeError
 from bridge.feed.refusal import HeadReader, not_a_websocket
@@ -38,6 +38,13 @@ __all__ = ["connect", "has_picows"]
 
 _DATA = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
 _CLOSE_TIMEOUT = 2.0
+_WHOLE = (0x81, 0x82)
+"""First byte of a frame that is a whole message, of text or binary, without reserved bits."""
+_SHORTEST_HEAD = 2
+"""Bytes of a frame's header, where the second one is the size; more follow where that is one of these:"""
+_TWO_BYTES, _EIGHT_BYTES = 126, 127
+_UNMASKED = bytes([_EIGHT_BYTES])
+"""A larger second byte says that the frame is masked."""
 
 
 def has_picows() -> bool:
@@ -121,6 +128,10 @@ class _Direct(ClientConnection):
         self._answer = answer
         self._parts: list[bytes | bytearray | memoryview] = []
         self._size = 0
+        self._begun = b""
+        """A frame's header, as far as it has come."""
+        self._owed = 0
+        """Bytes to come of a frame that the library has begun to read."""
         self._given_up = ""
         self._told = False
         """Whether the handler knows that it is over."""
@@ -132,11 +143,65 @@ class _Direct(ClientConnection):
 
     def data_received(self, data: bytes) -> None:
         if self.response is None and not self._answer.complete:
-            self._answer.feed(data)
+            head = self._answer.feed(data)
             if self._answer.refused or self._answer.endless:
                 # The library would read the whole answer first, and forget its status if that is too long.
                 self.transport.abort()
                 return
+            self._leave_to_library(data[:head])
+            data = data[head:]
+        if self._begun:
+            data, self._begun = self._begun + data, b""
+        if data:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        """Hand over the messages of one whole frame each; the library reads all other frames.
+
+        It reads any frame correctly, in some five times the time. What it gets here are whole frames, one after the other, so
+        it is always clear where the next one begins.
+        """
+        at, end = min(self._owed, len(data)), len(data)
+        if at:
+            self._owed -= at
+            self._leave_to_library(data[:at])
+        messages: list[bytes] = []
+        reads = self._reads_on
+        while reads and end - at >= _SHORTEST_HEAD:
+            kind, size = data[at], data[at + 1]
+            start = at + _SHORTEST_HEAD
+            if size >= _TWO_BYTES:
+                if size > _EIGHT_BYTES:  # masked: the library gives the connection up
+                    break
+                start += 2 if size == _TWO_BYTES else 8
+                if start > end:
+                    break
+                size = int.from_bytes(data[at + _SHORTEST_HEAD : start])
+            stop = start + size
+            if stop <= end and kind in _WHOLE and size <= MAX_MESSAGE and not self._parts:
+                messages.append(data[start:stop])
+            else:
+                if messages:
+                    self._handler.received(messages)
+                    messages = []
+                self._leave_to_library(data[at:stop])
+                self._owed = max(stop - end, 0)
+                reads = self._reads_on
+            at = stop
+        if messages:
+            self._handler.received(messages)
+        if at < end:
+            if reads and data[at + 1 : at + 2] <= _UNMASKED:
+                self._begun = data[at:]
+            else:
+                self._leave_to_library(data[at:])
+
+    @property
+    def _reads_on(self) -> bool:
+        """Whether further messages are to be handed over."""
+        return self.protocol.state is State.OPEN and not self.over
+
+    def _leave_to_library(self, data: bytes) -> None:
         super().data_received(data)
         protocol = self.protocol
         if protocol.parser_exc is not None and protocol.handshake_exc is None and not self.over:

@@ -7,15 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct, field
 
-from bridge.publish.pending import CONTROL, DATA, LOST, WIDE, WIDER, Pending
+from bridge.publish.pending import CONTROL, LOST, SNAPSHOT, WIDE, WIDER, Pending
 from bridge.publish.stream import Stream, StreamId
-from bridge.publish.wire import LENGTHS, command
+from bridge.publish.wire import command
 
 __all__ = ["Batch", "History", "Run", "command_of", "flat", "grouped", "pack", "settle"]
 
 Run = tuple[Stream, list[Pending], int]
 """Entries of a stream, in order, and what they count for in the budget."""
 _HISTORY_BYTES = 4 * 1024 * 1024
+_MS = 1_000_000
+"""Nanoseconds."""
 
 
 class Batch(Struct):
@@ -76,27 +78,21 @@ def pack(runs: list[Run], now_ms: int | None, lead: int = 0) -> Batch:
     due: list[Stream] = []
     for stream, entries, _ in runs:
         ms, seq = stream.ms, stream.seq
-        data_head = stream.data_head
+        later = _MS * (ms + 1) - lead
+        kind = turn = -1
         for entry in entries:
-            at = (entry.recv + lead) // 1_000_000
-            if at > ms:  # noqa: PLR1730 - max() costs a call for every entry
-                ms = at
             seq += 1
+            recv = entry.recv
+            if recv >= later or entry.kind != kind or seq >= turn:  # else all but the last digits is as before
+                if recv >= later:
+                    ms = (recv + lead) // _MS
+                    later = _MS * (ms + 1) - lead
+                kind = entry.kind
+                beginning, turn = _beginning(stream, kind, ms, seq)
             entry.ms, entry.seq = ms, seq
-            ident = f"{ms}-{seq}"
-            kind = entry.kind
-            if kind == DATA:
-                head = data_head
-            elif kind == WIDE:
-                head = stream.wide_head
-            elif kind == WIDER:
-                head = stream.wider_head
-            elif kind < CONTROL:
-                head = data_head
+            append(f"{beginning}{seq}\r\n{entry.body}")
+            if kind == SNAPSHOT:
                 stream.snapshots.append(StreamId(ms, seq))
-            else:
-                head = stream.control_head
-            append(f"{head}${LENGTHS[len(ident)]}\r\n{ident}\r\n{entry.body}")
         stream.ms, stream.seq = ms, seq
         if seq >= stream.next_trim:
             due.append(stream)
@@ -108,11 +104,20 @@ def pack(runs: list[Run], now_ms: int | None, lead: int = 0) -> Batch:
 
 def command_of(stream: Stream, entry: Pending) -> str:
     """The ``XADD`` of an entry that has its number."""
-    head = stream.control_head if entry.kind >= CONTROL else stream.data_head
-    if entry.kind in (WIDE, WIDER):
-        head = stream.wide_head if entry.kind == WIDE else stream.wider_head
-    ident = f"{entry.ms}-{entry.seq}"
-    return f"{head}${len(ident)}\r\n{ident}\r\n{entry.body}"
+    beginning, _ = _beginning(stream, entry.kind, entry.ms, entry.seq)
+    return f"{beginning}{entry.seq}\r\n{entry.body}"
+
+
+def _beginning(stream: Stream, kind: int, ms: int, seq: int) -> tuple[str, int]:
+    """What an ``XADD`` begins with, up to the dash of its ID; and the number from which on IDs are longer."""
+    if kind >= CONTROL:
+        head = stream.control_head
+    elif kind == WIDE:
+        head = stream.wide_head
+    else:
+        head = stream.wider_head if kind == WIDER else stream.data_head
+    time, number = str(ms), str(seq)
+    return f"{head}${len(time) + 1 + len(number)}\r\n{time}-", 10 ** len(number)
 
 
 def flat(runs: Iterable[Run]) -> Iterator[tuple[Stream, Pending]]:

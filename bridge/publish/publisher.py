@@ -195,13 +195,14 @@ class Publisher:
         if not body.isascii():
             body = render(event)
         kind = KINDS[sort]
-        if kind == WIDE:
-            if event.contracts is None:  # type: ignore[attr-defined]
-                kind = DATA
-        elif kind == WIDER:
-            kind = width(event)
-        elif kind == CONTROL:
-            stream.controls += 1
+        if kind:  # else plain data
+            if kind == WIDE:
+                if event.contracts is None:  # type: ignore[attr-defined]
+                    kind = DATA
+            elif kind == WIDER:
+                kind = width(event)
+            elif kind == CONTROL:
+                stream.controls += 1
         size = len(body) + OVERHEAD
         stream.waiting.append(Pending(recv, body, kind))
         stream.bytes += size

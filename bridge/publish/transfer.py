@@ -73,13 +73,18 @@ class Transfer(Struct):
 
     def texts(self) -> list[str]:
         """The commands in the order in which they are sent."""
-        commands = self.batch.commands
-        if self.units:
-            rest = iter(commands)
+        texts = self.batch.commands
+        if self.mode is Mode.ATOMIC:
+            if texts:
+                texts = [MULTI, *texts, EXEC]
+        elif self.units:
+            rest = iter(texts)
             alone = islice(rest, self.alone)
             units = (text for unit in self.units for text in (MULTI, *islice(rest, unit), EXEC))
-            commands = [*alone, *units, *rest]
-        return [*commands, *(self.fence.watch if self.fence else ()), *self.batch.questions]
+            texts = [*alone, *units, *rest]
+        if self.fence:
+            texts = [*texts, *self.fence.watch]
+        return [*texts, *self.batch.questions] if self.batch.asked else texts
 
     @property
     def expected(self) -> int:

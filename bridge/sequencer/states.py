@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
+from typing import Any
 
 from msgspec import structs
 
@@ -28,11 +30,11 @@ class StateTopic(Topic):
 
     def __init__(self, stream: Stream, sink: Sink, resync: Callable[[str, str], None]) -> None:
         super().__init__(stream, sink, resync)
-        self._key = _KEYS.get(stream.channel, ())
+        self._key_of = _key_of(*_KEYS.get(stream.channel, ()))
         self._states: dict[Key, Event] = {}
         self._restated: set[Key] = set()
-        self._recent: deque[tuple[int, Key, tuple[str, ...]]] = deque(maxlen=_RECENT_STATES)
-        """The newest states: when received, key, content."""
+        self._recent: deque[Event] = deque(maxlen=_RECENT_STATES)
+        """The newest states."""
         self._before: dict[Key, tuple[str, ...]] = {}
         self._beside: deque[tuple[Key, tuple[str, ...]]] = deque()
         """What the connection before brought while this one warmed up, until ``_beside_until``."""
@@ -51,8 +53,9 @@ class StateTopic(Topic):
         self._before.clear()
         if since and self.last >= since:
             self._beside_until = self.last + _BESIDE
-            for recv, key, content in self._recent:
-                if recv >= since:
+            for event in self._recent:
+                key, content = self._key_of(event), _content(event)
+                if event.recv >= since:
                     self._beside.append((key, content))
                 else:
                     self._before[key] = content
@@ -79,7 +82,7 @@ class StateTopic(Topic):
 
     def _restate(self, events: Iterable[Event], asked: int, now: int, covers: Callable[[Event], bool] | None) -> None:
         present = set()
-        told = {key for recv, key, _ in self._recent if recv >= asked}
+        told = {self._key_of(event) for event in self._recent if event.recv >= asked}
         for event in events:
             key = self._key_of(event)
             present.add(key)
@@ -120,16 +123,21 @@ class StateTopic(Topic):
         known = self._states.get(key)
         return (known is not None and _content(known) == content) or self._before.get(key) == content
 
-    def _key_of(self, event: Event) -> Key:
-        return tuple([getattr(event, name) for name in self._key])
-
     def _note(self, event: Event) -> None:
-        key = self._key_of(event)
-        self._recent.append((event.recv, key, _content(event)))
-        if isinstance(event, Order) and event.status not in _OPEN:
-            self._states.pop(key, None)
+        # The streams of quotes and tickers are among the busiest: what a state says is only compared after a reconnect.
+        self._recent.append(event)
+        if event.__class__ is Order and event.status not in _OPEN:
+            self._states.pop(self._key_of(event), None)
         else:
-            self._states[key] = event
+            self._states[self._key_of(event)] = event
+
+
+def _key_of(*names: str) -> Callable[[Event], Key]:
+    """What finds the key of an event: the values of these attributes."""
+    if not names:
+        return lambda _: ()
+    get: Callable[[Event], Any] = attrgetter(*names)
+    return get if len(names) > 1 else lambda event: (get(event),)
 
 
 def _content(event: Event) -> tuple[str, ...]:

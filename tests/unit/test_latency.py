@@ -46,6 +46,16 @@ def test_many_at_once_and_anew():
     assert latency.percentile(0.5) is None
 
 
+@pytest.mark.parametrize("count", [199, 200, 201, 1_099, 4_096])
+def test_of_very_many_at_once_an_even_sample_stands_for_all(count):
+    latency = Latency()
+    latency.add_since(count * 10_000, [10_000 * at for at in range(count)])
+    assert latency.count == count
+    for share in (0.01, 0.25, 0.5, 0.99, 1.0):
+        assert latency.percentile(share) == pytest.approx(count * share / 100, rel=0.03, abs=0.02 + count / 5_000)
+    assert latency.cumulative([2 * 10**12]) == [count]
+
+
 @given(st.lists(st.integers(0, 3_000_000_000), max_size=200))
 def test_buckets_are_cumulative_counts(durations):
     latency = Latency()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import gc
+from itertools import accumulate
 
 import pytest
 
 from bridge.clock import CLOCK
 from bridge.model import Channel, Control, ControlEvent
-from bridge.publish.batch import Batch, History, pack, settle
+from bridge.publish.batch import Batch, History, command_of, pack, settle
 from bridge.publish.limit import BatchLimit
-from bridge.publish.pending import CONTROL, DATA, LOSSES, LOST, SNAPSHOT, Budget, Pending, lost_entry
+from bridge.publish.pending import CONTROL, DATA, LOSSES, LOST, SNAPSHOT, WIDE, WIDER, Budget, Pending, lost_entry
 from bridge.publish.pressure import Pressure
 from bridge.publish.queue import Queue
 from bridge.publish.shedding import collapse, drop_first, drop_oldest
@@ -199,6 +200,21 @@ class TestBatch:
         begin = T0 // MILLISECOND
         assert [(row.ms - begin, row.seq) for row in rows] == [(3, 1), (8, 2), (8, 3)]
         assert (one.ms - begin, one.seq) == (8, 3)
+
+    @pytest.mark.parametrize("last", [0, 8, 98, 9_998])
+    def test_each_command_is_as_if_it_were_the_only_one(self, last: int):
+        one = stream(Channel.BOOK)
+        one.ms, one.seq = T0 // MILLISECOND, last
+        kinds = [DATA, DATA, CONTROL, CONTROL, DATA, SNAPSHOT, SNAPSHOT, WIDE, DATA, WIDER, LOST, DATA]
+        steps = [0, 1, 1, 1, MILLISECOND, 0, 0, 0, 2 * MILLISECOND, 0, 0, 5]
+        rows = [entry(at, kind) for at, kind in zip(accumulate(steps), kinds, strict=True)]
+        batch = pack([(one, rows, 0)], None)
+        assert [row.seq for row in rows] == list(range(last + 1, last + 1 + len(rows)))
+        heads = {CONTROL: one.control_head, LOST: one.control_head, WIDE: one.wide_head, WIDER: one.wider_head}
+        for text, row in zip(batch.commands, rows, strict=True):
+            ident = f"{row.ms}-{row.seq}"
+            assert text == f"{heads.get(row.kind, one.data_head)}${len(ident)}\r\n{ident}\r\n{row.body}"
+            assert text == command_of(one, row)
 
     def test_snapshots_are_noted_by_their_ids(self):
         one = stream(Channel.BOOK)

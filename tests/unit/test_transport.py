@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 
 from bridge.exchange_errors import HandshakeError
@@ -30,6 +32,10 @@ class Heard:
         if self.broken:
             raise RuntimeError("a bug")
         self.messages.put_nowait(data)
+
+    def received(self, messages: list[bytes]) -> None:
+        for message in messages:
+            self.frame(message)
 
     def pong(self) -> None:
         self.ponged.set()
@@ -109,6 +115,74 @@ async def test_the_end_is_told_once_with_its_reason(url: str, library: str, word
     await socket.close()
     assert len(handler.reasons) == 1
     assert reason in handler.reasons[0]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 61, 4096, 1_000_000])
+async def test_frames_come_whole_however_they_are_cut(library: str, size: int) -> None:
+    long = b"l" * (70_000 if size > 50 else 300)
+    wire = b"".join(
+        frame.serialize(mask=False)
+        for frame in (
+            Frame(Opcode.TEXT, b"one"),
+            Frame(Opcode.BINARY, b""),
+            Frame(Opcode.TEXT, b"m" * 125),
+            Frame(Opcode.TEXT, b"m" * 126),
+            Frame(Opcode.PING, b"there?"),
+            Frame(Opcode.TEXT, b"in ", fin=False),
+            Frame(Opcode.PING, b"still?"),
+            Frame(Opcode.CONT, b"three ", fin=False),
+            Frame(Opcode.CONT, b"parts"),
+            Frame(Opcode.BINARY, long),
+            Frame(Opcode.PONG, b""),
+            Frame(Opcode.TEXT, b"last"),
+        )
+    )
+
+    async def send(peer: ServerConnection) -> None:
+        peer.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(wire), size):
+            peer.transport.write(wire[start : start + size])
+            await asyncio.sleep(0)
+        await peer.close(4001, "bye")
+
+    handler = Heard()
+    async with serve(send, "127.0.0.1", 0, compression=None) as server:
+        await opened(f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/", handler, library)
+        await handler.gone.wait()
+    found = [handler.messages.get_nowait() for _ in range(handler.messages.qsize())]
+    assert found == [b"one", b"", b"m" * 125, b"m" * 126, b"in three parts", long, b"last"]
+    assert {type(message) for message in found} == {bytes}
+    assert handler.reasons == ["closed by the exchange: 4001 bye"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"\x81\x81mask!",
+        b"\x81\xfe\x00\x05mask!",
+        b"\x83\x01?",
+        b"\x80\x01?",
+        b"\x01\x01a\x81\x01b",
+        b"\x89\x7e\x00\xff" + b"p" * 255,
+        b"\x81\x7f" + b"\xff" * 8,
+    ],
+    ids=["masked", "masked, longer", "opcode", "continues nothing", "interrupts another", "large ping", "endless"],
+)
+async def test_what_breaks_the_protocol_ends_the_connection_behind_what_came_before(wrong: bytes) -> None:
+    async def send(peer: ServerConnection) -> None:
+        peer.transport.write(b"\x81\x05first" + wrong + b"\x81\x05after")
+        await peer.wait_closed()
+
+    handler = Heard()
+    async with serve(send, "127.0.0.1", 0, compression=None) as server:
+        url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"
+        client = await opened(url, handler, "websockets")
+        async with asyncio.timeout(PATIENCE):
+            await handler.gone.wait()
+        await client.close()
+    assert [handler.messages.get_nowait() for _ in range(handler.messages.qsize())] == [b"first"]
+    assert len(handler.reasons) == 1
+    assert handler.reasons[0].startswith("given up: ")
 
 
 async def test_a_refusal_until_a_time_that_is_said_twice(url: str, library: str) -> None:
