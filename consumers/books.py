@@ -24,9 +24,9 @@ from bridge.keys import Keys, StreamKey
 from bridge.model import Channel
 from bridge.printable import printable, printable_json
 from bridge.redis.errors import FAILURES, is_passing, refuses_key, said
-from consumers.absent import Absent
 from consumers.keeper import BookKeeper
 from consumers.monitor import Monitor
+from consumers.notices import Notices
 from consumers.reader import Position, Reader
 from consumers.service import Parser, discover, run_as_command, say, serve, to_terminal
 
@@ -215,7 +215,7 @@ async def run(args: Namespace) -> None:
                 keys,
                 books.found,
                 names=public,
-                absent=Absent("books"),
+                notices=Notices("books"),
                 writer="connector with order books",
                 missing=books.missing,
             )

@@ -24,8 +24,8 @@ from bridge.process.output import QueuedText, before_end, open_missing_streams, 
 from bridge.process.repeats import Repeats, Summary
 from bridge.redis.errors import AWAY, FAILURES, explain, is_wrong_type, refuses_key
 from bridge.redis.topology import RedisUrlError, Topology
-from consumers.absent import Absent
 from consumers.monitor import HttpAddress, http_address
+from consumers.notices import Notices
 
 __all__ = ["Parser", "catalog", "discover", "note", "run_as_command", "say", "serve", "to_terminal"]
 
@@ -167,33 +167,33 @@ async def discover(
     every: float = 2.0,
     *,
     names: Collection[str] = (),
-    absent: Absent | None = None,
+    notices: Notices | None = None,
     writer: str = "connector",
     missing: Callable[[Mapping[str, StreamKey]], tuple[Collection[str], Collection[str]]] | None = None,
 ) -> None:
     """Call ``found`` for each stream of the catalogs, again and again, every few seconds; new ones come by that.
 
     A stream that can't be taken (its key, or what is kept of it, holds something else) harms none of the others.
-    ``missing`` tells of the catalogs what is wanted and not in them, and what there is: ``absent`` says so. ``writer`` is
+    ``missing`` tells of the catalogs what is wanted and not in them, and what there is: ``notices`` says so. ``writer`` is
     what would write it, in words.
     """
-    absent = absent or Absent("consumer")
+    notices = notices or Notices("consumer")
     names = names or (keys.catalog(), keys.accounts_catalog())
     while True:
         try:
             streams = await catalog(redis, keys, names)
             for name in names:
-                absent.forget(name)
+                notices.clear_problem(name)
             for key, stream in sorted(streams.items()):
-                await _take(key, stream, found, absent)
+                await _take(key, stream, found, notices)
             if missing:
-                absent.look(*missing(streams), _nothing_written(writer, keys.namespace))
+                notices.report_missing(*missing(streams), _nothing_written(writer, keys.namespace))
         except AWAY:
             pass  # the reader says so, and this comes again
         except ResponseError as error:
             if not is_wrong_type(error):
                 raise
-            absent.say(" or ".join(names), str(error))
+            notices.report_problem(" or ".join(names), str(error))
         await asyncio.sleep(every)
 
 
@@ -204,7 +204,7 @@ def _nothing_written(writer: str, namespace: str) -> str:
 
 
 async def _take(
-    key: str, stream: StreamKey, found: Callable[[str, StreamKey], Awaitable[None]], absent: Absent
+    key: str, stream: StreamKey, found: Callable[[str, StreamKey], Awaitable[None]], notices: Notices
 ) -> None:
     try:
         await found(key, stream)
@@ -213,9 +213,9 @@ async def _take(
     except (ResponseError, ValueError) as error:
         if isinstance(error, ResponseError) and not refuses_key(error):
             raise
-        absent.say(key, str(error))
+        notices.report_problem(key, str(error))
     else:
-        absent.forget(key)
+        notices.clear_problem(key)
 
 
 def serve(prog: str, main: Callable[[], Coroutine[object, object, None]]) -> int:

@@ -38,9 +38,9 @@ from redis.exceptions import ResponseError
 from bridge.keys import Keys, StreamKey
 from bridge.model import Balance, Channel, Control, ControlEvent, Event, Fill, Order, Position
 from bridge.redis.errors import refuses_key
-from consumers.absent import Absent
 from consumers.items import Entry, Hole, Item, Reset, Stored, Trimmed, Undecodable, Unknown, Unreadable
 from consumers.monitor import Monitor
+from consumers.notices import Notices
 from consumers.reader import Position as Where
 from consumers.reader import Reader
 from consumers.service import Parser, discover, run_as_command, say, serve, to_terminal
@@ -326,7 +326,7 @@ async def run(args: Namespace) -> None:
                 keys,
                 wallets.found,
                 names=private,
-                absent=Absent("wallets"),
+                notices=Notices("wallets"),
                 writer="connector with an account",
                 missing=wallets.missing,
             )

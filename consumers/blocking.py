@@ -1,7 +1,7 @@
 """Blocking reads of any number of streams, wherever they are.
 
 One server answers for all streams at once. In a Redis Cluster a command is for one hash slot, that is for the streams of
-one pair or account; so each slot has a connection of its own there, and all of them wait side by side.
+one pair or account; so each slot has a connection of its own there, and all of them wait at the same time.
 """
 
 from __future__ import annotations
@@ -15,40 +15,42 @@ from redis.asyncio import Redis
 from bridge.redis.topology import Address, Kind, Slots, slot_of
 from consumers.connection import BlockingConnection, Where, topology_of
 
-__all__ = ["Lane", "Lanes"]
+__all__ = ["BlockingReader", "BlockingReaders"]
 
-Call = Callable[["Lane"], Coroutine[Any, Any, Any]]
+Call = Callable[["BlockingReader"], Coroutine[Any, Any, Any]]
 
 
-class Lane:
+class BlockingReader:
     """A connection, and the streams that are read over it."""
 
-    def __init__(self, connection: BlockingConnection, side: BlockingConnection) -> None:
+    def __init__(self, connection: BlockingConnection, commands: BlockingConnection) -> None:
         self.connection = connection
-        self.side = side
+        self.commands = commands
         """For commands that don't wait, while a read does."""
         self.keys: list[str] = []
         self.task: asyncio.Task[Any] | None = None
         """A read that has begun; its reply stays here until somebody takes it."""
 
 
-class Lanes:
-    """The lanes of one reader; ``client`` is its ``RedisCluster``, where it has one."""
+class BlockingReaders:
+    """The blocking readers of one `Reader`; ``client`` is its ``RedisCluster``, where it has one."""
 
     def __init__(self, where: Where, block: float, client: Redis) -> None:
         self._topology = topology_of(where)
         self._block = block
         self._slots = Slots(self._topology, client) if self._topology.kind is Kind.CLUSTER else None
-        self._lanes: dict[int, Lane] = {}
+        self._readers: dict[int, BlockingReader] = {}
 
-    def of(self, key: str) -> Lane:
-        """The lane of this stream."""
+    def of(self, key: str) -> BlockingReader:
+        """The blocking reader of this stream."""
         slot = slot_of(key) if self._slots else 0
-        lane = self._lanes.get(slot)
-        if lane is None:
+        reader = self._readers.get(slot)
+        if reader is None:
             connection = self._connection(slot)
-            lane = self._lanes[slot] = Lane(connection, self._connection(slot) if self._slots else connection)
-        return lane
+            reader = self._readers[slot] = BlockingReader(
+                connection, self._connection(slot) if self._slots else connection
+            )
+        return reader
 
     def add(self, key: str) -> None:
         """Read this stream too, from the next read on."""
@@ -59,7 +61,7 @@ class Lanes:
     @property
     def idle(self) -> bool:
         """Whether there is nothing to read, and no reply to take."""
-        return not any(lane.keys or lane.task for lane in self._lanes.values())
+        return not any(reader.keys or reader.task for reader in self._readers.values())
 
     def remove(self, key: str) -> None:
         """Read it no longer."""
@@ -68,31 +70,31 @@ class Lanes:
             keys.remove(key)
 
     async def read(self, call: Call) -> list[Any]:
-        """What ``call`` gives for each lane with streams, as soon as there is a reply: the replies, put together.
+        """What ``call`` gives for each reader with streams, as soon as there is a reply: the replies, put together.
 
-        A lane whose reply has come waits for the next ``read``; nothing is lost if this is cancelled.
+        A reader whose reply has come waits for the next ``read``; nothing is lost if this is cancelled.
 
         Raises:
-            Exception: what ``call`` raises for a lane, once no other lane's reply would be lost by it.
+            Exception: what ``call`` raises for a reader, once no other reader's reply would be lost by it.
         """
-        lanes = [lane for lane in self._lanes.values() if lane.keys or lane.task]
-        if len(lanes) == 1 and lanes[0].task is None:
-            return list(await call(lanes[0]) or ())
+        readers = [reader for reader in self._readers.values() if reader.keys or reader.task]
+        if len(readers) == 1 and readers[0].task is None:
+            return list(await call(readers[0]) or ())
         tasks = []
-        for lane in lanes:
-            if lane.task is None:
-                lane.task = asyncio.create_task(call(lane), name=f"read-{lane.keys[0]}")
-            tasks.append(lane.task)
+        for reader in readers:
+            if reader.task is None:
+                reader.task = asyncio.create_task(call(reader), name=f"read-{reader.keys[0]}")
+            tasks.append(reader.task)
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         replies: list[Any] = []
-        failed: Lane | None = None
-        for lane in lanes:
-            if lane.task is not None and lane.task.done():
-                if lane.task.exception():
-                    failed = lane
+        failed: BlockingReader | None = None
+        for reader in readers:
+            if reader.task is not None and reader.task.done():
+                if reader.task.exception():
+                    failed = reader
                 else:
-                    replies += lane.task.result() or ()
-                    lane.task = None
+                    replies += reader.task.result() or ()
+                    reader.task = None
         if failed and failed.task and not replies:
             task, failed.task = failed.task, None
             task.result()
@@ -100,16 +102,16 @@ class Lanes:
 
     async def aclose(self) -> None:
         """End all reads and close their connections."""
-        lanes: Iterable[Lane] = list(self._lanes.values())
-        for lane in lanes:
-            if lane.task is not None:
-                lane.task.cancel()
-                await asyncio.wait((lane.task,))
-                if not lane.task.cancelled():
-                    lane.task.exception()
-                lane.task = None
-            await lane.connection.aclose()
-            await lane.side.aclose()
+        readers: Iterable[BlockingReader] = list(self._readers.values())
+        for reader in readers:
+            if reader.task is not None:
+                reader.task.cancel()
+                await asyncio.wait((reader.task,))
+                if not reader.task.cancelled():
+                    reader.task.exception()
+                reader.task = None
+            await reader.connection.aclose()
+            await reader.commands.aclose()
 
     def _connection(self, slot: int) -> BlockingConnection:
         slots = self._slots

@@ -8,23 +8,23 @@ from difflib import get_close_matches
 
 from bridge.printable import printable
 
-__all__ = ["Absent"]
+__all__ = ["Notices"]
 
 _MOST_NAMES = 10
 _LONGEST = 128
 """Bytes of a name, or of what is wrong with it."""
 
 
-class Absent:
+class Notices:
     """What ``service`` waits for; messages go to stderr."""
 
     def __init__(self, service: str) -> None:
         self._service = service
         self._missing: set[str] = set()
-        self._told: dict[str, str] = {}
+        self._problems: dict[str, str] = {}
         self._looked = False
 
-    def look(self, missing: Collection[str], there: Collection[str], hint: str = "") -> None:
+    def report_missing(self, missing: Collection[str], there: Collection[str], hint: str = "") -> None:
         """Compare with what was missing before; ``there`` are the names that could have been meant.
 
         ``missing`` may hold an empty name: that of anything at all. ``hint`` is what to look at then.
@@ -38,15 +38,15 @@ class Absent:
             self._say(f"{_shown(name)} is there now" if name else "there are streams now")
         self._missing = set(missing)
 
-    def say(self, about: str, words: str) -> None:
+    def report_problem(self, about: str, words: str) -> None:
         """Something is wrong with one of those that are wanted; the same is not said again, until ``forget``."""
-        if self._told.get(about) != words:
-            self._told[about] = words
+        if self._problems.get(about) != words:
+            self._problems[about] = words
             self._say(f"{_shown(about)}: {_shown(words)}; tried again")
 
-    def forget(self, about: str) -> None:
+    def clear_problem(self, about: str) -> None:
         """Nothing is wrong with it any more."""
-        if self._told.pop(about, None) is not None:
+        if self._problems.pop(about, None) is not None:
             self._say(f"{_shown(about)} is right again")
 
     def _say(self, words: str) -> None:

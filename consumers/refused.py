@@ -7,21 +7,21 @@ from collections.abc import Callable, Iterable, Mapping
 
 from redis import exceptions
 
-from consumers.lanes import Lanes
+from consumers.blocking import BlockingReaders
 
-__all__ = ["Aside", "nothing_left"]
+__all__ = ["RefusedStreams", "all_forbidden"]
 
 _log = logging.getLogger(__name__)
 
-_LOOK_AGAIN = 5.0
+_RETRY_AFTER = 5.0
 """Seconds until a stream is tried again."""
 
 
-class Aside:
-    """The refused streams of one reader; ``clock`` gives seconds. While a stream is left out, ``key in aside``."""
+class RefusedStreams:
+    """The refused streams of one reader; ``clock`` gives seconds. While a stream is left out, ``key in refused_streams``."""
 
-    def __init__(self, lanes: Lanes, clock: Callable[[], float]) -> None:
-        self._lanes = lanes
+    def __init__(self, blocking: BlockingReaders, clock: Callable[[], float]) -> None:
+        self._blocking = blocking
         self._clock = clock
         self._due: dict[str, float] = {}
         self._words: dict[str, str] = {}
@@ -31,41 +31,41 @@ class Aside:
         return key in self._due
 
     @property
-    def wait(self) -> float | None:
+    def retry_in(self) -> float | None:
         """Seconds until the next one is due; ``None`` if none is left out."""
         return max(0.0, min(self._due.values()) - self._clock()) if self._due else None
 
-    def put(self, key: str, error: BaseException) -> str:
+    def add(self, key: str, error: BaseException) -> str:
         """Leave a stream out; returns why, where that is news."""
-        self._lanes.remove(key)
-        self._due[key] = self._clock() + _LOOK_AGAIN
+        self._blocking.remove(key)
+        self._due[key] = self._clock() + _RETRY_AFTER
         words = str(error)
         if self._words.get(key) == words:
             return ""
         self._words[key] = words
-        _log.warning("%s cannot be read, tried again every %g s: %s", key, _LOOK_AGAIN, words)
+        _log.warning("%s cannot be read, tried again every %g s: %s", key, _RETRY_AFTER, words)
         return words
 
-    def try_again(self) -> None:
+    def retry_due(self) -> None:
         """Have those read again that are due."""
         for key in [key for key, due in self._due.items() if due <= self._clock()]:
             del self._due[key]
-            self._lanes.add(key)
+            self._blocking.add(key)
 
-    def let_in(self, keys: Iterable[str]) -> None:
+    def mark_readable(self, keys: Iterable[str]) -> None:
         """These streams were read."""
         if self._words:
             for key in [key for key in keys if key in self._words and key not in self._due]:
                 del self._words[key]
                 _log.warning("%s can be read again", key)
 
-    def forget(self, key: str) -> None:
+    def discard(self, key: str) -> None:
         """This stream isn't wanted any more."""
         self._due.pop(key, None)
         self._words.pop(key, None)
 
 
-def nothing_left(refused: Mapping[str, BaseException], keys: Iterable[str], aside: Aside) -> bool:
+def all_forbidden(refused: Mapping[str, BaseException], keys: Iterable[str], left_out: RefusedStreams) -> bool:
     """Whether every stream is refused, and all of these because this user may not read them: waiting would not help."""
     rights = all(isinstance(error, exceptions.NoPermissionError) for error in refused.values())
-    return bool(refused) and rights and all(key in refused or key in aside for key in keys)
+    return bool(refused) and rights and all(key in refused or key in left_out for key in keys)

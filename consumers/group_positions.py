@@ -9,10 +9,10 @@ from bridge.keys import StreamKey
 from consumers.items import Hole, Item, PendingGone, Reset, split_id, to_item
 from consumers.positions import Cursor
 
-__all__ = ["Share", "remembering"]
+__all__ = ["GroupPosition", "recording_acknowledgements"]
 
 
-class Share:
+class GroupPosition:
     """This consumer's part in one stream."""
 
     __slots__ = ("acknowledged", "inflight", "key", "last", "next_seq", "stream")
@@ -26,7 +26,7 @@ class Share:
         self.inflight: dict[str, None] = {}
         """Handed to the caller, or about to be, and not yet acknowledged, in their order."""
         self.acknowledged: set[str] | None = None
-        """While Redis is asked what is pending, see `remembering`: what has been acknowledged since."""
+        """While Redis is asked what is pending, see `recording_acknowledgements`: what has been acknowledged since."""
 
     def acknowledge(self, ids: Iterable[str]) -> None:
         """The caller is done with these, and Redis knows."""
@@ -67,12 +67,12 @@ class Share:
 
 
 @contextmanager
-def remembering(shares: Collection[Share]) -> Iterator[None]:
+def recording_acknowledgements(positions: Collection[GroupPosition]) -> Iterator[None]:
     """For the time that Redis is asked what is pending: its answer may be older than an acknowledgement."""
-    for share in shares:
-        share.acknowledged = set()
+    for position in positions:
+        position.acknowledged = set()
     try:
         yield
     finally:
-        for share in shares:
-            share.acknowledged = None
+        for position in positions:
+            position.acknowledged = None
