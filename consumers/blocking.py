@@ -1,7 +1,7 @@
-"""Blocking reads of any number of streams, wherever they are.
+"""Blocking reads of any number of streams.
 
-One server answers for all streams at once. In a Redis Cluster a command is for one hash slot, that is for the streams of
-one pair or account; so each slot has a connection of its own there, and all of them wait at the same time.
+A single server answers for all streams at once. In a Redis Cluster, a command may concern only one hash slot, that is,
+the streams of one pair or account. Each slot therefore has a connection of its own, and all of them wait at once.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ Call = Callable[["BlockingReader"], Coroutine[Any, Any, Any]]
 
 
 class BlockingReader:
-    """A connection, and the streams that are read over it."""
+    """A connection and the streams that are read over it."""
 
     def __init__(self, connection: BlockingConnection, commands: BlockingConnection) -> None:
         self.connection = connection
         self.commands = commands
-        """For commands that don't wait, while a read does."""
+        """For commands that must not wait behind a blocking read."""
         self.keys: list[str] = []
         self.task: asyncio.Task[Any] | None = None
-        """A read that has begun; its reply stays here until somebody takes it."""
+        """The read in progress; holds its reply until ``BlockingReaders.read`` takes it."""
 
 
 class BlockingReaders:
-    """The blocking readers of one `Reader`; ``client`` is its ``RedisCluster``, where it has one."""
+    """The blocking readers of one reader; ``client`` is used to look up the slots of a Cluster."""
 
     def __init__(self, where: Where, block: float, client: Redis) -> None:
         self._topology = topology_of(where)
@@ -53,29 +53,29 @@ class BlockingReaders:
         return reader
 
     def add(self, key: str) -> None:
-        """Read this stream too, from the next read on."""
+        """Include this stream, from the next read on."""
         keys = self.of(key).keys
         if key not in keys:
             keys.append(key)
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing to read, and no reply to take."""
+        """Whether there is no stream to read and no reply to take."""
         return not any(reader.keys or reader.task for reader in self._readers.values())
 
     def remove(self, key: str) -> None:
-        """Read it no longer."""
+        """Stop reading this stream."""
         keys = self.of(key).keys
         if key in keys:
             keys.remove(key)
 
     async def read(self, call: Call) -> list[Any]:
-        """What ``call`` gives for each reader with streams, as soon as there is a reply: the replies, put together.
+        """Run ``call`` for each reader that has streams; returns the replies that are available, at least one.
 
-        A reader whose reply has come waits for the next ``read``; nothing is lost if this is cancelled.
+        Replies that arrive later are returned by the next ``read``. Nothing is lost if this is cancelled.
 
         Raises:
-            Exception: what ``call`` raises for a reader, once no other reader's reply would be lost by it.
+            Exception: whatever ``call`` raises, unless other replies are available; then at the next ``read``.
         """
         readers = [reader for reader in self._readers.values() if reader.keys or reader.task]
         if len(readers) == 1 and readers[0].task is None:
@@ -101,7 +101,7 @@ class BlockingReaders:
         return replies
 
     async def aclose(self) -> None:
-        """End all reads and close their connections."""
+        """Cancel all reads and close their connections."""
         readers: Iterable[BlockingReader] = list(self._readers.values())
         for reader in readers:
             if reader.task is not None:

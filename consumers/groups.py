@@ -1,13 +1,13 @@
-"""Consumer groups: several readers position the entries of some streams, each entry acknowledged when dealt with.
+"""Consumer groups: several readers share the entries of streams, and acknowledge each when it is processed.
 
     async with GroupReader(url, {key: Position.START}, group="audit", consumer="audit-1") as reader:
         async for batch in reader.batches():
             ...
             await reader.ack(batch)
 
-An entry comes at least once: what a consumer left unacknowledged comes again after its restart, or to another consumer
-once it has been idle for ``takeover`` seconds (``Entry.again`` marks both). Waiting for an item may be cancelled at any
-moment: what Redis gave out and the caller did not get comes next, in its order.
+Each entry is delivered at least once: an entry that a consumer did not acknowledge is delivered again after the
+consumer's restart, or to another consumer once it has been idle for ``takeover`` seconds (``Entry.again`` marks both).
+Waiting for an item may be cancelled at any time: what Redis delivered and the caller did not get comes next, in order.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _CLAIM_PAGE = 500
 
 
 class GroupReader:
-    """One consumer of a group. ``streams`` = {key: where the group starts, if it doesn't exist yet}.
+    """One consumer of a group. ``streams`` maps each key to where the group starts, if it does not exist yet.
 
-    ``takeover`` is how long, in seconds, another consumer's entry must have waited before it is taken; ``count`` and
-    ``block`` are as in ``Reader``. ``clock`` gives seconds, as ``time.monotonic``.
+    ``takeover`` is how long, in seconds, another consumer's entry must have been idle before it is claimed; ``count`` and
+    ``block`` are as in ``Reader``. ``clock`` is in seconds, like ``time.monotonic``.
     """
 
     def __init__(
@@ -76,20 +76,20 @@ class GroupReader:
         self._blocking = BlockingReaders(self._topology, block, self._redis)
         self._positions: dict[str, GroupPosition] = {}
         self._replies: deque[tuple[GroupPosition, Entries]] = deque()
-        """What was read and is no item yet: to find out what a hole is, Redis may have to be asked."""
+        """What was read and is not an item yet: Redis may have to be asked about a hole."""
         self._ready: deque[Item] = deque()
         self._gone: deque[PendingGone] = deque()
-        """What is acknowledged by this reader itself: there is nothing left of it."""
+        """Entries that no longer exist, which the reader itself acknowledges."""
         self._refused = RefusedStreams(self._blocking, clock)
         self._history = True
         self._claim_at = 0.0
 
     async def __aenter__(self) -> Self:
-        """Connect and make the groups that don't exist yet.
+        """Connect, and create the groups that do not exist yet.
 
         Raises:
-            RedisUnavailableError: Redis doesn't answer, or refuses this client.
-            ValueError: no stream, a key that is not a data stream, or a start that makes no sense for its stream.
+            RedisUnavailableError: Redis does not answer, or refuses this client.
+            ValueError: no stream, a key that is not a data stream, or a start that is not valid for its stream.
         """
         if not self._wanted:
             msg = "a group reader needs at least one stream"
@@ -109,14 +109,14 @@ class GroupReader:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections; what is unacknowledged stays so."""
+        """Close the connections; unacknowledged entries stay pending."""
         await self._blocking.aclose()
         await self._redis.aclose()
 
     async def ack(self, items: Iterable[Item]) -> int:
-        """Acknowledge the entries among ``items``; returns how many Redis still had down as pending.
+        """Acknowledge the entries among ``items``; returns how many of them were still pending in Redis.
 
-        Waits while Redis is away: an acknowledgement can be repeated.
+        Waits while Redis is unreachable: an acknowledgement can be repeated.
         """
         done: dict[str, list[str]] = {}
         for item in items:
@@ -136,7 +136,7 @@ class GroupReader:
         return Endless(self._next_item)
 
     def batches(self) -> Endless[list[Item]]:
-        """All items that there were at once, endlessly; never an empty list."""
+        """All items that are available at once, endlessly; never an empty list."""
         self._history = True
         return Endless(self._next_batch)
 
@@ -153,7 +153,7 @@ class GroupReader:
         return batch
 
     async def _step(self) -> None:
-        """One step. What Redis gave out and doesn't get as far as ``_replies`` or ``_ready`` is in this one's history."""
+        """One step. What Redis delivered before a failure, and is in neither queue, is in this consumer's history."""
         if self._replies:
             await self._take_reply()
             return
@@ -166,7 +166,7 @@ class GroupReader:
         try:
             await self._ask()
         except AWAY:
-            # What the lost reply held is pending in our name: it is in our history, before anything new.
+            # What the lost reply contained is pending for this consumer: read the history before anything new.
             self._history = True
         except exceptions.ResponseError as error:
             self._history = True
@@ -176,11 +176,11 @@ class GroupReader:
             elif not refuses_key(error) or not await self._drop_refused():
                 raise
         except BaseException:
-            self._history = True  # as for an outage: cancelled, it may have been given something
+            self._history = True  # a cancelled read may have been delivered something, as in an outage
             raise
 
     async def _ask(self) -> None:
-        """Have Redis give out something."""
+        """Ask Redis for items: the history, entries to claim, or new ones."""
         if self._history:
             with recording_acknowledgements(self._positions.values()):
                 items, moved = await self._outages.outlive(self._own_pending)
@@ -203,10 +203,10 @@ class GroupReader:
         except exceptions.ResponseError as error:
             if not str(error).startswith("WRONGTYPE"):
                 raise
-            return 0  # no stream any more, and so no group
+            return 0  # the stream and its group are gone
 
     def _hand(self, items: Iterable[Item]) -> None:
-        """These go to the caller: from here on none of them is given out again by this reader."""
+        """Queue items for the caller; this reader does not return them a second time."""
         for item in items:
             self._ready.append(item)
             if isinstance(item, Stored):
@@ -215,21 +215,21 @@ class GroupReader:
                 self._gone.append(item)
 
     def _readable(self) -> list[GroupPosition]:
-        """The streams that aren't set aside, those that are due again among them."""
+        """The streams that Redis does not refuse, including those that are to be retried now."""
         self._refused.retry_due()
         return [position for position in self._positions.values() if position.key not in self._refused]
 
     async def _own_pending(self) -> tuple[list[Item], dict[GroupPosition, Cursor]]:
-        """What was given to this consumer and never acknowledged, without what the caller still has in hand.
+        """What was delivered to this consumer and not acknowledged, except what the caller still has.
 
         Returns:
-            The items, and where streams stand by them: beyond where they stood only if a reply was lost.
+            The items, and new positions in streams: a stream has one only if a reply was lost.
         """
         items: list[Item] = []
         moved: dict[GroupPosition, Cursor] = {}
         for position in self._readable():
             if self._blocking.of(position.key).task is not None:
-                continue  # in a Cluster: this one's read goes on, or its reply waits to be taken
+                continue  # in a Cluster: a read is in progress, or its reply has not been taken
             after = "0-0"
             while reply := await self._call(*self._head, "STREAMS", position.key, after, key=position.key):
                 entries = reply[0][1]
@@ -251,7 +251,7 @@ class GroupReader:
         return items, moved
 
     async def _claim(self) -> list[Item]:
-        """Take over what other consumers have left lying for too long."""
+        """Claim entries that other consumers have left unacknowledged for too long."""
         items: list[Item] = []
         idle = int(self._takeover * 1000)
         for position in self._readable():
@@ -267,7 +267,7 @@ class GroupReader:
         return items
 
     async def _take_reply(self) -> None:
-        """Turn what was given out of one stream into items."""
+        """Turn the entries read from one stream into items."""
         position, entries = self._replies[0]
         expected, trimmed = await self._outages.outlive(
             partial(self._before, position, entries[0][0], position.next_seq)
@@ -294,7 +294,7 @@ class GroupReader:
         return [(self._positions[key], entries) for key, entries in reply or ()]
 
     async def _drop_refused(self) -> bool:
-        """Find the streams that Redis refuses, and read on without them; whether there is any reason to go on."""
+        """Find the streams that Redis refuses, and leave them out; returns whether it makes sense to continue."""
         refused: dict[str, exceptions.ResponseError] = {}
         for position in self._readable():
             try:
@@ -302,7 +302,7 @@ class GroupReader:
                 await self._outages.outlive(look)
             except exceptions.ResponseError as error:
                 if not refuses_key(error):
-                    continue  # no group, say: the next read tells
+                    continue  # for example no group: the next read reports it
                 refused[position.key] = error
         if all_forbidden(refused, self._positions, self._refused):
             return False
@@ -315,13 +315,13 @@ class GroupReader:
         self._ready.extend([Unreadable(key, self._positions[key].stream, words)] if words else [])
 
     async def _call(self, *command: Any, key: str) -> Any:
-        """A command that doesn't wait, where the key is."""
+        """Send a command that does not block to the node that has the key."""
         return await self._blocking.of(key).commands.call(*command)
 
     async def _before(
         self, position: GroupPosition, entry_id: str, expected: int | None
     ) -> tuple[int | None, Trimmed | None]:
-        """What ``seq`` is expected at an entry: those between two reads of this consumer went to others, or are gone."""
+        """The ``seq`` expected at an entry: entries between two reads of this consumer went to others, or are gone."""
         found = split_id(entry_id)[1]
         if expected is None or found <= expected:
             return expected, None
@@ -330,7 +330,7 @@ class GroupReader:
         except exceptions.ResponseError as error:
             if not refuses_key(error):
                 raise
-            return expected, None  # no stream any more: a hole
+            return expected, None  # the stream is gone: a hole
         if before:
             return split_id(before[0][0])[1] + 1, None
         return found, Trimmed(position.key, position.stream, position.last, entry_id, found - expected)
@@ -358,7 +358,7 @@ class GroupReader:
         self._blocking.add(key)
 
     async def _create(self, key: str, start: str) -> bool:
-        """Make the group; ``False`` if it is there."""
+        """Create the group; ``False`` if it exists."""
         try:
             await self._call("XGROUP", "CREATE", key, self._group, start, "MKSTREAM", key=key)
         except exceptions.ResponseError as error:
@@ -368,7 +368,7 @@ class GroupReader:
         return True
 
     async def _restore(self, position: GroupPosition) -> None:
-        """Make the group again where it has vanished, and say so."""
+        """Create the group again if it has disappeared, and report that."""
         try:
             if not await self._outages.outlive(lambda: self._vanished(position.key)):
                 return
@@ -377,8 +377,8 @@ class GroupReader:
         except exceptions.ResponseError as error:
             if not refuses_key(error):
                 raise
-            return  # the next read tells
-        # What the caller has in hand comes again, and what waits here with it.
+            return  # the next read reports it
+        # What the caller has, and what is queued here, is delivered again.
         self._ready = deque(item for item in self._ready if item.key != position.key or not isinstance(item, Stored))
         position.inflight.clear()
         position.last, position.next_seq = resumed, None

@@ -1,4 +1,4 @@
-"""Says, once, what a service was asked for and isn't there, what there is instead, and when it comes."""
+"""Messages to the user of a service: which streams are missing or unusable, each reported once."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from bridge.printable import printable
 
 __all__ = ["Notices"]
 
-_MOST_NAMES = 10
-_LONGEST = 128
-"""Bytes of a name, or of what is wrong with it."""
+_MAX_NAMES = 10
+_MAX_BYTES = 128
+"""Limit for a name or an error message from outside."""
 
 
 class Notices:
-    """What ``service`` waits for; messages go to stderr."""
+    """The messages of one service, printed to stderr."""
 
     def __init__(self, service: str) -> None:
         self._service = service
@@ -25,12 +25,13 @@ class Notices:
         self._looked = False
 
     def report_missing(self, missing: Collection[str], there: Collection[str], hint: str = "") -> None:
-        """Compare with what was missing before; ``there`` are the names that could have been meant.
+        """Report what has become missing or available since the last call.
 
-        ``missing`` may hold an empty name: that of anything at all. ``hint`` is what to look at then.
+        ``there`` are the names that exist, for suggestions. An empty name in ``missing`` means that there is nothing at
+        all to read; ``hint`` then says what to check.
         """
         if not self._looked:
-            # Where all are started together, the connectors are just about to come.
+            # If everything was started together, the connectors are about to appear.
             self._looked, missing = True, ()
         for name in sorted(set(missing) - self._missing):
             self._say(_message(name, there, hint))
@@ -39,15 +40,15 @@ class Notices:
         self._missing = set(missing)
 
     def report_problem(self, about: str, words: str) -> None:
-        """Something is wrong with one of those that are wanted; the same is not said again, until ``forget``."""
+        """Report a problem with a stream or hash; it is not repeated until ``clear_problem`` is called."""
         if self._problems.get(about) != words:
             self._problems[about] = words
             self._say(f"{_shown(about)}: {_shown(words)}; tried again")
 
     def clear_problem(self, about: str) -> None:
-        """Nothing is wrong with it any more."""
+        """Report that a reported problem is solved."""
         if self._problems.pop(about, None) is not None:
-            self._say(f"{_shown(about)} is right again")
+            self._say(f"{_shown(about)} can be used again")
 
     def _say(self, words: str) -> None:
         print(f"{self._service}: {words}", file=sys.stderr, flush=True)
@@ -64,10 +65,10 @@ def _message(name: str, there: Collection[str], hint: str) -> str:
     listed = sorted(there)
     if not listed:
         return f"{words}; {hint}"
-    more = f" and {len(listed) - _MOST_NAMES} more" if len(listed) > _MOST_NAMES else ""
-    return f"{words}; there is {', '.join(map(_shown, listed[:_MOST_NAMES]))}{more}"
+    more = f" and {len(listed) - _MAX_NAMES} more" if len(listed) > _MAX_NAMES else ""
+    return f"{words}; there is {', '.join(map(_shown, listed[:_MAX_NAMES]))}{more}"
 
 
 def _shown(text: str) -> str:
-    """Text from outside, as it may go to a terminal."""
-    return printable(text, _LONGEST)
+    """Text from outside, made safe for a terminal."""
+    return printable(text, _MAX_BYTES)

@@ -79,7 +79,7 @@ async def resolve(redis: Redis, keys: Keys, key: str, stream: StreamKey, start: 
             try:
                 return StartPoint(_after(str(saved)))
             except ValueError:
-                _log.warning("%s: the position saved as %s is no entry ID: %.40r", key, start.name, saved)
+                _log.warning("%s: the position saved as %s is not an entry ID: %.40r", key, start.name, saved)
         start = start.otherwise
     if start == Position.START:
         return StartPoint(Cursor("0-0", None))
@@ -104,9 +104,9 @@ def _after(entry_id: str) -> Cursor:
 
 
 async def _newest_snapshot(redis: Redis, keys: Keys, key: str, stream: StreamKey) -> StartPoint:
-    """Walk back from the end to the newest snapshot entry, but no further than the late-join hash.
+    """Search backwards from the end for the newest snapshot entry, but no further than the late-join hash.
 
-    With a fresh hash that is a page of a few entries. Where neither is left, read from now on: the next snapshot.
+    With a fresh hash, that is one page of a few entries. If neither exists, read from now on, up to the next snapshot.
     """
     end = await last_id(redis, key)
     hashed = await _hashed(redis, keys, key, stream, end)
@@ -135,7 +135,7 @@ async def _hashed(redis: Redis, keys: Keys, key: str, stream: StreamKey, end: st
     except exceptions.ResponseError as error:
         if not is_wrong_type(error):
             raise
-        return None  # no hash: the stream itself has snapshots
+        return None  # not a hash: use the snapshots in the stream
     try:
         entry_id = fields["id"]
         ms, seq = split_id(entry_id)
@@ -151,7 +151,7 @@ async def _hashed(redis: Redis, keys: Keys, key: str, stream: StreamKey, end: st
         return None
     if (ms, seq) > split_id(end):
         return None
-    # Joined: the stream still has the hash's own entry, or the very next one, or ends right there.
+    # Contiguous if the stream still has the hash's own entry or the next one, or ends at it.
     next_left: Any = await redis.xrange(key, entry_id, "+", count=1)
     next_seq = split_id(next_left[0][0])[1] if next_left else None
     joined = next_left[0][0] == entry_id or next_seq == seq + 1 if next_left else end == entry_id

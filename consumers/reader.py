@@ -100,7 +100,7 @@ class Reader:
         self._blocking = BlockingReaders(self._topology, block, self._redis)
         self._positions: dict[str, _StreamPosition] = {}
         self._replies: deque[tuple[_StreamPosition, list[tuple[str, list[str]]]]] = deque()
-        """What was read and is no item yet: to find out what a hole is, Redis may have to be asked."""
+        """What was read and is not an item yet: Redis may have to be asked about a hole."""
         self._ready: deque[Item] = deque()
         self._refused = RefusedStreams(self._blocking, lambda: asyncio.get_running_loop().time())
         self._added = asyncio.Event()
@@ -112,7 +112,7 @@ class Reader:
 
         Raises:
             RedisUnavailableError: Redis does not answer, or refuses this client.
-            ValueError: a start that makes no sense for its stream.
+            ValueError: a start that is not valid for its stream.
         """
         try:
             await check(self._redis, self._topology)
@@ -175,7 +175,7 @@ class Reader:
         """Read one more stream; no effect if it is read already. Waits while Redis is unreachable.
 
         Raises:
-            ValueError: the key is not a data stream, or the start makes no sense for it.
+            ValueError: the key is not a data stream, or the start is not valid for it.
         """
         if key not in self._positions:
             self._parse(key)
@@ -222,7 +222,7 @@ class Reader:
     async def _step(self) -> None:
         """One step: turn what was read of one stream into items, or read.
 
-        Nothing is changed before the last ``await`` of it, so that a step that is cancelled can be made again.
+        Nothing changes before its last ``await``, so a cancelled step can be repeated.
         """
         if self._replies:
             position, entries = self._replies[0]
@@ -243,7 +243,7 @@ class Reader:
         self._replies.extend(await self._blocking.read(self._read))
 
     async def _wait_for_streams(self) -> None:
-        """Until one is added, or one that was refused is due."""
+        """Wait until a stream is added, or a refused one is to be retried."""
         self._added.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._refused.retry_in):
@@ -253,7 +253,7 @@ class Reader:
         async def call() -> Reply:
             positions = {key: self._positions[key] for key in source.keys}
             if not positions:
-                return []  # all were removed while Redis was away
+                return []  # all were removed while Redis was unreachable
             reply = await source.connection.call(
                 *self._command, *positions, *(position.id for position in positions.values())
             )
@@ -268,10 +268,10 @@ class Reader:
             return []
 
     async def _drop_refused(self, source: BlockingReader) -> bool:
-        """Find the streams that Redis refuses, and read on without them; whether there is any reason to go on.
+        """Find the streams that Redis refuses, and leave them out; returns whether it makes sense to continue.
 
         Raises:
-            redis.exceptions.RedisError, OSError: as redis-py has them.
+            redis.exceptions.RedisError, OSError: any error of redis-py.
         """
         refused: dict[str, exceptions.ResponseError] = {}
         for key in list(source.keys):
@@ -293,7 +293,7 @@ class Reader:
         return True
 
     async def _trimmed_before(self, position: _StreamPosition, entry_id: str) -> Trimmed | None:
-        """A hole before the first entry of a read that is now the oldest of all was made by trimming."""
+        """A hole before the first entry read is due to trimming if that entry is now the stream's oldest."""
         found = split_id(entry_id)[1]
         if position.next_seq is None or found <= position.next_seq:
             return None
@@ -304,7 +304,7 @@ class Reader:
         except exceptions.ResponseError as error:
             if not refuses_key(error):
                 raise
-            return None  # no stream any more: a hole
+            return None  # the stream is gone: a hole
         if before:
             return None
         return Trimmed(position.key, position.stream, position.id, entry_id, found - position.next_seq)
@@ -318,7 +318,7 @@ class Reader:
         stream = self._parse(key)
         start_point = await resolve(self._redis, self._keys, key, stream, start)
         if key in self._positions:
-            return  # somebody else was faster
+            return  # another task added it first
         position = self._positions[key] = _StreamPosition(key, stream, start_point.cursor)
         self._blocking.add(key)
         if start_point.first is not None:
@@ -341,7 +341,7 @@ class Reader:
 
 
 def _take(position: _StreamPosition, entries: Sequence[tuple[str, list[str]]], items: deque[Item]) -> None:
-    """Turn a stream's raw entries into items; the loop that decides how fast the reader is."""
+    """Turn a stream's raw entries into items. The reader's speed depends on this loop."""
     key, stream, expected, last = position.key, position.stream, position.next_seq, position.id
     for entry_id, flat in entries:
         seq = int(entry_id.rpartition("-")[2])

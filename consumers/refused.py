@@ -1,4 +1,4 @@
-"""Streams that Redis refuses to read: left out, so that they harm only themselves, and tried again."""
+"""Streams that Redis refuses to read: they are left out of reads, so that the others continue, and retried later."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ __all__ = ["RefusedStreams", "all_forbidden"]
 _log = logging.getLogger(__name__)
 
 _RETRY_AFTER = 5.0
-"""Seconds until a stream is tried again."""
+"""Seconds until a stream is retried."""
 
 
 class RefusedStreams:
-    """The refused streams of one reader; ``clock`` gives seconds. While a stream is left out, ``key in refused_streams``."""
+    """The refused streams of one reader. ``key in refused_streams`` while a stream is left out; ``clock`` is in seconds."""
 
     def __init__(self, blocking: BlockingReaders, clock: Callable[[], float]) -> None:
         self._blocking = blocking
         self._clock = clock
         self._due: dict[str, float] = {}
         self._words: dict[str, str] = {}
-        """What Redis says of each, until it is read again."""
+        """Key → the error last reported, until the stream is read again."""
 
     def __contains__(self, key: str) -> bool:
         return key in self._due
 
     @property
     def retry_in(self) -> float | None:
-        """Seconds until the next one is due; ``None`` if none is left out."""
+        """Seconds until the next stream is retried; ``None`` if none is left out."""
         return max(0.0, min(self._due.values()) - self._clock()) if self._due else None
 
     def add(self, key: str, error: BaseException) -> str:
-        """Leave a stream out; returns why, where that is news."""
+        """Leave a stream out of reads; returns the error message, or ``""`` if it was reported before."""
         self._blocking.remove(key)
         self._due[key] = self._clock() + _RETRY_AFTER
         words = str(error)
@@ -47,25 +47,25 @@ class RefusedStreams:
         return words
 
     def retry_due(self) -> None:
-        """Have those read again that are due."""
+        """Add the streams whose time has come to the next read."""
         for key in [key for key, due in self._due.items() if due <= self._clock()]:
             del self._due[key]
             self._blocking.add(key)
 
     def mark_readable(self, keys: Iterable[str]) -> None:
-        """These streams were read."""
+        """Log that streams reported as unreadable have been read."""
         if self._words:
             for key in [key for key in keys if key in self._words and key not in self._due]:
                 del self._words[key]
                 _log.warning("%s can be read again", key)
 
     def discard(self, key: str) -> None:
-        """This stream isn't wanted any more."""
+        """Forget a stream that is no longer wanted."""
         self._due.pop(key, None)
         self._words.pop(key, None)
 
 
 def all_forbidden(refused: Mapping[str, BaseException], keys: Iterable[str], left_out: RefusedStreams) -> bool:
-    """Whether every stream is refused, and all of these because this user may not read them: waiting would not help."""
+    """Whether every stream is refused for lack of permission, so that waiting would not help."""
     rights = all(isinstance(error, exceptions.NoPermissionError) for error in refused.values())
     return bool(refused) and rights and all(key in refused or key in left_out for key in keys)
