@@ -80,8 +80,8 @@ def run(options: argparse.Namespace) -> int:
         ConfigError: a pair, the server's URL or the directory can't be used.
         BridgeError: no server here, Redis out of reach, or a part that doesn't live.
     """
+    from bridge.demo.run import run as run_demo
     from bridge.demo.settings import DemoSettings
-    from bridge.demo.show import run as show
     from bridge.process.loops import run_async
 
     _repair_standard_files()
@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
         faults=options.faults,
         picture=options.picture,
     )
-    return run_async(show(settings))
+    return run_async(run_demo(settings))
 
 
 def _repair_standard_files() -> None:

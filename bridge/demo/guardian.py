@@ -86,7 +86,7 @@ def modes_of(number: int) -> list[Any]:
 def _remove_keys(namespace: str, url: str) -> None:
     with suppress(Exception):  # nobody is there to be told
         # Late: the client library is of no use to a guardian that has no keys to remove.
-        asyncio.run(import_module("bridge.demo.leftovers").remove_keys(url, namespace))
+        asyncio.run(import_module("bridge.demo.cleanup").remove_keys(url, namespace))
 
 
 def end(pids: Sequence[int], patience: float) -> None:

@@ -21,11 +21,11 @@ _LOOK_EVERY = 0.02
 
 
 @contextmanager
-def notices_from_logs(tell: Callable[[str], None]) -> Iterator[None]:
+def notices_from_logs(notify: Callable[[str], None]) -> Iterator[None]:
     """Make notices of what would be written to standard error, over the live view: warnings of the reader, say."""
     loop = asyncio.get_running_loop()
-    handler, before = _Notices(tell), loop.get_exception_handler()
-    loop.set_exception_handler(lambda _, context: tell(f"{context['message']}: {context.get('exception')!r}"))
+    handler, before = _Notices(notify), loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, context: notify(f"{context['message']}: {context.get('exception')!r}"))
     logging.getLogger().addHandler(handler)
     try:
         yield
@@ -35,12 +35,12 @@ def notices_from_logs(tell: Callable[[str], None]) -> Iterator[None]:
 
 
 class _Notices(logging.Handler):
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, notify: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)
-        self._tell = tell
+        self._notify = notify
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._tell(record.getMessage())
+        self._notify(record.getMessage())
 
 
 class Output:

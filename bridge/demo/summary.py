@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from bridge.demo.beats import Heartbeat, Heartbeats
-from bridge.demo.ending import Findings
+from bridge.demo.comparison import Findings
+from bridge.demo.heartbeats import Heartbeat, Heartbeats
 from bridge.demo.settings import DemoSettings
 from bridge.demo.venue import Instrument
 from bridge.demo.watch import Lag, Watcher
@@ -26,7 +26,7 @@ class Outcome(Struct, frozen=True):
     settings: DemoSettings
     elapsed: float
     watcher: Watcher
-    beats: Heartbeats
+    heartbeats: Heartbeats
     findings: dict[str, Findings]
     unsettled: list[str]
 
@@ -53,8 +53,8 @@ def failures(outcome: Outcome) -> list[str]:
         wrong.append(f"{watcher.holes} entries are missing in seq")
     if watcher.undecodable:
         wrong.append(f"{watcher.undecodable} entries can't be decoded")
-    for exchange, beat in outcome.beats.of.items():
-        wrong += [f"{exchange}: {words}" for words in _miscounted(beat, watcher.read[exchange])]
+    for exchange, heartbeat in outcome.heartbeats.of.items():
+        wrong += [f"{exchange}: {words}" for words in _miscounted(heartbeat, watcher.read[exchange])]
     return wrong
 
 
@@ -80,11 +80,11 @@ def _lines(outcome: Outcome) -> Iterator[str]:
 
 
 def _of_exchange(exchange: str, found: Findings, outcome: Outcome) -> Iterator[str]:
-    watcher, beat = outcome.watcher, outcome.beats.of[exchange]
+    watcher, heartbeat = outcome.watcher, outcome.heartbeats.of[exchange]
     yield _row(
         "messages",
-        f"received {_count(beat, 'received')}, published {_count(beat, 'published')}, "
-        f"lost {_count(beat, 'lost')}, read {watcher.read[exchange]:,}",
+        f"received {_count(heartbeat, 'received')}, published {_count(heartbeat, 'published')}, "
+        f"lost {_count(heartbeat, 'lost')}, read {watcher.read[exchange]:,}",
     )
     checks = found.trades.values()
     read, twice, missing, misplaced = (
@@ -96,10 +96,10 @@ def _of_exchange(exchange: str, found: Findings, outcome: Outcome) -> Iterator[s
     )
     yield _row(
         "connector",
-        f"processes {beat.processes}, reconnects {_count(beat, 'reconnects')}, gaps {_count(beat, 'gaps')}, "
-        f"rejected {_count(beat, 'rejected')}, repeated {_count(beat, 'repeated')}",
+        f"processes {heartbeat.processes}, reconnects {_count(heartbeat, 'reconnects')}, gaps {_count(heartbeat, 'gaps')}, "
+        f"rejected {_count(heartbeat, 'rejected')}, repeated {_count(heartbeat, 'repeated')}",
     )
-    yield _row("latency", f"socket to Redis and back {as_text(publish_lag(beat))}")
+    yield _row("latency", f"socket to Redis and back {as_text(publish_lag(heartbeat))}")
     for pair, differences in found.books.items():
         book = watcher.keepers[Instrument(exchange, pair)].book
         yield _row("book", f"{pair:<12} equal: {_yes(not differences)}  ({len(book.bids)} bids, {len(book.asks)} asks)")
@@ -107,10 +107,13 @@ def _of_exchange(exchange: str, found: Findings, outcome: Outcome) -> Iterator[s
         yield _row("wallet", f"{account:<12} equal: {_yes(not differences)}")
 
 
-def publish_lag(beat: Heartbeat) -> Lag:
+def publish_lag(heartbeat: Heartbeat) -> Lag:
     """From the socket to Redis's acknowledgement, as the connector measures it itself."""
     return Lag(
-        *(float(beat.last[name]) if beat.last.get(name) else None for name in ("publish_p50_ms", "publish_p99_ms"))
+        *(
+            float(heartbeat.last[name]) if heartbeat.last.get(name) else None
+            for name in ("publish_p50_ms", "publish_p99_ms")
+        )
     )
 
 
@@ -122,19 +125,19 @@ def as_text(lag: Lag) -> str:
     )
 
 
-def _miscounted(beat: Heartbeat, read: int) -> list[str]:
+def _miscounted(heartbeat: Heartbeat, read: int) -> list[str]:
     """The newest process's own sums; one that was killed took its last half second of counting with it."""
-    last = beat.last
+    last = heartbeat.last
     if not last:
         return ["the connector never came up"]
     received, published, lost = (int(last[name]) for name in ("received", "published", "lost"))
     wrong = []
     if received != published + lost:
         wrong.append(f"received {received} is not published {published} + lost {lost}")
-    if beat.processes == 1 and read != published:
+    if heartbeat.processes == 1 and read != published:
         wrong.append(f"read {read} is not published {published}")
-    if read < beat.total("published"):
-        wrong.append(f"read {read} is less than published {beat.total('published')}")
+    if read < heartbeat.total("published"):
+        wrong.append(f"read {read} is less than published {heartbeat.total('published')}")
     return wrong
 
 
@@ -147,9 +150,9 @@ def _differing(what: str, found: Mapping[str, list[str]]) -> list[str]:
     return lines
 
 
-def _count(beat: Heartbeat, name: str) -> str:
+def _count(heartbeat: Heartbeat, name: str) -> str:
     # What a killed process counted after its last heartbeat nobody knows.
-    return f"{beat.total(name):,}" + ("+" if beat.processes > 1 and name in ("received", "published") else "")
+    return f"{heartbeat.total(name):,}" + ("+" if heartbeat.processes > 1 and name in ("received", "published") else "")
 
 
 def _row(name: str, words: str) -> str:

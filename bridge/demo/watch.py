@@ -36,11 +36,11 @@ class Lag(Struct, frozen=True):
 class Watcher:
     """Reads every stream of the catalog from its start, builds the books, and counts.
 
-    ``tell`` hears of books that become invalid or valid; ``now`` gives nanoseconds since the epoch, as ``recv`` has
+    ``notify`` hears of books that become invalid or valid; ``now`` gives nanoseconds since the epoch, as ``recv`` has
     them.
     """
 
-    def __init__(self, reader: Reader, tell: Callable[[str], None], now: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, reader: Reader, notify: Callable[[str], None], now: Callable[[], int] = time.time_ns) -> None:
         self.keepers: dict[Instrument, BookKeeper] = {}
         self.trades: dict[Instrument, deque[Trade]] = {}
         self.read: Counter[str] = Counter()
@@ -57,7 +57,7 @@ class Watcher:
         self.rate = Rate()
         self.latency = Latency()
         self._reader = reader
-        self._tell = tell
+        self._notify = notify
         self._now = now
         self._lags: deque[tuple[int, int]] = deque(maxlen=_LAGS_KEPT)
         self._added: dict[str, int] = {}
@@ -132,8 +132,8 @@ class Watcher:
         """Say when a book can't be trusted any more, and when it can again."""
         if keeper.valid and instrument in self._invalid_since:
             since = self._invalid_since.pop(instrument)
-            self._tell(f"{instrument} book is valid again after {max(0, now - since) / 1e9:.2f} s")
+            self._notify(f"{instrument} book is valid again after {max(0, now - since) / 1e9:.2f} s")
         elif not keeper.valid and keeper.recv and instrument not in self._invalid_since:
             # Before its first snapshot a book is simply not there yet.
             self._invalid_since[instrument] = now
-            self._tell(f"{instrument} book is invalid: {keeper.reason}")
+            self._notify(f"{instrument} book is invalid: {keeper.reason}")

@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from bridge.demo.view.frame import BookFrame
-from bridge.demo.view.look import (
+from bridge.demo.view.style import (
     ASK,
     ASK_DIM,
     BAD,

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from bridge.demo.beats import Heartbeat, Heartbeats
-from bridge.demo.stage import Stage
+from bridge.demo.heartbeats import Heartbeat, Heartbeats
+from bridge.demo.setup import Setup
 from bridge.demo.summary import publish_lag
 from bridge.demo.venue import Instrument, Venue
 from bridge.demo.watch import Lag, Watcher
@@ -22,8 +22,8 @@ __all__ = [
     "BookFrame",
     "Frame",
     "OrderFrame",
-    "PartFrame",
     "PositionFrame",
+    "ProcessFrame",
     "VenueFrame",
     "WalletFrame",
     "take_frame",
@@ -96,7 +96,7 @@ class OrderFrame(Struct, frozen=True):
     filled: str
 
 
-class PartFrame(Struct, frozen=True):
+class ProcessFrame(Struct, frozen=True):
     """A child process; ``ended`` says how it ended, empty while it runs."""
 
     name: str
@@ -118,7 +118,7 @@ class Frame(Struct, frozen=True):
     wallets: list[WalletFrame]
     positions: list[PositionFrame]
     orders: list[OrderFrame]
-    parts: list[PartFrame]
+    processes: list[ProcessFrame]
     rates: tuple[float, float, float]
     totals: dict[str, int]
     lag: Lag
@@ -129,9 +129,9 @@ class Frame(Struct, frozen=True):
 
 
 def take_frame(
-    stage: Stage,
+    setup: Setup,
     watcher: Watcher,
-    beats: Heartbeats,
+    heartbeats: Heartbeats,
     *,
     shown: Sequence[Instrument],
     wallets: Wallets,
@@ -140,9 +140,11 @@ def take_frame(
     duration: float | None,
 ) -> Frame:
     """The present moment; ``shown`` are all pairs in the order in which they are shown."""
-    counted = {name: beats.total(name) for name in ("received", "published", "lost", "repeated", "gaps", "reconnects")}
-    venues = {each.exchange: VenueFrame(each.exchange, _state(stage, each, beats)) for each in stage.venues}
-    config = stage.venues[0].config if len(stage.venues) == 1 else stage.directory
+    counted = {
+        name: heartbeats.total(name) for name in ("received", "published", "lost", "repeated", "gaps", "reconnects")
+    }
+    venues = {each.exchange: VenueFrame(each.exchange, _state(setup, each, heartbeats)) for each in setup.venues}
+    config = setup.venues[0].config if len(setup.venues) == 1 else setup.directory
     return Frame(
         venues=list(venues.values()),
         elapsed=elapsed,
@@ -152,39 +154,39 @@ def take_frame(
         wallets=[_wallet(exchange, account, fields) for (exchange, account), fields in wallets.items()],
         positions=_positions(wallets),
         orders=_orders(wallets),
-        parts=_parts(stage, beats),
-        rates=(*beats.rates(), watcher.rate.per_second()),
+        processes=_processes(setup, heartbeats),
+        rates=(*heartbeats.rates(), watcher.rate.per_second()),
         totals={**counted, "read": watcher.read.total(), "holes": watcher.holes},
         lag=watcher.lag(),
-        publish_lag=_slowest(beats.of.values()),
+        publish_lag=_slowest(heartbeats.of.values()),
         history=watcher.rate.history(_HISTORY),
         notices=list(notices),
         config=_short(config),
     )
 
 
-def _state(stage: Stage, venue: Venue, beats: Heartbeats) -> str:
+def _state(setup: Setup, venue: Venue, heartbeats: Heartbeats) -> str:
     """The connector's own word. The heartbeat of one that was killed stands for some seconds more."""
-    beat, part = beats.of[venue.exchange].current, stage.parts[venue.connector]
-    dead = beat is not None and part.ended and beat["pid"] == str(part.pid)
-    return "away" if beat is None or dead else beat["state"]
+    heartbeat, child = heartbeats.of[venue.exchange].current, setup.processes[venue.connector]
+    dead = heartbeat is not None and child.ended and heartbeat["pid"] == str(child.pid)
+    return "away" if heartbeat is None or dead else heartbeat["state"]
 
 
-def _slowest(beats: Iterable[Heartbeat]) -> Lag:
+def _slowest(heartbeats: Iterable[Heartbeat]) -> Lag:
     """The lag of the connector whose median is the highest."""
-    return max(map(publish_lag, beats), key=lambda lag: lag.half or 0.0)
+    return max(map(publish_lag, heartbeats), key=lambda lag: lag.half or 0.0)
 
 
-def _parts(stage: Stage, beats: Heartbeats) -> list[PartFrame]:
+def _processes(setup: Setup, heartbeats: Heartbeats) -> list[ProcessFrame]:
     """The child processes; in place of a connector that died, the one that somebody else has started."""
-    connectors = {venue.connector: beats.of[venue.exchange] for venue in stage.venues}
+    connectors = {venue.connector: heartbeats.of[venue.exchange] for venue in setup.venues}
     frames = []
-    for part in stage.parts:
-        pid, ended = part.pid, part.ended
-        beat = connectors[part.name].current if part.name in connectors and ended else None
-        if beat and beat["pid"] != str(pid):
-            pid, ended = int(beat["pid"]), ""
-        frames.append(PartFrame(part.name, pid, ended))
+    for child in setup.processes:
+        pid, ended = child.pid, child.ended
+        heartbeat = connectors[child.name].current if child.name in connectors and ended else None
+        if heartbeat and heartbeat["pid"] != str(pid):
+            pid, ended = int(heartbeat["pid"]), ""
+        frames.append(ProcessFrame(child.name, pid, ended))
     return frames
 
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from bridge.demo.view.books import book_panel, trades_panel
 from bridge.demo.view.frame import Frame
 from bridge.demo.view.help import help_panel
-from bridge.demo.view.look import BAD, DIM, FRAME, GOOD, HEAD, TITLE, WARN, spark
+from bridge.demo.view.style import BAD, DIM, FRAME, GOOD, HEAD, TITLE, WARN, spark
 from bridge.demo.view.wallets import wallets_panel, wallets_width
 from bridge.demo.watch import Lag
 
@@ -101,15 +101,15 @@ def save_picture(frame: Frame, file: Path) -> None:
 def _header(frame: Frame, width: int) -> Text:
     left = Text.assemble((" tickbridge ", "bold #10141c on #7aa7ff"), no_wrap=True)
     several = len(frame.venues) > 1
-    ended = [part for part in frame.parts if part.ended]
+    ended = [process for process in frame.processes if process.ended]
     left.append("" if several else "  simulated", "bold")
     for venue in frame.venues:
         left.append(f"  {venue.exchange}" if several else f" {venue.exchange}", "bold")
         if venue.flowing or not ended:
             words = venue.state if several else f"connector {venue.state}"
             left.append(f" ● {words}" if several else f"  ● {words}", _STATE_STYLES.get(venue.state, BAD))
-    for part in ended:
-        left.append(f"  ● {part.name} {part.ended}", BAD)
+    for process in ended:
+        left.append(f"  ● {process.name} {process.ended}", BAD)
     right = Text(_clock(frame.elapsed) + (f" / {_clock(frame.duration)}" if frame.duration else "") + " ", DIM)
     return _two_sides(left, right, width)
 
@@ -174,8 +174,8 @@ def _notice(frame: Frame) -> Text:
 def _pids(frame: Frame, width: int) -> Text:
     """Of as many parts as fit, the connector first: it is the one to try and kill."""
     text = Text(" pid", DIM, no_wrap=True)
-    for part in sorted(frame.parts, key=lambda part: not part.name.startswith("connector")):
-        more = Text.assemble((f"  {part.name} ", DIM), (str(part.pid), BAD if part.ended else "default"))
+    for process in sorted(frame.processes, key=lambda process: not process.name.startswith("connector")):
+        more = Text.assemble((f"  {process.name} ", DIM), (str(process.pid), BAD if process.ended else "default"))
         if text.cell_len + more.cell_len <= width:
             text.append_text(more)
     return text

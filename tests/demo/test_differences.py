@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from bridge.book import Book
-from bridge.demo.ending import Quiet
-from bridge.demo.verdict import TradeCheck, book_differences, check_trades, wallet_differences
+from bridge.demo.comparison import QuietCheck
+from bridge.demo.differences import TradeCheck, book_differences, check_trades, wallet_differences
 from bridge.model import Trade
 
 SECOND = 10**9
@@ -145,7 +145,7 @@ def beat(number: int, received: int = 5, waiting: int = 0, state: str = "live") 
 
 
 def test_quiet_takes_two_heartbeats_that_say_the_same():
-    quiet = Quiet()
+    quiet = QuietCheck()
     assert quiet.disturbed(None, 5)
     assert quiet.disturbed(beat(1, state="degraded"), 5)
     assert quiet.disturbed(beat(2), 5)
@@ -158,7 +158,7 @@ def test_quiet_takes_two_heartbeats_that_say_the_same():
 
 
 def test_an_entry_that_the_heartbeats_have_not_counted_yet_disturbs():
-    quiet = Quiet()
+    quiet = QuietCheck()
     quiet.disturbed(beat(1), 5)
     assert quiet.disturbed(beat(2), 6)
     assert quiet.disturbed(beat(3, received=6), 6)

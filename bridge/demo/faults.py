@@ -10,18 +10,18 @@ from bridge.demo.control import AWAY
 from bridge.demo.venue import Venue
 from bridge.simulator import exchange_named
 
-__all__ = ["EVERY", "make_trouble"]
+__all__ = ["FAULT_INTERVAL", "inject_faults"]
 
-EVERY = 3.0
+FAULT_INTERVAL = 3.0
 """Seconds from one to the next."""
 _FIRST_AFTER = 2.0
 
 
-async def make_trouble(venue: Venue, tell: Callable[[str], None], later: float) -> None:
+async def inject_faults(venue: Venue, notify: Callable[[str], None], later: float) -> None:
     """Strike every few seconds, endlessly; ``later``: seconds by which to begin later."""
     await asyncio.sleep(_FIRST_AFTER + later)
-    for trouble in exchange_named(venue.exchange).scenario.troubles(venue.pairs):
+    for fault in exchange_named(venue.exchange).scenario.faults(venue.pairs):
         with suppress(*AWAY):
-            await venue.control.fault(**trouble.fault)
-            tell(f"fault: {trouble.words} ({venue.exchange})")
-        await asyncio.sleep(EVERY)
+            await venue.control.fault(**fault.fault)
+            notify(f"fault: {fault.words} ({venue.exchange})")
+        await asyncio.sleep(FAULT_INTERVAL)

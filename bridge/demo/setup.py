@@ -22,11 +22,11 @@ from redis.exceptions import RedisError
 from bridge.check.redis import probe_redis
 from bridge.config.models import RedisSettings
 from bridge.config.problems import mistakes_of
+from bridge.demo.cleanup import remove_keys
 from bridge.demo.control import Control
 from bridge.demo.embedded import find_server, free_port, server_command
 from bridge.demo.guardian import remove
-from bridge.demo.leftovers import remove_keys
-from bridge.demo.parts import Part, PartFailedError, Parts, python_module
+from bridge.demo.processes import ChildProcess, Processes, ProcessFailedError, python_module
 from bridge.demo.settings import DemoSettings
 from bridge.demo.venue import Venue
 from bridge.errors import ConfigError, Problem
@@ -34,7 +34,7 @@ from bridge.keys import Keys
 from bridge.simulator import exchange_named
 from consumers.connection import make_client, safe_url
 
-__all__ = ["Stage", "set_up"]
+__all__ = ["Setup", "set_up"]
 
 _PORTS = 5
 """How many ports are tried."""
@@ -45,13 +45,13 @@ _READY = re.compile(r"^ready", re.MULTILINE)
 _SERVER, _EXCHANGE, _CLIENT = range(3)
 
 
-class Stage(Struct):
+class Setup(Struct):
     """The running demo: where everything is. ``keep``: whether a temporary directory stays there at the end."""
 
     directory: Path
     redis_url: str
     keys: Keys
-    parts: Parts
+    processes: Processes
     venues: list[Venue]
     keep: bool = False
 
@@ -62,7 +62,7 @@ class Stage(Struct):
 
 
 @asynccontextmanager
-async def set_up(settings: DemoSettings, tell: Callable[[str], None]) -> AsyncIterator[Stage]:
+async def set_up(settings: DemoSettings, notify: Callable[[str], None]) -> AsyncIterator[Setup]:
     """Start everything but leave the watching to the caller; leaving the block ends it all.
 
     A temporary directory is removed at the end unless the block failed, or says that it is to be kept; keys and configs
@@ -74,18 +74,18 @@ async def set_up(settings: DemoSettings, tell: Callable[[str], None]) -> AsyncIt
     """
     directory = _directory(settings.directory)
     async with AsyncExitStack() as stack:
-        stage: Stage | None = None
+        setup: Setup | None = None
 
         kept = settings.directory is not None
 
         def decide(_: type[BaseException] | None, error: BaseException | None, __: object) -> None:
             nonlocal kept
             failed = isinstance(error, Exception) and any(directory.iterdir())
-            if not kept and (failed or (stage and stage.keep)):
+            if not kept and (failed or (setup and setup.keep)):
                 kept = True
-                parts.keep_logs()
+                processes.keep_logs()
                 if failed:
-                    tell(f"logs and data are kept in {directory}")
+                    notify(f"logs and data are kept in {directory}")
 
         # Usually the guardian has done it; it may not have been started.
         stack.callback(lambda: None if kept else remove(directory))
@@ -94,23 +94,23 @@ async def set_up(settings: DemoSettings, tell: Callable[[str], None]) -> AsyncIt
             await _try_server(settings.redis)
             namespace = f"demo-{secrets.token_hex(3)}"
             stack.push_async_callback(remove_keys, settings.redis, namespace)
-        parts = await stack.enter_async_context(Parts(directory, tell, temporary=settings.directory is None))
+        processes = await stack.enter_async_context(Processes(directory, notify, temporary=settings.directory is None))
         stack.push(decide)
         if settings.redis is not None:
-            parts.remember_keys(settings.redis, namespace)
-        url = settings.redis or await _start_server(parts, directory)
+            processes.remember_keys(settings.redis, namespace)
+        url = settings.redis or await _start_server(processes, directory)
         keys = Keys(namespace)
-        venues = await _start_simulators(parts, settings, directory, stack)
+        venues = await _start_simulators(processes, settings, directory, stack)
         for venue in venues:
             _write_config(venue, url, namespace, settings)
             command = python_module("bridge", "run", "--config", str(venue.config))
-            connector = await parts.start(venue.connector, command, {"NO_COLOR": "1"}, rank=_CLIENT)
+            connector = await processes.start(venue.connector, command, {"NO_COLOR": "1"}, rank=_CLIENT)
             connector.free = partial(_is_free, url, keys.connector(venue.exchange))
         env = {"TICKBRIDGE_REDIS__URL": url, "TICKBRIDGE_NAMESPACE": namespace}
         for name in ("books", "wallets"):
-            await parts.start(name, python_module(f"consumers.{name}"), env, rank=_CLIENT)
-        stage = Stage(directory, url, keys, parts, venues)
-        yield stage
+            await processes.start(name, python_module(f"consumers.{name}"), env, rank=_CLIENT)
+        setup = Setup(directory, url, keys, processes, venues)
+        yield setup
 
 
 def _directory(wanted: Path | None) -> Path:
@@ -136,19 +136,19 @@ async def _try_server(url: str) -> None:
     await probe_redis(settings)
 
 
-async def _start_server(parts: Parts, directory: Path) -> str:
+async def _start_server(processes: Processes, directory: Path) -> str:
     binary = find_server()
     data = directory / "redis"
     data.mkdir()
     for left in reversed(range(_PORTS)):
         port = free_port()
-        part = await parts.start("redis", server_command(binary, port, data), rank=_SERVER)
+        child = await processes.start("redis", server_command(binary, port, data), rank=_SERVER)
         url = f"redis://127.0.0.1:{port}/0"
         client = make_client(url)
         try:
-            await _wait(part, partial(_answers, client, part))
+            await _wait(child, partial(_answers, client, child))
             break
-        except PartFailedError as error:
+        except ProcessFailedError as error:
             if not (left and _lost_its_port(error)):
                 raise
         finally:
@@ -156,29 +156,29 @@ async def _start_server(parts: Parts, directory: Path) -> str:
     return url
 
 
-def _lost_its_port(error: PartFailedError) -> bool:
+def _lost_its_port(error: ProcessFailedError) -> bool:
     """Whether another process has taken the port between the moment when it was found free and the part's start."""
     return " in use" in error.tail.lower()
 
 
-async def _answers(client: Redis, part: Part) -> bool:
+async def _answers(client: Redis, child: ChildProcess) -> bool:
     with suppress(RedisError, OSError):
         # Another process may have taken the port in the meantime: the answer must be ours.
-        return bool((await client.info("server"))["process_id"] == part.pid)
+        return bool((await client.info("server"))["process_id"] == child.pid)
     return False
 
 
 async def _start_simulators(
-    parts: Parts, settings: DemoSettings, directory: Path, stack: AsyncExitStack
+    processes: Processes, settings: DemoSettings, directory: Path, stack: AsyncExitStack
 ) -> list[Venue]:
     """One for each exchange, side by side; ``stack`` closes what asks them."""
     for exchange in settings.pairs:
-        await _start_simulator(parts, settings, directory, exchange)
+        await _start_simulator(processes, settings, directory, exchange)
     venues = []
     for exchange in settings.pairs:
-        name = _part_name("simulator", exchange, settings)
-        restart = partial(_start_simulator, parts, settings, directory, exchange)
-        control = await stack.enter_async_context(Control(await _control_url(parts[name], restart)))
+        name = _process_name("simulator", exchange, settings)
+        restart = partial(_start_simulator, processes, settings, directory, exchange)
+        control = await stack.enter_async_context(Control(await _control_url(processes[name], restart)))
         suggested = _suggested(directory, exchange)
         account = yaml.safe_load(suggested.read_text(encoding="utf-8"))["connectors"][0]["account"]
         venue = Venue(
@@ -188,13 +188,15 @@ async def _start_simulators(
             config=directory / f"{exchange}.yaml",
             control=control,
             simulator=name,
-            connector=_part_name("connector", exchange, settings),
+            connector=_process_name("connector", exchange, settings),
         )
         venues.append(venue)
     return venues
 
 
-async def _start_simulator(parts: Parts, settings: DemoSettings, directory: Path, exchange: str) -> Part:
+async def _start_simulator(
+    processes: Processes, settings: DemoSettings, directory: Path, exchange: str
+) -> ChildProcess:
     # Its port is fixed, and the connector's config written once, so that it can be started again.
     options = {
         "--port": str(free_port()),
@@ -207,30 +209,30 @@ async def _start_simulator(parts: Parts, settings: DemoSettings, directory: Path
     words = [word for pair in options.items() for word in pair]
     words += exchange_named(exchange).scenario.simulate
     command = python_module("bridge", "simulate", exchange, *words)
-    return await parts.start(_part_name("simulator", exchange, settings), command, rank=_EXCHANGE)
+    return await processes.start(_process_name("simulator", exchange, settings), command, rank=_EXCHANGE)
 
 
-async def _control_url(part: Part, restart: Callable[[], Awaitable[Part]]) -> str:
+async def _control_url(child: ChildProcess, restart: Callable[[], Awaitable[ChildProcess]]) -> str:
     """Where a simulator's control is, once it is ready."""
 
     async def ready() -> bool:
-        return bool(_READY.search(part.log.read_text(encoding="utf-8")))
+        return bool(_READY.search(child.log.read_text(encoding="utf-8")))
 
     for left in reversed(range(_PORTS)):
         try:
-            await _wait(part, ready)
+            await _wait(child, ready)
             break
-        except PartFailedError as error:
+        except ProcessFailedError as error:
             if not (left and _lost_its_port(error)):
                 raise
-        part = await restart()
-    found = _CONTROL.search(part.log.read_text(encoding="utf-8"))
+        child = await restart()
+    found = _CONTROL.search(child.log.read_text(encoding="utf-8"))
     if found is None:
-        raise PartFailedError(part.name, "didn't say where its control is", part.log)
+        raise ProcessFailedError(child.name, "didn't say where its control is", child.log)
     return found[1]
 
 
-def _part_name(kind: str, exchange: str, settings: DemoSettings) -> str:
+def _process_name(kind: str, exchange: str, settings: DemoSettings) -> str:
     """Of one exchange the kind says it all."""
     return kind if len(settings.pairs) == 1 else f"{kind}-{exchange}"
 
@@ -251,7 +253,7 @@ def _write_config(venue: Venue, url: str, namespace: str, settings: DemoSettings
         "shutdown_timeout": "3s",
     }
     scenario = exchange_named(venue.exchange).scenario
-    config["connectors"][0] |= scenario.troubled if settings.faults else scenario.connector
+    config["connectors"][0] |= scenario.connector_with_faults if settings.faults else scenario.connector
     venue.config.touch(mode=0o600)
     venue.config.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
@@ -270,12 +272,12 @@ async def _is_free(url: str, key: str) -> bool:
         await client.aclose()
 
 
-async def _wait(part: Part, ready: Callable[[], Any]) -> None:
+async def _wait(child: ChildProcess, ready: Callable[[], Any]) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not await ready():
-        if not part.running:
-            assert part.process
-            raise PartFailedError(part.name, f"ended with exit code {part.process.returncode}", part.log)
+        if not child.running:
+            assert child.process
+            raise ProcessFailedError(child.name, f"ended with exit code {child.process.returncode}", child.log)
         if time.monotonic() > deadline:
-            raise PartFailedError(part.name, f"was not ready within {_START_SECONDS:g} s", part.log)
+            raise ProcessFailedError(child.name, f"was not ready within {_START_SECONDS:g} s", child.log)
         await asyncio.sleep(_LOOK_EVERY)

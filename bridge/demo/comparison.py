@@ -10,11 +10,11 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from bridge.book import Book
-from bridge.demo.beats import Heartbeats
 from bridge.demo.control import AWAY
-from bridge.demo.stage import Stage
+from bridge.demo.differences import TradeCheck, book_differences, check_trades, wallet_differences
+from bridge.demo.heartbeats import Heartbeats
+from bridge.demo.setup import Setup
 from bridge.demo.venue import Instrument, Venue
-from bridge.demo.verdict import TradeCheck, book_differences, check_trades, wallet_differences
 from bridge.demo.watch import Watcher
 from bridge.entries import parse_levels
 from bridge.errors import BridgeError
@@ -23,7 +23,7 @@ from bridge.model import Channel
 from consumers.positions import last_id
 from consumers.service import catalog
 
-__all__ = ["Findings", "Quiet", "compare", "conclude"]
+__all__ = ["Findings", "QuietCheck", "compare", "settle_and_compare"]
 
 _LOOK_EVERY = 0.1
 
@@ -49,31 +49,33 @@ class Findings(Struct, frozen=True):
         return any(self.wallets.values())
 
 
-class Quiet:
+class QuietCheck:
     """Whether all has come to rest: two heartbeats, and between them nothing received, nothing read, nothing waiting."""
 
     def __init__(self) -> None:
-        self._beat: dict[str, str] = {}
+        self._heartbeat: dict[str, str] = {}
         self._read = -1
 
-    def disturbed(self, beat: dict[str, str] | None, read: int) -> str:
+    def disturbed(self, heartbeat: dict[str, str] | None, read: int) -> str:
         """What still moves, in words; empty when nothing does. ``read`` is counted after the heartbeat was taken."""
-        if beat is None:
+        if heartbeat is None:
             return "the connector is away"
-        if beat["state"] != "live":
-            return f"the connector is {beat['state']}"
-        if int(beat["waiting"]) or self.moved(beat, read):
-            self._beat, self._read = beat, -1 if int(beat["waiting"]) else read
+        if heartbeat["state"] != "live":
+            return f"the connector is {heartbeat['state']}"
+        if int(heartbeat["waiting"]) or self.moved(heartbeat, read):
+            self._heartbeat, self._read = heartbeat, -1 if int(heartbeat["waiting"]) else read
             return "entries still come"
-        return "" if self._beat["beat"] != beat["beat"] else "the connector's next heartbeat is due"
+        return "" if self._heartbeat["beat"] != heartbeat["beat"] else "the connector's next heartbeat is due"
 
-    def moved(self, beat: dict[str, str], read: int) -> bool:
+    def moved(self, heartbeat: dict[str, str], read: int) -> bool:
         """Whether anything has come since."""
-        return self._read != read or any(self._beat.get(name) != beat.get(name) for name in ("instance", "received"))
+        return self._read != read or any(
+            self._heartbeat.get(name) != heartbeat.get(name) for name in ("instance", "received")
+        )
 
 
-async def conclude(
-    stage: Stage, watcher: Watcher, *, beats: Heartbeats, redis: Redis, seconds: float, faults: bool
+async def settle_and_compare(
+    setup: Setup, watcher: Watcher, *, heartbeats: Heartbeats, redis: Redis, seconds: float, faults: bool
 ) -> tuple[dict[str, Findings], list[str]]:
     """Hold the markets, wait until everything that they said has come through, and compare.
 
@@ -84,23 +86,23 @@ async def conclude(
         BridgeError: a simulator or Redis is still away then.
     """
     deadline = time.monotonic() + seconds
-    quiet = {venue.exchange: Quiet() for venue in stage.venues}
+    quiet = {venue.exchange: QuietCheck() for venue in setup.venues}
     while True:
         late = time.monotonic() > deadline
         try:
             missing = []
-            for venue in stage.venues:
+            for venue in setup.venues:
                 await venue.control.pause()
                 if faults:
                     await venue.control.fault(fault="clear")
                 missing += await _unsent(venue)
             missing += [f"the book of {each} is invalid" for each, kept in watcher.keepers.items() if not kept.valid]
-            missing += await _unread(stage, watcher, redis)
-            missing += await _disturbances(quiet, beats, watcher)
+            missing += await _unread(setup, watcher, redis)
+            missing += await _disturbances(quiet, heartbeats, watcher)
             if late or not missing:
-                found = {venue.exchange: await compare(stage, venue, watcher, redis) for venue in stage.venues}
+                found = {venue.exchange: await compare(setup, venue, watcher, redis) for venue in setup.venues}
                 # A fresh snapshot may come at any time.
-                if not late and _moved(quiet, beats, watcher):
+                if not late and _moved(quiet, heartbeats, watcher):
                     missing.append("entries still come")
                 if late or not (missing or any(_may_change(each, faults=faults) for each in found.values())):
                     return found, missing
@@ -111,7 +113,7 @@ async def conclude(
         await asyncio.sleep(_LOOK_EVERY)
 
 
-async def compare(stage: Stage, venue: Venue, watcher: Watcher, redis: Redis) -> Findings:
+async def compare(setup: Setup, venue: Venue, watcher: Watcher, redis: Redis) -> Findings:
     """Hold books, wallets and trades against the exchange's own.
 
     Raises:
@@ -125,11 +127,11 @@ async def compare(stage: Stage, venue: Venue, watcher: Watcher, redis: Redis) ->
             continue
         truth = await venue.control.book(pair)
         books[pair] = book_differences(keeper.book, truth) if keeper.valid else [f"invalid: {keeper.reason}"]
-        kept[pair] = book_differences(await _late_join(redis, stage.keys, instrument), truth)
-        key = stage.keys.stream(venue.exchange, pair, Channel.TRADES)
+        kept[pair] = book_differences(await _late_join(redis, setup.keys, instrument), truth)
+        key = setup.keys.stream(venue.exchange, pair, Channel.TRADES)
         since = None if watcher.interruptions.get(key) else watcher.began.get(key)
         trades[pair] = check_trades(watcher.trades.get(instrument, ()), await venue.control.trades(pair), since)
-    return Findings(books, kept, await _wallets(stage, venue, watcher, redis), trades)
+    return Findings(books, kept, await _wallets(setup, venue, watcher, redis), trades)
 
 
 def _may_change(found: Findings, *, faults: bool) -> bool:
@@ -140,16 +142,18 @@ def _may_change(found: Findings, *, faults: bool) -> bool:
     return found.wallets_differ or (faults and found.books_differ)
 
 
-async def _disturbances(quiet: dict[str, Quiet], beats: Heartbeats, watcher: Watcher) -> list[str]:
+async def _disturbances(quiet: dict[str, QuietCheck], heartbeats: Heartbeats, watcher: Watcher) -> list[str]:
     found = []
-    for exchange, beat in beats.of.items():
-        if disturbed := quiet[exchange].disturbed(await beat.look(), watcher.read[exchange]):
+    for exchange, heartbeat in heartbeats.of.items():
+        if disturbed := quiet[exchange].disturbed(await heartbeat.look(), watcher.read[exchange]):
             found.append(f"{exchange}: {disturbed}")
     return found
 
 
-def _moved(quiet: dict[str, Quiet], beats: Heartbeats, watcher: Watcher) -> bool:
-    return any(quiet[exchange].moved(beat.last, watcher.read[exchange]) for exchange, beat in beats.of.items())
+def _moved(quiet: dict[str, QuietCheck], heartbeats: Heartbeats, watcher: Watcher) -> bool:
+    return any(
+        quiet[exchange].moved(heartbeat.last, watcher.read[exchange]) for exchange, heartbeat in heartbeats.of.items()
+    )
 
 
 async def _unsent(venue: Venue) -> list[str]:
@@ -159,14 +163,14 @@ async def _unsent(venue: Venue) -> list[str]:
     return [f"{venue.exchange} has messages to send"] if waiting else []
 
 
-async def _unread(stage: Stage, watcher: Watcher, redis: Redis) -> list[str]:
+async def _unread(setup: Setup, watcher: Watcher, redis: Redis) -> list[str]:
     """The streams whose end the demo, or the service that keeps a hash of them, hasn't come to."""
     missing = []
-    for key, stream in (await catalog(redis, stage.keys)).items():
+    for key, stream in (await catalog(redis, setup.keys)).items():
         end = await last_id(redis, key)
         if end != "0-0" and watcher.cursors.get(key) != end:
             missing.append(f"{key} is not read to its end")
-        kept = await _kept_until(redis, stage.keys, stream)
+        kept = await _kept_until(redis, setup.keys, stream)
         if end != "0-0" and kept not in (None, end):
             missing.append(f"the hash of {key} is not up to date")
     return missing
@@ -188,16 +192,16 @@ async def _late_join(redis: Redis, keys: Keys, instrument: Instrument) -> Book:
     return book
 
 
-async def _wallets(stage: Stage, venue: Venue, watcher: Watcher, redis: Redis) -> dict[str, list[str]]:
+async def _wallets(setup: Setup, venue: Venue, watcher: Watcher, redis: Redis) -> dict[str, list[str]]:
     found = {}
     for subject, true in (await venue.control.subjects(venue.account)).items():
         wallet: dict[str, str] = await redis.hgetall(  # type: ignore[assignment]
-            stage.keys.wallet(venue.exchange, subject)
+            setup.keys.wallet(venue.exchange, subject)
         )
         since = {
             channel: 0
             if true["restated"]
-            else watcher.known_since.get(stage.keys.stream(venue.exchange, subject, channel), time.time_ns())
+            else watcher.known_since.get(setup.keys.stream(venue.exchange, subject, channel), time.time_ns())
             for channel in (Channel.BALANCES, Channel.ORDERS)
         }
         found[true["name"]] = wallet_differences(

@@ -19,15 +19,15 @@ from typing import NoReturn
 from redis.exceptions import RedisError
 from rich.console import RenderableType
 
-from bridge.demo.beats import Heartbeats
+from bridge.demo.comparison import settle_and_compare
 from bridge.demo.control import AWAY
-from bridge.demo.ending import conclude
+from bridge.demo.faults import FAULT_INTERVAL, inject_faults
+from bridge.demo.heartbeats import Heartbeats
 from bridge.demo.output import Output, notices_from_logs
-from bridge.demo.parts import PartFailedError
+from bridge.demo.processes import ProcessFailedError
 from bridge.demo.settings import DemoSettings
-from bridge.demo.stage import Stage, set_up
+from bridge.demo.setup import Setup, set_up
 from bridge.demo.summary import Outcome, as_text, failures, summary
-from bridge.demo.trouble import EVERY, make_trouble
 from bridge.demo.venue import by_base
 from bridge.demo.view.device import open_terminal
 from bridge.demo.view.frame import Frame, take_frame
@@ -55,7 +55,7 @@ async def run(settings: DemoSettings) -> int:
         BridgeError: no server, or a part that doesn't live.
     """
     demo = Demo(settings)
-    with _on_signals(demo), notices_from_logs(demo.tell):
+    with _on_signals(demo), notices_from_logs(demo.notify):
         try:
             return await demo.run()
         except asyncio.CancelledError:
@@ -76,7 +76,7 @@ class Demo:
         self._began = time.monotonic()
         self._end = asyncio.Event()
         self._main = asyncio.current_task()
-        self._stage: Stage | None = None
+        self._setup: Setup | None = None
         self._output = Output(self._on_output_closed)
         self._say = self._output.say
         self._device = open_terminal(sys.stdout.fileno()) if settings.live else None
@@ -93,22 +93,22 @@ class Demo:
         """See ``run`` of this module."""
         venues = ", ".join(f"simulated {exchange} and its connector" for exchange in self._settings.pairs)
         self._say(f"starting: a server, {venues}, the consumers")
-        async with set_up(self._settings, self.tell) as stage:
-            self._stage = stage
+        async with set_up(self._settings, self.notify) as setup:
+            self._setup = setup
             if self._device:
-                self._device.on_change = stage.parts.remember_terminal
+                self._device.on_change = setup.processes.remember_terminal
             async with AsyncExitStack() as stack:
                 reader = await stack.enter_async_context(
-                    Reader(stage.redis_url, namespace=stage.keys.namespace, block=_LOOK_EVERY)
+                    Reader(setup.redis_url, namespace=setup.keys.namespace, block=_LOOK_EVERY)
                 )
-                watcher = Watcher(reader, self.tell)
-                names = [venue.exchange for venue in stage.venues]
-                beats = Heartbeats(reader.redis, {name: stage.keys.connector(name) for name in names})
-                outcome = await self._watch(stage, reader, watcher, beats)
+                watcher = Watcher(reader, self.notify)
+                names = [venue.exchange for venue in setup.venues]
+                heartbeats = Heartbeats(reader.redis, {name: setup.keys.connector(name) for name in names})
+                outcome = await self._watch(setup, reader, watcher, heartbeats)
             wrong = failures(outcome)
-            stage.keep = bool(wrong)
+            setup.keep = bool(wrong)
         self._say(summary(outcome))
-        for line in _what_is_left(stage, kept=self._settings.directory is not None):
+        for line in _what_is_left(setup, kept=self._settings.directory is not None):
             self._say(line)
         return 1 if wrong else 0
 
@@ -117,7 +117,7 @@ class Demo:
         if self._end.is_set() or self._draining:
             self.abandon()
         self._end.set()
-        if self._stage is None:
+        if self._setup is None:
             self.stop(128 + signal.SIGINT)
 
     def stop(self, code: int) -> None:
@@ -131,8 +131,8 @@ class Demo:
         """End at once."""
         if self._screen:
             self._screen.abandon()
-        if self._stage:
-            self._stage.parts.abandon()
+        if self._setup:
+            self._setup.processes.abandon()
         os._exit(128 + signal.SIGINT)
 
     def hang_up(self) -> None:
@@ -151,32 +151,34 @@ class Demo:
         if not self._draining:
             self.stop(0 if isinstance(self._output.error, BrokenPipeError) else 128 + signal.SIGHUP)
 
-    async def _watch(self, stage: Stage, reader: Reader, watcher: Watcher, beats: Heartbeats) -> Outcome:
+    async def _watch(self, setup: Setup, reader: Reader, watcher: Watcher, heartbeats: Heartbeats) -> Outcome:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(stage.parts.keep(part), name=f"keep {part.name}") for part in stage.parts]
+            tasks = [
+                group.create_task(setup.processes.keep(child), name=f"keep {child.name}") for child in setup.processes
+            ]
             tasks += [
                 group.create_task(watcher.follow(), name="read"),
-                group.create_task(discover(reader.redis, stage.keys, watcher.found, _DISCOVER_EVERY), name="catalog"),
-                group.create_task(self._look(stage, reader, beats), name="look"),
+                group.create_task(discover(reader.redis, setup.keys, watcher.found, _DISCOVER_EVERY), name="catalog"),
+                group.create_task(self._look(setup, reader, heartbeats), name="look"),
             ]
-            await self._until_read(stage, watcher)
+            await self._until_read(setup, watcher)
             self._began = time.monotonic()
-            await self._show(stage, watcher, beats)
+            await self._show(setup, watcher, heartbeats)
             elapsed = self._elapsed()
             self._say("holding the market, waiting for the streams to catch up, comparing")
-            findings, unsettled = await conclude(
-                stage,
+            findings, unsettled = await settle_and_compare(
+                setup,
                 watcher,
-                beats=beats,
+                heartbeats=heartbeats,
                 redis=reader.redis,
                 seconds=self._settings.settle,
                 faults=self._settings.faults,
             )
             for task in tasks:
                 task.cancel()
-        return Outcome(self._settings, elapsed, watcher, beats, findings, unsettled)
+        return Outcome(self._settings, elapsed, watcher, heartbeats, findings, unsettled)
 
-    async def _until_read(self, stage: Stage, watcher: Watcher) -> None:
+    async def _until_read(self, setup: Setup, watcher: Watcher) -> None:
         """Wait for the first book."""
         deadline = time.monotonic() + _START_SECONDS
         while not self._end.is_set():
@@ -184,21 +186,21 @@ class Demo:
             if not missing:
                 return
             if time.monotonic() > deadline:
-                name = next(venue.connector for venue in stage.venues if venue.exchange == missing[0].exchange)
+                name = next(venue.connector for venue in setup.venues if venue.exchange == missing[0].exchange)
                 reason = f"brought no book of {missing[0].pair} within {_START_SECONDS:g} s"
-                raise PartFailedError(name, reason, stage.parts[name].log)
+                raise ProcessFailedError(name, reason, setup.processes[name].log)
             await asyncio.sleep(0.05)
 
-    async def _show(self, stage: Stage, watcher: Watcher, beats: Heartbeats) -> None:
+    async def _show(self, setup: Setup, watcher: Watcher, heartbeats: Heartbeats) -> None:
         """Until the duration is over, or somebody ends it."""
-        for line in _whereabouts(stage):
+        for line in _whereabouts(setup):
             self._say(line)
 
         def frame() -> Frame:
             return take_frame(
-                stage,
+                setup,
                 watcher,
-                beats,
+                heartbeats,
                 shown=list(self._shown),
                 wallets=self._wallets,
                 notices=self._notices,
@@ -209,9 +211,9 @@ class Demo:
         def take() -> Callable[[int, int], RenderableType]:
             return partial(screen, frame(), helping=self._helping)
 
-        display = self._live(self._screen, take) if self._screen else self._progress(watcher, beats)
+        display = self._live(self._screen, take) if self._screen else self._progress(watcher, heartbeats)
         displaying = asyncio.create_task(display, name="display")
-        troubles = self._troubles(stage) if self._settings.faults else []
+        fault_tasks = self._faults(setup) if self._settings.faults else []
         try:
             ending = asyncio.create_task(self._end.wait(), name="end")
             await asyncio.wait({ending, displaying}, timeout=self._settings.duration, return_when="FIRST_COMPLETED")
@@ -221,7 +223,7 @@ class Demo:
             if self._settings.picture:
                 save_picture(frame(), self._settings.picture)
         finally:
-            for task in (displaying, *troubles):
+            for task in (displaying, *fault_tasks):
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
@@ -233,37 +235,37 @@ class Demo:
         await self._output.drain()
         await view.show(take)
 
-    def _troubles(self, stage: Stage) -> list[asyncio.Task[None]]:
+    def _faults(self, setup: Setup) -> list[asyncio.Task[None]]:
         """What goes wrong, at one exchange after the other."""
-        step = EVERY / len(stage.venues)
+        step = FAULT_INTERVAL / len(setup.venues)
         return [
-            asyncio.create_task(make_trouble(venue, self.tell, place * step), name=f"faults {venue.exchange}")
-            for place, venue in enumerate(stage.venues)
+            asyncio.create_task(inject_faults(venue, self.notify, place * step), name=f"faults {venue.exchange}")
+            for place, venue in enumerate(setup.venues)
         ]
 
-    async def _progress(self, watcher: Watcher, beats: Heartbeats) -> None:
+    async def _progress(self, watcher: Watcher, heartbeats: Heartbeats) -> None:
         """A line now and then."""
         while True:
             await asyncio.sleep(_PROGRESS_EVERY)
             valid = sum(keeper.valid for keeper in watcher.keepers.values())
             self._line(
-                f"received {beats.total('received'):,}, published {beats.total('published'):,}, read {watcher.read.total():,}; "
+                f"received {heartbeats.total('received'):,}, published {heartbeats.total('published'):,}, read {watcher.read.total():,}; "
                 f"socket to reader {as_text(watcher.lag())}; books valid: {valid} of {len(watcher.keepers)}"
             )
 
-    async def _look(self, stage: Stage, reader: Reader, beats: Heartbeats) -> None:
+    async def _look(self, setup: Setup, reader: Reader, heartbeats: Heartbeats) -> None:
         """Keep an eye on the connectors' heartbeats and on the wallets' hashes."""
         names: dict[str, dict[str, str]] = {}
         while True:
             with suppress(RedisError, *AWAY):
-                await beats.look()
-                for venue in stage.venues:
+                await heartbeats.look()
+                for venue in setup.venues:
                     if venue.exchange not in names:
                         # Sub-accounts may be UUIDs in the streams.
                         subjects = await venue.control.subjects(venue.account)
                         names[venue.exchange] = {subject: each["name"] for subject, each in subjects.items()}
                     for subject, shown in names[venue.exchange].items():
-                        fields = await reader.redis.hgetall(stage.keys.wallet(venue.exchange, subject))
+                        fields = await reader.redis.hgetall(setup.keys.wallet(venue.exchange, subject))
                         wallet = {str(name): str(value) for name, value in fields.items()}
                         self._wallets[venue.exchange, shown] = wallet
             await asyncio.sleep(_LOOK_EVERY)
@@ -283,7 +285,7 @@ class Demo:
     def _elapsed(self) -> float:
         return time.monotonic() - self._began
 
-    def tell(self, words: str) -> None:
+    def notify(self, words: str) -> None:
         """A notice."""
         self._notices.append((self._elapsed(), words))
         if not (self._screen and self._screen.open):
@@ -293,17 +295,17 @@ class Demo:
         self._say(f"{self._elapsed():6.1f} s  {words}")
 
 
-def _whereabouts(stage: Stage) -> Iterator[str]:
+def _whereabouts(setup: Setup) -> Iterator[str]:
     """Where everything is, for whoever wants to look closer, or to kill something."""
-    yield f"  redis      {stage.redis_address}" + f"  namespace {stage.keys.namespace}" * bool(stage.keys.namespace)
-    for venue in stage.venues:
+    yield f"  redis      {setup.redis_address}" + f"  namespace {setup.keys.namespace}" * bool(setup.keys.namespace)
+    for venue in setup.venues:
         yield f"  control    {venue.control.url}"
         yield f"  config     {venue.config}"
-    yield f"  logs       {stage.directory}"
-    for part in stage.parts:
-        yield f"  pid        {part.pid:<8} {part.name}"
+    yield f"  logs       {setup.directory}"
+    for child in setup.processes:
+        yield f"  pid        {child.pid:<8} {child.name}"
     yield "to see it recover: kill -9 a pid; to start a connector again yourself:"
-    for venue in stage.venues:
+    for venue in setup.venues:
         yield f"  {_tickbridge()} run --config {venue.config}"
 
 
@@ -314,15 +316,15 @@ def _tickbridge() -> str:
     return "tickbridge" if found and Path(found).parent == here else shlex.join([sys.executable, "-m", "bridge"])
 
 
-def _what_is_left(stage: Stage, *, kept: bool) -> Iterator[str]:
+def _what_is_left(setup: Setup, *, kept: bool) -> Iterator[str]:
     """What has become of the paths that were printed."""
     if kept:
-        yield f"config, logs and data are in {stage.directory}"
-    elif stage.keep:
-        yield f"logs and data are kept in {stage.directory}"
+        yield f"config, logs and data are in {setup.directory}"
+    elif setup.keep:
+        yield f"logs and data are kept in {setup.directory}"
         yield "its keys and configs were removed"
     else:
-        yield f"{stage.directory} was removed; --dir DIR keeps config, logs and data"
+        yield f"{setup.directory} was removed; --dir DIR keeps config, logs and data"
 
 
 @contextmanager

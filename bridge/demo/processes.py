@@ -16,7 +16,7 @@ from typing import NoReturn, Self
 import bridge
 from bridge.errors import BridgeError
 
-__all__ = ["Part", "PartFailedError", "Parts", "python_module"]
+__all__ = ["ChildProcess", "ProcessFailedError", "Processes", "python_module"]
 
 _PAUSE = 1.0
 """Seconds before a dead part is started again: time to see it dead, or to start it by hand."""
@@ -39,7 +39,7 @@ async def _always() -> bool:
     return True
 
 
-class PartFailedError(BridgeError):
+class ProcessFailedError(BridgeError):
     """A part of the demo ended again and again, or didn't start; ``tail`` is the end of its log."""
 
     def __init__(self, name: str, reason: str, log: Path) -> None:
@@ -50,7 +50,7 @@ class PartFailedError(BridgeError):
         super().__init__(f"the demo's {name} {reason}; its log {log} ends with\n{said}")
 
 
-class Part:
+class ChildProcess:
     """One child process: ``command``, where its output goes, and what became of it.
 
     ``free`` says whether it may be started again after it died: somebody else may have done so. At the end parts of a
@@ -80,14 +80,14 @@ class Part:
         return self.process is not None and self.process.returncode is None
 
 
-class Parts:
+class Processes:
     """All child processes; leaving the block ends them, rank by rank, the lowest last."""
 
-    def __init__(self, directory: Path, tell: Callable[[str], None], *, temporary: bool) -> None:
-        self.all: dict[str, Part] = {}
+    def __init__(self, directory: Path, notify: Callable[[str], None], *, temporary: bool) -> None:
+        self.all: dict[str, ChildProcess] = {}
         self._directory = directory
         self._temporary = temporary
-        self._tell = tell
+        self._notify = notify
         self._guardian: asyncio.subprocess.Process | None = None
         self._guardian_pipe = -1
         self._ending = False
@@ -110,51 +110,51 @@ class Parts:
     ) -> None:
         self._ending = True
         # Connectors and consumers say goodbye to the exchanges and to Redis, so these outlive them.
-        for rank in sorted({part.rank for part in self.all.values()}, reverse=True):
-            await asyncio.gather(*(self._end(part) for part in self.all.values() if part.rank == rank))
+        for rank in sorted({child.rank for child in self.all.values()}, reverse=True):
+            await asyncio.gather(*(self._end(child) for child in self.all.values() if child.rank == rank))
         if self._guardian:
             self._register("ended")
             os.close(self._guardian_pipe)
             self._guardian_pipe = -1
             await self._guardian.wait()
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[ChildProcess]:
         return iter(self.all.values())
 
-    def __getitem__(self, name: str) -> Part:
+    def __getitem__(self, name: str) -> ChildProcess:
         return self.all[name]
 
     async def start(
         self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None, *, rank: int = 2
-    ) -> Part:
+    ) -> ChildProcess:
         """Add a part and start it; its output goes to ``<name>.log``."""
-        part = self.all[name] = Part(name, command, self._directory / f"{name}.log", env or {}, rank)
-        await self._launch(part)
-        return part
+        child = self.all[name] = ChildProcess(name, command, self._directory / f"{name}.log", env or {}, rank)
+        await self._launch(child)
+        return child
 
-    async def keep(self, part: Part) -> None:
+    async def keep(self, child: ChildProcess) -> None:
         """Start the part again whenever it dies.
 
         Raises:
-            PartFailedError: it doesn't live.
+            ProcessFailedError: it doesn't live.
         """
         short_lives = 0
         while True:
-            assert part.process
-            await part.process.wait()
-            self._note_end(part)
+            assert child.process
+            await child.process.wait()
+            self._note_end(child)
             if self._ending:
                 return
-            self._tell(f"{part.name} (pid {part.pid}) {part.ended}")
-            short_lives = short_lives + 1 if time.monotonic() - part.began < _SHORT_LIFE else 0
+            self._notify(f"{child.name} (pid {child.pid}) {child.ended}")
+            short_lives = short_lives + 1 if time.monotonic() - child.began < _SHORT_LIFE else 0
             if short_lives >= _MOST_SHORT_LIVES:
-                raise PartFailedError(part.name, f"ended {short_lives} times in a row ({part.ended})", part.log)
+                raise ProcessFailedError(child.name, f"ended {short_lives} times in a row ({child.ended})", child.log)
             await asyncio.sleep(_PAUSE)
-            while not await part.free():
+            while not await child.free():
                 short_lives = 0
                 await asyncio.sleep(_LOOK_EVERY)
-            await self._launch(part)
-            self._tell(f"{part.name} started again (pid {part.pid})")
+            await self._launch(child)
+            self._notify(f"{child.name} started again (pid {child.pid})")
 
     def keep_logs(self) -> None:
         """Leave a temporary directory there at the end, but for what is secret in it."""
@@ -173,13 +173,13 @@ class Parts:
         self._register("now")
         os._exit(128 + signal.SIGINT)
 
-    async def _launch(self, part: Part) -> None:
-        with part.log.open("ab") as output:
-            part.process = await asyncio.create_subprocess_exec(
+    async def _launch(self, child: ChildProcess) -> None:
+        with child.log.open("ab") as output:
+            child.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", "-c", _ENLIST, str(self._guardian_pipe)),
-                *part.command,
+                *child.command,
                 pass_fds=(self._guardian_pipe,),
-                env=_environment() | part.env,
+                env=_environment() | child.env,
                 cwd=self._directory,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
@@ -187,12 +187,12 @@ class Parts:
                 # Ctrl-C is the demo's: it ends its parts in order.
                 start_new_session=True,
             )
-        part.starts += 1
-        part.began = time.monotonic()
-        part.ended = ""
+        child.starts += 1
+        child.began = time.monotonic()
+        child.ended = ""
 
-    async def _end(self, part: Part) -> None:
-        process = part.process
+    async def _end(self, child: ChildProcess) -> None:
+        process = child.process
         if process is None:
             return
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -201,12 +201,12 @@ class Parts:
                     process.send_signal(number)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(process.wait(), _PATIENCE)
-        self._note_end(part)
+        self._note_end(child)
 
-    def _note_end(self, part: Part) -> None:
-        if not part.ended and part.process is not None:
-            part.ended = _words(part.process.returncode)
-            self._register(f"- {part.pid}")
+    def _note_end(self, child: ChildProcess) -> None:
+        if not child.ended and child.process is not None:
+            child.ended = _words(child.process.returncode)
+            self._register(f"- {child.pid}")
 
     def _register(self, line: str) -> None:
         if self._guardian_pipe >= 0:

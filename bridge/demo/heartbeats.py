@@ -66,16 +66,16 @@ class Heartbeats:
         Raises:
             redis.exceptions.RedisError, OSError: as redis-py has them.
         """
-        for beat in self.of.values():
-            await beat.look()
+        for heartbeat in self.of.values():
+            await heartbeat.look()
 
     def total(self, name: str) -> int:
         """A count over all connectors."""
-        return sum(beat.total(name) for beat in self.of.values())
+        return sum(heartbeat.total(name) for heartbeat in self.of.values())
 
     def rates(self) -> tuple[float, float]:
         """Received and published per second."""
         return (
-            sum(beat.received.per_second() for beat in self.of.values()),
-            sum(beat.published.per_second() for beat in self.of.values()),
+            sum(heartbeat.received.per_second() for heartbeat in self.of.values()),
+            sum(heartbeat.published.per_second() for heartbeat in self.of.values()),
         )
