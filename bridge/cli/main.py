@@ -37,7 +37,7 @@ GROUPS = {
         "wallets": "keep balances, positions, open orders and fills, a hash for each account",
     },
     "try out": {
-        "demo": "the whole thing on this machine, with nothing else installed",
+        "demo": "run everything on this machine, with nothing else installed",
         "simulate": "a simulated exchange, WebSocket and REST",
         "replay": "serve a recording as its exchange would",
     },

@@ -1,4 +1,4 @@
-"""The end of a demo: hold the markets, let everything catch up, and compare."""
+"""The end of a demo: pauses the markets, waits until everything has arrived, and compares."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from bridge.book import Book
-from bridge.demo.control import AWAY
+from bridge.demo.control import UNREACHABLE
 from bridge.demo.differences import TradeCheck, book_differences, check_trades, wallet_differences
 from bridge.demo.heartbeats import Heartbeats
 from bridge.demo.setup import Setup
@@ -29,9 +29,9 @@ _LOOK_EVERY = 0.1
 
 
 class Findings(Struct, frozen=True):
-    """What the comparison with one exchange found: differences in words, by pair or account; empty where all is equal.
+    """The differences from one exchange, in words, by pair or account; empty lists mean that all is equal.
 
-    ``books`` are those that the demo built from the streams, ``kept`` those that the books service keeps for late
+    ``books`` are the books that the demo built from the streams, ``kept`` those that the books service keeps for late
     joiners.
     """
 
@@ -50,25 +50,25 @@ class Findings(Struct, frozen=True):
 
 
 class QuietCheck:
-    """Whether all has come to rest: two heartbeats, and between them nothing received, nothing read, nothing waiting."""
+    """Whether nothing moves any more: between two heartbeats, nothing was received or read, and nothing waits."""
 
     def __init__(self) -> None:
         self._heartbeat: dict[str, str] = {}
         self._read = -1
 
     def disturbed(self, heartbeat: dict[str, str] | None, read: int) -> str:
-        """What still moves, in words; empty when nothing does. ``read`` is counted after the heartbeat was taken."""
+        """What still moves, in words, or ``""``. ``read`` must be counted after the heartbeat was read."""
         if heartbeat is None:
-            return "the connector is away"
+            return "the connector is not running"
         if heartbeat["state"] != "live":
             return f"the connector is {heartbeat['state']}"
         if int(heartbeat["waiting"]) or self.moved(heartbeat, read):
             self._heartbeat, self._read = heartbeat, -1 if int(heartbeat["waiting"]) else read
-            return "entries still come"
+            return "entries are still arriving"
         return "" if self._heartbeat["beat"] != heartbeat["beat"] else "the connector's next heartbeat is due"
 
     def moved(self, heartbeat: dict[str, str], read: int) -> bool:
-        """Whether anything has come since."""
+        """Whether anything has been received or read since."""
         return self._read != read or any(
             self._heartbeat.get(name) != heartbeat.get(name) for name in ("instance", "received")
         )
@@ -77,13 +77,13 @@ class QuietCheck:
 async def settle_and_compare(
     setup: Setup, watcher: Watcher, *, heartbeats: Heartbeats, redis: Redis, seconds: float, faults: bool
 ) -> tuple[dict[str, Findings], list[str]]:
-    """Hold the markets, wait until everything that they said has come through, and compare.
+    """Pause the markets, wait until all of their messages have arrived, and compare.
 
     Returns:
-        What was found, by exchange, and what was still missing after ``seconds``, in words.
+        The findings by exchange, and what was still missing after ``seconds``, in words.
 
     Raises:
-        BridgeError: a simulator or Redis is still away then.
+        BridgeError: a simulator or Redis is still unreachable then.
     """
     deadline = time.monotonic() + seconds
     quiet = {venue.exchange: QuietCheck() for venue in setup.venues}
@@ -103,22 +103,22 @@ async def settle_and_compare(
                 found = {venue.exchange: await compare(setup, venue, watcher, redis) for venue in setup.venues}
                 # A fresh snapshot may come at any time.
                 if not late and _moved(quiet, heartbeats, watcher):
-                    missing.append("entries still come")
+                    missing.append("entries are still arriving")
                 if late or not (missing or any(_may_change(each, faults=faults) for each in found.values())):
                     return found, missing
-        except (*AWAY, RedisError) as error:
+        except (*UNREACHABLE, RedisError) as error:
             if late:
-                msg = f"there is nothing to compare with at the end: {str(error) or type(error).__name__}"
+                msg = f"cannot compare at the end: {str(error) or type(error).__name__}"
                 raise BridgeError(msg) from None
         await asyncio.sleep(_LOOK_EVERY)
 
 
 async def compare(setup: Setup, venue: Venue, watcher: Watcher, redis: Redis) -> Findings:
-    """Hold books, wallets and trades against the exchange's own.
+    """Compare books, wallets and trades with those of the exchange.
 
     Raises:
-        aiohttp.ClientError: the simulator is away.
-        redis.exceptions.RedisError: Redis is.
+        aiohttp.ClientError: the simulator is unreachable.
+        redis.exceptions.RedisError: Redis is unreachable.
     """
     books, kept, trades = {}, {}, {}
     for instrument in sorted(venue.instruments):
@@ -135,9 +135,9 @@ async def compare(setup: Setup, venue: Venue, watcher: Watcher, redis: Redis) ->
 
 
 def _may_change(found: Findings, *, faults: bool) -> bool:
-    """Whether what differs may yet become equal.
+    """Whether what differs may still become equal.
 
-    Balances may have to be asked for. With faults, a message that was left out may show only at the next snapshot.
+    Balances may have to be requested. With faults, a dropped message may be noticed only at the next snapshot.
     """
     return found.wallets_differ or (faults and found.books_differ)
 
@@ -145,7 +145,7 @@ def _may_change(found: Findings, *, faults: bool) -> bool:
 async def _disturbances(quiet: dict[str, QuietCheck], heartbeats: Heartbeats, watcher: Watcher) -> list[str]:
     found = []
     for exchange, heartbeat in heartbeats.of.items():
-        if disturbed := quiet[exchange].disturbed(await heartbeat.look(), watcher.read[exchange]):
+        if disturbed := quiet[exchange].disturbed(await heartbeat.read(), watcher.read[exchange]):
             found.append(f"{exchange}: {disturbed}")
     return found
 
@@ -157,14 +157,14 @@ def _moved(quiet: dict[str, QuietCheck], heartbeats: Heartbeats, watcher: Watche
 
 
 async def _unsent(venue: Venue) -> list[str]:
-    """Whether the exchange itself hasn't sent everything yet."""
+    """Whether the exchange itself still has messages to send."""
     state = await venue.control.state()
     waiting = any(each["buffered"] for each in state["sockets"])
     return [f"{venue.exchange} has messages to send"] if waiting else []
 
 
 async def _unread(setup: Setup, watcher: Watcher, redis: Redis) -> list[str]:
-    """The streams whose end the demo, or the service that keeps a hash of them, hasn't come to."""
+    """The streams that the demo, or the service that keeps a hash of them, has not read to their end."""
     missing = []
     for key, stream in (await catalog(redis, setup.keys)).items():
         end = await last_id(redis, key)
@@ -177,7 +177,7 @@ async def _unread(setup: Setup, watcher: Watcher, redis: Redis) -> list[str]:
 
 
 async def _kept_until(redis: Redis, keys: Keys, stream: StreamKey) -> str | None:
-    """The entry at which the service's hash stands; ``""`` if there is none yet, ``None`` if no service keeps one."""
+    """The last entry in the service's hash; ``""`` if there is no hash yet, ``None`` if no service keeps one."""
     if stream.channel is Channel.BOOK:
         return str(await redis.hget(keys.snapshot(stream.exchange, stream.subject), "id") or "")
     if not stream.public:

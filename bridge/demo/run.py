@@ -1,4 +1,4 @@
-"""The demo from start to end."""
+"""Runs the demo from start to end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from rich.console import RenderableType
 
 from bridge.demo.comparison import settle_and_compare
-from bridge.demo.control import AWAY
+from bridge.demo.control import UNREACHABLE
 from bridge.demo.faults import FAULT_INTERVAL, inject_faults
 from bridge.demo.heartbeats import Heartbeats
 from bridge.demo.output import Output, notices_from_logs
@@ -48,11 +48,11 @@ _NOTICES = 50
 
 
 async def run(settings: DemoSettings) -> int:
-    """Show it until ``duration`` is over or somebody ends it; returns the exit code: 1 if anything was not true.
+    """Run until ``duration`` is over or the user ends it; returns the exit code: 1 if anything was wrong.
 
     Raises:
-        ConfigError: the directory given can't be used.
-        BridgeError: no server, or a part that doesn't live.
+        ConfigError: the given directory cannot be used.
+        BridgeError: there is no server, or a process keeps dying.
     """
     demo = Demo(settings)
     with _on_signals(demo), notices_from_logs(demo.notify):
@@ -69,7 +69,7 @@ async def run(settings: DemoSettings) -> int:
 
 
 class Demo:
-    """One run. Notices go to standard output, or into the view while that is up."""
+    """One run. Notices go to standard output, or to the view while it is open."""
 
     def __init__(self, settings: DemoSettings) -> None:
         self._settings = settings
@@ -84,13 +84,13 @@ class Demo:
         self._helping = False
         self._draining = False
         self.stopped: int | None = None
-        """The exit code, if the demo was told to stop before its end."""
+        """The exit code, if the demo was stopped before its end."""
         self._shown = deque(by_base(settings.pairs))
         self._notices: deque[tuple[float, str]] = deque(maxlen=_NOTICES)
         self._wallets: dict[tuple[str, str], dict[str, str]] = {}
 
     async def run(self) -> int:
-        """See ``run`` of this module."""
+        """Run; see the function ``run``."""
         venues = ", ".join(f"simulated {exchange} and its connector" for exchange in self._settings.pairs)
         self._say(f"starting: a server, {venues}, the consumers")
         async with set_up(self._settings, self.notify) as setup:
@@ -113,7 +113,7 @@ class Demo:
         return 1 if wrong else 0
 
     def interrupt(self) -> None:
-        """A signal came: the first ends the demo in order, the second at once."""
+        """Handle a signal: the first ends the demo in order, the second at once."""
         if self._end.is_set() or self._draining:
             self.abandon()
         self._end.set()
@@ -121,7 +121,7 @@ class Demo:
             self.stop(128 + signal.SIGINT)
 
     def stop(self, code: int) -> None:
-        """End in order, but without comparing and without a summary: nobody is there to read it."""
+        """End in order, but without a comparison and a summary, which nobody would read."""
         self._end.set()
         if self.stopped is None and self._main:
             self.stopped = code
@@ -136,25 +136,26 @@ class Demo:
         os._exit(128 + signal.SIGINT)
 
     def hang_up(self) -> None:
-        """The terminal is gone, or whoever was logged in."""
+        """Handle SIGHUP: the terminal is closed."""
         if self._draining:
             self.abandon()
         self.stop(128 + signal.SIGHUP)
 
     async def drain(self) -> None:
-        """Wait until all that was said is written, or can't be; a signal ends that."""
+        """Wait until all output is written, or nothing more can be; a signal ends the wait."""
         self._draining = True
         await self._output.drain()
 
     def _on_output_closed(self) -> None:
-        """Nothing more can be printed: ``tickbridge demo | head``, or the terminal is gone."""
+        """End when nothing more can be printed: ``tickbridge demo | head``, or the terminal is closed."""
         if not self._draining:
             self.stop(0 if isinstance(self._output.error, BrokenPipeError) else 128 + signal.SIGHUP)
 
     async def _watch(self, setup: Setup, reader: Reader, watcher: Watcher, heartbeats: Heartbeats) -> Outcome:
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(setup.processes.keep(child), name=f"keep {child.name}") for child in setup.processes
+                group.create_task(setup.processes.supervise(child), name=f"supervise {child.name}")
+                for child in setup.processes
             ]
             tasks += [
                 group.create_task(watcher.follow(), name="read"),
@@ -165,7 +166,7 @@ class Demo:
             self._began = time.monotonic()
             await self._show(setup, watcher, heartbeats)
             elapsed = self._elapsed()
-            self._say("holding the market, waiting for the streams to catch up, comparing")
+            self._say("pausing the market, waiting for the streams to catch up, comparing")
             findings, unsettled = await settle_and_compare(
                 setup,
                 watcher,
@@ -179,7 +180,7 @@ class Demo:
         return Outcome(self._settings, elapsed, watcher, heartbeats, findings, unsettled)
 
     async def _until_read(self, setup: Setup, watcher: Watcher) -> None:
-        """Wait for the first book."""
+        """Wait until all books are valid."""
         deadline = time.monotonic() + _START_SECONDS
         while not self._end.is_set():
             missing = [each for each in self._shown if each not in watcher.keepers or not watcher.keepers[each].valid]
@@ -187,13 +188,13 @@ class Demo:
                 return
             if time.monotonic() > deadline:
                 name = next(venue.connector for venue in setup.venues if venue.exchange == missing[0].exchange)
-                reason = f"brought no book of {missing[0].pair} within {_START_SECONDS:g} s"
+                reason = f"delivered no book of {missing[0].pair} within {_START_SECONDS:g} s"
                 raise ProcessFailedError(name, reason, setup.processes[name].log)
             await asyncio.sleep(0.05)
 
     async def _show(self, setup: Setup, watcher: Watcher, heartbeats: Heartbeats) -> None:
-        """Until the duration is over, or somebody ends it."""
-        for line in _whereabouts(setup):
+        """Show the demo until the duration is over or the user ends it."""
+        for line in _locations(setup):
             self._say(line)
 
         def frame() -> Frame:
@@ -231,12 +232,12 @@ class Demo:
                 await self._screen.close()
 
     async def _live(self, view: FullScreen, take: Callable[[], Callable[[int, int], RenderableType]]) -> None:
-        """The live view, once all that was said before is on the terminal: else it would be lost with the view."""
+        """Show the live view, once all earlier output is on the terminal; it would be lost otherwise."""
         await self._output.drain()
         await view.show(take)
 
     def _faults(self, setup: Setup) -> list[asyncio.Task[None]]:
-        """What goes wrong, at one exchange after the other."""
+        """Start injecting faults, at one exchange after the other."""
         step = FAULT_INTERVAL / len(setup.venues)
         return [
             asyncio.create_task(inject_faults(venue, self.notify, place * step), name=f"faults {venue.exchange}")
@@ -244,7 +245,7 @@ class Demo:
         ]
 
     async def _progress(self, watcher: Watcher, heartbeats: Heartbeats) -> None:
-        """A line now and then."""
+        """Print a line every few seconds."""
         while True:
             await asyncio.sleep(_PROGRESS_EVERY)
             valid = sum(keeper.valid for keeper in watcher.keepers.values())
@@ -254,11 +255,11 @@ class Demo:
             )
 
     async def _look(self, setup: Setup, reader: Reader, heartbeats: Heartbeats) -> None:
-        """Keep an eye on the connectors' heartbeats and on the wallets' hashes."""
+        """Keep reading the connectors' heartbeats and the wallets' hashes."""
         names: dict[str, dict[str, str]] = {}
         while True:
-            with suppress(RedisError, *AWAY):
-                await heartbeats.look()
+            with suppress(RedisError, *UNREACHABLE):
+                await heartbeats.read()
                 for venue in setup.venues:
                     if venue.exchange not in names:
                         # Sub-accounts may be UUIDs in the streams.
@@ -286,7 +287,7 @@ class Demo:
         return time.monotonic() - self._began
 
     def notify(self, words: str) -> None:
-        """A notice."""
+        """Show a notice."""
         self._notices.append((self._elapsed(), words))
         if not (self._screen and self._screen.open):
             self._line(words)
@@ -295,8 +296,8 @@ class Demo:
         self._say(f"{self._elapsed():6.1f} s  {words}")
 
 
-def _whereabouts(setup: Setup) -> Iterator[str]:
-    """Where everything is, for whoever wants to look closer, or to kill something."""
+def _locations(setup: Setup) -> Iterator[str]:
+    """Where everything is, for users who want to look closer or kill a process."""
     yield f"  redis      {setup.redis_address}" + f"  namespace {setup.keys.namespace}" * bool(setup.keys.namespace)
     for venue in setup.venues:
         yield f"  control    {venue.control.url}"
@@ -310,14 +311,14 @@ def _whereabouts(setup: Setup) -> Iterator[str]:
 
 
 def _tickbridge() -> str:
-    """The command as this user can type it: in a clone's own ``.venv`` it is in no ``PATH``."""
+    """The command as this user can type it: if installed in a clone's ``.venv``, it may not be on ``PATH``."""
     found = which("tickbridge")
     here = Path(sys.executable).parent
     return "tickbridge" if found and Path(found).parent == here else shlex.join([sys.executable, "-m", "bridge"])
 
 
 def _what_is_left(setup: Setup, *, kept: bool) -> Iterator[str]:
-    """What has become of the paths that were printed."""
+    """What remains of the paths that were printed."""
     if kept:
         yield f"config, logs and data are in {setup.directory}"
     elif setup.keep:
@@ -335,7 +336,7 @@ def _on_signals(demo: Demo) -> Iterator[None]:
         signal.SIGTERM: demo.interrupt,
         signal.SIGQUIT: demo.abandon,
     }
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not under nohup
         actions[signal.SIGHUP] = demo.hang_up
     with ExitStack() as stack:
         for number, action in actions.items():
@@ -345,7 +346,7 @@ def _on_signals(demo: Demo) -> Iterator[None]:
 
 
 def _first(failed: BaseExceptionGroup) -> BaseException:
-    """The error to show: one of ours before any other, the group taken apart."""
+    """The error of a group to show: one of ours, if there is any."""
     ours = failed.subgroup(BridgeError)
     error: BaseException = ours or failed
     while isinstance(error, BaseExceptionGroup):

@@ -1,4 +1,4 @@
-"""Sets the demo up: directory, server, simulated exchanges, connectors, consumers, each as a user would run it."""
+"""Starts the demo's processes: server, simulated exchanges, connectors and consumers, each as a user would run it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from consumers.connection import make_client, safe_url
 __all__ = ["Setup", "set_up"]
 
 _PORTS = 5
-"""How many ports are tried."""
+"""How many ports to try."""
 _START_SECONDS = 60.0
 _LOOK_EVERY = 0.05
 _CONTROL = re.compile(r"^control +(\S+)$", re.MULTILINE)
@@ -46,7 +46,7 @@ _SERVER, _EXCHANGE, _CLIENT = range(3)
 
 
 class Setup(Struct):
-    """The running demo: where everything is. ``keep``: whether a temporary directory stays there at the end."""
+    """The running demo. ``keep``: whether to keep a temporary directory at the end."""
 
     directory: Path
     redis_url: str
@@ -63,14 +63,14 @@ class Setup(Struct):
 
 @asynccontextmanager
 async def set_up(settings: DemoSettings, notify: Callable[[str], None]) -> AsyncIterator[Setup]:
-    """Start everything but leave the watching to the caller; leaving the block ends it all.
+    """Start everything except the reader; leaving the block ends everything.
 
-    A temporary directory is removed at the end unless the block failed, or says that it is to be kept; keys and configs
-    don't stay in it.
+    A temporary directory is removed at the end unless the block failed or set ``keep``; keys and configs are removed
+    from it in any case.
 
     Raises:
-        ConfigError: the directory given can't be used.
-        BridgeError: no server, Redis out of reach, or a part that doesn't start.
+        ConfigError: the given directory cannot be used.
+        BridgeError: there is no server, Redis is unreachable, or a process does not start.
     """
     directory = _directory(settings.directory)
     async with AsyncExitStack() as stack:
@@ -87,7 +87,7 @@ async def set_up(settings: DemoSettings, notify: Callable[[str], None]) -> Async
                 if failed:
                     notify(f"logs and data are kept in {directory}")
 
-        # Usually the guardian has done it; it may not have been started.
+        # Usually the guardian does this, but it may not have been started.
         stack.callback(lambda: None if kept else remove(directory))
         namespace = ""
         if settings.redis is not None:
@@ -157,13 +157,13 @@ async def _start_server(processes: Processes, directory: Path) -> str:
 
 
 def _lost_its_port(error: ProcessFailedError) -> bool:
-    """Whether another process has taken the port between the moment when it was found free and the part's start."""
+    """Whether another process took the port after it was found free."""
     return " in use" in error.tail.lower()
 
 
 async def _answers(client: Redis, child: ChildProcess) -> bool:
     with suppress(RedisError, OSError):
-        # Another process may have taken the port in the meantime: the answer must be ours.
+        # Another process may have taken the port: the answer must come from ours.
         return bool((await client.info("server"))["process_id"] == child.pid)
     return False
 
@@ -171,7 +171,7 @@ async def _answers(client: Redis, child: ChildProcess) -> bool:
 async def _start_simulators(
     processes: Processes, settings: DemoSettings, directory: Path, stack: AsyncExitStack
 ) -> list[Venue]:
-    """One for each exchange, side by side; ``stack`` closes what asks them."""
+    """Start a simulator for each exchange; ``stack`` closes their control clients."""
     for exchange in settings.pairs:
         await _start_simulator(processes, settings, directory, exchange)
     venues = []
@@ -197,7 +197,7 @@ async def _start_simulators(
 async def _start_simulator(
     processes: Processes, settings: DemoSettings, directory: Path, exchange: str
 ) -> ChildProcess:
-    # Its port is fixed, and the connector's config written once, so that it can be started again.
+    # The port is fixed and the connector's config written once, so that it can be restarted.
     options = {
         "--port": str(free_port()),
         "--pairs": ",".join(settings.pairs[exchange]),
@@ -213,7 +213,7 @@ async def _start_simulator(
 
 
 async def _control_url(child: ChildProcess, restart: Callable[[], Awaitable[ChildProcess]]) -> str:
-    """Where a simulator's control is, once it is ready."""
+    """The URL of a simulator's control interface, once it is ready."""
 
     async def ready() -> bool:
         return bool(_READY.search(child.log.read_text(encoding="utf-8")))
@@ -228,22 +228,22 @@ async def _control_url(child: ChildProcess, restart: Callable[[], Awaitable[Chil
         child = await restart()
     found = _CONTROL.search(child.log.read_text(encoding="utf-8"))
     if found is None:
-        raise ProcessFailedError(child.name, "didn't say where its control is", child.log)
+        raise ProcessFailedError(child.name, "did not print the URL of its control interface", child.log)
     return found[1]
 
 
 def _process_name(kind: str, exchange: str, settings: DemoSettings) -> str:
-    """Of one exchange the kind says it all."""
+    """The name of a process; with a single exchange, its kind is enough."""
     return kind if len(settings.pairs) == 1 else f"{kind}-{exchange}"
 
 
 def _suggested(directory: Path, exchange: str) -> Path:
-    """The connector's config as the simulator suggests it."""
+    """The connector's config that the simulator suggests."""
     return directory / f"{exchange}.suggested.yaml"
 
 
 def _write_config(venue: Venue, url: str, namespace: str, settings: DemoSettings) -> None:
-    """The simulator's own suggestion, with what the demo adds; it may hold Redis's password."""
+    """Write the connector's config; it may contain the password of Redis."""
     suggested = _suggested(venue.config.parent, venue.exchange)
     config: dict[str, Any] = yaml.safe_load(suggested.read_text(encoding="utf-8"))
     config |= {
@@ -259,9 +259,9 @@ def _write_config(venue: Venue, url: str, namespace: str, settings: DemoSettings
 
 
 async def _is_free(url: str, key: str) -> bool:
-    """Whether the connector's place is free: the heartbeat of a killed one stands for its last seconds.
+    """Whether the connector may be restarted: the heartbeat of a killed one has expired.
 
-    That leaves whoever killed it the time to start it again.
+    Until then, the user who killed it has time to restart it.
     """
     client = make_client(url)
     try:

@@ -1,4 +1,4 @@
-"""The demo's last word: what came through, whether it is true, and the exit code."""
+"""The demo's summary: what was received, and what is wrong."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SHOWN = 5
 
 
 class Outcome(Struct, frozen=True):
-    """Everything that the summary is made of, ``findings`` by exchange.
+    """The data of the summary; ``findings`` are by exchange.
 
-    ``unsettled`` is what hadn't come through when patience was over.
+    ``unsettled`` is what had not arrived in time.
     """
 
     settings: DemoSettings
@@ -32,7 +32,7 @@ class Outcome(Struct, frozen=True):
 
 
 def failures(outcome: Outcome) -> list[str]:
-    """What is wrong, in words; empty when all is as it should be."""
+    """What is wrong, in words; empty if nothing is."""
     watcher = outcome.watcher
     wrong = list(outcome.unsettled)
     for exchange, found in outcome.findings.items():
@@ -40,7 +40,7 @@ def failures(outcome: Outcome) -> list[str]:
         wrong += _differing(f"late-join hash of {exchange}", found.kept)
         wrong += _differing(f"wallet of {exchange}", found.wallets)
         for pair in sorted({*outcome.settings.pairs[exchange]} - found.books.keys()):
-            wrong.append(f"book of {exchange} {pair}: it never came")
+            wrong.append(f"book of {exchange} {pair}: never received")
         for pair, check in found.trades.items():
             for count, words in (
                 (check.twice, "too many"),
@@ -52,20 +52,20 @@ def failures(outcome: Outcome) -> list[str]:
     if watcher.holes:
         wrong.append(f"{watcher.holes} entries are missing in seq")
     if watcher.undecodable:
-        wrong.append(f"{watcher.undecodable} entries can't be decoded")
+        wrong.append(f"{watcher.undecodable} entries cannot be decoded")
     for exchange, heartbeat in outcome.heartbeats.of.items():
         wrong += [f"{exchange}: {words}" for words in _miscounted(heartbeat, watcher.read[exchange])]
     return wrong
 
 
 def summary(outcome: Outcome) -> str:
-    """The plain summary, several lines."""
+    """The summary as several lines of text."""
     return "\n".join(_lines(outcome))
 
 
 def _lines(outcome: Outcome) -> Iterator[str]:
     settings, watcher = outcome.settings, outcome.watcher
-    yield f"tickbridge demo: {outcome.elapsed:.1f} s, seed {settings.seed}, {settings.rate:g} messages/s asked for"
+    yield f"tickbridge demo: {outcome.elapsed:.1f} s, seed {settings.seed}, {settings.rate:g} messages/s requested"
     yield _row("streams", f"{len(watcher.cursors)}, holes in seq {watcher.holes}, undecodable {watcher.undecodable}")
     total = Lag(watcher.latency.percentile(0.5), watcher.latency.percentile(0.99))
     yield _row("latency", f"socket to reader {as_text(total)}")
@@ -108,7 +108,7 @@ def _of_exchange(exchange: str, found: Findings, outcome: Outcome) -> Iterator[s
 
 
 def publish_lag(heartbeat: Heartbeat) -> Lag:
-    """From the socket to Redis's acknowledgement, as the connector measures it itself."""
+    """The lag from the socket to the acknowledgement by Redis, as measured by the connector."""
     return Lag(
         *(
             float(heartbeat.last[name]) if heartbeat.last.get(name) else None
@@ -126,10 +126,10 @@ def as_text(lag: Lag) -> str:
 
 
 def _miscounted(heartbeat: Heartbeat, read: int) -> list[str]:
-    """The newest process's own sums; one that was killed took its last half second of counting with it."""
+    """Check the sums of the newest process; the last counts of a killed process are unknown."""
     last = heartbeat.last
     if not last:
-        return ["the connector never came up"]
+        return ["the connector never started"]
     received, published, lost = (int(last[name]) for name in ("received", "published", "lost"))
     wrong = []
     if received != published + lost:
@@ -151,7 +151,7 @@ def _differing(what: str, found: Mapping[str, list[str]]) -> list[str]:
 
 
 def _count(heartbeat: Heartbeat, name: str) -> str:
-    # What a killed process counted after its last heartbeat nobody knows.
+    # What a killed process counted after its last heartbeat is unknown.
     return f"{heartbeat.total(name):,}" + ("+" if heartbeat.processes > 1 and name in ("received", "published") else "")
 
 

@@ -139,7 +139,7 @@ def test_help_explains_keys_colours_and_figures(size):
         assert words in text
     if size[1] >= 24:
         assert "…" not in text
-        for words in ("holes", "lost", "gaps", "spread, bp", "available, open", "not to be trusted"):
+        for words in ("holes", "lost", "gaps", "spread, bp", "available, open", "not valid"):
             assert words in text
 
 

@@ -1,4 +1,4 @@
-"""One moment of the demo as plain data, taken quickly, so that drawing it needn't hold up the reading."""
+"""A snapshot of the demo's state as plain data, taken quickly, so that drawing does not delay reading."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ Wallets = Mapping[tuple[str, str], Mapping[str, str]]
 
 
 class VenueFrame(Struct, frozen=True):
-    """An exchange: its connector's state in the connector's own word, ``away`` if there is none."""
+    """An exchange and the state of its connector, as the connector reports it; ``away`` if there is none."""
 
     exchange: str
     state: str
 
     @property
     def flowing(self) -> bool:
-        """Whether there is a connector: without one, what is shown is what stood there last."""
+        """Whether there is a connector. Without one, the last known state is shown."""
         return self.state != "away"
 
 
 class BookFrame(Struct, frozen=True):
-    """A pair: its book's best levels, best first, and its newest trades, newest first."""
+    """A pair: the best levels of its book, best first, and its newest trades, newest first."""
 
     exchange: str
     pair: str
@@ -64,7 +64,7 @@ class BookFrame(Struct, frozen=True):
 
 
 class WalletFrame(Struct, frozen=True):
-    """An account, or a sub-account or wallet of it: currency → (available, reserved); how many orders are open."""
+    """An account or sub-account: currency → (available, reserved), and the number of open orders and fills."""
 
     exchange: str
     account: str
@@ -105,9 +105,9 @@ class ProcessFrame(Struct, frozen=True):
 
 
 class Frame(Struct, frozen=True):
-    """All that the view shows. Rates are per second; ``history`` is messages read in each of the last seconds.
+    """All data of the view. Rates are per second; ``history`` counts the messages read in each of the last seconds.
 
-    ``books`` are the two that are shown, of ``pairs`` in all.
+    ``books`` are the two shown; ``pairs`` is the number of all pairs.
     """
 
     venues: list[VenueFrame]
@@ -139,7 +139,7 @@ def take_frame(
     elapsed: float,
     duration: float | None,
 ) -> Frame:
-    """The present moment; ``shown`` are all pairs in the order in which they are shown."""
+    """The current state; ``shown`` lists all pairs in display order."""
     counted = {
         name: heartbeats.total(name) for name in ("received", "published", "lost", "repeated", "gaps", "reconnects")
     }
@@ -166,7 +166,7 @@ def take_frame(
 
 
 def _state(setup: Setup, venue: Venue, heartbeats: Heartbeats) -> str:
-    """The connector's own word. The heartbeat of one that was killed stands for some seconds more."""
+    """The state that the connector reports, unless it was killed: its heartbeat remains for some seconds."""
     heartbeat, child = heartbeats.of[venue.exchange].current, setup.processes[venue.connector]
     dead = heartbeat is not None and child.ended and heartbeat["pid"] == str(child.pid)
     return "away" if heartbeat is None or dead else heartbeat["state"]
@@ -178,7 +178,7 @@ def _slowest(heartbeats: Iterable[Heartbeat]) -> Lag:
 
 
 def _processes(setup: Setup, heartbeats: Heartbeats) -> list[ProcessFrame]:
-    """The child processes; in place of a connector that died, the one that somebody else has started."""
+    """The child processes; a connector that died is replaced by the one that the user has started."""
     connectors = {venue.connector: heartbeats.of[venue.exchange] for venue in setup.venues}
     frames = []
     for child in setup.processes:
@@ -191,7 +191,7 @@ def _processes(setup: Setup, heartbeats: Heartbeats) -> list[ProcessFrame]:
 
 
 def _short(path: Path) -> str:
-    """The path as one would type it here."""
+    """The path, relative to the current directory if possible."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
@@ -231,7 +231,7 @@ def _orders(wallets: Wallets) -> list[OrderFrame]:
 
 
 def _values(fields: Mapping[str, str], prefix: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """The fields of a wallet's hash that are called so, without the prefix."""
+    """The fields of a wallet's hash whose names begin with ``prefix``, without it."""
     for name, text in fields.items():
         if name.startswith(prefix):
             yield name.removeprefix(prefix), msgspec.json.decode(text)

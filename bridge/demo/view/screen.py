@@ -1,4 +1,4 @@
-"""Draws a frame: books with depth, trades, wallets, and how the messages flow. All of it from 80x24 up."""
+"""Draws a frame: books with depth, trades, wallets, and message rates. All of it fits into 80x24."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _STATE_STYLES = {"live": GOOD, "degraded": WARN}
 _TALL = 28
 _FOOTER = 2
 _ROOMY = 24
-"""Columns in which trades show their whole sizes."""
+"""Columns that trades need to show full sizes."""
 _SMALLEST = (60, 16)
 _NEWS = 5.0
-"""Seconds for which a notice is news."""
+"""Seconds for which a notice is highlighted."""
 _PICTURE_SIZE = (104, 32)
 
 
 def screen(frame: Frame, width: int, height: int, *, helping: bool = False) -> RenderableType:
-    """The whole view in ``width`` x ``height`` cells; ``helping`` shows what it all means in place of the market."""
+    """The whole view in ``width`` x ``height`` cells; with ``helping``, the help replaces the market."""
     if width < _SMALLEST[0] or height < _SMALLEST[1]:
         return _small(frame, width, height)
     tall = height >= _TALL
@@ -51,7 +51,7 @@ def screen(frame: Frame, width: int, height: int, *, helping: bool = False) -> R
 
 def _market(frame: Frame, width: int, height: int) -> Layout:
     """Books above; trades and wallets below."""
-    # Wallets have as many rows as there are; what is left is the books'.
+    # Wallets take as many rows as they need; books take the rest.
     needed = len(frame.wallets) + 3
     books = max(5, min(round(height * 0.56), height - needed) // 2 * 2 - 1)
     layout = Layout()
@@ -71,7 +71,7 @@ def _market(frame: Frame, width: int, height: int) -> Layout:
 
 
 def _small(frame: Frame, width: int, height: int) -> RenderableType:
-    """What can be said in a few cells: the window is too small for the view."""
+    """A short version for a window that is too small for the view."""
     lines = [_header(frame, width)]
     for book in frame.books:
         best = f"{book.bids[0][0]} / {book.asks[0][0]}" if book.bids and book.asks else book.reason
@@ -85,7 +85,7 @@ def save_picture(frame: Frame, file: Path) -> None:
     """Write the view as an SVG.
 
     Raises:
-        OSError: the file can't be written.
+        OSError: the file cannot be written.
     """
     width, height = _PICTURE_SIZE
     console = Console(
@@ -93,7 +93,7 @@ def save_picture(frame: Frame, file: Path) -> None:
     )
     console.print(screen(frame, width, height), height=height)
     svg = console.export_svg(title="tickbridge demo")
-    # A picture loads nothing from elsewhere: without the web fonts, a monospaced one of the viewer's takes their place.
+    # Without web fonts the picture loads nothing from the network; the viewer uses a local monospaced font.
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
     file.write_text(svg, encoding="utf-8")
 
@@ -172,7 +172,7 @@ def _notice(frame: Frame) -> Text:
 
 
 def _pids(frame: Frame, width: int) -> Text:
-    """Of as many parts as fit, the connector first: it is the one to try and kill."""
+    """The pids of as many processes as fit, the connector first: it is the one to try to kill."""
     text = Text(" pid", DIM, no_wrap=True)
     for process in sorted(frame.processes, key=lambda process: not process.name.startswith("connector")):
         more = Text.assemble((f"  {process.name} ", DIM), (str(process.pid), BAD if process.ended else "default"))
@@ -182,7 +182,7 @@ def _pids(frame: Frame, width: int) -> Text:
 
 
 def _two_sides(left: Text, right: Text, width: int) -> Text:
-    """One line; where both don't fit, the left one has the room."""
+    """Both texts in one line; if they do not fit, only the left one."""
     room = width - left.cell_len
     if room <= right.cell_len:
         line = left.copy()
