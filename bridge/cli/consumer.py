@@ -1,4 +1,4 @@
-"""What the commands of the consumers share: a consumer's own options, and what a config says of Redis in their place."""
+"""What the commands of the consumers share: the options of a consumer, with defaults from a config."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FILES = ("ca_file", "cert_file", "key_file")
 
 
 class Consumer(Protocol):
-    """A module of a consumer."""
+    """The module of a consumer."""
 
     DESCRIPTION: str
     HTTP_PORT: int
@@ -33,7 +33,7 @@ class Consumer(Protocol):
 
 
 class _Parser(CommandParser, ServiceParser):
-    """The service's options; those that a config has too are ``None`` unless they are given."""
+    """The options of the service; those that a config has too are ``None`` unless given."""
 
     def __init__(self, name: str, consumer: Consumer) -> None:
         super().__init__(prog=f"tickbridge {name}", description=consumer.DESCRIPTION, http_port=consumer.HTTP_PORT)
@@ -47,7 +47,7 @@ def add_consumer(subparsers: Any, name: str, consumer: Consumer) -> None:
     """Add the command of a consumer to the command line."""
     parser = _Parser(name, consumer)
     parser.set_defaults(func=partial(_run, parser, consumer))
-    # Made here and not by argparse, which knows one class for all.
+    # Not made by argparse, which uses one class for all parsers.
     subparsers.choices[name] = parser
 
 
@@ -67,7 +67,7 @@ def _run(parser: _Parser, consumer: Consumer, options: argparse.Namespace) -> in
 
 
 def _complete(parser: _Parser, options: argparse.Namespace, settings: Settings) -> None:
-    """Take from the config what the options leave open."""
+    """Take what the options leave out from the config."""
     given = {name: getattr(options, f"redis_{name}") for name in _FILES}
     if options.redis is None and not any(given.values()):
         options.redis = settings.redis.topology
@@ -81,6 +81,6 @@ def _complete(parser: _Parser, options: argparse.Namespace, settings: Settings) 
     if options.namespace is None:
         options.namespace = settings.namespace
     if not options.http.explicit:
-        # The file's port is the connectors'; a consumer that shares the file has its own, unless all are off.
+        # The port in the file is for connectors. A consumer uses its own default port, unless HTTP is off.
         port = None if settings.http.port is None else parser.http_port
         options.http = HttpAddress(settings.http.host, port, explicit=False)
