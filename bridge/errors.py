@@ -1,28 +1,28 @@
-"""Every error that Tickbridge raises. Those with a module in brackets are defined there, with all that are below them.
+"""All errors that Tickbridge raises. A module in brackets defines the error and those below it.
 
 BridgeError
-├── ConfigError               a user's mistake in config or arguments (exit 1)
-├── AlreadyRunningError       the connector's name or streams are another live process's (exit 1)
-│   └── DisplacedError        another process has taken the place of this one
-├── ExchangeError             anything about one exchange, of some `ErrorKind` [bridge.exchange_errors]
-│   ├── FrameError            a frame that cannot be understood
-│   ├── UnknownPairError      a configured pair that the exchange doesn't list
-│   ├── PairsNotServedError   configured pairs that the exchange doesn't have, all at once
+├── ConfigError               a mistake of the user in config or arguments (exit 1)
+├── AlreadyRunningError       another live process has the connector's name or streams (exit 1)
+│   └── DisplacedError        another process has taken over the connector
+├── ExchangeError             any error of an exchange, with an `ErrorKind` [bridge.exchange_errors]
+│   ├── FrameError            a frame that cannot be parsed
+│   ├── UnknownPairError      a configured pair that the exchange does not list
+│   ├── PairsNotServedError   all configured pairs that the exchange does not have
 │   ├── RestError             a REST call that failed
 │   ├── HandshakeError        the exchange refused the WebSocket
-│   └── ReportedError         the exchange said over a connection that something is wrong
-├── ConnectorsFailedError     some connectors of a process have failed; 1 if one by a user's mistake, else (exit 2)
-├── RedisUnavailableError     Redis is out of reach or refuses this client (exit 2)
-│   └── RedisRefusedError     it answers, and refuses what it was told: a key holds something else, a right is missing
-├── TaskEndedError            a bug: a part of a connector has ended by itself, and so the connector does (exit 2)
-├── PortUnavailableError      the address for metrics and health can't be had (exit 2)
-├── StreamConflictError       somebody else writes to a stream of ours (exit 1)
+│   └── ReportedError         an error that the exchange reported over a connection
+├── ConnectorsFailedError     some connectors of a process have failed (exit 1 if one by a user's mistake, else exit 2)
+├── RedisUnavailableError     Redis is unreachable or refuses this client (exit 2)
+│   └── RedisRefusedError     Redis refuses a command: a key holds something else, or a right is missing
+├── TaskEndedError            a bug: a task of a connector ended unexpectedly (exit 2)
+├── PortUnavailableError      the address for metrics and health checks is not available (exit 2)
+├── StreamConflictError       another program writes to one of the connector's streams (exit 1)
 ├── RecordingError            a recording that cannot be read or written (exit 1) [bridge.recordings.recording]
-├── ReplayError               a replay that cannot be served: the port is taken, say [bridge.recordings.replay]
-├── OutputError               what is to be shown cannot be written [bridge.tail.output]
+├── ReplayError               a replay that cannot be served, e.g. the port is in use [bridge.recordings.replay]
+├── OutputError               output that cannot be written [bridge.tail.output]
 ├── OrderRefusedError         the simulated market refuses an order [bridge.simulator]
-├── ServerMissingError        the demo finds no Redis-compatible server [bridge.demo.embedded]
-└── PartFailedError           a part of the demo doesn't live [bridge.demo]
+├── ServerMissingError        there is no Redis-compatible server for the demo [bridge.demo.embedded]
+└── ProcessFailedError        a process of the demo keeps dying [bridge.demo.processes]
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = [
 
 
 class Problem(Struct, frozen=True):
-    """One mistake: where it stands (``connectors.0.pairs``), what is wrong, and what to do about it."""
+    """One mistake: its path (``connectors.0.pairs``), what is wrong, and what to do about it."""
 
     path: str
     message: str
@@ -58,13 +58,13 @@ class Problem(Struct, frozen=True):
 
 
 class BridgeError(Exception):
-    """Base of all errors of this package; ``exit_code`` is what a command ends with."""
+    """Base of all errors of this package; ``exit_code`` is the exit code of a command."""
 
     exit_code = 2
 
     @property
     def about(self) -> str:
-        """The text without the name that it begins with, for where that has been said."""
+        """The message without the name at its start, for output that already names it."""
         return str(self)
 
 

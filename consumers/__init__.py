@@ -1,1 +1,1 @@
-"""Readers of the streams: the typed reader, and the services that keep books and wallets."""
+"""Readers of the streams: the typed reader, and the services that keep order books and wallets."""

@@ -11,11 +11,11 @@ SERVICES = ("books", "wallets")
 
 
 def main() -> int:
-    """Print them; returns the exit code."""
+    """Print the list of services; returns the exit code."""
     print("Services that read the streams:\n")
     for name in SERVICES:
         print(f"  python -m consumers.{name:10} {import_module(f'consumers.{name}').DESCRIPTION}")
-    print("\nEach has --help. Where tickbridge is installed, they are also its commands: tickbridge books, …")
+    print("\nEach has --help. They are also commands of tickbridge, if that is installed: tickbridge books, …")
     return 0
 
 

@@ -1,10 +1,10 @@
-"""Keeps order books, shows their tops, and keeps the late-join hashes fresh.
+"""Keeps order books, shows their best levels, and keeps the late-join hashes up to date.
 
-    python -m consumers.books                              all pairs of the catalog, new ones too
-    python -m consumers.books limitlex:BTC-EUR ETH-EUR     these pairs (ETH-EUR: of every exchange)
-    python -m consumers.books --http :8080 --quiet         over HTTP only: /books, /books/limitlex/BTC-EUR?depth=10
+    python -m consumers.books                              all pairs of the catalog, including new ones
+    python -m consumers.books limitlex:BTC-EUR ETH-EUR     these pairs (ETH-EUR: at every exchange)
+    python -m consumers.books --http :8080 --quiet         HTTP only: /books, /books/limitlex/BTC-EUR?depth=10
 
-The heart is a few lines: items out of a ``Reader`` go into one ``BookKeeper`` a pair.
+Its core is a few lines: the items of a ``Reader`` go to one ``BookKeeper`` per pair.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from bridge.keys import Keys, StreamKey
 from bridge.model import Channel
 from bridge.printable import printable, printable_json
 from bridge.redis.errors import FAILURES, is_passing, refuses_key, said
-from consumers.absent import Absent
 from consumers.keeper import BookKeeper
 from consumers.monitor import Monitor
+from consumers.notices import Notices
 from consumers.reader import Position, Reader
 from consumers.service import Parser, discover, run_as_command, say, serve, to_terminal
 
 __all__ = ["DESCRIPTION", "HTTP_PORT", "BookKeeper", "Books", "add_options", "main", "start"]
 
 _NAME, _SIDE = 21, 26
-"""Columns of a book's name and of its bids: whole names and the usual digits, and a line fits into 80."""
+"""Columns of a book's name and of its bids; with usual names and numbers, a line has at most 80."""
 _FIRST_READ = 2.0
-"""Seconds at the start in which a book of which nothing has been read yet is not called invalid."""
+"""Seconds after the start in which a book without any entry is not shown as invalid."""
 HTTP_PORT = 9109
-"""Where metrics and health are served unless something else is asked for."""
-DESCRIPTION = "Keeps order books, shows their best levels, keeps the late-join hashes fresh."
+"""Default port of metrics and health checks."""
+DESCRIPTION = "Keeps order books, shows their best levels, keeps the late-join hashes up to date."
 
 
 class Books:
-    """Books by (exchange, pair), read by ``reader``. ``pairs``: ``BTC-EUR`` or ``limitlex:BTC-EUR``; none: all."""
+    """Books by (exchange, pair). ``pairs`` are ``BTC-EUR`` or ``limitlex:BTC-EUR``; without any, all pairs are read."""
 
     def __init__(self, reader: Reader, keys: Keys, pairs: list[str] | None = None, exchange: str | None = None) -> None:
         self.keepers: dict[tuple[str, str], BookKeeper] = {}
@@ -50,14 +50,14 @@ class Books:
         self.writes = 0
         """Late-join hashes written."""
         self.trouble = ""
-        """Why Redis doesn't take them, while it doesn't."""
+        """Why Redis does not accept them; empty while it does."""
         self._reader = reader
         self._keys = keys
         self._pairs = set(pairs or ())
         self._exchange = exchange
 
     async def start(self) -> None:
-        """Read the pairs that are named in full at once, whether the catalog has them or not."""
+        """Read the pairs that are given with their exchange at once, even if the catalog does not list them."""
         for name in sorted(self._pairs):
             exchange, _, pair = name.rpartition(":")
             if exchange or self._exchange:
@@ -65,14 +65,14 @@ class Books:
                 await self._read(key, StreamKey(exchange or str(self._exchange), pair, Channel.BOOK))
 
     async def found(self, key: str, stream: StreamKey) -> None:
-        """Read a stream of the catalog, if it is a wanted book."""
+        """Read a stream of the catalog if it is a wanted book."""
         named = {stream.subject, f"{stream.exchange}:{stream.subject}"} & self._pairs
         wanted = (named or not self._pairs) and self._exchange in (None, stream.exchange)
         if stream.channel is Channel.BOOK and wanted:
             await self._read(key, stream)
 
     def missing(self, streams: Mapping[str, StreamKey]) -> tuple[set[str], set[str]]:
-        """The wanted pairs of which there is no book in this catalog, and the books that there are."""
+        """The wanted pairs that have no book in the catalog, and the books that exist."""
         books = [stream for stream in streams.values() if stream.channel is Channel.BOOK]
         books = [stream for stream in books if self._exchange in (None, stream.exchange)]
         there = {f"{stream.exchange}:{stream.subject}" for stream in books}
@@ -81,7 +81,7 @@ class Books:
         return ({""} if not self._pairs and not named else self._pairs - named), there
 
     async def follow(self) -> None:
-        """Keep the books, endlessly."""
+        """Keep the books up to date, endlessly."""
         async for batch in self._reader.batches():
             for item in batch:
                 name = (item.stream.exchange, item.stream.subject)
@@ -89,13 +89,13 @@ class Books:
                 self.changed.add(name)
 
     async def keep_hashes(self, every: float) -> None:
-        """Write the late-join hash of every book that moved, each ``every`` seconds; of large books less often."""
+        """Every ``every`` seconds, write the late-join hash of each book that has changed; of large books less often."""
         while True:
             await asyncio.sleep(every)
             await self.keep_hashes_once(every)
 
     async def keep_hashes_once(self, every: float = 0.0) -> None:
-        """Write the late-join hash of every book that moved since the last time, where that is due."""
+        """Write the late-join hashes that are due, of the books that have changed since the last write."""
         trouble = ""
         now = time.monotonic()
         for keeper in list(self.keepers.values()):
@@ -106,17 +106,17 @@ class Books:
             except FAILURES as error:
                 words = said(error)
                 if refuses_key(error):
-                    # Something else is at this book's place, or no right to it: the others are written all the same.
+                    # The key holds something else, or may not be written: the other hashes are still written.
                     trouble = f"{self._keys.snapshot(keeper.stream.exchange, keeper.stream.subject)}: {words}"
                     continue
                 if not is_passing(error):
                     raise
                 self.trouble = words
-                return  # the next round writes what is newest then
+                return  # the next round writes the newest books
         self.trouble = trouble
 
     def invalid(self) -> list[str]:
-        """The books that are not valid, and why."""
+        """The invalid books, with the reason of each."""
         return [
             f"book of {exchange}:{pair}: {keeper.reason}"
             for (exchange, pair), keeper in sorted(self.keepers.items())
@@ -132,7 +132,7 @@ class Books:
 
 
 def describe(keeper: BookKeeper, depth: int | None) -> dict[str, Any]:
-    """A book as the JSON that is printed and served; levels are ``[price, size]``, best first."""
+    """A book as printed and served JSON; levels are ``[price, size]``, best first."""
     bids, asks = keeper.top(depth)
     return {
         "exchange": keeper.stream.exchange,
@@ -147,7 +147,7 @@ def describe(keeper: BookKeeper, depth: int | None) -> dict[str, Any]:
 
 
 def as_text(keeper: BookKeeper, depth: int) -> str:
-    """The top of a book, a line a level of at most 80 columns: ``limitlex:BTC-EUR   0.5 @ 7994.20 | 7994.50 @ 1.134``."""
+    """The best levels, one per line of at most 80 columns: ``limitlex:BTC-EUR   0.5 @ 7994.20 | 7994.50 @ 1.134``."""
     name = printable(f"{keeper.stream.exchange}:{keeper.stream.subject}")
     if not keeper.valid:
         return f"{name:{_NAME}} invalid: {printable(keeper.reason)}"
@@ -161,7 +161,7 @@ def as_text(keeper: BookKeeper, depth: int) -> str:
 
 
 async def show(books: Books, depth: int, interval: float, *, as_json: bool) -> None:
-    """Print every book as it is at first, then those that changed, each at most once an ``interval`` (seconds)."""
+    """Print every book once, then those that change, each at most once per ``interval`` (seconds)."""
     shown: dict[tuple[str, str], object] = {}
     begun = time.monotonic()
     while True:
@@ -203,7 +203,7 @@ def pages(books: Books) -> list[web.RouteDef]:
 
 
 async def run(args: Namespace) -> None:
-    """The service, until it is cancelled; then the hashes are written once more."""
+    """Run the service until it is cancelled; then write the hashes once more."""
     keys = Keys(args.namespace)
     async with Reader(args.redis, namespace=args.namespace, count=200) as reader:
         books = Books(reader, keys, args.pairs, args.exchange)
@@ -215,7 +215,7 @@ async def run(args: Namespace) -> None:
                 keys,
                 books.found,
                 names=public,
-                absent=Absent("books"),
+                notices=Notices("books"),
                 writer="connector with order books",
                 missing=books.missing,
             )
@@ -235,10 +235,10 @@ async def run(args: Namespace) -> None:
 
 
 def pair_name(text: str) -> str:
-    """``limitlex:btc-eur`` as ``limitlex:BTC-EUR``.
+    """Normalise a pair: ``limitlex:btc-eur`` becomes ``limitlex:BTC-EUR``.
 
     Raises:
-        argparse.ArgumentTypeError: it is no pair.
+        argparse.ArgumentTypeError: it is not a pair.
     """
     exchange, colon, pair = text.rpartition(":")
     if not re.fullmatch(r"[A-Za-z0-9._-]*", exchange) or not re.fullmatch(r"[^\s:{}]+-[^\s:{}]+", pair):
@@ -247,14 +247,22 @@ def pair_name(text: str) -> str:
 
 
 def add_options(parser: Parser) -> None:
-    """The service's own options."""
+    """Add the options of this service."""
     parser.add_argument(
         "pairs", nargs="*", metavar="PAIR", type=pair_name, help="BTC-EUR or limitlex:BTC-EUR (default: all)"
     )
-    parser.add_argument("--top", type=int, default=1, metavar="N", help="levels a side to print (default: 1)")
-    parser.add_argument("--interval", type=float, default=0.2, metavar="S", help="print a book at most this often")
-    parser.add_argument("--every", type=float, default=1.0, metavar="S", help="write late-join hashes this often")
-    parser.add_argument("--quiet", action="store_true", help="print no books; they are served at /books all the same")
+    parser.add_argument("--top", type=int, default=1, metavar="N", help="levels per side to print (default: 1)")
+    parser.add_argument(
+        "--interval", type=float, default=0.2, metavar="S", help="seconds between two lines of a book (default: 0.2)"
+    )
+    parser.add_argument(
+        "--every",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="seconds between two writes of a late-join hash (default: 1)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="print no books; they are still served at /books")
 
 
 def start(parser: Parser, args: Namespace) -> int:

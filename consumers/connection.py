@@ -1,4 +1,4 @@
-"""Connections to Redis for readers: one that may block for long, and calls that outlive an outage."""
+"""Redis connections for readers: blocking reads, and calls that are repeated until Redis answers."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ __all__ = [
     "topology_of",
 ]
 
-# Bytes that are no UTF-8 become "\\xff" and the like: text that can be printed, and written as JSON.
+# Bytes that are not UTF-8 become text such as "\\xff", which can be printed and written as JSON.
 _TEXT = {"decode_responses": True, "encoding_errors": "backslashreplace"}
 _UNBLOCKED = "UNBLOCKED force unblock"
-"""How a server that is no longer the master ends a read that waits."""
+"""How a server that is no longer the master ends a blocking read."""
 
 _log = logging.getLogger(__name__)
 
 Where = str | Topology
-"""Where Redis is: a URL, or one that is taken apart already (for TLS with files of one's own)."""
+"""Where Redis is: a URL, or a `Topology` (for TLS with certificate files)."""
 
 T = TypeVar("T")
 
 
 class Outages:
-    """Repeats a call until Redis answers; ``report`` hears of the first failure, and of the end (``None``)."""
+    """Repeats calls until Redis answers. ``report`` gets the first error of an outage, and ``None`` at its end."""
 
     def __init__(
         self,
@@ -57,10 +57,10 @@ class Outages:
         self.count = 0
 
     async def outlive(self, call: Callable[[], Awaitable[T]]) -> T:
-        """The call's result. It may be made several times, so it must be one that can be repeated.
+        """Repeat ``call`` until Redis answers, and return its result. It must be safe to repeat.
 
         Raises:
-            redis.exceptions.AuthenticationError: Redis refuses this client: waiting would not help.
+            redis.exceptions.AuthenticationError: Redis refuses this client, so waiting would not help.
             redis.exceptions.ResponseError: the call itself is wrong.
         """
         waits = None
@@ -77,7 +77,7 @@ class Outages:
                     await self._sleep(next(waits))
                 else:
                     if self._away and self._waiting == (waits is not None):
-                        # Not only a call that waited: one that did may have been cancelled since.
+                        # Not only after a call that waited: that one may have been cancelled.
                         self._away = False
                         self._report(None)
                     return result
@@ -85,7 +85,7 @@ class Outages:
             self._waiting -= waits is not None
 
     def _begin(self, error: BaseException) -> None:
-        """Several calls may wait at once: in a Cluster, one for each node that is away."""
+        """Several calls may wait at once: in a Cluster, one for each unreachable node."""
         self._waiting += 1
         if not self._away:
             self._away = True
@@ -94,7 +94,7 @@ class Outages:
 
 
 def log_outages(address: str) -> Callable[[BaseException | None], None]:
-    """A report for `Outages` that logs; ``address`` is what messages call the server."""
+    """A ``report`` for `Outages` that logs; ``address`` is how messages name the server."""
 
     def report(error: BaseException | None) -> None:
         if error is None:
@@ -106,31 +106,31 @@ def log_outages(address: str) -> Callable[[BaseException | None], None]:
 
 
 def topology_of(where: Where) -> Topology:
-    """The URL taken apart.
+    """The topology that a URL describes.
 
     Raises:
-        ValueError: it is no Redis URL.
+        ValueError: it is not a Redis URL.
     """
     return Topology(where) if isinstance(where, str) else where
 
 
 def make_client(where: Where, **options: Any) -> Redis:
-    """A client that gives text and never repeats a command on its own; in a Cluster, a ``RedisCluster``, which does."""
+    """A client with text replies that never repeats a command by itself (except the client of a Cluster)."""
     return topology_of(where).client(**{**_TEXT, **options})
 
 
 async def check(client: Redis, where: Where) -> None:
-    """Make sure that Redis answers.
+    """Check that Redis answers.
 
     Raises:
-        RedisUnavailableError: it doesn't, or doesn't let this client in.
+        RedisUnavailableError: it does not, or refuses this client.
     """
     with explained(topology_of(where).address):
         await client.ping()
 
 
 class Endless(AsyncIterator[T]):
-    """What ``step`` gives, again and again. Unlike a generator, it goes on after a step that was cancelled or failed."""
+    """Yields the result of ``step`` endlessly. Unlike a generator, it continues after a step is cancelled or fails."""
 
     def __init__(self, step: Callable[[], Awaitable[T]]) -> None:
         self._step = step
@@ -142,14 +142,14 @@ class Endless(AsyncIterator[T]):
         return await self._step()
 
     async def aclose(self) -> None:
-        """Nothing is open; for ``contextlib.aclosing``."""
+        """Do nothing; for ``contextlib.aclosing``."""
 
 
 class BlockingConnection:
-    """A connection of its own for ``XREAD BLOCK``: its socket timeout is ``block`` seconds plus ``grace``.
+    """A connection for ``XREAD BLOCK``, with a socket timeout of ``block`` plus ``grace`` seconds.
 
-    After any failure, cancellation included, the connection is dropped: a reply may still be on its way. ``locate``
-    finds the node to connect to (``None``: there is only one).
+    After any failure or cancellation, the connection is closed, because a reply may still arrive. ``locate``
+    finds the node to connect to (``None``: there is only one node).
     """
 
     def __init__(
@@ -179,10 +179,10 @@ class BlockingConnection:
         return connection
 
     async def call(self, *command: Any) -> Any:
-        """Send one command, return the raw reply, as it is in RESP2.
+        """Send one command; returns the raw reply, in the form of RESP2.
 
         Raises:
-            redis.exceptions.RedisError, OSError: as redis-py has them.
+            redis.exceptions.RedisError, OSError: any error of redis-py.
         """
         connection = self._connection
         if connection is None:
@@ -190,13 +190,13 @@ class BlockingConnection:
         try:
             if not connection.is_connected:
                 await connection.connect()  # type: ignore[no-untyped-call]
-            # Packing by redis-py would cost more than all else of a small read.
+            # Packing by redis-py would cost more than the rest of a small read.
             await connection.send_packed_command(pack_command(command), check_health=False)
             reply = await connection.read_response()
             return _as_resp2(command, reply) if self._topology.resp3 else reply
         except exceptions.ResponseError as error:
             if isinstance(error, AWAY) or str(error).startswith(_UNBLOCKED):
-                # Whoever has the keys now, it is no longer this node.
+                # This node no longer has the keys.
                 await self.aclose()
             if str(error).startswith(_UNBLOCKED):
                 raise exceptions.ConnectionError(str(error)) from None
@@ -206,7 +206,7 @@ class BlockingConnection:
             raise
 
     async def aclose(self) -> None:
-        """Close the socket; the next call opens another."""
+        """Close the socket; the next call opens a new one."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect(nowait=True)

@@ -33,7 +33,7 @@ def split_id(entry_id: str) -> tuple[int, int]:
     """
     ms, dash, seq = entry_id.partition("-")
     if not (entry_id.isascii() and ms.isdigit() and (seq.isdigit() or not dash)):
-        msg = f"{entry_id!r} is no entry ID"
+        msg = f"{entry_id!r} is not an entry ID"
         raise ValueError(msg)
     return int(ms), int(seq or 0)
 

@@ -1,4 +1,4 @@
-"""A book kept from the items of its stream, that knows when it is not to be trusted."""
+"""An order book that is kept up to date from the items of its stream, and knows when it is invalid."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["BookKeeper"]
 
 _SLICE = 2000
 _LEVELS_EACH = 1_000
-"""Levels for which the late-join hash is written as often as it may be; of a book with more, in proportion less often."""
-_LONGEST = 30.0
-"""Seconds; a hash is written at least so often, if the book moves."""
+"""Up to this many levels, the late-join hash is written at the full rate; for larger books, proportionally less often."""
+_MAX_INTERVAL = 30.0
+"""Seconds; a hash is written at least this often if the book changes."""
 
 
 class BookKeeper:
-    """Feed it every item of one book stream, in order; look at ``book`` only while it is ``valid``.
+    """Takes every item of one book stream, in order. Use ``book`` only while it is ``valid``.
 
-    ``id`` is the entry that the book stands at, ``xseq`` and ``recv`` those of the last snapshot or delta taken.
-    ``reason`` says why the book is invalid; it is valid again with the next snapshot.
+    ``id`` is the last entry applied; ``xseq`` and ``recv`` are those of the last snapshot or delta.
+    ``reason`` says why the book is invalid. The next snapshot makes it valid.
     """
 
     def __init__(self, stream: StreamKey) -> None:
@@ -38,7 +38,7 @@ class BookKeeper:
         self.xseq = ""
         self.recv = 0
         self._kept = ""
-        self._kept_at = -_LONGEST
+        self._kept_at = -_MAX_INTERVAL
         self._restarted = False
         """Whether a snapshot has come since the hash was written."""
 
@@ -68,27 +68,27 @@ class BookKeeper:
             self.id = item.id
 
     def top(self, count: int | None = None) -> tuple[Levels, Levels]:
-        """The best ``count`` bids and asks (all without it), best first; none while the book is invalid."""
+        """The best ``count`` bids and asks (default: all), best first; empty while the book is invalid."""
         return (self.book.bids.top(count), self.book.asks.top(count)) if self.valid else ([], [])
 
     def due(self, now: float, every: float) -> bool:
-        """Whether it is time to write the late-join hash, if that is done each ``every`` seconds for a small book.
+        """Whether to write the late-join hash now, if it is written every ``every`` seconds for a small book.
 
-        A full book is megabytes, and who starts from a hash that is some seconds old has some deltas more to read. After
-        a snapshot it is time for any book: what is before a snapshot may be trimmed.
+        A full book takes megabytes, and a reader that starts from a hash some seconds old only has more deltas to read.
+        After a snapshot, any book is due: entries before the snapshot may be trimmed.
         """
         levels = len(self.book.bids) + len(self.book.asks)
-        wait = min(every * max(1.0, levels / _LEVELS_EACH), max(every, _LONGEST))
+        wait = min(every * max(1.0, levels / _LEVELS_EACH), max(every, _MAX_INTERVAL))
         return self._restarted or now - self._kept_at >= wait
 
     async def keep(self, redis: Redis, keys: Keys, now: float = 0.0) -> bool:
-        """Write the late-join hash, if the book is valid and has moved since it was last written.
+        """Write the late-join hash, if the book is valid and has changed since the last write.
 
-        An invalid book leaves the hash as it is: whoever starts from it reads next what made the book invalid.
-        ``now`` is what `due` counts from, in seconds.
+        An invalid book leaves the hash as it is: a reader that starts from it next reads what made the book invalid.
+        ``now``, in seconds, is when the interval of `due` starts.
 
         Raises:
-            redis.exceptions.RedisError: as redis-py has them; the next call tries again.
+            redis.exceptions.RedisError: any error of redis-py; the next call tries again.
         """
         if not self.valid or self.id == self._kept:
             return False
@@ -102,11 +102,11 @@ class BookKeeper:
             "bids": await _text(bids),
             "asks": await _text(asks),
         }
-        # One command: nobody ever sees half of it.
+        # One command, so that no reader sees half of it.
         try:
             await redis.hset(keys.snapshot(self.stream.exchange, self.stream.subject), mapping=fields)
         except BaseException:
-            self._restarted = True  # it is due at the next round
+            self._restarted = True  # due in the next round
             raise
         self._kept, self._kept_at = entry_id, now
         return True
@@ -129,7 +129,7 @@ class BookKeeper:
 
 
 async def _text(levels: Levels) -> str:
-    """The levels as text, made in slices: a book of tens of thousands must not hold up the reading."""
+    """The levels as text, rendered in slices: tens of thousands of levels must not delay reading."""
     parts = []
     for start in range(0, len(levels), _SLICE):
         parts.append(format_levels(levels[start : start + _SLICE]))

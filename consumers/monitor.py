@@ -1,4 +1,4 @@
-"""What a consumer service serves over HTTP: ``/metrics``, ``/livez``, ``/readyz``, ``/status``, and pages of its own."""
+"""The HTTP server of a consumer service: ``/metrics``, ``/livez``, ``/readyz``, ``/status``, and its own pages."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from consumers.reader import Reader
 __all__ = ["HttpAddress", "Monitor", "http_address"]
 
 _EVERY = 5.0
-"""Seconds between two looks at how far behind the reader is."""
-_LOOK_TIMEOUT = 5.0
-_MOST_NAMED = 20
+"""Seconds between two measurements of the reader's lag."""
+_MEASURE_TIMEOUT = 5.0
+_MAX_NAMED = 20
 
 Labels = tuple[str, ...]
 
 
 class HttpAddress(NamedTuple):
-    """Where to serve; ``port`` ``None``: nowhere. ``explicit``: it was asked for, so not getting it is an error."""
+    """Where to serve (``port`` ``None``: nowhere). If ``explicit``, it is an error if the address is not available."""
 
     host: str
     port: int | None
@@ -44,7 +44,7 @@ class HttpAddress(NamedTuple):
 
 
 def http_address(text: str) -> HttpAddress:
-    """Take ``HOST:PORT``, ``PORT`` or ``off`` apart.
+    """Parse ``HOST:PORT``, ``PORT`` or ``off``.
 
     Raises:
         argparse.ArgumentTypeError: it is none of these.
@@ -54,15 +54,15 @@ def http_address(text: str) -> HttpAddress:
     if port.lower() == "off":
         return HttpAddress(host, None, explicit=True)
     if not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither HOST:PORT (port 0: any free one) nor a port nor off")
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT (port 0: any free port), a port, or off")
     return HttpAddress(host, int(port), explicit=True)
 
 
 class Monitor(Collector):
-    """Reads off a reader, and keeps looking how far it is behind.
+    """Reports the state of a reader, and measures its lag.
 
-    ``writes`` counts what the service has written, ``trouble`` says why Redis doesn't take it, while it doesn't, and
-    ``degraded`` what of its subjects (books, wallets) isn't as it should be.
+    ``writes`` returns the number of writes of the service, ``trouble`` why Redis does not accept them (empty while it
+    does), and ``degraded`` which of its books or wallets are not in order.
     """
 
     def __init__(
@@ -83,15 +83,15 @@ class Monitor(Collector):
         self._degraded = degraded
         self._pulse = Pulse()
         self._behind: dict[str, tuple[int, float]] = {}
-        """Per key: entries, and seconds between the newest of them and where the reader stands."""
+        """Key → lag of the reader, in entries and in seconds."""
         self._trouble = ""
         self.version = _version()
 
     async def run(self, address: HttpAddress, routes: Sequence[web.RouteDef] = ()) -> None:
-        """Serve, and look, endlessly; without an address, do nothing.
+        """Serve and measure, endlessly; without an address, do nothing.
 
         Raises:
-            OSError: the address was asked for, and can't be had.
+            OSError: the address was given explicitly and is not available.
         """
         if address.port is None:
             return
@@ -116,46 +116,46 @@ class Monitor(Collector):
                 return
             self._say(f"metrics and health at {url}")
             while True:
-                await self.look()
+                await self.measure()
                 await asyncio.sleep(_EVERY)
 
-    async def look(self) -> None:
-        """See how far each stream's newest entry is ahead of the reader, and with that whether Redis answers."""
+    async def measure(self) -> None:
+        """Measure the lag of each stream, and whether Redis answers."""
         keys = self._reader.streams
         try:
-            async with asyncio.timeout(_LOOK_TIMEOUT):
+            async with asyncio.timeout(_MEASURE_TIMEOUT):
                 if not keys:
                     await self._reader.redis.ping()
-                # The newest entry, not XINFO: that brings the oldest along, and of a book this is a whole snapshot.
+                # Not XINFO: it also returns the oldest entry, which for a book is a whole snapshot.
                 pipe = self._reader.redis.pipeline(transaction=False)
                 for key in keys:
                     pipe.xrevrange(key, count=1)
                 newest: list[Any] = await pipe.execute(raise_on_error=False)
-        except FAILURES as error:  # whatever it is, watching must not end the service
+        except FAILURES as error:  # monitoring must not end the service
             self._trouble = str(error) or "no answer"
             return
-        # One key that holds something else costs nobody else the look.
+        # A key that holds something else must not affect the other streams.
         refused = [answer for answer in newest if isinstance(answer, Exception)]
         self._trouble = str(refused[0]) if refused and len(refused) == len(keys) else ""
-        stands = {row.key: row.id for row in self._reader.rows()}
+        positions = {row.key: row.id for row in self._reader.rows()}
         self._behind = {
-            key: _between(stands[key], entries[0][0] if entries else "")
+            key: _between(positions[key], entries[0][0] if entries else "")
             for key, entries in zip(keys, newest, strict=True)
-            if key in stands and not isinstance(entries, Exception)
+            if key in positions and not isinstance(entries, Exception)
         }
 
     def missing(self) -> list[str]:
-        """What keeps the service from doing its work."""
+        """What prevents the service from working."""
         trouble = self._trouble or self._reader.trouble or self._unwritten()
         return [f"Redis at {self._url}: {trouble}"] if trouble else []
 
     def degraded(self) -> list[str]:
-        """What doesn't work as it should, although the service does its work: books that are invalid, say."""
+        """What is not in order although the service works, such as invalid books."""
         found = self._degraded()
-        return found if len(found) <= _MOST_NAMED else [*found[:_MOST_NAMED], f"and {len(found) - _MOST_NAMED} more"]
+        return found if len(found) <= _MAX_NAMED else [*found[:_MAX_NAMED], f"and {len(found) - _MAX_NAMED} more"]
 
     def status(self) -> object:
-        """Everything, as plain data."""
+        """The status page, as plain data."""
         missing, degraded = self.missing(), self.degraded()
         rows = [{**row._asdict(), "missing": dict(row.missing)} for row in self._reader.rows()]
         for row in rows:
@@ -177,7 +177,7 @@ class Monitor(Collector):
         return textual(whole)
 
     def collect(self) -> Iterable[Metric]:
-        """All metrics but the process's."""
+        """All metrics except those of the process."""
         read, missing = Counter[Labels](), Counter[Labels]()
         behind, late = Counter[Labels](), dict[Labels, float]()
         streams = Counter[Labels]()
@@ -219,12 +219,12 @@ def _filled(
     return family
 
 
-def _between(stands: str, newest: str) -> tuple[int, float]:
+def _between(position: str, newest: str) -> tuple[int, float]:
     if not newest:
         return 0, 0.0
-    (ms, seq), (newest_ms, newest_seq) = split_id(stands), split_id(newest)
+    (ms, seq), (newest_ms, newest_seq) = split_id(position), split_id(newest)
     entries = max(0, newest_seq - seq)
-    # Before its first entry the reader stands at no time.
+    # Before its first entry, the reader has no position in time.
     return entries, max(0, newest_ms - ms) / 1000 if entries and ms else 0.0
 
 

@@ -16,7 +16,7 @@ from bridge.model import BookSnapshot, Channel
 from bridge.redis.errors import is_wrong_type
 from consumers.items import Entry, split_id
 
-__all__ = ["Cursor", "Place", "Position", "Saved", "Start", "last_id", "resolve"]
+__all__ = ["Cursor", "Position", "Saved", "Start", "StartPoint", "last_id", "resolve"]
 
 _PAGE = 500
 _log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Cursor(Struct, frozen=True):
     next_seq: int | None
 
 
-class Place(Struct, frozen=True):
+class StartPoint(Struct, frozen=True):
     """Where to continue, and the book of the late-join snapshot if the reader starts from it."""
 
     cursor: Cursor
@@ -66,7 +66,7 @@ async def last_id(redis: Redis, key: str) -> str:
     return str(info["last-generated-id"])
 
 
-async def resolve(redis: Redis, keys: Keys, key: str, stream: StreamKey, start: Start) -> Place:
+async def resolve(redis: Redis, keys: Keys, key: str, stream: StreamKey, start: Start) -> StartPoint:
     """The position in the stream that ``start`` means at this moment.
 
     Raises:
@@ -77,14 +77,14 @@ async def resolve(redis: Redis, keys: Keys, key: str, stream: StreamKey, start: 
         saved = await redis.hget(keys.cursor(start.name), key)
         if saved:
             try:
-                return Place(_after(str(saved)))
+                return StartPoint(_after(str(saved)))
             except ValueError:
-                _log.warning("%s: the place saved as %s is no entry ID: %.40r", key, start.name, saved)
+                _log.warning("%s: the position saved as %s is not an entry ID: %.40r", key, start.name, saved)
         start = start.otherwise
     if start == Position.START:
-        return Place(Cursor("0-0", None))
+        return StartPoint(Cursor("0-0", None))
     if start == Position.NOW:
-        return Place(_after(await last_id(redis, key)))
+        return StartPoint(_after(await last_id(redis, key)))
     if start == Position.SNAPSHOT:
         if stream.channel is not Channel.BOOK:
             msg = f"{key}: only a stream of books has snapshots to start from"
@@ -96,22 +96,22 @@ async def resolve(redis: Redis, keys: Keys, key: str, stream: StreamKey, start: 
         msg = f"{start!r} is neither an entry ID (ms-seq) nor {', '.join(Position)}"
         raise ValueError(msg) from None
     # A time without a seq says nothing about which entry comes next.
-    return Place(Cursor(str(start), seq + 1 if seq else None))
+    return StartPoint(Cursor(str(start), seq + 1 if seq else None))
 
 
 def _after(entry_id: str) -> Cursor:
     return Cursor(entry_id, split_id(entry_id)[1] + 1)
 
 
-async def _newest_snapshot(redis: Redis, keys: Keys, key: str, stream: StreamKey) -> Place:
-    """Walk back from the end to the newest snapshot entry, but no further than the late-join hash.
+async def _newest_snapshot(redis: Redis, keys: Keys, key: str, stream: StreamKey) -> StartPoint:
+    """Search backwards from the end for the newest snapshot entry, but no further than the late-join hash.
 
-    With a fresh hash that is a page of a few entries. Where neither is left, read from now on: the next snapshot.
+    With a fresh hash, that is one page of a few entries. If neither exists, read from now on, up to the next snapshot.
     """
     end = await last_id(redis, key)
     hashed = await _hashed(redis, keys, key, stream, end)
     if end == "0-0":
-        return Place(_after(end))
+        return StartPoint(_after(end))
     floor = f"({hashed.id}" if hashed else "-"
     ceiling = "+"
     while True:
@@ -119,13 +119,13 @@ async def _newest_snapshot(redis: Redis, keys: Keys, key: str, stream: StreamKey
         for entry_id, fields in page:
             if fields.get("type") == "snapshot":
                 ms, seq = split_id(entry_id)
-                return Place(Cursor(f"{ms}-{seq - 1}", seq) if seq else Cursor(f"{ms - 1}", None))
+                return StartPoint(Cursor(f"{ms}-{seq - 1}", seq) if seq else Cursor(f"{ms - 1}", None))
         if len(page) < _PAGE:
             break
         ceiling = f"({page[-1][0]}"
     if hashed:
-        return Place(Cursor(hashed.id, hashed.seq + 1), hashed)
-    return Place(_after(end))
+        return StartPoint(Cursor(hashed.id, hashed.seq + 1), hashed)
+    return StartPoint(_after(end))
 
 
 async def _hashed(redis: Redis, keys: Keys, key: str, stream: StreamKey, end: str) -> Entry | None:
@@ -135,7 +135,7 @@ async def _hashed(redis: Redis, keys: Keys, key: str, stream: StreamKey, end: st
     except exceptions.ResponseError as error:
         if not is_wrong_type(error):
             raise
-        return None  # no hash: the stream itself has snapshots
+        return None  # not a hash: use the snapshots in the stream
     try:
         entry_id = fields["id"]
         ms, seq = split_id(entry_id)
@@ -151,7 +151,7 @@ async def _hashed(redis: Redis, keys: Keys, key: str, stream: StreamKey, end: st
         return None
     if (ms, seq) > split_id(end):
         return None
-    # Joined: the stream still has the hash's own entry, or the very next one, or ends right there.
+    # Contiguous if the stream still has the hash's own entry or the next one, or ends at it.
     next_left: Any = await redis.xrange(key, entry_id, "+", count=1)
     next_seq = split_id(next_left[0][0])[1] if next_left else None
     joined = next_left[0][0] == entry_id or next_seq == seq + 1 if next_left else end == entry_id

@@ -28,11 +28,11 @@ from redis.asyncio import Redis
 from bridge.entries import UnknownKindError, decode
 from bridge.keys import Keys, StreamKey
 from bridge.redis.errors import refuses_key
-from consumers.aside import Aside, nothing_left
+from consumers.blocking import BlockingReader, BlockingReaders
 from consumers.connection import Endless, Outages, Where, check, log_outages, make_client, topology_of
 from consumers.items import Entry, Hole, Item, Reset, Stored, Trimmed, Unreadable, split_id, to_item
-from consumers.lanes import Lane, Lanes
 from consumers.positions import Cursor, Position, Saved, Start, resolve
+from consumers.refused import RefusedStreams, all_forbidden
 
 __all__ = ["Cursor", "Position", "Reader", "Row", "Saved", "Start"]
 
@@ -41,22 +41,22 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-class _Tail:
-    """Where the reader stands in one stream."""
+class _StreamPosition:
+    """Where the reader is in one stream."""
 
-    __slots__ = ("handed", "id", "key", "missing", "next_seq", "read", "stream")
+    __slots__ = ("id", "key", "missing", "next_seq", "read", "returned", "stream")
 
     def __init__(self, key: str, stream: StreamKey, cursor: Cursor) -> None:
         self.key = key
         self.stream = stream
         self.id = cursor.id
         self.next_seq = cursor.next_seq
-        self.handed = cursor.id
+        self.returned = cursor.id
         self.read = 0
         self.missing: Counter[str] = Counter()
 
 
-Reply = list[tuple[_Tail, list[tuple[str, list[str]]]]]
+Reply = list[tuple[_StreamPosition, list[tuple[str, list[str]]]]]
 
 
 class Row(NamedTuple):
@@ -97,12 +97,12 @@ class Reader:
         self._log_outage = log_outages(self._topology.address)
         self._outages = outages or Outages(self._report)
         self._redis: Redis = make_client(self._topology)
-        self._lanes = Lanes(self._topology, block, self._redis)
-        self._tails: dict[str, _Tail] = {}
-        self._replies: deque[tuple[_Tail, list[tuple[str, list[str]]]]] = deque()
-        """What was read and is no item yet: to find out what a hole is, Redis may have to be asked."""
+        self._blocking = BlockingReaders(self._topology, block, self._redis)
+        self._positions: dict[str, _StreamPosition] = {}
+        self._replies: deque[tuple[_StreamPosition, list[tuple[str, list[str]]]]] = deque()
+        """What was read and is not an item yet: Redis may have to be asked about a hole."""
         self._ready: deque[Item] = deque()
-        self._aside = Aside(self._lanes, lambda: asyncio.get_running_loop().time())
+        self._refused = RefusedStreams(self._blocking, lambda: asyncio.get_running_loop().time())
         self._added = asyncio.Event()
         self.trouble = ""
         """Why Redis does not answer; empty while it does."""
@@ -112,12 +112,12 @@ class Reader:
 
         Raises:
             RedisUnavailableError: Redis does not answer, or refuses this client.
-            ValueError: a start that makes no sense for its stream.
+            ValueError: a start that is not valid for its stream.
         """
         try:
             await check(self._redis, self._topology)
             for key, start in self._wanted.items():
-                await self._place(key, start)
+                await self._start_reading(key, start)
         except BaseException:
             await self.aclose()
             raise
@@ -130,7 +130,7 @@ class Reader:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._lanes.aclose()
+        await self._blocking.aclose()
         await self._redis.aclose()
 
     @property
@@ -146,19 +146,26 @@ class Reader:
     @property
     def streams(self) -> list[str]:
         """The keys being read."""
-        return list(self._tails)
+        return list(self._positions)
 
     def rows(self) -> list[Row]:
         """A row for each stream that is read, for monitoring."""
         return [
-            Row(key, tail.stream.exchange, str(tail.stream.channel), tail.id, tail.read, tail.missing)
-            for key, tail in self._tails.items()
+            Row(
+                key,
+                position.stream.exchange,
+                str(position.stream.channel),
+                position.id,
+                position.read,
+                position.missing,
+            )
+            for key, position in self._positions.items()
         ]
 
     @property
     def cursors(self) -> dict[str, str]:
         """The caller's position: per key the ID of the last entry returned (with ``batches``, the last of the batch)."""
-        return {key: tail.handed for key, tail in self._tails.items() if tail.handed}
+        return {key: position.returned for key, position in self._positions.items() if position.returned}
 
     async def outlive(self, call: Callable[[], Awaitable[T]]) -> T:
         """The result of a call that may be repeated, once Redis answers; refusals are raised."""
@@ -168,17 +175,17 @@ class Reader:
         """Read one more stream; no effect if it is read already. Waits while Redis is unreachable.
 
         Raises:
-            ValueError: the key is not a data stream, or the start makes no sense for it.
+            ValueError: the key is not a data stream, or the start is not valid for it.
         """
-        if key not in self._tails:
+        if key not in self._positions:
             self._parse(key)
-            await self._outages.outlive(lambda: self._place(key, start))
+            await self._outages.outlive(lambda: self._start_reading(key, start))
 
     def remove(self, key: str) -> None:
         """Stop reading this stream."""
-        if self._tails.pop(key, None):
-            self._lanes.remove(key)
-            self._aside.forget(key)
+        if self._positions.pop(key, None):
+            self._blocking.remove(key)
+            self._refused.discard(key)
 
     async def save(self, name: str) -> None:
         """Save ``cursors`` in Redis under ``name``, for ``Saved(name)``; call it when the items are processed."""
@@ -196,123 +203,127 @@ class Reader:
 
     async def _next_item(self) -> Item:
         while not self._ready:
-            await self._go_on()
+            await self._step()
         item = self._ready.popleft()
-        tail = self._tails.get(item.key)
-        if tail and isinstance(item, Stored):
-            tail.handed = item.id
+        position = self._positions.get(item.key)
+        if position and isinstance(item, Stored):
+            position.returned = item.id
         return item
 
     async def _next_batch(self) -> list[Item]:
         while self._replies or not self._ready:
-            await self._go_on()
+            await self._step()
         batch = list(self._ready)
         self._ready.clear()
-        for tail in self._tails.values():
-            tail.handed = tail.id
+        for position in self._positions.values():
+            position.returned = position.id
         return batch
 
-    async def _go_on(self) -> None:
+    async def _step(self) -> None:
         """One step: turn what was read of one stream into items, or read.
 
-        Nothing is changed before the last ``await`` of it, so that a step that is cancelled can be made again.
+        Nothing changes before its last ``await``, so a cancelled step can be repeated.
         """
         if self._replies:
-            tail, entries = self._replies[0]
+            position, entries = self._replies[0]
             trimmed = None
-            if self._tails.get(tail.key) is tail:
-                trimmed = await self._trimmed_before(tail, entries[0][0])
+            if self._positions.get(position.key) is position:
+                trimmed = await self._trimmed_before(position, entries[0][0])
             if self._replies and self._replies[0][1] is entries:
                 self._replies.popleft()
-                if self._tails.get(tail.key) is tail:
+                if self._positions.get(position.key) is position:
                     if trimmed:
-                        self._note_trimmed(tail, trimmed)
-                    _take(tail, entries, self._ready)
+                        self._note_trimmed(position, trimmed)
+                    _take(position, entries, self._ready)
             return
-        self._aside.try_again()
-        if self._lanes.idle:
+        self._refused.retry_due()
+        if self._blocking.idle:
             await self._wait_for_streams()
             return
-        self._replies.extend(await self._lanes.read(self._read))
+        self._replies.extend(await self._blocking.read(self._read))
 
     async def _wait_for_streams(self) -> None:
-        """Until one is added, or one that was refused is due."""
+        """Wait until a stream is added, or a refused one is to be retried."""
         self._added.clear()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._aside.wait):
+            async with asyncio.timeout(self._refused.retry_in):
                 await self._added.wait()
 
-    async def _read(self, lane: Lane) -> Reply:
+    async def _read(self, source: BlockingReader) -> Reply:
         async def call() -> Reply:
-            tails = {key: self._tails[key] for key in lane.keys}
-            if not tails:
-                return []  # all were removed while Redis was away
-            reply = await lane.connection.call(*self._command, *tails, *(tail.id for tail in tails.values()))
-            self._aside.let_in(tails)
-            return [(tails[key], entries) for key, entries in reply or ()]
+            positions = {key: self._positions[key] for key in source.keys}
+            if not positions:
+                return []  # all were removed while Redis was unreachable
+            reply = await source.connection.call(
+                *self._command, *positions, *(position.id for position in positions.values())
+            )
+            self._refused.mark_readable(positions)
+            return [(positions[key], entries) for key, entries in reply or ()]
 
         try:
             return await self._outages.outlive(call)
         except exceptions.ResponseError as error:
-            if not refuses_key(error) or not await self._set_aside(lane):
+            if not refuses_key(error) or not await self._drop_refused(source):
                 raise
             return []
 
-    async def _set_aside(self, lane: Lane) -> bool:
-        """Find the streams that Redis refuses, and read on without them; whether there is any reason to go on.
+    async def _drop_refused(self, source: BlockingReader) -> bool:
+        """Find the streams that Redis refuses, and leave them out; returns whether it makes sense to continue.
 
         Raises:
-            redis.exceptions.RedisError, OSError: as redis-py has them.
+            redis.exceptions.RedisError, OSError: any error of redis-py.
         """
         refused: dict[str, exceptions.ResponseError] = {}
-        for key in list(lane.keys):
-            if key not in self._tails:
+        for key in list(source.keys):
+            if key not in self._positions:
                 continue
-            look = partial(lane.connection.call, "XREAD", "COUNT", 1, "STREAMS", key, self._tails[key].id)
+            look = partial(source.connection.call, "XREAD", "COUNT", 1, "STREAMS", key, self._positions[key].id)
             try:
                 await self._outages.outlive(look)
             except exceptions.ResponseError as error:
                 if not refuses_key(error):
                     raise
                 refused[key] = error
-        if nothing_left(refused, self._tails, self._aside):
+        if all_forbidden(refused, self._positions, self._refused):
             return False
         for key, why in refused.items():
-            if key in self._tails:
-                words = self._aside.put(key, why)
-                self._ready.extend([Unreadable(key, self._tails[key].stream, words)] if words else [])
+            if key in self._positions:
+                words = self._refused.add(key, why)
+                self._ready.extend([Unreadable(key, self._positions[key].stream, words)] if words else [])
         return True
 
-    async def _trimmed_before(self, tail: _Tail, entry_id: str) -> Trimmed | None:
-        """A hole before the first entry of a read that is now the oldest of all was made by trimming."""
+    async def _trimmed_before(self, position: _StreamPosition, entry_id: str) -> Trimmed | None:
+        """A hole before the first entry read is due to trimming if that entry is now the stream's oldest."""
         found = split_id(entry_id)[1]
-        if tail.next_seq is None or found <= tail.next_seq:
+        if position.next_seq is None or found <= position.next_seq:
             return None
         try:
-            before = await self._outages.outlive(lambda: self._redis.xrevrange(tail.key, f"({entry_id}", "-", count=1))
+            before = await self._outages.outlive(
+                lambda: self._redis.xrevrange(position.key, f"({entry_id}", "-", count=1)
+            )
         except exceptions.ResponseError as error:
             if not refuses_key(error):
                 raise
-            return None  # no stream any more: a hole
+            return None  # the stream is gone: a hole
         if before:
             return None
-        return Trimmed(tail.key, tail.stream, tail.id, entry_id, found - tail.next_seq)
+        return Trimmed(position.key, position.stream, position.id, entry_id, found - position.next_seq)
 
-    def _note_trimmed(self, tail: _Tail, trimmed: Trimmed) -> None:
-        tail.missing["trimmed"] += 1
-        tail.next_seq = split_id(trimmed.oldest)[1]
+    def _note_trimmed(self, position: _StreamPosition, trimmed: Trimmed) -> None:
+        position.missing["trimmed"] += 1
+        position.next_seq = split_id(trimmed.oldest)[1]
         self._ready.append(trimmed)
 
-    async def _place(self, key: str, start: Start) -> None:
+    async def _start_reading(self, key: str, start: Start) -> None:
         stream = self._parse(key)
-        place = await resolve(self._redis, self._keys, key, stream, start)
-        if key in self._tails:
-            return  # somebody else was faster
-        tail = self._tails[key] = _Tail(key, stream, place.cursor)
-        self._lanes.add(key)
-        if place.first is not None:
-            self._ready.append(place.first)
-            tail.handed = ""
+        start_point = await resolve(self._redis, self._keys, key, stream, start)
+        if key in self._positions:
+            return  # another task added it first
+        position = self._positions[key] = _StreamPosition(key, stream, start_point.cursor)
+        self._blocking.add(key)
+        if start_point.first is not None:
+            self._ready.append(start_point.first)
+            position.returned = ""
         self._added.set()
 
     def _parse(self, key: str) -> StreamKey:
@@ -329,13 +340,13 @@ class Reader:
         self._log_outage(error)
 
 
-def _take(tail: _Tail, entries: Sequence[tuple[str, list[str]]], items: deque[Item]) -> None:
-    """Turn a stream's raw entries into items; the loop that decides how fast the reader is."""
-    key, stream, expected, last = tail.key, tail.stream, tail.next_seq, tail.id
+def _take(position: _StreamPosition, entries: Sequence[tuple[str, list[str]]], items: deque[Item]) -> None:
+    """Turn a stream's raw entries into items. The reader's speed depends on this loop."""
+    key, stream, expected, last = position.key, position.stream, position.next_seq, position.id
     for entry_id, flat in entries:
         seq = int(entry_id.rpartition("-")[2])
         if seq != expected and expected is not None:
-            tail.missing["hole" if seq > expected else "reset"] += 1
+            position.missing["hole" if seq > expected else "reset"] += 1
             items.append(
                 Hole(key, stream, entry_id, expected, seq) if seq > expected else Reset(key, stream, last, entry_id)
             )
@@ -346,6 +357,6 @@ def _take(tail: _Tail, entries: Sequence[tuple[str, list[str]]], items: deque[It
         except ValueError as error:
             items.append(to_item(key, stream, entry_id, flat))
             if not isinstance(error, UnknownKindError):
-                tail.missing["undecodable"] += 1
-    tail.read += len(entries)
-    tail.next_seq, tail.id = expected, last
+                position.missing["undecodable"] += 1
+    position.read += len(entries)
+    position.next_seq, position.id = expected, last

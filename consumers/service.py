@@ -1,4 +1,4 @@
-"""What the consumer services share: their options, the catalog, their start and their end."""
+"""What the consumer services share: options, discovery of streams, start and end."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from bridge.process.output import QueuedText, before_end, open_missing_streams, 
 from bridge.process.repeats import Repeats, Summary
 from bridge.redis.errors import AWAY, FAILURES, explain, is_wrong_type, refuses_key
 from bridge.redis.topology import RedisUrlError, Topology
-from consumers.absent import Absent
 from consumers.monitor import HttpAddress, http_address
+from consumers.notices import Notices
 
 __all__ = ["Parser", "catalog", "discover", "note", "run_as_command", "say", "serve", "to_terminal"]
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 _URL = "TICKBRIDGE_REDIS__URL"
 _FILES = {
-    "ca_file": "PEM file with another CA to trust, for TLS",
-    "cert_file": "PEM file with this client's certificate, for TLS",
-    "key_file": "PEM file with its key",
+    "ca_file": "PEM file with an additional CA certificate to trust, for TLS",
+    "cert_file": "PEM file with the client certificate, for TLS",
+    "key_file": "PEM file with the private key of the client certificate",
 }
 
 
@@ -64,9 +64,10 @@ class Parser(argparse.ArgumentParser):
             "--http",
             metavar="HOST:PORT",
             type=http_address,
-            help=f"serve metrics and health there, or off (default: TICKBRIDGE_HTTP__HOST and __PORT, or 127.0.0.1:{http_port})",
+            help="where to serve metrics and health checks, or off (default: TICKBRIDGE_HTTP__HOST and "
+            f"TICKBRIDGE_HTTP__PORT, or 127.0.0.1:{http_port})",
         )
-        self.add_argument("--json", action="store_true", help="JSON lines, also on a terminal")
+        self.add_argument("--json", action="store_true", help="print JSON lines, even on a terminal")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """The arguments, with the environment for those that aren't given; ``redis`` is a `Topology`."""
@@ -93,7 +94,7 @@ class Parser(argparse.ArgumentParser):
             self.error(f"TICKBRIDGE_HTTP__PORT: {mistake}")
 
     def settle(self, parsed: argparse.Namespace) -> argparse.Namespace:
-        """Make a `Topology` of ``redis``, with the files that go with it."""
+        """Replace ``redis`` by a `Topology`, with its certificate files."""
         files = {name: getattr(parsed, f"redis_{name}") for name in _FILES}
         for path in filter(None, files.values()):
             self._read(path)
@@ -106,7 +107,7 @@ class Parser(argparse.ArgumentParser):
         return parsed
 
     def _source(self, url: str | None, file: str | None) -> str:
-        """Where the URL is from; the URL itself stays out of messages, for it may hold a password."""
+        """Where the URL comes from. The URL itself may contain a password, and is not shown."""
         if url is None:
             return f"{file} (TICKBRIDGE_REDIS__URL_FILE)" if file else "the default"
         return _URL if url == os.environ.get(_URL) else "argument --redis"
@@ -118,13 +119,13 @@ class Parser(argparse.ArgumentParser):
             self.error(f"cannot read {path}: {getattr(error, 'strerror', None) or error}")
 
     def error(self, message: str) -> NoReturn:
-        """A user's mistake."""
+        """Report a mistake of the user, and exit with 1."""
         self.print_usage(sys.stderr)
         self.exit(1, f"{self.prog}: {message}\n")
 
 
 def run_as_command(name: str, main: Callable[[], int]) -> int:
-    """``python -m consumers.NAME`` is ``tickbridge NAME``, where that is installed; copied out, a service is on its own."""
+    """Run ``tickbridge NAME`` if it is installed; otherwise (a copied service) run ``main``."""
     try:
         command = import_module("bridge.cli.main")
     except ImportError:
@@ -133,10 +134,10 @@ def run_as_command(name: str, main: Callable[[], int]) -> int:
 
 
 def say(line: str) -> None:
-    """Print a line, without waiting for whoever reads.
+    """Print a line without waiting for its reader.
 
     Raises:
-        BrokenPipeError: whoever read the lines before has gone, as ``head`` does.
+        BrokenPipeError: the reader has closed the pipe, as ``head`` does.
     """
     if isinstance(sys.stdout, QueuedText) and sys.stdout.queue.gone:
         raise BrokenPipeError
@@ -144,18 +145,18 @@ def say(line: str) -> None:
 
 
 def to_terminal() -> bool:
-    """Whether what is printed is read by a person; there may be no output at all (``>&-``)."""
+    """Whether standard output is a terminal; there may be no standard output at all (``>&-``)."""
     return sys.stdout is not None and sys.stdout.isatty()
 
 
 def note(line: str) -> None:
-    """Say something to whoever runs the service, on stderr; what acts on a terminal in it is escaped."""
+    """Print a line to stderr, with control characters escaped."""
     if sys.stderr is not None:
         print(printable(line), file=sys.stderr)
 
 
 async def catalog(redis: Redis, keys: Keys, names: Collection[str] = ()) -> dict[str, StreamKey]:
-    """Every stream of the catalogs of these ``names`` (none: the public one and the accounts'), by its key."""
+    """All streams of the catalogs ``names`` (default: the public one and that of accounts), by key."""
     found: list[str] = []
     for name in names or (keys.catalog(), keys.accounts_catalog()):
         found += await redis.hkeys(name)  # type: ignore[arg-type]
@@ -170,33 +171,33 @@ async def discover(
     every: float = 2.0,
     *,
     names: Collection[str] = (),
-    absent: Absent | None = None,
+    notices: Notices | None = None,
     writer: str = "connector",
     missing: Callable[[Mapping[str, StreamKey]], tuple[Collection[str], Collection[str]]] | None = None,
 ) -> None:
-    """Call ``found`` for each stream of the catalogs, again and again, every few seconds; new ones come by that.
+    """Call ``found`` for each stream of the catalogs every ``every`` seconds, endlessly, so that new streams are found.
 
-    A stream that can't be taken (its key, or what is kept of it, holds something else) harms none of the others.
-    ``missing`` tells of the catalogs what is wanted and not in them, and what there is: ``absent`` says so. ``writer`` is
-    what would write it, in words.
+    A stream that ``found`` cannot read (its key, or its hash, holds something else) does not affect the others.
+    ``missing`` returns what is wanted but not in the catalogs, and what exists; ``notices`` reports it. ``writer`` names
+    the service that would write it, for messages.
     """
-    absent = absent or Absent("consumer")
+    notices = notices or Notices("consumer")
     names = names or (keys.catalog(), keys.accounts_catalog())
     while True:
         try:
             streams = await catalog(redis, keys, names)
             for name in names:
-                absent.forget(name)
+                notices.clear_problem(name)
             for key, stream in sorted(streams.items()):
-                await _take(key, stream, found, absent)
+                await _take(key, stream, found, notices)
             if missing:
-                absent.look(*missing(streams), _nothing_written(writer, keys.namespace))
+                notices.report_missing(*missing(streams), _nothing_written(writer, keys.namespace))
         except AWAY:
-            pass  # the reader says so, and this comes again
+            pass  # the reader reports it; try again
         except ResponseError as error:
             if not is_wrong_type(error):
                 raise
-            absent.say(" or ".join(names), str(error))
+            notices.report_problem(" or ".join(names), str(error))
         await asyncio.sleep(every)
 
 
@@ -207,7 +208,7 @@ def _nothing_written(writer: str, namespace: str) -> str:
 
 
 async def _take(
-    key: str, stream: StreamKey, found: Callable[[str, StreamKey], Awaitable[None]], absent: Absent
+    key: str, stream: StreamKey, found: Callable[[str, StreamKey], Awaitable[None]], notices: Notices
 ) -> None:
     try:
         await found(key, stream)
@@ -216,16 +217,16 @@ async def _take(
     except (ResponseError, ValueError) as error:
         if isinstance(error, ResponseError) and not refuses_key(error):
             raise
-        absent.say(key, str(error))
+        notices.report_problem(key, str(error))
     else:
-        absent.forget(key)
+        notices.clear_problem(key)
 
 
 def serve(prog: str, main: Callable[[], Coroutine[object, object, None]]) -> int:
-    """Run a service until it ends or SIGTERM or SIGINT comes; returns the exit code, having said what was wrong.
+    """Run a service until it ends, or until SIGTERM or SIGINT; prints what went wrong and returns the exit code.
 
-    The first signal ends it in order (``finally`` blocks run), the second at once, and neither takes longer than ten
-    seconds. No reader of what it prints holds it up; that of its output may end it by going away (``… | head``).
+    The first signal ends it in order (``finally`` blocks run), the second at once; neither takes more than ten seconds.
+    The service never waits for the reader of its output, and ends when that reader goes away (``… | head``).
     """
     open_missing_streams()
     with queued_output(
@@ -236,7 +237,7 @@ def serve(prog: str, main: Callable[[], Coroutine[object, object, None]]) -> int
         try:
             run_loop(_until_signal(main()))
         except* BrokenPipeError:
-            pass  # whoever read our output has seen enough
+            pass  # the reader of our output is gone
         except* (RedisUnavailableError, *FAILURES) as group:
             _complain(prog, group)
             code = 2
@@ -244,7 +245,7 @@ def serve(prog: str, main: Callable[[], Coroutine[object, object, None]]) -> int
 
 
 def _log_to_stderr(prog: str) -> None:
-    """Have warnings printed as lines of the service's; what repeats is summed up."""
+    """Print warnings as lines of the service, with repeated ones summarised."""
 
     def say_summary(summary: Summary) -> None:
         note(f"{prog}: {summary.newest['text']} ({summary.count} such lines in {summary.seconds:.0f} s)")

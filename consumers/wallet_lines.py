@@ -1,4 +1,4 @@
-"""What an account's wallet, and what happens to it, looks like as a line of text or as a row of JSON."""
+"""Formats an account's wallet, and the events that change it, as lines of text or rows of JSON."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _KNOWN = {
     "order": (Channel.ORDERS, ""),
     "fill:last": (Channel.FILLS, ""),
 }
-"""Fields of the hash that are shown at the start: their channel, and what the field's own name holds."""
+"""Fields of the hash that are shown at the start: their channel, and what the name of the field contains."""
 
 
 def as_text(item: Item) -> str:
-    """One line of what happened: ``limitlex:main             balance  EUR 1000.00 available, 5.00 reserved``."""
+    """An item as a line: ``limitlex:main             balances  EUR 1000.00 available, 5.00 reserved``."""
     name = f"{item.stream.exchange}:{item.stream.subject}"
     match item:
         case Entry(event=(Balance() | Order() | Fill() | Position()) as event):
@@ -34,7 +34,7 @@ def as_text(item: Item) -> str:
         case Entry(event=Control() as control):
             words = f"{control.event} {control.reason}".rstrip()
         case Unknown():
-            words = f"{item.error}: passed over"
+            words = f"{item.error}: ignored"
         case Unreadable():
             words = f"cannot be read: {item.error}"
         case _:
@@ -43,7 +43,7 @@ def as_text(item: Item) -> str:
 
 
 def _words(channel: Channel, values: Mapping[str, Any]) -> str:
-    """A balance, an order, a fill or a position for people; not every exchange says of which pair an order is."""
+    """A balance, order, fill or position in words; not every exchange reports the pair of an order."""
     values = {**values, "of": f"{values['pair']} " if values.get("pair") else ""}
     if channel is Channel.BALANCES:
         return "{currency} {available} available, {reserved} reserved".format_map(values)
@@ -57,7 +57,7 @@ def _words(channel: Channel, values: Mapping[str, Any]) -> str:
 
 
 def as_known(stream: StreamKey, fields: Mapping[str, str], *, as_json: bool) -> list[str]:
-    """What an account's hash holds, a line each: as text, or as JSON rows with ``"known": true``."""
+    """The content of an account's hash as lines of text, or as JSON rows with ``"known": true``."""
     lines = []
     for name, text in sorted(fields.items()):
         kind, _, rest = name.partition(":")
@@ -69,7 +69,7 @@ def as_known(stream: StreamKey, fields: Mapping[str, str], *, as_json: bool) -> 
             values = {**_named(kind, key, rest), **msgspec.json.decode(text)}
             words = _words(channel, values)
         except (msgspec.MsgspecError, KeyError, TypeError):
-            continue  # not of this version
+            continue  # written by another version
         if as_json:
             head = {"exchange": stream.exchange, "account": stream.subject, "channel": channel}
             lines.append(printable_json(msgspec.json.encode({**head, "type": kind, "known": True, **textual(values)})))
@@ -79,7 +79,7 @@ def as_known(stream: StreamKey, fields: Mapping[str, str], *, as_json: bool) -> 
 
 
 def _named(kind: str, key: str, rest: str) -> dict[str, str]:
-    """What the name of a field says, behind its kind."""
+    """The values in the name of a field, after its kind."""
     if kind == "position":
         pair, _, leg = rest.partition(":")
         return {key: pair, **({"leg": leg} if leg else {})}
@@ -87,7 +87,7 @@ def _named(kind: str, key: str, rest: str) -> dict[str, str]:
 
 
 def as_json(item: Item) -> str:
-    """The same for machines, with all the fields."""
+    """An item as a row of JSON, with all fields."""
     what = item.event if isinstance(item, Entry) else item
     head = {"exchange": item.stream.exchange, "account": item.stream.subject, "channel": item.stream.channel}
     body = textual(msgspec.to_builtins(what))

@@ -1,24 +1,24 @@
 """Tracks balances, positions, open orders and fills of accounts and sub-accounts, each in a Redis hash.
 
-    python -m consumers.wallets                       all accounts of the catalog, new ones too
-    python -m consumers.wallets main limitlex:other   these, and their sub-accounts
-    python -m consumers.wallets main/sub1             this sub-account alone
+    python -m consumers.wallets                       all accounts of the catalog, including new ones
+    python -m consumers.wallets main limitlex:other   these accounts and their sub-accounts
+    python -m consumers.wallets main/sub1             only this sub-account
 
 The hash ``acct:{<exchange>:<account>}:wallet`` holds
 
-    balance:<currency>       {"available", "reserved", "ts", "recv"}; like all numbers and times here, as text
-    position:<pair>          {"side", "size", "entry_price", "mark_price", "unrealised_pnl", "ts", "recv"}; gone when
-                             flat; of a leg of a hedged pair: position:<pair>:<leg>
-    order:<pair>:<order id>  the open order's fields as the stream has them; gone when it is filled, cancelled or
-                             rejected; with "unconfirmed" where it wasn't heard of since the stream was last
-                             interrupted; where the exchange doesn't say the pair: order:<order id>
-    fills, fill:last         how many executions there were, and the last one's fields
-    state:<channel>          what the stream last said of itself: live, down, stale, stop (and why); or gap, lost, …
-    gaps:<channel>           how often something is missing: gaps, lost entries, holes, trimmed or undecodable entries
-    id:<channel>             the stream entry that the hash stands at
+    balance:<currency>       {"available", "reserved", "ts", "recv"}; all numbers and times in this hash are text
+    position:<pair>          {"side", "size", "entry_price", "mark_price", "unrealised_pnl", "ts", "recv"}; deleted when
+                             flat; for a leg of a hedged pair: position:<pair>:<leg>
+    order:<pair>:<order id>  the fields of the open order, as in the stream; deleted when it is filled, cancelled or
+                             rejected; "unconfirmed" is set if the order has not been reported since the stream was
+                             last interrupted; if the exchange does not report the pair: order:<order id>
+    fills, fill:last         the number of executions, and the fields of the last one
+    state:<channel>          the stream's last state: live, down, stale, stop (and the reason); or gap, lost, …
+    gaps:<channel>           the number of interruptions: gaps, lost entries, holes, trimmed or undecodable entries
+    id:<channel>             the last stream entry that is included in the hash
 
-``id:…`` is written in one transaction with what follows from it. So the service can be killed at any moment: it goes on
-behind that entry, and counts no fill twice. Run one of it for an account.
+``id:…`` is written in one transaction with the changes that the entry causes. The service can therefore be killed at
+any time: it continues after that entry, and counts no fill twice. Run only one such service per account.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from redis.exceptions import ResponseError
 from bridge.keys import Keys, StreamKey
 from bridge.model import Balance, Channel, Control, ControlEvent, Event, Fill, Order, Position
 from bridge.redis.errors import refuses_key
-from consumers.absent import Absent
 from consumers.items import Entry, Hole, Item, Reset, Stored, Trimmed, Undecodable, Unknown, Unreadable
 from consumers.monitor import Monitor
+from consumers.notices import Notices
 from consumers.reader import Position as Where
 from consumers.reader import Reader
 from consumers.service import Parser, discover, run_as_command, say, serve, to_terminal
@@ -49,15 +49,15 @@ from consumers.wallet_lines import as_json, as_known, as_text
 __all__ = ["DESCRIPTION", "HTTP_PORT", "Wallet", "Wallets", "add_options", "main", "start"]
 
 HTTP_PORT = 9110
-"""Where metrics and health are served unless something else is asked for."""
+"""Default port of metrics and health checks."""
 DESCRIPTION = "Tracks balances, positions, open orders and fills; keeps each account in a Redis hash."
 
 _OPEN = ("open", "partially_filled")
-_MOST_DOUBTED = 1_000
+_MAX_UNCONFIRMED = 1_000
 
 
 class _Named(Struct):
-    """What names an order."""
+    """The fields that identify an order."""
 
     pair: str
     order_id: str
@@ -65,7 +65,7 @@ class _Named(Struct):
 
 
 class Wallet:
-    """One account's hash. ``fields`` is what it holds, or will once ``unsaved`` (``None``: to be deleted) is written."""
+    """An account's hash. ``fields`` is its content once ``unsaved`` (``None``: to be deleted) is written."""
 
     def __init__(self, key: str, fields: dict[str, str]) -> None:
         self.key = key
@@ -96,7 +96,7 @@ class Wallet:
             self._set(f"id:{channel}", item.id)
 
     async def save(self, redis: Redis) -> None:
-        """Write what changed, whole or not at all. Repeating it after a lost reply does no harm."""
+        """Write the changes in one transaction, which may be repeated after a lost reply."""
         unsaved, self.unsaved = self.unsaved, {}
         written: dict[Any, Any] = {name: value for name, value in unsaved.items() if value is not None}
         deleted = [name for name, value in unsaved.items() if value is None]
@@ -112,17 +112,17 @@ class Wallet:
             raise
 
     def rewrite(self) -> None:
-        """Have the next ``save`` write everything: Redis may have come back with less than it had."""
+        """Have the next ``save`` write everything: Redis may have lost data in an outage."""
         self.unsaved = {**self.fields, **self.unsaved}
 
     def _rename_orders(self) -> None:
-        """Versions before schema 2 had no pair in the names of orders."""
+        """Rename the orders of versions before schema 2, which had no pair in their names."""
         for name, text in list(self.fields.items()):
             if name.startswith("order:"):
                 try:
                     order = msgspec.json.decode(text, type=_Named)
                 except (ValueError, UnicodeDecodeError):
-                    continue  # not one of ours
+                    continue  # not written by this service
                 fresh = _order_field(order.pair, order.order_id, order.client_id)
                 if fresh != name:
                     self.unsaved[name] = None
@@ -155,31 +155,31 @@ class Wallet:
     def _interrupted(self, channel: Channel, words: str) -> None:
         self._set(f"state:{channel}", words)
         if channel is Channel.ORDERS:
-            self._doubt_orders()
+            self._mark_unconfirmed()
 
-    def _doubt_orders(self) -> None:
-        """What becomes of the open orders now is not seen: until an order is heard of again, its field says so.
+    def _mark_unconfirmed(self) -> None:
+        """Mark the open orders as unconfirmed until they are reported again: changes are not seen meanwhile.
 
-        Not every exchange tells after an outage which orders have gone; at most a thousand such orders are kept.
+        Not every exchange reports after an outage which orders are closed. At most a thousand such orders are kept.
         """
-        doubted = []
+        unconfirmed = []
         for name, text in self.fields.items():
             if name.startswith("order:"):
                 try:
                     values = msgspec.json.decode(text, type=dict[str, Any])
-                    doubted.append((int(values.get("recv") or 0), name, values))
+                    unconfirmed.append((int(values.get("recv") or 0), name, values))
                 except (ValueError, TypeError):
-                    continue  # not one of ours
-        doubted.sort(key=lambda row: row[0])
-        for _, name, values in doubted[-_MOST_DOUBTED:]:
+                    continue  # not written by this service
+        unconfirmed.sort(key=lambda row: row[0])
+        for _, name, values in unconfirmed[-_MAX_UNCONFIRMED:]:
             if not values.get("unconfirmed"):
                 self._set(name, msgspec.json.encode({**values, "unconfirmed": True}).decode())
-        for _, name, _ in doubted[:-_MOST_DOUBTED]:
+        for _, name, _ in unconfirmed[:-_MAX_UNCONFIRMED]:
             self.fields.pop(name, None)
             self.unsaved[name] = None
 
     def _count(self, name: str) -> int:
-        """A count of the hash; 0 where somebody has put something else there."""
+        """A count in the hash; 0 if the field is not a number."""
         text = self.fields.get(name, "")
         return int(text) if text.isascii() and text.isdigit() else 0
 
@@ -205,15 +205,15 @@ def _order_field(pair: str, order_id: str, client_id: str) -> str:
 
 
 def _times(event: Event) -> dict[str, str]:
-    """As text: nanoseconds are more than JavaScript's numbers hold."""
+    """Times as text, because nanoseconds exceed the precision of JavaScript's numbers."""
     return {"ts": "" if event.ts is None else str(event.ts), "recv": str(event.recv)}
 
 
 class Wallets:
-    """The wallets of ``accounts`` (none: all), read by ``reader``.
+    """The wallets of ``accounts``, or of all accounts if none is given.
 
-    ``changed`` hears of each item once it is saved, ``known`` of what an account's hash holds already when it is found:
-    any of the account's streams, and the hash's fields.
+    ``changed`` is called with each item once it is saved; ``known`` is called when an account is found, with one of its
+    streams and the fields that its hash already has.
     """
 
     def __init__(
@@ -228,9 +228,9 @@ class Wallets:
     ) -> None:
         self.wallets: dict[tuple[str, str], Wallet] = {}
         self.writes = 0
-        """Changes of the hashes written."""
+        """Writes of the hashes."""
         self.refused: dict[tuple[str, str], str] = {}
-        """Accounts whose hash Redis doesn't take, and why: something else stands in its place."""
+        """Accounts whose hash Redis refuses, with the error: the key holds something else."""
         self._reader = reader
         self._keys = keys
         self._accounts = set(accounts or ())
@@ -239,7 +239,7 @@ class Wallets:
         self._known = known
 
     def interrupted(self) -> list[str]:
-        """The accounts' channels that are not live, and what they last said."""
+        """The channels of accounts that are not live, with their last state."""
         return [
             f"{exchange}:{account} {name.removeprefix('state:')}: {said}"
             for (exchange, account), wallet in sorted(self.wallets.items())
@@ -248,7 +248,7 @@ class Wallets:
         ]
 
     async def found(self, key: str, stream: StreamKey) -> None:
-        """Read a stream of the catalog, if it is one of a wanted account, on from where its hash stands."""
+        """Read a stream of the catalog if it belongs to a wanted account, from the position in its hash."""
         account = stream.subject.partition("/")[0]
         names = {name for subject in (stream.subject, account) for name in (subject, f"{stream.exchange}:{subject}")}
         wanted = (not self._accounts or names & self._accounts) and self._exchange in (None, stream.exchange)
@@ -260,12 +260,12 @@ class Wallets:
             fields: Any = await self._reader.redis.hgetall(wallet_key)
             wallet = self.wallets[stream.exchange, stream.subject] = Wallet(wallet_key, fields)
             self._known(stream, fields)
-        # From the hash itself: somebody may have put right what was there when the wallet was read.
+        # From the hash itself, which may have been repaired since the wallet was read.
         stands: Any = await self._reader.redis.hget(wallet.key, f"id:{stream.channel}")
         await self._reader.add(key, stands or Where.START)
 
     async def follow(self) -> None:
-        """Keep the wallets, endlessly."""
+        """Keep the wallets up to date, endlessly."""
         outages = self._reader.outages
         async for batch in self._reader.batches():
             touched = {self._take(item) for item in batch}
@@ -287,13 +287,13 @@ class Wallets:
             if not refuses_key(error):
                 raise
             self.refused[name] = f"{wallet.key}: {error}"
-            wallet.rewrite()  # whole, when it is a hash again
+            wallet.rewrite()  # completely, once the key can be written again
         else:
             self.refused.pop(name, None)
             self.writes += 1
 
     def missing(self, streams: Mapping[str, StreamKey]) -> tuple[set[str], set[str]]:
-        """The wanted accounts that aren't in this catalog, and those that are."""
+        """The wanted accounts that are not in the catalog, and the accounts that are."""
         private = [stream for stream in streams.values() if not stream.public]
         there = {f"{one.exchange}:{one.subject}" for one in private if self._exchange in (None, one.exchange)}
         named = there | {name.partition("/")[0] for name in there}
@@ -307,17 +307,17 @@ class Wallets:
 
 
 async def run(args: Namespace) -> None:
-    """The service, until it is cancelled."""
+    """Run the service until it is cancelled."""
     keys = Keys(args.namespace)
     text = as_json if args.json or not to_terminal() else as_text
     async with Reader(args.redis, namespace=args.namespace) as reader:
-        heard: Callable[[Item], None] = (lambda _: None) if args.quiet else (lambda item: say(text(item)))
+        changed: Callable[[Item], None] = (lambda _: None) if args.quiet else (lambda item: say(text(item)))
 
         def known(stream: StreamKey, fields: dict[str, str]) -> None:
             for line in () if args.quiet else as_known(stream, fields, as_json=text is as_json):
                 say(line)
 
-        wallets = Wallets(reader, keys, args.accounts, args.exchange, heard, known=known)
+        wallets = Wallets(reader, keys, args.accounts, args.exchange, changed, known=known)
         async with asyncio.TaskGroup() as group:
             group.create_task(wallets.follow(), name="read")
             private = (keys.accounts_catalog(),)
@@ -326,7 +326,7 @@ async def run(args: Namespace) -> None:
                 keys,
                 wallets.found,
                 names=private,
-                absent=Absent("wallets"),
+                notices=Notices("wallets"),
                 writer="connector with an account",
                 missing=wallets.missing,
             )
@@ -343,13 +343,13 @@ async def run(args: Namespace) -> None:
 
 
 def add_options(parser: Parser) -> None:
-    """The service's own options."""
+    """Add the options of this service."""
     parser.add_argument("accounts", nargs="*", metavar="ACCOUNT", help="main, main/sub1, limitlex:main (default: all)")
-    parser.add_argument("--quiet", action="store_true", help="print nothing; the hashes are kept all the same")
+    parser.add_argument("--quiet", action="store_true", help="print nothing; the hashes are still kept")
 
 
 def start(_: Parser, args: Namespace) -> int:
-    """Run as the arguments say; returns the exit code."""
+    """Run with these arguments; returns the exit code."""
     return serve("wallets", lambda: run(args))
 
 

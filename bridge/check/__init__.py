@@ -1,1 +1,1 @@
-"""What `tickbridge check` finds out: whether Redis and the exchanges will do, and how much memory the streams may take."""
+"""Checks of `tickbridge check`: whether Redis and the exchanges work, and how much memory the streams may take."""

@@ -1,4 +1,4 @@
-"""An exchange tried without Redis: whether it lets a connector in, and which pairs it lists."""
+"""Tries an exchange without Redis: whether it accepts a connector, and which pairs it lists."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ from bridge.model import Control, ControlEvent, Event
 __all__ = ["list_pairs", "probe"]
 
 _PATIENCE = 10.0
-"""Seconds that a connection gets to bring a frame, and to have its subscriptions acknowledged."""
+"""Seconds that a connection has to deliver a frame and to confirm its subscriptions."""
 
 
 async def probe(settings: Settings, connector: ConnectorSettings) -> list[str]:
-    """Try the exchange: REST discovery, one connection of each kind, and what is polled; without Redis.
+    """Try an exchange without Redis: REST discovery, all planned connections, and all polls.
 
     Returns:
-        What was found, in words.
+        The findings, in words.
 
     Raises:
-        BridgeError: the exchange is out of reach, refuses (the log-in, say), or doesn't list a pair.
+        BridgeError: the exchange is unreachable, refuses (for example the log-in), or does not list a pair.
     """
     log = logger_of(connector)
     exchange = build_exchange(settings, connector)
     found: list[str] = []
     if not exchange.subscriptions():
-        return ["nothing to read: no pair is this shard's"]
+        return ["nothing to read: this shard has no pair"]
     async with rest_client(connector, exchange, None) as rest:
         while True:
             try:
@@ -57,7 +57,7 @@ async def probe(settings: Settings, connector: ConnectorSettings) -> list[str]:
             except UnknownPairError as error:
                 exchange.missing[error.pair] = error
         found += exchange.remarks()
-        receiver = _Listening(log)
+        receiver = _RefusalCollector(log)
         context = feed_context(connector, exchange, receiver, rest, None)
         for plan in exchange.plan():
             try:
@@ -80,7 +80,7 @@ async def probe(settings: Settings, connector: ConnectorSettings) -> list[str]:
 
 
 async def _try(plan: ConnectionPlan, context: FeedContext) -> float:
-    """Seconds until the first frame, once the log-in, where there is one, and the subscriptions stand."""
+    """Connect until log-in (if any) and subscriptions are confirmed; returns the seconds until the first frame."""
     begun = time.monotonic()
     wake = asyncio.Event()
     connection = Connection(plan, context, wake, hold=False)
@@ -99,20 +99,20 @@ async def _try(plan: ConnectionPlan, context: FeedContext) -> float:
                     await wake.wait()
     finally:
         await connection.close()
-    what = "the subscriptions were not confirmed" if first else "nothing came"
+    what = "the subscriptions were not confirmed" if first else "nothing was received"
     reason = connection.lost_reason or f"connected, but {what} within {_PATIENCE:g} s"
     raise ExchangeError(context.exchange.name, f"{plan.name}: {reason}")
 
 
-class _Listening(Discard):
-    """Remembers what the exchange has refused."""
+class _RefusalCollector(Discard):
+    """Discards events, and remembers what the exchange has refused."""
 
     def __init__(self, log: FilteringBoundLogger) -> None:
         super().__init__(log)
         self.login: ReportedError | None = None
         self.unknown_markets: list[ReportedError] = []
         self.refused: dict[Subscription, str] = {}
-        """Streams that it doesn't serve, and why."""
+        """Streams that it does not serve, and why."""
 
     def event(self, event: Event) -> None:
         if isinstance(event, Control) and event.event is ControlEvent.DOWN:
@@ -131,8 +131,8 @@ async def list_pairs(exchange: str, rest_url: str | None, ca_file: Path | None) 
     """The pairs that an exchange lists.
 
     Raises:
-        ConfigError: there is no such exchange, or the address can't be used.
-        RestError: the exchange is out of reach, or has no list.
+        ConfigError: there is no such exchange, or the address cannot be used.
+        RestError: the exchange is unreachable, or has no list.
     """
     try:
         connector = ConnectorSettings(

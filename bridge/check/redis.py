@@ -1,4 +1,4 @@
-"""Whether a Redis server is there, lets us in and is able to do the work; and if not, what to do about it."""
+"""Checks whether a Redis server is reachable and suitable, and says what to do if it is not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["probe_redis"]
 
 _OLDEST = (6, 2)
 _OF_A_BATCH = (("MULTI",), ("XADD", "any", "*", "field", "value"), ("EXEC",))
-"""The commands that a batch of entries is made of, with arguments."""
+"""The commands of a batch of entries, with arguments."""
 _WITHOUT_RIGHTS = (
     "Redis' default user may not run MULTI and XADD, so after a restart Redis may drop batches from its append-only"
     " file; keep the user off but with its rights: ACL SETUSER default off resetpass allkeys allchannels +@all"
@@ -26,10 +26,10 @@ _WITHOUT_RIGHTS = (
 
 
 async def probe_redis(settings: RedisSettings) -> list[str]:
-    """Ping the server and look at its version, role and eviction policy; returns what is worth knowing, in words.
+    """Check the server's version, role and eviction policy; returns the findings, in words.
 
     Raises:
-        RedisUnavailableError: it can't be reached, doesn't let us in, or can't serve as a server of streams.
+        RedisUnavailableError: the server is unreachable, refuses this client, or is not suitable.
     """
     topology = settings.topology
     client = topology.client(
@@ -37,12 +37,12 @@ async def probe_redis(settings: RedisSettings) -> list[str]:
     )
     try:
         with explained(settings.address, settings.plain_url):
-            return await _look(settings, client)
+            return await _inspect(settings, client)
     finally:
         await client.aclose()
 
 
-async def _look(settings: RedisSettings, client: Redis) -> list[str]:
+async def _inspect(settings: RedisSettings, client: Redis) -> list[str]:
     topology = settings.topology
     await client.ping()
     try:
@@ -50,7 +50,7 @@ async def _look(settings: RedisSettings, client: Redis) -> list[str]:
             return await _cluster_findings(settings, client)
         info = await client.info()
     except exceptions.NoPermissionError:
-        return ["its version is unknown: this user may not run INFO"]
+        return ["version unknown: this user may not run INFO"]
     found = [*_findings(settings, info), *await _lost_at_restart(client, info)]
     if topology.kind is Kind.SENTINEL:
         found.append(await _master(client, topology.master))
@@ -58,16 +58,16 @@ async def _look(settings: RedisSettings, client: Redis) -> list[str]:
 
 
 async def _lost_at_restart(client: Redis, info: dict[str, Any]) -> list[str]:
-    """Whether Redis would leave out batches when it loads its append-only file; nothing if this user may not ask.
+    """Whether Redis would skip batches when it loads its append-only file; empty if this user may not ask.
 
-    It loads the file as its ``default`` user, and drops every transaction that this user has no right to: Redis up to
-    8.2 and Valkey up to 9.1 do, and others probably.
+    It loads the file as its ``default`` user, and skips transactions for which that user has no rights (at least Redis
+    up to 8.2 and Valkey up to 9.1).
     """
     if not info.get("aof_enabled"):
         return []
     try:
         answers = [await _dryrun(client, *command) for command in _OF_A_BATCH]
-    except exceptions.ResponseError:  # not allowed, or too old for the question
+    except exceptions.ResponseError:  # not allowed, or not supported by this version
         return []
     if all(answer in ("OK", b"OK") for answer in answers):
         return []
@@ -85,12 +85,12 @@ async def _master(client: Redis, name: str) -> str:
 
 
 async def _cluster_findings(settings: RedisSettings, client: Redis) -> list[str]:
-    """What all masters say, each thing once."""
+    """The findings of all masters, without duplicates."""
     infos = await masters(client)
     found = dict.fromkeys(line for info in infos for line in _findings(settings, info))
     noun = "master" if len(infos) == 1 else "masters"
     refused = await may_end_connections(client)
-    words = f"this user may not end the connections of a predecessor that hangs ({refused}); see tickbridge acl"
+    words = f"this user may not close the connections of a hanging predecessor ({refused}); see tickbridge acl"
     return [*found, f"a Cluster of {len(infos)} {noun}", *([words] if refused else [])]
 
 
@@ -98,20 +98,22 @@ def _findings(settings: RedisSettings, info: dict[str, Any]) -> list[str]:
     version = str(info.get("redis_version", ""))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if len(numbers) == len(_OLDEST) and numbers < _OLDEST:
-        raise RedisUnavailableError(settings.address, f"version {version} is too old; 6.2 is the oldest that will do")
+        raise RedisUnavailableError(settings.address, f"version {version} is too old; 6.2 or newer is required")
     if info.get("role") in ("slave", "replica"):
         raise RedisUnavailableError(
             settings.address,
-            f"this is a read-only replica; name its master {info.get('master_host')}:{info.get('master_port')}",
+            f"this is a read-only replica; use its master {info.get('master_host')}:{info.get('master_port')}",
         )
     if info.get("redis_mode") == "cluster" and settings.topology.kind is Kind.SERVER:
         raise RedisUnavailableError(
             settings.address,
-            "this is one node of a Cluster; write redis+cluster:// in place of redis:// to use them all",
+            "this is one node of a Cluster; use redis+cluster:// instead of redis:// to use all nodes",
         )
     product = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {version}"
     found = [product]
     policy = info.get("maxmemory_policy", "noeviction")
     if info.get("maxmemory") and policy not in ("noeviction", ""):
-        found.append(f"maxmemory-policy is {policy}: under memory pressure whole streams may vanish; use noeviction")
+        found.append(
+            f"maxmemory-policy is {policy}: under memory pressure whole streams may be deleted; use noeviction"
+        )
     return found

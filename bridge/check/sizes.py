@@ -1,4 +1,4 @@
-"""How much memory of Redis streams may take: an estimate, from measured bytes per entry and the retention."""
+"""Estimates how much memory of Redis the streams may take, from measured bytes per entry and the retention."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ BYTES_PER_ENTRY = {
     Channel.BALANCES: 97,
     Channel.POSITIONS: 180,
 }
-"""The upper end of what was measured: docs/reference/sizing.md. Books: deltas of 20 levels, without full snapshots.
-Positions were not measured; they have the fields of a fill, about."""
+"""The upper end of the measurements in docs/reference/sizing.md. Books: deltas of 20 levels, without full snapshots.
+Positions were not measured; their fields are similar to those of a fill."""
 
 
 class StreamSize(Struct, frozen=True):
-    """One stream: its key, its retention (entries, seconds) and the bytes it may take while it is full."""
+    """One stream: its key, its retention (entries, seconds), and its bytes when it is full."""
 
     key: str
     connector: str
@@ -39,7 +39,7 @@ class StreamSize(Struct, frozen=True):
 
 
 def stream_sizes(settings: Settings, exchanges: Sequence[tuple[ConnectorSettings, Exchange]]) -> list[StreamSize]:
-    """The streams of these connectors, known before anything is connected (sub-accounts' come later)."""
+    """The streams of these connectors, before anything is connected (so without those of sub-accounts)."""
     keys = Keys(settings.namespace)
     found = []
     for connector, exchange in exchanges:

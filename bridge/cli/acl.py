@@ -1,4 +1,4 @@
-"""``tickbridge acl``: Redis users with the least rights that each role needs."""
+"""``tickbridge acl``: Redis users with the minimum rights of each role."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
     parser = subparsers.add_parser(
         "acl",
-        help="print Redis users with the least rights for connectors, readers, consumers, operators",
-        description="Prints Redis ACL rules (Redis 7 or newer, Valkey), a user a line: of all roles, or of those that are named.",
+        help="print Redis users with the minimum rights for connectors, readers, consumers, operators",
+        description="Prints Redis ACL rules (Redis 7 or newer, or Valkey), one user per line, for all roles or those given.",
     )
     add_config_option(parser, required=False)
     parser.add_argument(
         "--role", choices=ROLES, nargs="+", action="extend", default=[], help="only these (default: all)"
     )
     parser.add_argument(
-        "--connector", metavar="NAME", nargs="+", action="extend", default=[], help="of connectors, only these"
+        "--connector", metavar="NAME", nargs="+", action="extend", default=[], help="only users of these connectors"
     )
     parser.add_argument(
         "--account",
@@ -38,32 +38,35 @@ def add_parser(subparsers: Any) -> None:
         nargs="+",
         action="extend",
         default=[],
-        help="of accounts (and wallets), only these",
+        help="only users of these accounts (and wallets)",
     )
     parser.add_argument("--namespace", help="prefix of all keys (default: the config's)")
-    parser.add_argument("--user", metavar="NAME", help="name of the user, if it is one (default: tickbridge-…)")
+    parser.add_argument("--user", metavar="NAME", help="name of the user, if there is only one (default: tickbridge-…)")
     parser.add_argument(
         "--password-file",
         metavar="FILE",
         type=Path,
-        help="the password of the user, if it is one; printed as its SHA-256",
+        help="file with the user's password, if there is only one user; printed as its SHA-256",
     )
     parser.add_argument(
-        "--format", choices=("setuser", "aclfile"), default="setuser", help="commands, or an aclfile's lines"
+        "--format",
+        choices=("setuser", "aclfile"),
+        default="setuser",
+        help="ACL SETUSER commands, or lines of an aclfile (default: setuser)",
     )
     parser.add_argument(
-        "--cluster", action="store_true", help="for a Redis Cluster (default: as the config's redis.url)"
+        "--cluster", action="store_true", help="for a Redis Cluster (default: if redis.url of the config is one)"
     )
     parser.add_argument(
         "--redis-version",
         choices=("7.0", "7.2"),
         default="7.2",
-        help="7.2 is also for all newer ones, and for Valkey (default)",
+        help="the oldest version in use; 7.2 also covers newer versions and Valkey (default: 7.2)",
     )
     parser.add_argument(
         "--broad",
         action="store_true",
-        help="connectors: all pairs of their exchange, in few patterns (for very many pairs)",
+        help="let connectors write all pairs of their exchange, with few patterns (for very many pairs)",
     )
     parser.set_defaults(func=acl)
 
@@ -78,7 +81,7 @@ def acl(options: argparse.Namespace) -> int:
     from bridge.errors import ConfigError, Problem
     from bridge.redis.topology import Kind
 
-    # A blank or an asterisk would be a rule of its own, and widen what the user may.
+    # A blank or an asterisk would be a rule of its own, and grant the user more rights.
     odd = [name for name in ("namespace", "user") if not _PLAIN.fullmatch(getattr(options, name) or "")]
     if odd:
         words = "should be letters, digits, '_', '.' and '-' only"
@@ -91,7 +94,7 @@ def acl(options: argparse.Namespace) -> int:
     alone = [name for name in ("user", "password_file") if getattr(options, name) is not None]
     if alone and len(users) != 1:
         problems = [
-            Problem(f"--{name.replace('_', '-')}", f"is for one user, and these are {len(users)}", "name one by --role")
+            Problem(f"--{name.replace('_', '-')}", f"is for one user, not {len(users)}", "choose one with --role")
             for name in alone
         ]
         raise ConfigError(problems, "arguments")
@@ -103,10 +106,10 @@ def acl(options: argparse.Namespace) -> int:
 
 
 def _users(options: argparse.Namespace, settings: Settings, *, cluster: bool) -> dict[str, list[str]]:
-    """Rules by the user's usual name.
+    """The rules of each user, by its default name.
 
     Raises:
-        ConfigError: a connector or an account that the config doesn't have.
+        ConfigError: a connector or an account is not in the config.
     """
     from bridge import acl
     from bridge.errors import ConfigError, Problem

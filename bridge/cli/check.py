@@ -1,4 +1,4 @@
-"""``tickbridge check``: what a config says, what will be, and whether it would work."""
+"""``tickbridge check``: validates a config, shows what it means, and tries whether it works."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["add_parser"]
 
 _USER, _ENVIRONMENT = 1, 2
 _MOST_STREAMS = 24
-"""So many streams are listed without --show."""
+"""Up to this many streams are all listed without --show."""
 _ESTIMATE = (
     "estimated: measured bytes per entry times max_entries;",
-    "an exchange's full books come on top, streams that max_age cuts first take less",
+    "full books take more, and streams that reach max_age first take less",
 )
 
 
@@ -30,13 +30,13 @@ def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
     parser = subparsers.add_parser(
         "check",
-        help="say what is wrong with a config; with --connect try Redis and the exchanges too",
-        description="Validates a config and shows what it means and what streams there will be, or all mistakes at once "
+        help="validate a config; with --connect, also try Redis and the exchanges",
+        description="Validates a config, and shows what it means and which streams it creates, or all mistakes at once "
         "(exit 1).",
     )
     add_config_option(parser)
     parser.add_argument(
-        "--connect", action="store_true", help="also try Redis and the exchanges (exit 2 if they don't answer)"
+        "--connect", action="store_true", help="also try Redis and the exchanges (exit 2 if they do not answer)"
     )
     parser.add_argument(
         "--show",
@@ -48,7 +48,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Validate, show and, if asked to, try.
+    """Validate the config, show it and, with ``--connect``, try it.
 
     Raises:
         ConfigError: all mistakes of the config at once.
@@ -80,9 +80,9 @@ def check(options: argparse.Namespace) -> int:
 
 
 def _checked(loaded: Loaded) -> list[tuple[ConnectorSettings, Exchange]]:
-    """Every connector with its exchange, after what ``run`` looks at before it connects.
+    """Each connector with its exchange, after the checks that ``run`` makes before it connects.
 
-    A file that says where Redis is may have no connectors: it is one for ``tail`` and the consumers.
+    A file that configures Redis may have no connectors: it is for ``tail`` and the consumers.
 
     Raises:
         ConfigError: all mistakes at once.
@@ -246,7 +246,7 @@ def _connect(settings: Settings, attempts: list[dict[str, Any]], *, quiet: bool)
 
 
 async def _try_all(settings: Settings, attempts: list[dict[str, Any]], *, quiet: bool) -> int:
-    """Redis first, then every connector's exchange; one failure hides no other."""
+    """Try Redis, then the exchange of each connector; a failure does not stop the rest."""
     from bridge.check.exchange import probe
     from bridge.check.redis import probe_redis
 
@@ -262,13 +262,13 @@ async def _try_all(settings: Settings, attempts: list[dict[str, Any]], *, quiet:
     code = await attempt("redis", settings.redis.address, probe_redis(settings.redis))
     for connector in settings.connectors:
         outcome = await attempt("connector", connector.name, probe(settings, connector))
-        # A mistake of the user's stays one when Redis comes back: it decides the exit code.
+        # A mistake of the user remains when Redis is back, so it decides the exit code.
         code = _USER if _USER in (code, outcome) else code or outcome
     return code
 
 
 async def _try(kind: str, name: str, attempt: Awaitable[list[str]]) -> tuple[int, list[str]]:
-    """The exit code that follows, and what was found or went wrong."""
+    """The exit code, and what was found or went wrong."""
     from bridge.errors import BridgeError
     from bridge.exchange_errors import PairsNotServedError
     from bridge.redaction import presentable
@@ -278,8 +278,8 @@ async def _try(kind: str, name: str, attempt: Awaitable[list[str]]) -> tuple[int
     except PairsNotServedError as error:
         return error.exit_code, [f"{kind} {name}: {error.lines[0]}", *error.lines[1:]]
     except BridgeError as error:
-        # Redis' own errors begin with where it is.
-        who = "" if kind == "redis" else f"{kind} {name}: "
-        return error.exit_code, [f"{who}{presentable(error.about, lines=True)}"]
+        # Errors of Redis begin with its address.
+        prefix = "" if kind == "redis" else f"{kind} {name}: "
+        return error.exit_code, [f"{prefix}{presentable(error.about, lines=True)}"]
     except (TimeoutError, OSError) as error:
         return _ENVIRONMENT, [f"{kind} {name}: {presentable(str(error) or type(error).__name__)}"]

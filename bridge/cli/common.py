@@ -1,4 +1,4 @@
-"""What the commands that take a config share."""
+"""What commands with a config share."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ __all__ = [
 ]
 
 DEFAULT_CONFIG = Path("tickbridge.yaml")
-"""The config of the present directory."""
+"""The config in the current directory."""
 
 
 def default_config() -> Path | None:
-    """The config that is used where none is named: of ``TICKBRIDGE_CONFIG``, else ``./tickbridge.yaml`` if it is there."""
+    """The default config: that of ``TICKBRIDGE_CONFIG``, or ``./tickbridge.yaml`` if it exists."""
     named = os.environ.get("TICKBRIDGE_CONFIG")
     if named:
         return Path(named)
-    # A broken link counts: better to say that it leads nowhere than to run without it.
+    # A broken link counts: an error is better than running without the config.
     return DEFAULT_CONFIG if os.path.lexists(DEFAULT_CONFIG) else None
 
 
 def add_config_option(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """``--config FILE``, with `default_config`; not ``required``: without any, ``options.config`` is ``None``."""
+    """Add ``--config FILE``, with `default_config`. If not ``required``, ``options.config`` may be ``None``."""
     default = default_config()
-    words = "the YAML file (default: that of variable TICKBRIDGE_CONFIG, or ./tickbridge.yaml"
+    words = "config file (default: $TICKBRIDGE_CONFIG, or ./tickbridge.yaml"
     parser.add_argument(
         "--config",
         metavar="FILE",
@@ -49,7 +49,7 @@ def add_config_option(parser: argparse.ArgumentParser, *, required: bool = True)
 
 
 def load(path: Path | None) -> Settings:
-    """The settings, with the logs set up as they say and their secrets known to the redaction.
+    """Load the settings, configure the logs, and register the secrets for redaction.
 
     Raises:
         ConfigError: all mistakes at once.
@@ -58,7 +58,7 @@ def load(path: Path | None) -> Settings:
 
 
 def load_with_origins(path: Path | None) -> Loaded:
-    """The same, with where each setting comes from.
+    """Like `load`, with the origin of each setting.
 
     Raises:
         ConfigError: all mistakes at once.
@@ -75,10 +75,10 @@ def load_with_origins(path: Path | None) -> Loaded:
 
 
 def select_connectors(settings: Settings, names: Sequence[str]) -> list[ConnectorSettings]:
-    """The connectors of these names, in the config's order; all, if no name is given.
+    """The connectors with these names, in the order of the config; all of them if no name is given.
 
     Raises:
-        ConfigError: the config has no connectors, or none of such a name.
+        ConfigError: the config has no connectors, or none with such a name.
     """
     from bridge.errors import ConfigError, Problem
     from bridge.suggestions import did_you_mean
@@ -89,8 +89,8 @@ def select_connectors(settings: Settings, names: Sequence[str]) -> list[Connecto
             [
                 Problem(
                     "connectors",
-                    "there are none; nothing to do",
-                    "add one under 'connectors:', or let 'tickbridge init' write a config",
+                    "the config has none, so there is nothing to do",
+                    "add one under 'connectors:', or write a config with 'tickbridge init'",
                 )
             ]
         )

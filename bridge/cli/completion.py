@@ -1,4 +1,4 @@
-"""``tickbridge completion``: the completion script of a shell, made from the commands' own parsers."""
+"""``tickbridge completion``: completion scripts for shells, made from the parsers of the commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["add_parser"]
 
 _USE = """\
 bash:  tickbridge completion bash > ~/.local/share/bash-completion/completions/tickbridge
-       or, for this shell alone:  source <(tickbridge completion bash)
+       or, for this shell only:  source <(tickbridge completion bash)
 zsh:   tickbridge completion zsh > "${fpath[1]}/_tickbridge"
        or, after compinit:  source <(tickbridge completion zsh)
 fish:  tickbridge completion fish > ~/.config/fish/completions/tickbridge.fish
@@ -26,24 +26,24 @@ def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
     parser = subparsers.add_parser(
         "completion",
-        help="print the completion script of a shell",
-        description="Prints a script by which a shell completes commands, options, their values, and the names of the "
-        "config's connectors.",
+        help="print a completion script for a shell",
+        description="Prints a script with which a shell completes commands, options, their values, and names from the "
+        "config.",
         epilog=_USE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("shell", choices=("bash", "zsh", "fish"), metavar="SHELL", nargs="?", help="bash, zsh or fish")
-    # What the scripts themselves ask for.
+    # Used by the scripts themselves.
     parser.add_argument("--names", choices=_KINDS, help=argparse.SUPPRESS)
     add_config_option(parser, required=False)
     parser.set_defaults(func=completion)
 
 
 def completion(options: argparse.Namespace) -> int:
-    """Print the script; or, for a script, the names of a kind.
+    """Print the script, or, for use by a script, the names of a kind.
 
     Raises:
-        ConfigError: no shell is named.
+        ConfigError: no shell is given.
     """
     if options.names:
         return _print_names(options.names, options.config)
@@ -58,7 +58,7 @@ def completion(options: argparse.Namespace) -> int:
 
 
 def _print_names(kind: str, config: Path | None) -> int:
-    """The config's names of a kind; nothing at all if it can't be read: a shell is waiting for words."""
+    """Print the names of a kind from the config, or nothing if it cannot be read."""
     from bridge.config import load_settings
     from bridge.errors import ConfigError
 

@@ -1,4 +1,4 @@
-"""What the commands of the consumers share: a consumer's own options, and what a config says of Redis in their place."""
+"""What the commands of the consumers share: the options of a consumer, with defaults from a config."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FILES = ("ca_file", "cert_file", "key_file")
 
 
 class Consumer(Protocol):
-    """A module of a consumer."""
+    """The module of a consumer."""
 
     DESCRIPTION: str
     HTTP_PORT: int
@@ -46,7 +46,7 @@ def add_consumer(subparsers: Any, name: str, consumer: Consumer) -> None:
     """Add the command of a consumer to the command line."""
     parser = _Parser(name, consumer)
     parser.set_defaults(func=partial(_run, parser, consumer))
-    # Made here and not by argparse, which knows one class for all.
+    # Not made by argparse, which uses one class for all parsers.
     subparsers.choices[name] = parser
 
 

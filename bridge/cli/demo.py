@@ -1,4 +1,4 @@
-"""``tickbridge demo``: the whole thing on this machine, with nothing else installed."""
+"""``tickbridge demo``: runs everything on this machine, with nothing else installed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["add_parser", "run"]
 _WITHOUT_TERMINAL = 20.0
 
 _EPILOG = """\
-On a terminal, q quits, tab and the arrows show other pairs, and ? explains keys,
-colours and figures. Without a terminal, or with --plain, it prints lines. At the
-end it compares the books and wallets built from the streams with the exchange's
-own; exit code 1 if they differ.
+On a terminal, q quits, tab and the arrow keys show other pairs, and ? explains
+keys, colours and figures. Without a terminal, or with --plain, it prints lines.
+At the end it compares the books and wallets built from the streams with those of
+the exchange; the exit code is 1 if they differ.
 
-Its parts are separate processes, whose pids it prints: kill -9 one of them and
-watch it recover.
+Server, exchange, connector and consumers are separate processes, and their pids
+are printed: kill -9 one of them and watch it recover.
 """
 
 
@@ -32,7 +32,7 @@ def add_parser(subparsers: Any) -> None:
     first = next(iter(EXCHANGES))
     parser = subparsers.add_parser(
         "demo",
-        help="the whole thing on this machine, with nothing else installed",
+        help="run everything on this machine, with nothing else installed",
         description="Runs an embedded Redis, simulated exchanges with a connector each,\nthe consumers, and a live view of them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -43,13 +43,13 @@ def add_parser(subparsers: Any) -> None:
         type=_exchanges,
         default=[first],
         metavar="NAME",
-        help=f"{', '.join(EXCHANGES)}, or both: side by side into one Redis (default: {first})",
+        help=f"{', '.join(EXCHANGES)}, or both, into one Redis (default: {first})",
     )
     parser.add_argument(
         "--duration",
         type=values.above_zero,
         metavar="S",
-        help=f"seconds until it ends by itself (default: never on a terminal, {_WITHOUT_TERMINAL:g} without one)",
+        help=f"seconds until it ends by itself (default: never on a terminal, otherwise {_WITHOUT_TERMINAL:g})",
     )
     parser.add_argument(
         "--rate",
@@ -58,7 +58,6 @@ def add_parser(subparsers: Any) -> None:
         metavar="N",
         help="public messages per second and exchange (default: 200)",
     )
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="the same seed, the same market (default: 1)")
     parser.add_argument(
         "--pairs", type=values.names, metavar="A-B,C-D", help="of each exchange; EXCHANGE:A-B of one (default: a few)"
     )
@@ -69,20 +68,20 @@ def add_parser(subparsers: Any) -> None:
         help="use this server instead of an embedded one; the demo's keys are removed at the end",
     )
     parser.add_argument("--dir", type=Path, metavar="DIR", help="keep config, logs and data there (default: nowhere)")
-    parser.add_argument("--plain", action="store_true", help="no live view, on a terminal either")
+    parser.add_argument("--plain", action="store_true", help="no live view, even on a terminal")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="write the view as an SVG at the end")
     parser.set_defaults(func=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show it; 1 if what came out of the streams is not what is true.
+    """Run the demo; returns 1 if the streams differ from the exchange.
 
     Raises:
-        ConfigError: a pair, the server's URL or the directory can't be used.
-        BridgeError: no server here, Redis out of reach, or a part that doesn't live.
+        ConfigError: a pair, the server's URL or the directory cannot be used.
+        BridgeError: there is no server, Redis is unreachable, or a process keeps dying.
     """
+    from bridge.demo.run import run as run_demo
     from bridge.demo.settings import DemoSettings
-    from bridge.demo.show import run as show
     from bridge.process.loops import run_async
 
     _repair_standard_files()
@@ -99,13 +98,13 @@ def run(options: argparse.Namespace) -> int:
         faults=options.faults,
         picture=options.picture,
     )
-    return run_async(show(settings))
+    return run_async(run_demo(settings))
 
 
 def _repair_standard_files() -> None:
-    """Open what the shell has closed, and let a terminal block that a program before this one has left otherwise.
+    """Open standard files that the shell has closed, and make a terminal blocking if another program left it otherwise.
 
-    A closed file's number would go to the next socket, and then whatever is printed would go into that.
+    The next socket would get the number of a closed file, and everything printed would go to it.
     """
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(number, True)  # noqa: FBT003  (the function's only way)
@@ -145,6 +144,6 @@ def _exchanges(text: str) -> list[str]:
     unknown = [name for name in names if name not in EXCHANGES]
     if unknown or not names:
         raise argparse.ArgumentTypeError(
-            f"{', '.join(unknown) or repr(text)} can't be simulated; known: {', '.join(EXCHANGES)}, both"
+            f"{', '.join(unknown) or repr(text)} cannot be simulated; known: {', '.join(EXCHANGES)}, both"
         )
     return names

@@ -1,4 +1,4 @@
-"""Commands as a shell completes them: their options, their positions, and what may stand there."""
+"""Describes commands for shell completion: their options, their positions, and possible values."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _NAMED = {
     "pair": "pair",
     ("books", "pairs"): "pair",
 }
-"""Options and positions (``dest``, or command and ``dest``) that take names of the config."""
+"""Options and positions (``dest``, or command and ``dest``) that take names from the config."""
 
 
 def _words(dest: str) -> tuple[str, ...]:
-    """What an option may take that accepts more than these words: several with commas, say."""
+    """Suggestions for an option that also accepts other values, such as several words with commas."""
     from bridge.cli.tail import entry_types
     from bridge.exchanges import names
     from bridge.simulator import EXCHANGES
@@ -28,7 +28,7 @@ def _words(dest: str) -> tuple[str, ...]:
 
 
 class Value:
-    """What follows an option, or stands at a position: words, files, names of the config, or anything."""
+    """The value of an option or position: words, files, names from the config, or anything."""
 
     def __init__(self, command: str, action: argparse.Action) -> None:
         self.words = tuple(str(choice) for choice in action.choices or ()) or _words(action.dest)
@@ -40,7 +40,7 @@ class Value:
 
 
 class Option:
-    """An option: its spellings, its help in a line, and its value (``None``: a flag)."""
+    """An option: its spellings, its help in one line, and its value (``None``: a flag)."""
 
     def __init__(self, command: str, action: argparse.Action) -> None:
         self.names = tuple(action.option_strings)
@@ -49,7 +49,7 @@ class Option:
 
 
 class Command:
-    """A command: its help in a line, its options and its positions."""
+    """A command: its help in one line, its options and its positions."""
 
     def __init__(self, name: str, words: str, actions: Sequence[argparse.Action]) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""``tickbridge init``: a first config, with the schema beside it by which editors help."""
+"""``tickbridge init``: writes a first config, and next to it the schema for editors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["add_parser"]
 SCHEMA_FILE = "tickbridge.schema.json"
 _DEFAULT_EXCHANGE = "coinbase"
 _OWN = 0o600
-"""A config may come to hold a key, or a URL with a password."""
+"""A config may later contain a key, or a URL with a password."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -42,14 +42,14 @@ def add_parser(subparsers: Any) -> None:
         action="extend",
         type=values.words,
         metavar="PAIR",
-        help="BTC-USD ETH-USD, or BTC-USD,ETH-USD (default: two of the exchange's)",
+        help="BTC-USD ETH-USD, or BTC-USD,ETH-USD (default: two pairs of the exchange)",
     )
     parser.add_argument(
         "--output",
         metavar="FILE",
         type=Path,
         default=DEFAULT_CONFIG,
-        help="where to write it; -: to stdout, without a schema (default: ./tickbridge.yaml)",
+        help="file to write; - for stdout, without a schema (default: ./tickbridge.yaml)",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing file")
     parser.set_defaults(func=init)
@@ -59,7 +59,7 @@ def init(options: argparse.Namespace) -> int:
     """Write the config, or print it.
 
     Raises:
-        ConfigError: a pair that can't be one, or a file that is there already or can't be written.
+        ConfigError: a pair is not valid, or the file exists or cannot be written.
     """
     from bridge.config.written import config_template
     from bridge.errors import ConfigError, Problem
@@ -73,14 +73,14 @@ def init(options: argparse.Namespace) -> int:
         return 0
     output: Path = options.output
     if os.path.lexists(output) and not options.force:
-        hint = "--force replaces it, --output FILE names another"
-        raise ConfigError([Problem("--output", f"{output} is there already, and stays as it is", hint)], "init")
+        hint = "use --force to replace it, or --output FILE for another file"
+        raise ConfigError([Problem("--output", f"{output} exists, and was not changed", hint)], "init")
     try:
         schema = _write_schema(output.with_name(SCHEMA_FILE), force=options.force)
         _write(output, config_template(options.exchange, pairs, SCHEMA_FILE), force=options.force)
     except OSError as error:
         words = f"cannot write {error.filename or output}: {error.strerror or error}"
-        raise ConfigError([Problem("--output", words, "name a file in a folder that is there")], "init") from None
+        raise ConfigError([Problem("--output", words, "name a file in an existing folder")], "init") from None
     print(f"{output}: {options.exchange}, {', '.join(pairs)}")
     print(schema)
     config = "" if output == DEFAULT_CONFIG else f" --config {output}"
@@ -91,10 +91,10 @@ def init(options: argparse.Namespace) -> int:
 
 
 def _check(pairs: list[str]) -> None:
-    """Make sure that these are written as pairs are.
+    """Check that these are valid names of pairs.
 
     Raises:
-        ConfigError: all that aren't.
+        ConfigError: some are not; it lists all of them.
     """
     from bridge.config.values import is_pair, likely_pair
     from bridge.errors import ConfigError, Problem
@@ -110,19 +110,21 @@ def _check(pairs: list[str]) -> None:
 
 
 def _write_schema(path: Path, *, force: bool) -> str:
-    """Write the schema, unless another file is there; says which."""
+    """Write the schema, unless the file exists; returns a line about it."""
     from bridge.cli.schema import schema_text
 
     text = schema_text()
     if path.exists() and not force:
         same = path.read_text(encoding="utf-8", errors="replace") == text
-        return f"{path}: the schema, for editors" if same else f"{path}: differs, and was kept; --force replaces it"
+        return (
+            f"{path}: the schema, for editors" if same else f"{path}: differs, and was kept; use --force to replace it"
+        )
     _write(path, text, force=force, mode=0o666)
     return f"{path}: its schema, for editors"
 
 
 def _write(path: Path, text: str, *, force: bool, mode: int = _OWN) -> None:
-    """Write a file that isn't there; with ``force`` replace the one that is, in one step."""
+    """Write a new file; with ``force``, replace an existing one atomically."""
     target = path.with_name(f".{path.name}.{os.getpid()}") if force else path
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:

@@ -1,6 +1,6 @@
-"""``tickbridge``: finds the command, runs it, and turns its outcome into an exit code.
+"""``tickbridge``: runs a command and turns its outcome into an exit code.
 
-0 is done, 1 a user's mistake (arguments, config), 2 the environment (Redis or an exchange out of reach).
+0 is success, 1 a mistake of the user (arguments, config), 2 the environment (Redis or an exchange is unreachable).
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ __all__ = ["COMMANDS", "GROUPS", "command_parser", "main", "parse"]
 GROUPS = {
     "set up": {
         "init": "write a first config, with comments",
-        "check": "say what is wrong with a config; with --connect try Redis and the exchanges too",
-        "pairs": "list the pairs that an exchange has",
+        "check": "validate a config; with --connect, also try Redis and the exchanges",
+        "pairs": "list the pairs of an exchange",
         "schema": "print the JSON Schema of the config, for editors",
-        "completion": "print the completion script of a shell",
-        "acl": "print Redis users with the least rights for connectors, readers, consumers, operators",
+        "completion": "print a completion script for a shell",
+        "acl": "print Redis users with the minimum rights for connectors, readers, consumers, operators",
     },
     "run": {
-        "run": "run connectors: exchange sockets into Redis Streams",
-        "record": "record a connector's live sockets",
+        "run": "run connectors, which write exchange feeds to Redis Streams",
+        "record": "record the live connections of a connector",
     },
     "read": {
-        "tail": "show entries as they come",
-        "books": "keep order books, show them, keep the late-join hashes fresh",
-        "wallets": "keep balances, positions, open orders and fills, a hash for each account",
+        "tail": "show entries as they arrive",
+        "books": "keep order books, show them, keep the late-join hashes up to date",
+        "wallets": "keep balances, positions, open orders and fills in a hash for each account",
     },
     "try out": {
-        "demo": "the whole thing on this machine, with nothing else installed",
-        "simulate": "a simulated exchange, WebSocket and REST",
+        "demo": "run everything on this machine, with nothing else installed",
+        "simulate": "run a simulated exchange, WebSocket and REST",
         "replay": "serve a recording as its exchange would",
     },
 }
-"""Title → command → one line of help. A command is a module of its name here, with ``add_parser(subparsers)``, which
-sets ``func``; it is imported only when it is asked for, so that help comes at once."""
+"""Title → command → one line of help. A command is the module of its name in this package, with
+``add_parser(subparsers)``, which sets ``func``. It is imported only when needed, so that the help is fast."""
 
 COMMANDS = {name: words for group in GROUPS.values() for name, words in group.items()}
 """Command → one line of help."""
@@ -54,10 +54,10 @@ _INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code. ``--help``, ``--version`` and usage errors leave by ``SystemExit``.
+    """Run a command; returns its exit code. ``--help``, ``--version`` and usage errors raise ``SystemExit``.
 
-    Without any argument it prints its help and returns 1, as git does: nothing was done, and a script whose variable
-    is empty should notice.
+    Without arguments it prints the help and returns 1, like git: nothing was done, and a script with an empty variable
+    should notice.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments:
@@ -67,10 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """What a command line (without its ``tickbridge``) asks for; ``func`` does it.
+    """Parse a command line (without ``tickbridge``); ``func`` of the result runs it.
 
     Raises:
-        SystemExit: help or the version was asked for and shown (0), or there is a mistake (1).
+        SystemExit: help or the version was shown (0), or there is a mistake (1).
     """
     name = arguments[0] if arguments else ""
     if name not in COMMANDS:
@@ -80,7 +80,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _explain(name: str, rest: Sequence[str]) -> NoReturn:
-    """Show what is asked for without a command, or what is wrong, and end."""
+    """Show help or version, or report a wrong command, and exit."""
     top = _top_parser()
     if name == "help":
         (command_parser(rest[0]) if rest and rest[0] in COMMANDS else top).print_help()
@@ -103,7 +103,7 @@ def command_parser(name: str) -> Parser:
 
 def _top_parser() -> Parser:
     width = max(map(len, COMMANDS)) + 2
-    lines = ["Exchange WebSockets into Redis Streams, each event exactly once; out again as books and wallets."]
+    lines = ["Writes exchange feeds to Redis Streams, each event exactly once, and builds books and wallets from them."]
     for title, commands in GROUPS.items():
         lines += ["", f"{title}:", *(f"  {name:{width}}{words}" for name, words in commands.items())]
     parser = Parser(
@@ -111,7 +111,7 @@ def _top_parser() -> Parser:
         usage="tickbridge [--help] [--version] COMMAND [OPTION ...]",
         description="\n".join(lines),
         epilog="'tickbridge COMMAND --help' shows the options of a command.\n"
-        "Exit codes: 0 done, 1 a mistake in config or arguments, 2 Redis or an exchange is out of reach.",
+        "Exit codes: 0 done, 1 a mistake in config or arguments, 2 Redis or an exchange is unreachable.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tickbridge {__version__}")
@@ -143,13 +143,13 @@ def _outcome(options: argparse.Namespace) -> int:
         return _closed_pipe()
     except OSError as error:
         return _unwritten(error) if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else _crash()
-    except Exception:  # noqa: BLE001  (the last resort: Python's own traceback would show secrets and exit with 1)
+    except Exception:  # noqa: BLE001  (Python's own traceback might show secrets, and would exit with 1)
         return _crash()
     return _DONE if code is None else int(code)
 
 
 def _flushed(code: int) -> int:
-    """The code, unless what was printed can't be written: Python would say so in the middle of its own end."""
+    """The exit code, after a flush: Python would report a failure only during its shutdown."""
     if sys.stdout is None:
         return code
     try:
@@ -163,7 +163,7 @@ def _flushed(code: int) -> int:
 
 
 def _unwritten(error: OSError) -> int:
-    """The disk is full, say."""
+    """Report that output cannot be written, for example because the disk is full."""
     if sys.stdout is not None:
         _closed_pipe()
     _complain(f"tickbridge: cannot write: {error.strerror or error}\n")
@@ -171,13 +171,13 @@ def _unwritten(error: OSError) -> int:
 
 
 def _closed_pipe() -> int:
-    """The reader of our output went away (``tickbridge tail | head``): that is an end, not an error."""
-    # Python flushes stdout at exit and would complain there once more.
-    _nowhere(sys.stdout.fileno())
+    """End without an error when the reader of the output is gone (``tickbridge tail | head``)."""
+    # Python flushes stdout at exit, and would fail again.
+    _redirect_to_null(sys.stdout.fileno())
     return _DONE
 
 
-def _nowhere(descriptor: int) -> None:
+def _redirect_to_null(descriptor: int) -> None:
     import os
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
@@ -194,8 +194,8 @@ def _complain(text: str) -> None:
         try:
             sys.stderr.write(text)
             sys.stderr.flush()
-        except OSError:  # there is nobody to tell; Python must not fail over it once more at its end
-            _nowhere(sys.stderr.fileno())
+        except OSError:  # nobody reads it, and Python must not fail again at exit
+            _redirect_to_null(sys.stderr.fileno())
 
 
 def _crash() -> int:

@@ -1,4 +1,4 @@
-"""``tickbridge pairs``: what an exchange lists, asked for by REST."""
+"""``tickbridge pairs``: lists the pairs of an exchange, by REST."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def add_parser(subparsers: Any) -> None:
 
     parser = subparsers.add_parser(
         "pairs",
-        help="list the pairs that an exchange has",
-        description="Lists the pairs that an exchange has, as a config takes them, with their kind and status. Needs the "
-        "exchange's REST, but no account (exit 2 if it is out of reach).",
+        help="list the pairs of an exchange",
+        description="Lists the pairs of an exchange, as they are written in a config, with their kind and status. Needs "
+        "the exchange's REST API, but no account (exit 2 if it is unreachable).",
     )
     parser.add_argument("exchange", choices=names(), metavar="EXCHANGE", help=", ".join(names()))
     parser.add_argument(
@@ -33,11 +33,15 @@ def add_parser(subparsers: Any) -> None:
         nargs="*",
         default=[],
         metavar="PATTERN",
-        help="only pairs with this in their name, or of this pattern: usd, 'BTC-*', '*-EUR'; any case",
+        help="only pairs that contain this text or match this pattern: usd, 'BTC-*', '*-EUR'; case does not matter",
     )
-    parser.add_argument("--json", action="store_true", help="a JSON array, in place of a table")
-    parser.add_argument("--rest-url", metavar="URL", help="in place of the exchange's own, as in the config")
-    parser.add_argument("--ca-file", metavar="FILE", type=Path, help="PEM of a further authority for it")
+    parser.add_argument("--json", action="store_true", help="print a JSON array instead of a table")
+    parser.add_argument(
+        "--rest-url", metavar="URL", help="REST URL to use instead of the exchange's own, as in the config"
+    )
+    parser.add_argument(
+        "--ca-file", metavar="FILE", type=Path, help="PEM file with an additional CA certificate to trust"
+    )
     parser.set_defaults(func=pairs)
 
 
@@ -45,8 +49,8 @@ def pairs(options: argparse.Namespace) -> int:
     """Print the list; 1 if nothing in it matches.
 
     Raises:
-        ConfigError: an address that can't be used.
-        RestError: the exchange is out of reach.
+        ConfigError: the address cannot be used.
+        RestError: the exchange is unreachable.
     """
     from bridge.check.exchange import list_pairs
     from bridge.config.values import is_pair
@@ -58,7 +62,7 @@ def pairs(options: argparse.Namespace) -> int:
     try:
         listed = run_async(list_pairs(options.exchange, options.rest_url, options.ca_file))
     except RestError as error:
-        print(f"tickbridge: {options.exchange} at {where} does not say which pairs it has: {error}", file=sys.stderr)
+        print(f"tickbridge: {options.exchange} at {where} does not list its pairs: {error}", file=sys.stderr)
         return _ENVIRONMENT
     known = sorted({pair.pair: pair for pair in listed if is_pair(pair.pair)}.values(), key=lambda pair: pair.pair)
     found = [pair for pair in known if _matches(pair.pair, options.patterns)]
@@ -91,5 +95,5 @@ def _say_nearest(patterns: list[str], known: list[str]) -> None:
     from bridge.exchanges.toolkit.listing import nearest_pairs
 
     near = list(dict.fromkeys(name for text in patterns for name in nearest_pairs(text.upper(), known)))
-    hint = f"; the nearest are {', '.join(near)}" if near else ""
-    print(f"tickbridge: none of the {len(known)} pairs is like {' or '.join(patterns)}{hint}", file=sys.stderr)
+    hint = f"; the closest are {', '.join(near)}" if near else ""
+    print(f"tickbridge: none of the {len(known)} pairs matches {' or '.join(patterns)}{hint}", file=sys.stderr)

@@ -1,6 +1,6 @@
-"""The parser of every command: what it says about a mistake is short, and about that mistake alone.
+"""The argument parser of all commands, with short messages about mistakes.
 
-A wrong value is one line. A misspelt option is named with the nearest one, and with the usage of its own command.
+A wrong value is reported in one line; a misspelt option with the closest one and the usage of its command.
 """
 
 from __future__ import annotations
@@ -24,46 +24,46 @@ _KINDS = {"int": "a whole number", "float": "a number"}
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose mistakes exit with 1, like every other mistake of the user's.
+    """A parser that exits with 1 on mistakes, like on every other mistake of the user.
 
-    Options are not abbreviated: what is short for one option today may be short for two tomorrow.
+    Options cannot be abbreviated: an abbreviation may become ambiguous with a new option.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **settings})
         self._given: list[str] = []
         self.narrow: Callable[[argparse.ArgumentParser, Sequence[str]], None] | None = None
-        """Called with the words of the command line before they are parsed: to leave out of the help what they exclude."""
+        """Called with the command line before it is parsed, to hide options from the help that do not apply."""
 
     @property
     def actions(self) -> list[argparse.Action]:
-        """All options and positions, in the order of the help."""
+        """All options and positions in the order of the help."""
         return self._actions
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """The options; a word that is none of the command's ends it."""
+        """Parse the options; exits on unknown words."""
         given = list(sys.argv[1:] if args is None else args)
         self._given = given
         if self.narrow is not None:
             self.narrow(self, given)
-        # Before argparse, which would rather complain of a required option whose misspelt name stands there.
+        # Before argparse, which would report a misspelt required option as missing.
         self._refuse([word for word in _options(given) if word not in self._option_string_actions])
         options, rest = super().parse_known_args(given, namespace)
         self._refuse(rest)
         return options
 
     def format_usage(self) -> str:
-        """The usage in three lines at most."""
+        """The usage in at most three lines."""
         self._shorten()
         return super().format_usage()
 
     def format_help(self) -> str:
-        """The help, with a usage of three lines at most: below it the options follow anyway."""
+        """The help, with a usage of at most three lines, because the options follow anyway."""
         self._shorten()
         return super().format_help()
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong in a line of its own, and end with 1."""
+        """Report a mistake in one line, and exit with 1."""
         if message.startswith(_REQUIRED):
             self._missing(message.removeprefix(_REQUIRED).split(", "))
         if match := _WRONG_VALUE.fullmatch(message):
@@ -72,11 +72,11 @@ class Parser(argparse.ArgumentParser):
         self.exit(USER_MISTAKE, f"{self.prog}: {message}\n")
 
     def mistake(self, message: str) -> NoReturn:
-        """Say what is wrong and how the command is called, and end with 1."""
+        """Report a mistake and the usage, and exit with 1."""
         self.exit(USER_MISTAKE, f"{self.prog}: {message}\n{self.format_usage()}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """A wrong choice with the nearest one, in the same words on every Python."""
+        """Report a wrong choice with the closest one, in the same words in every version of Python."""
         from bridge.suggestions import did_you_mean
 
         if action.choices is not None and value not in action.choices:
@@ -85,7 +85,7 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, f"no such choice: {value!r} ({hint})")
 
     def _refuse(self, words: Sequence[str]) -> None:
-        """End with what is said of words that the command doesn't know; nothing happens if there are none."""
+        """Exit with a message about words that the command does not know, if there are any."""
         from bridge.suggestions import nearest
 
         if not words:
@@ -101,7 +101,7 @@ class Parser(argparse.ArgumentParser):
         self.mistake(f"\n{self.prog}: ".join(dict.fromkeys(lines)))
 
     def _as_config(self, word: str) -> str:
-        """``tickbridge check my.yaml`` is what many write."""
+        """A hint for ``tickbridge check my.yaml``, which many users write."""
         takes_config = "--config" in self._option_string_actions
         looks_like = Path(word).suffix in (".yaml", ".yml") or Path(word).is_file()
         return f"; did you mean --config {word}?" if takes_config and looks_like else ""
@@ -114,15 +114,14 @@ class Parser(argparse.ArgumentParser):
                 lines.append(f"unexpected argument {named!r}{self._as_config(named)}")
             elif name == "--config":
                 lines.append(
-                    "no config: there is no ./tickbridge.yaml here; name one with --config FILE, or write one with "
-                    "'tickbridge init'"
+                    "no config: there is no ./tickbridge.yaml; use --config FILE, or write one with 'tickbridge init'"
                 )
             else:
                 lines.append(f"{name} is missing")
         self.mistake(f"\n{self.prog}: ".join(lines))
 
     def _shorten(self) -> None:
-        """In place of a long usage: what is required, and that there are options."""
+        """Replace a long usage by one with only what is required."""
         if self.usage is not None or super().format_usage().count("\n") <= _MOST_USAGE_LINES:
             return
         places = [action for action in self._actions if not action.option_strings]
@@ -141,7 +140,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _options(words: Sequence[str]) -> list[str]:
-    """Those of the words that argparse takes for options, without their values."""
+    """The words that argparse takes for options, without their values."""
     before = words[: words.index("--")] if "--" in words else words
     names = (word.partition("=")[0] for word in before)
     return [name for name in names if _OPTION.fullmatch(name)]

@@ -1,4 +1,4 @@
-"""A line every half minute, for whoever watches a command that runs for long: that it lives, and how it gets on."""
+"""Progress lines of long-running commands: one every 30 seconds, on stderr."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def add_progress_options(parser: argparse.ArgumentParser) -> None:
-    """``--progress`` and ``--no-progress``, and how often."""
+    """Add ``--progress``, ``--no-progress`` and ``--progress-every``."""
     parser.add_argument(
         "--progress",
         action=argparse.BooleanOptionalAction,
-        help="print a line on stderr every half minute (default: on a terminal only)",
+        help="print a progress line on stderr every 30 seconds (default: only on a terminal)",
     )
     parser.add_argument(
         "--progress-every",
@@ -40,14 +40,14 @@ def add_progress_options(parser: argparse.ArgumentParser) -> None:
 
 
 def shown(options: argparse.Namespace) -> bool:
-    """Whether there is somebody to read it, or it is asked for."""
+    """Whether to print progress: on a terminal, or if requested."""
     if options.progress is None:
         return sys.stderr is not None and sys.stderr.isatty()
     return bool(options.progress)
 
 
 async def report_progress(options: argparse.Namespace, line: Callable[[], str]) -> None:
-    """Print what ``line`` says, every so often, until cancelled."""
+    """Print what ``line`` returns at the chosen interval, until cancelled."""
     while True:
         await asyncio.sleep(options.progress_every)
         if sys.stderr is not None:
@@ -56,7 +56,7 @@ async def report_progress(options: argparse.Namespace, line: Callable[[], str]) 
 
 
 def run_progress(reports: Callable[[], Sequence[Report]]) -> Callable[[], str]:
-    """What a process of connectors has done since the last line, and how it is."""
+    """The progress line of connectors: what they did since the last line, and their state."""
     begun = _Rates()
 
     def line() -> str:
@@ -82,7 +82,7 @@ def run_progress(reports: Callable[[], Sequence[Report]]) -> Callable[[], str]:
 
 
 def record_progress(writer: RecordingWriter, duration: float | None) -> Callable[[], str]:
-    """How large the recording is, and how long it still goes on."""
+    """The progress line of a recording: its size, and the remaining time."""
     begun = _Rates()
 
     def line() -> str:
@@ -100,7 +100,7 @@ def record_progress(writer: RecordingWriter, duration: float | None) -> Callable
 
 
 def replay_progress(server: ReplayServer) -> Callable[[], str]:
-    """Who is being served, how far they are, and how long the one with most before it still takes."""
+    """The progress line of a replay: its clients, and the position and remaining time of the slowest."""
     begun = _Rates()
 
     def line() -> str:
@@ -121,7 +121,7 @@ def replay_progress(server: ReplayServer) -> Callable[[], str]:
 
 
 class _Rates:
-    """Counts since the last line, per second; and the time since the first."""
+    """Rates since the last line, and the time since the first."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -141,7 +141,7 @@ class _Rates:
 
 
 def _lag(reports: Sequence[Report]) -> str:
-    """Medians: from the exchange to here (the last minute's worst channel), and from here to Redis."""
+    """Median latencies: from the exchange to here (worst channel of the last minute), and from here to Redis."""
     feed = [row["p50_ms"] for report in reports for row in report.latency.figures().values()]
     publish = [report.publisher.latency.percentile(0.5) for report in reports]
     known = [value for value in publish if value is not None]

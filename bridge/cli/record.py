@@ -1,4 +1,4 @@
-"""``tickbridge record``: a connector's live sockets into a recording."""
+"""``tickbridge record``: records the live connections of a connector."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ __all__ = ["add_parser"]
 
 _FLUSH_INTERVAL = 1.0
 _CLOSING = 2.5
-"""Seconds that sockets get for their closing handshakes."""
+"""Seconds that sockets have for their closing handshakes."""
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
     parser = subparsers.add_parser(
         "record",
-        help="record a connector's live sockets",
+        help="record the live connections of a connector",
         description=(
-            "Connects as the named connector would, without Redis, and writes what goes over its sockets to a file that "
-            "`tickbridge replay` serves. Secrets are left out. Ends on SIGINT or SIGTERM; the file is complete then."
+            "Connects like the given connector, but without Redis, and records what goes over its sockets in a file for "
+            "'tickbridge replay', without secrets. SIGINT or SIGTERM ends it; the file is then complete."
         ),
     )
     add_config_option(parser)
@@ -48,10 +48,10 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Record until told to stop.
+    """Record until a signal, or until ``--duration`` is over.
 
     Raises:
-        BridgeError: a mistake in the config, a file that cannot be written, or the exchange out of reach.
+        BridgeError: a mistake in the config, a file that cannot be written, or an unreachable exchange.
     """
     settings = load(options.config)
     connectors = select_connectors(settings, [options.connector] if options.connector else [])
@@ -79,20 +79,20 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _one_exchange(connectors: list[ConnectorSettings]) -> str:
-    """The exchange of these connectors: a recording is of one.
+    """The exchange of these connectors; a recording has only one.
 
     Raises:
-        ConfigError: they are of several.
+        ConfigError: they have several.
     """
     exchanges = {one.exchange for one in connectors}
     if len(exchanges) > 1:
         names = " or ".join(one.name for one in connectors)
-        raise ConfigError([Problem("--connector", "a recording is of one exchange", f"name {names}")], "arguments")
+        raise ConfigError([Problem("--connector", "a recording is of one exchange", f"choose {names}")], "arguments")
     return exchanges.pop()
 
 
 async def _record(feed: Coroutine[Any, Any, None], writer: RecordingWriter, options: argparse.Namespace) -> None:
-    """Run the feed until it fails, a signal comes or the time is up."""
+    """Run the feed until it fails, a signal arrives or the time is over."""
     from bridge.process.lifecycle import end_on_signals, end_tasks
 
     stop = asyncio.Event()
@@ -111,16 +111,16 @@ async def _record(feed: Coroutine[Any, Any, None], writer: RecordingWriter, opti
         for task in done:
             task.result()
     except BaseExceptionGroup as group:
-        # A tap that cannot write fails inside the feed's task group; the user is told of the reason alone.
+        # A recorder that cannot write fails inside the feed's task group; the user sees only the reason.
         raise _first_of_ours(group) from group
     finally:
         await end_tasks(tasks, _CLOSING)
     if feeding.done() and not feeding.cancelled():
-        feeding.result()  # of several connectors, some had failed
+        feeding.result()  # some of several connectors failed
 
 
 def _first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first ``BridgeError`` in the group; the group itself if it holds none."""
+    """The first ``BridgeError`` in the group, or the group itself."""
     found, _ = group.split(BridgeError)
     while isinstance(found, BaseExceptionGroup):
         first = found.exceptions[0]
@@ -131,7 +131,7 @@ def _first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 async def _flush(writer: RecordingWriter) -> None:
-    """What was received a second ago outlives this process, whatever happens to it."""
+    """Flush every second, so that at most a second is lost if the process dies."""
     while True:
         await asyncio.sleep(_FLUSH_INTERVAL)
         writer.flush()

@@ -1,4 +1,4 @@
-"""``tickbridge replay``: a recording over a local WebSocket, as the exchange would serve it."""
+"""``tickbridge replay``: serves a recording over a local WebSocket, like its exchange."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def add_parser(subparsers: Any) -> None:
         help="serve a recording as its exchange would",
         description=(
             "Serves a recording over a local WebSocket, and its REST answers over HTTP on the same port. Each client "
-            "gets the next recorded connection (of its address, where addresses differ), whole and in order; when all "
-            "have been served, the first one again. Runs until SIGTERM or SIGINT."
+            "gets the next recorded connection (with the same address, if they differ), complete and in order; after "
+            "the last one, the first one again. Runs until SIGTERM or SIGINT."
         ),
     )
     parser.add_argument("recording", metavar="RECORDING", type=Path, help="the recording: .jsonl or .jsonl.zst")
@@ -36,10 +36,10 @@ def add_parser(subparsers: Any) -> None:
         metavar="X",
         type=_speed,
         default=1.0,
-        help="how many times faster than recorded (default: 1), or 'max': as fast as the client reads",
+        help="speed relative to the recording (default: 1), or 'max': as fast as the client reads",
     )
     parser.add_argument(
-        "--once", action="store_true", help="serve each recorded connection once, refuse further clients, then end"
+        "--once", action="store_true", help="serve each recorded connection once, refuse further clients, and then exit"
     )
     parser.add_argument("--close", action="store_true", help="close a connection after its last frame")
     parser.add_argument(
@@ -47,7 +47,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="S",
         type=values.at_least_zero,
         default=5.0,
-        help="warn when a client has not subscribed after this many seconds (default: 5), and go on waiting",
+        help="warn if a client has not subscribed after this many seconds, and keep waiting (default: 5)",
     )
     add_progress_options(parser)
     parser.set_defaults(func=run, long_running=True)
@@ -63,10 +63,10 @@ def _speed(text: str) -> float:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until told to stop.
+    """Serve until a signal.
 
     Raises:
-        BridgeError: the recording cannot be read, or the port cannot be had.
+        BridgeError: the recording cannot be read, or the port is not available.
     """
     from bridge.process.loops import run_async
 
@@ -104,7 +104,7 @@ async def _serve(options: argparse.Namespace) -> None:
 
 
 def _report(line: str) -> None:
-    # Flushed, since a script may be waiting for this line.
+    # Flushed, because a script may wait for this line.
     print(line, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""``tickbridge run``: connectors, until SIGTERM."""
+"""``tickbridge run``: runs connectors until SIGTERM."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
     parser = subparsers.add_parser(
         "run",
-        help="run connectors: exchange sockets into Redis Streams",
-        description="Runs the named connectors (all, if none is named) until SIGTERM or SIGINT; a second signal ends at once.",
+        help="run connectors, which write exchange feeds to Redis Streams",
+        description="Runs the given connectors (default: all) until SIGTERM or SIGINT; a second signal ends them at once.",
     )
     add_config_option(parser)
     parser.add_argument(
@@ -30,12 +30,12 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run until told to stop.
+    """Run until a signal.
 
     Raises:
-        BridgeError: a mistake in the config, or Redis or the exchange out of reach at the start.
+        BridgeError: a mistake in the config, or Redis or the exchange is unreachable at the start.
     """
-    # Until the connectors are there to end well, there is nothing to end: SIGTERM in the first moments is no failure.
+    # Before the connectors exist there is nothing to end, so an early SIGTERM is not a failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     settings = load(options.config)
     connectors = select_connectors(settings, options.connector)
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     from bridge.connector import run as connector
     from bridge.process.loops import run_async
 
-    # What is loaded stays: a full garbage collection that walks it all stops the feed for 30 ms.
+    # What is loaded stays: a full garbage collection over all of it would block the feed for 30 ms.
     gc.collect()
     gc.freeze()
     watch = (lambda reports: report_progress(options, run_progress(reports))) if shown(options) else None

@@ -1,4 +1,4 @@
-"""``tickbridge schema``: the JSON Schema of the config."""
+"""``tickbridge schema``: prints the JSON Schema of the config."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "schema",
         help="print the JSON Schema of the config, for editors",
-        description="Prints a JSON Schema (draft 2020-12), by which editors complete a file and mark what is wrong in it.",
+        description="Prints a JSON Schema (draft 2020-12), with which editors complete a config and mark mistakes in it.",
     )
-    parser.add_argument("what", choices=("config",), metavar="config", help="of the config file")
+    parser.add_argument("what", choices=("config",), metavar="config", help="schema of the config file")
     parser.set_defaults(func=schema)
 
 
 def schema(options: argparse.Namespace) -> int:
-    """Print it."""
+    """Print the schema."""
     del options
     print(schema_text(), end="")
     return 0

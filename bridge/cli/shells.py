@@ -136,7 +136,7 @@ def _bash_value(value: Value) -> str:
 
 
 def zsh(commands: Sequence[Command]) -> str:
-    """The script for zsh: to be sourced, or found by ``compinit`` as ``_tickbridge``."""
+    """The script for zsh, to be sourced or to be found by ``compinit`` as ``_tickbridge``."""
     described = "\n".join(f"        {_quoted(f'{_colons(c.name)}:{_colons(c.help)}')}" for c in commands)
     cases = []
     for command in commands:
@@ -153,7 +153,7 @@ def _zsh_option(option: Option) -> Iterator[str]:
         if option.value is None:
             yield f"{name}[{words}]"
         else:
-            # Options that may be given again are not told apart here: each may.
+            # Every option may be given again; those that may not are not distinguished here.
             yield f"*{name}[{words}]:{_colons(option.value.label)}:{_zsh_value(option.value)}"
 
 
@@ -167,7 +167,7 @@ def _zsh_value(value: Value) -> str:
         return f"({' '.join(value.words)})"
     if value.files:
         return "_files"
-    # The blank in front: without it the options of compadd would come before the kind.
+    # With the leading blank, the options of compadd come after the kind.
     return f" _tickbridge_names {value.names}" if value.names else " "
 
 

@@ -1,4 +1,4 @@
-"""``tickbridge simulate``: a simulated exchange, WebSocket and REST on one port."""
+"""``tickbridge simulate``: runs a simulated exchange, WebSocket and REST on one port."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["add_parser", "run"]
 
 _MOST_AHEAD = 10 * 365 * 86_400.0
 _OWN = "own."
-"""Before the names of options that not all exchanges have: where they are in the namespace."""
+"""Prefix, in the namespace, of options that not all exchanges have."""
 _EPILOG = """\
 faults (--fault, or POST /sim/faults as JSON):
   {faults}
@@ -40,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
 
     parser = subparsers.add_parser(
         "simulate",
-        help="a simulated exchange, WebSocket and REST",
+        help="run a simulated exchange, WebSocket and REST",
         description="Serves a simulated exchange until SIGTERM or SIGINT.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -49,9 +49,11 @@ def add_parser(subparsers: Any) -> None:
         "exchange",
         choices=tuple(EXCHANGES),
         metavar="EXCHANGE",
-        help=f"which exchange's protocol: {', '.join(EXCHANGES)}; 'simulate EXCHANGE --help' shows the options of that one",
+        help=f"exchange to simulate: {', '.join(EXCHANGES)}; 'simulate EXCHANGE --help' shows its options",
     )
-    parser.add_argument("--port", type=values.port, required=True, metavar="N", help="0: any free port")
+    parser.add_argument(
+        "--port", type=values.port, required=True, metavar="N", help="port to listen on; 0: any free port"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     _add_market_options(parser.add_argument_group("market"))
     _add_own_options(parser)
@@ -60,7 +62,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _narrow(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
-    """Leave the options and faults of other exchanges out of the help, once one is named."""
+    """Hide the options and faults of other exchanges from the help, if an exchange is given."""
     from bridge.simulator import EXCHANGES
     from bridge.simulator.faults import FAULTS
 
@@ -82,31 +84,42 @@ def _add_market_options(group: Any) -> None:
         "--rate", type=values.at_least_zero, default=50.0, metavar="N", help="public messages per second (default: 50)"
     )
     group.add_argument(
-        "--clock-offset", type=_offset, default=0.0, metavar="S", help="seconds that its clock is ahead (default: 0)"
+        "--clock-offset",
+        type=_offset,
+        default=0.0,
+        metavar="S",
+        help="seconds by which its clock is ahead (default: 0)",
     )
-    group.add_argument("--paused", action="store_true", help="begin with the market held still")
+    group.add_argument("--paused", action="store_true", help="start with the market paused")
     group.add_argument(
         "--account",
         dest="accounts",
         action="append",
         type=_account,
         metavar="NAME[:SUB,SUB]",
-        help="an account and its sub-accounts; may be repeated (default: main; main:savings,bot where the exchange has sub-accounts)",
+        help="an account and its sub-accounts; may be repeated (default: main, or main:savings,bot if the exchange has sub-accounts)",
     )
     group.add_argument(
         "--activity",
         type=values.share,
         default=0.02,
         metavar="X",
-        help="share of steps in which an account trades by itself",
+        help="fraction of steps in which an account trades on its own (default: 0.02)",
     )
-    group.add_argument("--fault", dest="faults", action="append", default=[], metavar="FAULT", help="see below")
+    group.add_argument(
+        "--fault",
+        dest="faults",
+        action="append",
+        default=[],
+        metavar="FAULT",
+        help="fault to inject, see below; may be repeated",
+    )
 
 
 def _add_own_options(parser: argparse.ArgumentParser) -> None:
-    """Those of each exchange's protocol; left out of the namespace where not given: the defaults stand in one place.
+    """Add the options of each exchange's protocol; options that are not given are absent from the namespace.
 
-    Exchanges may share an option; what it means is said by the first.
+    Exchanges may share an option; the help is that of the first one.
     """
     from bridge.simulator import EXCHANGES
     from bridge.simulator.options import options_of
@@ -144,20 +157,25 @@ def _owners(option: str) -> tuple[str, ...]:
 
 
 def _add_setup_options(group: Any) -> None:
+    group.add_argument("--write-config", type=Path, metavar="FILE", help="write a connector config for this simulator")
     group.add_argument(
-        "--write-config", type=Path, metavar="FILE", help="write a connector's config for this simulator"
+        "--redis-url",
+        default="redis://127.0.0.1:6379/0",
+        metavar="URL",
+        help="Redis URL for --write-config (default: %(default)s)",
     )
-    group.add_argument("--redis-url", default="redis://127.0.0.1:6379/0", metavar="URL", help="for --write-config")
-    group.add_argument("--key-dir", type=Path, metavar="DIR", help="where the accounts' keys are, or are written")
-    group.add_argument("--journal", type=Path, metavar="FILE", help="write what truly happened, a JSON line each")
-    group.add_argument("--tls", action="store_true", help="serve TLS with a certificate made on the spot")
     group.add_argument(
-        "--tls-dir", type=Path, metavar="DIR", help="where the certificates go (default: a temporary one)"
+        "--key-dir", type=Path, metavar="DIR", help="directory of the accounts' keys; missing keys are created"
+    )
+    group.add_argument("--journal", type=Path, metavar="FILE", help="write the true events as JSON lines")
+    group.add_argument("--tls", action="store_true", help="serve TLS with a new certificate")
+    group.add_argument(
+        "--tls-dir", type=Path, metavar="DIR", help="directory for the certificates (default: a temporary one)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until told to stop; 2 where the port cannot be had.
+    """Serve until a signal; returns 2 if the port is not available.
 
     Raises:
         ConfigError: an unknown exchange, pair or fault.
@@ -184,7 +202,7 @@ def _config(args: argparse.Namespace) -> SimulatorConfig:
     if args.accounts:
         settings["accounts"] = tuple(args.accounts)
     if exchange.dialect.trade_ids:
-        # A simulator started again must not give ids a second time: a connector would take them for repeats.
+        # A restarted simulator must not reuse ids: a connector would take them for repeats.
         settings["trade_ids_after"] = int(time.time() * 1000) * 10
     return SimulatorConfig(
         exchange=args.exchange,
@@ -202,10 +220,10 @@ def _config(args: argparse.Namespace) -> SimulatorConfig:
 
 
 def _own(args: argparse.Namespace) -> dict[str, Any]:
-    """The options of the exchange's protocol that were given.
+    """The given options of the exchange's protocol.
 
     Raises:
-        ConfigError: one is another exchange's.
+        ConfigError: one belongs to another exchange.
     """
     from bridge.errors import ConfigError, Problem
 
@@ -253,7 +271,7 @@ def _explained(error: OSError, args: argparse.Namespace) -> str:
 
 
 def _lines(simulator: Simulator, urls: Urls, args: argparse.Namespace, secrets: dict[str, Path]) -> list[str]:
-    """What a user needs to know at the start."""
+    """The lines printed at the start."""
     lines = [
         f"simulated {args.exchange}: seed {args.seed}, {args.rate:g} messages/s",
         f"websocket  {urls.ws}",
@@ -276,7 +294,7 @@ def _lines(simulator: Simulator, urls: Urls, args: argparse.Namespace, secrets: 
 
 
 def _write_keys(simulator: Simulator, args: argparse.Namespace) -> dict[str, Path]:
-    """Account → file of its secret, where there is a place for it."""
+    """Write the accounts' secrets, if there is a place for them; returns account → file."""
     files: dict[str, Path] = {}
     suffix = simulator.dialect.key_suffix
     for access in simulator.dialect.accesses():
@@ -287,7 +305,7 @@ def _write_keys(simulator: Simulator, args: argparse.Namespace) -> dict[str, Pat
         else:
             continue
         file.parent.mkdir(parents=True, exist_ok=True)
-        # Closed to others before the secret is in it.
+        # Permissions are set before the secret is written.
         file.touch(mode=0o600)
         file.chmod(0o600)
         file.write_bytes(access.secret)

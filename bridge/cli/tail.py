@@ -1,4 +1,4 @@
-"""``tickbridge tail``: entries as they come, of any stream, as text for people or JSON lines for programs."""
+"""``tickbridge tail``: shows entries of any stream as they arrive, as text or as JSON lines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "entry_types", "run"]
 
 _REPLY_TIMEOUT = 11.0
-"""Seconds: above the one that a read waits for entries."""
+"""Seconds; longer than a read waits for entries."""
 _CONNECT_TIMEOUT = 5.0
 
 
@@ -30,9 +30,9 @@ def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
     parser = subparsers.add_parser(
         "tail",
-        help="show entries as they come",
-        description="Shows the entries of streams as they come: readable on a terminal, one JSON object a line when "
-        "piped: key, entry_id, and then the entry's own fields, all as text.",
+        help="show entries as they arrive",
+        description="Shows the entries of streams as they arrive: as readable text on a terminal, otherwise as one JSON "
+        "object per line with key, entry_id and the fields of the entry, all as text.",
     )
     parser.add_argument(
         "keys",
@@ -40,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="KEY",
         help="stream keys, or patterns such as '*:trades' (default: all streams of the catalogs, and the rejects)",
     )
-    parser.add_argument("--redis", metavar="URL", help="as redis.url of a config (default: the config's)")
+    parser.add_argument("--redis", metavar="URL", help="Redis URL, as redis.url in a config (default: the config's)")
     add_config_option(parser, required=False)
     parser.add_argument("--namespace", help="prefix of all keys (default: the config's)")
     parser.add_argument(
@@ -58,7 +58,7 @@ def add_parser(subparsers: Any) -> None:
         action="append",
         type=_names,
         default=[],
-        help="only streams of these: NAME,NAME …",
+        help="only streams of these exchanges: NAME,NAME …",
     )
     parser.add_argument(
         "--pair",
@@ -66,7 +66,7 @@ def add_parser(subparsers: Any) -> None:
         action="append",
         type=_names,
         default=[],
-        help="only market data of these: PAIR,PAIR …",
+        help="only market data of these pairs: PAIR,PAIR …",
     )
     parser.add_argument(
         "--type",
@@ -83,13 +83,13 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print entries until ``--count`` are shown, a signal comes, or nobody reads any more.
+    """Print entries until ``--count`` are shown, a signal arrives, or the reader of the output is gone.
 
     Raises:
         ConfigError: a mistake in the config or the arguments.
-        RedisUnavailableError: Redis doesn't answer, or refuses this client.
-        OutputError: what was read can't be written.
-        BrokenPipeError: whoever read the output has gone.
+        RedisUnavailableError: Redis does not answer, or refuses this client.
+        OutputError: the output cannot be written.
+        BrokenPipeError: the reader of the output is gone.
     """
     from bridge.cli.common import load
     from bridge.tail.lines import JsonLines, Lines
@@ -137,7 +137,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def entry_types() -> tuple[str, ...]:
-    """The types that entries may have."""
+    """The types of entries."""
     from bridge.model import DATA_EVENTS, Control
 
     kinds: tuple[Any, ...] = (*DATA_EVENTS, Control)
@@ -151,17 +151,17 @@ def _types(text: str) -> tuple[str, ...]:
     names = _names(text)
     for name in names:
         if name not in known:
-            hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
+            hint = did_you_mean(name, known) or f"known: {', '.join(known)}"
             raise argparse.ArgumentTypeError(f"{name!r} is not a type of entry ({hint})")
     return names
 
 
 def _connect(url: str | None, settings: Settings) -> tuple[Redis, str]:
-    """A client that answers, and what to call it.
+    """A connected client, and the name of its server for messages.
 
     Raises:
-        ConfigError: the URL is none.
-        RedisUnavailableError: Redis doesn't answer, or refuses this client.
+        ConfigError: the URL is not valid.
+        RedisUnavailableError: Redis does not answer, or refuses this client.
     """
     from bridge.errors import ConfigError, Problem
     from bridge.redis.errors import explained
@@ -173,7 +173,7 @@ def _connect(url: str | None, settings: Settings) -> tuple[Redis, str]:
         raise ConfigError([Problem("--redis", error.mistake, error.hint)], "arguments") from None
     with explained(topology.address):
         redis = topology.sync_client(
-            # Keys and fields of others may be anything: they stay bytes until they are shown.
+            # Keys and fields of other programs may be anything, so they stay bytes until they are shown.
             decode_responses=False,
             socket_timeout=_REPLY_TIMEOUT,
             socket_connect_timeout=_CONNECT_TIMEOUT,
@@ -188,7 +188,7 @@ def _connect(url: str | None, settings: Settings) -> tuple[Redis, str]:
 
 
 class _Tail:
-    """Reads and prints, over outages of Redis too."""
+    """Reads and prints entries, and continues after outages of Redis."""
 
     def __init__(self, streams: Streams, show: Show, write: Any, types: frozenset[str], address: str) -> None:
         self._streams = streams
@@ -198,7 +198,7 @@ class _Tail:
         self._address = address
 
     def follow(self, count: int | None) -> None:
-        """Go on until ``count`` entries are shown.
+        """Continue until ``count`` entries are shown.
 
         Raises:
             RedisUnavailableError: Redis refuses this client.

@@ -1,4 +1,4 @@
-"""The values of options: each type says what is wrong with a text in a line that needs no more."""
+"""Types of option values, with messages that say what is wrong."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _LAST_PORT = 65535
 
 
 def port(text: str) -> int:
-    """A port to listen on; 0 is any free one.
+    """A port to listen on; 0 is any free port.
 
     Raises:
-        ArgumentTypeError: it is none.
+        ArgumentTypeError: it is not valid.
     """
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 20:
@@ -39,7 +39,7 @@ def number(text: str) -> float:
     """A finite number.
 
     Raises:
-        ArgumentTypeError: it is none.
+        ArgumentTypeError: it is not valid.
     """
     try:
         found = float(text)
@@ -51,10 +51,10 @@ def number(text: str) -> float:
 
 
 def at_least_zero(text: str) -> float:
-    """A number that isn't negative.
+    """A number that is not negative.
 
     Raises:
-        ArgumentTypeError: it is none, or negative.
+        ArgumentTypeError: it is not a number, or is negative.
     """
     found = number(text)
     if found < 0:
@@ -78,7 +78,7 @@ def share(text: str) -> float:
     """A number from 0 to 1.
 
     Raises:
-        ArgumentTypeError: it is none, or beyond.
+        ArgumentTypeError: it is not a number, or is out of range.
     """
     found = number(text)
     if not 0 <= found <= 1:
@@ -87,10 +87,10 @@ def share(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """A whole number that isn't negative.
+    """A whole number that is not negative.
 
     Raises:
-        ArgumentTypeError: it is none.
+        ArgumentTypeError: it is not valid.
     """
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
         raise ArgumentTypeError(f"{text!r} is not a count: a whole number that is not negative")

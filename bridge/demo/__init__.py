@@ -1,1 +1,1 @@
-"""The whole thing on one machine: server, simulated exchange, connector, consumers, and a view of what they do."""
+"""The demo: a server, a simulated exchange, a connector and the consumers on one machine, with a live view."""

@@ -1,4 +1,4 @@
-"""The simulated exchange as the demo knows it: its truth and its levers, over HTTP."""
+"""HTTP client for the control interface of a simulated exchange: its true state, and its faults."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any, Self
 
 import aiohttp
 
-__all__ = ["AWAY", "Control"]
+__all__ = ["UNREACHABLE", "Control"]
 
-AWAY = (aiohttp.ClientError, TimeoutError, OSError)
-"""What a call raises while the simulator is away."""
+UNREACHABLE = (aiohttp.ClientError, TimeoutError, OSError)
+"""What a call raises while the simulator is unreachable."""
 
 _TIMEOUT = aiohttp.ClientTimeout(total=5)
 
 
 class Control:
-    """The ``/sim`` paths of a simulator; ``url`` is theirs, without a slash at the end."""
+    """Calls the ``/sim`` paths of a simulator; ``url`` is their base, without a slash at the end."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -34,7 +34,7 @@ class Control:
         return await self._call("GET", "state")
 
     async def book(self, pair: str) -> dict[str, Any]:
-        """``{"bids":[["price","size"],…],"asks":…}`` as the streams should have it; so are the next two."""
+        """The book that the streams should contain: ``{"bids":[["price","size"],…],"asks":…}``."""
         return await self._call("GET", "streams/book", params={"pair": pair})
 
     async def trades(self, pair: str) -> list[dict[str, Any]]:
@@ -42,12 +42,12 @@ class Control:
         return list(answer["trades"])
 
     async def subjects(self, account: str) -> dict[str, Any]:
-        """Subject of an account's streams → what they should say."""
+        """For each subject of an account's streams, what they should contain."""
         answer = await self._call("GET", "streams/account", params={"account": account})
         return dict(answer["subjects"])
 
     async def pause(self) -> None:
-        """Hold the market still; all its messages are handed to the sockets."""
+        """Pause the market, and pass all of its messages to the sockets."""
         await self._call("POST", "pause", json={})
 
     async def fault(self, **settings: object) -> None:

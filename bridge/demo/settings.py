@@ -1,4 +1,4 @@
-"""What the user asked for."""
+"""The options of the demo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["DemoSettings"]
 class DemoSettings(Struct, frozen=True):
     """The options of ``tickbridge demo``.
 
-    ``pairs`` are those of each exchange, ``duration`` is in seconds (``None``: until told to end), ``rate`` per second
+    ``pairs`` maps an exchange to its pairs; ``duration`` is in seconds (``None``: until it is ended), ``rate`` per second
     and exchange.
     """
 
@@ -26,4 +26,4 @@ class DemoSettings(Struct, frozen=True):
     faults: bool = False
     picture: Path | None = None
     settle: float = 45.0
-    """Seconds that the streams may take, at the end, to catch up with the exchange."""
+    """Seconds that the streams may take at the end to catch up with the exchange."""

@@ -1,4 +1,4 @@
-"""The demo's last word: what came through, whether it is true, and the exit code."""
+"""The demo's summary: what was received, and what is wrong."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from bridge.demo.beats import Heartbeat, Heartbeats
-from bridge.demo.ending import Findings
+from bridge.demo.comparison import Findings
+from bridge.demo.heartbeats import Heartbeat, Heartbeats
 from bridge.demo.settings import DemoSettings
 from bridge.demo.venue import Instrument
 from bridge.demo.watch import Lag, Watcher
@@ -18,21 +18,21 @@ _SHOWN = 5
 
 
 class Outcome(Struct, frozen=True):
-    """Everything that the summary is made of, ``findings`` by exchange.
+    """The data of the summary; ``findings`` are by exchange.
 
-    ``unsettled`` is what hadn't come through when patience was over.
+    ``unsettled`` is what had not arrived in time.
     """
 
     settings: DemoSettings
     elapsed: float
     watcher: Watcher
-    beats: Heartbeats
+    heartbeats: Heartbeats
     findings: dict[str, Findings]
     unsettled: list[str]
 
 
 def failures(outcome: Outcome) -> list[str]:
-    """What is wrong, in words; empty when all is as it should be."""
+    """What is wrong, in words; empty if nothing is."""
     watcher = outcome.watcher
     wrong = list(outcome.unsettled)
     for exchange, found in outcome.findings.items():
@@ -40,7 +40,7 @@ def failures(outcome: Outcome) -> list[str]:
         wrong += _differing(f"late-join hash of {exchange}", found.kept)
         wrong += _differing(f"wallet of {exchange}", found.wallets)
         for pair in sorted({*outcome.settings.pairs[exchange]} - found.books.keys()):
-            wrong.append(f"book of {exchange} {pair}: it never came")
+            wrong.append(f"book of {exchange} {pair}: never received")
         for pair, check in found.trades.items():
             for count, words in (
                 (check.twice, "too many"),
@@ -52,20 +52,20 @@ def failures(outcome: Outcome) -> list[str]:
     if watcher.holes:
         wrong.append(f"{watcher.holes} entries are missing in seq")
     if watcher.undecodable:
-        wrong.append(f"{watcher.undecodable} entries can't be decoded")
-    for exchange, beat in outcome.beats.of.items():
-        wrong += [f"{exchange}: {words}" for words in _miscounted(beat, watcher.read[exchange])]
+        wrong.append(f"{watcher.undecodable} entries cannot be decoded")
+    for exchange, heartbeat in outcome.heartbeats.of.items():
+        wrong += [f"{exchange}: {words}" for words in _miscounted(heartbeat, watcher.read[exchange])]
     return wrong
 
 
 def summary(outcome: Outcome) -> str:
-    """The plain summary, several lines."""
+    """The summary as several lines of text."""
     return "\n".join(_lines(outcome))
 
 
 def _lines(outcome: Outcome) -> Iterator[str]:
     settings, watcher = outcome.settings, outcome.watcher
-    yield f"tickbridge demo: {outcome.elapsed:.1f} s, seed {settings.seed}, {settings.rate:g} messages/s asked for"
+    yield f"tickbridge demo: {outcome.elapsed:.1f} s, seed {settings.seed}, {settings.rate:g} messages/s requested"
     yield _row("streams", f"{len(watcher.cursors)}, holes in seq {watcher.holes}, undecodable {watcher.undecodable}")
     total = Lag(watcher.latency.percentile(0.5), watcher.latency.percentile(0.99))
     yield _row("latency", f"socket to reader {as_text(total)}")
@@ -80,11 +80,11 @@ def _lines(outcome: Outcome) -> Iterator[str]:
 
 
 def _of_exchange(exchange: str, found: Findings, outcome: Outcome) -> Iterator[str]:
-    watcher, beat = outcome.watcher, outcome.beats.of[exchange]
+    watcher, heartbeat = outcome.watcher, outcome.heartbeats.of[exchange]
     yield _row(
         "messages",
-        f"received {_count(beat, 'received')}, published {_count(beat, 'published')}, "
-        f"lost {_count(beat, 'lost')}, read {watcher.read[exchange]:,}",
+        f"received {_count(heartbeat, 'received')}, published {_count(heartbeat, 'published')}, "
+        f"lost {_count(heartbeat, 'lost')}, read {watcher.read[exchange]:,}",
     )
     checks = found.trades.values()
     read, twice, missing, misplaced = (
@@ -96,10 +96,10 @@ def _of_exchange(exchange: str, found: Findings, outcome: Outcome) -> Iterator[s
     )
     yield _row(
         "connector",
-        f"processes {beat.processes}, reconnects {_count(beat, 'reconnects')}, gaps {_count(beat, 'gaps')}, "
-        f"rejected {_count(beat, 'rejected')}, repeated {_count(beat, 'repeated')}",
+        f"processes {heartbeat.processes}, reconnects {_count(heartbeat, 'reconnects')}, gaps {_count(heartbeat, 'gaps')}, "
+        f"rejected {_count(heartbeat, 'rejected')}, repeated {_count(heartbeat, 'repeated')}",
     )
-    yield _row("latency", f"socket to Redis and back {as_text(publish_lag(beat))}")
+    yield _row("latency", f"socket to Redis and back {as_text(publish_lag(heartbeat))}")
     for pair, differences in found.books.items():
         book = watcher.keepers[Instrument(exchange, pair)].book
         yield _row("book", f"{pair:<12} equal: {_yes(not differences)}  ({len(book.bids)} bids, {len(book.asks)} asks)")
@@ -107,10 +107,13 @@ def _of_exchange(exchange: str, found: Findings, outcome: Outcome) -> Iterator[s
         yield _row("wallet", f"{account:<12} equal: {_yes(not differences)}")
 
 
-def publish_lag(beat: Heartbeat) -> Lag:
-    """From the socket to Redis's acknowledgement, as the connector measures it itself."""
+def publish_lag(heartbeat: Heartbeat) -> Lag:
+    """The lag from the socket to the acknowledgement by Redis, as measured by the connector."""
     return Lag(
-        *(float(beat.last[name]) if beat.last.get(name) else None for name in ("publish_p50_ms", "publish_p99_ms"))
+        *(
+            float(heartbeat.last[name]) if heartbeat.last.get(name) else None
+            for name in ("publish_p50_ms", "publish_p99_ms")
+        )
     )
 
 
@@ -122,19 +125,19 @@ def as_text(lag: Lag) -> str:
     )
 
 
-def _miscounted(beat: Heartbeat, read: int) -> list[str]:
-    """The newest process's own sums; one that was killed took its last half second of counting with it."""
-    last = beat.last
+def _miscounted(heartbeat: Heartbeat, read: int) -> list[str]:
+    """Check the sums of the newest process; the last counts of a killed process are unknown."""
+    last = heartbeat.last
     if not last:
-        return ["the connector never came up"]
+        return ["the connector never started"]
     received, published, lost = (int(last[name]) for name in ("received", "published", "lost"))
     wrong = []
     if received != published + lost:
         wrong.append(f"received {received} is not published {published} + lost {lost}")
-    if beat.processes == 1 and read != published:
+    if heartbeat.processes == 1 and read != published:
         wrong.append(f"read {read} is not published {published}")
-    if read < beat.total("published"):
-        wrong.append(f"read {read} is less than published {beat.total('published')}")
+    if read < heartbeat.total("published"):
+        wrong.append(f"read {read} is less than published {heartbeat.total('published')}")
     return wrong
 
 
@@ -147,9 +150,9 @@ def _differing(what: str, found: Mapping[str, list[str]]) -> list[str]:
     return lines
 
 
-def _count(beat: Heartbeat, name: str) -> str:
-    # What a killed process counted after its last heartbeat nobody knows.
-    return f"{beat.total(name):,}" + ("+" if beat.processes > 1 and name in ("received", "published") else "")
+def _count(heartbeat: Heartbeat, name: str) -> str:
+    # What a killed process counted after its last heartbeat is unknown.
+    return f"{heartbeat.total(name):,}" + ("+" if heartbeat.processes > 1 and name in ("received", "published") else "")
 
 
 def _row(name: str, words: str) -> str:

@@ -1,4 +1,4 @@
-"""One exchange of the demo: simulated, with a connector of its own."""
+"""One exchange of the demo: a simulated exchange and its connector."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Instrument(NamedTuple):
 
 
 class Venue(Struct, frozen=True):
-    """A simulated exchange and its connector, which has the exchange's name.
+    """A simulated exchange and its connector, which is named after the exchange.
 
-    ``simulator`` and ``connector`` are the names of their processes, ``config`` is the connector's, ``account`` the one
-    whose private channels it reads.
+    ``simulator`` and ``connector`` are the names of their processes, ``config`` is the connector's config, ``account``
+    is the account whose private channels it reads.
     """
 
     exchange: str
@@ -44,7 +44,7 @@ class Venue(Struct, frozen=True):
 
 
 def by_base(pairs: Mapping[str, Sequence[str]]) -> list[Instrument]:
-    """Exchange → pairs in the order in which they are shown: what belongs to one coin stands together."""
+    """The pairs of all exchanges in the order in which they are shown, grouped by base coin."""
     instruments = [Instrument(exchange, pair) for exchange, names in pairs.items() for pair in names]
     coins = list(dict.fromkeys(_interleaved([[_base(pair) for pair in names] for names in pairs.values()])))
     return sorted(instruments, key=lambda each: coins.index(_base(each.pair)))

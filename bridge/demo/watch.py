@@ -1,4 +1,4 @@
-"""What the demo reads: every stream, entry by entry, as any service would."""
+"""Reads every stream, like any other service, builds the books, and counts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SETTLING = 500_000_000
 
 
 class Lag(Struct, frozen=True):
-    """Two percentiles of durations, in milliseconds; ``None`` without any."""
+    """The median and the 99th percentile of durations, in milliseconds; ``None`` without any."""
 
     half: float | None
     most: float | None
@@ -36,28 +36,28 @@ class Lag(Struct, frozen=True):
 class Watcher:
     """Reads every stream of the catalog from its start, builds the books, and counts.
 
-    ``tell`` hears of books that become invalid or valid; ``now`` gives nanoseconds since the epoch, as ``recv`` has
-    them.
+    ``notify`` is called when a book becomes invalid or valid; ``now`` returns nanoseconds since the epoch, like
+    ``recv``.
     """
 
-    def __init__(self, reader: Reader, tell: Callable[[str], None], now: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, reader: Reader, notify: Callable[[str], None], now: Callable[[], int] = time.time_ns) -> None:
         self.keepers: dict[Instrument, BookKeeper] = {}
         self.trades: dict[Instrument, deque[Trade]] = {}
         self.read: Counter[str] = Counter()
-        """Exchange → data entries; control entries are not among them."""
+        """Exchange → data entries, without control entries."""
         self.holes = 0
         """Entries that are missing in ``seq``."""
         self.undecodable = 0
         self.interruptions: dict[str, int] = {}
         """Stream key → control entries other than ``live`` and ``stop``."""
         self.known_since: dict[str, int] = {}
-        """Stream key → ``recv`` of its last control entry: what is older may have changed unseen."""
+        """Stream key → ``recv`` of its last control entry: older state may have changed since."""
         self.began: dict[str, int] = {}
         """Stream key → ``recv`` of its first entry."""
         self.rate = Rate()
         self.latency = Latency()
         self._reader = reader
-        self._tell = tell
+        self._notify = notify
         self._now = now
         self._lags: deque[tuple[int, int]] = deque(maxlen=_LAGS_KEPT)
         self._added: dict[str, int] = {}
@@ -90,7 +90,7 @@ class Watcher:
             self.rate.add(self.read.total() - before)
 
     def lag(self, seconds: float = 5.0) -> Lag:
-        """From the socket to this reader, over the last seconds."""
+        """The lag from the socket to this reader, over the last ``seconds``."""
         since = self._now() - int(seconds * 1e9)
         lags = sorted(lag for _, lag in takewhile(lambda each: each[0] >= since, reversed(self._lags)))
         if not lags:
@@ -122,18 +122,18 @@ class Watcher:
                 self.undecodable += 1
 
     def _measure(self, key: str, recv: int, now: int) -> None:
-        # What had waited in the stream for this reader to come says nothing.
+        # Entries that were there before the reader started say nothing about latency.
         if recv > self._added.get(key, now) + _SETTLING:
             lag = max(0, now - recv)
             self.latency.add(lag)
             self._lags.append((now, lag))
 
     def _judge(self, instrument: Instrument, keeper: BookKeeper, now: int) -> None:
-        """Say when a book can't be trusted any more, and when it can again."""
+        """Report when a book becomes invalid, and when it is valid again."""
         if keeper.valid and instrument in self._invalid_since:
             since = self._invalid_since.pop(instrument)
-            self._tell(f"{instrument} book is valid again after {max(0, now - since) / 1e9:.2f} s")
+            self._notify(f"{instrument} book is valid again after {max(0, now - since) / 1e9:.2f} s")
         elif not keeper.valid and keeper.recv and instrument not in self._invalid_since:
-            # Before its first snapshot a book is simply not there yet.
+            # Before its first snapshot, a book does not exist yet.
             self._invalid_since[instrument] = now
-            self._tell(f"{instrument} book is invalid: {keeper.reason}")
+            self._notify(f"{instrument} book is invalid: {keeper.reason}")

@@ -1,1 +1,1 @@
-"""What a process shows of itself: status, health, metrics, logs."""
+"""Observation of a connector: status, health and metrics."""

@@ -1,4 +1,4 @@
-"""What of a connector doesn't work as it should, in words that name it: for ``/readyz``, where a connector is ready all the same."""
+"""Describes what does not work in a connector that is ready, for ``/readyz``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from bridge.sequencer import BookTopic, Topic
 
 __all__ = ["degraded"]
 
-_MOST_NAMED = 10
-_MOST_LINES = 20
+_MAX_NAMED = 10
+_MAX_LINES = 20
 
 
 def degraded(links: Sequence[Link], topics: Iterable[Topic], buffered: float) -> list[str]:
-    """A line for each connection that isn't up, and for each cause that keeps streams from being live, with the streams.
+    """A line for each connection that is not up, and for each reason why streams are not live, with the streams.
 
-    ``buffered`` is the share (0 to 1) of the buffer that is taken by what waits for Redis.
+    ``buffered`` is the fraction (0 to 1) of the buffer that is in use.
     """
     lines = [f"connection {link.plan.name} is down" for link in links if not link.up]
     lines += [
@@ -32,8 +32,8 @@ def degraded(links: Sequence[Link], topics: Iterable[Topic], buffered: float) ->
             causes[cause].append(f"{topic.channel} of {topic.subject}")
     lines += [f"{cause}: {_few(streams)}" for cause, streams in causes.items()]
     if buffered > 0.5:
-        lines.append(f"Redis: the buffer of what waits is {buffered:.0%} full")
-    return lines if len(lines) <= _MOST_LINES else [*lines[:_MOST_LINES], f"and {len(lines) - _MOST_LINES} more"]
+        lines.append(f"Redis: the buffer is {buffered:.0%} full")
+    return lines if len(lines) <= _MAX_LINES else [*lines[:_MAX_LINES], f"and {len(lines) - _MAX_LINES} more"]
 
 
 def _cause(topic: Topic) -> str:
@@ -49,5 +49,5 @@ def _cause(topic: Topic) -> str:
 
 
 def _few(names: Sequence[str]) -> str:
-    left = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {left} more" if left > 0 else "")
+    left = len(names) - _MAX_NAMED
+    return ", ".join(names[:_MAX_NAMED]) + (f" and {left} more" if left > 0 else "")

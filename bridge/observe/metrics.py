@@ -1,4 +1,4 @@
-"""A connector's metrics for Prometheus, all read off its report when they are asked for: an event costs nothing more."""
+"""Prometheus metrics of connectors, read from their reports at each scrape, so that events cost nothing extra."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from bridge.publish.pending import LOSSES
 __all__ = ["BUCKETS", "FEED_BUCKETS", "BridgeMetrics"]
 
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
-"""Upper edges of the publishing latency's buckets, in seconds."""
+"""Upper bounds of the buckets of the publishing latency, in seconds."""
 
 FEED_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Those of the feed's."""
+"""Upper bounds of the buckets of the feed latency, in seconds."""
 
 _STATES = ("live", "stale", "down", "stop")
 _BASE = ("exchange", "connector")
 
 _KINDS = sorted(ErrorKind)
 _LOST = sorted({*LOST_KINDS, *OPENING})
-"""Why connections are lost: all from the start, so that the first time is a rise."""
+"""Reasons for lost connections. All are exported from the start, so that the first loss is an increase."""
 
 Labels = tuple[str, ...]
 Streams = Sequence[tuple[Report, StreamRow]]
 
 
 class BridgeMetrics(Collector):
-    """The metrics of a process's connectors; ``pairs``: streams and connections each for itself, not in sums."""
+    """The metrics of all connectors of a process; with ``pairs``, per stream and connection instead of sums."""
 
     def __init__(
         self,
@@ -51,13 +51,13 @@ class BridgeMetrics(Collector):
         self._most: dict[Labels, float] = {}
 
     def collect(self) -> Iterable[Metric]:
-        """All families, each over all connectors."""
+        """All metric families, each over all connectors."""
         reports = self._reports()
         streams = [(report, row) for report in reports for row in report.streams()]
-        words = "1 while the connector runs, 0 when it has failed or not begun: it has no other metrics then."
+        words = "1 while the connector runs, 0 if it has failed or not started; then it has no other metrics."
         yield _gauge("bridge_connector_up", words, _BASE, self._up())
         states = {_of(report, state): state == now for report, now in _with_state(reports) for state in STATES}
-        words = "1 for the state that the connector is in, 0 for the others."
+        words = "1 for the current state of the connector, 0 for the others."
         yield _gauge("bridge_connector_state", words, (*_BASE, "state"), states)
         yield from self._counts(streams)
         yield from self._books([(report, row) for report, row in streams if row.channel is Channel.BOOK])
@@ -77,30 +77,30 @@ class BridgeMetrics(Collector):
             return sums
 
         received = total(lambda row: row.received)
-        published = self._never_less(total(lambda row: row.published))
+        published = self._never_decreasing(total(lambda row: row.published))
         waiting = total(lambda row: row.buffered)
-        yield _counter("bridge_ws_messages_received", "Events received, repeats not counted.", names, received)
-        yield _counter("bridge_published", "Events that stand in Redis.", names, published)
+        yield _counter("bridge_ws_messages_received", "Events received, without repeats.", names, received)
+        yield _counter("bridge_published", "Events published to Redis.", names, published)
         yield self._lost(streams)
-        words = "Events that wait for Redis: received = published + lost + these."
+        words = "Events waiting for Redis: received = published + lost + waiting."
         yield _gauge("bridge_publish_queue_entries", words, names, waiting)
-        words = "Events that the exchange sent again, dropped."
+        words = "Events dropped because the exchange sent them again."
         yield _counter("bridge_duplicates_suppressed", words, names, total(lambda row: row.repeated))
-        words = "Times that something was found missing at the source."
+        words = "Times that events were found missing at the source."
         yield _counter("bridge_gaps", words, names, total(lambda row: row.gaps))
 
     def _lost(self, streams: Streams) -> Metric:
         sums: Counter[Labels] = Counter()
         for report, row in streams:
             head, pair = _of(report, str(row.channel)), self._pair_of(row)
-            # All reasons from the start, so that the first loss is a rise.
+            # All reasons from the start, so that the first loss is an increase.
             for reason in {*LOSSES.values(), *row.lost}:
                 sums[*head, reason, *pair] += row.lost.get(reason, 0)
         names = (*_BASE, "channel", "reason", *self._pair)
-        return _counter("bridge_lost", "Events that were dropped; lost entries declare them.", names, sums)
+        return _counter("bridge_lost", "Events dropped by the bridge, and declared by lost entries.", names, sums)
 
-    def _never_less(self, values: Mapping[Labels, float]) -> dict[Labels, float]:
-        """Where Redis lost acknowledged entries there are fewer: a counter that fell would look like a restart."""
+    def _never_decreasing(self, values: Mapping[Labels, float]) -> dict[Labels, float]:
+        """Never let the counter fall, which would look like a restart: Redis may lose acknowledged entries."""
         self._most = {labels: max(value, self._most.get(labels, 0.0)) for labels, value in values.items()}
         return self._most
 
@@ -113,9 +113,9 @@ class BridgeMetrics(Collector):
 
         names = (*_BASE, *self._pair)
         yield _counter("bridge_book_gaps", "bridge_gaps_total of the books.", names, total(lambda row: row.gaps))
-        words = "Fresh snapshots that made a book whole again."
+        words = "Fresh snapshots that made a book valid again."
         yield _counter("bridge_book_resyncs", words, names, total(lambda row: row.resyncs))
-        words = "Books that wait for a snapshot."
+        words = "Books waiting for a snapshot."
         yield _gauge("bridge_books_invalid", words, names, total(lambda row: row.awaiting_snapshot))
 
     def _standing(self, streams: Streams) -> Iterable[Metric]:
@@ -129,8 +129,8 @@ class BridgeMetrics(Collector):
                 labels = self._labels(report, row)
                 ages[labels] = min(row.age, ages.get(labels, row.age))
         names = (*_BASE, "channel", "state", *self._pair)
-        yield _gauge("bridge_streams", "Streams by how they stand.", names, states)
-        words = "Since the channel's newest event."
+        yield _gauge("bridge_streams", "Streams by state.", names, states)
+        words = "Time since the channel's newest event."
         yield _gauge("bridge_last_event_age_seconds", words, (*_BASE, "channel", *self._pair), ages)
 
     def _connections(self, rows: Sequence[tuple[Report, ConnectionRow]]) -> Iterable[Metric]:
@@ -147,19 +147,19 @@ class BridgeMetrics(Collector):
         names = (*_BASE, *(["connection"] if self._pairs else []))
         words = "1 while all planned connections are up."
         yield _gauge("bridge_ws_connection_up", words, names, each(lambda some: all(row.up for row in some)))
-        words = "Planned connections by whether they are up."
+        words = "Planned connections by state."
         yield _gauge("bridge_ws_connections", words, (*_BASE, "state"), planned)
         lost: Counter[Labels] = Counter()
         for labels, some in grouped.items():
             for row in some:
                 for reason, count in {**dict.fromkeys([] if self._pairs else _LOST, 0), **row.reconnects}.items():
                     lost[*labels[:2], reason, *labels[2:]] += count
-        words = "Connections lost and opened again; failed attempts count."
+        words = "Connections lost and reopened, including failed attempts."
         yield _counter("bridge_ws_reconnects", words, (*_BASE, "reason", *names[2:]), lost)
-        words = "Connections replaced without a break."
+        words = "Connections replaced without interruption."
         yield _counter("bridge_ws_replacements", words, names, each(lambda some: sum(row.replacements for row in some)))
         ages = each(lambda some: max((row.age for row in some if row.age is not None), default=None))
-        words = "Since the last frame of the connection that is silent for longest."
+        words = "Time since the last frame of the connection that has been silent longest."
         yield _gauge("bridge_ws_last_message_age_seconds", words, names, ages)
 
     @property
@@ -183,35 +183,35 @@ def _of_connectors(reports: Sequence[Report]) -> Iterable[Metric]:
 
     now = time.monotonic()
     memory = {_of(report): report.presence.memory for report in reports}
-    words = "Frames that could not be understood."
+    words = "Frames that could not be parsed."
     yield _counter("bridge_parse_errors", words, _BASE, each(lambda report: report.presence.rejects.count))
-    words = "Such frames that are not among the rejects, because there were too many."
+    words = "Such frames that were not kept as rejects, because there were too many."
     yield _counter("bridge_rejects_omitted", words, _BASE, each(lambda report: report.presence.rejects.omitted))
     words = "Messages of types that this version does not know."
     yield _counter("bridge_unknown_messages", words, _BASE, each(lambda report: report.unknown.total()))
     kinds = {_of(report, kind): float(report.errors[kind]) for report in reports for kind in _KINDS}
-    words = "What the exchange refused, or said that was wrong."
+    words = "Errors and refusals of the exchange."
     yield _counter("bridge_exchange_errors", words, (*_BASE, "kind"), kinds)
-    words = "What waits for Redis, in bytes of its budget."
+    words = "Buffer in use, in bytes."
     yield _gauge("bridge_publish_queue_bytes", words, _BASE, each(lambda report: report.publisher.waiting_bytes))
-    words = "The budget, buffer.max_bytes."
+    words = "Limit of the buffer, buffer.max_bytes."
     yield _gauge("bridge_publish_queue_limit_bytes", words, _BASE, each(lambda report: report.publisher.most_bytes))
-    words = "For how long the exchange's sockets were not read, because Redis took less than came."
+    words = "Time during which the exchange's sockets were not read, because Redis was too slow."
     yield _counter("bridge_feed_paused_seconds", words, _BASE, each(lambda report: report.flow.seconds))
-    words = "Writes tried again that Redis had already."
+    words = "Repeated writes that Redis had already accepted."
     yield _counter("bridge_publish_confirmed", words, _BASE, each(lambda report: report.publisher.confirmed))
-    words = "1 while the publisher has its connection."
+    words = "1 while the publisher is connected."
     yield _gauge("bridge_redis_connection_up", words, _BASE, each(lambda report: report.publisher.connected))
-    words = "Since Redis last took a heartbeat."
+    words = "Time since Redis last accepted a heartbeat."
     yield _gauge("bridge_redis_last_write_age_seconds", words, _BASE, each(lambda report: now - report.written))
-    words = "Memory that Redis uses; absent where the connector's user may not ask."
+    words = "Memory that Redis uses; absent if the connector's user may not ask."
     yield _gauge("bridge_redis_memory_bytes", words, _BASE, {key: m.used for key, m in memory.items() if m})
-    words = "Redis' maxmemory, 0: none; absent where the connector's user may not ask."
+    words = "Redis' maxmemory, 0 without a limit; absent if the connector's user may not ask."
     yield _gauge("bridge_redis_memory_limit_bytes", words, _BASE, {key: m.most for key, m in memory.items() if m})
 
 
 def _publish_latency(reports: Sequence[Report]) -> Metric:
-    words = "From receipt to Redis' acknowledgement."
+    words = "Time from receipt to Redis' acknowledgement."
     family = HistogramMetricFamily("bridge_publish_latency_seconds", words, labels=_BASE)
     for report in reports:
         _add_histogram(family, _of(report), report.publisher.latency, BUCKETS)
@@ -230,9 +230,9 @@ def _feed_latency(reports: Sequence[Report]) -> Iterable[Metric]:
         if offset is not None:
             offsets[_of(report)], errors[_of(report)] = offset.ns / 1e9, offset.error / 1e9
     yield family
-    words = "How far the exchange's clock is ahead of this host's; absent while unknown."
+    words = "Time by which the exchange's clock is ahead of this host's; absent while unknown."
     yield _gauge("bridge_clock_offset_seconds", words, _BASE, offsets)
-    yield _gauge("bridge_clock_error_seconds", "By how much that may be wrong.", _BASE, errors)
+    yield _gauge("bridge_clock_error_seconds", "Maximum error of bridge_clock_offset_seconds.", _BASE, errors)
 
 
 def _add_histogram(

@@ -1,4 +1,4 @@
-"""What a process of connectors serves over HTTP: its metrics, its health, its status."""
+"""The HTTP server of a process of connectors: metrics, health, status."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ __all__ = ["Monitor"]
 
 
 class Monitor:
-    """A context manager around the server; each connector's report is added when the connector has been made.
+    """Runs the server as a context manager. The report of each connector is added when it starts.
 
-    ``connectors``: name → exchange.
+    ``connectors`` maps the name of each connector to its exchange.
     """
 
     def __init__(self, settings: HttpSettings, connectors: Mapping[str, str]) -> None:
@@ -36,30 +36,30 @@ class Monitor:
         self._connectors = connectors
         self._reports: dict[str, Report | None] = dict.fromkeys(connectors)
         self._failed: dict[str, str] = {}
-        """What connectors have failed with, until they are tried again."""
+        """Errors of failed connectors, until they are restarted."""
         self._pulse = Pulse()
         self._server: HttpServer | None = None
 
     def add(self, report: Report) -> None:
-        """A connector has begun."""
+        """Record that a connector has started."""
         self._reports[report.name] = report
         self._failed.pop(report.name, None)
 
     def fail(self, name: str, words: str) -> None:
-        """A connector has failed; it is shown as such until it begins again."""
+        """Record that a connector has failed; it is shown as failed until it starts again."""
         self._reports[name] = None
         self._failed[name] = words
 
     async def __aenter__(self) -> Self:
-        """Serve, if that is wanted.
+        """Start the server if it is enabled.
 
         Raises:
-            PortUnavailableError: the address can't be had, and was asked for.
+            PortUnavailableError: the configured address is not available.
         """
         settings = self._settings
         if settings.port is None:
             return self
-        metrics = BridgeMetrics(self.begun, self._up, pairs=settings.pair_labels)
+        metrics = BridgeMetrics(self.started, self._up, pairs=settings.pair_labels)
         collectors = [metrics, ProcessMetrics("bridge", __version__, self._pulse)]
         server = HttpServer(self._pulse, collectors, missing=self.missing, status=self.status, degraded=self.degraded)
         log = structlog.get_logger()
@@ -84,21 +84,21 @@ class Monitor:
             await self._server.aclose()
 
     def missing(self) -> list[str]:
-        """What keeps each connector from being ready."""
+        """What prevents each connector from being ready."""
         found = []
         for name, report in self._reports.items():
             failed = self._failed.get(name)
-            beginning = f"it has failed: {failed}" if failed else "it has not begun yet"
-            found += [f"{name}: {what}" for what in (report.missing if report else [beginning])]
+            starting = f"it has failed: {failed}" if failed else "it has not started yet"
+            found += [f"{name}: {what}" for what in (report.missing if report else [starting])]
         return [presentable(what) for what in found]
 
     def degraded(self) -> list[str]:
-        """What of each connector doesn't work as it should."""
-        found = [f"{report.name}: {what}" for report in self.begun() for what in report.degraded]
+        """What does not work in each connector, although it may be ready."""
+        found = [f"{report.name}: {what}" for report in self.started() for what in report.degraded]
         return [str(redact_value(what)) for what in found]
 
     def status(self) -> object:
-        """Everything, as plain data without secrets."""
+        """The status page, as plain data without secrets."""
         missing, degraded = self.missing(), self.degraded()
         whole = {
             "version": __version__,
@@ -124,6 +124,6 @@ class Monitor:
     def _up(self) -> dict[tuple[str, ...], bool]:
         return {(self._connectors[name], name): report is not None for name, report in self._reports.items()}
 
-    def begun(self) -> list[Report]:
-        """The connectors that have begun."""
+    def started(self) -> list[Report]:
+        """The reports of connectors that have started."""
         return [report for report in self._reports.values() if report]

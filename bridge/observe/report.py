@@ -1,4 +1,4 @@
-"""What a connector can say of itself: for its heartbeat, the catalog, and whoever else asks."""
+"""The state of a connector, for its heartbeat, the catalog, metrics and status page."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from bridge.sequencer import BookTopic, Topic
 __all__ = ["STATES", "ConnectionRow", "Report", "StreamRow"]
 
 STATES = ("starting", "live", "degraded", "down", "stopping")
-"""How a connector can be."""
+"""The states of a connector."""
 
 _MOST_TYPES = 100
-"""Unknown types of messages that are told apart, so that an exchange which puts ids into them fills no memory."""
+"""Limit of unknown message types counted separately: an exchange may put ids into types, which must not fill memory."""
 _LEAST_PATIENCE = 5.0
-"""Seconds without a write that Redis took after which it counts as refusing them."""
+"""Minimum of seconds without an acknowledged heartbeat after which Redis counts as not answering."""
 
 
 class StreamRow(Struct, frozen=True):
-    """One stream: ``received`` = ``published`` + all ``lost`` (by reason) + ``buffered``, at every moment.
+    """One stream. At any time, ``received`` = ``published`` + all ``lost`` (by reason) + ``buffered``.
 
-    ``buffered`` waits for Redis: entries, and dropped events that a `lost` entry is about to declare. ``age`` is seconds
+    ``buffered`` counts waiting entries, and dropped events that a `lost` entry will declare. ``age`` is the seconds
     since the last event, ``None`` before the first.
     """
 
@@ -58,7 +58,7 @@ class StreamRow(Struct, frozen=True):
     resyncs: int
     age: float | None
     blocked: str
-    """Why Redis refuses this very stream, while it does."""
+    """Why Redis refuses this stream; empty while it does not."""
 
 
 class ConnectionRow(Struct, frozen=True):
@@ -75,9 +75,9 @@ class ConnectionRow(Struct, frozen=True):
 
 
 class Report:
-    """Reads off the parts of one connector; whoever changes them, this looks only when asked.
+    """Reads the state of a connector's parts when it is asked.
 
-    ``topics`` is the router's own mapping, which grows with sub-accounts.
+    ``topics`` is the mapping of the router, which grows with sub-accounts.
     """
 
     def __init__(
@@ -102,24 +102,24 @@ class Report:
         self.flow = flow or FlowControl()
         self.links: list[Link] = []
         self.errors: Counter[str] = Counter()
-        """What the exchange refused or said that was wrong, by kind."""
+        """Errors and refusals of the exchange, by kind."""
         self.unknown: Counter[str] = Counter()
         """Messages of unknown types, by type."""
         self.started = time.time_ns()
         self._polled = {stream: poll.interval for poll in exchange.polls() for stream in poll.streams}
         self.written = time.monotonic()
-        """When Redis last took a heartbeat."""
+        """When Redis last accepted a heartbeat (monotonic clock)."""
         self.refusal = ""
-        """Why it didn't take the last one."""
+        """Why it refused the last one; empty if it did not."""
         self.starting = False
-        """Whether its streams aren't open yet."""
+        """Whether its streams are not open yet."""
         self.ended = False
 
     @property
     def missing(self) -> list[str]:
-        """What keeps the connector from doing its work: Redis has to take writes, and one subscription to live."""
+        """What prevents the connector from being ready: Redis must accept writes, and a subscription must be live."""
         if self.ended:
-            return ["it has been told to end"]
+            return ["it is stopping"]
         found = []
         unwritten = time.monotonic() - self.written
         if not self.publisher.connected:
@@ -127,7 +127,7 @@ class Report:
         elif self.refusal:
             found.append(f"Redis refuses writes: {self.refusal}")
         elif unwritten > max(_LEAST_PATIENCE, 2.5 * self.presence.interval):
-            found.append(f"Redis: no write was answered for {unwritten:.1f} s")
+            found.append(f"Redis: no write was acknowledged for {unwritten:.1f} s")
         topics = self.topics.values()
         if topics and all(topic.stream.blocked for topic in topics):
             found.append(f"Redis refuses every stream: {next(iter(topics)).stream.blocked}")
@@ -137,19 +137,19 @@ class Report:
 
     @property
     def degraded(self) -> list[str]:
-        """What doesn't work as it should, although the connector may be ready: connections, streams, the buffer."""
+        """What does not work although the connector may be ready: connections, streams, the buffer."""
         return degraded(
             self.links, self.topics.values(), self.publisher.waiting_bytes / max(1, self.publisher.most_bytes)
         )
 
     def beaten(self, error: Exception | None = None) -> None:
-        """Redis took a heartbeat, or didn't."""
+        """Record that Redis accepted a heartbeat, or refused it with ``error``."""
         if error is None:
             self.written = time.monotonic()
         self.refusal = presentable(said(error), LONGEST_ERROR) if error else ""
 
     def count_unknown(self, kind: str) -> str:
-        """Count a message of an unknown type; returns the type where it is the first of it, else nothing."""
+        """Count a message of an unknown type; returns the type if it is the first of its type, otherwise ``""``."""
         kind = code(kind)
         if kind not in self.unknown and len(self.unknown) >= _MOST_TYPES:
             kind = "others"
@@ -157,7 +157,7 @@ class Report:
         return kind if self.unknown[kind] == 1 else ""
 
     def streams(self) -> list[StreamRow]:
-        """Every stream as it stands at this moment."""
+        """The current state of each stream."""
         waiting = self.publisher.backlog()
         now = CLOCK.now()
         return [
@@ -181,7 +181,7 @@ class Report:
         ]
 
     def connections(self) -> list[ConnectionRow]:
-        """Every planned connection."""
+        """The current state of each planned connection."""
         return [
             ConnectionRow(
                 link.plan.name,
@@ -196,7 +196,7 @@ class Report:
         ]
 
     def status(self) -> dict[str, object]:
-        """All of it, as plain data."""
+        """The connector's part of the status page, as plain data."""
         publisher, memory, missing = self.publisher, self.presence.memory, self.missing
         return {
             "name": self.name,
@@ -241,10 +241,10 @@ class Report:
 
     @property
     def state(self) -> str:
-        """One of `STATES`, the same everywhere: heartbeat, ``/status``, metrics and ``/readyz``.
+        """One of `STATES`, the same in heartbeat, ``/status``, metrics and ``/readyz``.
 
-        ``starting``: its streams aren't open yet; ``live``: everything works; ``degraded``: ready, but something does not
-        work; ``down``: not ready; ``stopping``: it was told to end.
+        ``starting``: its streams are not open yet; ``live``: everything works; ``degraded``: ready, but something does
+        not work; ``down``: not ready; ``stopping``: it is ending.
         """
         if self.ended:
             return "stopping"
@@ -253,7 +253,7 @@ class Report:
         return overall(self.missing, self.degraded)
 
     def counts(self) -> dict[str, int]:
-        """What came and went; ``received`` = ``published`` + ``lost`` + what still waits."""
+        """Counts of events; ``received`` = ``published`` + ``lost`` + ``waiting``."""
         topics = self.topics.values()
         return {
             "received": sum(topic.received for topic in topics),
@@ -267,7 +267,7 @@ class Report:
         }
 
     def heartbeat(self) -> dict[str, str | int | float]:
-        """The fields of the heartbeat, beside those that say whose it is."""
+        """The fields of the heartbeat, except those that identify the process."""
         latency = self.publisher.latency
         half, most = latency.percentile(0.5), latency.percentile(0.99)
         return {
@@ -288,20 +288,20 @@ class Report:
         }
 
     def catalog(self) -> dict[str, dict[str, object]]:
-        """The connector's entries of the catalog: stream key → content."""
+        """The connector's entries in the catalog: stream key → content."""
         catalog: dict[str, dict[str, object]] = {}
-        for wish, topic in self.topics.items():
-            kind = "pair" if wish.channel in PUBLIC_CHANNELS else "account"
+        for subscription, topic in self.topics.items():
+            kind = "pair" if subscription.channel in PUBLIC_CHANNELS else "account"
             catalog[topic.stream.key] = {
                 "exchange": self.exchange.name,
-                kind: wish.subject,
-                "channel": str(wish.channel),
+                kind: subscription.subject,
+                "channel": str(subscription.channel),
                 "schema": str(SCHEMA_VERSION),
                 "connector": self.name,
                 "instance": self.presence.instance,
                 "state": topic.state,
-                "units": self.exchange.units.get(wish.channel, ""),
-                **({"gaps": self.exchange.gaps} if wish.channel is Channel.BOOK else {}),
-                **({"polled": f"{self._polled[wish]:g}"} if wish in self._polled else {}),
+                "units": self.exchange.units.get(subscription.channel, ""),
+                **({"gaps": self.exchange.gaps} if subscription.channel is Channel.BOOK else {}),
+                **({"polled": f"{self._polled[subscription]:g}"} if subscription in self._polled else {}),
             }
         return catalog

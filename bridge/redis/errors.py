@@ -64,7 +64,7 @@ _MEANINGS: tuple[tuple[type[BaseException], str], ...] = (
     (exceptions.NoPermissionError, "this user lacks a permission: {text}"),
     (MasterNotFoundError, _NO_MASTER),
     (SyncMasterNotFoundError, _NO_MASTER),
-    (exceptions.MovedError, "this is one node of a Cluster; write redis+cluster:// in place of redis:// ({text})"),
+    (exceptions.MovedError, "this is one node of a Cluster; use redis+cluster:// instead of redis:// ({text})"),
     (exceptions.BusyLoadingError, "is still loading its data; try again in a moment"),
     (
         ssl.SSLCertVerificationError,

@@ -44,7 +44,7 @@ def test_a_good_config_is_described_and_ok(config, tmp_path):
                       test:md:{{coinbase:ETH-USD}}:book    200000 entries or 1h    about 83 MB
                       test:md:{{coinbase:ETH-USD}}:trades  1000000 entries or 24h  about 90 MB
                       estimated: measured bytes per entry times max_entries;
-                      an exchange's full books come on top, streams that max_age cuts first take less
+                      full books take more, and streams that reach max_age first take less
         ok
     """)
 
@@ -112,7 +112,7 @@ def test_check_and_run_come_to_the_same_verdict(config, text):
     check, run = (tickbridge(command, "--config", config(text), **env) for command in ("check", "run"))
     assert (check.returncode, check.stdout) == (run.returncode, run.stdout) == (1, "")
     assert check.stderr == run.stderr
-    assert "connectors: there are none; nothing to do (add one under 'connectors:'" in check.stderr
+    assert "connectors: the config has none, so there is nothing to do (add one under 'connectors:'" in check.stderr
 
 
 def test_connect_finds_redis(config, redis_server):
@@ -202,7 +202,7 @@ def test_servers_that_will_not_do():
     settings = RedisSettings()
     with pytest.raises(RedisUnavailableError, match=r"version 6\.0\.16 is too old"):
         _findings(settings, {"redis_version": "6.0.16"})
-    with pytest.raises(RedisUnavailableError, match="read-only replica; name its master h:1"):
+    with pytest.raises(RedisUnavailableError, match="read-only replica; use its master h:1"):
         _findings(settings, {"redis_version": "7.2.0", "role": "slave", "master_host": "h", "master_port": 1})
     assert _findings(settings, {"redis_version": "6.2.0", "role": "master"}) == ["Redis 6.2.0"]
 

@@ -96,7 +96,7 @@ def test_what_is_there_stays_unless_it_is_forced(run, tmp_path):
     schema.write_text("mine too")
     refused = run("init")
     assert refused.returncode == 1
-    assert "tickbridge.yaml is there already, and stays as it is (--force replaces it" in refused.stderr
+    assert "tickbridge.yaml exists, and was not changed (use --force to replace it" in refused.stderr
     assert config.read_text() == "mine"
     beside = run("init", "--output", "other.yaml")
     assert (beside.returncode, schema.read_text()) == (0, "mine too")

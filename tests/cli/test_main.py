@@ -100,7 +100,7 @@ def test_the_console_script_is_this_function():
         ),
         (
             ["check"],
-            "tickbridge check: no config: there is no ./tickbridge.yaml here; name one with --config FILE, or ",
+            "tickbridge check: no config: there is no ./tickbridge.yaml; use --config FILE, or ",
         ),
         (["check", "--confg", "x"], "tickbridge check: no option '--confg'; did you mean '--config'?"),
         (["run", "--conn", "x"], "tickbridge run: no option '--conn'; did you mean '--connector'?"),

@@ -81,7 +81,7 @@ def test_the_simulators_pairs(exchange, rows):
     assert {pair["pair"] for pair in pairs} == {row.split()[0] for row in rows if row.startswith("ETH")}
     assert all(set(pair) == {"pair", "base", "quote", "kind", "status"} for pair in pairs)
     assert nothing.returncode == 1
-    assert "is like BTC-EUT; the nearest are BTC-" in nothing.stderr
+    assert "matches BTC-EUT; the closest are BTC-" in nothing.stderr
 
 
 def test_coinbases_products(coinbase):
@@ -119,7 +119,7 @@ def test_an_answer_that_is_no_list(coinbase, status, body, said):
     result = tickbridge("pairs", "coinbase", "--rest-url", url)
     assert (result.returncode, result.stdout) == (2, "")
     [line] = result.stderr.splitlines()
-    assert line.startswith(f"tickbridge: coinbase at {url} does not say which pairs it has: ")
+    assert line.startswith(f"tickbridge: coinbase at {url} does not list its pairs: ")
     assert said in line
 
 

@@ -133,7 +133,7 @@ async def test_a_group_reader_that_is_cancelled_at_random_gets_it_all_once(any_s
 
 
 @pytest.mark.parametrize("mode", ["reader", "group"])
-async def test_cancelled_over_the_lanes_of_a_cluster(cluster: Cluster, mode: str) -> None:
+async def test_cancelled_over_the_connections_of_a_cluster(cluster: Cluster, mode: str) -> None:
     chance = random.Random(7)
     with cluster.client() as client:
         writer = Writer(client, chance)

@@ -142,7 +142,7 @@ async def test_how_far_the_reader_is_behind(redis_server) -> None:
             monitor = Monitor("test", reader, redis_server.url, lambda: 0)
 
             async def lag() -> dict[str, float]:
-                await monitor.look()
+                await monitor.measure()
                 return {
                     sample.name: sample.value
                     for family in monitor.collect()
@@ -165,11 +165,11 @@ async def test_a_stream_that_cant_be_looked_at_is_told_and_ends_nothing(redis_se
             monitor = Monitor("test", reader, redis_server.url, lambda: 0)
             client.delete(stream.key)
             client.set(stream.key, "something else")
-            await monitor.look()
+            await monitor.measure()
             [missing] = monitor.missing()
             assert "WRONGTYPE" in missing
             client.delete(stream.key)
-            await monitor.look()
+            await monitor.measure()
             assert monitor.missing() == []
 
 
@@ -182,11 +182,11 @@ async def test_a_cluster_that_is_away_as_a_whole_ends_nothing(tmp_path) -> None:
             stream.trades(1)
             async with Reader(cluster.url, {stream.key: "0-0"}) as reader:
                 monitor = Monitor("test", reader, cluster.url, lambda: 0)
-                await monitor.look()
+                await monitor.measure()
                 assert monitor.missing() == []
                 cluster.stop()
                 for _ in range(3):
-                    await monitor.look()
+                    await monitor.measure()
                     [missing] = monitor.missing()
                     assert missing.startswith("Redis at redis+cluster://127.0.0.1")
     finally:

@@ -26,7 +26,7 @@ from tests.servers import RedisServer
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumers.aside._LOOK_AGAIN", 0.05)
+    monkeypatch.setattr("consumers.refused._RETRY_AFTER", 0.05)
 
 
 def listed(client: redis.Redis, *streams: Stream) -> None:

@@ -270,7 +270,7 @@ async def test_a_saved_cursor_that_makes_no_sense_concerns_its_stream_alone(
         async with Reader(redis_server.url, start) as reader:
             read = {(item.key, item.seq) for item in await gather(reader, 3)}
     assert read == {(spoilt.key, 1), (spoilt.key, 2), (whole.key, 2)}
-    assert f"{spoilt.key}: the place saved as me is no entry ID" in caplog.text
+    assert f"{spoilt.key}: the position saved as me is not an entry ID" in caplog.text
 
 
 async def test_streams_come_and_go_while_reading(redis_server: RedisServer) -> None:

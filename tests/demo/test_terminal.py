@@ -76,7 +76,7 @@ def test_keys_show_other_pairs_and_help(on_terminal):
         terminal.type(piece)
     terminal.wait_until_shown(r"(?m)^╭─ limitlex ETH-EUR ● valid")
     terminal.type("?")
-    terminal.wait_until_shown("shows the next pair")
+    terminal.wait_until_shown("show the next pair")
     terminal.wait_until_shown("available, open")
     terminal.type("\x1b")
     terminal.wait_until_shown("wallets available")

@@ -13,13 +13,13 @@ from bridge.demo.view.frame import (
     BookFrame,
     Frame,
     OrderFrame,
-    PartFrame,
     PositionFrame,
+    ProcessFrame,
     VenueFrame,
     WalletFrame,
 )
-from bridge.demo.view.look import bar, column, spark
 from bridge.demo.view.screen import save_picture, screen
+from bridge.demo.view.style import bar, column, spark
 from bridge.demo.watch import Lag
 from bridge.model import Trade
 
@@ -49,7 +49,9 @@ def make_frame(**changes) -> Frame:
         ],
         "positions": [],
         "orders": [OrderFrame("limitlex", "main", "BTC-EUR", "buy", "57990.00", "0.5", "0.25")],
-        "parts": [PartFrame(name, 12345, "") for name in ("redis", "simulator", "connector", "books", "wallets")],
+        "processes": [
+            ProcessFrame(name, 12345, "") for name in ("redis", "simulator", "connector", "books", "wallets")
+        ],
         "rates": (201.0, 200.0, 199.0),
         "totals": {"received": 4321, "lost": 0, "gaps": 1, "holes": 0, "read": 4300},
         "lag": Lag(0.8, 2.5),
@@ -137,7 +139,7 @@ def test_help_explains_keys_colours_and_figures(size):
         assert words in text
     if size[1] >= 24:
         assert "…" not in text
-        for words in ("holes", "lost", "gaps", "spread, bp", "available, open", "not to be trusted"):
+        for words in ("holes", "lost", "gaps", "spread, bp", "available, open", "not valid"):
             assert words in text
 
 
@@ -167,10 +169,10 @@ def test_an_invalid_book_shows_why_and_no_prices():
 
 
 def test_a_dead_connector_is_seen():
-    parts = [PartFrame("redis", 1, ""), PartFrame("connector", 2, "was killed by SIGKILL")]
+    processes = [ProcessFrame("redis", 1, ""), ProcessFrame("connector", 2, "was killed by SIGKILL")]
     venues = [VenueFrame("limitlex", "away")]
     books = [make_book("BTC-EUR", flowing=False)]
-    text = "\n".join(draw(make_frame(venues=venues, books=books, parts=parts), 100, 30))
+    text = "\n".join(draw(make_frame(venues=venues, books=books, processes=processes), 100, 30))
     assert "connector was killed by SIGKILL" in text
     assert "connector live" not in text
     assert "BTC-EUR ● as it last was" in text

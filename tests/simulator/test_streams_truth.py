@@ -86,13 +86,13 @@ async def test_sub_accounts_of_limitlex_are_uuids_and_not_restated() -> None:
 def test_all_troubles_are_faults_of_the_exchange(name: str) -> None:
     exchange = EXCHANGES[name]
     simulator = Simulator(SimulatorConfig(name))
-    for trouble in islice(exchange.scenario.troubles(exchange.pairs), 40):
-        fault = fault_from_fields(trouble.fault, exchange.faults)
+    for planned in islice(exchange.scenario.faults(exchange.pairs), 40):
+        fault = fault_from_fields(planned.fault, exchange.faults)
         assert fault.fault != "clear"
         simulator.fault(fault)
 
 
-@pytest.mark.parametrize("kind", ["connector", "troubled"])
+@pytest.mark.parametrize("kind", ["connector", "connector_with_faults"])
 @pytest.mark.parametrize("name", EXCHANGES)
 def test_the_connectors_settings_are_some(name: str, kind: str) -> None:
     exchange = EXCHANGES[name]

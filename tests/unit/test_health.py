@@ -69,6 +69,6 @@ def test_many_are_counted():
     assert degraded(links, [], 0.0)[-1] == "and 10 more"
 
 
-@pytest.mark.parametrize(("share", "said"), [(0.5, []), (0.62, ["Redis: the buffer of what waits is 62% full"])])
+@pytest.mark.parametrize(("share", "said"), [(0.5, []), (0.62, ["Redis: the buffer is 62% full"])])
 def test_the_buffer(share, said):
     assert degraded([], [], share) == said

@@ -118,7 +118,7 @@ def test_a_circle_would_be_found() -> None:
     assert "bridge.simulator.options" in here["bridge.cli.simulate"], "under TYPE_CHECKING, and in a function"
     assert "bridge.feed.fast" in here["bridge.feed.transport"], "in a function"
     assert "bridge.simulator.truth" in here["bridge.simulator.simulation"], "a module out of a package"
-    assert "bridge.simulator" in here["bridge.demo.stage"], "what a package itself offers"
+    assert "bridge.simulator" in here["bridge.demo.setup"], "what a package itself offers"
 
 
 def test_only_its_own_package_names_an_exchange() -> None:

@@ -1,1 +1,1 @@
-"""What the demo shows on a terminal."""
+"""The demo's full-screen view."""

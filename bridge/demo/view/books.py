@@ -1,4 +1,4 @@
-"""Draws a pair: its book with depth, and its trades."""
+"""Draws a pair: its order book with depth, and its trades."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from bridge.demo.view.frame import BookFrame
-from bridge.demo.view.look import (
+from bridge.demo.view.style import (
     ASK,
     ASK_DIM,
     BAD,
@@ -60,7 +60,7 @@ def book_panel(book: BookFrame, width: int, lines: int) -> RenderableType:
 
 
 def _side(levels: Levels, prices: list[str], most: Decimal, width: int, tones: tuple[str, str]) -> list[Text]:
-    """The rows of one side, best first: price as in ``prices``, size, and a bar of the depth up to there."""
+    """The rows of one side, best first: price (from ``prices``), size, and a bar of the depth up to this level."""
     bright, dim = tones
     sums = list(accumulate(Decimal(size) for _, size in levels))
     sizes = column([size for _, size in levels], 9)
@@ -75,7 +75,7 @@ def _side(levels: Levels, prices: list[str], most: Decimal, width: int, tones: t
 
 
 def _mid(book: BookFrame) -> str:
-    """The middle of best bid and ask, with as many decimals as the bid, at least two."""
+    """The mid price, with as many decimals as the bid, at least two."""
     bid, ask = Decimal(book.bids[0][0]), Decimal(book.asks[0][0])
     return f"{(bid + ask) / 2:.{max(2, -int(bid.as_tuple().exponent))}f}"
 

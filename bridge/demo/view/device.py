@@ -1,8 +1,8 @@
-"""The terminal itself, opened for the view alone: its keys, its cells, its modes.
+"""The terminal, opened for the view alone: its keys, its size, its modes.
 
 Standard input, output and error of a program on a terminal are usually one open file, shared with the shell: a flag
-that is set on one of them, such as ``O_NONBLOCK``, holds for all. So the terminal is opened once more, and what is set
-on that is seen by nobody else.
+such as ``O_NONBLOCK``, set on one of them, applies to all. The terminal is therefore opened once more, so that flags set
+on it affect no other program.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _USUAL = (80, 24)
 
 
 class Device:
-    """An open terminal, without blocking; ``number`` is its descriptor, ``path`` what was opened."""
+    """An open, non-blocking terminal; ``number`` is its descriptor, ``path`` its file."""
 
     def __init__(self, number: int, path: str) -> None:
         self.number = number
         self._path = path
         self.on_change: Callable[[str], None] = lambda _: None
-        """Called with what `bridge.demo.guardian.give_back` needs once the terminal is entered, and ``""`` once it is left."""
+        """Called with the state for `bridge.demo.guardian.give_back` on entering, and with ``""`` on leaving."""
         self._before: list[Any] | None = None
 
     @classmethod
@@ -39,7 +39,7 @@ class Device:
         """Open a terminal.
 
         Raises:
-            OSError: it can't be opened, or is no terminal.
+            OSError: it cannot be opened, or is not a terminal.
         """
         number = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
         if not os.isatty(number):
@@ -49,15 +49,15 @@ class Device:
 
     @property
     def in_foreground(self) -> bool:
-        """Whether the shell has left the terminal to this program: a job in the background must not touch it."""
+        """Whether this program is in the foreground; a background job must not use the terminal."""
         try:
             return os.tcgetpgrp(self.number) == os.getpgrp()
-        except OSError:  # not the terminal that controls this process: nobody shares it out
+        except OSError:  # not the controlling terminal: there is no job control
             return True
 
     @property
     def size(self) -> tuple[int, int]:
-        """Columns and rows; 80 x 24 where the terminal doesn't say."""
+        """Columns and rows; 80 x 24 if the terminal does not report them."""
         with suppress(OSError):
             columns, rows = os.get_terminal_size(self.number)
             if columns > 0 and rows > 0:
@@ -69,10 +69,10 @@ class Device:
         return self._before is not None
 
     def enter(self) -> bytes:
-        """Have keys come one by one and unseen; Ctrl-C stays a signal.
+        """Enter cbreak mode: keys are read one by one and not echoed; Ctrl-C remains a signal.
 
         Returns:
-            What is to be written then.
+            The control sequences to write next.
 
         Raises:
             OSError: the terminal is gone.
@@ -88,22 +88,22 @@ class Device:
         return _ENTER
 
     def leave(self) -> bytes:
-        """Give the terminal its modes back; returns what is to be written before the terminal is as it was."""
+        """Restore the terminal's modes; returns the control sequences to write next."""
         before, self._before = self._before, None
         if before is None:
             return b""
         self.on_change("")
         if self.in_foreground:
             with suppress(termios.error):
-                # Output that Ctrl-S has stopped would hold up all that is still to be said. Linux lets it go on only if it
-                # was stopped this way.
+                # Output that Ctrl-S stopped would block everything that is still to be written. Linux resumes it only if
+                # it was stopped this way.
                 termios.tcflow(self.number, termios.TCOOFF)
                 termios.tcflow(self.number, termios.TCOON)
                 termios.tcsetattr(self.number, termios.TCSANOW, before)
         return _LEAVE
 
     def discard_output(self) -> None:
-        """Drop what was written and has not been taken: nobody reads."""
+        """Discard output that the terminal has not read."""
         with suppress(termios.error):
             termios.tcflush(self.number, termios.TCOFLUSH)
 
@@ -112,7 +112,7 @@ class Device:
 
 
 def open_terminal(number: int) -> Device | None:
-    """Open the terminal behind a descriptor once more; ``None`` if that can't be."""
+    """Open the terminal of a descriptor once more; ``None`` if that is not possible."""
     for path in _paths(number):
         with suppress(OSError):
             return Device.open(path)
@@ -120,7 +120,7 @@ def open_terminal(number: int) -> Device | None:
 
 
 def _paths(number: int) -> Iterator[str]:
-    """The terminal's own name, which another user's terminal doesn't let open; then the one that controls us."""
+    """The terminal's own name, which fails if the terminal belongs to another user; then the controlling terminal."""
     with suppress(OSError):
         yield os.ttyname(number)
     yield "/dev/tty"

@@ -1,4 +1,4 @@
-"""One moment of the demo as plain data, taken quickly, so that drawing it needn't hold up the reading."""
+"""A snapshot of the demo's state as plain data, taken quickly, so that drawing does not delay reading."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from bridge.demo.beats import Heartbeat, Heartbeats
-from bridge.demo.stage import Stage
+from bridge.demo.heartbeats import Heartbeat, Heartbeats
+from bridge.demo.setup import Setup
 from bridge.demo.summary import publish_lag
 from bridge.demo.venue import Instrument, Venue
 from bridge.demo.watch import Lag, Watcher
@@ -22,8 +22,8 @@ __all__ = [
     "BookFrame",
     "Frame",
     "OrderFrame",
-    "PartFrame",
     "PositionFrame",
+    "ProcessFrame",
     "VenueFrame",
     "WalletFrame",
     "take_frame",
@@ -39,19 +39,19 @@ Wallets = Mapping[tuple[str, str], Mapping[str, str]]
 
 
 class VenueFrame(Struct, frozen=True):
-    """An exchange: its connector's state in the connector's own word, ``away`` if there is none."""
+    """An exchange and the state of its connector, as the connector reports it; ``away`` if there is none."""
 
     exchange: str
     state: str
 
     @property
     def flowing(self) -> bool:
-        """Whether there is a connector: without one, what is shown is what stood there last."""
+        """Whether there is a connector. Without one, the last known state is shown."""
         return self.state != "away"
 
 
 class BookFrame(Struct, frozen=True):
-    """A pair: its book's best levels, best first, and its newest trades, newest first."""
+    """A pair: the best levels of its book, best first, and its newest trades, newest first."""
 
     exchange: str
     pair: str
@@ -64,7 +64,7 @@ class BookFrame(Struct, frozen=True):
 
 
 class WalletFrame(Struct, frozen=True):
-    """An account, or a sub-account or wallet of it: currency → (available, reserved); how many orders are open."""
+    """An account or sub-account: currency → (available, reserved), and the number of open orders and fills."""
 
     exchange: str
     account: str
@@ -96,7 +96,7 @@ class OrderFrame(Struct, frozen=True):
     filled: str
 
 
-class PartFrame(Struct, frozen=True):
+class ProcessFrame(Struct, frozen=True):
     """A child process; ``ended`` says how it ended, empty while it runs."""
 
     name: str
@@ -105,9 +105,9 @@ class PartFrame(Struct, frozen=True):
 
 
 class Frame(Struct, frozen=True):
-    """All that the view shows. Rates are per second; ``history`` is messages read in each of the last seconds.
+    """All data of the view. Rates are per second; ``history`` counts the messages read in each of the last seconds.
 
-    ``books`` are the two that are shown, of ``pairs`` in all.
+    ``books`` are the two shown; ``pairs`` is the number of all pairs.
     """
 
     venues: list[VenueFrame]
@@ -118,7 +118,7 @@ class Frame(Struct, frozen=True):
     wallets: list[WalletFrame]
     positions: list[PositionFrame]
     orders: list[OrderFrame]
-    parts: list[PartFrame]
+    processes: list[ProcessFrame]
     rates: tuple[float, float, float]
     totals: dict[str, int]
     lag: Lag
@@ -129,9 +129,9 @@ class Frame(Struct, frozen=True):
 
 
 def take_frame(
-    stage: Stage,
+    setup: Setup,
     watcher: Watcher,
-    beats: Heartbeats,
+    heartbeats: Heartbeats,
     *,
     shown: Sequence[Instrument],
     wallets: Wallets,
@@ -139,10 +139,12 @@ def take_frame(
     elapsed: float,
     duration: float | None,
 ) -> Frame:
-    """The present moment; ``shown`` are all pairs in the order in which they are shown."""
-    counted = {name: beats.total(name) for name in ("received", "published", "lost", "repeated", "gaps", "reconnects")}
-    venues = {each.exchange: VenueFrame(each.exchange, _state(stage, each, beats)) for each in stage.venues}
-    config = stage.venues[0].config if len(stage.venues) == 1 else stage.directory
+    """The current state; ``shown`` lists all pairs in display order."""
+    counted = {
+        name: heartbeats.total(name) for name in ("received", "published", "lost", "repeated", "gaps", "reconnects")
+    }
+    venues = {each.exchange: VenueFrame(each.exchange, _state(setup, each, heartbeats)) for each in setup.venues}
+    config = setup.venues[0].config if len(setup.venues) == 1 else setup.directory
     return Frame(
         venues=list(venues.values()),
         elapsed=elapsed,
@@ -152,44 +154,44 @@ def take_frame(
         wallets=[_wallet(exchange, account, fields) for (exchange, account), fields in wallets.items()],
         positions=_positions(wallets),
         orders=_orders(wallets),
-        parts=_parts(stage, beats),
-        rates=(*beats.rates(), watcher.rate.per_second()),
+        processes=_processes(setup, heartbeats),
+        rates=(*heartbeats.rates(), watcher.rate.per_second()),
         totals={**counted, "read": watcher.read.total(), "holes": watcher.holes},
         lag=watcher.lag(),
-        publish_lag=_slowest(beats.of.values()),
+        publish_lag=_slowest(heartbeats.of.values()),
         history=watcher.rate.history(_HISTORY),
         notices=list(notices),
         config=_short(config),
     )
 
 
-def _state(stage: Stage, venue: Venue, beats: Heartbeats) -> str:
-    """The connector's own word. The heartbeat of one that was killed stands for some seconds more."""
-    beat, part = beats.of[venue.exchange].current, stage.parts[venue.connector]
-    dead = beat is not None and part.ended and beat["pid"] == str(part.pid)
-    return "away" if beat is None or dead else beat["state"]
+def _state(setup: Setup, venue: Venue, heartbeats: Heartbeats) -> str:
+    """The state that the connector reports, unless it was killed: its heartbeat remains for some seconds."""
+    heartbeat, child = heartbeats.of[venue.exchange].current, setup.processes[venue.connector]
+    dead = heartbeat is not None and child.ended and heartbeat["pid"] == str(child.pid)
+    return "away" if heartbeat is None or dead else heartbeat["state"]
 
 
-def _slowest(beats: Iterable[Heartbeat]) -> Lag:
+def _slowest(heartbeats: Iterable[Heartbeat]) -> Lag:
     """The lag of the connector whose median is the highest."""
-    return max(map(publish_lag, beats), key=lambda lag: lag.half or 0.0)
+    return max(map(publish_lag, heartbeats), key=lambda lag: lag.half or 0.0)
 
 
-def _parts(stage: Stage, beats: Heartbeats) -> list[PartFrame]:
-    """The child processes; in place of a connector that died, the one that somebody else has started."""
-    connectors = {venue.connector: beats.of[venue.exchange] for venue in stage.venues}
+def _processes(setup: Setup, heartbeats: Heartbeats) -> list[ProcessFrame]:
+    """The child processes; a connector that died is replaced by the one that the user has started."""
+    connectors = {venue.connector: heartbeats.of[venue.exchange] for venue in setup.venues}
     frames = []
-    for part in stage.parts:
-        pid, ended = part.pid, part.ended
-        beat = connectors[part.name].current if part.name in connectors and ended else None
-        if beat and beat["pid"] != str(pid):
-            pid, ended = int(beat["pid"]), ""
-        frames.append(PartFrame(part.name, pid, ended))
+    for child in setup.processes:
+        pid, ended = child.pid, child.ended
+        heartbeat = connectors[child.name].current if child.name in connectors and ended else None
+        if heartbeat and heartbeat["pid"] != str(pid):
+            pid, ended = int(heartbeat["pid"]), ""
+        frames.append(ProcessFrame(child.name, pid, ended))
     return frames
 
 
 def _short(path: Path) -> str:
-    """The path as one would type it here."""
+    """The path, relative to the current directory if possible."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
@@ -229,7 +231,7 @@ def _orders(wallets: Wallets) -> list[OrderFrame]:
 
 
 def _values(fields: Mapping[str, str], prefix: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """The fields of a wallet's hash that are called so, without the prefix."""
+    """The fields of a wallet's hash whose names begin with ``prefix``, without it."""
     for name, text in fields.items():
         if name.startswith(prefix):
             yield name.removeprefix(prefix), msgspec.json.decode(text)

@@ -1,4 +1,4 @@
-"""What the keys do, and what colours and figures mean: shown on ``?``."""
+"""The help panel: what keys, colours and figures mean."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from bridge.demo.view.look import ASK, BAD, BID, BID_DIM, DIM, FRAME, GOOD, HEAD, TITLE, WARN
+from bridge.demo.view.style import ASK, BAD, BID, BID_DIM, DIM, FRAME, GOOD, HEAD, TITLE, WARN
 
 __all__ = ["help_panel"]
 
@@ -30,17 +30,17 @@ def help_panel(width: int) -> RenderableType:
 
 def _keys() -> list[Row]:
     return [
-        (_key("tab", "→", "↓"), "shows the next pair"),
-        (_key("shift-tab", "←", "↑"), "shows the pair before"),
-        (_key("q"), "ends: the streams are compared with the exchange"),
-        (_key("Ctrl-C"), "ends too; pressed twice, at once and without comparing"),
-        (_key("Ctrl-Z"), "pauses the view; the shell's fg brings it back"),
+        (_key("tab", "→", "↓"), "show the next pair"),
+        (_key("shift-tab", "←", "↑"), "show the previous pair"),
+        (_key("q"), "quit; the streams are compared with the exchange"),
+        (_key("Ctrl-C"), "quit too; pressed twice: at once, without comparing"),
+        (_key("Ctrl-Z"), "suspend the view; fg in the shell resumes it"),
     ]
 
 
 def _colours() -> list[Row]:
     return [
-        (Text.assemble(("●", GOOD), " ", ("●", WARN), " ", ("●", BAD)), "all is well; be careful; not to be trusted"),
+        (Text.assemble(("●", GOOD), " ", ("●", WARN), " ", ("●", BAD)), "in order; with reservations; not valid"),
         (Text.assemble(("bid", BID), " ", ("ask", ASK)), "buy and sell: levels, trades, orders, positions"),
         (
             Text.assemble(("██", f"{BID} on {BID}"), ("██", f"{BID_DIM} on {BID_DIM}")),
@@ -52,12 +52,12 @@ def _colours() -> list[Row]:
 def _figures() -> list[Row]:
     return [
         (Text("spread, bp"), "best ask minus best bid; in 1/10,000 of the price"),
-        (Text("in, read"), "messages a second from the exchange; entries a second"),
+        (Text("in, read"), "messages per second in; entries per second read"),
         (Text("socket→reader"), "from the socket to a reader: median, 99th percentile"),
         (Text("lost"), "messages that did not reach Redis"),
         (Text("gaps"), "times that the exchange's feed was interrupted"),
-        (Text("holes"), "entries that a reader missed: always 0"),
-        (Text("available, open"), "what an account can spend; its open orders"),
+        (Text("holes"), "entries missing in a stream: always 0"),
+        (Text("available, open"), "what an account can spend; its number of open orders"),
     ]
 
 

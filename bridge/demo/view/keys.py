@@ -1,4 +1,4 @@
-"""Key presses out of the bytes that a terminal sends."""
+"""Decodes key presses from the bytes that a terminal sends."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ _PLAIN = {"\t": "tab"}
 
 
 class Keys:
-    """Names the keys that were pressed: ``tab``, ``shift-tab``, ``up``, ``left`` …, ``escape``, or the character itself.
+    """Decodes keys: ``tab``, ``shift-tab``, ``up``, ``left`` …, ``escape``, or the character itself.
 
-    A key's escape sequence may come in several reads, so that a part of it is kept until the rest is there. What is
-    an escape character alone was the escape key if nothing follows for a while, which ``flush`` says. Sequences of other
-    keys are passed over.
+    An escape sequence may arrive in several reads, so an incomplete one is kept until the rest arrives. If nothing
+    follows an escape character for a while, call ``flush``: it was the escape key. Sequences of other keys are ignored.
     """
 
     def __init__(self) -> None:
@@ -28,16 +27,16 @@ class Keys:
 
     @property
     def waiting(self) -> bool:
-        """Whether there is an escape character alone."""
+        """Whether a lone escape character is kept."""
         return self._rest == _ESCAPE
 
     def feed(self, data: bytes) -> list[str]:
-        """The keys that are complete with these bytes."""
+        """Take bytes; returns the keys that they complete."""
         data, self._rest = self._rest + data, b""
         return list(self._split(data))
 
     def flush(self) -> list[str]:
-        """Nothing has followed for a while: an escape character alone was the key of that name."""
+        """Take a lone escape character as the escape key."""
         if not self.waiting:
             return []
         self._rest = b""
@@ -53,7 +52,7 @@ class Keys:
                 yield from (_PLAIN.get(character, character) for character in text)
                 place = end
             elif found := _SEQUENCE.match(data, place):
-                # Modifiers come before the last letter: ESC [ 1 ; 5 C is Control and the arrow.
+                # Modifiers come before the last letter: ESC [ 1 ; 5 C is Ctrl with an arrow key.
                 if found[0][1:2] in (b"[", b"O") and found[0][-1:] in _NAMES:
                     yield _NAMES[found[0][-1:]]
                 place = found.end()

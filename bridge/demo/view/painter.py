@@ -1,4 +1,4 @@
-"""A picture of the whole screen as control sequences: what has changed since the picture before."""
+"""Draws the whole screen with control sequences, only the rows that have changed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["Painter"]
 
 _CLEAR = "\x1b[0m\x1b[2J"
 _WHOLE_EVERY = 15
-"""Pictures until all rows are drawn again: something else may have written over them."""
+"""Pictures until all rows are drawn again, in case another program has written over them."""
 
 
 class Painter:
-    """Draws renderables over the whole screen, row by row, each row at its place: nothing ever scrolls."""
+    """Draws renderables over the whole screen, row by row at fixed positions, so that nothing scrolls."""
 
     def __init__(self) -> None:
         self._size = (0, 0)
@@ -24,7 +24,7 @@ class Painter:
         self._drawn = 0
 
     def forget(self) -> None:
-        """Draw everything the next time, on an empty screen."""
+        """Clear the screen and draw everything the next time."""
         self._size = (0, 0)
 
     def paint(self, picture: RenderableType, columns: int, rows: int) -> str:
@@ -45,7 +45,7 @@ class Painter:
 
 
 class _Printable:
-    """A renderable without the control characters that a text from outside may bring: a terminal would obey them."""
+    """A renderable without control characters, which text from outside may contain."""
 
     def __init__(self, picture: RenderableType) -> None:
         self._picture = picture
@@ -56,11 +56,11 @@ class _Printable:
 
 
 def _draw(picture: RenderableType, columns: int, rows: int) -> list[str]:
-    """The rows, each as wide as the screen, with colours as the environment has them."""
+    """The rows, each as wide as the screen, in the colours that the environment supports."""
     console = Console(
         width=columns, height=rows, file=io.StringIO(), force_terminal=True, legacy_windows=False, highlight=False
     )
     with console.capture() as capture:
-        # A layout fills its room to the last cell.
+        # A layout fills all cells.
         console.print(_Printable(Layout(picture)), height=rows)
     return capture.get().split("\n")[:rows]

@@ -1,4 +1,4 @@
-"""Draws a frame: books with depth, trades, wallets, and how the messages flow. All of it from 80x24 up."""
+"""Draws a frame: books with depth, trades, wallets, and message rates. All of it fits into 80x24."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.text import Text
 from bridge.demo.view.books import book_panel, trades_panel
 from bridge.demo.view.frame import Frame
 from bridge.demo.view.help import help_panel
-from bridge.demo.view.look import BAD, DIM, FRAME, GOOD, HEAD, TITLE, WARN, spark
+from bridge.demo.view.style import BAD, DIM, FRAME, GOOD, HEAD, TITLE, WARN, spark
 from bridge.demo.view.wallets import wallets_panel, wallets_width
 from bridge.demo.watch import Lag
 
@@ -25,15 +25,15 @@ _STATE_STYLES = {"live": GOOD, "degraded": WARN}
 _TALL = 28
 _FOOTER = 2
 _ROOMY = 24
-"""Columns in which trades show their whole sizes."""
+"""Columns that trades need to show full sizes."""
 _SMALLEST = (60, 16)
 _NEWS = 5.0
-"""Seconds for which a notice is news."""
+"""Seconds for which a notice is highlighted."""
 _PICTURE_SIZE = (104, 32)
 
 
 def screen(frame: Frame, width: int, height: int, *, helping: bool = False) -> RenderableType:
-    """The whole view in ``width`` x ``height`` cells; ``helping`` shows what it all means in place of the market."""
+    """The whole view in ``width`` x ``height`` cells; with ``helping``, the help replaces the market."""
     if width < _SMALLEST[0] or height < _SMALLEST[1]:
         return _small(frame, width, height)
     tall = height >= _TALL
@@ -51,7 +51,7 @@ def screen(frame: Frame, width: int, height: int, *, helping: bool = False) -> R
 
 def _market(frame: Frame, width: int, height: int) -> Layout:
     """Books above; trades and wallets below."""
-    # Wallets have as many rows as there are; what is left is the books'.
+    # Wallets take as many rows as they need; books take the rest.
     needed = len(frame.wallets) + 3
     books = max(5, min(round(height * 0.56), height - needed) // 2 * 2 - 1)
     layout = Layout()
@@ -71,7 +71,7 @@ def _market(frame: Frame, width: int, height: int) -> Layout:
 
 
 def _small(frame: Frame, width: int, height: int) -> RenderableType:
-    """What can be said in a few cells: the window is too small for the view."""
+    """A short version for a window that is too small for the view."""
     lines = [_header(frame, width)]
     for book in frame.books:
         best = f"{book.bids[0][0]} / {book.asks[0][0]}" if book.bids and book.asks else book.reason
@@ -85,7 +85,7 @@ def save_picture(frame: Frame, file: Path) -> None:
     """Write the view as an SVG.
 
     Raises:
-        OSError: the file can't be written.
+        OSError: the file cannot be written.
     """
     width, height = _PICTURE_SIZE
     console = Console(
@@ -93,7 +93,7 @@ def save_picture(frame: Frame, file: Path) -> None:
     )
     console.print(screen(frame, width, height), height=height)
     svg = console.export_svg(title="tickbridge demo")
-    # A picture loads nothing from elsewhere: without the web fonts, a monospaced one of the viewer's takes their place.
+    # Without web fonts the picture loads nothing from the network; the viewer uses a local monospaced font.
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
     file.write_text(svg, encoding="utf-8")
 
@@ -101,15 +101,15 @@ def save_picture(frame: Frame, file: Path) -> None:
 def _header(frame: Frame, width: int) -> Text:
     left = Text.assemble((" tickbridge ", "bold #10141c on #7aa7ff"), no_wrap=True)
     several = len(frame.venues) > 1
-    ended = [part for part in frame.parts if part.ended]
+    ended = [process for process in frame.processes if process.ended]
     left.append("" if several else "  simulated", "bold")
     for venue in frame.venues:
         left.append(f"  {venue.exchange}" if several else f" {venue.exchange}", "bold")
         if venue.flowing or not ended:
             words = venue.state if several else f"connector {venue.state}"
             left.append(f" ● {words}" if several else f"  ● {words}", _STATE_STYLES.get(venue.state, BAD))
-    for part in ended:
-        left.append(f"  ● {part.name} {part.ended}", BAD)
+    for process in ended:
+        left.append(f"  ● {process.name} {process.ended}", BAD)
     right = Text(_clock(frame.elapsed) + (f" / {_clock(frame.duration)}" if frame.duration else "") + " ", DIM)
     return _two_sides(left, right, width)
 
@@ -172,17 +172,17 @@ def _notice(frame: Frame) -> Text:
 
 
 def _pids(frame: Frame, width: int) -> Text:
-    """Of as many parts as fit, the connector first: it is the one to try and kill."""
+    """The pids of as many processes as fit, the connector first: it is the one to try to kill."""
     text = Text(" pid", DIM, no_wrap=True)
-    for part in sorted(frame.parts, key=lambda part: not part.name.startswith("connector")):
-        more = Text.assemble((f"  {part.name} ", DIM), (str(part.pid), BAD if part.ended else "default"))
+    for process in sorted(frame.processes, key=lambda process: not process.name.startswith("connector")):
+        more = Text.assemble((f"  {process.name} ", DIM), (str(process.pid), BAD if process.ended else "default"))
         if text.cell_len + more.cell_len <= width:
             text.append_text(more)
     return text
 
 
 def _two_sides(left: Text, right: Text, width: int) -> Text:
-    """One line; where both don't fit, the left one has the room."""
+    """Both texts in one line; if they do not fit, only the left one."""
     room = width - left.cell_len
     if room <= right.cell_len:
         line = left.copy()

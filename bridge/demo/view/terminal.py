@@ -1,4 +1,4 @@
-"""The full-screen view: a thread draws it and reads the keys, so that a terminal that doesn't read blocks nothing else."""
+"""The full-screen view. A thread draws it and reads the keys, so that a blocked terminal does not block the demo."""
 
 from __future__ import annotations
 
@@ -26,17 +26,16 @@ Picture = Callable[[int, int], RenderableType]
 _EVERY = 0.2
 _SWITCH_EVERY = 0.0005
 _ESCAPE_SECONDS = 0.15
-"""How long the rest of a key's escape sequence may take; after that it was the escape key."""
+"""Seconds that the rest of an escape sequence may take; after that, it was the escape key."""
 _CLOSE_SECONDS = 1.0
-"""Seconds for which the end of the view waits for a terminal that doesn't read."""
+"""Seconds that closing the view waits for a terminal that does not read."""
 
 
 class FullScreen:
-    """Shows pictures on the whole terminal; ``pressed`` is called in the event loop with the name of each key.
+    """Shows pictures on the whole terminal; calls ``pressed`` in the event loop with the name of each key.
 
-    While the terminal hasn't taken one picture, those that follow are left out: a picture is shown whole or not at all,
-    and nothing waits for the terminal. Ctrl-Z gives the terminal back until the shell brings the program to the
-    foreground again.
+    While the terminal has not read one picture, further ones are skipped: a picture is shown completely or not at all,
+    and nothing waits for the terminal. Ctrl-Z releases the terminal until the shell resumes the program.
     """
 
     def __init__(self, device: Device, pressed: Callable[[str], None]) -> None:
@@ -49,10 +48,10 @@ class FullScreen:
         return self._thread is not None
 
     async def show(self, take: Callable[[], Picture]) -> None:
-        """Take a picture several times a second and show it, until cancelled, or until the terminal is gone.
+        """Take and show pictures several times a second, until cancelled or the terminal is gone.
 
         Raises:
-            Exception: what went wrong with a picture.
+            Exception: any error while drawing.
         """
         loop = asyncio.get_running_loop()
 
@@ -62,7 +61,7 @@ class FullScreen:
         thread = self._thread = _TerminalThread(self._device, pressed)
         with ExitStack() as stack:
             stack.enter_context(_job_control(thread))
-            # Drawing takes some milliseconds. A thread that gives way at once doesn't hold up the reader.
+            # Drawing takes some milliseconds; a short switch interval keeps it from delaying the reader.
             stack.callback(sys.setswitchinterval, sys.getswitchinterval())
             sys.setswitchinterval(_SWITCH_EVERY)
             thread.start()
@@ -74,14 +73,14 @@ class FullScreen:
             raise thread.error
 
     async def close(self) -> None:
-        """Give the terminal back; no effect if it isn't taken."""
+        """Release the terminal; no effect if it is not in use."""
         if thread := self._thread:
             thread.finish()
             await asyncio.to_thread(thread.join)
             self._thread = None
 
     def abandon(self) -> None:
-        """Give the terminal back now, whether it reads or not."""
+        """Release the terminal at once, even if it does not read."""
         if thread := self._thread:
             thread.finish(patience=0.0)
             thread.join(_CLOSE_SECONDS)
@@ -89,7 +88,7 @@ class FullScreen:
 
 
 class _TerminalThread(threading.Thread):
-    """The thread: it alone reads and writes the terminal."""
+    """The thread that reads and writes the terminal."""
 
     def __init__(self, device: Device, pressed: Callable[[str], None]) -> None:
         super().__init__(name="view", daemon=True)
@@ -109,7 +108,7 @@ class _TerminalThread(threading.Thread):
 
     @property
     def idle(self) -> bool:
-        """Whether the terminal has taken all pictures."""
+        """Whether the terminal has read all pictures."""
         return self._picture is None and not self._output
 
     def offer(self, picture: Picture) -> None:
@@ -117,20 +116,20 @@ class _TerminalThread(threading.Thread):
         self._wake()
 
     def finish(self, patience: float = _CLOSE_SECONDS) -> None:
-        """End: the terminal has so many seconds to take what was begun."""
+        """End; the terminal has ``patience`` seconds to read the picture in progress."""
         self._patience = patience
         self._finishing = True
         self._wake()
 
     def suspend(self) -> None:
-        """Give the terminal back for a while; returns when that is done."""
+        """Release the terminal for now; returns when that is done."""
         self._left.clear()
         self._suspended = True
         self._wake()
         self._left.wait(2 * _CLOSE_SECONDS)
 
     def resume(self) -> None:
-        """Take the terminal again, as soon as the shell leaves it to us."""
+        """Use the terminal again, as soon as this program is in the foreground."""
         self._suspended = False
         self._again = True
         self._wake()
@@ -140,7 +139,7 @@ class _TerminalThread(threading.Thread):
             with suppress(OSError):  # the terminal is gone
                 while not self._finishing:
                     self._turn()
-        except Exception as error:  # noqa: BLE001  (raised where somebody waits for the pictures)
+        except Exception as error:  # noqa: BLE001  (raised by FullScreen.show)
             self.error = error
         finally:
             with suppress(OSError):
@@ -194,12 +193,12 @@ class _TerminalThread(threading.Thread):
             self._output = self._output[os.write(self._device.number, self._output) :]
 
     def _leave(self) -> None:
-        """End the picture that was begun, and give the terminal back as it was."""
+        """Finish the picture in progress, and restore the terminal."""
         if not self._device.entered:
             return
         self._drain()
         if self._output:
-            # What is cut off may end within a sequence; the next escape character ends that.
+            # The output may be cut within a sequence; the next escape character ends that.
             self._device.discard_output()
         self._output = memoryview(self._device.leave())
         self._drain()
@@ -220,12 +219,12 @@ class _TerminalThread(threading.Thread):
 
 @contextmanager
 def _job_control(thread: _TerminalThread) -> Iterator[None]:
-    """Ctrl-Z stops the program with the terminal as it was; ``fg`` has the view back."""
+    """Restore the terminal when Ctrl-Z stops the program, and show the view again after ``fg``."""
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         thread.suspend()
-        # Stopped by the usual action, which the system leaves out where no shell could make the program go on.
+        # By the default action, which the system skips if no shell could resume the program.
         usual = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, usual)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.demo.view.frame import Frame, OrderFrame, PositionFrame, WalletFrame
-from bridge.demo.view.look import ASK, BID, DIM, FRAME, TITLE, aligned, column
+from bridge.demo.view.style import ASK, BID, DIM, FRAME, TITLE, aligned, column
 
 __all__ = ["wallets_panel", "wallets_width"]
 
@@ -27,7 +27,7 @@ def wallets_width(frame: Frame) -> int:
 
 
 def wallets_panel(frame: Frame, width: int, lines: int) -> RenderableType:
-    """What is available of each currency, as many as fit; below, as far as there is room, positions and open orders."""
+    """The available amounts of as many currencies as fit; below, if there is room, positions and open orders."""
     several = len(frame.venues) > 1
     names = [_name(wallet, several=several) for wallet in frame.wallets]
     room = width - _fixed(frame)
@@ -59,7 +59,7 @@ def wallets_panel(frame: Frame, width: int, lines: int) -> RenderableType:
 
 
 def _currencies(frame: Frame) -> tuple[list[str], list[str]]:
-    """Those of the pairs shown, what is paid with last, and one of each wallet that has none of them; then all others."""
+    """The currencies to show first (of the pairs shown, quotes last, and at least one per wallet), and all others."""
     shown = list(dict.fromkeys(name for book in frame.books for name in book.pair.split("-")))
     held = list(dict.fromkeys(currency for wallet in frame.wallets for currency in wallet.balances))
     needed = [name for name in shown if name in held] or shown
@@ -72,7 +72,7 @@ def _currencies(frame: Frame) -> tuple[list[str], list[str]]:
 
 
 def _fixed(frame: Frame) -> int:
-    """The columns that names and the number of open orders take."""
+    """The columns of names and of the number of open orders."""
     several = len(frame.venues) > 1
     return max((len(_name(wallet, several=several)) for wallet in frame.wallets), default=0) + _OPEN
 
@@ -85,7 +85,7 @@ def _name(wallet: WalletFrame, *, several: bool) -> str:
 
 
 def _lists(frame: Frame, width: int, room: int, *, several: bool) -> list[Text]:
-    """Positions, then orders, each under a heading, in so many lines."""
+    """Positions, then orders, each under a heading, in at most ``room`` lines."""
     lines: list[Text] = []
     if frame.positions and room > 1:
         lines += [Text("positions, unrealised profit", DIM)]
@@ -122,7 +122,7 @@ def _order(order: OrderFrame, price: str, width: int, *, several: bool) -> Text:
 
 
 def _with(text: Text, more: list[str], width: int) -> Text:
-    """The text with as much of what follows as fits."""
+    """The text, followed by as many of ``more`` as fit."""
     for words in more:
         if text.cell_len + len(words) > width:
             break

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import cycle
 
-from bridge.simulator.scenario import Scenario, Trouble
+from bridge.simulator.scenario import Scenario, ScenarioFault
 
 __all__ = ["SCENARIO"]
 
@@ -13,21 +13,25 @@ _FAST_RESNAPSHOT = 6.0
 """Seconds between fresh books when messages are left out on purpose: most such losses can't be noticed otherwise."""
 
 
-def _troubles(pairs: Sequence[str]) -> Iterator[Trouble]:
+def _faults(pairs: Sequence[str]) -> Iterator[ScenarioFault]:
     """No trade is left out or sent twice: neither messages nor trades are numbered, so no client could notice."""
     names = cycle(pairs)
     while True:
         pair = next(names)
-        yield Trouble(f"the connection of {pair} is cut", {"fault": "cut", "pair": pair, "sockets": "public"})
+        yield ScenarioFault(f"the connection of {pair} is cut", {"fault": "cut", "pair": pair, "sockets": "public"})
         pair = next(names)
         book: dict[str, object] = {"pair": pair, "sockets": "public", "type": "order_book"}
-        yield Trouble(f"a broken book message of {pair}", {"fault": "corrupt", **book})
-        yield Trouble(f"8 book messages of {pair} are left out", {"fault": "drop", "count": 8, **book})
+        yield ScenarioFault(f"a broken book message of {pair}", {"fault": "corrupt", **book})
+        yield ScenarioFault(f"8 book messages of {pair} are left out", {"fault": "drop", "count": 8, **book})
         pair = next(names)
         book = {"pair": pair, "sockets": "public", "type": "order_book"}
-        yield Trouble(f"8 book messages of {pair} come twice", {"fault": "duplicate", "count": 8, **book})
-        yield Trouble("the account's connection is cut", {"fault": "cut", "sockets": "private"})
-        yield Trouble(f"a message of unknown type of {pair}", {"fault": "unknown", "pair": pair, "sockets": "public"})
+        yield ScenarioFault(f"8 book messages of {pair} come twice", {"fault": "duplicate", "count": 8, **book})
+        yield ScenarioFault("the account's connection is cut", {"fault": "cut", "sockets": "private"})
+        yield ScenarioFault(
+            f"a message of unknown type of {pair}", {"fault": "unknown", "pair": pair, "sockets": "public"}
+        )
 
 
-SCENARIO = Scenario(_troubles, troubled={"options": {"resnapshot": _FAST_RESNAPSHOT}}, simulate=("--hello-wallets",))
+SCENARIO = Scenario(
+    _faults, connector_with_faults={"options": {"resnapshot": _FAST_RESNAPSHOT}}, simulate=("--hello-wallets",)
+)

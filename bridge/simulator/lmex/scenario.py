@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import cycle
 
-from bridge.simulator.scenario import Scenario, Trouble
+from bridge.simulator.scenario import Scenario, ScenarioFault
 
 __all__ = ["SCENARIO"]
 
@@ -16,44 +16,44 @@ _PATIENCE = 2.0
 """Seconds until a connection without a word is given up, and a book without a snapshot asked for again."""
 
 
-def _troubles(pairs: Sequence[str]) -> Iterator[Trouble]:
+def _faults(pairs: Sequence[str]) -> Iterator[ScenarioFault]:
     """No trade is left out: they are numbered, but not without holes, so no client could notice."""
     names = cycle(pairs)
     while True:
         pair = next(names)
-        yield Trouble(f"3 book changes of {pair} never come", {"fault": "gap", "pair": pair, "count": 3})
+        yield ScenarioFault(f"3 book changes of {pair} never come", {"fault": "gap", "pair": pair, "count": 3})
         pair = next(names)
-        yield Trouble(f"the book of {pair} is crossed", {"fault": "crossed", "pair": pair})
-        yield Trouble(f"the outbound buffer of {pair} is full", {"fault": "buffer_full", "pair": pair})
+        yield ScenarioFault(f"the book of {pair} is crossed", {"fault": "crossed", "pair": pair})
+        yield ScenarioFault(f"the outbound buffer of {pair} is full", {"fault": "buffer_full", "pair": pair})
         pair = next(names)
-        yield Trouble(
+        yield ScenarioFault(
             f"8 trades of {pair} come twice",
             {"fault": "duplicate", "pair": pair, "sockets": "public", "type": "trades", "count": 8},
         )
-        yield Trouble("the account's session is over", {"fault": "expire_tokens", "cut": True})
-        yield Trouble(
+        yield ScenarioFault("the account's session is over", {"fault": "expire_tokens", "cut": True})
+        yield ScenarioFault(
             f"4 book changes of {pair} come in the wrong order",
             {"fault": "reorder", "pair": pair, "sockets": "public", "type": "delta", "count": 4},
         )
         pair = next(names)
-        yield Trouble(
+        yield ScenarioFault(
             f"maintenance for {_MAINTENANCE:g} s", {"fault": "maintenance", "mode": "refuse", "duration": _MAINTENANCE}
         )
-        yield Trouble(
+        yield ScenarioFault(
             f"a broken book message of {pair}",
             {"fault": "corrupt", "pair": pair, "sockets": "public", "type": "delta"},
         )
-        yield Trouble(f"no snapshot for the next subscription of {pair}", {"fault": "no_snapshot", "pair": pair})
-        yield Trouble(f"the connections of {pair} are cut", {"fault": "cut", "pair": pair, "sockets": "public"})
+        yield ScenarioFault(f"no snapshot for the next subscription of {pair}", {"fault": "no_snapshot", "pair": pair})
+        yield ScenarioFault(f"the connections of {pair} are cut", {"fault": "cut", "pair": pair, "sockets": "public"})
         pair = next(names)
-        yield Trouble(f"the connections of {pair} freeze", {"fault": "freeze", "pair": pair, "sockets": "public"})
-        yield Trouble("the account's connections freeze", {"fault": "freeze", "sockets": "private"})
+        yield ScenarioFault(f"the connections of {pair} freeze", {"fault": "freeze", "pair": pair, "sockets": "public"})
+        yield ScenarioFault("the account's connections freeze", {"fault": "freeze", "sockets": "private"})
 
 
 SCENARIO = Scenario(
-    _troubles,
+    _faults,
     connector={"options": {"balances_interval": _BALANCES_EVERY}},
-    troubled={
+    connector_with_faults={
         "ping_interval": _PATIENCE / 4,
         "dead_after": _PATIENCE,
         "options": {"balances_interval": _BALANCES_EVERY, "snapshot_timeout": _PATIENCE},

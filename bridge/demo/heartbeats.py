@@ -1,4 +1,4 @@
-"""The connectors' heartbeats."""
+"""Reads and sums up the heartbeats of connectors."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ __all__ = ["Heartbeat", "Heartbeats"]
 
 
 class Heartbeat:
-    """One connector's: the newest, and the last one of each process that there was."""
+    """The heartbeats of one connector: the newest, and the last one of each of its processes."""
 
     def __init__(self, redis: Redis, key: str) -> None:
         self.current: dict[str, str] | None = None
-        """The fields as they stand; ``None`` while there is no connector."""
+        """The current fields; ``None`` while there is no connector."""
         self.received = Rate()
         self.published = Rate()
         self._redis = redis
         self._key = key
         self._last: dict[str, dict[str, str]] = {}
 
-    async def look(self) -> dict[str, str] | None:
-        """Read it.
+    async def read(self) -> dict[str, str] | None:
+        """Read the heartbeat.
 
         Raises:
-            redis.exceptions.RedisError, OSError: as redis-py has them.
+            redis.exceptions.RedisError, OSError: any error of redis-py.
         """
         fields: dict[str, str] = await self._redis.hgetall(self._key)  # type: ignore[assignment]
         if fields:
@@ -41,41 +41,41 @@ class Heartbeat:
 
     @property
     def processes(self) -> int:
-        """How many processes there were."""
+        """How many processes there have been."""
         return len(self._last)
 
     @property
     def last(self) -> dict[str, str]:
-        """The newest heartbeat, of a process that may be gone."""
+        """The newest heartbeat; its process may have ended."""
         return next(reversed(self._last.values()), {})
 
     def total(self, name: str) -> int:
-        """A count over all processes, as far as they came to say it."""
+        """A count over all processes, each up to its last heartbeat."""
         return sum(int(fields.get(name) or 0) for fields in self._last.values())
 
 
 class Heartbeats:
-    """Those of several connectors; ``keys``: exchange → key of its connector's."""
+    """The heartbeats of several connectors; ``keys`` maps an exchange to the key of its connector's heartbeat."""
 
     def __init__(self, redis: Redis, keys: Mapping[str, str]) -> None:
         self.of = {exchange: Heartbeat(redis, key) for exchange, key in keys.items()}
 
-    async def look(self) -> None:
-        """Read them all.
+    async def read(self) -> None:
+        """Read all heartbeats.
 
         Raises:
-            redis.exceptions.RedisError, OSError: as redis-py has them.
+            redis.exceptions.RedisError, OSError: any error of redis-py.
         """
-        for beat in self.of.values():
-            await beat.look()
+        for heartbeat in self.of.values():
+            await heartbeat.read()
 
     def total(self, name: str) -> int:
         """A count over all connectors."""
-        return sum(beat.total(name) for beat in self.of.values())
+        return sum(heartbeat.total(name) for heartbeat in self.of.values())
 
     def rates(self) -> tuple[float, float]:
-        """Received and published per second."""
+        """Events received and published per second."""
         return (
-            sum(beat.received.per_second() for beat in self.of.values()),
-            sum(beat.published.per_second() for beat in self.of.values()),
+            sum(heartbeat.received.per_second() for heartbeat in self.of.values()),
+            sum(heartbeat.published.per_second() for heartbeat in self.of.values()),
         )

@@ -1,4 +1,4 @@
-"""The demo's child processes: started, watched, started again when they die, and ended in order."""
+"""The demo's child processes: starts and watches them, restarts those that die, and ends them in order."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from typing import NoReturn, Self
 import bridge
 from bridge.errors import BridgeError
 
-__all__ = ["Part", "PartFailedError", "Parts", "python_module"]
+__all__ = ["ChildProcess", "ProcessFailedError", "Processes", "python_module"]
 
 _PAUSE = 1.0
-"""Seconds before a dead part is started again: time to see it dead, or to start it by hand."""
+"""Seconds before a dead process is restarted: time to see that it is dead, or to start it by hand."""
 _LOOK_EVERY = 0.2
 _SHORT_LIFE = 3.0
-_MOST_SHORT_LIVES = 5
+_MAX_SHORT_LIVES = 5
 _PATIENCE = 6.0
 _TAIL = 2_000
-_ENLIST = """
+_REGISTER = """
 import os, sys
 pipe = int(sys.argv[1])
 os.write(pipe, b"+ %d\\n" % os.getpid())
 os.set_inheritable(pipe, False)
 os.execv(sys.argv[2], sys.argv[2:])
 """
-"""A part tells the guardian of itself before it begins: the demo may be killed in the moment in which it starts one."""
+"""A child registers with the guardian before it runs its command, because the demo may be killed at that moment."""
 
 
 async def _always() -> bool:
     return True
 
 
-class PartFailedError(BridgeError):
-    """A part of the demo ended again and again, or didn't start; ``tail`` is the end of its log."""
+class ProcessFailedError(BridgeError):
+    """A child process ended repeatedly or did not start; ``tail`` is the end of its log."""
 
     def __init__(self, name: str, reason: str, log: Path) -> None:
         self.name = name
@@ -50,11 +50,11 @@ class PartFailedError(BridgeError):
         super().__init__(f"the demo's {name} {reason}; its log {log} ends with\n{said}")
 
 
-class Part:
-    """One child process: ``command``, where its output goes, and what became of it.
+class ChildProcess:
+    """One child process: its command, its log, and its state.
 
-    ``free`` says whether it may be started again after it died: somebody else may have done so. At the end parts of a
-    higher ``rank`` go first: 0 is the server, 1 an exchange, 2 what talks to them.
+    ``free`` returns whether it may be restarted after it died: the user may have started it already. At the end,
+    processes of a higher ``rank`` end first: 0 is the server, 1 an exchange, 2 their clients.
     """
 
     def __init__(self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str], rank: int) -> None:
@@ -72,7 +72,7 @@ class Part:
 
     @property
     def pid(self) -> int:
-        """Of the newest process, also after it has ended; 0 before the first."""
+        """The newest process ID, even after it has ended; 0 before the first."""
         return self.process.pid if self.process else 0
 
     @property
@@ -80,20 +80,20 @@ class Part:
         return self.process is not None and self.process.returncode is None
 
 
-class Parts:
-    """All child processes; leaving the block ends them, rank by rank, the lowest last."""
+class Processes:
+    """All child processes; leaving the block ends them, by descending rank."""
 
-    def __init__(self, directory: Path, tell: Callable[[str], None], *, temporary: bool) -> None:
-        self.all: dict[str, Part] = {}
+    def __init__(self, directory: Path, notify: Callable[[str], None], *, temporary: bool) -> None:
+        self.all: dict[str, ChildProcess] = {}
         self._directory = directory
         self._temporary = temporary
-        self._tell = tell
+        self._notify = notify
         self._guardian: asyncio.subprocess.Process | None = None
         self._guardian_pipe = -1
         self._ending = False
 
     async def __aenter__(self) -> Self:
-        # A pipe of our own: what is written into it has arrived, even if this process ends in the same moment.
+        # Our own pipe: what is written has arrived, even if this process ends at the same moment.
         guardians_end, self._guardian_pipe = os.pipe()
         try:
             self._guardian = await asyncio.create_subprocess_exec(
@@ -109,90 +109,90 @@ class Parts:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ending = True
-        # Connectors and consumers say goodbye to the exchanges and to Redis, so these outlive them.
-        for rank in sorted({part.rank for part in self.all.values()}, reverse=True):
-            await asyncio.gather(*(self._end(part) for part in self.all.values() if part.rank == rank))
+        # Exchanges and Redis end last, so that connectors and consumers can close in order.
+        for rank in sorted({child.rank for child in self.all.values()}, reverse=True):
+            await asyncio.gather(*(self._end(child) for child in self.all.values() if child.rank == rank))
         if self._guardian:
             self._register("ended")
             os.close(self._guardian_pipe)
             self._guardian_pipe = -1
             await self._guardian.wait()
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[ChildProcess]:
         return iter(self.all.values())
 
-    def __getitem__(self, name: str) -> Part:
+    def __getitem__(self, name: str) -> ChildProcess:
         return self.all[name]
 
     async def start(
         self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None, *, rank: int = 2
-    ) -> Part:
-        """Add a part and start it; its output goes to ``<name>.log``."""
-        part = self.all[name] = Part(name, command, self._directory / f"{name}.log", env or {}, rank)
-        await self._launch(part)
-        return part
+    ) -> ChildProcess:
+        """Add a process and start it; its output goes to ``<name>.log``."""
+        child = self.all[name] = ChildProcess(name, command, self._directory / f"{name}.log", env or {}, rank)
+        await self._launch(child)
+        return child
 
-    async def keep(self, part: Part) -> None:
-        """Start the part again whenever it dies.
+    async def supervise(self, child: ChildProcess) -> None:
+        """Restart a process whenever it dies.
 
         Raises:
-            PartFailedError: it doesn't live.
+            ProcessFailedError: it keeps dying.
         """
         short_lives = 0
         while True:
-            assert part.process
-            await part.process.wait()
-            self._note_end(part)
+            assert child.process
+            await child.process.wait()
+            self._note_end(child)
             if self._ending:
                 return
-            self._tell(f"{part.name} (pid {part.pid}) {part.ended}")
-            short_lives = short_lives + 1 if time.monotonic() - part.began < _SHORT_LIFE else 0
-            if short_lives >= _MOST_SHORT_LIVES:
-                raise PartFailedError(part.name, f"ended {short_lives} times in a row ({part.ended})", part.log)
+            self._notify(f"{child.name} (pid {child.pid}) {child.ended}")
+            short_lives = short_lives + 1 if time.monotonic() - child.began < _SHORT_LIFE else 0
+            if short_lives >= _MAX_SHORT_LIVES:
+                raise ProcessFailedError(child.name, f"ended {short_lives} times in a row ({child.ended})", child.log)
             await asyncio.sleep(_PAUSE)
-            while not await part.free():
+            while not await child.free():
                 short_lives = 0
                 await asyncio.sleep(_LOOK_EVERY)
-            await self._launch(part)
-            self._tell(f"{part.name} started again (pid {part.pid})")
+            await self._launch(child)
+            self._notify(f"{child.name} started again (pid {child.pid})")
 
     def keep_logs(self) -> None:
-        """Leave a temporary directory there at the end, but for what is secret in it."""
+        """Keep a temporary directory at the end, except the secrets in it."""
         self._register("keep")
 
     def remember_keys(self, url: str, namespace: str) -> None:
-        """Have the keys of this namespace removed from that server, should the demo be killed."""
+        """Have the guardian remove the keys of this namespace if the demo is killed."""
         self._register(f"keys {namespace} {url}")
 
     def remember_terminal(self, words: str) -> None:
-        """Have the terminal given back, should the demo be killed; see `Device.on_change`. Any thread may call it."""
+        """Have the guardian restore the terminal if the demo is killed; see `Device.on_change`. Thread-safe."""
         self._register(f"terminal {words}")
 
     def abandon(self) -> NoReturn:
-        """Leave at once; the guardian kills what is there."""
+        """Exit at once; the guardian kills the processes."""
         self._register("now")
         os._exit(128 + signal.SIGINT)
 
-    async def _launch(self, part: Part) -> None:
-        with part.log.open("ab") as output:
-            part.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", "-c", _ENLIST, str(self._guardian_pipe)),
-                *part.command,
+    async def _launch(self, child: ChildProcess) -> None:
+        with child.log.open("ab") as output:
+            child.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", "-c", _REGISTER, str(self._guardian_pipe)),
+                *child.command,
                 pass_fds=(self._guardian_pipe,),
-                env=_environment() | part.env,
+                env=_environment() | child.env,
                 cwd=self._directory,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                # Ctrl-C is the demo's: it ends its parts in order.
+                # Only the demo receives Ctrl-C; it ends its processes in order.
                 start_new_session=True,
             )
-        part.starts += 1
-        part.began = time.monotonic()
-        part.ended = ""
+        child.starts += 1
+        child.began = time.monotonic()
+        child.ended = ""
 
-    async def _end(self, part: Part) -> None:
-        process = part.process
+    async def _end(self, child: ChildProcess) -> None:
+        process = child.process
         if process is None:
             return
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -201,16 +201,16 @@ class Parts:
                     process.send_signal(number)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(process.wait(), _PATIENCE)
-        self._note_end(part)
+        self._note_end(child)
 
-    def _note_end(self, part: Part) -> None:
-        if not part.ended and part.process is not None:
-            part.ended = _words(part.process.returncode)
-            self._register(f"- {part.pid}")
+    def _note_end(self, child: ChildProcess) -> None:
+        if not child.ended and child.process is not None:
+            child.ended = _words(child.process.returncode)
+            self._register(f"- {child.pid}")
 
     def _register(self, line: str) -> None:
         if self._guardian_pipe >= 0:
-            with suppress(OSError):  # somebody has killed the guardian
+            with suppress(OSError):  # the guardian was killed
                 os.write(self._guardian_pipe, f"{line}\n".encode())
 
 
@@ -220,7 +220,7 @@ def python_module(module: str, *arguments: str) -> list[str]:
 
 
 def tail(log: Path) -> str:
-    """The end of a log; empty if there is none."""
+    """The end of a log; empty if there is no log."""
     try:
         return log.read_text(encoding="utf-8", errors="replace")[-_TAIL:]
     except OSError:
@@ -228,7 +228,7 @@ def tail(log: Path) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """This environment without settings of the user's own connectors, and with this package on the path."""
+    """This environment without the user's own settings, and with this package on the path."""
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("TICKBRIDGE_")}
     root = str(Path(bridge.__file__).resolve().parent.parent)
     paths = [root, *filter(None, kept.get("PYTHONPATH", "").split(os.pathsep))]
@@ -237,7 +237,7 @@ def _environment() -> dict[str, str]:
 
 def _words(code: int | None) -> str:
     if code is None:
-        return "is gone"
+        return "has disappeared"
     if code < 0:
         with suppress(ValueError):
             return f"was killed by {signal.Signals(-code).name}"

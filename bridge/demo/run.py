@@ -1,4 +1,4 @@
-"""The demo from start to end."""
+"""Runs the demo from start to end."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from typing import NoReturn
 from redis.exceptions import RedisError
 from rich.console import RenderableType
 
-from bridge.demo.beats import Heartbeats
-from bridge.demo.control import AWAY
-from bridge.demo.ending import conclude
+from bridge.demo.comparison import settle_and_compare
+from bridge.demo.control import UNREACHABLE
+from bridge.demo.faults import FAULT_INTERVAL, inject_faults
+from bridge.demo.heartbeats import Heartbeats
 from bridge.demo.output import Output, notices_from_logs
-from bridge.demo.parts import PartFailedError
+from bridge.demo.processes import ProcessFailedError
 from bridge.demo.settings import DemoSettings
-from bridge.demo.stage import Stage, set_up
+from bridge.demo.setup import Setup, set_up
 from bridge.demo.summary import Outcome, as_text, failures, summary
-from bridge.demo.trouble import EVERY, make_trouble
 from bridge.demo.venue import by_base
 from bridge.demo.view.device import open_terminal
 from bridge.demo.view.frame import Frame, take_frame
@@ -48,14 +48,14 @@ _NOTICES = 50
 
 
 async def run(settings: DemoSettings) -> int:
-    """Show it until ``duration`` is over or somebody ends it; returns the exit code: 1 if anything was not true.
+    """Run until ``duration`` is over or the user ends it; returns the exit code: 1 if anything was wrong.
 
     Raises:
-        ConfigError: the directory given can't be used.
-        BridgeError: no server, or a part that doesn't live.
+        ConfigError: the given directory cannot be used.
+        BridgeError: there is no server, or a process keeps dying.
     """
     demo = Demo(settings)
-    with _on_signals(demo), notices_from_logs(demo.tell):
+    with _on_signals(demo), notices_from_logs(demo.notify):
         try:
             return await demo.run()
         except asyncio.CancelledError:
@@ -69,14 +69,14 @@ async def run(settings: DemoSettings) -> int:
 
 
 class Demo:
-    """One run. Notices go to standard output, or into the view while that is up."""
+    """One run. Notices go to standard output, or to the view while it is open."""
 
     def __init__(self, settings: DemoSettings) -> None:
         self._settings = settings
         self._began = time.monotonic()
         self._end = asyncio.Event()
         self._main = asyncio.current_task()
-        self._stage: Stage | None = None
+        self._setup: Setup | None = None
         self._output = Output(self._on_output_closed)
         self._say = self._output.say
         self._device = open_terminal(sys.stdout.fileno()) if settings.live else None
@@ -84,44 +84,44 @@ class Demo:
         self._helping = False
         self._draining = False
         self.stopped: int | None = None
-        """The exit code, if the demo was told to stop before its end."""
+        """The exit code, if the demo was stopped before its end."""
         self._shown = deque(by_base(settings.pairs))
         self._notices: deque[tuple[float, str]] = deque(maxlen=_NOTICES)
         self._wallets: dict[tuple[str, str], dict[str, str]] = {}
 
     async def run(self) -> int:
-        """See ``run`` of this module."""
+        """Run; see the function ``run``."""
         venues = ", ".join(f"simulated {exchange} and its connector" for exchange in self._settings.pairs)
         self._say(f"starting: a server, {venues}, the consumers")
-        async with set_up(self._settings, self.tell) as stage:
-            self._stage = stage
+        async with set_up(self._settings, self.notify) as setup:
+            self._setup = setup
             if self._device:
-                self._device.on_change = stage.parts.remember_terminal
+                self._device.on_change = setup.processes.remember_terminal
             async with AsyncExitStack() as stack:
                 reader = await stack.enter_async_context(
-                    Reader(stage.redis_url, namespace=stage.keys.namespace, block=_LOOK_EVERY)
+                    Reader(setup.redis_url, namespace=setup.keys.namespace, block=_LOOK_EVERY)
                 )
-                watcher = Watcher(reader, self.tell)
-                names = [venue.exchange for venue in stage.venues]
-                beats = Heartbeats(reader.redis, {name: stage.keys.connector(name) for name in names})
-                outcome = await self._watch(stage, reader, watcher, beats)
+                watcher = Watcher(reader, self.notify)
+                names = [venue.exchange for venue in setup.venues]
+                heartbeats = Heartbeats(reader.redis, {name: setup.keys.connector(name) for name in names})
+                outcome = await self._watch(setup, reader, watcher, heartbeats)
             wrong = failures(outcome)
-            stage.keep = bool(wrong)
+            setup.keep = bool(wrong)
         self._say(summary(outcome))
-        for line in _what_is_left(stage, kept=self._settings.directory is not None):
+        for line in _what_is_left(setup, kept=self._settings.directory is not None):
             self._say(line)
         return 1 if wrong else 0
 
     def interrupt(self) -> None:
-        """A signal came: the first ends the demo in order, the second at once."""
+        """Handle a signal: the first ends the demo in order, the second at once."""
         if self._end.is_set() or self._draining:
             self.abandon()
         self._end.set()
-        if self._stage is None:
+        if self._setup is None:
             self.stop(128 + signal.SIGINT)
 
     def stop(self, code: int) -> None:
-        """End in order, but without comparing and without a summary: nobody is there to read it."""
+        """End in order, but without a comparison and a summary, which nobody would read."""
         self._end.set()
         if self.stopped is None and self._main:
             self.stopped = code
@@ -131,74 +131,77 @@ class Demo:
         """End at once."""
         if self._screen:
             self._screen.abandon()
-        if self._stage:
-            self._stage.parts.abandon()
+        if self._setup:
+            self._setup.processes.abandon()
         os._exit(128 + signal.SIGINT)
 
     def hang_up(self) -> None:
-        """The terminal is gone, or whoever was logged in."""
+        """Handle SIGHUP: the terminal is closed."""
         if self._draining:
             self.abandon()
         self.stop(128 + signal.SIGHUP)
 
     async def drain(self) -> None:
-        """Wait until all that was said is written, or can't be; a signal ends that."""
+        """Wait until all output is written, or nothing more can be; a signal ends the wait."""
         self._draining = True
         await self._output.drain()
 
     def _on_output_closed(self) -> None:
-        """Nothing more can be printed: ``tickbridge demo | head``, or the terminal is gone."""
+        """End when nothing more can be printed: ``tickbridge demo | head``, or the terminal is closed."""
         if not self._draining:
             self.stop(0 if isinstance(self._output.error, BrokenPipeError) else 128 + signal.SIGHUP)
 
-    async def _watch(self, stage: Stage, reader: Reader, watcher: Watcher, beats: Heartbeats) -> Outcome:
+    async def _watch(self, setup: Setup, reader: Reader, watcher: Watcher, heartbeats: Heartbeats) -> Outcome:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(stage.parts.keep(part), name=f"keep {part.name}") for part in stage.parts]
+            tasks = [
+                group.create_task(setup.processes.supervise(child), name=f"supervise {child.name}")
+                for child in setup.processes
+            ]
             tasks += [
                 group.create_task(watcher.follow(), name="read"),
-                group.create_task(discover(reader.redis, stage.keys, watcher.found, _DISCOVER_EVERY), name="catalog"),
-                group.create_task(self._look(stage, reader, beats), name="look"),
+                group.create_task(discover(reader.redis, setup.keys, watcher.found, _DISCOVER_EVERY), name="catalog"),
+                group.create_task(self._look(setup, reader, heartbeats), name="look"),
             ]
-            await self._until_read(stage, watcher)
+            await self._until_read(setup, watcher)
             self._began = time.monotonic()
-            await self._show(stage, watcher, beats)
+            await self._show(setup, watcher, heartbeats)
             elapsed = self._elapsed()
-            self._say("holding the market, waiting for the streams to catch up, comparing")
-            findings, unsettled = await conclude(
-                stage,
+            self._say("pausing the market, waiting for the streams to catch up, comparing")
+            findings, unsettled = await settle_and_compare(
+                setup,
                 watcher,
-                beats=beats,
+                heartbeats=heartbeats,
                 redis=reader.redis,
                 seconds=self._settings.settle,
                 faults=self._settings.faults,
             )
             for task in tasks:
                 task.cancel()
-        return Outcome(self._settings, elapsed, watcher, beats, findings, unsettled)
+        return Outcome(self._settings, elapsed, watcher, heartbeats, findings, unsettled)
 
-    async def _until_read(self, stage: Stage, watcher: Watcher) -> None:
-        """Wait for the first book."""
+    async def _until_read(self, setup: Setup, watcher: Watcher) -> None:
+        """Wait until all books are valid."""
         deadline = time.monotonic() + _START_SECONDS
         while not self._end.is_set():
             missing = [each for each in self._shown if each not in watcher.keepers or not watcher.keepers[each].valid]
             if not missing:
                 return
             if time.monotonic() > deadline:
-                name = next(venue.connector for venue in stage.venues if venue.exchange == missing[0].exchange)
-                reason = f"brought no book of {missing[0].pair} within {_START_SECONDS:g} s"
-                raise PartFailedError(name, reason, stage.parts[name].log)
+                name = next(venue.connector for venue in setup.venues if venue.exchange == missing[0].exchange)
+                reason = f"delivered no book of {missing[0].pair} within {_START_SECONDS:g} s"
+                raise ProcessFailedError(name, reason, setup.processes[name].log)
             await asyncio.sleep(0.05)
 
-    async def _show(self, stage: Stage, watcher: Watcher, beats: Heartbeats) -> None:
-        """Until the duration is over, or somebody ends it."""
-        for line in _whereabouts(stage):
+    async def _show(self, setup: Setup, watcher: Watcher, heartbeats: Heartbeats) -> None:
+        """Show the demo until the duration is over or the user ends it."""
+        for line in _locations(setup):
             self._say(line)
 
         def frame() -> Frame:
             return take_frame(
-                stage,
+                setup,
                 watcher,
-                beats,
+                heartbeats,
                 shown=list(self._shown),
                 wallets=self._wallets,
                 notices=self._notices,
@@ -209,9 +212,9 @@ class Demo:
         def take() -> Callable[[int, int], RenderableType]:
             return partial(screen, frame(), helping=self._helping)
 
-        display = self._live(self._screen, take) if self._screen else self._progress(watcher, beats)
+        display = self._live(self._screen, take) if self._screen else self._progress(watcher, heartbeats)
         displaying = asyncio.create_task(display, name="display")
-        troubles = self._troubles(stage) if self._settings.faults else []
+        fault_tasks = self._faults(setup) if self._settings.faults else []
         try:
             ending = asyncio.create_task(self._end.wait(), name="end")
             await asyncio.wait({ending, displaying}, timeout=self._settings.duration, return_when="FIRST_COMPLETED")
@@ -221,7 +224,7 @@ class Demo:
             if self._settings.picture:
                 save_picture(frame(), self._settings.picture)
         finally:
-            for task in (displaying, *troubles):
+            for task in (displaying, *fault_tasks):
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
@@ -229,41 +232,41 @@ class Demo:
                 await self._screen.close()
 
     async def _live(self, view: FullScreen, take: Callable[[], Callable[[int, int], RenderableType]]) -> None:
-        """The live view, once all that was said before is on the terminal: else it would be lost with the view."""
+        """Show the live view, once all earlier output is on the terminal; it would be lost otherwise."""
         await self._output.drain()
         await view.show(take)
 
-    def _troubles(self, stage: Stage) -> list[asyncio.Task[None]]:
-        """What goes wrong, at one exchange after the other."""
-        step = EVERY / len(stage.venues)
+    def _faults(self, setup: Setup) -> list[asyncio.Task[None]]:
+        """Start injecting faults, at one exchange after the other."""
+        step = FAULT_INTERVAL / len(setup.venues)
         return [
-            asyncio.create_task(make_trouble(venue, self.tell, place * step), name=f"faults {venue.exchange}")
-            for place, venue in enumerate(stage.venues)
+            asyncio.create_task(inject_faults(venue, self.notify, place * step), name=f"faults {venue.exchange}")
+            for place, venue in enumerate(setup.venues)
         ]
 
-    async def _progress(self, watcher: Watcher, beats: Heartbeats) -> None:
-        """A line now and then."""
+    async def _progress(self, watcher: Watcher, heartbeats: Heartbeats) -> None:
+        """Print a line every few seconds."""
         while True:
             await asyncio.sleep(_PROGRESS_EVERY)
             valid = sum(keeper.valid for keeper in watcher.keepers.values())
             self._line(
-                f"received {beats.total('received'):,}, published {beats.total('published'):,}, read {watcher.read.total():,}; "
+                f"received {heartbeats.total('received'):,}, published {heartbeats.total('published'):,}, read {watcher.read.total():,}; "
                 f"socket to reader {as_text(watcher.lag())}; books valid: {valid} of {len(watcher.keepers)}"
             )
 
-    async def _look(self, stage: Stage, reader: Reader, beats: Heartbeats) -> None:
-        """Keep an eye on the connectors' heartbeats and on the wallets' hashes."""
+    async def _look(self, setup: Setup, reader: Reader, heartbeats: Heartbeats) -> None:
+        """Keep reading the connectors' heartbeats and the wallets' hashes."""
         names: dict[str, dict[str, str]] = {}
         while True:
-            with suppress(RedisError, *AWAY):
-                await beats.look()
-                for venue in stage.venues:
+            with suppress(RedisError, *UNREACHABLE):
+                await heartbeats.read()
+                for venue in setup.venues:
                     if venue.exchange not in names:
                         # Sub-accounts may be UUIDs in the streams.
                         subjects = await venue.control.subjects(venue.account)
                         names[venue.exchange] = {subject: each["name"] for subject, each in subjects.items()}
                     for subject, shown in names[venue.exchange].items():
-                        fields = await reader.redis.hgetall(stage.keys.wallet(venue.exchange, subject))
+                        fields = await reader.redis.hgetall(setup.keys.wallet(venue.exchange, subject))
                         wallet = {str(name): str(value) for name, value in fields.items()}
                         self._wallets[venue.exchange, shown] = wallet
             await asyncio.sleep(_LOOK_EVERY)
@@ -283,8 +286,8 @@ class Demo:
     def _elapsed(self) -> float:
         return time.monotonic() - self._began
 
-    def tell(self, words: str) -> None:
-        """A notice."""
+    def notify(self, words: str) -> None:
+        """Show a notice."""
         self._notices.append((self._elapsed(), words))
         if not (self._screen and self._screen.open):
             self._line(words)
@@ -293,36 +296,36 @@ class Demo:
         self._say(f"{self._elapsed():6.1f} s  {words}")
 
 
-def _whereabouts(stage: Stage) -> Iterator[str]:
-    """Where everything is, for whoever wants to look closer, or to kill something."""
-    yield f"  redis      {stage.redis_address}" + f"  namespace {stage.keys.namespace}" * bool(stage.keys.namespace)
-    for venue in stage.venues:
+def _locations(setup: Setup) -> Iterator[str]:
+    """Where everything is, for users who want to look closer or kill a process."""
+    yield f"  redis      {setup.redis_address}" + f"  namespace {setup.keys.namespace}" * bool(setup.keys.namespace)
+    for venue in setup.venues:
         yield f"  control    {venue.control.url}"
         yield f"  config     {venue.config}"
-    yield f"  logs       {stage.directory}"
-    for part in stage.parts:
-        yield f"  pid        {part.pid:<8} {part.name}"
+    yield f"  logs       {setup.directory}"
+    for child in setup.processes:
+        yield f"  pid        {child.pid:<8} {child.name}"
     yield "to see it recover: kill -9 a pid; to start a connector again yourself:"
-    for venue in stage.venues:
+    for venue in setup.venues:
         yield f"  {_tickbridge()} run --config {venue.config}"
 
 
 def _tickbridge() -> str:
-    """The command as this user can type it: in a clone's own ``.venv`` it is in no ``PATH``."""
+    """The command as this user can type it: if installed in a clone's ``.venv``, it may not be on ``PATH``."""
     found = which("tickbridge")
     here = Path(sys.executable).parent
     return "tickbridge" if found and Path(found).parent == here else shlex.join([sys.executable, "-m", "bridge"])
 
 
-def _what_is_left(stage: Stage, *, kept: bool) -> Iterator[str]:
-    """What has become of the paths that were printed."""
+def _what_is_left(setup: Setup, *, kept: bool) -> Iterator[str]:
+    """What remains of the paths that were printed."""
     if kept:
-        yield f"config, logs and data are in {stage.directory}"
-    elif stage.keep:
-        yield f"logs and data are kept in {stage.directory}"
+        yield f"config, logs and data are in {setup.directory}"
+    elif setup.keep:
+        yield f"logs and data are kept in {setup.directory}"
         yield "its keys and configs were removed"
     else:
-        yield f"{stage.directory} was removed; --dir DIR keeps config, logs and data"
+        yield f"{setup.directory} was removed; --dir DIR keeps config, logs and data"
 
 
 @contextmanager
@@ -333,7 +336,7 @@ def _on_signals(demo: Demo) -> Iterator[None]:
         signal.SIGTERM: demo.interrupt,
         signal.SIGQUIT: demo.abandon,
     }
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not under nohup
         actions[signal.SIGHUP] = demo.hang_up
     with ExitStack() as stack:
         for number, action in actions.items():
@@ -343,7 +346,7 @@ def _on_signals(demo: Demo) -> Iterator[None]:
 
 
 def _first(failed: BaseExceptionGroup) -> BaseException:
-    """The error to show: one of ours before any other, the group taken apart."""
+    """The error of a group to show: one of ours, if there is any."""
     ours = failed.subgroup(BridgeError)
     error: BaseException = ours or failed
     while isinstance(error, BaseExceptionGroup):

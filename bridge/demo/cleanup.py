@@ -1,4 +1,4 @@
-"""What a demo leaves in a server that is not its own, taken out again."""
+"""Removes the demo's keys from a server that is not its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ async def remove_keys(url: str, namespace: str) -> None:
     """Remove all keys of a demo's namespace.
 
     Raises:
-        BridgeError: Redis is out of reach, or does not let this user: the message says which keys stay.
+        BridgeError: Redis is unreachable or refuses; the message says which keys remain.
     """
     client = make_client(url)
     try:

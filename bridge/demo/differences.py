@@ -1,4 +1,4 @@
-"""Holds what came out of the streams against what is true in the simulated exchange. Plain data, no I/O."""
+"""Compares what was read from the streams with the true state of the simulated exchange. Plain data, no I/O."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _SECOND = 1_000_000_000
 _NONE = Decimal(0)
 
 TradeKey = tuple[str, str, Decimal, Decimal]
-"""What tells one trade from another: its id, or the whole second where the exchange gives no ids; side, price, size."""
+"""What identifies a trade: its id (without ids: the whole second), side, price, size."""
 
 
 class TradeCheck(msgspec.Struct, frozen=True):
-    """Trades of one pair: read from the stream, standing there too often, not there though they happened, out of order."""
+    """Counts of one pair's trades: read, duplicated, missing, and out of order."""
 
     read: int
     twice: int
@@ -46,9 +46,9 @@ def book_differences(book: Book, truth: Mapping[str, Any]) -> list[str]:
 
 
 def check_trades(mine: Iterable[Trade], truth: Sequence[Mapping[str, Any]], since: int | None) -> TradeCheck:
-    """Compare a pair's trades with the true ones (``/sim/streams/trades``): each as often as it happened, and in order.
+    """Compare a pair's trades with the true ones (``/sim/streams/trades``), in number and order.
 
-    ``since`` (ns): from there on all of them should be there; ``None``: some may have been missed.
+    From ``since`` (ns) on, all of them must be present; ``None``: some may have been missed.
     """
     true = [_true_key(trade) for trade in truth]
     seconds = {key: int(trade["time"]) for key, trade in zip(true, truth, strict=True)}
@@ -57,7 +57,7 @@ def check_trades(mine: Iterable[Trade], truth: Sequence[Mapping[str, Any]], sinc
     read = list(mine)
     known = [_key(trade, named=named) for trade in read if (trade.ts or 0) // _SECOND >= oldest]
     have, should = Counter(known), Counter(true)
-    # In the second in which reading began, only some of the trades were seen.
+    # In the second in which reading began, only some of the trades were read.
     missing = should - have if since is not None else Counter[TradeKey]()
     complete = (since or 0) // _SECOND + 1
     twice = (have - should).total()
@@ -70,7 +70,7 @@ def check_trades(mine: Iterable[Trade], truth: Sequence[Mapping[str, Any]], sinc
 
 
 def _in_order(mine: Iterable[TradeKey], true: Iterable[TradeKey]) -> int:
-    """How many of mine are found in the true ones while going through both from the start."""
+    """How many of mine are found in the true ones when both are read in order."""
     places: defaultdict[TradeKey, deque[int]] = defaultdict(deque)
     for place, key in enumerate(true):
         places[key].append(place)
@@ -88,10 +88,10 @@ def _in_order(mine: Iterable[TradeKey], true: Iterable[TradeKey]) -> int:
 def wallet_differences(
     wallet: Mapping[str, str], truth: Mapping[str, Any], *, balances_since: int = 0, orders_since: int = 0
 ) -> list[str]:
-    """Where a wallet's hash differs from what is true of its subject (``/sim/streams/account``), in words.
+    """Where a wallet's hash differs from the true account (``/sim/streams/account``), in words.
 
-    ``…_since`` (ns): what the exchange hasn't told since then isn't compared; 0 where everything must be known. (Not all
-    is restated after a reconnect: what changed meanwhile isn't known until it changes again.)
+    ``…_since`` (ns): what the exchange has not reported since then is not compared; 0 compares everything. (Not every
+    exchange restates everything after a reconnect: a change in between is unknown until the next one.)
     """
     return [
         *_balance_differences(_decoded(wallet, "balance:"), truth["balances"], balances_since),
@@ -107,7 +107,7 @@ def _balance_differences(mine: Mapping[str, Any], truth: Mapping[str, Any], sinc
         if since and (have is None or int(have["recv"]) < since):
             continue
         if have is None:
-            differences.append(f"{currency}: not there")
+            differences.append(f"{currency}: missing")
             continue
         differences += [
             f"{currency} {name}: {have[name]}, should be {amounts[name]}"
@@ -121,7 +121,7 @@ def _order_differences(mine: Mapping[str, Any], truth: Iterable[Mapping[str, Any
     true = {order["order_id"]: order for order in truth}
     mine = {order["order_id"]: order for order in mine.values()}
     differences = [
-        f"order {name}: open, should be over"
+        f"order {name}: open, should be closed"
         for name in sorted(mine.keys() - true.keys())
         if int(mine[name]["recv"]) >= since
     ]
@@ -129,7 +129,7 @@ def _order_differences(mine: Mapping[str, Any], truth: Iterable[Mapping[str, Any
         have = mine.get(name)
         if have is None:
             if not since or order["created"] >= since / _SECOND:
-                differences.append(f"order {name}: not there, should be open")
+                differences.append(f"order {name}: missing, should be open")
         elif int(have["recv"]) >= since:
             differences += [f"order {name}: {words}" for words in _numbers(have, order, ("price", "size", "filled"))]
     return differences
@@ -137,11 +137,11 @@ def _order_differences(mine: Mapping[str, Any], truth: Iterable[Mapping[str, Any
 
 def _position_differences(mine: Mapping[str, Any], truth: Iterable[Mapping[str, Any]]) -> list[str]:
     true = {position["pair"]: position for position in truth}
-    differences = [f"position in {pair}: there, should be flat" for pair in sorted(mine.keys() - true.keys())]
+    differences = [f"position in {pair}: open, should be flat" for pair in sorted(mine.keys() - true.keys())]
     for pair, position in true.items():
         have = mine.get(pair)
         if have is None:
-            differences.append(f"position in {pair}: not there")
+            differences.append(f"position in {pair}: missing")
             continue
         if have["side"] != position["side"]:
             differences.append(f"position in {pair}: {have['side']}, should be {position['side']}")

@@ -1,4 +1,4 @@
-"""Colours, bars, sparklines and numbers of the view."""
+"""Colours, bars, sparklines and number formats of the view."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = [
     "spark",
 ]  # fmt: skip
 
-# Readable on dark and on light backgrounds, with all colours and with sixteen.
+# Readable on dark and light backgrounds, in true colour and with sixteen colours.
 BID, BID_DIM = "#2db34a", "#1d4a37"
 ASK, ASK_DIM = "#e5484d", "#5a2a2e"
 GOOD, WARN, BAD = "#2db34a", "#c9822b", "#e5484d"
@@ -20,11 +20,11 @@ HEAD, TITLE, DIM, FRAME = "bold #4f86f7", "bold default", "#6f7683", "#4c566a"
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _STEPS = "▁▂▃▄▅▆▇█"
-_MOST_PLACES = 5
+_MAX_DECIMALS = 5
 
 
 def bar(inner: float, outer: float, width: int, bright: str, dim: str) -> Text:
-    """A bar of two tones, ``inner`` and ``outer`` being shares of ``width``: a level's own size in the sum up to it."""
+    """A bar in two tones: a level's size within the depth up to it. ``inner`` and ``outer`` are fractions of ``width``."""
     text = Text(no_wrap=True)
     inner_cells = max(0.0, min(1.0, inner)) * width
     outer_cells = max(inner_cells, min(1.0, outer) * width)
@@ -33,7 +33,7 @@ def bar(inner: float, outer: float, width: int, bright: str, dim: str) -> Text:
         if total <= 0:
             break
         if own >= 1:
-            # Background as well: fonts leave seams between blocks.
+            # Also in the background, because fonts leave gaps between blocks.
             text.append("█", f"{bright} on {bright}")
         elif own > 0:
             style = f"{bright} on {dim}" if total >= 1 else bright
@@ -44,13 +44,13 @@ def bar(inner: float, outer: float, width: int, bright: str, dim: str) -> Text:
 
 
 def spark(counts: Sequence[int]) -> str:
-    """A sparkline, one character a count."""
+    """A sparkline with one character per count."""
     most = max(counts, default=0) or 1
     return "".join(_STEPS[round(count / most * (len(_STEPS) - 1))] for count in counts)
 
 
 def aligned(texts: Sequence[str], width: int = 0) -> list[str]:
-    """Numbers as they are written, all as wide as the widest (at least ``width``), with the points below each other."""
+    """Numbers as they are written, padded to a common width (at least ``width``), with aligned decimal points."""
     parts = [text.partition(".") for text in texts]
     places = max((len(point + decimals) for _, point, decimals in parts), default=0)
     shown = [whole + (point + decimals).ljust(places) for whole, point, decimals in parts]
@@ -59,9 +59,9 @@ def aligned(texts: Sequence[str], width: int = 0) -> list[str]:
 
 
 def column(texts: Sequence[str], width: int) -> list[str]:
-    """Numbers with as many decimals, the same for all, as fit into ``width``."""
+    """Numbers with the same number of decimals, as many as fit into ``width``."""
     values = [Decimal(text or 0) for text in texts]
-    for places in range(_MOST_PLACES, -1, -1):
+    for places in range(_MAX_DECIMALS, -1, -1):
         shown = [f"{value:,.{places}f}" for value in values]
         if max(map(len, shown), default=0) <= width:
             return shown

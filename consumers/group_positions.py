@@ -1,4 +1,4 @@
-"""One consumer's part in the streams of its group: what it was given, what it has in hand."""
+"""A consumer's position in the streams of its group: what it was delivered, and what is not acknowledged."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from bridge.keys import StreamKey
 from consumers.items import Hole, Item, PendingGone, Reset, split_id, to_item
 from consumers.positions import Cursor
 
-__all__ = ["Share", "remembering"]
+__all__ = ["GroupPosition", "recording_acknowledgements"]
 
 
-class Share:
-    """This consumer's part in one stream."""
+class GroupPosition:
+    """This consumer's position in one stream."""
 
     __slots__ = ("acknowledged", "inflight", "key", "last", "next_seq", "stream")
 
@@ -22,40 +22,40 @@ class Share:
         self.stream = stream
         self.next_seq = cursor.next_seq
         self.last = cursor.id
-        """The newest ID that this consumer was given, or where the group stood when it came."""
+        """The newest ID delivered to this consumer, or the group's position when this consumer joined."""
         self.inflight: dict[str, None] = {}
-        """Handed to the caller, or about to be, and not yet acknowledged, in their order."""
+        """IDs returned to the caller, or about to be, and not acknowledged, in order."""
         self.acknowledged: set[str] | None = None
-        """While Redis is asked what is pending, see `remembering`: what has been acknowledged since."""
+        """What was acknowledged while Redis is asked what is pending; see `recording_acknowledgements`."""
 
     def acknowledge(self, ids: Iterable[str]) -> None:
-        """The caller is done with these, and Redis knows."""
+        """Record that Redis has acknowledged these entries."""
         for entry_id in ids:
             self.inflight.pop(entry_id, None)
             if self.acknowledged is not None:
                 self.acknowledged.add(entry_id)
 
     def resume(self) -> str:
-        """Where a new group must start so that nothing unacknowledged is passed over."""
+        """Where a new group must start so that no unacknowledged entry is skipped."""
         if not self.inflight:
             return self.last
         ms, seq = min(map(split_id, self.inflight))
         return f"{ms}-{seq - 1}" if seq else f"{ms - 1}-0"
 
     def break_at(self, entry_id: str, expected: int) -> Item:
-        """What an entry says whose ``seq`` is not the expected one."""
+        """The item to report before an entry whose ``seq`` is not the expected one."""
         found = split_id(entry_id)[1]
         if found > expected:
             return Hole(self.key, self.stream, entry_id, expected, found)
         return Reset(self.key, self.stream, self.last, entry_id)
 
     def gone(self, ids: Iterable[str]) -> list[Item]:
-        """Pending entries that are no more, but for those that the caller has in hand or has acknowledged."""
+        """Report pending entries that no longer exist, except those that the caller has or has acknowledged."""
         gone = tuple(entry_id for entry_id in ids if not self._is_known(entry_id))
         return [PendingGone(self.key, self.stream, gone)] if gone else []
 
     def again(self, entries: Iterable[tuple[str, list[str] | None]]) -> list[Item]:
-        """Pending entries as items, but for those that the caller has in hand or has acknowledged."""
+        """Pending entries as items, except those that the caller has or has acknowledged."""
         return [
             to_item(self.key, self.stream, entry_id, flat, again=True)
             for entry_id, flat in entries
@@ -67,12 +67,12 @@ class Share:
 
 
 @contextmanager
-def remembering(shares: Collection[Share]) -> Iterator[None]:
-    """For the time that Redis is asked what is pending: its answer may be older than an acknowledgement."""
-    for share in shares:
-        share.acknowledged = set()
+def recording_acknowledgements(positions: Collection[GroupPosition]) -> Iterator[None]:
+    """Record acknowledgements while Redis is asked what is pending, since its answer may be older than they are."""
+    for position in positions:
+        position.acknowledged = set()
     try:
         yield
     finally:
-        for share in shares:
-            share.acknowledged = None
+        for position in positions:
+            position.acknowledged = None

@@ -1,4 +1,4 @@
-"""Sets the demo up: directory, server, simulated exchanges, connectors, consumers, each as a user would run it."""
+"""Starts the demo's processes: server, simulated exchanges, connectors and consumers, each as a user would run it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ from bridge.config.settings import RedisSettings
 from bridge.demo.control import Control
 from bridge.demo.embedded import find_server, free_port, server_command
 from bridge.demo.guardian import remove
-from bridge.demo.leftovers import remove_keys
-from bridge.demo.parts import Part, PartFailedError, Parts, python_module
+from bridge.demo.processes import ChildProcess, Processes, ProcessFailedError, python_module
 from bridge.demo.settings import DemoSettings
 from bridge.demo.venue import Venue
 from bridge.errors import ConfigError, Problem
@@ -34,10 +33,10 @@ from bridge.keys import Keys
 from bridge.simulator import exchange_named
 from consumers.connection import make_client, safe_url
 
-__all__ = ["Stage", "set_up"]
+__all__ = ["Setup", "set_up"]
 
 _PORTS = 5
-"""How many ports are tried."""
+"""How many ports to try."""
 _START_SECONDS = 60.0
 _LOOK_EVERY = 0.05
 _CONTROL = re.compile(r"^control +(\S+)$", re.MULTILINE)
@@ -45,13 +44,13 @@ _READY = re.compile(r"^ready", re.MULTILINE)
 _SERVER, _EXCHANGE, _CLIENT = range(3)
 
 
-class Stage(Struct):
-    """The running demo: where everything is. ``keep``: whether a temporary directory stays there at the end."""
+class Setup(Struct):
+    """The running demo. ``keep``: whether to keep a temporary directory at the end."""
 
     directory: Path
     redis_url: str
     keys: Keys
-    parts: Parts
+    processes: Processes
     venues: list[Venue]
     keep: bool = False
 
@@ -62,55 +61,55 @@ class Stage(Struct):
 
 
 @asynccontextmanager
-async def set_up(settings: DemoSettings, tell: Callable[[str], None]) -> AsyncIterator[Stage]:
-    """Start everything but leave the watching to the caller; leaving the block ends it all.
+async def set_up(settings: DemoSettings, notify: Callable[[str], None]) -> AsyncIterator[Setup]:
+    """Start everything except the reader; leaving the block ends everything.
 
-    A temporary directory is removed at the end unless the block failed, or says that it is to be kept; keys and configs
-    don't stay in it.
+    A temporary directory is removed at the end unless the block failed or set ``keep``; keys and configs are removed
+    from it in any case.
 
     Raises:
-        ConfigError: the directory given can't be used.
-        BridgeError: no server, Redis out of reach, or a part that doesn't start.
+        ConfigError: the given directory cannot be used.
+        BridgeError: there is no server, Redis is unreachable, or a process does not start.
     """
     directory = _directory(settings.directory)
     async with AsyncExitStack() as stack:
-        stage: Stage | None = None
+        setup: Setup | None = None
 
         kept = settings.directory is not None
 
         def decide(_: type[BaseException] | None, error: BaseException | None, __: object) -> None:
             nonlocal kept
             failed = isinstance(error, Exception) and any(directory.iterdir())
-            if not kept and (failed or (stage and stage.keep)):
+            if not kept and (failed or (setup and setup.keep)):
                 kept = True
-                parts.keep_logs()
+                processes.keep_logs()
                 if failed:
-                    tell(f"logs and data are kept in {directory}")
+                    notify(f"logs and data are kept in {directory}")
 
-        # Usually the guardian has done it; it may not have been started.
+        # Usually the guardian does this, but it may not have been started.
         stack.callback(lambda: None if kept else remove(directory))
         namespace = ""
         if settings.redis is not None:
             await _try_server(settings.redis)
             namespace = f"demo-{secrets.token_hex(3)}"
             stack.push_async_callback(remove_keys, settings.redis, namespace)
-        parts = await stack.enter_async_context(Parts(directory, tell, temporary=settings.directory is None))
+        processes = await stack.enter_async_context(Processes(directory, notify, temporary=settings.directory is None))
         stack.push(decide)
         if settings.redis is not None:
-            parts.remember_keys(settings.redis, namespace)
-        url = settings.redis or await _start_server(parts, directory)
+            processes.remember_keys(settings.redis, namespace)
+        url = settings.redis or await _start_server(processes, directory)
         keys = Keys(namespace)
-        venues = await _start_simulators(parts, settings, directory, stack)
+        venues = await _start_simulators(processes, settings, directory, stack)
         for venue in venues:
             _write_config(venue, url, namespace, settings)
             command = python_module("bridge", "run", "--config", str(venue.config))
-            connector = await parts.start(venue.connector, command, {"NO_COLOR": "1"}, rank=_CLIENT)
+            connector = await processes.start(venue.connector, command, {"NO_COLOR": "1"}, rank=_CLIENT)
             connector.free = partial(_is_free, url, keys.connector(venue.exchange))
         env = {"TICKBRIDGE_REDIS__URL": url, "TICKBRIDGE_NAMESPACE": namespace}
         for name in ("books", "wallets"):
-            await parts.start(name, python_module(f"consumers.{name}"), env, rank=_CLIENT)
-        stage = Stage(directory, url, keys, parts, venues)
-        yield stage
+            await processes.start(name, python_module(f"consumers.{name}"), env, rank=_CLIENT)
+        setup = Setup(directory, url, keys, processes, venues)
+        yield setup
 
 
 def _directory(wanted: Path | None) -> Path:
@@ -136,19 +135,19 @@ async def _try_server(url: str) -> None:
     await probe_redis(settings)
 
 
-async def _start_server(parts: Parts, directory: Path) -> str:
+async def _start_server(processes: Processes, directory: Path) -> str:
     binary = find_server()
     data = directory / "redis"
     data.mkdir()
     for left in reversed(range(_PORTS)):
         port = free_port()
-        part = await parts.start("redis", server_command(binary, port, data), rank=_SERVER)
+        child = await processes.start("redis", server_command(binary, port, data), rank=_SERVER)
         url = f"redis://127.0.0.1:{port}/0"
         client = make_client(url)
         try:
-            await _wait(part, partial(_answers, client, part))
+            await _wait(child, partial(_answers, client, child))
             break
-        except PartFailedError as error:
+        except ProcessFailedError as error:
             if not (left and _lost_its_port(error)):
                 raise
         finally:
@@ -156,29 +155,29 @@ async def _start_server(parts: Parts, directory: Path) -> str:
     return url
 
 
-def _lost_its_port(error: PartFailedError) -> bool:
-    """Whether another process has taken the port between the moment when it was found free and the part's start."""
+def _lost_its_port(error: ProcessFailedError) -> bool:
+    """Whether another process took the port after it was found free."""
     return " in use" in error.tail.lower()
 
 
-async def _answers(client: Redis, part: Part) -> bool:
+async def _answers(client: Redis, child: ChildProcess) -> bool:
     with suppress(RedisError, OSError):
-        # Another process may have taken the port in the meantime: the answer must be ours.
-        return bool((await client.info("server"))["process_id"] == part.pid)
+        # Another process may have taken the port: the answer must come from ours.
+        return bool((await client.info("server"))["process_id"] == child.pid)
     return False
 
 
 async def _start_simulators(
-    parts: Parts, settings: DemoSettings, directory: Path, stack: AsyncExitStack
+    processes: Processes, settings: DemoSettings, directory: Path, stack: AsyncExitStack
 ) -> list[Venue]:
-    """One for each exchange, side by side; ``stack`` closes what asks them."""
+    """Start a simulator for each exchange; ``stack`` closes their control clients."""
     for exchange in settings.pairs:
-        await _start_simulator(parts, settings, directory, exchange)
+        await _start_simulator(processes, settings, directory, exchange)
     venues = []
     for exchange in settings.pairs:
-        name = _part_name("simulator", exchange, settings)
-        restart = partial(_start_simulator, parts, settings, directory, exchange)
-        control = await stack.enter_async_context(Control(await _control_url(parts[name], restart)))
+        name = _process_name("simulator", exchange, settings)
+        restart = partial(_start_simulator, processes, settings, directory, exchange)
+        control = await stack.enter_async_context(Control(await _control_url(processes[name], restart)))
         suggested = _suggested(directory, exchange)
         account = yaml.safe_load(suggested.read_text(encoding="utf-8"))["connectors"][0]["account"]
         venue = Venue(
@@ -188,14 +187,16 @@ async def _start_simulators(
             config=directory / f"{exchange}.yaml",
             control=control,
             simulator=name,
-            connector=_part_name("connector", exchange, settings),
+            connector=_process_name("connector", exchange, settings),
         )
         venues.append(venue)
     return venues
 
 
-async def _start_simulator(parts: Parts, settings: DemoSettings, directory: Path, exchange: str) -> Part:
-    # Its port is fixed, and the connector's config written once, so that it can be started again.
+async def _start_simulator(
+    processes: Processes, settings: DemoSettings, directory: Path, exchange: str
+) -> ChildProcess:
+    # The port is fixed and the connector's config written once, so that it can be restarted.
     options = {
         "--port": str(free_port()),
         "--pairs": ",".join(settings.pairs[exchange]),
@@ -207,41 +208,41 @@ async def _start_simulator(parts: Parts, settings: DemoSettings, directory: Path
     words = [word for pair in options.items() for word in pair]
     words += exchange_named(exchange).scenario.simulate
     command = python_module("bridge", "simulate", exchange, *words)
-    return await parts.start(_part_name("simulator", exchange, settings), command, rank=_EXCHANGE)
+    return await processes.start(_process_name("simulator", exchange, settings), command, rank=_EXCHANGE)
 
 
-async def _control_url(part: Part, restart: Callable[[], Awaitable[Part]]) -> str:
-    """Where a simulator's control is, once it is ready."""
+async def _control_url(child: ChildProcess, restart: Callable[[], Awaitable[ChildProcess]]) -> str:
+    """The URL of a simulator's control interface, once it is ready."""
 
     async def ready() -> bool:
-        return bool(_READY.search(part.log.read_text(encoding="utf-8")))
+        return bool(_READY.search(child.log.read_text(encoding="utf-8")))
 
     for left in reversed(range(_PORTS)):
         try:
-            await _wait(part, ready)
+            await _wait(child, ready)
             break
-        except PartFailedError as error:
+        except ProcessFailedError as error:
             if not (left and _lost_its_port(error)):
                 raise
-        part = await restart()
-    found = _CONTROL.search(part.log.read_text(encoding="utf-8"))
+        child = await restart()
+    found = _CONTROL.search(child.log.read_text(encoding="utf-8"))
     if found is None:
-        raise PartFailedError(part.name, "didn't say where its control is", part.log)
+        raise ProcessFailedError(child.name, "did not print the URL of its control interface", child.log)
     return found[1]
 
 
-def _part_name(kind: str, exchange: str, settings: DemoSettings) -> str:
-    """Of one exchange the kind says it all."""
+def _process_name(kind: str, exchange: str, settings: DemoSettings) -> str:
+    """The name of a process; with a single exchange, its kind is enough."""
     return kind if len(settings.pairs) == 1 else f"{kind}-{exchange}"
 
 
 def _suggested(directory: Path, exchange: str) -> Path:
-    """The connector's config as the simulator suggests it."""
+    """The connector's config that the simulator suggests."""
     return directory / f"{exchange}.suggested.yaml"
 
 
 def _write_config(venue: Venue, url: str, namespace: str, settings: DemoSettings) -> None:
-    """The simulator's own suggestion, with what the demo adds; it may hold Redis's password."""
+    """Write the connector's config; it may contain the password of Redis."""
     suggested = _suggested(venue.config.parent, venue.exchange)
     config: dict[str, Any] = yaml.safe_load(suggested.read_text(encoding="utf-8"))
     config |= {
@@ -251,15 +252,15 @@ def _write_config(venue: Venue, url: str, namespace: str, settings: DemoSettings
         "shutdown_timeout": "3s",
     }
     scenario = exchange_named(venue.exchange).scenario
-    config["connectors"][0] |= scenario.troubled if settings.faults else scenario.connector
+    config["connectors"][0] |= scenario.connector_with_faults if settings.faults else scenario.connector
     venue.config.touch(mode=0o600)
     venue.config.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
 
 async def _is_free(url: str, key: str) -> bool:
-    """Whether the connector's place is free: the heartbeat of a killed one stands for its last seconds.
+    """Whether the connector may be restarted: the heartbeat of a killed one has expired.
 
-    That leaves whoever killed it the time to start it again.
+    Until then, the user who killed it has time to restart it.
     """
     client = make_client(url)
     try:
@@ -270,12 +271,12 @@ async def _is_free(url: str, key: str) -> bool:
         await client.aclose()
 
 
-async def _wait(part: Part, ready: Callable[[], Any]) -> None:
+async def _wait(child: ChildProcess, ready: Callable[[], Any]) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not await ready():
-        if not part.running:
-            assert part.process
-            raise PartFailedError(part.name, f"ended with exit code {part.process.returncode}", part.log)
+        if not child.running:
+            assert child.process
+            raise ProcessFailedError(child.name, f"ended with exit code {child.process.returncode}", child.log)
         if time.monotonic() > deadline:
-            raise PartFailedError(part.name, f"was not ready within {_START_SECONDS:g} s", part.log)
+            raise ProcessFailedError(child.name, f"was not ready within {_START_SECONDS:g} s", child.log)
         await asyncio.sleep(_LOOK_EVERY)

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from bridge.book import Book
-from bridge.demo.ending import Quiet
-from bridge.demo.verdict import TradeCheck, book_differences, check_trades, wallet_differences
+from bridge.demo.comparison import QuietCheck
+from bridge.demo.differences import TradeCheck, book_differences, check_trades, wallet_differences
 from bridge.model import Trade
 
 SECOND = 10**9
@@ -107,8 +107,8 @@ def test_wallets_are_equal_as_numbers():
 def test_a_wallet_that_differs_says_where():
     assert wallet_differences(wallet("4"), TRUTH) == ["BTC available: 4, should be 5.00"]
     assert wallet_differences(wallet(filled="1"), TRUTH) == ["order a: filled 1, should be 0.00"]
-    assert wallet_differences({}, TRUTH) == ["BTC: not there", "order a: not there, should be open"]
-    assert wallet_differences(wallet(), {**TRUTH, "orders": []}) == ["order a: open, should be over"]
+    assert wallet_differences({}, TRUTH) == ["BTC: missing", "order a: missing, should be open"]
+    assert wallet_differences(wallet(), {**TRUTH, "orders": []}) == ["order a: open, should be closed"]
 
 
 def test_a_position_that_differs_says_where():
@@ -123,8 +123,8 @@ def test_a_position_that_differs_says_where():
     assert wallet_differences(held(side="short"), truth) == [f"{name}: short, should be long"]
     assert wallet_differences(held(size="1"), truth) == [f"{name}: size 1, should be 0.012"]
     assert wallet_differences(held(entry_price=""), truth) == [f"{name}: entry_price unknown, should be 58000.50"]
-    assert wallet_differences(wallet(), truth) == [f"{name}: not there"]
-    assert wallet_differences(held(), TRUTH) == [f"{name}: there, should be flat"]
+    assert wallet_differences(wallet(), truth) == [f"{name}: missing"]
+    assert wallet_differences(held(), TRUTH) == [f"{name}: open, should be flat"]
 
 
 def test_what_the_exchange_has_not_told_since_the_connection_came_up_is_not_compared():
@@ -135,7 +135,7 @@ def test_what_the_exchange_has_not_told_since_the_connection_came_up_is_not_comp
     fresh = wallet("4", recv=200, filled="1")
     assert len(wallet_differences(fresh, TRUTH, balances_since=101, orders_since=101)) == 2
     new = {**TRUTH, "orders": [{"order_id": "b", "price": "1", "size": "1", "filled": "0", "created": 7.0}]}
-    assert "order b: not there, should be open" in wallet_differences(
+    assert "order b: missing, should be open" in wallet_differences(
         {}, new, balances_since=1, orders_since=6 * SECOND
     )
 
@@ -145,7 +145,7 @@ def beat(number: int, received: int = 5, waiting: int = 0, state: str = "live") 
 
 
 def test_quiet_takes_two_heartbeats_that_say_the_same():
-    quiet = Quiet()
+    quiet = QuietCheck()
     assert quiet.disturbed(None, 5)
     assert quiet.disturbed(beat(1, state="degraded"), 5)
     assert quiet.disturbed(beat(2), 5)
@@ -158,7 +158,7 @@ def test_quiet_takes_two_heartbeats_that_say_the_same():
 
 
 def test_an_entry_that_the_heartbeats_have_not_counted_yet_disturbs():
-    quiet = Quiet()
+    quiet = QuietCheck()
     quiet.disturbed(beat(1), 5)
     assert quiet.disturbed(beat(2), 6)
     assert quiet.disturbed(beat(3, received=6), 6)
