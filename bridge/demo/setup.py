@@ -25,6 +25,7 @@ from bridge.config.settings import RedisSettings
 from bridge.demo.cleanup import remove_keys
 from bridge.demo.control import Control
 from bridge.demo.embedded import find_server, free_port, server_command
+from bridge.demo.guardian import remove
 from bridge.demo.processes import ChildProcess, Processes, ProcessFailedError, python_module
 from bridge.demo.settings import DemoSettings
 from bridge.demo.venue import Venue
