@@ -11,7 +11,7 @@ BridgeError
 │   ├── RestError             a REST call that failed
 │   ├── HandshakeError        the exchange refused the WebSocket
 │   └── ReportedError         an error that the exchange reported over a connection
-├── ConnectorsFailedError     some connectors of a process have failed (exit 1 if one by a user's mistake, else exit 2)
+├── ConnectorsFailedError     some connectors of a process have failed (exit 2), or 1 after a mistake of the user
 ├── RedisUnavailableError     Redis is unreachable or refuses this client (exit 2)
 │   └── RedisRefusedError     Redis refuses a command: a key holds something else, or a right is missing
 ├── TaskEndedError            a bug: a task of a connector ended unexpectedly (exit 2)

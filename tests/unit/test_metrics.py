@@ -38,5 +38,5 @@ def test_losses_count_for_their_stream_once_they_are_declared():
 def test_published_never_falls():
     """Redis may lose acknowledged entries; a counter that fell would look like a restart, and its rate like a burst."""
     metrics = BridgeMetrics(list)
-    seen = [metrics._never_less({("one",): value})["one",] for value in (-4, 7, 3, 8)]
+    seen = [metrics._never_decreasing({("one",): value})["one",] for value in (-4, 7, 3, 8)]
     assert seen == [0, 7, 7, 8]
