@@ -1,4 +1,4 @@
-"""``python -m bridge`` is ``tickbridge``."""
+"""Runs ``tickbridge`` as ``python -m bridge``."""
 
 from __future__ import annotations
 

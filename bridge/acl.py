@@ -1,8 +1,8 @@
-"""Who may do what in Redis: the rules of a user for each role, with the least that its work needs.
+"""Redis ACL rules: a user for each role, with the minimum rights that its work needs.
 
 Key patterns, read-only ones (``%R~``) and selectors (in parentheses: commands for other keys) are those of Redis 7 and
-Valkey. ``SCAN``, ``KEYS`` and ``RANDOMKEY`` show the names of all keys whatever the patterns say, so only the operator
-has the first of them. The accounts' catalog names the accounts, so the public reader has the other one only.
+Valkey. ``SCAN``, ``KEYS`` and ``RANDOMKEY`` show the names of all keys, whatever the patterns, so only the operator
+may run ``SCAN``. The catalog of accounts names the accounts, so the public reader may read only the public one.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from bridge.model import PRIVATE_CHANNELS, Channel
 __all__ = ["PLACEHOLDER", "account_reader", "books", "connector", "operator", "public_reader", "user", "wallets"]
 
 PLACEHOLDER = "#SHA256-OF-THE-PASSWORD"
-"""Stands where a password's hash belongs; Redis refuses it, so that nobody runs with it."""
+"""Placeholder for the hash of a password; Redis refuses it, so it cannot be used by mistake."""
 
 _HELLO = ("+ping", "+select", "+client|setname")
 _SINCE_7_2 = ("+client|setinfo",)
-"""Redis 7.0 refuses a rule that names a command it doesn't know; clients do without."""
+"""Commands that are left out for Redis 7.0, which refuses rules with unknown commands; clients work without them."""
 _CLUSTER = ("+cluster|slots", "+command", "+asking")
 _READ = ("+xread", "+xrange", "+xrevrange", "+xlen", "+xinfo|stream", "+type", "+exists")
 _READ_HASH = ("+hget", "+hmget", "+hgetall")
@@ -31,7 +31,7 @@ Rules = list[str]
 def user(
     name: str, rules: Iterable[str], password: str, *, aclfile: bool = False, cluster: bool = False, old: bool = False
 ) -> str:
-    """A line for an aclfile (``user …``), or the command that makes the user anew.
+    """A line of an aclfile (``user …``), or the command that replaces the user.
 
     ``password`` is ``#`` and its SHA-256; ``old``: for a server older than 7.2.
     """
@@ -42,17 +42,17 @@ def user(
 
 
 def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False, cluster: bool = False) -> Rules:
-    """Writes its own streams, its heartbeat, its catalog entries and its exchange's rejects.
+    """A connector writes its streams, its heartbeat, its catalog entries and the rejects of its exchange.
 
-    It looks at fences and changes them: its own, and that of a connector whose streams it takes over. In a ``cluster``,
-    where the fence guards no entries, it ends the connections of its predecessor.
+    It reads and changes fences: its own, and that of a connector whose streams it takes over. In a ``cluster``, where
+    the fence does not protect entries, it closes the connections of its predecessor.
 
-    Whatever an earlier version has left of accounts in the public catalog it moves to theirs, which it can't read without
-    an account of its own.
+    It moves streams of accounts that an earlier version left in the public catalog to the catalog of accounts, which it
+    cannot read unless it has an account.
 
-    Where sub-accounts are served, it looks for those of an earlier process by the names in the accounts' catalog.
+    If sub-accounts are served, it finds those of an earlier process by the names in the catalog of accounts.
 
-    ``broad``: all pairs of its exchange, by one pattern a channel. Redis compares every command with every pattern.
+    ``broad``: all pairs of its exchange, with one pattern per channel. Redis compares every command with every pattern.
     """
     keys = Keys(settings.namespace)
     pairs = ("*",) if broad else one.own_pairs
@@ -83,7 +83,7 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
 
 
 def public_reader(namespace: str) -> Rules:
-    """Reads the public catalog and market data; of accounts it sees nothing, not even that there are any."""
+    """A public reader reads the public catalog and market data. It cannot see whether there are accounts."""
     return [
         f"%R~{_prefix(namespace)}md:{{*",
         *_READ,
@@ -93,12 +93,12 @@ def public_reader(namespace: str) -> Rules:
 
 
 def account_reader(namespace: str, exchange: str, account: str) -> Rules:
-    """Reads one account, its sub-accounts and what the wallets consumer keeps of them."""
+    """An account reader reads one account, its sub-accounts and their wallet hashes."""
     return [*(f"%R~{pattern}" for pattern in _account(namespace, exchange, account)), *_READ, *_READ_HASH]
 
 
 def books(namespace: str) -> Rules:
-    """``consumers.books``: reads all books, writes the late-join hashes."""
+    """``consumers.books`` reads all books and writes the late-join hashes."""
     keys = Keys(namespace)
     return [
         f"%R~{keys.stream('*', '*', Channel.BOOK)}",
@@ -109,7 +109,7 @@ def books(namespace: str) -> Rules:
 
 
 def wallets(namespace: str, accounts: Sequence[tuple[str, str]] = ()) -> Rules:
-    """``consumers.wallets``: reads the streams of these accounts (exchange and name; none: all), keeps their hashes."""
+    """``consumers.wallets`` reads the streams of these accounts (exchange and name; none: all) and writes their hashes."""
     keys = Keys(namespace)
     subjects = [(exchange, name) for exchange, account in accounts for name in (account, f"{account}/*")] or [
         ("*", "*")
@@ -128,7 +128,7 @@ def wallets(namespace: str, accounts: Sequence[tuple[str, str]] = ()) -> Rules:
 
 
 def operator(namespace: str) -> Rules:
-    """Looks at everything, takes keys away; writes no entry and changes no setting of the server."""
+    """An operator reads everything and deletes keys, but writes no entry and changes no setting of the server."""
     everything = f"{_prefix(namespace)}*"
     server = ("+info", "+scan", "+dbsize", "+time", "+client|list", "+slowlog|get", "+latency|latest", "+acl|whoami")
     return [
@@ -157,5 +157,5 @@ def _prefix(namespace: str) -> str:
 
 
 def _also(patterns: Iterable[str], commands: Iterable[str]) -> str:
-    """A selector: these commands for these keys only."""
+    """A selector: these commands, for these keys only."""
     return f"({' '.join([*patterns, *commands])})"

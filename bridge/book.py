@@ -1,4 +1,4 @@
-"""An order book: levels in, best prices out. Plain data without I/O, for sessions and readers alike."""
+"""An order book as plain data without I/O, for sessions and readers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact, Inv
 
 
 class Side:
-    """One side of a book: price → size, both with the exchange's digits; ``sign`` is 1 for asks, -1 for bids.
+    """One side of a book, price → size, both with the exchange's digits; ``sign`` is 1 for asks, -1 for bids.
 
     The best price comes from a heap with lazy deletion: a full book has tens of thousands of levels, and sorting them
-    at every change costs more than everything else a connector does.
+    at every change would cost more than everything else in a connector.
     """
 
     def __init__(self, sign: int) -> None:
@@ -40,7 +40,7 @@ class Side:
         return {price: Decimal(size) for price, (_, size) in self._levels.items()}
 
     def replace(self, levels: Iterable[tuple[str, str]]) -> None:
-        """Forget all, then take these; levels of size zero are left out."""
+        """Replace all levels by these, without those of size zero."""
         self._levels = {}
         for price, size in levels:
             if _number(size):
@@ -52,7 +52,7 @@ class Side:
         """Set a level to its absolute ``size``; zero removes it.
 
         Raises:
-            ValueError: the price or size is no number, or the size is negative.
+            ValueError: the price or size is not a number, or the size is negative.
         """
         key = _number(price)
         amount = _number(size)
@@ -73,14 +73,14 @@ class Side:
         """Change a level's size by ``change``, which may be negative; returns the size that it has now.
 
         Raises:
-            ValueError: the price or change is no number, or the size would be negative: the level stays.
+            ValueError: the price or change is not a number, or the size would be negative; the level is unchanged.
         """
         size = f"{EXACT.add(self.size(price), _number(change)):f}"
         self.set(price, size)
         return size
 
     def size(self, price: str) -> Decimal:
-        """The size at a price; zero where there is no level."""
+        """The size at a price; zero if there is no level."""
         level = self._levels.get(_number(price))
         return Decimal(level[1]) if level else Decimal(0)
 
@@ -99,11 +99,11 @@ class Side:
         return None
 
     def _keys(self) -> list[Decimal]:
-        """The heap's keys of all levels; not by arithmetic, which would round a price of more than 28 digits."""
+        """The heap keys of all levels, without arithmetic, which would round prices of more than 28 digits."""
         return list(self._levels) if self._sign > 0 else [price.copy_negate() for price in self._levels]
 
     def top(self, count: int | None = None) -> Levels:
-        """The best ``count`` levels (all without it), best first."""
+        """The best ``count`` levels (default: all), best first."""
         if count is None:
             prices = sorted(self._levels, reverse=self._sign < 0)
         else:
@@ -124,15 +124,15 @@ class Book:
     __hash__ = None  # type: ignore[assignment]
 
     def replace(self, bids: Levels, asks: Levels) -> None:
-        """Take a snapshot, in any order of its levels."""
+        """Replace the book by a snapshot, with levels in any order."""
         self.bids.replace(bids)
         self.asks.replace(asks)
 
     def apply(self, bids: Levels, asks: Levels) -> None:
-        """Take a delta of absolute sizes.
+        """Apply a delta with absolute sizes.
 
         Raises:
-            ValueError: a price or size is no number, or a size is negative; the levels before it are applied.
+            ValueError: a price or size is not a number, or a size is negative; earlier levels are applied.
         """
         for price, size in bids:
             self.bids.set(price, size)
@@ -140,10 +140,10 @@ class Book:
             self.asks.set(price, size)
 
     def add(self, bids: Levels, asks: Levels) -> tuple[Levels, Levels]:
-        """Take a delta whose sizes are changes; returns it with the sizes that the levels have now.
+        """Apply a delta whose sizes are changes; returns it with the new absolute sizes.
 
         Raises:
-            ValueError: a price or size is no number, or a size would be negative; the levels before it are changed.
+            ValueError: a price or size is not a number, or a size would be negative; earlier levels are applied.
         """
         return (
             [(price, self.bids.add(price, change)) for price, change in bids],

@@ -1,4 +1,4 @@
-"""Entries' flat fields into the events of the model, generically from the structs themselves."""
+"""Converts the flat fields of entries to events, using the definitions of the structs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _HEAD = ["type", "ts", "recv"]
 
 
 class UnknownKindError(ValueError):
-    """An entry of a type, or of a control event, that this version does not know: a newer connector's."""
+    """An entry type or control event that this version does not know, from a newer connector."""
 
 
 def parse_levels(text: str) -> Levels:
-    """``7994.50:1.134 7994.20:0.5`` as levels.
+    """Parse levels such as ``7994.50:1.134 7994.20:0.5``.
 
     Raises:
         ValueError: a level is not ``price:size``.
@@ -40,9 +40,9 @@ def format_levels(levels: Levels) -> str:
 
 
 def textual(value: Any) -> Any:
-    """Plain data for JSON with every number as decimal text, as entries have them: JavaScript's numbers end at 53 bits.
+    """Plain data for JSON with all numbers as decimal text, like in entries: JavaScript's numbers have 53 bits.
 
-    Truth values and ``None`` stay what they are; keys of mappings become text, sequences lists.
+    Booleans and ``None`` are unchanged; keys of mappings become text, sequences become lists.
     """
     if isinstance(value, dict):
         return {str(key): textual(item) for key, item in value.items()}
@@ -67,9 +67,9 @@ def _control_event(text: str) -> ControlEvent:
 
 
 class _Shape(Struct, frozen=True):
-    """How one type of entry becomes a struct.
+    """Converts one type of entry to a struct.
 
-    ``converters`` are ``(position, function)`` of the further fields (`WIRE`) that are not plain text.
+    ``converters`` are ``(position, function)`` for the fields in `WIRE` that are not plain text.
     """
 
     kind: Callable[..., Event]
@@ -100,11 +100,11 @@ _SHAPES = {str(kind.__struct_config__.tag): _shape(kind) for kind in _KINDS}
 def decode(stream: StreamKey, flat: list[str]) -> Event:
     """The event of an entry of ``stream``, whose fields and values alternate in ``flat``.
 
-    Unknown fields after (or among) the known ones are passed over.
+    Unknown fields after (or among) the known ones are ignored.
 
     Raises:
-        UnknownKindError: an unknown type, or a control entry of an unknown event: a ``ValueError``, too.
-        ValueError: a missing field, a value of the wrong form, or a type that has no place in the stream's channel.
+        UnknownKindError: an unknown type, or a control entry with an unknown event; a subclass of ``ValueError``.
+        ValueError: a missing field, a malformed value, or a type that does not belong to the stream's channel.
     """
     shape = _SHAPES.get(flat[1]) if len(flat) > 1 else None
     values: list[Any] = flat[1::2]
@@ -113,7 +113,7 @@ def decode(stream: StreamKey, flat: list[str]) -> Event:
         shape, values, more = _by_name(flat)
     channel = shape.channel
     if channel is not stream.channel and channel is not None:
-        msg = f"a {values[0]} has no place in a stream of {stream.channel}"
+        msg = f"a {values[0]} does not belong in a stream of {stream.channel}"
         raise ValueError(msg)
     ts = values[1]
     values[0] = stream.subject
@@ -127,7 +127,7 @@ def decode(stream: StreamKey, flat: list[str]) -> Event:
 
 
 def _by_name(flat: list[str]) -> tuple[_Shape, list[Any], dict[str, str]]:
-    """The slow way, for entries with further fields or another order."""
+    """The slow path, for entries with additional fields or another order."""
     fields = dict(zip(flat[::2], flat[1::2], strict=True))
     if "type" not in fields:
         msg = "no field 'type'"

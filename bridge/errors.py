@@ -93,17 +93,17 @@ class AlreadyRunningError(BridgeError):
 
 
 class DisplacedError(AlreadyRunningError):
-    """Another process has taken this one's place while it was stopped, cut off or slow; it writes nothing more."""
+    """Another process took over while this one was stopped, disconnected or slow; this one writes nothing more."""
 
     def __init__(self, name: str, detail: str = "") -> None:
-        super().__init__(name, f"another process has taken its place{detail and f' ({detail})'}")
+        super().__init__(name, f"another process has taken over{detail and f' ({detail})'}")
 
     def __str__(self) -> str:
         return f"connector {self.name!r} ends and writes nothing more: {self.detail}"
 
 
 class ConnectorsFailedError(BridgeError):
-    """Some connectors of a process have failed, the others ended as they should: connector → what it failed with."""
+    """Some connectors of a process failed, and the others ended normally; ``failures`` maps a connector to its error."""
 
     MISTAKE = 1
 
@@ -120,7 +120,7 @@ class ConnectorsFailedError(BridgeError):
 
 
 class RedisUnavailableError(BridgeError):
-    """Redis is out of reach, or doesn't let this client in; ``url`` is without its password."""
+    """Redis is unreachable, or refuses this client; ``url`` is without its password."""
 
     def __init__(self, url: str, message: str) -> None:
         self.url = url
@@ -128,19 +128,19 @@ class RedisUnavailableError(BridgeError):
 
 
 class RedisRefusedError(RedisUnavailableError):
-    """Redis answers, and refuses a command: its key holds something else, say, or this user lacks a right."""
+    """Redis refuses a command, for example because its key has the wrong type or this user lacks a right."""
 
 
 class TaskEndedError(BridgeError):
-    """A task that should run for as long as its connector has ended without a word."""
+    """A task that should run as long as its connector ended without an error."""
 
     def __init__(self, task: str) -> None:
         self.task = task
-        super().__init__(f"the task {task} has ended by itself; this is a bug: please report it")
+        super().__init__(f"the task {task} ended unexpectedly; this is a bug, please report it")
 
 
 class PortUnavailableError(BridgeError):
-    """The address that metrics and health were to be served on can't be had."""
+    """The address for metrics and health checks is not available."""
 
     def __init__(self, host: str, port: int, message: str) -> None:
         self.host = host
@@ -150,11 +150,13 @@ class PortUnavailableError(BridgeError):
 
 
 class StreamConflictError(BridgeError):
-    """The stream holds an entry that this connector did not write, where its own next one should stand."""
+    """The stream has an entry that this connector did not write, in place of its own next one."""
 
     exit_code = 1
 
     def __init__(self, key: str, entry_id: str) -> None:
         self.key = key
         self.entry_id = entry_id
-        super().__init__(f"{key}: entry {entry_id} was written by somebody else; one stream takes one connector")
+        super().__init__(
+            f"{key}: entry {entry_id} was written by another program; only one connector may write a stream"
+        )

@@ -1,6 +1,6 @@
-"""Every Redis key of the product, built and taken apart in this one place.
+"""Builds and parses all Redis keys of the product.
 
-The braces are a Redis Cluster hash tag: all streams of one pair, and all of one account, live in one slot.
+The braces are a Redis Cluster hash tag: all streams of a pair, and all of an account, are in one slot.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _CHANNELS = frozenset(str(channel) for channel in Channel)
 
 
 class StreamKey(Struct, frozen=True):
-    """A stream's key taken apart; ``subject`` is a pair, or an account with its sub-account (``main/sub``)."""
+    """The parts of a stream key; ``subject`` is a pair, or an account, with its sub-account if any (``main/sub``)."""
 
     exchange: str
     subject: str
@@ -27,7 +27,7 @@ class StreamKey(Struct, frozen=True):
 
 
 class Keys:
-    """The keys under one ``namespace`` (``""``: none)."""
+    """The keys of a ``namespace`` (``""``: none)."""
 
     def __init__(self, namespace: str = "") -> None:
         self.namespace = namespace
@@ -51,7 +51,7 @@ class Keys:
         return f"{self._prefix}bridge:catalog"
 
     def accounts_catalog(self) -> str:
-        """The hash that lists the accounts' streams, apart from the public ones, so that rights can differ."""
+        """The hash that lists the streams of accounts, separate from the public ones so that rights can differ."""
         return f"{self._prefix}bridge:catalog:accounts"
 
     def catalog_of(self, channel: Channel) -> str:
@@ -67,11 +67,11 @@ class Keys:
         return f"{self._prefix}bridge:connector:{connector}:fence"
 
     def rejects(self, exchange: str) -> str:
-        """The capped stream of frames that could not be understood."""
+        """The capped stream of frames that could not be parsed."""
         return f"{self._prefix}bridge:rejects:{exchange}"
 
     def cursor(self, name: str) -> str:
-        """The hash in which a named reader saves where it stands: field = stream key, value = entry ID."""
+        """The hash in which a reader saves its position under a name: field = stream key, value = entry ID."""
         return f"{self._prefix}bridge:cursor:{name}"
 
     def parse(self, key: str) -> StreamKey | None:

@@ -17,14 +17,14 @@ _MANY = 100
 """Durations that came to an end at once, from twice as many on of which about this many are looked at: those of a batch lie close together."""
 
 NEVER = 1 << 63
-"""A time (ns) later than any event's."""
+"""A time (ns) later than that of any event."""
 
 EDGES = tuple(round(10_000 * 1.1**step) for step in range(194))
-"""Upper edges of a `Histogram`'s bins (ns): 10 µs to 16 minutes, each a tenth above the one before."""
+"""Upper edges of the bins of a `Histogram` (ns), from 10 µs to 16 minutes, each a tenth above the last."""
 _FEW = 200
-"""Durations up to which it is cheaper to look up the bin of each."""
+"""Up to this many durations, it is cheaper to look up the bin of each."""
 _SAMPLE = 1_000
-"""Of thousands at once, only every so many are looked at that about this number remains."""
+"""The approximate size of the sample that is taken from thousands of durations."""
 
 
 class Latency:
@@ -55,7 +55,7 @@ class Latency:
         self.count += len(times) * weight
 
     def percentile(self, share: float) -> float | None:
-        """The duration, in milliseconds, that ``share`` (0 to 1) of all don't exceed; ``None`` without any."""
+        """The duration in milliseconds that a fraction ``share`` (0 to 1) does not exceed; ``None`` without any."""
         if not self.count:
             return None
         below = accumulate(self._bins)
@@ -63,27 +63,28 @@ class Latency:
         return (index + 1) * _BIN / 1e6 if index < _FINE else float(index - _FINE + 1)
 
     def cumulative(self, edges: Sequence[int]) -> list[int]:
-        """How many did not exceed each of these durations (ns), to within a bin: what Prometheus calls buckets."""
+        """How many do not exceed each of these durations (ns), to within a bin, for the buckets of Prometheus."""
         upto = [0, *accumulate(self._bins)]
         return [upto[edge // _BIN if edge <= _FINE * _BIN else min(_FINE + edge // _COARSE, _BINS)] for edge in edges]
 
     @property
     def total(self) -> int:
-        """The sum of all (ns), each taken for the middle of its bin."""
+        """The sum of all durations (ns), each taken as the middle of its bin."""
         fine = sum((index * _BIN + _BIN // 2) * count for index, count in enumerate(self._bins[:_FINE]) if count)
         coarse = enumerate(self._bins[_FINE:])
         return fine + sum((index * _COARSE + _COARSE // 2) * count for index, count in coarse if count)
 
     def reset(self) -> None:
-        """Start anew."""
+        """Reset all counts."""
         self._bins = [0] * (_BINS + 1)
         self.count = 0
 
 
 class Histogram:
-    """Durations in bins that widen by a tenth each, from 10 µs to 16 minutes; shorter and negative ones are in the first.
+    """Counts durations in bins that widen by a tenth each, from 10 µs to 16 minutes; shorter ones are in the first.
 
-    Made for batches. Of those of thousands an even sample goes into the bins; count, sum and maximum are of all.
+    It is made for batches. From thousands of durations, an even sample is counted in bins; count, sum and maximum
+    include all of them.
     """
 
     def __init__(self) -> None:
@@ -123,7 +124,7 @@ class Histogram:
         self.counts[-1] += (len(ordered) - below) * weight
 
     def merge(self, other: Histogram) -> None:
-        """Count all that ``other`` has counted."""
+        """Add the counts of ``other``."""
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
         self.count += other.count
         self.total += other.total
@@ -131,7 +132,7 @@ class Histogram:
             self.most = other.most if self.most is None else max(self.most, other.most)
 
     def percentile(self, share: float) -> int | None:
-        """The duration (ns, at most a tenth too long) that ``share`` (0 to 1) of all don't exceed; ``None`` without any."""
+        """The duration (ns, at most a tenth too long) that a fraction ``share`` does not exceed; ``None`` without any."""
         if self.most is None:
             return None
         wanted = share * self.count
@@ -139,6 +140,6 @@ class Histogram:
         return min(EDGES[index], self.most) if index < len(EDGES) else self.most
 
     def cumulative(self, edges: Sequence[int]) -> list[int]:
-        """How many were not above each of these durations (ns), to within a bin: what Prometheus calls buckets."""
+        """How many do not exceed each of these durations (ns), to within a bin, for the buckets of Prometheus."""
         upto = [0, *accumulate(self.counts)]
         return [upto[bisect_right(EDGES, edge)] for edge in edges]

@@ -1,12 +1,12 @@
-"""The normalised events: what every exchange session returns and every reader gets back.
+"""The normalised events that exchange sessions return and readers receive.
 
-One struct is one kind of stream entry. ``tag`` is the entry's ``type`` field; ``WIRE`` names the fields that follow
-``type``, ``ts`` and ``recv`` in the entry, in their order; ``MORE`` names further ones, which follow where they are not
-``None``: in all data entries of a stream, or in none. Other attributes never leave the process.
+Each struct is one type of stream entry. ``tag`` is the ``type`` field of the entry; ``WIRE`` names the fields that
+follow ``type``, ``ts`` and ``recv``, in order; ``MORE`` names further fields, which follow if they are not ``None``:
+in all data entries of a stream, or in none. Other attributes are never published.
 
-Units, everywhere: ``ts`` and ``recv`` are integer nanoseconds since the epoch (``ts`` is ``None`` where the exchange
-gives no time); prices, sizes and amounts are decimal text with the exchange's own digits, never a float; an unknown
-value is the empty string.
+Units: ``ts`` and ``recv`` are integer nanoseconds since the epoch (``ts`` is ``None`` if the exchange gives no time);
+prices, sizes and amounts are decimal text with the exchange's own digits, never a float; an unknown value is the empty
+string.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 2
-"""Version of keys, entries and promises, as the catalog states it."""
+"""Version of keys, entries and guarantees, as published in the catalog."""
 
 Levels = list[tuple[str, str]]
 """Book levels ``(price, size)`` as decimal text; best first in a snapshot; size ``0`` removes the level in a delta."""
@@ -62,7 +62,7 @@ PRIVATE_CHANNELS = (Channel.ORDERS, Channel.FILLS, Channel.BALANCES, Channel.POS
 
 
 class ControlEvent(StrEnum):
-    """What a control entry says of its stream; see the stream contract for what a reader does about it."""
+    """The event of a control entry; the documentation of control entries says what a reader does about each."""
 
     LIVE = "live"
     DOWN = "down"
@@ -73,10 +73,10 @@ class ControlEvent(StrEnum):
 
 
 class Event(Struct, frozen=True, gc=False):
-    """What all events share.
+    """The attributes of all events.
 
-    ``subject`` is the pair (``BTC-EUR``) of a public event, the account (``main`` or ``main/<subaccount>``) of a
-    private one: with the exchange and the channel it makes the stream's key.
+    ``subject`` is the pair (``BTC-EUR``) of a public event, or the account (``main`` or ``main/<subaccount>``) of a
+    private one. Exchange, subject and channel make the stream key.
     """
 
     subject: str
@@ -85,10 +85,10 @@ class Event(Struct, frozen=True, gc=False):
 
 
 class Trade(Event, frozen=True, gc=False, tag="trade"):
-    """A public trade. ``side`` is the taker's, ``buy`` or ``sell``; ``size`` is in base coins.
+    """A public trade. ``side`` is that of the taker, ``buy`` or ``sell``; ``size`` is in base coins.
 
     ``replay`` marks a trade of the batch that an exchange repeats after each subscribe. ``contracts`` is the size as a
-    number of contracts, for derivatives only; so it is for orders, fills and positions.
+    number of contracts, for derivatives only, also in orders, fills and positions.
     """
 
     channel: ClassVar[Channel] = Channel.TRADES
@@ -104,7 +104,7 @@ class Trade(Event, frozen=True, gc=False, tag="trade"):
 
 
 class BookSnapshot(Event, frozen=True, gc=False, tag="snapshot"):
-    """The whole book. ``xseq`` is the exchange's own sequence number, empty where it has none; best levels first."""
+    """The whole book, best levels first. ``xseq`` is the exchange's own sequence number, or empty."""
 
     channel: ClassVar[Channel] = Channel.BOOK
     WIRE: ClassVar[tuple[str, ...]] = ("xseq", "bids", "asks")
@@ -117,7 +117,7 @@ class BookSnapshot(Event, frozen=True, gc=False, tag="snapshot"):
 class BookDelta(Event, frozen=True, gc=False, tag="delta"):
     """Changed levels with their new absolute sizes.
 
-    ``prev`` is the ``xseq`` that this delta continues, empty where the exchange doesn't chain its deltas.
+    ``prev`` is the ``xseq`` that this delta continues, or empty if the exchange does not chain its deltas.
     """
 
     channel: ClassVar[Channel] = Channel.BOOK
@@ -130,7 +130,7 @@ class BookDelta(Event, frozen=True, gc=False, tag="delta"):
 
 
 class Quote(Event, frozen=True, gc=False, tag="quote"):
-    """Best bid and ask; a side without orders is empty."""
+    """Best bid and ask, empty for a side without orders."""
 
     channel: ClassVar[Channel] = Channel.QUOTES
     WIRE: ClassVar[tuple[str, ...]] = ("bid", "bid_size", "ask", "ask_size")
@@ -214,7 +214,7 @@ class Fill(Event, frozen=True, gc=False, tag="fill"):
 
 
 class Balance(Event, frozen=True, gc=False, tag="balance"):
-    """One currency of the account's wallet, in units of that currency."""
+    """A currency of the account's wallet, in units of that currency."""
 
     channel: ClassVar[Channel] = Channel.BALANCES
     WIRE: ClassVar[tuple[str, ...]] = ("currency", "available", "reserved")
@@ -227,7 +227,7 @@ class Balance(Event, frozen=True, gc=False, tag="balance"):
 class Position(Event, frozen=True, gc=False, tag="position"):
     """A derivatives position. ``side`` is ``long`` or ``short``, empty when flat; ``size`` is unsigned.
 
-    ``leg`` is ``long`` or ``short`` in hedge mode, where a pair has a position of each; else ``None``.
+    ``leg`` is ``long`` or ``short`` in hedge mode, where a pair may have both positions; otherwise ``None``.
     """
 
     channel: ClassVar[Channel] = Channel.POSITIONS
@@ -245,7 +245,7 @@ class Position(Event, frozen=True, gc=False, tag="position"):
 
 
 class Control(Event, frozen=True, gc=False, tag="control"):
-    """What happened to the stream itself, in band. ``count`` is the number of events concerned, where known."""
+    """A change of the stream's own state. ``count`` is the number of events concerned, if known."""
 
     WIRE: ClassVar[tuple[str, ...]] = ("event", "reason", "count")
 

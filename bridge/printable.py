@@ -1,7 +1,7 @@
-"""Text from outside, made fit for a terminal, a log and a file: nothing in it acts, and its length has a bound.
+"""Makes text from outside safe for a terminal, a log and a file: control characters are escaped, length is limited.
 
-Exchanges, servers and other writers of Redis choose message types, error texts, close reasons, key names and ids. In a
-terminal such text may move the cursor, set a title or turn the line around; in a log it may begin a line of its own.
+Exchanges, servers and other writers of Redis choose message types, error texts, close reasons, key names and ids. On a
+terminal, such text could move the cursor, set a title or reverse a line; in a log, it could start a line of its own.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ import re
 __all__ = ["LONGEST_CODE", "LONGEST_ERROR", "LONGEST_TEXT", "code", "cut", "printable", "printable_json"]
 
 LONGEST_TEXT = 16_384
-"""Bytes that text out of a frame may take in a log line, an error or an entry of the rejects."""
+"""Limit of bytes for text from a frame in a log line, an error or a reject."""
 LONGEST_ERROR = 2_048
-"""Bytes of an error's message, or of the reason of a control entry: it may quote what the exchange sent."""
+"""Limit of bytes for an error message or the reason of a control entry, which may quote the exchange."""
 LONGEST_CODE = 100
-"""Characters of a code, a type or a name from outside."""
+"""Limit of characters for a code, a type or a name from outside."""
 
 _PLAIN = re.compile(r"[^ -~]")
 _NO_CODE = re.compile(r"[^A-Za-z0-9_.:/@#+*=, -]")
 _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _MARK_ROOM = 32
-"""Bytes that the note at the end of a text which was cut may take."""
+"""Bytes reserved for the note at the end of shortened text."""
 
 
 def printable(text: str, limit: int = LONGEST_TEXT, *, lines: bool = False, missing: int = 0) -> str:
-    r"""The text with everything escaped that isn't plainly visible, in ``limit`` bytes of UTF-8 at most.
+    r"""The text with everything escaped that is not plainly visible, in at most ``limit`` bytes of UTF-8.
 
-    Control characters (C0, DEL, C1), marks that turn the direction of writing, invisible characters, line separators
-    and halves of surrogate pairs are shown as Python would: ``\x1b``, ``\u202e``. A backslash stays one: the result is
-    for people, and is not meant to be turned back. ``lines`` keeps line feeds and tabs, for texts of several lines.
-    What was left out is counted at the end: ``… (12 more)``; ``missing`` characters of the text were before.
+    Control characters (C0, DEL, C1), directional marks, invisible characters, line separators and lone surrogates are
+    shown like in Python: ``\x1b``, ``\u202e``. A backslash is not escaped, because the result is for people. ``lines``
+    keeps line feeds and tabs. The number of characters left out is appended, ``… (12 more)``, plus ``missing``, the
+    number that the caller has left out.
     """
     if not missing and len(text) * 4 <= limit and text.isprintable():
         return text
@@ -42,22 +42,22 @@ def printable(text: str, limit: int = LONGEST_TEXT, *, lines: bool = False, miss
 
 
 def printable_json(encoded: bytes) -> str:
-    r"""One line of JSON as text with all that isn't plainly visible escaped as JSON does (``\u009b``): it means the same."""
+    r"""A line of JSON with everything escaped that is not plainly visible (``\u009b``), without changing its meaning."""
     text = encoded.decode()
     return text if text.isprintable() else _PLAIN.sub(_escape_json, text)
 
 
 def cut(text: str, limit: int = LONGEST_TEXT) -> str:
-    """The text as it is, in ``limit`` bytes of UTF-8 at most; what was left out is counted at the end."""
+    """The text in at most ``limit`` bytes of UTF-8; the number of characters left out is appended."""
     if len(text) * 4 <= limit:
         return text
     return _fitted(text[:limit], limit, max(0, len(text) - limit))
 
 
 def code(value: object, limit: int = LONGEST_CODE) -> str:
-    """A code, a type or a name from outside: ASCII letters, digits and ``_.:/@#+*=,-`` and spaces, anything else ``?``.
+    """A code, type or name from outside: ASCII letters, digits, ``_.:/@#+*=,-`` and spaces; anything else becomes ``?``.
 
-    For what becomes a key of a table, a label of a metric, or a field that people filter by.
+    For keys of tables, labels of metrics, and fields that users filter by.
     """
     text = str(value)
     cut_off = len(text) > limit

@@ -1,4 +1,4 @@
-"""Which proxy leads to an address: what a connector's ``proxy`` says, or the environment as other programs read it."""
+"""Chooses the proxy for an address: a connector's ``proxy`` setting, or the usual environment variables."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAMES = frozenset(name for names in _VARIABLES.values() for name in names)
 
 
 class Proxy(Struct, frozen=True):
-    """A proxy; printing it shows neither user nor password."""
+    """A proxy; its representation shows neither user nor password."""
 
     scheme: str
     host: str
@@ -40,10 +40,10 @@ class Proxy(Struct, frozen=True):
 
     @classmethod
     def of(cls, text: str, source: str = "") -> Self:
-        """Take a proxy's URL apart; one without a scheme is an HTTP proxy, as ``curl`` has it.
+        """Parse a proxy's URL; without a scheme it is an HTTP proxy, like in ``curl``.
 
         Raises:
-            ValueError: it is none. The message quotes nothing of it.
+            ValueError: it is not valid. The message quotes nothing of it.
         """
         text = text.strip()
         url = Url.of(text if "://" in text else f"http://{text}")
@@ -69,34 +69,34 @@ class Proxy(Struct, frozen=True):
 
     @property
     def address(self) -> str:
-        """Fit for messages."""
+        """The URL without user and password, for messages."""
         return f"{self.scheme}://{written_host(self.host)}:{self.port}"
 
     @property
     def shown(self) -> str:
-        """The address and where it is set."""
+        """The address, and where it is set."""
         return f"{self.address} ({self.source})" if self.source else self.address
 
     @property
     def basic(self) -> str:
-        """User and password as the header ``Proxy-Authorization`` has them."""
+        """User and password, as in the header ``Proxy-Authorization``."""
         return base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
     @property
     def secrets(self) -> list[str]:
-        """What must show in no log."""
+        """The secrets, which must not appear in logs."""
         return [self.password, self.basic] if self.password else []
 
 
 class Route(Struct, frozen=True):
-    """How to get to an address: through ``proxy``, or straight there; ``reason`` says why no proxy that is set is used."""
+    """The route to an address: through ``proxy``, or directly; ``reason`` says why a proxy that is set is not used."""
 
     proxy: Proxy | None = None
     reason: str = ""
 
 
 def environment_secrets(environment: Mapping[str, str]) -> list[str]:
-    """What must show in no log of the proxies that the environment names."""
+    """The secrets of the proxies in the environment, which must not appear in logs."""
     found: list[str] = []
     for name, value in environment.items():
         if name.lower() in _NAMES:
@@ -106,11 +106,11 @@ def environment_secrets(environment: Mapping[str, str]) -> list[str]:
 
 
 class Proxies:
-    """The proxies that there are, for addresses still to come.
+    """The configured proxies, for any address.
 
-    A ``fixed`` one is for all of them, loopback too. Without one it is as the environment says (``HTTPS_PROXY``,
-    ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``, and in lower case, which goes first); loopback is never reached through
-    a proxy of the environment's.
+    A ``fixed`` proxy is used for all addresses, including loopback. Otherwise the environment decides (``HTTPS_PROXY``,
+    ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``, also in lower case, which takes precedence); a proxy from the environment
+    is never used for loopback.
     """
 
     def __init__(self, environment: Mapping[str, str], fixed: Proxy | None = None, *, off: bool = False) -> None:
@@ -125,10 +125,10 @@ class Proxies:
         return cls({}, off=True)
 
     def route(self, url: str) -> Route:
-        """The way to a URL (``wss``, ``https``, ``ws`` or ``http``).
+        """The route to a URL (``wss``, ``https``, ``ws`` or ``http``).
 
         Raises:
-            ValueError: the environment's proxy for it is no proxy's URL; the message begins with the variable's name.
+            ValueError: the proxy in the environment is not valid; the message begins with the name of the variable.
         """
         if self._fixed is not None:
             return Route(self._fixed)
@@ -151,7 +151,7 @@ class Proxies:
         return Route()
 
     def _variable(self, name: str) -> tuple[str, str]:
-        """Its name as it is written, and its value; a lower-case one counts even where it is empty."""
+        """The variable's name as it is written, and its value; a lower-case variable counts even if it is empty."""
         for spelling in (name, name.upper()):
             value = self._environment.get(spelling)
             if value is not None:
@@ -162,8 +162,8 @@ class Proxies:
 def _excepted(exceptions: list[str], host: str, port: int) -> bool:
     """Whether ``NO_PROXY`` names the host.
 
-    Each of its items is ``*``, a domain (with all below it, with or without a dot or ``*.`` before it), an address, or a
-    network (``10.0.0.0/8``); all but networks may have a port.
+    Each item is ``*``, a domain (including its subdomains, with or without a leading dot or ``*.``), an address, or a
+    network (``10.0.0.0/8``); all except networks may have a port.
     """
     host = host.lower().rstrip(".").partition("%")[0]
     return any(_names(item.lower(), host, port) for item in exceptions)
@@ -187,7 +187,7 @@ def _names(item: str, host: str, port: int) -> bool:
 
 
 def _within(host: str, network: str) -> bool:
-    """Whether both are addresses, and the one is the other, or in it."""
+    """Whether the host is an address that equals the item or is in its network."""
     found, wanted = _network(host), _network(network)
     return found is not None and wanted is not None and found.network_address in wanted
 

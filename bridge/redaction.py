@@ -1,7 +1,7 @@
-"""Keeps secrets out of what people get to read: logs, error messages, tracebacks.
+"""Removes secrets from everything that people read: logs, error messages, tracebacks.
 
-Two nets: every secret that the configuration holds, wherever it turns up and however it is quoted; and what looks
-like a secret in a URL or in JSON (``t=…``, ``token``, a password before ``@``), whoever put it there.
+It masks every secret in the configuration, wherever it appears and however it is quoted, and everything that looks like
+a secret in a URL or in JSON (``t=…``, ``token``, a password before ``@``).
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _JSON = re.compile(
     re.IGNORECASE,
 )
 
-# What a text that was cut off may end in: a value whose end is missing is a secret, too.
+# The end of text that was cut off: a value whose end is missing is still a secret.
 _URL_OPEN = re.compile(r"(://[^\s:/?#@\"']*):[^\s/?#\"']*$")
 _JSON_OPEN = re.compile(
     rf"(\\?[\"'](?!t\\?[\"'])(?:{_WORDS})\\?[\"']\s*:\s*)(?:\\\"(?:[^\"\\]|\\[^\"])*|\"(?:[^\"\\]|\\.)*|'(?:[^'\\]|\\.)*)\\?$",
     re.IGNORECASE,
 )
 _LEAST_OVERLAP = 1_024
-"""Characters beyond a limit that are searched too, at least: a secret must not be cut into halves that nobody knows."""
+"""Minimum of characters beyond a limit that are searched too, so that no secret is cut and missed."""
 
 _secrets: set[str] = set()
 _pattern: re.Pattern[str] | None = None
@@ -49,16 +49,16 @@ _overlap = _LEAST_OVERLAP
 
 
 def register_secret(secret: str) -> None:
-    """From now on ``redact`` masks this text, as it is and percent-encoded or escaped.
+    """Have ``redact`` mask this text, also percent-encoded and escaped.
 
-    Of a secret of several lines (a PEM key) each long line counts for itself. Texts of under 4 characters are left:
-    masking them would blot out half of every line.
+    Each long line of a multi-line secret (a PEM key) is masked separately. Text of under 4 characters is not masked,
+    because it would match almost everywhere.
     """
     register_secrets([secret])
 
 
 def register_secrets(secrets: Iterable[str]) -> None:
-    """``register_secret`` for each of these."""
+    """Call ``register_secret`` for each of these."""
     global _pattern, _overlap  # noqa: PLW0603  (one process, one set of secrets)
     for secret in secrets:
         _secrets.update(_spellings(secret))
@@ -68,7 +68,7 @@ def register_secrets(secrets: Iterable[str]) -> None:
 
 
 def forget_secrets() -> None:
-    """Forget all registered secrets: for tests, which share one process."""
+    """Forget all registered secrets, for tests, which share one process."""
     global _pattern, _overlap  # noqa: PLW0603
     _secrets.clear()
     _pattern = None
@@ -76,10 +76,10 @@ def forget_secrets() -> None:
 
 
 def redact(text: str, limit: int | None = None) -> str:
-    """The text with every known secret, and everything that looks like one, replaced by ``***``.
+    """Replace every known secret, and everything that looks like one, by ``***``.
 
-    With ``limit``, no more of the text than about so many characters is looked at and returned, however long it is; a
-    secret that the limit would cut in two is left out as a whole.
+    With ``limit``, only about that many characters are searched and returned; a secret that the limit would cut is left
+    out completely.
     """
     if limit is None or len(text) <= limit:
         return _masked(text)
@@ -88,13 +88,13 @@ def redact(text: str, limit: int | None = None) -> str:
     shown = _masked(window)
     if len(window) < len(text):
         shown = _JSON_OPEN.sub(rf'\1"{MASK}"', _URL_OPEN.sub(rf"\1:{MASK}", shown))
-        # The window may end within a secret, which nothing has found.
+        # The window may end within a secret that was not found.
         shown = shown[: max(0, len(shown) - overlap)]
     return shown[:limit]
 
 
 def presentable(text: str, limit: int = LONGEST_TEXT, *, lines: bool = False) -> str:
-    """Text from outside as people may get to see it: without secrets, `printable`, and in ``limit`` bytes at most."""
+    """Make text from outside presentable: without secrets, `printable`, and at most ``limit`` bytes."""
     return printable(redact(text, limit), limit, lines=lines, missing=max(0, len(text) - limit))
 
 
@@ -112,10 +112,9 @@ def _masked(text: str) -> str:
 
 
 def redact_value(value: Any, text: Callable[[str], str] = redact, most: int | None = None, depth: int = 0) -> Any:
-    """The same for a value of any kind: containers inside out, unknown objects by what they print as.
+    """Redact a value of any type: containers recursively, unknown objects by their text.
 
-    ``text`` is what is done to each piece of text: redaction, and whatever else. Of a container, no more than ``most``
-    items are kept. What comes out can be written as JSON.
+    ``text`` is applied to each text. At most ``most`` items of a container are kept. The result can be written as JSON.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -138,7 +137,7 @@ def _printed(value: Any) -> str:
 
 
 def _spellings(secret: str) -> set[str]:
-    """How a secret may turn up: as it is, in a URL, in JSON, in a repr; and the long lines of a text."""
+    """The forms of a secret: plain, in a URL, in JSON, in a repr; and the long lines of multi-line text."""
     whole = secret.strip()
     lines = [line.strip() for line in whole.splitlines()]
     parts = [whole]

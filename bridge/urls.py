@@ -1,7 +1,7 @@
-"""URLs taken apart, the same on every Python.
+"""Parses URLs, in the same way in every version of Python.
 
-``urllib`` refuses some that are fine here (several hosts, one of them an IPv6 address in brackets), and which ones it
-refuses changes with corrections to it.
+``urllib`` refuses some URLs that are valid here (several hosts, one of them an IPv6 address in brackets), and its rules
+differ between versions.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _NO_HOST = re.compile(r"[\s\[\]/?#@,\\]")
 
 
 class Url(Struct, frozen=True):
-    """The parts of a URL as they are written; ``user``, ``password`` and ``fragment`` are ``None`` where there is none.
+    """The parts of a URL as they are written; ``user``, ``password`` and ``fragment`` may be ``None``.
 
-    ``hosts`` is what stands between ``@`` and the path: one host with its port, or several.
+    ``hosts`` is the part between ``@`` and the path: one or several hosts with their ports.
     """
 
     scheme: str
-    """In lower case; empty where there is no ``://``."""
+    """In lower case; empty if there is no ``://``."""
     user: str | None
     password: str | None
     hosts: str
@@ -37,7 +37,7 @@ class Url(Struct, frozen=True):
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """Take a URL apart; never fails, whatever the text is."""
+        """Parse a URL; never fails."""
         match = _PARTS.fullmatch(text)
         assert match is not None  # the last part takes everything
         scheme, authority, path, query, fragment = match.groups()
@@ -55,15 +55,15 @@ class Url(Struct, frozen=True):
 
     @property
     def credentials(self) -> tuple[str, str]:
-        """User and password, percent-decoded; empty where there is none."""
+        """User and password, percent-decoded; empty if missing."""
         return unquote(self.user or ""), unquote(self.password or "")
 
 
 def host_and_port(text: str, default: int) -> tuple[str, int]:
-    """The host, without brackets and with its zone (``fe80::1%eth0``), and the port out of ``HOST[:PORT]``.
+    """Parse ``HOST[:PORT]``; returns the host, without brackets and with its zone (``fe80::1%eth0``), and the port.
 
     Raises:
-        ValueError: it is no host with a port. The message quotes nothing of it.
+        ValueError: it is not a host with a port. The message quotes nothing of it.
     """
     host, port = text, ""
     bracketed = text.startswith("[")
@@ -90,7 +90,7 @@ def host_and_port(text: str, default: int) -> tuple[str, int]:
 
 
 def written_host(host: str) -> str:
-    """The host as a URL has it: an IPv6 address in brackets."""
+    """The host as in a URL: an IPv6 address is in brackets."""
     return f"[{host}]" if ":" in host else host
 
 

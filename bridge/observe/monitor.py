@@ -59,7 +59,7 @@ class Monitor:
         settings = self._settings
         if settings.port is None:
             return self
-        metrics = BridgeMetrics(self.started, self._up, pairs=settings.pair_labels)
+        metrics = BridgeMetrics(self.begun, self._up, pairs=settings.pair_labels)
         collectors = [metrics, ProcessMetrics("bridge", __version__, self._pulse)]
         server = HttpServer(self._pulse, collectors, missing=self.missing, status=self.status, degraded=self.degraded)
         log = structlog.get_logger()
@@ -94,7 +94,7 @@ class Monitor:
 
     def degraded(self) -> list[str]:
         """What does not work in each connector, although it may be ready."""
-        found = [f"{report.name}: {what}" for report in self.started() for what in report.degraded]
+        found = [f"{report.name}: {what}" for report in self.begun() for what in report.degraded]
         return [str(redact_value(what)) for what in found]
 
     def status(self) -> object:
@@ -124,6 +124,6 @@ class Monitor:
     def _up(self) -> dict[tuple[str, ...], bool]:
         return {(self._connectors[name], name): report is not None for name, report in self._reports.items()}
 
-    def started(self) -> list[Report]:
+    def begun(self) -> list[Report]:
         """The reports of connectors that have started."""
         return [report for report in self._reports.values() if report]

@@ -1,1 +1,1 @@
-"""What connectors and consumers share as processes: their start and end, logs, printed lines, the HTTP server."""
+"""What connectors and consumers share as processes: start and end, logs, printed lines, the HTTP server."""

@@ -1,4 +1,4 @@
-"""How a process ends: in order by the first SIGTERM or SIGINT, at once by the second, and in any case within a limit."""
+"""Ends a process: in order at the first SIGTERM or SIGINT, at once at the second, and always within a time limit."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["LONGEST_END", "end_on_signals", "end_tasks", "names_of_tasks", "run_
 T = TypeVar("T")
 
 LONGEST_END = 10.0
-"""Seconds that a process may take to end, where no setting says otherwise."""
+"""Default limit, in seconds, for a process to end."""
 _ONE_SIGNAL = 0.1
-"""Seconds within which two signals are one: ``timeout`` and shells signal the process and then its whole group."""
-_LAST_WORDS = 0.2
-"""Seconds that logs get where the process ends at once."""
+"""Seconds within which two signals count as one: ``timeout`` and shells signal the process and then its group."""
+_LAST_OUTPUT = 0.2
+"""Seconds for logs to be written if the process ends at once."""
 _ENVIRONMENT = 2
 _ATTEMPTS = 3
 _THREAD_ENDS = 0.2
@@ -37,11 +37,11 @@ def end_on_signals(
 ) -> None:
     """From now on, call ``stop`` in the running loop at the first SIGTERM or SIGINT.
 
-    The second one, more than 0.1 s later, ends the process at once (exit code 128 and its number), also where the event
-    loop stands still. If the process has not ended ``patience`` seconds after the first, because something swallows its
-    cancellation or hangs in a thread, ``late`` is called in a thread, and the process ends with exit code 2.
+    A second signal, more than 0.1 s later, ends the process at once (exit code 128 plus its number), even if the event
+    loop is blocked. If the process has not ended ``patience`` seconds after the first signal, because something swallows
+    its cancellation or hangs in a thread, ``late`` is called in a thread, and the process ends with exit code 2.
 
-    To be called in the main thread, in a coroutine that `run_loop` runs.
+    Call it in the main thread, in a coroutine that `run_loop` runs.
     """
     loop = asyncio.get_running_loop()
     first: list[float] = []
@@ -66,18 +66,18 @@ def end_on_signals(
         _leave(_ENVIRONMENT)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        # The loop's own handler is there to wake it; ours also works where the loop stands still.
+        # The loop's own handler only wakes it; ours also works if the loop is blocked.
         loop.add_signal_handler(number, lambda: None)
         signal.signal(number, handle)
 
 
 _deadlines: list[threading.Timer] = []
 _threads: list[threading.Thread] = []
-"""Those that were there before the loop began its work."""
+"""The threads that existed before the loop started."""
 
 
 def _loop_ended() -> None:
-    """The limit of time has been kept, unless a thread is left that Python would wait for at its end."""
+    """Cancel the deadline, unless a thread remains that Python would wait for at exit."""
     for thread in threading.enumerate():
         if not thread.daemon and thread not in _threads and thread is not threading.current_thread():
             thread.join(_THREAD_ENDS)
@@ -89,17 +89,17 @@ def _loop_ended() -> None:
 
 def _leave(code: int) -> None:
     with contextlib.suppress(Exception):
-        drain_output(_LAST_WORDS, _LAST_WORDS)
+        drain_output(_LAST_OUTPUT, _LAST_OUTPUT)
     os._exit(code)
 
 
 async def end_tasks(tasks: Iterable[asyncio.Task[Any]], patience: float = _PATIENCE) -> set[asyncio.Task[Any]]:
-    """Cancel tasks and wait for their ends, ``patience`` seconds and three times.
+    """Cancel tasks and wait until they end, up to three times for ``patience`` seconds.
 
-    Once isn't enough where a library swallows a cancellation (redis-py on Python 3.11).
+    Once is not enough if a library swallows a cancellation (redis-py on Python 3.11).
 
     Returns:
-        Those that have not ended.
+        The tasks that have not ended.
     """
     waiting = {task for task in tasks if not task.done()}
     for _ in range(_ATTEMPTS):
@@ -112,7 +112,7 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]], patience: float = _PATIE
 
 
 def names_of_tasks(loop: asyncio.AbstractEventLoop) -> list[str]:
-    """What still runs in a loop, as far as it can be told, also from another thread."""
+    """The names of the tasks in a loop, as far as they can be read from another thread."""
     for _ in range(_ATTEMPTS):
         with contextlib.suppress(RuntimeError):  # the set changed while it was read
             return sorted(task.get_name() for task in asyncio.all_tasks(loop))
@@ -124,10 +124,10 @@ def run_loop(
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
     prepare: Callable[[asyncio.AbstractEventLoop], None] = lambda _: None,
 ) -> T:
-    """Run a coroutine to its end, as ``asyncio.run`` does, but wait for nothing that doesn't end after it.
+    """Run a coroutine like ``asyncio.run``, but do not wait for what does not end after it.
 
-    Tasks that swallow their cancellation are left behind, and so are threads of the executor (a name server that does
-    not answer). ``prepare`` gets the loop before it runs.
+    Tasks that swallow their cancellation are abandoned, and so are threads of the executor (for example one that waits
+    for a name server). ``prepare`` is called with the loop before it runs.
     """
     runner = asyncio.Runner(loop_factory=factory)
     loop = runner.get_loop()
@@ -143,7 +143,7 @@ def run_loop(
             loop.close()
             _loop_ended()
         for task in left:
-            # Python would report, in the middle of its own end, that it was destroyed.
+            # Python would report at exit that the pending task was destroyed.
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
 
 

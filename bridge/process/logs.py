@@ -1,8 +1,8 @@
 """Logging: one pipeline for this package and for every library, on stderr, without secrets.
 
-JSON lines when stderr is no terminal, readable lines on one. Every line has ``timestamp`` (ISO 8601, UTC), ``level`` and
-``event``; ``exchange``, ``connector`` and ``pair`` follow where they are bound. Lines that repeat are summed up, and text
-from outside can neither act on a terminal nor grow without end.
+Lines are readable text on a terminal, otherwise JSON. Every line has ``timestamp`` (ISO 8601, UTC), ``level`` and
+``event``, followed by ``exchange``, ``connector`` and ``pair`` if they are bound. Repeated lines are summarised, and text
+from outside is escaped and limited in length.
 """
 
 from __future__ import annotations
@@ -36,36 +36,36 @@ __all__ = [
 ]
 
 _FIRST = ("timestamp", "level", "event", "exchange", "connector", "pair")
-# At their lowest levels these print whole frames and requests, with tokens in them.
+# At low levels, these print whole frames and requests, including tokens.
 _CHATTY = ("websockets", "picows", "aiohttp", "asyncio", "urllib3")
 
 _KIND = ("event", "exchange", "connector", "kind")
-"""What of a line says what it reports …"""
+"""The fields that say what a line reports."""
 _SOURCE = ("connection", "pair", "channel", "type", "key")
-""" … and what, who."""
+"""The fields that say what it is about."""
 _ADMITTED = "_admitted"
-"""Marks a line that has been through the repeats already, or sums them up."""
+"""Marks a line that has been checked for repeats, or is a summary."""
 _LEVEL = "_level"
 _TRACES = ("exception", "stack")
 _FIRST_LINES, _LAST_LINES = 4_096, 12_288
-"""Bytes of a traceback that are kept: what was called first, and what went wrong in the end."""
-_MOST_ITEMS = 100
-_MOST_NAMED = 10
+"""Bytes of a traceback that are kept at its beginning and its end."""
+_MAX_ITEMS = 100
+_MAX_NAMED = 10
 _LEAST = 64
-"""Bytes that every value gets, however long those before it were."""
+"""Minimum of bytes for each value, however long the values before it are."""
 
 _repeats: list[Repeats] = []
 
 
 def configure_logging(level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:  # noqa: A002
-    """Send all logs to ``stream`` (stderr), from ``level`` upwards, as ``auto``, ``json`` or ``console``.
+    """Send all logs from ``level`` upwards to ``stream`` (default: stderr), as ``auto``, ``json`` or ``console``.
 
-    May be called again; the last call counts. Libraries are heard from ``warning`` upwards, at ``debug`` from ``info``.
+    May be called again; the last call counts. Libraries log from ``warning`` upwards, or from ``info`` at ``debug``.
     """
     stream = stream or sys.stderr or _Nowhere()  # a process may have been started without a stderr
     terminal = stream.isatty()
     as_json = format == "json" or (format == "auto" and not terminal)
-    repeats = _repeats_of_this()
+    repeats = _new_repeats()
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         _without_repeats(repeats),
@@ -84,7 +84,7 @@ def configure_logging(level: str = "info", format: str = "auto", stream: TextIO 
         )
     )
     handler.addFilter(_foreign_filter(repeats))
-    logging.raiseExceptions = False  # a line that can't be written must not become twenty lines about that
+    logging.raiseExceptions = False  # a line that cannot be written must not cause twenty lines about that
     root = logging.getLogger()
     for old in [old for old in root.handlers if isinstance(old.formatter, structlog.stdlib.ProcessorFormatter)]:
         root.removeHandler(old)
@@ -112,7 +112,7 @@ class _Nowhere(io.StringIO):
 
 
 def handle_loop_errors(loop: asyncio.AbstractEventLoop) -> None:
-    """Log what no task handled (an exception never retrieved, a failing callback) like everything else."""
+    """Log errors that no task handled (an exception never retrieved, a failing callback) in the usual form."""
 
     def log(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
@@ -123,7 +123,7 @@ def handle_loop_errors(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def presentable_traceback(text: str) -> str:
-    """A traceback without secrets and control characters; of a long one the beginning and the end."""
+    """A traceback without secrets and control characters; a long one is shortened in the middle."""
     lines = text.split("\n")
     first: list[str] = []
     last: list[str] = []
@@ -141,7 +141,7 @@ def presentable_traceback(text: str) -> str:
 
 
 def report_dropped(stream: str, count: int) -> None:
-    """Say that so many lines of a standard stream were dropped because nothing read them."""
+    """Report that lines of a standard stream were dropped because nothing read them."""
     if structlog.is_configured():
         structlog.get_logger().warning("output_dropped", stream=stream, lines=count)
     elif sys.stderr is not None:
@@ -149,14 +149,14 @@ def report_dropped(stream: str, count: int) -> None:
 
 
 def left_out_lines() -> int:
-    """Log lines that repeated others, and were or will be summed up."""
+    """The number of repeated log lines that were or will be summarised."""
     return sum(repeats.left_out for repeats in _repeats)
 
 
 class FrequentWarning:
-    """A warning that may come thousands of times a second: one that will only be counted costs hardly more than that.
+    """A warning that may occur thousands of times a second, and is cheap if it is only counted.
 
-    It is written and summed up like any other line. Values may be objects that make their text only when it is asked for.
+    It is written and summarised like any other line. Values may be objects that build their text only when needed.
     """
 
     def __init__(self, log: FilteringBoundLogger, event: str) -> None:
@@ -166,7 +166,7 @@ class FrequentWarning:
         self._kind = _kind_of(self._context)
 
     def __call__(self, **fields: object) -> None:
-        """Write the line with these fields, none of which is its ``kind``, or count it."""
+        """Write the line with these fields (other than ``kind``), or count it."""
         if not _repeats or not logging.getLogger().isEnabledFor(logging.WARNING):
             self._log.warning(self._event, **fields)
             return
@@ -178,8 +178,8 @@ class FrequentWarning:
 # --- repeats ---------------------------------------------------------------------------------------------------------
 
 
-def _repeats_of_this() -> Repeats:
-    """New ones; what the ones before have left out is said as it would have been, and what these have, in the end."""
+def _new_repeats() -> Repeats:
+    """A new `Repeats`. What the previous one left out is summarised now, what the new one leaves out at exit."""
     if _repeats:
         _repeats.pop().close()
     else:
@@ -190,14 +190,14 @@ def _repeats_of_this() -> Repeats:
 
 
 def flush_repeats() -> None:
-    """Say now what was left out so far: the end of something should come after all that led to it."""
+    """Write the pending summaries now, so that they precede the last lines of a process."""
     for repeats in _repeats:
         repeats.flush()
 
 
 def _without_repeats(repeats: Repeats) -> Processor:
     def process(_: WrappedLogger, level: str, event: EventDict) -> EventDict:
-        # Who asks for debug lines wants all of them. The others come from a call: foreign lines are filtered below.
+        # Debug lines are never left out. Lines of libraries are filtered below.
         if event.pop(_ADMITTED, False) or level == "debug" or "_record" in event:
             return event
         if not repeats.admit(_kind_of(event), _source_of(event), _kept(level, event)):
@@ -216,7 +216,7 @@ def _source_of(line: Mapping[str, Any]) -> Source:
 
 
 def _foreign_filter(repeats: Repeats) -> Callable[[logging.LogRecord], bool]:
-    """The same for lines of libraries: their kind is the library and the level, what they report the text's pattern."""
+    """Filter lines of libraries: their kind is library and level, their source the pattern of the text."""
 
     def admit(record: logging.LogRecord) -> bool:
         if hasattr(record, "_logger") or record.levelno <= logging.DEBUG:
@@ -228,7 +228,7 @@ def _foreign_filter(repeats: Repeats) -> Callable[[logging.LogRecord], bool]:
 
 
 def _kept(level: str, event: EventDict) -> dict[str, Any]:
-    """A line as it is kept for a summary: of an exception only its words, since it holds on to whole frames."""
+    """A line as it is kept for a summary; of an exception only the message, since it keeps stack frames alive."""
     kept = {key: value for key, value in event.items() if key not in ("exc_info", "stack_info")}
     if event.get("exc_info"):
         given = event["exc_info"]
@@ -238,7 +238,7 @@ def _kept(level: str, event: EventDict) -> dict[str, Any]:
 
 
 def _say_summary(summary: Summary) -> None:
-    """The newest of the lines, with how many there were; where they were of several connections or pairs, of which."""
+    """Write a summary: the newest line, the number of lines, and the connections or pairs that they were about."""
     line = dict(summary.newest)
     level = logging.getLevelNamesMapping().get(str(line.pop(_LEVEL)).upper(), logging.ERROR)
     event = line.pop("event", "")
@@ -246,7 +246,7 @@ def _say_summary(summary: Summary) -> None:
         found = sorted({str(source[position]) for source in summary.sources if len(source) == len(_SOURCE)} - {""})
         if len(found) > 1:
             line.pop(name, None)
-            line[f"{name}s"] = found[:_MOST_NAMED] + ["…"] * (len(found) > _MOST_NAMED)
+            line[f"{name}s"] = found[:_MAX_NAMED] + ["…"] * (len(found) > _MAX_NAMED)
     fields = {**line, "repeated": summary.count, "seconds": summary.seconds, _ADMITTED: True}
     structlog.get_logger().log(level, event, **fields)
 
@@ -255,7 +255,7 @@ def _say_summary(summary: Summary) -> None:
 
 
 def _make_presentable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """No secrets, nothing that acts on a terminal, and no more than so much of it all."""
+    """Remove secrets and control characters, and limit the length of the whole line."""
     left = LONGEST_TEXT
 
     def text(piece: str) -> str:
@@ -271,12 +271,12 @@ def _make_presentable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         elif key in _TRACES:
             clean[key] = presentable_traceback(str(value))
         elif key != "exc_info":
-            clean[text(key)] = redact_value(value, text, _MOST_ITEMS)
+            clean[text(key)] = redact_value(value, text, _MAX_ITEMS)
     return clean
 
 
 def _in_order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """When, how bad, what and whose come first in every line."""
+    """Put time, level, event and origin first in every line."""
     head = {key: event[key] for key in _FIRST if key in event}
     return {**head, **{key: value for key, value in event.items() if key not in head}}
 
@@ -297,7 +297,7 @@ def _renderer(as_json: bool, terminal: bool) -> Processor:
 
     def render(logger: WrappedLogger, name: str, event: MutableMapping[str, Any]) -> str:
         for key in _TRACES:
-            if key in event:  # indented, so that no line of a message can pass for a line of the log
+            if key in event:  # indented, so that no line of a message looks like a line of the log
                 event[key] = textwrap.indent(event[key], "  ")
         return redact(str(console(logger, name, event)))
 

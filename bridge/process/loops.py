@@ -1,4 +1,4 @@
-"""Which event loop a command runs on."""
+"""Chooses the event loop of a command."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ T = TypeVar("T")
 
 
 def run_async(main: Coroutine[Any, Any, T], loop: str = "auto") -> T:
-    """Run a coroutine to its end on ``auto`` (uvloop if it is installed), ``asyncio`` or ``uvloop``.
+    """Run a coroutine on ``auto`` (uvloop if it is installed), ``asyncio`` or ``uvloop``.
 
     Raises:
-        ConfigError: uvloop is asked for and not installed.
+        ConfigError: uvloop is requested and not installed.
     """
     try:
         factory = _factory(loop)
@@ -31,10 +31,10 @@ def run_async(main: Coroutine[Any, Any, T], loop: str = "auto") -> T:
 
 
 def check_loop(loop: str) -> None:
-    """Make sure that this loop can be had.
+    """Check that this loop is available.
 
     Raises:
-        ConfigError: uvloop is asked for and not installed.
+        ConfigError: uvloop is requested and not installed.
     """
     _factory(loop)
 

@@ -1,8 +1,8 @@
-"""Logs and printed lines on their way out: no reader, however slow or dead, can hold up what the process is for.
+"""Writes logs and printed lines without ever blocking the process, however slow their reader is.
 
-`queued_output` puts a bounded queue and a thread that writes between a command and its standard output and standard
-error. What is printed or logged is taken at once; what doesn't fit, because nobody reads or the disk is full, is dropped
-and counted, and the count is said once lines flow again.
+`queued_output` puts a bounded queue and a writing thread between a command and its standard output and error. Printing
+and logging never wait. Lines that do not fit, because nobody reads or the disk is full, are dropped and counted, and the
+count is reported once lines can be written again.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ __all__ = [
 ]
 
 MOST_WAITING = 4 * 1024 * 1024
-"""Bytes that may wait for a reader, per stream."""
+"""Bytes that may wait per stream."""
 _LINE_COST = 64
-"""What a line counts beside its bytes: empty ones take memory too."""
+"""Bytes added to the size of each line, since empty lines take memory too."""
 _CHUNK = 64 * 1024
 _PAUSE = 1.0
-"""Seconds before the next attempt, after a write that failed."""
-_SAY_EVERY = 10.0
-"""Seconds between two notes on dropped lines, while a slow reader keeps the queue from running empty."""
+"""Seconds before the next attempt after a failed write."""
+_REPORT_EVERY = 10.0
+"""Seconds between two notes on dropped lines, while a slow reader keeps the queue filled."""
 _PATIENCE = 1.0
-"""Seconds that the end waits for a reader that takes nothing."""
+"""Seconds to wait at the end for a reader that reads nothing."""
 _LONGEST_END = 5.0
-"""Seconds that the end waits for one that takes little."""
+"""Seconds to wait at the end for a slow reader."""
 
 
 class LineQueue:
-    """Lines for one file descriptor, written by a thread of their own.
+    """Lines for one file descriptor, written by a thread.
 
-    ``noted`` is called from that thread with the number of lines that were dropped, once lines flow again.
+    ``noted`` is called from that thread with the number of dropped lines, once lines can be written again.
     """
 
     def __init__(self, fd: int, noted: Callable[[int], None], most: int = MOST_WAITING) -> None:
@@ -62,21 +62,21 @@ class LineQueue:
         self._busy = False
         self._closed = False
         self._moved_at = 0.0
-        """When the writer began to write, or last wrote something."""
-        self._unsaid = 0
-        """Dropped lines that no note has told of."""
-        self._said_at = 0.0
-        self._torn = False
-        """Whether the last line came out in part."""
+        """When the thread started a write, or last wrote something."""
+        self._unreported = 0
+        """Dropped lines that have not been reported."""
+        self._reported_at = 0.0
+        self._line_cut = False
+        """Whether the last line was written only in part."""
         self.dropped = 0
-        """Lines dropped, ever."""
+        """Lines dropped since the start."""
         self.trouble = ""
         """Why the last write failed; empty while writes succeed."""
         self.gone = False
-        """Whether it failed because the reader has gone (``… | head``)."""
+        """Whether it failed because the reader is gone (``… | head``)."""
 
     def put(self, line: bytes) -> None:
-        """Have a line written, with its line feed; never waits, never fails."""
+        """Queue a line, which includes its line feed; never waits and never fails."""
         cost = len(line) + _LINE_COST
         with self._changed:
             if self._closed or self._bytes + cost > self._most:
@@ -85,16 +85,16 @@ class LineQueue:
             self._lines.append(line)
             self._bytes += cost
             if self._thread is None:
-                # Not joined at the end: it may be stuck in a write for ever.
+                # Not joined at the end, because it may be stuck in a write.
                 self._thread = threading.Thread(target=self._run, name=f"output-{self._fd}", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
 
     def drain(self, patience: float = _PATIENCE, longest: float = _LONGEST_END) -> bool:
-        """Wait until all is written, for ``longest`` seconds at most, and until nothing has moved for ``patience``.
+        """Wait until everything is written, at most ``longest`` seconds, or until nothing moves for ``patience`` seconds.
 
         Returns:
-            Whether all of it was.
+            Whether everything was written.
         """
         end = time.monotonic() + longest
         with self._changed:
@@ -107,14 +107,14 @@ class LineQueue:
             return not self.trouble
 
     def close(self) -> None:
-        """Take no more lines, and let the thread end with those that there are."""
+        """Accept no more lines; the thread ends when the queued ones are written."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def _drop(self, count: int) -> None:
         self.dropped += count
-        self._unsaid += count
+        self._unreported += count
 
     def _run(self) -> None:
         while True:
@@ -141,13 +141,13 @@ class LineQueue:
         return chunk
 
     def _write(self, chunk: list[bytes]) -> None:
-        """Write these lines; where that fails, they are dropped, and the next attempt waits."""
+        """Write lines; if that fails, drop them and pause before the next attempt."""
         data = memoryview(b"".join(chunk))
         done = 0
         try:
-            if self._torn:
+            if self._line_cut:
                 write_some(self._fd, memoryview(b"\n"))
-                self._torn = False
+                self._line_cut = False
             while done < len(data):
                 wrote = write_some(self._fd, data[done:])
                 done += wrote
@@ -160,7 +160,7 @@ class LineQueue:
                     break
                 done -= len(line)
                 whole += 1
-            self._torn = self._torn or done > 0
+            self._line_cut = self._line_cut or done > 0
             with self._changed:
                 self.trouble = error.strerror or str(error)
                 self.gone = isinstance(error, BrokenPipeError)
@@ -170,18 +170,18 @@ class LineQueue:
             time.sleep(_PAUSE)
 
     def _note(self) -> None:
-        """Tell of dropped lines, when the reader has caught up, or after a while."""
+        """Report dropped lines when the reader has caught up, or after a while."""
         with self._changed:
-            late = time.monotonic() - self._said_at >= _SAY_EVERY
-            if not self._unsaid or self.trouble or (self._lines and not late):
+            late = time.monotonic() - self._reported_at >= _REPORT_EVERY
+            if not self._unreported or self.trouble or (self._lines and not late):
                 return
-            count, self._unsaid = self._unsaid, 0
-            self._said_at = time.monotonic()
+            count, self._unreported = self._unreported, 0
+            self._reported_at = time.monotonic()
         self._noted(count)
 
 
 class QueuedText(io.TextIOBase):
-    """A standard stream for ``print`` and for logs, over a `LineQueue`; it knows nothing of reading and seeking."""
+    """A write-only standard stream for ``print`` and logs, over a `LineQueue`."""
 
     def __init__(self, queue: LineQueue, stream: TextIO) -> None:
         self.queue = queue
@@ -189,7 +189,7 @@ class QueuedText(io.TextIOBase):
         self._terminal = stream.isatty()
         self._encoding = stream.encoding or "utf-8"
         self._begun = threading.local()
-        """The line that a thread is printing in pieces."""
+        """The unfinished line of each thread."""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -200,7 +200,7 @@ class QueuedText(io.TextIOBase):
         return "backslashreplace"
 
     def write(self, text: str) -> int:
-        """Take text; whole lines go on their way at once."""
+        """Take text; complete lines are queued at once."""
         begun = getattr(self._begun, "text", "") + text
         self._begun.text = ""
         if "\n" in text:
@@ -210,7 +210,7 @@ class QueuedText(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Have what is begun of a line written, too (a prompt, say)."""
+        """Queue an unfinished line too, such as a prompt."""
         begun, self._begun.text = getattr(self._begun, "text", ""), ""
         if begun:
             self._put(begun)
@@ -229,10 +229,10 @@ class QueuedText(io.TextIOBase):
 
 
 def write_some(fd: int, data: bytes | memoryview) -> int:
-    """Write what is taken, at least a byte of it; waits where the descriptor doesn't, because others share it.
+    """Write at least one byte; returns how many. Waits even if the descriptor, which others share, is non-blocking.
 
     Raises:
-        OSError: it can't be written.
+        OSError: it cannot be written.
     """
     while True:
         try:
@@ -244,16 +244,16 @@ def write_some(fd: int, data: bytes | memoryview) -> int:
 
 
 _queues: dict[str, LineQueue] = {}
-"""By the stream's name, of the process."""
-_last_words: dict[str, Callable[[], None]] = {}
+"""The queues of this process, by name of the stream."""
+_before_end: dict[str, Callable[[], None]] = {}
 
 
 @contextmanager
 def queued_output(noted: Callable[[str, int], None] | None = None) -> Iterator[None]:
-    """Print and log through queues while the block runs; at its end what waits is written, if somebody reads it.
+    """Print and log through queues while the block runs; at its end, write what waits, if it is read.
 
     ``noted`` is called, from another thread, with a stream's name (``stdout``, ``stderr``) and the number of its lines
-    that had to be dropped; by default, a line on stderr says so. A stream that is no file is left as it is.
+    that were dropped; by default, a line on stderr reports it. A stream that is not a file is left as it is.
     """
     previous = {name: getattr(sys, name) for name in ("stdout", "stderr")}
     made = [name for name, stream in previous.items() if not isinstance(stream, QueuedText) and _has_file(stream)]
@@ -272,13 +272,13 @@ def queued_output(noted: Callable[[str, int], None] | None = None) -> Iterator[N
 
 
 def before_end(name: str, say: Callable[[], None]) -> None:
-    """Have ``say`` called before the process ends, to print what it has kept back; it takes the place of its namesake."""
-    _last_words[name] = say
+    """Have ``say`` called before the process ends, to print what is pending; it replaces an earlier one of that name."""
+    _before_end[name] = say
 
 
 def drain_output(patience: float = _PATIENCE, longest: float = _LONGEST_END) -> None:
-    """Wait for what is queued, as `LineQueue.drain` does, of both streams."""
-    for say in list(_last_words.values()):
+    """Wait for the queues of both streams, like `LineQueue.drain`."""
+    for say in list(_before_end.values()):
         say()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, QueuedText):
@@ -289,14 +289,14 @@ def drain_output(patience: float = _PATIENCE, longest: float = _LONGEST_END) -> 
 
 
 def dropped_lines() -> dict[str, int]:
-    """Lines that were dropped since the start, by stream; empty where none goes through a queue."""
+    """Lines dropped since the start, by stream; empty if no stream has a queue."""
     return {name: queue.dropped for name, queue in _queues.items()}
 
 
 def open_missing_streams() -> None:
-    """Put something that goes nowhere in the places of standard streams that the process was started without (``2>&-``).
+    """Open ``/dev/null`` for standard streams that are closed at the start (``2>&-``).
 
-    Else the first socket would get number 2, and tracebacks. ``sys.stderr`` stays ``None``, and prints nothing.
+    Otherwise the first socket would get number 2, and tracebacks would go to it. ``sys.stderr`` stays ``None``.
     """
     for fd in range(3):
         try:
@@ -310,7 +310,7 @@ def open_missing_streams() -> None:
 def _has_file(stream: TextIO | None) -> bool:
     try:
         return stream is not None and stream.fileno() >= 0
-    except (OSError, ValueError):  # a stand-in of a test's, or closed
+    except (OSError, ValueError):  # replaced in a test, or closed
         return False
 
 

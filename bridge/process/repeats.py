@@ -1,8 +1,8 @@
-"""Log lines that repeat: the first ones of a kind are written, the others summed up in one line a minute.
+"""Limits repeated log lines: the first ones of a kind are written, the others are summarised once a minute.
 
-A line's *kind* is what it reports (an event of a connector, with the kind of error); its *source* is who reports it (a
-connection, a pair). The first line of each source is always written at once, so that nothing that happens once waits
-for a storm of something else.
+The *kind* of a line is what it reports (an event of a connector, with the kind of error); its *source* is what it is
+about (a connection, a pair). The first line of each source is always written at once, so that a single event is not
+hidden by a flood of others.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from msgspec import Struct, field
 __all__ = ["Repeats", "Source", "Summary"]
 
 WINDOW = 60.0
-"""Seconds that one summary stands for; also, how long a kind must be quiet before its lines are written again."""
+"""Seconds covered by a summary; also how long a kind must be quiet before its lines are written again."""
 WHOLE = 3
-"""Lines of a kind that are written before they are summed up, where they are of fewer sources."""
+"""Lines of a kind that are written before they are summarised, if they have fewer sources."""
 _MOST_SOURCES = 100
-"""Sources of a kind that are told apart, so that names from outside make neither lines nor memory without end."""
+"""Limit of sources per kind, so that names from outside cannot cause unlimited lines or memory."""
 _MOST_KINDS = 1_000
 
 Source = tuple[Hashable, ...]
 
 
 class Summary(Struct):
-    """``count`` lines that were not written in ``seconds``: the newest of them, and the sources of all."""
+    """``count`` lines that were not written in ``seconds``, with the newest line and all sources."""
 
     count: int
     seconds: float
@@ -40,14 +40,14 @@ class _Kind(Struct):
     since: float
     written: int = 0
     sources: set[Source] = field(default_factory=set)
-    """Those that have had a line written."""
+    """The sources that have had a line written."""
     summed: bool = False
-    """Whether nothing is written any more but summaries, until it has been quiet."""
+    """Whether only summaries are written until the kind has been quiet."""
     left_out: Summary | None = None
 
 
 class Repeats:
-    """Decides which lines are written; ``say`` writes a summary, from a thread or whoever calls `flush`."""
+    """Decides which lines are written; calls ``say`` to write a summary, from a timer thread or in `flush`."""
 
     def __init__(self, say: Callable[[Summary], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._say = say
@@ -57,10 +57,10 @@ class Repeats:
         self._timer: threading.Timer | None = None
         self._forgot = clock()
         self.left_out = 0
-        """Lines not written, ever."""
+        """Lines not written since the start."""
 
     def admit(self, kind: Hashable, source: Source, line: Mapping[str, Any]) -> bool:
-        """Whether this line is to be written; if not, it is counted, and may become the example of a summary."""
+        """Whether to write this line; if not, it is counted, and may become the example of a summary."""
         now = self._clock()
         with self._lock:
             if kind not in self._kinds and len(self._kinds) >= _MOST_KINDS:
@@ -79,7 +79,7 @@ class Repeats:
             return False
 
     def flush(self, *, all_of_them: bool = True) -> None:
-        """Say now what has been left out; with ``all_of_them`` off, of those kinds whose minute is over."""
+        """Write summaries now; without ``all_of_them``, only of kinds whose minute is over."""
         now = self._clock()
         summaries = []
         with self._lock:
@@ -93,7 +93,7 @@ class Repeats:
             self._say(summary)
 
     def close(self) -> None:
-        """Say what has been left out, and no more after that."""
+        """Write the pending summaries, and none later."""
         self.flush()
         with self._lock:
             if self._timer:
@@ -101,7 +101,7 @@ class Repeats:
                 self._timer = None
 
     def _forget(self, now: float) -> None:
-        """Forget the kinds that have been quiet; at most once a minute, since that looks at all of them."""
+        """Forget quiet kinds; at most once a minute, since that looks at all of them."""
         if now - self._forgot >= WINDOW:
             self._forgot = now
             self._kinds = {name: state for name, state in self._kinds.items() if not _quiet(state, now)}
@@ -118,7 +118,7 @@ class Repeats:
             self._wait()
 
     def _wait(self) -> None:
-        """Have the timer go off when the first minute of a kind with something to say is over."""
+        """Set the timer to the end of the first pending minute."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
@@ -137,5 +137,5 @@ class Repeats:
 
 
 def _quiet(state: _Kind, now: float) -> bool:
-    """Whether nothing of it was left out for a minute."""
+    """Whether no line of this kind was left out for a minute."""
     return state.left_out is None and now - state.since >= WINDOW

@@ -1,6 +1,6 @@
-"""A process's own small HTTP server: ``/metrics``, ``/livez``, ``/readyz``, ``/status``, and the pulse of its event loop.
+"""The HTTP server of a process: ``/metrics``, ``/livez``, ``/readyz``, ``/status``, and the lag of its event loop.
 
-Connectors and consumers share it; it knows neither, and reads everything at the moment it is asked.
+Connectors and consumers share it. It reads everything at the time of a request.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from bridge.process.output import dropped_lines
 __all__ = ["HttpServer", "ProcessMetrics", "Pulse", "overall"]
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
-"""The exposition format that every Prometheus reads."""
+"""The exposition format that every version of Prometheus reads."""
 _ENDING = 1.0
-"""Seconds that requests under way get when the server ends."""
+"""Seconds that running requests get when the server ends."""
 
 
 def overall(missing: Sequence[str], degraded: Sequence[str]) -> str:
-    """``down``: something keeps it from being ready; ``degraded``: something else does not work; ``live``: neither."""
+    """``down``: something prevents it from being ready; ``degraded``: something else does not work; ``live``: neither."""
     return "down" if missing else "degraded" if degraded else "live"
 
 
 class Pulse:
-    """Whether the event loop turns: a task that wakes every ``interval`` seconds sees how late it does.
+    """Measures the lag of the event loop: a task wakes every ``interval`` seconds and sees how late it is.
 
-    ``limit`` is how late is too late; ``window`` over how many seconds `lag` looks back, so that no stall falls between
-    two scrapes.
+    A delay above ``limit`` means that the loop is stuck. `lag` covers the last ``window`` seconds, so that no stall is
+    missed between two scrapes.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class Pulse:
         self._turned = clock()
 
     async def run(self) -> None:
-        """Beat, for as long as the task lives."""
+        """Measure, endlessly."""
         while True:
             self._due = self._clock() + self._interval
             await asyncio.sleep(self._interval)
             self.beat()
 
     def beat(self) -> None:
-        """The loop has come round."""
+        """Record how late the loop is."""
         now = self._clock()
         self._last = max(0.0, now - self._due)
         if now - self._turned > self._window:
@@ -76,12 +76,12 @@ class Pulse:
 
     @property
     def lag(self) -> float:
-        """The longest delay of the last 15 to 30 s, in seconds; one that still goes on counts."""
+        """The longest delay of the last 15 to 30 s, in seconds, including the present one."""
         return max(*self._worst, self._overdue)
 
     @property
     def stuck(self) -> str:
-        """Why the loop can't be said to turn; empty when it does."""
+        """Why the loop counts as stuck; empty if it does not."""
         late = max(self._overdue, self._last)
         return f"the event loop was blocked for {late:.1f} s" if late > self._limit else ""
 
@@ -91,7 +91,7 @@ class Pulse:
 
 
 class ProcessMetrics(Collector):
-    """What every process of ours has: the loop's lag, its build, and lines of its output that nobody took.
+    """The metrics of every process: lag of the event loop, build, and dropped lines of output.
 
     ``prefix`` is ``bridge`` or ``consumer``.
     """
@@ -106,7 +106,7 @@ class ProcessMetrics(Collector):
         lag = "Longest delay of the event loop in the last 15 to 30 s."
         yield GaugeMetricFamily(f"{self._prefix}_event_loop_lag_seconds", lag, self._pulse.lag)
         build = GaugeMetricFamily(
-            f"{self._prefix}_build_info", "Always 1; the labels say what runs.", labels=["version", "python"]
+            f"{self._prefix}_build_info", "Always 1; the labels give the versions.", labels=["version", "python"]
         )
         build.add_metric([self._version, platform.python_version()], 1)
         yield build
@@ -118,9 +118,9 @@ class ProcessMetrics(Collector):
 
 
 class HttpServer:
-    """The server: ``missing`` says what keeps the process from being ready, ``degraded`` what doesn't work although it is.
+    """The server. ``missing`` lists what prevents the process from being ready, ``degraded`` what else does not work.
 
-    ``status`` is all that is known, as JSON; numbers and times in it should be text.
+    ``status`` returns the status page; numbers and times in it should be text.
     """
 
     def __init__(
@@ -151,9 +151,9 @@ class HttpServer:
                 *routes,
             ]
         )
-        self._app.on_response_prepare.append(_say_less)
+        self._app.on_response_prepare.append(_hide_server_version)
         self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=_ENDING)
-        self._beating: asyncio.Task[None] | None = None
+        self._pulse_task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -164,21 +164,21 @@ class HttpServer:
         await self.aclose()
 
     async def start(self, host: str, port: int) -> str:
-        """Listen; returns the URL, with the port that was taken for port 0.
+        """Listen; returns the URL, with the actual port for port 0.
 
         Raises:
-            OSError: that address can't be had.
+            OSError: the address is not available.
         """
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port).start()
-        self._beating = asyncio.create_task(self._pulse.run(), name="pulse")
+        self._pulse_task = asyncio.create_task(self._pulse.run(), name="pulse")
         taken = self._runner.addresses[0][1]
         return f"http://{f'[{host}]' if ':' in host else host}:{taken}"
 
     async def aclose(self) -> None:
-        """Listen no more."""
-        if self._beating:
-            self._beating.cancel()
+        """Stop listening."""
+        if self._pulse_task:
+            self._pulse_task.cancel()
         await self._runner.cleanup()
 
     async def _livez(self, _: web.Request) -> web.Response:
@@ -195,7 +195,7 @@ class HttpServer:
         return _json(self._status())
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        # In the loop and in one piece: nothing moves between two figures, so that their sums add up.
+        # In the loop, without interruption: nothing changes between two values, so that their sums add up.
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": _TEXT})
 
 
@@ -207,19 +207,19 @@ def _dumps(body: Any) -> str:
     return json.dumps(body, indent=2) + "\n"
 
 
-async def _say_less(_: web.Request, response: web.StreamResponse) -> None:
-    """Which versions of what serve is nobody's business."""
+async def _hide_server_version(_: web.Request, response: web.StreamResponse) -> None:
+    """Do not reveal the server's versions."""
     response.headers.pop("Server", None)
 
 
 @web.middleware
 async def _plain_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A wrong path or method is answered in JSON too, with what would be right."""
+    """Answer wrong paths and methods in JSON too, with the right ones."""
     try:
         return await handler(request)
     except web.HTTPNotFound:
         pages = sorted({route.resource.canonical for route in request.app.router.routes() if route.resource})
-        error = f"no page {request.path}; there are {', '.join(pages)}"
+        error = f"no page {request.path}; known: {', '.join(pages)}"
         return web.json_response({"error": error}, status=404, dumps=_dumps)
     except web.HTTPMethodNotAllowed as refusal:
         allowed = ", ".join(sorted(refusal.allowed_methods))

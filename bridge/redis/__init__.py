@@ -1,1 +1,1 @@
-"""Redis: where it is, how it fails, who may write, and what a connector shows of itself there beside its streams."""
+"""Redis: connecting, errors, the lease, and what a connector writes besides its streams."""

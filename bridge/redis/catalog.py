@@ -1,6 +1,6 @@
-"""A connector's entries of the catalogs: public streams in one hash, accounts' streams in another.
+"""A connector's entries in the catalogs: public streams in one hash, streams of accounts in another.
 
-Whoever may read the first doesn't learn from it which accounts there are.
+A user that may read only the first does not learn which accounts exist.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Texts = dict[str, bytes]
 
 
 class Catalog:
-    """Writes a connector's entries behind its ``lease``, and reads those of others; ``client`` decodes responses."""
+    """Writes a connector's entries under its ``lease``, and reads those of others; ``client`` decodes responses."""
 
     def __init__(self, client: Redis, keys: Keys, lease: Lease) -> None:
         self._client = client
@@ -34,17 +34,17 @@ class Catalog:
         self._shown: defaultdict[str, Texts] = defaultdict(dict)
         """What was written: catalog → its entries."""
         self._forgotten = False
-        """Whether a catalog was found gone, and the caller doesn't know yet."""
+        """Whether a catalog was found deleted, which has not been returned to the caller."""
 
     async def show(self, entries: Mapping[str, Mapping[str, object]]) -> bool:
-        """Write the entries that have changed; stream key → content.
+        """Write the entries (stream key → content) that have changed.
 
         Returns:
-            Whether Redis had forgotten a catalog, and with it probably everything: then all of it is written again.
+            Whether Redis had lost a catalog, and so probably everything; all entries are then written again.
 
         Raises:
-            DisplacedError: another process has taken this one's place.
-            redis.exceptions.RedisError, OSError: as redis-py has them.
+            DisplacedError: another process has taken over the connector.
+            redis.exceptions.RedisError, OSError: any error of redis-py.
         """
         wanted: defaultdict[str, Texts] = defaultdict(dict)
         for key, entry in entries.items():
@@ -55,7 +55,7 @@ class Catalog:
         return forgotten
 
     async def owners(self, streams: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Who writes these streams: connector → stream → the instance that wrote its entry."""
+        """The writers of these streams: connector → stream → the instance that wrote its entry."""
         asked: defaultdict[str, list[str]] = defaultdict(list)
         for key in streams:
             asked[self._of(key)].append(key)
@@ -70,7 +70,7 @@ class Catalog:
         return owners
 
     async def subaccounts(self, exchange: str) -> list[StreamKey]:
-        """The streams of sub-accounts on this exchange, whoever has written them."""
+        """The streams of sub-accounts at this exchange, of all connectors."""
         catalog = self._keys.accounts_catalog()
         with about(catalog):
             names: list[str] = await self._client.hkeys(catalog)  # type: ignore[assignment]
@@ -78,10 +78,10 @@ class Catalog:
         return [stream for stream in streams if stream and stream.exchange == exchange and "/" in stream.subject]
 
     async def separate(self) -> None:
-        """Move the accounts' streams that an earlier version has written among the public ones to their own catalog.
+        """Move streams of accounts that an earlier version wrote to the public catalog to that of accounts.
 
         Raises:
-            redis.exceptions.RedisError, OSError: as redis-py has them; ``NoPermissionError``: this user may not.
+            redis.exceptions.RedisError, OSError: any error of redis-py; ``NoPermissionError`` without the right to it.
         """
         public, accounts = self._keys.catalog(), self._keys.accounts_catalog()
         with about(public):
@@ -91,7 +91,7 @@ class Catalog:
             return
         for name, entry in zip(private, await self._client.hmget(public, private), strict=True):
             if entry is not None:
-                # What stands there already is newer. The two hashes may be on two nodes, so this is no transaction.
+                # An existing entry is newer. The hashes may be on two nodes, so this is not a transaction.
                 await self._client.hsetnx(accounts, name, entry)
         await self._client.hdel(public, *private)
 
@@ -103,17 +103,17 @@ class Catalog:
         shown = self._shown[catalog]
         known = next(iter(shown), None)
         changed = {key: text for key, text in texts.items() if shown.get(key) != text}
-        # In one step: between a look and a write, Redis might forget, and the write would hide it.
-        (there,), *_ = await self._lease.write(catalog, partial(_look_and_put, catalog, known or "", changed))
+        # In one transaction: data lost between a read and a write would go unnoticed.
+        (there,), *_ = await self._lease.write(catalog, partial(_read_and_write, catalog, known or "", changed))
         shown.update(changed)
         if known is not None and there is None:
             self._forgotten = True
             shown.clear()
-            await self._lease.write(catalog, partial(_look_and_put, catalog, "", texts))
+            await self._lease.write(catalog, partial(_read_and_write, catalog, "", texts))
             shown.update(texts)
 
 
-def _look_and_put(catalog: str, known: str, entries: Texts, pipe: Pipeline) -> None:
+def _read_and_write(catalog: str, known: str, entries: Texts, pipe: Pipeline) -> None:
     pipe.hmget(catalog, [known])
     if entries:
         pipe.hset(catalog, mapping=entries)  # type: ignore[arg-type]

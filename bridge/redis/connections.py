@@ -1,4 +1,4 @@
-"""The connections of a connector's processes: what they are called, and how those of a predecessor are ended."""
+"""The Redis connections of a connector's processes: their names, and how to close those of a predecessor."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from bridge.redis.errors import FAILURES
 __all__ = ["Ended", "connection_name", "end_connections", "may_end_connections"]
 
 _INSTANCE = re.compile(r"[0-9a-f]{12}")
-_NOBODY = (1 << 62) - 1
-"""An ID that no connection ever has."""
+_NO_CONNECTION = (1 << 62) - 1
+"""An ID that no connection has."""
 
 
 class Ended(Struct):
-    """What came of it: how many connections were ended, and why others could not be, if so."""
+    """The result: how many connections were closed, and why others could not be, if any."""
 
     count: int = 0
     refused: str = ""
 
 
 def connection_name(namespace: str, connector: str, instance: str) -> str:
-    """What ``CLIENT LIST`` shows: ``tickbridge:limitlex:5f0c9a1be27d``, with the namespace before it if there is one."""
+    """The name in ``CLIENT LIST``: ``tickbridge:limitlex:5f0c9a1be27d``, after the namespace if there is one."""
     return f"{_prefix(namespace, connector)}{instance}"
 
 
 async def end_connections(
     client: Redis, namespace: str, connectors: Collection[str], instance: str, *, probe: bool = False
 ) -> Ended:
-    """End all connections of these connectors' processes but those of ``instance``, on every node.
+    """Close all connections of these connectors' processes, except those of ``instance``, on every node.
 
-    To be called when the fences hold this process's token: whoever connects afterwards sees that. ``probe``: also find
-    out whether this user may end any, where there are none.
+    Call it when the fences hold this process's token, so that processes that connect later see it. With ``probe``, also
+    find out whether this user may close connections if there are none.
 
     Raises:
-        redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: a master doesn't answer.
+        redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: a master does not answer.
     """
     ended = Ended()
     prefixes = [_prefix(namespace, connector) for connector in connectors]
@@ -49,21 +49,21 @@ async def end_connections(
             for ident in _strangers(await _ask(client, node, "CLIENT LIST", "TYPE", "normal"), prefixes, instance):
                 ended.count += int(await _ask(client, node, "CLIENT KILL", "ID", ident))
             if probe:
-                await _ask(client, node, "CLIENT KILL", "ID", _NOBODY)
+                await _ask(client, node, "CLIENT KILL", "ID", _NO_CONNECTION)
         except ResponseError as error:
             ended.refused = str(error)
         except FAILURES:
-            # Over a connection to a replica nothing is written.
+            # Nothing is written over a connection to a replica.
             if node is None or node.server_type == "primary":
                 raise
     return ended
 
 
 async def may_end_connections(client: Redis) -> str:
-    """Why this user may not do it; empty if it may.
+    """Why this user may not close connections; empty if it may.
 
     Raises:
-        redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: a master doesn't answer.
+        redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: a master does not answer.
     """
     return (await end_connections(client, "", [], "", probe=True)).refused
 
@@ -82,7 +82,7 @@ async def _ask(client: Any, node: Any, *command: object) -> Any:
 
 
 def _strangers(rows: list[dict[str, str]], prefixes: list[str], instance: str) -> list[str]:
-    """The IDs of connections that bear the name of another process; in the same database, if that is known."""
+    """The IDs of connections that have the name of another process, in the same database if that is known."""
     own = {row.get("db") for row in rows if instance and f":{instance}" in row.get("name", "")}
     found = []
     for row in rows:

@@ -1,7 +1,7 @@
-"""How Redis fails: what redis-py raises, told apart and put into words in one place.
+"""Maps and explains the errors of redis-py, in one place.
 
-Two of our errors come out of it: `RedisUnavailableError`, Redis is out of reach or doesn't let this client in, and
-`RedisRefusedError`, it answers and refuses what it was told.
+They become one of two errors: `RedisUnavailableError` (Redis is unreachable or refuses this client) and
+`RedisRefusedError` (Redis refuses a command).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 FAILURES = (exceptions.RedisError, exceptions.RedisClusterException, OSError)
-"""Everything that a call of ``redis-py`` raises when Redis doesn't do what it is told."""
+"""All errors that a call of ``redis-py`` raises when a command fails."""
 
 AWAY = (
     exceptions.ConnectionError,
@@ -42,25 +42,23 @@ AWAY = (
     exceptions.RedisClusterException,
     OSError,
 )
-"""What a call raises while Redis is away, loading, or failing over, or while slots move: it may succeed in a moment.
+"""What a call raises while Redis is unreachable, loading or failing over, or while slots move; a retry may succeed.
 
-``ClusterError`` among them: redis-py sends ``ASKING`` and the command over two connections of a pool. Where others use
-that pool too, a slot on its way is looked for to and fro until it gives up.
+This includes ``ClusterError``: redis-py sends ``ASKING`` and the command over two connections of a pool, and gives up if
+other commands use that pool while a slot moves.
 """
 
 _FULL = ("OOM ", "command not allowed when used memory", "MISCONF ", "NOREPLICAS ")
-"""How a server says that it takes no writes for now: no memory, no disk, no replica (redis-py cuts the word OOM off)."""
+"""Errors of a server that accepts no writes for now: no memory, disk or replica (redis-py removes the word OOM)."""
 _OF_A_KEY = ("WRONGTYPE", "NOPERM")
 _OF_THE_CLIENT = (exceptions.AuthenticationError, exceptions.AuthorizationError)
 
 _ABOUT = "key: "
-_NO_ANSWER = "no answer in time; is the address right, and does a firewall stand between?"
+_NO_ANSWER = "no answer in time; is the address right, and is there a firewall in between?"
 _SILENT = (exceptions.TimeoutError, TimeoutError)
-_NO_MASTER = (
-    "no Sentinel that answers has a live master of this name; are their addresses, their password and the name right?"
-)
+_NO_MASTER = "no reachable Sentinel has a live master of this name; are the addresses, the password and the name right?"
 _MEANINGS: tuple[tuple[type[BaseException], str], ...] = (
-    (exceptions.AuthenticationError, "wrong user or password, or none where one is needed ({text})"),
+    (exceptions.AuthenticationError, "wrong user or password, or a password is required ({text})"),
     (exceptions.NoPermissionError, "this user lacks a permission: {text}"),
     (MasterNotFoundError, _NO_MASTER),
     (SyncMasterNotFoundError, _NO_MASTER),
@@ -68,12 +66,12 @@ _MEANINGS: tuple[tuple[type[BaseException], str], ...] = (
     (exceptions.BusyLoadingError, "is still loading its data; try again in a moment"),
     (
         ssl.SSLCertVerificationError,
-        "its TLS certificate is not trusted; give redis.ca_file the authority that signed it ({text})",
+        "its TLS certificate is not trusted; set redis.ca_file to the CA certificate that signed it ({text})",
     ),
-    (ssl.SSLError, "the TLS handshake failed; does the server speak TLS on this port? plain is redis:// ({text})"),
-    (ConnectionRefusedError, "the connection is refused; is the server running, and is the port right?"),
+    (ssl.SSLError, "the TLS handshake failed; does the server use TLS on this port? redis:// is without TLS ({text})"),
+    (ConnectionRefusedError, "the connection was refused; is the server running, and is the port right?"),
     (FileNotFoundError, "there is no such socket; is the server running?"),
-    (exceptions.InvalidResponse, "its answer is not the Redis protocol; is this the right port? ({text})"),
+    (exceptions.InvalidResponse, "its answer is not in the Redis protocol; is this the right port? ({text})"),
     (exceptions.TimeoutError, _NO_ANSWER),
     (TimeoutError, _NO_ANSWER),
 )
@@ -81,15 +79,15 @@ _MEANINGS: tuple[tuple[type[BaseException], str], ...] = (
 
 @contextmanager
 def explained(address: str, url: str = "") -> Iterator[None]:
-    """Turn what redis-py raises into ours, with words that help.
+    """Turn errors of redis-py into ours, with an explanation.
 
     Args:
-        address: what messages call the server.
-        url: where it is, if that isn't the address; not shown.
+        address: the server's name in messages.
+        url: its URL, if it is not the address; not shown.
 
     Raises:
-        RedisUnavailableError: Redis is out of reach, takes nothing for now, or doesn't let this client in.
-        RedisRefusedError: it refuses this very command.
+        RedisUnavailableError: Redis is unreachable, accepts no writes for now, or refuses this client.
+        RedisRefusedError: it refuses this command.
     """
     try:
         yield
@@ -100,7 +98,7 @@ def explained(address: str, url: str = "") -> Iterator[None]:
 
 @contextmanager
 def about(key: str) -> Iterator[None]:
-    """Have `explain` name the key that a command is about, if Redis refuses it because of that."""
+    """Let `explain` name the key of a command if Redis refuses the command because of it."""
     try:
         yield
     except exceptions.ResponseError as error:
@@ -109,18 +107,18 @@ def about(key: str) -> Iterator[None]:
 
 
 def explain(error: BaseException, url: str) -> str:
-    """What a failure means, and what to do about it; ``url`` is not shown."""
+    """Explain an error and what to do about it; ``url`` is not shown."""
     text = said(error)
     key = next((note.removeprefix(_ABOUT) for note in getattr(error, "__notes__", ()) if note.startswith(_ABOUT)), "")
     if key and is_wrong_type(error):
-        return f"the key {key} holds something else than it should; move it away ({text})"
+        return f"the key {key} has the wrong type; rename or delete it ({text})"
     if key and refuses_key(error):
-        return f"this user lacks a right to the key {key}: {text}; `tickbridge acl` prints those that are needed"
+        return f"this user has no right to the key {key}: {text}; `tickbridge acl` prints the required rights"
     for kind, meaning in _MEANINGS:
         if _caused_by(error, kind):
-            # A server without TLS waits in silence for the rest of what it takes for a command.
+            # A server without TLS takes the handshake for a command, and silently waits for the rest.
             tls = issubclass(kind, _SILENT) and url.startswith("rediss")
-            return meaning.format(text=text) + (" does the server speak TLS on this port?" if tls else "")
+            return meaning.format(text=text) + (" does the server use TLS on this port?" if tls else "")
     if "closed by server" in text or _caused_by(error, ConnectionResetError):
         other = "redis://" if url.startswith("rediss") else "rediss://"
         return f"the server closes the connection; does it want {other}? ({text})"
@@ -135,27 +133,27 @@ def said(error: BaseException) -> str:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether a call that raised this may succeed in a moment: Redis is away, or takes no writes for now."""
+    """Whether a retry may succeed: Redis is unreachable, or accepts no writes for now."""
     if refuses_client(error):
         return False
     return isinstance(error, AWAY) or (isinstance(error, exceptions.ResponseError) and said(error).startswith(_FULL))
 
 
 def refuses_client(error: BaseException) -> bool:
-    """Whether Redis doesn't let this client in: waiting would not help."""
+    """Whether Redis refuses this client, so that waiting would not help."""
     return isinstance(error, _OF_THE_CLIENT)
 
 
 def refuses_key(error: BaseException) -> bool:
-    """Whether Redis refuses a command for one key that it is about: the key holds something else, or may not be read."""
-    # (redis-py cuts the word NOPERM off.)
+    """Whether Redis refuses a command because of its key, which has the wrong type or may not be accessed."""
+    # (redis-py removes the word NOPERM.)
     return isinstance(error, exceptions.NoPermissionError) or (
         isinstance(error, exceptions.ResponseError) and said(error).startswith(_OF_A_KEY)
     )
 
 
 def is_wrong_type(error: BaseException) -> bool:
-    """Whether a key holds something else than what it is taken for."""
+    """Whether a key has the wrong type."""
     return isinstance(error, exceptions.ResponseError) and said(error).startswith("WRONGTYPE")
 
 

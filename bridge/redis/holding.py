@@ -1,4 +1,4 @@
-"""Whether a process may write: the states of its lease, and what leads from one to another."""
+"""The states of a lease, which decide whether a process may write, and their transitions."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _LOOKS = 8
 
 
 class LeaseState(Enum):
-    """How a process stands to its lease."""
+    """The states of a process's lease."""
 
     FREE = "free"
-    """Not taken yet, or given back."""
+    """Not taken yet, or released."""
     HELD = "held"
-    """Taken, and renewed in time: the process may write."""
+    """Taken and renewed in time: the process may write."""
     LAPSED = "lapsed"
-    """Not renewed in time: another process may have it by now. Nothing is written until a renewal says otherwise."""
+    """Not renewed in time: another process may have it. Nothing is written until a renewal succeeds."""
     LOST = "lost"
-    """Another process has it. This one never writes again."""
+    """Another process has it. This process never writes again."""
 
 
 def clock() -> float:
-    """Seconds that never go back, and go on while the machine is suspended (where the system has such a clock)."""
+    """Monotonic seconds that include time in which the machine is suspended, if the system has such a clock."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
@@ -35,7 +35,7 @@ class Holding:
     """The state of one lease.
 
     Args:
-        patience: seconds after a renewal was sent for which it holds; less than any other process waits.
+        patience: seconds for which a renewal is valid, from when it was sent; shorter than other processes wait.
         now: the clock.
     """
 
@@ -43,7 +43,7 @@ class Holding:
         self.patience = patience
         self.now = now
         self.changed: Callable[[LeaseState, LeaseState], None] = lambda *_: None
-        """Hears of each transition as it happens: the state before, and the one after."""
+        """Called at each transition with the state before and after."""
         self._state = LeaseState.FREE
         self._renewed = 0.0
 
@@ -53,14 +53,14 @@ class Holding:
         return self._state
 
     def taken(self, sent: float) -> None:
-        """The lease was free, and Redis has given it to this process; the request was sent at ``sent``."""
+        """Record that this process has taken the lease with a request sent at ``sent``."""
         if self._state is LeaseState.FREE:
             self._renewed = sent
             self._become(LeaseState.HELD)
             self.look()
 
     def renewed(self, sent: float) -> None:
-        """Redis has taken a renewal that was sent at ``sent``."""
+        """Record that Redis accepted a renewal sent at ``sent``."""
         if self._state in (LeaseState.HELD, LeaseState.LAPSED):
             self._renewed = max(self._renewed, sent)
             if self.now() - self._renewed <= self.patience:
@@ -68,15 +68,15 @@ class Holding:
             self.look()
 
     def look(self) -> LeaseState:
-        """Look at the clock; the state."""
+        """Check the clock; returns the state."""
         if self._state is LeaseState.HELD and self.now() - self._renewed > self.patience:
             self._become(LeaseState.LAPSED)
         return self._state
 
     async def watch(self) -> None:
-        """Look at the clock several times while a renewal holds, for as long as the task lives.
+        """Check the clock several times per renewal, endlessly.
 
-        By a timer, not by the task: a process that was stopped looks before it does anything else of what has come meanwhile.
+        This uses a timer, so that a process that was stopped checks before it handles anything that has arrived.
         """
         loop = asyncio.get_running_loop()
 
@@ -92,11 +92,11 @@ class Holding:
             timer[0].cancel()
 
     def displaced(self) -> None:
-        """Another process has the lease."""
+        """Record that another process has the lease."""
         self._become(LeaseState.LOST)
 
     def given_back(self) -> None:
-        """The lease is free for others."""
+        """Record that the lease is released."""
         if self._state is not LeaseState.LOST:
             self._become(LeaseState.FREE)
 

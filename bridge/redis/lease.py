@@ -1,12 +1,12 @@
-"""Who may write a connector's streams, and whatever else it has in Redis: the process whose token its fence key holds.
+"""The lease of a connector: the process whose token is in the fence key may write its streams and other keys.
 
-    bridge:connector:<name>           heartbeat: a hash with a TTL. Whether the process lives
-    bridge:connector:<name>:fence     ``7-5f0c9a1be27d``. Which process may write; only a takeover changes it
+    bridge:connector:<name>           heartbeat: a hash with a TTL, which shows whether the process lives
+    bridge:connector:<name>:fence     ``7-5f0c9a1be27d``: the process that may write; only a takeover changes it
 
-A takeover replaces the token by one with the next number, in one step with a look that nobody else has. From then on the
-process before writes nothing: its entries travel behind a look at the fence (`bridge.publish.fence`), everything else goes
-through `Lease.write`. In a Cluster a transaction is for one slot: there the new process ends the old one's connections
-(`bridge.redis.connections`), and whoever connects later looks at the fence before it writes.
+A takeover atomically replaces the token by one with the next number. From then on, the previous process writes nothing:
+its entries are sent after a check of the fence (`bridge.publish.fence`), everything else goes through `Lease.write`. In a
+Cluster, a transaction covers only one slot. There, the new process closes the old one's connections
+(`bridge.redis.connections`), and every process checks the fence on a new connection before it writes.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from bridge.redis.tokens import epoch_of, instance_of, token_of
 __all__ = ["Lease", "Queue", "new_instance"]
 
 Queue = Callable[[Pipeline], None]
-"""Puts commands into a transaction."""
+"""Adds commands to a transaction."""
 _ATTEMPTS = 5
-_SAME_MOMENT = "another one was started at the same moment"
+_SAME_MOMENT = "another one was started at the same time"
 
 
 def new_instance() -> str:
-    """A name for a process: 12 hexadecimal digits."""
+    """A new name for a process: 12 hexadecimal digits."""
     return uuid.uuid4().hex[:12]
 
 
@@ -43,11 +43,11 @@ class Lease:
     """One process's lease of a connector's name.
 
     Args:
-        client: gives text, and repeats nothing on its own: what it repeated might come after a takeover.
-        keys: of the namespace.
-        name: the connector's.
-        patience: seconds after a renewal for which it holds.
-        instance: what tells this process from the others; part of the names of all its connections.
+        client: returns text, and never repeats a command: a repeat might arrive after a takeover.
+        keys: the keys of the namespace.
+        name: the connector's name.
+        patience: seconds for which a renewal is valid.
+        instance: identifies this process; part of the names of all its connections.
     """
 
     def __init__(self, client: Redis, keys: Keys, name: str, patience: float, instance: str) -> None:
@@ -55,41 +55,41 @@ class Lease:
         self._cluster = isinstance(client, RedisCluster)
         self._keys = keys
         self.name = name
-        """The connector's."""
+        """The connector's name."""
         self._heartbeat = keys.connector(name)
         self.key = keys.fence(name)
-        """The fence."""
+        """The key of the fence."""
         self.instance = instance
         self.epoch = 0
-        """How often the name has been taken, with this time; 0 before."""
+        """How often the name has been taken, including this time; 0 before."""
         self.holding = Holding(patience)
         self.ends_connections = False
-        """Whether a takeover ends the connections of the process before, so that one of them is enough to write."""
+        """Whether a takeover closes the connections of the previous process, so that an open one may still write."""
         self._successor = ""
-        """What is known of the process that has taken this one's place."""
+        """What is known of the process that has taken over."""
 
     @property
     def token(self) -> str:
-        """What the fence holds while this process may write."""
+        """The content of the fence while this process may write."""
         return token_of(self.epoch, self.instance)
 
     async def look(self, name: str = "") -> str | None:
-        """What a connector's fence holds (by default: of this one), to be given to `take` or `fence_off`."""
+        """The content of a connector's fence (default: this connector), to be passed to `take` or `fence_off`."""
         key = self._keys.fence(name or self.name)
         with about(key):
             return _text(await self._client.get(key))
 
     async def take(self, looked: str | None, last: str | None, put: Queue) -> None:
-        """Take the lease, unless somebody else does first.
+        """Take the lease, unless another process takes it first.
 
         Args:
-            looked: what the fence held before it was made sure that its process is gone.
-            last: the instance whose dead heartbeat stands there.
+            looked: the content of the fence before its process was found to be gone.
+            last: the instance of the dead heartbeat, if there is one.
             put: writes the first heartbeat.
 
         Raises:
-            AlreadyRunningError: somebody else did.
-            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: as redis-py has them.
+            AlreadyRunningError: another process took it.
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
         """
         sent = self.holding.now()
         self.epoch = epoch_of(looked or "") + 1
@@ -117,7 +117,7 @@ class Lease:
         if not self._cluster:
             taken = await self._swap([self.key, self._heartbeat], both, fence_and_put)
         elif taken := await self._swap([self._heartbeat], free, put):
-            # The two keys are in two slots. The heartbeat first: who comes now finds that somebody lives.
+            # The two keys are in two slots. The heartbeat comes first, so that others find a live process.
             taken = await self._swap([self.key], unchanged, fence)
             if not taken:
                 with suppress(*FAILURES):
@@ -127,10 +127,10 @@ class Lease:
         self.holding.taken(sent)
 
     async def fence_off(self, owner: str, looked: str | None) -> bool:
-        """Keep the process of another connector, which is gone, from writing should it come back.
+        """Prevent the process of another connector, which is gone, from writing if it comes back.
 
         Returns:
-            Whether its fence was still as it had been ``looked`` at: if not, that connector has begun anew meanwhile.
+            Whether its fence was still ``looked``; if not, that connector has been restarted in the meantime.
         """
         key = self._keys.fence(owner)
 
@@ -141,11 +141,11 @@ class Lease:
         return await self._swap([key], unchanged, lambda pipe: _put(pipe.set(key, token)))
 
     async def renew(self, put: Queue) -> None:
-        """Write a heartbeat, by which others see that this process lives.
+        """Write a heartbeat, which shows that this process lives.
 
         Raises:
             DisplacedError: another process has the lease.
-            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: as redis-py has them.
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
         """
         sent = self.holding.now()
         if (holder := await self._client.hget(self._heartbeat, "instance")) not in (None, self.instance):
@@ -153,31 +153,31 @@ class Lease:
         try:
             await self.write(self._heartbeat, put)
         except ResponseError as error:
-            # It has been looked, and a server that takes no writes lets nobody else take the lease.
+            # The holder was checked, and a server that accepts no writes lets no other process take the lease.
             if not isinstance(error, AWAY):
                 self.holding.renewed(sent)
             raise
         self.holding.renewed(sent)
 
     async def assure(self) -> None:
-        """Make sure that the lease is this process's; to be called on each new connection, before it writes.
+        """Check that this process has the lease; call it on each new connection before it writes.
 
         Raises:
             DisplacedError: another process has it.
-            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: as redis-py has them.
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
         """
         if not await self._is_ours(await self.look()):
             await self._restore()
 
     async def write(self, key: str, queue: Queue) -> list[Any]:
-        """Run commands for one key in a transaction that takes place only while the lease is this process's.
+        """Run commands for one key in a transaction that succeeds only while this process has the lease.
 
         Returns:
             The replies.
 
         Raises:
             DisplacedError: another process has it; nothing was written.
-            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: as redis-py has them.
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
         """
         for _ in range(_ATTEMPTS):
             with suppress(WatchError):
@@ -194,14 +194,14 @@ class Lease:
                         pipe.set(self.key, self.token)
                     replies: list[Any] = await pipe.execute()
                     return replies
-        raise WatchError(f"{key} changes all the time")
+        raise WatchError(f"{key} keeps changing")
 
     async def give_back(self) -> None:
-        """Take the heartbeat away: the connector ends on purpose, and the next one need not wait.
+        """Delete the heartbeat when the connector ends on purpose, so that the next one need not wait.
 
         Raises:
             DisplacedError: another process has the lease.
-            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: as redis-py has them.
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
         """
         if self.holding.state in (LeaseState.FREE, LeaseState.LOST):
             return
@@ -209,9 +209,9 @@ class Lease:
         self.holding.given_back()
 
     async def _is_ours(self, found: str | None) -> bool:
-        """Whether the fence holds this process's token; not if Redis has forgotten it.
+        """Whether the fence has this process's token; ``False`` if Redis has lost it.
 
-        An older token is what stands there after a failover to a replica that had not got the newer one yet.
+        After a failover to a replica that did not have the newest token yet, the fence has an older one.
 
         Raises:
             DisplacedError: another process has taken it.
@@ -225,7 +225,7 @@ class Lease:
         return False
 
     async def _displaced(self, instance: str) -> None:
-        """Another process, of this ``instance``, has the lease: from now on nothing is written.
+        """Record that another process, ``instance``, has the lease, so that nothing more is written.
 
         Raises:
             DisplacedError: always.
@@ -239,7 +239,7 @@ class Lease:
         raise DisplacedError(self.name, self._successor)
 
     async def _restore(self) -> None:
-        """Redis has forgotten the token: put it back, unless somebody else's is there by now.
+        """Restore the token that Redis has lost, unless another process's token is there.
 
         Raises:
             DisplacedError: it is.
@@ -251,9 +251,9 @@ class Lease:
         await self._swap([self.key], forgotten, lambda pipe: _put(pipe.set(self.key, self.token)))
 
     async def _swap(self, keys: list[str], check: Callable[[Pipeline], Awaitable[bool]], queue: Queue) -> bool:
-        """Run commands if ``check`` says so and ``keys`` don't change meanwhile; whether they were run.
+        """Run commands if ``check`` succeeds and ``keys`` do not change; returns whether they were run.
 
-        A change is looked at again: it may only be that the heartbeat of a dead process has expired.
+        After a change, it checks again: perhaps only the heartbeat of a dead process has expired.
         """
         for _ in range(_ATTEMPTS):
             with suppress(WatchError), about(" or ".join(keys)):
@@ -262,7 +262,7 @@ class Lease:
 
     async def _swapped(self, keys: list[str], check: Callable[[Pipeline], Awaitable[bool]], queue: Queue) -> bool:
         async with self._client.pipeline(transaction=True) as pipe:
-            for key in keys:  # one by one: a user's rights to them may stand in several rules
+            for key in keys:  # one by one, because a user's rights may be in several rules
                 await pipe.watch(key)
             if not await check(pipe):
                 return False
@@ -277,4 +277,4 @@ def _text(found: object) -> str | None:
 
 
 def _put(_: object) -> None:
-    """A pipeline's commands give it back."""
+    """Discard the pipeline, which its commands return."""

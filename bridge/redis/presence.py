@@ -1,6 +1,6 @@
-"""What a connector shows of itself in Redis beside its streams: heartbeat, catalog, rejected frames.
+"""What a connector writes to Redis besides its streams: heartbeat, catalog entries, rejected frames.
 
-Low-rate, over its own ``redis-py`` client: losing one of these writes loses no event.
+These writes are rare and use a ``redis-py`` client of their own; losing one of them loses no event.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ __all__ = ["Memory", "Presence"]
 _MEMORY_EVERY = 5.0
 _MEMORY_REFUSED = 300.0
 _STARTING = 30.0
-"""Seconds that the first heartbeat holds: opening hundreds of streams takes a while."""
+"""Minimum TTL of the first heartbeat, in seconds: opening hundreds of streams takes a while."""
 
 
 class Memory(Struct, frozen=True):
-    """Bytes that Redis uses, and the most it may use (0: no limit)."""
+    """Bytes that Redis uses, and its limit (0: no limit)."""
 
     used: int
     most: int
@@ -44,43 +44,43 @@ class Presence:
     """One connector's lease, heartbeat, catalog entries and rejects.
 
     Args:
-        client: gives text; for what is only read.
-        lease: of this process; all that is written goes through it.
-        keys: of the namespace.
+        client: returns text; used only for reading.
+        lease: the lease of this process, for all writes.
+        keys: the keys of the namespace.
         exchange: the exchange's name.
-        beats: how often there is a heartbeat, and for how long one holds.
+        heartbeat: interval and TTL of the heartbeat.
     """
 
-    def __init__(self, client: Redis, lease: Lease, keys: Keys, exchange: str, beats: HeartbeatSettings) -> None:
+    def __init__(self, client: Redis, lease: Lease, keys: Keys, exchange: str, heartbeat: HeartbeatSettings) -> None:
         self._client = client
         self._keys = keys
         self._name = lease.name
         self._exchange = exchange
-        self.interval = beats.interval
-        self._ttl = beats.ttl
+        self.interval = heartbeat.interval
+        self._ttl = heartbeat.ttl
         self.lease = lease
         self.catalog = Catalog(client, keys, self.lease)
-        self._rivals = Rivals(client, keys, self.catalog, beats.interval)
+        self._rivals = Rivals(client, keys, self.catalog, heartbeat.interval)
         self.rejects = Rejects(self.lease, keys.rejects(exchange), lease.name)
-        """Frames that could not be understood."""
+        """Frames that could not be parsed."""
         self._beat = 0
         self.memory: Memory | None = None
-        """How full Redis was last; ``None`` where it doesn't say."""
+        """The last known memory of Redis; ``None`` if unknown."""
 
     @property
     def instance(self) -> str:
-        """New with each start of a process."""
+        """The name of this process, new at each start."""
         return self.lease.instance
 
     async def claim(self, streams: Sequence[str], fields: Mapping[str, str | int | float]) -> list[str]:
-        """Make sure that no other live process has this name or writes these streams; then take the lease.
+        """Check that no other live process has this name or writes these streams, and take the lease.
 
         Returns:
-            The connectors whose earlier processes must write no more: this one, and those that had some of the streams.
+            The connectors whose earlier processes must not write any more: this one, and earlier owners of the streams.
 
         Raises:
-            AlreadyRunningError: somebody is there.
-            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: as redis-py has them.
+            AlreadyRunningError: another process has the name or writes the streams.
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
         """
         looked = await self.lease.look()
         last = await self._rivals.expect_silence(self._name, self._name)
@@ -94,15 +94,15 @@ class Presence:
         for owner, before in gone.items():
             if not await self.lease.fence_off(owner, before):
                 await self.leave()
-                raise AlreadyRunningError(owner, "it was started at the same moment, and may write the same streams")
+                raise AlreadyRunningError(owner, "it was started at the same time, and may write the same streams")
         return [self._name, *gone]
 
     async def beat(self, fields: Mapping[str, str | int | float]) -> None:
-        """Renew the lease by a heartbeat.
+        """Renew the lease with a heartbeat.
 
         Raises:
-            DisplacedError: while this process was stopped or cut off, another has taken its place.
-            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: as redis-py has them.
+            DisplacedError: another process has taken over while this one was stopped or disconnected.
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
         """
         self._beat += 1
         await self.lease.renew(partial(self._put, fields=fields, ttl=self._ttl))
@@ -124,23 +124,23 @@ class Presence:
         pipe.pexpire(key, int(ttl * 1000))
 
     async def leave(self) -> None:
-        """Take the heartbeat away, if it is this one's: the connector ends on purpose.
+        """Delete this process's heartbeat when the connector ends on purpose.
 
         Raises:
-            DisplacedError: it isn't.
-            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: as redis-py has them.
+            DisplacedError: another process has the lease.
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
         """
         await self.lease.give_back()
 
     async def show(self, catalog: Mapping[str, Mapping[str, object]]) -> bool:
-        """Write the catalog entries that have changed, as `Catalog.show`."""
+        """Write the catalog entries that have changed; see `Catalog.show`."""
         return await self.catalog.show(catalog)
 
     async def watch_memory(self) -> None:
-        """Ask Redis for its memory, once in a while, for as long as the task lives.
+        """Ask Redis for its memory every few seconds, endlessly.
 
-        Beside the heartbeat: in a Cluster all masters are asked, and one that hangs must hold up nothing else. A user
-        that may not run ``INFO`` is not asked again for long.
+        This is separate from the heartbeat: in a Cluster all masters are asked, and one that hangs must not delay
+        anything else. If this user may not run ``INFO``, the next attempt is much later.
         """
         while True:
             found, pause = None, _MEMORY_EVERY
@@ -148,7 +148,7 @@ class Presence:
                 async with asyncio.timeout(_MEMORY_EVERY):
                     infos = await masters(self._client, "memory")
                 memories = [Memory(int(info["used_memory"]), int(info.get("maxmemory", 0))) for info in infos]
-                # Of several, the one that will be full first.
+                # With several masters, the fullest one.
                 found = max(memories, key=lambda memory: memory.used / (memory.most or float("inf")))
             except AWAY:
                 pass

@@ -1,4 +1,4 @@
-"""Frames that could not be understood, kept in Redis for somebody to look at: the newest thousand, and not all of a storm."""
+"""Keeps frames that could not be parsed in Redis, for inspection: the newest thousand, at a limited rate."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _KEPT = 1_000
 _WAITING = 200
 _BURST = 100
 _PER_SECOND = 5.0
-"""What is written of a storm: a hundred at once, then five a second. The rest is counted."""
+"""The rate limit: a hundred at once, then five per second. The rest is only counted."""
 
 
 class Rejects:
-    """The rejects of one connector, on their way to ``key``, the stream of its exchange, behind its ``lease``."""
+    """Writes the rejects of one connector to ``key``, the stream of its exchange, under its ``lease``."""
 
     def __init__(self, lease: Lease, key: str, connector: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._lease = lease
@@ -36,19 +36,19 @@ class Rejects:
         self._waiting: asyncio.Queue[dict[str, str | int]] = asyncio.Queue(_WAITING)
         self._allowance = float(_BURST)
         self._looked = clock()
-        self._unsaid = 0
-        """Frames left out since the newest one that is written, or waits to be."""
+        self._omitted_before = 0
+        """Frames omitted since the newest one that was queued."""
         self.count = 0
-        """Frames that could not be understood."""
+        """Frames that could not be parsed."""
         self.omitted = 0
-        """Those of them that are not written, because there were too many or Redis took none."""
+        """Frames that were not written, because there were too many or Redis was unreachable."""
 
     def add(self, connection: str, error: FrameError, recv: int) -> None:
-        """Count a frame, and have it written unless there are too many of them."""
+        """Count a frame, and queue it unless there are too many."""
         self.count += 1
         if not self._allowed() or self._waiting.full():
             self.omitted += 1
-            self._unsaid += 1
+            self._omitted_before += 1
             return
         fields: dict[str, str | int] = {
             "recv": str(recv),
@@ -56,16 +56,16 @@ class Rejects:
             "connection": connection,
             "error": presentable(str(error)),
             "raw": _beginning(error.raw),
-            "omitted": self._unsaid,
+            "omitted": self._omitted_before,
         }
-        self._unsaid = 0
+        self._omitted_before = 0
         self._waiting.put_nowait(fields)
 
     async def write(self, pause: float) -> None:
-        """Write them as they come, for as long as the task lives; ``pause`` is in seconds, after Redis took none.
+        """Write queued frames, endlessly; after a failure, wait ``pause`` seconds.
 
         Raises:
-            DisplacedError: another process has taken this one's place.
+            DisplacedError: another process has taken over the connector.
         """
         while True:
             batch = [await self._waiting.get()]
@@ -85,7 +85,7 @@ class Rejects:
             pipe.xadd(self._key, fields, maxlen=_KEPT, approximate=True)  # type: ignore[arg-type]
 
     async def drained(self, patience: float = 1.0) -> None:
-        """Wait until all that are to be written are, for ``patience`` seconds at most."""
+        """Wait until all queued frames are written, at most ``patience`` seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 await self._waiting.join()
@@ -101,6 +101,6 @@ class Rejects:
 
 
 def _beginning(frame: bytes) -> str:
-    """The first 16 KiB of a frame, without secrets; of one of megabytes, no more is looked at than that."""
+    """The first 16 KiB of a frame, without secrets; no more of a large frame is processed."""
     text = bytes(frame[: 2 * LONGEST_TEXT]).decode(errors="backslashreplace")
     return redact(text, LONGEST_TEXT).encode()[:LONGEST_TEXT].decode(errors="ignore")

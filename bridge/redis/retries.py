@@ -1,4 +1,4 @@
-"""How long to wait before Redis is asked again."""
+"""Waiting times between retries of calls to Redis."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ __all__ = ["retries"]
 
 
 def retries(first: float = 0.05, cap: float = 2.0, rand: Callable[[], float] = random.random) -> Iterator[float]:
-    """Seconds to wait before each retry: none, then doubling from ``first`` to ``cap``, each between a half and the whole.
+    """Seconds to wait before each retry: 0, then doubling from ``first`` to ``cap``, times a random 0.5 to 1.
 
-    The jitter comes after the cap, so that a crowd of clients stays spread out however long an outage lasts.
+    The jitter is applied after the cap, so that many clients stay spread out however long an outage lasts.
     """
     yield 0.0
     step = first

@@ -1,4 +1,4 @@
-"""Whether the process that had a connector's name, or one of its streams, is gone."""
+"""Finds out whether a process that had a connector's name, or one of its streams, is gone."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from bridge.redis.errors import about
 __all__ = ["PATIENCE", "Rivals", "identity"]
 
 PATIENCE = 2.5
-"""Intervals of the heartbeat without one, after which a process counts as gone."""
+"""Heartbeat intervals without a heartbeat after which a process counts as gone."""
 _GAP_BETWEEN_LOOKS = 0.2
 
 
 def identity() -> dict[str, str | int]:
-    """The fields of a heartbeat by which another process of the same machine can tell whether this one lives."""
+    """The fields of a heartbeat that show another process on the same machine whether this one lives."""
     return {"host": socket.gethostname(), "pid": os.getpid(), "pid_space": _pid_space()}
 
 
 class Rivals:
-    """Looks at the heartbeats of others; ``client`` gives text, ``interval`` (seconds) is that of all heartbeats."""
+    """Checks the heartbeats of other processes; ``client`` returns text, ``interval`` is in seconds."""
 
     def __init__(self, client: Redis, keys: Keys, catalog: Catalog, interval: float) -> None:
         self._client: Any = client
@@ -40,17 +40,17 @@ class Rivals:
         self._interval = interval
 
     async def expect_silence(self, name: str, shown: str) -> str | None:
-        """Make sure that no live process has this name.
+        """Check that no live process has this name.
 
-        A connector that was killed leaves its heartbeat behind for some seconds: if the key is there but doesn't beat, or
-        its process is of this machine and gone, the place is free.
+        The heartbeat of a killed connector remains for some seconds. The name is free if the heartbeat is not renewed, or
+        if its process was on this machine and is gone.
 
         Returns:
-            The instance whose dead heartbeat is there, if any.
+            The instance of a dead heartbeat, if there is one.
 
         Raises:
-            AlreadyRunningError: it beats; messages call it ``shown``.
-            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: as redis-py has them.
+            AlreadyRunningError: the heartbeat is renewed; messages name the connector ``shown``.
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
         """
         key = self._keys.connector(name)
         with about(key):
@@ -68,23 +68,23 @@ class Rivals:
                 return None
             if (now.get("instance"), now.get("beat")) != (first.get("instance"), first.get("beat")):
                 where = f"on host {now.get('host', '')}, pid {now.get('pid', '')}"
-                raise AlreadyRunningError(shown, f"{where}; stop it, or give this one another name")
+                raise AlreadyRunningError(shown, f"{where}; stop it, or rename this one")
         return instance
 
     async def expect_given_up(self, owner: str, streams: Sequence[str]) -> bool:
-        """Make sure that another connector is gone, or has begun anew without these streams, as a shard does.
+        """Check that another connector is gone, or was restarted without these streams, like a shard.
 
         Returns:
-            Whether it is gone: then it may come back, and has to be kept from writing.
+            Whether it is gone; it may then come back, and must be prevented from writing.
 
         Raises:
-            AlreadyRunningError: it lives and writes them.
-            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: as redis-py has them.
+            AlreadyRunningError: it runs and writes these streams.
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
         """
         try:
             await self.expect_silence(owner, f"{owner}, which writes {streams[0]}")
         except AlreadyRunningError:
-            # It beats; what it writes is in the catalog right after its first beat.
+            # It lives; its streams are in the catalog right after its first heartbeat.
             await asyncio.sleep(self._interval)
             instance = await self._client.hget(self._keys.connector(owner), "instance") or ""
             said = (await self._catalog.owners(streams)).get(owner, {}).values()
@@ -95,16 +95,16 @@ class Rivals:
 
 
 def _is_gone(heartbeat: Mapping[str, str]) -> bool:
-    """Whether it is of a process whose number would mean the same here, and isn't there."""
+    """Whether the heartbeat's process would be visible here, and does not exist."""
     host, pid, space = (str(heartbeat.get(name, "")) for name in ("host", "pid", "pid_space"))
-    # Containers may share a host name and yet count their processes each from 1. Earlier versions didn't say.
+    # Containers may share a host name but not process numbers. Earlier versions had no such field.
     here = host == socket.gethostname() and space in ("", _pid_space())
     return here and pid.isascii() and pid.isdigit() and not _alive(int(pid))
 
 
 @functools.cache
 def _pid_space() -> str:
-    """What tells the process numbers of this machine and container, since its start, from others; empty if unknown."""
+    """Identifies the process numbers of this machine and container since boot; empty if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot[:8]}:{Path('/proc/self/ns/pid').readlink()}"

@@ -1,10 +1,10 @@
-"""Where Redis is: one server, the master that Sentinels name, or a Cluster; and clients of ``redis-py`` for each.
+"""Redis topologies: one server, the master that Sentinels report, or a Cluster; and ``redis-py`` clients for each.
 
     redis://[user:password@]host[:6379][/db]                          one server; unix:///path?db=0
     redis+sentinel://[user:password@]host[:26379][,host…]/master[/db]  the master of this name
     redis+cluster://[user:password@]host[:6379][,host…]               any nodes of a Cluster
 
-``rediss`` in place of ``redis`` is TLS, with Sentinels too. `bridge.redis.url` has the options that may follow a ``?``.
+``rediss`` instead of ``redis`` means TLS, also to Sentinels. `bridge.redis.url` has the options after a ``?``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _CLUSTER_PAUSE = 0.1
 
 
 def _no_maintenance() -> dict[str, Any]:
-    """Newer versions of redis-py ask a RESP3 server for news of its maintenance: a further right, and nothing of use."""
+    """Disable maintenance notifications of newer versions of redis-py, which need a further right."""
     if "maint_notifications_config" not in inspect.signature(ConnectionPool.__init__).parameters:
         return {}
     from redis.maint_notifications import MaintNotificationsConfig  # noqa: PLC0415 - older versions have no such module
@@ -58,12 +58,12 @@ _NO_MAINTENANCE = _no_maintenance()
 
 
 def slot_of(key: str) -> int:
-    """The hash slot of a key: of what stands between its braces."""
+    """The hash slot of a key, which depends on the part in braces."""
     return key_slot(key.encode())
 
 
 async def masters(client: Redis, section: str | None = None) -> list[dict[str, Any]]:
-    """What ``INFO`` says: of the one server, or of each master of the Cluster.
+    """The reply to ``INFO`` of the server, or of each master of the Cluster.
 
     Raises:
         redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: as redis-py has them.
@@ -71,27 +71,27 @@ async def masters(client: Redis, section: str | None = None) -> list[dict[str, A
     sections = (section,) if section else ()
     if not isinstance(client, RedisCluster):
         return [await client.info(*sections)]
-    # A single node's answer comes without the node's name.
+    # The reply of a single node has no node name.
     infos: dict[str, Any] = await client.info(*sections, target_nodes=RedisCluster.PRIMARIES)
     return list(infos.values()) if all(isinstance(info, dict) for info in infos.values()) else [infos]
 
 
 def by_stream(reply: Any) -> list[tuple[str, list[Any]]]:
-    """The answer to ``XREAD`` or ``XREADGROUP`` as (key, entries), in whatever shape protocol and client give it."""
+    """The reply to ``XREAD`` or ``XREADGROUP`` as (key, entries), whatever the protocol and client."""
     if isinstance(reply, dict):
-        # redis-py puts the entries of RESP3 into one more list.
+        # With RESP3, redis-py wraps the entries in another list.
         nested = ((key, entries) for key, entries in reply.items())
         return [(key, entries[0] if len(entries) == 1 and _is_page(entries[0]) else entries) for key, entries in nested]
     return [(key, entries) for key, entries in reply or ()]
 
 
 def _is_page(entries: Any) -> bool:
-    """Whether this is a list of entries, and not an entry (which begins with its ID)."""
+    """Whether this is a list of entries rather than an entry, which begins with its ID."""
     return isinstance(entries, list) and (not entries or not isinstance(entries[0], str | bytes))
 
 
 def flat_map(reply: Any) -> Any:
-    """A map of RESP3, or each one of a list, as the flat list of names and values that it is in RESP2."""
+    """Convert a RESP3 map, or a list of maps, to the flat lists of names and values of RESP2."""
     if isinstance(reply, dict):
         return [part for pair in reply.items() for part in pair]
     return [flat_map(row) for row in reply] if isinstance(reply, list) and _has_maps(reply) else reply
@@ -102,10 +102,10 @@ def _has_maps(reply: list[Any]) -> bool:
 
 
 class Topology:
-    """A URL taken apart, with the files that TLS needs; makes clients and pools for what it leads to.
+    """A parsed URL with the certificate files for TLS; makes clients and pools.
 
     Raises:
-        RedisUrlError: it is no such URL. The message quotes no user, password or host.
+        RedisUrlError: it is not a Redis URL. The message quotes no user, password or host.
     """
 
     def __init__(
@@ -115,11 +115,11 @@ class Topology:
         self.kind = parts.kind
         self.tls = parts.tls
         self.address = safe_url(url)
-        """Fit for messages."""
+        """The URL without secrets, for messages."""
         self.master = parts.master
-        """The name that Sentinels know it by."""
+        """The master's name at the Sentinels."""
         self.nodes: list[Address] = list(parts.nodes)
-        """The server (none for a socket), Sentinels, or nodes of the Cluster."""
+        """The server (empty for a socket), the Sentinels, or nodes of the Cluster."""
         self._path = parts.path
         self._sentinel_options = parts.sentinel_options
         self._options = dict(parts.options)
@@ -127,25 +127,25 @@ class Topology:
             files = {"ssl_ca_certs": ca_file, "ssl_certfile": cert_file, "ssl_keyfile": key_file}
             self._options.update({name: path for name, path in files.items() if path})
         self.resp3 = self._options.get("protocol") == 3
-        """Whether the server answers in the newer protocol: with maps, and with messages nobody asked for."""
+        """Whether the server uses RESP3, which has maps and push messages."""
 
     def __repr__(self) -> str:
         return f"Topology({self.address!r})"
 
     def client(self, *, repeats: bool = True, **options: Any) -> Redis:
-        """A client that never repeats a command to a single server on its own.
+        """A client that never repeats a command to a single server by itself.
 
-        In a Cluster it is a ``RedisCluster``, which has the same commands; it follows the slots when they move, and
-        repeats what a node didn't answer, unless ``repeats`` is false.
+        In a Cluster it is a ``RedisCluster``, which has the same commands. It follows slots that move and, unless
+        ``repeats`` is false, repeats commands that a node did not answer.
         """
         if self.kind is Kind.CLUSTER:
             return cast("Redis", self._cluster_client(options, _CLUSTER_RETRIES if repeats else 0))
         return Redis.from_pool(self.pool(**options))
 
     def pool(self, address: Address | None = None, *, blocks: float = 0.0, **options: Any) -> ConnectionPool:
-        """A pool of connections: to the server, to what the Sentinels call the master, or to a node of the Cluster.
+        """A pool of connections to the server, to the master that Sentinels report, or to a node of the Cluster.
 
-        ``blocks``: seconds that an answer may take at least, whatever the URL's ``socket_timeout`` is.
+        ``blocks`` is the minimum socket timeout in seconds, whatever the ``socket_timeout`` of the URL is.
         """
         merged = self._merged(options, blocks)
         if self.kind is Kind.SENTINEL:
@@ -160,7 +160,7 @@ class Topology:
         return _cancellable(ConnectionPool(connection_class=kind, host=host, port=port, **merged))
 
     def sync_client(self, *, blocks: float = 0.0, **options: Any) -> redis.Redis:
-        """The same as ``client``, for code without an event loop; ``blocks`` as in ``pool``."""
+        """Like ``client``, for code without an event loop; ``blocks`` is as in ``pool``."""
         merged = {**self._merged(options, blocks), "retry": SyncRetry(NoBackoff(), 0)}
         if self.kind is Kind.SERVER:
             return redis.Redis.from_pool(self._sync_pool(merged))
@@ -186,7 +186,7 @@ class Topology:
         merged["retry"] = Retry(ConstantBackoff(_CLUSTER_PAUSE), retries)
         nodes = [ClusterNode(host, port) for host, port in self.nodes]
         client = RedisCluster(startup_nodes=nodes, ssl=self.tls, **_without_db(merged))
-        # The class of its connections can't be chosen otherwise, and the nodes take it from here.
+        # There is no other way to choose the class of its connections.
         kind = _cancellable_class(client.connection_kwargs["connection_class"])
         client.connection_kwargs["connection_class"] = kind
         for node in client.nodes_manager.startup_nodes.values():
@@ -196,14 +196,14 @@ class Topology:
     def _merged(self, options: dict[str, Any], blocks: float = 0.0) -> dict[str, Any]:
         merged = {"retry": Retry(NoBackoff(), 0), "protocol": 2, **_NO_MAINTENANCE, **options, **self._options}
         if "client_name" in options:
-            # A connector's connections are found by their names, and those of its predecessors ended.
+            # Connections of a predecessor are found by name, so the URL must not change the name.
             merged["client_name"] = options["client_name"]
         if blocks:
             merged["socket_timeout"] = max(blocks, merged.get("socket_timeout") or 0.0)
         return merged
 
     def _for_sentinels(self, merged: dict[str, Any]) -> dict[str, Any]:
-        """Options of the connections to Sentinels: each gets its share of the time, for one of them may be dead."""
+        """The options of connections to Sentinels; each gets a share of the timeout, because one may be dead."""
         timeout = merged.get("socket_connect_timeout") or _CONNECT_TIMEOUT
         share = timeout / (len(self.nodes) + 1)
         names = [name for name in merged if name.startswith("ssl")]
@@ -216,7 +216,7 @@ class Topology:
 
 
 class Slots:
-    """Which node of a Cluster has which hash slot, as ``client`` (a ``RedisCluster``) finds out."""
+    """The owners of hash slots in a Cluster, found with ``client``, a ``RedisCluster``."""
 
     def __init__(self, topology: Topology, client: Redis) -> None:
         self._topology = topology
@@ -226,11 +226,11 @@ class Slots:
         """Ask the Cluster.
 
         Raises:
-            redis.exceptions.RedisClusterException, redis.exceptions.RedisError, OSError: no node answers as it should.
+            redis.exceptions.RedisClusterException, redis.exceptions.RedisError, OSError: no node answers.
         """
         nodes = self._client.nodes_manager
         if nodes.slots_cache:
-            # redis-py knows the addresses that the nodes last had; all may have others now, under the names given.
+            # redis-py knows only the last addresses of the nodes; all of them may have changed behind the given names.
             seeds = [ClusterNode(host, port, **self._client.connection_kwargs) for host, port in self._topology.nodes]
             for seed in seeds:
                 nodes.startup_nodes.setdefault(seed.name, seed)
@@ -239,13 +239,13 @@ class Slots:
             await self._client.initialize()
 
     def owner(self, slot: int) -> Address | None:
-        """The master that has the slot; ``None``: nobody, or not yet known."""
+        """The master that has the slot; ``None`` if there is none or it is not known."""
         nodes = self._client.nodes_manager.slots_cache.get(slot)
         return (nodes[0].host, int(nodes[0].port)) if nodes else None
 
 
 class _SentinelPool(SentinelConnectionPool):
-    """A pool that closes its connections to Sentinels too, when it is closed itself."""
+    """A pool that also closes its connections to Sentinels."""
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
         await super().disconnect(inuse_connections)
@@ -255,10 +255,10 @@ class _SentinelPool(SentinelConnectionPool):
 
 
 class _Cancellable:
-    """Mixed into redis-py's connections: sends without ``asyncio.wait_for``.
+    """A mixin for redis-py's connections that sends without ``asyncio.wait_for``.
 
-    On Python 3.11 that swallows a cancellation which comes as the write completes, and under load a write always does:
-    a service would never end. It also costs a task for each command.
+    On Python 3.11, ``wait_for`` swallows a cancellation that arrives as the write completes, so that a service under load
+    would never end. It also costs a task for each command.
     """
 
     socket_timeout: float | None
@@ -277,7 +277,7 @@ def _cancellable_class(kind: type[AbstractConnection]) -> type[Any]:
 
 
 def _cancellable(pool: ConnectionPool) -> ConnectionPool:
-    # The pool has chosen the class: TCP, TLS, a Unix socket, or one that asks Sentinels.
+    # The pool has chosen the class: TCP, TLS, Unix socket, or Sentinel.
     pool.connection_class = _cancellable_class(pool.connection_class)
     return pool
 

@@ -1,7 +1,7 @@
-"""Redis URLs, checked to the last option: what is wrong with one is said before anything is connected to.
+"""Parses Redis URLs and checks all of their options, before anything is connected.
 
-Taken apart here and not by ``redis-py``, which passes options that it doesn't know to a constructor that then fails,
-drops databases that are no number, and whose verdict on brackets depends on the Python.
+``redis-py`` is not used for this: it passes unknown options to a constructor, which then fails, ignores databases that
+are not numbers, and treats brackets differently depending on the version of Python.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NOT_IN_CLUSTER = ("ssl_password", "ssl_ca_path")
 
 
 class Kind(StrEnum):
-    """What a URL leads to."""
+    """The kind of topology."""
 
     SERVER = "server"
     SENTINEL = "sentinel"
@@ -39,7 +39,7 @@ class Kind(StrEnum):
 
 
 class RedisUrlError(ValueError):
-    """A Redis URL that is wrong: ``mistake`` and ``hint`` (may be empty) quote no user, password or host."""
+    """A wrong Redis URL; ``mistake`` and ``hint`` (may be empty) quote no user, password or host."""
 
     def __init__(self, mistake: str, hint: str = "") -> None:
         self.mistake = mistake
@@ -48,25 +48,25 @@ class RedisUrlError(ValueError):
 
 
 class RedisUrl(Struct, frozen=True):
-    """A URL taken apart; ``options`` go to ``redis-py``'s connections, ``sentinel_options`` to those to Sentinels."""
+    """A parsed URL; ``options`` are for connections, ``sentinel_options`` for connections to Sentinels."""
 
     kind: Kind
     tls: bool
     nodes: tuple[Address, ...]
     """The server, the Sentinels, or nodes of the Cluster; empty for a socket."""
     path: str
-    """The socket's."""
+    """The path of the socket, or empty."""
     master: str
-    """The name that Sentinels know it by."""
+    """The master's name at the Sentinels."""
     options: dict[str, Any]
     sentinel_options: dict[str, Any]
 
     @classmethod
     def of(cls, text: str) -> RedisUrl:
-        """Take a URL apart.
+        """Parse a URL.
 
         Raises:
-            RedisUrlError: it is none, or one of its options is wrong.
+            RedisUrlError: it is not a Redis URL, or one of its options is wrong.
         """
         url = Url.of(text.strip())
         scheme, _, kind_name = url.scheme.partition("+")
@@ -76,10 +76,10 @@ class RedisUrl(Struct, frozen=True):
             )
         if url.fragment is not None:
             raise RedisUrlError(
-                "should hold no '#'", "a password's special characters must be percent-encoded: '#' is %23"
+                "should not contain '#'", "a password's special characters must be percent-encoded: '#' is %23"
             )
         if "@" in url.path and scheme != "unix":
-            raise RedisUrlError("has an '@' behind its host", _ENCODED)
+            raise RedisUrlError("has an '@' after its host", _ENCODED)
         kind = Kind(kind_name or Kind.SERVER)
         tls = scheme == "rediss"
         options, theirs = _options(url, kind, tls=tls)
@@ -94,7 +94,7 @@ class RedisUrl(Struct, frozen=True):
 
 
 def passwords_of(text: str) -> list[str]:
-    """The passwords in a Redis URL, percent-decoded: the server's, the Sentinels', and that of a key."""
+    """The passwords in a Redis URL, percent-decoded: of the server, the Sentinels and the TLS key."""
     url = Url.of(text.strip())
     found = [unquote(url.password)] if url.password else []
     secret = ("password", "sentinel_password", "ssl_password")
@@ -102,11 +102,11 @@ def passwords_of(text: str) -> list[str]:
 
 
 def safe_url(text: str) -> str:
-    """The URL without user, password and query, fit for messages."""
+    """The URL without user, password and query, for messages."""
     url = Url.of(text.strip())
     hosts, path = url.hosts, url.path
     if "@" in path and url.scheme != "unix":
-        # A password that is not percent-encoded: what looks like the host is a part of it.
+        # The password is not percent-encoded, and what looks like the host is a part of it.
         hosts, _, path = path.rpartition("@")[2].partition("/")
         path = f"/{path}" if path else ""
     elif url.user is None and "@" in text:
@@ -131,7 +131,7 @@ def _nodes(url: Url, kind: Kind) -> tuple[Address, ...]:
     try:
         return tuple(host_and_port(host, default) for host in hosts)
     except ValueError as error:
-        # What stands where the port should be may be a password, which a '/', '?' or '#' in it has cut off.
+        # Instead of the port there may be a password, cut off by a '/', '?' or '#' in it.
         cut = url.user is None and "port" in str(error) and not url.hosts.rpartition(":")[2].isdecimal()
         hint = _ENCODED if cut else "several hosts are written HOST:PORT,HOST:PORT" if several else ""
         raise RedisUrlError(str(error), hint) from None
@@ -145,7 +145,7 @@ def _socket(url: Url) -> str:
 
 
 def _database(url: Url, kind: Kind, options: dict[str, Any]) -> str:
-    """Put the database into the options; the master's name, for Sentinels."""
+    """Add the database to the options; returns the master's name for Sentinels."""
     path = unquote(url.path).strip("/")
     master = ""
     if kind is Kind.SENTINEL:
@@ -154,12 +154,12 @@ def _database(url: Url, kind: Kind, options: dict[str, Any]) -> str:
             raise RedisUrlError("should name the master: redis+sentinel://HOST:26379,HOST:26379/MASTER")
     elif kind is Kind.CLUSTER:
         if path not in ("", "0") or options.pop("db", 0) != 0:
-            raise RedisUrlError("should hold no database number: a Cluster has only one")
+            raise RedisUrlError("should not have a database number: a Cluster has only one database")
         return master
     if path and not _is_number(path):
         raise RedisUrlError("should end in a database number: redis://127.0.0.1:6379/0")
     if path:
-        options.setdefault("db", int(path))  # the option goes first, as with other clients
+        options.setdefault("db", int(path))  # the option takes precedence, as in other clients
     return master
 
 
@@ -168,7 +168,7 @@ def _is_number(text: str) -> bool:
 
 
 def _options(url: Url, kind: Kind, *, tls: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The options of the query, converted, with user and password; and those that are for Sentinels."""
+    """The converted options of the query, with user and password, and the options for Sentinels."""
     options: dict[str, Any] = {}
     theirs: dict[str, Any] = {}
     user, password = url.credentials
@@ -184,11 +184,11 @@ def _options(url: Url, kind: Kind, *, tls: bool) -> tuple[dict[str, Any], dict[s
         if name in ("username", "password") and name in options:
             raise RedisUrlError(f"has a {name} before its host and one in its options")
         if name.startswith("sentinel_") and kind is not Kind.SENTINEL:
-            raise RedisUrlError(f"has the option {name!r}, which makes sense only in a redis+sentinel:// URL")
+            raise RedisUrlError(f"has the option {name!r}, which is valid only in a redis+sentinel:// URL")
         if name in _NOT_IN_CLUSTER and kind is Kind.CLUSTER:
-            raise RedisUrlError(f"has the option {name!r}, which a Cluster's client can't have")
+            raise RedisUrlError(f"has the option {name!r}, which is not supported for a Cluster")
         if name.startswith("ssl_") and not tls:
-            raise RedisUrlError(f"has the option {name!r}, which makes sense only in a rediss:// URL")
+            raise RedisUrlError(f"has the option {name!r}, which is valid only in a rediss:// URL")
         try:
             converted = convert(value)
         except ValueError as error:
@@ -201,7 +201,7 @@ def _options(url: Url, kind: Kind, *, tls: bool) -> tuple[dict[str, Any], dict[s
 
 
 def _unknown(name: str, *, in_password: bool) -> tuple[str, str]:
-    """What to say of an option that doesn't exist; one that looks like no option at all may be part of a password."""
+    """Mistake and hint for an unknown option, which may also be a part of a password."""
     if in_password or not name.isascii() or not name.replace("_", "").isalnum() or len(name) > 40:
         return "has something after its '?' that is not an option", _ENCODED
     wanted = [known for known, convert in _KNOWN.items() if convert is not _unused]
@@ -271,7 +271,7 @@ def _file(value: str) -> str:
 
 
 def _unused(value: str) -> str:
-    """How a program uses ``redis-py`` is for that program to say: other programs' URLs may say it here, without effect."""
+    """Ignore an option of other programs that concerns only their use of ``redis-py``."""
     return value
 
 

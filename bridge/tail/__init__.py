@@ -1,1 +1,1 @@
-"""What `tickbridge tail` is made of: where to begin, which streams, their entries as lines, and the way out."""
+"""The parts of `tickbridge tail`: start position, selection of streams, entries as lines, and output."""

@@ -1,4 +1,4 @@
-"""Entries as lines: JSON for programs, aligned and coloured for people. Whatever an entry holds, it steers no terminal."""
+"""Formats entries as lines: JSON for programs, aligned and coloured for people, with control characters escaped."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["JsonLines", "Lines", "Show"]
 
 
 class Show(Protocol):
-    """Makes lines of entries."""
+    """Formats entries as lines."""
 
     def __call__(self, entries: Sequence[Found]) -> str:
-        """The entries as text, a line each."""
+        """The entries as text, one line each."""
 
 
 class JsonLines:
-    """One JSON object a line: ``key``, ``entry_id``, then the fields under their own names, all of it text.
+    """One JSON object per line: ``key``, ``entry_id``, then the fields under their own names, all as text.
 
-    A foreign entry's field of one of these two names is called ``field:key`` or ``field:entry_id``.
+    If an entry has a field with one of these two names, it is called ``field:key`` or ``field:entry_id``.
     """
 
     _OURS = ("key", "entry_id")
@@ -42,12 +42,12 @@ class JsonLines:
         for raw, value in entry.fields.items():
             name = text_of(raw)
             row[f"field:{name}" if name in self._OURS else name] = text_of(value)
-        # JSON itself leaves DEL, C1 and marks of direction as they are; a terminal obeys some of them.
+        # JSON does not escape DEL, C1 and directional marks, some of which affect a terminal.
         return printable_json(msgspec.json.encode(row)) + "\n"
 
 
 class Lines:
-    """Aligned, coloured lines: time, stream, number, type, and the fields that say something."""
+    """Aligned, coloured lines: time, stream, ``seq``, type, and the fields that are not empty."""
 
     _TYPES: Mapping[str, str] = {
         "trade": "bright_white",
@@ -70,16 +70,16 @@ class Lines:
     }
     _FIELDS: Mapping[str, str] = {"bids": "green", "bid": "green", "asks": "red", "ask": "red", "error": "red"}
     _FIRST, _LAST = (b"side", b"price", b"size", b"last", b"bid", b"ask"), (b"id", b"xseq", b"window")
-    """Fields in another order than in the entry: a narrow terminal shows the beginning of a line only."""
+    """Fields that come first and last, since a narrow terminal shows only the beginning of a line."""
     _NAMELESS = frozenset({(b"control", b"event"), (b"control", b"reason")})
-    """Fields (with their entry's type) that speak for themselves."""
+    """Fields (with the type of their entry) that need no name."""
     _LONG = ("raw", "error")
-    """Fields that are worth more room than others."""
+    """Fields that get more room than others."""
     _VALUE, _LONG_VALUE, _NAME, _STREAM, _NARROW, _FIELDS_SHOWN = 60, 600, 40, 66, 28, 40
-    """Characters of values, of names, of a stream's name (on a wide and a narrow terminal); fields: a line has an end."""
+    """Limits: characters of values, names and stream names (on a wide and a narrow terminal), and fields per line."""
 
     def __init__(self, keys: Keys) -> None:
-        from rich.console import Console  # noqa: PLC0415 - programs that read JSON don't wait for it
+        from rich.console import Console  # noqa: PLC0415 - not needed for JSON
 
         self._keys = keys
         self._console = Console(soft_wrap=False, highlight=False)
@@ -97,7 +97,7 @@ class Lines:
         ms, _, seq = text_of(entry.id).partition("-")
         stream = self._keys.parse(text_of(entry.key))
         channel = f" {stream.channel}" if stream else ""
-        # A sub-account's name may be long; on a narrow terminal it would leave no room for what its entries say.
+        # The name of a sub-account may be long, and would leave no room for the fields on a narrow terminal.
         room = min(self._STREAM, max(self._NARROW, self._console.width // 3)) - len(channel)
         name = _short(f"{stream.exchange}:{stream.subject}" if stream else text_of(entry.key), room) + channel
         self._width = max(self._width, len(name))
@@ -131,16 +131,16 @@ def _type(fields: Mapping[bytes, bytes]) -> str:
 
 
 def _short(text: str, limit: int) -> str:
-    """Visible characters only, and not many."""
+    """The text with control characters escaped, and cut to ``limit`` characters."""
     cut = text if len(text) <= limit else text[:limit] + "…"
     return printable(cut)
 
 
 def _time(ms: str) -> str:
-    """When the bridge received it, in the reader's own time zone; with the date unless it is today's."""
+    """When the bridge received the entry, in the local time zone; with the date unless it is today."""
     try:
         at = datetime.fromtimestamp(int(ms) / 1000, UTC).astimezone()
-    except (ValueError, OverflowError, OSError):  # not every ID is a time
+    except (ValueError, OverflowError, OSError):  # the ID is not a time
         return f"{ms:>12}"
     today = at.date() == datetime.now(UTC).astimezone().date()
     return f"{at:%H:%M:%S}.{int(ms) % 1000:03}" if today else f"{at:%Y-%m-%d %H:%M:%S}.{int(ms) % 1000:03}"

@@ -1,4 +1,4 @@
-"""The way out for lines: a reader may pause or go away, and the terminal may be set not to wait."""
+"""Writes lines to standard output, even if its reader pauses or goes away, or the terminal is non-blocking."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from bridge.process.output import write_some
 __all__ = ["Output", "OutputError", "note"]
 
 _GONE = frozenset({errno.EPIPE, errno.EIO, errno.ECONNRESET})
-"""A pipe without a reader, a terminal that was closed, a socket's other end."""
+"""Errors of a pipe without a reader, a closed terminal, a closed socket."""
 
 
 class OutputError(BridgeError):
-    """What was to be shown can't be written: the disk is full, or the output was closed at the start."""
+    """Output cannot be written: the disk is full, or the output was closed at the start."""
 
 
 class Output:
-    """Standard output, written past Python's buffer: nothing is left over that the end of the process would wait for."""
+    """Standard output, written without Python's buffer, so that nothing has to be flushed at the end."""
 
     def __init__(self) -> None:
         if sys.stdout is None:
@@ -31,11 +31,11 @@ class Output:
         self._encoding = sys.stdout.encoding or "utf-8"
 
     def write(self, text: str) -> None:
-        """Write all of it, for as long as that takes; a signal may end it in the middle.
+        """Write all of it, however long that takes; a signal may interrupt it.
 
         Raises:
-            BrokenPipeError: nobody reads any more.
-            OutputError: it can't be written.
+            BrokenPipeError: the reader is gone.
+            OutputError: it cannot be written.
         """
         left = memoryview(text.encode(self._encoding, "backslashreplace"))
         while left:
@@ -48,7 +48,7 @@ class Output:
 
 
 def note(text: str) -> None:
-    """Say something to the user, beside the output; if nobody listens, nothing is said."""
+    """Print a message to stderr, if there is one."""
     if sys.stderr is not None:
         with suppress(OSError):
             print(f"tickbridge: {printable(text)}", file=sys.stderr, flush=True)  # noqa: T201 - a command's words

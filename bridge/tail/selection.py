@@ -1,4 +1,4 @@
-"""Which streams are asked for: by key, by pattern, by exchange and pair."""
+"""Selects streams by key, by pattern, by exchange and pair."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PART = re.compile(r"\\.|\[\^?(?:\\.|[^\]\\])*\]|.", re.DOTALL)
 
 
 def text_of(raw: bytes) -> str:
-    r"""A key or a value as text; what is no UTF-8 is shown as ``\xff``."""
+    r"""A key or a value as text; bytes that are not UTF-8 are shown as ``\xff``."""
     return raw.decode("utf-8", "backslashreplace")
 
 
 def glob_of(pattern: str) -> re.Pattern[str]:
-    """A pattern as Redis has them (``*``, ``?``, ``[a-c]``, ``[^x]``, a backslash before what is meant plainly)."""
+    """Compile a pattern of Redis (``*``, ``?``, ``[a-c]``, ``[^x]``, a backslash before a literal character)."""
     parts = []
     for part in _PART.findall(pattern):
         if part == "*":
@@ -35,14 +35,14 @@ def glob_of(pattern: str) -> re.Pattern[str]:
             parts.append(re.escape(part[-1]))
     try:
         return re.compile("".join(parts), re.DOTALL)
-    except re.error:  # such as the range [z-a], in which nothing is
+    except re.error:  # such as the empty range [z-a]
         return re.compile("(?!)")
 
 
 class Selection:
-    """What was asked for; ``wanted`` are keys and patterns, with or without the namespace.
+    """The selected streams; ``wanted`` are keys and patterns, with or without the namespace.
 
-    ``exchanges`` and ``pairs`` (none: all) narrow it down: to streams of these exchanges (and their rejects), to market
+    ``exchanges`` and ``pairs`` (none: all) limit it to streams of these exchanges (and their rejects), and to market
     data of these pairs.
     """
 
@@ -61,11 +61,11 @@ class Selection:
 
     @property
     def everything(self) -> bool:
-        """Whether no key is named: then it is about all that the catalogs list."""
+        """Whether no key is given, so that all streams of the catalogs are selected."""
         return not self.exact and not self.patterns
 
     def admits(self, key: bytes) -> bool:
-        """Whether exchange and pair are asked for."""
+        """Whether exchange and pair are selected."""
         if not self.exchanges and not self.pairs:
             return True
         name = text_of(key)
@@ -76,5 +76,5 @@ class Selection:
         return fits and (not self.pairs or (stream.public and stream.subject in self.pairs))
 
     def matches(self, key: bytes) -> bool:
-        """Whether one of the patterns fits."""
+        """Whether one of the patterns matches."""
         return any(glob.fullmatch(text_of(key)) for glob in self._globs)

@@ -1,4 +1,4 @@
-"""Where a tail begins: ``--from`` as an entry ID."""
+"""Converts ``--from`` to an entry ID."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _AGO = re.compile(r"[0-9.]+(?:ms|[smhd])(?:[0-9.]+(?:ms|[smhd]))*", re.ASCII)
 _CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?", re.ASCII)
 _HELP = (
     "write now, start, how long ago (5m, 1h30m), a time of day (10:30), a date and time (2026-11-28T10:30, with Z or "
-    "+01:00 for another zone than this machine's), or an entry ID (1786309548030-7)"
+    "+01:00 for a time zone other than this machine's), or an entry ID (1786309548030-7)"
 )
 
 
 def parse_start(text: str, now: datetime | None = None) -> str:
-    """``NOW``, ``START``, or the entry ID behind which to read.
+    """``NOW``, ``START``, or the entry ID after which to read.
 
-    ``now`` has a zone, in which dates and times without one are meant (default: this machine's time and zone). A time of
-    day is that of the last 24 hours.
+    ``now`` has a time zone, which applies to dates and times without one (default: this machine's time and zone). A time
+    of day is within the last 24 hours.
 
     Raises:
-        ValueError: it is none of these; the message says what is.
+        ValueError: it is none of these; the message lists the valid forms.
     """
     text = text.strip()
     if text in (NOW, START):
@@ -41,7 +41,7 @@ def parse_start(text: str, now: datetime | None = None) -> str:
     try:
         return _before(_moment(text, now))
     except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is not a place to start: {_HELP}") from None
+        raise ValueError(f"{text!r} is not a position to start from: {_HELP}") from None
 
 
 def _moment(text: str, now: datetime) -> datetime:
@@ -55,7 +55,7 @@ def _moment(text: str, now: datetime) -> datetime:
 
 
 def _local(moment: datetime, now: datetime) -> datetime:
-    """The moment with a zone: its own, or the one of ``now``; of the machine's, with the summer time of that day."""
+    """The moment with a time zone: its own, or that of ``now`` (the machine's, with daylight saving of that day)."""
     if moment.tzinfo is not None:
         return moment
     machine = datetime.now(UTC).astimezone().tzinfo
@@ -63,7 +63,7 @@ def _local(moment: datetime, now: datetime) -> datetime:
 
 
 def _before(moment: datetime) -> str:
-    """The largest ID before this moment: what is read are the entries from the moment on."""
+    """The largest ID before this moment, so that entries from the moment on are read."""
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     ms = since // timedelta(milliseconds=1)
     return f"{ms - 1}-{_LARGEST}" if ms > 0 else "0-0"

@@ -1,4 +1,4 @@
-"""The streams of a tail: finds them, knows where it is in each, and reads on; none of them can stop the others."""
+"""The streams of a tail: finds them, keeps a position in each, and reads; a bad stream does not affect the others."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ __all__ = ["Found", "Streams"]
 
 _BLOCK_MS = 1000
 _POLL = 0.1
-"""Seconds between two reads in a Cluster, where a read that waits for one slot would hold up the others."""
+"""Seconds between two reads in a Cluster, where a blocking read of one slot would delay the others."""
 _PAGE = 200
 _LOOK = 1.0
-_LOOK_AGAIN = 30.0
-"""Seconds after which a stream that this user may not read is tried again."""
+_RETRY_AFTER = 30.0
+"""Seconds after which a stream that this user may not read is retried."""
 _CHECK = 5.0
-"""Seconds without an entry after which a stream is looked at: it may have been deleted and created again, with smaller IDs."""
+"""Seconds without an entry after which a stream is checked: it may have been recreated with smaller IDs."""
 _BEGIN = b"0-0"
 
 
 class Found(Struct, frozen=True):
-    """One entry: the stream's key, its ID, its fields as they stand in Redis."""
+    """One entry: the key of its stream, its ID, and its raw fields."""
 
     key: bytes
     id: bytes
@@ -41,9 +41,9 @@ class Found(Struct, frozen=True):
 
 
 class Streams:
-    """``look`` finds the streams of the ``selection``, ``read`` waits for entries; ``say`` hears what the user should.
+    """``look`` finds the selected streams, ``read`` waits for entries; ``say`` is called with messages to the user.
 
-    ``redis`` gives bytes. ``start`` is `NOW`, `START` or an entry ID; streams that appear later are read from their
+    ``redis`` returns bytes. ``start`` is `NOW`, `START` or an entry ID; streams that appear later are read from their
     start, so that nothing is missed.
     """
 
@@ -56,47 +56,47 @@ class Streams:
         self._start = start
         self._address = address
         self._say = say
-        self._places: dict[bytes, bytes] = {}
+        self._positions: dict[bytes, bytes] = {}
         self._there: set[bytes] = set()
         """Streams that existed at the last look."""
-        self._sure: set[bytes] = set()
-        """Streams whose place is an entry that was there."""
-        self._told: set[bytes] = set()
+        self._existing: set[bytes] = set()
+        """Streams whose position is an entry that existed."""
+        self._reported: set[bytes] = set()
         self._refused: dict[bytes, float] = {}
-        """Streams that this user may not read, and when to try again."""
+        """Streams that this user may not read, and when to retry them."""
         self._moved: dict[bytes, float] = {}
-        """When the last entry came, or the stream was looked at."""
+        """When the last entry arrived, or the stream was checked."""
         self._may_scan = True
         self._first = True
         self._looked = float("-inf")
 
     def look(self) -> None:
-        """Take in what is new, and notice what is gone; once a second at most.
+        """Find new streams, and notice deleted ones; at most once a second.
 
         Raises:
-            ConfigError: a key that was named at the start is no stream.
-            RedisUnavailableError: this user may read nothing of what was asked for.
+            ConfigError: a key that was given is not a stream.
+            RedisUnavailableError: this user may read none of the selected streams.
         """
         if time.monotonic() - self._looked < _LOOK:
             return
         now = time.monotonic()
         self._check_named()
         candidates = dict.fromkeys(key for key in self._names() if self._selection.admits(key))
-        new = [key for key in candidates if key not in self._places and self._refused.get(key, 0.0) <= now]
+        new = [key for key in candidates if key not in self._positions and self._refused.get(key, 0.0) <= now]
         self._add(new)
         self._notice_deleted()
         self._notice_recreated(now)
-        if not self._places and self._refused and not self._may_wait():
+        if not self._positions and self._refused and not self._may_wait():
             raise RedisUnavailableError(self._address, "this user may read none of these streams")
-        if self._first and not self._places:
+        if self._first and not self._positions:
             self._say(f"no such streams yet; waiting for them{self._hint()}")
         self._first = False
         self._looked = time.monotonic()
 
     def read(self, count: int | None) -> list[Found]:
-        """The next entries in the order of their time, at most ``count`` of a stream; none if none came for a second."""
+        """The next entries by time, at most ``count`` per stream; empty if none arrived for a second."""
         page = _PAGE if count is None else min(_PAGE, count)
-        if not self._places:
+        if not self._positions:
             time.sleep(_LOOK)
             return []
         try:
@@ -110,16 +110,16 @@ class Streams:
         return found
 
     def shown(self, entry: Found) -> None:
-        """This entry is done with: reading goes on behind it."""
-        self._places[entry.key] = entry.id
+        """Record that an entry was shown; reading continues after it."""
+        self._positions[entry.key] = entry.id
         self._there.add(entry.key)
-        self._sure.add(entry.key)
+        self._existing.add(entry.key)
         self._moved[entry.key] = time.monotonic()
 
     def _check_named(self) -> None:
         other = [key for key in self._selection.exact if self._first and not self._selection.admits(key)]
         if other:
-            words = "is not of the exchange and pair that are asked for"
+            words = "does not belong to the selected exchange and pair"
             raise ConfigError([Problem(printable(text_of(key)), words) for key in other], "arguments")
 
     # --- finding -------------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ class Streams:
                 yield from self._redis.scan_iter(match=pattern, count=1000, _type="stream")
             except exceptions.NoPermissionError:
                 self._may_scan = False
-                self._say("this user may not list keys: the patterns are compared with the catalogs it may read")
+                self._say("this user may not list keys: the patterns are matched against the catalogs that it may read")
                 break
         if selection.everything:
             yield from self._listed()
@@ -140,13 +140,13 @@ class Streams:
             yield from (key for key in self._listed() if selection.matches(key))
 
     def _listed(self) -> Iterator[bytes]:
-        """Every stream of the catalogs that this user may read, and the rejects of their exchanges."""
+        """All streams of the catalogs that this user may read, and the rejects of their exchanges."""
         refused = []
         exchanges = set(self._selection.exchanges)
         for catalog in (self._keys.catalog(), self._keys.accounts_catalog()):
             try:
                 names: Any = self._redis.hkeys(catalog)
-            except exceptions.ResponseError as error:  # NOPERM; or somebody else's key of this name
+            except exceptions.ResponseError as error:  # NOPERM, or the key holds something else
                 refused.append(str(error))
                 continue
             yield from names
@@ -166,30 +166,30 @@ class Streams:
             if isinstance(error, exceptions.NoPermissionError):
                 self._refuse(key, named=named)
             elif kind not in (b"stream", b"none"):
-                self._mistaken(key, text_of(kind) if isinstance(kind, bytes) else str(kind), named=named)
+                self._not_a_stream(key, text_of(kind) if isinstance(kind, bytes) else str(kind), named=named)
             elif error is not None:
                 raise error
             elif kind == b"stream" or named:
-                self._place(key, end, there=kind == b"stream")
+                self._set_position(key, end, there=kind == b"stream")
 
-    def _place(self, key: bytes, end: Any, *, there: bool) -> None:
-        """Settle where to begin."""
-        place = _BEGIN if self._start in (NOW, START) else self._start.encode()
+    def _set_position(self, key: bytes, end: Any, *, there: bool) -> None:
+        """Determine where to start reading."""
+        position = _BEGIN if self._start in (NOW, START) else self._start.encode()
         if end:
-            place = end
-            self._sure.add(key)
-        self._places[key] = place
+            position = end
+            self._existing.add(key)
+        self._positions[key] = position
         self._moved[key] = time.monotonic()
         self._refused.pop(key, None)
         if there:
             self._there.add(key)
-        elif self._first:  # settled before it is said: whatever comes from here on is new
+        elif self._first:  # reported after the position is set: later entries are new
             name = text_of(key)
             hint = "" if ":" in name else f" (for the streams of a pair: --pair {name})"
             self._say(f"{name}: no such stream yet; waiting for it{hint}")
 
     def _hint(self) -> str:
-        """What the catalogs have in place of an exchange or a pair that they don't have."""
+        """Suggestions from the catalogs for unknown exchanges and pairs."""
         streams = [stream for stream in map(self._keys.parse, map(text_of, self._listed())) if stream]
         known = {
             "--exchange": (self._selection.exchanges, {stream.exchange for stream in streams}),
@@ -204,20 +204,20 @@ class Streams:
         return f" ({'; '.join(hints)})" if self._selection.everything and hints else ""
 
     def _refuse(self, key: bytes, *, named: bool) -> None:
-        self._refused[key] = time.monotonic() + _LOOK_AGAIN
-        if named and key not in self._told:
-            self._told.add(key)
+        self._refused[key] = time.monotonic() + _RETRY_AFTER
+        if named and key not in self._reported:
+            self._reported.add(key)
             self._say(f"{text_of(key)}: this user may not read it")
 
-    def _mistaken(self, key: bytes, kind: str, *, named: bool) -> None:
+    def _not_a_stream(self, key: bytes, kind: str, *, named: bool) -> None:
         if named and self._first:
             raise ConfigError([Problem(printable(text_of(key)), f"is a {kind}, not a stream")], "arguments")
-        if key not in self._told and named:
-            self._told.add(key)
+        if key not in self._reported and named:
+            self._reported.add(key)
             self._say(f"{text_of(key)}: is a {kind} now, not a stream; waiting for one")
 
     def _may_wait(self) -> bool:
-        """Whether something of what was asked for may still come."""
+        """Whether selected streams may still appear."""
         return any(key not in self._refused for key in self._selection.exact) or bool(self._selection.patterns)
 
     # --- what becomes of streams ---------------------------------------------------------------------------------
@@ -227,44 +227,44 @@ class Streams:
         for key, there in zip(keys, self._ask("exists", keys), strict=True):
             if there == 0:
                 self._there.discard(key)
-                self._from_the_start(key, "was deleted; what comes under this key is shown from its start")
+                self._from_the_start(key, "was deleted; a new stream under this key is shown from its start")
 
     def _notice_recreated(self, now: float) -> None:
-        """A stream that was deleted and created again between two looks may have smaller IDs than the last one shown."""
-        keys = [key for key in self._there & self._sure if now - self._moved[key] > _CHECK]
+        """A stream that was recreated between two checks may have smaller IDs than the last one shown."""
+        keys = [key for key in self._there & self._existing if now - self._moved[key] > _CHECK]
         for key, newest in zip(keys, self._newest(keys), strict=True):
             self._moved[key] = now
-            if isinstance(newest, bytes) and _number(newest) < _number(self._places[key]):
+            if isinstance(newest, bytes) and _number(newest) < _number(self._positions[key]):
                 self._compare(key)
 
     def _compare(self, key: bytes) -> None:
         try:
             info: Any = self._redis.xinfo_stream(key)
         except exceptions.ResponseError:
-            return  # gone meanwhile
-        if _number(info["last-generated-id"]) < _number(self._places[key]):  # else its newest entry was only deleted
-            self._from_the_start(key, "was deleted and created again; it is shown from its start")
+            return  # deleted in the meantime
+        if _number(info["last-generated-id"]) < _number(self._positions[key]):  # else its newest entry was only deleted
+            self._from_the_start(key, "was deleted and recreated; it is shown from its start")
 
     def _from_the_start(self, key: bytes, words: str) -> None:
-        self._places[key] = _BEGIN
-        self._sure.discard(key)
+        self._positions[key] = _BEGIN
+        self._existing.discard(key)
         self._say(f"{text_of(key)}: {words}")
 
     def _drop_unreadable(self) -> bool:
-        """One key of another kind, or one without the right to it, fails the whole read: find it, and go on without."""
-        keys = list(self._places)
+        """A key that is not a stream, or may not be read, fails the whole read: find it, and continue without it."""
+        keys = list(self._positions)
         dropped = False
         for key, kind in zip(keys, self._ask("type", keys), strict=True):
             if kind in (b"stream", b"none"):
                 continue
             dropped = True
-            del self._places[key]
+            del self._positions[key]
             self._there.discard(key)
-            self._sure.discard(key)
+            self._existing.discard(key)
             if isinstance(kind, exceptions.NoPermissionError):
                 self._refuse(key, named=True)
             else:
-                self._mistaken(key, text_of(kind) if isinstance(kind, bytes) else str(kind), named=True)
+                self._not_a_stream(key, text_of(kind) if isinstance(kind, bytes) else str(kind), named=True)
         return dropped
 
     # --- Redis ---------------------------------------------------------------------------------------------------
@@ -272,12 +272,12 @@ class Streams:
     def _read_all(self, page: int) -> list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]:
         reply: Any
         if not hasattr(self._redis, "get_node_from_key"):
-            streams: Any = dict(self._places)
+            streams: Any = dict(self._positions)
             reply = self._redis.xread(streams, count=page, block=_BLOCK_MS)
             return _by_stream(reply)
-        # In a Cluster a command is for one slot, and one that waits would hold up the others.
+        # In a Cluster, a command is for one slot, and a blocking one would delay the others.
         found = []
-        for together in _by_slot(self._places):
+        for together in _by_slot(self._positions):
             reply = self._redis.xread(together, count=page)
             found += _by_stream(reply)
         if not found:
@@ -285,16 +285,16 @@ class Streams:
         return found
 
     def _newest(self, keys: Sequence[bytes]) -> list[Any]:
-        """The newest entry's ID of each stream, ``None`` without one, or the error."""
-        # Not XINFO: that brings the oldest along, and of a book this is a whole snapshot.
+        """The ID of the newest entry of each stream, ``None`` without one, or the error."""
+        # Not XINFO: it also returns the oldest entry, which for a book is a whole snapshot.
         answers = self._ask("xrevrange", keys, count=1)
         return [answer[0][0] if isinstance(answer, list) and answer else answer or None for answer in answers]
 
     def _ask(self, command: str, keys: Iterable[bytes], **options: Any) -> list[Any]:
-        """The answer to a command for each key, or the error of this one.
+        """The answer to a command for each key, or its error.
 
         Raises:
-            redis.exceptions.RedisError, OSError: Redis doesn't answer at all.
+            redis.exceptions.RedisError, OSError: Redis does not answer at all.
         """
         pipe: Any = self._redis.pipeline(transaction=False)
         for key in keys:
@@ -312,7 +312,7 @@ def _number(entry_id: bytes) -> tuple[int, int]:
 
 
 def _by_stream(reply: Any) -> list[tuple[bytes, list[Any]]]:
-    """The answer to ``XREAD`` as (key, entries), in the shape of either protocol: that of RESP3 is a map of lists in a list."""
+    """The answer to ``XREAD`` as (key, entries), for RESP2 and RESP3 (a map of nested lists)."""
     if not isinstance(reply, dict):
         return [(key, entries) for key, entries in reply or ()]
     nested = [(key, entries) for key, entries in reply.items() if entries]

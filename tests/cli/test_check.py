@@ -126,7 +126,7 @@ def test_connect_without_a_server_is_the_environments_fault(config):
     port = free_port()
     result = tickbridge("check", "--connect", "--config", config(f"redis: {{url: 'redis://:pw1234@127.0.0.1:{port}'}}"))
     assert result.returncode == 2
-    assert f"Redis at redis://127.0.0.1:{port}: the connection is refused; is the server running" in result.stderr
+    assert f"Redis at redis://127.0.0.1:{port}: the connection was refused; is the server running" in result.stderr
     assert "ok" not in result.stdout.splitlines()
 
 
@@ -156,7 +156,7 @@ async def test_a_wrong_password_a_right_one_and_a_user_without_rights(own_server
         client.execute_command("ACL", "SETUSER", "poor", "on", ">poor-password", "+ping", "+client|setinfo", "+select")
     port = own_server.url.rpartition(":")[2].partition("/")[0]
     for url, message in [
-        (f"redis://127.0.0.1:{port}", "wrong user or password, or none where one is needed"),
+        (f"redis://127.0.0.1:{port}", "wrong user or password, or a password is required"),
         (f"redis://:wrong-password@127.0.0.1:{port}", "wrong user or password"),
     ]:
         with pytest.raises(RedisUnavailableError, match=message) as caught:
@@ -168,7 +168,7 @@ async def test_a_wrong_password_a_right_one_and_a_user_without_rights(own_server
 
 
 async def test_tls_to_a_server_without(redis_server):
-    with pytest.raises(RedisUnavailableError, match="does the server speak TLS on this port"):
+    with pytest.raises(RedisUnavailableError, match="does the server use TLS on this port"):
         await probe_redis(RedisSettings(url=redis_server.url.replace("redis://", "rediss://"), connect_timeout=0.5))
 
 

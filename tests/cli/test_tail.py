@@ -240,7 +240,7 @@ def test_a_long_name_leaves_room_on_a_narrow_terminal(redis_server: RedisServer)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--from", "yesterday"], "is not a place to start"),
+        (["--from", "yesterday"], "is not a position to start from"),
         (["--count", "0"], "not a whole number above zero"),
         (["--redis", "me:hunter2@host:6379"], "should start with redis://"),
         (["--config", "/nowhere/at.all"], "/nowhere/at.all"),

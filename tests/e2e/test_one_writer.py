@@ -25,7 +25,7 @@ from tests.servers import missing
 
 HEARTBEAT = "bridge:connector:limitlex"
 FENCE = f"{HEARTBEAT}:fence"
-DISPLACED = "another process has taken its place"
+DISPLACED = "another process has taken over"
 Start = Callable[..., Process]
 
 

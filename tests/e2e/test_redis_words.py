@@ -48,9 +48,9 @@ def greeter() -> Iterator[int]:
 def trouble(request: pytest.FixtureRequest) -> tuple[str, str]:
     """By the parameter: a URL that can't be used, and what is to be said of it."""
     if request.param == "nobody":
-        return f"redis://127.0.0.1:{free_port()}/0", "the connection is refused; is the server running"
+        return f"redis://127.0.0.1:{free_port()}/0", "the connection was refused; is the server running"
     if request.param == "another protocol":
-        return f"redis://127.0.0.1:{request.getfixturevalue('greeter')}/0", "its answer is not the Redis protocol"
+        return f"redis://127.0.0.1:{request.getfixturevalue('greeter')}/0", "its answer is not in the Redis protocol"
     server: RedisServer = request.getfixturevalue("redis_server")
     if request.param == "wrong password":
         return server.url.replace("//", "//nobody:hunter2@"), "wrong user or password"
@@ -67,7 +67,7 @@ def test_a_key_that_is_something_else_is_named(run: Run, redis_server: RedisServ
     config.write_text(yaml.safe_dump({"redis": {"url": redis_server.url}, "connectors": [connector]}))
     process = run("run", "--config", str(config))
     assert process.ended() == 2
-    assert f"the key {key} holds something else than it should; move it away" in process.output
+    assert f"the key {key} has the wrong type; rename or delete it" in process.output
     assert "Traceback" not in process.output
 
 

@@ -67,7 +67,7 @@ def test_a_name_that_no_sentinel_knows(sentinels: Sentinels, run: Run, tmp_path:
     config.write_text(f"redis: {{url: '{url}', connect_timeout: 2s}}\n")
     checked = run("check", "--connect", "--config", str(config))
     assert checked.ended() == 2
-    assert "no Sentinel that answers has a live master of this name" in checked.output
+    assert "no reachable Sentinel has a live master of this name" in checked.output
     config.write_text(f"redis: {{url: '{sentinels.url}'}}\n")
     checked = run("check", "--connect", "--config", str(config))
     assert checked.ended() == 0, checked.output

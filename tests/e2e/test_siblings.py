@@ -137,7 +137,7 @@ def test_one_that_is_displaced_ends_and_writes_nothing_more(
     client = connect(redis_server)
     goes_on(client, "ETH-EUR")
     client.set("bridge:connector:bad:fence", "99-another")
-    two.process.wait_for("another process has taken its place (instance another)")
+    two.process.wait_for("another process has taken over (instance another)")
     eventually(lambda: two.status("bad")["state"] == "failed", "it has ended")
     assert controls(client, "md:{limitlex:ETH-EUR}:trades") == ["live"], "no stop: the stream is another's"
     assert client.exists("bridge:connector:bad"), "neither is the heartbeat its own to delete"

@@ -58,7 +58,7 @@ def test_a_control_entry_is_of_its_streams_channel():
         (TRADES, {}, "no field 'type'"),
         (TRADES, {"type": "dividend"}, "unknown type 'dividend'"),
         (TRADES, {"type": "trade", "ts": "", "recv": "1"}, "no field 'id', 'side', 'price', 'size'"),
-        (BOOK, TRADE, "a trade has no place in a stream of book"),
+        (BOOK, TRADE, "a trade does not belong in a stream of book"),
         (TRADES, {**TRADE, "recv": "now"}, "invalid literal"),
         (TRADES, {"type": "control", "ts": "", "recv": "1", "event": "party", "reason": "", "count": ""}, "party"),
     ],

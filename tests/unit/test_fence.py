@@ -95,7 +95,7 @@ async def test_a_takeover_between_two_batches(server):
         await d.drained()
         assert d.ids(stream) == numbers(1, 5)
         [reason] = d.events.displacements
-        assert reason == "connector 'test' ends and writes nothing more: another process has taken its place"
+        assert reason == "connector 'test' ends and writes nothing more: another process has taken over"
         assert d.publisher.published == 5
         assert [line["log_level"] for line in d.said("displaced")] == ["error"]
 

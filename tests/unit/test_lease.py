@@ -118,7 +118,7 @@ class TestTaking:
         looked = await late.look()
         first = await taken(make)
         await client.delete(HEARTBEAT)
-        with pytest.raises(AlreadyRunningError, match="at the same moment"):
+        with pytest.raises(AlreadyRunningError, match="at the same time"):
             await late.take(looked, None, beat(late))
         assert await client.get(FENCE) == first.token
         assert late.holding.state is LeaseState.FREE

@@ -107,7 +107,7 @@ async def test_wrong_requests_are_told_what_is_right(served):
     url, _ = served
     status, body, _ = await get(f"{url}/metric")
     assert status == 404
-    assert json.loads(body) == {"error": "no page /metric; there are /livez, /metrics, /readyz, /status"}
+    assert json.loads(body) == {"error": "no page /metric; known: /livez, /metrics, /readyz, /status"}
     status, body, headers = await get(f"{url}/metrics", "POST")
     assert (status, headers["Allow"]) == (405, "GET, HEAD")
     assert json.loads(body) == {"error": "POST is not allowed on /metrics; use GET, HEAD"}

@@ -50,7 +50,7 @@ def test_where_to_begin(text, place):
     ["", "yesterday", "5x", "25:00", "10:3", "-5m", "2026-13-01", "1-2-3", "1-", "-1", "9" * 400 + "m", "٣m"],
 )
 def test_what_is_no_place(text):
-    with pytest.raises(ValueError, match="not a place to start"):
+    with pytest.raises(ValueError, match="not a position to start"):
         parse_start(text, NOW)
 
 
