@@ -110,8 +110,8 @@ class PrivateState(StateFetch):
         *,
         steps: Callable[[], Sequence[Step]],
         failed: Callable[[RestError], list[Output]] = lambda _: [],
+        what: str = "orders, positions, fills and balances",
     ) -> None:
-        what = "orders, positions, fills and balances"
         super().__init__(session, account, what, steps=steps, failed=failed)
         self._exchange = exchange
         self._memory = memory
@@ -145,8 +145,28 @@ class PrivateState(StateFetch):
             self._memory.note([event for event in events if isinstance(event, Fill)])
         return [*found]
 
-    def restate(self, channel: Channel, rows: Sequence[Row], read: Read, now: int) -> list[Output]:
-        """Hand on what REST says. Where a row can't be understood, what is missing may be in it: nothing is gone then."""
+    def legs(self, pair: str) -> list[str]:
+        """The legs of a pair that are open, in hedge mode."""
+        held = (known for known in self._positions.values() if known.pair == pair and known.side)
+        return [known.leg for known in held if known.leg]
+
+    def flat_but(self, listed: Sequence[Event], now: int) -> list[Output]:
+        """The connection has listed all positions: the others that were open are flat."""
+        present = {_key(event) for event in listed}
+        return self.news(self._flat(present, now))
+
+    def restate(
+        self,
+        channel: Channel,
+        rows: Sequence[Row],
+        read: Read,
+        now: int,
+        covers: Callable[[Event], bool] | None = None,
+    ) -> list[Output]:
+        """Hand on what REST says. Where a row can't be understood, what is missing may be in it: nothing is gone then.
+
+        ``covers`` as in `Restated`.
+        """
         events: list[Event] = []
         rejects: list[Output] = []
         for row in rows:
@@ -161,7 +181,7 @@ class PrivateState(StateFetch):
         if channel is Channel.FILLS:
             self._complete = True
             self._memory.note([event for event in events if isinstance(event, Fill)])
-        state = Restated(channel, self._account, events, now, (lambda _: False) if rejects else None)
+        state = Restated(channel, self._account, events, now, (lambda _: False) if rejects else covers)
         return [*rejects, *(self.gap(channel, now, _BAD_ROW) if rejects else []), state]
 
     def _learn(self, events: Sequence[Event]) -> None:
@@ -175,9 +195,14 @@ class PrivateState(StateFetch):
             zero = [Balance(self._account, None, now, name, "0", "0") for name in self._memory.currencies]
             return [balance for balance in zero if _key(balance) not in present]
         if channel is Channel.POSITIONS:
-            held = [known for key, known in self._positions.items() if known.side and key not in present]
-            return [Position(self._account, None, now, p.pair, "", "0", "", "", "", None, p.leg) for p in held]
+            return self._flat(present, now)
         return []
+
+    def _flat(self, present: set[tuple[str, ...]], now: int) -> list[Event]:
+        gone = [known for key, known in self._positions.items() if known.side and key not in present]
+        return [
+            Position(self._account, None, now, p.pair, "", "0", "", "", "", p.contracts and "0", p.leg) for p in gone
+        ]
 
 
 def _key(event: Event) -> tuple[str, ...]:
