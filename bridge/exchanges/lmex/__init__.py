@@ -14,11 +14,10 @@ from decimal import Decimal
 from functools import partial
 from typing import ClassVar, Literal
 
-import msgspec
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bridge.config.units import Duration
-from bridge.exchange_errors import FrameError, RestError
+from bridge.exchange_errors import RestError
 from bridge.exchanges.api import (
     NOT_UNDERSTOOD,
     BookRules,
@@ -37,11 +36,12 @@ from bridge.exchanges.lmex.account import TOPICS, WAYS, AccountSession
 from bridge.exchanges.lmex.messages import NAME, Market, is_future, market_of
 from bridge.exchanges.lmex.public import BooksSession, TradesSession
 from bridge.exchanges.lmex.rest import LmexRest
-from bridge.exchanges.lmex.rows import balances
+from bridge.exchanges.lmex.rows import Rows, wallet_rows
 from bridge.exchanges.toolkit.contracts import Contracts
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.listing import share_out
 from bridge.exchanges.toolkit.numbers import check_numbers
+from bridge.exchanges.toolkit.private import read_each
 from bridge.model import Channel, Control, ControlEvent, Event, Fill
 
 __all__ = ["Lmex", "LmexOptions"]
@@ -217,17 +217,16 @@ class Lmex(Exchange):
         """Each market has a wallet of its own: where both are read, the futures wallet has its own streams."""
         both = len(self._markets) > 1
         subject = f"{account.name}/futures" if both and market is Market.FUTURES else account.name
+        read = Rows(subject, self._contracts)
 
         def flow(now: int) -> Flow[Sequence[Event]]:
             rows = yield from self._rest.private(account, market, "/user/wallet", now)
-            found, errors = balances(rows, subject, now)
-            what = [f"not a wallet: {type(error).__name__}: {error}" for error in errors]
-            if what and not found:
-                raise RestError(NAME, "/user/wallet", 200, what[0])
-            if not what:
-                return found
-            poll.rejects.append(FrameError(NAME, msgspec.json.encode(rows), what[0]))
-            return [*found, Control(subject, None, now, Channel.BALANCES, ControlEvent.GAP, NOT_UNDERSTOOD)]
+            found, errors = read_each(NAME, wallet_rows(rows), lambda row: [read.balance(row, now)])
+            if errors and not found:
+                raise RestError(NAME, "/user/wallet", 200, f"not a wallet: {errors[0].message}")
+            poll.rejects += errors
+            gap = Control(subject, None, now, Channel.BALANCES, ControlEvent.GAP, NOT_UNDERSTOOD)
+            return [*found, gap] if errors else found
 
         streams = (Subscription(Channel.BALANCES, subject),)
         poll = Poll(f"{market}-wallet", streams, self._options.balances_interval, flow)

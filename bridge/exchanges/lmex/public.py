@@ -53,7 +53,7 @@ _SIDES = {"BUY": "buy", "SELL": "sell"}
 class LmexSession(SubscribingSession):
     """One connection: pings, answers that name topics, errors in all their forms.
 
-    ``forms`` are the topics, and how each is asked for, the newest form first; ``kinds`` what their names begin with.
+    ``kinds`` are what the names of its topics begin with.
     """
 
     def __init__(
@@ -63,6 +63,8 @@ class LmexSession(SubscribingSession):
         super().__init__(NAME, url, streams, topics, Pings("ping", 15, limit=10))
         self._named = topics
         self._kinds = kinds
+        self._names = {fed[0].subject: topic for topic, fed in streams.items()}
+        """Pair → topic."""
 
     def connected(self, now: int) -> Sequence[Output]:
         self._pings.begin(now)
@@ -95,9 +97,11 @@ class LmexSession(SubscribingSession):
     def _rows(self, message: Envelope, frame: bytes, recv: int) -> list[Output]:
         """The events of a message of one of the topics."""
 
-    @abstractmethod
     def _name(self, topic: str) -> str | None:
         """Which of the session's topics this is, in whatever spelling."""
+        if not topic.startswith(self._kinds):
+            return None
+        return self._names.get(pair_of(topic.partition(":")[2].partition("_")[0]))
 
     def _missing(self, topic: str, frame: bytes) -> list[Subscription]:
         """The streams that miss something where a frame can't be understood; its topic may be known."""
@@ -208,9 +212,10 @@ class BooksSession(LmexSession):
     ) -> None:
         wanted = sorted(channels & {Channel.BOOK, Channel.QUOTES})
         books = wanted[0] is Channel.BOOK
-        self._books = {pair: f"update:{pair}_0" if books else f"snapshotL1:{pair}" for pair in pairs}
-        """Pair → topic."""
-        streams = {topic: [Subscription(channel, pair) for channel in wanted] for pair, topic in self._books.items()}
+        streams = {
+            f"update:{pair}_0" if books else f"snapshotL1:{pair}": [Subscription(channel, pair) for channel in wanted]
+            for pair in pairs
+        }
         topics = NamedTopics({topic: (topic,) for topic in streams}, len(streams), limit=patience)
         super().__init__(f"{url}/ws/oss/{market}", streams, topics, ("update:", "snapshotL1:"))
         self._never_quiet = tuple(streams) if books else ()
@@ -221,15 +226,10 @@ class BooksSession(LmexSession):
     def resync(self, subject: str, now: int, reason: str) -> Sequence[Output]:
         """Have this pair unsubscribed and subscribed, together with the others that are asked for by the next tick."""
         del now, reason
-        topic = self._books.get(subject, "")
+        topic = self._names.get(subject, "")
         if topic in self._topics.served:
             self._due.add(topic)
         return ()
-
-    def _name(self, topic: str) -> str | None:
-        if not topic.startswith(self._kinds):
-            return None
-        return self._books.get(pair_of(topic.partition(":")[2].partition("_")[0]))
 
     def _rows(self, message: Envelope, frame: bytes, recv: int) -> list[Output]:
         """A book message; it is routed by ``data.symbol``, because a topic has several spellings.
@@ -240,7 +240,7 @@ class BooksSession(LmexSession):
         try:
             data = decode_book(message.data)
             pair = pair_of(data.symbol)
-            topic = self._books.get(pair)
+            topic = self._names.get(pair)
             events = self._understand(pair, data, recv) if topic else []
         except (*UNREADABLE, ValueError) as error:
             return self._bad(message.topic, frame, error, recv)
@@ -292,7 +292,7 @@ class BooksSession(LmexSession):
     def _suspects(self, topic: str, frame: bytes) -> list[str]:
         """The topics that a frame may be of: those whose name is in it, else all, unless it is too short for a book."""
         name = self._name(topic)
-        found = [name] if name else [self._books[pair] for pair in self._books if _named_in(pair, frame)]
+        found = [name] if name else [self._names[pair] for pair in self._names if _named_in(pair, frame)]
         return found or (list(self._streams) if not frame or len(frame) >= _SHORTEST else [])
 
 
@@ -300,25 +300,18 @@ class TradesSession(LmexSession):
     """The trades of some pairs of one market."""
 
     def __init__(self, url: str, market: Market, pairs: tuple[str, ...], contracts: Contracts) -> None:
-        forms = {}
-        self._trades: dict[str, str] = {}
-        """Pair → topic."""
+        forms: dict[str, tuple[str, ...]] = {}
+        streams: dict[str, list[Subscription]] = {}
         for pair in pairs:
-            topics = [f"tradeHistoryApi:{old_symbol(pair)}", f"tradeHistoryApi:{pair}"]
-            if market is Market.FUTURES:  # only the V2 topics carry the new symbols
-                topics.insert(0, f"tradeHistoryApiV2:{pair}")
-            forms[topics[0]] = tuple(dict.fromkeys(topics))
-            self._trades[pair] = topics[0]
-        streams = {topic: [Subscription(Channel.TRADES, pair)] for pair, topic in self._trades.items()}
-        topics_ = NamedTopics(forms, len(forms), left_out="the exchange doesn't accept the topic")
-        super().__init__(f"{url}/ws/{market}", streams, topics_, ("tradeHistoryApi",))
+            newest = [f"tradeHistoryApiV2:{pair}"] if market is Market.FUTURES else []  # with the new symbols
+            spelled = [*newest, f"tradeHistoryApi:{old_symbol(pair)}", f"tradeHistoryApi:{pair}"]
+            forms[spelled[0]] = tuple(dict.fromkeys(spelled))
+            streams[spelled[0]] = [Subscription(Channel.TRADES, pair)]
+        topics = NamedTopics(forms, len(forms), left_out="the exchange doesn't accept the topic")
+        super().__init__(f"{url}/ws/{market}", streams, topics, ("tradeHistoryApi",))
         self._contracts = contracts
         self._begun: set[str] = set()
         """Pairs whose first batch, the exchange's recent trades, has come."""
-
-    def _name(self, topic: str) -> str | None:
-        kind, _, symbol = topic.partition(":")
-        return self._trades.get(pair_of(symbol)) if kind.startswith(self._kinds) else None
 
     def _rows(self, message: Envelope, frame: bytes, recv: int) -> list[Output]:
         """Trades, newest first; the first batch of a pair is the exchange's recent history, and isn't marked.
@@ -331,7 +324,7 @@ class TradesSession(LmexSession):
         heard: dict[str, None] = {}
         for row in sorted(self._decode_rows(message, damage), key=_number):
             pair = pair_of(row.symbol)
-            topic = self._trades.get(pair)
+            topic = self._names.get(pair)
             if topic is None:
                 if name := self._name(message.topic):
                     damage.row(ValueError(f"{shortened(row.symbol)} is not the topic's"), self._streams[name])
@@ -342,7 +335,7 @@ class TradesSession(LmexSession):
             except (ValueError, KeyError) as error:
                 damage.row(error, self._streams[topic], len(found))
         self._begun.update(heard)
-        live = [output for pair in heard for output in self._came(self._trades[pair], recv)]
+        live = [output for pair in heard for output in self._came(self._names[pair], recv)]
         if damage:
             found = damage.settle(self, found, recv)
         return [*live, *found] if live else found
@@ -364,8 +357,8 @@ class TradesSession(LmexSession):
         """Who misses a row that can't be decoded: the pair that it names, or its topic; else any of the connection's."""
         with contextlib.suppress(*UNREADABLE, KeyError):
             pair = pair_of(text(fields_of(raw)["symbol"]))
-            if pair in self._trades:
-                return self._streams[self._trades[pair]]
+            if pair in self._names:
+                return self._streams[self._names[pair]]
         return self._missing(topic, b"")
 
     def _trade(self, row: TradeRow, pair: str, recv: int) -> Trade:

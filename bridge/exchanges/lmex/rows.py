@@ -24,7 +24,7 @@ from bridge.exchanges.toolkit.numbers import (
 from bridge.exchanges.toolkit.session import WRONG
 from bridge.model import Balance, Fill, Order, Position
 
-__all__ = ["Rows", "balances", "is_open"]
+__all__ = ["Rows", "is_open", "wallet_rows"]
 
 _KINDS = {"": "", "0": "", "76": "limit", "77": "market", "80": "algo", "81": "otc"}
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,31}|[1-9][0-9]{0,3}").fullmatch
@@ -118,6 +118,15 @@ class Rows:
         check_values(profit)
         return Position(self._account, None, recv, pair, side, coins, entry, mark, profit, size, leg)
 
+    def balance(self, row: Row, recv: int) -> Balance:
+        """A currency of a wallet: in total, and what of that is available, or in use."""
+        currency, total = _needed(row, "currency"), row["balance"] if "used" in row else row.get("total", "")
+        available = difference(total, row["used"]) if "used" in row else row["available"]
+        check_ids(currency)
+        check_values(total, available)
+        reserved = difference(total, available) if total and available else ""
+        return Balance(self._account, None, recv, currency, available, reserved)
+
     def flat(self, pair: str, recv: int, leg: str | None) -> Position:
         """No position in a pair, or on one leg of it."""
         return Position(self._account, None, recv, pair, "", "0", "", "", "", "0", leg)
@@ -128,52 +137,31 @@ def is_open(order: Order) -> bool:
     return order.status in ("open", "partially_filled")
 
 
-def balances(rows: Sequence[Row], subject: str, recv: int) -> tuple[list[Balance], list[Exception]]:
-    """The currencies of the rows of ``user/wallet`` that can be understood, and what is wrong with the others.
+def wallet_rows(rows: Sequence[Row]) -> list[Row]:
+    """The rows of ``user/wallet``, one for each currency; a wallet that can't be understood stays what it is.
 
-    Spot has a row for each: ``{"currency":"BTC","total":1.5,"available":1.2}``. A futures wallet has a list of assets,
-    and a list of what of them is in use: ``{"wallet":"CROSS@","assets":[{"balance":0.3,"assetPrice":1,"currency":
-    "USDT"}],"assetsInUse":[{"balance":0.1,"assetPrice":1,"currency":"USDT"}]}``.
+    Spot has such rows: ``{"currency":"BTC","total":1.5,"available":1.2}``. A futures wallet has a list of assets, and
+    a list of what of them is in use: ``{"wallet":"CROSS@","assets":[{"balance":0.3,"assetPrice":1,"currency":"USDT"}],
+    "assetsInUse":[{"balance":0.1,"assetPrice":1,"currency":"USDT"}]}``.
     """
-    found: list[Balance] = []
-    errors: list[Exception] = []
+    found: list[Row] = []
     for row in rows:
         try:
-            assets = _wallet(row) if "assets" in row else [row]
-        except WRONG as error:
-            errors.append(error)
-            continue
-        for asset in assets:
-            try:
-                found.append(_balance(asset, subject, recv))
-            except WRONG as error:
-                errors.append(error)
-    return found, errors
+            found += _assets(row) if "assets" in row else [row]
+        except WRONG:
+            found.append(row)
+    return found
 
 
-def _wallet(row: Row) -> list[Row]:
-    """The assets of a futures wallet as spot has them: in total, and what of that is not in use."""
+def _assets(row: Row) -> list[Row]:
     used = {}
-    for asset in _assets(row, "assetsInUse") if row.get("assetsInUse") else []:
+    for asset in _list(row, "assetsInUse") if row.get("assetsInUse") else []:
         check_values(asset["balance"])
         used[asset["currency"]] = asset["balance"]
-    assets = _assets(row, "assets")
-    return [
-        asset | {"total": asset.get("balance", ""), "used": used.get(asset.get("currency", ""), "0")}
-        for asset in assets
-    ]
+    return [asset | {"used": used.get(asset.get("currency", ""), "0")} for asset in _list(row, "assets")]
 
 
-def _balance(row: Row, subject: str, recv: int) -> Balance:
-    currency, total = _needed(row, "currency"), row.get("total", "")
-    available = difference(_needed(row, "balance"), row["used"]) if "used" in row else row["available"]
-    check_ids(currency)
-    check_values(total, available)
-    reserved = difference(total, available) if total and available else ""
-    return Balance(subject, None, recv, currency, available, reserved)
-
-
-def _assets(row: Row, name: str) -> list[Row]:
+def _list(row: Row, name: str) -> list[Row]:
     listed = row[name]
     if not listed.startswith(f"{NESTED}["):
         raise ValueError(f"{name} is not a list")

@@ -28,6 +28,12 @@ class NamedTopics(Topics):
         self._left_out = left_out
         self._form: dict[str, int] = {}
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is awaited; data is an answer, too."""
+        awaited = (name for asked in self._asked.values() for name in asked.topics if name not in self.served)
+        return not self._waiting and next(awaited, None) is None
+
     def form(self, name: str) -> str:
         """How the topic is, or was last, asked for."""
         return self._forms[name][self._form.get(name, 0)]

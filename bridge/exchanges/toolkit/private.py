@@ -15,7 +15,7 @@ from bridge.exchanges.toolkit.refresh import Refresh
 from bridge.exchanges.toolkit.session import WRONG
 from bridge.model import Balance, Channel, Event, Fill, Order, Position
 
-__all__ = ["PrivateState", "Read", "StateFetch", "Step"]
+__all__ = ["PrivateState", "Read", "StateFetch", "Step", "read_each"]
 
 Read = Callable[[Row], list[Event]]
 """What a row says; raises one of `WRONG` where it can't be understood."""
@@ -24,6 +24,19 @@ Step = Callable[[int], Flow[list[Output]]]
 """A conversation that is begun at this time (ns)."""
 
 _BAD_ROW = "a row of a REST answer could not be understood"
+
+
+def read_each(exchange: str, rows: Sequence[Row], read: Read) -> tuple[list[Event], list[FrameError]]:
+    """What the rows of a REST answer say, and what is wrong with those that can't be understood."""
+    events: list[Event] = []
+    errors: list[FrameError] = []
+    for row in rows:
+        try:
+            events += read(row)
+        except WRONG as error:
+            what = f"{_BAD_ROW}: {type(error).__name__}: {error}"
+            errors.append(FrameError(exchange, msgspec.json.encode(row), what))
+    return events, errors
 
 
 class StateFetch:
@@ -167,22 +180,15 @@ class PrivateState(StateFetch):
 
         ``covers`` as in `Restated`.
         """
-        events: list[Event] = []
-        rejects: list[Output] = []
-        for row in rows:
-            try:
-                events += read(row)
-            except WRONG as error:
-                what = f"{_BAD_ROW}: {type(error).__name__}: {error}"
-                rejects.append(Reject(FrameError(self._exchange, msgspec.json.encode(row), what)))
-        if not rejects:
+        events, errors = read_each(self._exchange, rows, read)
+        if not errors:
             events += self._gone(channel, events, now)
         self._learn([event for event in events if _key(event) not in self._told])
         if channel is Channel.FILLS:
             self._complete = True
             self._memory.note([event for event in events if isinstance(event, Fill)])
-        state = Restated(channel, self._account, events, now, (lambda _: False) if rejects else covers)
-        return [*rejects, *(self.gap(channel, now, _BAD_ROW) if rejects else []), state]
+        state = Restated(channel, self._account, events, now, (lambda _: False) if errors else covers)
+        return [*map(Reject, errors), *(self.gap(channel, now, _BAD_ROW) if errors else []), state]
 
     def _learn(self, events: Sequence[Event]) -> None:
         self._memory.learn(events)

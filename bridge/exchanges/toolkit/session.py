@@ -31,8 +31,8 @@ class SubscribingSession(Session):
         exchange: its name, for errors.
         url: where the connection goes.
         streams: topic → the streams that it feeds.
-        topics: what became of them; where answers name requests, `Topics` of ``most`` in one request.
-        pings: the exchange's own.
+        topics: what became of each: `Topics`, or `NamedTopics` where answers name the topics.
+        pings: those that the exchange wants.
     """
 
     _quiet_gives_back = True
