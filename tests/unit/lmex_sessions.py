@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 
-from bridge.exchanges.api import Credentials, HttpResponse, Poll, Profile, Reconnect, Send, Subscription
-from bridge.exchanges.lmex import BooksSession, Lmex, LmexOptions, TradesSession
-from bridge.exchanges.lmex.account import AccountSession, Memory
-from bridge.exchanges.lmex.names import Contracts, Market
+from bridge.exchanges.api import Credentials, Fetch, HttpResponse, Poll, Profile, Reconnect, Send, Subscription
+from bridge.exchanges.lmex import Lmex, LmexOptions
+from bridge.exchanges.lmex.account import AccountSession
+from bridge.exchanges.lmex.messages import Market, is_future
+from bridge.exchanges.lmex.public import BooksSession, TradesSession
 from bridge.exchanges.lmex.rest import LmexRest
+from bridge.exchanges.toolkit.contracts import Contracts
+from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.model import Channel, Control
 from tests.unit import lmex_frames as frames
-from tests.unit.core import SECOND, T0
+from tests.unit.core import SECOND, T0, Apart
 from tests.unit.held_books import Kept
 
 ACCOUNT = Credentials("main", "the-key-id", frames.SECRET)
@@ -25,14 +28,13 @@ LOST = ("lost", "book", "BTC-PERP")
 LIVE = [("live", "book", "BTC-PERP"), ("live", "quotes", "BTC-PERP")]
 
 
-def contracts():
-    return Contracts(SIZES)
+def contracts(sizes=SIZES):
+    return Contracts(sizes, is_future)
 
 
-def books_session(*pairs, channels=BOTH, market=Market.FUTURES, now=T0, **options):
+def books_session(*pairs, channels=BOTH, market=Market.FUTURES, now=T0, snapshot_timeout=10.0):
     """A connected session; its first subscription is taken out of ``actions``."""
-    given = LmexOptions(**options)
-    session = BooksSession("wss://x", market, pairs, channels, contracts=contracts(), options=given)
+    session = Apart(BooksSession("wss://x", market, pairs, channels, contracts=contracts(), patience=snapshot_timeout))
     session.connected(now)
     session.actions.clear()
     return session
@@ -45,26 +47,17 @@ def books(*pairs, channels=BOTH, **more):
 
 
 def trades(*pairs, market=Market.FUTURES, now=T0):
-    session = TradesSession("wss://x", market, pairs, contracts())
+    session = Apart(TradesSession("wss://x", market, pairs, contracts()))
     session.connected(now)
     session.actions.clear()
     return session
 
 
-def account(market=Market.FUTURES, *, memory=None, pairs=("BTC-PERP",), now=T0, **options):
+def account(market=Market.FUTURES, *, memory=None, pairs=("BTC-PERP",), now=T0, **more):
     """A session that has sent its log-in; the message is still in ``actions``."""
     poll = Poll("wallet", (Subscription(Channel.BALANCES, "main"),), 60.0, lambda now: iter(()))
-    session = AccountSession(
-        "wss://x",
-        market,
-        ACCOUNT,
-        LmexRest(contracts()),
-        pairs=pairs,
-        contracts=contracts(),
-        options=LmexOptions(**options),
-        balances=poll,
-        memory=memory or Memory(),
-    )
+    rest, memory = LmexRest(contracts()), memory or AccountMemory()
+    session = Apart(AccountSession("wss://x", market, ACCOUNT, rest, memory=memory, pairs=pairs, balances=poll, **more))
     session.connected(now)
     return session
 
@@ -135,6 +128,13 @@ def sent(session):
     found = [(m["op"], *m["args"]) for m in map(json.loads, texts)]
     session.actions[:] = [action for action in session.actions if not isinstance(action, Send)]
     return found
+
+
+def fetches(session):
+    """How many fetches of the account's state the session has begun; they are taken out of its actions."""
+    found = [action for action in session.actions if isinstance(action, Fetch)]
+    session.actions[:] = [action for action in session.actions if not isinstance(action, Fetch)]
+    return len(found)
 
 
 def reconnects(session):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import count, pairwise
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -130,7 +130,12 @@ class TestState:
         assert [fill.fill_id for fill in state.events] == ["a", "b"]
 
     def test_more_fills_than_can_be_listed_are_a_gap(self):
-        page = frames.answer([frames.row(frames.EXECUTION)], "more")
+        cursors = count()
+
+        def page(called):
+            del called
+            return frames.answer([frames.row(frames.EXECUTION)], f"more{next(cursors)}")
+
         session = synced(Answers({"/v5/execution/list?category=linear": page}))
         assert len(states(session)[Channel.FILLS].events) == 100
         assert controls(session.fetched) == [("gap", "fills", "main")]

@@ -351,7 +351,7 @@ class TestAnswers:
     def test_no_answer_at_all(self):
         session = fresh()
         session.tick(T0 + 11 * SECOND)
-        assert reconnects(session) == [Reconnect("no answer to the subscription")]
+        assert reconnects(session) == [Reconnect("no answer to the subscription within 10 s")]
 
     @pytest.mark.parametrize("pong", frames.PONGS)
     def test_a_pong_says_nothing_and_is_no_reject(self, pong):

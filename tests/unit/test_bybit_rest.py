@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 
 import pytest
 
@@ -166,9 +167,15 @@ class TestPages:
         assert ([row["n"] for row in rows], whole) == (list(pages), True)
 
     def test_a_list_without_end(self):
-        answers = Answers({PATH: frames.answer([{}], "more")})
+        cursors = count()
+        answers = Answers({PATH: lambda _: frames.answer([{}], f"more{next(cursors)}")})
         rows, whole = answers.drive(BybitRest().pages(PATH, "category=linear", NOW, ACCOUNT))
         assert (len(rows), whole) == (100, False)
+
+    def test_a_page_that_leads_to_itself(self):
+        answers = Answers({PATH: frames.answer([{}], "more")})
+        _, whole = answers.drive(BybitRest().pages(PATH, "category=linear", NOW, ACCOUNT))
+        assert (len(answers.called), whole) == (2, False)
 
     def test_later_pages_are_signed_with_the_exchanges_time(self):
         """A hundred pages take longer than a signature counts."""
@@ -178,7 +185,7 @@ class TestPages:
             del called
             at = next(moments)
             return json.dumps(
-                {"retCode": 0, "time": at, "result": {"nextPageCursor": "x" if at < 1662350410000 else ""}}
+                {"retCode": 0, "time": at, "result": {"nextPageCursor": f"x{at}" if at < 1662350410000 else ""}}
             )
 
         answers = Answers({PATH: lambda called: answer(called).encode()})

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from bridge.exchanges.api import Reconnect, Said, Send, Synchronise, Unknown
-from bridge.exchanges.lmex.account import Memory
-from bridge.exchanges.lmex.names import Market
+from bridge.exchanges.api import Fetch, Reconnect, Said, Send, Unknown
+from bridge.exchanges.lmex.messages import Market
 from bridge.exchanges.lmex.rest import sign
-from bridge.model import Channel, ControlEvent
+from bridge.exchanges.toolkit.history import AccountMemory
+from bridge.model import Channel, Control, ControlEvent
 from tests.unit import lmex_frames as frames
 from tests.unit.core import SECOND, T0, faults
-from tests.unit.lmex_sessions import account, ack, asked, said, seconds, sent, subscribed
+from tests.unit.lmex_sessions import account, ack, asked, fetches, said, seconds, sent, subscribed
 
 NONCE = int(frames.NONCE) * 1_000_000
 
@@ -79,10 +79,10 @@ class TestLogin:
         session.tick(seconds(5.1))
         assert [op for op, *_ in sent(session)] == ["login"]
         session.tick(seconds(10.3))
-        assert session.actions == [Reconnect("the log-in is refused: no answer to the log-in")]
+        assert session.actions == [Reconnect("no answer to the log-in")]
 
     def test_the_form_that_did_is_the_first_the_next_time(self):
-        memory = Memory()
+        memory = AccountMemory()
         first = account(memory=memory)
         first.receive(frames.LOGIN_FAILED, T0)
         first.receive(frames.LOGGED_IN, T0)
@@ -90,8 +90,8 @@ class TestLogin:
         assert [op for op, *_ in sent(second)] == ["login"]
 
     @pytest.mark.parametrize("login", ["login", "authKeyExpires"])
-    def test_the_option(self, login):
-        session = account(login=login)
+    def test_one_way_only(self, login):
+        session = account(ways=(login,))
         assert [op for op, *_ in sent(session)] == [login]
         session.receive(frames.LOGIN_FAILED, T0)
         assert [type(action) for action in session.actions] == [Said, Reconnect]
@@ -109,7 +109,7 @@ class TestLogin:
         assert session.actions == [Send("ping")]
 
     def test_it_expires(self):
-        session = account(session_lifetime="2h")
+        session = account(lifetime=7200.0)
         assert session.expires is None
         session.receive(frames.LOGGED_IN, T0)
         assert session.expires == T0 + 7200 * SECOND
@@ -135,9 +135,9 @@ class TestSubscription:
         session.actions.clear()
         assert not session.ready
         events = session.receive(ack("positionsV3", "notificationApiV4", "fillsV2"), T0)
-        assert said(events) == [("live", channel, "main") for channel in ("orders", "fills", "positions")]
+        assert said(events) == [("live", channel, "main") for channel in ("positions", "orders", "fills")]
         assert session.ready
-        assert session.actions == [Synchronise()]
+        assert [type(output) for output in session.outputs[-4:]] == [Control, Control, Control, Fetch]
 
     def test_what_is_left_out_is_asked_for_in_its_older_forms(self):
         session = account()
@@ -159,7 +159,7 @@ class TestSubscription:
         session = account(Market.SPOT)
         session.receive(frames.LOGGED_IN, T0)
         session.receive(ack("fillsV2"), T0)
-        down, live = session.receive(frames.EMPTY_ACK, T0)
+        live, down = session.receive(frames.EMPTY_ACK, T0)
         assert (live.event, live.channel) == (ControlEvent.LIVE, Channel.FILLS)
         assert (down.event, down.channel) == (ControlEvent.DOWN, Channel.ORDERS)
         assert down.reason == "the exchange accepts none of the channel's topics"
@@ -177,34 +177,35 @@ class TestSubscription:
 
     def test_a_refused_channel_is_asked_for_again_after_a_minute_and_live_by_itself(self):
         session = self.without_orders()
-        session.tick(seconds(59))
+        session.tick(seconds(47))
         assert sent(session) == []
-        session.tick(seconds(61))
+        session.receive(b"pong", seconds(60))
+        session.tick(seconds(73))
         assert sent(session) == [("subscribe", "notificationApiV3")], "not the fills, which are served"
         session.actions.clear()
-        assert said(session.receive(ack("notificationApiV3"), seconds(62))) == [("live", "orders", "main")]
-        assert session.actions == [Synchronise()], "what it has missed meanwhile is asked for"
+        assert said(session.receive(ack("notificationApiV3"), seconds(74))) == [("live", "orders", "main")]
+        assert fetches(session) == 1, "what it has missed meanwhile is asked for"
         for minute in range(2, 5):
-            session.tick(seconds(60 * minute + 5))
+            session.tick(seconds(60 * minute + 15))
         assert sent(session) == []
 
     def test_one_that_is_refused_again_is_asked_for_again_and_costs_the_others_nothing(self):
         session = self.without_orders()
-        for _ in range(3):
-            before = session._retry_at
-            session.tick(before)
+        for minutes in range(1, 4):
+            now = seconds(73 * minutes)
+            session.tick(now)
             assert sent(session) == [("subscribe", "notificationApiV3")]
-            session.receive(frames.EMPTY_ACK, before)
+            session.receive(frames.EMPTY_ACK, now)
             assert sent(session) == [("subscribe", "notificationApiV2")]
-            assert said(session.receive(frames.EMPTY_ACK, before)) == [("down", "orders", "main")]
-            assert session._retry_at == before + 60 * SECOND
+            assert said(session.receive(frames.EMPTY_ACK, now)) == [], "it has been said"
+            assert session.actions == []
         assert not [action for action in session.actions if isinstance(action, Reconnect)]
 
     def test_no_answer_about_one_that_was_refused_is_no_reason_for_a_new_connection(self):
         session = self.without_orders()
-        session.tick(seconds(61))
+        session.tick(seconds(73))
         events = []
-        for second in range(62, 80):
+        for second in range(74, 90):
             events += session.receive(b"pong", seconds(second))
             events += session.tick(seconds(second))
         assert said(events) == [("down", "orders", "main")]
@@ -214,7 +215,7 @@ class TestSubscription:
     def test_our_clock_may_be_set_back(self):
         session = self.without_orders()
         session.tick(seconds(-7200))
-        session.tick(seconds(-7200 + 61))
+        session.tick(seconds(-7200 + 73))
         assert ("subscribe", "notificationApiV3") in sent(session)
 
     def test_an_error_of_a_topic_falls_back_too(self):
@@ -222,14 +223,14 @@ class TestSubscription:
         session.receive(frames.LOGGED_IN, T0)
         row = {"arg": "fillsV2", "error": {"code": 1005, "message": "no"}}
         session.receive(json.dumps({"severity": "ERROR", "errors": [row]}).encode(), T0)
-        assert asked(session) == ["notificationApiV3", "fills"]
+        assert asked(session) == ["fills"]
 
     def test_no_answer(self):
         session = account()
         session.receive(frames.LOGGED_IN, T0)
         session.actions.clear()
         session.tick(seconds(5.1))
-        assert session.actions == [Reconnect("no answer to the subscription of private topics")]
+        assert session.actions == [Reconnect("no answer to the subscription within 5 s")]
 
     def test_data_before_the_ack_is_live(self):
         session = account()
@@ -237,8 +238,8 @@ class TestSubscription:
         assert said(session.receive(frames.FUTURES_ORDER, T0)) == [("live", "orders", "main"), "Order"]
         assert said(session.receive(ack("positionsV3", "fillsV2", "notificationApiV4"), T0)) == [
             ("live", "orders", "main"),
-            ("live", "fills", "main"),
             ("live", "positions", "main"),
+            ("live", "fills", "main"),
         ]
 
     def test_unknown_topics_are_told(self):

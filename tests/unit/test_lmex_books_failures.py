@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from bridge.exchange_errors import FrameError
 from bridge.exchanges.api import Reject, Send
 from bridge.exchanges.lmex import Lmex
-from bridge.exchanges.lmex.names import Market
+from bridge.exchanges.lmex.messages import Market
 from bridge.model import Channel, ControlEvent
 from tests.unit import lmex_frames as frames
 from tests.unit.core import SECOND, T0, faults, refused
@@ -119,16 +118,15 @@ class TestPatience:
         session.tick(seconds(-7200))
         session.receive(snapshot(8, "ETH-PERP"), seconds(-7190))
         session.actions.clear()
-        session.tick(seconds(-7200 + 59))
+        session.tick(seconds(-7200 + 47))
         assert ("subscribe", "update:BTC-PERP_0") not in sent(session)
-        session.tick(seconds(-7200 + 61))
+        session.tick(seconds(-7200 + 73))
         assert ("subscribe", "update:BTC-PERP_0") in sent(session)
 
     def test_no_answer_at_all(self):
         session = books("BTC-PERP", "ETH-PERP")
         assert session.tick(seconds(10.1)) == []
-        [action] = reconnects(session)
-        assert action.reason == "no answer to the subscription within 10 s"
+        assert {action.reason for action in reconnects(session)} == {"no answer to the subscription within 10 s"}
 
     @pytest.mark.parametrize("channels", [BOTH, QUOTES])
     def test_no_answer_for_one_pair_while_others_are_served(self, channels):
@@ -140,10 +138,10 @@ class TestPatience:
         assert events[0].reason == "no answer to the subscription within 10 s"
         assert faults(session) == [("topic_left_out", None, topics[0], events[0].reason)]
         session.actions.clear()
-        session.tick(seconds(69))
+        session.tick(seconds(57))
         assert topics[0] not in str(sent(session))
-        session.tick(seconds(70.2))
-        assert sent(session)[:2] == [("unsubscribe", topics[0]), ("subscribe", topics[0])]
+        session.tick(seconds(83))
+        assert ("subscribe", topics[0]) in sent(session)
 
     def test_quotes_alone_wait_for_the_ack_only(self):
         session = books("BTC-PERP", channels=QUOTES)
@@ -160,7 +158,7 @@ class TestQuiet:
         session.receive(delta(101, pair="ETH-PERP"), seconds(15))
         assert said(session.tick(seconds(19.9))) == []
         assert sent(session) == []
-        assert said(session.tick(seconds(20))) == []
+        assert said(session.tick(seconds(20.1))) == []
         assert sent(session) == [("subscribe", "update:BTC-PERP_0", "update:SNDK-PERP_0")]
         session.tick(seconds(21))
         assert sent(session) == []
@@ -168,7 +166,7 @@ class TestQuiet:
     def test_the_answer_shows_that_it_was_only_quiet(self):
         session = books("BTC-PERP")
         session.receive(snapshot(100), T0)
-        session.tick(seconds(20))
+        session.tick(seconds(20.05))
         assert said(session.receive(snapshot(100), seconds(20.1))) == []
         assert session.book("BTC-PERP").last == seconds(20.1)
         assert said(session.receive(delta(101), seconds(20.2))) == ["BookDelta", "Quote"]
@@ -177,7 +175,7 @@ class TestQuiet:
     def test_the_answer_shows_what_was_missed(self):
         session = books("BTC-PERP")
         session.receive(snapshot(100), T0)
-        session.tick(seconds(20))
+        session.tick(seconds(20.05))
         gap, book, *_ = session.receive(snapshot(103), seconds(20.1))
         assert (gap.event, gap.channel, gap.count) == (ControlEvent.GAP, Channel.BOOK, 3)
         assert gap.reason == "xseq 100 was last, then came a snapshot of 103"
@@ -186,14 +184,14 @@ class TestQuiet:
     def test_a_delta_between_question_and_answer_continues_the_book(self):
         session = books("BTC-PERP")
         session.receive(snapshot(100), T0)
-        session.tick(seconds(20))
+        session.tick(seconds(20.05))
         assert "BookDelta" in said(session.receive(delta(101), seconds(20.1)))
         assert said(session.receive(snapshot(101), seconds(20.2)))[0] == "BookSnapshot"
 
     def test_no_answer_is_a_book_that_is_stale_and_mended(self):
         session = books("BTC-PERP")
         session.receive(snapshot(100), T0)
-        session.tick(seconds(20))
+        session.tick(seconds(20.05))
         sent(session)
         assert Lmex.silence[Channel.BOOK] == 30, "the connection looks after that"
         session.book("BTC-PERP").stale(seconds(30), "no event for 30 s")
@@ -213,12 +211,13 @@ class TestErrors:
             ("unknown_topic", 1005, "foo:BTC-PERP", "Topic provided does not exist."),
             ("unknown_market", 1000, "update:NOPE-PERP_0", "Market pair provided is currently not supported."),
         ]
-        session.receive(snapshot(), seconds(58))
+        session.receive(snapshot(), seconds(46))
         session.actions.clear()
-        session.tick(seconds(59))
+        session.tick(seconds(47))
         assert sent(session) == []
-        session.tick(seconds(60))
-        assert sent(session) == [("unsubscribe", "update:NOPE-PERP_0"), ("subscribe", "update:NOPE-PERP_0")]
+        session.receive(snapshot(), seconds(60))
+        session.tick(seconds(73))
+        assert sent(session) == [("subscribe", "update:NOPE-PERP_0")]
 
     def test_the_older_form(self):
         session = books("BTCC-USD", market=Market.SPOT)
@@ -258,19 +257,13 @@ class TestErrors:
 class TestGarbage:
     @pytest.mark.parametrize("frame", frames.UNREADABLE)
     def test_nonsense(self, frame):
-        session = books("BTC-PERP")
-        with pytest.raises(FrameError):
-            session.receive(frame, T0)
-        assert session.rejected(T0) == []
+        assert refused(books("BTC-PERP"), frame) == []
 
     @pytest.mark.parametrize("frame", [*frames.PUBLIC.values(), *frames.CONTROL.values()])
     def test_cut_frames(self, frame):
         session = books("BTC-PERP", "ETH-PERP", "SNDK-PERP")
         for end in range(len(frame)):
-            try:
-                assert session.receive(frame[:end], T0) == []
-            except FrameError:
-                continue
+            assert session.receive(frame[:end], T0) == []
             assert isinstance(session.actions[-1], Reject)
 
     @pytest.mark.parametrize("frame", [frames.SNAPSHOT, frames.LEVEL_ONE])
@@ -280,10 +273,7 @@ class TestGarbage:
         for name in message["data"]:
             for value in (*values, 10**30, [["1", "1e999999999"]], [["9" * 600, "1." + "9" * 600]]):
                 session = books("SNDK-PERP", "ETH-PERP")
-                try:
-                    session.receive(json.dumps({**message, "data": {**message["data"], name: value}}).encode(), T0)
-                except FrameError:
-                    session.rejected(T0)
+                session.receive(json.dumps({**message, "data": {**message["data"], name: value}}).encode(), T0)
 
     @pytest.mark.parametrize(
         "frame",
@@ -344,9 +334,7 @@ class TestGarbage:
         session.receive(snapshot(100), T0)
         session.receive(snapshot(7, "ETH-PERP"), T0)
         for frame, count in ((b"hello", 0), (b"#" * 200, 2)):
-            with pytest.raises(FrameError):
-                session.receive(frame, T0)
-            assert len(session.rejected(T0)) == count
+            assert len(refused(session, frame)) == count
 
     def test_both_channels_are_meant(self):
         assert frozenset({Channel.BOOK, Channel.QUOTES}) == BOTH

@@ -138,7 +138,9 @@ async def test_private_topics_that_the_ack_leaves_out():
     for _ in range(7):
         shell.frame(frames.EMPTY_ACK)
     assert shell.counts == {"topic_left_out": 3}
-    assert [entry["consequence"] for entry in shell.logs.entries] == ["no fills", "no orders", "no positions"]
+    assert [entry["consequence"] for entry in shell.logs.entries] == [
+        f"no {channel} of main" for channel in ("fills", "orders", "positions")
+    ]
     assert shell.down == {"the exchange accepts none of the channel's topics"}
 
 

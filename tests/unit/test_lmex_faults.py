@@ -8,7 +8,7 @@ import pytest
 
 from bridge.exchange_errors import ErrorKind
 from bridge.exchanges.api import Reconnect, Said
-from bridge.exchanges.lmex.names import Market
+from bridge.exchanges.lmex.messages import Market
 from tests.unit import lmex_frames as frames
 from tests.unit.core import T0
 from tests.unit.lmex_sessions import ack, books, reconnects, said, seconds, sent, snapshot, subscribed, trades
@@ -62,7 +62,7 @@ class TestASubscriptionThatEnds:
         events = session.receive(self.refusal("tradeHistoryApi:ETH-USD"), T0)
         assert said(events) == [("down", "trades", "ETH-USD")]
         session.actions.clear()
-        session.tick(seconds(60))
+        session.tick(seconds(73))
         assert sent(session) == [("subscribe", "tradeHistoryApi:ETH-USD")]
 
     def test_of_an_account_is_a_new_connection(self):

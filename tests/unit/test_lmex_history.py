@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bridge.exchanges.api import Restated, Subscription
-from bridge.exchanges.lmex.history import Memory
-from bridge.exchanges.lmex.names import Market
+from bridge.exchanges.lmex.messages import Market
+from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.model import Channel, Control, ControlEvent, Fill
 from tests.unit.core import SECOND, T0
 from tests.unit.limitlex_keys import drive
@@ -34,29 +34,32 @@ def row(number, at):
     }
 
 
+def recalled(tail, market=Market.FUTURES, known_from=0):
+    """What a connector that takes up its fills' stream knows of one market."""
+    exchange = lmex("BTC-USD", "BTC-PERP", with_account=True)
+    exchange.recall(STREAM, tail, known_from)
+    return exchange._memories[market]
+
+
 class TestSince:
     def test_a_fresh_stream(self):
-        assert Memory().history_since(T0) == T0 - DAY - MINUTE
+        assert AccountMemory().history_since(T0) == T0 - DAY - MINUTE
 
     def test_the_newest_fill_of_the_market_however_old(self):
-        memory = Memory()
         tail = [live(T0 - 9 * DAY), fill("BTC-PERP", T0 - 5 * DAY), fill("BTC-USD", T0 - 2 * DAY), live(T0 - DAY)]
-        memory.recall(tail, Market.FUTURES)
+        memory = recalled(tail, Market.FUTURES)
         assert memory.history_since(T0) == T0 - 5 * DAY - MINUTE
 
     def test_a_stream_without_fills_from_its_beginning(self):
-        memory = Memory()
-        memory.recall([live(T0 - 4 * DAY), live(T0 - DAY)], Market.FUTURES)
+        memory = recalled([live(T0 - 4 * DAY), live(T0 - DAY)], Market.FUTURES)
         assert memory.history_since(T0) == T0 - 4 * DAY - MINUTE
 
     def test_a_young_one_from_a_day_ago(self):
-        memory = Memory()
-        memory.recall([live(T0 - SECOND)], Market.FUTURES)
+        memory = recalled([live(T0 - SECOND)], Market.FUTURES)
         assert memory.history_since(T0) == T0 - DAY - MINUTE
 
     def test_an_exchange_clock_that_is_ahead(self):
-        memory = Memory()
-        memory.recall([fill("BTC-PERP", T0 + DAY, recv=T0)], Market.FUTURES)
+        memory = recalled([fill("BTC-PERP", T0 + DAY, recv=T0)], Market.FUTURES)
         assert memory.history_since(T0) == T0 - MINUTE
 
     def test_a_connector_recalls_its_stream(self):
@@ -69,16 +72,13 @@ class TestSince:
     def test_not_from_before_what_is_known_of_the_stream(self):
         """The rest of it was trimmed, or not read back: fills from then would come a second time."""
         for newest, known_from in ((T0 - SECOND, T0 - 30 * SECOND), (T0 - 5 * DAY, T0 - 5 * DAY - SECOND)):
-            memory = Memory()
-            memory.recall([live(known_from), fill("BTC-PERP", newest)], Market.FUTURES, known_from)
+            memory = recalled([live(known_from), fill("BTC-PERP", newest)], Market.FUTURES, known_from)
             assert memory.history_since(T0) == known_from
-        other = Memory()
-        other.recall([live(T0 - MINUTE), fill("BTC-PERP", T0 - SECOND)], Market.SPOT, T0 - MINUTE)
+        other = recalled([live(T0 - MINUTE), fill("BTC-PERP", T0 - SECOND)], Market.SPOT, T0 - MINUTE)
         assert other.history_since(T0) == T0 - MINUTE
 
     def test_a_stream_that_was_trimmed_to_nothing(self):
-        memory = Memory()
-        memory.recall([], Market.FUTURES, T0 - MINUTE)
+        memory = recalled([], Market.FUTURES, T0 - MINUTE)
         assert memory.history_since(T0) == T0 - MINUTE
 
 
@@ -87,7 +87,7 @@ class TestPages:
         session = subscribed()
         newer = [row(number, 1700000000000 + number) for number in range(1000, 500, -1)]
         older = [row(number, 1700000000000 + number) for number in range(501, 100, -1)]
-        requests, _ = drive(session.sync(T0), answer([]), answer([]), answer(newer), answer(older))
+        requests, _ = drive(session.fetch(T0), answer([]), answer([]), answer(newer), answer(older))
         assert requests[-1].path == requests[-2].path + "&endTime=1700000000502"
         [state] = [action for action in session.actions if isinstance(action, Restated)][2:]
         assert [event.fill_id for event in state.events] == [f"t{number}" for number in range(101, 1001)]
@@ -96,7 +96,6 @@ class TestPages:
     def test_an_exchange_that_knows_no_end_leaves_a_gap(self):
         session = subscribed()
         full = [row(number, 1700000000000 + number) for number in range(500)]
-        requests, _ = drive(session.sync(T0), answer([]), answer([]), answer(full), answer(full))
+        requests, _ = drive(session.fetch(T0), answer([]), answer([]), answer(full), answer(full))
         assert len(requests) == 4
-        assert said(session.tick(seconds(1))) == [("gap", "fills", "main")]
-        assert session.tick(seconds(2)) == []
+        assert said(session.fetched) == [("gap", "fills", "main")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.exchanges.api import Reconnect, Send
-from bridge.exchanges.lmex.names import Market
+from bridge.exchanges.lmex.messages import Market
 from tests.unit import lmex_frames as frames
 from tests.unit.core import T0
 from tests.unit.lmex_sessions import ack, books, seconds, snapshot, trades

@@ -10,7 +10,7 @@ from bridge.exchanges.api import Exchange
 from bridge.exchanges.lmex import Lmex, LmexOptions
 from bridge.model import Channel
 from tests.unit import lmex_frames as frames
-from tests.unit.core import T0
+from tests.unit.core import T0, Apart
 from tests.unit.limitlex_keys import drive
 from tests.unit.lmex_sessions import lmex, sent
 
@@ -22,7 +22,7 @@ def url(plan):
 
 
 def topics(plan):
-    session = plan.session()
+    session = Apart(plan.session())
     session.connected(T0)
     return list(sent(session)[-1][1:])
 

@@ -6,13 +6,13 @@ import pytest
 
 from bridge.exchange_errors import RestError, UnknownPairError
 from bridge.exchanges.api import HttpRequest
-from bridge.exchanges.lmex.names import Contracts, Market
+from bridge.exchanges.lmex.messages import Market
 from bridge.exchanges.lmex.rest import LmexRest, sign
 from bridge.model import Balance, Channel, Ticker
 from tests.unit import lmex_frames as frames
 from tests.unit.core import SECOND, T0
 from tests.unit.limitlex_keys import drive
-from tests.unit.lmex_sessions import ACCOUNT, SIZES, answer, lmex, said
+from tests.unit.lmex_sessions import ACCOUNT, SIZES, answer, contracts, lmex, said
 
 SPOT = [{"symbol": "BTC-USD", "contractSize": 0}, {"symbol": "ETH-EUR"}]
 FUTURES = [{"symbol": "BTC-PERP", "contractSize": 0.00001}, {"symbol": "ETH-PERP", "contractSize": 1e-4}]
@@ -21,40 +21,40 @@ AWAY = RestError("lmex", "/market_summary", 0, "no answer")
 
 class TestDiscover:
     def test_both_markets_are_looked_up_and_contract_sizes_learned(self):
-        contracts = Contracts({})
+        sizes = contracts({})
         requests, _ = drive(
-            LmexRest(contracts).discover(["BTC-USD", "BTC-PERP", "ETH-PERP"]), answer(SPOT), answer(FUTURES)
+            LmexRest(sizes).discover(["BTC-USD", "BTC-PERP", "ETH-PERP"]), answer(SPOT), answer(FUTURES)
         )
         assert requests == [
             HttpRequest("GET", "/spot/api/v3.2/market_summary"),
             HttpRequest("GET", "/futures/api/v2.3/market_summary"),
         ]
-        assert contracts.coins("BTC-PERP", "7") == "0.00007"
-        assert contracts.coins("ETH-PERP", "7") == "0.0007"
+        assert sizes.coins("BTC-PERP", "7") == "0.00007"
+        assert sizes.coins("ETH-PERP", "7") == "0.0007"
 
     def test_only_what_is_needed(self):
-        requests, _ = drive(LmexRest(Contracts({})).discover(["BTC-USD"]), answer(SPOT))
+        requests, _ = drive(LmexRest(contracts({})).discover(["BTC-USD"]), answer(SPOT))
         assert len(requests) == 1
 
     def test_an_unknown_pair_comes_with_the_nearest_names(self):
         with pytest.raises(UnknownPairError, match="did you mean BTC-USD"):
-            drive(LmexRest(Contracts({})).discover(["BTC-USDT"]), answer(SPOT))
+            drive(LmexRest(contracts({})).discover(["BTC-USDT"]), answer(SPOT))
 
     @pytest.mark.parametrize("listed", [[], {}, [{"symbol": ""}]])
     def test_an_empty_list_is_the_exchanges_trouble(self, listed):
         with pytest.raises(RestError, match="lists no pairs"):
-            drive(LmexRest(Contracts({})).discover(["BTC-USD"]), answer(listed))
+            drive(LmexRest(contracts({})).discover(["BTC-USD"]), answer(listed))
 
     @pytest.mark.parametrize("size", [None, 0, -1, "x", "nan"])
     def test_a_contract_size_that_is_not_told(self, size):
         rows = [{"symbol": "BTC-PERP", "contractSize": size}]
         with pytest.raises(RestError, match="contract size of BTC-PERP"):
-            drive(LmexRest(Contracts({})).discover(["BTC-PERP"]), answer(rows))
+            drive(LmexRest(contracts({})).discover(["BTC-PERP"]), answer(rows))
 
     def test_while_rest_is_away_spot_and_known_sizes_do(self):
-        drive(LmexRest(Contracts(SIZES)).discover(["BTC-USD", "BTC-PERP"]), AWAY, AWAY)
+        drive(LmexRest(contracts(SIZES)).discover(["BTC-USD", "BTC-PERP"]), AWAY, AWAY)
         with pytest.raises(RestError, match="no answer"):
-            drive(LmexRest(Contracts(SIZES)).discover(["BTC-PERP", "NEW-PERP"]), AWAY)
+            drive(LmexRest(contracts(SIZES)).discover(["BTC-PERP", "NEW-PERP"]), AWAY)
 
 
 class TestSigning:
@@ -64,7 +64,7 @@ class TestSigning:
         assert sign(frames.SECRET, path, frames.NONCE[:5], frames.NONCE[5:]) == signature
 
     def test_headers(self):
-        rest = LmexRest(Contracts({}))
+        rest = LmexRest(contracts({}))
         flow = rest.private(ACCOUNT, Market.FUTURES, "/user/open_orders", T0, "symbol=BTC-PERP")
         [request], rows = drive(flow, answer([{"a": 1.50, "b": None}]))
         nonce = str(T0 // 1_000_000)
@@ -78,7 +78,7 @@ class TestSigning:
         assert frames.SECRET not in repr(request)
 
     def test_the_nonce_rises(self):
-        rest = LmexRest(Contracts({}))
+        rest = LmexRest(contracts({}))
         nonces = []
         for now in (T0, T0, T0 - SECOND, T0 + SECOND):
             [request], _ = drive(rest.private(ACCOUNT, Market.SPOT, "/user/wallet", now), answer([]))
@@ -108,7 +108,7 @@ class TestErrors:
     )
     def test_forms(self, body, status, message):
         with pytest.raises(RestError) as caught:
-            drive(LmexRest(Contracts({})).tickers(Market.SPOT, ["BTC-USD"], T0), answer(body, status))
+            drive(LmexRest(contracts({})).tickers(Market.SPOT, ["BTC-USD"], T0), answer(body, status))
         assert message in caught.value.message
         assert caught.value.path == "/spot/api/v3.2/market_summary"
 
@@ -118,7 +118,7 @@ class TestErrors:
     def test_retry_after_in_seconds_or_as_a_time(self, header, wait):
         with pytest.raises(RestError) as caught:
             drive(
-                LmexRest(Contracts({})).tickers(Market.SPOT, ["BTC-USD"], T0),
+                LmexRest(contracts({})).tickers(Market.SPOT, ["BTC-USD"], T0),
                 answer({"message": "Too many requests"}, 429, {"retry-after": header}),
             )
         assert (caught.value.status, caught.value.retry_after) == (429, wait)
@@ -131,7 +131,7 @@ class TestTickers:
     )
 
     def test_futures(self):
-        flow = LmexRest(Contracts(SIZES)).tickers(Market.FUTURES, ["BTC-PERP"], T0)
+        flow = LmexRest(contracts(SIZES)).tickers(Market.FUTURES, ["BTC-PERP"], T0)
         _, [event] = drive(flow, answer(self.ROW))
         assert event == Ticker(
             "BTC-PERP", None, T0, "86400", "", "78000.0", "76000.5", "77099.90", "", "-1.250", "0.0653"
@@ -139,19 +139,19 @@ class TestTickers:
 
     def test_spot_volume_is_in_coins(self):
         row = self.ROW.replace(b"BTC-PERP", b"BTC-USD")
-        _, [event] = drive(LmexRest(Contracts({})).tickers(Market.SPOT, ["BTC-USD"], T0), answer(row))
+        _, [event] = drive(LmexRest(contracts({})).tickers(Market.SPOT, ["BTC-USD"], T0), answer(row))
         assert event.volume == "6530"
 
     @pytest.mark.parametrize("rows", [[], [{"symbol": "ETH-USD", "last": "NaN"}]])
     def test_one_that_is_missing_or_none_is_down_and_the_others_go_on(self, rows):
-        flow = LmexRest(Contracts({})).tickers(Market.SPOT, ["ETH-USD", "BTC-USD"], T0)
+        flow = LmexRest(contracts({})).tickers(Market.SPOT, ["ETH-USD", "BTC-USD"], T0)
         _, events = drive(flow, answer([{"symbol": "BTC-USD", "last": 5}, *rows]))
         assert said(events) == [("down", "ticker", "ETH-USD"), "Ticker"]
 
     @pytest.mark.parametrize("row", [{}, {"symbol": "BTC-PERP", "last": "much"}, {"symbol": "BTC-PERP", "size": "x"}])
     def test_what_is_no_ticker_is_an_error(self, row):
         with pytest.raises(RestError):
-            drive(LmexRest(Contracts(SIZES)).tickers(Market.FUTURES, ["BTC-PERP"], T0), answer([row]))
+            drive(LmexRest(contracts(SIZES)).tickers(Market.FUTURES, ["BTC-PERP"], T0), answer([row]))
 
 
 class TestPolls:
@@ -218,7 +218,7 @@ class TestClock:
         ],
     )
     def test_reading(self, body, at, resolution):
-        [request], reading = drive(LmexRest(Contracts({})).clock(), answer(body))
+        [request], reading = drive(LmexRest(contracts({})).clock(), answer(body))
         assert request == HttpRequest("GET", "/spot/api/v3.2/time")
         assert (reading.at, reading.resolution) == (at, resolution)
 
@@ -227,7 +227,7 @@ class TestClock:
     )
     def test_what_is_no_time_is_an_error(self, body):
         with pytest.raises(RestError):
-            drive(LmexRest(Contracts({})).clock(), answer(body))
+            drive(LmexRest(contracts({})).clock(), answer(body))
 
     def test_what_is_signed_carries_the_exchanges_time(self):
         exchange = lmex("BTC-PERP", channels={Channel.TRADES}, with_account=True)
@@ -236,5 +236,5 @@ class TestClock:
         [request], _ = drive(poll.flow(T0), answer([]))
         assert request.headers["request-nonce"] == str((T0 + 90 * SECOND) // 1_000_000)
         session = next(plan for plan in exchange.plan() if "account" in plan.name).session()
-        session.connected(T0)
-        assert json.loads(session.actions[0].text)["args"][1] == str((T0 + 90 * SECOND) // 1_000_000)
+        [log_in] = session.connected(T0)
+        assert json.loads(log_in.text)["args"][1] == str((T0 + 90 * SECOND) // 1_000_000)

@@ -114,7 +114,8 @@ class BybitRest(TimedRest[_Answer]):
         except ValueError as error:
             raise RestError(NAME, _TIME, 200, str(error)) from None
 
-    def _sign(self, account: Credentials, at: str, query: str) -> dict[str, str]:
+    def _sign(self, account: Credentials, at: str, path: str, query: str) -> dict[str, str]:
+        del path
         return {
             "X-BAPI-API-KEY": account.api_key,
             "X-BAPI-TIMESTAMP": at,
@@ -170,7 +171,7 @@ class AccountSession(BybitSession):
         self._rest = rest
         self._names = names
         self._memory = memory
-        self._login = LogIn(NAME, memory)
+        self._login = LogIn(NAME, memory, self._log_in)
         self._state = PrivateState(self, NAME, account.name, memory, steps=self._steps, failed=self._rest_failed)
 
     def open(self, now: int) -> Flow[Target]:
@@ -181,15 +182,16 @@ class AccountSession(BybitSession):
         return (yield from super().open(now))
 
     def connected(self, now: int) -> Sequence[Output]:
-        """Log in; nothing else may be sent before that.
+        """Log in; nothing else may be sent before that."""
+        self._pings.begin(now)
+        return self._login.begin(now)
 
-        ``{"req_id":"10001","op":"auth","args":["API_KEY",1662350400000,"hex"]}``
-        """
-        self._pinged = now
+    def _log_in(self, _: str, now: int) -> str:
+        """The message: ``{"req_id":"10001","op":"auth","args":["API_KEY",1662350400000,"hex"]}``."""
         expires = (now + self._rest.clock_offset) // MILLISECOND + _LOGIN_LASTS
         signature = sign(self._account.api_secret, f"GET/realtime{expires}")
         message = {"op": "auth", "args": [self._account.api_key, expires, signature]}
-        return self._login.send(msgspec.json.encode(message).decode(), now)
+        return msgspec.json.encode(message).decode()
 
     def tick(self, now: int) -> Sequence[Output]:
         return self._login.tick(now) or [*super().tick(now), *self._state.tick(now)]
@@ -205,7 +207,7 @@ class AccountSession(BybitSession):
             stands = message.op == "subscribe" and not message.failed
             return [*super()._answer(message, recv), *(self._state.begin(recv) if stands else [])]
         if message.failed:
-            return self._login.refused(message.words)
+            return self._login.refused(message.words, recv)
         self._login.accepted()
         return self._begin(recv)
 

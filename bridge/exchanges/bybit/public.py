@@ -25,10 +25,11 @@ from bridge.exchanges.toolkit.numbers import (
     epoch_ns,
     shortened,
 )
+from bridge.exchanges.toolkit.pings import Pings
 from bridge.exchanges.toolkit.salvage import rows_of
 from bridge.exchanges.toolkit.session import TopicSession
 from bridge.exchanges.toolkit.tickers import SparseTickers
-from bridge.exchanges.toolkit.topics import Request
+from bridge.exchanges.toolkit.topics import Request, Topics
 from bridge.model import BookDelta, BookSnapshot, Channel, Event, Levels, Quote, Ticker, Trade
 
 __all__ = ["MILLISECOND", "NAME", "BybitSession", "Envelope", "PublicSession", "milliseconds", "topics_of"]
@@ -131,7 +132,7 @@ class BybitSession(TopicSession):
     """How public and private connections speak: requests, answers, pongs."""
 
     def __init__(self, url: str, streams: Mapping[str, list[Subscription]], most: int) -> None:
-        super().__init__(NAME, url, streams, most=most, ping=('{"op":"ping"}', 20))
+        super().__init__(NAME, url, streams, Topics(streams, most), Pings('{"op":"ping"}', 20))
 
     def _decode(self, frame: bytes) -> tuple[str, Envelope]:
         message = _decode_envelope(frame)

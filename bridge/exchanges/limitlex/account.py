@@ -16,6 +16,7 @@ from bridge.exchanges.api import (
     Credentials,
     Flow,
     Output,
+    Reject,
     Replace,
     Restated,
     Session,
@@ -206,7 +207,7 @@ class AccountSession(Session):
     ) -> Flow[list[Output]]:
         """A listing; a row that can't be understood must make no known order look closed."""
         rows = yield from self._rest.rows(self._account, path, now)
-        events, rejects, bad = read_rows(NAME, rows, read)
+        events, errors, bad = read_rows(NAME, rows, read)
         unread = {id_or_empty(row.get("order_id", "")) for row in bad}
 
         def covers(event: Event) -> bool:
@@ -214,7 +215,7 @@ class AccountSession(Session):
 
         missed = self._state.gap(channel, now, NOT_UNDERSTOOD) if bad else []
         state = Restated(channel, self._account.name, events, now, covers if bad else None)
-        return [*rejects, *missed, state]
+        return [*map(Reject, errors), *missed, state]
 
 
 def _streams(subject: str) -> list[Subscription]:

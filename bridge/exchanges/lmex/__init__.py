@@ -9,13 +9,15 @@ something is inferred.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-import msgspec
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from bridge.exchange_errors import FrameError, RestError
+from bridge.config.units import Duration
+from bridge.exchange_errors import RestError
 from bridge.exchanges.api import (
     NOT_UNDERSTOOD,
     BookRules,
@@ -30,27 +32,59 @@ from bridge.exchanges.api import (
     Session,
     Subscription,
 )
-from bridge.exchanges.lmex.account import AccountSession, Memory
-from bridge.exchanges.lmex.books import BooksSession
-from bridge.exchanges.lmex.messages import NAME
-from bridge.exchanges.lmex.names import Contracts, Market, market_of
-from bridge.exchanges.lmex.options import LmexOptions
+from bridge.exchanges.lmex.account import TOPICS, WAYS, AccountSession
+from bridge.exchanges.lmex.messages import NAME, Market, is_future, market_of
+from bridge.exchanges.lmex.public import BooksSession, TradesSession
 from bridge.exchanges.lmex.rest import LmexRest
-from bridge.exchanges.lmex.rows import balance_events
-from bridge.exchanges.lmex.trades import TradesSession
+from bridge.exchanges.lmex.rows import Rows, wallet_rows
+from bridge.exchanges.toolkit.contracts import Contracts
+from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.listing import share_out
-from bridge.model import Channel, Control, ControlEvent, Event
+from bridge.exchanges.toolkit.numbers import check_numbers
+from bridge.exchanges.toolkit.private import read_rows
+from bridge.model import Channel, Control, ControlEvent, Event, Fill
 
-__all__ = ["AccountSession", "BooksSession", "Lmex", "LmexOptions", "TradesSession"]
-
-_PRIVATE = {
-    Market.SPOT: (Channel.ORDERS, Channel.FILLS),
-    Market.FUTURES: (Channel.ORDERS, Channel.FILLS, Channel.POSITIONS),
-}
-
+__all__ = ["Lmex", "LmexOptions"]
 
 _BLOCKED = 620.0
 """Seconds; a little more than the exchange says."""
+
+
+class LmexOptions(BaseModel):
+    """Settings that only this exchange has; durations in seconds, or with a unit (``90s``)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    topics_per_connection: int = Field(default=100, gt=0)
+    """The exchange documents 100; pairs are shared out over as few connections as that allows."""
+    snapshot_timeout: Duration = Field(default=10.0, gt=0)
+    """How long a book's snapshot may take after its subscription, before it is subscribed anew."""
+    ticker_interval: Duration = Field(default=5.0, ge=1.0)
+    """How often ``market_summary`` is polled for tickers, which have no topic."""
+    balances_interval: Duration = Field(default=60.0, ge=1.0)
+    """How often ``user/wallet`` is polled for balances, which have no topic; also after each fill."""
+    session_lifetime: Duration = Field(default=24 * 3600.0, gt=0)
+    """How long a log-in is taken to last; the private connection is replaced ahead of that."""
+    login: Literal["auto", "authKeyExpires", "login"] = "auto"
+    """The log-in message; ``auto`` begins with ``authKeyExpires`` and falls back on ``login``."""
+    contract_sizes: dict[str, str] = Field(default_factory=dict)
+    """Futures pair → base coins per contract, for when REST is away."""
+
+    @field_validator("contract_sizes", mode="before")
+    @classmethod
+    def _sizes(cls, value: object) -> object:
+        """Sizes as text: YAML reads an unquoted one as a number, and 0.00001 would be shown as ``1e-05``."""
+        if not isinstance(value, dict):
+            return value
+        sizes = {
+            pair: f"{Decimal(str(size)):f}" if isinstance(size, float) else str(size) for pair, size in value.items()
+        }
+        for pair, size in sizes.items():
+            check_numbers(size)
+            if not Decimal(size):
+                msg = f"the contract size of {pair} is zero"
+                raise ValueError(msg)
+        return sizes
 
 
 class Lmex(Exchange):
@@ -80,11 +114,11 @@ class Lmex(Exchange):
         patience = self._options.snapshot_timeout
         self.book = BookRules(patience=patience, snapshot_first=True, continuous=True, quotes=True)
         self._url = (profile.url or self.url).rstrip("/")
-        self._contracts = Contracts(self._options.contract_sizes)
+        self._contracts = Contracts(self._options.contract_sizes, is_future)
         self._rest = LmexRest(self._contracts)
-        self._markets = [market for market in Market if any(market_of(pair) is market for pair in profile.pairs)]
+        self._markets = [market for market in Market if self._pairs(market)]
         account = profile.account
-        self._memories = {market: Memory() for market in self._markets}
+        self._memories = {market: AccountMemory() for market in self._markets}
         self._balances = {market: self._balance_poll(market, account) for market in self._markets} if account else {}
 
     def discover(self, now: int) -> Flow[None]:
@@ -93,11 +127,8 @@ class Lmex(Exchange):
 
     def subscriptions(self) -> list[Subscription]:
         """Positions only where futures are; where both markets are, each has balances of its own."""
-        found = [
-            wish
-            for wish in super().subscriptions()
-            if wish.channel is not Channel.POSITIONS or Market.FUTURES in self._markets
-        ]
+        futures = Market.FUTURES in self._markets
+        found = [stream for stream in super().subscriptions() if stream.channel is not Channel.POSITIONS or futures]
         wallets = (stream for poll in self._balances.values() for stream in poll.streams)
         return list(dict.fromkeys([*found, *wallets]))
 
@@ -105,7 +136,7 @@ class Lmex(Exchange):
         """The account's fills go on where the stream ends, however long ago that was."""
         if stream.channel is Channel.FILLS:
             for market, memory in self._memories.items():
-                memory.recall(tail, market, since)
+                memory.recall_fills(tail, since, partial(_is_of, market))
 
     @classmethod
     def handshake_wait(cls, status: int) -> float | None:
@@ -115,20 +146,19 @@ class Lmex(Exchange):
     def plan(self) -> list[ConnectionPlan]:
         plans: list[ConnectionPlan] = []
         for market in self._markets:
-            pairs = self._pairs(market)
-            plans += self._book_plans(market, pairs)
-            plans += self._trade_plans(market, pairs)
+            plans += self._book_plans(market)
+            plans += self._trade_plans(market)
             if self.profile.account:
-                plans.append(self._account_plan(market, pairs, self.profile.account))
+                plans.append(self._account_plan(market, self.profile.account))
         return plans
 
     def polls(self) -> list[Poll]:
         found: list[Poll] = []
         for market in self._markets:
             pairs = self._pairs(market)
-            if Channel.TICKER in self.profile.channels and pairs:
+            if Channel.TICKER in self.profile.channels:
                 streams = tuple(Subscription(Channel.TICKER, pair) for pair in pairs)
-                flow = partial(self._tickers, market, pairs)
+                flow = partial(self._rest.tickers, market, pairs)
                 found.append(Poll(f"{market}-ticker", streams, self._options.ticker_interval, flow))
             if self._balances:
                 found.append(self._balances[market])
@@ -146,62 +176,62 @@ class Lmex(Exchange):
     def _pairs(self, market: Market) -> tuple[str, ...]:
         return tuple(pair for pair in self.pairs if market_of(pair) is market)
 
-    def _book_plans(self, market: Market, pairs: Sequence[str]) -> Iterator[ConnectionPlan]:
-        channels = self.profile.channels & {Channel.BOOK, Channel.QUOTES}
-        for number, part in enumerate(share_out(pairs, self._options.topics_per_connection) if channels else [], 1):
+    def _book_plans(self, market: Market) -> Iterator[ConnectionPlan]:
+        channels, patience = self.profile.channels & {Channel.BOOK, Channel.QUOTES}, self._options.snapshot_timeout
+        books = partial(
+            BooksSession, self._url, market, channels=channels, contracts=self._contracts, patience=patience
+        )
+        yield from self._shared_out(f"{market}-books", market, channels, books)
+
+    def _trade_plans(self, market: Market) -> Iterator[ConnectionPlan]:
+        trades = partial(TradesSession, self._url, market, contracts=self._contracts)
+        yield from self._shared_out(f"{market}-trades", market, self.profile.channels & {Channel.TRADES}, trades)
+
+    def _shared_out(
+        self, name: str, market: Market, channels: frozenset[Channel], session: Callable[[tuple[str, ...]], Session]
+    ) -> Iterator[ConnectionPlan]:
+        """As few connections as the limit of topics allows."""
+        parts = share_out(self._pairs(market), self._options.topics_per_connection) if channels else []
+        for number, part in enumerate(parts, 1):
             streams = tuple(Subscription(channel, pair) for pair in part for channel in sorted(channels))
-            session = partial(self._book_session, market, part, channels)
-            yield ConnectionPlan(f"{market}-books-{number}", streams, session)
+            yield ConnectionPlan(f"{name}-{number}", streams, partial(session, part))
 
-    def _book_session(self, market: Market, pairs: tuple[str, ...], channels: frozenset[Channel]) -> Session:
-        contracts, options = self._contracts, self._options
-        return BooksSession(self._url, market, pairs, channels, contracts=contracts, options=options)
-
-    def _trade_plans(self, market: Market, pairs: Sequence[str]) -> Iterator[ConnectionPlan]:
-        wanted = Channel.TRADES in self.profile.channels
-        for number, part in enumerate(share_out(pairs, self._options.topics_per_connection) if wanted else [], 1):
-            streams = tuple(Subscription(Channel.TRADES, pair) for pair in part)
-            session = partial(TradesSession, self._url, market, part, self._contracts)
-            yield ConnectionPlan(f"{market}-trades-{number}", streams, session)
-
-    def _account_plan(self, market: Market, pairs: Sequence[str], account: Credentials) -> ConnectionPlan:
-        streams = tuple(Subscription(channel, account.name) for channel in _PRIVATE[market])
-        memory = self._memories[market]
-
-        def session() -> Session:
-            return AccountSession(
-                self._url,
-                market,
-                account,
-                self._rest,
-                pairs=pairs,
-                contracts=self._contracts,
-                options=self._options,
-                balances=self._balances[market],
-                memory=memory,
-            )
-
+    def _account_plan(self, market: Market, account: Credentials) -> ConnectionPlan:
+        streams = tuple(Subscription(channel, account.name) for channel in TOPICS[market])
+        options = self._options
+        session = partial(
+            AccountSession,
+            self._url,
+            market,
+            account,
+            self._rest,
+            memory=self._memories[market],
+            pairs=self._pairs(market),
+            balances=self._balances[market],
+            ways=WAYS if options.login == "auto" else (options.login,),
+            lifetime=options.session_lifetime,
+        )
         return ConnectionPlan(f"{market}-account:{account.name}", streams, session)
 
-    def _tickers(self, market: Market, pairs: tuple[str, ...], now: int) -> Flow[Sequence[Event]]:
-        return (yield from self._rest.tickers(market, pairs, now))
-
     def _balance_poll(self, market: Market, account: Credentials) -> Poll:
+        """Each market has a wallet of its own: where both are read, the futures wallet has its own streams."""
         both = len(self._markets) > 1
-        # Each market has a wallet of its own: where both are read, the futures wallet has its own streams.
         subject = f"{account.name}/futures" if both and market is Market.FUTURES else account.name
-        streams = (Subscription(Channel.BALANCES, subject),)
+        read = Rows(subject, self._contracts)
 
         def flow(now: int) -> Flow[Sequence[Event]]:
             rows = yield from self._rest.private(account, market, "/user/wallet", now)
-            found, errors = balance_events(rows, subject, now)
-            what = [f"not a wallet: {type(error).__name__}: {error}" for error in errors]
-            if what and not found:
-                raise RestError(NAME, "/user/wallet", 200, what[0])
-            if not what:
-                return found
-            poll.rejects.append(FrameError(NAME, msgspec.json.encode(rows), what[0]))
-            return [*found, Control(subject, None, now, Channel.BALANCES, ControlEvent.GAP, NOT_UNDERSTOOD)]
+            found, errors, _ = read_rows(NAME, wallet_rows(rows), lambda row: [read.balance(row, now)])
+            if errors and not found:
+                raise RestError(NAME, "/user/wallet", 200, f"not a wallet: {errors[0].message}")
+            poll.rejects += errors
+            gap = Control(subject, None, now, Channel.BALANCES, ControlEvent.GAP, NOT_UNDERSTOOD)
+            return [*found, gap] if errors else found
 
+        streams = (Subscription(Channel.BALANCES, subject),)
         poll = Poll(f"{market}-wallet", streams, self._options.balances_interval, flow)
         return poll
+
+
+def _is_of(market: Market, fill: Fill) -> bool:
+    return market_of(fill.pair) is market

@@ -8,27 +8,33 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 from bridge.exchange_errors import ErrorKind, RestError
-from bridge.exchanges.api import ClockReading, Credentials, Flow, HttpRequest, HttpResponse, ListedPair
-from bridge.exchanges.lmex.faults import AUTH_FAILED, SESSION_EXPIRED
-from bridge.exchanges.lmex.messages import NAME
-from bridge.exchanges.lmex.names import Contracts, Market, is_pair, market_of
+from bridge.exchanges.api import ClockReading, Credentials, Flow, HttpResponse, ListedPair
+from bridge.exchanges.lmex.messages import AUTH_FAILED, NAME, SESSION_EXPIRED, Market, is_pair, market_of
 from bridge.exchanges.toolkit.clocks import iso_reading
-from bridge.exchanges.toolkit.fields import Row, decode_rows
+from bridge.exchanges.toolkit.contracts import Contracts
+from bridge.exchanges.toolkit.fields import Row, decode_rows, first
 from bridge.exchanges.toolkit.listing import check_listed
 from bridge.exchanges.toolkit.nonces import Nonces
 from bridge.exchanges.toolkit.numbers import SECOND, check_amounts, check_values, epoch_ns
+from bridge.exchanges.toolkit.rest import TimedRest
 from bridge.exchanges.toolkit.salvage import UNREADABLE, readable
 from bridge.exchanges.toolkit.waiting import seconds_to_wait
 from bridge.model import Channel, Control, ControlEvent, Event, Ticker
 
-__all__ = ["LmexRest", "sign", "wants_symbol"]
+__all__ = ["LmexRest", "sign"]
+
+T = TypeVar("T")
 
 _VERSION = {Market.SPOT: "/api/v3.2", Market.FUTURES: "/api/v2.3"}
 _TIME = "/spot/api/v3.2/time"
 _MILLISECOND = 1_000_000
+_PAGE = 500
+"""Fills per answer: the most that the exchange gives."""
 _TOO_MANY = 5.0
 """Seconds to wait after a 429 that doesn't tell: a repeat at once would make the exchange's block five minutes of one second."""
 
@@ -38,38 +44,33 @@ def sign(secret: str, path: str, nonce: str, body: str = "") -> str:
     return hmac.new(secret.encode(), f"{path}{nonce}{body}".encode(), hashlib.sha384).hexdigest()
 
 
-def wants_symbol(error: RestError) -> bool:
-    """Whether a call was refused because it names no symbol: the documents differ in which ones need it."""
-    return error.status == 400 and "symbol" in error.message.lower()
+class LmexRest(TimedRest[list[Row]]):
+    """The REST calls that the feed needs; an answer is its rows.
 
-
-class LmexRest:
-    """The REST calls that the feed needs."""
+    All methods but `sign` raise `RestError` where REST is away, refuses, or answers with what can't be understood.
+    """
 
     def __init__(self, contracts: Contracts) -> None:
-        self._contracts = contracts
+        super().__init__(late=())
+        self.contracts = contracts
         self._nonces = Nonces(_MILLISECOND)
-        self.clock_offset = 0
-        """The exchange's clock less ours (ns), for signing; 0 while it is unknown."""
         self.expired_at = 0
         """When an answer last said that the session has expired (ns)."""
 
     def discover(self, pairs: Sequence[str]) -> Flow[None]:
-        """Look the pairs up, and learn their contract sizes.
+        """Look the pairs up, and learn their contract sizes; those that the config has do while REST is away.
 
         Raises:
-            RestError: REST is away, or doesn't tell a contract size, and the config doesn't have it either.
             UnknownPairError: the exchange doesn't list a pair.
         """
         for market in Market:
             wanted = [pair for pair in pairs if market_of(pair) is market]
-            if not wanted:
-                continue
+            future = market is Market.FUTURES
             path = _path(market, "/market_summary")
             try:
-                rows = yield from self._get(path)
+                rows = (yield from self.get(path)) if wanted else []
             except RestError:
-                if market is Market.FUTURES and any(pair not in self._contracts for pair in wanted):
+                if future and any(pair not in self.contracts for pair in wanted):
                     raise
                 continue
             listed = {symbol: row for row in rows if is_pair(symbol := row.get("symbol", ""))}
@@ -77,39 +78,27 @@ class LmexRest:
             if listed and odd and any(pair not in listed for pair in wanted):
                 raise RestError(NAME, path, 200, "a market's row could not be understood, and a pair is missing")
             check_listed(NAME, path, wanted, listed)
-            for pair in wanted:
-                if market is Market.FUTURES:
-                    self._contracts.learn(pair, listed[pair].get("contractSize", ""))
-                    if pair not in self._contracts:
-                        raise RestError(NAME, path, 200, f"the contract size of {pair} is not told")
+            for pair in wanted if future else ():
+                self.contracts.learn(pair, listed[pair].get("contractSize", ""))
+                if pair not in self.contracts:
+                    raise RestError(NAME, path, 200, f"the contract size of {pair} is not told")
 
     def list_pairs(self) -> Flow[list[ListedPair]]:
-        """The pairs of both markets, by their names there; a quote that a future's name doesn't have comes from its row.
-
-        Raises:
-            RestError: REST is away.
-        """
+        """The pairs of both markets, by their names there; a quote that a future's name doesn't have comes from its row."""
         found: list[ListedPair] = []
         for market in Market:
-            for row in (yield from self._get(_path(market, "/market_summary"))):
-                symbol = row.get("symbol", "")
-                if not symbol:
-                    continue
-                dated = "future" if not symbol.endswith("-PERP") else "perpetual"
-                status = "online" if row.get("active", "true") == "true" else "inactive"
-                base, quote = row.get("base", ""), row.get("quote", "")
-                kind = "spot" if market is Market.SPOT else dated
-                found.append(ListedPair(symbol, base, quote, kind, status))
+            for row in (yield from self.get(_path(market, "/market_summary"))):
+                if symbol := row.get("symbol", ""):
+                    kind = "perpetual" if symbol.endswith("-PERP") else "future"
+                    kind = "spot" if market is Market.SPOT else kind
+                    status = "online" if row.get("active", "true") == "true" else "inactive"
+                    found.append(ListedPair(symbol, row.get("base", ""), row.get("quote", ""), kind, status))
         return found
 
     def tickers(self, market: Market, pairs: Sequence[str], now: int) -> Flow[list[Event]]:
-        """The pairs' statistics of the last 24 hours, out of ``market_summary``; ``down`` for a pair that has none there.
-
-        Raises:
-            RestError: REST is away, or an answer can't be understood.
-        """
+        """The pairs' statistics of the last 24 hours, out of ``market_summary``; ``down`` for a pair that has none there."""
         path = _path(market, "/market_summary")
-        found = {row.get("symbol", ""): row for row in (yield from self._get(path))}
+        found = {row.get("symbol", ""): row for row in (yield from self.get(path))}
         events: list[Event] = []
         reason = ""
         for pair in pairs:
@@ -123,14 +112,8 @@ class LmexRest:
         return events
 
     def clock(self) -> Flow[ClockReading]:
-        """The exchange's time: ``iso`` has milliseconds, ``epoch`` only seconds.
-
-        ``{"iso":"2021-06-29T18:14:30.886Z","epoch":1624990470}``
-
-        Raises:
-            RestError: REST is away, or the answer isn't a time.
-        """
-        rows = yield from self._get(_TIME)
+        """The exchange's time, ``{"iso":"2021-06-29T18:14:30.886Z","epoch":1624990470}``: ``epoch`` has only seconds."""
+        rows = yield from self.get(_TIME)
         try:
             [row] = rows
             if row.get("iso"):
@@ -139,48 +122,75 @@ class LmexRest:
         except (ValueError, KeyError) as error:
             raise RestError(NAME, _TIME, 200, f"not a time: {type(error).__name__}: {error}") from None
 
-    def private(
-        self, credentials: Credentials, market: Market, path: str, now: int, query: str = ""
-    ) -> Flow[list[Row]]:
-        """A signed GET; the rows of its answer. ``query`` is without its question mark, and isn't signed.
+    def private(self, account: Credentials, market: Market, path: str, now: int, query: str = "") -> Flow[list[Row]]:
+        """The rows of a signed call."""
+        return (yield from self._noting(now, self.get(_path(market, path), query, now, account)))
 
-        Raises:
-            RestError: REST is away, refuses, or answers with what can't be understood.
-        """
-        nonce = self._nonces.next(now + self.clock_offset)
-        headers = {
-            "request-api": credentials.api_key,
-            "request-nonce": nonce,
-            "request-sign": sign(credentials.api_secret, _VERSION[market] + path, nonce),
-        }
+    def open_orders(self, account: Credentials, market: Market, now: int, *, pairs: Sequence[str]) -> Flow[list[Row]]:
+        """The rows of all open orders."""
+        call = partial(self.private, account, market, "/user/open_orders", now)
+        return [row for rows in (yield from _per_symbol(call, "", pairs)) for row in rows]
+
+    def fills(
+        self, account: Credentials, market: Market, now: int, since: int, *, pairs: Sequence[str]
+    ) -> Flow[tuple[list[Row], bool]]:
+        """The rows of all fills since a time (ns), oldest first, and whether they are all there."""
+        path = _path(market, "/user/trade_history")
+
+        def call(query: str) -> Flow[tuple[list[Row], bool]]:
+            return (yield from self._noting(now, self.pages(path, query, now, account)))
+
+        parts = yield from _per_symbol(call, f"startTime={since // _MILLISECOND}&count={_PAGE}", pairs)
+        found = {first(row, "tradeId", "serialId") or repr(row): row for rows, _ in parts for row in rows}
+        oldest_first = sorted(found.values(), key=lambda row: row.get("timestamp", "").rjust(20))
+        return oldest_first, all(whole for _, whole in parts)
+
+    def _noting(self, now: int, call: Flow[T]) -> Flow[T]:
+        """A private call; that the session has expired is noted."""
         try:
-            return (yield from self._get(_path(market, path) + (f"?{query}" if query else ""), headers))
+            return (yield from call)
         except RestError as error:
             if error.code == str(SESSION_EXPIRED):
                 self.expired_at = now
             raise
 
-    def per_symbol(
-        self, credentials: Credentials, market: Market, path: str, now: int, *, pairs: Sequence[str], query: str = ""
-    ) -> Flow[list[Row]]:
-        """`private` for all symbols at once; where the exchange wants one named, for each pair.
+    def _sign(self, account: Credentials, at: str, path: str, query: str) -> dict[str, str]:
+        del query
+        nonce = self._nonces.next(int(at) * _MILLISECOND)
+        signature = sign(account.api_secret, path[path.index("/api") :], nonce)
+        return {"request-api": account.api_key, "request-nonce": nonce, "request-sign": signature}
 
-        Raises:
-            RestError: as `private`.
-        """
+    def _read(self, path: str, response: HttpResponse) -> list[Row]:
+        """The rows; an error is ``{"status":400,"errorCode":10002,"message":"User session is expired…"}``."""
+        status, headers, body = response.status, response.headers, readable(response.body)
+        wait = seconds_to_wait(headers.get("retry-after", ""), headers.get("date", ""))
+        if status == 429 and wait is None:
+            wait = _TOO_MANY
         try:
-            return (yield from self.private(credentials, market, path, now, query))
-        except RestError as error:
-            if not wants_symbol(error):
-                raise
-        rows: list[Row] = []
-        for pair in pairs:
-            rows += yield from self.private(credentials, market, path, now, f"symbol={pair}&{query}".rstrip("&"))
-        return rows
+            rows = decode_rows(body) if body.lstrip()[:1] in (b"{", b"[") else None
+        except UNREADABLE:
+            rows = None
+        if rows is None:
+            shown = body[:200].decode(errors="replace")
+            raise RestError(NAME, path, status, f"not an answer of this API: {shown!r}", wait)
+        row = rows[0] if len(rows) == 1 else {}
+        code = row.get("errorCode") or None
+        if status < 400 and code in (None, "0") and row.get("success") != "false":
+            return rows
+        if status < 400 and row.get("status", "").isdecimal():
+            status = int(row["status"][:3])
+        message = f"{code or ''} {row.get('message', '')}".strip() or "no reason given"
+        kind = ErrorKind.REST_LOGIN_REFUSED if code in (str(AUTH_FAILED), str(SESSION_EXPIRED)) else None
+        raise RestError(NAME, path, status, message, wait, code=code, kind=kind)
 
-    def _get(self, path: str, headers: dict[str, str] | None = None) -> Flow[list[Row]]:
-        response = yield HttpRequest("GET", path, headers=headers or {})
-        return _rows(path, response)
+    def _page(self, answer: list[Row]) -> tuple[list[Row], str]:
+        """A full answer is taken for the newest part: the one before it ends where it begins.
+
+        One without times is asked for again, and seen to be no other: it is not known what is before it.
+        """
+        times = [int(time[:30]) for row in answer if (time := row.get("timestamp", "")).isascii() and time.isdecimal()]
+        before = f"&endTime={min(times) + 1}" if times else "&"
+        return answer, before if len(answer) >= _PAGE else ""
 
     def _ticker(self, pair: str, row: Row, now: int) -> Ticker:
         """``size`` is the volume, in contracts for futures; ``volume`` is its value in the quote currency."""
@@ -189,7 +199,7 @@ class LmexRest:
         percent, opened = row.get("percentageChange", ""), row.get("open", "")
         check_amounts(opened, high, low, last)
         check_values(percent)
-        volume = self._contracts.coins(pair, size) if size else ""
+        volume = self.contracts.coins(pair, size) if size else ""
         return Ticker(pair, None, now, "86400", opened, high, low, last, "", percent, volume)
 
 
@@ -197,31 +207,14 @@ def _path(market: Market, path: str) -> str:
     return f"/{market}{_VERSION[market]}{path}"
 
 
-def _rows(path: str, response: HttpResponse) -> list[Row]:
-    """The rows of an answer; an error is ``{"status":400,"errorCode":10002,"message":"User session is expired…"}``."""
-    wait = seconds_to_wait(response.headers.get("retry-after", ""), response.headers.get("date", ""))
-    if response.status == 429 and wait is None:
-        wait = _TOO_MANY
-    bare = path.partition("?")[0]
+def _per_symbol(call: Callable[[str], Flow[T]], query: str, pairs: Sequence[str]) -> Flow[list[T]]:
+    """A call for all symbols at once; where the exchange wants one named, one for each pair: the documents differ."""
     try:
-        rows = _listed(readable(response.body))
-    except (*UNREADABLE, ValueError):
-        shown = response.body[:200].decode(errors="replace")
-        raise RestError(NAME, bare, response.status, f"not an answer of this API: {shown!r}", wait) from None
-    row = rows[0] if len(rows) == 1 else {}
-    failed = row.get("errorCode", "0") not in ("", "0") or row.get("success") == "false"
-    if response.status >= 400 or failed:
-        message = f"{row.get('errorCode', '')} {row.get('message', '')}".strip() or "no reason given"
-        status = response.status
-        if status < 400 and row.get("status", "").isdecimal():
-            status = int(row["status"][:3])
-        code = row.get("errorCode") or None
-        kind = ErrorKind.REST_LOGIN_REFUSED if code in (str(AUTH_FAILED), str(SESSION_EXPIRED)) else None
-        raise RestError(NAME, bare, status, message, wait, code=code, kind=kind)
-    return rows
-
-
-def _listed(body: bytes) -> list[Row]:
-    if body.lstrip()[:1] not in (b"{", b"["):
-        raise ValueError("neither an object nor a list")
-    return decode_rows(body)
+        return [(yield from call(query))]
+    except RestError as error:
+        if error.status != 400 or "symbol" not in error.message.lower():
+            raise
+    found: list[T] = []
+    for pair in pairs:
+        found += [(yield from call(f"symbol={pair}&{query}".rstrip("&")))]
+    return found

@@ -8,9 +8,21 @@ from decimal import Decimal
 import msgspec
 
 from bridge.book import EXACT
+from bridge.exchanges.toolkit.numbers import check_values, shortened
 from bridge.exchanges.toolkit.salvage import rows_of
 
-__all__ = ["EXACT", "NESTED", "UNREADABLE_ROW", "Row", "decode_rows", "fields_of", "plain", "text"]
+__all__ = [
+    "EXACT",
+    "NESTED",
+    "UNREADABLE_ROW",
+    "Row",
+    "decode_rows",
+    "difference",
+    "fields_of",
+    "first",
+    "plain",
+    "text",
+]
 
 Row = dict[str, str]
 """Every value as the text that stands there."""
@@ -67,6 +79,25 @@ def plain(number: Decimal) -> str:
     """A number without exponent and without zeros that say nothing."""
     written = f"{number:f}"
     return (written.rstrip("0").rstrip(".") or "0") if "." in written else written
+
+
+def first(row: Row, *names: str) -> str:
+    """The first of these fields that is there and not empty; an empty text without one."""
+    return next((row[name] for name in names if row.get(name)), "")
+
+
+def difference(whole: str, part: str) -> str:
+    """``whole`` less ``part``, exactly.
+
+    Raises:
+        ValueError: one is no number, or they have too many digits.
+    """
+    check_values(whole, part)
+    try:
+        return plain(EXACT.subtract(Decimal(whole), Decimal(part)))
+    except ArithmeticError:
+        msg = f"{shortened(whole)} less {shortened(part)} can't be told"
+        raise ValueError(msg) from None
 
 
 def _row(raw: msgspec.Raw) -> Row:

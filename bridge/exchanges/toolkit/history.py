@@ -56,6 +56,8 @@ class AccountMemory(FillHistory):
     """Those that the account has had a balance of."""
     refused: int = 0
     """Log-ins in a row that were refused."""
+    way: str = ""
+    """The way to log in that was accepted last."""
 
     def take_up(self, stream: Subscription, tail: Sequence[Event], known_from: int) -> None:
         """Learn from one of the account's streams, of before the start: as `Exchange.recall`."""

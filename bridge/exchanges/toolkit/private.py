@@ -26,6 +26,21 @@ Step = Callable[[int], Flow[list[Output]]]
 _BAD_ROW = "a row of a REST answer could not be understood"
 
 
+def read_rows(exchange: str, rows: Sequence[Row], read: Read) -> tuple[list[Event], list[FrameError], list[Row]]:
+    """The events of a list by REST, and what could not be understood of it: the errors, and the rows themselves."""
+    events: list[Event] = []
+    errors: list[FrameError] = []
+    bad: list[Row] = []
+    for row in rows:
+        try:
+            events += read(row)
+        except WRONG as error:
+            what = f"{_BAD_ROW}: {type(error).__name__}: {error}"
+            errors.append(FrameError(exchange, msgspec.json.encode(row), what))
+            bad.append(row)
+    return events, errors, bad
+
+
 class StateFetch:
     """The fetches of one account's state by its session.
 
@@ -110,8 +125,8 @@ class PrivateState(StateFetch):
         *,
         steps: Callable[[], Sequence[Step]],
         failed: Callable[[RestError], list[Output]] = lambda _: [],
+        what: str = "orders, positions, fills and balances",
     ) -> None:
-        what = "orders, positions, fills and balances"
         super().__init__(session, account, what, steps=steps, failed=failed)
         self._exchange = exchange
         self._memory = memory
@@ -145,17 +160,37 @@ class PrivateState(StateFetch):
             self._memory.note([event for event in events if isinstance(event, Fill)])
         return [*found]
 
-    def restate(self, channel: Channel, rows: Sequence[Row], read: Read, now: int) -> list[Output]:
-        """Hand on what REST says. Where a row can't be understood, what is missing may be in it: nothing is gone then."""
-        events, rejects, _ = read_rows(self._exchange, rows, read)
-        if not rejects:
+    def legs(self, pair: str) -> list[str]:
+        """The legs of a pair that are open, in hedge mode."""
+        held = (known for known in self._positions.values() if known.pair == pair and known.side)
+        return [known.leg for known in held if known.leg]
+
+    def flat_but(self, listed: Sequence[Event], now: int) -> list[Output]:
+        """The connection has listed all positions: the others that were open are flat."""
+        present = {_key(event) for event in listed}
+        return self.news(self._flat(present, now))
+
+    def restate(
+        self,
+        channel: Channel,
+        rows: Sequence[Row],
+        read: Read,
+        now: int,
+        covers: Callable[[Event], bool] | None = None,
+    ) -> list[Output]:
+        """Hand on what REST says. Where a row can't be understood, what is missing may be in it: nothing is gone then.
+
+        ``covers`` as in `Restated`.
+        """
+        events, errors, _ = read_rows(self._exchange, rows, read)
+        if not errors:
             events += self._gone(channel, events, now)
         self._learn([event for event in events if _key(event) not in self._told])
         if channel is Channel.FILLS:
             self._complete = True
             self._memory.note([event for event in events if isinstance(event, Fill)])
-        state = Restated(channel, self._account, events, now, (lambda _: False) if rejects else None)
-        return [*rejects, *(self.gap(channel, now, _BAD_ROW) if rejects else []), state]
+        state = Restated(channel, self._account, events, now, (lambda _: False) if errors else covers)
+        return [*map(Reject, errors), *(self.gap(channel, now, _BAD_ROW) if errors else []), state]
 
     def _learn(self, events: Sequence[Event]) -> None:
         self._memory.learn(events)
@@ -168,24 +203,14 @@ class PrivateState(StateFetch):
             zero = [Balance(self._account, None, now, name, "0", "0") for name in self._memory.currencies]
             return [balance for balance in zero if _key(balance) not in present]
         if channel is Channel.POSITIONS:
-            held = [known for key, known in self._positions.items() if known.side and key not in present]
-            return [Position(self._account, None, now, p.pair, "", "0", "", "", "", None, p.leg) for p in held]
+            return self._flat(present, now)
         return []
 
-
-def read_rows(exchange: str, rows: Sequence[Row], read: Read) -> tuple[list[Event], list[Output], list[Row]]:
-    """The events of a list by REST, and what could not be understood of it: as rejects, and the rows themselves."""
-    events: list[Event] = []
-    rejects: list[Output] = []
-    bad: list[Row] = []
-    for row in rows:
-        try:
-            events += read(row)
-        except WRONG as error:
-            what = f"{_BAD_ROW}: {type(error).__name__}: {error}"
-            rejects.append(Reject(FrameError(exchange, msgspec.json.encode(row), what)))
-            bad.append(row)
-    return events, rejects, bad
+    def _flat(self, present: set[tuple[str, ...]], now: int) -> list[Event]:
+        gone = [known for key, known in self._positions.items() if known.side and key not in present]
+        return [
+            Position(self._account, None, now, p.pair, "", "0", "", "", "", p.contracts and "0", p.leg) for p in gone
+        ]
 
 
 def _key(event: Event) -> tuple[str, ...]:

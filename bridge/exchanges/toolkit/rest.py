@@ -51,10 +51,13 @@ class TimedRest(ABC, Generic[AnswerT]):
         rows: list[Row] = []
         more = ""
         for _ in range(_MOST_PAGES):
+            before = more
             found, more = self._page((yield from self.get(path, query + more, now, account)))
             rows += found
             if not more:
                 return rows, True
+            if more == before:
+                break  # the same page again
         return rows, False
 
     def _call(self, path: str, query: str, now: int, account: Credentials | None) -> Flow[AnswerT]:
@@ -62,12 +65,12 @@ class TimedRest(ABC, Generic[AnswerT]):
         if account is not None:
             # A long list takes longer than a signature counts: later pages have the time of the one before.
             at = str(max((now + self.clock_offset) // _MILLISECOND, self.told))
-            headers = self._sign(account, at, query)
+            headers = self._sign(account, at, path, query)
         response = yield HttpRequest("GET", f"{path}?{query}" if query else path, headers=headers)
         return self._read(path, response)
 
     @abstractmethod
-    def _sign(self, account: Credentials, at: str, query: str) -> dict[str, str]:
+    def _sign(self, account: Credentials, at: str, path: str, query: str) -> dict[str, str]:
         """The headers of a signed call at this time (ms)."""
 
     @abstractmethod

@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 from bridge.exchange_errors import FrameError, ReportedError
 from bridge.exchanges.api import Output, Reconnect, Said, Send, Session, Subscription, Unknown
 from bridge.exchanges.toolkit.numbers import SECOND
+from bridge.exchanges.toolkit.pings import Pings
 from bridge.exchanges.toolkit.salvage import UNREADABLE, Damage, peek, readable
 from bridge.exchanges.toolkit.topics import Request, Topics
 from bridge.model import Channel
 
-__all__ = ["WRONG", "TopicSession"]
+__all__ = ["WRONG", "SubscribingSession", "TopicSession"]
 
 _HEAL = 10 * SECOND
 """Between two times that topics are asked for again because something of them was lost."""
@@ -23,26 +24,28 @@ WRONG = (*UNREADABLE, ValueError, LookupError, ArithmeticError, TypeError)
 """What is raised for a message, or a row of one, that can't be understood."""
 
 
-class TopicSession(Session):
+class SubscribingSession(Session):
     """Asks for its topics, says which of their streams are live or down, and pings.
 
     Args:
         exchange: its name, for errors.
         url: where the connection goes.
         streams: topic → the streams that it feeds.
-        most: how many topics one request may name.
-        ping: the exchange's own ping, as text, and the seconds between two.
+        topics: what became of each: `Topics`, or `NamedTopics` where answers name the topics.
+        pings: those that the exchange wants.
     """
 
+    _quiet_gives_back = True
+    """Whether a topic that is asked for again because it was quiet is given back before."""
+
     def __init__(
-        self, exchange: str, url: str, streams: Mapping[str, list[Subscription]], *, most: int, ping: tuple[str, float]
+        self, exchange: str, url: str, streams: Mapping[str, list[Subscription]], topics: Topics, pings: Pings
     ) -> None:
         super().__init__(url)
         self._exchange = exchange
         self._streams = streams
-        self._topics = Topics(streams, most)
-        self._ping, self._ping_every = ping[0], int(ping[1] * SECOND)
-        self._pinged = 0
+        self._topics = topics
+        self._pings = pings
         self._never_quiet: tuple[str, ...] = ()
         """Topics that are asked for again after ``_quiet_after`` of silence: a snapshot shows that they are there still."""
         self._quiet_after = 15 * SECOND
@@ -54,19 +57,61 @@ class TopicSession(Session):
         self.ready = False
 
     def tick(self, now: int) -> Sequence[Output]:
-        out: list[Output] = []
-        if now - self._pinged >= self._ping_every:
-            self._pinged = now
-            out.append(Send(self._ping))
+        out = self._pings.tick(now)
         if self._topics.overdue(now):
-            return [*out, Reconnect("no answer to the subscription")]
-        self._due.update(self._topics.quiet(self._never_quiet, now, self._quiet_after))
-        if self._doubtful and now - self._healed >= _HEAL:
+            return [*out, Reconnect(self._topics.no_answer)]
+        quiet = self._topics.quiet(self._never_quiet, now, self._quiet_after)
+        if self._quiet_gives_back:
+            self._due.update(quiet)
+        else:
+            self._topics.ask_again(quiet, now)
+        if self._doubtful and not 0 <= now - self._healed < _HEAL:
             self._healed = now
             self._due |= self._doubtful
         self._topics.renew(sorted(self._due), now)
         self._due.clear()
         return [*out, *self._settle((), self._topics.tick(now), now)]
+
+    @abstractmethod
+    def _request(self, request: Request) -> str:
+        """A request as the exchange has it."""
+
+    def _begin(self, now: int) -> list[Output]:
+        """Ask for all topics."""
+        self._healed = now
+        self._topics.begin(now)
+        return self._settle((), (), now)
+
+    def _acknowledged(self, ident: str, now: int) -> list[Output]:
+        return self._settle(self._topics.acknowledged(ident, now), (), now)
+
+    def _standing(self, ident: str, named: str, now: int) -> list[Output]:
+        return self._settle(self._topics.standing(ident, named, now), (), now)
+
+    def _refused(self, ident: str, reason: str, named: str, now: int) -> list[Output]:
+        return self._settle((), self._topics.rejected(ident, reason, named, now), now)
+
+    def _settle(self, served: Iterable[str], refused: Iterable[str], now: int, *, told: bool = False) -> list[Output]:
+        """What has changed, and what is to be asked for; ``told``: the error that refuses is among the outputs already."""
+        self.ready = self.ready or self._topics.settled
+        out = [event for topic in served for event in self.lively(self._streams[topic], now)]
+        for topic in refused:
+            reason = self._topics.refused[topic]
+            out += [] if told else [self._refusal(topic, reason)]
+            out += self.dead(self._streams[topic], now, reason)
+        out += [Send(self._request(request)) for request in self._topics.requests]
+        self._topics.requests.clear()
+        lost = (stream for topic in self._topics.refused for stream in self._streams[topic])
+        self.unserved = {stream.subject for stream in lost if stream.channel is Channel.BOOK}
+        return out
+
+    def _refusal(self, topic: str, reason: str) -> Output:
+        """What is said of a topic that is refused."""
+        return Said(ReportedError(self._exchange, reason, topic=topic))
+
+
+class TopicSession(SubscribingSession):
+    """One whose messages name their topic as it was asked for: each is one of the topic's streams."""
 
     def receive(self, frame: bytes, recv: int) -> Sequence[Output]:
         try:
@@ -96,10 +141,6 @@ class TopicSession(Session):
     def rejected(self, recv: int) -> Sequence[Output]:
         """Whose the frame was can't be told: all that is served may have missed something."""
         return self.gaps([stream for topic in self._topics.served for stream in self._streams[topic]], recv)
-
-    @abstractmethod
-    def _request(self, request: Request) -> str:
-        """A request as the exchange has it."""
 
     @abstractmethod
     def _decode(self, frame: bytes) -> tuple[str, Any]:
@@ -153,32 +194,3 @@ class TopicSession(Session):
             except WRONG as wrong:
                 damage.row(wrong, self._streams[topic], len(events))
         return damage.settle(self, events, recv)
-
-    def _begin(self, now: int) -> list[Output]:
-        """Ask for all topics."""
-        self._healed = now
-        self._topics.begin(now)
-        return self._settle((), (), now)
-
-    def _acknowledged(self, ident: str, now: int) -> list[Output]:
-        return self._settle(self._topics.acknowledged(ident, now), (), now)
-
-    def _standing(self, ident: str, named: str, now: int) -> list[Output]:
-        return self._settle(self._topics.standing(ident, named, now), (), now)
-
-    def _refused(self, ident: str, reason: str, named: str, now: int) -> list[Output]:
-        return self._settle((), self._topics.rejected(ident, reason, named, now), now)
-
-    def _settle(self, served: Iterable[str], refused: Iterable[str], now: int) -> list[Output]:
-        """What has changed, and what is to be asked for."""
-        self.ready = self.ready or self._topics.settled
-        out = [event for topic in served for event in self.lively(self._streams[topic], now)]
-        for topic in refused:
-            reason = self._topics.refused[topic]
-            out.append(Said(ReportedError(self._exchange, reason, topic=topic)))
-            out += self.dead(self._streams[topic], now, reason)
-        out += [Send(self._request(request)) for request in self._topics.requests]
-        self._topics.requests.clear()
-        lost = (stream for topic in self._topics.refused for stream in self._streams[topic])
-        self.unserved = {stream.subject for stream in lost if stream.channel is Channel.BOOK}
-        return out

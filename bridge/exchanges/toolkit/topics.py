@@ -41,11 +41,14 @@ class _Asked(Struct):
 
 
 class Topics:
-    """What became of each topic; ``most`` is how many one request may name."""
+    """What became of each topic; ``most`` is how many one request may name, ``limit`` how long an answer may take (ns)."""
 
-    def __init__(self, names: Iterable[str], most: int) -> None:
+    def __init__(self, names: Iterable[str], most: int, *, limit: int = _ANSWER_LIMIT) -> None:
         self.names = tuple(names)
         self._most = most
+        self._limit = limit
+        self.no_answer = f"no answer to the subscription within {limit / SECOND:g} s"
+        """Why a topic is refused, or the connection given up, where nothing is heard."""
         self.requests: list[Request] = []
         """To be sent, in this order; whoever sends them empties the list."""
         self.served: set[str] = set()
@@ -60,6 +63,7 @@ class Topics:
         """When a refused topic is asked for again."""
         self._heard: dict[str, int] = {}
         self._idents = count(1)
+        self._ticked = 0
 
     @property
     def settled(self) -> bool:
@@ -68,6 +72,7 @@ class Topics:
 
     def begin(self, now: int) -> None:
         """The connection is open: ask for all topics."""
+        self._ticked = now
         self._ask(self.names, now)
 
     def came(self, name: str, now: int) -> bool:
@@ -114,6 +119,15 @@ class Topics:
         self._waiting += [("unsubscribe", part, True) for part in self._parts(names)]
         self._ask(names, now, again=True)
 
+    def ask_again(self, names: Sequence[str], now: int) -> None:
+        """Ask for topics that are served: the exchange answers with a snapshot, and goes on."""
+        self._ask(names, now)
+
+    def heard(self, name: str, now: int) -> None:
+        """Something of a topic has come, of whatever use it may be."""
+        self._heard[name] = now
+        self.answered = True
+
     def quiet(self, names: Iterable[str], now: int, limit: int) -> list[str]:
         """Those of the topics that are served and were not heard of for ``limit`` ns; asked for once in that time."""
         found = [name for name in names if name in self.served and now - self._heard.get(name, now) > limit]
@@ -122,10 +136,12 @@ class Topics:
 
     def tick(self, now: int) -> list[str]:
         """Ask again for what is due; returns topics that are refused now, because nothing was heard of them."""
-        late = [ident for ident, asked in self._asked.items() if now - asked.at > _ANSWER_LIMIT]
+        if now < self._ticked:
+            self._set_back(now)
+        self._ticked = now
+        late = [ident for ident, asked in self._asked.items() if now - asked.at > self._limit]
         silent = [name for ident in late for name in self._asked.pop(ident).topics if name not in self.served]
-        words = f"no answer to the subscription within {_ANSWER_LIMIT // SECOND} s"
-        refused = [name for name in silent if self._refuse(name, words, now)]
+        refused = [name for name in silent if self._refuse(name, self.no_answer, now)]
         for name in [name for name, at in self._again.items() if at <= now]:
             del self._again[name]
             self._waiting.append(("subscribe", (name,), False))
@@ -134,7 +150,7 @@ class Topics:
 
     def overdue(self, now: int) -> bool:
         """Whether nothing at all was heard though an answer is overdue: it is no single topic then."""
-        return not self.answered and any(now - asked.at > _ANSWER_LIMIT for asked in self._asked.values())
+        return not self.answered and any(now - asked.at > self._limit for asked in self._asked.values())
 
     def _answer(self, ident: str, now: int) -> _Asked | None:
         """The request that is answered, if it is awaited; the next one may be sent."""
@@ -176,6 +192,13 @@ class Topics:
         self.refused[name] = reason
         self._again[name] = now + spread(_RETRY, name)
         return news
+
+    def _set_back(self, now: int) -> None:
+        """Our clock was set back, by hours maybe: what is waited for is waited for from now on."""
+        for asked in self._asked.values():
+            asked.at = min(asked.at, now)
+        self._heard = {name: min(at, now) for name, at in self._heard.items()}
+        self._again = {name: min(at, now + _RETRY) for name, at in self._again.items()}
 
     def _parts(self, names: Sequence[str]) -> list[tuple[str, ...]]:
         return [tuple(names[start : start + self._most]) for start in range(0, len(names), self._most)]

@@ -1,0 +1,58 @@
+"""Sizes that an exchange counts in contracts, in coins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+from bridge.exchanges.toolkit.fields import EXACT, plain
+from bridge.exchanges.toolkit.numbers import check_numbers, shortened
+
+__all__ = ["Contracts"]
+
+
+class Contracts:
+    """How many coins a contract of each pair is worth; ``counted`` says of which pairs sizes are contracts at all."""
+
+    def __init__(self, sizes: Mapping[str, str], counted: Callable[[str], bool]) -> None:
+        self._counted = counted
+        self._sizes: dict[str, Decimal] = {}
+        for pair, size in sizes.items():
+            self.learn(pair, size)
+
+    def __contains__(self, pair: str) -> bool:
+        return pair in self._sizes
+
+    def learn(self, pair: str, size: str) -> None:
+        """Take the coins of one contract; what is no positive number is passed over."""
+        try:
+            check_numbers(size)
+        except ValueError:
+            return
+        if Decimal(size):
+            self._sizes[pair] = Decimal(size)
+
+    def contracts(self, pair: str, size: str) -> str:
+        """A size where it counts contracts; empty where it is coins."""
+        return size if self._counted(pair) else ""
+
+    def coins(self, pair: str, size: str, each: str = "") -> str:
+        """A size in coins, as plain decimal text; ``each`` is the contract size where it came with it.
+
+        Raises:
+            ValueError: it is no number of at least zero, or the pair's contract size isn't known.
+        """
+        check_numbers(size)
+        if not self._counted(pair):
+            return size
+        if each:
+            check_numbers(each)
+        worth = Decimal(each) if each else self._sizes.get(pair)
+        if not worth:
+            msg = f"the contract size of {pair} is not known"
+            raise ValueError(msg)
+        try:
+            return plain(EXACT.multiply(Decimal(size), worth))
+        except ArithmeticError:
+            msg = f"{shortened(size)} contracts are too many digits"
+            raise ValueError(msg) from None
