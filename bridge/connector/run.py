@@ -65,7 +65,7 @@ async def run(
     _on_signals(stop, settings.shutdown_timeout + _GRACE)
     exchanges = {connector.name: connector.exchange for connector in connectors}
     async with Monitor(settings.http, exchanges) as monitor:
-        watching = asyncio.create_task(watch(monitor.started), name="watch") if watch else None
+        watching = asyncio.create_task(watch(monitor.begun), name="watch") if watch else None
         if watching:
             watching.add_done_callback(_say_if_failed)
         works = {one.name: partial(_run_one, settings, one, stop, monitor) for one in connectors}

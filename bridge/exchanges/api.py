@@ -19,7 +19,6 @@ from bridge.exchanges.outputs import (
     Restated,
     Said,
     Send,
-    Synchronise,
     Unknown,
     Warn,
 )
@@ -53,7 +52,6 @@ __all__ = [
     "Send",
     "Session",
     "Subscription",
-    "Synchronise",
     "Target",
     "Unknown",
     "Warn",

@@ -21,7 +21,6 @@ __all__ = [
     "Restated",
     "Said",
     "Send",
-    "Synchronise",
     "Unknown",
     "Warn",
 ]
@@ -54,10 +53,6 @@ class Fetch(Action, frozen=True):
 
     flow: Flow[Sequence[Output]]
     what: str
-
-
-class Synchronise(Action, frozen=True):
-    """Run `Session.sync` now."""
 
 
 class Replace(Action, frozen=True):

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from msgspec import Struct, field
 
 from bridge.exchanges.http import Flow
-from bridge.exchanges.outputs import Action, Output
+from bridge.exchanges.outputs import Output
 from bridge.exchanges.rules import NOT_UNDERSTOOD
 from bridge.model import Channel, Control, ControlEvent
 
@@ -46,7 +46,6 @@ class Session(ABC):
     """Pairs whose book the exchange doesn't serve at present: nothing is to be waited for."""
 
     def __init__(self, url: str = "") -> None:
-        self.actions: list[Action] = []
         self._url = url
         self._live: set[Subscription] = set()
 
@@ -86,15 +85,6 @@ class Session(ABC):
         """Ask for a fresh snapshot of this pair's book, now or by the next `tick`; without books there is nothing to do."""
         del subject, now, reason
         return ()
-
-    def sync(self, now: int) -> Flow[None]:
-        """Fetch by REST what the connection itself doesn't tell, as `Restated` actions.
-
-        Called after connecting, and for each `Synchronise`.
-        """
-        del now
-        return
-        yield  # pragma: no cover - makes this a generator
 
     def lively(self, streams: Iterable[Subscription], recv: int) -> list[Output]:
         """``live`` for those of the streams that aren't yet: the exchange has acknowledged them, or has sent data."""

@@ -20,7 +20,6 @@ from bridge.exchanges.api import (
     Said,
     Send,
     Session,
-    Synchronise,
     Unknown,
     Warn,
 )
@@ -63,7 +62,6 @@ class Connection:
         self._receive = self._session.receive
         self._now = context.now
         self._tap = context.tap
-        self._actions = self._session.actions
         self._holding = hold
         self._emit: Callable[[Event], None] = self._hold if hold else context.receiver.event
         self._held: list[Event | Restated] = []
@@ -78,7 +76,6 @@ class Connection:
             Unknown: self._unknown,
             Warn: self._warn,
             Restated: self._restated,
-            Synchronise: self._synchronise,
         }
         """How each kind of action is done."""
         self._socket: Socket | None = None
@@ -167,8 +164,7 @@ class Connection:
         self._intake.opened(self._socket)
         self._outbox.opened(self._socket)
         self._announce()
-        self._take(self._session.connected(context.now()) or ())
-        self._start(self._sync(), "sync")
+        self._take(self._session.connected(context.now()))
 
     def release(self) -> None:
         """Take over from the connection before: what was held back goes out, then everything directly."""
@@ -274,7 +270,7 @@ class Connection:
 
     def resync(self, subject: str, reason: str) -> None:
         """Have the session fetch a fresh book of this pair."""
-        self._take(self._session.resync(subject, self._context.now(), reason) or ())
+        self._take(self._session.resync(subject, self._context.now(), reason))
 
     async def close(self) -> None:
         """End it, with a goodbye where somebody may hear it: that takes two seconds at most."""
@@ -319,10 +315,6 @@ class Connection:
                 emit(output)  # type: ignore[arg-type]  # what is no action is an event
             else:
                 do(output)
-        if self._actions:
-            actions = self._actions[:]
-            self._actions.clear()
-            self._take(actions)
 
     def _fetch(self, action: Fetch) -> None:
         task = self._start(self._converse(action), action.what)
@@ -351,9 +343,6 @@ class Connection:
 
     def _warn(self, action: Warn) -> None:
         self._context.log.warning("exchange_says", connection=self._plan.name, message=action.message)
-
-    def _synchronise(self, _: Synchronise) -> None:
-        self._start(self._sync(), "sync")
 
     def _said(self, action: Said) -> None:
         """An error of the exchange's: a line of the log, and a count."""
@@ -387,17 +376,6 @@ class Connection:
             context.log.warning("fetch_failed", connection=self._plan.name, what=action.what, error=str(error))
         except Exception:
             context.log.exception("session_failed", connection=self._plan.name)
-
-    async def _sync(self) -> None:
-        try:
-            await self._context.rest.drive(self._session.sync(self._context.now()))
-        except BridgeError as error:
-            if isinstance(error, ExchangeError):
-                self._context.receiver.fault(error)
-            self._context.log.warning("fetch_failed", connection=self._plan.name, what="sync", error=str(error))
-        except Exception:
-            self._context.log.exception("session_failed", connection=self._plan.name)
-        self._take(())
 
     def _start(self, work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=f"{self._plan.name}-{what}")

@@ -44,7 +44,7 @@ class Line(Connection):
         self.waiting: list[bytes] = []
         """Frames that come later than they should."""
         self._doing[Send] = lambda send: world.asked(self, send.text)
-        self._take(self._session.connected(context.now()) or ())
+        self._take(self._session.connected(context.now()))
 
 
 class Feed:

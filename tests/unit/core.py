@@ -122,7 +122,6 @@ class Apart:
         begun = self._fetches()
         if hasattr(state, "begin") and not begun:
             begun = [output for output in state.begin(now) if isinstance(output, Fetch)]
-        yield from self.session.sync(now)
         self.fetched = self.apart(())
         while begun:
             for fetch in begun:
@@ -135,12 +134,10 @@ class Apart:
         self.actions[:] = [action for action in self.actions if not isinstance(action, Fetch)]
         return found
 
-    def apart(self, outputs: Sequence[Output] | None) -> list[Event]:
-        found = [*(outputs or ()), *self.session.actions]
-        self.session.actions.clear()
-        self.outputs += found
-        self.actions += [output for output in found if isinstance(output, Action)]
-        return [output for output in found if isinstance(output, Event)]
+    def apart(self, outputs: Sequence[Output]) -> list[Event]:
+        self.outputs += outputs
+        self.actions += [output for output in outputs if isinstance(output, Action)]
+        return [output for output in outputs if isinstance(output, Event)]
 
 
 def faults(session: Any) -> list[tuple[str, Any, str, str]]:
