@@ -147,6 +147,23 @@ class TestSync:
         [event] = receive(session, changed(frames.FUTURES_ORDER, status=4, price=1))
         assert event.price == "99.5"
 
+    def test_nor_does_rest_take_it_away(self):
+        session = subscribed()
+        receive(session, frames.FUTURES_ORDER)
+        part = {**OPEN_ORDER, "orderID": frames.ORDER_ID, "orderState": "5", "price": 31990.5}
+        drive(session.fetch(T0 + 1), answer([part]), answer([]), answer([]))
+        [event] = receive(session, changed(frames.FUTURES_ORDER, status=4, price=1), recv=T0 + 2)
+        assert event.price == "32000"
+
+    def test_an_order_that_rest_lists_no_more_is_forgotten(self):
+        memory = AccountMemory()
+        session = subscribed(memory=memory)
+        receive(session, frames.FUTURES_ORDER)
+        drive(session.fetch(T0), answer([]), answer([]), answer([]))
+        assert len(memory.open_orders) == 1, "it may be newer than the answer"
+        drive(session.fetch(T0 + 1), answer([]), answer([]), answer([]))
+        assert memory.open_orders == {}
+
     def test_a_refused_call_is_told(self):
         session = subscribed()
         drive(session.fetch(T0), answer(json.loads(frames.AUTH_FAILED), 400))

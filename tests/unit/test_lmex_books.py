@@ -76,6 +76,13 @@ class TestSampleFrames:
         assert said(events) == [("live", "quotes", "ETH-PERP"), "Quote"]
         assert events[1] == Quote("ETH-PERP", 1759373840687_000_000, T0, "4386.37", "0.8403", "4386.58", "0.886")
 
+    def test_level_one_after_a_bad_frame_is_news(self):
+        session = books("ETH-PERP", channels=QUOTES)
+        session.receive(frames.LEVEL_ONE, T0)
+        assert session.receive(frames.LEVEL_ONE, T0) == []
+        assert refused(session, frames.LEVEL_ONE.replace(b"8403", b"lots")) == [("quotes", "ETH-PERP")]
+        assert said(session.receive(frames.LEVEL_ONE, T0)) == ["Quote"]
+
     def test_level_one_with_an_empty_side(self):
         session = books("ETH-PERP", channels=QUOTES)
         message = json.loads(frames.LEVEL_ONE)

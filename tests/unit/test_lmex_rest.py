@@ -65,7 +65,7 @@ class TestSigning:
 
     def test_headers(self):
         rest = LmexRest(contracts({}))
-        flow = rest.private(ACCOUNT, Market.FUTURES, "/user/open_orders", T0, "symbol=BTC-PERP")
+        flow = rest.get("/futures/api/v2.3/user/open_orders", "symbol=BTC-PERP", T0, ACCOUNT)
         [request], rows = drive(flow, answer([{"a": 1.50, "b": None}]))
         nonce = str(T0 // 1_000_000)
         assert request.path == "/futures/api/v2.3/user/open_orders?symbol=BTC-PERP"

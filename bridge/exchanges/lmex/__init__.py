@@ -10,11 +10,10 @@ something is inferred.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from decimal import Decimal
 from functools import partial
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from bridge.config.units import Duration
 from bridge.exchange_errors import RestError
@@ -37,10 +36,9 @@ from bridge.exchanges.lmex.messages import NAME, Market, is_future, market_of
 from bridge.exchanges.lmex.public import BooksSession, TradesSession
 from bridge.exchanges.lmex.rest import LmexRest
 from bridge.exchanges.lmex.rows import Rows, wallet_rows
-from bridge.exchanges.toolkit.contracts import Contracts
+from bridge.exchanges.toolkit.contracts import Contracts, ContractSizes
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.listing import share_out
-from bridge.exchanges.toolkit.numbers import check_numbers
 from bridge.exchanges.toolkit.private import read_rows
 from bridge.model import Channel, Control, ControlEvent, Event, Fill
 
@@ -67,24 +65,8 @@ class LmexOptions(BaseModel):
     """How long a log-in is taken to last; the private connection is replaced ahead of that."""
     login: Literal["auto", "authKeyExpires", "login"] = "auto"
     """The log-in message; ``auto`` begins with ``authKeyExpires`` and falls back on ``login``."""
-    contract_sizes: dict[str, str] = Field(default_factory=dict)
+    contract_sizes: ContractSizes = Field(default_factory=dict)
     """Futures pair → base coins per contract, for when REST is away."""
-
-    @field_validator("contract_sizes", mode="before")
-    @classmethod
-    def _sizes(cls, value: object) -> object:
-        """Sizes as text: YAML reads an unquoted one as a number, and 0.00001 would be shown as ``1e-05``."""
-        if not isinstance(value, dict):
-            return value
-        sizes = {
-            pair: f"{Decimal(str(size)):f}" if isinstance(size, float) else str(size) for pair, size in value.items()
-        }
-        for pair, size in sizes.items():
-            check_numbers(size)
-            if not Decimal(size):
-                msg = f"the contract size of {pair} is zero"
-                raise ValueError(msg)
-        return sizes
 
 
 class Lmex(Exchange):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -12,7 +12,7 @@ from bridge.exchanges.lmex.messages import NAME, Envelope, Market, market_of
 from bridge.exchanges.lmex.public import LmexSession
 from bridge.exchanges.lmex.rest import LmexRest, sign
 from bridge.exchanges.lmex.rows import Rows, is_open
-from bridge.exchanges.toolkit.fields import Row, decode_rows
+from bridge.exchanges.toolkit.fields import Row, decode_rows, first
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.login import LogIn
 from bridge.exchanges.toolkit.named_topics import NamedTopics
@@ -195,7 +195,7 @@ class AccountSession(LmexSession):
         self._state.want(recv)
         return super()._bad(topic, frame, error, recv)
 
-    def _events(self, channel: Channel, row: Row, recv: int, *, listed: bool = True) -> list[Event]:
+    def _events(self, channel: Channel, row: Row, recv: int, *, listed: bool) -> list[Event]:
         """What a row says; raises one of `WRONG` where it can't be understood.
 
         One that says that a position is flat and names no leg is of both, unless each is ``listed``.
@@ -219,17 +219,19 @@ class AccountSession(LmexSession):
         rows = yield from self._rest.open_orders(self._account, self._market, now, pairs=self._pairs)
 
         def read(row: Row) -> list[Event]:
-            order = self._read.order(row, now, {})
+            order = self._read.order(row, now, self._memory.open_orders)
             return [order] if is_open(order) else []
 
         def covers(event: Event) -> bool:
             return isinstance(event, Order) and market_of(event.pair) is self._market
 
-        return self._state.restate(Channel.ORDERS, rows, read, now, covers)
+        out = self._state.restate(Channel.ORDERS, rows, read, now, covers)
+        self._memory.forget_orders({first(row, "orderID", "orderId") for row in rows}, now)
+        return out
 
     def _sync_positions(self, now: int) -> Flow[list[Output]]:
         rows = yield from self._rest.private(self._account, self._market, "/user/positions", now)
-        return self._state.restate(Channel.POSITIONS, rows, self._reader(Channel.POSITIONS, now), now)
+        return self._state.restate(Channel.POSITIONS, rows, lambda row: [self._read.position(row, now)], now)
 
     def _sync_fills(self, now: int) -> Flow[list[Output]]:
         """The fills since the newest that is known, or of the last day; those that the stream has are repeats."""
@@ -237,7 +239,4 @@ class AccountSession(LmexSession):
         rows, whole = yield from self._rest.fills(self._account, self._market, now, since, pairs=self._pairs)
         self._balances.wanted = True
         missed = [] if whole else self._state.gap(Channel.FILLS, now, _TOO_MANY)
-        return [*missed, *self._state.restate(Channel.FILLS, rows, self._reader(Channel.FILLS, now), now)]
-
-    def _reader(self, channel: Channel, now: int) -> Callable[[Row], list[Event]]:
-        return lambda row: self._events(channel, row, now)
+        return [*missed, *self._state.restate(Channel.FILLS, rows, lambda row: [self._read.fill(row, now)], now)]

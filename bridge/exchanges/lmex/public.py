@@ -282,6 +282,7 @@ class BooksSession(LmexSession):
     def _bad(self, topic: str, frame: bytes, error: Exception, recv: int) -> list[Output]:
         for name in self._suspects(topic, frame):
             self._topics.heard(name, recv)
+            self._best.pop(self._streams[name][0].subject, None)  # after a gap, the next quote is news
         return super()._bad(topic, frame, error, recv)
 
     def _missing(self, topic: str, frame: bytes) -> list[Subscription]:

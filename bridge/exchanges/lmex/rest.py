@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TypeVar
 
 from bridge.exchange_errors import ErrorKind, RestError
@@ -122,33 +121,29 @@ class LmexRest(TimedRest[list[Row]]):
         except (ValueError, KeyError) as error:
             raise RestError(NAME, _TIME, 200, f"not a time: {type(error).__name__}: {error}") from None
 
-    def private(self, account: Credentials, market: Market, path: str, now: int, query: str = "") -> Flow[list[Row]]:
+    def private(self, account: Credentials, market: Market, path: str, now: int) -> Flow[list[Row]]:
         """The rows of a signed call."""
-        return (yield from self._noting(now, self.get(_path(market, path), query, now, account)))
+        return self.get(_path(market, path), "", now, account)
 
     def open_orders(self, account: Credentials, market: Market, now: int, *, pairs: Sequence[str]) -> Flow[list[Row]]:
         """The rows of all open orders."""
-        call = partial(self.private, account, market, "/user/open_orders", now)
-        return [row for rows in (yield from _per_symbol(call, "", pairs)) for row in rows]
+        path = _path(market, "/user/open_orders")
+        parts = yield from _per_symbol(lambda query: self.get(path, query, now, account), "", pairs)
+        return [row for rows in parts for row in rows]
 
     def fills(
         self, account: Credentials, market: Market, now: int, since: int, *, pairs: Sequence[str]
     ) -> Flow[tuple[list[Row], bool]]:
         """The rows of all fills since a time (ns), oldest first, and whether they are all there."""
-        path = _path(market, "/user/trade_history")
-
-        def call(query: str) -> Flow[tuple[list[Row], bool]]:
-            return (yield from self._noting(now, self.pages(path, query, now, account)))
-
-        parts = yield from _per_symbol(call, f"startTime={since // _MILLISECOND}&count={_PAGE}", pairs)
+        path, query = _path(market, "/user/trade_history"), f"startTime={since // _MILLISECOND}&count={_PAGE}"
+        parts = yield from _per_symbol(lambda query: self.pages(path, query, now, account), query, pairs)
         found = {first(row, "tradeId", "serialId") or repr(row): row for rows, _ in parts for row in rows}
         oldest_first = sorted(found.values(), key=lambda row: row.get("timestamp", "").rjust(20))
         return oldest_first, all(whole for _, whole in parts)
 
-    def _noting(self, now: int, call: Flow[T]) -> Flow[T]:
-        """A private call; that the session has expired is noted."""
+    def _call(self, path: str, query: str, now: int, account: Credentials | None) -> Flow[list[Row]]:
         try:
-            return (yield from call)
+            return (yield from super()._call(path, query, now, account))
         except RestError as error:
             if error.code == str(SESSION_EXPIRED):
                 self.expired_at = now

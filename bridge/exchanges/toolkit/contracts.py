@@ -4,11 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from typing import Annotated
+
+from pydantic import BeforeValidator
 
 from bridge.exchanges.toolkit.fields import EXACT, plain
 from bridge.exchanges.toolkit.numbers import check_numbers, shortened
 
-__all__ = ["Contracts"]
+__all__ = ["ContractSizes", "Contracts"]
+
+
+def _sizes(value: object) -> object:
+    """Sizes as text: YAML reads an unquoted one as a number, and 0.00001 would be shown as ``1e-05``.
+
+    Raises:
+        ValueError: one is no positive number.
+    """
+    if not isinstance(value, dict):
+        return value
+    sizes = {pair: f"{Decimal(str(size)):f}" if isinstance(size, float) else str(size) for pair, size in value.items()}
+    for pair, size in sizes.items():
+        check_numbers(size)
+        if not Decimal(size):
+            msg = f"the contract size of {pair} is zero"
+            raise ValueError(msg)
+    return sizes
+
+
+ContractSizes = Annotated[dict[str, str], BeforeValidator(_sizes)]
+"""An option: pair → coins per contract."""
 
 
 class Contracts:

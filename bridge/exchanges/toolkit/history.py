@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from msgspec import Struct, field
 
@@ -65,6 +65,11 @@ class AccountMemory(FillHistory):
             self.recall_fills(tail, known_from)
         else:
             self.learn(tail)
+
+    def forget_orders(self, listed: Collection[str], asked: int) -> None:
+        """Of the orders that were known when the open ones were asked for, only those with these ids are open still."""
+        known = self.open_orders.items()
+        self.open_orders = {key: order for key, order in known if order.recv >= asked or order.order_id in listed}
 
     def learn(self, events: Sequence[Event]) -> None:
         """Note what these say of orders and balances."""

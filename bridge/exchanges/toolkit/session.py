@@ -64,7 +64,7 @@ class SubscribingSession(Session):
         if self._quiet_gives_back:
             self._due.update(quiet)
         else:
-            self._topics.ask_again(quiet, now)
+            self._topics.ask_again(quiet)
         if self._doubtful and not 0 <= now - self._healed < _HEAL:
             self._healed = now
             self._due |= self._doubtful

@@ -119,9 +119,9 @@ class Topics:
         self._waiting += [("unsubscribe", part, True) for part in self._parts(names)]
         self._ask(names, now, again=True)
 
-    def ask_again(self, names: Sequence[str], now: int) -> None:
-        """Ask for topics that are served: the exchange answers with a snapshot, and goes on."""
-        self._ask(names, now)
+    def ask_again(self, names: Sequence[str]) -> None:
+        """Ask for topics that are served, and go on being so: the exchange sends a snapshot, which is all that matters."""
+        self.requests += [Request("subscribe", str(next(self._idents)), part) for part in self._parts(names)]
 
     def heard(self, name: str, now: int) -> None:
         """Something of a topic has come, of whatever use it may be."""
