@@ -209,6 +209,15 @@ class TestPoll:
             f"{PATH}?product_ids=BTC-USD&product_ids=ETH-USD&product_ids=MKR-USD",
         ]
 
+    def test_a_look_at_all_of_them_that_failed_is_made_up_for_by_the_next(self):
+        exchange = coinbase("BTC-USD", "ETH-USD")
+        [poll] = exchange.polls()
+        rest = Rest(HttpResponse(500, b""), page(LISTED))
+        with pytest.raises(RestError):
+            rest.drive(poll.flow(T0 + 601 * SECOND))
+        rest.drive(poll.flow(T0 + 661 * SECOND))
+        assert rest.asked == [f"{PATH}?product_ids=BTC-USD&product_ids=ETH-USD"] * 2
+
     def test_without_trouble_it_asks_for_nothing(self):
         exchange = coinbase("BTC-USD")
         [poll] = exchange.polls()

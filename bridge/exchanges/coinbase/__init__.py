@@ -98,13 +98,10 @@ class Coinbase(Exchange):
                 return  # the poll asks again, and says what is wrong
 
     def remarks(self) -> list[str]:
-        served = {pair: self._listing.served_as(pair) for pair in self.profile.pairs}
-        found = [f"{pair} is served as {product}" for pair, product in served.items() if product != pair]
-        return found + [f"{pair}: {why}" for pair in served if (why := self._listing.halted(pair))]
+        return self._listing.remarks(self.profile.pairs)
 
     def unlisted(self) -> list[UnknownPairError]:
-        unknown = [pair for pair in self.profile.pairs if self._listing.unknown(pair)]
-        return [UnknownPairError(NAME, pair, self._listing.nearest(pair)) for pair in unknown]
+        return self._listing.unlisted(NAME, self.profile.pairs)
 
     def plan(self) -> list[ConnectionPlan]:
         """Pairs in the order of the config, so many on each connection: one more at its end moves no other."""
@@ -142,16 +139,15 @@ class Coinbase(Exchange):
             yield from self._read(now)
             return []
         pairs = list(dict.fromkeys(self._listing.served_as(pair) for pair in self.profile.pairs))
-        if abs(now - self._looked_at) > _LIST_EVERY:
-            self._looked_at = now
-        else:
-            pairs = self._listing.in_trouble(pairs)
+        is_time = abs(now - self._looked_at) > _LIST_EVERY
+        asked = pairs if is_time else self._listing.in_trouble(pairs)
         found: dict[str, Product] = {}
-        for start in range(0, len(pairs), _MOST_ASKED):
-            page, _ = yield from _page({"product_ids": pairs[start : start + _MOST_ASKED]})
+        for start in range(0, len(asked), _MOST_ASKED):
+            page, _ = yield from _page({"product_ids": asked[start : start + _MOST_ASKED]})
             found.update(page)
-        if pairs:
+        if asked:
             self._listing.learn(found, whole=False)
+        self._looked_at = now if is_time else self._looked_at
         return []
 
 

@@ -173,7 +173,7 @@ def remains_of(frame: bytes) -> Remains:
     return Remains(text_in(fields.get("channel")), number, text_in(fields.get("type")), fields)
 
 
-def pieces(remains: Remains) -> Iterator[tuple[Raw | None, bytes]]:
+def pieces(remains: Remains) -> Iterator[tuple[Raw | None, dict[str, Any]]]:
     """Each row of a message, and the message as it were with this row alone; no row where rows can't be told apart.
 
     Of trades and tickers a row is one of them, of books an event. Trades come oldest first.
@@ -185,10 +185,9 @@ def pieces(remains: Remains) -> Iterator[tuple[Raw | None, bytes]]:
         parts = _fields(event)
         rows = _rows(parts.get(name)) if name else [event]
         if rows is None:
-            yield None, b""
+            yield None, {}
         for row in reversed(rows or ()):
-            whole: Any = {**parts, name: [row]} if name else event
-            yield row, msgspec.json.encode({**head, "events": [whole]})
+            yield row, {**head, "events": [{**parts, name: [row]} if name else event]}
 
 
 def product_in(row: Raw) -> str | None:

@@ -281,20 +281,27 @@ class CoinbaseSession(ListedSession):
         out: list[Output] = []
         broken: list[Key] = []
         bad = 0
-        for row, piece in pieces(remains) if channel in self._wire else ():
+        unread: set[str | None] = set()
+        """Products of rows that nobody has looked at."""
+        for row, alone in pieces(remains) if channel in self._wire else ():
             wrong, kept = error, len(out)
             if row is not None and bad <= _MOST_BAD:
                 try:
-                    message = decode(piece)
+                    message = decode(msgspec.json.encode(alone))
                     self._takes[message.__class__](message, recv, out)
                     continue
                 except WRONG as found:
                     del out[kept:]
                     wrong = found
-            bad += 1
             name = None if row is None else product_in(row)
-            product = self._asked_as.get(name or "")
-            keys = [key for key in self._streams if key[0] == channel and (name is None or key[1] == product)]
+            if bad > _MOST_BAD and name in unread:
+                continue
+            if bad > _MOST_BAD:
+                unread.add(name)
+            bad += 1
+            known = channel, self._asked_as.get(name or "", "")
+            keys = [key for key in self._streams if key[0] == channel] if name is None else [known]
+            keys = [key for key in keys if key in self._streams]
             if channel == LEVEL2 and row is not None and b'"update"' not in bytes(row):
                 for key in keys:  # it may have been the snapshot that is awaited
                     self._awaited.pop(key, None)

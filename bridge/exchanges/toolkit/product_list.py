@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
+from bridge.exchange_errors import UnknownPairError
 from bridge.exchanges.api import ListedPair
 from bridge.exchanges.toolkit.listing import nearest_pairs
 
@@ -42,12 +43,8 @@ class ProductList:
         """Why the exchange doesn't have the pair, with the nearest names that it has; empty where it does."""
         if not self.version or pair in self.products:
             return ""
-        near = ", ".join(self.nearest(pair))
+        near = ", ".join(nearest_pairs(pair, self.products))
         return f"the exchange lists no pair {pair}" + (f"; the nearest are {near}" if near else "")
-
-    def nearest(self, pair: str) -> list[str]:
-        """The nearest names that the exchange has."""
-        return nearest_pairs(pair, self.products)
 
     def halted(self, pair: str) -> str:
         """Why the pair can't be traded at present; empty where it can, or where nothing is known."""
@@ -57,3 +54,14 @@ class ProductList:
     def in_trouble(self, pairs: Iterable[str]) -> list[str]:
         """Those that are unknown or halted."""
         return [pair for pair in pairs if (self.version and pair not in self.products) or self.halted(pair)]
+
+    def remarks(self, pairs: Iterable[str]) -> list[str]:
+        """What an operator should know of these: aliases, then halted pairs."""
+        served = {pair: self.served_as(pair) for pair in pairs}
+        found = [f"{pair} is served as {other}" for pair, other in served.items() if other != pair]
+        return found + [f"{pair}: {why}" for pair in served if (why := self.halted(pair))]
+
+    def unlisted(self, exchange: str, pairs: Iterable[str]) -> list[UnknownPairError]:
+        """Those that the exchange doesn't have."""
+        unknown = [pair for pair in pairs if self.unknown(pair)]
+        return [UnknownPairError(exchange, pair, nearest_pairs(pair, self.products)) for pair in unknown]
