@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -15,6 +15,7 @@ __all__ = [
     "Action",
     "Fetch",
     "Output",
+    "Pause",
     "Reconnect",
     "Reject",
     "Replace",
@@ -59,6 +60,21 @@ class Replace(Action, frozen=True):
     """Open a second connection, and give this one up when the other has taken over: nothing is missed between."""
 
     reason: str
+
+
+class Pause(Action, frozen=True):
+    """The exchange has announced that nothing will come for a while: a maintenance begins, a market is halted.
+
+    The connection's streams of these ``subjects`` (``None``: all) are ``down`` with the ``reason``, and their silence is no
+    fault. While all streams of a connection pause, it isn't given up for being silent; where it is lost, it is tried again
+    once a minute. The pause ends at ``until`` (ns, by the clock of the session's ``now``; ``None``: nobody knows), or with
+    the next event of one of the streams; then books are asked for again. A later pause of a stream replaces an earlier
+    one, and ends it where its ``until`` is past.
+    """
+
+    reason: str
+    until: int | None = None
+    subjects: Collection[str] | None = None
 
 
 class Unknown(Action, frozen=True):

@@ -13,6 +13,7 @@ from bridge.exchanges.api import (
     ConnectionPlan,
     Fetch,
     Output,
+    Pause,
     Reconnect,
     Reject,
     Replace,
@@ -71,6 +72,7 @@ class Connection:
             Fetch: self._fetch,
             Reconnect: self._reconnect,
             Replace: self._replace,
+            Pause: lambda pause: self.announce(pause),  # noqa: PLW0108 - whoever takes them is named later
             Reject: self._reject,
             Said: self._said,
             Unknown: self._unknown,
@@ -104,6 +106,10 @@ class Connection:
         """Least seconds before the next attempt, where the session wants to wait."""
         self.replace_reason = ""
         """Why the session wants to be replaced, until somebody has seen to it."""
+        self.announce: Callable[[Pause], None] = lambda _: None
+        """Takes the pauses that the exchange announces."""
+        self.resting = False
+        """Whether silence is no fault at present."""
 
     @property
     def expires(self) -> int | None:
@@ -285,7 +291,7 @@ class Connection:
 
     def _note_frames(self) -> None:
         """Tell the watchdog of frames, once per tick instead of once per frame; who isn't read can't be heard."""
-        if self.frames != self._noted or self._flow.held:
+        if self.frames != self._noted or self._flow.held or self.resting:
             self._noted = self.frames
             self._watchdog.seen(self._context.monotonic())
 
@@ -369,7 +375,7 @@ class Connection:
         """A conversation over REST, and what comes of it."""
         context = self._context
         try:
-            self._take(await context.rest.drive(action.flow))
+            self._take(await context.rest.drive(action.flow) or ())
         except BridgeError as error:
             if isinstance(error, ExchangeError):
                 context.receiver.fault(error)

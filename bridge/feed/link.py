@@ -9,12 +9,15 @@ from contextlib import suppress
 
 from bridge.errors import BridgeError
 from bridge.exchange_errors import ExchangeError, HandshakeError, RestError
-from bridge.exchanges.api import ConnectionPlan, Subscription
+from bridge.exchanges.api import ConnectionPlan, Pause, Subscription
 from bridge.exchanges.toolkit.numbers import SECOND
 from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext
+from bridge.feed.pauses import Pauses
 from bridge.feed.policies import Damper, backoff, look_every
-from bridge.model import PUBLIC_CHANNELS, Channel
+from bridge.model import PUBLIC_CHANNELS, Channel, Control, ControlEvent
+from bridge.printable import LONGEST_ERROR
+from bridge.redaction import presentable
 
 __all__ = ["Link"]
 
@@ -49,6 +52,7 @@ class Link:
         self._look_every = look_every(context.dead)
         self._newest: dict[Subscription, tuple[int, int]] = {}
         """When each stream's newest event came, as it says and as it is counted (ns)."""
+        self._pauses = Pauses()
         self._ending: set[asyncio.Task[None]] = set()
         """Goodbyes that are being said."""
         self.lost: Counter[str] = Counter()
@@ -97,7 +101,7 @@ class Link:
         first = True
         try:
             while True:
-                connection = Connection(self.plan, self._context, self._wake, hold=False)
+                connection = self._connection(hold=False)
                 least = stood = 0.0
                 try:
                     self._context.receiver.opened(self._streams, 0)
@@ -123,6 +127,7 @@ class Link:
                 if stood >= _PROVEN:
                     waits = self._waits()
                 wait = next(waits)
+                least = max(least, self._pauses.wait(self._streams, self._context.now()))
                 delay = max(least, wait if stood < _BRIEF else min(wait, stood))
                 if was_open:
                     self._log.warning("connection_lost", kind=kind, reason=reason, retry_in=round(delay, 2))
@@ -145,9 +150,15 @@ class Link:
             connection.tick()
             if connection.stood >= _BRIEF:
                 self._context.pacer.worked()
+            self._watch_pauses(connection)
             self._watch_silence(connection)
             reason = connection.replace_reason if self._may_replace(connection) else ""
-            if not reason and rotate_at is not None and self._context.monotonic() >= rotate_at:
+            if (
+                not reason
+                and rotate_at is not None
+                and not connection.resting
+                and self._context.monotonic() >= rotate_at
+            ):
                 reason = "time for a fresh snapshot"
             if not reason and self._expiring(connection, expiry_from):
                 reason = "the token expires"
@@ -178,14 +189,41 @@ class Link:
         margin = min(60 * SECOND, int(lifetime * _BEFORE_EXPIRY))
         return self._context.now() >= connection.expires - margin
 
+    def _connection(self, *, hold: bool) -> Connection:
+        connection = Connection(self.plan, self._context, self._wake, hold=hold)
+        connection.announce = self._pause
+        return connection
+
+    def _pause(self, pause: Pause) -> None:
+        """The exchange has announced that some streams will be silent."""
+        now = self._context.now()
+        streams = [stream for stream in self._streams if pause.subjects is None or stream.subject in pause.subjects]
+        if pause.until is None or pause.until > now:
+            self._context.receiver.down(streams, pause.reason)
+            pairs = sorted({stream.subject for stream in streams})
+            self._log.warning("paused", reason=presentable(pause.reason, LONGEST_ERROR), pairs=pairs)
+        self._pauses.begin(streams, pause.until, now)
+
+    def _watch_pauses(self, connection: Connection) -> None:
+        """The streams of a pause that is over are live, and their books are asked for."""
+        now = self._context.now()
+        for stream in self._pauses.end(now, self._context.receiver.last):
+            self._log.info("pause_over", pair=stream.subject, channel=str(stream.channel))
+            self._context.receiver.event(Control(stream.subject, None, now, stream.channel, ControlEvent.LIVE))
+            if stream.channel is Channel.BOOK:
+                connection.resync(stream.subject, "the pause is over")
+        connection.resting = self._pauses.cover(self._streams)
+
     def _watch_silence(self, connection: Connection) -> None:
         """Silence beyond the channel's limit, and a book that stands still while its pair trades."""
         context = self._context
         now = context.now()
         exchange = context.exchange
         for stream in self._streams:
+            if stream in self._pauses:
+                continue
             limit = context.silence.get(stream.channel, exchange.silence.get(stream.channel))
-            last = max(context.receiver.last(stream), connection.opened_at)
+            last = max(context.receiver.last(stream), connection.opened_at, self._pauses.resumed(stream))
             reason = ""
             since = self._quiet_since(stream, last, now)
             if limit is not None and now - since > limit * SECOND + context.flow.paused_since(since):
@@ -220,7 +258,7 @@ class Link:
             return
         self._log.info("replacing_connection", reason=reason)
         self._replace_at = now + next(self._replace_waits)
-        self._standby = Connection(self.plan, self._context, self._wake, hold=True)
+        self._standby = self._connection(hold=True)
         self._standby_since = now
         self._opening = asyncio.create_task(self._open_standby(self._standby), name=f"{self.plan.name}-replacement")
 

@@ -42,10 +42,11 @@ class LimitlexWorld(World):
 
     def make_plan(self):
         options = LimitlexOptions(amounts=self.amounts)
+        changes = self.amounts == "change"
         self.rules = Limitlex(Profile((self.pair,), CHANNELS, options=options)).book
         streams = tuple(Subscription(channel, self.pair) for channel in CHANNELS)
         return ConnectionPlan(
-            "pair", streams, lambda: PairSession("wss://x/", self.pair, "a:b", CHANNELS, options), rotate=60
+            "pair", streams, lambda: PairSession("wss://x/", self.pair, "a:b", CHANNELS, changes=changes), rotate=60
         )
 
     def greet(self, line):

@@ -24,6 +24,7 @@ from bridge.exchanges.api import (
     Exchange,
     Flow,
     Output,
+    Pause,
     Profile,
     Reconnect,
     Replace,
@@ -148,7 +149,12 @@ class FakeSession(Session):
                 return [Control(PAIR, None, recv, Channel.TRADES, ControlEvent.GAP, "hole", 1)]
             case "bug":
                 raise ZeroDivisionError
-        orders: dict[str, Output] = {"replace": Replace("asked to"), "reconnect": Reconnect("told to")}
+        end = recv + int(m["for"] * 1e9) if "for" in m else None
+        orders: dict[str, Output] = {
+            "replace": Replace("asked to"),
+            "reconnect": Reconnect("told to"),
+            "pause": Pause("maintenance", end, m.get("pairs")),
+        }
         return [orders[m["k"]]] if m["k"] in orders else []
 
     def rejected(self, recv: int) -> list[Output]:

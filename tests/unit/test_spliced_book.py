@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge.exchanges.api import BookRules
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, Quote
@@ -253,3 +255,47 @@ def test_the_end_of_the_connector_leaves_nothing_undeclared():
 def test_rules_say_which_kind_of_book_it_is():
     kinds = [book_type(rules) for rules in (BookRules(), BookRules(large=True), BookRules(snapshot="rest"))]
     assert kinds == [HeldBook, LargeBook, SplicedBook]
+
+
+def truth(number, changes):
+    """The levels once so many changes have been made."""
+    return {price: size for price, size in dict(changes[:number]).items() if size != "0"}
+
+
+@given(st.data())
+def test_a_reader_has_the_exchanges_book_wherever_it_has_one(data):
+    """Whatever is lost or repeated of the deltas, and whichever moment the snapshots are of."""
+    book = Spliced(patience=5)
+    step = st.tuples(st.sampled_from("ddddrlsst"), st.integers(1, 4), st.integers(0, 12))
+    changes, deltas, previous = [], [], 0
+    for what, count, back in data.draw(st.lists(step, max_size=40)):
+        book.now += 0.25
+        if what in "dl":
+            prices = data.draw(st.lists(st.tuples(st.sampled_from("12345"), st.sampled_from("0789")), min_size=count))
+            changes += prices
+            deltas.append((previous, len(changes), prices))
+            previous = len(changes)
+        if what == "d" or (what == "r" and deltas):
+            book.delta(*deltas[-1 if what == "d" else max(-back - 1, -len(deltas))])
+        elif what == "s":
+            at = max(len(changes) - back, 0)
+            levels = list(truth(at, changes).items())
+            book.book.accept(BookSnapshot(PAIR, None, book.recv, str(at), levels, []))
+        elif what == "t":
+            book.until(book.now + count)
+    levels, at = None, 0
+    for event in book.sink.events:
+        if isinstance(event, BookSnapshot):
+            levels, at = dict(event.bids), int(event.xseq)
+        elif isinstance(event, BookDelta):
+            assert levels is not None, "a delta that continues nothing"
+            assert int(event.prev) == at
+            levels |= dict(event.bids)
+            at = int(event.xseq)
+        elif event.event in {"gap", "down", "stale"}:
+            levels = None
+        if levels is not None:
+            assert {price: size for price, size in levels.items() if size != "0"} == truth(at, changes)
+    assert book.balanced
+    received = [event.recv for event in book.sink.events]
+    assert received == sorted(received)

@@ -23,15 +23,17 @@ from bridge.exchanges.api import (
     Subscription,
     Target,
 )
-from bridge.exchanges.limitlex.pair import NAME, kind_of, nanoseconds
+from bridge.exchanges.limitlex.pair import NAME, kind_of
 from bridge.exchanges.limitlex.rest import LimitlexRest
 from bridge.exchanges.toolkit.fields import Row, fields_of, text
 from bridge.exchanges.toolkit.numbers import (
+    SECOND,
     check_amounts,
     check_ids,
     check_numbers,
     check_values,
     check_words,
+    epoch_ns,
     id_or_empty,
     shortened,
 )
@@ -46,7 +48,7 @@ PRIVATE = {"open_order": Channel.ORDERS, "trade": Channel.FILLS, "wallets": Chan
 """Type of a message → the channel that it is for."""
 _SUBACCOUNT = re.compile(r"[A-Za-z0-9_.-]{1,64}").fullmatch
 """Sub-account ids are UUIDs; anything with a brace would break the hash tag of the streams' keys."""
-_SECONDS = re.compile(r"[0-9]{1,10}").fullmatch
+_TIME_DIGITS = 10
 _CAPITAL = re.compile(r"[A-Z]")
 _SIDES = {"buy": "buy", "sell": "sell"}
 
@@ -131,7 +133,7 @@ class AccountSession(Session):
         """
         if kind == "wallets":
             return self._balance(row, subject, recv)
-        side, ts = _SIDES[row["order_direction"].lower()], _time(row["created_at"])
+        side, ts = _SIDES[row["order_direction"].lower()], epoch_ns(int(row["created_at"]), SECOND)
         if kind == "open_order":
             check_numbers(row["amount_initial"])
             return self._order(row, subject, recv, side, ts)
@@ -190,7 +192,9 @@ class AccountSession(Session):
         def read(row: Row) -> list[Event]:
             created, direction = row.get("created_at", ""), row.get("order_direction", "").lower()
             side = _SIDES[direction] if direction else ""
-            return [self._order(row, self._account.name, now, side, _time(created) if _SECONDS(created) else None)]
+            known = created.isascii() and created.isdecimal() and len(created) <= _TIME_DIGITS
+            ts = epoch_ns(int(created), SECOND) if known else None
+            return [self._order(row, self._account.name, now, side, ts)]
 
         return (yield from self._restated("/private/open_orders", Channel.ORDERS, read, now))
 
@@ -227,14 +231,3 @@ def _snake_case(fields: Raw | dict[str, Raw]) -> Row:
     if not isinstance(fields, dict):
         fields = fields_of(fields)
     return {_CAPITAL.sub(lambda capital: f"_{capital[0].lower()}", name): text(value) for name, value in fields.items()}
-
-
-def _time(seconds: str) -> int:
-    """A time of the exchange, in nanoseconds since the epoch.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not _SECONDS(seconds):
-        raise ValueError(f"{shortened(seconds)} is not a time in seconds")
-    return nanoseconds(int(seconds))

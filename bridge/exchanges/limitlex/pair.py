@@ -28,7 +28,7 @@ from bridge.exchanges.toolkit.numbers import (
 from bridge.exchanges.toolkit.salvage import UNREADABLE, Damage, peek, readable
 from bridge.model import BookDelta, BookSnapshot, Channel, Levels, Quote, Ticker, Trade
 
-__all__ = ["ELSEWHERE", "NAME", "PUBLIC", "PairSession", "kind_of", "nanoseconds"]
+__all__ = ["ELSEWHERE", "NAME", "PUBLIC", "PairSession", "kind_of"]
 
 NAME = "limitlex"
 PUBLIC = {
@@ -103,15 +103,6 @@ _decode = msgspec.json.Decoder(_Ohlc | _BestBidAsk | _WholeBook | _OrderBook | _
 _decode_other = msgspec.json.Decoder(_Other).decode
 
 
-def nanoseconds(seconds: int) -> int:
-    """A time of the exchange as nanoseconds since the epoch.
-
-    Raises:
-        ValueError: it is no time in seconds.
-    """
-    return epoch_ns(seconds, SECOND)
-
-
 def kind_of(frame: bytes, known: dict[str, Channel], out: list[Output]) -> str:
     """The type of a message that is one of the ``known``, of a good one or a bad one.
 
@@ -150,15 +141,13 @@ class PairSession(Session):
         self._channels = channels
         self._changes = changes
         self._streams = [Subscription(channel, pair) for channel in sorted(channels)]
-        readers: list[tuple[type[_Message], Callable[..., list[Output]], set[Channel]]] = [
-            (_LastTrade, self._trade, {Channel.TRADES}),
-            (_OrderBook, self._delta, {Channel.BOOK}),
-            (_WholeBook, self._snapshot, {Channel.BOOK}),
-            (_BestBidAsk, self._quote, {Channel.QUOTES, Channel.BOOK}),
-            (_Ohlc, self._ticker, {Channel.TICKER}),
-        ]
+        trades, book, ticker = (channel in channels for channel in (Channel.TRADES, Channel.BOOK, Channel.TICKER))
         self._readers: dict[type[_Message], Callable[[Any, int], list[Output]]] = {
-            kind: read if serves & channels else _nothing for kind, read, serves in readers
+            _LastTrade: self._trade if trades else _nothing,
+            _OrderBook: self._delta if book else _nothing,
+            _WholeBook: self._snapshot if book else _nothing,
+            _BestBidAsk: self._quote,
+            _Ohlc: self._ticker if ticker else _nothing,
         }
 
     def receive(self, frame: bytes, recv: int) -> Sequence[Output]:
@@ -207,7 +196,8 @@ class PairSession(Session):
         """
         side = message.orderDirection.lower()
         check_numbers(message.price, message.amount)
-        return [Trade(self._pair, nanoseconds(message.createdAt), recv, "", side, message.price, message.amount)]
+        ts = epoch_ns(message.createdAt, SECOND)
+        return [Trade(self._pair, ts, recv, "", side, message.price, message.amount)]
 
     def _delta(self, message: _OrderBook, recv: int) -> list[Output]:
         """A level has changed.

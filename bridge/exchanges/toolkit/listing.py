@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
+from bridge.errors import ConfigError, Problem
 from bridge.exchange_errors import RestError, UnknownPairError
 
-__all__ = ["check_listed", "nearest_pairs", "share_out"]
+__all__ = ["check_listed", "in_messages", "nearest_pairs", "share_out"]
+
+_AROUND = 3
+"""Bytes around a topic in a request: two quotes, and a comma."""
 
 
 def check_listed(exchange: str, path: str, pairs: Sequence[str], listed: Collection[str]) -> None:
@@ -29,7 +33,72 @@ def nearest_pairs(name: str, listed: Collection[str]) -> list[str]:
     return difflib.get_close_matches(name, listed, n=3, cutoff=0.5)
 
 
-def share_out(pairs: Sequence[str], most: int) -> list[tuple[str, ...]]:
-    """The pairs, evenly over as few connections as do with ``most`` each."""
-    count = -(-len(pairs) // most)
+def share_out(
+    pairs: Sequence[str],
+    most: int | None = None,
+    *,
+    topics: Callable[[str], Sequence[str]] = lambda pair: (pair,),
+    most_bytes: int | None = None,
+    connections: int | None = None,
+) -> list[tuple[str, ...]]:
+    """The pairs, evenly over as few connections as the exchange's limits allow.
+
+    Args:
+        pairs: in any order; neighbours come on different connections.
+        most: topics of one connection.
+        topics: the topics of a pair; without it, a pair is one.
+        most_bytes: of one connection's topics, each with its quotes and comma as in a request.
+        connections: from one client address.
+
+    Raises:
+        ConfigError: one pair is too much for a connection, or all of them for the connections.
+    """
+    sizes = [(len(names), _bytes(names)) for names in map(topics, pairs)]
+    fits = _fits(most, most_bytes)
+    for pair, size in zip(pairs, sizes, strict=True):
+        if not fits([size]):
+            raise ConfigError([Problem("pairs", f"{pair} alone has more topics than the exchange allows a connection")])
+    count = min(len(pairs), 1)
+    while not all(fits(sizes[start::count]) for start in range(count)):
+        count += 1
+    if connections is not None and count > connections:
+        message = f"{len(pairs)} pairs need {count} connections, and the exchange allows {connections} from one address"
+        raise ConfigError([Problem("pairs", message, "fewer pairs or channels, or another address for some of them")])
     return [tuple(pairs[start::count]) for start in range(count)]
+
+
+def in_messages(topics: Sequence[str], most: int | None = None, most_bytes: int | None = None) -> list[tuple[str, ...]]:
+    """Topics in their order, over as few requests as the limits allow: topics of one request, and bytes of them.
+
+    Raises:
+        ConfigError: a topic is longer than a request may be.
+    """
+    fits = _fits(most, most_bytes)
+    parts: list[list[str]] = []
+    sizes: list[tuple[int, int]] = []
+    for topic in topics:
+        size = (1, _bytes([topic]))
+        if not fits([size]):
+            raise ConfigError([Problem("pairs", f"{topic} is longer than a request may be")])
+        if parts and fits([*sizes, size]):
+            parts[-1].append(topic)
+            sizes = [(sizes[0][0] + 1, sizes[0][1] + size[1])]
+        else:
+            parts.append([topic])
+            sizes = [size]
+    return [tuple(part) for part in parts]
+
+
+def _bytes(topics: Sequence[str]) -> int:
+    return sum(len(topic.encode()) + _AROUND for topic in topics)
+
+
+def _fits(most: int | None, most_bytes: int | None) -> Callable[[Sequence[tuple[int, int]]], bool]:
+    """Whether topics of such counts and bytes fit into one connection, or one request."""
+
+    def fits(sizes: Sequence[tuple[int, int]]) -> bool:
+        return (most is None or sum(count for count, _ in sizes) <= most) and (
+            most_bytes is None or sum(size for _, size in sizes) <= most_bytes
+        )
+
+    return fits
