@@ -240,7 +240,7 @@ def _secret(value: Any) -> SecretStr:
     return SecretStr(value)
 
 
-def read_secret(path: Path) -> str:
+def read_secret(path: Path) -> SecretStr:
     """The text of a file that holds a secret, without the newlines at its end.
 
     Raises:
@@ -258,7 +258,7 @@ def read_secret(path: Path) -> str:
         raise ValueError(f"{_where(path)} is empty")
     if len(raw) > _MAX_SECRET:
         raise ValueError(f"{_where(path)} is larger than {_MAX_SECRET // 1024} KiB; is it the right file?")
-    return content
+    return SecretStr(content)
 
 
 def _readable(value: Any) -> Path:
