@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
 
 from bridge.config.units import Duration, Limit, parse_limit
 from bridge.config.values import (
@@ -87,10 +87,21 @@ def options_model(exchange: str) -> type[BaseModel]:
     return model
 
 
+def _known_exchange(value: str) -> str:
+    names = exchange_names()
+    if value not in names:
+        raise_mistake(f"no exchange {value!r}", did_you_mean(value, names))
+    return value
+
+
+ExchangeName = Annotated[str, AfterValidator(_known_exchange)]
+"""One of the registered exchanges."""
+
+
 class Account(Section):
     """An account at an exchange; ``key`` and ``secret`` are its API key and secret in plain text."""
 
-    exchange: str
+    exchange: ExchangeName
     """The exchange it is an account of."""
     api_key: Secret | None = None
     """The API key; or ``api_key_file``."""
@@ -102,11 +113,6 @@ class Account(Section):
     """A file with the API secret, in place of ``api_secret``."""
     subaccounts: bool = False
     """Also the messages of its sub-accounts."""
-
-    @field_validator("exchange")
-    @classmethod
-    def _check_exchange(cls, value: str) -> str:
-        return _known_exchange(value)
 
     @field_validator("api_key_file", "api_secret_file")
     @classmethod
@@ -141,7 +147,7 @@ class ConnectorSettings(Section):
 
     name: Name
     """Unique; letters, digits, ``_``, ``.``, ``-``."""
-    exchange: str
+    exchange: ExchangeName
     """The exchange to connect to."""
     pairs: tuple[Pair, ...]
     """The pairs to read: ``[BTC-EUR, ETH-EUR]``."""
@@ -173,11 +179,6 @@ class ConnectorSettings(Section):
     """Latency of a channel above which ``latency_high`` is logged, or ``off``."""
     latency_window: Duration = Field(default=60.0, ge=1.0)
     """Over how long latency is measured; at least 1s."""
-
-    @field_validator("exchange")
-    @classmethod
-    def _check_exchange(cls, value: str) -> str:
-        return _known_exchange(value)
 
     @field_validator("pairs", mode="wrap")
     @classmethod
@@ -241,13 +242,6 @@ class ConnectorSettings(Section):
         if value is not None and ping is not None and value <= ping:
             raise_mistake("should be longer than ping_interval, or a quiet connection looks dead")
         return value
-
-
-def _known_exchange(value: str) -> str:
-    names = exchange_names()
-    if value not in names:
-        raise_mistake(f"no exchange {value!r}", did_you_mean(value, names))
-    return value
 
 
 def _repeats(values: list[Any] | tuple[Any, ...]) -> list[Mistake]:

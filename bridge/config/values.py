@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -197,9 +198,9 @@ def _port(value: Any) -> Any:
     return int(text)
 
 
-def _endpoint(value: Any, secure: str, plain: str) -> str:
+def _endpoint(value: str, secure: str, plain: str) -> str:
     # The URL itself is not shown: it may hold a token.
-    text = _text(value).strip()
+    text = value.strip()
     url = Url.of(text)
     if url.scheme not in (secure, plain) or not url.hosts:
         raise_mistake(f"should be a URL: {secure}://host…, or {plain}:// on loopback")
@@ -214,14 +215,6 @@ def _endpoint(value: Any, secure: str, plain: str) -> str:
     if url.scheme == plain and not is_loopback(host):
         raise_mistake(f"{plain}:// is accepted only on loopback", f"use {secure}://{written_host(host)}…")
     return text
-
-
-def _socket_url(value: Any) -> str:
-    return _endpoint(value, "wss", "ws")
-
-
-def _rest_url(value: Any) -> str:
-    return _endpoint(value, "https", "http")
 
 
 def _proxy(value: Any) -> SecretStr:
@@ -247,7 +240,7 @@ def _secret(value: Any) -> SecretStr:
     return SecretStr(value)
 
 
-def read_secret(path: Path) -> str:
+def read_secret(path: Path) -> SecretStr:
     """The text of a file that holds a secret, without the newlines at its end.
 
     Raises:
@@ -265,7 +258,7 @@ def read_secret(path: Path) -> str:
         raise ValueError(f"{_where(path)} is empty")
     if len(raw) > _MAX_SECRET:
         raise ValueError(f"{_where(path)} is larger than {_MAX_SECRET // 1024} KiB; is it the right file?")
-    return content
+    return SecretStr(content)
 
 
 def _readable(value: Any) -> Path:
@@ -309,8 +302,14 @@ Name = Annotated[str, BeforeValidator(_name), _form(f"^{_NAME.pattern}$")]
 Namespace = Annotated[str, BeforeValidator(_namespace), _form(f"^({_NAME.pattern})?$")]
 Pair = Annotated[str, BeforeValidator(_pair), Form({"type": "string", "pattern": f"^{_PAIR.pattern}$"})]
 Count = Annotated[int, BeforeValidator(_count), Field(gt=0)]
-SocketUrl = Annotated[str, AfterValidator(_socket_url), Form({"type": "string", "pattern": "^wss?://"})]
-RestUrl = Annotated[str, AfterValidator(_rest_url), Form({"type": "string", "pattern": "^https?://"})]
+SocketUrl = Annotated[
+    str, AfterValidator(partial(_endpoint, secure="wss", plain="ws")), Form({"type": "string", "pattern": "^wss?://"})
+]
+RestUrl = Annotated[
+    str,
+    AfterValidator(partial(_endpoint, secure="https", plain="http")),
+    Form({"type": "string", "pattern": "^https?://"}),
+]
 ProxyUrl = Annotated[SecretStr, BeforeValidator(_proxy)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret), _form(text=lambda value: "none" if value is None else "***")]
 SecretPath = Annotated[Path, BeforeValidator(_path), Form({"type": "string"})]

@@ -20,8 +20,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from bridge.check.redis import probe_redis
+from bridge.config import RedisSettings
 from bridge.config.mistakes import mistakes_of
-from bridge.config.settings import RedisSettings
 from bridge.demo.cleanup import remove_keys
 from bridge.demo.control import Control
 from bridge.demo.embedded import find_server, free_port, server_command

@@ -30,6 +30,7 @@ accounts:
   main: {exchange: coinbase, api_key: hunter2-key, api_secret: hunter2-secret}
 """
 PROJECT = str(Path.cwd())
+PLACES = {"host": ("http", "host"), "port": ("http", "port"), "loop": ("loop",), "namespace": ("namespace",)}
 
 
 def in_folder(folder, *arguments, **env):
@@ -70,6 +71,19 @@ def test_a_url_of_a_file_is_said_to_be(config, tmp_path):
     loaded = load_with_origins(config(f"redis: {{url_file: {tmp_path}/url}}"), {})
     [url] = [setting for setting in effective_settings(loaded) if setting.path == "redis.url"]
     assert (url.value, url.origin) == ("redis://***@h.example.com:6380/1", f"secret file {tmp_path}/url")
+
+
+def test_a_variable_that_gives_a_section_gives_no_more_than_what_is_in_it(config):
+    path = config("http: {port: 9200}\nloop: auto\nnamespace: a")
+    loaded = load_with_origins(path, {"TICKBRIDGE_HTTP": "{host: localhost}", "TICKBRIDGE_LOOP": "asyncio"})
+    where = {name: (loaded.variable(place), loaded.origin(place)) for name, place in PLACES.items()}
+    assert where == {
+        "host": ("TICKBRIDGE_HTTP", "TICKBRIDGE_HTTP"),
+        "port": ("", ""),
+        "loop": ("TICKBRIDGE_LOOP", "TICKBRIDGE_LOOP"),
+        "namespace": ("", f"{path}:3"),
+    }
+    assert loaded.settings.http.port == Settings().http.port
 
 
 def test_json_has_all_of_it_and_numbers_as_text(config):
