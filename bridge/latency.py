@@ -40,7 +40,10 @@ class Latency:
 
     def add_since(self, now: int, times: Sequence[int]) -> None:
         """Count the duration from each of these times until ``now``, in nanoseconds; of hundreds, an even sample stands for all."""
-        step = len(times) // _MANY or 1
+        step = len(times) // _MANY
+        if step < 2:
+            self._count(now, times, 1)
+            return
         whole = len(times) - len(times) % step
         self._count(now, times[:whole:step], step)
         self._count(now, times[whole:], 1)

@@ -26,6 +26,7 @@ class BatchLimit:
 
     def passed(self) -> None:
         """A batch was taken."""
-        most, most_bytes = self._most
-        self.entries = min(most, self.entries * 2)
-        self.bytes = min(most_bytes, self.bytes * 2)
+        if (self.entries, self.bytes) != self._most:
+            most, most_bytes = self._most
+            self.entries = min(most, self.entries * 2)
+            self.bytes = min(most_bytes, self.bytes * 2)

@@ -103,14 +103,14 @@ class Transfer(Struct):
         if self.fence and self.fence.judge(replies[end + 1]) is not FenceState.OURS:
             return False
         start = self.alone
-        if not _all_accepted(replies[:start]):
+        if start and not _all_accepted(replies[:start]):
             return False
         for unit in self.units:
             results = replies[start + unit + 1]
             if not (isinstance(results, list) and len(results) == unit and _all_accepted(results)):
                 return False
             start += unit + 2
-        return _all_accepted(replies[start:end])
+        return start == end or _all_accepted(replies[start:end])
 
     def _end(self, replies: Sequence[Reply]) -> int:
         """Where the replies to entries and trimming end: the fence's follow, and those to the questions."""

@@ -18,6 +18,7 @@ from bridge.feed.rest import RestClient
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, Trade
 from tests.unit.core import SECOND, T0
 from tests.unit.feeding import TRADES, FakeExchange, FakeSession
+from tests.unit.publishing import until
 
 BTC, ETH = Subscription(Channel.BOOK, "BTC-EUR"), Subscription(Channel.BOOK, "ETH-EUR")
 
@@ -63,6 +64,9 @@ class Setup:
     def frame(self, **message):
         self.connection.frame(json.dumps(message).encode())
 
+    def read_trades(self, *idents):
+        self.connection.received([json.dumps({"k": "trade", "id": ident}).encode() for ident in idents])
+
 
 async def test_a_replacement_needs_the_book_of_every_pair():
     s = Setup(BTC, ETH, TRADES)
@@ -104,6 +108,51 @@ async def test_what_is_held_back_comes_in_order_and_books_from_their_snapshots_o
         ("BookSnapshot", "ETH-EUR"),
         ("Trade", "BTC-EUR"),
     ]
+
+
+async def test_messages_of_one_read_were_received_at_one_time():
+    s = Setup(TRADES, hold=False)
+    clock = iter(range(T0, T0 + 100))
+    s.connection._now = lambda: next(clock)
+    s.read_trades("1", "2", "3")
+    s.read_trades("4")
+    trades = [(event.id, event.recv - T0) for event in s.events if isinstance(event, Trade)]
+    assert trades == [("1", 0), ("2", 0), ("3", 0), ("4", 1)]
+    assert s.connection.frames == 4
+
+
+async def test_a_hold_in_the_middle_of_a_read_keeps_the_rest_for_later_with_its_time():
+    s = Setup(TRADES, hold=False)
+    flow = s.context.flow
+    taken = s.events.append
+
+    def take(event):
+        taken(event)
+        if isinstance(event, Trade) and event.id == "2":
+            flow.hold(s)
+
+    s.connection._emit = take
+    s.read_trades("1", "2", "3")
+    s.now += SECOND
+    s.read_trades("4")
+    assert [event.id for event in s.events if isinstance(event, Trade)] == ["1", "2"]
+    flow.release(s)
+    await until(lambda: any(isinstance(event, Trade) and event.id == "4" for event in s.events))
+    trades = [(event.id, event.recv - T0) for event in s.events if isinstance(event, Trade)]
+    assert trades == [("1", 0), ("2", 0), ("3", 0), ("4", SECOND)]
+
+
+async def test_a_read_goes_no_further_once_the_connection_has_failed():
+    s = Setup(TRADES, hold=False)
+
+    def fail(event):
+        s.events.append(event)
+        raise RuntimeError("a bug")
+
+    s.connection._emit = fail
+    s.read_trades("1", "2", "3")
+    assert len(s.events) == 1
+    assert s.connection.lost_kind == "failed"
 
 
 class Fetching(Two):
