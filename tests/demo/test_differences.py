@@ -135,9 +135,7 @@ def test_what_the_exchange_has_not_told_since_the_connection_came_up_is_not_comp
     fresh = wallet("4", recv=200, filled="1")
     assert len(wallet_differences(fresh, TRUTH, balances_since=101, orders_since=101)) == 2
     new = {**TRUTH, "orders": [{"order_id": "b", "price": "1", "size": "1", "filled": "0", "created": 7.0}]}
-    assert "order b: missing, should be open" in wallet_differences(
-        {}, new, balances_since=1, orders_since=6 * SECOND
-    )
+    assert "order b: missing, should be open" in wallet_differences({}, new, balances_since=1, orders_since=6 * SECOND)
 
 
 def beat(number: int, received: int = 5, waiting: int = 0, state: str = "live") -> dict[str, str]:
