@@ -67,7 +67,7 @@ class Pump:
             now = self._clock()
             due = (now - started) * rate
             if due - made > max(1.0, _DEBT * rate):
-                # Stalled, or the rate is more than this machine can do: don't try to catch up for ever.
+                # Stalled, or the rate is more than this machine can do: do not try to catch up forever.
                 self.forgiven += due - made
                 started = now - made / rate
                 due = made

@@ -32,7 +32,7 @@ class Message(Struct, frozen=True, gc=False):
 
     @classmethod
     def framed(cls, type: str, pair: str, payload: bytes) -> Self:  # noqa: A002 - the exchanges' own word
-        """With its frame; nobody looks whether the payload is text."""
+        """The message with its frame; the payload is not validated as text."""
         return cls(type, pair, payload, Frame(Opcode.TEXT, payload).serialize(mask=False))
 
 
