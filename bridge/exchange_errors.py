@@ -1,7 +1,7 @@
-"""What can be wrong with an exchange: it can't be reached, it refuses, it says so itself, or it can't be understood.
+"""Errors of exchanges: unreachable, refused, reported by the exchange, or frames that cannot be parsed.
 
-The classes differ in what they carry; what an error is about is its `ErrorKind`, by which errors are counted. The tree of
-all errors stands in `bridge.errors`.
+The classes differ in their data. What an error is about is its `ErrorKind`, by which errors are counted. The tree of all
+errors is in `bridge.errors`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ __all__ = [
 
 
 class ErrorKind(StrEnum):
-    """What an error is about: a short word that stays the same over versions, as it stands in metrics, logs, heartbeats.
+    """What an error is about: a stable short word, used in metrics, logs and heartbeats.
 
-    ``meaning`` says it in a sentence's part; ``mistake`` whether it is the user's, by which a command ends with 1, and not 2.
+    ``meaning`` describes it; ``mistake`` says whether it is a mistake of the user, so that a command exits with 1, not 2.
     """
 
     meaning: str
@@ -45,10 +45,10 @@ class ErrorKind(StrEnum):
         kind.mistake = mistake
         return kind
 
-    EXCHANGE_ERROR = "exchange_error", "anything else about an exchange"
-    BAD_FRAME = "bad_frame", "a frame cannot be understood"
-    UNKNOWN_PAIR = "unknown_pair", "the exchange doesn't list a configured pair", True
-    PAIRS_NOT_SERVED = "pairs_not_served", "it doesn't have configured pairs: all that a try of it has shown", True
+    EXCHANGE_ERROR = "exchange_error", "any other error of an exchange"
+    BAD_FRAME = "bad_frame", "a frame cannot be parsed"
+    UNKNOWN_PAIR = "unknown_pair", "the exchange does not list a configured pair", True
+    PAIRS_NOT_SERVED = "pairs_not_served", "it does not have configured pairs; all those found by a check", True
     # A REST call failed.
     REST_FAILED = "rest_failed", "any other HTTP status, or an answer that is none of this API"
     REST_NO_ANSWER = "rest_no_answer", "nobody answered"
@@ -58,22 +58,22 @@ class ErrorKind(StrEnum):
     )
     REST_LOGIN_REFUSED = "rest_login_refused", "the exchange doesn't take the key, the signature or the session", True
     # The WebSocket could not be opened.
-    HANDSHAKE_REFUSED = "handshake_refused", "any other HTTP status, or an answer that is no WebSocket's"
-    UNREACHABLE = "unreachable", "nobody answered"
-    PROXY_FAILED = "proxy_failed", "the proxy can't be reached, refuses, or doesn't lead to the exchange"
+    HANDSHAKE_REFUSED = "handshake_refused", "any other HTTP status, or an answer that is not a WebSocket's"
+    UNREACHABLE = "unreachable", "there was no answer"
+    PROXY_FAILED = "proxy_failed", "the proxy is unreachable, refuses, or does not lead to the exchange"
     HANDSHAKE_RATE_LIMITED = "handshake_rate_limited", "there were too many attempts (HTTP 429)"
-    BLOCKED = "blocked", "the exchange lets nobody from here in for a while"
+    BLOCKED = "blocked", "the exchange blocks this address for a while"
     # The exchange said so over a connection.
-    REPORTED = "reported", "what no other word is for"
-    UNKNOWN_MARKET = "unknown_market", "it doesn't have the market"
-    UNKNOWN_TOPIC = "unknown_topic", "it doesn't have the topic"
-    TOPIC_LEFT_OUT = "topic_left_out", "it accepted a subscription, but for this topic, and gave no reason"
-    BAD_REQUEST = "bad_request", "it didn't understand what was sent, or doesn't offer it"
+    REPORTED = "reported", "anything not covered by another word"
+    UNKNOWN_MARKET = "unknown_market", "it does not have the market"
+    UNKNOWN_TOPIC = "unknown_topic", "it does not have the topic"
+    TOPIC_LEFT_OUT = "topic_left_out", "it accepted a subscription without this topic, and gave no reason"
+    BAD_REQUEST = "bad_request", "it did not understand a request, or does not support it"
     BUFFER_FULL = "buffer_full", "its buffer for this client is full: it was read too slowly"
-    TOO_MANY_FAILURES = "too_many_failures", "too many requests of this connection failed: the exchange gives it up"
+    TOO_MANY_FAILURES = "too_many_failures", "too many requests of this connection failed, so the exchange closes it"
     TOO_MANY_REQUESTS = "too_many_requests", "there were too many requests over this connection"
     LOGIN_REFUSED = "login_refused", "it refused the log-in: most likely the key or the secret is wrong", True
-    SESSION_EXPIRED = "session_expired", "the log-in, or the token, counts no more"
+    SESSION_EXPIRED = "session_expired", "the log-in or the token has expired"
 
 
 _OF_REST = {
@@ -91,40 +91,40 @@ OPENING = frozenset(
         *_OF_HANDSHAKES.values(),
     }
 )
-"""Kinds of which a connection can't be opened."""
+"""Kinds of errors that prevent a connection from being opened."""
 
 
 class ExchangeError(BridgeError):
-    """Something about one exchange."""
+    """Any error of one exchange."""
 
     code: int | str | None = None
-    """The exchange's own code."""
+    """The exchange's error code."""
     topic: str = ""
-    """What of the exchange's it is about."""
+    """The exchange's topic that it is about."""
     message: str = ""
-    """The exchange's words."""
+    """The exchange's message."""
     retry_after: float | None = None
-    """Seconds to wait, if the exchange said so."""
+    """Seconds to wait, if the exchange gave a time."""
 
     def __init__(self, exchange: str, message: str, kind: ErrorKind = ErrorKind.EXCHANGE_ERROR) -> None:
         self.exchange = exchange
         self.kind = kind
         self.exit_code = 1 if kind.mistake else 2
-        # It may quote the exchange: as long a text as it likes, with whatever in it.
+        # It may quote the exchange: text of any length and content.
         words = presentable(message, LONGEST_ERROR - len(exchange) - 2)
         self.message = presentable(self.message, LONGEST_ERROR) if "message" in vars(self) else words
         super().__init__(f"{exchange}: {words}")
 
     @property
     def about(self) -> str:
-        """The text without the exchange's name in front, for where that has been said."""
+        """The message without the exchange's name at its start, for output that already names it."""
         return str(self).removeprefix(f"{self.exchange}: ")
 
 
 class FrameWords:
-    """What is wrong with a frame, in words: text from outside, made presentable only when somebody asks for it.
+    """A description of what is wrong with a frame; text from outside is made presentable only when it is needed.
 
-    Of a storm of bad frames most are counted and never shown. It doesn't hold on to the frame.
+    In a flood of bad frames, most are counted and never shown. It does not keep the frame.
     """
 
     __slots__ = ("_exchange", "_words")
@@ -143,13 +143,13 @@ class FrameWords:
 
 
 class FrameError(ExchangeError):
-    """A frame that cannot be understood; ``raw`` is the frame as it came, and ``words`` say what is wrong with it."""
+    """A frame that cannot be parsed; ``raw`` is the frame as received, ``words`` describe what is wrong."""
 
     kind = ErrorKind.BAD_FRAME
 
     def __init__(self, exchange: str, raw: bytes, message: str) -> None:
-        # Not the base's: that would clean the words of each of thousands a second. Without arguments, for the same
-        # reason: they would be what `repr` and pickling show of it, as they came.
+        # The base's constructor is not called: it would clean the words of thousands of errors a second. There are no
+        # arguments either, because `repr` and pickling would show them unredacted.
         Exception.__init__(self)
         self.exchange = exchange
         self.raw = raw
@@ -157,7 +157,7 @@ class FrameError(ExchangeError):
 
     @property
     def message(self) -> str:
-        """What is wrong with the frame, fit to be read."""
+        """What is wrong with the frame, as presentable text."""
         return self.words.message
 
     @message.setter
@@ -172,7 +172,7 @@ class FrameError(ExchangeError):
 
 
 class UnknownPairError(ExchangeError):
-    """A configured pair that the exchange doesn't list; ``known`` are the nearest names that it does."""
+    """A configured pair that the exchange does not list; ``known`` are the closest listed names."""
 
     def __init__(self, exchange: str, pair: str, known: list[str]) -> None:
         self.pair = pair
@@ -182,9 +182,9 @@ class UnknownPairError(ExchangeError):
 
 
 class PairsNotServedError(ExchangeError):
-    """Configured pairs that the exchange doesn't have; ``found`` is what else a try of the exchange has shown.
+    """Configured pairs that the exchange does not have; ``found`` are the other findings of a check.
 
-    ``lines`` are both, for people.
+    ``lines`` are both, as text.
     """
 
     def __init__(self, exchange: str, errors: Sequence[ExchangeError], found: Sequence[str]) -> None:
@@ -196,9 +196,9 @@ class PairsNotServedError(ExchangeError):
 
 
 class RestError(ExchangeError):
-    """A REST call that failed: HTTP status (0: no answer), the exchange's code and message, seconds to wait if it said so.
+    """A REST call that failed: HTTP status (0: no answer), the exchange's code and message, seconds to wait if given.
 
-    Its kind is by the status, unless one is given.
+    Its kind follows from the status, unless given.
     """
 
     def __init__(
@@ -222,9 +222,9 @@ class RestError(ExchangeError):
 
 
 class HandshakeError(ExchangeError):
-    """The exchange refused the WebSocket: HTTP status (0: no answer), seconds to wait if it said so.
+    """The exchange refused the WebSocket: HTTP status (0: no answer), seconds to wait if given.
 
-    Its kind is by the status, unless one is given.
+    Its kind follows from the status, unless given.
     """
 
     def __init__(
@@ -246,7 +246,7 @@ class HandshakeError(ExchangeError):
 
 
 class ReportedError(ExchangeError):
-    """The exchange said over a connection that something is wrong: its code and words, and the topic it is about."""
+    """An error that the exchange reported over a connection: its code, message and topic."""
 
     def __init__(
         self,

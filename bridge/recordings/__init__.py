@@ -1,1 +1,1 @@
-"""Recordings of an exchange's traffic: the format, what is left out of it, and serving one as the exchange would."""
+"""Recordings of an exchange's traffic: format, redaction, and replay."""

@@ -1,4 +1,4 @@
-"""The clients of a replay: a socket each, and how far it is in its recorded connection."""
+"""The clients of a replay: their sockets, and their positions in the recorded connections."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Client", "Position"]
 
 
 class Position(NamedTuple):
-    """How far a client is in its recorded connection: seconds of the recording, and frames."""
+    """A client's position in its recorded connection, in seconds of the recording and in frames."""
 
     name: str
     at: float
@@ -27,7 +27,7 @@ class Position(NamedTuple):
 
 
 class Client:
-    """One client's socket and the frames that are to go out with the next write."""
+    """A client's socket, and the frames for the next write."""
 
     def __init__(
         self,
@@ -50,18 +50,18 @@ class Client:
         self._waiting = 0
 
     def end(self, code: WSCloseCode) -> None:
-        """Have the connection closed by this side."""
+        """Close the connection from this side."""
         if not self.ending.is_set():
             self.close_code = code
             self.ending.set()
 
     def cut(self) -> None:
-        """End the connection without a word."""
+        """Abort the connection without a close frame."""
         if self._transport is not None:
             self._transport.abort()
 
     def left(self) -> str:
-        """Why the client got no more."""
+        """Why the client received no more frames."""
         return "the replay ended" if self.ending.is_set() else "the client left"
 
     def position(self, speed: float) -> Position:
@@ -81,7 +81,7 @@ class Client:
         """Write whole frames straight to the connection; returns how many.
 
         Raises:
-            ConnectionError: the client has gone.
+            ConnectionError: the client is gone.
         """
         count = self._waiting
         if not count:

@@ -1,4 +1,4 @@
-"""What a recording holds: its connections, and its REST answers by path. Found in one pass, without the frames."""
+"""An index of a recording: its connections, and its REST answers by path, found in one pass."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["ConnectionKey", "RecordedConnection", "RecordingIndex", "keyed_rows"
 _OUTSIDE = (HeaderRow, HttpRow)
 
 ConnectionKey = tuple[str, int]
-"""A connection's name and how often that name had been opened by then: a name comes again after a reconnect."""
+"""The name of a connection, and how often it had been opened before: names are reused after a reconnect."""
 
 
 class _Address(Struct, frozen=True):
-    """The part of a URL that a server sees."""
+    """Path and query of a URL."""
 
     path: str
     query: tuple[tuple[str, str], ...]
@@ -35,7 +35,7 @@ class _Address(Struct, frozen=True):
         return cls(parts.path or "/", tuple(sorted(parse_qsl(parts.query, keep_blank_values=True))))
 
     def same_query(self, asked: Self) -> bool:
-        """Whether the parameters are equal; those that were masked in the recording don't count."""
+        """Whether the parameters are equal, except those that were masked in the recording."""
         masked = {name for name, value in self.query if value == MASK}
         return _unmasked(self.query, masked) == _unmasked(asked.query, masked)
 
@@ -74,7 +74,7 @@ class _Answer(Struct):
     given: int = 0
 
     def next(self) -> str:
-        """The answers in turn; the last one again when there are no more."""
+        """The answers in order; the last one is repeated when there are no more."""
         data = self.data[min(self.given, len(self.data) - 1)]
         self.given += 1
         return data
@@ -94,7 +94,7 @@ def keyed_rows(rows: Iterator[Row]) -> Iterator[tuple[ConnectionKey | None, Row]
 
 
 class RecordingIndex:
-    """The connections and REST answers of a recording; the answers' text is kept, frames are not."""
+    """The connections and REST answers of a recording, with the text of the answers but without frames."""
 
     def __init__(self) -> None:
         self.connections: list[RecordedConnection] = []
@@ -103,10 +103,10 @@ class RecordingIndex:
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """Read a recording through.
+        """Read a whole recording.
 
         Raises:
-            RecordingError: it cannot be read, or a row cannot be understood.
+            RecordingError: it cannot be read, or a row is not valid.
         """
         index = cls()
         known: dict[ConnectionKey, RecordedConnection] = {}

@@ -1,4 +1,4 @@
-"""Recordings: what went over an exchange's sockets, as JSON Lines, plain (``.jsonl``) or zstd (``.jsonl.zst``).
+"""Recordings of an exchange's traffic as JSON Lines, plain (``.jsonl``) or compressed by zstd (``.jsonl.zst``).
 
 The first row is the header; then one row per event, in order::
 
@@ -50,7 +50,7 @@ _CHUNK = 256 * 1024
 
 
 class RecordingError(BridgeError):
-    """A recording that cannot be read or written; ``line`` counts from 1, ``None`` where no line is at fault."""
+    """A recording that cannot be read or written; ``line`` counts from 1, or is ``None``."""
 
     exit_code = 1
 
@@ -128,7 +128,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def read_recording(path: Path | str) -> Iterator[Row]:
-    """The rows of a recording, header first, read as they are asked for.
+    """The rows of a recording, header first, read lazily.
 
     Raises:
         RecordingError: the file cannot be read, has no header, or a row cannot be understood. The rows before the
@@ -158,7 +158,7 @@ def read_recording(path: Path | str) -> Iterator[Row]:
 
 
 def _check_unusual(path: Path | str, number: int, line: bytes, error: Exception) -> None:
-    """A line that is no known row: fine if it is blank or of a kind that this version doesn't know.
+    """Check a line that is not a known row: it may be blank, or of a kind that this version does not know.
 
     Raises:
         RecordingError: it is neither.
@@ -186,7 +186,7 @@ def _unknown_kind(line: bytes) -> bool:
 
 
 class _DataError(Exception):
-    """The file's data breaks off or is no zstd."""
+    """The compressed data is truncated or not zstd."""
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
@@ -199,9 +199,9 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 
 def _decompress(raw: Iterator[bytes]) -> Iterator[bytes]:
-    """Undo zstd, over any number of frames.
+    """Decompress zstd data of any number of frames.
 
-    Not by ``stream_reader``: it takes data that breaks off for data that ends.
+    ``stream_reader`` is not used, because it accepts truncated data.
     """
     make = zstandard.ZstdDecompressor().decompressobj
     frame = None
@@ -224,7 +224,7 @@ def _decompress(raw: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Split at line ends. A line of many chunks is joined once, not once per chunk."""
+    """Split into lines. A line of many chunks is joined once, not once per chunk."""
     parts: list[bytes] = []
     for chunk in chunks:
         head, *others = chunk.split(b"\n")
@@ -322,7 +322,7 @@ class RecordingWriter:
         self._write(CloseRow(conn, self._at(ts), self._redact.text(reason)))
 
     def flush(self) -> None:
-        """Hand all rows so far to the system, so that they outlive this process."""
+        """Pass all rows to the operating system, so that they survive this process."""
         try:
             if self._zstd is not None:
                 self._zstd.flush(zstandard.FLUSH_BLOCK)

@@ -1,8 +1,8 @@
-"""Serves a recording over a local WebSocket, as the exchange would: the engine of ``tickbridge replay``.
+"""Serves a recording over a local WebSocket, for ``tickbridge replay``.
 
-Each client gets one recorded connection, whole: every frame that the exchange sent on it, in order, whatever the client
-subscribed to, since an exchange that numbers its frames per connection must show no holes. REST answers of the
-recording are served on the same port. The file is read along with the clients, never loaded.
+Each client gets one complete recorded connection: every frame that the exchange sent on it, in order, whatever the
+client subscribes to, because an exchange may number the frames of a connection. Recorded REST answers are served on the
+same port. The file is read as the clients proceed, and never loaded as a whole.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ MAX_SPEED = math.inf
 _log = logging.getLogger(__name__)
 
 _BATCH = 64 * 1024
-"""Bytes of frames written at once: a write per frame costs twenty times as much."""
+"""Bytes of frames per write; a write per frame would cost twenty times as much."""
 
 _SOON = 0.001
-"""Seconds below which a frame counts as due: the event loop sleeps no shorter."""
+"""Seconds below which a frame counts as due, because the event loop does not sleep for less."""
 
 _BREATH = 256
-"""Rows of other connections after which the event loop gets its turn."""
+"""Rows of other connections after which to yield to the event loop."""
 
 _CLOSE_TIMEOUT = 1.0
-"""Seconds that clients have to say goodbye when the server ends."""
+"""Seconds that clients have to close when the server ends."""
 
 _LAST_READS = 30.0
-"""Seconds that a client has to read what is still under way when its connection is closed after the last frame."""
+"""Seconds that a client has to read the rest when its connection is closed after the last frame."""
 
 
 class ReplayError(BridgeError):
-    """The replay cannot be served, for a reason outside the recording: the port is taken, say."""
+    """The replay cannot be served for a reason outside the recording, for example because the port is in use."""
 
 
 class Pacer:
-    """Says when a recorded moment is due; ``speed`` times as fast as recorded, at once with ``MAX_SPEED``."""
+    """Schedules recorded times, ``speed`` times as fast as recorded; with ``MAX_SPEED`` everything is due at once."""
 
     def __init__(self, speed: float, clock: Callable[[], float] = time.monotonic) -> None:
         if not speed > 0:
@@ -118,11 +118,11 @@ class ReplayServer:
 
     @property
     def paced(self) -> bool:
-        """Whether it goes by the clock, so that there is a time left."""
+        """Whether it follows the clock, so that there is a remaining time."""
         return self._speed != MAX_SPEED
 
     def positions(self) -> list[Position]:
-        """How far each client is that is being served."""
+        """The positions of the current clients."""
         return [client.position(self._speed) for client in self._clients]
 
     async def finished(self) -> None:
@@ -134,7 +134,7 @@ class ReplayServer:
         await self._exhausted.wait()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """A WebSocket for whoever asks for one, a recorded REST answer for everybody else."""
+        """Answer with a WebSocket if one is requested, otherwise with a recorded REST answer."""
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._serve(request)
         answer = self._index.answer(request.raw_path)
@@ -244,7 +244,7 @@ class ReplayServer:
         self.frames_sent += await client.flush()
 
     async def _await_client(self, client: Client, recorded: RecordedConnection) -> None:
-        """As the exchange does: nothing of what was subscribed to before the client has subscribed."""
+        """Wait for the client's subscription before sending data, like the exchange."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._subscribe_timeout):
                 await client.spoke.wait()
@@ -256,7 +256,7 @@ class ReplayServer:
         await client.spoke.wait()
 
     async def shut_down(self) -> None:
-        """Close all connections as a server that goes away; those that don't answer are cut."""
+        """Close all connections as "going away", and abort those that do not answer."""
         for client in self._clients:
             client.end(WSCloseCode.GOING_AWAY)
         try:
@@ -291,16 +291,16 @@ async def serve_replay(
         path: The recording.
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one (see ``server.url``).
-        speed: How many times faster than recorded; ``MAX_SPEED``: as fast as each client reads.
+        speed: Speed relative to the recording; ``MAX_SPEED``: as fast as each client reads.
         once: Hand out each recorded connection once, and refuse further clients.
         close: Close a connection after its last frame instead of leaving it open.
-        subscribe_timeout: Seconds of waiting for a client's first message after which ``warn`` is told.
-        report: Is told about each connection that was served.
-        warn: Is told about what the user may want to put right.
+        subscribe_timeout: Seconds without a first message of a client after which ``warn`` is called.
+        report: Called with a line about each connection that was served.
+        warn: Called with a line about possible mistakes of the user.
 
     Raises:
-        RecordingError: the recording cannot be read; it is checked whole before anything is served.
-        ReplayError: the port cannot be had.
+        RecordingError: the recording cannot be read; all of it is checked before anything is served.
+        ReplayError: the port is not available.
         ValueError: the speed is not above 0.
     """
     Pacer(speed)

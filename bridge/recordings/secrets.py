@@ -1,8 +1,8 @@
-"""Leaving secrets out of recordings.
+"""Masks secrets in recordings.
 
-Narrower than the redaction of logs: a recording is data, and must keep an exchange's frames to the byte. So in frames
-only known secrets and tokens are masked; by their place, only what stands in an address, in what the client sent and
-in REST answers.
+This masks less than the redaction of logs, because a recording must keep an exchange's frames to the byte. In frames,
+only known secrets and tokens are masked. Values are masked by name only in addresses, in messages of the client, and in
+REST answers.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from bridge.redaction import MASK
 __all__ = ["Redactor"]
 
 _SHORTEST = 4
-"""Shorter strings are not searched for: they would mask ordinary text."""
+"""Shorter strings are not masked, because they would match ordinary text."""
 
 _LEARNED = 16
-"""Values of at least this length are taken for secrets: a masked one is masked wherever else it turns up."""
+"""A masked value of at least this length is also masked wherever else it appears."""
 
 _PARAMETER = re.compile(
     r"([?&](?:t|token|access_token|jwt|key|api_?key|secret|sig|sign|signature|auth|authorization|passphrase|password"
@@ -40,7 +40,7 @@ _LOG_IN = re.compile(r"auth|log_?[io]n", re.IGNORECASE)
 
 
 class Redactor:
-    """Replaces secrets by ``***``: the known ones wherever they stand, others by where they stand."""
+    """Replaces secrets by ``***``: known ones everywhere, others by their names."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: list[str] = []
@@ -48,39 +48,39 @@ class Redactor:
             self.learn(secret)
 
     def learn(self, secret: str) -> None:
-        """Mask this string from now on, also as JSON or a URL would spell it, and each line of a PEM key."""
+        """Mask this string from now on, also as written in JSON or URLs, and each line of a PEM key."""
         lines = (line.strip() for line in secret.splitlines())
         for part in (secret.strip(), *(line for line in lines if len(line) >= _LEARNED and "-----" not in line)):
             for spelling in {part, json.dumps(part)[1:-1], quote(part, safe="")}:
                 if len(spelling) >= _SHORTEST and spelling not in self._secrets:
                     self._secrets.append(spelling)
-        # The longest first, so that a secret that contains another one leaves nothing behind.
+        # The longest first, so that a secret that contains another one is masked completely.
         self._secrets.sort(key=len, reverse=True)
 
     def text(self, data: str) -> str:
-        """``data`` without the known secrets and without anything that is a JSON Web Token."""
+        """Mask known secrets and JSON Web Tokens in ``data``."""
         for secret in self._secrets:
             if secret in data:
                 data = data.replace(secret, MASK)
         return _JWT.sub(MASK, data) if "eyJ" in data else data
 
     def binary(self, data: bytes) -> bytes:
-        """The same for bytes."""
+        """Mask known secrets and JSON Web Tokens in bytes."""
         return self.text(data.decode("latin-1")).encode("latin-1")
 
     def url(self, url: str) -> str:
-        """An address without user and password, and without the values of parameters that carry secrets."""
+        """Mask user, password and the values of secret parameters in an address."""
         for match in _PARAMETER.finditer(url):
             if len(match[2]) >= _LEARNED:
                 self.learn(unquote(match[2]))
         return self.text(_PARAMETER.sub(rf"\1{MASK}", _USERINFO.sub(r"\1", url)))
 
     def sent(self, data: str) -> str:
-        """What a client sent: a log-in message is masked as a whole, of others the members that carry secrets."""
+        """Mask a client's message: a log-in completely, in others the secret members."""
         return MASK if _is_log_in(data) else self.text(_MEMBER.sub(rf"\1{MASK}\3", data))
 
     def answer(self, data: str) -> str:
-        """A REST answer, without the tokens that it hands out (short values, such as a coin's name, stay)."""
+        """Mask the tokens in a REST answer (not short values, such as the name of a coin)."""
         return self.text(_MEMBER.sub(_mask_long, data))
 
 

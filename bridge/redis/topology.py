@@ -66,7 +66,7 @@ async def masters(client: Redis, section: str | None = None) -> list[dict[str, A
     """The reply to ``INFO`` of the server, or of each master of the Cluster.
 
     Raises:
-        redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: as redis-py has them.
+        redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
     """
     sections = (section,) if section else ()
     if not isinstance(client, RedisCluster):

@@ -1,8 +1,8 @@
-"""Exchanges that speak the real protocols over real sockets, fed by one small matching market, with faults on request.
+"""Simulated exchanges: the real protocols over real sockets, with a small matching market, and faults on request.
 
-``registry`` has the exchanges; each is a package that exports one ``SimulatedExchange``. Below it the rooms know ever
-less: ``simulator`` (ports and TLS), ``control`` (its paths), ``simulation`` (market, dialect, faults), then a dialect,
-then sockets and market, which know nothing of each other.
+``registry`` lists the exchanges; each is a package that exports one ``SimulatedExchange``. Imports run downwards:
+``simulator`` (ports and TLS), ``control`` (its paths), ``simulation`` (market, dialect, faults), a dialect, then sockets
+and market, which do not import each other.
 """
 
 from __future__ import annotations

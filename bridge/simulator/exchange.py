@@ -1,4 +1,4 @@
-"""What the package of an exchange exports: one object with all that there is to know of it."""
+"""The object that the package of a simulated exchange exports."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["SimulatedExchange"]
 class SimulatedExchange(Struct, frozen=True):
     """An exchange that can be simulated.
 
-    ``dialect`` speaks its protocol. ``options`` is a frozen struct of what the protocol leaves open, with defaults (see
-    ``bridge.simulator.options``). ``pairs`` are the usual ones; ``market`` makes a market of pairs by name and settings
-    of ``MarketConfig``. ``faults`` are those that it alone has, by name. ``scenario`` is what the demo does with it.
+    ``dialect`` implements its protocol. ``options`` is a frozen struct of protocol options with defaults (see
+    ``bridge.simulator.options``). ``pairs`` are the default pairs; ``market`` makes a market from names of pairs and
+    settings of ``MarketConfig``. ``faults`` are its own faults, by name. ``scenario`` is what the demo does with it.
     """
 
     name: str

@@ -28,7 +28,7 @@ fault                                    what happens
 An exchange may have faults of its own (``OwnFault``).
 
 Socket and message faults strike the sockets that are open at the time, ``pair`` those of one pair only, ``sockets`` the
-``public`` or ``private`` ones only, ``type`` one type of message only: a client that connects anew is served well. A
+``public`` or ``private`` ones only, ``type`` one type of message only: a new connection is served normally. A
 frozen or muted socket loses for good what it was not sent. Times are seconds; a ``duration`` of 0 means until the
 socket is closed, or until ``clear``. ``after`` delays a fault, ``every`` repeats it.
 """

@@ -1,4 +1,4 @@
-"""The door of a simulated exchange: it can refuse handshakes and REST calls for a while, or let in and say nothing."""
+"""Refuses handshakes and REST calls of a simulated exchange, or accepts them and stays silent, for some time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REST = ("rest_errors", "maintenance")
 
 
 class Refusal(Struct, frozen=True):
-    """What a caller is told instead: HTTP status, and seconds to wait (0: it isn't told)."""
+    """The refusal: HTTP status, and seconds to wait (0: not given)."""
 
     status: int
     retry_after: float
@@ -32,7 +32,7 @@ class _Closed(Struct, frozen=True):
 
 
 class Gate:
-    """``clock`` is monotonic, in seconds; ``done`` counts refusals by fault."""
+    """Applies refusals. ``clock`` is monotonic, in seconds; ``done`` counts refusals by fault."""
 
     def __init__(self, clock: Callable[[], float], done: Counter[str]) -> None:
         self._clock = clock
@@ -41,7 +41,7 @@ class Gate:
         self._silent_until = 0.0
 
     def strike(self, fault: Fault) -> None:
-        """Close, or fall silent, for ``fault.duration`` seconds (0: until cleared; a block: 10 minutes)."""
+        """Refuse, or stay silent, for ``fault.duration`` seconds (0: until cleared; a block: 10 minutes)."""
         duration = fault.duration or (_BLOCK if fault.fault == "block" else _FOREVER)
         until = self._clock() + duration
         if fault.fault == "maintenance" and fault.mode == "silent":
@@ -52,7 +52,7 @@ class Gate:
         self._closed[fault.fault].append(_Closed(refusal, fault.path, until))
 
     def clear(self) -> None:
-        """Open again."""
+        """Stop refusing."""
         self._silent_until = 0.0
         for closed in self._closed.values():
             closed.clear()
@@ -67,14 +67,14 @@ class Gate:
 
     @property
     def silence(self) -> float | None:
-        """For how many seconds yet nobody is answered (0: until cleared); ``None`` where all is well."""
+        """The remaining seconds of silence (0: until cleared), or ``None``."""
         left = self._silent_until - self._clock()
         if left <= 0:
             return None
         return 0.0 if left == _FOREVER else left
 
     def active(self) -> list[str]:
-        """The faults at work."""
+        """The active faults."""
         now = self._clock()
         names = {name for name, closed in self._closed.items() if any(now < each.until for each in closed)}
         return sorted(names | ({"maintenance"} if self.silence is not None else set()))

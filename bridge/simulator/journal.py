@@ -1,4 +1,4 @@
-"""What truly happened in a simulated exchange, a JSON line each, so that a stream can be held against it afterwards.
+"""A journal of the true events in a simulated exchange as JSON lines, to compare streams with.
 
 ========================================================================= ======================================
 ``{"k":"book","pair":"BTC-USD","seq":12,"time":1786309548.03,              after the exchange's change ``seq``, these
@@ -44,7 +44,7 @@ class Journal:
         self.fill_id: Callable[[Filled], str] = lambda fill: str(fill.serial)
 
     def heard(self, events: Iterable[MarketEvent]) -> None:
-        """Market events: trades and fills are noted."""
+        """Write the trades and fills among market events."""
         for event in events:
             if isinstance(event, TradeDone):
                 row = {"k": "trade", "pair": event.pair, "id": event.id}
@@ -65,15 +65,15 @@ class Journal:
         self._write({"k": "book", "pair": pair, "seq": seq, "time": time, "bids": changed[0], "asks": changed[1]})
 
     def left_out(self, type: str, pair: str, payload: bytes, why: str) -> None:  # noqa: A002 - the exchanges' own word
-        """A message was kept from a client by the fault ``why``."""
+        """Write that the fault ``why`` kept a message from a client."""
         self._write({"k": "left_out", "type": type, "pair": pair, "why": why, "data": payload.decode()})
 
     def flush(self) -> None:
-        """Have everything in the file."""
+        """Write everything to the file."""
         self._file.flush()
 
     def close(self) -> None:
-        """End it."""
+        """Close the file."""
         self._file.close()
 
     def _write(self, row: object) -> None:

@@ -1,8 +1,7 @@
-"""One small matching market: several pairs, a random crowd, and accounts whose orders match in the same books.
+"""A small matching market: several pairs, random participants, and accounts whose orders match in the same books.
 
-It decides by its own seeded random numbers and by nothing else: the same seed and the same calls give the same events.
-The clock that it is given only stamps them. Everything happens inside a call, and listeners hear of it before the call
-returns, as one list of events in order.
+It depends only on its seeded random numbers: the same seed and the same calls give the same events. The clock is used
+only for timestamps. Everything happens within a call, and listeners get one ordered list of events before it returns.
 """
 
 from __future__ import annotations
@@ -55,11 +54,11 @@ class Market:
     # What the outside calls
 
     def subscribe(self, listener: Listener) -> None:
-        """Call ``listener`` with the events of each step and of each order, as soon as they happened."""
+        """Call ``listener`` with the events of each step and order as they happen."""
         self._listeners.append(listener)
 
     def step(self) -> int:
-        """One action of one participant; returns the number of public events that came of it."""
+        """Run one action of one participant; returns the number of public events that it caused."""
         before = self.public_events
         self._engine.now = self._clock()
         self._crowd.act()
@@ -119,15 +118,15 @@ class Market:
         return self._pair(pair).depth()
 
     def best(self, pair: str) -> BestChanged:
-        """The best bid and ask as they are."""
+        """The current best bid and ask."""
         return self._pair(pair).best_event()
 
     def ohlc(self, pair: str) -> OhlcChanged | None:
-        """The rolling day as it is; ``None`` before the first trade."""
+        """The current rolling day; ``None`` before the first trade."""
         return self._pair(pair).day()
 
     def mark(self, pair: str) -> Decimal:
-        """The mark price: between the best bid and ask; the last price known where a side is empty."""
+        """The mark price: between the best bid and ask, or the last known price if a side is empty."""
         return self._pair(pair).mark()
 
     def subaccounts(self, account: str) -> list[Account]:
@@ -135,13 +134,13 @@ class Market:
         return [candidate for candidate in self.accounts.values() if candidate.parent == account]
 
     def order_event(self, order: RestingOrder) -> OrderChanged:
-        """An account's order as it stands."""
+        """The current state of an account's order."""
         return self._engine.order_event(order)
 
     # Inside
 
     def _deliver(self) -> None:
-        """Close an operation: what follows from its events, and out to the listeners."""
+        """Complete an operation: add what follows from its events, and pass all of them to the listeners."""
         for pair, state in self.pairs.items():
             best = (state.book.best(BUY), state.book.best(SELL))
             if best != state.best:
@@ -204,7 +203,7 @@ class Market:
         return state
 
     def _warm_up(self) -> None:
-        """Fill the books and trade a little before anybody looks; accounts stay out of it."""
+        """Fill the books and make some trades before the start, without the accounts."""
         self._engine.now = self._clock()
         for state in self.pairs.values():
             self._crowd.furnish(state)

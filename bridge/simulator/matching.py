@@ -23,7 +23,7 @@ _AVERAGE_UNIT = Decimal("0.00000001")
 
 
 class MatchingEngine:
-    """Books and accounts. ``now`` (seconds since the epoch) stamps what happens; whoever gives orders sets it."""
+    """Books and accounts. ``now`` (seconds since the epoch) is the time of events; the caller sets it before orders."""
 
     def __init__(self, config: MarketConfig) -> None:
         self.config = config
@@ -40,7 +40,7 @@ class MatchingEngine:
     # Orders
 
     def anonymous(self, state: PairState, side: int, ticks: int, lots: int) -> RestingOrder:
-        """An order of nobody in particular."""
+        """Place an order of an anonymous participant."""
         self._serial += 1
         return RestingOrder(str(self._serial), state.spec.name, side, ticks, lots)
 

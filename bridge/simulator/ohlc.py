@@ -21,7 +21,7 @@ class _Minute:
 class Rolling:
     """A window of ``seconds``. Trades come with their own time, so the window knows no clock.
 
-    High, low and volume are carried forward and computed anew only when a minute leaves the window.
+    High, low and volume are carried forward, and recomputed only when a minute leaves the window.
     """
 
     def __init__(self, seconds: float = 86_400.0) -> None:

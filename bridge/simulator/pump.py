@@ -1,4 +1,4 @@
-"""Keeps the market moving at a given rate, and can hold it still."""
+"""Drives the market at a given rate, and can pause it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Pump:
 
     @property
     def paused(self) -> bool:
-        """Whether the market stands still."""
+        """Whether the market is paused."""
         return self._paused
 
     @paused.setter
@@ -60,14 +60,14 @@ class Pump:
                 await self._keep_pace(self._rate)
 
     async def _keep_pace(self, rate: float) -> None:
-        """Make events at ``rate`` until something is changed."""
+        """Make events at ``rate`` until a setting changes."""
         started = self._clock()
         made = 0
         while not self._changed.is_set():
             now = self._clock()
             due = (now - started) * rate
             if due - made > max(1.0, _DEBT * rate):
-                # Stalled, or the rate is more than this machine can do: don't try to catch up for ever.
+                # Stalled, or the rate is more than this machine can do: do not try to catch up forever.
                 self.forgiven += due - made
                 started = now - made / rate
                 due = made

@@ -1,6 +1,6 @@
-"""The exchanges that can be simulated: a line to import each, and a line here. No other file names one.
+"""The registry of simulated exchanges. No other file names an exchange.
 
-Whoever adds an exchange adds these two lines.
+To add an exchange, add an import and an entry here.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _ALL = (
 )
 
 EXCHANGES: Mapping[str, SimulatedExchange] = {exchange.name: exchange for exchange in _ALL}
-"""Name → exchange; the first is the demo's, unless it is told otherwise."""
+"""Name → exchange; the first is the default of the demo."""
 
 OWN_FAULTS: Mapping[str, OwnFault] = {name: fault for each in _ALL for name, fault in each.faults.items()}
-"""The faults that only some exchanges have; of the same name, they are the same."""
+"""The faults that only some exchanges have; faults with the same name are the same."""
 
 
 def exchange_named(name: str) -> SimulatedExchange:
-    """The exchange of that name.
+    """The exchange with this name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such exchange.
     """
     if name not in EXCHANGES:
         problem = Problem("exchange", f"no simulator for {name!r}", f"known: {', '.join(EXCHANGES)}")

@@ -1,4 +1,4 @@
-"""How an exchange is played where it lives only for minutes: the connector's settings for that, and what goes wrong."""
+"""What the demo does with an exchange: settings of the connector, and faults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Scenario", "ScenarioFault"]
 
 
 class ScenarioFault(Struct, frozen=True):
-    """One thing that goes wrong: in words, and as ``POST /sim/faults`` takes it."""
+    """A fault, in words and as the body of ``POST /sim/faults``."""
 
     words: str
     fault: dict[str, object]
@@ -20,10 +20,10 @@ class ScenarioFault(Struct, frozen=True):
 class Scenario(Struct, frozen=True):
     """What the demo does with an exchange.
 
-    ``faults`` makes endless troubles for pairs, to be struck one every few seconds. No client could tell some losses
-    (a public trade of an exchange that numbers nothing): those are not among them. ``connector`` are settings of the
-    connector, so that what it asks for only now and then comes in time; ``connector_with_faults`` are further ones, so that it also
-    notices in time what goes wrong. ``simulate`` are arguments of ``tickbridge simulate``.
+    ``faults`` yields faults for pairs endlessly; one is injected every few seconds. Losses that no client could notice
+    (a public trade of an exchange that numbers nothing) are not among them. ``connector`` are settings of the connector,
+    so that what it polls arrives within a short demo; ``connector_with_faults`` replaces them if faults are injected, so
+    that it also notices them in time. ``simulate`` are arguments of ``tickbridge simulate``.
     """
 
     faults: Callable[[Sequence[str]], Iterator[ScenarioFault]]

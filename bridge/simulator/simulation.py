@@ -1,4 +1,4 @@
-"""A simulated exchange without its port: market, dialect, faults, and the clock that drives them."""
+"""A simulated exchange without a port: market, dialect, faults, and the clock that drives them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TICK = 0.02
 
 
 class Simulation:
-    """One simulated exchange: what tests, the demo and the control paths see of it.
+    """One simulated exchange, as used by tests, the demo and the control paths.
 
     ``clock`` gives seconds since the epoch (stamps, tokens, nonces), ``monotonic`` ends sessions, idle connections and
     the faults of the door. Both may run fast; they are looked at every 20 real milliseconds, so a time that is to be kept
@@ -69,7 +69,7 @@ class Simulation:
         self._timed: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Let the market go, and begin the faults that run from the start on.
+        """Start the market, and the faults that are configured from the start.
 
         Raises:
             ConfigError: one of them isn't the exchange's, or of a pair that isn't simulated.
@@ -80,7 +80,7 @@ class Simulation:
             self.fault(fault)
 
     async def stop(self) -> None:
-        """Hold the market still, close all sockets and end all tasks."""
+        """Pause the market, close all sockets and end all tasks."""
         self.pump.paused = True
         self.hub.settle()
         for each in list(self.hub.sockets):
@@ -98,23 +98,23 @@ class Simulation:
             each.abort()
 
     def close(self) -> None:
-        """End the journal: nothing happens any more."""
+        """Close the journal."""
         if self._journal is not None:
             self._journal.close()
 
     def pause(self) -> None:
-        """Hold the market still; on return all messages of its events so far are handed to the sockets."""
+        """Pause the market; on return, all messages of its events have been passed to the sockets."""
         self.pump.paused = True
         self.hub.settle()
         if self._journal is not None:
             self._journal.flush()
 
     def resume(self) -> None:
-        """Let the market go on."""
+        """Resume the market."""
         self.pump.paused = False
 
     async def step(self, steps: int = 1) -> int:
-        """Do ``steps`` actions at once, paused or not; returns the public events made.
+        """Run ``steps`` actions at once, paused or not; returns the number of public events.
 
         Waits for slow sockets now and then, so that a long stretch doesn't overflow them.
         """
@@ -127,11 +127,11 @@ class Simulation:
         return made
 
     def set_rate(self, rate: float) -> None:
-        """Change the public events per second; 0 stands still."""
+        """Change the public events per second; 0 stops the market."""
         self.pump.rate = rate
 
     def fault(self, fault: Fault | str, **settings: object) -> None:
-        """Carry out a fault, or begin it if it is timed: a ``Fault``, or its name and settings.
+        """Inject a fault, or schedule it if it is timed: a ``Fault``, or its name and settings.
 
         Raises:
             ConfigError: there is no such fault, setting or pair.
@@ -177,11 +177,11 @@ class Simulation:
         return truth.account(self.market, name, self.dialect.fill_id)
 
     def trades(self, pair: str, limit: int | None = None) -> dict[str, Any]:
-        """The trades of a pair so far, oldest first, as far as they are kept."""
+        """The kept trades of a pair, oldest first."""
         return truth.trades(self.market, pair, limit)
 
     def state(self) -> dict[str, Any]:
-        """Sockets, counts, faults: what ``/sim/state`` says."""
+        """The content of ``/sim/state``: sockets, counts, faults."""
         return {
             "exchange": self._exchange.name,
             **truth.state(self.market, self.hub, self.pump),
@@ -190,7 +190,7 @@ class Simulation:
         }
 
     def active_faults(self) -> list[str]:
-        """The faults at work: timed ones, closed gates, and those of the open sockets."""
+        """The active faults: timed ones, those of the gate, and those of open sockets."""
         timed = [task.get_name().rpartition(" ")[2] for task in self._timed if not task.done()]
         of_sockets = (name for each in self.hub.sockets for name in each.faults)
         return sorted({*timed, *self.gate.active(), *self.dialect.active_faults(), *of_sockets})
@@ -239,7 +239,7 @@ class Simulation:
         self.hub.clear()
 
     def _down(self, fault: Fault) -> None:
-        """What maintenance means for the sockets that are open."""
+        """Apply maintenance to the open sockets."""
         self.hub.done["maintenance"] += 1
         for each in list(self.hub.sockets):
             if fault.mode == "silent":

@@ -1,4 +1,4 @@
-"""The open WebSockets of a simulated exchange: who gets which message, and the faults on its way there.
+"""The open WebSockets of a simulated exchange: which of them gets which message, and faults on the way.
 
 A message is framed once, and the same bytes go to every socket: servers don't mask (RFC 6455, 5.1), and nothing is
 compressed. What waits in a socket's write buffer is bounded; a client that falls too far behind is cut.
@@ -23,7 +23,7 @@ _PING = Frame(Opcode.PING, b"").serialize(mask=False)
 
 
 class Message(Struct, frozen=True, gc=False):
-    """One message on its way: the exchange's word for its type, the pair where it has one, its JSON text, framed too."""
+    """A message to send: the exchange's word for its type, its pair if any, its JSON text, and its frame."""
 
     type: str
     pair: str
@@ -32,7 +32,7 @@ class Message(Struct, frozen=True, gc=False):
 
     @classmethod
     def framed(cls, type: str, pair: str, payload: bytes) -> Self:  # noqa: A002 - the exchanges' own word
-        """With its frame; nobody looks whether the payload is text."""
+        """The message with its frame; the payload is not validated as text."""
         return cls(type, pair, payload, Frame(Opcode.TEXT, payload).serialize(mask=False))
 
 
@@ -42,7 +42,7 @@ def message(type: str, pair: str, text: str) -> Message:  # noqa: A002 - as abov
 
 
 class _Filter:
-    """A message fault at work on one socket."""
+    """An active message fault of one socket."""
 
     __slots__ = ("fault", "held", "late", "left", "over", "since", "timer")
 
@@ -92,12 +92,12 @@ class Socket:
 
     @property
     def frozen(self) -> bool:
-        """Whether a ``freeze`` is at work; ``moving`` is set while there is none."""
+        """Whether a ``freeze`` is active; ``moving`` is set while there is none."""
         return not self.moving.is_set()
 
     @property
     def faults(self) -> list[str]:
-        """The faults at work on this socket."""
+        """The active faults of this socket."""
         return ["freeze"] * self.frozen + [filter_.fault.fault for filter_ in self._filters]
 
     def abort(self) -> None:
@@ -126,7 +126,7 @@ class Socket:
             self._out.append(_PING)
 
     def flush(self) -> None:
-        """Hand all that was pushed to the transport, or cut the connection when its client is too far behind."""
+        """Pass everything to the transport, or abort the connection if its client is too far behind."""
         if not self._out:
             return
         data = b"".join(self._out)
@@ -149,13 +149,13 @@ class Socket:
                 self._spend(filter_)
 
     def freeze(self, duration: float) -> None:
-        """Send nothing any more, not even pongs, for ``duration`` seconds (0: for good)."""
+        """Stop sending anything, even pongs, for ``duration`` seconds (0: forever)."""
         self.moving.clear()
         if duration:
             self._timers.append(asyncio.get_running_loop().call_later(duration, self.moving.set))
 
     def filter(self, fault: Fault) -> None:
-        """Put a message fault to work."""
+        """Start a message fault."""
         filter_ = _Filter(fault)
         filter_.since = asyncio.get_running_loop().time()
         self._filters.append(filter_)
@@ -278,7 +278,7 @@ class Hub:
         self._topics: defaultdict[Hashable, list[Socket]] = defaultdict(list)
 
     def open(self, transport: asyncio.Transport, close: Callable[[int], None], **what: Any) -> Socket:
-        """Take a socket in (``topics``, ``pairs``, ``account``: see ``Socket``)."""
+        """Add a socket (``topics``, ``pairs``, ``account``: see ``Socket``)."""
         self.opened += 1
         socket = Socket(self, transport, close, **what)
         self.sockets.append(socket)
@@ -287,28 +287,28 @@ class Hub:
         return socket
 
     def forget(self, socket: Socket) -> None:
-        """A socket is closed."""
+        """Remove a closed socket."""
         socket.stop_timers()
         self.sockets.remove(socket)
         for topic in socket.topics:
             self._topics[topic].remove(socket)
 
     def subscribe(self, socket: Socket, topic: Hashable) -> None:
-        """Give a socket a topic that it doesn't have."""
+        """Subscribe a socket to a topic."""
         socket.topics.append(topic)
         self._topics[topic].append(socket)
 
     def unsubscribe(self, socket: Socket, topic: Hashable) -> None:
-        """Take a topic from a socket that has it."""
+        """Unsubscribe a socket from a topic."""
         socket.topics.remove(topic)
         self._topics[topic].remove(socket)
 
     def wanted(self, topic: Hashable) -> bool:
-        """Whether somebody has subscribed to a topic."""
+        """Whether any socket has subscribed to a topic."""
         return bool(self._topics.get(topic))
 
     def publish(self, topic: Hashable, type: str, pair: str, encode: Callable[[], str]) -> None:  # noqa: A002
-        """Send a message to all who subscribed to ``topic``; ``encode`` is called only if there is somebody."""
+        """Send a message to all subscribers of ``topic``; ``encode`` is called only if there are any."""
         sockets = self._topics.get(topic)
         if not sockets:
             return
@@ -317,7 +317,7 @@ class Hub:
             socket.push(framed)
 
     def flush(self) -> None:
-        """Hand everything published so far to the sockets."""
+        """Pass everything published so far to the sockets."""
         for socket in list(self.sockets):
             socket.flush()
 
@@ -328,12 +328,12 @@ class Hub:
             socket.flush()
 
     def left_out(self, message: Message, why: str) -> None:
-        """A client is not sent a message, by a fault of this name."""
+        """Record that a fault kept a message from a client."""
         if self.journal is not None:
             self.journal.left_out(message.type, message.pair, message.payload, why)
 
     def matching(self, fault: Fault) -> list[Socket]:
-        """The open sockets that a fault strikes."""
+        """The open sockets that a fault affects."""
         return [
             socket
             for socket in self.sockets
@@ -342,7 +342,7 @@ class Hub:
         ]
 
     def strike(self, fault: Fault) -> int:
-        """Carry out a socket or message fault; returns the number of sockets struck."""
+        """Inject a socket or message fault; returns the number of affected sockets."""
         sockets = self.matching(fault)
         for socket in sockets:
             if fault.fault == "cut":

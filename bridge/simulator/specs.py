@@ -168,7 +168,7 @@ def market_config(pairs: Iterable[str], **settings: Any) -> MarketConfig:
     """A market of pairs by name; ``settings`` are those of ``MarketConfig``.
 
     Raises:
-        ConfigError: a name is no ``BASE-QUOTE``, or there is none.
+        ConfigError: a name is not ``BASE-QUOTE``, or there is no pair.
     """
     names = tuple(dict.fromkeys(pairs))
     if not names:

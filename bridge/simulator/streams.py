@@ -1,6 +1,6 @@
-"""The truth as a connector's streams should have it, whatever the exchange: base coins, and a subject per wallet.
+"""The true state in the form of a connector's streams, for any exchange: in base coins, with a subject per wallet.
 
-Plain JSON values: numbers that matter are text.
+The values are plain JSON; amounts are text.
 """
 
 from __future__ import annotations

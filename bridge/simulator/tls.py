@@ -1,4 +1,4 @@
-"""A certificate authority and a certificate for this machine, made on the spot."""
+"""Makes a certificate authority and a certificate for this machine."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _MAKER = "Tickbridge simulator"
 def server_context(directory: Path, now: datetime, names: tuple[str, ...] = ()) -> tuple[ssl.SSLContext, Path]:
     """A server's TLS context for localhost, 127.0.0.1, ::1 and ``names``, and the file of the CA to trust.
 
-    The CA's own key is forgotten at once. The files in ``directory`` (``ca.pem``, ``server.pem``) are replaced.
+    The CA's private key is discarded. The files in ``directory`` (``ca.pem``, ``server.pem``) are replaced.
 
     Raises:
-        ConfigError: one of the names is none that a certificate can have.
+        ConfigError: one of the names is not valid in a certificate.
         OSError: the directory cannot be written.
     """
     authority = trustme.CA(organization_name=_MAKER, path_length=0)
@@ -39,7 +39,7 @@ def server_context(directory: Path, now: datetime, names: tuple[str, ...] = ()) 
     directory.mkdir(parents=True, exist_ok=True)
     ca_file, server_file = directory / "ca.pem", directory / "server.pem"
     authority.cert_pem.write_to_path(ca_file)
-    # Closed to others before the key is in it.
+    # Permissions are set before the key is written.
     server_file.touch(mode=0o600)
     server_file.chmod(0o600)
     certificate.private_key_and_cert_chain_pem.write_to_path(server_file)

@@ -1,4 +1,4 @@
-"""What is true in a simulated exchange, as plain JSON values: numbers that matter are text."""
+"""The true state of a simulated exchange as plain JSON values; amounts are text."""
 
 from __future__ import annotations
 

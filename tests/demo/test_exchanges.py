@@ -71,7 +71,7 @@ def test_what_goes_wrong_at_both_is_made_good(tmp_path):
         for words in (
             r"fault: the connection of BTC-EUR is cut \(limitlex\)",
             r"limitlex BTC-EUR book is invalid: down",
-            r"fault: 3 book changes of BTC-USD never come \(lmex\)",
+            r"fault: 3 book changes of BTC-USD are dropped \(lmex\)",
             r"lmex BTC-USD book is invalid: gap: xseq",
             r"fault: the book of ETH-USD is crossed \(lmex\)",
             r"fault: the outbound buffer of ETH-USD is full \(lmex\)",

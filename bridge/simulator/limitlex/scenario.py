@@ -1,4 +1,4 @@
-"""Limitlex in the demo."""
+"""The demo's scenario for Limitlex."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from bridge.simulator.scenario import Scenario, ScenarioFault
 __all__ = ["SCENARIO"]
 
 _FAST_RESNAPSHOT = 6.0
-"""Seconds between fresh books when messages are left out on purpose: most such losses can't be noticed otherwise."""
+"""Seconds between fresh books when messages are dropped on purpose; most losses would not be noticed otherwise."""
 
 
 def _faults(pairs: Sequence[str]) -> Iterator[ScenarioFault]:
-    """No trade is left out or sent twice: neither messages nor trades are numbered, so no client could notice."""
+    """Trades are neither dropped nor duplicated: nothing is numbered, so no client could notice."""
     names = cycle(pairs)
     while True:
         pair = next(names)
@@ -22,10 +22,10 @@ def _faults(pairs: Sequence[str]) -> Iterator[ScenarioFault]:
         pair = next(names)
         book: dict[str, object] = {"pair": pair, "sockets": "public", "type": "order_book"}
         yield ScenarioFault(f"a broken book message of {pair}", {"fault": "corrupt", **book})
-        yield ScenarioFault(f"8 book messages of {pair} are left out", {"fault": "drop", "count": 8, **book})
+        yield ScenarioFault(f"8 book messages of {pair} are dropped", {"fault": "drop", "count": 8, **book})
         pair = next(names)
         book = {"pair": pair, "sockets": "public", "type": "order_book"}
-        yield ScenarioFault(f"8 book messages of {pair} come twice", {"fault": "duplicate", "count": 8, **book})
+        yield ScenarioFault(f"8 book messages of {pair} are duplicated", {"fault": "duplicate", "count": 8, **book})
         yield ScenarioFault("the account's connection is cut", {"fault": "cut", "sockets": "private"})
         yield ScenarioFault(
             f"a message of unknown type of {pair}", {"fault": "unknown", "pair": pair, "sockets": "public"}

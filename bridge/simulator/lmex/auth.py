@@ -61,7 +61,7 @@ class Keyring:
         return self.authenticate(api_key, nonce, signed, path)
 
     def authenticate(self, api_key: str, nonce: str, signed: str, path: str, body: str = "") -> str | None:
-        """The account that signed ``<path><nonce><body>`` just now; ``None``: nobody we know did."""
+        """The account that signed ``<path><nonce><body>`` just now; ``None`` if no known account did."""
         account, secret = self._known.get(api_key, ("", ""))
         if not account or not (nonce.isascii() and nonce.isdigit()) or len(nonce) > _NONCE_LENGTH:
             return None

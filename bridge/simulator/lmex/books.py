@@ -48,7 +48,7 @@ class BookFeed:
         return Change(bids[:LEVELS], asks[:LEVELS], self.seq)
 
     def skip(self) -> None:
-        """The book has changed and nobody looked."""
+        """Count a change of the book without computing it."""
         self.seq += 1
 
     def change(self) -> Change | None:

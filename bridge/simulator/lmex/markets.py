@@ -62,7 +62,7 @@ def market_config(pairs: Iterable[str] = DEFAULT_PAIRS, **settings: Any) -> Mark
     """A market of pairs by name; ``settings`` are those of ``MarketConfig``.
 
     Raises:
-        ConfigError: a name is no pair, there is none, or an account has sub-accounts, which LMEX doesn't.
+        ConfigError: a name is not a pair, there is no pair, or an account has sub-accounts, which LMEX does not have.
     """
     names = tuple(dict.fromkeys(pairs))
     if not names:

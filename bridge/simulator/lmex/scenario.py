@@ -1,4 +1,4 @@
-"""LMEX in the demo."""
+"""The demo's scenario for LMEX."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from bridge.simulator.scenario import Scenario, ScenarioFault
 __all__ = ["SCENARIO"]
 
 _BALANCES_EVERY = 1.0
-"""Seconds: an order holds balances back, and nothing but asking tells."""
+"""Seconds between polls: balances that an order reserves are only reported on request."""
 _MAINTENANCE = 2.0
 _PATIENCE = 2.0
-"""Seconds until a connection without a word is given up, and a book without a snapshot asked for again."""
+"""Seconds until a silent connection is dropped, and a missing snapshot is requested again."""
 
 
 def _faults(pairs: Sequence[str]) -> Iterator[ScenarioFault]:
-    """No trade is left out: they are numbered, but not without holes, so no client could notice."""
+    """Trades are not dropped: their numbers have holes, so no client could notice."""
     names = cycle(pairs)
     while True:
         pair = next(names)
-        yield ScenarioFault(f"3 book changes of {pair} never come", {"fault": "gap", "pair": pair, "count": 3})
+        yield ScenarioFault(f"3 book changes of {pair} are dropped", {"fault": "gap", "pair": pair, "count": 3})
         pair = next(names)
         yield ScenarioFault(f"the book of {pair} is crossed", {"fault": "crossed", "pair": pair})
         yield ScenarioFault(f"the outbound buffer of {pair} is full", {"fault": "buffer_full", "pair": pair})
         pair = next(names)
         yield ScenarioFault(
-            f"8 trades of {pair} come twice",
+            f"8 trades of {pair} are duplicated",
             {"fault": "duplicate", "pair": pair, "sockets": "public", "type": "trades", "count": 8},
         )
         yield ScenarioFault("the account's session is over", {"fault": "expire_tokens", "cut": True})
         yield ScenarioFault(
-            f"4 book changes of {pair} come in the wrong order",
+            f"4 book changes of {pair} are sent in the wrong order",
             {"fault": "reorder", "pair": pair, "sockets": "public", "type": "delta", "count": 4},
         )
         pair = next(names)
