@@ -41,7 +41,7 @@ def test_a_url_taken_apart(url, kind, tls, nodes, master):
         ("redis+sentinel://h/m/x", "should name the master"),
         ("redis+sentinel://h:x/m", "should have a port from 1 to 65535"),
         ("redis+cluster://h,,i", "should name a host"),
-        ("redis+cluster://h/1", "no database number"),
+        ("redis+cluster://h/1", "not have a database number"),
         ("redis+sentinel://h/m?sentinel_db=1", "unknown option 'sentinel_db'"),
     ],
 )
