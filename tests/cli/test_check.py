@@ -177,7 +177,7 @@ async def test_an_eviction_policy_that_drops_streams_is_pointed_out(own_server):
         client.config_set("maxmemory", "100mb")
         client.config_set("maxmemory-policy", "allkeys-lru")
     _, warning = await probe_redis(RedisSettings(url=own_server.url))
-    assert "whole streams may vanish" in warning
+    assert "whole streams may be deleted" in warning
 
 
 async def test_a_default_user_without_rights_would_cost_batches_at_a_restart(own_server):

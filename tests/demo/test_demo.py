@@ -274,7 +274,7 @@ def test_a_connector_that_the_user_starts_again_is_left_to_work(tmp_path):
         (("--rate", "0"), 1, "must be above zero"),
         (("--duration", "soon"), 1, "'soon' is not a number"),
         (("--dir", "."), 1, "is not empty"),
-        (("--redis", "redis://127.0.0.1:1/0"), 2, "the connection is refused"),
+        (("--redis", "redis://127.0.0.1:1/0"), 2, "the connection was refused"),
         (("--redis", "http://127.0.0.1:1/0"), 1, "--redis: should start with redis://"),
     ],
 )
