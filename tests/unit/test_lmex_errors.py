@@ -199,7 +199,7 @@ def test_kinds_are_short_words_of_their_own():
 )
 def test_limitlex_may_say_errors_too(frame, code, words):
     outputs = []
-    assert kind_of(frame, PUBLIC, outputs) == ""
+    assert kind_of(frame, frame, PUBLIC, outputs) == ""
     [said] = outputs
     assert isinstance(said.error, ReportedError)
     assert (said.error.code, said.error.message) == (code, words)

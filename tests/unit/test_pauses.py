@@ -39,14 +39,15 @@ async def test_silence_is_no_fault_until_the_time_that_was_announced(library):
         await until(lambda: "down" in f.said())
         [peer] = venue.peers
         peer.data_received = lambda data: None  # it doesn't even answer pings
-        await until(lambda: f.said()[-1] == "live")
+        await until(lambda: f.logged("pause_over"))
         assert time.monotonic() - begun > 1.9
-        assert f.said() == ["live", "trade", "down", "live"]
-        assert reasons(f) == ["maintenance"]
-        assert venue.opened == 1
+        assert f.said()[:4] == ["live", "trade", "down", "live"]
+        assert reasons(f)[0] == "maintenance"
         assert [entry["pairs"] for entry in f.logged("paused")] == [[PAIR]]
         await until(lambda: venue.opened == 2)
         assert f.said()[4] in {"stale", "down"}, "from then on it is one"
+        logged = [entry["event"] for entry in f._logs.entries]
+        assert logged[:3] == ["connected", "paused", "pause_over"], "and not before"
 
 
 async def test_it_ends_with_the_next_event(library):
@@ -67,7 +68,7 @@ async def test_a_connection_that_is_lost_meanwhile_is_not_stormed(library, monke
     monkeypatch.setattr(module, "_TRY_AGAIN", 1.0)
     async with Venue() as venue, feed(venue, library) as f:
         await until(lambda: venue.peers and f.link.up)
-        venue.say(k="pause", **{"for": 2.5})
+        venue.say(k="pause", **{"for": 600})
         await until(lambda: f.said() == ["down"])
         venue.hang_up = 100
         begun = time.monotonic()
@@ -89,7 +90,7 @@ async def test_a_later_word_ends_it(library):
         venue.say(k="pause")
         await until(lambda: f.said() == ["down"])
         venue.say(k="pause", **{"for": -1})
-        await until(lambda: f.said() == ["down", "live"])
+        await until(lambda: f.said()[1:2] == ["live"])
 
 
 async def test_other_pairs_are_not_concerned(library):

@@ -91,14 +91,15 @@ class AccountSession(Session):
 
     def receive(self, frame: bytes, recv: int) -> Sequence[Output]:
         outputs: list[Output] = []
-        kind = kind_of(frame, PRIVATE, outputs)
+        mended = readable(frame)
+        kind = kind_of(frame, mended, PRIVATE, outputs)
         if not kind:  # the pairs' public messages come here too: the pairs' own connections have them
             return [*outputs, *self._lively(self._account.name, recv)]
         damage = Damage(NAME, frame, counted=kind == "trade")
         events: list[Output] = []
         subjects = list(self._subjects)  # any of them, where the message's can't be read
         try:
-            fields = fields_of(readable(frame))
+            fields = fields_of(mended)
             subjects = [self._subject(fields)]
             rows = rows_of(fields.get("wallets", b"")) if kind == "wallets" else [fields]
         except WRONG as error:

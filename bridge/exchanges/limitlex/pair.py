@@ -103,8 +103,8 @@ _decode = msgspec.json.Decoder(_Ohlc | _BestBidAsk | _WholeBook | _OrderBook | _
 _decode_other = msgspec.json.Decoder(_Other).decode
 
 
-def kind_of(frame: bytes, known: dict[str, Channel], out: list[Output]) -> str:
-    """The type of a message that is one of the ``known``, of a good one or a bad one.
+def kind_of(frame: bytes, mended: bytes, known: dict[str, Channel], out: list[Output]) -> str:
+    """The type of a message that is one of the ``known``, of a good one or a bad one; ``mended`` is it made `readable`.
 
     What any other message means is added to ``out``, and its type is empty.
 
@@ -112,7 +112,7 @@ def kind_of(frame: bytes, known: dict[str, Channel], out: list[Output]) -> str:
         FrameError: not even the type can be read.
     """
     try:
-        message = _decode_other(readable(frame))
+        message = _decode_other(mended)
     except UNREADABLE as error:
         kind = peek(frame, "t")
         if kind in PUBLIC or kind in ELSEWHERE:
@@ -171,10 +171,11 @@ class PairSession(Session):
     def _salvage(self, frame: bytes, recv: int, error: Exception) -> list[Output]:
         """A frame that is no message of a pair, or a bad one; then its stream misses it, and no other does."""
         outputs: list[Output] = []
-        kind = kind_of(frame, PUBLIC, outputs)
+        mended = readable(frame)
+        kind = kind_of(frame, mended, PUBLIC, outputs)
         if not kind:
             return outputs
-        if (mended := readable(frame)) is not frame:  # it may be bad only in what isn't read of it
+        if mended is not frame:  # it may be bad only in what isn't read of it
             try:
                 message = _decode(mended)
                 return self._readers[message.__class__](message, recv)
