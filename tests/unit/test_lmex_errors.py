@@ -34,7 +34,7 @@ def of_topic(code: int) -> bytes:
 
 
 class Shell:
-    """A connection with a session that is subscribed, and all that comes of its frames."""
+    """A connection with the session of an `Apart` that is subscribed, and all that comes of its frames."""
 
     def __init__(self, session: Any) -> None:
         self.events: list[Any] = []
@@ -49,7 +49,7 @@ class Shell:
             log=structlog.wrap_logger(None, processors=[self.logs]),
             now=lambda: T0,
         )
-        plan = ConnectionPlan("market", (), lambda: session)
+        plan = ConnectionPlan("market", (), lambda: session.session)
         self.connection = Connection(plan, context, asyncio.Event(), hold=False)
 
     def count(self, error: ExchangeError) -> None:
