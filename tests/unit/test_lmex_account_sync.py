@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from bridge.exchange_errors import RestError
 from bridge.exchanges.api import Fetch, Reject, Replace, Restated, Said, Send
 from bridge.exchanges.lmex.messages import Market
@@ -195,6 +197,18 @@ class TestSync:
         for rig, state in zip((orders, positions), restated(session)[3:], strict=False):
             rig.topic.restate(state.events, state.asked, T0 + 4, state.covers)
             assert len(rig.sink.data) == 2
+
+    @pytest.mark.parametrize(("bad", "gone"), [({"orderID": frames.ORDER_ID}, 1), ({"orderID": "?"}, 0), ({}, 0)])
+    def test_a_row_that_cant_be_understood_spares_its_order_alone(self, bad, gone):
+        """Where it can't be read which one that is, it may be any."""
+        session, orders = subscribed(), Rig(Channel.ORDERS)
+        for frame in (frames.FUTURES_ORDER, changed(frames.FUTURES_ORDER, orderID="another")):
+            for event in receive(session, frame):
+                orders.topic.accept(event)
+        drive(session.fetch(T0 + 1), answer([{"symbol": "BTC-PERP", **bad}]), answer([]), answer([]))
+        state = restated(session)[0]
+        orders.topic.restate(state.events, state.asked, T0 + 2, state.covers)
+        assert [event.order_id for event in orders.sink.data[2:]] == ["another"] * gone
 
     def test_a_fill_that_cant_be_understood_is_a_gap(self):
         session = subscribed()

@@ -11,8 +11,8 @@ from bridge.exchanges.api import Credentials, Flow, Output, Poll, Reconnect, Rep
 from bridge.exchanges.lmex.messages import NAME, Envelope, Market, market_of
 from bridge.exchanges.lmex.public import LmexSession
 from bridge.exchanges.lmex.rest import LmexRest, sign
-from bridge.exchanges.lmex.rows import Rows, is_open
-from bridge.exchanges.toolkit.fields import Row, decode_rows, first
+from bridge.exchanges.lmex.rows import Rows, is_open, order_id, pair_or_empty
+from bridge.exchanges.toolkit.fields import Row, decode_rows
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.login import LogIn
 from bridge.exchanges.toolkit.named_topics import NamedTopics
@@ -225,13 +225,14 @@ class AccountSession(LmexSession):
         def covers(event: Event) -> bool:
             return isinstance(event, Order) and market_of(event.pair) is self._market
 
-        out = self._state.restate(Channel.ORDERS, rows, read, now, covers)
-        self._memory.forget_orders({first(row, "orderID", "orderId") for row in rows}, now)
+        out = self._state.restate(Channel.ORDERS, rows, read, now, covers, name=order_id)
+        self._memory.forget_orders({order_id(row) for row in rows}, now)
         return out
 
     def _sync_positions(self, now: int) -> Flow[list[Output]]:
         rows = yield from self._rest.private(self._account, self._market, "/user/positions", now)
-        return self._state.restate(Channel.POSITIONS, rows, lambda row: [self._read.position(row, now)], now)
+        read = self._read.position
+        return self._state.restate(Channel.POSITIONS, rows, lambda row: [read(row, now)], now, name=pair_or_empty)
 
     def _sync_fills(self, now: int) -> Flow[list[Output]]:
         """The fills since the newest that is known, or of the last day; those that the stream has are repeats."""

@@ -19,12 +19,13 @@ from bridge.exchanges.toolkit.numbers import (
     check_numbers,
     check_values,
     check_words,
+    id_or_empty,
     shortened,
 )
 from bridge.exchanges.toolkit.session import WRONG
 from bridge.model import Balance, Fill, Order, Position
 
-__all__ = ["Rows", "is_open", "wallet_rows"]
+__all__ = ["Rows", "is_open", "order_id", "pair_or_empty", "wallet_rows"]
 
 _KINDS = {"": "", "0": "", "76": "limit", "77": "market", "80": "algo", "81": "otc"}
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,31}|[1-9][0-9]{0,3}").fullmatch
@@ -103,7 +104,7 @@ class Rows:
 
         The row of a closed one has ``totalContracts`` 0, and little else.
         """
-        pair = _pair(_needed(row, "marketName", "symbol", "positionId").partition("|")[0])
+        pair = _position_pair(row)
         leg = _LEGS[row.get("positionId", "").partition("|")[2]]
         size = (first(row, "totalContracts", "size") or "0").removeprefix("-")
         check_numbers(size)
@@ -174,6 +175,23 @@ def _kind(code: str) -> str:
     if kind and not _WORD(kind):
         raise ValueError(f"{shortened(code)} is not an order's type")
     return kind
+
+
+def order_id(row: Row) -> str:
+    """The id of an order of REST; empty where it has none that is one."""
+    return id_or_empty(first(row, "orderID", "orderId"))
+
+
+def pair_or_empty(row: Row) -> str:
+    """The pair of a position whose row can't be understood; empty where that can't be read either."""
+    try:
+        return _position_pair(row)
+    except WRONG:
+        return ""
+
+
+def _position_pair(row: Row) -> str:
+    return _pair(_needed(row, "marketName", "symbol", "positionId").partition("|")[0])
 
 
 def _pair(symbol: str) -> str:

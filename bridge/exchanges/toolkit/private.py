@@ -177,19 +177,26 @@ class PrivateState(StateFetch):
         read: Read,
         now: int,
         covers: Callable[[Event], bool] | None = None,
+        *,
+        name: Callable[[Row], str] = lambda _: "",
     ) -> list[Output]:
-        """Hand on what REST says. Where a row can't be understood, what is missing may be in it: nothing is gone then.
+        """Hand on what REST says.
 
-        ``covers`` as in `Restated`.
+        What is missing may be in a row that can't be understood. ``name`` reads which order, pair or currency such a row
+        is of, and only this is spared; where it reads nothing, all is spared. ``covers`` as in `Restated`.
         """
-        events, errors, _ = read_rows(self._exchange, rows, read)
-        if not errors:
-            events += self._gone(channel, events, now)
+        events, errors, bad = read_rows(self._exchange, rows, read)
+        unread = {name(row) for row in bad}
+
+        def speaks_of(event: Event) -> bool:
+            return "" not in unread and _named(event) not in unread and (covers is None or covers(event))
+
+        events += [gone for gone in self._gone(channel, events, now) if speaks_of(gone)]
         self._learn([event for event in events if _key(event) not in self._told])
         if channel is Channel.FILLS:
             self._complete = True
             self._memory.note([event for event in events if isinstance(event, Fill)])
-        state = Restated(channel, self._account, events, now, (lambda _: False) if errors else covers)
+        state = Restated(channel, self._account, events, now, speaks_of if errors else covers)
         return [*map(Reject, errors), *(self.gap(channel, now, _BAD_ROW) if errors else []), state]
 
     def _learn(self, events: Sequence[Event]) -> None:
@@ -220,3 +227,12 @@ def _key(event: Event) -> tuple[str, ...]:
     if isinstance(event, Position):
         return "position", event.pair, event.leg or ""
     return ("balance", event.currency) if isinstance(event, Balance) else ()
+
+
+def _named(event: Event) -> str:
+    """Which order, pair or currency an event is about."""
+    if isinstance(event, Order):
+        return event.order_id
+    if isinstance(event, Position):
+        return event.pair
+    return event.currency if isinstance(event, Balance) else ""
