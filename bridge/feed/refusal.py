@@ -52,7 +52,7 @@ class HeadReader:
         before = len(self._data)
         self._data += data
         self._end = self._data.find(_END)
-        return self._end + len(_END) - before if self.complete else len(data)
+        return len(data) if self._end < 0 else self._end + len(_END) - before
 
     def refusal(self, exchange: str) -> HandshakeError:
         """The error for this answer, of the right kind."""
