@@ -66,15 +66,15 @@ def run_progress(reports: Callable[[], Sequence[Report]]) -> Callable[[], str]:
             found = report.counts()
             counts = {name: count + found[name] for name, count in counts.items()}
         received, published = begun.per_second(counts["received"], counts["published"])
-        links = [link for report in connectors for link in report.links]
+        supervisors = [supervisor for report in connectors for supervisor in report.supervisors]
         topics = [topic for report in connectors for topic in report.topics.values()]
-        up, live = sum(link.up for link in links), sum(topic.live for topic in topics)
+        up, live = sum(supervisor.up for supervisor in supervisors), sum(topic.live for topic in topics)
         parts = [
             f"up {_clock(begun.elapsed)}",
             f"{received:,.0f} events/s received, {published:,.0f} published",
             ", ".join(f"{name} {counts[name]:,}" for name in ("lost", "gaps", "rejected", "waiting")),
             f"lag {_lag(connectors)}",
-            f"{up} of {len(links)} connections up, {live} of {len(topics)} streams live",
+            f"{up} of {len(supervisors)} connections up, {live} of {len(topics)} streams live",
         ]
         return "; ".join(parts)
 

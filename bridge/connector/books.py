@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from bridge.clock import CLOCK
 from bridge.exchanges.api import Exchange, Subscription
-from bridge.feed.link import Link
+from bridge.feed.supervisor import FeedSupervisor
 from bridge.model import Channel, Event
 from bridge.publish.stream import Stream
 from bridge.sequencer import BookTopic, HeldBook, Sink, Topic, book_type
@@ -27,13 +27,15 @@ class Books:
 
     Args:
         exchange: says what they are held to.
-        links: the connector's connections, as they are at present.
+        supervisors: the connector's connections, as they are at present.
         emit: takes events for other streams that come out of a book.
     """
 
-    def __init__(self, exchange: Exchange, links: Callable[[], Sequence[Link]], emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self, exchange: Exchange, supervisors: Callable[[], Sequence[FeedSupervisor]], emit: Callable[[Event], None]
+    ) -> None:
         self._exchange = exchange
-        self._links = links
+        self._supervisors = supervisors
         self._emit = emit
         self._held: list[HeldBook] = []
         self._broken: dict[BookTopic, float] = {}
@@ -83,13 +85,13 @@ class Books:
 
     def resync(self, subject: str, reason: str) -> None:
         """Have the exchange asked for a snapshot."""
-        for link in self._feeding(subject):
-            link.resync(subject, reason)
+        for supervisor in self._feeding(subject):
+            supervisor.resync(subject, reason)
 
     def _replace(self, subject: str, reason: str) -> None:
-        for link in self._feeding(subject):
-            link.replace(f"{subject}: {reason}")
+        for supervisor in self._feeding(subject):
+            supervisor.replace(f"{subject}: {reason}")
 
-    def _feeding(self, subject: str) -> list[Link]:
-        wish = Subscription(Channel.BOOK, subject)
-        return [link for link in self._links() if wish in link.plan.subscriptions]
+    def _feeding(self, subject: str) -> list[FeedSupervisor]:
+        subscription = Subscription(Channel.BOOK, subject)
+        return [supervisor for supervisor in self._supervisors() if subscription in supervisor.plan.subscriptions]

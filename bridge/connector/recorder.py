@@ -25,12 +25,12 @@ class Recorder(Discard):
 
     def __init__(self, exchange: Exchange, log: FilteringBoundLogger) -> None:
         super().__init__(log)
-        self.books = Books(exchange, lambda: self.links, self.event)
+        self.books = Books(exchange, lambda: self.supervisors, self.event)
         self._topics: dict[str, BookTopic] = {}
-        for wish in exchange.subscriptions():
-            if wish.channel is Channel.BOOK and exchange.book is not None:
-                stream = Stream(wish.subject, wish.channel, wish.subject, _KEPT)
-                self._topics[wish.subject] = self.books.topic(stream, self)
+        for subscription in exchange.subscriptions():
+            if subscription.channel is Channel.BOOK and exchange.book is not None:
+                stream = Stream(subscription.subject, subscription.channel, subscription.subject, _KEPT)
+                self._topics[subscription.subject] = self.books.topic(stream, self)
 
     def event(self, event: Event) -> None:
         if event.channel is not Channel.BOOK:  # type: ignore[attr-defined]

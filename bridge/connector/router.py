@@ -22,7 +22,7 @@ from bridge.exchange_errors import ErrorKind, ExchangeError, FrameError
 from bridge.exchanges.api import BestPrices, Exchange, Restated, Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
-from bridge.feed.link import Link
+from bridge.feed.supervisor import FeedSupervisor
 from bridge.model import DATA_EVENTS, Channel, Control, ControlEvent, Event
 from bridge.observe.report import Report
 from bridge.process.lifecycle import end_tasks
@@ -57,7 +57,7 @@ class Router:
         self._topics: dict[Subscription, Topic] = {}
         self._by_class: dict[type[Event], dict[str, Topic]] = {kind: {} for kind in _TAKEN}
         self._by_stream: dict[Stream, Topic] = {}
-        self._books = Books(exchange, lambda: self.links, self.event)
+        self._books = Books(exchange, lambda: self.supervisors, self.event)
         self._subaccounts = Subaccounts(self, self._topics, self._open, self._fail, log)
         self.flow = FlowControl()
         self.latency = FeedLatency(exchange.timed, log, limit=connector.latency_limit, window=connector.latency_window)
@@ -76,17 +76,17 @@ class Router:
         self.holder = Leaseholder(store.presence, self._publisher, self.report, settings.heartbeat, self._fail, log=log)
 
     @property
-    def links(self) -> list[Link]:
+    def supervisors(self) -> list[FeedSupervisor]:
         """The connector's connections."""
-        return self.report.links
+        return self.report.supervisors
 
-    @links.setter
-    def links(self, links: list[Link]) -> None:
+    @supervisors.setter
+    def supervisors(self, supervisors: list[FeedSupervisor]) -> None:
         """A stream that several of them feed is live when all of them are."""
-        self.report.links = links
-        self._subaccounts.attach(links)
-        for wish, topic in self._topics.items():
-            feeding = [link for link in links if wish in link.plan.subscriptions]
+        self.report.supervisors = supervisors
+        self._subaccounts.attach(supervisors)
+        for subscription, topic in self._topics.items():
+            feeding = [supervisor for supervisor in supervisors if subscription in supervisor.plan.subscriptions]
             if len(feeding) > 1:
                 topic.may_live = partial(_all_serve, feeding)
 
@@ -98,15 +98,15 @@ class Router:
             RedisUnavailableError: Redis is out of reach.
         """
         wanted = self._exchange.subscriptions()
-        streams = [self._store.stream(wish.channel, wish.subject).key for wish in wanted]
+        streams = [self._store.stream(subscription.channel, subscription.subject).key for subscription in wanted]
         self.report.starting = True
         beginning = self.report.heartbeat()
         try:
             await self._store.claim(streams, beginning)
             keeping = asyncio.create_task(self.holder.keep(beginning), name="claim")
             try:
-                for wish in wanted:
-                    await self._open(wish)
+                for subscription in wanted:
+                    await self._open(subscription)
                 account = self._exchange.profile.account
                 if account is not None and account.subaccounts:
                     await self._subaccounts.reopen(await self._store.subaccounts())
@@ -184,17 +184,17 @@ class Router:
     def opened(self, streams: Sequence[Subscription], since: int) -> None:
         """A connection starts; what was received from ``since`` on may come again over it."""
         now = CLOCK.now()
-        for wish in streams:
-            if wish in self._topics:
-                self._topics[wish].reopened(since)
-                self.latency.opened(wish.channel, self._topics[wish], now)
+        for subscription in streams:
+            if subscription in self._topics:
+                self._topics[subscription].reopened(since)
+                self.latency.opened(subscription.channel, self._topics[subscription], now)
 
     def down(self, streams: Sequence[Subscription], reason: str) -> None:
         """A connection is lost, or can't be made."""
         now = CLOCK.now()
-        for wish in streams:
-            if wish in self._topics:
-                self._topics[wish].down(now, reason)
+        for subscription in streams:
+            if subscription in self._topics:
+                self._topics[subscription].down(now, reason)
 
     def stale(self, stream: Subscription, reason: str) -> bool:
         """A subscription is silent; whether that is news."""
@@ -231,8 +231,8 @@ class Router:
         self.report.errors[error.kind] += 1
         if error.kind is ErrorKind.BLOCKED:
             # Those connections wait, which haven't been tried yet: nobody else would tell what that means for them.
-            waiting = (link for link in self.links if not link.up)
-            self.down([stream for link in waiting for stream in link.plan.subscriptions], str(error))
+            waiting = (supervisor for supervisor in self.supervisors if not supervisor.up)
+            self.down([stream for supervisor in waiting for stream in supervisor.plan.subscriptions], str(error))
 
     # --- what the publisher calls --------------------------------------------------------------------------------
 
@@ -286,32 +286,32 @@ class Router:
             if event.__class__ in self._by_class:
                 self._subaccounts.early(Subscription(event.channel, event.subject), event)  # type: ignore[attr-defined]
             return
-        wish = Subscription(event.channel, event.subject)
-        known = self._topics.get(wish)
+        subscription = Subscription(event.channel, event.subject)
+        known = self._topics.get(subscription)
         if known is None:
-            self._subaccounts.early(wish, event)
+            self._subaccounts.early(subscription, event)
             return
         known.control(event)
         if event.event is ControlEvent.LIVE:
-            for topic in self._subaccounts.of(wish):  # subscribed with their account, and silent maybe
+            for topic in self._subaccounts.of(subscription):  # subscribed with their account, and silent maybe
                 topic.control(event)
 
-    async def _open(self, wish: Subscription) -> Topic:
-        stream = self._store.stream(wish.channel, wish.subject)
+    async def _open(self, subscription: Subscription) -> Topic:
+        stream = self._store.stream(subscription.channel, subscription.subject)
         tail = await self._store.open(stream)
         topic = self._topic(stream)
         self._publisher.add(stream)
-        self._topics[wish] = topic
+        self._topics[subscription] = topic
         self._by_stream[stream] = topic
         for kind, topics in self._by_class.items():
-            if kind.channel is wish.channel:  # type: ignore[attr-defined]
-                topics[wish.subject] = topic
+            if kind.channel is subscription.channel:  # type: ignore[attr-defined]
+                topics[subscription.subject] = topic
         now = CLOCK.now()
         # Another host's clock may have been ahead: nothing that stands there was received later than now.
         events = [event if event.recv <= now else structs.replace(event, recv=now) for event in tail.events]
         topic.seed(events, now)
-        self._exchange.recall(wish, events, min(tail.since, now))
-        self.latency.opened(wish.channel, topic, now)
+        self._exchange.recall(subscription, events, min(tail.since, now))
+        self.latency.opened(subscription.channel, topic, now)
         return topic
 
     def _topic(self, stream: Stream) -> Topic:
@@ -323,5 +323,5 @@ class Router:
         self._books.restore(self._publisher.takes)
 
 
-def _all_serve(links: Sequence[Link]) -> bool:
-    return all(link.serving for link in links)
+def _all_serve(supervisors: Sequence[FeedSupervisor]) -> bool:
+    return all(supervisor.serving for supervisor in supervisors)

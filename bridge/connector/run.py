@@ -23,9 +23,9 @@ from bridge.errors import DisplacedError, RedisUnavailableError, TaskEndedError
 from bridge.exchange_errors import ExchangeError, RestError, UnknownPairError
 from bridge.feed.clock import ClockKeeper, watch_host_clock
 from bridge.feed.context import FeedContext
-from bridge.feed.link import Link
 from bridge.feed.policies import backoff
 from bridge.feed.poller import Poller
+from bridge.feed.supervisor import FeedSupervisor
 from bridge.feed.tap import FeedTap
 from bridge.model import Control, ControlEvent
 from bridge.observe.monitor import Monitor
@@ -170,17 +170,17 @@ async def _feed(context: FeedContext, receiver: Router | Recorder) -> None:
         context.log.warning("nothing_to_read")
         await asyncio.Event().wait()
     await _discover(context, receiver)
-    links = [Link(plan, context) for plan in context.exchange.plan()]
-    receiver.links = links
+    supervisors = [FeedSupervisor(plan, context) for plan in context.exchange.plan()]
+    receiver.supervisors = supervisors
     async with asyncio.TaskGroup() as group:
-        _start(group, links, context)
+        _start(group, supervisors, context)
         for error in context.exchange.missing.values():
             group.create_task(_wait_for_pair(group, context, receiver, error.pair), name=f"pair-{error.pair}")
 
 
-def _start(group: asyncio.TaskGroup, links: Sequence[Link], context: FeedContext) -> None:
-    for link in links:
-        group.create_task(link.run(), name=f"link-{link.plan.name}")
+def _start(group: asyncio.TaskGroup, supervisors: Sequence[FeedSupervisor], context: FeedContext) -> None:
+    for supervisor in supervisors:
+        group.create_task(supervisor.run(), name=f"feed-{supervisor.plan.name}")
     for poll in context.exchange.polls():
         group.create_task(Poller(poll, context).run(), name=f"poll-{poll.name}")
 
@@ -226,9 +226,9 @@ async def _wait_for_pair(
     context.log.info("pair_listed", pair=pair)
     late = structs.replace(context, exchange=exchange)
     plans = [structs.replace(plan, name=f"{plan.name}:{pair}") for plan in exchange.plan()]
-    links = [Link(plan, late) for plan in plans]
-    receiver.links = [*receiver.links, *links]
-    _start(group, links, late)
+    supervisors = [FeedSupervisor(plan, late) for plan in plans]
+    receiver.supervisors = [*receiver.supervisors, *supervisors]
+    _start(group, supervisors, late)
 
 
 def _on_signals(stop: asyncio.Event, patience: float) -> None:

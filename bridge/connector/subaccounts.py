@@ -15,7 +15,7 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.errors import RedisUnavailableError
 from bridge.exchanges.api import Subscription
-from bridge.feed.link import Link
+from bridge.feed.supervisor import FeedSupervisor
 from bridge.model import PUBLIC_CHANNELS, Control, Event
 from bridge.sequencer import Topic
 
@@ -77,7 +77,7 @@ class Subaccounts:
         self._too_many: Counter[Subscription] = Counter()
         """Events beyond those that wait for a stream which is being opened."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self.links: list[Link] = []
+        self.supervisors: list[FeedSupervisor] = []
         """The connector's connections."""
 
     async def reopen(self, known: Iterable[Subscription]) -> None:
@@ -92,9 +92,9 @@ class Subaccounts:
                 await self._opening(stream)
                 self._open[account].append(stream)
 
-    def attach(self, links: list[Link]) -> None:
+    def attach(self, supervisors: list[FeedSupervisor]) -> None:
         """The connector's connections have changed: each feeds the sub-accounts of its accounts."""
-        self.links = links
+        self.supervisors = supervisors
         for account, streams in self._open.items():
             self._adopt(account, streams)
 
@@ -153,7 +153,7 @@ class Subaccounts:
             self._fail(error)
 
     def _adopt(self, account: Subscription, streams: Iterable[Subscription]) -> None:
-        for link in self.links:
-            if account in link.plan.subscriptions:
+        for supervisor in self.supervisors:
+            if account in supervisor.plan.subscriptions:
                 for stream in streams:
-                    link.adopt(stream)
+                    supervisor.adopt(stream)

@@ -257,7 +257,7 @@ class Connection:
             self._intake.flush()  # it came before the end
         self.lost_reason = self.lost_reason or reason
         self.lost_kind = self.lost_kind or kind
-        self.mute()  # what may still come before the link has seen it would follow a hole
+        self.mute()  # what may still come before the supervisor has seen it would follow a hole
         if self._tap:
             self._tap.closed(self._plan.name, reason, CLOCK.now() / 1e9)
         self._wake.set()

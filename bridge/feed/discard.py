@@ -8,7 +8,7 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.exchange_errors import ExchangeError, FrameError
 from bridge.exchanges.api import Restated, Subscription
-from bridge.feed.link import Link
+from bridge.feed.supervisor import FeedSupervisor
 from bridge.model import Event
 
 __all__ = ["Discard"]
@@ -19,7 +19,7 @@ class Discard:
 
     def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
-        self.links: list[Link] = []
+        self.supervisors: list[FeedSupervisor] = []
 
     def event(self, event: Event) -> None:
         del event

@@ -21,7 +21,7 @@ class _Pause(Struct):
 
 
 class Pauses:
-    """The pauses of one link's streams; each ends at its time, or with the next event of any of its streams."""
+    """The pauses of one supervisor's streams; each ends at its time, or with the next event of any of its streams."""
 
     def __init__(self) -> None:
         self._pauses: list[_Pause] = []

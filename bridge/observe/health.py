@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from bridge.feed.link import Link
+from bridge.feed.supervisor import FeedSupervisor
 from bridge.sequencer import BookTopic, Topic
 
 __all__ = ["degraded"]
@@ -14,16 +14,16 @@ _MAX_NAMED = 10
 _MAX_LINES = 20
 
 
-def degraded(links: Sequence[Link], topics: Iterable[Topic], buffered: float) -> list[str]:
+def degraded(supervisors: Sequence[FeedSupervisor], topics: Iterable[Topic], buffered: float) -> list[str]:
     """A line for each connection that is not up, and for each reason why streams are not live, with the streams.
 
     ``buffered`` is the fraction (0 to 1) of the buffer that is in use.
     """
-    lines = [f"connection {link.plan.name} is down" for link in links if not link.up]
+    lines = [f"connection {supervisor.plan.name} is down" for supervisor in supervisors if not supervisor.up]
     lines += [
-        f"connection {link.plan.name}: not every subscription is confirmed"
-        for link in links
-        if link.up and not link.serving
+        f"connection {supervisor.plan.name}: not every subscription is confirmed"
+        for supervisor in supervisors
+        if supervisor.up and not supervisor.serving
     ]
     causes: defaultdict[str, list[str]] = defaultdict(list)
     for topic in topics:

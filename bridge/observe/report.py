@@ -15,7 +15,7 @@ from bridge.entries import textual
 from bridge.exchanges.api import Exchange, Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
-from bridge.feed.link import Link
+from bridge.feed.supervisor import FeedSupervisor
 from bridge.model import PUBLIC_CHANNELS, SCHEMA_VERSION, Channel
 from bridge.observe.health import degraded
 from bridge.printable import LONGEST_ERROR, code
@@ -100,7 +100,7 @@ class Report:
         self.latency = latency
         self.settings = settings
         self.flow = flow or FlowControl()
-        self.links: list[Link] = []
+        self.supervisors: list[FeedSupervisor] = []
         self.errors: Counter[str] = Counter()
         """Errors and refusals of the exchange, by kind."""
         self.unknown: Counter[str] = Counter()
@@ -139,7 +139,7 @@ class Report:
     def degraded(self) -> list[str]:
         """What does not work although the connector may be ready: connections, streams, the buffer."""
         return degraded(
-            self.links, self.topics.values(), self.publisher.waiting_bytes / max(1, self.publisher.most_bytes)
+            self.supervisors, self.topics.values(), self.publisher.waiting_bytes / max(1, self.publisher.most_bytes)
         )
 
     def beaten(self, error: Exception | None = None) -> None:
@@ -184,15 +184,15 @@ class Report:
         """The current state of each planned connection."""
         return [
             ConnectionRow(
-                link.plan.name,
-                link.up,
-                link.serving,
-                dict(link.lost),
-                link.replacements,
-                None if link.frame_age is None else round(link.frame_age, 3),
-                [f"{stream.channel} of {stream.subject}" for stream in link.plan.subscriptions],
+                supervisor.plan.name,
+                supervisor.up,
+                supervisor.serving,
+                dict(supervisor.lost),
+                supervisor.replacements,
+                None if supervisor.frame_age is None else round(supervisor.frame_age, 3),
+                [f"{stream.channel} of {stream.subject}" for stream in supervisor.plan.subscriptions],
             )
-            for link in self.links
+            for supervisor in self.supervisors
         ]
 
     def status(self) -> dict[str, object]:
@@ -273,10 +273,10 @@ class Report:
         return {
             "state": self.state,
             "started": self.started,
-            "connections": len(self.links),
-            "connections_up": sum(link.up for link in self.links),
-            "reconnects": sum(link.reconnects for link in self.links),
-            "replacements": sum(link.replacements for link in self.links),
+            "connections": len(self.supervisors),
+            "connections_up": sum(supervisor.up for supervisor in self.supervisors),
+            "reconnects": sum(supervisor.reconnects for supervisor in self.supervisors),
+            "replacements": sum(supervisor.replacements for supervisor in self.supervisors),
             **self.counts(),
             "waiting_bytes": self.publisher.waiting_bytes,
             "paused": round(self.flow.seconds, 3),

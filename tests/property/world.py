@@ -145,7 +145,7 @@ class World:
         self.connect()
 
     def replace(self) -> None:
-        """Make before break, as `Link` does it."""
+        """Make before break, as `FeedSupervisor` does it."""
         old = self.line
         new = Line(self, self.plan, self.context, hold=True)
         self.tick()
@@ -163,7 +163,7 @@ class World:
         return self.now
 
     def watch(self) -> None:
-        """What a link does now and then."""
+        """What a supervisor does now and then."""
         self.line.tick()
         for topic in self.topics.values():
             if isinstance(topic, BookTopic):

@@ -35,9 +35,9 @@ from bridge.exchanges.api import (
 )
 from bridge.feed.context import FeedContext
 from bridge.feed.flow import FlowControl
-from bridge.feed.link import Link
 from bridge.feed.policies import Pacer
 from bridge.feed.rest import RestClient
+from bridge.feed.supervisor import FeedSupervisor
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Event, Quote, Trade
 from bridge.sequencer import topic_type
 from tests.unit.core import ListSink, stream
@@ -193,10 +193,10 @@ class Desk:
         self.rejects: list[bytes] = []
         self.unknowns: list[str] = []
         self.faults: list[ExchangeError] = []
-        self.link: Link
+        self.supervisor: FeedSupervisor
 
     def resync(self, subject: str, reason: str) -> None:
-        self.link.resync(subject, reason)
+        self.supervisor.resync(subject, reason)
 
     def event(self, event: Event) -> None:
         topic = self.topics.get(Subscription(event.channel, event.subject))
@@ -235,12 +235,14 @@ class Desk:
 
 
 class Feed:
-    """A running link to a venue."""
+    """A supervised feed from a venue."""
 
-    def __init__(self, venue: Venue, desk: Desk, link: Link, flow: FlowControl, logs: LogCapture) -> None:
+    def __init__(
+        self, venue: Venue, desk: Desk, supervisor: FeedSupervisor, flow: FlowControl, logs: LogCapture
+    ) -> None:
         self.venue = venue
         self.desk = desk
-        self.link = link
+        self.supervisor = supervisor
         self.flow = flow
         self._logs = logs
 
@@ -256,7 +258,7 @@ class Feed:
 
 @contextlib.asynccontextmanager
 async def feed(venue: Venue, library: str, **settings: Any) -> AsyncIterator[Feed]:
-    """A link to the venue; settings are attributes of the exchange."""
+    """A supervised feed from the venue; settings are attributes of the exchange."""
     kind = type("Tuned", (FakeExchange,), settings)
     exchange = kind(Profile((PAIR,), kind.channels, url=venue.url))
     desk = Desk(kind.subscribed)
@@ -274,10 +276,10 @@ async def feed(venue: Venue, library: str, **settings: Any) -> AsyncIterator[Fee
             ping=exchange.ping,
             dead=exchange.dead,
         )
-        desk.link = Link(exchange.plan()[0], context)
-        task = asyncio.create_task(desk.link.run(), name="link")
+        desk.supervisor = FeedSupervisor(exchange.plan()[0], context)
+        task = asyncio.create_task(desk.supervisor.run(), name="supervisor")
         try:
-            yield Feed(venue, desk, desk.link, context.flow, logs)
+            yield Feed(venue, desk, desk.supervisor, context.flow, logs)
             assert not task.done(), task.exception()
         finally:
             task.cancel()

@@ -185,7 +185,7 @@ def test_a_recording_has_its_books_mended_too():
     plan = SimpleNamespace(subscriptions=(Subscription(Channel.BOOK, PAIR),))
     asked = []
     recorder = Recorder(Fake(), structlog.get_logger())
-    recorder.links = [SimpleNamespace(plan=plan, resync=lambda *what: asked.append(what))]
+    recorder.supervisors = [SimpleNamespace(plan=plan, resync=lambda *what: asked.append(what))]
     for event in (snapshot(T0, "1"), delta(T0, "2", "1"), delta(T0, "4", "3")):
         recorder.event(event)
     assert asked == [(PAIR, "xseq 2 was last, 4 continues 3")]

@@ -13,8 +13,8 @@ from bridge.exchanges.api import ConnectionPlan, Fetch, Restated, Subscription, 
 from bridge.feed import connection as module
 from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext
-from bridge.feed.link import Link
 from bridge.feed.rest import RestClient
+from bridge.feed.supervisor import FeedSupervisor
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, Trade
 from tests.unit.core import SECOND, T0
 from tests.unit.feeding import TRADES, FakeExchange, FakeSession
@@ -299,7 +299,7 @@ async def test_data_and_control_events():
 async def test_when_a_token_is_renewed(expires, at, due):
     """A minute before, or a fifth of a short life; and one that came expired isn't, or there would be no end of it."""
     s = Setup(TRADES)
-    link = Link(s.plan, s.context)
+    supervisor = FeedSupervisor(s.plan, s.context)
     connection = SimpleNamespace(expires=None if expires is None else T0 + expires * SECOND)
     s.now = T0 + at * SECOND
-    assert link._expiring(connection, T0) is due
+    assert supervisor._expiring(connection, T0) is due

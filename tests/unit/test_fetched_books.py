@@ -30,9 +30,9 @@ from bridge.exchanges.api import (
 from bridge.exchanges.toolkit.snapshots import SnapshotFetches
 from bridge.exchanges.toolkit.waiting import seconds_to_wait
 from bridge.feed.context import FeedContext
-from bridge.feed.link import Link
 from bridge.feed.policies import Pacer, request_budget
 from bridge.feed.rest import RestClient
+from bridge.feed.supervisor import FeedSupervisor
 from bridge.model import BookDelta, BookSnapshot, Channel, Control
 from tests.unit.core import stream
 from tests.unit.feeding import Desk, Venue
@@ -88,7 +88,7 @@ class BookDesk(Desk):
 
     def __init__(self, exchange):
         super().__init__((BTC, ETH))
-        self.books = Books(exchange, lambda: [self.link], self.event)
+        self.books = Books(exchange, lambda: [self.supervisor], self.event)
         self.topics = {
             wish: self.books.topic(stream(wish.channel, wish.subject), sink) for wish, sink in self.sinks.items()
         }
@@ -110,8 +110,8 @@ async def market():
                 log=structlog.wrap_logger(None, processors=[logs]),
                 random=Random(3),
             )
-            desk.link = Link(exchange.plan()[0], context)
-            tasks = [asyncio.create_task(desk.link.run()), asyncio.create_task(desk.books.watch())]
+            desk.supervisor = FeedSupervisor(exchange.plan()[0], context)
+            tasks = [asyncio.create_task(desk.supervisor.run()), asyncio.create_task(desk.books.watch())]
             try:
                 await until(lambda: venue.peers)
                 yield SimpleNamespace(venue=venue, server=server, desk=desk, logs=logs)
@@ -221,7 +221,7 @@ async def test_another_connection_goes_on_where_the_first_one_was():
         m.venue.say(k="replace")
         await until(lambda: m.venue.opened == 2)
         change(m, 4, 4)  # over both
-        await until(lambda: m.desk.link.replacements == 1)
+        await until(lambda: m.desk.supervisor.replacements == 1)
         change(m, 5, 5)
         await until(lambda: "D5" in said(m))
         assert said(m) == ["live", "S2", "D3", "D4", "D5"]

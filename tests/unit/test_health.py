@@ -9,19 +9,19 @@ from bridge.observe.health import degraded
 from tests.unit.core import T0, Rig, quote, snapshot
 
 
-def link(name: str, *, up: bool = True, serving: bool = True) -> SimpleNamespace:
+def supervisor(name: str, *, up: bool = True, serving: bool = True) -> SimpleNamespace:
     return SimpleNamespace(plan=SimpleNamespace(name=name), up=up, serving=up and serving)
 
 
 def test_a_connector_without_trouble_has_nothing_to_say():
     book = Rig(Channel.BOOK).topic
     book.accept(snapshot())
-    assert degraded([link("one")], [book], 0.1) == []
+    assert degraded([supervisor("one")], [book], 0.1) == []
 
 
 def test_connections_are_named():
-    links = [link("one"), link("two", up=False), link("three", serving=False)]
-    assert degraded(links, [], 0.0) == [
+    supervisors = [supervisor("one"), supervisor("two", up=False), supervisor("three", serving=False)]
+    assert degraded(supervisors, [], 0.0) == [
         "connection two is down",
         "connection three: not every subscription is confirmed",
     ]
@@ -65,8 +65,8 @@ def test_many_are_counted():
     [line] = degraded([], topics, 0.0)
     assert line.count("quotes of") == 10
     assert line.endswith(" and 5 more")
-    links = [link(str(number), up=False) for number in range(30)]
-    assert degraded(links, [], 0.0)[-1] == "and 10 more"
+    supervisors = [supervisor(str(number), up=False) for number in range(30)]
+    assert degraded(supervisors, [], 0.0)[-1] == "and 10 more"
 
 
 @pytest.mark.parametrize(("share", "said"), [(0.5, []), (0.62, ["Redis: the buffer is 62% full"])])

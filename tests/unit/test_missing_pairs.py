@@ -47,7 +47,7 @@ async def feed(venue, listed, kind=Listing):
     kind = type("Tuned", (kind,), {"listed": listed})
     exchange = kind(Profile((NEW.subject, PAIR), frozenset({Channel.TRADES}), url=venue.url))
     desk = Desk((TRADES, NEW))
-    desk.links = []
+    desk.supervisors = []
     logs = LogCapture()
     async with RestClient("fake", "http://127.0.0.1:1", None, 1.0, None) as rest:
         context = FeedContext(
@@ -75,7 +75,7 @@ async def test_the_others_are_served():
         await until(lambda: desk.sinks[TRADES].data)
         assert desk.sinks[NEW].said() == ["down"]
         assert "did you mean BTC-EUR?" in desk.sinks[NEW].events[0].reason
-        assert [link.plan.name for link in desk.links] == [PAIR]
+        assert [supervisor.plan.name for supervisor in desk.supervisors] == [PAIR]
         assert [entry["pair"] for entry in logs.entries if entry["event"] == "pair_not_listed"] == [NEW.subject]
         assert [error.kind for error in desk.faults] == ["unknown_pair"]
 
@@ -103,7 +103,7 @@ async def test_it_is_served_once_it_is_listed(monkeypatch):
         await until(lambda: venue.opened == 1)
         listed.add(NEW.subject)
         await until(lambda: venue.opened == 2)
-        assert [link.plan.name for link in desk.links] == [PAIR, "NEW-EUR:NEW-EUR"]
+        assert [supervisor.plan.name for supervisor in desk.supervisors] == [PAIR, "NEW-EUR:NEW-EUR"]
         assert [entry["event"] for entry in logs.entries if entry["event"].startswith("pair_")] == [
             "pair_not_listed",
             "pair_listed",

@@ -61,13 +61,13 @@ async def test_it_ends_with_the_next_event(library):
         await until(lambda: f.said(BOOK)[-1] == "live")
         assert f.said() == ["live", "trade", "down", "live", "trade"]
         assert f.said(BOOK)[:4] == ["live", "snapshot", "down", "live"]
-        await until(lambda: f.link._active._session.resyncs == [PAIR])
+        await until(lambda: f.supervisor._active._session.resyncs == [PAIR])
 
 
 async def test_a_connection_that_is_lost_meanwhile_is_not_stormed(library, monkeypatch):
     monkeypatch.setattr(module, "_TRY_AGAIN", 1.0)
     async with Venue() as venue, feed(venue, library) as f:
-        await until(lambda: venue.peers and f.link.up)
+        await until(lambda: venue.peers and f.supervisor.up)
         venue.say(k="pause", **{"for": 600})
         await until(lambda: f.said() == ["down"])
         venue.hang_up = 100
@@ -78,7 +78,7 @@ async def test_a_connection_that_is_lost_meanwhile_is_not_stormed(library, monke
         assert f.said() == ["down"], "with the reason that was announced"
         assert reasons(f) == ["maintenance"]
         venue.hang_up = 0
-        await until(lambda: f.link.up and venue.peers)
+        await until(lambda: f.supervisor.up and venue.peers)
         venue.say(k="trade", id="1")
         await until(f.data)
         assert f.said() == ["down", "live", "trade"]
@@ -86,7 +86,7 @@ async def test_a_connection_that_is_lost_meanwhile_is_not_stormed(library, monke
 
 async def test_a_later_word_ends_it(library):
     async with Venue() as venue, feed(venue, library) as f:
-        await until(lambda: venue.peers and f.link.up)
+        await until(lambda: venue.peers and f.supervisor.up)
         venue.say(k="pause")
         await until(lambda: f.said() == ["down"])
         venue.say(k="pause", **{"for": -1})
@@ -95,7 +95,7 @@ async def test_a_later_word_ends_it(library):
 
 async def test_other_pairs_are_not_concerned(library):
     async with Venue() as venue, feed(venue, library, silence={Channel.TRADES: 0.3}) as f:
-        await until(lambda: venue.peers and f.link.up)
+        await until(lambda: venue.peers and f.supervisor.up)
         venue.say(k="trade", id="1")
         venue.say(k="pause", pairs=["ETH-EUR"])
         await until(lambda: "stale" in f.said())

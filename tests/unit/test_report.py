@@ -20,14 +20,14 @@ def report(*topics):
     return Report(exchange, "lm", publisher, presence, by_stream, latency=nothing, settings=nothing)
 
 
-def link(*, up=True, serving=True):
+def supervisor(*, up=True, serving=True):
     return cast("Any", SimpleNamespace(plan=SimpleNamespace(name="one"), up=up, serving=serving))
 
 
 def test_the_state_is_live_only_while_every_stream_is():
     one, other = Rig(Channel.TICKER).topic, Rig(Channel.TICKER).topic
     found = report(one, other)
-    found.links = [link()]
+    found.supervisors = [supervisor()]
     assert (found.state, found.missing) == ("down", ["no subscription is live"])
     one.go_live(T0)
     other.down(T0, "the exchange lists the pair as halted")
@@ -36,12 +36,12 @@ def test_the_state_is_live_only_while_every_stream_is():
     assert (found.state, found.degraded) == ("live", [])
 
 
-@pytest.mark.parametrize("bad", [link(up=False, serving=False), link(serving=False)])
+@pytest.mark.parametrize("bad", [supervisor(up=False, serving=False), supervisor(serving=False)])
 def test_one_connection_of_two_makes_it_degraded(bad):
     topic = Rig(Channel.TICKER).topic
     topic.go_live(T0)
     found = report(topic)
-    found.links = [link(), bad]
+    found.supervisors = [supervisor(), bad]
     assert found.state == "degraded"
 
 

@@ -19,7 +19,7 @@ from bridge.model import PUBLIC_CHANNELS, Channel, Control, ControlEvent
 from bridge.printable import LONGEST_ERROR
 from bridge.redaction import presentable
 
-__all__ = ["Link"]
+__all__ = ["FeedSupervisor"]
 
 _REPLACEMENT_LIMIT = 20.0
 """Seconds that a replacement may take to be ready."""
@@ -32,7 +32,7 @@ _BEFORE_EXPIRY = 0.2
 """Share of a connection's lifetime before its expiry at which it is replaced, up to a minute."""
 
 
-class Link:
+class FeedSupervisor:
     """One connection of the plan, for as long as the connector lives."""
 
     def __init__(self, plan: ConnectionPlan, context: FeedContext) -> None:

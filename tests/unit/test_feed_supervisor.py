@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from bridge.feed import link as module
+from bridge.feed import supervisor as module
 from bridge.feed.policies import backoff
 from bridge.feed.transport import has_picows
 from bridge.model import Channel, Control
@@ -37,10 +37,10 @@ async def test_connects_speaks_and_listens(library):
         await until(f.data)
         [trade] = f.data()
         assert (trade.id, trade.size) == ("1", "0.10")
-        assert f.link.up
+        assert f.supervisor.up
         assert f.said() == ["live", "trade"]
-        assert 0 <= f.link.frame_age < PATIENCE
-        assert f.link.frames == 1
+        assert 0 <= f.supervisor.frame_age < PATIENCE
+        assert f.supervisor.frames == 1
 
 
 @pytest.mark.usefixtures("quick")
@@ -50,11 +50,11 @@ async def test_a_connection_that_stood_long_is_made_anew_at_once(library, monkey
     monkeypatch.setattr(module, "_PROVEN", 0.0)
     async with Venue() as venue, feed(venue, library) as f:
         for number in range(4):
-            await until(lambda: venue.peers and f.link.up)
+            await until(lambda: venue.peers and f.supervisor.up)
             venue.cut()
-            await until(lambda n=number: f.link.reconnects == n + 1)
+            await until(lambda n=number: f.supervisor.reconnects == n + 1)
         assert [entry["retry_in"] for entry in f.logged("connection_lost")] == [0.0] * 4
-        assert f.link.reconnects == 4
+        assert f.supervisor.reconnects == 4
 
 
 @pytest.mark.usefixtures("quick")
@@ -63,7 +63,7 @@ async def test_a_server_that_hangs_up_is_not_stormed(library, says):
     """What comes within the first moments proves nothing, not even data."""
     async with Venue() as venue, feed(venue, library) as f:
         for number in range(6):
-            await until(lambda n=number: venue.opened == n + 1 and venue.peers and f.link.up)
+            await until(lambda n=number: venue.opened == n + 1 and venue.peers and f.supervisor.up)
             if says:
                 venue.say(k="trade", id=str(number))
                 await until(lambda n=number: len(f.data()) == n + 1)
@@ -80,8 +80,8 @@ async def test_the_wait_is_no_longer_than_the_connection_has_stood(library, monk
     monkeypatch.setattr(module, "_BRIEF", 0.05)
     async with Venue() as venue, feed(venue, library) as f:
         for number in range(3):
-            await until(lambda: venue.peers and f.link.up)
-            await until(lambda: f.link._active.stood > 0.1)
+            await until(lambda: venue.peers and f.supervisor.up)
+            await until(lambda: f.supervisor._active.stood > 0.1)
             venue.cut()
             await until(lambda n=number: len(f.logged("connection_lost")) == n + 1)
         waits = [entry["retry_in"] for entry in f.logged("connection_lost")]
@@ -93,7 +93,7 @@ async def test_the_wait_is_no_longer_than_the_connection_has_stood(library, monk
 async def test_no_goodbye_is_said_to_who_does_not_listen(library, moment):
     """The next attempt would wait for its answer, and so would a replacement's first events."""
     async with Venue() as venue, feed(venue, library, ping=0.2, dead=0.8) as f:
-        await until(lambda: venue.peers and f.link.up)
+        await until(lambda: venue.peers and f.supervisor.up)
         [peer] = venue.peers
         if moment == "told to":
             venue.say(k="reconnect")
@@ -149,7 +149,7 @@ async def test_a_dead_peer_is_left(library):
         await until(lambda: venue.peers)
         [peer] = venue.peers
         await asyncio.sleep(1.5)
-        assert f.link.reconnects == 0, "pongs are a sign of life, and asked for in time"
+        assert f.supervisor.reconnects == 0, "pongs are a sign of life, and asked for in time"
         peer.data_received = lambda data: None
         await until(lambda: venue.opened == 2)
         assert "no frame for 1.2 s" in f.logged("connection_lost")[0]["reason"]
@@ -160,11 +160,11 @@ async def test_a_silent_subscription_is_stale_and_replaced(library):
         await until(lambda: venue.peers)
         venue.say(k="trade", id="1")
         await until(lambda: f.said()[-1:] == ["stale"])
-        await until(lambda: f.link.replacements == 1)
+        await until(lambda: f.supervisor.replacements == 1)
         venue.say(k="trade", id="2")
         await until(lambda: len(f.data()) == 2)
         assert f.said()[:5] == ["live", "trade", "stale", "live", "trade"]
-        assert f.link.reconnects == 0
+        assert f.supervisor.reconnects == 0
 
 
 async def test_a_frozen_book_beside_moving_trades_is_stale(library):
@@ -172,7 +172,7 @@ async def test_a_frozen_book_beside_moving_trades_is_stale(library):
         venue.greeting = [{"k": "book", "bids": [["1", "1"]]}]
         async with feed(venue, library, subscribed=(TRADES, BOOK), frozen_book=0.5) as f:
             number = 0
-            while not f.link.replacements:
+            while not f.supervisor.replacements:
                 number += 1
                 venue.say(k="trade", id=str(number))
                 await asyncio.sleep(0.01)
@@ -203,7 +203,7 @@ async def test_odd_frames_and_bugs_stop_nothing(library):
         assert f.desk.rejects[:2] == [b"no json", b"\xff\xfe"]
         assert len(f.desk.rejects) == 3
         assert f.logged("session_failed")
-        assert f.link.reconnects == 0
+        assert f.supervisor.reconnects == 0
 
 
 async def test_a_failing_receiver_ends_the_connection_and_not_the_feed(library):
@@ -250,23 +250,23 @@ class TestReplacement:
         async with Venue() as venue, feed(venue, library, rotate=0.3) as f:
             await until(lambda: venue.peers)
             number = 0
-            while f.link.replacements < 2 or number < 200:
+            while f.supervisor.replacements < 2 or number < 200:
                 number += 1
                 venue.say(k="trade", ts=int(time.time()) * 10**9, size=str(number))
                 await asyncio.sleep(0.002)
             await until(lambda: f.data()[-1].size == str(number))
             assert [trade.size for trade in f.data()] == [str(n) for n in range(1, number + 1)]
             assert f.said().count("live") == 1
-            assert f.link.reconnects == 0
+            assert f.supervisor.reconnects == 0
 
     async def test_like_trades_are_as_many_as_there_were(self):
         async with Venue() as venue, feed(venue, "websockets", rotate=0.4) as f:
             await until(lambda: venue.peers)
             number = 0
-            while f.link.replacements < 5 or number < 40:
+            while f.supervisor.replacements < 5 or number < 40:
                 number += 1
                 # At first they differ, over three connections: that shows that no history is replayed.
-                told = number if f.link.replacements < 3 else 0
+                told = number if f.supervisor.replacements < 3 else 0
                 venue.say(k="trade", ts=1_700_000_000 * 10**9, size=str(told))
                 await asyncio.sleep(0.03)
             await until(lambda: len(f.data()) >= number)
@@ -276,7 +276,7 @@ class TestReplacement:
         async with Venue() as venue, feed(venue, "websockets", rotate=0.3, subscribed=(QUOTES,)) as f:
             await until(lambda: venue.peers)
             number = 0
-            while f.link.replacements < 2 or number < 200:
+            while f.supervisor.replacements < 2 or number < 200:
                 number += 1
                 venue.say(k="quote", bid=str(number % 7))
                 venue.greeting = [{"k": "quote", "bid": str(number % 7)}]
@@ -290,7 +290,7 @@ class TestReplacement:
             async with feed(venue, library, rotate=0.3, subscribed=(TRADES, BOOK)) as f:
                 await until(lambda: venue.peers)
                 number = 0
-                while f.link.replacements < 2:
+                while f.supervisor.replacements < 2:
                     number += 1
                     venue.greeting[1]["bids"] = [["1", str(number)]]
                     venue.say(k="delta", bids=[["1", str(number)]])
@@ -309,9 +309,9 @@ class TestReplacement:
             await until(lambda: f.logged("replacement_failed"))
             venue.say(k="trade", id="1")
             await until(f.data)
-            await until(lambda: f.link.replacements == 1)
+            await until(lambda: f.supervisor.replacements == 1)
             assert f.said() == ["live", "trade"]
-            assert f.link.reconnects == 0
+            assert f.supervisor.reconnects == 0
 
     async def test_it_takes_over_from_a_connection_that_is_lost_meanwhile(self, library):
         async with Venue() as venue, feed(venue, library, subscribed=(TRADES, BOOK)) as f:
@@ -323,18 +323,18 @@ class TestReplacement:
             venue.say(k="replace")
             await until(lambda: len(venue.peers) == 2)
             await asyncio.sleep(0.05)
-            assert not f.link.replacements, "it has no book yet"
+            assert not f.supervisor.replacements, "it has no book yet"
             [new] = venue.peers - {old}
             old.transport.abort()
             await new.send('{"k":"book","bids":[["1","2"]]}')
             await until(lambda: f.data(BOOK)[-1].bids == [["1", "2"]])
-            assert [trade.id for trade in f.data()] == ["1"] or f.link.reconnects
+            assert [trade.id for trade in f.data()] == ["1"] or f.supervisor.reconnects
 
 
 async def test_the_end_is_graceful(library):
     async with Venue() as venue:
         async with feed(venue, library) as f:
-            await until(lambda: venue.peers and f.link.up)  # the server has it before the client knows
+            await until(lambda: venue.peers and f.supervisor.up)  # the server has it before the client knows
             [peer] = venue.peers
         await peer.wait_closed()
         assert peer.close_code in {1000, 1001}
@@ -357,4 +357,4 @@ async def test_what_is_not_read_is_neither_silent_nor_dead(library):
         await until(lambda: len(f.data()) == 499)
         assert [trade.id for trade in f.data()] == [str(number) for number in range(1, 500)]
         assert f.said() == ["live"] + ["trade"] * 499
-        assert f.link.reconnects == 0
+        assert f.supervisor.reconnects == 0
