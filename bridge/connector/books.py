@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
+from structlog.typing import FilteringBoundLogger
+
 from bridge.clock import CLOCK
 from bridge.exchanges.api import Exchange, Subscription
 from bridge.feed.supervisor import FeedSupervisor
@@ -29,14 +31,20 @@ class Books:
         exchange: says what they are held to.
         supervisors: the connector's connections, as they are at present.
         emit: takes events for other streams that come out of a book.
+        log: has a line for each request of a snapshot.
     """
 
     def __init__(
-        self, exchange: Exchange, supervisors: Callable[[], Sequence[FeedSupervisor]], emit: Callable[[Event], None]
+        self,
+        exchange: Exchange,
+        supervisors: Callable[[], Sequence[FeedSupervisor]],
+        emit: Callable[[Event], None],
+        log: FilteringBoundLogger,
     ) -> None:
         self._exchange = exchange
         self._supervisors = supervisors
         self._emit = emit
+        self._log = log
         self._held: list[HeldBook] = []
         self._broken: dict[BookTopic, float] = {}
         """When (by the monotonic clock) a snapshot is asked for, of books that need one."""
@@ -85,10 +93,12 @@ class Books:
 
     def resync(self, subject: str, reason: str) -> None:
         """Have the exchange asked for a snapshot."""
+        self._log.info("book_resync", pair=subject, reason=reason)
         for supervisor in self._feeding(subject):
             supervisor.resync(subject, reason)
 
     def _replace(self, subject: str, reason: str) -> None:
+        self._log.info("book_resync", pair=subject, reason=reason)
         for supervisor in self._feeding(subject):
             supervisor.replace(f"{subject}: {reason}")
 

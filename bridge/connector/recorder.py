@@ -25,7 +25,7 @@ class Recorder(Discard):
 
     def __init__(self, exchange: Exchange, log: FilteringBoundLogger) -> None:
         super().__init__(log)
-        self.books = Books(exchange, lambda: self.supervisors, self.event)
+        self.books = Books(exchange, lambda: self.supervisors, self.event, log)
         self._topics: dict[str, BookTopic] = {}
         for subscription in exchange.subscriptions():
             if subscription.channel is Channel.BOOK and exchange.book is not None:

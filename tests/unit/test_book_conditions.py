@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import structlog
 from msgspec import structs
+from structlog.testing import LogCapture
 
 from bridge.connector.recorder import Recorder
 from bridge.exchanges.api import NOT_UNDERSTOOD, BestPrices, BookRules, Profile, Subscription
@@ -184,8 +185,12 @@ def test_a_recording_has_its_books_mended_too():
 
     plan = SimpleNamespace(subscriptions=(Subscription(Channel.BOOK, PAIR),))
     asked = []
-    recorder = Recorder(Fake(), structlog.get_logger())
+    logs = LogCapture()
+    recorder = Recorder(Fake(), structlog.wrap_logger(None, processors=[logs]))
     recorder.supervisors = [SimpleNamespace(plan=plan, resync=lambda *what: asked.append(what))]
     for event in (snapshot(T0, "1"), delta(T0, "2", "1"), delta(T0, "4", "3")):
         recorder.event(event)
-    assert asked == [(PAIR, "xseq 2 was last, 4 continues 3")]
+    reason = "xseq 2 was last, 4 continues 3"
+    assert asked == [(PAIR, reason)]
+    [line] = logs.entries
+    assert line == {"event": "book_resync", "log_level": "info", "pair": PAIR, "reason": reason}

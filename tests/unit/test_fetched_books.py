@@ -88,7 +88,7 @@ class BookDesk(Desk):
 
     def __init__(self, exchange):
         super().__init__((BTC, ETH))
-        self.books = Books(exchange, lambda: [self.supervisor], self.event)
+        self.books = Books(exchange, lambda: [self.supervisor], self.event, structlog.get_logger())
         self.topics = {
             wish: self.books.topic(stream(wish.channel, wish.subject), sink) for wish, sink in self.sinks.items()
         }
