@@ -59,6 +59,13 @@ def add_parser(subparsers: Any) -> None:
         help="public messages per second and exchange (default: 200)",
     )
     parser.add_argument(
+        "--seed",
+        type=int,
+        default=1,
+        metavar="N",
+        help="seed of the market; the same seed gives the same market (default: 1)",
+    )
+    parser.add_argument(
         "--pairs", type=values.names, metavar="A-B,C-D", help="of each exchange; EXCHANGE:A-B of one (default: a few)"
     )
     parser.add_argument("--faults", action="store_true", help="inject faults at the exchange while it runs")
