@@ -136,7 +136,7 @@ def test_a_stream_that_was_deleted_and_created_between_two_looks(redis_server: R
                 pipe.xadd(trades.key, {"type": "foreign"}, id="5-1")
                 pipe.execute()
             assert json.loads(tail.stdout.readline())["entry_id"] == "5-1"
-            assert "created again" in tail.stderr.readline()
+            assert "recreated" in tail.stderr.readline()
 
 
 def test_a_newest_entry_that_is_deleted_repeats_nothing(redis_server: RedisServer) -> None:
@@ -178,7 +178,7 @@ def test_types_exchanges_and_pairs_narrow_it_down(redis_server: RedisServer) -> 
         mixed = run("*:trades", *base, "--pair", "ETH-EUR,BTC-EUR", "--exchange", "coinbase", "--count", "1")
         assert rows(mixed.stdout)[0]["key"] == foreign
         wrong = run(trades.key, *base, "--pair", "ETH-EUR", code=1)
-        assert "is not of the exchange and pair" in wrong.stderr
+        assert "does not belong to the selected exchange and pair" in wrong.stderr
         assert "did you mean 'control'" in run(*base, "--type", "contorl", code=1).stderr
 
 

@@ -210,7 +210,7 @@ def test_record_that_fails_leaves_no_empty_file(config, feed, tmp_path, capsys):
 
 def test_record_of_two_exchanges(config, tmp_path, capsys):
     assert main(["record", "--config", str(config), "--out", str(tmp_path / "out.jsonl")]) == 1
-    assert "a recording is of one exchange (name cb or lx)" in capsys.readouterr().err
+    assert "a recording is of one exchange (choose cb or lx)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("duration", ["0", "-1", "inf", "soon"])
