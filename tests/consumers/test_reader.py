@@ -97,7 +97,10 @@ BROKEN = [
     ({"type": "trade", "ts": "", "recv": "1", "id": "1", "side": "buy", "price": "1"}, "no field 'size'"),
     ({"what": "ever"}, "no field 'type'"),
     ({"type": "trade", "ts": "", "recv": "soon", "id": "1", "side": "buy", "price": "1", "size": "1"}, "soon"),
-    ({"type": "quote", "ts": "", "recv": "1", "bid": "1", "bid_size": "", "ask": "2", "ask_size": ""}, "does not belong"),
+    (
+        {"type": "quote", "ts": "", "recv": "1", "bid": "1", "bid_size": "", "ask": "2", "ask_size": ""},
+        "does not belong",
+    ),
     ({"type": "control", "ts": "", "recv": "1", "event": "gap", "reason": "", "count": "some"}, "some"),
 ]
 
