@@ -18,6 +18,7 @@ from msgspec import Struct
 
 __all__ = [
     "DATA_EVENTS",
+    "NEWEST_ONLY",
     "PRIVATE_CHANNELS",
     "PUBLIC_CHANNELS",
     "SCHEMA_VERSION",
@@ -59,6 +60,8 @@ class Channel(StrEnum):
 
 PUBLIC_CHANNELS = (Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER)
 PRIVATE_CHANNELS = (Channel.ORDERS, Channel.FILLS, Channel.BALANCES, Channel.POSITIONS)
+NEWEST_ONLY = frozenset({Channel.QUOTES, Channel.TICKER})
+"""Channels whose newest entry says all that the older ones did: those are dropped first."""
 
 
 class ControlEvent(StrEnum):

@@ -13,14 +13,12 @@ from collections.abc import Iterable, Sequence
 from itertools import islice, takewhile
 from math import inf
 
-from bridge.model import Channel
+from bridge.model import NEWEST_ONLY, Channel
 from bridge.publish.pending import CONTROL, LOST, SNAPSHOT, Pending
 from bridge.publish.stream import Stream
 
 __all__ = ["collapse", "drop_first", "drop_oldest", "shed"]
 
-_STATES = (Channel.QUOTES, Channel.TICKER)
-"""Channels whose newest entry says all that the older ones did."""
 _AT_ONCE = 512
 """Entries that go from a stream before another one's turn comes."""
 
@@ -32,7 +30,7 @@ def shed(streams: Sequence[Stream], need: int, reason: str) -> Counter[Stream]:
         Per stream how many events were dropped now.
     """
     dropped: Counter[Stream] = Counter()
-    for channels in (_STATES, (Channel.BOOK,)):
+    for channels in (NEWEST_ONLY, {Channel.BOOK}):
         chosen = [stream for stream in streams if stream.channel in channels]
         for stream in sorted(chosen, key=lambda stream: stream.bytes, reverse=True):
             if need <= 0:
@@ -41,7 +39,7 @@ def shed(streams: Sequence[Stream], need: int, reason: str) -> Counter[Stream]:
             dropped += collapse(stream, reason)
             need -= before - stream.bytes
     for public in (True, False):
-        chosen = [stream for stream in streams if stream.public is public and stream.channel not in _STATES]
+        chosen = [stream for stream in streams if stream.public is public and stream.channel not in NEWEST_ONLY]
         before = sum(stream.bytes for stream in chosen)
         dropped += drop_oldest(chosen, need, reason)
         need -= before - sum(stream.bytes for stream in chosen)
@@ -51,7 +49,7 @@ def shed(streams: Sequence[Stream], need: int, reason: str) -> Counter[Stream]:
 def collapse(stream: Stream, reason: str) -> Counter[Stream]:
     """Drop all but the newest quote or ticker; of a book, everything."""
     data = sum([entry.kind < CONTROL for entry in stream.waiting])
-    return _drop(stream, data - (stream.channel in _STATES), reason)
+    return _drop(stream, data - (stream.channel in NEWEST_ONLY), reason)
 
 
 def drop_oldest(streams: Iterable[Stream], need: int, reason: str) -> Counter[Stream]:

@@ -13,19 +13,11 @@ from typing import Any, get_type_hints
 
 from bridge.model import (
     DATA_EVENTS,
-    Balance,
-    BookDelta,
     Channel,
     Control,
     ControlEvent,
     Event,
-    Fill,
     Levels,
-    Order,
-    Position,
-    Quote,
-    Ticker,
-    Trade,
 )
 
 __all__ = ["LENGTHS", "RENDERERS", "command", "head", "render"]
@@ -35,16 +27,8 @@ LENGTHS = [str(length) for length in range(1024)]
 _BEFORE_FIELDS = 3
 """``XADD``, the key and the ID."""
 
-_WIRE = {
-    Channel.TRADES: Trade.WIRE,
-    Channel.BOOK: BookDelta.WIRE,
-    Channel.QUOTES: Quote.WIRE,
-    Channel.TICKER: Ticker.WIRE,
-    Channel.ORDERS: Order.WIRE,
-    Channel.FILLS: Fill.WIRE,
-    Channel.BALANCES: Balance.WIRE,
-    Channel.POSITIONS: Position.WIRE,
-}
+_DATA: tuple[type[Any], ...] = DATA_EVENTS
+_WIRE = {kind.channel: kind.WIRE for kind in _DATA}
 
 
 def head(key: str, channel: Channel | None, *, more: int = 0) -> str:
