@@ -21,6 +21,7 @@ from tests.servers import RedisServer, ServerError, binary, free_port, missing
 
 __all__ = ["Cluster", "Sentinels", "wait"]
 
+_TRIES = 2
 _FAILURES = (redis.RedisError, redis.exceptions.RedisClusterException, OSError)
 
 
@@ -63,7 +64,7 @@ class Cluster:
         self.tls_ports: list[int] = []
         count = masters * (1 + replicas)
         self._buses = [free_port() for _ in range(count)]
-        self.servers = [self._start(directory / f"node-{n}", kind, self._buses[n]) for n in range(count)]
+        self.servers = [self._start(directory / f"node-{n}", kind, n) for n in range(count)]
         try:
             self._join(masters, replicas)
         except BaseException:
@@ -149,11 +150,20 @@ class Cluster:
         for server in self.servers:
             server.kill()
 
-    def _start(self, directory: Path, kind: str, bus: int) -> RedisServer:
+    def _start(self, directory: Path, kind: str, number: int) -> RedisServer:
+        """A node; where another process has taken its bus's port meanwhile, with another one."""
         tls: tuple[str, ...] = ()
         if self._tls:
             self.tls_ports.append(free_port())
             tls = (f"tls-port {self.tls_ports[-1]}", *self._tls)
+        for _ in range(_TRIES):
+            with contextlib.suppress(ServerError):
+                return self._started(directory, kind, self._buses[number], tls)
+            self._buses[number] = free_port()
+        return self._started(directory, kind, self._buses[number], tls)
+
+    @staticmethod
+    def _started(directory: Path, kind: str, bus: int, tls: tuple[str, ...]) -> RedisServer:
         server = RedisServer(
             directory,
             kind,

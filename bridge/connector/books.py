@@ -10,6 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.clock import CLOCK
 from bridge.exchanges.api import Exchange, Subscription
+from bridge.feed.flow import FlowControl
 from bridge.feed.supervisor import FeedSupervisor
 from bridge.model import Channel, Event
 from bridge.publish.stream import Stream
@@ -32,6 +33,7 @@ class Books:
         supervisors: the connector's connections, as they are at present.
         emit: takes events for other streams that come out of a book.
         log: has a line for each request of a snapshot.
+        flow: says when nothing was read.
     """
 
     def __init__(
@@ -40,11 +42,13 @@ class Books:
         supervisors: Callable[[], Sequence[FeedSupervisor]],
         emit: Callable[[Event], None],
         log: FilteringBoundLogger,
+        flow: FlowControl | None = None,
     ) -> None:
         self._exchange = exchange
         self._supervisors = supervisors
         self._emit = emit
         self._log = log
+        self._flow = flow or FlowControl()
         self._held: list[HeldBook] = []
         self._broken: dict[BookTopic, float] = {}
         """When (by the monotonic clock) a snapshot is asked for, of books that need one."""
@@ -56,7 +60,8 @@ class Books:
         if rules is None:
             return BookTopic(stream, sink, self.resync)
         quoted = rules.quotes and Channel.QUOTES in self._exchange.profile.channels
-        book = book_type(rules)(stream, sink, self.resync, self._replace, rules, quotes=self._emit if quoted else None)
+        quotes, paused = self._emit if quoted else None, self._flow.paused_since
+        book = book_type(rules)(stream, sink, self.resync, self._replace, rules, quotes=quotes, paused=paused)
         self._held.append(book)
         return book
 

@@ -57,9 +57,9 @@ class Router:
         self._topics: dict[Subscription, Topic] = {}
         self._by_class: dict[type[Event], dict[str, Topic]] = {kind: {} for kind in _TAKEN}
         self._by_stream: dict[Stream, Topic] = {}
-        self._books = Books(exchange, lambda: self.supervisors, self.event, log)
-        self._subaccounts = Subaccounts(self, self._topics, self._open, self._fail, log)
         self.flow = FlowControl()
+        self._books = Books(exchange, lambda: self.supervisors, self.event, log, self.flow)
+        self._subaccounts = Subaccounts(self, self._topics, self._open, self._fail, log)
         self.latency = FeedLatency(exchange.timed, log, limit=connector.latency_limit, window=connector.latency_window)
         self.report = Report(
             exchange,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
 from bridge.book import Book
@@ -14,10 +15,15 @@ _MOST_CHANGES = 4_096
 
 
 class Agreement:
-    """Holds a book against the best prices that are told beside it: they may differ for a moment, not for ``limit`` s."""
+    """Holds a book against the best prices that are told beside it: they may differ for a moment, not for ``limit`` s.
 
-    def __init__(self, limit: float) -> None:
+    ``paused`` says how much of the time since a moment (ns) doesn't count, because nothing was read: what is missing may
+    have been sent long ago.
+    """
+
+    def __init__(self, limit: float, paused: Callable[[int], int] = lambda _: 0) -> None:
         self._limit = limit * 1e9
+        self._paused = paused
         self._told: tuple[Decimal | None, Decimal | None] | None = None
         """``None``: they aren't known."""
         self._wrong_since: int | None = None
@@ -40,7 +46,7 @@ class Agreement:
             self._wrong_since = None
         elif self._wrong_since is None or late:
             self._wrong_since = now
-        elif now - self._wrong_since >= self._limit:
+        elif now - self._wrong_since - self._paused(self._wrong_since) >= self._limit:
             return wrong
         return ""
 

@@ -52,6 +52,7 @@ class HeldBook(BookTopic):
         replace: has a fresh connection made, by pair and reason.
         rules: of the exchange.
         quotes: takes the events of the pair's quotes, where the book gives them.
+        paused: for how long (ns) nothing was read since a moment (ns): that is no time in which a book is late or wrong.
     """
 
     _another_connection_helps = True
@@ -66,14 +67,16 @@ class HeldBook(BookTopic):
         rules: BookRules,
         *,
         quotes: Callable[[Event], None] | None = None,
+        paused: Callable[[int], int] = lambda _: 0,
     ) -> None:
         super().__init__(stream, sink, resync)
+        self._paused = paused
         self._replace = replace
         self._rules = rules
         self._quotes = quotes
         self._patience = rules.patience * 1e9
         self._mending = Mending(rules.attempts)
-        self._agreement = None if rules.best is None else Agreement(rules.best)
+        self._agreement = None if rules.best is None else Agreement(rules.best, paused)
         self._changed = None if rules.in_transit is None else LateChanges(rules.in_transit)
         self._copy = Book()
         self.condition = Condition.AWAY
@@ -121,13 +124,17 @@ class HeldBook(BookTopic):
     def tick(self, now: int) -> None:
         """Do what is due about the book; called a few times a second, ``now`` by the steady clock (ns)."""
         if self.condition in (Condition.STARTING, Condition.AWAITED):
-            if now - self._since > self._patience:
+            if self._waited(now) > self._patience:
                 self._trouble(now, f"no snapshot within {self._rules.patience:g} s")
         elif self.condition is Condition.PUT_OFF and now >= self._due:
             self._await(now)
             self._resync(self.subject, self._why)
         elif self.whole and self._agreement and (wrong := self._agreement.trouble(self._copy, now)):
             self._trouble(now, wrong)
+
+    def _waited(self, now: int) -> int:
+        """For how long a snapshot has been awaited (ns), but for the time in which none could come."""
+        return now - self._since - self._paused(self._since)
 
     def restore(self, now: int) -> bool:
         if not (self.whole and self.live):

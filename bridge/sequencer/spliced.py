@@ -66,7 +66,7 @@ class SplicedBook(HeldBook):
             self.condition = Condition.AWAITED
             self._ask_later(now)
             self._resync(self.subject, self._why or "the book begins")
-        if self.live and now - self._since > self._patience:
+        if self.live and self._waited(now) > self._patience:
             reason = f"no snapshot within {self._rules.patience:g} s"
             self._given_up = True
             BookTopic.down(self, now, reason)

@@ -297,7 +297,7 @@ def test_mistakes(run: Run, tmp_path: Path) -> None:
         (["--account", "other"], "no account 'other'"),
         (["--user", "me"], "is for one user, not 4"),
         (["--role", "public", "--password-file", str(tmp_path / "none")], "cannot read"),
-        (["--connector", "x"], "there are none"),
+        (["--connector", "x"], "the config has none"),
         (["--role", "public", "--namespace", "*"], "--namespace: should be letters"),
         (["--role", "public", "--namespace", "x ~* +@all"], "--namespace: should be letters"),
         (["--role", "public", "--user", "me on nopass +@all"], "--user: should be letters"),

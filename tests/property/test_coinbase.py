@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.exchanges.api import ConnectionPlan, Subscription
@@ -152,6 +152,7 @@ def as_numbers(truth):
     return {bid: dict(side) for bid, side in truth.items()}
 
 
+@example([("trade", "")], ["corrupt", "", "drop"], 0)  # a snapshot that was lost, and the one asked for next is bad
 @given(STEPS, st.lists(st.sampled_from(["", "", "drop", "corrupt", "twice", "late"]), max_size=6), st.integers(0, 99))
 def test_every_book_is_true_or_invalid(steps, greeting_faults, seed):
     world = CoinbaseWorld(seed, greeting_faults)

@@ -26,6 +26,8 @@ class Rig:
         self.asked = []
         self.quotes: list[Event] = []
         self.sink = ListSink()
+        self.paused = 0
+        """Nanoseconds in which nothing was read."""
         self.book = HeldBook(
             stream(Channel.BOOK, entries=2_000),
             self.sink,
@@ -33,6 +35,7 @@ class Rig:
             lambda *_: self.asked.append("connection"),
             BookRules(**rules),
             quotes=self.quotes.append,
+            paused=lambda _: self.paused,
         )
 
     def into(self, condition, at=T0):
@@ -173,6 +176,28 @@ def test_an_old_snapshot_is_replaced_out_of_memory_behind_the_delta():
     assert rig.sink.said() == ["delta"] * 1024 + ["snapshot"]
     assert rig.sink.data[-1].bids == [("10", "1024")]
     assert rig.asked == []
+
+
+def test_time_in_which_nothing_is_read_shows_nothing_wrong():
+    """What would make the book agree again may have been sent, and wait to be read."""
+    rig = Rig(best=2.0).into(WHOLE)
+    rig.book.accept(BestPrices(PAIR, None, T0, "10.5", "11"))
+    rig.paused = 3 * SECOND
+    for quarter in range(20):
+        rig.book.tick(T0 + quarter * SECOND // 4)
+    assert rig.book.condition is WHOLE
+    rig.book.tick(T0 + 5 * SECOND)
+    assert rig.book.condition is AWAITED
+    assert rig.sink.said() == ["gap"]
+
+
+def test_nor_is_a_snapshot_late_for_it():
+    rig = Rig(patience=2.0).into(STARTING)
+    rig.paused = 3 * SECOND
+    rig.book.tick(T0 + 5 * SECOND)
+    assert rig.asked == []
+    rig.book.tick(T0 + 5 * SECOND + 1)
+    assert rig.asked == ["subscription"]
 
 
 def test_a_recording_has_its_books_mended_too():

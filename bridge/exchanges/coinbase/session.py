@@ -303,8 +303,11 @@ class CoinbaseSession(ListedSession):
             keys = [key for key in self._streams if key[0] == channel] if name is None else [known]
             keys = [key for key in keys if key in self._streams]
             if channel == LEVEL2 and row is not None and b'"update"' not in bytes(row):
-                for key in keys:  # it may have been the snapshot that is awaited
-                    self._awaited.pop(key, None)
+                for key in (
+                    keys
+                ):  # it may have been the snapshot that is awaited; what is refused is asked for when it is late
+                    if key not in self._refused:
+                        self._awaited.pop(key, None)
             hurt = [key for key in keys if not (self._is_pending(key) if channel == LEVEL2 else key in self._refused)]
             if keys:
                 damage.row(wrong, [stream for key in hurt for stream in self._streams[key]], kept, row or b"")
