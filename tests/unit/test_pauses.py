@@ -47,7 +47,8 @@ async def test_silence_is_no_fault_until_the_time_that_was_announced(library):
         await until(lambda: venue.opened == 2)
         assert f.said()[4] in {"stale", "down"}, "from then on it is one"
         logged = [entry["event"] for entry in f._logs.entries]
-        assert logged[:3] == ["connected", "paused", "pause_over"], "and not before"
+        # The first frames may come before the call that connects has returned.
+        assert (sorted(logged[:2]), logged[2]) == (["connected", "paused"], "pause_over"), "and not before"
 
 
 async def test_it_ends_with_the_next_event(library):
