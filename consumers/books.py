@@ -266,7 +266,7 @@ def add_options(parser: Parser) -> None:
 
 
 def start(parser: Parser, args: Namespace) -> int:
-    """Run as the arguments say; returns the exit code."""
+    """Run with these arguments; returns the exit code."""
     if not (args.top >= 1 and args.interval > 0 and args.every > 0):  # so that NaN is none
         parser.error("--top, --interval and --every must be above zero")
     return serve("books", lambda: run(args))

@@ -147,7 +147,7 @@ def _urls(connector: ConnectorSettings) -> Iterator[tuple[str, str]]:
 
 
 def _streams(sizes: list[StreamSize], *, everything: bool) -> Iterator[str]:
-    """The streams with the memory that they may take."""
+    """The streams and their estimated memory."""
     from bridge.config.units import duration_text
 
     total = sum(size.bytes for size in sizes)
@@ -181,7 +181,7 @@ def _effective(loaded: Loaded) -> Iterator[str]:
 
 
 def _as_json(loaded: Loaded, sizes: list[StreamSize], attempts: list[dict[str, Any]], *, ok: bool) -> dict[str, Any]:
-    """All of it; numbers are text, as everywhere in Tickbridge's JSON."""
+    """Everything as JSON; numbers are text, as in all JSON of Tickbridge."""
     from bridge.config.units import duration_text
     from bridge.config.written import effective_settings
     from bridge.redaction import redact
@@ -220,7 +220,7 @@ def _mistakes(error: Any) -> list[dict[str, str]]:
 
 
 def _proxies(connector: ConnectorSettings) -> list[str]:
-    """The proxies that the connector goes through, or why it doesn't go through one that is set."""
+    """The proxies that the connector uses, or why it does not use one that is set."""
     from bridge.config.connectors import routes_of
     from bridge.connector.wiring import bases_of
 

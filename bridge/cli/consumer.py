@@ -33,7 +33,7 @@ class Consumer(Protocol):
 
 
 class _Parser(CommandParser, ServiceParser):
-    """The service's options; they are ``None`` unless they are given: the config has the rest."""
+    """The options of the service; they are ``None`` unless given, since the config has the rest."""
 
     def __init__(self, name: str, consumer: Consumer) -> None:
         super().__init__(prog=f"tickbridge {name}", description=consumer.DESCRIPTION, http_port=consumer.HTTP_PORT)
@@ -66,7 +66,7 @@ def _run(parser: _Parser, consumer: Consumer, options: argparse.Namespace) -> in
 
 
 def _complete(parser: _Parser, options: argparse.Namespace, loaded: Loaded) -> None:
-    """Take from file and environment what the options leave open."""
+    """Take what the options leave out from the config."""
     settings = loaded.settings
     given = {name: getattr(options, f"redis_{name}") for name in _FILES}
     if options.redis is None and not any(given.values()):
@@ -81,7 +81,7 @@ def _complete(parser: _Parser, options: argparse.Namespace, loaded: Loaded) -> N
     if options.namespace is None:
         options.namespace = settings.namespace
     if options.http is None:
-        # The file's port is the connectors'; a consumer that shares the file has its own, unless all are off.
+        # The port in the file is for connectors. A consumer uses its own default port, unless HTTP is off.
         asked = bool(loaded.variable(("http", "port")))
         port = settings.http.port if asked or settings.http.port is None else parser.http_port
         options.http = HttpAddress(settings.http.host, port, explicit=asked)

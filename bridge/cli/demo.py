@@ -63,10 +63,13 @@ def add_parser(subparsers: Any) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="seed of the market; the same seed gives the same market (default: 1)",
+        help="the same seed gives the same market (default: 1)",
     )
     parser.add_argument(
-        "--pairs", type=values.names, metavar="A-B,C-D", help="of each exchange; EXCHANGE:A-B of one (default: a few)"
+        "--pairs",
+        type=values.names,
+        metavar="A-B,C-D",
+        help="pairs of each exchange; EXCHANGE:A-B for one only (default: a few)",
     )
     parser.add_argument("--faults", action="store_true", help="inject faults at the exchange while it runs")
     parser.add_argument(
@@ -124,7 +127,7 @@ def _repair_standard_files() -> None:
 
 
 def _pairs(exchanges: list[str], asked: tuple[str, ...] | None) -> dict[str, tuple[str, ...]]:
-    """Exchange → its pairs.
+    """The pairs of each exchange.
 
     Raises:
         ConfigError: there is no such exchange, or no such pair.

@@ -35,7 +35,7 @@ def add_progress_options(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         type=values.duration,
         default=_EVERY,
-        help="how often, such as 5s (default: 30s)",
+        help="interval of progress lines, such as 5s (default: 30s)",
     )
 
 

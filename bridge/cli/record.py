@@ -37,11 +37,9 @@ def add_parser(subparsers: Any) -> None:
         ),
     )
     add_config_option(parser)
-    parser.add_argument(
-        "--out", metavar="FILE", type=Path, required=True, help="the recording to make: .jsonl or .jsonl.zst"
-    )
-    parser.add_argument("--connector", metavar="NAME", help="which connector (needed if the exchanges differ)")
-    parser.add_argument("--duration", metavar="S", type=values.above_zero, help="end after so many seconds")
+    parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="file to write: .jsonl or .jsonl.zst")
+    parser.add_argument("--connector", metavar="NAME", help="connector to record (required if the exchanges differ)")
+    parser.add_argument("--duration", metavar="S", type=values.above_zero, help="end after this many seconds")
     parser.add_argument("--force", action="store_true", help="replace the file if it exists")
     add_progress_options(parser)
     parser.set_defaults(func=run, long_running=True)

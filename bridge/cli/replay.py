@@ -26,11 +26,11 @@ def add_parser(subparsers: Any) -> None:
             "the last one, the first one again. Runs until SIGTERM or SIGINT."
         ),
     )
-    parser.add_argument("recording", metavar="RECORDING", type=Path, help="the recording: .jsonl or .jsonl.zst")
+    parser.add_argument("recording", metavar="RECORDING", type=Path, help="recording to serve: .jsonl or .jsonl.zst")
     parser.add_argument(
-        "--port", metavar="N", type=values.port, required=True, help="the port to listen on; 0: a free one"
+        "--port", metavar="N", type=values.port, required=True, help="port to listen on; 0: any free port"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
         "--speed",
         metavar="X",

@@ -28,7 +28,7 @@ def schema(options: argparse.Namespace) -> int:
 
 
 def schema_text() -> str:
-    """The schema of the config, as it is printed and written."""
+    """The schema of the config as text."""
     from bridge.config.schema import config_schema
 
     return json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"

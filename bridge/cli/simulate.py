@@ -78,8 +78,10 @@ def _narrow(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
 
 
 def _add_market_options(group: Any) -> None:
-    group.add_argument("--pairs", type=values.names, metavar="A-B,C-D", help="default: a few that the exchange has")
-    group.add_argument("--seed", type=int, default=1, metavar="N", help="the same seed, the same market (default: 1)")
+    group.add_argument("--pairs", type=values.names, metavar="A-B,C-D", help="pairs to simulate (default: a few)")
+    group.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="the same seed gives the same market (default: 1)"
+    )
     group.add_argument(
         "--rate", type=values.at_least_zero, default=50.0, metavar="N", help="public messages per second (default: 50)"
     )

@@ -78,7 +78,7 @@ def add_parser(subparsers: Any) -> None:
         help="only entries of these types, such as control or trade,quote",
     )
     parser.add_argument("--count", type=values.count_above_zero, metavar="N", help="end after N entries")
-    parser.add_argument("--json", action="store_true", help="JSON lines, also on a terminal")
+    parser.add_argument("--json", action="store_true", help="print JSON lines, even on a terminal")
     parser.set_defaults(func=run)
 
 
