@@ -157,6 +157,13 @@ class TestSync:
         [event] = receive(session, changed(frames.FUTURES_ORDER, status=4, price=1), recv=T0 + 2)
         assert event.price == "32000"
 
+    def test_a_row_without_an_id_may_be_of_any_order_that_is_known(self):
+        memory = AccountMemory()
+        session = subscribed(memory=memory)
+        receive(session, frames.FUTURES_ORDER)
+        drive(session.fetch(T0 + 1), answer([{"symbol": "BTC-PERP"}]), answer([]), answer([]))
+        assert len(memory.open_orders) == 1
+
     def test_an_order_that_rest_lists_no_more_is_forgotten(self):
         memory = AccountMemory()
         session = subscribed(memory=memory)

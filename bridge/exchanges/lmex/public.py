@@ -88,11 +88,6 @@ class LmexSession(SubscribingSession):
     def rejected(self, recv: int) -> Sequence[Output]:
         return self.gaps(self._missing("", b""), recv)
 
-    def resync(self, subject: str, now: int, reason: str) -> Sequence[Output]:
-        """There are no books here."""
-        del subject, now, reason
-        return ()
-
     @abstractmethod
     def _rows(self, message: Envelope, frame: bytes, recv: int) -> list[Output]:
         """The events of a message of one of the topics."""
@@ -127,9 +122,8 @@ class LmexSession(SubscribingSession):
     # Answers
 
     def _request(self, request: Request) -> str:
-        return msgspec.json.encode(
-            {"op": request.op, "args": [self._named.form(name) for name in request.topics]}
-        ).decode()
+        forms = [self._named.form(name) for name in request.topics]
+        return msgspec.json.encode({"op": request.op, "args": forms}).decode()
 
     def _answer(self, message: Envelope, recv: int) -> list[Output]:
         """``{"event":"subscribe","channel":["tradeHistoryApi:BTC-USD"]}``: in any order, and maybe after the first data.
@@ -145,9 +139,9 @@ class LmexSession(SubscribingSession):
         if message.event == "subscribe":
             names = [name for topic in message.channel or () if (name := self._name(topic))]
             return self._settle(*self._named.accepted(names, recv), recv) if names or not message.channel else []
-        return (
-            [] if message.event == "unsubscribe" else [Unknown(message.event or message.op or "message without topic")]
-        )
+        if message.event == "unsubscribe":
+            return []
+        return [Unknown(message.event or message.op or "message without topic")]
 
     def _logged_in(self, message: Envelope, recv: int) -> list[Output]:
         del recv

@@ -67,7 +67,12 @@ class AccountMemory(FillHistory):
             self.learn(tail)
 
     def forget_orders(self, listed: Collection[str], asked: int) -> None:
-        """Of the orders that were known when the open ones were asked for, only those with these ids are open still."""
+        """Of the orders that were known when the open ones were asked for, only those with these ids are open still.
+
+        An empty id is one that can't be read: it may be of any of them.
+        """
+        if "" in listed:
+            return
         known = self.open_orders.items()
         self.open_orders = {key: order for key, order in known if order.recv >= asked or order.order_id in listed}
 
