@@ -16,6 +16,7 @@ from bridge.feed.context import FeedContext
 from bridge.feed.rest import RestClient
 from bridge.feed.supervisor import FeedSupervisor
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, Trade
+from tests.patience import PATIENCE
 from tests.unit.core import SECOND, T0
 from tests.unit.feeding import TRADES, FakeExchange, FakeSession
 from tests.unit.publishing import until
@@ -239,7 +240,7 @@ async def test_the_end_of_a_connection_is_the_end_of_its_fetches():
     [fetch] = s.connection._fetches
     await asyncio.sleep(0)
     s.connection.lost("gone")
-    await asyncio.wait([fetch])
+    await asyncio.wait([fetch], timeout=PATIENCE)
     assert fetch.cancelled()
     assert s.events == []
 

@@ -3,55 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
-import structlog
-import yaml
-
-from bridge.config import load_settings
 from bridge.connector import subaccounts
-from bridge.connector.router import Router
-from bridge.connector.store import Store
-from bridge.connector.wiring import build_exchange
 from bridge.exchanges.api import Subscription
 from bridge.model import Balance, Channel, Control, ControlEvent
 from tests.patience import PATIENCE
 from tests.servers import RedisServer
+from tests.unit.routers import opened
 
 
 def balance(sub: str) -> Balance:
     return Balance(ts=None, recv=1, subject=f"main/{sub}", currency="EUR", available="1", reserved="0")
-
-
-@asynccontextmanager
-async def opened(server: RedisServer, folder: Path, *, served: bool = True) -> AsyncIterator[Router]:
-    """A router whose streams are open, and whose name is given back at the end, without a `stop`."""
-    path = folder / "config.yaml"
-    connector = {"name": "one", "exchange": "limitlex", "pairs": ["BTC-EUR"], "account": "main"}
-    account = {"exchange": "limitlex", "api_key": "k", "api_secret": "s", "subaccounts": served}
-    config = {"redis": {"url": server.url}, "connectors": [connector], "accounts": {"main": account}}
-    path.write_text(yaml.safe_dump(config))
-    settings = load_settings(path, {})
-    exchange = build_exchange(settings, settings.connectors[0])
-    log = structlog.get_logger()
-    async with Store(settings, "one", "limitlex", log) as store:
-        router = Router(exchange, settings.connectors[0], store, settings, log)
-        await router.open()
-        publishing = asyncio.create_task(router._publisher.run())
-        try:
-            yield router
-            async with asyncio.timeout(PATIENCE):
-                while router._subaccounts._tasks:
-                    await asyncio.gather(*router._subaccounts._tasks)
-                await router._publisher.drained()
-                await router.holder.show()
-        finally:
-            publishing.cancel()
-            await asyncio.wait([publishing])
-            await store.presence.leave()
-            router.failed.cancel()
 
 
 async def test_sub_accounts_without_end_open_no_streams_without_end(redis_server: RedisServer, tmp_path, monkeypatch):
