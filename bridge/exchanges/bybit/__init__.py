@@ -45,7 +45,7 @@ _HOSTS = {
 """Environment → hosts of public streams, of private ones, of REST; the demo's market data is the live one."""
 _LIST = "/v5/market/instruments-info"
 _MOST_TEXT = 20_000
-"""Characters of all topics of a connection; the exchange takes 21,000."""
+"""Bytes of all topics of a connection, with quotes and commas; the exchange takes 21,000."""
 _LONGEST_TIME = 13
 """Digits of milliseconds until the year 2286."""
 _BLOCKED = 600.0
@@ -162,9 +162,12 @@ class Bybit(Exchange):
         }
         if not (symbols and channels):
             return
-        longest = max(len("".join(topics_of(symbol, channels, depth).values())) for symbol in symbols.values())
         url = f"{self._public}/v5/public/{category}"
-        for number, pairs in enumerate(share_out(list(symbols), _MOST_TEXT // longest), 1):
+
+        def topics(pair: str) -> list[str]:
+            return list(topics_of(symbols[pair], channels, depth).values())
+
+        for number, pairs in enumerate(share_out(list(symbols), topics=topics, most_bytes=_MOST_TEXT), 1):
             part = {pair: symbols[pair] for pair in pairs}
             session = partial(PublicSession, url, part, channels, depth=depth, most=_ARGS[category])
             yield ConnectionPlan(f"{category}-{number}", _streams(channels, pairs), session)

@@ -12,6 +12,7 @@ from itertools import count
 
 from msgspec import Struct
 
+from bridge.exchanges.toolkit.listing import in_messages
 from bridge.exchanges.toolkit.numbers import SECOND
 from bridge.exchanges.toolkit.waiting import spread
 
@@ -116,12 +117,14 @@ class Topics:
     def renew(self, names: Sequence[str], now: int) -> None:
         """Give topics back and ask for them again: the exchange begins with a snapshot."""
         names = [name for name in names if name not in self._again]
-        self._waiting += [("unsubscribe", part, True) for part in self._parts(names)]
+        self._waiting += [("unsubscribe", part, True) for part in in_messages(names, self._most)]
         self._ask(names, now, again=True)
 
     def ask_again(self, names: Sequence[str]) -> None:
         """Ask for topics that are served, and go on being so: the exchange sends a snapshot, which is all that matters."""
-        self.requests += [Request("subscribe", str(next(self._idents)), part) for part in self._parts(names)]
+        self.requests += [
+            Request("subscribe", str(next(self._idents)), part) for part in in_messages(names, self._most)
+        ]
 
     def heard(self, name: str, now: int) -> None:
         """Something of a topic has come, of whatever use it may be."""
@@ -159,7 +162,7 @@ class Topics:
         return asked
 
     def _ask(self, names: Sequence[str], now: int, *, again: bool = False) -> None:
-        self._waiting += [("subscribe", part, again) for part in self._parts(names)]
+        self._waiting += [("subscribe", part, again) for part in in_messages(names, self._most)]
         self._send(now)
 
     def _ask_each(self, names: Sequence[str], asked: _Asked, now: int) -> None:
@@ -199,6 +202,3 @@ class Topics:
             asked.at = min(asked.at, now)
         self._heard = {name: min(at, now) for name, at in self._heard.items()}
         self._again = {name: min(at, now + _RETRY) for name, at in self._again.items()}
-
-    def _parts(self, names: Sequence[str]) -> list[tuple[str, ...]]:
-        return [tuple(names[start : start + self._most]) for start in range(0, len(names), self._most)]
