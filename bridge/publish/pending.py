@@ -12,10 +12,6 @@ from bridge.model import (
     Control,
     ControlEvent,
     Event,
-    Fill,
-    Order,
-    Position,
-    Trade,
 )
 from bridge.publish.wire import render
 
@@ -44,13 +40,9 @@ declares events lost.
 """
 
 KINDS: dict[type[Event], int] = {
-    **dict.fromkeys(DATA_EVENTS, DATA),
+    **{kind: (DATA, WIDE, WIDER)[len(getattr(kind, "MORE", ()))] for kind in DATA_EVENTS},
     BookSnapshot: SNAPSHOT,
     Control: CONTROL,
-    Trade: WIDE,
-    Order: WIDE,
-    Fill: WIDER,
-    Position: WIDER,
 }
 """Kinds of entries by class; what may have further fields and doesn't is of a narrower kind."""
 
