@@ -117,8 +117,9 @@ class Profile(Struct, frozen=True):
 class ConnectionPlan(Struct, frozen=True):
     """One connection that a connector holds: its name, the streams it feeds, and how to make its session.
 
-    ``rotate`` is the number of seconds after which the connection is replaced by a fresh one (``None``: never), for
-    exchanges where only a new connection brings a fresh snapshot.
+    ``rotate`` is the number of seconds within which the connection is replaced by a fresh one (``None``: never), for
+    exchanges that end connections of a certain age, or where only a new connection brings a fresh snapshot. Connections
+    are replaced at different moments of the last fifth of that time.
     """
 
     name: str

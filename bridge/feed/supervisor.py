@@ -159,7 +159,7 @@ class FeedSupervisor:
                 and not connection.resting
                 and self._context.monotonic() >= rotate_at
             ):
-                reason = "time for a fresh snapshot"
+                reason = "the connection is old enough"
             if not reason and self._expiring(connection, expiry_from):
                 reason = "the token expires"
             if reason:
@@ -177,7 +177,7 @@ class FeedSupervisor:
         return backoff(self._context.random)
 
     def _rotation(self) -> float | None:
-        """When to replace the connection for a fresh snapshot; spread, so that pairs don't do it all at once."""
+        """When to replace the connection for its age; spread, so that pairs don't do it all at once."""
         if self.plan.rotate is None:
             return None
         return self._context.monotonic() + self.plan.rotate * self._context.random.uniform(0.8, 1.0)
