@@ -33,6 +33,7 @@ __all__ = [
     "Section",
     "Shard",
     "ShardValue",
+    "ShareLimits",
     "SocketUrl",
     "at_home",
     "is_pair",
@@ -185,6 +186,14 @@ def _shard(value: Any) -> Shard:
         raise_mistake(str(error))
 
 
+def _share_limits(value: Any) -> bool | str:
+    text = value if isinstance(value, bool) else _text(value).strip()
+    if isinstance(text, bool):
+        return text
+    switch = {"true": True, "on": True, "false": False, "off": False}.get(text.lower())
+    return _name(text) if switch is None else switch
+
+
 def _port(value: Any) -> Any:
     """``off`` is what YAML reads as false."""
     if value is None or value is False or (isinstance(value, str) and value.strip().lower() == "off"):
@@ -324,6 +333,15 @@ Port = Annotated[
     ),
 ]
 """``None`` is ``off`` in the file."""
+ShareLimits = Annotated[
+    bool | str,
+    BeforeValidator(_share_limits),
+    Form(
+        {"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": f"^{_NAME.pattern}$"}]},
+        lambda value: str(value).lower() if isinstance(value, bool) else value,
+    ),
+]
+"""``True`` and ``False``, or the name of those that share."""
 ShardValue = Annotated[
     Shard, BeforeValidator(_shard), Form({"type": "string", "pattern": r"^\s*[0-9]{1,4}\s*/\s*[0-9]{1,4}\s*$"})
 ]

@@ -84,7 +84,7 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
         router = Router(exchange, connector, store, settings, log)
         monitor.add(router.report)
         await router.open()
-        rest = await stack.enter_async_context(rest_client(connector, exchange, None))
+        rest = await stack.enter_async_context(rest_client(connector, exchange, None, store.limits(exchange.rest_base)))
         context = feed_context(connector, exchange, router, rest, None)
         works = router.background()
         works.append(("host-clock", watch_host_clock(context, router.latency.clock)))

@@ -13,9 +13,11 @@ from redis.exceptions import NoPermissionError
 from structlog.typing import FilteringBoundLogger
 
 from bridge.config import Settings
+from bridge.connector.limits import RedisLimits
 from bridge.connector.opening import Tail, open_stream
 from bridge.errors import RedisUnavailableError
 from bridge.exchanges.api import Subscription
+from bridge.feed.shared import SharedBudget
 from bridge.keys import Keys
 from bridge.model import Channel
 from bridge.publish.cluster import ClusterNodes
@@ -164,6 +166,12 @@ class Store:
         limits = self._settings.retention.of(channel)
         key = self.keys.stream(self._exchange, subject, channel)
         return Stream(key, channel, subject, Retention(limits.max_entries, limits.max_age))
+
+    def limits(self, url: str) -> SharedBudget | None:
+        """What this process and others tell each other about requests to ``url``; ``None`` where they aren't to."""
+        share = self._settings.share_limits
+        name = share if isinstance(share, str) else ""
+        return RedisLimits(self._writer, self.keys, url, name=name, log=self._log) if share else None
 
     async def subaccounts(self) -> list[Subscription]:
         """Streams of sub-accounts on this connector's exchange, as the catalog has them from earlier.

@@ -104,7 +104,7 @@ def test_every_key():
     made |= {keys.snapshot("<exchange>", "<pair>"), keys.wallet("<exchange>", "<account>"), keys.catalog()}
     made |= {keys.accounts_catalog()}
     made |= {keys.connector("<name>"), keys.cursor("<name>"), keys.rejects("<exchange>")}
-    made |= {keys.fence("<name>")}
+    made |= {keys.fence("<name>"), keys.limits_held("<host>"), keys.limits_spent("<host>")}
     assert shown == made | {"acct:{<exchange>:<account>/<subaccount>}:…"}
 
 
