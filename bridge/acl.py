@@ -43,7 +43,7 @@ def user(
 
 
 def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False, cluster: bool = False) -> Rules:
-    """A connector writes its streams, its heartbeat, its catalog entries and the rejects of its exchange.
+    """A connector writes its streams and its pairs' instruments, its heartbeat, its catalog entries and the exchange's rejects.
 
     It reads and changes fences: its own, and that of a connector whose streams it takes over. In a ``cluster``, where
     the fence does not protect entries, it closes the connections of its predecessor.
@@ -63,6 +63,7 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
     if one.account is not None:
         subjects = (one.account, f"{one.account}/*")
         streams += [keys.stream(one.exchange, s, channel) for s in subjects for channel in sorted(PRIVATE_CHANNELS)]
+    instruments = [f"~{keys.instrument(one.exchange, pair)}" for pair in pairs]
     beat = f"~{keys.connector(one.name)}"
     limits = (keys.limits_held("*"), keys.limits_spent("*"))
     listed = ["+watch", "+hset", "+hmget"] if one.account is not None else []
@@ -77,6 +78,7 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
         *(("+client|list", "+client|kill") if cluster else ()),
         *(f"~{key}" for key in streams),
         *(("+xadd", "+xtrim", "+xlen", "+xinfo|stream", "+xrange", "+xrevrange", "+time") if streams else ()),
+        *([_also(instruments, ("+watch", "+hgetall", "+hset"))] if instruments else ()),
         _also([beat], ("+watch", "+hget", "+hgetall", "+hset", "+pexpire", "+del")),
         _also([f"%R~{keys.connector('*')}"], ("+hgetall",)),
         _also([f"~{keys.fence('*')}"], ("+watch", "+get", "+set")),

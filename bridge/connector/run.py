@@ -14,6 +14,7 @@ import structlog
 from msgspec import structs
 
 from bridge.config import ConnectorSettings, Settings
+from bridge.connector.instruments import Instruments, lists_pairs
 from bridge.connector.recorder import Recorder
 from bridge.connector.router import Router
 from bridge.connector.store import Store
@@ -90,6 +91,8 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
         works.append(("host-clock", watch_host_clock(context, router.latency.clock)))
         if connector.rest_url or not connector.url:  # else REST is another exchange's than the WebSocket
             works.append((_MAY_END, ClockKeeper(router.latency.clock, context).run()))
+            if connector.own_pairs and lists_pairs(exchange):
+                works.append(("instruments", Instruments(context, store.presence.instruments).run()))
         else:
             router.latency.clock.settled = True
         works.append(("feed", _feed(context, router)))

@@ -20,6 +20,7 @@ from bridge.errors import AlreadyRunningError
 from bridge.keys import Keys
 from bridge.redis.catalog import Catalog
 from bridge.redis.errors import AWAY, FAILURES
+from bridge.redis.instruments import InstrumentHashes
 from bridge.redis.lease import Lease
 from bridge.redis.rejects import Rejects
 from bridge.redis.rivals import Rivals, identity
@@ -60,6 +61,8 @@ class Presence:
         self._ttl = heartbeat.ttl
         self.lease = lease
         self.catalog = Catalog(client, keys, self.lease)
+        self.instruments = InstrumentHashes(client, keys, self.lease, exchange)
+        """What the exchange lists of the connector's pairs."""
         self._rivals = Rivals(client, keys, self.catalog, heartbeat.interval)
         self.rejects = Rejects(self.lease, keys.rejects(exchange), lease.name)
         """Frames that could not be parsed."""

@@ -273,3 +273,20 @@ class TestSharing:
     def test_without_books_there_is_no_such_limit(self):
         names = tuple(f"C{n}-USD" for n in range(40))
         assert len(coinbase(*names, channels=(Channel.TRADES,), rows=None).plan()) == 1
+
+
+def test_the_figures_of_a_pair():
+    """As recorded in August 2026; a future counts contracts, whose size the list does not have in a form that is known."""
+    figures = {"price_increment": "0.01", "quote_increment": "0.01", "base_increment": "0.00000001"}
+    rows = [
+        product("BTC-USD", **figures, base_min_size="0.00000001"),
+        product("OLD-USD", quote_increment="0.1", base_min_size="dear"),
+        product("BIT-28AUG26-CDE", product_type="FUTURE", **{**figures, "base_increment": "1"}, base_min_size="1"),
+        product("MKR-USD", **figures, status="delisted"),
+    ]
+    btc, old, future, mkr = Rest(page(rows)).drive(coinbase("BTC-USD", rows=[]).list_pairs())
+    assert (btc.base, btc.quote, btc.kind, btc.status) == ("BTC", "USD", "spot", "online")
+    assert (btc.tick_size, btc.lot_size, btc.min_size) == ("0.01", "0.00000001", "0.00000001")
+    assert (old.tick_size, old.lot_size, old.min_size) == ("0.1", "", "")
+    assert (future.kind, future.tick_size, future.lot_size, future.min_size) == ("future", "0.01", "", "")
+    assert (mkr.status, mkr.tick_size) == ("delisted", "0.01")
