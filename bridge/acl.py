@@ -55,10 +55,12 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
 
     It reads and writes what connectors let each other know about requests to an exchange, unless ``share_limits`` is off.
 
+    Patterns of pairs are patterns of keys: Redis reads ``*`` and ``?`` in the same way.
+
     ``broad``: all pairs of its exchange, with one pattern per channel. Redis compares every command with every pattern.
     """
     keys = Keys(settings.namespace)
-    pairs = ("*",) if broad else one.own_pairs
+    pairs = ("*",) if broad else (*one.own_pairs, *one.patterns)
     streams = [keys.stream(one.exchange, pair, channel) for pair in pairs for channel in one.channels]
     if one.account is not None:
         subjects = (one.account, f"{one.account}/*")

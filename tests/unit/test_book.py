@@ -135,7 +135,10 @@ def test_a_change_gives_the_size_that_a_level_has_then(case):
     bid, ask = ("10", change), ("11.0", change)
     book = Book()
     book.replace([("10.0", before), ("9", "7")], [("11", before), ("12", "8")])
-    assert book.add([bid, ("9", "1")], [ask, ("12", "1")]) == ([("10", size), ("9", "8")], [("11.0", size), ("12", "9")])
+    assert book.add([bid, ("9", "1")], [ask, ("12", "1")]) == (
+        [("10", size), ("9", "8")],
+        [("11.0", size), ("12", "9")],
+    )
     there = Decimal(size) > 0
     assert book.bids.top() == [("10", size)] * there + [("9", "8")]
     assert book.asks.top() == [("11.0", size)] * there + [("12", "9")]
