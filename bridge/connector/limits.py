@@ -21,7 +21,7 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.feed.shared import FREE, Turn
 from bridge.keys import Keys
-from bridge.redis.errors import AWAY, FAILURES, said
+from bridge.redis.errors import FAILURES, is_passing, said
 from bridge.urls import Url
 
 __all__ = ["RedisLimits"]
@@ -119,7 +119,7 @@ class RedisLimits:
             async with asyncio.timeout(self._patience):
                 return await work
         except (*FAILURES, TimeoutError) as error:
-            pause = _AWAY if isinstance(error, (*AWAY, TimeoutError)) else _REFUSED
+            pause = _AWAY if isinstance(error, TimeoutError) or is_passing(error) else _REFUSED
             self._not_before = self._clock() + pause
             words = said(error) if str(error) else "no answer in time"
             self._log.warning("limits_not_shared", error=words, again_in=pause)
