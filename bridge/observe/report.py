@@ -136,7 +136,7 @@ class Report:
         stream = Subscription(topic.channel, topic.subject)
         del self._leaving[stream]
         self._given_up[topic.stream.key] = self._entry(stream, topic)
-        row, sums = self._row(topic, 0), self._left.get(topic.channel)
+        row, sums = self._row(topic, topic.stream.backlog), self._left.get(topic.channel)
         if sums is not None:
             counts = {name: getattr(row, name) + getattr(sums, name) for name in _COUNTS}
             row = structs.replace(row, **counts, lost=dict(Counter(row.lost) + Counter(sums.lost)))
