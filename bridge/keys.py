@@ -42,6 +42,10 @@ class Keys:
         """The hash with the newest full book of a pair, for late joiners."""
         return f"{self._prefix}md:{{{exchange}:{pair}}}:book:snapshot"
 
+    def instrument(self, exchange: str, pair: str) -> str:
+        """The hash with what the exchange lists of a pair: tick size, lot size, status and so on."""
+        return f"{self._prefix}md:{{{exchange}:{pair}}}:instrument"
+
     def wallet(self, exchange: str, account: str) -> str:
         """The hash in which the wallets consumer keeps an account's state."""
         return f"{self._prefix}acct:{{{exchange}:{account}}}:wallet"

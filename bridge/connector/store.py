@@ -208,9 +208,23 @@ class Store:
                 await self.presence.catalog.separate()
             except NoPermissionError as error:  # the rights of an earlier version: another connector may have more
                 self._log.warning("catalog_not_separated", error=str(error))
-            names = await self.presence.claim(streams, fields)
-            namespace, cluster = self._settings.namespace, self._slots is not None
-            ended = await end_connections(self.client, namespace, names, self._instance, probe=cluster)
+            await self._end_connections(await self.presence.claim(streams, fields))
+
+    async def claim_more(self, streams: Sequence[str]) -> None:
+        """Take further streams.
+
+        Raises:
+            AlreadyRunningError: somebody else has one of them.
+            RedisUnavailableError: Redis is out of reach.
+        """
+        with self._explained():
+            if names := await self.presence.claim_more(streams):
+                await self._end_connections(names)
+
+    async def _end_connections(self, names: Sequence[str]) -> None:
+        """End those of earlier processes of these connectors; in a Cluster nothing else keeps them from writing."""
+        cluster = self._slots is not None
+        ended = await end_connections(self.client, self._settings.namespace, names, self._instance, probe=cluster)
         if ended.count:
             self._log.warning("predecessor_ended", connections=ended.count)
         self.lease.ends_connections = cluster and not ended.refused

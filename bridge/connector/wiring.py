@@ -42,8 +42,8 @@ def checked_exchange(settings: Settings, connector: ConnectorSettings) -> Exchan
     return exchange
 
 
-def build_exchange(settings: Settings, connector: ConnectorSettings) -> Exchange:
-    """The exchange of a connector, with what the config says.
+def build_exchange(settings: Settings, connector: ConnectorSettings, pairs: tuple[str, ...] | None = None) -> Exchange:
+    """The exchange of a connector, with what the config says; ``pairs``, where its patterns have come to some.
 
     Raises:
         ConfigError: the environment names a proxy for it that is none.
@@ -53,7 +53,7 @@ def build_exchange(settings: Settings, connector: ConnectorSettings) -> Exchange
         a = settings.accounts[connector.account]
         account = Credentials.of(connector.account, a.credentials, subaccounts=a.subaccounts)
     profile = Profile(
-        connector.own_pairs,
+        connector.own_pairs if pairs is None else pairs,
         frozenset(connector.channels),
         connector.url,
         connector.rest_url,

@@ -95,6 +95,13 @@ class FeedSupervisor:
             self._active.replace_reason = reason
             self._wake.set()
 
+    def revise(self, plan: ConnectionPlan) -> None:
+        """Serve fewer streams, by this plan: a fresh connection takes over, and those that stay miss nothing."""
+        left = {stream for stream in self.plan.subscriptions if stream not in plan.subscriptions}
+        self.plan = plan
+        self._streams = [stream for stream in self._streams if stream not in left]
+        self.replace("pairs have left")
+
     async def run(self) -> None:
         """Connect, serve, connect again; ends only by cancellation, or by a user's mistake."""
         waits = self._waits()

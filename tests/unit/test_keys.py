@@ -32,6 +32,7 @@ def test_the_contracts_keys(subject, channel, key):
 def test_the_other_keys():
     keys = Keys("ns")
     assert keys.snapshot("limitlex", "BTC-EUR") == "ns:md:{limitlex:BTC-EUR}:book:snapshot"
+    assert keys.instrument("limitlex", "BTC-EUR") == "ns:md:{limitlex:BTC-EUR}:instrument"
     assert keys.catalog() == "ns:bridge:catalog"
     assert keys.accounts_catalog() == "ns:bridge:catalog:accounts"
     assert {keys.catalog_of(channel) for channel in PUBLIC_CHANNELS} == {keys.catalog()}
@@ -48,6 +49,7 @@ def test_the_other_keys():
         "",
         "bridge:catalog",
         "md:{limitlex:BTC-EUR}:book:snapshot",
+        "md:{limitlex:BTC-EUR}:instrument",
         "md:{limitlex:BTC-EUR}:orders",
         "acct:{limitlex:main}:trades",
         "acct:{limitlex:main}:wallet",
