@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from bridge.config.connectors import Account, ConnectorSettings, exchange_names, options_model, public_channels
+from bridge.config.connectors import Account, ConnectorSettings, exchange_names, offered_channels, options_model
 from bridge.config.document import Location
 from bridge.config.settings import Limits, Settings
 from bridge.config.units import Form
@@ -262,7 +262,7 @@ def _type(annotation: Any) -> dict[str, Any]:
 
 
 def _of_exchange(name: str) -> dict[str, Any]:
-    channels = [str(channel) for channel in public_channels(name)]
+    channels = [str(channel) for channel in offered_channels(name)]
     return {
         "if": {"properties": {"exchange": {"const": name}}, "required": ["exchange"]},
         "then": {

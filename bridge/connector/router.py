@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections import ChainMap
+from collections.abc import Collection, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -37,6 +38,16 @@ _TAKEN: tuple[type[Event], ...] = (*DATA_EVENTS, BestPrices)
 """What topics take beside control events."""
 
 
+class _Nowhere:
+    """A `Sink` for topics whose entries aren't published."""
+
+    def put(self, stream: Stream, event: Event) -> None:
+        """An entry."""
+
+    def declare_lost(self, stream: Stream, recv: int, count: int, reason: str) -> None:
+        """A `lost` entry."""
+
+
 class Router:
     """The receiving end of a connector's feed, and the other end of its publisher."""
 
@@ -55,6 +66,10 @@ class Router:
         self._say_rejected = FrequentWarning(log, "frame_rejected")
         self._publisher = store.publisher(self)
         self._topics: dict[Subscription, Topic] = {}
+        self._unpublished: dict[Subscription, Topic] = {}
+        """Those of which only other streams are made."""
+        self._fed = ChainMap(self._topics, self._unpublished)
+        """All that the feed brings something for."""
         self._by_class: dict[type[Event], dict[str, Topic]] = {kind: {} for kind in _TAKEN}
         self._by_stream: dict[Stream, Topic] = {}
         self.flow = FlowControl()
@@ -85,7 +100,7 @@ class Router:
         """A stream that several of them feed is live when all of them are."""
         self.report.supervisors = supervisors
         self._subaccounts.attach(supervisors)
-        for subscription, topic in self._topics.items():
+        for subscription, topic in self._fed.items():
             feeding = [supervisor for supervisor in supervisors if subscription in supervisor.plan.subscriptions]
             if len(feeding) > 1:
                 topic.may_live = partial(_all_serve, feeding)
@@ -97,7 +112,7 @@ class Router:
             AlreadyRunningError: somebody else has the name or a stream.
             RedisUnavailableError: Redis is out of reach.
         """
-        wanted = self._exchange.subscriptions()
+        wanted = self._exchange.published()
         streams = [self._store.stream(subscription.channel, subscription.subject).key for subscription in wanted]
         self.report.starting = True
         beginning = self.report.heartbeat()
@@ -105,6 +120,7 @@ class Router:
             await self._store.claim(streams, beginning)
             keeping = asyncio.create_task(self.holder.keep(beginning), name="claim")
             try:
+                self._keep_unpublished(set(self._exchange.subscriptions()).difference(wanted))
                 for subscription in wanted:
                     await self._open(subscription)
                 account = self._exchange.profile.account
@@ -185,20 +201,20 @@ class Router:
         """A connection starts; what was received from ``since`` on may come again over it."""
         now = CLOCK.now()
         for subscription in streams:
-            if subscription in self._topics:
-                self._topics[subscription].reopened(since)
-                self.latency.opened(subscription.channel, self._topics[subscription], now)
+            if subscription in self._fed:
+                self._fed[subscription].reopened(since)
+                self.latency.opened(subscription.channel, self._fed[subscription], now)
 
     def down(self, streams: Sequence[Subscription], reason: str) -> None:
         """A connection is lost, or can't be made."""
         now = CLOCK.now()
         for subscription in streams:
-            if subscription in self._topics:
-                self._topics[subscription].down(now, reason)
+            if subscription in self._fed:
+                self._fed[subscription].down(now, reason)
 
     def stale(self, stream: Subscription, reason: str) -> bool:
         """A subscription is silent; whether that is news."""
-        topic = self._topics.get(stream)
+        topic = self._fed.get(stream)
         if topic is None or not topic.live:
             return False
         topic.stale(CLOCK.now(), reason)
@@ -206,7 +222,7 @@ class Router:
 
     def last(self, stream: Subscription) -> int:
         """When the stream's last event came (ns), 0 if none has."""
-        topic = self._topics.get(stream)
+        topic = self._fed.get(stream)
         return topic.last if topic else 0
 
     def restated(self, state: Restated) -> None:
@@ -287,7 +303,7 @@ class Router:
                 self._subaccounts.early(Subscription(event.channel, event.subject), event)  # type: ignore[attr-defined]
             return
         subscription = Subscription(event.channel, event.subject)
-        known = self._topics.get(subscription)
+        known = self._fed.get(subscription)
         if known is None:
             self._subaccounts.early(subscription, event)
             return
@@ -303,9 +319,7 @@ class Router:
         self._publisher.add(stream)
         self._topics[subscription] = topic
         self._by_stream[stream] = topic
-        for kind, topics in self._by_class.items():
-            if kind.channel is subscription.channel:  # type: ignore[attr-defined]
-                topics[subscription.subject] = topic
+        self._route(subscription, topic)
         now = CLOCK.now()
         # Another host's clock may have been ahead: nothing that stands there was received later than now.
         events = [event if event.recv <= now else structs.replace(event, recv=now) for event in tail.events]
@@ -314,9 +328,25 @@ class Router:
         self.latency.opened(subscription.channel, topic, now)
         return topic
 
+    def _keep_unpublished(self, subscriptions: Collection[Subscription]) -> None:
+        """Have topics that other streams are made of, and whose own entries nobody gets."""
+        for subscription in subscriptions:
+            stream = self._store.stream(subscription.channel, subscription.subject)
+            topic = self._unpublished[subscription] = self._books.topic(stream, _Nowhere())
+            self._route(subscription, topic)
+            self.latency.opened(subscription.channel, topic, CLOCK.now())
+
+    def _route(self, subscription: Subscription, topic: Topic) -> None:
+        """Have the topic get the events of its stream."""
+        for kind, topics in self._by_class.items():
+            if kind.channel is subscription.channel:  # type: ignore[attr-defined]
+                topics[subscription.subject] = topic
+
     def _topic(self, stream: Stream) -> Topic:
         if stream.channel is Channel.BOOK:
             return self._books.topic(stream, self._publisher)
+        if stream.channel is Channel.BOOK10:
+            return self._books.top(stream, self._publisher)
         return topic_type(stream.channel)(stream, self._publisher, self._books.resync)
 
     def _restore_books(self) -> None:
