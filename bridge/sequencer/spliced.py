@@ -70,7 +70,7 @@ class SplicedBook(HeldBook):
             reason = f"no snapshot within {self._rules.patience:g} s"
             self._given_up = True
             BookTopic.down(self, now, reason)
-            self._tell_quotes(now, ControlEvent.DOWN, reason)
+            self._tell(now, ControlEvent.DOWN, reason)
 
     def go_live(self, recv: int) -> None:
         if self.condition is Condition.AWAY:
