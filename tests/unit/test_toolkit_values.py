@@ -205,7 +205,9 @@ def test_an_iso_time_of_another_zone():
 
 @pytest.mark.parametrize("value", [1624990470886, "1624990470886"])
 def test_milliseconds_of_an_answer(value):
-    requests, reading = drive(millis_reading("fake", "/time", "at"), HttpResponse(200, json.dumps({"at": value}).encode()))
+    requests, reading = drive(
+        millis_reading("fake", "/time", "at"), HttpResponse(200, json.dumps({"at": value}).encode())
+    )
     assert [(request.method, request.path) for request in requests] == [("GET", "/time")]
     assert reading == ClockReading(1624990470886_000_000, SECOND // 1_000)
 
@@ -219,7 +221,9 @@ def test_an_answer_without_a_time(body):
 @pytest.mark.parametrize(("status", "kind"), [(400, ErrorKind.REST_FAILED), (429, ErrorKind.REST_RATE_LIMITED)])
 def test_a_refused_look_at_the_clock(status, kind):
     with pytest.raises(RestError) as caught:
-        drive(millis_reading("fake", "/time", "at"), HttpResponse(status, b'{"at":1624990470886}', {"retry-after": "7"}))
+        drive(
+            millis_reading("fake", "/time", "at"), HttpResponse(status, b'{"at":1624990470886}', {"retry-after": "7"})
+        )
     assert (caught.value.kind, caught.value.status, caught.value.retry_after) == (kind, status, 7.0)
 
 
@@ -316,7 +320,9 @@ def test_which_pairs_are_in_trouble(listing):
 
 def test_a_list_that_was_not_read_says_nothing():
     nothing = ProductList()
-    assert nothing.in_trouble(["BTC-USD"]) == nothing.remarks(["BTC-USD"]) == nothing.unlisted("fake", ["BTC-USD"]) == []
+    assert (
+        nothing.in_trouble(["BTC-USD"]) == nothing.remarks(["BTC-USD"]) == nothing.unlisted("fake", ["BTC-USD"]) == []
+    )
     assert (nothing.unknown("BTC-USD"), nothing.halted("BTC-USD"), nothing.version) == ("", "", 0)
 
 
