@@ -168,10 +168,10 @@ class TestRefused:
         pairs = [f"C{n}-USD" for n in range(240)]
         venue = Venue(*pairs, channels=(TRADE,))
         venue.answer(lambda *_: "subscription failed")
-        answered = venue.wait(80, refuse=lambda *_: "subscription failed")
+        answered = venue.wait(112, refuse=lambda *_: "subscription failed")
         assert {len(products) for _, _, products in answered} == {1}
         assert len(answered) >= 239
-        assert len(venue.wait(60, refuse=lambda *_: "subscription failed")) <= 1
+        assert len(venue.wait(28, refuse=lambda *_: "subscription failed")) <= 1
 
     def test_it_is_live_again_by_itself(self):
         venue = Venue("A-USD", "NO-USD")
