@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 
 import pytest
 
 from bridge.exchanges.api import Reconnect, Said, Send
 from bridge.exchanges.coinbase import CoinbaseSession
 from bridge.exchanges.toolkit.listed_session import ListedMemory
+from bridge.exchanges.toolkit.waiting import spread
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Ticker, Trade
 from tests.unit.coinbase_frames import HEARTBEAT, TICKER, TRADES, book, frame
 from tests.unit.core import SECOND, T0
@@ -333,6 +335,17 @@ class TestLeftOut:
         assert venue.controls(TRADE, "A-USD") == [("down", "no answer to the subscription within 30 s")]
         assert venue.controls(BOOK, "A-USD") == []
         assert venue.reconnects == []
+
+    def test_and_it_is_asked_for_a_minute_after_it_was_at_first(self):
+        venue = Venue("A-USD")
+        venue.say(book(pair="A-USD"))
+        venue.wait(30.25)
+        venue.asked.clear()
+        ticks = math.ceil(4 * spread(30 * SECOND, "A-USD") / SECOND)
+        venue.wait((ticks - 1) / 4)
+        assert venue.asked == []
+        venue.wait(0.25)
+        assert venue.asked == [("subscribe", "market_trades", ["A-USD"])]
 
 
 class TestSnapshots:
