@@ -88,7 +88,7 @@ class RemoveStatement(Operator):
         return ()
 
 
-class ReplaceException(ExceptionReplacer):  # type: ignore[misc]
+class ReplaceException(ExceptionReplacer):
     """Cosmic Ray's own, for names alone: it fails at ``module.Error`` and at ``*ERRORS``."""
 
     @staticmethod
