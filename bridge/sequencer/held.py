@@ -89,9 +89,9 @@ class HeldBook(BookTopic):
         """The exchange's time of the copy."""
         self._best: tuple[tuple[str, str] | None, tuple[str, str] | None] = _NOTHING
         """Best levels, as the quotes have them."""
-        self._since = 0
+        self._since: int
         """Since when a snapshot is awaited, or the copy is whole (ns)."""
-        self._due = 0
+        self._due: int
         """When one that was put off is to be asked for (ns)."""
         self._why = ""
         self.top: TopBook | None = None

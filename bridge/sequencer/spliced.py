@@ -45,7 +45,7 @@ class SplicedBook(HeldBook):
         """How often a snapshot has been asked for since there was one."""
         self._ask_at = 0
         """When it is asked for next (ns)."""
-        self._begins = False
+        self._begins: bool
         """Whether no delta has followed the snapshot yet: the first may begin before it."""
 
     def accept(self, event: BookSnapshot | BookDelta | BestPrices) -> None:
