@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bridge.config import Settings, load_settings
 from bridge.errors import ConfigError
-from bridge.model import PUBLIC_CHANNELS, Channel
+from bridge.model import Channel
 
 
 class DemoOptions(BaseModel):
@@ -26,7 +26,7 @@ class NoOptions(BaseModel):
 
 
 class Venue:
-    channels = frozenset(PUBLIC_CHANNELS)
+    channels = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
     private_channels = frozenset({Channel.ORDERS, Channel.FILLS, Channel.BALANCES})
     Options = DemoOptions
 
