@@ -24,6 +24,7 @@ _SINCE_7_2 = ("+client|setinfo",)
 _CLUSTER = ("+cluster|slots", "+command", "+asking")
 _READ = ("+xread", "+xrange", "+xrevrange", "+xlen", "+xinfo|stream", "+type", "+exists")
 _READ_HASH = ("+hget", "+hmget", "+hgetall")
+_LIMITS = ("+set", "+pttl", "+pexpire", "+del", "+xadd", "+xrange", "+xdel")
 
 Rules = list[str]
 
@@ -52,16 +53,21 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
 
     If sub-accounts are served, it finds those of an earlier process by the names in the catalog of accounts.
 
+    It reads and writes what connectors let each other know about requests to an exchange, unless ``share_limits`` is off.
+
+    Patterns of pairs are patterns of keys: Redis reads ``*`` and ``?`` in the same way.
+
     ``broad``: all pairs of its exchange, with one pattern per channel. Redis compares every command with every pattern.
     """
     keys = Keys(settings.namespace)
-    pairs = ("*",) if broad else one.own_pairs
+    pairs = ("*",) if broad else (*one.own_pairs, *one.patterns)
     streams = [keys.stream(one.exchange, pair, channel) for pair in pairs for channel in one.channels]
     if one.account is not None:
         subjects = (one.account, f"{one.account}/*")
         streams += [keys.stream(one.exchange, s, channel) for s in subjects for channel in sorted(PRIVATE_CHANNELS)]
     instruments = [f"~{keys.instrument(one.exchange, pair)}" for pair in pairs]
     beat = f"~{keys.connector(one.name)}"
+    limits = (keys.limits_held("*"), keys.limits_spent("*"))
     listed = ["+watch", "+hset", "+hmget"] if one.account is not None else []
     if one.account is not None and settings.accounts[one.account].subaccounts:
         listed.append("+hkeys")
@@ -81,6 +87,7 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
         _also([f"~{keys.catalog()}"], ("+watch", "+hset", "+hmget", "+hkeys", "+hdel")),
         _also([f"~{keys.accounts_catalog()}"], ("+hsetnx", *listed)),
         _also([f"~{keys.rejects(one.exchange)}"], ("+watch", "+xadd")),
+        *([_also([f"~{key}" for key in limits], _LIMITS)] if settings.share_limits else ()),
     ]
 
 

@@ -13,7 +13,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bridge.config.connectors import Account, ConnectorSettings
+from bridge.config.accounts import AnyAccount
+from bridge.config.connectors import ConnectorSettings
 from bridge.config.units import ByteSize, Duration
 from bridge.config.values import (
     Count,
@@ -24,6 +25,7 @@ from bridge.config.values import (
     Secret,
     SecretPath,
     Section,
+    ShareLimits,
     raise_mistake,
 )
 from bridge.model import Channel
@@ -231,7 +233,7 @@ class Settings(BaseSettings):
     """Put before every key, with a ``:``."""
     connectors: tuple[ConnectorSettings, ...] = ()
     """The connectors: one process may run one or many."""
-    accounts: Mapping[Name, Account] = Field(default_factory=dict)
+    accounts: Mapping[Name, AnyAccount] = Field(default_factory=dict)
     """Accounts by name."""
     retention: Retention = Retention()
     """How much of each stream is kept, per channel."""
@@ -243,6 +245,8 @@ class Settings(BaseSettings):
     """Metrics, health and status over HTTP."""
     shutdown_timeout: Duration = Field(default=10.0, gt=0)
     """For an orderly end."""
+    share_limits: ShareLimits = True
+    """Whether to keep to an exchange's REST limits together with the other processes on this Redis; or a name, for the processes behind one client address only."""
     log: LogSettings = LogSettings()
     """The log, on stderr."""
     loop: Literal["auto", "asyncio", "uvloop"] = "auto"
@@ -281,7 +285,7 @@ class Settings(BaseSettings):
             if connector.proxy is not None and (url := connector.proxy.get_secret_value()):
                 found += Proxy.of(url).secrets
         for account in self.accounts.values():
-            found += [account.key, account.secret]
+            found += account.credentials.values()
         return tuple(secret for secret in found if secret)
 
 

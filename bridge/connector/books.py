@@ -16,13 +16,23 @@ from bridge.model import Channel, Event
 from bridge.publish.stream import Stream
 from bridge.sequencer import BookTopic, HeldBook, Sink, TopBook, Topic, book_type
 
-__all__ = ["Books"]
+__all__ = ["Books", "Nowhere"]
 
 _LOOK_EVERY = 0.25
 _NO_SNAPSHOT = 30.0
 """Seconds without a snapshot after which one is asked for again."""
 _BETWEEN_SNAPSHOTS = 2.0
 """Least seconds from one to the next that a book needs because somebody else has changed its stream."""
+
+
+class Nowhere:
+    """A `Sink` for topics whose entries aren't published."""
+
+    def put(self, stream: Stream, event: Event) -> None:
+        """An entry."""
+
+    def declare_lost(self, stream: Stream, recv: int, count: int, reason: str) -> None:
+        """A `lost` entry."""
 
 
 class Books:
@@ -65,6 +75,14 @@ class Books:
         book = book_type(rules)(stream, sink, self.resync, self._replace, rules, quotes=quotes, paused=paused)
         self._held[stream.subject] = book
         return book
+
+    def forget(self, topic: Topic) -> None:
+        """Nothing more is due about a book that is read no more."""
+        if self._held.get(topic.subject) is topic:
+            del self._held[topic.subject]
+        if isinstance(topic, BookTopic):
+            self._broken.pop(topic, None)
+            self._asked.pop(topic, None)
 
     def top(self, stream: Stream, sink: Sink) -> TopBook:
         """The topic of the best levels of a book, whose own topic there is already."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from bridge.exchange_errors import RestError
 from bridge.exchanges.api import Exchange, ListedPair
@@ -27,11 +27,15 @@ def lists_pairs(exchange: Exchange) -> bool:
 
 
 class Instruments:
-    """Keeps the instrument hashes of the connector's pairs: each is written when the exchange's list says something new."""
+    """Keeps the instrument hashes of the connector's pairs: each is written when the exchange's list says something new.
 
-    def __init__(self, context: FeedContext, hashes: InstrumentHashes) -> None:
+    ``pairs`` gives those that the connector reads at present.
+    """
+
+    def __init__(self, context: FeedContext, hashes: InstrumentHashes, pairs: Callable[[], Collection[str]]) -> None:
         self._context = context
         self._hashes = hashes
+        self._pairs = pairs
         self._trouble = ""
         """What the log was told last; empty after a success."""
 
@@ -52,13 +56,15 @@ class Instruments:
             DisplacedError: another process has taken over the connector.
         """
         trouble = ""
+        if not (pairs := self._pairs()):
+            return True
         try:
             listed = await self._context.rest.drive(self._context.exchange.list_pairs())
         except RestError as error:
             trouble = str(error)
         else:
             known = {pair.pair: pair for pair in listed}
-            for pair in self._context.exchange.profile.pairs:
+            for pair in pairs:
                 try:
                     await self._show(pair, known)
                 except AWAY:

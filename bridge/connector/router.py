@@ -14,7 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.clock import CLOCK
 from bridge.config import ConnectorSettings, Settings
-from bridge.connector.books import Books
+from bridge.connector.books import Books, Nowhere
 from bridge.connector.leaseholder import Leaseholder
 from bridge.connector.store import Store
 from bridge.connector.subaccounts import Subaccounts
@@ -24,7 +24,7 @@ from bridge.exchanges.api import BestPrices, Exchange, Restated, Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
 from bridge.feed.supervisor import FeedSupervisor
-from bridge.model import DATA_EVENTS, Channel, Control, ControlEvent, Event
+from bridge.model import DATA_EVENTS, PUBLIC_CHANNELS, Channel, Control, ControlEvent, Event
 from bridge.observe.report import Report
 from bridge.process.lifecycle import end_tasks
 from bridge.process.logs import FrequentWarning
@@ -36,16 +36,8 @@ __all__ = ["Router"]
 
 _TAKEN: tuple[type[Event], ...] = (*DATA_EVENTS, BestPrices)
 """What topics take beside control events."""
-
-
-class _Nowhere:
-    """A `Sink` for topics whose entries aren't published."""
-
-    def put(self, stream: Stream, event: Event) -> None:
-        """An entry."""
-
-    def declare_lost(self, stream: Stream, recv: int, count: int, reason: str) -> None:
-        """A `lost` entry."""
+_LOOK_EVERY = 0.05
+"""Seconds between two looks at whether what waits has been acknowledged."""
 
 
 class Router:
@@ -72,6 +64,8 @@ class Router:
         """All that the feed brings something for."""
         self._by_class: dict[type[Event], dict[str, Topic]] = {kind: {} for kind in _TAKEN}
         self._by_stream: dict[Stream, Topic] = {}
+        self._left: set[Subscription] = set()
+        """Streams of pairs that are read no more; their connections may still bring something."""
         self.flow = FlowControl()
         self._books = Books(exchange, lambda: self.supervisors, self.event, log, self.flow)
         self._subaccounts = Subaccounts(self, self._topics, self._open, self._fail, log)
@@ -135,6 +129,49 @@ class Router:
             with suppress(*FAILURES, AlreadyRunningError):
                 await self._store.presence.leave()  # for who tries next, this one itself maybe
             raise
+
+    async def include(self, pair: str) -> None:
+        """Open the streams of a further pair.
+
+        Raises:
+            AlreadyRunningError: another process writes one of them.
+            RedisUnavailableError: Redis is out of reach.
+        """
+        profile = structs.replace(self._exchange.profile, pairs=(pair,), account=None)
+        exchange = type(self._exchange)(profile)
+        wanted, fed = exchange.published(), set(exchange.subscriptions())
+        await self._store.claim_more([self._store.stream(one.channel, one.subject).key for one in wanted])
+        self._left -= fed
+        self._keep_unpublished(fed.difference(wanted))
+        for subscription in wanted:
+            await self._open(subscription)
+        self.report.poll(exchange)
+
+    async def exclude(self, pairs: Collection[str], reason: str) -> None:
+        """Write ``stop`` to the streams of these pairs, and give them up once Redis has acknowledged it."""
+        leaving = [one for one in self._fed if one.channel in PUBLIC_CHANNELS and one.subject in pairs]
+        self._left.update(leaving)
+        topics = []
+        for subscription in leaving:
+            topic = self._fed[subscription]
+            for by_subject in self._by_class.values():
+                if by_subject.get(topic.subject) is topic:
+                    del by_subject[topic.subject]
+            topic.stop(CLOCK.now(), reason)
+            self._books.forget(topic)
+            self.latency.forget(topic)
+            if self._unpublished.pop(subscription, None) is None:
+                topics.append(self._topics.pop(subscription))
+                self.report.leaving(topic)
+                del self._by_stream[topic.stream]
+        waiting = [topic.stream for topic in topics]
+        # The acknowledgements of one stream are no event to wait for.
+        while waiting := [s for s in waiting if not self._publisher.give_up(s)]:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_EVERY)
+        for topic in topics:
+            self.report.left(topic)
+        with suppress(*FAILURES):  # the next heartbeat does it
+            await self.holder.show()
 
     def background(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         """The tasks that run beside the feed, with their names."""
@@ -254,7 +291,8 @@ class Router:
 
     def dropped(self, stream: Stream) -> None:
         """Events of this stream were dropped: a book needs a fresh snapshot, once Redis takes entries."""
-        self._books.dropped(self._by_stream[stream])
+        if stream in self._by_stream:
+            self._books.dropped(self._by_stream[stream])
 
     def recovered(self) -> None:
         """Redis takes entries again."""
@@ -278,7 +316,9 @@ class Router:
 
     def disturbed(self, stream: Stream, reason: str, count: int | None) -> None:
         """Somebody else has changed this stream: it says so, and a book starts again."""
-        topic = self._by_stream[stream]
+        topic = self._by_stream.get(stream)
+        if topic is None:
+            return  # it is being given up
         topic.disturbed(CLOCK.now(), reason, count)
         self._books.disturbed(topic)
         self._restore_books()
@@ -297,7 +337,9 @@ class Router:
             self.failed.set_exception(error)
 
     def _without_topic(self, event: Event) -> None:
-        """A control event, or one of a stream that is not open yet."""
+        """A control event, or one of a stream that is not open: not yet, or not any more."""
+        if self._left and Subscription(event.channel, event.subject) in self._left:  # type: ignore[attr-defined]
+            return
         if not isinstance(event, Control):
             if event.__class__ in self._by_class:
                 self._subaccounts.early(Subscription(event.channel, event.subject), event)  # type: ignore[attr-defined]
@@ -332,7 +374,7 @@ class Router:
         """Have topics that other streams are made of, and whose own entries nobody gets."""
         for subscription in subscriptions:
             stream = self._store.stream(subscription.channel, subscription.subject)
-            topic = self._unpublished[subscription] = self._books.topic(stream, _Nowhere())
+            topic = self._unpublished[subscription] = self._books.topic(stream, Nowhere())
             self._route(subscription, topic)
             self.latency.opened(subscription.channel, topic, CLOCK.now())
 

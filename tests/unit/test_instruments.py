@@ -71,7 +71,8 @@ async def leased(client: Redis) -> Lease:
 
 def look(client: Redis, lease: Lease, *lists) -> Instruments:
     context = FeedContext(Listing(*lists), None, Rest(), None, structlog.get_logger())
-    return Instruments(context, InstrumentHashes(client, Keys(), lease, "listing"))
+    pairs = context.exchange.profile.pairs
+    return Instruments(context, InstrumentHashes(client, Keys(), lease, "listing"), lambda: pairs)
 
 
 async def test_all_fields_as_text(client):

@@ -39,6 +39,8 @@ def test_the_other_keys():
     assert {keys.catalog_of(channel) for channel in PRIVATE_CHANNELS} == {keys.accounts_catalog()}
     assert keys.connector("one") == "ns:bridge:connector:one"
     assert keys.rejects("limitlex") == "ns:bridge:rejects:limitlex"
+    assert keys.limits_held("api.lmex.io") == "ns:bridge:limits:{api.lmex.io}:held"
+    assert keys.limits_spent("a@api.lmex.io:444") == "ns:bridge:limits:{a@api.lmex.io:444}:spent"
 
 
 @pytest.mark.parametrize(

@@ -139,8 +139,9 @@ class LmexRest(TimedRest[list[Row]]):
         """The rows of all fills since a time (ns), oldest first, and whether they are all there."""
         path, query = _path(market, "/user/trade_history"), f"startTime={since // _MILLISECOND}&count={_PAGE}"
         parts = yield from _per_symbol(lambda query: self.pages(path, query, now, account), query, pairs)
-        found = {first(row, "tradeId", "serialId") or repr(row): row for rows, _ in parts for row in rows}
-        oldest_first = sorted(found.values(), key=lambda row: row.get("timestamp", "").rjust(20))
+        rows = (row for found, _ in parts for row in found)
+        known = {(row.get("symbol", ""), first(row, "tradeId", "serialId") or repr(row)): row for row in rows}
+        oldest_first = sorted(known.values(), key=lambda row: row.get("timestamp", "").rjust(20))
         return oldest_first, all(whole for _, whole in parts)
 
     def _call(self, path: str, query: str, now: int, account: Credentials | None) -> Flow[list[Row]]:
