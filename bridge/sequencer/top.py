@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -19,6 +19,8 @@ _KEPT = 128
 
 _TWO_WAYS = "a price of the book is spelled in two ways"
 
+_Top = tuple[list[Decimal], Levels]
+"""The best levels of a side by rank, and their text, the best first."""
 Copy = Callable[[int], tuple[Levels, Levels] | None]
 """So many of the best bids and asks of a book's copy, best first; ``None`` where it can't tell which they are."""
 
@@ -50,8 +52,8 @@ class TopBook(BookTopic):
         """Whether only another snapshot shows which levels are the best."""
         self._at = ""
         self._ts: int | None = None
-        self._said: tuple[dict[Decimal, tuple[str, str]], dict[Decimal, tuple[str, str]]] = ({}, {})
-        """What readers have."""
+        self._said: tuple[_Top, _Top] = (([], []), ([], []))
+        """The bids and asks that readers have."""
 
     def follow(self, event: BookSnapshot | BookDelta) -> None:
         """The event is in the copy, which is the exchange's book."""
@@ -113,14 +115,12 @@ class TopBook(BookTopic):
             self._resync(self.subject, _TWO_WAYS)
 
     def _begin(self, now: int) -> None:
-        self._said = self._bids.top(), self._asks.top()
-        bids, asks = (list(side.values()) for side in self._said)
+        self._said = (_, bids), (_, asks) = self._bids.top(), self._asks.top()
         self.accept(BookSnapshot(self.subject, self._ts, now, self._at, bids, asks))
 
     def _say_changes(self, now: int) -> None:
-        top = self._bids.top(), self._asks.top()
-        bids, asks = (_difference(*sides) for sides in zip(self._said, top, strict=True))
-        self._said = top
+        said, self._said = self._said, (self._bids.top(), self._asks.top())
+        bids, asks = (_difference(*sides) for sides in zip(said, self._said, strict=True))
         if bids or asks:
             self.accept(BookDelta(self.subject, self._ts, now, self._at, bids, asks))
 
@@ -130,7 +130,7 @@ class TopBook(BookTopic):
 
 
 class _Side:
-    """The best levels of one side; ``sign`` is 1 for asks, -1 for bids.
+    """The best levels of one side, the best first; ``sign`` is 1 for asks, -1 for bids.
 
     ``kept`` of them at least, at most twice as many, until so many are removed that it is short.
     """
@@ -139,16 +139,14 @@ class _Side:
         self._sign = sign
         self.kept = kept
         self._ranks: list[Decimal] = []
-        """Of the levels, the best first: prices of asks, negative prices of bids."""
-        self._levels: dict[Decimal, tuple[str, str]] = {}
-        """By rank."""
+        """Prices of asks, negative prices of bids: the lowest is the best. Lists, since the hash of a decimal is dear."""
+        self._levels: list[tuple[str, str]] = []
         self._all = True
         """Whether the side has no other levels."""
 
     def begin(self, levels: Levels) -> None:
         """Take the best levels of the copy; fewer than ``kept`` are all that there are."""
-        self._levels = {self._rank(price): (price, size) for price, size in levels}
-        self._ranks = sorted(self._levels)
+        self._ranks, self._levels = [self._rank(price) for price, _ in levels], levels
         self._all = len(levels) < self.kept
 
     @property
@@ -159,35 +157,49 @@ class _Side:
     def change(self, levels: Levels) -> bool:
         """Take the levels of a delta; whether any may be among the best."""
         ranks, known, changed = self._ranks, self._levels, False
-        for price, size in levels:
-            rank = self._rank(price)
-            if not self._all and (not ranks or rank > ranks[-1]):
+        for level in levels:
+            rank = self._rank(level[0])
+            at = bisect_left(ranks, rank)
+            if at == len(ranks) and not self._all:
                 continue  # it is not kept here
-            if len(ranks) < _DEPTH or rank <= ranks[_DEPTH - 1]:
-                changed = True
-            if Decimal(size):
-                if rank not in known:
-                    insort(ranks, rank)
-                known[rank] = price, size
-            elif known.pop(rank, None):
-                del ranks[bisect_left(ranks, rank)]
+            changed = changed or at < _DEPTH
+            is_known = at < len(ranks) and ranks[at] == rank
+            if Decimal(level[1]):
+                if is_known:
+                    known[at] = level
+                else:
+                    ranks.insert(at, rank)
+                    known.insert(at, level)
+            elif is_known:
+                del ranks[at], known[at]
         if len(ranks) > 2 * self.kept:
-            for rank in ranks[self.kept :]:
-                del known[rank]
-            del ranks[self.kept :]
+            del ranks[self.kept :], known[self.kept :]
             self._all = False
         return changed
 
-    def top(self) -> dict[Decimal, tuple[str, str]]:
-        """The best levels by rank, best first."""
-        return {rank: self._levels[rank] for rank in self._ranks[:_DEPTH]}
+    def top(self) -> _Top:
+        """The best levels."""
+        return self._ranks[:_DEPTH], self._levels[:_DEPTH]
 
     def _rank(self, price: str) -> Decimal:
         number = Decimal(price)
         return number if self._sign > 0 else number.copy_negate()  # not rounded, as by arithmetic
 
 
-def _difference(before: dict[Decimal, tuple[str, str]], now: dict[Decimal, tuple[str, str]]) -> Levels:
+def _difference(before: _Top, now: _Top) -> Levels:
     """What leads from one to the other: new and changed levels, and those that are gone with size 0."""
-    changed = [level for rank, level in now.items() if before.get(rank) != level]
-    return changed + [(price, "0") for rank, (price, _) in before.items() if rank not in now]
+    ranks, levels = before
+    if ranks == now[0]:
+        return [level for level, known in zip(now[1], levels, strict=True) if level != known]
+    changed, gone, at = [], [], 0
+    for rank, level in zip(*now, strict=True):
+        while at < len(ranks) and ranks[at] < rank:
+            gone.append((levels[at][0], "0"))
+            at += 1
+        if at == len(ranks) or ranks[at] != rank:
+            changed.append(level)
+            continue
+        if levels[at] != level:
+            changed.append(level)
+        at += 1
+    return changed + gone + [(price, "0") for price, _ in levels[at:]]

@@ -189,7 +189,7 @@ def test_a_connector_that_lacks_everything(config):
 
 def test_channels_must_be_offered_by_the_exchange(config):
     problems = config.problems("connectors: [{name: a, exchange: public, pairs: [A-B], channels: [trades, ticker]}]")
-    assert problems == {"connectors.0.channels.1": "public has no ticker (line 1; it offers: trades, book)"}
+    assert problems == {"connectors.0.channels.1": "public has no ticker (line 1; it offers: trades, book, book10)"}
 
 
 def test_mistakes_between_the_parts(config):
