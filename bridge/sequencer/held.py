@@ -93,7 +93,7 @@ class HeldBook(BookTopic):
         self._due: int
         """When one that was put off is to be asked for (ns)."""
         self._why = ""
-        self._begun = 0
+        self._begun: int
         """When the book last began with a snapshot (ns): what happened before is history, and not late."""
         self._set_up()
 
