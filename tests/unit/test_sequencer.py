@@ -54,6 +54,16 @@ class TestControl:
         assert rig.sink.said() == ["live", standing, "down", "live", "down"]
         assert rig.topic.reason == "halted"
 
+    def test_it_is_said_again_once_it_was_served(self):
+        rig = Rig(Channel.BOOK)
+        refusal = Control(PAIR, None, T0, Channel.BOOK, ControlEvent.DOWN, "halted")
+        for _ in range(2):
+            rig.topic.go_live(T0)
+            rig.topic.down(T0, "cut")
+            rig.topic.control(refusal)
+            rig.topic.control(refusal)
+        assert rig.sink.said() == ["live", "down", "down"] * 2
+
     def test_stale_is_said_only_of_what_was_live(self):
         rig = Rig(Channel.BOOK)
         rig.topic.stale(T0, "silent")
@@ -203,6 +213,21 @@ class TestBook:
         rig.topic.broken()
         assert not rig.topic.restore(T0)
         assert rig.sink.said() == ["live", "snapshot"]
+
+    def test_after_a_stop_nothing_continues_what_was_before(self):
+        rig = Rig(Channel.BOOK)
+        rig.topic.accept(snapshot())
+        rig.topic.stop(T0)
+        rig.topic.accept(delta())
+        assert (rig.sink.said(), rig.topic.undeclared) == (["live", "snapshot", "stop", "live"], 1)
+
+    @pytest.mark.parametrize(("deltas", "asked"), [(1023, 0), (1024, 1), (2047, 1), (2048, 2)])
+    def test_while_none_comes_it_is_asked_for_with_every_1024_deltas(self, deltas, asked):
+        rig = Rig(Channel.BOOK, entries=2_000)
+        rig.topic.accept(snapshot())
+        for _ in range(deltas):
+            rig.topic.accept(delta())
+        assert len(rig.resynced) == asked
 
     def test_an_old_snapshot_is_renewed_by_count(self):
         rig = Rig(Channel.BOOK, entries=4096)

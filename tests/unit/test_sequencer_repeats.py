@@ -98,6 +98,15 @@ class TestIds:
         rig.topic.accept(trade(10, recv=T0 + 500 * ms))
         assert len(rig.sink.data) == 3
 
+    def test_trades_without_a_time_are_matched_too(self):
+        rig = Rig(Channel.TRADES)
+        timeless = structs.replace(trade(0), ts=None)
+        rig.topic.accept(timeless)
+        rig.topic.reopened(0)
+        for _ in range(2):
+            rig.topic.accept(timeless)
+        assert (rig.topic.repeated, len(rig.sink.data)) == (1, 2)
+
     def test_at_a_second_takeover_each_copy_counts_once_all_the_same(self):
         rig = Rig(Channel.TRADES)
         rig.topic.accept(trade(0, recv=T0))
