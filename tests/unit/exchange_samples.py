@@ -11,11 +11,12 @@ from msgspec import Struct
 
 from bridge.exchanges import exchange_type
 from bridge.exchanges.api import Credentials, Exchange, Profile
-from tests.unit import bybit_frames, coinbase_frames, limitlex_frames, lmex_frames
+from tests.unit import binance_frames, bybit_frames, coinbase_frames, limitlex_frames, lmex_frames
 from tests.unit.limitlex_keys import SECRET, jwt
 
+TOKEN = jwt({"exp": 4_000_000_000}).encode()
 ANSWERS = (
-    b'{"result":"' + jwt({"exp": 4_000_000_000}).encode() + b'"}',
+    b'{"result":"' + TOKEN + b'","listenKey":"' + TOKEN + b'"}',
     b'{"result":{"data":[]}}',
     b"[]",
 )
@@ -61,6 +62,35 @@ def _all(*groups: Iterable[bytes]) -> tuple[bytes, ...]:
 
 
 SAMPLES = (
+    Sample(
+        "binance",
+        binance_frames.SPOT_PAIRS,
+        _all(
+            binance_frames.CONTROL.values(),
+            binance_frames.SHUTDOWNS,
+            binance_frames.SPOT_PUBLIC.values(),
+            binance_frames.SPOT_PRIVATE.values(),
+        ),
+        binance_frames.SECRET,
+        warm=(binance_frames.SUBSCRIBED,),
+        levels=frozenset({"a", "b"}),
+        routing=frozenset({"stream"}),
+        listings=binance_frames.SPOT_LISTINGS,
+    ),
+    Sample(
+        "binance-usdm",
+        binance_frames.USDM_PAIRS,
+        _all(
+            binance_frames.CONTROL.values(),
+            binance_frames.SHUTDOWNS,
+            binance_frames.USDM_PUBLIC.values(),
+            binance_frames.USDM_PRIVATE.values(),
+        ),
+        binance_frames.SECRET,
+        levels=frozenset({"a", "b"}),
+        routing=frozenset({"stream"}),
+        listings=binance_frames.USDM_LISTINGS,
+    ),
     Sample(
         "bybit",
         bybit_frames.PAIRS,

@@ -40,6 +40,10 @@ class FillHistory(Struct):
         """These have come, and none before them is missing."""
         self.newest_fill = max([self.newest_fill, *(min(fill.ts or 0, fill.recv) for fill in fills)])
 
+    def complete(self, until: int) -> None:
+        """None of the fills before this time (ns) is missing: the exchange was asked for them all."""
+        self.newest_fill = max(self.newest_fill, until)
+
     def history_since(self, now: int) -> int:
         """From when on fills are to be asked for: of the last day, if nothing is known."""
         day = now - _DAY

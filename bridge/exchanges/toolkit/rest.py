@@ -1,19 +1,49 @@
-"""REST of an exchange that signs with the time: calls that are signed once more where our clock was wrong, and lists of pages."""
+"""REST: answers that are good or raise, calls that are signed with the time, and lists of pages."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from bridge.exchange_errors import RestError
 from bridge.exchanges.api import Credentials, Flow, HttpRequest, HttpResponse
 from bridge.exchanges.toolkit.fields import Row
+from bridge.exchanges.toolkit.session import WRONG
 
-__all__ = ["TimedRest"]
+__all__ = ["TimedRest", "asked"]
 
 _MILLISECOND = 1_000_000
 _MOST_PAGES = 100
 AnswerT = TypeVar("AnswerT")
+
+
+def asked(
+    exchange: str,
+    request: HttpRequest,
+    failure: Callable[[str, HttpResponse], RestError | None],
+    read: Callable[[HttpResponse], AnswerT],
+) -> Flow[AnswerT]:
+    """What an answer says.
+
+    Args:
+        exchange: its name, for errors.
+        request: the call.
+        failure: what is wrong with an answer to a path; ``None`` where nothing is.
+        read: understands a good one; raises one of `WRONG` where it can't.
+
+    Raises:
+        RestError: REST is away, refuses, or answers with what can't be understood.
+    """
+    response = yield request
+    path = request.safe_path.partition("?")[0]
+    if wrong := failure(path, response):
+        raise wrong
+    try:
+        return read(response)
+    except WRONG as error:
+        words = f"the answer can't be understood: {type(error).__name__}: {error}"
+        raise RestError(exchange, path, response.status, words) from None
 
 
 class TimedRest(ABC, Generic[AnswerT]):

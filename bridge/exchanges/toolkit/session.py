@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from bridge.exchange_errors import FrameError, ReportedError
 from bridge.exchanges.api import Output, Reconnect, Said, Send, Session, Subscription, Unknown
@@ -113,6 +113,9 @@ class SubscribingSession(Session):
 class TopicSession(SubscribingSession):
     """One whose messages name their topic as it was asked for: each is one of the topic's streams."""
 
+    _topic_field: ClassVar = "topic"
+    """The field of a message that names its topic."""
+
     def receive(self, frame: bytes, recv: int) -> Sequence[Output]:
         try:
             topic, message = self._decode(frame)
@@ -126,14 +129,18 @@ class TopicSession(SubscribingSession):
             events = self._data(topic, message, recv)
         except WRONG as error:
             events = self._salvage(topic, message, frame, recv=recv, error=error)
-        # Its data shows that a topic is served, also where the acknowledgement is still to come.
-        return [*self._settle([topic], (), recv), *events] if self._topics.came(topic, recv) else events
+        news = self._came(topic, recv)
+        return [*news, *events] if news else events
+
+    def _came(self, topic: str, recv: int) -> list[Output]:
+        """Its data shows that a topic is served, also where the acknowledgement is still to come."""
+        return self._settle([topic], (), recv) if self._topics.came(topic, recv) else []
 
     def _unreadable(self, frame: bytes, recv: int, error: Exception) -> Sequence[Output]:
         fixed = readable(frame)
         if fixed is not frame:
             return self.receive(fixed, recv)
-        topic = peek(frame, "topic")
+        topic = peek(frame, self._topic_field)
         if topic in self._streams:
             return self._salvage(topic, None, frame, recv=recv, error=error)
         raise FrameError(self._exchange, frame, f"{type(error).__name__}: {error}") from None
