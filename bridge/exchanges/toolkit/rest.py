@@ -25,6 +25,8 @@ class TimedRest(ABC, Generic[AnswerT]):
         """The exchange's clock less ours (ns), for signing; 0 while it is unknown."""
         self.told = 0
         """The exchange's time in its newest answer (ms)."""
+        self.recv = 0
+        """When the newest answer came (ns, our time)."""
 
     def get(self, path: str, query: str = "", now: int = 0, account: Credentials | None = None) -> Flow[AnswerT]:
         """A call; where our clock is what is wrong with it, it is signed once more.
@@ -52,7 +54,7 @@ class TimedRest(ABC, Generic[AnswerT]):
         more = ""
         for _ in range(_MOST_PAGES):
             before = more
-            found, more = self._page((yield from self.get(path, query + more, now, account)))
+            found, more = self._page((yield from self.get(path, (query + more).removeprefix("&"), now, account)))
             rows += found
             if not more:
                 return rows, True
@@ -67,6 +69,7 @@ class TimedRest(ABC, Generic[AnswerT]):
             at = str(max((now + self.clock_offset) // _MILLISECOND, self.told))
             headers = self._sign(account, at, path, query)
         response = yield HttpRequest("GET", f"{path}?{query}" if query else path, headers=headers)
+        self.recv = max(self.recv, response.recv)
         return self._read(path, response)
 
     @abstractmethod
