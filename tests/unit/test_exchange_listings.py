@@ -16,7 +16,12 @@ from tests.unit.exchange_samples import SAMPLES, Sample
 from tests.unit.test_exchange_rows import BAD, check_data, content, encode, leaves, prepared, spoiled
 
 LISTINGS = [(sample.name, path) for sample in SAMPLES for path in sample.listings]
-EMPTY = {"bybit": b'{"retCode":0,"result":{"list":[]}}', "limitlex": b'{"result":{"data":[]}}', "lmex": b"[]"}
+EMPTY = {
+    "bybit": b'{"retCode":0,"result":{"list":[]}}',
+    "coinbase": b'{"orders":[],"fills":[],"accounts":[],"positions":[]}',
+    "limitlex": b'{"result":{"data":[]}}',
+    "lmex": b"[]",
+}
 
 
 def drive(flow: Flow[Any], answers: dict[str, bytes], otherwise: bytes) -> Any:
@@ -90,8 +95,8 @@ def _rows_of(answer: Any) -> list[Any]:
     """The rows of an answer, wherever the exchange has them."""
     if isinstance(answer, list):
         return answer
-    rows: list[Any] = answer["result"].get("data", answer["result"].get("list"))
-    return rows
+    result = answer.get("result", answer)
+    return next(rows for rows in result.values() if isinstance(rows, list))
 
 
 def _is_fine(row: Any, way: tuple[Any, ...], kind: str) -> bool:
