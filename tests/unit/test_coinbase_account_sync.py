@@ -362,6 +362,17 @@ class TestFailures:
         assert account.controls() == [("live", "balances", "")]
         assert account.did(Reconnect) == []
 
+    def test_one_call_that_fails_for_long_keeps_no_other_back(self):
+        account = Account().synced()
+        account.rest.answers[frames.WALLETS] = HttpResponse(503, b"busy")
+        account.wait(300)
+        account.rest.called.clear()
+        account.wait(120)
+        paths = account.rest.paths()
+        assert paths.count("/accounts") == 2
+        assert paths.count("/orders/historical/fills") >= 2
+        assert account.did(Reconnect) == []
+
     def test_too_many_calls_wait_until_the_exchange_counts_anew(self):
         limited = HttpResponse(
             429,

@@ -34,6 +34,7 @@ from bridge.exchanges.toolkit.numbers import (
     check_numbers,
     check_values,
     check_words,
+    id_or_empty,
     shortened,
 )
 from bridge.exchanges.toolkit.product_list import ProductList
@@ -117,13 +118,13 @@ class CoinbaseRest(TimedRest[dict[str, Raw]]):
         """
         path = f"{API}/key_permissions"
         [row] = decode_rows(msgspec.json.encode((yield from self.get(path, "", now, self.account))))
-        self.portfolio = row.get("portfolio_uuid", "")
+        self.portfolio = id_or_empty(row.get("portfolio_uuid", ""))
         wrong = "the key lacks the permission to view" if row.get("can_view") == "false" else ""
         if self._wanted and self.portfolio not in ("", self._wanted):
             wrong = f"the key is of the portfolio {self.portfolio}, not of {self._wanted}"
         if wrong:
             raise RestError(NAME, path, 200, wrong, LONG_WAIT, kind=ErrorKind.REST_LOGIN_REFUSED)
-        return row.get("portfolio_type", "")
+        return id_or_empty(row.get("portfolio_type", ""))
 
     def listed(self, path: str, query: str, now: int) -> Flow[list[Row]]:
         """All rows of a signed list.

@@ -70,11 +70,11 @@ class PolledState(PrivateState):
         super().want(now)
 
     def tick(self, now: int) -> list[Output]:
+        """Begin a fetch of what is due; while another one is awaited after a failure, it goes with that one."""
+        due = [] if self._fetching else self._schedule.due(now)
+        self._pending.update({Channel(name): None for name in due})
         out = super().tick(now)
-        if self.idle and (due := self._schedule.due(now)):
-            self._pending.update({Channel(name): None for name in due})
-            out += self.begin(now)
-        return out
+        return out or (self.begin(now) if due and self.idle else [])
 
     def missed(self, now: int, reason: str) -> list[Output]:
         """Messages of the connection are missing: a ``gap`` of each stream that is live, and everything is asked for."""
