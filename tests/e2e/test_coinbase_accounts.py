@@ -310,6 +310,19 @@ def test_an_ec_key(play: Play, exchange: CoinbaseAccounts, tmp_path: Path, form:
     assert frames.PEM.splitlines()[1][:40] not in played.process.output
 
 
+def test_no_token_is_recorded(prepare: Play, exchange: CoinbaseAccounts, run: Run, tmp_path: Path) -> None:
+    played = prepare()
+    recording = tmp_path / "coinbase.jsonl"
+    process = run("record", "--config", str(played.config), "--out", str(recording), "--duration", "30")
+    eventually(lambda: exchange.users == 1 and "futures_balance_summary" in exchange.asked, "the subscriptions")
+    assert process.stop() == 0
+    rows = [json.loads(line) for line in recording.read_text().splitlines()]
+    assert {row["data"] for row in rows if row["t"] == "send"} == {"***"}
+    assert any(row["t"] == "http" and frames.PERMISSIONS in row["url"] for row in rows)
+    for secret in (frames.SECRET, "eyJ", "Bearer"):
+        assert secret not in recording.read_text() + process.output
+
+
 def limited(times: list[float]) -> Callable[[], web.Response | None]:
     """Too many calls, the first time."""
 

@@ -208,6 +208,18 @@ class TestOrders:
         head = ("main", frames.NS, T0, "YYY", "XXX", "BTC-USD", "limit", "buy")
         assert order == Order(*head, "50000", "0.01", "0.01", "filled", "")
 
+    def test_of_spring_2026_without_a_price_or_a_client_id_of_the_message(self):
+        frame = json.loads(frames.user(0, {**BARE, "limit_price": "68.9"}))
+        del frame["client_id"]
+        account = Account()
+        [order] = account.take(account.session.receive(json.dumps(frame).encode(), T0))
+        assert (order.order_id, order.price, order.size, order.status) == (BARE["order_id"], "68.9", "0.001", "open")
+
+    def test_the_pair_is_the_one_that_the_order_names(self):
+        """Market data of this one is served under the name of another."""
+        [order] = Account().synced().orders({**OPEN, "product_id": "BTC-USDC"})
+        assert order.pair == "BTC-USDC"
+
     @pytest.mark.parametrize(
         ("status", "filled", "expected"),
         [

@@ -10,7 +10,7 @@ import pytest
 
 from bridge.exchange_errors import ErrorKind
 from bridge.exchanges.api import HttpResponse, Reconnect, Reject, Restated, Said, Subscription, Warn
-from bridge.model import Balance, Channel, Control, Fill, Order
+from bridge.model import Balance, Channel, Control, Fill, Order, Position
 from tests.unit import coinbase_account_frames as frames
 from tests.unit.coinbase_accounts import Account, Answers, coinbase
 from tests.unit.core import SECOND, T0, Rig
@@ -171,6 +171,15 @@ class TestOrders:
             "o": ("partially_filled", "0.0004"),
         }
         assert list(exchange._memory.open_orders) == [("BTC-USD", "o")]
+
+    def test_one_that_waits_is_in_no_list_and_open_all_the_same(self):
+        account = Account().synced()
+        account.orders(bare("p", limit_price="5", status="PENDING"))
+        account.rest.answers[by_id("p")] = one(listed("p", status="PENDING"))
+        account.did(Restated)
+        account.wait(301)
+        [*_, state] = [state for state in account.did(Restated) if state.channel is Channel.ORDERS]
+        assert [(order.order_id, order.status) for order in state.events] == [("p", "open")]
 
     def test_a_list_that_is_older_than_a_message_takes_nothing_back(self):
         account = Account().synced()
@@ -347,6 +356,41 @@ class TestWallets:
         account = Account(coinbase(balances_interval=5)).synced()
         account.wait(21)
         assert account.rest.paths().count("/accounts") == 5
+
+
+class TestPositions:
+    def test_one_that_is_gone_is_flat(self):
+        account = Account(answers=Answers({frames.POSITIONS: frames.answer("positions", frames.POSITION)})).synced()
+        short = {**frames.POSITION, "product_id": "BIT-24APR26-CDE", "side": "SHORT", "number_of_contracts": "3"}
+        account.rest.answers[frames.POSITIONS] = frames.answer("positions", short)
+        found = {event.pair: event for event in account.wait(31) if isinstance(event, Position)}
+        assert (found["BIT-24APR26-CDE"].side, found["BIT-24APR26-CDE"].size) == ("short", "0.03")
+        gone = found["BIP-20DEC30-CDE"]
+        assert (gone.side, gone.size, gone.contracts) == ("", "0", "0")
+
+    def test_one_without_contracts_is_flat(self):
+        row = {**frames.POSITION, "number_of_contracts": "0", "side": ""}
+        account = Account(answers=Answers({frames.POSITIONS: frames.answer("positions", row)})).accept()
+        [position] = account.fetch()
+        assert (position.side, position.size, position.entry_price) == ("", "0", "")
+
+    def test_without_a_size_of_the_contract_only_contracts_are_told(self):
+        row = {name: value for name, value in frames.POSITION.items() if name != "contract_size"}
+        account = Account(answers=Answers({frames.POSITIONS: frames.answer("positions", row)})).accept()
+        [position] = account.fetch()
+        assert (position.side, position.size, position.contracts) == ("long", "", "2")
+
+    def test_the_list_of_products_has_that_size_too(self):
+        future = {"product_id": "BIP-20DEC30-CDE", "product_type": "FUTURE", "quote_currency_id": "USD"}
+        future["future_product_details"] = {"contract_size": "0.01"}
+        exchange, answers = coinbase("BTC-USD"), Answers()
+        answers.answers |= {
+            f"{frames.API}/market/products": {"products": [future]},
+            frames.FILLS: fills(part("f", "o", "2", product_id="BIP-20DEC30-CDE")),
+        }
+        answers.drive(exchange.discover(T0))
+        [fill] = Account(exchange, answers).accept().fetch()
+        assert (fill.size, fill.contracts, fill.fee_currency) == ("0.02", "2", "USD")
 
 
 class TestFailures:

@@ -16,14 +16,15 @@ from msgspec import Raw
 
 from bridge.exchange_errors import ErrorKind, FrameError, ReportedError, RestError
 from bridge.exchanges.api import Flow, Output, Reconnect, Said, Send, Session, Subscription, Target, Unknown, Warn
-from bridge.exchanges.coinbase.public import NAME, RATE_LIMITED, Remains, remains_of
+from bridge.exchanges.coinbase.public import NAME, RATE_LIMITED, remains_of
 from bridge.exchanges.coinbase.rest import ADJUSTMENTS, API, STATES, CoinbaseMemory, CoinbaseRest, Rows
 from bridge.exchanges.toolkit.fields import Row, decode_rows, first
 from bridge.exchanges.toolkit.login import LONG_WAIT, LogIn
 from bridge.exchanges.toolkit.message_numbers import MessageNumbers
 from bridge.exchanges.toolkit.numbers import SECOND, id_or_empty, shortened
+from bridge.exchanges.toolkit.open_orders import settle_orders
 from bridge.exchanges.toolkit.polled_state import PolledState
-from bridge.exchanges.toolkit.remains import fields_in, row_in, rows_in, text_in
+from bridge.exchanges.toolkit.remains import Remains, fields_in, row_in, rows_in, text_in
 from bridge.exchanges.toolkit.salvage import Damage
 from bridge.exchanges.toolkit.session import WRONG
 from bridge.model import Channel, Event, Fill, Order
@@ -34,8 +35,7 @@ PRIVATE = frozenset({Channel.ORDERS, Channel.FILLS, Channel.BALANCES, Channel.PO
 _USER, _SUMMARY, _HEARTBEATS, _LISTED = "user", "futures_balance_summary", "heartbeats", "subscriptions"
 _SILENT = 30
 """Seconds; without the heartbeat of every second, the exchange ends channels without a word."""
-_MOST_LOOKED_UP = 50
-"""Orders that one fetch asks for one by one."""
+_MOST_WARNINGS = 50
 _TOO_MANY = "the exchange does not list all fills since the last one known"
 _OF_POSITIONS = ("cfm_usd_balance", "daily_realized_pnl", "initial_margin", "total_open_orders_hold_amount")
 """Fields of the futures summary that change with positions."""
@@ -227,7 +227,7 @@ class AccountSession(Session):
 
     def _warn(self, words: str) -> list[Output]:
         """Said once."""
-        news = words not in self._warned and len(self._warned) < _MOST_LOOKED_UP
+        news = words not in self._warned and len(self._warned) < _MOST_WARNINGS
         self._warned.add(words)
         return [Warn(words)] if news else []
 
@@ -252,39 +252,27 @@ class AccountSession(Session):
         "base_size":"0.01","limit_price":"45000.00"}},"side":"BUY","status":"OPEN","filled_size":"0","order_type":"LIMIT",
         "size_in_quote":false,"created_time":"2024-01-15T10:00:00Z","last_fill_time":null}],"has_next":false,"cursor":""}``
         """
-        path, memory = f"{API}/orders/historical", self._memory
+        path, at = f"{API}/orders/historical", self._state.at(now)
         rows = yield from self._rest.listed(f"{path}/batch", "order_status=OPEN&limit=250", now)
-        listed = {_order_id(row) for row in rows}
-        known = [
-            *(order.order_id for order in memory.open_orders.values()),
-            *(row["order_id"] for row, _ in self._held),
-        ]
-        missing = [order_id for order_id in dict.fromkeys(known) if order_id not in listed]
-        for order_id in missing[:_MOST_LOOKED_UP]:
+
+        def look_up(order_id: str) -> Flow[list[Row]]:
             try:
-                rows += yield from self._rest.one(f"{path}/{quote(order_id, safe='')}", "order", now)
+                return (yield from self._rest.one(f"{path}/{quote(order_id, safe='')}", "order", now))
             except RestError as error:
-                if error.status != 404:  # not of this portfolio
-                    raise
-        left = set(missing[_MOST_LOOKED_UP:])
-        if left:
-            self._state.want(now)
+                if error.status == 404:  # not of this portfolio
+                    return []
+                raise
 
-        def read(row: Row) -> list[Event]:
-            """An order, or what is known of it, if that is newer; one that is known to have ended is no news."""
-            order = self._rows.order(row, first(row, "last_fill_time", "created_time"), self._state.at(now))
-            before = memory.newest(order.pair, order.order_id)
+        def read(row: Row) -> Order:
+            order = self._rows.order(row, first(row, "last_fill_time", "created_time"), at)
             self._looked_up.add(order.order_id)
-            if before and memory.is_late(order):
-                return [before] if (order.pair, order.order_id) in memory.open_orders else []
-            memory.progress(order)
-            return [order]
+            self._memory.progress(order)
+            return order
 
-        def covers(event: Event) -> bool:
-            return isinstance(event, Order) and event.order_id not in left
-
-        out = self._state.restate(Channel.ORDERS, rows, read, now, covers if left else None, name=_order_id)
-        memory.forget_orders({*map(_order_id, rows), *left}, now)
+        also, memory = [row["order_id"] for row, _ in self._held], self._memory
+        out = yield from settle_orders(
+            self._state, memory, rows, now, read=read, name=_order_id, look_up=look_up, also=also
+        )
         self._looked_up.intersection_update(order.order_id for order in memory.open_orders.values())
         return [*out, *self._let_go(self._state.at(now))]
 

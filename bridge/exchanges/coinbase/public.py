@@ -24,14 +24,14 @@ from bridge.exchanges.toolkit.numbers import (
     check_values,
 )
 from bridge.exchanges.toolkit.product_list import ProductList
-from bridge.exchanges.toolkit.remains import count_in, fields_in, rows_in, text_in
-from bridge.exchanges.toolkit.salvage import UNREADABLE, peek, peek_count
+from bridge.exchanges.toolkit.remains import Remains, fields_in, read_remains, rows_in, text_in
+from bridge.exchanges.toolkit.salvage import UNREADABLE
 from bridge.exchanges.toolkit.served_names import ServedNames
 from bridge.exchanges.toolkit.session import WRONG
 from bridge.exchanges.toolkit.times import UtcTimes
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Levels, Quote, Ticker, Trade
 
-__all__ = ["NAME", "RATE_LIMITED", "CoinbaseSession", "Remains", "remains_of"]
+__all__ = ["NAME", "RATE_LIMITED", "CoinbaseSession", "remains_of"]
 
 NAME = "coinbase"
 RATE_LIMITED = re.compile(r"rate.?limit|too many (requests|messages)", re.IGNORECASE).search
@@ -157,22 +157,9 @@ class _Heartbeat(_Message, tag="heartbeats"):
 _decode = msgspec.json.Decoder(_Trades | _Books | _Tickers | _Heartbeat | _Subscriptions).decode
 
 
-class Remains(Struct):
-    """What can be read of any frame; without ``fields`` it is no JSON object, and the rest was found in its first bytes."""
-
-    channel: str
-    number: int | None
-    type: str
-    fields: dict[str, Raw]
-
-
 def remains_of(frame: bytes) -> Remains:
-    """What can be read of the frame."""
-    fields = fields_in(frame)
-    if not fields:
-        return Remains(peek(frame, "channel"), peek_count(frame, "sequence_num"), "", {})
-    number = count_in(fields.get("sequence_num"))
-    return Remains(text_in(fields.get("channel")), number, text_in(fields.get("type")), fields)
+    """What can be read of any frame."""
+    return read_remains(frame, channel="channel", number="sequence_num")
 
 
 class CoinbaseSession(SalvagingSession):

@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from contextlib import suppress
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
 from functools import cached_property
-from urllib.parse import quote
 
 import msgspec
-from msgspec import Raw, field
+from msgspec import field
 
 from bridge.errors import ConfigError, Problem
 from bridge.exchange_errors import ErrorKind, RestError
-from bridge.exchanges.api import ClockReading, Credentials, Flow, HttpResponse
+from bridge.exchanges.api import ClockReading, Credentials, Flow
 from bridge.exchanges.coinbase.public import NAME
 from bridge.exchanges.toolkit.clocks import millis_reading
 from bridge.exchanges.toolkit.contracts import Contracts
 from bridge.exchanges.toolkit.fields import EXACT, NESTED, Row, decode_rows, first, plain, total
 from bridge.exchanges.toolkit.fill_sums import FillSums
 from bridge.exchanges.toolkit.history import AccountMemory
+from bridge.exchanges.toolkit.json_rest import JsonRest
 from bridge.exchanges.toolkit.jwt import SigningKey
 from bridge.exchanges.toolkit.login import LONG_WAIT
 from bridge.exchanges.toolkit.numbers import (
@@ -38,10 +36,8 @@ from bridge.exchanges.toolkit.numbers import (
     shortened,
 )
 from bridge.exchanges.toolkit.product_list import ProductList
-from bridge.exchanges.toolkit.remains import fields_in, row_in, rows_in, text_in
-from bridge.exchanges.toolkit.rest import TimedRest
+from bridge.exchanges.toolkit.remains import fields_in, row_in
 from bridge.exchanges.toolkit.times import UtcTimes
-from bridge.exchanges.toolkit.waiting import seconds_to_wait
 from bridge.model import Balance, Fill, Order, Position
 
 __all__ = ["ADJUSTMENTS", "API", "STATES", "CoinbaseMemory", "CoinbaseRest", "Rows"]
@@ -75,12 +71,11 @@ class CoinbaseMemory(AccountMemory):
             self.sums.orders([order])
 
 
-class CoinbaseRest(TimedRest[dict[str, Raw]]):
+class CoinbaseRest(JsonRest):
     """The REST calls, public and signed; ``portfolio`` is the one that the key has to be of, and then the one it is of."""
 
     def __init__(self, account: Credentials | None = None, portfolio: str = "") -> None:
-        super().__init__(late=(401,))
-        self.account = account
+        super().__init__(NAME, ("orders", "fills", "accounts", "positions", "products"), account)
         self._wanted = portfolio
         self.portfolio = ""
 
@@ -126,55 +121,9 @@ class CoinbaseRest(TimedRest[dict[str, Raw]]):
             raise RestError(NAME, path, 200, wrong, LONG_WAIT, kind=ErrorKind.REST_LOGIN_REFUSED)
         return id_or_empty(row.get("portfolio_type", ""))
 
-    def listed(self, path: str, query: str, now: int) -> Flow[list[Row]]:
-        """All rows of a signed list.
-
-        Raises:
-            RestError: as `get`, or there are too many.
-        """
-        rows, whole = yield from self.pages(path, query, now, self.account)
-        if not whole:
-            raise RestError(NAME, path, 200, "the list has no end")
-        return rows
-
-    def one(self, path: str, name: str, now: int) -> Flow[list[Row]]:
-        """The one object that a signed call returns under a name.
-
-        Raises:
-            RestError: as `get`.
-        """
-        return decode_rows((yield from self.get(path, "", now, self.account)).get(name, Raw(b"")))
-
     def _sign(self, account: Credentials, at: str, path: str, query: str) -> dict[str, str]:
         del account, query
         return {"Authorization": f"Bearer {self.token(int(at), f'GET {_SIGNED_HOST}{path}')}"}
-
-    def _read(self, path: str, response: HttpResponse) -> dict[str, Raw]:
-        """An answer; errors are ``{"error":…,"message":…}`` or ``{"errors":[{"id":…,"message":…}]}``."""
-        headers, status, fields = response.headers, response.status, fields_in(response.body)
-        date = headers.get("date", "")
-        with suppress(ValueError, TypeError, IndexError, OverflowError):
-            self.told = int(parsedate_to_datetime(date).timestamp()) * 1000
-        if status < 400 and fields:
-            return fields
-        errors = rows_in(fields.get("errors"))
-        fields = fields_in(errors[0]) if errors else fields
-        parts = [text_in(fields.get(name)) for name in ("id", "error", "error_details", "message")]
-        words = ": ".join(dict.fromkeys(filter(None, parts))) or response.body[:200].decode(errors="replace")
-        wait = seconds_to_wait(headers.get("retry-after", ""), date)
-        if status == 429:
-            wait = seconds_to_wait(headers.get("x-ratelimit-reset", ""), date) or wait or LONG_WAIT
-        raise RestError(NAME, path, status, words or "no reason given", wait, code=status)
-
-    def _page(self, answer: dict[str, Raw]) -> tuple[list[Row], str]:
-        lists = ("orders", "fills", "accounts", "positions", "products")
-        name = next((name for name in lists if bytes(answer.get(name, b""))[:1] == b"["), "")
-        if not name:
-            raise RestError(NAME, API, 200, "the answer holds no list")
-        pages = fields_in(answer.get("pagination")) or answer
-        cursor = text_in(pages.get("next_cursor")) or text_in(pages.get("cursor"))
-        more = cursor and bytes(pages.get("has_next", b"true")) != b"false"
-        return decode_rows(answer[name]), f"&cursor={quote(cursor, safe='')}" if more else ""
 
 
 class Rows:

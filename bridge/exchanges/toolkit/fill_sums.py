@@ -29,11 +29,11 @@ class FillSums:
         self._lacking_since: int | None = None
 
     def orders(self, orders: Sequence[Order]) -> None:
-        """These orders are filled so far."""
+        """These orders are filled so far; a message that is late takes nothing back."""
         for order in orders:
             if order.filled:
-                self._filled.pop(order.order_id, None)
-                self._filled[order.order_id] = Decimal(order.filled)
+                known = self._filled.pop(order.order_id, Decimal(0))
+                self._filled[order.order_id] = max(Decimal(order.filled), known)
         while len(self._filled) > _MOST:
             self.forget(next(iter(self._filled)))
 

@@ -5,15 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from bridge.exchanges.toolkit.fields import Row, decode_rows, fields_of
-from bridge.exchanges.toolkit.salvage import UNREADABLE, readable, rows_of
+from bridge.exchanges.toolkit.salvage import UNREADABLE, peek, peek_count, readable, rows_of
 
-__all__ = ["count_in", "fields_in", "row_in", "rows_in", "text_in"]
+__all__ = ["Remains", "count_in", "fields_in", "read_remains", "row_in", "rows_in", "text_in"]
 
 _LONGEST_COUNT = 18
 _decode_text = msgspec.json.Decoder(str).decode
+
+
+class Remains(Struct):
+    """What can be read of a frame; without ``fields`` it is no JSON object, and the rest was found in its first bytes."""
+
+    channel: str
+    number: int | None
+    type: str
+    fields: dict[str, Raw]
+
+
+def read_remains(frame: bytes, *, channel: str, number: str) -> Remains:
+    """What can be read of a frame whose channel and number are in fields of these names."""
+    fields = fields_in(frame)
+    if not fields:
+        return Remains(peek(frame, channel), peek_count(frame, number), "", {})
+    return Remains(text_in(fields.get(channel)), count_in(fields.get(number)), text_in(fields.get("type")), fields)
 
 
 def fields_in(data: bytes | Raw | None) -> dict[str, Raw]:
