@@ -27,6 +27,7 @@ from bridge.exchanges.api import (
     BookRules,
     ClockReading,
     ConnectionPlan,
+    Credential,
     Exchange,
     Flow,
     ListedPair,
@@ -38,11 +39,10 @@ from bridge.exchanges.coinbase.account import PRIVATE, AccountSession
 from bridge.exchanges.coinbase.public import NAME, CoinbaseSession
 from bridge.exchanges.coinbase.rest import API, CoinbaseMemory, CoinbaseRest, Rows
 from bridge.exchanges.toolkit.contracts import Contracts
-from bridge.exchanges.toolkit.fields import NESTED, Row
+from bridge.exchanges.toolkit.fields import Row, first, nested
 from bridge.exchanges.toolkit.listed_session import ListedMemory
-from bridge.exchanges.toolkit.numbers import id_or_empty
+from bridge.exchanges.toolkit.numbers import id_or_empty, number_or_empty
 from bridge.exchanges.toolkit.product_list import Product, ProductList, ProductWatch
-from bridge.exchanges.toolkit.remains import fields_in, text_in
 from bridge.model import Channel, Event
 
 __all__ = ["Coinbase", "CoinbaseOptions", "CoinbaseSession"]
@@ -84,6 +84,10 @@ class Coinbase(Exchange):
     private_channels = PRIVATE
     Options = CoinbaseOptions
     silence: ClassVar = {Channel.BOOK: 60.0}
+    credentials: ClassVar = (
+        Credential("api_key", "the name of the API key"),
+        Credential("api_secret", "the private key of the API key: PEM, base64, or its JSON file"),
+    )
     gaps: ClassVar = "verified"
     book = BookRules(attempts=_ATTEMPTS, patience=inf, large=True)
     example_pairs = ("BTC-USD", "ETH-USD")
@@ -106,7 +110,7 @@ class Coinbase(Exchange):
         self._has_rest = profile.rest_url is not None or profile.url is None
         """Else REST is another exchange's than the WebSocket."""
         self._listing = ProductList()
-        self._watch = ProductWatch(self._listing, profile.pairs, self._ask)
+        self._watch = ProductWatch(self._listing, lambda: self.profile.pairs, self._ask)
         self._contracts = Contracts({}, self._is_future)
         self._rest = CoinbaseRest(profile.account, options.portfolio)
         self._portfolio = ""
@@ -197,9 +201,8 @@ class Coinbase(Exchange):
         query = urlencode([("product_ids", name) for name in names], quote_via=quote)
         rows, _ = yield from self._rest.pages(_PRODUCTS, query)
         found = {row["product_id"]: _product(row) for row in rows if id_or_empty(row.get("product_id", ""))}
-        for row in rows:
-            terms = fields_in(row.get("future_product_details", "").removeprefix(NESTED).encode())
-            self._contracts.learn(row.get("product_id", ""), text_in(terms.get("contract_size")))
+        for name, product in found.items():
+            self._contracts.learn(name, product.pair.contract_size)
         if not (found or names):
             raise RestError(NAME, _PRODUCTS, 200, "the answer lists no products")
         return found
@@ -215,7 +218,16 @@ def _product(row: Row) -> Product:
     halted = next((name for name in flags if row.get(name) == "true"), "")
     status = row.get("status", "")[:40]
     halted = status if status not in ("", "online") else halted
-    names = row["product_id"], row.get("base_currency_id") or base, row.get("quote_currency_id") or currency
-    kind = "spot" if row.get("product_type") in (None, "", "SPOT") else "future"
-    pair = ListedPair(*names, kind, halted or status)
-    return Product(pair, halted, row.get("alias", ""), row.get("base_increment", ""))
+    spot = row.get("product_type") in (None, "", "SPOT")
+    listed = ListedPair(
+        row["product_id"],
+        row.get("base_currency_id") or base,
+        row.get("quote_currency_id") or currency,
+        "spot" if spot else "future",
+        halted or status,
+        tick_size=number_or_empty(first(row, "price_increment", "quote_increment")),
+        lot_size=number_or_empty(row.get("base_increment", "")) if spot else "",  # a future's sizes are contracts
+        min_size=number_or_empty(row.get("base_min_size", "")) if spot else "",
+        contract_size=number_or_empty(nested(row, "future_product_details").get("contract_size", "")),
+    )
+    return Product(listed, halted, row.get("alias", ""))

@@ -20,7 +20,7 @@ from bridge.exchanges.api import ClockReading, Credentials, Flow
 from bridge.exchanges.coinbase.public import NAME
 from bridge.exchanges.toolkit.clocks import millis_reading
 from bridge.exchanges.toolkit.contracts import Contracts
-from bridge.exchanges.toolkit.fields import EXACT, NESTED, Row, decode_rows, first, plain, total
+from bridge.exchanges.toolkit.fields import EXACT, NESTED, Row, decode_rows, first, nested, plain, total
 from bridge.exchanges.toolkit.fill_sums import FillSums
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.json_rest import JsonRest
@@ -36,7 +36,6 @@ from bridge.exchanges.toolkit.numbers import (
     shortened,
 )
 from bridge.exchanges.toolkit.product_list import ProductList
-from bridge.exchanges.toolkit.remains import fields_in, row_in
 from bridge.exchanges.toolkit.times import UtcTimes
 from bridge.model import Balance, Fill, Order, Position
 
@@ -140,8 +139,8 @@ class Rows:
         """An order of the channel or of a list, which name some fields differently; only lists have all of its terms."""
         order_id, client_id, pair = row["order_id"], row.get("client_order_id", ""), row["product_id"]
         kind, side = row["order_type"].lower().replace(" ", "_"), _SIDES[first(row, "order_side", "side").upper()]
-        terms = fields_in(row.get("order_configuration", "").removeprefix(NESTED).encode())
-        term: Row = next((row_in(terms, name) for name in terms), {})
+        terms = nested(row, "order_configuration")
+        term: Row = next((nested(terms, name) for name in terms), {})
         filled, price = first(row, "cumulative_quantity", "filled_size") or "0", first(row, "limit_price")
         price, left, size = (
             price or term.get("limit_price", ""),
@@ -236,7 +235,7 @@ class Rows:
     def _from_money(self, pair: str, order_id: str, coins: Decimal) -> str:
         """Coins of a fill whose size is money: as its order says, if it is the only one, else rounded to the pair's step."""
         known, listed = self._memory.newest(pair, order_id), self._listing.products.get(pair)
-        step = Decimal((listed and listed.step) or "0.00000001")
+        step = Decimal((listed and listed.pair.lot_size) or "0.00000001")
         if known and known.filled and abs(Decimal(known.filled) - coins) <= step:
             return known.filled
         return plain(coins.quantize(step))
@@ -252,5 +251,4 @@ class Rows:
 
 def _value(row: Row, name: str) -> str:
     """An amount with its currency, ``{"value":"1.23456789","currency":"BTC"}``, or bare."""
-    held = row[name]
-    return decode_rows(held.removeprefix(NESTED).encode())[0]["value"] if held.startswith(NESTED) else held
+    return nested(row, name)["value"] if row[name].startswith(NESTED) else row[name]

@@ -25,8 +25,6 @@ class Product(Struct, frozen=True):
     pair: ListedPair
     halted: str = ""
     alias: str = ""
-    step: str = ""
-    """The step that its sizes have, in coins; empty where it isn't known."""
 
 
 class ProductList:
@@ -80,14 +78,14 @@ class ProductWatch:
 
     Args:
         listing: the list.
-        pairs: those that are configured.
+        pairs: those that are configured at present.
         ask: the conversation that asks for products by name, or for all of them, if none is named.
     """
 
     def __init__(
         self,
         listing: ProductList,
-        pairs: Sequence[str],
+        pairs: Callable[[], Sequence[str]],
         ask: Callable[[Sequence[str]], Flow[Mapping[str, Product]]],
     ) -> None:
         self._listing = listing
@@ -114,7 +112,7 @@ class ProductWatch:
         if self._looked_at is None:
             yield from self.read(now)
             return
-        pairs = list(dict.fromkeys(self._listing.served_as(pair) for pair in self._pairs))
+        pairs = list(dict.fromkeys(self._listing.served_as(pair) for pair in self._pairs()))
         is_time = abs(now - self._looked_at) > _WHOLE_EVERY
         asked = pairs if is_time else self._listing.in_trouble(pairs)
         found: dict[str, Product] = {}
