@@ -294,6 +294,12 @@ class TestFills:
         [fill] = [event for event in account.fetch() if isinstance(event, Fill)]
         assert fill.size == "16.66666633"
 
+    def test_so_many_orders_in_money_are_remembered(self):
+        exchange = coinbase()
+        rows = [part(f"f{n}", f"o{n}", "1", size_in_quote=True) for n in range(1_001)]
+        Account(exchange, Answers({frames.FILLS: fills(*rows)})).synced()
+        assert len(exchange._memory.in_money) == 1_000
+
     def test_else_it_is_rounded_to_the_pairs_step(self):
         products = f"{frames.API}/market/products"
         exchange, answers = coinbase("BTC-USD"), Answers()

@@ -52,6 +52,7 @@ STATES = (*_ENDED, *_BEGUN, "CANCEL_QUEUED", "EDIT_QUEUED")
 """Those of orders that are known; the last two change nothing yet."""
 ADJUSTMENTS = ("REVERSAL", "CORRECTION", "SYNTHETIC")
 """What of the rows of fills is none."""
+_MOST_IN_MONEY = 1_000
 _OPEN = ("open", "partially_filled")
 _SIDES, _HELD = {"BUY": "buy", "SELL": "sell"}, {"LONG": "long", "SHORT": "short"}
 
@@ -60,9 +61,16 @@ class CoinbaseMemory(AccountMemory):
     """What the successive sessions of one account know; ``attempts`` are its connections since one was served."""
 
     sums: FillSums = field(default_factory=FillSums)
-    in_money: set[str] = field(default_factory=set)
+    in_money: dict[str, None] = field(default_factory=dict)
     """Orders whose size was given in money: their fills don't add up to it, nor exactly to what is filled."""
     attempts: int = 0
+
+    def take_in_money(self, order_id: str) -> None:
+        """The size of this order was given in money."""
+        self.in_money[order_id] = None
+        self.sums.forget(order_id)
+        if len(self.in_money) > _MOST_IN_MONEY:
+            del self.in_money[next(iter(self.in_money))]
 
     def progress(self, order: Order) -> None:
         """Note how far an order is filled: its fills have to show it, too."""
@@ -161,7 +169,7 @@ class Rows:
             status = "partially_filled" if Decimal(filled) else "open"
         before = (known.contracts or known.size) if known else ""
         if row.get("size_in_quote") == "true":
-            self._memory.in_money.add(order_id)
+            self._memory.take_in_money(order_id)
         if order_id in self._memory.in_money:
             size = ""
         elif not size and kind == "market" and side == "buy":
@@ -196,8 +204,7 @@ class Rows:
                 raise ValueError(f"type {shortened(row['trade_type'])}")
             return []
         if row.get("size_in_quote") == "true":
-            self._memory.in_money.add(order_id)
-            self._memory.sums.forget(order_id)
+            self._memory.take_in_money(order_id)
             size = self._from_money(pair, order_id, Decimal(size) / Decimal(price))
         future = self._is_future(pair)
         currency = listed.pair.quote if listed else "" if future else pair.rpartition("-")[2]
