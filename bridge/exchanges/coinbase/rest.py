@@ -149,35 +149,15 @@ class Rows:
         kind, side = row["order_type"].lower().replace(" ", "_"), _SIDES[first(row, "order_side", "side").upper()]
         terms = nested(row, "order_configuration")
         term: Row = next((nested(terms, name) for name in terms), {})
-        filled, price = first(row, "cumulative_quantity", "filled_size") or "0", first(row, "limit_price")
-        price, left, size = (
-            price or term.get("limit_price", ""),
-            row.get("leaves_quantity", ""),
-            term.get("base_size", ""),
-        )
+        filled = first(row, "cumulative_quantity", "filled_size") or "0"
+        price = row.get("limit_price") or term.get("limit_price", "")
         check_ids(order_id, pair)
         check_words(client_id, kind)
         check_numbers(filled)
-        check_amounts(price, left, size)
+        check_amounts(price)
         known = self._memory.newest(pair, order_id)
-        state = row["status"]
-        if state in _ENDED:
-            status = "cancelled" if state == "FAILED" and Decimal(filled) else _ENDED[state]
-        elif state not in _BEGUN and known and known.status:
-            status = known.status
-        else:
-            status = "partially_filled" if Decimal(filled) else "open"
-        before = (known.contracts or known.size) if known else ""
-        if row.get("size_in_quote") == "true":
-            self._memory.take_in_money(order_id)
-        if order_id in self._memory.in_money:
-            size = ""
-        elif not size and kind == "market" and side == "buy":
-            size = before  # what is left may be money
-        elif not size and left and status in _OPEN:
-            size = plain(EXACT.add(Decimal(filled), Decimal(left)))
-        elif not size:
-            size = before or (filled if status == "filled" else "")
+        status = _status(row["status"], filled, known)
+        size = self._size(row, term, filled, status, bought=kind == "market" and side == "buy")
         if not Decimal(price or 0):
             price = known.price if known else ""
         contracts = size if self._is_future(pair) else ""
@@ -185,6 +165,23 @@ class Rows:
         return Order(
             *(name, self._ns(ts), recv, order_id, client_id, pair, kind, side, price, size, filled, status, contracts)
         )
+
+    def _size(self, row: Row, term: Row, filled: str, status: str, *, bought: bool) -> str:
+        """An order's size in coins or contracts; empty where it was given in money, or isn't known.
+
+        The channel tells what is left, of open orders only; of one ``bought`` at the market's price it may be money.
+        """
+        base, left = term.get("base_size", ""), row.get("leaves_quantity", "")
+        check_amounts(base, left)
+        if row.get("size_in_quote") == "true":
+            self._memory.take_in_money(row["order_id"])
+        if row["order_id"] in self._memory.in_money:
+            return ""
+        if not base and not bought and left and status in _OPEN:
+            return plain(EXACT.add(Decimal(filled), Decimal(left)))
+        known = self._memory.newest(row["product_id"], row["order_id"])
+        before = (known.contracts or known.size) if known else ""
+        return base or before or (filled if status == "filled" and not bought else "")
 
     def fill(self, row: Row, recv: int) -> list[Fill]:
         """A fill, or nothing for its adjustment; its id is ``entry_id``: ``trade_id`` may be that of several rows.
@@ -254,6 +251,15 @@ class Rows:
         """A size in coins; empty where nobody knows what a contract is worth."""
         known = pair in self._contracts or not self._is_future(pair)
         return self._contracts.coins(pair, size) if size and known else ""
+
+
+def _status(word: str, filled: str, known: Order | None) -> str:
+    """A state in the bridge's words; one that changes nothing yet, or that nobody knows, is as before."""
+    if word in _ENDED:
+        return "cancelled" if word == "FAILED" and Decimal(filled) else _ENDED[word]
+    if word not in _BEGUN and known and known.status:
+        return known.status
+    return "partially_filled" if Decimal(filled) else "open"
 
 
 def _value(row: Row, name: str) -> str:
