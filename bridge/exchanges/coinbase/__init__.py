@@ -199,7 +199,7 @@ class Coinbase(Exchange):
             RestError: no answer, or none that is a product list.
         """
         query = urlencode([("product_ids", name) for name in names], quote_via=quote)
-        rows, _ = yield from self._rest.pages(_PRODUCTS, query)
+        rows, _ = yield from self._rest.pages(_PRODUCTS, query, name=lambda row: row.get("product_id", ""))
         found = {row["product_id"]: _product(row) for row in rows if id_or_empty(row.get("product_id", ""))}
         for name, product in found.items():
             self._contracts.learn(name, product.pair.contract_size)

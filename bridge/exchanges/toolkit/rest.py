@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from bridge.exchange_errors import RestError
@@ -43,14 +44,23 @@ class TimedRest(ABC, Generic[AnswerT]):
         return (yield from self._call(path, query, now, account))
 
     def pages(
-        self, path: str, query: str, now: int = 0, account: Credentials | None = None
+        self,
+        path: str,
+        query: str,
+        now: int = 0,
+        account: Credentials | None = None,
+        *,
+        name: Callable[[Row], str] | None = None,
     ) -> Flow[tuple[list[Row], bool]]:
         """The rows of a list, page by page, and whether they are all there.
+
+        With ``name``, which tells rows apart, a page that brings no other ones than those before is the end.
 
         Raises:
             RestError: as `get`.
         """
         rows: list[Row] = []
+        seen: set[str] = set()
         more = ""
         for _ in range(_MOST_PAGES):
             before = more
@@ -58,8 +68,10 @@ class TimedRest(ABC, Generic[AnswerT]):
             rows += found
             if not more:
                 return rows, True
-            if more == before:
+            names = set(map(name, found)) if name else {more}
+            if more == before or names <= seen:
                 break  # the same page again
+            seen |= names
         return rows, False
 
     def _call(self, path: str, query: str, now: int, account: Credentials | None) -> Flow[AnswerT]:
