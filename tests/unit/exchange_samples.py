@@ -5,13 +5,21 @@ A new exchange adds itself here; without it `test_exchange_rules` fails.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from msgspec import Struct
 
 from bridge.exchanges import exchange_type
 from bridge.exchanges.api import Credentials, Exchange, Profile
-from tests.unit import binance_frames, bybit_frames, coinbase_frames, limitlex_frames, lmex_frames
+from tests.unit import (
+    binance_frames,
+    bybit_frames,
+    coinbase_account_frames,
+    coinbase_frames,
+    limitlex_frames,
+    lmex_frames,
+)
 from tests.unit.limitlex_keys import SECRET, jwt
 
 TOKEN = jwt({"exp": 4_000_000_000}).encode()
@@ -110,9 +118,14 @@ SAMPLES = (
         "coinbase",
         coinbase_frames.PAIRS,
         tuple(
-            coinbase_frames.frame(message, number) for number, message in enumerate(coinbase_frames.MESSAGES.values())
+            coinbase_frames.frame(message, number)
+            for number, message in enumerate(
+                (*coinbase_frames.MESSAGES.values(), *map(json.loads, coinbase_account_frames.FRAMES))
+            )
         ),
+        coinbase_account_frames.SECRET,
         routing=frozenset({"channel", "sequence_num"}),
+        listings=coinbase_account_frames.LISTINGS,
     ),
     Sample(
         "limitlex",

@@ -20,6 +20,7 @@ EMPTY = {
     "binance": b"[]",
     "binance-usdm": b"[]",
     "bybit": b'{"retCode":0,"result":{"list":[]}}',
+    "coinbase": b'{"orders":[],"fills":[],"accounts":[],"positions":[]}',
     "limitlex": b'{"result":{"data":[]}}',
     "lmex": b"[]",
 }
@@ -97,9 +98,9 @@ def _rows_of(answer: Any) -> list[Any]:
     if isinstance(answer, list):
         return answer
     if "balances" in answer:
-        answer = {"result": {"list": answer["balances"]}}
-    rows: list[Any] = answer["result"].get("data", answer["result"].get("list"))
-    return rows
+        return list(answer["balances"])
+    result = answer.get("result", answer)
+    return next(rows for rows in result.values() if isinstance(rows, list))
 
 
 def _is_fine(row: Any, way: tuple[Any, ...], kind: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -23,6 +24,7 @@ __all__ = [
     "nested",
     "plain",
     "text",
+    "total",
 ]
 
 Row = dict[str, str]
@@ -105,6 +107,19 @@ def difference(whole: str, part: str) -> str:
     except ArithmeticError:
         msg = f"{shortened(whole)} less {shortened(part)} can't be told"
         raise ValueError(msg) from None
+
+
+def total(amounts: Sequence[str]) -> str:
+    """The sum of amounts of any sign, exactly; a single one as it is written.
+
+    Raises:
+        ValueError, ArithmeticError: one is no number, or they have too many digits.
+    """
+    check_values(*amounts)
+    found = Decimal(amounts[0])
+    for amount in amounts[1:]:
+        found = EXACT.add(found, Decimal(amount))
+    return amounts[0] if len(amounts) == 1 else plain(found)
 
 
 def _row(raw: msgspec.Raw) -> Row:

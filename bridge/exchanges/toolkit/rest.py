@@ -55,6 +55,8 @@ class TimedRest(ABC, Generic[AnswerT]):
         """The exchange's clock less ours (ns), for signing; 0 while it is unknown."""
         self.told = 0
         """The exchange's time in its newest answer (ms)."""
+        self.recv = 0
+        """When the newest answer came (ns, our time)."""
 
     def get(self, path: str, query: str = "", now: int = 0, account: Credentials | None = None) -> Flow[AnswerT]:
         """A call; where our clock is what is wrong with it, it is signed once more.
@@ -71,23 +73,34 @@ class TimedRest(ABC, Generic[AnswerT]):
         return (yield from self._call(path, query, now, account))
 
     def pages(
-        self, path: str, query: str, now: int = 0, account: Credentials | None = None
+        self,
+        path: str,
+        query: str,
+        now: int = 0,
+        account: Credentials | None = None,
+        *,
+        name: Callable[[Row], str] | None = None,
     ) -> Flow[tuple[list[Row], bool]]:
         """The rows of a list, page by page, and whether they are all there.
+
+        With ``name``, which tells rows apart, a page that brings no other ones than those before is the end.
 
         Raises:
             RestError: as `get`.
         """
         rows: list[Row] = []
+        seen: set[str] = set()
         more = ""
         for _ in range(_MOST_PAGES):
             before = more
-            found, more = self._page((yield from self.get(path, query + more, now, account)))
+            found, more = self._page((yield from self.get(path, (query + more).removeprefix("&"), now, account)))
             rows += found
             if not more:
                 return rows, True
-            if more == before:
+            names = set(map(name, found)) if name else {more}
+            if more == before or names <= seen:
                 break  # the same page again
+            seen |= names
         return rows, False
 
     def _call(self, path: str, query: str, now: int, account: Credentials | None) -> Flow[AnswerT]:
@@ -97,6 +110,7 @@ class TimedRest(ABC, Generic[AnswerT]):
             at = str(max((now + self.clock_offset) // _MILLISECOND, self.told))
             headers = self._sign(account, at, path, query)
         response = yield HttpRequest("GET", f"{path}?{query}" if query else path, headers=headers)
+        self.recv = max(self.recv, response.recv)
         return self._read(path, response)
 
     @abstractmethod
