@@ -4,20 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.model import Channel, Control, ControlEvent
+from bridge.model import BOOKS, Channel, Control, ControlEvent
 from bridge.sequencer import BookTopic, IdTopic, StateTopic, topic_type
 from tests.unit.core import PAIR, SECOND, T0, Rig, balance, delta, quote, snapshot, trade
 
 
 def test_each_channel_has_its_kind_of_topic():
     kinds = {channel: topic_type(channel) for channel in Channel}
-    assert {c for c, kind in kinds.items() if kind is IdTopic} == {Channel.TRADES, Channel.FILLS}
-    assert {c for c, kind in kinds.items() if kind is BookTopic} == {Channel.BOOK}
-    assert {c for c, kind in kinds.items() if kind is StateTopic} == set(Channel) - {
-        Channel.TRADES,
-        Channel.FILLS,
-        Channel.BOOK,
-    }
+    identified = {Channel.TRADES, Channel.LIQUIDATIONS, Channel.FILLS}
+    assert {c for c, kind in kinds.items() if kind is IdTopic} == identified
+    assert {c for c, kind in kinds.items() if kind is BookTopic} == BOOKS
+    assert {c for c, kind in kinds.items() if kind is StateTopic} == set(Channel) - identified - BOOKS
 
 
 class TestControl:
