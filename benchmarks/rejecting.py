@@ -105,7 +105,31 @@ def _bybit_row(ident: int) -> str:
     )
 
 
+def _binance(_: int, rows: Sequence[str]) -> str:
+    return f'{{"stream":"btcusd@trade","data":{rows[0]}}}'
+
+
+def _binance_row(ident: int) -> str:
+    return (
+        f'{{"e":"trade","E":1786310821917001,"s":"BTCUSD","t":{ident + 1},"p":"65140.28000000","q":"0.04537000",'
+        f'"T":1786310821917000,"m":true,"M":true}}'
+    )
+
+
+def _usdm(_: int, rows: Sequence[str]) -> str:
+    return f'{{"stream":"btcusd@aggTrade","data":{rows[0]}}}'
+
+
+def _usdm_row(ident: int) -> str:
+    return (
+        f'{{"e":"aggTrade","E":1786310821920,"s":"BTCUSD","a":{ident + 1},"p":"65140.28","q":"0.045","nq":"0.045",'
+        f'"f":7,"l":8,"T":1786310821917,"m":true,"st":1}}'
+    )
+
+
 EXCHANGES = (
+    Side("binance", _binance_row, _binance, '"p":', many=False),
+    Side("binance-usdm", _usdm_row, _usdm, '"p":', many=False),
     Side("bybit", _bybit_row, _bybit, '"p":'),
     Side("coinbase", _coinbase_row, _coinbase, '"price":'),
     Side(
