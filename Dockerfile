@@ -3,20 +3,24 @@
 #   docker build -t tickbridge .
 #   docker run -v ./tickbridge.yaml:/etc/tickbridge/tickbridge.yaml:ro tickbridge
 #   docker run tickbridge python -m consumers.books
+#   docker build --build-arg LOCK=requirements-ccxt.lock -t tickbridge:VERSION-ccxt .    # exchanges through CCXT
 #
 # Any Debian-based image with Python 3.11 to 3.13, venv and pip will do.
 ARG PYTHON_IMAGE=python:3.13-slim
+# requirements-ccxt.lock makes the image for exchanges through CCXT, whose tag is VERSION-ccxt.
+ARG LOCK=requirements.lock
 
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+ARG LOCK
 WORKDIR /src
-COPY requirements-build.lock requirements.lock ./
+COPY requirements-build.lock ${LOCK} ./
 # Wheels only, each with a known hash: nothing of others is compiled or run here.
 RUN python3 -m venv /build \
     && /build/bin/pip install --require-hashes --only-binary=:all: --requirement requirements-build.lock \
     && python3 -m venv --without-pip /opt/tickbridge \
     && /build/bin/pip --python /opt/tickbridge/bin/python install --no-deps --require-hashes --only-binary=:all: \
-        --requirement requirements.lock
+        --requirement ${LOCK}
 COPY pyproject.toml README.md LICENSE ./
 COPY bridge bridge
 COPY consumers consumers

@@ -22,6 +22,7 @@ GROUPS = {
     "set up": {
         "init": "write a first config, with comments",
         "check": "validate a config; with --connect, also try Redis and the exchanges",
+        "exchanges": "list the exchanges, their channels, and how far holes in their books are noticed",
         "pairs": "list the pairs of an exchange",
         "schema": "print the JSON Schema of the config, for editors",
         "completion": "print a completion script for a shell",

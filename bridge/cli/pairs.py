@@ -19,7 +19,7 @@ _ENVIRONMENT = 2
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
-    from bridge.exchanges import names
+    from bridge.exchanges import all_names, names
 
     parser = subparsers.add_parser(
         "pairs",
@@ -27,7 +27,12 @@ def add_parser(subparsers: Any) -> None:
         description="Lists the pairs of an exchange, as they are written in a config, with their kind and status. Needs "
         "the exchange's REST API, but no account (exit 2 if it is unreachable).",
     )
-    parser.add_argument("exchange", choices=names(), metavar="EXCHANGE", help=", ".join(names()))
+    parser.add_argument(
+        "exchange",
+        choices=all_names(),
+        metavar="EXCHANGE",
+        help=f"{', '.join(names())}, or one through CCXT ('tickbridge exchanges' lists all)",
+    )
     parser.add_argument(
         "patterns",
         nargs="*",

@@ -47,7 +47,9 @@ __all__ = [
 class Registry(Protocol):
     """The part of ``bridge.exchanges`` that is used here."""
 
-    def names(self) -> tuple[str, ...]: ...
+    def all_names(self) -> tuple[str, ...]: ...
+
+    def families(self) -> Mapping[str, str]: ...
 
     def exchange_type(self, name: str, /) -> Any: ...
 
@@ -60,8 +62,8 @@ def registry() -> Registry:
 
 
 def exchange_names() -> tuple[str, ...]:
-    """The registered exchanges, sorted."""
-    return tuple(sorted(registry().names()))
+    """All exchanges that the config takes, sorted."""
+    return tuple(sorted(registry().all_names()))
 
 
 def exchange_type(exchange: str) -> Any:

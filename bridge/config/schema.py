@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from bridge.config.accounts import Account, account_model, account_of, credentials_of
-from bridge.config.connectors import ConnectorSettings, exchange_names, offered_channels, options_model
+from bridge.config.connectors import ConnectorSettings, exchange_names, offered_channels, options_model, registry
 from bridge.config.document import Location
 from bridge.config.settings import Limits, Settings
 from bridge.config.units import Form
@@ -220,9 +221,9 @@ def _model(model: type[BaseModel]) -> dict[str, Any]:
     if required:
         schema["required"] = required
     if model is ConnectorSettings:
-        schema["allOf"] = [_of_exchange(name, _connector(name)) for name in exchange_names()]
+        schema["allOf"] = _of_exchanges(_connector)
     elif issubclass(model, Account):
-        schema["allOf"] = [_of_exchange(name, _account(model, name)) for name in exchange_names()]
+        schema["allOf"] = _of_exchanges(lambda name: _account(model, name))
     return schema
 
 
@@ -280,9 +281,20 @@ def _type(annotation: Any) -> dict[str, Any]:
     return next((dict(schema) for known, schema in _SCALARS if _is(bare, known)), {})
 
 
-def _of_exchange(name: str, properties: dict[str, Any]) -> dict[str, Any]:
+def _of_exchanges(properties: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
+    """What holds for each exchange; those of a family share all but their channels, which only `check` looks at."""
+    families = registry().families()
+    own = [name for name in exchange_names() if not name.startswith(tuple(families))]
+    found = [_where({"const": name}, properties(name)) for name in own]
+    for prefix, name in families.items():
+        shared = {key: value for key, value in properties(name).items() if key != "channels"}
+        found.append(_where({"pattern": f"^{re.escape(prefix)}"}, shared))
+    return found
+
+
+def _where(exchange: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
     return {
-        "if": {"properties": {"exchange": {"const": name}}, "required": ["exchange"]},
+        "if": {"properties": {"exchange": exchange}, "required": ["exchange"]},
         "then": {"properties": properties},
     }
 

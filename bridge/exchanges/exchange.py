@@ -39,6 +39,8 @@ class Exchange(ABC):
     """One exchange, for one connector."""
 
     name: ClassVar[str]
+    needs: ClassVar[str] = ""
+    """The extra of the distribution that it needs; empty: none."""
     example_pairs: ClassVar[tuple[str, ...]] = ()
     """A few of its pairs, for a first config."""
     url: ClassVar[str]
@@ -74,6 +76,8 @@ class Exchange(ABC):
     """What the connector holds its books to; ``None``: its sessions check and mend them themselves."""
     gaps: ClassVar[Literal["verified", "unchecked"]] = "unchecked"
     """Whether its books prove that nothing is missing: every delta is numbered or chained, so that a hole shows at once."""
+    promise: ClassVar[str] = ""
+    """The same in words, where there is more to say; empty: there isn't."""
     units: ClassVar[Mapping[Channel, str]] = {}
     """What the catalog says of a channel's units and quirks."""
 

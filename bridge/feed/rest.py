@@ -145,7 +145,8 @@ class RestClient:
         if self._client is None:
             msg = "the client is not open"
             raise RuntimeError(msg)
-        url = URL(self._base + request.path, encoded=True)  # as it is signed: `%2C` stays what it is
+        base = request.base or self._base
+        url = URL(base + request.path, encoded=True)  # as it is signed: `%2C` stays what it is
         budget = self._budget
         if budget and (held := await budget.spend(request.weight, self._shared)):
             words = f"not asked: the exchange wants no requests for another {held:.0f} s"
@@ -166,7 +167,7 @@ class RestClient:
             if status in _TOO_MANY:
                 await self._refused(seconds_to_wait(headers.get("retry-after", ""), headers.get("date", "")))
         if self._tap and request.method == "GET":
-            self._tap.http("rest", self._base + request.safe_path, body.decode(errors="replace"), CLOCK.now() / 1e9)
+            self._tap.http("rest", base + request.safe_path, body.decode(errors="replace"), CLOCK.now() / 1e9)
         return HttpResponse(status, body, headers, CLOCK.now())
 
     async def _refused(self, wait: float | None) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from bridge.config import ConnectorSettings, HttpSettings, Retention, Settings
-from bridge.exchanges import exchange_type, names
+from bridge.exchanges import exchange_type, families, names
 from tests.deploy.tools import CHART, HELMS, helm
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
@@ -231,9 +231,10 @@ def test_the_schema_knows_the_settings_of_the_config_file():
     http = SCHEMA["properties"]["http"]["properties"]
     assert set(http) == set(HttpSettings.model_fields)
     assert SCHEMA["definitions"]["exchange"]["enum"] == sorted(names())
-    rules = {rule["if"]["properties"]["exchange"]["const"]: rule["then"] for rule in properties_rules()}
-    for exchange in names():
-        options = rules[exchange]["properties"]["options"]["properties"]
+    rules = {next(iter(rule["if"]["properties"]["exchange"].values())): rule["then"] for rule in properties_rules()}
+    shared = {f"^{re.escape(prefix)}": name for prefix, name in families().items()}
+    for rule, exchange in {**{name: name for name in names()}, **shared}.items():
+        options = rules[rule]["properties"]["options"]["properties"]
         assert set(options) == set(exchange_type(exchange).Options.model_fields), exchange
 
 

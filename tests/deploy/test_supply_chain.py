@@ -49,7 +49,9 @@ def test_a_changed_dependency_makes_the_lock_stale(tmp_path, monkeypatch, capsys
     )
     monkeypatch.setattr(lock, "ROOT", tmp_path)
     assert lock.main(["--check"]) == 1
-    assert capsys.readouterr().err.startswith("requirements.lock: made from another pyproject.toml")
+    assert capsys.readouterr().err.startswith(
+        "requirements.lock, requirements-ccxt.lock: made from another pyproject.toml"
+    )
 
 
 @pytest.mark.parametrize("name", lock.LOCKS)

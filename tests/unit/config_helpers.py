@@ -55,6 +55,11 @@ class Registry:
     def names(self):
         return tuple(EXCHANGES)
 
+    all_names = names
+
+    def families(self):
+        return {}
+
     def exchange_type(self, name):
         return EXCHANGES[name]
 

@@ -99,7 +99,9 @@ def test_the_first_config_has_them():
 def test_editors_are_told_whose_they_are():
     account = config_schema()["properties"]["accounts"]["additionalProperties"]
     assert {"api_passphrase", "wallet_address", "wallet_address_file"} <= set(account["properties"])
-    branches = {each["if"]["properties"]["exchange"]["const"]: each["then"]["properties"] for each in account["allOf"]}
+    branches = {
+        each["if"]["properties"]["exchange"].get("const"): each["then"]["properties"] for each in account["allOf"]
+    }
     assert branches["phrased"]["wallet_address"] == {
         "description": "The address of the wallet; or 'wallet_address_file'."
     }

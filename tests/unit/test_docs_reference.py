@@ -21,9 +21,9 @@ from bridge.connector.router import Router
 from bridge.connector.store import Store
 from bridge.connector.wiring import build_exchange
 from bridge.entries import decode, parse_levels
-from bridge.exchanges import exchange_type, names
+from bridge.exchanges import all_names, exchange_type, families, names
 from bridge.keys import Keys
-from bridge.model import BOOKS, DATA_EVENTS, PUBLIC_CHANNELS, Channel, Control, ControlEvent
+from bridge.model import BOOKS, DATA_EVENTS, PRIVATE_CHANNELS, PUBLIC_CHANNELS, Channel, Control, ControlEvent
 from bridge.simulator.faults import FAULTS
 from bridge.simulator.registry import OWN_FAULTS
 from tests.servers import RedisServer
@@ -46,6 +46,8 @@ from tests.unit.doc_pages import (
     ticked,
 )
 
+FAMILIES = {f"{prefix}<id>": name for prefix, name in families().items()}
+"""Exchanges that share a page: as it is named there → one of them."""
 NO_LITERAL = ("none", "needed", "empty", "all of the exchange's", "the exchange's", "the environment's")
 
 
@@ -156,7 +158,7 @@ def documented_settings() -> list[SimpleNamespace]:
     """All settings, then the options of every exchange; `exchange` is whose they are."""
     owned = [("limitlex", cells) for cells in tables(CONFIGURATION)]
     for page in sorted(EXCHANGE_PAGES.glob("*.md")):
-        owned += [(name, cells) for name in page_names(page) for cells in rows(page, "## Options")]
+        owned += [(FAMILIES.get(name, name), cells) for name in page_names(page) for cells in rows(page, "## Options")]
     return [
         SimpleNamespace(
             exchange=exchange,
@@ -186,7 +188,8 @@ def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def test_every_setting_is_documented_and_no_other():
-    options = [name for exchange in names() for name in exchange_type(exchange).Options.model_fields]
+    one_each = [*names(), *FAMILIES.values()]
+    options = [name for exchange in one_each for name in exchange_type(exchange).Options.model_fields]
     assert sorted(row.name for row in documented_settings()) == sorted([*leaves(Settings), *options])
 
 
@@ -254,16 +257,27 @@ def test_quotes_from_the_code_are_the_code():
 
 def test_every_exchange_is_in_the_list():
     shown = re.findall(r"^\| \[`([^`]+)`\]\(exchanges/[a-z-]+\.md\)", text(EXCHANGES), re.MULTILINE)
-    assert shown == sorted(names())
+    assert shown == sorted([*names(), *FAMILIES])
 
 
 def test_every_exchange_has_a_page_with_its_options():
     """A page may describe several exchanges, which then share their options."""
     named = {name: page for page in sorted(EXCHANGE_PAGES.glob("*.md")) for name in page_names(page)}
-    assert sorted(named) == sorted(names())
+    assert sorted(named) == sorted([*names(), *FAMILIES])
     for name, page in named.items():
         options = [cells[0].strip("`") for cells in rows(page, "## Options")]
-        assert options == list(exchange_type(name).Options.model_fields), name
+        assert options == list(exchange_type(FAMILIES.get(name, name)).Options.model_fields), name
+
+
+def test_every_exchange_of_a_family_is_on_its_page():
+    page = EXCHANGE_PAGES / "ccxt.md"
+    shown = {f"ccxt.{ticked(cells[0])[0]}": (cells[1], cells[2]) for cells in rows(page, "## Ids")}
+    assert list(shown) == [name for name in all_names() if name.startswith("ccxt.")]
+    for name, (promise, channels) in shown.items():
+        kind = exchange_type(name)
+        private = [f"({channel})" for channel in PRIVATE_CHANNELS if channel in kind.private_channels]
+        public = [str(channel) for channel in PUBLIC_CHANNELS if channel in kind.channels]
+        assert (promise, channels) == (kind.promise, ", ".join(public + private)), name
 
 
 def page_names(page: Path) -> list[str]:

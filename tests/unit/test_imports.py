@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.exchanges import names
+from bridge.exchanges import families, names
 from bridge.simulator import EXCHANGES
 from tests.unit.doc_pages import ROOT, SOURCES, text
 
@@ -143,7 +143,8 @@ def _words(path: Path) -> Iterator[str]:
 def _is_of_an_exchange(path: Path, known: set[str]) -> bool:
     """Whether a file is in the package of an exchange; ``binance`` may be the package of ``binance-usdm``."""
     inside, rooms = path.relative_to(ROOT), {("bridge", "exchanges"), ("bridge", "simulator")}
-    return inside.parts[:2] in rooms and inside.parts[2].removesuffix(".py") in {n.partition("-")[0] for n in known}
+    packages = {name.partition("-")[0] for name in known} | {prefix.rstrip(".") for prefix in families()}
+    return inside.parts[:2] in rooms and inside.parts[2].removesuffix(".py") in packages
 
 
 def _code(tree: ast.AST) -> Iterator[str]:

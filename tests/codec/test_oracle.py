@@ -1,0 +1,87 @@
+"""The same recorded frames through CCXT's module and through our own: the same trades and the same books."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from bridge.exchanges import exchange_type
+from bridge.exchanges.api import Flow, Profile, Session
+from bridge.exchanges.ccxt.markets import Markets
+from bridge.exchanges.coinbase import CoinbaseSession
+from bridge.model import BookDelta, BookSnapshot, Control, ControlEvent, Event, Trade
+from tests.codec.markets import market
+from tests.codec.needs import needs_ccxt
+from tests.unit.recorded_rows import rows
+
+pytestmark = needs_ccxt
+HERE = Path(__file__).resolve()
+RECORDINGS = {
+    "small": HERE.parents[1] / "fixtures" / "coinbase-small.jsonl",
+    "full": HERE.parents[3] / "shared" / "recordings" / "coinbase-2026-08.jsonl.zst",
+}
+PAIRS = ("BTC-USD", "ETH-USD")
+NOW = 1_786_309_548_000_000_000
+
+
+def drive(flow: Flow[Any]) -> Any:
+    """Run a flow that asks for nothing."""
+    try:
+        next(flow)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError
+
+
+def through_ccxt() -> Session:
+    """A connected session of ``ccxt.coinbase``, with made-up markets."""
+    from bridge.exchanges.ccxt.codec import MARKET_TABLES
+
+    kind = exchange_type("ccxt.coinbase")
+    exchange: Any = kind(Profile(PAIRS, kind.channels))
+    codec = exchange._codec(NOW)
+    codec.set_markets([market(codec, pair.replace("-", "/"), pair) for pair in PAIRS])
+    exchange._tables = {name: getattr(codec, name) for name in MARKET_TABLES}
+    exchange._markets = Markets.of(codec.markets.values())
+    drive(exchange._share_out(NOW))
+    [plan] = exchange.plan()
+    session: Session = plan.session()
+    drive(session.open(NOW))
+    session.connected(NOW)
+    return session
+
+
+def native() -> Session:
+    session = CoinbaseSession("wss://advanced-trade-ws.coinbase.com", PAIRS, exchange_type("coinbase").channels)
+    session.connected(NOW)
+    return session
+
+
+def events(session: Session, path: Path) -> Iterator[Event]:
+    for row in rows(path):
+        if row["t"] == "recv":
+            found = session.receive(row["data"].encode(), int(row["ts"] * 1e9))
+            yield from (output for output in found if isinstance(output, Event))
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_coinbase_to_the_digit(name: str) -> None:
+    """Trades equal, sides too, which CCXT has the other way round; books equal level by level, event by event."""
+    path = RECORDINGS[name]
+    if not path.exists():
+        pytest.skip(f"{path.name} is not here")
+    found = [list(events(session, path)) for session in (through_ccxt(), native())]
+    assert not [event for event in found[0] if isinstance(event, Control) and event.event is not ControlEvent.LIVE]
+    trades = [[structs.replace(event, replay=False) for event in side if isinstance(event, Trade)] for side in found]
+    assert trades[0] == trades[1]
+    assert len(trades[0]) > 30
+    books = [[event for event in side if isinstance(event, BookSnapshot | BookDelta)] for side in found]
+    assert len(books[0]) > 100
+    for ours, theirs in zip(*books, strict=True):
+        assert (type(ours), ours.subject) == (type(theirs), theirs.subject)
+        for mine, other in ((ours.bids, theirs.bids), (ours.asks, theirs.asks)):
+            assert dict(mine) == dict(other)
