@@ -31,7 +31,7 @@ from bridge.exchanges.bybit.private import PRIVATE, AccountSession, BybitRest
 from bridge.exchanges.bybit.public import MILLISECOND, NAME, PublicSession, topics_of
 from bridge.exchanges.toolkit.fields import Row
 from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.listing import check_listed, share_out
+from bridge.exchanges.toolkit.listing import check_listed, share_out, streams_of
 from bridge.exchanges.toolkit.names import Names, contract_name
 from bridge.model import Channel, Event
 
@@ -139,7 +139,7 @@ class Bybit(Exchange):
         plans = [plan for category in _ARGS for plan in self._market_plans(category)]
         account = self.profile.account
         if account:
-            streams = _streams(self.private_channels, [account.name])
+            streams = streams_of(self.private_channels, [account.name])
             url = f"{self._private}/v5/private"
             log_in = partial(AccountSession, url, account, self._rest, self._names, self._memory)
             plans.append(ConnectionPlan(f"account:{account.name}", streams, log_in))
@@ -170,11 +170,7 @@ class Bybit(Exchange):
         for number, pairs in enumerate(share_out(list(symbols), topics=topics, most_bytes=_MOST_TEXT), 1):
             part = {pair: symbols[pair] for pair in pairs}
             session = partial(PublicSession, url, part, channels, depth=depth, most=_ARGS[category])
-            yield ConnectionPlan(f"{category}-{number}", _streams(channels, pairs), session)
-
-
-def _streams(channels: Iterable[Channel], subjects: Iterable[str]) -> tuple[Subscription, ...]:
-    return tuple(Subscription(channel, subject) for subject in subjects for channel in sorted(channels))
+            yield ConnectionPlan(f"{category}-{number}", streams_of(channels, pairs), session)
 
 
 def _by_convention(pair: str) -> tuple[str, str]:

@@ -20,6 +20,7 @@ __all__ = [
     "difference",
     "fields_of",
     "first",
+    "nested_rows",
     "plain",
     "text",
 ]
@@ -45,6 +46,19 @@ def decode_rows(data: msgspec.Raw | bytes) -> list[Row]:
         MsgspecError, UnicodeDecodeError: it isn't JSON.
     """
     return [_row(raw) for raw in rows_of(data)]
+
+
+def nested_rows(data: msgspec.Raw | bytes, name: str) -> list[Row]:
+    """Rows, those of a list in this field in place of the row that has it.
+
+    Raises:
+        MsgspecError, UnicodeDecodeError: it isn't JSON.
+    """
+    found: list[Row] = []
+    for row in decode_rows(data):
+        inner = row.get(name, "")
+        found += decode_rows(inner[len(NESTED) :].encode()) if inner.startswith(f"{NESTED}[") else [row]
+    return found
 
 
 def fields_of(data: msgspec.Raw | bytes) -> dict[str, msgspec.Raw]:

@@ -133,10 +133,14 @@ class TopicSession(SubscribingSession):
         fixed = readable(frame)
         if fixed is not frame:
             return self.receive(fixed, recv)
-        topic = peek(frame, "topic")
+        topic = self._peek_topic(frame)
         if topic in self._streams:
             return self._salvage(topic, None, frame, recv=recv, error=error)
         raise FrameError(self._exchange, frame, f"{type(error).__name__}: {error}") from None
+
+    def _peek_topic(self, frame: bytes) -> str:
+        """The topic of a frame that can't be decoded, as far as it can be seen in it."""
+        return peek(frame, "topic")
 
     def rejected(self, recv: int) -> Sequence[Output]:
         """Whose the frame was can't be told: all that is served may have missed something."""
