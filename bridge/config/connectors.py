@@ -1,10 +1,9 @@
-"""Connectors and accounts, what they may be according to the exchanges, and the proxies of a connector."""
+"""Connectors, what they may be according to the exchanges, and their proxies."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
@@ -17,8 +16,6 @@ from bridge.config.values import (
     ProxyUrl,
     ReadableFile,
     RestUrl,
-    Secret,
-    SecretPath,
     Section,
     ShardValue,
     SocketUrl,
@@ -31,8 +28,8 @@ from bridge.proxies import Proxies, Proxy, Route
 from bridge.suggestions import did_you_mean
 
 __all__ = [
-    "Account",
     "ConnectorSettings",
+    "ExchangeName",
     "Registry",
     "exchange_names",
     "exchange_type",
@@ -96,43 +93,6 @@ def _known_exchange(value: str) -> str:
 
 ExchangeName = Annotated[str, AfterValidator(_known_exchange)]
 """One of the registered exchanges."""
-
-
-class Account(Section):
-    """An account at an exchange; ``key`` and ``secret`` are its API key and secret in plain text."""
-
-    exchange: ExchangeName
-    """The exchange it is an account of."""
-    api_key: Secret | None = None
-    """The API key; or ``api_key_file``."""
-    api_key_file: SecretPath | None = Field(default=None, validate_default=True)
-    """A file with the API key, in place of ``api_key``."""
-    api_secret: Secret | None = None
-    """The API secret (for Limitlex an EC private key in PEM); better in a file: ``api_secret_file``."""
-    api_secret_file: SecretPath | None = Field(default=None, validate_default=True)
-    """A file with the API secret, in place of ``api_secret``."""
-    subaccounts: bool = False
-    """Also the messages of its sub-accounts."""
-
-    @field_validator("api_key_file", "api_secret_file")
-    @classmethod
-    def _check_given(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        name = str(info.field_name).removesuffix("_file")
-        if value is None and name in info.data and info.data[name] is None:
-            raise_mistake(f"give exactly one of {name} and {name}_file")
-        return value
-
-    @property
-    def key(self) -> str:
-        """The API key in plain text."""
-        assert self.api_key is not None
-        return self.api_key.get_secret_value()
-
-    @property
-    def secret(self) -> str:
-        """The API secret in plain text; a PEM key keeps its lines."""
-        assert self.api_secret is not None
-        return self.api_secret.get_secret_value()
 
 
 class ConnectorSettings(Section):

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from bridge.config.accounts import account_model, credentials_of
 from bridge.config.connectors import exchange_names, private_channels, public_channels
 from bridge.config.document import Location, dotted
 from bridge.config.schema import inner, keys_of, schema_at, value_at
@@ -86,7 +87,9 @@ def with_hint(mistake: Mistake, data: Mapping[str, Any]) -> Mistake:
     location, message, hint = mistake
     if hint:
         return mistake
-    if message == _UNKNOWN_KEY:
+    if message == _UNKNOWN_KEY and (credential := _unwanted_credential(location, data)):
+        message, hint = credential
+    elif message == _UNKNOWN_KEY:
         hint = _key(location, data)
     elif message == _NO_LIST:
         hint = _list(location, value_at(data, location))
@@ -103,6 +106,15 @@ def _key(location: Location, data: Mapping[str, Any]) -> str:
     if not known and location[-2:-1] == ("options",):
         return "this exchange has no options"
     return _elsewhere(key, location[:-1], known, data) or did_you_mean(key, known)
+
+
+def _unwanted_credential(location: Location, data: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What to say of a credential that other exchanges have."""
+    if len(location) != 3 or location[0] != "accounts" or location[2] not in keys_of(account_model()):
+        return None
+    exchange = value_at(data, (*location[:2], "exchange"))
+    names = [credential.name for credential in credentials_of(exchange)]
+    return f"{exchange} takes no {str(location[2]).removesuffix('_file')}", f"its accounts have {', '.join(names)}"
 
 
 def _elsewhere(key: str, place: Location, known: tuple[str, ...], data: Mapping[str, Any]) -> str:

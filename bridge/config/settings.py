@@ -13,7 +13,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bridge.config.connectors import Account, ConnectorSettings
+from bridge.config.accounts import AnyAccount
+from bridge.config.connectors import ConnectorSettings
 from bridge.config.units import ByteSize, Duration
 from bridge.config.values import (
     Count,
@@ -221,7 +222,7 @@ class Settings(BaseSettings):
     """Put before every key, with a ``:``."""
     connectors: tuple[ConnectorSettings, ...] = ()
     """The connectors: one process may run one or many."""
-    accounts: Mapping[Name, Account] = Field(default_factory=dict)
+    accounts: Mapping[Name, AnyAccount] = Field(default_factory=dict)
     """Accounts by name."""
     retention: Retention = Retention()
     """How much of each stream is kept, per channel."""
@@ -271,7 +272,7 @@ class Settings(BaseSettings):
             if connector.proxy is not None and (url := connector.proxy.get_secret_value()):
                 found += Proxy.of(url).secrets
         for account in self.accounts.values():
-            found += [account.key, account.secret]
+            found += account.credentials.values()
         return tuple(secret for secret in found if secret)
 
 

@@ -50,7 +50,7 @@ def build_exchange(settings: Settings, connector: ConnectorSettings) -> Exchange
     account = None
     if connector.account is not None:
         a = settings.accounts[connector.account]
-        account = Credentials(connector.account, a.key, a.secret, a.subaccounts)
+        account = Credentials.of(connector.account, a.credentials, subaccounts=a.subaccounts)
     profile = Profile(
         connector.own_pairs,
         frozenset(connector.channels),

@@ -23,17 +23,33 @@ from bridge.exchanges.outputs import (
     Unknown,
     Warn,
 )
-from bridge.exchanges.plans import ClockReading, ConnectionPlan, Credentials, ListedPair, NoOptions, Poll, Profile
+from bridge.exchanges.plans import (
+    API_KEY,
+    API_PASSPHRASE,
+    API_SECRET,
+    ClockReading,
+    ConnectionPlan,
+    Credential,
+    Credentials,
+    ListedPair,
+    NoOptions,
+    Poll,
+    Profile,
+)
 from bridge.exchanges.rules import NOT_UNDERSTOOD, BestPrices, BookRules
 from bridge.exchanges.session import Session, Subscription, Target
 
 __all__ = [
+    "API_KEY",
+    "API_PASSPHRASE",
+    "API_SECRET",
     "NOT_UNDERSTOOD",
     "Action",
     "BestPrices",
     "BookRules",
     "ClockReading",
     "ConnectionPlan",
+    "Credential",
     "Credentials",
     "Exchange",
     "Fetch",

@@ -226,7 +226,7 @@ def test_text_stays_as_it_is_written(config):
     account = settings.accounts["0123"]
     assert settings.connectors[0].name == "007"
     assert settings.connectors[0].options.nested == {"no": {"on": "0x10"}}
-    assert (account.api_key.get_secret_value(), account.secret) == ("0123", "1_000")
+    assert (account.api_key.get_secret_value(), account.credentials["api_secret"]) == ("0123", "1_000")
 
 
 def test_anchors_and_merge_keys(config):

@@ -31,6 +31,7 @@ GOOD = [
     CONNECTOR.format("lmex", "options: {login: auto, ticker_interval: 5s, contract_sizes: {BTC-PERP: 0.001}}"),
     CONNECTOR.format("limitlex", "shard: 1/3, url: 'ws://127.0.0.1:1', latency_limit: off"),
     "accounts: {main: {exchange: lmex, api_key: 0123, api_secret: x, subaccounts: true}}",
+    "accounts: {main: {exchange: lmex, api_key: 0123, api_secret: x, api_passphrase: }}",
 ]
 BAD = [
     "lop: auto",
@@ -56,6 +57,9 @@ BAD = [
     CONNECTOR.format("lmex", "silence: {book: never}"),
     CONNECTOR.format("lmex", "url: 'https://h.example.com'"),
     CONNECTOR.format("lmex", "shard: 1"),
+    "accounts: {main: {exchange: lmex, api_key: a, api_secret: b, api_passphrase: c}}",
+    "accounts: {main: {exchange: lmex, api_key: a, api_secret: b, api_passphrase_file: c}}",
+    "accounts: {main: {exchange: lmex, api_key: a, api_secret: b, uid: 5}}",
 ]
 
 
@@ -115,5 +119,5 @@ def properties(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, di
         inside = found.get("additionalProperties")
         yield from properties(inside if isinstance(inside, dict) else {}, f"{path}{name}.")
     for branch in schema.get("allOf", ()):
-        options = branch["then"]["properties"]["options"]
+        options = branch["then"]["properties"].get("options", {})
         yield from properties(options, f"{path}options.")

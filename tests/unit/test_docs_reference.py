@@ -15,7 +15,8 @@ from pydantic import BaseModel
 
 import bridge.errors
 from bridge.book import Book
-from bridge.config import Account, ConnectorSettings, Settings, load_settings
+from bridge.config import ConnectorSettings, Settings, load_settings
+from bridge.config.accounts import account_model
 from bridge.connector.router import Router
 from bridge.connector.store import Store
 from bridge.connector.wiring import build_exchange
@@ -177,7 +178,7 @@ def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         if name in ("connectors", "accounts") and not prefix:
             example = {
                 "connectors": ("connectors.0.", ConnectorSettings),
-                "accounts": ("accounts.main.", Account),
+                "accounts": ("accounts.main.", account_model()),
             }
             yield from leaves(example[name][1], example[name][0])
 
