@@ -47,8 +47,13 @@ async def probe(settings: Settings, connector: ConnectorSettings) -> list[str]:
     log = logger_of(connector)
     exchange = build_exchange(settings, connector)
     found: list[str] = []
-    if not exchange.subscriptions():
+    if not exchange.pairs and not exchange.profile.account:
         return ["nothing to read: this shard has no pair"]
+    fed = {stream.subject for stream in exchange.subscriptions()}
+    channels = ", ".join(sorted(exchange.profile.channels))
+    found += [
+        f"{pair} has none of these channels: {channels}" for pair in exchange.pairs if channels and pair not in fed
+    ]
     async with rest_client(connector, exchange, None) as rest:
         while True:
             try:

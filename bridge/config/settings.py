@@ -129,6 +129,14 @@ class Retention(Section):
     """How much is kept of each stream of best bid and ask; both limits apply."""
     ticker: Limits = Limits(max_entries=100_000, max_age=_DAY)
     """How much is kept of each stream of rolling statistics; both limits apply."""
+    funding: Limits = Limits(max_entries=100_000, max_age=30 * _DAY)
+    """How much is kept of each stream of funding rates; both limits apply."""
+    mark: Limits = Limits(max_entries=200_000, max_age=_HOUR)
+    """How much is kept of each stream of mark and index prices; both limits apply."""
+    interest: Limits = Limits(max_entries=100_000, max_age=_DAY)
+    """How much is kept of each stream of open interest; both limits apply."""
+    liquidations: Limits = Limits(max_entries=100_000, max_age=30 * _DAY)
+    """How much is kept of each stream of liquidations; both limits apply."""
     orders: Limits = Limits(max_entries=1_000_000, max_age=30 * _DAY)
     """How much is kept of each stream of an account's orders; both limits apply."""
     fills: Limits = Limits(max_entries=1_000_000, max_age=30 * _DAY)

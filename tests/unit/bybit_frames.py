@@ -37,9 +37,11 @@ QUOTE = (
 TICKER_LINEAR = (
     b'{"topic":"tickers.BTCUSDT","type":"snapshot","data":{"symbol":"BTCUSDT","tickDirection":"MinusTick","price24hPcnt":'
     b'"-0.158315","lastPrice":"66666.60","prevPrice24h":"79206.20","highPrice24h":"79266.30","lowPrice24h":"65076.90",'
-    b'"markPrice":"66666.60","openInterest":"492373.72","turnover24h":"4936790807.6521","volume24h":"73191.3870",'
-    b'"fundingRate":"-0.005","nextFundingTime":"1760342400000","bid1Price":"66666.60","bid1Size":"23789.165","ask1Price":'
-    b'"66666.70","ask1Size":"23775.469"},"cs":9532239429,"ts":1760325052630}'
+    b'"markPrice":"66666.60","indexPrice":"115418.19","openInterest":"492373.72","openInterestValue":"32824881640.55",'
+    b'"singleOpenInterest":"246186.86","singleOpenInterestValue":"16412440820.27","turnover24h":"4936790807.6521",'
+    b'"volume24h":"73191.3870","fundingIntervalHour":"8","fundingCap":"0.005","fundingRate":"-0.005","nextFundingTime":'
+    b'"1760342400000","bid1Price":"66666.60","bid1Size":"23789.165","ask1Price":"66666.70","ask1Size":"23775.469"},'
+    b'"cs":9532239429,"ts":1760325052630}'
 )
 TICKER_DELTA = (
     b'{"topic":"tickers.BTCUSDT","type":"delta","data":{"symbol":"BTCUSDT","bid1Price":"65114.20","bid1Size":"6.054",'
@@ -50,6 +52,10 @@ TICKER_SPOT = (
     b'"lastPrice":"21109.77","highPrice24h":"21426.99","lowPrice24h":"20575","prevPrice24h":"20704.93","volume24h":'
     b'"6780.866843","turnover24h":"141946527.22907118","price24hPcnt":"0.0196","usdIndexPrice":"21120.2400136"}}'
 )
+LIQUIDATION = (
+    b'{"topic":"allLiquidation.BTCUSDT","type":"snapshot","ts":1739502303204,"data":[{"T":1739502302929,"s":"BTCUSDT",'
+    b'"S":"Sell","v":"20000","p":"0.04499"}]}'
+)
 PUBLIC = {
     "trade, spot": TRADE_SPOT,
     "trade, linear": TRADE_LINEAR,
@@ -59,6 +65,7 @@ PUBLIC = {
     "ticker, linear": TICKER_LINEAR,
     "ticker, changes": TICKER_DELTA,
     "ticker, spot": TICKER_SPOT,
+    "liquidation": LIQUIDATION,
 }
 
 ACKNOWLEDGED = b'{"success":true,"ret_msg":"subscribe","conn_id":"2324d924","req_id":"1","op":"subscribe"}'
@@ -118,6 +125,12 @@ def changed(frame: bytes, **values: Any) -> bytes:
         else:
             row[name] = value
     return json.dumps(message).encode()
+
+
+def ticker(kind: str = "delta", symbol: str = "BTCUSDT", **fields: str) -> bytes:
+    """A message of the ticker topic with these fields."""
+    message = {"topic": f"tickers.{symbol}", "type": kind, "data": {"symbol": symbol, **fields}, "cs": 1}
+    return json.dumps(message | {"ts": 1786310817883}).encode()
 
 
 def answer(rows: list[dict[str, Any]], cursor: str = "") -> bytes:

@@ -11,7 +11,7 @@ from bridge.exchanges.api import ListedPair, Send, Subscription
 from bridge.exchanges.bybit import Bybit
 from bridge.model import Channel, Order
 from tests.unit import bybit_frames as frames
-from tests.unit.bybit_sessions import ACCOUNT, ALL, Answers, bybit
+from tests.unit.bybit_sessions import ACCOUNT, ALL, DERIVED, Answers, bybit
 from tests.unit.core import T0, Apart
 
 LIST = "/v5/market/instruments-info"
@@ -197,3 +197,35 @@ def test_orders_that_were_open_before_the_start_are_looked_for():
 
 def test_all_public_channels_are_offered():
     assert Bybit.channels == ALL
+
+
+class TestWhatAPairHas:
+    PAIRS = ("BTC-USDT", "BTC-USDT-PERP", "BTC-USDC-PERP", "BTC-USDT-261225")
+
+    @pytest.mark.parametrize(
+        ("pair", "missing"),
+        [
+            ("BTC-USDT", DERIVED),
+            ("BTC-USDT-PERP", frozenset()),
+            ("BTC-USDC-PERP", frozenset()),
+            ("BTC-USDT-261225", frozenset({Channel.FUNDING})),
+        ],
+    )
+    def test_of_derivatives(self, pair, missing):
+        streams = {stream.channel for stream in bybit(*self.PAIRS).subscriptions() if stream.subject == pair}
+        assert streams == ALL - missing
+
+    def test_the_plan_feeds_what_is_said_to_be_there(self):
+        exchange = bybit(*self.PAIRS, account=ACCOUNT)
+        planned = [stream for plan in exchange.plan() for stream in plan.subscriptions]
+        assert sorted(planned, key=str) == sorted(exchange.subscriptions(), key=str)
+
+    def test_one_topic_is_asked_for_once(self):
+        [plan] = bybit("BTC-USDT-PERP", channels=DERIVED).plan()
+        assert sorted(topics(plan)) == ["allLiquidation.BTCUSDT", "tickers.BTCUSDT"]
+
+    def test_a_pair_that_has_nothing_of_what_is_wanted_is_left_out(self):
+        exchange = bybit("BTC-USDT", "ETH-USDT-PERP", channels={Channel.FUNDING})
+        [plan] = exchange.plan()
+        assert plan.subscriptions == (Subscription(Channel.FUNDING, "ETH-USDT-PERP"),)
+        assert topics(plan) == ["tickers.ETHUSDT"]
