@@ -28,11 +28,11 @@ from bridge.exchanges.api import (
     Subscription,
 )
 from bridge.exchanges.bybit.private import PRIVATE, AccountSession, BybitRest
-from bridge.exchanges.bybit.public import CHANNELS, MILLISECOND, NAME, PublicSession, channels_of, topics_of
+from bridge.exchanges.bybit.public import CHANNELS, MILLISECOND, NAME, PublicSession, topics_of
 from bridge.exchanges.toolkit.fields import Row
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.listing import check_listed, share_out, streams_of
-from bridge.exchanges.toolkit.names import Names, contract_name
+from bridge.exchanges.toolkit.names import Names, channels_of, contract_name
 from bridge.model import Channel, Event
 
 __all__ = ["Bybit", "BybitOptions"]

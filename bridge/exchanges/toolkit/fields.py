@@ -20,7 +20,9 @@ __all__ = [
     "difference",
     "fields_of",
     "first",
+    "inner_rows",
     "nested_rows",
+    "opposite",
     "plain",
     "text",
 ]
@@ -54,11 +56,20 @@ def nested_rows(data: msgspec.Raw | bytes, name: str) -> list[Row]:
     Raises:
         MsgspecError, UnicodeDecodeError: it isn't JSON.
     """
-    found: list[Row] = []
-    for row in decode_rows(data):
-        inner = row.get(name, "")
-        found += decode_rows(inner[len(NESTED) :].encode()) if inner.startswith(f"{NESTED}[") else [row]
-    return found
+    rows = decode_rows(data)
+    return [inner for row in rows for inner in (inner_rows(row, name) if _has_list(row, name) else [row])]
+
+
+def inner_rows(row: Row, name: str) -> list[Row]:
+    """The rows of a list in a field.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if not _has_list(row, name):
+        msg = f"{name} is no list"
+        raise ValueError(msg)
+    return decode_rows(row[name][len(NESTED) :].encode())
 
 
 def fields_of(data: msgspec.Raw | bytes) -> dict[str, msgspec.Raw]:
@@ -112,6 +123,22 @@ def difference(whole: str, part: str) -> str:
     except ArithmeticError:
         msg = f"{shortened(whole)} less {shortened(part)} can't be told"
         raise ValueError(msg) from None
+
+
+def opposite(number: str) -> str:
+    """A number with the other sign, zero without one; empty, if it is.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    check_values(number)
+    if not number or not Decimal(number):
+        return number.removeprefix("-")
+    return number[1:] if number.startswith("-") else f"-{number}"
+
+
+def _has_list(row: Row, name: str) -> bool:
+    return row.get(name, "").startswith(f"{NESTED}[")
 
 
 def _row(raw: msgspec.Raw) -> Row:
