@@ -45,6 +45,8 @@ class BookRules(Struct, frozen=True):
     in_transit: float | None = None
     """Seconds by which one connection may be behind another: a snapshot of a whole book is compared with it, but for
     what has changed in that time, and shows what was missed. ``None``: it says nothing about what was before."""
+    restarts: bool = False
+    """Whether a chain may go on at a smaller number: then a delta that continues another number is never a repeat."""
     changes: bool = False
     """Whether a delta says by how much a level's size has changed, and not what it is now."""
 

@@ -203,7 +203,7 @@ class HeldBook(BookTopic):
                 self._leave_out(event)
             return
         if event.prev and event.prev != self._at:
-            if _is_repeat(event.xseq, self._at):
+            if not self._rules.restarts and _is_repeat(event.xseq, self._at):
                 self.repeated += 1
                 self.last = event.recv
             else:
