@@ -5,13 +5,14 @@ A new exchange adds itself here; without it `test_exchange_rules` fails.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from msgspec import Struct
 
 from bridge.exchanges import exchange_type
-from bridge.exchanges.api import Credentials, Exchange, Profile
-from tests.unit import bybit_frames, coinbase_frames, limitlex_frames, lmex_frames
+from bridge.exchanges.api import Credentials, Exchange, HttpResponse, Profile
+from tests.unit import bybit_frames, coinbase_frames, limitlex_frames, lmex_frames, okx_frames
 from tests.unit.limitlex_keys import SECRET, jwt
 
 ANSWERS = (
@@ -42,6 +43,8 @@ class Sample(Struct):
     """Fields whose lists are parts of one event, and no rows that stand for themselves."""
     routing: frozenset[str] = frozenset()
     """Fields without which nothing tells what a message is about."""
+    listed: Callable[[str], bytes] | None = None
+    """What REST answers to `discover`, by the call, where the exchange can't do without."""
     listings: dict[str, str] = {}
     """REST path → an answer with two rows, of private state that is listed."""
 
@@ -53,7 +56,14 @@ class Sample(Struct):
         kind = exchange_type(self.name)
         account = Credentials("main", "the-api-key", self.secret, subaccounts=True) if self.secret else None
         options = kind.Options.model_validate(self.options)
-        return kind(Profile(self.pairs, kind.channels, account=account, options=options))
+        exchange = kind(Profile(self.pairs, kind.channels, account=account, options=options))
+        if self.listed:
+            discovering = exchange.discover(0)
+            with suppress(StopIteration):
+                request = next(discovering)
+                while True:
+                    request = discovering.send(HttpResponse(200, self.listed(request.path)))
+        return exchange
 
 
 def _all(*groups: Iterable[bytes]) -> tuple[bytes, ...]:
@@ -106,5 +116,16 @@ SAMPLES = (
         quotes_from_books=True,
         routing=frozenset({"topic"}),
         listings=lmex_frames.LISTINGS,
+    ),
+    Sample(
+        "okx",
+        okx_frames.PAIRS,
+        _all(okx_frames.CONTROL.values(), okx_frames.PUBLIC.values(), okx_frames.PRIVATE.values(), okx_frames.PINGS),
+        okx_frames.SECRET,
+        warm=okx_frames.WARM,
+        levels=frozenset({"asks", "bids"}),
+        routing=frozenset({"arg"}),
+        listings=okx_frames.LISTINGS,
+        listed=okx_frames.instruments,
     ),
 )

@@ -16,7 +16,12 @@ from tests.unit.exchange_samples import SAMPLES, Sample
 from tests.unit.test_exchange_rows import BAD, check_data, content, encode, leaves, prepared, spoiled
 
 LISTINGS = [(sample.name, path) for sample in SAMPLES for path in sample.listings]
-EMPTY = {"bybit": b'{"retCode":0,"result":{"list":[]}}', "limitlex": b'{"result":{"data":[]}}', "lmex": b"[]"}
+EMPTY = {
+    "bybit": b'{"retCode":0,"result":{"list":[]}}',
+    "limitlex": b'{"result":{"data":[]}}',
+    "lmex": b"[]",
+    "okx": b'{"code":"0","data":[]}',
+}
 
 
 def drive(flow: Flow[Any], answers: dict[str, bytes], otherwise: bytes) -> Any:
@@ -90,6 +95,9 @@ def _rows_of(answer: Any) -> list[Any]:
     """The rows of an answer, wherever the exchange has them."""
     if isinstance(answer, list):
         return answer
+    if "result" not in answer:
+        found: list[Any] = answer["data"]
+        return found
     rows: list[Any] = answer["result"].get("data", answer["result"].get("list"))
     return rows
 
