@@ -10,15 +10,17 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, Validator
 
 from bridge.config.units import Duration, Limit, parse_limit
 from bridge.config.values import (
+    Count,
     Mistake,
     Name,
-    Pair,
+    Pairs,
     ProxyUrl,
     ReadableFile,
     RestUrl,
     Section,
     ShardValue,
     SocketUrl,
+    is_pattern,
     raise_mistake,
     raise_mistakes,
 )
@@ -109,8 +111,14 @@ class ConnectorSettings(Section):
     """Unique; letters, digits, ``_``, ``.``, ``-``."""
     exchange: ExchangeName
     """The exchange to connect to."""
-    pairs: tuple[Pair, ...]
-    """The pairs to read: ``[BTC-EUR, ETH-EUR]``."""
+    pairs: Pairs
+    """The pairs to read: ``[BTC-EUR, ETH-EUR]``; patterns, ``["*-USDT"]``, or ``all`` with ``max_pairs``."""
+    max_pairs: Count | None = Field(default=None, validate_default=True)
+    """The most pairs that patterns may come to; needed with patterns."""
+    refresh_pairs: Duration = Field(default=600.0, ge=10.0)
+    """How often the exchange's list is read for pairs that match a pattern; at least 10s."""
+    missing_pairs: Literal["warn", "error"] = "warn"
+    """A pair that the exchange doesn't list: ``warn`` (its streams are ``down``), or ``error`` (no start)."""
     shard: ShardValue | None = None
     """``2/3``: of the pairs, the second of three shards."""
     channels: tuple[Channel, ...] = Field(default_factory=lambda data: public_channels(data["exchange"]))
@@ -146,14 +154,39 @@ class ConnectorSettings(Section):
         # Not by pydantic's min_length: it counts the valid items, and would call a list of wrong ones empty.
         if value in ([], ()):
             raise_mistake("should not be empty")
+        if isinstance(value, str) and value.lower() == "all":
+            value = [value]
         pairs = handler(value)
         raise_mistakes(_repeats(pairs))
         return pairs
 
+    @field_validator("max_pairs")
+    @classmethod
+    def _check_max_pairs(cls, value: int | None, info: ValidationInfo) -> int | None:
+        patterns = [pair for pair in info.data.get("pairs", ()) if is_pattern(pair)]
+        if patterns and value is None:
+            raise_mistake(
+                f"is needed with patterns ({', '.join(patterns)}): how many pairs there may be at most",
+                "'tickbridge pairs EXCHANGE PATTERN' shows how many there are now",
+            )
+        if value is not None and not patterns and "pairs" in info.data:
+            raise_mistake("limits what patterns come to, and pairs has none")
+        return value
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns among ``pairs``; which pairs they come to, only the exchange's list says."""
+        return tuple(pair for pair in self.pairs if is_pattern(pair))
+
+    @property
+    def named_pairs(self) -> tuple[str, ...]:
+        """The pairs that are given by name, of all shards."""
+        return tuple(pair for pair in self.pairs if not is_pattern(pair))
+
     @property
     def own_pairs(self) -> tuple[str, ...]:
-        """The pairs that this connector reads: all, or its shard's; there may be none."""
-        return self.shard.picks(self.pairs) if self.shard else self.pairs
+        """Of the pairs that are given by name, those that this connector reads: all, or its shard's; maybe none."""
+        return self.shard.picks(self.named_pairs) if self.shard else self.named_pairs
 
     @field_validator("channels", mode="before")
     @classmethod

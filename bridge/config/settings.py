@@ -25,6 +25,7 @@ from bridge.config.values import (
     Secret,
     SecretPath,
     Section,
+    ShareLimits,
     raise_mistake,
 )
 from bridge.model import Channel
@@ -242,6 +243,8 @@ class Settings(BaseSettings):
     """Metrics, health and status over HTTP."""
     shutdown_timeout: Duration = Field(default=10.0, gt=0)
     """For an orderly end."""
+    share_limits: ShareLimits = True
+    """Whether to keep to an exchange's REST limits together with the other processes on this Redis; or a name, for the processes behind one client address only."""
     log: LogSettings = LogSettings()
     """The log, on stderr."""
     loop: Literal["auto", "asyncio", "uvloop"] = "auto"

@@ -145,6 +145,8 @@ class Exchange(ABC):
     def list_pairs(self) -> Flow[list[ListedPair]]:
         """All pairs that the exchange lists, asked for by REST; the profile's pairs and channels don't matter.
 
+        A connector asks every few minutes, for its pairs' instrument hashes.
+
         Raises:
             RestError: REST is away, or the answer is no list.
         """

@@ -84,10 +84,15 @@ class Credentials(Struct, frozen=True):
 
 
 class ListedPair(Struct, frozen=True):
-    """A pair that an exchange lists, under the name that the config takes.
+    """A pair that an exchange lists, under the name that the config takes, and its figures; all as text.
 
     ``kind`` is ``spot``, ``perpetual`` or ``future``; ``status`` is ``online``, or the exchange's word for why it isn't;
     what the exchange doesn't say is empty.
+
+    ``tick_size`` is the least step of a price, ``lot_size`` that of an order's size, ``min_size`` the least size, both in
+    base coins. ``contract_size`` is one contract in base coins, where the exchange counts contracts. An inverse contract,
+    which is settled in the base currency, is an amount of the quote currency: then ``contract_size`` is that, and
+    ``lot_size`` and ``min_size`` are numbers of contracts. ``expiry`` is when a future is delivered (ns since the epoch).
     """
 
     pair: str
@@ -95,6 +100,17 @@ class ListedPair(Struct, frozen=True):
     quote: str = ""
     kind: str = "spot"
     status: str = ""
+    settle: str = ""
+    tick_size: str = ""
+    lot_size: str = ""
+    min_size: str = ""
+    contract_size: str = ""
+    expiry: str = ""
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What its hash in Redis has: everything but the name."""
+        return {name: getattr(self, name) for name in self.__struct_fields__[1:]}
 
 
 class NoOptions(BaseModel):
@@ -117,8 +133,9 @@ class Profile(Struct, frozen=True):
 class ConnectionPlan(Struct, frozen=True):
     """One connection that a connector holds: its name, the streams it feeds, and how to make its session.
 
-    ``rotate`` is the number of seconds after which the connection is replaced by a fresh one (``None``: never), for
-    exchanges where only a new connection brings a fresh snapshot.
+    ``rotate`` is the number of seconds within which the connection is replaced by a fresh one (``None``: never), for
+    exchanges that end connections of a certain age, or where only a new connection brings a fresh snapshot. Connections
+    are replaced at different moments of the last fifth of that time.
     """
 
     name: str

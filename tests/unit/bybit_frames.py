@@ -56,6 +56,25 @@ LIQUIDATION = (
     b'{"topic":"allLiquidation.BTCUSDT","type":"snapshot","ts":1739502303204,"data":[{"T":1739502302929,"s":"BTCUSDT",'
     b'"S":"Sell","v":"20000","p":"0.04499"}]}'
 )
+LISTED_SPOT = (
+    b'{"symbolId":9,"symbol":"BTCUSDT","baseCoin":"BTC","quoteCoin":"USDT","innovation":"0","status":"Trading",'
+    b'"marginTrading":"utaOnly","stTag":"0","lotSizeFilter":{"basePrecision":"0.000001","quotePrecision":"0.0000001",'
+    b'"minOrderQty":"0.000001","maxOrderQty":"230","minOrderAmt":"5","maxOrderAmt":"8000000"},"priceFilter":{"tickSize":'
+    b'"0.1"},"riskParameters":{"priceLimitRatioX":"0.005","priceLimitRatioY":"0.01"},"symbolType":""}'
+)
+LISTED_PERPETUAL = (
+    b'{"symbol":"BTCPERP","contractType":"LinearPerpetual","status":"Trading","baseCoin":"BTC","quoteCoin":"USDC",'
+    b'"launchTime":"1610604231000","deliveryTime":"0","priceScale":"2","priceFilter":{"minPrice":"0.10","maxPrice":'
+    b'"1999999.80","tickSize":"0.10"},"lotSizeFilter":{"maxOrderQty":"1000.000","minOrderQty":"0.001","qtyStep":"0.001",'
+    b'"minNotionalValue":"5"},"fundingInterval":480,"settleCoin":"USDC","isPreListing":false,"displayName":"BTCUSDC"}'
+)
+LISTED_FUTURE = (
+    b'{"symbol":"BTCUSDT-25DEC26","contractType":"LinearFutures","status":"Trading","baseCoin":"BTC","quoteCoin":"USDT",'
+    b'"launchTime":"1767945600000","deliveryTime":"1798185600000","priceScale":"2","priceFilter":{"minPrice":"0.10",'
+    b'"maxPrice":"1999999.80","tickSize":"0.10"},"lotSizeFilter":{"maxOrderQty":"10.000","minOrderQty":"0.001","qtyStep":'
+    b'"0.001","minNotionalValue":"5"},"fundingInterval":0,"settleCoin":"USDT","isPreListing":false,"displayName":""}'
+)
+"""Rows of the lists of instruments of August 2026, shortened."""
 PUBLIC = {
     "trade, spot": TRADE_SPOT,
     "trade, linear": TRADE_LINEAR,

@@ -25,6 +25,8 @@ GOOD = [
     "namespace: 5",
     "http: {port: off}",
     "http: {port: 0}",
+    "share_limits: off",
+    "share_limits: nat-1",
     "shutdown_timeout: 1h30m\nbuffer: {max_bytes: 1.5 GiB, max_age: 90}",
     "retention: {trades: {max_age: 2h}, book: {max_entries: 10}}",
     CONNECTOR.format("coinbase", "channels: [trades, book], silence: {book: off, trades: 90s}"),
@@ -35,6 +37,7 @@ GOOD = [
 ]
 BAD = [
     "lop: auto",
+    "share_limits: nat 1",
     "loop: fast",
     "redis: redis://127.0.0.1",
     "http: {port: 99999}",

@@ -104,9 +104,9 @@ def test_every_key():
     shown = {ticked(cells[0])[0] for cells in rows(STREAMS, "## Keys")}
     made = {keys.stream("<exchange>", "<pair>" if c in PUBLIC_CHANNELS else "<account>", c) for c in Channel}
     made |= {keys.snapshot("<exchange>", "<pair>"), keys.wallet("<exchange>", "<account>"), keys.catalog()}
-    made |= {keys.accounts_catalog()}
+    made |= {keys.accounts_catalog(), keys.instrument("<exchange>", "<pair>")}
     made |= {keys.connector("<name>"), keys.cursor("<name>"), keys.rejects("<exchange>")}
-    made |= {keys.fence("<name>")}
+    made |= {keys.fence("<name>"), keys.limits_held("<host>"), keys.limits_spent("<host>")}
     assert shown == made | {"acct:{<exchange>:<account>/<subaccount>}:…"}
 
 

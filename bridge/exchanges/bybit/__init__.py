@@ -29,10 +29,11 @@ from bridge.exchanges.api import (
 )
 from bridge.exchanges.bybit.private import PRIVATE, AccountSession, BybitRest
 from bridge.exchanges.bybit.public import CHANNELS, MILLISECOND, NAME, PublicSession, topics_of
-from bridge.exchanges.toolkit.fields import Row
+from bridge.exchanges.toolkit.fields import Row, first, nested
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.listing import check_listed, share_out, streams_of
 from bridge.exchanges.toolkit.names import Names, channels_of, contract_name
+from bridge.exchanges.toolkit.numbers import number_or_empty
 from bridge.model import Channel, Event
 
 __all__ = ["Bybit", "BybitOptions"]
@@ -206,6 +207,16 @@ def _listed(category: str, row: Row) -> ListedPair | None:
     delivery = row.get("deliveryTime", "") if kind == "future" else ""
     if kind is None or (kind == "future" and not (delivery.isdecimal() and len(delivery) <= _LONGEST_TIME)):
         return None
-    name = f"{base}-{quote}" if kind == "spot" else contract_name(base, quote, delivery)
-    status = "online" if row.get("status") == "Trading" else row.get("status", "")
-    return ListedPair(name.upper(), base, quote, kind, status)
+    prices, sizes = nested(row, "priceFilter"), nested(row, "lotSizeFilter")
+    return ListedPair(
+        (f"{base}-{quote}" if kind == "spot" else contract_name(base, quote, delivery)).upper(),
+        base,
+        quote,
+        kind,
+        status="online" if row.get("status") == "Trading" else row.get("status", ""),
+        settle=row.get("settleCoin", ""),
+        tick_size=number_or_empty(prices.get("tickSize", "")),
+        lot_size=number_or_empty(first(sizes, "qtyStep", "basePrecision")),
+        min_size=number_or_empty(sizes.get("minOrderQty", "")),
+        expiry=str(int(delivery) * MILLISECOND) if delivery else "",
+    )

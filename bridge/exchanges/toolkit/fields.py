@@ -21,6 +21,7 @@ __all__ = [
     "fields_of",
     "first",
     "inner_rows",
+    "nested",
     "nested_rows",
     "opposite",
     "plain",
@@ -109,6 +110,12 @@ def plain(number: Decimal) -> str:
 def first(row: Row, *names: str) -> str:
     """The first of these fields that is there and not empty; an empty text without one."""
     return next((row[name] for name in names if row.get(name)), "")
+
+
+def nested(row: Row, name: str) -> Row:
+    """The fields of an object that stands in a row; none where there is no object."""
+    found = row.get(name, "")
+    return _row(msgspec.Raw(found.removeprefix(NESTED).encode())) if found.startswith(f"{NESTED}{{") else {}
 
 
 def difference(whole: str, part: str) -> str:
