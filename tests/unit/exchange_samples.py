@@ -39,6 +39,8 @@ class Sample(Struct):
     """What a session has been sent before, so that it serves the frames: answers, and books' snapshots."""
     quotes_from_books: bool = False
     """Whether a book's message is one of its quotes, too."""
+    fills_in_orders: bool = False
+    """Whether an order's message may have a fill in it."""
     levels: frozenset[str] = frozenset()
     """Fields whose lists are parts of one event, and no rows that stand for themselves."""
     routing: frozenset[str] = frozenset()
@@ -123,6 +125,7 @@ SAMPLES = (
         _all(okx_frames.CONTROL.values(), okx_frames.PUBLIC.values(), okx_frames.PRIVATE.values(), okx_frames.PINGS),
         okx_frames.SECRET,
         warm=okx_frames.WARM,
+        fills_in_orders=True,
         levels=frozenset({"asks", "bids"}),
         routing=frozenset({"arg"}),
         listings=okx_frames.LISTINGS,

@@ -30,6 +30,15 @@ def url(plan):
 class TestPairs:
     def test_all_that_are_listed(self):
         found = Answers(LISTED).drive(okx().list_pairs())
+        assert found[0].fields | {"min_size": "0.00001"} == found[0].fields
+        assert [found[4].fields[name] for name in ("settle", "tick_size", "lot_size", "min_size", "contract_size")] == [
+            "USDT",
+            "0.1",
+            "0.0001",
+            "0.0001",
+            "0.01",
+        ]
+        assert found[4].expiry == "1798185600000000000"
         assert [(pair.pair, pair.base, pair.quote, pair.kind, pair.status) for pair in found] == [
             ("BTC-USDT", "BTC", "USDT", "spot", "online"),
             ("ETH-USDT", "ETH", "USDT", "spot", "online"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from functools import partial
+from functools import partial, reduce
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -38,7 +38,7 @@ from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.listing import check_listed, share_out, streams_of
 from bridge.exchanges.toolkit.maintenance import Maintenance
 from bridge.exchanges.toolkit.names import Names, channels_of, contract_name
-from bridge.exchanges.toolkit.numbers import check_numbers
+from bridge.exchanges.toolkit.numbers import number_or_empty
 from bridge.model import Channel, Event
 
 __all__ = ["Okx", "OkxOptions"]
@@ -55,6 +55,8 @@ _TYPES = {"SPOT": "spot", "SWAP": "perpetual", "FUTURES": "future"}
 _MOST_BOOKS = 25
 """Pairs of a connection with books; the exchange advises less than 30."""
 _MOST_PAIRS = 100
+_DIGITS = 13
+"""Of a time in milliseconds, until the year 2286."""
 _INVERSE = "is an inverse contract, which is not served: its size is a number of dollars and no exact number of coins"
 
 
@@ -154,16 +156,12 @@ class Okx(Exchange):
         return found
 
     def remarks(self) -> list[str]:
-        return [f"{pair} is not traded at present: {self._status[pair]}" for pair in self.pairs if pair in self._status]
+        return [f"{pair} is not traded at present: {why}" for pair in self.pairs if (why := self._status.get(pair))]
 
     def subscriptions(self) -> list[Subscription]:
         """Of a pair only what its kind has."""
-        of_pairs = set(KINDS)
-        return [
-            stream
-            for stream in super().subscriptions()
-            if stream.channel not in of_pairs or channels_of(stream.subject, [stream.channel])
-        ]
+        streams = super().subscriptions()
+        return [one for one in streams if one.channel not in KINDS or channels_of(one.subject, [one.channel])]
 
     def plan(self) -> list[ConnectionPlan]:
         kinds = {channel: KINDS[channel] for channel in sorted(self.profile.channels & self.channels)}
@@ -230,22 +228,40 @@ class Okx(Exchange):
         base, _, quote = (symbol if kind == "SPOT" else row.get("instFamily", "")).partition("-")
         if not (base.isalnum() and quote.isalnum() and symbol.startswith(f"{base}-{quote}")) or state == "test":
             return None
-        pair = contract_name(base, quote) if kind == "SWAP" else symbol
+        pair, size, delivery = contract_name(base, quote) if kind == "SWAP" else symbol, "", row.get("expTime", "")
         if kind != "SPOT":
+            self._names.learn("", symbol, pair)
             if row.get("ctType") != "linear" or row.get("ctValCcy") != base:
                 self._inverse.add(pair)
-                self._names.learn("", symbol, pair)
                 return None
-            try:
-                check_numbers(row.get("ctVal", ""), row.get("ctMult", ""))
-                self._contracts.learn(pair, plain(EXACT.multiply(Decimal(row["ctVal"]), Decimal(row["ctMult"]))))
-            except (ValueError, ArithmeticError):
+            size = _product(row.get("ctVal", ""), row.get("ctMult", ""))
+            self._contracts.learn(pair, size)
+            if pair not in self._contracts:
                 return None
         self._names.learn("", symbol, pair)
-        self._status.pop(pair, None)
-        if state != "live":
-            self._status[pair] = state
-        return ListedPair(pair, base, quote, _TYPES[kind], "online" if state == "live" else state)
+        self._status[pair] = "" if state == "live" else state
+        steps = [number_or_empty(row.get(name, "")) for name in ("lotSz", "minSz")]
+        lot, least = (_product(step, size) for step in steps) if size else steps
+        return ListedPair(
+            pair,
+            base,
+            quote,
+            _TYPES[kind],
+            self._status[pair] or "online",
+            settle=row.get("settleCcy", ""),
+            tick_size=number_or_empty(row.get("tickSz", "")),
+            lot_size=lot,
+            min_size=least,
+            contract_size=size,
+            expiry=f"{delivery}000000" if delivery.isdecimal() and len(delivery) == _DIGITS else "",
+        )
+
+
+def _product(*factors: str) -> str:
+    """The exact product of numbers; empty, if one is none."""
+    if not all(map(number_or_empty, factors)):
+        return ""
+    return plain(reduce(EXACT.multiply, map(Decimal, factors)))
 
 
 def _symbol(pair: str) -> str:

@@ -48,6 +48,7 @@ from bridge.exchanges.toolkit.numbers import (
     check_numbers,
     check_values,
     check_words,
+    id_or_empty,
     shortened,
 )
 from bridge.exchanges.toolkit.order_states import OrderStates
@@ -263,10 +264,11 @@ class AccountSession(LoggedInSession, OkxSession):
         pair = self._pair(row)
         if topic == "positions":
             return [] if row["instType"] == "MARGIN" else [self._position(row, pair, recv)]
-        if topic == "order":
-            return [self._order(row, pair, recv)]
-        fill = [self._fill(row, pair, recv)] if row.get("tradeId") and Decimal(row["fillSz"] or "0") else []
-        return [*fill, self._order(row, pair, recv)] if topic == "orders" else [*fill]
+        if topic == "fills":
+            return [self._fill(row, pair, recv)]
+        # An order may end as filled without a fill.
+        is_fill = topic == "orders" and row.get("tradeId") and Decimal(row["fillSz"] or "0")
+        return [*([self._fill(row, pair, recv)] if is_fill else []), self._order(row, pair, recv)]
 
     def _pair(self, row: Row) -> str:
         """The pair of a row; one that wasn't listed at the start has its name by convention."""
@@ -400,5 +402,5 @@ class AccountSession(LoggedInSession, OkxSession):
     def _restate(self, channel: Channel, topic: str, rows: list[Row], now: int, name: str = "") -> list[Output]:
         """``name``: the field that says which order or currency a row is of, where it can't be understood otherwise."""
         return self._state.restate(
-            channel, rows, lambda row: self._read(topic, row, now), now, name=lambda row: row.get(name, "")
+            channel, rows, lambda row: self._read(topic, row, now), now, name=lambda row: id_or_empty(row.get(name, ""))
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -16,7 +17,7 @@ from msgspec import Meta, Raw, Struct
 from bridge.exchange_errors import ErrorKind, ReportedError
 from bridge.exchanges.api import Output, Reconnect, Replace, Said, Send, Subscription, Unknown, Warn
 from bridge.exchanges.toolkit.contracts import Contracts
-from bridge.exchanges.toolkit.fields import Row, decode_rows, inner_rows
+from bridge.exchanges.toolkit.fields import Row, decode_rows, nested_rows
 from bridge.exchanges.toolkit.maintenance import Maintenance
 from bridge.exchanges.toolkit.named_topics import NamedTopics
 from bridge.exchanges.toolkit.names import channels_of
@@ -29,7 +30,7 @@ from bridge.exchanges.toolkit.session import TopicSession
 from bridge.exchanges.toolkit.statistics import Statistics
 from bridge.exchanges.toolkit.times import milliseconds
 from bridge.exchanges.toolkit.topics import Request
-from bridge.model import BookDelta, BookSnapshot, Channel, Event, Levels, Liquidation, Trade
+from bridge.model import BookDelta, BookSnapshot, Channel, Levels, Liquidation, Trade
 
 __all__ = ["KINDS", "NAME", "Arg", "Envelope", "OkxSession", "PublicSession"]
 
@@ -115,9 +116,13 @@ class _BookRow(Struct):
 
 
 _decode_envelope: Callable[[bytes], Envelope] = msgspec.json.Decoder(Envelope).decode
-_decode_books: Callable[[Any], list[_BookRow]] = msgspec.json.Decoder(list[_BookRow]).decode
-_decode_trades: Callable[[Any], list[_TradeRow]] = msgspec.json.Decoder(list[_TradeRow]).decode
-_decode_trade: Callable[[Any], _TradeRow] = msgspec.json.Decoder(_TradeRow).decode
+_TYPED: dict[str, Any] = {"books": _BookRow, "bbo-tbt": _BookRow, "trades": _TradeRow, "trades-all": _TradeRow}
+"""What comes most often; of other channels, rows are text."""
+_LISTS: dict[str, Callable[[Any], list[Any]]] = {
+    kind: msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
+    for kind, row in _TYPED.items()
+} | {"liquidation-orders": lambda data: nested_rows(data, "details", "instId")}
+_ROWS: dict[str, Callable[[Any], Any]] = {kind: msgspec.json.Decoder(row).decode for kind, row in _TYPED.items()}
 
 
 class OkxSession(TopicSession):
@@ -237,8 +242,11 @@ class PublicSession(OkxSession):
         self._trades = NumberedTrades()
         self._begun: set[str] = set()
         """Topics of trades that have had a message: the first has the last trade before the subscription."""
-        self._readers: dict[str, Callable[[Row, str, int], Sequence[Output]]] = {
+        self._readers: dict[str, Callable[[Any, str, int], Sequence[Output]]] = {
             "status": self._announced,
+            "trades": self._trade,
+            "trades-all": self._trade,
+            "bbo-tbt": self._quote,
             "tickers": self._ticker,
             "funding-rate": self._funding,
             "mark-price": self._mark,
@@ -269,16 +277,10 @@ class PublicSession(OkxSession):
     # Data
 
     def _data(self, topic: str, message: Envelope, recv: int) -> list[Output]:
-        kind = message.arg.channel
-        if kind == "books":
-            return [self._levels(row, topic, message.action, recv) for row in _decode_books(message.data)]
-        if kind == "bbo-tbt":
-            return [told for row in _decode_books(message.data) for told in self._quote(row, topic, recv)]
-        if kind in ("trades", "trades-all"):
-            trades = [self._trade(row, topic, recv) for row in _decode_trades(message.data)]
-            self._begun.add(topic)
-            return [*trades]
-        return [told for row in decode_rows(message.data) for told in self._readers[kind](row, topic, recv)]
+        rows, read = _LISTS.get(message.arg.channel, decode_rows)(message.data), self._reader(message)
+        found = [told for row in rows for told in read(row, topic, recv)]
+        self._begun.add(topic)
+        return found
 
     def _salvage(self, topic: str, message: Any, frame: bytes, *, recv: int, error: Exception) -> list[Output]:
         """Row by row; what comes after a quote or statistics that are lost is news, even if it says the same."""
@@ -286,23 +288,24 @@ class PublicSession(OkxSession):
             self._statistics.forget(stream)
         if topic.startswith("index-tickers."):
             self._statistics.index(topic.partition(".")[2], "")
-        if message is None or message.arg.channel in ("books", "bbo-tbt"):
+        if message is None:
             return super()._salvage(topic, message, frame, recv=recv, error=error)
-        if message.arg.channel in ("trades", "trades-all"):
+        kind, read = message.arg.channel, self._reader(message)
+        rows: list[Any] = rows_of(message.data) if kind in _ROWS else _LISTS.get(kind, decode_rows)(message.data)
+        decode = _ROWS.get(kind, lambda row: row)
+        counted = kind.startswith("trades")
+        return self._each(topic, rows, lambda row: [*read(decode(row), topic, recv)], frame, recv, counted=counted)
 
-            def take(row: Raw) -> list[Output]:
-                return [self._trade(_decode_trade(row), topic, recv)]
-
-            return self._each(topic, rows_of(message.data), take, frame, recv, counted=True)
-        read = self._readers[message.arg.channel]
-        return self._each(topic, decode_rows(message.data), lambda row: [*read(row, topic, recv)], frame, recv)
+    def _reader(self, message: Envelope) -> Callable[[Any, str, int], Sequence[Output]]:
+        kind = message.arg.channel
+        return partial(self._levels, message.action) if kind == "books" else self._readers[kind]
 
     def _pair(self, symbol: str, topic: str) -> str:
         if not topic.endswith(f".{symbol}"):
             raise ValueError(f"{shortened(symbol)} is not what the topic is about")
         return self._pairs[symbol]
 
-    def _trade(self, row: _TradeRow, topic: str, recv: int) -> Event:
+    def _trade(self, row: _TradeRow, topic: str, recv: int) -> Sequence[Output]:
         """Trades of one taker's order at one price, as one; ``tradeId`` is that of the last of ``count``.
 
         ``source`` 1 is liquidity that books don't show: such a trade may lie inside their spread.
@@ -316,9 +319,9 @@ class PublicSession(OkxSession):
         size, contracts = self._contracts.told(pair, row.sz)
         if ident.isdecimal() and count.isdecimal() and len(ident) <= _LONGEST_COUNT and len(count) <= _LONGEST_COUNT:
             self._trades.came(pair, int(ident), int(count), recv)
-        return Trade(pair, ts, recv, ident, row.side, row.px, size, topic not in self._begun, contracts)
+        return [Trade(pair, ts, recv, ident, row.side, row.px, size, topic not in self._begun, contracts)]
 
-    def _levels(self, row: _BookRow, topic: str, action: str, recv: int) -> Event:
+    def _levels(self, action: str, row: _BookRow, topic: str, recv: int) -> Sequence[Output]:
         """A book's levels: price, size, a zero of old, number of orders. ``ts`` is when the message was made.
 
         Sequence numbers rise by any step; after maintenance one may be smaller than the one that it continues. Once a
@@ -330,12 +333,12 @@ class PublicSession(OkxSession):
         pair, ts, number = self._streams[topic][0].subject, milliseconds(row.ts), str(row.seqId)
         bids, asks = self._sides(pair, row)
         if action == "snapshot":
-            return BookSnapshot(pair, ts, recv, number, best_first(bids, bids=True), best_first(asks, bids=False))
+            return [BookSnapshot(pair, ts, recv, number, best_first(bids, bids=True), best_first(asks, bids=False))]
         if action != "update":
             raise ValueError(f"action {shortened(action)}")
         if row.prevSeqId is None or row.prevSeqId < 0:
             raise ValueError("an update that doesn't say which one it continues")
-        return BookDelta(pair, ts, recv, number, bids, asks, str(row.prevSeqId))
+        return [BookDelta(pair, ts, recv, number, bids, asks, str(row.prevSeqId))]
 
     def _sides(self, pair: str, row: _BookRow) -> tuple[Levels, Levels]:
         """Bids and asks, their sizes in coins."""
@@ -412,13 +415,12 @@ class PublicSession(OkxSession):
         """
         del topic
         pair = self._pairs.get(row["instId"], "")
-        found: list[Output] = []
-        for detail in inner_rows(row, "details") if pair else ():
-            side, price, ts = _SIDES[detail["side"]], detail["bkPx"], milliseconds(detail["ts"])
-            check_numbers(price)
-            size, contracts = self._contracts.told(pair, detail["sz"])
-            found.append(Liquidation(pair, ts, recv, "", side, price, size, contracts))
-        return found
+        if not pair:
+            return ()
+        side, price, ts = _SIDES[row["side"]], row["bkPx"], milliseconds(row["ts"])
+        check_numbers(price)
+        size, contracts = self._contracts.told(pair, row["sz"])
+        return [Liquidation(pair, ts, recv, "", side, price, size, contracts)]
 
     def _announced(self, row: Row, topic: str, recv: int) -> Sequence[Output]:
         """Maintenance, whose state is ``scheduled``, ``ongoing``, ``pre_open``, ``completed`` or ``canceled``.

@@ -20,7 +20,6 @@ __all__ = [
     "difference",
     "fields_of",
     "first",
-    "inner_rows",
     "nested",
     "nested_rows",
     "opposite",
@@ -51,26 +50,21 @@ def decode_rows(data: msgspec.Raw | bytes) -> list[Row]:
     return [_row(raw) for raw in rows_of(data)]
 
 
-def nested_rows(data: msgspec.Raw | bytes, name: str) -> list[Row]:
-    """Rows, those of a list in this field in place of the row that has it.
+def nested_rows(data: msgspec.Raw | bytes, name: str, *keep: str) -> list[Row]:
+    """Rows, those of a list in this field in place of the row that has it; they get the fields to ``keep`` of it.
 
     Raises:
         MsgspecError, UnicodeDecodeError: it isn't JSON.
     """
-    rows = decode_rows(data)
-    return [inner for row in rows for inner in (inner_rows(row, name) if _has_list(row, name) else [row])]
-
-
-def inner_rows(row: Row, name: str) -> list[Row]:
-    """The rows of a list in a field.
-
-    Raises:
-        ValueError: it has none.
-    """
-    if not _has_list(row, name):
-        msg = f"{name} is no list"
-        raise ValueError(msg)
-    return decode_rows(row[name][len(NESTED) :].encode())
+    found: list[Row] = []
+    for row in decode_rows(data):
+        inner = row.get(name, "")
+        if inner.startswith(f"{NESTED}["):
+            kept = {field: row[field] for field in keep if field in row}
+            found += [one | kept for one in decode_rows(inner[len(NESTED) :].encode())]
+        else:
+            found.append(row)
+    return found
 
 
 def fields_of(data: msgspec.Raw | bytes) -> dict[str, msgspec.Raw]:
@@ -142,10 +136,6 @@ def opposite(number: str) -> str:
     if not number or not Decimal(number):
         return number.removeprefix("-")
     return number[1:] if number.startswith("-") else f"-{number}"
-
-
-def _has_list(row: Row, name: str) -> bool:
-    return row.get(name, "").startswith(f"{NESTED}[")
 
 
 def _row(raw: msgspec.Raw) -> Row:
