@@ -9,13 +9,17 @@ from tests.unit.core import SECOND, T0
 END = T0 + 60 * SECOND
 
 
-def note(maintenance, state, *, pauses=False, which="1", until=END):
-    return maintenance.note(which, state, f"maintenance is {state}", T0, pauses=pauses, until=until)
+def note(maintenance, state, *, pauses=False, title="upgrade", until=END):
+    return maintenance.note(title, state, T0, begins="noon", pauses=pauses, until=until)
+
+
+def words(state, end=f" to {END // 10**6}"):
+    return f"maintenance is '{state}', from 'noon'{end} (ms since 1970): 'upgrade'"
 
 
 def test_what_is_only_scheduled_is_said_once_and_pauses_nothing():
     maintenance = Maintenance()
-    assert note(maintenance, "scheduled") == [Warn("maintenance is scheduled")]
+    assert note(maintenance, "scheduled") == [Warn(words("scheduled"))]
     assert note(maintenance, "scheduled") == []
     assert maintenance.pause is None
 
@@ -24,19 +28,19 @@ def test_a_pause_lasts_until_the_end_by_our_clock():
     maintenance = Maintenance()
     maintenance.clock_offset = 5 * SECOND
     note(maintenance, "ongoing", pauses=True)
-    assert maintenance.pause == Pause("maintenance is ongoing", END - 5 * SECOND)
+    assert maintenance.pause == Pause(words("ongoing"), END - 5 * SECOND)
 
 
 def test_nobody_may_know_the_end():
     maintenance = Maintenance()
     note(maintenance, "ongoing", pauses=True, until=None)
-    assert maintenance.pause == Pause("maintenance is ongoing", None)
+    assert maintenance.pause == Pause(words("ongoing", ""), None)
 
 
 def test_it_is_over_when_that_is_said_of_it_and_not_of_another():
     maintenance = Maintenance()
     note(maintenance, "ongoing", pauses=True)
-    note(maintenance, "completed", which="2")
-    assert maintenance.pause == Pause("maintenance is ongoing", END)
+    note(maintenance, "completed", title="another")
+    assert maintenance.pause == Pause(words("ongoing"), END)
     note(maintenance, "completed")
-    assert maintenance.pause == Pause("maintenance is completed", T0)
+    assert maintenance.pause == Pause(words("completed"), T0)

@@ -8,12 +8,12 @@ import pytest
 
 from bridge.exchange_errors import FrameError
 from bridge.exchanges.api import Pause, Reconnect, Reject, Replace, Said, Send, Unknown, Warn
-from bridge.exchanges.okx.public import KINDS
 from bridge.exchanges.toolkit.maintenance import Maintenance
 from bridge.model import BookDelta, BookSnapshot, Channel, Funding, Interest, Liquidation, Mark, Quote, Ticker, Trade
 from tests.unit import okx_frames as frames
 from tests.unit.core import SECOND, T0, faults, refused
 from tests.unit.okx_sessions import (
+    KINDS,
     MARKET,
     ack,
     actions,

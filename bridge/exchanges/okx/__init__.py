@@ -31,7 +31,7 @@ from bridge.exchanges.api import (
     Subscription,
 )
 from bridge.exchanges.okx.private import PRIVATE, AccountSession, OkxRest, clock
-from bridge.exchanges.okx.public import KINDS, NAME, PublicSession
+from bridge.exchanges.okx.public import NAME, PublicSession
 from bridge.exchanges.toolkit.contracts import Contracts
 from bridge.exchanges.toolkit.fields import EXACT, Row, plain
 from bridge.exchanges.toolkit.history import AccountMemory
@@ -49,6 +49,17 @@ _HOSTS = {
     "us": ("wsus.okx.com", "wsuspap.okx.com", "us.okx.com"),
 }
 """Region → hosts of WebSockets, of the demo's, of REST. None has a port: 8443 takes no connections since October 2026."""
+_KINDS = {
+    Channel.TRADES: "trades",
+    Channel.BOOK: "books",
+    Channel.QUOTES: "bbo-tbt",
+    Channel.TICKER: "tickers",
+    Channel.FUNDING: "funding-rate",
+    Channel.MARK: "mark-price",
+    Channel.INTEREST: "open-interest",
+    Channel.LIQUIDATIONS: "liquidation-orders",
+}
+"""Channel → the exchange's."""
 _MILLISECOND = 1_000_000
 _LIST = "/api/v5/public/instruments"
 _TYPES = {"SPOT": "spot", "SWAP": "perpetual", "FUTURES": "future"}
@@ -82,7 +93,7 @@ class Okx(Exchange):
     example_pairs = ("BTC-USDT", "BTC-USDT-PERP")
     url = "wss://ws.okx.com"
     rest_url = "https://openapi.okx.com"
-    channels = frozenset(KINDS)
+    channels = frozenset(_KINDS)
     private_channels = frozenset(channel for channels in PRIVATE.values() for channel in channels)
     Options = OkxOptions
     silence: ClassVar = {Channel.BOOK: 90.0}
@@ -161,10 +172,10 @@ class Okx(Exchange):
     def subscriptions(self) -> list[Subscription]:
         """Of a pair only what its kind has."""
         streams = super().subscriptions()
-        return [one for one in streams if one.channel not in KINDS or channels_of(one.subject, [one.channel])]
+        return [one for one in streams if one.channel not in _KINDS or channels_of(one.subject, [one.channel])]
 
     def plan(self) -> list[ConnectionPlan]:
-        kinds = {channel: KINDS[channel] for channel in sorted(self.profile.channels & self.channels)}
+        kinds = {channel: _KINDS[channel] for channel in sorted(self.profile.channels & self.channels)}
         business: dict[Channel, str] = {}
         if self._options.trades == "all" and Channel.TRADES in kinds:
             del kinds[Channel.TRADES]

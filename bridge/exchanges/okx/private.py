@@ -1,7 +1,6 @@
 """An OKX account: orders and their fills, positions and balances of all markets, over one connection and by REST.
 
-Orders come without a snapshot, and what has ended while nobody was connected isn't told: the present state is fetched
-after each connect.
+Orders come without a snapshot: the present state is fetched after each connect.
 """
 
 from __future__ import annotations
@@ -31,8 +30,9 @@ from bridge.exchanges.api import (
     Said,
     Subscription,
 )
-from bridge.exchanges.okx.public import NAME, Arg, Envelope, OkxSession
+from bridge.exchanges.okx.public import NAME, Envelope, OkxSession
 from bridge.exchanges.toolkit.account import LoggedInSession
+from bridge.exchanges.toolkit.arg_session import Arg
 from bridge.exchanges.toolkit.clocks import millis_reading
 from bridge.exchanges.toolkit.contracts import Contracts
 from bridge.exchanges.toolkit.fields import Row, decode_rows, first, nested_rows, opposite
@@ -76,7 +76,6 @@ _ARGS: dict[str, Arg] = {
 }
 _LIMIT = 100
 """Rows of a page."""
-_MILLISECOND = 1_000_000
 _DAY = 24 * 3600 * 1000
 _RECENT = 3 * _DAY - 3600 * 1000
 """Milliseconds that the quick list of fills reaches back; an hour less than it says."""
@@ -86,8 +85,7 @@ _TOO_MANY = "the exchange does not list all fills since the last one known"
 _MOST_LOOKED_UP = 50
 """Orders whose end is asked for one by one."""
 _NO_SUCH_ORDER = 51603
-_LATE = 50102
-_RATES = (50011, 50061)
+_LATE, _RATES = 50102, (50011, 50061)
 _OF_THE_KEY = (50030, 50101, *range(50103, 50121))
 """Codes by which REST refuses a key: it is wrong, of another region or of the demo, or may not do this (50030, 50120)."""
 _THEIR_TROUBLE = (63999, 64007)
@@ -95,10 +93,8 @@ _PAUSE = 2.0
 """Seconds to wait at least where the exchange is asked too often, or is in trouble."""
 _STATUS = {
     "live": "open",
-    "partially_filled": "partially_filled",
-    "filled": "filled",
-    "canceled": "cancelled",
-    "mmp_canceled": "cancelled",
+    **{state: state for state in ("partially_filled", "filled")},
+    **dict.fromkeys(("canceled", "mmp_canceled"), "cancelled"),
 }
 _SIDES = {"buy": "buy", "sell": "sell"}
 _LEGS = {"net": "", "": "", "long": "long", "short": "short"}
@@ -245,8 +241,6 @@ class AccountSession(LoggedInSession, OkxSession):
         self._fetched = True
         self.ready = self._topics.settled
 
-    # Data
-
     def _time(self) -> Flow[int]:
         return (yield from clock()).at
 
@@ -329,10 +323,9 @@ class AccountSession(LoggedInSession, OkxSession):
         entry, mark, profit, name = row.get("avgPx", ""), row.get("markPx", ""), row.get("upl", ""), self._account.name
         check_amounts(entry, mark)
         check_values(profit)
-        position = Position(name, ts, recv, pair, side, size, entry, mark, profit, contracts, leg)
-        if not Decimal(contracts or "0"):
-            position = Position(name, ts, recv, pair, "", "0", "", "", "", "0", leg)
-        whole, summed = self._modes.whole(position, mode)
+        flat = Position(name, ts, recv, pair, "", "0", "", "", "", "0", leg)
+        held = Position(name, ts, recv, pair, side, size, entry, mark, profit, contracts, leg)
+        whole, summed = self._modes.whole(held if Decimal(contracts or "0") else flat, mode)
         if summed:
             self._state.remark(f"{pair} has a cross and an isolated position: they are summed")
         return whole
@@ -378,8 +371,8 @@ class AccountSession(LoggedInSession, OkxSession):
 
     def _sync_fills(self, now: int) -> Flow[list[Output]]:
         """The fills since the newest that is known, or of the last day; those that the stream has are repeats."""
-        end = max((now + self._rest.clock_offset) // _MILLISECOND, self._rest.told)
-        start = max(self._memory.history_since(now) // _MILLISECOND, end - _ALL_HISTORY)
+        end = max((now + self._rest.clock_offset) // 10**6, self._rest.told)
+        start = max(self._memory.history_since(now) // 10**6, end - _ALL_HISTORY)
         calls = [("/api/v5/trade/fills", f"begin={start}&limit={_LIMIT}")]
         if start < end - _RECENT:
             calls = [

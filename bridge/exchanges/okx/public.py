@@ -16,52 +16,34 @@ from msgspec import Meta, Raw, Struct
 
 from bridge.exchange_errors import ErrorKind, ReportedError
 from bridge.exchanges.api import Output, Reconnect, Replace, Said, Send, Subscription, Unknown, Warn
+from bridge.exchanges.toolkit.arg_session import Arg, ArgSession
 from bridge.exchanges.toolkit.contracts import Contracts
 from bridge.exchanges.toolkit.fields import Row, decode_rows, nested_rows
 from bridge.exchanges.toolkit.maintenance import Maintenance
-from bridge.exchanges.toolkit.named_topics import NamedTopics
-from bridge.exchanges.toolkit.names import channels_of
+from bridge.exchanges.toolkit.names import channels_of, coins_of
 from bridge.exchanges.toolkit.numbered_trades import NumberedTrades
 from bridge.exchanges.toolkit.numbers import best_first, check_ids, check_numbers, shortened
 from bridge.exchanges.toolkit.pings import Pings
 from bridge.exchanges.toolkit.request_count import RequestCount
 from bridge.exchanges.toolkit.salvage import peek, rows_of
-from bridge.exchanges.toolkit.session import TopicSession
 from bridge.exchanges.toolkit.statistics import Statistics
 from bridge.exchanges.toolkit.times import milliseconds
-from bridge.exchanges.toolkit.topics import Request
 from bridge.model import BookDelta, BookSnapshot, Channel, Levels, Liquidation, Trade
 
-__all__ = ["KINDS", "NAME", "Arg", "Envelope", "OkxSession", "PublicSession"]
+__all__ = ["NAME", "Envelope", "OkxSession", "PublicSession"]
 
 NAME = "okx"
-KINDS = {
-    Channel.TRADES: "trades",
-    Channel.BOOK: "books",
-    Channel.QUOTES: "bbo-tbt",
-    Channel.TICKER: "tickers",
-    Channel.FUNDING: "funding-rate",
-    Channel.MARK: "mark-price",
-    Channel.INTEREST: "open-interest",
-    Channel.LIQUIDATIONS: "liquidation-orders",
-}
-"""Channel → the exchange's."""
 _MOST_REQUESTS = 440
 """Requests over one connection within an hour, beyond which another takes over; the exchange refuses more than 480."""
 _PER_REQUEST = 50
 """Topics of one request: some 4 KB, and the exchange takes 64."""
 _TOO_MANY = (60014, 60023, 50011, 50061)
-_NO_SUCH_TOPIC = ("60018", "51001")
 _NOT_LOGGED_IN = 60011
 _UPGRADE = 64008
 _CROWDED = "too many connections are subscribed to this channel"
 _WHOLE_SERVICE = ("0", "5")
 """Kinds of maintenance that concern all pairs: of WebSockets, of trading."""
 _IN_WORDS = re.compile(r'channel"?: ?"?([A-Za-z0-9-]{1,64})"?, ?"?inst(?:Id|Type)"?: ?"?([A-Za-z0-9-]{1,64})').findall
-_LONGEST_COUNT = 18
-
-Arg = dict[str, str]
-"""What is subscribed to, as the exchange has it: ``{"channel":"books","instId":"BTC-USDT"}``."""
 
 
 class _Arg(Struct, frozen=True):
@@ -73,7 +55,6 @@ class _Arg(Struct, frozen=True):
 class Envelope(Struct):
     """Any message but ``ping`` and ``pong``: data has an ``arg`` and no ``event``.
 
-    ``{"arg":{"channel":"books","instId":"BTC-USDT"},"action":"update","data":[…]}``
     ``{"id":"1512","event":"subscribe","arg":{"channel":"books","instId":"BTC-USDT"},"connId":"a4d3ae55"}``
     ``{"id":"1","event":"error","code":"60018","msg":"Subscribe failed, … instId:NOPE-USDT doesn't exist.","connId":"5e"}``
     """
@@ -125,17 +106,18 @@ _LISTS: dict[str, Callable[[Any], list[Any]]] = {
 _ROWS: dict[str, Callable[[Any], Any]] = {kind: msgspec.json.Decoder(row).decode for kind, row in _TYPED.items()}
 
 
-class OkxSession(TopicSession):
-    """How all connections speak: requests, answers, pings as bare text, the exchange's notices."""
+class OkxSession(ArgSession):
+    """How all connections speak: pings as bare text, answers, the exchange's notices."""
+
+    _no_such_topic = ("60018", "51001")
 
     def __init__(
         self, url: str, args: Mapping[str, Arg], streams: Mapping[str, list[Subscription]], maintenance: Maintenance
     ) -> None:
-        topics = NamedTopics({topic: (topic,) for topic in args}, _PER_REQUEST)
         pings, requests = Pings("ping", 20, 10), RequestCount(_MOST_REQUESTS, 3600)
-        super().__init__(NAME, url, streams, topics, pings, maintenance=maintenance, requests=requests)
-        self._named: NamedTopics = topics
-        self._args = args
+        super().__init__(
+            NAME, url, args, streams, most=_PER_REQUEST, pings=pings, maintenance=maintenance, requests=requests
+        )
 
     def receive(self, frame: bytes, recv: int) -> Sequence[Output]:
         """Also the texts ``ping`` and ``pong``, which are no JSON."""
@@ -146,74 +128,47 @@ class OkxSession(TopicSession):
 
     def _decode(self, frame: bytes) -> tuple[str, Envelope]:
         message = _decode_envelope(frame)
-        return ("" if message.event else self._topic(message.arg)), message
+        return ("" if message.event else self._of(message.arg)), message
 
     def _peek_topic(self, frame: bytes) -> str:
-        return self._topic(_Arg(peek(frame, "channel"), peek(frame, "instId"), peek(frame, "instType")))
+        return self._of(_Arg(peek(frame, "channel"), peek(frame, "instId"), peek(frame, "instType")))
 
-    def _topic(self, arg: _Arg) -> str:
-        """The topic of an argument; of an account's the channel alone counts: the rest may be told more closely."""
-        about = arg.instId or arg.instType
-        topic = f"{arg.channel}.{about}"
-        return topic if about and topic in self._args else arg.channel if arg.channel in self._args else topic
-
-    def _request(self, request: Request) -> str:
-        args = [self._args[topic] for topic in request.topics]
-        return msgspec.json.encode({"id": request.ident, "op": request.op, "args": args}).decode()
-
-    # Answers
+    def _of(self, arg: _Arg) -> str:
+        return self._topic(arg.channel, arg.instId or arg.instType)
 
     def _answer(self, message: Envelope, recv: int) -> list[Output]:
-        topic, served, refused = self._topic(message.arg), list[str](), list[str]()
+        topic = self._of(message.arg)
         if message.event == "error":
             return self._error(message, recv)
         if message.event == "notice":
             return [Replace(message.words) if message.number == _UPGRADE else Warn(message.words)]
         if message.event == "channel-conn-count-error":  # it comes after an acknowledgement
-            refused = self._named.rejected_topic(message.channel, _CROWDED, recv)
-        elif message.event == "subscribe" and topic in self._args:
-            served, refused = self._named.accepted([topic], recv)
-        elif message.event == "unsubscribe" and topic in self._args:
-            refused = self._named.ended(topic, "the exchange has ended this subscription", recv)
-        elif message.event != "channel-conn-count":
-            return [Unknown(message.event or "message without arg")]
-        return self._settle(served, refused, recv)
+            return self._withdrawn(message.channel, _CROWDED, recv)
+        if message.event in ("subscribe", "unsubscribe") and topic in self._args:
+            return (self._accepted if message.event == "subscribe" else self._given_back)(topic, recv)
+        known = message.event == "channel-conn-count"
+        return [] if known else [Unknown(message.event or "message without arg")]
 
     def _error(self, message: Envelope, recv: int) -> list[Output]:
         """A refusal names its topic in words, or only its request; other errors are about neither."""
-        code = message.number
-        said = Said(ReportedError(NAME, message.msg, code=message.code))
-        if code == _NOT_LOGGED_IN:
-            return [said, Reconnect(message.words)]
+        code, words = message.number, message.words
         if code in _TOO_MANY:
             kind = ErrorKind.TOO_MANY_REQUESTS
-            return [Said(ReportedError(NAME, message.msg, kind, code=message.code)), Replace(message.words)]
-        named = {self._topic(_Arg(*words)) for words in _IN_WORDS(message.msg)} & set(self._args)
-        if len(named) == 1:
-            return self._settle((), self._named.rejected_topic(named.pop(), message.words, recv), recv)
-        if message.id:
-            return [said, *self._refused(message.id, message.words, "", recv)]
-        return [said]
-
-    def _refusal(self, topic: str, reason: str) -> Output:
-        code, _, words = reason.partition(": ")
-        kind = ErrorKind.UNKNOWN_MARKET if code in _NO_SUCH_TOPIC else ErrorKind.REPORTED
-        if not code.isdecimal():
-            return Said(ReportedError(NAME, reason, topic=topic))
-        return Said(ReportedError(NAME, words, kind, code=code, topic=topic))
+            return [Said(ReportedError(NAME, message.msg, kind, code=message.code)), Replace(words)]
+        named = {self._topic(channel, about) for channel, about in _IN_WORDS(message.msg)} & set(self._args)
+        if len(named) == 1 and code != _NOT_LOGGED_IN:
+            return self._withdrawn(named.pop(), words, recv)
+        said = Said(ReportedError(NAME, message.msg, code=message.code))
+        if code == _NOT_LOGGED_IN:
+            return [said, Reconnect(words)]
+        return [said, *(self._refused(message.id, words, "", recv) if message.id else [])]
 
 
 class PublicSession(OkxSession):
     """Some pairs' channels at one of the exchange's addresses.
 
-    Args:
-        url: the address.
-        symbols: pair → its name at the exchange.
-        kinds: channel → the exchange's channel.
-        maintenance: what is announced.
-        contracts: how many coins the contracts of derivatives are.
-        status: whose maintenance counts, the live system's (``1``) or the demo's (``2``); empty where this address has no
-            such channel.
+    ``symbols`` are the pairs' names at the exchange, ``kinds`` the channels'. ``status`` says whose maintenance counts, the
+    live system's (``1``) or the demo's (``2``); it is empty where this address has no such channel.
     """
 
     def __init__(
@@ -244,8 +199,7 @@ class PublicSession(OkxSession):
         """Topics of trades that have had a message: the first has the last trade before the subscription."""
         self._readers: dict[str, Callable[[Any, str, int], Sequence[Output]]] = {
             "status": self._announced,
-            "trades": self._trade,
-            "trades-all": self._trade,
+            **dict.fromkeys(("trades", "trades-all"), self._trade),
             "bbo-tbt": self._quote,
             "tickers": self._ticker,
             "funding-rate": self._funding,
@@ -274,8 +228,6 @@ class PublicSession(OkxSession):
         self._statistics.forget()
         return super().rejected(recv)
 
-    # Data
-
     def _data(self, topic: str, message: Envelope, recv: int) -> list[Output]:
         rows, read = _LISTS.get(message.arg.channel, decode_rows)(message.data), self._reader(message)
         found = [told for row in rows for told in read(row, topic, recv)]
@@ -292,8 +244,7 @@ class PublicSession(OkxSession):
             return super()._salvage(topic, message, frame, recv=recv, error=error)
         kind, read = message.arg.channel, self._reader(message)
         rows: list[Any] = rows_of(message.data) if kind in _ROWS else _LISTS.get(kind, decode_rows)(message.data)
-        decode = _ROWS.get(kind, lambda row: row)
-        counted = kind.startswith("trades")
+        decode, counted = _ROWS.get(kind, lambda row: row), kind.startswith("trades")
         return self._each(topic, rows, lambda row: [*read(decode(row), topic, recv)], frame, recv, counted=counted)
 
     def _reader(self, message: Envelope) -> Callable[[Any, str, int], Sequence[Output]]:
@@ -315,11 +266,10 @@ class PublicSession(OkxSession):
         """
         check_ids(row.tradeId)
         check_numbers(row.px)
-        pair, ts, ident, count = self._pair(row.instId, topic), milliseconds(row.ts), row.tradeId, row.count
+        pair, ts = self._pair(row.instId, topic), milliseconds(row.ts)
         size, contracts = self._contracts.told(pair, row.sz)
-        if ident.isdecimal() and count.isdecimal() and len(ident) <= _LONGEST_COUNT and len(count) <= _LONGEST_COUNT:
-            self._trades.came(pair, int(ident), int(count), recv)
-        return [Trade(pair, ts, recv, ident, row.side, row.px, size, topic not in self._begun, contracts)]
+        self._trades.told(pair, row.tradeId, row.count, recv)
+        return [Trade(pair, ts, recv, row.tradeId, row.side, row.px, size, topic not in self._begun, contracts)]
 
     def _levels(self, action: str, row: _BookRow, topic: str, recv: int) -> Sequence[Output]:
         """A book's levels: price, size, a zero of old, number of orders. ``ts`` is when the message was made.
@@ -334,10 +284,8 @@ class PublicSession(OkxSession):
         bids, asks = self._sides(pair, row)
         if action == "snapshot":
             return [BookSnapshot(pair, ts, recv, number, best_first(bids, bids=True), best_first(asks, bids=False))]
-        if action != "update":
-            raise ValueError(f"action {shortened(action)}")
-        if row.prevSeqId is None or row.prevSeqId < 0:
-            raise ValueError("an update that doesn't say which one it continues")
+        if action != "update" or row.prevSeqId is None or row.prevSeqId < 0:
+            raise ValueError(f"{shortened(action)} that continues {row.prevSeqId}")
         return [BookDelta(pair, ts, recv, number, bids, asks, str(row.prevSeqId))]
 
     def _sides(self, pair: str, row: _BookRow) -> tuple[Levels, Levels]:
@@ -390,7 +338,7 @@ class PublicSession(OkxSession):
         "markPx":"42310.6","ts":"1630049139746"}]}``
         """
         pair = self._pair(row["instId"], topic)
-        return self._statistics.mark(pair, milliseconds(row["ts"]), recv, row["markPx"], _index_of(pair))
+        return self._statistics.mark(pair, milliseconds(row["ts"]), recv, row["markPx"], coins_of(pair))
 
     def _index(self, row: Row, topic: str, recv: int) -> Sequence[Output]:
         """``{"arg":{"channel":"index-tickers","instId":"BTC-USDT"},"data":[{"instId":"BTC-USDT","idxPx":"42309.9","ts":"1"}]}``."""
@@ -429,28 +377,14 @@ class PublicSession(OkxSession):
         "1672823520000","serviceType":"0","env":"1"}]}``
         """
         del topic
-        title, begin, end, state, service = (
-            row["title"],
-            row["begin"],
-            row.get("end", ""),
-            row["state"],
-            row["serviceType"],
-        )
         if row.get("env", self._status) != self._status:
-            return []
-        pauses = state in ("ongoing", "pre_open") and service in _WHOLE_SERVICE
-        times = f"from {shortened(begin)} to {shortened(end)} ms since 1970"
-        words = f"maintenance of service {shortened(service)} is {shortened(state)}, {times}: {shortened(title)}"
-        until = milliseconds(end) if end else None
-        return self._maintenance.note(f"{begin} {title}", state, words, recv, pauses=pauses, until=until)
+            return ()
+        pauses = row["state"] in ("ongoing", "pre_open") and row["serviceType"] in _WHOLE_SERVICE
+        until = milliseconds(row["end"]) if row.get("end") else None
+        return self._maintenance.note(row["title"], row["state"], recv, begins=row["begin"], pauses=pauses, until=until)
 
 
 _SIDES = {"buy": "buy", "sell": "sell"}
-
-
-def _index_of(pair: str) -> str:
-    """The index of a derivative: its coins."""
-    return "-".join(pair.split("-")[:2])
 
 
 def _args_of(pair: str, symbol: str, kinds: Mapping[Channel, str]) -> Iterator[tuple[Arg, list[Subscription]]]:
@@ -461,4 +395,4 @@ def _args_of(pair: str, symbol: str, kinds: Mapping[Channel, str]) -> Iterator[t
             about = {"instType": "SWAP" if pair.endswith("-PERP") else "FUTURES"}
         yield {"channel": kinds[channel], **about}, [Subscription(channel, pair)]
         if channel is Channel.MARK:
-            yield {"channel": "index-tickers", "instId": _index_of(pair)}, []
+            yield {"channel": "index-tickers", "instId": coins_of(pair)}, []

@@ -14,6 +14,8 @@ _GRACE = SECOND
 """How long trades may be missing: those of one order may come in another order than they are numbered."""
 _FAR = 10_000
 """How much smaller a number has to be to begin a new count."""
+_LONGEST = 18
+"""Digits of a number."""
 _CALM = 60 * SECOND
 _MOST = 10
 """Holes, less than a minute apart, after which a pair's trades are taken for ones that are numbered otherwise."""
@@ -34,6 +36,11 @@ class NumberedTrades:
     def __init__(self) -> None:
         self._counts: dict[str, _Count] = {}
         self._remarks: list[str] = []
+
+    def told(self, pair: str, number: str, count: str, now: int) -> None:
+        """`came`, of text; what is no number says nothing."""
+        if all(text.isascii() and text.isdecimal() and len(text) <= _LONGEST for text in (number, count)):
+            self.came(pair, int(number), int(count), now)
 
     def came(self, pair: str, number: int, count: int, now: int) -> None:
         """``count`` trades have come, the last of which has this number."""
