@@ -16,10 +16,10 @@ BIDS, ASKS = [("10", "1"), ("9", "4")], [("11", "1")]
 class Held:
     """A live book with its sink, and what it asked for."""
 
-    def __init__(self, *, attempts=3, patience=30.0, entries=1_000_000, live=True, restarts=False):
+    def __init__(self, *, attempts=3, patience=30.0, entries=1_000_000, live=True, **more):
         self.sink = ListSink()
         self.asked = []
-        rules = BookRules(attempts=attempts, patience=patience, restarts=restarts)
+        rules = BookRules(attempts=attempts, patience=patience, **more)
         resync, replace = (lambda *what, kind=kind: self.asked.append((kind, *what)) for kind in ("resync", "replace"))
         self.topic = HeldBook(stream(Channel.BOOK, entries=entries), self.sink, resync, replace, rules)
         if live:
@@ -98,6 +98,17 @@ def test_where_numbers_may_begin_again_a_smaller_one_that_does_not_continue_the_
     held.delta(5, prev=3)
     held.snapshot(6)
     assert held.said == ["live", "S15", "gap", "lost", "S6"]
+
+
+def test_a_book_may_be_crossed_before_it_opens():
+    opening = {PAIR}
+    held = Held(may_cross=opening.__contains__)
+    held.snapshot(5, bids=[("11", "1")])
+    held.delta(6, bids=(("12", "1"),))
+    assert held.said == ["live", "S5", "D6"]
+    opening.clear()
+    held.delta(7)
+    assert held.said[-1] == "gap"
 
 
 def test_the_same_number_over_another_book_is_no_repeat():

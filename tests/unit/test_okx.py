@@ -71,6 +71,15 @@ class TestPairs:
         with pytest.raises(UnknownPairError, match=r"replaced dollars by USDC.*did you mean SOL-USDC"):
             discovered("SOL-USD")
 
+    def test_before_it_opens_its_book_may_be_crossed(self):
+        spot = "/api/v5/public/instruments?instType=SPOT"
+        exchange, table = discovered("BTC-USDT", answers={spot: [frames.SPOT_LISTED | {"state": "preopen"}]})
+        assert exchange.book.may_cross("BTC-USDT")
+        assert not exchange.book.may_cross("ETH-USDT")
+        table.answers[spot] = [frames.SPOT_LISTED]
+        table.drive(exchange.list_pairs())
+        assert not exchange.book.may_cross("BTC-USDT")
+
     def test_a_misspelt_one_is_refused_by_name(self):
         with pytest.raises(UnknownPairError, match="did you mean BTC-USDT"):
             discovered("BTC-USTD")

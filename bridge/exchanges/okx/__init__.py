@@ -14,6 +14,7 @@ from decimal import Decimal
 from functools import partial, reduce
 from typing import ClassVar, Literal
 
+from msgspec import structs
 from pydantic import BaseModel, ConfigDict
 
 from bridge.exchange_errors import RestError, UnknownPairError
@@ -129,6 +130,7 @@ class Okx(Exchange):
         self._contracts = Contracts({}, lambda pair: pair.count("-") > 1)
         self._status: dict[str, str] = {}
         """Pair → the exchange's word for why it isn't traded."""
+        self.book = structs.replace(self.book, may_cross=lambda pair: self._status.get(pair) == "preopen")
         self._inverse: set[str] = set()
         self._names = Names()
         for pair in profile.pairs:
