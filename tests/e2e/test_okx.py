@@ -148,6 +148,8 @@ def test_frames_to_the_digit(play: Play, okx_exchange: OkxExchange) -> None:
     )
     [ticker] = played.wait(md("BTC-USDT-PERP", "ticker"), 1)
     assert ticker["volume"] == "81137.755"
+    figures = eventually(lambda: played.client.hgetall(md("BTC-USDT-PERP", "instrument")), "the pair's figures")
+    assert (figures["contract_size"], figures["lot_size"], figures["tick_size"]) == ("0.01", "0.0001", "0.1")
     eventually(lambda: PUBLIC in okx_exchange.pings or time.sleep(0.5), "a ping as text")
     played.finished()
     assert len(played.entries(md("BTC-USDT", "quotes"))) == 1
