@@ -7,8 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from bridge.exchanges.api import Credentials, Fetch, Flow, HttpResponse, Profile, Reconnect, Restated, Send
-from bridge.exchanges.okx import _KINDS as KINDS
-from bridge.exchanges.okx import Okx, OkxOptions
+from bridge.exchanges.okx import KINDS, Okx, OkxOptions
 from bridge.exchanges.okx.private import AccountSession, OkxRest
 from bridge.exchanges.okx.public import PublicSession
 from bridge.exchanges.toolkit.contracts import Contracts

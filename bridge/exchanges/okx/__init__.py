@@ -42,7 +42,7 @@ from bridge.exchanges.toolkit.names import Names, channels_of, contract_name
 from bridge.exchanges.toolkit.numbers import number_or_empty
 from bridge.model import Channel, Event
 
-__all__ = ["Okx", "OkxOptions"]
+__all__ = ["KINDS", "Okx", "OkxOptions"]
 
 _HOSTS = {
     "global": ("ws.okx.com", "wspap.okx.com", "openapi.okx.com"),
@@ -50,7 +50,7 @@ _HOSTS = {
     "us": ("wsus.okx.com", "wsuspap.okx.com", "us.okx.com"),
 }
 """Region → hosts of WebSockets, of the demo's, of REST. None has a port: 8443 takes no connections since October 2026."""
-_KINDS = {
+KINDS = {
     Channel.TRADES: "trades",
     Channel.BOOK: "books",
     Channel.QUOTES: "bbo-tbt",
@@ -94,7 +94,7 @@ class Okx(Exchange):
     example_pairs = ("BTC-USDT", "BTC-USDT-PERP")
     url = "wss://ws.okx.com"
     rest_url = "https://openapi.okx.com"
-    channels = frozenset(_KINDS)
+    channels = frozenset(KINDS)
     private_channels = frozenset(channel for channels in PRIVATE.values() for channel in channels)
     Options = OkxOptions
     silence: ClassVar = {Channel.BOOK: 90.0}
@@ -107,7 +107,7 @@ class Okx(Exchange):
     request_weight: ClassVar = (10, 2.0)
     """The least of the limits of the calls that are made; each has its own."""
     units: ClassVar = {
-        Channel.TRADES: "trades of one taker's order at one price as one, with the id of the last; options.trades: all",
+        Channel.TRADES: "trades of one taker's order at one price as one, with the id of the last, unless options.trades is all",
         Channel.BOOK: "400 levels a side",
         Channel.INTEREST: "value is empty",
         Channel.LIQUIDATIONS: "not all of them; price is that of the exchange's own account taking the position over",
@@ -174,10 +174,10 @@ class Okx(Exchange):
     def subscriptions(self) -> list[Subscription]:
         """Of a pair only what its kind has."""
         streams = super().subscriptions()
-        return [one for one in streams if one.channel not in _KINDS or channels_of(one.subject, [one.channel])]
+        return [one for one in streams if one.channel not in KINDS or channels_of(one.subject, [one.channel])]
 
     def plan(self) -> list[ConnectionPlan]:
-        kinds = {channel: _KINDS[channel] for channel in sorted(self.profile.channels & self.channels)}
+        kinds = {channel: KINDS[channel] for channel in sorted(self.profile.channels & self.channels)}
         business: dict[Channel, str] = {}
         if self._options.trades == "all" and Channel.TRADES in kinds:
             del kinds[Channel.TRADES]
