@@ -196,8 +196,9 @@ class PrivateState(StateFetch):
     ) -> list[Output]:
         """Hand on what REST says.
 
-        Of several that are of one order, pair or currency, the last is its state. What is missing may be in a row that can't be understood. ``name`` reads which order, pair or currency such a row
-        is of, and only this is spared; where it reads nothing, all is spared. ``covers`` as in `Restated`.
+        Of several rows of one order, pair or currency, the last is its state. What is missing may be in a row that can't be
+        understood. ``name`` reads which order, pair or currency such a row is of, and only this is spared; where it reads
+        nothing, all is spared. ``covers`` as in `Restated`.
         """
         events, errors, bad = read_rows(self._exchange, rows, read)
         events = list({_key(event) or place: event for place, event in enumerate(events)}.values())
