@@ -11,13 +11,10 @@ from tests.unit.core import PAIR, SECOND, T0, Rig, balance, delta, quote, snapsh
 
 def test_each_channel_has_its_kind_of_topic():
     kinds = {channel: topic_type(channel) for channel in Channel}
-    assert {c for c, kind in kinds.items() if kind is IdTopic} == {Channel.TRADES, Channel.FILLS}
+    identified = {Channel.TRADES, Channel.FILLS, Channel.LIQUIDATIONS}
+    assert {c for c, kind in kinds.items() if kind is IdTopic} == identified
     assert {c for c, kind in kinds.items() if kind is BookTopic} == {Channel.BOOK}
-    assert {c for c, kind in kinds.items() if kind is StateTopic} == set(Channel) - {
-        Channel.TRADES,
-        Channel.FILLS,
-        Channel.BOOK,
-    }
+    assert {c for c, kind in kinds.items() if kind is StateTopic} == set(Channel) - identified - {Channel.BOOK}
 
 
 class TestControl:
