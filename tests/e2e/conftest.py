@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.binance_exchange import BinanceExchange
 from tests.e2e.bybit_exchange import BybitExchange
 from tests.e2e.harness import Process, Simulated
 from tests.e2e.observing import connect
@@ -107,4 +108,10 @@ def okx_exchange() -> Iterator[OkxExchange]:
 @pytest.fixture
 def bybit_exchange() -> Iterator[BybitExchange]:
     with BybitExchange() as served:
+        yield served
+
+
+@pytest.fixture
+def binance_exchange() -> Iterator[BinanceExchange]:
+    with BinanceExchange() as served:
         yield served

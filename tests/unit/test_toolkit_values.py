@@ -209,7 +209,7 @@ def test_no_contract_is_worth_nothing(sizes):
 
 
 def test_statistics_are_merged_and_said_when_they_are_news():
-    tickers = SparseTickers({Channel.TICKER: ["high", "low", "last"]})
+    tickers = SparseTickers({Channel.TICKER: ["high", "low", "last"], Channel.MARK: ["mark"]})
     assert not tickers.change("a", {"high": "9"}), "of what?"
     tickers.whole("a", {"last": "5", "high": "9"})
     assert tickers.news("a", Channel.TICKER) == ("9", "", "5")
@@ -222,6 +222,9 @@ def test_statistics_are_merged_and_said_when_they_are_news():
     assert tickers.news("a", Channel.TICKER) == ("9", "", "5"), "what a snapshot leaves out is unknown"
     tickers.whole("b", {"last": "5", "high": "9"})
     assert tickers.news("b", Channel.TICKER) == ("9", "", "5"), "each topic by itself"
+    assert tickers.news("b", Channel.MARK) is None, "nothing of it was ever known"
+    tickers.change("b", {"mark": "7"})
+    assert (tickers.news("b", Channel.TICKER), tickers.news("b", Channel.MARK)) == (None, ("7",))
 
 
 def test_after_a_loss_only_a_snapshot_is_of_use_and_it_is_news():

@@ -14,14 +14,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from bridge.exchange_errors import RestError
 from bridge.exchanges.api import (
     BookRules,
     ClockReading,
     ConnectionPlan,
-    Exchange,
     Flow,
     ListedPair,
     Profile,
@@ -30,21 +29,15 @@ from bridge.exchanges.api import (
 from bridge.exchanges.bybit.private import PRIVATE, AccountSession, BybitRest
 from bridge.exchanges.bybit.public import CHANNELS, MILLISECOND, NAME, PublicSession, topics_of
 from bridge.exchanges.toolkit.fields import Row, first, nested
-from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.listing import check_listed, share_out, streams_of
-from bridge.exchanges.toolkit.names import Names, channels_of, contract_name
+from bridge.exchanges.toolkit.hosted import HostedExchange
+from bridge.exchanges.toolkit.listing import share_out
+from bridge.exchanges.toolkit.names import channels_of, contract_name
 from bridge.exchanges.toolkit.numbers import number_or_empty
+from bridge.exchanges.toolkit.options import AS_NUMBER
 from bridge.model import Channel, Event
 
 __all__ = ["Bybit", "BybitOptions"]
 
-_HOSTS = {
-    "live": ("stream.bybit.com", "stream.bybit.com", "api.bybit.com"),
-    "testnet": ("stream-testnet.bybit.com", "stream-testnet.bybit.com", "api-testnet.bybit.com"),
-    "demo": ("stream.bybit.com", "stream-demo.bybit.com", "api-demo.bybit.com"),
-}
-"""Environment → hosts of public streams, of private ones, of REST; the demo's market data is the live one."""
-_LIST = "/v5/market/instruments-info"
 _MOST_TEXT = 20_000
 """Bytes of all topics of a connection, with quotes and commas; the exchange takes 21,000."""
 _LONGEST_TIME = 13
@@ -55,26 +48,28 @@ _ARGS = {"spot": 10, "linear": 20}
 """Topics per request; of spot the exchange takes no more."""
 
 
-def _number(value: object) -> object:
-    """Variables of the environment are text."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
 class BybitOptions(BaseModel):
     """Settings that only this exchange has."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    depth: Annotated[Literal[1, 50, 200, 1000], BeforeValidator(_number)] = 200
+    depth: Annotated[Literal[1, 50, 200, 1000], AS_NUMBER] = 200
     """Levels a side of books: the more, the rarer the deltas (every 20, 100, 200 ms; a single level every 10 ms)."""
     environment: Literal["live", "testnet", "demo"] = "live"
     """Which of the exchange's systems: an account's key is of one of them. ``url`` and ``rest_url`` go before it."""
 
 
-class Bybit(Exchange):
+class Bybit(HostedExchange):
     """Bybit: all channels, spot and linear."""
 
     name = NAME
+    hosts: ClassVar = {
+        "live": ("stream.bybit.com", "stream.bybit.com", "api.bybit.com"),
+        "testnet": ("stream-testnet.bybit.com", "stream-testnet.bybit.com", "api-testnet.bybit.com"),
+        "demo": ("stream.bybit.com", "stream-demo.bybit.com", "api-demo.bybit.com"),
+    }
+    """The demo's market data is the live one."""
+    list_path = "/v5/market/instruments-info"
     example_pairs = ("BTC-USDT", "BTC-USDT-PERP")
     url = "wss://stream.bybit.com"
     rest_url = "https://api.bybit.com"
@@ -95,41 +90,27 @@ class Bybit(Exchange):
     def __init__(self, profile: Profile) -> None:
         super().__init__(profile)
         self._options = self.options(BybitOptions)
-        public, private, rest = _HOSTS[self._options.environment]
-        self._public, self._private = (profile.url or f"wss://{host}" for host in (public, private))
-        self._rest_base = profile.rest_url or f"https://{rest}"
         self._rest = BybitRest()
-        self._memory = AccountMemory()
-        self._names = Names()
-        for pair in profile.pairs:
-            self._names.learn(*_by_convention(pair), pair)
 
     @property
-    def rest_base(self) -> str:
-        return self._rest_base
+    def environment(self) -> str:
+        return self.options(BybitOptions).environment
 
-    @property
-    def bases(self) -> list[str]:
-        return list(dict.fromkeys([self._public, self._private, self._rest_base]))
+    @classmethod
+    def by_convention(cls, pair: str) -> tuple[str, str]:
+        return _by_convention(pair)
 
     @classmethod
     def handshake_wait(cls, status: int) -> float | None:
         return _BLOCKED if status == 403 else None
 
-    def discover(self, now: int) -> Flow[None]:
-        """Read the list of instruments; where REST is another exchange's than the streams, names go by convention."""
-        del now
-        if not self.profile.url or self.profile.rest_url:
-            listed = yield from self.list_pairs()
-            check_listed(NAME, _LIST, self.pairs, [pair.pair for pair in listed])
-
     def list_pairs(self) -> Flow[list[ListedPair]]:
         found: list[ListedPair] = []
         for category in _ARGS:
-            rows, whole = yield from self._rest.pages(_LIST, f"category={category}&status=Trading&limit=1000")
+            rows, whole = yield from self._rest.pages(self.list_path, f"category={category}&status=Trading&limit=1000")
             if not (rows and whole):
                 raise RestError(
-                    NAME, _LIST, 200, f"the list of {category} instruments is {'endless' if rows else 'empty'}"
+                    NAME, self.list_path, 200, f"the list of {category} instruments is {'endless' if rows else 'empty'}"
                 )
             for row in rows:
                 if pair := _listed(category, row):
@@ -145,7 +126,7 @@ class Bybit(Exchange):
         plans = [plan for category in _ARGS for plan in self._market_plans(category)]
         account = self.profile.account
         if account:
-            streams = streams_of(self.private_channels, [account.name])
+            streams = _streams(self.private_channels, [account.name])
             url = f"{self._private}/v5/private"
             log_in = partial(AccountSession, url, account, self._rest, self._names, self._memory)
             plans.append(ConnectionPlan(f"account:{account.name}", streams, log_in))
@@ -178,8 +159,12 @@ class Bybit(Exchange):
         for number, pairs in enumerate(share_out(list(symbols), topics=topics, most_bytes=_MOST_TEXT), 1):
             part = {pair: symbols[pair] for pair in pairs}
             session = partial(PublicSession, url, part, channels, depth=depth, most=_ARGS[category])
-            streams = [stream for pair in pairs for stream in streams_of(channels_of(pair, channels), [pair])]
+            streams = [stream for pair in pairs for stream in _streams(channels_of(pair, channels), [pair])]
             yield ConnectionPlan(f"{category}-{number}", tuple(streams), session)
+
+
+def _streams(channels: Iterable[Channel], subjects: Iterable[str]) -> tuple[Subscription, ...]:
+    return tuple(Subscription(channel, subject) for subject in subjects for channel in sorted(channels))
 
 
 def _by_convention(pair: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -25,6 +26,7 @@ __all__ = [
     "opposite",
     "plain",
     "text",
+    "total",
 ]
 
 Row = dict[str, str]
@@ -136,6 +138,19 @@ def opposite(number: str) -> str:
     if not number or not Decimal(number):
         return number.removeprefix("-")
     return number[1:] if number.startswith("-") else f"-{number}"
+
+
+def total(amounts: Sequence[str]) -> str:
+    """The sum of amounts of any sign, exactly; a single one as it is written.
+
+    Raises:
+        ValueError, ArithmeticError: one is no number, or they have too many digits.
+    """
+    check_values(*amounts)
+    found = Decimal(amounts[0])
+    for amount in amounts[1:]:
+        found = EXACT.add(found, Decimal(amount))
+    return amounts[0] if len(amounts) == 1 else plain(found)
 
 
 def _row(raw: msgspec.Raw) -> Row:

@@ -71,6 +71,11 @@ class StateFetch:
         self._refresh = Refresh()
         self._fetching = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether no fetch runs, and none is going to by itself."""
+        return not (self._fetching or self._refresh.wanted)
+
     def want(self, now: int) -> None:
         """Something was missed: it is in the next fetch."""
         self._refresh.want(now)

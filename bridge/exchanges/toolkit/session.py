@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from bridge.exchange_errors import FrameError, ReportedError
 from bridge.exchanges.api import Output, Pause, Reconnect, Replace, Said, Send, Session, Subscription, Unknown
@@ -137,6 +137,9 @@ class SubscribingSession(Session):
 class TopicSession(SubscribingSession):
     """One whose messages name their topic as it was asked for: each is one of the topic's streams."""
 
+    _topic_field: ClassVar = "topic"
+    """The field of a message that names its topic."""
+
     def receive(self, frame: bytes, recv: int) -> Sequence[Output]:
         try:
             topic, message = self._decode(frame)
@@ -150,8 +153,12 @@ class TopicSession(SubscribingSession):
             events = self._data(topic, message, recv)
         except WRONG as error:
             events = self._salvage(topic, message, frame, recv=recv, error=error)
-        # Its data shows that a topic is served, also where the acknowledgement is still to come.
-        return [*self._settle([topic], (), recv), *events] if self._topics.came(topic, recv) else events
+        news = self._came(topic, recv)
+        return [*news, *events] if news else events
+
+    def _came(self, topic: str, recv: int) -> list[Output]:
+        """Its data shows that a topic is served, also where the acknowledgement is still to come."""
+        return self._settle([topic], (), recv) if self._topics.came(topic, recv) else []
 
     def _unreadable(self, frame: bytes, recv: int, error: Exception) -> Sequence[Output]:
         fixed = readable(frame)
@@ -164,7 +171,7 @@ class TopicSession(SubscribingSession):
 
     def _peek_topic(self, frame: bytes) -> str:
         """The topic of a frame that can't be decoded, as far as it can be seen in it."""
-        return peek(frame, "topic")
+        return peek(frame, self._topic_field)
 
     def rejected(self, recv: int) -> Sequence[Output]:
         """Whose the frame was can't be told: all that is served may have missed something."""

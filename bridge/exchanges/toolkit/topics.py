@@ -7,7 +7,7 @@ For exchanges whose answers name the request and not its topics. Pure: times com
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import count
 
 from msgspec import Struct
@@ -42,11 +42,18 @@ class _Asked(Struct):
 
 
 class Topics:
-    """What became of each topic; ``most`` is how many one request may name, ``limit`` how long an answer may take (ns)."""
+    """What became of each topic.
 
-    def __init__(self, names: Iterable[str], most: int, *, limit: int = _ANSWER_LIMIT) -> None:
+    ``most`` is how many one request may name, and ``most_bytes`` how long their names may be together, each with its
+    quotes and comma; ``limit`` is how long an answer may take (ns).
+    """
+
+    def __init__(
+        self, names: Iterable[str], most: int, *, most_bytes: int | None = None, limit: int = _ANSWER_LIMIT
+    ) -> None:
         self.names = tuple(names)
         self._most = most
+        self._most_bytes = most_bytes
         self._limit = limit
         self.no_answer = f"no answer to the subscription within {limit / SECOND:g} s"
         """Why a topic is refused, or the connection given up, where nothing is heard."""
@@ -114,17 +121,23 @@ class Topics:
         self._ask_each([name for name in asked.topics if name not in bad], asked, now)
         return [name for name in bad if self._refuse(name, reason, now)]
 
+    def listed(self, held: Collection[str], reason: str, now: int) -> list[str]:
+        """The exchange has listed all that it holds; returns topics that it had accepted, and are refused now.
+
+        One of which data has come is served, whatever the list says.
+        """
+        missing = [name for name in self.names if name in self.served and name not in held and name not in self._heard]
+        return [name for name in missing if self._refuse(name, reason, now)]
+
     def renew(self, names: Sequence[str], now: int) -> None:
         """Give topics back and ask for them again: the exchange begins with a snapshot."""
         names = [name for name in names if name not in self._again]
-        self._waiting += [("unsubscribe", part, True) for part in in_messages(names, self._most)]
+        self._waiting += [("unsubscribe", part, True) for part in self._in_messages(names)]
         self._ask(names, now, again=True)
 
     def ask_again(self, names: Sequence[str]) -> None:
         """Ask for topics that are served, and go on being so: the exchange sends a snapshot, which is all that matters."""
-        self.requests += [
-            Request("subscribe", str(next(self._idents)), part) for part in in_messages(names, self._most)
-        ]
+        self.requests += [Request("subscribe", str(next(self._idents)), part) for part in self._in_messages(names)]
 
     def heard(self, name: str, now: int) -> None:
         """Something of a topic has come, of whatever use it may be."""
@@ -162,8 +175,11 @@ class Topics:
         return asked
 
     def _ask(self, names: Sequence[str], now: int, *, again: bool = False) -> None:
-        self._waiting += [("subscribe", part, again) for part in in_messages(names, self._most)]
+        self._waiting += [("subscribe", part, again) for part in self._in_messages(names)]
         self._send(now)
+
+    def _in_messages(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        return in_messages(names, self._most, self._most_bytes)
 
     def _ask_each(self, names: Sequence[str], asked: _Asked, now: int) -> None:
         """Ask for topics one by one, but for those whose data shows that they stand; data of before a renewal doesn't."""
