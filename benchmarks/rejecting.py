@@ -105,6 +105,17 @@ def _bybit_row(ident: int) -> str:
     )
 
 
+def _okx(_: int, rows: Sequence[str]) -> str:
+    return f'{{"arg":{{"channel":"trades","instId":"BTC-USD"}},"data":[{",".join(rows)}]}}'
+
+
+def _okx_row(ident: int) -> str:
+    return (
+        f'{{"instId":"BTC-USD","tradeId":"{ident}","px":"65140.28","sz":"0.04537","side":"sell","ts":"1786310821917",'
+        f'"count":"1","source":"0","seqId":1}}'
+    )
+
+
 def _binance(_: int, rows: Sequence[str]) -> str:
     return f'{{"stream":"btcusd@trade","data":{rows[0]}}}'
 
@@ -141,6 +152,7 @@ EXCHANGES = (
         many=False,
     ),
     Side("lmex", _lmex_row, _lmex, '"price":'),
+    Side("okx", _okx_row, _okx, '"px":'),
 )
 
 
@@ -158,7 +170,7 @@ def small(side: Side) -> dict[str, Make]:
         "NaN": lambda number: _spoilt(good(number), side.price, "NaN,").encode(),
         "wrong type": lambda number: _spoilt(good(number), side.price, "true,").encode(),
         "no number": lambda number: _spoilt(good(number), side.price, '"x",').encode(),
-        "missing": lambda number: good(number).replace(side.price, '"px":').encode(),
+        "missing": lambda number: good(number).replace(side.price, '"gone":').encode(),
         "nested": lambda number: _spoilt(good(number), side.price, "[" * _DEEP + "]" * _DEEP + ",").encode(),
         "a list": lambda number: f"[{good(number)}]".encode(),
     }
@@ -189,7 +201,7 @@ def large(side: Side) -> dict[str, Make]:
             side.frame(number, [side.row(number)]), side.price, '"' + "x" * _LARGE + '",'
         ).encode(),
         "nested": lambda _: b"[" * _LARGE,
-        "every row": lambda number: good(number).replace(side.price, '"px":').encode(),
+        "every row": lambda number: good(number).replace(side.price, '"gone":').encode(),
     }
     return bad | {"one row": one_bad} if side.many else bad
 

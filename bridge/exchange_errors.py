@@ -172,13 +172,17 @@ class FrameError(ExchangeError):
 
 
 class UnknownPairError(ExchangeError):
-    """A configured pair that the exchange does not list; ``known`` are the closest listed names."""
+    """A configured pair that the exchange does not list; ``known`` are the closest listed names.
 
-    def __init__(self, exchange: str, pair: str, known: list[str]) -> None:
+    ``why`` replaces the first words of the message, where more is known.
+    """
+
+    def __init__(self, exchange: str, pair: str, known: list[str], why: str = "") -> None:
         self.pair = pair
         self.known = known
         hint = f"; did you mean {' or '.join(known)}?" if known else ""
-        super().__init__(exchange, f"no pair {pair} at this exchange{hint}", ErrorKind.UNKNOWN_PAIR)
+        words = why or f"no pair {pair} at this exchange"
+        super().__init__(exchange, f"{words}{hint}", ErrorKind.UNKNOWN_PAIR)
 
 
 class PairsNotServedError(ExchangeError):

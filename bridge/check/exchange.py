@@ -21,6 +21,7 @@ from bridge.exchange_errors import (
     ExchangeError,
     PairsNotServedError,
     ReportedError,
+    RestError,
     UnknownPairError,
 )
 from bridge.exchanges import exchange_type
@@ -73,6 +74,8 @@ async def probe(settings: Settings, connector: ConnectorSettings) -> list[str]:
             try:
                 seconds = await _try(plan, context)
             except ExchangeError:
+                if receiver.key_refused is not None:
+                    raise receiver.key_refused from None
                 if receiver.login is None:
                     raise
                 words = f"the log-in is refused ({receiver.login.words}); are the account's key and secret right?"
@@ -120,6 +123,8 @@ class _RefusalCollector(Discard):
     def __init__(self, log: FilteringBoundLogger) -> None:
         super().__init__(log)
         self.login: ReportedError | None = None
+        self.key_refused: RestError | None = None
+        """What REST has said of a key that it does not accept, or that may not do what is asked."""
         self.unknown_markets: list[ReportedError] = []
         self.refused: dict[Subscription, str] = {}
         """Streams that it does not serve, and why."""
@@ -129,6 +134,8 @@ class _RefusalCollector(Discard):
             self.refused[Subscription(event.channel, event.subject)] = event.reason
 
     def fault(self, error: ExchangeError) -> None:
+        if isinstance(error, RestError) and error.kind is ErrorKind.REST_LOGIN_REFUSED:
+            self.key_refused = error
         if not isinstance(error, ReportedError):
             return
         if error.kind is ErrorKind.LOGIN_REFUSED:

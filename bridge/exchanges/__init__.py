@@ -16,6 +16,7 @@ _REGISTRY = {
     "coinbase": "bridge.exchanges.coinbase:Coinbase",
     "limitlex": "bridge.exchanges.limitlex:Limitlex",
     "lmex": "bridge.exchanges.lmex:Lmex",
+    "okx": "bridge.exchanges.okx:Okx",
 }
 
 

@@ -196,7 +196,7 @@ class HeldBook(BookTopic):
         self._copy.replace(event.bids, event.asks)
         if self._agreement:
             self._agreement.begin()
-        elif self._copy.crossed():
+        elif self._is_crossed():
             self._refuse(event, "the snapshot is crossed")
             return
         if self.whole:
@@ -219,7 +219,7 @@ class HeldBook(BookTopic):
                 self._leave_out(event)
             return
         if event.prev and event.prev != self._at:
-            if _is_repeat(event.xseq, self._at):
+            if not self._rules.restarts and _is_repeat(event.xseq, self._at):
                 self.repeated += 1
                 self.last = event.recv
             else:
@@ -236,7 +236,7 @@ class HeldBook(BookTopic):
             return
         if self._changed:
             self._changed.note(event)
-        if not self._agreement and self._copy.crossed():
+        if not self._agreement and self._is_crossed():
             self._refuse(event, "the book is crossed")
             return
         self._publish(event)
@@ -258,6 +258,11 @@ class HeldBook(BookTopic):
             self._best = best
             bid, ask = (level or ("", "") for level in best)
             self._quotes(Quote(self.subject, event.ts, event.recv, *bid, *ask))
+
+    def _is_crossed(self) -> bool:
+        """Whether the copy is crossed, and may not be."""
+        may = self._rules.may_cross
+        return self._copy.crossed() and not (may and may(self.subject))
 
     def _is_same(self, event: BookSnapshot) -> bool:
         fresh = Book()

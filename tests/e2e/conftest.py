@@ -12,6 +12,7 @@ from tests.e2e.binance_exchange import BinanceExchange
 from tests.e2e.bybit_exchange import BybitExchange
 from tests.e2e.harness import Process, Simulated
 from tests.e2e.observing import connect
+from tests.e2e.okx_exchange import OkxExchange
 from tests.servers import RedisServer
 
 Run = Callable[..., Process]
@@ -96,6 +97,12 @@ def bench(run: Run, simulate: Simulate, redis_server: RedisServer, tmp_path: Pat
 def own_bench(run: Run, simulate: Simulate, own_server: RedisServer, tmp_path: Path) -> Bench:
     """On a server that the test may stop and kill."""
     return Bench(run, simulate, own_server, tmp_path)
+
+
+@pytest.fixture
+def okx_exchange() -> Iterator[OkxExchange]:
+    with OkxExchange() as served:
+        yield served
 
 
 @pytest.fixture

@@ -6,12 +6,13 @@ A new exchange adds itself here; without it `test_exchange_rules` fails.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from msgspec import Struct
 
 from bridge.exchanges import exchange_type
-from bridge.exchanges.api import Credentials, Exchange, Profile
+from bridge.exchanges.api import Credentials, Exchange, HttpResponse, Profile
 from tests.unit import (
     binance_frames,
     bybit_frames,
@@ -19,6 +20,7 @@ from tests.unit import (
     coinbase_frames,
     limitlex_frames,
     lmex_frames,
+    okx_frames,
 )
 from tests.unit.limitlex_keys import SECRET, jwt
 
@@ -47,10 +49,14 @@ class Sample(Struct):
     """What a session has been sent before, so that it serves the frames: answers, and books' snapshots."""
     quotes_from_books: bool = False
     """Whether a book's message is one of its quotes, too."""
+    fills_in_orders: bool = False
+    """Whether an order's message may have a fill in it."""
     levels: frozenset[str] = frozenset()
     """Fields whose lists are parts of one event, and no rows that stand for themselves."""
     routing: frozenset[str] = frozenset()
     """Fields without which nothing tells what a message is about."""
+    listed: Callable[[str], bytes] | None = None
+    """What REST answers to `discover`, by the call, where the exchange can't do without."""
     listings: dict[str, str] = {}
     """REST path → an answer with two rows, of private state that is listed."""
 
@@ -62,7 +68,14 @@ class Sample(Struct):
         kind = exchange_type(self.name)
         account = Credentials("main", "the-api-key", self.secret, subaccounts=True) if self.secret else None
         options = kind.Options.model_validate(self.options)
-        return kind(Profile(self.pairs, kind.channels, account=account, options=options))
+        exchange = kind(Profile(self.pairs, kind.channels, account=account, options=options))
+        if self.listed:
+            discovering = exchange.discover(0)
+            with suppress(StopIteration):
+                request = next(discovering)
+                while True:
+                    request = discovering.send(HttpResponse(200, self.listed(request.path)))
+        return exchange
 
 
 def _all(*groups: Iterable[bytes]) -> tuple[bytes, ...]:
@@ -149,5 +162,17 @@ SAMPLES = (
         quotes_from_books=True,
         routing=frozenset({"topic"}),
         listings=lmex_frames.LISTINGS,
+    ),
+    Sample(
+        "okx",
+        okx_frames.PAIRS,
+        _all(okx_frames.CONTROL.values(), okx_frames.PUBLIC.values(), okx_frames.PRIVATE.values(), okx_frames.PINGS),
+        okx_frames.SECRET,
+        warm=okx_frames.WARM,
+        fills_in_orders=True,
+        levels=frozenset({"asks", "bids"}),
+        routing=frozenset({"arg"}),
+        listings=okx_frames.LISTINGS,
+        listed=okx_frames.instruments,
     ),
 )

@@ -127,7 +127,8 @@ def check_data(event: Event) -> None:
         text = getattr(event, name)
         assert text == "" or Decimal(text).is_finite(), name
         assert len(text) < LONGEST, name
-    assert all(getattr(event, name) for name in NEEDED.get(kind, ()))
+    in_contracts = getattr(event, "contracts", "")  # which are all that is told of inverse ones
+    assert all(getattr(event, name) or (name == "size" and in_contracts) for name in NEEDED.get(kind, ()))
     assert kind is not Ticker or Decimal(event.window) > 0  # type: ignore[attr-defined]
     assert kind is not Funding or event.next_ts is None or 10**18 <= event.next_ts < 2**63  # type: ignore[attr-defined]
     for name in set(kind.WIRE) - {"next_ts"}:
@@ -245,7 +246,8 @@ def fed(sample: Sample, events: list[Event]) -> set[Any]:
     """The streams that a frame is for."""
     found = {stream_of(event) for event in events if not isinstance(event, Control)}
     books = {subject for channel, subject in found if channel is Channel.BOOK and sample.quotes_from_books}
-    return found | {(Channel.QUOTES, subject) for subject in books}
+    orders = {subject for channel, subject in found if channel is Channel.ORDERS and sample.fills_in_orders}
+    return found | {(Channel.QUOTES, subject) for subject in books} | {(Channel.FILLS, subject) for subject in orders}
 
 
 @pytest.mark.parametrize("name", CONFORMING)

@@ -16,10 +16,10 @@ BIDS, ASKS = [("10", "1"), ("9", "4")], [("11", "1")]
 class Held:
     """A live book with its sink, and what it asked for."""
 
-    def __init__(self, *, attempts=3, patience=30.0, entries=1_000_000, live=True):
+    def __init__(self, *, attempts=3, patience=30.0, entries=1_000_000, live=True, **more):
         self.sink = ListSink()
         self.asked = []
-        rules = BookRules(attempts=attempts, patience=patience)
+        rules = BookRules(attempts=attempts, patience=patience, **more)
         resync, replace = (lambda *what, kind=kind: self.asked.append((kind, *what)) for kind in ("resync", "replace"))
         self.topic = HeldBook(stream(Channel.BOOK, entries=entries), self.sink, resync, replace, rules)
         if live:
@@ -28,8 +28,9 @@ class Held:
     def snapshot(self, xseq, bids=BIDS, asks=ASKS, *, at=0, ts=None):
         self.topic.accept(BookSnapshot(PAIR, ts, T0 + int(at * SECOND), str(xseq), list(bids), list(asks)))
 
-    def delta(self, xseq, bids=(("10", "2"),), asks=(), *, at=0, ts=None):
-        self.topic.accept(BookDelta(PAIR, ts, T0 + int(at * SECOND), str(xseq), list(bids), list(asks), str(xseq - 1)))
+    def delta(self, xseq, bids=(("10", "2"),), asks=(), *, at=0, ts=None, prev=None):
+        prev = str(xseq - 1 if prev is None else prev)
+        self.topic.accept(BookDelta(PAIR, ts, T0 + int(at * SECOND), str(xseq), list(bids), list(asks), prev))
 
     def tick(self, at):
         self.topic.tick(T0 + int(at * SECOND))
@@ -79,6 +80,35 @@ def test_the_gap_says_what_was_missing():
     assert held.asked == [("resync", PAIR, "xseq 5 was last, 7 continues 6")]
     [gap] = [event for event in held.sink.events if isinstance(event, Control) and event.event is ControlEvent.GAP]
     assert gap.reason == "xseq 5 was last, 7 continues 6"
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_chain_goes_on_at_whatever_number_continues_it(restarts):
+    held = Held(restarts=restarts)
+    held.snapshot(15)
+    held.delta(15, bids=(), prev=15)
+    held.delta(3, prev=15)
+    held.delta(40, prev=3)
+    assert held.said == ["live", "S15", "D15", "D3", "D40"]
+
+
+def test_where_numbers_may_begin_again_a_smaller_one_that_does_not_continue_the_book_is_a_hole():
+    held = Held(restarts=True)
+    held.snapshot(15)
+    held.delta(5, prev=3)
+    held.snapshot(6)
+    assert held.said == ["live", "S15", "gap", "lost", "S6"]
+
+
+def test_a_book_may_be_crossed_before_it_opens():
+    opening = {PAIR}
+    held = Held(may_cross=opening.__contains__)
+    held.snapshot(5, bids=[("11", "1")])
+    held.delta(6, bids=(("12", "1"),))
+    assert held.said == ["live", "S5", "D6"]
+    opening.clear()
+    held.delta(7)
+    assert held.said[-1] == "gap"
 
 
 def test_the_same_number_over_another_book_is_no_repeat():

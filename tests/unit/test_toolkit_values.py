@@ -12,14 +12,23 @@ from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import ClockReading, HttpResponse, ListedPair
 from bridge.exchanges.toolkit.clocks import date_reading, iso_reading, millis_reading
 from bridge.exchanges.toolkit.contracts import Contracts, ContractSizes
-from bridge.exchanges.toolkit.fields import NESTED, UNREADABLE_ROW, decode_rows, difference, first, text
+from bridge.exchanges.toolkit.fields import (
+    NESTED,
+    UNREADABLE_ROW,
+    decode_rows,
+    difference,
+    first,
+    nested_rows,
+    opposite,
+    text,
+)
 from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.names import Names, contract_name
+from bridge.exchanges.toolkit.names import Names, channels_of, coins_of, contract_name
 from bridge.exchanges.toolkit.product_list import Product, ProductList
 from bridge.exchanges.toolkit.tickers import SparseTickers
 from bridge.exchanges.toolkit.times import UtcTimes
 from bridge.exchanges.toolkit.waiting import spread
-from bridge.model import Channel
+from bridge.model import PUBLIC_CHANNELS, Channel
 from tests.unit.core import SECOND, T0, order
 from tests.unit.limitlex_keys import drive
 
@@ -54,6 +63,52 @@ def test_a_row_that_is_none_is_shown_from_its_beginning():
         {"b": ""},
     ]
     assert decode_rows(b'{"a":1}') == [{"a": "1"}]
+
+
+def test_rows_of_a_list_in_a_row_stand_in_its_place():
+    rows = json.dumps([{"id": "7", "in": [{"a": 1}, 5]}, {"id": "8"}, {"id": "9", "in": "none"}]).encode()
+    assert nested_rows(rows, "in", "id", "no") == [
+        {"a": "1", "id": "7"},
+        {UNREADABLE_ROW: "5", "id": "7"},
+        {"id": "8"},
+        {"id": "9", "in": "none"},
+    ]
+    assert nested_rows(rows, "in")[0] == {"a": "1"}
+
+
+@pytest.mark.parametrize(("number", "other"), [("1.50", "-1.50"), ("-2", "2"), ("0", "0"), ("-0.0", "0.0"), ("", "")])
+def test_a_number_with_the_other_sign(number, other):
+    assert opposite(number) == other
+
+
+@pytest.mark.parametrize("number", ["x", "NaN", "--1"])
+def test_what_is_no_number_has_no_other_sign(number):
+    with pytest.raises(ValueError, match="not a number"):
+        opposite(number)
+
+
+def test_a_size_that_is_not_exact_is_told_in_contracts_alone():
+    sizes = Contracts({"A-B-PERP": "0.01"}, lambda pair: pair.count("-") > 1)
+    assert sizes.exact("A-B-PERP", "7") == ("0.07", "7")
+    assert sizes.exact("A-C-PERP", "7") == ("", "7")
+    assert sizes.exact("A-B", "7") == ("7", "")
+    assert sizes.exact("A-B-PERP", "") == ("", "")
+    assert (sizes.told("A-B-PERP", "7"), sizes.told("A-B", "7")) == (("0.07", "7"), ("7", None))
+    assert sizes.levels("A-B-PERP", [("10", "7")]) == [("10", "0.07")]
+    assert sizes.levels("A-B", [("10", "7")]) == [("10", "7")]
+    with pytest.raises(ValueError, match="not a number"):
+        sizes.exact("A-C-PERP", "x")
+    with pytest.raises(ValueError, match="not known"):
+        sizes.levels("A-C-PERP", [("10", "7")])
+
+
+@pytest.mark.parametrize(
+    ("pair", "missing"),
+    [("A-B", {"funding", "mark", "interest", "liquidations"}), ("A-B-261225", {"funding"}), ("A-B-PERP", set())],
+)
+def test_a_pair_has_the_channels_of_its_kind(pair, missing):
+    assert set(PUBLIC_CHANNELS) - set(channels_of(pair, PUBLIC_CHANNELS)) == missing
+    assert coins_of(pair) == "A-B"
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,11 @@ from bridge.exchanges.api import (
     Subscription,
 )
 from bridge.exchanges.bybit.private import PRIVATE, AccountSession, BybitRest
-from bridge.exchanges.bybit.public import CHANNELS, MILLISECOND, NAME, PublicSession, channels_of, topics_of
+from bridge.exchanges.bybit.public import CHANNELS, MILLISECOND, NAME, PublicSession, topics_of
 from bridge.exchanges.toolkit.fields import Row, first, nested
 from bridge.exchanges.toolkit.hosted import HostedExchange
 from bridge.exchanges.toolkit.listing import share_out
-from bridge.exchanges.toolkit.names import contract_name
+from bridge.exchanges.toolkit.names import channels_of, contract_name
 from bridge.exchanges.toolkit.numbers import number_or_empty
 from bridge.exchanges.toolkit.options import AS_NUMBER
 from bridge.model import Channel, Event

@@ -8,20 +8,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from decimal import Decimal
-from typing import Any
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct, field
 
 from bridge.exchange_errors import ErrorKind, RestError
-from bridge.exchanges.api import Credentials, Flow, HttpResponse, Output, Reconnect, Subscription, Target
+from bridge.exchanges.api import Credentials, Flow, HttpResponse, Output, Subscription
 from bridge.exchanges.bybit.public import MILLISECOND, NAME, BybitSession, Envelope, milliseconds
-from bridge.exchanges.toolkit.fields import EXACT, NESTED, Row, decode_rows
+from bridge.exchanges.toolkit.account import LoggedInSession
+from bridge.exchanges.toolkit.fields import EXACT, Row, decode_rows, nested_rows
 from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.login import LONG_WAIT, LogIn
+from bridge.exchanges.toolkit.login import LogIn
 from bridge.exchanges.toolkit.names import Names
 from bridge.exchanges.toolkit.numbers import (
     check_amounts,
@@ -161,30 +160,18 @@ def _failure(path: str, response: HttpResponse, answer: _Answer) -> RestError:
     return RestError(NAME, path, status, words, wait, code=code, kind=kind)
 
 
-class AccountSession(BybitSession):
+class AccountSession(LoggedInSession, BybitSession):
     """Log-in, the four private topics, and what REST says of the time before."""
 
     def __init__(self, url: str, account: Credentials, rest: BybitRest, names: Names, memory: AccountMemory) -> None:
         streams = {topic: [Subscription(channel, account.name)] for topic, channel in PRIVATE.items()}
         super().__init__(url, streams, len(streams))
         self._account = account
-        self._rest = rest
+        self._rest: BybitRest = rest
         self._names = names
         self._memory = memory
         self._login = LogIn(NAME, memory, self._log_in)
         self._state = PrivateState(self, NAME, account.name, memory, steps=self._steps, failed=self._rest_failed)
-
-    def open(self, now: int) -> Flow[Target]:
-        """Where a log-in was refused, our clock may be why."""
-        if self._memory.refused:
-            with suppress(RestError):
-                self._rest.clock_offset = (yield from self._rest.time()) - now
-        return (yield from super().open(now))
-
-    def connected(self, now: int) -> Sequence[Output]:
-        """Log in; nothing else may be sent before that."""
-        self._pings.begin(now)
-        return self._login.begin(now)
 
     def _log_in(self, _: str, now: int) -> str:
         """The message: ``{"req_id":"10001","op":"auth","args":["API_KEY",1662350400000,"hex"]}``."""
@@ -192,14 +179,6 @@ class AccountSession(BybitSession):
         signature = sign(self._account.api_secret, f"GET/realtime{expires}")
         message = {"op": "auth", "args": [self._account.api_key, expires, signature]}
         return msgspec.json.encode(message).decode()
-
-    def tick(self, now: int) -> Sequence[Output]:
-        return self._login.tick(now) or [*super().tick(now), *self._state.tick(now)]
-
-    def rejected(self, recv: int) -> Sequence[Output]:
-        """What was in the frame is fetched by REST."""
-        self._state.want(recv)
-        return super().rejected(recv)
 
     def _answer(self, message: Envelope, recv: int) -> list[Output]:
         """``{"success":false,"ret_msg":"Params Error","op":"auth","conn_id":"…"}``: the clock, or the form."""
@@ -211,18 +190,13 @@ class AccountSession(BybitSession):
         self._login.accepted()
         return self._begin(recv)
 
+    def _time(self) -> Flow[int]:
+        return self._rest.time()
+
     # Data
 
-    def _data(self, topic: str, message: Envelope, recv: int) -> list[Output]:
-        return self._state.news([event for row in _rows(message.data) for event in self._read(topic, row, recv)])
-
-    def _salvage(self, topic: str, message: Any, frame: bytes, *, recv: int, error: Exception) -> list[Output]:
-        """Row by row; what is missing is fetched by REST."""
-        self._state.want(recv)
-        if message is None:
-            return super()._salvage(topic, message, frame, recv=recv, error=error)
-        rows = _rows(message.data)
-        return self._each(topic, rows, lambda row: self._state.news(self._read(topic, row, recv)), frame, recv)
+    def _rows(self, message: Envelope) -> list[Row]:
+        return nested_rows(message.data, "coin")
 
     def _read(self, topic: str, row: Row, recv: int) -> list[Event]:
         """What a row of a topic, or of a list by REST, says.
@@ -298,11 +272,6 @@ class AccountSession(BybitSession):
     def _steps(self) -> Sequence[Step]:
         return (self._sync_orders, self._sync_positions, self._sync_fills, self._sync_balances)
 
-    def _rest_failed(self, error: RestError) -> list[Output]:
-        if error.kind is not ErrorKind.REST_LOGIN_REFUSED:
-            return []
-        return [Reconnect(f"REST refuses the key: {error.about}", max(LONG_WAIT, error.retry_after or 0))]
-
     def _sync_orders(self, now: int) -> Flow[list[Output]]:
         """Open orders, and what has become of those that were."""
         missing = set(self._memory.open_orders)
@@ -344,21 +313,10 @@ class AccountSession(BybitSession):
 
     def _sync_balances(self, now: int) -> Flow[list[Output]]:
         answer = yield from self._rest.get("/v5/account/wallet-balance", "accountType=UNIFIED", now, self._account)
-        rows = _rows(answer.result.get("list", msgspec.Raw(b"[]")))
+        rows = nested_rows(answer.result.get("list", msgspec.Raw(b"[]")), "coin")
         return self._state.restate(Channel.BALANCES, rows, lambda row: self._read("wallet", row, now), now)
 
     def _list(self, path: str, category: str, query: str, now: int) -> Flow[list[Row]]:
         """All rows of one category, which they don't name themselves."""
-        rows, whole = yield from self._rest.pages(path, f"category={category}{query}", now, self._account)
-        if not whole:
-            raise RestError(NAME, path, 200, "the list has no end")
+        rows = yield from self._whole_list(path, f"category={category}{query}", now)
         return [row | {"category": category} for row in rows]
-
-
-def _rows(data: msgspec.Raw) -> list[Row]:
-    """Rows, of wallets those of their coins."""
-    found: list[Row] = []
-    for row in decode_rows(data):
-        coins = row.get("coin", "")
-        found += decode_rows(coins[len(NESTED) :].encode()) if coins.startswith(f"{NESTED}[") else [row]
-    return found

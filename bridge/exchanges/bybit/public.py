@@ -15,6 +15,7 @@ from msgspec import Meta, Raw, Struct
 from bridge.exchange_errors import ReportedError
 from bridge.exchanges.api import Output, Said, Subscription, Unknown
 from bridge.exchanges.toolkit.fields import EXACT, plain
+from bridge.exchanges.toolkit.names import channels_of
 from bridge.exchanges.toolkit.numbers import (
     best_first,
     check_amounts,
@@ -52,7 +53,6 @@ __all__ = [
     "BybitSession",
     "Envelope",
     "PublicSession",
-    "channels_of",
     "milliseconds",
     "topics_of",
 ]
@@ -121,7 +121,6 @@ _TICKER_FIELDS = {
 }
 """What the channels that the ticker topic feeds are made of. ``openInterest`` counts both sides of each contract."""
 _SIGNED = ("price24hPcnt", "fundingRate")
-_OF_DERIVATIVES = (Channel.FUNDING, Channel.MARK, Channel.INTEREST, Channel.LIQUIDATIONS)
 _KINDS = {
     Channel.TRADES: "publicTrade",
     Channel.BOOK: "orderbook.{depth}",
@@ -151,13 +150,6 @@ def milliseconds(count: int) -> int:
         ValueError: it is no time.
     """
     return epoch_ns(count, MILLISECOND)
-
-
-def channels_of(pair: str, channels: Collection[Channel]) -> list[Channel]:
-    """Those of the channels that a pair has: no funding of what is no perpetual, nothing of derivatives for spot."""
-    contract = pair.split("-")[2:]
-    missing = _OF_DERIVATIVES if not contract else () if contract == ["PERP"] else (Channel.FUNDING,)
-    return sorted(channel for channel in channels if channel not in missing)
 
 
 def topics_of(symbol: str, channels: Collection[Channel], depth: int) -> dict[Channel, str]:

@@ -38,8 +38,8 @@ def iso_reading(text: str) -> ClockReading:
     return ClockReading(epoch_ns(microseconds, _MICROSECOND), max(SECOND // 10**decimals, _MICROSECOND))
 
 
-def millis_reading(exchange: str, path: str, field: str) -> Flow[ClockReading]:
-    """Milliseconds since the epoch, a number or text, out of a field of the JSON answer to ``GET path``.
+def millis_reading(exchange: str, path: str, *way: str | int) -> Flow[ClockReading]:
+    """Milliseconds since the epoch, a number or text, out of the JSON answer to ``GET path``; ``way`` leads to it.
 
     Raises:
         RestError: no answer, an error, or one without this field.
@@ -49,7 +49,10 @@ def millis_reading(exchange: str, path: str, field: str) -> Flow[ClockReading]:
         wait = seconds_to_wait(response.headers.get("retry-after", ""), response.headers.get("date", ""))
         raise RestError(exchange, path, response.status, "no time", wait)
     try:
-        at = epoch_ns(int(_decode(response.body)[field]), _MILLISECOND)
+        found = _decode(response.body)
+        for step in way:
+            found = found[step]
+        at = epoch_ns(int(found), _MILLISECOND)
     except (*UNREADABLE, LookupError, TypeError, ValueError, OverflowError) as error:
         raise RestError(exchange, path, response.status, f"not a time: {type(error).__name__}: {error}") from None
     return ClockReading(at, _MILLISECOND)

@@ -9,7 +9,8 @@ from typing import Annotated
 from pydantic import BeforeValidator
 
 from bridge.exchanges.toolkit.fields import EXACT, plain
-from bridge.exchanges.toolkit.numbers import check_numbers, shortened
+from bridge.exchanges.toolkit.numbers import check_amounts, check_levels, check_numbers, shortened
+from bridge.model import Levels
 
 __all__ = ["ContractSizes", "Contracts"]
 
@@ -80,3 +81,30 @@ class Contracts:
         except ArithmeticError:
             msg = f"{shortened(size)} contracts are too many digits"
             raise ValueError(msg) from None
+
+    def told(self, pair: str, size: str) -> tuple[str, str | None]:
+        """A size in coins, and in contracts where it counts those.
+
+        Raises:
+            ValueError: as `coins`.
+        """
+        return self.coins(pair, size), self.contracts(pair, size) or None
+
+    def exact(self, pair: str, size: str) -> tuple[str, str]:
+        """A size in coins (empty where that is no exact number, or not known) and in contracts (empty where it is coins).
+
+        Raises:
+            ValueError: it is no number of at least zero; it may be empty.
+        """
+        check_amounts(size)
+        known = not self._counted(pair) or pair in self._sizes
+        return self.coins(pair, size) if known and size else "", self.contracts(pair, size)
+
+    def levels(self, pair: str, levels: Levels) -> Levels:
+        """A book's levels with their sizes in coins.
+
+        Raises:
+            ValueError: a price or a size is no number of at least zero, or the pair's contract size isn't known.
+        """
+        check_levels(levels)
+        return [(price, self.coins(pair, size)) for price, size in levels] if self._counted(pair) else levels

@@ -22,6 +22,8 @@ __all__ = [
     "fields_of",
     "first",
     "nested",
+    "nested_rows",
+    "opposite",
     "plain",
     "text",
     "total",
@@ -48,6 +50,23 @@ def decode_rows(data: msgspec.Raw | bytes) -> list[Row]:
         MsgspecError, UnicodeDecodeError: it isn't JSON.
     """
     return [_row(raw) for raw in rows_of(data)]
+
+
+def nested_rows(data: msgspec.Raw | bytes, name: str, *keep: str) -> list[Row]:
+    """Rows, those of a list in this field in place of the row that has it; they get the fields to ``keep`` of it.
+
+    Raises:
+        MsgspecError, UnicodeDecodeError: it isn't JSON.
+    """
+    found: list[Row] = []
+    for row in decode_rows(data):
+        inner = row.get(name, "")
+        if inner.startswith(f"{NESTED}["):
+            kept = {field: row[field] for field in keep if field in row}
+            found += [one | kept for one in decode_rows(inner[len(NESTED) :].encode())]
+        else:
+            found.append(row)
+    return found
 
 
 def fields_of(data: msgspec.Raw | bytes) -> dict[str, msgspec.Raw]:
@@ -107,6 +126,18 @@ def difference(whole: str, part: str) -> str:
     except ArithmeticError:
         msg = f"{shortened(whole)} less {shortened(part)} can't be told"
         raise ValueError(msg) from None
+
+
+def opposite(number: str) -> str:
+    """A number with the other sign, zero without one; empty, if it is.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    check_values(number)
+    if not number or not Decimal(number):
+        return number.removeprefix("-")
+    return number[1:] if number.startswith("-") else f"-{number}"
 
 
 def total(amounts: Sequence[str]) -> str:

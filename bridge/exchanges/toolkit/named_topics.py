@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from bridge.exchanges.toolkit.numbers import SECOND
@@ -27,6 +28,8 @@ class NamedTopics(Topics):
         self._forms = forms
         self._left_out = left_out
         self._form: dict[str, int] = {}
+        self._given_back: Counter[str] = Counter()
+        """Topic → how often it was given back, and that is not answered."""
 
     @property
     def settled(self) -> bool:
@@ -55,6 +58,17 @@ class NamedTopics(Topics):
         self._awaited_no_more([name])
         self.served.discard(name)
         return self._older([name], reason, now)
+
+    def ended(self, name: str, reason: str, now: int) -> list[str]:
+        """A topic is subscribed no longer; returns it if that is news, and not the answer to its being given back."""
+        if self._given_back[name]:
+            self._given_back[name] -= 1
+            return []
+        return self.rejected_topic(name, reason, now)
+
+    def renew(self, names: Sequence[str], now: int) -> None:
+        self._given_back.update(name for name in names if name not in self._again)
+        super().renew(names, now)
 
     def tick(self, now: int) -> list[str]:
         for name, at in self._again.items():

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
-__all__ = ["Names", "contract_name"]
+from bridge.model import Channel
+
+__all__ = ["Names", "channels_of", "coins_of", "contract_name"]
+
+_OF_DERIVATIVES = frozenset({Channel.FUNDING, Channel.MARK, Channel.INTEREST, Channel.LIQUIDATIONS})
+
+
+def channels_of(pair: str, channels: Iterable[Channel]) -> list[Channel]:
+    """Those of the channels that a pair has: no funding of what is no perpetual, nothing of derivatives for spot."""
+    contract = pair.split("-")[2:]
+    missing = _OF_DERIVATIVES if not contract else () if contract == ["PERP"] else (Channel.FUNDING,)
+    return sorted(channel for channel in channels if channel not in missing)
+
+
+def coins_of(pair: str) -> str:
+    """Base and quote of a pair, without its contract: ``BTC-USDT`` of ``BTC-USDT-PERP``."""
+    return "-".join(pair.split("-")[:2])
 
 
 def contract_name(base: str, quote: str, delivery: str = "") -> str:

@@ -8,9 +8,10 @@ import msgspec
 from msgspec import structs
 
 from bridge.exchange_errors import FrameError, RestError
-from bridge.exchanges.api import Fetch, Flow, Output, Reject, Restated, Said, Session, Subscription
+from bridge.exchanges.api import Fetch, Flow, Output, Reject, Restated, Said, Session, Subscription, Warn
 from bridge.exchanges.toolkit.fields import Row
 from bridge.exchanges.toolkit.history import AccountMemory
+from bridge.exchanges.toolkit.order_states import OrderStates
 from bridge.exchanges.toolkit.refresh import Refresh
 from bridge.exchanges.toolkit.session import WRONG
 from bridge.model import Balance, Channel, Event, Fill, Order, Position
@@ -23,6 +24,7 @@ Read = Callable[[Row], list[Event]]
 Step = Callable[[int], Flow[list[Output]]]
 """A conversation that is begun at this time (ns)."""
 
+_MOST_REMARKS = 100
 _BAD_ROW = "a row of a REST answer could not be understood"
 
 
@@ -118,7 +120,8 @@ class StateFetch:
 class PrivateState(StateFetch):
     """What one account's session knows of the account's state, out of its messages and by REST.
 
-    While a fetch runs, what the connection tells is newer than the answers.
+    While a fetch runs, what the connection tells is newer than the answers. ``orders``: where the exchange may tell of an
+    order's state again, or of an older one.
     """
 
     def __init__(
@@ -131,8 +134,12 @@ class PrivateState(StateFetch):
         steps: Callable[[], Sequence[Step]],
         failed: Callable[[RestError], list[Output]] = lambda _: [],
         what: str = "orders, positions, fills and balances",
+        orders: OrderStates | None = None,
     ) -> None:
         super().__init__(session, account, what, steps=steps, failed=failed)
+        self._orders = orders
+        self._remarks: dict[str, bool] = {}
+        """What an operator should know, and whether it was said."""
         self._exchange = exchange
         self._memory = memory
         self._told: set[tuple[str, ...]] = set()
@@ -145,6 +152,11 @@ class PrivateState(StateFetch):
         self._complete = False
         super().want(now)
 
+    def remark(self, words: str) -> None:
+        """Something of a row that an operator should know; it is said once, with the row's events."""
+        if len(self._remarks) < _MOST_REMARKS:
+            self._remarks.setdefault(words, False)
+
     def _fetch(self, now: int) -> Flow[list[Output]]:
         if not self._fetching:
             self._told.clear()
@@ -154,6 +166,8 @@ class PrivateState(StateFetch):
         """Take note of what the connection tells; a position that is as it was is no news."""
         found: list[Event] = []
         for event in events:
+            if self._orders and not self._orders.is_news(event):
+                continue
             key = _key(event)
             known = self._positions.get(key) if isinstance(event, Position) else None
             if known is None or structs.replace(known, ts=event.ts, recv=event.recv) != event:
@@ -163,7 +177,7 @@ class PrivateState(StateFetch):
         self._learn(found)
         if self._complete:
             self._memory.note([event for event in events if isinstance(event, Fill)])
-        return [*found]
+        return [*self._remarked(), *found]
 
     def legs(self, pair: str) -> list[str]:
         """The legs of a pair that are open, in hedge mode."""
@@ -187,10 +201,12 @@ class PrivateState(StateFetch):
     ) -> list[Output]:
         """Hand on what REST says.
 
-        What is missing may be in a row that can't be understood. ``name`` reads which order, pair or currency such a row
-        is of, and only this is spared; where it reads nothing, all is spared. ``covers`` as in `Restated`.
+        Of several rows of one order, pair or currency, the last is its state. What is missing may be in a row that can't be
+        understood. ``name`` reads which order, pair or currency such a row is of, and only this is spared; where it reads
+        nothing, all is spared. ``covers`` as in `Restated`.
         """
         events, errors, bad = read_rows(self._exchange, rows, read)
+        events = list({_key(event) or place: event for place, event in enumerate(events)}.values())
         unread = {name(row) for row in bad}
 
         def speaks_of(event: Event) -> bool:
@@ -202,7 +218,12 @@ class PrivateState(StateFetch):
             self._complete = True
             self._memory.note([event for event in events if isinstance(event, Fill)])
         state = Restated(channel, self._account, events, now, speaks_of if errors else covers)
-        return [*map(Reject, errors), *(self.gap(channel, now, _BAD_ROW) if errors else []), state]
+        return [*self._remarked(), *map(Reject, errors), *(self.gap(channel, now, _BAD_ROW) if errors else []), state]
+
+    def _remarked(self) -> list[Output]:
+        fresh = [words for words, said in self._remarks.items() if not said]
+        self._remarks.update(dict.fromkeys(fresh, True))
+        return [Warn(words) for words in fresh]
 
     def _learn(self, events: Sequence[Event]) -> None:
         self._memory.learn(events)

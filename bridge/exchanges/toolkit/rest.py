@@ -53,6 +53,8 @@ class TimedRest(ABC, Generic[AnswerT]):
         self._late = late
         self.clock_offset = 0
         """The exchange's clock less ours (ns), for signing; 0 while it is unknown."""
+        self.headers: dict[str, str] = {}
+        """Sent with every call."""
         self.told = 0
         """The exchange's time in its newest answer (ms)."""
         self.recv = 0
@@ -104,11 +106,11 @@ class TimedRest(ABC, Generic[AnswerT]):
         return rows, False
 
     def _call(self, path: str, query: str, now: int, account: Credentials | None) -> Flow[AnswerT]:
-        headers: dict[str, str] = {}
+        headers = self.headers
         if account is not None:
             # A long list takes longer than a signature counts: later pages have the time of the one before.
             at = str(max((now + self.clock_offset) // _MILLISECOND, self.told))
-            headers = self._sign(account, at, path, query)
+            headers = {**headers, **self._sign(account, at, path, query)}
         response = yield HttpRequest("GET", f"{path}?{query}" if query else path, headers=headers)
         self.recv = max(self.recv, response.recv)
         return self._read(path, response)

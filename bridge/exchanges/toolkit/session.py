@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from bridge.exchange_errors import FrameError, ReportedError
-from bridge.exchanges.api import Output, Reconnect, Said, Send, Session, Subscription, Unknown
+from bridge.exchanges.api import Output, Pause, Reconnect, Replace, Said, Send, Session, Subscription, Unknown
+from bridge.exchanges.toolkit.maintenance import Maintenance
 from bridge.exchanges.toolkit.numbers import SECOND
 from bridge.exchanges.toolkit.pings import Pings
+from bridge.exchanges.toolkit.request_count import RequestCount
 from bridge.exchanges.toolkit.salvage import UNREADABLE, Damage, peek, readable
 from bridge.exchanges.toolkit.topics import Request, Topics
 from bridge.model import Channel
@@ -33,15 +35,29 @@ class SubscribingSession(Session):
         streams: topic → the streams that it feeds.
         topics: what became of each: `Topics`, or `NamedTopics` where answers name the topics.
         pings: those that the exchange wants.
+        maintenance: what is announced, over whichever connection.
+        requests: counts them, where the exchange takes only so many over one connection.
     """
 
     _quiet_gives_back = True
     """Whether a topic that is asked for again because it was quiet is given back before."""
 
     def __init__(
-        self, exchange: str, url: str, streams: Mapping[str, list[Subscription]], topics: Topics, pings: Pings
+        self,
+        exchange: str,
+        url: str,
+        streams: Mapping[str, list[Subscription]],
+        topics: Topics,
+        pings: Pings,
+        *,
+        maintenance: Maintenance | None = None,
+        requests: RequestCount | None = None,
     ) -> None:
         super().__init__(url)
+        self._maintenance = maintenance or Maintenance()
+        self._requests = requests
+        self._paused: Pause | None = None
+        """The newest pause that was handed out."""
         self._exchange = exchange
         self._streams = streams
         self._topics = topics
@@ -57,7 +73,7 @@ class SubscribingSession(Session):
         self.ready = False
 
     def tick(self, now: int) -> Sequence[Output]:
-        out = self._pings.tick(now)
+        out = [*self._pings.tick(now), *self._pause()]
         if self._topics.overdue(now):
             return [*out, Reconnect(self._topics.no_answer)]
         quiet = self._topics.quiet(self._never_quiet, now, self._quiet_after)
@@ -100,10 +116,18 @@ class SubscribingSession(Session):
             out += [] if told else [self._refusal(topic, reason)]
             out += self.dead(self._streams[topic], now, reason)
         out += [Send(self._request(request)) for request in self._topics.requests]
+        if self._requests and self._requests.made(len(self._topics.requests), now):
+            out.append(Replace(f"{self._requests.most} requests were made over this connection"))
         self._topics.requests.clear()
         lost = (stream for topic in self._topics.refused for stream in self._streams[topic])
         self.unserved = {stream.subject for stream in lost if stream.channel is Channel.BOOK}
         return out
+
+    def _pause(self) -> list[Output]:
+        if self._maintenance.pause is self._paused:
+            return []
+        self._paused = self._maintenance.pause
+        return [self._paused] if self._paused else []
 
     def _refusal(self, topic: str, reason: str) -> Output:
         """What is said of a topic that is refused."""
@@ -140,10 +164,14 @@ class TopicSession(SubscribingSession):
         fixed = readable(frame)
         if fixed is not frame:
             return self.receive(fixed, recv)
-        topic = peek(frame, self._topic_field)
+        topic = self._peek_topic(frame)
         if topic in self._streams:
             return self._salvage(topic, None, frame, recv=recv, error=error)
         raise FrameError(self._exchange, frame, f"{type(error).__name__}: {error}") from None
+
+    def _peek_topic(self, frame: bytes) -> str:
+        """The topic of a frame that can't be decoded, as far as it can be seen in it."""
+        return peek(frame, self._topic_field)
 
     def rejected(self, recv: int) -> Sequence[Output]:
         """Whose the frame was can't be told: all that is served may have missed something."""

@@ -6,10 +6,24 @@ from datetime import UTC, datetime
 
 from bridge.exchanges.toolkit.numbers import SECOND, epoch_ns, shortened
 
-__all__ = ["UtcTimes"]
+__all__ = ["UtcTimes", "milliseconds"]
+
+_MILLISECOND = 1_000_000
+_LONGEST = 16
 
 _ZERO_TIMES = (int(datetime(1, 1, 1, tzinfo=UTC).timestamp()), 0)
 """The zero times of programming languages (seconds since the epoch): they stand for an unknown time."""
+
+
+def milliseconds(text: str) -> int:
+    """Milliseconds since the epoch, as text, in nanoseconds.
+
+    Raises:
+        ValueError: it is no such time.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) <= _LONGEST):
+        raise ValueError(f"{shortened(text)} is not a time in ms since 1970")
+    return epoch_ns(int(text), _MILLISECOND)
 
 
 class UtcTimes:

@@ -1,0 +1,192 @@
+"""OKX's sessions as its tests have them: connected, logged in, answered."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import parse_qs
+
+from bridge.exchanges.api import Credentials, Fetch, Flow, HttpResponse, Profile, Reconnect, Restated, Send
+from bridge.exchanges.okx import KINDS, Okx, OkxOptions
+from bridge.exchanges.okx.private import AccountSession, OkxRest
+from bridge.exchanges.okx.public import PublicSession
+from bridge.exchanges.toolkit.contracts import Contracts
+from bridge.exchanges.toolkit.history import AccountMemory
+from bridge.exchanges.toolkit.maintenance import Maintenance
+from bridge.exchanges.toolkit.names import Names
+from bridge.model import Channel, Control
+from tests.unit import okx_frames as frames
+from tests.unit.core import T0, Apart
+
+ACCOUNT = Credentials("main", frames.KEY, frames.SECRET, passphrase=frames.PASSPHRASE)
+SYMBOLS = {"BTC-USDT": "BTC-USDT", "BTC-USDT-PERP": "BTC-USDT-SWAP"}
+MARKET = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
+MILLISECOND = 1_000_000
+DAY = 24 * 3600 * 1000
+ORDER = "312269865356374016"
+
+
+def contracts():
+    return Contracts({"BTC-USDT-PERP": "0.01"}, lambda pair: pair.count("-") > 1)
+
+
+def okx(*pairs, channels=MARKET, account=None, url=None, rest_url=None, **options):
+    return Okx(Profile(pairs, frozenset(channels), url, rest_url, account, OkxOptions(**options)))
+
+
+def fresh(channels=MARKET, *, symbols=None, kinds=KINDS, maintenance=None, status="1", now=T0):
+    """A session that has asked for its topics."""
+    session = Apart(
+        PublicSession(
+            "wss://x",
+            SYMBOLS if symbols is None else symbols,
+            {channel: kinds[channel] for channel in sorted(channels)},
+            maintenance=maintenance or Maintenance(),
+            contracts=contracts(),
+            status=status,
+        )
+    )
+    session.connected(now)
+    return session
+
+
+def public(channels=MARKET, **more):
+    """One whose subscriptions are accepted."""
+    session = fresh(channels, **more)
+    accept(session)
+    return session
+
+
+def account(memory=None, rest=None, now=T0):
+    """A session that has sent its log-in; the message is still in ``actions``."""
+    names = Names()
+    names.learn("", "BTC-USDT-SWAP", "BTC-USDT-PERP")
+    session = Apart(
+        AccountSession(
+            "wss://x",
+            ACCOUNT,
+            rest=rest or OkxRest(),
+            names=names,
+            contracts=contracts(),
+            memory=memory or AccountMemory(),
+            maintenance=Maintenance(),
+        )
+    )
+    session.connected(now)
+    return session
+
+
+def subscribed(**more):
+    """An account's session that is logged in, and whose topics are accepted."""
+    session = account(**more)
+    session.receive(frames.LOGGED_IN, T0)
+    accept(session)
+    session.actions.clear()
+    return session
+
+
+def accept(session, now=T0):
+    """Acknowledge all that it has asked for, argument by argument, the last first; returns the events."""
+    events = []
+    while requests := [request for request in sent(session) if request["op"] == "subscribe"]:
+        for request in requests:
+            for arg in reversed(request["args"]):
+                events += session.receive(ack(arg, request["id"]), now)
+    return events
+
+
+def ack(arg, ident="1", event="subscribe"):
+    return json.dumps({"id": ident, "event": event, "arg": arg, "connId": "c"}).encode()
+
+
+def error(code, words, ident=""):
+    message = {"event": "error", "code": code, "msg": words, "connId": "c"}
+    return json.dumps(message | ({"id": ident} if ident else {})).encode()
+
+
+def gone(channel, symbol, ident="1"):
+    """A refusal that names its topic."""
+    words = f"Subscribe failed, wrong URL or channel:{channel},instId:{symbol} doesn't exist."
+    return error("60018", words, ident)
+
+
+def sent(session):
+    """What was sent but for pings and the log-in, oldest first; it is taken out of the actions."""
+    texts = [action.text for action in session.actions if isinstance(action, Send) and not action.secret]
+    session.actions[:] = [action for action in session.actions if not isinstance(action, Send) or action.secret]
+    return [json.loads(text) for text in texts if text not in ("ping", "pong")]
+
+
+def asked(session):
+    """Operations and topics of what was sent."""
+    return [
+        (message["op"], *(".".join([a["channel"], *filter(None, [a.get("instId")])]) for a in message["args"]))
+        for message in sent(session)
+    ]
+
+
+def data(events):
+    return [event for event in events if not isinstance(event, Control)]
+
+
+def controls(events):
+    """Control events as ``(event, channel, subject)``."""
+    return [(str(e.event), str(e.channel), e.subject) for e in events if isinstance(e, Control)]
+
+
+def take(session, *many, recv=T0):
+    """The data events of frames."""
+    return [event for frame in many for event in data(session.receive(frame, recv))]
+
+
+def actions(session, kind):
+    return [action for action in session.actions if isinstance(action, kind)]
+
+
+def reconnects(session):
+    return actions(session, Reconnect)
+
+
+def log_in(session):
+    [message] = [json.loads(action.text) for action in actions(session, Send) if action.secret]
+    return message
+
+
+def states(session):
+    """What was restated, by channel."""
+    return {action.channel: action for action in actions(session, Restated)}
+
+
+def wants(session):
+    return len(actions(session, Fetch))
+
+
+class Answers:
+    """REST as a table: path and some of the query → rows, an answer, or a response; without one, an empty list."""
+
+    def __init__(self, answers: dict[str, Any] | None = None) -> None:
+        self.answers = answers or {}
+        self.called: list[str] = []
+        self.headers: list[dict[str, str]] = []
+
+    def drive(self, flow: Flow[Any]) -> Any:
+        try:
+            request = next(flow)
+            while True:
+                self.called.append(request.path)
+                self.headers.append(request.headers)
+                request = flow.send(self._answer(request.path))
+        except StopIteration as stop:
+            return stop.value
+
+    def _answer(self, called: str) -> HttpResponse:
+        path, _, query = called.partition("?")
+        given = {(name, value) for name, values in parse_qs(query, keep_blank_values=True).items() for value in values}
+        for key, answer in self.answers.items():
+            known, _, wanted = key.partition("?")
+            if known == path and {tuple(part.split("=", 1)) for part in wanted.split("&") if part} <= given:
+                found = answer(called) if callable(answer) else answer
+                if isinstance(found, list):
+                    found = frames.answer(found)
+                return found if isinstance(found, HttpResponse) else HttpResponse(200, found)
+        return HttpResponse(200, frames.answer([]))

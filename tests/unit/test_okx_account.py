@@ -1,0 +1,488 @@
+"""OKX's private side: the log-in, the topics, and what REST says of the time before."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bridge.exchange_errors import RestError
+from bridge.exchanges.api import HttpResponse, Reconnect, Reject, Warn
+from bridge.exchanges.okx.private import OkxRest, sign
+from bridge.exchanges.toolkit.history import AccountMemory
+from bridge.model import Balance, Channel, Fill, Order, Position
+from tests.unit import okx_frames as frames
+from tests.unit.core import SECOND, T0, faults, refused
+from tests.unit.okx_sessions import (
+    ACCOUNT,
+    DAY,
+    MILLISECOND,
+    ORDER,
+    Answers,
+    account,
+    actions,
+    asked,
+    controls,
+    error,
+    log_in,
+    reconnects,
+    sent,
+    states,
+    subscribed,
+    take,
+    wants,
+)
+
+SAMPLE = "22582BD0CFF14C41EDBF1AB98506286D"
+
+
+class TestSignatures:
+    @pytest.mark.parametrize(
+        ("at", "signature"),
+        [
+            ("1538054050", "+LdIr8lkkvhr5hoA3g9TMC0+uQJ849ftAcocA/ouu4M="),
+            ("1704876947", "5/36BgGV6m/6pmdc20zdqk0mzF5ZalmzzPD2fo3wavU="),
+        ],
+    )
+    def test_of_a_log_in(self, at, signature):
+        assert sign(SAMPLE, f"{at}GET/users/self/verify") == signature
+
+    def test_of_a_call(self):
+        secret = "chNOOS4KvNXR_Xq4k4c9qsfoKWvnDecLATCRlcBwyKDYnWgO"
+        text = "2020-12-08T09:08:57.715ZGET/api/v5/account/balance"
+        assert sign(secret, text) == "PJ61e1nb2F2Qd7D8SPiaIcx2gjdELc+o0ygzre9z33k="
+
+    def test_a_call_has_the_query_and_the_time_with_it(self):
+        rest, answers = OkxRest(), Answers()
+        rest.clock_offset = 3 * SECOND
+        answers.drive(rest.get("/api/v5/trade/fills", "limit=100", T0, ACCOUNT))
+        [headers] = answers.headers
+        at = "2023-11-14T22:13:23.000Z"
+        assert headers == {
+            "OK-ACCESS-KEY": frames.KEY,
+            "OK-ACCESS-SIGN": sign(frames.SECRET, f"{at}GET/api/v5/trade/fills?limit=100"),
+            "OK-ACCESS-TIMESTAMP": at,
+            "OK-ACCESS-PASSPHRASE": frames.PASSPHRASE,
+        }
+
+    def test_the_demo_is_named_in_every_call(self):
+        answers = Answers()
+        answers.drive(OkxRest(demo=True).get("/api/v5/public/instruments", "instType=SPOT"))
+        assert answers.headers == [{"x-simulated-trading": "1"}]
+
+
+class TestRest:
+    @pytest.mark.parametrize(
+        ("status", "body", "kind", "code", "wait"),
+        [
+            (429, {"code": "50011", "msg": "Too Many Requests"}, "rest_rate_limited", 50011, 2.0),
+            (200, {"code": "50061", "msg": "Too many"}, "rest_rate_limited", 50061, 2.0),
+            (401, {"code": "50111", "msg": "Invalid OK-ACCESS-KEY"}, "rest_login_refused", 50111, None),
+            (200, {"code": "50119", "msg": "API key doesn't exist"}, "rest_login_refused", 50119, None),
+            (200, {"code": "50120", "msg": "no permission"}, "rest_login_refused", 50120, None),
+            (404, {"code": 404, "data": {}, "error_message": "Not Found"}, "rest_failed", 404, None),
+            (200, {"code": "50001", "msg": "Service temporarily unavailable"}, "rest_failed", 50001, None),
+            (200, {"data": []}, "rest_failed", None, None),
+        ],
+    )
+    def test_errors_are_told_apart_whatever_their_status(self, status, body, kind, code, wait):
+        answers = Answers({"/x": HttpResponse(status, json.dumps(body).encode())})
+        with pytest.raises(RestError) as caught:
+            answers.drive(OkxRest().get("/x"))
+        assert (caught.value.kind, caught.value.code, caught.value.retry_after) == (kind, code, wait)
+
+    def test_a_call_that_is_late_is_signed_once_more_with_the_time_of_the_answer(self):
+        late = HttpResponse(401, b'{"code":"50102","msg":"late"}', {"date": "Tue, 14 Nov 2023 22:20:00 GMT"})
+        given = [late, HttpResponse(200, frames.answer([]))]
+        answers, rest = Answers({"/x": lambda _: given.pop(0)}), OkxRest()
+        answers.drive(rest.get("/x", "", T0, ACCOUNT))
+        assert [headers["OK-ACCESS-TIMESTAMP"] for headers in answers.headers] == [
+            "2023-11-14T22:13:20.000Z",
+            "2023-11-14T22:20:00.000Z",
+        ]
+
+    @pytest.mark.parametrize(("name", "after"), [("billId", "99"), ("ordId", "99")])
+    def test_pages_go_on_after_the_last_row(self, name, after):
+        def page(called):
+            return [] if "after=" in called else [{name: str(number)} for number in range(100)]
+
+        answers = Answers({"/x": page})
+        rows, whole = answers.drive(OkxRest().pages("/x", "limit=100"))
+        assert (len(rows), whole) == (100, True)
+        assert answers.called == ["/x?limit=100", f"/x?limit=100&after={after}"]
+
+
+class TestLogIn:
+    def test_it_is_signed_in_seconds_by_the_exchanges_clock_and_is_a_secret(self):
+        rest = OkxRest()
+        rest.clock_offset = -3 * SECOND
+        at = str(T0 // SECOND - 3)
+        assert log_in(account(rest=rest)) == {
+            "op": "login",
+            "args": [
+                {
+                    "apiKey": frames.KEY,
+                    "passphrase": frames.PASSPHRASE,
+                    "timestamp": at,
+                    "sign": sign(frames.SECRET, f"{at}GET/users/self/verify"),
+                }
+            ],
+        }
+
+    def test_nothing_else_is_sent_before_it_is_accepted(self):
+        session = account()
+        session.tick(T0 + 5 * SECOND)
+        assert sent(session) == []
+        session.receive(frames.LOGGED_IN, T0)
+        [request] = sent(session)
+        assert request["args"] == [
+            {"channel": "orders", "instType": "ANY"},
+            {"channel": "positions", "instType": "ANY", "extraParams": '{"updateInterval":"0"}'},
+            {"channel": "account", "extraParams": '{"updateInterval":"0"}'},
+        ]
+
+    @pytest.mark.parametrize("code", ["60004", "60005", "60006", "60007", "60009", "60024", "60032"])
+    def test_a_refusal_is_tried_once_more_with_the_clock_read_anew(self, code):
+        memory, rest = AccountMemory(), OkxRest()
+        session = account(memory, rest)
+        session.receive(error(code, "no"), T0)
+        assert reconnects(session) == [Reconnect(f"the log-in is refused: {code}: no", 0.0)]
+        assert faults(session) == [("login_refused", code, "", "no")]
+        again = account(memory, rest)
+        answers = Answers({"/api/v5/public/time": [{"ts": str(T0 // MILLISECOND + 90_000)}]})
+        answers.drive(again.open(T0))
+        assert rest.clock_offset == 90 * SECOND
+        again.receive(error(code, "no"), T0)
+        assert reconnects(again) == [Reconnect(f"the log-in is refused: {code}: no", 60.0)]
+
+    @pytest.mark.parametrize("code", ["63999", "64007"])
+    def test_trouble_of_theirs_is_no_wrong_key(self, code):
+        session = account()
+        session.receive(error(code, "internal"), T0)
+        assert faults(session) == [("reported", code, "", "internal")]
+        assert reconnects(session) == [Reconnect(f"{code}: internal", 2.0)]
+
+    def test_no_answer(self):
+        session = account()
+        session.tick(T0 + 11 * SECOND)
+        assert reconnects(session) == [Reconnect("no answer to the log-in")]
+
+    def test_the_state_is_fetched_once_all_topics_are_acknowledged(self):
+        session = account()
+        for frame in frames.WARM[:-1]:
+            session.receive(frame, T0)
+        assert wants(session) == 0
+        events = session.receive(frames.WARM[-1], T0)
+        assert controls(events) == [("live", "balances", "main")]
+        assert wants(session) == 1
+        session.tick(T0 + SECOND)
+        assert wants(session) == 1
+
+    def test_it_is_ready_once_rest_takes_the_key(self):
+        session = subscribed()
+        session.tick(T0)
+        assert not session.ready
+        Answers().drive(session.fetch(T0))
+        assert session.ready
+        session.tick(T0 + SECOND)
+        assert session.ready
+
+    @pytest.mark.parametrize("code", ["50120", "50111", "50105"])
+    def test_a_key_that_rest_refuses_is_none_for_the_account(self, code):
+        session = subscribed()
+        refusal = HttpResponse(200, json.dumps({"code": code, "msg": "no"}).encode())
+        Answers({"/api/v5/trade/orders-pending": refusal}).drive(session.fetch(T0))
+        [reconnect] = reconnects(session)
+        assert reconnect.wait == 60
+        assert f"{code} no" in reconnect.reason
+        assert not session.ready
+
+    def test_rest_that_is_away_keeps_nobody(self):
+        session = subscribed()
+        Answers({"/api/v5/trade/orders-pending": HttpResponse(503, b"away")}).drive(session.fetch(T0))
+        assert session.ready
+        assert reconnects(session) == []
+
+
+class TestTopics:
+    def test_a_channel_with_too_many_connections_is_down_alone(self):
+        session = subscribed()
+        events = session.receive(frames.CROWDED, T0)
+        assert controls(events) == [("down", "orders", "main"), ("down", "fills", "main")]
+        session.tick(T0 + 75 * SECOND)
+        assert asked(session) == [("subscribe", "orders")]
+
+    def test_once_it_is_served_again_the_state_is_fetched(self):
+        session = subscribed()
+        Answers().drive(session.fetch(T0))
+        session.receive(frames.CROWDED, T0)
+        session.tick(T0 + 75 * SECOND)
+        session.actions.clear()
+        session.receive(frames.WARM[1], T0 + 76 * SECOND)
+        session.tick(T0 + 82 * SECOND)
+        assert wants(session) == 1
+
+    def test_one_that_the_exchange_ends_is_down(self):
+        session = subscribed()
+        frame = b'{"event":"unsubscribe","arg":{"channel":"account"},"connId":"d0b44253"}'
+        assert controls(session.receive(frame, T0)) == [("down", "balances", "main")]
+
+    @pytest.mark.parametrize("about", [{"instType": "ANY"}, {"instType": "SPOT", "instId": "BTC-USDT", "uid": "6"}, {}])
+    def test_a_message_may_name_its_type_more_closely(self, about):
+        message = json.loads(frames.ORDER)
+        message["arg"] = {"channel": "orders", **about}
+        assert len(take(subscribed(), json.dumps(message).encode())) == 1
+
+
+def order(**values):
+    return frames.changed(frames.ORDER, **values)
+
+
+class TestOrders:
+    def test_to_the_digit(self):
+        assert take(subscribed(), frames.ORDER, frames.FILLED) == [
+            Order(
+                "main", 1597026383085000000, T0, ORDER, "b1", "BTC-USDT", "limit", "buy", "999", "3", "0", "open", ""
+            ),
+            Fill(
+                "main",
+                1692266434010000000,
+                T0,
+                "242589207",
+                "312269865356374017",
+                "BTC-USDT-PERP",
+                "sell",
+                "26000.1",
+                "0.04",
+                "0.52",
+                "USDT",
+                "4",
+            ),
+            Order(
+                "main",
+                1692266434011000000,
+                T0,
+                "312269865356374017",
+                "",
+                "BTC-USDT-PERP",
+                "limit",
+                "sell",
+                "26000.1",
+                "0.07",
+                "0.07",
+                "filled",
+                "7",
+            ),
+        ]
+
+    def test_the_same_told_twice_stands_once(self):
+        session = subscribed()
+        assert len(take(session, frames.ORDER, frames.ORDER, order(uTime="1597026383999"))) == 1
+
+    def test_what_has_ended_is_not_reopened(self):
+        session = subscribed()
+        take(session, order(state="canceled", uTime="1597026383999"))
+        assert take(session, frames.ORDER) == []
+
+    def test_the_first_that_is_heard_of_an_order_may_be_its_end(self):
+        [event] = take(subscribed(), order(state="canceled", cancelSource="31"))
+        assert (event.status, event.price, event.size, event.filled) == ("cancelled", "999", "3", "0")
+
+    @pytest.mark.parametrize(
+        ("state", "status"),
+        [
+            ("live", "open"),
+            ("partially_filled", "partially_filled"),
+            ("filled", "filled"),
+            ("canceled", "cancelled"),
+            ("mmp_canceled", "cancelled"),
+        ],
+    )
+    def test_states(self, state, status):
+        [event] = take(subscribed(), order(state=state))
+        assert event.status == status
+
+    @pytest.mark.parametrize(("filled", "status"), [("0", "open"), ("2", "open"), ("3", "filled")])
+    def test_a_state_that_is_not_known_is_told_once(self, filled, status):
+        session = subscribed()
+        [event] = take(session, order(state="frozen", accFillSz=filled))
+        take(session, order(state="frozen", accFillSz=filled, ordId="2"))
+        assert event.status == status
+        assert len(actions(session, Warn)) == 1
+
+    @pytest.mark.parametrize(
+        "kind", ["post_only", "fok", "ioc", "optimal_limit_ioc", "mmp", "mmp_and_post_only", "rpi"]
+    )
+    def test_kinds_are_the_exchanges(self, kind):
+        [event] = take(subscribed(), order(ordType=kind))
+        assert event.kind == kind
+
+    def test_one_to_buy_for_an_amount_of_money_has_no_size(self):
+        [event] = take(subscribed(), order(ordType="market", px="", sz="100", tgtCcy="quote_ccy"))
+        assert (event.price, event.size, event.kind) == ("", "", "market")
+
+    @pytest.mark.parametrize("row", [{"tradeId": ""}, {"fillSz": "0"}])
+    def test_that_nothing_was_filled_is_no_fill(self, row):
+        found = take(subscribed(), frames.changed(frames.FILLED, **row))
+        assert [type(event) for event in found] == [Order]
+
+    @pytest.mark.parametrize(("fee", "paid"), [("-0.5", "0.5"), ("0.5", "-0.5"), ("0", "0"), ("", "")])
+    def test_a_fee_that_is_charged_is_positive(self, fee, paid):
+        [fill, _] = take(subscribed(), frames.changed(frames.FILLED, fillFee=fee))
+        assert fill.fee == paid
+
+    def test_a_liquidation_has_a_negative_id(self):
+        [fill, _] = take(subscribed(), frames.changed(frames.FILLED, tradeId="-12"))
+        assert fill.fill_id == "-12"
+
+    def test_inverse_contracts_have_no_size_in_coins(self):
+        [fill, event] = take(subscribed(), frames.changed(frames.FILLED, instId="BTC-USD-SWAP"))
+        assert (event.pair, event.size, event.filled, event.contracts) == ("BTC-USD-PERP", "", "", "7")
+        assert (fill.size, fill.contracts) == ("", "4")
+
+    def test_a_margin_order_is_of_its_pair(self):
+        [event] = take(subscribed(), order(instType="MARGIN"))
+        assert (event.pair, event.size) == ("BTC-USDT", "3")
+
+    def test_a_bad_row_harms_no_other_and_is_fetched(self):
+        session = subscribed()
+        message = json.loads(frames.ORDER)
+        row = message["data"][0]
+        message["data"] = [row | {"px": "dear"}, row | {"ordId": "2"}]
+        events = session.receive(json.dumps(message).encode(), T0)
+        assert sorted(controls(events)) == [("gap", "fills", "main"), ("gap", "orders", "main")]
+        assert [event.order_id for event in events if isinstance(event, Order)] == ["2"]
+        assert len(actions(session, Reject)) == 1
+        session.tick(T0 + 6 * SECOND)
+        assert wants(session) == 1
+
+
+def position(**values):
+    return frames.changed(frames.POSITION, **values)
+
+
+class TestPositionsAndBalances:
+    def test_a_leg(self):
+        assert take(subscribed(), frames.POSITION, position(uTime="1619507761463")) == [
+            Position(
+                "main",
+                1619507761462000000,
+                T0,
+                "BTC-USDT-PERP",
+                "long",
+                "0.01",
+                "3320",
+                "3353.8",
+                "0.3",
+                "1",
+                "long",
+            )
+        ]
+
+    @pytest.mark.parametrize(
+        ("values", "found"),
+        [
+            ({"posSide": "net", "pos": "5"}, ("long", "0.05", "5", "")),
+            ({"posSide": "net", "pos": "-5"}, ("short", "0.05", "5", "")),
+            ({"posSide": "short", "pos": "5"}, ("short", "0.05", "5", "short")),
+            ({"posSide": "net", "pos": "0"}, ("", "0", "0", "")),
+            ({"posSide": "long", "pos": ""}, ("", "0", "0", "long")),
+        ],
+    )
+    def test_modes(self, values, found):
+        [event] = take(subscribed(), position(**values))
+        assert (event.side, event.size, event.contracts, event.leg) == found
+
+    def test_cross_and_isolated_are_summed_and_that_is_told_once(self):
+        session = subscribed()
+        take(session, position(posSide="net", pos="5", mgnMode="cross"))
+        [event] = take(session, position(posSide="net", pos="-2", upl="-1"))
+        assert (event.side, event.contracts, event.size, event.unrealised_pnl) == ("long", "3", "0.03", "-0.7")
+        take(session, position(posSide="net", pos="-3"))
+        assert len(actions(session, Warn)) == 1
+
+    def test_of_margin_trading_none_is_a_derivative(self):
+        assert take(subscribed(), position(instType="MARGIN", instId="BTC-USDT")) == []
+
+    def test_balances(self):
+        assert take(subscribed(), frames.BALANCE) == [Balance("main", 1705564223311000000, T0, "BTC", "0.9", "0.1")]
+
+    def test_all_currencies_of_a_message(self):
+        found = take(subscribed(), frames.changed(frames.BALANCE, details=[frames.COIN, frames.COIN | {"ccy": "USDT"}]))
+        assert [event.currency for event in found] == ["BTC", "USDT"]
+
+    def test_a_currency_that_is_no_good_is_rejected(self):
+        coins = [frames.COIN | {"availBal": "lots"}]
+        assert refused(subscribed(), frames.changed(frames.BALANCE, details=coins)) == [("balances", "main")]
+
+
+def fetched(answers, session=None, now=T0):
+    session = session or subscribed()
+    table = Answers(answers)
+    events = table.drive(session.fetch(now))
+    return session, table, events
+
+
+class TestCatchingUp:
+    def test_what_is_asked_for(self):
+        _, table, _ = fetched({})
+        day = T0 // MILLISECOND - DAY - 60_000
+        assert table.called == [
+            "/api/v5/trade/orders-pending?limit=100",
+            "/api/v5/account/positions",
+            f"/api/v5/trade/fills?begin={day}&limit=100",
+            "/api/v5/account/balance",
+        ]
+
+    def test_fills_of_more_than_three_days_are_asked_for_by_type(self):
+        memory = AccountMemory(newest_fill=T0 - 4 * DAY * MILLISECOND)
+        _, table, _ = fetched({}, subscribed(memory=memory))
+        kinds = [called.split("instType=")[1].split("&")[0] for called in table.called if "history" in called]
+        assert kinds == ["SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION"]
+
+    def test_fills_come_in_their_order_with_their_own_fee(self):
+        rows = [frames.FILL | {"tradeId": "2", "fillTime": "1692266434020"}, frames.FILL | {"ts": "1"}]
+        session, _, _ = fetched({"/api/v5/trade/fills": rows})
+        fills = states(session)[Channel.FILLS].events
+        assert [(fill.fill_id, fill.fee, fill.size) for fill in fills] == [
+            ("242589207", "0.52", "0.04"),
+            ("2", "0.52", "0.04"),
+        ]
+
+    def test_a_list_of_fills_without_end_is_a_gap(self):
+        page = [frames.FILL | {"billId": str(number)} for number in range(100)]
+        _, _, events = fetched({"/api/v5/trade/fills": page})
+        assert ("gap", "fills", "main") in controls(events)
+
+    def test_an_order_that_is_no_longer_open_is_looked_up(self):
+        session = subscribed()
+        take(session, frames.ORDER, order(ordId="gone"))
+        session, table, _ = fetched(
+            {
+                f"/api/v5/trade/order?ordId={ORDER}": [
+                    frames.row(frames.ORDER, state="filled", accFillSz="3", tradeId="7", fillSz="3")
+                ],
+                "/api/v5/trade/order?ordId=gone": b'{"code":"51603","msg":"Order does not exist","data":[]}',
+            },
+            session,
+            T0 + SECOND,
+        )
+        assert f"/api/v5/trade/order?instId=BTC-USDT&ordId={ORDER}" in table.called
+        assert [(event.order_id, event.status) for event in states(session)[Channel.ORDERS].events] == [
+            (ORDER, "filled")
+        ]
+
+    def test_what_is_left_out_is_zero(self):
+        session = subscribed()
+        take(session, frames.BALANCE, frames.POSITION)
+        session, _, _ = fetched({}, session, T0 + SECOND)
+        [balance] = states(session)[Channel.BALANCES].events
+        assert (balance.currency, balance.available, balance.reserved) == ("BTC", "0", "0")
+        [flat] = states(session)[Channel.POSITIONS].events
+        assert (flat.pair, flat.side, flat.leg, flat.size, flat.contracts) == ("BTC-USDT-PERP", "", "long", "0", "0")
+
+    def test_cross_and_isolated_in_one_list_are_one_state(self):
+        rows = [frames.row(frames.POSITION, posSide="net", mgnMode=mode) for mode in ("cross", "isolated")]
+        session, _, _ = fetched({"/api/v5/account/positions": rows})
+        [event] = states(session)[Channel.POSITIONS].events
+        assert event.contracts == "2"

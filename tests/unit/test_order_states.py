@@ -1,0 +1,45 @@
+"""Orders' states that come twice, or late."""
+
+from __future__ import annotations
+
+from msgspec import structs
+
+from bridge.exchanges.toolkit.order_states import OrderStates
+from tests.unit.core import SECOND, T0, fill, order
+
+
+def at(seconds, status="open", **more):
+    return structs.replace(order("o1", status, **more), ts=T0 + seconds * SECOND)
+
+
+def test_the_same_again_is_no_news_though_its_time_is_another():
+    states = OrderStates()
+    assert states.is_news(at(0))
+    assert not states.is_news(at(0))
+    assert not states.is_news(at(5))
+    assert states.is_news(at(5, "partially_filled", filled="1"))
+
+
+def test_an_order_that_has_ended_is_not_reopened_by_an_older_state():
+    states = OrderStates()
+    assert states.is_news(at(5, "filled", filled="1"))
+    assert not states.is_news(at(3, "partially_filled", filled="0.5"))
+    assert not states.is_news(at(6, "filled", filled="1"))
+
+
+def test_the_first_state_may_be_the_last():
+    assert OrderStates().is_news(at(0, "cancelled"))
+
+
+def test_orders_are_apart_and_other_events_are_news():
+    states = OrderStates()
+    assert all(states.is_news(event) for event in (at(0), structs.replace(at(0), pair="X-Y"), order("o2")))
+    assert all(states.is_news(fill("f")) for _ in range(2))
+
+
+def test_the_oldest_are_forgotten():
+    states = OrderStates()
+    for number in range(10_001):
+        states.is_news(order(str(number)))
+    assert states.is_news(order("0"))
+    assert not states.is_news(order("5000"))
