@@ -57,6 +57,7 @@ _ATTEMPTS = 10
 """Its sessions count messages, ask for books by themselves where one is missing, ever later, and know when one is late."""
 _LOOK_EVERY = 60.0
 """Seconds between two looks at what the product list says of pairs that are unknown or halted."""
+_OK = 200
 _PRODUCTS = f"{API}/market/products"
 """The product list, without a log-in. It came with all 920 products at once in August 2026, and is read in pages should
 it ever come in parts."""
@@ -199,12 +200,16 @@ class Coinbase(Exchange):
             RestError: no answer, or none that is a product list.
         """
         query = urlencode([("product_ids", name) for name in names], quote_via=quote)
-        rows, _ = yield from self._rest.pages(_PRODUCTS, query, name=lambda row: row.get("product_id", ""))
+        try:
+            rows, _ = yield from self._rest.pages(_PRODUCTS, query, name=lambda row: row.get("product_id", ""))
+        except RestError as error:
+            what = "not a product list" if error.status == _OK else "no product list"
+            raise RestError(NAME, _PRODUCTS, error.status, f"{what}: {error.message}", error.retry_after) from None
         found = {row["product_id"]: _product(row) for row in rows if id_or_empty(row.get("product_id", ""))}
         for name, product in found.items():
             self._contracts.learn(name, product.pair.contract_size)
         if not (found or names):
-            raise RestError(NAME, _PRODUCTS, 200, "the answer lists no products")
+            raise RestError(NAME, _PRODUCTS, _OK, "the answer lists no products")
         return found
 
     def _is_future(self, pair: str) -> bool:
