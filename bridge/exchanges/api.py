@@ -24,7 +24,7 @@ from bridge.exchanges.outputs import (
     Warn,
 )
 from bridge.exchanges.plans import ClockReading, ConnectionPlan, Credentials, ListedPair, NoOptions, Poll, Profile
-from bridge.exchanges.rules import NOT_UNDERSTOOD, BestPrices, BookRules
+from bridge.exchanges.rules import NOT_UNDERSTOOD, BestPrices, BookRules, Checksum
 from bridge.exchanges.session import Session, Subscription, Target
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Action",
     "BestPrices",
     "BookRules",
+    "Checksum",
     "ClockReading",
     "ConnectionPlan",
     "Credentials",
