@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from bridge.exchange_errors import RestError
 from bridge.exchanges.api import (
@@ -31,8 +31,9 @@ from bridge.exchanges.bybit.private import PRIVATE, AccountSession, BybitRest
 from bridge.exchanges.bybit.public import MILLISECOND, NAME, PublicSession, topics_of
 from bridge.exchanges.toolkit.fields import Row
 from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.listing import check_listed, share_out
+from bridge.exchanges.toolkit.listing import check_listed, share_out, streams_of
 from bridge.exchanges.toolkit.names import Names, contract_name
+from bridge.exchanges.toolkit.options import FROM_TEXT
 from bridge.model import Channel, Event
 
 __all__ = ["Bybit", "BybitOptions"]
@@ -54,17 +55,12 @@ _ARGS = {"spot": 10, "linear": 20}
 """Topics per request; of spot the exchange takes no more."""
 
 
-def _number(value: object) -> object:
-    """Variables of the environment are text."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
 class BybitOptions(BaseModel):
     """Settings that only this exchange has."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    depth: Annotated[Literal[1, 50, 200, 1000], BeforeValidator(_number)] = 200
+    depth: Annotated[Literal[1, 50, 200, 1000], FROM_TEXT] = 200
     """Levels a side of books: the more, the rarer the deltas (every 20, 100, 200 ms; a single level every 10 ms)."""
     environment: Literal["live", "testnet", "demo"] = "live"
     """Which of the exchange's systems: an account's key is of one of them. ``url`` and ``rest_url`` go before it."""
@@ -139,7 +135,7 @@ class Bybit(Exchange):
         plans = [plan for category in _ARGS for plan in self._market_plans(category)]
         account = self.profile.account
         if account:
-            streams = _streams(self.private_channels, [account.name])
+            streams = streams_of(self.private_channels, [account.name])
             url = f"{self._private}/v5/private"
             log_in = partial(AccountSession, url, account, self._rest, self._names, self._memory)
             plans.append(ConnectionPlan(f"account:{account.name}", streams, log_in))
@@ -170,11 +166,7 @@ class Bybit(Exchange):
         for number, pairs in enumerate(share_out(list(symbols), topics=topics, most_bytes=_MOST_TEXT), 1):
             part = {pair: symbols[pair] for pair in pairs}
             session = partial(PublicSession, url, part, channels, depth=depth, most=_ARGS[category])
-            yield ConnectionPlan(f"{category}-{number}", _streams(channels, pairs), session)
-
-
-def _streams(channels: Iterable[Channel], subjects: Iterable[str]) -> tuple[Subscription, ...]:
-    return tuple(Subscription(channel, subject) for subject in subjects for channel in sorted(channels))
+            yield ConnectionPlan(f"{category}-{number}", streams_of(channels, pairs), session)
 
 
 def _by_convention(pair: str) -> tuple[str, str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -17,13 +19,19 @@ __all__ = [
     "UNREADABLE_ROW",
     "Row",
     "decode_rows",
+    "decoder",
     "difference",
+    "digits",
     "fields_of",
     "first",
+    "keyed_rows",
+    "nested",
     "plain",
     "text",
+    "total",
 ]
 
+T = TypeVar("T")
 Row = dict[str, str]
 """Every value as the text that stands there."""
 
@@ -45,6 +53,25 @@ def decode_rows(data: msgspec.Raw | bytes) -> list[Row]:
         MsgspecError, UnicodeDecodeError: it isn't JSON.
     """
     return [_row(raw) for raw in rows_of(data)]
+
+
+def keyed_rows(data: msgspec.Raw | bytes, key: str) -> list[Row]:
+    """The objects in an object as rows, each with its name as the field ``key``.
+
+    Raises:
+        MsgspecError, UnicodeDecodeError: it isn't one.
+    """
+    return [{**_row(raw), key: name} for name, raw in _fields(data).items()]
+
+
+def nested(row: Row, name: str) -> list[Row]:
+    """The rows that a field of a row holds; none, where it is absent or holds no object and no list.
+
+    Raises:
+        MsgspecError, UnicodeDecodeError: it isn't JSON.
+    """
+    value = row.get(name, "")
+    return decode_rows(value[len(NESTED) :].encode()) if value.startswith(NESTED) else []
 
 
 def fields_of(data: msgspec.Raw | bytes) -> dict[str, msgspec.Raw]:
@@ -75,6 +102,21 @@ def text(raw: msgspec.Raw) -> str:
     return plain(Decimal(word)) if _WITH_EXPONENT(word) else word
 
 
+def decoder(kind: type[T]) -> Callable[[Any], T]:
+    """What decodes JSON into this type, with numbers of fields of type ``Any`` for `digits`."""
+    return msgspec.json.Decoder(kind, float_hook=str).decode
+
+
+def digits(value: object) -> str:
+    """A number that was decoded with ``float_hook=str``, with the digits that stand there; exponents are written out.
+
+    Anything else becomes a text that no check takes for a number.
+    """
+    if not isinstance(value, str):
+        return str(value) if value.__class__ is int else NESTED + repr(value)
+    return f"{Decimal(value):f}" if ("e" in value or "E" in value) and _WITH_EXPONENT(value) else value
+
+
 def plain(number: Decimal) -> str:
     """A number without exponent and without zeros that say nothing."""
     written = f"{number:f}"
@@ -98,6 +140,24 @@ def difference(whole: str, part: str) -> str:
     except ArithmeticError:
         msg = f"{shortened(whole)} less {shortened(part)} can't be told"
         raise ValueError(msg) from None
+
+
+def total(plus: Sequence[str], minus: Sequence[str] = ()) -> str:
+    """The exact sum of numbers, less that of others; an empty one is zero.
+
+    Raises:
+        ValueError: one is no number, or they have too many digits.
+    """
+    check_values(*plus, *minus)
+    found = Decimal(0)
+    try:
+        for number in plus:
+            found = EXACT.add(found, Decimal(number or 0))
+        for number in minus:
+            found = EXACT.subtract(found, Decimal(number or 0))
+    except ArithmeticError:
+        raise ValueError("numbers of too many digits") from None
+    return f"{found:f}"
 
 
 def _row(raw: msgspec.Raw) -> Row:

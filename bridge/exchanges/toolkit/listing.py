@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from bridge.errors import ConfigError, Problem
 from bridge.exchange_errors import RestError, UnknownPairError
+from bridge.exchanges.api import Subscription
+from bridge.model import Channel
 
-__all__ = ["check_listed", "in_messages", "nearest_pairs", "share_out"]
+__all__ = ["check_listed", "in_messages", "nearest_pairs", "share_out", "streams_of"]
 
 _AROUND = 3
 """Bytes around a topic in a request: two quotes, and a comma."""
@@ -87,6 +89,11 @@ def in_messages(topics: Sequence[str], most: int | None = None, most_bytes: int 
             parts.append([topic])
             sizes = [size]
     return [tuple(part) for part in parts]
+
+
+def streams_of(channels: Iterable[Channel], subjects: Iterable[str]) -> tuple[Subscription, ...]:
+    """All of these channels of each subject."""
+    return tuple(Subscription(channel, subject) for subject in subjects for channel in sorted(channels))
 
 
 def _bytes(topics: Sequence[str]) -> int:
