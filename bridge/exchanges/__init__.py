@@ -11,6 +11,7 @@ __all__ = ["exchange_type", "names"]
 _REGISTRY = {
     "bybit": "bridge.exchanges.bybit:Bybit",
     "coinbase": "bridge.exchanges.coinbase:Coinbase",
+    "kraken": "bridge.exchanges.kraken:Kraken",
     "limitlex": "bridge.exchanges.limitlex:Limitlex",
     "lmex": "bridge.exchanges.lmex:Lmex",
 }

@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.bybit_exchange import BybitExchange
 from tests.e2e.harness import Process, Simulated
+from tests.e2e.kraken_exchange import KrakenExchange
 from tests.e2e.observing import connect
 from tests.servers import RedisServer
 
@@ -100,4 +101,10 @@ def own_bench(run: Run, simulate: Simulate, own_server: RedisServer, tmp_path: P
 @pytest.fixture
 def bybit_exchange() -> Iterator[BybitExchange]:
     with BybitExchange() as served:
+        yield served
+
+
+@pytest.fixture
+def kraken_exchange() -> Iterator[KrakenExchange]:
+    with KrakenExchange() as served:
         yield served

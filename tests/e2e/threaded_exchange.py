@@ -61,7 +61,7 @@ class ThreadedExchange(ABC):
 
     async def _serve(self) -> None:
         app = web.Application()
-        app.router.add_get("/{tail:.*}", self._route)
+        app.router.add_route("*", "/{tail:.*}", self._route)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -11,11 +11,12 @@ from msgspec import Struct
 
 from bridge.exchanges import exchange_type
 from bridge.exchanges.api import Credentials, Exchange, Profile
-from tests.unit import bybit_frames, coinbase_frames, limitlex_frames, lmex_frames
+from tests.unit import bybit_frames, coinbase_frames, kraken_frames, limitlex_frames, lmex_frames
 from tests.unit.limitlex_keys import SECRET, jwt
 
+TOKEN = jwt({"exp": 4_000_000_000})
 ANSWERS = (
-    b'{"result":"' + jwt({"exp": 4_000_000_000}).encode() + b'"}',
+    b'{"result":"' + TOKEN.encode() + b'"}',
     b'{"result":{"data":[]}}',
     b"[]",
 )
@@ -44,6 +45,8 @@ class Sample(Struct):
     """Fields without which nothing tells what a message is about."""
     listings: dict[str, str] = {}
     """REST path → an answer with two rows, of private state that is listed."""
+    opening: bytes = ANSWERS[0]
+    """What REST answers to a session that opens its connection: the token ``TOKEN``."""
 
     def __repr__(self) -> str:
         return f"Sample({self.name!r})"
@@ -83,6 +86,21 @@ SAMPLES = (
             coinbase_frames.frame(message, number) for number, message in enumerate(coinbase_frames.MESSAGES.values())
         ),
         routing=frozenset({"channel", "sequence_num"}),
+    ),
+    Sample(
+        "kraken",
+        kraken_frames.PAIRS,
+        _all(
+            kraken_frames.CONTROL.values(),
+            kraken_frames.PUBLIC.values(),
+            kraken_frames.SAMPLED,
+            (kraken_frames.BALANCES, kraken_frames.BALANCE),
+        ),
+        kraken_frames.SECRET,
+        warm=kraken_frames.WARM,
+        levels=frozenset({"asks", "bids", "fees", "pairs", "assets", "wallets", "warnings"}),
+        routing=frozenset({"channel", "sequence", "type"}),
+        opening=kraken_frames.rest({"token": TOKEN, "expires": 900}),
     ),
     Sample(
         "limitlex",
