@@ -13,6 +13,7 @@ __all__ = [
     "CONTROL",
     "DOCS",
     "EXCHANGES",
+    "EXCHANGE_PAGES",
     "FAULT_TABLE",
     "LOG_EVENTS",
     "METRICS",
@@ -48,6 +49,7 @@ STREAMS, CONTROL, OTHER_KEYS, EXCHANGES, CONFIGURATION, METRICS, LOG_EVENTS, SIZ
         "sizing",
     )
 )
+EXCHANGE_PAGES = DOCS / "reference" / "exchanges"
 CLI, FAULT_TABLE, RUNBOOK = (
     DOCS / "how-to" / f"{name}.md" for name in ("read-with-redis-cli", "simulate-an-exchange", "runbook")
 )

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 
 import structlog
@@ -28,6 +29,7 @@ from tests.servers import RedisServer
 from tests.unit.doc_pages import (
     CONFIGURATION,
     CONTROL,
+    EXCHANGE_PAGES,
     EXCHANGES,
     FAULT_TABLE,
     LOG_EVENTS,
@@ -147,15 +149,21 @@ def test_the_wallet_hash_is_as_its_module_says():
 # --- configuration, log events, faults -------------------------------------------------------------------------------
 
 
-def documented_settings() -> dict[str, SimpleNamespace]:
-    table = tables(CONFIGURATION)
-    found = {}
-    for cells in table:
-        name, variable = cells[0].strip("`"), cells[1].strip("`")
-        found[name] = SimpleNamespace(
-            variable=f"TICKBRIDGE_{variable}", default=cells[2].strip("`"), literal=cells[2].startswith("`")
+def documented_settings() -> list[SimpleNamespace]:
+    """All settings, then the options of every exchange; `exchange` is whose they are."""
+    owned = [("limitlex", cells) for cells in tables(CONFIGURATION)]
+    for page in sorted(EXCHANGE_PAGES.glob("*.md")):
+        owned += [(name, cells) for name in page_names(page) for cells in rows(page, "## Options")]
+    return [
+        SimpleNamespace(
+            exchange=exchange,
+            name=cells[0].strip("`"),
+            variable=f"TICKBRIDGE_{cells[1].strip('`')}",
+            default=cells[2].strip("`"),
+            literal=cells[2].startswith("`"),
         )
-    return found
+        for exchange, cells in owned
+    ]
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
@@ -176,12 +184,13 @@ def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 def test_every_setting_is_documented_and_no_other():
     options = [name for exchange in names() for name in exchange_type(exchange).Options.model_fields]
-    assert sorted(documented_settings()) == sorted([*leaves(Settings), *options])
+    assert sorted(row.name for row in documented_settings()) == sorted([*leaves(Settings), *options])
 
 
 def test_the_variables_are_the_settings():
-    for name, row in documented_settings().items():
-        path = name if "." in name or name in Settings.model_fields else f"connectors.0.options.{name}"
+    for row in documented_settings():
+        known = "." in row.name or row.name in Settings.model_fields
+        path = row.name if known else f"connectors.0.options.{row.name}"
         assert row.variable == "TICKBRIDGE_" + path.replace(".", "__").upper()
 
 
@@ -193,12 +202,12 @@ def test_the_defaults_are_the_defaults():
     }
     exchange = exchange_type("limitlex")
     compared = 0
-    for name, row in documented_settings().items():
+    for row in documented_settings():
+        name = row.name
         if not row.literal:
             assert row.default in NO_LITERAL, name
             continue
-        owner = next((e for e in names() if name in exchange_type(e).Options.model_fields), "limitlex")
-        connector = {"TICKBRIDGE_CONNECTORS__0": f"{{name: a, exchange: {owner}, pairs: [BTC-EUR]}}"}
+        connector = {"TICKBRIDGE_CONNECTORS__0": f"{{name: a, exchange: {row.exchange}, pairs: [BTC-EUR]}}"}
         plain = load_settings(None, {**base, **connector})
         given = load_settings(None, {**base, **connector, row.variable: row.default})
         if name == "redis.url":
@@ -240,12 +249,24 @@ def test_quotes_from_the_code_are_the_code():
         assert quote in text(ROOT / path), quote
 
 
-def test_every_exchange_and_its_options_stand_in_the_table():
-    head = next(line for line in text(EXCHANGES).splitlines() if line.startswith("| | "))
-    assert sorted(ticked(head)) == sorted(names())
-    options = next(line for line in text(EXCHANGES).splitlines() if "[options]" in line).split(" | ")[1:]
-    for exchange, cell in zip(ticked(head), options, strict=True):
-        assert ticked(cell) == list(exchange_type(exchange).Options.model_fields), exchange
+def test_every_exchange_is_in_the_list():
+    shown = re.findall(r"^\| \[`([^`]+)`\]\(exchanges/[a-z-]+\.md\)", text(EXCHANGES), re.MULTILINE)
+    assert shown == sorted(names())
+
+
+def test_every_exchange_has_a_page_with_its_options():
+    """A page may describe several exchanges, which then share their options."""
+    named = {name: page for page in sorted(EXCHANGE_PAGES.glob("*.md")) for name in page_names(page)}
+    assert sorted(named) == sorted(names())
+    for name, page in named.items():
+        options = [cells[0].strip("`") for cells in rows(page, "## Options")]
+        assert options == list(exchange_type(name).Options.model_fields), name
+
+
+def page_names(page: Path) -> list[str]:
+    return ticked(
+        next(line for line in text(page).splitlines() if line.startswith("| `exchange: ")).replace("exchange: ", "")
+    )
 
 
 def test_the_tree_of_errors_is_whole():
