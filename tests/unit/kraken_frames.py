@@ -137,7 +137,7 @@ SAMPLED = tuple(
     frame.replace(
         b'}],"sequence"', b"}," + TRADED[TRADED.index(b'{"order_id"') : TRADED.rindex(b"]")] + b'],"sequence"'
     )
-    for frame in (PENDING, NEW, TRADED, FILLED, EXECUTIONS)
+    for frame in (PENDING, NEW, TRADED, FILLED)
 )
 """Messages with an order's event and with a fill, whose streams are both concerned where one can't be read."""
 

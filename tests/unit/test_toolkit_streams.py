@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from msgspec import structs
 
 from bridge.errors import ConfigError
 from bridge.exchange_errors import ErrorKind, RestError
@@ -17,7 +20,7 @@ from bridge.exchanges.toolkit.standstills import Standstills
 from bridge.exchanges.toolkit.times import UtcTimes
 from bridge.exchanges.toolkit.wording import Wording
 from bridge.model import Control, Order
-from tests.unit.core import SECOND, T0, order, trade
+from tests.unit.core import PAIR, SECOND, T0, order, trade
 
 ACCOUNT = Credentials("main", "key", "c2VjcmV0")
 
@@ -47,23 +50,36 @@ class TestHoles:
         assert numbers.followed(trade(ident=ident)) == [trade(ident=ident)]
 
 
+def placed(ident: str, status: str = "open", **more: Any) -> Order:
+    return structs.replace(order(ident, status, **more), pair=PAIR)
+
+
 class TestSparseOrders:
     def test_what_is_left_out_is_as_it_was(self):
-        orders = SparseOrders([order("o-1")])
+        orders = SparseOrders([placed("o-1")])
         sparse = Order("main", T0, T0 + 1, "o-1", "", "", "", "", "", "", "", "open")
-        assert orders.told(sparse) == order("o-1", recv=T0 + 1)
-        assert orders.pair("o-1") == ""
+        assert orders.told(sparse) == placed("o-1", recv=T0 + 1)
 
     def test_an_open_order_of_which_something_is_filled(self):
-        assert SparseOrders([]).told(order("o-1", filled="0.1")).status == "partially_filled"
-        assert SparseOrders([]).told(order("o-1", filled="0.000")).status == "open"
+        assert SparseOrders([]).told(placed("o-1", filled="0.1")).status == "partially_filled"
+        assert SparseOrders([]).told(placed("o-1", filled="0.000")).status == "open"
 
     def test_one_that_is_over_is_forgotten(self):
         orders = SparseOrders([])
-        orders.told(order("o-1"))
-        assert orders.told(order("o-1", "cancelled")).status == "cancelled"
+        orders.told(placed("o-1"))
+        assert orders.told(placed("o-1", "cancelled")).status == "cancelled"
         sparse = Order("main", T0, T0 + 1, "o-1", "", "", "", "", "", "", "", "filled")
-        assert orders.told(sparse) == sparse
+        assert orders.told(sparse) is None
+        assert orders.unknown == {"o-1"}
+
+    def test_rest_may_be_older_than_what_the_connection_tells(self):
+        orders = SparseOrders([])
+        orders.told(placed("o-1", filled="0.5"))
+        assert orders.listed(placed("o-1", filled="0.1")).status == "partially_filled"
+        sparse = Order("main", T0, T0 + 1, "o-1", "", "", "", "", "", "", "", "cancelled")
+        assert orders.told(sparse).filled == "0.5"
+        orders.listed(placed("o-2"))
+        assert orders.told(structs.replace(sparse, order_id="o-2")).pair == PAIR
 
 
 def test_standstills_are_said_once():

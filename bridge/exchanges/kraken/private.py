@@ -27,7 +27,7 @@ from bridge.exchanges.api import (
     Target,
 )
 from bridge.exchanges.kraken.public import NAME, WORDING, Envelope, KrakenSession
-from bridge.exchanges.toolkit.fields import Row, decode_rows, fields_of, first, keyed_rows, nested, total
+from bridge.exchanges.toolkit.fields import Row, decode_rows, fields_of, keyed_rows, nested, total
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.login import LONG_WAIT
 from bridge.exchanges.toolkit.names import Names
@@ -130,8 +130,6 @@ class AccountSession(KrakenSession):
         self._memory = memory
         self._wanted["executions"] = {"snap_orders": True, "snap_trades": True, "order_status": True}
         self._orders = SparseOrders(memory.open_orders.values())
-        self._unknown: set[str] = set()
-        """Orders of which something was told, but not what they are."""
         self._times = UtcTimes()
         steps = (self._sync_orders, self._sync_fills, self._sync_balances)
         self._state = PrivateState(self, NAME, account.name, memory, steps=lambda: steps, failed=self._rest_failed)
@@ -195,9 +193,14 @@ class AccountSession(KrakenSession):
         """What rows say; of trades that happened before only those that the stream may not have, as they are history."""
         old = [row for row in rows if replay and row.get("exec_type") == "trade"]
         fills = [self._fill(row, recv) for row in old]
+        read = [event for row in rows if row not in old for event in self._read(row, recv)]
+        # All rows can be read: only now it is learnt what they say.
+        told = [self._orders.told(event) if isinstance(event, Order) else event for event in read]
+        if self._orders.unknown:
+            self._state.want(recv)
         since = self._memory.history_since(recv)
         known = [fill for fill in fills if (fill.ts or 0) >= since]
-        news = self._state.news([event for row in rows if row not in old for event in self._read(row, recv)])
+        news = self._state.news([event for event in told if event])
         return [*([Restated(Channel.FILLS, self._account.name, known, recv)] if known else ()), *news]
 
     def _salvage(self, topic: str, message: Any, frame: bytes, *, recv: int, error: Exception) -> list[Output]:
@@ -218,18 +221,11 @@ class AccountSession(KrakenSession):
         "sell","last_qty":0.005,"last_price":26599.9,"order_status":"partially_filled","cum_qty":0.005,"fees":[{"asset":
         "USD","qty":0.3458}],…}``; others have no more than ``order_id``, ``order_status`` and ``timestamp``.
         """
-        order_id = row["order_id"]
-        check_ids(order_id)
-        pair = first(row, "symbol").replace("/", "-") or self._orders.pair(order_id)
-        if not pair:
-            self._unknown.add(order_id)
-            self._state.want(recv)
-            return []
         fill = [self._fill(row, recv)] if row.get("exec_type") == "trade" else []
-        return [*fill, self._order(row, order_id, pair, recv)]
+        return [*fill, self._order(row, recv)]
 
-    def _order(self, row: Row, order_id: str, pair: str, recv: int) -> Order:
-        """What an event says of its order, and what was known before.
+    def _order(self, row: Row, recv: int) -> Order:
+        """What an event says of its order; the rest is empty.
 
         ``partially_filled`` comes with the trade that fills an order, too; ``filled`` follows by itself.
         """
@@ -239,13 +235,13 @@ class AccountSession(KrakenSession):
         )
         client_id = row.get("cl_ord_id") or row.get("order_userref", "").lstrip("0")
         filled = filled or ("0" if status == "pending_new" else "")
-        words = (order_id, client_id, pair, kind, side, price, size, filled, status)
-        return self._orders.told(self._checked(ts, recv, *words))
+        pair = row.get("symbol", "").replace("/", "-")
+        return self._checked(ts, recv, row["order_id"], client_id, pair, kind, side, price, size, filled, status)
 
     def _checked(self, ts: int | None, recv: int, *words: str) -> Order:
         """An order by its fields; ``0`` is no price."""
         order_id, client_id, pair, kind, side, price, size, filled, status = words
-        check_ids(order_id, pair)
+        check_ids(order_id, pair or order_id)
         check_words(client_id, kind)
         check_amounts(price, size, filled)
         order = (order_id, client_id, pair, kind, _SIDES[side], price if price.strip("0.") else "", size, filled)
@@ -274,11 +270,11 @@ class AccountSession(KrakenSession):
         """Open orders, and what has become of those that were; one that was just placed may be missing."""
         rows = yield from self._list("OpenOrders", now, "order_id", "open")
         listed = {row["order_id"] for row in rows}
-        missing = {order_id for _, order_id in self._memory.open_orders} | self._unknown
+        missing = {order_id for _, order_id in self._memory.open_orders} | self._orders.unknown
         asked = sorted(missing - listed)[:_MOST_LOOKED_UP]
         if asked:
             rows += yield from self._list("QueryOrders", now, "order_id", txid=",".join(asked))
-        self._unknown -= {*listed, *asked}
+        self._orders.unknown -= {*listed, *asked}
         self._memory.forget_orders([row["order_id"] for row in rows], now - _JUST_PLACED)
         return self._state.restate(
             Channel.ORDERS,

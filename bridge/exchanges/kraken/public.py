@@ -284,7 +284,10 @@ class PublicSession(KrakenSession):
     def _peek(self, frame: bytes) -> Sequence[str]:
         """Where no pair can be read, it may be any of those that have the channel."""
         channel, symbol = peek(frame, "channel"), peek(frame, "symbol")
-        return [f"{channel}:{symbol}"] if symbol else [t for t in self._topics.served if _channel_of(t) == channel]
+        alike = [
+            topic for topic in self._streams if _channel_of(topic) == channel and topic not in self._topics.refused
+        ]
+        return [f"{channel}:{symbol}"] if symbol else alike
 
     def _data(self, topic: str, message: Envelope, recv: int) -> list[Output]:
         channel = _channel_of(topic)
@@ -353,8 +356,7 @@ class PublicSession(KrakenSession):
     def _ticker(self, row: dict[str, Any], topic: str, recv: int) -> list[Output]:
         """The best prices, and the last 24 hours; each is published when it has changed.
 
-        ``{"channel":"ticker","type":"update","data":[{"symbol":"ALGO/USD","bid":0.10025,"bid_qty":740.0,"ask":0.10035,
-        "ask_qty":740.0,"last":0.10035,"volume":997038.98383185,"low":0.09979,"high":0.10285,"change":-0.00017,…}]}``
+        ``{"channel":"ticker","type":"update","data":[{"symbol":"ALGO/USD","bid":0.10025,"bid_qty":740.0,"last":0.10035,…}]}``
         """
         pair, ts = self._pair(row.get("symbol", ""), topic), self._times.known(row.get("timestamp"))
         given = {name: digits(value) for name in (*_QUOTE, *_DAY) if (value := row.get(name)) is not None}

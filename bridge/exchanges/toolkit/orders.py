@@ -18,18 +18,18 @@ class SparseOrders:
 
     def __init__(self, orders: Iterable[Order]) -> None:
         self._orders = {order.order_id: order for order in orders}
+        self.unknown: set[str] = set()
+        """Ids of orders of which something was told, but not even the pair is known."""
 
-    def pair(self, order_id: str) -> str:
-        """The pair of an order; empty, if it isn't known."""
-        known = self._orders.get(order_id)
-        return known.pair if known else ""
-
-    def told(self, order: Order) -> Order:
-        """An order as the connection tells of it, with what is empty of it as it was known."""
+    def told(self, order: Order) -> Order | None:
+        """An order as the connection tells of it, with what is empty of it as it was known; ``None`` if it is `unknown`."""
         known = self._orders.get(order.order_id)
         if known:
             missing = [name for name in order.WIRE if not getattr(order, name)]
             order = structs.replace(order, **{name: getattr(known, name) for name in missing})
+        if not order.pair:
+            self.unknown.add(order.order_id)
+            return None
         order = _partly(order)
         if order.status in _OPEN:
             self._orders[order.order_id] = order
