@@ -1,4 +1,4 @@
-"""Kraken's market data: its messages, answers and refusals, and the checksums of its books."""
+"""Kraken's connections: what is asked for, how it is answered and refused, and which pairs there are."""
 
 from __future__ import annotations
 
@@ -6,67 +6,14 @@ import json
 
 import pytest
 
-from bridge.book import RankedBook
 from bridge.errors import ConfigError
 from bridge.exchange_errors import RestError, UnknownPairError
-from bridge.exchanges.api import Credentials, HttpResponse, Pause, Profile, Reconnect, Send, Unknown
-from bridge.exchanges.kraken import Kraken, KrakenOptions
-from bridge.model import BookSnapshot, Channel, Control, Quote, Ticker, Trade
+from bridge.exchanges.api import Credentials, HttpResponse, Pause, Reconnect, Send, Unknown
+from bridge.exchanges.kraken import Kraken
+from bridge.model import Channel
 from tests.unit import kraken_frames as frames
-from tests.unit.core import SECOND, T0, Apart, faults, refused
-from tests.unit.held_books import Kept
-
-ALL = Kraken.channels
-
-
-def kraken(*pairs, channels=ALL, account=None, url=None, rest_url=None, **options):
-    return Kraken(Profile(pairs or frames.PAIRS, frozenset(channels), url, rest_url, account, KrakenOptions(**options)))
-
-
-def connected(exchange=None, channels=ALL, *, warm=True):
-    """A session, with the list of instruments; what it has sent is still among its actions."""
-    exchange = exchange or kraken(channels=channels)
-    session = Apart(exchange.plan()[0].session())
-    session.connected(T0)
-    if warm:
-        session.receive(frames.INSTRUMENTS, T0)
-    return session
-
-
-def sent(session):
-    """What was sent but for pings; it is taken out of the actions."""
-    texts = [json.loads(action.text) for action in session.actions if isinstance(action, Send)]
-    session.actions[:] = [action for action in session.actions if not isinstance(action, Send)]
-    return [message for message in texts if message["method"] != "ping"]
-
-
-def answer(request, of="", error=None, **more):
-    """An answer to a request, for one of its symbols."""
-    params = request["params"]
-    message = {"method": request["method"], "req_id": request["req_id"], "success": error is None, **more}
-    if error is None:
-        message["result"] = {"channel": params["channel"], **({"symbol": of} if of else {})}
-    else:
-        message["error"] = error
-    return json.dumps(message).encode()
-
-
-def accept(session):
-    """Acknowledge all that it has asked for; returns the events."""
-    events = []
-    while requests := sent(session):
-        for request in requests:
-            for symbol in request["params"].get("symbol", [""]):
-                events += session.receive(answer(request, symbol), T0)
-    return events
-
-
-def controls(events):
-    return [(str(e.event), str(e.channel), e.subject) for e in events if isinstance(e, Control)]
-
-
-def data(events):
-    return [event for event in events if not isinstance(event, Control)]
+from tests.unit.core import SECOND, T0, faults
+from tests.unit.kraken_sessions import accept, answer, connected, controls, kraken, sent
 
 
 class TestRequests:
@@ -221,141 +168,6 @@ class TestLife:
         session.receive(frames.INSTRUMENT_UPDATE.replace(b"cancel_only", b"online"), T0 + 1)
         pauses = [action for action in session.actions if isinstance(action, Pause)]
         assert [(pause.until, pause.subjects) for pause in pauses] == [(None, ["ALGO-USD"]), (T0 + 1, ["ALGO-USD"])]
-
-
-class TestMessages:
-    def test_a_trade(self):
-        [trade] = data(connected().receive(frames.TRADE, T0))
-        ts = 1695628177708706000
-        assert trade == Trade("MATIC-USD", ts, T0, "4665906", "sell", "0.5117", "40.0")
-
-    def test_a_snapshot_of_trades_is_a_replay_oldest_first(self):
-        message = json.loads(frames.TRADES)
-        message["data"].reverse()
-        trades = data(connected().receive(json.dumps(message).encode(), T0))
-        assert [(trade.id, trade.replay) for trade in trades] == [("4665846", True), ("4665847", True)]
-
-    def test_trades_that_are_missing_are_counted_over_connections(self):
-        exchange = kraken()
-        session = connected(exchange)
-        session.receive(frames.TRADES, T0)
-        [gap] = [e for e in session.receive(frames.TRADE, T0) if isinstance(e, Control) and e.event == "gap"]
-        assert (gap.count, gap.subject) == (4665906 - 4665848, "MATIC-USD")
-        again = connected(exchange)
-        assert controls(again.receive(frames.TRADE, T0)) == [("live", "trades", "MATIC-USD")]
-        [gap] = [e for e in again.receive(frames.changed(frames.TRADE, trade_id=4665909), T0) if isinstance(e, Control)]
-        assert gap.count == 2
-
-    def test_a_bad_trade_is_one_gap(self):
-        session = connected(channels=[Channel.TRADES])
-        accept(session)
-        message = json.loads(frames.TRADES)
-        rows = [message["data"][0] | {"trade_id": number} for number in (1, 2, 3)]
-        rows[1]["price"] = "x"
-        events = session.receive(json.dumps(message | {"data": rows}).encode(), T0)
-        assert [getattr(event, "id", "gap") for event in events] == ["1", "gap", "3"]
-        assert session.receive(json.dumps(message | {"data": [rows[0] | {"trade_id": 4}]}).encode(), T0)[0].id == "4"
-
-    def test_numbers_keep_their_digits(self):
-        frame = frames.changed(frames.TRADE, price=frames.number("1.2e-07"), qty="0.10")
-        [trade] = data(connected().receive(frame, T0))
-        assert (trade.price, trade.size) == ("0.00000012", "0.10")
-
-    def test_best_prices_and_the_last_day(self):
-        session = connected()
-        quote, ticker = data(session.receive(frames.TICKER, T0))
-        ts = 1695632671742648000
-        assert quote == Quote("ALGO-USD", ts, T0, "0.10025", "740.0", "0.10035", "740.0")
-        day = ("86400", "", "0.10285", "0.09979", "0.10035", "-0.00017", "-0.17", "997038.98383185")
-        assert ticker == Ticker("ALGO-USD", ts, T0, *day)
-        assert session.receive(frames.TICKER, T0) == []
-        [quote] = session.receive(frames.changed(frames.TICKER, bid=frames.number("0.10026")), T0)
-        assert quote.bid == "0.10026"
-
-    @pytest.mark.parametrize("gone", [{"bid": 0, "bid_qty": 0}, {"bid": None, "bid_qty": None}, {"bid": "0.0"}])
-    def test_a_side_without_orders(self, gone):
-        quote = connected().receive(frames.changed(frames.TICKER, **gone), T0)[-2]
-        assert (quote.bid, quote.bid_size, quote.ask) == ("", "", "0.10035")
-
-    def test_after_a_bad_ticker_the_next_is_news(self):
-        session = connected(channels=[Channel.TICKER])
-        session.receive(frames.TICKER, T0)
-        assert refused(session, frames.changed(frames.TICKER, last="x")) == [("ticker", "ALGO-USD")]
-        assert len(session.receive(frames.TICKER, T0)) == 1
-
-    def test_a_frame_of_which_no_pair_can_be_read_may_be_of_any(self):
-        session = connected(channels=[Channel.TRADES, Channel.BOOK])
-        accept(session)
-        pairs = sorted(("trades", pair) for pair in frames.PAIRS)
-        assert refused(session, b'{"channel":"trade","type":"update","data":[{"side":"buy"}]}') == pairs
-        assert refused(session, b'{"channel":"trade","type":"update","data":[{"symbol":"BTC/USD",') == [
-            ("trades", "BTC-USD")
-        ]
-
-
-class TestBooks:
-    def kept(self, channels=(Channel.BOOK,)):
-        exchange = kraken("MATIC-USD", channels=channels, depth=10)
-        session = connected(exchange)
-        accept(session)
-        return Kept(session, exchange.book, ["MATIC-USD"], channels)
-
-    def test_the_vector_of_the_guide(self):
-        """Its numbers are written in full; without the trailing zeros the pair's precision brings them back."""
-        for bare in (False, True):
-            book, exchange = RankedBook(), kraken("BTC-USD")
-            connected(exchange)
-            levels = [
-                [(price, size.rstrip("0") if bare else size) for price, size in side]
-                for side in (frames.GUIDE_BIDS, frames.GUIDE_ASKS)
-            ]
-            book.replace(*levels)
-            assert exchange.book.checksum("BTC-USD", book) == frames.GUIDE_CHECKSUM
-
-    def test_the_documents_frames(self):
-        kept = self.kept()
-        assert [type(e).__name__ for e in kept.receive(frames.SNAPSHOT, T0)] == ["Control", "BookSnapshot"]
-        [delta] = kept.receive(frames.UPDATE, T0)
-        assert (delta.bids, delta.checksum) == ([("0.5657", "1098.3947558")], 2114181697)
-        assert kept.sink.controls == ["live"]
-
-    def test_a_wrong_checksum_asks_for_the_book_again(self):
-        kept = self.kept()
-        kept.receive(frames.SNAPSHOT, T0)
-        assert controls(kept.receive(frames.UPDATE.replace(b"2114181697", b"7"), T0)) == [("gap", "book", "MATIC-USD")]
-        assert [request["method"] for request in sent(kept.session)] == ["unsubscribe", "subscribe"]
-        kept.receive(frames.UPDATE, T0)
-        assert [str(e.event) for e in kept.receive(frames.SNAPSHOT, T0) if isinstance(e, Control)] == ["lost"]
-
-    def test_an_update_before_its_snapshot(self):
-        kept = self.kept()
-        assert controls(kept.receive(frames.UPDATE, T0)) == [
-            ("live", "book", "MATIC-USD"),
-            ("gap", "book", "MATIC-USD"),
-        ]
-
-    def test_best_first_and_a_time_that_may_be_missing(self):
-        message = json.loads(frames.SNAPSHOT)
-        row = message["data"][0]
-        row["bids"].reverse()
-        del row["timestamp"], row["checksum"]
-        [snapshot] = data(connected().receive(json.dumps(message).encode(), T0))
-        assert isinstance(snapshot, BookSnapshot)
-        assert (snapshot.bids[0][0], snapshot.asks[0][0], snapshot.ts) == ("0.5666", "0.5668", None)
-
-    def test_an_empty_side_is_a_book(self):
-        message = json.loads(frames.SNAPSHOT)
-        message["data"][0] |= {"bids": [], "checksum": None}
-        [snapshot] = data(connected().receive(json.dumps(message).encode(), T0))
-        assert snapshot.bids == []
-
-    @pytest.mark.parametrize("depth", [10, "25", 1000])
-    def test_depths(self, depth):
-        assert kraken(depth=depth).book.depth == int(depth)
-
-    def test_other_depths_are_refused(self):
-        with pytest.raises(ValueError, match="depth"):
-            KrakenOptions(depth=50)
 
 
 class TestListing:
