@@ -11,7 +11,21 @@ from benchmarks.publishing import publish
 from benchmarks.results import Run, Target, medians, table
 from benchmarks.samples import deltas, trades
 from bridge.keys import Keys
-from bridge.model import Balance, BookDelta, BookSnapshot, Event, Fill, Order, Position, Quote, Ticker
+from bridge.model import (
+    Balance,
+    BookDelta,
+    BookSnapshot,
+    Event,
+    Fill,
+    Funding,
+    Interest,
+    Liquidation,
+    Mark,
+    Order,
+    Position,
+    Quote,
+    Ticker,
+)
 from bridge.process.loops import run_async
 from bridge.publish.stream import Retention, Stream
 from bridge.sequencer import topic_type
@@ -70,6 +84,19 @@ def samples(count: int) -> dict[str, list[Any]]:
                 "0.09601",
                 "2867.54532609",
             )
+            for at, (ts, recv) in enumerate(market)
+        ],
+        "funding": [
+            Funding("BTC-USDT-PERP", ts, recv, f"0.000{at:07}", 1786320000000000000, "28800")
+            for at, (ts, recv) in enumerate(market)
+        ],
+        "mark": [Mark("BTC-USDT-PERP", ts, recv, f"65117.{at:07}", "65137.76") for at, (ts, recv) in enumerate(market)],
+        "interest": [
+            Interest("BTC-USDT-PERP", ts, recv, f"29945.{at:07}", "1949998132.50")
+            for at, (ts, recv) in enumerate(market)
+        ],
+        "liquidation": [
+            Liquidation("BTC-USDT-PERP", ts, recv, "", "sell", f"65010.{at:07}", "0.014")
             for at, (ts, recv) in enumerate(market)
         ],
         "delta of 4 levels": deltas(count, 4),

@@ -24,6 +24,7 @@ _SINCE_7_2 = ("+client|setinfo",)
 _CLUSTER = ("+cluster|slots", "+command", "+asking")
 _READ = ("+xread", "+xrange", "+xrevrange", "+xlen", "+xinfo|stream", "+type", "+exists")
 _READ_HASH = ("+hget", "+hmget", "+hgetall")
+_LIMITS = ("+set", "+pttl", "+pexpire", "+del", "+xadd", "+xrange", "+xdel")
 
 Rules = list[str]
 
@@ -42,7 +43,7 @@ def user(
 
 
 def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False, cluster: bool = False) -> Rules:
-    """A connector writes its streams, its heartbeat, its catalog entries and the rejects of its exchange.
+    """A connector writes its streams and its pairs' instruments, its heartbeat, its catalog entries and the exchange's rejects.
 
     It reads and changes fences: its own, and that of a connector whose streams it takes over. In a ``cluster``, where
     the fence does not protect entries, it closes the connections of its predecessor.
@@ -52,15 +53,21 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
 
     If sub-accounts are served, it finds those of an earlier process by the names in the catalog of accounts.
 
+    It reads and writes what connectors let each other know about requests to an exchange, unless ``share_limits`` is off.
+
+    Patterns of pairs are patterns of keys: Redis reads ``*`` and ``?`` in the same way.
+
     ``broad``: all pairs of its exchange, with one pattern per channel. Redis compares every command with every pattern.
     """
     keys = Keys(settings.namespace)
-    pairs = ("*",) if broad else one.own_pairs
+    pairs = ("*",) if broad else (*one.own_pairs, *one.patterns)
     streams = [keys.stream(one.exchange, pair, channel) for pair in pairs for channel in one.channels]
     if one.account is not None:
         subjects = (one.account, f"{one.account}/*")
         streams += [keys.stream(one.exchange, s, channel) for s in subjects for channel in sorted(PRIVATE_CHANNELS)]
+    instruments = [f"~{keys.instrument(one.exchange, pair)}" for pair in pairs]
     beat = f"~{keys.connector(one.name)}"
+    limits = (keys.limits_held("*"), keys.limits_spent("*"))
     listed = ["+watch", "+hset", "+hmget"] if one.account is not None else []
     if one.account is not None and settings.accounts[one.account].subaccounts:
         listed.append("+hkeys")
@@ -73,12 +80,14 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
         *(("+client|list", "+client|kill") if cluster else ()),
         *(f"~{key}" for key in streams),
         *(("+xadd", "+xtrim", "+xlen", "+xinfo|stream", "+xrange", "+xrevrange", "+time") if streams else ()),
+        *([_also(instruments, ("+watch", "+hgetall", "+hset"))] if instruments else ()),
         _also([beat], ("+watch", "+hget", "+hgetall", "+hset", "+pexpire", "+del")),
         _also([f"%R~{keys.connector('*')}"], ("+hgetall",)),
         _also([f"~{keys.fence('*')}"], ("+watch", "+get", "+set")),
         _also([f"~{keys.catalog()}"], ("+watch", "+hset", "+hmget", "+hkeys", "+hdel")),
         _also([f"~{keys.accounts_catalog()}"], ("+hsetnx", *listed)),
         _also([f"~{keys.rejects(one.exchange)}"], ("+watch", "+xadd")),
+        *([_also([f"~{key}" for key in limits], _LIMITS)] if settings.share_limits else ()),
     ]
 
 

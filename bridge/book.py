@@ -13,17 +13,19 @@ __all__ = ["EXACT", "Book", "RankedBook", "RankedSide", "Side"]
 
 EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact, InvalidOperation, Overflow])
 """For exact sums and products of numbers whose exponents have two digits."""
+_SPARE = 64
+"""Prices of levels that have gone, beside as many as there are levels, that a heap may have before it is made anew."""
 
 
 class Side:
-    """One side of a book, price → size, both with the exchange's digits; ``sign`` is 1 for asks, -1 for bids.
+    """One side of a book, price → size, both with the exchange's digits; of ``bids`` the highest price is the best.
 
     The best price comes from a heap with lazy deletion: a full book has tens of thousands of levels, and sorting them
     at every change would cost more than everything else in a connector.
     """
 
-    def __init__(self, sign: int) -> None:
-        self._sign = sign
+    def __init__(self, *, bids: bool) -> None:
+        self._bids = bids
         self._levels: dict[Decimal, tuple[str, str]] = {}
         self._heap: list[Decimal] = []
 
@@ -60,9 +62,10 @@ class Side:
             self._levels.pop(key, None)
             return
         if key not in self._levels:
-            heappush(self._heap, key if self._sign > 0 else key.copy_negate())
-            if len(self._heap) > 2 * len(self._levels) + 64:
-                self._heap = [*self._keys(), key if self._sign > 0 else key.copy_negate()]
+            place = key.copy_negate() if self._bids else key
+            heappush(self._heap, place)
+            if len(self._heap) > 2 * len(self._levels) + _SPARE:
+                self._heap = [*self._keys(), place]
                 heapify(self._heap)
         self._levels[key] = (price, size)
 
@@ -89,7 +92,7 @@ class Side:
     def best_price(self) -> Decimal | None:
         """The best price as a number, or ``None``."""
         while self._heap:
-            price = self._heap[0] if self._sign > 0 else self._heap[0].copy_negate()
+            price = self._heap[0].copy_negate() if self._bids else self._heap[0]
             if price in self._levels:
                 return price
             heappop(self._heap)
@@ -97,14 +100,14 @@ class Side:
 
     def _keys(self) -> list[Decimal]:
         """The heap keys of all levels, without arithmetic, which would round prices of more than 28 digits."""
-        return list(self._levels) if self._sign > 0 else [price.copy_negate() for price in self._levels]
+        return [price.copy_negate() for price in self._levels] if self._bids else list(self._levels)
 
     def top(self, count: int | None = None) -> Levels:
         """The best ``count`` levels (default: all), best first."""
         if count is None:
-            prices = sorted(self._levels, reverse=self._sign < 0)
+            prices = sorted(self._levels, reverse=self._bids)
         else:
-            prices = (nsmallest if self._sign > 0 else nlargest)(count, self._levels)
+            prices = (nlargest if self._bids else nsmallest)(count, self._levels)
         return [self._levels[price] for price in prices]
 
 
@@ -114,8 +117,8 @@ class RankedSide(Side):
     For books of up to some thousand levels, whose best levels and whose worst one are looked at with every change.
     """
 
-    def __init__(self, sign: int) -> None:
-        super().__init__(sign)
+    def __init__(self, *, bids: bool) -> None:
+        super().__init__(bids=bids)
         self._ranked: list[Decimal] = []
         """The prices, lowest first."""
 
@@ -137,10 +140,10 @@ class RankedSide(Side):
     def best_price(self) -> Decimal | None:
         if not self._ranked:
             return None
-        return self._ranked[0 if self._sign > 0 else -1]
+        return self._ranked[-1 if self._bids else 0]
 
     def top(self, count: int | None = None) -> Levels:
-        best = slice(count) if self._sign > 0 else slice(None, None if count is None else -count - 1, -1)
+        best = slice(None, None if count is None else -count - 1, -1) if self._bids else slice(count)
         return [self._levels[price] for price in self._ranked[best]]
 
     def cut(self, depth: int) -> list[str]:
@@ -148,7 +151,7 @@ class RankedSide(Side):
         over = len(self._ranked) - depth
         if over <= 0:
             return []
-        behind = slice(depth, None) if self._sign > 0 else slice(None, over)
+        behind = slice(None, over) if self._bids else slice(depth, None)
         gone = self._ranked[behind]
         del self._ranked[behind]
         return [self._levels.pop(price)[0] for price in gone]
@@ -158,8 +161,8 @@ class Book:
     """Bids and asks of one pair, keyed by price; ``7994.50`` and ``7994.5`` are one level."""
 
     def __init__(self) -> None:
-        self.bids = Side(-1)
-        self.asks = Side(1)
+        self.bids = Side(bids=True)
+        self.asks = Side(bids=False)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Book) and self.bids == other.bids and self.asks == other.asks
@@ -207,8 +210,8 @@ class RankedBook(Book):
     asks: RankedSide
 
     def __init__(self) -> None:
-        self.bids = RankedSide(-1)
-        self.asks = RankedSide(1)
+        self.bids = RankedSide(bids=True)
+        self.asks = RankedSide(bids=False)
 
     def cut(self, depth: int) -> tuple[list[str], list[str]]:
         """Drop the levels behind the best ``depth`` ones of each side; returns the prices of bids and asks."""

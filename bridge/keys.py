@@ -42,6 +42,10 @@ class Keys:
         """The hash with the newest full book of a pair, for late joiners."""
         return f"{self._prefix}md:{{{exchange}:{pair}}}:book:snapshot"
 
+    def instrument(self, exchange: str, pair: str) -> str:
+        """The hash with what the exchange lists of a pair: tick size, lot size, status and so on."""
+        return f"{self._prefix}md:{{{exchange}:{pair}}}:instrument"
+
     def wallet(self, exchange: str, account: str) -> str:
         """The hash in which the wallets consumer keeps an account's state."""
         return f"{self._prefix}acct:{{{exchange}:{account}}}:wallet"
@@ -69,6 +73,14 @@ class Keys:
     def rejects(self, exchange: str) -> str:
         """The capped stream of frames that could not be parsed."""
         return f"{self._prefix}bridge:rejects:{exchange}"
+
+    def limits_held(self, address: str) -> str:
+        """The string that is there for as long as an exchange wants no request: ``bridge:limits:{api.example.com}:held``."""
+        return f"{self._prefix}bridge:limits:{{{address}}}:held"
+
+    def limits_spent(self, address: str) -> str:
+        """The stream of the requests to an address, each with its weight, within the time that the exchange counts."""
+        return f"{self._prefix}bridge:limits:{{{address}}}:spent"
 
     def cursor(self, name: str) -> str:
         """The hash in which a reader saves its position under a name: field = stream key, value = entry ID."""

@@ -30,7 +30,11 @@ __all__ = [
     "ControlEvent",
     "Event",
     "Fill",
+    "Funding",
+    "Interest",
     "Levels",
+    "Liquidation",
+    "Mark",
     "Order",
     "Position",
     "Quote",
@@ -52,15 +56,28 @@ class Channel(StrEnum):
     BOOK = "book"
     QUOTES = "quotes"
     TICKER = "ticker"
+    FUNDING = "funding"
+    MARK = "mark"
+    INTEREST = "interest"
+    LIQUIDATIONS = "liquidations"
     ORDERS = "orders"
     FILLS = "fills"
     BALANCES = "balances"
     POSITIONS = "positions"
 
 
-PUBLIC_CHANNELS = (Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER)
+PUBLIC_CHANNELS = (
+    Channel.TRADES,
+    Channel.BOOK,
+    Channel.QUOTES,
+    Channel.TICKER,
+    Channel.FUNDING,
+    Channel.MARK,
+    Channel.INTEREST,
+    Channel.LIQUIDATIONS,
+)
 PRIVATE_CHANNELS = (Channel.ORDERS, Channel.FILLS, Channel.BALANCES, Channel.POSITIONS)
-NEWEST_ONLY = frozenset({Channel.QUOTES, Channel.TICKER})
+NEWEST_ONLY = frozenset({Channel.QUOTES, Channel.TICKER, Channel.FUNDING, Channel.MARK, Channel.INTEREST})
 """Channels whose newest entry says all that the older ones did: those are dropped first."""
 
 
@@ -163,6 +180,60 @@ class Ticker(Event, frozen=True, gc=False, tag="ticker"):
     change: str
     change_pct: str
     volume: str
+
+
+class Funding(Event, frozen=True, gc=False, tag="funding"):
+    """What a perpetual's longs pay its shorts next (a negative ``rate``: shorts pay longs).
+
+    ``rate`` is a fraction of the position's value (``0.0001``: 0.01 %), as the exchange expects it at present, due at
+    ``next_ts`` (ns); ``interval`` is the number of seconds between two payments.
+    """
+
+    channel: ClassVar[Channel] = Channel.FUNDING
+    WIRE: ClassVar[tuple[str, ...]] = ("rate", "next_ts", "interval")
+
+    rate: str
+    next_ts: int | None
+    interval: str
+
+
+class Mark(Event, frozen=True, gc=False, tag="mark"):
+    """A derivative's mark price, and the index price of what underlies it."""
+
+    channel: ClassVar[Channel] = Channel.MARK
+    WIRE: ClassVar[tuple[str, ...]] = ("mark", "index")
+
+    mark: str
+    index: str
+
+
+class Interest(Event, frozen=True, gc=False, tag="interest"):
+    """A derivative's open interest, each open contract counted once: ``size`` in base coins, ``value`` in the quote currency."""
+
+    channel: ClassVar[Channel] = Channel.INTEREST
+    WIRE: ClassVar[tuple[str, ...]] = ("size", "value")
+    MORE: ClassVar[tuple[str, ...]] = ("contracts",)
+
+    size: str
+    value: str
+    contracts: str | None = None
+
+
+class Liquidation(Event, frozen=True, gc=False, tag="liquidation"):
+    """A position that the exchange closed by force. ``side`` is that of the closing order: ``sell`` closes a long position.
+
+    ``size`` is in base coins. ``id`` is empty where the exchange gives none.
+    """
+
+    channel: ClassVar[Channel] = Channel.LIQUIDATIONS
+    WIRE: ClassVar[tuple[str, ...]] = ("id", "side", "price", "size")
+    MORE: ClassVar[tuple[str, ...]] = ("contracts",)
+
+    id: str
+    side: str
+    price: str
+    size: str
+    contracts: str | None = None
 
 
 class Order(Event, frozen=True, gc=False, tag="order"):
@@ -269,6 +340,10 @@ DATA_EVENTS: tuple[type[Event], ...] = (
     BookDelta,
     Quote,
     Ticker,
+    Funding,
+    Mark,
+    Interest,
+    Liquidation,
     Order,
     Fill,
     Balance,

@@ -27,7 +27,10 @@ _LARGEST = 1 << 1024
 _LONGEST_BYTES = 65_536
 
 _URL_PASSWORD = re.compile(r"(://[^\s:/?#@\"']*):[^\s/?#\"']*@")
-_WORDS = "t|token|access_token|refresh_token|jwt|sig|signature|api_?key|api_?secret|secret|passw(?:or)?d|passphrase"
+_WORDS = (
+    "t|token|access_token|refresh_token|jwt|sig|signature|api_?key|api_?secret|secret|private_?key|passw(?:or)?d"
+    "|(?:[a-z-]{1,20}[-_])?passphrase"
+)
 _QUERY = re.compile(rf"([?&](?:{_WORDS})=)[^&#\s\"'<>]+", re.IGNORECASE)
 _JSON = re.compile(
     rf"(\\?[\"'](?!t\\?[\"'])(?:{_WORDS})\\?[\"']\s*:\s*)(?:\\\"(?:[^\"\\]|\\[^\"])*\\\"|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')",

@@ -13,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 from bridge.config import ConnectorSettings, Settings
 from bridge.config.document import dotted
 from bridge.config.mistakes import mistakes_of
+from bridge.connector.pairs import choose_or_refuse
 from bridge.connector.wiring import build_exchange, feed_context, logger_of, rest_client
 from bridge.errors import ConfigError, Problem
 from bridge.exchange_errors import (
@@ -47,9 +48,18 @@ async def probe(settings: Settings, connector: ConnectorSettings) -> list[str]:
     log = logger_of(connector)
     exchange = build_exchange(settings, connector)
     found: list[str] = []
-    if not exchange.subscriptions():
-        return ["nothing to read: this shard has no pair"]
     async with rest_client(connector, exchange, None) as rest:
+        if connector.patterns:
+            pairs = choose_or_refuse(connector, await rest.drive(exchange.list_pairs()))
+            found.append(f"{len(pairs) - len(connector.own_pairs)} pairs match {', '.join(connector.patterns)}")
+            exchange = build_exchange(settings, connector, pairs)
+        if not exchange.pairs and not exchange.profile.account:
+            return [*found, "nothing to read: this connector has no pair"]
+        fed = {stream.subject for stream in exchange.subscriptions()}
+        channels = ", ".join(sorted(exchange.profile.channels))
+        found += [
+            f"{pair} has none of these channels: {channels}" for pair in exchange.pairs if channels and pair not in fed
+        ]
         while True:
             try:
                 await rest.drive(exchange.discover(time.time_ns()))

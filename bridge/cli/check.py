@@ -119,7 +119,11 @@ def _described(loaded: Loaded) -> Iterator[str]:
     if settings.namespace:
         yield f"namespace   {settings.namespace}"
     for connector in settings.connectors:
-        pairs = ", ".join(connector.own_pairs) or "no pair: nothing to do"
+        wanted = [
+            *connector.own_pairs,
+            *(f"{pattern} (at most {connector.max_pairs})" for pattern in connector.patterns),
+        ]
+        pairs = ", ".join(wanted) or "no pair: nothing to do"
         share = f"shard {connector.shard} of {len(connector.pairs)} pairs: " if connector.shard else ""
         yield f"connector   {connector.name}: {connector.exchange}, {share}{pairs}"
         yield f"              channels {', '.join(connector.channels) or 'none'}"

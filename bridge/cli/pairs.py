@@ -88,7 +88,13 @@ def _matches(pair: str, patterns: list[str]) -> bool:
 
 def _table(found: list[ListedPair]) -> list[str]:
     width = max((len(pair.pair) for pair in found), default=0)
-    return [f"{pair.pair:{width}}  {pair.kind:9}  {pair.status}".rstrip() for pair in found]
+    status = max((len(pair.status) for pair in found), default=0)
+    return [f"{pair.pair:{width}}  {pair.kind:9}  {pair.status:{status}}  {_figures(pair)}".rstrip() for pair in found]
+
+
+def _figures(pair: ListedPair) -> str:
+    figures = {"tick": pair.tick_size, "lot": pair.lot_size, "contract": pair.contract_size}
+    return "  ".join(f"{name} {figure}" for name, figure in figures.items() if figure)
 
 
 def _say_nearest(patterns: list[str], known: list[str]) -> None:

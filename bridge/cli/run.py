@@ -25,6 +25,11 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--connector", metavar="NAME", nargs="+", action="extend", default=[], help="only these (default: all)"
     )
+    parser.add_argument(
+        "--watch-config",
+        action="store_true",
+        help="also read the config again when the file changes, not only at SIGHUP; pairs then come and go",
+    )
     add_progress_options(parser)
     parser.set_defaults(func=run, long_running=True)
 
@@ -47,5 +52,7 @@ def run(options: argparse.Namespace) -> int:
     gc.collect()
     gc.freeze()
     watch = (lambda reports: report_progress(options, run_progress(reports))) if shown(options) else None
-    run_async(connector.run(settings, connectors, watch), settings.loop)
+    watched = options.config if options.watch_config else None
+    work = connector.run(settings, connectors, watch, reload=lambda: load(options.config), watched=watched)
+    run_async(work, settings.loop)
     return 0

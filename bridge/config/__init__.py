@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bridge.config.connectors import Account, ConnectorSettings
+from bridge.config.accounts import Account
+from bridge.config.connectors import ConnectorSettings
 from bridge.config.load import load_settings
 from bridge.config.settings import (
     BufferSettings,

@@ -1,27 +1,26 @@
-"""Connectors and accounts, what they may be according to the exchanges, and the proxies of a connector."""
+"""Connectors, what they may be according to the exchanges, and their proxies."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
 
 from bridge.config.units import Duration, Limit, parse_limit
 from bridge.config.values import (
+    Count,
     Mistake,
     Name,
-    Pair,
+    Pairs,
     ProxyUrl,
     ReadableFile,
     RestUrl,
-    Secret,
-    SecretPath,
     Section,
     ShardValue,
     SocketUrl,
+    is_pattern,
     raise_mistake,
     raise_mistakes,
 )
@@ -31,8 +30,8 @@ from bridge.proxies import Proxies, Proxy, Route
 from bridge.suggestions import did_you_mean
 
 __all__ = [
-    "Account",
     "ConnectorSettings",
+    "ExchangeName",
     "Registry",
     "exchange_names",
     "exchange_type",
@@ -98,43 +97,6 @@ ExchangeName = Annotated[str, AfterValidator(_known_exchange)]
 """One of the registered exchanges."""
 
 
-class Account(Section):
-    """An account at an exchange; ``key`` and ``secret`` are its API key and secret in plain text."""
-
-    exchange: ExchangeName
-    """The exchange it is an account of."""
-    api_key: Secret | None = None
-    """The API key; or ``api_key_file``."""
-    api_key_file: SecretPath | None = Field(default=None, validate_default=True)
-    """A file with the API key, in place of ``api_key``."""
-    api_secret: Secret | None = None
-    """The API secret (for Limitlex an EC private key in PEM); better in a file: ``api_secret_file``."""
-    api_secret_file: SecretPath | None = Field(default=None, validate_default=True)
-    """A file with the API secret, in place of ``api_secret``."""
-    subaccounts: bool = False
-    """Also the messages of its sub-accounts."""
-
-    @field_validator("api_key_file", "api_secret_file")
-    @classmethod
-    def _check_given(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        name = str(info.field_name).removesuffix("_file")
-        if value is None and name in info.data and info.data[name] is None:
-            raise_mistake(f"give exactly one of {name} and {name}_file")
-        return value
-
-    @property
-    def key(self) -> str:
-        """The API key in plain text."""
-        assert self.api_key is not None
-        return self.api_key.get_secret_value()
-
-    @property
-    def secret(self) -> str:
-        """The API secret in plain text; a PEM key keeps its lines."""
-        assert self.api_secret is not None
-        return self.api_secret.get_secret_value()
-
-
 class ConnectorSettings(Section):
     """One connector: the pairs and public channels of one exchange, and the private ones of ``account`` if named.
 
@@ -149,8 +111,14 @@ class ConnectorSettings(Section):
     """Unique; letters, digits, ``_``, ``.``, ``-``."""
     exchange: ExchangeName
     """The exchange to connect to."""
-    pairs: tuple[Pair, ...]
-    """The pairs to read: ``[BTC-EUR, ETH-EUR]``."""
+    pairs: Pairs
+    """The pairs to read: ``[BTC-EUR, ETH-EUR]``; patterns, ``["*-USDT"]``, or ``all`` with ``max_pairs``."""
+    max_pairs: Count | None = Field(default=None, validate_default=True)
+    """The most pairs that patterns may come to; needed with patterns."""
+    refresh_pairs: Duration = Field(default=600.0, ge=10.0)
+    """How often the exchange's list is read for pairs that match a pattern; at least 10s."""
+    missing_pairs: Literal["warn", "error"] = "warn"
+    """A pair that the exchange doesn't list: ``warn`` (its streams are ``down``), or ``error`` (no start)."""
     shard: ShardValue | None = None
     """``2/3``: of the pairs, the second of three shards."""
     channels: tuple[Channel, ...] = Field(default_factory=lambda data: public_channels(data["exchange"]))
@@ -186,14 +154,39 @@ class ConnectorSettings(Section):
         # Not by pydantic's min_length: it counts the valid items, and would call a list of wrong ones empty.
         if value in ([], ()):
             raise_mistake("should not be empty")
+        if isinstance(value, str) and value.lower() == "all":
+            value = [value]
         pairs = handler(value)
         raise_mistakes(_repeats(pairs))
         return pairs
 
+    @field_validator("max_pairs")
+    @classmethod
+    def _check_max_pairs(cls, value: int | None, info: ValidationInfo) -> int | None:
+        patterns = [pair for pair in info.data.get("pairs", ()) if is_pattern(pair)]
+        if patterns and value is None:
+            raise_mistake(
+                f"is needed with patterns ({', '.join(patterns)}): how many pairs there may be at most",
+                "'tickbridge pairs EXCHANGE PATTERN' shows how many there are now",
+            )
+        if value is not None and not patterns and "pairs" in info.data:
+            raise_mistake("limits what patterns come to, and pairs has none")
+        return value
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns among ``pairs``; which pairs they come to, only the exchange's list says."""
+        return tuple(pair for pair in self.pairs if is_pattern(pair))
+
+    @property
+    def named_pairs(self) -> tuple[str, ...]:
+        """The pairs that are given by name, of all shards."""
+        return tuple(pair for pair in self.pairs if not is_pattern(pair))
+
     @property
     def own_pairs(self) -> tuple[str, ...]:
-        """The pairs that this connector reads: all, or its shard's; there may be none."""
-        return self.shard.picks(self.pairs) if self.shard else self.pairs
+        """Of the pairs that are given by name, those that this connector reads: all, or its shard's; maybe none."""
+        return self.shard.picks(self.named_pairs) if self.shard else self.named_pairs
 
     @field_validator("channels", mode="before")
     @classmethod

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from pydantic import ValidationError
 
+from bridge.config.accounts import account_model, credentials_of
 from bridge.config.connectors import exchange_names, private_channels, public_channels
 from bridge.config.document import Location, dotted
 from bridge.config.schema import inner, keys_of, schema_at, value_at
 from bridge.config.settings import Settings
-from bridge.config.values import Mistake, likely_pair, parse_shard
+from bridge.config.values import Mistake, Shard, is_pattern, likely_pair, parse_shard
 from bridge.suggestions import did_you_mean, nearest
 
 __all__ = ["cross_check", "mistakes_of", "with_hint"]
@@ -86,7 +88,9 @@ def with_hint(mistake: Mistake, data: Mapping[str, Any]) -> Mistake:
     location, message, hint = mistake
     if hint:
         return mistake
-    if message == _UNKNOWN_KEY:
+    if message == _UNKNOWN_KEY and (credential := _unwanted_credential(location, data)):
+        message, hint = credential
+    elif message == _UNKNOWN_KEY:
         hint = _key(location, data)
     elif message == _NO_LIST:
         hint = _list(location, value_at(data, location))
@@ -103,6 +107,15 @@ def _key(location: Location, data: Mapping[str, Any]) -> str:
     if not known and location[-2:-1] == ("options",):
         return "this exchange has no options"
     return _elsewhere(key, location[:-1], known, data) or did_you_mean(key, known)
+
+
+def _unwanted_credential(location: Location, data: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What to say of a credential that other exchanges have."""
+    if len(location) != 3 or location[0] != "accounts" or location[2] not in keys_of(account_model()):
+        return None
+    exchange = value_at(data, (*location[:2], "exchange"))
+    names = [credential.name for credential in credentials_of(exchange)]
+    return f"{exchange} takes no {str(location[2]).removesuffix('_file')}", f"its accounts have {', '.join(names)}"
 
 
 def _elsewhere(key: str, place: Location, known: tuple[str, ...], data: Mapping[str, Any]) -> str:
@@ -214,15 +227,47 @@ def _same_streams(connectors: list[tuple[int, Any]]) -> Iterator[Mistake]:
             for owner, channels in shared.items():
                 what = f"{pair} ({', '.join(channels)}) is already read by connectors.{owner}"
                 yield place, what, "one stream takes one connector"
+    yield from _same_patterns(connectors)
+
+
+def _same_patterns(connectors: list[tuple[int, Any]]) -> Iterator[Mistake]:
+    """Patterns that match what another connector names, or matches too; what else they have in common shows in time."""
+    for index, connector in connectors:
+        for other, theirs in connectors:
+            exchange = connector.get("exchange")
+            if index == other or not isinstance(exchange, str) or exchange != theirs.get("exchange"):
+                continue
+            if not set(_channels(connector, exchange)) & set(_channels(theirs, exchange)):
+                continue
+            shard = _shard(connector)
+            for pattern in _patterns(connector):
+                place = ("connectors", index, "pairs")
+                named = [p for p in _own_pairs(theirs) if fnmatchcase(p, pattern) and (not shard or shard.picks([p]))]
+                if named:
+                    what = f"{pattern} matches {', '.join(named)}, which connectors.{other} reads"
+                    yield place, what, "one stream takes one connector; list the pairs in one of them"
+                elif other < index and pattern in _patterns(theirs) and shard == _shard(theirs):
+                    what = f"connectors.{other} has the pattern {pattern} too"
+                    yield place, what, "one stream takes one connector; shards share pairs out"
 
 
 def _own_pairs(connector: Mapping[str, Any]) -> list[str]:
-    pairs = [pair for pair in _items(connector.get("pairs")) if isinstance(pair, str)]
-    try:
-        shard = parse_shard(str(connector["shard"])) if "shard" in connector else None
-    except ValueError:
-        return []  # said where it stands
+    pairs = [pair for pair in _items(connector.get("pairs")) if isinstance(pair, str) and not is_pattern(pair)]
+    shard = _shard(connector)
     return list(shard.picks(pairs)) if shard else pairs
+
+
+def _patterns(connector: Mapping[str, Any]) -> list[str]:
+    given = connector.get("pairs")
+    pairs = ["*" if pair == "all" else pair for pair in ([given] if isinstance(given, str) else _items(given))]
+    return [pair for pair in pairs if isinstance(pair, str) and is_pattern(pair)]
+
+
+def _shard(connector: Mapping[str, Any]) -> Shard | None:
+    try:
+        return parse_shard(str(connector["shard"])) if "shard" in connector else None
+    except ValueError:
+        return None  # said in its place
 
 
 def _channels(connector: Mapping[str, Any], exchange: str) -> list[str]:

@@ -19,7 +19,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from bridge.config.connectors import Account, ConnectorSettings, exchange_names, options_model, public_channels
+from bridge.config.accounts import Account, account_model, account_of, credentials_of
+from bridge.config.connectors import ConnectorSettings, exchange_names, options_model, public_channels
 from bridge.config.document import Location
 from bridge.config.settings import Limits, Settings
 from bridge.config.units import Form
@@ -76,7 +77,10 @@ def kind_of(schema: Any) -> Kind:
 
 
 def inner(schema: Any, key: str | int) -> Any:
-    """The schema of a model's field, a mapping's value or a list's item; ``None`` if a model has no such field."""
+    """The schema of a model's field, a mapping's value or a list's item; ``None`` if a model has no such field.
+
+    Of an account it has all credentials that any exchange declares.
+    """
     schema = _bare(schema)
     kind = kind_of(schema)
     if kind is Kind.MODEL:
@@ -84,7 +88,8 @@ def inner(schema: Any, key: str | int) -> Any:
         return None if field is None else field.annotation
     arguments = get_args(schema)
     if kind is Kind.MAPPING:
-        return arguments[1] if arguments else Any
+        value = arguments[1] if arguments else Any
+        return account_model() if _bare(value) is Account else value
     if kind is Kind.LIST:
         return arguments[0] if arguments else Any
     return Any if kind is Kind.ANY else None
@@ -110,8 +115,12 @@ def schema_at(root: Any, location: Location, data: Any) -> Any:
     """The schema at a location of the raw ``data``; ``None`` where nothing is known."""
     schema: Any = root
     for depth, key in enumerate(location):
-        of_exchange = depth == 2 and key == "options" and location[0] == "connectors"
-        schema = options_of(value_at(data, location[:depth])) if of_exchange else inner(schema, key)
+        if depth == 2 and key == "options" and location[0] == "connectors":
+            schema = options_of(value_at(data, location[:depth]))
+        elif depth == 1 and location[0] == "accounts":
+            schema = account_of(value_at(data, location[:2]))
+        else:
+            schema = inner(schema, key)
         if schema is None:
             return None
     return schema
@@ -167,7 +176,15 @@ def _form(schema: Any) -> Form | None:
 
 @cache
 def descriptions(model: type[BaseModel]) -> dict[str, str]:
-    """Field → the docstring below it, in one line: read from the source, since Python keeps none of a variable."""
+    """Field → the docstring below it, in one line: read from the source, since Python keeps none of a variable.
+
+    The fields of a model that is made while running have their own.
+    """
+    own = {name: field.description for name, field in model.model_fields.items() if field.description}
+    if own:
+        base = model.__base__
+        assert base is not None
+        return {**descriptions(base), **own}
     [node] = ast.parse(textwrap.dedent(inspect.getsource(model))).body
     assert isinstance(node, ast.ClassDef)
     found: dict[str, str] = {}
@@ -203,12 +220,14 @@ def _model(model: type[BaseModel]) -> dict[str, Any]:
     if required:
         schema["required"] = required
     if model is ConnectorSettings:
-        schema["allOf"] = [_of_exchange(name) for name in exchange_names()]
+        schema["allOf"] = [_of_exchange(name, _connector(name)) for name in exchange_names()]
+    elif issubclass(model, Account):
+        schema["allOf"] = [_of_exchange(name, _account(model, name)) for name in exchange_names()]
     return schema
 
 
 def _field(model: type[BaseModel], name: str, field: FieldInfo, words: str) -> dict[str, Any]:
-    if name == "exchange" and model in (ConnectorSettings, Account):
+    if name == "exchange" and issubclass(model, ConnectorSettings | Account):
         schema: dict[str, Any] = {"enum": list(exchange_names())}
     elif name == "options" and model is ConnectorSettings:
         schema = {"type": "object"}
@@ -261,14 +280,21 @@ def _type(annotation: Any) -> dict[str, Any]:
     return next((dict(schema) for known, schema in _SCALARS if _is(bare, known)), {})
 
 
-def _of_exchange(name: str) -> dict[str, Any]:
-    channels = [str(channel) for channel in public_channels(name)]
+def _of_exchange(name: str, properties: dict[str, Any]) -> dict[str, Any]:
     return {
         "if": {"properties": {"exchange": {"const": name}}, "required": ["exchange"]},
-        "then": {
-            "properties": {
-                "channels": {"items": {"enum": channels}},
-                "options": _or_null(_model(options_model(name))),
-            }
-        },
+        "then": {"properties": properties},
     }
+
+
+def _connector(exchange: str) -> dict[str, Any]:
+    channels = [str(channel) for channel in public_channels(exchange)]
+    return {"channels": {"items": {"enum": channels}}, "options": _or_null(_model(options_model(exchange)))}
+
+
+def _account(model: type[Account], exchange: str) -> dict[str, Any]:
+    """No credential but those that the exchange declares, and what they are there."""
+    declared = [credential.name for credential in credentials_of(exchange)]
+    words = descriptions(account_model(exchange))
+    given = [(name, key) for name in model.declared for key in (name, f"{name}_file")]
+    return {key: {"description": words[key]} if name in declared else {"type": "null"} for name, key in given}

@@ -13,7 +13,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bridge.config.connectors import Account, ConnectorSettings
+from bridge.config.accounts import AnyAccount
+from bridge.config.connectors import ConnectorSettings
 from bridge.config.units import ByteSize, Duration
 from bridge.config.values import (
     Count,
@@ -24,6 +25,7 @@ from bridge.config.values import (
     Secret,
     SecretPath,
     Section,
+    ShareLimits,
     raise_mistake,
 )
 from bridge.model import Channel
@@ -128,6 +130,14 @@ class Retention(Section):
     """How much is kept of each stream of best bid and ask; both limits apply."""
     ticker: Limits = Limits(max_entries=100_000, max_age=_DAY)
     """How much is kept of each stream of rolling statistics; both limits apply."""
+    funding: Limits = Limits(max_entries=100_000, max_age=30 * _DAY)
+    """How much is kept of each stream of funding rates; both limits apply."""
+    mark: Limits = Limits(max_entries=200_000, max_age=_HOUR)
+    """How much is kept of each stream of mark and index prices; both limits apply."""
+    interest: Limits = Limits(max_entries=100_000, max_age=_DAY)
+    """How much is kept of each stream of open interest; both limits apply."""
+    liquidations: Limits = Limits(max_entries=100_000, max_age=30 * _DAY)
+    """How much is kept of each stream of liquidations; both limits apply."""
     orders: Limits = Limits(max_entries=1_000_000, max_age=30 * _DAY)
     """How much is kept of each stream of an account's orders; both limits apply."""
     fills: Limits = Limits(max_entries=1_000_000, max_age=30 * _DAY)
@@ -221,7 +231,7 @@ class Settings(BaseSettings):
     """Put before every key, with a ``:``."""
     connectors: tuple[ConnectorSettings, ...] = ()
     """The connectors: one process may run one or many."""
-    accounts: Mapping[Name, Account] = Field(default_factory=dict)
+    accounts: Mapping[Name, AnyAccount] = Field(default_factory=dict)
     """Accounts by name."""
     retention: Retention = Retention()
     """How much of each stream is kept, per channel."""
@@ -233,6 +243,8 @@ class Settings(BaseSettings):
     """Metrics, health and status over HTTP."""
     shutdown_timeout: Duration = Field(default=10.0, gt=0)
     """For an orderly end."""
+    share_limits: ShareLimits = True
+    """Whether to keep to an exchange's REST limits together with the other processes on this Redis; or a name, for the processes behind one client address only."""
     log: LogSettings = LogSettings()
     """The log, on stderr."""
     loop: Literal["auto", "asyncio", "uvloop"] = "auto"
@@ -271,7 +283,7 @@ class Settings(BaseSettings):
             if connector.proxy is not None and (url := connector.proxy.get_secret_value()):
                 found += Proxy.of(url).secrets
         for account in self.accounts.values():
-            found += [account.key, account.secret]
+            found += account.credentials.values()
         return tuple(secret for secret in found if secret)
 
 

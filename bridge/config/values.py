@@ -23,7 +23,7 @@ __all__ = [
     "Mistake",
     "Name",
     "Namespace",
-    "Pair",
+    "Pairs",
     "Port",
     "ProxyUrl",
     "ReadableFile",
@@ -33,9 +33,11 @@ __all__ = [
     "Section",
     "Shard",
     "ShardValue",
+    "ShareLimits",
     "SocketUrl",
     "at_home",
     "is_pair",
+    "is_pattern",
     "likely_pair",
     "owner",
     "parse_shard",
@@ -47,6 +49,8 @@ __all__ = [
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _PAIR = re.compile(r"[A-Z0-9]+-[A-Z0-9]+(-(PERP|[0-9]{6}))?")
 """Base and quote; of a derivative with the quote in its name, the contract as well: ``BTC-USDT-PERP``, ``BTC-USDT-261225``."""
+_PATTERN = re.compile(r"[A-Z0-9*?-]{1,64}")
+_WILD = frozenset("*?")
 _GLUED = re.compile(r"([A-Z0-9]{2,10}?)(USDT|USDC|USD|EUR|GBP|CHF|JPY|AUD|CAD|TRY|BRL|SGD|DAI|BTC|ETH|PERP)")
 _MAX_SECRET = 64 * 1024
 _NO_PROXY = ("", "none", "off")
@@ -130,6 +134,23 @@ def _pair(value: Any) -> str:
     return text
 
 
+def _pair_or_pattern(value: Any) -> str:
+    text = _text(value)
+    if text.lower() == "all":
+        return "*"
+    if not is_pattern(text):
+        return _pair(text)
+    if not _PATTERN.fullmatch(text):
+        hint = f"did you mean {text.upper()!r}?" if _PATTERN.fullmatch(text.upper()) else ""
+        raise_mistake(f"{text!r} is not a pattern: should be like *-USDT or BTC-*-PERP, in upper case", hint)
+    return text
+
+
+def is_pattern(text: str) -> bool:
+    """Whether it stands for the pairs that match it: ``*-USDT``; ``*`` is any text, ``?`` any character."""
+    return not _WILD.isdisjoint(text)
+
+
 def is_pair(text: str) -> bool:
     """Whether it is written as the config's pairs are; the exchange may not have it all the same."""
     return _PAIR.fullmatch(text) is not None
@@ -183,6 +204,14 @@ def _shard(value: Any) -> Shard:
         return parse_shard(value if isinstance(value, str) else "")
     except ValueError as error:
         raise_mistake(str(error))
+
+
+def _share_limits(value: Any) -> bool | str:
+    text = value if isinstance(value, bool) else _text(value).strip()
+    if isinstance(text, bool):
+        return text
+    switch = {"true": True, "on": True, "false": False, "off": False}.get(text.lower())
+    return _name(text) if switch is None else switch
 
 
 def _port(value: Any) -> Any:
@@ -300,7 +329,13 @@ def _form(pattern: str | None = None, *, text: Callable[[Any], str] | None = Non
 
 Name = Annotated[str, BeforeValidator(_name), _form(f"^{_NAME.pattern}$")]
 Namespace = Annotated[str, BeforeValidator(_namespace), _form(f"^({_NAME.pattern})?$")]
-Pair = Annotated[str, BeforeValidator(_pair), Form({"type": "string", "pattern": f"^{_PAIR.pattern}$"})]
+PairOrPattern = Annotated[str, BeforeValidator(_pair_or_pattern)]
+"""``all`` becomes ``*``."""
+_PAIRS_FORM = {"type": "string", "pattern": f"^({_PAIR.pattern}|{_PATTERN.pattern}|all)$"}
+Pairs = Annotated[
+    tuple[PairOrPattern, ...],
+    Form({"anyOf": [{"enum": ["all"]}, {"type": "array", "items": _PAIRS_FORM, "uniqueItems": True}]}),
+]
 Count = Annotated[int, BeforeValidator(_count), Field(gt=0)]
 SocketUrl = Annotated[
     str, AfterValidator(partial(_endpoint, secure="wss", plain="ws")), Form({"type": "string", "pattern": "^wss?://"})
@@ -324,6 +359,15 @@ Port = Annotated[
     ),
 ]
 """``None`` is ``off`` in the file."""
+ShareLimits = Annotated[
+    bool | str,
+    BeforeValidator(_share_limits),
+    Form(
+        {"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": f"^{_NAME.pattern}$"}]},
+        lambda value: str(value).lower() if isinstance(value, bool) else value,
+    ),
+]
+"""``True`` and ``False``, or the name of those that share."""
 ShardValue = Annotated[
     Shard, BeforeValidator(_shard), Form({"type": "string", "pattern": r"^\s*[0-9]{1,4}\s*/\s*[0-9]{1,4}\s*$"})
 ]

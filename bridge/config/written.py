@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 from pydantic import BaseModel
 
+from bridge.config.accounts import credentials_of
 from bridge.config.connectors import ConnectorSettings, exchange_type, options_model, private_channels, public_channels
 from bridge.config.document import Location, dotted
 from bridge.config.load import Loaded
@@ -41,8 +42,7 @@ _ACCOUNT = """\
 #accounts:
 #  main:
 #    exchange: {exchange}
-#    api_key: your-key
-#    api_secret_file: {exchange}.secret
+{credentials}
 #    subaccounts: false    # also the messages of its sub-accounts
 """
 _SECTIONS = ("retention", "buffer", "heartbeat", "http", "log")
@@ -141,11 +141,12 @@ def config_template(exchange: str, pairs: Sequence[str], schema: str | None = No
     """The text of a config with one connector; ``schema`` is where editors find its JSON Schema."""
     parts = [_HEAD, _REDIS, _connector(exchange, pairs)]
     if private_channels(exchange):
-        parts.append(_ACCOUNT.format(exchange=exchange))
+        parts.append(_ACCOUNT.format(exchange=exchange, credentials="\n".join(_credentials(exchange))))
     parts += [_section(name) for name in _SECTIONS]
     parts.append(
         _line("", "namespace", '""', "put before every key, with a ':'", hidden=True)
         + _line("", "shutdown_timeout", "10s", "for an orderly end", hidden=True)
+        + _line("", "share_limits", "true", "REST limits are kept together with others on this Redis", hidden=True)
         + _line("", "loop", "auto", "asyncio, uvloop; auto takes uvloop if it is installed", hidden=True)
     )
     head = f"# yaml-language-server: $schema={schema}\n" if schema else ""
@@ -172,6 +173,15 @@ def _connector(exchange: str, pairs: Sequence[str]) -> str:
         lines.append(f"{indent}options:    # of {exchange} alone\n")
         lines += _defaults(options, f"{indent}  ")
     return "".join(lines)
+
+
+def _credentials(exchange: str) -> Iterator[str]:
+    """Each that an account has; all in files, but for the API key."""
+    for credential in credentials_of(exchange):
+        name = credential.name
+        words = credential.meaning if credential.required else f"{credential.meaning}, if there is one"
+        place = "api_key: your-key" if name == "api_key" else f"{name}_file: {exchange}.{name.removeprefix('api_')}"
+        yield f"#    {place}    # {words}"
 
 
 def _list(indent: str, name: str, items: Sequence[str], words: str) -> Iterator[str]:

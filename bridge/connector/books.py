@@ -65,6 +65,13 @@ class Books:
         self._held.append(book)
         return book
 
+    def forget(self, topic: Topic) -> None:
+        """Nothing more is due about a book that is read no more."""
+        self._held = [book for book in self._held if book is not topic]
+        if isinstance(topic, BookTopic):
+            self._broken.pop(topic, None)
+            self._asked.pop(topic, None)
+
     async def watch(self) -> None:
         """Do what is due about the books, endlessly."""
         while True:

@@ -96,7 +96,9 @@ class Leaseholder:
 
     async def show(self) -> bool:
         """Write what has changed of the catalog; whether Redis had forgotten it."""
-        return await self._presence.show(self._report.catalog())
+        forgotten = await self._presence.show(self._report.catalog())
+        self._report.shown()
+        return forgotten
 
     def _changed(self, before: LeaseState, after: LeaseState) -> None:
         """Entries go out while the lease is held, and at no other time."""

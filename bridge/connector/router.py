@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ from bridge.exchanges.api import BestPrices, Exchange, Restated, Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
 from bridge.feed.supervisor import FeedSupervisor
-from bridge.model import DATA_EVENTS, Channel, Control, ControlEvent, Event
+from bridge.model import DATA_EVENTS, PUBLIC_CHANNELS, Channel, Control, ControlEvent, Event
 from bridge.observe.report import Report
 from bridge.process.lifecycle import end_tasks
 from bridge.process.logs import FrequentWarning
@@ -35,6 +35,8 @@ __all__ = ["Router"]
 
 _TAKEN: tuple[type[Event], ...] = (*DATA_EVENTS, BestPrices)
 """What topics take beside control events."""
+_LOOK_EVERY = 0.05
+"""Seconds between two looks at whether what waits has been acknowledged."""
 
 
 class Router:
@@ -57,6 +59,8 @@ class Router:
         self._topics: dict[Subscription, Topic] = {}
         self._by_class: dict[type[Event], dict[str, Topic]] = {kind: {} for kind in _TAKEN}
         self._by_stream: dict[Stream, Topic] = {}
+        self._left: set[Subscription] = set()
+        """Streams of pairs that are read no more; their connections may still bring something."""
         self.flow = FlowControl()
         self._books = Books(exchange, lambda: self.supervisors, self.event, log, self.flow)
         self._subaccounts = Subaccounts(self, self._topics, self._open, self._fail, log)
@@ -119,6 +123,45 @@ class Router:
             with suppress(*FAILURES, AlreadyRunningError):
                 await self._store.presence.leave()  # for who tries next, this one itself maybe
             raise
+
+    async def include(self, pair: str) -> None:
+        """Open the streams of a further pair.
+
+        Raises:
+            AlreadyRunningError: another process writes one of them.
+            RedisUnavailableError: Redis is out of reach.
+        """
+        profile = structs.replace(self._exchange.profile, pairs=(pair,), account=None)
+        exchange = type(self._exchange)(profile)
+        wanted = exchange.subscriptions()
+        await self._store.claim_more([self._store.stream(one.channel, one.subject).key for one in wanted])
+        for subscription in wanted:
+            self._left.discard(subscription)
+            await self._open(subscription)
+        self.report.poll(exchange)
+
+    async def exclude(self, pairs: Collection[str], reason: str) -> None:
+        """Write ``stop`` to the streams of these pairs, and give them up once Redis has acknowledged it."""
+        leaving = [one for one in self._topics if one.channel in PUBLIC_CHANNELS and one.subject in pairs]
+        topics = [self._topics.pop(subscription) for subscription in leaving]
+        self._left.update(leaving)
+        for topic in topics:
+            for by_subject in self._by_class.values():
+                if by_subject.get(topic.subject) is topic:
+                    del by_subject[topic.subject]
+            topic.stop(CLOCK.now(), reason)
+            self._books.forget(topic)
+            self.latency.forget(topic)
+            self.report.leaving(topic)
+            del self._by_stream[topic.stream]
+        waiting = [topic.stream for topic in topics]
+        # The acknowledgements of one stream are no event to wait for.
+        while waiting := [s for s in waiting if not self._publisher.give_up(s)]:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_EVERY)
+        for topic in topics:
+            self.report.left(topic)
+        with suppress(*FAILURES):  # the next heartbeat does it
+            await self.holder.show()
 
     def background(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         """The tasks that run beside the feed, with their names."""
@@ -238,7 +281,8 @@ class Router:
 
     def dropped(self, stream: Stream) -> None:
         """Events of this stream were dropped: a book needs a fresh snapshot, once Redis takes entries."""
-        self._books.dropped(self._by_stream[stream])
+        if stream in self._by_stream:
+            self._books.dropped(self._by_stream[stream])
 
     def recovered(self) -> None:
         """Redis takes entries again."""
@@ -262,7 +306,9 @@ class Router:
 
     def disturbed(self, stream: Stream, reason: str, count: int | None) -> None:
         """Somebody else has changed this stream: it says so, and a book starts again."""
-        topic = self._by_stream[stream]
+        topic = self._by_stream.get(stream)
+        if topic is None:
+            return  # it is being given up
         topic.disturbed(CLOCK.now(), reason, count)
         self._books.disturbed(topic)
         self._restore_books()
@@ -281,7 +327,9 @@ class Router:
             self.failed.set_exception(error)
 
     def _without_topic(self, event: Event) -> None:
-        """A control event, or one of a stream that is not open yet."""
+        """A control event, or one of a stream that is not open: not yet, or not any more."""
+        if self._left and Subscription(event.channel, event.subject) in self._left:  # type: ignore[attr-defined]
+            return
         if not isinstance(event, Control):
             if event.__class__ in self._by_class:
                 self._subaccounts.early(Subscription(event.channel, event.subject), event)  # type: ignore[attr-defined]

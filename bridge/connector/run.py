@@ -8,37 +8,35 @@ import signal
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
-from msgspec import structs
 
 from bridge.config import ConnectorSettings, Settings
+from bridge.connector.connections import Connections
+from bridge.connector.instruments import Instruments, lists_pairs
+from bridge.connector.pairs import PairKeeper, expect_listed, first_pairs
 from bridge.connector.recorder import Recorder
+from bridge.connector.reload import Reloader
 from bridge.connector.router import Router
 from bridge.connector.store import Store
 from bridge.connector.supervisor import Supervisor, first_of
 from bridge.connector.wiring import build_exchange, checked_exchange, feed_context, logger_of, rest_client
 from bridge.errors import DisplacedError, RedisUnavailableError, TaskEndedError
-from bridge.exchange_errors import ExchangeError, RestError, UnknownPairError
+from bridge.exchange_errors import ExchangeError
 from bridge.feed.clock import ClockKeeper, watch_host_clock
-from bridge.feed.context import FeedContext
-from bridge.feed.policies import backoff
-from bridge.feed.poller import Poller
-from bridge.feed.supervisor import FeedSupervisor
+from bridge.feed.rest import RestClient
 from bridge.feed.tap import FeedTap
-from bridge.model import Control, ControlEvent
 from bridge.observe.monitor import Monitor
 from bridge.observe.report import Report
-from bridge.process.lifecycle import end_on_signals, end_tasks, names_of_tasks
+from bridge.process.lifecycle import end_on_signals, end_tasks, names_of_tasks, unless_stopped
 from bridge.process.logs import flush_repeats
 
 __all__ = ["record", "run"]
 
 _MAY_END = "clock"
 """The task that ends by itself: where an exchange has no clock to be read."""
-_PAIR_AGAIN = 60.0
-"""Seconds between two looks at whether a pair is listed by now."""
 _CLOSING = 2.5
 """Seconds that sockets get for their closing handshakes."""
 _CANCEL_AGAIN = 0.5
@@ -50,10 +48,14 @@ async def run(
     settings: Settings,
     connectors: Sequence[ConnectorSettings],
     watch: Callable[[Callable[[], Sequence[Report]]], Coroutine[Any, Any, None]] | None = None,
+    *,
+    reload: Callable[[], Settings] | None = None,
+    watched: Path | None = None,
 ) -> None:
     """Run connectors until SIGTERM or SIGINT, then end within ``shutdown_timeout``; a second signal ends at once.
 
-    ``watch`` runs beside them: it is given what gives the reports of the connectors that have begun.
+    ``watch`` runs beside them: it is given what gives the reports of the connectors that have begun. At SIGHUP, and when
+    the content of the file ``watched`` changes, ``reload`` reads the settings again.
 
     Raises:
         AlreadyRunningError: another process has one of these names or streams.
@@ -64,42 +66,69 @@ async def run(
     stop = asyncio.Event()
     _on_signals(stop, settings.shutdown_timeout + _GRACE)
     exchanges = {connector.name: connector.exchange for connector in connectors}
+    reloader = Reloader(settings, reload, watched) if reload else None
+    beside: list[asyncio.Task[None]] = []
     async with Monitor(settings.http, exchanges) as monitor:
-        watching = asyncio.create_task(watch(monitor.begun), name="watch") if watch else None
-        if watching:
-            watching.add_done_callback(_say_if_failed)
-        works = {one.name: partial(_run_one, settings, one, stop, monitor) for one in connectors}
+        if watch:
+            beside.append(asyncio.create_task(watch(monitor.begun), name="watch"))
+            beside[0].add_done_callback(_say_if_failed)
+        if reloader:
+            reloader.on_signal(partial(_hung_up, stop))
+            beside.append(asyncio.create_task(reloader.run(), name="reload"))
+        works = {one.name: partial(_run_one, settings, one, stop, monitor, reloader) for one in connectors}
         try:
             await Supervisor(stop, monitor.fail).run(works)
         finally:
-            if watching:
-                watching.cancel()
+            await end_tasks(beside)
 
 
-async def _run_one(settings: Settings, connector: ConnectorSettings, stop: asyncio.Event, monitor: Monitor) -> None:
+def _hung_up(stop: asyncio.Event) -> None:
+    structlog.get_logger().info("stopping", signal="SIGHUP")
+    stop.set()
+
+
+async def _run_one(
+    settings: Settings,
+    connector: ConnectorSettings,
+    stop: asyncio.Event,
+    monitor: Monitor,
+    reloader: Reloader | None,
+) -> None:
     log = logger_of(connector)
     exchange = checked_exchange(settings, connector)
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store(settings, connector.name, exchange.name, log))
+        limits = store.limits(exchange.rest_base)
+        rest = await stack.enter_async_context(rest_client(connector, exchange, None, limits))
+        pairs = await unless_stopped(stop, _pairs_of(settings, connector, rest))
+        if pairs is None:
+            return
+        exchange = build_exchange(settings, connector, pairs)
         router = Router(exchange, connector, store, settings, log)
         monitor.add(router.report)
         await router.open()
-        rest = await stack.enter_async_context(rest_client(connector, exchange, None))
         context = feed_context(connector, exchange, router, rest, None)
+        connections = Connections(context, router)
+        keeper = PairKeeper(connector, pairs, connections, router, context)
         works = router.background()
         works.append(("host-clock", watch_host_clock(context, router.latency.clock)))
         if connector.rest_url or not connector.url:  # else REST is another exchange's than the WebSocket
             works.append((_MAY_END, ClockKeeper(router.latency.clock, context).run()))
+            if lists_pairs(exchange):
+                instruments = Instruments(context, store.presence.instruments, lambda: keeper.pairs)
+                works.append(("instruments", instruments.run()))
         else:
             router.latency.clock.settled = True
-        works.append(("feed", _feed(context, router)))
+        works += [("feed", connections.run()), ("pairs", keeper.run())]
+        if reloader:
+            reloader.serve(connector.name, keeper.revise)
         # No task group: that would wait for a task that swallows its cancellation, for ever.
         tasks = {what: asyncio.create_task(work, name=f"{connector.name}-{what}") for what, work in works}
         for what, task in tasks.items():
             task.add_done_callback(partial(_fail_by, router.failed, may_end=what == _MAY_END))
         ending = asyncio.create_task(stop.wait(), name=f"{connector.name}-stop")
         try:
-            log.info("started", pairs=connector.own_pairs, channels=[str(channel) for channel in connector.channels])
+            log.info("started", pairs=pairs, channels=[str(channel) for channel in connector.channels])
             await asyncio.wait((ending, router.failed), return_when=asyncio.FIRST_COMPLETED)
             deadline = time.monotonic() + settings.shutdown_timeout
             await _end([tasks["feed"]], _CLOSING)
@@ -117,6 +146,20 @@ async def _run_one(settings: Settings, connector: ConnectorSettings, stop: async
             raise DisplacedError(connector.name)
         flush_repeats()
         log.info("stopped", **router.report.counts(), errors=dict(router.report.errors))
+
+
+async def _pairs_of(settings: Settings, connector: ConnectorSettings, rest: RestClient) -> tuple[str, ...]:
+    """The pairs to start with.
+
+    Raises:
+        ConfigError: more pairs match the patterns than ``max_pairs`` allows.
+        PairsNotServedError: the exchange does not list all of them, and ``missing_pairs`` is ``error``.
+    """
+    log = logger_of(connector)
+    pairs = await first_pairs(connector, build_exchange(settings, connector, ()), rest, log)
+    if connector.missing_pairs == "error" and pairs:
+        await expect_listed(build_exchange(settings, connector, pairs), rest, log)
+    return pairs
 
 
 def _fail_by(failed: asyncio.Future[None], task: asyncio.Task[None], *, may_end: bool = False) -> None:
@@ -154,81 +197,14 @@ async def record(settings: Settings, connectors: Sequence[ConnectorSettings], ta
 
 async def _record_one(settings: Settings, connector: ConnectorSettings, tap: FeedTap) -> None:
     log = logger_of(connector)
-    exchange = build_exchange(settings, connector)
-    receiver = Recorder(exchange, log)
-    async with rest_client(connector, exchange, tap) as rest:
+    async with rest_client(connector, build_exchange(settings, connector), tap) as rest:
+        exchange = build_exchange(settings, connector, await _pairs_of(settings, connector, rest))
+        receiver = Recorder(exchange, log)
         watching = asyncio.create_task(receiver.books.watch(), name=f"{connector.name}-books")
         try:
-            await _feed(feed_context(connector, exchange, receiver, rest, tap), receiver)
+            await Connections(feed_context(connector, exchange, receiver, rest, tap), receiver).run()
         finally:
             watching.cancel()
-
-
-async def _feed(context: FeedContext, receiver: Router | Recorder) -> None:
-    """Discover, plan, and keep every connection of the plan alive."""
-    if not context.exchange.subscriptions():
-        context.log.warning("nothing_to_read")
-        await asyncio.Event().wait()
-    await _discover(context, receiver)
-    supervisors = [FeedSupervisor(plan, context) for plan in context.exchange.plan()]
-    receiver.supervisors = supervisors
-    async with asyncio.TaskGroup() as group:
-        _start(group, supervisors, context)
-        for error in context.exchange.missing.values():
-            group.create_task(_wait_for_pair(group, context, receiver, error.pair), name=f"pair-{error.pair}")
-
-
-def _start(group: asyncio.TaskGroup, supervisors: Sequence[FeedSupervisor], context: FeedContext) -> None:
-    for supervisor in supervisors:
-        group.create_task(supervisor.run(), name=f"feed-{supervisor.plan.name}")
-    for poll in context.exchange.polls():
-        group.create_task(Poller(poll, context).run(), name=f"poll-{poll.name}")
-
-
-async def _discover(context: FeedContext, receiver: Router | Recorder) -> None:
-    """Have the exchange find out what it must know; a pair that it doesn't list is ``down``, and left out."""
-    exchange = context.exchange
-    waits = backoff(context.random)
-    while True:
-        try:
-            await context.rest.drive(exchange.discover(context.now()))
-        except UnknownPairError as error:
-            exchange.missing[error.pair] = error
-            receiver.fault(error)
-            for stream in exchange.subscriptions():
-                if stream.subject == error.pair:
-                    reason = str(error)
-                    receiver.event(Control(error.pair, None, context.now(), stream.channel, ControlEvent.DOWN, reason))
-            context.log.warning("pair_not_listed", pair=error.pair, error=str(error))
-        except RestError as error:
-            receiver.fault(error)
-            receiver.down(exchange.subscriptions(), str(error))
-            delay = max(next(waits), error.retry_after or 0.0)
-            context.log.warning("discovery_failed", error=str(error), retry_in=round(delay, 2))
-            await asyncio.sleep(delay)
-        else:
-            return
-
-
-async def _wait_for_pair(
-    group: asyncio.TaskGroup, context: FeedContext, receiver: Router | Recorder, pair: str
-) -> None:
-    """Ask for a pair that isn't listed about once a minute, by an exchange of its own; serve it once it is."""
-    profile = structs.replace(context.exchange.profile, pairs=(pair,), account=None)
-    exchange = type(context.exchange)(profile)
-    while True:
-        await asyncio.sleep(_PAIR_AGAIN * context.random.uniform(0.8, 1.2))
-        try:
-            await context.rest.drive(exchange.discover(context.now()))
-            break
-        except (UnknownPairError, RestError):
-            continue
-    context.log.info("pair_listed", pair=pair)
-    late = structs.replace(context, exchange=exchange)
-    plans = [structs.replace(plan, name=f"{plan.name}:{pair}") for plan in exchange.plan()]
-    supervisors = [FeedSupervisor(plan, late) for plan in plans]
-    receiver.supervisors = [*receiver.supervisors, *supervisors]
-    _start(group, supervisors, late)
 
 
 def _on_signals(stop: asyncio.Event, patience: float) -> None:

@@ -13,9 +13,11 @@ from redis.exceptions import NoPermissionError
 from structlog.typing import FilteringBoundLogger
 
 from bridge.config import Settings
+from bridge.connector.limits import RedisLimits
 from bridge.connector.opening import Tail, open_stream
 from bridge.errors import RedisUnavailableError
 from bridge.exchanges.api import Subscription
+from bridge.feed.shared import SharedBudget
 from bridge.keys import Keys
 from bridge.model import Channel
 from bridge.publish.cluster import ClusterNodes
@@ -165,6 +167,12 @@ class Store:
         key = self.keys.stream(self._exchange, subject, channel)
         return Stream(key, channel, subject, Retention(limits.max_entries, limits.max_age))
 
+    def limits(self, url: str) -> SharedBudget | None:
+        """What this process and others tell each other about requests to ``url``; ``None`` where they aren't to."""
+        share = self._settings.share_limits
+        name = share if isinstance(share, str) else ""
+        return RedisLimits(self._writer, self.keys, url, name=name, log=self._log) if share else None
+
     async def subaccounts(self) -> list[Subscription]:
         """Streams of sub-accounts on this connector's exchange, as the catalog has them from earlier.
 
@@ -200,9 +208,23 @@ class Store:
                 await self.presence.catalog.separate()
             except NoPermissionError as error:  # the rights of an earlier version: another connector may have more
                 self._log.warning("catalog_not_separated", error=str(error))
-            names = await self.presence.claim(streams, fields)
-            namespace, cluster = self._settings.namespace, self._slots is not None
-            ended = await end_connections(self.client, namespace, names, self._instance, probe=cluster)
+            await self._end_connections(await self.presence.claim(streams, fields))
+
+    async def claim_more(self, streams: Sequence[str]) -> None:
+        """Take further streams.
+
+        Raises:
+            AlreadyRunningError: somebody else has one of them.
+            RedisUnavailableError: Redis is out of reach.
+        """
+        with self._explained():
+            if names := await self.presence.claim_more(streams):
+                await self._end_connections(names)
+
+    async def _end_connections(self, names: Sequence[str]) -> None:
+        """End those of earlier processes of these connectors; in a Cluster nothing else keeps them from writing."""
+        cluster = self._slots is not None
+        ended = await end_connections(self.client, self._settings.namespace, names, self._instance, probe=cluster)
         if ended.count:
             self._log.warning("predecessor_ended", connections=ended.count)
         self.lease.ends_connections = cluster and not ended.refused

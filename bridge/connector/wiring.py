@@ -15,6 +15,7 @@ from bridge.feed.context import FeedContext, Receiver
 from bridge.feed.flow import FlowControl
 from bridge.feed.policies import pacer_of, request_budget, send_budget
 from bridge.feed.rest import RestClient
+from bridge.feed.shared import SharedBudget
 from bridge.feed.tap import FeedTap
 from bridge.feed.tls import client_context
 from bridge.feed.transport import has_picows
@@ -41,8 +42,8 @@ def checked_exchange(settings: Settings, connector: ConnectorSettings) -> Exchan
     return exchange
 
 
-def build_exchange(settings: Settings, connector: ConnectorSettings) -> Exchange:
-    """The exchange of a connector, with what the config says.
+def build_exchange(settings: Settings, connector: ConnectorSettings, pairs: tuple[str, ...] | None = None) -> Exchange:
+    """The exchange of a connector, with what the config says; ``pairs``, where its patterns have come to some.
 
     Raises:
         ConfigError: the environment names a proxy for it that is none.
@@ -50,9 +51,9 @@ def build_exchange(settings: Settings, connector: ConnectorSettings) -> Exchange
     account = None
     if connector.account is not None:
         a = settings.accounts[connector.account]
-        account = Credentials(connector.account, a.key, a.secret, a.subaccounts)
+        account = Credentials.of(connector.account, a.credentials, subaccounts=a.subaccounts)
     profile = Profile(
-        connector.own_pairs,
+        connector.own_pairs if pairs is None else pairs,
         frozenset(connector.channels),
         connector.url,
         connector.rest_url,
@@ -97,13 +98,16 @@ def feed_context(
     )
 
 
-def rest_client(connector: ConnectorSettings, exchange: Exchange, tap: FeedTap | None) -> RestClient:
+def rest_client(
+    connector: ConnectorSettings, exchange: Exchange, tap: FeedTap | None, shared: SharedBudget | None = None
+) -> RestClient:
     """A client, to be entered, for the exchange's REST, through the proxy that the config names."""
     ca_file = str(connector.ca_file) if connector.ca_file else None
     base = exchange.rest_base
     proxy = proxies_of(connector).route(base).proxy
     budget = request_budget(base, exchange.request_weight, _REST_PACE)
-    return RestClient(exchange.name, base, client_context(ca_file), _REST_TIMEOUT, tap, proxy=proxy, budget=budget)
+    tls = client_context(ca_file)
+    return RestClient(exchange.name, base, tls, _REST_TIMEOUT, tap, proxy=proxy, budget=budget, shared=shared)
 
 
 def logger_of(connector: ConnectorSettings) -> FilteringBoundLogger:

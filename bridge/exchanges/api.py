@@ -23,11 +23,26 @@ from bridge.exchanges.outputs import (
     Unknown,
     Warn,
 )
-from bridge.exchanges.plans import ClockReading, ConnectionPlan, Credentials, ListedPair, NoOptions, Poll, Profile
+from bridge.exchanges.plans import (
+    API_KEY,
+    API_PASSPHRASE,
+    API_SECRET,
+    ClockReading,
+    ConnectionPlan,
+    Credential,
+    Credentials,
+    ListedPair,
+    NoOptions,
+    Poll,
+    Profile,
+)
 from bridge.exchanges.rules import NOT_UNDERSTOOD, BestPrices, BookRules, Checksum
 from bridge.exchanges.session import Session, Subscription, Target
 
 __all__ = [
+    "API_KEY",
+    "API_PASSPHRASE",
+    "API_SECRET",
     "NOT_UNDERSTOOD",
     "Action",
     "BestPrices",
@@ -35,6 +50,7 @@ __all__ = [
     "Checksum",
     "ClockReading",
     "ConnectionPlan",
+    "Credential",
     "Credentials",
     "Exchange",
     "Fetch",

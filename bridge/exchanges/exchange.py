@@ -15,7 +15,17 @@ from pydantic import BaseModel
 
 from bridge.exchange_errors import RestError, UnknownPairError
 from bridge.exchanges.http import Flow
-from bridge.exchanges.plans import ClockReading, ConnectionPlan, ListedPair, NoOptions, Poll, Profile
+from bridge.exchanges.plans import (
+    API_KEY,
+    API_SECRET,
+    ClockReading,
+    ConnectionPlan,
+    Credential,
+    ListedPair,
+    NoOptions,
+    Poll,
+    Profile,
+)
 from bridge.exchanges.rules import BookRules
 from bridge.exchanges.session import Subscription
 from bridge.model import Channel, Event
@@ -36,6 +46,8 @@ class Exchange(ABC):
     channels: ClassVar[frozenset[Channel]]
     """The public channels it offers."""
     private_channels: ClassVar[frozenset[Channel]] = frozenset()
+    credentials: ClassVar[tuple[Credential, ...]] = (API_KEY, API_SECRET)
+    """What an account has to have, or may have: the config takes these and no others."""
     Options: ClassVar[type[BaseModel]] = NoOptions
     """The exchange's own settings (``connectors.N.options``)."""
     silence: ClassVar[Mapping[Channel, float]] = {}
@@ -132,6 +144,8 @@ class Exchange(ABC):
 
     def list_pairs(self) -> Flow[list[ListedPair]]:
         """All pairs that the exchange lists, asked for by REST; the profile's pairs and channels don't matter.
+
+        A connector asks every few minutes, for its pairs' instrument hashes.
 
         Raises:
             RestError: REST is away, or the answer is no list.

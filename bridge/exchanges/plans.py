@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Self
 
 from msgspec import Struct, field
 from pydantic import BaseModel, ConfigDict
@@ -12,7 +13,19 @@ from bridge.exchanges.http import Flow
 from bridge.exchanges.session import Session, Subscription
 from bridge.model import Channel, Event
 
-__all__ = ["ClockReading", "ConnectionPlan", "Credentials", "ListedPair", "NoOptions", "Poll", "Profile"]
+__all__ = [
+    "API_KEY",
+    "API_PASSPHRASE",
+    "API_SECRET",
+    "ClockReading",
+    "ConnectionPlan",
+    "Credential",
+    "Credentials",
+    "ListedPair",
+    "NoOptions",
+    "Poll",
+    "Profile",
+]
 
 
 class ClockReading(Struct, frozen=True):
@@ -22,23 +35,64 @@ class ClockReading(Struct, frozen=True):
     resolution: int
 
 
-class Credentials(Struct, frozen=True):
-    """An account's key. ``name`` is its name in the config, and the subject of its streams."""
+class Credential(Struct, frozen=True):
+    """Something secret that an account of an exchange has.
+
+    ``name`` is its name in the config (``<name>_file`` names a file that holds it), ``meaning`` what it is, with its
+    article, and ``hint`` what to do where it is missing. One that is not ``required`` may be left out; which of those
+    belong together, `Exchange.check` says.
+    """
 
     name: str
-    api_key: str
-    api_secret: str
+    meaning: str
+    hint: str = ""
+    required: bool = True
+
+
+API_KEY = Credential("api_key", "the API key")
+API_SECRET = Credential("api_secret", "the API secret")
+API_PASSPHRASE = Credential(
+    "api_passphrase",
+    "the passphrase of the API key",
+    "it was chosen when the API key was created; if it is lost, create another key",
+)
+
+
+class Credentials(Struct, frozen=True):
+    """An account's credentials. ``name`` is its name in the config, and the subject of its streams.
+
+    A credential that isn't given is empty. ``others`` has those of other names that the exchange declares.
+    """
+
+    name: str
+    api_key: str = ""
+    api_secret: str = ""
     subaccounts: bool = False
+    passphrase: str = ""
+    others: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str, given: Mapping[str, str], *, subaccounts: bool = False) -> Self:
+        """Of what an account's config has: the name of a credential → its value."""
+        known = (API_KEY.name, API_SECRET.name, API_PASSPHRASE.name)
+        key, secret, passphrase = (given.get(each, "") for each in known)
+        others = {each: value for each, value in given.items() if each not in known}
+        return cls(name, key, secret, subaccounts, passphrase, others)
 
     def __repr__(self) -> str:
         return f"Credentials({self.name!r})"
 
 
 class ListedPair(Struct, frozen=True):
-    """A pair that an exchange lists, under the name that the config takes.
+    """A pair that an exchange lists, under the name that the config takes, and its figures; all as text.
 
     ``kind`` is ``spot``, ``perpetual`` or ``future``; ``status`` is ``online``, or the exchange's word for why it isn't;
     what the exchange doesn't say is empty.
+
+    ``tick_size`` is the least step of a price, ``lot_size`` that of an order's size, ``min_size`` the least size, both in
+    base coins. ``contract_size`` is one contract in base coins, where the exchange counts contracts. An inverse contract,
+    which is settled in the base currency, is an amount of the quote currency: then ``contract_size`` is that, and
+    ``lot_size`` and ``min_size`` are numbers of contracts. ``expiry`` is when a future is delivered (ns since the epoch).
     """
 
     pair: str
@@ -46,6 +100,17 @@ class ListedPair(Struct, frozen=True):
     quote: str = ""
     kind: str = "spot"
     status: str = ""
+    settle: str = ""
+    tick_size: str = ""
+    lot_size: str = ""
+    min_size: str = ""
+    contract_size: str = ""
+    expiry: str = ""
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What its hash in Redis has: everything but the name."""
+        return {name: getattr(self, name) for name in self.__struct_fields__[1:]}
 
 
 class NoOptions(BaseModel):
@@ -68,8 +133,9 @@ class Profile(Struct, frozen=True):
 class ConnectionPlan(Struct, frozen=True):
     """One connection that a connector holds: its name, the streams it feeds, and how to make its session.
 
-    ``rotate`` is the number of seconds after which the connection is replaced by a fresh one (``None``: never), for
-    exchanges where only a new connection brings a fresh snapshot.
+    ``rotate`` is the number of seconds within which the connection is replaced by a fresh one (``None``: never), for
+    exchanges that end connections of a certain age, or where only a new connection brings a fresh snapshot. Connections
+    are replaced at different moments of the last fifth of that time.
     """
 
     name: str

@@ -128,6 +128,10 @@ class FeedLatency:
             topic.lags = channel.waiting
             topic.lags_from = self._since(at, self.offset)
 
+    def forget(self, topic: Timed) -> None:
+        """A topic is read no more."""
+        self._opened.pop(id(topic), None)
+
     def heartbeat(self) -> dict[str, str | float]:
         """What the heartbeat says of it; empty where nothing is known."""
         offset, figures = self.host_offset, self.figures()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from random import Random
 from weakref import WeakKeyDictionary
 
+from bridge.feed.shared import FREE, SharedBudget
 from bridge.urls import Url
 
 __all__ = [
@@ -177,28 +178,47 @@ class RequestBudget(Pacer):
         self._spent: deque[tuple[float, int]] = deque()
         """When requests really went, and their weight."""
 
-    async def spend(self, weight: int) -> float:
-        """Wait until a request of this weight may go.
+    async def spend(self, weight: int, shared: SharedBudget | None = None) -> float:
+        """Wait until a request of this weight may go, by this process' count and by that of all that have one address.
 
         Returns:
             Zero; or the seconds for which the exchange wants to hear nothing, where that is too long to wait.
         """
         async with self._queue:
-            while (wait := self._until(weight) - self._clock()) > 0:
-                if (held := self._held - self._clock()) > _PATIENCE:
-                    return held
-                await asyncio.sleep(min(wait, _LOOK))  # it may get shorter: after a refusal the budget is full again
+            while True:
+                while (wait := self._until(weight) - self._clock()) > 0:
+                    if (held := self._held - self._clock()) > _PATIENCE:
+                        return held
+                    await asyncio.sleep(
+                        min(wait, _LOOK)
+                    )  # it may get shorter: after a refusal the budget is full again
+                turn = await shared.take(weight, self.limit) if shared else FREE
+                if turn.held:
+                    self._heed(turn.held)
+                elif turn.full:
+                    await asyncio.sleep(min(turn.full, _LOOK_SHARED))  # here, too
+                else:
+                    break
             self._last = self._clock()
             if self.limit is not None:
                 self._spent.append((self._last, weight))
         return 0.0
 
-    def refused(self, retry_after: float | None) -> None:
-        """The exchange has had too many requests: ``retry_after`` is how long it wants none, in seconds, if it said so."""
+    def refused(self, retry_after: float | None) -> float:
+        """The exchange has had too many requests: ``retry_after`` is how long it wants none, in seconds, if it said so.
+
+        Returns:
+            The seconds for which nothing goes; zero if nobody knows.
+        """
         wait = retry_after if retry_after is not None or self.limit is None else self.limit[1]
-        if wait is not None:
-            self.hold(max(wait, _LEAST_HOLD))
-            self._spent.clear()
+        if wait is None:
+            return 0.0
+        self._heed(max(wait, _LEAST_HOLD))
+        return max(wait, _LEAST_HOLD)
+
+    def _heed(self, seconds: float) -> None:
+        self.hold(seconds)
+        self._spent.clear()
 
     def _until(self, weight: int = 1) -> float:
         until = super()._until() if self.troubled else self._held
@@ -255,6 +275,8 @@ class SendBudget:
 
 _LOOK = 0.1
 """Seconds between two looks at how much waits."""
+_LOOK_SHARED = 5.0
+"""Most seconds between two looks at how much other processes have sent."""
 _IN_TRANSIT = 0.25
 """Seconds by which what is sent apart may arrive closer together."""
 _WINDOW = 1.0 + _IN_TRANSIT

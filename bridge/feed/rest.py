@@ -17,6 +17,7 @@ from bridge.exchange_errors import RestError
 from bridge.exchanges.api import Flow, HttpRequest, HttpResponse
 from bridge.exchanges.toolkit.waiting import seconds_to_wait
 from bridge.feed.policies import RequestBudget
+from bridge.feed.shared import SharedBudget
 from bridge.feed.sockets import describe
 from bridge.feed.tap import FeedTap
 from bridge.feed.tunnel import open_tunnel
@@ -71,7 +72,8 @@ class _TunnelConnector(aiohttp.BaseConnector):
 class RestClient:
     """An exchange's REST API, at ``base`` (``https://limitlex.com/api``), through ``proxy`` if there is one.
 
-    ``budget`` says when a request may go; it is shared by all that call the address.
+    ``budget`` says when a request may go; all of the process that call the address have one, and ``shared`` is what other
+    processes see of it.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class RestClient:
         *,
         proxy: Proxy | None = None,
         budget: RequestBudget | None = None,
+        shared: SharedBudget | None = None,
     ) -> None:
         self._exchange = exchange
         self._base = base.rstrip("/")
@@ -92,6 +95,7 @@ class RestClient:
         self._tap = tap
         self._proxy = proxy
         self._budget = budget
+        self._shared = shared
         self._client: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -137,7 +141,7 @@ class RestClient:
             raise RuntimeError(msg)
         url = URL(self._base + request.path, encoded=True)  # as it is signed: `%2C` stays what it is
         budget = self._budget
-        if budget and (held := await budget.spend(request.weight)):
+        if budget and (held := await budget.spend(request.weight, self._shared)):
             words = f"not asked: the exchange wants no requests for another {held:.0f} s"
             raise RestError(self._exchange, request.safe_path, 429, words, held)
         try:
@@ -154,7 +158,9 @@ class RestClient:
         if budget:
             budget.worked()
             if status in _TOO_MANY:
-                budget.refused(seconds_to_wait(headers.get("retry-after", ""), headers.get("date", "")))
+                held = budget.refused(seconds_to_wait(headers.get("retry-after", ""), headers.get("date", "")))
+                if held and self._shared:
+                    await self._shared.refused(held)
         if self._tap and request.method == "GET":
             self._tap.http("rest", self._base + request.safe_path, body.decode(errors="replace"), CLOCK.now() / 1e9)
         return HttpResponse(status, body, headers, CLOCK.now())

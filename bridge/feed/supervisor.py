@@ -95,6 +95,13 @@ class FeedSupervisor:
             self._active.replace_reason = reason
             self._wake.set()
 
+    def revise(self, plan: ConnectionPlan) -> None:
+        """Serve fewer streams, by this plan: a fresh connection takes over, and those that stay miss nothing."""
+        left = {stream for stream in self.plan.subscriptions if stream not in plan.subscriptions}
+        self.plan = plan
+        self._streams = [stream for stream in self._streams if stream not in left]
+        self.replace("pairs have left")
+
     async def run(self) -> None:
         """Connect, serve, connect again; ends only by cancellation, or by a user's mistake."""
         waits = self._waits()
@@ -159,7 +166,7 @@ class FeedSupervisor:
                 and not connection.resting
                 and self._context.monotonic() >= rotate_at
             ):
-                reason = "time for a fresh snapshot"
+                reason = "the connection is old enough"
             if not reason and self._expiring(connection, expiry_from):
                 reason = "the token expires"
             if reason:
@@ -177,7 +184,7 @@ class FeedSupervisor:
         return backoff(self._context.random)
 
     def _rotation(self) -> float | None:
-        """When to replace the connection for a fresh snapshot; spread, so that pairs don't do it all at once."""
+        """When to replace the connection for its age; spread, so that pairs don't do it all at once."""
         if self.plan.rotate is None:
             return None
         return self._context.monotonic() + self.plan.rotate * self._context.random.uniform(0.8, 1.0)

@@ -54,13 +54,15 @@ class BridgeMetrics(Collector):
         """All metric families, each over all connectors."""
         reports = self._reports()
         streams = [(report, row) for report in reports for row in report.streams()]
+        # With a label for the pair, a series ends with its pair; without one, a sum must not fall.
+        past = [] if self._pairs else [(report, row) for report in reports for row in report.past()]
         words = "1 while the connector runs, 0 if it has failed or not started; then it has no other metrics."
         yield _gauge("bridge_connector_up", words, _BASE, self._up())
         states = {_of(report, state): state == now for report, now in _with_state(reports) for state in STATES}
         words = "1 for the current state of the connector, 0 for the others."
         yield _gauge("bridge_connector_state", words, (*_BASE, "state"), states)
-        yield from self._counts(streams)
-        yield from self._books([(report, row) for report, row in streams if row.channel is Channel.BOOK])
+        yield from self._counts([*streams, *past])
+        yield from self._books([(report, row) for report, row in (*streams, *past) if row.channel is Channel.BOOK])
         yield from self._standing(streams)
         yield from self._connections([(report, row) for report in reports for row in report.connections()])
         yield from _of_connectors(reports)

@@ -33,6 +33,7 @@ STATES = ("starting", "live", "degraded", "down", "stopping")
 
 _MOST_TYPES = 100
 """Limit of unknown message types counted separately: an exchange may put ids into types, which must not fill memory."""
+_COUNTS = ("received", "published", "buffered", "repeated", "gaps", "resyncs")
 _LEAST_PATIENCE = 5.0
 """Minimum of seconds without an acknowledged heartbeat after which Redis counts as not answering."""
 
@@ -106,7 +107,14 @@ class Report:
         self.unknown: Counter[str] = Counter()
         """Messages of unknown types, by type."""
         self.started = time.time_ns()
-        self._polled = {stream: poll.interval for poll in exchange.polls() for stream in poll.streams}
+        self._polled: dict[Subscription, float] = {}
+        self.poll(exchange)
+        self._leaving: dict[Subscription, Topic] = {}
+        """Streams of pairs that are read no more, whose last entries wait."""
+        self._left: dict[Channel, StreamRow] = {}
+        """By channel, the counts of those that have been given up."""
+        self._given_up: dict[str, dict[str, object]] = {}
+        """What the catalog is to say of them, until it does."""
         self.written = time.monotonic()
         """When Redis last accepted a heartbeat (monotonic clock)."""
         self.refusal = ""
@@ -114,6 +122,29 @@ class Report:
         self.starting = False
         """Whether its streams are not open yet."""
         self.ended = False
+
+    def poll(self, exchange: Exchange) -> None:
+        """Further streams may be polled."""
+        self._polled |= {stream: poll.interval for poll in exchange.polls() for stream in poll.streams}
+
+    def leaving(self, topic: Topic) -> None:
+        """A stream is read no more; its last entries may wait."""
+        self._leaving[Subscription(topic.channel, topic.subject)] = topic
+
+    def left(self, topic: Topic) -> None:
+        """A stream has been given up: another process may write it. Its counts stay in the totals."""
+        stream = Subscription(topic.channel, topic.subject)
+        del self._leaving[stream]
+        self._given_up[topic.stream.key] = self._entry(stream, topic)
+        row, sums = self._row(topic, topic.stream.backlog), self._left.get(topic.channel)
+        if sums is not None:
+            counts = {name: getattr(row, name) + getattr(sums, name) for name in _COUNTS}
+            row = structs.replace(row, **counts, lost=dict(Counter(row.lost) + Counter(sums.lost)))
+        self._left[topic.channel] = structs.replace(row, key="", subject="", awaiting_snapshot=False)
+
+    def shown(self) -> None:
+        """The catalog has been written."""
+        self._given_up.clear()
 
     @property
     def missing(self) -> list[str]:
@@ -159,26 +190,29 @@ class Report:
     def streams(self) -> list[StreamRow]:
         """The current state of each stream."""
         waiting = self.publisher.backlog()
-        now = CLOCK.now()
-        return [
-            StreamRow(
-                topic.stream.key,
-                topic.channel,
-                topic.subject,
-                str(topic.state),
-                isinstance(topic, BookTopic) and topic.awaiting,
-                topic.received,
-                topic.stream.published,
-                dict(topic.stream.lost),
-                waiting[topic.stream] + topic.undeclared,
-                topic.repeated,
-                topic.gaps,
-                topic.resyncs if isinstance(topic, BookTopic) else 0,
-                round((now - topic.last) / 1e9, 3) if topic.last else None,
-                topic.stream.blocked,
-            )
-            for topic in self.topics.values()
-        ]
+        return [self._row(topic, waiting[topic.stream]) for topic in (*self.topics.values(), *self._leaving.values())]
+
+    def past(self) -> list[StreamRow]:
+        """The counts of streams that were given up, a row for each channel."""
+        return list(self._left.values())
+
+    def _row(self, topic: Topic, waiting: int) -> StreamRow:
+        return StreamRow(
+            topic.stream.key,
+            topic.channel,
+            topic.subject,
+            str(topic.state),
+            isinstance(topic, BookTopic) and topic.awaiting,
+            topic.received,
+            topic.stream.published,
+            dict(topic.stream.lost),
+            waiting + topic.undeclared,
+            topic.repeated,
+            topic.gaps,
+            topic.resyncs if isinstance(topic, BookTopic) else 0,
+            round((CLOCK.now() - topic.last) / 1e9, 3) if topic.last else None,
+            topic.stream.blocked,
+        )
 
     def connections(self) -> list[ConnectionRow]:
         """The current state of each planned connection."""
@@ -254,7 +288,7 @@ class Report:
 
     def counts(self) -> dict[str, int]:
         """Counts of events; ``received`` = ``published`` + ``lost`` + ``waiting``."""
-        topics = self.topics.values()
+        topics: list[Topic | StreamRow] = [*self.topics.values(), *self._leaving.values(), *self._left.values()]
         return {
             "received": sum(topic.received for topic in topics),
             "published": self.publisher.published,
@@ -289,19 +323,22 @@ class Report:
 
     def catalog(self) -> dict[str, dict[str, object]]:
         """The connector's entries in the catalog: stream key → content."""
-        catalog: dict[str, dict[str, object]] = {}
+        catalog = dict(self._given_up)
         for subscription, topic in self.topics.items():
-            kind = "pair" if subscription.channel in PUBLIC_CHANNELS else "account"
-            catalog[topic.stream.key] = {
-                "exchange": self.exchange.name,
-                kind: subscription.subject,
-                "channel": str(subscription.channel),
-                "schema": str(SCHEMA_VERSION),
-                "connector": self.name,
-                "instance": self.presence.instance,
-                "state": topic.state,
-                "units": self.exchange.units.get(subscription.channel, ""),
-                **({"gaps": self.exchange.gaps} if subscription.channel is Channel.BOOK else {}),
-                **({"polled": f"{self._polled[subscription]:g}"} if subscription in self._polled else {}),
-            }
+            catalog[topic.stream.key] = self._entry(subscription, topic)
         return catalog
+
+    def _entry(self, subscription: Subscription, topic: Topic) -> dict[str, object]:
+        kind = "pair" if subscription.channel in PUBLIC_CHANNELS else "account"
+        return {
+            "exchange": self.exchange.name,
+            kind: subscription.subject,
+            "channel": str(subscription.channel),
+            "schema": str(SCHEMA_VERSION),
+            "connector": self.name,
+            "instance": self.presence.instance,
+            "state": topic.state,
+            "units": self.exchange.units.get(subscription.channel, ""),
+            **({"gaps": self.exchange.gaps} if subscription.channel is Channel.BOOK else {}),
+            **({"polled": f"{self._polled[subscription]:g}"} if subscription in self._polled else {}),
+        }

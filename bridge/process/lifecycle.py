@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from bridge.process.output import drain_output
 
-__all__ = ["LONGEST_END", "end_on_signals", "end_tasks", "names_of_tasks", "run_loop"]
+__all__ = ["LONGEST_END", "end_on_signals", "end_tasks", "names_of_tasks", "run_loop", "unless_stopped"]
 
 T = TypeVar("T")
 
@@ -109,6 +109,17 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]], patience: float = _PATIE
             task.cancel()
         _, waiting = await asyncio.wait(waiting, timeout=patience)
     return waiting
+
+
+async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Await some work; if ``stop`` is set before it is done, cancel it, and return ``None``."""
+    doing = asyncio.ensure_future(work)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((doing, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return doing.result() if doing.done() else None
+    finally:
+        await end_tasks((doing, stopping))
 
 
 def names_of_tasks(loop: asyncio.AbstractEventLoop) -> list[str]:

@@ -74,6 +74,9 @@ class ClusterNodes:
     def home(self, stream: Stream) -> RedisPipeline:
         return self._homes[stream].pipeline
 
+    def forget(self, stream: Stream) -> None:
+        self._homes.pop(stream).pipeline.forget(stream)
+
     async def run(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:

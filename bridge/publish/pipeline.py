@@ -164,6 +164,14 @@ class RedisPipeline:
         self._idle.set()
         return self.ledger.history.without(stream)
 
+    def forget(self, stream: Stream) -> None:
+        """Write a stream no more, of which nothing is on its way."""
+        self.ledger.history.without(stream)
+        self.queue.remove(stream)
+        self.blocked.forget(stream)
+        self.upkeep.forget(stream)
+        self._idle.set()
+
     def adopt(self, stream: Stream, acknowledged: Sequence[Run]) -> None:
         """Take a stream from another node's pipeline; Redis is asked first how far it is."""
         self.ledger.history.add(acknowledged)

@@ -61,6 +61,9 @@ class Nodes(Protocol):
     def home(self, stream: Stream) -> RedisPipeline:
         """The pipeline that has the stream now."""
 
+    def forget(self, stream: Stream) -> None:
+        """The stream is written no more."""
+
     async def run(self) -> None:
         """Run the pipelines, for as long as the task lives."""
 
@@ -89,6 +92,9 @@ class OneServer:
     def home(self, stream: Stream) -> RedisPipeline:
         del stream
         return self._pipeline
+
+    def forget(self, stream: Stream) -> None:
+        self._pipeline.forget(stream)
 
     async def run(self) -> None:
         await self._pipeline.run()
@@ -184,6 +190,18 @@ class Publisher:
         """Take a stream into care; it must stand where Redis has it (`Stream.resume`)."""
         self._streams.append(stream)
         self._nodes.place(stream)
+
+    def give_up(self, stream: Stream) -> bool:
+        """Write this stream no more, from now on, if all that was put is acknowledged; returns whether it is.
+
+        Another process may then write it. A stream that Redis refuses is given up with what waits of it.
+        """
+        if stream.flying or (stream.waiting and not stream.blocked):
+            return False
+        self._totals.bytes -= stream.bytes
+        self._streams.remove(stream)
+        self._nodes.forget(stream)
+        return True
 
     def put(self, stream: Stream, event: Event) -> None:
         """Take an event of a stream, to be published soon; its entry's ``recv`` is by the host's clock."""

@@ -54,6 +54,11 @@ class Upkeep:
             self.trims = [(stream, text) for stream in self._queue.streams for text in stream.trim(now_ms)]
         self.looks = self.watch.next(self._queue.streams)
 
+    def forget(self, stream: Stream) -> None:
+        """Do nothing more about a stream that is written no more."""
+        self.trims = [trim for trim in self.trims if trim[0] is not stream]
+        self.looks = [look for look in self.looks if look is not stream]
+
     def add_to(self, batch: Batch, now: float, asked: int) -> None:
         """Put what is due behind a batch's entries; ``asked`` is the time by the steady clock (ns)."""
         for stream, text in self.trims:

@@ -26,13 +26,13 @@ _LEARNED = 16
 
 _PARAMETER = re.compile(
     r"([?&](?:t|token|access_token|jwt|key|api_?key|secret|sig|sign|signature|auth|authorization|passphrase|password"
-    r"|listen_?key)=)([^&#\s]+)",
+    r"|listen_?key|private_?key|api_?passphrase)=)([^&#\s]+)",
     re.IGNORECASE,
 )
 _USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/?#@]*@", re.IGNORECASE)
 _MEMBER = re.compile(
     r'("(?:token|access_?token|jwt|api[_-]?key|api[_-]?secret|secret|sig|sign|signature|auth|authorization|passphrase'
-    r'|password|listen_?key)"\s*:\s*")((?:[^"\\]|\\.)+)(")',
+    r'|password|listen_?key|private_?key|api[_-]?passphrase)"\s*:\s*")((?:[^"\\]|\\.)+)(")',
     re.IGNORECASE,
 )
 _JWT = re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?")

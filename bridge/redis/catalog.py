@@ -11,17 +11,31 @@ from contextlib import suppress
 from functools import partial
 
 import msgspec
+from msgspec import Struct
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
 from bridge.keys import Keys, StreamKey
+from bridge.model import ControlEvent
 from bridge.redis.errors import about
 from bridge.redis.lease import Lease
 
-__all__ = ["Catalog"]
+__all__ = ["Catalog", "Writer"]
 
 Texts = dict[str, bytes]
 """Stream key → its entry, as JSON."""
+
+
+class Writer(Struct, frozen=True):
+    """The process that wrote a stream's entry, and the state of the stream by it."""
+
+    instance: str
+    state: str
+
+    @property
+    def ended(self) -> bool:
+        """Whether it writes the stream no more: it has ended, or goes on with others."""
+        return self.state == ControlEvent.STOP
 
 
 class Catalog:
@@ -54,19 +68,20 @@ class Catalog:
         forgotten, self._forgotten = self._forgotten, False
         return forgotten
 
-    async def owners(self, streams: Sequence[str]) -> dict[str, dict[str, str]]:
-        """The writers of these streams: connector → stream → the instance that wrote its entry."""
+    async def owners(self, streams: Sequence[str]) -> dict[str, dict[str, Writer]]:
+        """The writers of these streams: connector → stream → who wrote its entry."""
         asked: defaultdict[str, list[str]] = defaultdict(list)
         for key in streams:
             asked[self._of(key)].append(key)
-        owners: dict[str, dict[str, str]] = {}
+        owners: dict[str, dict[str, Writer]] = {}
         for catalog, keys in asked.items():
             with about(catalog):
                 entries = await self._client.hmget(catalog, keys)
             for key, entry in zip(keys, entries, strict=True):
                 with suppress(msgspec.MsgspecError, KeyError, TypeError):
                     said = msgspec.json.decode(entry or "")
-                    owners.setdefault(said["connector"], {})[key] = said.get("instance", "")
+                    writer = Writer(said.get("instance", ""), said.get("state", ""))
+                    owners.setdefault(said["connector"], {})[key] = writer
         return owners
 
     async def subaccounts(self, exchange: str) -> list[StreamKey]:

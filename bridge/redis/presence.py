@@ -20,6 +20,7 @@ from bridge.errors import AlreadyRunningError
 from bridge.keys import Keys
 from bridge.redis.catalog import Catalog
 from bridge.redis.errors import AWAY, FAILURES
+from bridge.redis.instruments import InstrumentHashes
 from bridge.redis.lease import Lease
 from bridge.redis.rejects import Rejects
 from bridge.redis.rivals import Rivals, identity
@@ -60,6 +61,8 @@ class Presence:
         self._ttl = heartbeat.ttl
         self.lease = lease
         self.catalog = Catalog(client, keys, self.lease)
+        self.instruments = InstrumentHashes(client, keys, self.lease, exchange)
+        """What the exchange lists of the connector's pairs."""
         self._rivals = Rivals(client, keys, self.catalog, heartbeat.interval)
         self.rejects = Rejects(self.lease, keys.rejects(exchange), lease.name)
         """Frames that could not be parsed."""
@@ -84,18 +87,43 @@ class Presence:
         """
         looked = await self.lease.look()
         last = await self._rivals.expect_silence(self._name, self._name)
+        gone = await self._gone(streams)
+        await self.lease.take(looked, last, partial(self._put, fields=fields, ttl=max(self._ttl, _STARTING)))
+        try:
+            await self._fence_off(gone)
+        except AlreadyRunningError:
+            await self.leave()
+            raise
+        return [self._name, *gone]
+
+    async def claim_more(self, streams: Sequence[str]) -> list[str]:
+        """Check that no other live process writes these streams, while this one has its lease.
+
+        Returns:
+            The earlier owners of the streams, which must not write any more.
+
+        Raises:
+            AlreadyRunningError: another process writes one of them.
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
+        """
+        gone = await self._gone(streams)
+        await self._fence_off(gone)
+        return list(gone)
+
+    async def _gone(self, streams: Sequence[str]) -> dict[str, str | None]:
+        """The earlier owners of these streams that are gone, with their fences."""
         gone = {}
         for owner, keys in (await self.catalog.owners(streams)).items():
             if owner != self._name:
                 before = await self.lease.look(owner)
                 if await self._rivals.expect_given_up(owner, list(keys)):
                     gone[owner] = before
-        await self.lease.take(looked, last, partial(self._put, fields=fields, ttl=max(self._ttl, _STARTING)))
+        return gone
+
+    async def _fence_off(self, gone: Mapping[str, str | None]) -> None:
         for owner, before in gone.items():
             if not await self.lease.fence_off(owner, before):
-                await self.leave()
                 raise AlreadyRunningError(owner, "it was started at the same time, and may write the same streams")
-        return [self._name, *gone]
 
     async def beat(self, fields: Mapping[str, str | int | float]) -> None:
         """Renew the lease with a heartbeat.

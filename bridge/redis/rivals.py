@@ -72,7 +72,7 @@ class Rivals:
         return instance
 
     async def expect_given_up(self, owner: str, streams: Sequence[str]) -> bool:
-        """Check that another connector is gone, or was restarted without these streams, like a shard.
+        """Check that another connector is gone, or goes on without these streams, like a shard.
 
         Returns:
             Whether it is gone; it may then come back, and must be prevented from writing.
@@ -88,7 +88,7 @@ class Rivals:
             await asyncio.sleep(self._interval)
             instance = await self._client.hget(self._keys.connector(owner), "instance") or ""
             said = (await self._catalog.owners(streams)).get(owner, {}).values()
-            if any(writer in ("", instance) for writer in said):
+            if any(writer.instance in ("", instance) and not writer.ended for writer in said):
                 raise
             return False
         return True

@@ -33,6 +33,7 @@ __all__ = [
 _TOPICS: dict[Channel, type[Topic]] = {
     Channel.TRADES: IdTopic,
     Channel.FILLS: IdTopic,
+    Channel.LIQUIDATIONS: IdTopic,
     Channel.BOOK: BookTopic,
 }
 

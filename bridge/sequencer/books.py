@@ -75,9 +75,9 @@ class BookTopic(Topic):
         self.awaiting = True
         super().stale(recv, reason)
 
-    def stop(self, recv: int) -> None:
+    def stop(self, recv: int, reason: str = "the connector ends") -> None:
         self._declare_unused(recv)
-        super().stop(recv)
+        super().stop(recv, reason)
 
     def gap(self, recv: int, reason: str, count: int | None = None) -> None:
         if self.awaiting and self.said == ControlEvent.GAP and count is None:

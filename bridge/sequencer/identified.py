@@ -1,19 +1,20 @@
-"""Trades and fills: events of which each is one thing that happened once."""
+"""Trades, liquidations and fills: events of which each is one thing that happened once."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
-from bridge.model import Channel, Event, Fill, Trade
+from bridge.model import Channel, Event, Fill, Liquidation, Trade
 from bridge.publish.stream import Stream
 from bridge.sequencer.topic import Sink, Topic
 
 __all__ = ["IdTopic"]
 
-Ident = str | tuple[str, str]
-"""A trade's id; a fill's is unique within its pair."""
+Identified: TypeAlias = Trade | Liquidation | Fill
+Ident: TypeAlias = str | tuple[str, str]
+"""A trade's or a liquidation's id; a fill's is unique within its pair."""
 
 _REMEMBERED = 5_000
 """Ids that a topic remembers at least, in each of two generations."""
@@ -31,7 +32,7 @@ _AT_ONCE = 20_000_000
 
 
 class IdTopic(Topic):
-    """Trades and fills: each stands once, told apart by its id, or without ids by its content.
+    """Trades, liquidations and fills: each stands once, told apart by its id, or without ids by its content.
 
     Without ids, a connection's repeats are matched one to one against what came before: two like trades are two.
     """
@@ -43,7 +44,7 @@ class IdTopic(Topic):
         self._new_since = 0
         """When the newer generation of ids began (ns)."""
         self._keep = _FILLS_REMEMBERED if stream.channel is Channel.FILLS else 0
-        self._recent: deque[Trade | Fill] = deque(maxlen=_REMEMBERED)
+        self._recent: deque[Identified] = deque(maxlen=_REMEMBERED)
         self._history: Counter[tuple[Any, ...]] = Counter()
         """What a new connection may begin with: the trades before it. Emptied by the first that is not among them."""
         self._newest = 0
@@ -58,7 +59,7 @@ class IdTopic(Topic):
 
     def seed(self, tail: Sequence[Event], recv: int) -> None:
         for event in tail:
-            if isinstance(event, Trade | Fill):
+            if isinstance(event, Identified):
                 self._remember(event)
         self._new_since = recv
         super().seed(tail, recv)
@@ -77,7 +78,7 @@ class IdTopic(Topic):
             self._beside.extend((event.recv, _content(event)) for event in self._recent if event.recv >= since)
             self._beside_until = self.last + _BESIDE
 
-    def accept(self, event: Trade | Fill) -> None:
+    def accept(self, event: Identified) -> None:
         ident: Ident = event.id if event.__class__ is Trade else _ident(event)
         if ident:
             if ident in self._new or ident in self._old:
@@ -134,19 +135,19 @@ class IdTopic(Topic):
             self._clean += not self._replayed
         return False
 
-    def _remember(self, event: Trade | Fill) -> None:
+    def _remember(self, event: Identified) -> None:
         if ident := _ident(event):
             self._new.add(ident)
         else:
             self._recent.append(event)
 
 
-def _ident(event: Trade | Fill) -> Ident:
+def _ident(event: Identified) -> Ident:
     """What tells an event from all others of its stream; empty where the exchange gives it no id."""
-    if isinstance(event, Trade):
-        return event.id
-    return (event.pair, event.fill_id) if event.fill_id else ""
+    if isinstance(event, Fill):
+        return (event.pair, event.fill_id) if event.fill_id else ""
+    return event.id
 
 
-def _content(event: Trade | Fill) -> tuple[Any, ...]:
-    return (event.ts, event.side, event.price, event.size)
+def _content(event: Identified) -> tuple[Any, ...]:
+    return (event.ts, event.side, event.price, event.size, event.contracts)

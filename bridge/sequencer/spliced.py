@@ -87,9 +87,9 @@ class SplicedBook(HeldBook):
         self._discard()
         super().down(recv, reason)
 
-    def stop(self, recv: int) -> None:
+    def stop(self, recv: int, reason: str = "the connector ends") -> None:
         self._discard()
-        super().stop(recv)
+        super().stop(recv, reason)
 
     def _hold(self, event: BookDelta) -> None:
         if self._waiting and event.prev != self._waiting[-1].xseq:

@@ -27,7 +27,7 @@ Key = tuple[str | None, ...]
 
 
 class StateTopic(Topic):
-    """Quotes, tickers, orders, balances, positions: after a reconnect, a state that stands already isn't repeated."""
+    """Quotes, tickers, orders, balances, positions and the like: after a reconnect, a state that stands already isn't repeated."""
 
     def __init__(self, stream: Stream, sink: Sink, resync: Callable[[str, str], None]) -> None:
         super().__init__(stream, sink, resync)

@@ -159,11 +159,11 @@ class Topic:
             self.live = False
             self._say(recv, ControlEvent.STALE, reason)
 
-    def stop(self, recv: int) -> None:
-        """The connector ends on purpose."""
+    def stop(self, recv: int, reason: str = "the connector ends") -> None:
+        """The connector ends on purpose, or reads this pair no more."""
         self.live = False
         if self.said != ControlEvent.STOP:
-            self._say(recv, ControlEvent.STOP, "the connector ends")
+            self._say(recv, ControlEvent.STOP, reason)
 
     def gap(self, recv: int, reason: str, count: int | None = None) -> None:
         """Events were lost at the source."""

@@ -55,6 +55,10 @@ class Lines:
         "delta": "blue",
         "quote": "cyan",
         "ticker": "cyan",
+        "funding": "cyan",
+        "mark": "cyan",
+        "interest": "cyan",
+        "liquidation": "bright_yellow",
         "control": "bold yellow",
     }
     _VALUES: Mapping[str, str] = {

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bridge import acl
 from bridge.config import load_settings
+from bridge.config.accounts import credentials_of
 from bridge.exchanges import names
 
 __all__ = ["main"]
@@ -54,7 +55,8 @@ def _connector(exchange: str) -> acl.Rules:
     env = {"TICKBRIDGE_CONNECTORS__0": f"{{{connector}}}"}
     if exchange in PRIVATE:
         env["TICKBRIDGE_CONNECTORS__0"] = f"{{{connector}, account: main}}"
-        env["TICKBRIDGE_ACCOUNTS__MAIN"] = f"{{exchange: {exchange}, api_key: unused, api_secret: unused}}"
+        unused = "".join(f", {credential.name}: unused" for credential in credentials_of(exchange))
+        env["TICKBRIDGE_ACCOUNTS__MAIN"] = f"{{exchange: {exchange}{unused}}}"
     settings = load_settings(None, env)
     return acl.connector(settings, settings.connectors[0], broad=True)
 

@@ -72,7 +72,7 @@ def test_the_account_in_the_comments_is_a_good_one(run, tmp_path):
     (tmp_path / "lmex.secret").write_text("secret")
     (tmp_path / "b.yaml").write_text(text + account)
     with contextlib.chdir(tmp_path):
-        assert load_settings(tmp_path / "b.yaml", {}).accounts["main"].secret == "secret"
+        assert load_settings(tmp_path / "b.yaml", {}).accounts["main"].credentials["api_secret"] == "secret"
 
 
 def test_pairs_in_every_spelling_of_a_list(run, tmp_path):

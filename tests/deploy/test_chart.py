@@ -185,6 +185,27 @@ def test_an_account_reaches_its_connector_alone(helm_name):
             assert [key for key in keys if key.endswith("_url")] == [REDIS_USERS[name.removeprefix("rel-tickbridge-")]]
 
 
+@EACH_HELM
+def test_credentials_come_from_the_keys_that_are_named(helm_name):
+    values = yaml.safe_load((CHART / "ci" / "two-exchanges-account.yaml").read_text())
+    values["accounts"]["main"] |= {"apiKeyKey": "key", "credentials": {"api_passphrase": "words", "api_secret": ""}}
+    manifests = render(helm_name, values)
+    [config] = [each for each in of_kind(manifests, "ConfigMap") if each["metadata"]["name"].endswith("-limitlex")]
+    account = yaml.safe_load(config["data"]["tickbridge.yaml"])["accounts"]["main"]
+    assert account == {
+        "exchange": "limitlex",
+        "subaccounts": True,
+        "api_key_file": "/run/tickbridge/account/api_key",
+        "api_passphrase_file": "/run/tickbridge/account/api_passphrase",
+    }
+    [spec] = [spec for name, spec in pods(manifests) if name == "rel-tickbridge-limitlex"]
+    [volume] = [volume for volume in spec["volumes"] if volume["name"] == "account"]
+    assert volume["secret"]["items"] == [
+        {"key": "key", "path": "api_key"},
+        {"key": "words", "path": "api_passphrase"},
+    ]
+
+
 @EACH_FILE
 @EACH_HELM
 def test_only_connectors_reach_the_outside(helm_name, file):

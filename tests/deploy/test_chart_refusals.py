@@ -46,6 +46,14 @@ WRONG: dict[str, tuple[str, dict[str, Any]]] = {
         connector(exchange="lmex", account="main") | {"accounts": ACCOUNT},
     ),
     "a secret in the values": ("accounts.main", {"accounts": {"main": ACCOUNT["main"] | {"api_secret": "s"}}}),
+    "a credential with a name that is none": (
+        "accounts.main.credentials",
+        {"accounts": {"main": ACCOUNT["main"] | {"credentials": {"API-KEY": "k"}}}},
+    ),
+    "a credential's key that is none": (
+        "accounts.main.credentials.api_passphrase",
+        {"accounts": {"main": ACCOUNT["main"] | {"credentials": {"api_passphrase": "no such key"}}}},
+    ),
     "an account without its Secret": ("accounts.main", {"accounts": {"main": {"exchange": "lmex"}}}),
     "a shard that is none": ("connectors.0.shard", connector(shard="first of 3")),
     "a shard beyond the last": ("connectors.0.shard", connector(shard="4/3")),

@@ -60,6 +60,7 @@ REFUSED: dict[str, list[list[str]]] = {
         ["XADD", TRADES, "*", "a", "b"],
         ["XTRIM", TRADES, "MAXLEN", "0"],
         ["DEL", TRADES],
+        ["HSET", "prod:md:{limitlex:BTC-EUR}:instrument", "a", "b"],
         ["XGROUP", "CREATE", TRADES, "g", "0"],
         ["SET", "prod:md:{x", "1"],
     ],
@@ -144,6 +145,7 @@ class World:
             process.wait_for(text)
         eventually(lambda: client.hget("prod:md:{limitlex:BTC-EUR}:book:snapshot", "id"), "the late-join hash")
         eventually(lambda: client.hget("prod:acct:{limitlex:main}:wallet", "id:balances"), "the wallet")
+        eventually(lambda: client.hget("prod:md:{limitlex:BTC-EUR}:instrument", "base") == "BTC", "the instrument hash")
         for user, key in (("public", TRADES), ("account-main", BALANCES), ("operator", "*:trades")):
             tail = self.run(
                 "tail",

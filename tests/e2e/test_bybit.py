@@ -147,6 +147,28 @@ def test_spot_and_linear_never_mix_and_all_is_to_the_digit(play: Play, bybit_exc
     played.finished()
 
 
+def test_what_derivatives_have_and_what_is_listed_of_each_pair(play: Play, bybit_exchange: BybitExchange) -> None:
+    """One topic feeds four streams of a perpetual and one of a spot pair; instrument hashes are the list's."""
+    played = play()
+    pair = "BTC-USDT-PERP"
+    own = {"funding": 1, "mark": 1, "interest": 1, "liquidations": 1}
+    played.live(*(md(pair, channel) for channel in own))
+    bybit_exchange.say(LINEAR, frames.TICKER_LINEAR, frames.TICKER_DELTA, frames.LIQUIDATION, frames.TICKER_LINEAR)
+    [funding], [mark], [interest], [liquidation] = (played.wait(md(pair, channel), 1) for channel in own)
+    assert (funding["rate"], funding["next_ts"], funding["interval"]) == ("-0.005", "1760342400000000000", "28800")
+    assert (mark["mark"], mark["index"]) == ("66666.60", "115418.19")
+    assert (interest["size"], interest["value"]) == ("246186.86", "16412440820.27")
+    assert [liquidation[name] for name in ("id", "side", "price", "size")] == ["", "buy", "0.04499", "20000"]
+    assert not [key for channel in own for key in played.client.scan_iter(f"md:{{bybit:BTC-USDT}}:{channel}")]
+    hashes = {name: f"md:{{bybit:{name}}}:instrument" for name in PAIRS}
+    for key in hashes.values():
+        eventually(lambda key=key: played.client.exists(key), key)
+    assert played.client.hmget(hashes[pair], "base", "quote", "kind") == ["BTC", "USDT", "perpetual"]
+    assert played.client.hmget(hashes["ETH-USDT"], "base", "status", "kind") == ["ETH", "online", "spot"]
+    assert set(map(played.client.type, hashes.values())) == {"hash"}
+    played.finished()
+
+
 def test_old_snapshots_are_no_latency(play: Play, bybit_exchange: BybitExchange) -> None:
     bybit_exchange.age = 3_000
     played = play(channels=["book"], pairs=["BTC-USDT"])

@@ -17,7 +17,7 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tests.mutation.mutants import ROOT, Mutant, sample
@@ -113,9 +113,11 @@ def _sources(path: str) -> list[str]:
 
 
 def _test_files(path: str, sources: Iterable[str]) -> list[str]:
-    """A package's own unit tests, as listed; without a list, those that import one of the modules."""
+    """The unit tests listed for the nearest folder above; without a list, those that import one of the modules."""
     folder = ROOT / "tests" / "unit"
-    if globs := _notes().get("tests", {}).get("/".join(path.split("/")[:2]).removesuffix(".py")):
+    listed: dict[str, list[str]] = _notes().get("tests", {})
+    place = PurePosixPath(path)
+    if globs := next((listed[str(above)] for above in (place, *place.parents) if str(above) in listed), None):
         return sorted({file.relative_to(ROOT).as_posix() for glob in globs for file in folder.glob(glob)})
     names = [source.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for source in sources]
     imports = [

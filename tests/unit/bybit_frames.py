@@ -37,9 +37,11 @@ QUOTE = (
 TICKER_LINEAR = (
     b'{"topic":"tickers.BTCUSDT","type":"snapshot","data":{"symbol":"BTCUSDT","tickDirection":"MinusTick","price24hPcnt":'
     b'"-0.158315","lastPrice":"66666.60","prevPrice24h":"79206.20","highPrice24h":"79266.30","lowPrice24h":"65076.90",'
-    b'"markPrice":"66666.60","openInterest":"492373.72","turnover24h":"4936790807.6521","volume24h":"73191.3870",'
-    b'"fundingRate":"-0.005","nextFundingTime":"1760342400000","bid1Price":"66666.60","bid1Size":"23789.165","ask1Price":'
-    b'"66666.70","ask1Size":"23775.469"},"cs":9532239429,"ts":1760325052630}'
+    b'"markPrice":"66666.60","indexPrice":"115418.19","openInterest":"492373.72","openInterestValue":"32824881640.55",'
+    b'"singleOpenInterest":"246186.86","singleOpenInterestValue":"16412440820.27","turnover24h":"4936790807.6521",'
+    b'"volume24h":"73191.3870","fundingIntervalHour":"8","fundingCap":"0.005","fundingRate":"-0.005","nextFundingTime":'
+    b'"1760342400000","bid1Price":"66666.60","bid1Size":"23789.165","ask1Price":"66666.70","ask1Size":"23775.469"},'
+    b'"cs":9532239429,"ts":1760325052630}'
 )
 TICKER_DELTA = (
     b'{"topic":"tickers.BTCUSDT","type":"delta","data":{"symbol":"BTCUSDT","bid1Price":"65114.20","bid1Size":"6.054",'
@@ -50,6 +52,29 @@ TICKER_SPOT = (
     b'"lastPrice":"21109.77","highPrice24h":"21426.99","lowPrice24h":"20575","prevPrice24h":"20704.93","volume24h":'
     b'"6780.866843","turnover24h":"141946527.22907118","price24hPcnt":"0.0196","usdIndexPrice":"21120.2400136"}}'
 )
+LIQUIDATION = (
+    b'{"topic":"allLiquidation.BTCUSDT","type":"snapshot","ts":1739502303204,"data":[{"T":1739502302929,"s":"BTCUSDT",'
+    b'"S":"Sell","v":"20000","p":"0.04499"}]}'
+)
+LISTED_SPOT = (
+    b'{"symbolId":9,"symbol":"BTCUSDT","baseCoin":"BTC","quoteCoin":"USDT","innovation":"0","status":"Trading",'
+    b'"marginTrading":"utaOnly","stTag":"0","lotSizeFilter":{"basePrecision":"0.000001","quotePrecision":"0.0000001",'
+    b'"minOrderQty":"0.000001","maxOrderQty":"230","minOrderAmt":"5","maxOrderAmt":"8000000"},"priceFilter":{"tickSize":'
+    b'"0.1"},"riskParameters":{"priceLimitRatioX":"0.005","priceLimitRatioY":"0.01"},"symbolType":""}'
+)
+LISTED_PERPETUAL = (
+    b'{"symbol":"BTCPERP","contractType":"LinearPerpetual","status":"Trading","baseCoin":"BTC","quoteCoin":"USDC",'
+    b'"launchTime":"1610604231000","deliveryTime":"0","priceScale":"2","priceFilter":{"minPrice":"0.10","maxPrice":'
+    b'"1999999.80","tickSize":"0.10"},"lotSizeFilter":{"maxOrderQty":"1000.000","minOrderQty":"0.001","qtyStep":"0.001",'
+    b'"minNotionalValue":"5"},"fundingInterval":480,"settleCoin":"USDC","isPreListing":false,"displayName":"BTCUSDC"}'
+)
+LISTED_FUTURE = (
+    b'{"symbol":"BTCUSDT-25DEC26","contractType":"LinearFutures","status":"Trading","baseCoin":"BTC","quoteCoin":"USDT",'
+    b'"launchTime":"1767945600000","deliveryTime":"1798185600000","priceScale":"2","priceFilter":{"minPrice":"0.10",'
+    b'"maxPrice":"1999999.80","tickSize":"0.10"},"lotSizeFilter":{"maxOrderQty":"10.000","minOrderQty":"0.001","qtyStep":'
+    b'"0.001","minNotionalValue":"5"},"fundingInterval":0,"settleCoin":"USDT","isPreListing":false,"displayName":""}'
+)
+"""Rows of the lists of instruments of August 2026, shortened."""
 PUBLIC = {
     "trade, spot": TRADE_SPOT,
     "trade, linear": TRADE_LINEAR,
@@ -59,6 +84,7 @@ PUBLIC = {
     "ticker, linear": TICKER_LINEAR,
     "ticker, changes": TICKER_DELTA,
     "ticker, spot": TICKER_SPOT,
+    "liquidation": LIQUIDATION,
 }
 
 ACKNOWLEDGED = b'{"success":true,"ret_msg":"subscribe","conn_id":"2324d924","req_id":"1","op":"subscribe"}'
@@ -118,6 +144,12 @@ def changed(frame: bytes, **values: Any) -> bytes:
         else:
             row[name] = value
     return json.dumps(message).encode()
+
+
+def ticker(kind: str = "delta", symbol: str = "BTCUSDT", **fields: str) -> bytes:
+    """A message of the ticker topic with these fields."""
+    message = {"topic": f"tickers.{symbol}", "type": kind, "data": {"symbol": symbol, **fields}, "cs": 1}
+    return json.dumps(message | {"ts": 1786310817883}).encode()
 
 
 def answer(rows: list[dict[str, Any]], cursor: str = "") -> bytes:

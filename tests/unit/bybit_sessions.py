@@ -17,7 +17,10 @@ from tests.unit import bybit_frames as frames
 from tests.unit.core import T0, Apart
 
 ACCOUNT = Credentials("main", frames.KEY, frames.SECRET)
-ALL = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
+DERIVED = frozenset({Channel.FUNDING, Channel.MARK, Channel.INTEREST, Channel.LIQUIDATIONS})
+"""What only derivatives have."""
+ALL = DERIVED | {Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER}
+PERPETUAL = {"BTC-USDT-PERP": "BTCUSDT"}
 SYMBOLS = {"BTC-USDT": "BTCUSDT", "ETH-USDT": "ETHUSDT"}
 ORDER = "5cf98598-39a7-459e-97bf-76ca765ee020"
 MILLISECOND = 1_000_000

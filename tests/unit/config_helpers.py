@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bridge.config import Settings, load_settings
 from bridge.errors import ConfigError
+from bridge.exchanges.api import API_KEY, API_PASSPHRASE, API_SECRET, Credential
 from bridge.model import PUBLIC_CHANNELS, Channel
 
 
@@ -26,22 +27,30 @@ class NoOptions(BaseModel):
 
 
 class Venue:
+    credentials = (API_KEY, API_SECRET)
     channels = frozenset(PUBLIC_CHANNELS)
     private_channels = frozenset({Channel.ORDERS, Channel.FILLS, Channel.BALANCES})
     Options = DemoOptions
 
 
 class PublicVenue:
+    credentials = (API_KEY, API_SECRET)
     channels = frozenset({Channel.TRADES, Channel.BOOK})
     private_channels: frozenset[Channel] = frozenset()
     Options = NoOptions
 
 
-EXCHANGES = {"venue": Venue, "public": PublicVenue}
+class PhraseVenue(Venue):
+    """Wants a passphrase too, and takes something of its own."""
+
+    credentials = (API_KEY, API_SECRET, API_PASSPHRASE, Credential("uid", "the user's number", required=False))
+
+
+EXCHANGES = {"venue": Venue, "public": PublicVenue, "phrase": PhraseVenue}
 
 
 class Registry:
-    """Two exchanges: ``venue`` with all there is, ``public`` with trades and books only."""
+    """``venue`` has all there is, ``public`` trades and books only, ``phrase`` further credentials."""
 
     def names(self):
         return tuple(EXCHANGES)

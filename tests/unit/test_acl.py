@@ -19,6 +19,14 @@ def test_a_connector_has_its_own_streams_and_no_other():
     ]
 
 
+def test_a_connector_writes_its_pairs_instruments():
+    settings = load_settings(None, CONFIG)
+    one = settings.connectors[0]
+    keys = [f"~prod:md:{{coinbase:{pair}}}:instrument" for pair in ("BTC-USD", "ETH-USD")]
+    assert f"({' '.join(keys)} +watch +hgetall +hset)" in acl.connector(settings, one)
+    assert "(~prod:md:{coinbase:*}:instrument +watch +hgetall +hset)" in acl.connector(settings, one, broad=True)
+
+
 def test_a_shard_has_its_own_pairs_and_broad_rules_are_few():
     settings = load_settings(None, {**CONFIG, "TICKBRIDGE_CONNECTORS__0__SHARD": "1/2"})
     one = settings.connectors[0]

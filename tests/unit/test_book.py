@@ -17,10 +17,10 @@ STEP = st.one_of(
 )
 
 
-@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("bids", [False, True])
 @given(st.lists(STEP, max_size=80))
-def test_a_side_is_a_dictionary_of_prices(sign, steps):
-    side, model = Side(sign), {}
+def test_a_side_is_a_dictionary_of_prices(bids, steps):
+    side, model = Side(bids=bids), {}
     for step in steps:
         if step[0] == "set":
             side.set(step[1], step[2])
@@ -32,7 +32,7 @@ def test_a_side_is_a_dictionary_of_prices(sign, steps):
                 if Decimal(size):
                     model[Decimal(price)] = (price, size)
         model = {price: level for price, level in model.items() if Decimal(level[1])}
-        ordered = [level for _, level in sorted(model.items(), reverse=sign < 0)]
+        ordered = [level for _, level in sorted(model.items(), reverse=bids)]
         assert side.top() == ordered
         assert side.top(3) == ordered[:3]
         assert side.best() == (ordered[0] if ordered else None)
@@ -41,18 +41,36 @@ def test_a_side_is_a_dictionary_of_prices(sign, steps):
 
 
 def test_the_heap_stays_small():
-    side = Side(1)
+    side = Side(bids=False)
     for number in range(20_000):
         side.set(str(number % 997 + number // 997), "1")
         side.set(str(number % 997 + number // 997), "0")
     assert len(side._heap) < 200
 
 
+@pytest.mark.parametrize("bids", [False, True])
+def test_the_heap_is_made_anew_when_most_of_its_levels_have_gone(bids):
+    side = Side(bids=bids)
+    prices, left = range(1_000, 2_000), range(1_000, 2_000, 100)
+    for price in prices:
+        side.set(str(price), "1")
+    for price in set(prices) - set(left):
+        side.set(str(price), "0")
+    assert len(side._heap) == 1_000
+    better = 3_000 if bids else 500
+    side.set(str(better), "1")
+    assert len(side._heap) == len(left) + 1
+    for price in (better, *(reversed(left) if bids else left)):
+        assert side.best() == (str(price), "1")
+        side.set(str(price), "0")
+    assert side.best() is None
+
+
 @pytest.mark.parametrize(
     ("price", "size"), [("x", "1"), ("1", "x"), ("nan", "1"), ("1", "Infinity"), ("1", "-1"), ("", "1"), ("1", "")]
 )
 def test_what_is_no_level_is_refused(price, size):
-    side = Side(1)
+    side = Side(bids=False)
     side.set("1", "5")
     with pytest.raises(ValueError, match=r"number|negative"):
         side.set(price, size)
@@ -60,7 +78,7 @@ def test_what_is_no_level_is_refused(price, size):
 
 
 def test_a_price_is_a_number():
-    side = Side(1)
+    side = Side(bids=False)
     side.set("7994.50", "1")
     side.set("7994.5", "2")
     assert side.top() == [("7994.5", "2")]
@@ -81,6 +99,76 @@ def test_books():
     with pytest.raises(ValueError, match="number"):
         one.apply([("8", "1"), ("x", "1")], [])
     assert one.bids.best() == ("10", "1")
+
+
+@pytest.mark.parametrize(
+    ("bids", "asks", "crossed"),
+    [
+        (["10", "9"], ["11", "12"], False),
+        (["10", "11"], ["12", "11.0"], True),
+        (["9", "12"], ["13", "11"], True),
+        (["9.99999999999999999999999999999"], ["10"], False),
+        (["10"], [], False),
+        ([], ["10"], False),
+    ],
+)
+def test_a_book_is_crossed_where_the_best_bid_is_at_or_above_the_best_ask(bids, asks, crossed):
+    book = Book()
+    book.apply([(price, "1") for price in bids], [(price, "1") for price in asks])
+    assert book.crossed() is crossed
+
+
+CHANGES = {
+    "a level grows": ("1.50", "0.25", "1.75"),
+    "a level shrinks": ("1.50", "-0.5", "1.00"),
+    "a level goes": ("1.50", "-1.50", "0.00"),
+    "a level comes": ("0", "2.0", "2.0"),
+    "a level comes with nothing": ("0", "0", "0"),
+    "every digit counts": (f"1{'0' * 30}", "0.00000001", f"1{'0' * 30}.00000001"),
+    "an exponent is written out": ("1", "1e-7", "1.0000001"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_a_change_gives_the_size_that_a_level_has_then(case):
+    before, change, size = CHANGES[case]
+    bid, ask = ("10", change), ("11.0", change)
+    book = Book()
+    book.replace([("10.0", before), ("9", "7")], [("11", before), ("12", "8")])
+    assert book.add([bid, ("9", "1")], [ask, ("12", "1")]) == (
+        [("10", size), ("9", "8")],
+        [("11.0", size), ("12", "9")],
+    )
+    there = Decimal(size) > 0
+    assert book.bids.top() == [("10", size)] * there + [("9", "8")]
+    assert book.asks.top() == [("11.0", size)] * there + [("12", "9")]
+
+
+@pytest.mark.parametrize("change", ["-1.00000001", "x", "", "nan", "-Infinity"])
+def test_a_change_that_leaves_no_size_changes_nothing(change):
+    side = Side(bids=False)
+    side.set("11", "1")
+    with pytest.raises(ValueError, match=r"number|negative"):
+        side.add("11.0", change)
+    assert side.top() == [("11", "1")]
+
+
+def test_books_are_equal_by_their_numbers_on_both_sides():
+    levels = [("10", "1")], [("11", "1")]
+    book = Book()
+    book.replace(*levels)
+    for bids, asks, equal in (
+        ([("10.0", "1.00")], [("11", "1")], True),
+        ([("10", "2")], [("11", "1")], False),
+        ([("10", "1")], [("11", "2")], False),
+        ([("10", "1"), ("9", "1")], [("11", "1")], False),
+        ([("10", "1")], [], False),
+    ):
+        other = Book()
+        other.replace(bids, asks)
+        assert (book == other) is equal
+    assert book != levels
+    assert book.bids != levels[0]
 
 
 def test_every_digit_of_a_price_counts():

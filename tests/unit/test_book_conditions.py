@@ -151,6 +151,13 @@ def test_while_it_is_put_off_the_quotes_are_down_and_only_a_snapshot_counts():
     assert rig.quotes[-1] == Quote(PAIR, None, T0 + 41 * SECOND, "10", "1", "11", "1")
 
 
+def test_a_gap_of_the_book_is_one_of_its_quotes():
+    rig = Rig().into(WHOLE)
+    rig.book.accept(CROSSED)
+    rig.book.accept(delta(T0))
+    assert rig.quotes == [Control(PAIR, None, T0, Channel.QUOTES, ControlEvent.GAP, "the book is crossed")]
+
+
 def test_quotes_are_said_when_they_are_news():
     rig = Rig().into(AWAY)
     for event in (snapshot(T0), delta(T0 + 1, size="1"), delta(T0 + 2, size="2"), delta(T0 + 3, size="0")):

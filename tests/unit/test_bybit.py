@@ -11,7 +11,7 @@ from bridge.exchanges.api import ListedPair, Send, Subscription
 from bridge.exchanges.bybit import Bybit
 from bridge.model import Channel, Order
 from tests.unit import bybit_frames as frames
-from tests.unit.bybit_sessions import ACCOUNT, ALL, Answers, bybit
+from tests.unit.bybit_sessions import ACCOUNT, ALL, DERIVED, Answers, bybit
 from tests.unit.core import T0, Apart
 
 LIST = "/v5/market/instruments-info"
@@ -62,11 +62,31 @@ class TestNames:
         assert listed == [
             ListedPair("BTC-USDT", "BTC", "USDT", "spot", "online"),
             ListedPair("1000PEPE-USDC", "1000PEPE", "USDC", "spot", "online"),
-            ListedPair("BTC-USDT-PERP", "BTC", "USDT", "perpetual", "online"),
-            ListedPair("BTC-USDC-PERP", "BTC", "USDC", "perpetual", "online"),
-            ListedPair("BTC-USDT-261225", "BTC", "USDT", "future", "online"),
-            ListedPair("SHIB1000-USDT-PERP", "SHIB1000", "USDT", "perpetual", "online"),
+            ListedPair("BTC-USDT-PERP", "BTC", "USDT", "perpetual", "online", "USDT"),
+            ListedPair("BTC-USDC-PERP", "BTC", "USDC", "perpetual", "online", "USDC"),
+            ListedPair("BTC-USDT-261225", "BTC", "USDT", "future", "online", "USDT", expiry="1798185600000000000"),
+            ListedPair("SHIB1000-USDT-PERP", "SHIB1000", "USDT", "perpetual", "online", "USDT"),
         ]
+
+    def test_the_figures_of_the_recorded_lists(self):
+        rows = [json.loads(row) for row in (frames.LISTED_SPOT, frames.LISTED_PERPETUAL, frames.LISTED_FUTURE)]
+        answers = dict(zip(LISTED, ([rows[0]], rows[1:]), strict=True))
+        spot, perpetual, future = Answers(answers).drive(bybit().list_pairs())
+        sizes = {"tick_size": "0.10", "lot_size": "0.001", "min_size": "0.001"}
+        assert spot == ListedPair(
+            "BTC-USDT", "BTC", "USDT", "spot", "online", tick_size="0.1", lot_size="0.000001", min_size="0.000001"
+        )
+        assert perpetual == ListedPair("BTC-USDC-PERP", "BTC", "USDC", "perpetual", "online", "USDC", **sizes)
+        expiry = "1798185600000000000"
+        assert future == ListedPair(
+            "BTC-USDT-261225", "BTC", "USDT", "future", "online", "USDT", **sizes, expiry=expiry
+        )
+
+    @pytest.mark.parametrize("odd", [None, 7, "0.1", [], {}, {"tickSize": "dear"}, {"tickSize": -1}, {"tickSize": {}}])
+    def test_figures_that_cannot_be_read_are_unknown_and_the_pair_is_listed(self, odd):
+        row = json.loads(frames.LISTED_PERPETUAL) | {"priceFilter": odd}
+        pairs = Answers(dict(zip(LISTED, (SPOT[:1], [row]), strict=True))).drive(bybit().list_pairs())
+        assert (pairs[1].pair, pairs[1].tick_size, pairs[1].lot_size) == ("BTC-USDC-PERP", "", "0.001")
 
     @pytest.mark.parametrize("listed", [True, False])
     @pytest.mark.parametrize(
@@ -197,3 +217,35 @@ def test_orders_that_were_open_before_the_start_are_looked_for():
 
 def test_all_public_channels_are_offered():
     assert Bybit.channels == ALL
+
+
+class TestWhatAPairHas:
+    PAIRS = ("BTC-USDT", "BTC-USDT-PERP", "BTC-USDC-PERP", "BTC-USDT-261225")
+
+    @pytest.mark.parametrize(
+        ("pair", "missing"),
+        [
+            ("BTC-USDT", DERIVED),
+            ("BTC-USDT-PERP", frozenset()),
+            ("BTC-USDC-PERP", frozenset()),
+            ("BTC-USDT-261225", frozenset({Channel.FUNDING})),
+        ],
+    )
+    def test_of_derivatives(self, pair, missing):
+        streams = {stream.channel for stream in bybit(*self.PAIRS).subscriptions() if stream.subject == pair}
+        assert streams == ALL - missing
+
+    def test_the_plan_feeds_what_is_said_to_be_there(self):
+        exchange = bybit(*self.PAIRS, account=ACCOUNT)
+        planned = [stream for plan in exchange.plan() for stream in plan.subscriptions]
+        assert sorted(planned, key=str) == sorted(exchange.subscriptions(), key=str)
+
+    def test_one_topic_is_asked_for_once(self):
+        [plan] = bybit("BTC-USDT-PERP", channels=DERIVED).plan()
+        assert sorted(topics(plan)) == ["allLiquidation.BTCUSDT", "tickers.BTCUSDT"]
+
+    def test_a_pair_that_has_nothing_of_what_is_wanted_is_left_out(self):
+        exchange = bybit("BTC-USDT", "ETH-USDT-PERP", channels={Channel.FUNDING})
+        [plan] = exchange.plan()
+        assert plan.subscriptions == (Subscription(Channel.FUNDING, "ETH-USDT-PERP"),)
+        assert topics(plan) == ["tickers.ETHUSDT"]

@@ -11,8 +11,10 @@ from bridge.exchanges.api import Reconnect, Reject, Said, Send, Unknown
 from bridge.exchanges.bybit.public import PublicSession
 from bridge.model import BookDelta, BookSnapshot, Channel, Quote, Ticker, Trade
 from tests.unit import bybit_frames as frames
+from tests.unit.bybit_frames import ticker
 from tests.unit.bybit_sessions import (
     ALL,
+    PERPETUAL,
     SYMBOLS,
     accept,
     ack,
@@ -201,11 +203,6 @@ class TestQuotes:
         assert asked(session) == [("unsubscribe", "orderbook.1.BTCUSDT"), ("subscribe", "orderbook.1.BTCUSDT")]
 
 
-def ticker(kind="delta", symbol="BTCUSDT", **fields):
-    message = {"topic": f"tickers.{symbol}", "type": kind, "data": {"symbol": symbol, **fields}, "cs": 1}
-    return json.dumps(message | {"ts": 1786310817883}).encode()
-
-
 class TestTickers:
     def test_linear_to_the_digit(self):
         [event] = take(public(), frames.TICKER_LINEAR)
@@ -389,6 +386,6 @@ class TestAnswers:
         assert session.actions == [Unknown(kind)]
 
     def test_nothing_bad_is_said_of_what_is_good(self):
-        session = public()
+        session = public(symbols=PERPETUAL)
         take(session, *frames.PUBLIC.values())
         assert not [action for action in session.actions if isinstance(action, (Reject, Said, Unknown))]

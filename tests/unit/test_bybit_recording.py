@@ -10,7 +10,7 @@ import pytest
 
 from bridge.exchanges.api import BookRules
 from bridge.exchanges.bybit.public import PublicSession
-from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Ticker, Trade
+from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Funding, Interest, Mark, Ticker, Trade
 from bridge.sequencer import HeldBook
 from tests.unit.core import Apart, ListSink, stream
 from tests.unit.recorded_rows import rows
@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve()
 SMALL = HERE.parents[1] / "fixtures" / "bybit-small.jsonl"
 FULL = HERE.parents[3] / "shared" / "recordings" / "bybit-2026-08.jsonl.zst"
 SYMBOLS = {f"{base}-USDT-PERP": f"{base}USDT" for base in ("BTC", "ETH", "SOL", "DOGE")}
-CHANNELS = frozenset({Channel.TRADES, Channel.BOOK, Channel.TICKER})
+CHANNELS = frozenset({Channel.TRADES, Channel.BOOK, Channel.TICKER, Channel.FUNDING, Channel.MARK, Channel.INTEREST})
 PAIRS = {symbol: pair for pair, symbol in SYMBOLS.items()}
 FIELDS = {
     "open": "prevPrice24h",
@@ -28,6 +28,13 @@ FIELDS = {
     "last": "lastPrice",
     "volume": "volume24h",
 }
+STATISTICS = {
+    Ticker: FIELDS,
+    Funding: {"rate": "fundingRate"},
+    Mark: {"mark": "markPrice", "index": "indexPrice"},
+    Interest: {"size": "singleOpenInterest", "value": "singleOpenInterestValue"},
+}
+"""Kind of event → field → the exchange's field, where they are the same text."""
 
 
 class Recorded:
@@ -89,7 +96,8 @@ def test_a_recording_to_the_digit(path):
         for pair in SYMBOLS
     }
     recorded, rebuilt = Recorded(), {pair: Rebuilt() for pair in SYMBOLS}
-    trades, tickers, deltas = [], {}, 0
+    trades, deltas = [], 0
+    states = {kind: {} for kind in STATISTICS}
     for row in rows(path):
         recv = int(row.get("ts", 0) * 1e9)
         if row["t"] == "connect":
@@ -103,10 +111,10 @@ def test_a_recording_to_the_digit(path):
                 assert event.event is ControlEvent.LIVE
             elif isinstance(event, Trade):
                 trades.append((event.subject, event.id, event.side, event.price, event.size, event.ts))
-            elif isinstance(event, Ticker):
-                before = tickers.get(event.subject)
-                assert before is None or any(getattr(before, name) != getattr(event, name) for name in Ticker.WIRE)
-                tickers[event.subject] = event
+            elif type(event) in STATISTICS:
+                before = states[type(event)].get(event.subject)
+                assert before is None or any(getattr(before, name) != getattr(event, name) for name in event.WIRE)
+                states[type(event)][event.subject] = event
             else:
                 books[event.subject].accept(event)
                 said = sinks[event.subject].data[-1]
@@ -117,13 +125,18 @@ def test_a_recording_to_the_digit(path):
                 deltas += isinstance(said, BookDelta)
     assert trades == recorded.trades
     assert len({trade[:2] for trade in trades}) == len(trades)
-    assert tickers.keys() == recorded.tickers.keys()
-    for pair, ticker in tickers.items():
-        known = recorded.tickers[pair]
-        assert {name: getattr(ticker, name) for name in FIELDS} == {
-            name: known[field] for name, field in FIELDS.items()
-        }
-        assert Decimal(ticker.change_pct) == Decimal(known["price24hPcnt"]) * 100
+    for kind, fields in STATISTICS.items():
+        assert states[kind].keys() == recorded.tickers.keys()
+        for pair, event in states[kind].items():
+            known = recorded.tickers[pair]
+            assert {name: getattr(event, name) for name in fields} == {
+                name: known[field] for name, field in fields.items()
+            }
+    for pair, known in recorded.tickers.items():
+        assert Decimal(states[Ticker][pair].change_pct) == Decimal(known["price24hPcnt"]) * 100
+        funding = states[Funding][pair]
+        assert funding.next_ts == int(known["nextFundingTime"]) * 10**6
+        assert int(funding.interval) == int(known["fundingIntervalHour"]) * 3600
     controls = {pair: sink.controls for pair, sink in sinks.items() if sink.data}
     assert set(controls) == set(recorded.books)
     assert all(said == ["live"] for said in controls.values())

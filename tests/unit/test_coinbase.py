@@ -177,6 +177,25 @@ class TestSequence:
         session.receive(frame(TRADES, 2), T0)
         assert [type(action) for action in session.actions] == [Reconnect]
 
+    def test_twenty_repeats_in_a_row_are_passed_over_and_one_more_is_not(self):
+        session = make({Channel.TRADES})
+        for number in range(30):
+            session.receive(frame(HEARTBEAT, number), T0)
+        for number in [5] * 20 + [30] + [5] * 20:
+            session.receive(frame(HEARTBEAT, number), T0)
+        assert session.actions == []
+        for _ in range(22):
+            session.receive(frame(HEARTBEAT, 5), T0)
+        gone = Reconnect("sequence_num went back from 30 to 5")
+        assert session.actions == [gone, gone], "the count of repeats begins again"
+
+    @pytest.mark.parametrize(("number", "ends"), [(1, False), (0, True)])
+    def test_a_repeat_from_ten_thousand_messages_back_is_the_oldest_that_is_passed_over(self, number, ends):
+        session = make({Channel.TRADES})
+        session.receive(frame(HEARTBEAT, 10_000), T0)
+        assert not session.receive(frame(HEARTBEAT, number), T0)
+        assert session.actions == [Reconnect("sequence_num went back from 10000 to 0")] * ends
+
     def test_errors_of_the_exchange_are_told(self):
         session = make()
         session.receive(b'{"type":"error","message":"channel is not supported"}', T0)

@@ -9,6 +9,7 @@ import pytest
 
 from bridge.exchange_errors import FrameError
 from bridge.exchanges.api import Reject, Send
+from bridge.exchanges.toolkit.waiting import spread
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Quote, Ticker, Trade
 from tests.unit.coinbase_frames import ALL, HEARTBEAT, L2, PAIRS, TICKER, TRADES, book, frame, make
 from tests.unit.core import SECOND, T0
@@ -309,6 +310,30 @@ class TestBooks:
         assert waits == sorted(waits) or max(waits[-3:]) <= 75
         assert 45 < waits[-1] < 80
         assert len(asked) < 20
+
+    def test_each_wait_is_twice_the_one_before_until_there_was_calm(self):
+        session, now, number = settled(), T0, 3
+
+        def broken(wait, at):
+            """The book breaks, is asked for after so many seconds and not before, and is whole again; returns when."""
+            nonlocal number
+            session.actions.clear()
+            session.receive(frame(self.BAD_ROW, number), at)
+            due = at + spread(wait * SECOND, BTC)
+            if wait:
+                session.tick(due - 1)
+                assert sent(session) == []
+                session.tick(due)
+            assert sent(session) == [("unsubscribe", "level2", [BTC]), ("subscribe", "level2", [BTC])]
+            session.receive(frame(book(), number + 1), due)
+            number += 2
+            return due
+
+        for wait in (0, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60):
+            last, now = now, broken(wait, now)
+        broken(60, last + 180 * SECOND)
+        broken(0, last + 2 * 180 * SECOND + 1)
+        broken(1, last + 2 * 180 * SECOND + 2)
 
     def test_a_bad_snapshot_is_asked_for_again(self):
         session = make({Channel.BOOK})

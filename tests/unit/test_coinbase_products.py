@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.api import HttpResponse, Profile, Said, Send
+from bridge.exchanges.api import HttpResponse, ListedPair, Profile, Said, Send
 from bridge.exchanges.coinbase import Coinbase
 from bridge.model import BookSnapshot, Channel, Control, Trade
 from tests.unit.coinbase_frames import ALL, HEARTBEAT, TRADES, book, frame
@@ -85,6 +85,35 @@ class TestReading:
         rest = Rest(page(LISTED))
         rest.drive(Coinbase(Profile(("BTC-USD",), ALL)).discover(T0))
         assert rest.asked == [PATH]
+
+    def test_what_is_listed(self):
+        rows = [
+            product("BTC-USD", base_currency_id="BTC", quote_currency_id="USD"),
+            product("XBT-USD", base_currency_id="BTC", quote_currency_id="USDC"),
+            product("BIT-28NOV25-CDE", product_type="FUTURE"),
+            product("OLD-USD", status="x" * 50, trading_disabled=True),
+            product("A-USD", cancel_only=True),
+            product("B-USD", is_disabled=True),
+            product("C-USD", trading_disabled=True, product_type=None, status=None),
+            product("D-USD", status="", product_type=""),
+        ]
+        assert Rest(page(rows)).drive(Coinbase(Profile(("BTC-USD",), ALL)).list_pairs()) == [
+            ListedPair("BTC-USD", "BTC", "USD", "spot", "online"),
+            ListedPair("XBT-USD", "BTC", "USDC", "spot", "online"),
+            ListedPair("BIT-28NOV25-CDE", "BIT-28NOV25", "CDE", "future", "online"),
+            ListedPair("OLD-USD", "OLD", "USD", "spot", "x" * 40),
+            ListedPair("A-USD", "A", "USD", "spot", "cancel_only"),
+            ListedPair("B-USD", "B", "USD", "spot", "is_disabled"),
+            ListedPair("C-USD", "C", "USD", "spot", "trading_disabled"),
+            ListedPair("D-USD", "D", "USD", "spot", ""),
+        ]
+
+    @pytest.mark.parametrize("status", [400, 429])
+    def test_a_refused_call_is_an_error_with_the_time_to_wait(self, status):
+        answer = HttpResponse(status, page(LISTED), {"retry-after": "7"})
+        with pytest.raises(RestError) as caught:
+            Rest(answer).drive(Coinbase(Profile(("BTC-USD",), ALL)).list_pairs())
+        assert (caught.value.status, caught.value.retry_after) == (status, 7.0)
 
     def test_in_parts(self):
         rest = Rest(page(LISTED[:2], "next one"), page(LISTED[2:]))
@@ -218,6 +247,27 @@ class TestPoll:
         rest.drive(poll.flow(T0 + 661 * SECOND))
         assert rest.asked == [f"{PATH}?product_ids=BTC-USD&product_ids=ETH-USD"] * 2
 
+    @pytest.mark.parametrize(
+        ("after", "asked"), [(600 * SECOND, 0), (600 * SECOND + 1, 1), (-600 * SECOND, 0), (-600 * SECOND - 1, 1)]
+    )
+    def test_all_that_are_configured_are_looked_at_every_ten_minutes_by_whatever_clock(self, after, asked):
+        exchange = coinbase("BTC-USD", "ETH-USD")
+        [poll] = exchange.polls()
+        rest = Rest(page(LISTED))
+        for _ in range(2):
+            rest.drive(poll.flow(T0 + after))
+        assert rest.asked == [f"{PATH}?product_ids=BTC-USD&product_ids=ETH-USD"] * asked
+
+    def test_fifty_products_are_asked_for_in_one_call(self):
+        names = [f"C{number}-USD" for number in range(101)]
+        rows = [product(name) for name in names]
+        exchange = coinbase(*names, rows=rows)
+        [poll] = exchange.polls()
+        rest = Rest(*(page(rows[start : start + 50]) for start in (0, 50, 100)))
+        rest.drive(poll.flow(T0 + 601 * SECOND))
+        assert [path.count("product_ids=") for path in rest.asked] == [50, 50, 1]
+        assert exchange.unlisted() == []
+
     def test_without_trouble_it_asks_for_nothing(self):
         exchange = coinbase("BTC-USD")
         [poll] = exchange.polls()
@@ -273,3 +323,20 @@ class TestSharing:
     def test_without_books_there_is_no_such_limit(self):
         names = tuple(f"C{n}-USD" for n in range(40))
         assert len(coinbase(*names, channels=(Channel.TRADES,), rows=None).plan()) == 1
+
+
+def test_the_figures_of_a_pair():
+    """As recorded in August 2026; a future counts contracts, whose size the list does not have in a form that is known."""
+    figures = {"price_increment": "0.01", "quote_increment": "0.01", "base_increment": "0.00000001"}
+    rows = [
+        product("BTC-USD", **figures, base_min_size="0.00000001"),
+        product("OLD-USD", quote_increment="0.1", base_min_size="dear"),
+        product("BIT-28AUG26-CDE", product_type="FUTURE", **{**figures, "base_increment": "1"}, base_min_size="1"),
+        product("MKR-USD", **figures, status="delisted"),
+    ]
+    btc, old, future, mkr = Rest(page(rows)).drive(coinbase("BTC-USD", rows=[]).list_pairs())
+    assert (btc.base, btc.quote, btc.kind, btc.status) == ("BTC", "USD", "spot", "online")
+    assert (btc.tick_size, btc.lot_size, btc.min_size) == ("0.01", "0.00000001", "0.00000001")
+    assert (old.tick_size, old.lot_size, old.min_size) == ("0.1", "", "")
+    assert (future.kind, future.tick_size, future.lot_size, future.min_size) == ("future", "0.01", "", "")
+    assert (mkr.status, mkr.tick_size) == ("delisted", "0.01")

@@ -163,6 +163,16 @@ class TestRefused:
         assert len(venue.controls(TRADE, "NO-USD")) == 1
         assert not venue.reconnects
 
+    def test_many_are_asked_for_again_more_rarely(self):
+        """Each by itself: of 240, each about every other minute."""
+        pairs = [f"C{n}-USD" for n in range(240)]
+        venue = Venue(*pairs, channels=(TRADE,))
+        venue.answer(lambda *_: "subscription failed")
+        venue.wait(200, refuse=lambda *_: "subscription failed")
+        answered = venue.wait(240, refuse=lambda *_: "subscription failed")
+        assert {len(products) for _, _, products in answered} == {1}
+        assert 400 <= len(answered) <= 600
+
     def test_it_is_live_again_by_itself(self):
         venue = Venue("A-USD", "NO-USD")
         venue.answer(invalid("NO-USD"))
@@ -195,7 +205,8 @@ class TestRefused:
         venue.answer(lambda *_: words.pop() if words else None)
         assert venue.controls(TRADE, "A-USD") == []
         assert not venue.session.ready
-        assert ("subscribe", "market_trades", ["A-USD", "B-USD"]) in venue.wait(10, refuse=lambda *_: None)
+        assert venue.wait(4.75, refuse=lambda *_: None) == []
+        assert venue.wait(0.25, refuse=lambda *_: None) == [("subscribe", "market_trades", ["A-USD", "B-USD"])]
         assert venue.controls(TRADE, "A-USD") == [("live", "")]
         assert [kind for kind, _, _ in venue.errors] == ["too_many_requests"]
 
@@ -225,8 +236,9 @@ class TestLeftOut:
     def test_of_an_acknowledgement(self):
         venue = Venue("A-USD", "GONE-USD", "B-USD")
         venue.answer(leave_out=("GONE-USD",))
+        venue.wait(3)
         assert venue.controls(TRADE, "GONE-USD") == []
-        venue.wait(5)
+        venue.wait(0.25)
         for channel in (BOOK, TRADE):
             [(event, reason)] = venue.controls(channel, "GONE-USD")
             assert (event, reason) == ("down", "the exchange left it out of its acknowledgement")
@@ -301,9 +313,9 @@ class TestLeftOut:
 
     def test_without_any_answer_the_connection_is_replaced(self):
         venue = Venue("A-USD", "B-USD")
-        venue.wait(29)
+        venue.wait(30)
         assert venue.reconnects == []
-        venue.wait(3)
+        venue.wait(0.25)
         assert venue.reconnects == ["no answer to the subscription within 30 s"]
 
     def test_without_an_answer_about_one_channel_that_is_down(self):
@@ -360,6 +372,17 @@ class TestSnapshots:
             venue.say(book(pair=pair))
         assert venue.controls(BOOK, pairs[-1]) == []
         assert venue.data(BookSnapshot) == pairs
+
+    def test_but_for_no_longer_than_five_minutes(self):
+        pairs = [f"C{n}-USD" for n in range(20)]
+        venue = Venue(*pairs, channels=(BOOK,))
+        venue.asked.clear()
+        for pair in pairs[:15]:
+            venue.wait(20)
+            venue.say(book(pair=pair))
+        assert venue.asked == []
+        venue.wait(0.25)
+        assert venue.asked == [(kind, "level2", ["C15-USD"]) for kind in ("unsubscribe", "subscribe")]
 
     def test_our_clock_may_be_set_back(self):
         venue = Venue("A-USD", "NO-USD", channels=(TRADE,))

@@ -6,14 +6,14 @@ import pytest
 
 from bridge.config import Limits, Settings, load_settings
 from bridge.errors import ConfigError
-from bridge.model import Channel
+from bridge.model import PUBLIC_CHANNELS, Channel
 from tests.unit.config_helpers import DemoOptions
 
 
 def test_a_minimal_config_takes_the_defaults(config):
     settings = config.load("connectors: [{name: a, exchange: venue, pairs: [BTC-EUR]}]")
     [connector] = settings.connectors
-    assert connector.channels == (Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER)
+    assert connector.channels == PUBLIC_CHANNELS
     assert connector.options == DemoOptions()
     assert (connector.account, connector.url, connector.transport, connector.silence) == (None, None, "auto", {})
     assert settings.redis.plain_url == settings.redis.address == "redis://127.0.0.1:6379/0"
@@ -226,7 +226,7 @@ def test_text_stays_as_it_is_written(config):
     account = settings.accounts["0123"]
     assert settings.connectors[0].name == "007"
     assert settings.connectors[0].options.nested == {"no": {"on": "0x10"}}
-    assert (account.api_key.get_secret_value(), account.secret) == ("0123", "1_000")
+    assert (account.api_key.get_secret_value(), account.credentials["api_secret"]) == ("0123", "1_000")
 
 
 def test_anchors_and_merge_keys(config):

@@ -30,7 +30,7 @@ from tests.unit.config_helpers import GOOD
         ("CONNECTORS__0__OPTIONS__DEPTH", "9", lambda s: s.connectors[0].options.depth, 9),
         ("CONNECTORS__0__OPTIONS", "{depth: 9}", lambda s: s.connectors[0].options.depth, 9),
         ("CONNECTORS__0__SILENCE__BOOK", "off", lambda s: s.connectors[0].silence, {Channel.BOOK: None}),
-        ("ACCOUNTS__MAIN__API_SECRET", "[x", lambda s: s.accounts["main"].secret, "[x"),
+        ("ACCOUNTS__MAIN__API_SECRET", "[x", lambda s: s.accounts["main"].credentials["api_secret"], "[x"),
         ("ACCOUNTS__MAIN__SUBACCOUNTS", "true", lambda s: s.accounts["main"].subaccounts, True),
     ],
 )
@@ -59,7 +59,7 @@ def test_a_whole_config_can_come_from_the_environment(config):
     )
     assert [connector.name for connector in settings.connectors] == ["a", "b"]
     assert settings.connectors[0].options.pair_ids == {"BTC-EUR": 7}
-    assert settings.accounts["main_one"].secret == "s: {["
+    assert settings.accounts["main_one"].credentials["api_secret"] == "s: {["
 
 
 def test_connectors_and_accounts_are_found_by_their_names_as_variables_spell_them(config):
@@ -154,7 +154,7 @@ def test_an_override_mends_a_wrong_value(config):
 def test_a_variable_takes_the_place_of_the_other_way_to_give_the_value(config, tmp_path):
     (tmp_path / "secret").write_text("from-a-file\n")
     settings = config.load(GOOD, TICKBRIDGE_ACCOUNTS__MAIN__API_SECRET_FILE=str(tmp_path / "secret"))
-    assert settings.accounts["main"].secret == "from-a-file"
+    assert settings.accounts["main"].credentials["api_secret"] == "from-a-file"
     both = config.problems(
         GOOD,
         TICKBRIDGE_ACCOUNTS__MAIN__API_SECRET="x",

@@ -25,15 +25,19 @@ GOOD = [
     "namespace: 5",
     "http: {port: off}",
     "http: {port: 0}",
+    "share_limits: off",
+    "share_limits: nat-1",
     "shutdown_timeout: 1h30m\nbuffer: {max_bytes: 1.5 GiB, max_age: 90}",
     "retention: {trades: {max_age: 2h}, book: {max_entries: 10}}",
     CONNECTOR.format("coinbase", "channels: [trades, book], silence: {book: off, trades: 90s}"),
     CONNECTOR.format("lmex", "options: {login: auto, ticker_interval: 5s, contract_sizes: {BTC-PERP: 0.001}}"),
     CONNECTOR.format("limitlex", "shard: 1/3, url: 'ws://127.0.0.1:1', latency_limit: off"),
     "accounts: {main: {exchange: lmex, api_key: 0123, api_secret: x, subaccounts: true}}",
+    "accounts: {main: {exchange: lmex, api_key: 0123, api_secret: x, api_passphrase: }}",
 ]
 BAD = [
     "lop: auto",
+    "share_limits: nat 1",
     "loop: fast",
     "redis: redis://127.0.0.1",
     "http: {port: 99999}",
@@ -56,6 +60,9 @@ BAD = [
     CONNECTOR.format("lmex", "silence: {book: never}"),
     CONNECTOR.format("lmex", "url: 'https://h.example.com'"),
     CONNECTOR.format("lmex", "shard: 1"),
+    "accounts: {main: {exchange: lmex, api_key: a, api_secret: b, api_passphrase: c}}",
+    "accounts: {main: {exchange: lmex, api_key: a, api_secret: b, api_passphrase_file: c}}",
+    "accounts: {main: {exchange: lmex, api_key: a, api_secret: b, uid: 5}}",
 ]
 
 
@@ -115,5 +122,5 @@ def properties(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, di
         inside = found.get("additionalProperties")
         yield from properties(inside if isinstance(inside, dict) else {}, f"{path}{name}.")
     for branch in schema.get("allOf", ()):
-        options = branch["then"]["properties"]["options"]
+        options = branch["then"]["properties"].get("options", {})
         yield from properties(options, f"{path}options.")

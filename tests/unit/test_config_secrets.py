@@ -12,7 +12,7 @@ SECRET = "hunter2-very-secret"
 def test_a_secret_from_a_file_loses_only_its_last_newline(config, tmp_path):
     (tmp_path / "key.pem").write_text(PEM + "\n")
     settings = config.load(f"accounts: {{a: {{exchange: venue, api_key: k, api_secret_file: {tmp_path}/key.pem}}}}")
-    assert settings.accounts["a"].secret == PEM
+    assert settings.accounts["a"].credentials["api_secret"] == PEM
 
 
 def test_a_redis_url_from_a_file(config, tmp_path):
@@ -203,6 +203,81 @@ def test_the_key_too_may_stand_in_a_file(config, tmp_path):
     file = tmp_path / "key"
     file.write_text("key-in-a-file\n")
     settings = config.load(f"accounts: {{a: {{exchange: venue, api_key_file: {file}, api_secret: s}}}}")
-    assert settings.accounts["a"].key == "key-in-a-file"
+    assert settings.accounts["a"].credentials["api_key"] == "key-in-a-file"
     assert "key-in-a-file" in settings.secrets()
     assert "key-in-a-file" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "message"),
+    [
+        (
+            "exchange: phrase, api_key: k, api_secret: s",
+            "api_passphrase_file",
+            "give exactly one of api_passphrase and api_passphrase_file (line 1; it was chosen when the API key was created;",
+        ),
+        (
+            "exchange: venue, api_key: k, api_secret: s, api_passphrase: p",
+            "api_passphrase",
+            "venue takes no api_passphrase (line 1; its accounts have api_key, api_secret)",
+        ),
+        (
+            "exchange: venue, api_key: k, api_secret: s, api_passphrase_file: /none",
+            "api_passphrase_file",
+            "venue takes no api_passphrase (line 1; its accounts have api_key, api_secret)",
+        ),
+        ("exchange: venue, api_key: k, api_secret: s, uid: 5", "uid", "venue takes no uid"),
+        (
+            "exchange: phrase, api_key: k, api_secret: s, api_pasphrase: p, api_passphrase: p",
+            "api_pasphrase",
+            "unknown key (line 1; did you mean 'api_passphrase'?)",
+        ),
+        (
+            "exchange: phrase, api_key: k, api_secret: s, api_passphrase: p, uid: ''",
+            "uid",
+            "should not be empty",
+        ),
+        (
+            "exchange: phrase, api_key: k, api_secret: s, api_passphrase: p, uid: 5, uid_file: {file}",
+            "uid_file",
+            "give exactly one of uid and uid_file",
+        ),
+    ],
+)
+def test_an_exchange_says_which_credentials_its_accounts_have(config, tmp_path, fields, path, message):
+    (tmp_path / "file").write_text("6")
+    [(place, said)] = config.problems(f"accounts: {{a: {{{fields.format(file=tmp_path / 'file')}}}}}").items()
+    assert place == f"accounts.a.{path}"
+    assert said.startswith(message)
+
+
+def test_credentials_of_every_name_come_from_files_and_variables(config, tmp_path):
+    (tmp_path / "phrase").write_text("open-sesame\n")
+    (tmp_path / "uid").write_text("77001\n")
+    text = f"accounts: {{a: {{exchange: phrase, api_key: k, api_secret: s, api_passphrase_file: {tmp_path}/phrase}}}}"
+    settings = config.load(text, TICKBRIDGE_ACCOUNTS__A__UID_FILE=str(tmp_path / "uid"))
+    given = settings.accounts["a"].credentials
+    assert given == {"api_key": "k", "api_secret": "s", "api_passphrase": "open-sesame", "uid": "77001"}
+    assert set(settings.secrets()) == {"k", "s", "open-sesame", "77001"}
+    assert "open-sesame" not in repr(settings) + settings.model_dump_json()
+
+
+def test_a_variable_chooses_between_a_credential_and_its_file(config, tmp_path):
+    (tmp_path / "phrase").write_text("in the file")
+    text = f"accounts: {{a: {{exchange: phrase, api_key: k, api_secret: s, api_passphrase_file: {tmp_path}/phrase}}}}"
+    settings = config.load(text, TICKBRIDGE_ACCOUNTS__A__API_PASSPHRASE="in the variable")
+    assert settings.accounts["a"].credentials["api_passphrase"] == "in the variable"
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_private_key_keeps_its_lines_wherever_it_stands(config, tmp_path, newline):
+    pem = PEM.replace("\n", newline)
+    (tmp_path / "key.pem").write_bytes((pem + newline).encode())
+    block = "".join(f"      {line}\n" for line in PEM.splitlines())
+    for text, env, expected in [
+        (f"    api_secret_file: {tmp_path}/key.pem\n", {}, pem),
+        (f"    api_secret: |-\n{block}", {}, PEM),
+        ("", {"TICKBRIDGE_ACCOUNTS__A__API_SECRET": pem}, pem),
+    ]:
+        settings = config.load(f"accounts:\n  a:\n    exchange: venue\n    api_key: k\n{text}", **env)
+        assert settings.accounts["a"].credentials["api_secret"] == expected

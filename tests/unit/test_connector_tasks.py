@@ -9,7 +9,9 @@ import pytest
 
 from bridge.config import load_settings
 from bridge.connector import run as connector
+from bridge.connector.connections import Connections
 from bridge.connector.leaseholder import Leaseholder
+from bridge.connector.pairs import PairKeeper
 from bridge.errors import TaskEndedError
 from bridge.feed.clock import ClockKeeper
 from bridge.feed.latency import FeedLatency
@@ -27,7 +29,8 @@ TASKS = {
     "latency": (FeedLatency, "run"),
     "rejects": (Rejects, "write"),
     "clock": (ClockKeeper, "run"),
-    "feed": (connector, "_feed"),
+    "feed": (Connections, "run"),
+    "pairs": (PairKeeper, "run"),
 }
 
 

@@ -15,7 +15,8 @@ from pydantic import BaseModel
 
 import bridge.errors
 from bridge.book import Book
-from bridge.config import Account, ConnectorSettings, Settings, load_settings
+from bridge.config import ConnectorSettings, Settings, load_settings
+from bridge.config.accounts import account_model
 from bridge.connector.router import Router
 from bridge.connector.store import Store
 from bridge.connector.wiring import build_exchange
@@ -103,9 +104,9 @@ def test_every_key():
     shown = {ticked(cells[0])[0] for cells in rows(STREAMS, "## Keys")}
     made = {keys.stream("<exchange>", "<pair>" if c in PUBLIC_CHANNELS else "<account>", c) for c in Channel}
     made |= {keys.snapshot("<exchange>", "<pair>"), keys.wallet("<exchange>", "<account>"), keys.catalog()}
-    made |= {keys.accounts_catalog()}
+    made |= {keys.accounts_catalog(), keys.instrument("<exchange>", "<pair>")}
     made |= {keys.connector("<name>"), keys.cursor("<name>"), keys.rejects("<exchange>")}
-    made |= {keys.fence("<name>")}
+    made |= {keys.fence("<name>"), keys.limits_held("<host>"), keys.limits_spent("<host>")}
     assert shown == made | {"acct:{<exchange>:<account>/<subaccount>}:…"}
 
 
@@ -177,7 +178,7 @@ def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         if name in ("connectors", "accounts") and not prefix:
             example = {
                 "connectors": ("connectors.0.", ConnectorSettings),
-                "accounts": ("accounts.main.", Account),
+                "accounts": ("accounts.main.", account_model()),
             }
             yield from leaves(example[name][1], example[name][0])
 

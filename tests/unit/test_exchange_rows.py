@@ -22,6 +22,10 @@ from bridge.model import (
     ControlEvent,
     Event,
     Fill,
+    Funding,
+    Interest,
+    Liquidation,
+    Mark,
     Order,
     Position,
     Quote,
@@ -73,6 +77,10 @@ AMOUNTS = {
     Trade: ("price", "size"),
     Quote: ("bid", "bid_size", "ask", "ask_size"),
     Ticker: ("window", "open", "high", "low", "last", "volume"),
+    Funding: (),
+    Mark: ("mark", "index"),
+    Interest: ("size", "value", "contracts"),
+    Liquidation: ("price", "size", "contracts"),
     Order: ("price", "size", "filled", "contracts"),
     Fill: ("price", "size", "contracts"),
     Balance: (),
@@ -81,12 +89,19 @@ AMOUNTS = {
 """Fields that are numbers of at least zero, or empty."""
 VALUES = {
     Ticker: ("change", "change_pct"),
+    Funding: ("rate", "interval"),
     Fill: ("fee",),
     Balance: ("available", "reserved"),
     Position: ("unrealised_pnl",),
 }
 """Fields that are numbers of any sign, or empty."""
-NEEDED = {Trade: ("price", "size"), Fill: ("price", "size"), Ticker: ("window",), Order: ("order_id",)}
+NEEDED = {
+    Trade: ("price", "size"),
+    Liquidation: ("side", "size"),
+    Fill: ("price", "size"),
+    Ticker: ("window",),
+    Order: ("order_id",),
+}
 WORDS = {
     "side": ("buy", "sell", "long", "short", ""),
     "status": ("open", "partially_filled", "filled", "cancelled", "rejected"),
@@ -114,7 +129,8 @@ def check_data(event: Event) -> None:
         assert len(text) < LONGEST, name
     assert all(getattr(event, name) for name in NEEDED.get(kind, ()))
     assert kind is not Ticker or Decimal(event.window) > 0  # type: ignore[attr-defined]
-    for name in kind.WIRE:
+    assert kind is not Funding or event.next_ts is None or 10**18 <= event.next_ts < 2**63  # type: ignore[attr-defined]
+    for name in set(kind.WIRE) - {"next_ts"}:
         text = getattr(event, name)
         assert text in WORDS.get(name, (text,)), name
         if name not in (*AMOUNTS[kind], *VALUES.get(kind, ())):

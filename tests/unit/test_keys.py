@@ -32,12 +32,15 @@ def test_the_contracts_keys(subject, channel, key):
 def test_the_other_keys():
     keys = Keys("ns")
     assert keys.snapshot("limitlex", "BTC-EUR") == "ns:md:{limitlex:BTC-EUR}:book:snapshot"
+    assert keys.instrument("limitlex", "BTC-EUR") == "ns:md:{limitlex:BTC-EUR}:instrument"
     assert keys.catalog() == "ns:bridge:catalog"
     assert keys.accounts_catalog() == "ns:bridge:catalog:accounts"
     assert {keys.catalog_of(channel) for channel in PUBLIC_CHANNELS} == {keys.catalog()}
     assert {keys.catalog_of(channel) for channel in PRIVATE_CHANNELS} == {keys.accounts_catalog()}
     assert keys.connector("one") == "ns:bridge:connector:one"
     assert keys.rejects("limitlex") == "ns:bridge:rejects:limitlex"
+    assert keys.limits_held("api.lmex.io") == "ns:bridge:limits:{api.lmex.io}:held"
+    assert keys.limits_spent("a@api.lmex.io:444") == "ns:bridge:limits:{a@api.lmex.io:444}:spent"
 
 
 @pytest.mark.parametrize(
@@ -46,6 +49,7 @@ def test_the_other_keys():
         "",
         "bridge:catalog",
         "md:{limitlex:BTC-EUR}:book:snapshot",
+        "md:{limitlex:BTC-EUR}:instrument",
         "md:{limitlex:BTC-EUR}:orders",
         "acct:{limitlex:main}:trades",
         "acct:{limitlex:main}:wallet",

@@ -79,7 +79,7 @@ def test_levels_that_have_gone_cross_nothing():
 
 def test_a_crossed_snapshot_is_left_out():
     rig = Rig()
-    rig.levels([("11", "1")], [("11.0", "1")], BookSnapshot)
+    rig.levels([("11", "1"), ("10", "1")], [("11.0", "1"), ("12", "1")], BookSnapshot)
     assert rig.sink.said() == ["live", "gap"]
     assert len(rig.asked) == 1
 

@@ -8,7 +8,7 @@ from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.model import Channel, Control, ControlEvent, Fill
 from tests.unit.core import SECOND, T0
 from tests.unit.limitlex_keys import drive
-from tests.unit.lmex_sessions import answer, lmex, said, seconds, subscribed
+from tests.unit.lmex_sessions import ACCOUNT, answer, lmex, said, seconds, subscribed
 
 MINUTE, DAY = 60 * SECOND, 24 * 3600 * SECOND
 STREAM = Subscription(Channel.FILLS, "main")
@@ -92,6 +92,19 @@ class TestPages:
         [state] = [action for action in session.actions if isinstance(action, Restated)][2:]
         assert [event.fill_id for event in state.events] == [f"t{number}" for number in range(101, 1001)]
         assert session.tick(seconds(1)) == []
+
+    def test_an_id_is_one_within_its_symbol(self):
+        """What two parts have in common comes once; fills of two symbols may have the same id."""
+        session = subscribed(pairs=("BTC-PERP", "ETH-PERP"))
+        rows = [row(1, 1700000000003), row(1, 1700000000003), {**row(1, 1700000000001), "symbol": "ETH-PERP"}]
+        no_ids = [{**row(2, 1700000000002), "tradeId": "", "price": price} for price in (7, 8, 8)]
+        _, (found, whole) = drive(
+            session.session._rest.fills(ACCOUNT, Market.FUTURES, T0, T0, pairs=()), answer(rows + no_ids)
+        )
+        assert [(one["symbol"], one["price"]) for one in found] == [
+            *(("ETH-PERP", "9"), ("BTC-PERP", "7"), ("BTC-PERP", "8"), ("BTC-PERP", "9"))
+        ]
+        assert whole
 
     def test_an_exchange_that_knows_no_end_leaves_a_gap(self):
         session = subscribed()

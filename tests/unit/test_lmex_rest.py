@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 import pytest
 
 from bridge.exchange_errors import RestError, UnknownPairError
-from bridge.exchanges.api import HttpRequest
+from bridge.exchanges.api import HttpRequest, ListedPair
 from bridge.exchanges.lmex.messages import Market
 from bridge.exchanges.lmex.rest import LmexRest, sign
 from bridge.model import Balance, Channel, Ticker
@@ -55,6 +56,33 @@ class TestDiscover:
         drive(LmexRest(contracts(SIZES)).discover(["BTC-USD", "BTC-PERP"]), AWAY, AWAY)
         with pytest.raises(RestError, match="no answer"):
             drive(LmexRest(contracts(SIZES)).discover(["BTC-PERP", "NEW-PERP"]), AWAY)
+
+
+class TestFigures:
+    SIZES: ClassVar = {"minPriceIncrement": 0.5, "minSizeIncrement": 1, "minOrderSize": 10, "active": True}
+
+    def listed(self, spot, futures):
+        _, pairs = drive(LmexRest(contracts({})).list_pairs(), answer([spot]), answer([futures]))
+        return pairs
+
+    def test_of_both_markets(self):
+        """A future's sizes are told in contracts."""
+        spot = {"symbol": "BTC-USD", "base": "BTC", "quote": "USD", **self.SIZES, "minSizeIncrement": 1e-5}
+        future = {"symbol": "BTC-PERP", "base": "BTC", "quote": "USDT", **self.SIZES, "contractSize": 0.00001}
+        sizes = {"tick_size": "0.5", "lot_size": "0.00001"}
+        assert self.listed(spot, future) == [
+            ListedPair("BTC-USD", "BTC", "USD", "spot", "online", **sizes, min_size="10"),
+            ListedPair(
+                "BTC-PERP", "BTC", "USDT", "perpetual", "online", **sizes, min_size="0.0001", contract_size="0.00001"
+            ),
+        ]
+
+    @pytest.mark.parametrize("size", [None, 0, -1, "x", {}])
+    def test_without_a_contract_size_sizes_are_unknown(self, size):
+        row = {"symbol": "BTC-PERP", **self.SIZES, "active": False, "contractSize": size}
+        perp = self.listed({"symbol": "BTC-USD"}, row)[1]
+        assert (perp.status, perp.tick_size) == ("inactive", "0.5")
+        assert (perp.lot_size, perp.min_size, perp.contract_size) == ("", "", "")
 
 
 class TestSigning:

@@ -9,7 +9,7 @@ import time
 import structlog
 from structlog.testing import LogCapture
 
-from bridge.connector import run as connector
+from bridge.connector import connections
 from bridge.exchange_errors import RestError, UnknownPairError
 from bridge.exchanges.api import ConnectionPlan, Profile, Subscription
 from bridge.feed.context import FeedContext
@@ -58,7 +58,7 @@ async def feed(venue, listed, kind=Listing):
             log=structlog.wrap_logger(None, processors=[logs]),
             library="websockets",
         )
-        task = asyncio.create_task(connector._feed(context, desk))
+        task = asyncio.create_task(connections.Connections(context, desk).run())
         try:
             yield desk, logs
             assert not task.done(), task.exception()
@@ -97,7 +97,7 @@ async def test_the_reason_is_told_where_the_stream_was_down_before():
 
 
 async def test_it_is_served_once_it_is_listed(monkeypatch):
-    monkeypatch.setattr(connector, "_PAIR_AGAIN", 0.02)
+    monkeypatch.setattr(connections, "_PAIR_AGAIN", 0.02)
     listed = {PAIR}
     async with Venue() as venue, feed(venue, listed) as (desk, logs):
         await until(lambda: venue.opened == 1)

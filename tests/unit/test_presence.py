@@ -9,6 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from bridge.config import HeartbeatSettings
 from bridge.keys import Keys
+from bridge.redis.catalog import Writer
 from bridge.redis.lease import Lease, new_instance
 from bridge.redis.presence import Presence
 from tests.servers import RedisServer
@@ -82,7 +83,7 @@ class TestAccountsCatalog:
     async def test_another_connectors_account_is_found_there(self, client, presence):
         stream = "acct:{x:main}:fills"
         await client.hset("bridge:catalog:accounts", stream, '{"connector":"y","instance":"i"}')
-        assert await presence.catalog.owners([*CATALOG, stream]) == {"y": {stream: "i"}}
+        assert await presence.catalog.owners([*CATALOG, stream]) == {"y": {stream: Writer("i", "")}}
 
 
 @contextmanager

@@ -234,3 +234,48 @@ async def test_a_publisher_that_ends_holds_nobody_up(redis_server):
         d.pipeline.pressure.exceeded(asyncio.get_running_loop().time())
         assert d.events.held == [True]
     assert d.events.held == [True, False]
+
+
+# --- a stream that is written no more --------------------------------------------------------------------------------
+
+
+async def test_a_stream_is_given_up_only_when_all_of_it_is_acknowledged(idle):
+    one, other = idle.add(Channel.TRADES), idle.add(Channel.TRADES, "elsewhere")
+    idle.put(one, 2)
+    assert not idle.publisher.give_up(one)
+    runs = idle.pipeline.queue.take(1, 1 << 20)
+    assert not idle.publisher.give_up(one)  # one waits, and one is on its way
+    runs += idle.pipeline.queue.take(1, 1 << 20)
+    assert not idle.publisher.give_up(one)
+    one.flying = 0  # what a batch does when its replies have come
+    idle.pipeline.upkeep.trims, idle.pipeline.upkeep.looks = [(one, "XTRIM"), (other, "XTRIM")], [one, other]
+    assert idle.publisher.give_up(one)
+    assert idle.pipeline.queue.streams == [other]
+    assert (idle.pipeline.upkeep.trims, idle.pipeline.upkeep.looks) == ([(other, "XTRIM")], [other])
+    assert idle.publisher.backlog() == {other: 0}
+
+
+async def test_a_blocked_stream_is_given_up_with_what_waits(idle):
+    one, other = idle.add(Channel.TRADES), idle.add(Channel.TRADES, "elsewhere")
+    idle.put(one, 3)
+    idle.put(other, 1)
+    idle.pipeline.queue.block(one, "WRONGTYPE")
+    assert idle.publisher.give_up(one)
+    assert idle.publisher.waiting_bytes == other.bytes > 0
+    assert idle.publisher.waiting == 1
+
+
+async def test_a_stream_that_was_given_up_is_not_watched(redis_server):
+    async with desk(redis_server) as d:
+        one, other = await d.stream(), await d.stream(subject="ETH-EUR")
+        d.put(one, 5)
+        await d.drained()
+        await until(lambda: d.publisher.give_up(one))
+        with raw(redis_server) as client:
+            client.xadd(one.key, {"type": "foreign"}, id=f"{one.ms + 1}-{one.seq + 1}")
+        rounds = d.pipeline.upkeep.watch.rounds
+        await until(lambda: d.pipeline.upkeep.watch.rounds >= rounds + 2)
+        d.put(other, 5)
+        await d.drained()
+        assert d.said("stream_changed") == []
+        assert d.ids(other) == numbers(6, 10)

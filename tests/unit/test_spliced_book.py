@@ -19,17 +19,22 @@ class Spliced:
     def __init__(self, *, quotes=False, **rules):
         self.sink = ListSink()
         self.asked = []
+        self.reasons = []
         self.replaced = []
         self.quotes = []
         self.now = 0.0
         self.book = SplicedBook(
             stream(Channel.BOOK),
             self.sink,
-            lambda *_: self.asked.append(self.now),
+            self._ask,
             lambda *what: self.replaced.append(what),
             BookRules(snapshot="rest", quotes=quotes, **rules),
             quotes=self.quotes.append if quotes else None,
         )
+
+    def _ask(self, _subject, reason):
+        self.asked.append(self.now)
+        self.reasons.append(reason)
 
     @property
     def recv(self):
@@ -92,6 +97,8 @@ TABLE = {
     "a hole later, and a snapshot of it": ("D3 S2 D5 D6 S5", "live S2 2>3 gap S5 5>6"),
     "a hole later, and a snapshot from before it": ("D3 S2 D5 D6 S3 S4", "live S2 2>3 gap S4 4>5 5>6"),
     "asked for twice": ("D3 S2 S3 D4", "live S2 2>3 3>4"),
+    "numbers of other lengths": ("S1000 D999-1002 D3-4 D1003", "live S1000 1000>1002 1002>1003"),
+    "a delta of long ago": ("S100000 D3 D100001", "live S100000 100000>100001"),
     "a predecessor's own number, that the snapshot has": ("P149:160 P160:171 S149", "live S149 149>160 160>171"),
     "a predecessor's own number, passed": ("P149:160 P160:171 S155", "live S155 155>160 160>171"),
     "a predecessor's own number, and all of the delta": ("P149:160 P160:171 S160", "live S160 160>171"),
@@ -146,13 +153,20 @@ def test_it_is_asked_for_ever_later():
     assert book.asked[9:] == [200.0, 201.0], "and then as at first"
 
 
-def test_one_that_is_too_old_is_asked_for_again():
+@pytest.mark.parametrize(
+    ("number", "bid", "reason"),
+    [(1, "10", "the snapshot of 1 is older than the deltas from 2 on"), (2, "11", "the snapshot is crossed")],
+    ids=["too old", "crossed"],
+)
+def test_one_that_is_of_no_use_is_asked_for_again(number, bid, reason):
     book = Spliced()
     book.comes("D3")
     book.until(0.5)
-    book.comes("S1")
+    book.snapshot(number, bid=bid)
     book.until(3)
     assert book.asked == [0.25, 2.5], "twice as late as without an answer"
+    assert book.reasons == ["the book begins", reason]
+    assert book.book.repeated == 1
     book.comes("S2")
     assert book.said == "live S2 2>3"
 

@@ -10,7 +10,7 @@ from msgspec import structs
 from bridge.errors import ConfigError
 from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import Credentials, HttpResponse, Pause, Warn
-from bridge.exchanges.toolkit.fields import digits, keyed_rows, nested, total
+from bridge.exchanges.toolkit.fields import digits, keyed_rows, nested_rows, total
 from bridge.exchanges.toolkit.holes import Holes, TradeNumbers
 from bridge.exchanges.toolkit.named_topics import NamedTopics
 from bridge.exchanges.toolkit.orders import SparseOrders
@@ -244,8 +244,13 @@ class TestFields:
 
     def test_keyed_and_nested_rows(self):
         [row, bad] = keyed_rows(b'{"a":{"x":1.50,"in":[{"y":"2"}],"one":{"z":3}},"b":7}', "id")
-        assert (row["id"], row["x"], nested(row, "in"), nested(row, "one")) == ("a", "1.50", [{"y": "2"}], [{"z": "3"}])
-        assert nested(row, "x") == nested(row, "none") == []
+        assert (row["id"], row["x"], nested_rows(row, "in"), nested_rows(row, "one")) == (
+            "a",
+            "1.50",
+            [{"y": "2"}],
+            [{"z": "3"}],
+        )
+        assert nested_rows(row, "x") == nested_rows(row, "none") == []
         assert bad["id"] == "b"
 
     def test_total(self):

@@ -28,11 +28,12 @@ from bridge.exchanges.api import (
     Subscription,
 )
 from bridge.exchanges.bybit.private import PRIVATE, AccountSession, BybitRest
-from bridge.exchanges.bybit.public import MILLISECOND, NAME, PublicSession, topics_of
-from bridge.exchanges.toolkit.fields import Row
+from bridge.exchanges.bybit.public import CHANNELS, MILLISECOND, NAME, PublicSession, channels_of, topics_of
+from bridge.exchanges.toolkit.fields import Row, first, nested
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.listing import check_listed, share_out, streams_of
 from bridge.exchanges.toolkit.names import Names, contract_name
+from bridge.exchanges.toolkit.numbers import number_or_empty
 from bridge.exchanges.toolkit.options import FROM_TEXT
 from bridge.model import Channel, Event
 
@@ -73,7 +74,7 @@ class Bybit(Exchange):
     example_pairs = ("BTC-USDT", "BTC-USDT-PERP")
     url = "wss://stream.bybit.com"
     rest_url = "https://api.bybit.com"
-    channels = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
+    channels = CHANNELS
     private_channels = frozenset(PRIVATE.values())
     Options = BybitOptions
     silence: ClassVar = {Channel.BOOK: 45.0}
@@ -82,6 +83,7 @@ class Bybit(Exchange):
     gaps: ClassVar = "verified"
     units: ClassVar = {
         Channel.BOOK: "as many levels a side as options.depth says",
+        Channel.LIQUIDATIONS: "at most every 500 ms; price is the position's bankruptcy price",
         Channel.BALANCES: "available is empty where margin or a loan is held in a currency",
         Channel.POSITIONS: "mark_price and unrealised_pnl are those of the position's last change",
     }
@@ -131,6 +133,10 @@ class Bybit(Exchange):
                     found.append(pair)
         return found
 
+    def subscriptions(self) -> list[Subscription]:
+        """Of a pair only what its kind has."""
+        return [stream for stream in super().subscriptions() if channels_of(stream.subject, [stream.channel])]
+
     def plan(self) -> list[ConnectionPlan]:
         plans = [plan for category in _ARGS for plan in self._market_plans(category)]
         account = self.profile.account
@@ -154,19 +160,22 @@ class Bybit(Exchange):
         """As few connections as the length of their topics allows."""
         channels, depth = self.profile.channels & self.channels, self._options.depth
         symbols = {
-            pair: symbol for pair in self.pairs for kind, symbol in [self._names.symbol(pair)] if kind == category
+            pair: symbol
+            for pair in self.pairs
+            for kind, symbol in [self._names.symbol(pair)]
+            if kind == category and channels_of(pair, channels)
         }
-        if not (symbols and channels):
-            return
         url = f"{self._public}/v5/public/{category}"
 
         def topics(pair: str) -> list[str]:
-            return list(topics_of(symbols[pair], channels, depth).values())
+            found = topics_of(symbols[pair], channels_of(pair, channels), depth)
+            return list(dict.fromkeys(found.values()))
 
         for number, pairs in enumerate(share_out(list(symbols), topics=topics, most_bytes=_MOST_TEXT), 1):
             part = {pair: symbols[pair] for pair in pairs}
             session = partial(PublicSession, url, part, channels, depth=depth, most=_ARGS[category])
-            yield ConnectionPlan(f"{category}-{number}", streams_of(channels, pairs), session)
+            streams = [stream for pair in pairs for stream in streams_of(channels_of(pair, channels), [pair])]
+            yield ConnectionPlan(f"{category}-{number}", tuple(streams), session)
 
 
 def _by_convention(pair: str) -> tuple[str, str]:
@@ -194,6 +203,16 @@ def _listed(category: str, row: Row) -> ListedPair | None:
     delivery = row.get("deliveryTime", "") if kind == "future" else ""
     if kind is None or (kind == "future" and not (delivery.isdecimal() and len(delivery) <= _LONGEST_TIME)):
         return None
-    name = f"{base}-{quote}" if kind == "spot" else contract_name(base, quote, delivery)
-    status = "online" if row.get("status") == "Trading" else row.get("status", "")
-    return ListedPair(name.upper(), base, quote, kind, status)
+    prices, sizes = nested(row, "priceFilter"), nested(row, "lotSizeFilter")
+    return ListedPair(
+        (f"{base}-{quote}" if kind == "spot" else contract_name(base, quote, delivery)).upper(),
+        base,
+        quote,
+        kind,
+        status="online" if row.get("status") == "Trading" else row.get("status", ""),
+        settle=row.get("settleCoin", ""),
+        tick_size=number_or_empty(prices.get("tickSize", "")),
+        lot_size=number_or_empty(first(sizes, "qtyStep", "basePrecision")),
+        min_size=number_or_empty(sizes.get("minOrderQty", "")),
+        expiry=str(int(delivery) * MILLISECOND) if delivery else "",
+    )

@@ -1,4 +1,4 @@
-"""Bybit's public topics of one category, spot or linear: trades, books, best prices, tickers.
+"""Bybit's public topics of one category, spot or linear: trades, books, best prices, tickers, liquidations.
 
 A symbol is the same text in both categories, and nothing in a message names the category: the connection does.
 """
@@ -14,7 +14,7 @@ from msgspec import Meta, Raw, Struct
 
 from bridge.exchange_errors import ReportedError
 from bridge.exchanges.api import Output, Said, Subscription, Unknown
-from bridge.exchanges.toolkit.fields import EXACT
+from bridge.exchanges.toolkit.fields import EXACT, plain
 from bridge.exchanges.toolkit.numbers import (
     best_first,
     check_amounts,
@@ -30,9 +30,32 @@ from bridge.exchanges.toolkit.salvage import rows_of
 from bridge.exchanges.toolkit.session import TopicSession
 from bridge.exchanges.toolkit.tickers import SparseTickers
 from bridge.exchanges.toolkit.topics import Request, Topics
-from bridge.model import BookDelta, BookSnapshot, Channel, Event, Levels, Quote, Ticker, Trade
+from bridge.model import (
+    BookDelta,
+    BookSnapshot,
+    Channel,
+    Event,
+    Funding,
+    Interest,
+    Levels,
+    Liquidation,
+    Mark,
+    Quote,
+    Ticker,
+    Trade,
+)
 
-__all__ = ["MILLISECOND", "NAME", "BybitSession", "Envelope", "PublicSession", "milliseconds", "topics_of"]
+__all__ = [
+    "CHANNELS",
+    "MILLISECOND",
+    "NAME",
+    "BybitSession",
+    "Envelope",
+    "PublicSession",
+    "channels_of",
+    "milliseconds",
+    "topics_of",
+]
 
 NAME = "bybit"
 MILLISECOND = 1_000_000
@@ -79,33 +102,46 @@ class _BookData(Struct):
     u: Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 
-class _TradeRow(Struct):
+class _Row(Struct):
+    """A trade; a liquidation has no ``i``."""
+
     T: int
     s: str
     S: Literal["Buy", "Sell"]
     v: str
     p: str
-    i: str
+    i: str = ""
 
 
-class _TickerData(Struct):
-    """A missing field is unchanged, an empty one unknown."""
-
-    symbol: str
-    prevPrice24h: str | None = None  # noqa: N815 - the exchange's names
-    highPrice24h: str | None = None  # noqa: N815
-    lowPrice24h: str | None = None  # noqa: N815
-    lastPrice: str | None = None  # noqa: N815
-    price24hPcnt: str | None = None  # noqa: N815
-    volume24h: str | None = None
-
-
-_TICKER_FIELDS = _TickerData.__struct_fields__[1:]
+_TICKER_FIELDS = {
+    Channel.TICKER: ("prevPrice24h", "highPrice24h", "lowPrice24h", "lastPrice", "price24hPcnt", "volume24h"),
+    Channel.FUNDING: ("fundingRate", "nextFundingTime", "fundingIntervalHour"),
+    Channel.MARK: ("markPrice", "indexPrice"),
+    Channel.INTEREST: ("singleOpenInterest", "singleOpenInterestValue"),
+}
+"""What the channels that the ticker topic feeds are made of. ``openInterest`` counts both sides of each contract."""
+_SIGNED = ("price24hPcnt", "fundingRate")
+_OF_DERIVATIVES = (Channel.FUNDING, Channel.MARK, Channel.INTEREST, Channel.LIQUIDATIONS)
+_KINDS = {
+    Channel.TRADES: "publicTrade",
+    Channel.BOOK: "orderbook.{depth}",
+    Channel.QUOTES: "orderbook.1",
+    **dict.fromkeys(_TICKER_FIELDS, "tickers"),
+    Channel.LIQUIDATIONS: "allLiquidation",
+}
+CHANNELS = frozenset(_KINDS)
+_ROWS = ("publicTrade.", "allLiquidation.")
+"""Topics whose messages are rows, each of which is an event."""
+_TickerData = msgspec.defstruct(
+    "_TickerData",
+    [("symbol", str), *((name, str | None, None) for names in _TICKER_FIELDS.values() for name in names)],
+)
+"""A missing field is unchanged, an empty one unknown."""
 _decode_envelope: Callable[[bytes], Envelope] = msgspec.json.Decoder(Envelope).decode
 _decode_book: Callable[[Any], _BookData] = msgspec.json.Decoder(_BookData).decode
-_decode_trades: Callable[[Any], list[_TradeRow]] = msgspec.json.Decoder(list[_TradeRow]).decode
-_decode_trade: Callable[[Any], _TradeRow] = msgspec.json.Decoder(_TradeRow).decode
-_decode_ticker: Callable[[Any], _TickerData] = msgspec.json.Decoder(_TickerData).decode
+_decode_rows: Callable[[Any], list[_Row]] = msgspec.json.Decoder(list[_Row]).decode
+_decode_row: Callable[[Any], _Row] = msgspec.json.Decoder(_Row).decode
+_decode_ticker: Callable[[Any], Any] = msgspec.json.Decoder(_TickerData).decode
 
 
 def milliseconds(count: int) -> int:
@@ -117,15 +153,16 @@ def milliseconds(count: int) -> int:
     return epoch_ns(count, MILLISECOND)
 
 
+def channels_of(pair: str, channels: Collection[Channel]) -> list[Channel]:
+    """Those of the channels that a pair has: no funding of what is no perpetual, nothing of derivatives for spot."""
+    contract = pair.split("-")[2:]
+    missing = _OF_DERIVATIVES if not contract else () if contract == ["PERP"] else (Channel.FUNDING,)
+    return sorted(channel for channel in channels if channel not in missing)
+
+
 def topics_of(symbol: str, channels: Collection[Channel], depth: int) -> dict[Channel, str]:
-    """The topic of each channel."""
-    kinds = {
-        Channel.TRADES: "publicTrade",
-        Channel.BOOK: f"orderbook.{depth}",
-        Channel.QUOTES: "orderbook.1",
-        Channel.TICKER: "tickers",
-    }
-    return {channel: f"{kinds[channel]}.{symbol}" for channel in sorted(channels)}
+    """The topic of each channel; one may be that of several."""
+    return {channel: f"{_KINDS[channel].format(depth=depth)}.{symbol}" for channel in sorted(channels)}
 
 
 class BybitSession(TopicSession):
@@ -171,7 +208,7 @@ class PublicSession(BybitSession):
         self._books: dict[str, str] = {}
         """Pair → topic of its book."""
         for pair, symbol in symbols.items():
-            for channel, topic in topics_of(symbol, channels, depth).items():
+            for channel, topic in topics_of(symbol, channels_of(pair, channels), depth).items():
                 streams.setdefault(topic, []).append(Subscription(channel, pair))
                 if channel is Channel.BOOK:
                     self._books[pair] = topic
@@ -179,6 +216,10 @@ class PublicSession(BybitSession):
         self._never_quiet = tuple(self._books.values())
         self._pairs = {symbol: pair for pair, symbol in symbols.items()}
         self._tickers = SparseTickers(_TICKER_FIELDS)
+        self._used = {
+            topic: self._tickers.fields_of({stream.channel for stream in of}) for topic, of in streams.items()
+        }
+        """Topic → the fields that its streams are made of; what else it has may be what it likes."""
         self._best: dict[str, tuple[str, str, str, str]] = {}
         """Topic → its last quote."""
 
@@ -207,16 +248,16 @@ class PublicSession(BybitSession):
     def _data(self, topic: str, message: Envelope, recv: int) -> list[Output]:
         if topic.startswith("orderbook."):
             return self._levels(message, recv)
-        if topic.startswith("publicTrade."):
-            return [self._trade(row, topic, recv) for row in _decode_trades(message.data)]
+        if topic.startswith(_ROWS):
+            return [self._row(row, topic, recv) for row in _decode_rows(message.data)]
         return self._ticker(message, recv)
 
     def _salvage(self, topic: str, message: Any, frame: bytes, *, recv: int, error: Exception) -> list[Output]:
-        """Trades row by row."""
-        if message is not None and topic.startswith("publicTrade."):
+        """Trades and liquidations row by row."""
+        if message is not None and topic.startswith(_ROWS):
 
             def take(row: Raw) -> list[Output]:
-                return [self._trade(_decode_trade(row), topic, recv)]
+                return [self._row(_decode_row(row), topic, recv)]
 
             return self._each(topic, rows_of(message.data), take, frame, recv, counted=True)
         self._forget(topic)
@@ -227,15 +268,26 @@ class PublicSession(BybitSession):
             raise ValueError(f"{shortened(symbol)} is not the topic's symbol")
         return self._pairs[symbol]
 
-    def _trade(self, row: _TradeRow, topic: str, recv: int) -> Event:
-        """Oldest first; ``S`` is the taker's side, ``i`` a UUID (linear) or digits (spot).
+    def _row(self, row: _Row, topic: str, recv: int) -> Event:
+        """A trade or a liquidation, oldest first.
+
+        Of a trade, ``S`` is the taker's side, ``i`` a UUID (linear) or digits (spot).
 
         ``{"topic":"publicTrade.ETHUSDT","ts":1786310821917,"type":"snapshot","data":[{"i":"2280000001739247417","T":
         1786310821917,"p":"1923.28","v":"0.04537","S":"Sell","seq":178477362706,"s":"ETHUSDT","BT":false,"RPI":false}]}``
+
+        Of a liquidation, ``S`` is the side of the position (``Buy``: a long one, which an order to sell closes), ``p`` its
+        bankruptcy price. It comes with others, every 500 ms at most (from the exchange's documentation):
+
+        ``{"topic":"allLiquidation.ROSEUSDT","type":"snapshot","ts":1739502303204,"data":[{"T":1739502302929,"s":"ROSEUSDT",
+        "S":"Sell","v":"20000","p":"0.04499"}]}``
         """
-        check_ids(row.i)
         check_numbers(row.p, row.v)
-        return Trade(self._pair(row.s, topic), milliseconds(row.T), recv, row.i, row.S.lower(), row.p, row.v)
+        pair, ts = self._pair(row.s, topic), milliseconds(row.T)
+        if topic.startswith("allLiquidation."):
+            return Liquidation(pair, ts, recv, "", "sell" if row.S == "Buy" else "buy", row.p, row.v)
+        check_ids(row.i)
+        return Trade(pair, ts, recv, row.i, row.S.lower(), row.p, row.v)
 
     def _levels(self, message: Envelope, recv: int) -> list[Output]:
         """A book's levels; ``cts`` is the matching engine's time, ``u`` rises by one from delta to delta.
@@ -271,7 +323,7 @@ class PublicSession(BybitSession):
         return events
 
     def _ticker(self, message: Envelope, recv: int) -> list[Output]:
-        """The last 24 hours: spot always whole, linear a snapshot and then what has changed; published when any of it has.
+        """Statistics: spot always whole, linear a snapshot and then what has changed; published when any of it has.
 
         ``{"topic":"tickers.BTCUSDT","type":"delta","data":{"symbol":"BTCUSDT","price24hPcnt":"-0.158315","lastPrice":
         "66666.60"},"cs":753843907770,"ts":1786310817883}``
@@ -279,9 +331,9 @@ class PublicSession(BybitSession):
         topic, ts = message.topic, milliseconds(message.ts)
         data = _decode_ticker(message.data)
         pair = self._pair(data.symbol, topic)
-        given = {name: value for name in _TICKER_FIELDS if (value := getattr(data, name)) is not None}
-        check_amounts(*(value for name, value in given.items() if name != "price24hPcnt"))
-        check_values(given.get("price24hPcnt", ""))
+        given = {name: value for name in self._used[topic] if (value := getattr(data, name)) is not None}
+        check_amounts(*(value for name, value in given.items() if name not in _SIGNED))
+        check_values(*(given.get(name, "") for name in _SIGNED))
         if message.type == "snapshot":
             self._tickers.whole(topic, given)
             self._doubtful.discard(topic)
@@ -290,10 +342,32 @@ class PublicSession(BybitSession):
         elif not self._tickers.change(topic, given):
             self._doubtful.add(topic)
             return []  # the snapshot is to come
-        values = self._tickers.news(topic)
-        if values is None:
-            return []
-        opened, high, low, last, share, volume = values
-        change = f"{EXACT.subtract(Decimal(last), Decimal(opened)):f}" if last and opened else ""
-        percent = f"{Decimal(share).scaleb(2, EXACT):f}" if share else ""
-        return [Ticker(pair, ts, recv, "86400", opened, high, low, last, change, percent, volume)]
+        return [
+            _STATISTICS[stream.channel](pair, ts, recv, *values)
+            for stream in self._streams[topic]
+            if (values := self._tickers.news(topic, stream.channel))
+        ]
+
+
+def _day(pair: str, ts: int, recv: int, *values: str) -> Event:
+    """The last 24 hours; ``price24hPcnt`` is a fraction."""
+    opened, high, low, last, share, volume = values
+    change = f"{EXACT.subtract(Decimal(last), Decimal(opened)):f}" if last and opened else ""
+    percent = f"{Decimal(share).scaleb(2, EXACT):f}" if share else ""
+    return Ticker(pair, ts, recv, "86400", opened, high, low, last, change, percent, volume)
+
+
+def _funding(pair: str, ts: int, recv: int, *values: str) -> Event:
+    """Of ``"fundingIntervalHour":"8","nextFundingTime":"1786320000000","fundingRate":"0.0001"``."""
+    rate, due, hours = values
+    at = milliseconds(int(due)) if due.strip("0") else None
+    return Funding(pair, ts, recv, rate, at, plain(EXACT.multiply(Decimal(hours), Decimal(3600))) if hours else "")
+
+
+_STATISTICS: dict[Channel, Callable[..., Event]] = {
+    Channel.TICKER: _day,
+    Channel.FUNDING: _funding,
+    Channel.MARK: Mark,
+    Channel.INTEREST: Interest,
+}
+"""What makes an event of a channel's fields."""

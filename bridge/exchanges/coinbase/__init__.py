@@ -36,7 +36,7 @@ from bridge.exchanges.coinbase.messages import NAME
 from bridge.exchanges.coinbase.session import CoinbaseSession
 from bridge.exchanges.toolkit.clocks import millis_reading
 from bridge.exchanges.toolkit.listed_session import ListedMemory
-from bridge.exchanges.toolkit.numbers import SECOND
+from bridge.exchanges.toolkit.numbers import SECOND, number_or_empty
 from bridge.exchanges.toolkit.product_list import Product, ProductList
 from bridge.exchanges.toolkit.salvage import UNREADABLE
 from bridge.exchanges.toolkit.waiting import seconds_to_wait
@@ -161,6 +161,10 @@ class _Product(Struct):
     is_disabled: bool | None = None
     cancel_only: bool | None = None
     alias: str | None = None
+    price_increment: str | None = None
+    quote_increment: str | None = None
+    base_increment: str | None = None
+    base_min_size: str | None = None
 
 
 class _Pagination(Struct):
@@ -228,6 +232,15 @@ def _product(row: _Product) -> dict[str, Product]:
     halted = next((name for name in flags if getattr(row, name)), "")
     if row.status not in (None, "", "online"):
         halted = str(row.status)[:40]
-    names = row.product_id, row.base_currency_id or base, row.quote_currency_id or currency
-    kind = "spot" if row.product_type in (None, "", "SPOT") else "future"
-    return {row.product_id: Product(ListedPair(*names, kind, halted or row.status or ""), halted, row.alias or "")}
+    spot = row.product_type in (None, "", "SPOT")
+    listed = ListedPair(
+        row.product_id,
+        row.base_currency_id or base,
+        row.quote_currency_id or currency,
+        "spot" if spot else "future",
+        halted or row.status or "",
+        tick_size=number_or_empty(row.price_increment or row.quote_increment or ""),
+        lot_size=number_or_empty(row.base_increment or "") if spot else "",  # a future's sizes are contracts
+        min_size=number_or_empty(row.base_min_size or "") if spot else "",
+    )
+    return {row.product_id: Product(listed, halted, row.alias or "")}

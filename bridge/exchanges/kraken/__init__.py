@@ -4,13 +4,13 @@ One connection has all channels of many pairs, another one an account. A book ha
 to the depth that was asked for, as the exchange does without a word, and holds it against the checksum that comes with
 every message (`BookRules`).
 
-Sources: the exchange's public documentation and official client of 2026, and what users of other clients report. Futures
-are another API, whose present form ends in March 2027: they are left out.
+Sources: its public documentation and official client of 2026, and what users of other clients report. No futures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from functools import partial
 from typing import Annotated, ClassVar, Literal
 
@@ -31,11 +31,12 @@ from bridge.exchanges.kraken.private import PRIVATE, AccountSession, KrakenRest,
 from bridge.exchanges.kraken.public import NAME, PublicSession
 from bridge.exchanges.toolkit.checksums import Decimals
 from bridge.exchanges.toolkit.clocks import seconds_reading
-from bridge.exchanges.toolkit.fields import Row
+from bridge.exchanges.toolkit.fields import Row, plain
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.holes import TradeNumbers
 from bridge.exchanges.toolkit.listing import check_listed, share_out, streams_of
 from bridge.exchanges.toolkit.names import Names
+from bridge.exchanges.toolkit.numbers import number_or_empty
 from bridge.exchanges.toolkit.options import FROM_TEXT
 from bridge.exchanges.toolkit.secrets import check_base64
 from bridge.model import Channel, Event, Trade
@@ -46,8 +47,6 @@ _LIST, _TIME = "/0/public/AssetPairs", "/0/public/Time"
 _MICROSECOND = 1_000
 _CHECKED = 10
 """Levels a side that a checksum is of, whatever the depth of the book."""
-_SHUT_OUT = 600.0
-"""Seconds that an address is shut out for after too many attempts to connect."""
 
 
 class KrakenOptions(BaseModel):
@@ -99,8 +98,8 @@ class Kraken(Exchange):
 
     @classmethod
     def handshake_wait(cls, status: int) -> float | None:
-        """429: too many attempts; what a client isn't allowed, or isn't there, won't be soon; 503 passes."""
-        return _SHUT_OUT if status in (400, 401, 403, 404, 429) else None
+        """After too many attempts (429) an address is shut out for ten minutes; what is refused else won't be allowed soon."""
+        return 600.0 if status in (400, 401, 403, 404, 429) else None
 
     def check(self) -> None:
         if self.profile.account:
@@ -161,4 +160,7 @@ def _listed(row: Row) -> ListedPair | None:
     base, quote = currency(base or row.get("base", "")), currency(quote or row.get("quote", ""))
     if not (base.isalnum() and quote.isalnum()):
         return None
-    return ListedPair(f"{base}-{quote}".upper(), base, quote, "spot", row.get("status", ""))
+    places = row.get("lot_decimals", "")
+    lot = plain(Decimal(1).scaleb(-int(places))) if places.isdecimal() and len(places) == 1 else ""
+    ticks, least = (number_or_empty(row.get(name, "")) for name in ("tick_size", "ordermin"))
+    return ListedPair(f"{base}-{quote}".upper(), base, quote, "spot", row.get("status", ""), "", ticks, lot, least)

@@ -27,7 +27,7 @@ from bridge.exchanges.api import (
     Target,
 )
 from bridge.exchanges.kraken.public import NAME, WORDING, Envelope, KrakenSession
-from bridge.exchanges.toolkit.fields import Row, decode_rows, fields_of, keyed_rows, nested, total
+from bridge.exchanges.toolkit.fields import Row, decode_rows, fields_of, keyed_rows, nested, nested_rows, total
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.login import LONG_WAIT
 from bridge.exchanges.toolkit.names import Names
@@ -248,7 +248,7 @@ class AccountSession(KrakenSession):
         return Order(self._account.name, ts, recv, *order, _STATUS[status])
 
     def _fill(self, row: Row, recv: int) -> Fill:
-        fees = [(fee["qty"], fee["asset"]) for fee in nested(row, "fees")]
+        fees = [(fee["qty"], fee["asset"]) for fee in nested_rows(row, "fees")]
         pair, ts = row["symbol"].replace("/", "-"), self._times.known(row["timestamp"])
         words = (row["exec_id"], row["order_id"], pair, row["side"], row["last_price"], row["last_qty"])
         return self._filled(ts, recv, fees, *words)
@@ -290,7 +290,7 @@ class AccountSession(KrakenSession):
 
         ``{"status":"open","descr":{"pair":"XBTUSD","type":"sell","ordertype":"limit","price":"26500.0",…},"vol":"0.005",…}``
         """
-        [what] = nested(row, "descr")
+        what = nested(row, "descr")
         kind, pair = what["ordertype"], self._names.pair("", what["pair"])
         price = what["price2" if kind in _TWO_PRICES else "price"]
         client_id = row.get("cl_ord_id") or row.get("userref", "").lstrip("0")

@@ -250,7 +250,7 @@ class PublicSession(KrakenSession):
         self._wanted["trade"] = {"snapshot": True}
         self._decimals = decimals
         self._trades = trades
-        self._quotes, self._days = SparseTickers(_QUOTE), SparseTickers(_DAY)
+        self._tickers = SparseTickers({Channel.QUOTES: _QUOTE, Channel.TICKER: _DAY})
         self._times = UtcTimes()
 
     def resync(self, subject: str, now: int, reason: str) -> Sequence[Output]:
@@ -266,8 +266,7 @@ class PublicSession(KrakenSession):
 
     def _lost(self, topics: Sequence[str]) -> list[Output]:
         for channel, _, symbol in (topic.partition(":") for topic in topics):
-            self._quotes.forget(symbol)
-            self._days.forget(symbol)
+            self._tickers.forget(symbol)
             if channel == "trade":
                 self._trades.forget(self._pairs[symbol])
         self._doubtful.update({_INSTRUMENT} & {*topics})
@@ -365,14 +364,12 @@ class PublicSession(KrakenSession):
         for side in ("bid", "ask"):
             if not given.get(side, "").strip("0."):  # absent, or zero: nobody offers
                 given |= {side: "", f"{side}_qty": ""}
-        self._quotes.whole(row["symbol"], {name: given.get(name, "") for name in _QUOTE})
-        self._days.whole(row["symbol"], {name: given.get(name, "") for name in _DAY})
+        self._tickers.whole(row["symbol"], given)
         events: list[Output] = []
         for stream in self._streams[topic]:
-            if stream.channel is Channel.QUOTES and (best := self._quotes.news(row["symbol"])):
-                events.append(Quote(pair, ts, recv, *best))
-            elif stream.channel is Channel.TICKER and (day := self._days.news(row["symbol"])):
-                events.append(Ticker(pair, ts, recv, "86400", "", *day))
+            if news := self._tickers.news(row["symbol"], stream.channel):
+                quote = stream.channel is Channel.QUOTES
+                events.append(Quote(pair, ts, recv, *news) if quote else Ticker(pair, ts, recv, "86400", "", *news))
         return events
 
     def _instruments(self, message: Envelope, recv: int) -> list[Output]:

@@ -16,7 +16,17 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from bridge.config.units import Duration
-from bridge.exchanges.api import BookRules, ClockReading, ConnectionPlan, Exchange, Flow, ListedPair, Profile
+from bridge.exchanges.api import (
+    API_KEY,
+    BookRules,
+    ClockReading,
+    ConnectionPlan,
+    Credential,
+    Exchange,
+    Flow,
+    ListedPair,
+    Profile,
+)
 from bridge.exchanges.limitlex.account import PRIVATE, AccountSession
 from bridge.exchanges.limitlex.pair import NAME, PairSession
 from bridge.exchanges.limitlex.rest import LimitlexRest, sign
@@ -54,6 +64,7 @@ class Limitlex(Exchange):
     rest_url = "https://limitlex.com/api"
     channels = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
     private_channels = frozenset(PRIVATE.values())
+    credentials: ClassVar = (API_KEY, Credential("api_secret", "the EC private key (PEM) of the API key"))
     Options = LimitlexOptions
     timed: ClassVar = {Channel.TRADES: SECOND, Channel.FILLS: SECOND}
     units: ClassVar = {

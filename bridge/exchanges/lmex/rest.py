@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from bridge.exchange_errors import ErrorKind, RestError
@@ -19,7 +20,7 @@ from bridge.exchanges.toolkit.contracts import Contracts
 from bridge.exchanges.toolkit.fields import Row, decode_rows, first
 from bridge.exchanges.toolkit.listing import check_listed
 from bridge.exchanges.toolkit.nonces import Nonces
-from bridge.exchanges.toolkit.numbers import SECOND, check_amounts, check_values, epoch_ns
+from bridge.exchanges.toolkit.numbers import SECOND, check_amounts, check_values, epoch_ns, number_or_empty
 from bridge.exchanges.toolkit.rest import TimedRest
 from bridge.exchanges.toolkit.salvage import UNREADABLE, readable
 from bridge.exchanges.toolkit.waiting import seconds_to_wait
@@ -91,7 +92,8 @@ class LmexRest(TimedRest[list[Row]]):
                     kind = "perpetual" if symbol.endswith("-PERP") else "future"
                     kind = "spot" if market is Market.SPOT else kind
                     status = "online" if row.get("active", "true") == "true" else "inactive"
-                    found.append(ListedPair(symbol, row.get("base", ""), row.get("quote", ""), kind, status))
+                    figures = _figures(row, future=market is Market.FUTURES)
+                    found.append(ListedPair(symbol, row.get("base", ""), row.get("quote", ""), kind, status, **figures))
         return found
 
     def tickers(self, market: Market, pairs: Sequence[str], now: int) -> Flow[list[Event]]:
@@ -137,8 +139,9 @@ class LmexRest(TimedRest[list[Row]]):
         """The rows of all fills since a time (ns), oldest first, and whether they are all there."""
         path, query = _path(market, "/user/trade_history"), f"startTime={since // _MILLISECOND}&count={_PAGE}"
         parts = yield from _per_symbol(lambda query: self.pages(path, query, now, account), query, pairs)
-        found = {first(row, "tradeId", "serialId") or repr(row): row for rows, _ in parts for row in rows}
-        oldest_first = sorted(found.values(), key=lambda row: row.get("timestamp", "").rjust(20))
+        rows = (row for found, _ in parts for row in found)
+        known = {(row.get("symbol", ""), first(row, "tradeId", "serialId") or repr(row)): row for row in rows}
+        oldest_first = sorted(known.values(), key=lambda row: row.get("timestamp", "").rjust(20))
         return oldest_first, all(whole for _, whole in parts)
 
     def _call(self, path: str, query: str, now: int, account: Credentials | None) -> Flow[list[Row]]:
@@ -196,6 +199,27 @@ class LmexRest(TimedRest[list[Row]]):
         check_values(percent)
         volume = self.contracts.coins(pair, size) if size else ""
         return Ticker(pair, None, now, "86400", opened, high, low, last, "", percent, volume)
+
+
+def _figures(row: Row, *, future: bool) -> dict[str, str]:
+    """Steps of prices and sizes; those of a future's sizes are told in contracts.
+
+    ``{"symbol":"BTC-PERP","minPriceIncrement":0.5,"minSizeIncrement":1,"minOrderSize":1,"contractSize":0.00001,…}``
+    """
+    size = number_or_empty(row.get("contractSize", "")) if future else ""
+    contracts = Contracts({"": size} if size else {}, lambda _: future)
+
+    def coins(name: str) -> str:
+        with suppress(ValueError):
+            return contracts.coins("", row.get(name, ""))
+        return ""
+
+    return {
+        "tick_size": number_or_empty(row.get("minPriceIncrement", "")),
+        "lot_size": coins("minSizeIncrement"),
+        "min_size": coins("minOrderSize"),
+        "contract_size": size if "" in contracts else "",
+    }
 
 
 def _path(market: Market, path: str) -> str:

@@ -26,6 +26,7 @@ __all__ = [
     "first",
     "keyed_rows",
     "nested",
+    "nested_rows",
     "plain",
     "text",
     "total",
@@ -64,7 +65,7 @@ def keyed_rows(data: msgspec.Raw | bytes, key: str) -> list[Row]:
     return [{**_row(raw), key: name} for name, raw in _fields(data).items()]
 
 
-def nested(row: Row, name: str) -> list[Row]:
+def nested_rows(row: Row, name: str) -> list[Row]:
     """The rows that a field of a row holds; none, where it is absent or holds no object and no list.
 
     Raises:
@@ -126,6 +127,12 @@ def plain(number: Decimal) -> str:
 def first(row: Row, *names: str) -> str:
     """The first of these fields that is there and not empty; an empty text without one."""
     return next((row[name] for name in names if row.get(name)), "")
+
+
+def nested(row: Row, name: str) -> Row:
+    """The fields of an object that stands in a row; none where there is no object."""
+    found = row.get(name, "")
+    return _row(msgspec.Raw(found.removeprefix(NESTED).encode())) if found.startswith(f"{NESTED}{{") else {}
 
 
 def difference(whole: str, part: str) -> str:

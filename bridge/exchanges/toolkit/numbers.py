@@ -28,6 +28,7 @@ __all__ = [
     "check_words",
     "epoch_ns",
     "id_or_empty",
+    "number_or_empty",
     "shortened",
 ]
 
@@ -108,6 +109,11 @@ def check_ids(*texts: str) -> None:
     for text in texts:
         if not (text.isdecimal() and text.isascii() and len(text) <= _LONGEST_WORD) and not _ID(text):
             raise ValueError(f"{shortened(text)} is not an id")
+
+
+def number_or_empty(text: str) -> str:
+    """The text where it is a number of at least zero, else the empty string."""
+    return text if len(text) <= _LONGEST_NUMBER and _NUMBER(text) else ""
 
 
 def id_or_empty(text: str) -> str:

@@ -94,7 +94,7 @@
   {{- $shards = ne (first $a) (first $b) -}}
 {{- end -}}
 {{- if not $shards -}}
-  {{- $all := list "trades" "book" "quotes" "ticker" -}}
+  {{- $all := list "trades" "book" "quotes" "ticker" "funding" "mark" "interest" "liquidations" -}}
   {{- $mine := ternary $one.channels $all (hasKey $one "channels") -}}
   {{- $theirs := ternary $other.channels $all (hasKey $other "channels") -}}
   {{- range $pair := $one.pairs -}}

@@ -72,6 +72,15 @@ capabilities: {drop: [ALL]}
 {{- toYaml $files -}}
 {{- end -}}
 
+{{/* Of an account: credential → its key in the Secret. */}}
+{{- define "tickbridge.credentials" -}}
+{{- $keys := dict "api_key" (default "api_key" .apiKeyKey) "api_secret" (default "api_secret" .apiSecretKey) -}}
+{{- range $name, $key := .credentials -}}
+{{- if $key -}}{{- $_ := set $keys $name $key -}}{{- else -}}{{- $_ := unset $keys $name -}}{{- end -}}
+{{- end -}}
+{{- toYaml $keys -}}
+{{- end -}}
+
 {{/* The config file of one connector: (dict "root" $ "connector" item). */}}
 {{- define "tickbridge.config" -}}
 {{- $root := .root -}}
@@ -86,7 +95,10 @@ capabilities: {drop: [ALL]}
 {{- $config := mergeOverwrite (deepCopy $root.Values.config) (dict "redis" $redis "http" $root.Values.http "connectors" (list $connector)) -}}
 {{- with .connector.account -}}
 {{- $account := index $root.Values.accounts . -}}
-{{- $settings := dict "exchange" $account.exchange "api_key_file" "/run/tickbridge/account/api_key" "api_secret_file" "/run/tickbridge/account/api_secret" -}}
+{{- $settings := dict "exchange" $account.exchange -}}
+{{- range $name, $key := include "tickbridge.credentials" $account | fromYaml -}}
+{{- $_ := set $settings (printf "%s_file" $name) (printf "/run/tickbridge/account/%s" $name) -}}
+{{- end -}}
 {{- if $account.subaccounts -}}{{- $_ := set $settings "subaccounts" true -}}{{- end -}}
 {{- $_ := set $config "accounts" (dict . $settings) -}}
 {{- end -}}
