@@ -183,7 +183,7 @@ def book_of(
 
 def sequences(client: redis.Redis, pattern: str = "*}:*") -> dict[str, list[int]]:
     """The ``seq`` half of every entry's ID, per data stream."""
-    keys = sorted(key for key in client.scan_iter(pattern, _type="stream"))
+    keys = sorted(key for key in client.scan_iter(pattern, _type="stream") if not key.startswith("bridge:"))
     return {key: [int(ident.split("-")[1]) for ident, _ in client.xrange(key)] for key in keys}
 
 

@@ -212,6 +212,16 @@ class TestListing:
     def test_refused_handshakes(self, status, wait):
         assert Kraken.handshake_wait(status) == wait
 
+    def test_limits(self):
+        """About 150 attempts in ten minutes, and no silence of more than about a second."""
+        assert 600 / Kraken.pace <= 150
+        assert Kraken.ping < Kraken.dead <= 10
+
+    def test_figures_of_pairs(self):
+        rows = {"XXBTZUSD": frames.ASSET_PAIRS["XXBTZUSD"] | {"tick_size": "0.1", "ordermin": "0.00005"}}
+        [pair] = self.drive(kraken().list_pairs(), rows)
+        assert (pair.tick_size, pair.lot_size, pair.min_size) == ("0.1", "0.00000001", "0.00005")
+
     def test_addresses(self):
         account = Credentials("main", frames.KEY, frames.SECRET)
         assert kraken(account=account).bases == [
