@@ -115,7 +115,7 @@ class Kraken(Exchange):
     def list_pairs(self) -> Flow[list[ListedPair]]:
         result = yield from self._rest.get(_LIST)
         found: list[ListedPair] = []
-        for row in self._rest.rows(result, "name"):
+        for row in self._rest.rows(_LIST, result, "name"):
             if pair := _listed(row):
                 for name in filter(None, (row["name"], row.get("altname"), row.get("wsname"))):
                     self._names.learn("", name, pair.pair)

@@ -88,7 +88,7 @@ class KrakenRest(NoncedRest[msgspec.Raw]):
     def __init__(self) -> None:
         super().__init__(_MILLISECOND, "EAPI:Invalid nonce")
 
-    def rows(self, result: msgspec.Raw, key: str = "", name: str = "") -> list[Row]:
+    def rows(self, path: str, result: msgspec.Raw, key: str = "", name: str = "") -> list[Row]:
         """The rows of a result, or of an object in it (``name``); ``key`` is where the names of objects go.
 
         Raises:
@@ -98,7 +98,7 @@ class KrakenRest(NoncedRest[msgspec.Raw]):
             inner = fields_of(result)[name] if name else result
             return keyed_rows(inner, key) if key else decode_rows(inner)
         except (*UNREADABLE, LookupError):
-            raise RestError(NAME, name or key, 200, "not the answer to this call") from None
+            raise RestError(NAME, path, 200, "not the answer to this call") from None
 
     def _sign(self, account: Credentials, path: str, nonce: str, body: str) -> dict[str, str]:
         return {"API-Key": account.api_key, "API-Sign": sign(account.api_secret, path, nonce, body)}
@@ -142,7 +142,7 @@ class AccountSession(KrakenSession):
         """
         path = f"{_PRIVATE_PATH}GetWebSocketsToken"
         result = yield from self._rest.post(self._account, path, now)
-        token = "".join(row.get("token", "") for row in self._rest.rows(result))
+        token = "".join(row.get("token", "") for row in self._rest.rows(path, result))
         if not token:
             raise RestError(NAME, path, 200, "the answer holds no token")
         self._known_by.update({topic: {"token": token} for topic in _STREAMS})
@@ -263,8 +263,9 @@ class AccountSession(KrakenSession):
         return Fill(*ours, fees=every)
 
     def _list(self, method: str, now: int, key: str, name: str = "", weight: int = 1, **more: Any) -> Flow[list[Row]]:
-        result = yield from self._rest.post(self._account, f"{_PRIVATE_PATH}{method}", now, weight, **more)
-        return self._rest.rows(result, key, name)
+        path = f"{_PRIVATE_PATH}{method}"
+        result = yield from self._rest.post(self._account, path, now, weight, **more)
+        return self._rest.rows(path, result, key, name)
 
     def _sync_orders(self, now: int) -> Flow[list[Output]]:
         """Open orders, and what has become of those that were; one that was just placed may be missing."""
