@@ -15,7 +15,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import burst, fence, kinds, memory, path, peers, publishing, reader, rejecting, report, scaling, stages
+from benchmarks import (
+    books,
+    burst,
+    fence,
+    kinds,
+    memory,
+    path,
+    peers,
+    publishing,
+    reader,
+    rejecting,
+    report,
+    scaling,
+    stages,
+)
 from benchmarks.machine import Server, describe, running_server
 from benchmarks.results import Target
 
@@ -27,6 +41,7 @@ _PARTS = (
     "publishing",
     "fence",
     "kinds",
+    "books",
     "reader",
     "rejecting",
     "peers",
@@ -37,8 +52,8 @@ _PARTS = (
     "pairs",
     "backlog",
 )
-_REPORTED = tuple(part for part in _PARTS if part != "path")
-"""What `peers` measures is the whole path, and more."""
+_REPORTED = tuple(part for part in _PARTS if part not in ("path", "books"))
+"""What `peers` measures is the whole path, and more; what `books` measures is for who wants `book10`."""
 
 
 def main() -> int:
@@ -91,7 +106,13 @@ def _options() -> argparse.Namespace:
     )
     add = parser.add_argument
     names = ", ".join(_PARTS)
-    add("parts", nargs="*", choices=[[], "report", *_PARTS], metavar="PART", help=f"{names}; default: all but path")
+    add(
+        "parts",
+        nargs="*",
+        choices=[[], "report", *_PARTS],
+        metavar="PART",
+        help=f"{names}; default: all but path and books",
+    )
     add("--runs", type=int, default=3, help="runs of each measurement; their median counts (default: 3)")
     add("--scale", type=float, default=1.0, metavar="X", help="of all counts and durations (default: 1)")
     add("--recording", type=Path, metavar="FILE", help="of Coinbase, for `peers` (default: the tests' own)")
@@ -130,6 +151,7 @@ def _measurements(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[
         "publishing": partial(publishing.measure, events=count(200_000), runs=runs, loop=options.loop),
         "fence": partial(fence.measure, events=count(200_000), runs=runs, loop=options.loop),
         "kinds": partial(kinds.measure, events=count(50_000), runs=runs),
+        "books": partial(books.measure, deltas=count(50_000), runs=runs),
         "reader": partial(reader.measure, events=count(100_000), runs=runs),
         "rejecting": partial(rejecting.measure, frames=count(4_000), runs=runs),
         "peers": partial(peers.measure, messages=count(200_000), runs=runs, quiet=quiet, recording=options.recording),

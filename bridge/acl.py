@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from bridge.config import ConnectorSettings, Settings
 from bridge.keys import Keys
-from bridge.model import PRIVATE_CHANNELS, Channel
+from bridge.model import BOOKS, PRIVATE_CHANNELS
 
 __all__ = ["PLACEHOLDER", "account_reader", "books", "connector", "operator", "public_reader", "user", "wallets"]
 
@@ -110,7 +110,7 @@ def books(namespace: str) -> Rules:
     """``consumers.books`` reads all books and writes the late-join hashes."""
     keys = Keys(namespace)
     return [
-        f"%R~{keys.stream('*', '*', Channel.BOOK)}",
+        *(f"%R~{keys.stream('*', '*', channel)}" for channel in sorted(BOOKS)),
         *_READ,
         _also([f"~{keys.snapshot('*', '*')}"], ("+hset", "+hgetall")),
         _also([f"%R~{keys.catalog()}"], ("+hkeys",)),

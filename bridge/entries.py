@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import fields as struct_fields
 
 from bridge.keys import StreamKey
-from bridge.model import DATA_EVENTS, Channel, Control, ControlEvent, Event, Levels
+from bridge.model import BOOKS, DATA_EVENTS, Channel, Control, ControlEvent, Event, Levels
 
 __all__ = ["UnknownKindError", "decode", "format_levels", "parse_levels", "textual"]
 
@@ -112,7 +112,7 @@ def decode(stream: StreamKey, flat: list[str]) -> Event:
     if shape is None or flat[::2] != shape.names:
         shape, values, more = _by_name(flat)
     channel = shape.channel
-    if channel is not stream.channel and channel is not None:
+    if channel is not stream.channel and channel is not None and not {channel, stream.channel} <= BOOKS:
         msg = f"a {values[0]} does not belong in a stream of {stream.channel}"
         raise ValueError(msg)
     ts = values[1]

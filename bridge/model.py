@@ -17,6 +17,7 @@ from typing import ClassVar
 from msgspec import Struct
 
 __all__ = [
+    "BOOKS",
     "DATA_EVENTS",
     "NEWEST_ONLY",
     "PRIVATE_CHANNELS",
@@ -54,6 +55,7 @@ class Channel(StrEnum):
 
     TRADES = "trades"
     BOOK = "book"
+    BOOK10 = "book10"
     QUOTES = "quotes"
     TICKER = "ticker"
     FUNDING = "funding"
@@ -69,6 +71,7 @@ class Channel(StrEnum):
 PUBLIC_CHANNELS = (
     Channel.TRADES,
     Channel.BOOK,
+    Channel.BOOK10,
     Channel.QUOTES,
     Channel.TICKER,
     Channel.FUNDING,
@@ -79,6 +82,8 @@ PUBLIC_CHANNELS = (
 PRIVATE_CHANNELS = (Channel.ORDERS, Channel.FILLS, Channel.BALANCES, Channel.POSITIONS)
 NEWEST_ONLY = frozenset({Channel.QUOTES, Channel.TICKER, Channel.FUNDING, Channel.MARK, Channel.INTEREST})
 """Channels whose newest entry says all that the older ones did: those are dropped first."""
+BOOKS = frozenset({Channel.BOOK, Channel.BOOK10})
+"""Channels of snapshots and deltas. ``book10`` is derived from ``book`` by the connector, for every exchange that has it."""
 
 
 class ControlEvent(StrEnum):
@@ -124,9 +129,10 @@ class Trade(Event, frozen=True, gc=False, tag="trade"):
 
 
 class BookSnapshot(Event, frozen=True, gc=False, tag="snapshot"):
-    """The whole book, best levels first. ``xseq`` is the exchange's own sequence number, or empty.
+    """The whole book (of ``book10``: its ten best levels a side), best levels first.
 
-    ``checksum`` is what the exchange computes of the book; a delta's is of the book that it leads to.
+    ``xseq`` is the exchange's own sequence number, or empty. ``checksum`` is what the exchange computes of the book; a
+    delta's is of the book that it leads to.
     """
 
     channel: ClassVar[Channel] = Channel.BOOK

@@ -21,7 +21,7 @@ import msgspec
 from aiohttp import web
 
 from bridge.keys import Keys, StreamKey
-from bridge.model import Channel
+from bridge.model import BOOKS, Channel
 from bridge.printable import printable, printable_json
 from bridge.redis.errors import FAILURES, is_passing, refuses_key, said
 from consumers.keeper import BookKeeper
@@ -42,9 +42,20 @@ DESCRIPTION = "Keeps order books, shows their best levels, keeps the late-join h
 
 
 class Books:
-    """Books by (exchange, pair). ``pairs`` are ``BTC-EUR`` or ``limitlex:BTC-EUR``; without any, all pairs are read."""
+    """Books by (exchange, pair). ``pairs`` are ``BTC-EUR`` or ``limitlex:BTC-EUR``; without any, all pairs are read.
 
-    def __init__(self, reader: Reader, keys: Keys, pairs: list[str] | None = None, exchange: str | None = None) -> None:
+    ``channel`` is ``book``, or ``book10`` for the ten best levels, which have no late-join hashes.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        keys: Keys,
+        pairs: list[str] | None = None,
+        exchange: str | None = None,
+        *,
+        channel: Channel = Channel.BOOK,
+    ) -> None:
         self.keepers: dict[tuple[str, str], BookKeeper] = {}
         self.changed: set[tuple[str, str]] = set()
         self.writes = 0
@@ -55,25 +66,26 @@ class Books:
         self._keys = keys
         self._pairs = set(pairs or ())
         self._exchange = exchange
+        self._channel = channel
 
     async def start(self) -> None:
         """Read the pairs that are given with their exchange at once, even if the catalog does not list them."""
         for name in sorted(self._pairs):
             exchange, _, pair = name.rpartition(":")
             if exchange or self._exchange:
-                key = self._keys.stream(exchange or str(self._exchange), pair, Channel.BOOK)
-                await self._read(key, StreamKey(exchange or str(self._exchange), pair, Channel.BOOK))
+                stream = StreamKey(exchange or str(self._exchange), pair, self._channel)
+                await self._read(self._keys.stream(stream.exchange, pair, self._channel), stream)
 
     async def found(self, key: str, stream: StreamKey) -> None:
         """Read a stream of the catalog if it is a wanted book."""
         named = {stream.subject, f"{stream.exchange}:{stream.subject}"} & self._pairs
         wanted = (named or not self._pairs) and self._exchange in (None, stream.exchange)
-        if stream.channel is Channel.BOOK and wanted:
+        if stream.channel is self._channel and wanted:
             await self._read(key, stream)
 
     def missing(self, streams: Mapping[str, StreamKey]) -> tuple[set[str], set[str]]:
         """The wanted pairs that have no book in the catalog, and the books that exist."""
-        books = [stream for stream in streams.values() if stream.channel is Channel.BOOK]
+        books = [stream for stream in streams.values() if stream.channel is self._channel]
         books = [stream for stream in books if self._exchange in (None, stream.exchange)]
         there = {f"{stream.exchange}:{stream.subject}" for stream in books}
         read = {f"{exchange}:{pair}" for (exchange, pair), keeper in self.keepers.items() if keeper.id}
@@ -96,6 +108,8 @@ class Books:
 
     async def keep_hashes_once(self, every: float = 0.0) -> None:
         """Write the late-join hashes that are due, of the books that have changed since the last write."""
+        if self._channel is not Channel.BOOK:
+            return  # the hash of a pair is that of its whole book
         trouble = ""
         now = time.monotonic()
         for keeper in list(self.keepers.values()):
@@ -206,7 +220,7 @@ async def run(args: Namespace) -> None:
     """Run the service until it is cancelled; then write the hashes once more."""
     keys = Keys(args.namespace)
     async with Reader(args.redis, namespace=args.namespace, count=200) as reader:
-        books = Books(reader, keys, args.pairs, args.exchange)
+        books = Books(reader, keys, args.pairs, args.exchange, channel=Channel(args.channel))
         await books.start()
         try:
             public = (keys.catalog(),)
@@ -250,6 +264,13 @@ def add_options(parser: Parser) -> None:
     """Add the options of this service."""
     parser.add_argument(
         "pairs", nargs="*", metavar="PAIR", type=pair_name, help="BTC-EUR or limitlex:BTC-EUR (default: all)"
+    )
+    parser.add_argument(
+        "--channel",
+        choices=[str(channel) for channel in sorted(BOOKS)],
+        default=str(Channel.BOOK),
+        metavar="CHANNEL",
+        help="book, or book10: the ten best levels, which have no late-join hashes (default: book)",
     )
     parser.add_argument("--top", type=int, default=1, metavar="N", help="levels per side to print (default: 1)")
     parser.add_argument(

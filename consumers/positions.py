@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from bridge.entries import parse_levels
 from bridge.keys import Keys, StreamKey
-from bridge.model import BookSnapshot, Channel
+from bridge.model import BOOKS, BookSnapshot, Channel
 from bridge.redis.errors import is_wrong_type
 from consumers.items import Entry, split_id
 
@@ -86,7 +86,7 @@ async def resolve(redis: Redis, keys: Keys, key: str, stream: StreamKey, start: 
     if start == Position.NOW:
         return StartPoint(_after(await last_id(redis, key)))
     if start == Position.SNAPSHOT:
-        if stream.channel is not Channel.BOOK:
+        if stream.channel not in BOOKS:
             msg = f"{key}: only a stream of books has snapshots to start from"
             raise ValueError(msg)
         return await _newest_snapshot(redis, keys, key, stream)
@@ -109,7 +109,7 @@ async def _newest_snapshot(redis: Redis, keys: Keys, key: str, stream: StreamKey
     With a fresh hash, that is one page of a few entries. If neither exists, read from now on, up to the next snapshot.
     """
     end = await last_id(redis, key)
-    hashed = await _hashed(redis, keys, key, stream, end)
+    hashed = await _hashed(redis, keys, key, stream, end) if stream.channel is Channel.BOOK else None
     if end == "0-0":
         return StartPoint(_after(end))
     floor = f"({hashed.id}" if hashed else "-"

@@ -16,6 +16,7 @@ __all__ = ["BYTES_PER_ENTRY", "StreamSize", "stream_sizes"]
 BYTES_PER_ENTRY = {
     Channel.TRADES: 90,
     Channel.BOOK: 414,
+    Channel.BOOK10: 110,
     Channel.QUOTES: 100,
     Channel.TICKER: 165,
     Channel.FUNDING: 80,
@@ -47,7 +48,7 @@ def stream_sizes(settings: Settings, exchanges: Sequence[tuple[ConnectorSettings
     keys = Keys(settings.namespace)
     found = []
     for connector, exchange in exchanges:
-        for stream in exchange.subscriptions():
+        for stream in exchange.published():
             limits = settings.retention.of(stream.channel)
             key = keys.stream(exchange.name, stream.subject, stream.channel)
             most = BYTES_PER_ENTRY[stream.channel] * limits.max_entries

@@ -27,6 +27,7 @@ are printed: kill -9 one of them and watch it recover.
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
+    from bridge.demo.recorded import RECORDED
     from bridge.simulator import EXCHANGES
 
     first = next(iter(EXCHANGES))
@@ -43,7 +44,8 @@ def add_parser(subparsers: Any) -> None:
         type=_exchanges,
         default=[first],
         metavar="NAME",
-        help=f"{', '.join(EXCHANGES)}, or both, into one Redis (default: {first})",
+        help=f"{', '.join(EXCHANGES)}, or both, into one Redis (default: {first}); "
+        f"{', '.join(RECORDED)}: a recording of real traffic, played slowly",
     )
     parser.add_argument(
         "--duration",
@@ -132,6 +134,7 @@ def _pairs(exchanges: list[str], asked: tuple[str, ...] | None) -> dict[str, tup
     Raises:
         ConfigError: there is no such exchange, or no such pair.
     """
+    from bridge.demo.recorded import RECORDED, recorded_pairs
     from bridge.errors import ConfigError, Problem
     from bridge.simulator import exchange_named
 
@@ -143,17 +146,26 @@ def _pairs(exchanges: list[str], asked: tuple[str, ...] | None) -> dict[str, tup
                 "--pairs", f"none for {exchange}", f"write {exchange}:BASE-QUOTE, or leave {exchange} out"
             )
             raise ConfigError([problem], "demo")
+        if exchange in RECORDED:
+            there = recorded_pairs(exchange)
+            if missing := [pair for pair in names if pair not in there]:
+                words = f"the recording of {exchange} does not have {', '.join(missing)}"
+                raise ConfigError([Problem("--pairs", words, f"it has {', '.join(there)}")], "demo")
+            found[exchange] = tuple(names) or there
+            continue
         found[exchange] = tuple(pair.name for pair in exchange_named(exchange).market_of(names).pairs)
     return found
 
 
 def _exchanges(text: str) -> list[str]:
+    from bridge.demo.recorded import RECORDED
     from bridge.simulator import EXCHANGES
 
+    known = (*EXCHANGES, *RECORDED)
     names = list(EXCHANGES) if text.strip().lower() == "both" else list(values.words(text.lower()))
-    unknown = [name for name in names if name not in EXCHANGES]
+    unknown = [name for name in names if name not in known]
     if unknown or not names:
         raise argparse.ArgumentTypeError(
-            f"{', '.join(unknown) or repr(text)} cannot be simulated; known: {', '.join(EXCHANGES)}, both"
+            f"{', '.join(unknown) or repr(text)} cannot be shown; known: {', '.join(known)}, both"
         )
     return names

@@ -49,8 +49,23 @@ def add_parser(subparsers: Any) -> None:
         default=5.0,
         help="warn if a client has not subscribed after this many seconds, and keep waiting (default: 5)",
     )
+    parser.add_argument(
+        "--compare",
+        metavar="EXCHANGE:A-B,C-D",
+        type=_compared,
+        help="also serve what the streams of these pairs should hold, under /sim/ as a simulated exchange does",
+    )
     add_progress_options(parser)
     parser.set_defaults(func=run, long_running=True)
+
+
+def _compared(text: str) -> tuple[str, tuple[str, ...]]:
+    from bridge.exchanges import names
+
+    exchange, _, pairs = text.partition(":")
+    if exchange not in names() or not pairs:
+        raise argparse.ArgumentTypeError(f"should be EXCHANGE:PAIR,PAIR with one of {', '.join(names())}")
+    return exchange, values.names(pairs)
 
 
 def _speed(text: str) -> float:
@@ -90,8 +105,12 @@ async def _serve(options: argparse.Namespace) -> None:
         subscribe_timeout=options.wait_subscribe,
         report=_report,
         warn=_warn,
+        truth=options.compare,
     ) as server:
         _report(f"{server.url} serves {options.recording}")
+        if options.compare:
+            _report(f"control {server.rest_url}/sim")
+            _report("ready")
         ends: set[asyncio.Task[Any]] = {asyncio.create_task(stop.wait(), name="replay-stop")}
         if shown(options):
             line = replay_progress(server)

@@ -75,6 +75,13 @@ def public_channels(exchange: str) -> tuple[Channel, ...]:
     return tuple(channel for channel in PUBLIC_CHANNELS if channel in offered)
 
 
+def offered_channels(exchange: str) -> tuple[Channel, ...]:
+    """The public channels that a connector of a registered exchange can publish: its own, and what is made of them."""
+    own = public_channels(exchange)
+    derived = {Channel.BOOK10} if Channel.BOOK in own else set()
+    return tuple(channel for channel in PUBLIC_CHANNELS if channel in own or channel in derived)
+
+
 def private_channels(exchange: str) -> frozenset[Channel]:
     """The private channels that come with an account at a registered exchange; empty where it has none."""
     return frozenset(exchange_type(exchange).private_channels)
@@ -122,7 +129,7 @@ class ConnectorSettings(Section):
     shard: ShardValue | None = None
     """``2/3``: of the pairs, the second of three shards."""
     channels: tuple[Channel, ...] = Field(default_factory=lambda data: public_channels(data["exchange"]))
-    """Public channels (default: all that the exchange offers); ``[]`` for an account alone."""
+    """Public channels (default: all of the exchange's own); ``[]`` for an account alone."""
     account: str | None = None
     """An account of ``accounts``: its private channels too."""
     url: SocketUrl | None = None
@@ -193,7 +200,7 @@ class ConnectorSettings(Section):
     def _check_channels(cls, value: Any, info: ValidationInfo) -> Any:
         exchange = info.data.get("exchange")
         if isinstance(value, list | tuple) and exchange is not None:
-            offered = [str(channel) for channel in public_channels(exchange)]
+            offered = [str(channel) for channel in offered_channels(exchange)]
             raise_mistakes(_wrong_channels(value, offered, exchange))
             raise_mistakes(_repeats(value))
         return value

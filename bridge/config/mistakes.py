@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bridge.config.accounts import account_model, credentials_of
-from bridge.config.connectors import exchange_names, private_channels, public_channels
+from bridge.config.connectors import exchange_names, offered_channels, private_channels, public_channels
 from bridge.config.document import Location, dotted
 from bridge.config.schema import inner, keys_of, schema_at, value_at
 from bridge.config.settings import Settings
@@ -147,7 +147,7 @@ def _list(location: Location, value: Any) -> str:
     if location[-1] == "pairs":
         found = [likely_pair(word) or word for word in words]
     else:
-        channels = [str(channel) for name in exchange_names() for channel in public_channels(name)]
+        channels = [str(channel) for name in exchange_names() for channel in offered_channels(name)]
         found = [nearest(word, channels) or word for word in words]
     return f"write [{', '.join(found)}]"
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from bridge.config.accounts import Account, account_model, account_of, credentials_of
-from bridge.config.connectors import ConnectorSettings, exchange_names, options_model, public_channels
+from bridge.config.connectors import ConnectorSettings, exchange_names, offered_channels, options_model
 from bridge.config.document import Location
 from bridge.config.settings import Limits, Settings
 from bridge.config.units import Form
@@ -288,7 +288,7 @@ def _of_exchange(name: str, properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _connector(exchange: str) -> dict[str, Any]:
-    channels = [str(channel) for channel in public_channels(exchange)]
+    channels = [str(channel) for channel in offered_channels(exchange)]
     return {"channels": {"items": {"enum": channels}}, "options": _or_null(_model(options_model(exchange)))}
 
 

@@ -126,6 +126,8 @@ class Retention(Section):
     """How much is kept of each stream of public trades; both limits apply."""
     book: Limits = Limits(max_entries=200_000, max_age=_HOUR)
     """How much is kept of each stream of order books; both limits apply."""
+    book10: Limits = Limits(max_entries=200_000, max_age=_HOUR)
+    """How much is kept of each stream of the ten best levels of books; both limits apply."""
     quotes: Limits = Limits(max_entries=200_000, max_age=_HOUR)
     """How much is kept of each stream of best bid and ask; both limits apply."""
     ticker: Limits = Limits(max_entries=100_000, max_age=_DAY)

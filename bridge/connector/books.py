@@ -14,15 +14,25 @@ from bridge.feed.flow import FlowControl
 from bridge.feed.supervisor import FeedSupervisor
 from bridge.model import Channel, Event
 from bridge.publish.stream import Stream
-from bridge.sequencer import BookTopic, HeldBook, Sink, Topic, book_type
+from bridge.sequencer import BookTopic, HeldBook, Sink, TopBook, Topic, book_type
 
-__all__ = ["Books"]
+__all__ = ["Books", "Nowhere"]
 
 _LOOK_EVERY = 0.25
 _NO_SNAPSHOT = 30.0
 """Seconds without a snapshot after which one is asked for again."""
 _BETWEEN_SNAPSHOTS = 2.0
 """Least seconds from one to the next that a book needs because somebody else has changed its stream."""
+
+
+class Nowhere:
+    """A `Sink` for topics whose entries aren't published."""
+
+    def put(self, stream: Stream, event: Event) -> None:
+        """An entry."""
+
+    def declare_lost(self, stream: Stream, recv: int, count: int, reason: str) -> None:
+        """A `lost` entry."""
 
 
 class Books:
@@ -49,7 +59,8 @@ class Books:
         self._emit = emit
         self._log = log
         self._flow = flow or FlowControl()
-        self._held: list[HeldBook] = []
+        self._held: dict[str, HeldBook] = {}
+        """Pair → its book."""
         self._broken: dict[BookTopic, float] = {}
         """When (by the monotonic clock) a snapshot is asked for, of books that need one."""
         self._asked: dict[BookTopic, float] = {}
@@ -62,21 +73,28 @@ class Books:
         quoted = rules.quotes and Channel.QUOTES in self._exchange.profile.channels
         quotes, paused = self._emit if quoted else None, self._flow.paused_since
         book = book_type(rules)(stream, sink, self.resync, self._replace, rules, quotes=quotes, paused=paused)
-        self._held.append(book)
+        self._held[stream.subject] = book
         return book
 
     def forget(self, topic: Topic) -> None:
         """Nothing more is due about a book that is read no more."""
-        self._held = [book for book in self._held if book is not topic]
+        if self._held.get(topic.subject) is topic:
+            del self._held[topic.subject]
         if isinstance(topic, BookTopic):
             self._broken.pop(topic, None)
             self._asked.pop(topic, None)
+
+    def top(self, stream: Stream, sink: Sink) -> TopBook:
+        """The topic of the best levels of a book, whose own topic there is already."""
+        book = self._held[stream.subject]
+        book.top = TopBook(stream, sink, self.resync, book.best)
+        return book.top
 
     async def watch(self) -> None:
         """Do what is due about the books, endlessly."""
         while True:
             now = CLOCK.now()
-            for book in self._held:
+            for book in list(self._held.values()):
                 book.tick(now)
             await asyncio.sleep(_LOOK_EVERY)
 
@@ -100,7 +118,7 @@ class Books:
             elif takes(topic.stream) and now >= due:
                 self._asked[topic] = now
                 self._broken[topic] = now + _NO_SNAPSHOT
-                if not topic.restore(CLOCK.now()) and not isinstance(topic, HeldBook):  # which asks by itself
+                if not topic.restore(CLOCK.now()) and not isinstance(topic, HeldBook | TopBook):  # which see to it
                     self.resync(topic.subject, "events of this book were dropped")
 
     def resync(self, subject: str, reason: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import ChainMap
 from collections.abc import Collection, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
@@ -13,7 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.clock import CLOCK
 from bridge.config import ConnectorSettings, Settings
-from bridge.connector.books import Books
+from bridge.connector.books import Books, Nowhere
 from bridge.connector.leaseholder import Leaseholder
 from bridge.connector.store import Store
 from bridge.connector.subaccounts import Subaccounts
@@ -57,6 +58,10 @@ class Router:
         self._say_rejected = FrequentWarning(log, "frame_rejected")
         self._publisher = store.publisher(self)
         self._topics: dict[Subscription, Topic] = {}
+        self._unpublished: dict[Subscription, Topic] = {}
+        """Those of which only other streams are made."""
+        self._fed = ChainMap(self._topics, self._unpublished)
+        """All that the feed brings something for."""
         self._by_class: dict[type[Event], dict[str, Topic]] = {kind: {} for kind in _TAKEN}
         self._by_stream: dict[Stream, Topic] = {}
         self._left: set[Subscription] = set()
@@ -89,7 +94,7 @@ class Router:
         """A stream that several of them feed is live when all of them are."""
         self.report.supervisors = supervisors
         self._subaccounts.attach(supervisors)
-        for subscription, topic in self._topics.items():
+        for subscription, topic in self._fed.items():
             feeding = [supervisor for supervisor in supervisors if subscription in supervisor.plan.subscriptions]
             if len(feeding) > 1:
                 topic.may_live = partial(_all_serve, feeding)
@@ -101,7 +106,7 @@ class Router:
             AlreadyRunningError: somebody else has the name or a stream.
             RedisUnavailableError: Redis is out of reach.
         """
-        wanted = self._exchange.subscriptions()
+        wanted = self._exchange.published()
         streams = [self._store.stream(subscription.channel, subscription.subject).key for subscription in wanted]
         self.report.starting = True
         beginning = self.report.heartbeat()
@@ -109,6 +114,7 @@ class Router:
             await self._store.claim(streams, beginning)
             keeping = asyncio.create_task(self.holder.keep(beginning), name="claim")
             try:
+                self._keep_unpublished(set(self._exchange.subscriptions()).difference(wanted))
                 for subscription in wanted:
                     await self._open(subscription)
                 account = self._exchange.profile.account
@@ -133,27 +139,31 @@ class Router:
         """
         profile = structs.replace(self._exchange.profile, pairs=(pair,), account=None)
         exchange = type(self._exchange)(profile)
-        wanted = exchange.subscriptions()
+        wanted, fed = exchange.published(), set(exchange.subscriptions())
         await self._store.claim_more([self._store.stream(one.channel, one.subject).key for one in wanted])
+        self._left -= fed
+        self._keep_unpublished(fed.difference(wanted))
         for subscription in wanted:
-            self._left.discard(subscription)
             await self._open(subscription)
         self.report.poll(exchange)
 
     async def exclude(self, pairs: Collection[str], reason: str) -> None:
         """Write ``stop`` to the streams of these pairs, and give them up once Redis has acknowledged it."""
-        leaving = [one for one in self._topics if one.channel in PUBLIC_CHANNELS and one.subject in pairs]
-        topics = [self._topics.pop(subscription) for subscription in leaving]
+        leaving = [one for one in self._fed if one.channel in PUBLIC_CHANNELS and one.subject in pairs]
         self._left.update(leaving)
-        for topic in topics:
+        topics = []
+        for subscription in leaving:
+            topic = self._fed[subscription]
             for by_subject in self._by_class.values():
                 if by_subject.get(topic.subject) is topic:
                     del by_subject[topic.subject]
             topic.stop(CLOCK.now(), reason)
             self._books.forget(topic)
             self.latency.forget(topic)
-            self.report.leaving(topic)
-            del self._by_stream[topic.stream]
+            if self._unpublished.pop(subscription, None) is None:
+                topics.append(self._topics.pop(subscription))
+                self.report.leaving(topic)
+                del self._by_stream[topic.stream]
         waiting = [topic.stream for topic in topics]
         # The acknowledgements of one stream are no event to wait for.
         while waiting := [s for s in waiting if not self._publisher.give_up(s)]:  # noqa: ASYNC110
@@ -228,20 +238,20 @@ class Router:
         """A connection starts; what was received from ``since`` on may come again over it."""
         now = CLOCK.now()
         for subscription in streams:
-            if subscription in self._topics:
-                self._topics[subscription].reopened(since)
-                self.latency.opened(subscription.channel, self._topics[subscription], now)
+            if subscription in self._fed:
+                self._fed[subscription].reopened(since)
+                self.latency.opened(subscription.channel, self._fed[subscription], now)
 
     def down(self, streams: Sequence[Subscription], reason: str) -> None:
         """A connection is lost, or can't be made."""
         now = CLOCK.now()
         for subscription in streams:
-            if subscription in self._topics:
-                self._topics[subscription].down(now, reason)
+            if subscription in self._fed:
+                self._fed[subscription].down(now, reason)
 
     def stale(self, stream: Subscription, reason: str) -> bool:
         """A subscription is silent; whether that is news."""
-        topic = self._topics.get(stream)
+        topic = self._fed.get(stream)
         if topic is None or not topic.live:
             return False
         topic.stale(CLOCK.now(), reason)
@@ -249,7 +259,7 @@ class Router:
 
     def last(self, stream: Subscription) -> int:
         """When the stream's last event came (ns), 0 if none has."""
-        topic = self._topics.get(stream)
+        topic = self._fed.get(stream)
         return topic.last if topic else 0
 
     def restated(self, state: Restated) -> None:
@@ -335,7 +345,7 @@ class Router:
                 self._subaccounts.early(Subscription(event.channel, event.subject), event)  # type: ignore[attr-defined]
             return
         subscription = Subscription(event.channel, event.subject)
-        known = self._topics.get(subscription)
+        known = self._fed.get(subscription)
         if known is None:
             self._subaccounts.early(subscription, event)
             return
@@ -351,9 +361,7 @@ class Router:
         self._publisher.add(stream)
         self._topics[subscription] = topic
         self._by_stream[stream] = topic
-        for kind, topics in self._by_class.items():
-            if kind.channel is subscription.channel:  # type: ignore[attr-defined]
-                topics[subscription.subject] = topic
+        self._route(subscription, topic)
         now = CLOCK.now()
         # Another host's clock may have been ahead: nothing that stands there was received later than now.
         events = [event if event.recv <= now else structs.replace(event, recv=now) for event in tail.events]
@@ -362,9 +370,25 @@ class Router:
         self.latency.opened(subscription.channel, topic, now)
         return topic
 
+    def _keep_unpublished(self, subscriptions: Collection[Subscription]) -> None:
+        """Have topics that other streams are made of, and whose own entries nobody gets."""
+        for subscription in subscriptions:
+            stream = self._store.stream(subscription.channel, subscription.subject)
+            topic = self._unpublished[subscription] = self._books.topic(stream, Nowhere())
+            self._route(subscription, topic)
+            self.latency.opened(subscription.channel, topic, CLOCK.now())
+
+    def _route(self, subscription: Subscription, topic: Topic) -> None:
+        """Have the topic get the events of its stream."""
+        for kind, topics in self._by_class.items():
+            if kind.channel is subscription.channel:  # type: ignore[attr-defined]
+                topics[subscription.subject] = topic
+
     def _topic(self, stream: Stream) -> Topic:
         if stream.channel is Channel.BOOK:
             return self._books.topic(stream, self._publisher)
+        if stream.channel is Channel.BOOK10:
+            return self._books.top(stream, self._publisher)
         return topic_type(stream.channel)(stream, self._publisher, self._books.resync)
 
     def _restore_books(self) -> None:

@@ -19,6 +19,7 @@ from bridge.feed.shared import SharedBudget
 from bridge.feed.tap import FeedTap
 from bridge.feed.tls import client_context
 from bridge.feed.transport import has_picows
+from bridge.model import Channel
 
 __all__ = ["bases_of", "build_exchange", "checked_exchange", "feed_context", "logger_of", "rest_client"]
 
@@ -38,6 +39,9 @@ def checked_exchange(settings: Settings, connector: ConnectorSettings) -> Exchan
         problem = Problem(f"connectors.{connector.name}.transport", "picows is not installed", _INSTALL_FAST)
         raise ConfigError([problem])
     exchange = build_exchange(settings, connector)
+    if exchange.profile.derived and exchange.book is None:
+        words = f"the connector keeps no books of {exchange.name} that it could be made of"
+        raise ConfigError([Problem(f"connectors.{connector.name}.channels", f"{Channel.BOOK10}: {words}")])
     exchange.check()
     return exchange
 
@@ -52,13 +56,18 @@ def build_exchange(settings: Settings, connector: ConnectorSettings, pairs: tupl
     if connector.account is not None:
         a = settings.accounts[connector.account]
         account = Credentials.of(connector.account, a.credentials, subaccounts=a.subaccounts)
+    wanted = frozenset(connector.channels)
+    derived = wanted & {Channel.BOOK10}
+    channels = (wanted - derived) | ({Channel.BOOK} if derived else set())
     profile = Profile(
         connector.own_pairs if pairs is None else pairs,
-        frozenset(connector.channels),
+        channels,
         connector.url,
         connector.rest_url,
         account,
         connector.options,
+        derived,
+        channels - wanted,
     )
     exchange = exchange_type(connector.exchange)(profile)
     routes_of(connector, exchange.bases)

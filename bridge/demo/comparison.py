@@ -129,7 +129,8 @@ async def compare(setup: Setup, venue: Venue, watcher: Watcher, redis: Redis) ->
         books[pair] = book_differences(keeper.book, truth) if keeper.valid else [f"invalid: {keeper.reason}"]
         kept[pair] = book_differences(await _late_join(redis, setup.keys, instrument), truth)
         key = setup.keys.stream(venue.exchange, pair, Channel.TRADES)
-        since = None if watcher.interruptions.get(key) else watcher.began.get(key)
+        # A recording begins anew for each connection, so nothing of it can be missed.
+        since = 0 if venue.recorded else None if watcher.interruptions.get(key) else watcher.began.get(key)
         trades[pair] = check_trades(watcher.trades.get(instrument, ()), await venue.control.trades(pair), since)
     return Findings(books, kept, await _wallets(setup, venue, watcher, redis), trades)
 

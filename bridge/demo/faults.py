@@ -19,6 +19,8 @@ _FIRST_AFTER = 2.0
 
 async def inject_faults(venue: Venue, notify: Callable[[str], None], later: float) -> None:
     """Inject a fault every few seconds, endlessly; the first one ``later`` seconds later than usual."""
+    if venue.recorded:
+        return
     await asyncio.sleep(_FIRST_AFTER + later)
     for fault in exchange_named(venue.exchange).scenario.faults(venue.pairs):
         with suppress(*UNREACHABLE):

@@ -25,6 +25,7 @@ from bridge.demo.faults import FAULT_INTERVAL, inject_faults
 from bridge.demo.heartbeats import Heartbeats
 from bridge.demo.output import Output, notices_from_logs
 from bridge.demo.processes import ProcessFailedError
+from bridge.demo.recorded import RECORDED
 from bridge.demo.settings import DemoSettings
 from bridge.demo.setup import Setup, set_up
 from bridge.demo.summary import Outcome, as_text, failures, summary
@@ -91,7 +92,8 @@ class Demo:
 
     async def run(self) -> int:
         """Run; see the function ``run``."""
-        venues = ", ".join(f"simulated {exchange} and its connector" for exchange in self._settings.pairs)
+        kinds = {exchange: "recorded" if exchange in RECORDED else "simulated" for exchange in self._settings.pairs}
+        venues = ", ".join(f"{kind} {exchange} and its connector" for exchange, kind in kinds.items())
         self._say(f"starting: a server, {venues}, the consumers")
         async with set_up(self._settings, self.notify) as setup:
             self._setup = setup

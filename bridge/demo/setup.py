@@ -27,6 +27,7 @@ from bridge.demo.control import Control
 from bridge.demo.embedded import find_server, free_port, server_command
 from bridge.demo.guardian import remove
 from bridge.demo.processes import ChildProcess, Processes, ProcessFailedError, python_module
+from bridge.demo.recorded import RECORDED
 from bridge.demo.settings import DemoSettings
 from bridge.demo.venue import Venue
 from bridge.errors import ConfigError, Problem
@@ -39,6 +40,8 @@ __all__ = ["Setup", "set_up"]
 _PORTS = 5
 """How many ports to try."""
 _START_SECONDS = 60.0
+_REPLAY_SPEED = 0.2
+"""Recordings are short: some ten seconds of busy markets."""
 _LOOK_EVERY = 0.05
 _CONTROL = re.compile(r"^control +(\S+)$", re.MULTILINE)
 _READY = re.compile(r"^ready", re.MULTILINE)
@@ -176,15 +179,16 @@ async def _start_simulators(
         await _start_simulator(processes, settings, directory, exchange)
     venues = []
     for exchange in settings.pairs:
-        name = _process_name("simulator", exchange, settings)
+        name = _process_name("replay" if exchange in RECORDED else "simulator", exchange, settings)
         restart = partial(_start_simulator, processes, settings, directory, exchange)
         control = await stack.enter_async_context(Control(await _control_url(processes[name], restart)))
         suggested = _suggested(directory, exchange)
-        account = yaml.safe_load(suggested.read_text(encoding="utf-8"))["connectors"][0]["account"]
+        account = yaml.safe_load(suggested.read_text(encoding="utf-8"))["connectors"][0].get("account", "")
         venue = Venue(
             exchange=exchange,
             pairs=settings.pairs[exchange],
             account=account,
+            recorded=exchange in RECORDED,
             config=directory / f"{exchange}.yaml",
             control=control,
             simulator=name,
@@ -198,6 +202,8 @@ async def _start_simulator(
     processes: Processes, settings: DemoSettings, directory: Path, exchange: str
 ) -> ChildProcess:
     # The port is fixed and the connector's config written once, so that it can be restarted.
+    if exchange in RECORDED:
+        return await _start_replay(processes, settings, directory, exchange)
     options = {
         "--port": str(free_port()),
         "--pairs": ",".join(settings.pairs[exchange]),
@@ -210,6 +216,17 @@ async def _start_simulator(
     words += exchange_named(exchange).scenario.simulate
     command = python_module("bridge", "simulate", exchange, *words)
     return await processes.start(_process_name("simulator", exchange, settings), command, rank=_EXCHANGE)
+
+
+async def _start_replay(processes: Processes, settings: DemoSettings, directory: Path, exchange: str) -> ChildProcess:
+    """Play the recording of an exchange, over and over."""
+    port, pairs = free_port(), settings.pairs[exchange]
+    connector = {"name": exchange, "exchange": exchange, "pairs": list(pairs)}
+    connector |= {"url": f"ws://127.0.0.1:{port}", "rest_url": f"http://127.0.0.1:{port}"}
+    _suggested(directory, exchange).write_text(yaml.safe_dump({"connectors": [connector]}), encoding="utf-8")
+    words = (str(RECORDED[exchange]), "--port", str(port), "--speed", f"{_REPLAY_SPEED:g}", "--close")
+    command = python_module("bridge", "replay", *words, "--compare", f"{exchange}:{','.join(pairs)}")
+    return await processes.start(_process_name("replay", exchange, settings), command, rank=_EXCHANGE)
 
 
 async def _control_url(child: ChildProcess, restart: Callable[[], Awaitable[ChildProcess]]) -> str:
@@ -252,8 +269,9 @@ def _write_config(venue: Venue, url: str, namespace: str, settings: DemoSettings
         "heartbeat": {"interval": "500ms", "ttl": "3s"},
         "shutdown_timeout": "3s",
     }
-    scenario = exchange_named(venue.exchange).scenario
-    config["connectors"][0] |= scenario.connector_with_faults if settings.faults else scenario.connector
+    if not venue.recorded:
+        scenario = exchange_named(venue.exchange).scenario
+        config["connectors"][0] |= scenario.connector_with_faults if settings.faults else scenario.connector
     venue.config.touch(mode=0o600)
     venue.config.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 

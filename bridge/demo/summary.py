@@ -75,7 +75,8 @@ def _lines(outcome: Outcome) -> Iterator[str]:
     for exchange, found in outcome.findings.items():
         equal = len(found.books) >= len(settings.pairs[exchange]) and not found.books_differ
         yield f"{exchange}: books equal to the exchange's true books: {_yes(equal)}"
-        yield f"{exchange}: wallets equal to the exchange's true wallets: {_yes(not found.wallets_differ)}"
+        if found.wallets:
+            yield f"{exchange}: wallets equal to the exchange's true wallets: {_yes(not found.wallets_differ)}"
     yield from (f"wrong: {line}" for line in failures(outcome))
 
 

@@ -24,7 +24,7 @@ class Instrument(NamedTuple):
 
 
 class Venue(Struct, frozen=True):
-    """A simulated exchange and its connector, which is named after the exchange.
+    """A simulated exchange, or one of which a recording is played, and its connector, which is named after the exchange.
 
     ``simulator`` and ``connector`` are the names of their processes, ``config`` is the connector's config, ``account``
     is the account whose private channels it reads.
@@ -37,6 +37,7 @@ class Venue(Struct, frozen=True):
     control: Control
     simulator: str
     connector: str
+    recorded: bool = False
 
     @property
     def instruments(self) -> list[Instrument]:

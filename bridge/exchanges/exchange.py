@@ -185,3 +185,13 @@ class Exchange(ABC):
         if profile.account:
             wanted += [Subscription(channel, profile.account.name) for channel in sorted(self.private_channels)]
         return wanted
+
+    def published(self) -> list[Subscription]:
+        """The streams that are written: what is subscribed to, and what the connector makes of it."""
+        hidden, derived = self.profile.unpublished, self.profile.derived
+        found: list[Subscription] = []
+        for stream in self.subscriptions():
+            found += [] if stream.channel in hidden else [stream]
+            if stream.channel is Channel.BOOK and Channel.BOOK10 in derived:
+                found.append(Subscription(Channel.BOOK10, stream.subject))
+        return found

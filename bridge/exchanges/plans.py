@@ -128,6 +128,10 @@ class Profile(Struct, frozen=True):
     rest_url: str | None = None
     account: Credentials | None = None
     options: BaseModel = field(default_factory=NoOptions)
+    derived: frozenset[Channel] = frozenset()
+    """What the connector makes of the ``channels``."""
+    unpublished: frozenset[Channel] = frozenset()
+    """Which of the ``channels`` are for that alone."""
 
 
 class ConnectionPlan(Struct, frozen=True):

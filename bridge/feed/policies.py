@@ -196,7 +196,7 @@ class RequestBudget(Pacer):
                 if turn.held:
                     self._heed(turn.held)
                 elif turn.full:
-                    await asyncio.sleep(min(turn.full, _LOOK_SHARED))  # here, too
+                    await asyncio.sleep(max(_LOOK, min(turn.full, _LOOK_SHARED)))  # here, too
                 else:
                     break
             self._last = self._clock()

@@ -16,7 +16,7 @@ from bridge.exchanges.api import Exchange, Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
 from bridge.feed.supervisor import FeedSupervisor
-from bridge.model import PUBLIC_CHANNELS, SCHEMA_VERSION, Channel
+from bridge.model import BOOKS, PUBLIC_CHANNELS, SCHEMA_VERSION, Channel
 from bridge.observe.health import degraded
 from bridge.printable import LONGEST_ERROR, code
 from bridge.process.serving import overall
@@ -31,6 +31,8 @@ __all__ = ["STATES", "ConnectionRow", "Report", "StreamRow"]
 STATES = ("starting", "live", "degraded", "down", "stopping")
 """The states of a connector."""
 
+_UNITS = {Channel.BOOK10: "the ten best levels a side of the book"}
+"""What the catalog says of channels that the connector makes itself."""
 _MOST_TYPES = 100
 """Limit of unknown message types counted separately: an exchange may put ids into types, which must not fill memory."""
 _COUNTS = ("received", "published", "buffered", "repeated", "gaps", "resyncs")
@@ -338,7 +340,7 @@ class Report:
             "connector": self.name,
             "instance": self.presence.instance,
             "state": topic.state,
-            "units": self.exchange.units.get(subscription.channel, ""),
-            **({"gaps": self.exchange.gaps} if subscription.channel is Channel.BOOK else {}),
+            "units": _UNITS.get(subscription.channel) or self.exchange.units.get(subscription.channel, ""),
+            **({"gaps": self.exchange.gaps} if subscription.channel in BOOKS else {}),
             **({"polled": f"{self._polled[subscription]:g}"} if subscription in self._polled else {}),
         }

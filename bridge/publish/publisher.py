@@ -16,7 +16,7 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.clock import CLOCK
 from bridge.latency import Latency
-from bridge.model import NEWEST_ONLY, Channel, Event
+from bridge.model import BOOKS, NEWEST_ONLY, Event
 from bridge.publish.connection import RedisConnection
 from bridge.publish.events import PublisherEvents, Totals
 from bridge.publish.fence import Fence
@@ -38,7 +38,7 @@ _STEPS = 64
 """In so many steps does the budget fill up: at each one, somebody looks. So much is freed when it is full."""
 _LEAST_SHARE = 16
 """A blocked stream may have this part of the budget, or an equal share of it if that is more."""
-_SUMMED_UP = NEWEST_ONLY | {Channel.BOOK}
+_SUMMED_UP = NEWEST_ONLY | BOOKS
 """Channels of which old entries say nothing: quotes and the like, and books, which begin again with a snapshot."""
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice, takewhile
 from math import inf
 
-from bridge.model import NEWEST_ONLY, Channel
+from bridge.model import BOOKS, NEWEST_ONLY
 from bridge.publish.pending import CONTROL, LOST, SNAPSHOT, Pending
 from bridge.publish.stream import Stream
 
@@ -30,7 +30,7 @@ def shed(streams: Sequence[Stream], need: int, reason: str) -> Counter[Stream]:
         Per stream how many events were dropped now.
     """
     dropped: Counter[Stream] = Counter()
-    for channels in (NEWEST_ONLY, {Channel.BOOK}):
+    for channels in (NEWEST_ONLY, BOOKS):
         chosen = [stream for stream in streams if stream.channel in channels]
         for stream in sorted(chosen, key=lambda stream: stream.bytes, reverse=True):
             if need <= 0:
@@ -78,7 +78,7 @@ def drop_first(stream: Stream, reason: str) -> Counter[Stream]:
         return Counter()
     stream.waiting[0].seq = 0
     most = 1
-    if stream.channel is Channel.BOOK:
+    if stream.is_book:
         rest = takewhile(lambda entry: entry.kind != SNAPSHOT, islice(stream.waiting, 1, None))
         most += sum([entry.kind < CONTROL for entry in rest])
     return _drop(stream, most, reason)

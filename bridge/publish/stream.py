@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from bridge.model import PUBLIC_CHANNELS, Channel
+from bridge.model import BOOKS, PUBLIC_CHANNELS, Channel
 from bridge.publish.pending import Lost, Pending, lost_entry
 from bridge.publish.wire import command, head
 
@@ -90,7 +90,7 @@ class Stream:
         self.channel = channel
         self.subject = subject
         self.public = channel in PUBLIC_CHANNELS
-        self.is_book = channel is Channel.BOOK
+        self.is_book = channel in BOOKS
         self.retention = retention
         self.data_head = head(key, channel)
         self.control_head = head(key, None)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, get_type_hints
 
 from bridge.model import (
+    BOOKS,
     DATA_EVENTS,
     Channel,
     Control,
@@ -29,6 +30,7 @@ _BEFORE_FIELDS = 3
 
 _DATA: tuple[type[Any], ...] = DATA_EVENTS
 _WIRE = {kind.channel: kind.WIRE for kind in _DATA}
+_WIRE.update(dict.fromkeys(BOOKS, _WIRE[Channel.BOOK]))
 
 
 def head(key: str, channel: Channel | None, *, more: int = 0) -> str:

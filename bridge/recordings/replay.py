@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from bridge.recordings.clients import Client, Position
 from bridge.recordings.index import RecordedConnection, RecordingIndex, keyed_rows
 from bridge.recordings.recording import RecordingError, RecvRow, SendRow, read_recording
 from bridge.recordings.secrets import Redactor
+from bridge.recordings.truth import PATH, Truth
 
 __all__ = ["MAX_SPEED", "Pacer", "ReplayError", "ReplayServer", "serve_replay"]
 
@@ -88,6 +89,7 @@ class ReplayServer:
         subscribe_timeout: float,
         report: Callable[[str], None],
         warn: Callable[[str], None],
+        truth: tuple[str, Sequence[str]] | None,
     ) -> None:
         self.url = ""
         """``ws://host:port``, once it is served."""
@@ -113,6 +115,9 @@ class ReplayServer:
         self._complete: set[int] = set()
         self._finished = asyncio.Event()
         self._exhausted = asyncio.Event()
+        self._running = asyncio.Event()
+        self._running.set()
+        self._truth = Truth(*truth, index.answer, self._running.clear) if truth else None
         if not index.connections:
             self._finished.set()
 
@@ -137,6 +142,8 @@ class ReplayServer:
         """Answer with a WebSocket if one is requested, otherwise with a recorded REST answer."""
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._serve(request)
+        if self._truth and request.path.startswith(PATH):
+            return self._truth.respond(request)
         answer = self._index.answer(request.raw_path)
         if answer is None:
             known = "".join(f"  {path}\n" for path in self._index.answer_paths()) or "  none\n"
@@ -220,6 +227,7 @@ class ReplayServer:
     async def _send_frames(self, client: Client, recorded: RecordedConnection) -> None:
         pacer = Pacer(self._speed)
         pacer.start(recorded.ts)
+        truth, session = self._truth, self._truth.session() if self._truth else None
         for number, (key, row) in enumerate(keyed_rows(read_recording(self._path))):
             if number % _BREATH == 0:
                 await asyncio.sleep(0)
@@ -230,7 +238,12 @@ class ReplayServer:
                 if wait > _SOON:
                     await self._flush(client)
                     await asyncio.sleep(wait)
+                if not self._running.is_set():
+                    await self._flush(client)
+                    await self._running.wait()
                 client.add(row)
+                if truth and session:
+                    truth.sent(session, row.payload)
                 if len(client.batch) >= _BATCH:
                     await self._flush(client)
             elif isinstance(row, SendRow) and not client.spoke.is_set():
@@ -284,6 +297,7 @@ async def serve_replay(
     subscribe_timeout: float = 5.0,
     report: Callable[[str], None] = _quiet,
     warn: Callable[[str], None] = _quiet,
+    truth: tuple[str, Sequence[str]] | None = None,
 ) -> AsyncIterator[ReplayServer]:
     """Serve a recording until the block is left.
 
@@ -297,10 +311,12 @@ async def serve_replay(
         subscribe_timeout: Seconds without a first message of a client after which ``warn`` is called.
         report: Called with a line about each connection that was served.
         warn: Called with a line about possible mistakes of the user.
+        truth: An exchange and pairs: also serve what their streams should hold, under ``/sim/``.
 
     Raises:
         RecordingError: the recording cannot be read; all of it is checked before anything is served.
         ReplayError: the port is not available.
+        ConfigError: the recording does not have the pairs of ``truth``.
         ValueError: the speed is not above 0.
     """
     Pacer(speed)
@@ -314,6 +330,7 @@ async def serve_replay(
         subscribe_timeout=subscribe_timeout,
         report=report,
         warn=warn,
+        truth=truth,
     )
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", server.handle)

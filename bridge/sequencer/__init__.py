@@ -15,6 +15,7 @@ from bridge.sequencer.identified import IdTopic
 from bridge.sequencer.large import LargeBook
 from bridge.sequencer.spliced import SplicedBook
 from bridge.sequencer.states import StateTopic
+from bridge.sequencer.top import TopBook
 from bridge.sequencer.topic import Sink, Topic
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Sink",
     "SplicedBook",
     "StateTopic",
+    "TopBook",
     "Topic",
     "book_type",
     "topic_type",

@@ -15,6 +15,7 @@ from bridge.publish.stream import Stream
 from bridge.sequencer.agreement import Agreement, LateChanges
 from bridge.sequencer.books import BookTopic
 from bridge.sequencer.mending import Mending, Remedy
+from bridge.sequencer.top import TopBook
 from bridge.sequencer.topic import Sink
 
 __all__ = ["Condition", "HeldBook"]
@@ -91,11 +92,13 @@ class HeldBook(BookTopic):
         """The exchange's time of the copy."""
         self._best: tuple[tuple[str, str] | None, tuple[str, str] | None] = _NOTHING
         """Best levels, as the quotes have them."""
-        self._since = 0
+        self._since: int
         """Since when a snapshot is awaited, or the copy is whole (ns)."""
-        self._due = 0
+        self._due: int
         """When one that was put off is to be asked for (ns)."""
         self._why = ""
+        self.top: TopBook | None = None
+        """The stream of its best levels, if there is one: it follows this book."""
         self._begun = 0
         """When the book last began with a snapshot (ns): what happened before is history, and not late."""
         self._set_up()
@@ -149,16 +152,27 @@ class HeldBook(BookTopic):
         if not self.live and self.condition is Condition.AWAY:
             self.condition, self._since = Condition.STARTING, recv
         super().go_live(recv)
+        if self.top and self.live:
+            self.top.go_live(recv)
 
     def down(self, recv: int, reason: str) -> None:
         self.condition, self._given_up, self._best = Condition.AWAY, False, _NOTHING
         super().down(recv, reason)
+        if self.top:
+            self.top.down(recv, reason)
+
+    def not_served(self, recv: int, reason: str) -> None:
+        super().not_served(recv, reason)
+        if self.top:
+            self.top.not_served(recv, reason)
 
     def stale(self, recv: int, reason: str) -> None:
         if self.live:
             self._best = _NOTHING
             self._await(recv)  # the connection sees to it
         super().stale(recv, reason)
+        if self.top:
+            self.top.stale(recv, reason)
 
     def gap(self, recv: int, reason: str, count: int | None = None) -> None:
         """The book has missed something, or is wrong: it says so, and is mended."""
@@ -166,6 +180,8 @@ class HeldBook(BookTopic):
             self._trouble(recv, reason, count)
         elif not self._given_up:
             super().gap(recv, reason, count)
+            if self.top:
+                self.top.gap(recv, reason)
 
     def disturbed(self, recv: int, reason: str, count: int | None) -> None:
         """Somebody else has changed the stream: the copy is as good as before."""
@@ -270,6 +286,8 @@ class HeldBook(BookTopic):
                 super().accept(event)
         else:
             super().accept(event)
+        if self.top:
+            self.top.follow(event)
         if self._quotes is None:
             return
         best = self._copy.bids.best(), self._copy.asks.best()
@@ -285,10 +303,15 @@ class HeldBook(BookTopic):
 
     def _say_what_was_missed(self, event: BookSnapshot, known: Book) -> None:
         """A snapshot of a whole book shows whether that was true, where the exchange lets one tell."""
-        if self._rules.continuous and (count := int(event.xseq) - int(self._at)) > 0:
-            super().gap(event.recv, f"xseq {self._at} was last, then came a snapshot of {event.xseq}", count)
+        count = reason = None
+        if self._rules.continuous and (missed := int(event.xseq) - int(self._at)) > 0:
+            count, reason = missed, f"xseq {self._at} was last, then came a snapshot of {event.xseq}"
         elif self._changed and (wrong := self._changed.differences(known, self._copy, event.recv)):
-            super().gap(event.recv, f"{wrong} levels were not as the exchange's fresh book has them")
+            reason = f"{wrong} levels were not as the exchange's fresh book has them"
+        if reason:
+            super().gap(event.recv, reason, count)
+            if self.top:
+                self.top.gap(event.recv, reason)
 
     def _leave_out(self, event: BookSnapshot | BookDelta) -> None:
         """An event that is of no use; it is declared lost with the next snapshot."""
@@ -313,20 +336,29 @@ class HeldBook(BookTopic):
         if step.due > now:
             self.condition, self._due, self._given_up = Condition.PUT_OFF, step.due, True
             super().down(now, reason)
-            self._tell_quotes(now, ControlEvent.DOWN, reason)
+            self._tell(now, ControlEvent.DOWN, reason)
             return
         if self.live:
             super().gap(now, reason, count)
-            self._tell_quotes(now, ControlEvent.GAP, reason)
+            self._tell(now, ControlEvent.GAP, reason)
         self._await(now)
         (self._resync if step.remedy is Remedy.SUBSCRIPTION else self._replace)(self.subject, reason)
 
     def _await(self, now: int) -> None:
         self.condition, self._since = Condition.AWAITED, now
 
-    def _tell_quotes(self, now: int, event: ControlEvent, reason: str) -> None:
+    def _tell(self, now: int, event: ControlEvent, reason: str) -> None:
+        """The streams that are made of the book are no better than it."""
         if self._quotes:
             self._quotes(Control(self.subject, None, now, Channel.QUOTES, event, reason))
+        if self.top and event is ControlEvent.DOWN:
+            self.top.down(now, reason)
+        elif self.top:
+            self.top.gap(now, reason)
+
+    def best(self, count: int) -> tuple[Levels, Levels] | None:
+        """So many of the best bids and asks of the copy, best first; ``None`` where it can't tell which they are."""
+        return self._copy.bids.top(count), self._copy.asks.top(count)
 
     def _refresh(self, now: int) -> None:
         """Publish the copy."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from decimal import Decimal
+from heapq import nlargest, nsmallest
 from itertools import pairwise
 
 from bridge.exchanges.rules import BestPrices
@@ -45,6 +46,8 @@ class LargeBook(HeldBook):
                 side[price] = size
             self._newest = event
             _publish(self, event)
+            if self.top:
+                self.top.follow(event)
         else:
             super().accept(event)
 
@@ -75,12 +78,24 @@ class LargeBook(HeldBook):
             self._at, self._ts = newest.xseq, newest.ts
             self._publish_again(now, bids[::-1], asks)
 
+    def best(self, count: int) -> tuple[Levels, Levels] | None:
+        self._purge()
+        bids = nlargest(count + 1, self._bids.items(), key=_price)
+        asks = nsmallest(count + 1, self._asks.items(), key=_price)
+        if any(_price(level) == _price(following) for side in (bids, asks) for level, following in pairwise(side)):
+            return None
+        return bids[:count], asks[:count]
+
     def _purge(self) -> None:
         self._bids = {price: size for price, size in self._bids.items() if size.strip("0.")}
         self._asks = {price: size for price, size in self._asks.items() if size.strip("0.")}
 
     def _apart(self) -> int:
         return max(_LEAST, (len(self._bids) + len(self._asks)) * _PER_LEVEL)
+
+
+def _price(level: tuple[str, str]) -> Decimal:
+    return Decimal(level[0])
 
 
 def _ranked(side: dict[str, str]) -> Levels | None:

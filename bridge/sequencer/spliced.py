@@ -45,7 +45,7 @@ class SplicedBook(HeldBook):
         """How often a snapshot has been asked for since there was one."""
         self._ask_at = 0
         """When it is asked for next (ns)."""
-        self._begins = False
+        self._begins: bool
         """Whether no delta has followed the snapshot yet: the first may begin before it."""
 
     def accept(self, event: BookSnapshot | BookDelta | BestPrices) -> None:
@@ -70,7 +70,7 @@ class SplicedBook(HeldBook):
             reason = f"no snapshot within {self._rules.patience:g} s"
             self._given_up = True
             BookTopic.down(self, now, reason)
-            self._tell_quotes(now, ControlEvent.DOWN, reason)
+            self._tell(now, ControlEvent.DOWN, reason)
 
     def go_live(self, recv: int) -> None:
         if self.condition is Condition.AWAY:

@@ -48,7 +48,7 @@ class Topic:
         """Distinct source events; repeats are not among them."""
         self.repeated = 0
         self.gaps = 0
-        self._gap_at = -1
+        self._gap_at: int
         """How many events had come at the last ``gap``."""
         self.last = 0
         """When the last event came (ns since the epoch)."""

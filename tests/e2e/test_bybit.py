@@ -169,6 +169,42 @@ def test_what_derivatives_have_and_what_is_listed_of_each_pair(play: Play, bybit
     played.finished()
 
 
+def test_the_ten_best_levels_where_the_book_itself_is_not_published(
+    play: Play, bybit_exchange: BybitExchange, run: Run
+) -> None:
+    """The connector subscribes to the book, keeps it, and mends it; nothing of it but its best levels is in Redis."""
+    book = bybit_exchange.books[SPOT, "BTCUSDT"]
+    book.bids = {str(100 - number): "1" for number in range(1, 31)}
+    played = play(channels=["book10"], pairs=["BTC-USDT"])
+    key = md("BTC-USDT", "book10")
+
+    def mine() -> dict[float, float]:
+        found = book_of(played.client.xrange(key))
+        return {float(price): float(size) for price, size in found[0].items()} if found else {}
+
+    def exchanges() -> dict[float, float]:
+        return dict(sorted(((float(p), float(s)) for p, s in book.bids.items()), reverse=True)[:10])
+
+    eventually(lambda: mine() == exchanges(), "the first snapshot")
+    assert [len(entry["bids"].split()) for entry in played.entries(key)] == [10]
+    bybit_exchange.change(SPOT, "BTCUSDT", "5")
+    eventually(lambda: mine() == exchanges(), "a change")
+    assert played.entries(key)[-1]["bids"] == "99:5"
+    bybit_exchange.change(SPOT, "BTCUSDT", "6", lose=True)
+    bybit_exchange.change(SPOT, "BTCUSDT", "7")
+    eventually(lambda: controls(played.client, key)[-1:] == ["gap"] and mine() == exchanges(), "the book after a hole")
+    shown = run(
+        "books", "--config", str(played.config), "--channel", "book10", "--http", "off", "--json", "--top", "10"
+    )
+    shown.wait_for('"valid":true')
+    assert shown.stop() == 0
+    assert [*played.client.scan_iter("md:*", _type="stream")] == [key]
+    assert not played.client.exists("md:{bybit:BTC-USDT}:book:snapshot")
+    assert json.loads(played.client.hget("bridge:catalog", key))["gaps"] == "verified"
+    assert [*played.client.hkeys("bridge:catalog")] == [key]
+    played.finished()
+
+
 def test_old_snapshots_are_no_latency(play: Play, bybit_exchange: BybitExchange) -> None:
     bybit_exchange.age = 3_000
     played = play(channels=["book"], pairs=["BTC-USDT"])

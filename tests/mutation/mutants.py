@@ -16,8 +16,10 @@ from typing import Any
 import parso
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
+from cosmic_ray.operators.exception_replacer import ExceptionReplacer
 from cosmic_ray.operators.operator import Operator
 from cosmic_ray.operators.provider import OperatorProvider
+from parso.python.tree import Name
 
 ROOT = Path(__file__).parents[2]
 _IDENTITY = re.compile(r"ReplaceComparisonOperator_(?:\w*_Is(?:Not)?|Is(?:Not)?_\w*)$")
@@ -25,6 +27,9 @@ _OPPOSITES = ("Is_IsNot", "IsNot_Is")
 _SKIPPED = ("NoOp", "VariableInserter", "VariableReplacer")
 _LONG_NUMBER = 3
 """Digits from which one more or less changes no behaviour: limits of bytes, seconds into nanoseconds."""
+_SWITCHES = ("ReplaceTrueWithFalse", "ReplaceFalseWithTrue")
+_IDLE = ("strict=True", "gc=False")
+"""Of a ``zip``, and of a struct, which costs the garbage collector something then, and is the same."""
 _SCOPES = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _LOG = re.compile(r"(?:self\.)?_?log\.")
 
@@ -83,6 +88,14 @@ class RemoveStatement(Operator):
         return ()
 
 
+class ReplaceException(ExceptionReplacer):
+    """Cosmic Ray's own, for names alone: it fails at ``module.Error`` and at ``*ERRORS``."""
+
+    @staticmethod
+    def _name_nodes(node: Any) -> list[Any]:
+        return [name for name in ExceptionReplacer._name_nodes(node) if isinstance(name, Name)]
+
+
 def sample(files: Iterable[str], number: int, seed: int) -> list[Mutant]:
     """So many mutants of these files, one for a place at most; all places' first ones are equally likely.
 
@@ -117,12 +130,12 @@ def _places(source: str) -> dict[tuple[int, int, str], list[tuple[str, int]]]:
 
 
 def _is_idle(operator: str, node: Any) -> bool:
-    """Whether this change of a node changes nothing: of a long number, of a signature's bare star, of a ``zip`` that is strict."""
+    """Whether this change of a node changes nothing: of a long number, of a signature's bare star, of a keyword in `_IDLE`."""
     if operator == "NumberReplacer":
         return len(node.value) >= _LONG_NUMBER
     if operator.startswith("ReplaceBinaryOperator"):
         return bool(node.parent.type == "parameters")
-    return operator == "ReplaceTrueWithFalse" and node.parent.get_code(include_prefix=False) == "strict=True"
+    return operator in _SWITCHES and node.parent.get_code(include_prefix=False) in _IDLE
 
 
 @functools.cache
@@ -133,7 +146,7 @@ def _operators() -> dict[str, Any]:
         for name in provider
         if name not in _SKIPPED and (not _IDENTITY.match(name) or name.endswith(_OPPOSITES))
     }
-    return found | {"RemoveStatement": RemoveStatement()}
+    return found | {"ExceptionReplacer": ReplaceException(), "RemoveStatement": RemoveStatement()}
 
 
 def _annotations(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from bridge.config import Settings, load_settings
 from bridge.errors import ConfigError
 from bridge.exchanges.api import API_KEY, API_PASSPHRASE, API_SECRET, Credential
-from bridge.model import PUBLIC_CHANNELS, Channel
+from bridge.model import Channel
 
 
 class DemoOptions(BaseModel):
@@ -28,7 +28,7 @@ class NoOptions(BaseModel):
 
 class Venue:
     credentials = (API_KEY, API_SECRET)
-    channels = frozenset(PUBLIC_CHANNELS)
+    channels = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
     private_channels = frozenset({Channel.ORDERS, Channel.FILLS, Channel.BALANCES})
     Options = DemoOptions
 

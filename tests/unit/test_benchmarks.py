@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import environment, kinds, rejecting, report
+from benchmarks import books, environment, kinds, rejecting, report
 from benchmarks.burst import _Watch
 from benchmarks.machine import Server
 from benchmarks.path import quietest
@@ -41,6 +41,12 @@ def test_what_bad_frames_cost_is_measured_with_exact_counts(redis_server):
     _, targets, data = rejecting.measure(Server(redis_server.url, None), frames=80, runs=1, with_large=False)
     assert len(targets) == len(data) == len(names())
     assert all("good" in rows and len(rows) > 5 for rows in data.values())
+
+
+def test_what_the_best_levels_of_a_book_cost_is_measured_where_they_do_change(redis_server):
+    _, _, rows = books.measure(Server(redis_server.url, None), deltas=300, runs=1)
+    assert len(rows) == 2
+    assert all(0.1 < row["entries of book10 per delta"] < 1 and row["book"] > 0 for row in rows.values())
 
 
 # --- what is sent ------------------------------------------------------------------------------------------------------

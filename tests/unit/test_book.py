@@ -48,6 +48,18 @@ def test_the_heap_stays_small():
     assert len(side._heap) < 200
 
 
+@pytest.mark.parametrize(("gone", "heap"), [(163, 264), (164, 101)])
+def test_a_heap_may_have_64_more_prices_that_have_gone_than_levels(gone, heap):
+    side = Side(bids=False)
+    for price in range(1, 101 + gone):
+        side.set(str(price), "1")
+    for price in range(1, 1 + gone):
+        side.set(str(price), "0")
+    side.set("1000", "1")
+    assert len(side._heap) == heap
+    assert side.best() == (str(1 + gone), "1")
+
+
 @pytest.mark.parametrize("bids", [False, True])
 def test_the_heap_is_made_anew_when_most_of_its_levels_have_gone(bids):
     side = Side(bids=bids)

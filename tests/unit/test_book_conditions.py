@@ -176,6 +176,16 @@ def test_best_prices_that_are_told_beside_the_book_are_not_published():
     assert rig.book.reason == "the book's best prices 10 11 are not 10 11.5, which the exchange tells"
 
 
+def test_a_difference_that_passes_shows_nothing():
+    rig = Rig(best=2.0).into(WHOLE)
+    seen = []
+    for second, ask in enumerate(("11.5", "11", "11.5", "11.5", "11.5")):
+        rig.book.accept(BestPrices(PAIR, None, T0 + second * SECOND, "10", ask))
+        rig.book.tick(T0 + second * SECOND)
+        seen.append(rig.book.condition)
+    assert seen == [WHOLE] * 4 + [AWAITED]
+
+
 def test_an_old_snapshot_is_replaced_out_of_memory_behind_the_delta():
     rig = Rig().into(WHOLE)
     for number in range(1024):

@@ -104,10 +104,17 @@ class TestLogIn:
     def test_nothing_is_fetched_before(self):
         assert wants(account()) == 0
 
+    @pytest.mark.parametrize("op", ["pong", "unsubscribe", "something"])
+    def test_nor_for_another_answer(self, op):
+        session = subscribed()
+        session.receive(json.dumps({"req_id": "1", "op": op, "success": True, "conn_id": "c"}).encode(), T0)
+        assert wants(session) == 0
+
     def test_a_topic_that_is_refused_is_down_alone(self):
         session = account()
         session.receive(frames.LOGGED_IN, T0)
         session.receive(refusal("1", "error:not allowed,topic:wallet"), T0)
+        assert wants(session) == 0
         [*_, last] = sent(session)
         assert last["args"] == ["position"]
 

@@ -88,6 +88,12 @@ class TestTrades:
 
 
 class TestBooks:
+    def test_without_the_engines_time_it_is_the_messages(self):
+        message = json.loads(frames.SNAPSHOT)
+        del message["cts"]
+        [event] = take(public(), json.dumps(message).encode())
+        assert event.ts == message["ts"] * 1_000_000
+
     def test_to_the_digit(self):
         assert take(public(), frames.SNAPSHOT, frames.DELTA) == [
             BookSnapshot(

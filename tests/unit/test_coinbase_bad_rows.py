@@ -367,6 +367,15 @@ class TestUnnumbered:
         for _ in range(10):
             assert self.reject(session, raw) == set()
 
+    def test_so_before_any_number_has_come(self):
+        session = make({Channel.TRADES})
+        session.connected(T0)
+        assert [self.reject(session, b"<html>") for _ in range(3)] == [
+            set(),
+            {("trades", pair) for pair in PAIRS},
+            set(),
+        ]
+
     def test_one_by_itself_is_a_hole_in_the_numbers(self):
         session = settled()
         for number in range(3, 40, 2):

@@ -127,6 +127,11 @@ class TestReading:
         rest.drive(Coinbase(Profile(("ETH-USD",), ALL)).discover(T0))
         assert len(rest.asked) == 2
 
+    def test_pages_that_say_nothing_new_are_the_end(self):
+        rest = Rest(*(page(LISTED, f"page {number}") for number in range(60)))
+        rest.drive(Coinbase(Profile(("ETH-USD",), ALL)).discover(T0))
+        assert len(rest.asked) == 2
+
     @pytest.mark.parametrize(
         "answer", [b"", b"[]", b'{"products":[]}', b'{"products":7}', HttpResponse(500, b"no"), HttpResponse(429, b"")]
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 
 import pytest
 
 from bridge.exchanges.api import Reconnect, Said, Send
 from bridge.exchanges.coinbase import CoinbaseSession
 from bridge.exchanges.toolkit.listed_session import ListedMemory
-from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Trade
+from bridge.exchanges.toolkit.waiting import spread
+from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Ticker, Trade
 from tests.unit.coinbase_frames import HEARTBEAT, TICKER, TRADES, book, frame
 from tests.unit.core import SECOND, T0
 
@@ -164,14 +166,14 @@ class TestRefused:
         assert not venue.reconnects
 
     def test_many_are_asked_for_again_more_rarely(self):
-        """Each by itself: of 240, each about every other minute."""
+        """Each by itself: of 240, each after a minute, and once all of them are refused every other minute."""
         pairs = [f"C{n}-USD" for n in range(240)]
         venue = Venue(*pairs, channels=(TRADE,))
         venue.answer(lambda *_: "subscription failed")
-        venue.wait(200, refuse=lambda *_: "subscription failed")
-        answered = venue.wait(240, refuse=lambda *_: "subscription failed")
+        answered = venue.wait(112, refuse=lambda *_: "subscription failed")
         assert {len(products) for _, _, products in answered} == {1}
-        assert 400 <= len(answered) <= 600
+        assert len(answered) >= 239
+        assert len(venue.wait(28, refuse=lambda *_: "subscription failed")) <= 1
 
     def test_it_is_live_again_by_itself(self):
         venue = Venue("A-USD", "NO-USD")
@@ -187,6 +189,14 @@ class TestRefused:
         row = {**TRADES["events"][0]["trades"][0], "product_id": "NO-USD"}
         venue.say({**TRADES, "events": [{"type": "update", "trades": [row]}]})
         assert venue.data(Trade) == ["NO-USD"]
+        assert venue.wait(200, refuse=invalid("NO-USD")) == []
+
+    def test_so_are_statistics(self):
+        venue = Venue("NO-USD", channels=(Channel.TICKER,))
+        venue.answer(invalid("NO-USD"))
+        row = {**TICKER["events"][0]["tickers"][0], "product_id": "NO-USD"}
+        venue.say({**TICKER, "events": [{"type": "update", "tickers": [row]}]})
+        assert venue.data(Ticker) == ["NO-USD"]
         assert venue.wait(200, refuse=invalid("NO-USD")) == []
 
     def test_the_next_connection_asks_for_the_good_ones_together(self):
@@ -325,6 +335,17 @@ class TestLeftOut:
         assert venue.controls(TRADE, "A-USD") == [("down", "no answer to the subscription within 30 s")]
         assert venue.controls(BOOK, "A-USD") == []
         assert venue.reconnects == []
+
+    def test_and_it_is_asked_for_a_minute_after_it_was_at_first(self):
+        venue = Venue("A-USD")
+        venue.say(book(pair="A-USD"))
+        venue.wait(30.25)
+        venue.asked.clear()
+        ticks = math.ceil(4 * spread(30 * SECOND, "A-USD") / SECOND)
+        venue.wait((ticks - 1) / 4)
+        assert venue.asked == []
+        venue.wait(0.25)
+        assert venue.asked == [("subscribe", "market_trades", ["A-USD"])]
 
 
 class TestSnapshots:

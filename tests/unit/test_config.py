@@ -6,14 +6,14 @@ import pytest
 
 from bridge.config import Limits, Settings, load_settings
 from bridge.errors import ConfigError
-from bridge.model import PUBLIC_CHANNELS, Channel
+from bridge.model import Channel
 from tests.unit.config_helpers import DemoOptions
 
 
 def test_a_minimal_config_takes_the_defaults(config):
     settings = config.load("connectors: [{name: a, exchange: venue, pairs: [BTC-EUR]}]")
     [connector] = settings.connectors
-    assert connector.channels == PUBLIC_CHANNELS
+    assert connector.channels == (Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER)
     assert connector.options == DemoOptions()
     assert (connector.account, connector.url, connector.transport, connector.silence) == (None, None, "auto", {})
     assert settings.redis.plain_url == settings.redis.address == "redis://127.0.0.1:6379/0"
@@ -189,7 +189,7 @@ def test_a_connector_that_lacks_everything(config):
 
 def test_channels_must_be_offered_by_the_exchange(config):
     problems = config.problems("connectors: [{name: a, exchange: public, pairs: [A-B], channels: [trades, ticker]}]")
-    assert problems == {"connectors.0.channels.1": "public has no ticker (line 1; it offers: trades, book)"}
+    assert problems == {"connectors.0.channels.1": "public has no ticker (line 1; it offers: trades, book, book10)"}
 
 
 def test_mistakes_between_the_parts(config):

@@ -30,7 +30,7 @@ def mistakes(tmp_path):
     ("text", "path", "hint"),
     [
         (CONNECTOR.format("channels: [trade]"), "channels.0", "did you mean 'trades'?"),
-        (CONNECTOR.format("channels: [name]"), "channels.0", "known: trades, book, quotes, ticker"),
+        (CONNECTOR.format("channels: [name]"), "channels.0", "known: trades, book, book10, quotes, ticker"),
         (CONNECTOR.format("channels: trades"), "channels", "write [trades]"),
         (CONNECTOR.format("channels: 'trade, books'"), "channels", "write [trades, book]"),
         (CONNECTOR.format("transport: websocket"), "transport", "did you mean 'websockets'?"),

@@ -23,7 +23,7 @@ from bridge.connector.wiring import build_exchange
 from bridge.entries import decode, parse_levels
 from bridge.exchanges import exchange_type, names
 from bridge.keys import Keys
-from bridge.model import DATA_EVENTS, PUBLIC_CHANNELS, Channel, Control, ControlEvent
+from bridge.model import BOOKS, DATA_EVENTS, PUBLIC_CHANNELS, Channel, Control, ControlEvent
 from bridge.simulator.faults import FAULTS
 from bridge.simulator.registry import OWN_FAULTS
 from tests.servers import RedisServer
@@ -60,7 +60,9 @@ def test_every_type_with_its_fields():
 
 def test_every_type_stands_in_its_stream():
     shown = {cells[1].strip("`"): cells[0] for cells in entry_rows()}
-    assert shown == {str(kind.__struct_config__.tag): str(kind.channel) for kind in DATA_EVENTS} | {"control": "all"}
+    channels = {kind: BOOKS if kind.channel in BOOKS else {kind.channel} for kind in DATA_EVENTS}
+    written = {str(kind.__struct_config__.tag): ", ".join(sorted(of)) for kind, of in channels.items()}
+    assert shown == written | {"control": "all"}
 
 
 def entry_rows() -> list[list[str]]:

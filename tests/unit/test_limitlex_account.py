@@ -139,6 +139,9 @@ class TestControl:
             frames.OPEN_ORDER.replace(b'"Buy"', b'"Stay"'),
             frames.WALLETS.replace(b"1006.80071837", b"rich"),
             frames.WALLETS.replace(b"ab65...", b"\xff"),
+            frames.WALLETS.replace(b"ab65...", b"a b"),
+            frames.OPEN_ORDER.replace(b'"0.00010000"', b'""'),
+            frames.OPEN_ORDER.replace(b'"0.00010000"', b"null"),
         ],
     )
     def test_what_is_no_number_is_a_gap_of_its_stream_alone(self, frame):
@@ -147,6 +150,15 @@ class TestControl:
         assert refused(session, frame) == [(channel, "main")]
         session.tick(T0)
         assert [type(action) for action in session.actions] == [Reject, Fetch]
+
+    @pytest.mark.parametrize("code", ["A\nB", "x" * 129])
+    def test_a_currency_whose_code_is_none(self, code):
+        rest = LimitlexRest({})
+        listed = [{"id": "ab65...", "code": code}, {"id": "u1", "code": "BTC"}, {"id": "u2", "code": "EUR"}]
+        pairs = [{"id": "u1:u2"}]
+        drive(rest.resolve(["BTC-EUR"]), answer({"result": listed}), answer({"result": pairs}))
+        session = Apart(AccountSession("wss://x/", [], ACCOUNT, rest))
+        assert refused(session, frames.WALLETS) == [("balances", "main")]
 
     def test_unknown_types_are_told(self):
         session = make()

@@ -150,11 +150,19 @@ class TestOddFrames:
             frames.LAST_TRADE.replace(b'"Buy"', b'"Hold"'),
             frames.LAST_TRADE.replace(b"7997.40", b"\xff\xfe"),
             frames.OHLC.replace(b"7014.80", b"low"),
+            frames.OHLC.replace(b"-302.60", b"less"),
+            frames.OHLC.replace(b"-3.64", b"less"),
         ],
     )
     def test_what_is_no_number_is_a_gap_of_its_stream_alone(self, frame):
         kind = json.loads(frame.replace(b"\xff\xfe", b"?"))["t"]
         assert refused(live(), frame) == [(CHANNELS[kind], PAIR)]
+
+    def test_what_is_bad_only_where_nobody_looks_is_served(self):
+        session = live()
+        [event] = session.receive(book(("10", "1")).replace(b'"?"', b"NaN"), T0)
+        assert event == BookSnapshot(PAIR, None, T0, "", [("10", "1")], [])
+        assert session.actions == []
 
     def test_a_rejected_frame_is_a_gap_of_everything(self):
         session = live()
@@ -280,6 +288,12 @@ class TestBook:
         session.receive(best("10", "11"), T0 + 4 * SECOND)
         session.receive(book(("10.5", "1"), ("10", "1"), asks=(("11", "1"),)), T0 + 5 * SECOND)
         assert not [*session.tick(T0 + 6 * SECOND), *session.tick(T0 + 9 * SECOND)]
+
+    def test_with_best_prices_that_nobody_understands_a_book_is_not_compared(self):
+        session = live(mismatch=2)
+        session.receive(book(("10", "1"), asks=(("11", "1"),)), T0)
+        session.receive(best("nan", "11"), T0)
+        assert not [event for quarter in range(40) for event in session.tick(T0 + quarter * SECOND // 4)]
 
     def test_a_fresh_book_tells_what_the_old_one_had_wrong(self):
         session = live()

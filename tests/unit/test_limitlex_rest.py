@@ -223,6 +223,10 @@ class TestToken:
             (jwt({"exp": 1_600_000_000}), 1_600_000_000 * SECOND),
             (jwt({"exp": "1600000000"}), 1_600_000_000 * SECOND),
             (jwt({"exp": 1600000000.9}), 1_600_000_000 * SECOND),
+            (jwt({"exp": 0}), 0),
+            (jwt({"exp": -1}), None),
+            (jwt({"exp": 9223372035}), 9_223_372_035 * SECOND),
+            (jwt({"exp": 9223372036}), None),
             (jwt({}), None),
             (jwt({"exp": None}), None),
             (jwt({"exp": "1e1000000000"}), None),
@@ -274,6 +278,22 @@ class TestState:
             "0.50",
             "sell",
         )
+
+    @pytest.mark.parametrize(
+        ("created", "times"),
+        [
+            (1598530122, [1598530122 * SECOND]),
+            ("1598530122", [1598530122 * SECOND]),
+            ("15985301220", [None]),
+            ("soon", [None]),
+            ("", [None]),
+            (None, [None]),
+            ("999999999", []),
+        ],
+    )
+    def test_the_time_of_an_order_may_be_unknown_and_may_not_be_wrong(self, created, times):
+        row = {"order_id": "o1", "price": "1", "amount_initial": "1", "created_at": created}
+        assert [event.ts for event in restated(answer({"result": [row]})).events] == times
 
     def test_orders_as_a_map_keyed_by_id(self):
         rows = {"o1": {"order_id": "o1", "price": "1", "amount_initial": "1"}}

@@ -29,6 +29,12 @@ class TestLogin:
         assert json.loads(send.text) == {"op": "authKeyExpires", "args": ["the-key-id", frames.NONCE, signature]}
         assert send.secret
 
+    @pytest.mark.parametrize(("code", "ends"), [(429, False), (1001, False), (-7, True), (10002, True)])
+    def test_which_errors_end_it_later(self, code, ends):
+        session = subscribed()
+        session.receive(json.dumps({"status": 400, "errorCode": code, "message": "no"}).encode(), T0)
+        assert [type(action) for action in session.actions] == [Said, *[Reconnect] * ends]
+
     def test_then_the_subscription(self):
         session = account()
         session.actions.clear()

@@ -18,6 +18,7 @@ from tests.unit.lmex_sessions import (
     ack,
     book,
     books,
+    books_session,
     data,
     delta,
     said,
@@ -261,6 +262,16 @@ class TestChain:
         session.session.resync("XRP-PERP", T0, "not of this connection")
         session.tick(T0)
         assert sent(session) == []
+
+    def test_one_that_says_something_odd_is_not_quiet(self):
+        session = books_session("BTC-PERP")
+        session.receive(snapshot(), T0)
+        session.receive(book("odd", 101), seconds(15))
+        for second in (20.5, 35):
+            session.tick(seconds(second))
+            assert sent(session) == []
+        session.tick(seconds(35) + 1)
+        assert sent(session) == [("subscribe", "update:BTC-PERP_0")]
 
     @pytest.mark.parametrize("why", ["asked", "nonsense"])
     def test_many_pairs_are_mended_with_two_messages(self, why):

@@ -115,6 +115,26 @@ class TestSigning:
         assert nonces == [first, first + 1, first + 2, first + 1000]
 
 
+def test_what_is_listed():
+    spot = [
+        {"symbol": "BTC-USD", "base": "BTC", "quote": "USD", "active": True},
+        {"symbol": "OLD-USD", "base": "OLD", "quote": "USD", "active": False},
+        {"base": "nameless"},
+    ]
+    futures = [{"symbol": "BTC-PERP", "base": "BTC", "quote": "USD"}, {"symbol": "BTC-260626", "active": "no"}]
+    requests, found = drive(LmexRest(contracts({})).list_pairs(), answer(spot), answer(futures))
+    assert [request.path for request in requests] == [
+        "/spot/api/v3.2/market_summary",
+        "/futures/api/v2.3/market_summary",
+    ]
+    assert found == [
+        ListedPair("BTC-USD", "BTC", "USD", "spot", "online"),
+        ListedPair("OLD-USD", "OLD", "USD", "spot", "inactive"),
+        ListedPair("BTC-PERP", "BTC", "USD", "perpetual", "online"),
+        ListedPair("BTC-260626", "", "", "future", "inactive"),
+    ]
+
+
 class TestErrors:
     @pytest.mark.parametrize(
         ("body", "status", "message"),
@@ -139,6 +159,17 @@ class TestErrors:
             drive(LmexRest(contracts({})).tickers(Market.SPOT, ["BTC-USD"], T0), answer(body, status))
         assert message in caught.value.message
         assert caught.value.path == "/spot/api/v3.2/market_summary"
+
+    @pytest.mark.parametrize(
+        ("status", "told", "counts"),
+        [(200, 400, 400), (200, "503", 503), (200, "odd", 200), (200, -1, 200), (500, 400, 500)],
+    )
+    def test_the_status_of_a_good_answer_is_the_one_that_it_tells(self, status, told, counts):
+        with pytest.raises(RestError) as caught:
+            drive(
+                LmexRest(contracts({})).list_pairs(), answer({"status": told, "errorCode": 1, "message": "no"}, status)
+            )
+        assert (caught.value.status, caught.value.code) == (counts, "1")
 
     @pytest.mark.parametrize(
         ("header", "wait"), [("7", 7.0), ("1795302525000", 60.0), ("soon", 5.0), ("٣", 5.0), ("", 5.0)]

@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import fields
 
 from bridge.model import (
+    BOOKS,
     DATA_EVENTS,
     PRIVATE_CHANNELS,
     PUBLIC_CHANNELS,
@@ -46,7 +47,7 @@ def test_wire_fields_are_attributes_in_order(kind):
 
 def test_channels():
     assert set(PUBLIC_CHANNELS) | set(PRIVATE_CHANNELS) == set(Channel)
-    assert {kind.channel for kind in DATA_EVENTS} == set(Channel)
+    assert {kind.channel for kind in DATA_EVENTS} | BOOKS == set(Channel)
     assert [str(event) for event in ControlEvent] == ["live", "down", "stale", "gap", "lost", "stop"]
 
 

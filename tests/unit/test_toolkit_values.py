@@ -77,10 +77,11 @@ def test_a_difference_is_exact(whole, part, rest):
     assert difference(whole, part) == rest
 
 
-@pytest.mark.parametrize(("whole", "part"), [("x", "1"), ("1", "x"), ("", "1"), ("1", "")])
-def test_of_what_is_no_number_there_is_no_difference(whole, part):
-    with pytest.raises(ValueError, match=r"is not a number|can't be told"):
-        difference(whole, part)
+@pytest.mark.parametrize("odd", ["x", "", "NaN", "Infinity", "1_0", " 1", "9" * 129])
+def test_of_what_is_no_number_there_is_no_difference(odd):
+    for whole, part in ((odd, "1"), ("1", odd)):
+        with pytest.raises(ValueError, match=r"is not a number|can't be told"):
+            difference(whole, part)
 
 
 # --- contracts -----------------------------------------------------------------------------------------------------

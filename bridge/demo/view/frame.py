@@ -43,6 +43,8 @@ class VenueFrame(Struct, frozen=True):
 
     exchange: str
     state: str
+    recorded: bool = False
+    """Whether it is a recording, and not simulated."""
 
     @property
     def flowing(self) -> bool:
@@ -143,7 +145,10 @@ def take_frame(
     counted = {
         name: heartbeats.total(name) for name in ("received", "published", "lost", "repeated", "gaps", "reconnects")
     }
-    venues = {each.exchange: VenueFrame(each.exchange, _state(setup, each, heartbeats)) for each in setup.venues}
+    venues = {
+        each.exchange: VenueFrame(each.exchange, _state(setup, each, heartbeats), each.recorded)
+        for each in setup.venues
+    }
     config = setup.venues[0].config if len(setup.venues) == 1 else setup.directory
     return Frame(
         venues=list(venues.values()),

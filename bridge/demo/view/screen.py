@@ -102,7 +102,8 @@ def _header(frame: Frame, width: int) -> Text:
     left = Text.assemble((" tickbridge ", "bold #10141c on #7aa7ff"), no_wrap=True)
     several = len(frame.venues) > 1
     ended = [process for process in frame.processes if process.ended]
-    left.append("" if several else "  simulated", "bold")
+    kind = "recorded" if frame.venues and frame.venues[0].recorded else "simulated"
+    left.append("" if several else f"  {kind}", "bold")
     for venue in frame.venues:
         left.append(f"  {venue.exchange}" if several else f" {venue.exchange}", "bold")
         if venue.flowing or not ended:

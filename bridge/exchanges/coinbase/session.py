@@ -100,7 +100,7 @@ class CoinbaseSession(ListedSession):
         self._takes[Subscriptions] = self._subscriptions
         self._ns = UtcTimes().ns
         self._next = 0
-        self._behind = 0
+        self._behind: int
         """Messages in a row whose numbers had come before."""
         self._unread = 0
         """Messages in a row whose numbers could not be read."""
