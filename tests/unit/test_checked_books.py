@@ -169,6 +169,7 @@ class TestDecimals:
         assert PAIR not in known
         known.learn(PAIR, 3, 2)
         known.learn(PAIR, None, 1)
+        known.learn(PAIR, "4", -1)
         assert PAIR in known
         other = Decimals()
         other.learn(PAIR, 3, 1)

@@ -126,6 +126,16 @@ class TestBooks:
             ("gap", "book", "MATIC-USD"),
         ]
 
+    def test_a_precision_that_can_not_be_read_is_of_its_pair_alone(self):
+        message = json.loads(frames.INSTRUMENTS)
+        message["data"]["pairs"].insert(0, {"symbol": "NEW/USD", "price_precision": "x", "status": 7})
+        message["data"]["pairs"].append({"symbol": "MATIC/USD", "qty_precision": {}})
+        exchange = kraken("MATIC-USD", depth=10)
+        connected(exchange, warm=False).receive(json.dumps(message).encode(), T0)
+        book = RankedBook()
+        book.replace(frames.MATIC_BIDS, frames.MATIC_ASKS)
+        assert exchange.book.checksum("MATIC-USD", book) == 2439117997
+
     def test_best_first_and_a_time_that_may_be_missing(self):
         message = json.loads(frames.SNAPSHOT)
         row = message["data"][0]

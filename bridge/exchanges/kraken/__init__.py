@@ -124,7 +124,8 @@ class Kraken(Exchange):
 
     def plan(self) -> list[ConnectionPlan]:
         channels = self.profile.channels & self.channels
-        plans, url = list[ConnectionPlan](), f"{self.profile.url or self.url}/v2"
+        plans: list[ConnectionPlan] = []
+        url = f"{self.profile.url or self.url}/v2"
         parts = share_out(self.pairs, self._options.pairs_per_connection) if channels else []
         for number, pairs in enumerate(parts, 1):
             symbols = {pair: pair.replace("-", "/") for pair in pairs}

@@ -119,23 +119,13 @@ class _TradeRow(Struct):
     timestamp: str
 
 
-class _PairRow(Struct):
-    """A missing field is unchanged."""
-
-    symbol: str
-    status: str | None = None
-    price_precision: Annotated[int, Meta(ge=0, le=100)] | None = None
-    qty_precision: Annotated[int, Meta(ge=0, le=100)] | None = None
-
-
 _decode_envelope = decoder(Envelope)
 _decode_named = decoder(_Named)
 _decode_books = decoder(list[_BookRow])
 _decode_trades = decoder(list[_TradeRow])
 _decode_trade = decoder(_TradeRow)
-_decode_tickers = decoder(list[dict[str, Any]])
-_decode_ticker = decoder(dict[str, Any])
-_decode_pairs = decoder(list[_PairRow])
+_decode_rows = decoder(list[dict[str, Any]])
+_decode_row = decoder(dict[str, Any])
 
 
 def _channel_of(topic: str) -> str:
@@ -301,7 +291,7 @@ class PublicSession(KrakenSession):
                 rows.sort(key=lambda row: digits(row.trade_id).rjust(20))  # oldest first
             return [event for row in rows for event in self._trade(row, topic, message, recv)]
         if channel == "ticker":
-            return [event for row in _decode_tickers(message.data) for event in self._ticker(row, topic, recv)]
+            return [event for row in _decode_rows(message.data) for event in self._ticker(row, topic, recv)]
         return self._instruments(message, recv)
 
     def _salvage(self, topic: str, message: Any, frame: bytes, *, recv: int, error: Exception) -> list[Output]:
@@ -313,7 +303,7 @@ class PublicSession(KrakenSession):
 
         def take(row: Raw) -> list[Output]:
             if channel == "ticker":
-                return self._ticker(_decode_ticker(row), topic, recv)
+                return self._ticker(_decode_row(row), topic, recv)
             self._lost([topic])
             return self._trade(_decode_trade(row), topic, message, recv)
 
@@ -379,10 +369,11 @@ class PublicSession(KrakenSession):
         "qty_precision":8,"price_precision":1,…}]}}``
         """
         out: list[Output] = []
-        for row in _decode_pairs(fields_of(message.data).get("pairs", b"[]")):
-            if pair := self._pairs.get(row.symbol):
-                self._decimals.learn(pair, row.price_precision, row.qty_precision)
-                out += self._standstills.told(pair, row.status, recv, [pair]) if row.status else ()
+        for row in _decode_rows(fields_of(message.data).get("pairs", b"[]")):
+            if pair := self._pairs.get(row.get("symbol", "")):
+                self._decimals.learn(pair, row.get("price_precision"), row.get("qty_precision"))
+                status = row.get("status")  # what is missing is as before
+                out += self._standstills.told(pair, status, recv, [pair]) if isinstance(status, str) else ()
         if message.type == "snapshot":
             self._doubtful.discard(_INSTRUMENT)
             self._topics.ask_others(recv)

@@ -10,6 +10,9 @@ from bridge.model import Levels
 __all__ = ["Decimals"]
 
 
+_MOST = 100
+
+
 class Decimals:
     """How many decimals prices and sizes have in checksums, by pair.
 
@@ -23,15 +26,19 @@ class Decimals:
     def __contains__(self, pair: object) -> bool:
         return pair in self._decimals
 
-    def learn(self, pair: str, price: int | None, size: int | None) -> None:
-        """Take the decimals that a pair has now; ``None``: as before."""
+    def learn(self, pair: str, price: object, size: object) -> None:
+        """Take the decimals that a pair has now; what is no such number says nothing: they are as before."""
         known = self._decimals.get(pair, (0, 0))
-        self._decimals[pair] = known[0] if price is None else price, known[1] if size is None else size
+        self._decimals[pair] = _places(price, known[0]), _places(size, known[1])
 
     def crc32(self, pair: str, *sides: Levels) -> int:
         """The CRC-32 of the sides' levels, in this order: price, then size."""
         price, size = self._decimals.get(pair, (0, 0))
         return zlib.crc32("".join(_written(sides, price, size)).encode())
+
+
+def _places(told: object, known: int) -> int:
+    return told if isinstance(told, int) and 0 <= told <= _MOST else known
 
 
 def _written(sides: Iterable[Levels], price: int, size: int) -> Iterable[str]:
