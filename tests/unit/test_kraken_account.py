@@ -150,6 +150,17 @@ class TestOrders:
         assert order.status == ours
 
     @pytest.mark.parametrize(
+        ("reason", "said"), [("Insufficient margin", ["Insufficient margin"]), ("User requested", []), (None, [])]
+    )
+    def test_why_an_order_has_ended_is_logged(self, reason, said):
+        session = account()
+        session.receive(frames.PENDING, NOW)
+        session.receive(
+            frames.changed(frames.FILLED, order_status="canceled", exec_type="canceled", reason=reason), NOW
+        )
+        assert [error[3] for error in faults(session)] == said
+
+    @pytest.mark.parametrize(
         ("row", "client"),
         [
             ({"cl_ord_id": "mine"}, "mine"),

@@ -67,6 +67,8 @@ _CODES = {f"X{code}": code for code in ("ETC", "ETH", "LTC", "MLN", "REP", "XLM"
 _CODES |= {f"Z{code}": code for code in ("AUD", "CAD", "EUR", "GBP", "JPY", "USD")}
 _CODES |= dict.fromkeys(("XXBT", "XBT"), "BTC") | dict.fromkeys(("XXDG", "XDG"), "DOGE")
 """REST's codes of currencies. Others begin with an X or a Z by nature."""
+_OURS = "User requested"
+"""The reason of an order's end that nobody has to be told."""
 _THROTTLED_UNTIL = re.compile(r"Throttled: ([0-9]{1,12})").search
 
 
@@ -201,7 +203,9 @@ class AccountSession(KrakenSession):
         since = self._memory.history_since(recv)
         known = [fill for fill in fills if (fill.ts or 0) >= since]
         news = self._state.news([event for event in told if event])
-        return [*([Restated(Channel.FILLS, self._account.name, known, recv)] if known else ()), *news]
+        why = [row for row in rows if not replay and row.get("reason", "") not in ("", _OURS)]
+        said = [Said(WORDING.reported(row["reason"], f"order {row['order_id']}")) for row in why]
+        return [*([Restated(Channel.FILLS, self._account.name, known, recv)] if known else ()), *said, *news]
 
     def _salvage(self, topic: str, message: Any, frame: bytes, *, recv: int, error: Exception) -> list[Output]:
         """Row by row; what is missing is fetched by REST."""
