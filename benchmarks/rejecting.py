@@ -116,7 +116,31 @@ def _bybit_row(ident: int) -> str:
     )
 
 
+def _binance(_: int, rows: Sequence[str]) -> str:
+    return f'{{"stream":"btcusd@trade","data":{rows[0]}}}'
+
+
+def _binance_row(ident: int) -> str:
+    return (
+        f'{{"e":"trade","E":1786310821917,"s":"BTCUSD","t":{ident + 1},"p":"65140.28","q":"0.04537","T":1786310821917,'
+        f'"m":false,"M":true}}'
+    )
+
+
+def _binance_usdm(_: int, rows: Sequence[str]) -> str:
+    return f'{{"stream":"btcusd@aggTrade","data":{rows[0]}}}'
+
+
+def _binance_usdm_row(ident: int) -> str:
+    return (
+        f'{{"e":"aggTrade","E":1786310821917,"s":"BTCUSD","a":{ident + 1},"p":"65140.28","q":"0.04537","f":1,"l":1,'
+        f'"T":1786310821917,"m":false}}'
+    )
+
+
 EXCHANGES = (
+    Side("binance", _binance_row, _binance, '"p":', many=False),
+    Side("binance-usdm", _binance_usdm_row, _binance_usdm, '"p":', many=False),
     Side("bybit", _bybit_row, _bybit, '"p":'),
     Side("coinbase", _coinbase_row, _coinbase, '"price":'),
     Side("kraken", _kraken_row, _kraken, '"price":'),

@@ -99,7 +99,7 @@ async def _try(plan: ConnectionPlan, context: FeedContext) -> float:
         await connection.open()
         while not connection.lost_reason and time.monotonic() - begun < _PATIENCE:
             connection.tick()
-            if connection.frames:
+            if connection.heard:
                 first = first or time.monotonic() - begun
                 if connection.subscribed:
                     return first

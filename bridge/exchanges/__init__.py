@@ -9,6 +9,8 @@ from bridge.exchanges.api import Exchange
 __all__ = ["exchange_type", "names"]
 
 _REGISTRY = {
+    "binance": "bridge.exchanges.binance:Binance",
+    "binance-usdm": "bridge.exchanges.binance:BinanceUsdm",
     "bybit": "bridge.exchanges.bybit:Bybit",
     "coinbase": "bridge.exchanges.coinbase:Coinbase",
     "kraken": "bridge.exchanges.kraken:Kraken",

@@ -42,6 +42,8 @@ class Session(ABC):
     """When the exchange will end or devalue this connection (a token's expiry), or ``None``."""
     ready: bool = True
     """Whether it may take over from another connection: not before its subscriptions stand, where that matters."""
+    quiet: bool = False
+    """Whether nothing comes as long as nothing happens: that it is open is all that can be seen of the connection."""
     unserved: Collection[str] = ()
     """Pairs whose book the exchange doesn't serve at present: nothing is to be waited for."""
 

@@ -121,6 +121,11 @@ class Connection:
         return self._session.ready
 
     @property
+    def heard(self) -> bool:
+        """Whether a frame has come, or none need come."""
+        return self.frames > 0 or (self._session.quiet and self.opened_at > 0)
+
+    @property
     def frame_age(self) -> float:
         """Seconds since the last frame."""
         return self._watchdog.age(self._context.monotonic())

@@ -13,7 +13,7 @@ from aiohttp.tracing import Trace
 from yarl import URL
 
 from bridge.clock import CLOCK
-from bridge.exchange_errors import RestError
+from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import Flow, HttpRequest, HttpResponse
 from bridge.exchanges.toolkit.waiting import seconds_to_wait
 from bridge.feed.policies import RequestBudget
@@ -120,6 +120,8 @@ class RestClient:
     async def drive(self, flow: Flow[T]) -> T:
         """Run a flow to its end; what the flow raises comes out.
 
+        Where that is too many requests, and says how long there are to be none, nobody asks until then.
+
         Raises:
             RestError: no answer, or the exchange wants no request now; and the flow doesn't handle that.
         """
@@ -134,6 +136,10 @@ class RestClient:
                     request = flow.send(response)
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
+        except RestError as error:
+            if error.kind is ErrorKind.REST_RATE_LIMITED and error.retry_after:
+                await self._refused(error.retry_after)  # some say it in the answer only
+            raise
 
     async def _fetch(self, request: HttpRequest) -> HttpResponse:
         if self._client is None:
@@ -158,12 +164,16 @@ class RestClient:
         if budget:
             budget.worked()
             if status in _TOO_MANY:
-                held = budget.refused(seconds_to_wait(headers.get("retry-after", ""), headers.get("date", "")))
-                if held and self._shared:
-                    await self._shared.refused(held)
+                await self._refused(seconds_to_wait(headers.get("retry-after", ""), headers.get("date", "")))
         if self._tap and request.method == "GET":
             self._tap.http("rest", self._base + request.safe_path, body.decode(errors="replace"), CLOCK.now() / 1e9)
         return HttpResponse(status, body, headers, CLOCK.now())
+
+    async def _refused(self, wait: float | None) -> None:
+        """There were too many requests, for everybody who calls the address."""
+        held = self._budget.refused(wait) if self._budget else 0.0
+        if held and self._shared:
+            await self._shared.refused(held)
 
     async def _body(self, request: HttpRequest, answer: aiohttp.ClientResponse) -> bytes:
         encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()

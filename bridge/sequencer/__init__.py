@@ -8,7 +8,7 @@ or is counted in a `lost` entry.
 from __future__ import annotations
 
 from bridge.exchanges.rules import BookRules
-from bridge.model import Channel
+from bridge.model import BOOKS, Channel
 from bridge.sequencer.books import BookTopic
 from bridge.sequencer.held import HeldBook
 from bridge.sequencer.identified import IdTopic
@@ -36,7 +36,7 @@ _TOPICS: dict[Channel, type[Topic]] = {
     Channel.TRADES: IdTopic,
     Channel.FILLS: IdTopic,
     Channel.LIQUIDATIONS: IdTopic,
-    Channel.BOOK: BookTopic,
+    **dict.fromkeys(BOOKS, BookTopic),
 }
 
 

@@ -99,7 +99,7 @@ class HeldBook(BookTopic):
         self._why = ""
         self.top: TopBook | None = None
         """The stream of its best levels, if there is one: it follows this book."""
-        self._begun = 0
+        self._begun: int
         """When the book last began with a snapshot (ns): what happened before is history, and not late."""
         self._set_up()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.binance_exchange import BinanceExchange
 from tests.e2e.bybit_exchange import BybitExchange
 from tests.e2e.harness import Process, Simulated
 from tests.e2e.kraken_exchange import KrakenExchange
@@ -107,4 +108,10 @@ def bybit_exchange() -> Iterator[BybitExchange]:
 @pytest.fixture
 def kraken_exchange() -> Iterator[KrakenExchange]:
     with KrakenExchange() as served:
+        yield served
+
+
+@pytest.fixture
+def binance_exchange() -> Iterator[BinanceExchange]:
+    with BinanceExchange() as served:
         yield served

@@ -108,7 +108,7 @@ def test_a_resting_order_moves_what_is_available(play: Play, kraken_exchange: Kr
     kraken_exchange.execute(row(frames.PENDING))
     found = played.wait(BALANCES, 3)[1:]
     assert {(entry["currency"], entry["available"], entry["reserved"]) for entry in found} == {
-        ("USD", "50.00", "50.5"),
+        ("USD", "50", "50.5"),
         ("BTC", "2", "0"),
     }
     kraken_exchange.results["BalanceEx"] = {

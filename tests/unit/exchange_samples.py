@@ -5,18 +5,27 @@ A new exchange adds itself here; without it `test_exchange_rules` fails.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from msgspec import Struct
 
 from bridge.exchanges import exchange_type
 from bridge.exchanges.api import Credentials, Exchange, Profile
-from tests.unit import bybit_frames, coinbase_frames, kraken_frames, limitlex_frames, lmex_frames
+from tests.unit import (
+    binance_frames,
+    bybit_frames,
+    coinbase_account_frames,
+    coinbase_frames,
+    kraken_frames,
+    limitlex_frames,
+    lmex_frames,
+)
 from tests.unit.limitlex_keys import SECRET, jwt
 
-TOKEN = jwt({"exp": 4_000_000_000})
+TOKEN = jwt({"exp": 4_000_000_000}).encode()
 ANSWERS = (
-    b'{"result":"' + TOKEN.encode() + b'"}',
+    b'{"result":"' + TOKEN + b'","listenKey":"' + TOKEN + b'"}',
     b'{"result":{"data":[]}}',
     b"[]",
 )
@@ -65,6 +74,35 @@ def _all(*groups: Iterable[bytes]) -> tuple[bytes, ...]:
 
 SAMPLES = (
     Sample(
+        "binance",
+        binance_frames.SPOT_PAIRS,
+        _all(
+            binance_frames.CONTROL.values(),
+            binance_frames.SHUTDOWNS,
+            binance_frames.SPOT_PUBLIC.values(),
+            binance_frames.SPOT_PRIVATE.values(),
+        ),
+        binance_frames.SECRET,
+        warm=(binance_frames.SUBSCRIBED,),
+        levels=frozenset({"a", "b"}),
+        routing=frozenset({"stream"}),
+        listings=binance_frames.SPOT_LISTINGS,
+    ),
+    Sample(
+        "binance-usdm",
+        binance_frames.USDM_PAIRS,
+        _all(
+            binance_frames.CONTROL.values(),
+            binance_frames.SHUTDOWNS,
+            binance_frames.USDM_PUBLIC.values(),
+            binance_frames.USDM_PRIVATE.values(),
+        ),
+        binance_frames.SECRET,
+        levels=frozenset({"a", "b"}),
+        routing=frozenset({"stream"}),
+        listings=binance_frames.USDM_LISTINGS,
+    ),
+    Sample(
         "bybit",
         bybit_frames.PAIRS,
         _all(
@@ -83,9 +121,14 @@ SAMPLES = (
         "coinbase",
         coinbase_frames.PAIRS,
         tuple(
-            coinbase_frames.frame(message, number) for number, message in enumerate(coinbase_frames.MESSAGES.values())
+            coinbase_frames.frame(message, number)
+            for number, message in enumerate(
+                (*coinbase_frames.MESSAGES.values(), *map(json.loads, coinbase_account_frames.FRAMES))
+            )
         ),
+        coinbase_account_frames.SECRET,
         routing=frozenset({"channel", "sequence_num"}),
+        listings=coinbase_account_frames.LISTINGS,
     ),
     Sample(
         "kraken",
@@ -100,7 +143,7 @@ SAMPLES = (
         warm=kraken_frames.WARM,
         levels=frozenset({"asks", "bids", "fees", "pairs", "assets", "wallets", "warnings"}),
         routing=frozenset({"channel", "sequence", "type"}),
-        opening=kraken_frames.rest({"token": TOKEN, "expires": 900}),
+        opening=kraken_frames.rest({"token": TOKEN.decode(), "expires": 900}),
     ),
     Sample(
         "limitlex",

@@ -186,6 +186,24 @@ def test_a_difference_that_passes_shows_nothing():
     assert seen == [WHOLE] * 4 + [AWAITED]
 
 
+@pytest.mark.parametrize(
+    ("bids", "asks", "wrong"),
+    [
+        ([("10", "1")], [("11", "1")], 0),
+        ([("10.0", "1.0")], [("11", "1")], 0),
+        ([("10", "2")], [("11", "1")], 1),
+        ([("10", "1"), ("9", "1")], [("12", "1")], 3),
+        ([], [("11", "1")], 1),
+    ],
+)
+def test_a_fresh_book_shows_what_was_wrong_with_the_copy(bids, asks, wrong):
+    rig = Rig(best=2.0, in_transit=2.0).into(WHOLE)
+    rig.book.accept(structs.replace(snapshot(T0 + 60 * SECOND), bids=bids, asks=asks))
+    assert rig.sink.said() == ["gap"] * (wrong > 0) + ["snapshot"]
+    if wrong:
+        assert rig.book.reason == f"{wrong} levels were not as the exchange's fresh book has them"
+
+
 def test_an_old_snapshot_is_replaced_out_of_memory_behind_the_delta():
     rig = Rig().into(WHOLE)
     for number in range(1024):

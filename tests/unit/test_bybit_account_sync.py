@@ -10,7 +10,7 @@ import pytest
 from bridge.exchange_errors import FrameError
 from bridge.exchanges.api import HttpResponse, Reject, Subscription
 from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.model import Balance, Channel, Fill
+from bridge.model import PRIVATE_CHANNELS, Balance, Channel, Fill
 from tests.unit import bybit_frames as frames
 from tests.unit.bybit_sessions import (
     DAY,
@@ -53,7 +53,7 @@ class TestState:
         ]
         orders = [(q["category"], q.get("settleCoin")) for q in scopes if "openOnly" in q]
         assert orders == [("spot", None), ("linear", "USDT"), ("linear", "USDC")]
-        assert set(states(session)) == set(Channel) - {Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER}
+        assert set(states(session)) == set(PRIVATE_CHANNELS)
         assert all(state.covers is None and state.asked == T0 + SECOND for state in states(session).values())
 
     def test_orders_of_all_pages_and_categories(self):

@@ -34,7 +34,7 @@ def mistakes(tmp_path):
         (CONNECTOR.format("channels: trades"), "channels", "write [trades]"),
         (CONNECTOR.format("channels: 'trade, books'"), "channels", "write [trades, book]"),
         (CONNECTOR.format("transport: websocket"), "transport", "did you mean 'websockets'?"),
-        (CONNECTOR.format("options: {depth: 5}"), "options.depth", "this exchange has no options"),
+        (CONNECTOR.format("options: {depth: 5}"), "options.depth", "known: portfolio, balances_interval"),
         (CONNECTOR.format("url: 'wss://h.example.com:99999'"), "url", "should have a port from 1 to 65535"),
         (CONNECTOR.format("retention: {}"), "retention", "it belongs at the top level of the file"),
         (CONNECTOR.format("api_key: x"), "api_key", "it belongs to an account under 'accounts:'"),

@@ -69,7 +69,7 @@ def check_actions(actions: list[Action], sample: Sample) -> None:
     """No message that bears a signature or the key goes into recordings."""
     for action in actions:
         if isinstance(action, Send):
-            assert action.secret or not {"the-api-key", TOKEN} & set(action.text.split('"'))
+            assert action.secret or not {"the-api-key", TOKEN.decode()} & set(action.text.split('"'))
         if isinstance(action, Restated):
             assert all(event.subject for event in action.events)
         assert not sample.secret or sample.secret not in repr(action)
@@ -143,7 +143,7 @@ class TestPlan:
         for plan in sample.exchange().plan():
             target = drive(plan.session().open(T0), sample.opening)
             assert target.url.startswith("wss://")
-            assert TOKEN not in target.shown
+            assert TOKEN.decode() not in target.shown
             assert sample.secret == "" or sample.secret not in target.shown + target.url
 
     def test_reprs_have_no_secret(self, sample):

@@ -45,6 +45,15 @@ def test_the_snapshot_out_of_memory_is_the_book():
     assert rig.sink.said()[-2:] == ["snapshot", "delta"]
 
 
+def test_a_snapshot_that_nothing_has_changed_is_given_again_as_it_was():
+    rig = Rig()
+    for xseq in ("1", "2"):
+        rig.levels([("10", xseq)], [("11", "1")], BookSnapshot, xseq=xseq)
+    assert rig.book.restore(T0 + SECOND)
+    fresh = rig.sink.data[-1]
+    assert (fresh.xseq, fresh.recv, fresh.bids) == ("2", T0 + SECOND, [("10", "2")])
+
+
 def test_where_a_price_is_spelled_in_two_ways_the_exchange_is_asked():
     rig = Rig()
     rig.levels([("10", "1")], [("11", "1")], BookSnapshot)

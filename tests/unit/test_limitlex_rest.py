@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bridge.errors import ConfigError
 from bridge.exchange_errors import RestError, UnknownPairError
-from bridge.exchanges.api import Credentials, HttpRequest, HttpResponse, Reject, Restated
+from bridge.exchanges.api import Credentials, HttpRequest, HttpResponse, ListedPair, Reject, Restated
 from bridge.exchanges.limitlex import AccountSession
 from bridge.exchanges.limitlex.rest import LimitlexRest, sign, token_expiry
 from bridge.model import Order
@@ -47,6 +47,15 @@ class TestResolve:
         assert [(r.method, r.path) for r in requests] == [("GET", "/public/currencies"), ("GET", "/public/pairs")]
         assert (rest.pair_id("BTC-EUR"), rest.pair_id("BTC-USDT")) == ("u1:u2", "u1:u3")
         assert (rest.currency("u2"), rest.currency("elsewhere")) == ("EUR", "elsewhere")
+
+    def test_a_pair_of_one_currency_is_none(self):
+        rows = [*PAIRS, {"id": "u1:"}, {"id": ":u2"}, {"currency_id_1": "u1"}, {"currency_id_2": "u2"}, {"id": "u2:u3"}]
+        _, found = drive(LimitlexRest({}).list_pairs(), answer({"result": CURRENCIES}), answer({"result": rows}))
+        assert found == [
+            ListedPair("BTC-EUR", "BTC", "EUR"),
+            ListedPair("BTC-USDT", "BTC", "USDT"),
+            ListedPair("EUR-USDT", "EUR", "USDT"),
+        ]
 
     def test_an_unknown_pair_comes_with_the_nearest_names(self):
         with pytest.raises(UnknownPairError, match="did you mean BTC-EUR") as caught:
@@ -179,6 +188,13 @@ class TestSigning:
         # What did goes first from now on, and rises too.
         requests, _ = drive(rest.rows(ACCOUNT, "/private/balance", T0), answer({"result": []}))
         assert [r.body for r in requests] == [f"nonce={T0 // SECOND + 1}"]
+
+    def test_it_goes_back_to_milliseconds_where_seconds_are_refused(self):
+        rest = LimitlexRest({})
+        refused, good = answer({"error": {"message": "Invalid Nonce"}}, 400), answer({"result": []})
+        drive(rest.rows(ACCOUNT, "/private/balance", T0), refused, good)
+        requests, _ = drive(rest.rows(ACCOUNT, "/private/balance", T0), refused, good)
+        assert [r.body for r in requests] == [f"nonce={T0 // SECOND + 1}", f"nonce={T0 // 1_000_000 + 1}"]
 
     def test_a_nonce_refused_twice_is_an_error(self):
         refused = answer({"error": {"message": "bad nonce"}})

@@ -297,3 +297,11 @@ class TestClock:
         session = next(plan for plan in exchange.plan() if "account" in plan.name).session()
         [log_in] = session.connected(T0)
         assert json.loads(log_in.text)["args"][1] == str((T0 + 90 * SECOND) // 1_000_000)
+
+
+def test_a_wallet_of_which_nothing_can_be_read_is_an_error_that_says_what_was_wrong_first():
+    [poll] = lmex("BTC-USD", channels=(), with_account=True).polls()
+    rows = [{"currency": "BTC", "total": "odd", "available": "1"}, {"currency": "EUR"}]
+    with pytest.raises(RestError, match=r"not a wallet: .*'odd' is not a number"):
+        drive(poll.flow(T0), answer(rows))
+    assert poll.rejects == []

@@ -324,3 +324,18 @@ class TestGarbage:
         session = trades("BTC-PERP")
         events = session.receive(b'{"event":"subscribe","channel":["tradeHistoryApiV2:BTC-PERP"],"status":"ok"}', T0)
         assert said(events) == [("live", "trades", "BTC-PERP")]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "missed"),
+    [
+        ("BTC-PERP", ["BTC-PERP"]),
+        ("BTCPFC", ["BTC-PERP"]),
+        ("SOL-PERP", ["BTC-PERP", "ETH-PERP"]),
+        (7, ["BTC-PERP", "ETH-PERP"]),
+    ],
+)
+def test_a_row_that_cant_be_decoded_is_missed_by_the_pair_that_it_names(symbol, missed):
+    rows = [{"price": 1, "size": 1, "side": "BUY", "symbol": symbol, "tradeId": "x", "timestamp": 1779800209269}]
+    frame = json.dumps({"topic": "tradeHistoryApi", "data": rows}).encode()
+    assert refused(trades("BTC-PERP", "ETH-PERP"), frame) == [("trades", pair) for pair in missed]

@@ -201,6 +201,15 @@ class TestBatch:
         assert [(row.ms - begin, row.seq) for row in rows] == [(3, 1), (8, 2), (8, 3)]
         assert (one.ms - begin, one.seq) == (8, 3)
 
+    @pytest.mark.parametrize("lead", [0, 3])
+    @pytest.mark.parametrize(("at", "ms"), [(-1, 7), (0, 7), (5_999_999, 7), (7_999_999, 7), (8_000_000, 8)])
+    def test_an_id_is_of_the_streams_last_millisecond_until_a_later_one_begins(self, at, ms, lead):
+        one, begin = stream(Channel.TRADES), T0 // MILLISECOND + lead
+        one.ms = begin + 7
+        row = entry(at)
+        pack([(one, [row], 0)], None, lead=lead * MILLISECOND)
+        assert row.ms - begin == ms
+
     @pytest.mark.parametrize("last", [0, 8, 98, 9_998])
     def test_each_command_is_as_if_it_were_the_only_one(self, last: int):
         one = stream(Channel.BOOK)

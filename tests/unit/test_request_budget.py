@@ -96,6 +96,21 @@ async def test_a_long_ban_is_an_error_at_once():
         assert len(server.asked) == 1
 
 
+async def test_a_ban_that_only_the_answers_words_tell_of_is_one_for_all():
+    def understand():
+        answer = yield from ask()
+        raise RestError("a", "/", answer.status, "banned for two hours", 7200.0)
+
+    async with RestServer() as server, two_connectors(server, None) as (one, two):
+        server.answers.append((418, {}, {}))
+        with pytest.raises(RestError, match="banned for two hours"):
+            await one.drive(understand())
+        with pytest.raises(RestError, match="not asked: the exchange wants no requests for another 7") as caught:
+            await two.drive(ask())
+        assert 7100 < (caught.value.retry_after or 0) <= 7200
+        assert len(server.asked) == 1
+
+
 async def test_without_a_limit_and_a_time_a_refusal_holds_nobody():
     async with RestServer() as server, two_connectors(server, None) as (one, _):
         server.answers.append((429, {}, {}))

@@ -4,20 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.model import Channel, Control, ControlEvent
+from bridge.model import BOOKS, Channel, Control, ControlEvent
 from bridge.sequencer import BookTopic, IdTopic, StateTopic, topic_type
 from tests.unit.core import PAIR, SECOND, T0, Rig, balance, delta, quote, snapshot, trade
 
 
 def test_each_channel_has_its_kind_of_topic():
     kinds = {channel: topic_type(channel) for channel in Channel}
-    assert {c for c, kind in kinds.items() if kind is IdTopic} == {Channel.TRADES, Channel.FILLS}
-    assert {c for c, kind in kinds.items() if kind is BookTopic} == {Channel.BOOK}
-    assert {c for c, kind in kinds.items() if kind is StateTopic} == set(Channel) - {
-        Channel.TRADES,
-        Channel.FILLS,
-        Channel.BOOK,
-    }
+    identified = {Channel.TRADES, Channel.LIQUIDATIONS, Channel.FILLS}
+    assert {c for c, kind in kinds.items() if kind is IdTopic} == identified
+    assert {c for c, kind in kinds.items() if kind is BookTopic} == BOOKS
+    assert {c for c, kind in kinds.items() if kind is StateTopic} == set(Channel) - identified - BOOKS
 
 
 class TestControl:
@@ -53,6 +50,16 @@ class TestControl:
         rig.topic.control(Control(PAIR, None, T0, Channel.BOOK, ControlEvent.DOWN, "halted"))
         assert rig.sink.said() == ["live", standing, "down", "live", "down"]
         assert rig.topic.reason == "halted"
+
+    def test_it_is_said_again_once_it_was_served(self):
+        rig = Rig(Channel.BOOK)
+        refusal = Control(PAIR, None, T0, Channel.BOOK, ControlEvent.DOWN, "halted")
+        for _ in range(2):
+            rig.topic.go_live(T0)
+            rig.topic.down(T0, "cut")
+            rig.topic.control(refusal)
+            rig.topic.control(refusal)
+        assert rig.sink.said() == ["live", "down", "down"] * 2
 
     def test_stale_is_said_only_of_what_was_live(self):
         rig = Rig(Channel.BOOK)
@@ -203,6 +210,21 @@ class TestBook:
         rig.topic.broken()
         assert not rig.topic.restore(T0)
         assert rig.sink.said() == ["live", "snapshot"]
+
+    def test_after_a_stop_nothing_continues_what_was_before(self):
+        rig = Rig(Channel.BOOK)
+        rig.topic.accept(snapshot())
+        rig.topic.stop(T0)
+        rig.topic.accept(delta())
+        assert (rig.sink.said(), rig.topic.undeclared) == (["live", "snapshot", "stop", "live"], 1)
+
+    @pytest.mark.parametrize(("deltas", "asked"), [(1023, 0), (1024, 1), (2047, 1), (2048, 2)])
+    def test_while_none_comes_it_is_asked_for_with_every_1024_deltas(self, deltas, asked):
+        rig = Rig(Channel.BOOK, entries=2_000)
+        rig.topic.accept(snapshot())
+        for _ in range(deltas):
+            rig.topic.accept(delta())
+        assert len(rig.resynced) == asked
 
     def test_an_old_snapshot_is_renewed_by_count(self):
         rig = Rig(Channel.BOOK, entries=4096)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from bridge.model import Channel, Fill
+from bridge.model import Channel, Fill, Liquidation
 from tests.unit.core import PAIR, SECOND, T0, Rig, trade
 
 
@@ -22,6 +22,21 @@ class TestIds:
         rig.topic.accept(fill)
         rig.topic.accept(fill)
         assert len(rig.sink.data) == 1
+
+    def test_liquidations_by_their_ids_or_else_by_what_they_say(self):
+        """Two like ones at one moment are two; of a connection that takes over, each stands once."""
+        rig = Rig(Channel.LIQUIDATIONS)
+        named = Liquidation(PAIR, T0, T0, "l1", "sell", "10", "1")
+        bare = Liquidation(PAIR, T0, T0 + SECOND, "", "sell", "10", "1")
+        inverse = [Liquidation(PAIR, T0, T0 + SECOND, "", "sell", "10", "", contracts=str(n)) for n in (100, 200)]
+        for event in (named, named, bare, bare, *inverse):
+            rig.topic.accept(event)
+        assert rig.sink.data == [named, bare, bare, *inverse]
+        rig.topic.reopened(T0 + SECOND)
+        for event in (bare, bare, *inverse, bare):
+            rig.topic.accept(event)
+        assert rig.sink.data[5:] == [bare]
+        assert rig.topic.repeated == 5
 
     def test_all_fills_of_the_last_minutes_are_remembered_however_many(self):
         """After a reconnect those of the last minute are asked for again."""
@@ -97,6 +112,15 @@ class TestIds:
         rig.topic.accept(trade(10, recv=T0 + 301 * ms))
         rig.topic.accept(trade(10, recv=T0 + 500 * ms))
         assert len(rig.sink.data) == 3
+
+    def test_trades_without_a_time_are_matched_too(self):
+        rig = Rig(Channel.TRADES)
+        timeless = structs.replace(trade(0), ts=None)
+        rig.topic.accept(timeless)
+        rig.topic.reopened(0)
+        for _ in range(2):
+            rig.topic.accept(timeless)
+        assert (rig.topic.repeated, len(rig.sink.data)) == (1, 2)
 
     def test_at_a_second_takeover_each_copy_counts_once_all_the_same(self):
         rig = Rig(Channel.TRADES)

@@ -115,6 +115,15 @@ def test_what_follows_a_snapshot(case):
     assert book.balanced
 
 
+def test_repeats_are_counted_wherever_they_come():
+    book = Spliced()
+    counts = []
+    for word in ("D3", "D4", "D3", "D4", "S3", "D4", "D2", "D5", "S5"):
+        book.comes(word)
+        counts.append(book.book.repeated)
+    assert counts == [0, 0, 1, 2, 3, 4, 5, 5, 6]
+
+
 def test_the_levels_of_a_delta_in_two_parts_are_as_it_says():
     book = Spliced(quotes=True)
     book.delta(2, 5, [("10", "7")])

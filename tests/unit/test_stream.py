@@ -55,8 +55,8 @@ def test_a_new_stream_has_nothing_and_limits_that_do_not_change():
 @pytest.mark.parametrize("channel", Channel)
 def test_what_a_channel_says_of_its_stream(channel):
     one = stream(channel)
-    assert one.public is (channel in {Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
-    assert one.is_book is (channel is Channel.BOOK)
+    assert one.public is (channel not in {Channel.ORDERS, Channel.FILLS, Channel.BALANCES, Channel.POSITIONS})
+    assert one.is_book is (channel in {Channel.BOOK, Channel.BOOK10})
     heads = (head(one.key, channel), head(one.key, None), head(one.key, channel, more=1))
     assert (one.data_head, one.control_head, one.wide_head) == heads
 

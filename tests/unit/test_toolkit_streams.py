@@ -10,7 +10,7 @@ from msgspec import structs
 from bridge.errors import ConfigError
 from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import Credentials, HttpResponse, Pause, Warn
-from bridge.exchanges.toolkit.fields import digits, keyed_rows, nested_rows, total
+from bridge.exchanges.toolkit.fields import digits, keyed_rows, nested_rows
 from bridge.exchanges.toolkit.holes import Holes, TradeNumbers
 from bridge.exchanges.toolkit.named_topics import NamedTopics
 from bridge.exchanges.toolkit.orders import SparseOrders
@@ -252,11 +252,6 @@ class TestFields:
         )
         assert nested_rows(row, "x") == nested_rows(row, "none") == []
         assert bad["id"] == "b"
-
-    def test_total(self):
-        assert total(("100.50", "0.25", ""), ("20.25", "0.00000001")) == "80.49999999"
-        with pytest.raises(ValueError, match="not a number"):
-            total(("x",))
 
 
 def test_times_that_may_be_missing():

@@ -19,6 +19,7 @@ from bridge.exchanges.toolkit.product_list import Product, ProductList
 from bridge.exchanges.toolkit.tickers import SparseTickers
 from bridge.exchanges.toolkit.times import UtcTimes
 from bridge.exchanges.toolkit.waiting import spread
+from bridge.model import Channel
 from tests.unit.core import SECOND, T0, order
 from tests.unit.limitlex_keys import drive
 
@@ -153,32 +154,35 @@ def test_no_contract_is_worth_nothing(sizes):
 
 
 def test_statistics_are_merged_and_said_when_they_are_news():
-    tickers = SparseTickers(["high", "low", "last"])
+    tickers = SparseTickers({Channel.TICKER: ["high", "low", "last"], Channel.MARK: ["mark"]})
     assert not tickers.change("a", {"high": "9"}), "of what?"
     tickers.whole("a", {"last": "5", "high": "9"})
-    assert tickers.news("a") == ("9", "", "5")
-    assert tickers.news("a") is None
+    assert tickers.news("a", Channel.TICKER) == ("9", "", "5")
+    assert tickers.news("a", Channel.TICKER) is None
     assert tickers.change("a", {"low": "4"})
-    assert tickers.news("a") == ("9", "4", "5")
+    assert tickers.news("a", Channel.TICKER) == ("9", "4", "5")
     assert tickers.change("a", {"low": "4"})
-    assert tickers.news("a") is None
+    assert tickers.news("a", Channel.TICKER) is None
     tickers.whole("a", {"last": "5", "high": "9"})
-    assert tickers.news("a") == ("9", "", "5"), "what a snapshot leaves out is unknown"
+    assert tickers.news("a", Channel.TICKER) == ("9", "", "5"), "what a snapshot leaves out is unknown"
     tickers.whole("b", {"last": "5", "high": "9"})
-    assert tickers.news("b") == ("9", "", "5"), "each topic by itself"
+    assert tickers.news("b", Channel.TICKER) == ("9", "", "5"), "each topic by itself"
+    assert tickers.news("b", Channel.MARK) is None, "nothing of it was ever known"
+    tickers.change("b", {"mark": "7"})
+    assert (tickers.news("b", Channel.TICKER), tickers.news("b", Channel.MARK)) == (None, ("7",))
 
 
 def test_after_a_loss_only_a_snapshot_is_of_use_and_it_is_news():
-    tickers = SparseTickers(["last"])
+    tickers = SparseTickers({Channel.TICKER: ["last"]})
     for topic in ("a", "b"):
         tickers.whole(topic, {"last": "5"})
-        tickers.news(topic)
+        tickers.news(topic, Channel.TICKER)
     tickers.forget("a")
     tickers.forget("c")
     assert not tickers.change("a", {"last": "6"})
     assert tickers.change("b", {"last": "5"})
     tickers.whole("a", {"last": "5"})
-    assert (tickers.news("a"), tickers.news("b")) == (("5",), None)
+    assert (tickers.news("a", Channel.TICKER), tickers.news("b", Channel.TICKER)) == (("5",), None)
 
 
 # --- times ---------------------------------------------------------------------------------------------------------

@@ -203,3 +203,23 @@ class TestPace:
         assert len(sent) == 10
         asked.topics.acknowledged(sent["+00"], T0)
         assert list(asked.sent()) == ["+10", "-00"]
+
+
+def test_requests_are_no_longer_than_they_may_be():
+    topics = Topics(["a" * 10, "b" * 10, "c" * 10], 5, most_bytes=26)
+    topics.begin(T0)
+    assert [len(request.topics) for request in topics.requests] == [2, 1]
+    topics.requests.clear()
+    topics.renew(topics.names, T0)
+    assert [len(request.topics) for request in topics.requests] == [2, 1, 2, 1]
+
+
+def test_a_list_of_what_is_held_refuses_what_was_accepted_and_never_came():
+    asked = Asked("abc", 3)
+    asked.accept()
+    asked.topics.came("b", T0)
+    assert asked.topics.listed(["c"], "not there", T0) == ["a"]
+    assert asked.topics.refused == {"a": "not there"}
+    assert asked.topics.listed(["c"], "not there", T0) == []
+    assert asked.tick(73) == []
+    assert list(asked.sent()) == ["+a"]

@@ -21,7 +21,6 @@ from bridge.exchanges.api import (
     BookRules,
     ClockReading,
     ConnectionPlan,
-    Exchange,
     Flow,
     ListedPair,
     Profile,
@@ -30,22 +29,15 @@ from bridge.exchanges.api import (
 from bridge.exchanges.bybit.private import PRIVATE, AccountSession, BybitRest
 from bridge.exchanges.bybit.public import CHANNELS, MILLISECOND, NAME, PublicSession, channels_of, topics_of
 from bridge.exchanges.toolkit.fields import Row, first, nested
-from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.listing import check_listed, share_out, streams_of
-from bridge.exchanges.toolkit.names import Names, contract_name
+from bridge.exchanges.toolkit.hosted import HostedExchange
+from bridge.exchanges.toolkit.listing import share_out, streams_of
+from bridge.exchanges.toolkit.names import contract_name
 from bridge.exchanges.toolkit.numbers import number_or_empty
-from bridge.exchanges.toolkit.options import FROM_TEXT
+from bridge.exchanges.toolkit.options import AS_NUMBER
 from bridge.model import Channel, Event
 
 __all__ = ["Bybit", "BybitOptions"]
 
-_HOSTS = {
-    "live": ("stream.bybit.com", "stream.bybit.com", "api.bybit.com"),
-    "testnet": ("stream-testnet.bybit.com", "stream-testnet.bybit.com", "api-testnet.bybit.com"),
-    "demo": ("stream.bybit.com", "stream-demo.bybit.com", "api-demo.bybit.com"),
-}
-"""Environment → hosts of public streams, of private ones, of REST; the demo's market data is the live one."""
-_LIST = "/v5/market/instruments-info"
 _MOST_TEXT = 20_000
 """Bytes of all topics of a connection, with quotes and commas; the exchange takes 21,000."""
 _LONGEST_TIME = 13
@@ -61,16 +53,23 @@ class BybitOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    depth: Annotated[Literal[1, 50, 200, 1000], FROM_TEXT] = 200
+    depth: Annotated[Literal[1, 50, 200, 1000], AS_NUMBER] = 200
     """Levels a side of books: the more, the rarer the deltas (every 20, 100, 200 ms; a single level every 10 ms)."""
     environment: Literal["live", "testnet", "demo"] = "live"
     """Which of the exchange's systems: an account's key is of one of them. ``url`` and ``rest_url`` go before it."""
 
 
-class Bybit(Exchange):
+class Bybit(HostedExchange):
     """Bybit: all channels, spot and linear."""
 
     name = NAME
+    hosts: ClassVar = {
+        "live": ("stream.bybit.com", "stream.bybit.com", "api.bybit.com"),
+        "testnet": ("stream-testnet.bybit.com", "stream-testnet.bybit.com", "api-testnet.bybit.com"),
+        "demo": ("stream.bybit.com", "stream-demo.bybit.com", "api-demo.bybit.com"),
+    }
+    """The demo's market data is the live one."""
+    list_path = "/v5/market/instruments-info"
     example_pairs = ("BTC-USDT", "BTC-USDT-PERP")
     url = "wss://stream.bybit.com"
     rest_url = "https://api.bybit.com"
@@ -91,41 +90,27 @@ class Bybit(Exchange):
     def __init__(self, profile: Profile) -> None:
         super().__init__(profile)
         self._options = self.options(BybitOptions)
-        public, private, rest = _HOSTS[self._options.environment]
-        self._public, self._private = (profile.url or f"wss://{host}" for host in (public, private))
-        self._rest_base = profile.rest_url or f"https://{rest}"
         self._rest = BybitRest()
-        self._memory = AccountMemory()
-        self._names = Names()
-        for pair in profile.pairs:
-            self._names.learn(*_by_convention(pair), pair)
 
     @property
-    def rest_base(self) -> str:
-        return self._rest_base
+    def environment(self) -> str:
+        return self.options(BybitOptions).environment
 
-    @property
-    def bases(self) -> list[str]:
-        return list(dict.fromkeys([self._public, self._private, self._rest_base]))
+    @classmethod
+    def by_convention(cls, pair: str) -> tuple[str, str]:
+        return _by_convention(pair)
 
     @classmethod
     def handshake_wait(cls, status: int) -> float | None:
         return _BLOCKED if status == 403 else None
 
-    def discover(self, now: int) -> Flow[None]:
-        """Read the list of instruments; where REST is another exchange's than the streams, names go by convention."""
-        del now
-        if not self.profile.url or self.profile.rest_url:
-            listed = yield from self.list_pairs()
-            check_listed(NAME, _LIST, self.pairs, [pair.pair for pair in listed])
-
     def list_pairs(self) -> Flow[list[ListedPair]]:
         found: list[ListedPair] = []
         for category in _ARGS:
-            rows, whole = yield from self._rest.pages(_LIST, f"category={category}&status=Trading&limit=1000")
+            rows, whole = yield from self._rest.pages(self.list_path, f"category={category}&status=Trading&limit=1000")
             if not (rows and whole):
                 raise RestError(
-                    NAME, _LIST, 200, f"the list of {category} instruments is {'endless' if rows else 'empty'}"
+                    NAME, self.list_path, 200, f"the list of {category} instruments is {'endless' if rows else 'empty'}"
                 )
             for row in rows:
                 if pair := _listed(category, row):

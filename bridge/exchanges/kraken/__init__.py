@@ -37,7 +37,7 @@ from bridge.exchanges.toolkit.holes import TradeNumbers
 from bridge.exchanges.toolkit.listing import check_listed, share_out, streams_of
 from bridge.exchanges.toolkit.names import Names
 from bridge.exchanges.toolkit.numbers import number_or_empty
-from bridge.exchanges.toolkit.options import FROM_TEXT
+from bridge.exchanges.toolkit.options import AS_NUMBER
 from bridge.exchanges.toolkit.secrets import check_base64
 from bridge.model import Channel, Event, Trade
 
@@ -54,9 +54,9 @@ class KrakenOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    depth: Annotated[Literal[10, 25, 100, 500, 1000], FROM_TEXT] = 100
+    depth: Annotated[Literal[10, 25, 100, 500, 1000], AS_NUMBER] = 100
     """Levels a side of books."""
-    pairs_per_connection: Annotated[int, Field(ge=1, le=1000), FROM_TEXT] = 200
+    pairs_per_connection: Annotated[int, Field(ge=1, le=1000), AS_NUMBER] = 200
     """Most pairs of one connection; the exchange names no limit."""
 
 

@@ -27,7 +27,7 @@ from bridge.exchanges.api import (
     Target,
 )
 from bridge.exchanges.kraken.public import NAME, WORDING, Envelope, KrakenSession
-from bridge.exchanges.toolkit.fields import Row, decode_rows, fields_of, keyed_rows, nested, nested_rows, total
+from bridge.exchanges.toolkit.fields import Row, decode_rows, difference, fields_of, keyed_rows, nested_rows, total
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.login import LONG_WAIT
 from bridge.exchanges.toolkit.names import Names
@@ -295,7 +295,7 @@ class AccountSession(KrakenSession):
 
         ``{"status":"open","descr":{"pair":"XBTUSD","type":"sell","ordertype":"limit","price":"26500.0",…},"vol":"0.005",…}``
         """
-        what = nested(row, "descr")
+        [what] = nested_rows(row, "descr")
         kind, pair = what["ordertype"], self._names.pair("", what["pair"])
         price = what["price2" if kind in _TWO_PRICES else "price"]
         client_id = row.get("cl_ord_id") or row.get("userref", "").lstrip("0")
@@ -336,6 +336,8 @@ class AccountSession(KrakenSession):
     def _balance(self, row: Row, now: int) -> Balance:
         """``{"balance":"100.50","hold_trade":"20.25","credit":"0","credit_used":"0"}``: orders on margin hold nothing."""
         held = row.get("hold_trade") or "0"
-        free = total((row["balance"], row.get("credit", "")), (row.get("credit_used", ""), held))
+        free = difference(
+            total([row["balance"], row.get("credit") or "0"]), total([row.get("credit_used") or "0", held])
+        )
         check_words(row["asset"])
         return Balance(self._account.name, None, now, currency(row["asset"]), free, held)

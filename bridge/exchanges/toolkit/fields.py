@@ -149,22 +149,17 @@ def difference(whole: str, part: str) -> str:
         raise ValueError(msg) from None
 
 
-def total(plus: Sequence[str], minus: Sequence[str] = ()) -> str:
-    """The exact sum of numbers, less that of others; an empty one is zero.
+def total(amounts: Sequence[str]) -> str:
+    """The sum of amounts of any sign, exactly; a single one as it is written.
 
     Raises:
-        ValueError: one is no number, or they have too many digits.
+        ValueError, ArithmeticError: one is no number, or they have too many digits.
     """
-    check_values(*plus, *minus)
-    found = Decimal(0)
-    try:
-        for number in plus:
-            found = EXACT.add(found, Decimal(number or 0))
-        for number in minus:
-            found = EXACT.subtract(found, Decimal(number or 0))
-    except ArithmeticError:
-        raise ValueError("numbers of too many digits") from None
-    return f"{found:f}"
+    check_values(*amounts)
+    found = Decimal(amounts[0])
+    for amount in amounts[1:]:
+        found = EXACT.add(found, Decimal(amount))
+    return amounts[0] if len(amounts) == 1 else plain(found)
 
 
 def _row(raw: msgspec.Raw) -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from decimal import Decimal
 
 from msgspec import Struct, field
 
@@ -13,6 +14,8 @@ from bridge.model import Balance, Channel, Event, Fill, Order
 __all__ = ["AccountMemory", "FillHistory"]
 
 _DAY = 24 * 3600 * SECOND
+_MOST_ENDED = 1_000
+_OPEN = ("open", "partially_filled")
 _OVERLAP = 60 * SECOND
 """How far before the newest known fill the next history begins: fills may come in another order than they happened."""
 
@@ -40,6 +43,10 @@ class FillHistory(Struct):
         """These have come, and none before them is missing."""
         self.newest_fill = max([self.newest_fill, *(min(fill.ts or 0, fill.recv) for fill in fills)])
 
+    def complete(self, until: int) -> None:
+        """None of the fills before this time (ns) is missing: the exchange was asked for them all."""
+        self.newest_fill = max(self.newest_fill, until)
+
     def history_since(self, now: int) -> int:
         """From when on fills are to be asked for: of the last day, if nothing is known."""
         day = now - _DAY
@@ -52,6 +59,8 @@ class AccountMemory(FillHistory):
 
     open_orders: dict[tuple[str, str], Order] = field(default_factory=dict)
     """Pair and id → the newest state of what is open."""
+    ended_orders: dict[tuple[str, str], Order] = field(default_factory=dict)
+    """The last state of the newest that are not: a late message must not open one again."""
     currencies: dict[str, None] = field(default_factory=dict)
     """Those that the account has had a balance of."""
     refused: int = 0
@@ -65,6 +74,19 @@ class AccountMemory(FillHistory):
             self.recall_fills(tail, known_from)
         else:
             self.learn(tail)
+
+    def newest(self, pair: str, order_id: str) -> Order | None:
+        """The newest state of an order, open or ended; ``None``, if it isn't known."""
+        return self.open_orders.get((pair, order_id)) or self.ended_orders.get((pair, order_id))
+
+    def is_late(self, order: Order) -> bool:
+        """Whether an order is known to be as it says here, or further: a message may come again, or after REST told more."""
+        known = self.newest(order.pair, order.order_id)
+        if known is None or not known.status:
+            return False
+        if known.status not in _OPEN or (order.filled and Decimal(order.filled) < Decimal(known.filled or "0")):
+            return True
+        return all(_agree(getattr(order, name), getattr(known, name)) for name in (*Order.WIRE, *Order.MORE))
 
     def forget_orders(self, listed: Collection[str], asked: int) -> None:
         """Of the orders that were known when the open ones were asked for, only those with these ids are open still.
@@ -81,9 +103,22 @@ class AccountMemory(FillHistory):
         for event in events:
             if isinstance(event, Order):
                 key = (event.pair, event.order_id)
-                if event.status in ("open", "partially_filled"):
+                if event.status in _OPEN:
                     self.open_orders[key] = event
                 else:
                     self.open_orders.pop(key, None)
+                    self.ended_orders[key] = event
+                    if len(self.ended_orders) > _MOST_ENDED:
+                        del self.ended_orders[next(iter(self.ended_orders))]
             elif isinstance(event, Balance):
                 self.currencies[event.currency] = None
+
+
+def _agree(news: str | None, known: str | None) -> bool:
+    """Whether a field says nothing new; numbers may be written with other digits."""
+    if not news or news == known:
+        return True
+    try:
+        return Decimal(news) == Decimal(known or "")
+    except ArithmeticError:
+        return False

@@ -1,15 +1,15 @@
-"""Types of exchanges' options."""
+"""Types of exchanges' own settings."""
 
 from __future__ import annotations
 
 from pydantic import BeforeValidator
 
-__all__ = ["FROM_TEXT"]
+__all__ = ["AS_NUMBER"]
 
 
 def _number(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
-FROM_TEXT = BeforeValidator(_number)
-"""For whole numbers: variables of the environment are text."""
+AS_NUMBER = BeforeValidator(_number)
+"""For a choice among whole numbers: variables of the environment are text."""

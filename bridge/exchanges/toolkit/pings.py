@@ -5,7 +5,7 @@ from __future__ import annotations
 from bridge.exchanges.api import Output, Reconnect, Send
 from bridge.exchanges.toolkit.numbers import SECOND
 
-__all__ = ["Pings"]
+__all__ = ["NoPings", "Pings"]
 
 _LATE = 3 * SECOND
 """Between two ticks, which should come four times a second; beyond, it is this process that was busy."""
@@ -47,3 +47,15 @@ class Pings:
             return []
         self._pinged, self._until, self.heard = now, now + limit, False
         return [Send(self._text)]
+
+
+class NoPings(Pings):
+    """For an exchange that has none of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("", 0)
+
+    def tick(self, now: int) -> list[Output]:
+        """Nothing is due, ever."""
+        del now
+        return []

@@ -73,6 +73,11 @@ class StateFetch:
         self.tried = False
         """Whether it has been fetched once, or the exchange did not let us."""
 
+    @property
+    def idle(self) -> bool:
+        """Whether no fetch runs, and none is going to by itself."""
+        return not (self._fetching or self._refresh.wanted)
+
     def want(self, now: int) -> None:
         """Something was missed: it is in the next fetch."""
         self._refresh.want(now)

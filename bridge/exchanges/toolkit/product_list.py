@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
 from bridge.exchange_errors import UnknownPairError
-from bridge.exchanges.api import ListedPair
+from bridge.exchanges.api import Flow, ListedPair
 from bridge.exchanges.toolkit.listing import nearest_pairs
+from bridge.exchanges.toolkit.numbers import SECOND
 
-__all__ = ["Product", "ProductList"]
+__all__ = ["Product", "ProductList", "ProductWatch"]
+
+_WHOLE_EVERY = 600 * SECOND
+"""Between two looks at what the list says of all pairs that are configured."""
+_MOST_ASKED = 50
+"""Products that one call asks for by name; their names go into its address."""
 
 
 class Product(Struct, frozen=True):
@@ -65,3 +71,53 @@ class ProductList:
         """Those that the exchange doesn't have."""
         unknown = [pair for pair in pairs if self.unknown(pair)]
         return [UnknownPairError(exchange, pair, nearest_pairs(pair, self.products)) for pair in unknown]
+
+
+class ProductWatch:
+    """Keeps a list up to date: at first all of it; then, by name, pairs in trouble at each look, and all now and then.
+
+    Args:
+        listing: the list.
+        pairs: those that are configured at present.
+        ask: the conversation that asks for products by name, or for all of them, if none is named.
+    """
+
+    def __init__(
+        self,
+        listing: ProductList,
+        pairs: Callable[[], Sequence[str]],
+        ask: Callable[[Sequence[str]], Flow[Mapping[str, Product]]],
+    ) -> None:
+        self._listing = listing
+        self._pairs = pairs
+        self._ask = ask
+        self._looked_at: int | None = None
+        """When the list was asked for all configured pairs (ns)."""
+
+    def read(self, now: int) -> Flow[None]:
+        """Read the whole list.
+
+        Raises:
+            RestError: there is none.
+        """
+        self._listing.learn((yield from self._ask(())), whole=True)
+        self._looked_at = now
+
+    def look(self, now: int) -> Flow[None]:
+        """Look at what there is to be looked at; at everything, as long as nothing is known.
+
+        Raises:
+            RestError: there is no list.
+        """
+        if self._looked_at is None:
+            yield from self.read(now)
+            return
+        pairs = list(dict.fromkeys(self._listing.served_as(pair) for pair in self._pairs()))
+        is_time = abs(now - self._looked_at) > _WHOLE_EVERY
+        asked = pairs if is_time else self._listing.in_trouble(pairs)
+        found: dict[str, Product] = {}
+        for start in range(0, len(asked), _MOST_ASKED):
+            found.update((yield from self._ask(asked[start : start + _MOST_ASKED])))
+        if asked:
+            self._listing.learn(found, whole=False)
+        self._looked_at = now if is_time else self._looked_at

@@ -27,6 +27,11 @@ class Refresh:
         self._called_for = False
         """Whether the present fetch is one that was wanted."""
 
+    @property
+    def wanted(self) -> bool:
+        """Whether it is to be fetched, now or later."""
+        return self._due is not None
+
     def want(self, now: int) -> None:
         """It is wanted soon, but not before the exchange is to be asked again."""
         if self._due is None:

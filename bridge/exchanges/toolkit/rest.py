@@ -1,8 +1,9 @@
-"""REST calls, signed with the time or with a nonce, and signed once more where that was what was wrong; lists of pages."""
+"""REST: answers that are good or raise, calls that are signed with the time or with a nonce, and lists of pages."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Generic, TypeVar
 from urllib.parse import urlencode
 
@@ -10,12 +11,41 @@ from bridge.exchange_errors import RestError
 from bridge.exchanges.api import Credentials, Flow, HttpRequest, HttpResponse
 from bridge.exchanges.toolkit.fields import Row
 from bridge.exchanges.toolkit.nonces import Nonces
+from bridge.exchanges.toolkit.session import WRONG
 
-__all__ = ["NoncedRest", "TimedRest"]
+__all__ = ["NoncedRest", "TimedRest", "asked"]
 
 _MILLISECOND = 1_000_000
 _MOST_PAGES = 100
 AnswerT = TypeVar("AnswerT")
+
+
+def asked(
+    exchange: str,
+    request: HttpRequest,
+    failure: Callable[[str, HttpResponse], RestError | None],
+    read: Callable[[HttpResponse], AnswerT],
+) -> Flow[AnswerT]:
+    """What an answer says.
+
+    Args:
+        exchange: its name, for errors.
+        request: the call.
+        failure: what is wrong with an answer to a path; ``None`` where nothing is.
+        read: understands a good one; raises one of `WRONG` where it can't.
+
+    Raises:
+        RestError: REST is away, refuses, or answers with what can't be understood.
+    """
+    response = yield request
+    path = request.safe_path.partition("?")[0]
+    if wrong := failure(path, response):
+        raise wrong
+    try:
+        return read(response)
+    except WRONG as error:
+        words = f"the answer can't be understood: {type(error).__name__}: {error}"
+        raise RestError(exchange, path, response.status, words) from None
 
 
 class TimedRest(ABC, Generic[AnswerT]):
@@ -27,6 +57,8 @@ class TimedRest(ABC, Generic[AnswerT]):
         """The exchange's clock less ours (ns), for signing; 0 while it is unknown."""
         self.told = 0
         """The exchange's time in its newest answer (ms)."""
+        self.recv = 0
+        """When the newest answer came (ns, our time)."""
 
     def get(self, path: str, query: str = "", now: int = 0, account: Credentials | None = None) -> Flow[AnswerT]:
         """A call; where our clock is what is wrong with it, it is signed once more.
@@ -43,23 +75,34 @@ class TimedRest(ABC, Generic[AnswerT]):
         return (yield from self._call(path, query, now, account))
 
     def pages(
-        self, path: str, query: str, now: int = 0, account: Credentials | None = None
+        self,
+        path: str,
+        query: str,
+        now: int = 0,
+        account: Credentials | None = None,
+        *,
+        name: Callable[[Row], str] | None = None,
     ) -> Flow[tuple[list[Row], bool]]:
         """The rows of a list, page by page, and whether they are all there.
+
+        With ``name``, which tells rows apart, a page that brings no other ones than those before is the end.
 
         Raises:
             RestError: as `get`.
         """
         rows: list[Row] = []
+        seen: set[str] = set()
         more = ""
         for _ in range(_MOST_PAGES):
             before = more
-            found, more = self._page((yield from self.get(path, query + more, now, account)))
+            found, more = self._page((yield from self.get(path, (query + more).removeprefix("&"), now, account)))
             rows += found
             if not more:
                 return rows, True
-            if more == before:
+            names = set(map(name, found)) if name else {more}
+            if more == before or names <= seen:
                 break  # the same page again
+            seen |= names
         return rows, False
 
     def _call(self, path: str, query: str, now: int, account: Credentials | None) -> Flow[AnswerT]:
@@ -69,6 +112,7 @@ class TimedRest(ABC, Generic[AnswerT]):
             at = str(max((now + self.clock_offset) // _MILLISECOND, self.told))
             headers = self._sign(account, at, path, query)
         response = yield HttpRequest("GET", f"{path}?{query}" if query else path, headers=headers)
+        self.recv = max(self.recv, response.recv)
         return self._read(path, response)
 
     @abstractmethod

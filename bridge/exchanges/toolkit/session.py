@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from bridge.exchange_errors import FrameError, ReportedError
 from bridge.exchanges.api import Output, Reconnect, Said, Send, Session, Subscription, Unknown
@@ -116,6 +116,9 @@ class SubscribingSession(Session):
 class TopicSession(SubscribingSession):
     """One whose messages name their topic as it was asked for: each is one of the topic's streams."""
 
+    _topic_field: ClassVar = "topic"
+    """The field of a message that names its topic."""
+
     def __init__(
         self, exchange: str, url: str, streams: Mapping[str, list[Subscription]], topics: Topics, pings: Pings
     ) -> None:
@@ -136,8 +139,12 @@ class TopicSession(SubscribingSession):
             events = self._data(topic, message, recv)
         except WRONG as error:
             events = self._salvage(topic, message, frame, recv=recv, error=error)
-        # Its data shows that a topic is served, also where the acknowledgement is still to come.
-        return [*self._settle([topic], (), recv), *events] if self._topics.came(topic, recv) else events
+        news = self._came(topic, recv)
+        return [*news, *events] if news else events
+
+    def _came(self, topic: str, recv: int) -> list[Output]:
+        """Its data shows that a topic is served, also where the acknowledgement is still to come."""
+        return self._settle([topic], (), recv) if self._topics.came(topic, recv) else []
 
     def _unreadable(self, frame: bytes, recv: int, error: Exception) -> Sequence[Output]:
         fixed = readable(frame)
@@ -171,7 +178,7 @@ class TopicSession(SubscribingSession):
 
     def _peek(self, frame: bytes) -> Sequence[str]:
         """What may be the topics of a frame that is no message."""
-        return [peek(frame, "topic")]
+        return [peek(frame, self._topic_field)]
 
     def _lost(self, topics: Sequence[str]) -> list[Output]:
         """Something of these topics is lost: their streams say so already."""

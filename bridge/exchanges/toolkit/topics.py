@@ -7,7 +7,7 @@ For exchanges whose answers name the request and not its topics. Pure: times com
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import count
 
 from msgspec import Struct
@@ -49,6 +49,7 @@ class Topics:
     Args:
         names: the topics.
         most: how many of them one request may name.
+        most_bytes: how long their names may be together, each with its quotes and comma.
         limit: how long an answer may take (ns).
         kind: what the topics of one request have to have in common.
         first: the topic that the others wait for, until somebody calls `ask_others`, it is refused, or that takes too long.
@@ -59,6 +60,7 @@ class Topics:
         names: Iterable[str],
         most: int,
         *,
+        most_bytes: int | None = None,
         limit: int = _ANSWER_LIMIT,
         kind: Callable[[str], str] = lambda _: "",
         first: str = "",
@@ -67,6 +69,7 @@ class Topics:
         self.first = first
         self._most = most
         self._kind = kind
+        self._most_bytes = most_bytes
         self._limit = limit
         self.no_answer = f"no answer to the subscription within {limit / SECOND:g} s"
         """Why a topic is refused, or the connection given up, where nothing is heard."""
@@ -144,6 +147,14 @@ class Topics:
         self._ask_each([name for name in asked.topics if name not in bad], asked, now)
         return [name for name in bad if self._refuse(name, reason, now)]
 
+    def listed(self, held: Collection[str], reason: str, now: int) -> list[str]:
+        """The exchange has listed all that it holds; returns topics that it had accepted, and are refused now.
+
+        One of which data has come is served, whatever the list says.
+        """
+        missing = [name for name in self.names if name in self.served and name not in held and name not in self._heard]
+        return [name for name in missing if self._refuse(name, reason, now)]
+
     def renew(self, names: Sequence[str], now: int) -> None:
         """Give topics back and ask for them again: the exchange begins with a snapshot."""
         names = [name for name in names if name not in self._again]
@@ -200,7 +211,7 @@ class Topics:
         kinds: dict[str, list[str]] = {}
         for name in names:
             kinds.setdefault(self._kind(name), []).append(name)
-        return [part for alike in kinds.values() for part in in_messages(alike, self._most)]
+        return [part for alike in kinds.values() for part in in_messages(alike, self._most, self._most_bytes)]
 
     def _ask_each(self, names: Sequence[str], asked: _Asked, now: int) -> None:
         """Ask for topics one by one, but for those whose data shows that they stand; data of before a renewal doesn't."""

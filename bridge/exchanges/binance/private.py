@@ -1,0 +1,399 @@
+"""Binance accounts: orders, fills and balances of spot, and of USD-M futures positions, too.
+
+Nothing is sent on subscribing and nothing comes again after a cut, so the present state is fetched by REST after each
+connect. Ids of orders and fills count for each symbol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from decimal import Decimal
+from functools import partial
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import msgspec
+
+from bridge.exchange_errors import ErrorKind, ReportedError, RestError
+from bridge.exchanges.api import (
+    Credentials,
+    Flow,
+    Output,
+    Poll,
+    Reconnect,
+    Replace,
+    Said,
+    Subscription,
+    Target,
+    Unknown,
+)
+from bridge.exchanges.binance.public import KEY_REFUSED, Market, failure, instant
+from bridge.exchanges.toolkit.account_session import AccountSession, Part, nested_rows
+from bridge.exchanges.toolkit.checked import checked
+from bridge.exchanges.toolkit.clocks import millis_reading
+from bridge.exchanges.toolkit.coded_errors import CodedError, in_words
+from bridge.exchanges.toolkit.fields import NESTED, Row, difference
+from bridge.exchanges.toolkit.history import AccountMemory
+from bridge.exchanges.toolkit.login import LONG_WAIT, LogIn
+from bridge.exchanges.toolkit.names import Names
+from bridge.exchanges.toolkit.numbers import check_values, check_words, id_or_empty
+from bridge.exchanges.toolkit.private import Step
+from bridge.exchanges.toolkit.row_polls import row_poll
+from bridge.exchanges.toolkit.signed_queries import SignedQueries
+from bridge.exchanges.toolkit.timers import Renewal
+from bridge.exchanges.toolkit.windows import in_windows
+from bridge.model import Balance, Channel, Event, Fill, Order, Position
+
+__all__ = ["BinanceAccount", "SpotSession", "UsdmSession"]
+
+_DAY = 24 * 3600 * 1000
+_MILLISECOND = 1_000_000
+_WINDOW = 10_000
+"""Milliseconds for which a signature counts."""
+_LATE, _NO_LISTEN_KEY, _SUBSCRIBED = -1021, -1125, -2035
+_UNKNOWN_ORDER = (-2013, -2026)
+_KEEP = 30 * 60.0
+"""Seconds between two renewals of a listen key, which lasts an hour."""
+_POLLED = 30.0
+"""Seconds between two looks at the wallets of futures, where nothing is known to have changed them."""
+_MOST_LOOKED_UP, _PAGE = 50, 1_000
+_STATUS = {
+    **dict.fromkeys(("NEW", "PENDING_NEW", "PENDING_CANCEL", "NEW_INSURANCE", "NEW_ADL"), "open"),
+    "PARTIALLY_FILLED": "partially_filled",
+    "FILLED": "filled",
+    **dict.fromkeys(("CANCELED", "EXPIRED", "EXPIRED_IN_MATCH"), "cancelled"),
+    "REJECTED": "rejected",
+}
+_DONE = ("NEW", "CANCELED", "REPLACED", "REJECTED", "TRADE", "EXPIRED", "TRADE_PREVENTION", "CALCULATED", "AMENDMENT")
+_SIDES = {"BUY": "buy", "SELL": "sell", "true": "buy", "false": "sell"}
+_LEGS = {"BOTH": "", "LONG": "long", "SHORT": "short"}
+_NO_ENTRY = (
+    *("listStatus", "TRADE_LITE", "ACCOUNT_CONFIG_UPDATE", "MARGIN_CALL", "STRATEGY_UPDATE", "GRID_UPDATE"),
+    *("ALGO_UPDATE", "CONDITIONAL_ORDER_TRIGGER_REJECT"),
+)
+"""Known, and of no use here: the orders of a list tell of themselves, conditional ones once they are triggered."""
+_CHANGES = ("balanceUpdate", "externalLockUpdate")
+_FIELDS = """
+    symbol=s side=S isBuyer=S type=o price=p status=X orderId=i clientOrderId=c origQty=q executedQty=z updateTime=T
+    id=t qty=l commission=n commissionAsset=N asset=a free=f locked=l
+    positionAmt=pa positionSide=ps entryPrice=ep unRealizedProfit=up
+"""
+"""Fields by REST → the same over a connection."""
+
+
+class BinanceAccount:
+    """What the successive sessions of one account share."""
+
+    def __init__(self, market: Market, account: Credentials, names: Names, memory: AccountMemory) -> None:
+        self.market = market
+        self.name = account.name
+        self.names = names
+        self.memory = memory
+        self.symbols: dict[str, None] = {}
+        """Those whose fills are asked for: the configured ones, and those that the account was seen with."""
+        self.rest = SignedQueries(
+            market.name,
+            account,
+            header="X-MBX-APIKEY",
+            window=_WINDOW,
+            clock=lambda: millis_reading(market.name, f"{market.api}/time", "serverTime"),
+            failure=partial(failure, market),
+            late=_LATE,
+        )
+
+    def recall(self, stream: Subscription, tail: Sequence[Event], since: int) -> None:
+        """As `Exchange.recall`."""
+        self.memory.take_up(stream, tail, since)
+        pairs = [event.pair for event in tail if isinstance(event, Order | Fill)]
+        self.symbols |= {self.names.symbol(pair)[1] or pair: None for pair in pairs}
+
+    def wallets(self) -> Poll:
+        """The wallets of futures, by REST: over a connection only their totals come."""
+        stream, name = Subscription(Channel.BALANCES, self.name), f"account:{self.name}:balances"
+        ask = partial(self.rest.rows, "/fapi/v3/balance", "", weight=5)
+        read = partial(partial, _wallet, self.name)
+        return row_poll(name, self.market.name, stream, _POLLED, ask=ask, read=read)
+
+    def pair(self, row: Row) -> str:
+        """The pair that a row is of."""
+        symbol = row["s"]
+        check_words(symbol)
+        if not symbol or NESTED in symbol:
+            raise ValueError("no symbol")
+        self.symbols[symbol] = None
+        return self.names.pair(self.market.name, symbol)
+
+
+class _Session(AccountSession):
+    """What both markets share: what events and rows say of orders and fills, and what REST is asked of them."""
+
+    fills: ClassVar[str]
+    """Path of the fills."""
+    days: ClassVar[int]
+    """That one question about fills may span."""
+    weights: ClassVar[tuple[int, int, int]]
+    """Of all open orders, of one order, of fills."""
+    names: ClassVar = dict(field.split("=") for field in _FIELDS.split())
+
+    def __init__(self, url: str, account: BinanceAccount, channels: Sequence[Channel]) -> None:
+        super().__init__(url, account.market.name, account.name, channels, account.memory)
+        self._account = account
+        self._rest = account.rest
+        self._api = account.market.api
+
+    def _report(self, row: Row, frame: bytes, recv: int) -> list[Output]:
+        """What has happened to an order: its whole state, and a fill if it is one; a liquidation has its own word."""
+        done, status = row.get("x", ""), row.get("X", "")
+        if done not in _DONE or status not in _STATUS:
+            self._state.want(recv)
+            return [Unknown(f"order {done[:20]} {status[:20]}")]
+        parts: list[Part] = [(Channel.ORDERS, partial(self._order, row, recv))]
+        if done == "TRADE" or (done == "CALCULATED" and _some(row.get("l", ""))):
+            parts.append((Channel.FILLS, partial(self._fill, row, recv)))
+        return self._each(frame, recv, parts)
+
+    def _order(self, row: Row, recv: int) -> Order:
+        """An order's newest state. On a cancel ``c`` is the cancel's own id, and ``C`` the order's."""
+        client_id, kind = row.get("C") or row.get("c", ""), row["o"].lower().replace("limit_maker", "limit")
+        ids = (row["i"], client_id, self._account.pair(row), kind, _SIDES[row["S"]])
+        amounts = (_some(row["p"]), _some(row["q"]), row["z"])
+        return checked(Order(self._name, _time(row), recv, *ids, *amounts, _STATUS[row["X"]]))
+
+    def _fill(self, row: Row, recv: int) -> Fill:
+        """An execution."""
+        ids = (row["t"], row["i"], self._account.pair(row), _SIDES[row["S"]])
+        amounts = (row["L"], row["l"], row.get("n", ""), row.get("N", ""))
+        return checked(Fill(self._name, _time(row), recv, *ids, *amounts))
+
+    def _sync_orders(self, now: int) -> Flow[list[Output]]:
+        """Open orders, and what has become of those that were."""
+        known, (of_all, of_one, _) = sorted(self._memory.open_orders), self.weights
+        rows = yield from self._rest.rows(f"{self._api}/openOrders", "", now, weight=of_all)
+        listed = {row.get("orderId", "") for row in rows}
+        for pair, order_id in [each for each in known if each[1] not in listed][:_MOST_LOOKED_UP]:
+            symbol = quote(self._account.names.symbol(pair)[1] or pair)
+            query = f"symbol={symbol}&orderId={order_id}"
+            rows += yield from self._rest.rows(f"{self._api}/order", query, now, weight=of_one, none=_UNKNOWN_ORDER)
+        self._memory.forget_orders(listed, now)
+        self.ready = True
+        return self._restate(Channel.ORDERS, rows, self._order, now, "orderId")
+
+    def _sync_fills(self, now: int) -> Flow[list[Output]]:
+        """The fills of each symbol since the newest that is known, or of the last day; those of the stream are repeats."""
+        start, end = self._memory.history_since(now) // _MILLISECOND, self._rest.timestamp(now) + 1000
+        rows: list[Row] = []
+        all_there = True
+        for symbol in list(self._account.symbols):
+            ask, span = partial(self._ask_fills, symbol, now), self.days * _DAY
+            found, whole = yield from in_windows(ask, start, end, span=span, most=_PAGE, ident="id", time="time")
+            rows, all_there = rows + found, all_there and whole
+        rows = [{"T": row.get("time", ""), "L": row.get("price", ""), **row} for row in rows]
+        return self._restate_fills(rows, self._fill, now, whole=all_there, time="time")
+
+    def _ask_fills(self, symbol: str, now: int, start: int, end: int) -> Flow[list[Row]]:
+        query = f"symbol={quote(symbol)}&startTime={start}&endTime={end}&limit={_PAGE}"
+        return (yield from self._rest.rows(f"{self._api}/{self.fills}", query, now, weight=self.weights[2]))
+
+
+class SpotSession(_Session):
+    """One subscription, signed, over the WebSocket API: it lasts as long as the connection."""
+
+    fills, days, weights = "myTrades", 1, (80, 4, 20)
+
+    def __init__(self, url: str, account: BinanceAccount) -> None:
+        super().__init__(url, account, (Channel.ORDERS, Channel.FILLS, Channel.BALANCES))
+        self._login = LogIn(self._exchange, account.memory, self._subscription)
+
+    def open(self, now: int) -> Flow[Target]:
+        """Where the subscription was refused, our clock may be why."""
+        if self._memory.refused:
+            with suppress(RestError):
+                yield from self._rest.read_clock(now)
+        return (yield from super().open(now))
+
+    def connected(self, now: int) -> Sequence[Output]:
+        return self._login.begin(now)
+
+    def tick(self, now: int) -> Sequence[Output]:
+        return self._login.tick(now) or super().tick(now)
+
+    def _subscription(self, _: str, now: int) -> str:
+        """``{"id":1,"method":"userDataStream.subscribe.signature","params":{"apiKey":"…","timestamp":1747385641636,…}}``."""
+        key, at = self._rest.account.api_key, self._rest.timestamp(now)
+        params: dict[str, Any] = {"apiKey": key, "recvWindow": _WINDOW, "timestamp": at}
+        params["signature"] = self._rest.signer.sign("&".join(f"{name}={value}" for name, value in params.items()))
+        message = {"id": 1, "method": "userDataStream.subscribe.signature", "params": params}
+        return msgspec.json.encode(message).decode()
+
+    def _message(self, row: Row, frame: bytes, recv: int) -> Sequence[Output]:
+        """An event, or the answer to the subscription; one without id, where the key was revoked meanwhile.
+
+        ``{"subscriptionId":0,"event":{"e":"executionReport",…}}``
+        ``{"id":1,"status":200,"result":{"subscriptionId":0}}``
+        ``{"id":1,"status":418,"error":{"code":-1003,"msg":"…","data":{"serverTime":1659142907531,"retryAfter":1659146400000}}}``
+        ``{"id":null,"status":401,"error":{"code":-2015,"msg":"Invalid API-key, IP, or permissions for action."}}``
+        """
+        if "event" in row:
+            return [out for event in nested_rows(row, "event") for out in self._event(event, frame, recv)]
+        errors, status = nested_rows(row, "error"), row.get("status")
+        error = CodedError(_whole(errors[0], "code"), errors[0].get("msg", "")) if errors else None
+        if self._login.awaited and (status == "200" or (error and error.code == _SUBSCRIBED)):
+            self._login.accepted()
+            return self._begin(recv)
+        if error is None:
+            return [Unknown("message without event")]
+        words, wait, kind = in_words(error, KEY_REFUSED), LONG_WAIT, ErrorKind.LOGIN_REFUSED
+        if status in ("418", "429"):
+            kind = ErrorKind.TOO_MANY_REQUESTS
+            waits = [_whole(data, "retryAfter") - _whole(data, "serverTime") for data in nested_rows(errors[0], "data")]
+            wait = max(waits, default=0) / 1000 or LONG_WAIT
+        elif self._login.awaited:
+            return self._login.refused(words, recv, error.code)
+        said = ReportedError(self._exchange, words, kind, code=error.code, retry_after=wait)
+        return [Said(said), Reconnect(said.words, wait)]
+
+    def _event(self, row: Row, frame: bytes, recv: int) -> list[Output]:
+        """Deposits and the like are told as changes: the state is fetched, so that nobody has to add them up.
+
+        ``{"e":"executionReport","E":1499405658658,"s":"ETHBTC","c":"mUvoqJxFIILMdfAW5iGSOW","S":"BUY","o":"LIMIT","q":
+        "1.00000000","p":"0.10264410","C":"","x":"NEW","X":"NEW","i":4293153,"l":"0.00000000","z":"0.00000000","L":
+        "0.00000000","n":"0","N":null,"T":1499405658657,"t":-1,…}``
+        ``{"e":"outboundAccountPosition","E":1564034571105,"u":1564034571073,"B":[{"a":"ETH","f":"10000.0","l":"0.0"}]}``
+        ``{"e":"balanceUpdate","E":1573200697110,"a":"BTC","d":"100.00000000","T":1573200697068}``
+        """
+        kind = row.get("e", "")
+        if kind == "executionReport":
+            return self._report(row, frame, recv)
+        if kind == "outboundAccountPosition":
+            rows = [each | {"T": row.get("u", "")} for each in nested_rows(row, "B")]
+            return self._each(frame, recv, [(Channel.BALANCES, partial(self._balance, each, recv)) for each in rows])
+        if kind == "serverShutdown":
+            return [Replace("the exchange shuts this server down")]
+        if kind == "eventStreamTerminated":
+            gaps = self.gaps(self._streams, recv, "the exchange has ended the subscription")
+            return [*gaps, *self._login.begin(recv)]
+        if kind not in _NO_ENTRY:
+            self._state.want(recv)
+        return [] if kind in (*_NO_ENTRY, *_CHANGES) else [Unknown(kind[:40] or "event without type")]
+
+    def _balance(self, row: Row, recv: int) -> Balance:
+        return checked(Balance(self._name, _time(row), recv, row["a"], row["f"], row["l"]))
+
+    def _steps(self) -> Sequence[Step]:
+        return (self._sync_orders, self._sync_fills, self._sync_balances)
+
+    def _sync_balances(self, now: int) -> Flow[list[Output]]:
+        path = f"{self._api}/account"
+        rows = yield from self._rest.rows(path, "omitZeroBalances=true", now, weight=20, field="balances")
+        return self._restate(Channel.BALANCES, rows, self._balance, now, "asset")
+
+
+class UsdmSession(_Session):
+    """A connection whose address has a listen key; ``wallets`` are wanted when something has changed them."""
+
+    fills, days, weights = "userTrades", 7, (40, 1, 5)
+    quiet = True
+
+    def __init__(self, url: str, account: BinanceAccount, wallets: Poll) -> None:
+        super().__init__(url, account, (Channel.ORDERS, Channel.FILLS, Channel.POSITIONS))
+        self._wallets = wallets
+        self._renewal = Renewal(self, "the listen key", self._renew, every=_KEEP, lasts=2 * _KEEP, gone=_is_gone)
+
+    def _renew(self, now: int) -> Flow[None]:
+        yield from self._listen_key("PUT", now)
+
+    def _listen_key(self, method: str, now: int) -> Flow[list[Row]]:
+        """``{"listenKey":"pqia91ma19a5s61cv6a81va65sdf19v8a65a1"}``: all connections of the account have the same one."""
+        return (yield from self._rest.rows(f"{self._api}/listenKey", "", now, method=method, signed=False))
+
+    def open(self, now: int) -> Flow[Target]:
+        rows = yield from self._listen_key("POST", now)
+        key = id_or_empty(rows[0].get("listenKey", "")) if rows else ""
+        if not key:
+            raise RestError(self._exchange, f"{self._api}/listenKey", 200, "no listen key")
+        return Target(f"{self._url}/{key}", f"{self._url}/***")
+
+    def connected(self, now: int) -> Sequence[Output]:
+        self._renewal.begin(now)
+        return self._begin(now)
+
+    def tick(self, now: int) -> Sequence[Output]:
+        return [*super().tick(now), *self._renewal.tick(now)]
+
+    def _message(self, row: Row, frame: bytes, recv: int) -> Sequence[Output]:
+        """An event; those of COIN-M come over the same connection.
+
+        ``{"e":"ORDER_TRADE_UPDATE","E":1568879465651,"T":1568879465650,"o":{"s":"BTCUSDT","c":"TEST","S":"SELL","o":"LIMIT",
+        "q":"0.001","p":"9910","x":"NEW","X":"NEW","i":8886774,"l":"0","z":"0","L":"0","T":1568879465650,"t":0,…}}``
+        ``{"e":"ACCOUNT_UPDATE","E":1564745798939,"T":1564745798938,"a":{"m":"ORDER","B":[…],"P":[{"s":"BTCUSDT","pa":
+        "-10","ep":"6563.86000","up":"-1423.15600","ps":"BOTH"}]}}``
+        ``{"e":"listenKeyExpired","E":"1736996475556","listenKey":"…"}``
+        """
+        kind = row.get("e", "")
+        if kind in _NO_ENTRY or row.get("st") == "2":
+            return []
+        if kind == "ORDER_TRADE_UPDATE":
+            self._wallets.wanted = True
+            orders = [each for each in nested_rows(row, "o") if "USD_" not in each.get("s", "")]
+            return [out for order in orders for out in self._report(order, frame, recv)]
+        if kind == "ACCOUNT_UPDATE":
+            self._wallets.wanted = True
+            found = [
+                each for part in nested_rows(row, "a") for each in (nested_rows(part, "P") if "B" in part else [{}])
+            ]
+            rows = [each | {"T": row.get("T", "")} for each in found if "USD_" not in each.get("s", "")]
+            return self._each(frame, recv, [(Channel.POSITIONS, partial(self._position, each, recv)) for each in rows])
+        if kind == "listenKeyExpired":
+            return [Reconnect("the listen key has expired")]
+        self._state.want(recv)
+        return [Unknown(kind[:40] or "message without event")]
+
+    def _position(self, row: Row, recv: int) -> Position:
+        """A position, or one leg of it in hedge mode."""
+        amount, leg, ts, pair = row["pa"], _LEGS[row["ps"]], _time(row), self._account.pair(row)
+        check_values(amount)
+        if not Decimal(amount):
+            return Position(self._name, ts, recv, pair, "", "0", "", "", "", None, leg)
+        side, size = ("short", amount[1:]) if amount[0] == "-" else ("long", amount)
+        values = (side, size, row["ep"], row.get("markPrice", ""), row.get("up", ""))
+        return checked(Position(self._name, ts, recv, pair, *values, None, leg))
+
+    def _steps(self) -> Sequence[Step]:
+        return (self._sync_orders, self._sync_positions, self._sync_fills)
+
+    def _sync_positions(self, now: int) -> Flow[list[Output]]:
+        rows = yield from self._rest.rows("/fapi/v3/positionRisk", "", now, weight=5)
+        return self._restate(Channel.POSITIONS, rows, self._position, now)
+
+
+def _wallet(name: str, now: int, row: Row) -> list[Event]:
+    """A wallet of futures; where a profit that isn't taken is available, too, nobody tells what is reserved.
+
+    ``{"asset":"USDT","balance":"122607.35137903","availableBalance":"23.72469206","updateTime":1617939110373}``
+    """
+    total, free = row["balance"], row["availableBalance"]
+    held = difference(total, free)
+    ts = _time(row, "updateTime")
+    return [checked(Balance(name, ts, now, row["asset"], free, "" if held.startswith("-") else held))]
+
+
+def _is_gone(error: RestError) -> bool:
+    return error.code == _NO_LISTEN_KEY
+
+
+def _time(row: Row, name: str = "T") -> int | None:
+    """The time of a row, if it has one."""
+    at = row.get(name, "")
+    return instant(int(at[:20])) if at.strip("0") else None
+
+
+def _whole(row: Row, name: str) -> int:
+    """A whole number; 0 where there is none."""
+    text = row.get(name, "")[:20]
+    return int(text) if text.removeprefix("-").isdecimal() and text.isascii() else 0
+
+
+def _some(number: str) -> str:
+    """A number, or nothing in place of a zero that stands for it."""
+    return number if number.strip("0.") else ""

@@ -1,0 +1,68 @@
+"""Exchanges with several systems (live, test, demo), each with its hosts, and pairs that a list or a convention names."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+from bridge.exchanges.api import Exchange, Flow, ListedPair, Profile
+from bridge.exchanges.toolkit.history import AccountMemory
+from bridge.exchanges.toolkit.listing import check_listed
+from bridge.exchanges.toolkit.names import Names
+
+__all__ = ["HostedExchange"]
+
+
+class HostedExchange(Exchange):
+    """One of an exchange's systems; `Profile.url` and `Profile.rest_url` go before its hosts."""
+
+    hosts: ClassVar[Mapping[str, tuple[str, str, str]]]
+    """Environment → hosts of public streams, of private ones, of REST."""
+    list_path: ClassVar[str]
+    """Where REST lists the pairs."""
+
+    def __init__(self, profile: Profile) -> None:
+        super().__init__(profile)
+        public, private, rest = self.hosts[self.environment]
+        self._public, self._private = (profile.url or f"wss://{host}" for host in (public, private))
+        self._rest_base = profile.rest_url or f"https://{rest}"
+        self._memory = AccountMemory()
+        self._halted: dict[str, str] = {}
+        """Pair → why it can't be traded, by the list as it was at the start."""
+        self._names = Names()
+        for pair in profile.pairs:
+            self._names.learn(*self.by_convention(pair), pair)
+
+    @property
+    @abstractmethod
+    def environment(self) -> str:
+        """Which of the systems the options name."""
+
+    @property
+    def rest_base(self) -> str:
+        return self._rest_base
+
+    @property
+    def bases(self) -> list[str]:
+        return list(dict.fromkeys([self._public, self._private, self._rest_base]))
+
+    @classmethod
+    @abstractmethod
+    def by_convention(cls, pair: str) -> tuple[str, str]:
+        """Category and symbol of a pair, where no list says them."""
+
+    def discover(self, now: int) -> Flow[None]:
+        """Read the list; where REST is another exchange's than the streams, names go by convention."""
+        del now
+        if not self.profile.url or self.profile.rest_url:
+            listed = yield from self.list_pairs()
+            check_listed(self.name, self.list_path, self.pairs, [pair.pair for pair in listed])
+            self._halted = {pair.pair: _words(pair) for pair in listed if pair.status not in ("", "online")}
+
+    def remarks(self) -> list[str]:
+        return [f"{pair}: {self._halted[pair]}" for pair in self.pairs if pair in self._halted]
+
+
+def _words(pair: ListedPair) -> str:
+    return f"the exchange lists the pair as {pair.status}"
