@@ -73,6 +73,17 @@ def _coinbase_row(ident: int) -> str:
     )
 
 
+def _kraken(_: int, rows: Sequence[str]) -> str:
+    return f'{{"channel":"trade","type":"update","data":[{",".join(rows)}]}}'
+
+
+def _kraken_row(ident: int) -> str:
+    return (
+        f'{{"symbol":"BTC/USD","side":"sell","price":65083.6,"qty":0.01034361,"ord_type":"market","trade_id":{ident},'
+        f'"timestamp":"2026-08-09T21:05:48.167634Z"}}'
+    )
+
+
 def _limitlex(_: int, rows: Sequence[str]) -> str:
     return rows[0]
 
@@ -143,6 +154,7 @@ EXCHANGES = (
     Side("binance-usdm", _binance_usdm_row, _binance_usdm, '"p":', many=False),
     Side("bybit", _bybit_row, _bybit, '"p":'),
     Side("coinbase", _coinbase_row, _coinbase, '"price":'),
+    Side("kraken", _kraken_row, _kraken, '"price":'),
     Side(
         "limitlex",
         _limitlex_row,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Iterable
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, Inexact, InvalidOperation, Overflow
 from heapq import heapify, heappop, heappush, nlargest, nsmallest
 
 from bridge.model import Levels
 
-__all__ = ["EXACT", "Book", "Side"]
+__all__ = ["EXACT", "Book", "RankedBook", "RankedSide", "Side"]
 
 EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact, InvalidOperation, Overflow])
 """For exact sums and products of numbers whose exponents have two digits."""
@@ -57,11 +58,7 @@ class Side:
             ValueError: the price or size is not a number, or the size is negative.
         """
         key = _number(price)
-        amount = _number(size)
-        if amount < 0:
-            msg = f"negative size {size} at price {price}"
-            raise ValueError(msg)
-        if not amount:
+        if not _amount(price, size):
             self._levels.pop(key, None)
             return
         if key not in self._levels:
@@ -114,6 +111,52 @@ class Side:
         return [self._levels[price] for price in prices]
 
 
+class RankedSide(Side):
+    """A side whose levels are kept in order.
+
+    For books of up to some thousand levels, whose best levels and whose worst one are looked at with every change.
+    """
+
+    def __init__(self, *, bids: bool) -> None:
+        super().__init__(bids=bids)
+        self._ranked: list[Decimal] = []
+        """The prices, lowest first."""
+
+    def replace(self, levels: Iterable[tuple[str, str]]) -> None:
+        super().replace(levels)
+        self._heap = []
+        self._ranked = sorted(self._levels)
+
+    def set(self, price: str, size: str) -> None:
+        key = _number(price)
+        if not _amount(price, size):
+            if self._levels.pop(key, None):
+                del self._ranked[bisect_left(self._ranked, key)]
+            return
+        if key not in self._levels:
+            insort(self._ranked, key)
+        self._levels[key] = (price, size)
+
+    def best_price(self) -> Decimal | None:
+        if not self._ranked:
+            return None
+        return self._ranked[-1 if self._bids else 0]
+
+    def top(self, count: int | None = None) -> Levels:
+        best = slice(None, None if count is None else -count - 1, -1) if self._bids else slice(count)
+        return [self._levels[price] for price in self._ranked[best]]
+
+    def cut(self, depth: int) -> list[str]:
+        """Drop the levels behind the best ``depth`` ones; returns their prices."""
+        over = len(self._ranked) - depth
+        if over <= 0:
+            return []
+        behind = slice(None, over) if self._bids else slice(depth, None)
+        gone = self._ranked[behind]
+        del self._ranked[behind]
+        return [self._levels.pop(price)[0] for price in gone]
+
+
 class Book:
     """Bids and asks of one pair, keyed by price; ``7994.50`` and ``7994.5`` are one level."""
 
@@ -158,6 +201,29 @@ class Book:
         bid = self.bids.best_price()
         ask = self.asks.best_price()
         return bid is not None and ask is not None and bid >= ask
+
+
+class RankedBook(Book):
+    """A book whose sides are kept in order."""
+
+    bids: RankedSide
+    asks: RankedSide
+
+    def __init__(self) -> None:
+        self.bids = RankedSide(bids=True)
+        self.asks = RankedSide(bids=False)
+
+    def cut(self, depth: int) -> tuple[list[str], list[str]]:
+        """Drop the levels behind the best ``depth`` ones of each side; returns the prices of bids and asks."""
+        return self.bids.cut(depth), self.asks.cut(depth)
+
+
+def _amount(price: str, size: str) -> Decimal:
+    amount = _number(size)
+    if amount < 0:
+        msg = f"negative size {size} at price {price}"
+        raise ValueError(msg)
+    return amount
 
 
 def _number(text: str) -> Decimal:

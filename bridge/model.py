@@ -129,7 +129,11 @@ class Trade(Event, frozen=True, gc=False, tag="trade"):
 
 
 class BookSnapshot(Event, frozen=True, gc=False, tag="snapshot"):
-    """The whole book (of ``book10``: its ten best levels a side), best levels first. ``xseq`` is the exchange's own sequence number, or empty."""
+    """The whole book (of ``book10``: its ten best levels a side), best levels first.
+
+    ``xseq`` is the exchange's own sequence number, or empty. ``checksum`` is what the exchange computes of the book; a
+    delta's is of the book that it leads to.
+    """
 
     channel: ClassVar[Channel] = Channel.BOOK
     WIRE: ClassVar[tuple[str, ...]] = ("xseq", "bids", "asks")
@@ -137,6 +141,7 @@ class BookSnapshot(Event, frozen=True, gc=False, tag="snapshot"):
     xseq: str
     bids: Levels
     asks: Levels
+    checksum: int | None = None
 
 
 class BookDelta(Event, frozen=True, gc=False, tag="delta"):
@@ -152,6 +157,7 @@ class BookDelta(Event, frozen=True, gc=False, tag="delta"):
     bids: Levels
     asks: Levels
     prev: str = ""
+    checksum: int | None = None
 
 
 class Quote(Event, frozen=True, gc=False, tag="quote"):

@@ -14,6 +14,7 @@ _REGISTRY = {
     "binance-usdm": "bridge.exchanges.binance:BinanceUsdm",
     "bybit": "bridge.exchanges.bybit:Bybit",
     "coinbase": "bridge.exchanges.coinbase:Coinbase",
+    "kraken": "bridge.exchanges.kraken:Kraken",
     "limitlex": "bridge.exchanges.limitlex:Limitlex",
     "lmex": "bridge.exchanges.lmex:Lmex",
     "okx": "bridge.exchanges.okx:Okx",

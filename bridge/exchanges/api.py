@@ -36,7 +36,7 @@ from bridge.exchanges.plans import (
     Poll,
     Profile,
 )
-from bridge.exchanges.rules import NOT_UNDERSTOOD, BestPrices, BookRules
+from bridge.exchanges.rules import NOT_UNDERSTOOD, BestPrices, BookRules, Checksum
 from bridge.exchanges.session import Session, Subscription, Target
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "Action",
     "BestPrices",
     "BookRules",
+    "Checksum",
     "ClockReading",
     "ConnectionPlan",
     "Credential",

@@ -7,12 +7,17 @@ from typing import ClassVar, Literal
 
 from msgspec import Struct
 
+from bridge.book import RankedBook
 from bridge.model import Channel, Event
 
-__all__ = ["NOT_UNDERSTOOD", "BestPrices", "BookRules"]
+__all__ = ["NOT_UNDERSTOOD", "BestPrices", "BookRules", "Checksum"]
 
 NOT_UNDERSTOOD = "a frame could not be understood"
 """The reason of the gap that a rejected frame leaves."""
+
+Checksum = Callable[[str, RankedBook], int | None]
+"""Computes the checksum of a pair's book as the exchange does, out of the exchange's own digits; ``None`` while it is not
+known how."""
 
 
 class BookRules(Struct, frozen=True):
@@ -52,6 +57,11 @@ class BookRules(Struct, frozen=True):
     """Whether a chain may go on at a smaller number: then a delta that continues another number is never a repeat."""
     changes: bool = False
     """Whether a delta says by how much a level's size has changed, and not what it is now."""
+    depth: int | None = None
+    """Levels a side that the exchange keeps, where it doesn't say which ones drop out behind the last: the copy drops them,
+    too, and the delta that is published removes them. ``None``: it says so, or keeps them all."""
+    checksum: Checksum | None = None
+    """What the book is held against with every message that has a ``checksum``."""
 
 
 class BestPrices(Event, frozen=True, gc=False):

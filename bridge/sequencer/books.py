@@ -31,7 +31,8 @@ class BookTopic(Topic):
         self.received += 1
         self.last = event.recv
         ts = event.ts
-        if ts is not None and ts >= self.lags_from and event.xseq != self._xseq:  # else it only says again what stands
+        again = event.xseq and event.xseq == self._xseq  # it only says again what stands
+        if ts is not None and ts >= self.lags_from and not again:
             self.lags.append(event.recv - ts)
         if event.__class__ is BookSnapshot:
             self._declare_unused(event.recv)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from enum import Enum, auto
 
 from msgspec import structs
 
-from bridge.book import Book
+from bridge.book import Book, RankedBook
 from bridge.exchanges.rules import NOT_UNDERSTOOD, BestPrices, BookRules
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Event, Levels, Quote
 from bridge.publish.stream import Stream
@@ -22,6 +23,8 @@ __all__ = ["Condition", "HeldBook"]
 _REPEAT = 1_000
 """How far behind a delta may be to count as a repeat; further behind, the exchange counts from the beginning again."""
 _NOTHING = (None, None)
+_GONE = "0"
+"""The size of a level that is removed."""
 
 
 class Condition(Enum):
@@ -79,7 +82,7 @@ class HeldBook(BookTopic):
         self._mending = Mending(rules.attempts)
         self._agreement = None if rules.best is None else Agreement(rules.best, paused)
         self._changed = None if rules.in_transit is None else LateChanges(rules.in_transit)
-        self._copy = Book()
+        self._copy = self._empty()
         self.condition = Condition.AWAY
         self._given_up = False
         """Whether only a snapshot makes it live again."""
@@ -192,12 +195,17 @@ class HeldBook(BookTopic):
             self.repeated += 1  # some exchanges say the same again where nothing has changed
             self.last = event.recv
             return
-        known, self._copy = self._copy, Book()
+        known, self._copy = self._copy, self._empty()
         self._copy.replace(event.bids, event.asks)
+        if any(self._cut()):
+            event = structs.replace(event, bids=self._copy.bids.top(), asks=self._copy.asks.top())
         if self._agreement:
             self._agreement.begin()
         elif self._is_crossed():
             self._refuse(event, "the snapshot is crossed")
+            return
+        if wrong := self._wrong_sum(event):
+            self._refuse(event, wrong, elsewhere=False)
             return
         if self.whole:
             self._say_what_was_missed(event, known)
@@ -226,11 +234,7 @@ class HeldBook(BookTopic):
                 self._refuse(event, f"xseq {self._at} was last, {event.xseq} continues {event.prev}")
             return
         try:
-            if self._rules.changes:
-                bids, asks = self._copy.add(event.bids, event.asks)
-                event = structs.replace(event, bids=bids, asks=asks)
-            else:
-                self._copy.apply(event.bids, event.asks)
+            event = self._apply(event)
         except ValueError as error:
             self._refuse(event, str(error))
             return
@@ -238,8 +242,41 @@ class HeldBook(BookTopic):
             self._changed.note(event)
         if not self._agreement and self._is_crossed():
             self._refuse(event, "the book is crossed")
-            return
-        self._publish(event)
+        elif wrong := self._wrong_sum(event):
+            self._refuse(event, wrong, elsewhere=False)
+        else:
+            self._publish(event)
+
+    def _apply(self, event: BookDelta) -> BookDelta:
+        """Change the copy; returns the delta as readers get it.
+
+        Raises:
+            ValueError: it can't be right.
+        """
+        if self._rules.changes:
+            bids, asks = self._copy.add(event.bids, event.asks)
+            event = structs.replace(event, bids=bids, asks=asks)
+        else:
+            self._copy.apply(event.bids, event.asks)
+        if any(cut := self._cut()):
+            event = structs.replace(event, bids=_without(event.bids, cut[0]), asks=_without(event.asks, cut[1]))
+        return event
+
+    def _empty(self) -> Book:
+        return Book() if self._rules.depth is None and self._rules.checksum is None else RankedBook()
+
+    def _cut(self) -> tuple[list[str], list[str]]:
+        """Drop what the exchange no longer keeps; returns the prices of bids and asks."""
+        depth, copy = self._rules.depth, self._copy
+        return copy.cut(depth) if depth is not None and isinstance(copy, RankedBook) else ([], [])
+
+    def _wrong_sum(self, event: BookSnapshot | BookDelta) -> str:
+        """How the copy differs from what the exchange's checksum says; empty where it doesn't, or there is none."""
+        compute, copy = self._rules.checksum, self._copy
+        if event.checksum is None or compute is None or not isinstance(copy, RankedBook):
+            return ""
+        mine = compute(self.subject, copy)
+        return "" if mine in (None, event.checksum) else f"the checksum is {mine}, the exchange's is {event.checksum}"
 
     def _publish(self, event: BookSnapshot | BookDelta) -> None:
         """It is in the copy: to the readers, and the best prices to those of the quotes, when they are news."""
@@ -287,16 +324,18 @@ class HeldBook(BookTopic):
         self.last = event.recv
         self._unused += 1
 
-    def _refuse(self, event: BookSnapshot | BookDelta, reason: str) -> None:
+    def _refuse(self, event: BookSnapshot | BookDelta, reason: str, *, elsewhere: bool = True) -> None:
         """Events from here on are of no use until the next snapshot."""
         self._leave_out(event)
-        self._trouble(event.recv, reason)
+        self._trouble(event.recv, reason, elsewhere=elsewhere)
 
-    def _trouble(self, now: int, reason: str, count: int | None = None) -> None:
-        """The book is no good: do what `Mending` says; where that is to wait, the book is ``down`` until then."""
-        # The exchange would say the same over another connection.
+    def _trouble(self, now: int, reason: str, count: int | None = None, *, elsewhere: bool = True) -> None:
+        """The book is no good: do what `Mending` says; where that is to wait, the book is ``down`` until then.
+
+        ``elsewhere``: whether the exchange might say something else over another connection.
+        """
         sound = now - self._since if self.whole else 0
-        elsewhere = self._another_connection_helps and reason != NOT_UNDERSTOOD
+        elsewhere = elsewhere and self._another_connection_helps and reason != NOT_UNDERSTOOD
         step = self._mending.trouble(now, connection=elsewhere, sound=sound)
         self._why, self._best = reason, _NOTHING
         if step.due > now:
@@ -334,6 +373,14 @@ class HeldBook(BookTopic):
         """It counts as received, since it stands for what was."""
         with self.not_timed():
             super().accept(BookSnapshot(self.subject, self._ts, now, self._at, bids, asks))
+
+
+def _without(levels: Levels, gone: list[str]) -> Levels:
+    """The levels of a delta, with a removal of those that are gone by now in the place of what it says of them."""
+    if not gone:
+        return levels
+    numbers = {Decimal(price) for price in gone}
+    return [*(level for level in levels if Decimal(level[0]) not in numbers), *((price, _GONE) for price in gone)]
 
 
 def _is_repeat(xseq: str, last: str) -> bool:

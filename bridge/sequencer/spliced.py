@@ -142,8 +142,8 @@ class SplicedBook(HeldBook):
         self._begins = False
         super()._take_delta(event)
 
-    def _refuse(self, event: BookSnapshot | BookDelta, reason: str) -> None:
-        self._trouble(event.recv, reason)
+    def _refuse(self, event: BookSnapshot | BookDelta, reason: str, *, elsewhere: bool = True) -> None:
+        self._trouble(event.recv, reason, elsewhere=elsewhere)
         if isinstance(event, BookDelta):
             self._hold(event)  # the next snapshot may be from before it
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from operator import attrgetter
 from typing import Any
 
@@ -148,4 +149,11 @@ def _content(event: Event) -> tuple[str, ...]:
 def _agree(one: Event, other: Event) -> bool:
     """Whether two states say the same, their times aside; a field that one leaves empty agrees."""
     pairs = zip(_content(one), _content(other), strict=True)
-    return all(mine == theirs or not mine or not theirs for mine, theirs in pairs)
+    return all(mine == theirs or not mine or not theirs or _same_number(mine, theirs) for mine, theirs in pairs)
+
+
+def _same_number(one: str, other: str) -> bool:
+    """Whether these are a decimal number in two spellings: REST and the connection needn't write the same zeros."""
+    if "." not in one + other or not all(text.replace(".", "", 1).isdecimal() for text in (one, other)):
+        return False
+    return Decimal(one) == Decimal(other)

@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.binance_exchange import BinanceExchange
 from tests.e2e.bybit_exchange import BybitExchange
 from tests.e2e.harness import Process, Simulated
+from tests.e2e.kraken_exchange import KrakenExchange
 from tests.e2e.observing import connect
 from tests.e2e.okx_exchange import OkxExchange
 from tests.servers import RedisServer
@@ -108,6 +109,12 @@ def okx_exchange() -> Iterator[OkxExchange]:
 @pytest.fixture
 def bybit_exchange() -> Iterator[BybitExchange]:
     with BybitExchange() as served:
+        yield served
+
+
+@pytest.fixture
+def kraken_exchange() -> Iterator[KrakenExchange]:
+    with KrakenExchange() as served:
         yield served
 
 

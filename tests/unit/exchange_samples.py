@@ -18,6 +18,7 @@ from tests.unit import (
     bybit_frames,
     coinbase_account_frames,
     coinbase_frames,
+    kraken_frames,
     limitlex_frames,
     lmex_frames,
     okx_frames,
@@ -59,6 +60,8 @@ class Sample(Struct):
     """What REST answers to `discover`, by the call, where the exchange can't do without."""
     listings: dict[str, str] = {}
     """REST path → an answer with two rows, of private state that is listed."""
+    opening: bytes = ANSWERS[0]
+    """What REST answers to a session that opens its connection: the token ``TOKEN``."""
 
     def __repr__(self) -> str:
         return f"Sample({self.name!r})"
@@ -139,6 +142,21 @@ SAMPLES = (
         coinbase_account_frames.SECRET,
         routing=frozenset({"channel", "sequence_num"}),
         listings=coinbase_account_frames.LISTINGS,
+    ),
+    Sample(
+        "kraken",
+        kraken_frames.PAIRS,
+        _all(
+            kraken_frames.CONTROL.values(),
+            kraken_frames.PUBLIC.values(),
+            kraken_frames.SAMPLED,
+            (kraken_frames.BALANCES, kraken_frames.BALANCE),
+        ),
+        kraken_frames.SECRET,
+        warm=kraken_frames.WARM,
+        levels=frozenset({"asks", "bids", "fees", "pairs", "assets", "wallets", "warnings"}),
+        routing=frozenset({"channel", "sequence", "type"}),
+        opening=kraken_frames.rest({"token": TOKEN.decode(), "expires": 900}),
     ),
     Sample(
         "limitlex",

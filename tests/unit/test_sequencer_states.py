@@ -163,6 +163,19 @@ class TestRestate:
         rig.topic.restate([], T0 + SECOND, T0 + 3 * SECOND)
         assert [(e.order_id, e.status) for e in rig.sink.data[2:]] == [("old", "")]
 
+    def test_rest_may_write_the_same_number_with_other_zeros(self):
+        """An id that only looks alike is another one."""
+        rig = Rig(Channel.BALANCES)
+        rig.topic.accept(balance("EUR", "100.50"))
+        rig.topic.restate([balance("EUR", "100.5000", reserved="0.0")], T0 + SECOND, T0 + SECOND)
+        assert len(rig.sink.data) == 1
+        rig.topic.restate([balance("EUR", "100.51")], T0 + SECOND, T0 + SECOND)
+        assert rig.sink.data[-1].available == "100.51"
+        orders = Rig(Channel.ORDERS)
+        orders.topic.accept(structs.replace(order("a"), client_id="07"))
+        orders.topic.restate([structs.replace(order("a", recv=T0 + 1), client_id="7")], T0 + SECOND, T0 + SECOND)
+        assert [entry.client_id for entry in orders.sink.data] == ["07", "7"]
+
     def test_the_time_of_a_restated_entry_is_when_it_is_written(self):
         rig = Rig(Channel.BALANCES)
         rig.topic.accept(balance("BTC", "1", T0 + 2 * SECOND))

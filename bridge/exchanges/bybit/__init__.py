@@ -30,7 +30,7 @@ from bridge.exchanges.bybit.private import PRIVATE, AccountSession, BybitRest
 from bridge.exchanges.bybit.public import CHANNELS, MILLISECOND, NAME, PublicSession, topics_of
 from bridge.exchanges.toolkit.fields import Row, first, nested
 from bridge.exchanges.toolkit.hosted import HostedExchange
-from bridge.exchanges.toolkit.listing import share_out
+from bridge.exchanges.toolkit.listing import share_out, streams_of
 from bridge.exchanges.toolkit.names import channels_of, contract_name
 from bridge.exchanges.toolkit.numbers import number_or_empty
 from bridge.exchanges.toolkit.options import AS_NUMBER
@@ -126,7 +126,7 @@ class Bybit(HostedExchange):
         plans = [plan for category in _ARGS for plan in self._market_plans(category)]
         account = self.profile.account
         if account:
-            streams = _streams(self.private_channels, [account.name])
+            streams = streams_of(self.private_channels, [account.name])
             url = f"{self._private}/v5/private"
             log_in = partial(AccountSession, url, account, self._rest, self._names, self._memory)
             plans.append(ConnectionPlan(f"account:{account.name}", streams, log_in))
@@ -159,12 +159,8 @@ class Bybit(HostedExchange):
         for number, pairs in enumerate(share_out(list(symbols), topics=topics, most_bytes=_MOST_TEXT), 1):
             part = {pair: symbols[pair] for pair in pairs}
             session = partial(PublicSession, url, part, channels, depth=depth, most=_ARGS[category])
-            streams = [stream for pair in pairs for stream in _streams(channels_of(pair, channels), [pair])]
+            streams = [stream for pair in pairs for stream in streams_of(channels_of(pair, channels), [pair])]
             yield ConnectionPlan(f"{category}-{number}", tuple(streams), session)
-
-
-def _streams(channels: Iterable[Channel], subjects: Iterable[str]) -> tuple[Subscription, ...]:
-    return tuple(Subscription(channel, subject) for subject in subjects for channel in sorted(channels))
 
 
 def _by_convention(pair: str) -> tuple[str, str]:

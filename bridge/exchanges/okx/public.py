@@ -130,8 +130,8 @@ class OkxSession(ArgSession):
         message = _decode_envelope(frame)
         return ("" if message.event else self._of(message.arg)), message
 
-    def _peek_topic(self, frame: bytes) -> str:
-        return self._of(_Arg(peek(frame, "channel"), peek(frame, "instId"), peek(frame, "instType")))
+    def _peek(self, frame: bytes) -> Sequence[str]:
+        return [self._of(_Arg(peek(frame, "channel"), peek(frame, "instId"), peek(frame, "instType")))]
 
     def _of(self, arg: _Arg) -> str:
         return self._topic(arg.channel, arg.instId or arg.instType)

@@ -15,7 +15,7 @@ from bridge.exchanges.toolkit.numbers import SECOND, epoch_ns
 from bridge.exchanges.toolkit.salvage import UNREADABLE
 from bridge.exchanges.toolkit.waiting import seconds_to_wait
 
-__all__ = ["date_reading", "iso_reading", "millis_reading"]
+__all__ = ["date_reading", "iso_reading", "millis_reading", "seconds_reading"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND, _MILLISECOND = 1_000, 1_000_000
@@ -36,6 +36,18 @@ def iso_reading(text: str) -> ClockReading:
     since = at - _EPOCH
     microseconds = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     return ClockReading(epoch_ns(microseconds, _MICROSECOND), max(SECOND // 10**decimals, _MICROSECOND))
+
+
+def seconds_reading(exchange: str, path: str, result: bytes | msgspec.Raw, field: str) -> ClockReading:
+    """Whole seconds since the epoch, a number or text, out of a field of an object that came from ``path``.
+
+    Raises:
+        RestError: it doesn't hold one.
+    """
+    try:
+        return ClockReading(epoch_ns(int(_decode(bytes(result))[field]), SECOND), SECOND)
+    except (*UNREADABLE, LookupError, TypeError, ValueError, OverflowError) as error:
+        raise RestError(exchange, path, 200, f"not a time: {type(error).__name__}: {error}") from None
 
 
 def millis_reading(exchange: str, path: str, *way: str | int) -> Flow[ClockReading]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,9 +19,13 @@ __all__ = [
     "UNREADABLE_ROW",
     "Row",
     "decode_rows",
+    "decoder",
     "difference",
+    "digits",
     "fields_of",
     "first",
+    "inner_rows",
+    "keyed_rows",
     "nested",
     "nested_rows",
     "opposite",
@@ -29,6 +34,7 @@ __all__ = [
     "total",
 ]
 
+T = TypeVar("T")
 Row = dict[str, str]
 """Every value as the text that stands there."""
 
@@ -50,6 +56,25 @@ def decode_rows(data: msgspec.Raw | bytes) -> list[Row]:
         MsgspecError, UnicodeDecodeError: it isn't JSON.
     """
     return [_row(raw) for raw in rows_of(data)]
+
+
+def keyed_rows(data: msgspec.Raw | bytes, key: str) -> list[Row]:
+    """The objects in an object as rows, each with its name as the field ``key``.
+
+    Raises:
+        MsgspecError, UnicodeDecodeError: it isn't one.
+    """
+    return [{**_row(raw), key: name} for name, raw in _fields(data).items()]
+
+
+def inner_rows(row: Row, name: str) -> list[Row]:
+    """The rows that a field of a row holds; none, where it is absent or holds no object and no list.
+
+    Raises:
+        MsgspecError, UnicodeDecodeError: it isn't JSON.
+    """
+    value = row.get(name, "")
+    return decode_rows(value[len(NESTED) :].encode()) if value.startswith(NESTED) else []
 
 
 def nested_rows(data: msgspec.Raw | bytes, name: str, *keep: str) -> list[Row]:
@@ -95,6 +120,21 @@ def text(raw: msgspec.Raw) -> str:
         return NESTED + body.decode()
     word = body.decode()
     return plain(Decimal(word)) if _WITH_EXPONENT(word) else word
+
+
+def decoder(kind: type[T]) -> Callable[[Any], T]:
+    """What decodes JSON into this type, with numbers of fields of type ``Any`` for `digits`."""
+    return msgspec.json.Decoder(kind, float_hook=str).decode
+
+
+def digits(value: object) -> str:
+    """A number that was decoded with ``float_hook=str``, with the digits that stand there; exponents are written out.
+
+    Anything else becomes a text that no check takes for a number.
+    """
+    if not isinstance(value, str):
+        return str(value) if value.__class__ is int else NESTED + repr(value)
+    return f"{Decimal(value):f}" if ("e" in value or "E" in value) and _WITH_EXPONENT(value) else value
 
 
 def plain(number: Decimal) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bridge.exchanges.toolkit.numbers import SECOND
 from bridge.exchanges.toolkit.topics import Topics
@@ -19,12 +19,21 @@ class NamedTopics(Topics):
         most: how many topics one request may name.
         limit: seconds that an answer may take.
         left_out: why a topic is refused that an answer leaves out; ``None`` where only an error refuses one.
+        kind: what the topics of one request have to have in common.
+        first: the topic that the others wait for.
     """
 
     def __init__(
-        self, forms: Mapping[str, Sequence[str]], most: int, *, limit: float = 10.0, left_out: str | None = None
+        self,
+        forms: Mapping[str, Sequence[str]],
+        most: int,
+        *,
+        limit: float = 10.0,
+        left_out: str | None = None,
+        kind: Callable[[str], str] = lambda _: "",
+        first: str = "",
     ) -> None:
-        super().__init__(forms, most, limit=int(limit * SECOND))
+        super().__init__(forms, most, limit=int(limit * SECOND), kind=kind, first=first)
         self._forms = forms
         self._left_out = left_out
         self._form: dict[str, int] = {}
@@ -35,11 +44,22 @@ class NamedTopics(Topics):
     def settled(self) -> bool:
         """Whether nothing is awaited; data is an answer, too."""
         awaited = (name for asked in self._asked.values() for name in asked.topics if name not in self.served)
-        return not self._waiting and next(awaited, None) is None
+        return not self._waiting and not self._others and next(awaited, None) is None
 
     def form(self, name: str) -> str:
         """How the topic is, or was last, asked for."""
         return self._forms[name][self._form.get(name, 0)]
+
+    def meant(self, ident: str, ending: str) -> list[str]:
+        """The topics that an answer may be about which names its request, and nothing of them but perhaps their ``ending``.
+
+        Where the request is none of ours, it may be any that is awaited. Empty, if it can't be told.
+        """
+        ours = self._asked.get(ident)
+        if ours and len(ours.topics) == 1:
+            return list(ours.topics)
+        names = dict.fromkeys(name for asked in ([ours] if ours else self._asked.values()) for name in asked.topics)
+        return [name for name in names if ending and name.endswith(ending)]
 
     def accepted(self, names: Sequence[str], now: int) -> tuple[list[str], list[str]]:
         """An answer accepts these topics; returns those of which it is news that they are served, or are refused."""

@@ -52,6 +52,7 @@ class StateFetch:
         what: what is fetched, in words.
         steps: conversations, one after the other; what each has found is taken before the next begins.
         failed: what else a failure means; it is said, and the fetch tried again later.
+        refresh: when it is fetched again.
     """
 
     def __init__(
@@ -62,14 +63,17 @@ class StateFetch:
         *,
         steps: Callable[[], Sequence[Step]],
         failed: Callable[[RestError], list[Output]] = lambda _: [],
+        refresh: Refresh | None = None,
     ) -> None:
         self._session = session
         self._account = account
         self._what = what
         self._steps = steps
         self._failed = failed
-        self._refresh = Refresh()
+        self._refresh = refresh or Refresh()
         self._fetching = False
+        self.tried = False
+        """Whether it has been fetched once, or the exchange did not let us."""
 
     @property
     def idle(self) -> bool:
@@ -105,6 +109,7 @@ class StateFetch:
             found = (yield from steps[0](now)) if steps else []
         except RestError as error:
             self._fetching = False
+            self.tried = True
             self._refresh.failed(now, error.retry_after)
             return [Said(error, f"{self._what} are not refreshed"), *self._failed(error)]
         except BaseException:
@@ -113,6 +118,7 @@ class StateFetch:
         if len(steps) > 1:
             return [*found, Fetch(self._go_on(steps[1:], now), self._what)]
         self._fetching = False
+        self.tried = True
         self._refresh.done(now)
         return found
 

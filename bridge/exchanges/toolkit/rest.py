@@ -1,17 +1,19 @@
-"""REST: answers that are good or raise, calls that are signed with the time, and lists of pages."""
+"""REST: answers that are good or raise, calls that are signed with the time or with a nonce, and lists of pages."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Generic, TypeVar
+from urllib.parse import urlencode
 
 from bridge.exchange_errors import RestError
 from bridge.exchanges.api import Credentials, Flow, HttpRequest, HttpResponse
 from bridge.exchanges.toolkit.fields import Row
+from bridge.exchanges.toolkit.nonces import Nonces
 from bridge.exchanges.toolkit.session import WRONG
 
-__all__ = ["TimedRest", "asked"]
+__all__ = ["NoncedRest", "TimedRest", "asked"]
 
 _MILLISECOND = 1_000_000
 _MOST_PAGES = 100
@@ -130,3 +132,56 @@ class TimedRest(ABC, Generic[AnswerT]):
     @abstractmethod
     def _page(self, answer: AnswerT) -> tuple[list[Row], str]:
         """The rows of an answer, and what is to be added to the query for the next ones; empty, if there are none."""
+
+
+class NoncedRest(ABC, Generic[AnswerT]):
+    """Public GET calls, and POST calls of a form that begins with a nonce.
+
+    Args:
+        unit: the nonces' unit (ns).
+        wrong_nonce: the words of a refusal for the nonce: calls that were made at the same time have overtaken each other.
+    """
+
+    def __init__(self, unit: int, wrong_nonce: str) -> None:
+        self._nonces = Nonces(unit)
+        self._wrong_nonce = wrong_nonce
+
+    def get(self, path: str) -> Flow[AnswerT]:
+        """The answer to a public call.
+
+        Raises:
+            RestError: REST is away, refuses, or answers with what can't be understood.
+        """
+        return self._read(path, (yield HttpRequest("GET", path)))
+
+    def post(self, account: Credentials, path: str, now: int, weight: int = 1, **fields: object) -> Flow[AnswerT]:
+        """The answer to a signed call; where the nonce is what is wrong with it, it is made once more.
+
+        Raises:
+            RestError: as `get`.
+        """
+        for again in (True, False):
+            nonce = self._nonces.next(now)
+            body = urlencode({"nonce": nonce, **fields})
+            headers = self._sign(account, path, nonce, body)
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            response = yield HttpRequest("POST", path, body, headers, weight=weight)
+            try:
+                return self._read(path, response)
+            except RestError as error:
+                if not (again and self._wrong_nonce in error.message):
+                    raise
+                now = max(now, response.recv)
+        raise AssertionError
+
+    @abstractmethod
+    def _sign(self, account: Credentials, path: str, nonce: str, body: str) -> dict[str, str]:
+        """The headers of a signed call."""
+
+    @abstractmethod
+    def _read(self, path: str, response: HttpResponse) -> AnswerT:
+        """An answer that is good.
+
+        Raises:
+            RestError: it isn't.
+        """

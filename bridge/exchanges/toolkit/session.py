@@ -8,6 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 from bridge.exchange_errors import FrameError, ReportedError
 from bridge.exchanges.api import Output, Pause, Reconnect, Replace, Said, Send, Session, Subscription, Unknown
+from bridge.exchanges.toolkit.holes import Holes
 from bridge.exchanges.toolkit.maintenance import Maintenance
 from bridge.exchanges.toolkit.numbers import SECOND
 from bridge.exchanges.toolkit.pings import Pings
@@ -41,6 +42,8 @@ class SubscribingSession(Session):
 
     _quiet_gives_back = True
     """Whether a topic that is asked for again because it was quiet is given back before."""
+    _secret_requests = False
+    """Whether requests have a token in them, which belongs into no recording."""
 
     def __init__(
         self,
@@ -115,7 +118,7 @@ class SubscribingSession(Session):
             reason = self._topics.refused[topic]
             out += [] if told else [self._refusal(topic, reason)]
             out += self.dead(self._streams[topic], now, reason)
-        out += [Send(self._request(request)) for request in self._topics.requests]
+        out += [Send(self._request(request), self._secret_requests) for request in self._topics.requests]
         if self._requests and self._requests.made(len(self._topics.requests), now):
             out.append(Replace(f"{self._requests.most} requests were made over this connection"))
         self._topics.requests.clear()
@@ -140,7 +143,22 @@ class TopicSession(SubscribingSession):
     _topic_field: ClassVar = "topic"
     """The field of a message that names its topic."""
 
+    def __init__(
+        self,
+        exchange: str,
+        url: str,
+        streams: Mapping[str, list[Subscription]],
+        topics: Topics,
+        pings: Pings,
+        *,
+        maintenance: Maintenance | None = None,
+        requests: RequestCount | None = None,
+    ) -> None:
+        super().__init__(exchange, url, streams, topics, pings, maintenance=maintenance, requests=requests)
+        self._numbers = Holes()
+
     def receive(self, frame: bytes, recv: int) -> Sequence[Output]:
+        self._pings.heard = True
         try:
             topic, message = self._decode(frame)
         except UNREADABLE as error:
@@ -164,18 +182,40 @@ class TopicSession(SubscribingSession):
         fixed = readable(frame)
         if fixed is not frame:
             return self.receive(fixed, recv)
-        topic = self._peek_topic(frame)
-        if topic in self._streams:
-            return self._salvage(topic, None, frame, recv=recv, error=error)
+        topics = [topic for topic in self._peek(frame) if topic in self._streams]
+        if len(topics) == 1:
+            return self._salvage(topics[0], None, frame, recv=recv, error=error)
+        if topics:
+            damage = Damage(self._exchange, frame)
+            damage.row(error, [stream for topic in topics for stream in self._streams[topic]])
+            return damage.settle(self, self._lost(topics), recv)
         raise FrameError(self._exchange, frame, f"{type(error).__name__}: {error}") from None
-
-    def _peek_topic(self, frame: bytes) -> str:
-        """The topic of a frame that can't be decoded, as far as it can be seen in it."""
-        return peek(frame, self._topic_field)
 
     def rejected(self, recv: int) -> Sequence[Output]:
         """Whose the frame was can't be told: all that is served may have missed something."""
         return self.gaps([stream for topic in self._topics.served for stream in self._streams[topic]], recv)
+
+    def _followed(self, topic: str, number: int, recv: int, *, begins: bool) -> list[Output]:
+        """Where a topic's messages are numbered: what is said where some are missing before this one.
+
+        ``begins``: it is the snapshot that the topic begins with. Where there is a hole, it is asked for again.
+        """
+        if begins:
+            self._numbers.begin(topic, number)
+            self._doubtful.discard(topic)
+        elif self._numbers.before(topic, number):
+            self._doubtful.add(topic)
+            return self.gaps(self._streams[topic], recv, f"message {number} does not follow the one before it")
+        return []
+
+    def _peek(self, frame: bytes) -> Sequence[str]:
+        """What may be the topics of a frame that is no message."""
+        return [peek(frame, self._topic_field)]
+
+    def _lost(self, topics: Sequence[str]) -> list[Output]:
+        """Something of these topics is lost: their streams say so already."""
+        del topics
+        return []
 
     @abstractmethod
     def _decode(self, frame: bytes) -> tuple[str, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
-from bridge.exchanges.toolkit.numbers import SECOND, epoch_ns, shortened
+from bridge.exchanges.toolkit.numbers import SECOND, check_numbers, epoch_ns, shortened
 
-__all__ = ["UtcTimes", "milliseconds"]
+__all__ = ["UtcTimes", "milliseconds", "unix_ns"]
 
 _MILLISECOND = 1_000_000
 _LONGEST = 16
@@ -49,3 +50,28 @@ class UtcTimes:
         if text[19:] == "Z":
             return known or None
         raise ValueError(f"{shortened(text)} is not a time in UTC")
+
+    def known(self, value: object) -> int | None:
+        """The same of a decoded value; ``None`` where there is none.
+
+        Raises:
+            ValueError, TypeError: it is no such time.
+        """
+        if value is None or value == "":
+            return None
+        if not isinstance(value, str):
+            raise TypeError(f"{shortened(repr(value))} is not a time")
+        return self.ns(value)
+
+
+def unix_ns(text: str) -> int:
+    """Seconds since the epoch, with a fraction or without, in nanoseconds.
+
+    Raises:
+        ValueError: it is no such time, or is before September 2001.
+    """
+    check_numbers(text)
+    try:
+        return epoch_ns(int(Decimal(text).scaleb(9)), 1)
+    except ArithmeticError:
+        raise ValueError(f"{shortened(text)} is not a time") from None

@@ -7,7 +7,7 @@ For exchanges whose answers name the request and not its topics. Pure: times com
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import count
 
 from msgspec import Struct
@@ -21,6 +21,8 @@ __all__ = ["Request", "Topics"]
 _ANSWER_LIMIT = 10 * SECOND
 _RETRY = 60 * SECOND
 """Between attempts at what is refused, about."""
+_OTHERS_LIMIT = 5 * SECOND
+"""How long topics wait for the first one."""
 _AT_A_TIME = 10
 """Subscriptions that may be unanswered at the same time. What is sent is paced: the last of hundreds that were asked for
 at once would be overdue before it is sent."""
@@ -44,15 +46,29 @@ class _Asked(Struct):
 class Topics:
     """What became of each topic.
 
-    ``most`` is how many one request may name, and ``most_bytes`` how long their names may be together, each with its
-    quotes and comma; ``limit`` is how long an answer may take (ns).
+    Args:
+        names: the topics.
+        most: how many of them one request may name.
+        most_bytes: how long their names may be together, each with its quotes and comma.
+        limit: how long an answer may take (ns).
+        kind: what the topics of one request have to have in common.
+        first: the topic that the others wait for, until somebody calls `ask_others`, it is refused, or that takes too long.
     """
 
     def __init__(
-        self, names: Iterable[str], most: int, *, most_bytes: int | None = None, limit: int = _ANSWER_LIMIT
+        self,
+        names: Iterable[str],
+        most: int,
+        *,
+        most_bytes: int | None = None,
+        limit: int = _ANSWER_LIMIT,
+        kind: Callable[[str], str] = lambda _: "",
+        first: str = "",
     ) -> None:
         self.names = tuple(names)
+        self.first = first
         self._most = most
+        self._kind = kind
         self._most_bytes = most_bytes
         self._limit = limit
         self.no_answer = f"no answer to the subscription within {limit / SECOND:g} s"
@@ -70,18 +86,28 @@ class Topics:
         self._again: dict[str, int] = {}
         """When a refused topic is asked for again."""
         self._heard: dict[str, int] = {}
+        self._others: tuple[str, ...] = ()
+        """Topics that wait for the first one, until ``_others_at``."""
+        self._others_at = 0
         self._idents = count(1)
         self._ticked = 0
 
     @property
     def settled(self) -> bool:
         """Whether nothing is awaited."""
-        return not self._asked and not self._waiting
+        return not self._asked and not self._waiting and not self._others
 
     def begin(self, now: int) -> None:
-        """The connection is open: ask for all topics."""
+        """The connection is open: ask for all topics, or for the first of them."""
         self._ticked = now
-        self._ask(self.names, now)
+        self._others = tuple(name for name in self.names if self.first and name != self.first)
+        self._others_at = now + _OTHERS_LIMIT
+        self._ask((self.first,) if self.first else self.names, now)
+
+    def ask_others(self, now: int) -> None:
+        """What the first topic has brought is there: ask for those that wait for it."""
+        others, self._others = self._others, ()
+        self._ask(others, now)
 
     def came(self, name: str, now: int) -> bool:
         """Data of a topic has come; whether it is news that the topic is served."""
@@ -132,12 +158,12 @@ class Topics:
     def renew(self, names: Sequence[str], now: int) -> None:
         """Give topics back and ask for them again: the exchange begins with a snapshot."""
         names = [name for name in names if name not in self._again]
-        self._waiting += [("unsubscribe", part, True) for part in self._in_messages(names)]
+        self._waiting += [("unsubscribe", part, True) for part in self._parts(names)]
         self._ask(names, now, again=True)
 
     def ask_again(self, names: Sequence[str]) -> None:
         """Ask for topics that are served, and go on being so: the exchange sends a snapshot, which is all that matters."""
-        self.requests += [Request("subscribe", str(next(self._idents)), part) for part in self._in_messages(names)]
+        self.requests += [Request("subscribe", str(next(self._idents)), part) for part in self._parts(names)]
 
     def heard(self, name: str, now: int) -> None:
         """Something of a topic has come, of whatever use it may be."""
@@ -155,6 +181,8 @@ class Topics:
         if now < self._ticked:
             self._set_back(now)
         self._ticked = now
+        if self._others and (now >= self._others_at or self.first in self.refused):
+            self.ask_others(now)
         late = [ident for ident, asked in self._asked.items() if now - asked.at > self._limit]
         silent = [name for ident in late for name in self._asked.pop(ident).topics if name not in self.served]
         refused = [name for name in silent if self._refuse(name, self.no_answer, now)]
@@ -175,11 +203,15 @@ class Topics:
         return asked
 
     def _ask(self, names: Sequence[str], now: int, *, again: bool = False) -> None:
-        self._waiting += [("subscribe", part, again) for part in self._in_messages(names)]
+        self._waiting += [("subscribe", part, again) for part in self._parts(names)]
         self._send(now)
 
-    def _in_messages(self, names: Sequence[str]) -> list[tuple[str, ...]]:
-        return in_messages(names, self._most, self._most_bytes)
+    def _parts(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        """The topics of each request."""
+        kinds: dict[str, list[str]] = {}
+        for name in names:
+            kinds.setdefault(self._kind(name), []).append(name)
+        return [part for alike in kinds.values() for part in in_messages(alike, self._most, self._most_bytes)]
 
     def _ask_each(self, names: Sequence[str], asked: _Asked, now: int) -> None:
         """Ask for topics one by one, but for those whose data shows that they stand; data of before a renewal doesn't."""
@@ -217,4 +249,5 @@ class Topics:
         for asked in self._asked.values():
             asked.at = min(asked.at, now)
         self._heard = {name: min(at, now) for name, at in self._heard.items()}
+        self._others_at = min(self._others_at, now + _OTHERS_LIMIT)
         self._again = {name: min(at, now + _RETRY) for name, at in self._again.items()}

@@ -1,0 +1,45 @@
+"""Numbers that rise by one: what is missing between two of them."""
+
+from __future__ import annotations
+
+from bridge.model import Channel, Control, ControlEvent, Event, Trade
+
+__all__ = ["Holes", "TradeNumbers"]
+
+_LONGEST = 18
+"""Digits of a number; a longer text is no count."""
+
+
+class Holes:
+    """The newest number of each of many counts."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, int] = {}
+
+    def before(self, key: str, number: int) -> int:
+        """Take note of a number; returns how many are missing before it. Older ones are repeats, the first is a start."""
+        newest = self._newest.get(key)
+        self._newest[key] = number if newest is None else max(newest, number)
+        return 0 if newest is None else max(number - newest - 1, 0)
+
+    def begin(self, key: str, number: int) -> None:
+        """The count begins, or begins again, with this number."""
+        self._newest[key] = number
+
+    def forget(self, key: str) -> None:
+        """Something of it was lost, and has been said to be: the next number is a start."""
+        self._newest.pop(key, None)
+
+
+class TradeNumbers(Holes):
+    """The ids of trades that rise by one with each trade of a pair, over all connections and restarts."""
+
+    def followed(self, trade: Trade) -> list[Event]:
+        """The trade, behind a ``gap`` with the count of those that are missing before it."""
+        if not (trade.id.isascii() and trade.id.isdecimal() and len(trade.id) <= _LONGEST):
+            return [trade]
+        missing = self.before(trade.subject, int(trade.id))
+        if not missing:
+            return [trade]
+        reason = f"trade {trade.id} does not follow the one before it"
+        return [Control(trade.subject, None, trade.recv, Channel.TRADES, ControlEvent.GAP, reason, missing), trade]

@@ -1,0 +1,127 @@
+"""A Kraken account's state by REST: what was open, what was missed, what there is."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.exchanges.api import Fetch, Profile, Reject, Said
+from bridge.exchanges.kraken import Kraken
+from bridge.model import Balance, Channel, Order
+from tests.unit import kraken_frames as frames
+from tests.unit.core import SECOND, T0, fill
+from tests.unit.kraken_sessions import ACCOUNT, NOW, STREAMS, Rest, account, gaps, states, synced
+
+
+class TestRest:
+    def test_what_is_open(self):
+        session = synced(Rest(OpenOrders={"open": {"o-1": frames.ORDER_ROW}}))
+        [order] = states(session)[Channel.ORDERS].events
+        words = ("o-1", "mine-1", "BTC-USD", "limit", "buy", "20000.0", "0.01000000", "0.00000000", "open")
+        assert order == Order("main", None, NOW, *words)
+
+    @pytest.mark.parametrize(
+        ("descr", "price"),
+        [
+            ({"ordertype": "market", "price": "0"}, ""),
+            ({"ordertype": "stop-loss-limit", "price": "1", "price2": "2"}, "2"),
+            ({"ordertype": "stop-loss", "price": "1", "price2": "0"}, "1"),
+        ],
+    )
+    def test_prices(self, descr, price):
+        row = frames.ORDER_ROW | {"descr": frames.ORDER_ROW["descr"] | descr}
+        session = synced(Rest(OpenOrders={"open": {"o-1": row}}))
+        assert states(session)[Channel.ORDERS].events[0].price == price
+
+    def test_what_has_become_of_those_that_were(self):
+        """One that was just placed may be missing: nothing is said of it."""
+        rest = Rest(QueryOrders={"o-old": frames.ORDER_ROW | {"status": "closed", "vol_exec": "0.01000000"}})
+        exchange = Kraken(Profile(("BTC-USD",), frozenset(), account=ACCOUNT))
+        whole = ("", "BTC-USD", "limit", "buy", "20000", "0.01", "0", "open")
+        old = [Order("main", None, NOW - 3600 * SECOND, ident, *whole) for ident in ("o-old", "o-gone")]
+        exchange.recall(STREAMS[Channel.ORDERS], old, 0)
+        session = synced(rest, exchange)
+        state = states(session)[Channel.ORDERS]
+        assert [(order.order_id, order.status) for order in state.events] == [("o-old", "filled")]
+        assert sorted(rest.forms[rest.called.index("QueryOrders")]["txid"].split(",")) == [
+            "OK4GJX-KSTLS-7DZZO4",
+            "o-gone",
+            "o-old",
+        ]
+        assert state.covers is not None
+        assert state.covers(old[1])
+        assert not state.covers(Order("main", None, NOW - 9 * SECOND, "o-new", *whole))
+
+    def test_fills_page_by_page_oldest_first(self):
+        rows = {f"f-{n}": frames.TRADE_ROW | {"time": 1695390000 + n / 4} for n in range(119, -1, -1)}
+
+        def page(form):
+            begin = int(form["ofs"])
+            return {"trades": dict(list(rows.items())[begin : begin + 50]), "count": len(rows)}
+
+        rest = Rest(TradesHistory=page)
+        session = synced(rest)
+        found = states(session)[Channel.FILLS].events
+        assert [event.fill_id for event in found] == [f"f-{n}" for n in range(120)]
+        assert (found[0].ts, found[0].fee, found[0].fees, found[0].pair) == (
+            1695390000 * SECOND,
+            "0.15606",
+            "0.15606:USD",
+            "BTC-USD",
+        )
+        forms = [form for form in rest.forms if "ofs" in form]
+        assert [form["ofs"] for form in forms] == ["0", "50", "100"]
+        assert {form["consolidate_taker"] for form in forms} == {"false"}
+        assert int(forms[0]["start"]) == (NOW - 24 * 3600 * SECOND) // SECOND - 60
+
+    def test_more_fills_than_are_asked_for(self):
+        page = {f"f-{n}": frames.TRADE_ROW for n in range(50)}
+        session = account()
+        events = Rest(TradesHistory={"trades": page, "count": 9999}).drive(session.fetch(NOW))
+        assert [channel for channel, _ in gaps(events)] == [Channel.FILLS]
+
+    def test_the_history_goes_on_where_the_stream_ends(self):
+        exchange = Kraken(Profile(("BTC-USD",), frozenset(), account=ACCOUNT))
+        exchange.recall(STREAMS[Channel.FILLS], [fill("f-1", NOW)], 0)
+        rest = Rest()
+        synced(rest, exchange)
+        [form] = [form for form in rest.forms if "ofs" in form]
+        assert int(form["start"]) == T0 // SECOND - 60 or int(form["start"]) == NOW // SECOND - 60
+
+    def test_balances(self):
+        row = {"balance": "100.50", "credit": "10", "credit_used": "1.5", "hold_trade": "20.25"}
+        session = synced(Rest(BalanceEx={"ZUSD": row, "XXBT": {"balance": "0.1"}, "XBT.F": {"balance": "7"}}))
+        assert states(session)[Channel.BALANCES].events == [
+            Balance("main", None, NOW, "USD", "88.75", "20.25"),
+            Balance("main", None, NOW, "BTC", "0.1", "0"),
+            Balance("main", None, NOW, "BTC.F", "7", "0"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("method", "result", "channel"),
+        [
+            ("OpenOrders", {"open": {"o-1": frames.ORDER_ROW, "o-2": frames.ORDER_ROW | {"vol": "x"}}}, Channel.ORDERS),
+            ("TradesHistory", {"trades": {"f-1": frames.TRADE_ROW, "f-2": {"pair": 7}}}, Channel.FILLS),
+            ("BalanceEx", {"ZUSD": frames.BALANCE_ROW, "XXBT": 7}, Channel.BALANCES),
+        ],
+    )
+    def test_a_bad_row_harms_itself_alone(self, method, result, channel):
+        session = account()
+        events = Rest(**{method: result}).drive(session.fetch(NOW))
+        assert len(states(session)[channel].events) == 1
+        assert [found for found, _ in gaps(events)] == [channel]
+        assert [action for action in session.actions if isinstance(action, Reject)]
+
+    @pytest.mark.parametrize("result", [[], 7, {"open": 7}, {}])
+    def test_an_answer_of_another_shape_is_none(self, result):
+        session = synced(Rest(OpenOrders=result))
+        assert any(isinstance(action, Said) for action in session.actions)
+        assert Channel.BALANCES not in states(session)
+
+    @pytest.mark.parametrize("frame", [frames.BALANCE, frames.PENDING])
+    def test_what_moves_balances_has_them_fetched(self, frame):
+        session = synced(Rest())
+        session.receive(frame, NOW + SECOND)
+        session.actions.clear()
+        for second in range(2, 12):
+            session.tick(NOW + second * SECOND)
+        assert "balances" in [action.what for action in session.actions if isinstance(action, Fetch)]
