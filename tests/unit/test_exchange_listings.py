@@ -98,11 +98,6 @@ def _rows_of(answer: Any) -> list[Any]:
     """The rows of an answer, wherever the exchange has them."""
     if isinstance(answer, list):
         return answer
-    if "result" not in answer:
-        found: list[Any] = answer["data"]
-        return found
-    rows: list[Any] = answer["result"].get("data", answer["result"].get("list"))
-    return rows
     if "balances" in answer:
         return list(answer["balances"])
     result = answer.get("result", answer)
