@@ -43,6 +43,21 @@ class TestHoles:
         assert (gap.event, gap.count, gap.reason) == ("gap", 2, "trade 10 does not follow the one before it")
         assert after == trade(ident="10")
 
+    def test_repeats_hide_nothing_and_pairs_count_for_themselves(self):
+        numbers = TradeNumbers()
+
+        def missing(pair: str, *ids: int) -> list[int | None]:
+            return [gap.count for ident in ids for gap in numbers.came(pair, ident, T0)]
+
+        assert missing("BTC-EUR", 7, 8, 7, 8, 9) == []
+        assert missing("ETH-EUR", 100, 102) == [1]
+        assert missing("BTC-EUR", 10) == []
+        numbers.forget("BTC-EUR")
+        assert missing("BTC-EUR", 50, 52) == [1], "what was told is not told again"
+        assert missing("ETH-EUR", 104) == [1]
+        numbers.forget_all()
+        assert missing("BTC-EUR", 90) == missing("ETH-EUR", 300) == []
+
     @pytest.mark.parametrize("ident", ["", "x-1", "9" * 19])
     def test_an_id_that_is_no_number_counts_nothing(self, ident):
         numbers = TradeNumbers()

@@ -16,8 +16,8 @@ from bridge.exchange_errors import ErrorKind, ReportedError, RestError
 from bridge.exchanges.api import Flow, HttpRequest, HttpResponse, Output, Pause, Replace, Said, Subscription, Unknown
 from bridge.exchanges.toolkit.checked import checked
 from bridge.exchanges.toolkit.coded_errors import CodedError, coded_failure
-from bridge.exchanges.toolkit.consecutive import ConsecutiveIds
 from bridge.exchanges.toolkit.fields import decode_rows, nested
+from bridge.exchanges.toolkit.holes import TradeNumbers
 from bridge.exchanges.toolkit.numbers import best_first, check_levels, epoch_ns, shortened
 from bridge.exchanges.toolkit.pings import NoPings
 from bridge.exchanges.toolkit.proven_session import ProvenSession
@@ -191,7 +191,7 @@ class PublicSession(ProvenSession):
         self._halted = halted or {}
         self._books = {of.subject: topic for topic in streams for of in streams[topic] if of.channel is Channel.BOOK}
         self._snapshots = SnapshotFetches(self._fetch_book)
-        self._trades = ConsecutiveIds()
+        self._trades = TradeNumbers()
         self._fed = {of for topic in streams.values() for of in topic}
         self._funding: dict[str, tuple[str, int]] = {}
         """Pair → what was told of its next funding."""
@@ -211,7 +211,7 @@ class PublicSession(ProvenSession):
         return self._snapshots.begin(subject)
 
     def rejected(self, recv: int) -> Sequence[Output]:
-        self._trades.forget()
+        self._trades.forget_all()
         self._funding.clear()
         return super().rejected(recv)
 
@@ -272,7 +272,8 @@ class PublicSession(ProvenSession):
 
     def _salvage(self, topic: str, message: Any, frame: bytes, *, recv: int, error: Exception) -> list[Output]:
         for stream in self._streams[topic]:
-            self._trades.forget(stream)
+            if stream.channel is Channel.TRADES:
+                self._trades.forget(stream.subject)
             self._funding.pop(stream.subject, None)
         return super()._salvage(topic, message, frame, recv=recv, error=error)
 
@@ -289,7 +290,7 @@ class PublicSession(ProvenSession):
         number = data.t or data.a
         if number < 1:
             raise ValueError("no id")
-        gap = self._trades.note(Subscription(Channel.TRADES, pair), number, recv)
+        gap = self._trades.came(pair, number, recv)
         if data.X != "MARKET":
             return [*gap]
         side = "sell" if data.m else "buy"

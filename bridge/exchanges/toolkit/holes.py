@@ -30,6 +30,10 @@ class Holes:
         """Something of it was lost, and has been said to be: the next number is a start."""
         self._newest.pop(key, None)
 
+    def forget_all(self) -> None:
+        """The same of all counts."""
+        self._newest.clear()
+
 
 class TradeNumbers(Holes):
     """The ids of trades that rise by one with each trade of a pair, over all connections and restarts."""
@@ -38,8 +42,11 @@ class TradeNumbers(Holes):
         """The trade, behind a ``gap`` with the count of those that are missing before it."""
         if not (trade.id.isascii() and trade.id.isdecimal() and len(trade.id) <= _LONGEST):
             return [trade]
-        missing = self.before(trade.subject, int(trade.id))
-        if not missing:
-            return [trade]
-        reason = f"trade {trade.id} does not follow the one before it"
-        return [Control(trade.subject, None, trade.recv, Channel.TRADES, ControlEvent.GAP, reason, missing), trade]
+        return [*self.came(trade.subject, int(trade.id), trade.recv), trade]
+
+    def came(self, pair: str, number: int, recv: int) -> list[Control]:
+        """A trade of this number has come: a ``gap`` with the count of those that are missing before it, if any."""
+        missing = self.before(pair, number)
+        reason = f"trade {number} does not follow the one before it"
+        gap = Control(pair, None, recv, Channel.TRADES, ControlEvent.GAP, reason, missing)
+        return [gap] if missing else []
