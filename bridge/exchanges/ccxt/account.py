@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from msgspec import Struct
 
-from bridge.exchange_errors import ErrorKind, RestError
+from bridge.exchange_errors import RestError
 from bridge.exchanges.api import Flow, Output, Reconnect, Said, Send
 from bridge.exchanges.ccxt.calls import Addresses, Call, Settings
 from bridge.exchanges.ccxt.errors import needs_symbol, not_offered, rest_error
@@ -16,7 +16,7 @@ from bridge.exchanges.ccxt.rows import Rows, rows_of
 from bridge.exchanges.ccxt.session import CcxtSession
 from bridge.exchanges.toolkit.fields import Row
 from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.login import LONG_WAIT
+from bridge.exchanges.toolkit.login import LONG_WAIT, refused_by_rest
 from bridge.exchanges.toolkit.private import PrivateState, Step
 from bridge.model import Channel, Event
 
@@ -94,9 +94,7 @@ class AccountSession(CcxtSession):
         return [self._step(channel) for channel in self._account.channels]
 
     def _rest_failed(self, error: RestError) -> list[Output]:
-        if error.kind is not ErrorKind.REST_LOGIN_REFUSED:
-            return []
-        return [Reconnect(f"REST refuses the key: {error.about}", LONG_WAIT)]
+        return refused_by_rest(error)
 
     def _step(self, channel: Channel) -> Step:
         def step(now: int) -> Flow[list[Output]]:

@@ -19,7 +19,7 @@ from bridge.exchanges.api import Flow, Output, Reconnect, Said, Send, Session, S
 from bridge.exchanges.coinbase.public import NAME, RATE_LIMITED, remains_of
 from bridge.exchanges.coinbase.rest import ADJUSTMENTS, API, STATES, CoinbaseMemory, CoinbaseRest, Rows
 from bridge.exchanges.toolkit.fields import Row, decode_rows, first
-from bridge.exchanges.toolkit.login import LONG_WAIT, LogIn
+from bridge.exchanges.toolkit.login import LONG_WAIT, LogIn, refused_by_rest
 from bridge.exchanges.toolkit.message_numbers import MessageNumbers
 from bridge.exchanges.toolkit.numbers import SECOND, id_or_empty, shortened
 from bridge.exchanges.toolkit.open_orders import settle_orders
@@ -235,9 +235,7 @@ class AccountSession(Session):
 
     def _rest_failed(self, error: RestError) -> list[Output]:
         """Orders are served without what only REST knows of them; a key that is refused is of no use."""
-        if error.kind is ErrorKind.REST_LOGIN_REFUSED:
-            return [Reconnect(f"REST refuses the key: {error.about}", max(LONG_WAIT, error.retry_after or 0))]
-        return self._let_go(self._state.at(0))
+        return refused_by_rest(error) or self._let_go(self._state.at(0))
 
     def _let_go(self, recv: int) -> list[Output]:
         """The rows that waited for a price."""

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from bridge.exchange_errors import ErrorKind, RestError
-from bridge.exchanges.api import Credentials, Flow, Output, Reconnect, Target
+from bridge.exchange_errors import RestError
+from bridge.exchanges.api import Credentials, Flow, Output, Target
 from bridge.exchanges.toolkit.fields import Row
 from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.login import LONG_WAIT, LogIn
+from bridge.exchanges.toolkit.login import LogIn, refused_by_rest
 from bridge.exchanges.toolkit.private import PrivateState
 from bridge.exchanges.toolkit.rest import TimedRest
 from bridge.exchanges.toolkit.session import TopicSession
@@ -89,9 +89,7 @@ class LoggedInSession(TopicSession):
 
     def _rest_failed(self, error: RestError) -> list[Output]:
         """A key that REST refuses isn't good for the account: the connection is given up for long."""
-        if error.kind is not ErrorKind.REST_LOGIN_REFUSED:
-            return []
-        return [Reconnect(f"REST refuses the key: {error.about}", max(LONG_WAIT, error.retry_after or 0))]
+        return refused_by_rest(error)
 
     def _whole_list(self, path: str, query: str, now: int) -> Flow[list[Row]]:
         """All rows of a list of the account's.

@@ -6,11 +6,11 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
-from bridge.exchange_errors import ErrorKind, FrameError, RestError
-from bridge.exchanges.api import Output, Reconnect, Session, Subscription
+from bridge.exchange_errors import FrameError, RestError
+from bridge.exchanges.api import Output, Session, Subscription
 from bridge.exchanges.toolkit.fields import NESTED, Row, decode_rows, fields_of
 from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.login import LONG_WAIT
+from bridge.exchanges.toolkit.login import refused_by_rest
 from bridge.exchanges.toolkit.numbers import id_or_empty
 from bridge.exchanges.toolkit.private import PrivateState, Step
 from bridge.exchanges.toolkit.salvage import UNREADABLE, Damage, readable
@@ -118,9 +118,7 @@ class AccountSession(Session):
 
     def _rest_failed(self, error: RestError) -> list[Output]:
         """Who is refused by REST stays away for a while; what else fails is tried again."""
-        if error.kind is not ErrorKind.REST_LOGIN_REFUSED:
-            return []
-        return [Reconnect(f"REST refuses the key: {error.about}", max(LONG_WAIT, error.retry_after or 0))]
+        return refused_by_rest(error)
 
 
 def nested_rows(row: Row, name: str) -> list[Row]:

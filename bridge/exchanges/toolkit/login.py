@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bridge.exchange_errors import ErrorKind, ReportedError
+from bridge.exchange_errors import ErrorKind, ReportedError, RestError
 from bridge.exchanges.api import Output, Reconnect, Said, Send
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.numbers import SECOND
 
-__all__ = ["LONG_WAIT", "LogIn"]
+__all__ = ["LONG_WAIT", "LogIn", "refused_by_rest"]
 
 LONG_WAIT = 60.0
 """Seconds to stay away once the exchange has refused a key."""
@@ -80,3 +80,10 @@ class LogIn:
             return []
         del self._ways[0]
         return self.begin(now)
+
+
+def refused_by_rest(error: RestError) -> list[Output]:
+    """A key that REST refuses is of no use over the connection either: stay away for long. What else fails is nothing."""
+    if error.kind is not ErrorKind.REST_LOGIN_REFUSED:
+        return []
+    return [Reconnect(f"REST refuses the key: {error.about}", max(LONG_WAIT, error.retry_after or 0))]
