@@ -23,6 +23,7 @@ from bridge.exchanges.ccxt.promises import WITNESSES
 from bridge.exchanges.ccxt.rows import Rows
 from bridge.exchanges.ccxt.session import unpacked
 from bridge.model import Channel
+from tests.environment import clean_environment
 
 NOW = 1_786_309_548_228_000_000
 SPOT = {"symbol": "BTC/USDT", "base": "BTC", "quote": "USDT", "type": "spot", "id": "BTCUSDT", "active": True}
@@ -62,7 +63,9 @@ def test_the_registry_knows_the_ids_without_importing_ccxt() -> None:
     """It takes half a second and a hundred megabytes, which no other connector has to pay."""
     assert len(all_names()) - len(names()) == 76
     code = "import sys; from bridge.exchanges import all_names, exchange_type; [exchange_type(n) for n in all_names()]; print('ccxt' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=clean_environment())
+    assert run.stdout == "False\n"
 
 
 @pytest.mark.skipif(find_spec("ccxt") is not None, reason="the extra is installed")

@@ -104,6 +104,8 @@ async def test_breaks_that_have_another_cause_cost_nothing(redis_server):
             proxy.deaf = d.events.recoveries < 5
 
         d.events.recovered = deaf_again
+        # A look at the streams that is on its way would wait for its answer, and the entry for the look.
+        await until(lambda: d.pipeline.sender.transfer is None)
         proxy.deaf = True
         d.put(stream)
         for count in range(2, 5):
