@@ -87,7 +87,7 @@ class Coinbase(Exchange):
     silence: ClassVar = {Channel.BOOK: 60.0}
     credentials: ClassVar = (
         Credential("api_key", "the name of the API key"),
-        Credential("api_secret", "the private key of the API key: PEM, base64, or its JSON file"),
+        Credential("api_secret", "the private key: PEM, base64, or the JSON file"),
     )
     gaps: ClassVar = "verified"
     book = BookRules(attempts=_ATTEMPTS, patience=inf, large=True)
