@@ -45,7 +45,7 @@ RUN rm -rf /usr/local/lib/python3.*/site-packages/pip* /usr/local/lib/python3.*/
         /usr/lib/python3/dist-packages/pip* /usr/local/bin/pip* /usr/bin/pip* \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
     && mkdir -p /etc/tickbridge \
-    && for name in redis limitlex lmex coinbase bybit books wallets grafana simulator; do \
+    && for name in redis limitlex lmex coinbase bybit binance binance-usdm kraken okx books wallets grafana simulator; do \
         install -d -o 10001 -g 10001 "/var/lib/tickbridge/$name"; done
 COPY --from=build /opt/tickbridge /opt/tickbridge
 ENV PATH=/opt/tickbridge/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp

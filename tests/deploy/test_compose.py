@@ -101,6 +101,14 @@ def test_there_is_a_connector_for_each_exchange():
     assert {path.stem for path in (ROOT / "deploy" / "config").glob("*.yaml")} == set(names())
 
 
+def test_the_image_has_a_folder_for_each_volume_of_secrets():
+    """A new volume takes its owner from the folder that it covers; without one it is root's, and nothing can be written."""
+    [names_there] = re.findall(r"for name in ([^;]+); do", (ROOT / "Dockerfile").read_text())
+    volumes = [volume.split(":")[1] for volume in SERVICES["secrets"]["volumes"] if "/var/lib/tickbridge/" in volume]
+    assert len(volumes) > 8
+    assert {Path(volume).name for volume in volumes} <= set(names_there.split())
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "deploy" / "demo").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_demos_configs_are_those_of_the_simulators(path, tmp_path):
     text = path.read_text()
