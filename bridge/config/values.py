@@ -331,7 +331,7 @@ Name = Annotated[str, BeforeValidator(_name), _form(f"^{_NAME.pattern}$")]
 Namespace = Annotated[str, BeforeValidator(_namespace), _form(f"^({_NAME.pattern})?$")]
 PairOrPattern = Annotated[str, BeforeValidator(_pair_or_pattern)]
 """``all`` becomes ``*``."""
-_PAIRS_FORM = {"type": "string", "pattern": f"^({_PAIR.pattern}|{_PATTERN.pattern}|all)$"}
+_PAIRS_FORM = {"type": "string", "pattern": f"^({_PAIR.pattern}|[A-Z0-9-]*[*?][A-Z0-9*?-]*|all)$"}
 Pairs = Annotated[
     tuple[PairOrPattern, ...],
     Form({"anyOf": [{"enum": ["all"]}, {"type": "array", "items": _PAIRS_FORM, "uniqueItems": True}]}),

@@ -153,10 +153,12 @@ def labels_of_config(config: dict[str, Any]) -> str:
 @EACH_HELM
 def test_a_changed_config_rolls_its_own_connector_alone(helm_name):
     values = yaml.safe_load((CHART / "ci" / "two-exchanges-account.yaml").read_text())
-    changed = deepcopy(values)
-    changed["connectors"][1]["pairs"].append("ETH-USD")
-    before, after = (checksums(render(helm_name, each)) for each in (values, changed))
+    changed, moved = deepcopy(values), deepcopy(values)
+    changed["connectors"][1]["dead_after"] = "45s"
+    moved["connectors"][1]["pairs"].append("ETH-USD")
+    before, after, same = (checksums(render(helm_name, each)) for each in (values, changed, moved))
     assert {name for name in before if before[name] != after[name]} == {"rel-tickbridge-lmex"}
+    assert same == before, "a running connector reads changed pairs by itself"
 
 
 def checksums(manifests: list[dict[str, Any]]) -> dict[str, str]:
