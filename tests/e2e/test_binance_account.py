@@ -239,7 +239,8 @@ def test_a_key_that_is_revoked_takes_the_account_down(play: Play, binance_exchan
     for key in keys(played):
         eventually(lambda key=key: played.controls(key) == ["live", "down"], f"{key} down")
         assert "-2015: Invalid API-key" in played.reason(key)
-    line = next(line for line in played.process.output.splitlines() if '"connection_lost"' in line)
+    log = played.process.wait_for('"connection_lost"')
+    line = next(line for line in log.splitlines() if '"connection_lost"' in line)
     assert json.loads(line)["retry_in"] >= 60
     binance_exchange.change("spot", "BTCUSDT", "3.000")
     played.book_is_the_exchanges("BTC-USDT", "BTCUSDT")
