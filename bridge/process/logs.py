@@ -41,7 +41,7 @@ _CHATTY = ("websockets", "picows", "aiohttp", "asyncio", "urllib3")
 
 _KIND = ("event", "exchange", "connector", "kind")
 """The fields that say what a line reports."""
-_SOURCE = ("connection", "pair", "channel", "type", "key")
+_SOURCE = ("connection", "pair", "channel", "type", "key", "setting")
 """The fields that say what it is about."""
 _ADMITTED = "_admitted"
 """Marks a line that has been checked for repeats, or is a summary."""
