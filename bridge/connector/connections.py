@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from msgspec import structs
 
 from bridge.exchange_errors import RestError, UnknownPairError
-from bridge.exchanges.api import ConnectionPlan, Exchange
+from bridge.exchanges.api import ConnectionPlan, Exchange, Poll
 from bridge.feed.context import FeedContext, Receiver
 from bridge.feed.policies import backoff
 from bridge.feed.poller import Poller
@@ -38,12 +38,13 @@ class _Part:
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self.supervisors: dict[FeedSupervisor, asyncio.Task[None]] = {}
-        self.polls: list[asyncio.Task[None]] = []
+        self.polls: dict[str, tuple[Poll, asyncio.Task[None]]] = {}
         self.waits: dict[str, asyncio.Task[None]] = {}
         """Pairs that aren't listed, and what waits for them."""
 
     def cancel(self) -> None:
-        for task in (*self.supervisors.values(), *self.polls, *self.waits.values()):
+        polls = [task for _, task in self.polls.values()]
+        for task in (*self.supervisors.values(), *polls, *self.waits.values()):
             task.cancel()
 
 
@@ -89,6 +90,8 @@ class Connections:
         context = structs.replace(self._context, exchange=exchange)
         if not discovered:
             await self._discover(context)
+        if part not in self._parts:
+            return  # its pairs have left meanwhile
         plans = exchange.plan()
         if suffix:
             plans = [structs.replace(plan, name=f"{plan.name}:{suffix}") for plan in plans]
@@ -96,13 +99,23 @@ class Connections:
             supervisor = FeedSupervisor(plan, context)
             part.supervisors[supervisor] = self._start(supervisor.run(), f"feed-{plan.name}")
         self._show()
-        for poll in exchange.polls():
-            part.polls.append(self._start(Poller(poll, context).run(), f"poll-{poll.name}"))
+        self._poll(part)
         for pair in exchange.missing:
             part.waits[pair] = self._start(self._wait_for(pair, part), f"pair-{pair}")
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         return self._group.create_task(work, name=name)
+
+    def _poll(self, part: _Part) -> None:
+        """Run what the exchange polls; a poll for pairs of which some have left begins again without them."""
+        context = structs.replace(self._context, exchange=part.exchange)
+        wanted = {poll.name: poll for poll in part.exchange.polls()}
+        for name, (poll, task) in list(part.polls.items()):
+            if name not in wanted or wanted[name].streams != poll.streams:
+                task.cancel()
+                del part.polls[name]
+        for name in wanted.keys() - part.polls.keys():
+            part.polls[name] = (wanted[name], self._start(Poller(wanted[name], context).run(), f"poll-{name}"))
 
     def _show(self) -> None:
         self._receiver.supervisors = [supervisor for part in self._parts for supervisor in part.supervisors]
@@ -115,6 +128,8 @@ class Connections:
             try:
                 await context.rest.drive(exchange.discover(context.now()))
             except UnknownPairError as error:
+                if error.pair not in exchange.profile.pairs:
+                    continue  # it has left meanwhile
                 exchange.missing[error.pair] = error
                 receiver.fault(error)
                 for stream in exchange.subscriptions():
@@ -169,6 +184,8 @@ class Connections:
                 smaller = _plan_of(exchange, plan, frozenset(left))
                 if smaller is not None:
                     supervisor.revise(smaller)
+        if part.polls:
+            self._poll(part)
 
 
 def _without(exchange: Exchange, gone: Collection[str]) -> Any:

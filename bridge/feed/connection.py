@@ -56,7 +56,7 @@ class Connection:
     """
 
     def __init__(self, plan: ConnectionPlan, context: FeedContext, wake: asyncio.Event, *, hold: bool) -> None:
-        self._plan = plan
+        self.plan = plan
         self._context = context
         self._wake = wake
         self._session: Session = plan.session()
@@ -140,7 +140,7 @@ class Connection:
         """Whether a replacement has what it needs to take over."""
         if not self._session.ready:
             return False
-        if not self._continues and any(stream.channel is Channel.BOOK for stream in self._plan.subscriptions):
+        if not self._continues and any(stream.channel is Channel.BOOK for stream in self.plan.subscriptions):
             return not self._no_book.difference(self._session.unserved)
         return self.frames > 0 or self.stood > _QUIET_READY
 
@@ -230,21 +230,21 @@ class Connection:
         try:
             outputs = self._receive(data, recv)
         except FrameError as error:
-            self._context.receiver.rejected(self._plan.name, error, recv)
+            self._context.receiver.rejected(self.plan.name, error, recv)
             outputs = self._session.rejected(recv)
         except Exception as bug:
             failure = FrameError(self._context.exchange.name, data, f"{type(bug).__name__}: {bug}")
-            self._context.receiver.rejected(self._plan.name, failure, recv)
-            self._context.log.exception("session_failed", connection=self._plan.name)
+            self._context.receiver.rejected(self.plan.name, failure, recv)
+            self._context.log.exception("session_failed", connection=self.plan.name)
             outputs = self._session.rejected(recv)
         if self._tap:
             self._announce()
-            self._tap.received(self._plan.name, data, recv / 1e9)
+            self._tap.received(self.plan.name, data, recv / 1e9)
         try:
             self._take(outputs)
         except Exception as bug:
             # Whatever it was, the streams must not go on as if nothing were missing.
-            self._context.log.exception("events_failed", connection=self._plan.name)
+            self._context.log.exception("events_failed", connection=self.plan.name)
             self.lost(f"the events of a frame could not be taken: {type(bug).__name__}: {bug}", "failed")
         if self._held:
             self._warm(outputs)
@@ -264,7 +264,7 @@ class Connection:
         self.lost_kind = self.lost_kind or kind
         self.mute()  # what may still come before the supervisor has seen it would follow a hole
         if self._tap:
-            self._tap.closed(self._plan.name, reason, CLOCK.now() / 1e9)
+            self._tap.closed(self.plan.name, reason, CLOCK.now() / 1e9)
         self._wake.set()
 
     def tick(self) -> None:
@@ -303,7 +303,7 @@ class Connection:
     def _announce(self) -> None:
         """Tell the tap of the connection, once; the first frame may come before the connecting call returns."""
         if self._tap and self._shown:
-            self._tap.connected(self._plan.name, self._shown, CLOCK.now() / 1e9)
+            self._tap.connected(self.plan.name, self._shown, CLOCK.now() / 1e9)
             self._shown = ""
 
     def _hold(self, event: Event) -> None:
@@ -347,13 +347,13 @@ class Connection:
         self._wake.set()
 
     def _reject(self, action: Reject) -> None:
-        self._context.receiver.rejected(self._plan.name, action.error, self._last_recv)
+        self._context.receiver.rejected(self.plan.name, action.error, self._last_recv)
 
     def _unknown(self, action: Unknown) -> None:
         self._context.receiver.unknown(action.kind)
 
     def _warn(self, action: Warn) -> None:
-        self._context.log.warning("exchange_says", connection=self._plan.name, message=action.message)
+        self._context.log.warning("exchange_says", connection=self.plan.name, message=action.message)
 
     def _said(self, action: Said) -> None:
         """An error of the exchange's: a line of the log, and a count."""
@@ -364,7 +364,7 @@ class Connection:
         if action.consequence:
             more["consequence"] = action.consequence
         self._context.log.warning(
-            "exchange_error", connection=self._plan.name, kind=error.kind, message=error.message, **more
+            "exchange_error", connection=self.plan.name, kind=error.kind, message=error.message, **more
         )
 
     def _hold_back(self, error: HandshakeError) -> HandshakeError:
@@ -384,12 +384,12 @@ class Connection:
         except BridgeError as error:
             if isinstance(error, ExchangeError):
                 context.receiver.fault(error)
-            context.log.warning("fetch_failed", connection=self._plan.name, what=action.what, error=str(error))
+            context.log.warning("fetch_failed", connection=self.plan.name, what=action.what, error=str(error))
         except Exception:
-            context.log.exception("session_failed", connection=self._plan.name)
+            context.log.exception("session_failed", connection=self.plan.name)
 
     def _start(self, work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=f"{self._plan.name}-{what}")
+        task = asyncio.create_task(work, name=f"{self.plan.name}-{what}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

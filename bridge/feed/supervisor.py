@@ -100,7 +100,7 @@ class FeedSupervisor:
         left = {stream for stream in self.plan.subscriptions if stream not in plan.subscriptions}
         self.plan = plan
         self._streams = [stream for stream in self._streams if stream not in left]
-        self.replace("pairs have left")
+        self._wake.set()
 
     async def run(self) -> None:
         """Connect, serve, connect again; ends only by cancellation, or by a user's mistake."""
@@ -169,6 +169,8 @@ class FeedSupervisor:
                 reason = "the connection is old enough"
             if not reason and self._expiring(connection, expiry_from):
                 reason = "the token expires"
+            if not reason and connection.plan is not self.plan:
+                reason = "pairs have left"
             if reason:
                 self._begin_replacement(reason)
             if self._standby and self._replacement_done():

@@ -138,7 +138,7 @@ class Lmex(Exchange):
         found: list[Poll] = []
         for market in self._markets:
             pairs = self._pairs(market)
-            if Channel.TICKER in self.profile.channels:
+            if pairs and Channel.TICKER in self.profile.channels:
                 streams = tuple(Subscription(Channel.TICKER, pair) for pair in pairs)
                 flow = partial(self._rest.tickers, market, pairs)
                 found.append(Poll(f"{market}-ticker", streams, self._options.ticker_interval, flow))

@@ -1,0 +1,216 @@
+"""Pairs that come and go: their connections, what is polled for them, and what is under way when they leave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from functools import partial
+
+import pytest
+import structlog
+from structlog.testing import LogCapture
+
+from bridge.connector.connections import Connections
+from bridge.exchange_errors import UnknownPairError
+from bridge.exchanges.api import ConnectionPlan, Poll, Profile, Subscription
+from bridge.feed.connection import Connection
+from bridge.feed.context import FeedContext
+from bridge.feed.policies import Pacer
+from bridge.feed.rest import RestClient
+from bridge.model import Channel
+from tests.unit.feeding import PAIR, QUOTES, TRADES, Desk, FakeExchange, FakeSession, Venue, feed
+from tests.unit.publishing import until
+
+OTHER = "ETH-EUR"
+STREAMS = {pair: Subscription(Channel.TRADES, pair) for pair in (PAIR, OTHER)}
+
+
+class Shared(FakeExchange):
+    """All pairs share a connection and a poll; of those that are ``unknown``, the listing says so."""
+
+    looked: list[tuple[str, ...]]
+    """The pairs of each poll, as it was run."""
+    unknown: set[str]
+
+    def discover(self, now):
+        del now
+        return self._find(self.pairs)
+
+    def _find(self, pairs):
+        for pair in pairs:
+            if pair in self.unknown:
+                raise UnknownPairError("fake", pair, [])
+        return
+        yield
+
+    def plan(self):
+        url, streams = self.profile.url, tuple(STREAMS[pair] for pair in self.pairs)
+        return [ConnectionPlan("market", streams, lambda: FakeSession(url))] if streams else []
+
+    def polls(self):
+        return [Poll("ticker", tuple(STREAMS[pair] for pair in self.pairs), 0.01, partial(self._look, self.pairs))]
+
+    def _look(self, pairs, now):
+        del now
+        self.looked.append(pairs)
+        return []
+        yield
+
+
+@contextlib.asynccontextmanager
+async def connected(venue):
+    """The connections of both pairs; and the exchange, whose sort those of later pairs have, too."""
+    kind = type("Tuned", (Shared,), {"looked": [], "unknown": set()})
+    exchange = kind(Profile((PAIR, OTHER), frozenset({Channel.TRADES}), url=venue.url))
+    desk = Desk(tuple(STREAMS.values()))
+    desk.supervisors = []
+    async with RestClient("fake", "http://127.0.0.1:1", None, 1.0, None) as rest:
+        context = FeedContext(
+            exchange=exchange,
+            receiver=desk,
+            rest=rest,
+            pacer=Pacer(0, time.monotonic),
+            log=structlog.wrap_logger(None, processors=[LogCapture()]),
+            library="websockets",
+        )
+        connections = Connections(context, desk)
+        task = asyncio.create_task(connections.run())
+        try:
+            yield connections, kind, desk
+            assert not task.done(), task.exception()
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def served(desk):
+    """The pairs of each connection."""
+    return [[stream.subject for stream in supervisor.plan.subscriptions] for supervisor in desk.supervisors]
+
+
+async def test_a_pair_that_comes_back_is_polled_once():
+    async with Venue() as venue, connected(venue) as (connections, kind, desk):
+        await until(lambda: venue.opened == 1 and kind.looked)
+        connections.remove([OTHER])
+        assert served(desk) == [[PAIR]]
+        await until(lambda: (PAIR,) in kind.looked)
+        await connections.add([OTHER])
+        await until(lambda: (OTHER,) in kind.looked)
+        kind.looked.clear()
+        await until(lambda: len(kind.looked) > 10)
+        assert set(kind.looked) == {(PAIR,), (OTHER,)}
+        assert served(desk) == [[PAIR], [OTHER]]
+
+
+async def test_the_poll_of_pairs_that_stay_is_not_begun_again():
+    async with Venue() as venue, connected(venue) as (connections, kind, _):
+        await until(lambda: kind.looked)
+        [part] = connections._parts
+        before = dict(part.polls)
+        connections.remove(["SOL-EUR"])
+        connections._poll(part)
+        assert part.polls == before
+
+
+async def test_when_all_have_left_nothing_is_asked_any_more():
+    async with Venue() as venue, connected(venue) as (connections, kind, desk):
+        await until(lambda: venue.opened == 1 and kind.looked)
+        connections.remove([OTHER, PAIR])
+        await until(lambda: not venue.peers)
+        assert served(desk) == []
+        kind.looked.clear()
+        await asyncio.sleep(0.05)
+        assert kind.looked == []
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Connections and looks at the listing wait for it."""
+    passed = asyncio.Event()
+    drive, connect = RestClient.drive, Connection.open
+
+    async def wait_and_drive(self, flow):
+        await passed.wait()
+        return await drive(self, flow)
+
+    async def wait_and_connect(self):
+        await passed.wait()
+        await connect(self)
+
+    monkeypatch.setattr(RestClient, "drive", wait_and_drive)
+    monkeypatch.setattr(Connection, "open", wait_and_connect)
+    return passed
+
+
+async def test_a_pair_that_leaves_before_it_was_found_gets_no_connection(gate):
+    async with Venue() as venue, connected(venue) as (connections, kind, desk):
+        gate.set()
+        await until(lambda: venue.opened == 1 and kind.looked)
+        connections.remove([OTHER])
+        await until(lambda: (PAIR,) in kind.looked)
+        gate.clear()
+        await connections.add([OTHER])
+        await asyncio.sleep(0)
+        connections.remove([OTHER])
+        gate.set()
+        kind.looked.clear()
+        await until(lambda: len(kind.looked) > 5)
+        assert set(kind.looked) == {(PAIR,)}
+        assert served(desk) == [[PAIR]]
+
+
+async def test_a_pair_that_leaves_before_the_list_lacks_it_is_not_waited_for(gate):
+    async with Venue() as venue, connected(venue) as (connections, kind, desk):
+        kind.unknown.add(OTHER)
+        await until(lambda: connections._parts)
+        connections.remove([OTHER])
+        gate.set()
+        await until(lambda: venue.opened == 1)
+        [part] = connections._parts
+        assert part.waits == {}
+        assert desk.faults == []
+
+
+# --- a connection whose plan has changed -----------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def two_streams(venue):
+    async with feed(venue, "websockets", subscribed=(TRADES, QUOTES)) as fed:
+        yield fed, ConnectionPlan("market", (TRADES,), lambda: FakeSession(venue.url))
+
+
+async def replaced(venue, fed, plan):
+    """Let the venue speak until a connection by this plan serves."""
+
+    def serves():
+        venue.say(k="trade", id="1")
+        return fed.supervisor._active and fed.supervisor._active.plan is plan
+
+    await until(serves)
+
+
+async def test_a_plan_that_changes_while_it_connects_is_the_one_that_is_served(gate):
+    async with Venue() as venue, two_streams(venue) as (fed, plan):
+        await asyncio.sleep(0)
+        fed.supervisor.revise(plan)
+        gate.set()
+        await replaced(venue, fed, plan)
+        assert "down" not in fed.said()
+        assert fed.said(QUOTES) == []
+
+
+async def test_a_plan_that_changes_while_a_replacement_connects_is_the_one_that_is_served(gate):
+    async with Venue() as venue, two_streams(venue) as (fed, plan):
+        gate.set()
+        await until(lambda: fed.supervisor.up)
+        gate.clear()
+        fed.supervisor.replace("asked to")
+        await until(lambda: fed.supervisor._standby)
+        fed.supervisor.revise(plan)
+        gate.set()
+        await replaced(venue, fed, plan)
+        assert fed.supervisor.replacements == 2
+        assert "down" not in fed.said()
