@@ -51,7 +51,7 @@ class PolledState(PrivateState):
         self._failed_too = failed
         self._schedule = Schedule({name: every for name, (_, every) in syncs.items()}, gather=_GATHER, apart=_APART)
         self._pending = dict.fromkeys(syncs)
-        """What the next fetch asks for; at first everything."""
+        """What is wanted and not asked for yet; at first everything."""
         self._refused: set[Channel] = set()
         self.heard = 0
         """When the session heard something last (ns)."""
@@ -92,13 +92,17 @@ class PolledState(PrivateState):
         return Subscription(channel, self._account)
 
     def _due_steps(self) -> list[Step]:
-        return [partial(self._step, channel) for channel in self._syncs if channel in (self._pending or self._syncs)]
+        return [partial(self._step, channel) for channel in self._syncs if channel in self._pending]
 
     def _step(self, channel: Channel, now: int) -> Flow[list[Output]]:
         found: list[Output] = []
+        self._pending.pop(channel, None)  # before it is asked for: what is missed meanwhile is not in the answer
         if channel not in self._refused:
-            found = yield from self._syncs[channel][0](now)
-        self._pending.pop(channel, None)
+            try:
+                found = yield from self._syncs[channel][0](now)
+            except BaseException:
+                self._pending[channel] = None
+                raise
         if channel in self._refused:
             return found
         return [*self._session.lively([self._stream(channel)], self.at(now)), *found]
