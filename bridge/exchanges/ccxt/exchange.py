@@ -314,7 +314,6 @@ def exchange_of(ident: str) -> type[CcxtExchange]:
         KeyError: CCXT has no WebSockets of that id.
     """
     listed = LISTED[ident]
-    most = max(1, min(10, int(1_000 / listed.apart)))
     return type(
         f"Ccxt_{ident}",
         (CcxtExchange,),
@@ -326,7 +325,7 @@ def exchange_of(ident: str) -> type[CcxtExchange]:
             "rest_url": f"https://{listed.rest_host}",
             "channels": listed.channels,
             "private_channels": listed.private_channels,
-            "sends_per_second": most,
+            "sends_per_second": min(10.0, 1_000 / listed.apart),
             "request_weight": (max(1, int(10_000 / listed.apart)), 10.0),
             "promise": promise(ident),
             "gaps": "verified" if promise(ident) == "verified" else "unchecked",
