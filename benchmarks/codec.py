@@ -19,34 +19,17 @@ from typing import Any
 import ccxt.pro
 from aiohttp import ClientSession
 
-from bridge.exchanges import exchange_type
-from bridge.exchanges.api import Profile, Send, Session
-from bridge.exchanges.ccxt.codec import MARKET_TABLES
-from bridge.exchanges.ccxt.markets import Markets
+from bridge.exchanges.api import Send, Session
 from bridge.exchanges.coinbase import CoinbaseSession
 from bridge.model import Channel, Trade
 from tests.codec.fakes import Kraken
 from tests.codec.markets import market
+from tests.codec.sessions import session_of
 
 _FRAMES = Path(__file__).parents[1] / "tests" / "fixtures" / "coinbase-small.jsonl"
 _QUIET = 2.0
 """Seconds without a trade after which a loop has had all that it will get."""
 _ROUNDS = 20
-
-
-def session_of(ident: str, pairs: dict[str, str], channels: frozenset[Channel]) -> Session:
-    """A session of ``ccxt.<id>`` that is ready to read, with made-up markets: symbol → the exchange's id."""
-    exchange: Any = exchange_type(f"ccxt.{ident}")(
-        Profile(tuple(symbol.replace("/", "-") for symbol in pairs), channels)
-    )
-    codec = exchange._codec(time.time_ns())  # noqa: SLF001 - without asking anybody for the markets
-    codec.set_markets([market(codec, symbol, name) for symbol, name in pairs.items()])
-    exchange._tables = {name: getattr(codec, name) for name in MARKET_TABLES}  # noqa: SLF001
-    exchange._markets = Markets.of(codec.markets.values())  # noqa: SLF001
-    list(exchange._share_out(time.time_ns()))  # noqa: SLF001
-    session: Session = exchange.plan()[0].session()
-    list(session.open(time.time_ns()))
-    return session
 
 
 async def stock(fake: Kraken, count: int) -> tuple[int, float]:
@@ -75,7 +58,7 @@ async def stock(fake: Kraken, count: int) -> tuple[int, float]:
 
 async def codec(fake: Kraken, count: int) -> tuple[int, float]:
     """The same through a session of ours."""
-    session = session_of("kraken", {"BTC/USD": "BTCUSD"}, frozenset({Channel.TRADES}))
+    session = session_of("kraken", {"BTC/USD": "BTCUSD"}, frozenset({Channel.TRADES}), now=time.time_ns())
     found = 0
     async with ClientSession() as client, client.ws_connect(f"{fake.url}/ws.kraken.com/v2") as socket:
         for output in session.connected(time.time_ns()):
@@ -115,7 +98,7 @@ def main() -> None:
     ours = min(per_frame(CoinbaseSession("wss://x", tuple(pairs.values()), channels)) for _ in range(_ROUNDS))
 
     def through() -> float:
-        session = session_of("coinbase", pairs, channels)
+        session = session_of("coinbase", pairs, channels, now=time.time_ns())
         session.connected(time.time_ns())
         return per_frame(session)
 

@@ -62,7 +62,7 @@ class Exchange(ABC):
     """Seconds without any frame, pongs included, after which a connection counts as dead."""
     pace: ClassVar[float] = 0.25
     """Least seconds between two attempts of the process to connect to one host, so that an outage doesn't end in a storm."""
-    sends_per_second: ClassVar[int | None] = 10
+    sends_per_second: ClassVar[float | None] = 10
     """Most messages a second from one client address, over all its connections; ``None``: as many as there are.
 
     The default is for those that name no limit: none that is known is lower but for Coinbase's and Binance's.

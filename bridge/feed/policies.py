@@ -279,8 +279,6 @@ _LOOK_SHARED = 5.0
 """Most seconds between two looks at how much other processes have sent."""
 _IN_TRANSIT = 0.25
 """Seconds by which what is sent apart may arrive closer together."""
-_WINDOW = 1.0 + _IN_TRANSIT
-"""Seconds that a limit per second is kept over."""
 _PATIENCE = 60.0
 """Seconds for which a request waits until an exchange wants to hear something again; beyond, it fails at once."""
 _LEAST_HOLD = 1.0
@@ -290,12 +288,17 @@ _pacers: WeakKeyDictionary[_Loop, dict[str, Pacer]] = WeakKeyDictionary()
 _requests: WeakKeyDictionary[_Loop, dict[str, RequestBudget]] = WeakKeyDictionary()
 
 
-def send_budget(url: str, per_second: int | None) -> SendBudget | None:
-    """The budget of this process for messages to a URL's host; ``None`` where the exchange names no limit."""
+def send_budget(url: str, per_second: float | None) -> SendBudget | None:
+    """The budget of this process for messages to a URL's host; ``None`` where the exchange names no limit.
+
+    Less than one a second is one in a longer time.
+    """
     if per_second is None:
         return None
     known = _budgets.setdefault(asyncio.get_running_loop(), {})
-    return known.setdefault(_server(url), SendBudget(per_second, _WINDOW, time.monotonic))
+    most = max(1, int(per_second))
+    seconds = max(1.0, 1.0 / per_second)
+    return known.setdefault(_server(url), SendBudget(most, seconds + _IN_TRANSIT, time.monotonic))
 
 
 def request_budget(url: str, limit: tuple[int, float] | None, interval: float) -> RequestBudget:

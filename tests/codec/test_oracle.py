@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec import structs
 
 from bridge.exchanges import exchange_type
-from bridge.exchanges.api import Flow, Profile, Session
-from bridge.exchanges.ccxt.markets import Markets
+from bridge.exchanges.api import Session
 from bridge.exchanges.coinbase import CoinbaseSession
 from bridge.model import BookDelta, BookSnapshot, Control, ControlEvent, Event, Trade
-from tests.codec.markets import market
 from tests.codec.needs import needs_ccxt
+from tests.codec.sessions import NOW, session_of
 from tests.unit.recorded_rows import rows
 
 pytestmark = needs_ccxt
@@ -25,32 +23,11 @@ RECORDINGS = {
     "full": HERE.parents[3] / "shared" / "recordings" / "coinbase-2026-08.jsonl.zst",
 }
 PAIRS = ("BTC-USD", "ETH-USD")
-NOW = 1_786_309_548_000_000_000
-
-
-def drive(flow: Flow[Any]) -> Any:
-    """Run a flow that asks for nothing."""
-    try:
-        next(flow)
-    except StopIteration as stop:
-        return stop.value
-    raise AssertionError
 
 
 def through_ccxt() -> Session:
-    """A connected session of ``ccxt.coinbase``, with made-up markets."""
-    from bridge.exchanges.ccxt.codec import MARKET_TABLES
-
-    kind = exchange_type("ccxt.coinbase")
-    exchange: Any = kind(Profile(PAIRS, kind.channels))
-    codec = exchange._codec(NOW)
-    codec.set_markets([market(codec, pair.replace("-", "/"), pair) for pair in PAIRS])
-    exchange._tables = {name: getattr(codec, name) for name in MARKET_TABLES}
-    exchange._markets = Markets.of(codec.markets.values())
-    drive(exchange._share_out(NOW))
-    [plan] = exchange.plan()
-    session: Session = plan.session()
-    drive(session.open(NOW))
+    """A connected session of ``ccxt.coinbase``."""
+    session = session_of("coinbase", {pair.replace("-", "/"): pair for pair in PAIRS})
     session.connected(NOW)
     return session
 

@@ -128,3 +128,23 @@ async def test_one_budget_for_all_connectors_of_a_process():
     assert send_budget("wss://x", 8) is send_budget("wss://x", 8)
     assert send_budget("wss://x", 8) is not send_budget("wss://y", 8)
     assert send_budget("wss://x", None) is None
+
+
+@pytest.mark.parametrize(
+    ("per_second", "most", "seconds"), [(8, 8, 1.0), (2.9, 2, 1.0), (0.5, 1, 2.0), (2 / 3, 1, 1.5)]
+)
+async def test_less_than_one_a_second_is_one_in_a_longer_time(monkeypatch, per_second, most, seconds):
+    now, went = [100.0], []
+
+    async def sleep(wait):
+        now[0] += wait
+
+    monkeypatch.setattr("bridge.feed.policies.asyncio.sleep", sleep)
+    monkeypatch.setattr("bridge.feed.policies.time.monotonic", lambda: now[0])
+    budget = send_budget(f"wss://{per_second}", per_second)
+    assert budget is not None
+    for _ in range(3 * most):
+        await budget.turn()
+        went.append(now[0])
+    apart = [later - earlier for earlier, later in pairwise(went[::most])]
+    assert all(seconds <= each <= seconds + 0.5 for each in apart)

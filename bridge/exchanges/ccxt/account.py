@@ -7,9 +7,8 @@ from typing import Any, cast
 
 from msgspec import Struct
 
-from bridge.exchange_errors import RestError
 from bridge.exchanges.api import Flow, Output, Reconnect, Said, Send
-from bridge.exchanges.ccxt.calls import Addresses, Call, Settings
+from bridge.exchanges.ccxt.calls import Call, Source
 from bridge.exchanges.ccxt.errors import needs_symbol, not_offered, rest_error
 from bridge.exchanges.ccxt.readers import Reader
 from bridge.exchanges.ccxt.rows import Rows, rows_of
@@ -45,21 +44,12 @@ class AccountSession(CcxtSession):
 
     _secret = True
 
-    def __init__(  # noqa: PLR0917 - all of a session's, and the account
-        self,
-        exchange: str,
-        make: Callable[[int], Any],
-        calls: Sequence[Call],
-        settings: Settings,
-        addresses: Addresses,
-        reader: Reader,
-        account: Account,
-    ) -> None:
-        super().__init__(exchange, make, calls, settings, addresses, reader)
+    def __init__(self, source: Source, calls: Sequence[Call], reader: Reader, account: Account) -> None:
+        super().__init__(source, calls, reader)
         self._account = account
         what = ", ".join(account.channels)
         self._state = PrivateState(
-            self, exchange, account.name, account.memory, steps=self._steps, failed=self._rest_failed, what=what
+            self, source.exchange, account.name, account.memory, steps=self._steps, failed=refused_by_rest, what=what
         )
         self._asked = False
         reader.news = self._state.news
@@ -93,9 +83,6 @@ class AccountSession(CcxtSession):
     def _steps(self) -> Sequence[Step]:
         return [self._step(channel) for channel in self._account.channels]
 
-    def _rest_failed(self, error: RestError) -> list[Output]:
-        return refused_by_rest(error)
-
     def _step(self, channel: Channel) -> Step:
         def step(now: int) -> Flow[list[Output]]:
             try:
@@ -123,13 +110,13 @@ class AccountSession(CcxtSession):
             RestError: REST is away, or refuses.
             _SymbolError: it wants a symbol.
         """
-        codec = self._make(now)
+        codec = self._source.make(now)
         method = getattr(codec, _METHODS[channel])
         arguments: list[Any] = [symbol] if symbol else []
         if channel is Channel.FILLS:
             arguments = [symbol, self._account.memory.history_since(now) // _MILLISECOND]
         task = codec.machine.start(method(*arguments))
-        yield from codec.machine.converse(self._addresses.request)
+        yield from codec.machine.converse(self._source.addresses.request)
         try:
             return task.result.result()
         except Exception as error:  # noqa: BLE001 - whatever a module of CCXT's raises

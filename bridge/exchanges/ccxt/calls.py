@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from bridge.exchanges.api import HttpRequest, Subscription, Target
-from bridge.exchanges.ccxt.driving import Request
+from bridge.exchanges.ccxt.driving import Request, Task
 from bridge.exchanges.ccxt.markets import Market
 from bridge.model import PRIVATE_CHANNELS, Channel
 
-__all__ = ["Addresses", "Call", "Settings", "calls_for", "private_calls"]
+__all__ = ["Addresses", "Call", "Settings", "Source", "calls_for", "private_calls"]
 
 _MOST = 50
 """Pairs of one message, and of one connection."""
@@ -140,3 +140,21 @@ class Addresses(Struct, frozen=True):
         full = f"{path}?{parts.query}" if parts.query else path
         shown = path if self.private else ""
         return HttpRequest(asked.method, full, asked.body, asked.headers, shown, base=base)
+
+
+class Source(Struct, frozen=True):
+    """What all sessions of a connector speak through."""
+
+    exchange: str
+    """Its name, for errors."""
+    make: Callable[[int], Any]
+    """Makes a codec, at this time (ns)."""
+    settings: Settings
+    """Of the calls."""
+    addresses: Addresses
+    """Where CCXT's addresses go."""
+
+    def start(self, codec: Any, call: Call) -> Task:
+        """Have a codec begin with a call."""
+        task: Task = codec.machine.start(call.work(codec, self.settings), call)
+        return task

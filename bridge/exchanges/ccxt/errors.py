@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from bridge.exchange_errors import ErrorKind, ReportedError, RestError
+from bridge.exchanges.ccxt.driving import Task
 
-__all__ = ["LOGIN", "is_gap", "is_goodbye", "needs_symbol", "not_offered", "reported", "rest_error"]
+__all__ = ["LOGIN", "is_gap", "is_goodbye", "needs_symbol", "no_address", "not_offered", "reported", "rest_error"]
 
 LOGIN = frozenset({"AuthenticationError", "PermissionDenied", "AccountSuspended", "AccountNotEnabled"})
 _KINDS = {
@@ -68,6 +70,16 @@ def rest_error(exchange: str, path: str, error: BaseException, status: int = 0) 
     if status and kind is ErrorKind.REST_NO_ANSWER:
         kind = ErrorKind.REST_FAILED  # an answer, and a bad one
     return RestError(exchange, path, status, _words(error), kind=kind)
+
+
+def no_address(exchange: str, tasks: Iterable[Task]) -> RestError:
+    """Why none of these calls has said where to connect: what the first that failed has failed on."""
+    for task in tasks:
+        try:
+            task.result.result()
+        except Exception as error:  # noqa: BLE001 - whatever a module of CCXT's raises
+            return rest_error(exchange, "", error, task.status)
+    return rest_error(exchange, "", RuntimeError("CCXT names no address to connect to"))
 
 
 def _words(error: Any) -> str:

@@ -12,7 +12,6 @@ from msgspec import structs
 from pydantic import BaseModel, ConfigDict, Field
 
 from bridge.errors import ConfigError, Problem
-from bridge.exchange_errors import RestError
 from bridge.exchanges.api import (
     API_PASSPHRASE,
     BookRules,
@@ -26,8 +25,8 @@ from bridge.exchanges.api import (
     Subscription,
 )
 from bridge.exchanges.ccxt.account import Account, AccountSession
-from bridge.exchanges.ccxt.calls import Addresses, Call, Settings, calls_for, private_calls
-from bridge.exchanges.ccxt.errors import rest_error
+from bridge.exchanges.ccxt.calls import Addresses, Call, Settings, Source, calls_for, private_calls
+from bridge.exchanges.ccxt.errors import no_address, rest_error
 from bridge.exchanges.ccxt.ids import LISTED, PREFIX, Listed
 from bridge.exchanges.ccxt.markets import Market, Markets
 from bridge.exchanges.ccxt.promises import MAKER_SIDES, WITNESSES, promise
@@ -238,23 +237,24 @@ class CcxtExchange(Exchange):
 
     def _addressed(self, parts: Sequence[Sequence[Call]], now: int) -> Flow[list[tuple[str, list[Call]]]]:
         found: list[tuple[str, list[Call]]] = []
-        codec = self._codec(now)
+        source, codec = self._source(), self._codec(now)
         for calls in parts:
-            tasks = [(call, codec.machine.start(call.work(codec, self._settings()), call)) for call in calls]
-            yield from codec.machine.converse(self._addresses().request)
+            tasks = [(call, source.start(codec, call)) for call in calls]
+            yield from codec.machine.converse(source.addresses.request)
             urls: dict[str, list[Call]] = {}
             lost = [call for call, task in tasks if not (task.url or task.near)]
             for call, task in tasks:
                 if url := task.url or task.near:
                     urls.setdefault(url, []).append(call)
             if not urls:
-                raise _why_not(self.name, [task for _, task in tasks])
+                raise no_address(self.name, [task for _, task in tasks])
             next(iter(urls.values())).extend(lost)  # its session says why they are not served
             found += urls.items()
         return found
 
-    def _settings(self) -> Settings:
-        return Settings(self._options.depth, self._options.params)
+    def _source(self) -> Source:
+        settings = Settings(self._options.depth, self._options.params)
+        return Source(self.name, self._codec, settings, self._addresses())
 
     def _addresses(self) -> Addresses:
         return Addresses(self.profile.url, self.profile.rest_url, private=self.profile.account is not None)
@@ -281,29 +281,11 @@ class CcxtExchange(Exchange):
         return Account(self.profile.account.name, self._rows(), channels, self._memory)
 
     def _account_session(self, account: Account, calls: Sequence[Call]) -> AccountSession:
-        reader, addresses = self._reader(account.name), self._addresses()
-        return AccountSession(self.name, self._codec, calls, self._settings(), addresses, reader, account)
+        return AccountSession(self._source(), calls, self._reader(account.name), account)
 
     def _session(self, calls: Sequence[Call]) -> CcxtSession:
         witness = WITNESSES.get(self.listed.ident)
-        return CcxtSession(
-            self.name,
-            self._codec,
-            calls,
-            self._settings(),
-            self._addresses(),
-            self._reader(""),
-            witness() if witness else None,
-        )
-
-
-def _why_not(name: str, tasks: Sequence[Any]) -> RestError:
-    for task in tasks:
-        try:
-            task.result.result()
-        except Exception as error:  # noqa: BLE001 - whatever a module of CCXT's raises
-            return rest_error(name, "", error, task.status)
-    return rest_error(name, "", RuntimeError("CCXT names no address to connect to"))
+        return CcxtSession(self._source(), calls, self._reader(""), witness() if witness else None)
 
 
 @cache
@@ -314,7 +296,6 @@ def exchange_of(ident: str) -> type[CcxtExchange]:
         KeyError: CCXT has no WebSockets of that id.
     """
     listed = LISTED[ident]
-    most = max(1, min(10, int(1_000 / listed.apart)))
     return type(
         f"Ccxt_{ident}",
         (CcxtExchange,),
@@ -326,7 +307,7 @@ def exchange_of(ident: str) -> type[CcxtExchange]:
             "rest_url": f"https://{listed.rest_host}",
             "channels": listed.channels,
             "private_channels": listed.private_channels,
-            "sends_per_second": most,
+            "sends_per_second": min(10.0, 1_000 / listed.apart),
             "request_weight": (max(1, int(10_000 / listed.apart)), 10.0),
             "promise": promise(ident),
             "gaps": "verified" if promise(ident) == "verified" else "unchecked",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from inspect import isawaitable
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +14,6 @@ from bridge.exchange_errors import ErrorKind, FrameError
 from bridge.exchanges.api import (
     Fetch,
     Flow,
-    HttpRequest,
     Output,
     Reconnect,
     Reject,
@@ -26,10 +25,10 @@ from bridge.exchanges.api import (
     Target,
     Warn,
 )
-from bridge.exchanges.ccxt.calls import Addresses, Call, Settings
+from bridge.exchanges.ccxt.calls import Call, Source
 from bridge.exchanges.ccxt.digits import decode
 from bridge.exchanges.ccxt.driving import Request, Task
-from bridge.exchanges.ccxt.errors import is_gap, is_goodbye, reported, rest_error
+from bridge.exchanges.ccxt.errors import is_gap, is_goodbye, no_address, reported
 from bridge.exchanges.ccxt.promises import Witness
 from bridge.exchanges.ccxt.readers import Reader
 from bridge.exchanges.toolkit.numbers import SECOND
@@ -73,11 +72,8 @@ class CcxtSession(Session):
     """Some calls over one connection.
 
     Args:
-        exchange: its name, for errors.
-        make: makes a codec.
+        source: what it speaks through.
         calls: what is watched.
-        settings: of the calls.
-        addresses: where CCXT's addresses go.
         reader: makes events of what the codec brings.
         witness: notices what is missing.
     """
@@ -85,22 +81,11 @@ class CcxtSession(Session):
     _secret = False
     """Whether what is sent may hold secrets."""
 
-    def __init__(  # noqa: PLR0917 - each is something else
-        self,
-        exchange: str,
-        make: Callable[[int], Any],
-        calls: Sequence[Call],
-        settings: Settings,
-        addresses: Addresses,
-        reader: Reader,
-        witness: Witness | None = None,
-    ) -> None:
+    def __init__(self, source: Source, calls: Sequence[Call], reader: Reader, witness: Witness | None = None) -> None:
         super().__init__()
-        self._exchange = exchange
-        self._make = make
+        self._source = source
+        self._exchange = source.exchange
         self._calls = calls
-        self._settings = settings
-        self._addresses = addresses
         self._reader = reader
         self._witness = witness
         self._codec: Any = None
@@ -124,40 +109,28 @@ class CcxtSession(Session):
         Raises:
             RestError: no call gets as far as that.
         """
-        codec = self._codec = self._make(now)
+        codec = self._codec = self._source.make(now)
         codec.one_connection = True
         machine = self._machine = codec.machine
         tasks = [self._start(call) for call in self._calls]
-        yield from machine.converse(self._request)
+        yield from machine.converse(self._source.addresses.request)
         url = next((task.url for task in tasks if task.url), "")
         if not url:
-            raise self._why_not(tasks)
+            raise no_address(self._exchange, tasks)
         self._wire = codec.client(url)
         self._packing = codec.options.get("ws", {})
         options = self._packing.get("options", {})
         headers = dict(options.get("headers", {}))
         if cookies := options.get("cookies"):
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
-        return self._addresses.target(url, headers)
+        return self._source.addresses.target(url, headers)
 
     def connected(self, now: int) -> Sequence[Output]:
         self._since = self._pinged = now
         return self._settle(now, b"")
 
     def _start(self, call: Call) -> Task:
-        task: Task = self._machine.start(call.work(self._codec, self._settings), call)
-        return task
-
-    def _request(self, asked: Request) -> HttpRequest:
-        return self._addresses.request(asked)
-
-    def _why_not(self, tasks: Iterable[Task]) -> Exception:
-        for task in tasks:
-            try:
-                task.result.result()
-            except Exception as error:  # noqa: BLE001 - whatever a module of CCXT's raises
-                return rest_error(self._exchange, "", error, task.status)
-        return rest_error(self._exchange, "", RuntimeError("CCXT names no address to connect to"))
+        return self._source.start(self._codec, call)
 
     # While it stands
 
@@ -282,7 +255,7 @@ class CcxtSession(Session):
         return out
 
     def _converse(self, task: Task, asked: Request) -> Flow[list[Output]]:
-        answer = yield from self._machine.answer(task, asked, self._request)
+        answer = yield from self._machine.answer(task, asked, self._source.addresses.request)
         del answer
         self._machine.run()
         return self._settle(self._machine.now, b"")
