@@ -20,7 +20,12 @@ from tests.unit.core import T0, Apart
 
 ACCOUNT = Credentials("main", frames.KEY, frames.SECRET, passphrase=frames.PASSPHRASE)
 SYMBOLS = {"BTC-USDT": "BTC-USDT", "BTC-USDT-PERP": "BTC-USDT-SWAP"}
+SPOT = {"BTC-USDT": "BTC-USDT"}
+TWO = {"BTC-USDT": "BTC-USDT", "ETH-USDT": "ETH-USDT"}
+BOOK = frozenset({Channel.BOOK})
+TRADES = frozenset({Channel.TRADES})
 MARKET = frozenset({Channel.TRADES, Channel.BOOK, Channel.QUOTES, Channel.TICKER})
+DERIVATIVES = frozenset({Channel.FUNDING, Channel.MARK, Channel.INTEREST, Channel.LIQUIDATIONS})
 MILLISECOND = 1_000_000
 DAY = 24 * 3600 * 1000
 ORDER = "312269865356374016"
