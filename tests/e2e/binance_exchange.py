@@ -10,7 +10,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -19,7 +19,7 @@ from aiohttp import WSMsgType, web
 from bridge.exchanges.api import Credentials
 from bridge.exchanges.toolkit.signatures import Signer
 from tests.e2e.binance_markets import LISTED, WEIGHTS, Book
-from tests.e2e.threaded_exchange import ThreadedExchange
+from tests.e2e.path_exchange import PathExchange
 from tests.unit import binance_frames as frames
 
 SPOT, PUBLIC, MARKET = "/stream", "/public/stream", "/market/stream"
@@ -34,7 +34,7 @@ MOST_IN_A_SECOND = 5
 MOST_BYTES = 4_096
 
 
-class BinanceExchange(ThreadedExchange):
+class BinanceExchange(PathExchange):
     """``refused``: streams that make a request fail; ``swallowed``: streams that are acknowledged and not subscribed."""
 
     def __init__(self) -> None:
@@ -58,14 +58,8 @@ class BinanceExchange(ThreadedExchange):
             ("usdm", "BTCUSDT_261225"): Book(400, chained=True),
         }
         self.listed: dict[str, Any] = dict(LISTED)
-        self.handshakes: list[str] = []
-        self.requests: list[tuple[str, str, tuple[str, ...]]] = []
-        """Path, method and streams of each request over a socket."""
-        self.called: list[str] = []
         self.fetched: list[tuple[float, str]] = []
         """When which book was asked for."""
-        self.wrong: list[str] = []
-        """Limits that were not kept."""
         self.weight = 0
         self.secret = frames.SECRET
         """Of the account: signatures are checked by it."""
@@ -81,8 +75,6 @@ class BinanceExchange(ThreadedExchange):
         self.known_keys: set[str] = set()
         self.kept: list[str] = []
         """Calls about listen keys."""
-        self._sockets: dict[str, dict[web.WebSocketResponse, set[str]]] = {}
-        """Path → sockets, with what they are subscribed to."""
 
     def list(self, market: str, bases: list[str]) -> None:
         """List these coins against USDT, and nothing else."""
@@ -91,9 +83,6 @@ class BinanceExchange(ThreadedExchange):
         ]
         self.listed = {**self.listed, market: rows}
 
-    def connected(self) -> Iterable[web.WebSocketResponse]:
-        return [socket for sockets in self._sockets.values() for socket in sockets]
-
     # Market data
 
     def say(self, path: str, *frames: bytes) -> None:
@@ -101,17 +90,15 @@ class BinanceExchange(ThreadedExchange):
 
         async def go() -> None:
             for frame in frames:
-                await self._tell(path, json.loads(frame)["stream"], frame.decode())
+                await self._publish(path, json.loads(frame)["stream"], frame)
 
         self.in_thread(go())
 
-    async def _tell(self, path: str, stream: str, text: str) -> None:
+    async def _publish(self, path: str, stream: str, frame: bytes) -> None:
         kind = stream.partition("@")[2].partition("@")[0].rstrip("0123456789")
         if path in self.mute or kind not in KINDS[path]:
             return
-        for socket, streams in list(self._sockets.get(path, {}).items()):
-            if stream in streams:
-                await socket.send_str(text)
+        await self.publish(path, stream, frame)
 
     def change(self, market: str, symbol: str, size: str, *, lose: bool = False) -> None:
         """A book changes; with ``lose`` nobody is told."""
@@ -127,26 +114,10 @@ class BinanceExchange(ThreadedExchange):
     def shut_down(self, path: str) -> None:
         """Say that the server ends."""
 
-        async def go() -> None:
-            for socket in list(self._sockets.get(path, {})):
-                await socket.send_str('{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}')
-
-        self.in_thread(go())
-
-    def subscribed(self, path: str) -> set[str]:
-        return {stream for streams in self._sockets.get(path, {}).values() for stream in streams}
+        self.tell(path, b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}')
 
     def sockets(self, path: str) -> int:
         return len(self._sockets.get(path, {}))
-
-    def cut(self, path: str) -> None:
-        """End every connection of a path."""
-
-        async def go() -> None:
-            for socket in list(self._sockets.get(path, {})):
-                await socket.close()
-
-        self.in_thread(go())
 
     # Sockets
 
@@ -186,16 +157,6 @@ class BinanceExchange(ThreadedExchange):
             await socket.send_str(json.dumps(answer))
         there.pop(socket, None)
         return socket
-
-    def tell(self, path: str, *events: bytes) -> None:
-        """Send an account's events to all its connections."""
-
-        async def go() -> None:
-            for event in events:
-                for socket in list(self._sockets.get(path, {})):
-                    await socket.send_str(event.decode())
-
-        self.in_thread(go())
 
     def _unsigned(self, text: str, signature: str, at: Any, key: str) -> dict[str, Any] | None:
         """What is wrong with a signature."""
@@ -241,7 +202,7 @@ class BinanceExchange(ThreadedExchange):
                 if stream in self._sockets[path].get(socket, ()):
                     at = int(time.time() * 1000)
                     message = {"stream": stream, "data": {**data, "E": at, "T": at + 60_000}}
-                    await self._tell(path, stream, json.dumps(message))
+                    await self._publish(path, stream, json.dumps(message).encode())
             await asyncio.sleep(0.2)
 
     async def _answer_to(self, socket: web.WebSocketResponse, path: str, asked: dict[str, Any]) -> None:

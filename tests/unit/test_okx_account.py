@@ -11,19 +11,8 @@ from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.model import Balance, Channel, Fill, Order, Position
 from tests.unit import okx_frames as frames
 from tests.unit.core import SECOND, T0, refused
-from tests.unit.okx_sessions import (
-    DAY,
-    MILLISECOND,
-    ORDER,
-    Answers,
-    actions,
-    asked,
-    controls,
-    states,
-    subscribed,
-    take,
-    wants,
-)
+from tests.unit.okx_sessions import DAY, MILLISECOND, ORDER, Answers, asked, subscribed
+from tests.unit.session_views import actions, controls, states, take, wants
 
 
 class TestTopics:

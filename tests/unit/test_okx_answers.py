@@ -7,24 +7,8 @@ import pytest
 from bridge.exchanges.api import Reconnect, Reject, Replace, Said, Send, Unknown, Warn
 from tests.unit import okx_frames as frames
 from tests.unit.core import SECOND, T0, faults, refused
-from tests.unit.okx_sessions import (
-    BOOK,
-    DERIVATIVES,
-    MARKET,
-    SPOT,
-    TRADES,
-    TWO,
-    ack,
-    actions,
-    controls,
-    error,
-    fresh,
-    gone,
-    public,
-    reconnects,
-    sent,
-    take,
-)
+from tests.unit.okx_sessions import BOOK, DERIVATIVES, MARKET, SPOT, TRADES, TWO, ack, error, fresh, gone, public, sent
+from tests.unit.session_views import actions, controls, reconnects, take
 
 
 class TestAnswers:

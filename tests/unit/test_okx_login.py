@@ -12,19 +12,8 @@ from bridge.exchanges.okx.private import OkxRest, sign
 from bridge.exchanges.toolkit.history import AccountMemory
 from tests.unit import okx_frames as frames
 from tests.unit.core import SECOND, T0, faults
-from tests.unit.okx_sessions import (
-    ACCOUNT,
-    MILLISECOND,
-    Answers,
-    account,
-    controls,
-    error,
-    log_in,
-    reconnects,
-    sent,
-    subscribed,
-    wants,
-)
+from tests.unit.okx_sessions import ACCOUNT, MILLISECOND, Answers, account, error, sent, subscribed
+from tests.unit.session_views import controls, log_in, reconnects, wants
 
 SAMPLE = "22582BD0CFF14C41EDBF1AB98506286D"
 

@@ -12,21 +12,8 @@ from bridge.exchanges.toolkit.maintenance import Maintenance
 from bridge.model import BookDelta, BookSnapshot, Channel, Funding, Interest, Liquidation, Mark, Quote, Ticker, Trade
 from tests.unit import okx_frames as frames
 from tests.unit.core import SECOND, T0, refused
-from tests.unit.okx_sessions import (
-    BOOK,
-    DERIVATIVES,
-    KINDS,
-    MARKET,
-    SPOT,
-    TRADES,
-    ack,
-    actions,
-    asked,
-    controls,
-    fresh,
-    public,
-    take,
-)
+from tests.unit.okx_sessions import BOOK, DERIVATIVES, KINDS, MARKET, SPOT, TRADES, ack, asked, fresh, public
+from tests.unit.session_views import actions, controls, take
 
 BOOK_ARG = {"channel": "books", "instId": "BTC-USDT"}
 
