@@ -1,98 +1,18 @@
-"""Exchanges as CCXT sees them, over real sockets: REST and WebSockets on one port, each host the first part of the path."""
+"""Markets of exchanges as CCXT sees them: what each of them answers and sends in its own way."""
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterable
 from typing import Any
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
-from tests.e2e.threaded_exchange import ThreadedExchange
+from tests.codec.fake import Fake
 
-__all__ = ["Coinbase", "Fake", "Htx", "Kraken", "Kucoin", "Okx"]
-
-Answer = Any
-
-
-class Fake(ThreadedExchange):
-    """An exchange that says what its subclass answers, and whatever a test pushes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rest: dict[str, Answer | Callable[[web.Request], Answer]] = {}
-        """Host and path → the answer as JSON, or what makes it."""
-        self.asked: list[str] = []
-        """Host, path and query of all REST calls."""
-        self.said: list[tuple[str, Any]] = []
-        """Path and message of all that clients have sent."""
-        self.sockets: list[tuple[str, web.WebSocketResponse]] = []
-        self.status: dict[str, int] = {}
-        """Host and path → an HTTP status to answer with."""
-
-    def connected(self) -> Iterable[web.WebSocketResponse]:
-        return [socket for _, socket in self.sockets]
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        path = request.path.lstrip("/")
-        self.asked.append(request.path_qs.lstrip("/"))
-        if status := self.status.get(path):
-            return web.json_response({"error": "not now"}, status=status, headers={"Retry-After": "1"})
-        if path not in self.rest:
-            return web.json_response({"error": f"nothing at {path}"}, status=404)
-        found = self.rest[path]
-        return web.json_response(found(request) if callable(found) else found)
-
-    async def serve_socket(self, request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        path = request.path_qs.lstrip("/")
-        self.sockets.append((path, socket))
-        async for message in socket:
-            if message.type is WSMsgType.TEXT:
-                text = message.data
-                said = json.loads(text) if text[:1] in "{[" else text
-                self.said.append((path, said))
-                await self.hear(socket, said)
-        self.sockets.remove((path, socket))
-        return socket
-
-    async def hear(self, socket: web.WebSocketResponse, said: Any) -> None:
-        """Answer a message."""
-
-    async def tell(self, socket: web.WebSocketResponse, message: Any) -> None:
-        """Send a message as this exchange sends them."""
-        await socket.send_str(message if isinstance(message, str) else json.dumps(message))
-
-    def push(self, *messages: Any, raw: str | None = None, to: str = "") -> None:
-        """Send these to all clients whose address contains ``to``."""
-
-        async def work() -> None:
-            for path, socket in list(self.sockets):
-                if to in path:
-                    for message in messages:
-                        await self.tell(socket, message)
-                    if raw is not None:
-                        await socket.send_str(raw)
-
-        self.in_thread(work())
-
-    def cut(self) -> None:
-        """End all connections, without a goodbye."""
-
-        async def work() -> None:
-            for _, socket in list(self.sockets):
-                assert socket._req is not None
-                assert socket._req.transport is not None
-                socket._req.transport.abort()
-            while self.sockets:
-                await asyncio.sleep(0.01)
-
-        self.in_thread(work())
+__all__ = ["Coinbase", "Htx", "Kraken", "Kucoin"]
 
 
 class Kraken(Fake):
@@ -384,94 +304,3 @@ class Htx(Fake):
             f'{{"id":{ident},"ts":1786309548228,"tradeId":{ident},"amount":1.58E-4,"price":65083.60,"direction":"buy"}}'
         )
         return f'{{"ch":"market.btcusdt.trade.detail","ts":1786309548228,"tick":{{"id":1,"ts":1,"data":[{row}]}}}}'
-
-
-class Okx(Fake):
-    """An account: a log-in by message, then its channels; linear swaps in contracts."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.refuse_login = False
-        self.orders: list[dict[str, Any]] = []
-        self.fills: list[dict[str, Any]] = []
-        host = "www.okx.com/api/v5"
-        instruments = {
-            "SPOT": {"instId": "BTC-USDT", "baseCcy": "BTC", "quoteCcy": "USDT"},
-            "SWAP": {
-                "instId": "BTC-USDT-SWAP",
-                "settleCcy": "USDT",
-                "ctType": "linear",
-                "ctVal": "0.01",
-                "ctMult": "1",
-                "uly": "BTC-USDT",
-                "instFamily": "BTC-USDT",
-                "ctValCcy": "BTC",
-            },
-        }
-        common = {"state": "live", "tickSz": "0.1", "lotSz": "1", "minSz": "1", "lever": "10", "listTime": "1"}
-        self.rest |= {
-            f"{host}/public/instruments": lambda request: self.good(
-                [{**instruments[kind], **common, "instType": kind}]
-                if (kind := request.query["instType"]) in instruments
-                else []
-            ),
-            f"{host}/public/time": self.good([{"ts": "1786309548228"}]),
-            f"{host}/account/config": self.good([{"posMode": "net_mode", "acctLv": "2", "uid": "1"}]),
-            f"{host}/trade/orders-pending": lambda _: self.good(self.orders),
-            f"{host}/trade/fills-history": lambda _: self.good(self.fills),
-            f"{host}/trade/fills": lambda _: self.good(self.fills),
-            f"{host}/account/positions": self.good([]),
-            f"{host}/account/balance": self.good([self.balance("100.50000000", "0")]),
-        }
-
-    @staticmethod
-    def good(data: Any) -> dict[str, Any]:
-        return {"code": "0", "msg": "", "data": data}
-
-    @staticmethod
-    def balance(available: str, frozen: str) -> dict[str, Any]:
-        total = f"{float(available) + float(frozen):.8f}"
-        row = {"ccy": "USDT", "availBal": available, "availEq": available, "frozenBal": frozen, "cashBal": total}
-        return {"uTime": "1786309548228", "totalEq": "", "details": [{**row, "eq": total}]}
-
-    @staticmethod
-    def order(ident: str, state: str, filled: str = "0", **more: Any) -> dict[str, Any]:
-        return {
-            "instType": "SWAP",
-            "instId": "BTC-USDT-SWAP",
-            "ordId": ident,
-            "clOrdId": "mine",
-            "px": "65000.10",
-            "sz": "7",
-            "accFillSz": filled,
-            "state": state,
-            "side": "buy",
-            "ordType": "limit",
-            "tdMode": "cross",
-            "cTime": "1786309548000",
-            "uTime": "1786309548228",
-            "fee": "0",
-            "feeCcy": "USDT",
-            "avgPx": "",
-            **more,
-        }
-
-    async def hear(self, socket: web.WebSocketResponse, said: Any) -> None:
-        if said == "ping":
-            await self.tell(socket, "pong")
-        elif said["op"] == "login":
-            if self.refuse_login:
-                await self.tell(socket, {"event": "error", "msg": "Invalid apiKey", "code": "60005", "connId": "a4d3"})
-            else:
-                await self.tell(socket, {"event": "login", "msg": "", "code": "0", "connId": "a4d3"})
-        elif said["op"] == "subscribe":
-            for arg in said["args"]:
-                await self.tell(socket, {"event": "subscribe", "arg": arg, "connId": "a4d3"})
-                if arg["channel"] == "books":
-                    await self.tell(socket, self.book("snapshot", 10, -1, [["65000.10", "5", "0", "1"]]))
-
-    @staticmethod
-    def book(action: str, number: int, before: int, bids: list[list[str]]) -> dict[str, Any]:
-        data = {"bids": bids, "asks": [["65000.20", "3", "0", "1"]], "ts": "1786309548228", "checksum": 0}
-        arg = {"channel": "books", "instId": "BTC-USDT-SWAP"}
-        return {"arg": arg, "action": action, "data": [{**data, "seqId": number, "prevSeqId": before}]}

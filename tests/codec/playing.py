@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tests.codec.fakes import Fake
+from tests.codec.fake import Fake
 from tests.e2e.conftest import Run
 from tests.e2e.harness import eventually
 from tests.e2e.observing import connect, controls

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.codec.fakes import Okx
+from tests.codec.fake_accounts import Okx
 from tests.codec.needs import needs_ccxt
 from tests.codec.playing import KEY, PASSPHRASE, SECRET, Played
 from tests.e2e.conftest import Run

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.codec.fakes import Coinbase, Fake, Htx, Kraken, Kucoin
+from tests.codec.fake import Fake
+from tests.codec.fakes import Coinbase, Htx, Kraken, Kucoin
 from tests.codec.needs import needs_ccxt
 from tests.codec.playing import Played
 from tests.e2e.conftest import Run

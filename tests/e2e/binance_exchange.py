@@ -10,7 +10,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,7 +18,8 @@ from aiohttp import WSMsgType, web
 
 from bridge.exchanges.api import Credentials
 from bridge.exchanges.toolkit.signatures import Signer
-from tests.e2e.threaded_exchange import ThreadedExchange
+from tests.e2e.binance_markets import LISTED, WEIGHTS, Book
+from tests.e2e.path_exchange import PathExchange
 from tests.unit import binance_frames as frames
 
 SPOT, PUBLIC, MARKET = "/stream", "/public/stream", "/market/stream"
@@ -31,80 +32,9 @@ KINDS = {
 WS_API, PRIVATE = "/ws-api/v3", "/private/ws/"
 MOST_IN_A_SECOND = 5
 MOST_BYTES = 4_096
-LISTED = {
-    "spot": [
-        {"symbol": f"{base}USDT", "status": "TRADING", "baseAsset": base, "quoteAsset": "USDT"}
-        for base in ("BTC", "ETH", "NKN")
-    ]
-    + [
-        {"symbol": "LUNAUSDT", "status": "BREAK", "baseAsset": "LUNA", "quoteAsset": "USDT"},
-        {"symbol": "币安人生USDT", "status": "TRADING", "baseAsset": "币安人生", "quoteAsset": "USDT"},
-    ],
-    "usdm": [
-        {
-            "symbol": f"{base}{quote}",
-            "pair": f"{base}{quote}",
-            "contractType": "PERPETUAL",
-            "deliveryDate": 4133404800000,
-            "status": "TRADING",
-            "baseAsset": base,
-            "quoteAsset": quote,
-            "marginAsset": quote,
-            "filters": [
-                {"filterType": "PRICE_FILTER", "tickSize": "0.10"},
-                {"filterType": "LOT_SIZE", "stepSize": "0.001"},
-            ],
-        }
-        for base, quote in (("BTC", "USDT"), ("ETH", "USDT"), ("BTC", "USDC"))
-    ]
-    + [
-        {
-            "symbol": "BTCUSDT_261225",
-            "pair": "BTCUSDT",
-            "contractType": "CURRENT_QUARTER",
-            "deliveryDate": 1798185600000,
-            "status": "TRADING",
-            "baseAsset": "BTC",
-            "quoteAsset": "USDT",
-            "marginAsset": "USDT",
-        }
-    ],
-}
-WEIGHTS = {
-    "spot": ((100, 5), (500, 25), (1000, 50), (5000, 250)),
-    "usdm": ((50, 2), (100, 5), (500, 10), (1000, 20)),
-}
 
 
-class Book:
-    """One symbol's book: its numbers count on whoever listens."""
-
-    def __init__(self, price: int, *, chained: bool) -> None:
-        self.u = 1_000
-        self.bids = {f"{price - number}.00": "1.000" for number in range(1, 4)}
-        self.asks = {f"{price + number}.00": "1.000" for number in range(1, 4)}
-        self.earlier: deque[dict[str, Any]] = deque(maxlen=20)
-        """How it was, the newest last."""
-        self._chained = chained
-
-    def change(self, size: str) -> dict[str, Any]:
-        """The best bid has another size: what a delta says. Of futures, ids of other events lie between."""
-        self.earlier.append(self.whole())
-        before, self.u = self.u, self.u + (7 if self._chained else 3)
-        best = max(self.bids, key=float)
-        self.bids[best] = size
-        levels = {"b": [[best, size]], "a": []}
-        if self._chained:
-            return {"U": before + 4, "u": self.u, "pu": before, "st": 1, "ps": "x", **levels}
-        return {"U": before + 1, "u": self.u, **levels}
-
-    def whole(self) -> dict[str, Any]:
-        bids = sorted(self.bids.items(), key=lambda level: -float(level[0]))
-        asks = sorted(self.asks.items(), key=lambda level: float(level[0]))
-        return {"lastUpdateId": self.u, "bids": bids, "asks": asks}
-
-
-class BinanceExchange(ThreadedExchange):
+class BinanceExchange(PathExchange):
     """``refused``: streams that make a request fail; ``swallowed``: streams that are acknowledged and not subscribed."""
 
     def __init__(self) -> None:
@@ -128,14 +58,8 @@ class BinanceExchange(ThreadedExchange):
             ("usdm", "BTCUSDT_261225"): Book(400, chained=True),
         }
         self.listed: dict[str, Any] = dict(LISTED)
-        self.handshakes: list[str] = []
-        self.requests: list[tuple[str, str, tuple[str, ...]]] = []
-        """Path, method and streams of each request over a socket."""
-        self.called: list[str] = []
         self.fetched: list[tuple[float, str]] = []
         """When which book was asked for."""
-        self.wrong: list[str] = []
-        """Limits that were not kept."""
         self.weight = 0
         self.secret = frames.SECRET
         """Of the account: signatures are checked by it."""
@@ -151,8 +75,6 @@ class BinanceExchange(ThreadedExchange):
         self.known_keys: set[str] = set()
         self.kept: list[str] = []
         """Calls about listen keys."""
-        self._sockets: dict[str, dict[web.WebSocketResponse, set[str]]] = {}
-        """Path → sockets, with what they are subscribed to."""
 
     def list(self, market: str, bases: list[str]) -> None:
         """List these coins against USDT, and nothing else."""
@@ -161,9 +83,6 @@ class BinanceExchange(ThreadedExchange):
         ]
         self.listed = {**self.listed, market: rows}
 
-    def connected(self) -> Iterable[web.WebSocketResponse]:
-        return [socket for sockets in self._sockets.values() for socket in sockets]
-
     # Market data
 
     def say(self, path: str, *frames: bytes) -> None:
@@ -171,17 +90,15 @@ class BinanceExchange(ThreadedExchange):
 
         async def go() -> None:
             for frame in frames:
-                await self._tell(path, json.loads(frame)["stream"], frame.decode())
+                await self._publish(path, json.loads(frame)["stream"], frame)
 
         self.in_thread(go())
 
-    async def _tell(self, path: str, stream: str, text: str) -> None:
+    async def _publish(self, path: str, stream: str, frame: bytes) -> None:
         kind = stream.partition("@")[2].partition("@")[0].rstrip("0123456789")
         if path in self.mute or kind not in KINDS[path]:
             return
-        for socket, streams in list(self._sockets.get(path, {}).items()):
-            if stream in streams:
-                await socket.send_str(text)
+        await self.publish(path, stream, frame)
 
     def change(self, market: str, symbol: str, size: str, *, lose: bool = False) -> None:
         """A book changes; with ``lose`` nobody is told."""
@@ -197,26 +114,10 @@ class BinanceExchange(ThreadedExchange):
     def shut_down(self, path: str) -> None:
         """Say that the server ends."""
 
-        async def go() -> None:
-            for socket in list(self._sockets.get(path, {})):
-                await socket.send_str('{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}')
-
-        self.in_thread(go())
-
-    def subscribed(self, path: str) -> set[str]:
-        return {stream for streams in self._sockets.get(path, {}).values() for stream in streams}
+        self.tell(path, b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}')
 
     def sockets(self, path: str) -> int:
         return len(self._sockets.get(path, {}))
-
-    def cut(self, path: str) -> None:
-        """End every connection of a path."""
-
-        async def go() -> None:
-            for socket in list(self._sockets.get(path, {})):
-                await socket.close()
-
-        self.in_thread(go())
 
     # Sockets
 
@@ -256,16 +157,6 @@ class BinanceExchange(ThreadedExchange):
             await socket.send_str(json.dumps(answer))
         there.pop(socket, None)
         return socket
-
-    def tell(self, path: str, *events: bytes) -> None:
-        """Send an account's events to all its connections."""
-
-        async def go() -> None:
-            for event in events:
-                for socket in list(self._sockets.get(path, {})):
-                    await socket.send_str(event.decode())
-
-        self.in_thread(go())
 
     def _unsigned(self, text: str, signature: str, at: Any, key: str) -> dict[str, Any] | None:
         """What is wrong with a signature."""
@@ -311,7 +202,7 @@ class BinanceExchange(ThreadedExchange):
                 if stream in self._sockets[path].get(socket, ()):
                     at = int(time.time() * 1000)
                     message = {"stream": stream, "data": {**data, "E": at, "T": at + 60_000}}
-                    await self._tell(path, stream, json.dumps(message))
+                    await self._publish(path, stream, json.dumps(message).encode())
             await asyncio.sleep(0.2)
 
     async def _answer_to(self, socket: web.WebSocketResponse, path: str, asked: dict[str, Any]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Literal
 
 from aiohttp import WSMsgType, web
 
 from bridge.exchanges.bybit.private import sign
-from tests.e2e.threaded_exchange import ThreadedExchange
+from tests.e2e.path_exchange import PathExchange
 from tests.unit import bybit_frames as frames
 
 KEY = "bybit-key-of-the-test"
@@ -54,7 +54,7 @@ class Book:
         return {"b": [list(level) for level in self.bids.items()], "a": [list(level) for level in self.asks.items()]}
 
 
-class BybitExchange(ThreadedExchange):
+class BybitExchange(PathExchange):
     """``refused``: topics that it doesn't serve; a request with one of them is refused whole, or but for the others."""
 
     def __init__(self) -> None:
@@ -83,17 +83,6 @@ class BybitExchange(ThreadedExchange):
                 (LINEAR, "BTCPERP", 300),
             )
         }
-        self.requests: list[tuple[str, str, tuple[str, ...]]] = []
-        self.handshakes: list[str] = []
-        self.pings: list[str] = []
-        self.called: list[str] = []
-        self.wrong: list[str] = []
-        """What was signed wrongly, or came before the log-in."""
-        self._sockets: dict[str, dict[web.WebSocketResponse, set[str]]] = {}
-        """Path → sockets, with what they are subscribed to."""
-
-    def connected(self) -> Iterable[web.WebSocketResponse]:
-        return [socket for sockets in self._sockets.values() for socket in sockets]
 
     # Market data
 
@@ -102,10 +91,7 @@ class BybitExchange(ThreadedExchange):
 
         async def go() -> None:
             for frame in many:
-                topic = json.loads(frame)["topic"]
-                for socket, topics in list(self._sockets.get(path, {}).items()):
-                    if topic in topics:
-                        await socket.send_str(frame.decode())
+                await self.publish(path, json.loads(frame)["topic"], frame)
 
         self.in_thread(go())
 
@@ -127,18 +113,6 @@ class BybitExchange(ThreadedExchange):
         bid, ask = max(book.bids, key=int), min(book.asks, key=int)
         levels = {"b": [[bid, book.bids[bid]]], "a": [[ask, book.asks[ask]]]}
         self.say(path, self._book(path, symbol, "snapshot", levels, book.u, depth=1))
-
-    def subscribed(self, path: str) -> set[str]:
-        return {topic for topics in self._sockets.get(path, {}).values() for topic in topics}
-
-    def cut(self, path: str) -> None:
-        """End every connection of a path."""
-
-        async def go() -> None:
-            for socket in list(self._sockets.get(path, {})):
-                await socket.close()
-
-        self.in_thread(go())
 
     def _now(self) -> int:
         return int(time.time() * 1000) + self.clock

@@ -73,8 +73,6 @@ class CoinbaseAccounts(ThreadedExchange):
         self.called: list[str] = []
         self.asked: list[str] = []
         """Channels that were subscribed."""
-        self.wrong: list[str] = []
-        """What was wrong with tokens, and with the way in which channels are asked for."""
         self._nonces: set[str] = set()
         self._sockets: dict[web.WebSocketResponse, int] = {}
         """Each connection, and the number of its next message."""

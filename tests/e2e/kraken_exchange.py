@@ -70,8 +70,6 @@ class KrakenExchange(ThreadedExchange):
         self.requests: list[dict[str, Any]] = []
         self.handshakes = 0
         self.pings = 0
-        self.wrong: list[str] = []
-        """What was signed wrongly, came with an old nonce, or a token that isn't valid."""
         self._sockets: dict[web.WebSocketResponse, dict[str, dict[str, Any]]] = {}
         """Socket → what it is subscribed to, with the parameters of the request."""
         # The account

@@ -38,8 +38,6 @@ class LmexExchange(ThreadedExchange):
         """``(path, operation, arguments)`` of every WebSocket request."""
         self.pings = 0
         self.called: list[str] = []
-        self.unsigned: list[str] = []
-        """Private REST calls and log-ins whose signature was wrong."""
         self._sockets: dict[str, set[web.WebSocketResponse]] = {}
 
     def send(self, path: str, *many: bytes) -> None:
@@ -74,7 +72,7 @@ class LmexExchange(ThreadedExchange):
             nonce = request.headers.get("request-nonce", "")
             right = request.headers.get("request-api") == KEY and signed(path, nonce) == request.headers["request-sign"]
             if not right:
-                self.unsigned.append(request.path)
+                self.wrong.append(request.path)
                 return web.Response(status=400, body=frames.AUTH_FAILED)
         body = self.answers.get(request.path)
         if callable(body):
@@ -109,7 +107,7 @@ class LmexExchange(ThreadedExchange):
             key, nonce, signature = args
             if key == KEY and signature == signed(path, nonce):
                 return [frames.LOGGED_IN]
-            self.unsigned.append(path)
+            self.wrong.append(path)
             return [frames.LOGIN_FAILED]
         return self.scripts[path](op, args)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from email.utils import formatdate
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from bridge.exchanges.okx.private import sign
-from tests.e2e.threaded_exchange import ThreadedExchange
+from tests.e2e.path_exchange import PathExchange
 from tests.unit import okx_frames as frames
 
 KEY, PASSPHRASE = "okx-key-of-the-test", "okx-passphrase-of-the-test"
@@ -55,7 +55,7 @@ class Book:
         }
 
 
-class OkxExchange(ThreadedExchange):
+class OkxExchange(PathExchange):
     """``refused``: topics (channel and instrument) that it doesn't serve."""
 
     def __init__(self) -> None:
@@ -78,18 +78,7 @@ class OkxExchange(ThreadedExchange):
         """The id of a trade of before that a subscription begins with."""
         self.books = {"BTC-USDT": Book(100), "ETH-USDT": Book(50), "SOL-USDC": Book(20), "BTC-USDT-SWAP": Book(200)}
         self.books["BTC-USDT-261225"] = Book(300)
-        self.requests: list[tuple[str, str, tuple[str, ...]]] = []
-        self.handshakes: list[str] = []
-        self.pings: list[str] = []
-        self.called: list[str] = []
         self.headers: list[dict[str, str]] = []
-        self.wrong: list[str] = []
-        """What was signed wrongly, was too much, came before the log-in, or without being text."""
-        self._sockets: dict[str, dict[web.WebSocketResponse, set[str]]] = {}
-        """Path → sockets, with what they are subscribed to."""
-
-    def connected(self) -> Iterable[web.WebSocketResponse]:
-        return [socket for sockets in self._sockets.values() for socket in sockets]
 
     # What happens
 
@@ -98,19 +87,7 @@ class OkxExchange(ThreadedExchange):
 
         async def go() -> None:
             for frame in many:
-                topic = _topic(json.loads(frame)["arg"])
-                for socket, topics in list(self._sockets.get(path, {}).items()):
-                    if topic in topics:
-                        await socket.send_str(frame.decode())
-
-        self.in_thread(go())
-
-    def tell(self, path: str, frame: bytes) -> None:
-        """Send a frame to everybody on a path, whatever they are subscribed to."""
-
-        async def go() -> None:
-            for socket in list(self._sockets.get(path, {})):
-                await socket.send_str(frame.decode())
+                await self.publish(path, _topic(json.loads(frame)["arg"]), frame)
 
         self.in_thread(go())
 
@@ -124,18 +101,6 @@ class OkxExchange(ThreadedExchange):
         """What is said of a book that nothing happens to."""
         book = self.books[symbol]
         self.say(PUBLIC, _book(symbol, "update", book.row({}, {}, book.number)))
-
-    def subscribed(self, path: str) -> set[str]:
-        return {topic for topics in self._sockets.get(path, {}).values() for topic in topics}
-
-    def cut(self, path: str) -> None:
-        """End every connection of a path."""
-
-        async def go() -> None:
-            for socket in list(self._sockets.get(path, {})):
-                await socket.close()
-
-        self.in_thread(go())
 
     def upgrade(self, path: str) -> list[web.WebSocketResponse]:
         """Announce that the connections of a path will be closed; returns them."""

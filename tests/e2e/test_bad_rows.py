@@ -13,7 +13,7 @@ from tests.e2e.conftest import Run
 from tests.e2e.harness import eventually
 from tests.e2e.lmex_exchange import LmexExchange
 from tests.e2e.observing import controls
-from tests.e2e.test_lmex import ACCOUNT, PAIRS, SUMMARY, Played, main, oss
+from tests.e2e.test_lmex import ACCOUNT, PAIRS, SUMMARY, LmexPlayed, main, oss
 from tests.servers import RedisServer
 from tests.unit import lmex_frames as frames
 
@@ -30,16 +30,16 @@ def trade(number: int, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def played(run: Run, redis_server: RedisServer, tmp_path: Path) -> Iterator[Played]:
+def played(run: Run, redis_server: RedisServer, tmp_path: Path) -> Iterator[LmexPlayed]:
     scripts = {"/ws/oss/spot": oss, "/ws/oss/futures": oss, "/ws/spot": main, "/ws/futures": main}
     with LmexExchange(scripts, {**SUMMARY, **ACCOUNT}) as exchange:
-        found = Played(run, redis_server, tmp_path, exchange)
+        found = LmexPlayed(run, redis_server, tmp_path, exchange)
         found.live("acct:{lmex:main}:orders", "acct:{lmex:main}:fills", *(stream("book", pair) for pair in PAIRS))
         found.live(stream("trades"), stream("trades", "BTC-USD"))
         yield found
 
 
-def test_one_bad_row_of_many(played: Played) -> None:
+def test_one_bad_row_of_many(played: LmexPlayed) -> None:
     exchange = played.exchange
     before = len(exchange.handshakes)
     bad = [{"side": "buy"}, {"tradeId": "t7"}, {"size": None}, {"price": "NaN"}, {"timestamp": 1_790_133_628}]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.binance_exchange import MARKET, PUBLIC, SPOT, BinanceExchange
-from tests.e2e.binance_played import Played
+from tests.e2e.binance_played import BinancePlayed
 from tests.e2e.conftest import Run
 from tests.e2e.harness import eventually
 from tests.servers import RedisServer
@@ -26,14 +26,14 @@ PAIRS = {
     },
 }
 CHANNELS = ["trades", "book", "quotes", "ticker"]
-Play = Callable[..., Played]
+Play = Callable[..., BinancePlayed]
 
 
 @pytest.fixture
 def play(run: Run, redis_server: RedisServer, tmp_path: Path, binance_exchange: BinanceExchange) -> Play:
-    def start(market: str, **connector: Any) -> Played:
+    def start(market: str, **connector: Any) -> BinancePlayed:
         settings = {"pairs": list(PAIRS[market]), "channels": CHANNELS, **connector}
-        return Played(run, redis_server, tmp_path, binance_exchange, market, **settings)
+        return BinancePlayed(run, redis_server, tmp_path, binance_exchange, market, **settings)
 
     return start
 
@@ -183,7 +183,7 @@ def test_a_wrong_path_acknowledges_and_says_nothing(play: Play, binance_exchange
     played.book_is_the_exchanges("BTC-USDT-PERP", "BTCUSDT")
     key = played.md("BTC-USDT-PERP", "trades")
     eventually(lambda: played.controls(key)[:1] == ["down"], "trades down")
-    reason = played.reason(key)
+    reason = played.last_control(key)["reason"]
     assert "acknowledged, but nothing came within 8 s" in reason
     assert "/market/stream the right path?" in reason
     assert "live" not in played.controls(key)
@@ -206,7 +206,7 @@ def test_what_is_refused_or_swallowed_is_down_alone(play: Play, binance_exchange
     played.live(*good)
     for key, words in bad.items():
         eventually(lambda key=key: played.controls(key)[-1:] == ["down"], f"{key} down")
-        assert words in played.reason(key)
+        assert words in played.last_control(key)["reason"]
     assert binance_exchange.wrong == []
     played.finished()
 
@@ -266,7 +266,7 @@ def test_a_halted_pair_and_one_that_nobody_lists(play: Play, binance_exchange: B
     played.live(played.md("BTC-USDT", "trades"))
     halted = played.md("LUNA-USDT", "trades")
     eventually(lambda: played.controls(halted) == ["live", "down"], "the halted pair is down")
-    assert played.reason(halted) == "the exchange lists the pair as BREAK"
+    assert played.last_control(halted)["reason"] == "the exchange lists the pair as BREAK"
     assert "did you mean BTC-USDT" in played.process.wait_for("BTC-USTD")
     assert "lunausdt@trade" in binance_exchange.subscribed(SPOT)
     played.finished()

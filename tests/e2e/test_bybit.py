@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-import redis
-import yaml
 
 from tests.e2e.bybit_exchange import KEY, LINEAR, SPOT, BybitExchange
 from tests.e2e.conftest import Run
-from tests.e2e.harness import Process, book_of, eventually, sequences
-from tests.e2e.observing import connect, controls
+from tests.e2e.harness import book_of, eventually
+from tests.e2e.observing import controls
+from tests.e2e.played import Played, ShownBook, Venue, side
 from tests.servers import RedisServer
 from tests.unit import bybit_frames as frames
 
@@ -25,89 +24,28 @@ PATHS = {
     "BTC-USDT-PERP": (LINEAR, "BTCUSDT"),
     "BTC-USDC-PERP": (LINEAR, "BTCPERP"),
 }
-Play = Callable[..., "Played"]
+Play = Callable[..., Played]
 
 
-class Played:
-    """The exchange, a connector on it, and what they wrote."""
-
-    def __init__(
-        self, run: Run, server: RedisServer, directory: Path, exchange: BybitExchange, **connector: Any
-    ) -> None:
-        self.exchange = exchange
-        self.client: redis.Redis = connect(server)
-        self.settings = {
-            "redis": {"url": server.url},
-            "connectors": [
-                {
-                    "name": "bybit",
-                    "exchange": "bybit",
-                    "pairs": PAIRS,
-                    "account": "main",
-                    "url": exchange.url,
-                    "rest_url": exchange.rest_url,
-                    **connector,
-                }
-            ],
-            "accounts": {"main": {"exchange": "bybit", "api_key": KEY, "api_secret": frames.SECRET}},
-        }
-        self.config = directory / "bybit.yaml"
-        self.config.write_text(yaml.safe_dump(self.settings))
-        self.process: Process = run("run", "--config", str(self.config))
-
-    def entries(self, key: str) -> list[dict[str, str]]:
-        """The data entries of a stream."""
-        return [fields for _, fields in self.client.xrange(key) if fields["type"] != "control"]
-
-    def wait(self, key: str, count: int) -> list[dict[str, str]]:
-        """Wait for so many data entries."""
-        return eventually(lambda: len(found := self.entries(key)) >= count and found, f"{count} entries of {key}")
-
-    def live(self, *keys: str) -> None:
-        for key in keys:
-            eventually(lambda key=key: "live" in controls(self.client, key)[-1:], f"{key} live")
-
-    def book_is_the_exchanges(self, pair: str) -> None:
-        """Wait until the book of the stream is the exchange's at its number."""
-        book = self.exchange.books[PATHS[pair]]
-        key = md(pair, "book")
-
-        def look() -> bool:
-            entries = self.client.xrange(key)
-            mine = book_of(entries)
-            newest = [fields["xseq"] for _, fields in entries if fields["type"] != "control"][-1:]
-            true = tuple({float(price): float(size) for price, size in side.items()} for side in (book.bids, book.asks))
-            return (
-                newest == [str(book.u)]
-                and mine is not None
-                and tuple({float(p): float(s) for p, s in side.items()} for side in mine) == true
-            )
-
-        eventually(look, f"{pair} at {book.u}")
-
-    def finished(self) -> None:
-        """It ends as it should, without holes, rejects or a trace of the secret."""
-        assert self.process.stop() == 0
-        for key, numbers in sequences(self.client).items():
-            assert numbers == list(range(1, len(numbers) + 1)), key
-        assert self.client.xlen("bridge:rejects:bybit") == 0
-        everything = [self.process.output, *self.client.scan_iter("*")]
-        for key in self.client.scan_iter("*", _type="stream"):
-            everything += [json.dumps(fields) for _, fields in self.client.xrange(key)]
-        for key in self.client.scan_iter("*", _type="hash"):
-            everything.append(json.dumps(self.client.hgetall(key)))
-        assert frames.SECRET not in "\n".join(everything)
-        assert KEY not in "\n".join(everything)
+def shown(exchange: BybitExchange, pair: str) -> ShownBook:
+    book = exchange.books[PATHS[pair]]
+    return book.u, (side(book.bids), side(book.asks))
 
 
-def md(pair: str, channel: str) -> str:
-    return f"md:{{bybit:{pair}}}:{channel}"
+BYBIT = Venue(
+    name="bybit",
+    credentials={"api_key": KEY, "api_secret": frames.SECRET},
+    secrets=(frames.SECRET, KEY),
+    connector={"pairs": PAIRS, "account": "main"},
+    shown=shown,
+)
+md = BYBIT.md
 
 
 @pytest.fixture
 def play(run: Run, redis_server: RedisServer, tmp_path: Path, bybit_exchange: BybitExchange) -> Play:
     def start(**connector: Any) -> Played:
-        return Played(run, redis_server, tmp_path, bybit_exchange, **{"account": None, **connector})
+        return Played(BYBIT, run, redis_server, tmp_path, bybit_exchange, **{"account": None, **connector}).start()
 
     return start
 

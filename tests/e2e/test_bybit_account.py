@@ -15,7 +15,8 @@ from tests.e2e.bybit_exchange import LINEAR, PRIVATE, BybitExchange
 from tests.e2e.conftest import Run
 from tests.e2e.harness import eventually
 from tests.e2e.observing import controls
-from tests.e2e.test_bybit import Played, md
+from tests.e2e.played import Played
+from tests.e2e.test_bybit import BYBIT, md
 from tests.servers import RedisServer
 from tests.unit import bybit_frames as frames
 
@@ -31,9 +32,8 @@ Play = Callable[..., Played]
 @pytest.fixture
 def play(run: Run, redis_server: RedisServer, tmp_path: Path, bybit_exchange: BybitExchange) -> Play:
     def start(**connector: Any) -> Played:
-        return Played(
-            run, redis_server, tmp_path, bybit_exchange, **{"pairs": ["BTC-USDT-PERP"], "channels": [], **connector}
-        )
+        given = {"pairs": ["BTC-USDT-PERP"], "channels": [], **connector}
+        return Played(BYBIT, run, redis_server, tmp_path, bybit_exchange, **given).start()
 
     return start
 
@@ -242,13 +242,12 @@ def test_403_by_rest_is_left_alone(play: Play, bybit_exchange: BybitExchange) ->
 def test_check_tries_the_account_too(
     run: Run, redis_server: RedisServer, tmp_path: Path, bybit_exchange: BybitExchange
 ) -> None:
-    played = Played(run, redis_server, tmp_path, bybit_exchange, pairs=["BTC-USDT", "BTC-USDT-PERP"])
-    played.process.kill()
-    process = run("check", "--connect", "--config", str(played.config))
+    played = Played(BYBIT, run, redis_server, tmp_path, bybit_exchange, pairs=["BTC-USDT", "BTC-USDT-PERP"])
+    process = played.check()
     assert process.ended() == 0, process.output
     for name in ("spot-1", "linear-1", "account:main"):
         assert f"{name}: first frame after" in process.output
     bybit_exchange.login_refusals = ["API key is invalid"] * 2
-    refused = run("check", "--connect", "--config", str(played.config))
+    refused = played.check()
     assert refused.ended() == 1
     assert "the log-in is refused (API key is invalid)" in refused.output

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
-import yaml
 from aiohttp import web
 
 from tests.e2e.coinbase_accounts import CoinbaseAccounts
 from tests.e2e.conftest import Run
-from tests.e2e.harness import Process, eventually, sequences
-from tests.e2e.observing import connect, controls
+from tests.e2e.harness import eventually
+from tests.e2e.observing import controls
+from tests.e2e.played import Played, Venue
 from tests.servers import RedisServer
 from tests.unit import coinbase_account_frames as frames
 
@@ -27,68 +26,12 @@ ORDERS, FILLS, BALANCES, POSITIONS = KEYS
 BOOK = "md:{coinbase:BTC-USD}:book"
 
 
-class Played:
-    """The exchange, a connector on it, and what they wrote."""
-
-    def __init__(
-        self, run: Run, server: RedisServer, directory: Path, exchange: CoinbaseAccounts, **changes: Any
-    ) -> None:
-        self.exchange = exchange
-        self.client: redis.Redis = connect(server)
-        account = {"exchange": "coinbase", "api_key": frames.KEY, "api_secret": frames.SECRET}
-        account = {**account, **changes.pop("account", {})}
-        if "api_secret_file" in account:
-            del account["api_secret"]
-        connector = {
-            "name": "coinbase",
-            "exchange": "coinbase",
-            "pairs": ["BTC-USD"],
-            "channels": [],
-            "account": "main",
-            "url": exchange.url,
-            "rest_url": exchange.rest_url,
-            **changes,
-        }
-        settings = {"redis": {"url": server.url}, "connectors": [connector], "accounts": {"main": account}}
-        self.config = directory / "coinbase.yaml"
-        self.config.write_text(yaml.safe_dump(settings))
-        self._run = run
-
-    def start(self) -> Process:
-        self.process: Process = self._run("run", "--config", str(self.config))
-        return self.process
-
-    def check(self) -> Process:
-        """Run ``check --connect`` to its end."""
-        checked = self._run("check", "--connect", "--config", str(self.config))
-        checked.ended()
-        return checked
-
-    def entries(self, key: str) -> list[dict[str, str]]:
-        """The data entries of a stream."""
-        return [fields for _, fields in self.client.xrange(key) if fields["type"] != "control"]
-
-    def wait(self, key: str, count: int) -> list[dict[str, str]]:
-        """Wait for so many data entries."""
-        return eventually(lambda: len(found := self.entries(key)) >= count and found, f"{count} entries of {key}")
-
-    def live(self, *keys: str) -> None:
-        for key in keys:
-            eventually(lambda key=key: "live" in controls(self.client, key)[-1:], f"{key} live")
-
-    def last(self, key: str) -> dict[str, str]:
-        """The newest entry, whatever it is."""
-        return self.client.xrevrange(key, count=1)[0][1]
-
-    def finished(self) -> None:
-        assert self.process.stop() == 0
-        for key, numbers in sequences(self.client).items():
-            assert numbers == list(range(1, len(numbers) + 1)), key
-        assert self.exchange.wrong == []
-        for secret in (frames.SECRET, "eyJ", "Bearer"):
-            assert secret not in self.process.output
-
-
+COINBASE = Venue(
+    name="coinbase",
+    credentials={"api_key": frames.KEY, "api_secret": frames.SECRET},
+    secrets=(frames.SECRET, "eyJ", "Bearer"),
+    connector={"pairs": ["BTC-USD"], "channels": [], "account": "main"},
+)
 Play = Callable[..., Played]
 
 
@@ -101,7 +44,7 @@ def exchange() -> Iterator[CoinbaseAccounts]:
 @pytest.fixture
 def prepare(run: Run, redis_server: RedisServer, tmp_path: Path, exchange: CoinbaseAccounts) -> Play:
     """A config, and nothing that runs yet."""
-    return lambda **changes: Played(run, redis_server, tmp_path, exchange, **changes)
+    return lambda **changes: Played(COINBASE, run, redis_server, tmp_path, exchange, **changes)
 
 
 @pytest.fixture
@@ -109,8 +52,7 @@ def play(prepare: Play) -> Play:
     """A connector whose account is live."""
 
     def start(**changes: Any) -> Played:
-        played = prepare(**changes)
-        played.start()
+        played = prepare(**changes).start()
         played.live(*KEYS)
         return played
 
@@ -268,8 +210,8 @@ def test_a_hole_is_one_gap_of_each_stream_and_one_look_at_everything(play: Play,
 def test_a_refused_token_takes_the_account_down_and_nothing_else(prepare: Play, exchange: CoinbaseAccounts) -> None:
     """The connection would stay open, and silent. One more attempt, then a minute's rest."""
     exchange.refuse = ["authentication failure"] * 9
-    played = prepare(channels=["book"])
-    process = played.start()
+    played = prepare(channels=["book"]).start()
+    process = played.process
     played.live(BOOK)
     eventually(lambda: exchange.asked.count("user") == 2, "two attempts")
     lost = eventually(
@@ -303,7 +245,7 @@ def test_an_ec_key(play: Play, exchange: CoinbaseAccounts, tmp_path: Path, form:
     secret = tmp_path / "coinbase.secret"
     one_line = frames.PEM.replace("\n", "\\n")
     secret.write_text(one_line if form == "one line" else json.dumps({"name": frames.KEY, "privateKey": frames.PEM}))
-    played = play(account={"api_secret_file": str(secret)})
+    played = play(credentials={"api_secret_file": str(secret)})
     exchange.tell(exchange.place("o", "0.01", "45000"))
     played.wait(ORDERS, 1)
     played.finished()

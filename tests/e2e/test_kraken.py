@@ -9,95 +9,38 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
-import yaml
 
 from tests.e2e.conftest import Run
-from tests.e2e.harness import Process, book_of, eventually, sequences
+from tests.e2e.harness import book_of
 from tests.e2e.kraken_exchange import KEY, KrakenExchange
-from tests.e2e.observing import connect, controls
+from tests.e2e.observing import controls
+from tests.e2e.played import Played, ShownBook, Venue
 from tests.servers import RedisServer
 from tests.unit import kraken_frames as frames
 
 PAIRS = ["BTC-USD", "MATIC-USD", "ALGO-USD"]
 PUBLIC = ("book", "trades", "quotes", "ticker")
-Play = Callable[..., "Played"]
+Play = Callable[..., Played]
 
 
-class Played:
-    """The exchange, a connector on it, and what they wrote."""
-
-    def __init__(
-        self, run: Run, server: RedisServer, directory: Path, exchange: KrakenExchange, **connector: Any
-    ) -> None:
-        self.exchange = exchange
-        self.client: redis.Redis = connect(server)
-        self.settings = {
-            "redis": {"url": server.url},
-            "connectors": [
-                {
-                    "name": "kraken",
-                    "exchange": "kraken",
-                    "pairs": PAIRS,
-                    "account": "main",
-                    "url": exchange.url,
-                    "rest_url": exchange.rest_url,
-                    **connector,
-                }
-            ],
-            "accounts": {"main": {"exchange": "kraken", "api_key": KEY, "api_secret": frames.SECRET}},
-        }
-        self.config = directory / "kraken.yaml"
-        self.config.write_text(yaml.safe_dump(self.settings))
-        self.process: Process = run("run", "--config", str(self.config))
-
-    def entries(self, key: str) -> list[dict[str, str]]:
-        """The data entries of a stream."""
-        return [fields for _, fields in self.client.xrange(key) if fields["type"] != "control"]
-
-    def wait(self, key: str, count: int) -> list[dict[str, str]]:
-        """Wait for so many data entries."""
-        return eventually(lambda: len(found := self.entries(key)) >= count and found, f"{count} entries of {key}")
-
-    def live(self, *keys: str) -> None:
-        for key in keys:
-            eventually(lambda key=key: "live" in controls(self.client, key)[-1:], f"{key} live")
-
-    def says(self, key: str, *events: str) -> list[dict[str, str]]:
-        """Wait until the stream's control entries are these; returns them."""
-        eventually(lambda: controls(self.client, key) == list(events), f"{key} says {events}")
-        return [fields for _, fields in self.client.xrange(key) if fields["type"] == "control"]
-
-    def book_is_the_exchanges(self, pair: str, depth: int = 100) -> None:
-        """Wait until the book that the entries alone say is what the exchange shows at that depth."""
-        book = self.exchange.books[pair.replace("-", "/")]
-        eventually(lambda: book_of(self.client.xrange(md(pair, "book"))) == book.seen(depth), f"the book of {pair}")
-
-    def finished(self) -> None:
-        """It ends as it should, without holes, rejects or a trace of secrets."""
-        assert self.process.stop() == 0
-        for key, numbers in sequences(self.client).items():
-            assert numbers == list(range(1, len(numbers) + 1)), key
-        assert self.client.xlen("bridge:rejects:kraken") == 0
-        everything = [self.process.output, *self.client.scan_iter("*")]
-        for key in self.client.scan_iter("*", _type="stream"):
-            everything += [json.dumps(fields) for _, fields in self.client.xrange(key)]
-        for key in self.client.scan_iter("*", _type="hash"):
-            everything.append(json.dumps(self.client.hgetall(key)))
-        text = "\n".join(everything)
-        assert frames.SECRET not in text
-        assert KEY not in text
-        assert "token-" not in text
+def shown(exchange: KrakenExchange, pair: str, depth: int = 100) -> ShownBook:
+    return None, exchange.books[pair.replace("-", "/")].seen(depth)
 
 
-def md(pair: str, channel: str) -> str:
-    return f"md:{{kraken:{pair}}}:{channel}"
+KRAKEN = Venue(
+    name="kraken",
+    credentials={"api_key": KEY, "api_secret": frames.SECRET},
+    secrets=(frames.SECRET, KEY, "token-"),
+    connector={"pairs": PAIRS, "account": "main"},
+    shown=shown,
+)
+md = KRAKEN.md
 
 
 @pytest.fixture
 def play(run: Run, redis_server: RedisServer, tmp_path: Path, kraken_exchange: KrakenExchange) -> Play:
     def start(**connector: Any) -> Played:
-        return Played(run, redis_server, tmp_path, kraken_exchange, **{"account": None, **connector})
+        return Played(KRAKEN, run, redis_server, tmp_path, kraken_exchange, **{"account": None, **connector}).start()
 
     return start
 

@@ -13,7 +13,8 @@ from tests.e2e.conftest import Run
 from tests.e2e.harness import eventually
 from tests.e2e.kraken_exchange import KrakenExchange, stamp
 from tests.e2e.observing import controls
-from tests.e2e.test_kraken import Played, md
+from tests.e2e.played import Played
+from tests.e2e.test_kraken import KRAKEN, md
 from tests.servers import RedisServer
 from tests.unit import kraken_frames as frames
 
@@ -24,9 +25,8 @@ Play = Callable[..., Played]
 @pytest.fixture
 def play(run: Run, redis_server: RedisServer, tmp_path: Path, kraken_exchange: KrakenExchange) -> Play:
     def start(**connector: Any) -> Played:
-        return Played(
-            run, redis_server, tmp_path, kraken_exchange, **{"pairs": ["BTC-USD"], "channels": [], **connector}
-        )
+        given = {"pairs": ["BTC-USD"], "channels": [], **connector}
+        return Played(KRAKEN, run, redis_server, tmp_path, kraken_exchange, **given).start()
 
     return start
 
@@ -193,7 +193,7 @@ def test_a_token_that_expires_in_the_middle_of_a_fill(play: Play, kraken_exchang
     assert '"session_expired"' in played.process.output
     kraken_exchange.execute(fill("f-3"))
     played.wait(FILLS, 3)
-    played.finished()
+    played.finished(forgiven=["token"])
 
 
 @pytest.mark.parametrize("words", ["EAPI:Invalid key", "EGeneral:Permission denied", "EGeneral:Temporary lockout"])
@@ -253,21 +253,21 @@ def test_a_restart_goes_on_where_the_streams_end(play: Play, kraken_exchange: Kr
 class TestCheck:
     """A wrong pair, a wrong key and a missing permission are told apart."""
 
-    def check(self, play: Play, run: Run, **connector: Any) -> tuple[int, str]:
+    def check(self, play: Play, **connector: Any) -> tuple[int, str]:
         played = play(**connector)
         played.process.kill()
         played.exchange.called.clear()
-        process = run("check", "--connect", "--config", str(played.config))
+        process = played.check()
         return process.ended(), process.output
 
     def test_all_is_well(self, play: Play, run: Run) -> None:
-        code, output = self.check(play, run, channels=["book", "trades"])
+        code, output = self.check(play, channels=["book", "trades"])
         assert code == 0, output
         for name in ("public-1", "account:main"):
             assert f"{name}: first frame after" in output
 
     def test_a_wrong_pair(self, play: Play, run: Run) -> None:
-        code, output = self.check(play, run, pairs=["BTC-UDS"], channels=["book"])
+        code, output = self.check(play, pairs=["BTC-UDS"], channels=["book"])
         assert (code, "no pair BTC-UDS at this exchange; did you mean" in output) == (1, True)
 
     @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ class TestCheck:
         self, play: Play, run: Run, kraken_exchange: KrakenExchange, *, method: str, error: str, said: str
     ) -> None:
         kraken_exchange.errors[method] = [error]
-        code, output = self.check(play, run)
+        code, output = self.check(play)
         assert (code, said in output) == (1, True), output
 
     def test_a_secret_that_is_none(self, play: Play, run: Run) -> None:

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
-import yaml
 
 from tests.e2e.conftest import Run
-from tests.e2e.harness import Process, eventually, sequences
+from tests.e2e.harness import eventually
 from tests.e2e.lmex_exchange import KEY, LmexExchange
-from tests.e2e.observing import connect, controls
+from tests.e2e.observing import controls
+from tests.e2e.played import Played, Venue
 from tests.servers import RedisServer
 from tests.unit import lmex_frames as frames
 
@@ -48,7 +47,7 @@ ACCOUNT = {
 BOOKS = {"update:BTC-USD_0": SPOT_SNAPSHOT, "update:BTC-PERP_0": PERP_SNAPSHOT, "update:SNDK-PERP_0": frames.SNAPSHOT}
 TRADES = {"tradeHistoryApi:BTC-USD": frames.SPOT_TRADES, "tradeHistoryApiV2:BTC-PERP": frames.V2_TRADES}
 PRIVATE = {"notificationApiV3", "notificationApiV4", "fills", "positionsV3"}
-Play = Callable[..., "Played"]
+Play = Callable[..., "LmexPlayed"]
 
 
 def said(event: str, topics: list[str]) -> bytes:
@@ -69,35 +68,25 @@ def main(op: str, topics: list[str]) -> list[bytes]:
     return [said(op, accepted), *batches, *batches]
 
 
-class Played:
-    """The exchange, a connector on it, and what they wrote."""
+LMEX = Venue(
+    name="lmex",
+    credentials={"api_key": KEY, "api_secret": frames.SECRET},
+    secrets=(frames.SECRET, KEY),
+    connector={"pairs": PAIRS, "account": "main"},
+)
+
+
+class LmexPlayed(Played):
+    """What it finds is without ``recv``; after ``live``, more may have come."""
 
     def __init__(
         self, run: Run, server: RedisServer, directory: Path, exchange: LmexExchange, **connector: Any
     ) -> None:
-        self.exchange = exchange
-        self.client: redis.Redis = connect(server)
-        self.config = directory / "lmex.yaml"
-        settings = {
-            "redis": {"url": server.url},
-            "connectors": [
-                {
-                    "name": "lmex",
-                    "exchange": "lmex",
-                    "pairs": PAIRS,
-                    "account": "main",
-                    "url": exchange.url,
-                    "rest_url": exchange.rest_url,
-                    **connector,
-                }
-            ],
-            "accounts": {"main": {"exchange": "lmex", "api_key": KEY, "api_secret": frames.SECRET}},
-        }
-        self.config.write_text(yaml.safe_dump(settings))
-        self.process: Process = run("run", "--config", str(self.config))
+        super().__init__(LMEX, run, server, directory, exchange, **connector)
+        self.start()
 
     def entries(self, key: str, *, control: bool = False) -> list[dict[str, str]]:
-        """The data entries of a stream, or its control entries, without ``recv``."""
+        """The data entries of a stream, or its control entries."""
         rows = [fields for _, fields in self.client.xrange(key)]
         return [
             {name: value for name, value in row.items() if name != "recv"}
@@ -105,13 +94,9 @@ class Played:
             if (row["type"] == "control") == control
         ]
 
-    def wait(self, key: str, count: int) -> list[dict[str, str]]:
-        """Wait for so many data entries."""
-        return eventually(lambda: len(found := self.entries(key)) >= count and found, f"{count} entries of {key}")
-
     def live(self, *keys: str) -> None:
         for key in keys:
-            eventually(lambda key=key: "live" in controls(self.client, key), f"{key} live")
+            eventually(lambda key=key: "live" in self.controls(key), f"{key} live")
 
 
 @pytest.fixture
@@ -123,8 +108,8 @@ def exchange() -> Iterator[LmexExchange]:
 
 @pytest.fixture
 def play(run: Run, redis_server: RedisServer, tmp_path: Path, exchange: LmexExchange) -> Play:
-    def start(**connector: Any) -> Played:
-        return Played(run, redis_server, tmp_path, exchange, **connector)
+    def start(**connector: Any) -> LmexPlayed:
+        return LmexPlayed(run, redis_server, tmp_path, exchange, **connector)
 
     return start
 
@@ -183,7 +168,7 @@ def test_public_frames_to_the_digit(play: Play, exchange: LmexExchange) -> None:
     [spot] = played.wait("md:{lmex:BTC-USD}:ticker", 1)
     assert (spot["last"], spot["volume"]) == ("76653.10", "12.340")
     assert sorted(exchange.handshakes) == ["/ws/futures", "/ws/oss/futures", "/ws/oss/spot", "/ws/spot"]
-    finished(played)
+    played.finished()
 
 
 def test_private_frames_to_the_digit(play: Play, exchange: LmexExchange) -> None:
@@ -246,8 +231,8 @@ def test_private_frames_to_the_digit(play: Play, exchange: LmexExchange) -> None
         row("balance", "", currency="USDT", available="100", reserved="0.5")
     ]
     assert exchange.handshakes == ["/ws/spot", "/ws/futures"]
-    assert exchange.unsigned == []
-    finished(played)
+    assert exchange.wrong == []
+    played.finished()
 
 
 def test_balances_are_asked_for_after_a_fill_and_written_when_they_change(play: Play, exchange: LmexExchange) -> None:
@@ -258,7 +243,7 @@ def test_balances_are_asked_for_after_a_fill_and_written_when_they_change(play: 
     exchange.send("/ws/spot", frames.SPOT_FILL)
     found = played.wait("acct:{lmex:main}:balances", 2)
     assert [(entry["available"], entry["reserved"]) for entry in found] == [("1.20", "0.3"), ("1.19", "0.3")]
-    finished(played)
+    played.finished()
 
 
 def test_after_a_cut_the_private_streams_are_made_whole_by_rest(play: Play, exchange: LmexExchange) -> None:
@@ -283,7 +268,7 @@ def test_after_a_cut_the_private_streams_are_made_whole_by_rest(play: Play, exch
     exchange.send("/ws/futures", frames.FUTURES_ORDER)
     played.wait(key, 3)
     assert len(played.entries("acct:{lmex:main}:fills")) == 1, "the fill that REST told stands once"
-    finished(played)
+    played.finished()
 
 
 def test_a_stream_that_both_markets_feed_is_live_when_both_are(play: Play, exchange: LmexExchange) -> None:
@@ -300,7 +285,7 @@ def test_a_stream_that_both_markets_feed_is_live_when_both_are(play: Play, excha
     exchange.refuse = 0
     eventually(lambda: controls(played.client, key) == ["live", "down", "live"], "live again")
     assert [entry["status"] for entry in played.entries(key)] == ["open"], "spot's open orders are not these"
-    finished(played)
+    played.finished()
 
 
 def test_a_gap_is_mended_for_its_pair_alone(play: Play, exchange: LmexExchange) -> None:
@@ -321,7 +306,7 @@ def test_a_gap_is_mended_for_its_pair_alone(play: Play, exchange: LmexExchange) 
     assert len(played.entries("md:{lmex:SNDK-PERP}:book")) == 1
     exchange.send("/ws/oss/futures", frames.DELTA)
     assert played.wait(key, 3)[-1]["xseq"] == "86511210"
-    finished(played)
+    played.finished()
 
 
 def test_the_repeated_batch_stands_once_over_a_restart(play: Play, exchange: LmexExchange) -> None:
@@ -332,7 +317,7 @@ def test_the_repeated_batch_stands_once_over_a_restart(play: Play, exchange: Lme
         later = frames.SPOT_TRADES.replace(b"31626447", b"3162644" + str(8 + len(exchange.handshakes)).encode())
         exchange.send("/ws/spot", later)
         played.wait("md:{lmex:BTC-USD}:trades", 1 + len(exchange.handshakes))
-        finished(played)
+        played.finished()
     assert [entry["id"] for entry in played.entries("md:{lmex:BTC-USD}:trades")] == [
         "31626447",
         "31626449",
@@ -357,7 +342,7 @@ def test_a_blocked_client_stays_away_for_ten_minutes(play: Play, exchange: LmexE
     seen = time.monotonic()
     eventually(lambda: time.monotonic() - seen > 2, "the others had their turns")
     assert len(exchange.handshakes) == tried < 6, "one refusal keeps all connections away"
-    finished(played)
+    played.finished()
 
 
 def test_an_exchange_that_says_nothing_is_down_within_seconds(play: Play, exchange: LmexExchange) -> None:
@@ -373,7 +358,7 @@ def test_an_exchange_that_says_nothing_is_down_within_seconds(play: Play, exchan
     for key in keys:
         eventually(lambda key=key: controls(played.client, key)[-1] == "live", f"{key} live")
     played.wait("md:{lmex:BTC-USD}:book", 1)
-    finished(played)
+    played.finished()
 
 
 def test_a_session_is_renewed_without_a_break(play: Play, exchange: LmexExchange) -> None:
@@ -383,18 +368,4 @@ def test_a_session_is_renewed_without_a_break(play: Play, exchange: LmexExchange
     exchange.send("/ws/futures", frames.FUTURES_ORDER)
     played.wait("acct:{lmex:main}:orders", 1)
     assert controls(played.client, "acct:{lmex:main}:orders") == ["live"]
-    finished(played)
-
-
-def finished(played: Played) -> None:
-    """It ends as it should, without holes, and without a trace of the secret."""
-    assert played.process.stop() == 0
-    for key, numbers in sequences(played.client).items():
-        assert numbers == list(range(1, len(numbers) + 1)), key
-    everything = [played.process.output, *played.client.scan_iter("*")]
-    for key in played.client.scan_iter("*", _type="stream"):
-        everything += [json.dumps(fields) for _, fields in played.client.xrange(key)]
-    for key in played.client.scan_iter("*", _type="hash"):
-        everything.append(json.dumps(played.client.hgetall(key)))
-    assert frames.SECRET not in "\n".join(everything)
-    assert KEY not in "\n".join(everything)
+    played.finished()

@@ -13,7 +13,7 @@ from tests.e2e.conftest import Run
 from tests.e2e.harness import eventually
 from tests.e2e.lmex_exchange import LmexExchange
 from tests.e2e.observing import connect
-from tests.e2e.test_lmex import ACCOUNT, SUMMARY, Played, main, oss
+from tests.e2e.test_lmex import ACCOUNT, SUMMARY, LmexPlayed, main, oss
 from tests.servers import RedisServer
 
 FILLS, ORDERS, POSITIONS = (f"acct:{{lmex:main}}:{channel}" for channel in ("fills", "orders", "positions"))
@@ -83,7 +83,7 @@ def test_nothing_twice_and_nothing_open_for_ever(run: Run, redis_server: RedisSe
     scripts = {"/ws/oss/spot": oss, "/ws/oss/futures": oss, "/ws/spot": main, "/ws/futures": main}
     answers = {**SUMMARY, **ACCOUNT, "/spot/api/v3.2/user/trade_history": history}
     with LmexExchange(scripts, answers) as exchange:
-        played = Played(run, redis_server, tmp_path, exchange)
+        played = LmexPlayed(run, redis_server, tmp_path, exchange)
         fills = played.wait(FILLS, KNOWN + 3)
         eventually(lambda: played.entries(ORDERS)[-1]["status"] == "", "the order that is gone")
         eventually(lambda: len(played.entries(POSITIONS)) == 603, "both positions flat")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
-import yaml
 
 from tests.e2e.conftest import Run
-from tests.e2e.harness import Process, book_of, eventually, sequences
-from tests.e2e.observing import connect, controls
+from tests.e2e.harness import eventually
+from tests.e2e.observing import controls
 from tests.e2e.okx_exchange import BUSINESS, KEY, PASSPHRASE, PUBLIC, OkxExchange, trade
+from tests.e2e.played import Played, ShownBook, Venue, side
 from tests.servers import RedisServer
 from tests.unit import okx_frames as frames
 
@@ -26,93 +24,32 @@ SYMBOLS = {
     "BTC-USDT-261225": "BTC-USDT-261225",
 }
 PAIRS = list(SYMBOLS)
-COINS = {"BTC-USDT-PERP": 0.01, "BTC-USDT-261225": 0.01}
+COINS = {"BTC-USDT-PERP": "0.01", "BTC-USDT-261225": "0.01"}
 """Pair → coins of a contract."""
 MARKET = ["trades", "book", "quotes", "ticker"]
-Play = Callable[..., "Played"]
+Play = Callable[..., Played]
 
 
-class Played:
-    """The exchange, a connector on it, and what they wrote."""
-
-    def __init__(self, run: Run, server: RedisServer, directory: Path, exchange: OkxExchange, **connector: Any) -> None:
-        self.exchange = exchange
-        self.client: redis.Redis = connect(server)
-        given = {
-            "name": "okx",
-            "exchange": "okx",
-            "pairs": PAIRS,
-            "account": "main",
-            "url": exchange.url,
-            "rest_url": exchange.rest_url,
-            **connector,
-        }
-        account = {"exchange": "okx", "api_key": KEY, "api_secret": frames.SECRET, "api_passphrase": PASSPHRASE}
-        settings = {"redis": {"url": server.url}, "connectors": [given]}
-        settings |= {"accounts": {"main": account | given.pop("credentials", {})}}
-        self.config = directory / "okx.yaml"
-        self.config.write_text(yaml.safe_dump(settings))
-        self.process: Process = run("run", "--config", str(self.config))
-
-    def entries(self, key: str) -> list[dict[str, str]]:
-        """The data entries of a stream."""
-        return [fields for _, fields in self.client.xrange(key) if fields["type"] != "control"]
-
-    def wait(self, key: str, count: int) -> list[dict[str, str]]:
-        """Wait for so many data entries."""
-        return eventually(lambda: len(found := self.entries(key)) >= count and found, f"{count} entries of {key}")
-
-    def live(self, *keys: str) -> None:
-        for key in keys:
-            eventually(lambda key=key: "live" in controls(self.client, key)[-1:], f"{key} live")
-
-    def last_control(self, key: str) -> dict[str, str]:
-        return [fields for _, fields in self.client.xrange(key) if fields["type"] == "control"][-1]
-
-    def book_is_the_exchanges(self, pair: str) -> None:
-        """Wait until the book of the stream is the exchange's at its number, in coins."""
-        book, key, worth = self.exchange.books[SYMBOLS[pair]], md(pair, "book"), COINS.get(pair, 1)
-
-        def look() -> bool:
-            entries = self.client.xrange(key)
-            mine = book_of(entries)
-            newest = [fields["xseq"] for _, fields in entries if fields["type"] != "control"][-1:]
-            true = [
-                {float(p): pytest.approx(float(s) * worth) for p, s in side.items()} for side in (book.bids, book.asks)
-            ]
-            return (
-                newest == [str(book.number)]
-                and mine is not None
-                and [{float(p): float(s) for p, s in side.items()} for side in mine] == true
-            )
-
-        eventually(look, f"{pair} at {book.number}")
-
-    def finished(self) -> None:
-        """It ends as it should, without holes, rejects or a trace of a secret."""
-        assert self.process.stop() == 0
-        for key, numbers in sequences(self.client).items():
-            assert numbers == list(range(1, len(numbers) + 1)), key
-        assert self.client.xlen("bridge:rejects:okx") == 0
-        everything = [self.process.output, *self.client.scan_iter("*")]
-        for key in self.client.scan_iter("*", _type="stream"):
-            everything += [json.dumps(fields) for _, fields in self.client.xrange(key)]
-        for key in self.client.scan_iter("*", _type="hash"):
-            everything.append(json.dumps(self.client.hgetall(key)))
-        for secret in (frames.SECRET, KEY, PASSPHRASE):
-            assert secret not in "\n".join(everything)
-        assert self.exchange.wrong == []
+def shown(exchange: OkxExchange, pair: str) -> ShownBook:
+    book, worth = exchange.books[SYMBOLS[pair]], COINS.get(pair, "1")
+    return book.number, (side(book.bids, worth), side(book.asks, worth))
 
 
-def md(pair: str, channel: str) -> str:
-    return f"md:{{okx:{pair}}}:{channel}"
+OKX = Venue(
+    name="okx",
+    credentials={"api_key": KEY, "api_secret": frames.SECRET, "api_passphrase": PASSPHRASE},
+    secrets=(frames.SECRET, KEY, PASSPHRASE),
+    connector={"pairs": PAIRS, "account": "main"},
+    shown=shown,
+)
+md = OKX.md
 
 
 @pytest.fixture
 def play(run: Run, redis_server: RedisServer, tmp_path: Path, okx_exchange: OkxExchange) -> Play:
     def start(**connector: Any) -> Played:
         defaults = {"account": None, "channels": MARKET}
-        return Played(run, redis_server, tmp_path, okx_exchange, **{**defaults, **connector})
+        return Played(OKX, run, redis_server, tmp_path, okx_exchange, **{**defaults, **connector}).start()
 
     return start
 

@@ -15,7 +15,8 @@ from tests.e2e.conftest import Run
 from tests.e2e.harness import eventually
 from tests.e2e.observing import controls
 from tests.e2e.okx_exchange import PRIVATE, OkxExchange
-from tests.e2e.test_okx import Played
+from tests.e2e.played import Played
+from tests.e2e.test_okx import OKX
 from tests.servers import RedisServer
 from tests.unit import okx_frames as frames
 
@@ -29,9 +30,8 @@ Play = Callable[..., Played]
 @pytest.fixture
 def play(run: Run, redis_server: RedisServer, tmp_path: Path, okx_exchange: OkxExchange) -> Play:
     def start(**connector: Any) -> Played:
-        return Played(
-            run, redis_server, tmp_path, okx_exchange, **{"pairs": ["BTC-USDT-PERP"], "channels": [], **connector}
-        )
+        given = {"pairs": ["BTC-USDT-PERP"], "channels": [], **connector}
+        return Played(OKX, run, redis_server, tmp_path, okx_exchange, **given).start()
 
     return start
 
@@ -260,8 +260,8 @@ def test_too_many_calls_are_made_again_later(play: Play, okx_exchange: OkxExchan
     played.finished()
 
 
-def check(run: Run, played: Played, code: int) -> str:
-    process = run("check", "--connect", "--config", str(played.config))
+def check(played: Played, code: int) -> str:
+    process = played.check()
     assert process.ended() == code, process.output
     return process.output
 
@@ -272,16 +272,14 @@ def test_check_tells_what_is_wrong_with_an_account(
     """A wrong pair, a wrong key, a wrong passphrase and a permission that is missing are told apart."""
 
     def played(**connector: Any) -> Played:
-        found = Played(run, redis_server, tmp_path, okx_exchange, **{"pairs": ["BTC-USDT"], **connector})
-        found.process.kill()
-        return found
+        return Played(OKX, run, redis_server, tmp_path, okx_exchange, **{"pairs": ["BTC-USDT"], **connector})
 
-    good = check(run, played(), 0)
+    good = check(played(), 0)
     assert all(f"{name}: first frame after" in good for name in ("public-1", "account:main"))
-    assert "no pair BTC-USTD" in check(run, played(pairs=["BTC-USTD"], account=None), 1)
-    assert "Invalid apiKey" in check(run, played(credentials={"api_key": "another"}), 1)
-    assert "60024: Wrong passphrase" in check(run, played(credentials={"api_passphrase": "another"}), 1)
+    assert "no pair BTC-USTD" in check(played(pairs=["BTC-USTD"], account=None), 1)
+    assert "Invalid apiKey" in check(played(credentials={"api_key": "another"}), 1)
+    assert "60024: Wrong passphrase" in check(played(credentials={"api_passphrase": "another"}), 1)
     okx_exchange.rest_refusal = ("50120", "This API key doesn't have permission to use this function")
-    refused = check(run, played(), 1)
+    refused = check(played(), 1)
     assert "doesn't have permission" in refused
     assert "the log-in is refused" not in refused

@@ -20,6 +20,8 @@ class ThreadedExchange(ABC):
 
     def __init__(self) -> None:
         self.port = 0
+        self.wrong: list[str] = []
+        """What clients did that they may not."""
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._up = threading.Event()

@@ -8,6 +8,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tests.unit import json_rows
+
+changed, row = json_rows.changed, json_rows.row
+
 SECRET = "bybit-test-secret"
 KEY = "the-api-key"
 PAIRS = ("BTC-USDT", "BTC-USDT-PERP")
@@ -133,19 +137,6 @@ WALLET = (
 PRIVATE = {"order": ORDER, "execution": EXECUTION, "position": POSITION, "wallet": WALLET}
 
 
-def changed(frame: bytes, **values: Any) -> bytes:
-    """The frame with these values in its data (in its first row); ``...`` takes a field out."""
-    message = json.loads(frame)
-    data = message["data"]
-    row = data[0] if isinstance(data, list) else data
-    for name, value in values.items():
-        if value is ...:
-            row.pop(name)
-        else:
-            row[name] = value
-    return json.dumps(message).encode()
-
-
 def ticker(kind: str = "delta", symbol: str = "BTCUSDT", **fields: str) -> bytes:
     """A message of the ticker topic with these fields."""
     message = {"topic": f"tickers.{symbol}", "type": kind, "data": {"symbol": symbol, **fields}, "cs": 1}
@@ -156,12 +147,6 @@ def answer(rows: list[dict[str, Any]], cursor: str = "") -> bytes:
     """A REST answer with rows, and where the next page begins."""
     result = {"category": "linear", "nextPageCursor": cursor, "list": rows}
     return json.dumps({"retCode": 0, "retMsg": "OK", "result": result, "time": 1672364262474}).encode()
-
-
-def row(frame: bytes, **values: Any) -> dict[str, Any]:
-    """The first row of a private frame, with other values."""
-    found: dict[str, Any] = json.loads(frame)["data"][0]
-    return found | values
 
 
 def wallet(**coin: str) -> dict[str, Any]:

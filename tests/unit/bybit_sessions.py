@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
-from urllib.parse import parse_qs
 
-from bridge.exchanges.api import Credentials, Fetch, Flow, HttpResponse, Profile, Reconnect, Restated, Send
+from bridge.exchanges.api import Credentials, Profile, Send
 from bridge.exchanges.bybit import Bybit, BybitOptions
 from bridge.exchanges.bybit.private import AccountSession, BybitRest
 from bridge.exchanges.bybit.public import PublicSession
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.exchanges.toolkit.names import Names
-from bridge.model import Channel, Control
+from bridge.model import Channel
 from tests.unit import bybit_frames as frames
 from tests.unit.core import T0, Apart
+from tests.unit.session_views import RestTable, reconnects
 
 ACCOUNT = Credentials("main", frames.KEY, frames.SECRET)
 DERIVED = frozenset({Channel.FUNDING, Channel.MARK, Channel.INTEREST, Channel.LIQUIDATIONS})
@@ -95,69 +94,10 @@ def asked(session):
     return [(message["op"], *message["args"]) for message in sent(session)]
 
 
-def data(events):
-    return [event for event in events if not isinstance(event, Control)]
-
-
-def controls(events):
-    """Control events as ``(event, channel, subject)``."""
-    return [(str(e.event), str(e.channel), e.subject) for e in events if isinstance(e, Control)]
-
-
-def take(session, *many, recv=T0):
-    """The data events of frames."""
-    return [event for frame in many for event in data(session.receive(frame, recv))]
-
-
-def reconnects(session):
-    return [action for action in session.actions if isinstance(action, Reconnect)]
-
-
-def log_in(session):
-    [message] = [json.loads(action.text) for action in session.actions if isinstance(action, Send) and action.secret]
-    return message
-
-
 def refuse(session, words="Params Error"):
     session.receive(frames.NOT_LOGGED_IN.replace(b"Params Error", words.encode()), T0)
     return reconnects(session)
 
 
-def states(session):
-    """What was restated, by channel."""
-    return {action.channel: action for action in session.actions if isinstance(action, Restated)}
-
-
-def wants(session):
-    return sum(isinstance(action, Fetch) for action in session.actions)
-
-
-class Answers:
-    """REST as a table: path and some of the query → rows, an answer, or a response; without one, an empty list."""
-
-    def __init__(self, answers: dict[str, Any] | None = None) -> None:
-        self.answers = answers or {}
-        self.called: list[str] = []
-        self.headers: list[dict[str, str]] = []
-
-    def drive(self, flow: Flow[Any]) -> Any:
-        try:
-            request = next(flow)
-            while True:
-                self.called.append(request.path)
-                self.headers.append(request.headers)
-                request = flow.send(self._answer(request.path))
-        except StopIteration as stop:
-            return stop.value
-
-    def _answer(self, called: str) -> HttpResponse:
-        path, _, query = called.partition("?")
-        given = {(name, value) for name, values in parse_qs(query, keep_blank_values=True).items() for value in values}
-        for key, answer in self.answers.items():
-            known, _, wanted = key.partition("?")
-            if known == path and {tuple(part.split("=", 1)) for part in wanted.split("&") if part} <= given:
-                found = answer(called) if callable(answer) else answer
-                if isinstance(found, list):
-                    found = frames.answer(found)
-                return found if isinstance(found, HttpResponse) else HttpResponse(200, found)
-        return HttpResponse(200, frames.answer([]))
+class Answers(RestTable):
+    answer = staticmethod(frames.answer)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 from urllib.parse import parse_qs
 
-from bridge.exchanges.api import Credentials, HttpResponse, Profile, Restated, Send, Subscription
+from bridge.exchanges.api import Credentials, HttpResponse, Profile, Send, Subscription
 from bridge.exchanges.kraken import Kraken, KrakenOptions
 from bridge.model import Channel, Control
 from tests.unit import kraken_frames as frames
@@ -55,14 +55,6 @@ def accept(session):
             for symbol in request["params"].get("symbol", [""]):
                 events += session.receive(answer(request, symbol), T0)
     return events
-
-
-def controls(events):
-    return [(str(e.event), str(e.channel), e.subject) for e in events if isinstance(e, Control)]
-
-
-def data(events):
-    return [event for event in events if not isinstance(event, Control)]
 
 
 ACCOUNT = Credentials("main", frames.KEY, frames.SECRET)
@@ -121,10 +113,6 @@ def synced(rest, exchange=None):
     session = account(rest, exchange)
     rest.drive(session.fetch(NOW))
     return session
-
-
-def states(session):
-    return {action.channel: action for action in session.actions if isinstance(action, Restated)}
 
 
 def gaps(events):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from bridge.exchanges.api import Credentials, Fetch, HttpResponse, Poll, Profile, Reconnect, Send, Subscription
+from bridge.exchanges.api import Credentials, Fetch, HttpResponse, Poll, Profile, Send, Subscription
 from bridge.exchanges.lmex import Lmex, LmexOptions
 from bridge.exchanges.lmex.account import AccountSession
 from bridge.exchanges.lmex.messages import Market, is_future
@@ -16,6 +16,7 @@ from bridge.model import Channel, Control
 from tests.unit import lmex_frames as frames
 from tests.unit.core import SECOND, T0, Apart
 from tests.unit.held_books import Kept
+from tests.unit.session_views import data
 
 ACCOUNT = Credentials("main", "the-key-id", frames.SECRET)
 SIZES = {"BTC-PERP": "0.00001", "SNDK-PERP": "0.01", "ETH-PERP": "0.0001"}
@@ -135,14 +136,6 @@ def fetches(session):
     found = [action for action in session.actions if isinstance(action, Fetch)]
     session.actions[:] = [action for action in session.actions if not isinstance(action, Fetch)]
     return len(found)
-
-
-def reconnects(session):
-    return [action for action in session.actions if isinstance(action, Reconnect)]
-
-
-def data(events):
-    return [event for event in events if not isinstance(event, Control)]
 
 
 def receive(session, *many, recv=T0):

@@ -8,6 +8,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tests.unit import json_rows
+
+changed, row = json_rows.changed, json_rows.row
+
 SECRET = "okx-test-secret"
 KEY = "the-api-key"
 PASSPHRASE = "the-passphrase"
@@ -225,18 +229,6 @@ LISTED = {
 """Type → its instruments."""
 
 
-def changed(frame: bytes, **values: Any) -> bytes:
-    """The frame with these values in the first row of its data; ``...`` takes a field out."""
-    message = json.loads(frame)
-    row = message["data"][0]
-    for name, value in values.items():
-        if value is ...:
-            row.pop(name)
-        else:
-            row[name] = value
-    return json.dumps(message).encode()
-
-
 def answer(rows: list[dict[str, Any]]) -> bytes:
     """A REST answer with rows."""
     return json.dumps({"code": "0", "msg": "", "data": rows}).encode()
@@ -245,12 +237,6 @@ def answer(rows: list[dict[str, Any]]) -> bytes:
 def instruments(called: str) -> bytes:
     """The answer to a call for the instruments of a type."""
     return answer(LISTED[called.rpartition("=")[2]])
-
-
-def row(frame: bytes, **values: Any) -> dict[str, Any]:
-    """The first row of a private frame, with other values."""
-    found: dict[str, Any] = json.loads(frame)["data"][0]
-    return found | values
 
 
 FILL = {

@@ -11,24 +11,9 @@ from bridge.exchanges.bybit.private import BybitRest, sign
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.model import Balance, Control, ControlEvent, Fill, Order, Position
 from tests.unit import bybit_frames as frames
-from tests.unit.bybit_sessions import (
-    MILLISECOND,
-    ORDER,
-    Answers,
-    account,
-    asked,
-    controls,
-    data,
-    log_in,
-    reconnects,
-    refusal,
-    refuse,
-    sent,
-    subscribed,
-    take,
-    wants,
-)
+from tests.unit.bybit_sessions import MILLISECOND, ORDER, Answers, account, asked, refusal, refuse, sent, subscribed
 from tests.unit.core import SECOND, T0, faults, refused
+from tests.unit.session_views import controls, data, log_in, reconnects, take, wants
 
 
 class TestLogIn:

@@ -12,22 +12,9 @@ from bridge.exchanges.api import HttpResponse, Reject, Subscription
 from bridge.exchanges.toolkit.history import AccountMemory
 from bridge.model import PRIVATE_CHANNELS, Balance, Channel, Fill
 from tests.unit import bybit_frames as frames
-from tests.unit.bybit_sessions import (
-    DAY,
-    ENDED,
-    MILLISECOND,
-    OPEN,
-    ORDER,
-    PERP,
-    Answers,
-    controls,
-    reconnects,
-    states,
-    subscribed,
-    take,
-    wants,
-)
+from tests.unit.bybit_sessions import DAY, ENDED, MILLISECOND, OPEN, ORDER, PERP, Answers, subscribed
 from tests.unit.core import SECOND, T0, faults, refused
+from tests.unit.session_views import controls, reconnects, states, take, wants
 
 
 def synced(answers, memory=None, session=None, now=T0 + SECOND):

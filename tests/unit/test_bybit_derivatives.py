@@ -9,8 +9,9 @@ import pytest
 from bridge.model import Channel, Control, Funding, Interest, Liquidation, Mark
 from tests.unit import bybit_frames as frames
 from tests.unit.bybit_frames import ticker
-from tests.unit.bybit_sessions import DERIVED, PERPETUAL, data, public, take
+from tests.unit.bybit_sessions import DERIVED, PERPETUAL, public
 from tests.unit.core import T0, refused
+from tests.unit.session_views import data, take
 
 
 class TestDerivatives:

@@ -12,21 +12,9 @@ from bridge.exchanges.bybit.public import PublicSession
 from bridge.model import BookDelta, BookSnapshot, Channel, Quote, Ticker, Trade
 from tests.unit import bybit_frames as frames
 from tests.unit.bybit_frames import ticker
-from tests.unit.bybit_sessions import (
-    ALL,
-    PERPETUAL,
-    SYMBOLS,
-    accept,
-    ack,
-    asked,
-    controls,
-    public,
-    reconnects,
-    refusal,
-    sent,
-    take,
-)
+from tests.unit.bybit_sessions import ALL, PERPETUAL, SYMBOLS, accept, ack, asked, public, refusal, sent
 from tests.unit.core import SECOND, T0, Apart, faults, refused
+from tests.unit.session_views import controls, reconnects, take
 
 BOOK = frozenset({Channel.BOOK})
 TICKER = frozenset({Channel.TICKER})

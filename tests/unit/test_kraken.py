@@ -13,7 +13,8 @@ from bridge.exchanges.kraken import Kraken
 from bridge.model import Channel
 from tests.unit import kraken_frames as frames
 from tests.unit.core import SECOND, T0, faults
-from tests.unit.kraken_sessions import accept, answer, connected, controls, kraken, sent
+from tests.unit.kraken_sessions import accept, answer, connected, kraken, sent
+from tests.unit.session_views import controls
 
 
 class TestRequests:

@@ -13,7 +13,8 @@ from bridge.exchanges.kraken.private import currency, sign
 from bridge.model import Channel, Fill, Order
 from tests.unit import kraken_frames as frames
 from tests.unit.core import SECOND, faults, refused
-from tests.unit.kraken_sessions import ACCOUNT, NOW, ORDER, Rest, account, data, gaps, states, synced
+from tests.unit.kraken_sessions import ACCOUNT, NOW, ORDER, Rest, account, gaps, synced
+from tests.unit.session_views import data, states
 
 
 class TestLogIn:

@@ -9,7 +9,8 @@ from bridge.exchanges.kraken import Kraken
 from bridge.model import Balance, Channel, Order
 from tests.unit import kraken_frames as frames
 from tests.unit.core import SECOND, T0, fill
-from tests.unit.kraken_sessions import ACCOUNT, NOW, STREAMS, Rest, account, gaps, states, synced
+from tests.unit.kraken_sessions import ACCOUNT, NOW, STREAMS, Rest, account, gaps, synced
+from tests.unit.session_views import states
 
 
 class TestRest:

@@ -12,7 +12,8 @@ from bridge.model import BookSnapshot, Channel, Control, Quote, Ticker, Trade
 from tests.unit import kraken_frames as frames
 from tests.unit.core import T0, refused
 from tests.unit.held_books import Kept
-from tests.unit.kraken_sessions import accept, connected, controls, data, kraken, sent
+from tests.unit.kraken_sessions import accept, connected, kraken, sent
+from tests.unit.session_views import controls, data
 
 
 class TestMessages:

@@ -19,13 +19,13 @@ from tests.unit.lmex_sessions import (
     book,
     books,
     books_session,
-    data,
     delta,
     said,
     seconds,
     sent,
     snapshot,
 )
+from tests.unit.session_views import data
 
 
 class TestSampleFrames:

@@ -22,12 +22,12 @@ from tests.unit.lmex_sessions import (
     books,
     books_session,
     delta,
-    reconnects,
     said,
     seconds,
     sent,
     snapshot,
 )
+from tests.unit.session_views import reconnects
 
 
 class TestPatience:

@@ -11,7 +11,8 @@ from bridge.exchanges.api import Reconnect, Said
 from bridge.exchanges.lmex.messages import Market
 from tests.unit import lmex_frames as frames
 from tests.unit.core import T0
-from tests.unit.lmex_sessions import ack, books, reconnects, said, seconds, sent, snapshot, subscribed, trades
+from tests.unit.lmex_sessions import ack, books, said, seconds, sent, snapshot, subscribed, trades
+from tests.unit.session_views import reconnects
 
 TEN_K = {"code": 10002, "message": "User session is expired"}
 EXPIRED = (

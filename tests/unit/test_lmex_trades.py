@@ -9,7 +9,8 @@ from bridge.exchanges.lmex.messages import Market, market_of, old_symbol, pair_o
 from bridge.model import Channel, Control, ControlEvent, Trade
 from tests.unit import lmex_frames as frames
 from tests.unit.core import T0, Rig, faults, refused
-from tests.unit.lmex_sessions import ack, asked, data, said, seconds, sent, trades
+from tests.unit.lmex_sessions import ack, asked, said, seconds, sent, trades
+from tests.unit.session_views import data
 
 
 def row(ident, pair="BTC-PERP", **more):

@@ -1,4 +1,4 @@
-"""What the toolkit makes of fields, sizes, statistics, times and lists of pairs: as tables."""
+"""What the toolkit makes of fields, sizes and statistics, and what it knows of an account: as tables."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ import msgspec
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from bridge.exchange_errors import ErrorKind, RestError
-from bridge.exchanges.api import ClockReading, HttpResponse, ListedPair
-from bridge.exchanges.toolkit.clocks import date_reading, iso_reading, millis_reading
 from bridge.exchanges.toolkit.contracts import Contracts, ContractSizes
 from bridge.exchanges.toolkit.fields import (
     NESTED,
@@ -23,14 +20,10 @@ from bridge.exchanges.toolkit.fields import (
     text,
 )
 from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.names import Names, channels_of, coins_of, contract_name
-from bridge.exchanges.toolkit.product_list import Product, ProductList
+from bridge.exchanges.toolkit.names import channels_of, coins_of
 from bridge.exchanges.toolkit.tickers import SparseTickers
-from bridge.exchanges.toolkit.times import UtcTimes
-from bridge.exchanges.toolkit.waiting import spread
 from bridge.model import PUBLIC_CHANNELS, Channel
-from tests.unit.core import SECOND, T0, order
-from tests.unit.limitlex_keys import drive
+from tests.unit.core import T0, order
 
 # --- fields --------------------------------------------------------------------------------------------------------
 
@@ -238,161 +231,6 @@ def test_after_a_loss_only_a_snapshot_is_of_use_and_it_is_news():
     assert tickers.change("b", {"last": "5"})
     tickers.whole("a", {"last": "5"})
     assert (tickers.news("a", Channel.TICKER), tickers.news("b", Channel.TICKER)) == (("5",), None)
-
-
-# --- times ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("tail", "ns", "resolution"),
-    [
-        (":30Z", 0, SECOND),
-        (":30", 0, SECOND),
-        (":30.8Z", 800_000_000, SECOND // 10),
-        (":30.886Z", 886_000_000, SECOND // 1_000),
-        (":30.886+00:00", 886_000_000, SECOND // 1_000),
-        (":30.886001Z", 886_001_000, 1_000),
-        (":30.886001234Z", 886_001_000, 1_000),
-    ],
-)
-def test_an_iso_time_has_the_resolution_of_its_decimals(tail, ns, resolution):
-    assert iso_reading(f"2021-06-29T18:14{tail}") == ClockReading(1624990470 * SECOND + ns, resolution)
-
-
-def test_an_iso_time_of_another_zone():
-    assert iso_reading("2021-06-29T20:14:30+02:00").at == 1624990470 * SECOND
-
-
-@pytest.mark.parametrize("value", [1624990470886, "1624990470886"])
-def test_milliseconds_of_an_answer(value):
-    requests, reading = drive(
-        millis_reading("fake", "/time", "at"), HttpResponse(200, json.dumps({"at": value}).encode())
-    )
-    assert [(request.method, request.path) for request in requests] == [("GET", "/time")]
-    assert reading == ClockReading(1624990470886_000_000, SECOND // 1_000)
-
-
-@pytest.mark.parametrize("body", [b"", b"[]", b"7", b"{}", b'{"at":null}', b'{"at":"x"}', b'{"at":5}', b'{"at":1e999}'])
-def test_an_answer_without_a_time(body):
-    with pytest.raises(RestError, match="not a time"):
-        drive(millis_reading("fake", "/time", "at"), HttpResponse(200, body))
-
-
-@pytest.mark.parametrize(("status", "kind"), [(400, ErrorKind.REST_FAILED), (429, ErrorKind.REST_RATE_LIMITED)])
-def test_a_refused_look_at_the_clock(status, kind):
-    with pytest.raises(RestError) as caught:
-        drive(
-            millis_reading("fake", "/time", "at"), HttpResponse(status, b'{"at":1624990470886}', {"retry-after": "7"})
-        )
-    assert (caught.value.kind, caught.value.status, caught.value.retry_after) == (kind, status, 7.0)
-
-
-@pytest.mark.parametrize("status", [200, 404, 500])
-def test_the_date_counts_whatever_the_answer_is(status):
-    answer = HttpResponse(status, b"", {"date": "Tue, 29 Jun 2021 18:14:30 GMT"})
-    requests, reading = drive(date_reading("fake", "/"), answer)
-    assert [(request.method, request.path) for request in requests] == [("HEAD", "/")]
-    assert reading == ClockReading(1624990470 * SECOND, SECOND)
-
-
-@pytest.mark.parametrize("status", [429, 503])
-def test_but_for_one_that_asks_to_wait(status):
-    answer = HttpResponse(status, b"", {"date": "Tue, 29 Jun 2021 18:14:30 GMT", "retry-after": "7"})
-    with pytest.raises(RestError) as caught:
-        drive(date_reading("fake", "/"), answer)
-    assert caught.value.retry_after == 7.0
-
-
-def test_times_of_one_second_are_told_apart():
-    ns = UtcTimes().ns
-    second = "2021-06-29T18:14:30"
-    texts = [f"{second}Z", f"{second}.5Z", f"{second}.000000001Z", f"{second}.0000000019Z", f"{second}Z"]
-    assert [ns(text) - 1624990470 * SECOND for text in texts] == [0, SECOND // 2, 1, 1, 0]
-    assert [ns(text) for text in ("1970-01-01T00:00:00Z", "0001-01-01T00:00:00.5Z")] == [None, None]
-
-
-def test_waits_are_spread_by_up_to_a_fifth():
-    waits = [spread(1_000, f"C{number}-USD") for number in range(1_000)]
-    assert (min(waits), max(waits)) == (800, 1_200)
-    assert spread(1_000, "C1-USD") == waits[1]
-
-
-# --- names and lists -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("delivery", "name"),
-    [("", "BTC-USDT-PERP"), ("1798185600000", "BTC-USDT-261225"), ("1798156799999", "BTC-USDT-261224")],
-)
-def test_what_a_contract_is_called(delivery, name):
-    assert contract_name("BTC", "USDT", delivery) == name
-
-
-def test_symbols_of_two_categories_may_be_the_same_text():
-    names = Names()
-    names.learn("spot", "BTCUSDT", "BTC-USDT")
-    names.learn("linear", "BTCUSDT", "BTC-USDT-PERP")
-    assert [names.pair(category, "BTCUSDT") for category in ("spot", "linear", "inverse")] == [
-        "BTC-USDT",
-        "BTC-USDT-PERP",
-        "BTCUSDT",
-    ]
-    assert [names.symbol(pair) for pair in ("BTC-USDT", "BTC-USDT-PERP", "ETH-USDT")] == [
-        ("spot", "BTCUSDT"),
-        ("linear", "BTCUSDT"),
-        ("", ""),
-    ]
-
-
-def product(pair, **more):
-    return {pair: Product(ListedPair(pair, *pair.split("-")), **more)}
-
-
-@pytest.fixture
-def listing():
-    found = ProductList()
-    rows = {**product("BTC-USD"), **product("BTC-USDC", alias="BTC-USD"), **product("ETH-USDC", alias="ETH-USD")}
-    found.learn({**rows, **product("OLD-USD", halted="delisted")}, whole=True)
-    return found
-
-
-def test_an_alias_is_served_as_a_pair_that_is_listed(listing):
-    pairs = ("BTC-USD", "BTC-USDC", "ETH-USDC", "NO-USD")
-    assert [listing.served_as(pair) for pair in pairs] == ["BTC-USD", "BTC-USD", "ETH-USDC", "NO-USD"]
-
-
-def test_which_pairs_are_in_trouble(listing):
-    pairs = ("BTC-USD", "OLD-USD", "BTC-USDT")
-    assert listing.in_trouble(pairs) == ["OLD-USD", "BTC-USDT"]
-    assert [listing.halted(pair) for pair in pairs] == ["", "the exchange lists the pair as halted (delisted)", ""]
-    assert [listing.unknown(pair).partition(";")[0] for pair in pairs] == [
-        "",
-        "",
-        "the exchange lists no pair BTC-USDT",
-    ]
-    assert listing.unknown("??") == "the exchange lists no pair ??"
-    assert [(error.exchange, error.pair) for error in listing.unlisted("fake", pairs)] == [("fake", "BTC-USDT")]
-    assert listing.remarks(("BTC-USDC", *pairs)) == [
-        "BTC-USDC is served as BTC-USD",
-        "OLD-USD: the exchange lists the pair as halted (delisted)",
-    ]
-
-
-def test_a_list_that_was_not_read_says_nothing():
-    nothing = ProductList()
-    assert (
-        nothing.in_trouble(["BTC-USD"]) == nothing.remarks(["BTC-USD"]) == nothing.unlisted("fake", ["BTC-USD"]) == []
-    )
-    assert (nothing.unknown("BTC-USD"), nothing.halted("BTC-USD"), nothing.version) == ("", "", 0)
-
-
-def test_part_of_a_list_leaves_the_rest_as_it_was(listing):
-    listing.learn(product("BTC-USD", halted="offline"), whole=False)
-    assert listing.version == 2
-    assert listing.in_trouble(("BTC-USD", "BTC-USDC", "OLD-USD")) == ["BTC-USD", "OLD-USD"]
-    listing.learn(product("BTC-USD"), whole=True)
-    assert listing.in_trouble(("BTC-USD", "OLD-USD")) == ["OLD-USD"]
-    assert listing.version == 3
 
 
 # --- what is known of an account -----------------------------------------------------------------------------------
