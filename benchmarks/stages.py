@@ -26,7 +26,15 @@ __all__ = ["STAGES", "measure", "stage_of"]
 _RULES = (
     ("write", ("_try_write", "sock_send", "SocketTransport.write")),
     ("decode", ("msgspec/",)),
-    ("checks", ("exchanges/toolkit/numbers.py", "exchanges/times.py", "toolkit/numbers.py", "toolkit/times.py")),
+    (
+        "checks",
+        (
+            "exchanges/toolkit/values/numbers.py",
+            "exchanges/times.py",
+            "toolkit/values/numbers.py",
+            "toolkit/timing/times.py",
+        ),
+    ),
     ("session", ("bridge/exchanges/",)),
     ("sequencer", ("bridge/sequencer/", "bridge/connector/router.py", "bridge/book.py", "bridge/connector/router.py")),
     ("render", ("publish/wire.py",)),

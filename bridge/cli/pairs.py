@@ -103,7 +103,7 @@ def _figures(pair: ListedPair) -> str:
 
 
 def _say_nearest(patterns: list[str], known: list[str]) -> None:
-    from bridge.exchanges.toolkit.listing import nearest_pairs
+    from bridge.exchanges.toolkit.pairs.listing import nearest_pairs
 
     near = list(dict.fromkeys(name for text in patterns for name in nearest_pairs(text.upper(), known)))
     hint = f"; the closest are {', '.join(near)}" if near else ""

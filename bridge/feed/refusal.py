@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from bridge.exchange_errors import HandshakeError
-from bridge.exchanges.toolkit.waiting import seconds_to_wait
+from bridge.exchanges.toolkit.timing.waiting import seconds_to_wait
 
 __all__ = ["BROKEN_OFF", "HeadReader", "not_a_websocket"]
 

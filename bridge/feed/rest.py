@@ -15,7 +15,7 @@ from yarl import URL
 from bridge.clock import CLOCK
 from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import Flow, HttpRequest, HttpResponse
-from bridge.exchanges.toolkit.waiting import seconds_to_wait
+from bridge.exchanges.toolkit.timing.waiting import seconds_to_wait
 from bridge.feed.policies import RequestBudget
 from bridge.feed.shared import SharedBudget
 from bridge.feed.sockets import describe

@@ -10,7 +10,7 @@ from contextlib import suppress
 from bridge.errors import BridgeError
 from bridge.exchange_errors import ExchangeError, HandshakeError, RestError
 from bridge.exchanges.api import ConnectionPlan, Pause, Subscription
-from bridge.exchanges.toolkit.numbers import SECOND
+from bridge.exchanges.toolkit.values.numbers import SECOND
 from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext
 from bridge.feed.pauses import Pauses

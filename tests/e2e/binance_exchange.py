@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 from aiohttp import WSMsgType, web
 
 from bridge.exchanges.api import Credentials
-from bridge.exchanges.toolkit.signatures import Signer
+from bridge.exchanges.toolkit.rest.signatures import Signer
 from tests.e2e.binance_markets import LISTED, WEIGHTS, Book
 from tests.e2e.path_exchange import PathExchange
 from tests.unit import binance_frames as frames

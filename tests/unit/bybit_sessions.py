@@ -8,8 +8,8 @@ from bridge.exchanges.api import Credentials, Profile, Send
 from bridge.exchanges.bybit import Bybit, BybitOptions
 from bridge.exchanges.bybit.private import AccountSession, BybitRest
 from bridge.exchanges.bybit.public import PublicSession
-from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.names import Names
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
+from bridge.exchanges.toolkit.pairs.names import Names
 from bridge.model import Channel
 from tests.unit import bybit_frames as frames
 from tests.unit.core import T0, Apart

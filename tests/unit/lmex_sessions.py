@@ -10,8 +10,8 @@ from bridge.exchanges.lmex.account import AccountSession
 from bridge.exchanges.lmex.messages import Market, is_future
 from bridge.exchanges.lmex.public import BooksSession, TradesSession
 from bridge.exchanges.lmex.rest import LmexRest
-from bridge.exchanges.toolkit.contracts import Contracts
-from bridge.exchanges.toolkit.history import AccountMemory
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
+from bridge.exchanges.toolkit.values.contracts import Contracts
 from bridge.model import Channel, Control
 from tests.unit import lmex_frames as frames
 from tests.unit.core import SECOND, T0, Apart

@@ -8,10 +8,10 @@ from bridge.exchanges.api import Credentials, Profile, Send
 from bridge.exchanges.okx import KINDS, Okx, OkxOptions
 from bridge.exchanges.okx.private import AccountSession, OkxRest
 from bridge.exchanges.okx.public import PublicSession
-from bridge.exchanges.toolkit.contracts import Contracts
-from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.maintenance import Maintenance
-from bridge.exchanges.toolkit.names import Names
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
+from bridge.exchanges.toolkit.pairs.names import Names
+from bridge.exchanges.toolkit.sessions.maintenance import Maintenance
+from bridge.exchanges.toolkit.values.contracts import Contracts
 from bridge.model import Channel
 from tests.unit import okx_frames as frames
 from tests.unit.core import T0, Apart

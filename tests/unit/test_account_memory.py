@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.exchanges.api import Subscription
-from bridge.exchanges.toolkit.history import AccountMemory, FillHistory
+from bridge.exchanges.toolkit.accounts.history import AccountMemory, FillHistory
 from bridge.model import Channel, Control, ControlEvent, Fill
 from tests.unit.core import SECOND, T0, balance, order
 

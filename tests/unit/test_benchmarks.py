@@ -164,7 +164,7 @@ def test_a_stage_is_the_innermost_frame_that_says_something():
     for stage, stack in {
         "session": [run, session],
         "decode": [run, session, decoder, "0x7f305ef81940 (libc.so.6)"],
-        "checks": [run, session, "check_numbers (/x/bridge/exchanges/toolkit/numbers.py:63)"],
+        "checks": [run, session, "check_numbers (/x/bridge/exchanges/toolkit/values/numbers.py:63)"],
         "pack": [run, flush, "Struct_dealloc (/x/site-packages/msgspec/_core.so)"],
         "write": [run, flush, "UVStream__try_write (/project/uvloop/loop.c:106818)", "write (libc.so.6)"],
         "render": [run, "Queue.put (/x/bridge/publish/queue.py:70)", "_trade (/x/bridge/publish/wire.py:83)"],

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.exchanges.api import HttpResponse, Reconnect, Reject
 from bridge.exchanges.bybit.private import BybitRest, sign
-from bridge.exchanges.toolkit.history import AccountMemory
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.model import Balance, Control, ControlEvent, Fill, Order, Position
 from tests.unit import bybit_frames as frames
 from tests.unit.bybit_sessions import MILLISECOND, ORDER, Answers, account, asked, refusal, refuse, sent, subscribed

@@ -9,7 +9,7 @@ import pytest
 
 from bridge.exchange_errors import FrameError
 from bridge.exchanges.api import HttpResponse, Reject, Subscription
-from bridge.exchanges.toolkit.history import AccountMemory
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.model import PRIVATE_CHANNELS, Balance, Channel, Fill
 from tests.unit import bybit_frames as frames
 from tests.unit.bybit_sessions import DAY, ENDED, MILLISECOND, OPEN, ORDER, PERP, Answers, subscribed

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bridge.book import Book, RankedBook
 from bridge.exchanges.api import BookRules
-from bridge.exchanges.toolkit.checksums import Decimals
+from bridge.exchanges.toolkit.values.checksums import Decimals
 from bridge.model import BookDelta, BookSnapshot, Channel
 from bridge.sequencer import HeldBook
 from tests.unit.core import PAIR, SECOND, T0, ListSink, stream

@@ -14,7 +14,7 @@ from bridge.exchange_errors import RestError
 from bridge.exchanges.api import ClockReading, HttpResponse, Profile
 from bridge.exchanges.coinbase import Coinbase
 from bridge.exchanges.limitlex import Limitlex
-from bridge.exchanges.toolkit.clocks import date_reading, iso_reading
+from bridge.exchanges.toolkit.timing.clocks import date_reading, iso_reading
 from bridge.feed.clock import Clock, ClockKeeper
 from tests.unit.core import SECOND, T0
 from tests.unit.limitlex_keys import drive

@@ -9,7 +9,7 @@ import pytest
 
 from bridge.exchange_errors import FrameError
 from bridge.exchanges.api import Reject, Send
-from bridge.exchanges.toolkit.waiting import spread
+from bridge.exchanges.toolkit.timing.waiting import spread
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Quote, Ticker, Trade
 from tests.unit.coinbase_frames import ALL, HEARTBEAT, L2, PAIRS, TICKER, TRADES, book, frame, make
 from tests.unit.core import SECOND, T0

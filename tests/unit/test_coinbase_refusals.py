@@ -10,8 +10,8 @@ import pytest
 
 from bridge.exchanges.api import Said, Send
 from bridge.exchanges.coinbase import CoinbaseSession
-from bridge.exchanges.toolkit.listed_session import ListedMemory
-from bridge.exchanges.toolkit.waiting import spread
+from bridge.exchanges.toolkit.sessions.listed_session import ListedMemory
+from bridge.exchanges.toolkit.timing.waiting import spread
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Ticker, Trade
 from tests.unit.coinbase_frames import TICKER, TRADES, book
 from tests.unit.coinbase_venue import Venue, invalid

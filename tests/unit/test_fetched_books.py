@@ -27,8 +27,8 @@ from bridge.exchanges.api import (
     Session,
     Subscription,
 )
-from bridge.exchanges.toolkit.snapshots import SnapshotFetches
-from bridge.exchanges.toolkit.waiting import seconds_to_wait
+from bridge.exchanges.toolkit.sessions.snapshots import SnapshotFetches
+from bridge.exchanges.toolkit.timing.waiting import seconds_to_wait
 from bridge.feed.context import FeedContext
 from bridge.feed.policies import Pacer, request_budget
 from bridge.feed.rest import RestClient

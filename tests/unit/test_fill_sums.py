@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from bridge.exchanges.toolkit.fill_sums import FillSums
+from bridge.exchanges.toolkit.accounts.fill_sums import FillSums
 from tests.unit.core import SECOND, T0, fill, order
 
 

@@ -22,7 +22,9 @@ GROUND = {
     *("model", "keys", "entries", "book", "errors", "exchange_errors", "clock", "latency", "urls", "proxies"),
     *("printable", "redaction", "redis.topology", "redis.url", "redis.tokens", "redis.errors", "redis.retries"),
 }
-SHARED = {"exchanges.api", "exchanges.toolkit.waiting", "exchanges.toolkit.numbers"}
+SHARED = {"exchanges.api", "exchanges.toolkit.timing.waiting", "exchanges.toolkit.values.numbers"}
+TOOLKIT = ("values", "timing", "pairs", "sessions", "rest", "accounts")
+"""Its rooms: each may import itself and those before it."""
 PROCESS = {f"process.{name}" for name in ("serving", "output", "lifecycle", "repeats")}
 MARKET = {
     f"simulator.{name}"
@@ -42,6 +44,12 @@ ALLOWED: Mapping[str, set[str]] = {
     "bridge/process/serving.py": {"process.output"},
     "bridge/process": GROUND | {"process"},
     "bridge/exchanges": GROUND | {"config.units", "exchanges"},
+    **{
+        f"bridge/exchanges/toolkit/{room}": GROUND
+        | {"exchanges.api"}
+        | {f"exchanges.toolkit.{below}" for below in TOOLKIT[: TOOLKIT.index(room) + 1]}
+        for room in TOOLKIT
+    },
     "bridge/feed": GROUND | SHARED | {"feed"},
     "bridge/publish": GROUND | {"publish"},
     "bridge/sequencer": GROUND | {"exchanges.rules", "publish.stream", "sequencer"},

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from bridge.exchanges.toolkit.jwt import SigningKey
+from bridge.exchanges.toolkit.rest.jwt import SigningKey
 from tests.unit.coinbase_account_frames import KEY, PEM, PUBLIC, SECRET
 
 CLAIMS = {"sub": KEY, "iss": "cdp", "nbf": 1700000000, "exp": 1700000120}

@@ -7,7 +7,7 @@ from msgspec import structs
 
 from bridge.exchanges.api import Reject
 from bridge.exchanges.lmex.messages import Market
-from bridge.exchanges.toolkit.history import AccountMemory
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.model import Fill, Order, Position
 from tests.unit import lmex_frames as frames
 from tests.unit.core import T0, refused

@@ -7,7 +7,7 @@ import pytest
 from bridge.exchanges.api import Fetch, Reconnect, Said, Send, Unknown
 from bridge.exchanges.lmex.messages import Market
 from bridge.exchanges.lmex.rest import sign
-from bridge.exchanges.toolkit.history import AccountMemory
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.model import Channel, Control, ControlEvent
 from tests.unit import lmex_frames as frames
 from tests.unit.core import SECOND, T0, faults

@@ -7,7 +7,7 @@ import pytest
 from bridge.exchange_errors import RestError
 from bridge.exchanges.api import Fetch, Reject, Replace, Restated, Said, Send
 from bridge.exchanges.lmex.messages import Market
-from bridge.exchanges.toolkit.history import AccountMemory
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.model import Channel, Fill, Order, Position
 from tests.unit import lmex_frames as frames
 from tests.unit.core import T0, Rig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bridge.exchanges.api import Restated, Subscription
 from bridge.exchanges.lmex.messages import Market
-from bridge.exchanges.toolkit.history import AccountMemory
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.model import Channel, Control, ControlEvent, Fill
 from tests.unit.core import SECOND, T0
 from tests.unit.limitlex_keys import drive

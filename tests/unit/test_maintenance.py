@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge.exchanges.api import Pause, Warn
-from bridge.exchanges.toolkit.maintenance import Maintenance
+from bridge.exchanges.toolkit.sessions.maintenance import Maintenance
 from tests.unit.core import SECOND, T0
 
 END = T0 + 60 * SECOND

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.exchanges.toolkit.margin_modes import MarginModes
+from bridge.exchanges.toolkit.accounts.margin_modes import MarginModes
 from bridge.model import Position
 from tests.unit.core import SECOND, T0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.exchanges.api import Reconnect, Warn
-from bridge.exchanges.toolkit.message_numbers import MessageNumbers
+from bridge.exchanges.toolkit.values.message_numbers import MessageNumbers
 from tests.unit.core import T0
 
 

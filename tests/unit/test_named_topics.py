@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.exchanges.toolkit.named_topics import NamedTopics
+from bridge.exchanges.toolkit.sessions.named_topics import NamedTopics
 from tests.unit.core import SECOND, T0
 
 FORMS = {"a3": ("a3", "a2", "a1"), "b1": ("b1",)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.exchanges.api import Warn
-from bridge.exchanges.toolkit.numbered_trades import NumberedTrades
+from bridge.exchanges.toolkit.values.numbered_trades import NumberedTrades
 from bridge.model import Channel, Control
 from tests.unit.core import PAIR, SECOND, T0
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.exchanges.toolkit.fields import EXACT, decode_rows, plain
-from bridge.exchanges.toolkit.numbers import (
+from bridge.exchanges.toolkit.values.fields import EXACT, decode_rows, plain
+from bridge.exchanges.toolkit.values.numbers import (
     check_amounts,
     check_ids,
     check_levels,
@@ -20,7 +20,7 @@ from bridge.exchanges.toolkit.numbers import (
     id_or_empty,
     shortened,
 )
-from bridge.exchanges.toolkit.salvage import peek, readable
+from bridge.exchanges.toolkit.values.salvage import peek, readable
 
 GOOD = ("0", "1", "7997.40", ".5", "5.", "0.0", "1E-9", "1e+12", "5.e3", "9" * 128, "0." + "1" * 126)
 BAD = (

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bridge.exchanges.api import Reject, Warn
-from bridge.exchanges.toolkit.history import AccountMemory
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.model import Balance, Channel, Fill, Order, Position
 from tests.unit import okx_frames as frames
 from tests.unit.core import SECOND, T0, refused

@@ -9,7 +9,7 @@ import pytest
 from bridge.exchange_errors import RestError
 from bridge.exchanges.api import HttpResponse, Reconnect
 from bridge.exchanges.okx.private import OkxRest, sign
-from bridge.exchanges.toolkit.history import AccountMemory
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from tests.unit import okx_frames as frames
 from tests.unit.core import SECOND, T0, faults
 from tests.unit.okx_sessions import ACCOUNT, MILLISECOND, Answers, account, error, sent, subscribed

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.exchange_errors import FrameError
 from bridge.exchanges.api import Pause, Reject, Warn
-from bridge.exchanges.toolkit.maintenance import Maintenance
+from bridge.exchanges.toolkit.sessions.maintenance import Maintenance
 from bridge.model import BookDelta, BookSnapshot, Channel, Funding, Interest, Liquidation, Mark, Quote, Ticker, Trade
 from tests.unit import okx_frames as frames
 from tests.unit.core import SECOND, T0, refused

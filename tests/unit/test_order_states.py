@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from bridge.exchanges.toolkit.order_states import OrderStates
+from bridge.exchanges.toolkit.values.order_states import OrderStates
 from tests.unit.core import SECOND, T0, fill, order
 
 

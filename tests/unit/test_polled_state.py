@@ -9,8 +9,8 @@ import pytest
 
 from bridge.exchange_errors import RestError
 from bridge.exchanges.api import Fetch, HttpRequest, HttpResponse, Said, Session
-from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.polled_state import PolledState
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
+from bridge.exchanges.toolkit.accounts.polled_state import PolledState
 from bridge.model import Channel, Control
 from tests.unit.core import SECOND, T0
 

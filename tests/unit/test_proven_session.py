@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from bridge.exchanges.api import Output, Reconnect, Replace, Send, Subscription
-from bridge.exchanges.toolkit.pings import NoPings
-from bridge.exchanges.toolkit.proven_session import ProvenSession
-from bridge.exchanges.toolkit.topics import Request, Topics
+from bridge.exchanges.toolkit.sessions.pings import NoPings
+from bridge.exchanges.toolkit.sessions.proven_session import ProvenSession
+from bridge.exchanges.toolkit.sessions.topics import Request, Topics
 from bridge.model import Channel, Trade
 from tests.unit.core import SECOND, T0, Apart, faults
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.exchanges.toolkit.schedule import Schedule
+from bridge.exchanges.toolkit.timing.schedule import Schedule
 from tests.unit.core import SECOND, T0
 
 

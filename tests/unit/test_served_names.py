@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.exchanges.toolkit.served_names import ServedNames
+from bridge.exchanges.toolkit.pairs.served_names import ServedNames
 
 
 def second(product):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import ConfigError
-from bridge.exchanges.toolkit.listing import in_messages, share_out
+from bridge.exchanges.toolkit.pairs.listing import in_messages, share_out
 
 PAIRS = [f"C{number}-EUR" for number in range(10)]
 

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from bridge.errors import ConfigError
 from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import ClockReading, Credentials, Flow, HttpRequest, HttpResponse
-from bridge.exchanges.toolkit.coded_errors import coded_failure
-from bridge.exchanges.toolkit.signatures import Signer
-from bridge.exchanges.toolkit.signed_queries import SignedQueries
+from bridge.exchanges.toolkit.rest.signatures import Signer
+from bridge.exchanges.toolkit.rest.signed_queries import SignedQueries
+from bridge.exchanges.toolkit.sessions.coded_errors import coded_failure
 from tests.unit.core import SECOND, T0
 
 S = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"

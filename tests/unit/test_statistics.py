@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bridge.exchanges.api import Subscription
-from bridge.exchanges.toolkit.request_count import RequestCount
-from bridge.exchanges.toolkit.statistics import Statistics, change
-from bridge.exchanges.toolkit.times import milliseconds
+from bridge.exchanges.toolkit.timing.request_count import RequestCount
+from bridge.exchanges.toolkit.timing.times import milliseconds
+from bridge.exchanges.toolkit.values.statistics import Statistics, change
 from bridge.model import Channel, Funding, Mark, Quote
 from tests.unit.core import PAIR, SECOND, T0
 

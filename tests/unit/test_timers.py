@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.exchange_errors import RestError
 from bridge.exchanges.api import Fetch, Flow, HttpRequest, HttpResponse, Replace, Said, Session
-from bridge.exchanges.toolkit.timers import Renewal
+from bridge.exchanges.toolkit.timing.timers import Renewal
 
 SECOND = 1_000_000_000
 T0 = 1_700_000_000 * SECOND

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bridge.exchanges.api import ListedPair
-from bridge.exchanges.toolkit.names import Names, contract_name
-from bridge.exchanges.toolkit.product_list import Product, ProductList
+from bridge.exchanges.toolkit.pairs.names import Names, contract_name
+from bridge.exchanges.toolkit.pairs.product_list import Product, ProductList
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,15 @@ from msgspec import structs
 from bridge.errors import ConfigError
 from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import Credentials, HttpResponse, Pause, Warn
-from bridge.exchanges.toolkit.fields import digits, inner_rows, keyed_rows
-from bridge.exchanges.toolkit.holes import Holes, TradeNumbers
-from bridge.exchanges.toolkit.named_topics import NamedTopics
-from bridge.exchanges.toolkit.orders import SparseOrders
-from bridge.exchanges.toolkit.rest import NoncedRest
-from bridge.exchanges.toolkit.secrets import check_base64
-from bridge.exchanges.toolkit.standstills import Standstills
-from bridge.exchanges.toolkit.times import UtcTimes
-from bridge.exchanges.toolkit.wording import Wording
+from bridge.exchanges.toolkit.rest.rest import NoncedRest
+from bridge.exchanges.toolkit.rest.secrets import check_base64
+from bridge.exchanges.toolkit.sessions.named_topics import NamedTopics
+from bridge.exchanges.toolkit.sessions.standstills import Standstills
+from bridge.exchanges.toolkit.sessions.wording import Wording
+from bridge.exchanges.toolkit.timing.times import UtcTimes
+from bridge.exchanges.toolkit.values.fields import digits, inner_rows, keyed_rows
+from bridge.exchanges.toolkit.values.holes import Holes, TradeNumbers
+from bridge.exchanges.toolkit.values.orders import SparseOrders
 from bridge.model import Control, Order
 from tests.unit.core import PAIR, SECOND, T0, order, trade
 

@@ -8,9 +8,9 @@ import pytest
 
 from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import ClockReading, HttpResponse
-from bridge.exchanges.toolkit.clocks import date_reading, iso_reading, millis_reading
-from bridge.exchanges.toolkit.times import UtcTimes
-from bridge.exchanges.toolkit.waiting import spread
+from bridge.exchanges.toolkit.timing.clocks import date_reading, iso_reading, millis_reading
+from bridge.exchanges.toolkit.timing.times import UtcTimes
+from bridge.exchanges.toolkit.timing.waiting import spread
 from tests.unit.core import SECOND
 from tests.unit.limitlex_keys import drive
 

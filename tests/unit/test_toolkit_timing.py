@@ -8,13 +8,14 @@ import pytest
 
 from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import Credentials, Fetch, HttpRequest, HttpResponse, Reconnect, Said, Send
-from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.login import LONG_WAIT, LogIn
-from bridge.exchanges.toolkit.nonces import Nonces
-from bridge.exchanges.toolkit.pings import Pings
-from bridge.exchanges.toolkit.refresh import Refresh
-from bridge.exchanges.toolkit.rest import TimedRest
-from bridge.exchanges.toolkit.snapshots import SnapshotFetches
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
+from bridge.exchanges.toolkit.accounts.login import LogIn
+from bridge.exchanges.toolkit.rest.nonces import Nonces
+from bridge.exchanges.toolkit.rest.rest import TimedRest
+from bridge.exchanges.toolkit.sessions.pings import Pings
+from bridge.exchanges.toolkit.sessions.snapshots import SnapshotFetches
+from bridge.exchanges.toolkit.timing.refresh import Refresh
+from bridge.exchanges.toolkit.timing.waiting import LONG_WAIT
 from tests.unit.core import SECOND, T0, snapshot
 from tests.unit.limitlex_keys import drive
 

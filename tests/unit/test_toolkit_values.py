@@ -8,8 +8,10 @@ import msgspec
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from bridge.exchanges.toolkit.contracts import Contracts, ContractSizes
-from bridge.exchanges.toolkit.fields import (
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
+from bridge.exchanges.toolkit.pairs.names import channels_of, coins_of
+from bridge.exchanges.toolkit.values.contracts import Contracts, ContractSizes
+from bridge.exchanges.toolkit.values.fields import (
     NESTED,
     UNREADABLE_ROW,
     decode_rows,
@@ -19,9 +21,7 @@ from bridge.exchanges.toolkit.fields import (
     opposite,
     text,
 )
-from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.names import channels_of, coins_of
-from bridge.exchanges.toolkit.tickers import SparseTickers
+from bridge.exchanges.toolkit.values.tickers import SparseTickers
 from bridge.model import PUBLIC_CHANNELS, Channel
 from tests.unit.core import T0, order
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.exchanges.toolkit.topics import Topics
+from bridge.exchanges.toolkit.sessions.topics import Topics
 from tests.unit.core import SECOND, T0
 
 ABCDE = ("a", "b", "c", "d", "e")

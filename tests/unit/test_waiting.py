@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.exchanges.toolkit.waiting import seconds_to_wait
+from bridge.exchanges.toolkit.timing.waiting import seconds_to_wait
 
 DATE = "Wed, 30 Jun 2021 10:00:00 GMT"
 AT = 1625047200

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bridge.exchanges.api import Flow
-from bridge.exchanges.toolkit.fields import Row
-from bridge.exchanges.toolkit.windows import in_windows
+from bridge.exchanges.toolkit.rest.windows import in_windows
+from bridge.exchanges.toolkit.values.fields import Row
 
 MOST = 3
 

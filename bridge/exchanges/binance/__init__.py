@@ -32,16 +32,16 @@ from bridge.exchanges.api import (
 )
 from bridge.exchanges.binance.private import BinanceAccount, SpotSession, UsdmSession
 from bridge.exchanges.binance.public import MOST_IN_FULL, SPOT, USDM, Market, PublicSession, failure, instant
-from bridge.exchanges.toolkit.account_session import nested_rows
-from bridge.exchanges.toolkit.checked import checked
-from bridge.exchanges.toolkit.clocks import millis_reading
-from bridge.exchanges.toolkit.fields import Row, decode_rows, fields_of
+from bridge.exchanges.toolkit.accounts.account_session import nested_rows
 from bridge.exchanges.toolkit.hosted import HostedExchange
-from bridge.exchanges.toolkit.names import contract_name
-from bridge.exchanges.toolkit.numbers import number_or_empty
 from bridge.exchanges.toolkit.options import AS_NUMBER
-from bridge.exchanges.toolkit.rest import asked
-from bridge.exchanges.toolkit.topic_plans import topic_plans
+from bridge.exchanges.toolkit.pairs.names import contract_name
+from bridge.exchanges.toolkit.pairs.topic_plans import topic_plans
+from bridge.exchanges.toolkit.rest.rest import asked
+from bridge.exchanges.toolkit.timing.clocks import millis_reading
+from bridge.exchanges.toolkit.values.checked import checked
+from bridge.exchanges.toolkit.values.fields import Row, decode_rows, fields_of
+from bridge.exchanges.toolkit.values.numbers import number_or_empty
 from bridge.model import Channel, Control, ControlEvent, Event, Interest
 
 __all__ = ["Binance", "BinanceOptions", "BinanceUsdm", "BinanceUsdmOptions"]

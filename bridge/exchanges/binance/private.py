@@ -29,20 +29,21 @@ from bridge.exchanges.api import (
     Unknown,
 )
 from bridge.exchanges.binance.public import KEY_REFUSED, Market, failure, instant
-from bridge.exchanges.toolkit.account_session import AccountSession, Part, nested_rows
-from bridge.exchanges.toolkit.checked import checked
-from bridge.exchanges.toolkit.clocks import millis_reading
-from bridge.exchanges.toolkit.coded_errors import CodedError, in_words
-from bridge.exchanges.toolkit.fields import NESTED, Row, difference
-from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.login import LONG_WAIT, LogIn
-from bridge.exchanges.toolkit.names import Names
-from bridge.exchanges.toolkit.numbers import check_values, check_words, id_or_empty
-from bridge.exchanges.toolkit.private import Step
-from bridge.exchanges.toolkit.row_polls import row_poll
-from bridge.exchanges.toolkit.signed_queries import SignedQueries
-from bridge.exchanges.toolkit.timers import Renewal
-from bridge.exchanges.toolkit.windows import in_windows
+from bridge.exchanges.toolkit.accounts.account_session import AccountSession, Part, nested_rows
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
+from bridge.exchanges.toolkit.accounts.login import LogIn
+from bridge.exchanges.toolkit.accounts.private import Step
+from bridge.exchanges.toolkit.pairs.names import Names
+from bridge.exchanges.toolkit.rest.row_polls import row_poll
+from bridge.exchanges.toolkit.rest.signed_queries import SignedQueries
+from bridge.exchanges.toolkit.rest.windows import in_windows
+from bridge.exchanges.toolkit.sessions.coded_errors import CodedError, in_words
+from bridge.exchanges.toolkit.timing.clocks import millis_reading
+from bridge.exchanges.toolkit.timing.timers import Renewal
+from bridge.exchanges.toolkit.timing.waiting import LONG_WAIT
+from bridge.exchanges.toolkit.values.checked import checked
+from bridge.exchanges.toolkit.values.fields import NESTED, Row, difference
+from bridge.exchanges.toolkit.values.numbers import check_values, check_words, id_or_empty
 from bridge.model import Balance, Channel, Event, Fill, Order, Position
 
 __all__ = ["BinanceAccount", "SpotSession", "UsdmSession"]

@@ -14,17 +14,17 @@ from msgspec import Raw, Struct
 
 from bridge.exchange_errors import ErrorKind, ReportedError, RestError
 from bridge.exchanges.api import Flow, HttpRequest, HttpResponse, Output, Pause, Replace, Said, Subscription, Unknown
-from bridge.exchanges.toolkit.checked import checked
-from bridge.exchanges.toolkit.coded_errors import CodedError, coded_failure
-from bridge.exchanges.toolkit.fields import decode_rows, nested
-from bridge.exchanges.toolkit.holes import TradeNumbers
-from bridge.exchanges.toolkit.numbers import best_first, check_levels, epoch_ns, shortened
-from bridge.exchanges.toolkit.pings import NoPings
-from bridge.exchanges.toolkit.proven_session import ProvenSession
-from bridge.exchanges.toolkit.rest import asked
-from bridge.exchanges.toolkit.salvage import UNREADABLE
-from bridge.exchanges.toolkit.snapshots import SnapshotFetches
-from bridge.exchanges.toolkit.topics import Request, Topics
+from bridge.exchanges.toolkit.rest.rest import asked
+from bridge.exchanges.toolkit.sessions.coded_errors import CodedError, coded_failure
+from bridge.exchanges.toolkit.sessions.pings import NoPings
+from bridge.exchanges.toolkit.sessions.proven_session import ProvenSession
+from bridge.exchanges.toolkit.sessions.snapshots import SnapshotFetches
+from bridge.exchanges.toolkit.sessions.topics import Request, Topics
+from bridge.exchanges.toolkit.values.checked import checked
+from bridge.exchanges.toolkit.values.fields import decode_rows, nested
+from bridge.exchanges.toolkit.values.holes import TradeNumbers
+from bridge.exchanges.toolkit.values.numbers import best_first, check_levels, epoch_ns, shortened
+from bridge.exchanges.toolkit.values.salvage import UNREADABLE
 from bridge.model import BookDelta, BookSnapshot, Channel, Funding, Levels, Liquidation, Mark, Quote, Ticker, Trade
 
 __all__ = ["KEY_REFUSED", "MOST_IN_FULL", "SPOT", "USDM", "Market", "PublicSession", "failure", "instant"]

@@ -28,12 +28,12 @@ from bridge.exchanges.api import (
 )
 from bridge.exchanges.bybit.private import PRIVATE, AccountSession, BybitRest
 from bridge.exchanges.bybit.public import CHANNELS, MILLISECOND, NAME, PublicSession, topics_of
-from bridge.exchanges.toolkit.fields import Row, first, nested
 from bridge.exchanges.toolkit.hosted import HostedExchange
-from bridge.exchanges.toolkit.listing import share_out, streams_of
-from bridge.exchanges.toolkit.names import channels_of, contract_name
-from bridge.exchanges.toolkit.numbers import number_or_empty
 from bridge.exchanges.toolkit.options import AS_NUMBER
+from bridge.exchanges.toolkit.pairs.listing import share_out, streams_of
+from bridge.exchanges.toolkit.pairs.names import channels_of, contract_name
+from bridge.exchanges.toolkit.values.fields import Row, first, nested
+from bridge.exchanges.toolkit.values.numbers import number_or_empty
 from bridge.model import Channel, Event
 
 __all__ = ["Bybit", "BybitOptions"]

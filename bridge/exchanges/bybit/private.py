@@ -17,12 +17,15 @@ from msgspec import Struct, field
 from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import Credentials, Flow, HttpResponse, Output, Subscription
 from bridge.exchanges.bybit.public import MILLISECOND, NAME, BybitSession, Envelope, milliseconds
-from bridge.exchanges.toolkit.account import LoggedInSession
-from bridge.exchanges.toolkit.fields import EXACT, Row, decode_rows, nested_rows
-from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.login import LogIn
-from bridge.exchanges.toolkit.names import Names
-from bridge.exchanges.toolkit.numbers import (
+from bridge.exchanges.toolkit.accounts.account import LoggedInSession
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
+from bridge.exchanges.toolkit.accounts.login import LogIn
+from bridge.exchanges.toolkit.accounts.private import PrivateState, Step
+from bridge.exchanges.toolkit.pairs.names import Names
+from bridge.exchanges.toolkit.rest.rest import TimedRest
+from bridge.exchanges.toolkit.timing.waiting import seconds_to_wait
+from bridge.exchanges.toolkit.values.fields import EXACT, Row, decode_rows, nested_rows
+from bridge.exchanges.toolkit.values.numbers import (
     check_amounts,
     check_ids,
     check_numbers,
@@ -30,10 +33,7 @@ from bridge.exchanges.toolkit.numbers import (
     check_words,
     shortened,
 )
-from bridge.exchanges.toolkit.private import PrivateState, Step
-from bridge.exchanges.toolkit.rest import TimedRest
-from bridge.exchanges.toolkit.salvage import UNREADABLE, readable
-from bridge.exchanges.toolkit.waiting import seconds_to_wait
+from bridge.exchanges.toolkit.values.salvage import UNREADABLE, readable
 from bridge.model import Balance, Channel, Event, Fill, Order, Position
 
 __all__ = ["PRIVATE", "AccountSession", "BybitRest", "sign"]

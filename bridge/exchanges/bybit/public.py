@@ -14,9 +14,12 @@ from msgspec import Meta, Raw, Struct
 
 from bridge.exchange_errors import ReportedError
 from bridge.exchanges.api import Output, Said, Subscription, Unknown
-from bridge.exchanges.toolkit.fields import EXACT, plain
-from bridge.exchanges.toolkit.names import channels_of
-from bridge.exchanges.toolkit.numbers import (
+from bridge.exchanges.toolkit.pairs.names import channels_of
+from bridge.exchanges.toolkit.sessions.pings import Pings
+from bridge.exchanges.toolkit.sessions.session import TopicSession
+from bridge.exchanges.toolkit.sessions.topics import Request, Topics
+from bridge.exchanges.toolkit.values.fields import EXACT, plain
+from bridge.exchanges.toolkit.values.numbers import (
     best_first,
     check_amounts,
     check_ids,
@@ -26,11 +29,8 @@ from bridge.exchanges.toolkit.numbers import (
     epoch_ns,
     shortened,
 )
-from bridge.exchanges.toolkit.pings import Pings
-from bridge.exchanges.toolkit.salvage import rows_of
-from bridge.exchanges.toolkit.session import TopicSession
-from bridge.exchanges.toolkit.tickers import SparseTickers
-from bridge.exchanges.toolkit.topics import Request, Topics
+from bridge.exchanges.toolkit.values.salvage import rows_of
+from bridge.exchanges.toolkit.values.tickers import SparseTickers
 from bridge.model import (
     BookDelta,
     BookSnapshot,

@@ -13,10 +13,11 @@ from bridge.exchanges.ccxt.errors import needs_symbol, not_offered, rest_error
 from bridge.exchanges.ccxt.readers import Reader
 from bridge.exchanges.ccxt.rows import Rows, rows_of
 from bridge.exchanges.ccxt.session import CcxtSession
-from bridge.exchanges.toolkit.fields import Row
-from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.login import LONG_WAIT, refused_by_rest
-from bridge.exchanges.toolkit.private import PrivateState, Step
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
+from bridge.exchanges.toolkit.accounts.login import refused_by_rest
+from bridge.exchanges.toolkit.accounts.private import PrivateState, Step
+from bridge.exchanges.toolkit.timing.waiting import LONG_WAIT
+from bridge.exchanges.toolkit.values.fields import Row
 from bridge.model import Channel, Event
 
 __all__ = ["Account", "AccountSession"]

@@ -33,8 +33,8 @@ from bridge.exchanges.ccxt.promises import MAKER_SIDES, WITNESSES, promise
 from bridge.exchanges.ccxt.readers import Reader
 from bridge.exchanges.ccxt.rows import Rows
 from bridge.exchanges.ccxt.session import CcxtSession
-from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.listing import check_listed
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
+from bridge.exchanges.toolkit.pairs.listing import check_listed
 from bridge.model import Channel, Event
 
 __all__ = ["INSTALL", "CcxtExchange", "CcxtOptions", "exchange_of"]

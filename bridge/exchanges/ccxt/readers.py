@@ -11,8 +11,8 @@ from bridge.exchanges.ccxt.calls import Call
 from bridge.exchanges.ccxt.digits import text
 from bridge.exchanges.ccxt.markets import Markets
 from bridge.exchanges.ccxt.rows import Raw, Rows, rows_of
-from bridge.exchanges.toolkit.numbers import SECOND
-from bridge.exchanges.toolkit.session import WRONG
+from bridge.exchanges.toolkit.values.numbers import SECOND
+from bridge.exchanges.toolkit.values.salvage import WRONG
 from bridge.model import BookDelta, BookSnapshot, Channel, Event, Levels
 
 if TYPE_CHECKING:

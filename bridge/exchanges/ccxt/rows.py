@@ -9,7 +9,8 @@ from typing import Any
 from bridge.book import EXACT
 from bridge.exchanges.ccxt.digits import text
 from bridge.exchanges.ccxt.markets import Market, Markets
-from bridge.exchanges.toolkit.numbers import (
+from bridge.exchanges.toolkit.timing.times import UtcTimes
+from bridge.exchanges.toolkit.values.numbers import (
     check_amounts,
     check_levels,
     check_numbers,
@@ -19,7 +20,6 @@ from bridge.exchanges.toolkit.numbers import (
     id_or_empty,
     shortened,
 )
-from bridge.exchanges.toolkit.times import UtcTimes
 from bridge.model import Balance, Fill, Levels, Order, Position, Quote, Ticker, Trade
 
 __all__ = ["Rows", "rows_of"]

@@ -31,7 +31,7 @@ from bridge.exchanges.ccxt.driving import Request, Task
 from bridge.exchanges.ccxt.errors import is_gap, is_goodbye, no_address, reported
 from bridge.exchanges.ccxt.promises import Witness
 from bridge.exchanges.ccxt.readers import Reader
-from bridge.exchanges.toolkit.numbers import SECOND
+from bridge.exchanges.toolkit.values.numbers import SECOND
 from bridge.model import Channel
 
 __all__ = ["CcxtSession", "unpacked"]

@@ -38,11 +38,11 @@ from bridge.exchanges.api import (
 from bridge.exchanges.coinbase.account import PRIVATE, AccountSession
 from bridge.exchanges.coinbase.public import NAME, CoinbaseSession
 from bridge.exchanges.coinbase.rest import API, CoinbaseMemory, CoinbaseRest, Rows
-from bridge.exchanges.toolkit.contracts import Contracts
-from bridge.exchanges.toolkit.fields import Row, first, nested
-from bridge.exchanges.toolkit.listed_session import ListedMemory
-from bridge.exchanges.toolkit.numbers import id_or_empty, number_or_empty
-from bridge.exchanges.toolkit.product_list import Product, ProductList, ProductWatch
+from bridge.exchanges.toolkit.pairs.product_list import Product, ProductList, ProductWatch
+from bridge.exchanges.toolkit.sessions.listed_session import ListedMemory
+from bridge.exchanges.toolkit.values.contracts import Contracts
+from bridge.exchanges.toolkit.values.fields import Row, first, nested
+from bridge.exchanges.toolkit.values.numbers import id_or_empty, number_or_empty
 from bridge.model import Channel, Event
 
 __all__ = ["Coinbase", "CoinbaseOptions", "CoinbaseSession"]

@@ -18,15 +18,15 @@ from bridge.exchange_errors import ErrorKind, FrameError, ReportedError, RestErr
 from bridge.exchanges.api import Flow, Output, Reconnect, Said, Send, Session, Subscription, Target, Unknown, Warn
 from bridge.exchanges.coinbase.public import NAME, RATE_LIMITED, remains_of
 from bridge.exchanges.coinbase.rest import ADJUSTMENTS, API, STATES, CoinbaseMemory, CoinbaseRest, Rows
-from bridge.exchanges.toolkit.fields import Row, decode_rows, first
-from bridge.exchanges.toolkit.login import LONG_WAIT, LogIn, refused_by_rest
-from bridge.exchanges.toolkit.message_numbers import MessageNumbers
-from bridge.exchanges.toolkit.numbers import SECOND, id_or_empty, shortened
-from bridge.exchanges.toolkit.open_orders import settle_orders
-from bridge.exchanges.toolkit.polled_state import PolledState
-from bridge.exchanges.toolkit.remains import Remains, fields_in, row_in, rows_in, text_in
-from bridge.exchanges.toolkit.salvage import Damage
-from bridge.exchanges.toolkit.session import WRONG
+from bridge.exchanges.toolkit.accounts.login import LogIn, refused_by_rest
+from bridge.exchanges.toolkit.accounts.open_orders import settle_orders
+from bridge.exchanges.toolkit.accounts.polled_state import PolledState
+from bridge.exchanges.toolkit.timing.waiting import LONG_WAIT
+from bridge.exchanges.toolkit.values.fields import Row, decode_rows, first
+from bridge.exchanges.toolkit.values.message_numbers import MessageNumbers
+from bridge.exchanges.toolkit.values.numbers import SECOND, id_or_empty, shortened
+from bridge.exchanges.toolkit.values.remains import Remains, fields_in, row_in, rows_in, text_in
+from bridge.exchanges.toolkit.values.salvage import WRONG, Damage
 from bridge.model import Channel, Event, Fill, Order
 
 __all__ = ["PRIVATE", "AccountSession"]

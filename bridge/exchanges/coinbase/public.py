@@ -11,11 +11,14 @@ from msgspec import Meta, Raw, Struct
 
 from bridge.exchange_errors import ErrorKind, FrameError
 from bridge.exchanges.api import NOT_UNDERSTOOD, Output, Send, Subscription, Unknown
-from bridge.exchanges.toolkit.listed_requests import Key
-from bridge.exchanges.toolkit.listed_salvage import SalvagingSession
-from bridge.exchanges.toolkit.listed_session import ListedMemory
-from bridge.exchanges.toolkit.message_numbers import MessageNumbers
-from bridge.exchanges.toolkit.numbers import (
+from bridge.exchanges.toolkit.pairs.product_list import ProductList
+from bridge.exchanges.toolkit.pairs.served_names import ServedNames
+from bridge.exchanges.toolkit.sessions.listed_requests import Key
+from bridge.exchanges.toolkit.sessions.listed_salvage import SalvagingSession
+from bridge.exchanges.toolkit.sessions.listed_session import ListedMemory
+from bridge.exchanges.toolkit.timing.times import UtcTimes
+from bridge.exchanges.toolkit.values.message_numbers import MessageNumbers
+from bridge.exchanges.toolkit.values.numbers import (
     best_first,
     check_amounts,
     check_ids,
@@ -23,12 +26,8 @@ from bridge.exchanges.toolkit.numbers import (
     check_numbers,
     check_values,
 )
-from bridge.exchanges.toolkit.product_list import ProductList
-from bridge.exchanges.toolkit.remains import Remains, fields_in, read_remains, rows_in, text_in
-from bridge.exchanges.toolkit.salvage import UNREADABLE
-from bridge.exchanges.toolkit.served_names import ServedNames
-from bridge.exchanges.toolkit.session import WRONG
-from bridge.exchanges.toolkit.times import UtcTimes
+from bridge.exchanges.toolkit.values.remains import Remains, fields_in, read_remains, rows_in, text_in
+from bridge.exchanges.toolkit.values.salvage import UNREADABLE, WRONG
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Levels, Quote, Ticker, Trade
 
 __all__ = ["NAME", "RATE_LIMITED", "CoinbaseSession", "remains_of"]

@@ -18,15 +18,17 @@ from bridge.errors import ConfigError, Problem
 from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import ClockReading, Credentials, Flow
 from bridge.exchanges.coinbase.public import NAME
-from bridge.exchanges.toolkit.clocks import millis_reading
-from bridge.exchanges.toolkit.contracts import Contracts
-from bridge.exchanges.toolkit.fields import EXACT, NESTED, Row, decode_rows, first, nested, plain, total
-from bridge.exchanges.toolkit.fill_sums import FillSums
-from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.json_rest import JsonRest
-from bridge.exchanges.toolkit.jwt import SigningKey
-from bridge.exchanges.toolkit.login import LONG_WAIT
-from bridge.exchanges.toolkit.numbers import (
+from bridge.exchanges.toolkit.accounts.fill_sums import FillSums
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
+from bridge.exchanges.toolkit.pairs.product_list import ProductList
+from bridge.exchanges.toolkit.rest.json_rest import JsonRest
+from bridge.exchanges.toolkit.rest.jwt import SigningKey
+from bridge.exchanges.toolkit.timing.clocks import millis_reading
+from bridge.exchanges.toolkit.timing.times import UtcTimes
+from bridge.exchanges.toolkit.timing.waiting import LONG_WAIT
+from bridge.exchanges.toolkit.values.contracts import Contracts
+from bridge.exchanges.toolkit.values.fields import EXACT, NESTED, Row, decode_rows, first, nested, plain, total
+from bridge.exchanges.toolkit.values.numbers import (
     check_amounts,
     check_ids,
     check_numbers,
@@ -35,8 +37,6 @@ from bridge.exchanges.toolkit.numbers import (
     id_or_empty,
     shortened,
 )
-from bridge.exchanges.toolkit.product_list import ProductList
-from bridge.exchanges.toolkit.times import UtcTimes
 from bridge.model import Balance, Fill, Order, Position
 
 __all__ = ["ADJUSTMENTS", "API", "STATES", "CoinbaseMemory", "CoinbaseRest", "Rows"]

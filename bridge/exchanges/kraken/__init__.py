@@ -29,16 +29,16 @@ from bridge.exchanges.api import (
 )
 from bridge.exchanges.kraken.private import PRIVATE, AccountSession, KrakenRest, currency
 from bridge.exchanges.kraken.public import NAME, PublicSession
-from bridge.exchanges.toolkit.checksums import Decimals
-from bridge.exchanges.toolkit.clocks import seconds_reading
-from bridge.exchanges.toolkit.fields import Row, plain
-from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.holes import TradeNumbers
-from bridge.exchanges.toolkit.listing import check_listed, share_out, streams_of
-from bridge.exchanges.toolkit.names import Names
-from bridge.exchanges.toolkit.numbers import number_or_empty
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.exchanges.toolkit.options import AS_NUMBER
-from bridge.exchanges.toolkit.secrets import check_base64
+from bridge.exchanges.toolkit.pairs.listing import check_listed, share_out, streams_of
+from bridge.exchanges.toolkit.pairs.names import Names
+from bridge.exchanges.toolkit.rest.secrets import check_base64
+from bridge.exchanges.toolkit.timing.clocks import seconds_reading
+from bridge.exchanges.toolkit.values.checksums import Decimals
+from bridge.exchanges.toolkit.values.fields import Row, plain
+from bridge.exchanges.toolkit.values.holes import TradeNumbers
+from bridge.exchanges.toolkit.values.numbers import number_or_empty
 from bridge.model import Channel, Event, Trade
 
 __all__ = ["Kraken", "KrakenOptions"]

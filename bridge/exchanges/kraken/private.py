@@ -27,17 +27,32 @@ from bridge.exchanges.api import (
     Target,
 )
 from bridge.exchanges.kraken.public import NAME, WORDING, Envelope, KrakenSession
-from bridge.exchanges.toolkit.fields import Row, decode_rows, difference, fields_of, inner_rows, keyed_rows, total
-from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.login import LONG_WAIT
-from bridge.exchanges.toolkit.names import Names
-from bridge.exchanges.toolkit.numbers import SECOND, check_amounts, check_ids, check_numbers, check_values, check_words
-from bridge.exchanges.toolkit.orders import SparseOrders
-from bridge.exchanges.toolkit.private import PrivateState, StateFetch
-from bridge.exchanges.toolkit.refresh import APART, Refresh
-from bridge.exchanges.toolkit.rest import NoncedRest
-from bridge.exchanges.toolkit.salvage import UNREADABLE, readable
-from bridge.exchanges.toolkit.times import UtcTimes, unix_ns
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
+from bridge.exchanges.toolkit.accounts.private import PrivateState, StateFetch
+from bridge.exchanges.toolkit.pairs.names import Names
+from bridge.exchanges.toolkit.rest.rest import NoncedRest
+from bridge.exchanges.toolkit.timing.refresh import APART, Refresh
+from bridge.exchanges.toolkit.timing.times import UtcTimes, unix_ns
+from bridge.exchanges.toolkit.timing.waiting import LONG_WAIT
+from bridge.exchanges.toolkit.values.fields import (
+    Row,
+    decode_rows,
+    difference,
+    fields_of,
+    inner_rows,
+    keyed_rows,
+    total,
+)
+from bridge.exchanges.toolkit.values.numbers import (
+    SECOND,
+    check_amounts,
+    check_ids,
+    check_numbers,
+    check_values,
+    check_words,
+)
+from bridge.exchanges.toolkit.values.orders import SparseOrders
+from bridge.exchanges.toolkit.values.salvage import UNREADABLE, readable
 from bridge.model import Balance, Channel, Event, Fill, Order
 
 __all__ = ["PRIVATE", "AccountSession", "KrakenRest", "currency", "sign"]

@@ -12,19 +12,26 @@ from msgspec import Meta, Raw, Struct, json
 
 from bridge.exchange_errors import ErrorKind
 from bridge.exchanges.api import Output, Said, Subscription, Unknown
-from bridge.exchanges.toolkit.checksums import Decimals
-from bridge.exchanges.toolkit.fields import decoder, digits, fields_of
-from bridge.exchanges.toolkit.holes import TradeNumbers
-from bridge.exchanges.toolkit.named_topics import NamedTopics
-from bridge.exchanges.toolkit.numbers import best_first, check_amounts, check_ids, check_levels, check_values, shortened
-from bridge.exchanges.toolkit.pings import Pings
-from bridge.exchanges.toolkit.salvage import UNREADABLE, peek, rows_of
-from bridge.exchanges.toolkit.session import TopicSession
-from bridge.exchanges.toolkit.standstills import Standstills
-from bridge.exchanges.toolkit.tickers import SparseTickers
-from bridge.exchanges.toolkit.times import UtcTimes
-from bridge.exchanges.toolkit.topics import Request
-from bridge.exchanges.toolkit.wording import Wording
+from bridge.exchanges.toolkit.sessions.named_topics import NamedTopics
+from bridge.exchanges.toolkit.sessions.pings import Pings
+from bridge.exchanges.toolkit.sessions.session import TopicSession
+from bridge.exchanges.toolkit.sessions.standstills import Standstills
+from bridge.exchanges.toolkit.sessions.topics import Request
+from bridge.exchanges.toolkit.sessions.wording import Wording
+from bridge.exchanges.toolkit.timing.times import UtcTimes
+from bridge.exchanges.toolkit.values.checksums import Decimals
+from bridge.exchanges.toolkit.values.fields import decoder, digits, fields_of
+from bridge.exchanges.toolkit.values.holes import TradeNumbers
+from bridge.exchanges.toolkit.values.numbers import (
+    best_first,
+    check_amounts,
+    check_ids,
+    check_levels,
+    check_values,
+    shortened,
+)
+from bridge.exchanges.toolkit.values.salvage import UNREADABLE, peek, rows_of
+from bridge.exchanges.toolkit.values.tickers import SparseTickers
 from bridge.model import BookDelta, BookSnapshot, Channel, Levels, Quote, Ticker, Trade
 
 __all__ = ["NAME", "WORDING", "Envelope", "KrakenSession", "PublicSession"]

@@ -30,8 +30,8 @@ from bridge.exchanges.api import (
 from bridge.exchanges.limitlex.account import PRIVATE, AccountSession
 from bridge.exchanges.limitlex.pair import NAME, PairSession
 from bridge.exchanges.limitlex.rest import LimitlexRest, sign
-from bridge.exchanges.toolkit.clocks import date_reading
-from bridge.exchanges.toolkit.numbers import SECOND
+from bridge.exchanges.toolkit.timing.clocks import date_reading
+from bridge.exchanges.toolkit.values.numbers import SECOND
 from bridge.model import Channel
 
 __all__ = ["AccountSession", "Limitlex", "LimitlexOptions", "PairSession"]

@@ -25,8 +25,9 @@ from bridge.exchanges.api import (
 )
 from bridge.exchanges.limitlex.pair import NAME, kind_of
 from bridge.exchanges.limitlex.rest import LimitlexRest
-from bridge.exchanges.toolkit.fields import Row, fields_of, text
-from bridge.exchanges.toolkit.numbers import (
+from bridge.exchanges.toolkit.accounts.private import StateFetch
+from bridge.exchanges.toolkit.values.fields import Row, fields_of, text
+from bridge.exchanges.toolkit.values.numbers import (
     SECOND,
     check_amounts,
     check_ids,
@@ -37,9 +38,8 @@ from bridge.exchanges.toolkit.numbers import (
     id_or_empty,
     shortened,
 )
-from bridge.exchanges.toolkit.private import StateFetch, read_rows
-from bridge.exchanges.toolkit.salvage import Damage, readable, rows_of
-from bridge.exchanges.toolkit.session import WRONG
+from bridge.exchanges.toolkit.values.row_lists import read_rows
+from bridge.exchanges.toolkit.values.salvage import WRONG, Damage, readable, rows_of
 from bridge.model import Balance, Channel, Event, Fill, Order
 
 __all__ = ["PRIVATE", "AccountSession"]

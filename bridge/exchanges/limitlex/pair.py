@@ -14,8 +14,8 @@ from msgspec import Raw, Struct
 
 from bridge.exchange_errors import FrameError, ReportedError
 from bridge.exchanges.api import BestPrices, Output, Replace, Said, Session, Subscription, Unknown
-from bridge.exchanges.toolkit.fields import EXACT
-from bridge.exchanges.toolkit.numbers import (
+from bridge.exchanges.toolkit.values.fields import EXACT
+from bridge.exchanges.toolkit.values.numbers import (
     SECOND,
     best_first,
     check_amounts,
@@ -25,7 +25,7 @@ from bridge.exchanges.toolkit.numbers import (
     epoch_ns,
     shortened,
 )
-from bridge.exchanges.toolkit.salvage import UNREADABLE, Damage, peek, readable
+from bridge.exchanges.toolkit.values.salvage import UNREADABLE, Damage, peek, readable
 from bridge.model import BookDelta, BookSnapshot, Channel, Levels, Quote, Ticker, Trade
 
 __all__ = ["ELSEWHERE", "NAME", "PUBLIC", "PairSession", "kind_of"]

@@ -22,12 +22,12 @@ from bridge.errors import ConfigError, Problem
 from bridge.exchange_errors import RestError
 from bridge.exchanges.api import Credentials, Flow, HttpRequest, HttpResponse, ListedPair
 from bridge.exchanges.limitlex.pair import NAME
-from bridge.exchanges.toolkit.fields import UNREADABLE_ROW, Row, decode_rows, fields_of, text
-from bridge.exchanges.toolkit.listing import check_listed
-from bridge.exchanges.toolkit.nonces import Nonces
-from bridge.exchanges.toolkit.numbers import SECOND
-from bridge.exchanges.toolkit.salvage import UNREADABLE, readable
-from bridge.exchanges.toolkit.waiting import seconds_to_wait
+from bridge.exchanges.toolkit.pairs.listing import check_listed
+from bridge.exchanges.toolkit.rest.nonces import Nonces
+from bridge.exchanges.toolkit.timing.waiting import seconds_to_wait
+from bridge.exchanges.toolkit.values.fields import UNREADABLE_ROW, Row, decode_rows, fields_of, text
+from bridge.exchanges.toolkit.values.numbers import SECOND
+from bridge.exchanges.toolkit.values.salvage import UNREADABLE, readable
 
 __all__ = ["LimitlexRest", "sign", "token_expiry"]
 

@@ -36,10 +36,10 @@ from bridge.exchanges.lmex.messages import NAME, Market, is_future, market_of
 from bridge.exchanges.lmex.public import BooksSession, TradesSession
 from bridge.exchanges.lmex.rest import LmexRest
 from bridge.exchanges.lmex.rows import Rows, wallet_rows
-from bridge.exchanges.toolkit.contracts import Contracts, ContractSizes
-from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.listing import share_out
-from bridge.exchanges.toolkit.private import read_rows
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
+from bridge.exchanges.toolkit.pairs.listing import share_out
+from bridge.exchanges.toolkit.values.contracts import Contracts, ContractSizes
+from bridge.exchanges.toolkit.values.row_lists import read_rows
 from bridge.model import Channel, Control, ControlEvent, Event, Fill
 
 __all__ = ["Lmex", "LmexOptions"]

@@ -12,14 +12,13 @@ from bridge.exchanges.lmex.messages import NAME, Envelope, Market, market_of
 from bridge.exchanges.lmex.public import LmexSession
 from bridge.exchanges.lmex.rest import LmexRest, sign
 from bridge.exchanges.lmex.rows import Rows, is_open, order_id, pair_or_empty
-from bridge.exchanges.toolkit.fields import Row, decode_rows
-from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.login import LogIn
-from bridge.exchanges.toolkit.named_topics import NamedTopics
-from bridge.exchanges.toolkit.numbers import SECOND
-from bridge.exchanges.toolkit.private import PrivateState, Step
-from bridge.exchanges.toolkit.salvage import Damage
-from bridge.exchanges.toolkit.session import WRONG
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
+from bridge.exchanges.toolkit.accounts.login import LogIn
+from bridge.exchanges.toolkit.accounts.private import PrivateState, Step
+from bridge.exchanges.toolkit.sessions.named_topics import NamedTopics
+from bridge.exchanges.toolkit.values.fields import Row, decode_rows
+from bridge.exchanges.toolkit.values.numbers import SECOND
+from bridge.exchanges.toolkit.values.salvage import WRONG, Damage
 from bridge.model import Channel, ControlEvent, Event, Order
 
 __all__ = ["TOPICS", "WAYS", "AccountSession"]

@@ -16,8 +16,8 @@ import msgspec
 from msgspec import Struct
 
 from bridge.exchange_errors import ErrorKind, ReportedError
-from bridge.exchanges.toolkit.numbers import epoch_ns
-from bridge.exchanges.toolkit.salvage import UNREADABLE, readable
+from bridge.exchanges.toolkit.values.numbers import epoch_ns
+from bridge.exchanges.toolkit.values.salvage import UNREADABLE, readable
 
 __all__ = [
     "AUTH_FAILED",

@@ -25,15 +25,15 @@ from bridge.exchanges.lmex.messages import (
     old_symbol,
     pair_of,
 )
-from bridge.exchanges.toolkit.contracts import Contracts
-from bridge.exchanges.toolkit.fields import fields_of, text
-from bridge.exchanges.toolkit.login import LONG_WAIT
-from bridge.exchanges.toolkit.named_topics import NamedTopics
-from bridge.exchanges.toolkit.numbers import SECOND, best_first, check_levels, check_numbers, shortened
-from bridge.exchanges.toolkit.pings import Pings
-from bridge.exchanges.toolkit.salvage import UNREADABLE, Damage, peek, rows_of
-from bridge.exchanges.toolkit.session import SubscribingSession
-from bridge.exchanges.toolkit.topics import Request
+from bridge.exchanges.toolkit.sessions.named_topics import NamedTopics
+from bridge.exchanges.toolkit.sessions.pings import Pings
+from bridge.exchanges.toolkit.sessions.session import SubscribingSession
+from bridge.exchanges.toolkit.sessions.topics import Request
+from bridge.exchanges.toolkit.timing.waiting import LONG_WAIT
+from bridge.exchanges.toolkit.values.contracts import Contracts
+from bridge.exchanges.toolkit.values.fields import fields_of, text
+from bridge.exchanges.toolkit.values.numbers import SECOND, best_first, check_levels, check_numbers, shortened
+from bridge.exchanges.toolkit.values.salvage import UNREADABLE, Damage, peek, rows_of
 from bridge.model import BookDelta, BookSnapshot, Channel, Levels, Quote, Trade
 
 __all__ = ["BooksSession", "LmexSession", "TradesSession"]

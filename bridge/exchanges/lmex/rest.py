@@ -15,15 +15,15 @@ from typing import TypeVar
 from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import ClockReading, Credentials, Flow, HttpResponse, ListedPair
 from bridge.exchanges.lmex.messages import AUTH_FAILED, NAME, SESSION_EXPIRED, Market, is_pair, market_of
-from bridge.exchanges.toolkit.clocks import iso_reading
-from bridge.exchanges.toolkit.contracts import Contracts
-from bridge.exchanges.toolkit.fields import Row, decode_rows, first
-from bridge.exchanges.toolkit.listing import check_listed
-from bridge.exchanges.toolkit.nonces import Nonces
-from bridge.exchanges.toolkit.numbers import SECOND, check_amounts, check_values, epoch_ns, number_or_empty
-from bridge.exchanges.toolkit.rest import TimedRest
-from bridge.exchanges.toolkit.salvage import UNREADABLE, readable
-from bridge.exchanges.toolkit.waiting import seconds_to_wait
+from bridge.exchanges.toolkit.pairs.listing import check_listed
+from bridge.exchanges.toolkit.rest.nonces import Nonces
+from bridge.exchanges.toolkit.rest.rest import TimedRest
+from bridge.exchanges.toolkit.timing.clocks import iso_reading
+from bridge.exchanges.toolkit.timing.waiting import seconds_to_wait
+from bridge.exchanges.toolkit.values.contracts import Contracts
+from bridge.exchanges.toolkit.values.fields import Row, decode_rows, first
+from bridge.exchanges.toolkit.values.numbers import SECOND, check_amounts, check_values, epoch_ns, number_or_empty
+from bridge.exchanges.toolkit.values.salvage import UNREADABLE, readable
 from bridge.model import Channel, Control, ControlEvent, Event, Ticker
 
 __all__ = ["LmexRest", "sign"]

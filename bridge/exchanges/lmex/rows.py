@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from bridge.exchanges.lmex.messages import is_pair, nanoseconds, pair_of
-from bridge.exchanges.toolkit.contracts import Contracts
-from bridge.exchanges.toolkit.fields import NESTED, Row, decode_rows, difference, first
-from bridge.exchanges.toolkit.numbers import (
+from bridge.exchanges.toolkit.values.contracts import Contracts
+from bridge.exchanges.toolkit.values.fields import NESTED, Row, decode_rows, difference, first
+from bridge.exchanges.toolkit.values.numbers import (
     check_amounts,
     check_ids,
     check_numbers,
@@ -22,7 +22,7 @@ from bridge.exchanges.toolkit.numbers import (
     id_or_empty,
     shortened,
 )
-from bridge.exchanges.toolkit.session import WRONG
+from bridge.exchanges.toolkit.values.salvage import WRONG
 from bridge.model import Balance, Fill, Order, Position
 
 __all__ = ["Rows", "is_open", "order_id", "pair_or_empty", "wallet_rows"]

@@ -33,13 +33,13 @@ from bridge.exchanges.api import (
 )
 from bridge.exchanges.okx.private import PRIVATE, AccountSession, OkxRest, clock
 from bridge.exchanges.okx.public import NAME, PublicSession
-from bridge.exchanges.toolkit.contracts import Contracts
-from bridge.exchanges.toolkit.fields import EXACT, Row, plain
-from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.listing import check_listed, share_out, streams_of
-from bridge.exchanges.toolkit.maintenance import Maintenance
-from bridge.exchanges.toolkit.names import Names, channels_of, contract_name
-from bridge.exchanges.toolkit.numbers import number_or_empty
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
+from bridge.exchanges.toolkit.pairs.listing import check_listed, share_out, streams_of
+from bridge.exchanges.toolkit.pairs.names import Names, channels_of, contract_name
+from bridge.exchanges.toolkit.sessions.maintenance import Maintenance
+from bridge.exchanges.toolkit.values.contracts import Contracts
+from bridge.exchanges.toolkit.values.fields import EXACT, Row, plain
+from bridge.exchanges.toolkit.values.numbers import number_or_empty
 from bridge.model import Channel, Event
 
 __all__ = ["KINDS", "Okx", "OkxOptions"]

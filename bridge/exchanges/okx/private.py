@@ -31,17 +31,21 @@ from bridge.exchanges.api import (
     Subscription,
 )
 from bridge.exchanges.okx.public import NAME, Envelope, OkxSession
-from bridge.exchanges.toolkit.account import LoggedInSession
-from bridge.exchanges.toolkit.arg_session import Arg
-from bridge.exchanges.toolkit.clocks import millis_reading
-from bridge.exchanges.toolkit.contracts import Contracts
-from bridge.exchanges.toolkit.fields import Row, decode_rows, first, nested_rows, opposite
-from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.login import LogIn
-from bridge.exchanges.toolkit.maintenance import Maintenance
-from bridge.exchanges.toolkit.margin_modes import MarginModes
-from bridge.exchanges.toolkit.names import Names
-from bridge.exchanges.toolkit.numbers import (
+from bridge.exchanges.toolkit.accounts.account import LoggedInSession
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
+from bridge.exchanges.toolkit.accounts.login import LogIn
+from bridge.exchanges.toolkit.accounts.margin_modes import MarginModes
+from bridge.exchanges.toolkit.accounts.private import PrivateState, Step
+from bridge.exchanges.toolkit.pairs.names import Names
+from bridge.exchanges.toolkit.rest.rest import TimedRest
+from bridge.exchanges.toolkit.sessions.arg_session import Arg
+from bridge.exchanges.toolkit.sessions.maintenance import Maintenance
+from bridge.exchanges.toolkit.timing.clocks import millis_reading
+from bridge.exchanges.toolkit.timing.times import milliseconds
+from bridge.exchanges.toolkit.timing.waiting import seconds_to_wait
+from bridge.exchanges.toolkit.values.contracts import Contracts
+from bridge.exchanges.toolkit.values.fields import Row, decode_rows, first, nested_rows, opposite
+from bridge.exchanges.toolkit.values.numbers import (
     SECOND,
     check_amounts,
     check_ids,
@@ -51,12 +55,8 @@ from bridge.exchanges.toolkit.numbers import (
     id_or_empty,
     shortened,
 )
-from bridge.exchanges.toolkit.order_states import OrderStates
-from bridge.exchanges.toolkit.private import PrivateState, Step
-from bridge.exchanges.toolkit.rest import TimedRest
-from bridge.exchanges.toolkit.salvage import UNREADABLE, readable
-from bridge.exchanges.toolkit.times import milliseconds
-from bridge.exchanges.toolkit.waiting import seconds_to_wait
+from bridge.exchanges.toolkit.values.order_states import OrderStates
+from bridge.exchanges.toolkit.values.salvage import UNREADABLE, readable
 from bridge.model import Balance, Channel, Event, Fill, Order, Position
 
 __all__ = ["PRIVATE", "AccountSession", "OkxRest", "clock", "sign"]

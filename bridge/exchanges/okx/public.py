@@ -16,18 +16,18 @@ from msgspec import Meta, Raw, Struct
 
 from bridge.exchange_errors import ErrorKind, ReportedError
 from bridge.exchanges.api import Output, Reconnect, Replace, Said, Send, Subscription, Unknown, Warn
-from bridge.exchanges.toolkit.arg_session import Arg, ArgSession
-from bridge.exchanges.toolkit.contracts import Contracts
-from bridge.exchanges.toolkit.fields import Row, decode_rows, nested_rows
-from bridge.exchanges.toolkit.maintenance import Maintenance
-from bridge.exchanges.toolkit.names import channels_of, coins_of
-from bridge.exchanges.toolkit.numbered_trades import NumberedTrades
-from bridge.exchanges.toolkit.numbers import best_first, check_ids, check_numbers, shortened
-from bridge.exchanges.toolkit.pings import Pings
-from bridge.exchanges.toolkit.request_count import RequestCount
-from bridge.exchanges.toolkit.salvage import peek, rows_of
-from bridge.exchanges.toolkit.statistics import Statistics
-from bridge.exchanges.toolkit.times import milliseconds
+from bridge.exchanges.toolkit.pairs.names import channels_of, coins_of
+from bridge.exchanges.toolkit.sessions.arg_session import Arg, ArgSession
+from bridge.exchanges.toolkit.sessions.maintenance import Maintenance
+from bridge.exchanges.toolkit.sessions.pings import Pings
+from bridge.exchanges.toolkit.timing.request_count import RequestCount
+from bridge.exchanges.toolkit.timing.times import milliseconds
+from bridge.exchanges.toolkit.values.contracts import Contracts
+from bridge.exchanges.toolkit.values.fields import Row, decode_rows, nested_rows
+from bridge.exchanges.toolkit.values.numbered_trades import NumberedTrades
+from bridge.exchanges.toolkit.values.numbers import best_first, check_ids, check_numbers, shortened
+from bridge.exchanges.toolkit.values.salvage import peek, rows_of
+from bridge.exchanges.toolkit.values.statistics import Statistics
 from bridge.model import BookDelta, BookSnapshot, Channel, Levels, Liquidation, Trade
 
 __all__ = ["NAME", "Envelope", "OkxSession", "PublicSession"]

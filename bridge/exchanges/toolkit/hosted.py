@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from bridge.exchanges.api import Exchange, Flow, ListedPair, Profile
-from bridge.exchanges.toolkit.history import AccountMemory
-from bridge.exchanges.toolkit.listing import check_listed
-from bridge.exchanges.toolkit.names import Names
+from bridge.exchanges.toolkit.accounts.history import AccountMemory
+from bridge.exchanges.toolkit.pairs.listing import check_listed
+from bridge.exchanges.toolkit.pairs.names import Names
 
 __all__ = ["HostedExchange"]
 

@@ -1,0 +1,1 @@
+"""Calls by REST: signed, answered or refused, in pages."""

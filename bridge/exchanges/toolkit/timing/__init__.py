@@ -1,0 +1,1 @@
+"""When: waits, schedules, renewals, and what the exchange's clock says."""

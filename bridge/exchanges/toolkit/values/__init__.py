@@ -1,0 +1,1 @@
+"""What rows and fields of frames say, and what is wrong with them."""
