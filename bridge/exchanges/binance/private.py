@@ -61,10 +61,8 @@ _POLLED = 30.0
 _MOST_LOOKED_UP, _PAGE = 50, 1_000
 _STATUS = {
     **dict.fromkeys(("NEW", "PENDING_NEW", "PENDING_CANCEL", "NEW_INSURANCE", "NEW_ADL"), "open"),
-    "PARTIALLY_FILLED": "partially_filled",
-    "FILLED": "filled",
+    **{state: state.lower() for state in ("PARTIALLY_FILLED", "FILLED", "REJECTED")},
     **dict.fromkeys(("CANCELED", "EXPIRED", "EXPIRED_IN_MATCH"), "cancelled"),
-    "REJECTED": "rejected",
 }
 _DONE = ("NEW", "CANCELED", "REPLACED", "REJECTED", "TRADE", "EXPIRED", "TRADE_PREVENTION", "CALCULATED", "AMENDMENT")
 _SIDES = {"BUY": "buy", "SELL": "sell", "true": "buy", "false": "sell"}
