@@ -36,7 +36,8 @@ class CoinbaseWorld(World):
         self.sequence = {}
         self.truths = {}
         """(connection, sequence number) → the book after that frame."""
-        self.trades = []
+        self.trades = {}
+        """Id → when it was made (ns), in their order."""
         super().__init__(seed)
         self.checked = 0
 
@@ -77,7 +78,7 @@ class CoinbaseWorld(World):
                 events = [{"type": "snapshot", "product_id": self.pair, "updates": updates}]
                 self.frame(line, "l2_data", events, self.greeting_fault())
             else:
-                events = [{"type": "snapshot", "trades": [trade(n) for n in reversed(self.trades[-5:])]}]
+                events = [{"type": "snapshot", "trades": [trade(n) for n in reversed(list(self.trades)[-5:])]}]
                 self.frame(line, "market_trades", events, self.greeting_fault())
 
     def after(self, feed: Feed, event):
@@ -102,8 +103,9 @@ class CoinbaseWorld(World):
         self.frame(self.line, "l2_data", events, fault)
 
     def execute(self, fault):
-        self.trades.append(str(len(self.trades)))
-        self.frame(self.line, "market_trades", [{"type": "update", "trades": [trade(self.trades[-1])]}], fault)
+        ident = str(len(self.trades))
+        self.trades[ident] = self.now
+        self.frame(self.line, "market_trades", [{"type": "update", "trades": [trade(ident)]}], fault)
 
     def step(self, what, fault):
         if what == "delta":
@@ -152,6 +154,7 @@ def as_numbers(truth):
     return {bid: dict(side) for bid, side in truth.items()}
 
 
+@example([("trade", "drop"), ("trade", ""), ("overflow", "")], ["drop", "", "drop"], 0)  # the first comes last
 @example([("trade", "")], ["corrupt", "", "drop"], 0)  # a snapshot that was lost, and the one asked for next is bad
 @given(STEPS, st.lists(st.sampled_from(["", "", "drop", "corrupt", "twice", "late"]), max_size=6), st.integers(0, 99))
 def test_every_book_is_true_or_invalid(steps, greeting_faults, seed):

@@ -35,7 +35,8 @@ class LimitlexWorld(World):
     def __init__(self, seed, amounts):
         self.amounts = amounts
         self.truth = {True: {}, False: {}}
-        self.trades = []
+        self.trades = {}
+        """Size, by which they are told apart → when it was made (ns), in their order."""
         self.beside = None
         super().__init__(seed)
         self.flush()
@@ -86,11 +87,10 @@ class LimitlexWorld(World):
         self.broadcast(self.best())
 
     def execute(self, fault):
-        self.trades.append(str(len(self.trades) + 1))
+        size = str(len(self.trades) + 1)
+        self.trades[size] = self.now
         at = self.now // SECOND
-        self.broadcast(
-            encode(t="last_trade", orderDirection="Buy", amount=self.trades[-1], price="1", createdAt=at), fault
-        )
+        self.broadcast(encode(t="last_trade", orderDirection="Buy", amount=size, price="1", createdAt=at), fault)
 
     def slow_replace(self):
         """Both connections run side by side for a while."""

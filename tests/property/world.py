@@ -6,7 +6,7 @@ What is simulated is only the wire (with its faults), the time, and Redis (a lis
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from random import Random
 from typing import Any, cast
@@ -271,24 +271,29 @@ class World:
             known = data + lost + waiting + unused + feed.lost_when_killed
             assert known >= feed.put, "something was put and is nowhere"
 
-    def check_trades(self, made: Sequence[str], identify: Any) -> None:
-        """No trade stands twice; where one is missing, the stream says that something is."""
+    def check_trades(self, made: Mapping[str, int], identify: Any) -> None:
+        """No trade stands twice; where one is missing, the stream says that something is.
+
+        ``made`` has the trades in their order, and when each was made (ns). The stream says it behind the last earlier trade
+        that had come by then (one that came only with a later snapshot stands behind), and before the next.
+        """
         places: dict[str, int] = {}
+        came: dict[str, int] = {}
         troubles = []
         for place, event in enumerate(self.feeds[Channel.TRADES].entries):
             if isinstance(event, Trade):
                 name = identify(event)
                 assert name not in places, f"trade {name} stands twice"
-                places[name] = place
+                places[name], came[name] = place, event.recv
             elif said(event) in {"down", "gap", "lost", "stale"}:
                 troubles.append(place)
-        end = len(self.feeds[Channel.TRADES].entries)
-        for number, name in enumerate(made):
+        names, end = list(made), len(self.feeds[Channel.TRADES].entries)
+        for number, name in enumerate(names):
             if name in places:
                 continue
-            before = max((places[n] for n in made[:number] if n in places), default=-1)
-            after = min((places[n] for n in made[number + 1 :] if n in places), default=end)
-            assert any(min(before, after) < t < max(before, after) for t in troubles), f"trade {name} is missing"
+            before = max((places[n] for n in names[:number] if came.get(n, made[name] + 1) <= made[name]), default=-1)
+            after = min((places[n] for n in names[number + 1 :] if n in places), default=end)
+            assert any(before < t < after for t in troubles), f"trade {name} is missing"
 
     def levels(self) -> dict[bool, dict[Decimal, Decimal]]:
         """The reader's book."""
