@@ -6,13 +6,14 @@ document (`HeaderRow.made`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 from bridge.recordings.recording import HeaderRow, read_recording
 
-__all__ = ["RECORDED", "SIMULATED", "kind_of", "recorded_pairs", "replay_speed", "source_of"]
+__all__ = ["RECORDED", "SIMULATED", "kind_of", "recorded_pairs", "replay_speed", "source_of", "sources"]
 
 _SUFFIX = ".jsonl.zst"
 RECORDED = dict(
@@ -46,6 +47,15 @@ def source_of(exchange: str) -> str:
     if header.made:
         return "made-up market in the frames of its documentation, not real traffic"
     return f"real traffic of {datetime.fromtimestamp(header.recorded or 0, UTC):%B %Y}"
+
+
+def sources(exchanges: Iterable[str]) -> dict[str, list[str]]:
+    """`source_of` those that are played from a recording → the exchanges."""
+    found: dict[str, list[str]] = {}
+    for exchange in exchanges:
+        if exchange in RECORDED:
+            found.setdefault(source_of(exchange), []).append(exchange)
+    return found
 
 
 def replay_speed(exchange: str) -> float:

@@ -25,7 +25,7 @@ from bridge.demo.faults import FAULT_INTERVAL, inject_faults
 from bridge.demo.heartbeats import Heartbeats
 from bridge.demo.output import Output, notices_from_logs
 from bridge.demo.processes import ProcessFailedError
-from bridge.demo.recorded import RECORDED, kind_of, source_of
+from bridge.demo.recorded import kind_of, sources
 from bridge.demo.settings import DemoSettings
 from bridge.demo.setup import Setup, set_up
 from bridge.demo.summary import Outcome, as_text, failures, summary
@@ -95,9 +95,8 @@ class Demo:
         """Run; see the function ``run``."""
         venues = ", ".join(f"{kind_of(exchange)} {exchange} and its connector" for exchange in self._settings.pairs)
         self._say(f"starting: a server, {venues}, the consumers")
-        for exchange in self._settings.pairs:
-            if exchange in RECORDED:
-                self._say(f"{exchange}: {source_of(exchange)}")
+        for source, exchanges in sources(self._settings.pairs).items():
+            self._say(f"{', '.join(exchanges)}: {source}")
         async with set_up(self._settings, self.notify) as setup:
             self._setup = setup
             if self._device:
