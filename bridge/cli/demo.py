@@ -18,7 +18,7 @@ _EPILOG = """\
 On a terminal, q quits, tab and the arrow keys show other pairs, and ? explains
 keys, colours and figures. Without a terminal, or with --plain, it prints lines.
 At the end it compares the books and wallets built from the streams with those of
-the exchange; the exit code is 1 if they differ.
+the exchange, or of the recording; the exit code is 1 if they differ.
 
 Server, exchange, connector and consumers are separate processes, and their pids
 are printed: kill -9 one of them and watch it recover.
@@ -27,14 +27,13 @@ are printed: kill -9 one of them and watch it recover.
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
-    from bridge.demo.recorded import RECORDED
     from bridge.simulator import EXCHANGES
 
     first = next(iter(EXCHANGES))
     parser = subparsers.add_parser(
         "demo",
         help="run everything on this machine, with nothing else installed",
-        description="Runs an embedded Redis, simulated exchanges with a connector each,\nthe consumers, and a live view of them.",
+        description="Runs an embedded Redis, simulated or recorded exchanges with a connector each,\nthe consumers, and a live view of them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -44,8 +43,8 @@ def add_parser(subparsers: Any) -> None:
         type=_exchanges,
         default=[first],
         metavar="NAME",
-        help=f"{', '.join(EXCHANGES)}, or both, into one Redis (default: {first}); "
-        f"{', '.join(RECORDED)}: a recording of real traffic, played slowly",
+        help=f"simulated: {', '.join(EXCHANGES)}, or both, into one Redis (default: {first}); "
+        + "; ".join(f"{words}: {', '.join(names)}" for words, names in _recordings().items()),
     )
     parser.add_argument(
         "--duration",
@@ -83,6 +82,17 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--plain", action="store_true", help="no live view, even on a terminal")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="write the view as an SVG at the end")
     parser.set_defaults(func=run)
+
+
+def _recordings() -> dict[str, list[str]]:
+    """What kinds of recordings there are, in words, each with its exchanges."""
+    from bridge.demo.recorded import RECORDED, kind_of
+
+    kinds = {
+        "recorded": "recorded traffic, played slowly",
+        "made-up": "a made-up market in the frames of its documentation",
+    }
+    return {words: [name for name in RECORDED if kind_of(name) == kind] for kind, words in kinds.items()}
 
 
 def run(options: argparse.Namespace) -> int:

@@ -21,10 +21,13 @@ _NAMED = {
 def _words(dest: str) -> tuple[str, ...]:
     """Suggestions for an option that also accepts other values, such as several words with commas."""
     from bridge.cli.tail import entry_types
+    from bridge.demo.recorded import RECORDED
     from bridge.exchanges import names
     from bridge.simulator import EXCHANGES
 
-    return {"exchange": tuple(names()), "exchanges": (*EXCHANGES, "both"), "types": entry_types()}.get(dest, ())
+    return {"exchange": tuple(names()), "exchanges": (*EXCHANGES, "both", *RECORDED), "types": entry_types()}.get(
+        dest, ()
+    )
 
 
 class Value:

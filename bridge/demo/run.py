@@ -25,7 +25,7 @@ from bridge.demo.faults import FAULT_INTERVAL, inject_faults
 from bridge.demo.heartbeats import Heartbeats
 from bridge.demo.output import Output, notices_from_logs
 from bridge.demo.processes import ProcessFailedError
-from bridge.demo.recorded import RECORDED
+from bridge.demo.recorded import kind_of, sources
 from bridge.demo.settings import DemoSettings
 from bridge.demo.setup import Setup, set_up
 from bridge.demo.summary import Outcome, as_text, failures, summary
@@ -44,7 +44,8 @@ __all__ = ["run"]
 _LOOK_EVERY = 0.25
 _DISCOVER_EVERY = 0.5
 _PROGRESS_EVERY = 5.0
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
+"""Until all books are there: the connectors may still be starting, on a machine that is busy."""
 _NOTICES = 50
 
 
@@ -92,9 +93,10 @@ class Demo:
 
     async def run(self) -> int:
         """Run; see the function ``run``."""
-        kinds = {exchange: "recorded" if exchange in RECORDED else "simulated" for exchange in self._settings.pairs}
-        venues = ", ".join(f"{kind} {exchange} and its connector" for exchange, kind in kinds.items())
+        venues = ", ".join(f"{kind_of(exchange)} {exchange} and its connector" for exchange in self._settings.pairs)
         self._say(f"starting: a server, {venues}, the consumers")
+        for source, exchanges in sources(self._settings.pairs).items():
+            self._say(f"{', '.join(exchanges)}: {source}")
         async with set_up(self._settings, self.notify) as setup:
             self._setup = setup
             if self._device:

@@ -27,7 +27,7 @@ from bridge.demo.control import Control
 from bridge.demo.embedded import find_server, free_port, server_command
 from bridge.demo.guardian import remove
 from bridge.demo.processes import ChildProcess, Processes, ProcessFailedError, python_module
-from bridge.demo.recorded import RECORDED
+from bridge.demo.recorded import RECORDED, kind_of, replay_speed
 from bridge.demo.settings import DemoSettings
 from bridge.demo.venue import Venue
 from bridge.errors import ConfigError, Problem
@@ -40,8 +40,6 @@ __all__ = ["Setup", "set_up"]
 _PORTS = 5
 """How many ports to try."""
 _START_SECONDS = 60.0
-_REPLAY_SPEED = 0.2
-"""Recordings are short: some ten seconds of busy markets."""
 _LOOK_EVERY = 0.05
 _CONTROL = re.compile(r"^control +(\S+)$", re.MULTILINE)
 _READY = re.compile(r"^ready", re.MULTILINE)
@@ -188,7 +186,7 @@ async def _start_simulators(
             exchange=exchange,
             pairs=settings.pairs[exchange],
             account=account,
-            recorded=exchange in RECORDED,
+            kind=kind_of(exchange),
             config=directory / f"{exchange}.yaml",
             control=control,
             simulator=name,
@@ -224,7 +222,7 @@ async def _start_replay(processes: Processes, settings: DemoSettings, directory:
     connector = {"name": exchange, "exchange": exchange, "pairs": list(pairs)}
     connector |= {"url": f"ws://127.0.0.1:{port}", "rest_url": f"http://127.0.0.1:{port}"}
     _suggested(directory, exchange).write_text(yaml.safe_dump({"connectors": [connector]}), encoding="utf-8")
-    words = (str(RECORDED[exchange]), "--port", str(port), "--speed", f"{_REPLAY_SPEED:g}", "--close")
+    words = (str(RECORDED[exchange]), "--port", str(port), "--speed", f"{replay_speed(exchange):g}", "--close")
     command = python_module("bridge", "replay", *words, "--compare", f"{exchange}:{','.join(pairs)}")
     return await processes.start(_process_name("replay", exchange, settings), command, rank=_EXCHANGE)
 

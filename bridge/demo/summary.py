@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from bridge.demo.comparison import Findings
 from bridge.demo.heartbeats import Heartbeat, Heartbeats
+from bridge.demo.recorded import RECORDED, source_of
 from bridge.demo.settings import DemoSettings
 from bridge.demo.venue import Instrument
 from bridge.demo.watch import Lag, Watcher
@@ -65,7 +66,8 @@ def summary(outcome: Outcome) -> str:
 
 def _lines(outcome: Outcome) -> Iterator[str]:
     settings, watcher = outcome.settings, outcome.watcher
-    yield f"tickbridge demo: {outcome.elapsed:.1f} s, seed {settings.seed}, {settings.rate:g} messages/s requested"
+    simulated = f", seed {settings.seed}, {settings.rate:g} messages/s requested"
+    yield f"tickbridge demo: {outcome.elapsed:.1f} s" + simulated * bool(settings.pairs.keys() - RECORDED.keys())
     yield _row("streams", f"{len(watcher.cursors)}, holes in seq {watcher.holes}, undecodable {watcher.undecodable}")
     total = Lag(watcher.latency.percentile(0.5), watcher.latency.percentile(0.99))
     yield _row("latency", f"socket to reader {as_text(total)}")
@@ -74,7 +76,8 @@ def _lines(outcome: Outcome) -> Iterator[str]:
         yield from _of_exchange(exchange, found, outcome)
     for exchange, found in outcome.findings.items():
         equal = len(found.books) >= len(settings.pairs[exchange]) and not found.books_differ
-        yield f"{exchange}: books equal to the exchange's true books: {_yes(equal)}"
+        true = "the recording's" if exchange in RECORDED else "the exchange's true books"
+        yield f"{exchange}: books equal to {true}: {_yes(equal)}"
         if found.wallets:
             yield f"{exchange}: wallets equal to the exchange's true wallets: {_yes(not found.wallets_differ)}"
     yield from (f"wrong: {line}" for line in failures(outcome))
@@ -82,6 +85,8 @@ def _lines(outcome: Outcome) -> Iterator[str]:
 
 def _of_exchange(exchange: str, found: Findings, outcome: Outcome) -> Iterator[str]:
     watcher, heartbeat = outcome.watcher, outcome.heartbeats.of[exchange]
+    if exchange in RECORDED:
+        yield _row("source", source_of(exchange))
     yield _row(
         "messages",
         f"received {_count(heartbeat, 'received')}, published {_count(heartbeat, 'published')}, "

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from bridge.demo.control import Control
+from bridge.demo.recorded import SIMULATED
 
 __all__ = ["Instrument", "Venue", "by_base"]
 
@@ -27,7 +28,7 @@ class Venue(Struct, frozen=True):
     """A simulated exchange, or one of which a recording is played, and its connector, which is named after the exchange.
 
     ``simulator`` and ``connector`` are the names of their processes, ``config`` is the connector's config, ``account``
-    is the account whose private channels it reads.
+    is the account whose private channels it reads. ``kind`` is `kind_of` the exchange.
     """
 
     exchange: str
@@ -37,7 +38,12 @@ class Venue(Struct, frozen=True):
     control: Control
     simulator: str
     connector: str
-    recorded: bool = False
+    kind: str = SIMULATED
+
+    @property
+    def recorded(self) -> bool:
+        """Whether a recording is played, and nothing simulated."""
+        return self.kind != SIMULATED
 
     @property
     def instruments(self) -> list[Instrument]:

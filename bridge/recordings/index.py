@@ -10,7 +10,17 @@ from urllib.parse import parse_qsl
 
 from msgspec import Struct
 
-from bridge.recordings.recording import CloseRow, ConnectRow, HeaderRow, HttpRow, RecvRow, Row, SendRow, read_recording
+from bridge.recordings.recording import (
+    CloseRow,
+    ConnectRow,
+    ExpectRow,
+    HeaderRow,
+    HttpRow,
+    RecvRow,
+    Row,
+    SendRow,
+    read_recording,
+)
 from bridge.recordings.secrets import Redactor
 from bridge.redaction import MASK
 from bridge.urls import Url
@@ -48,7 +58,8 @@ class RecordedConnection(Struct):
     """One WebSocket of the recording, from its connect to its close.
 
     ``ts`` is its first moment, ``frames`` the number of frames received, ``last`` the moment of the last one. ``followed``: the recording shows the
-    connection that replaced it. ``served`` counts the clients that were given it.
+    connection that replaced it. ``served`` counts the clients that were given it. ``books`` are the pairs whose books are
+    known to begin on it.
     """
 
     index: int
@@ -60,6 +71,7 @@ class RecordedConnection(Struct):
     followed: bool = False
     served: int = 0
     last: float = 0.0
+    books: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -98,6 +110,8 @@ class RecordingIndex:
 
     def __init__(self) -> None:
         self.connections: list[RecordedConnection] = []
+        self.expected: set[str] = set()
+        """The pairs of which the recording itself states what their streams should hold."""
         self._answers: dict[_Address, _Answer] = {}
         self._redact = Redactor()
 
@@ -123,9 +137,15 @@ class RecordingIndex:
                 recorded.last = row.ts
             elif isinstance(row, CloseRow):
                 recorded.closed = True
+            elif isinstance(row, ExpectRow):
+                index.expected.add(row.pair)
+                if row.whole:
+                    recorded.books.add(row.pair)
         return index
 
-    def _add_connection(self, key: ConnectionKey, row: ConnectRow | SendRow | RecvRow | CloseRow) -> RecordedConnection:
+    def _add_connection(
+        self, key: ConnectionKey, row: ConnectRow | SendRow | RecvRow | CloseRow | ExpectRow
+    ) -> RecordedConnection:
         address = _Address.of(row.addr if isinstance(row, ConnectRow) else "")
         for earlier in self.connections:
             if earlier.key[0] == key[0] or (earlier.closed and earlier.address == address):

@@ -11,6 +11,11 @@ The first row is the header; then one row per event, in order::
 
 ``ts`` is in seconds since the epoch. A binary frame has ``"binary":true`` and its ``data`` in base64. Readers ignore
 further keys, and rows of kinds they don't know.
+
+A recording may be made by a program instead of recorded from an exchange. Its header says by what (``"made":"…"``), and
+since that program knows its own market, it can state behind each frame what the streams should hold from then on::
+
+    {"t":"expect","conn":"ws.1","ts":…,"pair":"BTC-USDT","bids":[["67000.10","0.5"]],"asks":[],"trades":[]}
 """
 
 from __future__ import annotations
@@ -28,11 +33,13 @@ import zstandard
 from msgspec import Struct
 
 from bridge.errors import BridgeError
+from bridge.model import Levels
 from bridge.recordings.secrets import Redactor
 
 __all__ = [
     "CloseRow",
     "ConnectRow",
+    "ExpectRow",
     "HeaderRow",
     "HttpRow",
     "RecordingError",
@@ -63,12 +70,16 @@ class RecordingError(BridgeError):
 
 
 class HeaderRow(Struct, frozen=True, tag_field="t", tag="header", omit_defaults=True):
-    """The first row; ``recorded`` is when the recording began, ``config`` what was recorded."""
+    """The first row; ``recorded`` is when the recording began, ``config`` what was recorded.
+
+    ``made`` says by what the frames were made; it is empty if an exchange has sent them.
+    """
 
     format: int | None = None
     exchange: str = ""
     recorded: float | None = None
     config: dict[str, Any] | None = None
+    made: str = ""
 
 
 class ConnectRow(Struct, frozen=True, gc=False, tag_field="t", tag="connect"):
@@ -116,13 +127,29 @@ class CloseRow(Struct, frozen=True, gc=False, omit_defaults=True, tag_field="t",
     reason: str = ""
 
 
+class ExpectRow(Struct, frozen=True, omit_defaults=True, tag_field="t", tag="expect"):
+    """What the streams of ``pair`` should hold once the frames before it have been sent.
+
+    ``bids`` and ``asks`` are the changed levels with their absolute sizes, in base coins; if ``whole``, they are the
+    entire book. ``trades`` are those of the frame: ``id``, ``time`` (seconds), ``side``, ``price``, ``size``.
+    """
+
+    conn: str
+    ts: float
+    pair: str
+    bids: Levels = []
+    asks: Levels = []
+    whole: bool = False
+    trades: list[dict[str, Any]] = []
+
+
 class _AnyRow(Struct, gc=False):
     t: str
 
 
-Row = HeaderRow | ConnectRow | SendRow | RecvRow | HttpRow | CloseRow
+Row = HeaderRow | ConnectRow | SendRow | RecvRow | HttpRow | CloseRow | ExpectRow
 
-_KINDS = ("header", "connect", "send", "recv", "http", "close")
+_KINDS = ("header", "connect", "send", "recv", "http", "close", "expect")
 _DECODER: msgspec.json.Decoder[Row] = msgspec.json.Decoder(Row)
 _ENCODER = msgspec.json.Encoder()
 

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -20,9 +21,9 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from bridge.errors import BridgeError
 from bridge.recordings.clients import Client, Position
 from bridge.recordings.index import RecordedConnection, RecordingIndex, keyed_rows
-from bridge.recordings.recording import RecordingError, RecvRow, SendRow, read_recording
+from bridge.recordings.recording import ExpectRow, RecordingError, RecvRow, SendRow, read_recording
 from bridge.recordings.secrets import Redactor
-from bridge.recordings.truth import PATH, Truth
+from bridge.recordings.truth import PATH, Truth, truth_of
 
 __all__ = ["MAX_SPEED", "Pacer", "ReplayError", "ReplayServer", "serve_replay"]
 
@@ -89,7 +90,7 @@ class ReplayServer:
         subscribe_timeout: float,
         report: Callable[[str], None],
         warn: Callable[[str], None],
-        truth: tuple[str, Sequence[str]] | None,
+        truth: Callable[[Callable[[], None]], Truth] | None,
     ) -> None:
         self.url = ""
         """``ws://host:port``, once it is served."""
@@ -117,7 +118,7 @@ class ReplayServer:
         self._exhausted = asyncio.Event()
         self._running = asyncio.Event()
         self._running.set()
-        self._truth = Truth(*truth, index.answer, self._running.clear) if truth else None
+        self._truth = truth(self._running.clear) if truth else None
         if not index.connections:
             self._finished.set()
 
@@ -227,7 +228,7 @@ class ReplayServer:
     async def _send_frames(self, client: Client, recorded: RecordedConnection) -> None:
         pacer = Pacer(self._speed)
         pacer.start(recorded.ts)
-        truth, session = self._truth, self._truth.session() if self._truth else None
+        truth = self._truth.reader(recorded) if self._truth else None
         for number, (key, row) in enumerate(keyed_rows(read_recording(self._path))):
             if number % _BREATH == 0:
                 await asyncio.sleep(0)
@@ -238,14 +239,17 @@ class ReplayServer:
                 if wait > _SOON:
                     await self._flush(client)
                     await asyncio.sleep(wait)
-                if not self._running.is_set():
+                if truth and not (self._running.is_set() or truth.awaited):
                     await self._flush(client)
                     await self._running.wait()
                 client.add(row)
-                if truth and session:
-                    truth.sent(session, row.payload)
+                if truth:
+                    truth.sent(row.payload)
                 if len(client.batch) >= _BATCH:
                     await self._flush(client)
+            elif isinstance(row, ExpectRow):
+                if truth:
+                    truth.expected(row)
             elif isinstance(row, SendRow) and not client.spoke.is_set():
                 await self._flush(client)
                 await self._await_client(client, recorded)
@@ -316,7 +320,7 @@ async def serve_replay(
     Raises:
         RecordingError: the recording cannot be read; all of it is checked before anything is served.
         ReplayError: the port is not available.
-        ConfigError: the recording does not have the pairs of ``truth``.
+        ConfigError: the recording does not have the pairs of ``truth``, or cannot be compared with.
         ValueError: the speed is not above 0.
     """
     Pacer(speed)
@@ -330,7 +334,7 @@ async def serve_replay(
         subscribe_timeout=subscribe_timeout,
         report=report,
         warn=warn,
-        truth=truth,
+        truth=partial(truth_of, *truth, index) if truth else None,
     )
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", server.handle)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bridge.cli.main import COMMANDS
+from bridge.demo.recorded import RECORDED
 from tests.environment import clean_environment
 from tests.patience import PATIENCE
 
@@ -70,7 +71,7 @@ def shell(tmp_path):
         ("tickbridge run --connector s", ["second"]),
         ("tickbridge check --show --c", ["--config", "--connect"]),
         ("tickbridge init --pairs ", []),
-        ("tickbridge demo --exchange ", ["limitlex", "lmex", "both"]),
+        ("tickbridge demo --exchange ", ["limitlex", "lmex", "both", *RECORDED]),
         ("tickbridge tail --exchange c", ["coinbase"]),
         ("tickbridge tail --type co", ["control"]),
         ("tickbridge tail --pair ", ["A-B", "A-USD"]),

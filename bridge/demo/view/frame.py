@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from bridge.demo.heartbeats import Heartbeat, Heartbeats
+from bridge.demo.recorded import SIMULATED
 from bridge.demo.setup import Setup
 from bridge.demo.summary import publish_lag
 from bridge.demo.venue import Instrument, Venue
@@ -43,8 +44,8 @@ class VenueFrame(Struct, frozen=True):
 
     exchange: str
     state: str
-    recorded: bool = False
-    """Whether it is a recording, and not simulated."""
+    kind: str = SIMULATED
+    """Whether it is simulated, or which kind of recording is played (`kind_of`)."""
 
     @property
     def flowing(self) -> bool:
@@ -146,8 +147,7 @@ def take_frame(
         name: heartbeats.total(name) for name in ("received", "published", "lost", "repeated", "gaps", "reconnects")
     }
     venues = {
-        each.exchange: VenueFrame(each.exchange, _state(setup, each, heartbeats), each.recorded)
-        for each in setup.venues
+        each.exchange: VenueFrame(each.exchange, _state(setup, each, heartbeats), each.kind) for each in setup.venues
     }
     config = setup.venues[0].config if len(setup.venues) == 1 else setup.directory
     return Frame(

@@ -12,6 +12,7 @@ from rich.layout import Layout
 from rich.panel import Panel
 from rich.text import Text
 
+from bridge.demo.recorded import SIMULATED
 from bridge.demo.view.books import book_panel, trades_panel
 from bridge.demo.view.frame import Frame
 from bridge.demo.view.help import help_panel
@@ -102,10 +103,9 @@ def _header(frame: Frame, width: int) -> Text:
     left = Text.assemble((" tickbridge ", "bold #10141c on #7aa7ff"), no_wrap=True)
     several = len(frame.venues) > 1
     ended = [process for process in frame.processes if process.ended]
-    kind = "recorded" if frame.venues and frame.venues[0].recorded else "simulated"
-    left.append("" if several else f"  {kind}", "bold")
     for venue in frame.venues:
-        left.append(f"  {venue.exchange}" if several else f" {venue.exchange}", "bold")
+        kind = "" if several and venue.kind == SIMULATED else f"{venue.kind} "
+        left.append(f"  {kind}{venue.exchange}", "bold")
         if venue.flowing or not ended:
             words = venue.state if several else f"connector {venue.state}"
             left.append(f" ● {words}" if several else f"  ● {words}", _STATE_STYLES.get(venue.state, BAD))
