@@ -39,7 +39,7 @@ class StateTopic(Topic):
         self._before: dict[Key, tuple[str, ...]] = {}
         self._beside: deque[tuple[Key, tuple[str, ...]]] = deque()
         """What the connection before brought while this one warmed up, until ``_beside_until``."""
-        self._beside_until = 0
+        self._beside_until: int
 
     def seed(self, tail: Sequence[Event], recv: int) -> None:
         for event in tail:

@@ -141,7 +141,7 @@ class _Side:
         self._ranks: list[Decimal] = []
         """Prices of asks, negative prices of bids: the lowest is the best. Lists, since the hash of a decimal is dear."""
         self._levels: list[tuple[str, str]] = []
-        self._all = True
+        self._all: bool
         """Whether the side has no other levels."""
 
     def begin(self, levels: Levels) -> None:

@@ -16,17 +16,18 @@ import re
 import sys
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tests.mutation.mutants import ROOT, Mutant, sample
-from tests.mutation.trial import Reach, killed, reach
+from tests.mutation.trial import Reach, outcome, reach
 
 PACKAGES = ("bridge/publish", "bridge/sequencer")
 ENOUGH = 0.9
 _BASELINE = 600.0
 """Seconds for the unchanged tests of one file, on a busy machine."""
+_UNIT = ROOT / "tests" / "unit"
 _SHARED = ("aiohttp", "msgspec", "pydantic", "redis.asyncio", "structlog")
 """What every child imports: done once, before it is forked. Nothing of ours, which may be replaced, and none of pytest's plugins, whose assertions it rewrites."""
 
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
             print(f"no Python file: {path}", file=sys.stderr)
             return 1
         try:
-            reached = [found for test in _test_files(path, files) for found in reach(test, files, _BASELINE)]
+            reached = [found for test in _test_files(files) for found in reach(test, files, _BASELINE)]
         except RuntimeError as error:
             print(error, "the tests could not be run", sep="\n", file=sys.stderr)
             return 2
@@ -59,17 +60,18 @@ def _judge(path: str, mutants: Sequence[Mutant], reached: Sequence[Reach], secon
         tests = tests_for(mutant, reached, seconds)
         reason = known.get((mutant.file, mutant.within, mutant.before, mutant.after))
         timeout = 30 + 10 * sum(test.seconds for test in tests)
-        if tests and killed(mutant, [test.test for test in tests], timeout):
-            outcome = "killed"
-        else:
-            outcome = "known" if reason else "survived"
-        counts[outcome] += 1
-        print(f"{outcome:8}  {mutant.file}:{mutant.line}  {mutant.operator}  ({len(tests)} tests)", flush=True)
-        if outcome == "survived":
+        found = outcome(mutant, [test.test for test in tests], timeout) if tests else "survived"
+        if found == "survived" and reason:
+            found = "known"
+        counts[found] += 1
+        print(f"{found:8}  {mutant.file}:{mutant.line}  {mutant.operator}  ({len(tests)} tests)", flush=True)
+        if found == "survived":
             print(mutant.diff(), flush=True)
-    tried = counts["killed"] + counts["survived"]
-    share = counts["killed"] / tried if tried else 1.0
-    print(f"{path}: {counts['killed']} of {tried} killed ({share:.0%}), {counts['known']} known survivors besides")
+    killed = counts["killed"] + counts["hung"]
+    tried = killed + counts["survived"]
+    share = killed / tried if tried else 1.0
+    hung = f", {counts['hung']} of them by hanging" if counts["hung"] else ""
+    print(f"{path}: {killed} of {tried} killed{hung} ({share:.0%}), {counts['known']} known survivors besides")
     return share >= ENOUGH
 
 
@@ -112,20 +114,21 @@ def _sources(path: str) -> list[str]:
     return [file.relative_to(ROOT).as_posix() for file in found]
 
 
-def _test_files(path: str, sources: Iterable[str]) -> list[str]:
-    """The unit tests listed for the nearest folder above; without a list, those that import one of the modules."""
-    folder = ROOT / "tests" / "unit"
+def _test_files(sources: Iterable[str]) -> list[str]:
+    """The unit tests of each module: those listed for the nearest folder above it, or without a list, those that import it."""
     listed: dict[str, list[str]] = _notes().get("tests", {})
-    place = PurePosixPath(path)
-    if globs := next((listed[str(above)] for above in (place, *place.parents) if str(above) in listed), None):
-        return sorted({file.relative_to(ROOT).as_posix() for glob in globs for file in folder.glob(glob)})
-    names = [source.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for source in sources]
-    imports = [
-        re.compile(rf"(from|import) {name}\b|from {name.rpartition('.')[0]} import .*\b{name.rpartition('.')[2]}\b")
-        for name in names
-    ]
-    files = sorted(folder.glob("test_*.py"))
-    return [f.relative_to(ROOT).as_posix() for f in files if any(line.search(f.read_text()) for line in imports)]
+    found: set[Path] = set()
+    for source in sources:
+        above = next((str(place) for place in PurePosixPath(source).parents if str(place) in listed), None)
+        found.update(_importing(source) if above is None else (f for glob in listed[above] for f in _UNIT.glob(glob)))
+    return sorted(file.relative_to(ROOT).as_posix() for file in found)
+
+
+def _importing(source: str) -> Iterator[Path]:
+    name = source.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    package, _, module = name.rpartition(".")
+    line = re.compile(rf"(from|import) {name}\b|from {package} import .*\b{module}\b")
+    return (file for file in _UNIT.glob("test_*.py") if line.search(file.read_text()))
 
 
 def _notes() -> dict[str, Any]:

@@ -46,7 +46,8 @@ class HungError(Exception):
 def reach(test_file: str, sources: Sequence[str], timeout: float) -> list[Reach]:
     """What each test of this file reaches in these sources; kept until one of the files is changed.
 
-    A test that fails as it is proves nothing, and is left out; that is said, and nothing is kept.
+    That it is measured is said, since it takes a while. A test that fails as it is proves nothing, and is left out; that is
+    said, too, and nothing is kept.
 
     Raises:
         RuntimeError: the tests could not be run; the message is pytest's.
@@ -55,6 +56,7 @@ def reach(test_file: str, sources: Sequence[str], timeout: float) -> list[Reach]
     kept = _CACHE / f"{digest.hexdigest()[:24]}.pickle"
     if kept.exists():
         return pickle.loads(kept.read_bytes())
+    print(f"measuring what {test_file} reaches", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder) / "found.json"
         try:
@@ -73,12 +75,13 @@ def reach(test_file: str, sources: Sequence[str], timeout: float) -> list[Reach]
     return result
 
 
-def killed(mutant: Mutant, tests: Sequence[str], timeout: float) -> bool:
-    """Whether one of these tests, in this order, fails with the mutant; one that hangs has failed too."""
+def outcome(mutant: Mutant, tests: Sequence[str], timeout: float) -> str:
+    """What becomes of the mutant in these tests, in this order: ``killed``, ``survived``, or ``hung`` where they don't end."""
     try:
-        return _child(lambda: _try(mutant, tests), timeout)[0] not in {0, pytest.ExitCode.NO_TESTS_COLLECTED}
+        code = _child(lambda: _try(mutant, tests), timeout)[0]
     except HungError:
-        return True
+        return "hung"
+    return "survived" if code in {0, pytest.ExitCode.NO_TESTS_COLLECTED} else "killed"
 
 
 def _try(mutant: Mutant, tests: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from bridge.exchanges.api import Subscription
 from bridge.exchanges.toolkit.accounts.history import AccountMemory, FillHistory
@@ -66,6 +67,41 @@ class TestFills:
             [fill(T0 - 3 * DAY, pair="BTC-PERP"), fill(T0 - DAY)], 0, lambda fill: fill.pair == "BTC-PERP"
         )
         assert history.newest_fill == T0 - 3 * DAY
+
+
+class TestLateOrders:
+    """A message may come again, or after REST has told more."""
+
+    @pytest.mark.parametrize(
+        ("known", "news", "late"),
+        [
+            (("open", "0.5"), ("open", "0.5"), True),
+            (("open", "0.5"), ("open", "0.50"), True),
+            (("open", "0.5"), ("open", ""), True),
+            (("open", "0.5"), ("open", "0.4"), True),
+            (("open", "0.5"), ("open", "0.6"), False),
+            (("open", "0.5"), ("cancelled", "0.5"), False),
+            (("open", ""), ("open", "0.1"), False),
+            (("filled", "1"), ("open", "0.5"), True),
+            (("cancelled", "0.5"), ("filled", "1"), True),
+            (("", "0.5"), ("open", "0.4"), False),
+        ],
+    )
+    def test_what_is_known_to_be_so_or_further(self, known, news, late):
+        memory = AccountMemory()
+        memory.learn([order("o1", known[0], filled=known[1])])
+        assert memory.is_late(order("o1", news[0], filled=news[1])) is late
+
+    def test_one_that_is_not_known_is_news(self):
+        memory = AccountMemory()
+        memory.learn([order("o1", "filled")])
+        assert memory.is_late(order("o2")) is False
+        assert memory.is_late(structs.replace(order("o1"), pair="BTC-EUR")) is False
+
+    def test_the_newest_that_have_ended_are_remembered(self):
+        memory = AccountMemory()
+        memory.learn([order(f"o{number}", "filled") for number in range(1_001)])
+        assert [memory.is_late(order(ident)) for ident in ("o0", "o1", "o1000")] == [False, True, True]
 
 
 class TestOrdersAndBalances:

@@ -216,6 +216,7 @@ class TestMending:
         held.snapshot(5)
         held.topic.down(T0, "cut")
         held.delta(6)
+        assert held.said == ["live", "S5", "down", "live"]
         held.snapshot(7)
         held.delta(8)
         assert held.said == ["live", "S5", "down", "live", "lost", "S7", "D8"]

@@ -19,9 +19,10 @@ STREAMS = {"a": [A], "b": [B]}
 class Scripted(ProvenSession):
     """``{"topic":"a"}`` is a trade, ``{"ack":"1"}`` an acknowledgement, ``{"list":["a"]}`` the list."""
 
-    def __init__(self, canary: str = "", listing: str = "") -> None:
+    def __init__(self, canary: str = "", listing: str = "", most: int = 10) -> None:
         streams = {**STREAMS, **({canary: []} if canary else {})}
-        super().__init__("x", "wss://x/path", streams, Topics(streams, 10), NoPings(), canary=canary, listing=listing)
+        topics = Topics(streams, most)
+        super().__init__("x", "wss://x/path", streams, topics, NoPings(), canary=canary, listing=listing)
 
     def connected(self, now: int) -> list[Output]:
         return self._begin(now)
@@ -58,10 +59,15 @@ def ended(session: Apart) -> list[Any]:
     return [action for action in session.actions if isinstance(action, Reconnect | Replace)]
 
 
+def sent(session: Apart) -> list[str]:
+    return [action.text for action in session.actions if isinstance(action, Send)]
+
+
 def test_without_a_canary_an_acknowledgement_is_enough() -> None:
     session = begun()
     assert said(session, ack="1") == ["A-EUR live", "B-EUR live"]
     assert session.ready
+    assert sent(session) == ["1"]
     session.tick(T0 + 3_600 * SECOND)
     assert ended(session) == []
 
@@ -105,16 +111,25 @@ def test_one_that_goes_silent_later_is_replaced() -> None:
     assert ended(session) == []
     for seconds in (62, 63):
         session.tick(T0 + seconds * SECOND)
-    [end] = ended(session)
-    assert isinstance(end, Replace)
+    assert ended(session) == [Replace("nothing came for 60 s")]
 
 
 def test_what_is_not_in_the_list_is_refused_but_for_what_has_come() -> None:
     session = begun(listing="LIST")
     said(session, ack="1")
-    assert [action.text for action in session.actions if isinstance(action, Send)] == ["1", "LIST"]
+    assert sent(session) == ["1", "LIST"]
     said(session, topic="b")
     assert said(session, list=[]) == ["A-EUR down"]
     [fault] = faults(session)
     assert fault[2:] == ("a", "acknowledged, and yet not among the subscriptions")
     assert said(session, list=["a", "b"]) == []
+    assert sent(session) == ["1", "LIST"]
+
+
+def test_the_list_is_asked_for_once_everything_is_acknowledged() -> None:
+    session = Apart(Scripted(listing="LIST", most=1))
+    session.connected(T0)
+    said(session, ack="1")
+    assert sent(session) == ["1", "2"]
+    said(session, ack="2")
+    assert sent(session) == ["1", "2", "LIST"]

@@ -265,6 +265,20 @@ async def test_a_blocked_stream_is_given_up_with_what_waits(idle):
     assert idle.publisher.waiting == 1
 
 
+async def test_one_that_comes_back_begins_again(idle):
+    """An entry of it that Redis has refused before may be taken now."""
+    one = idle.add(Channel.TRADES)
+    idle.put(one, 1)
+    [culprit] = one.waiting
+    for _ in range(12):
+        idle.pipeline.blocked.block(one, "ERR it is too large", culprit)
+    assert idle.publisher.give_up(one)
+    idle.publisher.add(one)
+    idle.pipeline.blocked.start_trials()
+    [(_, [entry], _)] = idle.pipeline.blocked.next_trial(10, 1 << 20)
+    assert entry is culprit
+
+
 async def test_a_stream_that_was_given_up_is_not_watched(redis_server):
     async with desk(redis_server) as d:
         one, other = await d.stream(), await d.stream(subject="ETH-EUR")

@@ -60,6 +60,15 @@ class TestStates:
             rig.topic.accept(quote(bid, "9", T0 + (number + 1) * SECOND // 10))
         assert [e.bid for e in rig.sink.data] == ["1", "2", "3", "2", "4", "2"]
 
+    def test_a_change_back_to_what_stood_before_a_takeover_is_a_change(self):
+        rig = Rig(Channel.QUOTES)
+        rig.topic.accept(quote("1", "9", T0))
+        rig.topic.accept(quote("2", "9", T0 + 2))
+        rig.topic.reopened(T0 + 1)
+        rig.topic.accept(quote("2", "9", T0 + 3))
+        rig.topic.accept(quote("1", "9", T0 + 4))
+        assert [e.bid for e in rig.sink.data] == ["1", "2", "1"]
+
     def test_a_takeover_repeats_no_balance(self):
         rig = Rig(Channel.BALANCES)
         rig.topic.accept(balance("BTC", "1", T0))

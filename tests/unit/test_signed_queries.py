@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bridge.errors import ConfigError
-from bridge.exchange_errors import ErrorKind, RestError
+from bridge.exchange_errors import RestError
 from bridge.exchanges.api import ClockReading, Credentials, Flow, HttpRequest, HttpResponse
 from bridge.exchanges.toolkit.rest.signatures import Signer
 from bridge.exchanges.toolkit.rest.signed_queries import SignedQueries
@@ -159,31 +159,3 @@ def test_a_code_may_say_that_there_is_nothing() -> None:
     assert asked.run(asked.rest.rows("/x", "", T0, none=(-2013,))) == []
     with pytest.raises(RestError):
         asked.run(asked.rest.rows("/x", "", T0))
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "headers", "kind", "wait"),
-    [
-        (429, b'{"code":-1003,"msg":"Too much"}', {"retry-after": "7"}, ErrorKind.REST_RATE_LIMITED, 7.0),
-        (418, b'{"code":-1003,"msg":"IP banned until 1700000030000."}', {}, ErrorKind.REST_RATE_LIMITED, 30.0),
-        (
-            418,
-            b'{"code":-1003,"msg":"IP banned until 1700000030000."}',
-            {"retry-after": "60"},
-            ErrorKind.REST_RATE_LIMITED,
-            60.0,
-        ),
-        (403, b"<html>", {}, ErrorKind.REST_RATE_LIMITED, None),
-        (401, b'{"code":-2015,"msg":"Invalid"}', {}, ErrorKind.REST_LOGIN_REFUSED, None),
-        (503, b"", {}, ErrorKind.REST_FAILED, None),
-        (400, b'{"code":-1121,"msg":"Invalid symbol."}', {}, ErrorKind.REST_FAILED, None),
-    ],
-)
-def test_what_errors_mean(
-    status: int, body: bytes, headers: dict[str, str], kind: ErrorKind, wait: float | None
-) -> None:
-    answer = HttpResponse(status, body, headers, T0)
-    error = coded_failure("exchange", "/x", answer, of_key={-2015: "or not"}, too_many=-1003)
-    assert error is not None
-    assert (error.kind, error.retry_after, error.status) == (kind, wait, status)
-    assert ("or not" in error.message) == (kind is ErrorKind.REST_LOGIN_REFUSED)

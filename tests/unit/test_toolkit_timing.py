@@ -9,7 +9,7 @@ import pytest
 from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import Credentials, Fetch, HttpRequest, HttpResponse, Reconnect, Said, Send
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
-from bridge.exchanges.toolkit.accounts.login import LogIn
+from bridge.exchanges.toolkit.accounts.login import LogIn, refused_by_rest
 from bridge.exchanges.toolkit.rest.nonces import Nonces
 from bridge.exchanges.toolkit.rest.rest import TimedRest
 from bridge.exchanges.toolkit.sessions.pings import Pings
@@ -130,6 +130,12 @@ class TestLogIn:
         login.accepted()
         assert memory.way == "newest"
         assert self.begun("old", "new", "newest", memory=memory)[1] == [Send("newest 0", secret=True)]
+
+    @pytest.mark.parametrize(("asked", "wait"), [(None, LONG_WAIT), (5.0, LONG_WAIT), (900.0, 900.0)])
+    def test_a_key_that_rest_refuses_is_left_alone_for_as_long_as_the_exchange_wants(self, asked, wait):
+        error = RestError("fake", "/balances", 401, "no", asked, kind=ErrorKind.REST_LOGIN_REFUSED)
+        assert refused_by_rest(error) == [Reconnect(f"REST refuses the key: {error.about}", wait)]
+        assert refused_by_rest(RestError("fake", "/balances", 503, "busy")) == []
 
 
 class TestPings:

@@ -61,7 +61,7 @@ class Market(Struct, frozen=True):
 
 
 SPOT = Market("binance", "/api/v3", chained=False, weights=((100, 5), (500, 25), (1000, 50), (5000, 250)))
-USDM = Market("binance-usdm", "/fapi/v1", chained=True, weights=((50, 2), (100, 5), (500, 10), (1000, 20)))
+USDM = Market("binance-usdm", "/fapi/v1", chained=True, weights=((100, 5), (500, 10), (1000, 20)))
 
 
 class _Message(Struct):
@@ -86,7 +86,7 @@ class _Data(Struct, kw_only=True):
     T: int = 0
 
 
-class _Trade(_Data, kw_only=True):
+class _Trade(_Data):
     p: str
     q: str
     m: bool
@@ -95,7 +95,7 @@ class _Trade(_Data, kw_only=True):
     X: str = "MARKET"
 
 
-class _Book(_Data, kw_only=True):
+class _Book(_Data):
     """Changed levels (``U`` to ``u``), or all (``lastUpdateId`` or ``u``)."""
 
     U: int = 0
@@ -121,7 +121,7 @@ class _Book(_Data, kw_only=True):
         return bids, asks
 
 
-class _Best(_Data, kw_only=True):
+class _Best(_Data):
     b: str
     B: str
     a: str

@@ -23,7 +23,7 @@ class Pings:
         self._every = int(every * SECOND)
         self._limit = None if limit is None else int(limit * SECOND)
         self._pinged = 0
-        self._until = 0
+        self._until: int
         """Until when something has to come."""
         self._ticked = 0
         self.heard = True
