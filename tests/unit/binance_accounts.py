@@ -27,9 +27,9 @@ class Accounts:
         return [event for event in found if not isinstance(event, Control)]
 
     def answer(self, rows):
-        """Drive all that is asked by REST: a path's end → rows; others have none."""
-        asked = []
-        flow = self.session.fetch(T0 + SECOND)
+        """Drive all that is asked by REST: a path's end → rows, or the call → rows or a response; others have none."""
+        asked, at = [], T0 + SECOND
+        flow = self.session.fetch(at)
         try:
             request = next(flow)
             while True:
@@ -37,7 +37,10 @@ class Accounts:
                 call = request.path.partition("?")[0].rpartition("/")[2]
                 body = rows(request) if callable(rows) else rows.get(call, [])
                 body = {"balances": body} if call == "account" else body
-                request = flow.send(HttpResponse(200, json.dumps(body).encode(), recv=T0 + SECOND))
+                given = (
+                    body if isinstance(body, HttpResponse) else HttpResponse(200, json.dumps(body).encode(), recv=at)
+                )
+                request = flow.send(given)
         except StopIteration:
             pass
         self.asked = asked

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from bridge.exchange_errors import RestError
+from bridge.exchanges.api import Fetch, HttpResponse, Reconnect, Replace
+from bridge.exchanges.binance import Binance
 from bridge.model import Channel
 from tests.unit import binance_frames as frames
-from tests.unit.binance_accounts import report, spot, usdm
-from tests.unit.core import T0
+from tests.unit.binance_accounts import Accounts, report, spot, usdm
+from tests.unit.core import SECOND, T0, faults
 
 MS = 1_000_000
+DAY = 24 * 3600 * 1000
 
 
 class TestState:
@@ -86,3 +94,101 @@ class TestState:
         again = [request.path for request in accounts.asked if "myTrades" in request.path]
         assert (len(first), len(again)) == (2, 1)
         assert f"startTime={T0 // MS - 60_000}" in again[0]
+
+    def test_an_order_that_the_exchange_does_not_know_is_no_failure(self):
+        accounts = spot()
+        accounts.answer({})
+        accounts.take(report(x="NEW", X="NEW", i=7))
+        unknown = HttpResponse(400, b'{"code":-2013,"msg":"Order does not exist."}')
+        found = accounts.answer(lambda request: unknown if "/order?" in request.path else [])
+        assert list(found[Channel.ORDERS].events) == []
+        assert Channel.BALANCES in found
+        assert faults(accounts.session) == []
+
+    def test_one_fetch_looks_up_fifty_orders_at_most(self):
+        accounts = spot()
+        accounts.answer({})
+        accounts.take(*(report(x="NEW", X="NEW", i=number) for number in range(60)))
+        accounts.answer({})
+        assert len([request for request in accounts.asked if "/order?" in request.path]) == 50
+
+    @pytest.mark.parametrize(("kind", "days"), [(spot, 1), (usdm, 7)])
+    def test_fills_of_a_long_time_are_asked_for_in_parts_and_up_to_now(self, kind, days):
+        accounts = kind()
+        accounts.session._memory.newest_fill = T0 - 20 * DAY * MS
+        accounts.answer({})
+        queries = [parse_qs(urlsplit(request.path).query) for request in accounts.asked if "rades?" in request.path]
+        spans = [(int(query["startTime"][0]), int(query["endTime"][0])) for query in queries]
+        assert [end - start + 1 for start, end in spans[:-1]] == [days * DAY] * (20 // days)
+        assert [start for start, _ in spans[1:]] == [end + 1 for _, end in spans[:-1]]
+        assert spans[-1][1] > T0 // MS + 1_000
+
+    def test_the_clock_counts_for_where_they_end(self):
+        accounts = spot()
+        accounts.exchange.clock_known(-50 * SECOND)
+        accounts.answer({})
+        asked = [request.path for request in accounts.asked if "myTrades" in request.path]
+        assert f"endTime={T0 // MS + 1_000 - 50_000 + 1_000}&" in asked[-1]
+
+
+class TestKeys:
+    """The subscription of spot, and the listen key of futures."""
+
+    def test_no_answer_to_the_subscription(self):
+        session = Accounts(Binance, "BNB-BTC").session
+        session.tick(T0 + 10 * SECOND)
+        session.tick(T0 + 11 * SECOND)
+        ends = [action for action in session.actions if isinstance(action, Reconnect)]
+        assert ends == [Reconnect("no answer to the log-in")]
+
+    def test_after_a_refusal_the_clock_is_read_first(self):
+        accounts = Accounts(Binance, "BNB-BTC")
+        refusal = b'{"id":1,"status":400,"error":{"code":-1021,"msg":"Timestamp for this request is outside."}}'
+        accounts.session.receive(refusal, T0)
+        flow = accounts.exchange.plan()[0].session().open(T0)
+        assert next(flow).path == "/api/v3/time"
+        with pytest.raises(StopIteration):
+            flow.send(HttpResponse(200, b'{"serverTime":%d}' % (T0 // MS + 90_000)))
+        assert accounts.exchange._account.rest.clock_offset == 90 * SECOND
+
+    @pytest.mark.parametrize("body", [b"{}", b'{"listenKey":""}', b'{"listenKey":{}}', b"[]"])
+    def test_an_answer_without_a_listen_key(self, body):
+        flow = usdm().session.open(T0)
+        next(flow)
+        with pytest.raises(RestError, match="no listen key"):
+            flow.send(HttpResponse(200, body))
+
+    def test_one_that_the_exchange_has_forgotten_is_replaced_at_once(self):
+        session = usdm().session
+        session.actions.clear()
+        session.tick(T0 + 1_800 * SECOND)
+        [fetch] = session.actions
+        next(fetch.flow)
+        with pytest.raises(StopIteration) as stop:
+            fetch.flow.send(HttpResponse(400, b'{"code":-1125,"msg":"This listenKey does not exist."}'))
+        assert [output for output in stop.value.value if isinstance(output, Replace)] == [
+            Replace("the listen key has lapsed")
+        ]
+
+    def test_where_it_cannot_be_renewed_it_is_tried_again_and_lapses_when_it_does(self):
+        session = usdm().session
+        lapses = session.expires
+        assert lapses == T0 + 3_600 * SECOND
+        session.actions.clear()
+        session.tick(T0 + 1_800 * SECOND)
+        [fetch] = session.actions
+        next(fetch.flow)
+        with pytest.raises(StopIteration):
+            fetch.flow.send(HttpResponse(503, b""))
+        session.actions.clear()
+        session.tick(T0 + 1_810 * SECOND)
+        assert [action.what for action in session.actions if isinstance(action, Fetch)] == ["the listen key"]
+        assert session.expires == lapses
+
+    def test_what_nobody_knows_is_fetched(self):
+        accounts = usdm()
+        accounts.answer({})
+        accounts.session.actions.clear()
+        accounts.session.receive(b'{"e":"NEW_KIND_OF_EVENT"}', T0)
+        accounts.session.tick(T0 + 20 * SECOND)
+        assert any(isinstance(action, Fetch) for action in accounts.session.actions)
