@@ -9,7 +9,7 @@ other clients report.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, ClassVar, Literal
@@ -24,7 +24,6 @@ from bridge.exchanges.api import (
     Flow,
     ListedPair,
     Profile,
-    Subscription,
 )
 from bridge.exchanges.bybit.private import PRIVATE, AccountSession, BybitRest
 from bridge.exchanges.bybit.public import CHANNELS, MILLISECOND, NAME, PublicSession, topics_of
@@ -34,7 +33,7 @@ from bridge.exchanges.toolkit.pairs.listing import share_out, streams_of
 from bridge.exchanges.toolkit.pairs.names import channels_of, contract_name
 from bridge.exchanges.toolkit.values.fields import Row, first, nested
 from bridge.exchanges.toolkit.values.numbers import number_or_empty
-from bridge.model import Channel, Event
+from bridge.model import Channel
 
 __all__ = ["Bybit", "BybitOptions"]
 
@@ -118,10 +117,6 @@ class Bybit(HostedExchange):
                     found.append(pair)
         return found
 
-    def subscriptions(self) -> list[Subscription]:
-        """Of a pair only what its kind has."""
-        return [stream for stream in super().subscriptions() if channels_of(stream.subject, [stream.channel])]
-
     def plan(self) -> list[ConnectionPlan]:
         plans = [plan for category in _ARGS for plan in self._market_plans(category)]
         account = self.profile.account
@@ -137,9 +132,6 @@ class Bybit(HostedExchange):
 
     def clock_known(self, offset: int) -> None:
         self._rest.clock_offset = offset
-
-    def recall(self, stream: Subscription, tail: Sequence[Event], since: int) -> None:
-        self._memory.take_up(stream, tail, since)
 
     def _market_plans(self, category: str) -> Iterable[ConnectionPlan]:
         """As few connections as the length of their topics allows."""
