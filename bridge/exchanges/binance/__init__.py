@@ -30,8 +30,9 @@ from bridge.exchanges.api import (
     Session,
     Subscription,
 )
-from bridge.exchanges.binance.private import BinanceAccount, SpotSession, UsdmSession
-from bridge.exchanges.binance.public import MOST_IN_FULL, SPOT, USDM, Market, PublicSession, failure, instant
+from bridge.exchanges.binance.private import SpotSession, UsdmSession
+from bridge.exchanges.binance.public import MOST_IN_FULL, PublicSession
+from bridge.exchanges.binance.rest import SPOT, USDM, BinanceAccount, Market, failure, instant
 from bridge.exchanges.toolkit.accounts.account_session import nested_rows
 from bridge.exchanges.toolkit.hosted import HostedExchange
 from bridge.exchanges.toolkit.options import AS_NUMBER
