@@ -181,7 +181,6 @@ class TestConnection:
         [
             (-2014, "this is no key of the exchange's"),
             (-1022, "the secret is not the key's"),
-            (-2015, "is not allowed from this address, or lacks the permission"),
             (-1002, "the key lacks the permission"),
         ],
     )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.api import Fetch, HttpResponse, Reconnect, Replace
-from bridge.exchanges.binance import Binance
+from bridge.exchanges.api import Fetch, HttpResponse, Profile, Reconnect, Replace
+from bridge.exchanges.binance import Binance, BinanceUsdm, BinanceUsdmOptions
 from bridge.model import Channel
 from tests.unit import binance_frames as frames
-from tests.unit.binance_accounts import Accounts, report, spot, usdm
+from tests.unit.binance_accounts import ACCOUNT, Accounts, report, spot, usdm
 from tests.unit.core import SECOND, T0, faults
 
 MS = 1_000_000
@@ -192,3 +193,82 @@ class TestKeys:
         accounts.session.receive(b'{"e":"NEW_KIND_OF_EVENT"}', T0)
         accounts.session.tick(T0 + 20 * SECOND)
         assert any(isinstance(action, Fetch) for action in accounts.session.actions)
+
+
+def refusal(code):
+    return HttpResponse(400, b'{"code":%d,"msg":"No."}' % code)
+
+
+def permissions(**flags):
+    return HttpResponse(200, json.dumps({"ipRestrict": False, "createTime": 1623840271000, **flags}).encode())
+
+
+VAGUE = "the key is unknown, is not allowed from this address, or lacks the permission"
+REASONS = [
+    (permissions(enableReading=False, enableFutures=True), "the key lacks the permission to read"),
+    (permissions(enableReading=True, enableFutures=True), VAGUE),
+    (refusal(-2008), "the exchange does not know the key"),
+    (refusal(-2015), "the exchange knows the key, and does not allow it from this address"),
+    (refusal(-1022), "the secret is not the key's"),
+    (HttpResponse(404, b"gone"), VAGUE),
+]
+
+
+class TestWhyAKeyIsRefused:
+    """The same code, -2015, is of three reasons: another call tells them apart."""
+
+    REFUSED = b'{"id":1,"status":401,"error":{"code":-2015,"msg":"Invalid API-key, IP, or permissions for action."}}'
+
+    @pytest.mark.parametrize(("answer", "why"), REASONS)
+    def test_over_the_connection(self, answer, why):
+        accounts = Accounts(Binance, "BNB-BTC")
+        session = accounts.session
+        assert session.receive(self.REFUSED, T0) == []
+        session.tick(T0 + 11 * SECOND)
+        [fetch] = [action for action in session.actions if isinstance(action, Fetch)]
+        assert not [action for action in session.actions if isinstance(action, Reconnect)]
+        request = next(fetch.flow)
+        assert (request.shown, request.base) == ("/sapi/v1/account/apiRestrictions", "https://api.binance.com")
+        with pytest.raises(StopIteration) as stop:
+            fetch.flow.send(answer)
+        said, end = stop.value.value
+        assert (said.error.kind, said.error.code) == ("login_refused", -2015)
+        assert end.reason == f"the log-in is refused: -2015: Invalid API-key, IP, or permissions for action. ({why})"
+
+    @pytest.mark.parametrize(("answer", "why"), REASONS)
+    def test_by_rest(self, answer, why):
+        accounts = spot()
+
+        def rows(request):
+            return answer if "apiRestrictions" in request.path else refusal(-2015)
+
+        accounts.answer(rows)
+        assert [request.shown.rpartition("/")[2] for request in accounts.asked] == ["openOrders", "apiRestrictions"]
+        [(kind, code, _, words)] = faults(accounts.session)
+        assert (kind, code, words) == ("rest_login_refused", -2015, f"-2015 No. ({why})")
+        [end] = [action for action in accounts.session.actions if isinstance(action, Reconnect)]
+        assert (why in end.reason, end.wait) == (True, 60.0)
+
+    def test_futures_want_a_permission_of_their_own(self):
+        flow = usdm().session.open(T0)
+        assert next(flow).path == "/fapi/v1/listenKey"
+        request = flow.send(refusal(-2015))
+        assert request.base == "https://api.binance.com"
+        with pytest.raises(RestError, match="the key lacks the permission for futures") as error:
+            flow.send(permissions(enableReading=True, enableFutures=False))
+        assert (error.value.path, error.value.status) == ("/fapi/v1/listenKey", 400)
+
+    @pytest.mark.parametrize("environment", ["testnet", "demo"])
+    def test_test_systems_have_no_such_call(self, environment):
+        options = BinanceUsdmOptions(environment=environment)
+        exchange = BinanceUsdm(Profile(("BTC-USDT-PERP",), frozenset(), account=ACCOUNT, options=options))
+        flow = exchange.plan()[0].session().open(T0)
+        next(flow)
+        with pytest.raises(RestError, match=VAGUE):
+            flow.send(refusal(-2015))
+
+    def test_where_rest_is_elsewhere_it_is_asked_there(self):
+        exchange = BinanceUsdm(Profile(("BTC-USDT-PERP",), frozenset(), None, "http://127.0.0.1:1", ACCOUNT))
+        flow = exchange.plan()[0].session().open(T0)
+        next(flow)
+        assert flow.send(refusal(-2015)).base == ""

@@ -106,8 +106,10 @@ class _Binance(HostedExchange):
         super().__init__(profile)
         self._options: BinanceOptions = self.options(self.Options)
         self.book = BookRules() if self._options.depth <= MOST_IN_FULL else BookRules(snapshot="rest")
-        account = profile.account
-        self._account = BinanceAccount(self.market, account, self._names, self._memory) if account else None
+        account, wallet = profile.account, None
+        if self.environment == "live":
+            wallet = "" if profile.rest_url else Binance.rest_url
+        self._account = BinanceAccount(self.market, account, self._names, self._memory, wallet) if account else None
 
     @property
     def environment(self) -> str:

@@ -26,7 +26,7 @@ from bridge.exchanges.api import (
     Target,
     Unknown,
 )
-from bridge.exchanges.binance.rest import KEY_REFUSED, WINDOW, BinanceAccount, time_of
+from bridge.exchanges.binance.rest import KEY_REFUSED, UNSURE, WINDOW, BinanceAccount, time_of
 from bridge.exchanges.toolkit.accounts.account_session import AccountSession, Part, nested_rows
 from bridge.exchanges.toolkit.accounts.login import LogIn
 from bridge.exchanges.toolkit.accounts.private import Step
@@ -114,12 +114,12 @@ class _Session(AccountSession):
     def _sync_orders(self, now: int) -> Flow[list[Output]]:
         """Open orders, and what has become of those that were."""
         known, (of_all, of_one, _) = sorted(self._memory.open_orders), self.weights
-        rows = yield from self._rest.rows(f"{self._api}/openOrders", "", now, weight=of_all)
+        rows = yield from self._account.rows(f"{self._api}/openOrders", "", now, weight=of_all)
         listed = {row.get("orderId", "") for row in rows}
         for pair, order_id in [each for each in known if each[1] not in listed][:_MOST_LOOKED_UP]:
             symbol = quote(self._account.names.symbol(pair)[1] or pair)
             query = f"symbol={symbol}&orderId={order_id}"
-            rows += yield from self._rest.rows(f"{self._api}/order", query, now, weight=of_one, none=_UNKNOWN_ORDER)
+            rows += yield from self._account.rows(f"{self._api}/order", query, now, weight=of_one, none=_UNKNOWN_ORDER)
         self._memory.forget_orders(listed, now)
         self.ready = True
         return self._restate(Channel.ORDERS, rows, self._order, now, "orderId")
@@ -138,7 +138,7 @@ class _Session(AccountSession):
 
     def _ask_fills(self, symbol: str, now: int, start: int, end: int) -> Flow[list[Row]]:
         query = f"symbol={quote(symbol)}&startTime={start}&endTime={end}&limit={_PAGE}"
-        return (yield from self._rest.rows(f"{self._api}/{self.fills}", query, now, weight=self.weights[2]))
+        return (yield from self._account.rows(f"{self._api}/{self.fills}", query, now, weight=self.weights[2]))
 
 
 class SpotSession(_Session):
@@ -193,10 +193,15 @@ class SpotSession(_Session):
             kind = ErrorKind.TOO_MANY_REQUESTS
             waits = [_whole(data, "retryAfter") - _whole(data, "serverTime") for data in nested_rows(errors[0], "data")]
             wait = max(waits, default=0) / 1000 or LONG_WAIT
+        elif self._login.awaited and error.code == UNSURE:
+            return self._login.asks_why(self._why(error, recv), recv, error.code)
         elif self._login.awaited:
             return self._login.refused(words, recv, error.code)
         said = ReportedError(self._exchange, words, kind, code=error.code, retry_after=wait)
         return [Said(said), Reconnect(said.words, wait)]
+
+    def _why(self, error: CodedError, now: int) -> Flow[str]:
+        return in_words(error, {error.code: (yield from self._account.why(now))})
 
     def _event(self, row: Row, frame: bytes, recv: int) -> list[Output]:
         """Deposits and the like are told as changes: the state is fetched, so that nobody has to add them up.
@@ -230,7 +235,7 @@ class SpotSession(_Session):
 
     def _sync_balances(self, now: int) -> Flow[list[Output]]:
         path = f"{self._api}/account"
-        rows = yield from self._rest.rows(path, "omitZeroBalances=true", now, weight=20, field="balances")
+        rows = yield from self._account.rows(path, "omitZeroBalances=true", now, weight=20, field="balances")
         return self._restate(Channel.BALANCES, rows, self._balance, now, "asset")
 
 
@@ -250,7 +255,7 @@ class UsdmSession(_Session):
 
     def _listen_key(self, method: str, now: int) -> Flow[list[Row]]:
         """``{"listenKey":"pqia91ma19a5s61cv6a81va65sdf19v8a65a1"}``: all connections of the account have the same one."""
-        return (yield from self._rest.rows(f"{self._api}/listenKey", "", now, method=method, signed=False))
+        return (yield from self._account.rows(f"{self._api}/listenKey", "", now, method=method, signed=False))
 
     def open(self, now: int) -> Flow[Target]:
         rows = yield from self._listen_key("POST", now)
@@ -308,7 +313,7 @@ class UsdmSession(_Session):
         return (self._sync_orders, self._sync_positions, self._sync_fills)
 
     def _sync_positions(self, now: int) -> Flow[list[Output]]:
-        rows = yield from self._rest.rows("/fapi/v3/positionRisk", "", now, weight=5)
+        rows = yield from self._account.rows("/fapi/v3/positionRisk", "", now, weight=5)
         return self._restate(Channel.POSITIONS, rows, self._position, now)
 
 

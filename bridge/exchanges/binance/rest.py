@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from msgspec import Struct
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.api import Credentials, HttpResponse, Poll, Subscription
+from bridge.exchanges.api import Credentials, Flow, HttpResponse, Poll, Subscription
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.exchanges.toolkit.pairs.names import Names
 from bridge.exchanges.toolkit.rest.row_polls import row_poll
@@ -20,16 +21,30 @@ from bridge.exchanges.toolkit.values.fields import NESTED, Row, difference
 from bridge.exchanges.toolkit.values.numbers import check_words, epoch_ns
 from bridge.model import Balance, Channel, Event, Fill, Order
 
-__all__ = ["KEY_REFUSED", "SPOT", "USDM", "WINDOW", "BinanceAccount", "Market", "failure", "instant", "time_of"]
+__all__ = [
+    "KEY_REFUSED",
+    "SPOT",
+    "UNSURE",
+    "USDM",
+    "WINDOW",
+    "BinanceAccount",
+    "Market",
+    "failure",
+    "instant",
+    "time_of",
+]
 
 _MICROSECOND, _MILLISECOND = 1_000, 1_000_000
 _IN_MICROSECONDS = 10**14
 """From here on a time is in microseconds: as milliseconds it would be of the year 5138, below it one of 1973."""
+UNSURE = -2015
+"""The code of a refusal that has one of several reasons."""
 KEY_REFUSED = {
     -1002: "the key lacks the permission",
     -1022: "the secret is not the key's",
+    -2008: "the exchange does not know the key",
     -2014: "this is no key of the exchange's",
-    -2015: "the key is unknown, is not allowed from this address, or lacks the permission",
+    UNSURE: "the key is unknown, is not allowed from this address, or lacks the permission",
     -4109: "the account is not active",
 }
 """Codes by which a key is refused."""
@@ -49,10 +64,16 @@ class Market(Struct, frozen=True):
     chained: bool
     """Whether a delta names the one before it (``pu``); else its numbers follow those of the one before."""
     weights: tuple[tuple[int, int], ...]
+    permissions: Mapping[str, str]
+    """Field of what a key may do → what it lacks where that is ``false``."""
 
 
-SPOT = Market("binance", "/api/v3", chained=False, weights=((100, 5), (500, 25), (1000, 50), (5000, 250)))
-USDM = Market("binance-usdm", "/fapi/v1", chained=True, weights=((50, 2), (100, 5), (500, 10), (1000, 20)))
+_READING = {"enableReading": "the permission to read"}
+_FUTURES = {**_READING, "enableFutures": "the permission for futures"}
+_SPOT_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))
+SPOT = Market("binance", "/api/v3", chained=False, weights=_SPOT_WEIGHTS, permissions=_READING)
+_USDM_WEIGHTS = ((50, 2), (100, 5), (500, 10), (1000, 20))
+USDM = Market("binance-usdm", "/fapi/v1", chained=True, weights=_USDM_WEIGHTS, permissions=_FUTURES)
 
 
 def instant(count: int) -> int:
@@ -73,10 +94,16 @@ def failure(market: Market, path: str, response: HttpResponse) -> RestError | No
 
 
 class BinanceAccount:
-    """What the successive sessions of one account share."""
+    """What the successive sessions of one account share.
 
-    def __init__(self, market: Market, account: Credentials, names: Names, memory: AccountMemory) -> None:
+    ``wallet`` is where REST says what the account's key may do; ``None``: nowhere.
+    """
+
+    def __init__(
+        self, market: Market, account: Credentials, names: Names, memory: AccountMemory, wallet: str | None
+    ) -> None:
         self.market = market
+        self._wallet = wallet
         self.name = account.name
         self.names = names
         self.memory = memory
@@ -101,9 +128,39 @@ class BinanceAccount:
     def wallets(self) -> Poll:
         """The wallets of futures, by REST: over a connection only their totals come."""
         stream, name = Subscription(Channel.BALANCES, self.name), f"account:{self.name}:balances"
-        ask = partial(self.rest.rows, "/fapi/v3/balance", "", weight=5)
+        ask = partial(self.rows, "/fapi/v3/balance", "", weight=5)
         read = partial(partial, _wallet, self.name)
         return row_poll(name, self.market.name, stream, _POLLED, ask=ask, read=read)
+
+    def rows(self, path: str, query: str, now: int, **more: Any) -> Flow[list[Row]]:
+        """As `SignedQueries.rows`; of a refusal that may have several reasons, the error says which it is."""
+        try:
+            return (yield from self.rest.rows(path, query, now, **more))
+        except RestError as error:
+            if error.code != UNSURE:
+                raise
+            words = error.message.replace(KEY_REFUSED[UNSURE], (yield from self.why(now)))
+            raise RestError(
+                error.exchange, error.path, error.status, words, error.retry_after, code=error.code, kind=error.kind
+            ) from None
+
+    def why(self, now: int) -> Flow[str]:
+        """Which of the reasons of an unsure refusal it is, where that can be found out.
+
+        The wallet's REST tells an unknown key (-2008, which no other call does) from one that may not be used from this
+        address, and of any other what it may do (from the documentation, but for the code, which users report):
+
+        ``{"ipRestrict":false,"createTime":1623840271000,"enableReading":true,"enableFutures":false,…}``
+        """
+        if self._wallet is None:
+            return KEY_REFUSED[UNSURE]
+        try:
+            rows = yield from self.rest.rows("/sapi/v1/account/apiRestrictions", "", now, base=self._wallet)
+        except RestError as error:
+            known = {**KEY_REFUSED, UNSURE: "the exchange knows the key, and does not allow it from this address"}
+            return known.get(error.code if isinstance(error.code, int) else 0, KEY_REFUSED[UNSURE])
+        lacking = [what for row in rows for field, what in self.market.permissions.items() if row.get(field) == "false"]
+        return f"the key lacks {' and '.join(lacking)}" if lacking else KEY_REFUSED[UNSURE]
 
     def pair(self, row: Row) -> str:
         """The pair that a row is of."""
