@@ -33,7 +33,7 @@ from bridge.exchanges.api import (
 from bridge.exchanges.binance.private import SpotSession, UsdmSession
 from bridge.exchanges.binance.public import MOST_IN_FULL, PublicSession
 from bridge.exchanges.binance.rest import SPOT, USDM, BinanceAccount, Market, failure, instant
-from bridge.exchanges.toolkit.accounts.account_session import nested_rows
+from bridge.exchanges.toolkit.accounts.event_session import nested_rows
 from bridge.exchanges.toolkit.hosted import HostedExchange
 from bridge.exchanges.toolkit.options import AS_NUMBER
 from bridge.exchanges.toolkit.pairs.names import contract_name

@@ -27,7 +27,7 @@ from bridge.exchanges.api import (
     Unknown,
 )
 from bridge.exchanges.binance.rest import KEY_REFUSED, UNSURE, WINDOW, BinanceAccount, time_of
-from bridge.exchanges.toolkit.accounts.account_session import AccountSession, Part, nested_rows
+from bridge.exchanges.toolkit.accounts.event_session import EventSession, Part, nested_rows
 from bridge.exchanges.toolkit.accounts.login import LogIn
 from bridge.exchanges.toolkit.accounts.private import Step
 from bridge.exchanges.toolkit.rest.windows import in_windows
@@ -70,7 +70,7 @@ _FIELDS = """
 """Fields by REST → the same over a connection."""
 
 
-class _Session(AccountSession):
+class _Session(EventSession):
     """What both markets share: what events and rows say of orders and fills, and what REST is asked of them."""
 
     fills: ClassVar[str]

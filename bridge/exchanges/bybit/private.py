@@ -17,8 +17,8 @@ from msgspec import Struct, field
 from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import Credentials, Flow, HttpResponse, Output, Subscription
 from bridge.exchanges.bybit.public import MILLISECOND, NAME, BybitSession, Envelope, milliseconds
-from bridge.exchanges.toolkit.accounts.account import LoggedInSession
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
+from bridge.exchanges.toolkit.accounts.logged_in_session import LoggedInSession
 from bridge.exchanges.toolkit.accounts.login import LogIn
 from bridge.exchanges.toolkit.accounts.private import PrivateState, Step
 from bridge.exchanges.toolkit.pairs.names import Names

@@ -31,8 +31,8 @@ from bridge.exchanges.api import (
     Subscription,
 )
 from bridge.exchanges.okx.public import NAME, Envelope, OkxSession
-from bridge.exchanges.toolkit.accounts.account import LoggedInSession
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
+from bridge.exchanges.toolkit.accounts.logged_in_session import LoggedInSession
 from bridge.exchanges.toolkit.accounts.login import LogIn
 from bridge.exchanges.toolkit.accounts.margin_modes import MarginModes
 from bridge.exchanges.toolkit.accounts.private import PrivateState, Step

@@ -1,4 +1,4 @@
-"""What the sessions of accounts have in common: events of whose parts each is for one stream, and the state by REST."""
+"""The session of an account whose messages are events, of whose parts each is for one stream; its state is on REST."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from bridge.exchanges.toolkit.values.numbers import id_or_empty
 from bridge.exchanges.toolkit.values.salvage import UNREADABLE, WRONG, Damage, readable
 from bridge.model import Channel, Event, Position
 
-__all__ = ["AccountSession", "Part", "nested_rows"]
+__all__ = ["EventSession", "Part", "nested_rows"]
 
 _NOT_ALL = "the exchange does not list all fills since the last one known"
 Part = tuple[Channel, Callable[[], Event]]
 """What of a message is for the stream of one channel; raises one of `WRONG` where it can't be understood."""
 
 
-class AccountSession(Session):
+class EventSession(Session):
     """One connection of an account. It is ``ready`` once REST has taken the key.
 
     Args:

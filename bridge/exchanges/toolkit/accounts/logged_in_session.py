@@ -1,4 +1,4 @@
-"""The session of an account that logs in by a message, and fetches by REST what the connection doesn't tell."""
+"""The session of an account that logs in by a message, and then asks for topics; its state is on REST, too."""
 
 from __future__ import annotations
 
