@@ -21,7 +21,8 @@ class Scripted(ProvenSession):
 
     def __init__(self, canary: str = "", listing: str = "") -> None:
         streams = {**STREAMS, **({canary: []} if canary else {})}
-        super().__init__("x", "wss://x/path", streams, Topics(streams, 10), NoPings(), canary=canary, listing=listing)
+        super().__init__("x", "wss://x/path", streams, Topics(streams, 10), NoPings())
+        self._canary, self._listing = canary, listing
 
     def connected(self, now: int) -> list[Output]:
         return self._begin(now)

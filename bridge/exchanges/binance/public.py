@@ -139,8 +139,9 @@ class PublicSession(ProvenSession):
     ) -> None:
         streams = {**({canary: []} if canary else {}), **streams}
         topics = Topics(streams, _MOST_NAMES, most_bytes=_MOST_BYTES)
-        listing = msgspec.json.encode({"method": "LIST_SUBSCRIPTIONS", "id": _LIST}).decode()
-        super().__init__(market.name, url, streams, topics, NoPings(), canary=canary, listing=listing)
+        super().__init__(market.name, url, streams, topics, NoPings())
+        self._canary = canary
+        self._listing = msgspec.json.encode({"method": "LIST_SUBSCRIPTIONS", "id": _LIST}).decode()
         self._market = market
         self._symbols = symbols
         self._depth = depth
