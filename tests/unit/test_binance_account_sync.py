@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.api import Fetch, HttpResponse, Profile, Reconnect, Replace
+from bridge.exchanges.api import Fetch, HttpResponse, Profile, Reconnect, Replace, Subscription
 from bridge.exchanges.binance import Binance, BinanceUsdm, BinanceUsdmOptions
-from bridge.model import Channel
+from bridge.model import Channel, Fill
 from tests.unit import binance_frames as frames
 from tests.unit.binance_accounts import ACCOUNT, Accounts, report, spot, usdm
 from tests.unit.core import SECOND, T0, faults
@@ -123,6 +123,25 @@ class TestState:
         assert [end - start + 1 for start, end in spans[:-1]] == [days * DAY] * (20 // days)
         assert [start for start, _ in spans[1:]] == [end + 1 for _, end in spans[:-1]]
         assert spans[-1][1] > T0 // MS + 1_000
+
+    def test_what_the_streams_hold_says_from_when_on_and_of_which_pairs(self):
+        accounts, at = spot("BNB-BTC"), T0 - 3_600 * SECOND
+        fill = Fill("main", at, at, "1", "2", "ETHBTC", "buy", "1", "1", "", "")
+        accounts.exchange.recall(Subscription(Channel.FILLS, "main"), [fill], 0)
+        accounts.answer({})
+        asked = [request.path for request in accounts.asked if "myTrades" in request.path]
+        assert [path.partition("symbol=")[2].partition("&")[0] for path in asked] == ["BNBBTC", "ETHBTC"]
+        assert all(f"startTime={at // MS - 60_000}&" in path for path in asked)
+
+    def test_an_accounts_connections_are_replaced_within_a_day(self):
+        for accounts in (spot(), usdm()):
+            assert [plan.rotate for plan in accounts.exchange.plan()] == [23 * 3600]
+
+    def test_an_order_of_futures_has_the_wallets_fetched(self):
+        accounts = usdm()
+        [poll] = accounts.exchange.polls()
+        accounts.take(frames.UPDATE)
+        assert poll.wanted
 
     def test_the_clock_counts_for_where_they_end(self):
         accounts = spot()
