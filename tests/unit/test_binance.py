@@ -59,6 +59,18 @@ class TestTrades:
         assert refused(session, frames.changed(frames.TRADE, t=12350, p="dear")) == [("trades", "BNB-BTC")]
         assert controls(session, frames.changed(frames.TRADE, t=12351)) == []
 
+    def test_after_a_frame_that_nobody_understands_there_is_one_gap(self):
+        """All that is served has it already: where the ids go on says nothing more."""
+        session = connected(spot())
+        take(session, frames.TRADE)
+        assert [str(event.event) for event in session.rejected(T0) if event.channel is Channel.TRADES] == ["gap"]
+        assert controls(session, frames.changed(frames.TRADE, t=12350)) == []
+
+    def test_a_hole_before_a_print_is_one_all_the_same(self):
+        session = connected(usdm(trades="each"))
+        take(session, frames.USDM_TRADE)
+        assert controls(session, frames.changed(frames.INSURANCE, t=3493102753)) == [("gap", "trades", "BTC-USDT-PERP")]
+
     @pytest.mark.parametrize("print_", ["INSURANCE_FUND", "ADL", "NA", ""])
     def test_prints_of_futures_that_are_no_trades(self, print_):
         session = connected(usdm(trades="each"))
@@ -193,6 +205,17 @@ class TestDerivatives:
         assert [type(event) for event in take(session, frames.MARK)] == [Mark]
         assert [type(event) for event in take(session, frames.changed(frames.MARK, r="-0.0001"))] == [Mark, Funding]
 
+    def test_after_something_is_lost_the_funding_is_told_again(self):
+        session = connected(usdm(channels=self.CHANNELS))
+        take(session, frames.MARK)
+        assert refused(session, frames.changed(frames.MARK, p="dear")) == [
+            ("funding", "BTC-USDT-PERP"),
+            ("mark", "BTC-USDT-PERP"),
+        ]
+        assert [type(event) for event in take(session, frames.MARK)] == [Mark, Funding]
+        session.rejected(T0)
+        assert [type(event) for event in take(session, frames.MARK)] == [Mark, Funding]
+
     def test_dated_futures_pay_no_funding(self):
         exchange = usdm("BTC-USDT-261225", channels=self.CHANNELS)
         assert {str(stream.channel) for stream in exchange.subscriptions()} == {"mark", "liquidations"}
@@ -217,6 +240,10 @@ class TestDerivatives:
             flow.send(HttpResponse(400, b'{"code":-4108,"msg":"Symbol is on delivering or delivered or settling."}'))
         assert "-4108 Symbol is on delivering" in stop.value.value[1].reason
         assert asked_for == [f"/fapi/v1/openInterest?symbol={symbol}" for symbol in ("BTCUSDT", "ETHUSDT")]
+        again = poll.flow(T0)
+        next(again)
+        with pytest.raises(RestError):  # of the whole poll, not of one pair
+            again.send(HttpResponse(503, b""))
         assert stop.value.value[0] == Interest("BTC-USDT-PERP", 1589437530011 * MS, T0, "10659.509", "")
 
 

@@ -7,74 +7,14 @@ import json
 import pytest
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.api import Credentials, Fetch, HttpResponse, Profile, Reconnect, Replace, Restated, Send, Unknown
-from bridge.exchanges.binance import Binance, BinanceUsdm
-from bridge.model import Channel, Control, Fill, Order, Position
+from bridge.exchanges.api import Fetch, HttpResponse, Reconnect, Replace, Send, Unknown
+from bridge.exchanges.binance import Binance
+from bridge.model import Channel, Fill, Order, Position
 from tests.unit import binance_frames as frames
-from tests.unit.core import SECOND, T0, Apart, faults, refused
+from tests.unit.binance_accounts import Accounts, positions, report, spot, update, usdm
+from tests.unit.core import SECOND, T0, faults, refused
 
-ACCOUNT = Credentials("main", frames.KEY, frames.SECRET)
 MS = 1_000_000
-
-
-class Accounts:
-    """A session of an account that stands, and the exchange that it is of."""
-
-    def __init__(self, kind, *pairs):
-        self.exchange = kind(Profile(pairs, frozenset(), account=ACCOUNT))
-        [plan] = self.exchange.plan()
-        self.session = Apart(plan.session())
-        self.session.connected(T0)
-
-    def take(self, *many):
-        found = [event for frame in many for event in self.session.receive(frame, T0)]
-        return [event for event in found if not isinstance(event, Control)]
-
-    def answer(self, rows):
-        """Drive all that is asked by REST: a path's end → rows; others have none."""
-        asked = []
-        flow = self.session.fetch(T0 + SECOND)
-        try:
-            request = next(flow)
-            while True:
-                asked.append(request)
-                call = request.path.partition("?")[0].rpartition("/")[2]
-                body = rows(request) if callable(rows) else rows.get(call, [])
-                body = {"balances": body} if call == "account" else body
-                request = flow.send(HttpResponse(200, json.dumps(body).encode(), recv=T0 + SECOND))
-        except StopIteration:
-            pass
-        self.asked = asked
-        return {action.channel: action for action in self.session.actions if isinstance(action, Restated)}
-
-
-def spot(*pairs):
-    accounts = Accounts(Binance, *(pairs or ("BNB-BTC",)))
-    accounts.session.actions.clear()
-    accounts.session.receive(frames.SUBSCRIBED, T0)
-    return accounts
-
-
-def usdm(*pairs):
-    return Accounts(BinanceUsdm, *(pairs or ("BTC-USDT-PERP",)))
-
-
-def report(**values):
-    message = json.loads(frames.REPORT)
-    message["event"].update(values)
-    return json.dumps(message).encode()
-
-
-def update(**values):
-    message = json.loads(frames.UPDATE)
-    message["o"].update(values)
-    return json.dumps(message).encode()
-
-
-def positions(*rows, **more):
-    message = json.loads(frames.ACCOUNT)
-    message["a"]["P"] = [message["a"]["P"][0] | row for row in rows]
-    return json.dumps(message | more).encode()
 
 
 class TestOrders:
@@ -241,7 +181,6 @@ class TestConnection:
         [
             (-2014, "this is no key of the exchange's"),
             (-1022, "the secret is not the key's"),
-            (-2015, "is not allowed from this address, or lacks the permission"),
             (-1002, "the key lacks the permission"),
         ],
     )
@@ -318,81 +257,3 @@ class TestConnection:
         [fetch] = session.actions
         request = next(fetch.flow)
         assert (request.method, request.path) == ("PUT", "/fapi/v1/listenKey")
-
-
-class TestState:
-    def test_what_is_asked_of_spot_and_what_it_costs(self):
-        accounts = spot("BNB-BTC", "NKN-USDT")
-        found = accounts.answer(
-            {"openOrders": [frames.SPOT_ORDER], "myTrades": [frames.SPOT_FILL], "account": [frames.SPOT_BALANCE]}
-        )
-        calls = {(request.shown.partition("&")[0], request.weight) for request in accounts.asked}
-        assert calls == {
-            ("/api/v3/openOrders", 80),
-            ("/api/v3/myTrades?symbol=BNBBTC", 20),
-            ("/api/v3/myTrades?symbol=NKNUSDT", 20),
-            ("/api/v3/account?omitZeroBalances=true", 20),
-        }
-        [order] = found[Channel.ORDERS].events
-        assert (order.order_id, order.client_id, order.side, order.filled) == ("1", "myOrder1", "buy", "0.0")
-        fill = found[Channel.FILLS].events[0]
-        assert (fill.fill_id, fill.side, fill.price, fill.fee) == ("28457", "buy", "4.00000100", "10.10000000")
-        [balance] = found[Channel.BALANCES].events
-        assert (balance.available, balance.reserved, balance.ts) == ("4723846.89208129", "0.50000000", None)
-        assert accounts.session.ready
-
-    def test_and_of_futures(self):
-        accounts = usdm()
-        found = accounts.answer(
-            {
-                "openOrders": [frames.USDM_ORDER],
-                "userTrades": [frames.USDM_FILL],
-                "positionRisk": [
-                    frames.USDM_POSITION,
-                    frames.USDM_POSITION | {"symbol": "ETHUSDT", "positionAmt": "0.0"},
-                ],
-            }
-        )
-        calls = {(request.shown.partition("&")[0], request.weight) for request in accounts.asked}
-        assert calls == {
-            ("/fapi/v1/openOrders", 40),
-            ("/fapi/v1/userTrades?symbol=BTCUSDT", 5),
-            ("/fapi/v1/userTrades?symbol=ETHUSDT", 5),
-            ("/fapi/v3/positionRisk", 5),
-        }
-        [position] = found[Channel.POSITIONS].events
-        assert (position.side, position.size, position.mark_price, position.leg) == ("long", "0.0180", "9000.5", "")
-        fill = found[Channel.FILLS].events[0]
-        assert (fill.side, fill.fee, fill.fee_currency) == ("sell", "-0.07819010", "USDT")
-
-    def test_an_order_that_has_ended_is_looked_up_and_one_that_is_forgotten_is_not_asked_for_again(self):
-        accounts = spot()
-        accounts.answer({})
-        for number in ("7", "8"):
-            accounts.take(report(x="NEW", X="NEW", i=int(number)))
-
-        def rows(request):
-            if "/order?" not in request.path:
-                return []
-            return [frames.SPOT_ORDER | {"orderId": 7, "status": "CANCELED"}] if "orderId=7" in request.path else []
-
-        found = accounts.answer(rows)
-        assert [(order.order_id, order.status) for order in found[Channel.ORDERS].events] == [("7", "cancelled")]
-        accounts.answer(rows)
-        assert not any("/order?" in request.path for request in accounts.asked)
-
-    def test_fills_are_asked_for_where_the_account_was_seen(self):
-        accounts = spot("BNB-BTC")
-        accounts.take(report(s="ETHBTC"))
-        accounts.answer({})
-        asked = [request.path for request in accounts.asked]
-        assert any("myTrades?symbol=ETHBTC" in path for path in asked)
-
-    def test_what_was_asked_for_once_is_not_asked_for_again(self):
-        accounts = spot()
-        accounts.answer({})
-        first = [request.path for request in accounts.asked if "myTrades" in request.path]
-        accounts.answer({})
-        again = [request.path for request in accounts.asked if "myTrades" in request.path]
-        assert (len(first), len(again)) == (2, 1)
-        assert f"startTime={T0 // MS - 60_000}" in again[0]

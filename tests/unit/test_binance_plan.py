@@ -67,6 +67,10 @@ class TestPlan:
         assert len(texts) == 10
         assert max(len(text) for text in texts) < 4_000
 
+    def test_the_last_streams_that_the_exchange_takes_stay_free(self):
+        """A connection takes 1,024."""
+        assert len(spot(*(f"A{number}-USDT" for number in range(256))).plan()) == 2
+
     @pytest.mark.parametrize("status", [403, 418, 429])
     def test_who_is_refused_at_the_door_stays_away(self, status):
         assert Binance.handshake_wait(status) == 120

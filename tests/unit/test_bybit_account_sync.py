@@ -80,6 +80,12 @@ class TestState:
         synced(answers, memory)
         assert not [called for called in answers.called if "openOnly=1" in called or "history" in called]
 
+    def test_one_fetch_looks_up_fifty_orders_at_most(self):
+        memory, answers = AccountMemory(), Answers()
+        take(subscribed(memory=memory), *(frames.changed(frames.ORDER, orderId=f"o-{number}") for number in range(60)))
+        synced(answers, memory)
+        assert len([called for called in answers.called if called.startswith("/v5/order/history?")]) == 50
+
     def test_fills_go_on_where_the_stream_ends(self):
         memory, answers = AccountMemory(), Answers()
         known = Fill(

@@ -52,7 +52,7 @@ class TestPairs:
         """Its coins are empty before it opens: its name has them."""
         row = frames.SPOT_LISTED | {"state": state, "baseCcy": "", "quoteCcy": ""}
         exchange, _ = discovered("BTC-USDT", answers={"/api/v5/public/instruments?instType=SPOT": [row]})
-        assert exchange.remarks() == [f"BTC-USDT is not traded at present: {state}"]
+        assert exchange.remarks() == [f"BTC-USDT: the exchange lists the pair as {state}"]
 
     @pytest.mark.parametrize(
         "row", [{"state": "test"}, {"instFamily": ""}, {"ctVal": "x"}, {"ctVal": ""}, {"instId": 7}]

@@ -297,3 +297,27 @@ class TestCatchingUp:
         session, _, _ = fetched({"/api/v5/account/positions": rows})
         [event] = states(session)[Channel.POSITIONS].events
         assert event.contracts == "2"
+
+    def test_a_mode_that_the_list_leaves_out_is_gone(self):
+        session = subscribed()
+        take(session, *(position(posSide="net", pos="5", mgnMode=mode) for mode in ("cross", "isolated")))
+        rows = [frames.row(frames.POSITION, posSide="net", pos="2", mgnMode="isolated")]
+        session, _, _ = fetched({"/api/v5/account/positions": rows}, session, T0 + SECOND)
+        [event] = states(session)[Channel.POSITIONS].events
+        assert event.contracts == "2"
+
+    def test_one_fetch_looks_up_fifty_orders_at_most(self):
+        session = subscribed()
+        take(session, *(order(ordId=str(number)) for number in range(1, 61)))
+        _, table, _ = fetched({}, session, T0 + SECOND)
+        assert len([called for called in table.called if called.startswith("/api/v5/trade/order?")]) == 50
+
+    @pytest.mark.parametrize(("hours", "begin"), [(70, 70 * 3_600_000 + 60_000), (2_400, 90 * DAY)])
+    def test_fills_are_asked_for_as_far_back_as_the_exchange_keeps_them(self, hours, begin):
+        memory = AccountMemory(newest_fill=T0 - hours * 3_600 * SECOND)
+        _, table, _ = fetched({}, subscribed(memory=memory))
+        asked_for = [called for called in table.called if "begin=" in called]
+        assert all(f"begin={T0 // MILLISECOND - begin}&" in called for called in asked_for)
+        assert {called.partition("?")[0].rpartition("/")[2] for called in asked_for} == {
+            "fills" if hours < 71 else "fills-history"
+        }

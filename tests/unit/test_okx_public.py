@@ -182,6 +182,13 @@ class TestStatistics:
             Liquidation("BTC-USDT-PERP", 1692266434010000000, T0, "", "buy", "26100.1", "0.13", "13"),
         ]
 
+    def test_an_index_price_that_cannot_be_read_is_unknown_from_then_on(self):
+        session = public(DERIVATIVES)
+        take(session, frames.INDEX)
+        assert refused(session, frames.changed(frames.INDEX, idxPx="dear")) == []
+        [mark] = take(session, frames.MARK)
+        assert (mark.mark, mark.index) == ("42310.6", "")
+
     def test_liquidations_of_other_pairs_are_left_out(self):
         assert take(public(DERIVATIVES), frames.changed(frames.LIQUIDATION, instId="IOST-USDT-SWAP")) == []
 
@@ -206,6 +213,14 @@ class TestMaintenance:
             [pause] = actions(session, Pause)
             assert pause.until == 1672823520000000000
             assert "WebSocket upgrade" in pause.reason
+
+    def test_its_end_is_by_the_exchanges_clock(self):
+        maintenance = Maintenance()
+        maintenance.clock_offset = 7 * SECOND
+        session = public(maintenance=maintenance)
+        session.receive(frames.STATUS, T0)
+        session.tick(T0)
+        assert actions(session, Pause)[-1].until == 1672823520000000000 - 7 * SECOND
 
     @pytest.mark.parametrize(
         "row",

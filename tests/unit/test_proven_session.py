@@ -21,8 +21,8 @@ class Scripted(ProvenSession):
 
     def __init__(self, canary: str = "", listing: str = "", most: int = 10) -> None:
         streams = {**STREAMS, **({canary: []} if canary else {})}
-        topics = Topics(streams, most)
-        super().__init__("x", "wss://x/path", streams, topics, NoPings(), canary=canary, listing=listing)
+        super().__init__("x", "wss://x/path", streams, Topics(streams, most), NoPings())
+        self._canary, self._listing = canary, listing
 
     def connected(self, now: int) -> list[Output]:
         return self._begin(now)

@@ -30,18 +30,19 @@ from bridge.exchanges.api import (
     Session,
     Subscription,
 )
-from bridge.exchanges.binance.private import BinanceAccount, SpotSession, UsdmSession
-from bridge.exchanges.binance.public import MOST_IN_FULL, SPOT, USDM, Market, PublicSession, failure, instant
-from bridge.exchanges.toolkit.accounts.account_session import nested_rows
+from bridge.exchanges.binance.private import SpotSession, UsdmSession
+from bridge.exchanges.binance.public import MOST_IN_FULL, PublicSession
+from bridge.exchanges.binance.rest import SPOT, USDM, BinanceAccount, Market, failure, instant
+from bridge.exchanges.toolkit.accounts.event_session import nested_rows
 from bridge.exchanges.toolkit.hosted import HostedExchange
 from bridge.exchanges.toolkit.options import AS_NUMBER
-from bridge.exchanges.toolkit.pairs.names import contract_name
+from bridge.exchanges.toolkit.pairs.listing import listed_pair
+from bridge.exchanges.toolkit.pairs.names import channels_of
 from bridge.exchanges.toolkit.pairs.topic_plans import topic_plans
 from bridge.exchanges.toolkit.rest.rest import asked
 from bridge.exchanges.toolkit.timing.clocks import millis_reading
 from bridge.exchanges.toolkit.values.checked import checked
 from bridge.exchanges.toolkit.values.fields import Row, decode_rows, fields_of
-from bridge.exchanges.toolkit.values.numbers import number_or_empty
 from bridge.model import Channel, Control, ControlEvent, Event, Interest
 
 __all__ = ["Binance", "BinanceOptions", "BinanceUsdm", "BinanceUsdmOptions"]
@@ -52,8 +53,6 @@ _ROTATE = 23 * 3600.0
 """Seconds after which a connection is replaced, or somewhat earlier: the exchange cuts it after 24 hours."""
 _BLOCKED = 120.0
 """Seconds to stay away where a handshake was refused for too many requests."""
-_LONGEST_TIME = 13
-"""Digits of milliseconds until the year 2286."""
 _KINDS = {
     **dict.fromkeys(("PERPETUAL", "TRADIFI_PERPETUAL"), "perpetual"),
     **dict.fromkeys(("CURRENT_QUARTER", "NEXT_QUARTER"), "future"),
@@ -105,8 +104,10 @@ class _Binance(HostedExchange):
         super().__init__(profile)
         self._options: BinanceOptions = self.options(self.Options)
         self.book = BookRules() if self._options.depth <= MOST_IN_FULL else BookRules(snapshot="rest")
-        account = profile.account
-        self._account = BinanceAccount(self.market, account, self._names, self._memory) if account else None
+        account, wallet = profile.account, None
+        if self.environment == "live":
+            wallet = "" if profile.rest_url else Binance.rest_url
+        self._account = BinanceAccount(self.market, account, self._names, self._memory, wallet) if account else None
 
     @property
     def environment(self) -> str:
@@ -135,10 +136,6 @@ class _Binance(HostedExchange):
                 self._names.learn(self.name, row["symbol"], pair.pair)
                 found.append(pair)
         return found
-
-    def subscriptions(self) -> list[Subscription]:
-        """Of a pair only what its kind has."""
-        return [stream for stream in super().subscriptions() if _has(stream.subject, stream.channel)]
 
     def plan(self) -> list[ConnectionPlan]:
         plans = [plan for path, channels in self.paths.items() for plan in self._public_plans(path, channels)]
@@ -175,17 +172,12 @@ class _Binance(HostedExchange):
         symbols = {pair: self._names.symbol(pair)[1] for pair in self.pairs} if channels else {}
 
         def topics(pair: str) -> dict[Channel, str]:
-            own = [channel for channel in channels if _has(pair, channel)]
-            return _streams(symbols[pair], own, options.depth, each=each)
+            return _streams(symbols[pair], channels_of(pair, channels), options.depth, each=each)
 
         def session(pairs: Sequence[str], streams: Mapping[str, list[Subscription]]) -> Callable[[], PublicSession]:
-            part, url, canary = (
-                {pair: symbols[pair] for pair in pairs},
-                self._public + path,
-                self.canaries.get(path, ""),
-            )
+            part, canary = {pair: symbols[pair] for pair in pairs}, self.canaries.get(path, "")
             fixed = partial(PublicSession, depth=options.depth, canary=canary, halted=self._halted)
-            return partial(fixed, url, self.market, part, streams)
+            return partial(fixed, self._public + path, self.market, part, streams)
 
         name = path.split("/")[1].partition("?")[0]
         return topic_plans(name, list(symbols), topics, session, most=_MOST_STREAMS, rotate=_ROTATE)
@@ -301,35 +293,23 @@ def _streams(symbol: str, channels: Iterable[Channel], depth: int, *, each: bool
     return {channel: f"{symbol.lower()}@{kinds[channel]}" for channel in sorted(channels)}
 
 
-def _has(pair: str, channel: Channel) -> bool:
-    """Whether a pair of its kind has the channel: dated futures pay no funding."""
-    return channel is not Channel.FUNDING or pair.endswith("-PERP")
-
-
 def _listed(row: Row) -> ListedPair | None:
-    """Named by coins and kind, never by the symbol; ``None`` for what the config can't name, or isn't served.
+    """A row of the list; ``None`` for what the config can't name, or isn't served.
 
     ``{"symbol":"BTCUSDT","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT"}``
     ``{"symbol":"BTCUSDT_261225","contractType":"CURRENT_QUARTER","deliveryDate":1798185600000,"status":"TRADING",…}``
     """
-    symbol, base, quote = row.get("symbol", ""), row.get("baseAsset", ""), row.get("quoteAsset", "")
-    kind, delivery = _KINDS.get(row.get("contractType", "")), row.get("deliveryDate", "")
-    if kind is None or not (symbol and symbol.isascii() and base.isalnum() and quote.isalnum()):
-        return None
-    if kind == "future" and not (delivery.isdecimal() and len(delivery) <= _LONGEST_TIME):
-        return None
-    delivery = delivery if kind == "future" else ""
     filters = {each.get("filterType", ""): each for each in nested_rows(row, "filters")}
     prices, sizes = filters.get("PRICE_FILTER", {}), filters.get("LOT_SIZE", {})
-    return ListedPair(
-        (f"{base}-{quote}" if kind == "spot" else contract_name(base, quote, delivery)).upper(),
-        base,
-        quote,
-        kind,
+    symbol, coins = row.get("symbol", ""), (row.get("baseAsset", ""), row.get("quoteAsset", ""))
+    return listed_pair(
+        symbol,
+        _KINDS.get(row.get("contractType", "")),
+        *coins,
+        row.get("deliveryDate", ""),
         status="online" if row.get("status") == "TRADING" else row.get("status", ""),
         settle=row.get("marginAsset", ""),
-        tick_size=number_or_empty(prices.get("tickSize", "")),
-        lot_size=number_or_empty(sizes.get("stepSize", "")),
-        min_size=number_or_empty(sizes.get("minQty", "")),
-        expiry=str(int(delivery) * _MILLISECOND) if delivery else "",
+        tick_size=prices.get("tickSize", ""),
+        lot_size=sizes.get("stepSize", ""),
+        min_size=sizes.get("minQty", ""),
     )

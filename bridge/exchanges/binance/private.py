@@ -17,47 +17,36 @@ import msgspec
 
 from bridge.exchange_errors import ErrorKind, ReportedError, RestError
 from bridge.exchanges.api import (
-    Credentials,
     Flow,
     Output,
     Poll,
     Reconnect,
     Replace,
     Said,
-    Subscription,
     Target,
     Unknown,
 )
-from bridge.exchanges.binance.public import KEY_REFUSED, Market, failure, instant
-from bridge.exchanges.toolkit.accounts.account_session import AccountSession, Part, nested_rows
-from bridge.exchanges.toolkit.accounts.history import AccountMemory
+from bridge.exchanges.binance.rest import KEY_REFUSED, UNSURE, WINDOW, BinanceAccount, time_of
+from bridge.exchanges.toolkit.accounts.event_session import EventSession, Part, nested_rows
 from bridge.exchanges.toolkit.accounts.login import LogIn
 from bridge.exchanges.toolkit.accounts.private import Step
-from bridge.exchanges.toolkit.pairs.names import Names
-from bridge.exchanges.toolkit.rest.row_polls import row_poll
-from bridge.exchanges.toolkit.rest.signed_queries import SignedQueries
 from bridge.exchanges.toolkit.rest.windows import in_windows
 from bridge.exchanges.toolkit.sessions.coded_errors import CodedError, in_words
-from bridge.exchanges.toolkit.timing.clocks import millis_reading
 from bridge.exchanges.toolkit.timing.timers import Renewal
 from bridge.exchanges.toolkit.timing.waiting import LONG_WAIT
 from bridge.exchanges.toolkit.values.checked import checked
-from bridge.exchanges.toolkit.values.fields import NESTED, Row, difference
-from bridge.exchanges.toolkit.values.numbers import check_values, check_words, id_or_empty
-from bridge.model import Balance, Channel, Event, Fill, Order, Position
+from bridge.exchanges.toolkit.values.fields import Row
+from bridge.exchanges.toolkit.values.numbers import check_values, id_or_empty
+from bridge.model import Balance, Channel, Fill, Order, Position
 
-__all__ = ["BinanceAccount", "SpotSession", "UsdmSession"]
+__all__ = ["SpotSession", "UsdmSession"]
 
 _DAY = 24 * 3600 * 1000
 _MILLISECOND = 1_000_000
-_WINDOW = 10_000
-"""Milliseconds for which a signature counts."""
-_LATE, _NO_LISTEN_KEY, _SUBSCRIBED = -1021, -1125, -2035
+_NO_LISTEN_KEY, _SUBSCRIBED = -1125, -2035
 _UNKNOWN_ORDER = (-2013, -2026)
 _KEEP = 30 * 60.0
 """Seconds between two renewals of a listen key, which lasts an hour."""
-_POLLED = 30.0
-"""Seconds between two looks at the wallets of futures, where nothing is known to have changed them."""
 _MOST_LOOKED_UP, _PAGE = 50, 1_000
 _STATUS = {
     **dict.fromkeys(("NEW", "PENDING_NEW", "PENDING_CANCEL", "NEW_INSURANCE", "NEW_ADL"), "open"),
@@ -81,50 +70,7 @@ _FIELDS = """
 """Fields by REST → the same over a connection."""
 
 
-class BinanceAccount:
-    """What the successive sessions of one account share."""
-
-    def __init__(self, market: Market, account: Credentials, names: Names, memory: AccountMemory) -> None:
-        self.market = market
-        self.name = account.name
-        self.names = names
-        self.memory = memory
-        self.symbols: dict[str, None] = {}
-        """Those whose fills are asked for: the configured ones, and those that the account was seen with."""
-        self.rest = SignedQueries(
-            market.name,
-            account,
-            header="X-MBX-APIKEY",
-            window=_WINDOW,
-            clock=lambda: millis_reading(market.name, f"{market.api}/time", "serverTime"),
-            failure=partial(failure, market),
-            late=_LATE,
-        )
-
-    def recall(self, stream: Subscription, tail: Sequence[Event], since: int) -> None:
-        """As `Exchange.recall`."""
-        self.memory.take_up(stream, tail, since)
-        pairs = [event.pair for event in tail if isinstance(event, Order | Fill)]
-        self.symbols |= {self.names.symbol(pair)[1] or pair: None for pair in pairs}
-
-    def wallets(self) -> Poll:
-        """The wallets of futures, by REST: over a connection only their totals come."""
-        stream, name = Subscription(Channel.BALANCES, self.name), f"account:{self.name}:balances"
-        ask = partial(self.rest.rows, "/fapi/v3/balance", "", weight=5)
-        read = partial(partial, _wallet, self.name)
-        return row_poll(name, self.market.name, stream, _POLLED, ask=ask, read=read)
-
-    def pair(self, row: Row) -> str:
-        """The pair that a row is of."""
-        symbol = row["s"]
-        check_words(symbol)
-        if not symbol or NESTED in symbol:
-            raise ValueError("no symbol")
-        self.symbols[symbol] = None
-        return self.names.pair(self.market.name, symbol)
-
-
-class _Session(AccountSession):
+class _Session(EventSession):
     """What both markets share: what events and rows say of orders and fills, and what REST is asked of them."""
 
     fills: ClassVar[str]
@@ -157,23 +103,23 @@ class _Session(AccountSession):
         client_id, kind = row.get("C") or row.get("c", ""), row["o"].lower().replace("limit_maker", "limit")
         ids = (row["i"], client_id, self._account.pair(row), kind, _SIDES[row["S"]])
         amounts = (_some(row["p"]), _some(row["q"]), row["z"])
-        return checked(Order(self._name, _time(row), recv, *ids, *amounts, _STATUS[row["X"]]))
+        return checked(Order(self._name, time_of(row), recv, *ids, *amounts, _STATUS[row["X"]]))
 
     def _fill(self, row: Row, recv: int) -> Fill:
         """An execution."""
         ids = (row["t"], row["i"], self._account.pair(row), _SIDES[row["S"]])
         amounts = (row["L"], row["l"], row.get("n", ""), row.get("N", ""))
-        return checked(Fill(self._name, _time(row), recv, *ids, *amounts))
+        return checked(Fill(self._name, time_of(row), recv, *ids, *amounts))
 
     def _sync_orders(self, now: int) -> Flow[list[Output]]:
         """Open orders, and what has become of those that were."""
         known, (of_all, of_one, _) = sorted(self._memory.open_orders), self.weights
-        rows = yield from self._rest.rows(f"{self._api}/openOrders", "", now, weight=of_all)
+        rows = yield from self._account.rows(f"{self._api}/openOrders", "", now, weight=of_all)
         listed = {row.get("orderId", "") for row in rows}
         for pair, order_id in [each for each in known if each[1] not in listed][:_MOST_LOOKED_UP]:
             symbol = quote(self._account.names.symbol(pair)[1] or pair)
             query = f"symbol={symbol}&orderId={order_id}"
-            rows += yield from self._rest.rows(f"{self._api}/order", query, now, weight=of_one, none=_UNKNOWN_ORDER)
+            rows += yield from self._account.rows(f"{self._api}/order", query, now, weight=of_one, none=_UNKNOWN_ORDER)
         self._memory.forget_orders(listed, now)
         self.ready = True
         return self._restate(Channel.ORDERS, rows, self._order, now, "orderId")
@@ -192,7 +138,7 @@ class _Session(AccountSession):
 
     def _ask_fills(self, symbol: str, now: int, start: int, end: int) -> Flow[list[Row]]:
         query = f"symbol={quote(symbol)}&startTime={start}&endTime={end}&limit={_PAGE}"
-        return (yield from self._rest.rows(f"{self._api}/{self.fills}", query, now, weight=self.weights[2]))
+        return (yield from self._account.rows(f"{self._api}/{self.fills}", query, now, weight=self.weights[2]))
 
 
 class SpotSession(_Session):
@@ -220,7 +166,7 @@ class SpotSession(_Session):
     def _subscription(self, _: str, now: int) -> str:
         """``{"id":1,"method":"userDataStream.subscribe.signature","params":{"apiKey":"…","timestamp":1747385641636,…}}``."""
         key, at = self._rest.account.api_key, self._rest.timestamp(now)
-        params: dict[str, Any] = {"apiKey": key, "recvWindow": _WINDOW, "timestamp": at}
+        params: dict[str, Any] = {"apiKey": key, "recvWindow": WINDOW, "timestamp": at}
         params["signature"] = self._rest.signer.sign("&".join(f"{name}={value}" for name, value in params.items()))
         message = {"id": 1, "method": "userDataStream.subscribe.signature", "params": params}
         return msgspec.json.encode(message).decode()
@@ -247,10 +193,15 @@ class SpotSession(_Session):
             kind = ErrorKind.TOO_MANY_REQUESTS
             waits = [_whole(data, "retryAfter") - _whole(data, "serverTime") for data in nested_rows(errors[0], "data")]
             wait = max(waits, default=0) / 1000 or LONG_WAIT
+        elif self._login.awaited and error.code == UNSURE:
+            return self._login.asks_why(self._why(error, recv), recv, error.code)
         elif self._login.awaited:
             return self._login.refused(words, recv, error.code)
         said = ReportedError(self._exchange, words, kind, code=error.code, retry_after=wait)
         return [Said(said), Reconnect(said.words, wait)]
+
+    def _why(self, error: CodedError, now: int) -> Flow[str]:
+        return in_words(error, {error.code: (yield from self._account.why(now))})
 
     def _event(self, row: Row, frame: bytes, recv: int) -> list[Output]:
         """Deposits and the like are told as changes: the state is fetched, so that nobody has to add them up.
@@ -277,14 +228,14 @@ class SpotSession(_Session):
         return [] if kind in (*_NO_ENTRY, *_CHANGES) else [Unknown(kind[:40] or "event without type")]
 
     def _balance(self, row: Row, recv: int) -> Balance:
-        return checked(Balance(self._name, _time(row), recv, row["a"], row["f"], row["l"]))
+        return checked(Balance(self._name, time_of(row), recv, row["a"], row["f"], row["l"]))
 
     def _steps(self) -> Sequence[Step]:
         return (self._sync_orders, self._sync_fills, self._sync_balances)
 
     def _sync_balances(self, now: int) -> Flow[list[Output]]:
         path = f"{self._api}/account"
-        rows = yield from self._rest.rows(path, "omitZeroBalances=true", now, weight=20, field="balances")
+        rows = yield from self._account.rows(path, "omitZeroBalances=true", now, weight=20, field="balances")
         return self._restate(Channel.BALANCES, rows, self._balance, now, "asset")
 
 
@@ -304,7 +255,7 @@ class UsdmSession(_Session):
 
     def _listen_key(self, method: str, now: int) -> Flow[list[Row]]:
         """``{"listenKey":"pqia91ma19a5s61cv6a81va65sdf19v8a65a1"}``: all connections of the account have the same one."""
-        return (yield from self._rest.rows(f"{self._api}/listenKey", "", now, method=method, signed=False))
+        return (yield from self._account.rows(f"{self._api}/listenKey", "", now, method=method, signed=False))
 
     def open(self, now: int) -> Flow[Target]:
         rows = yield from self._listen_key("POST", now)
@@ -350,7 +301,7 @@ class UsdmSession(_Session):
 
     def _position(self, row: Row, recv: int) -> Position:
         """A position, or one leg of it in hedge mode."""
-        amount, leg, ts, pair = row["pa"], _LEGS[row["ps"]], _time(row), self._account.pair(row)
+        amount, leg, ts, pair = row["pa"], _LEGS[row["ps"]], time_of(row), self._account.pair(row)
         check_values(amount)
         if not Decimal(amount):
             return Position(self._name, ts, recv, pair, "", "0", "", "", "", None, leg)
@@ -362,29 +313,12 @@ class UsdmSession(_Session):
         return (self._sync_orders, self._sync_positions, self._sync_fills)
 
     def _sync_positions(self, now: int) -> Flow[list[Output]]:
-        rows = yield from self._rest.rows("/fapi/v3/positionRisk", "", now, weight=5)
+        rows = yield from self._account.rows("/fapi/v3/positionRisk", "", now, weight=5)
         return self._restate(Channel.POSITIONS, rows, self._position, now)
-
-
-def _wallet(name: str, now: int, row: Row) -> list[Event]:
-    """A wallet of futures; where a profit that isn't taken is available, too, nobody tells what is reserved.
-
-    ``{"asset":"USDT","balance":"122607.35137903","availableBalance":"23.72469206","updateTime":1617939110373}``
-    """
-    total, free = row["balance"], row["availableBalance"]
-    held = difference(total, free)
-    ts = _time(row, "updateTime")
-    return [checked(Balance(name, ts, now, row["asset"], free, "" if held.startswith("-") else held))]
 
 
 def _is_gone(error: RestError) -> bool:
     return error.code == _NO_LISTEN_KEY
-
-
-def _time(row: Row, name: str = "T") -> int | None:
-    """The time of a row, if it has one."""
-    at = row.get(name, "")
-    return instant(int(at[:20])) if at.strip("0") else None
 
 
 def _whole(row: Row, name: str) -> int:

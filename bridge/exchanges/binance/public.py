@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import Raw, Struct
 
-from bridge.exchange_errors import ErrorKind, ReportedError, RestError
+from bridge.exchange_errors import ErrorKind, ReportedError
 from bridge.exchanges.api import Flow, HttpRequest, HttpResponse, Output, Pause, Replace, Said, Subscription, Unknown
+from bridge.exchanges.binance.rest import Market, failure, instant
 from bridge.exchanges.toolkit.rest.rest import asked
-from bridge.exchanges.toolkit.sessions.coded_errors import CodedError, coded_failure
+from bridge.exchanges.toolkit.sessions.coded_errors import CodedError
 from bridge.exchanges.toolkit.sessions.pings import NoPings
 from bridge.exchanges.toolkit.sessions.proven_session import ProvenSession
 from bridge.exchanges.toolkit.sessions.snapshots import SnapshotFetches
@@ -23,11 +24,11 @@ from bridge.exchanges.toolkit.sessions.topics import Request, Topics
 from bridge.exchanges.toolkit.values.checked import checked
 from bridge.exchanges.toolkit.values.fields import decode_rows, nested
 from bridge.exchanges.toolkit.values.holes import TradeNumbers
-from bridge.exchanges.toolkit.values.numbers import best_first, check_levels, epoch_ns, shortened
+from bridge.exchanges.toolkit.values.numbers import best_first, check_levels, shortened
 from bridge.exchanges.toolkit.values.salvage import UNREADABLE
 from bridge.model import BookDelta, BookSnapshot, Channel, Funding, Levels, Liquidation, Mark, Quote, Ticker, Trade
 
-__all__ = ["KEY_REFUSED", "MOST_IN_FULL", "SPOT", "USDM", "Market", "PublicSession", "failure", "instant"]
+__all__ = ["MOST_IN_FULL", "PublicSession"]
 
 MOST_IN_FULL = 20
 """Levels a side up to which there are streams whose every message is the whole book."""
@@ -35,33 +36,7 @@ _MOST_NAMES, _MOST_BYTES = 100, 3_500
 """Streams of one request, and bytes of their names: what is longer than some 4 KB is ignored, without an answer."""
 _LIST = 0
 """The id of the request for a list; those of subscriptions begin at 1."""
-_MICROSECOND, _MILLISECOND = 1_000, 1_000_000
-_IN_MICROSECONDS = 10**14
-"""From here on a time is in microseconds: as milliseconds it would be of the year 5138, below it one of 1973."""
-KEY_REFUSED = {
-    -1002: "the key lacks the permission",
-    -1022: "the secret is not the key's",
-    -2014: "this is no key of the exchange's",
-    -2015: "the key is unknown, is not allowed from this address, or lacks the permission",
-    -4109: "the account is not active",
-}
-"""Codes by which a key is refused."""
-_TOO_MANY = -1003
 _SIDES = {"BUY": "buy", "SELL": "sell"}
-
-
-class Market(Struct, frozen=True):
-    """What differs between the markets; ``weights`` are those of a book by REST: up to so many levels, so much."""
-
-    name: str
-    api: str
-    chained: bool
-    """Whether a delta names the one before it (``pu``); else its numbers follow those of the one before."""
-    weights: tuple[tuple[int, int], ...]
-
-
-SPOT = Market("binance", "/api/v3", chained=False, weights=((100, 5), (500, 25), (1000, 50), (5000, 250)))
-USDM = Market("binance-usdm", "/fapi/v1", chained=True, weights=((100, 5), (500, 10), (1000, 20)))
 
 
 class _Message(Struct):
@@ -136,23 +111,6 @@ _decode_trade: Callable[[Any], _Trade] = msgspec.json.Decoder(_Trade).decode
 _decode_best: Callable[[Any], _Best] = msgspec.json.Decoder(_Best).decode
 
 
-def instant(count: int) -> int:
-    """A time of the exchange's in nanoseconds.
-
-    Spot tells microseconds where it is asked to; futures, REST and older recordings milliseconds. No time of this
-    century can be taken for one in the other unit.
-
-    Raises:
-        ValueError: it is no time.
-    """
-    return epoch_ns(count, _MICROSECOND if count >= _IN_MICROSECONDS else _MILLISECOND)
-
-
-def failure(market: Market, path: str, response: HttpResponse) -> RestError | None:
-    """What is wrong with an answer by REST."""
-    return coded_failure(market.name, path, response, of_key=KEY_REFUSED, too_many=_TOO_MANY)
-
-
 class PublicSession(ProvenSession):
     """Some pairs of one market; each stream feeds one pair.
 
@@ -181,8 +139,9 @@ class PublicSession(ProvenSession):
     ) -> None:
         streams = {**({canary: []} if canary else {}), **streams}
         topics = Topics(streams, _MOST_NAMES, most_bytes=_MOST_BYTES)
-        listing = msgspec.json.encode({"method": "LIST_SUBSCRIPTIONS", "id": _LIST}).decode()
-        super().__init__(market.name, url, streams, topics, NoPings(), canary=canary, listing=listing)
+        super().__init__(market.name, url, streams, topics, NoPings())
+        self._canary = canary
+        self._listing = msgspec.json.encode({"method": "LIST_SUBSCRIPTIONS", "id": _LIST}).decode()
         self._market = market
         self._symbols = symbols
         self._depth = depth

@@ -9,7 +9,7 @@ other clients report.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, ClassVar, Literal
@@ -24,24 +24,20 @@ from bridge.exchanges.api import (
     Flow,
     ListedPair,
     Profile,
-    Subscription,
 )
 from bridge.exchanges.bybit.private import PRIVATE, AccountSession, BybitRest
 from bridge.exchanges.bybit.public import CHANNELS, MILLISECOND, NAME, PublicSession, topics_of
 from bridge.exchanges.toolkit.hosted import HostedExchange
 from bridge.exchanges.toolkit.options import AS_NUMBER
-from bridge.exchanges.toolkit.pairs.listing import share_out, streams_of
-from bridge.exchanges.toolkit.pairs.names import channels_of, contract_name
+from bridge.exchanges.toolkit.pairs.listing import listed_pair, share_out, streams_of
+from bridge.exchanges.toolkit.pairs.names import channels_of
 from bridge.exchanges.toolkit.values.fields import Row, first, nested
-from bridge.exchanges.toolkit.values.numbers import number_or_empty
-from bridge.model import Channel, Event
+from bridge.model import Channel
 
 __all__ = ["Bybit", "BybitOptions"]
 
 _MOST_TEXT = 20_000
 """Bytes of all topics of a connection, with quotes and commas; the exchange takes 21,000."""
-_LONGEST_TIME = 13
-"""Digits of milliseconds until the year 2286."""
 _BLOCKED = 600.0
 """Seconds; after HTTP 403 the exchange lets nobody from here in for ten minutes."""
 _ARGS = {"spot": 10, "linear": 20}
@@ -118,10 +114,6 @@ class Bybit(HostedExchange):
                     found.append(pair)
         return found
 
-    def subscriptions(self) -> list[Subscription]:
-        """Of a pair only what its kind has."""
-        return [stream for stream in super().subscriptions() if channels_of(stream.subject, [stream.channel])]
-
     def plan(self) -> list[ConnectionPlan]:
         plans = [plan for category in _ARGS for plan in self._market_plans(category)]
         account = self.profile.account
@@ -137,9 +129,6 @@ class Bybit(HostedExchange):
 
     def clock_known(self, offset: int) -> None:
         self._rest.clock_offset = offset
-
-    def recall(self, stream: Subscription, tail: Sequence[Event], since: int) -> None:
-        self._memory.take_up(stream, tail, since)
 
     def _market_plans(self, category: str) -> Iterable[ConnectionPlan]:
         """As few connections as the length of their topics allows."""
@@ -179,25 +168,18 @@ def _by_convention(pair: str) -> tuple[str, str]:
 
 
 def _listed(category: str, row: Row) -> ListedPair | None:
-    """Named by coins and kind, never by the symbol: ``BTCPERP`` is ``BTC-USDC-PERP``; ``None`` for what isn't served."""
-    base, quote, symbol = row.get("baseCoin", ""), row.get("quoteCoin", ""), row.get("symbol", "")
-    if not (base.isalnum() and quote.isalnum() and symbol.isascii() and symbol):
-        return None
+    """A row of a category's list; ``None`` for what isn't served."""
     kinds = {"spot": "spot", "LinearPerpetual": "perpetual", "LinearFutures": "future"}
-    kind = kinds.get(category if category == "spot" else row.get("contractType", ""))
-    delivery = row.get("deliveryTime", "") if kind == "future" else ""
-    if kind is None or (kind == "future" and not (delivery.isdecimal() and len(delivery) <= _LONGEST_TIME)):
-        return None
     prices, sizes = nested(row, "priceFilter"), nested(row, "lotSizeFilter")
-    return ListedPair(
-        (f"{base}-{quote}" if kind == "spot" else contract_name(base, quote, delivery)).upper(),
-        base,
-        quote,
-        kind,
+    symbol, coins = row.get("symbol", ""), (row.get("baseCoin", ""), row.get("quoteCoin", ""))
+    return listed_pair(
+        symbol,
+        kinds.get(category if category == "spot" else row.get("contractType", "")),
+        *coins,
+        row.get("deliveryTime", ""),
         status="online" if row.get("status") == "Trading" else row.get("status", ""),
         settle=row.get("settleCoin", ""),
-        tick_size=number_or_empty(prices.get("tickSize", "")),
-        lot_size=number_or_empty(first(sizes, "qtyStep", "basePrecision")),
-        min_size=number_or_empty(sizes.get("minOrderQty", "")),
-        expiry=str(int(delivery) * MILLISECOND) if delivery else "",
+        tick_size=prices.get("tickSize", ""),
+        lot_size=first(sizes, "qtyStep", "basePrecision"),
+        min_size=sizes.get("minOrderQty", ""),
     )

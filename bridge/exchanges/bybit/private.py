@@ -9,6 +9,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import partial
 from urllib.parse import quote
 
 import msgspec
@@ -17,20 +18,19 @@ from msgspec import Struct, field
 from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import Credentials, Flow, HttpResponse, Output, Subscription
 from bridge.exchanges.bybit.public import MILLISECOND, NAME, BybitSession, Envelope, milliseconds
-from bridge.exchanges.toolkit.accounts.account import LoggedInSession
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
-from bridge.exchanges.toolkit.accounts.login import LogIn
+from bridge.exchanges.toolkit.accounts.logged_in_session import LoggedInSession
+from bridge.exchanges.toolkit.accounts.login import LogIn, refused_by_rest
 from bridge.exchanges.toolkit.accounts.private import PrivateState, Step
 from bridge.exchanges.toolkit.pairs.names import Names
 from bridge.exchanges.toolkit.rest.rest import TimedRest
 from bridge.exchanges.toolkit.timing.waiting import seconds_to_wait
+from bridge.exchanges.toolkit.values.checked import checked
 from bridge.exchanges.toolkit.values.fields import EXACT, Row, decode_rows, nested_rows
 from bridge.exchanges.toolkit.values.numbers import (
-    check_amounts,
     check_ids,
     check_numbers,
     check_values,
-    check_words,
     shortened,
 )
 from bridge.exchanges.toolkit.values.salvage import UNREADABLE, readable
@@ -47,7 +47,6 @@ _WINDOW = "5000"
 _WEEK = 7 * 24 * 3600 * 1000 - 1
 """Milliseconds that one question about executions may span."""
 _ALL_HISTORY = 104 * _WEEK
-_TOO_MANY = "the exchange does not list all fills since the last one known"
 _MOST_LOOKED_UP = 50
 """Orders whose end is asked for one by one."""
 _SETTLED_IN = ("USDT", "USDC")
@@ -171,7 +170,7 @@ class AccountSession(LoggedInSession, BybitSession):
         self._names = names
         self._memory = memory
         self._login = LogIn(NAME, memory, self._log_in)
-        self._state = PrivateState(self, NAME, account.name, memory, steps=self._steps, failed=self._rest_failed)
+        self._state = PrivateState(self, NAME, account.name, memory, steps=self._steps, failed=refused_by_rest)
 
     def _log_in(self, _: str, now: int) -> str:
         """The message: ``{"req_id":"10001","op":"auth","args":["API_KEY",1662350400000,"hex"]}``."""
@@ -224,11 +223,9 @@ class AccountSession(LoggedInSession, BybitSession):
         market, unit = kind == "market", row.get("marketUnit", "")
         in_quote = unit == "quoteCoin" or (category == "spot" and market and side == "Buy" and unit != "baseCoin")
         price, size, filled = "" if market else row["price"], "" if in_quote else row["qty"], row["cumExecQty"] or "0"
-        check_ids(order_id)
-        check_words(client_id, kind)
-        check_amounts(price, size, filled)
         ts, name, status = milliseconds(int(row["updatedTime"])), self._account.name, _STATUS[row["orderStatus"]]
-        return Order(name, ts, recv, order_id, client_id, pair, kind, _SIDES[side], price, size, filled, status)
+        ids = (order_id, client_id, pair, kind, _SIDES[side])
+        return checked(Order(name, ts, recv, *ids, price, size, filled, status))
 
     def _fill(self, row: Row, pair: str, recv: int) -> Fill:
         """An execution; ``execFee`` below zero is a rebate."""
@@ -236,12 +233,9 @@ class AccountSession(LoggedInSession, BybitSession):
         fee, currency = row.get("execFee", ""), row.get("feeCurrency", "")
         if row["execType"] not in _FILLS:
             raise ValueError(f"type {shortened(row['execType'])}")
-        check_ids(fill_id, order_id)
-        check_numbers(price, size)
-        check_values(fee)
-        check_words(currency)
         ts, side = milliseconds(int(row["execTime"])), _SIDES[row["side"]]
-        return Fill(self._account.name, ts, recv, fill_id, order_id, pair, side, price, size, fee, currency)
+        ids = (fill_id, order_id, pair, side)
+        return checked(Fill(self._account.name, ts, recv, *ids, price, size, fee, currency))
 
     def _position(self, row: Row, pair: str, recv: int) -> Position:
         """A position, or one leg of it in hedge mode."""
@@ -252,20 +246,18 @@ class AccountSession(LoggedInSession, BybitSession):
             return Position(self._account.name, ts, recv, pair, "", "0", "", "", "", None, leg)
         entry, mark = row.get("entryPrice") or row.get("avgPrice", ""), row.get("markPrice", "")
         profit = row.get("unrealisedPnl", "")
-        check_amounts(entry, mark)
-        check_values(profit)
-        return Position(self._account.name, ts, recv, pair, _HELD[row["side"]], size, entry, mark, profit, None, leg)
+        values = (_HELD[row["side"]], size, entry, mark, profit)
+        return checked(Position(self._account.name, ts, recv, pair, *values, None, leg))
 
     def _balance(self, row: Row, recv: int) -> Balance:
         """A coin of the unified account; what is free is not told for one that margin or a loan is held in."""
         total, locked, name = row["walletBalance"] or "0", row.get("locked") or "0", row["coin"]
         bound = [row.get(what, "") for what in ("totalOrderIM", "totalPositionIM", "spotBorrow")]
-        check_words(name)
         check_values(total, locked, *bound)
         free = f"{EXACT.subtract(Decimal(total), Decimal(locked)):f}"
         if any(Decimal(held or "0") for held in bound):
             free = ""
-        return Balance(self._account.name, None, recv, name, free, locked)
+        return checked(Balance(self._account.name, None, recv, name, free, locked))
 
     # REST
 
@@ -307,9 +299,8 @@ class AccountSession(LoggedInSession, BybitSession):
                 found, whole = yield from self._rest.pages("/v5/execution/list", query, now, self._account)
                 rows += [row | {"category": category} for row in found]
                 all_there = all_there and whole
-        rows.sort(key=lambda row: row.get("execTime", "").rjust(20))
-        missed = [] if all_there else self._state.gap(Channel.FILLS, now, _TOO_MANY)
-        return [*missed, *self._state.restate(Channel.FILLS, rows, lambda row: self._read("execution", row, now), now)]
+        read = partial(self._read, "execution", recv=now)
+        return self._state.restate_fills(rows, read, now, time="execTime", whole=all_there)
 
     def _sync_balances(self, now: int) -> Flow[list[Output]]:
         answer = yield from self._rest.get("/v5/account/wallet-balance", "accountType=UNIFIED", now, self._account)

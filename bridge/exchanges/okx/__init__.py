@@ -9,7 +9,7 @@ trades and tickers; the chain of numbers is younger), and what other clients' fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from functools import partial, reduce
 from typing import ClassVar, Literal
@@ -25,31 +25,23 @@ from bridge.exchanges.api import (
     BookRules,
     ClockReading,
     ConnectionPlan,
-    Exchange,
     Flow,
     ListedPair,
     Profile,
-    Subscription,
 )
 from bridge.exchanges.okx.private import PRIVATE, AccountSession, OkxRest, clock
 from bridge.exchanges.okx.public import NAME, PublicSession
-from bridge.exchanges.toolkit.accounts.history import AccountMemory
-from bridge.exchanges.toolkit.pairs.listing import check_listed, share_out, streams_of
-from bridge.exchanges.toolkit.pairs.names import Names, channels_of, contract_name
+from bridge.exchanges.toolkit.hosted import HostedExchange
+from bridge.exchanges.toolkit.pairs.listing import share_out, streams_of
+from bridge.exchanges.toolkit.pairs.names import channels_of, contract_name
 from bridge.exchanges.toolkit.sessions.maintenance import Maintenance
 from bridge.exchanges.toolkit.values.contracts import Contracts
 from bridge.exchanges.toolkit.values.fields import EXACT, Row, plain
 from bridge.exchanges.toolkit.values.numbers import number_or_empty
-from bridge.model import Channel, Event
+from bridge.model import Channel
 
 __all__ = ["KINDS", "Okx", "OkxOptions"]
 
-_HOSTS = {
-    "global": ("ws.okx.com", "wspap.okx.com", "openapi.okx.com"),
-    "eea": ("wseea.okx.com", "wseeapap.okx.com", "eea.okx.com"),
-    "us": ("wsus.okx.com", "wsuspap.okx.com", "us.okx.com"),
-}
-"""Region → hosts of WebSockets, of the demo's, of REST. None has a port: 8443 takes no connections since October 2026."""
 KINDS = {
     Channel.TRADES: "trades",
     Channel.BOOK: "books",
@@ -62,7 +54,6 @@ KINDS = {
 }
 """Channel → the exchange's."""
 _MILLISECOND = 1_000_000
-_LIST = "/api/v5/public/instruments"
 _TYPES = {"SPOT": "spot", "SWAP": "perpetual", "FUTURES": "future"}
 _MOST_BOOKS = 25
 """Pairs of a connection with books; the exchange advises less than 30."""
@@ -86,10 +77,17 @@ class OkxOptions(BaseModel):
     """``aggregated``: trades of one order at one price come as one; ``all``: each by itself, over a connection more."""
 
 
-class Okx(Exchange):
+class Okx(HostedExchange):
     """OKX: all channels, spot and linear."""
 
     name = NAME
+    hosts: ClassVar = {
+        f"{region}{demo}": (f"{host}{pap}.okx.com", f"{host}{pap}.okx.com", f"{rest}.okx.com")
+        for region, host, rest in (("global", "ws", "openapi"), ("eea", "wseea", "eea"), ("us", "wsus", "us"))
+        for demo, pap in (("", ""), (" demo", "pap"))
+    }
+    """Of each region and its demo. None has a port: 8443 takes no connections since October 2026."""
+    list_path = "/api/v5/public/instruments"
     credentials: ClassVar = (API_KEY, API_SECRET, API_PASSPHRASE)
     example_pairs = ("BTC-USDT", "BTC-USDT-PERP")
     url = "wss://ws.okx.com"
@@ -121,60 +119,46 @@ class Okx(Exchange):
     def __init__(self, profile: Profile) -> None:
         super().__init__(profile)
         self._options = self.options(OkxOptions)
-        live, demo, rest = _HOSTS[self._options.region]
-        self._base = profile.url or f"wss://{demo if self._options.demo else live}"
-        self._rest_base = profile.rest_url or f"https://{rest}"
         self._rest = OkxRest(demo=self._options.demo)
         self._maintenance = Maintenance()
-        self._memory = AccountMemory()
         self._contracts = Contracts({}, lambda pair: pair.count("-") > 1)
-        self._status: dict[str, str] = {}
-        """Pair → the exchange's word for why it isn't traded."""
-        self.book = structs.replace(self.book, may_cross=lambda pair: self._status.get(pair) == "preopen")
+        self._unopened: set[str] = set()
+        """Pairs before their opening: orders gather, and nothing is traded."""
+        self.book = structs.replace(self.book, may_cross=self._unopened.__contains__)
         self._inverse: set[str] = set()
-        self._names = Names()
-        for pair in profile.pairs:
-            self._names.learn("", _symbol(pair), pair)
 
     @property
-    def rest_base(self) -> str:
-        return self._rest_base
+    def environment(self) -> str:
+        options = self.options(OkxOptions)
+        return f"{options.region} demo" if options.demo else options.region
+
+    @classmethod
+    def by_convention(cls, pair: str) -> tuple[str, str]:
+        return "", f"{pair.removesuffix('-PERP')}-SWAP" if pair.endswith("-PERP") else pair
 
     @property
-    def bases(self) -> list[str]:
-        return [self._base, self._rest_base]
+    def needs_list(self) -> bool:
+        """Also for an account, and for what is counted in contracts."""
+        counted = any(self._contracts.contracts(pair, "1") for pair in self.pairs)
+        return super().needs_list or self.profile.account is not None or counted
 
-    def discover(self, now: int) -> Flow[None]:
-        """Read the lists of instruments; not for spot pairs of streams that are another exchange's than REST."""
-        del now
-        profile = self.profile
-        if profile.url and not profile.rest_url and not profile.account and not any(map(self._counted, self.pairs)):
-            return
-        listed = [pair.pair for pair in (yield from self.list_pairs())]
+    def check_pairs(self, listed: Collection[str]) -> None:
         for pair in self.pairs:
             if pair in self._inverse:
                 raise UnknownPairError(NAME, pair, [name for name in _linear(pair) if name in listed], _INVERSE)
             if pair.endswith("-USD") and f"{pair}C" in listed and pair not in listed:
                 why = f"no pair {pair} at this exchange, which has replaced dollars by USDC in September 2026"
                 raise UnknownPairError(NAME, pair, [f"{pair}C"], why)
-        check_listed(NAME, _LIST, self.pairs, listed)
+        super().check_pairs(listed)
 
     def list_pairs(self) -> Flow[list[ListedPair]]:
         found: list[ListedPair] = []
         for kind in _TYPES:
-            rows, _ = yield from self._rest.pages(_LIST, f"instType={kind}")
+            rows, _ = yield from self._rest.pages(self.list_path, f"instType={kind}")
             if kind == "SPOT" and not rows:
-                raise RestError(NAME, _LIST, 200, "the list of spot instruments is empty")
+                raise RestError(NAME, self.list_path, 200, "the list of spot instruments is empty")
             found += [pair for row in rows if (pair := self._listed(kind, row))]
         return found
-
-    def remarks(self) -> list[str]:
-        return [f"{pair} is not traded at present: {why}" for pair in self.pairs if (why := self._status.get(pair))]
-
-    def subscriptions(self) -> list[Subscription]:
-        """Of a pair only what its kind has."""
-        streams = super().subscriptions()
-        return [one for one in streams if one.channel not in KINDS or channels_of(one.subject, [one.channel])]
 
     def plan(self) -> list[ConnectionPlan]:
         kinds = {channel: KINDS[channel] for channel in sorted(self.profile.channels & self.channels)}
@@ -186,7 +170,7 @@ class Okx(Exchange):
         account = self.profile.account
         if account:
             streams = streams_of(self.private_channels, [account.name])
-            url = f"{self._base}/ws/v5/private"
+            url = f"{self._private}/ws/v5/private"
             log_in = partial(
                 AccountSession,
                 url,
@@ -206,16 +190,13 @@ class Okx(Exchange):
     def clock_known(self, offset: int) -> None:
         self._rest.clock_offset = self._maintenance.clock_offset = offset
 
-    def recall(self, stream: Subscription, tail: Sequence[Event], since: int) -> None:
-        self._memory.take_up(stream, tail, since)
-
     def _market_plans(self, address: str, kinds: Mapping[Channel, str]) -> Iterable[ConnectionPlan]:
         env = "2" if self._options.demo else "1"
         served = [pair for pair in self.pairs if channels_of(pair, kinds)]
         most = _MOST_BOOKS if Channel.BOOK in kinds else _MOST_PAIRS
         for number, pairs in enumerate(share_out(served, most), 1):
             symbols = {pair: self._names.symbol(pair)[1] for pair in pairs}
-            url = f"{self._base}/ws/v5/{address}"
+            url = f"{self._public}/ws/v5/{address}"
             session = partial(
                 PublicSession,
                 url,
@@ -227,9 +208,6 @@ class Okx(Exchange):
             )
             streams = [stream for pair in pairs for stream in streams_of(channels_of(pair, kinds), [pair])]
             yield ConnectionPlan(f"{address}-{number}", tuple(streams), session)
-
-    def _counted(self, pair: str) -> bool:
-        return bool(self._contracts.contracts(pair, "1"))
 
     def _listed(self, kind: str, row: Row) -> ListedPair | None:
         """Named by coins and kind: of derivatives the list has only their family. ``None`` for what isn't served.
@@ -252,7 +230,7 @@ class Okx(Exchange):
             if pair not in self._contracts:
                 return None
         self._names.learn("", symbol, pair)
-        self._status[pair] = "" if state == "live" else state
+        (self._unopened.add if state == "preopen" else self._unopened.discard)(pair)
         steps = [number_or_empty(row.get(name, "")) for name in ("lotSz", "minSz")]
         lot, least = (_product(step, size) for step in steps) if size else steps
         return ListedPair(
@@ -260,7 +238,7 @@ class Okx(Exchange):
             base,
             quote,
             _TYPES[kind],
-            self._status[pair] or "online",
+            "online" if state == "live" else state,
             settle=row.get("settleCcy", ""),
             tick_size=number_or_empty(row.get("tickSz", "")),
             lot_size=lot,
@@ -275,11 +253,6 @@ def _product(*factors: str) -> str:
     if not all(map(number_or_empty, factors)):
         return ""
     return plain(reduce(EXACT.multiply, map(Decimal, factors)))
-
-
-def _symbol(pair: str) -> str:
-    """The exchange's name of a pair, where no list says it."""
-    return f"{pair.removesuffix('-PERP')}-SWAP" if pair.endswith("-PERP") else pair
 
 
 def _linear(pair: str) -> list[str]:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -31,9 +32,9 @@ from bridge.exchanges.api import (
     Subscription,
 )
 from bridge.exchanges.okx.public import NAME, Envelope, OkxSession
-from bridge.exchanges.toolkit.accounts.account import LoggedInSession
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
-from bridge.exchanges.toolkit.accounts.login import LogIn
+from bridge.exchanges.toolkit.accounts.logged_in_session import LoggedInSession
+from bridge.exchanges.toolkit.accounts.login import LogIn, refused_by_rest
 from bridge.exchanges.toolkit.accounts.margin_modes import MarginModes
 from bridge.exchanges.toolkit.accounts.private import PrivateState, Step
 from bridge.exchanges.toolkit.pairs.names import Names
@@ -43,13 +44,12 @@ from bridge.exchanges.toolkit.sessions.maintenance import Maintenance
 from bridge.exchanges.toolkit.timing.clocks import millis_reading
 from bridge.exchanges.toolkit.timing.times import milliseconds
 from bridge.exchanges.toolkit.timing.waiting import seconds_to_wait
+from bridge.exchanges.toolkit.values.checked import checked
 from bridge.exchanges.toolkit.values.contracts import Contracts
 from bridge.exchanges.toolkit.values.fields import Row, decode_rows, first, nested_rows, opposite
 from bridge.exchanges.toolkit.values.numbers import (
     SECOND,
-    check_amounts,
     check_ids,
-    check_numbers,
     check_values,
     check_words,
     id_or_empty,
@@ -81,7 +81,6 @@ _RECENT = 3 * _DAY - 3600 * 1000
 """Milliseconds that the quick list of fills reaches back; an hour less than it says."""
 _ALL_HISTORY = 90 * _DAY
 _TYPES = ("SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION")
-_TOO_MANY = "the exchange does not list all fills since the last one known"
 _MOST_LOOKED_UP = 50
 """Orders whose end is asked for one by one."""
 _NO_SUCH_ORDER = 51603
@@ -281,15 +280,13 @@ class AccountSession(LoggedInSession, OkxSession):
         price = "" if kind == "market" else row["px"]
         size, contracts = ("", "") if row.get("tgtCcy") == "quote_ccy" else self._contracts.exact(pair, row["sz"])
         filled, _ = self._contracts.exact(pair, row["accFillSz"] or "0")
-        check_ids(order_id)
-        check_words(client_id, kind)
-        check_amounts(price)
         ts, status = milliseconds(row["uTime"]), _STATUS.get(row["state"], "")
         if not status:
             status = "open" if Decimal(row["accFillSz"] or "0") < Decimal(row["sz"]) else "filled"
             self._state.remark(f"an order is {shortened(row['state'])}, which is not known; it is taken to be {status}")
         name = self._account.name
-        return Order(name, ts, recv, order_id, client_id, pair, kind, side, price, size, filled, status, contracts)
+        ids = (order_id, client_id, pair, kind, side)
+        return checked(Order(name, ts, recv, *ids, price, size, filled, status, contracts))
 
     def _fill(self, row: Row, pair: str, recv: int) -> Fill:
         """A fill: part of its order's message, or a row by REST; charged fees are below zero, ``fee`` in an order is of all.
@@ -300,13 +297,10 @@ class AccountSession(LoggedInSession, OkxSession):
         fill_id, order_id, price, side = row["tradeId"], row["ordId"], row["fillPx"], _SIDES[row["side"]]
         kind = "fillFee" if "fillFee" in row else "fee"
         fee, currency = row.get(kind, ""), row.get(f"{kind}Ccy", "")
-        check_ids(fill_id, order_id)
-        check_numbers(price, row["fillSz"])
-        check_values(fee)
-        check_words(currency)
         size, contracts = self._contracts.exact(pair, row["fillSz"])
         ts, name = milliseconds(row["fillTime"]), self._account.name
-        return Fill(name, ts, recv, fill_id, order_id, pair, side, price, size, opposite(fee), currency, contracts)
+        ids = (fill_id, order_id, pair, side)
+        return checked(Fill(name, ts, recv, *ids, price, size, opposite(fee), currency, contracts))
 
     def _position(self, row: Row, pair: str, recv: int) -> Position:
         """A position, or one leg of it; ``pos`` is signed in net mode. Cross and isolated ones are apart, and are summed.
@@ -321,10 +315,8 @@ class AccountSession(LoggedInSession, OkxSession):
         side = leg or ("short" if contracts.startswith("-") else "long")
         size, contracts = self._contracts.exact(pair, contracts.removeprefix("-"))
         entry, mark, profit, name = row.get("avgPx", ""), row.get("markPx", ""), row.get("upl", ""), self._account.name
-        check_amounts(entry, mark)
-        check_values(profit)
         flat = Position(name, ts, recv, pair, "", "0", "", "", "", "0", leg)
-        held = Position(name, ts, recv, pair, side, size, entry, mark, profit, contracts, leg)
+        held = checked(Position(name, ts, recv, pair, side, size, entry, mark, profit, contracts, leg))
         whole, summed = self._modes.whole(held if Decimal(contracts or "0") else flat, mode)
         if summed:
             self._state.remark(f"{pair} has a cross and an isolated position: they are summed")
@@ -332,11 +324,8 @@ class AccountSession(LoggedInSession, OkxSession):
 
     def _balance(self, row: Row, recv: int) -> Balance:
         """A currency: ``{"ccy":"BTC","cashBal":"1","availBal":"0.9","frozenBal":"0.1","uTime":"1705564223311"}``."""
-        currency, available, reserved = row["ccy"], row["availBal"], row.get("frozenBal", "")
-        check_ids(currency)
-        check_values(available, reserved)
         ts = milliseconds(row["uTime"]) if row.get("uTime") else None
-        return Balance(self._account.name, ts, recv, currency, available, reserved)
+        return checked(Balance(self._account.name, ts, recv, row["ccy"], row["availBal"], row.get("frozenBal", "")))
 
     # REST
 
@@ -346,7 +335,7 @@ class AccountSession(LoggedInSession, OkxSession):
     def _rest_failed(self, error: RestError) -> list[Output]:
         if error.kind is not ErrorKind.REST_LOGIN_REFUSED:
             self._has_answered()  # the connection's own data goes on
-        return super()._rest_failed(error)
+        return refused_by_rest(error)
 
     def _sync_orders(self, now: int) -> Flow[list[Output]]:
         """Open orders, and what has become of those that were; one that was cancelled unfilled is forgotten after hours."""
@@ -384,9 +373,8 @@ class AccountSession(LoggedInSession, OkxSession):
             found, whole = yield from self._rest.pages(path, query, now, self._account)
             rows += found
             all_there = all_there and whole
-        rows.sort(key=lambda row: row.get("fillTime", "").rjust(20))
-        missed = [] if all_there else self._state.gap(Channel.FILLS, now, _TOO_MANY)
-        return [*missed, *self._restate(Channel.FILLS, "fills", rows, now)]
+        read = partial(self._read, "fills", recv=now)
+        return self._state.restate_fills(rows, read, now, time="fillTime", whole=all_there)
 
     def _sync_balances(self, now: int) -> Flow[list[Output]]:
         answer = yield from self._rest.get("/api/v5/account/balance", "", now, self._account)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
-from bridge.exchanges.api import Exchange, Flow, ListedPair, Profile
+from bridge.exchanges.api import Exchange, Flow, ListedPair, Profile, Subscription
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.exchanges.toolkit.pairs.listing import check_listed
-from bridge.exchanges.toolkit.pairs.names import Names
+from bridge.exchanges.toolkit.pairs.names import Names, channels_of
+from bridge.model import Event
 
 __all__ = ["HostedExchange"]
 
@@ -52,16 +53,36 @@ class HostedExchange(Exchange):
     def by_convention(cls, pair: str) -> tuple[str, str]:
         """Category and symbol of a pair, where no list says them."""
 
+    @property
+    def needs_list(self) -> bool:
+        """Whether the list has to be read: not where REST is another exchange's than the streams."""
+        return not self.profile.url or self.profile.rest_url is not None
+
     def discover(self, now: int) -> Flow[None]:
-        """Read the list; where REST is another exchange's than the streams, names go by convention."""
+        """Read the list; without it, names go by convention."""
         del now
-        if not self.profile.url or self.profile.rest_url:
+        if self.needs_list:
             listed = yield from self.list_pairs()
-            check_listed(self.name, self.list_path, self.pairs, [pair.pair for pair in listed])
+            self.check_pairs([pair.pair for pair in listed])
             self._halted = {pair.pair: _words(pair) for pair in listed if pair.status not in ("", "online")}
+
+    def check_pairs(self, listed: Collection[str]) -> None:
+        """Make sure that these, which are listed, are all of the profile's.
+
+        Raises:
+            RestError, UnknownPairError: as `check_listed`.
+        """
+        check_listed(self.name, self.list_path, self.pairs, listed)
 
     def remarks(self) -> list[str]:
         return [f"{pair}: {self._halted[pair]}" for pair in self.pairs if pair in self._halted]
+
+    def subscriptions(self) -> list[Subscription]:
+        """Of a pair only what its kind has."""
+        return [stream for stream in super().subscriptions() if channels_of(stream.subject, [stream.channel])]
+
+    def recall(self, stream: Subscription, tail: Sequence[Event], since: int) -> None:
+        self._memory.take_up(stream, tail, since)
 
 
 def _words(pair: ListedPair) -> str:

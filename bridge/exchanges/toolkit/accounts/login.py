@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from bridge.exchange_errors import ErrorKind, ReportedError, RestError
-from bridge.exchanges.api import Output, Reconnect, Said, Send
+from bridge.exchanges.api import Fetch, Flow, Output, Reconnect, Said, Send
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.exchanges.toolkit.timing.waiting import LONG_WAIT
 from bridge.exchanges.toolkit.values.numbers import SECOND
@@ -71,6 +71,15 @@ class LogIn:
         self._memory.refused += 1
         wait = 0.0 if self._memory.refused == 1 else LONG_WAIT
         return [Said(error), Reconnect(f"the log-in is refused: {error.words}", wait)]
+
+    def asks_why(self, words: Flow[str], now: int, code: int | str | None = None) -> list[Output]:
+        """The exchange doesn't take it, and REST may say more of why: ``words`` end in what is said of it then."""
+
+        def ask() -> Flow[list[Output]]:
+            return self.refused((yield from words), now, code)
+
+        self._since = None
+        return [Fetch(ask(), "the reason why the log-in is refused")]
 
     def _next(self, now: int) -> list[Output]:
         self._since = None

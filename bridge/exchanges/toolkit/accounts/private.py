@@ -21,6 +21,9 @@ Step = Callable[[int], Flow[list[Output]]]
 """A conversation that is begun at this time (ns)."""
 
 _MOST_REMARKS = 100
+_NOT_ALL = "the exchange does not list all fills since the last one known"
+_LONGEST_TIME = 20
+"""Digits, so that times of different lengths are in order as text."""
 
 
 class StateFetch:
@@ -205,6 +208,12 @@ class PrivateState(StateFetch):
             self._memory.note([event for event in events if isinstance(event, Fill)])
         state = Restated(channel, self._account, events, now, speaks_of if errors else covers)
         return [*self._remarked(), *map(Reject, errors), *(self.gap(channel, now, BAD_ROW) if errors else []), state]
+
+    def restate_fills(self, rows: Sequence[Row], read: Read, now: int, *, time: str, whole: bool) -> list[Output]:
+        """Hand on fills, in the order of the field ``time``; a ``gap`` first, where they are not all that there were."""
+        in_order = sorted(rows, key=lambda row: row.get(time, "").rjust(_LONGEST_TIME))
+        missed = [] if whole else self.gap(Channel.FILLS, now, _NOT_ALL)
+        return [*missed, *self.restate(Channel.FILLS, in_order, read, now)]
 
     def _remarked(self) -> list[Output]:
         fresh = [words for words, said in self._remarks.items() if not said]

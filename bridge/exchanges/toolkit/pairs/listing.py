@@ -7,13 +7,45 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from bridge.errors import ConfigError, Problem
 from bridge.exchange_errors import RestError, UnknownPairError
-from bridge.exchanges.api import Subscription
+from bridge.exchanges.api import ListedPair, Subscription
+from bridge.exchanges.toolkit.pairs.names import contract_name
+from bridge.exchanges.toolkit.values.numbers import number_or_empty
 from bridge.model import Channel
 
-__all__ = ["check_listed", "in_messages", "nearest_pairs", "share_out", "streams_of"]
+__all__ = ["check_listed", "in_messages", "listed_pair", "nearest_pairs", "share_out", "streams_of"]
 
 _AROUND = 3
 """Bytes around a topic in a request: two quotes, and a comma."""
+_LONGEST_TIME = 13
+"""Digits of milliseconds until the year 2286."""
+_MILLISECOND = 1_000_000
+
+
+def listed_pair(
+    symbol: str, kind: str | None, base: str, quote: str, delivery: str = "", **more: str
+) -> ListedPair | None:
+    """A pair of a list, named by its coins and kind, never by its symbol: ``BTCPERP`` may be ``BTC-USDC-PERP``.
+
+    Args:
+        symbol: the exchange's name of it.
+        kind: as `ListedPair.kind`; ``None``: one that isn't served.
+        base: its base coin.
+        quote: its quote coin.
+        delivery: of a future, when it is delivered (ms since the epoch, as text).
+        more: the other fields of `ListedPair`; figures that are no numbers become empty.
+
+    Returns:
+        ``None`` for what isn't served, or can't be named in the config.
+    """
+    timed = delivery.isascii() and delivery.isdecimal() and len(delivery) <= _LONGEST_TIME
+    if kind is None or not (symbol and symbol.isascii() and base.isalnum() and quote.isalnum()):
+        return None
+    if kind == "future" and not timed:
+        return None
+    day = delivery if kind == "future" else ""
+    pair = (f"{base}-{quote}" if kind == "spot" else contract_name(base, quote, day)).upper()
+    figures = {name: number_or_empty(value) if name.endswith("_size") else value for name, value in more.items()}
+    return ListedPair(pair, base, quote, kind, expiry=str(int(day) * _MILLISECOND) if day else "", **figures)
 
 
 def check_listed(exchange: str, path: str, pairs: Sequence[str], listed: Collection[str]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from urllib.parse import quote
 
+from msgspec import structs
+
 from bridge.exchange_errors import RestError
 from bridge.exchanges.api import ClockReading, Credentials, Flow, HttpRequest, HttpResponse
 from bridge.exchanges.toolkit.rest.rest import asked
@@ -74,6 +76,7 @@ class SignedQueries:
         field: str = "",
         none: Collection[int] = (),
         signed: bool = True,
+        base: str = "",
     ) -> Flow[list[Row]]:
         """The rows of an answer; where our clock is what is wrong with the call, it is signed once more.
 
@@ -86,6 +89,7 @@ class SignedQueries:
             field: the field of the answer that holds the rows; empty: they are the answer.
             none: codes for that there are no rows.
             signed: whether the call is signed; it bears the key all the same.
+            base: as `HttpRequest.base`.
 
         Raises:
             RestError: as `asked`.
@@ -97,7 +101,8 @@ class SignedQueries:
             return decode_rows(fields_of(body)[field] if field else body)
 
         def ask() -> Flow[list[Row]]:
-            request = self._request(method, path, query, now, weight=weight, signed=signed)
+            request = self._request(method, path, query, now, signed=signed)
+            request = structs.replace(request, weight=weight, base=base)
             return (yield from asked(self._exchange, request, self._failure, read))
 
         try:
@@ -110,10 +115,10 @@ class SignedQueries:
         yield from self.read_clock(now)
         return (yield from ask())
 
-    def _request(self, method: str, path: str, query: str, now: int, *, weight: int, signed: bool) -> HttpRequest:
+    def _request(self, method: str, path: str, query: str, now: int, *, signed: bool) -> HttpRequest:
         shown = f"{path}?{query}".rstrip("?")
         if signed:
             query = f"{query}&recvWindow={self.window}&timestamp={self.timestamp(now)}".lstrip("&")
             query += f"&signature={quote(self.signer.sign(query), safe='')}"
         whole, headers = f"{path}?{query}".rstrip("?"), {self._header: self.account.api_key}
-        return HttpRequest(method, whole, headers=headers, shown=shown, weight=weight)
+        return HttpRequest(method, whole, headers=headers, shown=shown)

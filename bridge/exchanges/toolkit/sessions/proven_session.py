@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from bridge.exchanges.api import Output, Reconnect, Replace, Send, Subscription
-from bridge.exchanges.toolkit.sessions.pings import Pings
+from bridge.exchanges.api import Output, Reconnect, Replace, Send
 from bridge.exchanges.toolkit.sessions.session import TopicSession
-from bridge.exchanges.toolkit.sessions.topics import Topics
 from bridge.exchanges.toolkit.values.numbers import SECOND
 
 __all__ = ["ProvenSession"]
@@ -22,32 +20,23 @@ _NOT_HELD = "acknowledged, and yet not among the subscriptions"
 class ProvenSession(TopicSession):
     """One that takes an acknowledgement for a claim, and data for its proof.
 
-    Args:
-        canary: a topic that always speaks; it may feed no stream. Until anything has come over the connection, none of its
-            streams is live, and if nothing comes at all, the connection is given up.
-        listing: a request for the list of what is subscribed, sent after acknowledgements; `_listed` takes the answer.
-            A topic that was accepted, is not in the list, and has brought nothing is refused.
+    Until anything has come over a connection with a canary, none of its streams is live, and if nothing comes at all, it is
+    given up. A topic that was accepted, is not in the list, and has brought nothing is refused.
     """
 
-    def __init__(
-        self,
-        exchange: str,
-        url: str,
-        streams: Mapping[str, list[Subscription]],
-        topics: Topics,
-        pings: Pings,
-        *,
-        canary: str = "",
-        listing: str = "",
-    ) -> None:
-        super().__init__(exchange, url, streams, topics, pings)
-        self._canary = canary
-        self._listing = listing
-        self._proven = not canary
+    _canary = ""
+    """A topic that always speaks; it may feed no stream."""
+    _listing = ""
+    """A request for the list of what is subscribed, sent after acknowledgements; `_listed` takes the answer."""
+    _proven = True
+    _heard: int | None = None
+    """When anything came last, or the first acknowledgement (ns)."""
+
+    def _begin(self, now: int) -> list[Output]:
+        self._proven = not self._canary
         self._claimed: dict[str, None] = {}
         """Topics that are acknowledged, before anything has come."""
-        self._heard: int | None = None
-        """When anything came last, or the first acknowledgement (ns)."""
+        return super()._begin(now)
 
     def tick(self, now: int) -> Sequence[Output]:
         out = super().tick(now)

@@ -71,6 +71,8 @@ class SubscribingSession(Session):
         self._doubtful: set[str] = set()
         """Topics of which something was lost that nothing but another snapshot brings: they are asked for again."""
         self._healed = 0
+        self._numbers = Holes()
+        """Of each topic whose messages are numbered."""
         self.ready = False
 
     def tick(self, now: int) -> Sequence[Output]:
@@ -140,20 +142,6 @@ class TopicSession(SubscribingSession):
 
     _topic_field: ClassVar = "topic"
     """The field of a message that names its topic."""
-
-    def __init__(
-        self,
-        exchange: str,
-        url: str,
-        streams: Mapping[str, list[Subscription]],
-        topics: Topics,
-        pings: Pings,
-        *,
-        maintenance: Maintenance | None = None,
-        requests: RequestCount | None = None,
-    ) -> None:
-        super().__init__(exchange, url, streams, topics, pings, maintenance=maintenance, requests=requests)
-        self._numbers = Holes()
 
     def receive(self, frame: bytes, recv: int) -> Sequence[Output]:
         self._pings.heard = True

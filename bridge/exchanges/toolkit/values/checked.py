@@ -35,7 +35,8 @@ _CHECKS: Mapping[type[Event], Mapping[Callable[..., None], tuple[str, ...]]] = {
     Order: {check_ids: ("order_id",), check_words: ("client_id", "kind"), check_amounts: ("price", "size", "filled")},
     Fill: {
         check_ids: ("fill_id", "order_id"),
-        check_numbers: ("price", "size"),
+        check_numbers: ("price",),
+        check_amounts: ("size",),
         check_values: ("fee",),
         check_words: ("fee_currency",),
     },
@@ -48,8 +49,10 @@ def checked(event: EventT) -> EventT:
     """The event, whose numbers, ids and words are such.
 
     Raises:
-        ValueError: one isn't.
+        ValueError: one isn't, or a fill has a size neither in coins nor in contracts.
     """
     for check, names in _CHECKS[event.__class__].items():
         check(*[getattr(event, name) for name in names])
+    if isinstance(event, Fill):
+        check_numbers(event.size or event.contracts or "")
     return event

@@ -1,4 +1,4 @@
-"""The session of an account that logs in by a message, and fetches by REST what the connection doesn't tell."""
+"""The session of an account that logs in by a message, and then asks for topics; its state is on REST, too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from bridge.exchange_errors import RestError
 from bridge.exchanges.api import Credentials, Flow, Output, Target
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
-from bridge.exchanges.toolkit.accounts.login import LogIn, refused_by_rest
+from bridge.exchanges.toolkit.accounts.login import LogIn
 from bridge.exchanges.toolkit.accounts.private import PrivateState
 from bridge.exchanges.toolkit.rest.rest import TimedRest
 from bridge.exchanges.toolkit.sessions.session import TopicSession
@@ -86,10 +86,6 @@ class LoggedInSession(TopicSession):
             return super()._salvage(topic, message, frame, recv=recv, error=error)
         rows = self._rows(message)
         return self._each(topic, rows, lambda row: self._news(self._read(topic, row, recv)), frame, recv)
-
-    def _rest_failed(self, error: RestError) -> list[Output]:
-        """A key that REST refuses isn't good for the account: the connection is given up for long."""
-        return refused_by_rest(error)
 
     def _whole_list(self, path: str, query: str, now: int) -> Flow[list[Row]]:
         """All rows of a list of the account's.

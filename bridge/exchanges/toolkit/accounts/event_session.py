@@ -1,4 +1,4 @@
-"""What the sessions of accounts have in common: events of whose parts each is for one stream, and the state by REST."""
+"""The session of an account whose messages are events, of whose parts each is for one stream; its state is on REST."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
-from bridge.exchange_errors import FrameError, RestError
+from bridge.exchange_errors import FrameError
 from bridge.exchanges.api import Output, Session, Subscription
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.exchanges.toolkit.accounts.login import refused_by_rest
 from bridge.exchanges.toolkit.accounts.private import PrivateState, Step
 from bridge.exchanges.toolkit.values.fields import NESTED, Row, decode_rows, fields_of
 from bridge.exchanges.toolkit.values.numbers import id_or_empty
+from bridge.exchanges.toolkit.values.row_lists import Read
 from bridge.exchanges.toolkit.values.salvage import UNREADABLE, WRONG, Damage, readable
 from bridge.model import Channel, Event, Position
 
-__all__ = ["AccountSession", "Part", "nested_rows"]
+__all__ = ["EventSession", "Part", "nested_rows"]
 
-_NOT_ALL = "the exchange does not list all fills since the last one known"
 Part = tuple[Channel, Callable[[], Event]]
 """What of a message is for the stream of one channel; raises one of `WRONG` where it can't be understood."""
 
 
-class AccountSession(Session):
+class EventSession(Session):
     """One connection of an account. It is ``ready`` once REST has taken the key.
 
     Args:
@@ -46,7 +46,7 @@ class AccountSession(Session):
         self._name = account
         self._memory = memory
         self._streams = [Subscription(channel, account) for channel in channels]
-        self._state = PrivateState(self, exchange, account, memory, steps=self._steps, failed=self._rest_failed)
+        self._state = PrivateState(self, exchange, account, memory, steps=self._steps, failed=refused_by_rest)
 
     def receive(self, frame: bytes, recv: int) -> Sequence[Output]:
         frame = readable(frame)
@@ -93,31 +93,27 @@ class AccountSession(Session):
     def _restate(
         self, channel: Channel, rows: Sequence[Row], read: Callable[[Row, int], Event], now: int, name: str = ""
     ) -> list[Output]:
-        """Hand on what REST says; the field ``name`` of a row names its order or currency (`PrivateState.restate`).
-
-        A position of nothing is none.
-        """
-
-        def take(row: Row) -> list[Event]:
-            event = read({self.names.get(field, field): value for field, value in row.items()}, now)
-            return [] if isinstance(event, Position) and not event.side else [event]
-
-        return self._state.restate(channel, rows, take, now, name=lambda row: id_or_empty(row.get(name, "")))
+        """Hand on what REST says; the field ``name`` of a row names its order or currency (`PrivateState.restate`)."""
+        reader = self._reader(read, now)
+        return self._state.restate(channel, rows, reader, now, name=lambda row: id_or_empty(row.get(name, "")))
 
     def _restate_fills(
         self, rows: Sequence[Row], read: Callable[[Row, int], Event], now: int, *, whole: bool, time: str
     ) -> list[Output]:
         """Hand on fills, in the order of this field; a ``gap`` where they are not all that there were."""
-        in_order = sorted(rows, key=lambda row: row.get(time, "").rjust(20))
-        out = self._restate(Channel.FILLS, in_order, read, now)
+        out = self._state.restate_fills(rows, self._reader(read, now), now, time=time, whole=whole)
         if whole:
             self._memory.complete(now)
-            return out
-        return [*self._state.gap(Channel.FILLS, now, _NOT_ALL), *out]
+        return out
 
-    def _rest_failed(self, error: RestError) -> list[Output]:
-        """Who is refused by REST stays away for a while; what else fails is tried again."""
-        return refused_by_rest(error)
+    def _reader(self, read: Callable[[Row, int], Event], now: int) -> Read:
+        """Reads a row by REST, whose fields get the names that they have over a connection; a position of nothing is none."""
+
+        def take(row: Row) -> list[Event]:
+            event = read({self.names.get(field, field): value for field, value in row.items()}, now)
+            return [] if isinstance(event, Position) and not event.side else [event]
+
+        return take
 
 
 def nested_rows(row: Row, name: str) -> list[Row]:
