@@ -54,11 +54,13 @@ _BLOCKED = 120.0
 """Seconds to stay away where a handshake was refused for too many requests."""
 _LONGEST_TIME = 13
 """Digits of milliseconds until the year 2286."""
+_NEVER = "4133404800000"
+"""The day of delivery of what isn't delivered."""
 _KINDS = {
     **dict.fromkeys(("PERPETUAL", "TRADIFI_PERPETUAL"), "perpetual"),
-    **dict.fromkeys(("CURRENT_QUARTER", "NEXT_QUARTER"), "future"),
-    "": "spot",
+    **dict.fromkeys(("CURRENT_MONTH", "NEXT_MONTH", "CURRENT_QUARTER", "NEXT_QUARTER"), "future"),
 }
+"""Type of contract → kind; a contract that is being wound up has ``_DELIVERING`` after it."""
 _MICROSECOND, _MILLISECOND = 1_000, 1_000_000
 _POLLED = 60.0
 """Seconds between two looks at the open interest."""
@@ -313,7 +315,7 @@ def _listed(row: Row) -> ListedPair | None:
     ``{"symbol":"BTCUSDT_261225","contractType":"CURRENT_QUARTER","deliveryDate":1798185600000,"status":"TRADING",…}``
     """
     symbol, base, quote = row.get("symbol", ""), row.get("baseAsset", ""), row.get("quoteAsset", "")
-    kind, delivery = _KINDS.get(row.get("contractType", "")), row.get("deliveryDate", "")
+    kind, delivery = _kind(row), row.get("deliveryDate", "")
     if kind is None or not (symbol and symbol.isascii() and base.isalnum() and quote.isalnum()):
         return None
     if kind == "future" and not (delivery.isdecimal() and len(delivery) <= _LONGEST_TIME):
@@ -333,3 +335,13 @@ def _listed(row: Row) -> ListedPair | None:
         min_size=number_or_empty(sizes.get("minQty", "")),
         expiry=str(int(delivery) * _MILLISECOND) if delivery else "",
     )
+
+
+def _kind(row: Row) -> str | None:
+    """Spot rows have no type of contract; of some contracts it is empty."""
+    contract = row.get("contractType")
+    if contract is None:
+        return "spot"
+    if not contract and row.get("deliveryDate") == _NEVER:
+        return "perpetual"
+    return _KINDS.get(contract.removesuffix("_DELIVERING"))

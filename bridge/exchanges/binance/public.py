@@ -48,6 +48,7 @@ KEY_REFUSED = {
 """Codes by which a key is refused."""
 _TOO_MANY = -1003
 _SIDES = {"BUY": "buy", "SELL": "sell"}
+_TRADED = ("MARKET", "RPI")
 
 
 class Market(Struct, frozen=True):
@@ -280,7 +281,8 @@ class PublicSession(ProvenSession):
     def _trade(self, pair: str, raw: Raw, recv: int) -> list[Output]:
         """A trade, or all that one order got at one price; ``m``: the buyer was the maker.
 
-        Between the trades of futures there are prints of the insurance fund and the like, at prices far off (``X``).
+        Between the trades of futures, ``MARKET`` and ``RPI`` (with an order of retail price improvement), there are prints
+        of the insurance fund and the like, at prices far off, and empty ones (``X``).
 
         ``{"e":"trade","E":1672515782136,"s":"BNBBTC","t":12345,"p":"0.001","q":"100","T":1672515782136,"m":true,"M":true}``
         ``{"e":"aggTrade","E":123456789,"s":"BTCUSDT","a":5933014,"p":"0.001","q":"100","nq":"100","f":100,"l":105,"T":
@@ -291,7 +293,7 @@ class PublicSession(ProvenSession):
         if number < 1:
             raise ValueError("no id")
         gap = self._trades.came(pair, number, recv)
-        if data.X != "MARKET":
+        if data.X not in _TRADED:
             return [*gap]
         side = "sell" if data.m else "buy"
         return [*gap, checked(Trade(pair, instant(data.T), recv, str(number), side, data.p, data.q))]
