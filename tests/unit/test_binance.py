@@ -78,6 +78,12 @@ class TestTrades:
         assert take(session, frames.changed(frames.INSURANCE, X=print_)) == []
         assert controls(session, frames.changed(frames.USDM_TRADE, t=3493102751)) == []
 
+    def test_who_trades_with_retail_price_improvement_trades(self):
+        """Aggregated trades have these, too."""
+        session = connected(usdm(trades="each"))
+        [trade] = take(session, frames.changed(frames.USDM_TRADE, X="RPI", p="27784.95", m=False))
+        assert (trade.id, trade.side, trade.price, trade.size) == ("3493102749", "buy", "27784.95", "0.014")
+
     def test_what_is_of_coin_m_or_of_another_symbol(self):
         session = connected(usdm(), 1)
         assert take(session, frames.changed(frames.AGGREGATED, st=2)) == []

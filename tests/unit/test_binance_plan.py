@@ -154,6 +154,23 @@ class TestListing:
         assert found[2].expiry == "1798185600000000000"
         assert "BTC-USDT-X" not in [pair.pair for pair in found]
 
+    @pytest.mark.parametrize(
+        ("contract", "delivery", "named"),
+        [
+            ("", 4133404800000, ["AB-USDT-PERP"]),  # a few perpetuals are listed without a type
+            ("", 0, []),
+            ("PERPETUAL_DELIVERING", 1798185600000, ["AB-USDT-PERP"]),
+            ("CURRENT_QUARTER_DELIVERING", 1798185600000, ["AB-USDT-261225"]),
+            ("CURRENT_MONTH", 1798185600000, ["AB-USDT-261225"]),
+            ("NEXT_DECADE", 1798185600000, []),
+        ],
+    )
+    def test_contracts_are_never_taken_for_spot(self, contract, delivery, named):
+        row = {"symbol": "ABUSDT", "baseAsset": "AB", "quoteAsset": "USDT", "status": "SETTLING"}
+        rows = [row | {"contractType": contract, "deliveryDate": delivery}]
+        _, found = drive(usdm().list_pairs(), {"symbols": rows})
+        assert [pair.pair for pair in found] == named
+
     def test_a_halted_pair_is_subscribed_and_paused(self):
         exchange = spot()
         drive(exchange.discover(T0), {"symbols": self.SPOT})

@@ -8,13 +8,13 @@ import pytest
 
 from bridge.errors import ConfigError
 from bridge.exchange_errors import RestError, UnknownPairError
-from bridge.exchanges.api import Credentials, HttpResponse, Pause, Reconnect, Send, Unknown
+from bridge.exchanges.api import Credentials, HttpResponse, Pause, Reconnect, Send, Unknown, Warn
 from bridge.exchanges.kraken import Kraken
 from bridge.model import Channel
 from tests.unit import kraken_frames as frames
 from tests.unit.core import SECOND, T0, faults
 from tests.unit.kraken_sessions import accept, answer, connected, kraken, sent
-from tests.unit.session_views import controls
+from tests.unit.session_views import actions, controls
 
 
 class TestRequests:
@@ -90,10 +90,12 @@ class TestAnswers:
         assert faults(session)[0][0] == "bad_request"
         assert [request["params"]["symbol"] for request in sent(session)] == [["BTC/USD"], ["MATIC/USD"], ["ALGO/USD"]]
 
-    def test_warnings_are_said(self):
+    def test_warnings_are_said_and_are_no_errors(self):
         session = connected(channels=[Channel.BOOK])
         session.receive(frames.ACCEPTED, T0)
-        assert [error[3] for error in faults(session)] == ["tick_type is deprecated"]
+        [warned] = actions(session, Warn)
+        assert warned.message.endswith(": tick_type is deprecated")
+        assert faults(session) == []
 
     def test_a_subscription_that_stands_is_as_good_as_a_new_one(self):
         session = connected(channels=[Channel.TRADES])

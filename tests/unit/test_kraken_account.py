@@ -179,6 +179,14 @@ class TestOrders:
         [order] = data(account().receive(frames.changed(frames.PENDING, **row), NOW))
         assert (order.kind, order.price, order.size) == ("market", "", "")
 
+    @pytest.mark.parametrize(
+        ("limit", "told", "price"), [(26500.0, "static", "26500.0"), (-25.0, "quote", ""), (1.5, "pct", "")]
+    )
+    def test_a_limit_that_is_a_distance_is_no_price(self, limit, told, price):
+        row = {"order_type": "trailing-stop-limit", "limit_price": limit, "limit_price_type": told}
+        [order] = data(account().receive(frames.changed(frames.PENDING, **row), NOW))
+        assert (order.kind, order.price) == ("trailing-stop-limit", price)
+
     def test_an_order_that_is_not_known_is_asked_for(self):
         rest = Rest(QueryOrders={ORDER: frames.ORDER_ROW | {"status": "canceled", "closetm": 1695378785.5}})
         session = synced(rest)

@@ -25,13 +25,24 @@ class TestRest:
         [
             ({"ordertype": "market", "price": "0"}, ""),
             ({"ordertype": "stop-loss-limit", "price": "1", "price2": "2"}, "2"),
-            ({"ordertype": "stop-loss", "price": "1", "price2": "0"}, "1"),
+            ({"ordertype": "iceberg", "price": "3", "price2": "0"}, "3"),
+            ({"ordertype": "stop-loss", "price": "1", "price2": "0"}, ""),
+            ({"ordertype": "trailing-stop", "price": "+15.0000%", "price2": "0"}, ""),
+            ({"ordertype": "trailing-stop-limit", "price": "+15.0", "price2": "-2.5"}, ""),
+            ({"ordertype": "stop-loss-limit", "price": "1", "price2": "#0.5%"}, ""),
         ],
     )
-    def test_prices(self, descr, price):
+    def test_a_price_is_a_limit_and_nothing_else(self, descr, price):
+        """What triggers an order is none, and neither is a limit told as a distance: no row is refused for that."""
         row = frames.ORDER_ROW | {"descr": frames.ORDER_ROW["descr"] | descr}
         session = synced(Rest(OpenOrders={"open": {"o-1": row}}))
-        assert states(session)[Channel.ORDERS].events[0].price == price
+        [order] = states(session)[Channel.ORDERS].events
+        assert (order.kind, order.price) == (descr["ordertype"], price)
+
+    @pytest.mark.parametrize(("flags", "size"), [("fciq", "0.01000000"), ("fciq,viqc", "")])
+    def test_a_volume_in_the_quote_currency_is_no_size(self, flags, size):
+        session = synced(Rest(OpenOrders={"open": {"o-1": frames.ORDER_ROW | {"oflags": flags}}}))
+        assert states(session)[Channel.ORDERS].events[0].size == size
 
     def test_what_has_become_of_those_that_were(self):
         """One that was just placed may be missing: nothing is said of it."""

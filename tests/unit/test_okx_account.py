@@ -132,6 +132,19 @@ class TestOrders:
         [event] = take(subscribed(), order(ordType="market", px="", sz="100", tgtCcy="quote_ccy"))
         assert (event.price, event.size, event.kind) == ("", "", "market")
 
+    @pytest.mark.parametrize(
+        ("row", "size"),
+        [
+            ({"ordType": "market"}, ""),
+            ({"ordType": "market", "side": "sell"}, "100"),
+            ({"ordType": "market", "tgtCcy": "base_ccy"}, "100"),
+            ({"ordType": "limit"}, "100"),
+        ],
+    )
+    def test_on_margin_a_market_order_to_buy_is_for_money(self, row, size):
+        [event] = take(subscribed(), order(instType="MARGIN", tdMode="cross", sz="100", **row))
+        assert event.size == size
+
     @pytest.mark.parametrize("row", [{"tradeId": ""}, {"fillSz": "0"}])
     def test_that_nothing_was_filled_is_no_fill(self, row):
         found = take(subscribed(), frames.changed(frames.FILLED, **row))

@@ -53,11 +53,13 @@ _ROTATE = 23 * 3600.0
 """Seconds after which a connection is replaced, or somewhat earlier: the exchange cuts it after 24 hours."""
 _BLOCKED = 120.0
 """Seconds to stay away where a handshake was refused for too many requests."""
+_NEVER = "4133404800000"
+"""The day of delivery of what isn't delivered."""
 _KINDS = {
     **dict.fromkeys(("PERPETUAL", "TRADIFI_PERPETUAL"), "perpetual"),
-    **dict.fromkeys(("CURRENT_QUARTER", "NEXT_QUARTER"), "future"),
-    "": "spot",
+    **dict.fromkeys(("CURRENT_MONTH", "NEXT_MONTH", "CURRENT_QUARTER", "NEXT_QUARTER"), "future"),
 }
+"""Type of contract → kind; a contract that is being wound up has ``_DELIVERING`` after it."""
 _MICROSECOND, _MILLISECOND = 1_000, 1_000_000
 _POLLED = 60.0
 """Seconds between two looks at the open interest."""
@@ -304,7 +306,7 @@ def _listed(row: Row) -> ListedPair | None:
     symbol, coins = row.get("symbol", ""), (row.get("baseAsset", ""), row.get("quoteAsset", ""))
     return listed_pair(
         symbol,
-        _KINDS.get(row.get("contractType", "")),
+        _kind(row),
         *coins,
         row.get("deliveryDate", ""),
         status="online" if row.get("status") == "TRADING" else row.get("status", ""),
@@ -313,3 +315,13 @@ def _listed(row: Row) -> ListedPair | None:
         lot_size=sizes.get("stepSize", ""),
         min_size=sizes.get("minQty", ""),
     )
+
+
+def _kind(row: Row) -> str | None:
+    """Spot rows have no type of contract; of some contracts it is empty."""
+    contract = row.get("contractType")
+    if contract is None:
+        return "spot"
+    if not contract and row.get("deliveryDate") == _NEVER:
+        return "perpetual"
+    return _KINDS.get(contract.removesuffix("_DELIVERING"))

@@ -37,6 +37,7 @@ _MOST_NAMES, _MOST_BYTES = 100, 3_500
 _LIST = 0
 """The id of the request for a list; those of subscriptions begin at 1."""
 _SIDES = {"BUY": "buy", "SELL": "sell"}
+_TRADED = ("MARKET", "RPI")
 
 
 class _Message(Struct):
@@ -239,7 +240,8 @@ class PublicSession(ProvenSession):
     def _trade(self, pair: str, raw: Raw, recv: int) -> list[Output]:
         """A trade, or all that one order got at one price; ``m``: the buyer was the maker.
 
-        Between the trades of futures there are prints of the insurance fund and the like, at prices far off (``X``).
+        Between the trades of futures, ``MARKET`` and ``RPI`` (with an order of retail price improvement), there are prints
+        of the insurance fund and the like, at prices far off, and empty ones (``X``).
 
         ``{"e":"trade","E":1672515782136,"s":"BNBBTC","t":12345,"p":"0.001","q":"100","T":1672515782136,"m":true,"M":true}``
         ``{"e":"aggTrade","E":123456789,"s":"BTCUSDT","a":5933014,"p":"0.001","q":"100","nq":"100","f":100,"l":105,"T":
@@ -250,7 +252,7 @@ class PublicSession(ProvenSession):
         if number < 1:
             raise ValueError("no id")
         gap = self._trades.came(pair, number, recv)
-        if data.X != "MARKET":
+        if data.X not in _TRADED:
             return [*gap]
         side = "sell" if data.m else "buy"
         return [*gap, checked(Trade(pair, instant(data.T), recv, str(number), side, data.p, data.q))]

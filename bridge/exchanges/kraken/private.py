@@ -76,8 +76,13 @@ _STATUS = {
     **dict.fromkeys(("canceled", "expired"), "cancelled"),
 }
 """Status of the channel ``executions`` and of REST → ours. An order that is refused has no event."""
-_TWO_PRICES = ("stop-loss-limit", "take-profit-limit", "trailing-stop-limit")
-"""Kinds whose limit is REST's second price."""
+_LIMIT_IN = {
+    **dict.fromkeys(("limit", "iceberg"), "price"),
+    **dict.fromkeys(("stop-loss-limit", "take-profit-limit", "trailing-stop-limit"), "price2"),
+}
+"""Kind → which of REST's prices is its limit. Others have none: their price is what triggers them."""
+_RELATIVE = re.compile(r"[+#-].*|.*%").fullmatch
+"""A limit that is told as its distance from another price: ``+1.5%``, ``-300.0``."""
 _CODES = {f"X{code}": code for code in ("ETC", "ETH", "LTC", "MLN", "REP", "XLM", "XMR", "XRP", "ZEC")}
 _CODES |= {f"Z{code}": code for code in ("AUD", "CAD", "EUR", "GBP", "JPY", "USD")}
 _CODES |= dict.fromkeys(("XXBT", "XBT"), "BTC") | dict.fromkeys(("XXDG", "XDG"), "DOGE")
@@ -246,12 +251,14 @@ class AccountSession(KrakenSession):
     def _order(self, row: Row, recv: int) -> Order:
         """What an event says of its order; the rest is empty.
 
-        ``partially_filled`` comes with the trade that fills an order, too; ``filled`` follows by itself.
+        ``partially_filled`` comes with the trade that fills an order, too; ``filled`` follows by itself. A limit is a
+        price where ``limit_price_type`` is ``static``; a distance, in the quote currency or in percent, is none.
         """
         status, ts = row.get("order_status") or row["exec_type"], self._times.known(row.get("timestamp"))
         kind, side, price, size, filled = (
             row.get(name, "") for name in ("order_type", "side", "limit_price", "order_qty", "cum_qty")
         )
+        price = price if row.get("limit_price_type", "") in ("", "static") else ""
         client_id = row.get("cl_ord_id") or row.get("order_userref", "").lstrip("0")
         filled = filled or ("0" if status == "pending_new" else "")
         pair = row.get("symbol", "").replace("/", "-")
@@ -306,15 +313,17 @@ class AccountSession(KrakenSession):
         )
 
     def _listed(self, row: Row, now: int) -> Order:
-        """An order as REST has it.
+        """An order as REST has it; with ``viqc`` among its ``oflags``, ``vol`` is an amount of the quote currency.
 
         ``{"status":"open","descr":{"pair":"XBTUSD","type":"sell","ordertype":"limit","price":"26500.0",…},"vol":"0.005",…}``
         """
         [what] = inner_rows(row, "descr")
         kind, pair = what["ordertype"], self._names.pair("", what["pair"])
-        price = what["price2" if kind in _TWO_PRICES else "price"]
+        price = what[_LIMIT_IN[kind]] if kind in _LIMIT_IN else ""
+        price = "" if _RELATIVE(price) else price
         client_id = row.get("cl_ord_id") or row.get("userref", "").lstrip("0")
-        ts, size, filled = unix_ns(row["closetm"]) if row.get("closetm") else None, row["vol"], row["vol_exec"]
+        ts, filled = unix_ns(row["closetm"]) if row.get("closetm") else None, row["vol_exec"]
+        size = "" if "viqc" in row.get("oflags", "").split(",") else row["vol"]
         words = (row["order_id"], client_id, pair, kind, what["type"], price, size, filled, row["status"])
         return self._orders.listed(self._checked(ts, now, *words))
 

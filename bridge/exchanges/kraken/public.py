@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct, json
 
 from bridge.exchange_errors import ErrorKind
-from bridge.exchanges.api import Output, Said, Subscription, Unknown
+from bridge.exchanges.api import Output, Said, Subscription, Unknown, Warn
 from bridge.exchanges.toolkit.sessions.named_topics import NamedTopics
 from bridge.exchanges.toolkit.sessions.pings import Pings
 from bridge.exchanges.toolkit.sessions.session import TopicSession
@@ -192,6 +192,8 @@ class KrakenSession(TopicSession):
     def _subscribed(self, message: Envelope, recv: int) -> list[Output]:
         """An acknowledgement names its topic; a refusal maybe nothing but its request, or the pair at the end of its words.
 
+        What an acknowledgement warns of is no error: mostly, each time, that fields are going to be given up.
+
         ``{"method":"subscribe","result":{"channel":"book","depth":10,"symbol":"ALGO/USD",…},"success":true,"req_id":7,…}``
         """
         result = _about(message.result)
@@ -199,7 +201,7 @@ class KrakenSession(TopicSession):
         symbol = message.symbol or result.symbol or words.rpartition(" ")[2]
         topics = [topic] if topic in self._streams else self._named.meant(str(message.req_id), f":{symbol}")
         if message.success is True or "already subscribed" in words.lower():
-            warned: list[Output] = [Said(WORDING.reported(text, topic)) for text in result.warnings or ()]
+            warned: list[Output] = [Warn(f"{topic}: {text}") for text in result.warnings or ()]
             return [*warned, *(self._settle(*self._named.accepted(topics, recv), recv) if topics else ())]
         return self._denied(topics, words, str(message.req_id), recv)
 

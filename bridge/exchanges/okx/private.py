@@ -90,11 +90,8 @@ _OF_THE_KEY = (50030, 50101, *range(50103, 50121))
 _THEIR_TROUBLE = (63999, 64007)
 _PAUSE = 2.0
 """Seconds to wait at least where the exchange is asked too often, or is in trouble."""
-_STATUS = {
-    "live": "open",
-    **{state: state for state in ("partially_filled", "filled")},
-    **dict.fromkeys(("canceled", "mmp_canceled"), "cancelled"),
-}
+_STATUS = {"live": "open", "partially_filled": "partially_filled", "filled": "filled"}
+_STATUS |= dict.fromkeys(("canceled", "mmp_canceled"), "cancelled")
 _SIDES = {"buy": "buy", "sell": "sell"}
 _LEGS = {"net": "", "": "", "long": "long", "short": "short"}
 
@@ -271,14 +268,16 @@ class AccountSession(LoggedInSession, OkxSession):
         return f"{pair.removesuffix('-SWAP')}-PERP" if pair.endswith("-SWAP") else pair
 
     def _order(self, row: Row, pair: str, recv: int) -> Order:
-        """An order's newest state. Of one to buy for an amount of money, the size isn't known.
+        """An order's newest state. The size of one for money isn't known; on margin, each market order to buy is one.
 
         ``{"instType":"SPOT","instId":"BTC-USDT","ordId":"3122","clOrdId":"b1","px":"999","sz":"3","tgtCcy":"","side":"buy",
         "ordType":"limit","state":"live","accFillSz":"0","tradeId":"","fillSz":"0","uTime":"1597026383085"}``
         """
         order_id, client_id, kind, side = row["ordId"], row.get("clOrdId", ""), row["ordType"], _SIDES[row["side"]]
         price = "" if kind == "market" else row["px"]
-        size, contracts = ("", "") if row.get("tgtCcy") == "quote_ccy" else self._contracts.exact(pair, row["sz"])
+        on_margin = row.get("instType") == "MARGIN" and (kind, side) == ("market", "buy")
+        in_money = row.get("tgtCcy") == "quote_ccy" or (on_margin and row.get("tgtCcy") != "base_ccy")
+        size, contracts = ("", "") if in_money else self._contracts.exact(pair, row["sz"])
         filled, _ = self._contracts.exact(pair, row["accFillSz"] or "0")
         ts, status = milliseconds(row["uTime"]), _STATUS.get(row["state"], "")
         if not status:
