@@ -6,7 +6,7 @@ connect. Ids of orders and fills count for each symbol.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
@@ -84,13 +84,22 @@ _FIELDS = """
 class BinanceAccount:
     """What the successive sessions of one account share."""
 
-    def __init__(self, market: Market, account: Credentials, names: Names, memory: AccountMemory) -> None:
+    def __init__(
+        self,
+        account: Credentials,
+        market: Market,
+        names: Names,
+        memory: AccountMemory,
+        *,
+        pairs: Callable[[], Sequence[str]],
+    ) -> None:
         self.market = market
         self.name = account.name
         self.names = names
         self.memory = memory
-        self.symbols: dict[str, None] = {}
-        """Those whose fills are asked for: the configured ones, and those that the account was seen with."""
+        self._pairs = pairs
+        self._seen: dict[str, None] = {}
+        """The symbols that the account was seen with."""
         self.rest = SignedQueries(
             market.name,
             account,
@@ -105,7 +114,11 @@ class BinanceAccount:
         """As `Exchange.recall`."""
         self.memory.take_up(stream, tail, since)
         pairs = [event.pair for event in tail if isinstance(event, Order | Fill)]
-        self.symbols |= {self.names.symbol(pair)[1] or pair: None for pair in pairs}
+        self._seen |= {self.names.symbol(pair)[1] or pair: None for pair in pairs}
+
+    def symbols(self) -> list[str]:
+        """Those whose fills are asked for: of the connector's pairs at present, and those that the account was seen with."""
+        return list(dict.fromkeys([*(self.names.symbol(pair)[1] for pair in self._pairs()), *self._seen]))
 
     def wallets(self) -> Poll:
         """The wallets of futures, by REST: over a connection only their totals come."""
@@ -120,7 +133,7 @@ class BinanceAccount:
         check_words(symbol)
         if not symbol or NESTED in symbol:
             raise ValueError("no symbol")
-        self.symbols[symbol] = None
+        self._seen[symbol] = None
         return self.names.pair(self.market.name, symbol)
 
 
@@ -183,7 +196,7 @@ class _Session(AccountSession):
         start, end = self._memory.history_since(now) // _MILLISECOND, self._rest.timestamp(now) + 1000
         rows: list[Row] = []
         all_there = True
-        for symbol in list(self._account.symbols):
+        for symbol in self._account.symbols():
             ask, span = partial(self._ask_fills, symbol, now), self.days * _DAY
             found, whole = yield from in_windows(ask, start, end, span=span, most=_PAGE, ident="id", time="time")
             rows, all_there = rows + found, all_there and whole

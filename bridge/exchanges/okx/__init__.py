@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial, reduce
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from msgspec import structs
 from pydantic import BaseModel, ConfigDict
@@ -133,8 +133,7 @@ class Okx(Exchange):
         self.book = structs.replace(self.book, may_cross=lambda pair: self._status.get(pair) == "preopen")
         self._inverse: set[str] = set()
         self._names = Names()
-        for pair in profile.pairs:
-            self._names.learn("", _symbol(pair), pair)
+        self._name(profile.pairs)
 
     @property
     def rest_base(self) -> str:
@@ -143,6 +142,10 @@ class Okx(Exchange):
     @property
     def bases(self) -> list[str]:
         return [self._base, self._rest_base]
+
+    def beside(self, pairs: Sequence[str]) -> Self:
+        self._name(pairs)
+        return super().beside(pairs)
 
     def discover(self, now: int) -> Flow[None]:
         """Read the lists of instruments; not for spot pairs of streams that are another exchange's than REST."""
@@ -227,6 +230,10 @@ class Okx(Exchange):
             )
             streams = [stream for pair in pairs for stream in streams_of(channels_of(pair, kinds), [pair])]
             yield ConnectionPlan(f"{address}-{number}", tuple(streams), session)
+
+    def _name(self, pairs: Sequence[str]) -> None:
+        for pair in pairs:
+            self._names.suppose("", _symbol(pair), pair)
 
     def _counted(self, pair: str) -> bool:
         return bool(self._contracts.contracts(pair, "1"))

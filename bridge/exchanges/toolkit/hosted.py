@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
 
 from bridge.exchanges.api import Exchange, Flow, ListedPair, Profile
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
@@ -31,8 +31,7 @@ class HostedExchange(Exchange):
         self._halted: dict[str, str] = {}
         """Pair → why it can't be traded, by the list as it was at the start."""
         self._names = Names()
-        for pair in profile.pairs:
-            self._names.learn(*self.by_convention(pair), pair)
+        self._name(profile.pairs)
 
     @property
     @abstractmethod
@@ -52,6 +51,10 @@ class HostedExchange(Exchange):
     def by_convention(cls, pair: str) -> tuple[str, str]:
         """Category and symbol of a pair, where no list says them."""
 
+    def beside(self, pairs: Sequence[str]) -> Self:
+        self._name(pairs)
+        return super().beside(pairs)
+
     def discover(self, now: int) -> Flow[None]:
         """Read the list; where REST is another exchange's than the streams, names go by convention."""
         del now
@@ -62,6 +65,10 @@ class HostedExchange(Exchange):
 
     def remarks(self) -> list[str]:
         return [f"{pair}: {self._halted[pair]}" for pair in self.pairs if pair in self._halted]
+
+    def _name(self, pairs: Sequence[str]) -> None:
+        for pair in pairs:
+            self._names.suppose(*self.by_convention(pair), pair)
 
 
 def _words(pair: ListedPair) -> str:
