@@ -30,7 +30,8 @@ from bridge.exchanges.api import (
     Session,
     Subscription,
 )
-from bridge.exchanges.binance.private import BinanceAccount, SpotSession, UsdmSession
+from bridge.exchanges.binance.account import BinanceAccount
+from bridge.exchanges.binance.private import SpotSession, UsdmSession
 from bridge.exchanges.binance.public import MOST_IN_FULL, SPOT, USDM, Market, PublicSession, failure, instant
 from bridge.exchanges.toolkit.accounts.account_session import nested_rows
 from bridge.exchanges.toolkit.hosted import HostedExchange

@@ -6,7 +6,7 @@ connect. Ids of orders and fills count for each symbol.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
@@ -17,47 +17,37 @@ import msgspec
 
 from bridge.exchange_errors import ErrorKind, ReportedError, RestError
 from bridge.exchanges.api import (
-    Credentials,
     Flow,
     Output,
     Poll,
     Reconnect,
     Replace,
     Said,
-    Subscription,
     Target,
     Unknown,
 )
-from bridge.exchanges.binance.public import KEY_REFUSED, Market, failure, instant
+from bridge.exchanges.binance.account import BinanceAccount, time_of
+from bridge.exchanges.binance.public import KEY_REFUSED
 from bridge.exchanges.toolkit.accounts.account_session import AccountSession, Part, nested_rows
-from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.exchanges.toolkit.accounts.login import LogIn
 from bridge.exchanges.toolkit.accounts.private import Step
-from bridge.exchanges.toolkit.pairs.names import Names
-from bridge.exchanges.toolkit.rest.row_polls import row_poll
-from bridge.exchanges.toolkit.rest.signed_queries import SignedQueries
 from bridge.exchanges.toolkit.rest.windows import in_windows
 from bridge.exchanges.toolkit.sessions.coded_errors import CodedError, in_words
-from bridge.exchanges.toolkit.timing.clocks import millis_reading
 from bridge.exchanges.toolkit.timing.timers import Renewal
 from bridge.exchanges.toolkit.timing.waiting import LONG_WAIT
 from bridge.exchanges.toolkit.values.checked import checked
-from bridge.exchanges.toolkit.values.fields import NESTED, Row, difference
-from bridge.exchanges.toolkit.values.numbers import check_values, check_words, id_or_empty
-from bridge.model import Balance, Channel, Event, Fill, Order, Position
+from bridge.exchanges.toolkit.values.fields import Row
+from bridge.exchanges.toolkit.values.numbers import check_values, id_or_empty
+from bridge.model import Balance, Channel, Fill, Order, Position
 
-__all__ = ["BinanceAccount", "SpotSession", "UsdmSession"]
+__all__ = ["SpotSession", "UsdmSession"]
 
 _DAY = 24 * 3600 * 1000
 _MILLISECOND = 1_000_000
-_WINDOW = 10_000
-"""Milliseconds for which a signature counts."""
-_LATE, _NO_LISTEN_KEY, _SUBSCRIBED = -1021, -1125, -2035
+_NO_LISTEN_KEY, _SUBSCRIBED = -1125, -2035
 _UNKNOWN_ORDER = (-2013, -2026)
 _KEEP = 30 * 60.0
 """Seconds between two renewals of a listen key, which lasts an hour."""
-_POLLED = 30.0
-"""Seconds between two looks at the wallets of futures, where nothing is known to have changed them."""
 _MOST_LOOKED_UP, _PAGE = 50, 1_000
 _STATUS = {
     **dict.fromkeys(("NEW", "PENDING_NEW", "PENDING_CANCEL", "NEW_INSURANCE", "NEW_ADL"), "open"),
@@ -79,62 +69,6 @@ _FIELDS = """
     positionAmt=pa positionSide=ps entryPrice=ep unRealizedProfit=up
 """
 """Fields by REST → the same over a connection."""
-
-
-class BinanceAccount:
-    """What the successive sessions of one account share."""
-
-    def __init__(
-        self,
-        account: Credentials,
-        market: Market,
-        names: Names,
-        memory: AccountMemory,
-        *,
-        pairs: Callable[[], Sequence[str]],
-    ) -> None:
-        self.market = market
-        self.name = account.name
-        self.names = names
-        self.memory = memory
-        self._pairs = pairs
-        self._seen: dict[str, None] = {}
-        """The symbols that the account was seen with."""
-        self.rest = SignedQueries(
-            market.name,
-            account,
-            header="X-MBX-APIKEY",
-            window=_WINDOW,
-            clock=lambda: millis_reading(market.name, f"{market.api}/time", "serverTime"),
-            failure=partial(failure, market),
-            late=_LATE,
-        )
-
-    def recall(self, stream: Subscription, tail: Sequence[Event], since: int) -> None:
-        """As `Exchange.recall`."""
-        self.memory.take_up(stream, tail, since)
-        pairs = [event.pair for event in tail if isinstance(event, Order | Fill)]
-        self._seen |= {self.names.symbol(pair)[1] or pair: None for pair in pairs}
-
-    def symbols(self) -> list[str]:
-        """Those whose fills are asked for: of the connector's pairs at present, and those that the account was seen with."""
-        return list(dict.fromkeys([*(self.names.symbol(pair)[1] for pair in self._pairs()), *self._seen]))
-
-    def wallets(self) -> Poll:
-        """The wallets of futures, by REST: over a connection only their totals come."""
-        stream, name = Subscription(Channel.BALANCES, self.name), f"account:{self.name}:balances"
-        ask = partial(self.rest.rows, "/fapi/v3/balance", "", weight=5)
-        read = partial(partial, _wallet, self.name)
-        return row_poll(name, self.market.name, stream, _POLLED, ask=ask, read=read)
-
-    def pair(self, row: Row) -> str:
-        """The pair that a row is of."""
-        symbol = row["s"]
-        check_words(symbol)
-        if not symbol or NESTED in symbol:
-            raise ValueError("no symbol")
-        self._seen[symbol] = None
-        return self.names.pair(self.market.name, symbol)
 
 
 class _Session(AccountSession):
@@ -170,13 +104,13 @@ class _Session(AccountSession):
         client_id, kind = row.get("C") or row.get("c", ""), row["o"].lower().replace("limit_maker", "limit")
         ids = (row["i"], client_id, self._account.pair(row), kind, _SIDES[row["S"]])
         amounts = (_some(row["p"]), _some(row["q"]), row["z"])
-        return checked(Order(self._name, _time(row), recv, *ids, *amounts, _STATUS[row["X"]]))
+        return checked(Order(self._name, time_of(row), recv, *ids, *amounts, _STATUS[row["X"]]))
 
     def _fill(self, row: Row, recv: int) -> Fill:
         """An execution."""
         ids = (row["t"], row["i"], self._account.pair(row), _SIDES[row["S"]])
         amounts = (row["L"], row["l"], row.get("n", ""), row.get("N", ""))
-        return checked(Fill(self._name, _time(row), recv, *ids, *amounts))
+        return checked(Fill(self._name, time_of(row), recv, *ids, *amounts))
 
     def _sync_orders(self, now: int) -> Flow[list[Output]]:
         """Open orders, and what has become of those that were."""
@@ -233,7 +167,7 @@ class SpotSession(_Session):
     def _subscription(self, _: str, now: int) -> str:
         """``{"id":1,"method":"userDataStream.subscribe.signature","params":{"apiKey":"…","timestamp":1747385641636,…}}``."""
         key, at = self._rest.account.api_key, self._rest.timestamp(now)
-        params: dict[str, Any] = {"apiKey": key, "recvWindow": _WINDOW, "timestamp": at}
+        params: dict[str, Any] = {"apiKey": key, "recvWindow": self._rest.window, "timestamp": at}
         params["signature"] = self._rest.signer.sign("&".join(f"{name}={value}" for name, value in params.items()))
         message = {"id": 1, "method": "userDataStream.subscribe.signature", "params": params}
         return msgspec.json.encode(message).decode()
@@ -290,7 +224,7 @@ class SpotSession(_Session):
         return [] if kind in (*_NO_ENTRY, *_CHANGES) else [Unknown(kind[:40] or "event without type")]
 
     def _balance(self, row: Row, recv: int) -> Balance:
-        return checked(Balance(self._name, _time(row), recv, row["a"], row["f"], row["l"]))
+        return checked(Balance(self._name, time_of(row), recv, row["a"], row["f"], row["l"]))
 
     def _steps(self) -> Sequence[Step]:
         return (self._sync_orders, self._sync_fills, self._sync_balances)
@@ -363,7 +297,7 @@ class UsdmSession(_Session):
 
     def _position(self, row: Row, recv: int) -> Position:
         """A position, or one leg of it in hedge mode."""
-        amount, leg, ts, pair = row["pa"], _LEGS[row["ps"]], _time(row), self._account.pair(row)
+        amount, leg, ts, pair = row["pa"], _LEGS[row["ps"]], time_of(row), self._account.pair(row)
         check_values(amount)
         if not Decimal(amount):
             return Position(self._name, ts, recv, pair, "", "0", "", "", "", None, leg)
@@ -379,25 +313,8 @@ class UsdmSession(_Session):
         return self._restate(Channel.POSITIONS, rows, self._position, now)
 
 
-def _wallet(name: str, now: int, row: Row) -> list[Event]:
-    """A wallet of futures; where a profit that isn't taken is available, too, nobody tells what is reserved.
-
-    ``{"asset":"USDT","balance":"122607.35137903","availableBalance":"23.72469206","updateTime":1617939110373}``
-    """
-    total, free = row["balance"], row["availableBalance"]
-    held = difference(total, free)
-    ts = _time(row, "updateTime")
-    return [checked(Balance(name, ts, now, row["asset"], free, "" if held.startswith("-") else held))]
-
-
 def _is_gone(error: RestError) -> bool:
     return error.code == _NO_LISTEN_KEY
-
-
-def _time(row: Row, name: str = "T") -> int | None:
-    """The time of a row, if it has one."""
-    at = row.get(name, "")
-    return instant(int(at[:20])) if at.strip("0") else None
 
 
 def _whole(row: Row, name: str) -> int:
