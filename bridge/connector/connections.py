@@ -70,8 +70,7 @@ class Connections:
     async def add(self, pairs: Sequence[str]) -> None:
         """Serve further pairs, over connections of their own; their streams are open."""
         await self._ready.wait()
-        profile = structs.replace(self._context.exchange.profile, pairs=tuple(pairs), account=None)
-        exchange = type(self._context.exchange)(profile)
+        exchange = self._context.exchange.beside(pairs)
         self._start(self._begin(exchange, pairs[0]), f"join-{pairs[0]}")
 
     def remove(self, pairs: Collection[str]) -> None:
@@ -118,6 +117,8 @@ class Connections:
             part.polls[name] = (wanted[name], self._start(Poller(wanted[name], context).run(), f"poll-{name}"))
 
     def _show(self) -> None:
+        exchange = self._context.exchange
+        exchange.joined = [part.exchange for part in self._parts if part.supervisors and part.exchange is not exchange]
         self._receiver.supervisors = [supervisor for part in self._parts for supervisor in part.supervisors]
 
     async def _discover(self, context: FeedContext) -> None:
@@ -149,8 +150,7 @@ class Connections:
     async def _wait_for(self, pair: str, part: _Part) -> None:
         """Ask for a pair that isn't listed about once a minute, by an exchange of its own; serve it once it is."""
         context = self._context
-        profile = structs.replace(part.exchange.profile, pairs=(pair,), account=None)
-        exchange = type(part.exchange)(profile)
+        exchange = part.exchange.beside([pair])
         while True:
             await asyncio.sleep(_PAIR_AGAIN * context.random.uniform(0.8, 1.2))
             try:

@@ -137,8 +137,7 @@ class Router:
             AlreadyRunningError: another process writes one of them.
             RedisUnavailableError: Redis is out of reach.
         """
-        profile = structs.replace(self._exchange.profile, pairs=(pair,), account=None)
-        exchange = type(self._exchange)(profile)
+        exchange = self._exchange.beside([pair])
         wanted, fed = exchange.published(), set(exchange.subscriptions())
         await self._store.claim_more([self._store.stream(one.channel, one.subject).key for one in wanted])
         self._left -= fed

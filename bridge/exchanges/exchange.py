@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, TypeVar
+from copy import copy
+from typing import ClassVar, Literal, Self, TypeVar
 
+from msgspec import structs
 from pydantic import BaseModel
 
 from bridge.exchange_errors import RestError, UnknownPairError
@@ -85,11 +87,21 @@ class Exchange(ABC):
         self.profile = profile
         self.missing: dict[str, UnknownPairError] = {}
         """Configured pairs that `discover` didn't find: they are left out from then on."""
+        self.joined: Sequence[Exchange] = ()
+        """Those that serve pairs which have joined later (`beside`); the connector keeps it up to date."""
 
     @property
     def pairs(self) -> tuple[str, ...]:
         """The configured pairs but for those that are missing."""
         return tuple(pair for pair in self.profile.pairs if pair not in self.missing)
+
+    @property
+    def all_pairs(self) -> tuple[str, ...]:
+        """The pairs of the whole connector at present: these, and those that have joined later.
+
+        Sessions of an account ask for them whenever they need them, where REST answers for one symbol only.
+        """
+        return tuple(dict.fromkeys(pair for exchange in (self, *self.joined) for pair in exchange.pairs))
 
     @property
     def rest_base(self) -> str:
@@ -106,6 +118,18 @@ class Exchange(ABC):
         """Least seconds before any further attempt, once a handshake was refused with this HTTP status."""
         del status
         return None
+
+    def beside(self, pairs: Sequence[str]) -> Self:
+        """An exchange for pairs that join later, over connections of their own; the account stays with this one.
+
+        The two have all their attributes in common but for the profile: what either learns of pairs (names, ids, contract
+        sizes), the other knows, so the account's rows are understood whichever pair they are of. An attribute that
+        follows from the profile's pairs or account has to be worked out when it is needed, or here.
+        """
+        other = copy(self)
+        other.profile = structs.replace(self.profile, pairs=tuple(pairs), account=None)
+        other.missing, other.joined = {}, ()
+        return other
 
     def options(self, kind: type[OptionsT]) -> OptionsT:
         """The exchange's own settings, with their defaults where the config has none."""

@@ -6,7 +6,7 @@ import json
 from typing import Any
 from urllib.parse import parse_qs
 
-from bridge.exchanges.api import Credentials, HttpResponse, Profile, Send, Subscription
+from bridge.exchanges.api import Credentials, Fetch, HttpResponse, Profile, Send, Subscription
 from bridge.exchanges.kraken import Kraken, KrakenOptions
 from bridge.model import Channel, Control
 from tests.unit import kraken_frames as frames
@@ -79,6 +79,7 @@ class Rest:
         }
         self.called: list[str] = []
         self.forms: list[dict[str, str]] = []
+        self.weights: list[int] = []
 
     def drive(self, flow: Any) -> Any:
         try:
@@ -86,6 +87,7 @@ class Rest:
             while True:
                 method = request.path.rpartition("/")[2]
                 self.called.append(method)
+                self.weights.append(request.weight)
                 self.forms.append({name: found[0] for name, found in parse_qs(request.body).items()})
                 result = self.results[method]
                 result = result(self.forms[-1]) if callable(result) else result
@@ -113,6 +115,11 @@ def synced(rest, exchange=None):
     session = account(rest, exchange)
     rest.drive(session.fetch(NOW))
     return session
+
+
+def fetched(session):
+    """What is fetched by REST, of what the session has asked for so far."""
+    return [action.what for action in session.actions if isinstance(action, Fetch)]
 
 
 def gaps(events):

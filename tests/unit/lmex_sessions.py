@@ -58,7 +58,8 @@ def account(market=Market.FUTURES, *, memory=None, pairs=("BTC-PERP",), now=T0, 
     """A session that has sent its log-in; the message is still in ``actions``."""
     poll = Poll("wallet", (Subscription(Channel.BALANCES, "main"),), 60.0, lambda now: iter(()))
     rest, memory = LmexRest(contracts()), memory or AccountMemory()
-    session = Apart(AccountSession("wss://x", market, ACCOUNT, rest, memory=memory, pairs=pairs, balances=poll, **more))
+    known = {"memory": memory, "pairs": lambda: pairs, "balances": poll}
+    session = Apart(AccountSession("wss://x", market, ACCOUNT, rest, **known, **more))
     session.connected(now)
     return session
 

@@ -126,6 +126,19 @@ class TestOrdersAndBalances:
         memory.learn([order("o1", "filled")])
         assert memory.open_orders == {}
 
+    def test_so_many_that_have_ended_are_remembered(self):
+        memory = AccountMemory()
+        memory.learn([order(f"o{n}", "filled") for n in range(1_001)])
+        assert (len(memory.ended_orders), memory.newest("", "o0")) == (1_000, None)
+        assert memory.newest("", "o1000") == order("o1000", "filled")
+
+    @pytest.mark.parametrize(("asked", "known"), [(T0, ["o1", "o2"]), (T0 + 1, ["o2"])])
+    def test_a_list_that_was_asked_for_before_says_nothing_of_it(self, asked, known):
+        memory = AccountMemory()
+        memory.learn([order("o1"), order("o2")])
+        memory.forget_orders(["o2"], asked)
+        assert [order_id for _, order_id in memory.open_orders] == known
+
     def test_out_of_the_streams(self):
         memory = AccountMemory()
         for channel, tail in (

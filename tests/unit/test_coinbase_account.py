@@ -22,6 +22,7 @@ from bridge.exchanges.api import (
 from bridge.exchanges.coinbase import Coinbase
 from bridge.model import Channel, Order, Position
 from tests.unit import coinbase_account_frames as frames
+from tests.unit.coinbase_account_rows import bare
 from tests.unit.coinbase_accounts import PERMISSIONS, Account, Answers, coinbase, parts
 from tests.unit.core import SECOND, T0
 
@@ -340,6 +341,19 @@ class TestFutures:
         account.wait(2)
         assert account.rest.paths() == ["/cfm/positions"]
         assert account.did(Reject) == []
+
+    def test_so_has_an_order_of_a_future(self):
+        account = Account().synced()
+        account.wait(3)
+        account.rest.called.clear()
+        account.orders(bare("o", limit_price="5", product_id="BIP-20DEC30-CDE"))
+        account.wait(2)
+        assert "/cfm/positions" in account.rest.paths()
+
+    def test_too_many_calls_are_no_reason_to_give_positions_up(self):
+        account = Account(answers=Answers({frames.POSITIONS: HttpResponse(429, b"", {"retry-after": "5"})})).synced()
+        account.rest.answers[frames.POSITIONS] = frames.answer("positions", frames.POSITION)
+        assert [event.pair for event in account.wait(8) if isinstance(event, Position)] == ["BIP-20DEC30-CDE"]
 
 
 class TestHoles:

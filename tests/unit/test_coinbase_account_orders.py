@@ -159,6 +159,16 @@ class TestOrders:
         [state] = [state for state in account.did(Restated) if state.channel is Channel.ORDERS]
         assert [(order.order_id, order.filled) for order in state.events] == [("a", "0.0005")]
 
+    def test_one_that_is_being_changed_is_looked_at(self):
+        """What becomes of its price and size, only REST says."""
+        account = Account().synced()
+        account.orders(bare("o", limit_price="5"))
+        account.wait(3)
+        account.rest.called.clear()
+        account.orders(bare("o", limit_price="5", status="EDIT_QUEUED"))
+        account.wait(1)
+        assert account.rest.paths()[0] == "/orders/historical/batch"
+
     def test_many_that_are_missing_are_looked_up_fifty_at_a_time_and_none_looks_closed(self):
         exchange, answers = coinbase(), Answers()
         account = Account(exchange, answers).synced()

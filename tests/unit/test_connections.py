@@ -125,6 +125,31 @@ async def test_when_all_have_left_nothing_is_asked_any_more():
         assert kind.looked == []
 
 
+async def test_the_first_exchange_knows_what_else_is_read():
+    """It has the account, whose rows may be of any pair."""
+    async with Venue() as venue, connected(venue) as (connections, kind, _):
+        exchange = connections._context.exchange
+        await until(lambda: venue.opened == 1 and kind.looked)
+        connections.remove([OTHER])
+        assert exchange.all_pairs == (PAIR,)
+        await connections.add([OTHER])
+        await until(lambda: exchange.all_pairs == (PAIR, OTHER))
+        connections.remove([OTHER])
+        assert exchange.all_pairs == (PAIR,)
+
+
+async def test_it_also_knows_of_those_that_were_listed_late(monkeypatch):
+    monkeypatch.setattr("bridge.connector.connections._PAIR_AGAIN", 0.01)
+    async with Venue() as venue, connected(venue) as (connections, kind, desk):
+        kind.unknown.add(OTHER)
+        exchange = connections._context.exchange
+        await until(lambda: venue.opened == 1 and desk.faults)
+        assert exchange.all_pairs == (PAIR,)
+        kind.unknown.clear()
+        await until(lambda: exchange.all_pairs == (PAIR, OTHER))
+        assert served(desk) == [[PAIR], [OTHER]]
+
+
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     """Connections and looks at the listing wait for it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,8 +14,11 @@ from bridge.exchanges.kraken.private import currency, sign
 from bridge.model import Channel, Fill, Order
 from tests.unit import kraken_frames as frames
 from tests.unit.core import SECOND, faults, refused
-from tests.unit.kraken_sessions import ACCOUNT, NOW, ORDER, Rest, account, gaps, synced
+from tests.unit.kraken_sessions import ACCOUNT, NOW, ORDER, Rest, account, fetched, gaps, synced
 from tests.unit.session_views import data, states
+
+WHOLE = "orders, positions, fills and balances"
+"""What is fetched where more than the balances is in doubt."""
 
 
 class TestLogIn:
@@ -105,6 +109,14 @@ class TestLogIn:
         Rest().drive(session.fetch(NOW))
         session.tick(NOW + 1)
         assert session.ready
+
+    def test_rest_is_asked_for_everything_when_orders_are_served(self):
+        """The channel of balances says nothing of them."""
+        session = account(begun=False)
+        session.receive(frames.EXECUTIONS, NOW)
+        assert fetched(session) == [WHOLE]
+        session.receive(frames.BALANCES, NOW)
+        assert fetched(session) == [WHOLE]
 
     def test_a_missing_permission_takes_it_down(self):
         session = synced(Rest(BalanceEx="EGeneral:Permission denied"))
@@ -208,6 +220,23 @@ class TestOrders:
         assert len(gaps(events)) == 2
         assert [action for action in session.actions if isinstance(action, Reject)]
 
+    def test_what_was_in_a_bad_row_is_fetched_by_rest(self):
+        session = synced(Rest())
+        message = json.loads(frames.PENDING) | {"sequence": 2}
+        message["data"].append({"order_id": "o-2", "order_status": "SIDEWAYS"})
+        session.receive(frames.dumps(message), NOW)
+        session.tick(NOW + 10 * SECOND)
+        assert WHOLE in fetched(session)
+
+    def test_one_that_rest_does_not_know_either_is_asked_for_once(self):
+        rest = Rest()
+        session = synced(rest)
+        session.receive(frames.NEW.replace(b'"sequence":9', b'"sequence":2'), NOW)
+        for later, asked in ((10, True), (30, False)):
+            rest.forms.clear()
+            rest.drive(session.fetch(NOW + later * SECOND))
+            assert any(ORDER in form.get("txid", "").split(",") for form in rest.forms) is asked
+
     def test_a_bad_frame_is_fetched_by_rest(self):
         session = synced(Rest())
         assert refused(session, b'{"channel":"executions","type":"update","data":[{"order_id"') == [
@@ -231,6 +260,17 @@ class TestFills:
         [found, _] = data(account().receive(frames.changed(frames.TRADED, fees=fees), NOW))
         assert (found.fee, found.fee_currency, found.fees) == ("0.1", "USD", "0.1:USD 12:KFEE")
 
+    def test_those_of_a_snapshot_go_back_as_far_as_the_history(self):
+        session = account(begun=False)
+        since = NOW // SECOND - 24 * 3600 - 60
+        [row] = json.loads(frames.TRADED)["data"]
+        rows = [
+            row | {"exec_id": str(at), "timestamp": f"{datetime.fromtimestamp(at, UTC):%FT%TZ}"}
+            for at in (since - 1, since)
+        ]
+        session.receive(frames.dumps(json.loads(frames.EXECUTIONS) | {"data": rows}), NOW)
+        assert [found.fill_id for found in states(session)[Channel.FILLS].events] == [str(since)]
+
     def test_those_of_a_snapshot_are_history_and_their_orders_are_not_news(self):
         """The ones of before the last day were in the stream once, or never will be."""
         session = account(begun=False)
@@ -253,7 +293,7 @@ class TestNumbers:
         sends = [json.loads(action.text) for action in session.actions if isinstance(action, Send)]
         asked = [(m["method"], m["params"]["channel"]) for m in sends if m["method"] != "ping"]
         assert asked == [("unsubscribe", "executions"), ("subscribe", "executions")]
-        assert [action for action in session.actions if isinstance(action, Fetch)]
+        assert WHOLE in fetched(session)
         assert gaps(session.receive(frames.EXECUTIONS, NOW + 13 * SECOND)) == []
         assert gaps(session.receive(frames.NEW.replace(b'"sequence":9', b'"sequence":2'), NOW + 13 * SECOND)) == []
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from bridge.exchanges.api import Fetch, Profile, Reject, Said
+from bridge.exchange_errors import RestError
+from bridge.exchanges.api import Fetch, HttpResponse, Profile, Reject, Said
 from bridge.exchanges.kraken import Kraken
+from bridge.exchanges.kraken.private import KrakenRest
 from bridge.model import Balance, Channel, Order
 from tests.unit import kraken_frames as frames
 from tests.unit.core import SECOND, T0, fill
-from tests.unit.kraken_sessions import ACCOUNT, NOW, STREAMS, Rest, account, gaps, synced
+from tests.unit.kraken_sessions import ACCOUNT, NOW, ORDER, STREAMS, Rest, account, gaps, synced
 from tests.unit.session_views import states
+
+WHOLE_ORDER = ("", "BTC-USD", "limit", "buy", "20000", "0.01", "0", "open")
 
 
 class TestRest:
@@ -25,6 +31,7 @@ class TestRest:
         [
             ({"ordertype": "market", "price": "0"}, ""),
             ({"ordertype": "stop-loss-limit", "price": "1", "price2": "2"}, "2"),
+            ({"ordertype": "take-profit-limit", "price": "1", "price2": "2"}, "2"),
             ({"ordertype": "iceberg", "price": "3", "price2": "0"}, "3"),
             ({"ordertype": "stop-loss", "price": "1", "price2": "0"}, ""),
             ({"ordertype": "trailing-stop", "price": "+15.0000%", "price2": "0"}, ""),
@@ -48,8 +55,7 @@ class TestRest:
         """One that was just placed may be missing: nothing is said of it."""
         rest = Rest(QueryOrders={"o-old": frames.ORDER_ROW | {"status": "closed", "vol_exec": "0.01000000"}})
         exchange = Kraken(Profile(("BTC-USD",), frozenset(), account=ACCOUNT))
-        whole = ("", "BTC-USD", "limit", "buy", "20000", "0.01", "0", "open")
-        old = [Order("main", None, NOW - 3600 * SECOND, ident, *whole) for ident in ("o-old", "o-gone")]
+        old = [Order("main", None, NOW - 3600 * SECOND, ident, *WHOLE_ORDER) for ident in ("o-old", "o-gone")]
         exchange.recall(STREAMS[Channel.ORDERS], old, 0)
         session = synced(rest, exchange)
         state = states(session)[Channel.ORDERS]
@@ -61,7 +67,51 @@ class TestRest:
         ]
         assert state.covers is not None
         assert state.covers(old[1])
-        assert not state.covers(Order("main", None, NOW - 9 * SECOND, "o-new", *whole))
+        assert not state.covers(Order("main", None, NOW - 9 * SECOND, "o-new", *WHOLE_ORDER))
+
+    def test_one_that_was_just_placed_is_asked_for_again(self):
+        """REST may not know of it yet."""
+        rest = Rest()
+        session = synced(rest)
+        session.receive(frames.PENDING.replace(b'"sequence":8', b'"sequence":2'), NOW + SECOND)
+        for later, asked in ((5, True), (20, True), (40, False)):
+            rest.forms.clear()
+            rest.drive(session.fetch(NOW + later * SECOND))
+            assert any(ORDER in form.get("txid", "").split(",") for form in rest.forms) is asked
+
+    def test_all_that_are_missing_are_asked_for_fifty_at_a_time(self):
+        ended = frames.ORDER_ROW | {"status": "canceled"}
+        rest = Rest(QueryOrders=lambda form: dict.fromkeys(form["txid"].split(","), ended))
+        exchange = Kraken(Profile(("BTC-USD",), frozenset(), account=ACCOUNT))
+        old = [Order("main", None, NOW - 3600 * SECOND, f"o-{n}", *WHOLE_ORDER) for n in range(120)]
+        exchange.recall(STREAMS[Channel.ORDERS], old, 0)
+        session = synced(rest, exchange)
+        assert [len(form["txid"].split(",")) for form in rest.forms if "txid" in form] == [50, 50, 21]
+        assert {order.status for order in states(session)[Channel.ORDERS].events} == {"cancelled"}
+        assert len(states(session)[Channel.ORDERS].events) == 121
+
+    def test_a_page_of_the_history_weighs_more(self):
+        rest = Rest()
+        synced(rest)
+        weights = dict(zip(rest.called, rest.weights, strict=True))
+        assert weights.pop("TradesHistory") == 4
+        assert set(weights.values()) == {1}
+
+    def test_a_warning_is_no_error(self):
+        answer = {"error": ["WGeneral:Deprecated"], "result": frames.ASSET_PAIRS}
+        flow = Kraken(Profile((), frozenset())).list_pairs()
+        next(flow)
+        with pytest.raises(StopIteration) as ended:
+            flow.send(HttpResponse(200, json.dumps(answer).encode()))
+        assert "BTC-USD" in [pair.pair for pair in ended.value.value]
+
+    def test_a_nonce_that_was_overtaken_is_made_anew_once(self):
+        flow = KrakenRest().post(ACCOUNT, "/0/private/OpenOrders", NOW)
+        refusal = HttpResponse(200, frames.rest({}, "EAPI:Invalid nonce"), recv=NOW + 7 * SECOND)
+        nonces = [next(flow).body, flow.send(refusal).body]
+        assert nonces == [f"nonce={NOW // 1_000_000}", f"nonce={(NOW + 7 * SECOND) // 1_000_000}"]
+        with pytest.raises(RestError):
+            flow.send(refusal)
 
     def test_fills_page_by_page_oldest_first(self):
         rows = {f"f-{n}": frames.TRADE_ROW | {"time": 1695390000 + n / 4} for n in range(119, -1, -1)}

@@ -10,7 +10,7 @@ from bridge.book import RankedBook
 from bridge.exchanges.kraken import KrakenOptions
 from bridge.model import BookSnapshot, Channel, Control, Quote, Ticker, Trade
 from tests.unit import kraken_frames as frames
-from tests.unit.core import T0, refused
+from tests.unit.core import SECOND, T0, refused
 from tests.unit.held_books import Kept
 from tests.unit.kraken_sessions import accept, connected, kraken, sent
 from tests.unit.session_views import controls, data
@@ -48,6 +48,15 @@ class TestMessages:
         events = session.receive(json.dumps(message | {"data": rows}).encode(), T0)
         assert [getattr(event, "id", "gap") for event in events] == ["1", "gap", "3"]
         assert session.receive(json.dumps(message | {"data": [rows[0] | {"trade_id": 4}]}).encode(), T0)[0].id == "4"
+
+    def test_instruments_that_can_not_be_read_are_asked_for_again(self):
+        """A precision may have changed in them, and checksums need it."""
+        session = connected()
+        accept(session)
+        session.receive(b'{"channel":"instrument","type":"update","data":7}', T0)
+        session.tick(T0 + 12 * SECOND)
+        asked = [(message["method"], message["params"]["channel"]) for message in sent(session)]
+        assert asked == [("unsubscribe", "instrument"), ("subscribe", "instrument")]
 
     def test_numbers_keep_their_digits(self):
         frame = frames.changed(frames.TRADE, price=frames.number("1.2e-07"), qty="0.10")

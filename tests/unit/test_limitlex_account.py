@@ -20,7 +20,7 @@ ORDER_ID = "0959f899-f4b4-422b-88c0-ec3fa38f8079"
 def make(*, subaccounts=True):
     rest = LimitlexRest({"BTC-EUR": frames.PAIR_ID})
     account = Credentials("main", "the-key-id", SECRET, subaccounts)
-    return Apart(AccountSession("wss://x/", [frames.PAIR_ID, "second:pair"], account, rest))
+    return Apart(AccountSession("wss://x/", lambda: [frames.PAIR_ID, "second:pair"], account, rest))
 
 
 def data(session, frame, recv=T0):
@@ -157,7 +157,7 @@ class TestControl:
         listed = [{"id": "ab65...", "code": code}, {"id": "u1", "code": "BTC"}, {"id": "u2", "code": "EUR"}]
         pairs = [{"id": "u1:u2"}]
         drive(rest.resolve(["BTC-EUR"]), answer({"result": listed}), answer({"result": pairs}))
-        session = Apart(AccountSession("wss://x/", [], ACCOUNT, rest))
+        session = Apart(AccountSession("wss://x/", list, ACCOUNT, rest))
         assert refused(session, frames.WALLETS) == [("balances", "main")]
 
     def test_unknown_types_are_told(self):

@@ -123,7 +123,7 @@ DOCUMENT = st.one_of(JSON, st.builds(lambda value: {"result": {"data": [value]}}
 @given(DOCUMENT, DOCUMENT)
 def test_whatever_rest_answers_ends_in_an_error_of_ours(first, second):
     rest = LimitlexRest({})
-    session = Apart(AccountSession("wss://x/", [], ACCOUNT, rest))
+    session = Apart(AccountSession("wss://x/", list, ACCOUNT, rest))
     for flow in (
         rest.resolve(["BTC-EUR"]),
         rest.token(ACCOUNT, T0),
@@ -264,7 +264,7 @@ class TestToken:
 
 def restated(orders=None, balances=None, rejects=None):
     """What a fetch of the state has found: of the orders, or else of the balances."""
-    session = Apart(AccountSession("wss://x/", [], ACCOUNT, LimitlexRest({})))
+    session = Apart(AccountSession("wss://x/", list, ACCOUNT, LimitlexRest({})))
     empty = answer({"result": []})
     drive(session.fetch(T0), orders or empty, balances or empty)
     if rejects is not None:

@@ -106,10 +106,13 @@ class _Binance(HostedExchange):
         super().__init__(profile)
         self._options: BinanceOptions = self.options(self.Options)
         self.book = BookRules() if self._options.depth <= MOST_IN_FULL else BookRules(snapshot="rest")
+        self._account: BinanceAccount | None = None
         account, wallet = profile.account, None
         if self.environment == "live":
             wallet = "" if profile.rest_url else Binance.rest_url
-        self._account = BinanceAccount(self.market, account, self._names, self._memory, wallet) if account else None
+        about = (self.market, self._names, self._memory)
+        if account:
+            self._account = BinanceAccount(account, *about, wallet=wallet, pairs=lambda: self.all_pairs)
 
     @property
     def environment(self) -> str:
@@ -141,8 +144,7 @@ class _Binance(HostedExchange):
 
     def plan(self) -> list[ConnectionPlan]:
         plans = [plan for path, channels in self.paths.items() for plan in self._public_plans(path, channels)]
-        if self._account:
-            self._account.symbols |= {self._names.symbol(pair)[1]: None for pair in self.pairs}
+        if self._account and self.profile.account:
             plans.append(self._account_plan(self._account))
         return plans
 
@@ -261,7 +263,8 @@ class BinanceUsdm(_Binance):
     def polls(self) -> list[Poll]:
         wanted = [stream for stream in self.subscriptions() if stream.subject in self.pairs]
         streams = tuple(stream for stream in wanted if stream.channel is Channel.INTEREST)
-        return [*self._polls, *([Poll("interest", streams, _POLLED, self._interest)] if streams else [])]
+        wallets = self._polls if self.profile.account else []
+        return [*wallets, *([Poll("interest", streams, _POLLED, self._interest)] if streams else [])]
 
     def _interest(self, now: int) -> Flow[Sequence[Event]]:
         """``{"openInterest":"10659.509","symbol":"BTCUSDT","time":1589437530011}``, asked for of each pair by itself."""

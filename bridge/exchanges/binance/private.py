@@ -129,7 +129,7 @@ class _Session(EventSession):
         start, end = self._memory.history_since(now) // _MILLISECOND, self._rest.timestamp(now) + 1000
         rows: list[Row] = []
         all_there = True
-        for symbol in list(self._account.symbols):
+        for symbol in self._account.symbols():
             ask, span = partial(self._ask_fills, symbol, now), self.days * _DAY
             found, whole = yield from in_windows(ask, start, end, span=span, most=_PAGE, ident="id", time="time")
             rows, all_there = rows + found, all_there and whole

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -96,19 +96,27 @@ def failure(market: Market, path: str, response: HttpResponse) -> RestError | No
 class BinanceAccount:
     """What the successive sessions of one account share.
 
-    ``wallet`` is where REST says what the account's key may do; ``None``: nowhere.
+    ``wallet`` is where REST says what the account's key may do (``None``: nowhere); ``pairs`` are the connector's at present.
     """
 
     def __init__(
-        self, market: Market, account: Credentials, names: Names, memory: AccountMemory, wallet: str | None
+        self,
+        account: Credentials,
+        market: Market,
+        names: Names,
+        memory: AccountMemory,
+        *,
+        wallet: str | None,
+        pairs: Callable[[], Sequence[str]],
     ) -> None:
         self.market = market
         self._wallet = wallet
+        self._pairs = pairs
         self.name = account.name
         self.names = names
         self.memory = memory
-        self.symbols: dict[str, None] = {}
-        """Those whose fills are asked for: the configured ones, and those that the account was seen with."""
+        self._seen: dict[str, None] = {}
+        """The symbols that the account was seen with."""
         self.rest = SignedQueries(
             market.name,
             account,
@@ -123,7 +131,11 @@ class BinanceAccount:
         """As `Exchange.recall`."""
         self.memory.take_up(stream, tail, since)
         pairs = [event.pair for event in tail if isinstance(event, Order | Fill)]
-        self.symbols |= {self.names.symbol(pair)[1] or pair: None for pair in pairs}
+        self._seen |= {self.names.symbol(pair)[1] or pair: None for pair in pairs}
+
+    def symbols(self) -> list[str]:
+        """Those whose fills are asked for: of the connector's pairs at present, and those that the account was seen with."""
+        return list(dict.fromkeys([*(self.names.symbol(pair)[1] for pair in self._pairs()), *self._seen]))
 
     def wallets(self) -> Poll:
         """The wallets of futures, by REST: over a connection only their totals come."""
@@ -168,7 +180,7 @@ class BinanceAccount:
         check_words(symbol)
         if not symbol or NESTED in symbol:
             raise ValueError("no symbol")
-        self.symbols[symbol] = None
+        self._seen[symbol] = None
         return self.names.pair(self.market.name, symbol)
 
 

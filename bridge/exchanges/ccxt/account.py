@@ -32,12 +32,16 @@ _METHODS = {
 
 
 class Account(Struct, frozen=True):
-    """What the successive sessions of an account share, over one connection."""
+    """What the successive sessions of an account share, over one connection.
+
+    ``symbols`` are CCXT's of the pairs that the connector reads at present → the pairs.
+    """
 
     name: str
     rows: Rows
     channels: tuple[Channel, ...]
     memory: AccountMemory
+    symbols: Callable[[], Mapping[str, str]]
 
 
 class AccountSession(CcxtSession):
@@ -95,9 +99,9 @@ class AccountSession(CcxtSession):
         return step
 
     def _each(self, channel: Channel, now: int) -> Flow[list[Output]]:
-        """Some exchanges answer for one market only: the configured pairs, one after the other."""
+        """Some exchanges answer for one market only: the connector's pairs, one after the other."""
         rows: list[Any] = []
-        pairs = self._account.rows.pairs
+        pairs = self._account.symbols()
         for symbol in pairs:
             found = yield from self._ask(channel, symbol, now)
             rows += found or []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -132,7 +132,7 @@ class CcxtExchange(Exchange):
 
     def list_pairs(self) -> Flow[list[ListedPair]]:
         yield from self._read(0)
-        return [market.listed for market in self._markets.by_symbol.values()]
+        return [market.listed for markets in self._markets.by_pair.values() for market in markets]
 
     def remarks(self) -> list[str]:
         quiet = [pair for pair, market in self._wanted().items() if not market.active]
@@ -141,7 +141,7 @@ class CcxtExchange(Exchange):
     def plan(self) -> list[ConnectionPlan]:
         plans = []
         for number, (url, calls) in enumerate(self._parts, 1):
-            reader = self._reader("")
+            reader = self._reader()
             streams = dict.fromkeys(stream for call in calls for stream in reader.streams(call))
             rotate = _TOKEN_LASTS if "token=" in url else None
             plans.append(ConnectionPlan(f"market-{number}", tuple(streams), partial(self._session, calls), rotate))
@@ -201,8 +201,9 @@ class CcxtExchange(Exchange):
         except Exception as error:  # noqa: BLE001 - whatever a module of CCXT's raises
             raise rest_error(self.name, "fetchMarkets", error, task.status) from None
         module = import_module("bridge.exchanges.ccxt.codec")
-        self._tables = {name: getattr(codec, name) for name in module.MARKET_TABLES}
-        self._markets = Markets.of(codec.markets.values(), codec.precisionMode)
+        for name in module.MARKET_TABLES:
+            _renew(self._tables, name, getattr(codec, name))
+        self._markets.learn(codec.markets.values(), codec.precisionMode)
         self._asked_at = now
 
     def _read_clock(self) -> Flow[ClockReading]:
@@ -223,7 +224,10 @@ class CcxtExchange(Exchange):
         Raises:
             ConfigError: a pair may be any of several.
         """
-        found = ((pair, self._markets.find(pair, self._options.symbols)) for pair in self.pairs)
+        return self._found(self.pairs)
+
+    def _found(self, pairs: Sequence[str]) -> dict[str, Market]:
+        found = ((pair, self._markets.find(pair, self._options.symbols)) for pair in pairs)
         return {pair: market for pair, market in found if market is not None}
 
     def _share_out(self, now: int) -> Flow[None]:
@@ -231,9 +235,8 @@ class CcxtExchange(Exchange):
         channels = self.profile.channels & self.channels
         calls = calls_for(self._codec(now), self._wanted().values(), channels)
         self._parts = yield from self._addressed(calls, now)
-        if self.profile.account is not None:
-            private = [private_calls(self.private_channels)]
-            self._private_parts = yield from self._addressed(private, now)
+        private = [private_calls(self.private_channels)] if self.profile.account is not None else []
+        self._private_parts = yield from self._addressed(private, now)
 
     def _addressed(self, parts: Sequence[Sequence[Call]], now: int) -> Flow[list[tuple[str, list[Call]]]]:
         found: list[tuple[str, list[Call]]] = []
@@ -259,11 +262,11 @@ class CcxtExchange(Exchange):
     def _addresses(self) -> Addresses:
         return Addresses(self.profile.url, self.profile.rest_url, private=self.profile.account is not None)
 
-    def _reader(self, account: str) -> Reader:
-        return Reader(self.name, self._markets, self._rows(), account)
-
-    def _rows(self) -> Rows:
+    def _reader(self) -> Reader:
         pairs = {market.symbol: pair for pair, market in self._wanted().items()}
+        return Reader(self.name, self._markets, self._rows(pairs))
+
+    def _rows(self, pairs: Mapping[str, str]) -> Rows:
         return Rows(self._markets, pairs, inverted=self.listed.ident in MAKER_SIDES)
 
     def _secrets(self) -> dict[str, str]:
@@ -278,14 +281,19 @@ class CcxtExchange(Exchange):
     def _account(self, calls: Sequence[Call]) -> Account:
         assert self.profile.account is not None
         channels = tuple(dict.fromkeys(call.channel for call in calls))
-        return Account(self.profile.account.name, self._rows(), channels, self._memory)
+        rows = self._rows({symbol: pair for pair, symbol in self._options.symbols.items()})
+        return Account(self.profile.account.name, rows, channels, self._memory, self._all_symbols)
+
+    def _all_symbols(self) -> dict[str, str]:
+        return {market.symbol: pair for pair, market in self._found(self.all_pairs).items()}
 
     def _account_session(self, account: Account, calls: Sequence[Call]) -> AccountSession:
-        return AccountSession(self._source(), calls, self._reader(account.name), account)
+        reader = Reader(self.name, self._markets, account.rows, account.name)
+        return AccountSession(self._source(), calls, reader, account)
 
     def _session(self, calls: Sequence[Call]) -> CcxtSession:
         witness = WITNESSES.get(self.listed.ident)
-        return CcxtSession(self._source(), calls, self._reader(""), witness() if witness else None)
+        return CcxtSession(self._source(), calls, self._reader(), witness() if witness else None)
 
 
 @cache
@@ -314,6 +322,15 @@ def exchange_of(ident: str) -> type[CcxtExchange]:
             "units": _units(ident, listed),
         },
     )
+
+
+def _renew(tables: dict[str, Any], name: str, fresh: Any) -> None:
+    """Put a newer table in the place of the one that sessions under way have."""
+    known = tables.setdefault(name, fresh)
+    if isinstance(known, dict):
+        known.update(fresh)
+    else:
+        known[:] = fresh
 
 
 def _units(ident: str, listed: Listed) -> dict[Channel, str]:

@@ -52,7 +52,7 @@ class Market(Struct, frozen=True):
 
 
 class Markets(Struct):
-    """The markets of an exchange, by symbol and by pair."""
+    """The markets of an exchange, by symbol and by pair; a symbol stays known when it is listed no more."""
 
     by_symbol: dict[str, Market] = field(default_factory=dict)
     by_pair: dict[str, list[Market]] = field(default_factory=dict)
@@ -64,11 +64,16 @@ class Markets(Struct):
         ``precision`` is CCXT's way to tell the steps of prices and sizes.
         """
         found = cls()
+        found.learn(table, precision)
+        return found
+
+    def learn(self, table: Iterable[Mapping[str, Any]], precision: int) -> None:
+        """Take a newer table: sessions that are under way have its new markets, too."""
+        self.by_pair.clear()
         for row in table:
             if market := _market(row, precision):
-                found.by_symbol[market.symbol] = market
-                found.by_pair.setdefault(market.pair, []).append(market)
-        return found
+                self.by_symbol[market.symbol] = market
+                self.by_pair.setdefault(market.pair, []).append(market)
 
     @property
     def derivatives(self) -> bool:

@@ -111,7 +111,6 @@ class Coinbase(Exchange):
         self._has_rest = profile.rest_url is not None or profile.url is None
         """Else REST is another exchange's than the WebSocket."""
         self._listing = ProductList()
-        self._watch = ProductWatch(self._listing, lambda: self.profile.pairs, self._ask)
         self._contracts = Contracts({}, self._is_future)
         self._rest = CoinbaseRest(profile.account, options.portfolio)
         self._portfolio = ""
@@ -137,7 +136,7 @@ class Coinbase(Exchange):
         """Read the product list; without it everything is served that the exchange serves, so it is not waited for."""
         if self._has_rest and self.subscriptions():
             with suppress(RestError):  # the poll asks again, and says what is wrong
-                yield from self._watch.read(now)
+                yield from self._listing.read(self._ask)
         if self.profile.account:
             with suppress(RestError):  # the account's connection asks again, and says what is wrong
                 self._portfolio = yield from self._rest.check_key(now)
@@ -174,7 +173,8 @@ class Coinbase(Exchange):
         """The product list; it feeds no stream, sessions see what has changed."""
         if not self._has_rest or not self.subscriptions():
             return []
-        return [Poll("products", (), _LOOK_EVERY, self._look)]
+        watch = ProductWatch(self._listing, lambda: self.profile.pairs, self._ask)
+        return [Poll("products", (), _LOOK_EVERY, partial(_looked, watch))]
 
     def clock(self) -> Flow[ClockReading]:
         return self._rest.time()
@@ -188,10 +188,6 @@ class Coinbase(Exchange):
     def list_pairs(self) -> Flow[list[ListedPair]]:
         found = yield from self._ask(())
         return [product.pair for product in found.values()]
-
-    def _look(self, now: int) -> Flow[Sequence[Event]]:
-        yield from self._watch.look(now)
-        return []
 
     def _ask(self, names: Sequence[str]) -> Flow[dict[str, Product]]:
         """The products of these names, or all; one that can't be read concerns nobody else.
@@ -215,6 +211,11 @@ class Coinbase(Exchange):
     def _is_future(self, pair: str) -> bool:
         listed = self._listing.products.get(pair)
         return listed.pair.kind == "future" if listed else pair.endswith("-CDE")
+
+
+def _looked(watch: ProductWatch, now: int) -> Flow[Sequence[Event]]:
+    yield from watch.look(now)
+    return []
 
 
 def _product(row: Row) -> Product:

@@ -297,11 +297,12 @@ class AccountSession(KrakenSession):
         """Open orders, and what has become of those that were; one that was just placed may be missing."""
         rows = yield from self._list("OpenOrders", now, "order_id", "open")
         listed = {row["order_id"] for row in rows}
-        missing = {order_id for _, order_id in self._memory.open_orders} | self._orders.unknown
-        asked = sorted(missing - listed)[:_MOST_LOOKED_UP]
-        if asked:
-            rows += yield from self._list("QueryOrders", now, "order_id", txid=",".join(asked))
-        self._orders.unknown -= {*listed, *asked}
+        known = {order_id for _, order_id in self._memory.open_orders} | self._orders.unknown
+        missing = sorted(known - listed)
+        for start in range(0, len(missing), _MOST_LOOKED_UP):
+            asked = ",".join(missing[start : start + _MOST_LOOKED_UP])
+            rows += yield from self._list("QueryOrders", now, "order_id", txid=asked)
+        self._orders.unknown.difference_update(listed, missing)
         self._memory.forget_orders([row["order_id"] for row in rows], now - _JUST_PLACED)
         return self._state.restate(
             Channel.ORDERS,

@@ -114,6 +114,9 @@ class Limitlex(Exchange):
             plans.append(ConnectionPlan(pair, public, session, rotate))
         if account:
             private = tuple(s for s in streams if s.channel in self.private_channels)
-            log_in = partial(AccountSession, self._url, list(ids.values()), account, self._rest)
+            log_in = partial(AccountSession, self._url, self._account_ids, account, self._rest)
             plans.append(ConnectionPlan(f"account:{account.name}", private, log_in))
         return plans
+
+    def _account_ids(self) -> list[str]:
+        return [self._rest.pair_id(pair) for pair in self.all_pairs]

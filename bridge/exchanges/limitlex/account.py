@@ -54,11 +54,19 @@ _SIDES = {"buy": "buy", "sell": "sell"}
 
 
 class AccountSession(Session):
-    """The private messages of one account, and of its sub-accounts."""
+    """The private messages of one account, and of its sub-accounts.
 
-    def __init__(self, url: str, pair_ids: list[str], account: Credentials, rest: LimitlexRest) -> None:
+    ``pair_ids`` are those that the connector reads, whenever it is asked. The exchange doesn't say whether private messages
+    come of other pairs than the address names: where one joins, the connection is replaced by one that names it, too.
+    """
+
+    def __init__(
+        self, url: str, pair_ids: Callable[[], Sequence[str]], account: Credentials, rest: LimitlexRest
+    ) -> None:
         super().__init__(url)
         self._pair_ids = pair_ids
+        self._named = frozenset(pair_ids())
+        """The pairs in the address."""
         self._account = account
         self._rest = rest
         self._subjects = {account.name: None}
@@ -70,7 +78,9 @@ class AccountSession(Session):
     def open(self, now: int) -> Flow[Target]:
         """A new token for each connection; it travels in the address, which is why ``shown`` leaves it out."""
         token, self.expires = yield from self._rest.token(self._account, now)
-        query = f"{self._url}?p={','.join(self._pair_ids)}"
+        pair_ids = self._pair_ids()
+        self._named = frozenset(pair_ids)
+        query = f"{self._url}?p={','.join(pair_ids)}"
         more = "&subaccounts=true" if self._account.subaccounts else ""
         return Target(f"{query}&t={token}{more}", f"{query}&t=***{more}")
 
@@ -79,7 +89,8 @@ class AccountSession(Session):
         return self._state.begin(now)
 
     def tick(self, now: int) -> Sequence[Output]:
-        return self._state.tick(now)
+        joined = not self._named.issuperset(self._pair_ids())
+        return [*self._state.tick(now), *([Replace("a pair has joined")] if joined else [])]
 
     def rejected(self, recv: int) -> Sequence[Output]:
         streams = [stream for subject in self._subjects for stream in _streams(subject)]

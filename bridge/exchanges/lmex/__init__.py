@@ -98,10 +98,10 @@ class Lmex(Exchange):
         self._url = (profile.url or self.url).rstrip("/")
         self._contracts = Contracts(self._options.contract_sizes, is_future)
         self._rest = LmexRest(self._contracts)
-        self._markets = [market for market in Market if self._pairs(market)]
         account = profile.account
-        self._memories = {market: AccountMemory() for market in self._markets}
-        self._balances = {market: self._balance_poll(market, account) for market in self._markets} if account else {}
+        self._memories = {market: AccountMemory() for market in Market if account and self._of(market, self.pairs)}
+        """The markets that the account is followed in: those of the pairs at the start."""
+        self._balances = {market: self._balance_poll(market, account) for market in self._memories if account}
 
     def discover(self, now: int) -> Flow[None]:
         del now
@@ -109,9 +109,9 @@ class Lmex(Exchange):
 
     def subscriptions(self) -> list[Subscription]:
         """Positions only where futures are; where both markets are, each has balances of its own."""
-        futures = Market.FUTURES in self._markets
+        futures = Market.FUTURES in self._memories
         found = [stream for stream in super().subscriptions() if stream.channel is not Channel.POSITIONS or futures]
-        wallets = (stream for poll in self._balances.values() for stream in poll.streams)
+        wallets = (stream for poll in self._wallets() for stream in poll.streams)
         return list(dict.fromkeys([*found, *wallets]))
 
     def recall(self, stream: Subscription, tail: Sequence[Event], since: int) -> None:
@@ -127,24 +127,22 @@ class Lmex(Exchange):
 
     def plan(self) -> list[ConnectionPlan]:
         plans: list[ConnectionPlan] = []
-        for market in self._markets:
+        for market in Market:
             plans += self._book_plans(market)
             plans += self._trade_plans(market)
-            if self.profile.account:
+            if self.profile.account and market in self._memories:
                 plans.append(self._account_plan(market, self.profile.account))
         return plans
 
     def polls(self) -> list[Poll]:
         found: list[Poll] = []
-        for market in self._markets:
-            pairs = self._pairs(market)
+        for market in Market:
+            pairs = self._of(market, self.pairs)
             if pairs and Channel.TICKER in self.profile.channels:
                 streams = tuple(Subscription(Channel.TICKER, pair) for pair in pairs)
                 flow = partial(self._rest.tickers, market, pairs)
                 found.append(Poll(f"{market}-ticker", streams, self._options.ticker_interval, flow))
-            if self._balances:
-                found.append(self._balances[market])
-        return found
+        return [*found, *self._wallets()]
 
     def list_pairs(self) -> Flow[list[ListedPair]]:
         return self._rest.list_pairs()
@@ -155,8 +153,12 @@ class Lmex(Exchange):
     def clock_known(self, offset: int) -> None:
         self._rest.clock_offset = offset
 
-    def _pairs(self, market: Market) -> tuple[str, ...]:
-        return tuple(pair for pair in self.pairs if market_of(pair) is market)
+    @staticmethod
+    def _of(market: Market, pairs: Sequence[str]) -> tuple[str, ...]:
+        return tuple(pair for pair in pairs if market_of(pair) is market)
+
+    def _wallets(self) -> Sequence[Poll]:
+        return [*self._balances.values()] if self.profile.account else []
 
     def _book_plans(self, market: Market) -> Iterator[ConnectionPlan]:
         channels, patience = self.profile.channels & {Channel.BOOK, Channel.QUOTES}, self._options.snapshot_timeout
@@ -173,7 +175,7 @@ class Lmex(Exchange):
         self, name: str, market: Market, channels: frozenset[Channel], session: Callable[[tuple[str, ...]], Session]
     ) -> Iterator[ConnectionPlan]:
         """As few connections as the limit of topics allows."""
-        parts = share_out(self._pairs(market), self._options.topics_per_connection) if channels else []
+        parts = share_out(self._of(market, self.pairs), self._options.topics_per_connection) if channels else []
         for number, part in enumerate(parts, 1):
             streams = tuple(Subscription(channel, pair) for pair in part for channel in sorted(channels))
             yield ConnectionPlan(f"{name}-{number}", streams, partial(session, part))
@@ -188,7 +190,7 @@ class Lmex(Exchange):
             account,
             self._rest,
             memory=self._memories[market],
-            pairs=self._pairs(market),
+            pairs=lambda: self._of(market, self.all_pairs),
             balances=self._balances[market],
             ways=WAYS if options.login == "auto" else (options.login,),
             lifetime=options.session_lifetime,
@@ -197,7 +199,7 @@ class Lmex(Exchange):
 
     def _balance_poll(self, market: Market, account: Credentials) -> Poll:
         """Each market has a wallet of its own: where both are read, the futures wallet has its own streams."""
-        both = len(self._markets) > 1
+        both = len(self._memories) > 1
         subject = f"{account.name}/futures" if both and market is Market.FUTURES else account.name
         read = Rows(subject, self._contracts)
 

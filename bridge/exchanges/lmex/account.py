@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -51,7 +51,8 @@ _TOO_MANY = "the exchange does not list all fills since the last one known"
 class AccountSession(LmexSession):
     """Log-in, then orders, fills and, for futures, positions; what nothing repeats comes from REST.
 
-    Balances have no topic: ``balances`` is wanted after each fill. ``lifetime`` is how long a log-in lasts (seconds).
+    Balances have no topic: ``balances`` is wanted after each fill. ``pairs`` are those that the connector reads in this
+    market, whenever it is asked; ``lifetime`` is how long a log-in lasts (seconds).
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class AccountSession(LmexSession):
         rest: LmexRest,
         *,
         memory: AccountMemory,
-        pairs: Sequence[str],
+        pairs: Callable[[], Sequence[str]],
         balances: Poll,
         ways: Sequence[str] = WAYS,
         lifetime: float = 24 * 3600.0,
@@ -215,7 +216,7 @@ class AccountSession(LmexSession):
 
     def _sync_orders(self, now: int) -> Flow[list[Output]]:
         """Open orders. The other market's stand in the same stream, and are none of this session's."""
-        rows = yield from self._rest.open_orders(self._account, self._market, now, pairs=self._pairs)
+        rows = yield from self._rest.open_orders(self._account, self._market, now, pairs=self._pairs())
 
         def read(row: Row) -> list[Event]:
             order = self._read.order(row, now, self._memory.open_orders)
@@ -236,7 +237,7 @@ class AccountSession(LmexSession):
     def _sync_fills(self, now: int) -> Flow[list[Output]]:
         """The fills since the newest that is known, or of the last day; those that the stream has are repeats."""
         since = self._memory.history_since(now)
-        rows, whole = yield from self._rest.fills(self._account, self._market, now, since, pairs=self._pairs)
+        rows, whole = yield from self._rest.fills(self._account, self._market, now, since, pairs=self._pairs())
         self._balances.wanted = True
         missed = [] if whole else self._state.gap(Channel.FILLS, now, _TOO_MANY)
         return [*missed, *self._state.restate(Channel.FILLS, rows, lambda row: [self._read.fill(row, now)], now)]

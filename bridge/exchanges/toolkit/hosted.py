@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from bridge.exchanges.api import Exchange, Flow, ListedPair, Profile, Subscription
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
@@ -32,8 +32,7 @@ class HostedExchange(Exchange):
         self._halted: dict[str, str] = {}
         """Pair → why it can't be traded, by the list as it was at the start."""
         self._names = Names()
-        for pair in profile.pairs:
-            self._names.learn(*self.by_convention(pair), pair)
+        self._name(profile.pairs)
 
     @property
     @abstractmethod
@@ -57,6 +56,10 @@ class HostedExchange(Exchange):
     def needs_list(self) -> bool:
         """Whether the list has to be read: not where REST is another exchange's than the streams."""
         return not self.profile.url or self.profile.rest_url is not None
+
+    def beside(self, pairs: Sequence[str]) -> Self:
+        self._name(pairs)
+        return super().beside(pairs)
 
     def discover(self, now: int) -> Flow[None]:
         """Read the list; without it, names go by convention."""
@@ -83,6 +86,10 @@ class HostedExchange(Exchange):
 
     def recall(self, stream: Subscription, tail: Sequence[Event], since: int) -> None:
         self._memory.take_up(stream, tail, since)
+
+    def _name(self, pairs: Sequence[str]) -> None:
+        for pair in pairs:
+            self._names.suppose(*self.by_convention(pair), pair)
 
 
 def _words(pair: ListedPair) -> str:

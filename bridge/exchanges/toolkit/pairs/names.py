@@ -43,6 +43,11 @@ class Names:
         self._symbols[pair] = (category, symbol)
         self._pairs[category, symbol] = pair
 
+    def suppose(self, category: str, symbol: str, pair: str) -> None:
+        """These are one by convention; what a list has said, or says later, counts more."""
+        self._symbols.setdefault(pair, (category, symbol))
+        self._pairs.setdefault((category, symbol), pair)
+
     def symbol(self, pair: str) -> tuple[str, str]:
         """Category and symbol of a pair; empty, if it isn't known."""
         return self._symbols.get(pair, ("", ""))

@@ -15,6 +15,8 @@ __all__ = ["Product", "ProductList", "ProductWatch"]
 
 _WHOLE_EVERY = 600 * SECOND
 """Between two looks at what the list says of all pairs that are configured."""
+Ask = Callable[[Sequence[str]], Flow[Mapping[str, "Product"]]]
+"""The conversation that asks for products by name, or for all of them, if none is named."""
 _MOST_ASKED = 50
 """Products that one call asks for by name; their names go into its address."""
 
@@ -39,6 +41,14 @@ class ProductList:
         """An answer has come: the whole list, or some products of it; those that it leaves out stay as they are then."""
         self.products = dict(products) if whole else {**self.products, **products}
         self.version += 1
+
+    def read(self, ask: Ask) -> Flow[None]:
+        """Read the whole list.
+
+        Raises:
+            RestError: there is none.
+        """
+        self.learn((yield from ask(())), whole=True)
 
     def served_as(self, pair: str) -> str:
         """The pair whose trades and books this pair's are; itself, where nothing is known."""
@@ -79,14 +89,14 @@ class ProductWatch:
     Args:
         listing: the list.
         pairs: those that are configured at present.
-        ask: the conversation that asks for products by name, or for all of them, if none is named.
+        ask: asks for products.
     """
 
     def __init__(
         self,
         listing: ProductList,
         pairs: Callable[[], Sequence[str]],
-        ask: Callable[[Sequence[str]], Flow[Mapping[str, Product]]],
+        ask: Ask,
     ) -> None:
         self._listing = listing
         self._pairs = pairs
@@ -94,24 +104,17 @@ class ProductWatch:
         self._looked_at: int | None = None
         """When the list was asked for all configured pairs (ns)."""
 
-    def read(self, now: int) -> Flow[None]:
-        """Read the whole list.
-
-        Raises:
-            RestError: there is none.
-        """
-        self._listing.learn((yield from self._ask(())), whole=True)
-        self._looked_at = now
-
     def look(self, now: int) -> Flow[None]:
         """Look at what there is to be looked at; at everything, as long as nothing is known.
 
         Raises:
             RestError: there is no list.
         """
-        if self._looked_at is None:
-            yield from self.read(now)
+        if not self._listing.version:
+            yield from self._listing.read(self._ask)
+            self._looked_at = now
             return
+        self._looked_at = now if self._looked_at is None else self._looked_at
         pairs = list(dict.fromkeys(self._listing.served_as(pair) for pair in self._pairs()))
         is_time = abs(now - self._looked_at) > _WHOLE_EVERY
         asked = pairs if is_time else self._listing.in_trouble(pairs)
