@@ -208,11 +208,12 @@ class Codec(Digits, Exchange):  # type: ignore[misc]  # CCXT has no types
         self, url: str, message_hash: str, message: Any = None, subscribe_hash: Any = None, subscription: Any = None
     ) -> Promise:
         wire = self._speak(url)
-        if subscribe_hash is None and message_hash in wire.futures:
+        insists = self._insists()
+        if subscribe_hash is None and message_hash in wire.futures and not insists:
             known = wire.futures[message_hash]
             return wire.future(message_hash) if isinstance(known, _Standing) else known
         future = wire.future(message_hash)
-        if not wire.subscriptions.get(subscribe_hash):
+        if insists or not wire.subscriptions.get(subscribe_hash):
             wire.subscriptions[subscribe_hash] = subscription or True
             if message:
                 self.machine.sends.append((wire.url, message))
@@ -228,11 +229,15 @@ class Codec(Digits, Exchange):  # type: ignore[misc]  # CCXT has no types
     ) -> Promise:
         wire = self._speak(url)
         first = race([wire.future(name) for name in message_hashes])
-        missing = [name for name in subscribe_hashes or () if name not in wire.subscriptions]
+        insists = self._insists()
+        missing = [name for name in subscribe_hashes or () if insists or name not in wire.subscriptions]
         wire.subscriptions.update(dict.fromkeys(missing, subscription or True))
         if message and missing:
             self.machine.sends.append((wire.url, message))
         return first
+
+    def _insists(self) -> bool:
+        return self.machine.current is not None and self.machine.current.insists
 
     def _speak(self, url: str) -> Wire:
         task = self.machine.current

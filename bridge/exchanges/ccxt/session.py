@@ -96,9 +96,13 @@ class CcxtSession(Session):
         """Hash of what goes on coming → its call, and the symbol where it is about one."""
         self._refused: dict[Call, int] = {}
         """Calls that were refused, and when they are to be tried again (ns)."""
+        self._waiting: dict[Call, Task] = {}
+        """Calls that nothing has come for yet."""
+        self._awaited: dict[Call, int] = {}
+        """Books that were asked for, a pair each, and when they count as not served (ns)."""
         self._since = 0
         self._pinged = 0
-        self._quiet_over = self._books_over = False
+        self._quiet_over = False
         self.ready = False
 
     # Before there is a connection
@@ -127,10 +131,24 @@ class CcxtSession(Session):
 
     def connected(self, now: int) -> Sequence[Output]:
         self._since = self._pinged = now
+        self._await_books(self._calls, now)
         return self._settle(now, b"")
 
     def _start(self, call: Call) -> Task:
-        return self._source.start(self._codec, call)
+        task = self._waiting[call] = self._source.start(self._codec, call)
+        return task
+
+    def _ask_again(self, call: Call, now: int) -> None:
+        """Make a call once more: what it has waited for is forgotten, and CCXT is not to think that it is subscribed."""
+        if before := self._waiting.get(call):
+            for name in before.hashes:
+                self._wire.futures.pop(name, None)
+        self._start(call).insists = True
+        self._await_books([call], now)
+
+    def _await_books(self, calls: Sequence[Call], now: int) -> None:
+        books = [one for call in calls if call.channel is Channel.BOOK for one in call.each()]
+        self._awaited.update(dict.fromkeys(books, now + _BOOK_WITHIN))
 
     # While it stands
 
@@ -172,7 +190,7 @@ class CcxtSession(Session):
             if now >= due:
                 del self._refused[call]
                 if not self._live.issuperset(self._reader.streams(call)):
-                    self._start(call)
+                    self._ask_again(call, now)
         machine.run()
         out = [*self._ping(now), *self._settle(now, b"")]
         return [*out, *self._overdue(now)]
@@ -186,14 +204,15 @@ class CcxtSession(Session):
             lost = {stream for call in self._refused for stream in self._reader.streams(call)}
             quiet = [stream for stream in self._all() if stream.channel is not Channel.BOOK and stream not in lost]
             out += self.lively(quiet, now)
-        if waited > _BOOK_WITHIN and not self._books_over:
-            self._books_over = True
-            for call in [one for all_of in self._calls for one in all_of.each()]:
-                streams = [stream for stream in self._reader.streams(call) if stream.channel is Channel.BOOK]
-                if streams and call not in self._refused and not self._live.issuperset(streams):
-                    self._refused[call] = now + _AGAIN
-                    out += self.dead(streams, now, f"no book within {_BOOK_WITHIN // SECOND} s")
-        if self._books_over:
+        for call, due in list(self._awaited.items()):
+            if now <= due:
+                continue
+            del self._awaited[call]
+            streams = self._reader.streams(call)
+            if call not in self._refused and not self._live.issuperset(streams):
+                self._refused[call] = now + _AGAIN
+                out += self.dead(streams, now, f"no book within {_BOOK_WITHIN // SECOND} s")
+        if waited > _BOOK_WITHIN:
             books = {stream.subject for stream in self._all() if stream.channel is Channel.BOOK}
             self.unserved = books - {stream.subject for stream in self._live if stream.channel is Channel.BOOK}
         return out
@@ -263,6 +282,8 @@ class CcxtSession(Session):
     def _ended(self, task: Task, now: int) -> list[Output]:
         """A call has had its first data, and from now on all that comes like it is data; or it was refused."""
         call = task.owner
+        if self._waiting.get(call) is task:
+            del self._waiting[call]
         try:
             task.result.result()
         except Exception as error:  # noqa: BLE001 - whatever a module of CCXT's raises
@@ -302,8 +323,8 @@ class CcxtSession(Session):
         if call in self._refused:
             return []
         if len(call.symbols) > 1:
-            for symbol in call.symbols:
-                self._start(call.only(symbol))
+            for one in call.each():
+                self._ask_again(one, now)
             self._machine.run()
             return [said]
         self._refused[call] = now + _AGAIN
