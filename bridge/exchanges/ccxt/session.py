@@ -92,8 +92,8 @@ class CcxtSession(Session):
         self._machine: Any = None
         self._wire: Any = None
         self._packing: Mapping[str, Any] = {}
-        self._data: dict[str, tuple[Call, str]] = {}
-        """Hash of what goes on coming → its call, and the symbol where it is about one."""
+        self._data: dict[str, dict[Call, str]] = {}
+        """Hash of what goes on coming → its calls, each with the symbol where it is about one."""
         self._refused: dict[Call, int] = {}
         """Calls that were refused, and when they are to be tried again (ns)."""
         self._waiting: dict[Call, Task] = {}
@@ -254,9 +254,7 @@ class CcxtSession(Session):
             out += self._ended(task, now)
         taken, codec.taken = codec.taken, []
         for found in taken:
-            known = [self._data[name] for name in found.hashes if name in self._data]
-            if known:
-                call, symbol = known[0]
+            for call, symbol in self._calls_of(found.hashes):
                 out += self._reader.read(self, found, call, symbol, now, frame)
         refused, codec.rejected = codec.rejected, []
         for error, name in refused:
@@ -272,6 +270,14 @@ class CcxtSession(Session):
         if self._wire.url in codec.closed:
             out.append(Reconnect("CCXT gives the connection up"))
         return out
+
+    def _calls_of(self, names: Sequence[str]) -> Sequence[tuple[Call, str]]:
+        """The calls that something was resolved for, one of each channel: quotes and ticker may be the same message."""
+        found: dict[Channel, tuple[Call, str]] = {}
+        for name in names:
+            for call, symbol in self._data.get(name, {}).items():
+                found.setdefault(call.channel, (call, symbol))
+        return [*found.values()]
 
     def _converse(self, task: Task, asked: Request) -> Flow[list[Output]]:
         answer = yield from self._machine.answer(task, asked, self._source.addresses.request)
@@ -295,7 +301,8 @@ class CcxtSession(Session):
         if isinstance(call, Call):
             each = call.symbols if len(call.symbols) == len(task.hashes) else ()
             symbols = each or ([call.symbols[0] if len(call.symbols) == 1 else ""] * len(task.hashes))
-            self._data.update((name, (call, symbol)) for name, symbol in zip(task.hashes, symbols, strict=True))
+            for name, symbol in zip(task.hashes, symbols, strict=True):
+                self._data.setdefault(name, {})[call.only(symbol) if symbol else call] = symbol
             self._wire.stand(task.hashes)
         return []
 
@@ -305,11 +312,12 @@ class CcxtSession(Session):
             return []
         out: list[Output] = []
         for known in [name] if name is not None else list(self._data):
-            if known in self._data:
-                call, symbol = self._data.pop(known)
+            calls = self._data.pop(known, {})
+            if calls:
                 self._wire.futures.pop(known, None)
                 self._wire.subscriptions.pop(known, None)
-                out += self._failed(call.only(symbol) if symbol else call, error, now)
+            for call in calls:
+                out += self._failed(call, error, now)
         return out
 
     def _failed(self, call: Call, error: Any, now: int) -> list[Output]:
