@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ from bridge.exchanges.ccxt.books import (
 )
 from bridge.exchanges.ccxt.digits import Digits, text
 from bridge.exchanges.ccxt.driving import Machine, Promise, Request, Sleep, gather, race
+from bridge.exchanges.toolkit.values.fields import opposite
 
 __all__ = ["MARKET_TABLES", "Codec", "Taken", "Wire", "codec_of", "streaming_ids"]
 
@@ -353,5 +355,18 @@ def _checked_digits(_: Any, number: Any) -> str:
     return text(number).replace(".", "").lstrip("0")
 
 
-_CORRECTIONS: dict[str, dict[str, Any]] = {"kraken": {"format_number": _checked_digits}}
-"""Id → methods in the place of CCXT's, where those can't work."""
+def _charged_fee(self: Any, order: Any, market: Any = None) -> Any:
+    """OKX has charged fees below zero; CCXT gives those of its REST answers the other sign, and leaves these as they are."""
+    trade = ccxt.pro.okx.order_to_trade(self, order, market)
+    fee = trade.get("fee") or {}
+    if fee.get("cost") is not None:
+        fee["cost"] = Decimal(opposite(text(fee["cost"])))
+    return trade
+
+
+_OKX = {"order_to_trade": _charged_fee}
+_CORRECTIONS: dict[str, dict[str, Any]] = {
+    "kraken": {"format_number": _checked_digits},
+    **dict.fromkeys(("okx", "okxus", "myokx"), _OKX),
+}
+"""Id → methods in the place of CCXT's, where those can't work, or are wrong."""
