@@ -57,7 +57,7 @@ def test_an_account_that_trades(play: Callable[..., Played], okx: Okx) -> None:
         "side": "buy",
         "price": "65000.10",
         "size": "0.07",
-        "filled": "0.00",
+        "filled": "0",
         "status": "open",
         "contracts": "7",
     }
@@ -71,7 +71,7 @@ def test_an_account_that_trades(play: Callable[..., Played], okx: Okx) -> None:
     )
     orders = played.wait(ORDERS, 3)
     assert [(entry["order_id"], entry["status"], entry["filled"]) for entry in orders[1:]] == [
-        ("1", "open", "0.00"),
+        ("1", "open", "0"),
         ("1", "partially_filled", "0.03"),
     ]
     [found] = played.wait(FILLS, 1)

@@ -364,7 +364,16 @@ def _charged_fee(self: Any, order: Any, market: Any = None) -> Any:
     return trade
 
 
-_OKX = {"order_to_trade": _charged_fee}
+def _volume_in_coins(self: Any, ticker: Any, market: Any = None) -> Any:
+    """OKX counts the volume of contracts in contracts and in coins; CCXT takes the first for the second."""
+    found = ccxt.pro.okx.parse_ticker(self, ticker, market)
+    if ticker.get("instType") in _OKX_CONTRACTS:
+        found["baseVolume"] = self.safe_number(ticker, "volCcy24h")
+    return found
+
+
+_OKX_CONTRACTS = ("SWAP", "FUTURES")
+_OKX = {"order_to_trade": _charged_fee, "parse_ticker": _volume_in_coins}
 _CORRECTIONS: dict[str, dict[str, Any]] = {
     "kraken": {"format_number": _checked_digits},
     **dict.fromkeys(("okx", "okxus", "myokx"), _OKX),
