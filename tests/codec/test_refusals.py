@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from bridge.exchanges.api import Output, Send, Session
-from bridge.model import BookSnapshot, Channel, Control, ControlEvent
+from bridge.exchanges.api import Output, Said, Send, Session
+from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent
 from tests.codec.fakes import Kraken
 from tests.codec.needs import needs_ccxt
 from tests.codec.sessions import NOW, session_of
-from tests.unit import kraken_frames
+from tests.unit import kraken_frames, okx_frames
 
 pytestmark = needs_ccxt
 SECOND = 1_000_000_000
@@ -73,3 +73,37 @@ def test_a_book_that_is_never_served_costs_no_more_with_every_minute() -> None:
     waiting = len(session._waiting), len(session._awaited), len(session._refused), len(session._wire.futures)
     wait(session, 600, 1_800)
     assert waiting == (len(session._waiting), len(session._awaited), len(session._refused), len(session._wire.futures))
+
+
+def test_a_refusal_that_names_nobody_leaves_the_other_pairs_alone() -> None:
+    """OKX's has no id; CCXT takes it for a refusal of all that is subscribed."""
+    pairs = ("BTC-USDT", "ETH-USDT", "SOL-USDT")
+    session = session_of("okx", {pair.replace("-", "/"): pair for pair in pairs}, frozenset({Channel.BOOK}))
+    refusal = json.loads(okx_frames.REFUSED)
+    refused = json.dumps({name: value for name, value in refusal.items() if name != "id"}).encode()
+    snapshots = {pair: okx_frames.SNAPSHOT.replace(b"BTC-USDT", pair.encode()) for pair in pairs}
+
+    def topics(outputs: Iterable[Output]) -> list[list[str]]:
+        sent = [json.loads(output.text) for output in outputs if isinstance(output, Send) and output.text != "ping"]
+        return [[arg["instId"] for arg in message["args"]] for message in sent]
+
+    assert topics(session.connected(NOW)) == [[*pairs]]
+    assert topics(session.receive(refused, NOW)) == [[pair] for pair in pairs]
+    assert told(session.receive(snapshots["BTC-USDT"], NOW)) == [("BTC-USDT", ControlEvent.LIVE)]
+    assert told(session.receive(refused, NOW)) == [("ETH-USDT", ControlEvent.DOWN), ("SOL-USDT", ControlEvent.DOWN)]
+    assert told(session.receive(snapshots["SOL-USDT"], NOW)) == [("SOL-USDT", ControlEvent.LIVE)]
+    again = wait(session, 1, 62)
+    assert (told(again), topics(again)) == ([], [["ETH-USDT"]])
+    assert told(session.receive(refused, NOW + 62 * SECOND)) == [("ETH-USDT", ControlEvent.DOWN)]
+    for pair in ("BTC-USDT", "SOL-USDT"):
+        update = okx_frames.UPDATE.replace(b"BTC-USDT", pair.encode())
+        found = session.receive(update, NOW + 63 * SECOND)
+        assert [output.subject for output in found if isinstance(output, BookDelta)] == [pair]
+
+
+def test_words_that_name_nobody_are_told_and_end_nothing() -> None:
+    session = kraken()
+    session._codec.rejected.append((ValueError("some trouble"), None))  # type: ignore[attr-defined]
+    found = session.receive(kraken_frames.HEARTBEAT, NOW)
+    assert [output.error.message for output in found if isinstance(output, Said)] == ["ValueError: some trouble"]
+    assert told(found) == []

@@ -106,9 +106,9 @@ class Wire:
             self.codec.rejected.append((error, None))
             for waiting in list(self.futures):
                 self._refuse(error, waiting)
-        else:
+        elif not self._refuse(error, name):
             self.codec.rejected.append((error, name))
-            if not self._refuse(error, name):
+            if name not in self.futures:
                 self.rejections[name] = error
         return error
 
@@ -127,9 +127,10 @@ class Wire:
         self.codec.closed.append(self.url)
 
     def _refuse(self, error: Any, name: str) -> bool:
+        """Refuse what waits for a message; whether anything does."""
         future = self.futures.get(name)
         if future is None or isinstance(future, _Standing):
-            return future is not None
+            return False
         del self.futures[name]
         future.reject(error)
         return True

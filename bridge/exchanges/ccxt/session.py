@@ -258,7 +258,8 @@ class CcxtSession(Session):
                 out += self._reader.read(self, found, call, symbol, now, frame)
         refused, codec.rejected = codec.rejected, []
         for error, name in refused:
-            out += self._rejected(error, name, now)
+            if name is not None or not ended:  # without a name it was for those that have ended
+                out += self._rejected(error, name, now)
         sends, machine.sends = machine.sends, []
         for url, message in sends:
             if url == self._wire.url:
@@ -295,30 +296,39 @@ class CcxtSession(Session):
         except Exception as error:  # noqa: BLE001 - whatever a module of CCXT's raises
             if not isinstance(call, Call):
                 return [Said(reported(self._exchange, error))]
-            for name in task.hashes:
-                self._wire.subscriptions.pop(name, None)
+            if call.symbols and not is_gap(error):
+                self._listen(call, task.hashes)  # it may be another call that was refused, and this one served
             return self._failed(call, error, now)
         if isinstance(call, Call):
-            each = call.symbols if len(call.symbols) == len(task.hashes) else ()
-            symbols = each or ([call.symbols[0] if len(call.symbols) == 1 else ""] * len(task.hashes))
-            for name, symbol in zip(task.hashes, symbols, strict=True):
-                self._data.setdefault(name, {})[call.only(symbol) if symbol else call] = symbol
-            self._wire.stand(task.hashes)
+            self._listen(call, task.hashes)
         return []
 
+    def _listen(self, call: Call, names: Sequence[str]) -> None:
+        """What is resolved under these names is data of the call's."""
+        each = call.symbols if len(call.symbols) == len(names) else ()
+        symbols = each or ([call.symbols[0] if len(call.symbols) == 1 else ""] * len(names))
+        for name, symbol in zip(names, symbols, strict=True):
+            self._data.setdefault(name, {})[call.only(symbol) if symbol else call] = symbol
+        self._wire.stand(names)
+
     def _rejected(self, error: Any, name: str | None, now: int) -> list[Output]:
-        """What goes on coming was refused; calls that still wait end by themselves."""
+        """What goes on coming was refused; calls that still wait end by themselves.
+
+        Without a name it isn't known what was refused: what goes on coming was not.
+        """
         if is_goodbye(error):
             return []
-        out: list[Output] = []
-        for known in [name] if name is not None else list(self._data):
-            calls = self._data.pop(known, {})
-            if calls:
-                self._wire.futures.pop(known, None)
-                self._wire.subscriptions.pop(known, None)
-            for call in calls:
-                out += self._failed(call, error, now)
-        return out
+        if name is None:
+            said = Said(reported(self._exchange, error))
+            if said.error.kind is ErrorKind.LOGIN_REFUSED:
+                return self._login_refused(said)
+            streams = sorted(self._live, key=str) if is_gap(error) else []
+            return [said, *self.gaps(streams, now, said.error.message)]
+        calls = self._data.pop(name, {})
+        if calls:
+            self._wire.futures.pop(name, None)
+            self._wire.subscriptions.pop(name, None)
+        return [output for call in calls for output in self._failed(call, error, now)]
 
     def _failed(self, call: Call, error: Any, now: int) -> list[Output]:
         """A call was refused: it is tried again in a while, each pair for itself; a hole in a book is a ``gap``."""
