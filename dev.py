@@ -26,7 +26,8 @@ MINIMUM = (3, 11)
 ROOT = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.join(ROOT, ".venv")
 TRIES = 3
-AUDIT = ["-m", "pip_audit", "--strict", "--disable-pip", "--require-hashes", "--requirement", "requirements.lock"]
+AUDIT = ["-m", "pip_audit", "--strict", "--disable-pip", "--require-hashes", "--requirement"]
+AUDITED = ["requirements.lock", "requirements-ccxt.lock"]
 
 
 def main(arguments):
@@ -45,7 +46,7 @@ def main(arguments):
         "setup": (["dev"], lambda _: [["-m", "bridge", "--version"]]),
         "lock": (["dev"], lambda rest: [[os.path.join("deploy", "lock.py")] + rest]),
         "sbom": (["dev"], lambda rest: [[os.path.join("deploy", "sbom.py")] + rest]),
-        "audit": (["audit"], lambda rest: [AUDIT + rest]),
+        "audit": (["audit"], lambda rest: [AUDIT + [lock] + rest for lock in AUDITED]),
     }
     if len(arguments) < 1 or arguments[0] not in tasks:
         print(__doc__.strip())

@@ -57,12 +57,13 @@ def test_an_account_that_trades(play: Callable[..., Played], okx: Okx) -> None:
         "side": "buy",
         "price": "65000.10",
         "size": "0.07",
-        "filled": "0.00",
+        "filled": "0",
         "status": "open",
         "contracts": "7",
     }
     eventually(lambda: subscribed(okx), "the subscriptions")
     fill = {"fillSz": "3", "fillPx": "65000.10", "tradeId": "77", "fillTime": "1786309548228", "execType": "M"}
+    fill |= {"fillFee": "-0.52", "fillFeeCcy": "USDT"}
     okx.push(told("orders", okx.order("1", "live")), to="private")
     okx.push(told("orders", okx.order("1", "partially_filled", "3", **fill)), to="private")
     okx.push(
@@ -70,11 +71,12 @@ def test_an_account_that_trades(play: Callable[..., Played], okx: Okx) -> None:
     )
     orders = played.wait(ORDERS, 3)
     assert [(entry["order_id"], entry["status"], entry["filled"]) for entry in orders[1:]] == [
-        ("1", "open", "0.00"),
+        ("1", "open", "0"),
         ("1", "partially_filled", "0.03"),
     ]
     [found] = played.wait(FILLS, 1)
     assert (found["fill_id"], found["order_id"], found["size"], found["contracts"]) == ("77", "1", "0.03", "3")
+    assert (found["fee"], found["fee_currency"]) == ("0.52", "USDT")
     assert played.wait(BALANCES, 2)[-1]["available"] == "90.50000000"
     assert played.wait(BOOK, 1)[0]["bids"] == "65000.10:0.05"
     assert not [secret for secret in (KEY, SECRET, PASSPHRASE) if secret in played.process.output]
@@ -104,7 +106,7 @@ def test_what_happened_during_a_cut_comes_by_rest(play: Callable[..., Played], o
     ]
     okx.cut()
     assert played.wait(ORDERS, 2)[1]["status"] == ""
-    assert [entry["fill_id"] for entry in played.wait(FILLS, 1)] == ["78"]
+    assert [(entry["fill_id"], entry["fee"]) for entry in played.wait(FILLS, 1)] == [("78", "0.1")]
 
 
 def test_a_refused_log_in_is_told_and_does_not_touch_the_market_data(play: Callable[..., Played], okx: Okx) -> None:

@@ -197,7 +197,7 @@ def test_a_name_of_several_markets_is_a_mistake_unless_a_symbol_decides() -> Non
 
 @pytest.mark.parametrize(
     ("row", "size", "contracts"),
-    [(SPOT, "0.00000010", None), (SWAP, "0.0000000010", "0.00000010"), (INVERSE, "", "0.00000010")],
+    [(SPOT, "0.00000010", None), (SWAP, "0.000000001", "0.00000010"), (INVERSE, "", "0.00000010")],
 )
 def test_sizes_are_in_base_coins(row: dict[str, Any], size: str, contracts: str | None) -> None:
     markets = Markets.of([row])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ from bridge.exchanges.ccxt.books import (
 )
 from bridge.exchanges.ccxt.digits import Digits, text
 from bridge.exchanges.ccxt.driving import Machine, Promise, Request, Sleep, gather, race
+from bridge.exchanges.toolkit.values.fields import opposite
 
 __all__ = ["MARKET_TABLES", "Codec", "Taken", "Wire", "codec_of", "streaming_ids"]
 
@@ -104,9 +106,9 @@ class Wire:
             self.codec.rejected.append((error, None))
             for waiting in list(self.futures):
                 self._refuse(error, waiting)
-        else:
+        elif not self._refuse(error, name):
             self.codec.rejected.append((error, name))
-            if not self._refuse(error, name):
+            if name not in self.futures:
                 self.rejections[name] = error
         return error
 
@@ -125,9 +127,10 @@ class Wire:
         self.codec.closed.append(self.url)
 
     def _refuse(self, error: Any, name: str) -> bool:
+        """Refuse what waits for a message; whether anything does."""
         future = self.futures.get(name)
         if future is None or isinstance(future, _Standing):
-            return future is not None
+            return False
         del self.futures[name]
         future.reject(error)
         return True
@@ -208,11 +211,12 @@ class Codec(Digits, Exchange):  # type: ignore[misc]  # CCXT has no types
         self, url: str, message_hash: str, message: Any = None, subscribe_hash: Any = None, subscription: Any = None
     ) -> Promise:
         wire = self._speak(url)
-        if subscribe_hash is None and message_hash in wire.futures:
+        insists = self._insists()
+        if subscribe_hash is None and message_hash in wire.futures and not insists:
             known = wire.futures[message_hash]
             return wire.future(message_hash) if isinstance(known, _Standing) else known
         future = wire.future(message_hash)
-        if not wire.subscriptions.get(subscribe_hash):
+        if insists or not wire.subscriptions.get(subscribe_hash):
             wire.subscriptions[subscribe_hash] = subscription or True
             if message:
                 self.machine.sends.append((wire.url, message))
@@ -228,11 +232,15 @@ class Codec(Digits, Exchange):  # type: ignore[misc]  # CCXT has no types
     ) -> Promise:
         wire = self._speak(url)
         first = race([wire.future(name) for name in message_hashes])
-        missing = [name for name in subscribe_hashes or () if name not in wire.subscriptions]
+        insists = self._insists()
+        missing = [name for name in subscribe_hashes or () if insists or name not in wire.subscriptions]
         wire.subscriptions.update(dict.fromkeys(missing, subscription or True))
         if message and missing:
             self.machine.sends.append((wire.url, message))
         return first
+
+    def _insists(self) -> bool:
+        return self.machine.current is not None and self.machine.current.insists
 
     def _speak(self, url: str) -> Wire:
         task = self.machine.current
@@ -348,5 +356,27 @@ def _checked_digits(_: Any, number: Any) -> str:
     return text(number).replace(".", "").lstrip("0")
 
 
-_CORRECTIONS: dict[str, dict[str, Any]] = {"kraken": {"format_number": _checked_digits}}
-"""Id → methods in the place of CCXT's, where those can't work."""
+def _charged_fee(self: Any, order: Any, market: Any = None) -> Any:
+    """OKX has charged fees below zero; CCXT gives those of its REST answers the other sign, and leaves these as they are."""
+    trade = ccxt.pro.okx.order_to_trade(self, order, market)
+    fee = trade.get("fee") or {}
+    if fee.get("cost") is not None:
+        fee["cost"] = Decimal(opposite(text(fee["cost"])))
+    return trade
+
+
+def _volume_in_coins(self: Any, ticker: Any, market: Any = None) -> Any:
+    """OKX counts the volume of contracts in contracts and in coins; CCXT takes the first for the second."""
+    found = ccxt.pro.okx.parse_ticker(self, ticker, market)
+    if ticker.get("instType") in _OKX_CONTRACTS:
+        found["baseVolume"] = self.safe_number(ticker, "volCcy24h")
+    return found
+
+
+_OKX_CONTRACTS = ("SWAP", "FUTURES")
+_OKX = {"order_to_trade": _charged_fee, "parse_ticker": _volume_in_coins}
+_CORRECTIONS: dict[str, dict[str, Any]] = {
+    "kraken": {"format_number": _checked_digits},
+    **dict.fromkeys(("okx", "okxus", "myokx"), _OKX),
+}
+"""Id → methods in the place of CCXT's, where those can't work, or are wrong."""

@@ -127,6 +127,8 @@ class Task:
         """One that it has only looked at: others log in over it."""
         self.hashes: tuple[str, ...] = ()
         """The messages that it has waited for last."""
+        self.insists = False
+        """Whether it asks also for what CCXT believes to be subscribed to."""
         self.status = 0
         """HTTP status of its last REST call; 0: none was answered."""
         self.result = Promise()

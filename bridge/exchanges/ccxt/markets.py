@@ -13,6 +13,7 @@ from bridge.book import EXACT
 from bridge.errors import ConfigError, Problem
 from bridge.exchanges.api import ListedPair
 from bridge.exchanges.ccxt.digits import text
+from bridge.exchanges.toolkit.values.fields import plain
 
 __all__ = ["Market", "Markets"]
 
@@ -48,7 +49,7 @@ class Market(Struct, frozen=True):
             return "", amount
         if self.each == 1:
             return amount, amount
-        return text(EXACT.multiply(Decimal(amount), self.each)), amount
+        return plain(EXACT.multiply(Decimal(amount), self.each)), amount
 
 
 class Markets(Struct):

@@ -92,13 +92,17 @@ class CcxtSession(Session):
         self._machine: Any = None
         self._wire: Any = None
         self._packing: Mapping[str, Any] = {}
-        self._data: dict[str, tuple[Call, str]] = {}
-        """Hash of what goes on coming → its call, and the symbol where it is about one."""
+        self._data: dict[str, dict[Call, str]] = {}
+        """Hash of what goes on coming → its calls, each with the symbol where it is about one."""
         self._refused: dict[Call, int] = {}
         """Calls that were refused, and when they are to be tried again (ns)."""
+        self._waiting: dict[Call, Task] = {}
+        """Calls that nothing has come for yet."""
+        self._awaited: dict[Call, int] = {}
+        """Books that were asked for, a pair each, and when they count as not served (ns)."""
         self._since = 0
         self._pinged = 0
-        self._quiet_over = self._books_over = False
+        self._quiet_over = False
         self.ready = False
 
     # Before there is a connection
@@ -127,10 +131,24 @@ class CcxtSession(Session):
 
     def connected(self, now: int) -> Sequence[Output]:
         self._since = self._pinged = now
+        self._await_books(self._calls, now)
         return self._settle(now, b"")
 
     def _start(self, call: Call) -> Task:
-        return self._source.start(self._codec, call)
+        task = self._waiting[call] = self._source.start(self._codec, call)
+        return task
+
+    def _ask_again(self, call: Call, now: int) -> None:
+        """Make a call once more: what it has waited for is forgotten, and CCXT is not to think that it is subscribed."""
+        if before := self._waiting.get(call):
+            for name in before.hashes:
+                self._wire.futures.pop(name, None)
+        self._start(call).insists = True
+        self._await_books([call], now)
+
+    def _await_books(self, calls: Sequence[Call], now: int) -> None:
+        books = [one for call in calls if call.channel is Channel.BOOK for one in call.each()]
+        self._awaited.update(dict.fromkeys(books, now + _BOOK_WITHIN))
 
     # While it stands
 
@@ -172,7 +190,7 @@ class CcxtSession(Session):
             if now >= due:
                 del self._refused[call]
                 if not self._live.issuperset(self._reader.streams(call)):
-                    self._start(call)
+                    self._ask_again(call, now)
         machine.run()
         out = [*self._ping(now), *self._settle(now, b"")]
         return [*out, *self._overdue(now)]
@@ -186,14 +204,15 @@ class CcxtSession(Session):
             lost = {stream for call in self._refused for stream in self._reader.streams(call)}
             quiet = [stream for stream in self._all() if stream.channel is not Channel.BOOK and stream not in lost]
             out += self.lively(quiet, now)
-        if waited > _BOOK_WITHIN and not self._books_over:
-            self._books_over = True
-            for call in [one for all_of in self._calls for one in all_of.each()]:
-                streams = [stream for stream in self._reader.streams(call) if stream.channel is Channel.BOOK]
-                if streams and call not in self._refused and not self._live.issuperset(streams):
-                    self._refused[call] = now + _AGAIN
-                    out += self.dead(streams, now, f"no book within {_BOOK_WITHIN // SECOND} s")
-        if self._books_over:
+        for call, due in list(self._awaited.items()):
+            if now <= due:
+                continue
+            del self._awaited[call]
+            streams = self._reader.streams(call)
+            if call not in self._refused and not self._live.issuperset(streams):
+                self._refused[call] = now + _AGAIN
+                out += self.dead(streams, now, f"no book within {_BOOK_WITHIN // SECOND} s")
+        if waited > _BOOK_WITHIN:
             books = {stream.subject for stream in self._all() if stream.channel is Channel.BOOK}
             self.unserved = books - {stream.subject for stream in self._live if stream.channel is Channel.BOOK}
         return out
@@ -235,13 +254,12 @@ class CcxtSession(Session):
             out += self._ended(task, now)
         taken, codec.taken = codec.taken, []
         for found in taken:
-            known = [self._data[name] for name in found.hashes if name in self._data]
-            if known:
-                call, symbol = known[0]
+            for call, symbol in self._calls_of(found.hashes):
                 out += self._reader.read(self, found, call, symbol, now, frame)
         refused, codec.rejected = codec.rejected, []
         for error, name in refused:
-            out += self._rejected(error, name, now)
+            if name is not None or not ended:  # without a name it was for those that have ended
+                out += self._rejected(error, name, now)
         sends, machine.sends = machine.sends, []
         for url, message in sends:
             if url == self._wire.url:
@@ -254,6 +272,14 @@ class CcxtSession(Session):
             out.append(Reconnect("CCXT gives the connection up"))
         return out
 
+    def _calls_of(self, names: Sequence[str]) -> Sequence[tuple[Call, str]]:
+        """The calls that something was resolved for, one of each channel: quotes and ticker may be the same message."""
+        found: dict[Channel, tuple[Call, str]] = {}
+        for name in names:
+            for call, symbol in self._data.get(name, {}).items():
+                found.setdefault(call.channel, (call, symbol))
+        return [*found.values()]
+
     def _converse(self, task: Task, asked: Request) -> Flow[list[Output]]:
         answer = yield from self._machine.answer(task, asked, self._source.addresses.request)
         del answer
@@ -263,33 +289,46 @@ class CcxtSession(Session):
     def _ended(self, task: Task, now: int) -> list[Output]:
         """A call has had its first data, and from now on all that comes like it is data; or it was refused."""
         call = task.owner
+        if self._waiting.get(call) is task:
+            del self._waiting[call]
         try:
             task.result.result()
         except Exception as error:  # noqa: BLE001 - whatever a module of CCXT's raises
             if not isinstance(call, Call):
                 return [Said(reported(self._exchange, error))]
-            for name in task.hashes:
-                self._wire.subscriptions.pop(name, None)
+            if call.symbols and not is_gap(error):
+                self._listen(call, task.hashes)  # it may be another call that was refused, and this one served
             return self._failed(call, error, now)
         if isinstance(call, Call):
-            each = call.symbols if len(call.symbols) == len(task.hashes) else ()
-            symbols = each or ([call.symbols[0] if len(call.symbols) == 1 else ""] * len(task.hashes))
-            self._data.update((name, (call, symbol)) for name, symbol in zip(task.hashes, symbols, strict=True))
-            self._wire.stand(task.hashes)
+            self._listen(call, task.hashes)
         return []
 
+    def _listen(self, call: Call, names: Sequence[str]) -> None:
+        """What is resolved under these names is data of the call's."""
+        each = call.symbols if len(call.symbols) == len(names) else ()
+        symbols = each or ([call.symbols[0] if len(call.symbols) == 1 else ""] * len(names))
+        for name, symbol in zip(names, symbols, strict=True):
+            self._data.setdefault(name, {})[call.only(symbol) if symbol else call] = symbol
+        self._wire.stand(names)
+
     def _rejected(self, error: Any, name: str | None, now: int) -> list[Output]:
-        """What goes on coming was refused; calls that still wait end by themselves."""
+        """What goes on coming was refused; calls that still wait end by themselves.
+
+        Without a name it isn't known what was refused: what goes on coming was not.
+        """
         if is_goodbye(error):
             return []
-        out: list[Output] = []
-        for known in [name] if name is not None else list(self._data):
-            if known in self._data:
-                call, symbol = self._data.pop(known)
-                self._wire.futures.pop(known, None)
-                self._wire.subscriptions.pop(known, None)
-                out += self._failed(call.only(symbol) if symbol else call, error, now)
-        return out
+        if name is None:
+            said = Said(reported(self._exchange, error))
+            if said.error.kind is ErrorKind.LOGIN_REFUSED:
+                return self._login_refused(said)
+            streams = sorted(self._live, key=str) if is_gap(error) else []
+            return [said, *self.gaps(streams, now, said.error.message)]
+        calls = self._data.pop(name, {})
+        if calls:
+            self._wire.futures.pop(name, None)
+            self._wire.subscriptions.pop(name, None)
+        return [output for call in calls for output in self._failed(call, error, now)]
 
     def _failed(self, call: Call, error: Any, now: int) -> list[Output]:
         """A call was refused: it is tried again in a while, each pair for itself; a hole in a book is a ``gap``."""
@@ -302,8 +341,8 @@ class CcxtSession(Session):
         if call in self._refused:
             return []
         if len(call.symbols) > 1:
-            for symbol in call.symbols:
-                self._start(call.only(symbol))
+            for one in call.each():
+                self._ask_again(one, now)
             self._machine.run()
             return [said]
         self._refused[call] = now + _AGAIN
