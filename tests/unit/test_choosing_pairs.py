@@ -70,12 +70,24 @@ def test_too_many_at_the_start_is_a_mistake_with_the_number() -> None:
             "[{name: a, exchange: bybit, pairs: ['*'], max_pairs: 3}, {name: b, exchange: bybit, pairs: all, max_pairs: 3}]",
             "connectors.0 has the pattern * too",
         ),
+        (
+            "[{name: a, exchange: bybit, pairs: [ALL], max_pairs: 3}, {name: b, exchange: bybit, pairs: All, max_pairs: 3}]",
+            "connectors.0 has the pattern * too",
+        ),
     ],
 )
 def test_mistakes(connectors: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_settings(None, {"TICKBRIDGE_CONNECTORS": connectors})
-    assert message in str(caught.value)
+    [problem] = caught.value.problems
+    assert message in str(problem)
+
+
+@pytest.mark.parametrize("text", ["*-USDT, BTC-EUR", "['*-USDT', BTC-EUR]"])
+def test_patterns_in_a_variable(text: str) -> None:
+    one = "[{name: a, exchange: bybit, pairs: [BTC-EUR], max_pairs: 3}]"
+    settings = load_settings(None, {"TICKBRIDGE_CONNECTORS": one, "TICKBRIDGE_CONNECTORS__A__PAIRS": text})
+    assert settings.connectors[0].pairs == ("*-USDT", "BTC-EUR")
 
 
 def test_shards_may_have_the_same_pattern() -> None:
