@@ -11,7 +11,7 @@ from bridge.exchanges.api import Exchange
 from bridge.keys import Keys
 from bridge.model import Channel
 
-__all__ = ["BYTES_PER_ENTRY", "StreamSize", "stream_sizes"]
+__all__ = ["BYTES_PER_ENTRY", "StreamSize", "pattern_size", "stream_sizes"]
 
 BYTES_PER_ENTRY = {
     Channel.TRADES: 90,
@@ -51,6 +51,19 @@ def stream_sizes(settings: Settings, exchanges: Sequence[tuple[ConnectorSettings
         for stream in exchange.published():
             limits = settings.retention.of(stream.channel)
             key = keys.stream(exchange.name, stream.subject, stream.channel)
-            most = BYTES_PER_ENTRY[stream.channel] * limits.max_entries
+            most = _most(settings, stream.channel)
             found.append(StreamSize(key, connector.name, stream.channel, limits.max_entries, limits.max_age, most))
     return found
+
+
+def pattern_size(settings: Settings, connector: ConnectorSettings) -> tuple[int, int]:
+    """How many streams the connector's patterns may come to, and the bytes of all of them when they are full.
+
+    A channel that the exchange has only for some of its pairs counts for all.
+    """
+    pairs = connector.max_pairs or 0
+    return pairs * len(connector.channels), pairs * sum(_most(settings, channel) for channel in connector.channels)
+
+
+def _most(settings: Settings, channel: Channel) -> int:
+    return BYTES_PER_ENTRY[channel] * settings.retention.of(channel).max_entries

@@ -66,7 +66,7 @@ def check(options: argparse.Namespace) -> int:
 
     sizes = stream_sizes(loaded.settings, exchanges)
     if not options.json:
-        for line in [*_described(loaded), *_streams(sizes, everything=options.show)]:
+        for line in [*_described(loaded), *_streams(sizes, everything=options.show), *_matching(loaded.settings)]:
             print(line)
         for line in _effective(loaded) if options.show else ():
             print(line)
@@ -124,7 +124,9 @@ def _described(loaded: Loaded) -> Iterator[str]:
             *(f"{pattern} (at most {connector.max_pairs})" for pattern in connector.patterns),
         ]
         pairs = ", ".join(wanted) or "no pair: nothing to do"
-        share = f"shard {connector.shard} of {len(connector.pairs)} pairs: " if connector.shard else ""
+        shared = f"{len(connector.named_pairs)} pairs" if connector.named_pairs else ""
+        shared = " and ".join(text for text in (shared, "what matches" if connector.patterns else "") if text)
+        share = f"shard {connector.shard} of {shared}: " if connector.shard else ""
         yield f"connector   {connector.name}: {connector.exchange}, {share}{pairs}"
         yield f"              channels {', '.join(connector.channels) or 'none'}"
         if connector.account is not None:
@@ -166,6 +168,17 @@ def _streams(sizes: list[StreamSize], *, everything: bool) -> Iterator[str]:
     if len(shown) < len(sizes):
         yield f"              and {len(sizes) - len(shown)} more; --show lists them all"
     yield from (f"              {line}" for line in _ESTIMATE)
+
+
+def _matching(settings: Settings) -> Iterator[str]:
+    """What pairs that match patterns may come to; the names of their streams aren't known before they are listed."""
+    from bridge.check.sizes import pattern_size
+
+    for connector in settings.connectors:
+        if connector.patterns and connector.channels:
+            streams, size = pattern_size(settings, connector)
+            what = f"{streams} streams of pairs that match {', '.join(connector.patterns)}"
+            yield f"streams     {connector.name}: up to {what}, at most about {_megabytes(size)}"
 
 
 def _megabytes(count: int) -> str:

@@ -17,6 +17,7 @@ __all__ = [
     "add_config_option",
     "default_config",
     "load",
+    "load_again",
     "load_with_origins",
     "select_connectors",
 ]
@@ -57,20 +58,35 @@ def load(path: Path | None) -> Settings:
     return load_with_origins(path).settings
 
 
+def load_again(path: Path | None) -> Settings:
+    """Like `load`, for a process that runs: its logs stay as they are.
+
+    Raises:
+        ConfigError: all mistakes at once.
+    """
+    return _loaded(path).settings
+
+
 def load_with_origins(path: Path | None) -> Loaded:
     """Like `load`, with the origin of each setting.
 
     Raises:
         ConfigError: all mistakes at once.
     """
-    from bridge.config.load import load_with_origins as load_config
     from bridge.process.logs import configure_logging
+
+    loaded = _loaded(path)
+    configure_logging(loaded.settings.log.level, loaded.settings.log.format)
+    return loaded
+
+
+def _loaded(path: Path | None) -> Loaded:
+    from bridge.config.load import load_with_origins as load_config
     from bridge.proxies import environment_secrets
     from bridge.redaction import register_secrets
 
     loaded = load_config(path)
     register_secrets([*loaded.settings.secrets(), *environment_secrets(os.environ)])
-    configure_logging(loaded.settings.log.level, loaded.settings.log.format)
     return loaded
 
 

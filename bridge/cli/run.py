@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import Any
 
-from bridge.cli.common import add_config_option, load, select_connectors
+from bridge.cli.common import add_config_option, load, load_again, select_connectors
 from bridge.cli.progress import add_progress_options, report_progress, run_progress, shown
 
 __all__ = ["add_parser"]
@@ -42,6 +42,9 @@ def run(options: argparse.Namespace) -> int:
     """
     # Before the connectors exist there is nothing to end, so an early SIGTERM is not a failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    from bridge.connector.reload import WatchedFile
+
+    watched = WatchedFile(options.config) if options.watch_config else None
     settings = load(options.config)
     connectors = select_connectors(settings, options.connector)
 
@@ -52,7 +55,6 @@ def run(options: argparse.Namespace) -> int:
     gc.collect()
     gc.freeze()
     watch = (lambda reports: report_progress(options, run_progress(reports))) if shown(options) else None
-    watched = options.config if options.watch_config else None
-    work = connector.run(settings, connectors, watch, reload=lambda: load(options.config), watched=watched)
+    work = connector.run(settings, connectors, watch, reload=lambda: load_again(options.config), watched=watched)
     run_async(work, settings.loop)
     return 0

@@ -176,10 +176,10 @@ class ConnectorSettings(Section):
         if patterns and value is None:
             raise_mistake(
                 f"is needed with patterns ({', '.join(patterns)}): how many pairs there may be at most",
-                "'tickbridge pairs EXCHANGE PATTERN' shows how many there are now",
+                f"'tickbridge pairs {info.data.get('exchange', 'EXCHANGE')} PATTERN' shows how many there are now",
             )
         if value is not None and not patterns and "pairs" in info.data:
-            raise_mistake("limits what patterns come to, and pairs has none")
+            raise_mistake("limits what patterns come to, and pairs has none", "leave it out, or give pairs a pattern")
         return value
 
     @property

@@ -18,7 +18,7 @@ from bridge.config.connectors import exchange_names, offered_channels, private_c
 from bridge.config.document import Location, dotted
 from bridge.config.schema import inner, keys_of, schema_at, value_at
 from bridge.config.settings import Settings
-from bridge.config.values import Mistake, Shard, is_pattern, likely_pair, parse_shard
+from bridge.config.values import Mistake, Shard, is_pattern, likely_pair, pair_or_pattern, parse_shard
 from bridge.suggestions import did_you_mean, nearest
 
 __all__ = ["cross_check", "mistakes_of", "with_hint"]
@@ -145,7 +145,7 @@ def _list(location: Location, value: Any) -> str:
         return ""
     words = [word.strip() for word in value.split(",")]
     if location[-1] == "pairs":
-        found = [likely_pair(word) or word for word in words]
+        found = [f'"{word}"' if is_pattern(word) else likely_pair(word) or word for word in words]
     else:
         channels = [str(channel) for name in exchange_names() for channel in offered_channels(name)]
         found = [nearest(word, channels) or word for word in words]
@@ -252,15 +252,19 @@ def _same_patterns(connectors: list[tuple[int, Any]]) -> Iterator[Mistake]:
 
 
 def _own_pairs(connector: Mapping[str, Any]) -> list[str]:
-    pairs = [pair for pair in _items(connector.get("pairs")) if isinstance(pair, str) and not is_pattern(pair)]
+    pairs = [pair for pair in _pairs(connector) if not is_pattern(pair)]
     shard = _shard(connector)
     return list(shard.picks(pairs)) if shard else pairs
 
 
 def _patterns(connector: Mapping[str, Any]) -> list[str]:
+    return [pair for pair in _pairs(connector) if is_pattern(pair)]
+
+
+def _pairs(connector: Mapping[str, Any]) -> list[str]:
     given = connector.get("pairs")
-    pairs = ["*" if pair == "all" else pair for pair in ([given] if isinstance(given, str) else _items(given))]
-    return [pair for pair in pairs if isinstance(pair, str) and is_pattern(pair)]
+    pairs = [given] if isinstance(given, str) and given.lower() == "all" else _items(given)
+    return [pair_or_pattern(pair) for pair in pairs if isinstance(pair, str)]
 
 
 def _shard(connector: Mapping[str, Any]) -> Shard | None:

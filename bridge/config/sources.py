@@ -129,11 +129,13 @@ class EnvironmentSource(EnvSettingsSource):
         text, kind = self._variables[variable], kind_of(schema)
         if kind is Kind.SCALAR:
             return text
+        if kind is Kind.LIST and text.lstrip().startswith("*"):
+            return _words(text)  # patterns of pairs; to YAML, an alias of nothing
         document = parse_text(text)
         for problem in document.problems:
             self.problems.append(Problem(variable, problem.message))
         if kind is Kind.LIST and isinstance(document.data, str):
-            return [item.strip() for item in document.data.split(",")]
+            return _words(document.data)
         return document.data
 
 
@@ -184,6 +186,10 @@ def _given_twice(name: str, file: str, place: Location) -> str:
     if place == ("redis",):  # there it may be left out, too
         return f"is given together with {name}; give only one of them"
     return f"give exactly one of {name} and {file}"
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",")]
 
 
 def _without_nulls(value: Any, location: Location) -> Any:

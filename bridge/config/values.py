@@ -40,6 +40,7 @@ __all__ = [
     "is_pattern",
     "likely_pair",
     "owner",
+    "pair_or_pattern",
     "parse_shard",
     "raise_mistake",
     "raise_mistakes",
@@ -135,15 +136,19 @@ def _pair(value: Any) -> str:
 
 
 def _pair_or_pattern(value: Any) -> str:
-    text = _text(value)
-    if text.lower() == "all":
-        return "*"
+    text = pair_or_pattern(_text(value))
     if not is_pattern(text):
         return _pair(text)
     if not _PATTERN.fullmatch(text):
-        hint = f"did you mean {text.upper()!r}?" if _PATTERN.fullmatch(text.upper()) else ""
+        meant = _PATTERN.fullmatch(text.upper())
+        hint = f"did you mean {text.upper()!r}?" if meant else "'*' stands for any text, '?' for one character"
         raise_mistake(f"{text!r} is not a pattern: should be like *-USDT or BTC-*-PERP, in upper case", hint)
     return text
+
+
+def pair_or_pattern(text: str) -> str:
+    """An item of ``pairs`` as it counts: ``all`` is short for ``*``."""
+    return "*" if text.lower() == "all" else text
 
 
 def is_pattern(text: str) -> bool:

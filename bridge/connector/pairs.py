@@ -178,21 +178,24 @@ class PairKeeper:
     async def _look(self) -> bool:
         """Do what has changed; returns whether that is all done."""
         connector = self._connector
-        listed: Sequence[ListedPair] = ()
-        if connector.patterns:
-            exchange = self._context.exchange
-            try:
-                listed = await self._context.rest.drive(exchange.list_pairs())
-            except RestError as error:
-                self._context.log.warning("pair_list_failed", error=str(error), retry_in=_RETRY)
-                return False
-            listed = self._bridged(listed)
-        chosen = choose(connector, listed, self._pairs)
+        listed = await self._listed() if connector.patterns else ()
+        # Without the list, what the config alone says is done: pairs that it names join, and what it has no more leaves.
+        known = [ListedPair(pair) for pair in self._pairs] if listed is None else listed
+        chosen = choose(connector, known, self._pairs)
         if chosen.too_many and chosen.too_many != self._over:
             self._context.log.warning("pairs_left_out", count=chosen.too_many, max_pairs=connector.max_pairs)
-        self._over = chosen.too_many
+        self._over = self._over if listed is None else chosen.too_many
         await self._leave([pair for pair in self._pairs if pair not in chosen.pairs])
-        return await self._join([pair for pair in chosen.pairs if pair not in self._pairs])
+        joined = await self._join([pair for pair in chosen.pairs if pair not in self._pairs])
+        return joined and listed is not None
+
+    async def _listed(self) -> Sequence[ListedPair] | None:
+        """The exchange's list; ``None`` if it can't be had now."""
+        try:
+            return self._bridged(await self._context.rest.drive(self._context.exchange.list_pairs()))
+        except RestError as error:
+            self._context.log.warning("pair_list_failed", error=str(error), retry_in=_RETRY)
+            return None
 
     def _bridged(self, listed: Sequence[ListedPair]) -> Sequence[ListedPair]:
         """The list, with pairs that it lacks for the first time: an incomplete answer must not end any."""

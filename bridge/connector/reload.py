@@ -9,7 +9,8 @@ import asyncio
 import hashlib
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +19,75 @@ import structlog
 from bridge.config import ConnectorSettings, Settings
 from bridge.errors import ConfigError
 
-__all__ = ["Reloader"]
+__all__ = ["Reloader", "WatchedFile"]
 
 _LIVE = frozenset({"pairs", "shard", "max_pairs", "refresh_pairs"})
 """Settings of a connector that take effect without a restart."""
-_LOOK_EVERY = 5.0
-"""Seconds between two looks at the file."""
+_LOOK_EVERY = 2.5
+"""Seconds between two looks at the file; what is new at one is read at the next."""
+
+
+class WatchedFile:
+    """A file whose content is looked at now and then, also where links to it are moved: so a ConfigMap is replaced.
+
+    To be made before the file is read: a change while that goes on is one to be noticed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = self._looked = self._digest()
+
+    def read(self) -> None:
+        """Its present content is about to be read."""
+        self._read = self._digest() or self._read
+
+    def changed(self) -> bool:
+        """Whether its content is new, and was the same at the last look: a file that is being written may be half there."""
+        before, self._looked = self._looked, self._digest()
+        return self._looked == before and self._looked not in (self._read, "")
+
+    def _digest(self) -> str:
+        """Of the content; empty if it can't be read now."""
+        try:
+            return hashlib.sha256(self._path.read_bytes()).hexdigest()
+        except OSError:
+            return ""
 
 
 class Reloader:
     """Gives running connectors the settings that a config holds now.
 
     Args:
-        settings: what they started with.
+        settings: what the process started with.
+        running: the names of the connectors that it runs.
         load: reads the config again; raises `ConfigError` for mistakes.
-        watched: a file whose content is looked at every few seconds; ``None``: only a signal has it read again.
+        watched: the config's file, if a change of its content has it read again; ``None``: only a signal does.
     """
 
-    def __init__(self, settings: Settings, load: Callable[[], Settings], watched: Path | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        running: Collection[str],
+        load: Callable[[], Settings],
+        watched: WatchedFile | None = None,
+    ) -> None:
         self._settings = settings
+        self._running = frozenset(running)
         self._load = load
         self._watched = watched
         self._revise: dict[str, Callable[[ConnectorSettings], None]] = {}
         self._due = asyncio.Event()
         self._log = structlog.get_logger()
 
-    def serve(self, connector: str, revise: Callable[[ConnectorSettings], None]) -> None:
-        """Have a running connector told of its settings when they were read again."""
-        self._revise[connector] = revise
+    def current(self, connector: str) -> ConnectorSettings:
+        """The settings in effect of a connector that this process runs."""
+        return next(one for one in self._settings.connectors if one.name == connector)
+
+    def serve(self, connector: ConnectorSettings, revise: Callable[[ConnectorSettings], None]) -> None:
+        """Have a connector told of its settings when they are read again; at once, if they were since it began."""
+        self._revise[connector.name] = revise
+        if (current := self.current(connector.name)) != connector:
+            revise(current)
 
     def on_signal(self, hung_up: Callable[[], None]) -> None:
         """Take SIGHUP: read the config again, or, if it means that the terminal is gone, call ``hung_up``."""
@@ -55,36 +97,33 @@ class Reloader:
 
     async def run(self) -> None:
         """Read again whenever it is due, for as long as the task lives."""
-        seen = _digest(self._watched)
         while True:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_EVERY if self._watched else None):
                     await self._due.wait()
-            except TimeoutError:
-                if _digest(self._watched) in (seen, ""):
-                    continue
-            self._due.clear()
-            seen = _digest(self._watched) or seen
-            self.reload()
+            if self._due.is_set() or (self._watched and self._watched.changed()):
+                self._due.clear()
+                self.reload()
 
     def reload(self) -> None:
         """Read the config, and hand on what has changed; a config with mistakes changes nothing."""
+        if self._watched:
+            self._watched.read()
         try:
             fresh = self._load()
         except ConfigError as error:
             self._log.error("reload_failed", errors=[str(problem) for problem in error.problems])
             return
-        for place in sorted(set(_differences(self._settings, fresh, self._revise))):
+        for place in sorted(_differences(self._settings, fresh, self._running)):
             self._log.warning("restart_needed", setting=place)
-        known = {connector.name: connector for connector in self._settings.connectors}
-        changed = []
-        for connector in fresh.connectors:
-            before = known.get(connector.name)
-            if before and connector.name in self._revise:
-                changed += [connector.name] if _live(before) != _live(connector) else []
+        before, self._settings = self._settings, _adopted(self._settings, fresh)
+        pairs = zip(before.connectors, self._settings.connectors, strict=True)
+        changed = [new.name for old, new in pairs if new != old and new.name in self._running]
+        kept = {connector.name for connector in fresh.connectors}
+        for name, revise in self._revise.items():
+            if name in kept:
                 # Also where nothing has changed: whoever asks for it wants the exchange's list to be read again.
-                self._revise[connector.name](before.model_copy(update=_live(connector)))
-        self._settings = _adopted(self._settings, fresh)
+                revise(self.current(name))
         self._log.info("reloaded", connectors=changed)
 
 
@@ -101,28 +140,21 @@ def _adopted(settings: Settings, fresh: Settings) -> Settings:
     return settings.model_copy(update={"connectors": type(settings.connectors)(connectors)})
 
 
-def _differences(before: Settings, fresh: Settings, running: Mapping[str, object]) -> Iterator[str]:
-    """The paths of settings that differ, and take a restart."""
+def _differences(before: Settings, fresh: Settings, running: Collection[str]) -> Iterator[str]:
+    """The paths of settings that differ, and take a restart of a process that runs these connectors."""
     for name in type(before).model_fields:
         if name != "connectors" and getattr(before, name) != getattr(fresh, name):
             yield name
     old = {connector.name: connector for connector in before.connectors}
     new = {connector.name: connector for connector in fresh.connectors}
-    for name in old.keys() ^ new.keys():
-        if name in running or name in new:
-            yield f"connectors.{name}"
-    for name in old.keys() & new.keys():
+    # Started again with the same arguments, a process that runs some by name doesn't run a new one.
+    added = new.keys() - old.keys() if old.keys() == set(running) else set()
+    for name in added | {name for name in running if name not in new}:
+        yield f"connectors.{name}"
+    for name in new.keys() & running:
         for field in type(old[name]).model_fields:
             if field not in _LIVE and getattr(old[name], field) != getattr(new[name], field):
                 yield f"connectors.{name}.{field}"
-
-
-def _digest(path: Path | None) -> str:
-    """Of the file's content; empty if it can't be read now: a ConfigMap is replaced by moving links."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
-    except OSError:
-        return ""
 
 
 def _is_open(descriptor: int) -> bool:

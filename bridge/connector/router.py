@@ -6,7 +6,6 @@ import asyncio
 from collections import ChainMap
 from collections.abc import Collection, Coroutine, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from msgspec import structs
@@ -16,6 +15,7 @@ from bridge.clock import CLOCK
 from bridge.config import ConnectorSettings, Settings
 from bridge.connector.books import Books, Nowhere
 from bridge.connector.leaseholder import Leaseholder
+from bridge.connector.opening import Tail
 from bridge.connector.store import Store
 from bridge.connector.subaccounts import Subaccounts
 from bridge.errors import AlreadyRunningError, RedisUnavailableError, StreamConflictError
@@ -97,7 +97,7 @@ class Router:
         for subscription, topic in self._fed.items():
             feeding = [supervisor for supervisor in supervisors if subscription in supervisor.plan.subscriptions]
             if len(feeding) > 1:
-                topic.may_live = partial(_all_serve, feeding)
+                topic.may_live = lambda feeding=feeding: all(one.serving for one in feeding)
 
     async def open(self) -> None:
         """Claim the name and open every stream that the profile asks for.
@@ -139,11 +139,13 @@ class Router:
         """
         exchange = self._exchange.beside([pair])
         wanted, fed = exchange.published(), set(exchange.subscriptions())
-        await self._store.claim_more([self._store.stream(one.channel, one.subject).key for one in wanted])
+        streams = [self._store.stream(one.channel, one.subject) for one in wanted]
+        await self._store.claim_more([stream.key for stream in streams])
+        tails = [await self._store.open(stream) for stream in streams]  # all or none: the pair may be tried again
         self._left -= fed
         self._keep_unpublished(fed.difference(wanted))
-        for subscription in wanted:
-            await self._open(subscription)
+        for subscription, stream, tail in zip(wanted, streams, tails, strict=True):
+            self._add(subscription, stream, tail)
         self.report.poll(exchange)
 
     async def exclude(self, pairs: Collection[str], reason: str) -> None:
@@ -355,7 +357,9 @@ class Router:
 
     async def _open(self, subscription: Subscription) -> Topic:
         stream = self._store.stream(subscription.channel, subscription.subject)
-        tail = await self._store.open(stream)
+        return self._add(subscription, stream, await self._store.open(stream))
+
+    def _add(self, subscription: Subscription, stream: Stream, tail: Tail) -> Topic:
         topic = self._topic(stream)
         self._publisher.add(stream)
         self._topics[subscription] = topic
@@ -392,7 +396,3 @@ class Router:
 
     def _restore_books(self) -> None:
         self._books.restore(self._publisher.takes)
-
-
-def _all_serve(supervisors: Sequence[FeedSupervisor]) -> bool:
-    return all(supervisor.serving for supervisor in supervisors)

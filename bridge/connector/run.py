@@ -8,7 +8,6 @@ import signal
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -18,7 +17,7 @@ from bridge.connector.connections import Connections
 from bridge.connector.instruments import Instruments, lists_pairs
 from bridge.connector.pairs import PairKeeper, expect_listed, first_pairs
 from bridge.connector.recorder import Recorder
-from bridge.connector.reload import Reloader
+from bridge.connector.reload import Reloader, WatchedFile
 from bridge.connector.router import Router
 from bridge.connector.store import Store
 from bridge.connector.supervisor import Supervisor, first_of
@@ -50,7 +49,7 @@ async def run(
     watch: Callable[[Callable[[], Sequence[Report]]], Coroutine[Any, Any, None]] | None = None,
     *,
     reload: Callable[[], Settings] | None = None,
-    watched: Path | None = None,
+    watched: WatchedFile | None = None,
 ) -> None:
     """Run connectors until SIGTERM or SIGINT, then end within ``shutdown_timeout``; a second signal ends at once.
 
@@ -66,7 +65,7 @@ async def run(
     stop = asyncio.Event()
     _on_signals(stop, settings.shutdown_timeout + _GRACE)
     exchanges = {connector.name: connector.exchange for connector in connectors}
-    reloader = Reloader(settings, reload, watched) if reload else None
+    reloader = Reloader(settings, [one.name for one in connectors], reload, watched) if reload else None
     beside: list[asyncio.Task[None]] = []
     async with Monitor(settings.http, exchanges) as monitor:
         if watch:
@@ -94,6 +93,8 @@ async def _run_one(
     monitor: Monitor,
     reloader: Reloader | None,
 ) -> None:
+    if reloader:
+        connector = reloader.current(connector.name)  # it may have failed, and the config was read again since it began
     log = logger_of(connector)
     exchange = checked_exchange(settings, connector)
     async with contextlib.AsyncExitStack() as stack:
@@ -121,7 +122,7 @@ async def _run_one(
             router.latency.clock.settled = True
         works += [("feed", connections.run()), ("pairs", keeper.run())]
         if reloader:
-            reloader.serve(connector.name, keeper.revise)
+            reloader.serve(connector, keeper.revise)
         # No task group: that would wait for a task that swallows its cancellation, for ever.
         tasks = {what: asyncio.create_task(work, name=f"{connector.name}-{what}") for what, work in works}
         for what, task in tasks.items():

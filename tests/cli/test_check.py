@@ -220,3 +220,14 @@ def test_what_each_shard_gets_is_shown(config):
     lines = [line for line in result.stdout.splitlines() if line.startswith("connector ")]
     assert sum(line.endswith("of 1 pairs: BTC-USD") for line in lines) == 1
     assert sum(line.endswith("of 1 pairs: no pair: nothing to do") for line in lines) == 2
+
+
+def test_what_patterns_may_come_to_is_estimated(config):
+    one = (
+        "{name: a, exchange: bybit, pairs: [ADA-EUR, '*-USDT', 'BTC-*'], max_pairs: 50, channels: [trades], shard: 1/2}"
+    )
+    result = tickbridge("check", "--config", config(f"connectors: [{one}]"))
+    assert result.returncode == 0
+    assert "a: bybit, shard 1/2 of 1 pairs and what matches: " in result.stdout
+    lines = [line for line in result.stdout.splitlines() if line.startswith("streams     a: ")]
+    assert lines == ["streams     a: up to 50 streams of pairs that match *-USDT, BTC-*, at most about 4.5 GB"]

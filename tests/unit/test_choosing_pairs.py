@@ -1,14 +1,11 @@
-"""Which pairs a connector reads, by its config and its exchange's list; and what a config that is read again changes."""
+"""Which pairs a connector reads, by its config and its exchange's list."""
 
 from __future__ import annotations
 
 import pytest
-import structlog
-from structlog.testing import capture_logs
 
-from bridge.config import ConnectorSettings, Settings, load_settings
+from bridge.config import ConnectorSettings, load_settings
 from bridge.connector.pairs import choose, choose_or_refuse
-from bridge.connector.reload import Reloader
 from bridge.errors import ConfigError
 from bridge.exchanges.api import ListedPair
 
@@ -73,65 +70,26 @@ def test_too_many_at_the_start_is_a_mistake_with_the_number() -> None:
             "[{name: a, exchange: bybit, pairs: ['*'], max_pairs: 3}, {name: b, exchange: bybit, pairs: all, max_pairs: 3}]",
             "connectors.0 has the pattern * too",
         ),
+        (
+            "[{name: a, exchange: bybit, pairs: [ALL], max_pairs: 3}, {name: b, exchange: bybit, pairs: All, max_pairs: 3}]",
+            "connectors.0 has the pattern * too",
+        ),
     ],
 )
 def test_mistakes(connectors: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_settings(None, {"TICKBRIDGE_CONNECTORS": connectors})
-    assert message in str(caught.value)
+    [problem] = caught.value.problems
+    assert message in str(problem)
+
+
+@pytest.mark.parametrize("text", ["*-USDT, BTC-EUR", "['*-USDT', BTC-EUR]"])
+def test_patterns_in_a_variable(text: str) -> None:
+    one = "[{name: a, exchange: bybit, pairs: [BTC-EUR], max_pairs: 3}]"
+    settings = load_settings(None, {"TICKBRIDGE_CONNECTORS": one, "TICKBRIDGE_CONNECTORS__A__PAIRS": text})
+    assert settings.connectors[0].pairs == ("*-USDT", "BTC-EUR")
 
 
 def test_shards_may_have_the_same_pattern() -> None:
     one = "{{name: a{0}, exchange: bybit, pairs: ['*-USDT'], max_pairs: 3, shard: {0}/2}}"
     load_settings(None, {"TICKBRIDGE_CONNECTORS": f"[{one.format(1)}, {one.format(2)}]"})
-
-
-# --- a config that is read again -------------------------------------------------------------------------------------
-
-
-def settings(pairs: str, **more: str) -> Settings:
-    one = f"{{name: a, exchange: coinbase, pairs: {pairs}}}"
-    other = "{name: b, exchange: coinbase, pairs: [SOL-USD]}"
-    return load_settings(None, {"TICKBRIDGE_CONNECTORS": f"[{one}, {other}]", **more})
-
-
-async def reloaded(before: Settings, after: Settings) -> tuple[dict[str, ConnectorSettings], list[tuple[str, object]]]:
-    """What running connectors are told, and what is logged: the event, with the setting or the connectors."""
-    told: dict[str, ConnectorSettings] = {}
-    structlog.reset_defaults()
-    with capture_logs() as logs:
-        reloader = Reloader(before, lambda: after)
-        reloader.serve("a", lambda connector: told.update(a=connector))
-        reloader.reload()
-    return told, [(entry["event"], entry.get("setting", entry.get("connectors"))) for entry in logs]
-
-
-async def test_changed_pairs_are_handed_on() -> None:
-    told, logs = await reloaded(settings("[BTC-USD]"), settings("[BTC-USD, ETH-USD]"))
-    assert told["a"].pairs == ("BTC-USD", "ETH-USD")
-    assert logs == [("reloaded", ["a"])]
-
-
-async def test_without_a_change_the_list_is_looked_at_all_the_same() -> None:
-    told, logs = await reloaded(settings("[BTC-USD]"), settings("[BTC-USD]"))
-    assert told["a"].pairs == ("BTC-USD",)
-    assert logs == [("reloaded", [])]
-
-
-async def test_what_takes_a_restart_is_named() -> None:
-    after = settings("[ETH-USD]", TICKBRIDGE_LOG__LEVEL="debug", TICKBRIDGE_CONNECTORS__0__DEAD_AFTER="45s")
-    told, logs = await reloaded(settings("[BTC-USD]"), after)
-    assert (told["a"].pairs, told["a"].dead_after) == (("ETH-USD",), None)
-    assert logs == [
-        ("restart_needed", "connectors.a.dead_after"),
-        ("restart_needed", "log"),
-        ("reloaded", ["a"]),
-    ]
-
-
-async def test_a_connector_that_is_new_takes_a_restart() -> None:
-    after = load_settings(None, {"TICKBRIDGE_CONNECTORS": "[{name: c, exchange: coinbase, pairs: [BTC-USD]}]"})
-    told, logs = await reloaded(settings("[BTC-USD]"), after)
-    assert not told
-    assert ("restart_needed", "connectors.a") in logs
-    assert ("restart_needed", "connectors.c") in logs

@@ -10,6 +10,7 @@ from bridge.config import load_settings
 from bridge.errors import ConfigError
 
 CONNECTOR = "connectors: [{{name: a, exchange: coinbase, pairs: [BTC-USD], {}}}]"
+PATTERNS = "connectors: [{{name: a, exchange: coinbase, pairs: [{}], max_pairs: 3}}]"
 
 
 @pytest.fixture
@@ -40,6 +41,10 @@ def mistakes(tmp_path):
         (CONNECTOR.format("api_key: x"), "api_key", "it belongs to an account under 'accounts:'"),
         ("connectors: [{name: a, exchange: coinbse, pairs: [A-B]}]", "exchange", "did you mean 'coinbase'?"),
         ("connectors: [{name: a, exchange: coinbase, pairs: btcusd}]", "pairs", "write [BTC-USD]"),
+        ("connectors: [{name: a, exchange: coinbase, pairs: '*-USD, btc-eur'}]", "pairs", 'write ["*-USD", BTC-EUR]'),
+        (PATTERNS.format("'BTC-[UE]*'"), "pairs.0", "'*' stands for any text, '?' for one character"),
+        (PATTERNS.format("BTC-USD"), "max_pairs", "leave it out, or give pairs a pattern"),
+        ("connectors: [{name: a, exchange: bybit, pairs: all}]", "max_pairs", "'tickbridge pairs bybit PATTERN' shows"),
         ("connectors: {coinbase: {pairs: [BTC-USD]}}", "connectors", "begin each connector with a dash"),
         ("connectors: [coinbase]", "connectors.0", "such as {name: coinbase, exchange: coinbase"),
         ("accounts: [{name: main}]", "accounts", "write each account under its name"),

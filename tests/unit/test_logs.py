@@ -16,7 +16,9 @@ import structlog
 
 from bridge.process.logs import FrequentWarning, configure_logging, handle_loop_errors, left_out_lines
 from bridge.process.repeats import WHOLE
-from bridge.redaction import forget_secrets, register_secret
+from bridge.redaction import register_secret
+
+pytestmark = pytest.mark.usefixtures("own_logs")
 
 SECRET = "hunter2-very-secret"
 
@@ -24,19 +26,6 @@ SECRET = "hunter2-very-secret"
 class Terminal(io.StringIO):
     def isatty(self):
         return True
-
-
-@pytest.fixture(autouse=True)
-def _as_before():
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
-    forget_secrets()
-    logging.captureWarnings(capture=False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 @pytest.fixture

@@ -250,7 +250,7 @@ class BinanceUsdm(_Binance):
         Channel.FUNDING: "interval is empty",
         Channel.INTEREST: "value is empty",
         Channel.BALANCES: "available and reserved are polled; reserved is empty where a profit is available, too",
-        Channel.POSITIONS: "mark_price is empty; unrealised_pnl is that of the position's last change",
+        Channel.POSITIONS: "mark_price is empty but in fetched positions; unrealised_pnl is that of the position's last change",
     }
 
     def __init__(self, profile: Profile) -> None:
