@@ -48,11 +48,11 @@ class PathExchange(ThreadedExchange):
 
         self.in_thread(go())
 
-    def cut(self, path: str) -> None:
+    def cut(self, path: str, code: int = 1000, reason: str = "") -> None:
         """End every connection of a path."""
 
         async def go() -> None:
             for socket in list(self._sockets.get(path, {})):
-                await socket.close()
+                await socket.close(code=code, message=reason.encode())
 
         self.in_thread(go())

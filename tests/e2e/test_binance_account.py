@@ -161,13 +161,16 @@ def test_a_drop_in_the_middle_of_a_fill(play: Play, binance_exchange: BinanceExc
     ended = row(market, "order", "BTCUSDT", orderId=5, status="CANCELED", executedQty="0.7")
     binance_exchange.lists["openOrders"] = []
     binance_exchange.lists["order?5"] = [ended]
-    binance_exchange.cut(PATHS[market])
+    binance_exchange.cut(PATHS[market], 1008, "Pong timeout")
     found = [(fill["pair"], fill["fill_id"]) for fill in played.wait(played.acct("fills"), 4)]
     first, second = PAIRS[market]
     assert sorted(found) == [(first, "7"), (first, "8"), (second, "7"), (second, "8")]
     last = played.wait(played.acct("orders"), 3)[2:]
     assert (first, "cancelled") in [(order["pair"], order["status"]) for order in last]
-    assert all(played.controls(key) == ["live", "down", "live"] for key in keys(played) if not key.endswith("balances"))
+    for key in [key for key in keys(played) if not key.endswith("balances")]:
+        _, down, _ = played.says(key, "live", "down", "live")
+        assert down["reason"] == "closed by the exchange: 1008 Pong timeout"
+    assert "closed by the exchange: 1008 Pong timeout" in played.process.output
     assert binance_exchange.wrong == []
     played.finished()
 
@@ -271,6 +274,10 @@ def test_check_finds_nothing_wrong(play: Play, binance_exchange: BinanceExchange
     assert binance_exchange.wrong == []
 
 
+FORBIDDEN = {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}
+"""Of three reasons, which another call tells apart."""
+
+
 @both
 def test_check_tells_a_wrong_pair_a_wrong_key_and_a_missing_permission_apart(
     play: Play, binance_exchange: BinanceExchange, market: str
@@ -278,15 +285,22 @@ def test_check_tells_a_wrong_pair_a_wrong_key_and_a_missing_permission_apart(
     played = play(market, channels=["book"])
     played.process.kill()
     text = played.config.read_text()
+    refused: dict[str, dict[str, Any]] = {
+        "permission": {},
+        "address": {"apiRestrictions": FORBIDDEN},
+        "unknown": {"apiRestrictions": {"code": -2008, "msg": "Invalid Api-Key ID."}},
+    }
+    binance_exchange.lists["apiRestrictions"] = {"enableReading": False, "enableFutures": False}
     found = {}
     for case, old, new in (
         ("pair", "BTC-USDT", "BTC-USTD"),
         ("key", frames.KEY, "another-key"),
         ("secret", frames.SECRET, "another-secret"),
         ("permission", "", ""),
+        ("address", "", ""),
+        ("unknown", "", ""),
     ):
-        forbidden = {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}
-        binance_exchange.rest_refusals = {"openOrders": forbidden} if case == "permission" else {}
+        binance_exchange.rest_refusals = {"openOrders": FORBIDDEN, **refused[case]} if case in refused else {}
         played.config.write_text(text.replace(old, new) if old else text)
         process = played.check()
         assert process.ended() != 0, case
@@ -294,4 +308,17 @@ def test_check_tells_a_wrong_pair_a_wrong_key_and_a_missing_permission_apart(
     assert "did you mean BTC-USDT" in found["pair"]
     assert "this is no key of the exchange's" in found["key"]
     assert "the secret is not the key's" in found["secret"]
-    assert "lacks the permission" in found["permission"]
+    assert "the key lacks the permission to read" in found["permission"]
+    assert ("the permission for futures" in found["permission"]) == (market == "usdm")
+    assert "does not allow it from this address" in found["address"]
+    assert "the exchange does not know the key" in found["unknown"]
+
+
+def test_the_reason_of_a_refused_subscription_is_in_the_streams(play: Play, binance_exchange: BinanceExchange) -> None:
+    binance_exchange.refusals = [{"status": 401, "error": FORBIDDEN}] * 5
+    binance_exchange.lists["apiRestrictions"] = {"enableReading": False}
+    played = play("spot", channels=[])
+    for key in keys(played):
+        eventually(lambda key=key: "down" in played.controls(key), f"{key} down")
+        assert "(the key lacks the permission to read)" in played.last_control(key)["reason"]
+    played.finished()
