@@ -136,7 +136,7 @@ class Coinbase(Exchange):
         """Read the product list; without it everything is served that the exchange serves, so it is not waited for."""
         if self._has_rest and self.subscriptions():
             with suppress(RestError):  # the poll asks again, and says what is wrong
-                yield from self._listing.read(self._ask)
+                yield from self._listing.read(self._ask, now)
         if self.profile.account:
             with suppress(RestError):  # the account's connection asks again, and says what is wrong
                 self._portfolio = yield from self._rest.check_key(now)

@@ -36,19 +36,22 @@ class ProductList:
         self.products: Mapping[str, Product] = {}
         self.version = 0
         """Rises with each answer; 0 as long as nothing is known."""
+        self.read_at: int | None = None
+        """When the whole of it was read last (ns); ``None`` as long as it wasn't."""
 
     def learn(self, products: Mapping[str, Product], *, whole: bool) -> None:
         """An answer has come: the whole list, or some products of it; those that it leaves out stay as they are then."""
         self.products = dict(products) if whole else {**self.products, **products}
         self.version += 1
 
-    def read(self, ask: Ask) -> Flow[None]:
+    def read(self, ask: Ask, now: int) -> Flow[None]:
         """Read the whole list.
 
         Raises:
             RestError: there is none.
         """
         self.learn((yield from ask(())), whole=True)
+        self.read_at = now
 
     def served_as(self, pair: str) -> str:
         """The pair whose trades and books this pair's are; itself, where nothing is known."""
@@ -110,13 +113,12 @@ class ProductWatch:
         Raises:
             RestError: there is no list.
         """
-        if not self._listing.version:
-            yield from self._listing.read(self._ask)
-            self._looked_at = now
+        if self._listing.read_at is None:
+            yield from self._listing.read(self._ask, now)
             return
-        self._looked_at = now if self._looked_at is None else self._looked_at
         pairs = list(dict.fromkeys(self._listing.served_as(pair) for pair in self._pairs()))
-        is_time = abs(now - self._looked_at) > _WHOLE_EVERY
+        last = self._listing.read_at if self._looked_at is None else self._looked_at
+        is_time = abs(now - last) > _WHOLE_EVERY
         asked = pairs if is_time else self._listing.in_trouble(pairs)
         found: dict[str, Product] = {}
         for start in range(0, len(asked), _MOST_ASKED):
