@@ -6,11 +6,14 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
+
 from bridge.exchanges.api import Output, Said, Send, Session
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent
 from tests.codec.fakes import Kraken
 from tests.codec.needs import needs_ccxt
 from tests.codec.sessions import NOW, session_of
+from tests.codec.test_seam import fresh
 from tests.unit import kraken_frames, okx_frames
 
 pytestmark = needs_ccxt
@@ -107,3 +110,17 @@ def test_words_that_name_nobody_are_told_and_end_nothing() -> None:
     found = session.receive(kraken_frames.HEARTBEAT, NOW)
     assert [output.error.message for output in found if isinstance(output, Said)] == ["ValueError: some trouble"]
     assert told(found) == []
+
+
+@pytest.mark.parametrize("subscribe_hash", ["trades", None])
+def test_a_call_that_insists_sends_its_message_whatever_ccxt_believes(subscribe_hash: str | None) -> None:
+    """Some modules subscribe under another name than that of their data: a refusal doesn't make them forget it."""
+    codec = fresh("okx")
+
+    async def call() -> Any:
+        return await codec.watch("wss://x", "trades:BTC/USDT", {"op": "subscribe"}, subscribe_hash)
+
+    for insists, sent in ((False, 1), (False, 1), (True, 2)):
+        codec.machine.start(call()).insists = insists
+        codec.machine.run()
+        assert len(codec.machine.sends) == sent
