@@ -6,11 +6,14 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
+
 from bridge.exchanges.api import Output, Said, Send, Session
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent
 from tests.codec.fakes import Kraken
 from tests.codec.needs import needs_ccxt
 from tests.codec.sessions import NOW, session_of
+from tests.codec.test_seam import fresh
 from tests.unit import kraken_frames, okx_frames
 
 pytestmark = needs_ccxt
@@ -88,7 +91,9 @@ def test_a_refusal_that_names_nobody_leaves_the_other_pairs_alone() -> None:
         return [[arg["instId"] for arg in message["args"]] for message in sent]
 
     assert topics(session.connected(NOW)) == [[*pairs]]
-    assert topics(session.receive(refused, NOW)) == [[pair] for pair in pairs]
+    first = session.receive(refused, NOW)
+    assert topics(first) == [[pair] for pair in pairs]
+    assert len([output for output in first if isinstance(output, Said)]) == 1
     assert told(session.receive(snapshots["BTC-USDT"], NOW)) == [("BTC-USDT", ControlEvent.LIVE)]
     assert told(session.receive(refused, NOW)) == [("ETH-USDT", ControlEvent.DOWN), ("SOL-USDT", ControlEvent.DOWN)]
     assert told(session.receive(snapshots["SOL-USDT"], NOW)) == [("SOL-USDT", ControlEvent.LIVE)]
@@ -107,3 +112,17 @@ def test_words_that_name_nobody_are_told_and_end_nothing() -> None:
     found = session.receive(kraken_frames.HEARTBEAT, NOW)
     assert [output.error.message for output in found if isinstance(output, Said)] == ["ValueError: some trouble"]
     assert told(found) == []
+
+
+@pytest.mark.parametrize("subscribe_hash", ["trades", None])
+def test_a_call_that_insists_sends_its_message_whatever_ccxt_believes(subscribe_hash: str | None) -> None:
+    """Some modules subscribe under another name than that of their data: a refusal doesn't make them forget it."""
+    codec = fresh("okx")
+
+    async def call() -> Any:
+        return await codec.watch("wss://x", "trades:BTC/USDT", {"op": "subscribe"}, subscribe_hash)
+
+    for insists, sent in ((False, 1), (False, 1), (True, 2)):
+        codec.machine.start(call()).insists = insists
+        codec.machine.run()
+        assert len(codec.machine.sends) == sent
