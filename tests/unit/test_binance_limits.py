@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bridge.exchanges.api import Fetch, HttpResponse
-from bridge.exchanges.binance.public import USDM, failure
+from bridge.exchanges.binance.rest import USDM, failure
 from bridge.model import BookSnapshot, Channel, Funding, Mark
 from tests.unit import binance_frames as frames
 from tests.unit.binance_sessions import asked, connected, controls, spot, take, usdm
