@@ -17,19 +17,18 @@ from tests.unit import okx_frames as frames
 from tests.unit import okx_sessions
 
 pytestmark = needs_ccxt
-ACCOUNT = "main"
+ACCOUNT, PAIR = "main", "BTC-USDT-PERP"
 
 
 def fills(ident: str, row: Mapping[str, Any], *, by_rest: bool) -> tuple[Fill, Fill]:
     """What CCXT makes of a row, and what our own module does."""
-    exchange = exchange_of(
-        ident, {"BTC/USDT:USDT": "BTC-USDT-SWAP"}, **{"BTC-USDT-SWAP": {"contractSize": Decimal("0.01")}}
-    )
+    symbol = "BTC/USDT:USDT"
+    exchange = exchange_of(ident, {symbol: "BTC-USDT-SWAP"}, **{"BTC-USDT-SWAP": {"contractSize": Decimal("0.01")}})
     codec, raw = exchange._codec(NOW), decode(json.dumps(row))
     trade = codec.parse_trade(raw) if by_rest else codec.order_to_trade(codec.parse_order(raw))
     events = okx_sessions.account().session._read("fills" if by_rest else "orders", row, NOW)
     [native] = [event for event in events if isinstance(event, Fill)]
-    return exchange._rows().fill(trade, ACCOUNT, NOW), native
+    return exchange._rows({symbol: PAIR}).fill(trade, ACCOUNT, NOW), native
 
 
 @pytest.mark.parametrize("ident", ["okx", "okxus", "myokx"])
