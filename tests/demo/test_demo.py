@@ -270,7 +270,11 @@ def test_a_connector_that_the_user_starts_again_is_left_to_work(tmp_path):
     [
         (("--pairs", "BTCEUR"), 1, "'BTCEUR' is not a pair"),
         (("--exchange", "both", "--pairs", "lmex:BTC-USD"), 1, "--pairs: none for limitlex"),
-        (("--exchange", "lmex,kraken"), 1, "kraken cannot be shown; known: limitlex, lmex, bybit, coinbase, both"),
+        (
+            ("--exchange", "lmex,gemini"),
+            1,
+            "gemini cannot be shown; known: limitlex, lmex, binance, binance-usdm, bybit, ",
+        ),
         (("--rate", "0"), 1, "must be above zero"),
         (("--duration", "soon"), 1, "'soon' is not a number"),
         (("--dir", "."), 1, "is not empty"),
