@@ -24,6 +24,13 @@ from bridge.model import (
 __all__ = ["checked"]
 
 EventT = TypeVar("EventT", bound=Event)
+
+
+def _check_some_size(size: str, contracts: str | None) -> None:
+    """Of a fill, at least one of them is known."""
+    check_numbers(size or contracts or "")
+
+
 _CHECKS: Mapping[type[Event], Mapping[Callable[..., None], tuple[str, ...]]] = {
     Trade: {check_numbers: ("price", "size")},
     Quote: {check_amounts: ("bid", "bid_size", "ask", "ask_size")},
@@ -37,6 +44,7 @@ _CHECKS: Mapping[type[Event], Mapping[Callable[..., None], tuple[str, ...]]] = {
         check_ids: ("fill_id", "order_id"),
         check_numbers: ("price",),
         check_amounts: ("size",),
+        _check_some_size: ("size", "contracts"),
         check_values: ("fee",),
         check_words: ("fee_currency",),
     },
@@ -53,6 +61,4 @@ def checked(event: EventT) -> EventT:
     """
     for check, names in _CHECKS[event.__class__].items():
         check(*[getattr(event, name) for name in names])
-    if isinstance(event, Fill):
-        check_numbers(event.size or event.contracts or "")
     return event
