@@ -22,8 +22,6 @@ Step = Callable[[int], Flow[list[Output]]]
 
 _MOST_REMARKS = 100
 _NOT_ALL = "the exchange does not list all fills since the last one known"
-_LONGEST_TIME = 20
-"""Digits, so that times of different lengths are in order as text."""
 
 
 class StateFetch:
@@ -210,8 +208,11 @@ class PrivateState(StateFetch):
         return [*self._remarked(), *map(Reject, errors), *(self.gap(channel, now, BAD_ROW) if errors else []), state]
 
     def restate_fills(self, rows: Sequence[Row], read: Read, now: int, *, time: str, whole: bool) -> list[Output]:
-        """Hand on fills, in the order of the field ``time``; a ``gap`` first, where they are not all that there were."""
-        in_order = sorted(rows, key=lambda row: row.get(time, "").rjust(_LONGEST_TIME))
+        """Hand on fills, in the order of the field ``time``; a ``gap`` first, where they are not all that there were.
+
+        Times are in milliseconds since the epoch, of as many digits each: others are refused.
+        """
+        in_order = sorted(rows, key=lambda row: row.get(time, ""))
         missed = [] if whole else self.gap(Channel.FILLS, now, _NOT_ALL)
         return [*missed, *self.restate(Channel.FILLS, in_order, read, now)]
 
