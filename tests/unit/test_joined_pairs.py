@@ -201,6 +201,20 @@ def test_limitlex_names_them_in_the_address_of_another_connection():
     assert replacement.actions == []
 
 
+def test_limitlex_names_those_that_join_before_it_connects():
+    """The address is made then, and no other connection is needed."""
+    options = LimitlexOptions(pair_ids={"BTC-EUR": limitlex_frames.PAIR_ID, "ETH-EUR": "eth:eur"})
+    account = Credentials("main", "the-key-id", limitlex_keys.SECRET)
+    exchange = Limitlex(Profile(("BTC-EUR",), TRADES, account=account, options=options))
+    token = json.dumps({"result": {"token": limitlex_keys.jwt({"sub": "me"})}}).encode()
+    session = Apart(exchange.plan()[-1].session())
+    exchange.joined = [exchange.beside(["ETH-EUR"])]
+    target, _ = driven(session.open(T0), lambda _: token)
+    assert f"?p={limitlex_frames.PAIR_ID},eth:eur&" in target.url
+    session.tick(T0 + SECOND)
+    assert session.actions == []
+
+
 def test_coinbase_knows_what_new_futures_are():
     products = f"{coinbase_account_frames.API}/market/products"
     spot = {"product_id": "BTC-USD", "quote_currency_id": "USD"}

@@ -260,6 +260,13 @@ def test_lines_that_repeat_are_summed_up(lines):
     assert (summary["error"], summary["connector"]) == ("bad 999", "c")
 
 
+def test_each_setting_that_takes_a_restart_has_its_line(lines):
+    log = structlog.get_logger().bind(connector="c")
+    for number in range(2 * WHOLE):
+        log.warning("restart_needed", setting=f"connectors.c.{number}")
+    assert [line["setting"] for line in lines()] == [f"connectors.c.{number}" for number in range(2 * WHOLE)]
+
+
 class Words:
     """Text that counts how often it is made."""
 
