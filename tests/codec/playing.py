@@ -9,8 +9,7 @@ import yaml
 
 from tests.codec.fake import Fake
 from tests.e2e.conftest import Run
-from tests.e2e.harness import eventually
-from tests.e2e.observing import connect, controls
+from tests.e2e.observing import Streams
 from tests.servers import RedisServer
 
 __all__ = ["KEY", "PASSPHRASE", "SECRET", "Played"]
@@ -18,7 +17,7 @@ __all__ = ["KEY", "PASSPHRASE", "SECRET", "Played"]
 KEY, SECRET, PASSPHRASE = "the-api-key-of-the-test", "the-api-secret-of-the-test", "the-passphrase-of-the-test"
 
 
-class Played:
+class Played(Streams):
     """``ident`` is CCXT's id; ``more`` are further settings of the connector."""
 
     def __init__(
@@ -33,7 +32,7 @@ class Played:
         **more: Any,
     ) -> None:
         self.exchange = exchange
-        self.client = connect(server)
+        super().__init__(server)
         connector = {
             "name": "through-ccxt",
             "exchange": f"ccxt.{ident}",
@@ -50,18 +49,3 @@ class Played:
         self.config.write_text(yaml.safe_dump(self.settings))
         self._run = run
         self.process = run("run", "--config", str(self.config))
-
-    def entries(self, key: str) -> list[dict[str, str]]:
-        """The data entries of a stream."""
-        return [fields for _, fields in self.client.xrange(key) if fields["type"] != "control"]
-
-    def wait(self, key: str, count: int) -> list[dict[str, str]]:
-        """Wait for so many data entries."""
-        return eventually(lambda: len(found := self.entries(key)) >= count and found, f"{count} entries of {key}")
-
-    def controls(self, key: str) -> list[str]:
-        return controls(self.client, key)
-
-    def told(self, key: str, *events: str) -> None:
-        """Wait until the stream's control entries are these."""
-        eventually(lambda: self.controls(key) == list(events), f"{events} of {key}, not {self.controls(key)}")

@@ -76,7 +76,7 @@ def test_kraken_a_cut_is_told_and_repeats_are_dropped(play: Play) -> None:
     played.wait(KRAKEN_BOOK, 2)
     kraken.push(kraken.trade(2), kraken.trade(3))
     assert [entry["id"] for entry in played.wait(KRAKEN_TRADES, 3)] == ["1", "2", "3"]
-    played.told(KRAKEN_BOOK, "live", "down", "live")
+    played.says(KRAKEN_BOOK, "live", "down", "live")
 
 
 def test_kraken_a_wrong_checksum_is_a_gap_and_brings_a_new_book(play: Play) -> None:

@@ -12,7 +12,17 @@ import redis
 from tests.e2e.harness import Process, Simulated, book_of, eventually, sequences, trades_of
 from tests.servers import RedisServer
 
-__all__ = ["check_streams", "connect", "controls", "flowing", "heartbeat", "none_missing", "settled", "stopped"]
+__all__ = [
+    "Streams",
+    "check_streams",
+    "connect",
+    "controls",
+    "flowing",
+    "heartbeat",
+    "none_missing",
+    "settled",
+    "stopped",
+]
 
 
 def connect(server: RedisServer) -> redis.Redis:
@@ -35,6 +45,40 @@ def settled(client: redis.Redis, simulated: Simulated) -> None:
     true = {pair: simulated.book(pair) for pair in simulated.pairs}
     books = {pair: Book(client, f"md:{{limitlex:{pair}}}:book") for pair in simulated.pairs}
     eventually(lambda: all(book.now() == true[pair] for pair, book in books.items()), "books equal to the true ones")
+
+
+class Streams:
+    """What stands in the streams of a server."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.client: redis.Redis = connect(server)
+
+    def entries(self, key: str) -> list[dict[str, str]]:
+        """The data entries of a stream."""
+        return [fields for _, fields in self.client.xrange(key) if fields["type"] != "control"]
+
+    def wait(self, key: str, count: int) -> list[dict[str, str]]:
+        """Wait for so many data entries."""
+        return eventually(lambda: len(found := self.entries(key)) >= count and found, f"{count} entries of {key}")
+
+    def controls(self, key: str) -> list[str]:
+        return controls(self.client, key)
+
+    def says(self, key: str, *events: str) -> list[dict[str, str]]:
+        """Wait until the stream's control entries are these; returns them."""
+        eventually(lambda: self.controls(key) == list(events), f"{key} says {events}")
+        return [fields for _, fields in self.client.xrange(key) if fields["type"] == "control"]
+
+    def last_control(self, key: str) -> dict[str, str]:
+        return [fields for _, fields in self.client.xrange(key) if fields["type"] == "control"][-1]
+
+    def last(self, key: str) -> dict[str, str]:
+        """The newest entry, whatever it is."""
+        return self.client.xrevrange(key, count=1)[0][1]
+
+    def live(self, *keys: str) -> None:
+        for key in keys:
+            eventually(lambda key=key: "live" in self.controls(key)[-1:], f"{key} live")
 
 
 class Book:

@@ -9,12 +9,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
-import redis
 import yaml
 
 from tests.e2e.conftest import Run
 from tests.e2e.harness import Process, book_of, eventually, sequences
-from tests.e2e.observing import connect, controls
+from tests.e2e.observing import Streams
 from tests.e2e.threaded_exchange import ThreadedExchange
 from tests.servers import RedisServer
 
@@ -51,7 +50,7 @@ class Venue:
         return f"acct:{{{self.name}:main}}:{channel}"
 
 
-class Played:
+class Played(Streams):
     """A config for the exchange; ``start`` runs a connector with it. ``credentials`` replace some of the account's."""
 
     def __init__(
@@ -68,7 +67,7 @@ class Played:
         assert isinstance(exchange, ThreadedExchange)
         self.exchange: Any = exchange
         self.secrets = [*venue.secrets]
-        self.client: redis.Redis = connect(server)
+        super().__init__(server)
         self.md, self.acct = venue.md, venue.acct
         account = {"exchange": venue.name, **venue.credentials, **(credentials or {})}
         if "api_secret_file" in account:
@@ -90,33 +89,6 @@ class Played:
         checked = self._run("check", "--connect", "--config", str(self.config))
         checked.ended()
         return checked
-
-    def entries(self, key: str) -> list[dict[str, str]]:
-        """The data entries of a stream."""
-        return [fields for _, fields in self.client.xrange(key) if fields["type"] != "control"]
-
-    def wait(self, key: str, count: int) -> list[dict[str, str]]:
-        """Wait for so many data entries."""
-        return eventually(lambda: len(found := self.entries(key)) >= count and found, f"{count} entries of {key}")
-
-    def controls(self, key: str) -> list[str]:
-        return controls(self.client, key)
-
-    def says(self, key: str, *events: str) -> list[dict[str, str]]:
-        """Wait until the stream's control entries are these; returns them."""
-        eventually(lambda: self.controls(key) == list(events), f"{key} says {events}")
-        return [fields for _, fields in self.client.xrange(key) if fields["type"] == "control"]
-
-    def last_control(self, key: str) -> dict[str, str]:
-        return [fields for _, fields in self.client.xrange(key) if fields["type"] == "control"][-1]
-
-    def last(self, key: str) -> dict[str, str]:
-        """The newest entry, whatever it is."""
-        return self.client.xrevrange(key, count=1)[0][1]
-
-    def live(self, *keys: str) -> None:
-        for key in keys:
-            eventually(lambda key=key: "live" in self.controls(key)[-1:], f"{key} live")
 
     def book_is_the_exchanges(self, pair: str, *more: Any) -> None:
         """Wait until the book that the entries alone say is the exchange's, at its number."""

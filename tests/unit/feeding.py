@@ -18,6 +18,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
+from bridge.connector.connections import Connections
 from bridge.exchange_errors import ExchangeError, FrameError
 from bridge.exchanges.api import (
     ConnectionPlan,
@@ -280,6 +281,31 @@ async def feed(venue: Venue, library: str, **settings: Any) -> AsyncIterator[Fee
         task = asyncio.create_task(desk.supervisor.run(), name="supervisor")
         try:
             yield Feed(venue, desk, desk.supervisor, context.flow, logs)
+            assert not task.done(), task.exception()
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+@contextlib.asynccontextmanager
+async def connected(exchange: Exchange, *streams: Subscription) -> AsyncIterator[tuple[Connections, Desk, LogCapture]]:
+    """All connections of an exchange, as a connector runs them, until the end of the block; they must not end before."""
+    desk, logs = Desk(streams), LogCapture()
+    desk.supervisors = []
+    async with RestClient("fake", "http://127.0.0.1:1", None, 1.0, None) as rest:
+        context = FeedContext(
+            exchange=exchange,
+            receiver=desk,
+            rest=rest,
+            pacer=Pacer(0, time.monotonic),
+            log=structlog.wrap_logger(None, processors=[logs]),
+            library="websockets",
+        )
+        connections = Connections(context, desk)
+        task = asyncio.create_task(connections.run())
+        try:
+            yield connections, desk, logs
             assert not task.done(), task.exception()
         finally:
             task.cancel()

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from functools import partial
 
 import pytest
-import structlog
-from structlog.testing import LogCapture
 
-from bridge.connector.connections import Connections
 from bridge.exchange_errors import UnknownPairError
 from bridge.exchanges.api import ConnectionPlan, Poll, Profile, Subscription
 from bridge.feed.connection import Connection
-from bridge.feed.context import FeedContext
-from bridge.feed.policies import Pacer
 from bridge.feed.rest import RestClient
 from bridge.model import Channel
-from tests.unit.feeding import PAIR, QUOTES, TRADES, Desk, FakeExchange, FakeSession, Venue, feed
+from tests.unit.feeding import PAIR, QUOTES, TRADES, FakeExchange, FakeSession, Venue, connected, feed
 from tests.unit.publishing import until
 
 OTHER = "ETH-EUR"
@@ -59,30 +53,12 @@ class Shared(FakeExchange):
 
 
 @contextlib.asynccontextmanager
-async def connected(venue):
+async def shared(venue):
     """The connections of both pairs; and the exchange, whose sort those of later pairs have, too."""
     kind = type("Tuned", (Shared,), {"looked": [], "unknown": set()})
     exchange = kind(Profile((PAIR, OTHER), frozenset({Channel.TRADES}), url=venue.url))
-    desk = Desk(tuple(STREAMS.values()))
-    desk.supervisors = []
-    async with RestClient("fake", "http://127.0.0.1:1", None, 1.0, None) as rest:
-        context = FeedContext(
-            exchange=exchange,
-            receiver=desk,
-            rest=rest,
-            pacer=Pacer(0, time.monotonic),
-            log=structlog.wrap_logger(None, processors=[LogCapture()]),
-            library="websockets",
-        )
-        connections = Connections(context, desk)
-        task = asyncio.create_task(connections.run())
-        try:
-            yield connections, kind, desk
-            assert not task.done(), task.exception()
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+    async with connected(exchange, *STREAMS.values()) as (connections, desk, _):
+        yield connections, kind, desk
 
 
 def served(desk):
@@ -91,7 +67,7 @@ def served(desk):
 
 
 async def test_a_pair_that_comes_back_is_polled_once():
-    async with Venue() as venue, connected(venue) as (connections, kind, desk):
+    async with Venue() as venue, shared(venue) as (connections, kind, desk):
         await until(lambda: venue.opened == 1 and kind.looked)
         connections.remove([OTHER])
         assert served(desk) == [[PAIR]]
@@ -105,7 +81,7 @@ async def test_a_pair_that_comes_back_is_polled_once():
 
 
 async def test_the_poll_of_pairs_that_stay_is_not_begun_again():
-    async with Venue() as venue, connected(venue) as (connections, kind, _):
+    async with Venue() as venue, shared(venue) as (connections, kind, _):
         await until(lambda: kind.looked)
         [part] = connections._parts
         before = dict(part.polls)
@@ -115,19 +91,17 @@ async def test_the_poll_of_pairs_that_stay_is_not_begun_again():
 
 
 async def test_when_all_have_left_nothing_is_asked_any_more():
-    async with Venue() as venue, connected(venue) as (connections, kind, desk):
+    async with Venue() as venue, shared(venue) as (connections, kind, desk):
         await until(lambda: venue.opened == 1 and kind.looked)
         connections.remove([OTHER, PAIR])
         await until(lambda: not venue.peers)
         assert served(desk) == []
-        kind.looked.clear()
-        await asyncio.sleep(0.05)
-        assert kind.looked == []
+        await until(lambda: "poll-ticker" not in {task.get_name() for task in asyncio.all_tasks()})
 
 
 async def test_the_first_exchange_knows_what_else_is_read():
     """It has the account, whose rows may be of any pair."""
-    async with Venue() as venue, connected(venue) as (connections, kind, _):
+    async with Venue() as venue, shared(venue) as (connections, kind, _):
         exchange = connections._context.exchange
         await until(lambda: venue.opened == 1 and kind.looked)
         connections.remove([OTHER])
@@ -140,7 +114,7 @@ async def test_the_first_exchange_knows_what_else_is_read():
 
 async def test_it_also_knows_of_those_that_were_listed_late(monkeypatch):
     monkeypatch.setattr("bridge.connector.connections._PAIR_AGAIN", 0.01)
-    async with Venue() as venue, connected(venue) as (connections, kind, desk):
+    async with Venue() as venue, shared(venue) as (connections, kind, desk):
         kind.unknown.add(OTHER)
         exchange = connections._context.exchange
         await until(lambda: venue.opened == 1 and desk.faults)
@@ -170,7 +144,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
 
 
 async def test_a_pair_that_leaves_before_it_was_found_gets_no_connection(gate):
-    async with Venue() as venue, connected(venue) as (connections, kind, desk):
+    async with Venue() as venue, shared(venue) as (connections, kind, desk):
         gate.set()
         await until(lambda: venue.opened == 1 and kind.looked)
         connections.remove([OTHER])
@@ -187,7 +161,7 @@ async def test_a_pair_that_leaves_before_it_was_found_gets_no_connection(gate):
 
 
 async def test_a_pair_that_leaves_before_the_list_lacks_it_is_not_waited_for(gate):
-    async with Venue() as venue, connected(venue) as (connections, kind, desk):
+    async with Venue() as venue, shared(venue) as (connections, kind, desk):
         kind.unknown.add(OTHER)
         await until(lambda: connections._parts)
         connections.remove([OTHER])

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import time
-
-import structlog
-from structlog.testing import LogCapture
 
 from bridge.connector import connections
 from bridge.exchange_errors import RestError, UnknownPairError
 from bridge.exchanges.api import ConnectionPlan, Profile, Subscription
-from bridge.feed.context import FeedContext
-from bridge.feed.policies import Pacer
-from bridge.feed.rest import RestClient
 from bridge.model import Channel
-from tests.unit.feeding import PAIR, TRADES, Desk, FakeExchange, FakeSession, Venue
+from tests.unit.feeding import PAIR, TRADES, FakeExchange, FakeSession, Venue, connected
 from tests.unit.publishing import until
 
 NEW = Subscription(Channel.TRADES, "NEW-EUR")
@@ -46,26 +38,8 @@ class Listing(FakeExchange):
 async def feed(venue, listed, kind=Listing):
     kind = type("Tuned", (kind,), {"listed": listed})
     exchange = kind(Profile((NEW.subject, PAIR), frozenset({Channel.TRADES}), url=venue.url))
-    desk = Desk((TRADES, NEW))
-    desk.supervisors = []
-    logs = LogCapture()
-    async with RestClient("fake", "http://127.0.0.1:1", None, 1.0, None) as rest:
-        context = FeedContext(
-            exchange=exchange,
-            receiver=desk,
-            rest=rest,
-            pacer=Pacer(0, time.monotonic),
-            log=structlog.wrap_logger(None, processors=[logs]),
-            library="websockets",
-        )
-        task = asyncio.create_task(connections.Connections(context, desk).run())
-        try:
-            yield desk, logs
-            assert not task.done(), task.exception()
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+    async with connected(exchange, TRADES, NEW) as (_, desk, logs):
+        yield desk, logs
 
 
 async def test_the_others_are_served():
