@@ -219,11 +219,11 @@ def large(side: Side) -> dict[str, Make]:
 
 
 def measure(
-    server: Server, *, frames: int, runs: int, with_large: bool = True
+    server: Server, *, frames: int, runs: int, sides: Sequence[Side] = EXCHANGES, with_large: bool = True
 ) -> tuple[str, list[Target], dict[str, Any]]:
-    """Every exchange, frames of one trade, then of 1 MiB."""
+    """Of each exchange frames of one trade, then of 1 MiB."""
     texts, targets, data = [], [], {}
-    for side in EXCHANGES:
+    for side in sides:
         sizes = [("one trade", small(side), 1)]
         if with_large:
             sizes.append(("1 MiB", large(side), _FEWER))

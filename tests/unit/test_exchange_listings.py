@@ -66,6 +66,7 @@ def data_of(states: list[Restated], events: list[Event]) -> list[Event]:
     return found + [event for event in events if not isinstance(event, Control)]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("name", "path"), LISTINGS)
 @pytest.mark.parametrize("kind", BAD)
 def test_a_bad_value_harms_its_row_alone(name: str, path: str, kind: str) -> None:

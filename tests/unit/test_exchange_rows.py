@@ -176,17 +176,24 @@ def _at(message: Any, path: tuple[Any, ...]) -> Any:
     return message
 
 
+LITERALS = {
+    json.dumps(value): value.removeprefix(LITERAL)
+    for value in BAD.values()
+    if isinstance(value, str) and value.startswith(LITERAL)
+}
+
+
 def encode(message: Any) -> bytes:
     """JSON, but for the literals."""
     text = json.dumps(message)
-    for value in BAD.values():
-        if isinstance(value, str) and value.startswith(LITERAL):
-            text = text.replace(json.dumps(value), value.removeprefix(LITERAL))
+    if LITERAL in text:
+        for written, meant in LITERALS.items():
+            text = text.replace(written, meant)
     return text.encode()
 
 
-def sessions(sample: Sample) -> list[tuple[Session, set[Subscription]]]:
-    return [(Apart(plan.session()), set(plan.subscriptions)) for plan in sample.exchange().plan()]
+def subscriptions(sample: Sample, place: int) -> set[Subscription]:
+    return set(sample.exchange().plan()[place].subscriptions)
 
 
 def receive(session: Session, frame: bytes) -> list[Event]:
@@ -200,7 +207,7 @@ def receive(session: Session, frame: bytes) -> list[Event]:
 
 def prepared(sample: Sample, place: int, number: int) -> Apart:
     """A session of one of the plan's connections, to which all has been sent that comes before a frame."""
-    session = sessions(sample)[place][0]
+    session = Apart(sample.exchange().plan()[place].session())
     session.connected(T0)
     for frame in (*sample.warm, *sample.frames[:number]):
         receive(session, frame)
@@ -216,9 +223,18 @@ def content(event: Event) -> bytes:
     return msgspec.json.encode(msgspec.structs.replace(event, recv=0))
 
 
-def cases(sample: Sample) -> Iterator[tuple[int, int, Any, list[Event], list[Event]]]:
+def cases(sample: Sample) -> list[tuple[int, int, Any, list[Event], list[Event]]]:
     """Connection, number of the frame, its message, its events, and those of the frames after it; for frames with data."""
-    for place in range(len(sessions(sample))):
+    if sample.name not in _cases:
+        _cases[sample.name] = [*_find_cases(sample)]
+    return _cases[sample.name]
+
+
+_cases: dict[str, list[tuple[int, int, Any, list[Event], list[Event]]]] = {}
+
+
+def _find_cases(sample: Sample) -> Iterator[tuple[int, int, Any, list[Event], list[Event]]]:
+    for place in range(len(sample.exchange().plan())):
         for number, frame in enumerate(sample.frames):
             session = prepared(sample, place, number)
             events = receive(session, frame)
@@ -250,12 +266,13 @@ def fed(sample: Sample, events: list[Event]) -> set[Any]:
     return found | {(Channel.QUOTES, subject) for subject in books} | {(Channel.FILLS, subject) for subject in orders}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", CONFORMING)
 @pytest.mark.parametrize("kind", BAD)
 def test_a_bad_value_harms_its_stream_alone(name: str, kind: str) -> None:
     [sample] = [sample for sample in SAMPLES if sample.name == name]
     for place, number, message, events, after in cases(sample):
-        streams = sessions(sample)[place][1]
+        streams = subscriptions(sample, place)
         before = {content(event) for event in [*events, *after] if isinstance(event, Control)}
         own = fed(sample, events)
         for path in leaves(message):
@@ -280,14 +297,14 @@ def _identifies(message: Any, path: tuple[Any, ...], own: set[Any]) -> bool:
     return any(name in inside for name in spelled)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", CONFORMING)
 @pytest.mark.parametrize("kind", BAD)
 def test_where_nothing_can_be_told_all_may_have_missed_it(name: str, kind: str) -> None:
     """Without the field that says what a message is, it is of no use; what comes is still well formed."""
     [sample] = [sample for sample in SAMPLES if sample.name == name]
     for place, number, message, _, _ in cases(sample):
-        session, streams = sessions(sample)[place]
-        wider = {(stream.channel, stream.subject) for stream in streams}
+        wider = {(stream.channel, stream.subject) for stream in subscriptions(sample, place)}
         for field in sample.routing & set(message):
             session = prepared(sample, place, number)
             for event in receive(session, encode(spoiled(message, (field,), BAD[kind]))):

@@ -37,10 +37,17 @@ def test_the_benchmarks_hear_all_that_a_publisher_says():
     assert said <= set(dir(Nobody))
 
 
-def test_what_bad_frames_cost_is_measured_with_exact_counts(redis_server):
-    _, targets, data = rejecting.measure(Server(redis_server.url, None), frames=80, runs=1, with_large=False)
-    assert len(targets) == len(data) == len(names())
-    assert all("good" in rows and len(rows) > 5 for rows in data.values())
+def test_bad_frames_are_measured_of_every_exchange():
+    assert {side.name for side in rejecting.EXCHANGES} == set(names())
+
+
+@pytest.mark.parametrize("side", rejecting.EXCHANGES, ids=lambda side: side.name)
+def test_what_bad_frames_cost_is_measured_with_exact_counts(redis_server, side):
+    server = Server(redis_server.url, None)
+    _, [_], data = rejecting.measure(server, frames=80, runs=1, sides=[side], with_large=False)
+    [rows] = data.values()
+    assert "good" in rows
+    assert len(rows) > 5
 
 
 def test_what_the_best_levels_of_a_book_cost_is_measured_where_they_do_change(redis_server):
