@@ -78,6 +78,13 @@ class Session(ABC):
         del recv
         return ()
 
+    def failed(self, recv: int) -> Sequence[Output]:
+        """What a frame means for the streams that a mistake in the session's own code has cut short.
+
+        Some of it may have been taken in already, the number that would show its loss among it; what came of it is lost.
+        """
+        return self.rejected(recv)
+
     def tick(self, now: int) -> Sequence[Output]:
         """Look at what time has brought (a lasting mismatch, a missing answer); called a few times a second."""
         del now

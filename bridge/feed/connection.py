@@ -236,7 +236,7 @@ class Connection:
             failure = FrameError(self._context.exchange.name, data, f"{type(bug).__name__}: {bug}")
             self._context.receiver.rejected(self.plan.name, failure, recv)
             self._context.log.exception("session_failed", connection=self.plan.name)
-            outputs = self._session.rejected(recv)
+            outputs = self._session.failed(recv)
         if self._tap:
             self._announce()
             self._tap.received(self.plan.name, data, recv / 1e9)

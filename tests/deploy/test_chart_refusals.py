@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 from bridge.config import ConnectorSettings, HttpSettings, Retention, Settings
+from bridge.config.settings import BufferSettings, HeartbeatSettings, LogSettings
 from bridge.exchanges import exchange_type, families, names
+from bridge.model import PUBLIC_CHANNELS, Channel
 from tests.deploy.tools import CHART, HELMS, helm
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
@@ -218,6 +220,8 @@ WORKLOAD = {
     "podLabels",
     "podAnnotations",
 }
+SECTIONS = {"retention": Retention, "buffer": BufferSettings, "heartbeat": HeartbeatSettings, "log": LogSettings}
+"""The sections of the config that the chart passes on."""
 NO_VALUE = {"ca_file"}
 """A file of the machine: in a pod there is none."""
 
@@ -227,7 +231,10 @@ def test_the_schema_knows_the_settings_of_the_config_file():
     assert set(properties("connector")) == settings - NO_VALUE | WORKLOAD
     own = SCHEMA["properties"]["config"]["properties"]
     assert set(own) == set(Settings.model_fields) - {"redis", "connectors", "accounts", "http"}
-    assert set(own["retention"]["properties"]) == set(Retention.model_fields)
+    for section, model in SECTIONS.items():
+        assert set(own[section]["properties"]) == set(model.model_fields), section
+    assert SCHEMA["definitions"]["channel"]["enum"] == [channel for channel in Channel if channel in PUBLIC_CHANNELS]
+    assert set(properties("connector")["silence"]["properties"]) == set(Channel)
     http = SCHEMA["properties"]["http"]["properties"]
     assert set(http) == set(HttpSettings.model_fields)
     assert SCHEMA["definitions"]["exchange"]["enum"] == sorted(names())

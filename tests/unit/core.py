@@ -110,6 +110,9 @@ class Apart:
     def rejected(self, recv: int) -> list[Event]:
         return self.apart(self.session.rejected(recv))
 
+    def failed(self, recv: int) -> list[Event]:
+        return self.apart(self.session.failed(recv))
+
     def tick(self, now: int) -> list[Event]:
         return self.apart(self.session.tick(now))
 

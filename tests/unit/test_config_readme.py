@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import yaml
+from pydantic import BaseModel
 
 from bridge.config import Settings, load_settings
 
@@ -28,3 +29,6 @@ def test_the_readme_example_has_every_section_and_shows_the_defaults(tmp_path):
     path = tmp_path / "tickbridge.yaml"
     path.write_text(yaml.safe_dump({key: shown[key] for key in set(shown) - {"connectors", "accounts", "redis"}}))
     assert load_settings(path, {}) == Settings()
+    for name, value in Settings():
+        if isinstance(value, BaseModel) and name not in {"redis", "http"}:
+            assert set(shown[name]) == set(type(value).model_fields), name

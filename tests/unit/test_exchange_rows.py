@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from bridge.exchange_errors import FrameError
-from bridge.exchanges.api import BestPrices, Reject, Session, Subscription
+from bridge.exchanges.api import BestPrices, Reconnect, Reject, Replace, Session, Subscription
 from bridge.model import (
+    DATA_EVENTS,
     Balance,
     BookDelta,
     BookSnapshot,
@@ -72,6 +73,8 @@ BAD: dict[str, Any] = {
     "no date": "2026-99-99T99:99:99Z",
     "escapes": "\x1b[31m\r\n",
 }
+WITHOUT_AMOUNTS = {BookSnapshot, BookDelta}
+"""Their levels are looked at one by one."""
 CONFORMING = [sample.name for sample in SAMPLES]
 AMOUNTS = {
     Trade: ("price", "size"),
@@ -106,6 +109,10 @@ WORDS = {
     "side": ("buy", "sell", "long", "short", ""),
     "status": ("open", "partially_filled", "filled", "cancelled", "rejected"),
 }
+
+
+def test_what_is_looked_at_is_named_for_every_kind_of_event() -> None:
+    assert set(AMOUNTS) == set(DATA_EVENTS) - WITHOUT_AMOUNTS, "say in AMOUNTS which fields are numbers"
 
 
 def check_data(event: Event) -> None:
@@ -312,6 +319,20 @@ def test_where_nothing_can_be_told_all_may_have_missed_it(name: str, kind: str) 
                 assert (event.channel, account) in wider  # type: ignore[attr-defined]
                 if not isinstance(event, Control):
                     check_data(event)
+
+
+@pytest.mark.parametrize("name", CONFORMING)
+def test_a_frame_that_a_mistake_of_ours_cuts_short_is_said_to_be_missed(name: str) -> None:
+    """However much of it the session has taken in: what came of it never gets to the streams."""
+    [sample] = [sample for sample in SAMPLES if sample.name == name]
+    for place, number, message, events, _ in cases(sample):
+        session = prepared(sample, place, number)
+        session.receive(json.dumps(message).encode(), T0)
+        session.actions.clear()
+        missed = {stream_of(event) for event in session.failed(T0) if event.event is ControlEvent.GAP}
+        again = {type(action) for action in session.actions}
+        wanted = {stream_of(event) for event in events if not isinstance(event, Control)}
+        assert wanted <= missed or again & {Reconnect, Replace}, f"{message}: {wanted - missed}"
 
 
 @pytest.mark.parametrize("name", CONFORMING)

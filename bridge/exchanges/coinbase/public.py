@@ -217,6 +217,10 @@ class CoinbaseSession(SalvagingSession):
         """The next message's number shows what is missing; where that can't be read either, the streams say so now."""
         return self._numbers.unreadable(recv, NOT_UNDERSTOOD)
 
+    def failed(self, recv: int) -> Sequence[Output]:
+        """Its number may have been taken: the next one would fit."""
+        return self._missed(recv, NOT_UNDERSTOOD, None)
+
     def _missed(self, recv: int, reason: str, count: int | None) -> list[Output]:
         gap = ControlEvent.GAP
         gaps = [Control(s.subject, None, recv, s.channel, gap, reason, count) for s in self._served()]
