@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 from msgspec import Struct
 from structlog.typing import FilteringBoundLogger
@@ -75,12 +75,19 @@ def choose_or_refuse(connector: ConnectorSettings, listed: Iterable[ListedPair])
 
 
 async def first_pairs(
-    connector: ConnectorSettings, exchange: Exchange, rest: RestClient, log: FilteringBoundLogger
+    connector: ConnectorSettings,
+    exchange: Exchange,
+    rest: RestClient,
+    log: FilteringBoundLogger,
+    written: Callable[[], Awaitable[set[str]]] | None = None,
 ) -> tuple[str, ...]:
     """The pairs that a connector starts with; for patterns, the exchange is asked until it answers.
 
+    If more match than ``max_pairs`` allows, a connector that has ``written`` some of them before goes on with those:
+    what the exchange has listed meanwhile must not keep it from starting again.
+
     Raises:
-        ConfigError: more pairs match than ``max_pairs`` allows.
+        ConfigError: more pairs match than ``max_pairs`` allows, and none was written before.
     """
     if not connector.patterns:
         return connector.own_pairs
@@ -93,6 +100,12 @@ async def first_pairs(
             delay = max(next(waits), error.retry_after or 0.0)
             log.warning("pair_list_failed", error=str(error), retry_in=round(delay, 2))
             await asyncio.sleep(delay)
+    if written and choose(connector, listed).too_many:
+        before = await written()
+        again = choose(connector, listed, before)
+        if not before.isdisjoint(again.pairs):
+            log.warning("pairs_left_out", count=again.too_many, max_pairs=connector.max_pairs)
+            return again.pairs
     pairs = choose_or_refuse(connector, listed)
     if not pairs:
         log.warning("no_pair_matches", patterns=connector.patterns)

@@ -101,7 +101,7 @@ async def _run_one(
         store = await stack.enter_async_context(Store(settings, connector.name, exchange.name, log))
         limits = store.limits(exchange.rest_base)
         rest = await stack.enter_async_context(rest_client(connector, exchange, None, limits))
-        pairs = await unless_stopped(stop, _pairs_of(settings, connector, rest))
+        pairs = await unless_stopped(stop, _pairs_of(settings, connector, rest, store))
         if pairs is None:
             return
         exchange = build_exchange(settings, connector, pairs)
@@ -149,15 +149,20 @@ async def _run_one(
         log.info("stopped", **router.report.counts(), errors=dict(router.report.errors))
 
 
-async def _pairs_of(settings: Settings, connector: ConnectorSettings, rest: RestClient) -> tuple[str, ...]:
+async def _pairs_of(
+    settings: Settings, connector: ConnectorSettings, rest: RestClient, store: Store | None = None
+) -> tuple[str, ...]:
     """The pairs to start with.
 
     Raises:
-        ConfigError: more pairs match the patterns than ``max_pairs`` allows.
+        ConfigError: more pairs match the patterns than ``max_pairs`` allows, and none of them was written before.
         PairsNotServedError: the exchange does not list all of them, and ``missing_pairs`` is ``error``.
+        RedisUnavailableError: Redis was to say which pairs were written before, and is out of reach.
     """
     log = logger_of(connector)
-    pairs = await first_pairs(connector, build_exchange(settings, connector, ()), rest, log)
+    pairs = await first_pairs(
+        connector, build_exchange(settings, connector, ()), rest, log, store.pairs if store else None
+    )
     if connector.missing_pairs == "error" and pairs:
         await expect_listed(build_exchange(settings, connector, pairs), rest, log)
     return pairs

@@ -173,6 +173,15 @@ class Store:
         name = share if isinstance(share, str) else ""
         return RedisLimits(self._writer, self.keys, url, name=name, log=self._log) if share else None
 
+    async def pairs(self) -> set[str]:
+        """The pairs that this connector has written before, as the catalog has them.
+
+        Raises:
+            RedisUnavailableError: Redis is out of reach.
+        """
+        with self._explained():
+            return await self.presence.catalog.pairs(self._exchange, self._name)
+
     async def subaccounts(self) -> list[Subscription]:
         """Streams of sub-accounts on this connector's exchange, as the catalog has them from earlier.
 

@@ -84,6 +84,15 @@ class Catalog:
                     owners.setdefault(said["connector"], {})[key] = writer
         return owners
 
+    async def pairs(self, exchange: str, connector: str) -> set[str]:
+        """The pairs of this exchange whose streams the connector was the last to write."""
+        catalog = self._keys.catalog()
+        with about(catalog):
+            names: list[str] = await self._client.hkeys(catalog)  # type: ignore[assignment]
+        parsed = {name: stream for name in names if (stream := self._keys.parse(name)) and stream.exchange == exchange}
+        owned = (await self.owners(list(parsed))).get(connector, {})
+        return {parsed[name].subject for name in owned}
+
     async def subaccounts(self, exchange: str) -> list[StreamKey]:
         """The streams of sub-accounts at this exchange, of all connectors."""
         catalog = self._keys.accounts_catalog()

@@ -199,6 +199,25 @@ def test_more_pairs_than_allowed_is_a_mistake_at_the_start(run: Run, config: Wri
     assert "3 pairs match *, and 2 are allowed" in process.output
 
 
+def test_what_was_listed_meanwhile_does_not_keep_a_connector_from_starting_again(
+    run: Run, config: Write, exchange: CoinbaseExchange, client: redis.Redis
+) -> None:
+    exchange.listed = listed("BTC-USD", "ETH-USD")
+    path = config("all", max_pairs=2)
+    process = run("run", "--config", path)
+    for pair in ("BTC-USD", "ETH-USD"):
+        wait(client, pair, "live")
+    assert process.stop() == 0
+
+    exchange.listed = listed("AAVE-USD", "BTC-USD", "ETH-USD", "SOL-USD")
+    again = run("run", "--config", path)
+    for pair in ("BTC-USD", "ETH-USD"):
+        wait(client, pair, "live", "stop", "live")
+    assert [line["count"] for line in lines(again, "pairs_left_out")][:1] == [2]
+    assert not client.exists("md:{coinbase:AAVE-USD}:trades")
+    assert again.stop() == 0
+
+
 def test_a_missing_pair_can_be_a_mistake(run: Run, config: Write) -> None:
     process = run("run", "--config", config(["BTC-USD", "BTC-UDS"], missing_pairs="error"))
     assert process.ended() == 1
