@@ -105,6 +105,25 @@ def test_a_large_book_is_looked_at_rarely():
     assert looks[1] - looks[0] == pytest.approx(30, abs=0.5)
 
 
+def seconds_to_the_first_look(name):
+    rig = Rig(subject=name)
+    looks = []
+    rig.book._purge = lambda: looks.append("one")
+    rig.levels([(str(price), "1") for price in range(30_000, 0, -1)], [("90000", "1")], BookSnapshot)
+    for seconds in range(60):
+        rig.book.tick(T0 + seconds * SECOND)
+        if looks:
+            return seconds
+    return None
+
+
+def test_books_that_begin_together_are_not_looked_at_together():
+    names = ("BTC-USD", "ETH-USD", "SOL-USD", "ADA-USD", "DOT-USD", "LTC-USD")
+    found = {seconds_to_the_first_look(name) for name in names}
+    assert len(found) > 3
+    assert not found & {0, None}
+
+
 def test_an_old_snapshot_is_replaced_out_of_memory():
     rig = Rig(entries=2_000)
     rig.book.accept(snapshot(T0))

@@ -180,6 +180,15 @@ def test_one_that_is_of_no_use_is_asked_for_again(number, bid, reason):
     assert book.said == "live S2 2>3"
 
 
+def test_one_that_is_of_no_use_may_be_the_first_thing_that_comes():
+    book = Spliced()
+    book.snapshot(2, bid="12", ask="11")
+    book.comes("D3")
+    book.until(2)
+    book.comes("S2")
+    assert book.said == "live S2 2>3"
+
+
 def test_without_one_it_is_down_until_there_is_one():
     book = Spliced(patience=10, quotes=True)
     book.comes("D3")

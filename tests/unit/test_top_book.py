@@ -154,6 +154,13 @@ def test_a_snapshot_then_what_changes_of_the_ten():
     assert pair.sink.said() == ["live", "snapshot", "delta"]
 
 
+def test_another_snapshot_says_what_is_otherwise_than_before():
+    pair = begun(20)
+    bids, asks = ladder(20)
+    pair.book.accept(snapshot([("1000.5", "2"), *bids], asks, T0 + 1, "8"))
+    assert pair.data[1:] == [BookDelta(PAIR, None, T0 + 1, "8", [("1000.5", "2"), ("991", "0")], [])]
+
+
 def test_what_happens_beyond_the_ten_makes_no_entry():
     pair = begun(40)
     pair.book.accept(delta([("985", "0"), ("500", "3")], [("1030", "9")]))
