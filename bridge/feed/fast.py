@@ -40,7 +40,7 @@ class _Listener(picows.WSListener):
         self._size = 0
         self._reason = "connection broken"
         self.told = False
-        """Whether the handler knows that it is over."""
+        """Whether the handler knows that it is over, or waits for it no more."""
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         if self.told:
@@ -162,6 +162,12 @@ class _PicowsSocket:
         return self._listener.told or self._transport.is_disconnected
 
 
+def _close_unwanted(opening: asyncio.Task[Any]) -> None:
+    """What nobody waits for any more has opened, or failed."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result()[0].disconnect(False)  # noqa: FBT003 - its only parameter
+
+
 async def connect_picows(
     exchange: str,
     url: str,
@@ -173,9 +179,10 @@ async def connect_picows(
     sock: socket.socket | None = None,
 ) -> _PicowsSocket:
     """Open a WebSocket, over ``sock`` if it is connected already; errors as in `bridge.feed.transport.connect`."""
-    try:
-        transport, listener = await picows.ws_connect(
-            lambda _request, _response: _Listener(handler),
+    own = _Listener(handler)
+    opening = asyncio.create_task(
+        picows.ws_connect(
+            lambda _request, _response: own,
             url,
             ssl_context=tls if url.startswith("wss:") else None,
             websocket_handshake_timeout=open_timeout,
@@ -186,14 +193,23 @@ async def connect_picows(
             max_redirects=0,  # an exchange must not send its client, with the client's headers, elsewhere
             socket_factory=(lambda _: sock) if sock else None,
             **_LOOP_ITSELF,
-        )
+        ),
+        name="picows-opening",
+    )
+    try:
+        transport, listener = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        # Cancelled itself, the library would leave the socket open, and a later answer would open the connection.
+        own.told = True
+        opening.add_done_callback(_close_unwanted)
+        raise
     except picows.WSHandshakeError as error:
         answer = HeadReader()
         answer.feed((error.raw_header or b"") + b"\r\n\r\n" + (error.raw_body or b""))
         raise (answer.refusal(exchange) if answer.refused else not_a_websocket(exchange, str(error))) from None
     except (OSError, TimeoutError, picows.WSError, ValueError) as error:
         raise unreachable(exchange, url, describe(error)) from None
-    if not isinstance(listener, _Listener):
+    if listener is not own:
         # The library takes a connection that ends before the answer for one that is open.
         raise unreachable(exchange, url, BROKEN_OFF)
-    return _PicowsSocket(transport, listener)
+    return _PicowsSocket(transport, own)

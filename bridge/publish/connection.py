@@ -240,13 +240,17 @@ async def open_connection(
     pool = topology.pool(address, client_name=name, socket_connect_timeout=connect_timeout)
     connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
     try:
-        async with asyncio.timeout(connect_timeout):
-            await connection.connect()  # type: ignore[no-untyped-call]
-    except (RedisError, OSError) as error:
-        raise RedisUnavailableError(shown, str(error) or "no answer") from error
-    finally:
-        # Of the connection itself the pool knows nothing; with Sentinels it has some of its own.
-        await pool.disconnect()
+        try:
+            async with asyncio.timeout(connect_timeout):
+                await connection.connect()  # type: ignore[no-untyped-call]
+        except (RedisError, OSError) as error:
+            raise RedisUnavailableError(shown, str(error) or "no answer") from error
+        finally:
+            # Of the connection itself the pool knows nothing; with Sentinels it has some of its own.
+            await pool.disconnect()
+    except BaseException:
+        await connection.disconnect(nowait=True)  # whoever asked for it may have given up
+        raise
     # redis-py offers no public way to the transport; this name has stood since its asyncio client began. Without it,
     # the connection has nothing to close (and to warn of) when it is collected.
     writer, connection._writer = connection._writer, None  # noqa: SLF001
@@ -255,6 +259,9 @@ async def open_connection(
         [pong] = await made.request([command("PING")])
     except ConnectionError as error:
         raise RedisUnavailableError(shown, str(error)) from None
+    except BaseException:
+        made.abort("not waited for")
+        raise
     if pong != b"PONG":
         made.abort("not usable")
         raise RedisUnavailableError(shown, f"PING was answered with {pong!r}")

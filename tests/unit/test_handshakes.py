@@ -90,6 +90,33 @@ async def refusal(talk: Talk, library: str, patience: float = PATIENCE) -> Hands
     return caught.value
 
 
+@pytest.mark.parametrize("answer", ["late", "never"])
+async def test_one_that_is_not_waited_for_any_more_is_not_left_open(library, answer):
+    asked, given_up, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, accept: bytes) -> None:
+        asked.set()
+        await given_up.wait()
+        if answer == "late":
+            writer.write(b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ")
+            writer.write(accept + b"\r\n\r\n\x81\x02hi")
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(4096):
+                pass
+        ended.set()
+
+    heard = Heard()
+    async with server(talk) as url, asyncio.timeout(PATIENCE):
+        opening = asyncio.create_task(dial(url, library, heard, PATIENCE if answer == "late" else 0.5))
+        await asked.wait()
+        opening.cancel()
+        await asyncio.wait([opening])
+        given_up.set()
+        await ended.wait()
+    assert opening.cancelled()
+    assert heard.messages.empty()
+
+
 STATUSES = {
     b"HTTP/1.1 500 Internal Server Error": 500,
     b"HTTP/1.1 502 Bad Gateway": 502,

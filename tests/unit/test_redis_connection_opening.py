@@ -24,6 +24,8 @@ class Scripted:
 
     def __init__(self, **answers: bytes | None) -> None:
         self._answers = answers
+        self.asked: asyncio.Queue[str] = asyncio.Queue()
+        """The commands, by their first words."""
         self.ended = asyncio.Event()
         """Set when the client has gone."""
 
@@ -43,6 +45,7 @@ class Scripted:
             while data := await reader.read(65536):
                 parser.feed(data)
                 while (words := parser.gets()) is not False:
+                    self.asked.put_nowait(words[0].decode())
                     answer = self._answers.get(words[0].decode(), b"+OK\r\n")
                     writer.write(answer) if answer is not None else writer.close()
         writer.transport.abort()
@@ -72,6 +75,18 @@ async def test_what_a_server_says_to_a_new_connection(answers, words):
             (await open_connection(server.url, "test", patience)).abort("only a look")
         async with asyncio.timeout(PATIENCE):
             await server.ended.wait()  # nothing is left open
+
+
+@pytest.mark.parametrize("silent", ["CLIENT", "PING"])
+async def test_one_that_is_not_waited_for_any_more_is_not_left_open(silent):
+    async with Scripted(**{silent: b""}) as server:
+        opening = asyncio.create_task(open_connection(server.url, "test", PATIENCE, reply_timeout=10 * PATIENCE))
+        async with asyncio.timeout(PATIENCE):
+            while await server.asked.get() != silent:
+                pass
+            opening.cancel()
+            await asyncio.wait([opening])
+            await server.ended.wait()
 
 
 async def test_a_port_where_nobody_is(redis_server):
