@@ -103,7 +103,7 @@ async def first_pairs(
     if written and choose(connector, listed).too_many:
         before = await written()
         again = choose(connector, listed, before)
-        if not before.isdisjoint(again.pairs):
+        if before.intersection(again.pairs).difference(connector.own_pairs):
             log.warning("pairs_left_out", count=again.too_many, max_pairs=connector.max_pairs)
             return again.pairs
     pairs = choose_or_refuse(connector, listed)

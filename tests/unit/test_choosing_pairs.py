@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import structlog
 
 from bridge.config import ConnectorSettings, load_settings
-from bridge.connector.pairs import choose, choose_or_refuse
+from bridge.connector.pairs import choose, choose_or_refuse, first_pairs
 from bridge.errors import ConfigError
-from bridge.exchanges.api import ListedPair
+from bridge.exchanges import exchange_type
+from bridge.exchanges.api import ListedPair, Profile
 
 LISTED = [
     ListedPair("BTC-USDT", status="online"),
@@ -54,6 +58,41 @@ def test_shards_share_what_matches() -> None:
 def test_too_many_at_the_start_is_a_mistake_with_the_number() -> None:
     with pytest.raises(ConfigError, match=r"connectors\.a\.max_pairs: 4 pairs match \*, and 3 are allowed"):
         choose_or_refuse(connector(pairs="all", max_pairs=3), LISTED)
+
+
+class Listing:
+    """REST that has the list of the exchange."""
+
+    async def drive(self, _flow: object) -> list[ListedPair]:
+        return LISTED
+
+
+@pytest.mark.parametrize(
+    ("settings", "written", "expected"),
+    [
+        ({"pairs": "all", "max_pairs": 4}, (), ("BTC-EUR", "BTC-USDT", "BTC-USDT-PERP", "ETH-USDT")),
+        ({"pairs": "all", "max_pairs": 2}, ("ETH-USDT",), ("BTC-EUR", "ETH-USDT")),
+        ({"pairs": "all", "max_pairs": 2}, ("ETH-USDT", "SOL-USDT", "GONE-USDT"), ("ETH-USDT", "SOL-USDT")),
+        ({"pairs": "all", "max_pairs": 2}, ("GONE-USDT",), None),
+        ({"pairs": "all", "max_pairs": 2}, (), None),
+        ({"pairs": ["BTC-USDT", "*"], "max_pairs": 2}, ("BTC-USDT",), None),
+        ({"pairs": ["BTC-USDT", "*"], "max_pairs": 2}, ("BTC-EUR",), ("BTC-USDT", "BTC-EUR", "BTC-USDT-PERP")),
+    ],
+)
+async def test_a_connector_starts_again_with_what_it_has_written_before(
+    settings: dict[str, object], written: tuple[str, ...], expected: tuple[str, ...] | None
+) -> None:
+    async def before() -> set[str]:
+        return set(written)
+
+    exchange = exchange_type("bybit")(Profile((), frozenset()))
+    log: Any = structlog.get_logger()
+    asked = first_pairs(connector(**settings), exchange, Listing(), log, before)  # type: ignore[arg-type]
+    if expected is None:
+        with pytest.raises(ConfigError, match="are allowed"):
+            await asked
+    else:
+        assert await asked == expected
 
 
 @pytest.mark.parametrize(
