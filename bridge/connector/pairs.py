@@ -67,11 +67,15 @@ def choose_or_refuse(connector: ConnectorSettings, listed: Iterable[ListedPair])
     """
     chosen = choose(connector, listed)
     if chosen.too_many:
-        most = connector.max_pairs or 0
-        words = f"{most + chosen.too_many} pairs match {', '.join(connector.patterns)}, and {most} are allowed"
-        problem = Problem(f"connectors.{connector.name}.max_pairs", words, "raise it, or narrow the patterns")
-        raise ConfigError([problem])
+        raise _too_many(connector, chosen)
     return chosen.pairs
+
+
+def _too_many(connector: ConnectorSettings, chosen: Chosen) -> ConfigError:
+    most = connector.max_pairs or 0
+    words = f"{most + chosen.too_many} pairs match {', '.join(connector.patterns)}, and {most} are allowed"
+    problem = Problem(f"connectors.{connector.name}.max_pairs", words, "raise it, or narrow the patterns")
+    return ConfigError([problem])
 
 
 async def first_pairs(
@@ -100,16 +104,17 @@ async def first_pairs(
             delay = max(next(waits), error.retry_after or 0.0)
             log.warning("pair_list_failed", error=str(error), retry_in=round(delay, 2))
             await asyncio.sleep(delay)
-    if written and choose(connector, listed).too_many:
-        before = await written()
+    chosen = choose(connector, listed)
+    if chosen.too_many:
+        before = await written() if written else set()
         again = choose(connector, listed, before)
-        if before.intersection(again.pairs).difference(connector.own_pairs):
-            log.warning("pairs_left_out", count=again.too_many, max_pairs=connector.max_pairs)
-            return again.pairs
-    pairs = choose_or_refuse(connector, listed)
-    if not pairs:
+        if not before.intersection(again.pairs).difference(connector.own_pairs):
+            raise _too_many(connector, chosen)
+        log.warning("pairs_left_out", count=again.too_many, max_pairs=connector.max_pairs)
+        return again.pairs
+    if not chosen.pairs:
         log.warning("no_pair_matches", patterns=connector.patterns)
-    return pairs
+    return chosen.pairs
 
 
 async def expect_listed(exchange: Exchange, rest: RestClient, log: FilteringBoundLogger) -> None:

@@ -15,7 +15,7 @@ from bridge.feed.connection import Connection
 from bridge.feed.context import FeedContext
 from bridge.feed.rest import RestClient
 from bridge.feed.supervisor import FeedSupervisor
-from bridge.model import BookDelta, BookSnapshot, Channel, Control, Trade
+from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Trade
 from tests.patience import PATIENCE
 from tests.unit.core import SECOND, T0
 from tests.unit.feeding import TRADES, FakeExchange, FakeSession
@@ -266,6 +266,19 @@ async def test_a_fetch_that_fails_is_told_and_the_feed_goes_on(flow, event, leve
     s.frame(k="trade", id="1")
     assert s.events
     assert not s.connection.lost_reason
+
+
+async def test_a_mistake_of_ours_is_told_from_a_frame_that_nobody_understands():
+    """Some of the frame may have been taken in already."""
+
+    class Told(FakeSession):
+        def failed(self, recv):
+            return [self.control(TRADES, ControlEvent.GAP, recv, "failed")]
+
+    s = Setup(TRADES, session=Told, hold=False)
+    s.connection.frame(b"no json")
+    s.frame(k="bug")
+    assert [event.reason for event in s.events] == ["rejected", "failed"]
 
 
 async def test_a_muted_connection_says_nothing():

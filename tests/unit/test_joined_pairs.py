@@ -181,11 +181,16 @@ def test_lmex_asks_for_them_and_knows_their_contracts():
     assert float(fill.size) == float(fill.contracts) / 2
 
 
-def test_limitlex_names_them_in_the_address_of_another_connection():
+def limitlex_account():
+    """An exchange with an account and one of two known pairs, and REST's answer with a token."""
     options = LimitlexOptions(pair_ids={"BTC-EUR": limitlex_frames.PAIR_ID, "ETH-EUR": "eth:eur"})
     account = Credentials("main", "the-key-id", limitlex_keys.SECRET)
-    exchange = Limitlex(Profile(("BTC-EUR",), TRADES, account=account, options=options))
     token = json.dumps({"result": {"token": limitlex_keys.jwt({"sub": "me"})}}).encode()
+    return Limitlex(Profile(("BTC-EUR",), TRADES, account=account, options=options)), token
+
+
+def test_limitlex_names_them_in_the_address_of_another_connection():
+    exchange, token = limitlex_account()
     session = Apart(exchange.plan()[-1].session())
     driven(session.open(T0), lambda _: token)
     session.tick(T0 + SECOND)
@@ -203,10 +208,7 @@ def test_limitlex_names_them_in_the_address_of_another_connection():
 
 def test_limitlex_names_those_that_join_before_it_connects():
     """The address is made then, and no other connection is needed."""
-    options = LimitlexOptions(pair_ids={"BTC-EUR": limitlex_frames.PAIR_ID, "ETH-EUR": "eth:eur"})
-    account = Credentials("main", "the-key-id", limitlex_keys.SECRET)
-    exchange = Limitlex(Profile(("BTC-EUR",), TRADES, account=account, options=options))
-    token = json.dumps({"result": {"token": limitlex_keys.jwt({"sub": "me"})}}).encode()
+    exchange, token = limitlex_account()
     session = Apart(exchange.plan()[-1].session())
     exchange.joined = [exchange.beside(["ETH-EUR"])]
     target, _ = driven(session.open(T0), lambda _: token)

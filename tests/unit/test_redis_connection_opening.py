@@ -8,6 +8,7 @@ import gc
 
 import hiredis
 import pytest
+from redis.asyncio import ConnectionPool
 
 from bridge.errors import RedisUnavailableError
 from bridge.publish.connection import open_connection
@@ -84,6 +85,23 @@ async def test_one_that_is_not_waited_for_any_more_is_not_left_open(silent):
         async with asyncio.timeout(PATIENCE):
             while await server.asked.get() != silent:
                 pass
+            opening.cancel()
+            await asyncio.wait([opening])
+            await server.ended.wait()
+
+
+async def test_nor_while_it_is_made_ready(monkeypatch):
+    stuck = asyncio.Event()
+
+    async def disconnect(*_):
+        stuck.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(ConnectionPool, "disconnect", disconnect)
+    async with Scripted() as server:
+        opening = asyncio.create_task(open_connection(server.url, "test", PATIENCE))
+        async with asyncio.timeout(PATIENCE):
+            await stuck.wait()
             opening.cancel()
             await asyncio.wait([opening])
             await server.ended.wait()

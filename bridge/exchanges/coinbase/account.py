@@ -15,7 +15,19 @@ import msgspec
 from msgspec import Raw
 
 from bridge.exchange_errors import ErrorKind, FrameError, ReportedError, RestError
-from bridge.exchanges.api import Flow, Output, Reconnect, Said, Send, Session, Subscription, Target, Unknown, Warn
+from bridge.exchanges.api import (
+    NOT_UNDERSTOOD,
+    Flow,
+    Output,
+    Reconnect,
+    Said,
+    Send,
+    Session,
+    Subscription,
+    Target,
+    Unknown,
+    Warn,
+)
 from bridge.exchanges.coinbase.public import NAME, RATE_LIMITED, remains_of
 from bridge.exchanges.coinbase.rest import ADJUSTMENTS, API, STATES, CoinbaseMemory, CoinbaseRest, Rows
 from bridge.exchanges.toolkit.accounts.login import LogIn, refused_by_rest
@@ -36,7 +48,6 @@ _USER, _SUMMARY, _HEARTBEATS, _LISTED = "user", "futures_balance_summary", "hear
 _SILENT = 30
 """Seconds; without the heartbeat of every second, the exchange ends channels without a word."""
 _MOST_WARNINGS = 50
-_NOT_UNDERSTOOD = "messages could not be understood"
 _TOO_MANY = "the exchange does not list all fills since the last one known"
 _OF_POSITIONS = ("cfm_usd_balance", "daily_realized_pnl", "initial_margin", "total_open_orders_hold_amount")
 """Fields of the futures summary that change with positions."""
@@ -133,11 +144,11 @@ class AccountSession(Session):
     def rejected(self, recv: int) -> Sequence[Output]:
         """What was in the frame is fetched by REST."""
         self._state.want(recv)
-        return self._numbers.unreadable(recv, _NOT_UNDERSTOOD)
+        return self._numbers.unreadable(recv, NOT_UNDERSTOOD)
 
     def failed(self, recv: int) -> Sequence[Output]:
         """Its number may have been taken: the next one would fit."""
-        return self._state.missed(recv, _NOT_UNDERSTOOD)
+        return self._state.missed(recv, NOT_UNDERSTOOD)
 
     def _subscribe(self, channel: str, now: int) -> Send:
         """``{"type":"subscribe","channel":"user","jwt":"eyJ…"}``: of all products, since none can be added later."""

@@ -95,6 +95,7 @@ class StateFetch:
             return [Said(error, f"{self._what} are not refreshed"), *self._failed(error)]
         except BaseException:
             self._fetching = False
+            self._refresh.failed(now, None)  # a mistake of ours, which the connection logs: it is wanted as before
             raise
         if len(steps) > 1:
             return [*found, Fetch(self._go_on(steps[1:], now), self._what)]
