@@ -85,6 +85,21 @@ class TestAccountsCatalog:
         await client.hset("bridge:catalog:accounts", stream, '{"connector":"y","instance":"i"}')
         assert await presence.catalog.owners([*CATALOG, stream]) == {"y": {stream: Writer("i", "")}}
 
+    async def test_the_pairs_of_a_connector_are_those_that_it_was_the_last_to_write(self, client, presence):
+        own, others = '{"connector":"y","instance":"i","state":"stop"}', '{"connector":"z","instance":"i"}'
+        entries = {
+            "md:{x:BTC-EUR}:trades": own,
+            "md:{x:BTC-EUR}:book": own,
+            "md:{x:ETH-EUR}:book": own,
+            "md:{x:LTC-EUR}:book": others,
+            "md:{w:ADA-EUR}:book": own,
+            "md:{x:DOT-EUR}:book": "no entry",
+            "odd": own,
+        }
+        await client.hset("bridge:catalog", mapping=entries)
+        assert await presence.catalog.pairs("x", "y") == {"BTC-EUR", "ETH-EUR"}
+        assert await presence.catalog.pairs("x", "nobody") == set()
+
 
 @contextmanager
 def failing(monkeypatch: pytest.MonkeyPatch, presence: Presence) -> Iterator[None]:
