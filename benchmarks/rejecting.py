@@ -272,11 +272,14 @@ async def _cost(url: str, side: Side, make: Make, frames: int, *, bad: bool) -> 
 
 
 async def _feed(connection: Connection, router: Router, frames: Sequence[bytes]) -> None:
+    fed = connection.frames + len(frames)
     for part in _parts(frames):
         for frame in part:
             connection.frame(frame)
         await asyncio.sleep(0)
     async with asyncio.timeout(_PATIENCE):
+        while connection.frames < fed:  # noqa: ASYNC110 - large ones take several turns
+            await asyncio.sleep(0)
         while router.report.counts()["waiting"]:  # noqa: ASYNC110 - nothing else tells
             await asyncio.sleep(0.001)
 
