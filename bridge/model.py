@@ -16,6 +16,8 @@ from typing import ClassVar
 
 from msgspec import Struct
 
+from bridge.values import Amount, Fees, Leg, OrderSide, OrderStatus, PositionSide, SignedAmount
+
 __all__ = [
     "BOOKS",
     "DATA_EVENTS",
@@ -121,11 +123,11 @@ class Trade(Event, frozen=True, gc=False, tag="trade"):
     MORE: ClassVar[tuple[str, ...]] = ("contracts",)
 
     id: str
-    side: str
-    price: str
-    size: str
+    side: OrderSide
+    price: Amount
+    size: Amount
     replay: bool = False
-    contracts: str | None = None
+    contracts: Amount | None = None
 
 
 class BookSnapshot(Event, frozen=True, gc=False, tag="snapshot"):
@@ -166,10 +168,10 @@ class Quote(Event, frozen=True, gc=False, tag="quote"):
     channel: ClassVar[Channel] = Channel.QUOTES
     WIRE: ClassVar[tuple[str, ...]] = ("bid", "bid_size", "ask", "ask_size")
 
-    bid: str
-    bid_size: str
-    ask: str
-    ask_size: str
+    bid: Amount
+    bid_size: Amount
+    ask: Amount
+    ask_size: Amount
 
 
 class Ticker(Event, frozen=True, gc=False, tag="ticker"):
@@ -178,14 +180,14 @@ class Ticker(Event, frozen=True, gc=False, tag="ticker"):
     channel: ClassVar[Channel] = Channel.TICKER
     WIRE: ClassVar[tuple[str, ...]] = ("window", "open", "high", "low", "last", "change", "change_pct", "volume")
 
-    window: str
-    open: str
-    high: str
-    low: str
-    last: str
-    change: str
-    change_pct: str
-    volume: str
+    window: Amount
+    open: Amount
+    high: Amount
+    low: Amount
+    last: Amount
+    change: SignedAmount
+    change_pct: SignedAmount
+    volume: Amount
 
 
 class Funding(Event, frozen=True, gc=False, tag="funding"):
@@ -198,9 +200,9 @@ class Funding(Event, frozen=True, gc=False, tag="funding"):
     channel: ClassVar[Channel] = Channel.FUNDING
     WIRE: ClassVar[tuple[str, ...]] = ("rate", "next_ts", "interval")
 
-    rate: str
+    rate: SignedAmount
     next_ts: int | None
-    interval: str
+    interval: Amount
 
 
 class Mark(Event, frozen=True, gc=False, tag="mark"):
@@ -209,8 +211,8 @@ class Mark(Event, frozen=True, gc=False, tag="mark"):
     channel: ClassVar[Channel] = Channel.MARK
     WIRE: ClassVar[tuple[str, ...]] = ("mark", "index")
 
-    mark: str
-    index: str
+    mark: Amount
+    index: Amount
 
 
 class Interest(Event, frozen=True, gc=False, tag="interest"):
@@ -220,9 +222,9 @@ class Interest(Event, frozen=True, gc=False, tag="interest"):
     WIRE: ClassVar[tuple[str, ...]] = ("size", "value")
     MORE: ClassVar[tuple[str, ...]] = ("contracts",)
 
-    size: str
-    value: str
-    contracts: str | None = None
+    size: Amount
+    value: Amount
+    contracts: Amount | None = None
 
 
 class Liquidation(Event, frozen=True, gc=False, tag="liquidation"):
@@ -236,10 +238,10 @@ class Liquidation(Event, frozen=True, gc=False, tag="liquidation"):
     MORE: ClassVar[tuple[str, ...]] = ("contracts",)
 
     id: str
-    side: str
-    price: str
-    size: str
-    contracts: str | None = None
+    side: OrderSide
+    price: Amount
+    size: Amount
+    contracts: Amount | None = None
 
 
 class Order(Event, frozen=True, gc=False, tag="order"):
@@ -267,12 +269,12 @@ class Order(Event, frozen=True, gc=False, tag="order"):
     client_id: str
     pair: str
     kind: str
-    side: str
-    price: str
-    size: str
-    filled: str
-    status: str
-    contracts: str | None = None
+    side: OrderSide
+    price: Amount
+    size: Amount
+    filled: Amount
+    status: OrderStatus
+    contracts: Amount | None = None
 
 
 class Fill(Event, frozen=True, gc=False, tag="fill"):
@@ -289,13 +291,13 @@ class Fill(Event, frozen=True, gc=False, tag="fill"):
     fill_id: str
     order_id: str
     pair: str
-    side: str
-    price: str
-    size: str
-    fee: str
+    side: OrderSide
+    price: Amount
+    size: Amount
+    fee: SignedAmount
     fee_currency: str
-    contracts: str | None = None
-    fees: str | None = None
+    contracts: Amount | None = None
+    fees: Fees | None = None
 
 
 class Balance(Event, frozen=True, gc=False, tag="balance"):
@@ -305,8 +307,8 @@ class Balance(Event, frozen=True, gc=False, tag="balance"):
     WIRE: ClassVar[tuple[str, ...]] = ("currency", "available", "reserved")
 
     currency: str
-    available: str
-    reserved: str
+    available: SignedAmount
+    reserved: SignedAmount
 
 
 class Position(Event, frozen=True, gc=False, tag="position"):
@@ -320,13 +322,13 @@ class Position(Event, frozen=True, gc=False, tag="position"):
     MORE: ClassVar[tuple[str, ...]] = ("contracts", "leg")
 
     pair: str
-    side: str
-    size: str
-    entry_price: str
-    mark_price: str
-    unrealised_pnl: str
-    contracts: str | None = None
-    leg: str | None = None
+    side: PositionSide
+    size: Amount
+    entry_price: Amount
+    mark_price: Amount
+    unrealised_pnl: SignedAmount
+    contracts: Amount | None = None
+    leg: Leg | None = None
 
 
 class Control(Event, frozen=True, gc=False, tag="control"):

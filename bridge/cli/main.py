@@ -24,7 +24,7 @@ GROUPS = {
         "check": "validate a config; with --connect, also try Redis and the exchanges",
         "exchanges": "list the exchanges, their channels, and how far holes in their books are noticed",
         "pairs": "list the pairs of an exchange",
-        "schema": "print the JSON Schema of the config, for editors",
+        "schema": "print the schema of the config, for editors, or of the streams, for programs",
         "completion": "print a completion script for a shell",
         "acl": "print Redis users with the minimum rights for connectors, readers, consumers, operators",
     },

@@ -15,6 +15,7 @@ from bridge.exchanges.api import Action, Flow, HttpResponse, Restated, Send, Ses
 from bridge.model import PRIVATE_CHANNELS, PUBLIC_CHANNELS, BookDelta, BookSnapshot, Control, ControlEvent, Event, Trade
 from tests.unit.core import SECOND, T0, Apart
 from tests.unit.exchange_samples import ANSWERS, SAMPLES, TOKEN, Sample
+from tests.unit.stream_entries import entry, mistakes
 
 every_exchange = pytest.mark.parametrize("sample", SAMPLES, ids=[sample.name for sample in SAMPLES])
 JUNK = st.recursive(
@@ -56,6 +57,7 @@ def check_events(events: list[Event], streams: set[Subscription], recv: int) -> 
         assert (channel, account) in wider, f"{channel} of {event.subject} is not of this connection"
         assert event.recv == recv
         assert event.ts is None or 0 <= event.ts < 2**63
+        assert mistakes(entry(event)) == []
         if isinstance(event, Trade):
             assert event.side in ("buy", "sell")
         if isinstance(event, BookSnapshot):

@@ -19,7 +19,7 @@ from bridge.simulator import EXCHANGES
 from tests.unit.doc_pages import ROOT, SOURCES, text
 
 GROUND = {
-    *("model", "keys", "entries", "book", "errors", "exchange_errors", "clock", "latency", "urls", "proxies"),
+    *("values", "model", "keys", "entries", "book", "errors", "exchange_errors", "clock", "latency", "urls", "proxies"),
     *("printable", "redaction", "redis.topology", "redis.url", "redis.tokens", "redis.errors", "redis.retries"),
 }
 SHARED = {"exchanges.api", "exchanges.toolkit.timing.waiting", "exchanges.toolkit.values.numbers"}
@@ -43,6 +43,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "bridge/process/lifecycle.py": {"process.output"},
     "bridge/process/serving.py": {"process.output"},
     "bridge/process": GROUND | {"process"},
+    "bridge/contract": GROUND | {"contract"},
     "bridge/exchanges": GROUND | {"config.units", "exchanges"},
     **{
         f"bridge/exchanges/toolkit/{room}": GROUND
