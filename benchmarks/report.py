@@ -1,4 +1,4 @@
-"""The page ``docs/explanation/performance.md``: tables between marks made anew, plots beside it, the figures as JSON.
+"""The pages on performance in ``docs/explanation/``: tables between marks made anew, plots beside them, the figures as JSON.
 
 What stands between ``<!-- bench NAME -->`` and ``<!-- /bench -->`` is replaced; the words around it are the authors'.
 """
@@ -15,9 +15,9 @@ from benchmarks.plots import draw
 from benchmarks.results import markdown, show
 from benchmarks.trial import ROOT
 
-__all__ = ["FIGURES", "PAGE", "SECTIONS", "fill", "load", "redraw", "write"]
+__all__ = ["FIGURES", "PAGES", "SECTIONS", "fill", "load", "redraw", "write"]
 
-PAGE = ROOT / "docs" / "explanation" / "performance.md"
+PAGES = [ROOT / "docs" / "explanation" / name for name in ("performance.md", "performance-of-parts.md")]
 FIGURES = ROOT / "docs" / "explanation" / "performance.json"
 _IMAGES = ROOT / "docs" / "images"
 _SECTION = re.compile(r"(<!-- bench ([\w ]+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
@@ -53,7 +53,7 @@ def load() -> dict[str, Any]:
 
 
 def write(found: dict[str, Any]) -> list[Path]:
-    """Write figures, page and plots; parts that weren't measured stay as they are. Returns the files."""
+    """Write figures, pages and plots; parts that weren't measured stay as they are. Returns the files."""
     before = load()
     merged = {
         "machine": {**before.get("machine", {}), **dict.fromkeys(found["results"], found["machine"])},
@@ -65,10 +65,11 @@ def write(found: dict[str, Any]) -> list[Path]:
 
 
 def redraw() -> list[Path]:
-    """Write page and plots from the figures as they are; returns the files."""
+    """Write pages and plots from the figures as they are; returns the files."""
     found = load()
-    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
-    return [PAGE, *draw(found["results"], _IMAGES)]
+    for page in PAGES:
+        page.write_text(fill(page.read_text(encoding="utf-8"), found), encoding="utf-8")
+    return [*PAGES, *draw(found["results"], _IMAGES)]
 
 
 def fill(page: str, found: dict[str, Any]) -> str:

@@ -26,15 +26,17 @@ from bridge.exchanges import names
 from bridge.keys import Keys, StreamKey
 from bridge.model import DATA_EVENTS
 from bridge.publish.events import PublisherEvents
-from tests.unit.doc_pages import ROOT
-
-PERFORMANCE = ROOT / "docs" / "explanation" / "performance.md"
 
 
 def test_the_benchmarks_hear_all_that_a_publisher_says():
     said = {name for name, value in vars(PublisherEvents).items() if callable(value) and not name.startswith("_")}
     assert {"dropped", "hold", "release"} <= said
     assert said <= set(dir(Nobody))
+
+
+def pages() -> str:
+    """What the documentation says of performance."""
+    return "\n".join(page.read_text(encoding="utf-8") for page in report.PAGES)
 
 
 def test_bad_frames_are_measured_of_every_exchange():
@@ -113,7 +115,7 @@ def test_the_rows_of_the_mix_are_those_that_are_sent(mix, count):
 
 
 def test_the_page_has_the_proportions_of_the_mix(mix):
-    page = PERFORMANCE.read_text(encoding="utf-8")
+    page = pages()
     assert mix.proportions == (
         "5 % market_trades, 15 % ticker, 80 % l2_data; 2.8 levels per book update, 1.1 trades per trade message"
     )
@@ -265,7 +267,7 @@ def test_only_what_stands_between_the_marks_is_made_anew():
 
 
 def test_the_page_has_every_section_and_every_plot():
-    page = PERFORMANCE.read_text(encoding="utf-8")
+    page = pages()
     assert set(report._SECTION.findall(page)) == {
         (f"<!-- bench {name} -->\n", name, "<!-- /bench -->") for name in report.SECTIONS
     }
@@ -274,15 +276,15 @@ def test_the_page_has_every_section_and_every_plot():
 
 
 def test_the_page_is_what_its_figures_say():
-    page = PERFORMANCE.read_text(encoding="utf-8")
+    page = pages()
     assert report.fill(page, report.load()) == page
 
 
 def test_a_part_measured_again_replaces_its_own_targets_alone(monkeypatch, tmp_path):
     monkeypatch.setattr(report, "FIGURES", tmp_path / "figures.json")
-    monkeypatch.setattr(report, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(report, "PAGES", [page := tmp_path / "page.md"])
     monkeypatch.setattr(report, "_IMAGES", tmp_path)
-    report.PAGE.write_text("<!-- bench targets -->\n<!-- /bench -->\n")
+    page.write_text("<!-- bench targets -->\n<!-- /bench -->\n")
 
     def part(name, value, what="w"):
         target = {"part": name, "what": what, "value": value, "at_least": 1, "reached": value >= 1}
@@ -291,7 +293,7 @@ def test_a_part_measured_again_replaces_its_own_targets_alone(monkeypatch, tmp_p
     report.write(part("reader", 0.5))
     report.write(part("memory", 2.0, "v"))
     report.write(part("reader", 1.23456789))
-    assert report.PAGE.read_text() == (
+    assert page.read_text() == (
         "<!-- bench targets -->\n| part | target | bound | measured | |\n|---|---|---|---|---|\n"
         "| `memory` | v | at least 1 | 2.00 | reached |\n| `reader` | w | at least 1 | 1.23 | reached |\n<!-- /bench -->\n"
     )

@@ -67,6 +67,7 @@ NAMED_ON_PURPOSE = {
     "bridge/simulator/registry.py": "the registry",
     "bridge/cli/init.py": "a first config is for some exchange",
     "bridge/config/mistakes.py": "examples for users are of some exchange",
+    "bridge/contract/asyncapi.py": "the same for readers",
     "consumers/books.py": "the same",
     "consumers/wallets.py": "the same",
 }
