@@ -62,7 +62,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--subject", metavar="COMMAND", default=_OWN, help="how to start the subject (default: the one for Python)"
     )
     parser.add_argument("--redis", metavar="URL", help="an empty database to use (default: a server for this run)")
-    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=30.0, help="for each answer (default: 30)")
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=_seconds, default=30.0, help="for each answer (default: 30)"
+    )
     parser.add_argument("--strict", action="store_true", help="a part that the subject does not have is a failure")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--list", action="store_true", help="list the cases, and run nothing")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from msgspec import UNSET
@@ -33,7 +33,7 @@ def compare(expected: Expected, answer: Any) -> Comparison:
     """Compare one stream of an answer to ``sync``. Only what ``expected`` names is compared."""
     if not isinstance(answer, dict):
         return Comparison([f"expected an object, got {_json(answer)}"], [], 1)
-    parts = {
+    parts: dict[str, tuple[Any, Callable[[Any, Any], Iterator[str]]]] = {
         "items": (expected.items, _items),
         "state": (expected.state, _state),
         "book": (expected.book, _book),

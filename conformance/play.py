@@ -83,9 +83,7 @@ def _greet(subject: Subject, url: str, namespace: str) -> str:
 class _Play:
     """One case that is being played."""
 
-    def __init__(
-        self, case: Case, client: redis.Redis, subject: Subject, before: set[str], outcome: Outcome
-    ) -> None:
+    def __init__(self, case: Case, client: redis.Redis, subject: Subject, before: set[str], outcome: Outcome) -> None:
         self._case = case
         self._client = client
         self._subject = subject
@@ -117,7 +115,7 @@ class _Play:
         try:
             with self._client.pipeline(transaction=len(row.commands) > 1) as pipeline:
                 for command in row.commands:
-                    pipeline.execute_command(*command)
+                    pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
                 pipeline.execute()
         except ResponseError as error:
             if not row.fails or row.fails not in str(error):
@@ -129,7 +127,7 @@ class _Play:
     def _cut(self) -> None:
         for connection in _connections(self._client) - self._before:
             with suppress(ResponseError):  # it has ended in the meantime
-                self._client.execute_command("CLIENT", "KILL", "ID", connection)
+                self._client.execute_command("CLIENT", "KILL", "ID", connection)  # type: ignore[no-untyped-call]
 
     def _confirm(self, request: Mapping[str, Any]) -> None:
         answer = self._subject.ask(request)

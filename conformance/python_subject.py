@@ -123,7 +123,7 @@ def _reached(cursor: str | None, entry_id: str) -> bool:
     return cursor is not None and split_id(cursor) >= split_id(entry_id)
 
 
-def item_as_json(item: Item) -> dict[str, Any]:
+def item_as_json(item: Item) -> dict[str, Any]:  # noqa: PLR0911 - one for each kind
     """An item as the protocol writes it."""
     match item:
         case Entry():

@@ -17,7 +17,7 @@ from bridge.redis.topology import Address, Topology, by_stream, flat_map, safe_u
 try:
     from hiredis import pack_command
 except ImportError:  # a reader needs only redis and msgspec; with hiredis it is faster
-    pack_command = None
+    pack_command = None  # type: ignore[assignment]
 
 __all__ = [
     "BlockingConnection",

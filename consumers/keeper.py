@@ -54,8 +54,8 @@ class BookKeeper:
                 if self.valid:
                     self._apply(event)
             case Entry(event=Control() as control):
-                event = str(control.event)
-                self._invalidate(event, f"{event}: {control.reason}" if control.reason else event)
+                why = str(control.event)
+                self._invalidate(why, f"{why}: {control.reason}" if control.reason else why)
             case Hole():
                 self._invalidate("hole", f"hole: {item.count} entries missing before {item.id}")
             case Trimmed():

@@ -150,7 +150,7 @@ class SyncReader:
 
         async def save() -> None:
             fields: dict[Any, Any] = dict(cursors)
-            await reader.outlive(lambda: reader.redis.hset(self._keys.cursor(name), mapping=fields))  # type: ignore[arg-type]
+            await reader.outlive(lambda: reader.redis.hset(self._keys.cursor(name), mapping=fields))
 
         if cursors:
             self._run(save())
@@ -200,7 +200,7 @@ class SyncReader:
             return done.result()
         except BaseException:
             if not done.done():
-                loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+                loop.call_soon_threadsafe(lambda: tasks[0].cancel())  # noqa: PLW0108 - by then there is one
                 wait([done])
             raise
 

@@ -154,7 +154,9 @@ class Wallet:
     def _set_json(self, name: str, event: Event, wire: tuple[str, ...], *, keep: bool = True) -> None:
         if keep:
             # A leg is in the name of its field.
-            more = [field for field in getattr(event, "MORE", ()) if field != "leg" and getattr(event, field) is not None]
+            more = [
+                field for field in getattr(event, "MORE", ()) if field != "leg" and getattr(event, field) is not None
+            ]
             values = {field: getattr(event, field) for field in (*wire, *more)}
             self._set(name, msgspec.json.encode({**values, **_times(event)}).decode())
         else:
