@@ -192,6 +192,11 @@ export function isWrongType(error: unknown): boolean {
   return error instanceof RefusedError && error.message.startsWith("WRONGTYPE");
 }
 
+/** Whether there is no such key (`XINFO`; other commands take a missing key for an empty one). */
+export function isMissing(error: unknown): boolean {
+  return error instanceof RefusedError && /no such key/i.test(error.message);
+}
+
 /** An error in words, with what to do about it. */
 export function explain(error: unknown, where: Where): TickbridgeError {
   const { code = "", message } = error as Error & { code?: string };
@@ -242,7 +247,7 @@ export class Outages {
    * The result of a call that may be repeated, once Redis answers.
    *
    * @throws {TickbridgeError} Redis has never answered, or refuses this client.
-   * @throws {RefusedError} it refuses a key.
+   * @throws {RefusedError} it refuses a key, or there is none.
    */
   async outlive<T>(call: () => Promise<T>): Promise<T> {
     let wait = 0;
@@ -255,7 +260,7 @@ export class Outages {
         return result;
       } catch (error) {
         if (this.#signal.aborted || error instanceof TickbridgeError) throw error;
-        if (refusesKey(error)) {
+        if (refusesKey(error) || isMissing(error)) {
           this.#answered = true;
           throw error;
         }

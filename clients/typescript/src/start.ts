@@ -1,6 +1,6 @@
 // Where a reader starts in a stream.
 
-import { RefusedError, isWrongType } from "./connection.js";
+import { isMissing, isWrongType } from "./connection.js";
 import { TickbridgeError } from "./errors.js";
 import { BOOK_CHANNELS } from "./generated.js";
 import { compareIds, parseId, splitId } from "./ids.js";
@@ -68,7 +68,7 @@ async function lastId(ask: Ask, key: string): Promise<string> {
     const info = (await ask("XINFO", "STREAM", key)) as unknown[];
     return String(info[info.indexOf("last-generated-id") + 1]);
   } catch (error) {
-    if (error instanceof RefusedError && (isWrongType(error) || /no such key/i.test(error.message))) return "0-0";
+    if (isWrongType(error) || isMissing(error)) return "0-0";
     throw error;
   }
 }

@@ -146,6 +146,17 @@ describe("against a real server", { skip: url === "" && "TICKBRIDGE_TEST_REDIS i
     assert.equal(back?.kind, "snapshot");
   });
 
+  test("a stream that does not exist yet is waited for, wherever it starts", async () => {
+    for (const from of ["now", "start", "snapshot", "0"]) {
+      const reader = tb.stream(BOOK, { from });
+      await reader.open();
+      await snapshot(1);
+      assert.deepEqual((await take(reader, 1))[0]?.kind, "snapshot", from);
+      reader.close();
+      await redis.del(BOOK);
+    }
+  });
+
   test("streams can be added and removed", async () => {
     await trade(1);
     await snapshot(1);
