@@ -164,6 +164,10 @@ func (ask asker) fromHash(ctx context.Context, keys Keys, key string, stream Str
 	if item.Kind != Entry {
 		return nil, nil
 	}
+	book := NewBook(stream.Exchange, stream.Subject, stream.Channel)
+	if book.Take(item); !book.Valid() {
+		return nil, nil // its levels cannot be used
+	}
 	// Contiguous if the stream still has the hash's own entry or the next one, or ends at it.
 	if reply, err = ask(ctx, "XRANGE", key, entry, "+", "COUNT", "1"); err != nil {
 		return nil, err

@@ -1,5 +1,6 @@
 // Where a reader starts in a stream.
 
+import { Book } from "./book.js";
 import { isMissing, isWrongType } from "./connection.js";
 import { TickbridgeError } from "./errors.js";
 import { BOOK_CHANNELS } from "./generated.js";
@@ -121,6 +122,9 @@ async function fromHash(
   if (!parseId(id) || compareIds(id, end) > 0) return undefined;
   const item: Item = toItem(key, stream, id, [...flat, "type", "snapshot", "ts", ""]);
   if (item.kind !== "snapshot") return undefined;
+  const book = new Book(stream.exchange, stream.subject);
+  book.take(item);
+  if (!book.valid) return undefined; // its levels cannot be used
   // Contiguous if the stream still has the hash's own entry or the next one, or ends at it.
   const next = ((await ask("XRANGE", key, id, "+", "COUNT", 1)) as RawEntry[])[0];
   const joined = next ? next[0] === id || splitId(next[0]).seq === splitId(id).seq + 1n : end === id;
