@@ -43,10 +43,14 @@ class Side:
         return {price: Decimal(size) for price, (_, size) in self._levels.items()}
 
     def replace(self, levels: Iterable[tuple[str, str]]) -> None:
-        """Replace all levels by these, without those of size zero."""
+        """Replace all levels by these, without those of size zero.
+
+        Raises:
+            ValueError: a price or size is not a number, or a size is negative; the side is then of no use.
+        """
         self._levels = {}
         for price, size in levels:
-            if _number(size):
+            if _amount(price, size):
                 self._levels[_number(price)] = (price, size)
         self._heap = self._keys()
         heapify(self._heap)
@@ -170,7 +174,11 @@ class Book:
     __hash__ = None  # type: ignore[assignment]
 
     def replace(self, bids: Levels, asks: Levels) -> None:
-        """Replace the book by a snapshot, with levels in any order."""
+        """Replace the book by a snapshot, with levels in any order.
+
+        Raises:
+            ValueError: a price or size is not a number, or a size is negative; the book is then of no use.
+        """
         self.bids.replace(bids)
         self.asks.replace(asks)
 

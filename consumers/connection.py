@@ -7,13 +7,17 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Self, TypeVar
 
-from hiredis import pack_command
 from redis import exceptions
 from redis.asyncio import Connection, Redis
 
 from bridge.redis.errors import AWAY, FAILURES, explain, explained, is_passing
 from bridge.redis.retries import retries
 from bridge.redis.topology import Address, Topology, by_stream, flat_map, safe_url
+
+try:
+    from hiredis import pack_command
+except ImportError:  # a reader needs only redis and msgspec; with hiredis it is faster
+    pack_command = None  # type: ignore[assignment]
 
 __all__ = [
     "BlockingConnection",
@@ -191,7 +195,10 @@ class BlockingConnection:
             if not connection.is_connected:
                 await connection.connect()  # type: ignore[no-untyped-call]
             # Packing by redis-py would cost more than the rest of a small read.
-            await connection.send_packed_command(pack_command(command), check_health=False)
+            if pack_command is None:
+                await connection.send_command(*command, check_health=False)
+            else:
+                await connection.send_packed_command(pack_command(command), check_health=False)
             reply = await connection.read_response()
             return _as_resp2(command, reply) if self._topology.resp3 else reply
         except exceptions.ResponseError as error:

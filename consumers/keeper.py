@@ -26,13 +26,16 @@ class BookKeeper:
     """Takes every item of one book stream, in order. Use ``book`` only while it is ``valid``.
 
     ``id`` is the last entry applied; ``xseq`` and ``recv`` are those of the last snapshot or delta.
-    ``reason`` says why the book is invalid. The next snapshot makes it valid.
+    The next snapshot makes an invalid book valid. ``reason`` says to people why it is invalid, ``why`` to programs: the
+    event of a control entry (``unknown`` if this version does not know it), ``start``, ``hole``, ``trimmed``, ``reset``,
+    ``undecodable`` or ``unreadable``. Both are empty while the book is valid.
     """
 
     def __init__(self, stream: StreamKey) -> None:
         self.stream = stream
         self.book = Book()
         self.valid = False
+        self.why = "start"
         self.reason = "no snapshot yet"
         self.id = ""
         self.xseq = ""
@@ -51,19 +54,20 @@ class BookKeeper:
                 if self.valid:
                     self._apply(event)
             case Entry(event=Control() as control):
-                self._invalidate(f"{control.event}: {control.reason}" if control.reason else str(control.event))
+                why = str(control.event)
+                self._invalidate(why, f"{why}: {control.reason}" if control.reason else why)
             case Hole():
-                self._invalidate(f"hole: {item.count} entries missing before {item.id}")
+                self._invalidate("hole", f"hole: {item.count} entries missing before {item.id}")
             case Trimmed():
-                self._invalidate(f"trimmed: {item.count} entries gone before {item.oldest}")
+                self._invalidate("trimmed", f"trimmed: {item.count} entries gone before {item.oldest}")
             case Reset():
-                self._invalidate(f"the stream was recreated at {item.id}")
+                self._invalidate("reset", f"the stream was recreated at {item.id}")
             case Undecodable():
-                self._invalidate(f"undecodable entry {item.id}: {item.error}")
+                self._invalidate("undecodable", f"undecodable entry {item.id}: {item.error}")
             case Unknown(is_control=True):
-                self._invalidate(item.error)
+                self._invalidate("unknown", item.error)
             case Unreadable():
-                self._invalidate(f"unreadable: {item.error}")
+                self._invalidate("unreadable", f"unreadable: {item.error}")
         if isinstance(item, Stored):
             self.id = item.id
 
@@ -119,13 +123,13 @@ class BookKeeper:
             else:
                 self.book.apply(event.bids, event.asks)
         except ValueError as error:
-            self._invalidate(f"unusable levels: {error}")
+            self._invalidate("undecodable", f"unusable levels: {error}")
             return
-        self.valid, self.reason = True, ""
+        self.valid, self.why, self.reason = True, "", ""
         self.xseq, self.recv = event.xseq, event.recv
 
-    def _invalidate(self, reason: str) -> None:
-        self.valid, self.reason = False, reason
+    def _invalidate(self, why: str, reason: str) -> None:
+        self.valid, self.why, self.reason = False, why, reason
 
 
 async def _text(levels: Levels) -> str:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from redis import exceptions
 from redis.asyncio import Redis
 
+from bridge.book import Book
 from bridge.entries import parse_levels
 from bridge.keys import Keys, StreamKey
 from bridge.model import BOOKS, BookSnapshot, Channel
@@ -147,6 +148,7 @@ async def _hashed(redis: Redis, keys: Keys, key: str, stream: StreamKey, end: st
             parse_levels(fields["bids"]),
             parse_levels(fields["asks"]),
         )
+        Book().replace(event.bids, event.asks)  # a book that cannot be kept is worth less than the stream
     except (KeyError, ValueError):
         return None
     if (ms, seq) > split_id(end):

@@ -184,6 +184,8 @@ class Reader:
     def remove(self, key: str) -> None:
         """Stop reading this stream."""
         if self._positions.pop(key, None):
+            # What was read and not returned must not come after a later `add`.
+            self._ready = deque(item for item in self._ready if item.key != key)
             self._blocking.remove(key)
             self._refused.discard(key)
 
@@ -246,8 +248,12 @@ class Reader:
         """Wait until a stream is added, or a refused one is to be retried."""
         self._added.clear()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._refused.retry_in):
+            async with asyncio.timeout(self._idle_for()):
                 await self._added.wait()
+
+    def _idle_for(self) -> float | None:
+        """Seconds for which a reader without streams has nothing to do; ``None``: until one is added."""
+        return self._refused.retry_in
 
     async def _read(self, source: BlockingReader) -> Reply:
         async def call() -> Reply:

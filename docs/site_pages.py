@@ -23,6 +23,7 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "helm/tickbridge/README.md": "reference/helm-chart.md",
+    "conformance/README.md": "reference/conformance.md",
 }
 """Path in the repository → path in the site."""
 _PLACES = {site: repository for repository, site in PAGES.items()}

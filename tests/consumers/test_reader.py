@@ -332,3 +332,16 @@ async def test_what_one_loop_leaves_the_next_one_gets(redis_server: RedisServer)
             assert reader.cursors == {stream.key: stream.id(2)}
             seen += [item.seq for item in await gather(reader, 3)]
     assert seen == [1, 2, 3, 4, 5]
+
+
+async def test_a_stream_that_is_removed_and_added_again_comes_from_its_new_start(redis_server: RedisServer) -> None:
+    """What was read before and not returned does not come after all."""
+    with redis_server.client() as client:
+        stream = Stream(client, Channel.TRADES)
+        stream.trades(5)
+        async with Reader(redis_server.url, {stream.key: Where.START}) as reader:
+            assert (await anext(aiter(reader))).seq == 1
+            reader.remove(stream.key)
+            await reader.add(stream.key, stream.id(3))
+            assert [(await anext(aiter(reader))).seq for _ in range(2)] == [4, 5]
+            assert reader.cursors == {stream.key: stream.id(5)}

@@ -58,6 +58,7 @@ PAGES = [
     README,
     *(ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")),
     ROOT / "helm" / "tickbridge" / "README.md",
+    ROOT / "conformance" / "README.md",
     *sorted(DOCS.rglob("*.md")),
 ]
 SOURCES = [path for room in ("bridge", "consumers") for path in sorted((ROOT / room).rglob("*.py"))]

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.doc_pages import ROOT, text
 
 MOST_LINES = 400
-FOLDERS = ("bridge", "consumers", "tests", "benchmarks", "docs", "deploy")
+FOLDERS = ("bridge", "consumers", "conformance", "tests", "benchmarks", "docs", "deploy")
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
