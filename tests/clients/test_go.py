@@ -25,7 +25,7 @@ EXAMPLE = CLIENTS / "go" / "cmd" / "book" / "main.go"
 
 def test_its_own_tests(go: Path):
     ran("go", "vet", "./...", cwd=go, env=go_environment())
-    assert not ran("gofmt", "-l", ".", cwd=go), "not formatted"
+    assert not ran("gofmt", "-l", ".", cwd=CLIENTS / "go"), "not formatted"
     output = ran("go", "test", "-count=1", "./...", cwd=go, env=go_environment())
     assert output.startswith("ok"), output
 
@@ -48,6 +48,16 @@ def test_conformance(go: Path, redis_server: RedisServer):
 @pytest.mark.parametrize("page", [DOCS / "how-to" / "read-in-go.md"], ids=lambda page: page.name)
 def test_the_example_is_the_one_that_is_run(page):
     assert text(EXAMPLE).partition("\n")[2] in blocks(page, "go")
+
+
+def test_the_examples_of_the_documentation_compile(go: Path):
+    [example] = [block for block in blocks(DOCS / "how-to" / "read-in-go.md", "go") if "package" not in block]
+    folder = go / "documented"
+    folder.mkdir(exist_ok=True)
+    head = 'package documented\n\nimport (\n"context"\n"fmt"\n"tickbridge"\n)\n'
+    body = f"func Example(ctx context.Context, tb *tickbridge.Client) error {{\n{example}}}\n"
+    (folder / "example.go").write_text(f"{head}\n{body}")
+    ran("go", "vet", "./documented", cwd=go, env=go_environment())
 
 
 def test_the_book_is_right_through_drops_and_a_restart(go: Path, bench: Bench, tmp_path: Path):

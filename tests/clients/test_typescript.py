@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -81,8 +86,6 @@ def _sides(row):
 
 def _as_python(rows, url: str) -> None:
     """Every book that was printed is the Python reader's at the same entry."""
-    import asyncio
-
     expected = asyncio.run(books_by_id(url, BOOK, rows[-1]["id"]))
     for row in rows:
         assert (None if row["why"] else _sides(row)) == expected[row["id"]], row["id"]
@@ -112,8 +115,6 @@ def test_the_example_prints_the_best_prices(typescript, bench: Bench, tmp_path: 
         running.wait(lambda lines: len(lines) > 20, "prices")
         _disturb(bench, connector, running)
         lines = running.lines
-    import asyncio
-
     expected = asyncio.run(books_by_id(bench.server.url, BOOK, lines[-1].split()[0]))
     for line in lines:
         entry, _, said = line.partition(" ")
@@ -125,7 +126,8 @@ def test_the_example_prints_the_best_prices(typescript, bench: Bench, tmp_path: 
             assert tuple(map(type(best[0]), said.split(" / "))) == best, line
 
 
-def test_a_restart_of_redis_is_outlived(typescript, own_server: RedisServer, tmp_path: Path):
+@pytest.mark.parametrize("outage", ["restart", "stuck"])
+def test_an_outage_of_redis_is_outlived(outage, typescript, own_server: RedisServer, tmp_path: Path):
     fields = {"type": "trade", "ts": "", "recv": "1", "id": "", "side": "buy", "price": "1.50", "size": "2"}
 
     def add(seqs: range) -> None:
@@ -137,13 +139,44 @@ def test_a_restart_of_redis_is_outlived(typescript, own_server: RedisServer, tmp
     add(range(1, 11))
     with Program(tmp_path, "node", follow, own_server.url, "trades", "limitlex", "BTC-EUR") as program:
         program.wait(lambda lines: len(lines) == 10, "the first trades")
-        own_server.stop()
-        eventually(lambda: "outage: Redis at" in program.errors, "the outage is reported")
-        own_server.start()
+        with _away(own_server, outage):
+            eventually(lambda: "outage: Redis at" in program.errors, "the outage is reported")
         add(range(11, 21))
-        program.wait(lambda lines: len(lines) >= 20, "the trades after the restart")
+        program.wait(lambda lines: len(lines) >= 20, "the trades after the outage")
         rows = [json.loads(line) for line in program.lines]
         assert [row["id"].split("-")[1] for row in rows] == [str(seq) for seq in range(1, 21)]
         assert {row["kind"] for row in rows} == {"trade"}
         eventually(lambda: program.errors.endswith("over\n"), "its end is reported")
         assert program.stop() == 0
+
+
+@contextmanager
+def _away(server: RedisServer, outage: str) -> Iterator[None]:
+    """The server is stopped, or takes connections and says nothing."""
+    if outage == "restart":
+        server.stop()
+        yield
+        server.start()
+    else:
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+
+
+def test_the_examples_of_the_documentation_compile(typescript):
+    folder = typescript / "documented"
+    folder.mkdir(exist_ok=True)
+    shown = blocks(DOCS / "how-to" / "read-in-typescript.md", "ts")
+    assert len(shown) > 2
+    for number, block in enumerate(shown):
+        head = (
+            ""
+            if "import" in block
+            else 'import { Tickbridge } from "@tickbridge/client";\nconst tb = new Tickbridge("");\n'
+        )
+        (folder / f"example{number}.ts").write_text(head + block)
+    config = {"extends": "../tsconfig.json", "compilerOptions": {"noEmit": True, "rootDir": ".."}, "include": ["*.ts"]}
+    (folder / "tsconfig.json").write_text(json.dumps(config))
+    ran("npx", "tsc", "--project", str(folder), cwd=typescript)
