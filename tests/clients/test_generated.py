@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from types import ModuleType
 
 import pytest
 
+from bridge import __version__
 from bridge.model import DATA_EVENTS, Channel, Control, ControlEvent
 from tests.clients.building import CLIENTS
 from tests.environment import clean_environment
@@ -51,3 +53,12 @@ def test_it_runs_as_a_script(tmp_path):
     subprocess.run([sys.executable, str(copy / "generate.py")], check=True, env=env, stdout=subprocess.DEVNULL)
     for name in ("typescript/src/generated.ts", "go/generated.go"):
         assert (copy / name).read_bytes() == (CLIENTS / name).read_bytes()
+
+
+def test_the_package_has_the_version_of_the_product():
+    """One release is all of it; the lock file says it twice."""
+    for name in ("package.json", "package-lock.json"):
+        package = json.loads(text(CLIENTS / "typescript" / name))
+        assert package["version"] == __version__, name
+    assert package["packages"][""]["version"] == __version__
+    assert not [name for name, one in package["packages"].items() if "resolved" in one]

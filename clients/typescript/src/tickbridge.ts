@@ -25,7 +25,7 @@ export interface StreamOptions extends Omit<ReadOptions, "from"> {
 }
 
 /** How to follow a book or an account. */
-export interface FollowOptions extends StreamOptions {
+export interface FollowOptions extends Omit<StreamOptions, "resume"> {
   /** Yield once for everything that was read at once, not for every entry. Default: `false`. */
   readonly conflate?: boolean;
 }
