@@ -8,8 +8,9 @@ import pytest
 
 from tests.clients.building import built_go, built_typescript
 from tests.e2e.conftest import bench, own_bench, run, simulate
+from tests.e2e.test_redis_connections import secure_server
 
-__all__ = ["bench", "go", "own_bench", "run", "simulate", "typescript"]
+__all__ = ["bench", "go", "own_bench", "run", "secure_server", "simulate", "typescript"]
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,16 @@ const LONGEST_WAIT_MS = 2_000;
 export interface Where {
   readonly url: string;
   readonly options: RedisOptions;
-  /** Selected by us: ioredis reads another database if the server refuses this one. */
+  /** User and password, or only a password, or nothing. We log in: ioredis goes on as another user if the server refuses this one. */
+  readonly login: readonly string[];
+  /** Selected by us, for the same reason. */
   readonly db: string;
   /** The URL without user and password, for messages. */
   readonly name: string;
 }
+
+/** `URL` takes no user without a host. */
+const UNIX = /^unix:\/\/(?:(?<user>[^:@/]*)(?::(?<password>[^@/]*))?@)?(?<path>\/[^?#]+)(?:\?db=(?<db>\d+))?$/;
 
 /**
  * Look at a URL: `redis://`, `rediss://` (TLS) or `unix://`.
@@ -27,35 +32,39 @@ export interface Where {
  */
 export function whereIs(url: string, options: RedisOptions = {}): Where {
   const wanted = "expected redis://HOST:PORT/DB, rediss:// (TLS) or unix:///PATH";
+  const socket = UNIX.exec(url)?.groups;
+  if (socket) {
+    const { user = "", password = "", path = "", db = "0" } = socket;
+    return { url: "", login: loginOf(user, password, options), db, options: { ...options, path }, name: `unix://${path}` };
+  }
   let parsed: URL;
   try {
     parsed = new URL(url);
   } catch {
     throw new TickbridgeError(`the Redis URL is not a URL; ${wanted}`);
   }
-  if (!["redis:", "rediss:", "unix:"].includes(parsed.protocol)) {
-    throw new TickbridgeError(`the Redis URL begins with ${parsed.protocol}//; ${wanted}`);
-  }
-  if (parsed.protocol === "unix:") {
-    const db = parsed.searchParams.get("db") ?? "0";
-    if (!parsed.pathname || !/^\d+$/.test(db)) throw new TickbridgeError(`the Redis URL is not complete; ${wanted}`);
-    const socket = { path: decodeURIComponent(parsed.pathname), ...login(parsed) };
-    return { url: "", db, options: { ...options, ...socket }, name: `unix://${parsed.pathname}` };
+  if (!["redis:", "rediss:"].includes(parsed.protocol)) {
+    throw new TickbridgeError(`the Redis URL begins with ${parsed.protocol}//, or is not complete; ${wanted}`);
   }
   const db = parsed.pathname.slice(1);
   if (!parsed.hostname || (db !== "" && !/^\d+$/.test(db))) {
     throw new TickbridgeError(`the Redis URL has no host, or a database that is not a number; ${wanted}`);
   }
   const name = `${parsed.protocol}//${parsed.host}${parsed.pathname}`;
-  parsed.pathname = "";
-  return { url: parsed.href, db: db || "0", options, name };
+  const login = loginOf(parsed.username, parsed.password, options);
+  parsed.username = parsed.password = parsed.pathname = "";
+  return { url: parsed.href, login, db: db || "0", options, name };
 }
 
-function login(url: URL): RedisOptions {
-  return {
-    ...(url.username ? { username: decodeURIComponent(url.username) } : {}),
-    ...(url.password ? { password: decodeURIComponent(url.password) } : {}),
-  };
+/** The arguments of `AUTH`, from the URL or else from the options. */
+function loginOf(user: string, password: string, options: RedisOptions): string[] {
+  try {
+    const name = decodeURIComponent(user) || options.username;
+    const secret = decodeURIComponent(password) || options.password || "";
+    return name ? [name, secret] : secret ? [secret] : [];
+  } catch {
+    throw new TickbridgeError("the user or the password in the Redis URL has a % that is not part of an escape; write it as %25");
+  }
 }
 
 /** Redis refuses a command. */
@@ -126,7 +135,8 @@ export class Connection {
   }
 
   async #connect(): Promise<Redis> {
-    const { commandTimeout: _, ...wanted } = this.#where.options; // reads may block for longer
+    // Reads may block for longer than other commands, and we log in.
+    const { commandTimeout: _, username: __, password: ___, ...wanted } = this.#where.options;
     const options: RedisOptions = {
       connectTimeout: GRACE_MS,
       ...wanted,
@@ -152,6 +162,7 @@ export class Connection {
     this.#client = client;
     try {
       await client.connect();
+      if (this.#where.login.length > 0) await this.#send(client, "AUTH", ...this.#where.login);
       if (this.#where.db !== "0") await this.#send(client, "SELECT", this.#where.db);
     } catch (error) {
       if (this.#client === client) this.#forget();

@@ -87,6 +87,7 @@ test("mistakes in arguments are said at once, without the password", () => {
       url,
     );
   }
+  assert.throws(() => new Tickbridge("redis://user:50%off@h"), /a % that is not part of an escape/);
   const tb = new Tickbridge("redis://h");
   assert.throws(() => tb.stream("bridge:catalog"), /not the key of a data stream/);
   assert.throws(() => tb.trades("coinbase", "BTC-USD", { count: 0 }), /count is 0/);
