@@ -38,7 +38,7 @@ def test_a_case_that_fails_says_what_differs_and_why_it_matters() -> None:
     assert (ran.returncode, ran.stderr) == (1, "")
     assert "FAIL     hole-at-the-cursor" in ran.stdout
     assert "The entry at the saved position is still there, the one after it is not." in ran.stdout
-    assert 'row 8, md:{x:BTC-USD}:trades: items: expected {"hole": 1, "before": "1004-4"}' in ran.stdout
+    assert 'row 9, md:{x:BTC-USD}:trades: items: expected {"hole": 1, "before": "1004-4"}' in ran.stdout
     assert ran.stdout.endswith("tickbridge 0.1.0: 1 passed, 1 failed, 0 skipped\n")
 
 
