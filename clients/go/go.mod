@@ -1,0 +1,3 @@
+module tickbridge
+
+go 1.19
