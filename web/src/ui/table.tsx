@@ -1,0 +1,162 @@
+import type { ComponentChildren } from "preact";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useKeys } from "./keys";
+
+export interface Column<T> {
+  readonly id: string;
+  readonly title: string;
+  /** `wide` columns go on narrow screens; `number` ones are right-aligned. */
+  readonly className?: string;
+  readonly hint?: string;
+  readonly order?: (a: T, b: T) => number;
+  readonly cell: (row: T) => ComponentChildren;
+}
+
+interface Props<T> {
+  readonly label: string;
+  readonly columns: readonly Column<T>[];
+  readonly rows: readonly T[];
+  readonly rowKey: (row: T) => string;
+  readonly rowClass?: (row: T) => string;
+  readonly onOpen?: (row: T) => void;
+  readonly sort: string;
+  readonly onSort: (sort: string) => void;
+  readonly empty: string;
+}
+
+const ROW = 30;
+const MARGIN = 8;
+
+/** Rows in the order of a sort such as `seq` or `-seq`. */
+export function sorted<T>(rows: readonly T[], columns: readonly Column<T>[], sort: string): T[] {
+  const down = sort.startsWith("-");
+  const order = columns.find((column) => column.id === (down ? sort.slice(1) : sort))?.order;
+  const copy = [...rows];
+  if (order) copy.sort(down ? (a, b) => order(b, a) : order);
+  return copy;
+}
+
+/** A table of any length: only the rows in view are in the document. `j`, `k` move, Enter opens. */
+export function Table<T>(props: Props<T>) {
+  const { columns, rows, sort } = props;
+  const box = useRef<HTMLDivElement>(null);
+  const [view, setView] = useState({ top: 0, height: 600 });
+  const [chosen, choose] = useState("");
+
+  useLayoutEffect(() => {
+    const element = box.current!;
+    const look = (): void => setView({ top: element.scrollTop, height: element.clientHeight });
+    const watcher = new ResizeObserver(look);
+    watcher.observe(element);
+    element.addEventListener("scroll", look, { passive: true });
+    look();
+    return () => {
+      watcher.disconnect();
+      element.removeEventListener("scroll", look);
+    };
+  }, []);
+
+  const at = rows.findIndex((row) => props.rowKey(row) === chosen);
+  const keys = useRef({ move: (_: number) => {}, open: () => {} });
+  keys.current = {
+    move: (step) => {
+      if (!rows.length) return;
+      const next = Math.min(rows.length - 1, Math.max(0, at < 0 ? 0 : at + step));
+      choose(props.rowKey(rows[next]!));
+      const element = box.current!;
+      const top = next * ROW;
+      if (top < element.scrollTop) element.scrollTop = top;
+      else if (top + 2 * ROW > element.scrollTop + element.clientHeight) {
+        element.scrollTop = top + 2 * ROW - element.clientHeight;
+      }
+    },
+    open: () => {
+      const row = rows[at];
+      if (row) props.onOpen?.(row);
+    },
+  };
+  const [actions] = useState(() => ({
+    j: () => keys.current.move(1),
+    k: () => keys.current.move(-1),
+    ArrowDown: () => keys.current.move(1),
+    ArrowUp: () => keys.current.move(-1),
+    Enter: () => keys.current.open(),
+  }));
+  useKeys(actions);
+  useEffect(() => {
+    if (box.current) box.current.scrollTop = 0;
+  }, [sort]);
+
+  const first = Math.max(0, Math.floor(view.top / ROW) - MARGIN);
+  const end = Math.min(rows.length, Math.ceil((view.top + view.height) / ROW) + MARGIN);
+  const shown = rows.slice(first, end);
+  return (
+    <div class="table-box" ref={box} tabIndex={0} role="region" aria-label={props.label}>
+      <table class="rows" aria-rowcount={rows.length + 1}>
+        <thead>
+          <tr aria-rowindex={1}>
+            {columns.map((column) => (
+              <Heading key={column.id} column={column} sort={sort} onSort={props.onSort} />
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {first > 0 && <Spacer rows={first} columns={columns.length} />}
+          {shown.map((row, index) => {
+            const key = props.rowKey(row);
+            const classes = [key === chosen ? "chosen" : "", props.rowClass?.(row) ?? "", props.onOpen ? "opens" : ""];
+            return (
+              <tr
+                key={key}
+                aria-rowindex={first + index + 2}
+                aria-current={key === chosen ? "true" : undefined}
+                class={classes.filter(Boolean).join(" ")}
+                onClick={(event) => {
+                  choose(key);
+                  if (!(event.target as Element).closest("a")) props.onOpen?.(row);
+                }}
+              >
+                {columns.map((column) => (
+                  <td key={column.id} class={column.className}>
+                    {column.cell(row)}
+                  </td>
+                ))}
+              </tr>
+            );
+          })}
+          {end < rows.length && <Spacer rows={rows.length - end} columns={columns.length} />}
+        </tbody>
+      </table>
+      {rows.length === 0 && <p class="empty">{props.empty}</p>}
+    </div>
+  );
+}
+
+function Heading<T>({ column, sort, onSort }: { column: Column<T>; sort: string; onSort: (sort: string) => void }) {
+  const up = sort === column.id;
+  const down = sort === `-${column.id}`;
+  // Of numbers, the largest ones are looked for first.
+  const falling = column.className?.includes("number") ? !down : up;
+  const next = falling ? `-${column.id}` : column.id;
+  const direction = up ? "ascending" : down ? "descending" : undefined;
+  return (
+    <th scope="col" class={column.className} title={column.hint} aria-sort={direction}>
+      {column.order ? (
+        <button type="button" class="sort" onClick={() => onSort(next)}>
+          {column.title}
+          <span aria-hidden="true">{up ? " ▲" : down ? " ▼" : ""}</span>
+        </button>
+      ) : (
+        column.title
+      )}
+    </th>
+  );
+}
+
+function Spacer({ rows, columns }: { rows: number; columns: number }) {
+  return (
+    <tr aria-hidden="true" class="spacer">
+      <td colSpan={columns} style={{ height: `${rows * ROW}px` }} />
+    </tr>
+  );
+}
