@@ -32,7 +32,7 @@ export function Tape({ rows, stream }: { rows: readonly TapeRow[]; stream: strin
               );
             }
             return (
-              <tr key={row.id} class={row.side}>
+              <tr key={row.id} class={row.side === "sell" ? "sold" : "bought"}>
                 <td>{time}</td>
                 <td class="number price">
                   <span aria-label={row.side === "buy" ? "bought at" : "sold at"}>{row.side === "buy" ? "▲" : "▼"}</span>{" "}
