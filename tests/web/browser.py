@@ -109,6 +109,9 @@ class Browser:
             self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
+            self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
     def do(self, action: str, **settings: Any) -> Any:
         """One of the driver's actions; its answer."""

@@ -37,7 +37,8 @@ class Desk:
         simulated = Simulated(self.directory, self.server.url, *arguments, rate=rate)
         self._start(simulated.process)
         config = simulated.write(self.directory / "config.yaml", **connector)
-        self._start("run", "--config", str(config)).wait_for("ready")
+        self._start("run", "--config", str(config))
+        eventually(lambda: self.client.hget("bridge:connector:limitlex", "state") == "live", "the connector")
         return simulated
 
     def gateway(self, *, tokens: bool = False) -> Process:
@@ -88,6 +89,8 @@ def desk(tmp_path: Path, redis_server: RedisServer) -> Iterator[Desk]:
         return process
 
     with Browser(chromium, tmp_path / "browser.log") as browser:
-        yield Desk(tmp_path, redis_server, start, browser)
+        opened = Desk(tmp_path, redis_server, start, browser)
+        yield opened
+        opened.client.close()
     for process in started:
         process.kill()

@@ -70,6 +70,7 @@ const actions = {
   open,
   frames,
   go: ({ hash }) => page.evaluate((to) => void (location.hash = to), hash),
+  count: ({ selector }) => page.locator(selector).count(),
   texts: ({ selector }) => page.locator(selector).allInnerTexts(),
   titles: ({ selector }) => page.locator(selector).evaluateAll((all) => all.map((one) => one.getAttribute("title"))),
   classes: ({ selector }) => page.locator(selector).evaluateAll((all) => all.map((one) => one.className)),

@@ -93,6 +93,7 @@ function Account({ rows }: { rows: readonly StreamRow[] }) {
     });
     return () => closers.forEach((close) => close());
   }, []);
+  const has = (channel: string): boolean => rows.some((row) => row.channel === channel);
   const side = (channel: string): ComponentChildren => {
     const row = rows.find((one) => one.channel === channel);
     if (!row) return <span class="muted">no stream</span>;
@@ -106,7 +107,7 @@ function Account({ rows }: { rows: readonly StreamRow[] }) {
   const orders = [...wallet.orders.values()];
   return (
     <div class="account-grid">
-      <Panel title="Balances" side={side("balances")}>
+      <Panel title="Balances" className={has("positions") ? "" : "wide-panel"} side={side("balances")}>
         <Rows
           empty="No balance has been reported."
           heads={["Currency", "#Available", "#Reserved"]}
@@ -114,6 +115,7 @@ function Account({ rows }: { rows: readonly StreamRow[] }) {
           cells={({ fields }) => [fields.currency, fields.available, fields.reserved]}
         />
       </Panel>
+      {has("positions") && (
       <Panel title="Positions" side={side("positions")}>
         <Rows
           empty="No position is open."
@@ -129,6 +131,7 @@ function Account({ rows }: { rows: readonly StreamRow[] }) {
           ]}
         />
       </Panel>
+      )}
       <Panel title={`Open orders${orders.length ? ` (${orders.length})` : ""}`} className="wide-panel" side={side("orders")}>
         <Rows
           empty="No order is open."

@@ -15,6 +15,8 @@ import { useStore } from "../ui/store";
 
 const COUNT = 100;
 const POLL_MS = 5_000;
+/** Height of the list's heading, CSS pixels. */
+const HEAD = 26;
 
 /** What to ask the gateway for, from what the address says; an error for people. */
 function question(at: string, before: string, after: string): Record<string, string> | string {
@@ -79,8 +81,16 @@ export function EntriesPage() {
     const next = rows[Math.min(rows.length - 1, Math.max(0, index + by))];
     if (!next) return;
     choose(next.id);
-    document.getElementById(`entry-${next.id}`)?.scrollIntoView({ block: "nearest" });
   };
+  // The list scrolls within its own box: the page stays where it is.
+  useEffect(() => {
+    const row = document.getElementById(`entry-${chosen}`);
+    const box = row?.closest<HTMLElement>(".scroll");
+    if (!row || !box) return;
+    const top = row.offsetTop;
+    const far = top < box.scrollTop + HEAD || top + 2 * row.offsetHeight > box.scrollTop + box.clientHeight;
+    if (far) box.scrollTop = top - box.clientHeight / 2;
+  }, [chosen, found]);
   useKeys(
     useMemo(
       () => ({
@@ -234,7 +244,7 @@ function summary(fields: Readonly<Record<string, string>>): string {
   if (type === "snapshot" || type === "delta") {
     const sides = (["bids", "asks"] as const).map((side) => {
       const levels = (rest[side] ?? "").split(" ").filter(Boolean);
-      return levels.length ? `${levels.length} ${side} ${levels.slice(0, 2).join(" ")}${levels.length > 2 ? " …" : ""}` : "";
+      return levels.length ? `${levels.length} ${levels.length === 1 ? side.slice(0, -1) : side} ${levels.slice(0, 2).join(" ")}${levels.length > 2 ? " …" : ""}` : "";
     });
     return sides.filter(Boolean).join("   ");
   }
@@ -295,7 +305,7 @@ function Value({ name, value }: { name: string; value: string }) {
     const levels = value.split(" ");
     return (
       <>
-        <span class="muted">{levels.length} levels</span>
+        <span class="muted">{levels.length === 1 ? "1 level" : `${levels.length} levels`}</span>
         <span class="levels">{levels.slice(0, 30).join("  ")}{levels.length > 30 ? ` … ${levels.length - 30} more` : ""}</span>
       </>
     );

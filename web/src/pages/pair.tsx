@@ -108,7 +108,7 @@ function Pair({ rows, span }: { rows: readonly StreamRow[]; span: SpanName }) {
   const trades = rows.find((row) => row.channel === "trades");
   return (
     <>
-      <Prices model={model} />
+      <Prices rows={rows} model={model} />
       <div class="pair-grid">
         <History rows={rows} model={model} length={length} />
         {book && <Book title={book.channel === "book10" ? "Book, ten levels" : "Book"} model={model} />}
@@ -125,9 +125,9 @@ function useModel(model: PairModel, pause: number): void {
   useEffect(() => model.watch(redraw), [model]);
 }
 
-function Prices({ model }: { model: PairModel }) {
+function Prices({ rows, model }: { rows: readonly StreamRow[]; model: PairModel }) {
   useModel(model, CHART_MS);
-  return <Ticker newest={model.newest} />;
+  return <Ticker newest={model.newest} live={new Set(rows.filter((row) => row.live).map((row) => row.channel))} />;
 }
 
 function Book({ title, model }: { title: string; model: PairModel }) {
