@@ -71,7 +71,7 @@ async def run(args: Namespace, tokens: Tokens) -> None:
     ):
         hub = Hub(watching, keys, memory=args.memory * _MIB, exchange=args.exchange)
         activity = Activity(following, keys, args.exchange)
-        guard = Guard(tokens, [*args.host, *_bound(args.http.host)])
+        guard = Guard(tokens, args.host, args.http.host)
         sockets = Sockets(hub, guard, tokens, most_clients=args.clients, most_streams=args.streams)
         monitor = Monitor("web", following, args.redis, lambda: 0, lambda: watching.trouble)
         limits = {"streams": str(args.streams), "message_bytes": str(64 * 1024)}
@@ -168,11 +168,6 @@ def _token_sources(args: Namespace) -> tuple[str | None, str | None]:
     env = os.environ.get
     path = args.tokens or env("TICKBRIDGE_WEB_TOKENS_FILE")
     return path, None if path else env("TICKBRIDGE_WEB_TOKENS")
-
-
-def _bound(host: str) -> list[str]:
-    """The address that the gateway listens on, unless that is every address."""
-    return [host] if host and not (_is_address(host) and ipaddress.ip_address(host).is_unspecified) else []
 
 
 def _is_loopback(host: str) -> bool:

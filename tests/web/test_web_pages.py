@@ -125,7 +125,7 @@ async def test_large_entries_make_a_short_page(redis_server) -> None:
         for _ in range(20):
             book.snapshot(levels, "60000:1")
         page = (await get(at, f"/api/entries?key={book.key}&after=0-0"))[1]
-        assert 1 <= len(page["entries"]) < 5
+        assert 1 <= len(page["entries"]) <= 6
         assert page["entries"][0]["id"] == book.id(1)
 
 
