@@ -95,7 +95,7 @@ async def run(args: Namespace, tokens: Tokens) -> None:
             )
             group.create_task(serving, name="http")
             group.create_task(_until_end(hub), name="end of clients")
-            for task in (hub.read, hub.flush, hub.sweep):
+            for task in (hub.read, hub.sweep):
                 group.create_task(task(), name=f"hub {task.__name__}")
             for task in (activity.follow, activity.look, activity.count, activity.measure):
                 group.create_task(task(), name=f"activity {task.__name__}")
