@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -204,8 +204,8 @@ class Activity:
                 await asyncio.sleep(0)
 
     async def _look(self) -> None:
-        public = await self._catalog(self._keys.catalog())
-        accounts = await self._catalog(self._keys.accounts_catalog())
+        public = await self._hash(self._keys.catalog())
+        accounts = await self._hash(self._keys.accounts_catalog())
         self.accounts_listed = accounts is not None
         listed = {**(public or {}), **(accounts or {})}
         for key, text in sorted(listed.items()):
@@ -252,14 +252,12 @@ class Activity:
         books = [row for row in due if row.stream.channel in BOOKS][:_OLDEST_AT_ONCE]
         for row in [row for row in due if row.stream.channel not in BOOKS] + books:
             oldest: Any = await self._allowed(partial(self._reader.redis.xrange, row.key, count=1)) or []
-            row.oldest, row.oldest_at = (oldest[0][0] if oldest else ""), now
-
-    async def _catalog(self, name: str) -> Mapping[str, str] | None:
-        """A catalog; ``None`` if this user may not read it."""
-        return await self._hash(name)
+            row.oldest = oldest[0][0] if oldest else ""
+            row.oldest_at = now if oldest else -_OLDEST_EVERY
 
     async def _hash(self, name: str) -> dict[str, str] | None:
-        found: Any = await self._allowed(lambda: self._reader.redis.hgetall(name))
+        """A hash; ``None`` if this user may not read it."""
+        found: dict[str, str] | None = await self._allowed(lambda: self._reader.redis.hgetall(name))
         return found
 
     async def _allowed(self, call: Callable[[], Awaitable[Any]]) -> Any:

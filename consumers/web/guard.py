@@ -50,10 +50,11 @@ def problem(status: int, words: str, **headers: str) -> web.Response:
 
 
 class Guard:
-    """Checks requests. ``names`` are the hosts under which the gateway may be reached, besides loopback addresses."""
+    """Checks requests. The gateway may be reached under ``names``, at ``bound`` (where it listens), and at loopback addresses."""
 
-    def __init__(self, tokens: Tokens, names: Collection[str] = ()) -> None:
+    def __init__(self, tokens: Tokens, names: Collection[str] = (), bound: str = "") -> None:
         self._tokens = tokens
+        self._bound = bound.casefold()
         self._names = {name.casefold().strip("[]").rstrip(".") for name in names}
 
     @web.middleware
@@ -118,7 +119,12 @@ class Guard:
         return None
 
     def _known(self, name: str) -> bool:
-        return name in self._names or name == "localhost" or name.endswith(".localhost") or _is_loopback(name)
+        return (
+            name in {*self._names, self._bound}
+            or name == "localhost"
+            or name.endswith(".localhost")
+            or _is_loopback(name)
+        )
 
     def _is_own(self, origin: str, host: str) -> bool:
         try:

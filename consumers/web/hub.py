@@ -21,7 +21,9 @@ from consumers.web.records import EntryId, notice_json
 __all__ = ["Hub", "RefusedStreamError", "Waiter", "tail_of"]
 
 _PACE = 0.02
-"""Seconds between two rounds in which clients are woken: entries of that time go out in one array."""
+"""Seconds between two reads: entries of that time are read at once, and go out in one array."""
+_MANY = 2_000
+"""A read of more items than this is followed by the next at once."""
 _LINGER = 10.0
 """Seconds for which a stream is still read after its last client has left."""
 _SWEEP = 1.0
@@ -74,7 +76,7 @@ async def tail_of(reader: Reader, key: str) -> str:
 class Hub:
     """The feeds of all streams that are watched. ``memory`` is the limit of bytes per stream.
 
-    Run `read`, `flush` and `sweep` as tasks.
+    Run `read` and `sweep` as tasks.
     """
 
     def __init__(
@@ -101,8 +103,6 @@ class Hub:
         self._entries = entries
         self._linger = linger
         self._watchers: dict[str, set[Waiter]] = {}
-        self._dirty: set[str] = set()
-        self._news = asyncio.Event()
         self._pages = asyncio.Semaphore(_PAGES_AT_ONCE)
         reader.on_outage = self._tell_outage
 
@@ -160,7 +160,11 @@ class Hub:
             del self.feeds[feed.key]
 
     async def read(self) -> None:
-        """Give every feed what its stream gets, endlessly."""
+        """Give every feed what its stream gets, and wake the clients that watch it, endlessly.
+
+        After each read there is a pause, in which entries collect: one read and one array for all of them cost little
+        more than for one. There is none while a read returns more than it usually would.
+        """
         batches = self.reader.batches()
         while True:
             try:
@@ -173,27 +177,25 @@ class Hub:
                 await asyncio.sleep(_RETRY)
                 continue
             await self._take(batch)
+            await asyncio.sleep(_PACE if len(batch) < _MANY else 0)
 
     async def _take(self, batch: list[Item]) -> None:
-        now = self.now()
+        now, dirty = self.now(), set[str]()
         for place, item in enumerate(batch, 1):
             feed = self.feeds.get(item.key)
             if feed is not None:
                 feed.take(item, now)
-                self._dirty.add(item.key)
+                dirty.add(item.key)
             if not place % _SLICE:
+                self._wake(dirty)
                 await asyncio.sleep(0)
-        self._news.set()
+        self._wake(dirty)
 
-    async def flush(self) -> None:
-        """Wake the clients of the streams that have news, at most every 20 ms, endlessly."""
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            dirty, self._dirty = self._dirty, set()
-            for client in set[Waiter]().union(*(self._watchers.get(key, ()) for key in dirty)):
-                client.wake()
-            await asyncio.sleep(_PACE)
+    def _wake(self, dirty: set[str]) -> None:
+        """Wake the clients of these streams."""
+        for client in set[Waiter]().union(*(self._watchers.get(key, ()) for key in dirty)):
+            client.wake()
+        dirty.clear()
 
     async def sweep(self) -> None:
         """Stop reading streams that nobody watches any more, endlessly."""
@@ -270,8 +272,7 @@ class Hub:
     def _refuse_all(self, words: str) -> None:
         for feed in self.feeds.values():
             feed.refuse(words, self.now())
-            self._dirty.add(feed.key)
-        self._news.set()
+        self._wake(set(self.feeds))
 
     def _tell_outage(self, trouble: str) -> None:
         notice = notice_json("", "away", message=trouble) if trouble else notice_json("", "back")

@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import ClientConnectionResetError, WSCloseCode, WSMsgType, web
 
 from bridge.process.lifecycle import end_tasks
+from bridge.redis.errors import FAILURES
 from consumers.items import split_id
 from consumers.web.client import Client, ForbiddenError, RequestError
 from consumers.web.guard import HEADERS, Guard, problem
@@ -136,7 +137,12 @@ class Sockets:
             )
             await response.prepare(request)
             _limit_buffers(request.transport)
-            await self._send_events(response, client, request)
+            try:
+                await self._send_events(response, client, request)
+            except FAILURES as error:
+                _log.warning("a client is disconnected: %s", error)
+                if request.transport is not None:
+                    request.transport.abort()
         return response
 
     async def _subscribe(self, request: web.Request, client: Client) -> None:

@@ -47,7 +47,10 @@ def gateway(server: RedisServer, *arguments: str, **env: str) -> Iterator[Gatewa
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean_environment(**env)) as process:
         try:
             lines = iter(process.stderr.readline, "")
-            line = next(line for line in lines if "health at" in line)
+            said = []
+            while "health at" not in (line := next(lines, "")):
+                said.append(line)
+                assert line, "".join(said)
             yield Gateway(process, line.split()[-1])
         finally:
             process.kill()

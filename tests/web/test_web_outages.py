@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from bridge.model import Channel
@@ -30,11 +28,11 @@ async def test_redis_may_go_and_come_back(own_server) -> None:
                 assert (await one.notice("away"))["stream"] == ""
                 assert (await get(at, f"/api/entries?key={stream.key}"))[0] == 503
                 assert (await get(at, "/readyz"))[0] == 503
-                asked = asyncio.create_task(one.subscribe(stream.key.replace("BTC", "ETH")))
-                await asyncio.sleep(0)
+                other = stream.key.replace("BTC", "ETH")
+                await one.send(op="subscribe", stream=other)
                 own_server.start()
                 await one.notice("back")
-                assert (await asked)["notice"] == "subscribed"
+                assert await one.first(lambda item: item["stream"] == other and item["notice"] == "subscribed")
                 stream.trades(3)
                 assert seqs(await one.upto(stream.id(5), stream.key)) == [1, 2, 3, 4, 5]
             eventually(lambda: at.process.poll() is None, "the gateway")
