@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 
-import pytest
 import redis
 
 from bridge.model import BOOKS, DATA_EVENTS
@@ -63,6 +62,15 @@ def test_the_page_has_no_inline_script_or_style():
     assert " style=" not in page
     assert not re.search(r"\son\w+=", page)
     assert page.count("<script") == page.count("<script type=") == page.count("src=")
+
+
+def test_the_licences_of_what_is_in_the_bundle_are_served_with_it():
+    skip_without_packages()
+    served = (STATIC / "licenses.txt").read_text()
+    names = json.loads((WEB / "package.json").read_text())["dependencies"]
+    assert names
+    for name in names:
+        assert (WEB / "node_modules" / name / "LICENSE").read_text() in served, name
 
 
 def test_types():
