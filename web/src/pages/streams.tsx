@@ -70,7 +70,7 @@ const COLUMNS: readonly Column<StreamRow>[] = [
   {
     id: "age",
     title: "Age",
-    className: "number",
+    className: "number wide",
     hint: "Time since the last entry",
     order: number((row) => (row.age_ms ? Number(row.age_ms) : Infinity)),
     cell: (row) => age(row.age_ms ? Number(row.age_ms) : null),

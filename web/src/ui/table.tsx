@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useKeys } from "./keys";
 
 export interface Column<T> {
@@ -45,7 +45,12 @@ export function Table<T>(props: Props<T>) {
 
   useLayoutEffect(() => {
     const element = box.current!;
-    const look = (): void => setView({ top: element.scrollTop, height: element.clientHeight });
+    // By whole rows: within a row, scrolling needs no drawing of ours.
+    const look = (): void => {
+      const top = Math.floor(element.scrollTop / ROW) * ROW;
+      const height = element.clientHeight;
+      setView((last) => (last.top === top && last.height === height ? last : { top, height }));
+    };
     const watcher = new ResizeObserver(look);
     watcher.observe(element);
     element.addEventListener("scroll", look, { passive: true });
@@ -87,6 +92,8 @@ export function Table<T>(props: Props<T>) {
     if (box.current) box.current.scrollTop = 0;
   }, [sort]);
 
+  const current = useRef(props);
+  current.current = props;
   const first = Math.max(0, Math.floor(view.top / ROW) - MARGIN);
   const end = Math.min(rows.length, Math.ceil((view.top + view.height) / ROW) + MARGIN);
   const shown = rows.slice(first, end);
@@ -104,24 +111,16 @@ export function Table<T>(props: Props<T>) {
           {first > 0 && <Spacer rows={first} columns={columns.length} />}
           {shown.map((row, index) => {
             const key = props.rowKey(row);
-            const classes = [key === chosen ? "chosen" : "", props.rowClass?.(row) ?? "", props.onOpen ? "opens" : ""];
             return (
-              <tr
+              <TableRow
                 key={key}
-                aria-rowindex={first + index + 2}
-                aria-current={key === chosen ? "true" : undefined}
-                class={classes.filter(Boolean).join(" ")}
-                onClick={(event) => {
-                  choose(key);
-                  if (!(event.target as Element).closest("a")) props.onOpen?.(row);
-                }}
-              >
-                {columns.map((column) => (
-                  <td key={column.id} class={column.className}>
-                    {column.cell(row)}
-                  </td>
-                ))}
-              </tr>
+                row={row}
+                name={key}
+                place={first + index}
+                chosen={key === chosen}
+                table={current}
+                choose={choose}
+              />
             );
           })}
           {end < rows.length && <Spacer rows={rows.length - end} columns={columns.length} />}
@@ -130,6 +129,40 @@ export function Table<T>(props: Props<T>) {
       {rows.length === 0 && <p class="empty">{props.empty}</p>}
     </div>
   );
+}
+
+interface RowProps<T> {
+  readonly row: T;
+  readonly name: string;
+  readonly place: number;
+  readonly chosen: boolean;
+  readonly table: { readonly current: Props<T> };
+  readonly choose: (name: string) => void;
+}
+
+/** Made anew only when the row has changed: a scrolled table costs what comes into view. */
+function TableRow<T>({ row, name, place, chosen, table, choose }: RowProps<T>) {
+  return useMemo(() => {
+    const { columns, rowClass, onOpen } = table.current;
+    const classes = [chosen ? "chosen" : "", rowClass?.(row) ?? "", onOpen ? "opens" : ""];
+    return (
+      <tr
+        aria-rowindex={place + 2}
+        aria-current={chosen ? "true" : undefined}
+        class={classes.filter(Boolean).join(" ")}
+        onClick={(event) => {
+          choose(name);
+          if (!(event.target as Element).closest("a")) table.current.onOpen?.(row);
+        }}
+      >
+        {columns.map((column) => (
+          <td key={column.id} class={column.className}>
+            {column.cell(row)}
+          </td>
+        ))}
+      </tr>
+    );
+  }, [row, name, place, chosen]);
 }
 
 function Heading<T>({ column, sort, onSort }: { column: Column<T>; sort: string; onSort: (sort: string) => void }) {
