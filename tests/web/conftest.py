@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -75,22 +76,38 @@ class Desk:
         assert seen["problems"] == []
 
 
-@pytest.fixture
-def desk(tmp_path: Path, redis_server: RedisServer) -> Iterator[Desk]:
-    """A desk; where there is no browser, the test is skipped with the reason."""
+@contextlib.contextmanager
+def opened(directory: Path, server: RedisServer) -> Iterator[Desk]:
+    """A desk, all of whose processes end with it."""
     chromium = skip_without_chromium()
     started: list[Process] = []
 
     def start(*arguments: Any) -> Process:
         process = arguments[0]
         if not isinstance(process, Process):
-            process = Process(tmp_path / f"process-{len(started)}.log", *arguments)
+            process = Process(directory / f"process-{len(started)}.log", *arguments)
         started.append(process)
         return process
 
-    with Browser(chromium, tmp_path / "browser.log") as browser:
-        opened = Desk(tmp_path, redis_server, start, browser)
-        yield opened
-        opened.client.close()
-    for process in started:
-        process.kill()
+    try:
+        with Browser(chromium, directory / "browser.log") as browser:
+            made = Desk(directory, server, start, browser)
+            yield made
+            made.client.close()
+    finally:
+        for process in started:
+            process.kill()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, redis_server: RedisServer) -> Iterator[Desk]:
+    """On the session's server; where there is no browser, the test is skipped with the reason."""
+    with opened(tmp_path, redis_server) as made:
+        yield made
+
+
+@pytest.fixture
+def own_desk(tmp_path: Path, own_server: RedisServer) -> Iterator[Desk]:
+    """On a server that the test may stop and kill."""
+    with opened(tmp_path, own_server) as made:
+        yield made

@@ -23,6 +23,7 @@ STATIC = WEB.parent / "consumers" / "web" / "static"
 PAIR = "#/pair/limitlex/BTC-EUR?span=5m"
 BOOK = "md:{limitlex:BTC-EUR}:book"
 STREAMS = 500
+FRAMES = 150
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -196,6 +197,20 @@ def test_the_gateway_goes_and_comes_back(desk: Desk):
     eventually(lambda: not desk.browser.texts(".ladder-panel.invalid"), "the book is valid again")
 
 
+def test_redis_goes_and_comes_back(own_desk: Desk):
+    own_desk.exchange()
+    own_desk.gateway()
+    own_desk.show(PAIR)
+    own_desk.sees(".ladder .bids .price", ".")
+    own_desk.server.kill()
+    own_desk.sees(".banner", "cannot read Redis")
+    own_desk.server.start()
+    eventually(lambda: not own_desk.browser.texts(".banner"), "the banner goes")
+    before = own_desk.sees(".ladder-panel header .muted", "seq")
+    eventually(lambda: own_desk.browser.texts(".ladder-panel header .muted") != before, "the book goes on")
+    assert own_desk.browser.do("seen")["problems"] == []
+
+
 def test_a_telephone_needs_no_sideways_scrolling(desk: Desk):
     desk.exchange()
     desk.gateway()
@@ -222,14 +237,14 @@ def test_five_hundred_streams(desk: Desk, record_property: Callable[[str, object
         desk.gateway()
         desk.show()
         desk.sees(".streams", f"{STREAMS} of {STREAMS}")
-        times = sorted(desk.browser.do("frames", selector=".table-box", seconds=5))
+        measured = desk.browser.do("frames", selector=".table-box", count=FRAMES)
         rows = desk.browser.texts(".rows tbody tr")
         assert 10 < len(rows) < 100
-        figures = {"frames": len(times), "median_ms": times[len(times) // 2], "p99_ms": times[len(times) * 99 // 100]}
-        figures["worst_ms"] = times[-1]
+        times = sorted(measured["times"])
+        figures = {"median_ms": times[FRAMES // 2], "p99_ms": times[FRAMES * 99 // 100], "cpu_ms": measured["busy"]}
         record_property("frame_times", figures)
         print(figures)  # noqa: T201
-        assert len(times) > 10
+        assert len(times) == FRAMES
     desk.clean()
 
 

@@ -43,27 +43,39 @@ async function open({ url, width = 1280, height = 800, dark = true }) {
   await page.goto(url);
 }
 
-/** How long the frames of `seconds` took while the box that `selector` names scrolls up and down, in milliseconds. */
-async function frames({ selector, seconds }) {
-  return page.evaluate(
-    ([where, duration]) =>
+/**
+ * How long each of `count` frames took while the box that `selector` names scrolls up and down, in milliseconds; and
+ * `busy`, what the page's main thread took of a CPU meanwhile, per frame: that does not depend on what else runs.
+ */
+async function frames({ selector, count }) {
+  const session = await page.context().newCDPSession(page);
+  await session.send("Performance.enable", { timeDomain: "threadTicks" });
+  const taken = async () => {
+    const { metrics } = await session.send("Performance.getMetrics");
+    return metrics.find(({ name }) => name === "TaskDuration").value * 1000;
+  };
+  const before = await taken();
+  const times = await page.evaluate(
+    ([where, most]) =>
       new Promise((resolve) => {
         const box = document.querySelector(where);
-        const times = [];
+        const found = [];
         const start = performance.now();
         let last = start;
         const frame = (now) => {
-          times.push(now - last);
+          found.push(now - last);
           last = now;
-          const most = box.scrollHeight - box.clientHeight;
-          box.scrollTop = (most * (1 - Math.cos((now - start) / 700))) / 2;
-          if (now - start < duration) requestAnimationFrame(frame);
-          else resolve(times.slice(1));
+          box.scrollTop = ((box.scrollHeight - box.clientHeight) * (1 - Math.cos((now - start) / 700))) / 2;
+          if (found.length <= most) requestAnimationFrame(frame);
+          else resolve(found.slice(1));
         };
         requestAnimationFrame(frame);
       }),
-    [selector, seconds * 1000],
+    [selector, count],
   );
+  const busy = ((await taken()) - before) / times.length;
+  await session.detach();
+  return { times, busy };
 }
 
 const actions = {
