@@ -93,7 +93,7 @@ def test_streams_and_connectors(desk: Desk):
     desk.sees(".rows tbody", "BTC-EUR book", "live")
     [total] = desk.sees(".connector .sum", "received", "published", "lost")
     assert "=" in total
-    assert all(desk.browser.do("count", selector=f".rows .spark {shape}") > 1 for shape in ("polyline", "polygon"))
+    assert desk.browser.do("count", selector=".rows .spark polygon") > 1
     # Filter by the keyboard, look at what is not live, sort, open with Enter.
     desk.browser.do("press", keys=["/"])
     desk.browser.do("fill", selector="input[type=search]", text="eth trades")
@@ -241,7 +241,7 @@ def test_five_hundred_streams(desk: Desk, record_property: Callable[[str, object
         rows = desk.browser.texts(".rows tbody tr")
         assert 10 < len(rows) < 100
         times = sorted(measured["times"])
-        figures = {"median_ms": times[FRAMES // 2], "p99_ms": times[FRAMES * 99 // 100], "cpu_ms": measured["busy"]}
+        figures = {"median_ms": times[FRAMES // 2], "p99_ms": times[FRAMES * 99 // 100], "cpu_ms": measured["busy"]["task"]}
         record_property("frame_times", figures)
         print(figures)  # noqa: T201
         assert len(times) == FRAMES

@@ -14,20 +14,14 @@ export function State({ state, live = state === "live" }: { state: string; live?
   );
 }
 
-/** A line of 60 numbers, oldest first. */
+/** A line of 60 numbers, oldest first, filled down to zero: one shape, since there are many of these on a page. */
 export function Sparkline({ values }: { values: readonly number[] }) {
   const top = Math.max(1, ...values);
   const step = 60 / Math.max(1, values.length - 1);
-  const points = values.map((value, index) => `${(index * step).toFixed(1)},${(19 - (value / top) * 17).toFixed(1)}`);
-  const line = points.join(" ");
+  const points = values.map((value, index) => `${Math.round(index * step)},${Math.round(19 - (value / top) * 17)}`);
   return (
     <svg class="spark" viewBox="0 0 60 20" preserveAspectRatio="none" aria-hidden="true" focusable="false">
-      {values.length > 1 && (
-        <>
-          <polygon class="area" points={`0,20 ${line} 60,20`} />
-          <polyline class="line" points={line} />
-        </>
-      )}
+      <polygon points={`-2,22 -2,19 ${points.join(" ")} 62,22`} />
     </svg>
   );
 }

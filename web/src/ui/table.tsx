@@ -97,6 +97,8 @@ export function Table<T>(props: Props<T>) {
   const first = Math.max(0, Math.floor(view.top / ROW) - MARGIN);
   const end = Math.min(rows.length, Math.ceil((view.top + view.height) / ROW) + MARGIN);
   const shown = rows.slice(first, end);
+  // A row that scrolls out of view lends its elements to one that scrolls in.
+  const pool = Math.ceil(view.height / ROW) + 2 * MARGIN + 1;
   return (
     <div class="table-box" ref={box} tabIndex={0} role="region" aria-label={props.label}>
       <table class="rows" aria-rowcount={rows.length + 1}>
@@ -113,7 +115,7 @@ export function Table<T>(props: Props<T>) {
             const key = props.rowKey(row);
             return (
               <TableRow
-                key={key}
+                key={(first + index) % pool}
                 row={row}
                 name={key}
                 place={first + index}
@@ -173,7 +175,7 @@ function Heading<T>({ column, sort, onSort }: { column: Column<T>; sort: string;
   const next = falling ? `-${column.id}` : column.id;
   const direction = up ? "ascending" : down ? "descending" : undefined;
   return (
-    <th scope="col" class={column.className} title={column.hint} aria-sort={direction}>
+    <th scope="col" class={`${column.className ?? ""} column-${column.id}`} title={column.hint} aria-sort={direction}>
       {column.order ? (
         <button type="button" class="sort" onClick={() => onSort(next)}>
           {column.title}
