@@ -32,7 +32,7 @@ export function Connectors() {
 function Connector({ row, now }: { row: Heartbeat; now: number }) {
   const at = field(row, "at");
   const beat = /^\d{7,}$/.test(at) ? age(now - Number(at.slice(0, -6))) : "";
-  const heartbeat = !row.alive ? "its heartbeat has expired" : `heartbeat ${beat === "now" ? beat : `${beat} ago`}`;
+  const heartbeat = !row.alive ? "its heartbeat has expired" : `heartbeat ${!beat || beat === "now" ? beat : `${beat} ago`}`;
   return (
     <article class={row.alive ? "connector" : "connector dead"} aria-label={`Connector ${row.name}`}>
       <header>
@@ -94,7 +94,7 @@ function Facts({ row }: { row: Heartbeat }) {
         {milliseconds(field(row, "publish_p50_ms"), field(row, "publish_p99_ms")) || "not known"}
       </Fact>
       <Fact label="Connections" bad={up !== planned} hint={`${field(row, "reconnects")} reconnects`}>
-        {up} of {planned}
+        {up && `${up} of ${planned}`}
       </Fact>
       <Fact label="Gaps" bad={field(row, "gaps") !== "0"}>
         {whole(field(row, "gaps"))}
@@ -106,13 +106,14 @@ function Facts({ row }: { row: Heartbeat }) {
         label="Writer"
         hint={`instance ${field(row, "instance")}, version ${field(row, "version")}. The epoch counts the processes that have written for this connector.`}
       >
-        {field(row, "host")}, pid {field(row, "pid")}, epoch {field(row, "epoch")}
+        {field(row, "host") && `${field(row, "host")}, pid ${field(row, "pid")}, epoch ${field(row, "epoch")}`}
       </Fact>
     </dl>
   );
 }
 
 function Fact(props: { label: string; hint?: string; bad?: boolean; children: ComponentChildren }) {
+  if (props.children === "") return null; // the heartbeat lacks it
   return (
     <div title={props.hint}>
       <dt>{props.label}</dt>

@@ -110,7 +110,7 @@ export function Table<T>(props: Props<T>) {
           </tr>
         </thead>
         <tbody>
-          {first > 0 && <Spacer rows={first} columns={columns.length} />}
+          {first > 0 && <Spacer rows={first} />}
           {shown.map((row, index) => {
             const key = props.rowKey(row);
             return (
@@ -125,7 +125,7 @@ export function Table<T>(props: Props<T>) {
               />
             );
           })}
-          {end < rows.length && <Spacer rows={rows.length - end} columns={columns.length} />}
+          {end < rows.length && <Spacer rows={rows.length - end} />}
         </tbody>
       </table>
       {rows.length === 0 && <p class="empty">{props.empty}</p>}
@@ -188,10 +188,11 @@ function Heading<T>({ column, sort, onSort }: { column: Column<T>; sort: string;
   );
 }
 
-function Spacer({ rows, columns }: { rows: number; columns: number }) {
+/** One cell: in a table of fixed layout, a span over columns that narrow screens hide would make them anew. */
+function Spacer({ rows }: { rows: number }) {
   return (
     <tr aria-hidden="true" class="spacer">
-      <td colSpan={columns} style={{ height: `${rows * ROW}px` }} />
+      <td style={{ height: `${rows * ROW}px` }} />
     </tr>
   );
 }
