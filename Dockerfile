@@ -45,13 +45,13 @@ RUN rm -rf /usr/local/lib/python3.*/site-packages/pip* /usr/local/lib/python3.*/
         /usr/lib/python3/dist-packages/pip* /usr/local/bin/pip* /usr/bin/pip* \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
     && mkdir -p /etc/tickbridge \
-    && for name in redis limitlex lmex coinbase bybit binance binance-usdm kraken okx books wallets grafana simulator; do \
+    && for name in redis limitlex lmex coinbase bybit binance binance-usdm kraken okx books wallets web grafana simulator; do \
         install -d -o 10001 -g 10001 "/var/lib/tickbridge/$name"; done
 COPY --from=build /opt/tickbridge /opt/tickbridge
 ENV PATH=/opt/tickbridge/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 USER 10001:10001
 WORKDIR /tmp
-EXPOSE 9108 9109 9110
+EXPOSE 9108 9109 9110 9112
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 \
     CMD ["python", "/opt/tickbridge/healthcheck.py", "livez"]

@@ -19,6 +19,7 @@ from benchmarks import (
     books,
     burst,
     fence,
+    gateway,
     kinds,
     memory,
     path,
@@ -48,12 +49,13 @@ _PARTS = (
     "path",
     "stages",
     "burst",
+    "gateway",
     "latency",
     "pairs",
     "backlog",
 )
-_REPORTED = tuple(part for part in _PARTS if part not in ("path", "books"))
-"""What `peers` measures is the whole path, and more; what `books` measures is for who wants `book10`."""
+_REPORTED = tuple(part for part in _PARTS if part not in ("path", "books", "gateway"))
+"""What `peers` measures is the whole path, and more; `books` is for who wants `book10`, `gateway` for who runs one."""
 
 
 def main() -> int:
@@ -111,7 +113,7 @@ def _options() -> argparse.Namespace:
         nargs="*",
         choices=[[], "report", *_PARTS],
         metavar="PART",
-        help=f"{names}; default: all but path and books",
+        help=f"{names}; default: all but path, books and gateway",
     )
     add("--runs", type=int, default=3, help="runs of each measurement; their median counts (default: 3)")
     add("--scale", type=float, default=1.0, metavar="X", help="of all counts and durations (default: 1)")
@@ -158,6 +160,7 @@ def _measurements(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[
         "path": partial(path.saturate, messages=count(300_000), runs=runs, quiet=quiet),
         "stages": partial(stages.measure, messages=count(200_000), runs=1),
         "burst": partial(burst.measure, messages=count(600_000), runs=runs),
+        "gateway": partial(gateway.measure, seconds=seconds, runs=runs),
         "latency": partial(path.latency, seconds=seconds, runs=runs, quiet=quiet),
         "pairs": partial(scaling.pairs, rate=5_000, seconds=seconds, runs=runs),
         "backlog": lambda _: scaling.backlog(rate=20_000, binary=options.server),

@@ -13,7 +13,7 @@ from bridge.config import ConnectorSettings, Settings
 from bridge.keys import Keys
 from bridge.model import BOOKS, PRIVATE_CHANNELS
 
-__all__ = ["PLACEHOLDER", "account_reader", "books", "connector", "operator", "public_reader", "user", "wallets"]
+__all__ = ["PLACEHOLDER", "account_reader", "books", "connector", "operator", "public_reader", "user", "wallets", "web"]
 
 PLACEHOLDER = "#SHA256-OF-THE-PASSWORD"
 """Placeholder for the hash of a password; Redis refuses it, so it cannot be used by mistake."""
@@ -133,6 +133,19 @@ def wallets(namespace: str, accounts: Sequence[tuple[str, str]] = ()) -> Rules:
         *_READ,
         _also([f"~{keys.wallet(*subject)}" for subject in subjects], ("+hset", "+hdel", "+hget", "+hgetall")),
         _also([f"%R~{keys.accounts_catalog()}"], ("+hkeys",)),
+    ]
+
+
+def web(namespace: str) -> Rules:
+    """``consumers.web`` reads all streams, hashes, catalogs, heartbeats and rejects; it writes nothing."""
+    prefix, keys = _prefix(namespace), Keys(namespace)
+    shown = (keys.catalog(), keys.accounts_catalog(), keys.connector("*"), keys.rejects("*"))
+    return [
+        f"%R~{prefix}md:{{*",
+        f"%R~{prefix}acct:{{*",
+        *(f"%R~{key}" for key in shown),
+        *_READ,
+        *_READ_HASH,
     ]
 
 

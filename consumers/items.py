@@ -14,6 +14,7 @@ __all__ = [
     "Hole",
     "Item",
     "PendingGone",
+    "Raw",
     "Reset",
     "Stored",
     "Trimmed",
@@ -92,6 +93,14 @@ class Unknown(Item, frozen=True, gc=False):
 
 Stored = Entry | Undecodable | Unknown
 """The items that are entries of the stream, with an ``id``; all others report that something is missing."""
+
+
+class Raw(Item, frozen=True, gc=False):
+    """An entry as Redis has it: names and values of its fields alternate in ``flat``. Only a ``raw`` reader yields it."""
+
+    id: str
+    seq: int
+    flat: list[str]
 
 
 class Unreadable(Item, frozen=True, gc=False):

@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import Any, NamedTuple
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -87,34 +88,42 @@ class Monitor(Collector):
         self._trouble = ""
         self.version = _version()
 
-    async def run(self, address: HttpAddress, routes: Sequence[web.RouteDef] = ()) -> None:
-        """Serve and measure, endlessly; without an address, do nothing.
+    async def run(
+        self,
+        address: HttpAddress,
+        routes: Sequence[web.RouteDef] = (),
+        *,
+        middlewares: Sequence[Middleware] = (),
+        collectors: Sequence[Collector] = (),
+        words: str = "metrics and health at",
+    ) -> None:
+        """Serve and measure, endlessly; without an address, do nothing. ``words`` introduce the URL in the first line.
 
         Raises:
             OSError: the address was given explicitly and is not available.
         """
         if address.port is None:
             return
-        collectors = [self, ProcessMetrics("consumer", self.version, self._pulse)]
         server = HttpServer(
             self._pulse,
-            collectors,
+            [self, ProcessMetrics("consumer", self.version, self._pulse), *collectors],
             missing=self.missing,
             status=self.status,
             degraded=self.degraded,
             routes=routes,
+            middlewares=middlewares,
         )
         async with server:
             try:
                 url = await server.start(address.host, address.port)
             except OSError as error:
                 where = f"{address.host} port {address.port}"
-                words = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+                reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
                 if address.explicit or error.errno != errno.EADDRINUSE:
-                    raise OSError(f"--http: {where}: {words}; give a free one, 0 for any, or off") from None
+                    raise OSError(f"--http: {where}: {reason}; give a free one, 0 for any, or off") from None
                 self._say(f"{where} is taken: running without metrics and health pages; --http 0 takes a free port")
                 return
-            self._say(f"metrics and health at {url}")
+            self._say(f"{words} {url}")
             while True:
                 await self.measure()
                 await asyncio.sleep(_EVERY)

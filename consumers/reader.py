@@ -30,7 +30,7 @@ from bridge.keys import Keys, StreamKey
 from bridge.redis.errors import refuses_key
 from consumers.blocking import BlockingReader, BlockingReaders
 from consumers.connection import Endless, Outages, Where, check, log_outages, make_client, topology_of
-from consumers.items import Entry, Hole, Item, Reset, Stored, Trimmed, Unreadable, split_id, to_item
+from consumers.items import Entry, Hole, Item, Raw, Reset, Stored, Trimmed, Unreadable, split_id, to_item
 from consumers.positions import Cursor, Position, Saved, Start, resolve
 from consumers.refused import RefusedStreams, all_forbidden
 
@@ -76,6 +76,7 @@ class Reader:
     ``count`` is the maximum number of entries of one stream in a batch. ``block`` is how long, in seconds, Redis keeps
     a read open, and so the maximum time until an added stream is read. A read returns as soon as there is an entry.
     Streams that do not exist yet are waited for. ``url`` may also be that of Sentinels or a Cluster, or a `Topology`.
+    A ``raw`` reader yields entries as `Raw`, without parsing them.
     """
 
     def __init__(
@@ -87,12 +88,14 @@ class Reader:
         count: int = 1000,
         block: float = 1.0,
         outages: Outages | None = None,
+        raw: bool = False,
     ) -> None:
         self._topology = topology_of(url)
         self._keys = Keys(namespace)
         self._wanted = dict(streams or {})
         for key in self._wanted:
             self._parse(key)
+        self._take = _take_raw if raw else _take
         self._command = ("XREAD", "COUNT", count, "BLOCK", max(1, int(block * 1000)), "STREAMS")
         self._log_outage = log_outages(self._topology.address)
         self._outages = outages or Outages(self._report)
@@ -236,7 +239,7 @@ class Reader:
                 if self._positions.get(position.key) is position:
                     if trimmed:
                         self._note_trimmed(position, trimmed)
-                    _take(position, entries, self._ready)
+                    self._take(position, entries, self._ready)
             return
         self._refused.retry_due()
         if self._blocking.idle:
@@ -364,5 +367,22 @@ def _take(position: _StreamPosition, entries: Sequence[tuple[str, list[str]]], i
             items.append(to_item(key, stream, entry_id, flat))
             if not isinstance(error, UnknownKindError):
                 position.missing["undecodable"] += 1
+    position.read += len(entries)
+    position.next_seq, position.id = expected, last
+
+
+def _take_raw(position: _StreamPosition, entries: Sequence[tuple[str, list[str]]], items: deque[Item]) -> None:
+    """The same without parsing the entries."""
+    key, stream, expected, last = position.key, position.stream, position.next_seq, position.id
+    for entry_id, flat in entries:
+        seq = int(entry_id.rpartition("-")[2])
+        if seq != expected and expected is not None:
+            position.missing["hole" if seq > expected else "reset"] += 1
+            items.append(
+                Hole(key, stream, entry_id, expected, seq) if seq > expected else Reset(key, stream, last, entry_id)
+            )
+        expected = seq + 1
+        last = entry_id
+        items.append(Raw(key, stream, entry_id, seq, flat))
     position.read += len(entries)
     position.next_seq, position.id = expected, last

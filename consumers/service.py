@@ -222,11 +222,16 @@ async def _take(
         notices.clear_problem(key)
 
 
-def serve(prog: str, main: Callable[[], Coroutine[object, object, None]]) -> int:
+def serve(
+    prog: str,
+    main: Callable[[], Coroutine[object, object, None]],
+    loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> int:
     """Run a service until it ends, or until SIGTERM or SIGINT; prints what went wrong and returns the exit code.
 
     The first signal ends it in order (``finally`` blocks run), the second at once; neither takes more than ten seconds.
-    The service never waits for the reader of its output, and ends when that reader goes away (``… | head``).
+    The service never waits for the reader of its output, and ends when that reader goes away (``… | head``). ``loop`` makes
+    the event loop, if it is not to be asyncio's own.
     """
     open_missing_streams()
     with queued_output(
@@ -235,7 +240,7 @@ def serve(prog: str, main: Callable[[], Coroutine[object, object, None]]) -> int
         _log_to_stderr(prog)
         code = 0
         try:
-            run_loop(_until_signal(main()))
+            run_loop(_until_signal(main()), loop)
         except* BrokenPipeError:
             pass  # the reader of our output is gone
         except* (RedisUnavailableError, *FAILURES) as group:

@@ -13,8 +13,8 @@ import urllib.request
 
 __all__ = ["DEFAULT_PORTS", "main"]
 
-DEFAULT_PORTS = ("9108", "9109", "9110")
-"""Of ``tickbridge run``, ``books`` and ``wallets``."""
+DEFAULT_PORTS = ("9108", "9109", "9110", "9112")
+"""Of ``tickbridge run``, ``books``, ``wallets`` and ``web``."""
 
 
 def main(arguments: list[str]) -> int:

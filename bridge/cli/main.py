@@ -36,6 +36,7 @@ GROUPS = {
         "tail": "show entries as they arrive",
         "books": "keep order books, show them, keep the late-join hashes up to date",
         "wallets": "keep balances, positions, open orders and fills in a hash for each account",
+        "web": "serve the streams to browsers, and a page that shows them",
     },
     "try out": {
         "demo": "run everything on this machine, with nothing else installed",

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -120,7 +120,7 @@ class ProcessMetrics(Collector):
 class HttpServer:
     """The server. ``missing`` lists what prevents the process from being ready, ``degraded`` what else does not work.
 
-    ``status`` returns the status page; numbers and times in it should be text.
+    ``status`` returns the status page; numbers and times in it should be text. ``middlewares`` see every request first.
     """
 
     def __init__(
@@ -132,6 +132,7 @@ class HttpServer:
         status: Callable[[], object],
         degraded: Callable[[], list[str]] = list,
         routes: Sequence[web.RouteDef] = (),
+        middlewares: Sequence[Middleware] = (),
     ) -> None:
         self._pulse = pulse
         self._missing = missing
@@ -141,7 +142,7 @@ class HttpServer:
         ProcessCollector(registry=self._registry)
         for collector in collectors:
             self._registry.register(collector)
-        self._app = web.Application(middlewares=[_plain_errors])
+        self._app = web.Application(middlewares=[*middlewares, _plain_errors])
         self._app.add_routes(
             [
                 web.get("/livez", self._livez),

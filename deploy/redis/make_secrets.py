@@ -1,4 +1,4 @@
-"""Makes the passwords of docker-compose.yml on its first start: one for each Redis user, one for Grafana's admin.
+"""Makes the passwords of docker-compose.yml on its first start: one per Redis user, Grafana's, and the gateway's token.
 
 Redis gets their SHA-256 alone, in an ACL file with the rules of ``tickbridge acl``; each service the URL of its own
 user. Passwords that are there stay (delete a volume, and its own are made anew); the rules are written anew each time.
@@ -20,7 +20,7 @@ from bridge.exchanges import names
 __all__ = ["main"]
 
 ADDRESS = "redis:6379/0"
-SERVICES = (*names(), "books", "wallets")
+SERVICES = (*names(), "books", "wallets", "web")
 """Redis users, each with a volume of its own."""
 PRIVATE = ("limitlex", "lmex")
 """Their account is ``main``, in the demo and in deploy/compose.accounts.yml."""
@@ -33,7 +33,7 @@ HEALTH = "user health on nopass resetchannels -@all +ping"
 def main(root: Path, version: str) -> int:
     """Fill the volumes below ``root``; ``version`` is that of ``tickbridge acl --redis-version``. Returns the exit code."""
     rules = {name: _connector(name) for name in names()}
-    rules |= {"books": acl.books(""), "wallets": acl.wallets("")}
+    rules |= {"books": acl.books(""), "wallets": acl.wallets(""), "web": acl.web("")}
     rules |= {"public": acl.public_reader(""), "operator": acl.operator("")}
     lines = [DEFAULT, HEALTH]
     for user, each in rules.items():
@@ -45,6 +45,8 @@ def main(root: Path, version: str) -> int:
         lines.append(acl.user(user, each, hashed, aclfile=True, old=version == "7.0"))
     _write(root / "redis" / "users.acl", "".join(f"{line}\n" for line in lines))
     _password(root / "grafana" / "admin.password")
+    token = _password(root / "web" / "token.password")
+    _write(root / "web" / "tokens.toml", f'[[token]]\nname = "compose"\ntoken = "{token}"\naccounts = ["*"]\n')
     print(f"users of Redis: {', '.join(rules)}")
     return 0
 

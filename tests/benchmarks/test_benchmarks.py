@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import books, environment, kinds, rejecting, report
+from benchmarks import books, environment, gateway, kinds, rejecting, report
 from benchmarks.burst import _Watch
 from benchmarks.machine import Server
 from benchmarks.path import quietest
@@ -57,6 +57,12 @@ def test_what_the_best_levels_of_a_book_cost_is_measured_where_they_do_change(re
     _, _, rows = books.measure(Server(redis_server.url, None), deltas=300, runs=1)
     assert len(rows) == 2
     assert all(0.1 < row["entries of book10 per delta"] < 1 and row["book"] > 0 for row in rows.values())
+
+
+def test_how_late_entries_reach_browsers_is_measured_with_proof_that_all_do(redis_server):
+    _, targets, rows = gateway.measure(Server(redis_server.url, None), seconds=0.5, runs=1, clients=3)
+    assert len(targets) == len(rows) == 2
+    assert all(row["entries/s to clients"] > 0 and row["peak MiB"] > 1 for row in rows.values())
 
 
 # --- what is sent ------------------------------------------------------------------------------------------------------

@@ -183,7 +183,7 @@ def test_version_help_and_mistakes(tmp_path, spelling, name) -> None:
 def test_the_package_lists_its_services() -> None:
     done = ended(sys.executable, "-m", "consumers")
     assert done.returncode == 0
-    for name in ("books", "wallets"):
+    for name in ("books", "wallets", "web"):
         assert f"python -m consumers.{name}" in done.stdout
 
 

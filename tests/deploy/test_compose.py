@@ -14,6 +14,7 @@ import yaml
 from bridge.config import load_settings
 from bridge.exchanges import names
 from bridge.simulator import Simulator, SimulatorConfig, exchange_named
+from consumers.web.tokens import Tokens
 from tests.deploy.tools import ROOT, needs, tool
 
 STACK: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -22,7 +23,7 @@ EACH = pytest.mark.parametrize("name", SERVICES)
 
 
 @needs("docker")
-@pytest.mark.parametrize("profile", ["live", "demo"])
+@pytest.mark.parametrize("profile", ["live", "demo", "web"])
 def test_compose_takes_it(profile):
     if compose("version").returncode:
         pytest.skip("this docker has no Compose plugin")
@@ -52,6 +53,11 @@ def test_every_service_is_hardened(name):
     assert service["image"].startswith("${")
 
 
+def test_the_gateway_is_off_unless_it_is_asked_for():
+    assert SERVICES["web"]["profiles"] == ["web"]
+    assert all("web" not in service.get("depends_on", {}) for service in SERVICES.values())
+
+
 @EACH
 def test_only_connectors_reach_the_outside(name):
     service = SERVICES[name]
@@ -61,7 +67,7 @@ def test_only_connectors_reach_the_outside(name):
     open_to = reached - internal
     if name in names():
         assert open_to == {"internet"}
-    elif name in ("prometheus", "grafana"):
+    elif name in ("prometheus", "grafana", "web"):
         assert open_to == {"watching"}
     else:
         assert not open_to
@@ -130,11 +136,17 @@ def test_secrets_are_made_once_and_rules_each_time(tmp_path, capsys):
     spec = importlib.util.spec_from_file_location("make_secrets", ROOT / "deploy" / "redis" / "make_secrets.py")
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
-    for folder in (*names(), "books", "wallets", "redis", "grafana"):
+    for folder in (*names(), "books", "wallets", "web", "redis", "grafana"):
         (tmp_path / folder).mkdir()
     assert made.main(tmp_path, "7.2") == 0
     passwords = {path: path.read_text() for path in tmp_path.rglob("*.password")}
-    assert len(set(passwords.values())) == len(passwords) == len(names()) + 5
+    assert len(set(passwords.values())) == len(passwords) == len(names()) + 7
+    [access] = [access for _, access in Tokens.load(str(tmp_path / "web" / "tokens.toml"), None)._known]
+    assert access.everything
+    assert (
+        Tokens.load(str(tmp_path / "web" / "tokens.toml"), None).access(passwords[tmp_path / "web" / "token.password"])
+        == access
+    )
     rules = (tmp_path / "redis" / "users.acl").read_text()
     assert not any(password in rules for password in passwords.values())
     assert made.main(tmp_path, "7.2") == 0

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bridge.config import HttpSettings
-from consumers import books, wallets
+from consumers import books, wallets, web
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -47,9 +47,9 @@ def check(monkeypatch):
 
 
 def test_the_default_ports_are_those_of_the_services(check):
-    ports = [HttpSettings().port, books.HTTP_PORT, wallets.HTTP_PORT]
+    ports = [HttpSettings().port, books.HTTP_PORT, wallets.HTTP_PORT, web.HTTP_PORT]
     assert tuple(map(str, ports)) == check.DEFAULT_PORTS
-    assert len(set(ports)) == 3
+    assert len(set(ports)) == 4
     exposed = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("EXPOSE")]
     assert exposed == [f"EXPOSE {' '.join(check.DEFAULT_PORTS)}"]
 

@@ -99,6 +99,7 @@ MAY_NOT = {
     "limitlex": ["names", "server", "others"],
     "books": ["names", "accounts", "accounts' catalog", "catalogs' entries", "streams", "server"],
     "wallets": ["names", "catalog", "catalogs' entries", "streams", "server", "others"],
+    "web": ["names", "catalogs' entries", "streams", "server"],
     "operator": ["server", "others"],
 }
 EXCEPT = {"operator": [["DEL", "prod:bridge:connector:other"], ["DEL", "prod:bridge:catalog"]]}
@@ -297,7 +298,7 @@ def test_the_rights_of_a_default_user_that_is_off_keep_transactions_over_a_resta
 def test_mistakes(run: Run, tmp_path: Path) -> None:
     for arguments, message in (
         (["--account", "other"], "no account 'other'"),
-        (["--user", "me"], "is for one user, not 4"),
+        (["--user", "me"], "is for one user, not 5"),
         (["--role", "public", "--password-file", str(tmp_path / "none")], "cannot read"),
         (["--connector", "x"], "the config has none"),
         (["--role", "public", "--namespace", "*"], "--namespace: should be letters"),

@@ -1,0 +1,274 @@
+"""What happens in every stream of the catalogs: state, rate, gaps and losses; and which connectors are alive.
+
+All streams are followed, four times a second, by a reader of their own, so that nothing is missed and no stream is asked
+for its newest entry, which for a book may be a whole snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import msgspec
+from redis import exceptions
+
+from bridge.keys import Keys, StreamKey
+from bridge.model import BOOKS, ControlEvent
+from bridge.redis.errors import FAILURES, refuses_key
+from consumers.items import Item, Raw, split_id
+from consumers.reader import Reader
+
+__all__ = ["Activity", "StreamActivity"]
+
+_NAP = 0.25
+_CATALOGS_EVERY = 2.0
+_LENGTHS_EVERY = 5.0
+_OLDEST_EVERY = 60.0
+_OLDEST_AT_ONCE = 4
+_SECONDS = 60
+_DAY = 86_400
+_RETRY = 5.0
+_RECEIVING = frozenset({ControlEvent.LIVE, ControlEvent.GAP, ControlEvent.LOST})
+"""Control events after which a stream goes on."""
+
+
+class StreamActivity:
+    """One stream: ``listed`` is what the catalog says of it."""
+
+    def __init__(self, key: str, stream: StreamKey) -> None:
+        self.key = key
+        self.stream = stream
+        self.listed: dict[str, str] = {}
+        self.last_id = ""
+        self.event = ""
+        """The event of the newest control entry that was read; empty before the first."""
+        self.reason = ""
+        self.gaps = 0
+        self.lost = 0
+        self.length: int | None = None
+        self.oldest = ""
+        self.oldest_at = -_OLDEST_EVERY
+        self.rate: deque[int] = deque([0] * _SECONDS, _SECONDS)
+        self._count = 0
+
+    def take(self, item: Raw) -> None:
+        """Take the next entry."""
+        self.last_id = item.id
+        self._count += 1
+        flat = item.flat
+        if len(flat) > 1 and flat[1] == "control":
+            fields = dict(zip(flat[::2], flat[1::2], strict=True))
+            self.event, self.reason = fields.get("event", ""), fields.get("reason", "")
+            if self.event == ControlEvent.GAP:
+                self.gaps += 1
+            elif self.event == ControlEvent.LOST:
+                count = fields.get("count", "")
+                self.lost += int(count) if count.isascii() and count.isdigit() else 0
+
+    def tick(self) -> None:
+        """A second is over."""
+        self.rate.append(self._count)
+        self._count = 0
+
+    def describe(self, now_ms: int, *, alive: bool) -> dict[str, Any]:
+        """The stream as a row of ``/api/streams``."""
+        stream, listed = self.stream, self.listed
+        state = self.event or listed.get("state", "")
+        ms, seq = split_id(self.last_id) if self.last_id else (0, 0)
+        row = {
+            "key": self.key,
+            "exchange": stream.exchange,
+            "pair" if stream.public else "account": stream.subject,
+            "channel": stream.channel,
+            "connector": listed.get("connector", ""),
+            "state": state,
+            "reason": self.reason,
+            "live": alive and state in _RECEIVING,
+            "last_id": self.last_id,
+            "seq": str(seq) if seq else "",
+            "age_ms": str(max(0, now_ms - ms)) if ms else "",
+            "rate": list(self.rate),
+            "entries": "" if self.length is None else str(self.length),
+            "oldest_ms": self.oldest.partition("-")[0],
+            "gaps": str(self.gaps),
+            "lost": str(self.lost),
+            "detection": listed.get("gaps", ""),
+            "units": listed.get("units", ""),
+        }
+        if "polled" in listed:
+            row["polled"] = listed["polled"]
+        return row
+
+
+class Activity:
+    """All streams of the catalogs. ``reader`` is raw and reads nothing else; ``exchange``: only those of this one.
+
+    Run `follow`, `look`, `measure` and `count` as tasks.
+    """
+
+    def __init__(
+        self, reader: Reader, keys: Keys, exchange: str | None = None, wall: Callable[[], float] = time.time
+    ) -> None:
+        self.streams: dict[str, StreamActivity] = {}
+        self.beats: dict[str, dict[str, str]] = {}
+        """Connector → its heartbeat; only those that are alive."""
+        self.accounts_listed = True
+        """Whether the catalog of accounts can be read."""
+        self._reader = reader
+        self._keys = keys
+        self._exchange = exchange
+        self._wall = wall
+        self._since = int(wall() * 1000)
+
+    @property
+    def now_ms(self) -> int:
+        """The time in milliseconds since the epoch."""
+        return int(self._wall() * 1000)
+
+    @property
+    def since_ms(self) -> int:
+        """When counting gaps and losses began: at midnight (UTC), or when the gateway started."""
+        return self._since
+
+    @property
+    def connectors(self) -> dict[str, str]:
+        """The connectors that the catalogs name, and their exchanges."""
+        return {row.listed["connector"]: row.stream.exchange for row in self.streams.values() if _named(row)}
+
+    def rows(self) -> Iterable[StreamActivity]:
+        """The streams, in the order of their keys."""
+        return [self.streams[key] for key in sorted(self.streams)]
+
+    def describe(self, row: StreamActivity) -> dict[str, Any]:
+        """A stream as a row of ``/api/streams``."""
+        return row.describe(self.now_ms, alive=row.listed.get("connector", "") in self.beats)
+
+    async def follow(self) -> None:
+        """Take every entry, endlessly."""
+        batches = self._reader.batches()
+        while True:
+            try:
+                batch = await anext(batches)
+            except exceptions.ResponseError as error:
+                if not refuses_key(error):
+                    raise
+                await asyncio.sleep(_RETRY)  # this user may read none of the streams; that may be put right
+                continue
+            await self._take(batch)
+            await asyncio.sleep(_NAP)
+
+    async def look(self) -> None:
+        """Read catalogs and heartbeats, endlessly."""
+        while True:
+            with suppress(*FAILURES):
+                await self._look()
+            await asyncio.sleep(_CATALOGS_EVERY)
+
+    async def count(self) -> None:
+        """Count entries per second, endlessly; at midnight, begin to count gaps and losses again."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            due += 1.0
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            self.tick()
+
+    def tick(self) -> None:
+        """A second is over."""
+        for row in self.streams.values():
+            row.tick()
+        midnight = self.now_ms // (_DAY * 1000) * _DAY * 1000
+        if midnight > self._since:
+            self._since = midnight
+            for row in self.streams.values():
+                row.gaps = row.lost = 0
+
+    async def measure(self) -> None:
+        """Measure the streams' lengths, and find their oldest entries, endlessly."""
+        while True:
+            with suppress(*FAILURES):
+                await self._measure()
+            await asyncio.sleep(_LENGTHS_EVERY)
+
+    async def _take(self, batch: list[Item]) -> None:
+        for place, item in enumerate(batch):
+            row = self.streams.get(item.key)
+            if row is not None and isinstance(item, Raw):
+                row.take(item)
+            if not place % 1000:
+                await asyncio.sleep(0)
+
+    async def _look(self) -> None:
+        public = await self._hash(self._keys.catalog())
+        accounts = await self._hash(self._keys.accounts_catalog())
+        self.accounts_listed = accounts is not None
+        listed = {**(public or {}), **(accounts or {})}
+        for key, text in sorted(listed.items()):
+            stream = self._keys.parse(key)
+            if stream is None or self._exchange not in (None, stream.exchange):
+                continue
+            row = self.streams.get(key) or await self._add(key, stream)
+            with suppress(msgspec.MsgspecError):
+                row.listed = {
+                    name: str(value) for name, value in msgspec.json.decode(text, type=dict[str, Any]).items()
+                }
+        for key in self.streams.keys() - listed.keys():
+            self._reader.remove(key)
+            del self.streams[key]
+        beats = {}
+        for name in sorted(self.connectors):
+            beat = await self._hash(self._keys.connector(name))
+            if beat:
+                beats[name] = beat
+        self.beats = beats
+
+    async def _add(self, key: str, stream: StreamKey) -> StreamActivity:
+        """Follow one more stream, from its newest entry on, so that its state is that entry's if it is a control entry."""
+        row = StreamActivity(key, stream)
+        newest: Any = await self._allowed(lambda: self._reader.redis.xrevrange(key, count=1)) or []
+        for entry_id, fields in newest:
+            row.last_id = entry_id
+            if fields.get("type") == "control":
+                row.event, row.reason = fields.get("event", ""), fields.get("reason", "")
+        self.streams[key] = row
+        await self._reader.add(key, row.last_id or "0-0")
+        return row
+
+    async def _measure(self) -> None:
+        rows = list(self.streams.values())
+        pipe = self._reader.redis.pipeline(transaction=False)
+        for row in rows:
+            pipe.xlen(row.key)
+        for row, length in zip(rows, await pipe.execute(raise_on_error=False) if rows else (), strict=True):
+            row.length = length if isinstance(length, int) else None
+        now = asyncio.get_running_loop().time()
+        # The oldest entry of a book is a whole snapshot: a few at a time.
+        due = sorted((row for row in rows if now - row.oldest_at > _OLDEST_EVERY), key=lambda row: row.oldest_at)
+        books = [row for row in due if row.stream.channel in BOOKS][:_OLDEST_AT_ONCE]
+        for row in [row for row in due if row.stream.channel not in BOOKS] + books:
+            oldest: Any = await self._allowed(partial(self._reader.redis.xrange, row.key, count=1)) or []
+            row.oldest = oldest[0][0] if oldest else ""
+            row.oldest_at = now if oldest else -_OLDEST_EVERY
+
+    async def _hash(self, name: str) -> dict[str, str] | None:
+        """A hash; ``None`` if this user may not read it."""
+        found: dict[str, str] | None = await self._allowed(lambda: self._reader.redis.hgetall(name))
+        return found
+
+    async def _allowed(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        """The result of a call; ``None`` if Redis refuses it because of the key."""
+        try:
+            return await call()
+        except exceptions.ResponseError as error:
+            if not refuses_key(error):
+                raise
+            return None
+
+
+def _named(row: StreamActivity) -> bool:
+    return bool(row.listed.get("connector"))

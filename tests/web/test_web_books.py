@@ -1,0 +1,100 @@
+"""Books, and other streams that have a state, over the WebSocket."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.book import Book
+from bridge.entries import parse_levels
+from bridge.model import Channel
+from tests.consumers.streams import MAIN, Stream
+from tests.web.gateways import browser, gateway, get, seqs
+
+
+@pytest.fixture
+def book(redis_server):
+    with redis_server.client() as client:
+        yield Stream(client, Channel.BOOK)
+
+
+def built(items: list[dict]) -> dict[str, Book]:
+    """The books that these entries make, by ID."""
+    book, found = Book(), {}
+    for item in items:
+        if item.get("type") in ("snapshot", "delta"):
+            levels = parse_levels(item["bids"]), parse_levels(item["asks"])
+            (book.replace if item["type"] == "snapshot" else book.apply)(*levels)
+            found[item["id"]] = (dict(book.bids.numbers()), dict(book.asks.numbers()))
+    return found
+
+
+@pytest.mark.parametrize("start", ["an entry", "the hash"])
+async def test_a_late_joiner_gets_the_book_and_goes_on(redis_server, book, start) -> None:
+    book.snapshot("10:1 9:2", "11:1 12:5", xseq="1")
+    book.delta("10:3", "11:0", xseq="2")
+    if start == "the hash":
+        fields = {"id": book.id(2), "xseq": "2", "recv": "1", "bids": "10:3 9:2", "asks": "12:5"}
+        book.client.hset(MAIN.snapshot("limitlex", "BTC-EUR"), mapping=fields)
+        book.client.xdel(book.key, book.id(1))
+    book.delta("9:0", xseq="3")
+    with gateway(redis_server) as at:
+        async with browser(at) as one, browser(at) as other:
+            await one.subscribe(book.key, after="snapshot")
+            first = await one.first(lambda item: item.get("type") == "snapshot")
+            assert (first["id"], first["xseq"], first["bids"], first["asks"]) == (book.id(3), "3", "10:3", "12:5")
+            book.delta("8:1")
+            await other.subscribe(book.key, after="snapshot")
+            book.delta("7:1")
+            seen = await one.upto(book.id(5)), await other.upto(book.id(5))
+    assert built(seen[0])[book.id(5)] == built(seen[1])[book.id(5)] == ({10: 3, 8: 1, 7: 1}, {12: 5})
+    assert [item.get("type") for item in seen[0]] == ["snapshot", "delta", "delta"]
+
+
+async def test_an_invalid_book_says_why(redis_server, book) -> None:
+    book.snapshot("10:1", "11:1")
+    book.control("gap", "something was lost")
+    with gateway(redis_server) as at:
+        async with browser(at) as one:
+            await one.subscribe(book.key, after="snapshot")
+            notice = await one.notice("invalid")
+            assert (notice["id"], notice["message"]) == (book.id(2), "gap: something was lost")
+            book.snapshot("9:1", "11:1")
+            assert seqs(await one.upto(book.id(3)))[-1] == 3
+            status, page = await get(at, f"/api/book?key={book.key}")
+    assert (status, page["valid"], page["bids"], page["id"]) == (200, True, [["9", "1"]], book.id(3))
+
+
+async def test_the_best_levels_alone(redis_server, book) -> None:
+    book.snapshot("10:1 9:1 8:1", "11:1 12:1 13:1")
+    with gateway(redis_server) as at:
+        async with browser(at) as one:
+            await one.subscribe(book.key, depth=2)
+
+            async def shown(**levels: str) -> dict:
+                return await one.first(lambda item: levels.items() <= item.items())
+
+            await shown(bids="10:1 9:1", asks="11:1 12:1")
+            book.delta("7:1")  # beyond what is shown
+            book.delta("10:0")
+            await shown(bids="9:1 8:1", id=book.id(3))
+            book.control("down", "broken")
+            assert (await one.notice("invalid"))["message"] == "down: broken"
+            assert await one.first(lambda item: item.get("event") == "down")
+            book.snapshot("5:1", "6:1")
+            await shown(bids="5:1", asks="6:1")
+            kinds = [item["type"] for item in one.items if "type" in item]
+            assert "delta" not in kinds
+            assert (await one.subscribe(book.key.replace("BTC", "ETH"), depth=2, after="start"))["notice"] == "error"
+
+
+async def test_quotes_begin_with_the_newest(redis_server) -> None:
+    with redis_server.client() as client:
+        quotes = Stream(client, Channel.QUOTES)
+        for number in range(3):
+            quotes.add("quote", bid=str(number), bid_size="", ask="9", ask_size="")
+        with gateway(redis_server) as at:
+            async with browser(at) as one:
+                await one.subscribe(quotes.key, after="snapshot")
+                assert (await one.first(lambda item: item.get("type") == "quote"))["bid"] == "2"
+                quotes.add("quote", bid="3", bid_size="", ask="9", ask_size="")
+                assert seqs(await one.upto(quotes.id(4))) == [3, 4]

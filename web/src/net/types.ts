@@ -1,0 +1,64 @@
+// What the gateway's HTTP interface answers: docs/reference/web.md. Numbers are text, except in `rate`.
+
+export interface StreamRow {
+  readonly key: string;
+  readonly exchange: string;
+  readonly pair?: string;
+  readonly account?: string;
+  readonly channel: string;
+  readonly connector: string;
+  readonly state: string;
+  readonly reason: string;
+  readonly live: boolean;
+  readonly last_id: string;
+  readonly seq: string;
+  readonly age_ms: string;
+  /** Entries per second over the last 60 s, oldest first. */
+  readonly rate: readonly number[];
+  readonly entries: string;
+  readonly oldest_ms: string;
+  readonly gaps: string;
+  readonly lost: string;
+}
+
+export interface Streams {
+  readonly now: string;
+  readonly since: string;
+  readonly streams: readonly StreamRow[];
+}
+
+export interface Heartbeat {
+  readonly name: string;
+  readonly alive: boolean;
+  readonly [field: string]: string | boolean | undefined;
+}
+
+export interface Connectors {
+  readonly now: string;
+  readonly connectors: readonly Heartbeat[];
+}
+
+export interface Entry {
+  readonly id: string;
+  readonly fields: Readonly<Record<string, string>>;
+  readonly error?: string;
+}
+
+export interface Entries {
+  readonly key: string;
+  readonly entries: readonly Entry[];
+  readonly first: string;
+  readonly last: string;
+}
+
+export interface Rejects {
+  readonly exchange: string;
+  readonly rejects: readonly Entry[];
+}
+
+export interface Info {
+  readonly version: string;
+  readonly tokens: boolean;
+  readonly name?: string;
+  readonly accounts: readonly string[];
+}
