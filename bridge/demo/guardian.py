@@ -22,9 +22,10 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-__all__ = ["end", "give_back", "main", "modes_of", "remove", "remove_secrets"]
+from bridge.view.device import modes_of
+
+__all__ = ["end", "give_back", "main", "remove", "remove_secrets"]
 
 _PATIENCE = 5.0
 _LOOK_EVERY = 0.05
@@ -75,12 +76,6 @@ def give_back(state: str) -> None:
         os.write(number, known["leave"].encode() + b"tickbridge: the demo was killed; press Enter for a prompt\n")
     finally:
         os.close(number)
-
-
-def modes_of(number: int) -> list[Any]:
-    """A terminal's modes as plain numbers, for ``termios.tcsetattr``."""
-    *flags, characters = termios.tcgetattr(number)
-    return [*flags, [sign if isinstance(sign, int) else sign[0] for sign in characters]]
 
 
 def _remove_keys(namespace: str, url: str) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.demo.view.keys import Keys
+from bridge.view.keys import Keys
 
 SEQUENCES = {
     b"\t": ["tab"],

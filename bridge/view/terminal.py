@@ -14,9 +14,9 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from rich.console import RenderableType
 
-from bridge.demo.view.device import Device
-from bridge.demo.view.keys import Keys
-from bridge.demo.view.painter import Painter
+from bridge.view.device import Device
+from bridge.view.keys import Keys
+from bridge.view.painter import Painter
 
 __all__ = ["FullScreen"]
 
