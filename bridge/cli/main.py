@@ -33,6 +33,8 @@ GROUPS = {
         "record": "record the live connections of a connector",
     },
     "read": {
+        "status": "say whether all streams are live and all connectors run",
+        "streams": "list the streams, with their state, newest entry and rate",
         "tail": "show entries as they arrive",
         "books": "keep order books, show them, keep the late-join hashes up to date",
         "wallets": "keep balances, positions, open orders and fills in a hash for each account",

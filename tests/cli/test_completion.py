@@ -75,6 +75,8 @@ def shell(tmp_path):
         ("tickbridge tail --exchange c", ["coinbase"]),
         ("tickbridge tail --type co", ["control"]),
         ("tickbridge tail --pair ", ["A-B", "A-USD"]),
+        ("tickbridge streams --channel bo", ["book", "book10"]),
+        ("tickbridge status --exchange ok", ["okx"]),
         ("tickbridge books ", ["A-B", "A-USD"]),
         ("tickbridge books --redis-ca-file tick", ["tickbridge.yaml"]),
         ("tickbridge wallets m", ["main"]),
