@@ -33,6 +33,7 @@ GROUPS = {
         "record": "record the live connections of a connector",
     },
     "read": {
+        "top": "watch streams and connectors on a terminal",
         "status": "say whether all streams are live and all connectors run",
         "streams": "list the streams, with their state, newest entry and rate",
         "tail": "show entries as they arrive",

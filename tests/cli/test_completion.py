@@ -77,6 +77,7 @@ def shell(tmp_path):
         ("tickbridge tail --pair ", ["A-B", "A-USD"]),
         ("tickbridge streams --channel bo", ["book", "book10"]),
         ("tickbridge status --exchange ok", ["okx"]),
+        ("tickbridge top --not", ["--not-live"]),
         ("tickbridge books ", ["A-B", "A-USD"]),
         ("tickbridge books --redis-ca-file tick", ["tickbridge.yaml"]),
         ("tickbridge wallets m", ["main"]),
