@@ -29,6 +29,7 @@ def _words(dest: str) -> tuple[str, ...]:
     return {
         "exchange": tuple(names()),
         "exchanges": (*EXCHANGES, "both", *RECORDED),
+        "markets": tuple(names()),
         "types": entry_types(),
         "channel": tuple(map(str, Channel)),
         "channels": tuple(map(str, PUBLIC_CHANNELS)),

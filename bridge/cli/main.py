@@ -29,6 +29,7 @@ GROUPS = {
         "acl": "print Redis users with the minimum rights for connectors, readers, consumers, operators",
     },
     "run": {
+        "up": "connect to exchanges now: a server, connectors, books and a live view, without a config",
         "run": "run connectors, which write exchange feeds to Redis Streams",
         "record": "record the live connections of a connector",
     },

@@ -77,6 +77,8 @@ def shell(tmp_path):
         ("tickbridge tail --pair ", ["A-B", "A-USD"]),
         ("tickbridge streams --channel bo", ["book", "book10"]),
         ("tickbridge status --exchange ok", ["okx"]),
+        ("tickbridge up coin", ["coinbase"]),
+        ("tickbridge up --replay other", ["other file.yaml"]),
         ("tickbridge top --not", ["--not-live"]),
         ("tickbridge books ", ["A-B", "A-USD"]),
         ("tickbridge books --redis-ca-file tick", ["tickbridge.yaml"]),
