@@ -40,12 +40,14 @@ _MOST_FOLLOWED = 30
 """Streams whose control entries the log shows."""
 _CHANGES = 500
 _DEPTH = 50
+_EMPTY = "no connector has written to this Redis yet; is it the right one, and the right namespace?"
 
 
 class TopView:
     """The view on one terminal.
 
-    ``title`` is shown in the header, ``words`` are the filter to begin with; `notify` adds a notice.
+    ``title`` is shown in the header, ``words`` are the filter to begin with, ``empty`` is what to say while there
+    is no stream at all; `notify` adds a notice.
     """
 
     def __init__(
@@ -57,7 +59,9 @@ class TopView:
         title: str = "tickbridge top",
         words: str = "",
         not_live: bool = False,
+        empty: str = _EMPTY,
     ) -> None:
+        self._empty = empty
         self._topology = topology
         self._keys = keys
         self._device = device
@@ -261,6 +265,7 @@ class TopView:
             typing=state.typing,
             helping=state.helping,
             offset=state.offset,
+            empty=self._empty,
             happenings=self._happenings() if state.page not in (Page.STREAMS, Page.CONNECTORS) else (),
             followed=len(follow.keys) if follow else 0,
             waiting=follow.trouble if follow else "",

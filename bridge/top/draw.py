@@ -107,7 +107,7 @@ def _streams(frame: TopFrame, width: int, height: int) -> RenderableType:
 def _nothing(frame: TopFrame) -> str:
     if frame.total:
         return "no stream passes the filter; Esc clears it"
-    return "no connector has written to this Redis yet; is it the right one, and the right namespace?"
+    return frame.empty
 
 
 def _filtered(frame: TopFrame) -> str:

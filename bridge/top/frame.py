@@ -59,6 +59,8 @@ class TopFrame(Struct, frozen=True):
     typing: bool
     helping: bool
     offset: int
+    empty: str
+    """What to say while there is no stream at all."""
     happenings: Sequence[Happening] = ()
     followed: int = 0
     waiting: str = ""

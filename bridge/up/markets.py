@@ -43,6 +43,8 @@ def parse_markets(words: Sequence[str]) -> Markets:
             found.setdefault(exchange, [])
         elif not exchange:
             hint = did_you_mean(word, names()) or "'tickbridge exchanges' lists them"
+            if is_pair(word.upper()):
+                hint = f"the exchange comes first: EXCHANGE {word.upper()}"
             problems.append(Problem(word, "is not an exchange", hint))
             break
         elif is_pair(pair := word.upper()) or is_pattern(pair := pair_or_pattern(pair)):
@@ -55,7 +57,7 @@ def parse_markets(words: Sequence[str]) -> Markets:
 
 
 def _hint(word: str) -> str:
-    meant = nearest(word, names()) or likely_pair(word)
+    meant = likely_pair(word) or nearest(word, names())
     return (
         f"did you mean {meant!r}?" if meant else "write a pair as BASE-QUOTE, as 'tickbridge pairs EXCHANGE' lists them"
     )

@@ -29,6 +29,7 @@ __all__ = ["run"]
 _LOOK_EVERY = 1.0
 _PROGRESS_EVERY = 10.0
 _TIMEOUT = 10.0
+_STARTING = "the connectors are starting; if nothing comes, their log says why"
 _MISTAKE = 1
 """The exit code of a connector that would only fail again: a mistake of the user."""
 
@@ -172,7 +173,7 @@ class _Up:
 
     async def _live(self, setup: UpSetup, device: Device) -> None:
         device.on_change = setup.processes.remember_terminal
-        view = self._view = TopView(Topology(setup.url), setup.keys, device, title="tickbridge up")
+        view = self._view = TopView(Topology(setup.url), setup.keys, device, title="tickbridge up", empty=_STARTING)
         try:
             await view.run()
         finally:

@@ -49,7 +49,7 @@ def test_streams_and_connectors_are_shown_and_q_gives_the_terminal_back(
         keys = feed.pair()
         with top(redis_server, tmp_path, columns=size[0], rows=size[1]) as terminal:
             terminal.wait_until_shown("3 of 3 live")
-            terminal.wait_until_shown(r"limitlex +limitlex +● live +2/2 ")
+            terminal.wait_until_shown(r"limitlex +(limitlex +)?● live +2/2 ")
             terminal.wait_until_shown(r"limitlex +BTC-EUR +trades +● live +2 ")
             assert all(len(line) == size[0] for line in terminal.lines)
             assert terminal.lines[-1].rstrip().endswith("q quit")
@@ -60,7 +60,7 @@ def test_streams_and_connectors_are_shown_and_q_gives_the_terminal_back(
             terminal.wait_until_shown(r"BTC-EUR +book +● down ")
             feed.die()
             terminal.wait_until_shown("0 of 3 live")
-            terminal.wait_until_shown(r"limitlex +limitlex +● dead")
+            terminal.wait_until_shown(r"│ limitlex +(limitlex +)?● dead")
             quits(terminal)
         assert not [name for name in client.info("commandstats") if "xinfo" in name]
 

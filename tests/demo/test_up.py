@@ -220,7 +220,7 @@ def test_a_connector_that_cannot_run_is_said_with_the_end_of_its_log(redis_serve
     ("words", "said"),
     [
         (["coinbse", "BTC-USD"], "coinbse: is not an exchange (did you mean 'coinbase'?)"),
-        (["BTC-USD"], "BTC-USD: is not an exchange (known: "),
+        (["BTC-USD"], "BTC-USD: is not an exchange (the exchange comes first: EXCHANGE BTC-USD)"),
         (
             ["coinbase", "btcusd"],
             "btcusd: is neither a pair of coinbase nor another exchange (did you mean 'BTC-USD'?)",
