@@ -67,16 +67,19 @@ class Overview:
         notes: list[str] = []
         entries = await self._entries(notes)
         names = dict.fromkeys(name for _, entry in entries.values() if (name := entry.get("connector")))
-        beats = await self._heartbeats(list(names), notes)
+        beats, unreadable = await self._heartbeats(list(names), notes)
         streams = [
-            StreamRow(key, stream, state_of(entry, beats.get(name, {})), name, entry)
+            StreamRow(key, stream, state_of(entry, None if name in unreadable else beats.get(name, {})), name, entry)
             for key, (stream, entry) in entries.items()
             for name in [entry.get("connector", "")]
         ]
         streams.sort(key=lambda row: row.name)
         exchanges = {row.connector: row.stream.exchange for row in streams}
         self.streams = {row.key: row for row in streams}
-        self.connectors = {name: ConnectorRow(name, exchanges[name], beats.get(name, {})) for name in sorted(names)}
+        self.connectors = {
+            name: ConnectorRow(name, exchanges[name], beats.get(name, {}), name not in unreadable)
+            for name in sorted(names)
+        }
         self.tails = {key: tail for key, tail in self.tails.items() if key in self.streams}
         self._count(beats)
         self.notes = notes
@@ -144,19 +147,27 @@ class Overview:
                 notes.append(f"{name} has {foreign} fields that are not keys of streams")
         return found
 
-    async def _heartbeats(self, names: Sequence[str], notes: list[str]) -> dict[str, dict[str, str]]:
+    async def _heartbeats(
+        self, names: Sequence[str], notes: list[str]
+    ) -> tuple[dict[str, dict[str, str]], frozenset[str]]:
+        """The heartbeats that are there, and the names of connectors whose heartbeats this user may not read."""
         pipe = self._redis.pipeline(transaction=False)
         for name in names:
             pipe.hgetall(self._keys.connector(name))
         beats: dict[str, dict[str, str]] = {}
+        unreadable: list[str] = []
         for name, answer in zip(names, await pipe.execute(raise_on_error=False) if names else [], strict=True):
             if isinstance(answer, AWAY):
                 raise answer
-            if isinstance(answer, Exception):
+            if isinstance(answer, NoPermissionError):
+                unreadable.append(name)
+            elif isinstance(answer, Exception):
                 notes.append(f"{self._keys.connector(cut(name, LONGEST_CODE))}: {explain(answer, '')}")
             else:
                 beats[name] = answer
-        return beats
+        if unreadable:
+            notes.append(f"this user may not read {len(unreadable)} heartbeats: states are as the catalog has them")
+        return beats, frozenset(unreadable)
 
 
 def _tail(newest: Any, first: Any) -> Tail:

@@ -70,11 +70,12 @@ class StreamRow(Struct, frozen=True):
 
 
 class ConnectorRow(Struct, frozen=True):
-    """A connector that the catalog names; ``fields`` is its heartbeat, empty without one."""
+    """A connector that the catalog names; ``fields`` is its heartbeat, empty without one, or if it may not be read."""
 
     name: str
     exchange: str
     fields: dict[str, str]
+    readable: bool = True
 
     @property
     def alive(self) -> bool:
@@ -82,8 +83,10 @@ class ConnectorRow(Struct, frozen=True):
 
     @property
     def state(self) -> str:
-        """Its own word for its state, or `DEAD`."""
-        return self.fields.get("state", UNKNOWN) if self.fields else DEAD
+        """Its own word for its state, `DEAD`, or `UNKNOWN` if its heartbeat may not be read."""
+        if not self.fields:
+            return DEAD if self.readable else UNKNOWN
+        return self.fields.get("state", UNKNOWN)
 
     def number(self, name: str) -> float | None:
         """A figure of the heartbeat; ``None`` if it is unknown."""
@@ -107,12 +110,15 @@ def entry_of(text: str) -> dict[str, str]:
     return {str(name): str(value) for name, value in said.items()}
 
 
-def state_of(entry: Mapping[str, str], heartbeat: Mapping[str, str]) -> str:
-    """The state of a stream: what the catalog says, unless no process keeps it up to date any more."""
+def state_of(entry: Mapping[str, str], heartbeat: Mapping[str, str] | None) -> str:
+    """The state of a stream: what the catalog says, unless no process keeps it up to date any more.
+
+    ``heartbeat`` is ``None`` if it may not be read: then the catalog is believed.
+    """
     said = entry.get("state", "")
     if not said or not entry.get("connector"):
         return UNKNOWN
-    if said == ControlEvent.STOP:
+    if said == ControlEvent.STOP or heartbeat is None:
         return said
     if not heartbeat:
         return DEAD

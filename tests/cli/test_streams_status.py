@@ -157,6 +157,12 @@ def test_a_user_without_the_right_to_accounts_sees_the_public_streams(own_server
         assert [row["seq"] for row in table(done.stdout)] == ["5"]
         assert "this user may not read bridge:catalog:accounts" in done.stderr
         assert run("status", "--quiet", "--redis", url).stdout == ""
+        client.execute_command("ACL", "SETUSER", "reader", "resetkeys", "~md:*", "~bridge:catalog")
+        done = run("streams", "--redis", url)
+        assert [row["state"] for row in table(done.stdout)] == ["live"]
+        assert "this user may not read 1 heartbeats: states are as the catalog has them" in done.stderr
+        [row] = table(run("status", "--redis", url, code=1).stdout)
+        assert (row["state"], row["not_live"]) == ("unknown", "0")
 
 
 @pytest.mark.parametrize("command", ["streams", "status"])

@@ -26,6 +26,8 @@ ENTRY = {"connector": "one", "instance": "1", "state": "live"}
         (ENTRY | {"state": "stop"}, {"instance": "2"}, "stop"),
         (ENTRY, {"instance": "2", "state": "live"}, "abandoned"),
         (ENTRY, {"instance": "2", "state": "starting"}, "starting"),
+        (ENTRY | {"state": "down"}, None, "down"),
+        ({}, None, "unknown"),
         ({}, {}, "unknown"),
         ({"state": "live"}, {}, "unknown"),
         ({"connector": "one"}, {"instance": "1"}, "unknown"),
