@@ -9,7 +9,7 @@ from bridge.overview.look import Overview
 __all__ = ["Change", "Changes"]
 
 CONNECTOR = "connector"
-"""Stands in the place of the channel in the name of a connector."""
+"""What the name of a connector has where that of a stream has its channel."""
 
 
 class Change(Struct, frozen=True):

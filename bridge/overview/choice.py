@@ -16,7 +16,7 @@ _GLOB = frozenset("*?[")
 
 
 class Choice(Struct, frozen=True):
-    """Which streams are wanted; an empty part stands for all. Names may be patterns; case does not matter.
+    """Which streams are wanted; an empty part means all. Names may be patterns; case does not matter.
 
     ``subjects`` are pairs or accounts; ``patterns`` are parts of a key, or patterns that match all of it.
     """

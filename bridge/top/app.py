@@ -12,8 +12,8 @@ from itertools import islice
 
 from rich.console import RenderableType
 
-from bridge.keys import Keys
-from bridge.model import BOOKS
+from bridge.keys import Keys, StreamKey
+from bridge.model import BOOKS, Trade
 from bridge.overview.changes import Changes
 from bridge.overview.look import Overview
 from bridge.overview.rows import StreamRow
@@ -283,10 +283,10 @@ class TopView:
         trades = list(reversed(follow.trades))
         keeper = next((follow.keepers[channel] for channel in sorted(BOOKS) if channel in follow.keepers), None)
         if keeper is None:
-            return [BookFrame(exchange, pair, False, "no stream of books", [], [], trades)] if trades else []  # noqa: FBT003
+            return [_invalid(opened.stream, "no stream of books", trades)] if trades else []
         bids, asks = keeper.top(_DEPTH)
         if not all(is_plain(text) for level in (*bids, *asks) for text in level):
-            return [BookFrame(exchange, pair, False, "levels are not decimal numbers", [], [], trades)]  # noqa: FBT003
+            return [_invalid(opened.stream, "levels are not decimal numbers", trades)]
         row = self._overview.streams.get(self._keys.stream(exchange, pair, keeper.stream.channel))
         flowing = row is not None and row.live and not self._trouble
         return [BookFrame(exchange, pair, keeper.valid, keeper.reason, bids, asks, trades, flowing)]
@@ -298,3 +298,7 @@ class TopView:
         name = f"{opened.stream.exchange}:{opened.stream.subject}"
         lines = [as_text(item).removeprefix(f"{name:24} ") for item in reversed(follow.items)] if follow else []
         return AccountFrame(opened.stream.exchange, opened.stream.subject, self._wallet, lines)
+
+
+def _invalid(stream: StreamKey, reason: str, trades: list[Trade]) -> BookFrame:
+    return BookFrame(stream.exchange, stream.subject, valid=False, reason=reason, bids=[], asks=[], trades=trades)
