@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from bridge.connector.supervisor import first_of
+from bridge.demo.embedded import find_server
 from bridge.overview.changes import Changes
 from bridge.overview.look import Overview
 from bridge.redis.errors import FAILURES
@@ -80,6 +81,8 @@ class _Up:
         self._say("starting: " + "; ".join(f"{exchange} {pairs}" for exchange, pairs in markets.items()))
         for exchange, file in settings.recordings.items():
             self._say(f"{exchange}: a recording is played, over and over: {file}")
+        if settings.redis is None:
+            find_server()  # before anything that takes time
         await check_listed(asked, self._say)
         async with set_up(settings, self.notify) as setup:
             self._setup = setup

@@ -216,6 +216,30 @@ def test_a_connector_that_cannot_run_is_said_with_the_end_of_its_log(redis_serve
         assert up.end(signal.SIGTERM) == 0
 
 
+NO_SERVER = """
+import sys
+from bridge.demo import embedded
+from bridge.cli.main import main
+
+def refuse(name):
+    raise ImportError(name)
+
+embedded.import_module = refuse
+sys.exit(main(["up", "coinbase", "BTC-USD"]))
+"""
+
+
+def test_without_a_server_it_says_at_once_what_to_install(tmp_path):
+    env = clean_environment(PATH=str(tmp_path), TMPDIR=str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-c", NO_SERVER], env=env, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 2
+    assert "pip install 'tickbridge[demo]'" in done.stderr
+    assert "does not list its pairs" not in done.stdout
+    assert left(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
