@@ -10,7 +10,7 @@ from typing import Any
 
 from bridge.cli import values
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_parser", "repair_standard_files", "run"]
 
 _WITHOUT_TERMINAL = 20.0
 
@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
     from bridge.demo.settings import DemoSettings
     from bridge.process.loops import run_async
 
-    _repair_standard_files()
+    repair_standard_files()
     terminal = sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
     live = terminal and not options.plain
     settings = DemoSettings(
@@ -123,7 +123,7 @@ def run(options: argparse.Namespace) -> int:
     return run_async(run_demo(settings))
 
 
-def _repair_standard_files() -> None:
+def repair_standard_files() -> None:
     """Open standard files that the shell has closed, and make a terminal blocking if another program left it otherwise.
 
     The next socket would get the number of a closed file, and everything printed would go to it.

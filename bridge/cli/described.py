@@ -23,11 +23,17 @@ def _words(dest: str) -> tuple[str, ...]:
     from bridge.cli.tail import entry_types
     from bridge.demo.recorded import RECORDED
     from bridge.exchanges import names
+    from bridge.model import PUBLIC_CHANNELS, Channel
     from bridge.simulator import EXCHANGES
 
-    return {"exchange": tuple(names()), "exchanges": (*EXCHANGES, "both", *RECORDED), "types": entry_types()}.get(
-        dest, ()
-    )
+    return {
+        "exchange": tuple(names()),
+        "exchanges": (*EXCHANGES, "both", *RECORDED),
+        "markets": tuple(names()),
+        "types": entry_types(),
+        "channel": tuple(map(str, Channel)),
+        "channels": tuple(map(str, PUBLIC_CHANNELS)),
+    }.get(dest, ())
 
 
 class Value:

@@ -10,10 +10,10 @@ from typing import Any
 from bridge.cli import values
 from bridge.cli.common import DEFAULT_CONFIG
 
-__all__ = ["add_parser"]
+__all__ = ["DEFAULT_EXCHANGE", "add_parser"]
 
 SCHEMA_FILE = "tickbridge.schema.json"
-_DEFAULT_EXCHANGE = "coinbase"
+DEFAULT_EXCHANGE = "coinbase"
 _OWN = 0o600
 """A config may later contain a key, or a URL with a password."""
 
@@ -32,8 +32,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--exchange",
         choices=names(),
-        default=_DEFAULT_EXCHANGE,
-        help=f"{', '.join(names())} (default: {_DEFAULT_EXCHANGE})",
+        default=DEFAULT_EXCHANGE,
+        help=f"{', '.join(names())} (default: {DEFAULT_EXCHANGE})",
         metavar="NAME",
     )
     parser.add_argument(

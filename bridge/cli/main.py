@@ -29,10 +29,14 @@ GROUPS = {
         "acl": "print Redis users with the minimum rights for connectors, readers, consumers, operators",
     },
     "run": {
+        "up": "connect to exchanges now: a server, connectors, books and a live view, without a config",
         "run": "run connectors, which write exchange feeds to Redis Streams",
         "record": "record the live connections of a connector",
     },
     "read": {
+        "top": "watch streams and connectors on a terminal",
+        "status": "say whether all streams are live and all connectors run",
+        "streams": "list the streams, with their state, newest entry and rate",
         "tail": "show entries as they arrive",
         "books": "keep order books, show them, keep the late-join hashes up to date",
         "wallets": "keep balances, positions, open orders and fills in a hash for each account",

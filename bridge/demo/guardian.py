@@ -22,17 +22,19 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-__all__ = ["end", "give_back", "main", "modes_of", "remove", "remove_secrets"]
+from bridge.view.device import modes_of
 
+__all__ = ["end", "give_back", "main", "remove", "remove_secrets"]
+
+_DEMO = "the demo"
 _PATIENCE = 5.0
 _LOOK_EVERY = 0.05
 _KILLED = 1.0
 """Seconds that a killed process may take to disappear."""
 
 
-def main(lines: Iterable[str] = sys.stdin) -> None:
+def main(lines: Iterable[str] = sys.stdin, owner: str = _DEMO) -> None:
     """Read lines until the demo is gone, then clean up."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP):
         signal.signal(number, signal.SIG_IGN)
@@ -48,7 +50,7 @@ def main(lines: Iterable[str] = sys.stdin) -> None:
             pids.remove(int(rest))
     if terminal := said.get("terminal"):
         with suppress(OSError, termios.error):  # the terminal is gone too
-            give_back(terminal)
+            give_back(terminal, owner)
     patience = 0.0 if "now" in said else _PATIENCE
     end(pids[1:], patience)
     if "keys" in said and "ended" not in said:  # at an orderly end the demo does it, and reports errors
@@ -58,7 +60,7 @@ def main(lines: Iterable[str] = sys.stdin) -> None:
         (remove_secrets if "keep" in said else remove)(Path(directory))
 
 
-def give_back(state: str) -> None:
+def give_back(state: str, owner: str = _DEMO) -> None:
     """Restore a terminal's screen, cursor and modes, unless a shell has set modes of its own since.
 
     ``state`` is JSON: ``path``, ``before`` and ``during`` (the modes that the view found and set) and ``leave`` (the
@@ -72,15 +74,10 @@ def give_back(state: str) -> None:
     try:
         if modes_of(number) == known["during"]:
             termios.tcsetattr(number, termios.TCSANOW, known["before"])
-        os.write(number, known["leave"].encode() + b"tickbridge: the demo was killed; press Enter for a prompt\n")
+        words = f"tickbridge: {owner} was killed; press Enter for a prompt\n"
+        os.write(number, (known["leave"] + words).encode())
     finally:
         os.close(number)
-
-
-def modes_of(number: int) -> list[Any]:
-    """A terminal's modes as plain numbers, for ``termios.tcsetattr``."""
-    *flags, characters = termios.tcgetattr(number)
-    return [*flags, [sign if isinstance(sign, int) else sign[0] for sign in characters]]
 
 
 def _remove_keys(namespace: str, url: str) -> None:
@@ -138,4 +135,4 @@ def _alive(pid: int) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    main(owner=" ".join(sys.argv[1:]) or _DEMO)

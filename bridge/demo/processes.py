@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -16,8 +16,9 @@ from typing import NoReturn, Self
 import bridge
 from bridge.errors import BridgeError
 
-__all__ = ["ChildProcess", "ProcessFailedError", "Processes", "python_module"]
+__all__ = ["ChildProcess", "ProcessFailedError", "Processes", "python_module", "tail"]
 
+_DEMO = "the demo"
 _PAUSE = 1.0
 """Seconds before a dead process is restarted: time to see that it is dead, or to start it by hand."""
 _LOOK_EVERY = 0.2
@@ -42,12 +43,12 @@ async def _always() -> bool:
 class ProcessFailedError(BridgeError):
     """A child process ended repeatedly or did not start; ``tail`` is the end of its log."""
 
-    def __init__(self, name: str, reason: str, log: Path) -> None:
+    def __init__(self, name: str, reason: str, log: Path, owner: str = _DEMO) -> None:
         self.name = name
         self.log = log
         self.tail = tail(log)
         said = "\n".join(f"  {line}" for line in self.tail.splitlines()[-12:]) or "  (nothing)"
-        super().__init__(f"the demo's {name} {reason}; its log {log} ends with\n{said}")
+        super().__init__(f"{owner}'s {name} {reason}; its log {log} ends with\n{said}")
 
 
 class ChildProcess:
@@ -57,12 +58,22 @@ class ChildProcess:
     processes of a higher ``rank`` end first: 0 is the server, 1 an exchange, 2 their clients.
     """
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str], rank: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        env: Mapping[str, str],
+        rank: int,
+        *,
+        owner: str = _DEMO,
+    ) -> None:
         self.name = name
         self.command = list(command)
         self.log = log
         self.env = dict(env)
         self.rank = rank
+        self.owner = owner
         self.free: Callable[[], Awaitable[bool]] = _always
         self.process: asyncio.subprocess.Process | None = None
         self.starts = 0
@@ -81,12 +92,13 @@ class ChildProcess:
 
 
 class Processes:
-    """All child processes; leaving the block ends them, by descending rank."""
+    """All child processes; leaving the block ends them, by descending rank. ``owner`` names the whole in messages."""
 
-    def __init__(self, directory: Path, notify: Callable[[str], None], *, temporary: bool) -> None:
+    def __init__(self, directory: Path, notify: Callable[[str], None], *, temporary: bool, owner: str = _DEMO) -> None:
         self.all: dict[str, ChildProcess] = {}
         self._directory = directory
         self._temporary = temporary
+        self._owner = owner
         self._notify = notify
         self._guardian: asyncio.subprocess.Process | None = None
         self._guardian_pipe = -1
@@ -97,7 +109,10 @@ class Processes:
         guardians_end, self._guardian_pipe = os.pipe()
         try:
             self._guardian = await asyncio.create_subprocess_exec(
-                *python_module("bridge.demo.guardian"), env=_environment(), stdin=guardians_end, start_new_session=True
+                *python_module("bridge.demo.guardian", self._owner),
+                env=_environment(),
+                stdin=guardians_end,
+                start_new_session=True,
             )
         finally:
             os.close(guardians_end)
@@ -128,15 +143,17 @@ class Processes:
         self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None, *, rank: int = 2
     ) -> ChildProcess:
         """Add a process and start it; its output goes to ``<name>.log``."""
-        child = self.all[name] = ChildProcess(name, command, self._directory / f"{name}.log", env or {}, rank)
+        child = self.all[name] = ChildProcess(
+            name, command, self._directory / f"{name}.log", env or {}, rank, owner=self._owner
+        )
         await self._launch(child)
         return child
 
-    async def supervise(self, child: ChildProcess) -> None:
-        """Restart a process whenever it dies.
+    async def supervise(self, child: ChildProcess, *, final: Collection[int] = ()) -> None:
+        """Restart a process whenever it dies, unless with one of the ``final`` exit codes.
 
         Raises:
-            ProcessFailedError: it keeps dying.
+            ProcessFailedError: it keeps dying, or ended with a final exit code, which is then that of the error.
         """
         short_lives = 0
         while True:
@@ -146,9 +163,14 @@ class Processes:
             if self._ending:
                 return
             self._notify(f"{child.name} (pid {child.pid}) {child.ended}")
+            if child.process.returncode in final:
+                failed = ProcessFailedError(child.name, child.ended, child.log, self._owner)
+                failed.exit_code = child.process.returncode or failed.exit_code
+                raise failed
             short_lives = short_lives + 1 if time.monotonic() - child.began < _SHORT_LIFE else 0
             if short_lives >= _MAX_SHORT_LIVES:
-                raise ProcessFailedError(child.name, f"ended {short_lives} times in a row ({child.ended})", child.log)
+                reason = f"ended {short_lives} times in a row ({child.ended})"
+                raise ProcessFailedError(child.name, reason, child.log, self._owner)
             await asyncio.sleep(_PAUSE)
             while not await child.free():
                 short_lives = 0

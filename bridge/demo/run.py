@@ -10,7 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from shutil import which
@@ -23,19 +23,20 @@ from bridge.demo.comparison import settle_and_compare
 from bridge.demo.control import UNREACHABLE
 from bridge.demo.faults import FAULT_INTERVAL, inject_faults
 from bridge.demo.heartbeats import Heartbeats
-from bridge.demo.output import Output, notices_from_logs
 from bridge.demo.processes import ProcessFailedError
 from bridge.demo.recorded import kind_of, sources
 from bridge.demo.settings import DemoSettings
 from bridge.demo.setup import Setup, set_up
 from bridge.demo.summary import Outcome, as_text, failures, summary
 from bridge.demo.venue import by_base
-from bridge.demo.view.device import open_terminal
 from bridge.demo.view.frame import Frame, take_frame
 from bridge.demo.view.screen import save_picture, screen
-from bridge.demo.view.terminal import FullScreen
 from bridge.demo.watch import Watcher
 from bridge.errors import BridgeError
+from bridge.view.device import open_terminal
+from bridge.view.output import Output, notices_from_logs
+from bridge.view.signals import on_signals
+from bridge.view.terminal import FullScreen
 from consumers.reader import Reader
 from consumers.service import discover
 
@@ -57,7 +58,8 @@ async def run(settings: DemoSettings) -> int:
         BridgeError: there is no server, or a process keeps dying.
     """
     demo = Demo(settings)
-    with _on_signals(demo), notices_from_logs(demo.notify):
+    signals = on_signals(interrupt=demo.interrupt, abandon=demo.abandon, hang_up=demo.hang_up)
+    with signals, notices_from_logs(demo.notify):
         try:
             return await demo.run()
         except asyncio.CancelledError:
@@ -330,23 +332,6 @@ def _what_is_left(setup: Setup, *, kept: bool) -> Iterator[str]:
         yield "its keys and configs were removed"
     else:
         yield f"{setup.directory} was removed; --dir DIR keeps config, logs and data"
-
-
-@contextmanager
-def _on_signals(demo: Demo) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    actions: dict[signal.Signals, Callable[[], object]] = {
-        signal.SIGINT: demo.interrupt,
-        signal.SIGTERM: demo.interrupt,
-        signal.SIGQUIT: demo.abandon,
-    }
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not under nohup
-        actions[signal.SIGHUP] = demo.hang_up
-    with ExitStack() as stack:
-        for number, action in actions.items():
-            loop.add_signal_handler(number, action)
-            stack.callback(loop.remove_signal_handler, number)
-        yield
 
 
 def _first(failed: BaseExceptionGroup) -> BaseException:

@@ -35,7 +35,7 @@ from bridge.keys import Keys
 from bridge.simulator import exchange_named
 from consumers.connection import make_client, safe_url
 
-__all__ = ["Setup", "set_up"]
+__all__ = ["Setup", "is_free", "lost_its_port", "set_up", "start_server", "try_server", "wait_until"]
 
 _PORTS = 5
 """How many ports to try."""
@@ -92,21 +92,21 @@ async def set_up(settings: DemoSettings, notify: Callable[[str], None]) -> Async
         stack.callback(lambda: None if kept else remove(directory))
         namespace = ""
         if settings.redis is not None:
-            await _try_server(settings.redis)
+            await try_server(settings.redis)
             namespace = f"demo-{secrets.token_hex(3)}"
             stack.push_async_callback(remove_keys, settings.redis, namespace)
         processes = await stack.enter_async_context(Processes(directory, notify, temporary=settings.directory is None))
         stack.push(decide)
         if settings.redis is not None:
             processes.remember_keys(settings.redis, namespace)
-        url = settings.redis or await _start_server(processes, directory)
+        url = settings.redis or await start_server(processes, directory)
         keys = Keys(namespace)
         venues = await _start_simulators(processes, settings, directory, stack)
         for venue in venues:
             _write_config(venue, url, namespace, settings)
             command = python_module("bridge", "run", "--config", str(venue.config))
             connector = await processes.start(venue.connector, command, {"NO_COLOR": "1"}, rank=_CLIENT)
-            connector.free = partial(_is_free, url, keys.connector(venue.exchange))
+            connector.free = partial(is_free, url, keys.connector(venue.exchange))
         env = {"TICKBRIDGE_REDIS__URL": url, "TICKBRIDGE_NAMESPACE": namespace}
         for name in ("books", "wallets"):
             await processes.start(name, python_module(f"consumers.{name}"), env, rank=_CLIENT)
@@ -128,36 +128,48 @@ def _directory(wanted: Path | None) -> Path:
     return wanted.resolve()
 
 
-async def _try_server(url: str) -> None:
+async def try_server(url: str, source: str = "demo") -> None:
+    """Check that this server can be used; ``source`` names the command in messages.
+
+    Raises:
+        ConfigError: the URL is not valid.
+        RedisUnavailableError: the server is unreachable, refuses this client, or is not suitable.
+    """
     try:
         settings = RedisSettings(url=url)
     except ValidationError as error:
         problems = [Problem("--redis", message, hint) for _, message, hint in mistakes_of(error)]
-        raise ConfigError(problems, "demo") from None
+        raise ConfigError(problems, source) from None
     await probe_redis(settings)
 
 
-async def _start_server(processes: Processes, directory: Path) -> str:
+async def start_server(processes: Processes, directory: Path, *, durable: bool = True) -> str:
+    """Start a server on a free port; returns its URL, once it answers. ``durable``: it keeps its data on the disk.
+
+    Raises:
+        ServerMissingError: there is no server on this machine.
+        ProcessFailedError: it does not start.
+    """
     binary = find_server()
     data = directory / "redis"
-    data.mkdir()
+    data.mkdir(exist_ok=True)
     for left in reversed(range(_PORTS)):
         port = free_port()
-        child = await processes.start("redis", server_command(binary, port, data), rank=_SERVER)
+        child = await processes.start("redis", server_command(binary, port, data, durable=durable), rank=_SERVER)
         url = f"redis://127.0.0.1:{port}/0"
         client = make_client(url)
         try:
-            await _wait(child, partial(_answers, client, child))
+            await wait_until(child, partial(_answers, client, child))
             break
         except ProcessFailedError as error:
-            if not (left and _lost_its_port(error)):
+            if not (left and lost_its_port(error)):
                 raise
         finally:
             await client.aclose()
     return url
 
 
-def _lost_its_port(error: ProcessFailedError) -> bool:
+def lost_its_port(error: ProcessFailedError) -> bool:
     """Whether another process took the port after it was found free."""
     return " in use" in error.tail.lower()
 
@@ -235,10 +247,10 @@ async def _control_url(child: ChildProcess, restart: Callable[[], Awaitable[Chil
 
     for left in reversed(range(_PORTS)):
         try:
-            await _wait(child, ready)
+            await wait_until(child, ready)
             break
         except ProcessFailedError as error:
-            if not (left and _lost_its_port(error)):
+            if not (left and lost_its_port(error)):
                 raise
         child = await restart()
     found = _CONTROL.search(child.log.read_text(encoding="utf-8"))
@@ -274,7 +286,7 @@ def _write_config(venue: Venue, url: str, namespace: str, settings: DemoSettings
     venue.config.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
 
-async def _is_free(url: str, key: str) -> bool:
+async def is_free(url: str, key: str) -> bool:
     """Whether the connector may be restarted: the heartbeat of a killed one has expired.
 
     Until then, the user who killed it has time to restart it.
@@ -288,12 +300,19 @@ async def _is_free(url: str, key: str) -> bool:
         await client.aclose()
 
 
-async def _wait(child: ChildProcess, ready: Callable[[], Any]) -> None:
+async def wait_until(child: ChildProcess, ready: Callable[[], Any]) -> None:
+    """Wait until a process that has just been started is ready.
+
+    Raises:
+        ProcessFailedError: it ended, or takes too long.
+    """
     deadline = time.monotonic() + _START_SECONDS
     while not await ready():
         if not child.running:
             assert child.process
-            raise ProcessFailedError(child.name, f"ended with exit code {child.process.returncode}", child.log)
+            raise ProcessFailedError(
+                child.name, f"ended with exit code {child.process.returncode}", child.log, child.owner
+            )
         if time.monotonic() > deadline:
-            raise ProcessFailedError(child.name, f"was not ready within {_START_SECONDS:g} s", child.log)
+            raise ProcessFailedError(child.name, f"was not ready within {_START_SECONDS:g} s", child.log, child.owner)
         await asyncio.sleep(_LOOK_EVERY)

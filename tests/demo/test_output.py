@@ -16,8 +16,8 @@ import pytest
 from rich.console import Group
 from rich.text import Text
 
-from bridge.demo.output import Output, notices_from_logs
-from bridge.demo.view.painter import Painter
+from bridge.view.output import Output, notices_from_logs
+from bridge.view.painter import Painter
 from tests.demo.running import until
 from tests.environment import clean_environment
 from tests.patience import PATIENCE

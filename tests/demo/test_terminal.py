@@ -15,7 +15,7 @@ import pytest
 
 from bridge.demo import guardian
 from bridge.demo.embedded import ServerMissingError, find_server
-from bridge.demo.view.device import Device
+from bridge.view.device import Device
 from tests.demo.running import alive, until
 from tests.patience import PATIENCE
 from tests.terminals import Terminal

@@ -19,9 +19,9 @@ from bridge.demo.view.frame import (
     WalletFrame,
 )
 from bridge.demo.view.screen import save_picture, screen
-from bridge.demo.view.style import bar, column, spark
 from bridge.demo.watch import Lag
 from bridge.model import Trade
+from bridge.view.style import bar, column, spark
 
 
 def make_book(

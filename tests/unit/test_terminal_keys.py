@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.demo.view.keys import Keys
+from bridge.view.keys import Keys
 
 SEQUENCES = {
     b"\t": ["tab"],
@@ -15,6 +15,14 @@ SEQUENCES = {
     b"\x1b[D": ["left"],
     b"\x1bOC": ["right"],  # the same key where the terminal is in application mode
     b"\x1b[1;5D": ["left"],  # with Control
+    b"\x1b[5~": ["page-up"],
+    b"\x1b[6;5~": ["page-down"],
+    b"\x1b[H": ["home"],
+    b"\x1bOF": ["end"],
+    b"\x1b[4~": ["end"],
+    b"\r": ["enter"],
+    b"\n": ["enter"],
+    b"\x7f": ["backspace"],
     b"\x1b[15~": [],  # F5
     b"\x1bOP": [],  # F1
     b"\x1b[200~": [],  # something is pasted

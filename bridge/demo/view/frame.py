@@ -16,7 +16,8 @@ from bridge.demo.summary import publish_lag
 from bridge.demo.venue import Instrument, Venue
 from bridge.demo.watch import Lag, Watcher
 from bridge.keys import StreamKey
-from bridge.model import Channel, Levels, Trade
+from bridge.model import Channel
+from bridge.view.books import BookFrame
 from consumers.keeper import BookKeeper
 
 __all__ = [
@@ -51,19 +52,6 @@ class VenueFrame(Struct, frozen=True):
     def flowing(self) -> bool:
         """Whether there is a connector. Without one, the last known state is shown."""
         return self.state != "away"
-
-
-class BookFrame(Struct, frozen=True):
-    """A pair: the best levels of its book, best first, and its newest trades, newest first."""
-
-    exchange: str
-    pair: str
-    valid: bool
-    reason: str
-    bids: Levels
-    asks: Levels
-    trades: list[Trade]
-    flowing: bool = True
 
 
 class WalletFrame(Struct, frozen=True):

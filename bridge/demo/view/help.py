@@ -8,7 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from bridge.demo.view.style import ASK, BAD, BID, BID_DIM, DIM, FRAME, GOOD, HEAD, TITLE, WARN
+from bridge.view.style import ASK, BAD, BID, BID_DIM, DIM, FRAME, GOOD, HEAD, TITLE, WARN
 
 __all__ = ["help_panel"]
 

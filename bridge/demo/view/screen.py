@@ -13,12 +13,12 @@ from rich.panel import Panel
 from rich.text import Text
 
 from bridge.demo.recorded import SIMULATED
-from bridge.demo.view.books import book_panel, trades_panel
 from bridge.demo.view.frame import Frame
 from bridge.demo.view.help import help_panel
-from bridge.demo.view.style import BAD, DIM, FRAME, GOOD, HEAD, TITLE, WARN, spark
 from bridge.demo.view.wallets import wallets_panel, wallets_width
 from bridge.demo.watch import Lag
+from bridge.view.books import book_panel, trades_panel
+from bridge.view.style import BAD, DIM, FRAME, GOOD, HEAD, TITLE, WARN, clock, spark, two_sides
 
 __all__ = ["save_picture", "screen"]
 
@@ -111,8 +111,8 @@ def _header(frame: Frame, width: int) -> Text:
             left.append(f" ● {words}" if several else f"  ● {words}", _STATE_STYLES.get(venue.state, BAD))
     for process in ended:
         left.append(f"  ● {process.name} {process.ended}", BAD)
-    right = Text(_clock(frame.elapsed) + (f" / {_clock(frame.duration)}" if frame.duration else "") + " ", DIM)
-    return _two_sides(left, right, width)
+    right = Text(clock(frame.elapsed) + (f" / {clock(frame.duration)}" if frame.duration else "") + " ", DIM)
+    return two_sides(left, right, width)
 
 
 def _flow(frame: Frame, width: int, *, tall: bool) -> RenderableType:
@@ -137,13 +137,13 @@ def _flow(frame: Frame, width: int, *, tall: bool) -> RenderableType:
     if tall:
         history = Text(spark(frame.history[-max(0, min(60, inner - path.cell_len - 2)) :]), HEAD)
         body: RenderableType = Group(
-            _two_sides(path, history, inner), _two_sides(Text("p50/p99  ", DIM) + reader + redis, counts, inner)
+            two_sides(path, history, inner), two_sides(Text("p50/p99  ", DIM) + reader + redis, counts, inner)
         )
     else:
         short = Text.assemble(
             (f"{received:,.0f}/s ", "bold"), ("in ", DIM), (f"{read:,.0f}/s ", "bold"), ("read  ", DIM)
         )
-        body = _two_sides(short + reader, counts, inner)
+        body = two_sides(short + reader, counts, inner)
     title = Text.assemble(("messages ", TITLE), (f"{frame.totals['received']:,} received", DIM))
     return Panel(body, title=title, title_align="left", border_style=FRAME, box=box.ROUNDED)
 
@@ -160,7 +160,7 @@ def _footer(frame: Frame, width: int) -> RenderableType:
         keys = Text.assemble(("tab", "bold"), (" next pair  ", DIM), keys)
     pids = _pids(frame, width - keys.cell_len - 1)
     where = Text(f"{frame.config} ", DIM)
-    return Group(_two_sides(_notice(frame), where, width), _two_sides(pids, keys, width))
+    return Group(two_sides(_notice(frame), where, width), two_sides(pids, keys, width))
 
 
 def _notice(frame: Frame) -> Text:
@@ -169,7 +169,7 @@ def _notice(frame: Frame) -> Text:
         return Text(" no notices yet", DIM, no_wrap=True)
     at, words = frame.notices[-1]
     style = WARN if frame.elapsed - at < _NEWS else DIM
-    return Text.assemble((f" {_clock(at)} ", DIM), (words, style), no_wrap=True, overflow="ellipsis")
+    return Text.assemble((f" {clock(at)} ", DIM), (words, style), no_wrap=True, overflow="ellipsis")
 
 
 def _pids(frame: Frame, width: int) -> Text:
@@ -180,18 +180,3 @@ def _pids(frame: Frame, width: int) -> Text:
         if text.cell_len + more.cell_len <= width:
             text.append_text(more)
     return text
-
-
-def _two_sides(left: Text, right: Text, width: int) -> Text:
-    """Both texts in one line; if they do not fit, only the left one."""
-    room = width - left.cell_len
-    if room <= right.cell_len:
-        line = left.copy()
-        line.truncate(width, overflow="ellipsis")
-        return line
-    return left + Text(" " * (room - right.cell_len)) + right
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes:02}:{rest:02}"

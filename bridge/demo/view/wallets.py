@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.demo.view.frame import Frame, OrderFrame, PositionFrame, WalletFrame
-from bridge.demo.view.style import ASK, BID, DIM, FRAME, TITLE, aligned, column
+from bridge.view.style import ASK, BID, DIM, FRAME, TITLE, aligned, column
 
 __all__ = ["wallets_panel", "wallets_width"]
 

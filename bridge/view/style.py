@@ -8,8 +8,8 @@ from decimal import Decimal
 from rich.text import Text
 
 __all__ = [
-    "ASK", "ASK_DIM", "BAD", "BID", "BID_DIM", "DIM", "FRAME", "GOOD", "HEAD", "TITLE", "WARN", "aligned", "bar", "column",
-    "spark",
+    "ASK", "ASK_DIM", "BAD", "BID", "BID_DIM", "DIM", "FRAME", "GOOD", "HEAD", "TITLE", "WARN", "aligned", "bar", "clock",
+    "column", "spark", "two_sides",
 ]  # fmt: skip
 
 # Readable on dark and light backgrounds, in true colour and with sixteen colours.
@@ -66,3 +66,19 @@ def column(texts: Sequence[str], width: int) -> list[str]:
         if max(map(len, shown), default=0) <= width:
             return shown
     return [f"{value:.2e}" for value in values]
+
+
+def two_sides(left: Text, right: Text, width: int) -> Text:
+    """Both texts in one line; if they do not fit, only the left one."""
+    room = width - left.cell_len
+    if room <= right.cell_len:
+        line = left.copy()
+        line.truncate(width, overflow="ellipsis")
+        return line
+    return left + Text(" " * (room - right.cell_len)) + right
+
+
+def clock(seconds: float) -> str:
+    """``mm:ss``."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes:02}:{rest:02}"

@@ -15,9 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Self
 
-from bridge.demo.guardian import modes_of
-
-__all__ = ["Device", "open_terminal"]
+__all__ = ["Device", "modes_of", "open_terminal"]
 
 _ENTER = b"\x1b[?1049h\x1b[?25l\x1b[2J"
 _LEAVE = b"\x1b[0m\x1b[?25h\x1b[?1049l"
@@ -31,7 +29,7 @@ class Device:
         self.number = number
         self._path = path
         self.on_change: Callable[[str], None] = lambda _: None
-        """Called with the state for `bridge.demo.guardian.give_back` on entering, and with ``""`` on leaving."""
+        """Called with the state for the guardian of the demo (`bridge.demo.guardian.give_back`) on entering, and with ``""`` on leaving."""
         self._before: list[Any] | None = None
 
     @classmethod
@@ -124,3 +122,9 @@ def _paths(number: int) -> Iterator[str]:
     with suppress(OSError):
         yield os.ttyname(number)
     yield "/dev/tty"
+
+
+def modes_of(number: int) -> list[Any]:
+    """A terminal's modes as plain numbers, for ``termios.tcsetattr``."""
+    *flags, characters = termios.tcgetattr(number)
+    return [*flags, [sign if isinstance(sign, int) else sign[0] for sign in characters]]

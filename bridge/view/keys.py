@@ -11,12 +11,14 @@ _ESCAPE = b"\x1b"
 _SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|O[ -~]|[^\[O])", re.DOTALL)
 _BEGUN = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|O)?", re.DOTALL)
 _LONGEST = 32
-_NAMES = {b"A": "up", b"B": "down", b"C": "right", b"D": "left", b"Z": "shift-tab"}
-_PLAIN = {"\t": "tab"}
+_NAMES = {b"A": "up", b"B": "down", b"C": "right", b"D": "left", b"F": "end", b"H": "home", b"Z": "shift-tab"}
+_NUMBERS = {b"1": "home", b"4": "end", b"5": "page-up", b"6": "page-down", b"7": "home", b"8": "end"}
+"""Keys whose sequence is a number and a tilde."""
+_PLAIN = {"\t": "tab", "\r": "enter", "\n": "enter", "\x7f": "backspace", "\x08": "backspace"}
 
 
 class Keys:
-    """Decodes keys: ``tab``, ``shift-tab``, ``up``, ``left`` …, ``escape``, or the character itself.
+    """Decodes keys: ``tab``, ``enter``, ``up``, ``page-down`` …, ``escape``, or the character itself.
 
     An escape sequence may arrive in several reads, so an incomplete one is kept until the rest arrives. If nothing
     follows an escape character for a while, call ``flush``: it was the escape key. Sequences of other keys are ignored.
@@ -53,11 +55,21 @@ class Keys:
                 place = end
             elif found := _SEQUENCE.match(data, place):
                 # Modifiers come before the last letter: ESC [ 1 ; 5 C is Ctrl with an arrow key.
-                if found[0][1:2] in (b"[", b"O") and found[0][-1:] in _NAMES:
-                    yield _NAMES[found[0][-1:]]
+                name = _name(found[0])
+                if name:
+                    yield name
                 place = found.end()
             elif (begun := _BEGUN.match(data, place)) and begun.end() == len(data) and len(begun[0]) <= _LONGEST:
                 self._rest = begun[0]
                 return
             else:
                 place += 1
+
+
+def _name(sequence: bytes) -> str:
+    """The name of a key by its sequence; empty for other keys."""
+    if sequence[1:2] not in (b"[", b"O"):
+        return ""
+    if sequence[-1:] == b"~":
+        return _NUMBERS.get(sequence[2:-1].partition(b";")[0], "")
+    return _NAMES.get(sequence[-1:], "")

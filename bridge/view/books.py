@@ -5,13 +5,14 @@ from __future__ import annotations
 from decimal import Decimal
 from itertools import accumulate
 
+from msgspec import Struct
 from rich import box
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from bridge.demo.view.frame import BookFrame
-from bridge.demo.view.style import (
+from bridge.model import Levels, Trade
+from bridge.view.style import (
     ASK,
     ASK_DIM,
     BAD,
@@ -27,11 +28,23 @@ from bridge.demo.view.style import (
     bar,
     column,
 )  # fmt: skip
-from bridge.model import Levels, Trade
 
-__all__ = ["book_panel", "trades_panel"]
+__all__ = ["BookFrame", "book_panel", "trades_panel"]
 
 _PRICE = 9
+
+
+class BookFrame(Struct, frozen=True):
+    """A pair: the best levels of its book, best first, and its newest trades, newest first."""
+
+    exchange: str
+    pair: str
+    valid: bool
+    reason: str
+    bids: Levels
+    asks: Levels
+    trades: list[Trade]
+    flowing: bool = True
 
 
 def book_panel(book: BookFrame, width: int, lines: int) -> RenderableType:

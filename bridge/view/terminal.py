@@ -14,9 +14,9 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from rich.console import RenderableType
 
-from bridge.demo.view.device import Device
-from bridge.demo.view.keys import Keys
-from bridge.demo.view.painter import Painter
+from bridge.view.device import Device
+from bridge.view.keys import Keys
+from bridge.view.painter import Painter
 
 __all__ = ["FullScreen"]
 
@@ -42,13 +42,14 @@ class FullScreen:
         self._device = device
         self._pressed = pressed
         self._thread: _TerminalThread | None = None
+        self._key_pressed = asyncio.Event()
 
     @property
     def open(self) -> bool:
         return self._thread is not None
 
     async def show(self, take: Callable[[], Picture]) -> None:
-        """Take and show pictures several times a second, until cancelled or the terminal is gone.
+        """Take and show pictures several times a second, and after each key, until cancelled or the terminal is gone.
 
         Raises:
             Exception: any error while drawing.
@@ -56,7 +57,7 @@ class FullScreen:
         loop = asyncio.get_running_loop()
 
         def pressed(key: str) -> None:
-            loop.call_soon_threadsafe(self._pressed, key)
+            loop.call_soon_threadsafe(self._take_key, key)
 
         thread = self._thread = _TerminalThread(self._device, pressed)
         with ExitStack() as stack:
@@ -68,9 +69,16 @@ class FullScreen:
             while thread.is_alive():
                 if thread.idle:
                     thread.offer(take())
-                await asyncio.sleep(_EVERY)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_EVERY):
+                        await self._key_pressed.wait()
+                self._key_pressed.clear()
         if thread.error is not None:
             raise thread.error
+
+    def _take_key(self, key: str) -> None:
+        self._pressed(key)
+        self._key_pressed.set()
 
     async def close(self) -> None:
         """Release the terminal; no effect if it is not in use."""

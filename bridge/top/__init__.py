@@ -1,0 +1,1 @@
+"""``tickbridge top``: a live view of the streams and connectors of any Redis."""

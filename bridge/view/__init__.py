@@ -1,0 +1,1 @@
+"""Views on a terminal: its keys, size and modes, and what several views draw."""
