@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks import (
     books,
     burst,
+    export,
     fence,
     kinds,
     memory,
@@ -43,6 +44,7 @@ _PARTS = (
     "kinds",
     "books",
     "reader",
+    "export",
     "rejecting",
     "peers",
     "path",
@@ -52,8 +54,8 @@ _PARTS = (
     "pairs",
     "backlog",
 )
-_REPORTED = tuple(part for part in _PARTS if part not in ("path", "books"))
-"""What `peers` measures is the whole path, and more; what `books` measures is for who wants `book10`."""
+_REPORTED = tuple(part for part in _PARTS if part not in ("path", "books", "export"))
+"""What `peers` measures is the whole path, and more; `books` is for who wants `book10`, `export` for who wants files."""
 
 
 def main() -> int:
@@ -111,7 +113,7 @@ def _options() -> argparse.Namespace:
         nargs="*",
         choices=[[], "report", *_PARTS],
         metavar="PART",
-        help=f"{names}; default: all but path and books",
+        help=f"{names}; default: all but path, books and export",
     )
     add("--runs", type=int, default=3, help="runs of each measurement; their median counts (default: 3)")
     add("--scale", type=float, default=1.0, metavar="X", help="of all counts and durations (default: 1)")
@@ -153,6 +155,7 @@ def _measurements(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[
         "kinds": partial(kinds.measure, events=count(50_000), runs=runs),
         "books": partial(books.measure, deltas=count(50_000), runs=runs),
         "reader": partial(reader.measure, events=count(100_000), runs=runs),
+        "export": partial(export.measure, events=count(200_000), runs=runs),
         "rejecting": partial(rejecting.measure, frames=count(4_000), runs=runs),
         "peers": partial(peers.measure, messages=count(200_000), runs=runs, quiet=quiet, recording=options.recording),
         "path": partial(path.saturate, messages=count(300_000), runs=runs, quiet=quiet),

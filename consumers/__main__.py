@@ -7,7 +7,7 @@ from importlib import import_module
 
 __all__ = ["main"]
 
-SERVICES = ("books", "wallets")
+SERVICES = ("books", "wallets", "candles", "parquet")
 
 
 def main() -> int:

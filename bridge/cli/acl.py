@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser"]
 
-ROLES = ("connector", "public", "account", "books", "wallets", "operator")
+ROLES = ("connector", "public", "account", "books", "wallets", "candles", "operator")
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]*")
 
 
@@ -145,6 +145,8 @@ def _users(options: argparse.Namespace, settings: Settings, *, cluster: bool) ->
     if "wallets" in roles:
         only = [(exchange, name) for name, exchange in accounts.items()] if options.account else []
         users["tickbridge-wallets"] = acl.wallets(settings.namespace, only)
+    if "candles" in roles:
+        users["tickbridge-candles"] = acl.candles(settings.namespace)
     if "operator" in roles:
         users["tickbridge-operator"] = acl.operator(settings.namespace)
     return users
