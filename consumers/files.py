@@ -78,7 +78,8 @@ def atomic(path: Path, named: Callable[[], Path] = Path) -> Iterator[Path]:
     Raises:
         FilesError: it cannot be written, for example because the disk is full.
     """
-    temporary = path.with_name(f"{_UNFINISHED}{os.getpid()}-{path.name}")
+    # Not with the suffix of the file: a pattern may match hidden files, too.
+    temporary = path.with_name(f"{_UNFINISHED}{os.getpid()}-{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -57,7 +57,7 @@ class GapFinder:
         found += [
             _control(entry_id, flat)
             for entry_id, flat in zip(page.ids, page.flats, strict=True)
-            if len(flat) > 1 and flat[1] == b"control" and flat[0] == b"type"
+            if (flat[1] if flat[0] == b"type" else _type(flat)) == b"control"
         ]
         found.sort(key=lambda gap: (gap.ms, gap.seq, gap.event not in _JUMPS))
         return found
@@ -79,6 +79,11 @@ class GapFinder:
                 found.append(Gap(split_id(entry_id)[0], seq, kind, seq - expected if seq > expected else None))
             expected = seq + 1
         return found
+
+
+def _type(flat: list[bytes]) -> bytes:
+    """The type of an entry whose first field is another one, which no connector writes."""
+    return dict(zip(flat[::2], flat[1::2], strict=False)).get(b"type", b"")
 
 
 def _control(entry_id: bytes, flat: list[bytes]) -> Gap:
