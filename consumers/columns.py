@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from bridge.keys import Keys
-from consumers.files import arrow
+from consumers.files import arrow, library
 from consumers.gaps import Gap
 from consumers.pages import Page, field_names, text_of
 
@@ -40,6 +40,7 @@ class Columns:
 
     def __init__(self, keys: Keys, key: str, first: Page | None = None) -> None:
         self._arrow = arrow()
+        self._compute = library("pyarrow.compute")
         names = field_names(keys, key)
         self.ours = bool(names)
         if self.ours:
@@ -120,13 +121,14 @@ class Columns:
         return plan
 
     def _ids(self, ids: list[bytes]) -> tuple[Any, Any]:
-        halves = [entry_id.split(b"-") for entry_id in ids]
+        halves = b"-".join(ids).split(b"-")
+        integer, text = self._arrow.int64(), self._arrow.string()
         try:
-            ms, seq = ([int(half[at]) for half in halves] for at in (0, 1))
-            return self._arrow.array(ms, self._arrow.int64()), self._arrow.array(seq, self._arrow.int64())
-        except OverflowError:
-            worst = max(halves, key=lambda half: max(int(half[0]), int(half[1])))
-            raise ValueError(f"the entry ID {text_of(b'-'.join(worst))} is too large for a table") from None
+            ms, seq = (self._arrow.array(halves[at::2], text).cast(integer) for at in (0, 1))
+        except ValueError:
+            worst = max(ids, key=lambda entry_id: max(map(int, entry_id.split(b"-"))))
+            raise ValueError(f"the entry ID {text_of(worst)} is too large for a table") from None
+        return ms, seq
 
     def _texts(self, raw: Sequence[bytes]) -> Any:
         try:
@@ -142,11 +144,14 @@ class Columns:
         if not any(raw):
             return self._arrow.nulls(count, integer), {}
         try:
-            numbers = [int(value) if value else None for value in raw]
-            # As the bridge writes them: digits alone. Python also accepts 1_000 and +1.
-            if all(map(bytes.isdigit, filter(None, raw))) and not any(value[:1] == b"0" < value for value in raw):
-                return self._arrow.array(numbers, integer), {}
-        except (ValueError, OverflowError):
+            text = self._arrow.array(raw, self._arrow.string())
+            if not all(raw):
+                text = self._compute.if_else(self._compute.equal(text, ""), None, text)
+            column = text.cast(integer)
+            # As the bridge writes them: not 007, which is the same number.
+            if column.cast(text.type).equals(text):
+                return column, {}
+        except ValueError:
             pass
         numbers = []
         odd: dict[int, str | None] = {}

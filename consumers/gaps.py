@@ -55,15 +55,15 @@ class GapFinder:
             return []
         found = self._jumps(page)
         found += [
-            _control(entry_id, flat)
-            for entry_id, flat in zip(page.ids, page.flats, strict=True)
-            if (flat[1] if flat[0] == b"type" else _type(flat)) == b"control"
+            _control(page.ids[row], flat)
+            for row, flat in enumerate(page.flats)
+            if flat[1] == b"control" or (flat[0] != b"type" and _type(flat) == b"control")
         ]
         found.sort(key=lambda gap: (gap.ms, gap.seq, gap.event not in _JUMPS))
         return found
 
     def _jumps(self, page: Page) -> list[Gap]:
-        seqs = [int(entry_id.partition(b"-")[2]) for entry_id in page.ids]
+        seqs = list(map(int, b"-".join(page.ids).split(b"-")[1::2]))
         expected, self._expected = self._expected, seqs[-1] + 1
         if expected is None:
             expected = seqs[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -15,7 +17,7 @@ from consumers.connection import Where, topology_of
 
 __all__ = ["Page", "field_names", "is_candles", "last_id", "most_per_page", "open_client", "pages", "text_of"]
 
-_FIRST, _MOST, _MOST_OF_BOOKS = 100, 5_000, 1_000
+_FIRST, _MOST, _MOST_OF_BOOKS = 100, 2_000, 1_000
 """Entries of a page: of the first one, and at most. A snapshot of a book may have a megabyte."""
 _SIZE = 4 << 20
 """Bytes that a page should have, as far as a sample of its entries tells."""
@@ -68,7 +70,8 @@ def pages(client: Redis, key: str, after: str, end: str, *, most: int = _MOST) -
     count = min(_FIRST, most)
     start = f"({after}" if after else "-"
     while True:
-        reply: Any = client.execute_command("XRANGE", key, start, end, "COUNT", count)  # type: ignore[no-untyped-call]
+        with _uncollected():
+            reply: Any = client.execute_command("XRANGE", key, start, end, "COUNT", count)  # type: ignore[no-untyped-call]
         if not reply:
             return
         ids, flats = map(list, zip(*reply, strict=True))
@@ -105,6 +108,19 @@ def most_per_page(keys: Keys, key: str) -> int:
     """How many entries of a stream are read at once, at most."""
     stream = keys.parse(key)
     return _MOST_OF_BOOKS if stream is not None and stream.channel in BOOKS else _MOST
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector, which would walk the thousands of new lists of a reply again and again."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _size_of_one(flats: list[list[bytes]]) -> int:

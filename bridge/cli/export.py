@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import signal
 from contextlib import closing
 from pathlib import Path
@@ -70,6 +71,7 @@ def run(options: argparse.Namespace) -> int:
     from consumers.pages import last_id, open_client
 
     signal.signal(signal.SIGTERM, _end)  # so that no unfinished file is left
+    gc.freeze()  # a collection that walks all that is loaded costs more than a page of entries
     settings = load(options.config)
     keys = Keys(settings.namespace if options.namespace is None else options.namespace)
     if options.format != "jsonl":
