@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks import (
     books,
     burst,
+    export,
     fence,
     gateway,
     kinds,
@@ -44,6 +45,7 @@ _PARTS = (
     "kinds",
     "books",
     "reader",
+    "export",
     "rejecting",
     "peers",
     "path",
@@ -54,8 +56,8 @@ _PARTS = (
     "pairs",
     "backlog",
 )
-_REPORTED = tuple(part for part in _PARTS if part not in ("path", "books", "gateway"))
-"""What `peers` measures is the whole path, and more; `books` is for who wants `book10`, `gateway` for who runs one."""
+_REPORTED = tuple(part for part in _PARTS if part not in ("path", "books", "gateway", "export"))
+"""What `peers` measures is the whole path, and more; `books` is for who wants `book10`, `gateway` and `export` for who runs them."""
 
 
 def main() -> int:
@@ -113,7 +115,7 @@ def _options() -> argparse.Namespace:
         nargs="*",
         choices=[[], "report", *_PARTS],
         metavar="PART",
-        help=f"{names}; default: all but path, books and gateway",
+        help=f"{names}; default: all but path, books, gateway and export",
     )
     add("--runs", type=int, default=3, help="runs of each measurement; their median counts (default: 3)")
     add("--scale", type=float, default=1.0, metavar="X", help="of all counts and durations (default: 1)")
@@ -155,6 +157,7 @@ def _measurements(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[
         "kinds": partial(kinds.measure, events=count(50_000), runs=runs),
         "books": partial(books.measure, deltas=count(50_000), runs=runs),
         "reader": partial(reader.measure, events=count(100_000), runs=runs),
+        "export": partial(export.measure, events=count(200_000), runs=runs),
         "rejecting": partial(rejecting.measure, frames=count(4_000), runs=runs),
         "peers": partial(peers.measure, messages=count(200_000), runs=runs, quiet=quiet, recording=options.recording),
         "path": partial(path.saturate, messages=count(300_000), runs=runs, quiet=quiet),

@@ -12,7 +12,7 @@ from benchmarks.trial import python, read_line, started
 from bridge.keys import Keys
 from bridge.model import BookDelta, BookSnapshot, Channel
 
-__all__ = ["measure"]
+__all__ = ["fill", "measure"]
 
 NAMESPACE = "bench-reader"
 _AT_ONCE = 1_000
@@ -40,7 +40,7 @@ def measure(server: Server, *, events: int, runs: int) -> tuple[str, list[Target
 
 def _read(server: Server, events: list[Any], words: list[str]) -> Run:
     server.forget(NAMESPACE)
-    key = _fill(server, events)
+    key = fill(server, events, NAMESPACE)
     command = python(
         "benchmarks.reading", key, "--redis", server.url, "--namespace", NAMESPACE, "--count", str(len(events)), *words
     )
@@ -56,12 +56,12 @@ def _read(server: Server, events: list[Any], words: list[str]) -> Run:
     }
 
 
-def _fill(server: Server, events: list[Any]) -> str:
-    """The entries of these events, as the bridge writes them; a book's first is its snapshot."""
+def fill(server: Server, events: list[Any], namespace: str) -> str:
+    """Write the entries of these events, as the bridge does; a book's first is its snapshot. Returns the key."""
     first = events[0]
     if isinstance(first, BookDelta):
         events = [BookSnapshot(first.subject, first.ts, first.recv, "0", first.bids, first.asks), *events[1:]]
-    key = Keys(NAMESPACE).stream("bench", first.subject, Channel(first.channel))
+    key = Keys(namespace).stream("bench", first.subject, Channel(first.channel))
     for start in range(0, len(events), _AT_ONCE):
         pipe = server.client.pipeline(transaction=False)
         for seq, event in enumerate(events[start : start + _AT_ONCE], start + 1):

@@ -11,9 +11,20 @@ from collections.abc import Iterable, Sequence
 
 from bridge.config import ConnectorSettings, Settings
 from bridge.keys import Keys
-from bridge.model import BOOKS, PRIVATE_CHANNELS
+from bridge.model import BOOKS, PRIVATE_CHANNELS, Channel
 
-__all__ = ["PLACEHOLDER", "account_reader", "books", "connector", "operator", "public_reader", "user", "wallets", "web"]
+__all__ = [
+    "PLACEHOLDER",
+    "account_reader",
+    "books",
+    "candles",
+    "connector",
+    "operator",
+    "public_reader",
+    "user",
+    "wallets",
+    "web",
+]
 
 PLACEHOLDER = "#SHA256-OF-THE-PASSWORD"
 """Placeholder for the hash of a password; Redis refuses it, so it cannot be used by mistake."""
@@ -114,6 +125,21 @@ def books(namespace: str) -> Rules:
         *_READ,
         _also([f"~{keys.snapshot('*', '*')}"], ("+hset", "+hgetall")),
         _also([f"%R~{keys.catalog()}"], ("+hkeys",)),
+    ]
+
+
+def candles(namespace: str) -> Rules:
+    """``consumers.candles`` reads all trades and connectors' heartbeats, and writes the streams of candles."""
+    keys = Keys(namespace)
+    return [
+        f"%R~{keys.stream('*', '*', Channel.TRADES)}",
+        *_READ,
+        "+time",
+        "+multi",
+        "+exec",
+        _also([f"~{keys.candles('*', '*', '*')}"], ("+xadd", "+xrevrange")),
+        _also([f"%R~{keys.connector('*')}"], ("+hmget",)),
+        _also([f"%R~{keys.catalog()}"], ("+hkeys", "+hmget")),
     ]
 
 

@@ -42,6 +42,10 @@ class Keys:
         """The hash with the newest full book of a pair, for late joiners."""
         return f"{self._prefix}md:{{{exchange}:{pair}}}:book:snapshot"
 
+    def candles(self, exchange: str, pair: str, interval: str) -> str:
+        """The stream of a pair's candles: ``md:{limitlex:BTC-EUR}:candles:1m``."""
+        return f"{self._prefix}md:{{{exchange}:{pair}}}:candles:{interval}"
+
     def instrument(self, exchange: str, pair: str) -> str:
         """The hash with what the exchange lists of a pair: tick size, lot size, status and so on."""
         return f"{self._prefix}md:{{{exchange}:{pair}}}:instrument"

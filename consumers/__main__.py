@@ -7,7 +7,7 @@ from importlib import import_module
 
 __all__ = ["main"]
 
-SERVICES = ("books", "wallets", "web")
+SERVICES = ("books", "wallets", "candles", "parquet", "web")
 
 
 def main() -> int:

@@ -10,12 +10,13 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from redis.asyncio import Redis
 
 from bridge.entries import textual
 from bridge.printable import printable
@@ -24,9 +25,9 @@ from bridge.process.serving import HttpServer, ProcessMetrics, Pulse, overall
 from bridge.redis.errors import FAILURES
 from consumers.connection import Where, topology_of
 from consumers.items import split_id
-from consumers.reader import Reader
+from consumers.reader import Row
 
-__all__ = ["HttpAddress", "Monitor", "http_address"]
+__all__ = ["HttpAddress", "Monitor", "Source", "http_address"]
 
 _EVERY = 5.0
 """Seconds between two measurements of the reader's lag."""
@@ -59,22 +60,42 @@ def http_address(text: str) -> HttpAddress:
     return HttpAddress(host, int(port), explicit=True)
 
 
+class Source(Protocol):
+    """What reads streams: a `Reader`, or what has the same attributes."""
+
+    @property
+    def redis(self) -> Redis: ...
+
+    @property
+    def streams(self) -> list[str]: ...
+
+    @property
+    def outages(self) -> int: ...
+
+    @property
+    def trouble(self) -> str: ...
+
+    def rows(self) -> list[Row]: ...
+
+
 class Monitor(Collector):
     """Reports the state of a reader, and measures its lag.
 
     ``writes`` returns the number of writes of the service, ``trouble`` why Redis does not accept them (empty while it
-    does), and ``degraded`` which of its books or wallets are not in order.
+    does), and ``degraded`` which of its books or wallets are not in order. ``unwritten`` returns why it cannot write
+    elsewhere, such as to a full disk.
     """
 
     def __init__(
         self,
         service: str,
-        reader: Reader,
+        reader: Source,
         where: Where,
         writes: Callable[[], int],
         trouble: Callable[[], str] = lambda: "",
         *,
         degraded: Callable[[], list[str]] = list,
+        unwritten: Callable[[], str] = lambda: "",
     ) -> None:
         self._service = service
         self._reader = reader
@@ -82,6 +103,7 @@ class Monitor(Collector):
         self._writes = writes
         self._unwritten = trouble
         self._degraded = degraded
+        self._unwritten_elsewhere = unwritten
         self._pulse = Pulse()
         self._behind: dict[str, tuple[int, float]] = {}
         """Key → lag of the reader, in entries and in seconds."""
@@ -155,8 +177,11 @@ class Monitor(Collector):
 
     def missing(self) -> list[str]:
         """What prevents the service from working."""
-        trouble = self._trouble or self._reader.trouble or self._unwritten()
-        return [f"Redis at {self._url}: {trouble}"] if trouble else []
+        trouble, elsewhere = self._redis_trouble(), self._unwritten_elsewhere()
+        return [*([f"Redis at {self._url}: {trouble}"] if trouble else []), *([elsewhere] if elsewhere else [])]
+
+    def _redis_trouble(self) -> str:
+        return self._trouble or self._reader.trouble or self._unwritten()
 
     def degraded(self) -> list[str]:
         """What is not in order although the service works, such as invalid books."""
@@ -213,7 +238,7 @@ class Monitor(Collector):
         own = (self._service,)
         yield _filled(CounterMetricFamily("consumer_writes", words, labels=names[:1]), {own: self._writes()})
         words = "1 while Redis answers."
-        yield _filled(GaugeMetricFamily("consumer_redis_up", words, labels=names[:1]), {own: not self.missing()})
+        yield _filled(GaugeMetricFamily("consumer_redis_up", words, labels=names[:1]), {own: not self._redis_trouble()})
 
     def _say(self, words: str) -> None:
         if sys.stderr is not None:

@@ -14,6 +14,7 @@ _NAMED = {
     "accounts": "account",
     "pair": "pair",
     ("books", "pairs"): "pair",
+    ("candles", "pairs"): "pair",
 }
 """Options and positions (``dest``, or command and ``dest``) that take names from the config."""
 

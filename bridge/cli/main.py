@@ -41,6 +41,9 @@ GROUPS = {
         "books": "keep order books, show them, keep the late-join hashes up to date",
         "wallets": "keep balances, positions, open orders and fills in a hash for each account",
         "web": "serve the streams to browsers, and a page that shows them",
+        "candles": "build candles from trades, as streams of their own",
+        "parquet": "keep hourly Parquet files of every stream",
+        "export": "write streams into files: Parquet, CSV or JSON lines",
     },
     "try out": {
         "demo": "run everything on this machine, with nothing else installed",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import books, environment, gateway, kinds, rejecting, report
+from benchmarks import books, environment, export, gateway, kinds, rejecting, report
 from benchmarks.burst import _Watch
 from benchmarks.machine import Server
 from benchmarks.path import quietest
@@ -51,6 +51,15 @@ def test_what_bad_frames_cost_is_measured_with_exact_counts(redis_server, side):
     assert list(data) == [f"{side.name}, one trade", f"{side.name}, 1 MiB"][: 1 + large]
     assert len(targets) == len(data)
     assert all("good" in rows and len(rows) > 5 for rows in data.values())
+
+
+def test_what_files_cost_is_measured_of_each_format(redis_server):
+    _, [_], rows = export.measure(Server(redis_server.url, None), events=1_000, runs=1)
+    assert list(rows) == [
+        *(f"trades, {form}" for form in ("parquet", "csv", "jsonl", "arrow")),
+        "deltas of 4 levels, parquet",
+    ]
+    assert all(row["rows/CPU-s"] > 0 and row["bytes/row"] > 1 for row in rows.values())
 
 
 def test_what_the_best_levels_of_a_book_cost_is_measured_where_they_do_change(redis_server):

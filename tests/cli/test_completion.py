@@ -83,6 +83,7 @@ def shell(tmp_path):
         ("tickbridge books ", ["A-B", "A-USD"]),
         ("tickbridge books --redis-ca-file tick", ["tickbridge.yaml"]),
         ("tickbridge wallets m", ["main"]),
+        ("tickbridge candles ", ["A-B", "A-USD"]),
     ],
 )
 def test_bash_completes(shell, line, words):

@@ -100,13 +100,14 @@ def test_an_option_and_the_environment_are_over_the_file(redis_server: RedisServ
 
 @BOTH
 @pytest.mark.parametrize("http", ["", "http: {port: 9108}\n"], ids=["default", "a port in the file"])
-@pytest.mark.parametrize("service", [("books", 9109), ("wallets", 9110)])
+@pytest.mark.parametrize("service", [("books", 9109), ("wallets", 9110), ("candles", 9111), ("parquet", 9113)])
 def test_each_service_has_a_port_of_its_own(redis_server: RedisServer, tmp_path, spelling, http, service) -> None:
     """Whether it is free or not, it isn't that of a connector with the same file."""
     name, port = service
+    options = ("-o", str(tmp_path / "data")) if name == "parquet" else ()
     path = tmp_path / "tickbridge.yaml"
     path.write_text(f"redis: {{url: '{redis_server.url}'}}\n{http}")
-    with running(*spelling(name), "--config", str(path)) as process:
+    with running(*spelling(name), *options, "--config", str(path)) as process:
         lines = iter(process.stderr.readline, "")
         line = next(line for line in lines if "health" in line)
     assert line.startswith(
@@ -148,13 +149,18 @@ def test_the_url_may_be_in_a_secret_file(redis_server: RedisServer, tmp_path, sp
 
 
 @pytest.mark.parametrize(
-    ("name", "writer"), [("books", "connector with order books"), ("wallets", "connector with an account")]
+    ("name", "writer"),
+    [
+        ("books", "connector with order books"),
+        ("wallets", "connector with an account"),
+        ("candles", "connector with trades"),
+    ],
 )
 def test_what_is_waited_for_is_named(redis_server: RedisServer, name, writer) -> None:
     """A connector is there, but none that writes what this service reads."""
     with redis_server.client() as client:
-        trades = Stream(client, Channel.TRADES)
-        client.hset("bridge:catalog", trades.key, "{}")
+        quotes = Stream(client, Channel.QUOTES)
+        client.hset("bridge:catalog", quotes.key, "{}")
         words = (*SPELLINGS["command"](name), "--redis", redis_server.url, "--http", "off")
         with running(*words) as service:
             assert service.stderr.readline() == (
@@ -164,7 +170,7 @@ def test_what_is_waited_for_is_named(redis_server: RedisServer, name, writer) ->
 
 
 @BOTH
-@pytest.mark.parametrize("name", ["books", "wallets"])
+@pytest.mark.parametrize("name", ["books", "wallets", "candles", "parquet"])
 def test_version_help_and_mistakes(tmp_path, spelling, name) -> None:
     assert ended(*spelling(name), "--version").stdout.startswith("tickbridge ")
     assert "--config" in ended(*spelling(name), "--help").stdout
@@ -172,10 +178,11 @@ def test_version_help_and_mistakes(tmp_path, spelling, name) -> None:
     assert (wrong.returncode, "did you mean '--config'" in wrong.stderr) == (1, True)
     bad = tmp_path / "bad.yaml"
     bad.write_text("redis: {ulr: redis://127.0.0.1}\n")
-    done = ended(*spelling(name), "--config", str(bad))
+    done = ended(*spelling(name), *(("-o", str(tmp_path)) if name == "parquet" else ()), "--config", str(bad))
     assert (done.returncode, "did you mean 'url'" in done.stderr) == (1, True)
     port = free_port()
-    away = ended(*spelling(name), "--redis", f"redis://:hunter2@127.0.0.1:{port}/0", "--http", "off")
+    options = ("-o", str(tmp_path)) if name == "parquet" else ()
+    away = ended(*spelling(name), *options, "--redis", f"redis://:hunter2@127.0.0.1:{port}/0", "--http", "off")
     assert (away.returncode, f"redis://127.0.0.1:{port}/0" in away.stderr) == (2, True)
     assert "hunter2" not in away.stderr
 
@@ -183,7 +190,7 @@ def test_version_help_and_mistakes(tmp_path, spelling, name) -> None:
 def test_the_package_lists_its_services() -> None:
     done = ended(sys.executable, "-m", "consumers")
     assert done.returncode == 0
-    for name in ("books", "wallets", "web"):
+    for name in ("books", "wallets", "candles", "parquet", "web"):
         assert f"python -m consumers.{name}" in done.stdout
 
 

@@ -100,6 +100,7 @@ MAY_NOT = {
     "books": ["names", "accounts", "accounts' catalog", "catalogs' entries", "streams", "server"],
     "wallets": ["names", "catalog", "catalogs' entries", "streams", "server", "others"],
     "web": ["names", "catalogs' entries", "streams", "server"],
+    "candles": ["names", "accounts", "accounts' catalog", "catalogs' entries", "streams", "server", "others"],
     "operator": ["server", "others"],
 }
 EXCEPT = {"operator": [["DEL", "prod:bridge:connector:other"], ["DEL", "prod:bridge:catalog"]]}
@@ -142,7 +143,8 @@ class World:
         connector = self.run("run", "--config", self.config("limitlex"))
         books = self._consumer("books", "--every", "0.2")
         wallets = self._consumer("wallets")
-        for process, text in ((books, '"valid":true'), (wallets, '"channel":"balances"')):
+        candles = self._consumer("candles", "--interval", "1s")
+        for process, text in ((books, '"valid":true'), (wallets, '"channel":"balances"'), (candles, '"type":"candle"')):
             process.wait_for(text)
         eventually(lambda: client.hget("prod:md:{limitlex:BTC-EUR}:book:snapshot", "id"), "the late-join hash")
         eventually(lambda: client.hget("prod:acct:{limitlex:main}:wallet", "id:balances"), "the wallet")
@@ -174,7 +176,7 @@ class World:
             "tail", "--redis", self.url("operator"), "--namespace", NAMESPACE, "--json", "--count", "1"
         )
         assert everything.ended() == 0, everything.output
-        for process in (books, wallets):
+        for process in (books, wallets, candles):
             assert process.stop() == 0, process.output
             assert "NOPERM" not in process.output
         assert connector.stop() == 0, connector.output

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 __all__ = [
+    "CANDLES",
     "CLI",
     "CONFIGURATION",
     "CONTROL",
@@ -49,6 +50,7 @@ STREAMS, CONTROL, OTHER_KEYS, EXCHANGES, CONFIGURATION, METRICS, LOG_EVENTS, SIZ
         "sizing",
     )
 )
+CANDLES = DOCS / "reference" / "candles.md"
 EXCHANGE_PAGES = DOCS / "reference" / "exchanges"
 CLI, FAULT_TABLE, RUNBOOK = (
     DOCS / "how-to" / f"{name}.md" for name in ("read-with-redis-cli", "simulate-an-exchange", "runbook")

@@ -40,3 +40,10 @@ def test_a_namespace_that_looks_like_public_keys_is_not():
     """Keys of namespace ``md`` begin with ``md:`` too."""
     [pattern] = [rule for rule in acl.public_reader("") if rule.startswith("%")]
     assert pattern == "%R~md:{*"
+
+
+def test_candles_are_written_beside_trades_that_are_only_read():
+    rules = acl.candles("prod")
+    assert rules[0] == "%R~prod:md:{*:*}:trades"
+    assert "(~prod:md:{*:*}:candles:* +xadd +xrevrange)" in rules
+    assert not [rule for rule in rules if "acct" in rule]

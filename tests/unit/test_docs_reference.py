@@ -26,8 +26,10 @@ from bridge.keys import Keys
 from bridge.model import BOOKS, DATA_EVENTS, PRIVATE_CHANNELS, PUBLIC_CHANNELS, Channel, Control, ControlEvent
 from bridge.simulator.faults import FAULTS
 from bridge.simulator.registry import OWN_FAULTS
+from consumers.bars import CANDLE_FIELDS
 from tests.servers import RedisServer
 from tests.unit.doc_pages import (
+    CANDLES,
     CONFIGURATION,
     CONTROL,
     EXCHANGE_PAGES,
@@ -109,6 +111,7 @@ def test_every_key():
     made = {keys.stream("<exchange>", "<pair>" if c in PUBLIC_CHANNELS else "<account>", c) for c in Channel}
     made |= {keys.snapshot("<exchange>", "<pair>"), keys.wallet("<exchange>", "<account>"), keys.catalog()}
     made |= {keys.accounts_catalog(), keys.instrument("<exchange>", "<pair>")}
+    made.add(keys.candles("<exchange>", "<pair>", "<interval>"))
     made |= {keys.connector("<name>"), keys.cursor("<name>"), keys.rejects("<exchange>")}
     made |= {keys.fence("<name>"), keys.limits_held("<host>"), keys.limits_spent("<host>")}
     assert shown == made | {"acct:{<exchange>:<account>/<subaccount>}:…"}
@@ -305,3 +308,18 @@ def test_the_tree_of_errors_is_whole():
         assert kinds[name].__module__.startswith(package[1] if package else above), name
         if "exit" in words:
             assert f"(exit {kinds[name].exit_code})" in words
+
+
+def test_every_field_of_a_candle_is_documented():
+    shown = [name for cells in rows(CANDLES, "## Entry") for name in ticked(cells[0])]
+    assert shown == [*CANDLE_FIELDS, "contracts"]
+    [example] = blocks(CANDLES, "json")
+    assert list(json.loads(example)) == list(CANDLE_FIELDS)
+
+
+def test_every_reason_of_a_candle_is_documented():
+    shown = {name for cells in rows(CANDLES, "## Incomplete candles") for name in ticked(cells[0])}
+    code = text(ROOT / "consumers" / "bars.py")
+    said = set(re.findall(r'_interrupt\("(\w+)"', code)) | {"start", "hole", "trimmed"}
+    events = {str(event) for event in ControlEvent} - {"live"}
+    assert shown == said | events
