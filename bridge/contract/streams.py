@@ -103,7 +103,7 @@ def types_of(channel: Channel) -> list[str]:
         kinds: list[type[Event]] = [BookSnapshot, BookDelta]
     else:
         kinds = [kind for kind in DATA_EVENTS if kind.channel is channel]  # type: ignore[attr-defined]
-    return [_tag(kind) for kind in [*kinds, Control]]
+    return [*map(_tag, kinds), _tag(Control)]
 
 
 def key_template(channel: Channel) -> str:
