@@ -22,6 +22,7 @@ from rich.console import RenderableType
 from bridge.demo.comparison import settle_and_compare
 from bridge.demo.control import UNREACHABLE
 from bridge.demo.faults import FAULT_INTERVAL, inject_faults
+from bridge.demo.gateway import start_gateway
 from bridge.demo.heartbeats import Heartbeats
 from bridge.demo.processes import ProcessFailedError
 from bridge.demo.recorded import kind_of, sources
@@ -101,6 +102,7 @@ class Demo:
             self._say(f"{', '.join(exchanges)}: {source}")
         async with set_up(self._settings, self.notify) as setup:
             self._setup = setup
+            setup.page = await start_gateway(setup.processes, setup.environment)
             if self._device:
                 self._device.on_change = setup.processes.remember_terminal
             async with AsyncExitStack() as stack:
@@ -304,6 +306,7 @@ class Demo:
 
 def _locations(setup: Setup) -> Iterator[str]:
     """Where everything is, for users who want to look closer or kill a process."""
+    yield f"  page       {setup.page}"
     yield f"  redis      {setup.redis_address}" + f"  namespace {setup.keys.namespace}" * bool(setup.keys.namespace)
     for venue in setup.venues:
         yield f"  control    {venue.control.url}"

@@ -47,7 +47,10 @@ _SERVER, _EXCHANGE, _CLIENT = range(3)
 
 
 class Setup(Struct):
-    """The running demo. ``keep``: whether to keep a temporary directory at the end."""
+    """The running demo.
+
+    ``keep``: whether to keep a temporary directory at the end; ``page``: where its streams are shown in a browser.
+    """
 
     directory: Path
     redis_url: str
@@ -55,11 +58,17 @@ class Setup(Struct):
     processes: Processes
     venues: list[Venue]
     keep: bool = False
+    page: str = ""
 
     @property
     def redis_address(self) -> str:
         """The URL without its password."""
         return safe_url(self.redis_url)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which consumers find the streams."""
+        return {"TICKBRIDGE_REDIS__URL": self.redis_url, "TICKBRIDGE_NAMESPACE": self.keys.namespace}
 
 
 @asynccontextmanager
@@ -107,10 +116,9 @@ async def set_up(settings: DemoSettings, notify: Callable[[str], None]) -> Async
             command = python_module("bridge", "run", "--config", str(venue.config))
             connector = await processes.start(venue.connector, command, {"NO_COLOR": "1"}, rank=_CLIENT)
             connector.free = partial(is_free, url, keys.connector(venue.exchange))
-        env = {"TICKBRIDGE_REDIS__URL": url, "TICKBRIDGE_NAMESPACE": namespace}
-        for name in ("books", "wallets"):
-            await processes.start(name, python_module(f"consumers.{name}"), env, rank=_CLIENT)
         setup = Setup(directory, url, keys, processes, venues)
+        for name in ("books", "wallets"):
+            await processes.start(name, python_module(f"consumers.{name}"), setup.environment, rank=_CLIENT)
         yield setup
 
 

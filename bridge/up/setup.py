@@ -16,6 +16,7 @@ from msgspec import Struct, field
 
 from bridge.connector.supervisor import first_of
 from bridge.demo.embedded import free_port
+from bridge.demo.gateway import start_gateway
 from bridge.demo.guardian import remove
 from bridge.demo.processes import ChildProcess, Processes, ProcessFailedError, python_module, tail
 from bridge.demo.recorded import RECORDED, replay_speed
@@ -112,7 +113,7 @@ async def _start(settings: UpSettings, processes: Processes, directory: Path) ->
     env = {"TICKBRIDGE_REDIS__URL": url, "TICKBRIDGE_NAMESPACE": settings.namespace}
     await processes.start("books", python_module("consumers.books"), env, rank=_CLIENT)
     setup = UpSetup(url, keys, processes, directory)
-    # Whatever else serves these streams is started above, and its address is added here.
+    setup.addresses["page"] = await start_gateway(processes, env)
     setup.addresses["redis"] = safe_url(url) + f"  namespace {settings.namespace}" * bool(settings.namespace)
     setup.addresses["config"] = str(config)
     setup.addresses["logs"] = str(directory)

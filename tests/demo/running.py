@@ -19,7 +19,7 @@ from typing import Any, Self
 from tests.environment import clean_environment
 from tests.patience import PATIENCE
 
-__all__ = ["RunningDemo", "alive", "until"]
+__all__ = ["RunningDemo", "alive", "shown_by_the_page", "until"]
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
@@ -30,6 +30,14 @@ def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) ->
             return found
         time.sleep(0.05)
     raise AssertionError(f"not within {seconds:g} s: {what}")
+
+
+def shown_by_the_page(address: str) -> set[str]:
+    """The streams of which the page at this address knows; the page itself is there, too."""
+    with urllib.request.urlopen(address, timeout=PATIENCE) as answer:
+        assert b"<title>" in answer.read()
+    with urllib.request.urlopen(f"{address}api/streams", timeout=PATIENCE) as answer:
+        return {stream["key"] for stream in json.load(answer)["streams"]}
 
 
 def alive(pid: int) -> bool:

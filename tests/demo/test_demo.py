@@ -16,7 +16,7 @@ import redis as redis_py
 from bridge.book import Book
 from bridge.demo.embedded import find_server
 from bridge.errors import BridgeError
-from tests.demo.running import RunningDemo, alive, until
+from tests.demo.running import RunningDemo, alive, shown_by_the_page, until
 from tests.environment import clean_environment
 from tests.patience import PATIENCE
 from tests.servers import RedisServer
@@ -60,6 +60,8 @@ def _seqs(entries) -> list[int]:
 def test_a_short_demo_says_that_all_is_equal_and_leaves_nothing_behind(tmp_path):
     with RunningDemo(tmp_path, "--duration", "4", env={"TMPDIR": str(tmp_path)}) as demo:
         pids = demo.pids()
+        page = demo.wait_for(r"^  page +(http://127\.0\.0\.1:\d+/)$")[1]
+        until(lambda: "md:{limitlex:BTC-EUR}:book" in shown_by_the_page(page), "the page shows the streams")
         assert demo.end() == 0, demo.output
     counts = demo.counts()
     assert counts["received"] > 300

@@ -18,7 +18,7 @@ from bridge.demo.embedded import ServerMissingError, find_server
 from bridge.demo.recorded import RECORDED
 from bridge.errors import ConfigError
 from bridge.up.markets import check_channels, parse_markets, recordings_of
-from tests.demo.running import alive, until
+from tests.demo.running import alive, shown_by_the_page, until
 from tests.environment import clean_environment
 from tests.patience import PATIENCE
 from tests.servers import RedisServer
@@ -96,8 +96,10 @@ def test_one_command_brings_streams_into_a_server_and_leaves_nothing(tmp_path, n
         up.wait_for("bybit BTC-USDT-PERP book: live")
         up.wait_for("bybit BTC-USDT-PERP trades: live")
         up.wait_for(r"2 of 2 streams live; received [1-9]")
+        page = up.wait_for(r"^  page +(\S+)$")[1]
+        until(lambda: "md:{bybit:BTC-USDT-PERP}:book" in shown_by_the_page(page), "the page shows the streams")
         children = pids(up.output)
-        assert len(children) == 4
+        assert len(children) == 5
         status = [sys.executable, "-m", "bridge", "status", "--redis", url]
         assert subprocess.run(status, env=clean_environment(), capture_output=True, check=False).returncode == 0
         shown = subprocess.run(
@@ -115,7 +117,7 @@ def test_on_a_terminal_it_shows_the_view_and_q_ends_all_of_it(tmp_path):
     with Terminal(arguments, cwd=tmp_path, columns=100, rows=30, TMPDIR=str(tmp_path)) as terminal:
         terminal.wait_until_shown(r"bybit +BTC-USDT-PERP +trades +● live")
         children = pids(terminal.text.replace("\r", ""))
-        assert len(children) == 4
+        assert len(children) == 5
         terminal.type("\n")
         terminal.wait_until_shown("bybit BTC-USDT-PERP ● valid")
         terminal.type("q")

@@ -1,0 +1,40 @@
+"""Starts the gateway of ``tickbridge web`` beside what else runs: its page shows the streams in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bridge.demo.embedded import free_port
+from bridge.demo.processes import ChildProcess, Processes, ProcessFailedError, python_module, tail
+from bridge.demo.setup import lost_its_port, wait_until
+
+__all__ = ["start_gateway"]
+
+_PORTS = 5
+"""How many ports to try."""
+
+
+async def start_gateway(processes: Processes, env: Mapping[str, str]) -> str:
+    """Start it on a free port of loopback; returns the address of its page.
+
+    ``env`` says where Redis is.
+
+    Raises:
+        ProcessFailedError: it does not start.
+    """
+    for left in reversed(range(_PORTS)):
+        # The port is fixed, so that the page finds a gateway that was restarted.
+        address = f"127.0.0.1:{free_port()}"
+        command = python_module("consumers.web", "--http", address)
+        child = await processes.start("web", command, dict(env))
+
+        async def ready(child: ChildProcess = child, address: str = address) -> bool:
+            return f"at http://{address}" in tail(child.log)
+
+        try:
+            await wait_until(child, ready)
+            break
+        except ProcessFailedError as error:
+            if not (left and lost_its_port(error)):
+                raise
+    return f"http://{address}/"
