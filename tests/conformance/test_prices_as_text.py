@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import pytest
 
+from tests.environment import clean_environment
 from tests.patience import PATIENCE
 from tests.unit.doc_pages import DOCS, blocks
 
@@ -49,7 +50,15 @@ def test_the_comparison_on_the_page_is_that_of_decimals() -> None:
         f"{code}\nconst pairs = {json.dumps(pairs)};"
         "console.log(JSON.stringify(pairs.map(([a, b]) => [compare(a, b), key(a) === key(b), isZero(a)])));"
     )
-    ran = subprocess.run(["node", "-"], input=script, capture_output=True, text=True, check=True, timeout=PATIENCE)
+    ran = subprocess.run(
+        ["node", "-"],
+        input=script,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
+        env=clean_environment(),
+    )
     for (a, b), found in zip(pairs, json.loads(ran.stdout), strict=True):
         x, y = Decimal(a), Decimal(b)
         assert found == [(x > y) - (x < y), x == y, x == 0], (a, b)
