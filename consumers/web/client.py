@@ -37,6 +37,10 @@ class RequestError(ValueError):
     """A client asks for what is not possible; the message says what, and what would be."""
 
 
+class MalformedError(RequestError):
+    """What came is no request at all; a client that goes on like this is disconnected."""
+
+
 class ForbiddenError(RequestError):
     """The token does not allow it."""
 
@@ -127,7 +131,7 @@ class Client:
             stream = request.stream
             await self._answer(request)
         except RequestError as error:
-            self.mistakes += 1
+            self.mistakes += isinstance(error, MalformedError)
             self.tell(notice_json(printable(stream, _LONGEST_QUOTED), "error", message=error))
 
     async def _answer(self, request: _Request) -> None:
@@ -143,7 +147,7 @@ class Client:
             self.tell(notice_json(request.stream, "unsubscribed"))
         else:
             op = printable(request.op, _LONGEST_QUOTED)
-            raise RequestError(f"no op {op!r}; there are token, subscribe and unsubscribe")
+            raise MalformedError(f"no op {op!r}; there are token, subscribe and unsubscribe")
 
     def _identify(self, token: str) -> None:
         try:
@@ -233,12 +237,12 @@ def _parse(text: str) -> _Request:
     """Parse a message.
 
     Raises:
-        RequestError: it is not one.
+        MalformedError: it is not one.
     """
     try:
         return _decoder.decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise RequestError(f"not a request: {printable(str(error), _LONGEST_QUOTED * 2)}") from None
+        raise MalformedError(f"not a request: {printable(str(error), _LONGEST_QUOTED * 2)}") from None
 
 
 def _checked(stream: StreamKey, wish: Wish, conflate: bool | None, depth: int | None) -> Wish:

@@ -14,6 +14,7 @@ from bridge.model import BOOKS, SCHEMA_VERSION
 from bridge.printable import printable
 from bridge.redis.errors import refuses_key, said
 from consumers.items import Undecodable, Unknown, split_id, to_item
+from consumers.keeper import BookKeeper
 from consumers.web.activity import Activity
 from consumers.web.guard import Guard, json_answer, problem
 from consumers.web.hub import Hub, RefusedStreamError
@@ -165,26 +166,13 @@ class Pages:
         depth = _number(request, "depth", 0, 1_000_000)
         if stream.channel not in BOOKS:
             raise _WrongError(400, f"{printable(key, _LONGEST_QUOTED)} is not a book")
-        async with self._hub.use(key, stream) as feed:
-            try:
-                async with asyncio.timeout(_READY):
-                    await feed.ready.wait()
-            except TimeoutError:
-                raise _WrongError(503, "the book has not been read up to now in time; try again") from None
-            keeper = feed.keeper
-            assert keeper is not None
-            bids, asks = keeper.top(depth or None)
-            body = {
-                "key": key,
-                "valid": keeper.valid,
-                "reason": keeper.reason,
-                "id": keeper.id,
-                "xseq": keeper.xseq,
-                "recv": str(keeper.recv) if keeper.recv else "",
-                "bids": bids,
-                "asks": asks,
-            }
-        return json_answer(body)
+        try:
+            async with asyncio.timeout(_READY), self._hub.use(key, stream) as feed:
+                await feed.ready.wait()
+                assert feed.keeper is not None
+                return json_answer(_book_of(key, feed.keeper, depth or None))
+        except TimeoutError:
+            raise _WrongError(503, "the book could not be read up to now in time; try again") from None
 
     async def _wallet(self, request: web.Request, access: Access) -> web.Response:
         account = request.query.get("account", "")
@@ -255,6 +243,20 @@ class Pages:
         redis = self._hub.reader.redis
         found: Any = await (redis.xrevrange if newest_first else redis.xrange)(key, start, end, count)
         return list(found)
+
+
+def _book_of(key: str, keeper: BookKeeper, depth: int | None) -> dict[str, Any]:
+    bids, asks = keeper.top(depth)
+    return {
+        "key": key,
+        "valid": keeper.valid,
+        "reason": keeper.reason,
+        "id": keeper.id,
+        "xseq": keeper.xseq,
+        "recv": str(keeper.recv) if keeper.recv else "",
+        "bids": bids,
+        "asks": asks,
+    }
 
 
 def _described(key: str, stream: StreamKey, entry_id: str, fields: dict[str, str]) -> dict[str, Any]:

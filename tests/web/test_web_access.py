@@ -292,7 +292,11 @@ async def test_too_much_nonsense_ends_the_connection(redis_server) -> None:
             assert await one.close_code() == 1009
         async with browser(at) as one, browser(at):
             key = MAIN.stream("limitlex", "BTC-EUR", Channel.TRADES)
-            await one.subscribe(key)
+            for _ in range(25):  # impossible, but no nonsense
+                await one.send(op="unsubscribe", stream=key)
+            await one.send(op="subscribe", stream=key)
+            await one.notice("subscribed")
+            one.items.clear()
             await one.subscribe(key.replace("BTC", "ETH"))
             await one.send(op="subscribe", stream=key)
             assert "already" in (await one.notice("error"))["message"]

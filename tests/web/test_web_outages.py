@@ -28,6 +28,8 @@ async def test_redis_may_go_and_come_back(own_server) -> None:
                 assert (await one.notice("away"))["stream"] == ""
                 assert (await get(at, f"/api/entries?key={stream.key}"))[0] == 503
                 assert (await get(at, "/readyz"))[0] == 503
+                book = stream.key.replace("trades", "book")
+                assert (await get(at, f"/api/book?key={book}"))[0] == 503
                 other = stream.key.replace("BTC", "ETH")
                 await one.send(op="subscribe", stream=other)
                 own_server.start()

@@ -159,6 +159,9 @@ async def test_a_resumed_book_that_is_far_behind_begins_with_its_state(redis_ser
             async with browser(at) as one:
                 await one.subscribe(book.key, after=book.id(1_000))
                 assert seqs(await one.upto(book.id(2_501))) == list(range(1_001, 2_502))
+            async with browser(at) as one:  # it asks for all there is
+                await one.subscribe(book.key, after="start")
+                assert seqs(await one.upto(book.id(2_501))) == list(range(1, 2_502))
 
 
 async def test_a_client_that_is_gone_without_a_word_is_forgotten(redis_server, sleeping) -> None:
