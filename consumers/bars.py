@@ -73,7 +73,7 @@ class Resume(Struct, frozen=True):
     """Where a stream of candles ends.
 
     ``number`` is that of the last bar, ``upto`` the last trades entry that was read when it was closed, ``after`` the
-    one after which all that concerns later bars stands; ``contracts``: the candles have this field.
+    last one that no later bar needs; ``contracts``: the candles have this field.
     """
 
     number: int

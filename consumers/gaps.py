@@ -9,10 +9,8 @@ from msgspec import Struct
 from consumers.items import split_id
 from consumers.pages import Page, text_of
 
-__all__ = ["GAP_FIELDS", "Gap", "GapFinder"]
+__all__ = ["Gap", "GapFinder"]
 
-GAP_FIELDS = ("ms", "seq", "event", "count", "reason", "recv")
-"""The columns of a table of gaps."""
 _JUMPS = ("hole", "trimmed", "reset")
 _LONGEST = 19
 """Digits of the largest number of 63 bits."""

@@ -15,12 +15,22 @@ from bridge.redis.topology import Topology
 from consumers.bars import CANDLE_FIELDS
 from consumers.connection import Where, topology_of
 
-__all__ = ["Page", "field_names", "is_candles", "last_id", "most_per_page", "open_client", "pages", "text_of"]
+__all__ = [
+    "Page",
+    "field_names",
+    "is_candles",
+    "last_id",
+    "most_per_page",
+    "open_client",
+    "pages",
+    "text_of",
+    "uncollected",
+]
 
 _FIRST, _MOST, _MOST_OF_BOOKS = 100, 2_000, 1_000
 """Entries of a page: of the first one, and at most. A snapshot of a book may have a megabyte."""
 _SIZE = 4 << 20
-"""Bytes that a page should have, as far as a sample of its entries tells."""
+"""Bytes that a page should have, estimated from a sample of its entries."""
 _SAMPLE = 16
 _REPLY_TIMEOUT = 60.0
 _CONNECT_TIMEOUT = 5.0
@@ -70,7 +80,7 @@ def pages(client: Redis, key: str, after: str, end: str, *, most: int = _MOST) -
     count = min(_FIRST, most)
     start = f"({after}" if after else "-"
     while True:
-        with _uncollected():
+        with uncollected():
             reply: Any = client.execute_command("XRANGE", key, start, end, "COUNT", count)  # type: ignore[no-untyped-call]
         if not reply:
             return
@@ -111,7 +121,7 @@ def most_per_page(keys: Keys, key: str) -> int:
 
 
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Without the garbage collector, which would walk the thousands of new lists of a reply again and again."""
     if not gc.isenabled():
         yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import signal
 from contextlib import closing
 from pathlib import Path
@@ -68,16 +67,16 @@ def run(options: argparse.Namespace) -> int:
     from bridge.redis.errors import about, explained
     from consumers.export import export
     from consumers.files import arrow
-    from consumers.pages import last_id, open_client
+    from consumers.pages import last_id, open_client, uncollected
 
     signal.signal(signal.SIGTERM, _end)  # so that no unfinished file is left
-    gc.freeze()  # a collection that walks all that is loaded costs more than a page of entries
     settings = load(options.config)
     keys = Keys(settings.namespace if options.namespace is None else options.namespace)
     if options.format != "jsonl":
         arrow()
     topology = _topology(options.redis) if options.redis else settings.redis.topology
-    with explained(topology.address), closing(open_client(topology, "tickbridge-export")) as client:
+    # Entries make no cycles, and walking their lists would cost a third of the time.
+    with uncollected(), explained(topology.address), closing(open_client(topology, "tickbridge-export")) as client:
         found = _find(client, keys, options.keys)
         _check_files(options, keys, found)
         for key in found:
