@@ -62,7 +62,7 @@ def shell(tmp_path):
         ("tickbridge init --exchange l", ["limitlex", "lmex"]),
         ("tickbridge pairs coin", ["coinbase"]),
         ("tickbridge simulate ", ["limitlex", "lmex"]),
-        ("tickbridge schema ", ["config"]),
+        ("tickbridge schema ", ["config", "streams"]),
         ("tickbridge completion ", ["bash", "zsh", "fish"]),
         ("tickbridge completion z", ["zsh"]),
         ("tickbridge check --config tick", ["tickbridge.yaml"]),
