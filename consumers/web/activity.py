@@ -1,6 +1,6 @@
 """What happens in every stream of the catalogs: state, rate, gaps and losses; and which connectors are alive.
 
-All streams are followed, four times a second, by a reader of their own, so that nothing is missed and no stream is asked
+All streams are followed, twenty times a second, by a reader of their own, so that nothing is missed and no stream is asked
 for its newest entry, which for a book may be a whole snapshot.
 """
 
@@ -25,7 +25,7 @@ from consumers.reader import Reader
 
 __all__ = ["Activity", "StreamActivity"]
 
-_NAP = 0.25
+_NAP = 0.05
 _CATALOGS_EVERY = 2.0
 _LENGTHS_EVERY = 5.0
 _OLDEST_EVERY = 60.0
