@@ -55,7 +55,7 @@ def test_what_comes_out_of_the_streams_is_true(tmp_path, asked):
     arguments = ("--exchange", asked, "--duration", "5")
     with RunningDemo(tmp_path, *arguments, env={"TMPDIR": str(tmp_path)}) as demo:
         pids = demo.pids()
-        assert len(pids) == 3 + 2 * len(exchanges)
+        assert len(pids) == 4 + 2 * len(exchanges)
         url = demo.wait_for(r"^  redis +(\S+)$")[1]
         with redis_py.Redis.from_url(url, decode_responses=True) as client:
             connectors = {key.rpartition(":")[2] for key in client.scan_iter("bridge:connector:*", _type="hash")}

@@ -202,7 +202,7 @@ def oldest(url: str) -> str:
 def test_an_existing_server_keeps_the_streams(redis_server: RedisServer, tmp_path):
     with running(tmp_path, *PAIR, "--redis", redis_server.url, "--namespace", "try") as up:
         up.wait_for("bybit BTC-USDT-PERP trades: live")
-        assert len(pids(up.output)) == 3
+        assert len(pids(up.output)) == 4
         assert up.end(signal.SIGTERM) == 0
     with redis_server.client() as client:
         assert client.xlen("try:md:{bybit:BTC-USDT-PERP}:trades")

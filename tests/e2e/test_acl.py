@@ -300,7 +300,7 @@ def test_the_rights_of_a_default_user_that_is_off_keep_transactions_over_a_resta
 def test_mistakes(run: Run, tmp_path: Path) -> None:
     for arguments, message in (
         (["--account", "other"], "no account 'other'"),
-        (["--user", "me"], "is for one user, not 5"),
+        (["--user", "me"], "is for one user, not 6"),
         (["--role", "public", "--password-file", str(tmp_path / "none")], "cannot read"),
         (["--connector", "x"], "the config has none"),
         (["--role", "public", "--namespace", "*"], "--namespace: should be letters"),

@@ -53,7 +53,7 @@ def _missing_packages() -> str:
     """Why the page's packages are not here; empty when they are. They are installed if they can be."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         return "no node and npm on PATH"
-    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    version = node("node", "--version").stdout.strip()
     if int(version.removeprefix("v").split(".")[0]) < _OLDEST_NODE:
         return f"node {version} is older than {_OLDEST_NODE}"
     installed = WEB / "node_modules" / ".package-lock.json"
