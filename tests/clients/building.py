@@ -13,18 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.environment import clean_environment
-from tests.patience import PATIENCE
+from tests.npm import install
 from tests.unit.doc_pages import ROOT
 
 __all__ = ["CLIENTS", "built_go", "built_typescript", "go_environment", "ran"]
 
 CLIENTS = ROOT / "clients"
 _LEAST_NODE = (20, 3)
-_NO_REGISTRY = re.compile(
-    r"ENOTFOUND|EAI_AGAIN|ECONN\w+|ETIMEDOUT|ENETUNREACH|ERR_SOCKET_TIMEOUT|\bE(?:401|403|407|429|5\d\d)\b"
-)
-_OF_NPM = re.compile(r"npm_config_.*|NODE_EXTRA_CA_CERTS|https?_proxy|no_proxy", re.IGNORECASE).fullmatch
 
 
 def ran(*command: str, cwd: Path, env: dict[str, str] | None = None, check: bool = True) -> str:
@@ -69,17 +64,8 @@ def _build_typescript(folder: Path) -> str:
     version = ran("node", "--version", cwd=folder).strip()
     if tuple(map(int, version.removeprefix("v").split(".")[:2])) < _LEAST_NODE:
         return f"Node {version} is too old"
-    # The registry is the user's: npm's own settings and proxies are kept.
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
-    kept = {name: value for name, value in os.environ.items() if _OF_NPM(name)}
-    env = clean_environment(**kept)
-    done = subprocess.run(
-        command, cwd=folder, env=env, text=True, capture_output=True, check=False, timeout=PATIENCE * 2
-    )
-    if done.returncode:
-        if found := _NO_REGISTRY.search(done.stderr):
-            return f"npm cannot install the packages: {found[0]}"
-        raise AssertionError(f"npm ci ended with {done.returncode}:\n{done.stderr}")
+    if reason := install(folder):
+        return reason
     ran("npm", "run", "build", cwd=folder)
     return ""
 

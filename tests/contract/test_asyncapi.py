@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from bridge.contract.asyncapi import asyncapi
 from bridge.contract.streams import types_of
 from bridge.model import Channel
-from tests.environment import clean_environment
+from tests.npm import install, npm_environment
 from tests.patience import PATIENCE
 
 SOURCES = Path(__file__).parent / "asyncapi"
@@ -24,35 +23,27 @@ _WARNING = 1
 
 @pytest.fixture(scope="module")
 def parser(tmp_path_factory) -> Path:
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
+    if shutil.which("npm") is None or shutil.which("node") is None:
         pytest.skip("no Node.js with npm on this machine")
     folder = tmp_path_factory.mktemp("asyncapi")
     for name in ("package.json", "package-lock.json", "parse.mjs"):
         shutil.copy(SOURCES / name, folder)
-    command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-    done = _run(command, folder)
-    if done.returncode:
-        pytest.skip(f"npm could not install the parser: {done.stderr.strip()[-200:]}")
+    if reason := install(folder):
+        pytest.skip(reason)
     return folder
 
 
-def _run(command: list[str], folder: Path, given: str = "") -> subprocess.CompletedProcess[str]:
-    npm = {name: value for name, value in os.environ.items() if name.lower().startswith("npm_config_")}
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env=clean_environment(**npm),
-        input=given,
+def parse(parser: Path, document: dict[str, Any]) -> dict[str, Any]:
+    done = subprocess.run(
+        ["node", "parse.mjs"],
+        cwd=parser,
+        env=npm_environment(),
+        input=json.dumps(document),
         check=False,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
     )
-
-
-def parse(parser: Path, document: dict[str, Any]) -> dict[str, Any]:
-    done = _run(["node", "parse.mjs"], parser, json.dumps(document))
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

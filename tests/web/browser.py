@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import functools
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, Self
 import pytest
 
 from tests.environment import clean_environment
+from tests.npm import install, npm_environment
 from tests.patience import PATIENCE
 
 __all__ = ["WEB", "Browser", "node", "skip_without_chromium", "skip_without_packages"]
@@ -29,23 +29,13 @@ def node(*command: str, **extra: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
         cwd=WEB,
-        env=_environment(**extra),
+        env=npm_environment(CI="true", NO_COLOR="1", **extra),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         timeout=_INSTALL,
         check=False,
     )
-
-
-def _environment(**extra: str) -> dict[str, str]:
-    """A clean one, with what says how npm reaches its registry."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name.casefold().startswith("npm_config_") or name in {"NODE_EXTRA_CA_CERTS", "HTTPS_PROXY", "https_proxy"}
-    }
-    return clean_environment(**kept, CI="true", NO_COLOR="1", **extra)
 
 
 @functools.cache
@@ -61,9 +51,8 @@ def _missing_packages() -> str:
     with (WEB / "package.json").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not installed.exists() or installed.stat().st_mtime < (WEB / "package-lock.json").stat().st_mtime:
-            done = node("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-            if done.returncode:
-                return f"npm cannot install the page's packages: {done.stdout.strip()[-300:]}"
+            if reason := install(WEB):
+                return reason
             installed.touch()
     return ""
 

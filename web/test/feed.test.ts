@@ -12,6 +12,7 @@ class FakeSocket implements Socket {
   onclose: (() => void) | null = null;
   sent: Record<string, unknown>[] = [];
   closed = false;
+  readyState = 1;
   send(text: string): void {
     this.sent.push(JSON.parse(text) as Record<string, unknown>);
   }
@@ -116,6 +117,17 @@ describe("the connection", () => {
     expect(socket().sent).toEqual([{ op: "subscribe", stream: TRADES, after: "5-2" }]);
     socket().says(trade("9-3"));
     expect(items.slice(3).map(({ kind }) => kind)).toEqual(["entry"]);
+  });
+
+  test("is closed once it is open, if it is not needed any more before", () => {
+    const { close } = follow(TRADES, "start");
+    socket().readyState = 0;
+    close();
+    expect(socket().closed).toBe(false);
+    socket().onopen?.();
+    expect(socket().closed).toBe(true);
+    expect(socket().sent).toEqual([]);
+    expect(feed.link.value.state).toBe("idle");
   });
 
   test("says what is missing after it has resumed, even if the gateway does not", () => {

@@ -8,6 +8,7 @@ export interface Socket {
   onopen: (() => void) | null;
   onmessage: ((event: { data: unknown }) => void) | null;
   onclose: (() => void) | null;
+  readonly readyState: number;
   send(text: string): void;
   close(): void;
 }
@@ -18,6 +19,8 @@ export interface Link {
   readonly redis: string;
 }
 
+/** `WebSocket.CONNECTING`. */
+const CONNECTING = 0;
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 10_000;
 const IDLE: Link = { state: "idle", redis: "" };
@@ -95,8 +98,10 @@ export class Feed {
     const socket = this.socket;
     this.socket = null;
     if (!socket) return;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close();
+    socket.onmessage = socket.onclose = null;
+    // Closed before it is open, a socket is an error on the browser's console.
+    socket.onopen = socket.readyState === CONNECTING ? () => socket.close() : null;
+    if (!socket.onopen) socket.close();
   }
 
   private receive(text: string): void {
