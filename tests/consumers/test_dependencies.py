@@ -13,13 +13,14 @@ from tests.servers import RedisServer
 from tests.unit.doc_pages import ROOT
 
 LIGHT = ("reader", "positions", "items", "keeper", "wallet", "groups", "instruments", "patterns", "sync")
+# redis-py needs `async_timeout` on Pythons before 3.11.3.
 BLOCK = """
 import sys
 
 class Blocked:
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]
-        if top not in sys.stdlib_module_names and top not in {"redis", "msgspec", "bridge", "consumers"}:
+        if top not in sys.stdlib_module_names and top not in {"redis", "async_timeout", "msgspec", "bridge", "consumers"}:
             raise ImportError(f"{name} is not to be imported")
 
 sys.meta_path.insert(0, Blocked())
