@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shlex
-import signal
 import sys
 import time
 from collections import deque
@@ -14,7 +12,6 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from shutil import which
-from typing import NoReturn
 
 from redis.exceptions import RedisError
 from rich.console import RenderableType
@@ -28,15 +25,13 @@ from bridge.demo.processes import ProcessFailedError
 from bridge.demo.recorded import kind_of, sources
 from bridge.demo.settings import DemoSettings
 from bridge.demo.setup import Setup, set_up
+from bridge.demo.showing import Showing
 from bridge.demo.summary import Outcome, as_text, failures, summary
 from bridge.demo.venue import by_base
 from bridge.demo.view.frame import Frame, take_frame
 from bridge.demo.view.screen import save_picture, screen
 from bridge.demo.watch import Watcher
-from bridge.errors import BridgeError
 from bridge.view.device import open_terminal
-from bridge.view.output import Output, notices_from_logs
-from bridge.view.signals import on_signals
 from bridge.view.terminal import FullScreen
 from consumers.reader import Reader
 from consumers.service import discover
@@ -58,51 +53,30 @@ async def run(settings: DemoSettings) -> int:
         ConfigError: the given directory cannot be used.
         BridgeError: there is no server, or a process keeps dying.
     """
-    demo = Demo(settings)
-    signals = on_signals(interrupt=demo.interrupt, abandon=demo.abandon, hang_up=demo.hang_up)
-    with signals, notices_from_logs(demo.notify):
-        try:
-            return await demo.run()
-        except asyncio.CancelledError:
-            if demo.stopped is None:
-                raise
-            return demo.stopped
-        except BaseExceptionGroup as failed:
-            raise _first(failed) from None
-        finally:
-            await demo.drain()
+    return await Demo(settings).run()
 
 
-class Demo:
-    """One run. Notices go to standard output, or to the view while it is open."""
+class Demo(Showing):
+    """One run."""
 
     def __init__(self, settings: DemoSettings) -> None:
+        super().__init__()
         self._settings = settings
-        self._began = time.monotonic()
-        self._end = asyncio.Event()
-        self._main = asyncio.current_task()
-        self._setup: Setup | None = None
-        self._output = Output(self._on_output_closed)
-        self._say = self._output.say
         self._device = open_terminal(sys.stdout.fileno()) if settings.live else None
         self._screen = FullScreen(self._device, self._pressed) if self._device else None
         self._helping = False
-        self._draining = False
-        self.stopped: int | None = None
-        """The exit code, if the demo was stopped before its end."""
         self._shown = deque(by_base(settings.pairs))
         self._notices: deque[tuple[float, str]] = deque(maxlen=_NOTICES)
         self._wallets: dict[tuple[str, str], dict[str, str]] = {}
 
-    async def run(self) -> int:
-        """Run; see the function ``run``."""
+    async def _run(self) -> int:
         venues = ", ".join(f"{kind_of(exchange)} {exchange} and its connector" for exchange in self._settings.pairs)
         self._say(f"starting: a server, {venues}, the consumers")
         for source, exchanges in sources(self._settings.pairs).items():
             self._say(f"{', '.join(exchanges)}: {source}")
         async with set_up(self._settings, self.notify) as setup:
-            self._setup = setup
             setup.page = await start_gateway(setup.processes, setup.environment)
+            self._processes = setup.processes
             if self._device:
                 self._device.on_change = setup.processes.remember_terminal
             async with AsyncExitStack() as stack:
@@ -120,44 +94,8 @@ class Demo:
             self._say(line)
         return 1 if wrong else 0
 
-    def interrupt(self) -> None:
-        """Handle a signal: the first ends the demo in order, the second at once."""
-        if self._end.is_set() or self._draining:
-            self.abandon()
-        self._end.set()
-        if self._setup is None:
-            self.stop(128 + signal.SIGINT)
-
-    def stop(self, code: int) -> None:
-        """End in order, but without a comparison and a summary, which nobody would read."""
-        self._end.set()
-        if self.stopped is None and self._main:
-            self.stopped = code
-            self._main.cancel()
-
-    def abandon(self) -> NoReturn:
-        """End at once."""
-        if self._screen:
-            self._screen.abandon()
-        if self._setup:
-            self._setup.processes.abandon()
-        os._exit(128 + signal.SIGINT)
-
-    def hang_up(self) -> None:
-        """Handle SIGHUP: the terminal is closed."""
-        if self._draining:
-            self.abandon()
-        self.stop(128 + signal.SIGHUP)
-
-    async def drain(self) -> None:
-        """Wait until all output is written, or nothing more can be; a signal ends the wait."""
-        self._draining = True
-        await self._output.drain()
-
-    def _on_output_closed(self) -> None:
-        """End when nothing more can be printed: ``tickbridge demo | head``, or the terminal is closed."""
-        if not self._draining:
-            self.stop(0 if isinstance(self._output.error, BrokenPipeError) else 128 + signal.SIGHUP)
+    def _view(self) -> FullScreen | None:
+        return self._screen
 
     async def _watch(self, setup: Setup, reader: Reader, watcher: Watcher, heartbeats: Heartbeats) -> Outcome:
         async with asyncio.TaskGroup() as group:
@@ -291,17 +229,11 @@ class Demo:
         elif key in ("shift-tab", "left", "up"):
             self._shown.rotate(1)
 
-    def _elapsed(self) -> float:
-        return time.monotonic() - self._began
-
     def notify(self, words: str) -> None:
         """Show a notice."""
         self._notices.append((self._elapsed(), words))
         if not (self._screen and self._screen.open):
             self._line(words)
-
-    def _line(self, words: str) -> None:
-        self._say(f"{self._elapsed():6.1f} s  {words}")
 
 
 def _locations(setup: Setup) -> Iterator[str]:
@@ -335,12 +267,3 @@ def _what_is_left(setup: Setup, *, kept: bool) -> Iterator[str]:
         yield "its keys and configs were removed"
     else:
         yield f"{setup.directory} was removed; --dir DIR keeps config, logs and data"
-
-
-def _first(failed: BaseExceptionGroup) -> BaseException:
-    """The error of a group to show: one of ours, if there is any."""
-    ours = failed.subgroup(BridgeError)
-    error: BaseException = ours or failed
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -40,14 +40,16 @@ _MOST_FOLLOWED = 30
 """Streams whose control entries the log shows."""
 _CHANGES = 500
 _DEPTH = 50
+_NEWS = 10.0
+"""Seconds for which a notice is news."""
 _EMPTY = "no connector has written to this Redis yet; is it the right one, and the right namespace?"
 
 
 class TopView:
     """The view on one terminal.
 
-    ``title`` is shown in the header, ``words`` are the filter to begin with, ``empty`` is what to say while there
-    is no stream at all; `notify` adds a notice.
+    ``title`` is shown in the header, and ``address``, or else that of Redis; ``words`` are the filter to begin with,
+    ``empty`` is what to say while there is no stream at all; `notify` adds a notice.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class TopView:
         device: Device,
         *,
         title: str = "tickbridge top",
+        address: str = "",
         words: str = "",
         not_live: bool = False,
         empty: str = _EMPTY,
@@ -66,12 +69,14 @@ class TopView:
         self._keys = keys
         self._device = device
         self._title = title
+        self._address = address or topology.address + f" {keys.namespace}" * bool(keys.namespace)
         self._redis = make_client(topology, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT / 2)
         self._overview = Overview(self._redis, keys)
         self._state = ViewState(words, not_live=not_live)
         self._screen = FullScreen(device, self._pressed)
         self._trouble = ""
         self._notice = ""
+        self._noticed = -_NEWS
         self._changes = Changes()
         self._changed: deque[Happening] = deque(maxlen=_CHANGES)
         self._swept: Iterator[str] = iter(())
@@ -122,6 +127,7 @@ class TopView:
     def notify(self, words: str) -> None:
         """Show a notice in the footer and in the log."""
         self._notice = words
+        self._noticed = time.monotonic()
         self._changed.append(Happening(time.time_ns() // 1_000_000, "", "", "", "notice", words))
 
     # --- looking ----------------------------------------------------------------------------------------------------
@@ -244,12 +250,13 @@ class TopView:
         rows = self._lines()
         return TopFrame(
             title=self._title,
-            address=self._topology.address + f" {self._keys.namespace}" * bool(self._keys.namespace),
+            address=self._address,
             page=state.page,
             now=time.time_ns() // 1_000_000,
             trouble=self._trouble,
             notes=list(overview.notes),
             notice=self._notice,
+            news=time.monotonic() - self._noticed < _NEWS,
             total=len(overview.streams),
             live=sum(row.live for row in overview.streams.values()),
             chosen=len(state.rows),

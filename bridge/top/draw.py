@@ -142,5 +142,9 @@ def _footer(frame: TopFrame, width: int) -> Text:
     keys = Text(" ", no_wrap=True)
     for sign, words in (*_KEYS[frame.page], ("?", "help"), ("q", "quit")):
         keys.append(sign, "bold").append(f" {words}  ", DIM)
-    said = frame.notice or (frame.notes[0] if frame.notes else "")
-    return two_sides(keys, Text(f"{printable(said, 200)} ", WARN), width)
+    said = Text(
+        f"{printable(frame.notice or next(iter(frame.notes), ''), 200)} ", WARN, no_wrap=True, overflow="ellipsis"
+    )
+    if frame.news and keys.cell_len + said.cell_len >= width:
+        return Text(" ") + said
+    return two_sides(keys, said, width)

@@ -44,6 +44,8 @@ class TopFrame(Struct, frozen=True):
     trouble: str
     notes: Sequence[str]
     notice: str
+    news: bool
+    """Whether the notice is so new that it comes before the keys, where the footer has no room for both."""
     total: int
     live: int
     chosen: int

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NoReturn
 
-from bridge.connector.supervisor import first_of
 from bridge.demo.embedded import find_server
+from bridge.demo.showing import Showing
 from bridge.overview.changes import Changes
 from bridge.overview.look import Overview
 from bridge.redis.errors import FAILURES
@@ -21,8 +18,6 @@ from bridge.top.app import TopView
 from bridge.up.markets import check_listed
 from bridge.up.setup import UpSettings, UpSetup, set_up
 from bridge.view.device import Device, open_terminal
-from bridge.view.output import Output, notices_from_logs
-from bridge.view.signals import on_signals
 from consumers.connection import make_client
 
 __all__ = ["run"]
@@ -42,39 +37,18 @@ async def run(settings: UpSettings) -> int:
         ConfigError: a pair does not exist, or the directory or the server's URL cannot be used.
         BridgeError: there is no server, Redis is unreachable, or a process keeps dying.
     """
-    up = _Up(settings)
-    signals = on_signals(interrupt=up.interrupt, abandon=up.abandon, hang_up=up.hang_up)
-    with signals, notices_from_logs(up.notify):
-        try:
-            return await up.run()
-        except asyncio.CancelledError:
-            if up.stopped is None:
-                raise
-            return up.stopped
-        except BaseExceptionGroup as failed:
-            raise first_of(failed) from None
-        finally:
-            await up.drain()
+    return await _Up(settings).run()
 
 
-class _Up:
-    """One run. Notices go to standard output, or to the view while it is open."""
+class _Up(Showing):
+    """One run."""
 
     def __init__(self, settings: UpSettings) -> None:
+        super().__init__()
         self._settings = settings
-        self._began = time.monotonic()
-        self._end = asyncio.Event()
-        self._main = asyncio.current_task()
-        self._setup: UpSetup | None = None
-        self._output = Output(self._on_output_closed)
-        self._say = self._output.say
-        self._view: TopView | None = None
-        self._draining = False
-        self.stopped: int | None = None
-        """The exit code, if it was stopped before all was started, or because nobody reads the output."""
+        self._top: TopView | None = None
 
-    async def run(self) -> int:
-        """Run; see the function ``run``."""
+    async def _run(self) -> int:
         settings = self._settings
         markets = {exchange: " ".join(pairs) for exchange, pairs in settings.markets.items()}
         asked = {name: pairs for name, pairs in settings.markets.items() if name not in settings.recordings}
@@ -85,7 +59,7 @@ class _Up:
             find_server()  # before anything that takes time
         await check_listed(asked, self._say)
         async with set_up(settings, self.notify) as setup:
-            self._setup = setup
+            self._processes = setup.processes
             for line in _locations(setup):
                 self._say(line)
             async with asyncio.TaskGroup() as group:
@@ -102,55 +76,22 @@ class _Up:
             self._say("stopping")
         if settings.keep is not None:
             self._say(f"config, logs and data are in {setup.directory}; the same command continues with them")
-        return self.stopped or 0
+        return self._stopped or 0
 
-    def interrupt(self) -> None:
-        """Handle a signal: the first ends it in order, the second at once."""
-        if self._end.is_set() or self._draining:
-            self.abandon()
-        self._end.set()
-        if self._view:
-            self._view.stop()
-        if self._setup is None:
-            self.stop(128 + signal.SIGINT)
-
-    def stop(self, code: int) -> None:
-        """End in order, with this exit code."""
-        self._end.set()
-        if self.stopped is None and self._main:
-            self.stopped = code
-            self._main.cancel()
-
-    def abandon(self) -> NoReturn:
-        """End at once; the guardian ends the processes."""
-        if self._view:
-            self._view.abandon()
-        if self._setup:
-            self._setup.processes.abandon()
-        os._exit(128 + signal.SIGINT)
-
-    def hang_up(self) -> None:
-        """Handle SIGHUP: the terminal is closed."""
-        if self._draining:
-            self.abandon()
-        self.stop(128 + signal.SIGHUP)
-
-    async def drain(self) -> None:
-        """Wait until all output is written, or nothing more can be; a signal ends the wait."""
-        self._draining = True
-        await self._output.drain()
+    def _view(self) -> TopView | None:
+        return self._top
 
     def notify(self, words: str) -> None:
         """Show a notice."""
-        if self._view:
-            self._view.notify(words)
+        if self._top:
+            self._top.notify(words)
         else:
             self._line(words)
 
-    def _on_output_closed(self) -> None:
-        """End when nothing more can be printed: ``tickbridge up … | head``, or the terminal is closed."""
-        if not self._draining:
-            self.stop(0 if isinstance(self._output.error, BrokenPipeError) else 128 + signal.SIGHUP)
+    def _finish(self) -> None:
+        super()._finish()
+        if self._top:
+            self._top.stop()
 
     async def _show(self, setup: UpSetup) -> None:
         """Show what arrives until the duration is over or the user ends it."""
@@ -176,13 +117,17 @@ class _Up:
 
     async def _live(self, setup: UpSetup, device: Device) -> None:
         device.on_change = setup.processes.remember_terminal
-        view = self._view = TopView(Topology(setup.url), setup.keys, device, title="tickbridge up", empty=_STARTING)
+        page = setup.addresses["page"]
+        view = self._top = TopView(
+            Topology(setup.url), setup.keys, device, title="tickbridge up", address=page, empty=_STARTING
+        )
+        view.notify(f"Redis is at {setup.url}; a browser shows the streams at {page}")
         try:
             await view.run()
         finally:
-            self._view = None
+            self._top = None
         if not view.stopped:
-            self.stop(128 + signal.SIGHUP)
+            self._hang_up()
 
     async def _progress(self, setup: UpSetup) -> None:
         """Print which streams change their state, and a line of figures every few seconds."""
@@ -201,9 +146,6 @@ class _Up:
                 await asyncio.sleep(_LOOK_EVERY)
         finally:
             await redis.aclose()
-
-    def _line(self, words: str) -> None:
-        self._say(f"{time.monotonic() - self._began:6.1f} s  {words}")
 
 
 def _figures(overview: Overview) -> str:

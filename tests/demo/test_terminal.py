@@ -53,6 +53,7 @@ def test_the_live_view_comes_up_and_q_gives_the_terminal_back(on_terminal):
     terminal.wait_until_shown("BTC-EUR ● valid")
     terminal.wait_until_shown("wallets available")
     terminal.wait_until_shown(r"ETH-EUR trades")
+    terminal.wait_until_shown(r"in a browser: http://127\.0\.0\.1:\d+/")
     assert b"\x1b[?1049h" in terminal.seen  # the alternate screen
     assert terminal.attributes != terminal.before
     # What the shell shares with the demo must never stop blocking.

@@ -118,6 +118,11 @@ def test_on_a_terminal_it_shows_the_view_and_q_ends_all_of_it(tmp_path):
         terminal.wait_until_shown(r"bybit +BTC-USDT-PERP +trades +● live")
         children = pids(terminal.text.replace("\r", ""))
         assert len(children) == 5
+        terminal.wait_until_shown(r"8 of 8 live +http://127\.0\.0\.1:\d+/ ")
+        terminal.type("l")
+        terminal.wait_until_shown(r"notice +Redis is at redis://\S+; a browser shows the streams at http://")
+        terminal.type("\x1b")
+        terminal.wait_until_shown("<> sort")
         terminal.type("\n")
         terminal.wait_until_shown("bybit BTC-USDT-PERP ● valid")
         terminal.type("q")

@@ -59,6 +59,7 @@ def make_frame(**changes) -> Frame:
         "history": [200] * 60,
         "notices": [(63.0, "fault: the connection of BTC-EUR is cut")],
         "config": "run/demo.yaml",
+        "page": "http://127.0.0.1:54321/",
     }
     return Frame(**{**fields, **changes})
 
@@ -67,6 +68,11 @@ def draw(frame: Frame, width: int, height: int) -> list[str]:
     console = Console(width=width, height=height, file=io.StringIO(), color_system=None, legacy_windows=False)
     console.print(screen(frame, width, height), height=height)
     return console.file.getvalue().splitlines()
+
+
+def test_until_something_happens_it_says_where_a_browser_shows_the_same():
+    assert "in a browser: http://127.0.0.1:54321/" in "\n".join(draw(make_frame(notices=[]), 80, 24))
+    assert "in a browser" not in "\n".join(draw(make_frame(), 80, 24))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (100, 30), (104, 32), (160, 50), (240, 80)])

@@ -52,6 +52,7 @@ def frame(page: Page = Page.STREAMS, **changes: object) -> TopFrame:
         trouble="",
         notes=[],
         notice="",
+        news=False,
         total=500,
         live=499,
         chosen=500,
@@ -131,3 +132,15 @@ def test_what_happened_is_in_order_and_events_are_short():
     first, second = Happening(1, "a", "b", "c", "gap", ""), Happening(2, "a", "b", "c", "live", "")
     assert newest_first([first], [second]) == [second, first]
     assert newest_words(Trade("BTC-EUR", None, 1, "t1", "buy", "8", "")) == "side buy  price 8"
+
+
+def test_a_new_notice_comes_before_the_keys_where_there_is_no_room_for_both():
+    notice = "the connector was killed; it is started again"
+    for width, news, shows_notice, shows_keys in [
+        (80, True, True, False),
+        (80, False, False, True),
+        (200, True, True, True),
+        (200, False, True, True),
+    ]:
+        footer = shown(frame(notice=notice, news=news), width, 24)[-1]
+        assert (notice in footer, "quit" in footer) == (shows_notice, shows_keys)

@@ -117,6 +117,8 @@ class Frame(Struct, frozen=True):
     history: list[int]
     notices: list[tuple[float, str]]
     config: str
+    page: str
+    """Where the streams are shown in a browser."""
 
 
 def take_frame(
@@ -155,6 +157,7 @@ def take_frame(
         history=watcher.rate.history(_HISTORY),
         notices=list(notices),
         config=_short(config),
+        page=setup.page,
     )
 
 

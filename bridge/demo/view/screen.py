@@ -164,9 +164,9 @@ def _footer(frame: Frame, width: int) -> RenderableType:
 
 
 def _notice(frame: Frame) -> Text:
-    """The newest notice."""
+    """The newest notice; before the first, where a browser shows the same."""
     if not frame.notices:
-        return Text(" no notices yet", DIM, no_wrap=True)
+        return Text.assemble((" in a browser: ", DIM), frame.page, no_wrap=True, overflow="ellipsis")
     at, words = frame.notices[-1]
     style = WARN if frame.elapsed - at < _NEWS else DIM
     return Text.assemble((f" {clock(at)} ", DIM), (words, style), no_wrap=True, overflow="ellipsis")
