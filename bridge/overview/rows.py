@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -91,7 +92,8 @@ class ConnectorRow(Struct, frozen=True):
     def number(self, name: str) -> float | None:
         """A figure of the heartbeat; ``None`` if it is unknown."""
         with suppress(ValueError):
-            return float(self.fields[name]) if self.fields.get(name) else None
+            found = float(self.fields.get(name) or math.nan)
+            return found if math.isfinite(found) else None
         return None
 
     def count(self, name: str) -> int:

@@ -97,7 +97,9 @@ def _spread(book: BookFrame, mid: str, width: int) -> Text:
     bid, ask = Decimal(book.bids[0][0]), Decimal(book.asks[0][0])
     text = Text(no_wrap=True)
     text.append(mid, "bold")
-    text.append(f"  spread {ask - bid}  {(ask - bid) / (ask + bid) * 20_000:.1f} bp ", DIM)
+    # Prices of a spread between two contracts may be zero or negative: then a share of the price says nothing.
+    share = f"  {(ask - bid) / (ask + bid) * 20_000:.1f} bp" if bid > 0 and ask > 0 else ""
+    text.append(f"  spread {ask - bid}{share} ", DIM)
     text.append("─" * max(0, width - len(text)), FRAME)
     return text
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 __all__ = ["Keys"]
 
 _ESCAPE = b"\x1b"
-_SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|O[ -~]|[^\[O])", re.DOTALL)
+_SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|O[ -~]|[^\[O\x1b])", re.DOTALL)
 _BEGUN = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|O)?", re.DOTALL)
 _LONGEST = 32
 _NAMES = {b"A": "up", b"B": "down", b"C": "right", b"D": "left", b"F": "end", b"H": "home", b"Z": "shift-tab"}
@@ -21,7 +21,8 @@ class Keys:
     """Decodes keys: ``tab``, ``enter``, ``up``, ``page-down`` …, ``escape``, or the character itself.
 
     An escape sequence may arrive in several reads, so an incomplete one is kept until the rest arrives. If nothing
-    follows an escape character for a while, call ``flush``: it was the escape key. Sequences of other keys are ignored.
+    follows an escape character for a while, call ``flush``: it was the escape key. So is one that another one follows.
+    Sequences of other keys are ignored.
     """
 
     def __init__(self) -> None:
@@ -59,6 +60,9 @@ class Keys:
                 if name:
                     yield name
                 place = found.end()
+            elif data.startswith(_ESCAPE, place + 1):
+                yield "escape"
+                place += 1
             elif (begun := _BEGUN.match(data, place)) and begun.end() == len(data) and len(begun[0]) <= _LONGEST:
                 self._rest = begun[0]
                 return

@@ -73,9 +73,10 @@ def test_rates_and_counts_are_short():
 
 
 def test_odd_figures_of_a_heartbeat_are_unknown():
-    row = ConnectorRow("one", "limitlex", {"lost": "many", "gaps": "3", "waiting": ""})
+    row = ConnectorRow("one", "limitlex", {"lost": "many", "gaps": "3", "waiting": "", "started": "nan", "at": "1e999"})
     assert [row.number(name) for name in ("lost", "gaps", "waiting", "received")] == [None, 3.0, None, None]
-    assert (row.count("lost"), row.count("gaps"), row.state) == (0, 3, "unknown")
+    assert [row.number(name) for name in ("started", "at")] == [None, None]
+    assert (row.count("lost"), row.count("gaps"), row.count("at"), row.state) == (0, 3, 0, "unknown")
     assert ConnectorRow("one", "limitlex", {}).state == "dead"
 
 

@@ -65,3 +65,13 @@ def test_a_sequence_without_end_is_not_kept():
     keys.feed(b"\x1b[" + b"1;" * 1000)
     assert not keys.waiting
     assert keys.feed(b"q")[-1:] == ["q"]
+
+
+def test_an_escape_that_another_one_follows_is_the_key():
+    keys = Keys()
+    assert keys.feed(b"\x1b\x1b") == ["escape"]
+    assert keys.waiting
+    assert keys.feed(b"\x1b[A") == ["escape", "up"]
+    assert keys.feed(b"\x1b") == []
+    assert keys.feed(b"\x1b") == ["escape"]
+    assert keys.flush() == ["escape"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from decimal import Decimal
 
 import msgspec
 import pytest
@@ -126,6 +127,14 @@ def test_columns_that_do_not_fit_are_left_out_where_they_matter_least():
         assert words in wide
     for words in ("connector", "up", "out/s", "lost", "gaps", "p50 ms"):
         assert words in narrow
+
+
+@pytest.mark.parametrize(("bid", "ask"), [("-1.5", "1.5"), ("0", "0"), ("-3", "-1"), ("-1", "2")])
+def test_prices_of_a_spread_may_be_zero_or_negative(bid, ask):
+    book = BookFrame("limitlex", "BTC-EUR", valid=True, reason="", bids=[(bid, "1")], asks=[(ask, "2")], trades=[])
+    text = "\n".join(shown(frame(Page.PAIR, books=[book]), 100, 30))
+    assert f"spread {Decimal(ask) - Decimal(bid)} ─" in text
+    assert " bp " not in text
 
 
 def test_what_happened_is_in_order_and_events_are_short():
