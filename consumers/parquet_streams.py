@@ -70,8 +70,6 @@ class ParquetStreams:
         self.redis = redis
         self.trouble = ""
         """Why Redis does not answer; empty while it does."""
-        self.unwritten = ""
-        """Why files cannot be written; empty while they can."""
         self.writes = 0
         """Files written."""
         self._where = topology_of(where)
@@ -85,6 +83,7 @@ class ParquetStreams:
         self._outages = Outages(self._report)
         self._streams: dict[str, _Stream] = {}
         self._refused: dict[str, str] = {}
+        self._unwritten: dict[str, str] = {}
         self._client: SyncRedis | None = None
         self._stop = threading.Event()
         self._added = asyncio.Event()
@@ -110,6 +109,11 @@ class ParquetStreams:
             Row(one.key, one.exchange, one.channel, (one.store and one.store.last) or "0-0", one.read, one.missing)
             for one in self._streams.values()
         ]
+
+    @property
+    def unwritten(self) -> str:
+        """Why the files of a stream cannot be read or written; empty while all can."""
+        return next(iter(self._unwritten.values()), "")
 
     def degraded(self) -> list[str]:
         """The streams that cannot be read."""
@@ -161,16 +165,15 @@ class ParquetStreams:
             self._notices.report_problem(one.key, said(error))
         except FilesError as error:
             one.store = None  # read from the files again where they end
-            self.unwritten = str(error)
-            self._notices.report_problem(str(self._folder), str(error))
+            self._unwritten[one.key] = str(error)
+            self._notices.report_problem(one.key, str(error))
         except ValueError as error:  # an entry that does not fit into a table
             self._refused[one.key] = str(error)
             self._notices.report_problem(one.key, str(error))
         else:
-            self.unwritten = ""
+            self._unwritten.pop(one.key, None)
             self._refused.pop(one.key, None)
             self._notices.clear_problem(one.key)
-            self._notices.clear_problem(str(self._folder))
 
     async def _in_thread(self, one: _Stream) -> list[Path]:
         """Run `_bring_up_to_date` in a thread; if cancelled, wait until it has stopped."""

@@ -138,6 +138,7 @@ def test_killed_at_any_moment_it_writes_nothing_twice_and_leaves_no_hole(redis_s
                 trades.at(at)
             process.send_signal(signal.SIGKILL)
         assert trades.client.xlen(SECOND) > had
+    trades.at(at + 5_000)  # of its own, so that it is running when it is told to end
     with service(redis_server, "--grace", "1") as process:
         deadline = time.monotonic() + PATIENCE
         while not same_as_uninterrupted(trades, SECOND, "1s", 1):

@@ -271,6 +271,30 @@ async def test_a_full_disk_stops_nothing_for_good(redis_server, trades, tmp_path
     assert "can be used again" in capsys.readouterr().err
 
 
+async def test_a_damaged_file_is_named_until_it_is_gone_and_affects_only_its_stream(
+    redis_server, trades, tmp_path, capsys
+) -> None:
+    """The other stream is brought up to date after it, in each round."""
+    other = Trades(trades.client, "ETH-EUR")
+    trades.at(0)
+    other.at(0)
+    async with keeping(redis_server, tmp_path):
+        await until(lambda: trades.hours(tmp_path) and other.hours(tmp_path))
+    [path] = trades._folder(tmp_path).glob("*.parquet")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    async with keeping(redis_server, tmp_path, every=0.001) as streams:
+        await until(lambda: streams.unwritten)
+        for seq in range(2, 6):
+            other.at(seq)
+            await until(lambda seq=seq: len(other.written(tmp_path)) == seq)
+            assert f"{path}: is not a Parquet file, or is damaged" in streams.unwritten
+        path.write_bytes(whole)
+        await until(lambda: not streams.unwritten)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2, "once that it is damaged, once that it is not"
+
+
 async def test_an_outage_of_redis_is_waited_for(own_server, tmp_path) -> None:
     with own_server.client() as client:
         trades = Trades(client)
