@@ -121,7 +121,8 @@ class _Up(Showing):
         view = self._top = TopView(
             Topology(setup.url), setup.keys, device, title="tickbridge up", address=page, empty=_STARTING
         )
-        view.notify(f"Redis is at {setup.url}; a browser shows the streams at {page}")
+        view.notify(f"Redis: {setup.url}")
+        view.notify(f"in a browser: {page}")
         try:
             await view.run()
         finally:
