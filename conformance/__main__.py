@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from bridge.errors import BridgeError
 from bridge.redis.topology import RedisUrlError
 from conformance.cases import FOLDER, Case, CaseError, find, load
-from conformance.play import Outcome, introduce, play
+from conformance.play import Outcome, Player
 from conformance.report import as_json, lines, row, summary
 from conformance.server import ServerError, own_server, users_server
 from conformance.subject import SubjectError
@@ -92,16 +92,20 @@ def _seconds(text: str) -> float:
 def _run(args: argparse.Namespace, cases: Sequence[Case]) -> int:
     width = max(len(case.name) for case in cases)
     outcomes: list[Outcome] = []
-    with users_server(args.redis) if args.redis else own_server() as (url, client):
-        name = introduce(args.subject, url, args.timeout)
+    with (
+        users_server(args.redis) if args.redis else own_server() as (url, client),
+        Player(client, url, args.subject, args.timeout) as player,
+    ):
+        name = player.introduce()
         for case in cases:
-            outcome = play(case, client, url, args.subject, args.timeout)
+            outcome = player.play(case)
             if args.strict and outcome.skipped:
                 outcome.problems.append(f"without {', '.join(outcome.skipped)}, and --strict asks for all parts")
             outcomes.append(outcome)
             if not args.json:
                 print("\n".join([row(outcome, width), *lines(outcome)]), flush=True)
-    print(as_json(name, outcomes) if args.json else f"\n{summary(name, outcomes)}")
+        print(as_json(name, outcomes) if args.json else f"\n{summary(name, outcomes)}", flush=True)
+        player.end()
     return int(any(outcome.problems for outcome in outcomes))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 import redis
 from msgspec import Struct, field
@@ -14,7 +14,7 @@ from conformance.cases import Case, CaseError, Close, Commands, Cut, Expect, Ope
 from conformance.compare import compare
 from conformance.subject import Subject, SubjectError
 
-__all__ = ["Outcome", "introduce", "play"]
+__all__ = ["Outcome", "Player"]
 
 
 class Outcome(Struct):
@@ -33,43 +33,76 @@ class Outcome(Struct):
         return "pass" if self.compared else "skipped"
 
 
-def introduce(command: Sequence[str], url: str, timeout: float) -> str:
-    """Start the subject and end it again; returns its name and version.
+class Player:
+    """Plays cases one after another with one subject process; after one that has broken the protocol, with a new one.
 
-    Raises:
-        SubjectError: it cannot be used at all.
-    """
-    with Subject(command, timeout) as subject:
-        name = _greet(subject, url, "")
-        subject.end()
-    return name
-
-
-def play(case: Case, client: redis.Redis, url: str, command: Sequence[str], timeout: float = 30.0) -> Outcome:
-    """Play a case on an empty database, with a subject process of its own.
+    Leaving the context kills the process, if `end` has not ended it.
 
     Args:
-        case: the case.
-        client: a client of the server at ``url``, with decoded replies; its database is emptied.
+        client: a client of the server at ``url``, with decoded replies; its database is emptied before each case.
         url: what the subject is told.
-        command: how to start the subject.
+        command: how to start the subject; it is started when it is needed.
         timeout: seconds for each answer of the subject.
-
-    Raises:
-        CaseError: Redis refuses a command of the case, or does not refuse it as it should.
-        redis.exceptions.RedisError: any other error of redis-py.
     """
-    client.flushdb()
-    outcome = Outcome(case)
-    before = _connections(client)
-    try:
-        with Subject(command, timeout) as subject:
-            _greet(subject, url, case.namespace)
-            _Play(case, client, subject, before, outcome).rows()
-            subject.end()
-    except SubjectError as error:
-        outcome.problems += [str(error), *(f"stderr: {line}" for line in error.stderr)]
-    return outcome
+
+    def __init__(self, client: redis.Redis, url: str, command: Sequence[str], timeout: float = 30.0) -> None:
+        self._client = client
+        self._url = url
+        self._command = command
+        self._timeout = timeout
+        self._subject: Subject | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kill()
+
+    def introduce(self) -> str:
+        """The name and version of the subject.
+
+        Raises:
+            SubjectError: it cannot be used at all.
+        """
+        return _greet(self._started(), self._url, "")
+
+    def play(self, case: Case) -> Outcome:
+        """Play a case on an empty database.
+
+        Raises:
+            CaseError: Redis refuses a command of the case, or does not refuse it as it should.
+            redis.exceptions.RedisError: any other error of redis-py.
+        """
+        self._client.flushdb()
+        outcome = Outcome(case)
+        before = _connections(self._client)
+        try:
+            subject = self._started()
+            _greet(subject, self._url, case.namespace)
+            _Play(case, self._client, subject, before, outcome).rows()
+        except SubjectError as error:
+            outcome.problems += [str(error), *(f"stderr: {line}" for line in error.stderr)]
+            self._kill()
+        return outcome
+
+    def end(self) -> None:
+        """Ask the subject to end, if it runs.
+
+        Raises:
+            SubjectError: it does not end in time, or not with exit code 0.
+        """
+        if self._subject:
+            self._subject.end()
+
+    def _started(self) -> Subject:
+        if self._subject is None:
+            self._subject = Subject(self._command, self._timeout)
+        return self._subject
+
+    def _kill(self) -> None:
+        subject, self._subject = self._subject, None
+        if subject:
+            subject.kill()
 
 
 def _greet(subject: Subject, url: str, namespace: str) -> str:

@@ -89,7 +89,8 @@ class PythonSubject:
     async def close(self) -> None:
         """Close the connections to Redis."""
         if self._reader:
-            await self._reader.aclose()
+            reader, self._reader = self._reader, None
+            await reader.aclose()
 
     @property
     def _connected(self) -> Reader:
@@ -98,6 +99,8 @@ class PythonSubject:
         return self._reader
 
     async def _connect(self, url: str, namespace: str) -> dict[str, Any]:
+        await self.close()
+        self._views.clear()
         self._keys = Keys(namespace)
         self._reader = await Reader(url, namespace=namespace).__aenter__()
         return {"ok": True, "client": f"tickbridge {__version__}"}

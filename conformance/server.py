@@ -90,8 +90,10 @@ def users_server(url: str) -> Iterator[tuple[str, redis.Redis]]:
                 f"{topology.address}: the database is not empty (DBSIZE is {size}), and would be emptied before each case; "
                 "give the URL of an empty one, or leave out --redis to start a server for this run"
             )
-        yield url, client
-        with explained(topology.address):
-            client.flushdb()
+        try:
+            yield url, client
+        finally:  # also after a mistake or Ctrl-C, or the next run would be refused
+            with explained(topology.address):
+                client.flushdb()
     finally:
         client.close()

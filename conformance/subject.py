@@ -80,28 +80,29 @@ class Subject:
             SubjectError: there is no answer in time, or it is not a JSON object.
         """
         text = msgspec.json.encode(request).decode()
+        said = _shown('{"redis":…}' if "redis" in request else text)  # the URL may have a password
         with suppress(queue.Empty):
             line = self._lines.get_nowait()
             if line is None:
-                raise self._ended(text)
+                raise self._ended(said)
             raise self._error(f"it wrote a line that nobody asked for: {_shown(line)}")
-        self._send(text)
+        self._send(text, said)
         try:
             line = self._lines.get(timeout=self._timeout)
         except queue.Empty:
-            raise self._error(f"no answer within {self._timeout:g} s to {_shown(text)}") from None
+            raise self._error(f"no answer within {self._timeout:g} s to {said}") from None
         if line is None:
-            raise self._ended(text)
+            raise self._ended(said)
         if not line.endswith(b"\n"):
-            raise self._error(f"its answer to {_shown(text)} does not end with a line end: {_shown(line)}")
+            raise self._error(f"its answer to {said} does not end with a line end: {_shown(line)}")
         try:
             answer = msgspec.json.decode(line)
         except msgspec.DecodeError:
-            raise self._error(f"its answer to {_shown(text)} is not JSON: {_shown(line)}") from None
+            raise self._error(f"its answer to {said} is not JSON: {_shown(line)}") from None
         if not isinstance(answer, dict):
-            raise self._error(f"its answer to {_shown(text)} is not an object: {_shown(line)}")
+            raise self._error(f"its answer to {said} is not an object: {_shown(line)}")
         if "error" in answer:
-            raise self._error(f"it refused {_shown(text)}: {answer['error']}")
+            raise self._error(f"it refused {said}: {answer['error']}")
         return answer
 
     def end(self) -> None:
@@ -110,7 +111,7 @@ class Subject:
         Raises:
             SubjectError: it does not end in time, or not with exit code 0.
         """
-        self._send('{"end":true}')
+        self._send('{"end":true}', "the end")
         with suppress(OSError):
             assert self._process.stdin
             self._process.stdin.close()
@@ -139,21 +140,21 @@ class Subject:
             with suppress(queue.Empty):
                 self._lines.get(timeout=0.01)
 
-    def _send(self, text: str) -> None:
+    def _send(self, text: str, said: str) -> None:
         assert self._process.stdin
         try:
             self._process.stdin.write(text.encode() + b"\n")
             self._process.stdin.flush()
         except OSError:
-            raise self._ended(text) from None
+            raise self._ended(said) from None
 
     def _ended(self, request: str) -> SubjectError:
         """It closed its output: say how it ended."""
         try:
             code = self._process.wait(self._timeout)
         except subprocess.TimeoutExpired:
-            return self._error(f"it closed its standard output instead of answering {_shown(request)}")
-        return self._error(f"it {_how(code)} instead of answering {_shown(request)}")
+            return self._error(f"it closed its standard output instead of answering {request}")
+        return self._error(f"it {_how(code)} instead of answering {request}")
 
     def _error(self, what: str) -> SubjectError:
         if self._process.poll() is not None:

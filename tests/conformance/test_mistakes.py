@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from conformance.cases import find, load
-from conformance.play import Outcome, play
+from conformance.play import Outcome, Player
 from tests.patience import PATIENCE
 from tests.servers import RedisServer
 
@@ -40,8 +40,8 @@ FOUND = [
 def played(server: RedisServer, mistake: str, case: str) -> Outcome:
     [path] = find([case])
     command = [sys.executable, "-m", "tests.conformance.mutated", mistake]
-    with server.client() as client:
-        return play(load(path), client, server.url, command, PATIENCE)
+    with server.client() as client, Player(client, server.url, command, PATIENCE) as player:
+        return player.play(load(path))
 
 
 @pytest.mark.parametrize(("mistake", "case", "said"), FOUND, ids=[f"{row[0]}-{row[1]}" for row in FOUND])

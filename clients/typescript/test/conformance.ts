@@ -30,6 +30,8 @@ let tb = new Tickbridge("redis://127.0.0.1:6379/0");
 
 async function answer(request: Request): Promise<unknown> {
   if (request.redis !== undefined) {
+    tb.close();
+    streams.clear();
     tb = new Tickbridge(request.redis, { namespace: request.namespace ?? "" });
     const packaged = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as Record<string, string>;
     return { ok: true, client: `${packaged["name"]} ${packaged["version"]}` };

@@ -64,6 +64,10 @@ func main() {
 func (s *subject) answer(wanted request) (object, error) {
 	switch {
 	case wanted.Redis != "":
+		for key, open := range s.streams {
+			open.reader.Close()
+			delete(s.streams, key)
+		}
 		client, err := tickbridge.New(wanted.Redis, &tickbridge.Options{Namespace: wanted.Namespace})
 		s.client = client
 		return object{"ok": true, "client": "tickbridge for Go, schema " + fmt.Sprint(tickbridge.SchemaVersion)}, err
