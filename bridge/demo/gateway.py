@@ -4,37 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bridge.demo.embedded import free_port
-from bridge.demo.processes import ChildProcess, Processes, ProcessFailedError, python_module, tail
-from bridge.demo.setup import lost_its_port, wait_until
+from bridge.demo.processes import ChildProcess, Processes, python_module, tail
+from bridge.demo.starting import start_on_free_port
 
 __all__ = ["start_gateway"]
-
-_PORTS = 5
-"""How many ports to try."""
 
 
 async def start_gateway(processes: Processes, env: Mapping[str, str]) -> str:
     """Start it on a free port of loopback; returns the address of its page.
 
-    ``env`` says where Redis is.
+    ``env`` says where Redis is. The port is fixed, so that the page finds a gateway that was restarted.
 
     Raises:
         ProcessFailedError: it does not start.
     """
-    for left in reversed(range(_PORTS)):
-        # The port is fixed, so that the page finds a gateway that was restarted.
-        address = f"127.0.0.1:{free_port()}"
-        command = python_module("consumers.web", "--http", address)
-        child = await processes.start("web", command, dict(env))
 
-        async def ready(child: ChildProcess = child, address: str = address) -> bool:
-            return f"at http://{address}" in tail(child.log)
+    async def start(port: int) -> ChildProcess:
+        return await processes.start("web", python_module("consumers.web", "--http", f"127.0.0.1:{port}"), dict(env))
 
-        try:
-            await wait_until(child, ready)
-            break
-        except ProcessFailedError as error:
-            if not (left and lost_its_port(error)):
-                raise
-    return f"http://{address}/"
+    async def ready(child: ChildProcess, port: int) -> bool:
+        return f"at http://127.0.0.1:{port}" in tail(child.log)
+
+    _, port = await start_on_free_port(start, ready)
+    return f"http://127.0.0.1:{port}/"

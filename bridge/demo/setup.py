@@ -6,9 +6,8 @@ import asyncio
 import re
 import secrets
 import tempfile
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 import yaml
 from msgspec import Struct
 from pydantic import ValidationError
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from bridge.check.redis import probe_redis
@@ -24,23 +22,20 @@ from bridge.config import RedisSettings
 from bridge.config.mistakes import mistakes_of
 from bridge.demo.cleanup import remove_keys
 from bridge.demo.control import Control
-from bridge.demo.embedded import find_server, free_port, server_command
+from bridge.demo.embedded import find_server, server_command
 from bridge.demo.guardian import remove
 from bridge.demo.processes import ChildProcess, Processes, ProcessFailedError, python_module
 from bridge.demo.recorded import RECORDED, kind_of, replay_speed
 from bridge.demo.settings import DemoSettings
+from bridge.demo.starting import start_on_free_port
 from bridge.demo.venue import Venue
 from bridge.errors import ConfigError, Problem
 from bridge.keys import Keys
 from bridge.simulator import exchange_named
 from consumers.connection import make_client, safe_url
 
-__all__ = ["Setup", "is_free", "lost_its_port", "set_up", "start_server", "try_server", "wait_until"]
+__all__ = ["Setup", "is_free", "set_up", "start_server", "try_server"]
 
-_PORTS = 5
-"""How many ports to try."""
-_START_SECONDS = 60.0
-_LOOK_EVERY = 0.05
 _CONTROL = re.compile(r"^control +(\S+)$", re.MULTILINE)
 _READY = re.compile(r"^ready", re.MULTILINE)
 _SERVER, _EXCHANGE, _CLIENT = range(3)
@@ -161,45 +156,37 @@ async def start_server(processes: Processes, directory: Path, *, durable: bool =
     binary = find_server()
     data = directory / "redis"
     data.mkdir(exist_ok=True)
-    for left in reversed(range(_PORTS)):
-        port = free_port()
-        child = await processes.start("redis", server_command(binary, port, data, durable=durable), rank=_SERVER)
-        url = f"redis://127.0.0.1:{port}/0"
-        client = make_client(url)
-        try:
-            await wait_until(child, partial(_answers, client, child))
-            break
-        except ProcessFailedError as error:
-            if not (left and lost_its_port(error)):
-                raise
-        finally:
-            await client.aclose()
-    return url
+
+    async def start(port: int) -> ChildProcess:
+        return await processes.start("redis", server_command(binary, port, data, durable=durable), rank=_SERVER)
+
+    _, port = await start_on_free_port(start, _answers)
+    return f"redis://127.0.0.1:{port}/0"
 
 
-def lost_its_port(error: ProcessFailedError) -> bool:
-    """Whether another process took the port after it was found free."""
-    return " in use" in error.tail.lower()
-
-
-async def _answers(client: Redis, child: ChildProcess) -> bool:
-    with suppress(RedisError, OSError):
+async def _answers(child: ChildProcess, port: int) -> bool:
+    client = make_client(f"redis://127.0.0.1:{port}/0")
+    try:
         # Another process may have taken the port: the answer must come from ours.
         return bool((await client.info("server"))["process_id"] == child.pid)
-    return False
+    except (RedisError, OSError):
+        return False
+    finally:
+        await client.aclose()
 
 
 async def _start_simulators(
     processes: Processes, settings: DemoSettings, directory: Path, stack: AsyncExitStack
 ) -> list[Venue]:
     """Start a simulator for each exchange; ``stack`` closes their control clients."""
-    for exchange in settings.pairs:
-        await _start_simulator(processes, settings, directory, exchange)
+    async with asyncio.TaskGroup() as group:
+        starting = [
+            group.create_task(_start_simulator(processes, settings, directory, exchange)) for exchange in settings.pairs
+        ]
     venues = []
-    for exchange in settings.pairs:
-        name = _process_name("replay" if exchange in RECORDED else "simulator", exchange, settings)
-        restart = partial(_start_simulator, processes, settings, directory, exchange)
-        control = await stack.enter_async_context(Control(await _control_url(processes[name], restart)))
+    for exchange, started in zip(settings.pairs, starting, strict=True):
+        simulator = started.result()
+        control = await stack.enter_async_context(Control(_control_url(simulator)))
         suggested = _suggested(directory, exchange)
         account = yaml.safe_load(suggested.read_text(encoding="utf-8"))["connectors"][0].get("account", "")
         venue = Venue(
@@ -209,7 +196,7 @@ async def _start_simulators(
             kind=kind_of(exchange),
             config=directory / f"{exchange}.yaml",
             control=control,
-            simulator=name,
+            simulator=simulator.name,
             connector=_process_name("connector", exchange, settings),
         )
         venues.append(venue)
@@ -219,11 +206,20 @@ async def _start_simulators(
 async def _start_simulator(
     processes: Processes, settings: DemoSettings, directory: Path, exchange: str
 ) -> ChildProcess:
-    # The port is fixed and the connector's config written once, so that it can be restarted.
-    if exchange in RECORDED:
-        return await _start_replay(processes, settings, directory, exchange)
+    """Start a simulator, or the replay of a recording, and wait until it is ready.
+
+    Its port is fixed and the connector's config written once, so that it can be restarted.
+    """
+    start = _start_replay if exchange in RECORDED else _start_simulation
+    child, _ = await start_on_free_port(partial(start, processes, settings, directory, exchange), _is_ready)
+    return child
+
+
+async def _start_simulation(
+    processes: Processes, settings: DemoSettings, directory: Path, exchange: str, port: int
+) -> ChildProcess:
     options = {
-        "--port": str(free_port()),
+        "--port": str(port),
         "--pairs": ",".join(settings.pairs[exchange]),
         "--seed": str(settings.seed),
         "--rate": f"{settings.rate:g}",
@@ -236,9 +232,11 @@ async def _start_simulator(
     return await processes.start(_process_name("simulator", exchange, settings), command, rank=_EXCHANGE)
 
 
-async def _start_replay(processes: Processes, settings: DemoSettings, directory: Path, exchange: str) -> ChildProcess:
+async def _start_replay(
+    processes: Processes, settings: DemoSettings, directory: Path, exchange: str, port: int
+) -> ChildProcess:
     """Play the recording of an exchange, over and over."""
-    port, pairs = free_port(), settings.pairs[exchange]
+    pairs = settings.pairs[exchange]
     connector = {"name": exchange, "exchange": exchange, "pairs": list(pairs)}
     connector |= {"url": f"ws://127.0.0.1:{port}", "rest_url": f"http://127.0.0.1:{port}"}
     _suggested(directory, exchange).write_text(yaml.safe_dump({"connectors": [connector]}), encoding="utf-8")
@@ -247,23 +245,15 @@ async def _start_replay(processes: Processes, settings: DemoSettings, directory:
     return await processes.start(_process_name("replay", exchange, settings), command, rank=_EXCHANGE)
 
 
-async def _control_url(child: ChildProcess, restart: Callable[[], Awaitable[ChildProcess]]) -> str:
-    """The URL of a simulator's control interface, once it is ready."""
+async def _is_ready(child: ChildProcess, _: int) -> bool:
+    return bool(_READY.search(child.log.read_text(encoding="utf-8")))
 
-    async def ready() -> bool:
-        return bool(_READY.search(child.log.read_text(encoding="utf-8")))
 
-    for left in reversed(range(_PORTS)):
-        try:
-            await wait_until(child, ready)
-            break
-        except ProcessFailedError as error:
-            if not (left and lost_its_port(error)):
-                raise
-        child = await restart()
-    found = _CONTROL.search(child.log.read_text(encoding="utf-8"))
+def _control_url(simulator: ChildProcess) -> str:
+    """The URL of a simulator's control interface."""
+    found = _CONTROL.search(simulator.log.read_text(encoding="utf-8"))
     if found is None:
-        raise ProcessFailedError(child.name, "did not print the URL of its control interface", child.log)
+        raise ProcessFailedError(simulator.name, "did not print the URL of its control interface", simulator.log)
     return found[1]
 
 
@@ -306,21 +296,3 @@ async def is_free(url: str, key: str) -> bool:
         return False
     finally:
         await client.aclose()
-
-
-async def wait_until(child: ChildProcess, ready: Callable[[], Any]) -> None:
-    """Wait until a process that has just been started is ready.
-
-    Raises:
-        ProcessFailedError: it ended, or takes too long.
-    """
-    deadline = time.monotonic() + _START_SECONDS
-    while not await ready():
-        if not child.running:
-            assert child.process
-            raise ProcessFailedError(
-                child.name, f"ended with exit code {child.process.returncode}", child.log, child.owner
-            )
-        if time.monotonic() > deadline:
-            raise ProcessFailedError(child.name, f"was not ready within {_START_SECONDS:g} s", child.log, child.owner)
-        await asyncio.sleep(_LOOK_EVERY)

@@ -15,12 +15,12 @@ import yaml
 from msgspec import Struct, field
 
 from bridge.connector.supervisor import first_of
-from bridge.demo.embedded import free_port
 from bridge.demo.gateway import start_gateway
 from bridge.demo.guardian import remove
 from bridge.demo.processes import ChildProcess, Processes, ProcessFailedError, python_module, tail
 from bridge.demo.recorded import RECORDED, replay_speed
-from bridge.demo.setup import is_free, lost_its_port, start_server, try_server, wait_until
+from bridge.demo.setup import is_free, start_server, try_server
+from bridge.demo.starting import start_on_free_port
 from bridge.errors import ConfigError, Problem
 from bridge.exchanges import exchange_type
 from bridge.keys import Keys
@@ -30,8 +30,6 @@ from consumers.connection import safe_url
 __all__ = ["UpSettings", "UpSetup", "set_up"]
 
 _OWNER = "tickbridge up"
-_PORTS = 5
-"""How many ports to try."""
 _EXCHANGE, _CLIENT = 1, 2
 """When processes end: those of a higher rank first, the server last."""
 _SERVES = re.compile(r"^ws://\S+ serves ", re.MULTILINE)
@@ -155,20 +153,15 @@ def _lock(directory: Path) -> IO[str]:
 async def _start_replay(processes: Processes, exchange: str, file: Path) -> dict[str, str]:
     """Play a recording, over and over; returns the URLs for the connector."""
     speed = replay_speed(exchange) if RECORDED.get(exchange) == file else 1.0
-    for left in reversed(range(_PORTS)):
-        port = free_port()
+
+    async def start(port: int) -> ChildProcess:
         words = (str(file), "--port", str(port), "--speed", f"{speed:g}", "--close")
-        child = await processes.start(f"replay-{exchange}", python_module("bridge", "replay", *words), rank=_EXCHANGE)
+        return await processes.start(f"replay-{exchange}", python_module("bridge", "replay", *words), rank=_EXCHANGE)
 
-        async def ready(child: ChildProcess = child) -> bool:
-            return bool(_SERVES.search(tail(child.log)))
+    async def ready(child: ChildProcess, _: int) -> bool:
+        return bool(_SERVES.search(tail(child.log)))
 
-        try:
-            await wait_until(child, ready)
-            break
-        except ProcessFailedError as error:
-            if not (left and lost_its_port(error)):
-                raise
+    _, port = await start_on_free_port(start, ready)
     return {"url": f"ws://127.0.0.1:{port}", "rest_url": f"http://127.0.0.1:{port}"}
 
 

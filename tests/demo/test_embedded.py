@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from bridge.demo import embedded, guardian, setup
+from bridge.demo import embedded, guardian, setup, starting
 from bridge.demo.embedded import ServerMissingError, find_server, free_port, server_command
 from bridge.demo.settings import DemoSettings
 from tests.demo.running import alive, until
@@ -139,7 +139,7 @@ async def test_a_port_that_another_process_has_taken_meanwhile_is_given_up(monke
         other.listen()
         taken = other.getsockname()[1]
         ports = iter([taken, free_port(), taken, free_port()])
-        monkeypatch.setattr(setup, "free_port", lambda: next(ports))
+        monkeypatch.setattr(starting, "free_port", lambda: next(ports))
         settings = DemoSettings(pairs={"limitlex": ("BTC-EUR",)}, directory=tmp_path / "demo")
         async with setup.set_up(settings, lambda _: None) as running:
             assert str(taken) not in running.redis_url
