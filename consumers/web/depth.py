@@ -34,6 +34,13 @@ class DepthSubscription:
         """The levels that were sent last; of an invalid book its notice."""
 
     @property
+    def wanted(self) -> None:
+        """What it gets depends on the time, so its client is in no cohort."""
+
+    def skip_sent(self) -> None:
+        """There is nothing to skip: its client is in no cohort."""
+
+    @property
     def wake_at(self) -> float | None:
         """When to go on although there is no news, by the loop's clock."""
         return self._due if self._waits else None
