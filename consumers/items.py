@@ -25,6 +25,8 @@ __all__ = [
     "to_item",
 ]
 
+_END = 2**64
+
 
 def split_id(entry_id: str) -> tuple[int, int]:
     """``(ms, seq)`` of an entry's ID; a bare ``ms`` has seq 0.
@@ -33,10 +35,12 @@ def split_id(entry_id: str) -> tuple[int, int]:
         ValueError: it is not a stream ID.
     """
     ms, dash, seq = entry_id.partition("-")
-    if not (entry_id.isascii() and ms.isdigit() and (seq.isdigit() or not dash)):
-        msg = f"{entry_id!r} is not an entry ID"
-        raise ValueError(msg)
-    return int(ms), int(seq or 0)
+    if entry_id.isascii() and ms.isdigit() and (seq.isdigit() or not dash):
+        found = int(ms), int(seq or 0)
+        if max(found) < _END:  # what Redis takes
+            return found
+    msg = f"{entry_id!r} is not an entry ID"
+    raise ValueError(msg)
 
 
 class Item(Struct, frozen=True, gc=False):

@@ -117,8 +117,6 @@ class Activity:
         self.streams: dict[str, StreamActivity] = {}
         self.beats: dict[str, dict[str, str]] = {}
         """Connector → its heartbeat; only those that are alive."""
-        self.accounts_listed = True
-        """Whether the catalog of accounts can be read."""
         self._reader = reader
         self._keys = keys
         self._exchange = exchange
@@ -204,10 +202,9 @@ class Activity:
                 await asyncio.sleep(0)
 
     async def _look(self) -> None:
-        public = await self._hash(self._keys.catalog())
-        accounts = await self._hash(self._keys.accounts_catalog())
-        self.accounts_listed = accounts is not None
-        listed = {**(public or {}), **(accounts or {})}
+        public = await self._hash(self._keys.catalog()) or {}
+        accounts = await self._hash(self._keys.accounts_catalog()) or {}
+        listed = {**public, **accounts}
         for key, text in sorted(listed.items()):
             stream = self._keys.parse(key)
             if stream is None or self._exchange not in (None, stream.exchange):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
@@ -13,7 +14,9 @@ from bridge.keys import StreamKey
 from bridge.model import BOOKS
 from bridge.printable import printable
 from consumers.items import split_id
+from consumers.web.cohort import Spec
 from consumers.web.depth import DepthSubscription
+from consumers.web.feed import Feed
 from consumers.web.hub import Hub, RefusedStreamError
 from consumers.web.records import Batch, notice_json
 from consumers.web.subscription import CONFLATED, Subscription, Wish, wants_conflation
@@ -63,10 +66,19 @@ _decoder = msgspec.json.Decoder(_Request)
 class Client:
     """One connection. `handle` takes what it sends; `next_array` gives what it is sent, as it takes it.
 
-    ``access`` is what its token allows; ``None``: it has still to send its token.
+    ``access`` is what its token allows; ``None``: it has still to send its token. ``push`` sends a frame at once, if
+    all that was sent before has been taken; without it, the client is never in a cohort.
     """
 
-    def __init__(self, hub: Hub, tokens: Tokens, access: Access | None, *, most_streams: int) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        tokens: Tokens,
+        access: Access | None,
+        *,
+        most_streams: int,
+        push: Callable[[bytes], bool] | None = None,
+    ) -> None:
         self.access = access
         self.ended = False
         """Whether the gateway ends."""
@@ -81,6 +93,9 @@ class Client:
         self._room.set()
         self._more = False
         self._turn = 0
+        self._push = push
+        self._spec: Spec | None = None
+        """Of the cohort that it is in."""
         hub.clients.add(self)
 
     @property
@@ -104,6 +119,7 @@ class Client:
 
     def tell(self, notice: bytes) -> None:
         """Send a notice with the next array."""
+        self.leave()
         self._notices.append(notice)
         if len(self._notices) >= _MOST_NOTICES:
             self._room.clear()
@@ -181,15 +197,55 @@ class Client:
             self.tell(notice_json(key, "unreadable", message=error))
             words = f"Redis refuses to read this stream ({error}); subscribe again once that is put right"
             raise RequestError(words) from None
+        self.leave()
         kind = Subscription if wish.depth is None else DepthSubscription
         self._subscriptions[key] = kind(self._hub, feed, wish)
         self._more = True
         self.wake()
 
     def _drop(self, key: str) -> None:
+        self.leave()
         subscription = self._subscriptions.pop(key)
         subscription.closed = True
         self._hub.close(subscription.feed, self)
+
+    # --- in a cohort --------------------------------------------------------------------------------------------------
+
+    @property
+    def in_cohort(self) -> bool:
+        """Whether it is sent what comes next together with others."""
+        return self._spec is not None
+
+    def _join(self) -> None:
+        """Join the cohort of the clients with the same subscriptions, if this one has taken everything that there is."""
+        if self._push is None or self._spec is not None:
+            return
+        wanted = [subscription.wanted for subscription in self._subscriptions.values()]
+        spec = frozenset(one for one in wanted if one is not None)
+        if not spec or len(spec) < len(wanted):
+            return
+        feeds = self._feeds
+        self._hub.unwatch(feeds, self)
+        self._hub.cohorts.join(self, spec, feeds)
+        self._spec = spec
+
+    def leave(self) -> None:
+        """Leave the cohort, if it is in one, and go on alone from there."""
+        spec, self._spec = self._spec, None
+        if spec is not None:
+            feeds = self._feeds
+            self._hub.cohorts.leave(self, spec, feeds)
+            self._hub.watch(feeds, self)
+            for subscription in self._subscriptions.values():
+                subscription.skip_sent()
+
+    def push(self, frame: bytes) -> bool:
+        """Send a frame at once; ``False`` if that is not possible."""
+        return self._push is not None and not self.ended and self._push(frame)
+
+    @property
+    def _feeds(self) -> list[Feed]:
+        return [subscription.feed for subscription in self._subscriptions.values()]
 
     # --- what it is sent ----------------------------------------------------------------------------------------------
 
@@ -215,6 +271,7 @@ class Client:
         """Wait until there may be something to send, or until the deadline."""
         if self._more or self._news.is_set():
             return
+        self._join()
         due = [subscription.wake_at for subscription in self._subscriptions.values()]
         with suppress(TimeoutError):
             async with asyncio.timeout_at(min([deadline, *(at for at in due if at is not None)])):
@@ -222,6 +279,7 @@ class Client:
 
     async def _gather(self, batch: Batch) -> None:
         """Let the subscriptions add what they have, a different one first each time."""
+        self.leave()
         subscriptions = list(self._subscriptions.values())
         if not subscriptions:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from consumers.items import split_id
 from consumers.web.feed import Feed, passes
 from consumers.web.hub import Hub
 from consumers.web.records import Batch, notice_json
@@ -33,6 +34,13 @@ class DepthSubscription:
         """The levels that were sent last; of an invalid book its notice."""
 
     @property
+    def wanted(self) -> None:
+        """What it gets depends on the time, so its client is in no cohort."""
+
+    def skip_sent(self) -> None:
+        """There is nothing to skip: its client is in no cohort."""
+
+    @property
     def wake_at(self) -> float | None:
         """When to go on although there is no news, by the loop's clock."""
         return self._due if self._waits else None
@@ -53,10 +61,12 @@ class DepthSubscription:
         """Add control entries and notices; of those no longer in memory the newest control entry."""
         feed = self.feed
         number, self._number = self._number, feed.end
-        if number < feed.first and feed.control is not None and feed.control.id <= feed.floor:
-            batch.add(feed.control.data)
-        for record in feed.records[max(0, number - feed.first) :]:
-            if record.kind in ("control", "") and passes(record, self._types):
+        records = [record for record in feed.records[max(0, number - feed.first) :] if record.kind in ("control", "")]
+        left = feed.control if number < feed.first else None
+        if left is not None and split_id(self.position) < left.id <= feed.floor:
+            records.insert(0, left)
+        for record in records:
+            if passes(record, self._types):
                 batch.add(record.data)
 
     def _book(self, batch: Batch) -> None:

@@ -34,6 +34,10 @@ class Feed:
         self.floor: EntryId = (0, 0)
         self.head: EntryId = (0, 0)
         self.head_text = "0-0"
+        self.sent = 0
+        """The number up to which clients that have everything were sent the records."""
+        self.sent_text = "0-0"
+        """The ID of the last entry of those."""
         self.control: Record | None = None
         """The newest control entry that was read."""
         self.newest: Record | None = None
@@ -59,6 +63,10 @@ class Feed:
         """The number of the next record."""
         return self.first + len(self.records)
 
+    def note_sent(self) -> None:
+        """All clients have been sent what is new, or know of it."""
+        self.sent, self.sent_text = self.end, self.head_text
+
     def begin(self, after: str, goal: str, book: Entry | None) -> None:
         """Start with the entries after ``after``; a book starts as ``book``. Ready when ``goal`` is read."""
         self.floor = self.head = split_id(after)
@@ -67,6 +75,7 @@ class Feed:
         if book is not None and self.keeper is not None:
             self.keeper.take(book)
         self._note_progress()
+        self.note_sent()
 
     def take(self, item: Item, now: float) -> None:
         """Take the next item of the stream; ``now`` is the loop's time."""

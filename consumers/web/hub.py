@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from bridge.redis.errors import refuses_key, said
 from consumers.items import Entry, Item, split_id
 from consumers.positions import Position, resolve
 from consumers.reader import Reader
+from consumers.web.cohort import Cohorts
 from consumers.web.feed import Feed
 from consumers.web.records import EntryId, notice_json
 
@@ -42,9 +43,13 @@ class RefusedStreamError(Exception):
 
 
 class Waiter(Protocol):
-    """A client: it is woken when a stream that it watches has news, and told what concerns all streams."""
+    """A client or a cohort of them: it is woken when a stream that it watches has news."""
 
     def wake(self) -> None: ...
+
+
+class Listener(Waiter, Protocol):
+    """A client: it is also told what concerns all streams."""
 
     def tell(self, notice: bytes) -> None: ...
 
@@ -94,7 +99,8 @@ class Hub:
         self.exchange = exchange
         """Only its streams are served; ``None``: all."""
         self.feeds: dict[str, Feed] = {}
-        self.clients: set[Waiter] = set()
+        self.clients: set[Listener] = set()
+        self.cohorts = Cohorts(self.watch, self.unwatch)
         self.conflated = 0
         """How often a client was given the newest state in place of entries."""
         self.reread = 0
@@ -146,16 +152,25 @@ class Hub:
                 raise RefusedStreamError(said(error)) from None
             raise
         if client is not None:
-            self._watchers.setdefault(key, set()).add(client)
+            self.watch([feed], client)
         return feed
+
+    def watch(self, feeds: Iterable[Feed], waiter: Waiter) -> None:
+        """Have a waiter woken by the news of these feeds."""
+        for feed in feeds:
+            self._watchers.setdefault(feed.key, set()).add(waiter)
+
+    def unwatch(self, feeds: Iterable[Feed], waiter: Waiter) -> None:
+        """Do not wake it any more."""
+        for feed in feeds:
+            self._watchers.get(feed.key, set()).discard(waiter)
 
     def close(self, feed: Feed, client: Waiter | None = None) -> None:
         """Undo one `open`; the stream is read for some seconds more, in case that somebody comes back."""
         feed.users -= 1
         feed.idle_since = self.now()
         if client is not None:
-            watchers = self._watchers.get(feed.key, set())
-            watchers.discard(client)
+            self.unwatch([feed], client)
         if not feed.users and not feed.opened and self.feeds.get(feed.key) is feed:
             del self.feeds[feed.key]
 
@@ -192,9 +207,11 @@ class Hub:
         self._wake(dirty)
 
     def _wake(self, dirty: set[str]) -> None:
-        """Wake the clients of these streams."""
-        for client in set[Waiter]().union(*(self._watchers.get(key, ()) for key in dirty)):
-            client.wake()
+        """Wake the clients of these streams. Nothing else may run between the taking of entries and this."""
+        for waiter in set[Waiter]().union(*(self._watchers.get(key, ()) for key in dirty)):
+            waiter.wake()
+        for key in dirty:
+            self.feeds[key].note_sent()
         dirty.clear()
 
     async def sweep(self) -> None:

@@ -192,13 +192,23 @@ class Pages:
         if not exchange or self._exchange not in (None, exchange):
             raise _WrongError(400, "exchange should be the name of one")
         count = _number(request, "count", _USUAL, _MOST_REJECTS)
-        rows = [row.stream for row in self._activity.rows() if row.stream.exchange == exchange]
-        hidden = [stream for stream in rows if not stream.public and not access.allows(stream)]
-        if hidden or not (self._activity.accounts_listed or access.everything):
+        if not (access.everything or await self._includes_accounts(access, exchange)):
             raise NoAccessError("a rejected frame may be about an account, and this token does not include all of them")
         found: Entries = await self._read(self._hub.keys.rejects(exchange), "+", "-", count, newest_first=True)
         rejects = [{"id": entry_id, "fields": fields} for entry_id, fields in found]
         return json_answer({"exchange": exchange, "rejects": rejects})
+
+    async def _includes_accounts(self, access: Access, exchange: str) -> bool:
+        """Whether a token includes every account of an exchange that the catalog lists now; no, if nobody knows."""
+        keys = self._hub.keys
+        try:
+            listed: Any = await self._hub.reader.redis.hgetall(keys.accounts_catalog())
+        except exceptions.ResponseError as error:
+            if not refuses_key(error):
+                raise
+            return False
+        streams = [keys.parse(key) for key in listed]
+        return all(access.allows(stream) for stream in streams if stream and stream.exchange == exchange)
 
     def _stream(self, request: web.Request, access: Access) -> tuple[str, StreamKey]:
         key = request.query.get("key", "")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from aiohttp import ClientConnectionResetError, WSCloseCode, WSMsgType, web
@@ -58,8 +59,8 @@ class Sockets:
         return problem(503, words, **{"Retry-After": "10"})
 
     @contextmanager
-    def _client(self, access: Access | None) -> Iterator[Client]:
-        client = Client(self._hub, self._tokens, access, most_streams=self._most_streams)
+    def _client(self, access: Access | None, push: Callable[[bytes], bool] | None = None) -> Iterator[Client]:
+        client = Client(self._hub, self._tokens, access, most_streams=self._most_streams, push=push)
         try:
             yield client
         finally:
@@ -75,7 +76,7 @@ class Sockets:
         ws = web.WebSocketResponse(max_msg_size=_LONGEST_MESSAGE, compress=False, timeout=2.0)
         if not ws.can_prepare(request).ok:
             return problem(426, "this is a WebSocket; /events has the same as server-sent events", Upgrade="websocket")
-        with self._client(access) as client:
+        with self._client(access, partial(self._push, ws, request)) as client:
             await ws.prepare(request)
             _limit_buffers(request.transport)
             tasks = [
@@ -91,6 +92,15 @@ class Sockets:
             with suppress(*_GONE):
                 await ws.close(code=code)
         return ws
+
+    def _push(self, ws: web.WebSocketResponse, request: web.Request, frame: bytes) -> bool:
+        """Write a frame that many clients get, if this client has taken all that was written before."""
+        transport = request.transport
+        if transport is None or transport.is_closing() or ws.closed or transport.get_write_buffer_size():
+            return False
+        transport.write(frame)
+        self.sent += len(frame)
+        return True
 
     async def _send_messages(self, ws: web.WebSocketResponse, client: Client, request: web.Request) -> int | None:
         """Send arrays as the client takes them; returns the code to close with."""

@@ -66,6 +66,15 @@ class Subscription:
         """When to go on although there is no news, by the loop's clock."""
         return self._retry_at if self._refused else None
 
+    @property
+    def wanted(self) -> tuple[str, frozenset[str] | None] | None:
+        """The stream and the types of entries, once the client has everything of it; before, ``None``."""
+        return (self.feed.key, self._types) if self.position and self._number == self.feed.sent else None
+
+    def skip_sent(self) -> None:
+        """Go on after what the feed has sent, which the client has got in another way."""
+        self.position, self._number, self._expected, self._current = self.feed.sent_text, self.feed.sent, None, True
+
     async def take(self, batch: Batch) -> None:
         """Add what comes next to the array, as far as there is room."""
         if self._hub.now() < self._retry_at:

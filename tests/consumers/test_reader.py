@@ -260,7 +260,7 @@ async def test_a_saved_cursor_of_an_empty_stream_misses_nothing_of_it(redis_serv
     assert (trimmed.count, [item.seq for item in rest]) == (2, [3, 4])
 
 
-@pytest.mark.parametrize("odd", ["garbage", "1-2-3", "-5", "\u0661-1"])
+@pytest.mark.parametrize("odd", ["garbage", "1-2-3", "-5", "\u0661-1", f"{2**64}-1", f"1-{2**64}"])
 async def test_a_saved_cursor_that_makes_no_sense_concerns_its_stream_alone(
     redis_server: RedisServer, odd: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -259,6 +259,7 @@ NONSENSE = [
     ('{"op":"subscribe"}', "not the key of a stream"),
     ('{"op":"subscribe","stream":"bridge:catalog"}', "not the key of a stream"),
     ('{"op":"subscribe","stream":"md:{limitlex:BTC-EUR}:trades","after":"yesterday"}', "now, start, snapshot or"),
+    ('{"op":"subscribe","stream":"md:{limitlex:BTC-EUR}:trades","after":"18446744073709551616-1"}', "or an entry ID"),
     ('{"op":"subscribe","stream":"md:{limitlex:BTC-EUR}:trades","after":"snapshot"}', "has no state"),
     ('{"op":"subscribe","stream":"md:{limitlex:BTC-EUR}:trades","conflate":true}', "of trades every entry is sent"),
     ('{"op":"subscribe","stream":"md:{limitlex:BTC-EUR}:trades","depth":5}', "depth is for books"),

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
 import pytest
 
 from bridge.book import Book
 from bridge.entries import parse_levels
+from bridge.keys import StreamKey
 from bridge.model import Channel
+from consumers.items import Raw
+from consumers.web.depth import DepthSubscription
+from consumers.web.feed import Feed
+from consumers.web.records import Batch
+from consumers.web.subscription import Wish
 from tests.consumers.streams import MAIN, Stream
 from tests.web.gateways import browser, gateway, get, seqs
+
+if TYPE_CHECKING:
+    from consumers.web.hub import Hub
 
 
 @pytest.fixture
@@ -98,3 +111,72 @@ async def test_quotes_begin_with_the_newest(redis_server) -> None:
                 assert (await one.first(lambda item: item.get("type") == "quote"))["bid"] == "2"
                 quotes.add("quote", bid="3", bid_size="", ask="9", ask_size="")
                 assert seqs(await one.upto(quotes.id(4))) == [3, 4]
+
+
+LONGEST = 100
+"""Entries that the feed of these tests keeps in memory."""
+
+
+class BestLevels:
+    """A client's subscription to the best levels, of a feed that is given its entries here."""
+
+    def __init__(self, types: frozenset[str] | None = None) -> None:
+        stream = StreamKey("limitlex", "BTC-EUR", Channel.BOOK)
+        self.feed = Feed("md:{limitlex:BTC-EUR}:book", stream, most_bytes=1 << 20, most_entries=LONGEST)
+        self.feed.begin("0-0", "0-0", None)
+        self.seq = 0
+        hub = SimpleNamespace(now=lambda: float(self.seq))
+        self.subscription = DepthSubscription(cast("Hub", hub), self.feed, Wish(depth=1, types=types))
+
+    def add(self, kind: str, **fields: str) -> None:
+        self.seq += 1
+        flat = [part for pair in {"type": kind, "ts": "", "recv": "1", **fields}.items() for part in pair]
+        self.feed.take(Raw(self.feed.key, self.feed.stream, Stream.id(self.seq), self.seq, flat), float(self.seq))
+
+    def snapshots(self, count: int) -> None:
+        for _ in range(count):
+            self.add("snapshot", xseq="", bids=f"{self.seq + 1}:1", asks="9999:1")
+
+    async def events(self) -> list[str]:
+        """The control entries that the client is sent next."""
+        batch = Batch(1 << 20)
+        await self.subscription.take(batch)
+        return [item["event"] for item in json.loads(batch.json() or "[]") if item.get("type") == "control"]
+
+
+async def test_the_newest_control_entry_outlives_what_is_in_memory() -> None:
+    client = BestLevels()
+    client.snapshots(1)
+    assert await client.events() == []
+    client.add("control", event="gap", reason="x", count="")
+    client.snapshots(2 * LONGEST)
+    assert await client.events() == ["gap"]
+
+
+async def test_a_control_entry_that_the_client_has_is_not_sent_again() -> None:
+    client = BestLevels()
+    client.snapshots(1)
+    assert await client.events() == []
+    client.add("control", event="gap", reason="x", count="")
+    client.snapshots(1)
+    assert await client.events() == ["gap"]
+    client.snapshots(2 * LONGEST)
+    assert await client.events() == []
+
+
+async def test_a_control_entry_from_before_the_subscription_is_not_sent() -> None:
+    client = BestLevels()
+    client.add("control", event="gap", reason="x", count="")
+    client.snapshots(1)
+    assert await client.events() == []
+    client.snapshots(2 * LONGEST)
+    assert await client.events() == []
+
+
+async def test_who_wants_no_control_entries_gets_none_that_left_memory_either() -> None:
+    client = BestLevels(frozenset({"snapshot"}))
+    client.snapshots(1)
+    assert await client.events() == []
+    client.add("control", event="gap", reason="x", count="")
+    client.snapshots(2 * LONGEST)
+    assert await client.events() == []

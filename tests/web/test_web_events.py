@@ -128,6 +128,6 @@ async def test_wrong_parameters(redis_server) -> None:
         for query, words in WRONG:
             status, body = await get(at, f"/events{query}")
             assert (status, words in body["error"]) == (400, True), (query, body)
-        for last in ("1-1,2-2", "x", "1-1,"):
+        for last in ("1-1,2-2", "x", "1-1,", f"1-{2**64}"):
             status, body = await get(at, "/events?stream=md:{a:B-C}:trades", **{"Last-Event-ID": last})
             assert (status, "Last-Event-ID should have 1" in body["error"]) == (400, True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from bridge.model import Channel
-from tests.consumers.streams import Stream
+from tests.consumers.streams import MAIN, Stream
 from tests.e2e.harness import eventually
 from tests.web.gateways import Browser, browser, gateway, get, seqs
+from tests.web.test_web_access import ADMIN, DESK, FILE
 
 
 @pytest.fixture
@@ -90,3 +91,18 @@ async def test_a_user_without_rights_ends_nothing(own_server) -> None:
                 stream.trade()
                 await one.upto(stream.id(2))
                 assert (await one.subscribe(other.key))["notice"] == "error"
+
+
+async def test_rejects_need_to_know_which_accounts_there_are(own_server, tmp_path) -> None:
+    path = tmp_path / "tokens.toml"
+    path.write_text(FILE)
+    with own_server.client() as client:
+        client.xadd(MAIN.rejects("limitlex"), {"error": "first", "raw": "{"})
+        rights = ("%R~md:*", "%R~bridge:catalog", "%R~bridge:rejects:*")
+        client.execute_command("ACL", "SETUSER", "web", "on", ">secret", "+@all", *rights)
+        named = type("Server", (), {"url": own_server.url.replace("redis://", "redis://web:secret@")})
+        with gateway(named, "--tokens", str(path)) as at:
+            assert (await get(at, "/api/rejects?exchange=limitlex", DESK))[0] == 403
+            assert (await get(at, "/api/rejects?exchange=limitlex", ADMIN))[0] == 200
+            client.execute_command("ACL", "SETUSER", "web", "%R~bridge:catalog:accounts")
+            assert (await get(at, "/api/rejects?exchange=limitlex", DESK))[0] == 200
