@@ -139,7 +139,8 @@ def candles(namespace: str) -> Rules:
         "+exec",
         _also([f"~{keys.candles('*', '*', '*')}"], ("+xadd", "+xrevrange")),
         _also([f"%R~{keys.connector('*')}"], ("+hmget",)),
-        _also([f"%R~{keys.catalog()}"], ("+hkeys", "+hmget")),
+        _also([f"~{keys.catalog()}"], ("+hkeys", "+hmget", "+hset")),
+        _also([f"~{keys.service('*')}"], ("+set", "+exists", "+del")),
     ]
 
 
@@ -165,7 +166,7 @@ def wallets(namespace: str, accounts: Sequence[tuple[str, str]] = ()) -> Rules:
 def web(namespace: str) -> Rules:
     """``consumers.web`` reads all streams, hashes, catalogs, heartbeats and rejects; it writes nothing."""
     prefix, keys = _prefix(namespace), Keys(namespace)
-    shown = (keys.catalog(), keys.accounts_catalog(), keys.connector("*"), keys.rejects("*"))
+    shown = (keys.catalog(), keys.accounts_catalog(), keys.connector("*"), keys.service("*"), keys.rejects("*"))
     return [
         f"%R~{prefix}md:{{*",
         f"%R~{prefix}acct:{{*",

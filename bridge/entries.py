@@ -80,7 +80,12 @@ class _Shape(Struct, frozen=True):
 
 
 def _shape(kind: type[Any]) -> _Shape:
-    known: dict[Any, Callable[[str], Any]] = {Levels: parse_levels, int | None: _number, ControlEvent: _control_event}
+    known: dict[Any, Callable[[str], Any]] = {
+        Levels: parse_levels,
+        int: int,
+        int | None: _number,
+        ControlEvent: _control_event,
+    }
     hints = get_type_hints(kind)
     order = [field.name for field in struct_fields(kind) if field.name in kind.WIRE]
     if order != list(kind.WIRE):

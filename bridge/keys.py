@@ -5,6 +5,8 @@ The braces are a Redis Cluster hash tag: all streams of a pair, and all of an ac
 
 from __future__ import annotations
 
+import re
+
 from msgspec import Struct
 
 from bridge.model import PUBLIC_CHANNELS, Channel
@@ -12,18 +14,28 @@ from bridge.model import PUBLIC_CHANNELS, Channel
 __all__ = ["Keys", "StreamKey"]
 
 _CHANNELS = frozenset(str(channel) for channel in Channel)
+_INTERVAL = re.compile(r"[1-9][0-9]{0,8}[smhd]").fullmatch
 
 
 class StreamKey(Struct, frozen=True):
-    """The parts of a stream key; ``subject`` is a pair, or an account, with its sub-account if any (``main/sub``)."""
+    """The parts of a stream key; ``subject`` is a pair, or an account, with its sub-account if any (``main/sub``).
+
+    ``interval`` is that of candles (``1m``); other channels have none.
+    """
 
     exchange: str
     subject: str
     channel: Channel
+    interval: str = ""
 
     @property
     def public(self) -> bool:
         return self.channel in PUBLIC_CHANNELS
+
+    @property
+    def suffix(self) -> str:
+        """The end of the key: ``trades``, ``candles:1m``."""
+        return f"{self.channel}:{self.interval}" if self.interval else str(self.channel)
 
 
 class Keys:
@@ -34,17 +46,21 @@ class Keys:
         self._prefix = f"{namespace}:" if namespace else ""
 
     def stream(self, exchange: str, subject: str, channel: Channel) -> str:
-        """``md:{limitlex:BTC-EUR}:trades`` or ``acct:{limitlex:main}:orders``."""
-        kind = "md" if channel in PUBLIC_CHANNELS else "acct"
-        return f"{self._prefix}{kind}:{{{exchange}:{subject}}}:{channel}"
+        """``md:{limitlex:BTC-EUR}:trades`` or ``acct:{limitlex:main}:orders``; for candles see `candles`."""
+        return self.of(StreamKey(exchange, subject, channel))
+
+    def candles(self, exchange: str, pair: str, interval: str) -> str:
+        """The stream of a pair's candles: ``md:{limitlex:BTC-EUR}:candles:1m``."""
+        return self.of(StreamKey(exchange, pair, Channel.CANDLES, interval))
+
+    def of(self, stream: StreamKey) -> str:
+        """The key that these are the parts of."""
+        kind = "md" if stream.public else "acct"
+        return f"{self._prefix}{kind}:{{{stream.exchange}:{stream.subject}}}:{stream.suffix}"
 
     def snapshot(self, exchange: str, pair: str) -> str:
         """The hash with the newest full book of a pair, for late joiners."""
         return f"{self._prefix}md:{{{exchange}:{pair}}}:book:snapshot"
-
-    def candles(self, exchange: str, pair: str, interval: str) -> str:
-        """The stream of a pair's candles: ``md:{limitlex:BTC-EUR}:candles:1m``."""
-        return f"{self._prefix}md:{{{exchange}:{pair}}}:candles:{interval}"
 
     def instrument(self, exchange: str, pair: str) -> str:
         """The hash with what the exchange lists of a pair: tick size, lot size, status and so on."""
@@ -69,6 +85,10 @@ class Keys:
     def connector(self, name: str) -> str:
         """The heartbeat hash of a connector; gone when the connector is dead."""
         return f"{self._prefix}bridge:connector:{name}"
+
+    def service(self, instance: str) -> str:
+        """The heartbeat of a process that writes streams of `SERVICE_CHANNELS`: a string, gone when the process is dead."""
+        return f"{self._prefix}bridge:service:{instance}"
 
     def fence(self, connector: str) -> str:
         """The string that says which process may write a connector's streams; only a takeover changes it."""
@@ -97,7 +117,10 @@ class Keys:
         kind, _, rest = key[len(self._prefix) :].partition(":{")
         tag, _, channel = rest.partition("}:")
         exchange, _, subject = tag.partition(":")
+        channel, colon, interval = channel.partition(":")
         if kind not in ("md", "acct") or not exchange or not subject or channel not in _CHANNELS:
             return None
-        parsed = StreamKey(exchange, subject, Channel(channel))
+        if bool(colon) != (channel == Channel.CANDLES) or (colon and not _INTERVAL(interval)):
+            return None
+        parsed = StreamKey(exchange, subject, Channel(channel), interval)
         return parsed if parsed.public == (kind == "md") else None

@@ -12,22 +12,25 @@ string.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from msgspec import Struct
 
-from bridge.values import Amount, Fees, Leg, OrderSide, OrderStatus, PositionSide, SignedAmount
+from bridge.values import Amount, CandleState, Fees, Leg, OrderSide, OrderStatus, PositionSide, SignedAmount
 
 __all__ = [
     "BOOKS",
+    "CONNECTOR_CHANNELS",
     "DATA_EVENTS",
     "NEWEST_ONLY",
     "PRIVATE_CHANNELS",
     "PUBLIC_CHANNELS",
     "SCHEMA_VERSION",
+    "SERVICE_CHANNELS",
     "Balance",
     "BookDelta",
     "BookSnapshot",
+    "Candle",
     "Channel",
     "Control",
     "ControlEvent",
@@ -43,6 +46,7 @@ __all__ = [
     "Quote",
     "Ticker",
     "Trade",
+    "events_of",
 ]
 
 SCHEMA_VERSION = 2
@@ -53,7 +57,7 @@ Levels = list[tuple[str, str]]
 
 
 class Channel(StrEnum):
-    """A kind of stream: the last part of its key."""
+    """A kind of stream: the last part of its key. After ``candles`` follows their interval (``candles:1m``)."""
 
     TRADES = "trades"
     BOOK = "book"
@@ -64,6 +68,7 @@ class Channel(StrEnum):
     MARK = "mark"
     INTEREST = "interest"
     LIQUIDATIONS = "liquidations"
+    CANDLES = "candles"
     ORDERS = "orders"
     FILLS = "fills"
     BALANCES = "balances"
@@ -80,8 +85,12 @@ PUBLIC_CHANNELS = (
     Channel.MARK,
     Channel.INTEREST,
     Channel.LIQUIDATIONS,
+    Channel.CANDLES,
 )
 PRIVATE_CHANNELS = (Channel.ORDERS, Channel.FILLS, Channel.BALANCES, Channel.POSITIONS)
+SERVICE_CHANNELS = frozenset({Channel.CANDLES})
+"""Channels that services write, from the streams of connectors. They have no control entries."""
+CONNECTOR_CHANNELS = tuple(channel for channel in Channel if channel not in SERVICE_CHANNELS)
 NEWEST_ONLY = frozenset({Channel.QUOTES, Channel.TICKER, Channel.FUNDING, Channel.MARK, Channel.INTEREST})
 """Channels whose newest entry says all that the older ones did: those are dropped first."""
 BOOKS = frozenset({Channel.BOOK, Channel.BOOK10})
@@ -244,6 +253,41 @@ class Liquidation(Event, frozen=True, gc=False, tag="liquidation"):
     contracts: Amount | None = None
 
 
+class Candle(Event, frozen=True, gc=False, tag="candle"):
+    """The trades from ``open_ts`` to before ``close_ts`` (ns), whose interval is in the key: 1m.
+
+    ``open``, ``high``, ``low`` and ``close`` are empty without trades. ``volume`` is the exact sum of their sizes,
+    ``value`` that of price times size, ``count`` how many they are; ``late`` counts trades that came after their candle
+    was written. ``first`` and ``last`` are the entries of the first and the last trade. ``reason`` says why trades may be
+    missing, if ``state`` is ``incomplete``. ``after`` and ``upto`` say where the service continues after a restart.
+    """
+
+    channel: ClassVar[Channel] = Channel.CANDLES
+    WIRE: ClassVar[tuple[str, ...]] = (
+        *("open_ts", "close_ts", "open", "high", "low", "close", "volume", "value", "count", "late"),
+        *("first", "last", "state", "reason", "after", "upto"),
+    )
+    MORE: ClassVar[tuple[str, ...]] = ("contracts",)
+
+    open_ts: int
+    close_ts: int
+    open: Amount
+    high: Amount
+    low: Amount
+    close: Amount
+    volume: Amount
+    value: Amount
+    count: int
+    late: int
+    first: str
+    last: str
+    state: CandleState
+    reason: str
+    after: str
+    upto: str
+    contracts: Amount | None = None
+
+
 class Order(Event, frozen=True, gc=False, tag="order"):
     """The newest state of one of the account's orders.
 
@@ -352,8 +396,17 @@ DATA_EVENTS: tuple[type[Event], ...] = (
     Mark,
     Interest,
     Liquidation,
+    Candle,
     Order,
     Fill,
     Balance,
     Position,
 )
+
+
+def events_of(channel: Channel) -> tuple[type[Any], ...]:
+    """The types of the entries that the streams of a channel may have."""
+    if channel in BOOKS:
+        return BookSnapshot, BookDelta, Control
+    kinds = tuple(kind for kind in DATA_EVENTS if kind.channel is channel)  # type: ignore[attr-defined]
+    return kinds if channel in SERVICE_CHANNELS else (*kinds, Control)

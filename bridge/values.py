@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-__all__ = ["LEVELS", "Amount", "Fees", "Leg", "OrderSide", "OrderStatus", "PositionSide", "SignedAmount"]
+__all__ = ["LEVELS", "Amount", "CandleState", "Fees", "Leg", "OrderSide", "OrderStatus", "PositionSide", "SignedAmount"]
 
 _UNSIGNED = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?"
 _LEVEL = f"{_UNSIGNED}:{_UNSIGNED}"
@@ -36,6 +36,7 @@ SignedAmount = Annotated[
     ),
 ]
 OrderSide = Annotated[str, Meta(extra_json_schema={"enum": ["buy", "sell", ""]}, description="Empty if unknown.")]
+CandleState = Annotated[str, Meta(extra_json_schema={"enum": ["complete", "incomplete"]})]
 PositionSide = Annotated[str, Meta(extra_json_schema={"enum": ["long", "short", ""]}, description="Empty if flat.")]
 Leg = Annotated[
     str,

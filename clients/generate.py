@@ -26,6 +26,7 @@ from bridge.model import (  # noqa: E402
     Control,
     ControlEvent,
     Levels,
+    events_of,
 )
 
 __all__ = ["FILES", "as_go", "as_typescript", "main"]
@@ -43,16 +44,13 @@ def _tag(kind: type[Any]) -> str:
 
 def _channels(kind: type[Any]) -> list[str]:
     """The channels whose streams may have entries of this type."""
-    if kind is Control:
-        return [str(channel) for channel in Channel]
-    channel = kind.channel
-    return [str(one) for one in Channel if one is channel or (channel in BOOKS and one in BOOKS)]
+    return [str(channel) for channel in Channel if kind is Control or kind in events_of(channel)]
 
 
 def _integers(kind: type[Any]) -> list[str]:
     """The fields that are integers; ``recv`` is the only one that may not be empty."""
     hints = get_type_hints(kind)
-    return [*_INTEGERS, *(name for name in kind.WIRE if hints[name] == int | None)]
+    return [*_INTEGERS, *(name for name in kind.WIRE if hints[name] in (int, int | None))]
 
 
 def _levels(kind: type[Any]) -> list[str]:
@@ -78,6 +76,7 @@ def _templates() -> dict[str, str]:
     private = keys.stream(exchange, subject, Channel.ORDERS).removesuffix(str(Channel.ORDERS)) + channel
     return {
         "public": public,
+        "candles": keys.candles(exchange, subject, "<interval>"),
         "private": private,
         "snapshot": keys.snapshot(exchange, subject),
         "instrument": keys.instrument(exchange, subject),
@@ -100,7 +99,9 @@ def _typescript() -> Iterator[str]:
     yield "/** The version of keys and entries. */"
     yield f"export const SCHEMA_VERSION = {SCHEMA_VERSION};"
     yield ""
-    yield from _ts_list("CHANNELS", "The channels: the last part of a stream's key.", list(map(str, Channel)))
+    yield from _ts_list(
+        "CHANNELS", "The channels: what a stream's key names after the braces.", list(map(str, Channel))
+    )
     yield "export type Channel = (typeof CHANNELS)[number];"
     yield ""
     public = [str(channel) for channel in PUBLIC_CHANNELS]
@@ -198,7 +199,7 @@ def _go() -> Iterator[str]:
     yield "// SchemaVersion is the version of keys and entries."
     yield f"const SchemaVersion = {SCHEMA_VERSION}"
     yield ""
-    yield "// The channels: the last part of a stream's key."
+    yield "// The channels: what a stream's key names after the braces."
     yield from _go_constants([(f"Channel{_go_name(channel)}", channel) for channel in map(str, Channel)])
     yield ""
     yield "// The events of control entries."

@@ -14,13 +14,7 @@ from msgspec import Struct
 from bridge.model import Control, ControlEvent, Trade
 from consumers.items import Entry, Hole, Item, Reset, Stored, Trimmed, Undecodable, Unknown, split_id
 
-__all__ = ["CANDLE_FIELDS", "Bars", "Candle", "Interval", "Resume"]
-
-CANDLE_FIELDS = (
-    *("type", "ts", "recv", "open_ts", "close_ts", "open", "high", "low", "close", "volume", "value", "count", "late"),
-    *("first", "last", "state", "reason", "after", "upto"),
-)
-"""The fields of a candle's entry, in order; ``contracts`` follows if the trades have it."""
+__all__ = ["Bars", "ClosedBar", "Interval", "Resume"]
 
 _NS = 1_000_000_000
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -62,7 +56,7 @@ class Interval(Struct, frozen=True):
         return cls(f"{seconds // _UNITS[unit]}{unit}", seconds * _NS)
 
 
-class Candle(Struct, frozen=True):
+class ClosedBar(Struct, frozen=True):
     """A closed bar, as it is written: the ID of its entry, and its fields."""
 
     id: str
@@ -183,7 +177,7 @@ class Bars:
         """Of the newest trade: its time, its receipt, and the milliseconds of its entry (in ns)."""
         self._position: Position = self._skipped
 
-    def take(self, item: Item) -> list[Candle]:
+    def take(self, item: Item) -> list[ClosedBar]:
         """Take the next item of the stream; returns the candles that it closes."""
         match item:
             case Hole(id=entry_id) | Trimmed(oldest=entry_id):
@@ -211,7 +205,7 @@ class Bars:
             if time <= trade.recv + _FUTURE:
                 self._newest = (time, trade.recv, item.ms * 1_000_000)
 
-    def advance(self, ms: int) -> list[Candle]:
+    def advance(self, ms: int) -> list[ClosedBar]:
         """Close what ended before this moment (Redis' clock, ms): all entries that were received until then are taken."""
         if self._newest is None:
             return []
@@ -229,7 +223,7 @@ class Bars:
         if resumed and position[1] != self._position[1] + 1 and not self._interruptions:
             self._interrupt("trimmed", pending=True)
 
-    def _take_entry(self, item: Entry | Undecodable | Unknown, position: Position) -> list[Candle]:
+    def _take_entry(self, item: Entry | Undecodable | Unknown, position: Position) -> list[ClosedBar]:
         match item:
             case Entry(event=Trade() as trade):
                 return self._trade(item.id, position, trade)
@@ -241,7 +235,7 @@ class Bars:
                 self._interrupt("unknown", pending=True)
         return []
 
-    def _trade(self, entry_id: str, position: Position, trade: Trade) -> list[Candle]:
+    def _trade(self, entry_id: str, position: Position, trade: Trade) -> list[ClosedBar]:
         time = trade.recv if trade.ts is None else trade.ts
         try:
             price, size = _number(trade.price), _number(trade.size)
@@ -301,7 +295,7 @@ class Bars:
 
     # --- candles ---------------------------------------------------------------------------------------------------
 
-    def _close(self, until: int) -> list[Candle]:
+    def _close(self, until: int) -> list[ClosedBar]:
         """The candles of all bars that end at or before this time of the exchange."""
         ns, number = self.interval.ns, self._next
         last = until // ns
@@ -317,7 +311,7 @@ class Bars:
             self._next = number
         return closed
 
-    def _candle(self, number: int) -> Candle:
+    def _candle(self, number: int) -> ClosedBar:
         start, end = number * self.interval.ns, (number + 1) * self.interval.ns
         bar = self._bars.pop(number, None)
         reasons = {one.kind for one in self._interruptions if one.overlaps(start, end)} | set(
@@ -351,7 +345,7 @@ class Bars:
         if self._contracts:
             fields["contracts"] = _text(bar.contracts) if bar else "0"
         self.late = 0
-        return Candle(f"{_end_ms(self.interval, number)}-{number}", fields)
+        return ClosedBar(f"{_end_ms(self.interval, number)}-{number}", fields)
 
 
 def _end_ms(interval: Interval, number: int) -> int:

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from bridge.redis.errors import refuses_key, said
-from consumers.bars import Candle, Resume
+from consumers.bars import ClosedBar, Resume
 from consumers.candle_series import Series
 from consumers.items import split_id
 
@@ -25,20 +25,24 @@ _NOT_ABOVE = "equal or smaller than the target stream top item"
 class CandleWriter:
     """``written`` is called with each new candle; ``keep`` is how many each stream keeps."""
 
-    def __init__(self, redis: Redis, *, keep: int, written: Callable[[Series, Candle], None] = lambda *_: None) -> None:
+    def __init__(
+        self, redis: Redis, *, keep: int, written: Callable[[Series, ClosedBar], None] = lambda *_: None
+    ) -> None:
         self.writes = 0
         """Candles written."""
         self.trouble = ""
         """Why Redis accepts none of them; empty while it does."""
         self.refused: dict[str, str] = {}
         """Streams that cannot be written, with the error."""
+        self.there: set[str] = set()
+        """Streams that have candles."""
         self._redis = redis
         self._keep = keep
         self._written = written
-        self._waiting: dict[str, tuple[Series, deque[Candle]]] = {}
+        self._waiting: dict[str, tuple[Series, deque[ClosedBar]]] = {}
         self._lock = asyncio.Lock()
 
-    def add(self, series: Series, candles: Iterable[Candle]) -> None:
+    def add(self, series: Series, candles: Iterable[ClosedBar]) -> None:
         """Have these candles written next; of a stream that cannot be written, only the last ``keep`` wait."""
         for candle in candles:
             if series.key not in self._waiting:
@@ -65,11 +69,12 @@ class CandleWriter:
                         raise
                     self.refused[key] = f"{key}: {said(error)}"
                 else:
+                    self.there.add(key)
                     self.refused.pop(key, None)
                     del self._waiting[key]
             self.trouble = ""
 
-    async def _write(self, series: Series, candles: deque[Candle]) -> None:
+    async def _write(self, series: Series, candles: deque[ClosedBar]) -> None:
         """Write the first of them. Several are one transaction: none is left out by a server that becomes full."""
         batch = list(islice(candles, _AT_ONCE))
         async with self._redis.pipeline(transaction=len(batch) > 1) as pipe:
@@ -88,7 +93,7 @@ class CandleWriter:
             if candles and candles[0] is candle:  # else it was dropped meanwhile: too many wait
                 candles.popleft()
 
-    async def _check(self, series: Series, candle: Candle) -> None:
+    async def _check(self, series: Series, candle: ClosedBar) -> None:
         """Make sure that a candle that Redis refused is there already, or a later one.
 
         Raises:

@@ -15,6 +15,7 @@ import asyncio
 import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
@@ -22,8 +23,10 @@ import msgspec
 from bridge.keys import Keys, StreamKey
 from bridge.model import Channel
 from bridge.printable import printable, printable_json
-from consumers.bars import Candle, Interval
+from bridge.redis.errors import FAILURES
+from consumers.bars import ClosedBar, Interval
 from consumers.books import pair_name
+from consumers.candle_catalog import CandleCatalog
 from consumers.candle_clock import CandleClock
 from consumers.candle_series import Series, read_series
 from consumers.candle_writer import CandleWriter
@@ -41,6 +44,10 @@ DESCRIPTION = "Builds candles from the streams of trades, with exact decimals, a
 _EVERY = 1.0
 """Seconds between two looks at the clock."""
 _KEEP = 100_000
+_LISTED_EVERY = 5.0
+"""Seconds between two heartbeats; it expires after three of them."""
+_LAST_WORDS = 2.0
+"""Seconds that the service has at its end to say so in the catalog."""
 
 
 class Candles:
@@ -121,6 +128,17 @@ class Candles:
                 for series in self.series[key]:
                     self._writer.add(series, series.bars.advance(ms))
 
+    async def keep_listed(self, catalog: CandleCatalog, every: float = _LISTED_EVERY) -> None:
+        """Keep the streams that have candles in the catalog, endlessly; at the end, say there that they have stopped."""
+        try:
+            while True:
+                await self._reader.outlive(lambda: catalog.show(sorted(self._writer.there), self._writer.refused))
+                await asyncio.sleep(every)
+        finally:
+            with suppress(TimeoutError, *FAILURES):  # then the heartbeat expires
+                async with asyncio.timeout(_LAST_WORDS):
+                    await catalog.stop()
+
     def degraded(self) -> list[str]:
         """Streams of candles that cannot be written, and trades that came after their candle."""
         late = [
@@ -138,6 +156,7 @@ class Candles:
             await read_series(self._reader.redis, self._keys, stream, interval, grace=self._grace, keep=self._keep)
             for interval in self._intervals
         ]
+        self._writer.there.update(series.key for series in found if series.begin != (0, 0))
         begin = min((series.begin for series in found), default=(0, 0))
         self.series[key] = found
         try:
@@ -147,7 +166,7 @@ class Candles:
             raise
 
 
-def as_text(series: Series, candle: Candle) -> str:
+def as_text(series: Series, candle: ClosedBar) -> str:
     """A candle as a line: name, interval, time, prices, volume, and why it is incomplete."""
     of = candle.fields
     opened = _time(int(of["open_ts"]))
@@ -158,7 +177,7 @@ def as_text(series: Series, candle: Candle) -> str:
     )
 
 
-def as_json(series: Series, candle: Candle) -> str:
+def as_json(series: Series, candle: ClosedBar) -> str:
     """A candle as a row of JSON: the key, the ID, and the fields of its entry."""
     row = {"key": series.key, "entry_id": candle.id, **candle.fields}
     return printable_json(msgspec.json.encode(row))
@@ -195,6 +214,7 @@ async def run(args: Namespace) -> None:
             group.create_task(candles.follow(), name="read")
             group.create_task(candles.keep_time(), name="clock")
             group.create_task(found, name="catalog")
+            group.create_task(candles.keep_listed(CandleCatalog(reader.redis, keys)), name="listing")
             monitor = Monitor(
                 "candles", reader, args.redis, lambda: writer.writes, lambda: writer.trouble, degraded=candles.degraded
             )

@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 from bridge.errors import BridgeError
 from bridge.keys import Keys
-from consumers.pages import is_candles
 
 __all__ = ["FilesError", "MissingLibraryError", "arrow", "atomic", "library", "replace", "stream_path", "unfinished"]
 
@@ -63,7 +62,7 @@ def stream_path(keys: Keys, key: str) -> Path:
 
     The parts of a key are escaped as in a URL, so every key has a path of its own below any folder.
     """
-    if keys.parse(key) is not None or is_candles(keys, key):
+    if keys.parse(key) is not None:
         key = key.replace("{", "", 1).replace("}", "", 1)
     parts = (quote(part, safe="") or "%" for part in key.split(":"))
     return Path(*(re.sub(r"^\.", "%2E", part) for part in parts))

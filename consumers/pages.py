@@ -10,15 +10,13 @@ from typing import Any, NamedTuple
 from redis import Redis
 
 from bridge.keys import Keys
-from bridge.model import BOOKS, DATA_EVENTS, Control
+from bridge.model import BOOKS, events_of
 from bridge.redis.topology import Topology
-from consumers.bars import CANDLE_FIELDS
 from consumers.connection import Where, topology_of
 
 __all__ = [
     "Page",
     "field_names",
-    "is_candles",
     "last_id",
     "most_per_page",
     "open_client",
@@ -97,21 +95,10 @@ def pages(client: Redis, key: str, after: str, end: str, *, most: int = _MOST) -
 def field_names(keys: Keys, key: str) -> tuple[str, ...]:
     """The fields that the entries of a stream may have, after ``type``, ``ts`` and ``recv``; none: the stream is not ours."""
     stream = keys.parse(key)
-    if stream is not None:
-        kinds: tuple[Any, ...] = DATA_EVENTS
-        fitting = [kind for kind in kinds if kind.channel is stream.channel or {kind.channel, stream.channel} <= BOOKS]
-        names = [name for kind in fitting for name in (*kind.WIRE, *getattr(kind, "MORE", ()))]
-        return tuple(dict.fromkeys([*names, *Control.WIRE]))
-    if is_candles(keys, key):
-        return (*CANDLE_FIELDS[3:], "contracts")
-    return ()
-
-
-def is_candles(keys: Keys, key: str) -> bool:
-    """Whether this is the key of candles."""
-    head, mark, interval = key.rpartition(":candles:")
-    stream = keys.parse(f"{head}:trades")
-    return bool(mark and interval) and stream is not None
+    if stream is None:
+        return ()
+    kinds = events_of(stream.channel)
+    return tuple(dict.fromkeys(name for kind in kinds for name in (*kind.WIRE, *getattr(kind, "MORE", ()))))
 
 
 def most_per_page(keys: Keys, key: str) -> int:

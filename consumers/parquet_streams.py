@@ -148,10 +148,9 @@ class ParquetStreams:
                 self._client.close()
 
     def _add(self, key: str) -> None:
-        stream = self._keys.parse(key) or self._keys.parse(f"{key.rpartition(':candles:')[0]}:trades")
+        stream = self._keys.parse(key)
         assert stream is not None
-        channel = key.partition("}:")[2]
-        self._streams[key] = _Stream(key, stream.exchange, channel)
+        self._streams[key] = _Stream(key, stream.exchange, stream.suffix)
         self._added.set()
 
     async def _update(self, one: _Stream) -> None:

@@ -33,7 +33,8 @@ class Pattern(Struct, frozen=True):
     """Which streams: ``*``, ``?`` and ``[…]`` are as in a shell.
 
     ``text`` is a pattern for the key, without the namespace (``md:{coinbase:*}:trades``); or for exchange and pair, or
-    account, and the channel (``coinbase:*-USD book``, ``*:BTC-USD *``, ``limitlex:main* fills``).
+    account, and the channel (``coinbase:*-USD book``, ``*:BTC-USD *``, ``limitlex:main* fills``,
+    ``*:BTC-USD candles:1m``; ``candles`` are those of all intervals).
     """
 
     text: str
@@ -51,7 +52,7 @@ class Pattern(Struct, frozen=True):
                 raise ValueError(
                     f"{text!r} is not a pattern of streams: write md:{{EXCHANGE:*-USD}}:trades, or EXCHANGE:*-USD trades"
                 )
-        elif ":" not in name or not any(fnmatchcase(one, channel) for one in Channel):
+        elif ":" not in name or not any(fnmatchcase(one, channel.partition(":")[0]) for one in Channel):
             raise ValueError(f"{text!r} is not EXCHANGE:PAIR CHANNEL; channels are {', '.join(Channel)}")
         return cls(text)
 
@@ -59,8 +60,9 @@ class Pattern(Struct, frozen=True):
         """Whether it matches this stream."""
         name, space, channel = self.text.partition(" ")
         if not space:
-            return fnmatchcase(Keys().stream(stream.exchange, stream.subject, stream.channel), name)
-        return fnmatchcase(f"{stream.exchange}:{stream.subject}", name) and fnmatchcase(stream.channel, channel)
+            return fnmatchcase(Keys().of(stream), name)
+        fits = fnmatchcase(stream.channel, channel) or fnmatchcase(stream.suffix, channel)
+        return fits and fnmatchcase(f"{stream.exchange}:{stream.subject}", name)
 
 
 class PatternReader(Reader):

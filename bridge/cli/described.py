@@ -24,7 +24,7 @@ def _words(dest: str) -> tuple[str, ...]:
     from bridge.cli.tail import entry_types
     from bridge.demo.recorded import RECORDED
     from bridge.exchanges import names
-    from bridge.model import PUBLIC_CHANNELS, Channel
+    from bridge.model import PUBLIC_CHANNELS, SERVICE_CHANNELS, Channel
     from bridge.simulator import EXCHANGES
 
     return {
@@ -33,7 +33,7 @@ def _words(dest: str) -> tuple[str, ...]:
         "markets": tuple(names()),
         "types": entry_types(),
         "channel": tuple(map(str, Channel)),
-        "channels": tuple(map(str, PUBLIC_CHANNELS)),
+        "channels": tuple(str(channel) for channel in PUBLIC_CHANNELS if channel not in SERVICE_CHANNELS),
     }.get(dest, ())
 
 

@@ -65,7 +65,7 @@ def status(options: argparse.Namespace) -> int:
     overview, rows = looked(topology, keys, work)
     names = dict.fromkeys(row.connector for row in rows)
     connectors = [overview.connectors[name] for name in names if name in overview.connectors]
-    good = bool(rows) and all(row.live for row in rows) and all(row.alive for row in connectors)
+    good = bool(rows) and all(row.live or row.ended for row in rows) and all(row.alive for row in connectors)
     if options.not_live:
         bad = {row.connector for row in rows if not row.live}
         connectors = [connector for connector in connectors if connector.name in bad]

@@ -111,7 +111,7 @@ def _print_table(overview: Overview, shown: Sequence[StreamRow]) -> None:
             *(Cell(text) for text in row.name),
             Cell(row.state, state_style(row.state)),
             *(Cell(text, right=True) for text in figures),
-            Cell(row.connector + (f"  {tail.trouble}" if tail.trouble and terminal else "")),
+            Cell(row.writer + (f"  {tail.trouble}" if tail.trouble and terminal else "")),
         ]
         rows.append(cells if terminal else [*cells, Cell(tail.last_id), Cell(row.key)])
     if terminal:

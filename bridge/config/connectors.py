@@ -25,7 +25,7 @@ from bridge.config.values import (
     raise_mistakes,
 )
 from bridge.errors import ConfigError, Problem
-from bridge.model import PRIVATE_CHANNELS, PUBLIC_CHANNELS, Channel
+from bridge.model import CONNECTOR_CHANNELS, PRIVATE_CHANNELS, PUBLIC_CHANNELS, SERVICE_CHANNELS, Channel
 from bridge.proxies import Proxies, Proxy, Route
 from bridge.suggestions import did_you_mean
 
@@ -225,9 +225,13 @@ class ConnectorSettings(Section):
         mistakes: list[Mistake] = []
         limits: dict[str, float | None] = {}
         for channel, limit in value.items():
-            if channel not in list(Channel):
+            if channel not in CONNECTOR_CHANNELS:
                 mistakes.append(
-                    ((channel,), "unknown channel", did_you_mean(str(channel), [str(known) for known in Channel]))
+                    (
+                        (channel,),
+                        "unknown channel",
+                        did_you_mean(str(channel), [str(known) for known in CONNECTOR_CHANNELS]),
+                    )
                 )
                 continue
             try:
@@ -259,6 +263,8 @@ def _wrong_channels(values: list[Any] | tuple[Any, ...], offered: list[str], exc
             continue
         if value in PRIVATE_CHANNELS:
             mistakes.append(((index,), f"{value} is a private channel", "private channels come with account:"))
+        elif value in SERVICE_CHANNELS:
+            mistakes.append(((index,), f"no connector writes {value}", f"run: tickbridge {value}"))
         elif value in list(Channel):
             mistakes.append(((index,), f"{exchange} has no {value}", f"it offers: {', '.join(offered)}"))
         else:

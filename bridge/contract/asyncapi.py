@@ -7,6 +7,7 @@ AsyncAPI writes parameters in braces, and the keys have braces of their own. So 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from bridge.contract.streams import ENTRY_ID, entry_schemas, key_template, streams_schema, types_of
@@ -24,6 +25,7 @@ _ABOUT = {
     Channel.MARK: "Mark price and index price of a derivative",
     Channel.INTEREST: "Open interest of a derivative",
     Channel.LIQUIDATIONS: "Positions that the exchange closed by force",
+    Channel.CANDLES: "Candles of one interval, made of the trades",
     Channel.ORDERS: "An account's orders",
     Channel.FILLS: "An account's executions",
     Channel.BALANCES: "An account's wallets",
@@ -38,6 +40,10 @@ _PARAMETERS = {
         "description": "Exchange and account in braces, which are part of the key and its hash tag in a Cluster. "
         "A sub-account follows after a slash.",
         "examples": ["{limitlex:main}", "{limitlex:main/7f3a}"],
+    },
+    "interval": {
+        "description": "The length of a candle, in the largest unit that fits.",
+        "examples": ["1m", "4h"],
     },
 }
 
@@ -77,14 +83,16 @@ def asyncapi() -> dict[str, Any]:
 
 
 def _channel(channel: Channel) -> dict[str, Any]:
-    parameter = "pair" if channel in PUBLIC_CHANNELS else "account"
+    subject = "pair" if channel in PUBLIC_CHANNELS else "account"
     template = key_template(channel)
     start, end = template.index("{"), template.index("}") + 1
+    rest = re.sub("<(.*?)>", r"{\1}", template[end:])
+    parameters = [subject, *re.findall("{(.*?)}", rest)]
     return {
-        "address": f"{template[:start]}{{{parameter}}}{template[end:]}",
+        "address": f"{template[:start]}{{{subject}}}{rest}",
         "title": str(channel),
         "description": _ABOUT[channel],
-        "parameters": {parameter: _PARAMETERS[parameter]},
+        "parameters": {name: _PARAMETERS[name] for name in parameters},
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in types_of(channel)},
         "x-key": template,
         "x-entry-id": ENTRY_ID,

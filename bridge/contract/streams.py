@@ -19,19 +19,17 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import msgspec
 
 from bridge import __version__
-from bridge.keys import Keys
+from bridge.keys import Keys, StreamKey
 from bridge.model import (
-    BOOKS,
     DATA_EVENTS,
     PUBLIC_CHANNELS,
     SCHEMA_VERSION,
-    BookDelta,
-    BookSnapshot,
     Channel,
     Control,
     ControlEvent,
     Event,
     Levels,
+    events_of,
 )
 from bridge.values import LEVELS
 
@@ -52,6 +50,7 @@ _HEAD = {
     },
 }
 _TEXT = {"type": "string"}
+_WHOLE = {"type": "string", "pattern": "^[0-9]+$", "description": "A whole number."}
 _COUNT = {"type": "string", "pattern": "^[0-9]*$", "description": "A whole number; empty if unknown."}
 _SIDE = {
     "type": "string",
@@ -65,7 +64,12 @@ _EVENT = {
     "description": "A reader ignores an event that it does not know, but takes its book for invalid.",
 }
 _KINDS: tuple[type[Event], ...] = (*DATA_EVENTS, Control)
-_PLACEHOLDERS = {"exchange": r"[a-z0-9.\-]+", "pair": r"[^{}]+", "account": r"[^{}]+"}
+_PLACEHOLDERS = {
+    "exchange": r"[a-z0-9.\-]+",
+    "pair": r"[^{}]+",
+    "account": r"[^{}]+",
+    "interval": r"[1-9][0-9]{0,8}[smhd]",
+}
 _NAMESPACE = r"(?:[^{}]+:)?"
 
 
@@ -83,7 +87,8 @@ def streams_schema() -> dict[str, Any]:
             "template": "<ms>-<seq>",
             "pattern": ENTRY_ID,
             "description": "ms is when the bridge received the frame, in milliseconds since the epoch. seq counts the "
-            "entries of the stream, control entries included, from 1 and without a hole.",
+            "entries of the stream, control entries included, from 1 and without a hole. Of candles, ms is the end of "
+            "the bar, and seq counts the intervals since the epoch, so that it begins with that of the first candle.",
         },
         "x-streams": {str(channel): _stream(channel) for channel in Channel},
         "x-hashes": dict(_hashes()),
@@ -99,16 +104,13 @@ def entry_schemas() -> dict[str, dict[str, Any]]:
 
 def types_of(channel: Channel) -> list[str]:
     """The types of the entries in a channel's streams."""
-    if channel in BOOKS:
-        kinds: list[type[Event]] = [BookSnapshot, BookDelta]
-    else:
-        kinds = [kind for kind in DATA_EVENTS if kind.channel is channel]  # type: ignore[attr-defined]
-    return [*map(_tag, kinds), _tag(Control)]
+    return [_tag(kind) for kind in events_of(channel)]
 
 
 def key_template(channel: Channel) -> str:
     """The key of a channel's streams, as in ``md:{<exchange>:<pair>}:trades``; its braces are part of the key."""
-    return Keys().stream("<exchange>", "<pair>" if channel in PUBLIC_CHANNELS else "<account>", channel)
+    subject = "<pair>" if channel in PUBLIC_CHANNELS else "<account>"
+    return Keys().of(StreamKey("<exchange>", subject, channel, "<interval>" if channel is Channel.CANDLES else ""))
 
 
 def _tag(kind: type[Event]) -> str:
@@ -148,7 +150,9 @@ def _value(hint: Any) -> dict[str, Any]:
         return _SIDE
     if hint is ControlEvent:
         return _EVENT
-    if int in (hint, *options):
+    if hint is int:
+        return _WHOLE
+    if int in options:
         return _COUNT
     bare = options[0] if len(options) == 1 else hint
     if get_origin(bare) is Annotated:
@@ -163,7 +167,7 @@ def _stream(channel: Channel) -> dict[str, Any]:
 def _key(template: str) -> dict[str, Any]:
     """Template and pattern of a key, and its hash tag, which decides on the slot in a Cluster."""
     pattern = re.sub(r"([{}.])", r"\\\1", template)
-    for name, part in _PLACEHOLDERS.items():
+    for name, part in _PLACEHOLDERS.items():  # after escaping, so that their own braces are not escaped
         pattern = pattern.replace(f"<{name}>", f"({part})")
     tag = re.search(r"\{.*\}", template)
     return {"template": template, "pattern": f"^{_NAMESPACE}{pattern}$", **({"hashTag": tag[0]} if tag else {})}

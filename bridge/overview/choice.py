@@ -36,7 +36,7 @@ class Choice(Struct, frozen=True):
         return (
             _is_one_of(stream.exchange, self.exchanges)
             and _is_one_of(stream.subject, self.subjects)
-            and _is_one_of(str(stream.channel), self.channels)
+            and (_is_one_of(str(stream.channel), self.channels) or _is_one_of(stream.suffix, self.channels))
             and (not self.patterns or any(matches(row.key, pattern) for pattern in self.patterns))
         )
 
@@ -45,7 +45,10 @@ class Choice(Struct, frozen=True):
         known = {
             "--exchange": (self.exchanges, {row.stream.exchange for row in rows}),
             "--pair": (self.subjects, {row.stream.subject for row in rows}),
-            "--channel": (self.channels, {str(row.stream.channel) for row in rows}),
+            "--channel": (
+                self.channels,
+                {name for row in rows for name in (str(row.stream.channel), row.stream.suffix)},
+            ),
         }
         hints = [
             f"{option} {name}: {hint}"

@@ -68,13 +68,15 @@ class Overview:
         entries = await self._entries(notes)
         names = dict.fromkeys(name for _, entry in entries.values() if (name := entry.get("connector")))
         beats, unreadable = await self._heartbeats(list(names), notes)
-        streams = [
-            StreamRow(key, stream, state_of(entry, None if name in unreadable else beats.get(name, {})), name, entry)
-            for key, (stream, entry) in entries.items()
-            for name in [entry.get("connector", "")]
-        ]
+        services = await self._services([entry for _, entry in entries.values()])
+        streams = []
+        for key, (stream, entry) in entries.items():
+            name = entry.get("connector", "")
+            beat = beats.get(name, {}) if name else services.get(entry.get("instance", ""), {})
+            state = state_of(entry, None if name in unreadable else beat)
+            streams.append(StreamRow(key, stream, state, name, entry))
         streams.sort(key=lambda row: row.name)
-        exchanges = {row.connector: row.stream.exchange for row in streams}
+        exchanges = {row.connector: row.stream.exchange for row in streams if row.connector}
         self.streams = {row.key: row for row in streams}
         self.connectors = {
             name: ConnectorRow(name, exchanges[name], beats.get(name, {}), name not in unreadable)
@@ -168,6 +170,19 @@ class Overview:
         if unreadable:
             notes.append(f"this user may not read {len(unreadable)} heartbeats: states are as the catalog has them")
         return beats, frozenset(unreadable)
+
+    async def _services(self, entries: Iterable[Mapping[str, str]]) -> dict[str, dict[str, str] | None]:
+        """The heartbeats of services that the catalog names, by process; ``None`` if this user may not read them."""
+        named = sorted({entry.get("instance", "") for entry in entries if entry.get("service")})
+        pipe = self._redis.pipeline(transaction=False)
+        for name in named:
+            pipe.exists(self._keys.service(name))
+        found: dict[str, dict[str, str] | None] = {}
+        for name, answer in zip(named, await pipe.execute(raise_on_error=False) if named else [], strict=True):
+            if isinstance(answer, AWAY):
+                raise answer
+            found[name] = None if isinstance(answer, Exception) else {"instance": name} if answer else {}
+        return found
 
 
 def _tail(newest: Any, first: Any) -> Tail:

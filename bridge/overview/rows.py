@@ -28,7 +28,7 @@ __all__ = [
 
 LIVE = str(ControlEvent.LIVE)
 DEAD = "dead"
-"""There is no heartbeat: the connector was killed, or its host is gone."""
+"""There is no heartbeat: the connector or the service was killed, or its host is gone."""
 STARTING = "starting"
 """The connector has begun, and has not opened its streams yet."""
 ABANDONED = "abandoned"
@@ -61,13 +61,23 @@ class StreamRow(Struct, frozen=True):
     entry: dict[str, str]
 
     @property
+    def writer(self) -> str:
+        """What writes it: the name of its connector, or of the service (``candles``)."""
+        return self.connector or self.entry.get("service", "")
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is the stream of a service that was stopped, which is no fault of any connector."""
+        return not self.connector and self.state == ControlEvent.STOP
+
+    @property
     def live(self) -> bool:
         return self.state == LIVE
 
     @property
     def name(self) -> tuple[str, str, str]:
         """By what streams are ordered: exchange, pair or account, channel."""
-        return self.stream.exchange, self.stream.subject, str(self.stream.channel)
+        return self.stream.exchange, self.stream.subject, self.stream.suffix
 
 
 class ConnectorRow(Struct, frozen=True):
@@ -115,10 +125,11 @@ def entry_of(text: str) -> dict[str, str]:
 def state_of(entry: Mapping[str, str], heartbeat: Mapping[str, str] | None) -> str:
     """The state of a stream: what the catalog says, unless no process keeps it up to date any more.
 
-    ``heartbeat`` is ``None`` if it may not be read: then the catalog is believed.
+    ``heartbeat`` is that of the connector, or of the service that writes the stream; ``None`` if it may not be read:
+    then the catalog is believed.
     """
     said = entry.get("state", "")
-    if not said or not entry.get("connector"):
+    if not said or not (entry.get("connector") or entry.get("service")):
         return UNKNOWN
     if said == ControlEvent.STOP or heartbeat is None:
         return said

@@ -59,6 +59,7 @@ class Lines:
         "mark": "cyan",
         "interest": "cyan",
         "liquidation": "bright_yellow",
+        "candle": "cyan",
         "control": "bold yellow",
     }
     _VALUES: Mapping[str, str] = {
@@ -75,6 +76,10 @@ class Lines:
     _FIELDS: Mapping[str, str] = {"bids": "green", "bid": "green", "asks": "red", "ask": "red", "error": "red"}
     _FIRST, _LAST = (b"side", b"price", b"size", b"last", b"bid", b"ask"), (b"id", b"xseq", b"window")
     """Fields that come first and last, since a narrow terminal shows only the beginning of a line."""
+    _FIRST_OF: Mapping[bytes, tuple[bytes, ...]] = {
+        b"candle": (b"state", b"reason", b"open", b"high", b"low", b"close", b"volume", b"count")
+    }
+    """The same for types whose fields of these names mean something else."""
     _NAMELESS = frozenset({(b"control", b"event"), (b"control", b"reason")})
     """Fields (with the type of their entry) that need no name."""
     _LONG = ("raw", "error")
@@ -112,7 +117,8 @@ class Lines:
         line.append(f"{seq:>8} ", style="dim")
         line.append(f"{kind:9}", style=self._TYPES.get(kind, "white"))
         shown = [(raw, value) for raw, value in fields if raw not in (b"type", b"ts", b"recv") and value]
-        shown.sort(key=lambda field: self._rank(field[0]))
+        first = self._FIRST_OF.get(entry.fields.get(b"type", b""), self._FIRST)
+        shown.sort(key=lambda field: self._rank(field[0], first))
         for raw, value in shown[: self._FIELDS_SHOWN]:
             field = _short(text_of(raw[: 4 * self._NAME]), self._NAME)
             limit = self._LONG_VALUE if field in self._LONG else self._VALUE
@@ -124,10 +130,8 @@ class Lines:
             line.append(f" … and {len(shown) - self._FIELDS_SHOWN} more fields", style="dim")
         return line
 
-    def _rank(self, field: bytes) -> int:
-        if field in self._FIRST:
-            return self._FIRST.index(field)
-        return len(self._FIRST) + (field in self._LAST)
+    def _rank(self, field: bytes, first: tuple[bytes, ...]) -> int:
+        return first.index(field) if field in first else len(first) + (field in self._LAST)
 
 
 def _type(fields: Mapping[bytes, bytes]) -> str:

@@ -276,7 +276,7 @@ class TopView:
             happenings=self._happenings() if state.page not in (Page.STREAMS, Page.CONNECTORS) else (),
             followed=len(follow.keys) if follow else 0,
             waiting=follow.trouble if follow else "",
-            newest={str(channel): newest_words(event) for channel, event in follow.newest.items()} if follow else {},
+            newest={channel: newest_words(event) for channel, event in follow.newest.items()} if follow else {},
             books=self._books() if state.page is Page.PAIR else (),
             account=self._account() if state.page is Page.ACCOUNT else None,
         )

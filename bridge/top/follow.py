@@ -58,8 +58,8 @@ class Follow:
         self._books = books
         self.keepers: dict[Channel, BookKeeper] = {}
         self.trades: deque[Trade] = deque(maxlen=_TRADES)
-        self.newest: dict[Channel, Event] = {}
-        """The newest event of each channel, except control events."""
+        self.newest: dict[str, Event] = {}
+        """The newest event of each channel (of candles: of each interval), except control events."""
         self.items: deque[Item] = deque(maxlen=_EVENTS)
         """The newest entries of accounts' streams."""
         self.happenings: deque[Happening] = deque(maxlen=_HAPPENINGS)
@@ -118,7 +118,7 @@ class Follow:
         if keeper := self.keepers.get(channel):
             keeper.take(item)
         if isinstance(item, Entry) and not isinstance(item.event, Control):
-            self.newest[channel] = item.event
+            self.newest[item.stream.suffix] = item.event
             if isinstance(item.event, Trade):
                 self._trade(item, item.event)
             if not item.stream.public:
@@ -153,7 +153,7 @@ class Follow:
     def _happened(self, item: Item, entry_id: str, event: str, words: str) -> None:
         stream = item.stream
         ms = split_id(entry_id)[0] if entry_id else 0
-        found = Happening(ms, stream.exchange, stream.subject, str(stream.channel), event, words)
+        found = Happening(ms, stream.exchange, stream.subject, stream.suffix, event, words)
         # A book's stream is read again from its last snapshot, which may be before what was looked through.
         if found not in self.happenings:
             self.happenings.append(found)

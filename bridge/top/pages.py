@@ -62,7 +62,7 @@ def _below(frame: TopFrame, width: int, height: int) -> RenderableType:
 def _streams(frame: TopFrame, width: int) -> list[Text]:
     rows = []
     for line in frame.lines:
-        tail, channel = line.tail, str(line.row.stream.channel)
+        tail, channel = line.tail, line.row.stream.suffix
         state = (tail.trouble, WARN) if tail and tail.trouble else (line.row.state, state_style(line.row.state))
         there = tail is not None and bool(tail.last_id)
         figures = [count_text(tail.seq), age_text(line.age), rate_text(tail.rate)] if tail and there else [""] * 3

@@ -191,7 +191,7 @@ class ViewState:
 
 
 def _contains(row: StreamRow, word: str) -> bool:
-    return matches(f"{' '.join(row.name)} {row.state} {row.connector}", word)
+    return matches(f"{' '.join(row.name)} {row.state} {row.writer}", word)
 
 
 def _orders(overview: Overview) -> dict[str, Callable[[StreamRow], Any]]:
@@ -214,5 +214,5 @@ def _orders(overview: Overview) -> dict[str, Callable[[StreamRow], Any]]:
         "seq": figure("seq"),
         "age": age,
         "rate": figure("rate"),
-        "connector": lambda row: (row.connector, row.name),
+        "connector": lambda row: (row.writer, row.name),
     }

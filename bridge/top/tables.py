@@ -77,7 +77,7 @@ def _stream_cells(line: StreamLine) -> list[Cell]:
             (age_text(line.age), ""),
             (rate_text(tail.rate), "" if tail.rate else DIM),
         ]
-    name = row.connector if tail is None or not tail.trouble else tail.trouble
+    name = row.writer if tail is None or not tail.trouble else tail.trouble
     return [(exchange, ""), (subject, "bold"), (channel, ""), state, *figures, (name, DIM)]
 
 

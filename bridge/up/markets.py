@@ -13,7 +13,7 @@ from bridge.errors import ConfigError, Problem
 from bridge.exchange_errors import RestError
 from bridge.exchanges import all_names, exchange_type, names
 from bridge.exchanges.toolkit.pairs.listing import nearest_pairs
-from bridge.model import PUBLIC_CHANNELS
+from bridge.model import CONNECTOR_CHANNELS, PUBLIC_CHANNELS
 from bridge.recordings.recording import HeaderRow, read_recording
 from bridge.suggestions import did_you_mean, nearest
 
@@ -69,7 +69,7 @@ def check_channels(markets: Mapping[str, object], channels: Sequence[str]) -> No
     Raises:
         ConfigError: not so.
     """
-    known = [str(channel) for channel in PUBLIC_CHANNELS]
+    known = [str(channel) for channel in CONNECTOR_CHANNELS if channel in PUBLIC_CHANNELS]
     problems = [
         Problem("--channels", f"no channel {name!r}", did_you_mean(name, known) or f"known: {', '.join(known)}")
         for name in channels

@@ -120,7 +120,16 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%s, want %s", one[0], one[1])
 		}
 	}
-	if parsed, ok := keys.Parse("prod:acct:{lmex:main/bot}:fills"); !ok || parsed != (StreamKey{"lmex", "main/bot", "fills"}) {
+	minute := keys.Candles("coinbase", "BTC-USD", "1m")
+	if parsed, ok := keys.Parse(minute); !ok || parsed != (StreamKey{"coinbase", "BTC-USD", "candles", "1m"}) {
+		t.Errorf("%s: %v %v", minute, parsed, ok)
+	}
+	for _, end := range []string{"candles", "candles:", "candles:0m", "candles:1M", "candles:m", "candles:1m:x", "trades:1m"} {
+		if _, ok := keys.Parse("prod:md:{coinbase:BTC-USD}:" + end); ok {
+			t.Error(end)
+		}
+	}
+	if parsed, ok := keys.Parse("prod:acct:{lmex:main/bot}:fills"); !ok || parsed != (StreamKey{Exchange: "lmex", Subject: "main/bot", Channel: "fills"}) {
 		t.Errorf("%v %v", parsed, ok)
 	}
 	for _, other := range []string{

@@ -5,7 +5,7 @@ package tickbridge
 // SchemaVersion is the version of keys and entries.
 const SchemaVersion = 2
 
-// The channels: the last part of a stream's key.
+// The channels: what a stream's key names after the braces.
 const (
 	ChannelTrades       = "trades"
 	ChannelBook         = "book"
@@ -16,6 +16,7 @@ const (
 	ChannelMark         = "mark"
 	ChannelInterest     = "interest"
 	ChannelLiquidations = "liquidations"
+	ChannelCandles      = "candles"
 	ChannelOrders       = "orders"
 	ChannelFills        = "fills"
 	ChannelBalances     = "balances"
@@ -43,6 +44,7 @@ const (
 	TypeMark        = "mark"
 	TypeInterest    = "interest"
 	TypeLiquidation = "liquidation"
+	TypeCandle      = "candle"
 	TypeOrder       = "order"
 	TypeFill        = "fill"
 	TypeBalance     = "balance"
@@ -53,6 +55,7 @@ const (
 // Keys without a namespace; what is in angle brackets is replaced.
 const (
 	templatePublic          = "md:{<exchange>:<subject>}:<channel>"
+	templateCandles         = "md:{<exchange>:<subject>}:candles:<interval>"
 	templatePrivate         = "acct:{<exchange>:<subject>}:<channel>"
 	templateSnapshot        = "md:{<exchange>:<subject>}:book:snapshot"
 	templateInstrument      = "md:{<exchange>:<subject>}:instrument"
@@ -73,6 +76,7 @@ var publicChannels = map[string]bool{
 	"mark":         true,
 	"interest":     true,
 	"liquidations": true,
+	"candles":      true,
 	"orders":       false,
 	"fills":        false,
 	"balances":     false,
@@ -138,6 +142,11 @@ var shapes = map[string]shape{
 		channels: []string{"liquidations"},
 		fields:   []string{"type", "ts", "recv", "id", "side", "price", "size"},
 		integers: []string{"ts", "recv"},
+	},
+	"candle": {
+		channels: []string{"candles"},
+		fields:   []string{"type", "ts", "recv", "open_ts", "close_ts", "open", "high", "low", "close", "volume", "value", "count", "late", "first", "last", "state", "reason", "after", "upto"},
+		integers: []string{"ts", "recv", "open_ts", "close_ts", "count", "late"},
 	},
 	"order": {
 		channels: []string{"orders"},

@@ -3,8 +3,9 @@ package tickbridge
 import "strings"
 
 // StreamKey has the parts of a stream's key. Subject is a pair, or an account, with its sub-account if any (main/sub).
+// Interval is that of candles (1m); other channels have none.
 type StreamKey struct {
-	Exchange, Subject, Channel string
+	Exchange, Subject, Channel, Interval string
 }
 
 // Keys builds and parses the Redis keys of a namespace ("": none).
@@ -19,6 +20,11 @@ func (k Keys) Stream(exchange, subject, channel string) string {
 		template = templatePublic
 	}
 	return k.fill(template, exchange, subject, channel)
+}
+
+// Candles is the stream of a pair's candles: md:{coinbase:BTC-USD}:candles:1m.
+func (k Keys) Candles(exchange, pair, interval string) string {
+	return strings.ReplaceAll(k.fill(templateCandles, exchange, pair, ""), "<interval>", interval)
 }
 
 // Snapshot is the hash with the newest full book of a pair, for late joiners.
@@ -59,12 +65,33 @@ func (k Keys) Parse(key string) (StreamKey, bool) {
 	}
 	kind, rest, _ := strings.Cut(rest, ":{")
 	tag, channel, _ := strings.Cut(rest, "}:")
+	channel, interval, there := strings.Cut(channel, ":")
 	exchange, subject, _ := strings.Cut(tag, ":")
 	public, known := publicChannels[channel]
 	if !known || exchange == "" || subject == "" || (kind != "md" && kind != "acct") || public != (kind == "md") {
 		return StreamKey{}, false
 	}
-	return StreamKey{exchange, subject, channel}, true
+	if there != (channel == ChannelCandles) || there && !isInterval(interval) {
+		return StreamKey{}, false
+	}
+	return StreamKey{exchange, subject, channel, interval}, true
+}
+
+// isInterval reports whether this is a number without leading zeros and s, m, h or d.
+func isInterval(text string) bool {
+	number, unit := text, ""
+	if len(text) > 0 {
+		number, unit = text[:len(text)-1], text[len(text)-1:]
+	}
+	if len(number) < 1 || len(number) > 9 || number[0] == '0' || !strings.Contains("smhd", unit) {
+		return false
+	}
+	for _, digit := range number {
+		if digit < '0' || digit > '9' {
+			return false
+		}
+	}
+	return true
 }
 
 func (k Keys) prefix() string {

@@ -84,8 +84,9 @@ class StreamActivity:
             "key": self.key,
             "exchange": stream.exchange,
             "pair" if stream.public else "account": stream.subject,
-            "channel": stream.channel,
+            "channel": stream.suffix,
             "connector": listed.get("connector", ""),
+            "service": listed.get("service", ""),
             "state": state,
             "reason": self.reason,
             "live": alive and state in _RECEIVING,
@@ -117,6 +118,8 @@ class Activity:
         self.streams: dict[str, StreamActivity] = {}
         self.beats: dict[str, dict[str, str]] = {}
         """Connector → its heartbeat; only those that are alive."""
+        self.services: set[str] = set()
+        """The processes of services that are alive."""
         self._reader = reader
         self._keys = keys
         self._exchange = exchange
@@ -144,7 +147,9 @@ class Activity:
 
     def describe(self, row: StreamActivity) -> dict[str, Any]:
         """A stream as a row of ``/api/streams``."""
-        return row.describe(self.now_ms, alive=row.listed.get("connector", "") in self.beats)
+        connector, listed = row.listed.get("connector", ""), row.listed
+        alive = connector in self.beats if connector else listed.get("instance", "") in self.services
+        return row.describe(self.now_ms, alive=alive)
 
     async def follow(self) -> None:
         """Take every entry, endlessly."""
@@ -223,6 +228,12 @@ class Activity:
             if beat:
                 beats[name] = beat
         self.beats = beats
+        named = {row.listed.get("instance", "") for row in self.streams.values() if row.listed.get("service")}
+        self.services = {
+            name
+            for name in sorted(named)
+            if await self._allowed(partial(self._reader.redis.exists, self._keys.service(name)))
+        }
 
     async def _add(self, key: str, stream: StreamKey) -> StreamActivity:
         """Follow one more stream, from its newest entry on, so that its state is that entry's if it is a control entry."""

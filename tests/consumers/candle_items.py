@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from bridge.keys import StreamKey
 from bridge.model import Channel, Control, ControlEvent, Trade
-from consumers.bars import Bars, Candle, Interval, Resume
+from consumers.bars import Bars, ClosedBar, Interval, Resume
 from consumers.items import Entry, Hole, Item, split_id
 
 __all__ = ["BASE", "KEY", "SECOND", "Items", "bars", "exact", "expected", "run", "run_with_restarts"]
@@ -63,13 +63,13 @@ def bars(interval: str = "1m", *, grace: float = 0, keep: int = 100_000, resume:
     return Bars(Interval.parse(interval), grace=round(grace * SECOND), keep=keep, resume=resume)
 
 
-def run(items: list[Item], made: Bars) -> list[Candle]:
+def run(items: list[Item], made: Bars) -> list[ClosedBar]:
     return [candle for item in items for candle in made.take(item)]
 
 
-def run_with_restarts(items: list[Item], places: list[int], interval: str, grace: float) -> list[Candle]:
+def run_with_restarts(items: list[Item], places: list[int], interval: str, grace: float) -> list[ClosedBar]:
     """The same, but the process is killed after so many items, and goes on from the last candle that it wrote."""
-    written: list[Candle] = []
+    written: list[ClosedBar] = []
     for place in [*sorted(places), len(items)]:
         resume = None
         if written:
@@ -109,7 +109,7 @@ def expected(items: list[Item], interval: str) -> dict[int, dict[str, object]]:
     }
 
 
-def exact(candle: Candle) -> dict[str, object]:
+def exact(candle: ClosedBar) -> dict[str, object]:
     """A candle in the form of `expected`."""
     of = candle.fields
     numbers = {name: Fraction(Decimal(of[name])) for name in ("high", "low", "volume", "value")}

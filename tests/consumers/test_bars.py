@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.model import Trade
-from consumers.bars import CANDLE_FIELDS, Candle, Interval, Resume
+from bridge.model import Candle, Trade
+from consumers.bars import ClosedBar, Interval, Resume
 from consumers.items import Entry, Reset, Trimmed, Undecodable, Unknown
 from tests.consumers.candle_items import (
     BASE,
@@ -28,7 +28,7 @@ NUMBERS = st.decimals("0.00000001", "99999999999", allow_nan=False, places=None)
 STEPS = st.tuples(st.floats(-1, 40), NUMBERS, NUMBERS)
 
 
-def states(candles: list[Candle]) -> list[str]:
+def states(candles: list[ClosedBar]) -> list[str]:
     return [candle.fields["reason"] or "complete" for candle in candles]
 
 
@@ -49,7 +49,7 @@ def test_candles_are_what_the_trades_say_exactly(steps, interval):
     assert numbers[-1] == (items[-1].event.ts - 2 * SECOND) // length - 1, "all are closed that can be"
     for candle, number in zip(made, numbers, strict=True):
         assert candle.id == f"{(number + 1) * length // 1_000_000}-{number}"
-        assert list(candle.fields) == list(CANDLE_FIELDS)
+        assert list(candle.fields) == ["type", "ts", "recv", *Candle.WIRE]
         assert (candle.fields["open_ts"], candle.fields["late"]) == (str(number * length), "0")
         if number in should:
             assert exact(candle) == should[number]

@@ -13,7 +13,7 @@ import yaml
 from bridge.config import ConnectorSettings, HttpSettings, Retention, Settings
 from bridge.config.settings import BufferSettings, HeartbeatSettings, LogSettings
 from bridge.exchanges import exchange_type, families, names
-from bridge.model import PUBLIC_CHANNELS, Channel
+from bridge.model import CONNECTOR_CHANNELS, PUBLIC_CHANNELS
 from tests.deploy.tools import CHART, HELMS, helm
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
@@ -233,8 +233,8 @@ def test_the_schema_knows_the_settings_of_the_config_file():
     assert set(own) == set(Settings.model_fields) - {"redis", "connectors", "accounts", "http"}
     for section, model in SECTIONS.items():
         assert set(own[section]["properties"]) == set(model.model_fields), section
-    assert SCHEMA["definitions"]["channel"]["enum"] == [channel for channel in Channel if channel in PUBLIC_CHANNELS]
-    assert set(properties("connector")["silence"]["properties"]) == set(Channel)
+    assert SCHEMA["definitions"]["channel"]["enum"] == [one for one in CONNECTOR_CHANNELS if one in PUBLIC_CHANNELS]
+    assert set(properties("connector")["silence"]["properties"]) == set(CONNECTOR_CHANNELS)
     http = SCHEMA["properties"]["http"]["properties"]
     assert set(http) == set(HttpSettings.model_fields)
     assert SCHEMA["definitions"]["exchange"]["enum"] == sorted(names())

@@ -46,4 +46,5 @@ def test_candles_are_written_beside_trades_that_are_only_read():
     rules = acl.candles("prod")
     assert rules[0] == "%R~prod:md:{*:*}:trades"
     assert "(~prod:md:{*:*}:candles:* +xadd +xrevrange)" in rules
+    assert "(~prod:bridge:catalog +hkeys +hmget +hset)" in rules
     assert not [rule for rule in rules if "acct" in rule]

@@ -23,10 +23,18 @@ from bridge.connector.wiring import build_exchange
 from bridge.entries import decode, parse_levels
 from bridge.exchanges import all_names, exchange_type, families, names
 from bridge.keys import Keys
-from bridge.model import BOOKS, DATA_EVENTS, PRIVATE_CHANNELS, PUBLIC_CHANNELS, Channel, Control, ControlEvent
+from bridge.model import (
+    BOOKS,
+    CONNECTOR_CHANNELS,
+    DATA_EVENTS,
+    PRIVATE_CHANNELS,
+    PUBLIC_CHANNELS,
+    Candle,
+    Control,
+    ControlEvent,
+)
 from bridge.simulator.faults import FAULTS
 from bridge.simulator.registry import OWN_FAULTS
-from consumers.bars import CANDLE_FIELDS
 from tests.servers import RedisServer
 from tests.unit.doc_pages import (
     CANDLES,
@@ -108,10 +116,11 @@ def test_every_reason_is_in_the_code_and_every_lost_is_documented():
 def test_every_key():
     keys = Keys()
     shown = {ticked(cells[0])[0] for cells in rows(STREAMS, "## Keys")}
-    made = {keys.stream("<exchange>", "<pair>" if c in PUBLIC_CHANNELS else "<account>", c) for c in Channel}
+    made = {keys.stream("<exchange>", "<pair>" if c in PUBLIC_CHANNELS else "<account>", c) for c in CONNECTOR_CHANNELS}
     made |= {keys.snapshot("<exchange>", "<pair>"), keys.wallet("<exchange>", "<account>"), keys.catalog()}
     made |= {keys.accounts_catalog(), keys.instrument("<exchange>", "<pair>")}
     made.add(keys.candles("<exchange>", "<pair>", "<interval>"))
+    made |= {keys.service("<instance>")}
     made |= {keys.connector("<name>"), keys.cursor("<name>"), keys.rejects("<exchange>")}
     made |= {keys.fence("<name>"), keys.limits_held("<host>"), keys.limits_spent("<host>")}
     assert shown == made | {"acct:{<exchange>:<account>/<subaccount>}:…"}
@@ -312,9 +321,9 @@ def test_the_tree_of_errors_is_whole():
 
 def test_every_field_of_a_candle_is_documented():
     shown = [name for cells in rows(CANDLES, "## Entry") for name in ticked(cells[0])]
-    assert shown == [*CANDLE_FIELDS, "contracts"]
+    assert shown == ["type", "ts", "recv", *Candle.WIRE, *Candle.MORE]
     [example] = blocks(CANDLES, "json")
-    assert list(json.loads(example)) == list(CANDLE_FIELDS)
+    assert list(json.loads(example)) == ["type", "ts", "recv", *Candle.WIRE]
 
 
 def test_every_reason_of_a_candle_is_documented():

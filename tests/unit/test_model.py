@@ -5,14 +5,17 @@ from msgspec.structs import fields
 
 from bridge.model import (
     BOOKS,
+    CONNECTOR_CHANNELS,
     DATA_EVENTS,
     PRIVATE_CHANNELS,
     PUBLIC_CHANNELS,
+    SERVICE_CHANNELS,
     Channel,
     Control,
     ControlEvent,
     Order,
     Trade,
+    events_of,
 )
 
 CONTRACT = {
@@ -25,6 +28,7 @@ CONTRACT = {
     "mark": "mark index",
     "interest": "size value",
     "liquidation": "id side price size",
+    "candle": "open_ts close_ts open high low close volume value count late first last state reason after upto",
     "order": "order_id client_id pair kind side price size filled status",
     "fill": "fill_id order_id pair side price size fee fee_currency",
     "balance": "currency available reserved",
@@ -48,6 +52,10 @@ def test_wire_fields_are_attributes_in_order(kind):
 def test_channels():
     assert set(PUBLIC_CHANNELS) | set(PRIVATE_CHANNELS) == set(Channel)
     assert {kind.channel for kind in DATA_EVENTS} | BOOKS == set(Channel)
+    assert set(CONNECTOR_CHANNELS) | SERVICE_CHANNELS == set(Channel)
+    for kind in DATA_EVENTS:
+        assert kind in events_of(kind.channel)
+    assert [channel for channel in Channel if Control not in events_of(channel)] == [Channel.CANDLES]
     assert [str(event) for event in ControlEvent] == ["live", "down", "stale", "gap", "lost", "stop"]
 
 

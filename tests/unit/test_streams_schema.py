@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import product
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from jsonschema import Draft202012Validator
 from bridge.cli.main import main
 from bridge.contract.asyncapi import asyncapi
 from bridge.contract.streams import ENTRY_ID, key_template, streams_schema, types_of
-from bridge.keys import Keys
+from bridge.keys import Keys, StreamKey
 from bridge.model import (
     DATA_EVENTS,
     PUBLIC_CHANNELS,
@@ -117,11 +118,12 @@ def test_names_all_fields_in_their_order():
 def test_the_patterns_of_keys_are_those_of_their_streams(channel, namespace):
     streams = streams_schema()["x-streams"]
     subject = "BTC-USDT-261225-100000-C" if channel in PUBLIC_CHANNELS else "main/7f3a"
-    key = Keys(namespace).stream("ccxt.kucoin", subject, channel)
+    interval = "15m" if channel is Channel.CANDLES else ""
+    key = Keys(namespace).of(StreamKey("ccxt.kucoin", subject, channel, interval))
     assert [name for name, stream in streams.items() if re.search(stream["pattern"], key)] == [channel]
     found = re.search(streams[channel]["pattern"], key)
     assert found
-    assert found.groups() == ("ccxt.kucoin", subject)
+    assert found.groups() == ("ccxt.kucoin", subject, *filter(None, [interval]))
     assert streams[channel]["public"] == (channel in PUBLIC_CHANNELS)
     assert streams[channel]["hashTag"] in key_template(channel)
 
@@ -154,9 +156,12 @@ def test_asyncapi_has_every_channel_with_its_messages():
     for channel in Channel:
         found = document["channels"][channel]
         assert list(found["messages"]) == types_of(channel)
-        [parameter] = found["parameters"].values()
-        for example in parameter["examples"]:
-            key = re.sub(r"\{\w+\}", example, found["address"], count=1)
+        names = re.findall(r"\{(\w+)\}", found["address"])
+        assert list(found["parameters"]) == names
+        for examples in product(*(found["parameters"][name]["examples"] for name in names)):
+            key = found["address"]
+            for name, example in zip(names, examples, strict=True):
+                key = key.replace(f"{{{name}}}", example)
             assert re.search(streams_schema()["x-streams"][channel]["pattern"], key), key
     assert all(_resolves(document, reference) for reference in _references(document))
 

@@ -3,7 +3,7 @@
 /** The version of keys and entries. */
 export const SCHEMA_VERSION = 2;
 
-/** The channels: the last part of a stream's key. */
+/** The channels: what a stream's key names after the braces. */
 export const CHANNELS = [
   "trades",
   "book",
@@ -14,6 +14,7 @@ export const CHANNELS = [
   "mark",
   "interest",
   "liquidations",
+  "candles",
   "orders",
   "fills",
   "balances",
@@ -32,6 +33,7 @@ export const PUBLIC_CHANNELS = [
   "mark",
   "interest",
   "liquidations",
+  "candles",
 ] as const;
 export type PublicChannel = (typeof PUBLIC_CHANNELS)[number];
 
@@ -46,6 +48,7 @@ export type ControlEvent = (typeof CONTROL_EVENTS)[number];
 /** Keys without a namespace; what is in angle brackets is replaced. */
 export const KEY_TEMPLATES = {
   public: "md:{<exchange>:<subject>}:<channel>",
+  candles: "md:{<exchange>:<subject>}:candles:<interval>",
   private: "acct:{<exchange>:<subject>}:<channel>",
   snapshot: "md:{<exchange>:<subject>}:book:snapshot",
   instrument: "md:{<exchange>:<subject>}:instrument",
@@ -172,6 +175,32 @@ export interface Liquidation {
   readonly [more: string]: string | undefined;
 }
 
+/** The trades from `open_ts` to before `close_ts` (ns), whose interval is in the key: 1m. All values are text. */
+export interface Candle {
+  readonly type: "candle";
+  readonly ts: string;
+  readonly recv: string;
+  readonly open_ts: string;
+  readonly close_ts: string;
+  readonly open: string;
+  readonly high: string;
+  readonly low: string;
+  readonly close: string;
+  readonly volume: string;
+  readonly value: string;
+  readonly count: string;
+  readonly late: string;
+  readonly first: string;
+  readonly last: string;
+  readonly state: string;
+  readonly reason: string;
+  readonly after: string;
+  readonly upto: string;
+  readonly contracts?: string;
+  /** Fields of newer versions. */
+  readonly [more: string]: string | undefined;
+}
+
 /** The newest state of one of the account's orders. All values are text. */
 export interface Order {
   readonly type: "order";
@@ -262,6 +291,7 @@ export interface EntryFields {
   mark: Mark;
   interest: Interest;
   liquidation: Liquidation;
+  candle: Candle;
   order: Order;
   fill: Fill;
   balance: Balance;
@@ -333,6 +363,12 @@ export const SHAPES: Readonly<Record<EntryType, Shape>> = {
     channels: ["liquidations"],
     fields: ["type", "ts", "recv", "id", "side", "price", "size"],
     integers: ["ts", "recv"],
+    levels: [],
+  },
+  candle: {
+    channels: ["candles"],
+    fields: ["type", "ts", "recv", "open_ts", "close_ts", "open", "high", "low", "close", "volume", "value", "count", "late", "first", "last", "state", "reason", "after", "upto"],
+    integers: ["ts", "recv", "open_ts", "close_ts", "count", "late"],
     levels: [],
   },
   order: {

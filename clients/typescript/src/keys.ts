@@ -6,9 +6,11 @@ export interface StreamKey {
   /** A pair, or an account, with its sub-account if any (`main/sub`). */
   readonly subject: string;
   readonly channel: Channel;
+  /** The length of candles (`1m`); other channels have none. */
+  readonly interval?: string;
 }
 
-const STREAM = /^(md|acct):\{([^:]+):(.+?)\}:([^:]+)$/s;
+const STREAM = /^(md|acct):\{([^:]+):(.+?)\}:([^:]+)(?::([1-9][0-9]{0,8}[smhd]))?$/s;
 
 /** Builds and parses the Redis keys of a namespace (`""`: none). */
 export class Keys {
@@ -24,6 +26,11 @@ export class Keys {
   stream(exchange: string, subject: string, channel: Channel): string {
     const template = isPublic(channel) ? KEY_TEMPLATES.public : KEY_TEMPLATES.private;
     return this.#fill(template, { exchange, subject, channel });
+  }
+
+  /** The stream of a pair's candles: `md:{coinbase:BTC-USD}:candles:1m`. */
+  candles(exchange: string, pair: string, interval: string): string {
+    return this.#fill(KEY_TEMPLATES.candles, { exchange, subject: pair, interval });
   }
 
   /** The hash with the newest full book of a pair, for late joiners. */
@@ -61,10 +68,11 @@ export class Keys {
     if (!key.startsWith(this.#prefix)) return undefined;
     const found = STREAM.exec(key.slice(this.#prefix.length));
     if (!found) return undefined;
-    const [, kind, exchange = "", subject = "", name] = found;
+    const [, kind, exchange = "", subject = "", name, interval] = found;
     const channel = CHANNELS.find((one) => one === name);
     if (channel === undefined || isPublic(channel) !== (kind === "md")) return undefined;
-    return { exchange, subject, channel };
+    if ((channel === "candles") !== (interval !== undefined)) return undefined;
+    return interval === undefined ? { exchange, subject, channel } : { exchange, subject, channel, interval };
   }
 
   #fill(template: string, parts: Readonly<Record<string, string>>): string {

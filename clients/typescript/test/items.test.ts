@@ -59,6 +59,12 @@ test("keys are built and parsed", () => {
   assert.equal(keys.snapshot("coinbase", "BTC-USD"), "prod:md:{coinbase:BTC-USD}:book:snapshot");
   assert.equal(keys.cursor("mine"), "prod:bridge:cursor:mine");
   assert.equal(keys.stream("a", "$&$1", "book"), "prod:md:{a:$&$1}:book");
+  assert.equal(keys.candles("coinbase", "BTC-USD", "5m"), "prod:md:{coinbase:BTC-USD}:candles:5m");
+  const minute = { exchange: "coinbase", subject: "BTC-USD", channel: "candles", interval: "1m" };
+  assert.deepEqual(keys.parse("prod:md:{coinbase:BTC-USD}:candles:1m"), minute);
+  for (const end of ["candles", "candles:", "candles:0m", "candles:1M", "candles:1m:x", "trades:1m"]) {
+    assert.equal(keys.parse(`prod:md:{coinbase:BTC-USD}:${end}`), undefined, end);
+  }
   assert.deepEqual(keys.parse("prod:acct:{lmex:main/bot}:fills"), { exchange: "lmex", subject: "main/bot", channel: "fills" });
   for (const other of [
     "md:{coinbase:BTC-USD}:book",

@@ -1,4 +1,4 @@
-// The keys of streams: `md:{<exchange>:<pair>}:<channel>`, `acct:{<exchange>:<account>}:<channel>`.
+// The keys of streams: `md:{<exchange>:<pair>}:<channel>`, `acct:{<exchange>:<account>}:<channel>`; of candles, an interval follows.
 
 export interface StreamName {
   readonly key: string;
@@ -8,9 +8,11 @@ export interface StreamName {
   /** The pair, or the account. */
   readonly subject: string;
   readonly channel: string;
+  /** The length of candles (`1m`); empty for other channels. */
+  readonly interval: string;
 }
 
-const SHAPE = /^(?:(.+):)?(md|acct):\{([^:{}]+):([^{}]+)\}:([a-z0-9]+)$/;
+const SHAPE = /^(?:(.+):)?(md|acct):\{([^:{}]+):([^{}]+)\}:([a-z0-9]+)(?::([1-9][0-9]{0,8}[smhd]))?$/;
 
 /** The parts of a stream's key, or `null` if it is no stream of Tickbridge. */
 export function parseKey(key: string): StreamName | null {
@@ -23,5 +25,6 @@ export function parseKey(key: string): StreamName | null {
     exchange: match[3]!,
     subject: match[4]!,
     channel: match[5]!,
+    interval: match[6] ?? "",
   };
 }

@@ -29,6 +29,9 @@ type SpanName = keyof typeof SPANS;
 
 const ORDER = ["trades", "book", "book10", "quotes", "ticker", "funding", "mark", "interest", "liquidations"];
 
+/** Where a stream is shown; candles of any interval are last. */
+const place = (row: StreamRow): number => (ORDER.includes(row.channel) ? ORDER.indexOf(row.channel) : ORDER.length);
+
 export function PairPage() {
   const { path, query } = useStore(route);
   const { data, error } = usePoll<Streams>("api/streams", POLL_MS);
@@ -43,7 +46,7 @@ export function PairPage() {
   }, [data]);
   const names = [...pairs.keys()].sort();
   const name = path[1] && path[2] ? `${path[1]} ${path[2]}` : (names[0] ?? "");
-  const rows = [...(pairs.get(name) ?? [])].sort((a, b) => ORDER.indexOf(a.channel) - ORDER.indexOf(b.channel));
+  const rows = [...(pairs.get(name) ?? [])].sort((a, b) => place(a) - place(b));
   const chosen = query.get("span") ?? "";
   const span: SpanName = chosen in SPANS ? (chosen as SpanName) : "15m";
   const select = useRef<HTMLSelectElement>(null);
