@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from bridge.demo.embedded import free_port
 from bridge.demo.processes import ChildProcess, Processes, ProcessFailedError, python_module, tail
 from bridge.demo.setup import lost_its_port, wait_until
+from bridge.demo.venue import Venue
 
 __all__ = ["start_gateway"]
 
@@ -14,18 +15,19 @@ _PORTS = 5
 """How many ports to try."""
 
 
-async def start_gateway(processes: Processes, env: Mapping[str, str]) -> str:
+async def start_gateway(processes: Processes, env: Mapping[str, str], venues: Iterable[Venue] = ()) -> str:
     """Start it on a free port of loopback; returns the address of its page.
 
-    ``env`` says where Redis is.
+    ``env`` says where Redis is; the page can inject faults into those ``venues`` that are simulated.
 
     Raises:
         ProcessFailedError: it does not start.
     """
+    simulated = [f"--simulator={venue.exchange}={venue.control.url}" for venue in venues if not venue.recorded]
     for left in reversed(range(_PORTS)):
         # The port is fixed, so that the page finds a gateway that was restarted.
         address = f"127.0.0.1:{free_port()}"
-        command = python_module("consumers.web", "--http", address)
+        command = python_module("consumers.web", "--http", address, *simulated)
         child = await processes.start("web", command, dict(env))
 
         async def ready(child: ChildProcess = child, address: str = address) -> bool:

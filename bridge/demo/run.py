@@ -75,7 +75,7 @@ class Demo(Showing):
         for source, exchanges in sources(self._settings.pairs).items():
             self._say(f"{', '.join(exchanges)}: {source}")
         async with set_up(self._settings, self.notify) as setup:
-            setup.page = await start_gateway(setup.processes, setup.environment)
+            setup.page = await start_gateway(setup.processes, setup.environment, setup.venues)
             self._processes = setup.processes
             if self._device:
                 self._device.on_change = setup.processes.remember_terminal
@@ -119,7 +119,6 @@ class Demo(Showing):
                 heartbeats=heartbeats,
                 redis=reader.redis,
                 seconds=self._settings.settle,
-                faults=self._settings.faults,
             )
             for task in tasks:
                 task.cancel()

@@ -95,6 +95,8 @@ class StreamActivity:
             "rate": list(self.rate),
             "entries": "" if self.length is None else str(self.length),
             "oldest_ms": self.oldest.partition("-")[0],
+            "max_entries": listed.get("max_entries", ""),
+            "max_age": listed.get("max_age", ""),
             "gaps": str(self.gaps),
             "lost": str(self.lost),
             "detection": listed.get("gaps", ""),

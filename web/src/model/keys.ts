@@ -25,3 +25,8 @@ export function parseKey(key: string): StreamName | null {
     channel: match[5]!,
   };
 }
+
+/** The key of a pair's stream. */
+export function streamKey(exchange: string, pair: string, channel: string, namespace = ""): string {
+  return `${namespace ? `${namespace}:` : ""}md:{${exchange}:${pair}}:${channel}`;
+}
