@@ -75,8 +75,8 @@ async def run(args: Namespace, tokens: Tokens) -> None:
         Reader(args.redis, **options) as following,
         Simulators(args.simulator, keys, guard, tokens) as simulators,
     ):
-        hub = Hub(watching, keys, memory=args.memory * _MIB, exchange=args.exchange)
         activity = Activity(following, keys, args.exchange)
+        hub = Hub(watching, keys, memory=args.memory * _MIB, exchange=args.exchange, overview=activity)
         sockets = Sockets(hub, guard, tokens, most_clients=args.clients, most_streams=args.streams)
         monitor = Monitor("web", following, args.redis, lambda: 0, lambda: watching.trouble)
         limits = {"streams": str(args.streams), "message_bytes": str(64 * 1024)}
