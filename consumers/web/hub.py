@@ -21,8 +21,9 @@ from consumers.web.records import EntryId, notice_json
 
 __all__ = ["Hub", "RefusedStreamError", "Waiter", "tail_of"]
 
-_PACE = 0.02
-"""Seconds between two reads: entries of that time are read at once, and go out in one array."""
+_PACE = 0.01
+"""Seconds between two reads: entries of that time are read at once, and go out in one array. A client waits for half of
+it on average; half as long costs a third more CPU with 200 clients."""
 _MANY = 2_000
 """A read of more items than this is followed by the next at once."""
 _LINGER = 10.0

@@ -24,7 +24,7 @@ from consumers.web.client import Client
 from consumers.web.guard import Guard
 from consumers.web.hub import Hub, WatchingReader
 from consumers.web.pages import Pages
-from consumers.web.simulators import Simulators, simulator_address
+from consumers.web.simulators import Simulators, local_address, simulator_address
 from consumers.web.sockets import Sockets
 from consumers.web.tokens import Tokens, TokensFileError
 
@@ -34,6 +34,8 @@ HTTP_PORT = 9112
 """Default port of the gateway, with its metrics and health checks."""
 DESCRIPTION = "Serves the streams to browsers: WebSocket, server-sent events, JSON, and a page that shows them."
 
+_PROCESSES = "TICKBRIDGE_WEB_PROCESSES"
+"""Where the demo lets its processes be killed. Not an option: the address has a secret in it."""
 _MIB = 1024 * 1024
 _COLLECT_AFTER = 20_000, 20, 20
 """Objects more than before until the youngest are looked at, and how often until the older ones are."""
@@ -73,7 +75,7 @@ async def run(args: Namespace, tokens: Tokens) -> None:
     async with (
         WatchingReader(args.redis, count=_COUNT, block=_BLOCK, **options) as watching,
         Reader(args.redis, **options) as following,
-        Simulators(args.simulator, keys, guard, tokens) as simulators,
+        Simulators(args.simulator, keys, guard, tokens, args.processes) as simulators,
     ):
         activity = Activity(following, keys, args.exchange)
         hub = Hub(watching, keys, memory=args.memory * _MIB, exchange=args.exchange, overview=activity)
@@ -164,6 +166,11 @@ def start(parser: Parser, args: Namespace) -> int:
         args.simulator = dict(map(simulator_address, args.simulator))
     except ValueError as error:
         parser.error(f"--simulator: {error}")
+    try:
+        processes = os.environ.get(_PROCESSES, "")
+        args.processes = local_address(processes) if processes else ""
+    except ValueError as error:
+        parser.error(f"{_PROCESSES}: {error}")
     if args.http.port is None:
         parser.error("--http off: the gateway is nothing without HTTP")
     try:

@@ -1,7 +1,7 @@
 """Simulated exchanges beside the gateway: their true books, and what may be done to them, for the page's faults.
 
-There are some only if the gateway was started with their addresses (``--simulator``), as the demo starts it. Nothing here
-writes to Redis: what is done concerns the simulated exchange alone.
+There are some only if the gateway was started with their addresses (``--simulator``), as the demo starts it. The demo
+also says where its processes can be killed (``TICKBRIDGE_WEB_PROCESSES``). Nothing here writes to Redis.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -24,20 +25,20 @@ from bridge.printable import printable
 from consumers.web.guard import Guard, json_answer, problem
 from consumers.web.tokens import Access, NoAccessError, Tokens
 
-__all__ = ["Simulators", "simulator_address"]
+__all__ = ["Simulators", "local_address", "simulator_address"]
 
 _TIMEOUT = aiohttp.ClientTimeout(total=5)
 _LARGEST_REQUEST = 4_096
 _LONGEST_QUOTED = 100
-_ACTIONS = ("fault", "pause", "resume")
+_ACTIONS = ("fault", "pause", "resume", "kill")
 _UNREACHABLE = (aiohttp.ClientError, TimeoutError, OSError)
 
 
 class _Action(Struct, forbid_unknown_fields=True):
-    """What is asked for; ``settings`` are those of a fault, with its name as ``fault``."""
+    """What is asked for; ``settings`` are those of a fault, with its name as ``fault``, or the ``name`` of a process."""
 
-    exchange: str
     action: str
+    exchange: str = ""
     settings: dict[str, str | int | float | bool] = {}
 
 
@@ -56,22 +57,35 @@ def simulator_address(text: str) -> tuple[str, str]:
         ValueError: it is not that, or the address is not on this machine.
     """
     exchange, equals, url = text.partition("=")
-    parts = urlsplit(url)
-    if not (exchange and equals and parts.scheme == "http" and parts.hostname and parts.port):
+    if not (exchange and equals):
         raise ValueError(f"give EXCHANGE=http://127.0.0.1:PORT/sim, not {printable(text, _LONGEST_QUOTED)!r}")
-    if parts.hostname != "localhost" and not _is_loopback(parts.hostname):
-        raise ValueError("a simulator has to be on a loopback address")
-    return exchange, url.rstrip("/")
+    return exchange, local_address(url)
+
+
+def local_address(url: str) -> str:
+    """An HTTP address on this machine, without a slash at its end.
+
+    Raises:
+        ValueError: it is none.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme != "http" or not parts.port or not (host == "localhost" or _is_loopback(host)):
+        raise ValueError("the address should be http://127.0.0.1:PORT/…, on this machine")
+    return url.rstrip("/")
 
 
 class Simulators:
     """The handlers of ``/api/simulators``; ``addresses``: exchange → the base of its control paths.
 
-    Enter it before requests come.
+    ``processes`` is where the demo lets its processes be killed; empty outside of it. Enter it before requests come.
     """
 
-    def __init__(self, addresses: Mapping[str, str], keys: Keys, guard: Guard, tokens: Tokens) -> None:
+    def __init__(
+        self, addresses: Mapping[str, str], keys: Keys, guard: Guard, tokens: Tokens, processes: str = ""
+    ) -> None:
         self._addresses = dict(addresses)
+        self._processes = processes
         self._keys = keys
         self._guard = guard
         self._tokens = tokens
@@ -120,7 +134,11 @@ class Simulators:
 
     async def _list(self, _: web.Request, access: Access) -> web.Response:
         rows = await asyncio.gather(*(self._describe(exchange) for exchange in self.exchanges))
-        return json_answer({"simulators": rows, "may_act": self._may_act(access)})
+        processes: list[Any] = []
+        if self._processes:
+            with suppress(_RefusedError):  # the demo ends
+                processes = (await self._fetch("GET", f"{self._processes}/processes", "the demo")).get("processes", [])
+        return json_answer({"simulators": rows, "processes": processes, "may_act": self._may_act(access)})
 
     async def _describe(self, exchange: str) -> dict[str, Any]:
         try:
@@ -164,6 +182,11 @@ class Simulators:
         if action.action not in _ACTIONS:
             shown = printable(action.action, _LONGEST_QUOTED)
             raise _RefusedError(400, f"no action {shown!r}; there are {', '.join(_ACTIONS)}")
+        if action.action == "kill":
+            if not self._processes:
+                raise _RefusedError(404, "only the demo lets its processes be killed")
+            done = await self._fetch("POST", f"{self._processes}/kill", "the demo", json=action.settings)
+            return json_answer({"action": "kill", "answer": done})
         path = "faults" if action.action == "fault" else action.action
         done = await self._call("POST", action.exchange, path, json=action.settings)
         return json_answer({"exchange": action.exchange, "action": action.action, "answer": done})
@@ -174,21 +197,24 @@ class Simulators:
         Raises:
             _RefusedError: it refuses, does not answer, or there is none.
         """
-        assert self._session is not None
         if exchange not in self._addresses:
             shown = printable(exchange, _LONGEST_QUOTED)
             raise _RefusedError(404, f"{shown!r} is not simulated here; there are {', '.join(self.exchanges)}")
         url = f"{self._addresses[exchange]}/{path}"
+        return await self._fetch(method, url, f"the simulator of {exchange}", **arguments)
+
+    async def _fetch(self, method: str, url: str, whose: str, **arguments: Any) -> dict[str, Any]:
+        assert self._session is not None
         try:
             async with self._session.request(method, url, allow_redirects=False, **arguments) as response:
                 body = await response.read()
         except _UNREACHABLE as error:
             words = printable(str(error) or type(error).__name__, 2 * _LONGEST_QUOTED)
-            raise _RefusedError(502, f"the simulator of {exchange} does not answer: {words}") from None
+            raise _RefusedError(502, f"{whose} does not answer: {words}") from None
         try:
             found = msgspec.json.decode(body, type=dict[str, Any])
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            raise _RefusedError(502, f"the simulator of {exchange} did not answer with JSON") from None
+            raise _RefusedError(502, f"{whose} did not answer with JSON") from None
         if response.status != 200:
             raise _RefusedError(400, printable(str(found.get("error", f"status {response.status}")), 500))
         return found

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import aiohttp
 import pytest
 
+from bridge.demo.levers import Levers
+from bridge.demo.processes import Processes
 from bridge.model import Channel
 from tests.consumers.streams import MAIN, Stream
 from tests.e2e.harness import Process
 from tests.servers import free_port
 from tests.web.gateways import Gateway, gateway, get
 from tests.web.test_web_access import ADMIN, DESK, FILE
+
+if TYPE_CHECKING:
+    from bridge.demo.venue import Venue
 
 BOOK = MAIN.stream("limitlex", "BTC-EUR", Channel.BOOK)
 FAULT = {"exchange": "limitlex", "action": "fault", "settings": {"fault": "mute", "duration": 600, "pair": "BTC-EUR"}}
@@ -80,6 +89,52 @@ async def test_the_state_the_true_book_and_a_fault(redis_server, simulator, sess
         assert (await post(session, at, {"exchange": "limitlex", "action": "resume"}))[1]["answer"]["paused"] is False
 
 
+async def test_processes_of_the_demo_are_killed_and_others_are_not(redis_server, session, tmp_path) -> None:
+    venue = cast("Venue", SimpleNamespace(exchange="limitlex", simulator="simulator", connector="connector"))
+    notices: list[str] = []
+    async with Processes(tmp_path, notices.append, temporary=False) as processes:
+        sleeper = [sys.executable, "-c", "import time; time.sleep(3600)"]
+        for name in ("simulator", "connector", "server"):
+            await processes.start(name, sleeper)
+        async with Levers(processes, [venue]) as levers:
+            with gateway(redis_server, "--simulator=limitlex=http://127.0.0.1:9/sim", **demo(levers.url)) as at:
+                rows = (await get(at, "/api/simulators"))[1]["processes"]
+                assert [(row["name"], row["running"], row["starts"]) for row in rows] == [
+                    ("simulator", True, "1"),
+                    ("connector", True, "1"),
+                ]
+                kill = {"action": "kill", "settings": {"name": "connector"}}
+                status, done = await post(session, at, kill)
+                assert (status, done["answer"]["pid"]) == (200, str(processes["connector"].pid))
+                assert await processes["connector"].process.wait() == -signal.SIGKILL
+                found = await post(session, at, kill)
+                assert (found[0], "does not run" in found[1]["error"]) == (400, True)
+                for settings in ({"name": "server"}, {}, {"name": 5}):
+                    found = await post(session, at, {"action": "kill", "settings": settings})
+                    assert (found[0], "name is one of simulator, connector" in found[1]["error"]) == (400, True)
+                assert processes["server"].running
+            base = levers.url.rsplit("/", 1)[0]
+            async with session.post(f"{base}/kill", json={"name": "simulator"}) as answer:
+                assert answer.status == 404, "without the secret"
+        assert processes["simulator"].running
+
+
+def demo(url: str) -> dict[str, str]:
+    """How the demo says where its processes can be killed."""
+    return {"TICKBRIDGE_WEB_PROCESSES": url}
+
+
+def test_the_demo_s_address_is_on_this_machine_too(redis_server, tmp_path) -> None:
+    arguments = ("web", "--redis", redis_server.url, "--http", "127.0.0.1:0")
+    process = Process(tmp_path / "log", *arguments, **demo("http://10.0.0.1:1/secret"))
+    try:
+        assert process.ended() == 1
+        assert "TICKBRIDGE_WEB_PROCESSES: the address should be http://127.0.0.1" in process.output
+        assert "secret" not in process.output
+    finally:
+        process.kill()
+
+
 WRONG = [
     (b"", 400, "not a request"),
     (b"[" * 4000, 400, "not a request"),
@@ -87,7 +142,8 @@ WRONG = [
     (b" " * 5000, 413, "at most 4096 bytes"),
     ({**FAULT, "more": 1}, 400, "not a request"),
     ({**FAULT, "settings": {"fault": ["x"]}}, 400, "not a request"),
-    ({**FAULT, "action": "order"}, 400, "there are fault, pause, resume"),
+    ({**FAULT, "action": "order"}, 400, "there are fault, pause, resume, kill"),
+    ({"action": "kill", "settings": {"name": "connector"}}, 404, "only the demo"),
     ({**FAULT, "exchange": "lmex"}, 404, "'lmex' is not simulated here; there are limitlex"),
     ({**FAULT, "settings": {"fault": "x"}}, 400, "fault"),
     ({**FAULT, "settings": {"fault": "cut", "pair": "X-Y"}}, 400, "'X-Y' is not simulated"),

@@ -81,8 +81,18 @@ export interface Simulator {
   readonly faults?: Readonly<Record<string, readonly string[]>>;
 }
 
+/** A process of the demo, which restarts it when it dies. */
+export interface DemoProcess {
+  readonly name: string;
+  readonly pid: string;
+  readonly running: boolean;
+  readonly starts: string;
+  readonly ended: string;
+}
+
 export interface Simulators {
   readonly simulators: readonly Simulator[];
+  readonly processes: readonly DemoProcess[];
   readonly may_act: boolean;
 }
 

@@ -2,8 +2,8 @@ import { useMemo, useState } from "preact/hooks";
 import { streamKey } from "../model/keys";
 import { postJson } from "../net/api";
 import { usePoll } from "../net/poll";
-import type { BookLevels, Info, Simulator, Simulators, StreamBook } from "../net/types";
-import { Panel } from "../ui/parts";
+import type { BookLevels, DemoProcess, Info, Simulator, Simulators, StreamBook } from "../net/types";
+import { Panel, State } from "../ui/parts";
 
 const POLL_MS = 1_000;
 const DEPTH = 12;
@@ -34,7 +34,59 @@ export function FaultsPage() {
       )}
       {!data && !error && <p class="empty">Asking the gateway …</p>}
       {data?.simulators.map((row) => <One key={row.exchange} row={row} may={data.may_act} />)}
+      {data && data.processes.length > 0 && <Processes rows={data.processes} may={data.may_act} />}
     </main>
+  );
+}
+
+function Processes({ rows, may }: { rows: readonly DemoProcess[]; may: boolean }) {
+  const [said, setSaid] = useState("");
+  const kill = async (name: string): Promise<void> => {
+    try {
+      await postJson("api/simulators", { action: "kill", settings: { name } });
+      setSaid("");
+    } catch (error) {
+      setSaid(error instanceof Error ? error.message : String(error));
+    }
+  };
+  return (
+    <Panel title="Processes of the demo" side={<span class="muted">the demo restarts what dies</span>}>
+      {said && (
+        <p class="problem" role="alert">
+          {said}
+        </p>
+      )}
+      <table class="plain processes">
+        <thead>
+          <tr>
+            {["Process", "State", "PID", "Starts", ""].map((title) => (
+              <th scope="col" key={title}>
+                {title}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row) => (
+            <tr key={row.name}>
+              <td>{row.name}</td>
+              <td>
+                <State state={row.running ? "running" : row.ended || "not running"} live={row.running} />
+              </td>
+              <td>{row.pid}</td>
+              <td>{row.starts}</td>
+              <td>
+                {may && (
+                  <button type="button" disabled={!row.running} onClick={() => void kill(row.name)}>
+                    Kill
+                  </button>
+                )}
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </Panel>
   );
 }
 
