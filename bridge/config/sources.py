@@ -27,7 +27,7 @@ from bridge.suggestions import nearest
 __all__ = ["EnvironmentSource", "FileSource", "SecretFileSource"]
 
 # Ours, but no setting: the config's path, the tokens of the gateway, and what the test suite reads.
-_RESERVED = re.compile(r"TICKBRIDGE_(?:CONFIG|WEB_TOKENS(?:_FILE)?|TEST_.*)")
+_RESERVED = re.compile(r"TICKBRIDGE_(?:CONFIG|WEB_TOKENS(?:_FILE)?|WEB_PROCESSES|TEST_.*)")
 # Kubernetes puts these into every pod beside a Service whose name begins with "tickbridge".
 _SERVICE_LINK = re.compile(
     r"TICKBRIDGE_(?:(?!.*__)[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_\d+_[A-Z]+(?:_[A-Z]+)?)?)"

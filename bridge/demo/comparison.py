@@ -75,9 +75,11 @@ class QuietCheck:
 
 
 async def settle_and_compare(
-    setup: Setup, watcher: Watcher, *, heartbeats: Heartbeats, redis: Redis, seconds: float, faults: bool
+    setup: Setup, watcher: Watcher, *, heartbeats: Heartbeats, redis: Redis, seconds: float
 ) -> tuple[dict[str, Findings], list[str]]:
-    """Pause the markets, wait until all of their messages have arrived, and compare.
+    """Pause the markets, end all faults, wait until all messages have arrived, and compare.
+
+    There may be faults even if the demo injects none: those that users inject.
 
     Returns:
         The findings by exchange, and what was still missing after ``seconds``, in words.
@@ -93,7 +95,7 @@ async def settle_and_compare(
             missing = []
             for venue in setup.venues:
                 await venue.control.pause()
-                if faults:
+                if not venue.recorded:
                     await venue.control.fault(fault="clear")
                 missing += await _unsent(venue)
             missing += [f"the book of {each} is invalid" for each, kept in watcher.keepers.items() if not kept.valid]
@@ -104,7 +106,7 @@ async def settle_and_compare(
                 # A fresh snapshot may come at any time.
                 if not late and _moved(quiet, heartbeats, watcher):
                     missing.append("entries are still arriving")
-                if late or not (missing or any(_may_change(each, faults=faults) for each in found.values())):
+                if late or not (missing or any(_may_change(each) for each in found.values())):
                     return found, missing
         except (*UNREACHABLE, RedisError) as error:
             if late:
@@ -135,12 +137,12 @@ async def compare(setup: Setup, venue: Venue, watcher: Watcher, redis: Redis) ->
     return Findings(books, kept, await _wallets(setup, venue, watcher, redis), trades)
 
 
-def _may_change(found: Findings, *, faults: bool) -> bool:
+def _may_change(found: Findings) -> bool:
     """Whether what differs may still become equal.
 
-    Balances may have to be requested. With faults, a dropped message may be noticed only at the next snapshot.
+    Balances may have to be requested. After a fault, a dropped message may be noticed only at the next snapshot.
     """
-    return found.wallets_differ or (faults and found.books_differ)
+    return bool(found.wallets_differ or found.books_differ)
 
 
 async def _disturbances(quiet: dict[str, QuietCheck], heartbeats: Heartbeats, watcher: Watcher) -> list[str]:

@@ -21,6 +21,7 @@ from bridge.demo.control import UNREACHABLE
 from bridge.demo.faults import FAULT_INTERVAL, inject_faults
 from bridge.demo.gateway import start_gateway
 from bridge.demo.heartbeats import Heartbeats
+from bridge.demo.levers import Levers
 from bridge.demo.processes import ProcessFailedError
 from bridge.demo.recorded import kind_of, sources
 from bridge.demo.settings import DemoSettings
@@ -74,19 +75,19 @@ class Demo(Showing):
         self._say(f"starting: a server, {venues}, the consumers")
         for source, exchanges in sources(self._settings.pairs).items():
             self._say(f"{', '.join(exchanges)}: {source}")
-        async with set_up(self._settings, self.notify) as setup:
-            setup.page = await start_gateway(setup.processes, setup.environment)
+        async with set_up(self._settings, self.notify) as setup, AsyncExitStack() as stack:
+            levers = await stack.enter_async_context(Levers(setup.processes, setup.venues))
+            setup.page = await start_gateway(setup.processes, setup.environment, setup.venues, levers.url)
             self._processes = setup.processes
             if self._device:
                 self._device.on_change = setup.processes.remember_terminal
-            async with AsyncExitStack() as stack:
-                reader = await stack.enter_async_context(
-                    Reader(setup.redis_url, namespace=setup.keys.namespace, block=_LOOK_EVERY)
-                )
-                watcher = Watcher(reader, self.notify)
-                names = [venue.exchange for venue in setup.venues]
-                heartbeats = Heartbeats(reader.redis, {name: setup.keys.connector(name) for name in names})
-                outcome = await self._watch(setup, reader, watcher, heartbeats)
+            reader = await stack.enter_async_context(
+                Reader(setup.redis_url, namespace=setup.keys.namespace, block=_LOOK_EVERY)
+            )
+            watcher = Watcher(reader, self.notify)
+            names = [venue.exchange for venue in setup.venues]
+            heartbeats = Heartbeats(reader.redis, {name: setup.keys.connector(name) for name in names})
+            outcome = await self._watch(setup, reader, watcher, heartbeats)
             wrong = failures(outcome)
             setup.keep = bool(wrong)
         self._say(summary(outcome))
@@ -119,7 +120,6 @@ class Demo(Showing):
                 heartbeats=heartbeats,
                 redis=reader.redis,
                 seconds=self._settings.settle,
-                faults=self._settings.faults,
             )
             for task in tasks:
                 task.cancel()

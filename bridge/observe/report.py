@@ -341,6 +341,13 @@ class Report:
             "instance": self.presence.instance,
             "state": topic.state,
             "units": _UNITS.get(subscription.channel) or self.exchange.units.get(subscription.channel, ""),
+            "max_entries": str(topic.stream.retention.max_entries),
+            "max_age": _seconds(topic.stream.retention.max_age),
             **({"gaps": self.exchange.gaps} if subscription.channel in BOOKS else {}),
             **({"polled": f"{self._polled[subscription]:g}"} if subscription in self._polled else {}),
         }
+
+
+def _seconds(value: float) -> str:
+    """As decimal text, never with an exponent."""
+    return f"{value:.3f}".rstrip("0").rstrip(".")

@@ -11,6 +11,7 @@
 ``POST /sim/resume``             go on
 ``POST /sim/rate``               ``{"rate": 500}``, public events per second
 ``POST /sim/step``               ``{"steps": 10}`` at once
+``GET  /sim/faults``             the faults that there are, with their settings
 ``POST /sim/faults``             ``{"fault": "drop", "count": 3, "pair": "BTC-EUR"}``
 ``POST /sim/order``              ``{"account": "main", "pair": "BTC-EUR", "side": "buy", "size": "0.1", "price": "58000"}``;
                                  no ``price``: at market; ``client_id`` is optional
@@ -53,6 +54,7 @@ def add_routes(app: web.Application, simulation: Simulation) -> None:
     control = _Control(simulation)
     for name in ("state", "book", "account", "trades"):
         app.router.add_get(f"/sim/{name}", _handler(getattr(control, name)))
+    app.router.add_get("/sim/faults", _handler(control.known_faults))
     for name in ("book", "account", "trades"):
         app.router.add_get(f"/sim/streams/{name}", _handler(getattr(control, f"streams_{name}")))
     for name in ("pause", "resume", "rate", "step", "faults", "order", "cancel"):
@@ -111,6 +113,9 @@ class _Control:
     async def faults(self, settings: dict[str, Any]) -> dict[str, Any]:
         self._simulation.fault(fault_from_fields(settings, OWN_FAULTS))
         return {"faults_active": self._simulation.active_faults()}
+
+    async def known_faults(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"faults": {name: sorted(settings) for name, settings in self._simulation.known_faults().items()}}
 
     async def order(self, settings: dict[str, Any]) -> dict[str, Any]:
         order = self._simulation.place(

@@ -195,13 +195,17 @@ class Simulation:
         of_sockets = (name for each in self.hub.sockets for name in each.faults)
         return sorted({*timed, *self.gate.active(), *self.dialect.active_faults(), *of_sockets})
 
+    def known_faults(self) -> dict[str, frozenset[str]]:
+        """The faults that this exchange has, and the settings that each takes."""
+        return {**FAULTS, **{name: fault.settings for name, fault in self._exchange.faults.items()}}
+
     # Inside
 
     def _check(self, fault: Fault) -> None:
         if fault.pair and fault.pair not in self.market.pairs:
             message = f"{fault.pair!r} is not simulated"
             raise ConfigError([Problem("pair", message, f"known: {', '.join(self.market.pairs)}")], "fault")
-        known = {**FAULTS, **self._exchange.faults}
+        known = self.known_faults()
         if fault.fault not in known:
             lacks = OWN_FAULTS[fault.fault].needs if fault.fault in OWN_FAULTS else "such fault"
             message = f"{self._exchange.name} has no {lacks}: no {fault.fault}"

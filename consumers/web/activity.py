@@ -1,7 +1,8 @@
 """What happens in every stream of the catalogs: state, rate, gaps and losses; and which connectors are alive.
 
 All streams are followed, twenty times a second, by a reader of their own, so that nothing is missed and no stream is asked
-for its newest entry, which for a book may be a whole snapshot.
+for its newest entry, which for a book may be a whole snapshot. What the hub reads for clients is not read a second time:
+once both have come equally far, the hub's entries are taken (`Activity.watched`).
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from redis import exceptions
 from bridge.keys import Keys, StreamKey
 from bridge.model import BOOKS, ControlEvent
 from bridge.redis.errors import FAILURES, refuses_key
-from consumers.items import Item, Raw, split_id
+from consumers.items import Item, Raw, Reset, split_id
 from consumers.reader import Reader
+from consumers.web.feed import Feed
+from consumers.web.records import EntryId
 
 __all__ = ["Activity", "StreamActivity"]
 
@@ -96,6 +99,8 @@ class StreamActivity:
             "rate": list(self.rate),
             "entries": "" if self.length is None else str(self.length),
             "oldest_ms": self.oldest.partition("-")[0],
+            "max_entries": listed.get("max_entries", ""),
+            "max_age": listed.get("max_age", ""),
             "gaps": str(self.gaps),
             "lost": str(self.lost),
             "detection": listed.get("gaps", ""),
@@ -120,6 +125,12 @@ class Activity:
         """Connector → its heartbeat; only those that are alive."""
         self.services: set[str] = set()
         """The processes of services that are alive."""
+        self._feeds: dict[str, Feed] = {}
+        """The streams that the hub reads."""
+        self._handed: dict[str, EntryId] = {}
+        """Those of them whose entries are taken from the hub → the last entry that was taken before."""
+        self._returned: set[str] = set()
+        """Those that have to be followed here again."""
         self._reader = reader
         self._keys = keys
         self._exchange = exchange
@@ -150,6 +161,38 @@ class Activity:
         connector, listed = row.listed.get("connector", ""), row.listed
         alive = connector in self.beats if connector else listed.get("instance", "") in self.services
         return row.describe(self.now_ms, alive=alive)
+
+    def watched(self, feed: Feed) -> None:
+        """The hub reads this stream."""
+        self._feeds[feed.key] = feed
+
+    def unwatched(self, key: str) -> None:
+        """The hub has stopped reading this stream: it is followed from its last entry on."""
+        self._feeds.pop(key, None)
+        if self._handed.pop(key, None) is not None:
+            self._returned.add(key)
+
+    def taken(self, item: Item) -> None:
+        """The hub has read this."""
+        before = self._handed.get(item.key)
+        if before is None or not isinstance(item, Raw | Reset):
+            return
+        row = self.streams[item.key]
+        if isinstance(item, Reset):
+            self._handed[item.key] = (0, 0)
+        elif before == (0, 0):
+            row.take(item)
+        elif split_id(item.id) > before:
+            self._handed[item.key] = (0, 0)
+            row.take(item)
+
+    def _hand_over(self, keys: Iterable[str]) -> None:
+        """Take entries from the hub where this reader is as far as the hub's."""
+        for key in keys:
+            row, feed = self.streams.get(key), self._feeds.get(key)
+            if row is not None and feed is not None and feed.opened and split_id(row.last_id or "0-0") >= feed.head:
+                self._reader.remove(key)
+                self._handed[key] = split_id(row.last_id or "0-0")
 
     async def follow(self) -> None:
         """Take every entry, endlessly."""
@@ -205,6 +248,7 @@ class Activity:
                 row.take(item)
             if not place % 1000:
                 await asyncio.sleep(0)
+        self._hand_over({item.key for item in batch} - self._handed.keys())
 
     async def _look(self) -> None:
         public = await self._hash(self._keys.catalog()) or {}
@@ -219,8 +263,13 @@ class Activity:
                 row.listed = {
                     name: str(value) for name, value in msgspec.json.decode(text, type=dict[str, Any]).items()
                 }
+        for key in sorted(self._returned & self.streams.keys()):
+            await self._reader.add(key, self.streams[key].last_id or "0-0")
+            self._returned.discard(key)
         for key in self.streams.keys() - listed.keys():
             self._reader.remove(key)
+            self._handed.pop(key, None)
+            self._returned.discard(key)
             del self.streams[key]
         beats = {}
         for name in sorted(self.connectors):

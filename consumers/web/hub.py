@@ -21,8 +21,9 @@ from consumers.web.records import EntryId, notice_json
 
 __all__ = ["Hub", "RefusedStreamError", "Waiter", "tail_of"]
 
-_PACE = 0.02
-"""Seconds between two reads: entries of that time are read at once, and go out in one array."""
+_PACE = 0.01
+"""Seconds between two reads: entries of that time are read at once, and go out in one array. A client waits for half of
+it on average; half as long costs a third more CPU with 200 clients."""
 _MANY = 2_000
 """A read of more items than this is followed by the next at once."""
 _LINGER = 10.0
@@ -54,6 +55,16 @@ class Listener(Waiter, Protocol):
     def tell(self, notice: bytes) -> None: ...
 
     def end(self) -> None: ...
+
+
+class Overview(Protocol):
+    """What else wants to know what is read."""
+
+    def watched(self, feed: Feed) -> None: ...
+
+    def unwatched(self, key: str) -> None: ...
+
+    def taken(self, item: Item) -> None: ...
 
 
 class WatchingReader(Reader):
@@ -93,6 +104,7 @@ class Hub:
         entries: int = 5_000,
         linger: float = _LINGER,
         exchange: str | None = None,
+        overview: Overview | None = None,
     ) -> None:
         self.reader = reader
         self.keys = keys
@@ -108,6 +120,7 @@ class Hub:
         self._memory = memory
         self._entries = entries
         self._linger = linger
+        self._overview = overview
         self._watchers: dict[str, set[Waiter]] = {}
         self._pages = asyncio.Semaphore(_PAGES_AT_ONCE)
         reader.on_outage = self._tell_outage
@@ -200,6 +213,8 @@ class Hub:
             feed = self.feeds.get(item.key)
             if feed is not None:
                 feed.take(item, now)
+                if self._overview is not None:
+                    self._overview.taken(item)
                 dirty.add(item.key)
             if not place % _SLICE:
                 self._wake(dirty)
@@ -223,6 +238,8 @@ class Hub:
                     self.reader.remove(feed.key)
                     del self.feeds[feed.key]
                     self._watchers.pop(feed.key, None)
+                    if self._overview is not None:
+                        self._overview.unwatched(feed.key)
 
     async def page(self, feed: Feed, after: str, count: int) -> Page:
         """The next ``count`` entries of a stream after an ID, from Redis, for a client that is behind what is in memory.
@@ -285,6 +302,8 @@ class Hub:
         feed.begin(after, goal, book if isinstance(book, Entry) else None)
         await self.reader.add(feed.key, after)
         feed.opened = True
+        if self._overview is not None:
+            self._overview.watched(feed)
 
     def _refuse_all(self, words: str) -> None:
         for feed in self.feeds.values():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -57,6 +57,7 @@ class Pages:
         *,
         version: str,
         limits: dict[str, str],
+        simulators: Sequence[str] = (),
     ) -> None:
         self._hub = hub
         self._activity = activity
@@ -64,6 +65,7 @@ class Pages:
         self._tokens = tokens
         self._version = version
         self._limits = limits
+        self._simulators = list(simulators)
         self._exchange = hub.exchange
 
     def routes(self) -> list[web.RouteDef]:
@@ -115,6 +117,7 @@ class Pages:
                 "streams": list(access.streams),
                 "accounts": list(access.accounts),
                 "limits": self._limits,
+                "simulators": self._simulators,
             }
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import os
 from argparse import Namespace
@@ -23,6 +24,7 @@ from consumers.web.client import Client
 from consumers.web.guard import Guard
 from consumers.web.hub import Hub, WatchingReader
 from consumers.web.pages import Pages
+from consumers.web.simulators import Simulators, local_address, simulator_address
 from consumers.web.sockets import Sockets
 from consumers.web.tokens import Tokens, TokensFileError
 
@@ -32,7 +34,11 @@ HTTP_PORT = 9112
 """Default port of the gateway, with its metrics and health checks."""
 DESCRIPTION = "Serves the streams to browsers: WebSocket, server-sent events, JSON, and a page that shows them."
 
+_PROCESSES = "TICKBRIDGE_WEB_PROCESSES"
+"""Where the demo lets its processes be killed. Not an option: the address has a secret in it."""
 _MIB = 1024 * 1024
+_COLLECT_AFTER = 20_000, 20, 20
+"""Objects more than before until the youngest are looked at, and how often until the older ones are."""
 _COUNT = 200
 _BLOCK = 0.1
 """Seconds until a stream that a client asks for is read, at most."""
@@ -65,17 +71,26 @@ async def run(args: Namespace, tokens: Tokens) -> None:
     """Run the gateway until it is cancelled."""
     keys = Keys(args.namespace)
     options = {"namespace": args.namespace, "raw": True}
+    guard = Guard(tokens, args.host, args.http.host)
     async with (
         WatchingReader(args.redis, count=_COUNT, block=_BLOCK, **options) as watching,
         Reader(args.redis, **options) as following,
+        Simulators(args.simulator, keys, guard, tokens, args.processes) as simulators,
     ):
-        hub = Hub(watching, keys, memory=args.memory * _MIB, exchange=args.exchange)
         activity = Activity(following, keys, args.exchange)
-        guard = Guard(tokens, args.host, args.http.host)
+        hub = Hub(watching, keys, memory=args.memory * _MIB, exchange=args.exchange, overview=activity)
         sockets = Sockets(hub, guard, tokens, most_clients=args.clients, most_streams=args.streams)
         monitor = Monitor("web", following, args.redis, lambda: 0, lambda: watching.trouble)
         limits = {"streams": str(args.streams), "message_bytes": str(64 * 1024)}
-        pages = Pages(hub, activity, guard, tokens, version=monitor.version, limits=limits)
+        pages = Pages(
+            hub,
+            activity,
+            guard,
+            tokens,
+            version=monitor.version,
+            limits=limits,
+            simulators=simulators.exchanges,
+        )
         assets = Assets()
         if not assets.complete:
             note("web: the page is not part of this installation; the API works")
@@ -83,6 +98,7 @@ async def run(args: Namespace, tokens: Tokens) -> None:
             web.get("/ws", sockets.websocket, allow_head=False),
             web.get("/events", sockets.events, allow_head=False),
             *pages.routes(),
+            *simulators.routes(),
             *assets.routes(),
         ]
         async with asyncio.TaskGroup() as group:
@@ -124,6 +140,14 @@ def add_options(parser: Parser) -> None:
         metavar="NAME",
         help="a host name under which browsers reach the gateway, besides loopback; may be repeated",
     )
+    parser.add_argument(
+        "--simulator",
+        action="append",
+        default=[],
+        metavar="EXCHANGE=URL",
+        help="a simulated exchange and the address of its control paths, on loopback: the page can inject faults, and "
+        "shows the exchange's book beside the stream's; may be repeated",
+    )
     parser.add_argument("--clients", type=int, default=500, metavar="N", help="clients at once (default: 500)")
     parser.add_argument("--streams", type=int, default=200, metavar="N", help="subscriptions per client (default: 200)")
     parser.add_argument(
@@ -138,6 +162,15 @@ def start(parser: Parser, args: Namespace) -> int:
     names = [name for name in args.host if "/" in name or ":" in name or not name.strip()]
     if names:
         parser.error(f"--host {names[0]!r}: give a name without scheme, port and path")
+    try:
+        args.simulator = dict(map(simulator_address, args.simulator))
+    except ValueError as error:
+        parser.error(f"--simulator: {error}")
+    try:
+        processes = os.environ.get(_PROCESSES, "")
+        args.processes = local_address(processes) if processes else ""
+    except ValueError as error:
+        parser.error(f"{_PROCESSES}: {error}")
     if args.http.port is None:
         parser.error("--http off: the gateway is nothing without HTTP")
     try:
@@ -150,7 +183,15 @@ def start(parser: Parser, args: Namespace) -> int:
             "configure tokens (--tokens FILE), or give --http 127.0.0.1:PORT"
         )
     args.http = HttpAddress(args.http.host, args.http.port, explicit=True)
+    _collect_rarely()
     return serve("web", lambda: run(args, tokens), _fastest_loop())
+
+
+def _collect_rarely() -> None:
+    """Have the garbage collector look less often: what is in memory for clients has no cycles, and is looked at in vain."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
 
 
 def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

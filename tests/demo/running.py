@@ -19,7 +19,7 @@ from typing import Any, Self
 from tests.environment import clean_environment
 from tests.patience import PATIENCE
 
-__all__ = ["RunningDemo", "alive", "shown_by_the_page", "until"]
+__all__ = ["RunningDemo", "alive", "shown_by_the_page", "told_to_the_page", "until"]
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
@@ -38,6 +38,15 @@ def shown_by_the_page(address: str) -> set[str]:
         assert b"<title>" in answer.read()
     with urllib.request.urlopen(f"{address}api/streams", timeout=PATIENCE) as answer:
         return {stream["key"] for stream in json.load(answer)["streams"]}
+
+
+def told_to_the_page(address: str, **action: object) -> Any:
+    """Have the page at this address do something to what is simulated; its answer."""
+    body = json.dumps(action).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{address}api/simulators", body, headers, method="POST")
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        return json.load(answer)["answer"]
 
 
 def alive(pid: int) -> bool:

@@ -16,7 +16,7 @@ import redis as redis_py
 from bridge.book import Book
 from bridge.demo.embedded import find_server
 from bridge.errors import BridgeError
-from tests.demo.running import RunningDemo, alive, shown_by_the_page, until
+from tests.demo.running import RunningDemo, alive, shown_by_the_page, told_to_the_page, until
 from tests.environment import clean_environment
 from tests.patience import PATIENCE
 from tests.servers import RedisServer
@@ -123,6 +123,23 @@ def test_a_killed_connector_leaves_no_hole_no_trade_twice_and_a_true_book(tmp_pa
         assert read
         true = Counter((int(trade["time"]), trade["side"], trade["price"], trade["size"]) for trade in trades[pair])
         assert read <= true
+
+
+def test_the_page_cuts_and_kills_and_all_is_equal_at_the_end(tmp_path):
+    with RunningDemo(tmp_path, "--duration", "9") as demo:
+        page = demo.wait_for(r"^  page +(http://127\.0\.0\.1:\d+/)$")[1]
+        connector = demo.pid("connector")
+        told_to_the_page(page, action="fault", exchange="limitlex", settings={"fault": "cut"})
+        killed = told_to_the_page(page, action="kill", settings={"name": "connector"})
+        assert killed == {"name": "connector", "pid": str(connector)}
+        demo.wait_for(rf"connector \(pid {connector}\) was killed by SIGKILL")
+        demo.wait_for(r"connector started again \(pid \d+\)")
+        for pair in PAIRS:
+            demo.wait_for(rf"{pair} book is valid again after")
+        told_to_the_page(page, action="pause", exchange="limitlex", settings={})
+        assert demo.end() == 0, demo.output
+    for pair in PAIRS:
+        demo.wait_for(rf"^  book +{pair} +equal: yes")
 
 
 def test_a_killed_server_keeps_its_data_and_the_demo_goes_on(tmp_path):

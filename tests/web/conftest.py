@@ -42,9 +42,9 @@ class Desk:
         eventually(lambda: self.client.hget("bridge:connector:limitlex", "state") == "live", "the connector")
         return simulated
 
-    def gateway(self, *, tokens: bool = False) -> Process:
+    def gateway(self, *more: str, tokens: bool = False) -> Process:
         """A gateway; with ``tokens``, `TOKEN` may read everything."""
-        arguments = ["web", "--redis", self.server.url, "--http", f"127.0.0.1:{self.port}"]
+        arguments = ["web", "--redis", self.server.url, "--http", f"127.0.0.1:{self.port}", *more]
         if tokens:
             file = self.directory / "tokens.toml"
             file.write_text(f'[[token]]\nname = "desk"\ntoken = "{TOKEN}"\naccounts = ["*"]\n')

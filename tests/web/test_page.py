@@ -146,6 +146,41 @@ def test_a_pair_its_book_and_a_gap_on_the_band(desk: Desk):
     desk.clean()
 
 
+def test_faults_and_the_books_of_both_sides(desk: Desk):
+    simulated = desk.exchange(rate=100)
+    desk.gateway("--simulator", f"limitlex={simulated.control}")
+    desk.show()
+    desk.sees("nav", "Faults")
+    desk.browser.do("press", keys=["g", "f"])
+    desk.sees(".levers", "Inject")
+    desk.browser.do("click", selector="button:has-text('Pause the market')")
+    desk.sees(".panel", "Both books are equal", "the market is paused")
+    assert len(desk.browser.texts(".books .bids tr")) > 2
+    # A socket that says nothing any more: the books differ, level by level.
+    desk.browser.do("choose", selector="select[name=fault]", value="mute")
+    desk.browser.do("fill", selector="input[name=duration]", text="600")
+    desk.browser.do("click", selector="button:has-text('Inject')")
+    desk.sees(".panel", "active: mute")
+    desk.browser.do("click", selector="button:has-text('Resume the market')")
+    eventually(lambda: desk.browser.do("count", selector=".books .differs"), "levels that differ")
+    desk.browser.do("click", selector="button:has-text('End all faults')")
+    desk.sees(".panel", "no fault is active")
+    desk.browser.do("choose", selector="select[name=fault]", value="cut")
+    desk.browser.do("click", selector="button:has-text('Inject')")
+    desk.sees(".panel", "done: fault cut")
+    desk.clean()
+
+
+def test_without_a_simulator_there_are_no_faults(desk: Desk):
+    desk.gateway()
+    desk.show("#/faults")
+    desk.sees(".page", "No exchange here is simulated")
+    desk.show("#/streams")
+    desk.sees("nav", "Rejects")
+    assert "Faults" not in " ".join(desk.browser.texts("nav"))
+    desk.clean()
+
+
 def test_an_account_only_with_its_token(desk: Desk):
     desk.exchange("--activity", "0.2", rate=200)
     desk.gateway(tokens=True)

@@ -43,13 +43,15 @@ async def test_every_stream_with_its_state_and_figures(redis_server, stream) -> 
     fills = Stream(client, Channel.FILLS, "main")
     stream.control("live")
     listed(client, stream.key)
-    listed(client, book.key, gaps="verified", state="down")
+    listed(client, book.key, gaps="verified", state="down", max_entries="200000", max_age="3600")
     listed(client, fills.key)
     with gateway(redis_server) as at:
         rows = await rows_with(at, lambda rows: len(rows) == 2 and rows[stream.key]["entries"] == "1")
         assert rows[stream.key]["state"] == "live"
         assert not rows[stream.key]["live"], "there is no heartbeat"
         assert (rows[book.key]["state"], rows[book.key]["detection"]) == ("down", "verified")
+        assert (rows[book.key]["max_entries"], rows[book.key]["max_age"]) == ("200000", "3600")
+        assert (rows[stream.key]["max_entries"], rows[stream.key]["max_age"]) == ("", "")
         assert (rows[book.key]["last_id"], rows[book.key]["entries"]) == ("", "0")
         client.hset(MAIN.connector("one"), mapping={"name": "one", "state": "live", "received": "7"})
         stream.trades(20)

@@ -93,6 +93,7 @@ const actions = {
   classes: ({ selector }) => page.locator(selector).evaluateAll((all) => all.map((one) => one.className)),
   press: ({ keys }) => keys.reduce((done, key) => done.then(() => page.keyboard.press(key)), Promise.resolve()),
   fill: ({ selector, text }) => page.locator(selector).fill(text),
+  choose: ({ selector, value }) => page.locator(selector).selectOption(value),
   click: ({ selector }) => page.locator(selector).first().click(),
   address: () => page.url(),
   theme: () => page.evaluate(() => document.documentElement.dataset.theme),

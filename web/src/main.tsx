@@ -8,6 +8,7 @@ import { usePoll } from "./net/poll";
 import type { Info } from "./net/types";
 import { AccountPage } from "./pages/account";
 import { EntriesPage } from "./pages/entries";
+import { FaultsPage } from "./pages/faults";
 import { PairPage } from "./pages/pair";
 import { RejectsPage } from "./pages/rejects";
 import { StreamsPage } from "./pages/streams";
@@ -27,6 +28,7 @@ const PAGES = {
   account: { title: "Account", page: AccountPage },
   entries: { title: "Entries", page: EntriesPage },
   rejects: { title: "Rejects", page: RejectsPage },
+  faults: { title: "Faults", page: FaultsPage },
 } as const;
 type Name = keyof typeof PAGES;
 
@@ -44,6 +46,7 @@ function App() {
         "g a": () => go(link(["account"])),
         "g e": () => go(link(["entries"])),
         "g r": () => go(link(["rejects"])),
+        "g f": () => go(link(["faults"])),
         t: toggleTheme,
         "?": () => setHelp(true),
       }),
@@ -52,6 +55,7 @@ function App() {
   );
   const name: Name = (path[0] ?? "") in PAGES ? (path[0] as Name) : "streams";
   const Page = PAGES[name].page;
+  const shown = Object.entries(PAGES).filter(([one]) => one !== "faults" || name === "faults" || info?.simulators.length);
   document.title = `${path[2] ?? PAGES[name].title} · Tickbridge`;
   return (
     <>
@@ -60,7 +64,7 @@ function App() {
           Tickbridge
         </a>
         <nav aria-label="Pages">
-          {Object.entries(PAGES).map(([one, { title }]) => (
+          {shown.map(([one, { title }]) => (
             <a key={one} href={link([one])} aria-current={one === name ? "page" : undefined}>
               {title}
             </a>

@@ -4,6 +4,7 @@ import { Candles } from "../src/model/candles";
 import { depth } from "../src/model/depth";
 import { age, nanoTime, rate, share, sum, timeFrom, whole } from "../src/model/format";
 import { toItem, type Item } from "../src/model/items";
+import { retentionUsed } from "../src/model/retention";
 import { Timeline } from "../src/model/timeline";
 import { Wallet } from "../src/model/wallet";
 
@@ -13,6 +14,20 @@ function entry(channel: string, id: string, type: string, fields: Record<string,
 const trade = (id: string, price: string, size = "1"): Item => entry("trades", id, "trade", { id: "", side: "buy", price, size });
 const control = (id: string, event: string, reason = "", count = ""): Item =>
   entry("trades", id, "control", { event, reason, count });
+
+describe("retention", () => {
+  const kept = { entries: "50", last_id: "3600000-50", oldest_ms: "1800000", max_entries: "200", max_age: "3600" };
+  test.each([
+    [{}, 0.5], // half an hour of one
+    [{ oldest_ms: "3600000" }, 0.25],
+    [{ entries: "900" }, 1], // it may be exceeded for a moment
+    [{ oldest_ms: "", last_id: "" }, 0.25],
+    [{ max_age: "" }, 0.25],
+    [{ max_entries: "", max_age: "" }, null], // a connector that does not give them
+    [{ entries: "", oldest_ms: "", max_age: "" }, null],
+    [{ entries: "0", oldest_ms: "", last_id: "" }, 0],
+  ])("%o", (change, used) => expect(retentionUsed({ ...kept, ...change })).toBe(used));
+});
 
 describe("candles", () => {
   const of = (...items: Item[]) => {

@@ -28,3 +28,8 @@ export function parseKey(key: string): StreamName | null {
     interval: match[6] ?? "",
   };
 }
+
+/** The key of a pair's stream. */
+export function streamKey(exchange: string, pair: string, channel: string, namespace = ""): string {
+  return `${namespace ? `${namespace}:` : ""}md:{${exchange}:${pair}}:${channel}`;
+}

@@ -48,12 +48,23 @@ export function address(path: string, query: Readonly<Record<string, string>> = 
 }
 
 export async function getJson<T>(path: string, query: Readonly<Record<string, string>> = {}): Promise<T> {
+  return answered<T>(path, query, {});
+}
+
+/** Ask the gateway to do something; only simulators can be asked. */
+export async function postJson<T>(path: string, body: unknown): Promise<T> {
+  return answered<T>(path, {}, { method: "POST", body: JSON.stringify(body) });
+}
+
+async function answered<T>(path: string, query: Readonly<Record<string, string>>, request: RequestInit): Promise<T> {
   const headers: Record<string, string> = { Accept: "application/json" };
+  if (request.body) headers["Content-Type"] = "application/json";
   if (token.value) headers.Authorization = `Bearer ${token.value}`;
   let answer: Response;
   let text: string;
   try {
     answer = await fetch(address(path, query), {
+      ...request,
       headers,
       cache: "no-store",
       credentials: "same-origin",

@@ -17,6 +17,9 @@ export interface StreamRow {
   readonly rate: readonly number[];
   readonly entries: string;
   readonly oldest_ms: string;
+  /** The limits of retention, in entries and seconds; empty if the catalog does not say. */
+  readonly max_entries: string;
+  readonly max_age: string;
   readonly gaps: string;
   readonly lost: string;
 }
@@ -58,7 +61,49 @@ export interface Rejects {
 
 export interface Info {
   readonly version: string;
+  readonly namespace: string;
   readonly tokens: boolean;
   readonly name?: string;
   readonly accounts: readonly string[];
+  /** Exchanges that are simulated, and may be disturbed. */
+  readonly simulators: readonly string[];
+}
+
+export interface Simulator {
+  readonly exchange: string;
+  /** Why there is nothing else. */
+  readonly error?: string;
+  readonly pairs?: readonly string[];
+  readonly paused?: boolean;
+  /** Faults that go on. */
+  readonly active?: readonly string[];
+  /** Fault → the settings that it takes. */
+  readonly faults?: Readonly<Record<string, readonly string[]>>;
+}
+
+/** A process of the demo, which restarts it when it dies. */
+export interface DemoProcess {
+  readonly name: string;
+  readonly pid: string;
+  readonly running: boolean;
+  readonly starts: string;
+  readonly ended: string;
+}
+
+export interface Simulators {
+  readonly simulators: readonly Simulator[];
+  readonly processes: readonly DemoProcess[];
+  readonly may_act: boolean;
+}
+
+/** The best levels of a book: price and size, best first. */
+export interface BookLevels {
+  readonly bids: readonly (readonly [price: string, size: string])[];
+  readonly asks: readonly (readonly [price: string, size: string])[];
+}
+
+export interface StreamBook extends BookLevels {
+  readonly valid: boolean;
+  readonly reason: string;
+  readonly id: string;
 }

@@ -1,5 +1,6 @@
 import { useMemo, useRef } from "preact/hooks";
 import { age, rate, whole } from "../model/format";
+import { retentionUsed, span } from "../model/retention";
 import { usePoll } from "../net/poll";
 import type { StreamRow, Streams } from "../net/types";
 import { Connectors } from "./connectors";
@@ -107,7 +108,7 @@ const COLUMNS: readonly Column<StreamRow>[] = [
     id: "entries",
     title: "Kept",
     className: "number wide",
-    hint: "Entries in Redis, and how far back they go: what retention keeps",
+    hint: "Entries in Redis, how far back they go, and how much of its retention that is",
     order: number((row) => Number(row.entries)),
     cell: (row) => <Kept row={row} />,
   },
@@ -212,11 +213,13 @@ function emptiness(answered: boolean, streams: number, error: string): string {
 }
 
 function Kept({ row }: { row: StreamRow }) {
-  const newest = Number(row.last_id.split("-")[0]);
-  const span = row.oldest_ms && newest ? age(newest - Number(row.oldest_ms)) : "";
+  const back = age(span(row));
+  const used = retentionUsed(row);
+  const limits = `retention keeps up to ${whole(row.max_entries)} entries, and up to ${age(Number(row.max_age) * 1_000)}`;
   return (
-    <>
-      {whole(row.entries)} {span && span !== "now" && <span class="muted">{span}</span>}
-    </>
+    <span title={used === null ? undefined : `${whole(row.entries)} entries, ${back}; ${limits}`}>
+      {whole(row.entries)} {back && back !== "now" && <span class="muted">{back}</span>}
+      {used !== null && <span class="used">{`${Math.round(used * 100)} %`}</span>}
+    </span>
   );
 }

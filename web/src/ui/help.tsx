@@ -6,6 +6,7 @@ const KEYS: readonly (readonly [keys: string, does: string])[] = [
   ["g a", "Account"],
   ["g e", "Entries"],
   ["g r", "Rejects"],
+  ["g f", "Faults, with a simulator"],
   ["/", "Filter, or choose"],
   ["j  k", "Next, previous"],
   ["Enter", "Open the chosen row"],
@@ -36,7 +37,7 @@ export function Help({ open, onClose }: { open: boolean; onClose: () => void }) 
           </div>
         ))}
       </dl>
-      <p class="muted">Read only: nothing on this page changes a stream. Times are in this browser's time zone.</p>
+      <p class="muted">Read only: nothing on this page changes a stream or an order. Faults concern a simulated exchange. Times are in this browser's time zone.</p>
       <p>
         <button type="button" onClick={onClose}>
           Close
