@@ -34,6 +34,9 @@ def measure(server: Server, *, events: int, runs: int) -> tuple[str, list[Target
             key = fill(server, made, NAMESPACE)
             for form in _FORMS if what == "trades" else ("parquet",):
                 found.setdefault(f"{what}, {form}", []).append(_export(server, key, form, events))
+                if form == "parquet":  # the other side: an object for each value, as the ordinary parser makes them
+                    lists = _export(server, key, form, events, "--lists")
+                    found.setdefault(f"{what}, {form}, value by value", []).append(lists)
     server.forget(NAMESPACE)
     rows = {name: medians(of) for name, of in found.items()}
     name = "trades, parquet"
@@ -41,8 +44,8 @@ def measure(server: Server, *, events: int, runs: int) -> tuple[str, list[Target
     return table(f"Into files ({events:,} entries, median of {runs} runs)", rows), targets, rows
 
 
-def _export(server: Server, key: str, form: str, events: int) -> Run:
-    command = python("benchmarks.export", key, "--redis", server.url, "--form", form)
+def _export(server: Server, key: str, form: str, events: int, *more: str) -> Run:
+    command = python("benchmarks.export", key, "--redis", server.url, "--form", form, *more)
     with started(command) as process:
         seen = json.loads(read_line(process))
     assert seen["rows"] == events, seen
@@ -60,14 +63,17 @@ def main() -> None:
     parser.add_argument("key")
     parser.add_argument("--redis", required=True)
     parser.add_argument("--form", choices=_FORMS, required=True)
+    parser.add_argument("--lists", action="store_true", help="parse every page in the ordinary way")
     options = parser.parse_args()
-    from consumers import frames  # noqa: PLC0415 - what is measured begins after the imports
+    from consumers import frames, raw_replies  # noqa: PLC0415 - what is measured begins after the imports
     from consumers.export import export  # noqa: PLC0415
     from consumers.files import library  # noqa: PLC0415
     from consumers.pages import last_id, open_client  # noqa: PLC0415
 
-    for name in ("pyarrow.parquet", "pyarrow.csv"):
+    for name in ("pyarrow.parquet", "pyarrow.csv", "pyarrow.compute", "numpy", "consumers.grid"):
         library(name)
+    if options.lists:
+        raw_replies.RawReplies.ask = lambda *_: None  # type: ignore[method-assign, assignment]
     gc.disable()  # as the command does
     with open_client(options.redis, "bench-export") as client, tempfile.TemporaryDirectory() as folder:
         end = last_id(client, options.key)

@@ -19,6 +19,7 @@ __all__ = [
     "books",
     "candles",
     "connector",
+    "nautilus",
     "operator",
     "public_reader",
     "user",
@@ -141,6 +142,20 @@ def candles(namespace: str) -> Rules:
         _also([f"%R~{keys.connector('*')}"], ("+hmget",)),
         _also([f"~{keys.catalog()}"], ("+hkeys", "+hmget", "+hset")),
         _also([f"~{keys.service('*')}"], ("+set", "+exists", "+del")),
+    ]
+
+
+def nautilus(namespace: str) -> Rules:
+    """``consumers.nautilus`` reads all market data, and writes copies for NautilusTrader."""
+    keys = Keys(namespace)
+    copies = f"{_prefix(namespace)}nautilus:{{*"
+    return [
+        f"%R~{_prefix(namespace)}md:{{*",
+        *_READ,
+        "+multi",
+        "+exec",
+        _also([f"~{copies}"], ("+xadd", "+xrevrange")),
+        _also([f"%R~{keys.catalog()}"], ("+hkeys",)),
     ]
 
 

@@ -86,6 +86,10 @@ class Keys:
         """The heartbeat hash of a connector; gone when the connector is dead."""
         return f"{self._prefix}bridge:connector:{name}"
 
+    def nautilus(self, stream: StreamKey) -> str:
+        """The copy of a stream for NautilusTrader: ``nautilus:{limitlex:BTC-EUR}:trades``."""
+        return f"{self._prefix}nautilus:{{{stream.exchange}:{stream.subject}}}:{stream.suffix}"
+
     def service(self, instance: str) -> str:
         """The heartbeat of a process that writes streams of `SERVICE_CHANNELS`: a string, gone when the process is dead."""
         return f"{self._prefix}bridge:service:{instance}"

@@ -7,7 +7,7 @@ from importlib import import_module
 
 __all__ = ["main"]
 
-SERVICES = ("books", "wallets", "candles", "parquet", "web")
+SERVICES = ("books", "wallets", "candles", "parquet", "nautilus", "web")
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ into it, is in ``extra``: a JSON object of text, null in nearly all rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,7 +16,8 @@ from msgspec import Struct
 from bridge.keys import Keys
 from consumers.files import arrow, library
 from consumers.gaps import Gap
-from consumers.pages import Page, field_names, text_of
+from consumers.page import Page
+from consumers.pages import field_names, text_of
 
 __all__ = ["Columns", "gap_table"]
 
@@ -62,10 +63,15 @@ class Columns:
         Raises:
             ValueError: an entry's ID is beyond 63 bits.
         """
+        if page.grid is not None:
+            grid = page.grid
+            plan = self._plan(grid.names)
+            if not plan.rest:
+                return self._rows(plan, len(page), (grid.ms, grid.seq), grid.values.__getitem__, [])
         names = tuple(page.flats[0][::2])
         values = _same_names(page.flats, names)
         if values is not None:
-            return self._rows(names, page.ids, values)
+            return self._listed_rows(names, page.ids, values)
         groups: dict[tuple[bytes, ...], list[int]] = {}
         for row, flat in enumerate(page.flats):
             groups.setdefault(tuple(flat[::2]), []).append(row)
@@ -73,30 +79,40 @@ class Columns:
         for names, rows in groups.items():
             flats = [page.flats[row] for row in rows]
             values = list(zip(*flats, strict=True))[1::2]
-            batches.append(self._rows(names, [page.ids[row] for row in rows], values))
+            batches.append(self._listed_rows(names, [page.ids[row] for row in rows], values))
             order += rows
         places = sorted(range(len(order)), key=order.__getitem__)
         [batch] = self._arrow.Table.from_batches(batches).take(places).combine_chunks().to_batches()
         return batch
 
-    def _rows(self, names: tuple[bytes, ...], ids: list[bytes], values: Sequence[Sequence[bytes]]) -> Any:
-        count = len(ids)
-        plan = self._plans.get(names) or self._plan(names)
-        extra: list[dict[str, str | None]] = [{} for _ in ids] if plan.rest else []
-        columns: list[Any] = [*self._ids(ids)]
+    def _listed_rows(self, names: tuple[bytes, ...], ids: list[bytes], values: Sequence[Sequence[bytes]]) -> Any:
+        plan = self._plan(names)
+        rest = [(text_of(names[place]), values[place]) for place in plan.rest]
+        return self._rows(plan, len(ids), self._ids(ids), lambda place: self._texts(values[place]), rest)
+
+    def _rows(
+        self,
+        plan: _Plan,
+        count: int,
+        ids: tuple[Any, Any],
+        text_at: Callable[[int], Any],
+        rest: list[tuple[str, Sequence[bytes]]],
+    ) -> Any:
+        """The rows, of the texts of a field by its place."""
+        extra: list[dict[str, str | None]] = [{} for _ in range(count)] if rest else []
+        columns: list[Any] = [*ids]
         for name in self._names:
             place = plan.columns.get(name)
+            text = None if place is None else text_at(place)
             if name in self._times:
-                raw = values[place] if place is not None else None
-                column, odd = self._integers(raw, count)
+                column, odd = self._integers(text, count)
                 if odd:
-                    extra = extra or [{} for _ in ids]
-                    for row, text in odd.items():
-                        extra[row][name] = text
+                    extra = extra or [{} for _ in range(count)]
+                    for row, found in odd.items():
+                        extra[row][name] = found
             else:
-                column = self._arrow.nulls(count, self._arrow.string()) if place is None else self._texts(values[place])
+                column = self._arrow.nulls(count, self._arrow.string()) if text is None else text
             columns.append(column)
-        rest = [(text_of(names[place]), values[place]) for place in plan.rest]
         more = [_json(row, [(name, of[at]) for name, of in rest]) for at, row in enumerate(extra)]
         columns.append(
             self._arrow.array(more, self._arrow.string()) if more else self._arrow.nulls(count, self._arrow.string())
@@ -104,6 +120,9 @@ class Columns:
         return self._arrow.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def _plan(self, names: tuple[bytes, ...]) -> _Plan:
+        made = self._plans.get(names)
+        if made is not None:
+            return made
         known = set(self._names)
         columns: dict[str, int] = {}
         rest = []
@@ -136,30 +155,31 @@ class Columns:
         except (ValueError, UnicodeDecodeError):
             return self._arrow.array([text_of(value) for value in raw], self._arrow.string())
 
-    def _integers(self, raw: Sequence[bytes] | None, count: int) -> tuple[Any, dict[int, str | None]]:
+    def _integers(self, text: Any, count: int) -> tuple[Any, dict[int, str | None]]:
         """Times as numbers, null where empty; and by row what is neither (``None``: the entry has no such field)."""
         integer = self._arrow.int64()
-        if raw is None:
+        if text is None:
             return self._arrow.nulls(count, integer), dict.fromkeys(range(count))
-        if not any(raw):
+        lengths = self._compute.binary_length(text)
+        shortest, longest = self._compute.min_max(lengths).as_py().values()
+        if not longest:
             return self._arrow.nulls(count, integer), {}
+        full = text if shortest else self._compute.if_else(self._compute.equal(lengths, 0), None, text)
         try:
-            text = self._arrow.array(raw, self._arrow.string())
-            if not all(raw):
-                text = self._compute.if_else(self._compute.equal(text, ""), None, text)
-            column = text.cast(integer)
+            column = full.cast(integer)
             # As the bridge writes them: not 007, which is the same number.
-            if column.cast(text.type).equals(text):
+            if column.cast(text.type).equals(full):
                 return column, {}
         except ValueError:
             pass
         numbers = []
         odd: dict[int, str | None] = {}
-        for row, value in enumerate(raw):
-            plain = value.isdigit() and len(value) <= 19 and (value == b"0" or value[:1] != b"0") and int(value) < 2**63
+        for row, value in enumerate(text.to_pylist()):
+            plain = value.isascii() and value.isdigit() and len(value) <= 19 and (value == "0" or value[:1] != "0")
+            plain = plain and int(value) < 2**63
             numbers.append(int(value) if plain else None)
             if value and not plain:
-                odd[row] = text_of(value)
+                odd[row] = value
         return self._arrow.array(numbers, integer), odd
 
 

@@ -40,7 +40,7 @@ def export(client: Redis, keys: Keys, key: str, *, after: str, end: str, folder:
         redis.exceptions.RedisError, OSError: any error of redis-py.
     """
     path, beside = paths(folder, keys, key, form)
-    found = pages(client, key, after, end, most=most_per_page(keys, key))
+    found = pages(client, key, after, end, most=most_per_page(keys, key), columns=form != "jsonl")
     first = next(found, None)
     finder = GapFinder(after, lambda before: is_oldest(client, key, before), counted=bool(field_names(keys, key)))
     gaps: list[Gap] = []
@@ -48,7 +48,7 @@ def export(client: Redis, keys: Keys, key: str, *, after: str, end: str, folder:
     with open_sink(path, form, keys, key, first) as sink:
         for page in chain([first] if first else [], found):
             gaps += finder.take(page)
-            rows += len(page.ids)
+            rows += len(page)
             sink.write(page)
     write_gaps(beside, form, gaps)
     return Exported(path, rows, len(gaps))

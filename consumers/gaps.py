@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from msgspec import Struct
 
+from consumers.files import library
 from consumers.items import split_id
-from consumers.pages import Page, text_of
+from consumers.page import Page
+from consumers.pages import text_of
 
 __all__ = ["Gap", "GapFinder"]
 
@@ -51,6 +54,8 @@ class GapFinder:
         """The gaps in this page, in order."""
         if not self._counted:
             return []
+        if page.grid is not None and self._continues(page.grid):
+            return []
         found = self._jumps(page)
         found += [
             _control(page.ids[row], flat)
@@ -59,6 +64,19 @@ class GapFinder:
         ]
         found.sort(key=lambda gap: (gap.ms, gap.seq, gap.event not in _JUMPS))
         return found
+
+    def _continues(self, grid: Any) -> bool:
+        """Whether this page follows the one before, without a hole or a control entry; ``False``: look at its entries."""
+        first, last, count = grid.seq[0].as_py(), grid.seq[-1].as_py(), len(grid.seq)
+        compute = library("pyarrow.compute")
+        if self._expected not in (None, first) or grid.names[0] != b"type":
+            return False
+        if compute.any(compute.equal(grid.values[0], "control")).as_py():
+            return False
+        if last - first != count - 1 or not compute.all(compute.equal(compute.pairwise_diff(grid.seq), 1)).as_py():
+            return False
+        self._expected = last + 1
+        return True
 
     def _jumps(self, page: Page) -> list[Gap]:
         seqs = list(map(int, b"-".join(page.ids).split(b"-")[1::2]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from redis import Redis
 
@@ -13,6 +13,8 @@ from bridge.keys import Keys
 from bridge.model import BOOKS, events_of
 from bridge.redis.topology import Topology
 from consumers.connection import Where, topology_of
+from consumers.page import Page
+from consumers.raw_replies import RawReplies
 
 __all__ = [
     "Page",
@@ -25,20 +27,13 @@ __all__ = [
     "uncollected",
 ]
 
-_FIRST, _MOST, _MOST_OF_BOOKS = 100, 2_000, 1_000
+_FIRST, _MOST, _MOST_OF_BOOKS = 100, 4_000, 1_000
 """Entries of a page: of the first one, and at most. A snapshot of a book may have a megabyte."""
 _SIZE = 4 << 20
 """Bytes that a page should have, estimated from a sample of its entries."""
 _SAMPLE = 16
 _REPLY_TIMEOUT = 60.0
 _CONNECT_TIMEOUT = 5.0
-
-
-class Page(NamedTuple):
-    """Entries in order: their IDs, and of each its fields and values in turn."""
-
-    ids: list[bytes]
-    flats: list[list[bytes]]
 
 
 def open_client(where: Where, name: str) -> Redis:
@@ -68,28 +63,46 @@ def last_id(client: Redis, key: str) -> str:
     return text_of(reply[0][0]) if reply else ""
 
 
-def pages(client: Redis, key: str, after: str, end: str, *, most: int = _MOST) -> Iterator[Page]:
+def pages(client: Redis, key: str, after: str, end: str, *, most: int = _MOST, columns: bool = True) -> Iterator[Page]:
     """The entries after the ID ``after`` (``""``: from the first) up to ``end``; ``most`` is the size of a page.
+
+    With ``columns``, pages are made for tables: they have a grid, where that is possible.
 
     Raises:
         redis.exceptions.RedisError, OSError: any error of redis-py.
     """
-    _want_raw(client)
+    raw = RawReplies(_server_of(client, key)) if columns else None
     count = min(_FIRST, most)
     start = f"({after}" if after else "-"
     while True:
         with uncollected():
-            reply: Any = client.execute_command("XRANGE", key, start, end, "COUNT", count)  # type: ignore[no-untyped-call]
-        if not reply:
+            page = raw.ask(key, start, end, count) if raw else None
+            if page is None:
+                page = _asked(client, key, start, end, count)
+        if not len(page):
             return
-        ids, flats = map(list, zip(*reply, strict=True))
-        if isinstance(flats[0], dict):  # a node of a Cluster that was not known before
-            flats = [[part for pair in fields.items() for part in pair] for fields in flats]
-        yield Page(ids, flats)
-        if len(ids) < count:
+        yield page
+        if len(page) < count:
             return
-        start = f"({text_of(ids[-1])}"
-        count = max(1, min(most, 2 * count, _SIZE // _size_of_one(flats)))
+        start = f"({text_of(page.id(-1))}"
+        size = max(1, page.size // len(page)) if page.size else _size_of_one(page.flats)
+        count = max(1, min(most, 2 * count, _SIZE // size))
+
+
+def _asked(client: Redis, key: str, start: str, end: str, count: int) -> Page:
+    _want_raw(client)
+    reply: Any = client.execute_command("XRANGE", key, start, end, "COUNT", count)  # type: ignore[no-untyped-call]
+    ids, flats = [entry[0] for entry in reply], [entry[1] for entry in reply]
+    if flats and isinstance(flats[0], dict):  # a node of a Cluster that was not known before
+        flats = [[part for pair in fields.items() for part in pair] for fields in flats]
+    return Page(ids, flats)
+
+
+def _server_of(client: Redis, key: str) -> Redis:
+    """The client of the server that has this key."""
+    find: Any = getattr(client, "get_node_from_key", None)
+    node: Any = find(key) if find else None
+    return node.redis_connection or client if node is not None else client
 
 
 def field_names(keys: Keys, key: str) -> tuple[str, ...]:

@@ -24,7 +24,8 @@ from consumers.columns import Columns
 from consumers.files import FilesError, arrow, library, replace
 from consumers.gaps import Gap, GapFinder
 from consumers.items import split_id
-from consumers.pages import Page, text_of
+from consumers.page import Page
+from consumers.pages import text_of
 from consumers.sinks import parquet_file, write_gaps
 
 __all__ = ["HOUR", "ParquetStore", "Part", "StoppedError", "hour_of"]
@@ -91,7 +92,7 @@ class ParquetStore:
 
         with parquet_file(self._parts_folder / "part.parquet", columns.schema, metadata, named) as file:
             for page in pages:
-                first, last = first or page.ids[0], page.ids[-1]
+                first, last = first or page.id(0), page.id(-1)
                 gaps += finder.take(page)
                 file.write(columns.batch(page))
             metadata[_LAST] = text_of(last)

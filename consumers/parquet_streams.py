@@ -230,20 +230,20 @@ class ParquetStreams:
             if self._stop.is_set():
                 return
             begin = 0
-            while begin < len(page.ids):
-                hour = hour_of(page.ids[begin])
-                stop = len(page.ids)
-                if hour_of(page.ids[-1]) != hour:
-                    stop = next(at for at in range(begin, stop) if hour_of(page.ids[at]) != hour)
+            while begin < len(page):
+                hour = hour_of(page.id(begin))
+                stop = len(page)
+                if hour_of(page.id(-1)) != hour:
+                    stop = next(at for at in range(begin, stop) if hour_of(page.id(at)) != hour)
                 rows += stop - begin
-                yield (hour, number), Page(page.ids[begin:stop], page.flats[begin:stop])
+                yield (hour, number), page.cut(begin, stop)
                 if rows >= _ROWS_OF_A_PART:
                     number, rows = number + 1, 0
                 begin = stop
 
     @staticmethod
     def _count(one: _Stream, page: Page) -> Page:
-        one.read += len(page.ids)
+        one.read += len(page)
         return page
 
     def _report(self, error: BaseException | None) -> None:

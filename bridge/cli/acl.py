@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser"]
 
-ROLES = ("connector", "public", "account", "books", "wallets", "candles", "web", "operator")
+ROLES = ("connector", "public", "account", "books", "wallets", "candles", "nautilus", "web", "operator")
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]*")
 
 
@@ -149,6 +149,8 @@ def _users(options: argparse.Namespace, settings: Settings, *, cluster: bool) ->
         users["tickbridge-web"] = acl.web(settings.namespace)
     if "candles" in roles:
         users["tickbridge-candles"] = acl.candles(settings.namespace)
+    if "nautilus" in roles:
+        users["tickbridge-nautilus"] = acl.nautilus(settings.namespace)
     if "operator" in roles:
         users["tickbridge-operator"] = acl.operator(settings.namespace)
     return users

@@ -43,6 +43,7 @@ GROUPS = {
         "web": "serve the streams to browsers, and a page that shows them",
         "candles": "build candles from trades, as streams of their own",
         "parquet": "keep hourly Parquet files of every stream",
+        "nautilus": "write trades, quotes and candles in the form that NautilusTrader reads",
         "export": "write streams into files: Parquet, CSV or JSON lines",
     },
     "try out": {

@@ -100,7 +100,9 @@ def test_an_option_and_the_environment_are_over_the_file(redis_server: RedisServ
 
 @BOTH
 @pytest.mark.parametrize("http", ["", "http: {port: 9108}\n"], ids=["default", "a port in the file"])
-@pytest.mark.parametrize("service", [("books", 9109), ("wallets", 9110), ("candles", 9111), ("parquet", 9113)])
+@pytest.mark.parametrize(
+    "service", [("books", 9109), ("wallets", 9110), ("candles", 9111), ("parquet", 9113), ("nautilus", 9114)]
+)
 def test_each_service_has_a_port_of_its_own(redis_server: RedisServer, tmp_path, spelling, http, service) -> None:
     """Whether it is free or not, it isn't that of a connector with the same file."""
     name, port = service
@@ -170,7 +172,7 @@ def test_what_is_waited_for_is_named(redis_server: RedisServer, name, writer) ->
 
 
 @BOTH
-@pytest.mark.parametrize("name", ["books", "wallets", "candles", "parquet"])
+@pytest.mark.parametrize("name", ["books", "wallets", "candles", "parquet", "nautilus"])
 def test_version_help_and_mistakes(tmp_path, spelling, name) -> None:
     assert ended(*spelling(name), "--version").stdout.startswith("tickbridge ")
     assert "--config" in ended(*spelling(name), "--help").stdout
@@ -190,7 +192,7 @@ def test_version_help_and_mistakes(tmp_path, spelling, name) -> None:
 def test_the_package_lists_its_services() -> None:
     done = ended(sys.executable, "-m", "consumers")
     assert done.returncode == 0
-    for name in ("books", "wallets", "candles", "parquet", "web"):
+    for name in ("books", "wallets", "candles", "parquet", "nautilus", "web"):
         assert f"python -m consumers.{name}" in done.stdout
 
 

@@ -123,7 +123,7 @@ def test_every_key():
     made |= {keys.service("<instance>")}
     made |= {keys.connector("<name>"), keys.cursor("<name>"), keys.rejects("<exchange>")}
     made |= {keys.fence("<name>"), keys.limits_held("<host>"), keys.limits_spent("<host>")}
-    assert shown == made | {"acct:{<exchange>:<account>/<subaccount>}:…"}
+    assert shown == made | {"acct:{<exchange>:<account>/<subaccount>}:…", "nautilus:{<exchange>:<pair>}:…"}
 
 
 async def test_heartbeat_and_catalog_have_the_fields_that_are_documented(redis_server: RedisServer, tmp_path):
