@@ -67,7 +67,7 @@ _TEXT_OF: dict[Any, str] = {
     str: "{value}",
     int: "str({value})",
     int | None: "'' if {value} is None else str({value})",
-    Levels: "' '.join(map(':'.join, {value}))",
+    Levels: "spaced(map(coloned, {value}))",
     ControlEvent: "str({value})",
 }
 """The Python expression for an attribute's text, by the attribute's type."""
@@ -91,7 +91,7 @@ def _renderer(kind: type[Any]) -> Callable[..., str]:
         part = _field(name, f"{{n[len(e.{name})]}}", f"{{e.{name}}}")
         lines += [f"        if e.{name} is not None:", f"            body += f'{part}'"]
     lines += ["        return body", "    except IndexError:", "        return generic(e)"]
-    names: dict[str, Any] = {"n": LENGTHS, "generic": _generic}
+    names: dict[str, Any] = {"n": LENGTHS, "generic": _generic, "spaced": " ".join, "coloned": ":".join}
     exec("\n".join(lines), names)  # noqa: S102 - made of nothing but the model's names
     render: Callable[..., str] = names["render"]
     return render

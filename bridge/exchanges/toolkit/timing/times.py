@@ -11,6 +11,9 @@ __all__ = ["UtcTimes", "milliseconds", "unix_ns"]
 
 _MILLISECOND = 1_000_000
 _LONGEST = 16
+_DECIMALS = 9
+_NANOSECONDS = [10 ** (_DECIMALS - digits) for digits in range(_DECIMALS + 1)]
+"""What the last of so many decimals of a second counts for."""
 
 _ZERO_TIMES = (int(datetime(1, 1, 1, tzinfo=UTC).timestamp()), 0)
 """The zero times of programming languages (seconds since the epoch): they stand for an unknown time."""
@@ -46,7 +49,9 @@ class UtcTimes:
         known = self._second[1]
         decimals = text[20:-1]
         if decimals.isdecimal() and text[19] == "." and text[-1] == "Z":
-            return known + int(decimals[:9].ljust(9, "0")) if known else None
+            if len(decimals) > _DECIMALS:
+                decimals = decimals[:_DECIMALS]
+            return known + int(decimals) * _NANOSECONDS[len(decimals)] if known else None
         if text[19:] == "Z":
             return known or None
         raise ValueError(f"{shortened(text)} is not a time in UTC")
