@@ -30,7 +30,7 @@ COPY deploy/sbom.py deploy/healthcheck.py deploy/
 RUN /build/bin/pip wheel --no-build-isolation --no-deps --no-index --wheel-dir /dist . \
     && /build/bin/pip --python /opt/tickbridge/bin/python install --no-deps --no-index /dist/*.whl \
     && cp deploy/healthcheck.py /opt/tickbridge/ \
-    && /opt/tickbridge/bin/python deploy/sbom.py > /opt/tickbridge/sbom.cdx.json
+    && /opt/tickbridge/bin/python deploy/sbom.py ${LOCK} > /opt/tickbridge/sbom.cdx.json
 
 FROM ${PYTHON_IMAGE}
 ARG VERSION=0.1.0
