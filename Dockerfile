@@ -4,10 +4,12 @@
 #   docker run -v ./tickbridge.yaml:/etc/tickbridge/tickbridge.yaml:ro tickbridge
 #   docker run tickbridge python -m consumers.books
 #   docker build --build-arg LOCK=requirements-ccxt.lock -t tickbridge:VERSION-ccxt .    # exchanges through CCXT
+#   docker build --build-arg LOCK=requirements-files.lock -t tickbridge:VERSION-files .  # tickbridge parquet
 #
 # Any Debian-based image with Python 3.11 to 3.13, venv and pip will do.
 ARG PYTHON_IMAGE=python:3.13-slim
-# requirements-ccxt.lock makes the image for exchanges through CCXT, whose tag is VERSION-ccxt.
+# requirements-ccxt.lock makes the image for exchanges through CCXT (tag: VERSION-ccxt), requirements-files.lock that with
+# pyarrow (VERSION-files).
 ARG LOCK=requirements.lock
 
 FROM ${PYTHON_IMAGE} AS build
@@ -28,7 +30,7 @@ COPY deploy/sbom.py deploy/healthcheck.py deploy/
 RUN /build/bin/pip wheel --no-build-isolation --no-deps --no-index --wheel-dir /dist . \
     && /build/bin/pip --python /opt/tickbridge/bin/python install --no-deps --no-index /dist/*.whl \
     && cp deploy/healthcheck.py /opt/tickbridge/ \
-    && /opt/tickbridge/bin/python deploy/sbom.py > /opt/tickbridge/sbom.cdx.json
+    && /opt/tickbridge/bin/python deploy/sbom.py ${LOCK} > /opt/tickbridge/sbom.cdx.json
 
 FROM ${PYTHON_IMAGE}
 ARG VERSION=0.1.0
@@ -45,13 +47,13 @@ RUN rm -rf /usr/local/lib/python3.*/site-packages/pip* /usr/local/lib/python3.*/
         /usr/lib/python3/dist-packages/pip* /usr/local/bin/pip* /usr/bin/pip* \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
     && mkdir -p /etc/tickbridge \
-    && for name in redis limitlex lmex coinbase bybit binance binance-usdm kraken okx books wallets web grafana simulator; do \
+    && for name in redis limitlex lmex coinbase bybit binance binance-usdm kraken okx books wallets candles parquet web grafana simulator files; do \
         install -d -o 10001 -g 10001 "/var/lib/tickbridge/$name"; done
 COPY --from=build /opt/tickbridge /opt/tickbridge
 ENV PATH=/opt/tickbridge/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 USER 10001:10001
 WORKDIR /tmp
-EXPOSE 9108 9109 9110 9112
+EXPOSE 9108 9109 9110 9111 9112 9113
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 \
     CMD ["python", "/opt/tickbridge/healthcheck.py", "livez"]

@@ -2,7 +2,7 @@
 """One script for everything: sets up ``.venv`` beside it, then runs a task.
 
 python3 dev.py demo | test | soak | mutate | lint | fix | types | bench
-               | docs | run COMMAND … | setup | lock | sbom | audit
+               | docs | run COMMAND … | setup | lock | chart | sbom | audit
 
 It needs Python 3.11 or newer (with ``venv``) and the package index, nothing
 else. Whatever follows the word goes on to the tool:
@@ -27,7 +27,7 @@ ROOT = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.join(ROOT, ".venv")
 TRIES = 3
 AUDIT = ["-m", "pip_audit", "--strict", "--disable-pip", "--require-hashes", "--requirement"]
-AUDITED = ["requirements.lock", "requirements-ccxt.lock"]
+AUDITED = ["requirements.lock", "requirements-ccxt.lock", "requirements-files.lock"]
 
 
 def main(arguments):
@@ -45,6 +45,7 @@ def main(arguments):
         "run": (["demo", "fast"], lambda rest: [["-m", "bridge"] + rest]),
         "setup": (["dev"], lambda _: [["-m", "bridge", "--version"]]),
         "lock": (["dev"], lambda rest: [[os.path.join("deploy", "lock.py")] + rest]),
+        "chart": (["dev"], lambda rest: [[os.path.join("deploy", "chart_schema.py")] + rest]),
         "sbom": (["dev"], lambda rest: [[os.path.join("deploy", "sbom.py")] + rest]),
         "audit": (["audit"], lambda rest: [AUDIT + [lock] + rest for lock in AUDITED]),
     }

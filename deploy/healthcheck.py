@@ -13,8 +13,8 @@ import urllib.request
 
 __all__ = ["DEFAULT_PORTS", "main"]
 
-DEFAULT_PORTS = ("9108", "9109", "9110", "9112")
-"""Of ``tickbridge run``, ``books``, ``wallets`` and ``web``."""
+DEFAULT_PORTS = ("9108", "9109", "9110", "9111", "9112", "9113")
+"""Of ``tickbridge run``, ``books``, ``wallets``, ``candles``, ``web`` and ``parquet``."""
 
 
 def main(arguments: list[str]) -> int:

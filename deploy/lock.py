@@ -1,7 +1,7 @@
 """Locks what the image installs: python3 dev.py lock [--check].
 
 Writes ``requirements.lock`` (the product with its extra ``fast``), ``requirements-ccxt.lock`` (the same with the extra
-``ccxt``, whose pins are others) and ``requirements-build.lock`` (what builds the wheel): every package at one version, with the hashes of its wheels for each supported Python on x86-64 and ARM64 Linux.
+``ccxt``, whose pins are others), ``requirements-files.lock`` (with the extra ``files``, which is large) and ``requirements-build.lock`` (what builds the wheel): every package at one version, with the hashes of its wheels for each supported Python on x86-64 and ARM64 Linux.
 The resolver is pip's own; nothing is downloaded but metadata. ``--check`` asks the index for nothing: it says whether
 the locks were made from this ``pyproject.toml``, exit 1 if not.
 """
@@ -38,6 +38,10 @@ def _through_ccxt(project: dict[str, Any]) -> list[str]:
     return [*_product(project), *project["project"]["optional-dependencies"]["ccxt"]]
 
 
+def _with_files(project: dict[str, Any]) -> list[str]:
+    return [*_product(project), *project["project"]["optional-dependencies"]["files"]]
+
+
 def _build(project: dict[str, Any]) -> list[str]:
     return list(project["build-system"]["requires"])
 
@@ -45,6 +49,7 @@ def _build(project: dict[str, Any]) -> list[str]:
 LOCKS = {
     "requirements.lock": _product,
     "requirements-ccxt.lock": _through_ccxt,
+    "requirements-files.lock": _with_files,
     "requirements-build.lock": _build,
 }
 """File → what it locks, out of ``pyproject.toml``."""

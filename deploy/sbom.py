@@ -1,6 +1,6 @@
-"""A software bill of materials of what the image installs, CycloneDX 1.6 as JSON: python3 dev.py sbom > sbom.cdx.json.
+"""A software bill of materials of what the image installs, CycloneDX 1.6 as JSON: python3 dev.py sbom [LOCK] > sbom.cdx.json.
 
-The components are those of ``requirements.lock``, with its hashes; licences come from the packages where they are
+The components are those of the lock (``requirements.lock``), with its hashes; licences come from the packages where they are
 installed. The same lock gives the same bill: it holds no time and no random number.
 """
 
@@ -94,14 +94,14 @@ def _needs(name: str, packages: dict[str, tuple[str, list[str]]]) -> list[str]:
     return [f"pkg:pypi/{each}@{packages[each][0]}" for each in sorted(names & packages.keys())]
 
 
-def main() -> int:
-    """Write the bill of ``requirements.lock`` to stdout."""
+def main(arguments: list[str]) -> int:
+    """Write the bill of a lock to stdout."""
     match = re.search(r'__version__ = "([^"]+)"', (ROOT / "bridge" / "__init__.py").read_text(encoding="utf-8"))
-    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    lock = (ROOT / (arguments[0] if arguments else "requirements.lock")).read_text(encoding="utf-8")
     json.dump(bill(lock, match[1] if match else "0"), sys.stdout, indent=1)
     print()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,5 +1,9 @@
 """Makes the passwords of docker-compose.yml on its first start: one per Redis user, Grafana's, and the gateway's token.
 
+    python make_secrets.py                  what is missing
+    python make_secrets.py rotate USER      another password for this user; the old one stays valid
+    python make_secrets.py retire USER      the old one is valid no more
+
 Redis gets their SHA-256 alone, in an ACL file with the rules of ``tickbridge acl``; each service the URL of its own
 user. Passwords that are there stay (delete a volume, and its own are made anew); the rules are written anew each time.
 """
@@ -10,6 +14,7 @@ import hashlib
 import os
 import secrets
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from bridge import acl
@@ -20,7 +25,7 @@ from bridge.exchanges import names
 __all__ = ["main"]
 
 ADDRESS = "redis:6379/0"
-SERVICES = (*names(), "books", "wallets", "web")
+SERVICES = (*names(), "books", "wallets", "candles", "parquet", "web")
 """Redis users, each with a volume of its own."""
 PRIVATE = ("limitlex", "lmex")
 """Their account is ``main``, in the demo and in deploy/compose.accounts.yml."""
@@ -28,27 +33,66 @@ DEFAULT = "user default off resetpass allkeys allchannels +@all"
 """Nobody can log in as a user that is off. It keeps its rights because Redis loads its append-only file as this user, and
 many versions leave out every transaction that the user has no right to: batches of entries are transactions."""
 HEALTH = "user health on nopass resetchannels -@all +ping"
+RELOAD = ["+acl|load"]
+"""The only right of the user ``users``: to have Redis read these users again."""
 
 
-def main(root: Path, version: str) -> int:
+def main(root: Path, version: str, arguments: Sequence[str] = ()) -> int:
     """Fill the volumes below ``root``; ``version`` is that of ``tickbridge acl --redis-version``. Returns the exit code."""
     rules = {name: _connector(name) for name in names()}
-    rules |= {"books": acl.books(""), "wallets": acl.wallets(""), "web": acl.web("")}
-    rules |= {"public": acl.public_reader(""), "operator": acl.operator("")}
+    rules |= {"books": acl.books(""), "wallets": acl.wallets(""), "candles": acl.candles(""), "web": acl.web("")}
+    rules |= {"parquet": acl.public_reader(""), "public": acl.public_reader(""), "operator": acl.operator("")}
+    rules["users"] = RELOAD
+    match arguments:
+        case ["rotate" | "retire" as action, user] if user in rules:
+            _change(root, action, user)
+        case []:
+            pass
+        case _:
+            print(f"usage: make_secrets.py [rotate|retire USER]; users: {', '.join(rules)}", file=sys.stderr)
+            return 1
     lines = [DEFAULT, HEALTH]
     for user, each in rules.items():
-        file = root / (user if user in SERVICES else "redis") / f"{user}.password"
+        file = _file(root, user)
         password = _password(file)
         if user in SERVICES:
             _write(file.with_name("redis.url"), f"redis://{user}:{password}@{ADDRESS}")
-        hashed = f"#{hashlib.sha256(password.encode()).hexdigest()}"
-        lines.append(acl.user(user, each, hashed, aclfile=True, old=version == "7.0"))
+        lines.append(acl.user(user, each, " ".join(_hashes(root, user, password)), aclfile=True, old=version == "7.0"))
     _write(root / "redis" / "users.acl", "".join(f"{line}\n" for line in lines))
     _password(root / "grafana" / "admin.password")
     token = _password(root / "web" / "token.password")
     _write(root / "web" / "tokens.toml", f'[[token]]\nname = "compose"\ntoken = "{token}"\naccounts = ["*"]\n')
     print(f"users of Redis: {', '.join(rules)}")
     return 0
+
+
+def _file(root: Path, user: str) -> Path:
+    return root / (user if user in SERVICES else "redis") / f"{user}.password"
+
+
+def _former(root: Path, user: str) -> Path:
+    """The hash of the password before, beside the ACL file: no service needs it."""
+    return root / "redis" / f"{user}.former"
+
+
+def _hashes(root: Path, user: str, password: str) -> list[str]:
+    """What the user may log in with, as an ACL file has it."""
+    former = _former(root, user)
+    found = [f"#{_hash(password)}"]
+    return [*found, f"#{former.read_text(encoding='utf-8')}"] if former.exists() else found
+
+
+def _change(root: Path, action: str, user: str) -> None:
+    file, former = _file(root, user), _former(root, user)
+    if action == "retire":
+        former.unlink(missing_ok=True)
+    elif file.exists() and not former.exists():  # tried again, the first one is what the service still has
+        _write(former, _hash(file.read_text(encoding="utf-8")))
+        file.unlink()
+
+
+def _hash(password: str) -> str:
+    return hashlib.sha256(password.encode()).hexdigest()
 
 
 def _connector(exchange: str) -> acl.Rules:
@@ -83,5 +127,6 @@ if __name__ == "__main__":
         main(
             Path(os.environ.get("TICKBRIDGE_SECRETS", "/var/lib/tickbridge")),
             os.environ.get("REDIS_ACL_VERSION", "7.2"),
+            sys.argv[1:],
         )
     )

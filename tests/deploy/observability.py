@@ -15,6 +15,7 @@ __all__ = [
     "ALERTS",
     "ALERTS_TEST",
     "DASHBOARD",
+    "ROOT",
     "RUNBOOK",
     "alerts",
     "dashboard",
@@ -50,7 +51,7 @@ def expressions() -> Iterator[tuple[str, str]]:
     for panel in panels():
         for target in panel["targets"]:
             plain = re.sub(r"\$__(?:rate_interval|range)", "5m", target["expr"])
-            yield panel["title"], plain.replace("$exchange", ".*").replace("$connector", ".*")
+            yield panel["title"], re.sub(r"\$[a-z]+", ".*", plain)
 
 
 def used() -> set[str]:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from bridge.config import load_settings
-from tests.deploy.tools import CHART, HELMS, ROOT, VERSIONS, helm, needs, render, tool
+from tests.deploy.tools import CHART, HELMS, ROOT, VERSIONS, dump_all, helm, needs, render, tool
 
 FILES = [CHART / "values.yaml", *sorted((CHART / "ci").glob("*.yaml"))]
 SHARED = ip_network("100.64.0.0/10")
@@ -55,7 +55,7 @@ def test_the_manifests_are_valid(helm_name, version, tmp_path):
     for file in FILES:
         rendered = render(helm_name, file, version)
         paths.append(tmp_path / file.name)
-        paths[-1].write_text(yaml.safe_dump_all(rendered))
+        paths[-1].write_text(dump_all(rendered))
         manifests += rendered
     command = [tool("kubernetes-validate"), "-k", version, "--strict", *map(str, paths)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -81,7 +81,7 @@ def test_every_pod_is_locked_down(helm_name, file):
         assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
         assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
         assert all("hostPath" not in volume for volume in spec.get("volumes", []))
-        for container in spec["containers"]:
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
                 "readOnlyRootFilesystem": True,
@@ -95,7 +95,11 @@ def test_every_pod_is_locked_down(helm_name, file):
 @EACH_HELM
 def test_never_two_connectors_at_once_and_no_secret_of_its_own(helm_name, file):
     manifests = render(helm_name, file)
-    values = yaml.safe_load((CHART / "values.yaml").read_text()) | yaml.safe_load(file.read_text())
+    given = yaml.safe_load(file.read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    values = {
+        name: of | given.get(name, {}) if isinstance(of, dict) else given.get(name, of) for name, of in values.items()
+    }
     sets = [
         each for each in of_kind(manifests, "StatefulSet") if labels(each)["app.kubernetes.io/component"] == "connector"
     ]
@@ -103,9 +107,12 @@ def test_never_two_connectors_at_once_and_no_secret_of_its_own(helm_name, file):
     assert all(each["spec"]["replicas"] == 1 for each in sets)
     services = {each["metadata"]["name"]: each["spec"] for each in of_kind(manifests, "Service")}
     assert all(services[each["spec"]["serviceName"]]["clusterIP"] == "None" for each in sets)
-    consumers = of_kind(manifests, "Deployment")
-    assert [labels(each)["tickbridge/consumer"] for each in consumers] == [each["name"] for each in values["consumers"]]
-    assert all(each["spec"]["replicas"] == 1 and each["spec"]["strategy"] == {"type": "Recreate"} for each in consumers)
+    consumers = {labels(each)["tickbridge/consumer"]: each["spec"] for each in of_kind(manifests, "Deployment")}
+    sections = [name for name in ("candles", "parquet", "web") if values[name]["enabled"]]
+    assert list(consumers) == [*(each["name"] for each in values["consumers"]), *sections]
+    assert all(spec["replicas"] == 1 for spec in consumers.values())
+    single = {name: spec for name, spec in consumers.items() if name != "web"}
+    assert all(spec["strategy"] == {"type": "Recreate"} for spec in single.values())
     assert all(port["protocol"] == "TCP" for each in services.values() for port in each["ports"])
     assert not of_kind(manifests, "Secret")
     assert not of_kind(manifests, "Role")
@@ -115,7 +122,7 @@ def test_never_two_connectors_at_once_and_no_secret_of_its_own(helm_name, file):
 @EACH_HELM
 def test_probes_and_ports(helm_name, file):
     for name, spec in pods(render(helm_name, file)):
-        [container] = spec["containers"]
+        container = spec["containers"][0]
         if container["name"] in ("connector", "consumer"):
             paths = {
                 kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")
@@ -213,6 +220,10 @@ def test_credentials_come_from_the_keys_that_are_named(helm_name):
 def test_only_connectors_reach_the_outside(helm_name, file):
     policies = {each["metadata"]["name"]: each["spec"] for each in of_kind(render(helm_name, file), "NetworkPolicy")}
     for name, policy in policies.items():
+        if name.endswith("-web"):  # beside the policy of all consumers
+            assert policy["policyTypes"] == ["Ingress"]
+            assert all(rule["from"] for rule in policy["ingress"])
+            continue
         assert policy["policyTypes"] == ["Ingress", "Egress"]
         assert all(rule["to"] for rule in policy["egress"]), "a rule without peers is open to everywhere"
         blocks = [
@@ -285,9 +296,9 @@ def test_the_helm_test_asks_everything_that_runs(helm_name):
     [pod] = of_kind(manifests, "Pod")
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
     script = pod["spec"]["containers"][0]["command"][-1]
-    services = [each["metadata"]["name"] for each in of_kind(manifests, "Service")]
     asked = re.search(r"for name in (.+); do", script)[1].split()
-    assert sorted(asked) == sorted(services)
+    ports = {each["metadata"]["name"]: each["spec"]["ports"][0]["port"] for each in of_kind(manifests, "Service")}
+    assert sorted(asked) == sorted(f"{name}:{port}" for name, port in ports.items() if not name.endswith("-redis"))
 
 
 COPIES = {"alerts.yml": "deploy/prometheus/alerts.yml", "tickbridge.json": "deploy/grafana/dashboards/tickbridge.json"}
@@ -336,5 +347,5 @@ def test_the_table_of_the_values_is_true():
 
 
 def test_the_files_exist() -> None:
-    assert len(FILES) == 5
+    assert len(FILES) == 6
     assert all(isinstance(path, Path) for path in FILES)

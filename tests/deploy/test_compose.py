@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import re
 import subprocess
@@ -23,7 +24,7 @@ EACH = pytest.mark.parametrize("name", SERVICES)
 
 
 @needs("docker")
-@pytest.mark.parametrize("profile", ["live", "demo", "web"])
+@pytest.mark.parametrize("profile", ["live", "demo", "web", "candles", "parquet", "alerts", *names()])
 def test_compose_takes_it(profile):
     if compose("version").returncode:
         pytest.skip("this docker has no Compose plugin")
@@ -53,9 +54,51 @@ def test_every_service_is_hardened(name):
     assert service["image"].startswith("${")
 
 
-def test_the_gateway_is_off_unless_it_is_asked_for():
-    assert SERVICES["web"]["profiles"] == ["web"]
-    assert all("web" not in service.get("depends_on", {}) for service in SERVICES.values())
+@pytest.mark.parametrize(
+    ("name", "profile"), [*((name, name) for name in ("web", "candles", "parquet")), ("alertmanager", "alerts")]
+)
+def test_it_is_off_unless_it_is_asked_for(name, profile):
+    assert SERVICES[name]["profiles"] == [profile]
+    assert all(name not in service.get("depends_on", {}) for service in SERVICES.values())
+
+
+@pytest.mark.parametrize("name", names())
+def test_an_exchange_has_a_profile_and_pairs_of_its_own(name):
+    """And what isn't set is as in its config file."""
+    service = SERVICES[name]
+    assert service["profiles"] == ["live", name]
+    variable = name.upper().replace("-", "_")
+    [default] = re.findall(
+        rf"^\$\{{{variable}_PAIRS:-(.+)\}}$", service["environment"][f"TICKBRIDGE_CONNECTORS__{variable}__PAIRS"]
+    )
+    path = ROOT / "deploy" / "config" / f"{name}.yaml"
+    assert load_settings(path, {}).connectors[0].pairs == tuple(default.split(","))
+    own = load_settings(path, {f"TICKBRIDGE_CONNECTORS__{variable}__PAIRS": "ADA-EUR,SOL-EUR"})
+    assert own.connectors[0].pairs == ("ADA-EUR", "SOL-EUR")
+
+
+@pytest.mark.parametrize("name", names())
+def test_an_exchange_out_of_reach_fails_nothing(name):
+    """``up --wait`` waits for health, and a connector is as healthy as its process, whatever its exchange does."""
+    assert SERVICES[name]["healthcheck"]["test"][-1] == "livez"
+    assert set(SERVICES[name]["depends_on"]) == {"redis"}
+
+
+def test_no_environment_of_ones_own_is_tracked():
+    tracked = subprocess.run(["git", "ls-files", "--error-unmatch", ".env"], cwd=ROOT, capture_output=True, check=False)
+    if tracked.returncode not in (0, 1):
+        pytest.skip("no clone of git")
+    assert tracked.returncode == 1
+    assert "/.env" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_the_example_of_an_environment_names_variables_that_there_are():
+    written = re.findall(r"^#?([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    text = (ROOT / "docker-compose.yml").read_text()
+    profiles = {profile for service in SERVICES.values() for profile in service.get("profiles", [])}
+    assert dict(written)["COMPOSE_PROFILES"] in profiles
+    for name, _ in written:
+        assert name == "COMPOSE_PROFILES" or f"${{{name}:-" in text, name
 
 
 @EACH
@@ -67,6 +110,8 @@ def test_only_connectors_reach_the_outside(name):
     open_to = reached - internal
     if name in names():
         assert open_to == {"internet"}
+    elif name == "alertmanager":
+        assert open_to == {"internet", "watching"}
     elif name in ("prometheus", "grafana", "web"):
         assert open_to == {"watching"}
     else:
@@ -89,7 +134,7 @@ def test_a_service_mounts_its_own_secrets_only(name):
     }
     if name == "secrets":
         assert mounted == {volume for volume in STACK["volumes"] if volume.startswith("secrets-")}
-    elif name.startswith(("sim-", "prometheus")):
+    elif name.startswith(("sim-", "prometheus", "alertmanager")):
         assert not mounted
     else:
         assert mounted == {f"secrets-{name.removesuffix('-demo')}"}
@@ -132,15 +177,21 @@ def test_the_demos_configs_are_those_of_the_simulators(path, tmp_path):
     assert settings.connectors[0].pairs == tuple(simulator.market.pairs)
 
 
-def test_secrets_are_made_once_and_rules_each_time(tmp_path, capsys):
+@pytest.fixture
+def made(tmp_path):
+    """`make_secrets.py`, and the folders of its volumes."""
     spec = importlib.util.spec_from_file_location("make_secrets", ROOT / "deploy" / "redis" / "make_secrets.py")
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    for folder in (*names(), "books", "wallets", "web", "redis", "grafana"):
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for folder in (*module.SERVICES, "redis", "grafana"):
         (tmp_path / folder).mkdir()
+    return module
+
+
+def test_secrets_are_made_once_and_rules_each_time(made, tmp_path, capsys):
     assert made.main(tmp_path, "7.2") == 0
     passwords = {path: path.read_text() for path in tmp_path.rglob("*.password")}
-    assert len(set(passwords.values())) == len(passwords) == len(names()) + 7
+    assert len(set(passwords.values())) == len(passwords) == len(names()) + 10
     [access] = [access for _, access in Tokens.load(str(tmp_path / "web" / "tokens.toml"), None)._known]
     assert access.everything
     assert (
@@ -153,3 +204,39 @@ def test_secrets_are_made_once_and_rules_each_time(tmp_path, capsys):
     assert {path: path.read_text() for path in passwords} == passwords
     assert (tmp_path / "redis" / "users.acl").read_text() == rules
     assert not any(password in capsys.readouterr().out for password in passwords.values())
+
+
+def test_one_password_is_rotated_and_no_other(made, tmp_path):
+    def hashes() -> dict[str, list[str]]:
+        lines = (tmp_path / "redis" / "users.acl").read_text().splitlines()
+        return {line.split()[1]: re.findall(r"#([0-9a-f]{64})", line) for line in lines}
+
+    def password() -> str:
+        return (tmp_path / "lmex" / "lmex.password").read_text()
+
+    made.main(tmp_path, "7.2")
+    first, before = password(), hashes()
+    made.main(tmp_path, "7.2", ["rotate", "lmex"])
+    second, between = password(), hashes()
+    assert second != first
+    assert second in (tmp_path / "lmex" / "redis.url").read_text()
+    assert between["lmex"] == [hashlib.sha256(each.encode()).hexdigest() for each in (second, first)]
+    made.main(tmp_path, "7.2", ["rotate", "lmex"])
+    assert (password(), hashes()) == (second, between), "tried again, the service's own password stays valid"
+    made.main(tmp_path, "7.2", ["retire", "lmex"])
+    assert hashes() == before | {"lmex": between["lmex"][:1]}
+    made.main(tmp_path, "7.2", ["rotate", "operator"])
+    assert len(hashes()["operator"]) == 2
+
+
+@pytest.mark.parametrize("words", [["rotate"], ["rotate", "nobody"], ["turn", "lmex"], ["rotate", "lmex", "okx"]])
+def test_what_cannot_be_rotated_is_refused(made, tmp_path, capsys, words):
+    assert made.main(tmp_path, "7.2", words) == 1
+    assert "users: binance, binance-usdm" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.password"))
+
+
+def test_the_script_that_rotates_says_how_it_is_used():
+    ran = subprocess.run(["sh", ROOT / "deploy" / "rotate.sh"], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert "sh deploy/rotate.sh USER [SERVICE]" in ran.stderr

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bridge.config import HttpSettings
-from consumers import books, wallets, web
+from consumers import books, candles, parquet, wallets, web
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def check(monkeypatch):
 
 
 def test_the_default_ports_are_those_of_the_services(check):
-    ports = [HttpSettings().port, books.HTTP_PORT, wallets.HTTP_PORT, web.HTTP_PORT]
+    ports = [HttpSettings().port, *(each.HTTP_PORT for each in (books, wallets, candles, web, parquet))]
     assert tuple(map(str, ports)) == check.DEFAULT_PORTS
     assert len(set(ports)) == 4
     exposed = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("EXPOSE")]

@@ -13,6 +13,7 @@ import yaml
 from tests.deploy.observability import (
     ALERTS,
     ALERTS_TEST,
+    ROOT,
     RUNBOOK,
     alerts,
     dashboard,
@@ -22,7 +23,12 @@ from tests.deploy.observability import (
     used,
 )
 
-ALWAYS = {"exchange", "connector", "service", "instance", "le"}
+SITE = yaml.safe_load((ROOT / "helm" / "tickbridge" / "Chart.yaml").read_text())["home"]
+"""Where the documentation is."""
+ALWAYS = {"exchange", "connector", "service", "instance", "namespace", "le"}
+"""Of all series; the last but one is the Prometheus Operator's."""
+BOOKS = {"bridge_books_invalid", "bridge_book_gaps_total", "bridge_book_resyncs_total"}
+"""They have pairs, where these are labels (``http.pair_labels``), as those with channels do."""
 
 
 @pytest.fixture
@@ -81,7 +87,7 @@ def test_every_alert_has_its_place_in_the_runbook():
     headings = re.findall(r"^## (\w+)$", RUNBOOK.read_text(), re.MULTILINE)
     assert headings == [rule["alert"] for rule in alerts()]
     for rule in alerts():
-        assert rule["annotations"]["runbook"] == f"docs/how-to/runbook.md#{rule['alert'].lower()}"
+        assert rule["annotations"]["runbook_url"] == f"{SITE}/how-to/runbook.html#{rule['alert'].lower()}"
         assert rule["labels"]["severity"] in {"critical", "warning"}
 
 
@@ -95,6 +101,8 @@ def test_every_metric_and_label_of_the_queries_exists():
     for place, text in expressions():
         names = re.findall(r"\b(?:bridge|consumer)_[a-z_]+", re.sub(r'"[^"]*"', "", text))
         known = ALWAYS.union(*(samples[name] for name in names))
+        if all("channel" in samples[name] or name in BOOKS for name in names):
+            known |= {"pair"}
         grouped = [label for group in re.findall(r"by \(([^)]*)\)", text) for label in re.split(r",\s*", group)]
         matched = re.findall(r"(\w+)\s*(?:=~|!=|!~|=)\s*\"", text)
         assert {*grouped, *matched} <= known, place
@@ -124,11 +132,17 @@ def test_the_dashboard_is_one_that_grafana_takes():
     assert board["uid"] == "tickbridge"
     variables = {variable["name"]: variable for variable in board["templating"]["list"]}
     assert variables["datasource"]["type"] == "datasource"
+    assert list(variables) == ["datasource", "namespace", "exchange", "connector", "pair"]
+    # A label that the series lack, such as the namespace without Kubernetes, must not hide them.
+    assert all(
+        each["allValue"] == ".*" and each["includeAll"] for name, each in variables.items() if name != "datasource"
+    )
     ids = [panel["id"] for panel in board["panels"]]
     assert len(ids) == len(set(ids))
     for panel in board["panels"]:
         assert panel["type"] in {"row", "stat", "timeseries"}
         assert panel["title"]
+        assert panel["description"].endswith(".")
         place = panel["gridPos"]
         assert 0 <= place["x"] < place["x"] + place["w"] <= 24
     for one, two in combinations([panel["gridPos"] for panel in board["panels"]], 2):
@@ -145,3 +159,25 @@ def test_the_dashboard_is_one_that_grafana_takes():
             # What a legend names must be a label that the query leaves.
             for label in re.findall(r"{{(\w+)}}", target["legendFormat"]):
                 assert label in target["expr"] or label in {"connector", "instance"}, panel["title"]
+
+
+def test_every_panel_asks_by_namespace_and_by_pair_where_there_is_one():
+    for panel in panels():
+        for target in panel["targets"]:
+            assert 'namespace=~"$namespace"' in target["expr"], panel["title"]
+            if re.search("|".join((*BOOKS, "channel")), target["expr"]) and "bridge_" in target["expr"]:
+                assert 'pair=~"$pair"' in target["expr"], panel["title"]
+
+
+def test_panels_lead_to_the_runbook():
+    """Each alert is linked from the panel that shows what it is about."""
+    page = f"{SITE}/how-to/runbook.html"
+    assert [link["url"] for link in dashboard()["links"]] == [page]
+    linked = {link["url"] for panel in panels() for link in panel["links"]}
+    assert linked == {f"{page}#{rule['alert'].lower()}" for rule in alerts()}
+
+
+def test_restarts_are_marked():
+    [mark] = dashboard()["annotations"]["list"]
+    assert "process_start_time_seconds" in mark["expr"]
+    assert mark["useValueForTime"] is True

@@ -50,7 +50,7 @@ def test_a_changed_dependency_makes_the_lock_stale(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(lock, "ROOT", tmp_path)
     assert lock.main(["--check"]) == 1
     assert capsys.readouterr().err.startswith(
-        "requirements.lock, requirements-ccxt.lock: made from another pyproject.toml"
+        "requirements.lock, requirements-ccxt.lock, requirements-files.lock: made from another pyproject.toml"
     )
 
 
@@ -118,3 +118,13 @@ def test_the_bill_of_materials_lists_what_is_locked():
     assert f"pkg:pypi/yarl@{locked['yarl'][0]}" in edges[f"pkg:pypi/aiohttp@{locked['aiohttp'][0]}"]
     licensed = [each for each in bill["components"] if each.get("licenses")]
     assert len(licensed) > len(locked) * 0.8
+
+
+@pytest.mark.parametrize("name", [name for name in lock.LOCKS if name != "requirements-build.lock"])
+def test_each_image_has_the_bill_of_its_own_lock(name):
+    """Only that lock is in the build; the others are not there."""
+    assert "/deploy/sbom.py ${LOCK} >" in (ROOT / "Dockerfile").read_text().replace(" deploy", " /deploy")
+    command = [sys.executable, str(ROOT / "deploy" / "sbom.py"), name]
+    made = subprocess.run(command, check=True, capture_output=True, text=True, env=clean_environment()).stdout
+    assert {each["name"] for each in json.loads(made)["components"]} == set(packages(name))
+    assert f"!{name}\n" in (ROOT / ".dockerignore").read_text()

@@ -13,7 +13,7 @@
     {{- $account := index $.Values.accounts . -}}
     {{- if not $account -}}
       {{- fail (printf "connectors.%d.account: no account %q in accounts" $i .) -}}
-    {{- else if ne $account.exchange $connector.exchange -}}
+    {{- else if and $connector.exchange (ne $account.exchange $connector.exchange) -}}
       {{- fail (printf "connectors.%d.account: account %q is of %s, the connector of %s" $i . $account.exchange $connector.exchange) -}}
     {{- end -}}
   {{- end -}}
@@ -30,7 +30,7 @@
     {{- fail (printf "connectors.%d.channels: empty, and there is no account: nothing to do" $i) -}}
   {{- end -}}
   {{- range $j, $other := $.Values.connectors -}}
-    {{- if and (lt $j $i) (eq $other.exchange $connector.exchange) -}}
+    {{- if and (lt $j $i) $connector.exchange (eq (toString $other.exchange) $connector.exchange) -}}
       {{- include "tickbridge.overlap" (dict "i" $i "one" $connector "other" $other) -}}
     {{- end -}}
   {{- end -}}
@@ -53,10 +53,28 @@
 {{- end -}}
 {{- range $list := list "connectors" "consumers" -}}
   {{- range $i, $item := index $.Values $list -}}
-    {{- if and $item.redisKey (not $redis.existingSecret.name) -}}
-      {{- fail (printf "%s.%d.redisKey: needs redis.existingSecret.name" $list $i) -}}
+    {{- include "tickbridge.workloadChecks" (dict "root" $ "item" $item "path" (printf "%s.%d" $list $i)) -}}
+  {{- end -}}
+{{- end -}}
+{{- range $service := list "candles" "parquet" "web" -}}
+  {{- $section := index $.Values $service -}}
+  {{- if $section.enabled -}}
+    {{- include "tickbridge.workloadChecks" (dict "root" $ "item" $section "path" $service) -}}
+    {{- range $i, $consumer := $.Values.consumers -}}
+      {{- if eq $consumer.name $service -}}
+        {{- fail (printf "consumers.%d.name: %q is the name of the chart's own, %s.enabled" $i $service $service) -}}
+      {{- end -}}
     {{- end -}}
   {{- end -}}
+{{- end -}}
+{{- if and .Values.web.enabled (not .Values.web.existingSecret.name) -}}
+  {{- fail "web.existingSecret.name: needed: a Secret with a file of tokens, without which nobody may be let in (docs/how-to/watch-in-a-browser.md)" -}}
+{{- end -}}
+{{- if and .Values.web.enabled .Values.web.ingress.enabled (not .Values.web.ingress.hosts) -}}
+  {{- fail "web.ingress.hosts: needed: the names under which browsers reach the gateway" -}}
+{{- end -}}
+{{- if and .Values.ca.secret .Values.ca.configMap -}}
+  {{- fail "ca: give secret or configMap, not both" -}}
 {{- end -}}
 {{- if and $redis.ca.secret $redis.ca.configMap -}}
   {{- fail "redis.ca: give secret or configMap, not both" -}}
@@ -75,6 +93,27 @@
   {{- fail (printf "fullnameOverride: needed, since names of Services begin with a letter and this release's is %q" .Release.Name) -}}
 {{- end -}}
 {{- include "tickbridge.limits" . -}}
+{{- end -}}
+
+{{/* What holds for every workload: (dict "root" $ "item" "path"). */}}
+{{- define "tickbridge.workloadChecks" -}}
+{{- $own := dict -}}
+{{- include "tickbridge.settle" (dict "root" .root "item" .item "into" $own) -}}
+{{- $path := .path -}}
+{{- if and .item.redisKey (not .root.Values.redis.existingSecret.name) -}}
+  {{- fail (printf "%s.redisKey: needs redis.existingSecret.name" $path) -}}
+{{- end -}}
+{{- $names := list -}}
+{{- range $own.env -}}
+  {{- if has .name $names -}}{{- fail (printf "%s.env: %s is set twice; an item's env and extraEnv are added to the chart's extraEnv" $path .name) -}}{{- end -}}
+  {{- $names = append $names .name -}}
+{{- end -}}
+{{- $grace := $own.terminationGracePeriodSeconds -}}
+{{- $timeout := .root.Values.config.shutdown_timeout -}}
+{{- if le (float64 $grace) (include "tickbridge.seconds" $timeout | float64) -}}
+  {{- $path = ternary (printf "%s.terminationGracePeriodSeconds" $path) "terminationGracePeriodSeconds" (hasKey .item "terminationGracePeriodSeconds") -}}
+  {{- fail (printf "%s: %d is not more than config.shutdown_timeout (%v): pods would be killed while they end" $path (int $grace) $timeout) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Two connectors of one exchange: may they run at the same time? */}}

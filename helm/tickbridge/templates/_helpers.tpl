@@ -28,11 +28,32 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end -}}
 
+{{/* Annotations of an object: the chart's for all objects, under those given: (dict "root" $ "of" dict). */}}
+{{- define "tickbridge.annotations" -}}
+{{- with merge (dict) (default (dict) .of) .root.Values.commonAnnotations -}}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/*
+The image of a workload: (dict "root" $ "of" its own image or nothing, "variant" "ccxt", "files" or nothing).
+A tag gets the variant's name, unless it is the workload's own or has it already; a digest is taken as it is.
+*/}}
 {{- define "tickbridge.image" -}}
-{{- if .Values.image.digest -}}
-{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- $values := .root.Values -}}
+{{- $of := default (dict) .of -}}
+{{- $image := mergeOverwrite (deepCopy $values.image) $of -}}
+{{- $registry := default $image.registry $values.global.imageRegistry -}}
+{{- $name := ternary (printf "%s/%s" $registry $image.repository) $image.repository (ne $registry "") -}}
+{{- if and $image.digest (or $of.digest (not $of.tag)) -}}
+{{ $name }}@{{ $image.digest }}
 {{- else -}}
-{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- $tag := default .root.Chart.AppVersion $image.tag -}}
+{{- if and .variant (not $of.tag) (not (hasSuffix (printf "-%s" .variant) $tag)) -}}
+{{- $tag = printf "%s-%s" $tag .variant -}}
+{{- end -}}
+{{ $name }}:{{ $tag }}
 {{- end -}}
 {{- end -}}
 
@@ -44,19 +65,40 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* Pod security as the profile "restricted" wants it. */}}
-{{- define "tickbridge.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: {{ .Values.podSecurity.runAsUser }}
-runAsGroup: {{ .Values.podSecurity.runAsGroup }}
-fsGroup: {{ .Values.podSecurity.runAsGroup }}
-seccompProfile: {type: RuntimeDefault}
+{{/* Whether the cluster gives pods their user and groups by itself, and refuses others, as OpenShift does. */}}
+{{- define "tickbridge.usersAreGiven" -}}
+{{- $adapt := .Values.global.compatibility.openshift.adaptSecurityContext -}}
+{{- if or (eq $adapt "force") (and (eq $adapt "auto") (.Capabilities.APIVersions.Has "security.openshift.io/v1")) -}}yes{{- end -}}
 {{- end -}}
 
+{{/* A pod's security, as the profile "restricted" wants it: (dict "root" $ "user" uid "group" gid "over" podSecurityContext). */}}
+{{- define "tickbridge.podSecurity" -}}
+{{- $context := dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault") -}}
+{{- if not (include "tickbridge.usersAreGiven" .root) -}}
+{{- $context = merge $context (dict "runAsUser" .user "runAsGroup" .group "fsGroup" .group) -}}
+{{- end -}}
+{{- include "tickbridge.over" (dict "base" $context "over" .over) -}}
+{{- end -}}
+
+{{/* A container's: (dict "over" securityContext). */}}
 {{- define "tickbridge.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: {drop: [ALL]}
+{{- $context := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL")) -}}
+{{- include "tickbridge.over" (dict "base" $context "over" .over) -}}
+{{- end -}}
+
+{{/* One mapping over another; what is null there is left out: (dict "base" dict "over" dict). */}}
+{{- define "tickbridge.over" -}}
+{{- $base := .base -}}
+{{- range $name, $value := .over -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := unset $base $name -}}
+{{- else if and (kindIs "map" $value) (kindIs "map" (index $base $name)) -}}
+{{- $_ := set $base $name (mergeOverwrite (deepCopy (index $base $name)) $value) -}}
+{{- else -}}
+{{- $_ := set $base $name $value -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $base -}}
 {{- end -}}
 
 {{/* The TLS files of redis, as settings; root and item are of no matter. */}}
@@ -91,7 +133,11 @@ capabilities: {drop: [ALL]}
 {{- $_ := set $redis "url" $root.Values.redis.url -}}
 {{- end -}}
 {{- $redis = merge $redis (include "tickbridge.redisTls" $root | fromYaml) -}}
-{{- $connector := omit .connector "redisKey" "resources" "env" "nodeSelector" "tolerations" "affinity" "priorityClassName" "podLabels" "podAnnotations" -}}
+{{- $connector := .connector -}}
+{{- range splitList " " (include "tickbridge.ownKeys" $root) -}}{{- $connector = omit $connector . -}}{{- end -}}
+{{- with include "tickbridge.caFile" (dict "root" $root "item" .connector) -}}
+{{- $connector = merge $connector (dict "ca_file" .) -}}
+{{- end -}}
 {{- $config := mergeOverwrite (deepCopy $root.Values.config) (dict "redis" $redis "http" $root.Values.http "connectors" (list $connector)) -}}
 {{- with .connector.account -}}
 {{- $account := index $root.Values.accounts . -}}
@@ -147,46 +193,6 @@ capabilities: {drop: [ALL]}
 {{- if $redis.clientCertificate.secret }}
 - {name: redis-client, mountPath: /run/tickbridge/redis-client, readOnly: true}
 {{- end }}
-{{- end -}}
-
-{{/* What a pod's placement says, its own over the chart's: (dict "root" $ "item" item). */}}
-{{- define "tickbridge.placement" -}}
-{{- $values := .root.Values -}}
-{{- with default $values.nodeSelector .item.nodeSelector }}
-nodeSelector: {{ toJson . }}
-{{- end }}
-{{- with default $values.tolerations .item.tolerations }}
-tolerations: {{ toJson . }}
-{{- end }}
-{{- with default $values.affinity .item.affinity }}
-affinity: {{ toJson . }}
-{{- end }}
-{{- with default $values.priorityClassName .item.priorityClassName }}
-priorityClassName: {{ . }}
-{{- end }}
-{{- with $values.image.pullSecrets }}
-imagePullSecrets:
-{{- range . }}
-  - name: {{ . }}
-{{- end }}
-{{- end }}
-{{- end -}}
-
-{{- define "tickbridge.probes" -}}
-startupProbe:
-  httpGet: {path: /livez, port: http}
-  periodSeconds: 2
-  failureThreshold: 30
-livenessProbe:
-  httpGet: {path: /livez, port: http}
-  periodSeconds: 10
-  timeoutSeconds: 5
-  failureThreshold: 3
-readinessProbe:
-  httpGet: {path: /readyz, port: http}
-  periodSeconds: 5
-  timeoutSeconds: 5
-  failureThreshold: 3
 {{- end -}}
 
 {{/* Everywhere but the outside: the cluster's pods, and addresses that aren't public. */}}

@@ -2,10 +2,6 @@
 {{- define "tickbridge.limits" -}}
 {{- $values := .Values -}}
 {{- $config := $values.config -}}
-{{- $shutdown := include "tickbridge.seconds" $config.shutdown_timeout | float64 -}}
-{{- if le (float64 $values.terminationGracePeriodSeconds) $shutdown -}}
-  {{- fail (printf "terminationGracePeriodSeconds: %d is not more than config.shutdown_timeout (%v): pods would be killed while they end" (int $values.terminationGracePeriodSeconds) $config.shutdown_timeout) -}}
-{{- end -}}
 {{- if le (include "tickbridge.seconds" $config.heartbeat.ttl | float64) (include "tickbridge.seconds" $config.heartbeat.interval | float64) -}}
   {{- fail (printf "config.heartbeat.ttl: %v is not longer than config.heartbeat.interval (%v), so a live connector would look dead" $config.heartbeat.ttl $config.heartbeat.interval) -}}
 {{- end -}}
@@ -14,8 +10,8 @@
   {{- fail (printf "config.buffer.max_bytes: %v is less than 64KiB" $config.buffer.max_bytes) -}}
 {{- end -}}
 {{- range $i, $connector := $values.connectors -}}
-  {{- $resources := default $values.resources $connector.resources -}}
-  {{- $path := ternary (printf "connectors.%d.resources" $i) "resources" (not (empty $connector.resources)) -}}
+  {{- $resources := ternary $connector.resources $values.resources (hasKey $connector "resources") -}}
+  {{- $path := ternary (printf "connectors.%d.resources" $i) "resources" (hasKey $connector "resources") -}}
   {{- with dig "limits" "memory" "" $resources -}}
     {{- if ge $buffer (include "tickbridge.bytes" . | float64) -}}
       {{- fail (printf "config.buffer.max_bytes: %v does not fit into %s.limits.memory (%v)" $config.buffer.max_bytes $path .) -}}

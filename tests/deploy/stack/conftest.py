@@ -21,6 +21,7 @@ __all__ = ["Stack"]
 
 ROOT = Path(__file__).parents[3]
 FILES = ["-f", "docker-compose.yml", "-f", ".ci/compose.yml"]
+PROFILES = [word for name in ("demo", "candles", "parquet", "alerts") for word in ("--profile", name)]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -44,7 +45,15 @@ class Stack:
         return ran.stdout + ("" if check else ran.stderr)
 
     def compose(self, *words: str, check: bool = True) -> str:
-        return self.docker("compose", "-p", self._project, *FILES, "--profile", "demo", *words, check=check)
+        return self.docker("compose", "-p", self._project, *FILES, *PROFILES, *words, check=check)
+
+    def rotate(self, user: str, service: str) -> None:
+        """Give a Redis user another password, as an operator does."""
+        command = " ".join(["docker", "compose", "-p", self._project, *FILES, *PROFILES])
+        env = os.environ | {"DOCKER_COMPOSE": command}
+        script = ["sh", "deploy/rotate.sh", user, service]
+        ran = subprocess.run(script, capture_output=True, text=True, check=False, cwd=ROOT, timeout=240, env=env)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
 
     def inspect(self, service: str) -> dict[str, Any]:
         [found] = json.loads(self.docker("inspect", f"{self._project}-{service}-1"))
@@ -86,7 +95,7 @@ class Stack:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """Up, with ``--wait``; down with its volumes at the end."""
-    os.environ["PROMETHEUS_PORT"] = str(free_port())
+    os.environ["PROMETHEUS_PORT"], os.environ["ALERTMANAGER_PORT"] = str(free_port()), str(free_port())
     running = Stack("tickbridge-ci", int(os.environ["PROMETHEUS_PORT"]))
     try:
         running.compose("up", "--detach", "--wait", "--wait-timeout", "180")

@@ -13,7 +13,8 @@ from tests.e2e.harness import eventually
 
 pytestmark = pytest.mark.timeout(300)
 
-OURS = ("limitlex-demo", "lmex-demo", "sim-limitlex", "sim-lmex", "books", "wallets")
+OURS = ("limitlex-demo", "lmex-demo", "sim-limitlex", "sim-lmex", "books", "wallets", "candles", "parquet")
+TARGETS = ("limitlex", "lmex", "books", "wallets", "candles", "parquet")
 CONNECTORS = ("limitlex-demo", "lmex-demo")
 STREAMS = [
     *(f"md:{{limitlex:BTC-EUR}}:{channel}" for channel in ("trades", "book", "quotes", "ticker")),
@@ -26,7 +27,7 @@ STREAMS = [
 
 
 def test_everything_is_up_and_healthy(stack):
-    for service in (*OURS, "redis", "prometheus"):
+    for service in (*OURS, "redis", "prometheus", "alertmanager"):
         assert stack.inspect(service)["State"]["Health"]["Status"] == "healthy", service
     secrets = stack.inspect("secrets")["State"]
     assert (secrets["Status"], secrets["ExitCode"]) == ("exited", 0)
@@ -80,11 +81,25 @@ def test_consumers_keep_their_hashes(stack):
     assert "acct:{limitlex:main}" in keys
 
 
+def test_files_are_written(stack):
+    command = ["exec", "-T", "parquet", "find", "/var/lib/tickbridge/files", "-name", "*.parquet"]
+    eventually(lambda: "/md/limitlex/BTC-EUR/trades/" in stack.compose(*command), "a file of trades", patience=180)
+
+
+def test_an_exchange_out_of_reach_fails_nothing(stack):
+    """Kraken has no way out in .ci/compose.yml."""
+    stack.compose("up", "--detach", "--wait", "--wait-timeout", "120", "kraken")
+    said = stack.compose("exec", "-T", "kraken", "python", "/opt/tickbridge/healthcheck.py", "readyz", check=False)
+    assert "no subscription is live" in said
+    stack.compose("stop", "kraken")
+
+
 def test_prometheus_has_the_series(stack):
     def up() -> dict[str, str]:
         return {each["metric"]["instance"]: each["value"][1] for each in stack.query('up{job!="prometheus"}')}
 
-    eventually(lambda: up() == dict.fromkeys(("limitlex", "lmex", "books", "wallets"), "1"), "all targets up")
+    eventually(lambda: up() == dict.fromkeys(TARGETS, "1"), "all targets up")
+    eventually(lambda: stack.prometheus("alertmanagers")["activeAlertmanagers"], "Alertmanager is found")
     published: dict[str, float] = {}
 
     def grown() -> bool:
@@ -162,6 +177,23 @@ def test_nobody_gets_out(stack, service):
             "exec", "-T", service, "python", "-c", TRY, here, str(server.getsockname()[1]), check=False
         )
         assert "Network is unreachable" in said
+
+
+def test_a_password_is_rotated_under_load(stack):
+    key = "md:{limitlex:BTC-EUR}:trades"
+    former = stack.compose("exec", "-T", "limitlex-demo", "cat", "/run/tickbridge/secrets/limitlex.password")
+    last = stack.ids(key)[-1]
+    stack.rotate("limitlex", "limitlex-demo")
+    assert stack.compose("exec", "-T", "limitlex-demo", "cat", "/run/tickbridge/secrets/limitlex.password") != former
+    ids = eventually(lambda: (found := stack.ids(key))[-1] > last and found, "more entries", patience=60)
+    assert [int(each.partition("-")[2]) for each in ids] == list(range(1, len(ids) + 1))
+    since = stack.cli("XRANGE", key, last, "+").split()
+    assert "lost" not in since
+    assert "gap" not in since
+    old = ["exec", "-T", "-e", f"REDISCLI_AUTH={former}", "redis", "redis-cli", "--user", "limitlex", "PING"]
+    assert "PONG" not in stack.compose(*old, check=False)
+    assert "PONG" in stack.as_user("limitlex-demo", "limitlex", "PING")
+    assert "PONG" in stack.as_user("lmex-demo", "lmex", "PING"), "the others keep theirs"
 
 
 def test_a_killed_connector_comes_back_and_goes_on(stack):
