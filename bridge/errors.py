@@ -3,6 +3,7 @@
 BridgeError
 ├── ConfigError               a mistake of the user in config or arguments (exit 1)
 ├── AlreadyRunningError       another live process has the connector's name or streams (exit 1)
+│   ├── LeaseTakenError       another process took the connector's lease at the same moment
 │   └── DisplacedError        another process has taken over the connector
 ├── ExchangeError             any error of an exchange, with an `ErrorKind` [bridge.exchange_errors]
 │   ├── FrameError            a frame that cannot be parsed
@@ -37,6 +38,7 @@ __all__ = [
     "ConfigError",
     "ConnectorsFailedError",
     "DisplacedError",
+    "LeaseTakenError",
     "PortUnavailableError",
     "Problem",
     "RedisRefusedError",
@@ -90,6 +92,10 @@ class AlreadyRunningError(BridgeError):
         self.name = name
         self.detail = detail
         super().__init__(f"connector {name!r} is already running: {detail}")
+
+
+class LeaseTakenError(AlreadyRunningError):
+    """Another process took the lease at the same moment."""
 
 
 class DisplacedError(AlreadyRunningError):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from structlog.typing import FilteringBoundLogger
@@ -61,9 +62,18 @@ class Leaseholder:
             self._looking = asyncio.create_task(self._presence.lease.assure(), name="lease-look")
             self._looking.add_done_callback(self._looked)
 
-    async def keep(self, fields: Mapping[str, Any]) -> None:
-        """Renew the lease while streams are opened, which takes long where an account has many orders."""
-        while True:
+    @asynccontextmanager
+    async def kept(self, fields: Mapping[str, Any]) -> AsyncIterator[None]:
+        """Renew the lease, if it is held, while streams are opened: that takes long where an account has many orders."""
+        keeping = asyncio.create_task(self._keep(fields), name="claim")
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.wait([keeping])
+
+    async def _keep(self, fields: Mapping[str, Any]) -> None:
+        while self._presence.lease.holding.state is not LeaseState.FREE:
             await asyncio.sleep(self._beats.interval)
             try:
                 await self._presence.beat(fields)
@@ -95,7 +105,9 @@ class Leaseholder:
             await asyncio.sleep(self._beats.interval)
 
     async def show(self) -> bool:
-        """Write what has changed of the catalog; whether Redis had forgotten it."""
+        """Write what has changed of the catalog, if the lease is held; whether Redis had forgotten it."""
+        if self._presence.lease.holding.state is LeaseState.FREE:
+            return False
         forgotten = await self._presence.show(self._report.catalog())
         self._report.shown()
         return forgotten

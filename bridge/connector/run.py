@@ -116,7 +116,9 @@ async def _run_one(
         if connector.rest_url or not connector.url:  # else REST is another exchange's than the WebSocket
             works.append((_MAY_END, ClockKeeper(router.latency.clock, context).run()))
             if lists_pairs(exchange):
-                instruments = Instruments(context, store.presence.instruments, lambda: keeper.pairs)
+                instruments = Instruments(
+                    context, store.presence.instruments, lambda: () if router.standby else keeper.pairs
+                )
                 works.append(("instruments", instruments.run()))
         else:
             router.latency.clock.settled = True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from msgspec import Struct
@@ -16,7 +16,7 @@ from redis.asyncio.client import Pipeline
 
 from bridge import __version__
 from bridge.config import HeartbeatSettings
-from bridge.errors import AlreadyRunningError
+from bridge.errors import AlreadyRunningError, LeaseTakenError
 from bridge.keys import Keys
 from bridge.redis.catalog import Catalog
 from bridge.redis.errors import AWAY, FAILURES
@@ -25,6 +25,7 @@ from bridge.redis.lease import Lease
 from bridge.redis.rejects import Rejects
 from bridge.redis.rivals import Rivals, identity
 from bridge.redis.topology import masters
+from bridge.redis.vacancy import Vacancy, await_vacancy
 
 __all__ = ["Memory", "Presence"]
 
@@ -87,8 +88,29 @@ class Presence:
         """
         looked = await self.lease.look()
         last = await self._rivals.expect_silence(self._name, self._name)
+        return await self._take(Vacancy(looked, last), streams, fields)
+
+    async def succeed(
+        self,
+        streams: Callable[[], Sequence[str]],
+        fields: Callable[[], Mapping[str, str | int | float]],
+        seen: Callable[[Mapping[str, str]], None],
+    ) -> list[str]:
+        """Wait until the process that has this name is gone, and take the lease; ``seen`` gets each of its heartbeats.
+
+        Returns, raises:
+            As `claim`; what ``streams`` and ``fields`` give is asked for at the end.
+        """
+        while True:
+            free = await await_vacancy(self._client, self._keys, self._name, self.interval, seen)
+            try:
+                return await self._take(free, streams(), fields())
+            except LeaseTakenError:
+                continue  # another standby was faster
+
+    async def _take(self, free: Vacancy, streams: Sequence[str], fields: Mapping[str, str | int | float]) -> list[str]:
         gone = await self._gone(streams)
-        await self.lease.take(looked, last, partial(self._put, fields=fields, ttl=max(self._ttl, _STARTING)))
+        await self.lease.take(free.fence, free.last, partial(self._put, fields=fields, ttl=max(self._ttl, _STARTING)))
         try:
             await self._fence_off(gone)
         except AlreadyRunningError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from decimal import Decimal
 from operator import attrgetter
 from typing import Any
@@ -47,6 +47,16 @@ class StateTopic(Topic):
                 self._note(event)
         self._restated = set(self._states)
         super().seed(tail, recv)
+
+    def identity(self, event: Any) -> tuple[Hashable, Hashable]:
+        return self._key_of(event), _content(event)
+
+    def take_up(self, written: Sequence[Event], ahead: Sequence[Event], now: int) -> None:
+        newer = [*ahead, *(event for event in written if self._key_of(event) not in self._states)]
+        for event in sorted(newer, key=attrgetter("recv")):
+            self._note(event)
+        self._beside = deque((self._key_of(event), _content(event)) for event in ahead)
+        self._beside_until = now + _BESIDE
 
     def reopened(self, since: int) -> None:
         self._restated = set(self._states)

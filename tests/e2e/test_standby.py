@@ -1,0 +1,89 @@
+"""Two processes of one connector, one of which stands by: the writer is killed, and the other one goes on.
+
+Judged by the streams alone: numbers without a hole, every trade once and none missing, books that are the true ones, and
+no entry that says that something was lost.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Bench
+from tests.e2e.harness import Process, eventually
+from tests.e2e.observing import check_streams, controls, flowing, none_missing, settled
+
+HEARTBEAT = "bridge:connector:limitlex"
+KILLS = 5
+SLOW_MACHINE = {"TICKBRIDGE_HEARTBEAT__INTERVAL": "5s", "TICKBRIDGE_HEARTBEAT__TTL": "30s"}
+"""A process that gets no time to run for seconds is not to count as gone: one that is killed counts at once."""
+
+
+class Pair:
+    """A writer and its standby, the latter of which takes the place of the former again and again."""
+
+    def __init__(self, bench: Bench, **connector: Any) -> None:
+        self._bench = bench
+        self._connector: dict[str, Any] = {"standby": True, **connector}
+        self.client = bench.client
+        self.writer = self._start()
+        self.writer.wait_for('"started"')
+        flowing(self.client, 100)
+        self.standby = self._ready()
+
+    @property
+    def instance(self) -> str:
+        return str(self.client.hget(HEARTBEAT, "instance") or "")
+
+    def replace(self) -> None:
+        """The standby has become the writer: start another one."""
+        self.writer, self.standby = self.standby, self._ready()
+
+    def kill(self) -> None:
+        """Kill the writer, and wait until the standby writes."""
+        self.writer.kill()
+        self.taken_over()
+
+    def taken_over(self) -> None:
+        """Wait until the standby writes."""
+        self.standby.wait_for('"took_over"')
+        before = self._entries()
+        eventually(lambda: self._entries() > before + 10, "more entries")
+
+    def _entries(self) -> int:
+        return int(self.client.xlen("md:{limitlex:BTC-EUR}:trades"))
+
+    def _start(self) -> Process:
+        return self._bench.start(SLOW_MACHINE, **self._connector)
+
+    def _ready(self) -> Process:
+        standby = self._start()
+        standby.wait_for('"standing_by"')
+        eventually(lambda: standby.output.count('"connected"') >= self._connections, "its connections")
+        return standby
+
+    @property
+    def _connections(self) -> int:
+        return self.writer.output.count('"connected"')
+
+
+@pytest.fixture
+def pair(bench: Bench) -> Pair:
+    bench.simulate(rate=200)
+    return Pair(bench)
+
+
+def test_the_writer_is_killed_again_and_again(bench: Bench, pair: Pair) -> None:
+    simulated = bench.simulated
+    assert simulated is not None
+    for _ in range(KILLS):
+        pair.kill()
+        pair.replace()
+    settled(bench.client, simulated)
+    check_streams(bench.client, simulated)
+    none_missing(bench.client, simulated)
+    for name in simulated.pairs:
+        for channel in ("trades", "book", "quotes", "ticker"):
+            seen = controls(bench.client, f"md:{{limitlex:{name}}}:{channel}")
+            assert seen == ["live"], channel
