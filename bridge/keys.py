@@ -70,6 +70,10 @@ class Keys:
         """The heartbeat hash of a connector; gone when the connector is dead."""
         return f"{self._prefix}bridge:connector:{name}"
 
+    def standby(self, connector: str) -> str:
+        """The hash with the state of the process that stands by for a connector; gone when there is none."""
+        return f"{self._prefix}bridge:connector:{connector}:standby"
+
     def fence(self, connector: str) -> str:
         """The string that says which process may write a connector's streams; only a takeover changes it."""
         return f"{self._prefix}bridge:connector:{connector}:fence"

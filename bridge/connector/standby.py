@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from msgspec import structs
@@ -17,7 +18,9 @@ from bridge.connector.leaseholder import Leaseholder
 from bridge.connector.store import Store
 from bridge.errors import RedisUnavailableError
 from bridge.exchanges.api import Subscription
+from bridge.process.lifecycle import end_tasks
 from bridge.publish.publisher import Publisher
+from bridge.redis.errors import FAILURES
 from bridge.sequencer import OVERLAP, Topic, Window, succeed
 
 __all__ = ["Standby"]
@@ -92,7 +95,11 @@ class Standby:
             fields.update(heartbeat(), state="starting")
             return fields
 
-        names = await self._asked(lambda: self._store.succeed(self._streams, first, self._seen), None)
+        showing = asyncio.create_task(self._show(heartbeat), name="standby-show")
+        try:
+            names = await self._asked(lambda: self._store.succeed(self._streams, first, self._seen), None)
+        finally:
+            await end_tasks([showing])
         begun = time.monotonic()
         self.waits = False
         async with holder.kept(fields):
@@ -101,6 +108,19 @@ class Standby:
                 await asyncio.gather(*(self._succeed(topic) for topic in left[:_AT_ONCE]))
         self.done.set()
         self._log.warning("took_over", seconds=round(time.monotonic() - begun, 3), writer=self.writer)
+
+    async def _show(self, heartbeat: Callable[[], Mapping[str, Any]]) -> None:
+        """Show what is held, and whether this connector could go on at once, as often as a writer its heartbeat."""
+        presence = self._store.presence
+        try:
+            while True:
+                held = {"state": heartbeat()["state"], "held_bytes": self.window.bytes, "writer": self.writer}
+                with suppress(*FAILURES):
+                    await presence.stand_by(held)
+                await asyncio.sleep(presence.interval)
+        finally:
+            with suppress(*FAILURES):
+                await presence.stand_by_no_more()
 
     def _streams(self) -> list[str]:
         return [topic.stream.key for topic in self._topics.values()]

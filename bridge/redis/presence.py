@@ -157,8 +157,39 @@ class Presence:
         self._beat += 1
         await self.lease.renew(partial(self._put, fields=fields, ttl=self._ttl))
 
+    async def stand_by(self, fields: Mapping[str, str | int | float]) -> None:
+        """Show that this process stands by.
+
+        Raises:
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
+        """
+        key = self._keys.standby(self._name)
+        async with self._client.pipeline(transaction=True) as pipe:
+            self._show(pipe, key, fields, self._ttl)
+            await pipe.execute()
+
+    async def standby(self) -> dict[str, str]:
+        """What the process shows that stands by for this connector, if there is one.
+
+        Raises:
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
+        """
+        found: dict[str, str] = await self._client.hgetall(self._keys.standby(self._name))  # type: ignore[assignment]
+        return found
+
+    async def stand_by_no_more(self) -> None:
+        """Delete what this process has shown as a standby, unless another one shows itself there by now.
+
+        Raises:
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
+        """
+        if (await self.standby()).get("instance") == self.instance:
+            await self._client.delete(self._keys.standby(self._name))
+
     def _put(self, pipe: Pipeline, fields: Mapping[str, str | int | float], ttl: float) -> None:
-        key = self._keys.connector(self._name)
+        self._show(pipe, self._keys.connector(self._name), fields, ttl)
+
+    def _show(self, pipe: Pipeline, key: str, fields: Mapping[str, str | int | float], ttl: float) -> None:
         values: dict[str, str | int | float] = {
             "name": self._name,
             "exchange": self._exchange,

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.conftest import Bench
 from tests.e2e.harness import Process, eventually
-from tests.e2e.observing import check_streams, controls, flowing, none_missing, settled
+from tests.e2e.observing import check_streams, flowing, none_missing, settled
 
 HEARTBEAT = "bridge:connector:limitlex"
 KILLS = 5
@@ -60,12 +60,19 @@ class Pair:
     def _ready(self) -> Process:
         standby = self._start()
         standby.wait_for('"standing_by"')
-        eventually(lambda: standby.output.count('"connected"') >= self._connections, "its connections")
+        eventually(lambda: self._shown(standby.pid) == "standby", "that it could go on at once")
         return standby
 
-    @property
-    def _connections(self) -> int:
-        return self.writer.output.count('"connected"')
+    def _shown(self, pid: int) -> str:
+        """The state that a standby shows of itself."""
+        shown = self.client.hgetall(f"{HEARTBEAT}:standby")
+        return str(shown.get("state")) if shown.get("pid") == str(pid) else ""
+
+
+def words(client: Any, key: str) -> list[tuple[str, str]]:
+    """The control entries of a stream: events and reasons."""
+    entries = [fields for _, fields in client.xrange(key) if fields["type"] == "control"]
+    return [(fields["event"], fields["reason"]) for fields in entries]
 
 
 @pytest.fixture
@@ -80,10 +87,9 @@ def test_the_writer_is_killed_again_and_again(bench: Bench, pair: Pair) -> None:
     for _ in range(KILLS):
         pair.kill()
         pair.replace()
+    for name in simulated.pairs:
+        for channel in ("trades", "book", "quotes", "ticker"):
+            assert words(bench.client, f"md:{{limitlex:{name}}}:{channel}") == [("live", "")], channel
     settled(bench.client, simulated)
     check_streams(bench.client, simulated)
     none_missing(bench.client, simulated)
-    for name in simulated.pairs:
-        for channel in ("trades", "book", "quotes", "ticker"):
-            seen = controls(bench.client, f"md:{{limitlex:{name}}}:{channel}")
-            assert seen == ["live"], channel
