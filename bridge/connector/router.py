@@ -54,9 +54,8 @@ class Router:
         self._exchange = exchange
         self._store = store
         self._settings = settings
-        self._may_stand_by = connector.standby
         self.standby: Standby | None = None
-        """While another process writes the streams, or until they are taken over from it."""
+        """Until the streams are taken over from another process."""
         self._log = log
         self._say_rejected = FrequentWarning(log, "frame_rejected")
         self._publisher = store.publisher(self)
@@ -80,7 +79,8 @@ class Router:
         )
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails when the connector can't go on."""
-        self.holder = Leaseholder(store.presence, self._publisher, self.report, settings.heartbeat, self._fail, log=log)
+        parts = (store.presence, self._publisher, self.report, settings.heartbeat, self._fail)
+        self.holder = Leaseholder(*parts, log=log, has_standby=connector.standby)
 
     @property
     def supervisors(self) -> list[FeedSupervisor]:
@@ -129,11 +129,10 @@ class Router:
         try:
             await self._store.claim(streams, fields)
         except AlreadyRunningError as error:
-            if not self._may_stand_by or error.name != self.report.name:
+            if not self.holder.has_standby or error.name != self.report.name:
                 raise
-            self.standby = self.report.standby = Standby(
-                self._store, self._publisher, self._books, self._topics, settings=self._settings, log=self._log
-            )
+            parts = (self._store, self._publisher, self._books, self._topics)
+            self.standby = self.report.standby = Standby(*parts, settings=self._settings, log=self._log)
 
     async def _hold(self) -> None:
         """Have the lease, as soon as it is free, and keep it."""

@@ -23,12 +23,14 @@ from bridge.redis.errors import AWAY, FAILURES
 from bridge.redis.instruments import InstrumentHashes
 from bridge.redis.lease import Lease
 from bridge.redis.rejects import Rejects
-from bridge.redis.rivals import Rivals, identity
+from bridge.redis.rivals import Rivals, identity, is_gone
 from bridge.redis.topology import masters
-from bridge.redis.vacancy import Vacancy, await_vacancy
+from bridge.redis.vacancy import LOOK_EVERY, Vacancy, await_vacancy
 
-__all__ = ["Memory", "Presence"]
+__all__ = ["WANTED", "Memory", "Presence"]
 
+WANTED = "wanted"
+"""Field of a standby's hash: the instance of the writer that is asked to let it go on."""
 _MEMORY_EVERY = 5.0
 _MEMORY_REFUSED = 300.0
 _STARTING = 30.0
@@ -176,6 +178,36 @@ class Presence:
         """
         found: dict[str, str] = await self._client.hgetall(self._keys.standby(self._name))  # type: ignore[assignment]
         return found
+
+    async def has_standby(self) -> bool:
+        """Whether another process could go on at once.
+
+        Raises:
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
+        """
+        shown = await self.standby()
+        return shown.get("state") == "standby" and shown.get("instance") != self.instance and not is_gone(shown)
+
+    async def wanted(self) -> bool:
+        """Whether somebody has asked this process to let the one that stands by go on (`tickbridge handover`).
+
+        Raises:
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
+        """
+        return bool((await self.standby()).get(WANTED) == self.instance)
+
+    async def has_successor(self, patience: float) -> bool:
+        """Whether another process takes the lease within so many seconds.
+
+        Raises:
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
+        """
+        until = time.monotonic() + patience
+        while await self.lease.look() == self.lease.token:
+            if time.monotonic() > until:
+                return False
+            await asyncio.sleep(LOOK_EVERY)
+        return True
 
     async def stand_by_no_more(self) -> None:
         """Delete what this process has shown as a standby, unless another one shows itself there by now.

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Bench
+from tests.e2e.conftest import Bench, Run
 from tests.e2e.harness import Process, eventually
-from tests.e2e.observing import check_streams, flowing, none_missing, settled
+from tests.e2e.observing import check_streams, controls, flowing, none_missing, settled
 
 HEARTBEAT = "bridge:connector:limitlex"
-KILLS = 5
+KILLS = 20
 SLOW_MACHINE = {"TICKBRIDGE_HEARTBEAT__INTERVAL": "5s", "TICKBRIDGE_HEARTBEAT__TTL": "30s"}
 """A process that gets no time to run for seconds is not to count as gone: one that is killed counts at once."""
 
@@ -45,11 +45,22 @@ class Pair:
         self.writer.kill()
         self.taken_over()
 
+    def stop(self) -> None:
+        """Stop the writer, and wait until the standby writes."""
+        assert self.writer.stop() == 0
+        self.taken_over()
+
     def taken_over(self) -> None:
         """Wait until the standby writes."""
-        self.standby.wait_for('"took_over"')
+        eventually(lambda: self.client.hget(HEARTBEAT, "pid") == str(self.standby.pid), "the standby's heartbeat")
         before = self._entries()
         eventually(lambda: self._entries() > before + 10, "more entries")
+
+    def swapped(self) -> None:
+        """The standby writes, and the writer stands by."""
+        self.taken_over()
+        self.writer, self.standby = self.standby, self.writer
+        eventually(lambda: self._shown(self.standby.pid) == "standby", "that it stands by")
 
     def _entries(self) -> int:
         return int(self.client.xlen("md:{limitlex:BTC-EUR}:trades"))
@@ -82,14 +93,58 @@ def pair(bench: Bench) -> Pair:
 
 
 def test_the_writer_is_killed_again_and_again(bench: Bench, pair: Pair) -> None:
-    simulated = bench.simulated
-    assert simulated is not None
     for _ in range(KILLS):
         pair.kill()
         pair.replace()
+    check(bench)
+
+
+def check(bench: Bench) -> None:
+    """The streams are as if one connector had written them without a break."""
+    simulated = bench.simulated
+    assert simulated is not None
     for name in simulated.pairs:
         for channel in ("trades", "book", "quotes", "ticker"):
             assert words(bench.client, f"md:{{limitlex:{name}}}:{channel}") == [("live", "")], channel
     settled(bench.client, simulated)
     check_streams(bench.client, simulated)
     none_missing(bench.client, simulated)
+
+
+def test_a_writer_that_is_stopped_hands_over(bench: Bench, pair: Pair) -> None:
+    for _ in range(2):
+        pair.stop()
+        assert '"handed_over"' in pair.writer.output
+        pair.replace()
+    check(bench)
+
+
+def test_a_writer_hands_over_when_asked_and_stands_by(bench: Bench, pair: Pair, run: Run) -> None:
+    for _ in range(2):
+        done = run("handover", "limitlex", "--redis", bench.server.url)
+        assert done.ended() == 0, done.output
+        assert f"pid {pair.writer.pid}" in done.output
+        assert "to host" in done.output
+        pair.swapped()
+    check(bench)
+
+
+def test_a_standby_ends_without_a_trace(bench: Bench, pair: Pair) -> None:
+    assert pair.standby.stop() == 0
+    assert not bench.client.exists(f"{HEARTBEAT}:standby")
+    assert pair.writer.running
+    check(bench)
+
+
+def test_without_a_standby_there_is_none_to_hand_over_to(bench: Bench, run: Run) -> None:
+    bench.simulate(rate=100)
+    writer = bench.run(standby=True)
+    writer.wait_for('"started"')
+    done = run("handover", "limitlex", "--redis", bench.server.url)
+    assert done.ended() == 1
+    assert "no process stands by for 'limitlex'" in done.output
+    assert writer.stop() == 0
+    assert "stop" in controls(bench.client, "md:{limitlex:BTC-EUR}:trades")
+    done = run("handover", "limitlex", "--redis", bench.server.url)
+    assert done.ended() == 1
+    assert "no connector 'limitlex' is running" in done.output
