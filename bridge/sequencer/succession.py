@@ -62,10 +62,12 @@ def succeed(topic: Topic, sink: Sink, held: Held, written: Sequence[Event], *, a
     if live and stream_is_live and (found.unclear or unseen or held.let_go > newest + _MARGIN):
         out.say(now, ControlEvent.GAP, _UNCLEAR)
     topic.take_up(ours, found.ahead, now)
-    fresh = [data[place] for place in sorted(found.fresh)]
-    topic.withheld += held.received - len(fresh)
-    for event in sorted((*fresh, *later), key=lambda event: event.recv):
-        out.put(event)
+    topic.withheld += held.received - len(found.fresh)
+    fresh = {id(data[place]) for place in found.fresh}
+    due = {id(event) for event in later} | fresh
+    for event in held.events:
+        if id(event) in due:
+            out.put(event)
     return True
 
 
