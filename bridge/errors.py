@@ -15,6 +15,7 @@ BridgeError
 ├── ConnectorsFailedError     some connectors of a process failed; exit 1 if one by a user's mistake, else (exit 2)
 ├── RedisUnavailableError     Redis is unreachable or refuses this client (exit 2)
 │   └── RedisRefusedError     Redis refuses a command: a key holds something else, or a right is missing
+├── HandoverError             a connector that cannot be handed over, or was not (exit 1) [bridge.redis.handover]
 ├── TaskEndedError            a bug: a task of a connector ended unexpectedly (exit 2)
 ├── PortUnavailableError      the address for metrics and health checks is not available (exit 2)
 ├── StreamConflictError       another program writes to one of the connector's streams (exit 1)
