@@ -139,6 +139,7 @@ class Router:
         if self.standby:
             await self.standby.run(self.report.heartbeat, self.holder)
             self.standby = self.report.standby = None
+            self.report.beaten()
         await self.holder.run(self._restore_books)
 
     async def include(self, pair: str) -> None:

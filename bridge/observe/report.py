@@ -166,11 +166,10 @@ class Report:
         if self.ended:
             return ["it is stopping"]
         found = []
-        unwritten = time.monotonic() - self.written
+        unwritten = self.redis_age
         if self.standby:
-            unseen = time.monotonic() - self.standby.looked
-            if unseen > max(_LEAST_PATIENCE, 2.5 * self.presence.interval):
-                found.append(f"Redis: the writer's heartbeat was not seen for {unseen:.1f} s")
+            if not self.redis_connected:
+                found.append(f"Redis: the writer's heartbeat was not seen for {unwritten:.1f} s")
         elif not self.publisher.connected:
             found.append("Redis: no connection")
         elif self.refusal:
@@ -183,6 +182,18 @@ class Report:
         if topics and not any(topic.live for topic in topics):
             found.append("no subscription is live")
         return found
+
+    @property
+    def redis_age(self) -> float:
+        """Seconds since Redis last accepted a heartbeat, or, of a standby, has shown a new one of the writer."""
+        return time.monotonic() - (self.standby.looked if self.standby else self.written)
+
+    @property
+    def redis_connected(self) -> bool:
+        """Whether the publisher is connected; of a standby, whether it sees that the writer lives."""
+        if self.standby:
+            return self.redis_age <= max(_LEAST_PATIENCE, 2.5 * self.presence.interval)
+        return self.publisher.connected
 
     @property
     def degraded(self) -> list[str]:
@@ -266,9 +277,9 @@ class Report:
             "degraded": self.degraded,
             "redis": {
                 "address": self.settings.redis.address,
-                "connected": publisher.connected,
+                "connected": self.redis_connected,
                 "refusal": self.refusal,
-                "last_write_age": round(time.monotonic() - self.written, 3),
+                "last_write_age": round(self.redis_age, 3),
                 "memory_bytes": memory.used if memory else None,
                 "memory_limit_bytes": memory.most if memory else None,
             },

@@ -29,6 +29,8 @@ Key = tuple[str | None, ...]
 class StateTopic(Topic):
     """Quotes, tickers, orders, balances, positions and the like: after a reconnect, a state that stands already isn't repeated."""
 
+    each_counts = False
+
     def __init__(self, stream: Stream, sink: Sink, resync: Callable[[str, str], None]) -> None:
         super().__init__(stream, sink, resync)
         self._key_of = _key_of(*_KEYS.get(stream.channel, ()))

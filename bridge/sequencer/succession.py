@@ -59,7 +59,8 @@ def succeed(topic: Topic, sink: Sink, held: Held, written: Sequence[Event], *, a
         topic.withheld += held.received
         return _go_on_with_book(topic, out, later, now)
     unseen = found.last < 0 and said is not None and said.recv > alive - _MARGIN
-    if live and stream_is_live and (found.unclear or unseen or held.let_go > newest + _MARGIN):
+    missing = topic.each_counts and (found.unclear or unseen or held.let_go > newest + _MARGIN)
+    if live and stream_is_live and missing:
         out.say(now, ControlEvent.GAP, _UNCLEAR)
     topic.take_up(ours, found.ahead, now)
     topic.withheld += held.received - len(found.fresh)

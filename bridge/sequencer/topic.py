@@ -29,6 +29,9 @@ class Sink(Protocol):
 class Topic:
     """One stream: its state in band, and counts of what came through."""
 
+    each_counts = True
+    """Whether each event says something that no later one does."""
+
     def __init__(self, stream: Stream, sink: Sink, resync: Callable[[str, str], None]) -> None:
         self.stream = stream
         self.sink = sink

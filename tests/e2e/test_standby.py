@@ -6,13 +6,17 @@ no entry that says that something was lost.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import Bench, Run
 from tests.e2e.harness import Process, eventually
-from tests.e2e.observing import check_streams, controls, flowing, none_missing, settled
+from tests.e2e.observing import check_streams, controls, none_missing, settled
+from tests.e2e.test_lmex_simulated import Rig, whole
+from tests.servers import RedisServer
 
 HEARTBEAT = "bridge:connector:limitlex"
 KILLS = 20
@@ -23,13 +27,13 @@ SLOW_MACHINE = {"TICKBRIDGE_HEARTBEAT__INTERVAL": "5s", "TICKBRIDGE_HEARTBEAT__T
 class Pair:
     """A writer and its standby, the latter of which takes the place of the former again and again."""
 
-    def __init__(self, bench: Bench, **connector: Any) -> None:
-        self._bench = bench
-        self._connector: dict[str, Any] = {"standby": True, **connector}
-        self.client = bench.client
-        self.writer = self._start()
-        self.writer.wait_for('"started"')
-        flowing(self.client, 100)
+    def __init__(self, client: Any, exchange: str, pair: str, start: Callable[[], Process]) -> None:
+        self.client = client
+        self._heartbeat = f"bridge:connector:{exchange}"
+        self._trades = f"md:{{{exchange}:{pair}}}:trades"
+        self._start = start
+        self.writer = start()
+        eventually(lambda: client.hget(self._heartbeat, "state") == "live", "that all is live")
         self.standby = self._ready()
 
     @property
@@ -52,7 +56,7 @@ class Pair:
 
     def taken_over(self) -> None:
         """Wait until the standby writes."""
-        eventually(lambda: self.client.hget(HEARTBEAT, "pid") == str(self.standby.pid), "the standby's heartbeat")
+        eventually(lambda: self.client.hget(self._heartbeat, "pid") == str(self.standby.pid), "the standby's heartbeat")
         before = self._entries()
         eventually(lambda: self._entries() > before + 10, "more entries")
 
@@ -63,10 +67,7 @@ class Pair:
         eventually(lambda: self._shown(self.standby.pid) == "standby", "that it stands by")
 
     def _entries(self) -> int:
-        return int(self.client.xlen("md:{limitlex:BTC-EUR}:trades"))
-
-    def _start(self) -> Process:
-        return self._bench.start(SLOW_MACHINE, **self._connector)
+        return int(self.client.xlen(self._trades))
 
     def _ready(self) -> Process:
         standby = self._start()
@@ -76,7 +77,7 @@ class Pair:
 
     def _shown(self, pid: int) -> str:
         """The state that a standby shows of itself."""
-        shown = self.client.hgetall(f"{HEARTBEAT}:standby")
+        shown = self.client.hgetall(f"{self._heartbeat}:standby")
         return str(shown.get("state")) if shown.get("pid") == str(pid) else ""
 
 
@@ -89,7 +90,7 @@ def words(client: Any, key: str) -> list[tuple[str, str]]:
 @pytest.fixture
 def pair(bench: Bench) -> Pair:
     bench.simulate(rate=200)
-    return Pair(bench)
+    return Pair(bench.client, "limitlex", "BTC-EUR", lambda: bench.start(SLOW_MACHINE, standby=True))
 
 
 def test_the_writer_is_killed_again_and_again(bench: Bench, pair: Pair) -> None:
@@ -148,3 +149,22 @@ def test_without_a_standby_there_is_none_to_hand_over_to(bench: Bench, run: Run)
     done = run("handover", "limitlex", "--redis", bench.server.url)
     assert done.ended() == 1
     assert "no connector 'limitlex' is running" in done.output
+
+
+def test_lmex_goes_on_with_its_accounts(run: Run, redis_server: RedisServer, tmp_path: Path) -> None:
+    """Trades with ids, chained books, orders, positions, balances and fills of the simulated LMEX."""
+    rig = Rig(run, redis_server, tmp_path, **SLOW_MACHINE)
+    pair = Pair(rig.client, "lmex", rig.pairs[0], lambda: rig.run(standby=True, options={"balances_interval": "1s"}))
+    for _ in range(2):
+        pair.kill()
+        pair.replace()
+    rig.settle()
+    whole(rig)
+    for name in rig.pairs:
+        mine = rig.my_trades(name)
+        assert mine == rig.trades(name)[-len(mine) :], "none is missing from the first one on"
+        for channel in ("trades", "book", "quotes", "ticker"):
+            assert words(rig.client, f"md:{{lmex:{name}}}:{channel}") in ([("live", "")], []), channel
+    fills = [f["fill_id"] for _, f in rig.client.xrange("acct:{lmex:main}:fills") if "fill_id" in f]
+    assert len(set(fills)) == len(fills)
+    assert set(fills) == {fill["fill_id"] if "fill_id" in fill else fill["id"] for fill in rig.truth()["fills"]}

@@ -181,6 +181,14 @@ def test_quotes_go_on_where_the_writer_left_them() -> None:
     assert standby.succeed(written, alive=feed[19].recv, now=feed[29].recv) == feed[20:]
 
 
+def test_quotes_that_two_connectors_have_asked_for_at_different_times_need_no_gap() -> None:
+    standby = Standby(Channel.QUOTES)
+    standby.take(*(quote(place, str(2 * place)) for place in range(10)))
+    theirs = [quote(place + 0.5, str(2 * place + 1)) for place in range(9)]
+    written = [Control("A-B", None, START, Channel.QUOTES, ControlEvent.LIVE), *theirs]
+    assert standby.succeed(written, alive=START + 9 * S, now=START + 9 * S) == [quote(9, "18")]
+
+
 def order(at: float, ident: str, status: str) -> Order:
     return Order("main", None, START + int(at * S), ident, "", "A-B", "limit", "buy", "1", "1", "0", status)
 
