@@ -14,6 +14,8 @@ __all__ = ["BookTopic"]
 class BookTopic(Topic):
     """A book: a delta passes only where it continues the snapshot before it."""
 
+    each_counts = False
+
     def __init__(self, stream: Stream, sink: Sink, resync: Callable[[str, str], None]) -> None:
         super().__init__(stream, sink, resync)
         self.awaiting = True

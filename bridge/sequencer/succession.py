@@ -45,7 +45,8 @@ def succeed(topic: Topic, sink: Sink, held: Held, written: Sequence[Event], *, a
     begun = max(newest - OVERLAP + 2 * _MARGIN, held.let_go)
     data = [event for event in held.events if not isinstance(event, Control) and event.recv >= begun]
     found = splice(ours, data, topic.identity, begun)
-    cut = max(alive, data[found.last].recv if found.last >= 0 else 0)
+    # Where the newest event says all, what the standby's connections have been through says nothing.
+    cut = max(alive, data[found.last].recv if found.last >= 0 else 0) if topic.each_counts else now
     said, later = _state_at(held, cut)
     live = said is not None and said.event is ControlEvent.LIVE
     stream_is_live = _is_live(written)

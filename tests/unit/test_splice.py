@@ -189,6 +189,14 @@ def test_quotes_that_two_connectors_have_asked_for_at_different_times_need_no_ga
     assert standby.succeed(written, alive=START + 9 * S, now=START + 9 * S) == [quote(9, "18")]
 
 
+def test_what_a_stream_of_states_has_been_through_does_not_matter() -> None:
+    """The standby is live since after the writer's last heartbeat, and its newest state says all."""
+    standby = Standby(Channel.QUOTES)
+    standby.take(quote(9, "2"))
+    written = [Control("A-B", None, START, Channel.QUOTES, ControlEvent.LIVE), quote(1, "1")]
+    assert standby.succeed(written, alive=START + 8 * S, now=START + 10 * S) == [quote(9, "2")]
+
+
 def order(at: float, ident: str, status: str) -> Order:
     return Order("main", None, START + int(at * S), ident, "", "A-B", "limit", "buy", "1", "1", "0", status)
 
