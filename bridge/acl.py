@@ -94,6 +94,7 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
         *(("+xadd", "+xtrim", "+xlen", "+xinfo|stream", "+xrange", "+xrevrange", "+time") if streams else ()),
         *([_also(instruments, ("+watch", "+hgetall", "+hset"))] if instruments else ()),
         _also([beat], ("+watch", "+hget", "+hgetall", "+hset", "+pexpire", "+del")),
+        *([_also([f"~{keys.standby(one.name)}"], ("+hgetall", "+hset", "+pexpire", "+del"))] if one.standby else ()),
         _also([f"%R~{keys.connector('*')}"], ("+hgetall",)),
         _also([f"~{keys.fence('*')}"], ("+watch", "+get", "+set")),
         _also([f"~{keys.catalog()}"], ("+watch", "+hset", "+hmget", "+hkeys", "+hdel")),

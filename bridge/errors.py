@@ -3,6 +3,7 @@
 BridgeError
 ├── ConfigError               a mistake of the user in config or arguments (exit 1)
 ├── AlreadyRunningError       another live process has the connector's name or streams (exit 1)
+│   ├── LeaseTakenError       another process took the connector's lease at the same moment
 │   └── DisplacedError        another process has taken over the connector
 ├── ExchangeError             any error of an exchange, with an `ErrorKind` [bridge.exchange_errors]
 │   ├── FrameError            a frame that cannot be parsed
@@ -14,6 +15,7 @@ BridgeError
 ├── ConnectorsFailedError     some connectors of a process failed; exit 1 if one by a user's mistake, else (exit 2)
 ├── RedisUnavailableError     Redis is unreachable or refuses this client (exit 2)
 │   └── RedisRefusedError     Redis refuses a command: a key holds something else, or a right is missing
+├── HandoverError             a connector that cannot be handed over, or was not (exit 1) [bridge.redis.handover]
 ├── TaskEndedError            a bug: a task of a connector ended unexpectedly (exit 2)
 ├── PortUnavailableError      the address for metrics and health checks is not available (exit 2)
 ├── StreamConflictError       another program writes to one of the connector's streams (exit 1)
@@ -37,6 +39,7 @@ __all__ = [
     "ConfigError",
     "ConnectorsFailedError",
     "DisplacedError",
+    "LeaseTakenError",
     "PortUnavailableError",
     "Problem",
     "RedisRefusedError",
@@ -90,6 +93,10 @@ class AlreadyRunningError(BridgeError):
         self.name = name
         self.detail = detail
         super().__init__(f"connector {name!r} is already running: {detail}")
+
+
+class LeaseTakenError(AlreadyRunningError):
+    """Another process took the lease at the same moment."""
 
 
 class DisplacedError(AlreadyRunningError):

@@ -94,6 +94,10 @@ class Keys:
         """The heartbeat of a process that writes streams of `SERVICE_CHANNELS`: a string, gone when the process is dead."""
         return f"{self._prefix}bridge:service:{instance}"
 
+    def standby(self, connector: str) -> str:
+        """The hash with the state of the process that stands by for a connector; gone when there is none."""
+        return f"{self._prefix}bridge:connector:{connector}:standby"
+
     def fence(self, connector: str) -> str:
         """The string that says which process may write a connector's streams; only a takeover changes it."""
         return f"{self._prefix}bridge:connector:{connector}:fence"

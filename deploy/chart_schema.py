@@ -15,7 +15,7 @@ from typing import Any
 
 from bridge.config.schema import config_schema
 from bridge.exchanges import families, names
-from bridge.model import PUBLIC_CHANNELS, Channel
+from bridge.model import CONNECTOR_CHANNELS, PUBLIC_CHANNELS
 
 __all__ = ["PATH", "generated", "main"]
 
@@ -45,7 +45,7 @@ def generated(text: str) -> str:
     definitions["exchange"] = {"enum": sorted(names())}
     families_of = [{"type": "string", "pattern": f"^{prefix.replace('.', '[.]')}[a-z0-9]+$"} for prefix in families()]
     definitions["anyExchange"] = {"anyOf": [{"$ref": "#/definitions/exchange"}, *families_of]}
-    definitions["channel"] = {"enum": [str(channel) for channel in Channel if channel in PUBLIC_CHANNELS]}
+    definitions["channel"] = {"enum": [str(channel) for channel in CONNECTOR_CHANNELS if channel in PUBLIC_CHANNELS]}
     rules = config_schema()["properties"]["connectors"]["items"]["allOf"]
     connector["allOf"] = [_rule(rule) for rule in rules]
     connector["properties"]["silence"]["properties"] = _of_each_channel("silence")
@@ -54,7 +54,7 @@ def generated(text: str) -> str:
 
 
 def _of_each_channel(definition: str) -> dict[str, Any]:
-    return {str(channel): {"$ref": f"#/definitions/{definition}"} for channel in Channel}
+    return {str(channel): {"$ref": f"#/definitions/{definition}"} for channel in CONNECTOR_CHANNELS}
 
 
 def _rule(rule: dict[str, Any]) -> dict[str, Any]:

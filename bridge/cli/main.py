@@ -31,6 +31,7 @@ GROUPS = {
     "run": {
         "up": "connect to exchanges now: a server, connectors, books and a live view, without a config",
         "run": "run connectors, which write exchange feeds to Redis Streams",
+        "handover": "let the standby of a connector take over",
         "record": "record the live connections of a connector",
     },
     "read": {

@@ -10,13 +10,15 @@ from bridge.cli import values
 from bridge.cli.common import add_config_option
 
 if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
     from bridge.keys import Keys
     from bridge.overview.choice import Choice
     from bridge.overview.look import Overview
     from bridge.overview.rows import StreamRow
     from bridge.redis.topology import Topology
 
-__all__ = ["add_choice_options", "add_redis_options", "choice_of", "expect_some", "looked", "where"]
+__all__ = ["add_choice_options", "add_redis_options", "asked", "choice_of", "expect_some", "looked", "where"]
 
 T = TypeVar("T")
 
@@ -101,23 +103,36 @@ def looked(topology: Topology, keys: Keys, work: Callable[[Overview], Awaitable[
         RedisUnavailableError: Redis does not answer, or refuses this client or a key.
     """
     from bridge.overview.look import Overview
+    from bridge.tail.output import note
+
+    async def main(redis: Redis) -> tuple[Overview, T]:
+        overview = Overview(redis, keys)
+        await overview.look()
+        return overview, await work(overview)
+
+    overview, found = asked(topology, main)
+    for words in overview.notes:
+        note(words)
+    return found
+
+
+def asked(topology: Topology, work: Callable[[Redis], Awaitable[T]]) -> T:
+    """Connect to this Redis, do some work, and disconnect.
+
+    Raises:
+        RedisUnavailableError: Redis does not answer, or refuses this client or a key.
+    """
     from bridge.process.loops import run_async
     from bridge.redis.errors import explained
-    from bridge.tail.output import note
     from consumers.connection import make_client
 
     async def main() -> T:
         redis = make_client(topology, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT / 2)
         try:
             with explained(topology.address):
-                overview = Overview(redis, keys)
-                await overview.look()
-                found = await work(overview)
+                return await work(redis)
         finally:
             await redis.aclose()
-        for words in overview.notes:
-            note(words)
-        return found
 
     return run_async(main())
 

@@ -150,6 +150,8 @@ class ConnectorSettings(Section):
     """Between protocol pings (default: the exchange's)."""
     dead_after: Duration | None = Field(default=None, gt=0)
     """Without any frame, pongs included, for so long, a connection is dead (default: the exchange's)."""
+    standby: bool = False
+    """Whether a second process with this name waits, connected, until the first is gone, and goes on in its place."""
     transport: Literal["auto", "websockets", "picows"] = "auto"
     """The WebSocket client; ``auto`` takes picows if it is installed."""
     latency_limit: Limit = 2.0

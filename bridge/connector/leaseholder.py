@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from structlog.typing import FilteringBoundLogger
@@ -19,6 +20,10 @@ from bridge.redis.presence import Presence
 __all__ = ["Leaseholder"]
 
 
+_TAKEN_WITHIN = 2.0
+"""Seconds that a process which stands by may take to have the lease."""
+
+
 class _Publisher(Protocol):
     def stand_by(self) -> None: ...
 
@@ -26,11 +31,14 @@ class _Publisher(Protocol):
 
     def renew(self, reason: str) -> None: ...
 
+    async def drained(self) -> None: ...
+
 
 class Leaseholder:
     """Keeps one connector's lease, and what it shows of itself.
 
-    ``failed`` hears of what the connector can't go on after; the ``publisher`` is one that stands by.
+    ``failed`` hears of what the connector can't go on after; the ``publisher`` is one that stands by. ``has_standby``:
+    whether another process may be standing by.
     """
 
     def __init__(
@@ -42,7 +50,10 @@ class Leaseholder:
         failed: Callable[[BaseException], None],
         *,
         log: FilteringBoundLogger,
+        has_standby: bool = False,
     ) -> None:
+        self.has_standby = has_standby
+        """Whether another process may be standing by."""
         self._presence = presence
         self._publisher = publisher
         self._report = report
@@ -50,6 +61,9 @@ class Leaseholder:
         self._failed = failed
         self._log = log
         self._looking: asyncio.Task[None] | None = None
+        self._beating = asyncio.Lock()
+        self.wanted = asyncio.Event()
+        """A process that stands by is to have the lease."""
         self.displaced = asyncio.Event()
         """Another process has taken this one's place: nothing is written any more, not even that it ends."""
         presence.lease.holding.changed = self._changed
@@ -61,9 +75,18 @@ class Leaseholder:
             self._looking = asyncio.create_task(self._presence.lease.assure(), name="lease-look")
             self._looking.add_done_callback(self._looked)
 
-    async def keep(self, fields: Mapping[str, Any]) -> None:
-        """Renew the lease while streams are opened, which takes long where an account has many orders."""
-        while True:
+    @asynccontextmanager
+    async def kept(self, fields: Mapping[str, Any]) -> AsyncIterator[None]:
+        """Renew the lease, if it is held, while streams are opened: that takes long where an account has many orders."""
+        keeping = asyncio.create_task(self._keep(fields), name="claim")
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.wait([keeping])
+
+    async def _keep(self, fields: Mapping[str, Any]) -> None:
+        while self._presence.lease.holding.state is not LeaseState.FREE:
             await asyncio.sleep(self._beats.interval)
             try:
                 await self._presence.beat(fields)
@@ -82,7 +105,14 @@ class Leaseholder:
         while True:
             before()
             try:
-                await self._presence.beat(self._report.heartbeat())
+                async with self._beating:
+                    passed_on = self._presence.lease.holding.state is LeaseState.FREE
+                    if not passed_on:
+                        await self._presence.beat(self._report.heartbeat())
+                if passed_on:
+                    await asyncio.Event().wait()  # the connector ends
+                if self.has_standby and await self._presence.wanted():
+                    self.wanted.set()
                 # The catalog may be with another node, which must not cost the heartbeat its life when it hangs.
                 async with asyncio.timeout(self._beats.ttl / 2):
                     forgotten = await self.show()
@@ -94,8 +124,42 @@ class Leaseholder:
                 self._log.debug("heartbeat_failed", error=str(error))
             await asyncio.sleep(self._beats.interval)
 
+    async def pass_on(self, patience: float) -> bool:
+        """Let the process that stands by have the lease, once all is written; whether it has taken it.
+
+        If it has not, this process has the lease again, or still.
+        """
+        lease = self._presence.lease
+        if not self.has_standby or lease.holding.state is not LeaseState.HELD:
+            return False
+        streams = [topic.stream.key for topic in self._report.topics.values()]
+        async with self._beating:
+            try:
+                async with asyncio.timeout(patience):
+                    if not await self._presence.has_standby():
+                        return False
+                    await self._publisher.drained()
+            except (TimeoutError, *FAILURES):
+                return False
+            self._publisher.stand_by()
+            try:
+                await self._presence.leave()
+                if await self._presence.has_successor(_TAKEN_WITHIN):
+                    self._log.info("handed_over")
+                    return True
+                await self._presence.claim(streams, self._report.heartbeat())
+            except AlreadyRunningError:
+                return True  # it was late
+            except FAILURES as error:
+                self._log.warning("not_handed_over", error=str(error))
+            if lease.holding.state is LeaseState.HELD:
+                self._publisher.may_write(Fence(lease.key, lease.token, lease.name))
+        return False
+
     async def show(self) -> bool:
-        """Write what has changed of the catalog; whether Redis had forgotten it."""
+        """Write what has changed of the catalog, if the lease is held; whether Redis had forgotten it."""
+        if self._presence.lease.holding.state is LeaseState.FREE:
+            return False
         forgotten = await self._presence.show(self._report.catalog())
         self._report.shown()
         return forgotten

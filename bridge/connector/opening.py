@@ -12,10 +12,10 @@ from bridge.clock import CLOCK
 from bridge.entries import UnknownKindError, decode
 from bridge.errors import RedisUnavailableError
 from bridge.keys import Keys, StreamKey
-from bridge.model import Channel, Event, Fill
+from bridge.model import Channel, ControlEvent, Event, Fill
 from bridge.publish.stream import Stream, StreamId
 
-__all__ = ["Tail", "open_stream"]
+__all__ = ["Tail", "continue_stream", "open_stream"]
 
 Row = tuple[str, dict[str, str]]
 """An entry's ID, and its fields."""
@@ -42,6 +42,10 @@ _STANDING = {
 _MOST_STANDING = 50_000
 _TAIL_ELSEWHERE = 20
 _TAIL_BOOK = 1
+_TAIL_LEFT = 100
+"""How many are read at first of a stream that another connector has left."""
+_LONGEST_TIME = 20
+"""Digits of a time in nanoseconds."""
 _TAIL_FOREIGN = 200
 """How many are read where the newest ones are not ours, to find where our numbering stands."""
 
@@ -74,26 +78,75 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
     """
     now_ms = CLOCK.now() // 1_000_000
     count = _TAIL_BOOK if stream.is_book else _TAIL.get(stream.channel, _TAIL_ELSEWHERE)
-    rows: list[Row]
     parsed = keys.parse(stream.key)
+    standing: list[Row] = []
     try:
-        rows = await client.xrevrange(stream.key, count=count)  # type: ignore[assignment]
+        rows = await _newest(client, stream, parsed, count)
         if not rows:
             return await _resume_empty(client, stream)
-        length = int(await client.xlen(stream.key))
-        last = StreamId.parse(rows[0][0])
-        first = await _first(client, stream, now_ms)
-        if len(rows) == count < _TAIL_FOREIGN and not any(_event(parsed, fields) for _, fields in rows):
-            rows = await client.xrevrange(stream.key, count=_TAIL_FOREIGN)  # type: ignore[assignment]
         whole = len(rows) < count
         if stream.channel is Channel.FILLS and not whole:
             await _read_back(client, stream.key, parsed, rows, now_ms)
-        standing: list[Row] = []
         if stream.channel in _STANDING and not whole:
             standing = await _standing(client, stream, rows[-1][0])
+        return await _resume(client, stream, parsed, rows, standing)
     except ResponseError as error:
         raise RedisUnavailableError(address, f"{stream.key}: {error}") from None
-    begun = StreamId.parse(rows[-1][0])
+
+
+async def continue_stream(client: Redis, keys: Keys, stream: Stream, address: str, back: int) -> Tail:
+    """Set the stream to go on where another connector has left it in Redis, as `open_stream` does.
+
+    Returns:
+        What the stream got in the last ``back`` ns before its newest entry; of a book, what shows whether it is live.
+
+    Raises:
+        RedisUnavailableError: the key is not a stream, or this user may not read it.
+    """
+    parsed = keys.parse(stream.key)
+    count = _TAIL_BOOK if stream.is_book else _TAIL_LEFT
+    try:
+        rows = await _newest(client, stream, parsed, count)
+        if not rows:
+            return await _resume_empty(client, stream)
+        tail = rows[-1:]
+        since = _received(rows[0]) - back
+        while tail and len(rows) < _MOST_BACK and _goes_on(stream, tail[-1], since):
+            tail = await client.xrevrange(stream.key, max=f"({tail[-1][0]}", count=2 * len(rows))  # type: ignore[assignment]
+            rows += tail
+        return await _resume(client, stream, parsed, rows, [])
+    except ResponseError as error:
+        raise RedisUnavailableError(address, f"{stream.key}: {error}") from None
+
+
+def _goes_on(stream: Stream, row: Row, since: int) -> bool:
+    """Whether to read further back than this entry."""
+    if stream.is_book:  # whose data says that it is live
+        return row[1].get("event") in (ControlEvent.GAP, ControlEvent.LOST)
+    return _received(row) >= since
+
+
+def _received(row: Row) -> int:
+    """When an entry's event was received (ns); 0 if it doesn't say."""
+    recv = row[1].get("recv", "")
+    return int(recv) if recv.isdecimal() and len(recv) <= _LONGEST_TIME else 0
+
+
+async def _newest(client: Redis, stream: Stream, parsed: StreamKey | None, count: int) -> list[Row]:
+    """The newest entries; more, where those are not ours."""
+    rows: list[Row] = await client.xrevrange(stream.key, count=count)  # type: ignore[assignment]
+    if len(rows) == count < _TAIL_FOREIGN and not any(_event(parsed, fields) for _, fields in rows):
+        rows = await client.xrevrange(stream.key, count=_TAIL_FOREIGN)  # type: ignore[assignment]
+    return rows
+
+
+async def _resume(
+    client: Redis, stream: Stream, parsed: StreamKey | None, rows: list[Row], standing: list[Row]
+) -> Tail:
+    """Set the stream to go on after the newest of these rows (newest first), and take their events."""
+    length = int(await client.xlen(stream.key))
+    first = await _first(client, stream, CLOCK.now() // 1_000_000)
+    last, begun = StreamId.parse(rows[0][0]), StreamId.parse(rows[-1][0])
     events: list[Event] = []
     newest_ours: StreamId | None = None
     for ident, fields in [*rows, *standing]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import ChainMap
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,29 +12,30 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.clock import CLOCK
 from bridge.config import ConnectorSettings, Settings
-from bridge.connector.books import Books, Nowhere
+from bridge.connector.books import Books
 from bridge.connector.leaseholder import Leaseholder
 from bridge.connector.opening import Tail
+from bridge.connector.standby import Standby
 from bridge.connector.store import Store
 from bridge.connector.subaccounts import Subaccounts
+from bridge.connector.topics import TopicTable
 from bridge.errors import AlreadyRunningError, RedisUnavailableError, StreamConflictError
 from bridge.exchange_errors import ErrorKind, ExchangeError, FrameError
-from bridge.exchanges.api import BestPrices, Exchange, Restated, Subscription
+from bridge.exchanges.api import Exchange, Restated, Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
 from bridge.feed.supervisor import FeedSupervisor
-from bridge.model import DATA_EVENTS, PUBLIC_CHANNELS, Channel, Control, ControlEvent, Event
+from bridge.model import PUBLIC_CHANNELS, Control, ControlEvent, Event
 from bridge.observe.report import Report
 from bridge.process.lifecycle import end_tasks
 from bridge.process.logs import FrequentWarning
+from bridge.publish.publisher import Publisher
 from bridge.publish.stream import Stream
 from bridge.redis.errors import FAILURES
-from bridge.sequencer import Topic, topic_type
+from bridge.sequencer import Topic, Window
 
 __all__ = ["Router"]
 
-_TAKEN: tuple[type[Event], ...] = (*DATA_EVENTS, BestPrices)
-"""What topics take beside control events."""
 _LOOK_EVERY = 0.05
 """Seconds between two looks at whether what waits has been acknowledged."""
 
@@ -54,22 +54,19 @@ class Router:
         self._exchange = exchange
         self._store = store
         self._settings = settings
+        self.standby: Standby | None = None
+        """Until the streams are taken over from another process."""
         self._log = log
         self._say_rejected = FrequentWarning(log, "frame_rejected")
         self._publisher = store.publisher(self)
-        self._topics: dict[Subscription, Topic] = {}
-        self._unpublished: dict[Subscription, Topic] = {}
-        """Those of which only other streams are made."""
-        self._fed = ChainMap(self._topics, self._unpublished)
-        """All that the feed brings something for."""
-        self._by_class: dict[type[Event], dict[str, Topic]] = {kind: {} for kind in _TAKEN}
-        self._by_stream: dict[Stream, Topic] = {}
         self._left: set[Subscription] = set()
         """Streams of pairs that are read no more; their connections may still bring something."""
         self.flow = FlowControl()
         self._books = Books(exchange, lambda: self.supervisors, self.event, log, self.flow)
-        self._subaccounts = Subaccounts(self, self._topics, self._open, self._fail, log)
         self.latency = FeedLatency(exchange.timed, log, limit=connector.latency_limit, window=connector.latency_window)
+        self._table = TopicTable(store, self._books, self.latency)
+        self._topics, self._fed, self._by_class = self._table.published, self._table.fed, self._table.by_class
+        self._subaccounts = Subaccounts(self, self._topics, self._open, self._fail, log)
         self.report = Report(
             exchange,
             connector.name,
@@ -82,7 +79,8 @@ class Router:
         )
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails when the connector can't go on."""
-        self.holder = Leaseholder(store.presence, self._publisher, self.report, settings.heartbeat, self._fail, log=log)
+        parts = (store.presence, self._publisher, self.report, settings.heartbeat, self._fail)
+        self.holder = Leaseholder(*parts, log=log, has_standby=connector.standby)
 
     @property
     def supervisors(self) -> list[FeedSupervisor]:
@@ -111,24 +109,38 @@ class Router:
         self.report.starting = True
         beginning = self.report.heartbeat()
         try:
-            await self._store.claim(streams, beginning)
-            keeping = asyncio.create_task(self.holder.keep(beginning), name="claim")
-            try:
-                self._keep_unpublished(set(self._exchange.subscriptions()).difference(wanted))
+            await self._claim(streams, beginning)
+            async with self.holder.kept(beginning):
+                self._table.keep_unpublished(set(self._exchange.subscriptions()).difference(wanted))
                 for subscription in wanted:
                     await self._open(subscription)
                 account = self._exchange.profile.account
                 if account is not None and account.subaccounts:
                     await self._subaccounts.reopen(await self._store.subaccounts())
-            finally:
-                keeping.cancel()
-                await asyncio.wait([keeping])
             self.report.starting = False
             await self.holder.show()
         except BaseException:
             with suppress(*FAILURES, AlreadyRunningError):
                 await self._store.presence.leave()  # for who tries next, this one itself maybe
             raise
+
+    async def _claim(self, streams: Sequence[str], fields: Mapping[str, str | int | float]) -> None:
+        """Take the name and these streams, or stand by for who has them."""
+        try:
+            await self._store.claim(streams, fields)
+        except AlreadyRunningError as error:
+            if not self.holder.has_standby or error.name != self.report.name:
+                raise
+            parts = (self._store, self._publisher, self._books, self._topics)
+            self.standby = self.report.standby = Standby(*parts, settings=self._settings, log=self._log)
+
+    async def _hold(self) -> None:
+        """Have the lease, as soon as it is free, and keep it."""
+        if self.standby:
+            await self.standby.run(self.report.heartbeat, self.holder)
+            self.standby = self.report.standby = None
+            self.report.beaten()
+        await self.holder.run(self._restore_books)
 
     async def include(self, pair: str) -> None:
         """Open the streams of a further pair.
@@ -137,13 +149,17 @@ class Router:
             AlreadyRunningError: another process writes one of them.
             RedisUnavailableError: Redis is out of reach.
         """
-        exchange = self._exchange.beside([pair])
+        exchange, standby = self._exchange.beside([pair]), self.standby
         wanted, fed = exchange.published(), set(exchange.subscriptions())
         streams = [self._store.stream(one.channel, one.subject) for one in wanted]
-        await self._store.claim_more([stream.key for stream in streams])
+        if not (standby and standby.waits):
+            await self._store.claim_more([stream.key for stream in streams])
         tails = [await self._store.open(stream) for stream in streams]  # all or none: the pair may be tried again
+        if standby is not self.standby:  # the streams were another process's until now
+            await self.include(pair)
+            return
         self._left -= fed
-        self._keep_unpublished(fed.difference(wanted))
+        self._table.keep_unpublished(fed.difference(wanted))
         for subscription, stream, tail in zip(wanted, streams, tails, strict=True):
             self._add(subscription, stream, tail)
         self.report.poll(exchange)
@@ -155,19 +171,13 @@ class Router:
         topics = []
         for subscription in leaving:
             topic = self._fed[subscription]
-            for by_subject in self._by_class.values():
-                if by_subject.get(topic.subject) is topic:
-                    del by_subject[topic.subject]
             topic.stop(CLOCK.now(), reason)
-            self._books.forget(topic)
-            self.latency.forget(topic)
-            if self._unpublished.pop(subscription, None) is None:
-                topics.append(self._topics.pop(subscription))
+            if self._table.remove(subscription):
+                topics.append(topic)
                 self.report.leaving(topic)
-                del self._by_stream[topic.stream]
         waiting = [topic.stream for topic in topics]
         # The acknowledgements of one stream are no event to wait for.
-        while waiting := [s for s in waiting if not self._publisher.give_up(s)]:  # noqa: ASYNC110
+        while waiting := [s for s in waiting if not self._outlet(s).give_up(s)]:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_EVERY)
         for topic in topics:
             self.report.left(topic)
@@ -179,7 +189,7 @@ class Router:
         presence = self._store.presence
         return [
             ("publisher", self._publisher.run()),
-            ("heartbeat", self.holder.run(self._restore_books)),
+            ("heartbeat", self._hold()),
             ("books", self._books.watch()),
             ("lease", self._store.lease.holding.watch()),
             ("memory", presence.watch_memory()),
@@ -197,7 +207,7 @@ class Router:
         """
         self.report.ended = True
         await self._subaccounts.finish(min(1.0, deadline / 2))
-        if self.holder.displaced.is_set():
+        if self.holder.displaced.is_set() or (self.standby and self.standby.waits):
             return
         now = CLOCK.now()
         for topic in self._topics.values():
@@ -219,6 +229,8 @@ class Router:
             await end_tasks((writing, displaced))
 
     async def _write_the_rest(self) -> None:
+        if self.standby:
+            await self.standby.done.wait()
         await self._publisher.drained()
         await self._store.presence.rejects.drained()
         await self.holder.show()
@@ -270,7 +282,10 @@ class Router:
             topic.restate(state.events, state.asked, CLOCK.now(), state.covers)
 
     def rejected(self, connection: str, error: FrameError, recv: int) -> None:
-        """A frame could not be understood."""
+        """A frame could not be understood; who writes the streams keeps it."""
+        if self.standby:
+            self._store.presence.rejects.count += 1
+            return
         self._store.presence.rejects.add(connection, error, recv + CLOCK.shift)
         self._say_rejected(connection=connection, error=error.words)
 
@@ -292,8 +307,8 @@ class Router:
 
     def dropped(self, stream: Stream) -> None:
         """Events of this stream were dropped: a book needs a fresh snapshot, once Redis takes entries."""
-        if stream in self._by_stream:
-            self._books.dropped(self._by_stream[stream])
+        if topic := self._table.by_stream.get(stream):
+            self._books.dropped(topic)
 
     def recovered(self) -> None:
         """Redis takes entries again."""
@@ -317,7 +332,7 @@ class Router:
 
     def disturbed(self, stream: Stream, reason: str, count: int | None) -> None:
         """Somebody else has changed this stream: it says so, and a book starts again."""
-        topic = self._by_stream.get(stream)
+        topic = self._table.by_stream.get(stream)
         if topic is None:
             return  # it is being given up
         topic.disturbed(CLOCK.now(), reason, count)
@@ -329,7 +344,7 @@ class Router:
     def not_taken(self, topic: Topic, count: int) -> None:
         """Declare events lost that came before their stream was open."""
         topic.received += count
-        self._publisher.declare_lost(topic.stream, CLOCK.now(), count, "too many events before the stream was open")
+        topic.sink.declare_lost(topic.stream, CLOCK.now(), count, "too many events before the stream was open")
 
     # -------------------------------------------------------------------------------------------------------------
 
@@ -356,15 +371,16 @@ class Router:
                 topic.control(event)
 
     async def _open(self, subscription: Subscription) -> Topic:
-        stream = self._store.stream(subscription.channel, subscription.subject)
-        return self._add(subscription, stream, await self._store.open(stream))
+        while True:
+            stream, standby = self._store.stream(subscription.channel, subscription.subject), self.standby
+            tail = await self._store.open(stream)
+            if standby is self.standby:  # else the stream was another process's until now
+                return self._add(subscription, stream, tail)
 
     def _add(self, subscription: Subscription, stream: Stream, tail: Tail) -> Topic:
-        topic = self._topic(stream)
-        self._publisher.add(stream)
-        self._topics[subscription] = topic
-        self._by_stream[stream] = topic
-        self._route(subscription, topic)
+        outlet = self.standby.window if self.standby else self._publisher
+        topic = self._table.add(subscription, stream, outlet)
+        outlet.add(stream)
         now = CLOCK.now()
         # Another host's clock may have been ahead: nothing that stands there was received later than now.
         events = [event if event.recv <= now else structs.replace(event, recv=now) for event in tail.events]
@@ -373,26 +389,10 @@ class Router:
         self.latency.opened(subscription.channel, topic, now)
         return topic
 
-    def _keep_unpublished(self, subscriptions: Collection[Subscription]) -> None:
-        """Have topics that other streams are made of, and whose own entries nobody gets."""
-        for subscription in subscriptions:
-            stream = self._store.stream(subscription.channel, subscription.subject)
-            topic = self._unpublished[subscription] = self._books.topic(stream, Nowhere())
-            self._route(subscription, topic)
-            self.latency.opened(subscription.channel, topic, CLOCK.now())
-
-    def _route(self, subscription: Subscription, topic: Topic) -> None:
-        """Have the topic get the events of its stream."""
-        for kind, topics in self._by_class.items():
-            if kind.channel is subscription.channel:  # type: ignore[attr-defined]
-                topics[subscription.subject] = topic
-
-    def _topic(self, stream: Stream) -> Topic:
-        if stream.channel is Channel.BOOK:
-            return self._books.topic(stream, self._publisher)
-        if stream.channel is Channel.BOOK10:
-            return self._books.top(stream, self._publisher)
-        return topic_type(stream.channel)(stream, self._publisher, self._books.resync)
+    def _outlet(self, stream: Stream) -> Publisher | Window:
+        """What a stream's entries go to."""
+        standby = self.standby
+        return standby.window if standby and standby.window.holds(stream) else self._publisher
 
     def _restore_books(self) -> None:
         self._books.restore(self._publisher.takes)

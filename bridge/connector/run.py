@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -93,6 +93,19 @@ async def _run_one(
     monitor: Monitor,
     reloader: Reloader | None,
 ) -> None:
+    """Run a connector; one that has handed its streams over while the process goes on stands by from then on."""
+    while await _run_once(settings, connector, stop, monitor, reloader) and not stop.is_set():
+        pass
+
+
+async def _run_once(
+    settings: Settings,
+    connector: ConnectorSettings,
+    stop: asyncio.Event,
+    monitor: Monitor,
+    reloader: Reloader | None,
+) -> bool:
+    """Run a connector until the process ends, or until another process has its streams; whether it is the latter."""
     if reloader:
         connector = reloader.current(connector.name)  # it may have failed, and the config was read again since it began
     log = logger_of(connector)
@@ -103,7 +116,7 @@ async def _run_one(
         rest = await stack.enter_async_context(rest_client(connector, exchange, None, limits))
         pairs = await unless_stopped(stop, _pairs_of(settings, connector, rest, store))
         if pairs is None:
-            return
+            return False
         exchange = build_exchange(settings, connector, pairs)
         router = Router(exchange, connector, store, settings, log)
         monitor.add(router.report)
@@ -116,7 +129,9 @@ async def _run_one(
         if connector.rest_url or not connector.url:  # else REST is another exchange's than the WebSocket
             works.append((_MAY_END, ClockKeeper(router.latency.clock, context).run()))
             if lists_pairs(exchange):
-                instruments = Instruments(context, store.presence.instruments, lambda: keeper.pairs)
+                instruments = Instruments(
+                    context, store.presence.instruments, lambda: () if router.standby else keeper.pairs
+                )
                 works.append(("instruments", instruments.run()))
         else:
             router.latency.clock.settled = True
@@ -127,26 +142,60 @@ async def _run_one(
         tasks = {what: asyncio.create_task(work, name=f"{connector.name}-{what}") for what, work in works}
         for what, task in tasks.items():
             task.add_done_callback(partial(_fail_by, router.failed, may_end=what == _MAY_END))
-        ending = asyncio.create_task(stop.wait(), name=f"{connector.name}-stop")
-        try:
-            log.info("started", pairs=pairs, channels=[str(channel) for channel in connector.channels])
-            await asyncio.wait((ending, router.failed), return_when=asyncio.FIRST_COMPLETED)
-            deadline = time.monotonic() + settings.shutdown_timeout
-            await _end([tasks["feed"]], _CLOSING)
-            # Whatever it was that failed: the streams say that the connector has ended.
-            await router.finish(max(deadline - time.monotonic(), 0.1))
-        except RedisUnavailableError:
-            # Where it failed, the cause says more than what could not be written because of it.
-            if not router.failed.done():
-                raise
-        finally:
-            await _end([*tasks.values(), ending])
-        if router.failed.done():
-            router.failed.result()
-        if router.holder.displaced.is_set():
-            raise DisplacedError(connector.name)
+        log.info("started", pairs=pairs, channels=[str(channel) for channel in connector.channels])
+        passed = await _until_ended(settings, router, tasks, stop)
         flush_repeats()
         log.info("stopped", **router.report.counts(), errors=dict(router.report.errors))
+        return passed
+
+
+async def _until_ended(
+    settings: Settings, router: Router, tasks: Mapping[str, asyncio.Task[None]], stop: asyncio.Event
+) -> bool:
+    """Wait until a connector is to end, and end it; whether another process goes on with its streams.
+
+    Raises:
+        DisplacedError: another process has taken its place.
+        BaseException: what one of the tasks failed by.
+    """
+    passed = False
+    try:
+        passed = await _until_end(router, stop, settings.shutdown_timeout / 2)
+        deadline = time.monotonic() + settings.shutdown_timeout
+        await _end([tasks["feed"]], _CLOSING)
+        if not passed:
+            # Whatever it was that failed: the streams say that the connector has ended.
+            await router.finish(max(deadline - time.monotonic(), 0.1))
+    except RedisUnavailableError:
+        # Where it failed, the cause says more than what could not be written because of it.
+        if not router.failed.done():
+            raise
+    finally:
+        await _end([*tasks.values()])
+    if router.failed.done() and not passed:
+        router.failed.result()
+    if router.holder.displaced.is_set() and not passed:
+        raise DisplacedError(router.report.name)
+    return passed
+
+
+async def _until_end(router: Router, stop: asyncio.Event, patience: float) -> bool:
+    """Wait until a connector is to end; whether another process goes on with its streams by then."""
+    holder = router.holder
+    while True:
+        signals: list[asyncio.Future[Any]] = [asyncio.create_task(event.wait()) for event in (stop, holder.wanted)]
+        try:
+            await asyncio.wait([*signals, router.failed], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in signals:
+                waiting.cancel()
+        if router.failed.done():
+            return False
+        holder.wanted.clear()
+        if await holder.pass_on(patience):
+            return True
+        if stop.is_set():
+            return False
 
 
 async def _pairs_of(

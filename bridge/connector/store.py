@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
@@ -14,7 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.config import Settings
 from bridge.connector.limits import RedisLimits
-from bridge.connector.opening import Tail, open_stream
+from bridge.connector.opening import Tail, continue_stream, open_stream
 from bridge.errors import RedisUnavailableError
 from bridge.exchanges.api import Subscription
 from bridge.feed.shared import SharedBudget
@@ -218,6 +218,39 @@ class Store:
             except NoPermissionError as error:  # the rights of an earlier version: another connector may have more
                 self._log.warning("catalog_not_separated", error=str(error))
             await self._end_connections(await self.presence.claim(streams, fields))
+
+    async def succeed(
+        self,
+        streams: Callable[[], Sequence[str]],
+        fields: Callable[[], Mapping[str, str | int | float]],
+        seen: Callable[[Mapping[str, str]], None],
+    ) -> list[str]:
+        """Wait until the process that has the name is gone, and take its place; see `Presence.succeed`.
+
+        Raises:
+            AlreadyRunningError: another connector writes these streams.
+            RedisUnavailableError: Redis is out of reach.
+        """
+        with self._explained():
+            return await self.presence.succeed(streams, fields, seen)
+
+    async def end_predecessors(self, names: Sequence[str]) -> None:
+        """End the connections of earlier processes of these connectors.
+
+        Raises:
+            RedisUnavailableError: Redis is out of reach.
+        """
+        with self._explained():
+            await self._end_connections(names)
+
+    async def go_on(self, stream: Stream, back: int) -> Tail:
+        """Set a stream to go on where another process has left it; returns what it got in the last ``back`` ns of that.
+
+        Raises:
+            RedisUnavailableError: Redis is out of reach, or the key is no stream.
+        """
+        with self._explained():
+            return await continue_stream(self.client, self.keys, stream, self._settings.redis.address, back)
 
     async def claim_more(self, streams: Sequence[str]) -> None:
         """Take further streams.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -183,7 +182,6 @@ def _of_connectors(reports: Sequence[Report]) -> Iterable[Metric]:
     def each(value: Callable[[Report], float | None]) -> dict[Labels, float]:
         return _known({_of(report): value(report) for report in reports})
 
-    now = time.monotonic()
     memory = {_of(report): report.presence.memory for report in reports}
     words = "Frames that could not be parsed."
     yield _counter("bridge_parse_errors", words, _BASE, each(lambda report: report.presence.rejects.count))
@@ -203,9 +201,9 @@ def _of_connectors(reports: Sequence[Report]) -> Iterable[Metric]:
     words = "Repeated writes that Redis had already accepted."
     yield _counter("bridge_publish_confirmed", words, _BASE, each(lambda report: report.publisher.confirmed))
     words = "1 while the publisher is connected."
-    yield _gauge("bridge_redis_connection_up", words, _BASE, each(lambda report: report.publisher.connected))
+    yield _gauge("bridge_redis_connection_up", words, _BASE, each(lambda report: report.redis_connected))
     words = "Time since Redis last accepted a heartbeat."
-    yield _gauge("bridge_redis_last_write_age_seconds", words, _BASE, each(lambda report: now - report.written))
+    yield _gauge("bridge_redis_last_write_age_seconds", words, _BASE, each(lambda report: report.redis_age))
     words = "Memory that Redis uses; absent if the connector's user may not ask."
     yield _gauge("bridge_redis_memory_bytes", words, _BASE, {key: m.used for key, m in memory.items() if m})
     words = "Redis' maxmemory, 0 without a limit; absent if the connector's user may not ask."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct, structs
@@ -24,11 +25,11 @@ from bridge.publish.publisher import Publisher
 from bridge.redaction import presentable
 from bridge.redis.errors import said
 from bridge.redis.presence import Presence
-from bridge.sequencer import BookTopic, Topic
+from bridge.sequencer import BookTopic, Topic, Window
 
 __all__ = ["STATES", "ConnectionRow", "Report", "StreamRow"]
 
-STATES = ("starting", "live", "degraded", "down", "stopping")
+STATES = ("starting", "standby", "live", "degraded", "down", "stopping")
 """The states of a connector."""
 
 _UNITS = {Channel.BOOK10: "the ten best levels a side of the book"}
@@ -77,6 +78,15 @@ class ConnectionRow(Struct, frozen=True):
     subscriptions: list[str]
 
 
+class Waiting(Protocol):
+    """A connector that stands by for another process."""
+
+    window: Window
+    looked: float
+    writer: str
+    waits: bool
+
+
 class Report:
     """Reads the state of a connector's parts when it is asked.
 
@@ -121,6 +131,8 @@ class Report:
         """When Redis last accepted a heartbeat (monotonic clock)."""
         self.refusal = ""
         """Why it refused the last one; empty if it did not."""
+        self.standby: Waiting | None = None
+        """What it stands by with, for as long as another process writes the streams."""
         self.starting = False
         """Whether its streams are not open yet."""
         self.ended = False
@@ -154,8 +166,11 @@ class Report:
         if self.ended:
             return ["it is stopping"]
         found = []
-        unwritten = time.monotonic() - self.written
-        if not self.publisher.connected:
+        unwritten = self.redis_age
+        if self.standby:
+            if not self.redis_connected:
+                found.append(f"Redis: the writer's heartbeat was not seen for {unwritten:.1f} s")
+        elif not self.publisher.connected:
             found.append("Redis: no connection")
         elif self.refusal:
             found.append(f"Redis refuses writes: {self.refusal}")
@@ -167,6 +182,18 @@ class Report:
         if topics and not any(topic.live for topic in topics):
             found.append("no subscription is live")
         return found
+
+    @property
+    def redis_age(self) -> float:
+        """Seconds since Redis last accepted a heartbeat, or, of a standby, has shown a new one of the writer."""
+        return time.monotonic() - (self.standby.looked if self.standby else self.written)
+
+    @property
+    def redis_connected(self) -> bool:
+        """Whether the publisher is connected; of a standby, whether it sees that the writer lives."""
+        if self.standby:
+            return self.redis_age <= max(_LEAST_PATIENCE, 2.5 * self.presence.interval)
+        return self.publisher.connected
 
     @property
     def degraded(self) -> list[str]:
@@ -205,7 +232,7 @@ class Report:
             topic.subject,
             str(topic.state),
             isinstance(topic, BookTopic) and topic.awaiting,
-            topic.received,
+            self._received(topic),
             topic.stream.published,
             dict(topic.stream.lost),
             waiting + topic.undeclared,
@@ -215,6 +242,11 @@ class Report:
             round((CLOCK.now() - topic.last) / 1e9, 3) if topic.last else None,
             topic.stream.blocked,
         )
+
+    def _received(self, topic: Topic) -> int:
+        """Without what another process has written while this one stood by."""
+        held = self.standby.window.withheld(topic.stream) if self.standby else 0
+        return topic.received - topic.withheld - held
 
     def connections(self) -> list[ConnectionRow]:
         """The current state of each planned connection."""
@@ -245,9 +277,9 @@ class Report:
             "degraded": self.degraded,
             "redis": {
                 "address": self.settings.redis.address,
-                "connected": publisher.connected,
+                "connected": self.redis_connected,
                 "refusal": self.refusal,
-                "last_write_age": round(time.monotonic() - self.written, 3),
+                "last_write_age": round(self.redis_age, 3),
                 "memory_bytes": memory.used if memory else None,
                 "memory_limit_bytes": memory.most if memory else None,
             },
@@ -286,13 +318,14 @@ class Report:
             return "stopping"
         if self.starting:
             return "starting"
-        return overall(self.missing, self.degraded)
+        state = overall(self.missing, self.degraded)
+        return "standby" if self.standby and state == "live" else state
 
     def counts(self) -> dict[str, int]:
         """Counts of events; ``received`` = ``published`` + ``lost`` + ``waiting``."""
         topics: list[Topic | StreamRow] = [*self.topics.values(), *self._leaving.values(), *self._left.values()]
         return {
-            "received": sum(topic.received for topic in topics),
+            "received": sum(self._received(one) if isinstance(one, Topic) else one.received for one in topics),
             "published": self.publisher.published,
             "lost": self.publisher.lost,
             "waiting": self.publisher.waiting,

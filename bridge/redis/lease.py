@@ -20,7 +20,7 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.client import Pipeline
 from redis.exceptions import ResponseError, WatchError
 
-from bridge.errors import AlreadyRunningError, DisplacedError
+from bridge.errors import DisplacedError, LeaseTakenError
 from bridge.keys import Keys
 from bridge.redis.errors import AWAY, FAILURES, about
 from bridge.redis.holding import Holding, LeaseState
@@ -88,7 +88,7 @@ class Lease:
             put: writes the first heartbeat.
 
         Raises:
-            AlreadyRunningError: another process took it.
+            LeaseTakenError: another process took it.
             redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
         """
         sent = self.holding.now()
@@ -123,7 +123,7 @@ class Lease:
                 with suppress(*FAILURES):
                     await self._swap([self._heartbeat], mine, lambda pipe: _put(pipe.delete(self._heartbeat)))
         if not taken:
-            raise AlreadyRunningError(self.name, _SAME_MOMENT)
+            raise LeaseTakenError(self.name, _SAME_MOMENT)
         self.holding.taken(sent)
 
     async def fence_off(self, owner: str, looked: str | None) -> bool:

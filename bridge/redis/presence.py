@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from msgspec import Struct
@@ -16,18 +16,21 @@ from redis.asyncio.client import Pipeline
 
 from bridge import __version__
 from bridge.config import HeartbeatSettings
-from bridge.errors import AlreadyRunningError
+from bridge.errors import AlreadyRunningError, LeaseTakenError
 from bridge.keys import Keys
 from bridge.redis.catalog import Catalog
 from bridge.redis.errors import AWAY, FAILURES
 from bridge.redis.instruments import InstrumentHashes
 from bridge.redis.lease import Lease
 from bridge.redis.rejects import Rejects
-from bridge.redis.rivals import Rivals, identity
+from bridge.redis.rivals import Rivals, identity, is_gone
 from bridge.redis.topology import masters
+from bridge.redis.vacancy import LOOK_EVERY, Vacancy, await_vacancy
 
-__all__ = ["Memory", "Presence"]
+__all__ = ["WANTED", "Memory", "Presence"]
 
+WANTED = "wanted"
+"""Field of a standby's hash: the instance of the writer that is asked to let it go on."""
 _MEMORY_EVERY = 5.0
 _MEMORY_REFUSED = 300.0
 _STARTING = 30.0
@@ -87,8 +90,29 @@ class Presence:
         """
         looked = await self.lease.look()
         last = await self._rivals.expect_silence(self._name, self._name)
+        return await self._take(Vacancy(looked, last), streams, fields)
+
+    async def succeed(
+        self,
+        streams: Callable[[], Sequence[str]],
+        fields: Callable[[], Mapping[str, str | int | float]],
+        seen: Callable[[Mapping[str, str]], None],
+    ) -> list[str]:
+        """Wait until the process that has this name is gone, and take the lease; ``seen`` gets each of its heartbeats.
+
+        Returns, raises:
+            As `claim`; what ``streams`` and ``fields`` give is asked for at the end.
+        """
+        while True:
+            free = await await_vacancy(self._client, self._keys, self._name, self.interval, seen)
+            try:
+                return await self._take(free, streams(), fields())
+            except LeaseTakenError:
+                continue  # another standby was faster
+
+    async def _take(self, free: Vacancy, streams: Sequence[str], fields: Mapping[str, str | int | float]) -> list[str]:
         gone = await self._gone(streams)
-        await self.lease.take(looked, last, partial(self._put, fields=fields, ttl=max(self._ttl, _STARTING)))
+        await self.lease.take(free.fence, free.last, partial(self._put, fields=fields, ttl=max(self._ttl, _STARTING)))
         try:
             await self._fence_off(gone)
         except AlreadyRunningError:
@@ -135,8 +159,69 @@ class Presence:
         self._beat += 1
         await self.lease.renew(partial(self._put, fields=fields, ttl=self._ttl))
 
+    async def stand_by(self, fields: Mapping[str, str | int | float]) -> None:
+        """Show that this process stands by.
+
+        Raises:
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
+        """
+        key = self._keys.standby(self._name)
+        async with self._client.pipeline(transaction=True) as pipe:
+            self._show(pipe, key, fields, self._ttl)
+            await pipe.execute()
+
+    async def standby(self) -> dict[str, str]:
+        """What the process shows that stands by for this connector, if there is one.
+
+        Raises:
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
+        """
+        found: dict[str, str] = await self._client.hgetall(self._keys.standby(self._name))  # type: ignore[assignment]
+        return found
+
+    async def has_standby(self) -> bool:
+        """Whether another process could go on at once.
+
+        Raises:
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
+        """
+        shown = await self.standby()
+        return shown.get("state") == "standby" and shown.get("instance") != self.instance and not is_gone(shown)
+
+    async def wanted(self) -> bool:
+        """Whether somebody has asked this process to let the one that stands by go on (`tickbridge handover`).
+
+        Raises:
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
+        """
+        return bool((await self.standby()).get(WANTED) == self.instance)
+
+    async def has_successor(self, patience: float) -> bool:
+        """Whether another process takes the lease within so many seconds.
+
+        Raises:
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
+        """
+        until = time.monotonic() + patience
+        while await self.lease.look() == self.lease.token:
+            if time.monotonic() > until:
+                return False
+            await asyncio.sleep(LOOK_EVERY)
+        return True
+
+    async def stand_by_no_more(self) -> None:
+        """Delete what this process has shown as a standby, unless another one shows itself there by now.
+
+        Raises:
+            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
+        """
+        if (await self.standby()).get("instance") == self.instance:
+            await self._client.delete(self._keys.standby(self._name))
+
     def _put(self, pipe: Pipeline, fields: Mapping[str, str | int | float], ttl: float) -> None:
-        key = self._keys.connector(self._name)
+        self._show(pipe, self._keys.connector(self._name), fields, ttl)
+
+    def _show(self, pipe: Pipeline, key: str, fields: Mapping[str, str | int | float], ttl: float) -> None:
         values: dict[str, str | int | float] = {
             "name": self._name,
             "exchange": self._exchange,

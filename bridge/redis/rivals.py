@@ -18,7 +18,7 @@ from bridge.keys import Keys
 from bridge.redis.catalog import Catalog
 from bridge.redis.errors import about
 
-__all__ = ["PATIENCE", "Rivals", "identity"]
+__all__ = ["PATIENCE", "Rivals", "identity", "is_gone"]
 
 PATIENCE = 2.5
 """Heartbeat intervals without a heartbeat after which a process counts as gone."""
@@ -58,7 +58,7 @@ class Rivals:
         if not first:
             return None
         instance = first.get("instance", "")
-        if _is_gone(first):
+        if is_gone(first):
             return instance
         patience = time.monotonic() + PATIENCE * self._interval
         while time.monotonic() < patience:
@@ -94,7 +94,7 @@ class Rivals:
         return True
 
 
-def _is_gone(heartbeat: Mapping[str, str]) -> bool:
+def is_gone(heartbeat: Mapping[str, str]) -> bool:
     """Whether the heartbeat's process would be visible here, and does not exist."""
     host, pid, space = (str(heartbeat.get(name, "")) for name in ("host", "pid", "pid_space"))
     # Containers may share a host name but not process numbers. Earlier versions had no such field.

@@ -14,6 +14,8 @@ __all__ = ["BookTopic"]
 class BookTopic(Topic):
     """A book: a delta passes only where it continues the snapshot before it."""
 
+    each_counts = False
+
     def __init__(self, stream: Stream, sink: Sink, resync: Callable[[str, str], None]) -> None:
         super().__init__(stream, sink, resync)
         self.awaiting = True
@@ -52,7 +54,7 @@ class BookTopic(Topic):
         else:
             self._since_snapshot += 1
         self._xseq = event.xseq
-        self._sink.put(self.stream, event)
+        self.sink.put(self.stream, event)
         if self._since_snapshot and self._since_snapshot % 1024 == 0:
             self._refresh_if_old(event.recv)
 
@@ -100,7 +102,7 @@ class BookTopic(Topic):
     def _declare_unused(self, recv: int) -> None:
         if self._unused:
             count, self._unused = self._unused, 0
-            self._sink.declare_lost(self.stream, recv, count, "deltas without a snapshot to continue")
+            self.sink.declare_lost(self.stream, recv, count, "deltas without a snapshot to continue")
 
     def _refresh_if_old(self, now: int) -> None:
         """Have a snapshot before the last one is so old that retention would have to wait for it."""

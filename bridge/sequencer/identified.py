@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeAlias
 
 from bridge.model import Channel, Event, Fill, Liquidation, Trade
@@ -64,6 +64,19 @@ class IdTopic(Topic):
         self._new_since = recv
         super().seed(tail, recv)
 
+    def identity(self, event: Any) -> tuple[Hashable, Hashable]:
+        ident = _ident(event)
+        return (ident, ident) if ident else ((), _content(event))
+
+    def take_up(self, written: Sequence[Event], ahead: Sequence[Event], now: int) -> None:
+        for event in written:
+            if isinstance(event, Identified) and _ident(event):
+                self._remember(event)
+        without_id = [event for event in ahead if isinstance(event, Identified) and not _ident(event)]
+        self._recent.extend(without_id)
+        self._beside = deque((now, _content(event)) for event in without_id)
+        self._beside_until = now + _BESIDE
+
     def reopened(self, since: int) -> None:
         """Expect again what came from ``since`` on, and before that a history, should the exchange replay one.
 
@@ -99,7 +112,7 @@ class IdTopic(Topic):
         ts = event.ts
         if ts is not None and ts >= self.lags_from and not (event.__class__ is Trade and event.replay):
             self.lags.append(event.recv - ts)
-        self._sink.put(self.stream, event)
+        self.sink.put(self.stream, event)
 
     def _turn(self, recv: int) -> None:
         """Begin a new generation of ids, and forget the last but one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from decimal import Decimal
 from operator import attrgetter
 from typing import Any
@@ -29,6 +29,8 @@ Key = tuple[str | None, ...]
 class StateTopic(Topic):
     """Quotes, tickers, orders, balances, positions and the like: after a reconnect, a state that stands already isn't repeated."""
 
+    each_counts = False
+
     def __init__(self, stream: Stream, sink: Sink, resync: Callable[[str, str], None]) -> None:
         super().__init__(stream, sink, resync)
         self._key_of = _key_of(*_KEYS.get(stream.channel, ()))
@@ -47,6 +49,16 @@ class StateTopic(Topic):
                 self._note(event)
         self._restated = set(self._states)
         super().seed(tail, recv)
+
+    def identity(self, event: Any) -> tuple[Hashable, Hashable]:
+        return self._key_of(event), _content(event)
+
+    def take_up(self, written: Sequence[Event], ahead: Sequence[Event], now: int) -> None:
+        newer = [*ahead, *(event for event in written if self._key_of(event) not in self._states)]
+        for event in sorted(newer, key=attrgetter("recv")):
+            self._note(event)
+        self._beside = deque((self._key_of(event), _content(event)) for event in ahead)
+        self._beside_until = now + _BESIDE
 
     def reopened(self, since: int) -> None:
         self._restated = set(self._states)

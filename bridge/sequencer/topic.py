@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -29,9 +29,12 @@ class Sink(Protocol):
 class Topic:
     """One stream: its state in band, and counts of what came through."""
 
+    each_counts = True
+    """Whether each event says something that no later one does."""
+
     def __init__(self, stream: Stream, sink: Sink, resync: Callable[[str, str], None]) -> None:
         self.stream = stream
-        self._sink = sink
+        self.sink = sink
         self._resync = resync
         self.live = False
         self.may_live: Callable[[], bool] | None = None
@@ -46,6 +49,8 @@ class Topic:
         """Whether the exchange has refused the stream since it was last live, and the stream says so."""
         self.received = 0
         """Distinct source events; repeats are not among them."""
+        self.withheld = 0
+        """Those of them that another connector has written, for which this one stood by."""
         self.repeated = 0
         self.gaps = 0
         self._gap_at: int
@@ -87,6 +92,13 @@ class Topic:
         else:
             self.down(recv, "the connector was cut off and has started again")
 
+    def identity(self, event: Any) -> tuple[Hashable, Hashable]:
+        """The group of an event, and what tells it from others of the group, when two records are laid over each other."""
+        return (), (event.ts, *(getattr(event, name) for name in event.WIRE))
+
+    def take_up(self, written: Sequence[Event], ahead: Sequence[Event], now: int) -> None:
+        """Go on after another connector: what it has written lately, and what of that is still to come here."""
+
     def reopened(self, since: int) -> None:
         """A connection has been opened for this topic; what was received from ``since`` on may come again."""
 
@@ -108,7 +120,7 @@ class Topic:
         ts = event.ts
         if ts is not None and ts >= self.lags_from:
             self.lags.append(event.recv - ts)
-        self._sink.put(self.stream, event)
+        self.sink.put(self.stream, event)
 
     @contextmanager
     def not_timed(self) -> Iterator[None]:
@@ -192,4 +204,4 @@ class Topic:
             )  # it may quote the exchange
         reason = self._reason_said
         self.said, self.reason = event, reason
-        self._sink.put(self.stream, Control(self.subject, None, recv, self.channel, event, reason, count))
+        self.sink.put(self.stream, Control(self.subject, None, recv, self.channel, event, reason, count))

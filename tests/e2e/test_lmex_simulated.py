@@ -22,8 +22,9 @@ Sides = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
 class Rig:
     """A simulated LMEX with its connector."""
 
-    def __init__(self, run: Run, server: RedisServer, directory: Path) -> None:
+    def __init__(self, run: Run, server: RedisServer, directory: Path, **environment: str) -> None:
         self._run = run
+        self._environment = environment
         self._directory = directory
         self.client: redis.Redis = connect(server)
         written = directory / "simulated.yaml"
@@ -51,7 +52,7 @@ class Rig:
         self.connector.update(changes)
         path = self._directory / "run.yaml"
         path.write_text(yaml.safe_dump(self.config))
-        return self._run("run", "--config", str(path))
+        return self._run("run", "--config", str(path), **self._environment)
 
     def book(self, pair: str) -> Sides:
         """The true book, in base coins."""

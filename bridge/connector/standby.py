@@ -1,0 +1,165 @@
+"""A connector that stands by: it holds its events back until the process that writes its streams is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from msgspec import structs
+from structlog.typing import FilteringBoundLogger
+
+from bridge.clock import CLOCK
+from bridge.config import Settings
+from bridge.connector.books import Books
+from bridge.connector.leaseholder import Leaseholder
+from bridge.connector.store import Store
+from bridge.errors import RedisUnavailableError
+from bridge.exchanges.api import Subscription
+from bridge.process.lifecycle import end_tasks
+from bridge.publish.publisher import Publisher
+from bridge.redis.errors import FAILURES
+from bridge.sequencer import OVERLAP, Topic, Window, succeed
+
+__all__ = ["Standby"]
+
+T = TypeVar("T")
+_AGAIN = 0.2
+"""Seconds from one failed question to Redis to the next."""
+_KEPT = 10_000_000_000
+"""Nanoseconds before a sign of life of the writer for which events are held: what is older, it has written."""
+_KEPT_INTERVALS = 4
+"""The same in intervals of its heartbeat, if that is more."""
+_SAME_TIME = 1_000_000_000
+"""Nanoseconds by which a heartbeat may be late without another clock being the cause."""
+_LONGEST_TIME = 20
+"""Digits of a time in nanoseconds."""
+_AT_ONCE = 16
+"""Streams that are read at the same time."""
+
+
+class Standby:
+    """Waits for a connector's lease, and then goes on with its streams.
+
+    Args:
+        store: what the connector has in Redis.
+        publisher: takes what the streams lack.
+        books: asks for books of which there is no whole copy.
+        topics: of the connector's streams, those included that are opened later.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        publisher: Publisher,
+        books: Books,
+        topics: Mapping[Subscription, Topic],
+        *,
+        settings: Settings,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._books = books
+        self._topics = topics
+        self._patience = settings.redis.connect_timeout
+        self._log = log
+        self._kept = max(_KEPT, int(_KEPT_INTERVALS * store.presence.interval * 1e9))
+        self.window = Window(settings.buffer.max_bytes)
+        self.waits = True
+        """Whether another process writes."""
+        self.done = asyncio.Event()
+        """The streams are this connector's, and it goes on with them."""
+        self.looked = time.monotonic()
+        """When the writer's heartbeat was last seen, or Redis found to be there without it."""
+        self.writer = ""
+        """What its last heartbeat says of the writer: its host and process."""
+        self._alive = 0
+        """Until when (ns, by the steady clock) it has certainly written."""
+        self._clocks: tuple[str, int] = ("", 0)
+        """The writer's instance, and by how much (ns) this host's clock is ahead of its clock at most."""
+
+    async def run(self, heartbeat: Callable[[], Mapping[str, Any]], holder: Leaseholder) -> None:
+        """Wait until nobody else has the lease, take it, and go on with the streams.
+
+        Raises:
+            AlreadyRunningError: another connector writes some of the streams.
+            RedisUnavailableError: Redis is out of reach for too long, with the lease taken.
+        """
+        self._log.info("standing_by")
+        fields: dict[str, Any] = {}
+
+        def first() -> Mapping[str, Any]:
+            fields.update(heartbeat(), state="starting")
+            return fields
+
+        showing = asyncio.create_task(self._show(heartbeat), name="standby-show")
+        try:
+            names = await self._asked(lambda: self._store.succeed(self._streams, first, self._seen), None)
+        finally:
+            await end_tasks([showing])
+        begun = time.monotonic()
+        self.waits = False
+        async with holder.kept(fields):
+            await self._asked(lambda: self._store.end_predecessors(names), self._patience)
+            while left := [topic for topic in self._topics.values() if self.window.holds(topic.stream)]:
+                await asyncio.gather(*(self._succeed(topic) for topic in left[:_AT_ONCE]))
+        self.done.set()
+        self._log.warning("took_over", seconds=round(time.monotonic() - begun, 3), writer=self.writer)
+
+    async def _show(self, heartbeat: Callable[[], Mapping[str, Any]]) -> None:
+        """Show what is held, and whether this connector could go on at once, as often as a writer its heartbeat."""
+        presence = self._store.presence
+        try:
+            while True:
+                held = {"state": heartbeat()["state"], "held_bytes": self.window.bytes, "writer": self.writer}
+                with suppress(*FAILURES):
+                    await presence.stand_by(held)
+                await asyncio.sleep(presence.interval)
+        finally:
+            with suppress(*FAILURES):
+                await presence.stand_by_no_more()
+
+    def _streams(self) -> list[str]:
+        return [topic.stream.key for topic in self._topics.values()]
+
+    def _seen(self, heartbeat: Mapping[str, str]) -> None:
+        """The writer lives."""
+        self.looked = time.monotonic()
+        self.writer = f"host {heartbeat.get('host', '')}, pid {heartbeat.get('pid', '')}"
+        self._alive = CLOCK.now()
+        self._compare_clocks(heartbeat.get("instance", ""), heartbeat.get("at", ""))
+        self.window.forget(self._alive - self._kept)
+
+    def _compare_clocks(self, instance: str, at: str) -> None:
+        if at.isdecimal() and len(at) <= _LONGEST_TIME:
+            ahead = time.time_ns() - int(at)
+            self._clocks = (instance, min(ahead, self._clocks[1]) if instance == self._clocks[0] else ahead)
+
+    async def _succeed(self, topic: Topic) -> None:
+        stream = topic.stream
+        tail = await self._asked(lambda: self._store.go_on(stream, OVERLAP), self._patience)
+        if not self.window.holds(stream):
+            return  # its pair has left meanwhile
+        held = self.window.release(stream)
+        self._publisher.add(stream)
+        ahead = self._clocks[1] if abs(self._clocks[1]) > _SAME_TIME else 0
+        written = [structs.replace(event, recv=event.recv + ahead) for event in tail.events]
+        if not succeed(topic, self._publisher, held, written, alive=self._alive, now=CLOCK.now()):
+            self._books.dropped(topic)
+
+    async def _asked(self, ask: Callable[[], Awaitable[T]], patience: float | None) -> T:
+        """An answer of Redis, which is asked again for so many seconds; ``None``: for as long as it takes."""
+        begun, said = time.monotonic(), ""
+        while True:
+            try:
+                return await ask()
+            except RedisUnavailableError as error:
+                if patience is not None and time.monotonic() - begun > patience:
+                    raise
+                if str(error) != said:
+                    said = str(error)
+                    self._log.warning("standby_without_redis", error=said)
+            await asyncio.sleep(_AGAIN)

@@ -1,0 +1,129 @@
+"""A topic whose connector stood by goes on with the stream that another connector has left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from bridge.model import Control, ControlEvent, Event
+from bridge.publish.stream import Stream
+from bridge.sequencer.books import BookTopic
+from bridge.sequencer.splice import splice
+from bridge.sequencer.topic import Sink, Topic
+from bridge.sequencer.window import Held
+
+__all__ = ["OVERLAP", "succeed"]
+
+_MARGIN = 1_000_000_000
+"""Nanoseconds by which the clocks and connections of two connectors may differ."""
+OVERLAP = 4_000_000_000
+"""How much of a stream is laid over what was received (ns before its newest entry), so that they meet."""
+_NO_STATE = (ControlEvent.GAP, ControlEvent.LOST)
+"""Control events that don't say whether the stream is live."""
+_CUT_OFF = "the connector was cut off, and its standby is not connected"
+_UNCLEAR = "the connector was cut off, and its standby cannot know what is missing"
+_NO_BOOK = "the connector was cut off, and its standby has no whole book"
+
+
+def succeed(topic: Topic, sink: Sink, held: Held, written: Sequence[Event], *, alive: int, now: int) -> bool:
+    """Publish what the stream lacks, and go on from there.
+
+    Args:
+        topic: has put everything into the window so far.
+        sink: takes the entries from now on.
+        held: what the window has of the stream.
+        written: the stream's newest events, those of the last `OVERLAP` at least, oldest first.
+        alive: until when (ns) the other connector has written everything.
+        now: the time (ns).
+
+    Returns:
+        Whether that is all; not if a book has to be asked for.
+    """
+    topic.sink = sink
+    ours = [event for event in written if not isinstance(event, Control)]
+    newest = ours[-1].recv if ours else 0
+    # What came long before the newest entry is written: both connectors get events in the exchange's order.
+    begun = max(newest - OVERLAP + 2 * _MARGIN, held.let_go)
+    data = [event for event in held.events if not isinstance(event, Control) and event.recv >= begun]
+    found = splice(ours, data, topic.identity, begun)
+    # Where the newest event says all, what the standby's connections have been through says nothing.
+    cut = max(alive, data[found.last].recv if found.last >= 0 else 0) if topic.each_counts else now
+    said, later = _state_at(held, cut)
+    live = said is not None and said.event is ControlEvent.LIVE
+    stream_is_live = _is_live(written)
+    out = _Out(topic, sink)
+    if live and not stream_is_live:
+        out.say(now, ControlEvent.LIVE)
+    elif not live and (stream_is_live or not written):
+        out.say(now, ControlEvent.DOWN, (said.reason if said else "") or topic.reason or _CUT_OFF)
+    if isinstance(topic, BookTopic):
+        # Of deltas there is no record: the copy has them all.
+        topic.withheld += held.received
+        return _go_on_with_book(topic, out, later, now)
+    unseen = found.last < 0 and said is not None and said.recv > alive - _MARGIN
+    missing = topic.each_counts and (found.unclear or unseen or held.let_go > newest + _MARGIN)
+    if live and stream_is_live and missing:
+        out.say(now, ControlEvent.GAP, _UNCLEAR)
+    topic.take_up(ours, found.ahead, now)
+    topic.withheld += held.received - len(found.fresh)
+    fresh = {id(data[place]) for place in found.fresh}
+    due = {id(event) for event in later} | fresh
+    for event in held.events:
+        if id(event) in due:
+            out.put(event)
+    return True
+
+
+def _go_on_with_book(topic: BookTopic, out: _Out, later: Sequence[Control], now: int) -> bool:
+    """A whole copy is published as a snapshot, so that nothing is missing; else the book is asked for."""
+    for event in later:
+        out.put(event)
+    if not topic.live or topic.restore(now):
+        return True
+    out.say(now, ControlEvent.GAP, _NO_BOOK)
+    topic.broken()
+    return False
+
+
+def _state_at(held: Held, cut: int) -> tuple[Control | None, list[Control]]:
+    """The control event that said last, by a moment (ns), whether the stream is live; and those that come later."""
+    said, later = held.said, []
+    for event in held.events:
+        if isinstance(event, Control):
+            if event.recv > cut:
+                later.append(event)
+            elif event.event not in _NO_STATE:
+                said = event
+    return said, later
+
+
+def _is_live(written: Iterable[Event]) -> bool:
+    """Whether a stream says that it is live, by its newest events, oldest first."""
+    for event in reversed(list(written)):
+        if not isinstance(event, Control) or event.event is ControlEvent.LIVE:
+            return True
+        if event.event not in _NO_STATE:
+            return False
+    return False
+
+
+class _Out:
+    """Writes entries that the topic has made already, or that are about it."""
+
+    def __init__(self, topic: Topic, sink: Sink) -> None:
+        self._topic = topic
+        self._sink = sink
+        self._stream: Stream = topic.stream
+
+    def say(self, now: int, event: ControlEvent, reason: str = "") -> None:
+        topic = self._topic
+        self.put(Control(topic.subject, None, now, topic.channel, event, reason))
+
+    def put(self, event: Event) -> None:
+        if not isinstance(event, Control):
+            self._sink.put(self._stream, event)
+        elif event.event is ControlEvent.LOST:
+            self._topic.withheld -= event.count or 0
+            self._sink.declare_lost(self._stream, event.recv, event.count or 0, event.reason)
+        else:
+            self._topic.said, self._topic.reason = event.event, event.reason
+            self._sink.put(self._stream, event)

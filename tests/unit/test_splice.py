@@ -1,0 +1,236 @@
+"""Laying what a standby has received over what the writer has left in the stream."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from bridge.model import Channel, Control, ControlEvent, Fill, Order, Quote, Trade
+from bridge.publish.stream import Retention, Stream
+from bridge.sequencer import OVERLAP, Topic, Window, succeed, topic_type
+from bridge.sequencer.splice import splice
+
+S = 1_000_000_000
+START = 1_000 * S
+CUT_OFF = "the connector was cut off, and its standby"
+
+
+class Sink:
+    def __init__(self) -> None:
+        self.entries: list[Any] = []
+
+    def put(self, stream: Stream, event: Any) -> None:
+        self.entries.append(event)
+
+    def declare_lost(self, stream: Stream, recv: int, count: int, reason: str) -> None:
+        self.entries.append(("lost", count))
+
+
+class Standby:
+    """A topic that puts its entries into a window, as a connector's that stands by."""
+
+    def __init__(self, channel: Channel, *, most: int = 10_000_000) -> None:
+        self.stream = Stream(f"md:{{x:A-B}}:{channel}", channel, "A-B", Retention(1_000, 1e6))
+        self.window = Window(most)
+        self.window.add(self.stream)
+        self.topic: Topic = topic_type(channel)(self.stream, self.window, lambda *_: None)
+        self.sink = Sink()
+
+    def take(self, *events: Any) -> None:
+        for event in events:
+            self.topic.accept(event)
+
+    def succeed(self, written: list[Any], *, alive: int, now: int) -> list[Any]:
+        """What it writes, data as they are and control events by name."""
+        held = self.window.release(self.stream)
+        succeed(self.topic, self.sink, held, written, alive=alive, now=now)
+        return self.said()
+
+    def said(self) -> list[Any]:
+        return [str(event.event) if isinstance(event, Control) else event for event in self.sink.entries]
+
+
+def trade(at: float, price: str, ident: str = "") -> Trade:
+    recv = START + int(at * S)
+    return Trade("A-B", recv // S * S, recv, ident, "buy", price, "1")
+
+
+def live(at: float = 0) -> Control:
+    return Control("A-B", None, START + int(at * S), Channel.TRADES, ControlEvent.LIVE)
+
+
+def later(events: list[Trade], ns: int) -> list[Trade]:
+    """The same events, as received by another process."""
+    return [Trade(e.subject, e.ts, e.recv + ns, e.id, e.side, e.price, e.size) for e in events]
+
+
+@pytest.mark.parametrize("prices", [1, 2, 5, 1000])
+@pytest.mark.parametrize("seed", range(10))
+def test_two_parts_of_one_feed_meet_wherever_they_end(prices: int, seed: int) -> None:
+    """Trades without ids, many of which are alike."""
+    chance = random.Random(seed)
+    feed = [trade(place * 0.05, str(chance.randrange(prices))) for place in range(300)]
+    topic = Standby(Channel.TRADES).topic
+    for _ in range(50):
+        written_from, received_from = sorted(chance.randrange(200) for _ in range(2))
+        written_to, received_to = (chance.randrange(received_from + 20, 300) for _ in range(2))
+        written = later(feed[written_from:written_to], chance.randrange(10_000_000))
+        received = feed[received_from:received_to]
+        found = splice(written, received, topic.identity, received[0].recv)
+        assert [received[place] for place in sorted(found.fresh)] == feed[written_to:received_to]
+        assert [e.price for e in found.ahead] == [e.price for e in feed[received_to:written_to]]
+        assert not found.unclear
+
+
+def test_events_with_ids_may_come_in_another_order() -> None:
+    topic = Standby(Channel.TRADES).topic
+    one, two, three, four = (trade(place, str(place), f"t{place}") for place in range(4))
+    found = splice([one, three], [one, two, three, four], topic.identity, START)
+    assert sorted(found.fresh) == [1, 3]
+    assert not found.unclear
+
+
+def test_what_is_written_and_not_yet_received_comes_later_and_is_dropped() -> None:
+    standby = Standby(Channel.TRADES)
+    feed = [trade(place * 0.1, str(place % 3)) for place in range(40)]
+    standby.take(*feed[:30])
+    written = [live(), *later(feed[:36], 1_000_000)]
+    assert standby.succeed(written, alive=feed[35].recv, now=feed[29].recv) == []
+    standby.take(*feed[30:])
+    assert standby.said() == feed[36:]
+    assert standby.topic.received - standby.topic.withheld == 4
+
+
+def test_what_the_writer_did_not_write_follows() -> None:
+    standby = Standby(Channel.TRADES)
+    feed = [trade(place * 0.1, str(place % 3)) for place in range(40)]
+    standby.take(*feed)
+    assert standby.succeed([live(), *feed[:33]], alive=feed[32].recv, now=feed[39].recv) == feed[33:]
+    assert standby.topic.received - standby.topic.withheld == 7
+
+
+def test_a_quiet_stream_has_no_gap() -> None:
+    standby = Standby(Channel.TRADES)
+    standby.take(trade(0, "1"))
+    standby.window.forget(START + 30 * S)
+    assert standby.succeed([live(), trade(0, "1")], alive=START + 60 * S, now=START + 61 * S) == []
+
+
+def test_a_standby_that_came_too_late_says_that_something_may_be_missing() -> None:
+    standby = Standby(Channel.TRADES)
+    fresh = trade(9.5, "2")
+    standby.take(fresh)  # live since then, when the writer may be dead already
+    assert standby.succeed([live(), trade(0, "1")], alive=START + 10 * S, now=START + 11 * S) == ["gap", fresh]
+
+
+def test_a_standby_that_is_live_after_the_writer_was_gone_says_that_the_stream_was_down() -> None:
+    standby = Standby(Channel.TRADES)
+    fresh = trade(10.5, "2")
+    standby.take(fresh)
+    said = standby.succeed([live(), trade(0, "1")], alive=START + 10 * S, now=START + 11 * S)
+    assert said == ["down", "live", fresh]
+
+
+def test_what_was_let_go_and_is_not_written_is_a_gap() -> None:
+    standby = Standby(Channel.TRADES, most=2_000)
+    feed = [trade(place * 0.5, str(place)) for place in range(40)]
+    standby.take(*feed)
+    said = standby.succeed([live(), feed[0]], alive=feed[1].recv, now=feed[39].recv)
+    assert said[0] == "gap"
+    assert said[1:] == feed[-len(said[1:]) :]
+
+
+def test_a_standby_that_is_not_connected_says_so() -> None:
+    standby = Standby(Channel.TRADES)
+    assert standby.succeed([live(), trade(0, "1")], alive=START, now=START + S) == ["down"]
+    assert standby.sink.entries[0].reason.startswith(CUT_OFF)
+
+
+def test_a_stream_that_was_down_is_live_again_with_its_standby() -> None:
+    standby = Standby(Channel.TRADES)
+    feed = [trade(place, str(place)) for place in range(9)]
+    standby.take(*feed)
+    down = Control("A-B", None, feed[4].recv, Channel.TRADES, ControlEvent.DOWN, "closed")
+    said = standby.succeed([live(), *feed[:5], down], alive=feed[8].recv, now=feed[8].recv)
+    assert said == ["live", *feed[5:]]
+
+
+def test_the_connections_of_the_standby_while_the_writer_wrote_are_not_told() -> None:
+    standby = Standby(Channel.TRADES)
+    feed = [trade(place * 0.5, str(place)) for place in range(20)]
+    standby.take(*feed[:5])
+    standby.topic.down(feed[5].recv, "closed")
+    standby.take(*feed[7:14])
+    standby.topic.down(feed[16].recv, "closed again")
+    standby.take(feed[19])
+    said = standby.succeed([live(), *feed[:12]], alive=feed[11].recv, now=feed[19].recv)
+    assert said == [*feed[12:14], "down", "live", feed[19]]
+
+
+def quote(at: float, bid: str) -> Quote:
+    return Quote("A-B", None, START + int(at * S), bid, "", "9", "")
+
+
+def test_quotes_go_on_where_the_writer_left_them() -> None:
+    standby = Standby(Channel.QUOTES)
+    feed = [quote(place * 0.1, "12121"[place % 5]) for place in range(30)]
+    standby.take(*feed)
+    written = [Control("A-B", None, START, Channel.QUOTES, ControlEvent.LIVE), *feed[:20]]
+    assert standby.succeed(written, alive=feed[19].recv, now=feed[29].recv) == feed[20:]
+
+
+def test_quotes_that_two_connectors_have_asked_for_at_different_times_need_no_gap() -> None:
+    standby = Standby(Channel.QUOTES)
+    standby.take(*(quote(place, str(2 * place)) for place in range(10)))
+    theirs = [quote(place + 0.5, str(2 * place + 1)) for place in range(9)]
+    written = [Control("A-B", None, START, Channel.QUOTES, ControlEvent.LIVE), *theirs]
+    assert standby.succeed(written, alive=START + 9 * S, now=START + 9 * S) == [quote(9, "18")]
+
+
+def test_what_a_stream_of_states_has_been_through_does_not_matter() -> None:
+    """The standby is live since after the writer's last heartbeat, and its newest state says all."""
+    standby = Standby(Channel.QUOTES)
+    standby.take(quote(9, "2"))
+    written = [Control("A-B", None, START, Channel.QUOTES, ControlEvent.LIVE), quote(1, "1")]
+    assert standby.succeed(written, alive=START + 8 * S, now=START + 10 * S) == [quote(9, "2")]
+
+
+def order(at: float, ident: str, status: str) -> Order:
+    return Order("main", None, START + int(at * S), ident, "", "A-B", "limit", "buy", "1", "1", "0", status)
+
+
+def test_each_order_goes_on_by_itself() -> None:
+    standby = Standby(Channel.ORDERS)
+    a, b, c, d = order(0, "1", "open"), order(1, "2", "open"), order(2, "1", "filled"), order(3, "2", "cancelled")
+    standby.take(a, b, c, d)
+    written = [Control("main", None, START, Channel.ORDERS, ControlEvent.LIVE), b, a, d]
+    assert standby.succeed(written, alive=d.recv, now=d.recv) == [c]
+
+
+def test_a_fill_is_one_by_its_id() -> None:
+    standby = Standby(Channel.FILLS)
+    fills = [Fill("main", None, START + n, str(n), "1", "A-B", "buy", "1", "1", "0", "A") for n in range(4)]
+    standby.take(*fills)
+    written = [Control("main", None, START, Channel.FILLS, ControlEvent.LIVE), *fills[:2]]
+    assert standby.succeed(written, alive=START + 5, now=START + 5) == fills[2:]
+    standby.take(fills[0], fills[3])
+    assert standby.said() == fills[2:]
+
+
+def test_the_window_keeps_its_limit_and_lets_the_oldest_go() -> None:
+    standby = Standby(Channel.TRADES, most=50_000)
+    feed = [trade(place, str(place)) for place in range(1_000)]
+    standby.take(*feed)
+    assert 40_000 < standby.window.bytes <= 50_000
+    held = standby.window.release(standby.stream)
+    assert list(held.events) == feed[-len(held.events) :]
+    assert standby.window.bytes == 0
+    assert held.said is not None
+    assert held.said.event == ControlEvent.LIVE
+    assert held.received == 1_000
+
+
+def test_the_overlap_is_longer_than_connections_differ() -> None:
+    assert OVERLAP >= 4 * S

@@ -1,0 +1,111 @@
+"""When a standby finds a connector's name free."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from bridge.keys import Keys
+from bridge.redis.handover import HandoverError, hand_over
+from bridge.redis.presence import WANTED
+from bridge.redis.rivals import identity
+from bridge.redis.vacancy import Vacancy, await_vacancy
+from tests.patience import PATIENCE
+from tests.servers import RedisServer
+
+KEYS = Keys()
+HEARTBEAT, FENCE, STANDBY = KEYS.connector("x"), KEYS.fence("x"), KEYS.standby("x")
+LONG = 1_000.0
+"""An interval by which nothing is ever silent for too long."""
+ELSEWHERE = {"instance": "a", "host": "elsewhere", "pid": "1", "pid_space": "other"}
+
+
+@pytest.fixture
+async def client(redis_server: RedisServer) -> AsyncIterator[Redis]:
+    async with Redis.from_url(redis_server.url, decode_responses=True) as found:
+        yield found
+
+
+class Waiting:
+    """A process that waits for the name, and what it has seen."""
+
+    def __init__(self, client: Redis, interval: float) -> None:
+        self.seen: list[str] = []
+        self._news = asyncio.Event()
+        self.task = asyncio.create_task(await_vacancy(client, KEYS, "x", interval, self._note))
+
+    def _note(self, heartbeat: object) -> None:
+        self.seen.append(heartbeat["beat"])  # type: ignore[index]
+        self._news.set()
+
+    async def sees(self, beat: str) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while beat not in self.seen:
+                self._news.clear()
+                await self._news.wait()
+
+    async def found(self) -> Vacancy:
+        async with asyncio.timeout(PATIENCE):
+            return await self.task
+
+
+async def test_a_name_that_is_given_back_is_free_at_once(client: Redis) -> None:
+    await client.set(FENCE, "1-a")
+    await client.hset(HEARTBEAT, mapping={**ELSEWHERE, "beat": "1"})
+    waiting = Waiting(client, LONG)
+    await waiting.sees("1")
+    await client.hset(HEARTBEAT, "beat", "2")
+    await waiting.sees("2")
+    await client.delete(HEARTBEAT)
+    assert await waiting.found() == Vacancy("1-a", None)
+
+
+async def test_a_process_that_was_killed_here_is_gone_at_once(client: Redis) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        await client.set(FENCE, "1-a")
+        await client.hset(HEARTBEAT, mapping={**identity(), "pid": process.pid, "instance": "a", "beat": "1"})
+        waiting = Waiting(client, LONG)
+        await waiting.sees("1")
+        process.kill()
+    assert await waiting.found() == Vacancy("1-a", "a")
+
+
+async def test_a_process_that_is_silent_elsewhere_is_gone(client: Redis) -> None:
+    await client.hset(HEARTBEAT, mapping={**ELSEWHERE, "beat": "1"})
+    assert await Waiting(client, 0.1).found() == Vacancy(None, "a")
+
+
+@pytest.mark.parametrize("forgets_fence", [True, False])
+async def test_a_heartbeat_that_redis_has_lost_is_not_given_back(client: Redis, *, forgets_fence: bool) -> None:
+    """Its writer is about to renew it."""
+    await client.set(FENCE, "1-a")
+    await client.hset(HEARTBEAT, mapping={**ELSEWHERE, "beat": "1"})
+    waiting = Waiting(client, LONG)
+    await waiting.sees("1")
+    if forgets_fence:
+        await client.delete(HEARTBEAT, FENCE)
+    else:
+        waiting.task.cancel()  # as after an error
+        await client.delete(HEARTBEAT)
+        waiting = Waiting(client, LONG)
+    await client.hset(HEARTBEAT, mapping={**ELSEWHERE, "beat": "2"})
+    await waiting.sees("2")
+    assert not waiting.task.done()
+    waiting.task.cancel()
+
+
+async def test_a_handover_that_nobody_takes_says_so(client: Redis) -> None:
+    await client.hset(HEARTBEAT, mapping={**ELSEWHERE, "beat": "1"})
+    await client.hset(STANDBY, mapping={**ELSEWHERE, "instance": "b", "state": "degraded"})
+    with pytest.raises(HandoverError, match=r"the standby of 'x' is not ready \(degraded\)"):
+        await hand_over(client, KEYS, "x", PATIENCE)
+    await client.hset(STANDBY, "state", "standby")
+    with pytest.raises(HandoverError, match="was not handed over"):
+        await hand_over(client, KEYS, "x", 0.2)
+    assert await client.hget(STANDBY, WANTED) == "a"
+    assert await client.pttl(STANDBY) > 0
