@@ -1,4 +1,4 @@
-import { render } from "preact";
+import { options, render } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { clock } from "./model/format";
 import { token } from "./net/api";
@@ -133,6 +133,8 @@ function Refused() {
   );
 }
 
+// What comes between two frames is drawn with the next one, and the taking of an answer is a task of its own.
+options.debounceRendering = requestAnimationFrame;
 watchTheme();
 watchRoute();
 watchKeys();

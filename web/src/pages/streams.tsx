@@ -12,15 +12,6 @@ import { sorted, Table, type Column } from "../ui/table";
 
 const POLL_MS = 1_000;
 
-const text =
-  (of: (row: StreamRow) => string) =>
-  (a: StreamRow, b: StreamRow): number =>
-    of(a) < of(b) ? -1 : of(a) > of(b) ? 1 : 0;
-const number =
-  (of: (row: StreamRow) => number) =>
-  (a: StreamRow, b: StreamRow): number =>
-    of(a) - of(b) || text((row) => row.key)(a, b);
-
 /** Entries per second, over the last five seconds. */
 function current(row: StreamRow): number {
   const last = row.rate.slice(-5);
@@ -41,14 +32,14 @@ const COLUMNS: readonly Column<StreamRow>[] = [
   {
     id: "state",
     title: "State",
-    order: text((row) => (row.live ? "live" : `!${row.state}`)),
+    order: (row) => (row.live ? "live" : `!${row.state}`),
     cell: (row) => <State state={row.state} live={row.live} />,
   },
   {
     id: "stream",
     title: "Stream",
     className: "name",
-    order: text((row) => `${row.exchange} ${subject(row)} ${row.channel}`),
+    order: (row) => `${row.exchange} ${subject(row)} ${row.channel}`,
     cell: (row) => (
       <a href={pageOf(row)} title={row.key}>
         <span class="muted">{row.exchange}</span> {subject(row)} <b>{row.channel}</b>
@@ -60,7 +51,7 @@ const COLUMNS: readonly Column<StreamRow>[] = [
     title: "Rate/s",
     className: "number rate",
     hint: "Entries per second, and the last 60 seconds",
-    order: number(current),
+    order: current,
     cell: (row) => (
       <>
         <Sparkline values={row.rate} />
@@ -73,7 +64,7 @@ const COLUMNS: readonly Column<StreamRow>[] = [
     title: "Age",
     className: "number wide",
     hint: "Time since the last entry",
-    order: number((row) => (row.age_ms ? Number(row.age_ms) : Infinity)),
+    order: (row) => (row.age_ms ? Number(row.age_ms) : Infinity),
     cell: (row) => age(row.age_ms ? Number(row.age_ms) : null),
   },
   {
@@ -81,7 +72,7 @@ const COLUMNS: readonly Column<StreamRow>[] = [
     title: "Seq",
     className: "number wide",
     hint: "Number of the last entry",
-    order: number((row) => Number(row.seq)),
+    order: (row) => Number(row.seq),
     cell: (row) => (
       <a href={link(["entries"], { key: row.key })} title={`Look at the entries of ${row.key}`}>
         {whole(row.seq)}
@@ -93,7 +84,7 @@ const COLUMNS: readonly Column<StreamRow>[] = [
     title: "Gaps",
     className: "number",
     hint: "Gap entries today",
-    order: number((row) => Number(row.gaps)),
+    order: (row) => Number(row.gaps),
     cell: (row) => <Count value={row.gaps} />,
   },
   {
@@ -101,7 +92,7 @@ const COLUMNS: readonly Column<StreamRow>[] = [
     title: "Lost",
     className: "number",
     hint: "Events declared lost today",
-    order: number((row) => Number(row.lost)),
+    order: (row) => Number(row.lost),
     cell: (row) => <Count value={row.lost} />,
   },
   {
@@ -109,14 +100,14 @@ const COLUMNS: readonly Column<StreamRow>[] = [
     title: "Kept",
     className: "number wide",
     hint: "Entries in Redis, how far back they go, and how much of its retention that is",
-    order: number((row) => Number(row.entries)),
+    order: (row) => Number(row.entries),
     cell: (row) => <Kept row={row} />,
   },
   {
     id: "connector",
     title: "Connector",
     className: "wide",
-    order: text((row) => row.connector),
+    order: (row) => row.connector,
     cell: (row) => row.connector,
   },
 ];

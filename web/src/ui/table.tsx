@@ -8,7 +8,8 @@ export interface Column<T> {
   /** `wide` columns go on narrow screens; `number` ones are right-aligned. */
   readonly className?: string;
   readonly hint?: string;
-  readonly order?: (a: T, b: T) => number;
+  /** What rows are sorted by. */
+  readonly order?: (row: T) => string | number;
   readonly cell: (row: T) => ComponentChildren;
 }
 
@@ -27,13 +28,16 @@ interface Props<T> {
 const ROW = 30;
 const MARGIN = 8;
 
-/** Rows in the order of a sort such as `seq` or `-seq`. */
+/** Rows in the order of a sort such as `seq` or `-seq`; equal ones stay as they are. */
 export function sorted<T>(rows: readonly T[], columns: readonly Column<T>[], sort: string): T[] {
   const down = sort.startsWith("-");
   const order = columns.find((column) => column.id === (down ? sort.slice(1) : sort))?.order;
-  const copy = [...rows];
-  if (order) copy.sort(down ? (a, b) => order(b, a) : order);
-  return copy;
+  if (!order) return [...rows];
+  // Once for each row: a comparison may be made ten times as often.
+  const keyed = rows.map((row) => ({ row, key: order(row) }));
+  const sign = down ? -1 : 1;
+  keyed.sort((a, b) => (a.key < b.key ? -sign : a.key > b.key ? sign : 0));
+  return keyed.map(({ row }) => row);
 }
 
 /** A table of any length: only the rows in view are in the document. `j`, `k` move, Enter opens. */
