@@ -85,13 +85,25 @@ func (c *connection) connect(ctx context.Context) error {
 	if c.sock != nil {
 		return nil
 	}
+	address := c.where.address
+	if c.where.sentinels != nil {
+		master, err := c.master(ctx)
+		if err != nil {
+			return err
+		}
+		address = master
+	}
 	dialer := &net.Dialer{Timeout: grace}
-	sock, err := dialer.DialContext(ctx, c.where.network, c.where.address)
+	sock, err := dialer.DialContext(ctx, c.where.network, address)
 	if err != nil {
 		return err
 	}
 	if c.where.tls != nil {
-		secure := tls.Client(sock, c.where.tls)
+		config := c.where.tls.Clone()
+		if config.ServerName == "" {
+			config.ServerName, _, _ = net.SplitHostPort(address)
+		}
+		secure := tls.Client(sock, config)
 		limited, cancel := context.WithTimeout(ctx, grace)
 		defer cancel()
 		if err := secure.HandshakeContext(limited); err != nil {
@@ -108,6 +120,30 @@ func (c *connection) connect(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// master is the address of the server that one of the Sentinels calls the master.
+func (c *connection) master(ctx context.Context) (string, error) {
+	asked := c.where.sentinels
+	last := fmt.Errorf("none of the Sentinels knows a master %s", asked.master)
+	for _, address := range asked.addresses {
+		at := where{network: "tcp", address: address, user: asked.user, password: asked.password, db: "0", tls: c.where.tls}
+		sentinel := newConnection(at, 0)
+		value, err := sentinel.call(ctx, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", asked.master)
+		sentinel.close()
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		if err != nil {
+			last = err
+			continue
+		}
+		if pair, is := value.([]any); is && len(pair) == 2 {
+			return net.JoinHostPort(fmt.Sprint(pair[0]), fmt.Sprint(pair[1])), nil
+		}
+	}
+	// Not wrapped: whatever a Sentinel said, another one may be asked later.
+	return "", fmt.Errorf("no Sentinel names the master: %s", last)
 }
 
 // greetings are the commands that a new connection begins with.

@@ -16,12 +16,32 @@ type where struct {
 	user, password   string
 	db               string
 	tls              *tls.Config // nil: no TLS
+	sentinels        *sentinels  // nil: the address is the server's
 	name             string      // the URL without user and password, for messages
 }
 
-var errURL = errors.New("expected redis://HOST:PORT/DB, rediss:// (TLS) or unix:///PATH")
+// sentinels are asked for the address of the master at every connection.
+type sentinels struct {
+	addresses      []string
+	master         string
+	user, password string
+}
+
+var errURL = errors.New("expected redis://HOST:PORT/DB, rediss:// (TLS), unix:///PATH or redis+sentinel://HOST:PORT,HOST:PORT/MASTER")
 
 func whereIs(text string, config *tls.Config) (where, error) {
+	scheme, rest, _ := strings.Cut(text, "://")
+	if scheme == "redis+cluster" || scheme == "rediss+cluster" {
+		return where{}, errors.New("this client does not support a Redis Cluster")
+	}
+	var hosts string
+	if watched := scheme == "redis+sentinel" || scheme == "rediss+sentinel"; watched {
+		// url.Parse takes one host.
+		authority, path, _ := strings.Cut(rest, "/")
+		at := strings.LastIndex(authority, "@") + 1
+		hosts = authority[at:]
+		text = scheme + "://" + authority[:at] + "sentinels/" + path
+	}
 	parsed, err := url.Parse(text)
 	if err != nil {
 		return where{}, fmt.Errorf("the Redis URL is not a URL; %w", errURL) // err holds the URL, and so the password
@@ -41,6 +61,11 @@ func whereIs(text string, config *tls.Config) (where, error) {
 		if parsed.Hostname() == "" {
 			found.address = ""
 		}
+	case "redis+sentinel", "rediss+sentinel":
+		found.network, found.address, found.name = "tcp", hosts, scheme+"://"+hosts+parsed.Path
+		if found.sentinels, found.db, err = sentinelsOf(hosts, parsed); err != nil {
+			return where{}, err
+		}
 	default:
 		return where{}, fmt.Errorf("the Redis URL begins with %s://; %w", parsed.Scheme, errURL)
 	}
@@ -50,14 +75,29 @@ func whereIs(text string, config *tls.Config) (where, error) {
 	if _, err := strconv.ParseUint(found.db, 10, 31); err != nil || found.address == "" {
 		return where{}, fmt.Errorf("the Redis URL has no host or path, or a database that is not a number; %w", errURL)
 	}
-	if parsed.Scheme == "rediss" {
+	if strings.HasPrefix(parsed.Scheme, "rediss") {
 		found.tls = &tls.Config{MinVersion: tls.VersionTLS12}
 		if config != nil {
 			found.tls = config.Clone()
 		}
-		if found.tls.ServerName == "" {
-			found.tls.ServerName = parsed.Hostname()
-		}
 	}
 	return found, nil
+}
+
+func sentinelsOf(hosts string, parsed *url.URL) (*sentinels, string, error) {
+	master, db, _ := strings.Cut(strings.Trim(parsed.Path, "/"), "/")
+	found := &sentinels{master: master, user: parsed.Query().Get("sentinel_username"), password: parsed.Query().Get("sentinel_password")}
+	for _, host := range strings.Split(hosts, ",") {
+		if _, _, err := net.SplitHostPort(host); err != nil {
+			host = net.JoinHostPort(strings.Trim(host, "[]"), "26379")
+		}
+		if name, port, err := net.SplitHostPort(host); err != nil || name == "" || port == "" {
+			return nil, "", fmt.Errorf("the Redis URL has a Sentinel that is not HOST:PORT; %w", errURL)
+		}
+		found.addresses = append(found.addresses, host)
+	}
+	if master == "" {
+		return nil, "", fmt.Errorf("the Redis URL does not name the master; %w", errURL)
+	}
+	return found, db, nil
 }

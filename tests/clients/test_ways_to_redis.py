@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.clusters import Sentinels, wait
 from tests.e2e.test_redis_connections import PASSWORD
 from tests.environment import clean_environment
 from tests.patience import PATIENCE
-from tests.servers import RedisServer
+from tests.servers import RedisServer, free_port
 
 TRADES = "md:{limitlex:BTC-EUR}:trades"
 TRADE = {"type": "trade", "ts": "", "recv": "1", "id": "", "side": "buy", "price": "1.50", "size": "2"}
@@ -53,6 +54,41 @@ def test_a_way_to_redis(way, subject, secure_server: Secure, tmp_path: Path):
     assert synced["streams"][TRADES]["items"] == [{"entry": "1795302525001-1", **TRADE}]
 
 
+def test_the_master_that_sentinels_name_also_after_a_failover(subject, tmp_path: Path):
+    sentinels = Sentinels(tmp_path)
+    command = subject[0]
+    try:
+        env = clean_environment()
+        # The first Sentinel is not there.
+        url = sentinels.url.replace("//", f"//127.0.0.1:{free_port()},", 1)
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as process:
+
+            def ask(request: dict[str, Any]) -> dict[str, Any]:
+                process.stdin.write(f"{json.dumps(request)}\n")
+                process.stdin.flush()
+                return json.loads(process.stdout.readline())
+
+            old = sentinels.master
+            with old.client() as client:
+                client.xadd(TRADES, TRADE, id="1795302525001-1")
+                assert client.wait(1, int(PATIENCE * 1000)) == 1
+            ask({"redis": url, "namespace": ""})
+            ask({"open": TRADES, "at": "start"})
+            first = ask({"sync": {TRADES: "1795302525001-1"}})["streams"][TRADES]["items"]
+            old.kill()
+            wait(lambda: sentinels.master is not old, "another master")
+            with sentinels.master.client() as client:
+                wait(lambda: client.info("replication")["role"] == "master", "the replica to take over")
+                client.xadd(TRADES, TRADE, id="1795302525002-2")
+            second = ask({"sync": {TRADES: "1795302525002-2"}})["streams"][TRADES]["items"]
+            assert [item["entry"] for item in [*first, *second]] == ["1795302525001-1", "1795302525002-2"]
+            process.stdin.write('{"end": true}\n')
+            process.stdin.flush()
+            assert process.wait(PATIENCE) == 0
+    finally:
+        sentinels.stop()
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [
@@ -61,6 +97,7 @@ def test_a_way_to_redis(way, subject, secure_server: Secure, tmp_path: Path):
         ("redis://bridge:{password}x@localhost:{port}", "wrong user or password"),
         ("redis://bridge:{password}@localhost:{port}/99", "DB index is out of range"),
         ("unix://bridge:{password}@/no/such/socket", "no such"),
+        ("redis+sentinel://bridge:{password}@127.0.0.1:1,localhost:{port}/one", "no Sentinel names the master"),
     ],
 )
 def test_what_is_wrong_is_said_without_the_password(url, words, subject, secure_server: Secure):

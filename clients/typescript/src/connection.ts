@@ -13,6 +13,8 @@ const LONGEST_WAIT_MS = 2_000;
 /** Where Redis is, and how to reach it. */
 export interface Where {
   readonly url: string;
+  /** Where to ask for the server; none: `url` is it. */
+  readonly sentinels?: Sentinels;
   readonly options: RedisOptions;
   /** User and password, or only a password, or nothing. We log in: ioredis goes on as another user if the server refuses this one. */
   readonly login: readonly string[];
@@ -22,21 +24,35 @@ export interface Where {
   readonly name: string;
 }
 
+/** The Sentinels, one of which is asked for the address of the master at every connection. */
+export interface Sentinels {
+  readonly urls: readonly string[];
+  readonly master: string;
+  readonly scheme: "redis" | "rediss";
+  readonly login: readonly string[];
+}
+
+const SENTINEL =
+  /^(?<scheme>rediss?)\+sentinel:\/\/(?:(?<user>[^:@/]*)(?::(?<password>[^@/]*))?@)?(?<hosts>[^/?#@]+)\/(?<master>[^/?#]+)(?:\/(?<db>\d+))?\/?(?:\?(?<query>[^#]*))?$/;
+const SENTINEL_PORT = 26379;
 /** `URL` takes no user without a host. */
 const UNIX = /^unix:\/\/(?:(?<user>[^:@/]*)(?::(?<password>[^@/]*))?@)?(?<path>\/[^?#]+)(?:\?db=(?<db>\d+))?$/;
 
 /**
- * Look at a URL: `redis://`, `rediss://` (TLS) or `unix://`.
+ * Look at a URL: `redis://`, `rediss://` (TLS), `unix://`, `redis+sentinel://` or `rediss+sentinel://`.
  *
  * @throws {TickbridgeError} it is not one.
  */
 export function whereIs(url: string, options: RedisOptions = {}): Where {
-  const wanted = "expected redis://HOST:PORT/DB, rediss:// (TLS) or unix:///PATH";
+  const wanted = "expected redis://HOST:PORT/DB, rediss:// (TLS), unix:///PATH or redis+sentinel://HOST:PORT,HOST:PORT/MASTER";
   const socket = UNIX.exec(url)?.groups;
   if (socket) {
     const { user = "", password = "", path = "", db = "0" } = socket;
     return { url: "", login: loginOf(user, password, options), db, options: { ...options, path }, name: `unix://${path}` };
   }
+  const watched = SENTINEL.exec(url)?.groups;
+  if (watched) return bySentinels(watched, options);
+  if (/^rediss?\+cluster:/.test(url)) throw new TickbridgeError("this client does not support a Redis Cluster");
   let parsed: URL;
   try {
     parsed = new URL(url);
@@ -54,6 +70,29 @@ export function whereIs(url: string, options: RedisOptions = {}): Where {
   const login = loginOf(parsed.username, parsed.password, options);
   parsed.username = parsed.password = parsed.pathname = "";
   return { url: parsed.href, login, db: db || "0", options, name };
+}
+
+function bySentinels(parts: Readonly<Record<string, string | undefined>>, options: RedisOptions): Where {
+  const { scheme = "", user = "", password = "", hosts = "", master = "", db = "0", query = "" } = parts;
+  const urls = hosts.split(",").map((host) => {
+    const address = URL.canParse(`http://${host}`) ? new URL(`http://${host}`) : undefined;
+    if (!address || address.host === "") throw new TickbridgeError("the Redis URL has a Sentinel that is not HOST:PORT");
+    return `${scheme}://${address.hostname}:${address.port || (/:80$/.test(host) ? 80 : SENTINEL_PORT)}`;
+  });
+  const asked = new URLSearchParams(query);
+  const theirs = loginOf(encode(asked.get("sentinel_username")), encode(asked.get("sentinel_password")), {});
+  return {
+    url: "",
+    sentinels: { urls, master: decodeURIComponent(master), scheme: scheme as "redis" | "rediss", login: theirs },
+    login: loginOf(user, password, options),
+    db,
+    options,
+    name: `${scheme}+sentinel://${hosts}/${master}`,
+  };
+}
+
+function encode(text: string | null): string {
+  return encodeURIComponent(text ?? "");
 }
 
 /** The arguments of `AUTH`, from the URL or else from the options. */
@@ -80,6 +119,8 @@ export class Connection {
   #client: Redis | undefined;
   /** `#client`, once it is connected. */
   #connected: Promise<Redis> | undefined;
+  /** How often it was closed: what was begun before is not continued. */
+  #closed = 0;
 
   /** `blockMs`: for how long a command may block at most. */
   constructor(where: Where, blockMs: number) {
@@ -94,7 +135,13 @@ export class Connection {
    * @throws {Error} Redis is unreachable.
    */
   async call(command: string, ...args: (string | number)[]): Promise<unknown> {
-    this.#connected ??= this.#connect();
+    if (!this.#connected) {
+      const connecting = this.#connect();
+      connecting.catch(() => {
+        if (this.#connected === connecting) this.#forget();
+      });
+      this.#connected = connecting;
+    }
     return this.#send(await this.#connected, command, ...args);
   }
 
@@ -123,6 +170,7 @@ export class Connection {
 
   /** Close the socket. Commands in progress fail. */
   close(): void {
+    this.#closed += 1;
     const client = this.#client;
     this.#forget();
     if (client) end(client);
@@ -135,6 +183,37 @@ export class Connection {
   }
 
   async #connect(): Promise<Redis> {
+    const { sentinels, url, login, db } = this.#where;
+    const closed = this.#closed;
+    const server = sentinels ? await this.#master(sentinels, closed) : url;
+    return this.#open(server, login, db, closed);
+  }
+
+  /** The URL of the server that one of the Sentinels calls the master. */
+  async #master({ urls, master, scheme, login }: Sentinels, closed: number): Promise<string> {
+    let last = new Error(`none of the Sentinels knows a master ${master}`);
+    for (const url of urls) {
+      try {
+        const client = await this.#open(url, login, "0", closed);
+        const found = await this.#send(client, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", master).finally(() => {
+          if (this.#client === client) this.#client = undefined;
+          end(client);
+        });
+        if (Array.isArray(found) && found.length === 2) {
+          const [host, port] = found.map(String) as [string, string];
+          return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`;
+        }
+      } catch (error) {
+        last = error as Error;
+      }
+      if (this.#closed !== closed) break;
+    }
+    // Whatever a Sentinel said, another one may be asked later.
+    throw new Error(`no Sentinel names the master: ${last.message}`);
+  }
+
+  async #open(url: string, login: readonly string[], db: string, closed: number): Promise<Redis> {
+    if (this.#closed !== closed) throw new Error("the connection was closed");
     // Reads may block for longer than other commands, and we log in.
     const { commandTimeout: _, username: __, password: ___, ...wanted } = this.#where.options;
     const options: RedisOptions = {
@@ -150,7 +229,7 @@ export class Connection {
       disableClientInfo: true, // the same
       keyPrefix: "",
     };
-    const client = this.#where.url ? new Redis(this.#where.url, options) : new Redis(options);
+    const client = url ? new Redis(url, options) : new Redis(options);
     let cause: Error | undefined;
     client.on("error", (error: Error) => {
       cause = error;
@@ -162,10 +241,10 @@ export class Connection {
     this.#client = client;
     try {
       await client.connect();
-      if (this.#where.login.length > 0) await this.#send(client, "AUTH", ...this.#where.login);
-      if (this.#where.db !== "0") await this.#send(client, "SELECT", this.#where.db);
+      if (login.length > 0) await this.#send(client, "AUTH", ...login);
+      if (db !== "0") await this.#send(client, "SELECT", db);
     } catch (error) {
-      if (this.#client === client) this.#forget();
+      if (this.#client === client) this.#client = undefined;
       end(client);
       if (error instanceof RefusedError) throw error;
       const why = cause ?? (error as Error);
