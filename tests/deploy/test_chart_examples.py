@@ -24,7 +24,10 @@ OTHERS = ("monitoring.coreos.com/", "keda.sh/", "external-secrets.io/", "secrets
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("helm_name", HELMS)
 def test_the_examples_are_valid(helm_name, file, tmp_path):
-    manifests = [each for each in render(helm_name, file) if not each["apiVersion"].startswith(OTHERS)]
+    """Of many alike, some: the tool takes a while for each."""
+    found = Rendered(render(helm_name, file))
+    kinds = {each["kind"] for each in found.manifests if not each["apiVersion"].startswith(OTHERS)}
+    manifests = [each for kind in sorted(kinds) for each in found.kind(kind)[:5]]
     path = tmp_path / file.name
     path.write_text(dump_all(manifests))
     command = [tool("kubernetes-validate"), "-k", "1.34", "--strict", str(path)]

@@ -49,7 +49,7 @@ def check(monkeypatch):
 def test_the_default_ports_are_those_of_the_services(check):
     ports = [HttpSettings().port, *(each.HTTP_PORT for each in (books, wallets, candles, web, parquet))]
     assert tuple(map(str, ports)) == check.DEFAULT_PORTS
-    assert len(set(ports)) == 4
+    assert len(set(ports)) == 6
     exposed = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("EXPOSE")]
     assert exposed == [f"EXPOSE {' '.join(check.DEFAULT_PORTS)}"]
 
