@@ -129,31 +129,43 @@ class Leaseholder:
 
         If it has not, this process has the lease again, or still.
         """
-        lease = self._presence.lease
-        if not self.has_standby or lease.holding.state is not LeaseState.HELD:
+        if not self.has_standby or self._presence.lease.holding.state is not LeaseState.HELD:
             return False
-        streams = [topic.stream.key for topic in self._report.topics.values()]
-        async with self._beating:
-            try:
-                async with asyncio.timeout(patience):
-                    if not await self._presence.has_standby():
-                        return False
-                    await self._publisher.drained()
-            except (TimeoutError, *FAILURES):
-                return False
-            self._publisher.stand_by()
-            try:
-                await self._presence.leave()
-                if await self._presence.has_successor(_TAKEN_WITHIN):
+        try:
+            async with asyncio.timeout(patience):
+                await self._beating.acquire()  # no heartbeat may follow
+        except TimeoutError:
+            return False
+        try:
+            return await self._pass_on(patience)
+        finally:
+            self._beating.release()
+
+    async def _pass_on(self, patience: float) -> bool:
+        presence, lease = self._presence, self._presence.lease
+        try:
+            async with asyncio.timeout(patience):
+                if not await presence.has_standby():
+                    return False
+                await self._publisher.drained()
+        except (TimeoutError, *FAILURES):
+            return False
+        self._publisher.stand_by()
+        try:
+            async with asyncio.timeout(patience):
+                await presence.leave()
+                if await presence.has_successor(_TAKEN_WITHIN):
                     self._log.info("handed_over")
                     return True
-                await self._presence.claim(streams, self._report.heartbeat())
-            except AlreadyRunningError:
-                return True  # it was late
-            except FAILURES as error:
-                self._log.warning("not_handed_over", error=str(error))
-            if lease.holding.state is LeaseState.HELD:
-                self._publisher.may_write(Fence(lease.key, lease.token, lease.name))
+                await presence.claim(
+                    [topic.stream.key for topic in self._report.topics.values()], self._report.heartbeat()
+                )
+        except AlreadyRunningError:
+            return True  # it was late
+        except (TimeoutError, *FAILURES) as error:
+            self._log.warning("not_handed_over", error=str(error) or "no answer in time")
+        if lease.holding.state is LeaseState.HELD:
+            self._publisher.may_write(Fence(lease.key, lease.token, lease.name))
         return False
 
     async def show(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 
@@ -66,12 +65,13 @@ async def test_a_name_that_is_given_back_is_free_at_once(client: Redis) -> None:
 
 
 async def test_a_process_that_was_killed_here_is_gone_at_once(client: Redis) -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        await client.set(FENCE, "1-a")
-        await client.hset(HEARTBEAT, mapping={**identity(), "pid": process.pid, "instance": "a", "beat": "1"})
-        waiting = Waiting(client, LONG)
-        await waiting.sees("1")
-        process.kill()
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE)
+    await client.set(FENCE, "1-a")
+    await client.hset(HEARTBEAT, mapping={**identity(), "pid": process.pid, "instance": "a", "beat": "1"})
+    waiting = Waiting(client, LONG)
+    await waiting.sees("1")
+    process.kill()
+    await process.wait()
     assert await waiting.found() == Vacancy("1-a", "a")
 
 
