@@ -309,10 +309,9 @@ def test_no_number_in_any_json_is_a_number(own_bench: Bench, watch) -> None:
     """JavaScript's end at 53 bits."""
     watched = watch()
     flowing(own_bench.client, 200)
-    eventually(lambda: own_bench.client.hget("bridge:connector:limitlex", "latency"), "latencies")
     texts = [get(f"{watched.url}/{page}")[1] for page in ("livez", "readyz", "status")]
     beat = own_bench.client.hgetall("bridge:connector:limitlex")
-    texts += [beat["latency"], beat["errors"]]
+    texts += [text for text in (beat["latency"], beat["errors"]) if text]
     for catalog in ("bridge:catalog", "bridge:catalog:accounts"):
         texts += own_bench.client.hvals(catalog)
     assert len(texts) > 15
