@@ -128,7 +128,9 @@ def pattern_streams(settings: Settings) -> list[StreamSize]:
             limits = settings.retention.of(channel)
             size = BYTES_PER_ENTRY[channel] * limits.max_entries
             found += [
-                StreamSize(f"{one.name}:{channel}:{number}", one.name, channel, limits.max_entries, limits.max_age, size)
+                StreamSize(
+                    f"{one.name}:{channel}:{number}", one.name, channel, limits.max_entries, limits.max_age, size
+                )
                 for number in range(one.max_pairs or 0)
             ]
     return found

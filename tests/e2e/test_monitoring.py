@@ -8,8 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,84 +18,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.deploy.observability import documented, used
 from tests.e2e.conftest import Bench, Run
-from tests.e2e.harness import Process, eventually
+from tests.e2e.harness import eventually
 from tests.e2e.observing import flowing
+from tests.e2e.watched import Watched, adds_up, get
 from tests.environment import clean_environment
-from tests.patience import PATIENCE
 from tests.servers import free_port, taken
-
-
-def get(url: str, timeout: float = PATIENCE) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(url, timeout=timeout) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as refusal:
-        return refusal.code, refusal.read().decode()
-
-
-class Watched:
-    """A connector that serves its metrics."""
-
-    def __init__(self, bench: Bench, run: Run, path: Path, env: dict[str, str], *more: str, **connector: Any) -> None:
-        assert bench.simulated is not None
-        written = str(bench.simulated.write(path / "watched.yaml", **connector))
-        self.process: Process = run("run", "--config", written, *more, TICKBRIDGE_HTTP__PORT="0", **env)
-        output = self.process.wait_for("http_listening")
-        self.url = re.findall(r'"url":"([^"]+)"', output)[0]
-
-    def ready(self) -> tuple[int, list[str]]:
-        code, body = get(f"{self.url}/readyz")
-        return code, json.loads(body)["missing"]
-
-    def status(self) -> dict[str, Any]:
-        [connector] = json.loads(get(f"{self.url}/status")[1])["connectors"]
-        return connector
-
-    def text(self) -> str:
-        return get(f"{self.url}/metrics")[1]
-
-    def metrics(self) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
-        """Sample name → sorted labels → value."""
-        found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
-        for family in text_string_to_metric_families(self.text()):
-            for sample in family.samples:
-                found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
-        return found
-
-
-@pytest.fixture
-def watch(own_bench: Bench, run: Run, tmp_path: Path):
-    def start(*more: str, env: dict[str, str] | None = None, **connector: Any) -> Watched:
-        if own_bench.simulated is None:
-            own_bench.simulate()
-        return Watched(own_bench, run, tmp_path, env or {}, *more, **connector)
-
-    return start
-
-
-def by_channel(samples: dict[tuple[tuple[str, str], ...], float]) -> dict[str, float]:
-    sums: dict[str, float] = {}
-    for labels, value in samples.items():
-        sums[dict(labels)["channel"]] = sums.get(dict(labels)["channel"], 0) + value
-    return sums
-
-
-def adds_up(watched: Watched) -> int:
-    """Received = published + lost + buffered, per channel and per stream; returns what is buffered."""
-    metrics = watched.metrics()
-    received, published, lost, buffered = (
-        by_channel(metrics.get(f"tickbridge_{name}", {}))
-        for name in ("ws_messages_received_total", "published_total", "lost_total", "publish_queue_entries")
-    )
-    assert sum(received.values()) > 0
-    for channel, count in received.items():
-        assert count == published[channel] + lost.get(channel, 0) + buffered[channel], channel
-    waiting = 0
-    for row in watched.status()["streams"]:
-        published, buffered = int(row["published"]), int(row["buffered"])
-        assert int(row["received"]) == published + sum(map(int, row["lost"].values())) + buffered, row
-        waiting += buffered
-    return waiting
 
 
 def test_a_running_connector_is_alive_and_ready_and_its_figures_add_up(own_bench: Bench, watch) -> None:
@@ -361,54 +286,3 @@ def test_a_port_that_is_taken(own_bench: Bench, run: Run, tmp_path: Path) -> Non
         assert second.stop() == 0
         assert second.output.count("http_port_taken") == 1
         assert "set http.port to a free port" in second.output
-
-
-def test_old_names_are_served_until_they_are_switched_off(own_bench: Bench, watch) -> None:
-    watched = watch()
-    flowing(own_bench.client, 50)
-    own_bench.simulated.pause()
-    eventually(lambda: adds_up(watched) == 0, "all published")
-    metrics = watched.metrics()
-    for name in ("published_total", "lost_total", "connector_state", "publish_latency_seconds_bucket"):
-        assert metrics[f"bridge_{name}"] == metrics[f"tickbridge_{name}"]
-    assert not any(name.startswith("bridge_group") for name in metrics)
-
-
-def test_the_lag_of_groups_is_exact(own_bench: Bench, watch) -> None:
-    """However they were created; one that stands at a time has none that anybody knows."""
-    own_bench.simulate()
-    key = "md:{limitlex:BTC-EUR}:trades"
-    watched = watch(env={"TICKBRIDGE_HTTP__PAIR_LABELS": "true"})
-    flowing(own_bench.client, 200)
-    own_bench.simulated.pause()
-    eventually(lambda: adds_up(watched) == 0, "all published")
-    ids = [entry_id for entry_id, _ in own_bench.client.xrange(key)]
-    own_bench.client.xgroup_create(key, "all", "0")
-    own_bench.client.xgroup_create(key, "half", ids[len(ids) // 2])
-    own_bench.client.xgroup_create(key, "done", "$")
-    own_bench.client.xreadgroup("all", "me", {key: ">"}, count=3)
-
-    def seen() -> dict[str, tuple[float, float]]:
-        metrics = watched.metrics()
-        pending = metrics.get("tickbridge_group_pending_entries", {})
-        lags = metrics.get("tickbridge_group_lag_entries", {})
-        return {
-            dict(labels)["group"]: (lags[labels], pending[labels])
-            for labels in lags
-            if dict(labels)["pair"] == "BTC-EUR"
-        }
-
-    expected = {"all": (len(ids) - 3, 3), "half": (len(ids) - len(ids) // 2 - 1, 0), "done": (0, 0)}
-    eventually(lambda: seen() == expected, "the lags")
-
-
-def test_the_host_and_half_a_request(own_bench: Bench, watch) -> None:
-    watched = watch(env={"TICKBRIDGE_HTTP__HOSTS": "bridge.example.com, *.inside.example"})
-    port = int(watched.url.rpartition(":")[2])
-    for host, code in (
-        *(("127.0.0.1", 200), ("10.1.2.3:9108", 200), ("localhost", 200), ("connector", 200)),
-        *(("bridge.example.com", 200), ("a.inside.example", 200), ("evil.example", 421)),
-    ):
-        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
-            connection.sendall(f"GET /livez HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-            assert connection.recv(100).startswith(f"HTTP/1.1 {code}".encode()), host
