@@ -30,6 +30,7 @@ from benchmarks import (
     rejecting,
     report,
     scaling,
+    scraping,
     stages,
 )
 from benchmarks.machine import Server, describe, running_server
@@ -52,12 +53,13 @@ _PARTS = (
     "stages",
     "burst",
     "gateway",
+    "scraping",
     "latency",
     "pairs",
     "backlog",
 )
-_REPORTED = tuple(part for part in _PARTS if part not in ("path", "books", "gateway", "export"))
-"""What `peers` measures is the whole path, and more; `books` is for who wants `book10`, `gateway` and `export` for who runs them."""
+_REPORTED = tuple(part for part in _PARTS if part not in ("path", "books", "gateway", "export", "scraping"))
+"""What `peers` measures is the whole path, and more; `books` is for who wants `book10`, `gateway`, `export` and `scraping` for who runs them."""
 
 
 def main() -> int:
@@ -115,7 +117,7 @@ def _options() -> argparse.Namespace:
         nargs="*",
         choices=[[], "report", *_PARTS],
         metavar="PART",
-        help=f"{names}; default: all but path, books, gateway and export",
+        help=f"{names}; default: all but path, books, gateway, export and scraping",
     )
     add("--runs", type=int, default=3, help="runs of each measurement; their median counts (default: 3)")
     add("--scale", type=float, default=1.0, metavar="X", help="of all counts and durations (default: 1)")
@@ -164,6 +166,7 @@ def _measurements(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[
         "stages": partial(stages.measure, messages=count(200_000), runs=1),
         "burst": partial(burst.measure, messages=count(600_000), runs=runs),
         "gateway": partial(gateway.measure, seconds=seconds, runs=runs),
+        "scraping": partial(scraping.measure, runs=runs),
         "latency": partial(path.latency, seconds=seconds, runs=runs, quiet=quiet),
         "pairs": partial(scaling.pairs, rate=5_000, seconds=seconds, runs=runs),
         "backlog": lambda _: scaling.backlog(rate=20_000, binary=options.server),

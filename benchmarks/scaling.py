@@ -108,4 +108,4 @@ def _waiting_bytes(port: int) -> float:
     """What the connector's ``/metrics`` say of what waits."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=_STUCK) as answer:
         text = answer.read().decode()
-    return sum(map(float, re.findall(r"^bridge_publish_queue_bytes(?:\{.*\})? (\S+)$", text, re.MULTILINE)))
+    return sum(map(float, re.findall(r"^tickbridge_publish_queue_bytes(?:\{.*\})? (\S+)$", text, re.MULTILINE)))

@@ -91,7 +91,11 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
         "+info",
         *(("+client|list", "+client|kill") if cluster else ()),
         *(f"~{key}" for key in streams),
-        *(("+xadd", "+xtrim", "+xlen", "+xinfo|stream", "+xrange", "+xrevrange", "+time") if streams else ()),
+        *(
+            ("+xadd", "+xtrim", "+xlen", "+xinfo|stream", "+xinfo|groups", "+xrange", "+xrevrange", "+time")
+            if streams
+            else ()
+        ),
         *([_also(instruments, ("+watch", "+hgetall", "+hset"))] if instruments else ()),
         _also([beat], ("+watch", "+hget", "+hgetall", "+hset", "+pexpire", "+del")),
         *([_also([f"~{keys.standby(one.name)}"], ("+hgetall", "+hset", "+pexpire", "+del"))] if one.standby else ()),

@@ -9,7 +9,7 @@ from bridge.keys import StreamKey
 from consumers.items import Hole, Item, PendingGone, Reset, split_id, to_item
 from consumers.positions import Cursor
 
-__all__ = ["GroupPosition", "recording_acknowledgements"]
+__all__ = ["GroupPosition", "creation_options", "recording_acknowledgements"]
 
 
 class GroupPosition:
@@ -76,3 +76,13 @@ def recording_acknowledgements(positions: Collection[GroupPosition]) -> Iterator
     finally:
         for position in positions:
             position.acknowledged = None
+
+
+def creation_options(start: str) -> tuple[tuple[object, ...], ...]:
+    """What a group that starts after the ID ``start`` is created with, best first: Redis before 7.0 knows no option.
+
+    Redis' own figure of the lag is exact only if it knows how many entries the group has read: the ID's number. A
+    position in time has none.
+    """
+    ms, seq = split_id(start)
+    return (("ENTRIESREAD", seq), ()) if seq or not ms else ((),)

@@ -28,7 +28,7 @@ from bridge.keys import Keys
 from bridge.redis.errors import AWAY, refuses_key
 from consumers.blocking import BlockingReader, BlockingReaders
 from consumers.connection import Endless, Outages, Where, check, log_outages, make_client, topology_of
-from consumers.group_positions import GroupPosition, recording_acknowledgements
+from consumers.group_positions import GroupPosition, creation_options, recording_acknowledgements
 from consumers.items import GroupLost, Item, PendingGone, Stored, Trimmed, Unreadable, split_id, to_item
 from consumers.positions import Cursor, Start, resolve
 from consumers.refused import RefusedStreams, all_forbidden
@@ -359,12 +359,16 @@ class GroupReader:
 
     async def _create(self, key: str, start: str) -> bool:
         """Create the group; ``False`` if it exists."""
-        try:
-            await self._call("XGROUP", "CREATE", key, self._group, start, "MKSTREAM", key=key)
-        except exceptions.ResponseError as error:
-            if not str(error).startswith("BUSYGROUP"):
-                raise
-            return False
+        for options in creation_options(start):
+            try:
+                await self._call("XGROUP", "CREATE", key, self._group, start, "MKSTREAM", *options, key=key)
+            except exceptions.ResponseError as error:
+                if str(error).startswith("BUSYGROUP"):
+                    return False
+                if not options or not str(error).startswith("ERR"):
+                    raise
+            else:
+                break
         return True
 
     async def _restore(self, position: GroupPosition) -> None:

@@ -8,19 +8,21 @@ import errno
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from typing import Any, NamedTuple, Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 from redis.asyncio import Redis
 
 from bridge.entries import textual
 from bridge.printable import printable
+from bridge.process.exposition import Source as MetricsSource
 from bridge.process.output import dropped_lines
+from bridge.process.requests import Hosts
 from bridge.process.serving import HttpServer, ProcessMetrics, Pulse, overall
 from bridge.redis.errors import FAILURES
 from consumers.connection import Where, topology_of
@@ -38,11 +40,16 @@ Labels = tuple[str, ...]
 
 
 class HttpAddress(NamedTuple):
-    """Where to serve (``port`` ``None``: nowhere). If ``explicit``, it is an error if the address is not available."""
+    """Where to serve (``port`` ``None``: nowhere). If ``explicit``, it is an error if the address is not available.
+
+    ``hosts`` are further names of this process, ``old_names`` whether metrics have those of version 0.1.0, too.
+    """
 
     host: str
     port: int | None
     explicit: bool
+    hosts: tuple[str, ...] = ()
+    old_names: bool = True
 
 
 def http_address(text: str) -> HttpAddress:
@@ -78,7 +85,7 @@ class Source(Protocol):
     def rows(self) -> list[Row]: ...
 
 
-class Monitor(Collector):
+class Monitor:
     """Reports the state of a reader, and measures its lag.
 
     ``writes`` returns the number of writes of the service, ``trouble`` why Redis does not accept them (empty while it
@@ -116,7 +123,7 @@ class Monitor(Collector):
         routes: Sequence[web.RouteDef] = (),
         *,
         middlewares: Sequence[Middleware] = (),
-        collectors: Sequence[Collector] = (),
+        collectors: Sequence[MetricsSource] = (),
         words: str = "metrics and health at",
     ) -> None:
         """Serve and measure, endlessly; without an address, do nothing. ``words`` introduce the URL in the first line.
@@ -128,12 +135,14 @@ class Monitor(Collector):
             return
         server = HttpServer(
             self._pulse,
-            [self, ProcessMetrics("consumer", self.version, self._pulse), *collectors],
+            [self, ProcessMetrics(self.version, self._pulse, "consumer_"), *collectors],
             missing=self.missing,
             status=self.status,
             degraded=self.degraded,
             routes=routes,
             middlewares=middlewares,
+            hosts=None if middlewares else Hosts(address.hosts, address.host),
+            old_names=address.old_names,
         )
         async with server:
             try:
@@ -188,8 +197,8 @@ class Monitor(Collector):
         found = self._degraded()
         return found if len(found) <= _MAX_NAMED else [*found[:_MAX_NAMED], f"and {len(found) - _MAX_NAMED} more"]
 
-    def status(self) -> object:
-        """The status page, as plain data."""
+    async def status(self) -> Callable[[], object]:
+        """Copy what the status page says; the result makes plain data of it."""
         missing, degraded = self.missing(), self.degraded()
         rows = [{**row._asdict(), "missing": dict(row.missing)} for row in self._reader.rows()]
         for row in rows:
@@ -208,37 +217,44 @@ class Monitor(Collector):
             "writes": self._writes(),
             "streams": rows,
         }
-        return textual(whole)
+        return partial(textual, whole)
 
-    def collect(self) -> Iterable[Metric]:
+    async def snapshot(self) -> Callable[[], Iterable[Metric]]:
         """All metrics except those of the process."""
+        return partial(
+            self._families, list(self._reader.rows()), self._behind, self._writes(), not self._redis_trouble()
+        )
+
+    def _families(
+        self, rows: Sequence[Row], lags: Mapping[str, tuple[int, float]], writes: int, up: bool
+    ) -> Iterable[Metric]:
         read, missing = Counter[Labels](), Counter[Labels]()
         behind, late = Counter[Labels](), dict[Labels, float]()
         streams = Counter[Labels]()
-        for row in self._reader.rows():
+        for row in rows:
             labels = (self._service, row.exchange, row.channel)
             streams[labels] += 1
             read[labels] += row.read
             for kind in ("hole", "trimmed", "reset", "undecodable"):
                 missing[*labels, kind] += row.missing[kind]
-            if row.key in self._behind:
-                entries, seconds = self._behind[row.key]
+            if row.key in lags:
+                entries, seconds = lags[row.key]
                 behind[labels] += entries
                 late[labels] = max(seconds, late.get(labels, 0.0))
         names = ["service", "exchange", "channel"]
-        yield _filled(CounterMetricFamily("consumer_entries_read", "Entries read.", labels=names), read)
+        yield _filled(CounterMetricFamily("tickbridge_consumer_entries_read", "Entries read.", labels=names), read)
         words = "Times that something was missing or could not be read."
-        yield _filled(CounterMetricFamily("consumer_gaps", words, labels=[*names, "kind"]), missing)
-        yield _filled(GaugeMetricFamily("consumer_streams", "Streams being read.", labels=names), streams)
+        yield _filled(CounterMetricFamily("tickbridge_consumer_gaps", words, labels=[*names, "kind"]), missing)
+        yield _filled(GaugeMetricFamily("tickbridge_consumer_streams", "Streams being read.", labels=names), streams)
         words = "Entries that the streams are ahead of the reader."
-        yield _filled(GaugeMetricFamily("consumer_lag_entries", words, labels=names), behind)
+        yield _filled(GaugeMetricFamily("tickbridge_consumer_lag_entries", words, labels=names), behind)
         words = "Time from the reader's position to the stream's newest entry; the worst stream."
-        yield _filled(GaugeMetricFamily("consumer_lag_seconds", words, labels=names), late)
+        yield _filled(GaugeMetricFamily("tickbridge_consumer_lag_seconds", words, labels=names), late)
         words = "Writes of what the service keeps in Redis."
         own = (self._service,)
-        yield _filled(CounterMetricFamily("consumer_writes", words, labels=names[:1]), {own: self._writes()})
+        yield _filled(CounterMetricFamily("tickbridge_consumer_writes", words, labels=names[:1]), {own: writes})
         words = "1 while Redis answers."
-        yield _filled(GaugeMetricFamily("consumer_redis_up", words, labels=names[:1]), {own: not self._redis_trouble()})
+        yield _filled(GaugeMetricFamily("tickbridge_consumer_redis_up", words, labels=names[:1]), {own: up})
 
     def _say(self, words: str) -> None:
         if sys.stderr is not None:

@@ -11,7 +11,7 @@ from bridge.exchanges.api import Exchange
 from bridge.keys import Keys
 from bridge.model import Channel
 
-__all__ = ["BYTES_PER_ENTRY", "StreamSize", "pattern_size", "stream_sizes"]
+__all__ = ["BYTES_PER_ENTRY", "StreamSize", "bytes_text", "pattern_size", "stream_sizes"]
 
 BYTES_PER_ENTRY = {
     Channel.TRADES: 90,
@@ -63,6 +63,11 @@ def pattern_size(settings: Settings, connector: ConnectorSettings) -> tuple[int,
     """
     pairs = connector.max_pairs or 0
     return pairs * len(connector.channels), pairs * sum(_most(settings, channel) for channel in connector.channels)
+
+
+def bytes_text(count: float) -> str:
+    """``1.2 GB``, ``45 MB``, ``0.3 MB``."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(count / 1e6, 0.1):.{0 if count >= 1e7 else 1}f} MB"
 
 
 def _most(settings: Settings, channel: Channel) -> int:

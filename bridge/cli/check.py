@@ -154,17 +154,18 @@ def _urls(connector: ConnectorSettings) -> Iterator[tuple[str, str]]:
 
 def _streams(sizes: list[StreamSize], *, everything: bool) -> Iterator[str]:
     """The streams and their estimated memory."""
+    from bridge.check.sizes import bytes_text
     from bridge.config.units import duration_text
 
     total = sum(size.bytes for size in sizes)
     if not sizes:
         return
-    yield f"streams     {len(sizes)}, at most about {_megabytes(total)} of Redis memory"
+    yield f"streams     {len(sizes)}, at most about {bytes_text(total)} of Redis memory"
     shown = sizes if everything or len(sizes) <= _MOST_STREAMS else sizes[: _MOST_STREAMS // 2]
     width = max((len(size.key) for size in shown), default=0)
     for size in shown:
         kept = f"{size.max_entries} entries or {duration_text(size.max_age)}"
-        yield f"              {size.key:{width}}  {kept:22}  about {_megabytes(size.bytes)}"
+        yield f"              {size.key:{width}}  {kept:22}  about {bytes_text(size.bytes)}"
     if len(shown) < len(sizes):
         yield f"              and {len(sizes) - len(shown)} more; --show lists them all"
     yield from (f"              {line}" for line in _ESTIMATE)
@@ -172,17 +173,13 @@ def _streams(sizes: list[StreamSize], *, everything: bool) -> Iterator[str]:
 
 def _matching(settings: Settings) -> Iterator[str]:
     """What pairs that match patterns may come to; the names of their streams aren't known before they are listed."""
-    from bridge.check.sizes import pattern_size
+    from bridge.check.sizes import bytes_text, pattern_size
 
     for connector in settings.connectors:
         if connector.patterns and connector.channels:
             streams, size = pattern_size(settings, connector)
             what = f"{streams} streams of pairs that match {', '.join(connector.patterns)}"
-            yield f"streams     {connector.name}: up to {what}, at most about {_megabytes(size)}"
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(count / 1e6, 0.1):.{0 if count >= 1e7 else 1}f} MB"
+            yield f"streams     {connector.name}: up to {what}, at most about {bytes_text(size)}"
 
 
 def _effective(loaded: Loaded) -> Iterator[str]:

@@ -73,10 +73,15 @@ def load_with_origins(path: Path | None) -> Loaded:
     Raises:
         ConfigError: all mistakes at once.
     """
+    import structlog
+
     from bridge.process.logs import configure_logging
 
     loaded = _loaded(path)
     configure_logging(loaded.settings.log.level, loaded.settings.log.format)
+    for file, mode in loaded.exposed():
+        hint = f"other users of this machine can read it; chmod {mode[:-1]}0 keeps it to its owner and group"
+        structlog.get_logger().warning("secret_exposed", path=str(file), mode=mode, hint=hint)
     return loaded
 
 

@@ -12,6 +12,7 @@ from bridge.cli.parser import Parser as CommandParser
 from bridge.redis.topology import Topology
 from consumers.monitor import HttpAddress
 from consumers.service import Parser as ServiceParser
+from consumers.service import note
 
 if TYPE_CHECKING:
     from bridge.config.load import Loaded
@@ -61,6 +62,8 @@ def _run(parser: _Parser, consumer: Consumer, options: argparse.Namespace) -> in
 
     loaded = load_with_origins(options.config)
     register_secrets(loaded.settings.secrets())
+    for file, mode in loaded.exposed():
+        note(f"{file} has a secret, and other users of this machine can read it (mode {mode})")
     _complete(parser, options, loaded)
     return consumer.start(parser, options)
 
@@ -85,3 +88,5 @@ def _complete(parser: _Parser, options: argparse.Namespace, loaded: Loaded) -> N
         asked = bool(loaded.variable(("http", "port")))
         port = settings.http.port if asked or settings.http.port is None else parser.http_port
         options.http = HttpAddress(settings.http.host, port, explicit=asked)
+    names = {"hosts": settings.http.hosts, "old_names": settings.http.old_metric_names}
+    options.http = options.http._replace(**names)

@@ -26,6 +26,7 @@ GROUPS = {
         "pairs": "list the pairs of an exchange",
         "schema": "print the schema of the config, for editors, or of the streams, for programs",
         "completion": "print a completion script for a shell",
+        "size": "estimate what Redis memory, CPU and network a config needs",
         "acl": "print Redis users with the minimum rights for connectors, readers, consumers, operators",
     },
     "run": {
@@ -37,6 +38,7 @@ GROUPS = {
     "read": {
         "top": "watch streams and connectors on a terminal",
         "status": "say whether all streams are live and all connectors run",
+        "doctor": "collect versions, config, states and log lines in one file for an issue report, without secrets",
         "streams": "list the streams, with their state, newest entry and rate",
         "tail": "show entries as they arrive",
         "books": "keep order books, show them, keep the late-join hashes up to date",

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bridge.config.document import Location, dotted
+from bridge.config.exposed import exposed_files
 from bridge.config.mistakes import cross_check, mistakes_of, with_hint
 from bridge.config.schema import value_at
 from bridge.config.settings import Settings
@@ -43,6 +44,22 @@ class Loaded:
             return f"secret file {self._places.secrets[location]}"
         given = value_at(self._data, location) is not None
         return self.variable(location) or (f"{self.path}:{self._places.of(location)[1]}" if given else "")
+
+    def exposed(self) -> list[tuple[Path, str]]:
+        """Files with secrets that other users can read, with their modes: secret files, and the config if it has any."""
+        locations = [place for place in self._places.lines if _is_secret(place, value_at(self._data, place))]
+        own = [self.path] if self.path is not None and locations else []
+        return exposed_files([*own, *self._places.secrets.values()])
+
+
+def _is_secret(location: Location, value: object) -> bool:
+    """Whether the file has a secret here: a password, a key, or a URL with a password."""
+    name = location[-1] if location else None
+    if not isinstance(value, str) or not value or not isinstance(name, str):
+        return False
+    if name in ("url", "proxy"):
+        return "@" in value
+    return location[0] == "accounts" and len(location) == 3 and name != "exchange" and not name.endswith("_file")
 
 
 def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Settings:

@@ -18,6 +18,7 @@ from bridge.config.connectors import ConnectorSettings
 from bridge.config.units import ByteSize, Duration
 from bridge.config.values import (
     Count,
+    HostName,
     Name,
     Namespace,
     Port,
@@ -195,6 +196,10 @@ class HttpSettings(Section):
     """Where metrics and health are served: one address, ``0.0.0.0`` or ``::`` for all."""
     port: Port = 9108
     """``0``: any free one, which the log names; ``off``: nothing is served."""
+    hosts: tuple[HostName, ...] = ()
+    """Further names under which the pages are reached, such as ``metrics.example.com``, ``*.example.com``, or ``*`` for any."""
+    old_metric_names: bool = True
+    """Whether metrics also have the names of version 0.1.0 (``bridge_``, ``consumer_``, ``gateway_``)."""
     pair_labels: bool = False
     """Whether metrics have labels for pairs and connections."""
 

@@ -20,6 +20,7 @@ from bridge.urls import Url, host_and_port, is_loopback, written_host
 
 __all__ = [
     "Count",
+    "HostName",
     "Mistake",
     "Name",
     "Namespace",
@@ -57,6 +58,9 @@ _MAX_SECRET = 64 * 1024
 _NO_PROXY = ("", "none", "off")
 _WHOLE = re.compile(r"-?[0-9]{1,20}").fullmatch
 _LAST_PORT = 65535
+_LONGEST_HOST = 253
+_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_HOST = re.compile(rf"\*|(\*\.)?{_LABEL}(\.{_LABEL})*")
 _SHARD = re.compile(r"\s*(\d{1,4})\s*/\s*(\d{1,4})\s*")
 
 Mistake = tuple[Location, str, str]
@@ -341,6 +345,18 @@ Pairs = Annotated[
     tuple[PairOrPattern, ...],
     Form({"anyOf": [{"enum": ["all"]}, {"type": "array", "items": _PAIRS_FORM, "uniqueItems": True}]}),
 ]
+
+
+def _host_name(value: Any) -> Any:
+    if isinstance(value, str) and not (len(value) <= _LONGEST_HOST and _HOST.fullmatch(value)):
+        raise_mistake(
+            "should be a name without scheme, port and path", "such as metrics.example.com, *.example.com, or * for any"
+        )
+    return value
+
+
+HostName = Annotated[str, BeforeValidator(_host_name), Form({"type": "string", "pattern": f"^({_HOST.pattern})$"})]
+"""A name, ``*.`` and a name, or ``*``. Addresses need not be given."""
 Count = Annotated[int, BeforeValidator(_count), Field(gt=0)]
 SocketUrl = Annotated[
     str, AfterValidator(partial(_endpoint, secure="wss", plain="ws")), Form({"type": "string", "pattern": "^wss?://"})

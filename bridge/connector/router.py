@@ -193,6 +193,7 @@ class Router:
             ("books", self._books.watch()),
             ("lease", self._store.lease.holding.watch()),
             ("memory", presence.watch_memory()),
+            ("groups", presence.groups.watch(lambda: [topic.stream for topic in self._topics.values()])),
             ("latency", self.latency.run()),
             ("rejects", presence.rejects.write(presence.interval)),
         ]

@@ -26,6 +26,8 @@ __all__ = ["ChannelLatency", "FeedLatency", "Timed"]
 _MOST_WAITING = 65_536
 """Differences of a channel that are kept between two looks; of more, the newest are taken for all."""
 _PARTS = 6
+_COARSE = 1_000_000_000
+"""Resolution (ns) of a clock from which on its differences are no latency."""
 _IN_A_ROW = 3
 """Parts of the window, of those with events, that have to be late one after the other."""
 _BACK = 0.8
@@ -55,6 +57,11 @@ class ChannelLatency:
         self.reminded = 0.0
         self._parts: deque[Histogram] = deque([Histogram()], maxlen=_PARTS)
         self._late: deque[bool] = deque(maxlen=_IN_A_ROW)
+
+    @property
+    def telling(self) -> bool:
+        """Whether the exchange's times are fine enough to be shown as latency: whole seconds say nothing."""
+        return self.resolution < _COARSE
 
     def digest(self, shift: int) -> None:
         """Count what has come since the last time, each with ``shift`` added."""
@@ -167,11 +174,11 @@ class FeedLatency:
                     self._judge(name, channel, limit, now)
 
     def figures(self) -> dict[str, dict[str, float | int]]:
-        """The window's percentiles, maximum and count of each channel that had events."""
+        """The window's percentiles, maximum and count of each channel that had events with fine enough times."""
         found = {}
         for name, channel in self.channels.items():
-            window = channel.window()
-            if window.count:
+            window = channel.window() if channel.telling else None
+            if window is not None and window.count:
                 found[str(name)] = _figures(window)
         return found
 

@@ -1,17 +1,28 @@
-"""Describes what does not work in a connector that is ready, for ``/readyz``."""
+"""What a connector's report asks of a standby, and what does not work in a connector that is ready, for ``/readyz``."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from bridge.feed.supervisor import FeedSupervisor
-from bridge.sequencer import BookTopic, Topic
+from bridge.sequencer import BookTopic, Topic, Window
 
-__all__ = ["degraded"]
+__all__ = ["Waiting", "degraded"]
 
 _MAX_NAMED = 10
 _MAX_LINES = 20
+
+
+class Waiting(Protocol):
+    """A connector that stands by for another process."""
+
+    window: Window
+    looked: float
+    """When it last saw the writer's heartbeat change, on the monotonic clock."""
+    writer: str
+    waits: bool
 
 
 def degraded(supervisors: Sequence[FeedSupervisor], topics: Iterable[Topic], buffered: float) -> list[str]:

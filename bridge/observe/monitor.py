@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -15,10 +16,12 @@ from bridge import __version__
 from bridge.config import HttpSettings
 from bridge.entries import textual
 from bridge.errors import PortUnavailableError
+from bridge.observe.figures import plain_rows
 from bridge.observe.metrics import BridgeMetrics
 from bridge.observe.report import Report
 from bridge.process.logs import left_out_lines
 from bridge.process.output import dropped_lines
+from bridge.process.requests import Hosts
 from bridge.process.serving import HttpServer, ProcessMetrics, Pulse, overall
 from bridge.redaction import presentable, redact_value
 
@@ -60,8 +63,15 @@ class Monitor:
         if settings.port is None:
             return self
         metrics = BridgeMetrics(self.begun, self._up, pairs=settings.pair_labels)
-        collectors = [metrics, ProcessMetrics("bridge", __version__, self._pulse)]
-        server = HttpServer(self._pulse, collectors, missing=self.missing, status=self.status, degraded=self.degraded)
+        server = HttpServer(
+            self._pulse,
+            [metrics, ProcessMetrics(__version__, self._pulse)],
+            missing=self.missing,
+            status=self.status,
+            degraded=self.degraded,
+            hosts=Hosts(settings.hosts, settings.host),
+            old_names=settings.old_metric_names,
+        )
         log = structlog.get_logger()
         try:
             url = await server.start(settings.host, settings.port)
@@ -97,8 +107,11 @@ class Monitor:
         found = [f"{report.name}: {what}" for report in self.begun() for what in report.degraded]
         return [str(redact_value(what)) for what in found]
 
-    def status(self) -> object:
-        """The status page, as plain data without secrets."""
+    async def status(self) -> Callable[[], object]:
+        """Copy what the status page says; the result makes plain data of it, without secrets."""
+        connectors = [
+            await report.status() if report else self._without_report(name) for name, report in [*self._reports.items()]
+        ]
         missing, degraded = self.missing(), self.degraded()
         whole = {
             "version": __version__,
@@ -110,11 +123,9 @@ class Monitor:
             "degraded": degraded,
             "event_loop_lag_seconds": round(self._pulse.lag, 6),
             "output": {"dropped_lines": dropped_lines(), "repeated_log_lines": left_out_lines()},
-            "connectors": [
-                report.status() if report else self._without_report(name) for name, report in self._reports.items()
-            ],
+            "connectors": connectors,
         }
-        return redact_value(textual(whole), presentable)
+        return partial(_plain, whole)
 
     def _without_report(self, name: str) -> dict[str, object]:
         failed = self._failed.get(name)
@@ -127,3 +138,7 @@ class Monitor:
     def begun(self) -> list[Report]:
         """The reports of connectors that have started."""
         return [report for report in self._reports.values() if report]
+
+
+def _plain(whole: object) -> object:
+    return redact_value(textual(plain_rows(whole)), presentable)

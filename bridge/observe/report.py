@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from bridge.clock import CLOCK
 from bridge.config import Settings
@@ -17,74 +17,32 @@ from bridge.exchanges.api import Exchange, Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
 from bridge.feed.supervisor import FeedSupervisor
+from bridge.latency import Histogram, Latency
 from bridge.model import BOOKS, PUBLIC_CHANNELS, SCHEMA_VERSION, Channel
-from bridge.observe.health import degraded
+from bridge.observe.figures import FEED_BUCKETS, PUBLISH_BUCKETS, ConnectionRow, Durations, Figures, GroupRow, StreamRow
+from bridge.observe.health import Waiting, degraded
 from bridge.printable import LONGEST_ERROR, code
 from bridge.process.serving import overall
 from bridge.publish.publisher import Publisher
 from bridge.redaction import presentable
 from bridge.redis.errors import said
 from bridge.redis.presence import Presence
-from bridge.sequencer import BookTopic, Topic, Window
+from bridge.sequencer import BookTopic, Topic
 
-__all__ = ["STATES", "ConnectionRow", "Report", "StreamRow"]
-
-STATES = ("starting", "standby", "live", "degraded", "down", "stopping")
-"""The states of a connector."""
+__all__ = ["Report"]
 
 _UNITS = {Channel.BOOK10: "the ten best levels a side of the book"}
 """What the catalog says of channels that the connector makes itself."""
 _MOST_TYPES = 100
 """Limit of unknown message types counted separately: an exchange may put ids into types, which must not fill memory."""
 _COUNTS = ("received", "published", "buffered", "repeated", "gaps", "resyncs")
+_PUBLISH_EDGES = [round(bound * 1e9) for bound in PUBLISH_BUCKETS]
+_FEED_EDGES = [round(bound * 1e9) for bound in FEED_BUCKETS]
+_NOTHING: Mapping[str, int] = {}
+_ROWS = 100
+"""Streams that are looked at in one turn of the event loop: a fraction of a millisecond."""
 _LEAST_PATIENCE = 5.0
 """Minimum of seconds without an acknowledged heartbeat after which Redis counts as not answering."""
-
-
-class StreamRow(Struct, frozen=True):
-    """One stream. At any time, ``received`` = ``published`` + all ``lost`` (by reason) + ``buffered``.
-
-    ``buffered`` counts waiting entries, and dropped events that a `lost` entry will declare. ``age`` is the seconds
-    since the last event, ``None`` before the first.
-    """
-
-    key: str
-    channel: Channel
-    subject: str
-    state: str
-    awaiting_snapshot: bool
-    received: int
-    published: int
-    lost: dict[str, int]
-    buffered: int
-    repeated: int
-    gaps: int
-    resyncs: int
-    age: float | None
-    blocked: str
-    """Why Redis refuses this stream; empty while it does not."""
-
-
-class ConnectionRow(Struct, frozen=True):
-    """One planned connection; ``age`` is seconds since its last frame, ``None`` while it is not up."""
-
-    name: str
-    up: bool
-    subscribed: bool
-    reconnects: dict[str, int]
-    """By reason."""
-    replacements: int
-    age: float | None
-    subscriptions: list[str]
-
-
-class Waiting(Protocol):
-    """A connector that stands by for another process."""
-
-    window: Window
-    looked: float
-    writer: str
-    waits: bool
 
 
 class Report:
@@ -150,7 +108,7 @@ class Report:
         stream = Subscription(topic.channel, topic.subject)
         del self._leaving[stream]
         self._given_up[topic.stream.key] = self._entry(stream, topic)
-        row, sums = self._row(topic, topic.stream.backlog), self._left.get(topic.channel)
+        row, sums = self._row(topic, CLOCK.now()), self._left.get(topic.channel)
         if sums is not None:
             counts = {name: getattr(row, name) + getattr(sums, name) for name in _COUNTS}
             row = structs.replace(row, **counts, lost=dict(Counter(row.lost) + Counter(sums.lost)))
@@ -216,31 +174,37 @@ class Report:
         self.unknown[kind] += 1
         return kind if self.unknown[kind] == 1 else ""
 
-    def streams(self) -> list[StreamRow]:
-        """The current state of each stream."""
-        waiting = self.publisher.backlog()
-        return [self._row(topic, waiting[topic.stream]) for topic in (*self.topics.values(), *self._leaving.values())]
+    async def streams(self) -> list[StreamRow]:
+        """The state of each stream. Each row is true in itself; between some of them the event loop turns."""
+        topics = (*self.topics.values(), *self._leaving.values())
+        found: list[StreamRow] = []
+        for first in range(0, len(topics), _ROWS):
+            now = CLOCK.now()
+            found += [self._row(topic, now) for topic in topics[first : first + _ROWS]]
+            await asyncio.sleep(0)
+        return found
 
     def past(self) -> list[StreamRow]:
         """The counts of streams that were given up, a row for each channel."""
         return list(self._left.values())
 
-    def _row(self, topic: Topic, waiting: int) -> StreamRow:
+    def _row(self, topic: Topic, now: int) -> StreamRow:
+        stream = topic.stream
         return StreamRow(
-            topic.stream.key,
-            topic.channel,
-            topic.subject,
-            str(topic.state),
+            stream.key,
+            stream.channel,
+            stream.subject,
+            topic.state,
             isinstance(topic, BookTopic) and topic.awaiting,
             self._received(topic),
-            topic.stream.published,
-            dict(topic.stream.lost),
-            waiting + topic.undeclared,
+            stream.published,
+            dict(stream.lost) if stream.lost else _NOTHING,
+            stream.backlog + topic.undeclared,
             topic.repeated,
             topic.gaps,
             topic.resyncs if isinstance(topic, BookTopic) else 0,
-            round((CLOCK.now() - topic.last) / 1e9, 3) if topic.last else None,
-            topic.stream.blocked,
+            (now - topic.last) / 1e9 if topic.last else None,
+            stream.blocked,
         )
 
     def _received(self, topic: Topic) -> int:
@@ -258,13 +222,61 @@ class Report:
                 dict(supervisor.lost),
                 supervisor.replacements,
                 None if supervisor.frame_age is None else round(supervisor.frame_age, 3),
-                [f"{stream.channel} of {stream.subject}" for stream in supervisor.plan.subscriptions],
+                supervisor.plan.subscriptions,
             )
             for supervisor in self.supervisors
         ]
 
-    def status(self) -> dict[str, object]:
-        """The connector's part of the status page, as plain data."""
+    async def figures(self) -> Figures:
+        """What the metrics say, copied now."""
+        past = self.past()  # first: a stream that leaves meanwhile must not count twice
+        streams = await self.streams()
+        publisher, presence = self.publisher, self.presence
+        memory, offset = presence.memory, self.latency.host_offset
+        numbers: dict[str, float | None] = {
+            "parse_errors": presence.rejects.count,
+            "rejects_omitted": presence.rejects.omitted,
+            "unknown_messages": self.unknown.total(),
+            "publish_queue_bytes": publisher.waiting_bytes,
+            "publish_queue_limit_bytes": publisher.most_bytes,
+            "feed_paused_seconds": self.flow.seconds,
+            "publish_confirmed": publisher.confirmed,
+            "redis_connection_up": self.redis_connected,
+            "redis_last_write_age_seconds": self.redis_age,
+            "redis_memory_bytes": memory.used if memory else None,
+            "redis_memory_limit_bytes": memory.most if memory else None,
+            "clock_offset_seconds": offset.ns / 1e9 if offset else None,
+            "clock_error_seconds": offset.error / 1e9 if offset else None,
+        }
+        return Figures(
+            exchange=self.exchange.name,
+            connector=self.name,
+            state=self.state,
+            streams=streams,
+            past=past,
+            connections=self.connections(),
+            errors=dict(self.errors),
+            numbers={name: float(value) for name, value in numbers.items() if value is not None},
+            publish_latency=_durations(publisher.latency, _PUBLISH_EDGES),
+            feed_latency={
+                channel: _durations(latency.total, _FEED_EDGES)
+                for channel, latency in self.latency.channels.items()
+                if latency.telling
+            },
+            groups=self._groups(),
+        )
+
+    def _groups(self) -> list[GroupRow]:
+        found = self.presence.groups.found
+        return [
+            GroupRow(topic.channel, topic.subject, group.name, group.lag, group.pending)
+            for topic in (self.topics.values() if found else ())
+            for group in found.get(topic.stream.key, ())
+        ]
+
+    async def status(self) -> dict[str, object]:
+        """The connector's part of the status page, copied now; rows are not plain data yet."""
+        streams = await self.streams()
         publisher, memory, missing = self.publisher, self.presence.memory, self.missing
         return {
             "name": self.name,
@@ -303,8 +315,8 @@ class Report:
                 name: publisher.latency.percentile(share) for name, share in (("p50", 0.5), ("p99", 0.99))
             },
             "unknown_messages": dict(self.unknown),
-            "connections": [structs.asdict(row) for row in self.connections()],
-            "streams": [structs.asdict(row) for row in self.streams()],
+            "connections": self.connections(),
+            "streams": streams,
         }
 
     @property
@@ -374,13 +386,10 @@ class Report:
             "instance": self.presence.instance,
             "state": topic.state,
             "units": _UNITS.get(subscription.channel) or self.exchange.units.get(subscription.channel, ""),
-            "max_entries": str(topic.stream.retention.max_entries),
-            "max_age": _seconds(topic.stream.retention.max_age),
             **({"gaps": self.exchange.gaps} if subscription.channel in BOOKS else {}),
             **({"polled": f"{self._polled[subscription]:g}"} if subscription in self._polled else {}),
         }
 
 
-def _seconds(value: float) -> str:
-    """As decimal text, never with an exponent."""
-    return f"{value:.3f}".rstrip("0").rstrip(".")
+def _durations(counted: Latency | Histogram, edges: Sequence[int]) -> Durations:
+    return Durations(counted.cumulative(edges), counted.count, counted.total)

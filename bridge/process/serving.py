@@ -1,6 +1,6 @@
 """The HTTP server of a process: ``/metrics``, ``/livez``, ``/readyz``, ``/status``, and the lag of its event loop.
 
-Connectors and consumers share it. It reads everything at the time of a request.
+Connectors and consumers share it. It reads everything at the time of a request; what takes long is done in a thread.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ import asyncio
 import json
 import platform
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
+from bridge.process.exposition import PREFIX, Exposition, Source
 from bridge.process.output import dropped_lines
+from bridge.process.requests import KEEP_ALIVE, WHOLE_WITHIN, Entrance, Hosts, hide_server
 
 __all__ = ["HttpServer", "ProcessMetrics", "Pulse", "overall"]
 
@@ -90,59 +91,67 @@ class Pulse:
         return max(0.0, self._clock() - self._due)
 
 
-class ProcessMetrics(Collector):
+class ProcessMetrics:
     """The metrics of every process: lag of the event loop, build, and dropped lines of output.
 
-    ``prefix`` is ``bridge`` or ``consumer``.
+    ``room`` follows the prefix of all metrics: ``consumer_``, or nothing.
     """
 
-    def __init__(self, prefix: str, version: str, pulse: Pulse) -> None:
-        self._prefix = prefix
+    def __init__(self, version: str, pulse: Pulse, room: str = "") -> None:
+        self._prefix = f"{PREFIX}{room}"
         self._version = version
         self._pulse = pulse
 
-    def collect(self) -> Iterable[Metric]:
+    async def snapshot(self) -> Callable[[], Iterable[Metric]]:
         """Two gauges and a counter."""
-        lag = "Longest delay of the event loop in the last 15 to 30 s."
-        yield GaugeMetricFamily(f"{self._prefix}_event_loop_lag_seconds", lag, self._pulse.lag)
+        return partial(self._families, self._pulse.lag, dropped_lines())
+
+    def _families(self, late: float, dropped: Mapping[str, int]) -> Iterable[Metric]:
+        words = "Longest delay of the event loop in the last 15 to 30 s."
+        yield GaugeMetricFamily(f"{self._prefix}event_loop_lag_seconds", words, late)
         build = GaugeMetricFamily(
-            f"{self._prefix}_build_info", "Always 1; the labels give the versions.", labels=["version", "python"]
+            f"{self._prefix}build_info", "Always 1; the labels give the versions.", labels=["version", "python"]
         )
         build.add_metric([self._version, platform.python_version()], 1)
         yield build
         words = "Printed and logged lines that were dropped because nothing read them."
-        dropped = CounterMetricFamily(f"{self._prefix}_output_dropped_lines", words, labels=["stream"])
-        for stream, lines in {"stdout": 0, "stderr": 0, **dropped_lines()}.items():
-            dropped.add_metric([stream], lines)
-        yield dropped
+        lines = CounterMetricFamily(f"{self._prefix}output_dropped_lines", words, labels=["stream"])
+        for stream, count in {"stdout": 0, "stderr": 0, **dropped}.items():
+            lines.add_metric([stream], count)
+        yield lines
 
 
 class HttpServer:
     """The server. ``missing`` lists what prevents the process from being ready, ``degraded`` what else does not work.
 
-    ``status`` returns the status page; numbers and times in it should be text. ``middlewares`` see every request first.
+    ``status`` copies what the status page says, and returns what makes the page of it, in a thread; numbers and times in
+    it should be text. ``hosts`` are the names that requests may have as their ``Host`` (``None``: ``middlewares`` check
+    that). ``middlewares`` see every request first. With ``old_names``, metrics have their old names, too.
+    The head of a first request has to come ``whole_within`` so many seconds.
     """
 
     def __init__(
         self,
         pulse: Pulse,
-        collectors: Sequence[Collector],
+        sources: Sequence[Source],
         *,
         missing: Callable[[], list[str]],
-        status: Callable[[], object],
+        status: Callable[[], Awaitable[Callable[[], object]]],
         degraded: Callable[[], list[str]] = list,
         routes: Sequence[web.RouteDef] = (),
         middlewares: Sequence[Middleware] = (),
+        hosts: Hosts | None = None,
+        old_names: bool = True,
+        whole_within: float = WHOLE_WITHIN,
     ) -> None:
         self._pulse = pulse
+        self._whole_within = whole_within
         self._missing = missing
         self._status = status
         self._degraded = degraded
-        self._registry = CollectorRegistry(auto_describe=False)
-        ProcessCollector(registry=self._registry)
-        for collector in collectors:
-            self._registry.register(collector)
-        self._app = web.Application(middlewares=[*middlewares, _plain_errors])
+        self._exposition = Exposition(sources, old_names=old_names)
+        checks = [hosts.middleware] if hosts else []
+        self._app = web.Application(middlewares=[*checks, *middlewares, _plain_errors])
         self._app.add_routes(
             [
                 web.get("/livez", self._livez),
@@ -152,8 +161,10 @@ class HttpServer:
                 *routes,
             ]
         )
-        self._app.on_response_prepare.append(_hide_server_version)
-        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=_ENDING)
+        self._app.on_response_prepare.append(hide_server)
+        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=_ENDING, keepalive_timeout=KEEP_ALIVE)
+        self._entrance: Entrance | None = None
+        self._listener: asyncio.Server | None = None
         self._pulse_task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -171,16 +182,23 @@ class HttpServer:
             OSError: the address is not available.
         """
         await self._runner.setup()
-        await web.TCPSite(self._runner, host, port).start()
+        assert self._runner.server is not None
+        self._entrance = Entrance(self._runner.server, self._whole_within)
+        self._listener = await asyncio.get_running_loop().create_server(self._entrance, host, port, backlog=128)
         self._pulse_task = asyncio.create_task(self._pulse.run(), name="pulse")
-        taken = self._runner.addresses[0][1]
+        taken = self._listener.sockets[0].getsockname()[1]
         return f"http://{f'[{host}]' if ':' in host else host}:{taken}"
 
     async def aclose(self) -> None:
         """Stop listening."""
         if self._pulse_task:
             self._pulse_task.cancel()
+        if self._listener:
+            self._listener.close()
+        if self._entrance:
+            self._entrance.close()
         await self._runner.cleanup()
+        await self._exposition.aclose()
 
     async def _livez(self, _: web.Request) -> web.Response:
         stuck = self._pulse.stuck
@@ -193,11 +211,16 @@ class HttpServer:
         return _json(body, ok=not missing)
 
     async def _whole(self, _: web.Request) -> web.Response:
-        return _json(self._status())
+        make = await self._status()
+        text = await self._exposition.aside(lambda: _dumps(make()))
+        return web.Response(text=text, content_type="application/json")
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        # In the loop, without interruption: nothing changes between two values, so that their sums add up.
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": _TEXT})
+    async def _metrics(self, request: web.Request) -> web.Response:
+        page = await self._exposition.page()
+        headers = {"Content-Type": _TEXT, "Vary": "Accept-Encoding"}
+        if "gzip" in request.headers.get("Accept-Encoding", ""):  # Prometheus: a tenth to be sent, and by the loop
+            return web.Response(body=page.compressed, headers={**headers, "Content-Encoding": "gzip"})
+        return web.Response(body=page.plain, headers=headers)
 
 
 def _json(body: object, *, ok: bool = True) -> web.Response:
@@ -206,11 +229,6 @@ def _json(body: object, *, ok: bool = True) -> web.Response:
 
 def _dumps(body: Any) -> str:
     return json.dumps(body, indent=2) + "\n"
-
-
-async def _hide_server_version(_: web.Request, response: web.StreamResponse) -> None:
-    """Do not reveal the server's versions."""
-    response.headers.pop("Server", None)
 
 
 @web.middleware

@@ -20,6 +20,7 @@ from bridge.errors import AlreadyRunningError, LeaseTakenError
 from bridge.keys import Keys
 from bridge.redis.catalog import Catalog
 from bridge.redis.errors import AWAY, FAILURES
+from bridge.redis.groups import GroupLags
 from bridge.redis.instruments import InstrumentHashes
 from bridge.redis.lease import Lease
 from bridge.redis.rejects import Rejects
@@ -70,6 +71,8 @@ class Presence:
         self.rejects = Rejects(self.lease, keys.rejects(exchange), lease.name)
         """Frames that could not be parsed."""
         self._beat = 0
+        self.groups = GroupLags(client)
+        """The consumer groups of the connector's streams."""
         self.memory: Memory | None = None
         """The last known memory of Redis; ``None`` if unknown."""
 

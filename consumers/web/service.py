@@ -12,10 +12,9 @@ from importlib import import_module
 
 from aiohttp import web
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from bridge.keys import Keys
-from consumers.monitor import HttpAddress, Monitor
+from consumers.monitor import Monitor
 from consumers.reader import Reader
 from consumers.service import Parser, note, serve
 from consumers.web.activity import Activity
@@ -44,27 +43,31 @@ _BLOCK = 0.1
 """Seconds until a stream that a client asks for is read, at most."""
 
 
-class GatewayMetrics(Collector):
+class GatewayMetrics:
     """The metrics that only the gateway has."""
 
     def __init__(self, hub: Hub, sockets: Sockets) -> None:
         self._hub = hub
         self._sockets = sockets
 
-    def collect(self) -> Iterable[Metric]:
+    async def snapshot(self) -> Callable[[], Iterable[Metric]]:
         """Gauges of what is there now, counters of what was done."""
+        found = list(self._families())
+        return lambda: found
+
+    def _families(self) -> Iterable[Metric]:
         hub, sockets = self._hub, self._sockets
         watching = sum(client.streams for client in hub.clients if isinstance(client, Client))
-        yield GaugeMetricFamily("gateway_clients", "Clients that are connected.", len(hub.clients))
-        yield GaugeMetricFamily("gateway_subscriptions", "Their subscriptions.", watching)
-        yield GaugeMetricFamily("gateway_feeds", "Streams that are read for clients.", len(hub.feeds))
-        yield CounterMetricFamily("gateway_sent_bytes", "Bytes of entries and notices sent.", sockets.sent)
+        yield GaugeMetricFamily("tickbridge_gateway_clients", "Clients that are connected.", len(hub.clients))
+        yield GaugeMetricFamily("tickbridge_gateway_subscriptions", "Their subscriptions.", watching)
+        yield GaugeMetricFamily("tickbridge_gateway_feeds", "Streams that are read for clients.", len(hub.feeds))
+        yield CounterMetricFamily("tickbridge_gateway_sent_bytes", "Bytes of entries and notices sent.", sockets.sent)
         words = "Times that a slow client was given the newest state in place of entries."
-        yield CounterMetricFamily("gateway_conflated", words, hub.conflated)
+        yield CounterMetricFamily("tickbridge_gateway_conflated", words, hub.conflated)
         words = "Entries read from Redis for single clients."
-        yield CounterMetricFamily("gateway_reread_entries", words, hub.reread)
+        yield CounterMetricFamily("tickbridge_gateway_reread_entries", words, hub.reread)
         words = "Clients that were disconnected because they took nothing."
-        yield CounterMetricFamily("gateway_stuck_clients", words, sockets.stuck)
+        yield CounterMetricFamily("tickbridge_gateway_stuck_clients", words, sockets.stuck)
 
 
 async def run(args: Namespace, tokens: Tokens) -> None:
@@ -182,7 +185,7 @@ def start(parser: Parser, args: Namespace) -> int:
             f"--http {args.http.host}: without tokens the gateway listens on a loopback address only; "
             "configure tokens (--tokens FILE), or give --http 127.0.0.1:PORT"
         )
-    args.http = HttpAddress(args.http.host, args.http.port, explicit=True)
+    args.http = args.http._replace(explicit=True)
     _collect_rarely()
     return serve("web", lambda: run(args, tokens), _fastest_loop())
 

@@ -239,3 +239,18 @@ async def test_the_newer_protocol_gives_the_same(any_server: RedisServer, trades
         lost, entry = await gather(reader, 2)
         assert isinstance(lost, GroupLost)
         assert entry.seq == 6
+
+
+@pytest.mark.parametrize("start", ["start", "end", "middle"])
+async def test_redis_knows_how_far_a_group_is_behind(any_server: RedisServer, trades: Stream, start: str) -> None:
+    """Also of one that starts in the middle, from its first moment on: scalers read Redis' own figure."""
+    trades.trades(6)
+    given = {"start": Position.START, "end": Position.NOW, "middle": trades.id(4)}[start]
+    async with GroupReader(any_server.url, {trades.key: given}, group="g", consumer="a") as reader:
+        behind = {"start": 6, "end": 0, "middle": 2}[start]
+        [group] = trades.client.xinfo_groups(trades.key)
+        assert (group["entries-read"], group["lag"]) == (6 - behind, behind)
+        trades.trade()
+        await gather(reader, behind + 1)
+        [group] = trades.client.xinfo_groups(trades.key)
+        assert (group["entries-read"], group["lag"]) == (7, 0)

@@ -65,17 +65,17 @@ def test_what_books_serve(own_server) -> None:
             _,
             url,
         ):
-            eventually(lambda: samples(url).get("consumer_entries_read_total") == 1, "the snapshot")
-            eventually(lambda: samples(url)["consumer_writes_total"] >= 1, "a late-join hash")
+            eventually(lambda: samples(url).get("tickbridge_consumer_entries_read_total") == 1, "the snapshot")
+            eventually(lambda: samples(url)["tickbridge_consumer_writes_total"] >= 1, "a late-join hash")
             stream.delta("9:1")
             stream.seq += 2
             stream.delta("8:1")
             stream.add("nonsense")
             stream.add("delta")
-            eventually(lambda: samples(url)["consumer_entries_read_total"] == 5, "the rest")
-            assert samples(url)["consumer_gaps_total"] == 2
-            assert samples(url)["consumer_redis_up"] == 1
-            eventually(lambda: "consumer_lag_entries" in samples(url), "a look at the lag")
+            eventually(lambda: samples(url)["tickbridge_consumer_entries_read_total"] == 5, "the rest")
+            assert samples(url)["tickbridge_consumer_gaps_total"] == 2
+            assert samples(url)["tickbridge_consumer_redis_up"] == 1
+            eventually(lambda: "tickbridge_consumer_lag_entries" in samples(url), "a look at the lag")
             assert get(f"{url}/readyz")[0] == 200
             assert get(f"{url}/livez")[0] == 200
             [row] = json.loads(get(f"{url}/status")[1])["streams"]
@@ -84,16 +84,20 @@ def test_what_books_serve(own_server) -> None:
 
             served = {}
             for family in text_string_to_metric_families(get(f"{url}/metrics")[1]):
-                if not family.name.startswith("process_"):
+                if family.name.startswith("tickbridge_"):
                     labels = {label for sample in family.samples for label in sample.labels} - {"service"}
                     served[family.name + "_total" * (family.type == "counter")] = (family.type, labels)
-            assert {name: row for name, row in documented().items() if name.startswith("consumer_")} == served
-            assert {name for name in used() if name.startswith("consumer_")} <= set(samples(url))
+            assert {
+                name: row for name, row in documented().items() if name.startswith("tickbridge_consumer_")
+            } == served
+            assert {name for name in used() if name.startswith("tickbridge_consumer_")} <= set(samples(url))
 
             own_server.stop()
             eventually(lambda: get(f"{url}/readyz")[0] == 503, "not ready")
             assert "Redis at redis://127.0.0.1" in get(f"{url}/readyz")[1]
-            assert samples(url)["consumer_redis_up"] == 0
+            eventually(
+                lambda: samples(url)["tickbridge_consumer_redis_up"] == 0, "the metric, which is kept for a second"
+            )
             assert get(f"{url}/livez")[0] == 200
             own_server.start()
             eventually(lambda: get(f"{url}/readyz")[0] == 200, "ready again")
@@ -116,7 +120,7 @@ def test_services_outlive_a_server_that_takes_no_writes(own_server, setting, wor
             service("wallets", *options) as (wallets, wallets_at),
         ):
             both = (books_at, wallets_at)
-            eventually(lambda: all(samples(url)["consumer_writes_total"] for url in both), "what both write")
+            eventually(lambda: all(samples(url)["tickbridge_consumer_writes_total"] for url in both), "what both write")
             with client.pipeline() as pipe:
                 # In one go: what the services read now, they can't write.
                 book.client = balances.client = pipe
@@ -143,18 +147,16 @@ async def test_how_far_the_reader_is_behind(redis_server) -> None:
 
             async def lag() -> dict[str, float]:
                 await monitor.measure()
+                make = await monitor.snapshot()
                 return {
-                    sample.name: sample.value
-                    for family in monitor.collect()
-                    for sample in family.samples
-                    if "lag" in sample.name
+                    sample.name: sample.value for family in make() for sample in family.samples if "lag" in sample.name
                 }
 
-            assert await lag() == {"consumer_lag_entries": 2, "consumer_lag_seconds": 0.002}
+            assert await lag() == {"tickbridge_consumer_lag_entries": 2, "tickbridge_consumer_lag_seconds": 0.002}
             await gather(reader, 2)
-            assert await lag() == {"consumer_lag_entries": 0, "consumer_lag_seconds": 0}
+            assert await lag() == {"tickbridge_consumer_lag_entries": 0, "tickbridge_consumer_lag_seconds": 0}
             client.delete(stream.key)
-            assert await lag() == {"consumer_lag_entries": 0, "consumer_lag_seconds": 0}
+            assert await lag() == {"tickbridge_consumer_lag_entries": 0, "tickbridge_consumer_lag_seconds": 0}
 
 
 async def test_a_stream_that_cant_be_looked_at_is_told_and_ends_nothing(redis_server) -> None:
@@ -198,7 +200,7 @@ def test_wallets_serve_too_and_take_the_environment(redis_server) -> None:
     with service("wallets", "--redis", redis_server.url, **env) as (_, url):
         assert url.startswith("http://localhost:")
         assert get(f"{url}/readyz")[0] == 200
-        assert samples(url)["consumer_writes_total"] == 0
+        assert samples(url)["tickbridge_consumer_writes_total"] == 0
         assert json.loads(get(f"{url}/status")[1])["service"] == "wallets"
 
 

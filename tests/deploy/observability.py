@@ -59,7 +59,7 @@ def used() -> set[str]:
     return {
         name
         for _, expression in expressions()
-        for name in re.findall(r"\b(?:bridge|consumer)_[a-z_]+", re.sub(r'"[^"]*"', "", expression))
+        for name in re.findall(r"\btickbridge_[a-z_]+", re.sub(r'"[^"]*"', "", expression))
     }
 
 

@@ -27,7 +27,7 @@ SITE = yaml.safe_load((ROOT / "helm" / "tickbridge" / "Chart.yaml").read_text())
 """Where the documentation is."""
 ALWAYS = {"exchange", "connector", "service", "instance", "namespace", "le"}
 """Of all series; the last but one is the Prometheus Operator's."""
-BOOKS = {"bridge_books_invalid", "bridge_book_gaps_total", "bridge_book_resyncs_total"}
+BOOKS = {"tickbridge_books_invalid", "tickbridge_book_gaps_total", "tickbridge_book_resyncs_total"}
 """They have pairs, where these are labels (``http.pair_labels``), as those with channels do."""
 
 
@@ -99,7 +99,7 @@ def test_every_metric_and_label_of_the_queries_exists():
             samples[sample] = labels
     assert used() <= set(samples)
     for place, text in expressions():
-        names = re.findall(r"\b(?:bridge|consumer)_[a-z_]+", re.sub(r'"[^"]*"', "", text))
+        names = re.findall(r"\btickbridge_[a-z_]+", re.sub(r'"[^"]*"', "", text))
         known = ALWAYS.union(*(samples[name] for name in names))
         if all("channel" in samples[name] or name in BOOKS for name in names):
             known |= {"pair"}
@@ -110,17 +110,17 @@ def test_every_metric_and_label_of_the_queries_exists():
 
 def test_what_an_operator_must_see_is_on_the_dashboard():
     assert used() >= {
-        "bridge_ws_connection_up",
-        "bridge_ws_messages_received_total",
-        "bridge_feed_latency_seconds_bucket",
-        "bridge_publish_latency_seconds_bucket",
-        "consumer_lag_seconds",
-        "bridge_gaps_total",
-        "bridge_book_resyncs_total",
-        "bridge_parse_errors_total",
-        "bridge_lost_total",
-        "bridge_publish_queue_bytes",
-        "bridge_redis_memory_bytes",
+        "tickbridge_ws_connection_up",
+        "tickbridge_ws_messages_received_total",
+        "tickbridge_feed_latency_seconds_bucket",
+        "tickbridge_publish_latency_seconds_bucket",
+        "tickbridge_consumer_lag_seconds",
+        "tickbridge_gaps_total",
+        "tickbridge_book_resyncs_total",
+        "tickbridge_parse_errors_total",
+        "tickbridge_lost_total",
+        "tickbridge_publish_queue_bytes",
+        "tickbridge_redis_memory_bytes",
     }
     shown = {text for title, text in expressions() if title in {panel["title"] for panel in panels()}}
     assert len(shown) > 30

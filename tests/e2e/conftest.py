@@ -14,6 +14,7 @@ from tests.e2e.harness import Process, Simulated
 from tests.e2e.kraken_exchange import KrakenExchange
 from tests.e2e.observing import connect
 from tests.e2e.okx_exchange import OkxExchange
+from tests.e2e.watched import Watched
 from tests.servers import RedisServer
 
 Run = Callable[..., Process]
@@ -98,6 +99,16 @@ def bench(run: Run, simulate: Simulate, redis_server: RedisServer, tmp_path: Pat
 def own_bench(run: Run, simulate: Simulate, own_server: RedisServer, tmp_path: Path) -> Bench:
     """On a server that the test may stop and kill."""
     return Bench(run, simulate, own_server, tmp_path)
+
+
+@pytest.fixture
+def watch(own_bench: Bench, run: Run, tmp_path: Path) -> Callable[..., Watched]:
+    def start(*more: str, env: dict[str, str] | None = None, **connector: Any) -> Watched:
+        if own_bench.simulated is None:
+            own_bench.simulate()
+        return Watched(own_bench, run, tmp_path, env or {}, *more, **connector)
+
+    return start
 
 
 @pytest.fixture

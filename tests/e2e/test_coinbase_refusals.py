@@ -125,7 +125,7 @@ def test_a_pair_that_is_down_is_one_story_everywhere(
     assert line.endswith(": book of NO-USD, trades of NO-USD")
     status = json.loads(page("status"))
     assert [status["state"], status["connectors"][0]["state"]] == ["degraded", "degraded"]
-    samples = re.findall(r'^bridge_connector_state\{.*state="(\w+)"\} (\S+)$', page("metrics"), re.MULTILINE)
+    samples = re.findall(r'^tickbridge_connector_state\{.*state="(\w+)"\} (\S+)$', page("metrics"), re.MULTILINE)
     assert {state for state, value in samples if float(value)} == {"degraded"}
     catalog = {key: json.loads(entry)["state"] for key, entry in client.hgetall("bridge:catalog").items()}
     assert catalog["md:{coinbase:NO-USD}:trades"] == catalog["md:{coinbase:NO-USD}:book"] == "down"

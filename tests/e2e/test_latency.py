@@ -76,10 +76,12 @@ def test_the_exchanges_clock_is_found_and_taken_off(rig: Rig) -> None:
 
 
 def test_limitlex_by_the_date_of_its_answers(rig: Rig) -> None:
+    """The clock is found; but the times of its events are whole seconds, which say nothing of latency."""
     process = rig.start("limitlex", "--clock-offset", "300")
-    beat = eventually(lambda: rig.beat("trades"), "a latency")
+    beat = eventually(lambda: (found := rig.beat()).get("clock_offset_ms") and found, "the clock")
     assert abs(float(beat["clock_offset_ms"]) - 300_000) <= float(beat["clock_error_ms"]) + 1
-    assert -1000 - float(beat["clock_error_ms"]) < beat["latency"]["trades"]["p50_ms"] < 100_000
+    eventually(lambda: int(rig.beat()["received"]) > 1_000, "events")
+    assert rig.beat()["latency"] == {}
     assert process.stop() == 0
 
 

@@ -162,7 +162,7 @@ def test_what_was_dropped_is_counted_and_said(bench: Bench, tmp_path: Path) -> N
     process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=nobody.theirs, env=clean_environment())
     try:
         goes_on(bench)
-        metric = 'bridge_output_dropped_lines_total{stream="stderr"} '
+        metric = 'tickbridge_output_dropped_lines_total{stream="stderr"} '
         eventually(lambda: metric in _page(port) and f"{metric}0.0" not in _page(port), "lines are counted")
         assert int(fetch(f"http://127.0.0.1:{port}/status")["output"]["dropped_lines"]["stderr"]) > 0
         nobody.read(b"output_dropped")

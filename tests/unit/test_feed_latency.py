@@ -311,3 +311,14 @@ def test_a_trade_of_the_replay_isnt_late():
     topic.accept(msgspec.structs.replace(trade(1, "a"), replay=True))
     topic.accept(trade(2, "b"))
     assert topic.lags == [0]
+
+
+def test_whole_seconds_are_no_latency_that_is_shown():
+    channels = {Channel.TRADES: SECOND, Channel.BOOK: SECOND - 1}
+    latency = FeedLatency(channels, None, limit=None, window=60.0)
+    for channel in latency.channels.values():
+        channel.waiting.append(700 * MS)
+    latency.look()
+    assert [name for name, channel in latency.channels.items() if channel.telling] == [Channel.BOOK]
+    assert set(latency.figures()) == {"book"}
+    assert latency.channels[Channel.TRADES].total.count == 1, "it still counts, for the limit"

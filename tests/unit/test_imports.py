@@ -25,7 +25,7 @@ GROUND = {
 SHARED = {"exchanges.api", "exchanges.toolkit.timing.waiting", "exchanges.toolkit.values.numbers"}
 TOOLKIT = ("values", "timing", "pairs", "sessions", "rest", "accounts")
 """Its rooms: each may import itself and those before it."""
-PROCESS = {f"process.{name}" for name in ("serving", "output", "lifecycle", "repeats")}
+PROCESS = {f"process.{name}" for name in ("serving", "exposition", "requests", "output", "lifecycle", "repeats")}
 MARKET = {
     f"simulator.{name}"
     for name in (
@@ -41,7 +41,9 @@ ALLOWED: Mapping[str, set[str]] = {
     "bridge/process/output.py": set(),
     "bridge/process/repeats.py": set(),
     "bridge/process/lifecycle.py": {"process.output"},
-    "bridge/process/serving.py": {"process.output"},
+    "bridge/process/exposition.py": set(),
+    "bridge/process/requests.py": set(),
+    "bridge/process/serving.py": {"process.exposition", "process.output", "process.requests"},
     "bridge/process": GROUND | {"process"},
     "bridge/contract": GROUND | {"contract"},
     "bridge/exchanges": GROUND | {"config.units", "exchanges"},

@@ -16,7 +16,9 @@ def test_every_documented_reason_of_a_loss_has_a_word_of_its_own():
     ]
     words = [stream(Channel.TRADES).lost_entry(T0, 1, reason).loss for reason in reasons]
     assert sorted(words) == sorted(LOSSES.values())
-    [meaning] = [cells[-1] for cells in rows(METRICS, "## Metrics of connectors") if cells[0] == "`bridge_lost_total`"]
+    [meaning] = [
+        cells[-1] for cells in rows(METRICS, "## Metrics of connectors") if cells[0] == "`tickbridge_lost_total`"
+    ]
     assert set(ticked(meaning)) == {*LOSSES.values(), "other"}
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections import Counter
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -86,10 +85,9 @@ def test_unknown_types_are_told_once_and_are_bounded():
     assert max(map(len, found.unknown)) == 100
 
 
-def test_the_counts_of_pairs_that_have_left_stay_in_the_totals():
+async def test_the_counts_of_pairs_that_have_left_stay_in_the_totals():
     topics = [Rig(Channel.TRADES).topic for _ in range(3)]
     found = report(*topics)
-    found.publisher.backlog = Counter
     found.publisher.published = found.publisher.lost = found.publisher.waiting = 0
     found.presence = cast("Any", SimpleNamespace(interval=1.0, instance="i", rejects=SimpleNamespace(count=0)))
     for number, topic in enumerate(topics):
@@ -104,4 +102,4 @@ def test_the_counts_of_pairs_that_have_left_stay_in_the_totals():
         assert found.counts() == before
     [past] = found.past()
     assert (past.received, past.published, past.gaps, past.lost) == (11, 11, 1, {"overflow": 1})
-    assert [row.received for row in found.streams()] == [100]
+    assert [row.received for row in await found.streams()] == [100]

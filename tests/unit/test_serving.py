@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from aiohttp import ClientSession
 
+from bridge.process.requests import Hosts
 from bridge.process.serving import HttpServer, ProcessMetrics, Pulse
 from tests.patience import PATIENCE
 
@@ -58,13 +59,22 @@ def test_a_stall_is_over_with_the_next_beat_and_is_remembered_for_a_while():
     assert seen[-1] == pytest.approx(0.75), "forgotten"
 
 
+async def status():
+    return lambda: {"all": 1}
+
+
 @contextlib.asynccontextmanager
-async def serving(pulse):
+async def serving(pulse, **options):
     """A server on a free port; what is missing can be changed."""
     missing: list[str] = []
-    metrics = ProcessMetrics("bridge", "1.2.3", pulse)
+    metrics = ProcessMetrics("1.2.3", pulse)
     async with HttpServer(
-        pulse, [metrics], missing=lambda: missing, degraded=lambda: ["a"], status=lambda: {"all": 1}
+        pulse,
+        [metrics],
+        missing=lambda: missing,
+        degraded=lambda: ["a"],
+        status=status,
+        **options,
     ) as server:
         yield await server.start("127.0.0.1", 0), missing
 
@@ -86,7 +96,7 @@ async def test_the_pages(served):
     status, body, headers = await get(f"{url}/metrics")
     assert status == 200
     assert headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-    assert 'bridge_build_info{python="' in body
+    assert 'tickbridge_build_info{python="' in body
     assert "process_resident_memory_bytes" in body
     status, body, headers = await get(f"{url}/readyz")
     assert (status, json.loads(body)) == (200, {"state": "degraded", "ready": True, "missing": [], "degraded": ["a"]})
@@ -159,9 +169,126 @@ async def test_a_blocked_loop_fails_livez():
         await turning()
 
 
+async def test_no_answer_names_a_version_of_the_server(served):
+    url, _ = served
+    for request in (
+        b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /no HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03 what",
+    ):
+        answer = await raw(url, request + b"\r\n\r\n")
+        assert b"HTTP/1." in answer
+        assert b"aiohttp" not in answer
+        assert b"Python" not in answer
+
+
+async def raw(url, *parts, patience=PATIENCE):
+    """Send these bytes and read until the server closes, or what has come."""
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    for part in parts:
+        writer.write(part)
+        await writer.drain()
+    async with asyncio.timeout(patience):
+        found = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    return found
+
+
+async def test_half_a_request_is_not_waited_for():
+    """Neither one that stops, nor one that drips; a connection without any request is closed without a word."""
+    async with serving(Pulse(limit=60), whole_within=0.2) as (url, _):
+        assert (await raw(url, b"GET /livez HTTP/1.1\r\nHo")).startswith(b"HTTP/1.1 408")
+        host, port = url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        async with asyncio.timeout(PATIENCE):
+            assert await reader.read() == b""
+        writer.close()
+        reader, writer = await asyncio.open_connection(host, int(port))
+        async with asyncio.timeout(PATIENCE):
+            while not reader.at_eof():
+                with contextlib.suppress(OSError):
+                    writer.write(b"G")
+                    await writer.drain()
+                await asyncio.sleep(0.01)
+                if reader._buffer:
+                    break
+        assert (await reader.readline()).startswith(b"HTTP/1.1 408")
+        writer.close()
+
+
+async def test_a_request_may_come_in_parts_and_its_head_may_not_be_endless(served):
+    url, _ = served
+    parts = [bytes([byte]) for byte in b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"]
+    assert (await raw(url, *parts)).startswith(b"HTTP/1.1 200")
+    assert (await raw(url, b"GET / HTTP/1.1\r\nX: " + b"y" * 70_000)).startswith(b"HTTP/1.1 431")
+
+
+async def test_a_connection_without_a_request_does_not_hold_up_the_end():
+    async with serving(Pulse(limit=60)) as (url, _):
+        host, port = url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        assert (await get(f"{url}/livez"))[0] == 200, "so the other connection is in, too"
+    async with asyncio.timeout(PATIENCE):
+        assert await reader.read() == b""
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "127.0.0.1:9108",
+            "10.244.1.17:9108",
+            "[::1]:9108",
+            "[fd00::12]:9108",
+            "localhost:9108",
+            "connector-okx:9108",
+        ),
+        *("tickbridge.monitoring.svc:9108", "tickbridge.monitoring.svc.cluster.local.", "host.docker.internal:9108"),
+        *("metrics.example.com", "METRICS.example.com:80", "a.b.inside.example"),
+    ],
+)
+def test_hosts_that_are_this_process(host):
+    """Kubelet, Docker and Prometheus ask by address, Compose by the name of a service."""
+    assert Hosts(["metrics.example.com", "*.inside.example"]).known(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "",
+        ":80",
+        "a@evil.example",
+        "inside.example",
+        "x.svc.evil.example",
+        "[::1",
+    ],
+)
+def test_hosts_that_are_not(host):
+    assert not Hosts(["metrics.example.com", "*.inside.example"]).known(host)
+
+
+def test_any_host_if_it_is_wanted_and_the_name_that_is_listened_on():
+    assert Hosts(["*"]).known("evil.example")
+    assert Hosts([], "bridge.example.org").known("bridge.example.org:9108")
+
+
+async def test_a_request_for_another_host_is_refused_on_every_page():
+    async with serving(Pulse(limit=60), hosts=Hosts(["good.example"])) as (url, _):
+        for page in ("livez", "readyz", "metrics", "status", "no"):
+            answer = await raw(url, f"GET /{page} HTTP/1.1\r\nHost: evil.example\r\n\r\n".encode())
+            assert answer.startswith(b"HTTP/1.1 421"), page
+        assert (await raw(url, b"GET /livez HTTP/1.1\r\nHost: good.example\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        async with ClientSession() as session, session.get(f"{url}/", headers={"Host": "evil.example"}) as answer:
+            assert "add it to http.hosts" in (await answer.json())["error"]
+
+
 async def test_an_address_in_use_is_an_error(served):
     url, _ = served
     pulse = Pulse()
-    async with HttpServer(pulse, [], missing=list, status=dict) as second:
+    async with HttpServer(pulse, [], missing=list, status=status) as second:
         with pytest.raises(OSError, match="in use"):
             await second.start("127.0.0.1", int(url.rpartition(":")[2]))

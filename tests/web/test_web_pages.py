@@ -215,9 +215,9 @@ async def test_its_metrics_are_documented(redis_server) -> None:
     served = {
         family.name + "_total" * (family.type == "counter"): (family.type, set())
         for family in text_string_to_metric_families(text)
-        if family.name.startswith("gateway_")
+        if family.name.startswith("tickbridge_gateway_")
     }
-    assert served == {name: row for name, row in documented().items() if name.startswith("gateway_")}
+    assert served == {name: row for name, row in documented().items() if name.startswith("tickbridge_gateway_")}
     assert len(served) == 7
 
 

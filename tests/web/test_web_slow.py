@@ -54,7 +54,7 @@ async def test_a_client_that_does_not_read_gets_every_trade_later(redis_server, 
             items = await asyncio.to_thread(slow.read_to, stream.id(2_200))
             assert seqs(items) == list(range(1, 2_201))
             assert [item["notice"] for item in items if "notice" in item] == ["subscribed"]
-            assert await metric(at, "gateway_reread_entries_total") > 1_000
+            assert await metric(at, "tickbridge_gateway_reread_entries_total") > 1_000
 
 
 async def test_what_retention_removes_meanwhile_is_told_exactly(redis_server, sleeping) -> None:
@@ -171,9 +171,9 @@ async def test_a_client_that_is_gone_without_a_word_is_forgotten(redis_server, s
         with gateway(redis_server) as at:
             slow = sleeping(at)
             await asyncio.to_thread(slow.subscribe, stream.key)
-            assert await metric(at, "gateway_clients") == 1
+            assert await metric(at, "tickbridge_gateway_clients") == 1
             slow.close()
             stream.trade()
             async with asyncio.timeout(PATIENCE):
-                while await metric(at, "gateway_clients"):
+                while await metric(at, "tickbridge_gateway_clients"):
                     await asyncio.sleep(0.05)

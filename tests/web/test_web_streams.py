@@ -128,15 +128,15 @@ async def test_each_stream_is_read_once_however_many_clients_there_are(redis_ser
                     for one in streams:
                         assert seqs(await other.upto(one.id(3), one.key)) == [1, 2, 3]
                 assert readers() == 1
-                assert await metric(at, "gateway_clients") == 21
-                assert await metric(at, "gateway_feeds") == 5
-                assert await metric(at, "gateway_subscriptions") == 105
+                assert await metric(at, "tickbridge_gateway_clients") == 21
+                assert await metric(at, "tickbridge_gateway_feeds") == 5
+                assert await metric(at, "tickbridge_gateway_subscriptions") == 105
                 for manager, _ in others:
                     await manager.__aexit__(None, None, None)
             async with asyncio.timeout(PATIENCE):  # a stream is read for ten seconds more
-                while await metric(at, "gateway_feeds"):
+                while await metric(at, "tickbridge_gateway_feeds"):
                     await asyncio.sleep(0.1)
-            assert await metric(at, "gateway_clients") == 0
+            assert await metric(at, "tickbridge_gateway_clients") == 0
             async with browser(at) as again:
                 await again.subscribe(streams[0].key, after=streams[0].id(2))
                 assert seqs(await again.upto(streams[0].id(3))) == [3]

@@ -95,7 +95,7 @@ def test_prometheus_has_the_series(stack):
     published: dict[str, float] = {}
 
     def grown() -> bool:
-        for each in stack.query("sum by (instance) (bridge_published_total)"):
+        for each in stack.query("sum by (instance) (tickbridge_published_total)"):
             published[each["metric"]["instance"]] = float(each["value"][1])
         return all(published.get(each, 0) > 50 for each in ("limitlex", "lmex"))
 

@@ -1,0 +1,1 @@
+"""What an issue report needs, in one file and without secrets."""
