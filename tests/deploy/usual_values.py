@@ -83,10 +83,6 @@ USUAL: dict[str, tuple[Values, Check]] = {
         {"extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-own"}}]},
         lambda m: m.named("ConfigMap", "rel-own"),
     ),
-    "extraObjects as text": (
-        {"extraObjects": ["apiVersion: v1\nkind: ConfigMap\nmetadata: {name: text}\n"]},
-        lambda m: m.named("ConfigMap", "text"),
-    ),
     "existingConfigMap": (
         {"connectors": [{"name": "own", "existingConfigMap": "mine"}]},
         lambda m: (
@@ -122,10 +118,6 @@ USUAL: dict[str, tuple[Values, Check]] = {
     # the pod's environment
     "extraEnv": ({"extraEnv": [{"name": "A", "value": "b"}]}, env("A", {"value": "b"})),
     "extraEnv with valueFrom": ({"extraEnv": [{"name": "A", "valueFrom": SECRET}]}, env("A", {"valueFrom": SECRET})),
-    "a setting with valueFrom": (
-        {"extraEnv": [{"name": "TICKBRIDGE_LOG__LEVEL", "valueFrom": SECRET}]},
-        env("TICKBRIDGE_LOG__LEVEL", {"valueFrom": SECRET}),
-    ),
     "env as a list": (
         first(env=[{"name": "A", "value": "b"}]),
         lambda m: m.container("connector")["env"] == [{"name": "A", "value": "b"}],
