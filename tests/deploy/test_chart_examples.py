@@ -116,3 +116,30 @@ def test_the_sections_are_off_by_default(helm_name):
         "wallets",
     ]
     assert not found.kind("Ingress") + found.kind("PersistentVolumeClaim")
+
+
+@pytest.mark.parametrize("helm_name", HELMS)
+def test_a_connector_with_a_standby_has_two_pods_apart_of_which_one_may_go(helm_name):
+    connector = {"name": "coinbase", "exchange": "coinbase", "pairs": ["BTC-USD"]}
+    alone = Rendered(render(helm_name, {"connectors": [connector]}))
+    assert not alone.kind("PodDisruptionBudget")
+    both = Rendered(render(helm_name, {"connectors": [{**connector, "standby": True}]}))
+    [stateful] = both.kind("StatefulSet")
+    assert stateful["spec"]["replicas"] == 2
+    labels = stateful["spec"]["selector"]["matchLabels"]
+    [budget] = both.kind("PodDisruptionBudget")
+    assert budget["spec"] == {"maxUnavailable": 1, "selector": {"matchLabels": labels}}
+    [preferred] = stateful["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert preferred["podAffinityTerm"] == {
+        "labelSelector": {"matchLabels": labels},
+        "topologyKey": "kubernetes.io/hostname",
+    }
+    [config] = [each for each in both.kind("ConfigMap") if "tickbridge.yaml" in each["data"]]
+    assert yaml.safe_load(config["data"]["tickbridge.yaml"])["connectors"][0]["standby"] is True
+    own = {"nodeAffinity": {}}
+    [stateful] = Rendered(render(helm_name, {"connectors": [{**connector, "standby": True, "affinity": own}]})).kind(
+        "StatefulSet"
+    )
+    assert stateful["spec"]["template"]["spec"]["affinity"] == own

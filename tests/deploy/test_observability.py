@@ -165,7 +165,7 @@ def test_every_panel_asks_by_namespace_and_by_pair_where_there_is_one():
     for panel in panels():
         for target in panel["targets"]:
             assert 'namespace=~"$namespace"' in target["expr"], panel["title"]
-            if re.search("|".join((*BOOKS, "channel")), target["expr"]) and "bridge_" in target["expr"]:
+            if re.search("|".join((*BOOKS, "channel")), target["expr"]) and "_consumer_" not in target["expr"]:
                 assert 'pair=~"$pair"' in target["expr"], panel["title"]
 
 

@@ -6,6 +6,7 @@ no entry that says that something was lost.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,8 @@ from tests.e2e.test_lmex_simulated import Rig, whole
 from tests.servers import RedisServer
 
 HEARTBEAT = "bridge:connector:limitlex"
-KILLS = 20
+KILLS = int(os.environ.get("TICKBRIDGE_TEST_TAKEOVERS", "4"))
+"""Each takes as long as a process needs to start: raise it to try more."""
 SLOW_MACHINE = {"TICKBRIDGE_HEARTBEAT__INTERVAL": "5s", "TICKBRIDGE_HEARTBEAT__TTL": "30s"}
 """A process that gets no time to run for seconds is not to count as gone: one that is killed counts at once."""
 
