@@ -20,6 +20,7 @@ _HEAD = (
     "connector",
     "exchange",
     "state",
+    "standby",
     "connections",
     "received",
     "lost",
@@ -101,7 +102,14 @@ def _print_json(address: str, rows: list[StreamRow], connectors: list[ConnectorR
             for row in bad
         ],
         "connectors": [
-            {**row.fields, "name": row.name, "exchange": row.exchange, "state": row.state, "alive": row.alive}
+            {
+                **row.fields,
+                "name": row.name,
+                "exchange": row.exchange,
+                "state": row.state,
+                "alive": row.alive,
+                "standby": row.standby,
+            }
             for row in connectors
         ],
     }
@@ -127,7 +135,7 @@ def _print_text(rows: list[StreamRow], connectors: list[ConnectorRow]) -> None:
         figures = [up, *(map(count_text, counts) if terminal else plain)]
         figures.append(age_text(seconds) if terminal else "" if seconds is None else f"{seconds:.0f}")
         figures += [str(len(own)), str(sum(not stream.live for stream in own))]
-        head = [Cell(row.name), Cell(row.exchange), Cell(row.state, state_style(row.state))]
+        head = [Cell(row.name), Cell(row.exchange), Cell(row.state, state_style(row.state)), Cell(row.standby_state)]
         table.append([*head, *(Cell(text, right=True) for text in figures)])
     if not terminal:
         if sys.stdout is not None:

@@ -386,6 +386,8 @@ class Report:
             "instance": self.presence.instance,
             "state": topic.state,
             "units": _UNITS.get(subscription.channel) or self.exchange.units.get(subscription.channel, ""),
+            "max_entries": str(topic.stream.retention.max_entries),
+            "max_age": f"{topic.stream.retention.max_age:.3f}".rstrip("0").rstrip("."),  # never an exponent
             **({"gaps": self.exchange.gaps} if subscription.channel in BOOKS else {}),
             **({"polled": f"{self._polled[subscription]:g}"} if subscription in self._polled else {}),
         }

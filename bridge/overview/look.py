@@ -68,6 +68,7 @@ class Overview:
         entries = await self._entries(notes)
         names = dict.fromkeys(name for _, entry in entries.values() if (name := entry.get("connector")))
         beats, unreadable = await self._heartbeats(list(names), notes)
+        standbys = await self._standbys(names)
         services = await self._services([entry for _, entry in entries.values()])
         streams = []
         for key, (stream, entry) in entries.items():
@@ -79,7 +80,9 @@ class Overview:
         exchanges = {row.connector: row.stream.exchange for row in streams if row.connector}
         self.streams = {row.key: row for row in streams}
         self.connectors = {
-            name: ConnectorRow(name, exchanges[name], beats.get(name, {}), name not in unreadable)
+            name: ConnectorRow(
+                name, exchanges[name], beats.get(name, {}), name not in unreadable, standbys.get(name, {})
+            )
             for name in sorted(names)
         }
         self.tails = {key: tail for key, tail in self.tails.items() if key in self.streams}
@@ -183,6 +186,15 @@ class Overview:
                 raise answer
             found[name] = None if isinstance(answer, Exception) else {"instance": name} if answer else {}
         return found
+
+    async def _standbys(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
+        """What the processes show that stand by; without those that cannot be read."""
+        wanted = list(names)
+        pipe = self._redis.pipeline(transaction=False)
+        for name in wanted:
+            pipe.hgetall(self._keys.standby(name))
+        answers = await pipe.execute(raise_on_error=False) if wanted else []
+        return {name: answer for name, answer in zip(wanted, answers, strict=True) if isinstance(answer, dict)}
 
 
 def _tail(newest: Any, first: Any) -> Tail:

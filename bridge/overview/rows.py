@@ -81,12 +81,16 @@ class StreamRow(Struct, frozen=True):
 
 
 class ConnectorRow(Struct, frozen=True):
-    """A connector that the catalog names; ``fields`` is its heartbeat, empty without one, or if it may not be read."""
+    """A connector that the catalog names; ``fields`` is its heartbeat, empty without one, or if it may not be read.
+
+    ``standby`` is what the process shows that stands by for it; empty if there is none.
+    """
 
     name: str
     exchange: str
     fields: dict[str, str]
     readable: bool = True
+    standby: dict[str, str] = {}
 
     @property
     def alive(self) -> bool:
@@ -98,6 +102,12 @@ class ConnectorRow(Struct, frozen=True):
         if not self.fields:
             return DEAD if self.readable else UNKNOWN
         return self.fields.get("state", UNKNOWN)
+
+    @property
+    def standby_state(self) -> str:
+        """``ready`` if another process could take over at once, otherwise that one's state; empty without one."""
+        state = self.standby.get("state", UNKNOWN) if self.standby else ""
+        return "ready" if state == "standby" else state
 
     def number(self, name: str) -> float | None:
         """A figure of the heartbeat; ``None`` if it is unknown."""

@@ -123,6 +123,8 @@ class Activity:
         self.streams: dict[str, StreamActivity] = {}
         self.beats: dict[str, dict[str, str]] = {}
         """Connector → its heartbeat; only those that are alive."""
+        self.standbys: dict[str, dict[str, str]] = {}
+        """Connector → what the process shows that stands by for it."""
         self.services: set[str] = set()
         """The processes of services that are alive."""
         self._feeds: dict[str, Feed] = {}
@@ -271,12 +273,15 @@ class Activity:
             self._handed.pop(key, None)
             self._returned.discard(key)
             del self.streams[key]
-        beats = {}
+        beats, standbys = {}, {}
         for name in sorted(self.connectors):
             beat = await self._hash(self._keys.connector(name))
             if beat:
                 beats[name] = beat
-        self.beats = beats
+            standby = await self._hash(self._keys.standby(name))
+            if standby:
+                standbys[name] = standby
+        self.beats, self.standbys = beats, standbys
         named = {row.listed.get("instance", "") for row in self.streams.values() if row.listed.get("service")}
         self.services = {
             name

@@ -133,7 +133,9 @@ class Pages:
         for name, exchange in sorted(activity.connectors.items()):
             if name in named:
                 beat = activity.beats.get(name)
-                rows.append({"name": name, "exchange": exchange, **(beat or {}), "alive": beat is not None})
+                row = {"name": name, "exchange": exchange, **(beat or {}), "alive": beat is not None}
+                standby = activity.standbys.get(name)
+                rows.append({**row, "standby": standby} if standby else row)
         return json_answer({"now": str(activity.now_ms), "connectors": rows})
 
     async def _entries(self, request: web.Request, access: Access) -> web.Response:

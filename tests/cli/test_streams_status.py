@@ -196,12 +196,18 @@ def test_status_says_whether_all_is_live(redis_server: RedisServer) -> None:
             "4",
         )
         assert (first["streams"], first["not_live"], second["streams"]) == ("3", "0", "1")
+        shown = {}
+        for state in ("standby", "down"):
+            client.hset("bridge:connector:second:standby", mapping={"state": state, "host": "b"})
+            shown[state] = [row["standby"] for row in table(run("status", "--redis", redis_server.url).stdout)]
+        assert shown == {"standby": ["", "ready"], "down": ["", "down"]}
         assert 7_200 <= int(first["uptime"]) < 7_200 + PATIENCE
         other.die()
         whole = json.loads(run("status", "--json", "--redis", redis_server.url, code=1).stdout)
         assert (whole["live"], whole["streams"]) == (False, {"total": "4", "live": "3", "dead": "1"})
         assert [(row["key"], row["state"]) for row in whole["not_live"]] == [(key, "dead")]
         assert [(row["name"], row["alive"]) for row in whole["connectors"]] == [("limitlex", True), ("second", False)]
+        assert [row["standby"] for row in whole["connectors"]] == [{}, {"state": "down", "host": "b"}]
         assert run("status", "--redis", redis_server.url, "--exchange", "limitlex", "--quiet").stdout == ""
         shown = table(run("status", "--redis", redis_server.url, "--not-live", code=1).stdout)
         assert [row["connector"] for row in shown] == ["second"]

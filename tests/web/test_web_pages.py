@@ -67,6 +67,12 @@ async def test_every_stream_with_its_state_and_figures(redis_server, stream) -> 
         await rows_with(at, lambda rows: rows[stream.key]["live"])
         connectors = await rows_with(at, lambda rows: rows["one"]["alive"], "connectors")
         assert connectors["one"]["received"] == "7"
+        assert "standby" not in connectors["one"]
+        client.hset("bridge:connector:one:standby", mapping={"state": "standby", "host": "b", "pid": "812"})
+        connectors = await rows_with(at, lambda rows: "standby" in rows["one"], "connectors")
+        assert connectors["one"]["standby"] == {"state": "standby", "host": "b", "pid": "812"}
+        client.delete("bridge:connector:one:standby")
+        await rows_with(at, lambda rows: "standby" not in rows["one"], "connectors")
         client.delete(MAIN.connector("one"))
         connectors = await rows_with(at, lambda rows: not rows["one"]["alive"], "connectors")
         assert connectors["one"] == {"name": "one", "exchange": "limitlex", "alive": False}

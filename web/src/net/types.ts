@@ -33,7 +33,9 @@ export interface Streams {
 export interface Heartbeat {
   readonly name: string;
   readonly alive: boolean;
-  readonly [field: string]: string | boolean | undefined;
+  /** What the process shows that stands by, if there is one. */
+  readonly standby?: Readonly<Record<string, string>>;
+  readonly [field: string]: string | boolean | Readonly<Record<string, string>> | undefined;
 }
 
 export interface Connectors {

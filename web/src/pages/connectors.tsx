@@ -108,8 +108,21 @@ function Facts({ row }: { row: Heartbeat }) {
       >
         {field(row, "host") && `${field(row, "host")}, pid ${field(row, "pid")}, epoch ${field(row, "epoch")}`}
       </Fact>
+      <Fact
+        label="Standby"
+        bad={row.standby !== undefined && row.standby["state"] !== "standby"}
+        hint="The process that takes over if the writer is gone"
+      >
+        {standby(row.standby)}
+      </Fact>
     </dl>
   );
+}
+
+function standby(fields: Heartbeat["standby"]): string {
+  if (!fields) return "";
+  const state = fields["state"] === "standby" ? "ready" : (fields["state"] ?? "");
+  return `${fields["host"] ?? ""}, pid ${fields["pid"] ?? ""}: ${state}`;
 }
 
 function Fact(props: { label: string; hint?: string; bad?: boolean; children: ComponentChildren }) {
