@@ -32,6 +32,7 @@ from benchmarks import (
     scaling,
     scraping,
     stages,
+    takeovers,
 )
 from benchmarks.machine import Server, describe, running_server
 from benchmarks.results import Target
@@ -54,12 +55,14 @@ _PARTS = (
     "burst",
     "gateway",
     "scraping",
+    "takeovers",
     "latency",
     "pairs",
     "backlog",
 )
-_REPORTED = tuple(part for part in _PARTS if part not in ("path", "books", "gateway", "export", "scraping"))
-"""What `peers` measures is the whole path, and more; `books` is for who wants `book10`, `gateway`, `export` and `scraping` for who runs them."""
+_APART = ("path", "books", "gateway", "export", "scraping", "takeovers")
+"""What `peers` measures is the whole path, and more; the others are for who runs what they measure."""
+_REPORTED = tuple(part for part in _PARTS if part not in _APART)
 
 
 def main() -> int:
@@ -117,7 +120,7 @@ def _options() -> argparse.Namespace:
         nargs="*",
         choices=[[], "report", *_PARTS],
         metavar="PART",
-        help=f"{names}; default: all but path, books, gateway, export and scraping",
+        help=f"{names}; default: all but {', '.join(_APART)}",
     )
     add("--runs", type=int, default=3, help="runs of each measurement; their median counts (default: 3)")
     add("--scale", type=float, default=1.0, metavar="X", help="of all counts and durations (default: 1)")
@@ -167,6 +170,7 @@ def _measurements(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[
         "burst": partial(burst.measure, messages=count(600_000), runs=runs),
         "gateway": partial(gateway.measure, seconds=seconds, runs=runs),
         "scraping": partial(scraping.measure, runs=runs),
+        "takeovers": partial(takeovers.measure, kills=max(1, int(100 * scale))),
         "latency": partial(path.latency, seconds=seconds, runs=runs, quiet=quiet),
         "pairs": partial(scaling.pairs, rate=5_000, seconds=seconds, runs=runs),
         "backlog": lambda _: scaling.backlog(rate=20_000, binary=options.server),

@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from bridge.printable import printable
+from bridge.process.requests import host_name, is_address
 from bridge.redis.errors import FAILURES
 from consumers.web.tokens import Access, TokenError, Tokens
 
@@ -108,8 +109,8 @@ class Guard:
 
     def _refused(self, request: web.Request) -> web.Response | None:
         host = request.headers.get("Host", "")
-        name = _name(host)
-        if not self._known(name) and not (request.path in CHECKS and _is_address(name)):
+        name = host_name(host)
+        if not self._known(name) and not (request.path in CHECKS and is_address(name)):
             shown = printable(host, _LONGEST_QUOTED)
             return problem(421, f"this is not {shown!r}; if it is reached under that name, start it with --host NAME")
         origin = request.headers.get("Origin")
@@ -152,21 +153,5 @@ def _token(request: web.Request) -> str | None:
     return token.strip()
 
 
-def _name(host: str) -> str:
-    """The name or address in a Host header, without port and brackets."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:
-        return ""
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
 def _is_loopback(name: str) -> bool:
-    return _is_address(name) and ipaddress.ip_address(name).is_loopback
+    return is_address(name) and ipaddress.ip_address(name).is_loopback

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import books, environment, export, gateway, kinds, rejecting, report
+from benchmarks import books, environment, export, gateway, kinds, rejecting, report, takeovers
 from benchmarks.burst import _Watch
 from benchmarks.machine import Server
 from benchmarks.path import quietest
@@ -72,6 +72,15 @@ def test_how_late_entries_reach_browsers_is_measured_with_proof_that_all_do(redi
     _, targets, rows = gateway.measure(Server(redis_server.url, None), seconds=0.5, runs=1, clients=3)
     assert len(targets) == len(rows) == 2
     assert all(row["entries/s to clients"] > 0 and row["peak MiB"] > 1 for row in rows.values())
+
+
+def test_takeovers_are_measured_and_what_is_written_is_compared_with_what_was_sent(redis_server):
+    _, targets, rows = takeovers.measure(Server(redis_server.url, None), kills=1)
+    [row] = rows.values()
+    assert row["trades"] > 0
+    assert 0 < row["median s"] == row["worst s"]
+    assert [row[name] for name in ("twice", "missing", "breaks", "declared")] == [0, 0, 0, 0]
+    assert len(targets) == 6
 
 
 # --- what is sent ------------------------------------------------------------------------------------------------------
