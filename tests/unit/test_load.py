@@ -5,7 +5,7 @@ import pytest
 from bridge.check.load import WIRE_BYTES, Measured, load_of, pattern_streams
 from bridge.check.sizes import BYTES_PER_ENTRY, StreamSize
 from bridge.config.load import load_settings
-from bridge.model import Channel
+from bridge.model import CONNECTOR_CHANNELS, Channel
 
 NOTHING: dict = {}
 
@@ -19,7 +19,7 @@ def load(*streams: StreamSize, rates=NOTHING, measured=NOTHING):
 
 
 def test_every_channel_has_its_figures():
-    assert set(WIRE_BYTES) == set(BYTES_PER_ENTRY) == set(Channel)
+    assert set(WIRE_BYTES) == set(BYTES_PER_ENTRY) == set(CONNECTOR_CHANNELS)
 
 
 @pytest.mark.parametrize(("rate", "kept"), [(0, 0), (5, 300), (100, 1000)])
