@@ -5,8 +5,7 @@ follow ``type``, ``ts`` and ``recv``, in order; ``MORE`` names further fields, w
 in all data entries of a stream, or in none. Other attributes are never published.
 
 Units: ``ts`` and ``recv`` are integer nanoseconds since the epoch (``ts`` is ``None`` if the exchange gives no time);
-prices, sizes and amounts are decimal text with the exchange's own digits, never a float; an unknown value is the empty
-string.
+prices, sizes and amounts are decimal text with the exchange's own digits, never a float; unknown values are empty text.
 """
 
 from __future__ import annotations
@@ -75,19 +74,8 @@ class Channel(StrEnum):
     POSITIONS = "positions"
 
 
-PUBLIC_CHANNELS = (
-    Channel.TRADES,
-    Channel.BOOK,
-    Channel.BOOK10,
-    Channel.QUOTES,
-    Channel.TICKER,
-    Channel.FUNDING,
-    Channel.MARK,
-    Channel.INTEREST,
-    Channel.LIQUIDATIONS,
-    Channel.CANDLES,
-)
 PRIVATE_CHANNELS = (Channel.ORDERS, Channel.FILLS, Channel.BALANCES, Channel.POSITIONS)
+PUBLIC_CHANNELS = tuple(channel for channel in Channel if channel not in PRIVATE_CHANNELS)
 SERVICE_CHANNELS = frozenset({Channel.CANDLES})
 """Channels that services write, from the streams of connectors. They have no control entries."""
 CONNECTOR_CHANNELS = tuple(channel for channel in Channel if channel not in SERVICE_CHANNELS)
