@@ -76,8 +76,7 @@ class Channel(StrEnum):
 
 PRIVATE_CHANNELS = (Channel.ORDERS, Channel.FILLS, Channel.BALANCES, Channel.POSITIONS)
 PUBLIC_CHANNELS = tuple(channel for channel in Channel if channel not in PRIVATE_CHANNELS)
-SERVICE_CHANNELS = frozenset({Channel.CANDLES})
-"""Channels that services write, from the streams of connectors. They have no control entries."""
+SERVICE_CHANNELS = frozenset({Channel.CANDLES})  # services write them, from connectors' streams; no control entries
 CONNECTOR_CHANNELS = tuple(channel for channel in Channel if channel not in SERVICE_CHANNELS)
 NEWEST_ONLY = frozenset({Channel.QUOTES, Channel.TICKER, Channel.FUNDING, Channel.MARK, Channel.INTEREST})
 """Channels whose newest entry says all that the older ones did: those are dropped first."""
