@@ -29,9 +29,13 @@ __all__ = ["Terminal"]
 
 _LOOK_EVERY = 0.02
 _TAKE_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(2, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    "import fcntl, os, signal, sys, termios; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+    "fcntl.ioctl(2, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 )
-"""Makes standard error the controlling terminal of the command that follows, and becomes that command."""
+"""Makes standard error the controlling terminal of the command that follows, and becomes that command.
+
+It can be hung up there, although the tests may run under nohup.
+"""
 
 
 class _Screen(pyte.Screen):
