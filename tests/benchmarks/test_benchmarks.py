@@ -24,7 +24,7 @@ from benchmarks.trial import NAMESPACE, memory_mib, recorded, trades
 from bridge.entries import decode
 from bridge.exchanges import names
 from bridge.keys import Keys, StreamKey
-from bridge.model import DATA_EVENTS
+from bridge.model import DATA_EVENTS, SERVICE_CHANNELS
 from bridge.publish.events import PublisherEvents
 
 
@@ -55,9 +55,10 @@ def test_what_bad_frames_cost_is_measured_with_exact_counts(redis_server, side):
 
 def test_what_files_cost_is_measured_of_each_format(redis_server):
     _, [_], rows = export.measure(Server(redis_server.url, None), events=1_000, runs=1)
+    parquet = ("parquet", "parquet, value by value")
     assert list(rows) == [
-        *(f"trades, {form}" for form in ("parquet", "csv", "jsonl", "arrow")),
-        "deltas of 4 levels, parquet",
+        *(f"trades, {form}" for form in (*parquet, "csv", "jsonl", "arrow")),
+        *(f"deltas of 4 levels, {form}" for form in parquet),
     ]
     assert all(row["rows/CPU-s"] > 0 and row["bytes/row"] > 1 for row in rows.values())
 
@@ -170,7 +171,8 @@ def test_every_side_expects_what_it_writes():
 
 def test_the_kinds_are_all_that_there_are_and_no_event_repeats():
     made = kinds.samples(100)
-    assert {type(events[0]) for events in made.values()} == set(DATA_EVENTS)
+    of_connectors = {event for event in DATA_EVENTS if event.channel not in SERVICE_CHANNELS}
+    assert {type(events[0]) for events in made.values()} == of_connectors
     for name, events in made.items():
         texts = [
             {key: value for key, value in fields(event).items() if key not in ("ts", "recv", "xseq")}

@@ -14,7 +14,7 @@ from bridge.check.sizes import BYTES_PER_ENTRY
 from bridge.config import Settings
 from bridge.config.load import load_with_origins
 from bridge.config.written import effective_settings
-from bridge.model import Channel
+from bridge.model import CONNECTOR_CHANNELS
 from tests.cli.test_main import tickbridge
 from tests.servers import free_port
 from tests.unit.doc_pages import SIZING, text
@@ -177,7 +177,7 @@ def test_a_default_config_that_is_none(tmp_path, make, message):
 
 
 def test_the_bytes_per_entry_are_those_of_the_documentation():
-    assert set(BYTES_PER_ENTRY) == set(Channel)
+    assert set(BYTES_PER_ENTRY) == set(CONNECTOR_CHANNELS)
     lines = [line.strip("| ").split(" | ") for line in text(SIZING).splitlines() if line.startswith("|")]
     rows = [line for line in lines if len(line) == 2]
     for channel, size in BYTES_PER_ENTRY.items():

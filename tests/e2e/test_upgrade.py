@@ -38,7 +38,7 @@ def test_every_setting_of_0_1_0_is_known_and_has_its_default(old: dict[str, Any]
     file.write_text(yaml.safe_dump(old["config"]))
     now = {setting.path: setting.value for setting in effective_settings(load_with_origins(file, {}))}
     assert old["settings"].items() <= now.items()
-    assert now.keys() - old["settings"].keys() == {"http.hosts", "http.old_metric_names"}
+    assert now.keys() - old["settings"].keys() == {"connectors.0.standby", "http.hosts", "http.old_metric_names"}
 
 
 def test_the_rights_of_0_1_0_lack_only_what_the_page_says(old: dict[str, Any], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from bridge.redis.handover import HandoverError, hand_over
 from bridge.redis.presence import WANTED
 from bridge.redis.rivals import identity
 from bridge.redis.vacancy import Vacancy, await_vacancy
+from tests.environment import clean_environment
 from tests.patience import PATIENCE
 from tests.servers import RedisServer
 
@@ -65,7 +66,9 @@ async def test_a_name_that_is_given_back_is_free_at_once(client: Redis) -> None:
 
 
 async def test_a_process_that_was_killed_here_is_gone_at_once(client: Redis) -> None:
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE, env=clean_environment()
+    )
     await client.set(FENCE, "1-a")
     await client.hset(HEARTBEAT, mapping={**identity(), "pid": process.pid, "instance": "a", "beat": "1"})
     waiting = Waiting(client, LONG)

@@ -45,7 +45,13 @@ export function Table<T>(props: Props<T>) {
   const { columns, rows, sort } = props;
   const box = useRef<HTMLDivElement>(null);
   const [view, setView] = useState({ top: 0, height: 600 });
-  const [chosen, choose] = useState("");
+  const [chosen, show] = useState("");
+  // Keys may come faster than frames: the next one goes on from here, not from what is drawn.
+  const newest = useRef("");
+  const [choose] = useState(() => (name: string) => {
+    newest.current = name;
+    show(name);
+  });
 
   useLayoutEffect(() => {
     const element = box.current!;
@@ -65,11 +71,12 @@ export function Table<T>(props: Props<T>) {
     };
   }, []);
 
-  const at = rows.findIndex((row) => props.rowKey(row) === chosen);
+  const place = (): number => rows.findIndex((row) => props.rowKey(row) === newest.current);
   const keys = useRef({ move: (_: number) => {}, open: () => {} });
   keys.current = {
     move: (step) => {
       if (!rows.length) return;
+      const at = place();
       const next = Math.min(rows.length - 1, Math.max(0, at < 0 ? 0 : at + step));
       choose(props.rowKey(rows[next]!));
       const element = box.current!;
@@ -80,7 +87,7 @@ export function Table<T>(props: Props<T>) {
       }
     },
     open: () => {
-      const row = rows[at];
+      const row = rows[place()];
       if (row) props.onOpen?.(row);
     },
   };
