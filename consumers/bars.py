@@ -251,8 +251,8 @@ class Bars:
             if one.pending:
                 one.pending, one.end = False, max(time, one.begin or time)
         number = time // self.interval.ns
-        if self._next is None:
-            self._next = number
+        if self._next is None or (not self._started and number < self._next):
+            self._next = number  # before the first candle is made, an earlier trade is not late
         if number < self._next:
             self.late += position > self._known
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bridge.model import Candle, Trade
@@ -33,6 +33,7 @@ def states(candles: list[ClosedBar]) -> list[str]:
 
 
 @settings(deadline=None, max_examples=40)
+@example([(1.0, "1", "1"), (-1.0, "2", "1")], "1s")  # the second is of an earlier candle than the first
 @given(st.lists(STEPS, min_size=1, max_size=30), st.sampled_from(["1s", "10s", "1m", "5m"]))
 def test_candles_are_what_the_trades_say_exactly(steps, interval):
     items, at, latest = Items(), 0.0, 0.0
