@@ -16,7 +16,7 @@ from msgspec import Struct, field
 
 from bridge.model import Event
 
-__all__ = ["Identity", "Splice", "splice"]
+__all__ = ["Identity", "Splice", "delay", "splice"]
 
 Identity = Callable[[Event], tuple[Hashable, Hashable]]
 """The group of an event, and what tells it from others of the group."""
@@ -37,6 +37,31 @@ class Splice(Struct):
     """The place of the last received event that is written; -1 if none is."""
     unclear: bool = False
     """Whether the records of some group differ, so that something may be missing."""
+
+
+def delay(written: Sequence[Event], received: Sequence[Event], identity: Identity) -> tuple[int, int]:
+    """By how much later (ns) the newest written events were received here; and when the first of the written ones was.
+
+    Only events that each record has once are compared; 0 and 0 if there are none.
+    """
+    mine, theirs = _once(received, identity), _once(written, identity)
+    both = sorted((theirs[what], recv) for what, recv in mine.items() if what in theirs)
+    if not both:
+        return 0, 0
+    newest = sorted(recv - before for before, recv in both[-_SURE:])
+    return newest[len(newest) // 2], min(recv for _, recv in both)
+
+
+def _once(events: Sequence[Event], identity: Identity) -> dict[Hashable, int]:
+    """When those were received of which there is one."""
+    times: dict[Hashable, int] = {}
+    again = set()
+    for event in events:
+        what = identity(event)
+        if what in times:
+            again.add(what)
+        times[what] = event.recv
+    return {what: recv for what, recv in times.items() if what not in again}
 
 
 def splice(written: Sequence[Event], received: Sequence[Event], identity: Identity, since: int) -> Splice:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from msgspec import structs
+
 from bridge.model import Control, ControlEvent, Event
 from bridge.publish.stream import Stream
 from bridge.sequencer.books import BookTopic
-from bridge.sequencer.splice import splice
+from bridge.sequencer.splice import delay, splice
 from bridge.sequencer.topic import Sink, Topic
 from bridge.sequencer.window import Held
 
@@ -40,10 +42,17 @@ def succeed(topic: Topic, sink: Sink, held: Held, written: Sequence[Event], *, a
     """
     topic.sink = sink
     ours = [event for event in written if not isinstance(event, Control)]
+    data = [event for event in held.events if not isinstance(event, Control)]
+    begun = held.let_go
+    late, first = delay(ours, data, topic.identity) if topic.each_counts else (0, 0)
+    if abs(late) > _MARGIN:  # one of the connectors was slow: then the order tells more than the time
+        ours = [structs.replace(event, recv=event.recv + late) for event in ours]
+        alive += min(late, 0)
+        begun = max(begun, first)
     newest = ours[-1].recv if ours else 0
     # What came long before the newest entry is written: both connectors get events in the exchange's order.
-    begun = max(newest - OVERLAP + 2 * _MARGIN, held.let_go)
-    data = [event for event in held.events if not isinstance(event, Control) and event.recv >= begun]
+    begun = max(begun, newest - OVERLAP + 2 * _MARGIN)
+    data = [event for event in data if event.recv >= begun]
     found = splice(ours, data, topic.identity, begun)
     # Where the newest event says all, what the standby's connections have been through says nothing.
     cut = max(alive, data[found.last].recv if found.last >= 0 else 0) if topic.each_counts else now
@@ -60,7 +69,8 @@ def succeed(topic: Topic, sink: Sink, held: Held, written: Sequence[Event], *, a
         topic.withheld += held.received
         return _go_on_with_book(topic, out, later, now)
     unseen = found.last < 0 and said is not None and said.recv > alive - _MARGIN
-    missing = topic.each_counts and (found.unclear or unseen or held.let_go > newest + _MARGIN)
+    apart = found.last < 0 and bool(data) and data[0].recv <= newest
+    missing = topic.each_counts and (found.unclear or unseen or apart or held.let_go > newest + _MARGIN)
     if live and stream_is_live and missing:
         out.say(now, ControlEvent.GAP, _UNCLEAR)
     topic.take_up(ours, found.ahead, now)

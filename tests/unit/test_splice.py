@@ -234,3 +234,53 @@ def test_the_window_keeps_its_limit_and_lets_the_oldest_go() -> None:
 
 def test_the_overlap_is_longer_than_connections_differ() -> None:
     assert OVERLAP >= 4 * S
+
+
+def ids(count: int) -> list[Trade]:
+    return [trade(place * 0.1, str(place % 7), f"t{place}") for place in range(count)]
+
+
+def read(written: list[Trade]) -> list[Any]:
+    """What is read of a stream when a standby takes over."""
+    return [live(), *(event for event in written if event.recv >= written[-1].recv - OVERLAP)]
+
+
+@pytest.mark.parametrize("with_ids", [True, False])
+@pytest.mark.parametrize("seconds", [1, 3, 5])
+def test_a_writer_that_was_late_loses_nothing(seconds: int, *, with_ids: bool) -> None:
+    """It was slow before it died: its times of receipt are later than the standby's."""
+    standby = Standby(Channel.TRADES)
+    feed = ids(200) if with_ids else [trade(place * 0.1, str(place % 7)) for place in range(200)]
+    standby.take(*feed)
+    written = later(feed[: 190 - 10 * seconds], seconds * S)
+    assert standby.succeed(read(written), alive=written[-1].recv, now=feed[-1].recv) == feed[len(written) :]
+
+
+@pytest.mark.parametrize("seconds", [1, 3])
+def test_a_standby_that_is_late_repeats_nothing(seconds: int) -> None:
+    standby = Standby(Channel.TRADES)
+    feed = ids(200)
+    mine = later(feed, seconds * S)
+    standby.take(*mine[: 190 - 10 * seconds])
+    assert standby.succeed(read(feed[:190]), alive=feed[189].recv, now=feed[189].recv) == []
+    standby.take(*mine[190 - 10 * seconds :])
+    assert standby.said() == mine[190:]
+
+
+def test_records_that_have_nothing_in_common_are_a_gap() -> None:
+    """The writer was later than the window goes back."""
+    standby = Standby(Channel.TRADES)
+    feed = ids(300)
+    standby.take(*feed)
+    standby.window.forget(feed[150].recv)
+    written = later(feed[:100], 12 * S)
+    assert standby.succeed(read(written), alive=written[-1].recv, now=feed[-1].recv)[0] == "gap"
+
+
+def test_a_writer_that_was_stuck_and_died_as_it_went_on_loses_nothing() -> None:
+    standby = Standby(Channel.TRADES)
+    feed = ids(200)
+    standby.take(*feed)
+    burst = [Trade(e.subject, e.ts, feed[170].recv, e.id, e.side, e.price, e.size) for e in feed[120:140]]
+    written = [live(), *burst]  # what it has written before is older than what is read
+    assert standby.succeed(written, alive=feed[170].recv, now=feed[-1].recv) == feed[140:]
