@@ -125,9 +125,10 @@ class Leaseholder:
             await asyncio.sleep(self._beats.interval)
 
     async def pass_on(self, patience: float) -> bool:
-        """Let the process that stands by have the lease, once all is written; whether it has taken it.
+        """Let the process that stands by have the lease, once all is written; whether this process has given it away.
 
-        If it has not, this process has the lease again, or still.
+        If nobody takes it, this process takes it again. Where Redis fails in between, it is nobody's: this process has no
+        right to write, and has to begin again as any other.
         """
         if not self.has_standby or self._presence.lease.holding.state is not LeaseState.HELD:
             return False
@@ -166,7 +167,7 @@ class Leaseholder:
             self._log.warning("not_handed_over", error=str(error) or "no answer in time")
         if lease.holding.state is LeaseState.HELD:
             self._publisher.may_write(Fence(lease.key, lease.token, lease.name))
-        return False
+        return lease.holding.state is LeaseState.FREE
 
     async def show(self) -> bool:
         """Write what has changed of the catalog, if the lease is held; whether Redis had forgotten it."""

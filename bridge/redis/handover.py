@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from msgspec import Struct
@@ -12,14 +13,14 @@ from redis.asyncio import Redis
 
 from bridge.errors import BridgeError
 from bridge.keys import Keys
-from bridge.redis.errors import about
+from bridge.redis.errors import FAILURES, about
 from bridge.redis.presence import WANTED
 
 __all__ = ["HandedOver", "HandoverError", "hand_over"]
 
 _LOOK_EVERY = 0.05
 _WISH_LASTS = 10_000
-"""Milliseconds that the wish is there for."""
+"""Milliseconds that the wish is there for at least, if nobody is there to withdraw it."""
 
 
 class HandoverError(BridgeError):
@@ -56,18 +57,27 @@ async def hand_over(client: Redis, keys: Keys, name: str, patience: float) -> Ha
     if (state := standby.get("state", "")) != "standby":
         raise HandoverError(f"the standby of {name!r} is not ready ({state}); {_where(standby)}")
     begun = time.monotonic()
-    with about(waiting):
-        await asked.hset(waiting, WANTED, writer.get("instance", ""))
-        await asked.pexpire(waiting, _WISH_LASTS)
-    while time.monotonic() - begun < patience:
-        with about(heartbeat):
-            now: dict[str, str] = await asked.hgetall(heartbeat)
-        if now and now.get("instance") != writer.get("instance"):
-            return HandedOver(_where(writer), _where(now), time.monotonic() - begun)
-        await asyncio.sleep(_LOOK_EVERY)
+    try:
+        with about(waiting):
+            await _wish(asked, waiting, writer.get("instance", ""))
+        while time.monotonic() - begun < patience:
+            with about(heartbeat):
+                now: dict[str, str] = await asked.hgetall(heartbeat)
+            if now and now.get("instance") != writer.get("instance"):
+                return HandedOver(_where(writer), _where(now), time.monotonic() - begun)
+            await asyncio.sleep(_LOOK_EVERY)
+    finally:
+        with suppress(*FAILURES):
+            await _wish(asked, waiting, "")  # else it would be granted at some later time
     raise HandoverError(
         f"{name!r} was not handed over within {patience:g} s: {_where(writer)} still has it; see its log"
     )
+
+
+async def _wish(client: Any, key: str, instance: str) -> None:
+    if instance or await client.hgetall(key):
+        await client.hset(key, WANTED, instance)
+        await client.pexpire(key, _WISH_LASTS)
 
 
 def _where(process: Mapping[str, str]) -> str:

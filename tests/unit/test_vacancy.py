@@ -110,5 +110,18 @@ async def test_a_handover_that_nobody_takes_says_so(client: Redis) -> None:
     await client.hset(STANDBY, "state", "standby")
     with pytest.raises(HandoverError, match="was not handed over"):
         await hand_over(client, KEYS, "x", 0.2)
-    assert await client.hget(STANDBY, WANTED) == "a"
+    assert await client.hget(STANDBY, "state") == "standby"
+
+
+async def test_a_wish_that_nobody_waits_for_any_more_is_withdrawn(client: Redis) -> None:
+    """Else the writer would hand over at some later time, when nobody expects it."""
+    await client.hset(HEARTBEAT, mapping={**ELSEWHERE, "beat": "1"})
+    await client.hset(STANDBY, mapping={**ELSEWHERE, "instance": "b", "state": "standby"})
+    asking = asyncio.create_task(hand_over(client, KEYS, "x", PATIENCE))
+    async with asyncio.timeout(PATIENCE):
+        while await client.hget(STANDBY, WANTED) != "a":
+            await asyncio.sleep(0.01)
     assert await client.pttl(STANDBY) > 0
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert await client.hget(STANDBY, WANTED) == ""
