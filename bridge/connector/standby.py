@@ -78,6 +78,8 @@ class Standby:
         """What its last heartbeat says of the writer: its host and process."""
         self._alive = 0
         """Until when (ns, by the steady clock) it has certainly written."""
+        self._beat = ("", "")
+        """The writer's instance, and the number of its last heartbeat."""
         self._clocks: tuple[str, int] = ("", 0)
         """The writer's instance, and by how much (ns) this host's clock is ahead of its clock at most."""
 
@@ -104,8 +106,8 @@ class Standby:
         self.waits = False
         async with holder.kept(fields):
             await self._asked(lambda: self._store.end_predecessors(names), self._patience)
-            while left := [topic for topic in self._topics.values() if self.window.holds(topic.stream)]:
-                await asyncio.gather(*(self._succeed(topic) for topic in left[:_AT_ONCE]))
+            await self._succeed_all()
+        await self._succeed_all()  # a pair may have come while the last renewal ended
         self.done.set()
         self._log.warning("took_over", seconds=round(time.monotonic() - begun, 3), writer=self.writer)
 
@@ -126,7 +128,11 @@ class Standby:
         return [topic.stream.key for topic in self._topics.values()]
 
     def _seen(self, heartbeat: Mapping[str, str]) -> None:
-        """The writer lives."""
+        """The writer has shown a heartbeat; whether it lives, only a new one tells."""
+        beat = (heartbeat.get("instance", ""), heartbeat.get("beat", ""))
+        if beat == self._beat:  # it is looked at from the beginning again, after Redis was away
+            return
+        self._beat = beat
         self.looked = time.monotonic()
         self.writer = f"host {heartbeat.get('host', '')}, pid {heartbeat.get('pid', '')}"
         self._alive = CLOCK.now()
@@ -138,6 +144,10 @@ class Standby:
             ahead = time.time_ns() - int(at)
             self._clocks = (instance, min(ahead, self._clocks[1]) if instance == self._clocks[0] else ahead)
 
+    async def _succeed_all(self) -> None:
+        while left := [topic for topic in self._topics.values() if self.window.holds(topic.stream)]:
+            await asyncio.gather(*(self._succeed(topic) for topic in left[:_AT_ONCE]))
+
     async def _succeed(self, topic: Topic) -> None:
         stream = topic.stream
         tail = await self._asked(lambda: self._store.go_on(stream, OVERLAP), self._patience)
@@ -145,9 +155,11 @@ class Standby:
             return  # its pair has left meanwhile
         held = self.window.release(stream)
         self._publisher.add(stream)
-        ahead = self._clocks[1] if abs(self._clocks[1]) > _SAME_TIME else 0
-        written = [structs.replace(event, recv=event.recv + ahead) for event in tail.events]
-        if not succeed(topic, self._publisher, held, written, alive=self._alive, now=CLOCK.now()):
+        now = CLOCK.now()
+        # Entries have the time of the writer's host, and what is held has the steady clock's, which nobody sets.
+        ahead = (self._clocks[1] if abs(self._clocks[1]) > _SAME_TIME else 0) - CLOCK.shift
+        written = [structs.replace(event, recv=min(event.recv + ahead, now)) for event in tail.events]
+        if not succeed(topic, self._publisher, held, written, alive=self._alive, now=now):
             self._books.dropped(topic)
 
     async def _asked(self, ask: Callable[[], Awaitable[T]], patience: float | None) -> T:

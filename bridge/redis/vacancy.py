@@ -40,13 +40,13 @@ async def await_vacancy(
     """
     asked: Any = client
     fence: str | None = None
-    beat: tuple[str | None, str | None] | None = None
+    beat: tuple[str | None, ...] | None = None
     since = time.monotonic()
     while True:
         heartbeat: dict[str, str] = await asked.hgetall(keys.connector(name))
         now = time.monotonic()
-        before, beat = beat, (heartbeat.get("instance"), heartbeat.get("beat"))
-        if before is None or before[0] != beat[0]:
+        before, beat = beat, tuple(map(heartbeat.get, ("instance", "epoch", "beat")))
+        if before is None or before[:2] != beat[:2]:  # a process may take a name again that it has given back
             if before is not None and before[0] and not heartbeat and await asked.get(keys.fence(name)) == fence:
                 return Vacancy(fence, None)
             fence = await asked.get(keys.fence(name))

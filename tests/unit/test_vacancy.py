@@ -65,6 +65,19 @@ async def test_a_name_that_is_given_back_is_free_at_once(client: Redis) -> None:
     assert await waiting.found() == Vacancy("1-a", None)
 
 
+async def test_a_name_that_was_given_back_in_vain_before_is_free_at_once(client: Redis) -> None:
+    """Its process has it again, while this one was not looking."""
+    await client.set(FENCE, "1-a")
+    await client.hset(HEARTBEAT, mapping={**ELSEWHERE, "epoch": "1", "beat": "1"})
+    waiting = Waiting(client, LONG)
+    await waiting.sees("1")
+    await client.set(FENCE, "2-a")
+    await client.hset(HEARTBEAT, mapping={"epoch": "2", "beat": "2"})
+    await waiting.sees("2")
+    await client.delete(HEARTBEAT)
+    assert await waiting.found() == Vacancy("2-a", None)
+
+
 async def test_a_process_that_was_killed_here_is_gone_at_once(client: Redis) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE, env=clean_environment()

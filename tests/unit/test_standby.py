@@ -1,0 +1,128 @@
+"""A standby takes the streams over: what it makes of times, of heartbeats, and of what comes meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+import structlog
+
+from bridge.clock import CLOCK
+from bridge.config import load_settings
+from bridge.connector.opening import Tail
+from bridge.connector.standby import Standby
+from bridge.exchanges.api import Subscription
+from bridge.model import Channel, Control, ControlEvent, Event, Trade
+from bridge.publish.stream import Retention, Stream
+from bridge.sequencer import topic_type
+
+S = 1_000_000_000
+BEAT = {"instance": "a", "beat": "1", "host": "h", "pid": "1"}
+
+
+class Presence:
+    interval = 1.0
+
+    async def stand_by(self, fields: Mapping[str, Any]) -> None: ...
+
+    async def stand_by_no_more(self) -> None: ...
+
+
+class Store:
+    """Redis, in which a writer has left its streams; it is gone."""
+
+    def __init__(self) -> None:
+        self.presence = Presence()
+        self.left: list[Event] = []
+
+    async def succeed(self, streams: Any, fields: Any, seen: Any) -> list[str]:
+        fields()
+        return []
+
+    async def end_predecessors(self, names: list[str]) -> None: ...
+
+    async def go_on(self, stream: Stream, back: int) -> Tail:
+        return Tail(self.left, 0)
+
+
+class Publisher:
+    def __init__(self) -> None:
+        self.entries: list[Event] = []
+
+    def add(self, stream: Stream) -> None: ...
+
+    def put(self, stream: Stream, event: Event) -> None:
+        self.entries.append(event)
+
+
+class Bench:
+    """A standby whose topics take trades."""
+
+    def __init__(self) -> None:
+        self.store, self.publisher = Store(), Publisher()
+        self.topics: dict[Subscription, Any] = {}
+        parts: Any = (self.store, self.publisher, None, self.topics)
+        self.standby = Standby(*parts, settings=load_settings(None, {}), log=structlog.get_logger())
+
+    def add(self, pair: str) -> Any:
+        stream = Stream(f"md:{{x:{pair}}}:trades", Channel.TRADES, pair, Retention(1_000, 1e6))
+        self.standby.window.add(stream)
+        topic = topic_type(Channel.TRADES)(stream, self.standby.window, lambda *_: None)
+        self.topics[Subscription(Channel.TRADES, pair)] = topic
+        return topic
+
+    async def take_over(self, holder: Any = None) -> list[Event]:
+        await self.standby.run(lambda: {"state": "standby"}, holder or Holder())
+        return self.publisher.entries
+
+
+class Holder:
+    @contextlib.asynccontextmanager
+    async def kept(self, fields: Mapping[str, Any]) -> AsyncIterator[None]:
+        yield
+
+
+def trade(recv: int, ident: str, pair: str = "A-B") -> Trade:
+    return Trade(pair, recv, recv, ident, "buy", "1", "1")
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_this_host_s_clock_was_set(hours: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries have its time, and what is held has the time as if it had not been set."""
+    bench, now, shift = Bench(), CLOCK.now(), hours * 3600 * S
+    monkeypatch.setattr(CLOCK, "shift", shift)
+    topic = bench.add("A-B")
+    topic.go_live(now - 90 * S)
+    topic.accept(trade(now - 80 * S, "1"))
+    bench.standby._alive = now - 2 * S
+    bench.standby.window.forget(now - 12 * S)
+    topic.accept(trade(now - S, "2"))
+    live = Control("A-B", None, now - 90 * S + shift, Channel.TRADES, ControlEvent.LIVE)
+    bench.store.left = [live, trade(now - 80 * S + shift, "1")]
+    assert await bench.take_over() == [trade(now - S, "2")]
+
+
+def test_an_old_heartbeat_that_is_seen_again_is_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After Redis was away, it is looked at again: the writer may have died meanwhile, and written nothing before that."""
+    bench, now = Bench(), CLOCK.now()
+    topic = bench.add("A-B")
+    bench.standby._seen(BEAT)
+    topic.accept(trade(now + S, "1"))
+    monkeypatch.setattr(CLOCK, "now", lambda: now + 60 * S)
+    bench.standby._seen(BEAT)
+    assert len(bench.standby.window.release(topic.stream).events) == 2
+    assert bench.standby._alive < now + S
+
+
+async def test_a_pair_that_comes_as_the_takeover_ends_is_not_held_for_ever() -> None:
+    bench, now = Bench(), CLOCK.now()
+
+    class Late(Holder):
+        @contextlib.asynccontextmanager
+        async def kept(self, fields: Mapping[str, Any]) -> AsyncIterator[None]:
+            yield
+            bench.add("C-D").accept(trade(now, "1", "C-D"))
+
+    assert trade(now, "1", "C-D") in await bench.take_over(Late())
