@@ -32,7 +32,7 @@ __all__ = ["Parser", "catalog", "discover", "note", "run_as_command", "say", "se
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 _URL = "TICKBRIDGE_REDIS__URL"
-_NO = ("false", "no", "off", "0")
+_NO = ("false", "f", "no", "n", "off", "0")
 _FILES = {
     "ca_file": "PEM file with an additional CA certificate to trust, for TLS",
     "cert_file": "PEM file with the client certificate, for TLS",
@@ -84,9 +84,9 @@ class Parser(argparse.ArgumentParser):
                 setattr(parsed, f"redis_{name}", env(f"TICKBRIDGE_REDIS__{name.upper()}"))
         if parsed.http is None:
             parsed.http = self._http_of_environment()
-        hosts = tuple(re.split(r"[,\s]+", env("TICKBRIDGE_HTTP__HOSTS", "").strip(" ,[]")))
+        hosts = tuple(re.findall(r"[^\s,\"'\[\]]+", env("TICKBRIDGE_HTTP__HOSTS", "")))
         old_names = env("TICKBRIDGE_HTTP__OLD_METRIC_NAMES", "").strip().lower() not in _NO
-        parsed.http = parsed.http._replace(hosts=tuple(filter(None, hosts)), old_names=old_names)
+        parsed.http = parsed.http._replace(hosts=hosts, old_names=old_names)
         return self.settle(parsed)
 
     def _http_of_environment(self) -> HttpAddress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from contextlib import nullcontext
@@ -97,7 +98,9 @@ def _opened(name: str) -> Any:
     from bridge.errors import ConfigError, Problem
 
     if name == _STDIN:
-        return nullcontext(sys.stdin)
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+        return nullcontext(sys.stdin or io.StringIO())
     try:
         return Path(name).open(encoding="utf-8", errors="replace")
     except OSError as error:

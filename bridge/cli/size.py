@@ -64,9 +64,9 @@ def size(options: argparse.Namespace) -> int:
     rates, window = _arguments(options)
     settings = load(options.config)
     exchanges = [(one, checked_exchange(settings, one)) for one in select_connectors(settings, [])]
-    streams = [*stream_sizes(settings, exchanges), *pattern_streams(settings)]
+    streams = stream_sizes(settings, exchanges)
     measured = _measured(settings, [stream.key for stream in streams], window) if options.measure else {}
-    found = load_of(settings, streams, rates, measured)
+    found = load_of(settings, [*streams, *pattern_streams(settings)], rates, measured)
     if options.json:
         _print_json(found, options.readers, len(measured))
     else:

@@ -186,14 +186,14 @@ class Router:
 
     def background(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         """The tasks that run beside the feed, with their names."""
-        presence = self._store.presence
+        presence, topics = self._store.presence, self._topics
         return [
             ("publisher", self._publisher.run()),
             ("heartbeat", self._hold()),
             ("books", self._books.watch()),
             ("lease", self._store.lease.holding.watch()),
             ("memory", presence.watch_memory()),
-            ("groups", presence.groups.watch(lambda: [topic.stream for topic in self._topics.values()])),
+            ("groups", presence.groups.watch(lambda: () if self.standby else [one.stream for one in topics.values()])),
             ("latency", self.latency.run()),
             ("rejects", presence.rejects.write(presence.interval)),
         ]

@@ -23,6 +23,7 @@ from bridge.errors import BridgeError, ConfigError
 from bridge.keys import Keys
 from bridge.overview.look import Overview
 from bridge.overview.rows import StreamRow
+from bridge.redaction import redact
 from bridge.redis.errors import FAILURES
 from bridge.redis.topology import masters
 from consumers.connection import make_client
@@ -45,7 +46,10 @@ _LOOKED_AT = 50
 _MOST_CONTROLS = 5
 _PAGE = 20
 _LONGEST = 2_000
+"""Characters of a line that are shown. It is cut only when it is clean: half a secret is not recognized."""
 _BLOCK = 64 * 1024
+_LOOKED_BACK = 100
+"""Lines before the first one of a log that is shown, in which a key may begin."""
 
 Section = tuple[str, list[str]]
 """A heading, and lines."""
@@ -97,17 +101,23 @@ async def redis_sections(loaded: Loaded) -> list[Section]:
 
 def log_section(name: str, file: TextIO, most: int) -> Section:
     """The last lines of a log."""
-    last: deque[str] = deque(maxlen=most)
+    last: deque[str] = deque(maxlen=most + _LOOKED_BACK)
     while line := file.readline(_BLOCK):
-        last.append(line.rstrip("\n"))
+        last.append(redact(line.rstrip("\n"), 2 * _LONGEST))
+        while len(line) == _BLOCK and not line.endswith("\n"):  # the rest of a line that is far too long
+            line = file.readline(_BLOCK)
     # In one piece: a key may go over several lines.
-    text = clean("\n".join(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…" for line in last))
-    return f"Log {clean(name)}, the last {len(last)} lines", text.splitlines()
+    lines = clean("\n".join(last)).splitlines()[-most:]
+    return f"Log {clean(name)}, the last {len(lines)} lines", [_cut(line) for line in lines]
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 async def _tried(work: Callable[[], Any]) -> list[str]:
     try:
-        return list(map(clean, await work()))
+        return [_cut(clean(redact(line, 2 * _LONGEST))) for line in await work()]
     except (BridgeError, *FAILURES, ValueError) as error:
         return [clean(f"not available: {str(error) or type(error).__name__}")]
 
@@ -120,7 +130,7 @@ async def _server(client: Redis) -> list[str]:
 def _states(overview: Overview) -> Iterator[str]:
     for name, connector in overview.connectors.items():
         yield f"connector {name} ({connector.exchange}): {connector.state}"
-        yield from (f"  {field} {text[:_LONGEST]}" for field, text in textual(connector.fields).items())
+        yield from (f"  {field} {text}" for field, text in textual(connector.fields).items())
     rows = list(overview.streams.values())
     counted = Counter(row.state for row in rows)
     yield f"{len(rows)} streams: {', '.join(f'{count} {state}' for state, count in counted.most_common()) or 'none'}"
@@ -153,7 +163,7 @@ def _controls_of(row: StreamRow, answer: Any) -> Iterable[str]:
         f"{row.key} {_time(entry_id)} {entry_id} {fields.get('event', '')} {fields.get('count', '')} {fields.get('reason', '')}"
         for entry_id, fields in reversed(controls[:_MOST_CONTROLS])
     ]
-    return [" ".join(line.split())[:_LONGEST] for line in words]
+    return [" ".join(line.split()) for line in words]
 
 
 def _time(entry_id: str) -> str:

@@ -18,7 +18,7 @@ __all__ = ["clean", "learn"]
 
 _WORD = r"(?:secret|passw|passphrase|token|api[-_]?key|private[-_]?key|access[-_]?key|credential|auth)"
 _NAMED = re.compile(
-    rf"([\w.-]{{0,60}}{_WORD}[\w.-]{{0,60}}[\"']?\s{{0,3}}(?:=>|[:=])\s{{0,3}})(?!\*\*\*)(\"[^\"]*\"?|'[^']*'?|[^\s,;}}\]]+)",
+    rf"({_WORD}[\w.-]{{0,60}}[\"']?\s{{0,3}}(?:=>|[:=])\s{{0,3}})(?!\*\*\*)(\"[^\"]*\"?|'[^']*'?|[^\s,;}}\]]+)",
     re.IGNORECASE,
 )
 _HEADER = re.compile(r"\b(Bearer|Basic|Token|Digest)\s+[\w.~+/=-]{4,}", re.IGNORECASE)

@@ -66,14 +66,14 @@ class Hosts:
     def known(self, host: str) -> bool:
         """Whether a request with this ``Host`` header is for this process."""
         name = host_name(host)
-        if not name:
-            return False
-        return (
-            self._any
-            or is_address(name)
-            or "." not in name
-            or name in self._names
-            or name.endswith((*self._below, *(f".{last}" for last in _PRIVATE)))
+        return self._any or bool(
+            name
+            and (
+                is_address(name)
+                or "." not in name
+                or name in self._names
+                or name.endswith((*self._below, *(f".{last}" for last in _PRIVATE)))
+            )
         )
 
     @web.middleware
@@ -83,6 +83,8 @@ class Hosts:
         if not self.known(host):
             shown = ascii(host[:_LONGEST_QUOTED])
             words = f"this is not the host {shown}; if it is reached under that name, add it to http.hosts"
+            if not host:
+                words = "the request has no Host header; give it one, or answer for any host: http.hosts: ['*']"
             body = json.dumps({"error": words}, indent=2) + "\n"
             return web.Response(text=body, status=421, content_type="application/json")
         return await handler(request)

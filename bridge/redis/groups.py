@@ -47,6 +47,7 @@ class GroupLags:
     def __init__(self, client: Redis) -> None:
         self._client = client
         self._names: set[str] = set()
+        """Those that are shown."""
         self.found: Mapping[str, Sequence[GroupLag]] = {}
         """Stream key → its groups, of streams that have any."""
 
@@ -86,15 +87,22 @@ class GroupLags:
                 if isinstance(answer, Exception):
                     raise answer
                 if answer:
-                    found[stream.key] = [self._group(stream, group) for group in answer]
-        return found
+                    found[stream.key] = [
+                        GroupLag(_text(group["name"]), _lag(stream, group), int(group["pending"])) for group in answer
+                    ]
+        return self._limited(found)
 
-    def _group(self, stream: Numbered, group: Mapping[str, Any]) -> GroupLag:
-        name = _text(group["name"])
-        if name not in self._names and len(self._names) >= _MOST_GROUPS:
-            name = "others"
-        self._names.add(name)
-        return GroupLag(name, _lag(stream, group), int(group["pending"]))
+    def _limited(self, found: Mapping[str, Sequence[GroupLag]]) -> dict[str, list[GroupLag]]:
+        """With names of so many groups only. A group keeps its name as long as it is there, on any stream."""
+        there = dict.fromkeys(group.name for groups in found.values() for group in groups)
+        known = [name for name in there if name in self._names]
+        self._names = {*known, *[name for name in there if name not in self._names][: _MOST_GROUPS - len(known)]}
+        return {
+            key: [
+                group if group.name in self._names else GroupLag("others", group.lag, group.pending) for group in groups
+            ]
+            for key, groups in found.items()
+        }
 
 
 def _lag(stream: Numbered, group: Mapping[str, Any]) -> int | None:

@@ -144,6 +144,37 @@ def test_without_redis_the_report_says_so(tmp_path: Path) -> None:
     assert "Control entries" in done.stdout
 
 
+def test_no_half_of_a_secret_is_left_where_a_line_or_a_log_is_cut(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Masks know whole secrets: what is too long is cut afterwards."""
+    half = SECRET[:6]
+    lines = [f"{'x' * length} {SECRET} {'y' * more}" for length in (1990, 3990, 65_530) for more in (0, 70_000)]
+    # The middle of a key that began earlier.
+    (tmp_path / "long.log").write_text("\n".join([*lines, PEM, "the last line"]) + "\n")
+    with redis_server.client() as client:
+        feed = Feed(client)
+        feed.beat()
+        key = feed.list("BTC-EUR", Channel.TRADES, "down")
+        client.hset("bridge:connector:limitlex", "note", lines[0])
+        down = {"type": "control", "ts": "", "recv": "1", "event": "down", "reason": lines[0], "count": ""}
+        client.xadd(key, down, id="1786309548031-1")
+    where = ("--config", str(config(tmp_path, redis_server.url)), "--output", "-", "--log", str(tmp_path / "long.log"))
+    for count in ("3", "10"):
+        text = run(*where, "--lines", count).stdout
+        assert "the last line" in text
+        assert half not in text
+        expect_no_secret(text)
+
+
+def test_a_log_may_hold_any_bytes(tmp_path: Path) -> None:
+    raw = subprocess.run(
+        [sys.executable, "-m", "bridge", "doctor", "--output", "-", "--log", "-"],
+        capture_output=True, timeout=PATIENCE, input=b"first\n\xff\xfe\nlast\n", check=False, cwd=tmp_path,
+        env={**clean_environment(), "PYTHONIOENCODING": "utf-8:strict"},
+    )  # fmt: skip
+    assert raw.returncode == 0, raw.stderr
+    assert b"last" in raw.stdout
+
+
 def test_mistakes_in_arguments(tmp_path: Path) -> None:
     assert "cannot read it: No such file" in run("--log", str(tmp_path / "no.log"), code=1).stderr
     assert "--lines: should be at least 1" in run("--lines", "0", code=1).stderr

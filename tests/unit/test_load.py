@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import argparse
+
 import pytest
 
 from bridge.check.load import WIRE_BYTES, Measured, load_of, pattern_streams
 from bridge.check.sizes import BYTES_PER_ENTRY, StreamSize
+from bridge.cli import size
 from bridge.config.load import load_settings
 from bridge.model import CONNECTOR_CHANNELS, Channel
 
@@ -62,3 +65,17 @@ def test_patterns_count_with_as_many_pairs_as_they_may_have():
     found = pattern_streams(load_settings(None, env))
     assert len({one.key for one in found}) == 14
     assert {one.channel for one in found} == {Channel.TRADES, Channel.BOOK}
+
+
+def test_redis_is_not_asked_about_streams_that_have_no_key_yet(monkeypatch, tmp_path, capsys):
+    asked: list[str] = []
+    monkeypatch.setattr(size, "_measured", lambda _settings, keys, _window: asked.extend(keys) or {})
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "redis: {url: redis://127.0.0.1/0}\n"
+        "connectors: [{name: cb, exchange: coinbase, pairs: [BTC-USD, '*-EUR'], max_pairs: 3, channels: [trades]}]\n"
+    )
+    options = argparse.Namespace(config=path, rate=[], window="10m", readers=1, measure=True, json=True)
+    assert size.size(options) == 0
+    assert asked == ["md:{coinbase:BTC-USD}:trades"]
+    assert '"streams": "4"' in capsys.readouterr().out

@@ -273,6 +273,7 @@ def test_hosts_that_are_not(host):
 
 def test_any_host_if_it_is_wanted_and_the_name_that_is_listened_on():
     assert Hosts(["*"]).known("evil.example")
+    assert Hosts(["*"]).known(""), "health checks that speak HTTP 1.0 send none"
     assert Hosts([], "bridge.example.org").known("bridge.example.org:9108")
 
 
@@ -284,6 +285,9 @@ async def test_a_request_for_another_host_is_refused_on_every_page():
         assert (await raw(url, b"GET /livez HTTP/1.1\r\nHost: good.example\r\n\r\n")).startswith(b"HTTP/1.1 200")
         async with ClientSession() as session, session.get(f"{url}/", headers={"Host": "evil.example"}) as answer:
             assert "add it to http.hosts" in (await answer.json())["error"]
+        assert (await raw(url, b"GET /livez HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.0 421")
+    async with serving(Pulse(limit=60), hosts=Hosts(["*"])) as (url, _):
+        assert (await raw(url, b"GET /livez HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.0 200")
 
 
 async def test_an_address_in_use_is_an_error(served):
