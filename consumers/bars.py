@@ -176,6 +176,8 @@ class Bars:
         self._newest: tuple[int, int, int] | None = None
         """Of the newest trade: its time, its receipt, and the milliseconds of its entry (in ns)."""
         self._position: Position = self._skipped
+        if self._skipped == _BEGIN:
+            self._interrupt("start", pending=True)
 
     def take(self, item: Item) -> list[ClosedBar]:
         """Take the next item of the stream; returns the candles that it closes."""
@@ -251,8 +253,8 @@ class Bars:
             if one.pending:
                 one.pending, one.end = False, max(time, one.begin or time)
         number = time // self.interval.ns
-        if self._next is None or (not self._started and number < self._next):
-            self._next = number  # before the first candle is made, an earlier trade is not late
+        if self._next is None or (number < self._next and not self._started and self._is_open(number)):
+            self._next = number  # until the first candle is made, it may be an earlier one
         if number < self._next:
             self.late += position > self._known
         else:
@@ -264,6 +266,10 @@ class Bars:
             self._watermark = time
         self._position = position
         return self._close(self._watermark - self._grace)
+
+    def _is_open(self, number: int) -> bool:
+        """Whether no trade so far is later than the end of this bar by ``grace``."""
+        return self._watermark is None or (number + 1) * self.interval.ns > self._watermark - self._grace
 
     def _control(self, control: Control) -> None:
         match control.event:
@@ -314,9 +320,7 @@ class Bars:
     def _candle(self, number: int) -> ClosedBar:
         start, end = number * self.interval.ns, (number + 1) * self.interval.ns
         bar = self._bars.pop(number, None)
-        reasons = {one.kind for one in self._interruptions if one.overlaps(start, end)} | set(
-            [] if self._started else ["start"]
-        )
+        reasons = {one.kind for one in self._interruptions if one.overlaps(start, end)}
         self._started = True
         self._interruptions = [one for one in self._interruptions if one.reaches(end)]
         before = [bar.before for bar in self._bars.values()] + [one.before for one in self._interruptions]

@@ -13,8 +13,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from bridge.keys import Keys
+from bridge.redis.errors import refuses_key
 
 __all__ = ["CandleClock"]
 
@@ -82,7 +84,12 @@ class CandleClock:
         """The connectors that write these streams, as the catalog says."""
         self._looks += 1
         keys = [key for key in streams if key not in self._connectors or self._looks % _CATALOG_AFTER == 0]
-        rows: list[Any] = await self._redis.hmget(self._keys.catalog(), keys) if keys else []
+        try:
+            rows: list[Any] = await self._redis.hmget(self._keys.catalog(), keys) if keys else []
+        except ResponseError as error:
+            if not refuses_key(error):
+                raise
+            keys = rows = []  # something else is there, which is reported by whoever looks for streams
         for key, row in zip(keys, rows, strict=True):
             try:
                 self._connectors[key] = msgspec.json.decode(row or b"", type=_Listed).connector

@@ -19,11 +19,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
+from redis.exceptions import ResponseError
 
 from bridge.keys import Keys, StreamKey
 from bridge.model import Channel
 from bridge.printable import printable, printable_json
-from bridge.redis.errors import FAILURES
+from bridge.redis.errors import FAILURES, explain, refuses_key
 from consumers.bars import ClosedBar, Interval
 from consumers.books import pair_name
 from consumers.candle_catalog import CandleCatalog
@@ -128,11 +129,22 @@ class Candles:
                 for series in self.series[key]:
                     self._writer.add(series, series.bars.advance(ms))
 
-    async def keep_listed(self, catalog: CandleCatalog, every: float = _LISTED_EVERY) -> None:
-        """Keep the streams that have candles in the catalog, endlessly; at the end, say there that they have stopped."""
+    async def keep_listed(self, catalog: CandleCatalog, notices: Notices, every: float = _LISTED_EVERY) -> None:
+        """Keep the streams that have candles in the catalog, endlessly; at the end, say there that they have stopped.
+
+        Where Redis refuses that, candles are made all the same, and it is tried again.
+        """
+        about = f"{self._keys.catalog()}, for candles"
         try:
             while True:
-                await self._reader.outlive(lambda: catalog.show(sorted(self._writer.there), self._writer.refused))
+                try:
+                    await self._reader.outlive(lambda: catalog.show(sorted(self._writer.there), self._writer.refused))
+                except ResponseError as error:
+                    if not refuses_key(error):
+                        raise
+                    notices.report_problem(about, explain(error, ""))
+                else:
+                    notices.clear_problem(about)
                 await asyncio.sleep(every)
         finally:
             with suppress(TimeoutError, *FAILURES):  # then the heartbeat expires
@@ -200,6 +212,7 @@ async def run(args: Namespace) -> None:
         candles = Candles(
             reader, keys, args.interval, args.pairs, args.exchange, grace=args.grace, keep=args.keep, writer=writer
         )
+        notices = Notices("candles")
         await candles.start()
         async with asyncio.TaskGroup() as group:
             found = discover(
@@ -207,14 +220,14 @@ async def run(args: Namespace) -> None:
                 keys,
                 candles.found,
                 names=(keys.catalog(),),
-                notices=Notices("candles"),
+                notices=notices,
                 writer="connector with trades",
                 missing=candles.missing,
             )
             group.create_task(candles.follow(), name="read")
             group.create_task(candles.keep_time(), name="clock")
             group.create_task(found, name="catalog")
-            group.create_task(candles.keep_listed(CandleCatalog(reader.redis, keys)), name="listing")
+            group.create_task(candles.keep_listed(CandleCatalog(reader.redis, keys), notices), name="listing")
             monitor = Monitor(
                 "candles", reader, args.redis, lambda: writer.writes, lambda: writer.trouble, degraded=candles.degraded
             )

@@ -121,7 +121,10 @@ class _Lines:
             constant += b"$%d\r\n" % shortest
         elif not self._announced(self._ends[head] + 1, self._ends[head + 1] - 1, lengths, longest):
             return None
-        found = self._blocks(self._ends[line] + 1, len(constant))
+        begins = self._ends[line] + 1
+        if int(begins[-1]) + len(constant) > len(data):
+            return None  # no room for it in the last entry
+        found = self._blocks(begins, len(constant))
         return (starts, lengths) if found.tobytes() == constant * len(starts) else None
 
     def column(self, starts: Any, lengths: Any) -> Any:

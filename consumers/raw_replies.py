@@ -1,7 +1,7 @@
 """Pages straight from the socket of a client of redis-py, cut into columns where they are regular.
 
-A second command, ``EXISTS``, marks the end of the reply: its answer has a known form. Whether all has come is decided by
-parsing, so a value that looks like that answer does no harm.
+A second command, ``EXISTS``, marks the end of the reply: its answer is one short line, a number or an error. Whether all
+has come is decided by parsing, so a value that looks like that answer does no harm.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from consumers.page import Page
 __all__ = ["RawReplies"]
 
 _CHUNK = 1 << 18
-_END = (b"\r\n:1\r\n", b"\r\n:0\r\n")
-_ANSWER = 4
-"""Bytes of the answer to ``EXISTS``."""
+_LONGEST_ANSWER = 1 << 10
+"""Bytes of the last line, with the line end before it: a number, or an error of the server (a user without that right)."""
 
 
 class RawReplies:
@@ -77,12 +76,14 @@ class RawReplies:
             buffer += room[:got]
             if not buffer.startswith(b"*"):
                 return None  # an error
-            if buffer.endswith(_END) and (page := self._page(buffer)) is not None:
+            if (page := self._page(buffer)) is not None:
                 return page
 
     def _page(self, buffer: bytearray) -> Page | None:
         """What was received as a page, if it is the whole reply."""
-        end = len(buffer) - _ANSWER
+        end = buffer.rfind(b"\r\n", -_LONGEST_ANSWER, -2) + 2
+        if not buffer.endswith(b"\r\n") or end < 2 or buffer[end] not in b":-":
+            return None
         raw = b"".join((buffer, bytes(self._grids.PAD)))
         grid = self._grids.parse_grid(raw, end)
         if grid is not None:
@@ -90,6 +91,8 @@ class RawReplies:
         reader = self._hiredis.Reader()
         reader.feed(buffer)
         reply, answer = reader.gets(), reader.gets()
+        while isinstance(answer, list):  # something that a server of RESP3 says unasked
+            answer = reader.gets()
         if not isinstance(reply, list) or answer is False:
             return None
         return Page(*_apart(reply), end)

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 import pytest
 
+from bridge import acl
 from bridge.cli.main import main as tickbridge
 from bridge.keys import Keys
 from bridge.model import Candle, Channel
@@ -140,6 +141,32 @@ def test_the_candles_of_a_killed_service_are_dead_and_the_next_one_takes_them(re
     with service(redis_server):
         wait(lambda: entry(feed)["instance"] != dead)
         assert tickbridge(["status", "--redis", redis_server.url]) == 0
+
+
+@pytest.mark.parametrize("mistake", ["type", "right"])
+def test_candles_are_made_although_redis_refuses_to_list_them(redis_server, feed, mistake) -> None:
+    """Not even the rights of an earlier version, which listed none, end the service."""
+    url = redis_server.url
+    if mistake == "type":
+        feed.client.rename("bridge:catalog", "kept")
+        feed.client.set("bridge:catalog", "x")
+    else:
+        rules = [rule for rule in acl.candles("") if "bridge:service" not in rule]
+        feed.client.execute_command(*acl.user("candles", rules, ">x", old=True).split())
+        url = url.replace("//", "//candles:x@")
+    with service(redis_server, "limitlex:BTC-EUR", "--redis", url) as process:
+        line = next(line for line in process.stderr if "for candles" in line)
+        assert ("WRONGTYPE" if mistake == "type" else "lacks a permission") in line
+        assert process.poll() is None
+        wait(lambda: feed.client.xlen(MINUTE))
+        if mistake == "type":
+            feed.client.rename("kept", "bridge:catalog")
+        else:
+            feed.client.execute_command("ACL", "SETUSER", "candles", "allkeys", "+@all")
+        wait(lambda: entry(feed).get("state") == "live")
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    feed.client.acl_deluser("candles")
 
 
 async def test_of_two_services_one_is_listed_as_long_as_it_lives(redis_server, feed) -> None:
