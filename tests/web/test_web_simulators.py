@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -12,11 +14,13 @@ from typing import TYPE_CHECKING, cast
 import aiohttp
 import pytest
 
+from bridge.demo import processes as processes_module
 from bridge.demo.levers import Levers
-from bridge.demo.processes import Processes
+from bridge.demo.processes import Processes, ProcessFailedError
 from bridge.model import Channel
 from tests.consumers.streams import MAIN, Stream
 from tests.e2e.harness import Process
+from tests.patience import PATIENCE
 from tests.servers import free_port
 from tests.web.gateways import Gateway, gateway, get
 from tests.web.test_web_access import ADMIN, DESK, FILE
@@ -117,6 +121,34 @@ async def test_processes_of_the_demo_are_killed_and_others_are_not(redis_server,
             async with session.post(f"{base}/kill", json={"name": "simulator"}) as answer:
                 assert answer.status == 404, "without the secret"
         assert processes["simulator"].running
+
+
+async def test_however_often_a_process_is_killed_it_is_restarted(session, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(processes_module, "_PAUSE", 0.0)
+    monkeypatch.setattr(processes_module, "_SHORT_LIFE", 3600.0)
+    venue = cast("Venue", SimpleNamespace(exchange="limitlex", simulator="simulator", connector="connector"))
+    started: asyncio.Queue[str] = asyncio.Queue()
+    async with Processes(tmp_path, started.put_nowait, temporary=False) as processes:
+        for name in ("simulator", "connector"):
+            await processes.start(name, [sys.executable, "-c", "import time; time.sleep(3600)"])
+        child = processes["connector"]
+        supervision = asyncio.create_task(processes.supervise(child), name="supervise")
+        async with Levers(processes, [venue]) as levers, asyncio.timeout(PATIENCE):
+            for starts in range(2, 9):
+                async with session.post(f"{levers.url}/kill", json={"name": "connector"}) as answer:
+                    assert answer.status == 200
+                while child.starts < starts:
+                    assert "connector" in await started.get()
+            # What dies by itself is given up as before.
+            for _ in range(5):
+                while not child.running:
+                    await asyncio.sleep(0)
+                os.kill(child.pid, signal.SIGKILL)
+                assert child.process
+                await child.process.wait()
+                await asyncio.sleep(0)
+            with pytest.raises(ProcessFailedError, match="ended 5 times in a row"):
+                await supervision
 
 
 def demo(url: str) -> dict[str, str]:
