@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
@@ -17,7 +19,11 @@ import pytest
 from bridge.demo import processes as processes_module
 from bridge.demo.levers import Levers
 from bridge.demo.processes import Processes, ProcessFailedError
+from bridge.keys import Keys
 from bridge.model import Channel
+from consumers.web import simulators
+from consumers.web.guard import Guard
+from consumers.web.tokens import Tokens
 from tests.consumers.streams import MAIN, Stream
 from tests.e2e.harness import Process
 from tests.patience import PATIENCE
@@ -244,6 +250,23 @@ async def test_a_simulator_that_is_gone_is_said_and_ends_nothing(redis_server, s
         stream = Stream(client, Channel.TRADES)
         stream.trade()
         assert (await get(at, f"/api/entries?key={stream.key}"))[0] == 200
+
+
+async def test_a_demo_that_hangs_is_said(monkeypatch) -> None:
+    monkeypatch.setattr(simulators, "_TIMEOUT", aiohttp.ClientTimeout(total=0.2))
+    with socket.socket() as hanging, contextlib.ExitStack() as stack:
+        hanging.bind(("127.0.0.1", 0))
+        hanging.listen(0)
+        url = f"http://127.0.0.1:{hanging.getsockname()[1]}/secret"
+        tokens = Tokens()
+        async with simulators.Simulators({"limitlex": url}, Keys(""), Guard(tokens), tokens, url) as asked:
+            for _ in range(3):  # the first one connects, and waits for an answer
+                waiting = stack.enter_context(socket.socket())
+                waiting.settimeout(0)
+                waiting.connect_ex(hanging.getsockname())
+                with pytest.raises(simulators._RefusedError) as refused:
+                    await asked._fetch("POST", f"{url}/kill", "the demo", json={})
+                assert str(refused.value) == "the demo does not answer within 0.2 s"
 
 
 @pytest.mark.parametrize(
