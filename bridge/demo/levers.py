@@ -56,9 +56,8 @@ class Levers:
         if wanted not in names:
             return web.json_response({"error": f"name is one of {', '.join(names)}"}, status=400)
         child = self._processes[wanted]
-        if child.process is None or not child.running:
+        if not child.kill():
             return web.json_response({"error": f"{wanted} does not run at the moment"}, status=400)
-        child.process.kill()
         return web.json_response({"name": wanted, "pid": str(child.pid)})
 
 

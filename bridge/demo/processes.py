@@ -80,6 +80,8 @@ class ChildProcess:
         self.began = 0.0
         self.ended = ""
         """How it ended, in words; empty while it runs."""
+        self.killed = False
+        """Whether it was asked to die, by `kill`."""
 
     @property
     def pid(self) -> int:
@@ -89,6 +91,14 @@ class ChildProcess:
     @property
     def running(self) -> bool:
         return self.process is not None and self.process.returncode is None
+
+    def kill(self) -> bool:
+        """Kill it, so that it is restarted; ``False`` if it does not run. However often, this is no fault of its own."""
+        if self.process is None or not self.running:
+            return False
+        self.killed = True
+        self.process.kill()
+        return True
 
 
 class Processes:
@@ -167,7 +177,8 @@ class Processes:
                 failed = ProcessFailedError(child.name, child.ended, child.log, self._owner)
                 failed.exit_code = child.process.returncode or failed.exit_code
                 raise failed
-            short_lives = short_lives + 1 if time.monotonic() - child.began < _SHORT_LIFE else 0
+            short = time.monotonic() - child.began < _SHORT_LIFE and not child.killed
+            short_lives = short_lives + 1 if short else 0
             if short_lives >= _MAX_SHORT_LIVES:
                 reason = f"ended {short_lives} times in a row ({child.ended})"
                 raise ProcessFailedError(child.name, reason, child.log, self._owner)
@@ -212,6 +223,7 @@ class Processes:
         child.starts += 1
         child.began = time.monotonic()
         child.ended = ""
+        child.killed = False
 
     async def _end(self, child: ChildProcess) -> None:
         process = child.process

@@ -18,7 +18,7 @@
 ``POST /sim/cancel``             ``{"account": "main", "order_id": "…"}``
 ================================ ===============================================================
 
-Answers are JSON; a mistake is answered 400 with ``{"error": …}``.
+Answers are JSON; a mistake is answered 400 with ``{"error": …}``. ``POST`` is refused to web pages.
 """
 
 from __future__ import annotations
@@ -140,6 +140,9 @@ class _Control:
 def _handler(answer: Answer) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         try:
+            if request.method != "GET" and "Origin" in request.headers:
+                # Browsers say so: a page of any site could send a form here.
+                return web.json_response({"error": "web pages may not do this"}, status=403)
             settings = dict(request.query) if request.method == "GET" else _json(await request.read())
             return web.json_response(await answer(settings))
         except _MistakeError as error:

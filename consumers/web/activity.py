@@ -36,6 +36,7 @@ _OLDEST_AT_ONCE = 4
 _SECONDS = 60
 _DAY = 86_400
 _RETRY = 5.0
+_LONGEST_COUNT = 19
 _RECEIVING = frozenset({ControlEvent.LIVE, ControlEvent.GAP, ControlEvent.LOST})
 """Control events after which a stream goes on."""
 
@@ -71,7 +72,7 @@ class StreamActivity:
                 self.gaps += 1
             elif self.event == ControlEvent.LOST:
                 count = fields.get("count", "")
-                self.lost += int(count) if count.isascii() and count.isdigit() else 0
+                self.lost += int(count) if count.isascii() and count.isdigit() and len(count) <= _LONGEST_COUNT else 0
 
     def tick(self) -> None:
         """A second is over."""

@@ -32,6 +32,7 @@ _AT_ONCE, _AT_ONCE_OF_BOOK = 100, 8
 _READY = 10.0
 """Seconds for a book to be read up to now."""
 _LONGEST_QUOTED = 100
+_LONGEST_NUMBER = 9
 
 Entries = list[tuple[str, dict[str, str]]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -295,6 +296,6 @@ def _number(request: web.Request, name: str, usual: int, most: int) -> int:
     text = request.query.get(name, "")
     if not text:
         return usual
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:10]) <= most:
+    if not (text.isascii() and text.isdigit()) or len(text) > _LONGEST_NUMBER or not 1 <= int(text) <= most:
         raise _WrongError(400, f"{name} should be 1 to {most}, not {printable(text, _LONGEST_QUOTED)!r}")
     return int(text)

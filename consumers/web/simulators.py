@@ -31,7 +31,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=5)
 _LARGEST_REQUEST = 4_096
 _LONGEST_QUOTED = 100
 _ACTIONS = ("fault", "pause", "resume", "kill")
-_UNREACHABLE = (aiohttp.ClientError, TimeoutError, OSError)
+_UNREACHABLE = (aiohttp.ClientError, OSError)
 
 
 class _Action(Struct, forbid_unknown_fields=True):
@@ -208,6 +208,8 @@ class Simulators:
         try:
             async with self._session.request(method, url, allow_redirects=False, **arguments) as response:
                 body = await response.read()
+        except TimeoutError:
+            raise _RefusedError(502, f"{whose} does not answer within {_TIMEOUT.total:g} s") from None
         except _UNREACHABLE as error:
             words = printable(str(error) or type(error).__name__, 2 * _LONGEST_QUOTED)
             raise _RefusedError(502, f"{whose} does not answer: {words}") from None

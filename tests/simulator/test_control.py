@@ -53,6 +53,16 @@ async def test_step_and_rate() -> None:
         assert (await rig.tell("rate", rate=123))[1]["rate"] == 123
 
 
+@pytest.mark.parametrize("path", ["pause", "resume", "rate", "step", "faults", "order", "cancel"])
+async def test_no_web_page_disturbs_it(path: str) -> None:
+    async with running() as rig, aiohttp.ClientSession() as session:
+        for origin in ("https://evil.example.com", "null"):
+            headers = {"Origin": origin, "Content-Type": "text/plain"}
+            async with session.post(f"{rig.urls.control}/{path}", data='{"fault":"cut"}', headers=headers) as answer:
+                assert (answer.status, (await answer.json())["error"]) == (403, "web pages may not do this")
+        assert not (await rig.look("state"))["faults_active"]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "said"),
     [

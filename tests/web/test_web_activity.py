@@ -101,6 +101,13 @@ async def test_a_hub_that_stops_before_that_changes_nothing(world) -> None:
     assert world.row.gaps == 2
 
 
+async def test_a_count_that_is_no_number_of_events_is_none(world) -> None:
+    for seq, count in enumerate(["7", "", "x", "-1", "٣", "9" * 5_000, "3"], 1):
+        flat = ["type", "control", "event", "lost", "reason", "x", "count", count]
+        await world.activity._take([Raw(KEY, STREAM, Stream.id(seq), seq, flat)])
+    assert world.row.lost == 10
+
+
 async def test_a_stream_that_is_created_again_is_counted_on(world) -> None:
     world.activity.watched(world.feed)
     world.hub_reads(*world.gaps(1, 9))

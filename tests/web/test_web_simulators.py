@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
@@ -12,11 +16,17 @@ from typing import TYPE_CHECKING, cast
 import aiohttp
 import pytest
 
+from bridge.demo import processes as processes_module
 from bridge.demo.levers import Levers
-from bridge.demo.processes import Processes
+from bridge.demo.processes import Processes, ProcessFailedError
+from bridge.keys import Keys
 from bridge.model import Channel
+from consumers.web import simulators
+from consumers.web.guard import Guard
+from consumers.web.tokens import Tokens
 from tests.consumers.streams import MAIN, Stream
 from tests.e2e.harness import Process
+from tests.patience import PATIENCE
 from tests.servers import free_port
 from tests.web.gateways import Gateway, gateway, get
 from tests.web.test_web_access import ADMIN, DESK, FILE
@@ -119,6 +129,34 @@ async def test_processes_of_the_demo_are_killed_and_others_are_not(redis_server,
         assert processes["simulator"].running
 
 
+async def test_however_often_a_process_is_killed_it_is_restarted(session, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(processes_module, "_PAUSE", 0.0)
+    monkeypatch.setattr(processes_module, "_SHORT_LIFE", 3600.0)
+    venue = cast("Venue", SimpleNamespace(exchange="limitlex", simulator="simulator", connector="connector"))
+    started: asyncio.Queue[str] = asyncio.Queue()
+    async with Processes(tmp_path, started.put_nowait, temporary=False) as processes:
+        for name in ("simulator", "connector"):
+            await processes.start(name, [sys.executable, "-c", "import time; time.sleep(3600)"])
+        child = processes["connector"]
+        supervision = asyncio.create_task(processes.supervise(child), name="supervise")
+        async with Levers(processes, [venue]) as levers, asyncio.timeout(PATIENCE):
+            for starts in range(2, 9):
+                async with session.post(f"{levers.url}/kill", json={"name": "connector"}) as answer:
+                    assert answer.status == 200
+                while child.starts < starts:
+                    assert "connector" in await started.get()
+            # What dies by itself is given up as before.
+            for _ in range(5):
+                while not child.running:
+                    await asyncio.sleep(0)
+                os.kill(child.pid, signal.SIGKILL)
+                assert child.process
+                await child.process.wait()
+                await asyncio.sleep(0)
+            with pytest.raises(ProcessFailedError, match="ended 5 times in a row"):
+                await supervision
+
+
 def demo(url: str) -> dict[str, str]:
     """How the demo says where its processes can be killed."""
     return {"TICKBRIDGE_WEB_PROCESSES": url}
@@ -212,6 +250,23 @@ async def test_a_simulator_that_is_gone_is_said_and_ends_nothing(redis_server, s
         stream = Stream(client, Channel.TRADES)
         stream.trade()
         assert (await get(at, f"/api/entries?key={stream.key}"))[0] == 200
+
+
+async def test_a_demo_that_hangs_is_said(monkeypatch) -> None:
+    monkeypatch.setattr(simulators, "_TIMEOUT", aiohttp.ClientTimeout(total=0.2))
+    with socket.socket() as hanging, contextlib.ExitStack() as stack:
+        hanging.bind(("127.0.0.1", 0))
+        hanging.listen(0)
+        url = f"http://127.0.0.1:{hanging.getsockname()[1]}/secret"
+        tokens = Tokens()
+        async with simulators.Simulators({"limitlex": url}, Keys(""), Guard(tokens), tokens, url) as asked:
+            for _ in range(3):  # the first one connects, and waits for an answer
+                waiting = stack.enter_context(socket.socket())
+                waiting.settimeout(0)
+                waiting.connect_ex(hanging.getsockname())
+                with pytest.raises(simulators._RefusedError) as refused:
+                    await asked._fetch("POST", f"{url}/kill", "the demo", json={})
+                assert str(refused.value) == "the demo does not answer within 0.2 s"
 
 
 @pytest.mark.parametrize(
