@@ -125,7 +125,7 @@ spec:
 {{- $spread := list -}}
 {{- range $own.topologySpreadConstraints -}}
 {{- $selector := dict "matchLabels" (merge (include "tickbridge.selector" $root | fromYaml) $labels) -}}
-{{- $spread = append $spread (merge (deepCopy .) (dict "labelSelector" $selector)) -}}
+{{- $spread = append $spread (dict "labelSelector" (default $selector .labelSelector) | merge (omit . "labelSelector")) -}}
 {{- end -}}
 {{- with $spread -}}{{- $_ := set $found "topologySpreadConstraints" . -}}{{- end -}}
 {{- $secrets := list -}}
