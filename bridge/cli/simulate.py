@@ -341,6 +341,7 @@ def _write_config(simulator: Simulator, urls: Urls, args: argparse.Namespace, se
             | ({"subaccounts": True} if simulator.dialect.subaccounts else {})
         },
     }
+    args.write_config.touch(mode=0o600)  # it has an account's key
     args.write_config.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
 

@@ -3,6 +3,7 @@
     python make_secrets.py                  what is missing
     python make_secrets.py rotate USER      another password for this user; the old one stays valid
     python make_secrets.py retire USER      the old one is valid no more
+    python make_secrets.py next USER        the one or the other: in turn, for users without a service
 
 Redis gets their SHA-256 alone, in an ACL file with the rules of ``tickbridge acl``; each service the URL of its own
 user. Passwords that are there stay (delete a volume, and its own are made anew); the rules are written anew each time.
@@ -42,15 +43,15 @@ def main(root: Path, version: str, arguments: Sequence[str] = ()) -> int:
     rules = {name: _connector(name) for name in names()}
     rules |= {"books": acl.books(""), "wallets": acl.wallets(""), "candles": acl.candles(""), "web": acl.web("")}
     rules |= {"parquet": acl.public_reader(""), "public": acl.public_reader(""), "operator": acl.operator("")}
-    rules["users"] = RELOAD
     match arguments:
-        case ["rotate" | "retire" as action, user] if user in rules:
+        case ["rotate" | "retire" | "next" as action, user] if user in rules:
             _change(root, action, user)
         case []:
             pass
         case _:
-            print(f"usage: make_secrets.py [rotate|retire USER]; users: {', '.join(rules)}", file=sys.stderr)
+            print(f"usage: make_secrets.py [rotate|retire|next USER]; users: {', '.join(rules)}", file=sys.stderr)
             return 1
+    rules["users"] = RELOAD  # not to be rotated: Redis would have to know the new password before it is told to read it
     lines = [DEFAULT, HEALTH]
     for user, each in rules.items():
         file = _file(root, user)
@@ -84,6 +85,9 @@ def _hashes(root: Path, user: str, password: str) -> list[str]:
 
 def _change(root: Path, action: str, user: str) -> None:
     file, former = _file(root, user), _former(root, user)
+    if action == "next":
+        action = "retire" if former.exists() else "rotate"
+        print(f"{user}: " + ("both passwords are valid" if action == "rotate" else "the old password is valid no more"))
     if action == "retire":
         former.unlink(missing_ok=True)
     elif file.exists() and not former.exists():  # tried again, the first one is what the service still has

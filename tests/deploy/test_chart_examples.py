@@ -12,6 +12,7 @@ from importlib import import_module
 import pytest
 import yaml
 
+from bridge.config import load_settings
 from consumers.service import Parser
 from tests.deploy.tools import CHART, HELMS, Rendered, dump_all, needs, render, tool
 
@@ -143,3 +144,27 @@ def test_a_connector_with_a_standby_has_two_pods_apart_of_which_one_may_go(helm_
         "StatefulSet"
     )
     assert stateful["spec"]["template"]["spec"]["affinity"] == own
+
+
+@pytest.mark.parametrize("helm_name", HELMS)
+def test_redis_and_http_are_the_same_for_whatever_has_no_file_of_the_chart(helm_name, monkeypatch, tmp_path):
+    """Connectors with a ConfigMap of one's own, and consumers, have them from the environment."""
+    http = {"hosts": ["one.example.com", "two.example.com"], "old_metric_names": False, "pair_labels": True}
+    redis = {"url": "redis://r:6379/0", "connect_timeout": "7s", "reply_timeout": "8s"}
+    connector = {"name": "coinbase", "exchange": "coinbase", "pairs": ["BTC-USD"]}
+    values = {"http": http, "redis": redis, "connectors": [connector]}
+    config = Rendered(render(helm_name, values)).config("coinbase")
+    found = Rendered(render(helm_name, values | {"connectors": [{"name": "own", "existingConfigMap": "own"}]}))
+    for container in (found.container("connector"), found.consumer("books")):
+        env = {each["name"]: each["value"] for each in container["env"]}
+        file = tmp_path / "own.yaml"
+        file.write_text(yaml.safe_dump({"connectors": [connector]}))
+        own = load_settings(file, env)
+        file.write_text(yaml.safe_dump(config))
+        charts = load_settings(file, {})
+        assert (own.http, own.redis) == (charts.http, charts.redis)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    parsed = Parser("candles", "", http_port=9111).parse_args([])
+    assert parsed.http.hosts == ("one.example.com", "two.example.com")
+    assert parsed.http.old_names is False

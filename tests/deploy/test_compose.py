@@ -229,7 +229,58 @@ def test_one_password_is_rotated_and_no_other(made, tmp_path):
     assert len(hashes()["operator"]) == 2
 
 
-@pytest.mark.parametrize("words", [["rotate"], ["rotate", "nobody"], ["turn", "lmex"], ["rotate", "lmex", "okx"]])
+def test_the_password_of_a_user_without_a_service_is_rotated_in_two_runs(made, tmp_path):
+    """As deploy/rotate.sh runs it: in between, readers are given the new one."""
+
+    def hashes() -> list[str]:
+        [line] = re.findall(r"^user public .*$", (tmp_path / "redis" / "users.acl").read_text(), re.MULTILINE)
+        return re.findall(r"#([0-9a-f]{64})", line)
+
+    made.main(tmp_path, "7.2")
+    [first] = hashes()
+    made.main(tmp_path, "7.2", ["next", "public"])
+    second, former = hashes()
+    assert (former, second) == (
+        first,
+        hashlib.sha256((tmp_path / "redis" / "public.password").read_bytes()).hexdigest(),
+    )
+    made.main(tmp_path, "7.2", ["next", "public"])
+    assert hashes() == [second]
+
+
+def script(tmp_path: Path, name: str, text: str) -> dict[str, str]:
+    """An environment in which a command is this shell script; it keeps its words in the file ``said``."""
+    (tmp_path / name).write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/said\n{text}\n')
+    (tmp_path / name).chmod(0o755)
+    return {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+
+
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [(["public"], ["next"]), (["lmex"], ["rotate", "up", "retire"]), (["lmex", "x"], ["rotate", "up", "retire"])],
+)
+def test_the_script_that_rotates_waits_for_the_service_if_there_is_one(tmp_path, words, steps):
+    env = script(tmp_path, "stack", "") | {"DOCKER_COMPOSE": "stack"}
+    subprocess.run(["sh", ROOT / "deploy" / "rotate.sh", *words], check=True, env=env)
+    said = (tmp_path / "said").read_text()
+    assert re.findall(r"\b(?:rotate|retire|next|up)\b", said) == steps
+    assert re.findall(r"up .* (\S+)$", said, re.MULTILINE) == words[-1:] * steps.count("up")
+
+
+@pytest.mark.parametrize(("answer", "code"), [("OK", 0), ("NOAUTH Authentication required.", 1), ("", 1)])
+def test_it_ends_if_redis_does_not_take_the_users(tmp_path, answer, code):
+    """redis-cli ends with 0 when Redis refuses a command."""
+    text = (ROOT / "deploy" / "redis" / "reload_users.sh").read_text()
+    password = tmp_path / "users.password"
+    password.write_text("x")
+    reload = text.replace("/run/tickbridge/secrets/users.password", str(password))
+    ran = subprocess.run(["sh", "-c", reload], check=False, env=script(tmp_path, "redis-cli", f'echo "{answer}"'))
+    assert ran.returncode == code
+
+
+@pytest.mark.parametrize(
+    "words", [["rotate"], ["rotate", "nobody"], ["turn", "lmex"], ["rotate", "lmex", "okx"], ["rotate", "users"]]
+)
 def test_what_cannot_be_rotated_is_refused(made, tmp_path, capsys, words):
     assert made.main(tmp_path, "7.2", words) == 1
     assert "users: binance, binance-usdm" in capsys.readouterr().err

@@ -61,6 +61,20 @@ def test_an_items_own_values_go_before_the_charts(helm_name):
 
 
 @pytest.mark.parametrize("helm_name", HELMS)
+def test_pods_are_spread_by_the_selector_that_is_given(helm_name):
+    """As it is, not as an addition to the chart's."""
+    spread = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
+    own = {"labelSelector": {"matchLabels": {"app.kubernetes.io/instance": "rel"}}}
+    found = Rendered(render(helm_name, {"topologySpreadConstraints": [spread | own, spread]}))
+    for component in ("connector", "consumer"):
+        given, without = found.main(component)["spec"]["template"]["spec"]["topologySpreadConstraints"]
+        assert given == spread | own
+        labels = without["labelSelector"]["matchLabels"]
+        assert without == spread | {"labelSelector": {"matchLabels": labels}}
+        assert labels["app.kubernetes.io/component"] == component
+
+
+@pytest.mark.parametrize("helm_name", HELMS)
 def test_openshift_is_recognised(helm_name):
     """It gives pods their user and groups, and refuses those that have others."""
     command = ["template", "rel", str(CHART), "--api-versions", "security.openshift.io/v1"]

@@ -97,10 +97,11 @@ def test_written_config_is_a_valid_one(tmp_path: Path) -> None:
     config = tmp_path / "limitlex.yaml"
     with started("limitlex", "--port", "0", "--write-config", str(config)):
         pass
-    from bridge.config import load_settings
+    from bridge.config.load import load_with_origins
 
-    settings = load_settings(config)
-    assert [connector.name for connector in settings.connectors] == ["limitlex"]
+    loaded = load_with_origins(config)
+    assert [connector.name for connector in loaded.settings.connectors] == ["limitlex"]
+    assert not list(loaded.exposed()), "others can read what was written"
 
 
 def test_lmex(tmp_path: Path) -> None:

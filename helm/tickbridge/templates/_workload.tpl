@@ -125,7 +125,7 @@ spec:
 {{- $spread := list -}}
 {{- range $own.topologySpreadConstraints -}}
 {{- $selector := dict "matchLabels" (merge (include "tickbridge.selector" $root | fromYaml) $labels) -}}
-{{- $spread = append $spread (merge (deepCopy .) (dict "labelSelector" $selector)) -}}
+{{- $spread = append $spread (dict "labelSelector" (default $selector .labelSelector) | merge (omit . "labelSelector")) -}}
 {{- end -}}
 {{- with $spread -}}{{- $_ := set $found "topologySpreadConstraints" . -}}{{- end -}}
 {{- $secrets := list -}}
@@ -160,6 +160,11 @@ spec:
 {{- $redis := .Values.redis -}}
 - {name: TICKBRIDGE_HTTP__HOST, value: {{ .Values.http.host | quote }}}
 - {name: TICKBRIDGE_HTTP__PORT, value: {{ .Values.http.port | quote }}}
+{{- with .Values.http.hosts }}
+- {name: TICKBRIDGE_HTTP__HOSTS, value: {{ join "," . | quote }}}
+{{- end }}
+- {name: TICKBRIDGE_HTTP__OLD_METRIC_NAMES, value: {{ .Values.http.old_metric_names | quote }}}
+- {name: TICKBRIDGE_HTTP__PAIR_LABELS, value: {{ .Values.http.pair_labels | quote }}}
 {{- with .Values.config.namespace }}
 - {name: TICKBRIDGE_NAMESPACE, value: {{ . | quote }}}
 {{- end }}
@@ -168,6 +173,8 @@ spec:
 {{- else }}
 - {name: TICKBRIDGE_REDIS__URL, value: {{ $redis.url | quote }}}
 {{- end }}
+- {name: TICKBRIDGE_REDIS__CONNECT_TIMEOUT, value: {{ $redis.connect_timeout | quote }}}
+- {name: TICKBRIDGE_REDIS__REPLY_TIMEOUT, value: {{ $redis.reply_timeout | quote }}}
 {{- range $setting, $file := include "tickbridge.redisTls" . | fromYaml }}
 - {name: TICKBRIDGE_REDIS__{{ upper $setting }}, value: {{ $file | quote }}}
 {{- end }}
