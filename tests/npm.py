@@ -21,7 +21,7 @@ _NO_REGISTRY = re.compile(
 def npm_environment(**extra: str) -> dict[str, str]:
     """A clean one, with what says how npm reaches its registry."""
     kept = {name: value for name, value in os.environ.items() if _OF_NPM(name)}
-    return clean_environment(**{**kept, **extra})
+    return clean_environment(**{"SSL_CERT_FILE": os.environ.get("SSL_CERT_FILE", ""), **kept, **extra})
 
 
 def install(folder: Path) -> str:

@@ -48,5 +48,5 @@ def test_a_process_under_test_sees_what_a_users_shell_has(monkeypatch: pytest.Mo
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     seen = json.loads(ran.stdout)
     seen = {name: value for name, value in seen.items() if not name.startswith("COVERAGE_")}
-    assert set(seen) - {"PATH", "TMPDIR", "LC_CTYPE"} == {"LANG", "TERM", "COLORTERM", "EXTRA"}
+    assert set(seen) - {"PATH", "TMPDIR", "LC_CTYPE"} == {"LANG", "TERM", "COLORTERM", "SSL_CERT_FILE", "EXTRA"}
     assert seen["LANG"] == "C.UTF-8"
