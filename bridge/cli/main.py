@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from bridge import __version__
 from bridge.cli.parser import USER_MISTAKE, Parser
+from bridge.process.starting import quick_imports
 from bridge.suggestions import nearest
 
 __all__ = ["COMMANDS", "GROUPS", "command_parser", "main", "parse"]
@@ -76,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments:
         _top_parser().print_help()
         return _USER
-    return _run(parse(arguments))
+    with quick_imports():
+        return _run(parse(arguments))
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from bridge.errors import ConfigError, Problem
 from bridge.process.lifecycle import run_loop
 from bridge.process.logs import handle_loop_errors
+from bridge.process.starting import collect_as_usual
 
 __all__ = ["check_loop", "run_async"]
 
@@ -27,6 +28,7 @@ def run_async(main: Coroutine[Any, Any, T], loop: str = "auto") -> T:
     except ConfigError:
         main.close()
         raise
+    collect_as_usual()
     return run_loop(main, factory, handle_loop_errors)
 
 
