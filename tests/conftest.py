@@ -2,11 +2,66 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
 
 import pytest
 
 from tests.servers import KINDS, RedisServer, missing
+
+_LONG_FIRST = (
+    "soak",
+    "e2e",
+    "demo",
+    "web",
+    "notebooks",
+    "contract",
+    "clients",
+    "benchmarks",
+    "deploy",
+    "consumers",
+    "cli",
+)
+"""Folders whose tests start processes and wait for them, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have every worker begin with long tests and end with short ones.
+
+    pytest-xdist gives each worker an equal part of the list, and those that are done take from the ends of the others'
+    parts. In the order of names, one worker would have all that waits, the others all that computes, and at the end one
+    test of a minute would go on alone.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        items[:] = dealt(items, workers)
+
+
+def dealt(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """The tests in ``workers`` equal parts: files of long tests, dealt out whole, then what makes the parts equal."""
+    files = [list(file) for _, file in groupby(items, lambda item: item.path)]
+    long = sorted(
+        (file for file in files if _rank(file[0].path) < len(_LONG_FIRST)), key=lambda file: _rank(file[0].path)
+    )
+    parts: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    for number, file in enumerate(long):
+        parts[number % workers] += file
+    short = [item for file in files if _rank(file[0].path) == len(_LONG_FIRST) for item in file]
+    left = len(items)
+    for number, part in enumerate(parts):
+        size = left // (workers - number)  # as pytest-xdist counts
+        left -= size
+        missing = max(0, size - len(part))
+        part.extend(short[:missing])
+        del short[:missing]
+    return [item for part in parts for item in part] + short
+
+
+def _rank(path: Path) -> int:
+    folder = path.relative_to(Path(__file__).parent).parts[0]
+    return _LONG_FIRST.index(folder) if folder in _LONG_FIRST else len(_LONG_FIRST)
 
 
 class _Servers(dict[str, RedisServer]):
