@@ -41,6 +41,8 @@ _EXCHANGES = {
 _RATE = 500
 """Messages per second of the simulated exchange."""
 _PATIENCE = 120.0
+_SLOW_MACHINE = {"interval": "5s", "ttl": "30s"}
+"""A process that gets no time to run for seconds is not to count as gone: one that is killed on this host counts at once."""
 _LOOK = 0.002
 _RESTED = 2.0
 """Seconds for which the streams must not grow before they are compared."""
@@ -117,7 +119,7 @@ class _Feed:
         config = yaml.safe_load(written.read_text())
         connector = config["connectors"][0]
         connector["standby"] = True
-        config |= {"namespace": _NAMESPACE, "http": {"port": "off"}}
+        config |= {"namespace": _NAMESPACE, "http": {"port": "off"}, "heartbeat": _SLOW_MACHINE}
         self._config = self._folder / "standby.yaml"
         self._config.write_text(yaml.safe_dump(config))
         self._control = connector["rest_url"].removesuffix("/api") + "/sim"
