@@ -13,7 +13,7 @@ from tests.e2e.conftest import Run
 from tests.e2e.harness import Process, Simulated, eventually
 from tests.e2e.hosts import Host, hosts, no_hosts
 from tests.e2e.observing import check_streams, connect, none_missing, settled
-from tests.e2e.test_standby import HEARTBEAT, Pair, words
+from tests.e2e.test_standby import HEARTBEAT, SLOW_MACHINE, Pair, words
 from tests.servers import RedisServer
 
 
@@ -24,7 +24,7 @@ class Rig:
         self.hosts = two
         self.client = connect(server)
         arguments = ("--host", exchange, "--tls-dir", str(directory / "tls"))
-        self.simulated = Simulated(directory, server.url, *arguments, rate=200)
+        self.simulated = Simulated(directory, server.url, *arguments, rate=100)
         self._run = run
         self._server = server
         self._directory = directory
@@ -39,7 +39,8 @@ class Rig:
         found = yaml.safe_load(config.read_text())
         found["redis"]["url"] = f"redis://{host.redis}:{self._server.port}/0"
         config.write_text(yaml.safe_dump(found))
-        return self._run("run", "--config", str(config), within=host.within, SSL_CERT_FILE=os.environ["SSL_CERT_FILE"])
+        environment = {**SLOW_MACHINE, "SSL_CERT_FILE": os.environ["SSL_CERT_FILE"]}
+        return self._run("run", "--config", str(config), within=host.within, **environment)
 
     def check(self) -> None:
         for name in self.simulated.pairs:
