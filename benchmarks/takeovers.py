@@ -1,4 +1,4 @@
-"""A writer is killed again and again, and its standby goes on: how long nothing is written, and what the streams lack.
+"""Writers are killed, or replaced one by one, and their standbys go on: how long nothing is written, what the streams lack.
 
 Judged from outside: how long the streams of trades do not grow, and by the exchange's own list of trades at the end.
 """
@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,43 +30,68 @@ __all__ = ["measure"]
 
 _NAMESPACE = "bench-takeovers"
 _KEYS = Keys(_NAMESPACE)
-_EXCHANGE = "limitlex"
+_SIMULATED = ("simulate", "--port", "0")
+_EXCHANGES = {
+    "limitlex": ("bridge", *_SIMULATED),
+    "lmex": ("bridge", *_SIMULATED),
+    "coinbase": ("tests.markets",),
+    "bybit": ("tests.markets",),
+}
+"""Each with the module and the words that serve it."""
 _RATE = 500
 """Messages per second of the simulated exchange."""
 _PATIENCE = 120.0
+_SLOW_MACHINE = {"interval": "5s", "ttl": "30s"}
+"""A process that gets no time to run for seconds is not to count as gone: one that is killed on this host counts at once."""
 _LOOK = 0.002
 _RESTED = 2.0
 """Seconds for which the streams must not grow before they are compared."""
+_FAULTS = ("twice", "missing", "breaks", "declared")
 
 
-def measure(server: Server, *, kills: int) -> tuple[str, list[Target], dict[str, Any]]:
-    """Kill the writer so often; each time another process becomes the standby."""
+def measure(
+    server: Server, *, kills: int, exchanges: Sequence[str] = tuple(_EXCHANGES)
+) -> tuple[str, list[Target], dict[str, Any]]:
+    """Kill each exchange's writer so often, and stop one a fifth as often; each time another process becomes the standby."""
+    stops = max(1, kills // 5)
+    killed = {exchange: _measure(server, exchange, _Feed.kill, kills) for exchange in exchanges}
+    stopped = {f"rolling upgrade, {exchange}": _measure(server, exchange, _Feed.stop, stops) for exchange in exchanges}
+    targets: list[Target] = []
+    for name, row in {**killed, **stopped}.items():
+        if name in killed:
+            targets.append(Target(f"takeovers, {name}: median, s", row["median s"], at_most=1))
+        targets.append(Target(f"takeovers, {name}: worst, s", row["worst s"], at_most=2 if name in killed else 0.5))
+        targets += [Target(f"takeovers, {name}: {fault}", row[fault], at_most=0) for fault in _FAULTS]
+    about = f"{_RATE} messages/s: seconds without an entry; trades; breaks of seq"
+    text = f"{table(f'{kills} takeovers after kill -9, {about}', killed)}\n\n"
+    text += table(f"{stops} takeovers after SIGTERM, the old writer becomes the next standby, {about}", stopped)
+    return text, targets, {**killed, **stopped}
+
+
+def _measure(server: Server, exchange: str, replace: Callable[[_Feed], float], times: int) -> Run:
     server.forget(_NAMESPACE)
     try:
-        with tempfile.TemporaryDirectory(prefix="tickbridge-takeovers-") as folder, _Feed(server, Path(folder)) as feed:
-            pauses = sorted(feed.kill() for _ in range(kills))
+        with (
+            tempfile.TemporaryDirectory(prefix="tickbridge-takeovers-") as folder,
+            _Feed(server, Path(folder), exchange) as feed,
+        ):
+            pauses = sorted(replace(feed) for _ in range(times))
             audit = feed.audit()
     finally:
         server.forget(_NAMESPACE)
-    row: Run = {
+    return {
         "median s": pauses[len(pauses) // 2],
         "p90 s": pauses[int(0.9 * (len(pauses) - 1))],
         "worst s": pauses[-1],
         **audit,
     }
-    targets = [
-        Target("takeovers: median, s", row["median s"], at_most=1),
-        Target("takeovers: worst, s", row["worst s"], at_most=2),
-        *(Target(f"takeovers: {name}", audit[name], at_most=0) for name in ("twice", "missing", "breaks", "declared")),
-    ]
-    title = f"{kills} takeovers after kill -9, {_RATE} messages/s: seconds without an entry; trades; breaks of seq"
-    return table(title, {"on one host": row}), targets, {"on one host": row}
 
 
 class _Feed:
     """A simulated exchange and two processes of one connector."""
 
-    def __init__(self, server: Server, folder: Path) -> None:
+    def __init__(self, server: Server, folder: Path, exchange: str) -> None:
+        self._exchange = exchange
         self._url = server.url
         self._client = server.client
         self._folder = folder
@@ -76,7 +101,7 @@ class _Feed:
     def __enter__(self) -> Self:
         with self._stack:
             self._simulate()
-            self._writer = self._start("run", "--config", str(self._config))
+            self._writer = self._start("bridge", "run", "--config", str(self._config))
             _until(lambda: self._client.hget(self._heartbeat, "state") == "live", "the writer is live")
             self._standby = self._ready()
             self._stack = self._stack.pop_all()
@@ -87,13 +112,14 @@ class _Feed:
 
     def _simulate(self) -> None:
         written = self._folder / "connector.yaml"
-        command = ["simulate", _EXCHANGE, "--port", "0", "--rate", str(_RATE), "--write-config", str(written)]
-        self._start(*command, "--redis-url", self._url)
+        module, *words = _EXCHANGES[self._exchange]
+        options = ["--rate", str(_RATE), "--write-config", str(written), "--redis-url", self._url]
+        self._start(module, *words, self._exchange, *options)
         _until(lambda: "ready" in (self._folder / "1.log").read_text(), "the simulator is ready")
         config = yaml.safe_load(written.read_text())
         connector = config["connectors"][0]
         connector["standby"] = True
-        config |= {"namespace": _NAMESPACE, "http": {"port": "off"}, "heartbeat": {"interval": "500ms", "ttl": "3s"}}
+        config |= {"namespace": _NAMESPACE, "http": {"port": "off"}, "heartbeat": _SLOW_MACHINE}
         self._config = self._folder / "standby.yaml"
         self._config.write_text(yaml.safe_dump(config))
         self._control = connector["rest_url"].removesuffix("/api") + "/sim"
@@ -103,14 +129,28 @@ class _Feed:
 
     def kill(self) -> float:
         """Kill the writer; returns the seconds without an entry once another process is ready to stand by."""
-        self._writer.kill()
-        self._writer.wait()
-        before, began = self._trades(), time.monotonic()
-        _until(lambda: self._trades() > before, "the standby writes", _LOOK)
-        pause = time.monotonic() - began
+        return self._replace(self._writer.kill)
+
+    def stop(self) -> float:
+        """The same for a writer that is told to end, as in a rolling upgrade."""
+        return self._replace(self._writer.terminate)
+
+    def _replace(self, end: Callable[[], None]) -> float:
+        size, grown = self._trades(), time.monotonic()
+        end()
+        deadline = time.monotonic() + _PATIENCE
+        longest, theirs = 0.0, 0
+        while not theirs or size <= theirs:  # until there are entries that only the standby can have written
+            time.sleep(_LOOK)
+            if (now := self._trades()) > size:
+                size, grown, longest = now, time.monotonic(), max(longest, time.monotonic() - grown)
+            if not theirs and self._writer.poll() is not None:
+                theirs = size
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"not within {_PATIENCE:g} s: the standby of {self._exchange} writes")
         _until(lambda: self._client.hget(self._heartbeat, "pid") == str(self._standby.pid), "its heartbeat is there")
         self._writer, self._standby = self._standby, self._ready()
-        return pause
+        return longest
 
     def audit(self) -> dict[str, float]:
         """Hold the market, and compare the streams with the exchange's trades."""
@@ -123,13 +163,13 @@ class _Feed:
         found: Counter[str] = Counter(trades=size)
         for pair in self._pairs:
             wanted = [
-                (row["side"], row["price"], row["size"], int(row["time"]))
-                for row in self._ask(f"trades?pair={pair}")["trades"]
+                (row["id"], row["side"], row["price"], row["size"], int(row["time"]))
+                for row in self._ask(f"streams/trades?pair={pair}")["trades"]
             ]
             entries = self._client.xrange(self._key(pair))
             seqs = [int(entry_id.partition("-")[2]) for entry_id, _ in entries]
             trades = [
-                (fields["side"], fields["price"], fields["size"], int(fields["ts"]) // 10**9)
+                (fields["id"], fields["side"], fields["price"], fields["size"], int(fields["ts"]) // 10**9)
                 for _, fields in entries
                 if fields["type"] == "trade"
             ]
@@ -139,17 +179,17 @@ class _Feed:
             found["missing"] += (sent - read).total()
             found["breaks"] += sum(later != earlier + 1 for earlier, later in itertools.pairwise(seqs))
             found["declared"] += sum(fields.get("event") not in (None, "live") for _, fields in entries)
-        return {name: float(found[name]) for name in ("trades", "twice", "missing", "breaks", "declared")}
+        return {name: float(found[name]) for name in ("trades", *_FAULTS)}
 
     def _key(self, pair: str) -> str:
-        return _KEYS.stream(_EXCHANGE, pair, Channel.TRADES)
+        return _KEYS.stream(self._exchange, pair, Channel.TRADES)
 
     def _trades(self) -> int:
         return sum(int(self._client.xlen(self._key(pair))) for pair in self._pairs)
 
     def _ready(self) -> subprocess.Popen[bytes]:
         """Start another process; wait until it could take over."""
-        process = self._start("run", "--config", str(self._config))
+        process = self._start("bridge", "run", "--config", str(self._config))
 
         def stands_by() -> bool:
             shown: dict[str, str] = self._client.hgetall(self._standing_by)
@@ -158,11 +198,11 @@ class _Feed:
         _until(stands_by, "a process stands by")
         return process
 
-    def _start(self, *words: str) -> subprocess.Popen[bytes]:
+    def _start(self, module: str, *words: str) -> subprocess.Popen[bytes]:
         self._started += 1
         with (self._folder / f"{self._started}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "bridge", *words], stdout=log, stderr=log, env=clean_environment()
+                [sys.executable, "-m", module, *words], stdout=log, stderr=log, env=clean_environment()
             )
         self._stack.callback(_end, process)
         return process

@@ -111,8 +111,8 @@ class Leaseholder:
                         await self._presence.beat(self._report.heartbeat())
                 if passed_on:
                     await asyncio.Event().wait()  # the connector ends
-                if self.has_standby and await self._presence.wanted():
-                    self.wanted.set()
+                if self.has_standby:
+                    await self._look_at_standby()
                 # The catalog may be with another node, which must not cost the heartbeat its life when it hangs.
                 async with asyncio.timeout(self._beats.ttl / 2):
                     forgotten = await self.show()
@@ -123,6 +123,16 @@ class Leaseholder:
                 self._report.beaten(error)
                 self._log.debug("heartbeat_failed", error=str(error))
             await asyncio.sleep(self._beats.interval)
+
+    def took_over(self, pause: float) -> None:
+        """This process writes in another one's place, which had written nothing for so many seconds."""
+        self._report.takeovers.took_over(pause)
+
+    async def _look_at_standby(self) -> None:
+        shown = await self._presence.standby()
+        self._report.takeovers.standby_ready = self._presence.is_ready(shown)
+        if self._presence.is_wanted(shown):
+            self.wanted.set()
 
     async def pass_on(self, patience: float) -> bool:
         """Let the process that stands by have the lease, once all is written; whether this process has given it away.
@@ -146,7 +156,7 @@ class Leaseholder:
         presence, lease = self._presence, self._presence.lease
         try:
             async with asyncio.timeout(patience):
-                if not await presence.has_standby():
+                if not presence.is_ready(await presence.standby()):
                     return False
                 await self._publisher.drained()
         except (TimeoutError, *FAILURES):
@@ -180,6 +190,7 @@ class Leaseholder:
     def _changed(self, before: LeaseState, after: LeaseState) -> None:
         """Entries go out while the lease is held, and at no other time."""
         lease = self._presence.lease
+        self._report.takeovers.writes = after is LeaseState.HELD
         if after is LeaseState.HELD:
             self._publisher.may_write(Fence(lease.key, lease.token, lease.name))
         elif after is LeaseState.LOST or (after is LeaseState.LAPSED and not lease.ends_connections):

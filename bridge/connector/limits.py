@@ -1,4 +1,4 @@
-"""An exchange's REST limits, kept together with other processes through Redis.
+"""An exchange's limits (REST requests, attempts to connect, messages), kept with other processes through Redis.
 
 Exchanges count what comes from one client address, whichever process sends it. So each request is an entry of a stream,
 with its weight, before it goes: entries have the time of Redis' clock and an order that is the same for all, which makes
@@ -41,6 +41,7 @@ class RedisLimits:
         client: returns text, and repeats no command by itself.
         keys: the keys of the namespace.
         url: the address; its host and port count.
+        purpose: what is counted, if it is not REST requests: ``connect``, ``send``.
         name: of the processes that have one client address; empty: all that use this Redis and namespace.
         log: says when nothing can be shared.
         patience: seconds that Redis gets for an answer; a request is never later than that because of it.
@@ -54,12 +55,13 @@ class RedisLimits:
         url: str,
         *,
         name: str,
+        purpose: str = "",
         log: FilteringBoundLogger,
         patience: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         host = Url.of(url).hosts.lower()[:_LONGEST_NAME]
-        address = f"{name}@{host}" if name else host
+        address = "".join((f"{purpose}:" if purpose else "", f"{name}@" if name else "", host))
         self._client = client
         self._held_key, self._spent_key = keys.limits_held(address), keys.limits_spent(address)
         self._log = log

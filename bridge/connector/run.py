@@ -121,7 +121,7 @@ async def _run_once(
         router = Router(exchange, connector, store, settings, log)
         monitor.add(router.report)
         await router.open()
-        context = feed_context(connector, exchange, router, rest, None)
+        context = feed_context(connector, exchange, router, rest, None, limits=store.limits)
         connections = Connections(context, router)
         keeper = PairKeeper(connector, pairs, connections, router, context)
         works = router.background()

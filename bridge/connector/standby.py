@@ -80,6 +80,8 @@ class Standby:
         """Until when (ns, by the steady clock) it has certainly written."""
         self._beat = ("", "")
         """The writer's instance, and the number of its last heartbeat."""
+        self._newest = 0
+        """When the newest written event of all streams was received (ns, by the steady clock)."""
         self._clocks: tuple[str, int] = ("", 0)
         """The writer's instance, and by how much (ns) this host's clock is ahead of its clock at most."""
 
@@ -109,7 +111,10 @@ class Standby:
             await self._succeed_all()
         await self._succeed_all()  # a pair may have come while the last renewal ended
         self.done.set()
-        self._log.warning("took_over", seconds=round(time.monotonic() - begun, 3), writer=self.writer)
+        took = time.monotonic() - begun
+        pause = (CLOCK.now() - self._newest) / 1e9 if self._newest else took
+        holder.took_over(pause)
+        self._log.warning("took_over", seconds=round(took, 3), pause=round(pause, 3), writer=self.writer)
 
     async def _show(self, heartbeat: Callable[[], Mapping[str, Any]]) -> None:
         """Show what is held, and whether this connector could go on at once, as often as a writer its heartbeat."""
@@ -159,6 +164,7 @@ class Standby:
         # Entries have the time of the writer's host, and what is held has the steady clock's, which nobody sets.
         ahead = (self._clocks[1] if abs(self._clocks[1]) > _SAME_TIME else 0) - CLOCK.shift
         written = [structs.replace(event, recv=min(event.recv + ahead, now)) for event in tail.events]
+        self._newest = max([self._newest, *(event.recv for event in written[-1:])])
         if not succeed(topic, self._publisher, held, written, alive=self._alive, now=now):
             self._books.dropped(topic)
 

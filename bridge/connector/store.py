@@ -167,11 +167,14 @@ class Store:
         key = self.keys.stream(self._exchange, subject, channel)
         return Stream(key, channel, subject, Retention(limits.max_entries, limits.max_age))
 
-    def limits(self, url: str) -> SharedBudget | None:
-        """What this process and others tell each other about requests to ``url``; ``None`` where they aren't to."""
+    def limits(self, url: str, purpose: str = "") -> SharedBudget | None:
+        """What this process and others tell each other about requests to ``url``; ``None`` where they aren't to.
+
+        ``purpose`` tells apart what is counted by itself: attempts to connect, messages; empty: REST.
+        """
         share = self._settings.share_limits
         name = share if isinstance(share, str) else ""
-        return RedisLimits(self._writer, self.keys, url, name=name, log=self._log) if share else None
+        return RedisLimits(self._writer, self.keys, url, name=name, purpose=purpose, log=self._log) if share else None
 
     async def pairs(self) -> set[str]:
         """The pairs that this connector has written before, as the catalog has them.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 from structlog.typing import FilteringBoundLogger
 
@@ -86,14 +88,20 @@ def feed_context(
     receiver: Receiver,
     rest: RestClient,
     tap: FeedTap | None,
+    *,
+    limits: Callable[[str, str], SharedBudget | None] = lambda *_: None,
 ) -> FeedContext:
-    """What all connections of the connector share, the proxies and limits of the config included."""
+    """What all connections of the connector share, the proxies and limits of the config included.
+
+    ``limits`` gives what processes share of one address for one purpose.
+    """
+    url = connector.url or exchange.url
     ca_file = str(connector.ca_file) if connector.ca_file else None
     return FeedContext(
         exchange=exchange,
         receiver=receiver,
         rest=rest,
-        pacer=pacer_of(connector.url or exchange.url, exchange.pace),
+        pacer=pacer_of(url, exchange.pace),
         log=logger_of(connector),
         tls=client_context(ca_file),
         library=connector.transport,
@@ -102,7 +110,9 @@ def feed_context(
         dead=connector.dead_after or exchange.dead,
         silence=dict(connector.silence),
         tap=tap,
-        sends=send_budget(connector.url or exchange.url, exchange.sends_per_second),
+        sends=send_budget(url, exchange.sends_per_second),
+        attempts=limits(url, "connect"),
+        sent=limits(url, "send"),
         flow=receiver.flow if isinstance(receiver, Router) else FlowControl(),
     )
 

@@ -66,7 +66,9 @@ class Connection:
         self._holding = hold
         self._emit: Callable[[Event], None] = self._hold if hold else context.receiver.event
         self._held: list[Event | Restated] = []
-        self._outbox = Outbox(plan.name, context.sends, context.tap, lambda work: self._start(work, "send"))
+        self._outbox = Outbox(
+            plan.name, context.sends, context.sent, context.tap, lambda work: self._start(work, "send")
+        )
         self._doing: dict[type[Output], Callable[[Any], None]] = {
             Send: self._outbox.put,
             Fetch: self._fetch,
@@ -152,7 +154,7 @@ class Connection:
             RestError: the exchange gives no token.
         """
         context = self._context
-        await context.pacer.turn()
+        await context.pacer.turn(context.attempts)
         if context.sends is not None:
             await context.sends.room(_MOST_QUEUED)
         target = await context.rest.drive(self._session.open(context.now()))
@@ -171,7 +173,7 @@ class Connection:
                 proxy=context.proxies.route(target.url).proxy if context.proxies else None,
             )
         except HandshakeError as error:
-            raise self._hold_back(error) from None
+            raise await self._hold_back(error) from None
         self._intake.opened(self._socket)
         self._outbox.opened(self._socket)
         self._announce()
@@ -367,12 +369,14 @@ class Connection:
             "exchange_error", connection=self.plan.name, kind=error.kind, message=error.message, **more
         )
 
-    def _hold_back(self, error: HandshakeError) -> HandshakeError:
+    async def _hold_back(self, error: HandshakeError) -> HandshakeError:
         """The refusal may be for all connections from here, and last longer if one of them tries again."""
         wait = self._context.exchange.handshake_wait(error.status)
         if wait is None:
             return error
         self._context.pacer.hold(wait)
+        if self._context.attempts is not None:
+            await self._context.attempts.refused(wait)
         least = max(wait, error.retry_after or 0.0)
         return HandshakeError(error.exchange, error.status, error.message, least, kind=ErrorKind.BLOCKED)
 

@@ -17,6 +17,7 @@ from bridge.exchanges.api import Exchange, Restated, Subscription
 from bridge.feed.flow import FlowControl
 from bridge.feed.policies import Pacer, SendBudget
 from bridge.feed.rest import RestClient
+from bridge.feed.shared import SharedBudget
 from bridge.feed.tap import FeedTap
 from bridge.model import Channel, Event
 from bridge.proxies import Proxies
@@ -73,6 +74,10 @@ class FeedContext(Struct):
     tap: FeedTap | None = None
     sends: SendBudget | None = None
     """What may be sent, over all connections to the exchange; ``None``: as much as there is."""
+    attempts: SharedBudget | None = None
+    """What other processes know of attempts to connect; ``None``: nothing."""
+    sent: SharedBudget | None = None
+    """The same of what is sent."""
     flow: FlowControl = field(default_factory=FlowControl)
     now: Callable[[], int] = CLOCK.now
     monotonic: Callable[[], float] = time.monotonic

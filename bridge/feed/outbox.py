@@ -9,6 +9,7 @@ from typing import Any
 from bridge.clock import CLOCK
 from bridge.exchanges.api import Send
 from bridge.feed.policies import SendBudget
+from bridge.feed.shared import SharedBudget
 from bridge.feed.sockets import Socket
 from bridge.feed.tap import FeedTap
 
@@ -18,18 +19,21 @@ __all__ = ["Outbox"]
 class Outbox:
     """The messages of one connection, sent by a task that ``start`` makes whenever there are some.
 
-    ``budget`` is shared with the other connections to the exchange (``None``: no limit); the tap sees secrets as ``***``.
+    ``budget`` is shared with the other connections to the exchange (``None``: no limit), and ``shared`` is what other
+    processes see of it; the tap sees secrets as ``***``.
     """
 
     def __init__(
         self,
         connection: str,
         budget: SendBudget | None,
+        shared: SharedBudget | None,
         tap: FeedTap | None,
         start: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self._connection = connection
         self._budget = budget
+        self._shared = shared
         self._tap = tap
         self._start = start
         self._waiting: deque[Send] = deque()
@@ -59,7 +63,7 @@ class Outbox:
         while self._waiting:
             message = self._waiting.popleft()
             if self._budget is not None:
-                await self._budget.turn()
+                await self._budget.turn(self._shared)
             if self._socket:
                 if self._tap:
                     self._tap.sent(self._connection, "***" if message.secret else message.text, CLOCK.now() / 1e9)

@@ -28,6 +28,8 @@ __all__ = [
 _CALM = 60.0
 _PINGS = 3
 _MOST_APART = 2.0
+_AT_ONCE = 4
+"""Attempts of all processes behind one address that may go at once, if none has gone for as long as they take in turn."""
 _LOOK_AT_MOST, _LOOK_AT_LEAST = 0.25, 0.02
 
 
@@ -114,11 +116,21 @@ def look_every(dead: float) -> float:
     return min(_LOOK_AT_MOST, max(_LOOK_AT_LEAST, dead / 8))
 
 
+async def _granted(shared: SharedBudget | None, weight: int, limit: tuple[int, float] | None) -> float:
+    """Ask what all processes share, until there is room; zero, or for how long the exchange wants nothing (seconds)."""
+    while shared is not None and (turn := await shared.take(weight, limit)) != FREE:
+        if turn.held:
+            return turn.held
+        await asyncio.sleep(max(_LOOK, min(turn.full, _LOOK_SHARED)))  # it may get shorter: after a refusal all is free
+    return 0.0
+
+
 class Pacer:
     """Keeps attempts to connect to one address apart: one for all connections and connectors of the process.
 
     So an outage of the exchange doesn't end in a storm of them. While attempts fail, they come ever further apart, up to
-    ``_MOST_APART`` seconds: thirty a minute, however many connections wait.
+    ``_MOST_APART`` seconds: thirty a minute, however many connections wait. All processes behind one address together
+    keep to the same rate, but a few may go at once.
     """
 
     def __init__(self, interval: float, clock: Callable[[], float]) -> None:
@@ -130,12 +142,20 @@ class Pacer:
         self._held = 0.0
         self._queue = asyncio.Lock()
 
-    async def turn(self) -> None:
-        """Wait for one's turn; who waits longest goes first."""
+    async def turn(self, shared: SharedBudget | None = None) -> None:
+        """Wait for one's turn, in this process and among all that have one address; who waits longest goes first."""
         async with self._queue:
-            while (wait := self._until() - self._clock()) > 0:  # noqa: ASYNC110 - what it waits for is a time
-                await asyncio.sleep(wait)
+            while True:
+                while (wait := self._until() - self._clock()) > 0:  # noqa: ASYNC110 - what it waits for is a time
+                    await asyncio.sleep(wait)
+                if not self._interval or not (held := await _granted(shared, 1, self._limit)):
+                    break
+                self.hold(held)
             self._last = self._clock()
+
+    @property
+    def _limit(self) -> tuple[int, float]:
+        return _AT_ONCE, _AT_ONCE * self._interval
 
     def hold(self, seconds: float) -> None:
         """Let nobody through for so long, not even those who wait already."""
@@ -192,13 +212,9 @@ class RequestBudget(Pacer):
                     await asyncio.sleep(
                         min(wait, _LOOK)
                     )  # it may get shorter: after a refusal the budget is full again
-                turn = await shared.take(weight, self.limit) if shared else FREE
-                if turn.held:
-                    self._heed(turn.held)
-                elif turn.full:
-                    await asyncio.sleep(max(_LOOK, min(turn.full, _LOOK_SHARED)))  # here, too
-                else:
+                if not (held := await _granted(shared, weight, self.limit)):
                     break
+                self._heed(held)
             self._last = self._clock()
             if self.limit is not None:
                 self._spent.append((self._last, weight))
@@ -245,6 +261,7 @@ class SendBudget:
     """
 
     def __init__(self, most: int, window: float, clock: Callable[[], float]) -> None:
+        self._limit = (most, window)
         self._window = window
         self._clock = clock
         self._times: deque[float] = deque(maxlen=most)
@@ -253,12 +270,13 @@ class SendBudget:
         self.waiting = 0
         """Messages that wait for their turn; who queues them counts them up, and down where they won't be sent."""
 
-    async def turn(self) -> None:
-        """Wait until one of the messages that wait may go."""
+    async def turn(self, shared: SharedBudget | None = None) -> None:
+        """Wait until one of the messages that wait may go, by this process' count and that of all with one address."""
         try:
             async with self._queue:
                 while (wait := self._until() - self._clock()) > 0:  # noqa: ASYNC110 - what it waits for is a time
                     await asyncio.sleep(wait)
+                await _granted(shared, 1, self._limit)
                 self._times.append(self._clock())
         finally:
             self.waiting -= 1

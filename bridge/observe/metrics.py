@@ -39,9 +39,13 @@ _COUNTED = {
     "rejects_omitted": "Such frames that were not kept as rejects, because there were too many.",
     "unknown_messages": "Messages of types that this version does not know.",
     "feed_paused_seconds": "Time during which the exchange's sockets were not read, because Redis was too slow.",
+    "takeovers": "Times that this process has taken over from the one that wrote.",
     "publish_confirmed": "Repeated writes that Redis had already accepted.",
 }
 _MEASURED = {
+    "connector_writes": "1 while this process writes the connector's streams, 0 while it stands by or has lost its lease.",
+    "standby_ready": "1 if another process could take over at once; of the process that writes, with standby: true.",
+    "last_takeover_seconds": "Pause of the streams at this process's last takeover; absent before the first.",
     "publish_queue_bytes": "Buffer in use, in bytes.",
     "publish_queue_limit_bytes": "Limit of the buffer, buffer.max_bytes.",
     "redis_connection_up": "1 while the publisher is connected.",

@@ -21,6 +21,7 @@ from bridge.latency import Histogram, Latency
 from bridge.model import BOOKS, PUBLIC_CHANNELS, SCHEMA_VERSION, Channel
 from bridge.observe.figures import FEED_BUCKETS, PUBLISH_BUCKETS, ConnectionRow, Durations, Figures, GroupRow, StreamRow
 from bridge.observe.health import Waiting, degraded
+from bridge.observe.takeovers import Takeovers
 from bridge.printable import LONGEST_ERROR, code
 from bridge.process.serving import overall
 from bridge.publish.publisher import Publisher
@@ -89,6 +90,7 @@ class Report:
         """When Redis last accepted a heartbeat (monotonic clock)."""
         self.refusal = ""
         """Why it refused the last one; empty if it did not."""
+        self.takeovers = Takeovers()
         self.standby: Waiting | None = None
         """What it stands by with, for as long as another process writes the streams."""
         self.starting = False
@@ -247,6 +249,7 @@ class Report:
             "redis_memory_limit_bytes": memory.most if memory else None,
             "clock_offset_seconds": offset.ns / 1e9 if offset else None,
             "clock_error_seconds": offset.error / 1e9 if offset else None,
+            **self.takeovers.numbers(),
         }
         return Figures(
             exchange=self.exchange.name,
@@ -349,8 +352,7 @@ class Report:
 
     def heartbeat(self) -> dict[str, str | int | float]:
         """The fields of the heartbeat, except those that identify the process."""
-        latency = self.publisher.latency
-        half, most = latency.percentile(0.5), latency.percentile(0.99)
+        half, most = map(self.publisher.latency.percentile, (0.5, 0.99))
         return {
             "state": self.state,
             "started": self.started,

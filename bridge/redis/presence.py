@@ -182,22 +182,13 @@ class Presence:
         found: dict[str, str] = await self._client.hgetall(self._keys.standby(self._name))  # type: ignore[assignment]
         return found
 
-    async def has_standby(self) -> bool:
-        """Whether another process could go on at once.
-
-        Raises:
-            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
-        """
-        shown = await self.standby()
+    def is_ready(self, shown: Mapping[str, str]) -> bool:
+        """Whether another process, of what a standby shows, could go on at once."""
         return shown.get("state") == "standby" and shown.get("instance") != self.instance and not is_gone(shown)
 
-    async def wanted(self) -> bool:
-        """Whether somebody has asked this process to let the one that stands by go on (`tickbridge handover`).
-
-        Raises:
-            redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
-        """
-        return bool((await self.standby()).get(WANTED) == self.instance)
+    def is_wanted(self, shown: Mapping[str, str]) -> bool:
+        """Whether somebody has asked this process to let the one that stands by go on (`tickbridge handover`)."""
+        return shown.get(WANTED) == self.instance
 
     async def has_successor(self, patience: float) -> bool:
         """Whether another process takes the lease within so many seconds.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from bridge.simulator.exchange import SimulatedExchange
 from bridge.simulator.faults import Fault
 from bridge.simulator.specs import MarketConfig
 
@@ -13,7 +14,7 @@ __all__ = ["SimulatorConfig"]
 
 
 class SimulatorConfig(Struct, frozen=True):
-    """``rate`` is in public market events per second over all pairs; ``max_buffer`` in bytes per socket.
+    """``exchange`` is one by itself, or the name of one of the registry's. ``rate`` is in public market events per second over all pairs; ``max_buffer`` in bytes per socket.
 
     ``market`` and ``options`` (of the exchange's own kind) are the exchange's usual ones if not given. ``faults`` with
     ``after`` or ``every`` run from the start on. ``key_dir``: files with the accounts' secrets, used where they exist.
@@ -21,7 +22,7 @@ class SimulatorConfig(Struct, frozen=True):
     ahead, in seconds. ``journal``: a file for what truly happened (see ``Journal``).
     """
 
-    exchange: str
+    exchange: str | SimulatedExchange
     market: MarketConfig | None = None
     options: Struct | None = None
     rate: float = 50.0

@@ -49,7 +49,8 @@ class Simulation:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
-        self._exchange = exchange = exchange_named(config.exchange)
+        named = config.exchange
+        self._exchange = exchange = exchange_named(named) if isinstance(named, str) else named
         self._clock = clock
         if config.clock_offset:
             clock = partial(_ahead, clock, config.clock_offset)

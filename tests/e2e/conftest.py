@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ def run(tmp_path: Path) -> Iterator[Run]:
     """Start a command of ours; what still runs at the test's end is killed."""
     started: list[Process] = []
 
-    def start(*arguments: str, module: str = "bridge", **env: str) -> Process:
-        process = Process(tmp_path / f"process-{len(started)}.log", *arguments, module=module, **env)
+    def start(*arguments: str, module: str = "bridge", within: Sequence[str] = (), **env: str) -> Process:
+        log = tmp_path / f"process-{len(started)}.log"
+        process = Process(log, *arguments, module=module, within=within, **env)
         started.append(process)
         return process
 

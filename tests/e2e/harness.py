@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,15 +50,17 @@ def fetch(url: str, body: dict[str, Any] | None = None) -> Any:
 
 
 class Process:
-    """A command of ours, its output in a file."""
+    """A command of ours, its output in a file; ``within`` begins the command line, and becomes it in the same process."""
 
-    def __init__(self, log: Path, *arguments: str, module: str = "bridge", **env: str) -> None:
+    def __init__(
+        self, log: Path, *arguments: str, module: str = "bridge", within: Sequence[str] = (), **env: str
+    ) -> None:
         self.log = log
         # No two tests fight over the default port; an empty value leaves a variable out.
         environment = clean_environment(**{"TICKBRIDGE_HTTP__PORT": "off", **env})
         with log.open("ab") as out:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments], stdout=out, stderr=out, env=environment
+                [*within, sys.executable, "-m", module, *arguments], stdout=out, stderr=out, env=environment
             )
 
     @property

@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.e2e.conftest import Bench, Run
-from tests.e2e.harness import Process, eventually
-from tests.e2e.observing import check_streams, controls, none_missing, settled
+from tests.e2e.harness import Process, book_of, eventually, fetch, sequences
+from tests.e2e.observing import check_streams, connect, controls, none_missing, settled
 from tests.e2e.test_lmex_simulated import Rig, whole
 from tests.servers import RedisServer
 
@@ -38,10 +40,6 @@ class Pair:
         self.writer = start()
         eventually(lambda: client.hget(self._heartbeat, "state") == "live", "that all is live")
         self.standby = self._ready()
-
-    @property
-    def instance(self) -> str:
-        return str(self.client.hget(HEARTBEAT, "instance") or "")
 
     def replace(self) -> None:
         """The standby has become the writer: start another one."""
@@ -187,3 +185,58 @@ def test_lmex_goes_on_with_its_accounts(run: Run, redis_server: RedisServer, tmp
     assert len(set(fills)) == len(fills)
     newest = {fill["fill_id"] if "fill_id" in fill else fill["id"] for fill in rig.truth()["fills"]}
     assert newest <= set(fills), "of which the exchange keeps the last ones"
+
+
+class Market:
+    """A market of `tests.markets`, and connectors on it."""
+
+    def __init__(self, run: Run, server: RedisServer, directory: Path, exchange: str, rate: int) -> None:
+        self.exchange = exchange
+        self.client: Any = connect(server)
+        self._run = run
+        self._config = directory / "market.yaml"
+        options = ("--rate", str(rate), "--redis-url", server.url, "--write-config", str(self._config))
+        run(exchange, *options, module="tests.markets").wait_for("ready")
+        config = yaml.safe_load(self._config.read_text())
+        [connector] = config["connectors"]
+        connector["standby"] = True
+        self._config.write_text(yaml.safe_dump(config))
+        self.pairs: list[str] = connector["pairs"]
+        self._control = f"{connector['rest_url']}/sim"
+
+    def run(self) -> Process:
+        return self._run("run", "--config", str(self._config), **SLOW_MACHINE)
+
+    def check(self) -> None:
+        """Hold the market: the streams are as if one connector had written them without a break."""
+        fetch(f"{self._control}/pause", {})
+        for pair in self.pairs:
+            md = f"md:{{{self.exchange}:{pair}}}"
+            found = fetch(f"{self._control}/streams/book?pair={pair}")
+            true = tuple({Decimal(price): Decimal(size) for price, size in found[side]} for side in ("bids", "asks"))
+            eventually(
+                lambda md=md, true=true: book_of(self.client.xrange(f"{md}:book")) == true, f"{pair}'s true book"
+            )
+            trades = [row["id"] for row in fetch(f"{self._control}/streams/trades?pair={pair}")["trades"]]
+            eventually(lambda md=md, last=trades[-1]: self._trades(md)[-1] == last, "the last trade")
+            mine = self._trades(md)
+            assert mine == trades[trades.index(mine[0]) :], "each once and in order, none missing"
+            for channel in ("trades", "book", "quotes", "ticker"):
+                assert words(self.client, f"{md}:{channel}") == [("live", "")], channel
+        for key, numbers in sequences(self.client).items():
+            assert numbers == list(range(1, len(numbers) + 1)), key
+
+    def _trades(self, md: str) -> list[str]:
+        rows = self.client.xrange(f"{md}:trades")
+        return [fields["id"] for _, fields in rows if fields["type"] == "trade"]
+
+
+@pytest.mark.parametrize("exchange", ["coinbase", "bybit"])
+def test_exchanges_that_number_go_on(run: Run, redis_server: RedisServer, tmp_path: Path, exchange: str) -> None:
+    """Coinbase counts the messages of each connection, Bybit the changes of each book; both have trades with ids."""
+    market = Market(run, redis_server, tmp_path, exchange, rate=200)
+    pair = Pair(market.client, exchange, market.pairs[0], market.run)
+    for _ in range(KILLS):
+        pair.kill()
+        pair.replace()
+    market.check()

@@ -17,6 +17,7 @@ from bridge.exchanges.api import Subscription
 from bridge.model import Channel, Control, ControlEvent, Event, Trade
 from bridge.publish.stream import Retention, Stream
 from bridge.sequencer import topic_type
+from tests.patience import PATIENCE
 
 S = 1_000_000_000
 BEAT = {"instance": "a", "beat": "1", "host": "h", "pid": "1"}
@@ -79,6 +80,14 @@ class Bench:
 
 
 class Holder:
+    """``paused``: for how long nothing was written, of each takeover."""
+
+    def __init__(self) -> None:
+        self.paused: list[float] = []
+
+    def took_over(self, pause: float) -> None:
+        self.paused.append(pause)
+
     @contextlib.asynccontextmanager
     async def kept(self, fields: Mapping[str, Any]) -> AsyncIterator[None]:
         yield
@@ -101,7 +110,10 @@ async def test_this_host_s_clock_was_set(hours: int, monkeypatch: pytest.MonkeyP
     topic.accept(trade(now - S, "2"))
     live = Control("A-B", None, now - 90 * S + shift, Channel.TRADES, ControlEvent.LIVE)
     bench.store.left = [live, trade(now - 80 * S + shift, "1")]
-    assert await bench.take_over() == [trade(now - S, "2")]
+    holder = Holder()
+    assert await bench.take_over(holder) == [trade(now - S, "2")]
+    [paused] = holder.paused
+    assert 80 <= paused < 80 + PATIENCE, "by the clock that nobody sets"
 
 
 def test_an_old_heartbeat_that_is_seen_again_is_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
