@@ -113,6 +113,7 @@ class Processes:
         self._guardian: asyncio.subprocess.Process | None = None
         self._guardian_pipe = -1
         self._ending = False
+        self._ended: set[str] = set()
 
     async def __aenter__(self) -> Self:
         # Our own pipe: what is written has arrived, even if this process ends at the same moment.
@@ -136,7 +137,7 @@ class Processes:
         self._ending = True
         # Exchanges and Redis end last, so that connectors and consumers can close in order.
         for rank in sorted({child.rank for child in self.all.values()}, reverse=True):
-            await asyncio.gather(*(self._end(child) for child in self.all.values() if child.rank == rank))
+            await asyncio.gather(*(self.end(child) for child in self.all.values() if child.rank == rank))
         if self._guardian:
             self._register("ended")
             os.close(self._guardian_pipe)
@@ -170,7 +171,7 @@ class Processes:
             assert child.process
             await child.process.wait()
             self._note_end(child)
-            if self._ending:
+            if self._ending or child.name in self._ended:
                 return
             self._notify(f"{child.name} (pid {child.pid}) {child.ended}")
             if child.process.returncode in final:
@@ -188,6 +189,20 @@ class Processes:
                 await asyncio.sleep(_LOOK_EVERY)
             await self._launch(child)
             self._notify(f"{child.name} started again (pid {child.pid})")
+
+    async def end(self, child: ChildProcess) -> None:
+        """End a process for good: by SIGTERM, and after some seconds by SIGKILL."""
+        self._ended.add(child.name)
+        process = child.process
+        if process is None:
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.send_signal(number)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), _PATIENCE)
+        self._note_end(child)
 
     def keep_logs(self) -> None:
         """Keep a temporary directory at the end, except the secrets in it."""
@@ -224,18 +239,6 @@ class Processes:
         child.began = time.monotonic()
         child.ended = ""
         child.killed = False
-
-    async def _end(self, child: ChildProcess) -> None:
-        process = child.process
-        if process is None:
-            return
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.send_signal(number)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), _PATIENCE)
-        self._note_end(child)
 
     def _note_end(self, child: ChildProcess) -> None:
         if not child.ended and child.process is not None:

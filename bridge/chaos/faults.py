@@ -1,0 +1,166 @@
+"""What each kind of fault does, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+
+from bridge.chaos.plan import PlannedFault
+from bridge.chaos.world import World, send
+from bridge.demo.control import UNREACHABLE
+from bridge.demo.processes import ChildProcess
+from bridge.errors import BridgeError
+from bridge.redis.errors import FAILURES
+from bridge.redis.handover import hand_over
+
+__all__ = ["ACTIONS", "Missed", "strike"]
+
+_ROOM = 64 * 1024
+"""Bytes that a full Redis still takes."""
+_HANDOVER = 10.0
+
+
+class Missed(Exception):  # noqa: N818 - it is no error
+    """The fault could not strike: what it was to strike was not there at that moment."""
+
+
+Action = Callable[[World, PlannedFault], AbstractAsyncContextManager[None]]
+"""Entered, it strikes; left, it ends."""
+
+
+async def strike(world: World, fault: PlannedFault) -> None:
+    """Let a fault strike, last, and end; cancelled, it ends at once.
+
+    Raises:
+        Missed: it could not strike.
+    """
+    async with ACTIONS[fault.kind](world, fault):
+        await asyncio.sleep(fault.seconds)
+
+
+async def _processes(world: World, fault: PlannedFault) -> list[ChildProcess]:
+    """The processes that a fault's target names."""
+    name, _, role = fault.target.partition(" ")
+    if role:
+        return await world.by_role(name, role)
+    return [world.processes[world.venues[name].simulator if name in world.venues else name]]
+
+
+@asynccontextmanager
+async def _kill(world: World, fault: PlannedFault) -> AsyncIterator[None]:
+    killed = [child.kill() for child in await _processes(world, fault)]
+    if not any(killed):
+        raise Missed
+    yield
+
+
+@asynccontextmanager
+async def _pause(world: World, fault: PlannedFault) -> AsyncIterator[None]:
+    children = [child for child in await _processes(world, fault) if send(child, signal.SIGSTOP)]
+    if not children:
+        raise Missed
+    try:
+        yield
+    finally:
+        for child in children:
+            send(child, signal.SIGCONT)
+
+
+@asynccontextmanager
+async def _handover(world: World, fault: PlannedFault) -> AsyncIterator[None]:
+    try:
+        await hand_over(world.redis, world.keys, fault.target, _HANDOVER)
+    except (*FAILURES, BridgeError, TimeoutError):
+        raise Missed from None
+    yield
+
+
+@asynccontextmanager
+async def _cut(world: World, fault: PlannedFault) -> AsyncIterator[None]:
+    world.links[fault.target].cut()
+    yield
+
+
+@asynccontextmanager
+async def _refuse(world: World, fault: PlannedFault) -> AsyncIterator[None]:
+    link = world.links[fault.target]
+    link.refuse = True
+    link.cut()
+    try:
+        yield
+    finally:
+        link.refuse = False
+
+
+@asynccontextmanager
+async def _hold(world: World, fault: PlannedFault) -> AsyncIterator[None]:
+    link = world.links[fault.target]
+    link.flow.clear()
+    link.up.clear()
+    try:
+        yield
+    finally:
+        link.up.set()
+        link.flow.set()
+
+
+@asynccontextmanager
+async def _exchange(world: World, fault: PlannedFault) -> AsyncIterator[None]:
+    control = world.venues[fault.target].control
+    try:
+        for body in fault.bodies:
+            await control.fault(**body)
+    except UNREACHABLE:
+        raise Missed from None
+    yield
+
+
+@asynccontextmanager
+async def _wipe_redis(world: World, _: PlannedFault) -> AsyncIterator[None]:
+    child = world.processes["redis"]
+    if not child.kill():
+        raise Missed
+    assert child.process
+    await child.process.wait()
+    data = world.directory / "redis"
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir(exist_ok=True)
+    await world.collector.lose()
+    yield
+
+
+@asynccontextmanager
+async def _fill_redis(world: World, _: PlannedFault) -> AsyncIterator[None]:
+    try:
+        used = (await world.redis.info("memory"))["used_memory"]
+        await world.redis.config_set("maxmemory", used + _ROOM)
+    except (*FAILURES, TimeoutError):
+        raise Missed from None
+    try:
+        yield
+    finally:
+        # A server that was restarted meanwhile has no limit.
+        with suppress(*FAILURES, TimeoutError):
+            await world.redis.config_set("maxmemory", 0)
+
+
+ACTIONS: Mapping[str, Action] = {
+    "kill": _kill,
+    "pause": _pause,
+    "handover": _handover,
+    "cut": _cut,
+    "refuse": _refuse,
+    "hold": _hold,
+    "kill-reader": _kill,
+    "pause-reader": _pause,
+    "exchange": _exchange,
+    "pause-exchange": _pause,
+    "pause-redis": _pause,
+    "kill-redis": _kill,
+    "wipe-redis": _wipe_redis,
+    "fill-redis": _fill_redis,
+}
+"""Kind of fault → what it does."""
