@@ -50,6 +50,7 @@ def audit(copies: Iterable[Copy], sources: Mapping[str, Source]) -> Findings:
     """Compare every stream with its exchange."""
     truths = {exchange: Truth(source.journal, source.coins, source.dead_after) for exchange, source in sources.items()}
     found = Findings()
+    copies = list(copies)
     for copy in copies:
         stream, key = copy.stream, copy.key
         truth, names = truths[stream.exchange], sources[stream.exchange].names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from decimal import Decimal
 from operator import itemgetter
@@ -20,6 +20,8 @@ Row = tuple[str, dict[str, str]]
 Levels = list[tuple[Decimal, Decimal]]
 _SETTLING = 2.0
 """Seconds after a stream's `live` from which on it must have everything, even if it has nothing yet."""
+_OVERLAP = 2.0
+"""Seconds by which a connection may be behind the one that it replaces."""
 Sides = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
 LOSSES = frozenset({"down", "stale", "gap", "lost", "stop", "reset"})
 """The control entries that say that something may be missing, and ``reset``: the stream itself begins again."""
@@ -56,10 +58,14 @@ class _Follower:
         self._differing: set[tuple[int, Decimal]] = set()
 
     def snapshot(self, sides: Sides, number: int | None) -> bool:
-        """Take a whole book; returns whether the exchange had it (``number``: at that number)."""
+        """Take a whole book; returns whether the exchange had it (``number``: at that number).
+
+        Without a number, it may be one from shortly before: when one connection replaces another, the new one may be
+        behind, and nobody can know.
+        """
         self.sides = sides
-        theirs = self._true.at(max(self.number, self._true.first) if number is None else number)
-        self.number = max(self.number, self._true.first) if number is None else number
+        self.number = self._true.shortly_before(self.number, _OVERLAP) if number is None else number
+        theirs = self._true.at(self.number)
         self._differing = {
             (side, price)
             for side, (mine, true) in enumerate(zip(sides, theirs, strict=True))
@@ -115,7 +121,8 @@ class _Follower:
 def check_book(rows: Iterable[Row], true: TrueBook, late: Late | None = None) -> tuple[Counter[str], list[str]]:
     """Every book that a stream calls valid is one that the exchange had, in the exchange's order.
 
-    Where entries have the exchange's number (``xseq``), it is the book of that number.
+    Where entries have the exchange's number (``xseq``), it is the book of that number. After a wrong one, nothing is said
+    until the next snapshot.
 
     Returns:
         How many entries of each kind there were, and what is wrong.
@@ -124,26 +131,31 @@ def check_book(rows: Iterable[Row], true: TrueBook, late: Late | None = None) ->
     wrong: list[str] = []
     number: int | None = None
     mine = _Follower(true)
+    reported = False
     for ident, fields in rows:
         kind = fields["type"]
         counts[fields["event"] if kind == "control" else kind] += 1
         if late is not None and mine.sides is not None and mine.number < true.last:
             late.note(true.time(mine.number + 1), int(fields["recv"]) / 1e9)
         if kind == "control":
-            mine.sides = None
+            mine.sides, reported = None, False
             continue
         number = int(fields["xseq"]) if fields["xseq"] else None
         bids, asks = levels(fields["bids"]), levels(fields["asks"])
-        said = "not a book of the exchange's" if number is None else f"not the book of number {number}"
+        if reported and kind != "snapshot":
+            continue
+        reported = True
         if number is not None and not true.first <= number <= true.last:
             wrong.append(f"{ident}: the exchange never had number {number}")
             mine.sides = None
-        elif kind == "snapshot":
-            if not mine.snapshot((dict(bids), dict(asks)), number):
-                wrong.append(f"{ident}: {said}")
-        elif mine.sides is None:
+        elif kind == "delta" and mine.sides is None:
             wrong.append(f"{ident}: a delta without a snapshot before it")
-        elif not mine.delta((bids, asks), number):
+        elif (
+            mine.snapshot((dict(bids), dict(asks)), number) if kind == "snapshot" else mine.delta((bids, asks), number)
+        ):
+            reported = False
+        else:
+            said = "not a book of the exchange's" if number is None else f"not the book of number {number}"
             wrong.append(f"{ident}: {said}")
             mine.sides = None
     numbered = number is not None
@@ -173,7 +185,8 @@ def check_events(
 ) -> tuple[Counter[str], list[str]]:
     """Each event once; none missing unless a control entry between its neighbours says so, or nobody can know.
 
-    ``true`` are the exchange's events by name, in order. Events without a name are recognised by second and content.
+    ``true`` are the exchange's events by name, in order. Events without a name are recognised by second and content: of two
+    that are alike, one may have been taken for a repeat of the other.
 
     Returns:
         How many entries of each kind there were, and what is wrong.
@@ -184,6 +197,7 @@ def check_events(
     places: dict[int, int] = {}
     breaks: list[int] = []
     named = _named(rows, kind, true)
+    alike = _alike(true) if any(not kind.name(fields) for _, fields, _ in named if fields["type"] != "control") else {}
     begun = None
     for place, (ident, fields, name) in enumerate(named):
         if fields["type"] == "control":
@@ -212,10 +226,19 @@ def check_events(
             [places[seen[i]] if 0 <= i < len(seen) else len(named) for i in (at - 1, at)] if seen else [0, len(named)]
         )
         declared = bisect_left(breaks, min(around)) < bisect_left(breaks, max(around))
-        counts["declared missing" if declared else "unnoticed" if name in unnoticed else "missing"] += 1
-        if not declared and name not in unnoticed:
+        unknowable = name in unnoticed or any(order[twin] in places for twin in alike.get(name, ()))
+        counts["declared missing" if declared else "unnoticed" if unknowable else "missing"] += 1
+        if not declared and not unknowable:
             wrong.append(f"{kind.noun} {name} is missing, and nothing says so")
     return counts, wrong
+
+
+def _alike(true: Mapping[str, Happened]) -> dict[str, list[str]]:
+    """Names of events that have the same content within the same second as others: name → all of them."""
+    groups: defaultdict[tuple[object, ...], list[str]] = defaultdict(list)
+    for name, event in true.items():
+        groups[int(event.time), *event.content].append(name)
+    return {name: group for group in groups.values() if len(group) > 1 for name in group}
 
 
 def _named(rows: Iterable[Row], kind: Kind, true: Mapping[str, Happened]) -> list[tuple[str, dict[str, str], str]]:

@@ -70,6 +70,18 @@ async def _pause(world: World, fault: PlannedFault) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def _block_logs(world: World, fault: PlannedFault) -> AsyncIterator[None]:
+    pipes = [child.pipe for child in await _processes(world, fault) if child.running and child.pipe]
+    for pipe in pipes:
+        pipe.hold()
+    try:
+        yield
+    finally:
+        for pipe in pipes:
+            pipe.release()
+
+
+@asynccontextmanager
 async def _handover(world: World, fault: PlannedFault) -> AsyncIterator[None]:
     try:
         await hand_over(world.redis, world.keys, fault.target, _HANDOVER)
@@ -154,6 +166,7 @@ ACTIONS: Mapping[str, Action] = {
     "cut": _cut,
     "refuse": _refuse,
     "hold": _hold,
+    "block-logs": _block_logs,
     "kill-reader": _kill,
     "pause-reader": _pause,
     "exchange": _exchange,

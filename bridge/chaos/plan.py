@@ -72,6 +72,7 @@ def _at_exchange(random: Random) -> tuple[str, float, Bodies]:
 
 
 _EXCHANGES = tuple(EXCHANGES)
+_ONE = tuple(f"{name} {role}" for name in _EXCHANGES for role in ("writer", "standby"))
 _SOME = tuple(f"{name} {role}" for name in _EXCHANGES for role in ("writer", "standby", "both"))
 _LINKS = (
     *(f"{name}-{side} to {end}" for name in _EXCHANGES for side in SIDES for end in ("exchange", "redis")),
@@ -86,6 +87,7 @@ KINDS: Mapping[str, Kind] = {
     "cut": Kind("all TCP connections between two parts are reset", _of(_LINKS)),
     "refuse": Kind("the same, and none can be opened", _of(_LINKS, 1, 6)),
     "hold": Kind("nothing gets through between two parts, then everything does", _of(_LINKS, 1, 8)),
+    "block-logs": Kind("nobody reads the logs of a process", _of(_ONE, 2, 8)),
     "kill-reader": Kind("kill -9 of a consumer", _of(READERS)),
     "pause-reader": Kind("a consumer does not read (SIGSTOP)", _of(READERS, 2, 8)),
     "exchange": Kind("a fault of the simulated exchange", _at_exchange),

@@ -175,14 +175,12 @@ class _Chaos(Showing):
             }
             subjects[venue.exchange] = list(names)
             sources[venue.exchange] = Source(venue.journal, coins, names, DEAD_AFTER)
-        self._progress("ending connectors and consumers")
+        self._progress("auditing")
+        report.findings = await asyncio.to_thread(audit, list(world.collector.copies.values()), sources)
         report.usage.measure({child.name: child.pid for child in world.processes if child.running})
         clients = [world.processes[name] for name in world.clients]
         await asyncio.gather(*(world.processes.end(child) for child in clients))
         report.ends = [f"{child.name} {child.ended}" for child in clients if child.ended != "ended with exit code 0"]
-        await world.collector.look()
-        self._progress("auditing")
-        report.findings = await asyncio.to_thread(audit, world.collector.copies.values(), sources)
         keys = [key async for key in world.redis.scan_iter("*", count=1000)]
         pairs = {venue.exchange: venue.pairs for venue in world.venues.values()}
         report.leaks = report.usage.leaks() + leaked_keys(keys, world.keys, pairs, subjects)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping
 from decimal import Decimal
@@ -49,6 +50,11 @@ class TrueBook:
     def time(self, seq: int) -> float:
         """When a change happened (seconds since the epoch)."""
         return self.times[seq - self.first]
+
+    def shortly_before(self, seq: int, seconds: float) -> int:
+        """The first change that happened at most so many seconds before another one."""
+        since = self.time(max(seq, self.first)) - seconds
+        return min(max(seq, self.first), self.first + bisect_left(self.times, since))
 
     def at(self, seq: int) -> Sides:
         """Bids and asks after a change. Quick when asked in order."""

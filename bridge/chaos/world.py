@@ -39,6 +39,7 @@ _SETTINGS: dict[str, Any] = {"ping_interval": 1, "dead_after": DEAD_AFTER, "stan
 _COMMON: dict[str, Any] = {
     "heartbeat": {"interval": "500ms", "ttl": "3s"},
     "shutdown_timeout": "3s",
+    "log": {"level": "debug"},
     "http": {"port": "off"},
     # So that nothing is trimmed before it is compared.
     "retention": {"book": {"max_entries": 10_000_000, "max_age": "48h"}},
@@ -149,7 +150,7 @@ async def _start_venue(world: World, stack: AsyncExitStack, exchange: str, seed:
         path.touch(mode=0o600)
         path.write_text(yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
         command = python_module("bridge", "run", "--config", str(path))
-        await world.processes.start(name, command, {"NO_COLOR": "1"})
+        await world.processes.start(name, command, {"NO_COLOR": "1"}, piped=True)
 
 
 async def _link(world: World, stack: AsyncExitStack, name: str, port: int) -> Proxy:

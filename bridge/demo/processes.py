@@ -8,12 +8,13 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
 import bridge
+from bridge.demo.log_pipe import LogPipe
 from bridge.errors import BridgeError
 
 __all__ = ["ChildProcess", "ProcessFailedError", "Processes", "python_module", "tail"]
@@ -55,7 +56,8 @@ class ChildProcess:
     """One child process: its command, its log, and its state.
 
     ``free`` returns whether it may be restarted after it died: the user may have started it already. At the end,
-    processes of a higher ``rank`` end first: 0 is the server, 1 an exchange, 2 their clients.
+    processes of a higher ``rank`` end first: 0 is the server, 1 an exchange, 2 their clients. ``piped``: its output goes
+    into its log through a `LogPipe`, which is new with each start.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class ChildProcess:
         rank: int,
         *,
         owner: str = _DEMO,
+        piped: bool = False,
     ) -> None:
         self.name = name
         self.command = list(command)
@@ -74,6 +77,8 @@ class ChildProcess:
         self.env = dict(env)
         self.rank = rank
         self.owner = owner
+        self.piped = piped
+        self.pipe: LogPipe | None = None
         self.free: Callable[[], Awaitable[bool]] = _always
         self.process: asyncio.subprocess.Process | None = None
         self.starts = 0
@@ -151,11 +156,17 @@ class Processes:
         return self.all[name]
 
     async def start(
-        self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None, *, rank: int = 2
+        self,
+        name: str,
+        command: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        *,
+        rank: int = 2,
+        piped: bool = False,
     ) -> ChildProcess:
         """Add a process and start it; its output goes to ``<name>.log``."""
         child = self.all[name] = ChildProcess(
-            name, command, self._directory / f"{name}.log", env or {}, rank, owner=self._owner
+            name, command, self._directory / f"{name}.log", env or {}, rank, owner=self._owner, piped=piped
         )
         await self._launch(child)
         return child
@@ -222,7 +233,14 @@ class Processes:
         os._exit(128 + signal.SIGINT)
 
     async def _launch(self, child: ChildProcess) -> None:
-        with child.log.open("ab") as output:
+        with child.log.open("ab") as log, ExitStack() as stack:
+            output = log.fileno()
+            if child.piped:
+                if child.pipe:
+                    child.pipe.close()
+                child.pipe = LogPipe(child.log)
+                output = child.pipe.write_end
+                stack.callback(os.close, output)
             child.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", "-c", _REGISTER, str(self._guardian_pipe)),
                 *child.command,
@@ -243,6 +261,8 @@ class Processes:
     def _note_end(self, child: ChildProcess) -> None:
         if not child.ended and child.process is not None:
             child.ended = _words(child.process.returncode)
+            if child.pipe:
+                child.pipe.close()
             self._register(f"- {child.pid}")
 
     def _register(self, line: str) -> None:
