@@ -159,8 +159,9 @@ def check_book(rows: Iterable[Row], true: TrueBook, late: Late | None = None) ->
             wrong.append(f"{ident}: {said}")
             mine.sides = None
     numbered = number is not None
-    if mine.sides is None or not (mine.number == true.last if numbered else mine.at_the_end()):
-        wrong.append(f"at the end: number {mine.number if mine.sides else None}, the exchange has {true.last}")
+    last = None if mine.sides is None else mine.number
+    if last is None or not (mine.number == true.last if numbered else mine.at_the_end()):
+        wrong.append(f"at the end: number {last}, the exchange has {true.last}")
     return counts, wrong
 
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
@@ -43,7 +43,7 @@ class Copy:
         self.count = 0
         self.wrong: list[str] = []
         self._path = path
-        self._file: IO[str] = path.open("w", encoding="utf-8")
+        path.write_text("", encoding="utf-8")
         self._known: dict[str, dict[str, str]] = {}
         self._again = False
         """Whether Redis has lost the stream since, and what it had may come once more."""
@@ -72,19 +72,17 @@ class Copy:
         for ident in list(self._known)[: max(0, len(self._known) - _REMEMBERED)]:
             del self._known[ident]
         self.count += len(new)
-        self._file.writelines(json.dumps(row, separators=(",", ":")) + "\n" for row in new)
+        if new:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(row, separators=(",", ":")) + "\n" for row in new)
         return new
 
     def rows(self) -> Iterator[Row]:
         """All entries, from the file."""
-        self._file.flush()
         with self._path.open(encoding="utf-8") as lines:
             for line in lines:
                 ident, fields = json.loads(line)
                 yield ident, fields
-
-    def close(self) -> None:
-        self._file.close()
 
 
 class Collector:
@@ -128,11 +126,6 @@ class Collector:
         async with self._reading:
             for copy in self.copies.values():
                 copy.lost()
-
-    def close(self) -> None:
-        """Close the files."""
-        for copy in self.copies.values():
-            copy.close()
 
     async def _read(self, copy: Copy) -> int:
         count = 0

@@ -117,7 +117,6 @@ async def build(directory: Path, seed: int, notify: Callable[[str], None], *, te
         stack.push_async_callback(redis.aclose)
         keys = Keys()
         collector = Collector(redis, keys, directory / "streams")
-        stack.callback(collector.close)
         world = World(directory, url, keys, redis, processes, collector)
         for exchange in EXCHANGES:
             await _start_venue(world, stack, exchange, seed)
