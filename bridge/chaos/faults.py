@@ -159,6 +159,16 @@ async def _fill_redis(world: World, _: PlannedFault) -> AsyncIterator[None]:
             await world.redis.config_set("maxmemory", 0)
 
 
+@asynccontextmanager
+async def _set_clock(world: World, fault: PlannedFault) -> AsyncIterator[None]:
+    clock = world.clocks[fault.target]
+    clock.set(fault.bodies[0]["seconds"])
+    try:
+        yield
+    finally:
+        clock.set(0)
+
+
 ACTIONS: Mapping[str, Action] = {
     "kill": _kill,
     "pause": _pause,
@@ -167,6 +177,7 @@ ACTIONS: Mapping[str, Action] = {
     "refuse": _refuse,
     "hold": _hold,
     "block-logs": _block_logs,
+    "set-clock": _set_clock,
     "kill-reader": _kill,
     "pause-reader": _pause,
     "exchange": _exchange,

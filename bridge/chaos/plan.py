@@ -71,6 +71,12 @@ def _at_exchange(random: Random) -> tuple[str, float, Bodies]:
     return exchange.name, 0.0, random.choice(exchange.scenario.chaos(random, pairs))
 
 
+def _set_clock(random: Random) -> tuple[str, float, Bodies]:
+    target = f"{random.choice(_EXCHANGES)}-{random.choice(SIDES)}"
+    off = random.choice((-1, 1)) * random.choice((1, 5, 60, 3600))
+    return target, round(random.uniform(2, 8), 1), ({"seconds": off},)
+
+
 _EXCHANGES = tuple(EXCHANGES)
 _ONE = tuple(f"{name} {role}" for name in _EXCHANGES for role in ("writer", "standby"))
 _SOME = tuple(f"{name} {role}" for name in _EXCHANGES for role in ("writer", "standby", "both"))
@@ -88,6 +94,7 @@ KINDS: Mapping[str, Kind] = {
     "refuse": Kind("the same, and none can be opened", _of(_LINKS, 1, 6)),
     "hold": Kind("nothing gets through between two parts, then everything does", _of(_LINKS, 1, 8)),
     "block-logs": Kind("nobody reads the logs of a process", _of(_ONE, 2, 8)),
+    "set-clock": Kind("the clock of a connector's host is set, and set back", _set_clock, "clock"),
     "kill-reader": Kind("kill -9 of a consumer", _of(READERS)),
     "pause-reader": Kind("a consumer does not read (SIGSTOP)", _of(READERS, 2, 8)),
     "exchange": Kind("a fault of the simulated exchange", _at_exchange),

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from bridge.chaos.audit import Source, audit
+from bridge.chaos.clocks import find_library
 from bridge.chaos.faults import Missed, strike
 from bridge.chaos.leaks import leaked_keys
 from bridge.chaos.plan import PlannedFault, make_plan
@@ -75,9 +76,12 @@ class _Chaos(Showing):
         directory = settings.directory or Path(tempfile.mkdtemp(prefix="tickbridge-chaos-"))
         directory.mkdir(parents=True, exist_ok=True)
         report.directory = str(directory)
+        library = find_library() if "set-clock" in settings.kinds else None
         try:
             self._progress("starting: Redis, simulated exchanges, connectors with standbys, consumers")
-            async with build(directory.resolve(), settings.seed, self.notify, temporary=not kept) as world:
+            async with build(
+                directory.resolve(), settings.seed, self.notify, temporary=not kept, library=library
+            ) as world:
                 self._processes = world.processes
                 await self._disturb(world)
                 kept = kept or bool(report.wrong)

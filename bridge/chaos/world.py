@@ -16,6 +16,7 @@ import yaml
 from msgspec import Struct, field
 from redis.asyncio import Redis
 
+from bridge.chaos.clocks import HostClock
 from bridge.chaos.collector import Collector
 from bridge.chaos.plan import READERS, SIDES
 from bridge.chaos.proxy import Proxy
@@ -68,6 +69,7 @@ class World(Struct):
     collector: Collector
     venues: dict[str, Venue] = field(default_factory=dict)
     links: dict[str, Proxy] = field(default_factory=dict)
+    clocks: dict[str, HostClock] = field(default_factory=dict)
 
     @property
     def connectors(self) -> list[ChildProcess]:
@@ -102,8 +104,10 @@ def send(child: ChildProcess, number: signal.Signals) -> bool:
 
 
 @asynccontextmanager
-async def build(directory: Path, seed: int, notify: Callable[[str], None], *, temporary: bool) -> AsyncIterator[World]:
-    """Start everything; leaving the block ends everything.
+async def build(
+    directory: Path, seed: int, notify: Callable[[str], None], *, temporary: bool, library: Path | None = None
+) -> AsyncIterator[World]:
+    """Start everything; leaving the block ends everything. ``library``: libfaketime, if clocks are to be set.
 
     Raises:
         BridgeError: there is no server, or a process does not start.
@@ -119,7 +123,7 @@ async def build(directory: Path, seed: int, notify: Callable[[str], None], *, te
         collector = Collector(redis, keys, directory / "streams")
         world = World(directory, url, keys, redis, processes, collector)
         for exchange in EXCHANGES:
-            await _start_venue(world, stack, exchange, seed)
+            await _start_venue(world, stack, exchange, seed, library)
         for name in READERS:
             link = await _link(world, stack, f"{name} to redis", _port(url))
             environment = {"TICKBRIDGE_REDIS__URL": _through(url, link), "NO_COLOR": "1"}
@@ -127,7 +131,7 @@ async def build(directory: Path, seed: int, notify: Callable[[str], None], *, te
         yield world
 
 
-async def _start_venue(world: World, stack: AsyncExitStack, exchange: str, seed: int) -> None:
+async def _start_venue(world: World, stack: AsyncExitStack, exchange: str, seed: int, library: Path | None) -> None:
     directory, journal = world.directory, world.directory / f"{exchange}.journal.jsonl"
     options = {"--seed": str(seed), "--rate": f"{_RATE:g}", "--activity": "0.1", "--journal": str(journal)}
     simulator, port = await start_simulation(world.processes, f"simulator-{exchange}", exchange, directory, options)
@@ -149,7 +153,11 @@ async def _start_venue(world: World, stack: AsyncExitStack, exchange: str, seed:
         path.touch(mode=0o600)
         path.write_text(yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
         command = python_module("bridge", "run", "--config", str(path))
-        await world.processes.start(name, command, {"NO_COLOR": "1"}, piped=True)
+        environment = {"NO_COLOR": "1"}
+        if library is not None:
+            world.clocks[name] = clock = HostClock(directory / f"{name}.clock", library)
+            environment |= clock.environment
+        await world.processes.start(name, command, environment, piped=True)
 
 
 async def _link(world: World, stack: AsyncExitStack, name: str, port: int) -> Proxy:

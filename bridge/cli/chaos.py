@@ -63,11 +63,16 @@ def chaos(options: argparse.Namespace) -> int:
         ConfigError: a kind of fault does not exist or is not possible here.
         BridgeError: there is no server, or a process does not start or keeps dying.
     """
+    from bridge.chaos.clocks import MISSING, find_library
     from bridge.chaos.plan import KINDS, checked_kinds, make_plan
     from bridge.chaos.run import ChaosSettings, run
     from bridge.process.loops import run_async
 
-    kinds = checked_kinds(options.kinds, tuple(KINDS))
+    lacking = {} if find_library() else {"clock": MISSING}
+    left_out = {name: lacking[kind.needs] for name, kind in KINDS.items() if kind.needs in lacking}
+    # Which kinds are possible depends on the machine; the plan of the kinds that are named does not.
+    possible = tuple(KINDS) if options.print_plan and options.kinds else tuple(set(KINDS) - left_out.keys())
+    kinds = checked_kinds(options.kinds, possible)
     command = ["tickbridge", "chaos", "--seed", str(options.seed), "--duration", f"{options.duration:g}s"]
     command += ["--kinds", ",".join(kinds)]
     if options.print_plan:
@@ -85,7 +90,7 @@ def chaos(options: argparse.Namespace) -> int:
         duration=options.duration,
         kinds=kinds,
         command=shlex.join(command),
-        left_out={},
+        left_out={} if options.kinds else left_out,
         directory=options.dir,
         json=options.json,
     )
