@@ -20,8 +20,8 @@ Row = tuple[str, dict[str, str]]
 Levels = list[tuple[Decimal, Decimal]]
 _SETTLING = 2.0
 """Seconds after a stream's `live` from which on it must have everything, even if it has nothing yet."""
-_OVERLAP = 2.0
-"""Seconds by which a connection may be behind the one that it replaces."""
+_OVERLAP = 15.0
+"""Seconds by which a connection may be behind the one that it replaces: as long as a process may have been paused."""
 Sides = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
 LOSSES = frozenset({"down", "stale", "gap", "lost", "stop", "reset"})
 """The control entries that say that something may be missing, and ``reset``: the stream itself begins again."""
@@ -121,8 +121,8 @@ class _Follower:
 def check_book(rows: Iterable[Row], true: TrueBook, late: Late | None = None) -> tuple[Counter[str], list[str]]:
     """Every book that a stream calls valid is one that the exchange had, in the exchange's order.
 
-    Where entries have the exchange's number (``xseq``), it is the book of that number. After a wrong one, nothing is said
-    until the next snapshot.
+    Where entries have the exchange's number (``xseq``), it is the book of that number. After a wrong one, and after a
+    ``lost``, deltas are passed over until the next snapshot.
 
     Returns:
         How many entries of each kind there were, and what is wrong.
@@ -131,20 +131,21 @@ def check_book(rows: Iterable[Row], true: TrueBook, late: Late | None = None) ->
     wrong: list[str] = []
     number: int | None = None
     mine = _Follower(true)
-    reported = False
+    passing = False
     for ident, fields in rows:
         kind = fields["type"]
         counts[fields["event"] if kind == "control" else kind] += 1
         if late is not None and mine.sides is not None and mine.number < true.last:
             late.note(true.time(mine.number + 1), int(fields["recv"]) / 1e9)
         if kind == "control":
-            mine.sides, reported = None, False
+            # What waited when Redis lost entries comes after the `lost`, where readers pass over it.
+            mine.sides, passing = None, fields["event"] in ("lost", "reset")
             continue
         number = int(fields["xseq"]) if fields["xseq"] else None
         bids, asks = levels(fields["bids"]), levels(fields["asks"])
-        if reported and kind != "snapshot":
+        if passing and kind != "snapshot":
             continue
-        reported = True
+        passing = True
         if number is not None and not true.first <= number <= true.last:
             wrong.append(f"{ident}: the exchange never had number {number}")
             mine.sides = None
@@ -153,7 +154,7 @@ def check_book(rows: Iterable[Row], true: TrueBook, late: Late | None = None) ->
         elif (
             mine.snapshot((dict(bids), dict(asks)), number) if kind == "snapshot" else mine.delta((bids, asks), number)
         ):
-            reported = False
+            passing = False
         else:
             said = "not a book of the exchange's" if number is None else f"not the book of number {number}"
             wrong.append(f"{ident}: {said}")

@@ -117,7 +117,7 @@ class Collector:
                 stream = self._keys.parse(key)
                 if key not in self.copies and stream is not None:
                     self._directory.mkdir(exist_ok=True)
-                    path = self._directory / f"{len(self.copies)}.jsonl"
+                    path = self._directory / f"{key.replace('/', '_')}.jsonl"
                     self.copies[key] = Copy(key, stream, path)
             return sum([await self._read(copy) for copy in list(self.copies.values())])
 

@@ -44,6 +44,9 @@ async def strike(world: World, fault: PlannedFault) -> None:
 async def _processes(world: World, fault: PlannedFault) -> list[ChildProcess]:
     """The processes that a fault's target names."""
     name, _, role = fault.target.partition(" ")
+    if name == "redis":
+        masters = await _masters(world)
+        return [world.processes[world.servers.names[masters[int(role) % len(masters)]]]]
     if role:
         return await world.by_role(name, role)
     return [world.processes[world.venues[name].simulator if name in world.venues else name]]
@@ -92,31 +95,36 @@ async def _handover(world: World, fault: PlannedFault) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _cut(world: World, fault: PlannedFault) -> AsyncIterator[None]:
-    world.links[fault.target].cut()
+    for link in world.links[fault.target]:
+        link.cut()
     yield
 
 
 @asynccontextmanager
 async def _refuse(world: World, fault: PlannedFault) -> AsyncIterator[None]:
-    link = world.links[fault.target]
-    link.refuse = True
-    link.cut()
+    links = world.links[fault.target]
+    for link in links:
+        link.refuse = True
+        link.cut()
     try:
         yield
     finally:
-        link.refuse = False
+        for link in links:
+            link.refuse = False
 
 
 @asynccontextmanager
 async def _hold(world: World, fault: PlannedFault) -> AsyncIterator[None]:
-    link = world.links[fault.target]
-    link.flow.clear()
-    link.up.clear()
+    links = world.links[fault.target]
+    for link in links:
+        link.flow.clear()
+        link.up.clear()
     try:
         yield
     finally:
-        link.up.set()
-        link.flow.set()
+        for link in links:
+            link.up.set()
+            link.flow.set()
 
 
 @asynccontextmanager
@@ -146,27 +154,52 @@ async def _wipe_redis(world: World, _: PlannedFault) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _fill_redis(world: World, _: PlannedFault) -> AsyncIterator[None]:
+    servers = world.servers
+    masters = await _masters(world)
     try:
-        used = (await world.redis.info("memory"))["used_memory"]
-        await world.redis.config_set("maxmemory", used + _ROOM)
+        for number in masters:
+            used = (await servers.on(number, lambda client: client.info("memory")))["used_memory"]
+            await servers.ask(number, "CONFIG", "SET", "maxmemory", used + _ROOM)
+        yield
     except (*FAILURES, TimeoutError):
         raise Missed from None
-    try:
-        yield
     finally:
-        # A server that was restarted meanwhile has no limit.
-        with suppress(*FAILURES, TimeoutError):
-            await world.redis.config_set("maxmemory", 0)
+        for number in masters:
+            # A server that was restarted meanwhile has no limit.
+            with suppress(*FAILURES, TimeoutError):
+                await servers.ask(number, "CONFIG", "SET", "maxmemory", 0)
 
 
 @asynccontextmanager
-async def _set_clock(world: World, fault: PlannedFault) -> AsyncIterator[None]:
-    clock = world.clocks[fault.target]
-    clock.set(fault.bodies[0]["seconds"])
+async def _failover(world: World, fault: PlannedFault) -> AsyncIterator[None]:
+    masters = await _masters(world)
     try:
-        yield
-    finally:
-        clock.set(0)
+        await world.servers.promote_replica(masters[_number(fault) % len(masters)])
+    except (*FAILURES, TimeoutError, IndexError):  # it has no replica at the moment
+        raise Missed from None
+    yield
+
+
+@asynccontextmanager
+async def _move_slot(world: World, fault: PlannedFault) -> AsyncIterator[None]:
+    venues = list(world.venues.values())
+    venue = venues[_number(fault) % len(venues)]
+    try:
+        await world.servers.move_slot(world.keys.snapshot(venue.exchange, venue.pairs[0]))
+    except (*FAILURES, TimeoutError, StopIteration):
+        raise Missed from None
+    yield
+
+
+async def _masters(world: World) -> list[int]:
+    try:
+        return await world.servers.masters()
+    except (*FAILURES, TimeoutError):
+        raise Missed from None
+
+
+def _number(fault: PlannedFault) -> int:
+    return int(fault.target.rpartition(" ")[2])
 
 
 ACTIONS: Mapping[str, Action] = {
@@ -177,7 +210,6 @@ ACTIONS: Mapping[str, Action] = {
     "refuse": _refuse,
     "hold": _hold,
     "block-logs": _block_logs,
-    "set-clock": _set_clock,
     "kill-reader": _kill,
     "pause-reader": _pause,
     "exchange": _exchange,
@@ -185,6 +217,8 @@ ACTIONS: Mapping[str, Action] = {
     "pause-redis": _pause,
     "kill-redis": _kill,
     "wipe-redis": _wipe_redis,
+    "failover": _failover,
+    "move-slot": _move_slot,
     "fill-redis": _fill_redis,
 }
 """Kind of fault → what it does."""

@@ -12,10 +12,12 @@ from bridge.errors import ConfigError, Problem
 from bridge.simulator import EXCHANGES
 from bridge.suggestions import did_you_mean
 
-__all__ = ["KINDS", "READERS", "SIDES", "Kind", "PlannedFault", "checked_kinds", "make_plan"]
+__all__ = ["KINDS", "READERS", "SHAPES", "SIDES", "Kind", "PlannedFault", "checked_kinds", "make_plan"]
 
 SIDES = ("a", "b")
 """The two processes of each connector; which of them writes changes."""
+SHAPES = ("single", "cluster")
+"""What Redis may be in a run."""
 READERS = ("books", "wallets")
 _PAUSE = (1.5, 3.5)
 """Seconds between two faults."""
@@ -47,7 +49,7 @@ class PlannedFault(Struct, frozen=True):
 class Kind(Struct, frozen=True):
     """What a kind of fault does, in ``words``; ``draw`` makes one: target, seconds, bodies.
 
-    ``needs`` is what it works with only: a kind of Redis (``single``, ``sentinel``, ``cluster``), ``clock``; else empty.
+    ``needs`` is what it works with only: a kind of Redis (``single``, ``cluster``); else empty.
     """
 
     words: str
@@ -71,12 +73,6 @@ def _at_exchange(random: Random) -> tuple[str, float, Bodies]:
     return exchange.name, 0.0, random.choice(exchange.scenario.chaos(random, pairs))
 
 
-def _set_clock(random: Random) -> tuple[str, float, Bodies]:
-    target = f"{random.choice(_EXCHANGES)}-{random.choice(SIDES)}"
-    off = random.choice((-1, 1)) * random.choice((1, 5, 60, 3600))
-    return target, round(random.uniform(2, 8), 1), ({"seconds": off},)
-
-
 _EXCHANGES = tuple(EXCHANGES)
 _ONE = tuple(f"{name} {role}" for name in _EXCHANGES for role in ("writer", "standby"))
 _SOME = tuple(f"{name} {role}" for name in _EXCHANGES for role in ("writer", "standby", "both"))
@@ -84,7 +80,7 @@ _LINKS = (
     *(f"{name}-{side} to {end}" for name in _EXCHANGES for side in SIDES for end in ("exchange", "redis")),
     *(f"{name} to redis" for name in READERS),
 )
-_REDIS = ("redis",)
+_REDIS = tuple(f"redis {number}" for number in range(3))
 
 KINDS: Mapping[str, Kind] = {
     "kill": Kind("kill -9 of the writer, the standby, or both", _of(_SOME)),
@@ -94,15 +90,16 @@ KINDS: Mapping[str, Kind] = {
     "refuse": Kind("the same, and none can be opened", _of(_LINKS, 1, 6)),
     "hold": Kind("nothing gets through between two parts, then everything does", _of(_LINKS, 1, 8)),
     "block-logs": Kind("nobody reads the logs of a process", _of(_ONE, 2, 8)),
-    "set-clock": Kind("the clock of a connector's host is set, and set back", _set_clock, "clock"),
     "kill-reader": Kind("kill -9 of a consumer", _of(READERS)),
     "pause-reader": Kind("a consumer does not read (SIGSTOP)", _of(READERS, 2, 8)),
     "exchange": Kind("a fault of the simulated exchange", _at_exchange),
     "pause-exchange": Kind("the exchange hangs (SIGSTOP)", _of(_EXCHANGES, 1, 5)),
     "pause-redis": Kind("Redis hangs (SIGSTOP)", _of(_REDIS, 1, 5)),
-    "kill-redis": Kind("kill -9 of Redis, which starts again with its data", _of(_REDIS), "single"),
-    "wipe-redis": Kind("kill -9 of Redis, which starts again without data", _of(_REDIS), "single"),
-    "fill-redis": Kind("maxmemory is reached", _of(_REDIS, 1, 5)),
+    "kill-redis": Kind("kill -9 of Redis (of a master), which starts again with its data", _of(_REDIS)),
+    "wipe-redis": Kind("kill -9 of Redis, which starts again without data", _of(_REDIS[:1]), "single"),
+    "fill-redis": Kind("maxmemory is reached", _of(_REDIS[:1], 1, 5)),
+    "failover": Kind("a replica takes its master's place", _of(_REDIS), "cluster"),
+    "move-slot": Kind("a slot moves to another master, with its streams", _of(_REDIS), "cluster"),
 }
 """Name → kind of fault."""
 

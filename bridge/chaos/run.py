@@ -13,10 +13,9 @@ from typing import Any
 from msgspec import Struct
 
 from bridge.chaos.audit import Source, audit
-from bridge.chaos.clocks import find_library
 from bridge.chaos.faults import Missed, strike
 from bridge.chaos.leaks import leaked_keys
-from bridge.chaos.plan import PlannedFault, make_plan
+from bridge.chaos.plan import SHAPES, PlannedFault, make_plan
 from bridge.chaos.report import Report, Struck
 from bridge.chaos.settle import settle
 from bridge.chaos.world import DEAD_AFTER, World, build
@@ -35,7 +34,7 @@ _MEASURE_EVERY = 5.0
 class ChaosSettings(Struct, frozen=True):
     """The options of ``tickbridge chaos``: ``duration`` in seconds, ``kinds`` of faults, ``command`` that repeats the run.
 
-    ``left_out``: kinds that are not possible here, and why.
+    ``shape`` is that of Redis; ``left_out``: kinds that are not possible here, and why.
     """
 
     seed: int
@@ -43,6 +42,7 @@ class ChaosSettings(Struct, frozen=True):
     kinds: tuple[str, ...]
     command: str
     left_out: dict[str, str]
+    shape: str = SHAPES[0]
     directory: Path | None = None
     json: bool = False
 
@@ -76,11 +76,14 @@ class _Chaos(Showing):
         directory = settings.directory or Path(tempfile.mkdtemp(prefix="tickbridge-chaos-"))
         directory.mkdir(parents=True, exist_ok=True)
         report.directory = str(directory)
-        library = find_library() if "set-clock" in settings.kinds else None
         try:
             self._progress("starting: Redis, simulated exchanges, connectors with standbys, consumers")
             async with build(
-                directory.resolve(), settings.seed, self.notify, temporary=not kept, library=library
+                directory.resolve(),
+                settings.shape,
+                settings.seed,
+                self.notify,
+                temporary=not kept,
             ) as world:
                 self._processes = world.processes
                 await self._disturb(world)
@@ -112,7 +115,9 @@ class _Chaos(Showing):
                 group.create_task(world.processes.supervise(child), name=f"supervise {child.name}")
                 for child in world.processes
             ]
-            tasks.append(group.create_task(world.collector.follow(), name="collect"))
+            if self._settings.shape == SHAPES[0]:
+                # A Cluster keeps its data; what a failover lost is no part of its streams.
+                tasks.append(group.create_task(world.collector.follow(), name="collect"))
             await self._until_ready(world)
             tasks.append(group.create_task(self._measure(world), name="measure"))
             self._began = time.monotonic()
@@ -129,7 +134,7 @@ class _Chaos(Showing):
         deadline = time.monotonic() + _READY_SECONDS
         for exchange in world.venues:
             while not await _ready(world, exchange):
-                if self._end.is_set():
+                if self._end.is_set() and not self._report.seconds:
                     return
                 if time.monotonic() > deadline:
                     name = f"{exchange}-a"
@@ -182,6 +187,7 @@ class _Chaos(Showing):
         self._progress("auditing")
         report.findings = await asyncio.to_thread(audit, list(world.collector.copies.values()), sources)
         report.usage.measure({child.name: child.pid for child in world.processes if child.running})
+        await self._until_ready(world)  # one that is just starting could not end in order
         clients = [world.processes[name] for name in world.clients]
         await asyncio.gather(*(world.processes.end(child) for child in clients))
         report.ends = [f"{child.name} {child.ended}" for child in clients if child.ended != "ended with exit code 0"]

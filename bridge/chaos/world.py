@@ -16,18 +16,16 @@ import yaml
 from msgspec import Struct, field
 from redis.asyncio import Redis
 
-from bridge.chaos.clocks import HostClock
 from bridge.chaos.collector import Collector
 from bridge.chaos.plan import READERS, SIDES
 from bridge.chaos.proxy import Proxy
+from bridge.chaos.servers import Servers, start_servers
 from bridge.demo.control import Control
 from bridge.demo.processes import ChildProcess, Processes, python_module
-from bridge.demo.setup import start_server
 from bridge.demo.simulated import control_url, start_simulation, suggested
 from bridge.keys import Keys
 from bridge.redis.errors import FAILURES
 from bridge.simulator import EXCHANGES
-from consumers.connection import make_client
 
 __all__ = ["DEAD_AFTER", "Venue", "World", "build"]
 
@@ -35,7 +33,6 @@ DEAD_AFTER = 3.0
 """Seconds of silence after which a connector gives a connection up."""
 _RATE = 60.0
 """Public messages per second of each exchange."""
-_CLIENT_TIMEOUT = 2.0
 _SETTINGS: dict[str, Any] = {"ping_interval": 1, "dead_after": DEAD_AFTER, "standby": True}
 _COMMON: dict[str, Any] = {
     "heartbeat": {"interval": "500ms", "ttl": "3s"},
@@ -59,17 +56,20 @@ class Venue(Struct, frozen=True):
 
 
 class World(Struct):
-    """The running parts, by name. ``redis`` asks the server directly."""
+    """The running parts, by name."""
 
     directory: Path
-    url: str
     keys: Keys
-    redis: Redis
+    servers: Servers
     processes: Processes
     collector: Collector
     venues: dict[str, Venue] = field(default_factory=dict)
-    links: dict[str, Proxy] = field(default_factory=dict)
-    clocks: dict[str, HostClock] = field(default_factory=dict)
+    links: dict[str, list[Proxy]] = field(default_factory=dict)
+
+    @property
+    def redis(self) -> Redis:
+        """Asks Redis directly."""
+        return self.servers.client
 
     @property
     def connectors(self) -> list[ChildProcess]:
@@ -105,9 +105,14 @@ def send(child: ChildProcess, number: signal.Signals) -> bool:
 
 @asynccontextmanager
 async def build(
-    directory: Path, seed: int, notify: Callable[[str], None], *, temporary: bool, library: Path | None = None
+    directory: Path,
+    shape: str,
+    seed: int,
+    notify: Callable[[str], None],
+    *,
+    temporary: bool,
 ) -> AsyncIterator[World]:
-    """Start everything; leaving the block ends everything. ``library``: libfaketime, if clocks are to be set.
+    """Start everything; leaving the block ends everything.
 
     Raises:
         BridgeError: there is no server, or a process does not start.
@@ -116,22 +121,21 @@ async def build(
         processes = await stack.enter_async_context(
             Processes(directory, notify, temporary=temporary, owner="the chaos run")
         )
-        url = await start_server(processes, directory)
-        redis = make_client(url, socket_timeout=_CLIENT_TIMEOUT, socket_connect_timeout=_CLIENT_TIMEOUT)
-        stack.push_async_callback(redis.aclose)
+        servers = await start_servers(shape, processes, directory)
+        stack.push_async_callback(servers.client.aclose)
         keys = Keys()
-        collector = Collector(redis, keys, directory / "streams")
-        world = World(directory, url, keys, redis, processes, collector)
+        collector = Collector(servers.client, keys, directory / "streams")
+        world = World(directory, keys, servers, processes, collector)
         for exchange in EXCHANGES:
-            await _start_venue(world, stack, exchange, seed, library)
+            await _start_venue(world, stack, exchange, seed)
         for name in READERS:
-            link = await _link(world, stack, f"{name} to redis", _port(url))
-            environment = {"TICKBRIDGE_REDIS__URL": _through(url, link), "NO_COLOR": "1"}
+            url, world.links[f"{name} to redis"] = await servers.way(stack)
+            environment = {"TICKBRIDGE_REDIS__URL": url, "NO_COLOR": "1"}
             await processes.start(name, python_module(f"consumers.{name}", "--http", "off", "--quiet"), environment)
         yield world
 
 
-async def _start_venue(world: World, stack: AsyncExitStack, exchange: str, seed: int, library: Path | None) -> None:
+async def _start_venue(world: World, stack: AsyncExitStack, exchange: str, seed: int) -> None:
     directory, journal = world.directory, world.directory / f"{exchange}.journal.jsonl"
     options = {"--seed": str(seed), "--rate": f"{_RATE:g}", "--activity": "0.1", "--journal": str(journal)}
     simulator, port = await start_simulation(world.processes, f"simulator-{exchange}", exchange, directory, options)
@@ -144,30 +148,14 @@ async def _start_venue(world: World, stack: AsyncExitStack, exchange: str, seed:
     )
     for side in SIDES:
         name = f"{exchange}-{side}"
-        there = await _link(world, stack, f"{name} to exchange", port)
-        redis = await _link(world, stack, f"{name} to redis", _port(world.url))
+        there = await stack.enter_async_context(Proxy(port))
+        world.links[f"{name} to exchange"] = [there]
+        url, world.links[f"{name} to redis"] = await world.servers.way(stack)
         urls = {word: connector[word].replace(f":{port}", f":{there.port}") for word in ("url", "rest_url")}
-        written = {**config, **_COMMON, "redis": {"url": _through(world.url, redis), "reply_timeout": "2s"}}
+        written = {**config, **_COMMON, "redis": {"url": url, "reply_timeout": "2s"}}
         written["connectors"] = [connector | urls]
         path = directory / f"{name}.yaml"
         path.touch(mode=0o600)
         path.write_text(yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
         command = python_module("bridge", "run", "--config", str(path))
-        environment = {"NO_COLOR": "1"}
-        if library is not None:
-            world.clocks[name] = clock = HostClock(directory / f"{name}.clock", library)
-            environment |= clock.environment
-        await world.processes.start(name, command, environment, piped=True)
-
-
-async def _link(world: World, stack: AsyncExitStack, name: str, port: int) -> Proxy:
-    world.links[name] = link = await stack.enter_async_context(Proxy(port))
-    return link
-
-
-def _port(url: str) -> int:
-    return int(url.rpartition(":")[2].partition("/")[0])
-
-
-def _through(url: str, link: Proxy) -> str:
-    return url.replace(f":{_port(url)}/", f":{link.port}/")
+        await world.processes.start(name, command, {"NO_COLOR": "1"}, piped=True)

@@ -18,7 +18,7 @@ _DURATION = 180.0
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
-    from bridge.chaos.plan import KINDS
+    from bridge.chaos.plan import KINDS, SHAPES
 
     width = max(map(len, KINDS)) + 2
     lines = ["kinds of faults:", *(f"  {name:{width}}{kind.words}" for name, kind in KINDS.items())]
@@ -45,6 +45,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--kinds", type=values.words, default=(), metavar="A,B", help="only these kinds of faults (default: all)"
     )
+    parser.add_argument(
+        "--redis",
+        choices=SHAPES,
+        default=SHAPES[0],
+        help="one server, or a Cluster of three masters with a replica each (default: %(default)s)",
+    )
     parser.add_argument("--print-plan", action="store_true", help="print the plan, as JSON with --json, and do nothing")
     parser.add_argument("--json", action="store_true", help="print the report as JSON, and nothing else")
     parser.add_argument(
@@ -63,18 +69,15 @@ def chaos(options: argparse.Namespace) -> int:
         ConfigError: a kind of fault does not exist or is not possible here.
         BridgeError: there is no server, or a process does not start or keeps dying.
     """
-    from bridge.chaos.clocks import MISSING, find_library
-    from bridge.chaos.plan import KINDS, checked_kinds, make_plan
+    from bridge.chaos.plan import KINDS, SHAPES, checked_kinds, make_plan
     from bridge.chaos.run import ChaosSettings, run
     from bridge.process.loops import run_async
 
-    lacking = {} if find_library() else {"clock": MISSING}
+    lacking = {shape: f"only with --redis {shape}" for shape in SHAPES if shape != options.redis}
     left_out = {name: lacking[kind.needs] for name, kind in KINDS.items() if kind.needs in lacking}
-    # Which kinds are possible depends on the machine; the plan of the kinds that are named does not.
-    possible = tuple(KINDS) if options.print_plan and options.kinds else tuple(set(KINDS) - left_out.keys())
-    kinds = checked_kinds(options.kinds, possible)
+    kinds = checked_kinds(options.kinds, tuple(name for name in KINDS if name not in left_out))
     command = ["tickbridge", "chaos", "--seed", str(options.seed), "--duration", f"{options.duration:g}s"]
-    command += ["--kinds", ",".join(kinds)]
+    command += ["--redis", options.redis] * (options.redis != SHAPES[0]) + ["--kinds", ",".join(kinds)]
     if options.print_plan:
         plan = make_plan(options.seed, options.duration, kinds)
         if options.json:
@@ -91,6 +94,7 @@ def chaos(options: argparse.Namespace) -> int:
         kinds=kinds,
         command=shlex.join(command),
         left_out={} if options.kinds else left_out,
+        shape=options.redis,
         directory=options.dir,
         json=options.json,
     )

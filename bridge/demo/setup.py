@@ -158,11 +158,11 @@ async def start_server(processes: Processes, directory: Path, *, durable: bool =
     async def start(port: int) -> ChildProcess:
         return await processes.start("redis", server_command(binary, port, data, durable=durable), rank=_SERVER)
 
-    _, port = await start_on_free_port(start, _answers)
+    _, port = await start_on_free_port(start, answers)
     return f"redis://127.0.0.1:{port}/0"
 
 
-async def _answers(child: ChildProcess, port: int) -> bool:
+async def answers(child: ChildProcess, port: int) -> bool:
     client = make_client(f"redis://127.0.0.1:{port}/0")
     try:
         # Another process may have taken the port: the answer must come from ours.

@@ -148,6 +148,7 @@ def declared(place: int, event: str) -> Callable[[list[Row]], None]:
         (BOOK, instead(3, asks="12:6"), ["100004-4: not a book of the exchange's", "at the end"]),
         (BOOK, renumbered(2), ["100003-3: not a book of the exchange's", "at the end"]),
         (BOOK, declared(2, "gap"), ["100004-4: a delta without a snapshot before it", "at the end"]),
+        (BOOK, declared(2, "lost"), ["at the end: number None, the exchange has 4"]),
         (BOOK, without(4), ["at the end: number 3, the exchange has 4"]),
     ],
 )
@@ -224,13 +225,15 @@ def test_memory_and_files_that_grow() -> None:
 def test_a_report_with_something_wrong(tmp_path: Path) -> None:
     streams = right()
     del streams[TRADES][2]
-    report = Report("tickbridge chaos --seed 1", 1, 60.0, {"kill": Struck(3, 1)}, {"set-clock": "no libfaketime"})
+    report = Report(
+        "tickbridge chaos --seed 1", 1, 60.0, {"kill": Struck(3, 1)}, {"failover": "only with --redis cluster"}
+    )
     report.findings = audited(streams, tmp_path)
     report.usage = Usage(first={"a": (50_000, 10)}, last={"a": (51_000, 11)})
     text = "\n".join(report.lines())
     assert "WRONG: md:{limitlex:BTC-EUR}:trades trade 2 is missing, and nothing says so" in text
     assert "the same plan again: tickbridge chaos --seed 1" in text
-    assert "set-clock: left out, no libfaketime" in text
+    assert "failover: left out, only with --redis cluster" in text
     found = json.loads(json.dumps(report.as_json()))
     assert not found["ok"]
     assert found["faults"] == {"kill": {"struck": 3, "missed": 1}}
