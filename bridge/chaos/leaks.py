@@ -12,8 +12,8 @@ from bridge.model import PUBLIC_CHANNELS, Channel
 
 __all__ = ["Usage", "leaked_keys"]
 
-_MORE_FILES = 24
-"""Open files that a process may have more than one of its kind has once it is ready: connections that are replaced."""
+_MORE_FILES = 64
+"""Open files that a process may have more than one of its kind has once it is ready: connections that are replaced, clients of a replica."""
 _MORE_MEMORY = 96 * 1024
 """KiB that it may take more: windows of recent events, records of what was acknowledged."""
 

@@ -7,6 +7,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,15 +116,17 @@ class _Chaos(Showing):
                 group.create_task(world.processes.supervise(child), name=f"supervise {child.name}")
                 for child in world.processes
             ]
-            if self._settings.shape == SHAPES[0]:
-                # A Cluster keeps its data; what a failover lost is no part of its streams.
-                tasks.append(group.create_task(world.collector.follow(), name="collect"))
+            # A Cluster keeps its data; what a failover lost is no part of its streams.
+            follows = self._settings.shape == SHAPES[0]
+            collecting = group.create_task(world.collector.follow(), name="collect") if follows else None
             await self._until_ready(world)
             tasks.append(group.create_task(self._measure(world), name="measure"))
             self._began = time.monotonic()
             await self._carry_out(world, make_plan(self._settings.seed, self._settings.duration, self._settings.kinds))
             self._report.seconds = self._elapsed()
             self._progress("no more faults; pausing the markets, waiting until the streams are at their end")
+            if collecting is not None:
+                collecting.cancel()
             self._report.differences = await settle(world, self._progress)
             await self._compare(world)
             for task in tasks:
@@ -184,16 +187,18 @@ class _Chaos(Showing):
             }
             subjects[venue.exchange] = list(names)
             sources[venue.exchange] = Source(venue.journal, coins, names, DEAD_AFTER)
-        self._progress("auditing")
-        report.findings = await asyncio.to_thread(audit, list(world.collector.copies.values()), sources)
         report.usage.measure({child.name: child.pid for child in world.processes if child.running})
-        await self._until_ready(world)  # one that is just starting could not end in order
+        self._progress("ending connectors and consumers")
+        with suppress(ProcessFailedError):  # whatever keeps it from that is found below
+            await self._until_ready(world)  # one that is just starting could not end in order
         clients = [world.processes[name] for name in world.clients]
         await asyncio.gather(*(world.processes.end(child) for child in clients))
         report.ends = [f"{child.name} {child.ended}" for child in clients if child.ended != "ended with exit code 0"]
         keys = [key async for key in world.redis.scan_iter("*", count=1000)]
         pairs = {venue.exchange: venue.pairs for venue in world.venues.values()}
         report.leaks = report.usage.leaks() + leaked_keys(keys, world.keys, pairs, subjects)
+        self._progress("auditing")
+        report.findings = await asyncio.to_thread(audit, list(world.collector.copies.values()), sources)
 
 
 async def _ready(world: World, exchange: str) -> bool:
