@@ -53,6 +53,7 @@ GROUPS = {
     "try out": {
         "demo": "run everything on this machine, with nothing else installed",
         "simulate": "run a simulated exchange, WebSocket and REST",
+        "chaos": "let everything fail on purpose, and audit the streams",
         "replay": "serve a recording as its exchange would",
     },
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,6 +37,11 @@ class Control:
     async def book(self, pair: str) -> dict[str, Any]:
         """The book that the streams should contain: ``{"bids":[["price","size"],…],"asks":…}``."""
         return await self._call("GET", "streams/book", params={"pair": pair})
+
+    async def coins(self, pair: str) -> Decimal:
+        """The base coins of a contract; 1 for spot."""
+        answer = await self._call("GET", "book", params={"pair": pair, "levels": "1"})
+        return Decimal(answer.get("contract_size") or 1)
 
     async def trades(self, pair: str) -> list[dict[str, Any]]:
         answer = await self._call("GET", "streams/trades", params={"pair": pair})

@@ -8,12 +8,13 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
 import bridge
+from bridge.demo.log_pipe import LogPipe
 from bridge.errors import BridgeError
 
 __all__ = ["ChildProcess", "ProcessFailedError", "Processes", "python_module", "tail"]
@@ -55,7 +56,8 @@ class ChildProcess:
     """One child process: its command, its log, and its state.
 
     ``free`` returns whether it may be restarted after it died: the user may have started it already. At the end,
-    processes of a higher ``rank`` end first: 0 is the server, 1 an exchange, 2 their clients.
+    processes of a higher ``rank`` end first: 0 is the server, 1 an exchange, 2 their clients. ``piped``: its output goes
+    into its log through a `LogPipe`, which is new with each start.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class ChildProcess:
         rank: int,
         *,
         owner: str = _DEMO,
+        piped: bool = False,
     ) -> None:
         self.name = name
         self.command = list(command)
@@ -74,6 +77,8 @@ class ChildProcess:
         self.env = dict(env)
         self.rank = rank
         self.owner = owner
+        self.piped = piped
+        self.pipe: LogPipe | None = None
         self.free: Callable[[], Awaitable[bool]] = _always
         self.process: asyncio.subprocess.Process | None = None
         self.starts = 0
@@ -113,6 +118,7 @@ class Processes:
         self._guardian: asyncio.subprocess.Process | None = None
         self._guardian_pipe = -1
         self._ending = False
+        self._ended: set[str] = set()
 
     async def __aenter__(self) -> Self:
         # Our own pipe: what is written has arrived, even if this process ends at the same moment.
@@ -136,7 +142,7 @@ class Processes:
         self._ending = True
         # Exchanges and Redis end last, so that connectors and consumers can close in order.
         for rank in sorted({child.rank for child in self.all.values()}, reverse=True):
-            await asyncio.gather(*(self._end(child) for child in self.all.values() if child.rank == rank))
+            await asyncio.gather(*(self.end(child) for child in self.all.values() if child.rank == rank))
         if self._guardian:
             self._register("ended")
             os.close(self._guardian_pipe)
@@ -150,11 +156,17 @@ class Processes:
         return self.all[name]
 
     async def start(
-        self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None, *, rank: int = 2
+        self,
+        name: str,
+        command: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        *,
+        rank: int = 2,
+        piped: bool = False,
     ) -> ChildProcess:
         """Add a process and start it; its output goes to ``<name>.log``."""
         child = self.all[name] = ChildProcess(
-            name, command, self._directory / f"{name}.log", env or {}, rank, owner=self._owner
+            name, command, self._directory / f"{name}.log", env or {}, rank, owner=self._owner, piped=piped
         )
         await self._launch(child)
         return child
@@ -170,7 +182,7 @@ class Processes:
             assert child.process
             await child.process.wait()
             self._note_end(child)
-            if self._ending:
+            if self._ending or child.name in self._ended:
                 return
             self._notify(f"{child.name} (pid {child.pid}) {child.ended}")
             if child.process.returncode in final:
@@ -188,6 +200,20 @@ class Processes:
                 await asyncio.sleep(_LOOK_EVERY)
             await self._launch(child)
             self._notify(f"{child.name} started again (pid {child.pid})")
+
+    async def end(self, child: ChildProcess) -> None:
+        """End a process for good: by SIGTERM, and after some seconds by SIGKILL."""
+        self._ended.add(child.name)
+        process = child.process
+        if process is None:
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.send_signal(number)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), _PATIENCE)
+        self._note_end(child)
 
     def keep_logs(self) -> None:
         """Keep a temporary directory at the end, except the secrets in it."""
@@ -207,7 +233,14 @@ class Processes:
         os._exit(128 + signal.SIGINT)
 
     async def _launch(self, child: ChildProcess) -> None:
-        with child.log.open("ab") as output:
+        with child.log.open("ab") as log, ExitStack() as stack:
+            output = log.fileno()
+            if child.piped:
+                if child.pipe:
+                    child.pipe.close()
+                child.pipe = LogPipe(child.log)
+                output = child.pipe.write_end
+                stack.callback(os.close, output)
             child.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", "-c", _REGISTER, str(self._guardian_pipe)),
                 *child.command,
@@ -225,21 +258,11 @@ class Processes:
         child.ended = ""
         child.killed = False
 
-    async def _end(self, child: ChildProcess) -> None:
-        process = child.process
-        if process is None:
-            return
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.send_signal(number)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), _PATIENCE)
-        self._note_end(child)
-
     def _note_end(self, child: ChildProcess) -> None:
         if not child.ended and child.process is not None:
             child.ended = _words(child.process.returncode)
+            if child.pipe:
+                child.pipe.close()
             self._register(f"- {child.pid}")
 
     def _register(self, line: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -24,9 +23,10 @@ from bridge.demo.cleanup import remove_keys
 from bridge.demo.control import Control
 from bridge.demo.embedded import find_server, server_command
 from bridge.demo.guardian import remove
-from bridge.demo.processes import ChildProcess, Processes, ProcessFailedError, python_module
+from bridge.demo.processes import ChildProcess, Processes, python_module
 from bridge.demo.recorded import RECORDED, kind_of, replay_speed
 from bridge.demo.settings import DemoSettings
+from bridge.demo.simulated import EXCHANGE, control_url, is_ready, start_simulation, suggested
 from bridge.demo.starting import start_on_free_port
 from bridge.demo.venue import Venue
 from bridge.errors import ConfigError, Problem
@@ -36,9 +36,7 @@ from consumers.connection import make_client, safe_url
 
 __all__ = ["Setup", "is_free", "set_up", "start_server", "try_server"]
 
-_CONTROL = re.compile(r"^control +(\S+)$", re.MULTILINE)
-_READY = re.compile(r"^ready", re.MULTILINE)
-_SERVER, _EXCHANGE, _CLIENT = range(3)
+_SERVER, _CLIENT = 0, 2
 
 
 class Setup(Struct):
@@ -160,11 +158,11 @@ async def start_server(processes: Processes, directory: Path, *, durable: bool =
     async def start(port: int) -> ChildProcess:
         return await processes.start("redis", server_command(binary, port, data, durable=durable), rank=_SERVER)
 
-    _, port = await start_on_free_port(start, _answers)
+    _, port = await start_on_free_port(start, answers)
     return f"redis://127.0.0.1:{port}/0"
 
 
-async def _answers(child: ChildProcess, port: int) -> bool:
+async def answers(child: ChildProcess, port: int) -> bool:
     client = make_client(f"redis://127.0.0.1:{port}/0")
     try:
         # Another process may have taken the port: the answer must come from ours.
@@ -186,9 +184,9 @@ async def _start_simulators(
     venues = []
     for exchange, started in zip(settings.pairs, starting, strict=True):
         simulator = started.result()
-        control = await stack.enter_async_context(Control(_control_url(simulator)))
-        suggested = _suggested(directory, exchange)
-        account = yaml.safe_load(suggested.read_text(encoding="utf-8"))["connectors"][0].get("account", "")
+        control = await stack.enter_async_context(Control(control_url(simulator)))
+        written = suggested(directory, exchange)
+        account = yaml.safe_load(written.read_text(encoding="utf-8"))["connectors"][0].get("account", "")
         venue = Venue(
             exchange=exchange,
             pairs=settings.pairs[exchange],
@@ -210,26 +208,17 @@ async def _start_simulator(
 
     Its port is fixed and the connector's config written once, so that it can be restarted.
     """
-    start = _start_replay if exchange in RECORDED else _start_simulation
-    child, _ = await start_on_free_port(partial(start, processes, settings, directory, exchange), _is_ready)
-    return child
-
-
-async def _start_simulation(
-    processes: Processes, settings: DemoSettings, directory: Path, exchange: str, port: int
-) -> ChildProcess:
+    if exchange in RECORDED:
+        child, _ = await start_on_free_port(partial(_start_replay, processes, settings, directory, exchange), is_ready)
+        return child
     options = {
-        "--port": str(port),
         "--pairs": ",".join(settings.pairs[exchange]),
         "--seed": str(settings.seed),
         "--rate": f"{settings.rate:g}",
-        "--key-dir": str(directory / "keys" / exchange),
-        "--write-config": str(_suggested(directory, exchange)),
     }
-    words = [word for pair in options.items() for word in pair]
-    words += exchange_named(exchange).scenario.simulate
-    command = python_module("bridge", "simulate", exchange, *words)
-    return await processes.start(_process_name("simulator", exchange, settings), command, rank=_EXCHANGE)
+    name = _process_name("simulator", exchange, settings)
+    child, _ = await start_simulation(processes, name, exchange, directory, options)
+    return child
 
 
 async def _start_replay(
@@ -239,22 +228,10 @@ async def _start_replay(
     pairs = settings.pairs[exchange]
     connector = {"name": exchange, "exchange": exchange, "pairs": list(pairs)}
     connector |= {"url": f"ws://127.0.0.1:{port}", "rest_url": f"http://127.0.0.1:{port}"}
-    _suggested(directory, exchange).write_text(yaml.safe_dump({"connectors": [connector]}), encoding="utf-8")
+    suggested(directory, exchange).write_text(yaml.safe_dump({"connectors": [connector]}), encoding="utf-8")
     words = (str(RECORDED[exchange]), "--port", str(port), "--speed", f"{replay_speed(exchange):g}", "--close")
     command = python_module("bridge", "replay", *words, "--compare", f"{exchange}:{','.join(pairs)}")
-    return await processes.start(_process_name("replay", exchange, settings), command, rank=_EXCHANGE)
-
-
-async def _is_ready(child: ChildProcess, _: int) -> bool:
-    return bool(_READY.search(child.log.read_text(encoding="utf-8")))
-
-
-def _control_url(simulator: ChildProcess) -> str:
-    """The URL of a simulator's control interface."""
-    found = _CONTROL.search(simulator.log.read_text(encoding="utf-8"))
-    if found is None:
-        raise ProcessFailedError(simulator.name, "did not print the URL of its control interface", simulator.log)
-    return found[1]
+    return await processes.start(_process_name("replay", exchange, settings), command, rank=EXCHANGE)
 
 
 def _process_name(kind: str, exchange: str, settings: DemoSettings) -> str:
@@ -262,15 +239,10 @@ def _process_name(kind: str, exchange: str, settings: DemoSettings) -> str:
     return kind if len(settings.pairs) == 1 else f"{kind}-{exchange}"
 
 
-def _suggested(directory: Path, exchange: str) -> Path:
-    """The connector's config that the simulator suggests."""
-    return directory / f"{exchange}.suggested.yaml"
-
-
 def _write_config(venue: Venue, url: str, namespace: str, settings: DemoSettings) -> None:
     """Write the connector's config; it may contain the password of Redis."""
-    suggested = _suggested(venue.config.parent, venue.exchange)
-    config: dict[str, Any] = yaml.safe_load(suggested.read_text(encoding="utf-8"))
+    written = suggested(venue.config.parent, venue.exchange)
+    config: dict[str, Any] = yaml.safe_load(written.read_text(encoding="utf-8"))
     config |= {
         "redis": {"url": url},
         "namespace": namespace,

@@ -3,9 +3,10 @@
 ========================================================================= ======================================
 ``{"k":"book","pair":"BTC-USD","seq":12,"time":1786309548.03,              after the exchange's change ``seq``, these
 "bids":[["58000.0","0"]],"asks":[]}``                                      levels have these sizes; ``0``: gone
-``{"k":"trade","pair":"BTC-USD","id":7,"side":"buy","price":…,"size":…}`` a public trade
+``{"k":"trade","pair":"BTC-USD","id":7,"side":"buy","price":…,"size":…,    a public trade
+"time":…}``
 ``{"k":"fill","account":"main","id":"…","pair":…,"side":…,"price":…,       an execution of an account's order
-"size":…}``
+"size":…,"time":…}``
 ``{"k":"left_out","type":"trades","pair":"BTC-USD","why":"drop",           a message that a fault kept from a client
 "data":"…"}``
 ========================================================================= ======================================
@@ -17,7 +18,8 @@ derivatives.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import IO
@@ -29,6 +31,7 @@ __all__ = ["Journal"]
 _BUFFER = 1 << 16
 
 Side = Mapping[Decimal, Decimal]
+Levels = Sequence[tuple[Decimal, Decimal]]
 
 
 class Journal:
@@ -41,6 +44,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._file: IO[str] = path.open("w", encoding="utf-8", buffering=_BUFFER)
         self._books: dict[str, tuple[int, Side, Side]] = {}
+        self._counts: Counter[str] = Counter()
         self.fill_id: Callable[[Filled], str] = lambda fill: str(fill.serial)
 
     def heard(self, events: Iterable[MarketEvent]) -> None:
@@ -52,7 +56,8 @@ class Journal:
                 row = {"k": "fill", "account": event.account, "id": self.fill_id(event), "pair": event.pair}
             else:
                 continue
-            self._write({**row, "side": event.side, "price": format(event.price, "f"), "size": format(event.size, "f")})
+            priced = {"side": event.side, "price": format(event.price, "f"), "size": format(event.size, "f")}
+            self._write({**row, **priced, "time": event.time})
 
     def book(self, pair: str, seq: int, bids: Side, asks: Side, time: float) -> None:
         """The levels that the exchange shows after its change ``seq``."""
@@ -63,6 +68,12 @@ class Journal:
         before: tuple[Side, Side] = known[1:] if known else ({}, {})
         changed = [_changed(old, new) for old, new in zip(before, (bids, asks), strict=True)]
         self._write({"k": "book", "pair": pair, "seq": seq, "time": time, "bids": changed[0], "asks": changed[1]})
+
+    def changed(self, pair: str, bids: Levels, asks: Levels, time: float) -> None:
+        """Write levels that changed in a book without numbers of the exchange's own: they are counted here."""
+        self._counts[pair] += 1
+        sides = {name: _texts(side) for name, side in (("bids", bids), ("asks", asks))}
+        self._write({"k": "book", "pair": pair, "seq": self._counts[pair], "time": time, **sides})
 
     def left_out(self, type: str, pair: str, payload: bytes, why: str) -> None:  # noqa: A002 - the exchanges' own word
         """Write that the fault ``why`` kept a message from a client."""
@@ -82,6 +93,8 @@ class Journal:
 
 def _changed(before: Side, after: Side) -> list[tuple[str, str]]:
     gone = [(format(price, "f"), "0") for price in before if price not in after]
-    return gone + [
-        (format(price, "f"), format(size, "f")) for price, size in after.items() if before.get(price) != size
-    ]
+    return gone + _texts([(price, size) for price, size in after.items() if before.get(price) != size])
+
+
+def _texts(levels: Levels) -> list[tuple[str, str]]:
+    return [(format(price, "f"), format(size, "f")) for price, size in levels]

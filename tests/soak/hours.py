@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 from redis.asyncio import Redis
 
+from bridge.chaos.usage import open_files, rss
 from bridge.cli.common import load
 from bridge.config import Settings
 from bridge.connector.run import run
@@ -31,7 +32,6 @@ from bridge.simulator.lmex.options import LmexConfig
 from tests.servers import RedisServer
 from tests.soak.clock import FastClock, FastLoop
 from tests.soak.follow import Follower
-from tests.soak.processes import open_files, rss
 
 __all__ = ["hours"]
 

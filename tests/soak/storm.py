@@ -10,13 +10,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from bridge.chaos.checks import FILLS, TRADES, Late, check_book, check_events
+from bridge.chaos.truth import Truth
+from bridge.chaos.usage import rss
 from tests.e2e.harness import eventually
-from tests.soak import checks
+from tests.soak.checks import check_all_numbers, check_hashes, each
 from tests.soak.leaks import find_secrets
-from tests.soak.processes import rss
 from tests.soak.schedule import Happening
 from tests.soak.stand import DEAD_AFTER, Stand
-from tests.soak.truth import Truth
 
 __all__ = ["Report", "storm"]
 
@@ -72,22 +73,22 @@ def storm(
 
 
 def _hashes(stand: Stand) -> list[str]:
-    return checks.check_hashes(stand.client, stand.account(), {pair: stand.book(pair) for pair in stand.pairs})
+    return check_hashes(stand.client, stand.account(), {pair: stand.book(pair) for pair in stand.pairs})
 
 
 def _streams(stand: Stand, report: Report) -> list[str]:
     truth = Truth(stand.journal, stand.coins(), DEAD_AFTER)
-    late = checks.Late(stand.absent)
+    late = Late(stand.absent)
     counts: dict[str, Counter[str]] = {}
-    wrong = checks.check_numbers(stand.client)
+    wrong = check_all_numbers(stand.client)
     for pair in stand.pairs:
-        rows = checks.each(stand.client, f"md:{{lmex:{pair}}}:book")
-        counts[f"{pair} book"], found = checks.check_book(rows, truth.books[pair], late)
+        rows = each(stand.client, f"md:{{lmex:{pair}}}:book")
+        counts[f"{pair} book"], found = check_book(rows, truth.books[pair], late)
         wrong += found
-        rows = checks.each(stand.client, f"md:{{lmex:{pair}}}:trades")
-        counts[f"{pair} trades"], found = checks.check_trades(rows, pair, truth)
+        rows = each(stand.client, f"md:{{lmex:{pair}}}:trades")
+        counts[f"{pair} trades"], found = check_events(rows, TRADES, truth.trades[pair], truth.unnoticed[pair])
         wrong += found
-    wrong += checks.check_fills(checks.each(stand.client, "acct:{lmex:main}:fills"), truth.fills["main"])
+    wrong += check_events(each(stand.client, "acct:{lmex:main}:fills"), FILLS, truth.fills["main"])[1]
     if late.most > _LATEST:
         wrong.append(f"a book that the stream called valid was {late.most:.1f} s behind the exchange's")
     report["streams"] = {name: dict(sorted(count.items())) for name, count in counts.items()}

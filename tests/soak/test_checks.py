@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from bridge.chaos.checks import FILLS, TRADES, Late, check_book, check_events
+from bridge.chaos.truth import Happened, Truth, _short
 from tests.servers import RedisServer
-from tests.soak.checks import Late, check_book, check_fills, check_trades
 from tests.soak.leaks import find_secrets
-from tests.soak.truth import Truth, _short
 
 PAIR = "BTC-USD"
 BOOKS: list[dict[str, Any]] = [
@@ -24,6 +24,7 @@ SNAPSHOT = ("snapshot", {"xseq": "5", "bids": "10:1 9:2", "asks": "11:1"})
 SECOND = ("delta", {"xseq": "6", "bids": "10:3", "asks": ""})
 THIRD = ("delta", {"xseq": "7", "bids": "9:0", "asks": "12:4.0"})
 DOWN = ("control", {"event": "down", "reason": "why"})
+LIVE = ("control", {"event": "live", "reason": ""})
 LAST = ("snapshot", {"xseq": "7", "bids": "10:3", "asks": "11:1 12:4"})
 
 Row = tuple[str, dict[str, str]]
@@ -32,7 +33,10 @@ Row = tuple[str, dict[str, str]]
 @pytest.fixture
 def truth(tmp_path: Path) -> Truth:
     rows = [{"k": "book", "pair": PAIR, "time": 100.0 + row["seq"], **row} for row in BOOKS]
-    rows += [{"k": "trade", "pair": PAIR, "id": i, "side": "buy", "price": "1", "size": "2"} for i in range(1, 6)]
+    rows += [
+        {"k": "trade", "pair": PAIR, "id": i, "side": "buy", "price": "1", "size": "2", "time": 100.0 + i}
+        for i in range(1, 6)
+    ]
     data = json.dumps({"data": [{"tradeId": 4, "timestamp": 105_000}]})
     rows.append({"k": "left_out", "type": "trades", "pair": PAIR, "why": "drop", "data": data})
     (tmp_path / "journal").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -53,8 +57,8 @@ def stream(*rows: tuple[str, dict[str, str]], recv: int = 106) -> list[Row]:
         ([SNAPSHOT, DOWN, LAST], []),
         ([SNAPSHOT, THIRD], ["1-1: not the book of number 7", "at the end"]),
         ([SNAPSHOT, SECOND, ("delta", {"xseq": "7", "bids": "9:0", "asks": "12:5"})], ["1-2: not the book", "at the"]),
-        ([("snapshot", {**SNAPSHOT[1], "asks": ""}), SECOND, THIRD], ["1-0: not", "1-1: a delta", "1-2: a", "at the"]),
-        ([SNAPSHOT, DOWN, SECOND, THIRD], ["1-2: a delta without", "1-3: a delta without", "at the end"]),
+        ([("snapshot", {**SNAPSHOT[1], "asks": ""}), SECOND, THIRD], ["1-0: not", "at the"]),
+        ([SNAPSHOT, DOWN, SECOND, THIRD], ["1-2: a delta without", "at the end"]),
         ([SNAPSHOT, SECOND], ["at the end: number 6, the exchange has 7"]),
         ([SNAPSHOT, SECOND, THIRD, DOWN], ["at the end: number None"]),
     ],
@@ -85,15 +89,15 @@ def trades(*numbers: int) -> list[Row]:
         ((1, 2, 3, 4, 5), []),
         ((2, 1, 3, 5), []),
         ((1, 0, 4, 5), []),
-        ((1, 2, 5), ["trade 3 of BTC-USD is missing"]),
-        ((1, 0, 2, 5), ["trade 3 of BTC-USD is missing"]),
-        ((1, 2, 3), ["trade 5 of BTC-USD is missing"]),
-        ((1, 2, 2, 3, 5), ["1-2: trade 2 stands twice"]),
+        ((1, 2, 5), ["trade 3 is missing"]),
+        ((1, 0, 2, 5), ["trade 3 is missing"]),
+        ((1, 2, 3), ["trade 5 is missing"]),
+        ((1, 2, 2, 3, 5), ["1-2: trade 2 is there twice"]),
         ((1, 2, 3, 5, 6), ["1-4: trade 6 is not the exchange's"]),
     ],
 )
 def test_trades_missing_or_twice(truth: Truth, numbers: tuple[int, ...], what: list[str]) -> None:
-    _, wrong = check_trades(trades(*numbers), PAIR, truth)
+    _, wrong = check_events(trades(*numbers), TRADES, truth.trades[PAIR], truth.unnoticed[PAIR])
     assert len(wrong) == len(what)
     assert all(line.startswith(words) for line, words in zip(wrong, what, strict=True))
 
@@ -103,12 +107,19 @@ def test_trades_of_a_long_freeze_have_to_be_declared() -> None:
 
 
 def test_fills_missing_or_twice() -> None:
-    one = (PAIR, "buy", Decimal(1), Decimal(2))
+    one = Happened(("buy", Decimal(1), Decimal(2)), 200.0)
     fields = {"fill_id": "a", "pair": PAIR, "side": "buy", "price": "1", "size": "2"}
-    assert check_fills(stream(("fill", fields)), {"a": one}) == []
-    assert len(check_fills(stream(("fill", fields), ("fill", fields)), {"a": one})) == 1
-    assert len(check_fills(stream(("fill", fields)), {"a": one, "b": one})) == 1
-    assert len(check_fills(stream(("fill", {**fields, "size": "3"})), {"a": one})) == 1
+    assert wrong_fills([("fill", fields)], {"a": one}) == 0
+    assert wrong_fills([("fill", fields), ("fill", fields)], {"a": one}) == 1
+    assert wrong_fills([("fill", fields)], {"a": one, "b": one}) == 1
+    assert wrong_fills([("fill", fields), DOWN], {"a": one, "b": one}) == 0
+    assert wrong_fills([("fill", {**fields, "size": "3"})], {"a": one}) == 1
+    assert wrong_fills([LIVE], {"a": one}) == 1
+    assert wrong_fills([LIVE, DOWN], {"a": one}) == 0
+
+
+def wrong_fills(rows: list[tuple[str, dict[str, str]]], true: dict[str, Happened]) -> int:
+    return len(check_events(stream(*rows), FILLS, true)[1])
 
 
 def test_secrets_are_found_wherever_they_stand(redis_server: RedisServer, tmp_path: Path) -> None:

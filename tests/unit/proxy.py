@@ -1,115 +1,15 @@
-"""A TCP proxy with faults, between a client and a real server."""
+"""Proxies in front of a real server: with faults, and with answers of their own."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
 import hiredis
 
-Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+from bridge.chaos.proxy import Ends, Proxy
 
-
-class Proxy:
-    """Forwards to a local port; can cut, refuse, swallow the server's replies, and hold them back."""
-
-    def __init__(self, target: int) -> None:
-        self.target = target
-        self.port = 0
-        self.refuse = False
-        self.swallow = False
-        """Replies vanish; the commands have their effect."""
-        self.deaf = False
-        """Commands vanish too, as on a connection that is half open."""
-        self.unheard = 0
-        """Bytes that vanished so."""
-        self.flow = asyncio.Event()
-        self.flow.set()
-        """Cleared: replies are held back."""
-        self.up = asyncio.Event()
-        self.up.set()
-        """Cleared: commands are held back, and arrive when it is set again."""
-        self.ports: dict[int, int] = {}
-        """Ports that are replaced in the replies, where a server says where it is or another one is."""
-        self.connections = 0
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        self.flow.set()
-        self.up.set()
-        self.cut()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def cut(self) -> None:
-        """End every connection, hard."""
-        for writer in list(self._writers):
-            writer.transport.abort()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self._writers.add(writer)
-        try:
-            if self.refuse:
-                return
-            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target)
-            self._writers.add(up_writer)
-            try:
-                await self._carry((reader, writer), (up_reader, up_writer))
-            finally:
-                self._writers.discard(up_writer)
-                up_writer.transport.abort()
-        except (OSError, EOFError, asyncio.CancelledError):
-            return
-        finally:
-            self._writers.discard(writer)
-            self._tasks.discard(task)
-            writer.transport.abort()
-
-    async def _carry(self, client: Ends, server: Ends) -> None:
-        await asyncio.gather(self._up(client[0], server[1]), self._down(server[0], client[1]))
-
-    async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            await self.up.wait()
-            if self.deaf:
-                self.unheard += len(data)
-            else:
-                writer.write(data)
-        raise ConnectionResetError
-
-    async def _down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            await self.flow.wait()
-            if not self.swallow:
-                writer.write(self._translated(data))
-        raise ConnectionResetError
-
-    def _translated(self, data: bytes) -> bytes:
-        for port, instead in self.ports.items():
-            data = data.replace(b":%d\r\n" % port, b":%d\r\n" % instead)  # an integer, or the end of a MOVED
-        return data
+__all__ = ["Particular", "Proxy"]
 
 
 class Particular(Proxy):

@@ -64,6 +64,9 @@ class Limitlex(Dialect):
             Filled: self._fill,
             WalletChanged: self._wallet,
         }
+        if core.journal is not None:
+            for name in self._specs:
+                core.journal.changed(name, *market.depth(name), core.clock())
 
     def add_routes(self, app: web.Application) -> None:
         """The WebSocket (with and without the slash) and the REST methods."""
@@ -168,6 +171,9 @@ class Limitlex(Dialect):
     # Market events
 
     def _level(self, event: LevelChanged) -> None:
+        if self._core.journal is not None:
+            bid, levels = event.side == "buy", [(event.price, event.size)]
+            self._core.journal.changed(event.pair, levels if bid else [], [] if bid else levels, self._core.clock())
         change = self._config.amounts == "change"
         self._public(event.pair, "order_book", lambda: frames.order_book(event, change=change))
 

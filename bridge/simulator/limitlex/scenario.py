@@ -1,9 +1,11 @@
-"""The demo's scenario for Limitlex."""
+"""The scenario for Limitlex."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle
+from random import Random
+from typing import Any
 
 from bridge.simulator.scenario import Scenario, ScenarioFault
 
@@ -32,6 +34,34 @@ def _faults(pairs: Sequence[str]) -> Iterator[ScenarioFault]:
         )
 
 
+def _chaos(random: Random, pairs: Sequence[str]) -> list[tuple[dict[str, Any], ...]]:
+    """Nothing is numbered, so no public message is dropped or reordered; a freeze is longer than a connector waits."""
+    pair = random.choice(pairs)
+    public: dict[str, Any] = {"sockets": "public", "pair": pair}
+    cut = {"fault": "cut", "after": 0.1}
+    return [
+        ({"fault": "cut"},),
+        ({"fault": "cut", "pair": pair},),
+        ({"fault": "cut", "sockets": "private"},),
+        ({"fault": "close", "code": 1012},),
+        ({"fault": "freeze", "duration": 6, **public},),
+        ({"fault": "freeze", "duration": 6, "sockets": "private"},),
+        ({"fault": "corrupt", "count": random.randint(1, 10), **public, "type": "order_book"},),
+        ({"fault": "corrupt", "count": random.randint(1, 3), **public, "type": "last_trade"},),
+        ({"fault": "corrupt", "count": random.randint(1, 10), "inject": True, **public},),
+        ({"fault": "duplicate", "count": random.randint(1, 30), **public, "type": "order_book"},),
+        ({"fault": "unknown", "count": 3, **public},),
+        ({"fault": "maintenance", "mode": "refuse", "duration": random.randint(2, 5)},),
+        ({"fault": "maintenance", "mode": "silent", "duration": 6},),
+        ({"fault": "refuse", "duration": 3}, cut),
+        ({"fault": "refuse", "status": 429, "retry_after": 2, "duration": 3}, cut),
+        ({"fault": "rest_errors", "duration": 4, "status": 429, "retry_after": 1}, cut),
+        ({"fault": "rest_errors", "duration": 3}, cut),
+        ({"fault": "expire_tokens"}, cut),
+        ({"fault": "expire_tokens", "cut": True},),
+    ]
+
+
 SCENARIO = Scenario(
-    _faults, connector_with_faults={"options": {"resnapshot": _FAST_RESNAPSHOT}}, simulate=("--hello-wallets",)
+    _faults, _chaos, connector_with_faults={"options": {"resnapshot": _FAST_RESNAPSHOT}}, simulate=("--hello-wallets",)
 )

@@ -1,17 +1,28 @@
-"""The simulator's journal, read back: what was true at every moment."""
+"""A simulated exchange's journal, read back: what was true at every moment."""
 
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-__all__ = ["TrueBook", "Truth"]
+from msgspec import Struct
+
+__all__ = ["Happened", "TrueBook", "Truth"]
 
 Levels = list[tuple[Decimal, Decimal]]
 Sides = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
+
+
+class Happened(Struct, frozen=True):
+    """A trade or an execution: side, price and size in base coins, and when (seconds since the epoch)."""
+
+    content: tuple[str, Decimal, Decimal]
+    time: float
 
 
 class TrueBook:
@@ -40,6 +51,11 @@ class TrueBook:
         """When a change happened (seconds since the epoch)."""
         return self.times[seq - self.first]
 
+    def shortly_before(self, seq: int, seconds: float) -> int:
+        """The first change that happened at most so many seconds before another one."""
+        since = self.time(max(seq, self.first)) - seconds
+        return min(max(seq, self.first), self.first + bisect_left(self.times, since))
+
     def at(self, seq: int) -> Sides:
         """Bids and asks after a change. Quick when asked in order."""
         index = seq - self.first
@@ -65,13 +81,13 @@ class TrueBook:
 class Truth:
     """Books, trades and executions. Sizes are base coins (``coins``: pair → base coins per contract)."""
 
-    def __init__(self, journal: Path, coins: dict[str, Decimal], patience: float = 0.0) -> None:
+    def __init__(self, journal: Path, coins: Mapping[str, Decimal], patience: float = 0.0) -> None:
         self._coins = coins
         self.books: defaultdict[str, TrueBook] = defaultdict(TrueBook)
-        self.trades: defaultdict[str, dict[int, tuple[str, Decimal, Decimal]]] = defaultdict(dict)
-        self.fills: defaultdict[str, dict[str, tuple[str, str, Decimal, Decimal]]] = defaultdict(dict)
-        self.unnoticed: set[tuple[str, int]] = set()
-        """Trades that some client was not sent, and cannot know of, because trades are not numbered: (pair, id). Of
+        self.trades: defaultdict[str, dict[str, Happened]] = defaultdict(dict)
+        self.fills: defaultdict[str, dict[str, Happened]] = defaultdict(dict)
+        self.unnoticed: defaultdict[str, set[str]] = defaultdict(set)
+        """Trades that some client was not sent, and cannot know of, because trades are not numbered: pair → ids. Of
         dropped messages, and of sockets that stood still for less than ``patience`` seconds."""
         self._frozen: defaultdict[str, dict[int, float]] = defaultdict(dict)
         with journal.open() as rows:
@@ -79,10 +95,11 @@ class Truth:
                 row = json.loads(line)
                 getattr(self, f"_{row['k']}")(row)
         for pair, frozen in self._frozen.items():
-            self.unnoticed |= {(pair, number) for number in _short(frozen, patience)}
+            self.unnoticed[pair] |= {str(number) for number in _short(frozen, patience)}
 
-    def _size(self, row: dict[str, Any]) -> Decimal:
-        return Decimal(row["size"]) * self._coins.get(row["pair"], Decimal(1))
+    def _happened(self, row: dict[str, Any]) -> Happened:
+        size = Decimal(row["size"]) * self._coins.get(row["pair"], Decimal(1))
+        return Happened((row["side"], Decimal(row["price"]), size), row["time"])
 
     def _book(self, row: dict[str, Any]) -> None:
         coins = self._coins.get(row["pair"], Decimal(1))
@@ -90,17 +107,17 @@ class Truth:
         self.books[row["pair"]].add(row["seq"], row["time"], *sides)
 
     def _trade(self, row: dict[str, Any]) -> None:
-        self.trades[row["pair"]][row["id"]] = (row["side"], Decimal(row["price"]), self._size(row))
+        self.trades[row["pair"]][str(row["id"])] = self._happened(row)
 
     def _fill(self, row: dict[str, Any]) -> None:
-        self.fills[row["account"]][row["id"]] = (row["pair"], row["side"], Decimal(row["price"]), self._size(row))
+        self.fills[row["account"]][row["id"]] = self._happened(row)
 
     def _left_out(self, row: dict[str, Any]) -> None:
         if row["type"] != "trades":
             return
         trades = {trade["tradeId"]: trade["timestamp"] / 1000 for trade in json.loads(row["data"])["data"]}
         if row["why"] == "drop":
-            self.unnoticed |= {(row["pair"], number) for number in trades}
+            self.unnoticed[row["pair"]] |= {str(number) for number in trades}
         else:
             self._frozen[row["pair"]] |= trades
 

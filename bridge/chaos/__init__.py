@@ -1,0 +1,1 @@
+"""Faults on purpose, and the audit of the streams after them (``tickbridge chaos``)."""

