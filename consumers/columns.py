@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from bridge.keys import Keys
+from consumers.arrays import integer, integers, texts
 from consumers.files import arrow, library
 from consumers.gaps import Gap
 from consumers.page import Page
@@ -24,6 +25,7 @@ __all__ = ["Columns", "gap_table"]
 _TIMES = ("ts", "recv")
 _OWN = ("ms", "seq", "extra")
 _MOST_NAMES = 200
+_TEXTS_OF_GAPS = ("event", "reason")
 
 
 class _Plan(Struct, frozen=True):
@@ -49,12 +51,14 @@ class Columns:
         elif first is not None:
             found = dict.fromkeys(text_of(name) for flat in first.flats for name in flat[::2])
             names = tuple(name for name in found if name not in _OWN)[:_MOST_NAMES]
-        integer, text = self._arrow.int64(), self._arrow.string()
+        number, text = self._arrow.int64(), self._arrow.string()
         self._times = _TIMES if self.ours else ()
-        fields = [("ms", integer), ("seq", integer)]
-        fields += [(name, integer if name in self._times else text) for name in names]
+        fields = [("ms", number), ("seq", number)]
+        fields += [(name, number if name in self._times else text) for name in names]
         self._names = names
         self.schema: Any = self._arrow.schema([*fields, ("extra", text)], metadata={"tickbridge.key": key})
+        self._zero = integer(0)
+        self._null = self._arrow.nulls(1, text)[0]
         self._plans: dict[tuple[bytes, ...], _Plan] = {}
 
     def batch(self, page: Page) -> Any:
@@ -82,7 +86,7 @@ class Columns:
             batches.append(self._listed_rows(names, [page.ids[row] for row in rows], values))
             order += rows
         places = sorted(range(len(order)), key=order.__getitem__)
-        [batch] = self._arrow.Table.from_batches(batches).take(places).combine_chunks().to_batches()
+        [batch] = self._arrow.Table.from_batches(batches).take(integers(places)).combine_chunks().to_batches()
         return batch
 
     def _listed_rows(self, names: tuple[bytes, ...], ids: list[bytes], values: Sequence[Sequence[bytes]]) -> Any:
@@ -114,9 +118,7 @@ class Columns:
                 column = self._arrow.nulls(count, self._arrow.string()) if text is None else text
             columns.append(column)
         more = [_json(row, [(name, of[at]) for name, of in rest]) for at, row in enumerate(extra)]
-        columns.append(
-            self._arrow.array(more, self._arrow.string()) if more else self._arrow.nulls(count, self._arrow.string())
-        )
+        columns.append(texts(more) if more else self._arrow.nulls(count, self._arrow.string()))
         return self._arrow.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def _plan(self, names: tuple[bytes, ...]) -> _Plan:
@@ -141,9 +143,8 @@ class Columns:
 
     def _ids(self, ids: list[bytes]) -> tuple[Any, Any]:
         halves = b"-".join(ids).split(b"-")
-        integer, text = self._arrow.int64(), self._arrow.string()
         try:
-            ms, seq = (self._arrow.array(halves[at::2], text).cast(integer) for at in (0, 1))
+            ms, seq = (texts(halves[at::2]).cast(self._arrow.int64()) for at in (0, 1))
         except ValueError:
             worst = max(ids, key=lambda entry_id: max(map(int, entry_id.split(b"-"))))
             raise ValueError(f"the entry ID {text_of(worst)} is too large for a table") from None
@@ -151,22 +152,22 @@ class Columns:
 
     def _texts(self, raw: Sequence[bytes]) -> Any:
         try:
-            return self._arrow.array(raw, self._arrow.string())
-        except (ValueError, UnicodeDecodeError):
-            return self._arrow.array([text_of(value) for value in raw], self._arrow.string())
+            return texts(raw)
+        except ValueError:
+            return texts([text_of(value).encode() for value in raw])
 
     def _integers(self, text: Any, count: int) -> tuple[Any, dict[int, str | None]]:
         """Times as numbers, null where empty; and by row what is neither (``None``: the entry has no such field)."""
-        integer = self._arrow.int64()
+        kind = self._arrow.int64()
         if text is None:
-            return self._arrow.nulls(count, integer), dict.fromkeys(range(count))
+            return self._arrow.nulls(count, kind), dict.fromkeys(range(count))
         lengths = self._compute.binary_length(text)
         shortest, longest = self._compute.min_max(lengths).as_py().values()
         if not longest:
-            return self._arrow.nulls(count, integer), {}
-        full = text if shortest else self._compute.if_else(self._compute.equal(lengths, 0), None, text)
+            return self._arrow.nulls(count, kind), {}
+        full = text if shortest else self._compute.if_else(self._compute.equal(lengths, self._zero), self._null, text)
         try:
-            column = full.cast(integer)
+            column = full.cast(kind)
             # As the bridge writes them: not 007, which is the same number.
             if column.cast(text.type).equals(full):
                 return column, {}
@@ -180,16 +181,16 @@ class Columns:
             numbers.append(int(value) if plain else None)
             if value and not plain:
                 odd[row] = value
-        return self._arrow.array(numbers, integer), odd
+        return integers(numbers), odd
 
 
 def gap_table(gaps: Sequence[Gap]) -> Any:
     """A table of gaps, with the fields of `Gap`."""
-    pa = arrow()
-    integer, text = pa.int64(), pa.string()
-    kinds = {"ms": integer, "seq": integer, "event": text, "count": integer, "reason": text, "recv": integer}
-    columns = [pa.array([getattr(gap, name) for gap in gaps], kind) for name, kind in kinds.items()]
-    return pa.table(columns, schema=pa.schema(list(kinds.items())))
+    columns = {}
+    for name in ("ms", "seq", "event", "count", "reason", "recv"):
+        values = [getattr(gap, name) for gap in gaps]
+        columns[name] = texts([value.encode() for value in values]) if name in _TEXTS_OF_GAPS else integers(values)
+    return arrow().table(columns)
 
 
 def _same_names(flats: list[list[bytes]], names: tuple[bytes, ...]) -> list[tuple[bytes, ...]] | None:
@@ -204,10 +205,10 @@ def _same_names(flats: list[list[bytes]], names: tuple[bytes, ...]) -> list[tupl
     return columns[1::2]
 
 
-def _json(odd: dict[str, str | None], rest: list[tuple[str, bytes]]) -> str | None:
+def _json(odd: dict[str, str | None], rest: list[tuple[str, bytes]]) -> bytes | None:
     """Names and values as an object; a name may be there twice, as in the entry."""
     pairs = [*odd.items(), *((name, text_of(value)) for name, value in rest)]
     if not pairs:
         return None
     encode = msgspec.json.encode
-    return "{" + ",".join(f"{encode(name).decode()}:{encode(value).decode()}" for name, value in pairs) + "}"
+    return b"{" + b",".join(encode(name) + b":" + encode(value) for name, value in pairs) + b"}"

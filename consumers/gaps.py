@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from consumers.arrays import integer, text
 from consumers.files import library
 from consumers.items import split_id
 from consumers.page import Page
@@ -71,9 +72,12 @@ class GapFinder:
         compute = library("pyarrow.compute")
         if self._expected not in (None, first) or grid.names[0] != b"type":
             return False
-        if compute.any(compute.equal(grid.values[0], "control")).as_py():
+        if compute.any(compute.equal(grid.values[0], text("control"))).as_py():
             return False
-        if last - first != count - 1 or not compute.all(compute.equal(compute.pairwise_diff(grid.seq), 1)).as_py():
+        if (
+            last - first != count - 1
+            or not compute.all(compute.equal(compute.pairwise_diff(grid.seq), integer(1))).as_py()
+        ):
             return False
         self._expected = last + 1
         return True

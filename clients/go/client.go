@@ -12,7 +12,8 @@ type Options struct {
 	Namespace string
 	// TLS is used for rediss:// URLs; without it, the system's certificates are trusted.
 	TLS *tls.Config
-	// OnOutage is called with the error when Redis becomes unreachable, and with nil when it answers again.
+	// OnOutage is called with the error when Redis becomes unreachable, and with nil when it answers again. It must return
+	// soon, and must not use the reader.
 	OnOutage func(error)
 }
 
@@ -23,7 +24,7 @@ type Client struct {
 	onOutage func(error)
 }
 
-// New returns a client for a redis://, rediss:// (TLS) or unix:// URL. It does not connect yet.
+// New returns a client for a redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster:// URL. It does not connect yet.
 func New(url string, options *Options) (*Client, error) {
 	if options == nil {
 		options = &Options{}

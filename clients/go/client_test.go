@@ -10,7 +10,7 @@ import (
 )
 
 func TestMistakesInURLsAreSaidWithoutThePassword(t *testing.T) {
-	for _, url := range []string{"localhost", "http://user:secret@h", "redis://:secret@h/x", "redis://", "unix://", "redis://:secret@h:x"} {
+	for _, url := range []string{"localhost", "http://user:secret@h", "redis://:secret@h/x", "redis://", "unix://", "redis://:secret@h:x", "redis+cluster://:secret@", "redis+cluster://:secret@h:1,:2"} {
 		_, err := New(url, nil)
 		if !errors.Is(err, errURL) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", url, err)

@@ -9,6 +9,7 @@ import (
 	"math/rand"
 	"net"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -17,25 +18,69 @@ const (
 	firstWait   = 50 * time.Millisecond
 	longestWait = 2 * time.Second
 	bufferSize  = 256 << 10
+
+	mostRedirections = 5 // to other nodes of a Cluster, until it counts as out of order
 )
 
-// connection is one connection to Redis. After any failure it is closed, and the next call opens a new one.
-// It is not for concurrent use.
+// connection is one connection: to the only server, to the master, or to the node of a Cluster that has a slot. After any
+// failure it is closed, and the next call opens a new one. It is not for concurrent use.
 type connection struct {
 	where   where
+	slot    int // of the keys, if it is a Cluster
+	block   time.Duration
 	silence time.Duration
 
-	sock net.Conn
-	in   *bufio.Reader
-	out  *bufio.Writer
+	moved  string // where the slot has moved, as the node said that had it before
+	server string // the address of the server that sock is connected to
+	sock   net.Conn
+	in     *bufio.Reader
+	out    *bufio.Writer
 }
 
 func newConnection(at where, block time.Duration) *connection {
-	return &connection{where: at, silence: block + grace}
+	return &connection{where: at, block: block, silence: block + grace}
 }
 
-// call sends one command. The error is a refusal if Redis answered one.
+// call sends one command, in a Cluster to the node that has the slot, wherever that is by now. The error is a refusal if
+// Redis answered one.
 func (c *connection) call(ctx context.Context, words ...string) (any, error) {
+	value, err := c.here(ctx, words...)
+	if c.where.cluster == nil {
+		return value, err
+	}
+	for tries := 0; tries < mostRedirections; tries++ {
+		address, ask, is := redirection(err, c.server)
+		if !is {
+			return value, err
+		}
+		if ask {
+			value, err = c.asking(ctx, address, words...)
+			if _, _, is := redirection(err, address); !is {
+				return value, err
+			}
+		} else {
+			c.close()
+			c.moved = address
+		}
+		value, err = c.here(ctx, words...)
+	}
+	if _, _, is := redirection(err, c.server); is {
+		return nil, fmt.Errorf("the nodes of the Cluster do not agree who has slot %d: %s", c.slot, err)
+	}
+	return value, err
+}
+
+// asking sends one command to the node that the slot is moving to.
+func (c *connection) asking(ctx context.Context, address string, words ...string) (any, error) {
+	node := newConnection(c.where.server(address), c.block)
+	defer node.close()
+	if _, err := node.here(ctx, "ASKING"); err != nil {
+		return nil, err
+	}
+	return node.here(ctx, words...)
+}
+
+func (c *connection) here(ctx context.Context, words ...string) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -85,13 +130,9 @@ func (c *connection) connect(ctx context.Context) error {
 	if c.sock != nil {
 		return nil
 	}
-	address := c.where.address
-	if c.where.sentinels != nil {
-		master, err := c.master(ctx)
-		if err != nil {
-			return err
-		}
-		address = master
+	address, err := c.find(ctx)
+	if err != nil {
+		return err
 	}
 	dialer := &net.Dialer{Timeout: grace}
 	sock, err := dialer.DialContext(ctx, c.where.network, address)
@@ -112,6 +153,7 @@ func (c *connection) connect(ctx context.Context) error {
 		}
 		sock = secure
 	}
+	c.server = address
 	c.sock, c.in, c.out = sock, bufio.NewReaderSize(sock, bufferSize), bufio.NewWriter(sock)
 	for _, words := range c.greetings() {
 		if _, err := c.exchange(ctx, words); err != nil {
@@ -122,12 +164,32 @@ func (c *connection) connect(ctx context.Context) error {
 	return nil
 }
 
+// find returns the address of the server.
+func (c *connection) find(ctx context.Context) (string, error) {
+	switch {
+	case c.where.sentinels != nil:
+		return c.master(ctx)
+	case c.where.cluster == nil:
+		return c.where.address, nil
+	case c.moved != "":
+		address := c.moved
+		c.moved = "" // if it does not answer, the nodes are asked next time
+		return address, nil
+	}
+	return c.where.cluster.owner(c.slot, func(address string, words ...string) (any, error) {
+		node := newConnection(c.where.server(address), 0)
+		defer node.close()
+		return node.call(ctx, words...)
+	})
+}
+
 // master is the address of the server that one of the Sentinels calls the master.
 func (c *connection) master(ctx context.Context) (string, error) {
 	asked := c.where.sentinels
 	last := fmt.Errorf("none of the Sentinels knows a master %s", asked.master)
 	for _, address := range asked.addresses {
-		at := where{network: "tcp", address: address, user: asked.user, password: asked.password, db: "0", tls: c.where.tls}
+		at := c.where.server(address)
+		at.user, at.password, at.db = asked.user, asked.password, "0"
 		sentinel := newConnection(at, 0)
 		value, err := sentinel.call(ctx, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", asked.master)
 		sentinel.close()
@@ -206,45 +268,55 @@ func explain(err error, at where) error {
 	case "NOAUTH", "WRONGPASS":
 		return fmt.Errorf("Redis at %s: wrong user or password, or a password is required (%w)", at.name, err)
 	case "MOVED":
-		return fmt.Errorf("Redis at %s is one node of a Cluster, which this client does not support (%w)", at.name, err)
+		return fmt.Errorf("Redis at %s is one node of a Cluster; use redis+cluster:// instead of redis:// (%w)", at.name, err)
 	case "NOPERM":
 		return fmt.Errorf("Redis at %s: this user lacks a permission: %w; `tickbridge acl` prints the required rights", at.name, err)
+	}
+	if strings.Contains(string(refused), "cluster support disabled") {
+		return fmt.Errorf("Redis at %s is not a Cluster; use redis:// instead of redis+cluster:// (%w)", at.name, err)
 	}
 	return fmt.Errorf("Redis at %s: %w", at.name, err)
 }
 
-// outages repeats calls until Redis answers, once it has answered at all.
+// outages repeats calls until Redis answers, once it has answered at all. In a Cluster several calls may wait at once, one
+// for each slot of an unreachable node.
 type outages struct {
-	where    where
-	report   func(error)
+	where  where
+	report func(error)
+
+	mutex    sync.Mutex
 	answered bool
+	away     bool
+	waiting  int
 }
 
 // outlive returns the result of a call that may be repeated, once Redis answers. Its error is a refusal if Redis refuses a
 // key, ctx's error if that is done, or else says what to do.
 func (o *outages) outlive(ctx context.Context, call func() (any, error)) (any, error) {
 	wait := time.Duration(0)
-	away := false
+	waits := false
+	defer func() {
+		if waits {
+			o.mutex.Lock()
+			o.waiting--
+			o.mutex.Unlock()
+		}
+	}()
 	for {
 		value, err := call()
 		switch {
 		case err == nil:
-			o.answered = true
-			if away {
-				o.report(nil)
-			}
+			o.back(waits)
 			return value, nil
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case refusesKey(err):
-			o.answered = true
+			o.back(waits)
 			return nil, err
-		case !passing(err) || !o.answered:
+		case !o.begin(err, waits):
 			return nil, explain(err, o.where)
-		case !away:
-			away = true
-			o.report(explain(err, o.where))
 		}
+		waits = true
 		if err := sleep(ctx, time.Duration(float64(wait)*(0.5+rand.Float64()/2))); err != nil { // #nosec G404: jitter
 			return nil, err
 		}
@@ -255,6 +327,38 @@ func (o *outages) outlive(ctx context.Context, call func() (any, error)) (any, e
 		if wait > longestWait {
 			wait = longestWait
 		}
+	}
+}
+
+// begin counts a call that failed, and reports the first; it says whether to call again.
+func (o *outages) begin(err error, waits bool) bool {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	if !passing(err) || !o.answered {
+		return false
+	}
+	if !waits {
+		o.waiting++
+	}
+	if !o.away {
+		o.away = true
+		o.report(explain(err, o.where))
+	}
+	return true
+}
+
+// back counts an answer, and reports the end of an outage if no other call waits.
+func (o *outages) back(waits bool) {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	o.answered = true
+	others := o.waiting
+	if waits {
+		others--
+	}
+	if o.away && others == 0 {
+		o.away = false
+		o.report(nil)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +28,7 @@ type ReadOptions struct {
 type position struct {
 	startPoint
 	key      string
+	slot     int
 	stream   StreamKey
 	returned string // the last ID that was returned; empty until the book of a late-join hash has been
 	retryAt  time.Time
@@ -38,25 +38,34 @@ type position struct {
 // Reader reads any number of streams, item by item, and goes on after outages of Redis. Only Close may be called while
 // another method runs.
 type Reader struct {
-	keys     Keys
-	wanted   []string
-	options  ReadOptions
-	mistake  error
-	blocking *connection
-	commands *connection
-	outages  outages
+	keys    Keys
+	wanted  []string
+	options ReadOptions
+	mistake error
+	where   where
+	outages outages
+	life    context.Context // done when the reader is closed
+	end     context.CancelFunc
 
 	mutex     sync.Mutex
-	closed    chan struct{}
-	closing   sync.Once
 	opened    bool
 	positions []*position
 	ready     []Item
+
+	// By slot. A single server answers for all streams at once; in a Cluster a read may name only those of one slot.
+	blocking map[int]*connection
+	commands map[int]*connection // for commands that must not wait behind a blocking read
+	reading  map[int]bool
+	done     chan slotRead
 }
 
 // Stream returns a reader of any streams; their keys come from Client.Keys. It connects with the first Next or Open.
 func (c *Client) Stream(keys []string, options *ReadOptions) *Reader {
-	reader := &Reader{keys: c.Keys, wanted: keys, closed: make(chan struct{})}
+	reader := &Reader{keys: c.Keys, wanted: keys, where: c.where}
+	reader.life, reader.end = context.WithCancel(context.Background())
+	reader.blocking, reader.commands, reader.reading = map[int]*connection{}, map[int]*connection{}, map[int]bool{}
+	reader.done = make(chan slotRead, len(keys)) // a read that is over never waits
+	reader.outages.where, reader.outages.report = c.where, c.onOutage
 	if options != nil {
 		reader.options = *options
 	}
@@ -69,9 +78,6 @@ func (c *Client) Stream(keys []string, options *ReadOptions) *Reader {
 	if reader.options.Count < 1 || reader.options.Block < time.Millisecond {
 		reader.mistake = fmt.Errorf("Count is %d and Block %s; at least 1 and 1 ms are needed", reader.options.Count, reader.options.Block)
 	}
-	reader.blocking = newConnection(c.where, reader.options.Block)
-	reader.commands = newConnection(c.where, 0)
-	reader.outages = outages{where: c.where, report: c.onOutage}
 	return reader
 }
 
@@ -88,10 +94,8 @@ func (r *Reader) Open(ctx context.Context) error {
 func (r *Reader) Next(ctx context.Context) (Item, error) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	select {
-	case <-r.closed:
+	if r.life.Err() != nil {
 		return Item{}, ErrClosed
-	default:
 	}
 	if len(r.ready) == 0 {
 		limited, cancel := r.untilClosed(ctx)
@@ -135,18 +139,26 @@ func (r *Reader) Cursors() map[string]string {
 
 // Close closes the connections. A Next that waits returns ErrClosed.
 func (r *Reader) Close() {
-	r.closing.Do(func() { close(r.closed) })
+	r.end()
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	r.blocking.close()
-	r.commands.close()
+	for range r.reading {
+		<-r.done
+	}
+	r.reading = map[int]bool{}
+	for _, kept := range []map[int]*connection{r.blocking, r.commands} {
+		for _, connection := range kept {
+			connection.close()
+		}
+	}
 }
 
+// untilClosed returns a context that is done as well when the reader is closed.
 func (r *Reader) untilClosed(ctx context.Context) (context.Context, context.CancelFunc) {
 	limited, cancel := context.WithCancel(ctx)
 	go func() {
 		select {
-		case <-r.closed:
+		case <-r.life.Done():
 			cancel()
 		case <-limited.Done():
 		}
@@ -155,12 +167,8 @@ func (r *Reader) untilClosed(ctx context.Context) (context.Context, context.Canc
 }
 
 func (r *Reader) orClosed(err error) error {
-	select {
-	case <-r.closed:
-		if err != nil {
-			return ErrClosed
-		}
-	default:
+	if err != nil && r.life.Err() != nil {
+		return ErrClosed
 	}
 	return err
 }
@@ -174,10 +182,6 @@ func (r *Reader) position(key string) *position {
 	return nil
 }
 
-func (r *Reader) ask(ctx context.Context, words ...string) (any, error) {
-	return r.outages.outlive(ctx, func() (any, error) { return r.commands.call(ctx, words...) })
-}
-
 func (r *Reader) open(ctx context.Context) error {
 	if r.opened {
 		return nil
@@ -185,7 +189,11 @@ func (r *Reader) open(ctx context.Context) error {
 	if r.mistake != nil {
 		return r.mistake
 	}
-	if _, err := r.ask(ctx, "PING"); err != nil {
+	first := ""
+	if len(r.wanted) > 0 {
+		first = r.wanted[0]
+	}
+	if _, err := r.ask(first)(ctx, "PING"); err != nil {
 		return r.explained(err)
 	}
 	for _, key := range r.wanted {
@@ -196,11 +204,11 @@ func (r *Reader) open(ctx context.Context) error {
 		if r.position(key) != nil {
 			continue
 		}
-		point, err := asker(r.ask).resolve(ctx, r.keys, key, stream, r.options.From)
+		point, err := r.ask(key).resolve(ctx, r.keys, key, stream, r.options.From)
 		if err != nil {
 			return r.explained(err)
 		}
-		at := &position{startPoint: point, key: key, stream: stream, returned: point.id}
+		at := &position{startPoint: point, key: key, slot: r.slotOf(key), stream: stream, returned: point.id}
 		if point.first != nil {
 			at.returned = ""
 			r.ready = append(r.ready, *point.first)
@@ -213,52 +221,47 @@ func (r *Reader) open(ctx context.Context) error {
 
 func (r *Reader) explained(err error) error {
 	if refusesKey(err) {
-		return explain(err, r.outages.where)
+		return explain(err, r.where)
 	}
 	return err
 }
 
-// read reads once, or waits until a stream that was refused is to be tried again.
+// read waits for what the next read gives, or until a stream that was refused is to be tried again.
 func (r *Reader) read(ctx context.Context) error {
-	now := time.Now()
-	var due []*position
-	wait := time.Hour
-	for _, at := range r.positions {
-		if left := at.retryAt.Sub(now); left <= 0 {
-			due = append(due, at)
-		} else if left < wait {
-			wait = left
-		}
+	wait := r.begin(time.Now())
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	case read := <-r.done:
+		delete(r.reading, read.slot)
+		return r.take(ctx, read)
 	}
-	if due == nil {
-		return sleep(ctx, wait)
+}
+
+// take makes items of what a read gave. If ctx is done meanwhile, the streams whose entries it has not made items of are
+// read again.
+func (r *Reader) take(ctx context.Context, read slotRead) error {
+	if refusesKey(read.err) {
+		return r.leaveOut(ctx, read.due, read.err)
 	}
-	words := []string{"XREAD", "COUNT", strconv.Itoa(r.options.Count)}
-	words = append(words, "BLOCK", strconv.FormatInt(r.options.Block.Milliseconds(), 10), "STREAMS")
-	for _, at := range due {
-		words = append(words, at.key)
+	if read.err != nil {
+		return read.err
 	}
-	for _, at := range due {
-		words = append(words, at.id)
-	}
-	reply, err := r.outages.outlive(ctx, func() (any, error) { return r.blocking.call(ctx, words...) })
-	if refusesKey(err) {
-		return r.leaveOut(ctx, due, err)
-	}
-	if err != nil {
-		return err
-	}
-	for _, at := range due {
+	for _, at := range read.due {
 		at.refusal = ""
 	}
-	streams, err := asStreams(reply)
+	streams, err := asStreams(read.reply)
 	if err != nil {
-		return explain(err, r.outages.where)
+		return explain(err, r.where)
 	}
 	for _, stream := range streams {
 		at := r.position(stream.key)
 		if at == nil || len(stream.entries) == 0 {
-			return explain(errProtocol, r.outages.where)
+			return explain(errProtocol, r.where)
 		}
 		if err := r.lookForTrim(ctx, at, stream.entries[0].id); err != nil {
 			return err
@@ -290,7 +293,7 @@ func (r *Reader) lookForTrim(ctx context.Context, at *position, entry string) er
 	if at.any || id.seq <= at.nextSeq {
 		return nil
 	}
-	reply, err := r.ask(ctx, "XREVRANGE", at.key, "("+entry, "-", "COUNT", "1")
+	reply, err := r.ask(at.key)(ctx, "XREVRANGE", at.key, "("+entry, "-", "COUNT", "1")
 	if refusesKey(err) {
 		return nil // the stream is gone: a hole
 	}
@@ -309,18 +312,16 @@ func (r *Reader) lookForTrim(ctx context.Context, at *position, entry string) er
 
 // leaveOut finds the streams that Redis refuses, and leaves them out for a while, so that the others continue.
 func (r *Reader) leaveOut(ctx context.Context, due []*position, first error) error {
-	forbidden := 0
 	var found []Item
 	for _, at := range due {
-		_, err := r.ask(ctx, "XREAD", "COUNT", "1", "STREAMS", at.key, at.id)
+		_, err := r.ask(at.key)(ctx, "XREAD", "COUNT", "1", "STREAMS", at.key, at.id)
 		if err == nil {
+			at.refusal = ""
 			continue
 		}
 		if !refusesKey(err) {
+			r.ready = append(r.ready, found...)
 			return err
-		}
-		if strings.HasPrefix(err.Error(), "NOPERM") {
-			forbidden++
 		}
 		at.retryAt = time.Now().Add(retryRefused)
 		if at.refusal != err.Error() {
@@ -328,8 +329,14 @@ func (r *Reader) leaveOut(ctx context.Context, due []*position, first error) err
 			found = append(found, Item{Kind: Unreadable, Key: at.key, Stream: at.stream, Reason: err.Error()})
 		}
 	}
+	forbidden := 0
+	for _, at := range r.positions {
+		if strings.HasPrefix(at.refusal, "NOPERM") {
+			forbidden++
+		}
+	}
 	if forbidden == len(r.positions) {
-		return explain(first, r.outages.where)
+		return explain(first, r.where)
 	}
 	r.ready = append(r.ready, found...)
 	return nil

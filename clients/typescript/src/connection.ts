@@ -3,128 +3,50 @@
 
 import { Redis, type RedisOptions } from "ioredis";
 
+import { serverUrl } from "./addresses.js";
+import type { Cluster } from "./cluster.js";
 import { TickbridgeError } from "./errors.js";
+import { serverOf, type Sentinels, type Where } from "./where.js";
 
 /** Milliseconds beyond a blocking read until a silent server counts as gone. */
 const GRACE_MS = 5_000;
 const FIRST_WAIT_MS = 50;
 const LONGEST_WAIT_MS = 2_000;
-
-/** Where Redis is, and how to reach it. */
-export interface Where {
-  readonly url: string;
-  /** Where to ask for the server; none: `url` is it. */
-  readonly sentinels?: Sentinels;
-  readonly options: RedisOptions;
-  /** User and password, or only a password, or nothing. We log in: ioredis goes on as another user if the server refuses this one. */
-  readonly login: readonly string[];
-  /** Selected by us, for the same reason. */
-  readonly db: string;
-  /** The URL without user and password, for messages. */
-  readonly name: string;
-}
-
-/** The Sentinels, one of which is asked for the address of the master at every connection. */
-export interface Sentinels {
-  readonly urls: readonly string[];
-  readonly master: string;
-  readonly scheme: "redis" | "rediss";
-  readonly login: readonly string[];
-}
-
-const SENTINEL =
-  /^(?<scheme>rediss?)\+sentinel:\/\/(?:(?<user>[^:@/]*)(?::(?<password>[^@/]*))?@)?(?<hosts>[^/?#@]+)\/(?<master>[^/?#]+)(?:\/(?<db>\d+))?\/?(?:\?(?<query>[^#]*))?$/;
-const SENTINEL_PORT = 26379;
-/** `URL` takes no user without a host. */
-const UNIX = /^unix:\/\/(?:(?<user>[^:@/]*)(?::(?<password>[^@/]*))?@)?(?<path>\/[^?#]+)(?:\?db=(?<db>\d+))?$/;
-
-/**
- * Look at a URL: `redis://`, `rediss://` (TLS), `unix://`, `redis+sentinel://` or `rediss+sentinel://`.
- *
- * @throws {TickbridgeError} it is not one.
- */
-export function whereIs(url: string, options: RedisOptions = {}): Where {
-  const wanted = "expected redis://HOST:PORT/DB, rediss:// (TLS), unix:///PATH or redis+sentinel://HOST:PORT,HOST:PORT/MASTER";
-  const socket = UNIX.exec(url)?.groups;
-  if (socket) {
-    const { user = "", password = "", path = "", db = "0" } = socket;
-    return { url: "", login: loginOf(user, password, options), db, options: { ...options, path }, name: `unix://${path}` };
-  }
-  const watched = SENTINEL.exec(url)?.groups;
-  if (watched) return bySentinels(watched, options);
-  if (/^rediss?\+cluster:/.test(url)) throw new TickbridgeError("this client does not support a Redis Cluster");
-  let parsed: URL;
-  try {
-    parsed = new URL(url);
-  } catch {
-    throw new TickbridgeError(`the Redis URL is not a URL; ${wanted}`);
-  }
-  if (!["redis:", "rediss:"].includes(parsed.protocol)) {
-    throw new TickbridgeError(`the Redis URL begins with ${parsed.protocol}//, or is not complete; ${wanted}`);
-  }
-  const db = parsed.pathname.slice(1);
-  if (!parsed.hostname || (db !== "" && !/^\d+$/.test(db))) {
-    throw new TickbridgeError(`the Redis URL has no host, or a database that is not a number; ${wanted}`);
-  }
-  const name = `${parsed.protocol}//${parsed.host}${parsed.pathname}`;
-  const login = loginOf(parsed.username, parsed.password, options);
-  parsed.username = parsed.password = parsed.pathname = "";
-  return { url: parsed.href, login, db: db || "0", options, name };
-}
-
-function bySentinels(parts: Readonly<Record<string, string | undefined>>, options: RedisOptions): Where {
-  const { scheme = "", user = "", password = "", hosts = "", master = "", db = "0", query = "" } = parts;
-  const urls = hosts.split(",").map((host) => {
-    const address = URL.canParse(`http://${host}`) ? new URL(`http://${host}`) : undefined;
-    if (!address || address.host === "") throw new TickbridgeError("the Redis URL has a Sentinel that is not HOST:PORT");
-    return `${scheme}://${address.hostname}:${address.port || (/:80$/.test(host) ? 80 : SENTINEL_PORT)}`;
-  });
-  const asked = new URLSearchParams(query);
-  const theirs = loginOf(encode(asked.get("sentinel_username")), encode(asked.get("sentinel_password")), {});
-  return {
-    url: "",
-    sentinels: { urls, master: decodeURIComponent(master), scheme: scheme as "redis" | "rediss", login: theirs },
-    login: loginOf(user, password, options),
-    db,
-    options,
-    name: `${scheme}+sentinel://${hosts}/${master}`,
-  };
-}
-
-function encode(text: string | null): string {
-  return encodeURIComponent(text ?? "");
-}
-
-/** The arguments of `AUTH`, from the URL or else from the options. */
-function loginOf(user: string, password: string, options: RedisOptions): string[] {
-  try {
-    const name = decodeURIComponent(user) || options.username;
-    const secret = decodeURIComponent(password) || options.password || "";
-    return name ? [name, secret] : secret ? [secret] : [];
-  } catch {
-    throw new TickbridgeError("the user or the password in the Redis URL has a % that is not part of an escape; write it as %25");
-  }
-}
+/** How often a command is sent on to another node before the Cluster counts as out of order. */
+const MOST_REDIRECTIONS = 5;
 
 /** Redis refuses a command. */
 export class RefusedError extends Error {
   override readonly name = "RefusedError";
 }
 
-/** One connection; after any failure it is closed, and the next call opens a new one. */
+/**
+ * One connection: to the only server, to the master, or to the node of a Cluster that has a slot. After any failure it is
+ * closed, and the next call opens a new one.
+ */
 export class Connection {
   readonly #where: Where;
+  readonly #slot: number;
+  readonly #blockMs: number;
   readonly #silenceMs: number;
   readonly #waiting = new Set<(error: Error) => void>();
   #client: Redis | undefined;
   /** `#client`, once it is connected. */
   #connected: Promise<Redis> | undefined;
+  /** The URL of the server that `#client` is connected to. */
+  #server = "";
+  /** Where the slot has moved, as the node said that had it before. */
+  #moved: string | undefined;
+  /** Connections to servers that are asked on the way. */
+  readonly #others = new Set<Connection>();
   /** How often it was closed: what was begun before is not continued. */
   #closed = 0;
 
-  /** `blockMs`: for how long a command may block at most. */
-  constructor(where: Where, blockMs: number) {
+  /** `blockMs`: for how long a command may block at most; `slot`: that of the keys, if it is a Cluster. */
+  constructor(where: Where, blockMs: number, slot = 0) {
     this.#where = where;
+    this.#slot = slot;
+    this.#blockMs = blockMs;
     this.#silenceMs = blockMs + (where.options.connectTimeout ?? GRACE_MS);
   }
 
@@ -135,6 +57,45 @@ export class Connection {
    * @throws {Error} Redis is unreachable.
    */
   async call(command: string, ...args: (string | number)[]): Promise<unknown> {
+    const { cluster } = this.#where;
+    return cluster ? this.#wherever(cluster, command, ...args) : this.#here(command, ...args);
+  }
+
+  /** Send a command to the node that has the slot, wherever that is by now. */
+  async #wherever(cluster: Cluster, command: string, ...args: (string | number)[]): Promise<unknown> {
+    let last = "";
+    for (let tries = 0; tries <= MOST_REDIRECTIONS; tries += 1) {
+      try {
+        return await this.#here(command, ...args);
+      } catch (error) {
+        const to = error instanceof RefusedError ? cluster.redirection(error.message, this.#server) : undefined;
+        if (!to) throw error;
+        last = (error as Error).message;
+        if (!to.ask) {
+          this.close();
+          this.#moved = to.url;
+          continue;
+        }
+        try {
+          return await this.#asking(to.url, command, ...args);
+        } catch (refused) {
+          // The slot has moved meanwhile, there or back again.
+          if (!(refused instanceof RefusedError && cluster.redirection(refused.message, to.url))) throw refused;
+        }
+      }
+    }
+    throw new Error(`the nodes of the Cluster do not agree who has slot ${this.#slot} (${last})`);
+  }
+
+  /** Send a command to the node that the slot is moving to. */
+  async #asking(url: string, command: string, ...args: (string | number)[]): Promise<unknown> {
+    return this.#elsewhere(url, this.#where.login, this.#blockMs, async (node) => {
+      await node.call("ASKING");
+      return node.call(command, ...args);
+    });
+  }
+
+  async #here(command: string, ...args: (string | number)[]): Promise<unknown> {
     if (!this.#connected) {
       const connecting = this.#connect();
       connecting.catch(() => {
@@ -174,6 +135,7 @@ export class Connection {
     const client = this.#client;
     this.#forget();
     if (client) end(client);
+    for (const other of this.#others) other.close();
     for (const fail of this.#waiting) fail(new Error("the connection was closed"));
   }
 
@@ -183,10 +145,22 @@ export class Connection {
   }
 
   async #connect(): Promise<Redis> {
-    const { sentinels, url, login, db } = this.#where;
+    const { login, db } = this.#where;
     const closed = this.#closed;
-    const server = sentinels ? await this.#master(sentinels, closed) : url;
-    return this.#open(server, login, db, closed);
+    const url = await this.#find(closed);
+    const client = await this.#open(url, login, db, closed);
+    this.#server = url;
+    return client;
+  }
+
+  /** The URL of the server. */
+  async #find(closed: number): Promise<string> {
+    const { sentinels, cluster, url, login } = this.#where;
+    if (sentinels) return this.#master(sentinels, closed);
+    if (!cluster) return url;
+    const moved = this.#moved;
+    this.#moved = undefined; // if it does not answer, the nodes are asked next time
+    return moved ?? cluster.owner(this.#slot, (node, ...command) => this.#askOnce(node, login, closed, ...command));
   }
 
   /** The URL of the server that one of the Sentinels calls the master. */
@@ -194,22 +168,32 @@ export class Connection {
     let last = new Error(`none of the Sentinels knows a master ${master}`);
     for (const url of urls) {
       try {
-        const client = await this.#open(url, login, "0", closed);
-        const found = await this.#send(client, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", master).finally(() => {
-          if (this.#client === client) this.#client = undefined;
-          end(client);
-        });
-        if (Array.isArray(found) && found.length === 2) {
-          const [host, port] = found.map(String) as [string, string];
-          return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`;
-        }
+        const found = await this.#askOnce(url, login, closed, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", master);
+        if (Array.isArray(found) && found.length === 2) return serverUrl(scheme, String(found[0]), String(found[1]));
       } catch (error) {
         last = error as Error;
       }
-      if (this.#closed !== closed) break;
     }
     // Whatever a Sentinel said, another one may be asked later.
     throw new Error(`no Sentinel names the master: ${last.message}`);
+  }
+
+  /** The answer of another server to one command. */
+  async #askOnce(url: string, login: readonly string[], closed: number, command: string, ...args: string[]): Promise<unknown> {
+    if (this.#closed !== closed) throw new Error("the connection was closed");
+    return this.#elsewhere(url, login, 0, (server) => server.call(command, ...args));
+  }
+
+  /** Use a connection to another server, which `close` closes, too. */
+  async #elsewhere<T>(url: string, login: readonly string[], blockMs: number, use: (server: Connection) => Promise<T>): Promise<T> {
+    const other = new Connection(serverOf(this.#where, url, login), blockMs);
+    this.#others.add(other);
+    try {
+      return await use(other);
+    } finally {
+      this.#others.delete(other);
+      other.close();
+    }
   }
 
   async #open(url: string, login: readonly string[], db: string, closed: number): Promise<Redis> {
@@ -297,7 +281,10 @@ export function explain(error: unknown, where: Where): TickbridgeError {
       return new TickbridgeError(`${at}: wrong user or password, or a password is required (${words})`);
     }
     if (words.startsWith("MOVED")) {
-      return new TickbridgeError(`${at} is one node of a Cluster, which this client does not support (${words})`);
+      return new TickbridgeError(`${at} is one node of a Cluster; use redis+cluster:// instead of redis:// (${words})`);
+    }
+    if (/cluster support disabled/.test(words)) {
+      return new TickbridgeError(`${at} is not a Cluster; use redis:// instead of redis+cluster:// (${words})`);
     }
     if (words.startsWith("NOPERM")) {
       return new TickbridgeError(`${at}: this user lacks a permission: ${words}; \`tickbridge acl\` prints the required rights`);
@@ -326,6 +313,9 @@ export class Outages {
   readonly #signal: AbortSignal;
   readonly #report: OnOutage;
   #answered = false;
+  #away = false;
+  /** How many calls wait: in a Cluster one for each slot of an unreachable node. */
+  #waiting = 0;
 
   constructor(where: Where, signal: AbortSignal, report: OnOutage) {
     this.#where = where;
@@ -341,28 +331,39 @@ export class Outages {
    */
   async outlive<T>(call: () => Promise<T>): Promise<T> {
     let wait = 0;
-    let away = false;
-    for (;;) {
-      try {
-        const result = await call();
-        this.#answered = true;
-        if (away) this.#report(undefined);
-        return result;
-      } catch (error) {
-        if (this.#signal.aborted || error instanceof TickbridgeError) throw error;
-        if (refusesKey(error) || isMissing(error)) {
+    let waits = false;
+    try {
+      for (;;) {
+        try {
+          const result = await call();
           this.#answered = true;
-          throw error;
+          if (this.#away && this.#waiting === (waits ? 1 : 0)) {
+            this.#away = false;
+            this.#report(undefined);
+          }
+          return result;
+        } catch (error) {
+          if (this.#signal.aborted || error instanceof TickbridgeError) throw error;
+          if (refusesKey(error) || isMissing(error)) {
+            this.#answered = true;
+            throw error;
+          }
+          if (!isPassing(error) || !this.#answered) throw explain(error, this.#where);
+          if (!waits) {
+            waits = true;
+            this.#waiting += 1;
+          }
+          if (!this.#away) {
+            this.#away = true;
+            this.#report(explain(error, this.#where));
+          }
         }
-        if (!isPassing(error) || !this.#answered) throw explain(error, this.#where);
-        if (!away) {
-          away = true;
-          this.#report(explain(error, this.#where));
-        }
+        await sleep(wait * (0.5 + Math.random() / 2), this.#signal);
+        this.#signal.throwIfAborted();
+        wait = wait === 0 ? FIRST_WAIT_MS : Math.min(wait * 2, LONGEST_WAIT_MS);
       }
-      await sleep(wait * (0.5 + Math.random() / 2), this.#signal);
-      this.#signal.throwIfAborted();
-      wait = wait === 0 ? FIRST_WAIT_MS : Math.min(wait * 2, LONGEST_WAIT_MS);
+    } finally {
+      this.#waiting -= waits ? 1 : 0;
     }
   }
 }

@@ -1,9 +1,11 @@
-import { Connection, Outages, explain, refusesKey, sleep, type OnOutage, type Where } from "./connection.js";
+import { slotOf } from "./cluster.js";
+import { Connection, Outages, explain, refusesKey, type OnOutage } from "./connection.js";
 import { TickbridgeError } from "./errors.js";
 import { compareIds, splitId } from "./ids.js";
 import { isStored, toItem, type Item } from "./items.js";
 import type { Keys, StreamKey } from "./keys.js";
-import { resolveStart, savedId, type RawEntry, type Start } from "./start.js";
+import { resolveStart, savedId, type Ask, type RawEntry, type Start } from "./start.js";
+import type { Where } from "./where.js";
 
 const RETRY_REFUSED_MS = 5_000;
 
@@ -23,6 +25,7 @@ export interface ReadOptions {
 
 interface StreamPosition {
   readonly key: string;
+  readonly slot: number;
   readonly stream: StreamKey;
   /** The last ID that was read. */
   id: string;
@@ -32,6 +35,15 @@ interface StreamPosition {
   /** When a stream that Redis refused is tried again, and what it said. */
   retryAt: number;
   refusal: string;
+}
+
+type Reply = readonly (readonly [key: string, entries: readonly RawEntry[]])[];
+
+/** A read of the streams of a slot, and what came of it. */
+interface SlotRead {
+  readonly due: readonly StreamPosition[];
+  reply: Reply;
+  error?: unknown;
 }
 
 /**
@@ -47,8 +59,12 @@ export class Reader implements AsyncIterableIterator<Item> {
   readonly #options: ReadOptions;
   readonly #count: number;
   readonly #blockMs: number;
-  readonly #blocking: Connection;
-  readonly #commands: Connection;
+  /** By slot. A single server answers for all streams at once; in a Cluster a read may name only those of one slot. */
+  readonly #blocking = new Map<number, Connection>();
+  /** For commands that must not wait behind a blocking read, by slot. */
+  readonly #commands = new Map<number, Connection>();
+  readonly #reading = new Set<number>();
+  readonly #done: SlotRead[] = [];
   readonly #ended = new AbortController();
   readonly #outages: Outages;
   readonly #wanted = new Map<string, Start>();
@@ -66,8 +82,6 @@ export class Reader implements AsyncIterableIterator<Item> {
     this.#options = options;
     this.#count = atLeastOne("count", options.count ?? 1000);
     this.#blockMs = atLeastOne("blockMs", options.blockMs ?? 1000);
-    this.#blocking = new Connection(where, this.#blockMs);
-    this.#commands = new Connection(where, 0);
     this.#outages = new Outages(where, this.#ended.signal, onOutage);
     this.#ended.signal.addEventListener("abort", () => onClose(this), { once: true });
     for (const key of streams) {
@@ -132,9 +146,10 @@ export class Reader implements AsyncIterableIterator<Item> {
     const flat = [...this.cursors].flat();
     if (flat.length === 0) return;
     try {
-      await this.#ask("HSET", this.#keys.cursor(name), ...flat);
+      const key = this.#keys.cursor(name);
+      await this.#asker(key)("HSET", key, ...flat);
     } finally {
-      if (this.#ended.signal.aborted) this.#commands.close(); // opened once more, after the loop
+      if (this.#ended.signal.aborted) this.#disconnect(); // opened once more, after the loop
     }
   }
 
@@ -142,8 +157,11 @@ export class Reader implements AsyncIterableIterator<Item> {
   close(): void {
     this.#ended.abort();
     this.#wake();
-    this.#blocking.close();
-    this.#commands.close();
+    this.#disconnect();
+  }
+
+  #disconnect(): void {
+    for (const connection of [...this.#blocking.values(), ...this.#commands.values()]) connection.close();
   }
 
   [Symbol.asyncIterator](): this {
@@ -194,7 +212,8 @@ export class Reader implements AsyncIterableIterator<Item> {
   }
 
   async #open(): Promise<void> {
-    await this.#ask("PING");
+    const [first = ""] = this.#wanted.keys();
+    await this.#asker(first)("PING");
     for (const [key, start] of this.#wanted) await this.#begin(key, start);
   }
 
@@ -203,52 +222,83 @@ export class Reader implements AsyncIterableIterator<Item> {
     const saved = this.#options.resume === undefined ? undefined : await this.#saved(this.#options.resume, key);
     let point;
     try {
-      const ask = this.#ask.bind(this);
-      point = await resolveStart(ask, this.#keys, key, stream, saved ?? start);
+      point = await resolveStart(this.#asker(key), this.#keys, key, stream, saved ?? start);
     } catch (error) {
       throw refusesKey(error) ? explain(error, this.#where) : error;
     }
     if (this.#positions.has(key)) return;
     const { cursor, first } = point;
     const returned = first ? "" : cursor.id;
-    this.#positions.set(key, { key, stream, ...cursor, returned, retryAt: 0, refusal: "" });
+    this.#positions.set(key, { key, slot: this.#slotOf(key), stream, ...cursor, returned, retryAt: 0, refusal: "" });
     if (first) this.#ready.push(first);
     this.#wake();
   }
 
   async #saved(name: string, key: string): Promise<string | undefined> {
     try {
-      return await savedId(this.#ask.bind(this), this.#keys, name, key);
+      return await savedId(this.#asker(this.#keys.cursor(name)), this.#keys, name, key);
     } catch (error) {
       throw refusesKey(error) ? explain(error, this.#where) : error;
     }
   }
 
-  #ask(command: string, ...args: (string | number)[]): Promise<unknown> {
-    return this.#outages.outlive(() => this.#commands.call(command, ...args));
+  /** Sends commands for a key; its stream's late-join hash is in the same slot. */
+  #asker(key: string): Ask {
+    const connection = this.#connection(this.#commands, this.#slotOf(key), 0);
+    return (command, ...args) => this.#outages.outlive(() => connection.call(command, ...args));
   }
 
-  /** Read once, or wait until there is something to read. */
+  #connection(kept: Map<number, Connection>, slot: number, blockMs: number): Connection {
+    const found = kept.get(slot) ?? new Connection(this.#where, blockMs, slot);
+    kept.set(slot, found);
+    return found;
+  }
+
+  #slotOf(key: string): number {
+    return this.#where.cluster ? slotOf(key) : 0;
+  }
+
+  /** Wait for what the next read gives, or until there is something to read. */
   async #read(): Promise<void> {
     const now = performance.now();
-    const due = [...this.#positions.values()].filter((position) => position.retryAt <= now);
-    if (due.length === 0) {
-      await this.#idle(now);
-      return;
+    const slots = new Map<number, StreamPosition[]>();
+    for (const position of this.#positions.values()) {
+      if (position.retryAt > now || this.#reading.has(position.slot)) continue;
+      const due = slots.get(position.slot);
+      if (due) due.push(position);
+      else slots.set(position.slot, [position]);
     }
+    for (const [slot, due] of slots) this.#beginRead(slot, due);
+    if (this.#done.length === 0) await this.#idle(now);
+    for (let read = this.#done.shift(); read; read = this.#done.shift()) await this.#takeRead(read);
+  }
+
+  /** Read streams of a slot; `#done` has it when it is over. */
+  #beginRead(slot: number, due: readonly StreamPosition[]): void {
+    const connection = this.#connection(this.#blocking, slot, this.#blockMs);
     const keys = due.map((position) => position.key);
     const ids = due.map((position) => position.id);
     const xread = ["COUNT", this.#count, "BLOCK", this.#blockMs, "STREAMS", ...keys, ...ids];
-    let reply;
-    try {
-      reply = (await this.#outages.outlive(() => this.#blocking.call("XREAD", ...xread))) as [string, RawEntry[]][] | null;
-    } catch (error) {
+    const over = (read: SlotRead): void => {
+      this.#reading.delete(slot);
+      this.#done.push(read);
+      this.#wake();
+    };
+    this.#reading.add(slot);
+    this.#outages.outlive(() => connection.call("XREAD", ...xread)).then(
+      (reply) => over({ due, reply: (reply ?? []) as Reply }),
+      (error: unknown) => over({ due, reply: [], error }),
+    );
+  }
+
+  async #takeRead({ due, reply, error }: SlotRead): Promise<void> {
+    if (error !== undefined) {
       if (!refusesKey(error)) throw error;
       await this.#leaveOut(due, error);
       return;
     }
     for (const position of due) position.refusal = "";
-    for (const [key, entries] of reply ?? []) {
+    for (const [key, entries] of reply) {
       const position = this.#positions.get(key);
       const first = entries[0];
       if (!position || !first || !due.includes(position)) continue; // it was removed meanwhile
@@ -257,12 +307,15 @@ export class Reader implements AsyncIterableIterator<Item> {
     }
   }
 
-  /** Wait until a stream is added, or one that was refused is to be tried again. */
+  /** Wait until a read is over, a stream is added, or one that was refused is to be tried again. */
   async #idle(now: number): Promise<void> {
-    const waits = [...this.#positions.values()].map((position) => position.retryAt - now);
-    const woken = new AbortController();
-    this.#wake = () => woken.abort();
-    await sleep(Math.min(...waits, 2 ** 30), AbortSignal.any([woken.signal, this.#ended.signal]));
+    const retries = [...this.#positions.values()].map(({ retryAt }) => retryAt - now).filter((wait) => wait > 0);
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      if (retries.length > 0) timer = setTimeout(resolve, Math.min(...retries));
+    });
+    clearTimeout(timer);
   }
 
   /** Turn a stream's raw entries into items. */
@@ -290,7 +343,7 @@ export class Reader implements AsyncIterableIterator<Item> {
     if (position.nextSeq === undefined || seq <= position.nextSeq) return;
     let before: unknown[];
     try {
-      before = (await this.#ask("XREVRANGE", position.key, `(${id}`, "-", "COUNT", 1)) as unknown[];
+      before = (await this.#asker(position.key)("XREVRANGE", position.key, `(${id}`, "-", "COUNT", 1)) as unknown[];
     } catch (error) {
       if (!refusesKey(error)) throw error;
       return; // the stream is gone: a hole
@@ -304,23 +357,21 @@ export class Reader implements AsyncIterableIterator<Item> {
 
   /** Find the streams that Redis refuses, and leave them out for a while, so that the others continue. */
   async #leaveOut(due: readonly StreamPosition[], first: Error): Promise<void> {
-    let refused = 0;
-    let forbidden = 0;
     for (const position of due) {
       if (!this.#positions.has(position.key)) continue;
       try {
-        await this.#ask("XREAD", "COUNT", 1, "STREAMS", position.key, position.id);
+        await this.#asker(position.key)("XREAD", "COUNT", 1, "STREAMS", position.key, position.id);
+        position.refusal = "";
       } catch (error) {
         if (!refusesKey(error)) throw error;
-        refused += 1;
-        forbidden += error.message.startsWith("NOPERM") ? 1 : 0;
         position.retryAt = performance.now() + RETRY_REFUSED_MS;
         if (position.refusal === error.message) continue;
         position.refusal = error.message;
         this.#ready.push({ kind: "unreadable", key: position.key, stream: position.stream, error: error.message });
       }
     }
-    if (refused > 0 && forbidden === this.#positions.size) {
+    const all = [...this.#positions.values()];
+    if (all.length > 0 && all.every(({ refusal }) => refusal.startsWith("NOPERM"))) {
       this.#ready.length = 0;
       throw explain(first, this.#where);
     }

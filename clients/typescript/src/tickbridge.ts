@@ -2,12 +2,13 @@ import type { RedisOptions } from "ioredis";
 
 import { Account } from "./account.js";
 import { Book } from "./book.js";
-import { whereIs, type OnOutage, type Where } from "./connection.js";
+import type { OnOutage } from "./connection.js";
 import { CHANNELS, type BookChannel } from "./generated.js";
 import type { Item } from "./items.js";
 import { Keys, isPublic } from "./keys.js";
 import { Reader, type ReadOptions } from "./reader.js";
 import type { Start } from "./start.js";
+import { whereIs, type Where } from "./where.js";
 
 /** Settings of a client. */
 export interface TickbridgeOptions {
@@ -58,7 +59,7 @@ export class Tickbridge {
   readonly #readers = new Set<Reader>();
 
   /**
-   * `url`: `redis://`, `rediss://` (TLS) or `unix://`.
+   * `url`: `redis://`, `rediss://` (TLS), `unix://`, `redis+sentinel://` or `redis+cluster://`.
    *
    * @throws {TickbridgeError} it is something else.
    */
