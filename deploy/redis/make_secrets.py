@@ -4,6 +4,8 @@
     python make_secrets.py rotate USER      another password for this user; the old one stays valid
     python make_secrets.py retire USER      the old one is valid no more
     python make_secrets.py next USER        the one or the other: in turn, for users without a service
+    python make_secrets.py next token       the same for the gateway's token
+    python make_secrets.py rotate grafana   another password of Grafana's; the old one is replaced
 
 Redis gets their SHA-256 alone, in an ACL file with the rules of ``tickbridge acl``; each service the URL of its own
 user. Passwords that are there stay (delete a volume, and its own are made anew); the rules are written anew each time.
@@ -34,6 +36,8 @@ DEFAULT = "user default off resetpass allkeys allchannels +@all"
 """Nobody can log in as a user that is off. It keeps its rights because Redis loads its append-only file as this user, and
 many versions leave out every transaction that the user has no right to: batches of entries are transactions."""
 HEALTH = "user health on nopass resetchannels -@all +ping"
+TOKEN, GRAFANA = "token", "grafana"
+"""What is no user of Redis, and can be changed all the same."""
 RELOAD = ["+acl|load"]
 """The only right of the user ``users``: to have Redis read these users again."""
 
@@ -46,10 +50,13 @@ def main(root: Path, version: str, arguments: Sequence[str] = ()) -> int:
     match arguments:
         case ["rotate" | "retire" | "next" as action, user] if user in rules:
             _change(root, action, user)
+        case ["next", "token" as name] | ["rotate", "grafana" as name]:
+            _change(root, arguments[0], name)
         case []:
             pass
         case _:
-            print(f"usage: make_secrets.py [rotate|retire|next USER]; users: {', '.join(rules)}", file=sys.stderr)
+            usage = "make_secrets.py [rotate|retire|next USER | next token | rotate grafana]"
+            print(f"usage: {usage}; users: {', '.join(rules)}", file=sys.stderr)
             return 1
     rules["users"] = RELOAD  # not to be rotated: Redis would have to know the new password before it is told to read it
     lines = [DEFAULT, HEALTH]
@@ -60,20 +67,26 @@ def main(root: Path, version: str, arguments: Sequence[str] = ()) -> int:
             _write(file.with_name("redis.url"), f"redis://{user}:{password}@{ADDRESS}")
         lines.append(acl.user(user, each, " ".join(_hashes(root, user, password)), aclfile=True, old=version == "7.0"))
     _write(root / "redis" / "users.acl", "".join(f"{line}\n" for line in lines))
-    _password(root / "grafana" / "admin.password")
-    token = _password(root / "web" / "token.password")
-    _write(root / "web" / "tokens.toml", f'[[token]]\nname = "compose"\ntoken = "{token}"\naccounts = ["*"]\n')
+    _password(_file(root, GRAFANA))
+    tokens = {"compose": _password(_file(root, TOKEN))}
+    if (former := _former(root, TOKEN)).exists():
+        tokens["compose-former"] = former.read_text(encoding="utf-8")
+    tables = (f'[[token]]\nname = "{name}"\ntoken = "{token}"\naccounts = ["*"]\n' for name, token in tokens.items())
+    _write(root / "web" / "tokens.toml", "".join(tables))
     print(f"users of Redis: {', '.join(rules)}")
     return 0
 
 
 def _file(root: Path, user: str) -> Path:
-    return root / (user if user in SERVICES else "redis") / f"{user}.password"
+    """The file of a user's password, of the gateway's token, or of Grafana's password."""
+    if user == GRAFANA:
+        return root / "grafana" / "admin.password"
+    return root / ("web" if user == TOKEN else user if user in SERVICES else "redis") / f"{user}.password"
 
 
 def _former(root: Path, user: str) -> Path:
-    """The hash of the password before, beside the ACL file: no service needs it."""
-    return root / "redis" / f"{user}.former"
+    """The hash of the password before, beside the ACL file: no service needs it. The gateway needs its former token."""
+    return root / ("web" if user == TOKEN else "redis") / f"{user}.former"
 
 
 def _hashes(root: Path, user: str, password: str) -> list[str]:
@@ -87,11 +100,13 @@ def _change(root: Path, action: str, user: str) -> None:
     file, former = _file(root, user), _former(root, user)
     if action == "next":
         action = "retire" if former.exists() else "rotate"
-        print(f"{user}: " + ("both passwords are valid" if action == "rotate" else "the old password is valid no more"))
+        print(f"{user}: " + ("the old one stays valid" if action == "rotate" else "the old one is valid no more"))
     if action == "retire":
         former.unlink(missing_ok=True)
     elif file.exists() and not former.exists():  # tried again, the first one is what the service still has
-        _write(former, _hash(file.read_text(encoding="utf-8")))
+        old = file.read_text(encoding="utf-8")
+        if user != GRAFANA:  # which has one password
+            _write(former, old if user == TOKEN else _hash(old))
         file.unlink()
 
 

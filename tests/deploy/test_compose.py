@@ -15,7 +15,7 @@ import yaml
 from bridge.config import load_settings
 from bridge.exchanges import names
 from bridge.simulator import Simulator, SimulatorConfig, exchange_named
-from consumers.web.tokens import Tokens
+from consumers.web.tokens import TokenError, Tokens
 from tests.deploy.tools import ROOT, needs, tool
 
 STACK: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -248,6 +248,40 @@ def test_the_password_of_a_user_without_a_service_is_rotated_in_two_runs(made, t
     assert hashes() == [second]
 
 
+def test_the_gateways_token_is_rotated_in_two_runs(made, tmp_path):
+    """In between, its users are given the new one."""
+
+    def token() -> str:
+        return (tmp_path / "web" / "token.password").read_text()
+
+    def known() -> Tokens:
+        return Tokens.load(str(tmp_path / "web" / "tokens.toml"), None)
+
+    made.main(tmp_path, "7.2")
+    first, rules = token(), (tmp_path / "redis" / "users.acl").read_text()
+    made.main(tmp_path, "7.2", ["next", "token"])
+    second = token()
+    assert second != first
+    assert all(known().access(each).everything for each in (first, second))
+    made.main(tmp_path, "7.2")
+    assert all(known().access(each).everything for each in (first, second)), "the next start changes nothing"
+    made.main(tmp_path, "7.2", ["next", "token"])
+    assert token() == second
+    assert known().access(second).everything
+    with pytest.raises(TokenError):
+        known().access(first)
+    assert (tmp_path / "redis" / "users.acl").read_text() == rules
+
+
+def test_grafana_has_another_password_each_time(made, tmp_path):
+    found = []
+    for arguments in ([], ["rotate", "grafana"], ["rotate", "grafana"]):
+        made.main(tmp_path, "7.2", arguments)
+        found.append((tmp_path / "grafana" / "admin.password").read_text())
+    assert len(set(found)) == 3
+    assert not list(tmp_path.rglob("*.former"))
+
+
 def script(tmp_path: Path, name: str, text: str) -> dict[str, str]:
     """An environment in which a command is this shell script; it keeps its words in the file ``said``."""
     (tmp_path / name).write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/said\n{text}\n')
@@ -257,13 +291,19 @@ def script(tmp_path: Path, name: str, text: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("words", "steps"),
-    [(["public"], ["next"]), (["lmex"], ["rotate", "up", "retire"]), (["lmex", "x"], ["rotate", "up", "retire"])],
+    [
+        (["public"], ["next"]),
+        (["lmex"], ["rotate", "up", "retire"]),
+        (["lmex", "x"], ["rotate", "up", "retire"]),
+        (["token", "web"], ["next", "up"]),
+        (["grafana"], ["rotate", "reset-admin-password"]),
+    ],
 )
 def test_the_script_that_rotates_waits_for_the_service_if_there_is_one(tmp_path, words, steps):
     env = script(tmp_path, "stack", "") | {"DOCKER_COMPOSE": "stack"}
     subprocess.run(["sh", ROOT / "deploy" / "rotate.sh", *words], check=True, env=env)
     said = (tmp_path / "said").read_text()
-    assert re.findall(r"\b(?:rotate|retire|next|up)\b", said) == steps
+    assert re.findall(r"\b(?:rotate|retire|next|up|reset-admin-password)\b", said) == steps
     assert re.findall(r"up .* (\S+)$", said, re.MULTILINE) == words[-1:] * steps.count("up")
 
 
@@ -279,7 +319,16 @@ def test_it_ends_if_redis_does_not_take_the_users(tmp_path, answer, code):
 
 
 @pytest.mark.parametrize(
-    "words", [["rotate"], ["rotate", "nobody"], ["turn", "lmex"], ["rotate", "lmex", "okx"], ["rotate", "users"]]
+    "words",
+    [
+        ["rotate"],
+        ["rotate", "nobody"],
+        ["turn", "lmex"],
+        ["rotate", "lmex", "okx"],
+        ["rotate", "users"],
+        ["rotate", "token"],
+        ["next", "grafana"],
+    ],
 )
 def test_what_cannot_be_rotated_is_refused(made, tmp_path, capsys, words):
     assert made.main(tmp_path, "7.2", words) == 1

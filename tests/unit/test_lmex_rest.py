@@ -33,6 +33,11 @@ class TestDiscover:
         assert sizes.coins("BTC-PERP", "7") == "0.00007"
         assert sizes.coins("ETH-PERP", "7") == "0.0007"
 
+    def test_the_account_may_trade_futures_that_are_not_among_the_pairs(self):
+        sizes = contracts({})
+        drive(LmexRest(sizes).discover(["BTC-PERP"]), answer(FUTURES))
+        assert sizes.coins("ETH-PERP", "7") == "0.0007"
+
     def test_only_what_is_needed(self):
         requests, _ = drive(LmexRest(contracts({})).discover(["BTC-USD"]), answer(SPOT))
         assert len(requests) == 1

@@ -58,7 +58,9 @@ class LmexRest(TimedRest[list[Row]]):
         """When an answer last said that the session has expired (ns)."""
 
     def discover(self, pairs: Sequence[str]) -> Flow[None]:
-        """Look the pairs up, and learn their contract sizes; those that the config has do while REST is away.
+        """Look the pairs up, and learn the contract sizes; those that the config has do while REST is away.
+
+        Sizes are learned of all futures: the account may have orders and positions in any of them.
 
         Raises:
             UnknownPairError: the exchange doesn't list a pair.
@@ -78,8 +80,9 @@ class LmexRest(TimedRest[list[Row]]):
             if listed and odd and any(pair not in listed for pair in wanted):
                 raise RestError(NAME, path, 200, "a market's row could not be understood, and a pair is missing")
             check_listed(NAME, path, wanted, listed)
+            for pair, row in listed.items() if future else ():
+                self.contracts.learn(pair, row.get("contractSize", ""))
             for pair in wanted if future else ():
-                self.contracts.learn(pair, listed[pair].get("contractSize", ""))
                 if pair not in self.contracts:
                     raise RestError(NAME, path, 200, f"the contract size of {pair} is not told")
 
