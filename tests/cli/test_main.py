@@ -15,18 +15,12 @@ from bridge.errors import ConfigError, Problem, RedisUnavailableError
 from bridge.redaction import forget_secrets, register_secret
 from tests.environment import clean_environment
 from tests.patience import PATIENCE
+from tests.preloaded import run
 
 
 def tickbridge(*arguments, **env):
     """Run the command in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "bridge", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-        env=clean_environment(**env),
-    )
+    return run("bridge", *map(str, arguments), env=clean_environment(**env))
 
 
 @pytest.mark.parametrize(("arguments", "code"), [((), 1), (("--help",), 0), (("help",), 0)])

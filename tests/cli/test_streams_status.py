@@ -13,6 +13,7 @@ from bridge.keys import Keys
 from bridge.model import Channel
 from bridge.overview.look import Overview
 from consumers.connection import make_client
+from tests import preloaded
 from tests.cli.feeds import Feed
 from tests.environment import clean_environment
 from tests.patience import PATIENCE
@@ -21,10 +22,7 @@ from tests.terminals import Terminal
 
 
 def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "bridge", *arguments],
-        capture_output=True, text=True, timeout=PATIENCE, env=clean_environment(), check=False,
-    )  # fmt: skip
+    done = preloaded.run("bridge", *arguments, env=clean_environment())
     assert done.returncode == code, (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     return done

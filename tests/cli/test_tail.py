@@ -17,6 +17,7 @@ import pytest
 
 from bridge.keys import Keys
 from bridge.model import Channel
+from tests import preloaded
 from tests.consumers.streams import Stream
 from tests.environment import clean_environment
 from tests.patience import PATIENCE
@@ -30,9 +31,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def run(*arguments: str, code: int = 0, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=PATIENCE, env={**CLEAN, **(env or {})}, check=False
-    )
+    done = preloaded.run("bridge", "tail", *arguments, env={**CLEAN, **(env or {})})
     assert done.returncode == code, done.stderr
     return done
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 import pytest
 
+from tests import preloaded
 from tests.environment import clean_environment
-from tests.patience import PATIENCE
 from tests.servers import free_port
 
 WAYS = {
@@ -27,14 +26,7 @@ MISTAKES = {
 
 
 def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-        env=clean_environment(),
-    )
+    return preloaded.run(module, *arguments, env=clean_environment())
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +18,7 @@ import yaml
 
 from tests.environment import clean_environment
 from tests.patience import PATIENCE
+from tests.preloaded import start
 
 __all__ = ["Process", "Simulated", "book_of", "eventually", "fetch", "sequences", "trades_of"]
 
@@ -59,9 +59,7 @@ class Process:
         # No two tests fight over the default port; an empty value leaves a variable out.
         environment = clean_environment(**{"TICKBRIDGE_HTTP__PORT": "off", **env})
         with log.open("ab") as out:
-            self._popen = subprocess.Popen(
-                [*within, sys.executable, "-m", module, *arguments], stdout=out, stderr=out, env=environment
-            )
+            self._popen = start(module, *arguments, output=out, env=environment, within=within)
 
     @property
     def pid(self) -> int:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import preloaded
 from tests.e2e.conftest import Bench, Run
 from tests.e2e.harness import eventually
 from tests.environment import clean_environment
-from tests.patience import PATIENCE
 
 KEPT = 1_000
 
 
 def size(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "bridge", "size", *arguments],
-        capture_output=True, text=True, timeout=PATIENCE, env=clean_environment(), check=False,
-    )  # fmt: skip
+    done = preloaded.run("bridge", "size", *arguments, env=clean_environment())
     assert done.returncode == code, (done.stdout, done.stderr)
     return done
 
