@@ -51,6 +51,9 @@ class Wallet:
                 self._missing(channel, f"{type(item).__name__.lower()}: {item.count} entries")
             case Reset():
                 self._missing(channel, "reset: the stream was recreated")
+                if channel is Channel.ORDERS:
+                    # Whoever writes the new stream may not know of orders that are only in the old one.
+                    self._mark_unconfirmed()
             case Unreadable():
                 self._interrupted(channel, f"unreadable: {item.error}")
             case Unknown(is_control=True):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import pairwise
 from operator import itemgetter
 
 from msgspec import Struct
@@ -23,8 +24,10 @@ _SETTLING = 2.0
 _OVERLAP = 15.0
 """Seconds by which a connection may be behind the one that it replaces: as long as a process may have been paused."""
 Sides = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
-LOSSES = frozenset({"down", "stale", "gap", "lost", "stop", "reset"})
+RESET = "reset"
+LOSSES = frozenset({"down", "stale", "gap", "lost", "stop", RESET})
 """The control entries that say that something may be missing, and ``reset``: the stream itself begins again."""
+_RESET_KEY: tuple[object, ...] = (RESET,)
 
 
 def levels(text: str) -> Levels:
@@ -139,7 +142,7 @@ def check_book(rows: Iterable[Row], true: TrueBook, late: Late | None = None) ->
             late.note(true.time(mine.number + 1), int(fields["recv"]) / 1e9)
         if kind == "control":
             # What waited when Redis lost entries comes after the `lost`, where readers pass over it.
-            mine.sides, passing = None, fields["event"] in ("lost", "reset")
+            mine.sides, passing = None, fields["event"] in ("lost", RESET)
             continue
         number = int(fields["xseq"]) if fields["xseq"] else None
         bids, asks = levels(fields["bids"]), levels(fields["asks"])
@@ -198,12 +201,15 @@ def check_events(
     order = {name: place for place, name in enumerate(true)}
     places: dict[int, int] = {}
     breaks: list[int] = []
+    here: set[str] = set()
     named = _named(rows, kind, true)
     alike = _alike(true) if any(not kind.name(fields) for _, fields, _ in named if fields["type"] != "control") else {}
     begun = None
     for place, (ident, fields, name) in enumerate(named):
         if fields["type"] == "control":
             counts[fields["event"]] += 1
+            if fields["event"] == RESET:
+                here.clear()  # what is in the stream that Redis has lost is no part of the one that begins
             if fields["event"] in LOSSES:
                 breaks.append(place)
             elif begun is None:
@@ -215,9 +221,10 @@ def check_events(
                 f"{ident}: {kind.noun} {name or kind.content(fields)} is not the exchange's, or is there twice"
             )
             continue
-        if order[name] in places:
+        if name in here:
             wrong.append(f"{ident}: {kind.noun} {name} is there twice")
-        places[order[name]] = place
+        here.add(name)
+        places.setdefault(order[name], place)
     seen = sorted(places)
     for number, (name, event) in enumerate(true.items()):
         early = number < seen[0] if seen else begun is None or event.time < begun + _SETTLING
@@ -249,13 +256,10 @@ def _named(rows: Iterable[Row], kind: Kind, true: Mapping[str, Happened]) -> lis
     bare = [place for place, (_, fields, name) in enumerate(found) if fields["type"] != "control" and not name]
     if not bare:
         return found
-    mine = [
-        None if fields["type"] == "control" else (int(fields["ts"]) // 10**9, *kind.content(fields))
-        for _, fields, _ in found
-        if fields["type"] != "control" or fields["event"] in LOSSES
-    ]
+    mine = [_key(fields, kind) for _, fields, _ in found if fields["type"] != "control" or fields["event"] in LOSSES]
     names = list(true)
-    places = iter(align(mine, [(int(event.time), *event.content) for event in true.values()]))
+    keys = [(int(event.time), *event.content) for event in true.values()]
+    places = iter([place for life in _lives(mine) for place in align(life, keys)])
     for at, (ident, fields, _) in enumerate(found):
         if fields["type"] != "control" or fields["event"] in LOSSES:
             place = next(places)
@@ -263,11 +267,24 @@ def _named(rows: Iterable[Row], kind: Kind, true: Mapping[str, Happened]) -> lis
     return found
 
 
+def _key(fields: Mapping[str, str], kind: Kind) -> tuple[object, ...] | None:
+    if fields["type"] == "control":
+        return _RESET_KEY if fields["event"] == RESET else None
+    return (int(fields["ts"]) // 10**9, *kind.content(fields))
+
+
+def _lives(mine: Sequence[tuple[object, ...] | None]) -> Iterator[list[tuple[object, ...] | None]]:
+    """The same in parts that begin with a reset: a stream that begins again may repeat what the one before had."""
+    starts = [place for place, key in enumerate(mine) if key == _RESET_KEY]
+    for start, end in pairwise([0, *starts, len(mine)]):
+        yield [None if key == _RESET_KEY else key for key in mine[start:end]]
+
+
 def check_numbers(rows: Iterable[Row]) -> list[str]:
     """Entries are numbered 1, 2, 3 …, and their times never go back; after a ``reset`` they may begin anywhere."""
     wrong, expected, time = [], 1, 0
     for ident, fields in rows:
-        if fields.get("event") == "reset":
+        if fields.get("event") == RESET:
             expected, time = 0, 0
             continue
         ms, _, number = ident.partition("-")

@@ -94,6 +94,9 @@ class Collector:
         self.wallets: dict[tuple[str, str], Wallet] = {}
         self.known_since: dict[str, int] = {}
         """Stream → ``recv`` of its last control entry."""
+        self.reset_at: dict[str, int] = {}
+        """Stream → ``recv`` of its first entry since it began again: older orders and balances are unconfirmed."""
+        self._resetting: set[str] = set()
         self._redis: Any = redis
         self._keys = keys
         self._directory = directory
@@ -137,8 +140,13 @@ class Collector:
 
     def _take(self, copy: Copy, ident: str, fields: dict[str, str]) -> None:
         stream, subject = copy.stream, (copy.stream.exchange, copy.stream.subject)
-        if fields["type"] == "control":
+        if fields is _RESET:
+            self._resetting.add(copy.key)
+        elif fields["type"] == "control" or copy.key in self._resetting:
             self.known_since[copy.key] = int(fields["recv"])
+            if copy.key in self._resetting:
+                self._resetting.discard(copy.key)
+                self.reset_at[copy.key] = int(fields["recv"])
         item = (
             Reset(copy.key, stream, ident, "0-0")
             if fields is _RESET

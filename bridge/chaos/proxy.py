@@ -79,7 +79,7 @@ class Proxy:
             finally:
                 self._writers.discard(up_writer)
                 up_writer.transport.abort()
-        except (OSError, EOFError, asyncio.CancelledError):
+        except (OSError, EOFError, RuntimeError, asyncio.CancelledError):  # uvloop: a closed transport
             return
         finally:
             self._writers.discard(writer)

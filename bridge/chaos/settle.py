@@ -94,12 +94,11 @@ async def _book(world: World, venue: Venue, pair: str) -> list[str]:
 
 async def _account(world: World, venue: Venue, subject: str, true: dict[str, Any]) -> list[str]:
     name = f"{venue.exchange} {true['name']}"
-    since = {
-        channel: 0
-        if true["restated"]
-        else world.collector.known_since.get(world.keys.stream(venue.exchange, subject, channel), _UNKNOWN)
-        for channel in (Channel.BALANCES, Channel.ORDERS)
-    }
+    since = {}
+    for channel in (Channel.BALANCES, Channel.ORDERS):
+        key = world.keys.stream(venue.exchange, subject, channel)
+        known = world.collector.reset_at.get(key, 0) if true["restated"] else None
+        since[channel] = world.collector.known_since.get(key, _UNKNOWN) if known is None else known
     wallet = world.collector.wallets.get((venue.exchange, subject))
     fields = wallet.fields if wallet else {}
     hashed: Any = await world.redis.hgetall(world.keys.wallet(venue.exchange, subject))

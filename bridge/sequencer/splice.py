@@ -82,12 +82,25 @@ def splice(written: Sequence[Event], received: Sequence[Event], identity: Identi
             result.fresh.update(places[common:])
             result.last = max(result.last, *places[:common], -1)
             result.ahead += theirs[len(mine) + offset :]
-        else:  # nothing in common: what was received later than all that is written is news
+        else:  # they differ: what was received later than all that is written is news
             newest = theirs[-1].recv
-            result.fresh.update(place for place in places if received[place].recv > newest)
+            known = _last_written(theirs[-1], mine, identity)
+            result.fresh.update(place for place in places[known + 1 :] if received[place].recv > newest)
+            result.last = max(result.last, *places[: known + 1], -1)
             result.unclear = result.unclear or newest > since + _MARGIN
     result.ahead += [event for events in before.values() for event in events if event.recv > since + _MARGIN]
     return result
+
+
+def _last_written(newest: Event, received: Sequence[Event], identity: Identity) -> int:
+    """Where the newest written event is among the received ones, by its content and time; -1 if it is not there."""
+    what = identity(newest)
+    alike = [
+        place
+        for place, event in enumerate(received)
+        if identity(event) == what and abs(event.recv - newest.recv) <= _MARGIN
+    ]
+    return min(alike, key=lambda place: abs(received[place].recv - newest.recv), default=-1)
 
 
 def _offset(written: Sequence[Event], received: Sequence[Event], identity: Identity) -> int | None:

@@ -172,6 +172,19 @@ def test_a_book_may_begin_again_a_little_earlier(tmp_path: Path) -> None:
     assert audited(streams, tmp_path).wrong == []
 
 
+@pytest.mark.parametrize("key", [TRADES, NAMED])
+def test_a_stream_that_begins_again_may_repeat_what_was_lost_but_once(tmp_path: Path, key: str) -> None:
+    """Redis lost its data, and the writer died with it: the standby writes again what it holds."""
+    streams = right()
+    rows = streams[key]
+    rows[5:] = [(rows[4][0], {**control(0, "reset")[1]}), *((f"300000-{n}", rows[n + 1][1]) for n in range(1, 5))]
+    assert audited(streams, tmp_path).wrong == []
+    rows.append(("300001-5", rows[-1][1]))
+    (tmp_path / "again").mkdir()
+    [wrong] = audited(streams, tmp_path / "again").wrong
+    assert "there twice" in wrong
+
+
 def copy_of(directory: Path) -> Copy:
     stream = KEYS.parse(TRADES)
     assert stream is not None

@@ -84,6 +84,17 @@ def test_two_parts_of_one_feed_meet_wherever_they_end(prices: int, seed: int) ->
         assert not found.unclear
 
 
+def test_records_that_differ_further_back_do_not_repeat_the_last_event() -> None:
+    """The writer missed events, went on for a few, and was cut off; the standby received the last one a little later."""
+    topic = Standby(Channel.TRADES).topic
+    feed = [trade(place * 0.3, str(place)) for place in range(12)]
+    written = [*feed[:3], *feed[6:10]]
+    found = splice(written, later(feed, 3_000_000), topic.identity, START)
+    assert sorted(found.fresh) == [10, 11]
+    assert found.last == 9
+    assert found.unclear
+
+
 def test_events_with_ids_may_come_in_another_order() -> None:
     topic = Standby(Channel.TRADES).topic
     one, two, three, four = (trade(place, str(place), f"t{place}") for place in range(4))
