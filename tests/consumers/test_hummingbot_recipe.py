@@ -47,14 +47,14 @@ def candle(client: Any, number: int, *, count: int = 3, state: str = "complete",
 
 
 def test_the_page_is_python_that_compiles():
-    [code] = blocks(PAGE, "python")
+    code, _ = blocks(PAGE, "py")
     compile(code, str(PAGE), "exec")
 
 
 @pytest.fixture
 def recipe(redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     pytest.importorskip("hummingbot.data_feed.candles_feed.candles_factory", reason="hummingbot is not installed")
-    [code] = blocks(PAGE, "python")
+    code, _ = blocks(PAGE, "py")
     path = tmp_path / "tickbridge_candles.py"
     path.write_text(code)
     monkeypatch.setenv("TICKBRIDGE_REDIS__URL", redis_server.url)
