@@ -73,7 +73,7 @@ class Trades:
             with plain(owner.port) as client:
                 if not client.exists(key) or client.xinfo_stream(key)["last-generated-id"] != entry:
                     client.xadd(key, TRADE, id=entry)
-                return client.wait(1, int(PATIENCE * 1000)) >= 1
+                return int(client.wait(1, int(PATIENCE * 1000))) >= 1
         except BaseException:
             self._owners.pop(key, None)
             raise
@@ -199,7 +199,9 @@ def test_the_rights_of_a_reader_are_enough(follow: list[str], cluster: Cluster, 
         ("redis://127.0.0.1:{node}", "use redis+cluster:// instead of redis://"),
     ],
 )
-def test_what_is_wrong_is_said(url, words, follow: list[str], one_node: RedisServer, redis_server: RedisServer) -> None:
+def test_what_is_wrong_is_said(
+    url: str, words: str, follow: list[str], one_node: RedisServer, redis_server: RedisServer
+) -> None:
     url = url.format(node=one_node.port, server=redis_server.port)
     command = [*follow, url, "trades", "limitlex", "BTC-EUR"]
     done = subprocess.run(

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.building import CLIENTS, ran
-from tests.clients.following import Program, books_by_id, numbers
+from tests.clients.following import Program, books_by_id
 from tests.e2e.conftest import Bench
 from tests.e2e.harness import eventually
 from tests.e2e.observing import controls
@@ -45,26 +45,6 @@ def test_conformance(typescript, redis_server: RedisServer):
     assert "0 failed, 0 skipped" in done.stdout, done.stdout
 
 
-def test_the_book_is_right_through_drops_and_a_restart(typescript, bench: Bench, tmp_path: Path):
-    simulated = bench.simulate(rate=200)
-    connector = bench.run()
-    follow = str(typescript / "dist" / "test" / "follow.js")
-    with Program(tmp_path, "node", follow, bench.server.url, "book", "limitlex", "BTC-EUR") as program:
-        program.wait(lambda lines: len(lines) > 50, "a book that changes")
-        _disturb(bench, connector, program)
-        simulated.pause()
-        true = simulated.book("BTC-EUR")
-
-        def equal() -> bool:
-            row = program.rows[-1]
-            return not row["why"] and _sides(row) == true
-
-        eventually(equal, "the exchange's own book")
-        rows = program.rows
-        assert program.stop() == 0
-    _as_python(rows, bench.server.url)
-
-
 def _disturb(bench: Bench, connector, program: Program) -> None:
     """Messages are left out, the connection is cut, and the connector is killed and started again."""
     simulated = bench.simulated
@@ -78,19 +58,6 @@ def _disturb(bench: Bench, connector, program: Program) -> None:
     eventually(lambda: controls(bench.client, BOOK).count("live") > lives, "the connector is back")
     before = len(program.lines)
     program.wait(lambda lines: len(lines) > before + 50, "changes after the restart")
-
-
-def _sides(row):
-    return tuple(numbers([(level["price"], level["size"]) for level in row[side]]) for side in ("bids", "asks"))
-
-
-def _as_python(rows, url: str) -> None:
-    """Every book that was printed is the Python reader's at the same entry."""
-    expected = asyncio.run(books_by_id(url, BOOK, rows[-1]["id"]))
-    for row in rows:
-        assert (None if row["why"] else _sides(row)) == expected[row["id"]], row["id"]
-    assert len({row["id"] for row in rows}) == len(rows) > 150
-    assert {row["why"] for row in rows} > {"", "down"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
