@@ -30,6 +30,8 @@ class Proxy:
         self.up = asyncio.Event()
         self.up.set()
         """Cleared: commands are held back, and arrive when it is set again."""
+        self.rate: float | None = None
+        """Bytes a second from the server, on each connection."""
         self.ports: dict[int, int] = {}
         """Ports that are replaced in the replies, where a server says where it is or another one is."""
         self.connections = 0
@@ -99,8 +101,11 @@ class Proxy:
         raise ConnectionResetError
 
     async def _down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
+        # On a narrow line a piece is what comes through in a tenth of a second.
+        while data := await reader.read(max(1, int(self.rate / 10)) if self.rate else 65536):
             await self.flow.wait()
+            if self.rate:
+                await asyncio.sleep(len(data) / self.rate)
             if not self.swallow:
                 writer.write(self._translated(data))
         raise ConnectionResetError

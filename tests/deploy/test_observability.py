@@ -115,6 +115,7 @@ def test_what_an_operator_must_see_is_on_the_dashboard():
         "tickbridge_feed_latency_seconds_bucket",
         "tickbridge_publish_latency_seconds_bucket",
         "tickbridge_consumer_lag_seconds",
+        "tickbridge_group_lag_entries",
         "tickbridge_gaps_total",
         "tickbridge_book_resyncs_total",
         "tickbridge_parse_errors_total",

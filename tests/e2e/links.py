@@ -52,6 +52,10 @@ class Link:
         """Deliver what was held."""
         self._do(lambda: (self._proxy.up.set(), self._proxy.flow.set()))
 
+    def narrow(self, rate: float | None) -> None:
+        """Let so many bytes a second through from the server on each connection; ``None``: as many as there are."""
+        self._do(lambda: setattr(self._proxy, "rate", rate))
+
     def cut(self) -> None:
         """End all connections, and take no others."""
 
