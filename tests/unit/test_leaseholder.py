@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from bridge.connector.leaseholder import Leaseholder
+from bridge.observe.takeovers import Takeovers
 from bridge.redis.holding import Holding, LeaseState
 from tests.patience import PATIENCE
 
@@ -33,9 +35,12 @@ class Presence:
         if step == self._fails:
             raise RedisConnectionError
 
-    async def has_standby(self) -> bool:
-        self._at("has_standby")
-        return True
+    async def standby(self) -> dict[str, str]:
+        self._at("standby")
+        return {"state": "standby"}
+
+    def is_ready(self, shown: Mapping[str, str]) -> bool:
+        return shown["state"] == "standby"
 
     async def leave(self) -> None:
         self._at("leave")
@@ -65,11 +70,11 @@ class Publisher:
     async def drained(self) -> None: ...
 
 
-@pytest.mark.parametrize("fails", ["has_standby", "leave", "has_successor", "claim", "nothing"])
+@pytest.mark.parametrize("fails", ["standby", "leave", "has_successor", "claim", "nothing"])
 async def test_a_process_that_still_has_its_lease_writes_and_another_one_begins_again(fails: str) -> None:
     presence: Any = Presence(fails)
     publisher = Publisher()
-    report: Any = SimpleNamespace(topics={}, heartbeat=dict)
+    report: Any = SimpleNamespace(topics={}, heartbeat=dict, takeovers=Takeovers(writes=True))
     beats: Any = None
     log = structlog.get_logger()
     holder = Leaseholder(presence, publisher, report, beats, lambda _: None, log=log, has_standby=True)
@@ -78,3 +83,18 @@ async def test_a_process_that_still_has_its_lease_writes_and_another_one_begins_
     assert publisher.writes == has_it
     assert given_away == (not has_it), "else it would go on without ever writing again"
     assert has_it == (fails not in ("has_successor", "claim"))
+    assert report.takeovers.writes == has_it, "in the metrics, too"
+
+
+def test_what_a_process_shows_of_takeovers() -> None:
+    shown = Takeovers(standby_ready=True)
+    unknown = {"last_takeover_seconds": None, "standby_ready": None}
+    assert shown.numbers() == {"takeovers": 0, "connector_writes": False, **unknown}, "another process writes"
+    shown.writes = True
+    shown.took_over(0.4)
+    assert shown.numbers() == {
+        "takeovers": 1,
+        "connector_writes": True,
+        "last_takeover_seconds": 0.4,
+        "standby_ready": True,
+    }
