@@ -160,7 +160,7 @@ def a_key_that_holds_something_else(world: World) -> None:
     """The connector of this stream fails; another one in its process goes on. Both stay until the end."""
     key, port = "md:{lmex:ETH-PERP}:trades", free_port()
     world.client.set(key, "a string")
-    good = {**world.settings, "name": "good", "pairs": ["ETH-USD"]}
+    good = {**world.settings, "name": "good", "pairs": ["ETH-USD"], "channels": ["trades"]}
     good.pop("account")
     bad = {**good, "name": "bad", "pairs": ["ETH-PERP"]}
     process = world.process({**world.config, "connectors": [good, bad]}, port)
@@ -172,6 +172,22 @@ def a_key_that_holds_something_else(world: World) -> None:
     world.client.delete(key)
     world.alerting.resolved("TickbridgeConnectorFailed", exchange="lmex", connector="bad")
     assert process.running
+
+
+@fault("redis", "StandbyMissing")
+def a_standby_that_is_not_there(world: World) -> None:
+    """Both processes stay until the end."""
+    double = {**world.settings, "name": "double", "pairs": ["ETH-USD"], "channels": ["book"], "standby": True}
+    double.pop("account")
+    config, ports = {**world.config, "connectors": [double]}, (free_port(), free_port())
+    world.process(config, ports[0])
+    world.alerting.watch(ports[0])
+    world.alerting.fires("TickbridgeStandbyMissing", exchange="lmex", connector="double")
+    assert not world.client.exists("bridge:connector:double:standby")
+    world.process(config, ports[1])
+    world.alerting.watch(ports[1])
+    world.alerting.resolved("TickbridgeStandbyMissing", exchange="lmex", connector="double")
+    assert world.client.hget("bridge:connector:double:standby", "state") == "standby"
 
 
 @fault("redis", "RedisDown", "ConsumerRedisDown", "BufferFilling", "EventsLost")

@@ -140,6 +140,8 @@ describe("an account", () => {
     expect(wallet.states.get("orders")).toBe("down: broken");
     wallet.take("orders", order("4-4", "open", "1"));
     expect([...wallet.orders.values()][0]?.unconfirmed).toBe(false);
+    wallet.take("orders", { kind: "reset", before: "4-1" });
+    expect([...wallet.orders.values()][0]?.unconfirmed).toBe(true);
     for (const status of ["filled", ""]) {
       wallet.take("orders", order("5-5", status, "2"));
       expect(wallet.orders.size).toBe(0);

@@ -128,6 +128,7 @@ export class Account {
         break;
       case "reset":
         this.#missing(channel, "reset: the stream was created again");
+        this.#unconfirm(channel); // whoever writes the new one may not know of orders that are only in the old one
         break;
       case "unreadable":
         this.#interrupted(channel, `unreadable: ${item.error}`);
@@ -137,6 +138,11 @@ export class Account {
 
   #interrupted(channel: string, words: string): void {
     this.#change(channel, { state: words });
+    this.#unconfirm(channel);
+  }
+
+  /** The orders may have changed meanwhile; not every exchange reports after an outage which are closed. */
+  #unconfirm(channel: string): void {
     if (channel === "orders") for (const name of this.#orders.keys()) this.#unconfirmed.add(name);
   }
 

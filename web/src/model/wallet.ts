@@ -38,7 +38,7 @@ export class Wallet {
         this.states.set(channel, `${item.kind}: ${item.count} entries`);
         break;
       case "reset":
-        this.states.set(channel, "reset: the stream was created again");
+        this.interrupted(channel, "reset: the stream was created again");
         break;
       case "undecodable":
         this.states.set(channel, `undecodable: ${item.error}`);
