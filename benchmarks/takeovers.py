@@ -44,8 +44,10 @@ _PATIENCE = 120.0
 _SLOW_MACHINE = {"interval": "5s", "ttl": "30s"}
 """A process that gets no time to run for seconds is not to count as gone: one that is killed on this host counts at once."""
 _LOOK = 0.002
-_RESTED = 2.0
-"""Seconds for which the streams must not grow before they are compared."""
+_REST = 0.5
+"""Seconds between two looks for the exchange's newest trade."""
+_ALIKE = 20
+"""Trades by which the first one that was read is found again: not every exchange numbers them."""
 _FAULTS = ("twice", "missing", "breaks", "declared")
 
 
@@ -153,33 +155,36 @@ class _Feed:
         return longest
 
     def audit(self) -> dict[str, float]:
-        """Hold the market, and compare the streams with the exchange's trades."""
+        """Hold the market, wait for its newest trades, and compare the streams with the exchange's trades."""
         self._ask("pause", {})
-        rested, size = time.monotonic(), self._trades()
-        while time.monotonic() - rested < _RESTED:
-            time.sleep(_LOOK)
-            if self._trades() != size:
-                rested, size = time.monotonic(), self._trades()
-        found: Counter[str] = Counter(trades=size)
+        found: Counter[str] = Counter()
         for pair in self._pairs:
             wanted = [
                 (row["id"], row["side"], row["price"], row["size"], int(row["time"]))
                 for row in self._ask(f"streams/trades?pair={pair}")["trades"]
             ]
-            entries = self._client.xrange(self._key(pair))
-            seqs = [int(entry_id.partition("-")[2]) for entry_id, _ in entries]
-            trades = [
-                (fields["id"], fields["side"], fields["price"], fields["size"], int(fields["ts"]) // 10**9)
-                for _, fields in entries
-                if fields["type"] == "trade"
-            ]
-            # Those before the first that was read are not missing.
-            sent, read = Counter(wanted[len(wanted) - len(trades) :]), Counter(trades)
+            with contextlib.suppress(RuntimeError):  # then they are missing
+                _until(lambda pair=pair, newest=wanted[-1:]: self._read(pair)[-1:] == newest, "the newest trade", _REST)
+            trades = self._read(pair)
+            # The exchange's list may begin earlier than the stream, or later.
+            sent, read = Counter(_from(trades, wanted)), Counter(_from(wanted, trades))
+            seqs = [int(entry_id.partition("-")[2]) for entry_id, _ in self._entries(pair)]
+            found["trades"] += len(trades)
             found["twice"] += (read - sent).total()
             found["missing"] += (sent - read).total()
             found["breaks"] += sum(later != earlier + 1 for earlier, later in itertools.pairwise(seqs))
-            found["declared"] += sum(fields.get("event") not in (None, "live") for _, fields in entries)
+            found["declared"] += sum(fields.get("event") not in (None, "live") for _, fields in self._entries(pair))
         return {name: float(found[name]) for name in ("trades", *_FAULTS)}
+
+    def _entries(self, pair: str) -> list[tuple[str, dict[str, str]]]:
+        return self._client.xrange(self._key(pair))  # type: ignore[return-value]
+
+    def _read(self, pair: str) -> list[tuple[str, str, str, str, int]]:
+        return [
+            (fields["id"], fields["side"], fields["price"], fields["size"], int(fields["ts"]) // 10**9)
+            for _, fields in self._entries(pair)
+            if fields["type"] == "trade"
+        ]
 
     def _key(self, pair: str) -> str:
         return _KEYS.stream(self._exchange, pair, Channel.TRADES)
@@ -214,6 +219,12 @@ class _Feed:
         )
         with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:
             return json.load(answer)
+
+
+def _from(other: Sequence[Any], those: Sequence[Any]) -> Sequence[Any]:
+    """Those, from where the others begin."""
+    beginning = other[:_ALIKE]
+    return those[next((place for place in range(len(those)) if those[place : place + _ALIKE] == beginning), 0) :]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -57,7 +57,7 @@ def shell(tmp_path):
     ("line", "words"),
     [
         ("tickbridge ", [*COMMANDS, "--help", "--version"]),
-        ("tickbridge ch", ["check"]),
+        ("tickbridge ch", ["check", "chaos"]),
         ("tickbridge check --co", ["--config", "--connect"]),
         ("tickbridge init --exchange l", ["limitlex", "lmex"]),
         ("tickbridge pairs coin", ["coinbase"]),

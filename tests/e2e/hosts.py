@@ -9,6 +9,8 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 
+from tests.environment import clean_environment
+
 __all__ = ["Host", "hosts", "no_hosts"]
 
 _EXCHANGE = 1
@@ -71,7 +73,7 @@ def no_hosts() -> str:
     except subprocess.CalledProcessError as error:
         return f"this machine has no network namespaces: {error.stderr.strip()}"
     finally:
-        subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+        subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False, env=clean_environment())
     return ""
 
 
@@ -96,4 +98,4 @@ def _address(number: int) -> str:
 
 
 def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+    subprocess.run(["ip", *words], check=True, capture_output=True, text=True, env=clean_environment())
