@@ -15,6 +15,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
@@ -160,7 +161,7 @@ class _Feed:
         found: Counter[str] = Counter()
         for pair in self._pairs:
             wanted = [
-                (row["id"], row["side"], row["price"], row["size"], int(row["time"]))
+                (row["id"], row["side"], Decimal(row["price"]), Decimal(row["size"]), int(row["time"]))
                 for row in self._ask(f"streams/trades?pair={pair}")["trades"]
             ]
             with contextlib.suppress(RuntimeError):  # then they are missing
@@ -179,9 +180,16 @@ class _Feed:
     def _entries(self, pair: str) -> list[tuple[str, dict[str, str]]]:
         return self._client.xrange(self._key(pair))  # type: ignore[return-value]
 
-    def _read(self, pair: str) -> list[tuple[str, str, str, str, int]]:
+    def _read(self, pair: str) -> list[tuple[str, str, Decimal, Decimal, int]]:
+        """Numbers as such: not every exchange sends all digits that it shows elsewhere."""
         return [
-            (fields["id"], fields["side"], fields["price"], fields["size"], int(fields["ts"]) // 10**9)
+            (
+                fields["id"],
+                fields["side"],
+                Decimal(fields["price"]),
+                Decimal(fields["size"]),
+                int(fields["ts"]) // 10**9,
+            )
             for _, fields in self._entries(pair)
             if fields["type"] == "trade"
         ]
