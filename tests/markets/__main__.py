@@ -30,7 +30,7 @@ def _market(pairs: Iterable[str], **settings: Any) -> MarketConfig:
 
 
 def _exchange(name: str, dialect: type[PublicMarket], *pairs: str) -> SimulatedExchange:
-    scenario = Scenario(lambda _: iter(()))
+    scenario = Scenario(lambda _: iter(()), lambda *_: [])
     return SimulatedExchange(name, dialect, NoOptions, pairs, _market, scenario)
 
 
