@@ -165,10 +165,11 @@ def test_handshakes(status, kind):
 async def test_a_handshake_that_blocks():
     """HTTP 400 keeps everybody away for ten minutes."""
     shell = Shell(books_session("BTC-PERP"))
-    error = shell.connection._hold_back(HandshakeError("lmex", 400, "abnormal usage"))
+    error = await shell.connection._hold_back(HandshakeError("lmex", 400, "abnormal usage"))
     assert (error.kind, error.message) == ("blocked", "abnormal usage")
     assert error.retry_after >= 600
-    assert shell.connection._hold_back(HandshakeError("lmex", 503, "no")).kind == "handshake_refused"
+    refused = await shell.connection._hold_back(HandshakeError("lmex", 503, "no"))
+    assert refused.kind == "handshake_refused"
 
 
 @pytest.mark.parametrize(
