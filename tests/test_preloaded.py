@@ -12,7 +12,7 @@ import pytest
 
 from tests.environment import clean_environment
 from tests.patience import PATIENCE
-from tests.preloaded import Started, run, start
+from tests.preloaded import ROOT, Started, run, start
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks only where that is known to work")
 
@@ -35,7 +35,7 @@ def by_fork(folder: Path, *words: str, **env: str) -> tuple[Started | subprocess
         return start(*words, output=output, env=clean_environment(**env)), log
 
 
-@pytest.mark.parametrize("env", [{"ODD": "yes"}, {"PYTHONPATH": "/nowhere:/elsewhere"}], ids=" ".join)
+@pytest.mark.parametrize("env", [{"ODD": "yes"}, {"PYTHONPATH": str(ROOT)}], ids=" ".join)
 def test_it_is_what_a_process_of_its_own_is(env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "seen.py").write_text(SEEN)
     monkeypatch.chdir(tmp_path)

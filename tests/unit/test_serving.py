@@ -211,9 +211,10 @@ async def test_half_a_request_is_not_waited_for():
                     writer.write(b"G")
                     await writer.drain()
                 await asyncio.sleep(0.01)
-                if reader._buffer:
+                if reader._buffer or reader.exception():
                     break
-        assert (await reader.readline()).startswith(b"HTTP/1.1 408")
+        with contextlib.suppress(ConnectionResetError):  # whoever goes on sending may not see what was said
+            assert (await reader.readline()).startswith(b"HTTP/1.1 408")
         writer.close()
 
 
