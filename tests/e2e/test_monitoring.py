@@ -41,7 +41,9 @@ def test_a_running_connector_is_alive_and_ready_and_its_figures_add_up(own_bench
     connector = (("connector", "limitlex"), ("exchange", "limitlex"))
     events = sum(int(row["published"]) for row in watched.status()["streams"])
     # They are kept for a second.
-    eventually(lambda: watched.metrics()["tickbridge_publish_latency_seconds_count"][connector] == events, "all counted")
+    eventually(
+        lambda: watched.metrics()["tickbridge_publish_latency_seconds_count"][connector] == events, "all counted"
+    )
     metrics = watched.metrics()
     assert metrics["tickbridge_ws_connection_up"] == {connector: 1.0}
     assert metrics["tickbridge_redis_connection_up"] == {connector: 1.0}
