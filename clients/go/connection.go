@@ -267,7 +267,7 @@ func explain(err error, at where) error {
 	switch word, _, _ := strings.Cut(string(refused), " "); word {
 	case "NOAUTH", "WRONGPASS":
 		return fmt.Errorf("Redis at %s: wrong user or password, or a password is required (%w)", at.name, err)
-	case "MOVED":
+	case "MOVED", "CROSSSLOT":
 		return fmt.Errorf("Redis at %s is one node of a Cluster; use redis+cluster:// instead of redis:// (%w)", at.name, err)
 	case "NOPERM":
 		return fmt.Errorf("Redis at %s: this user lacks a permission: %w; `tickbridge acl` prints the required rights", at.name, err)

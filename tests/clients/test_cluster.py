@@ -203,7 +203,7 @@ def test_what_is_wrong_is_said(
     url: str, words: str, follow: list[str], one_node: RedisServer, redis_server: RedisServer
 ) -> None:
     url = url.format(node=one_node.port, server=redis_server.port)
-    command = [*follow, url, "trades", "limitlex", "BTC-EUR"]
+    command = [*follow, url, "trades", "limitlex", *PAIRS]
     done = subprocess.run(
         command, text=True, capture_output=True, check=False, timeout=PATIENCE, env=clean_environment()
     )

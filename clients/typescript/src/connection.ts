@@ -280,7 +280,7 @@ export function explain(error: unknown, where: Where): TickbridgeError {
     if (/^(NOAUTH|WRONGPASS|ERR (invalid password|AUTH|Client sent AUTH))/.test(words)) {
       return new TickbridgeError(`${at}: wrong user or password, or a password is required (${words})`);
     }
-    if (words.startsWith("MOVED")) {
+    if (/^(MOVED|CROSSSLOT) /.test(words)) {
       return new TickbridgeError(`${at} is one node of a Cluster; use redis+cluster:// instead of redis:// (${words})`);
     }
     if (/cluster support disabled/.test(words)) {
