@@ -174,22 +174,6 @@ def a_key_that_holds_something_else(world: World) -> None:
     assert process.running
 
 
-@fault("redis", "StandbyMissing")
-def a_standby_that_is_not_there(world: World) -> None:
-    """Both processes stay until the end."""
-    double = {**world.settings, "name": "double", "pairs": ["ETH-USD"], "channels": ["book"], "standby": True}
-    double.pop("account")
-    config, ports = {**world.config, "connectors": [double]}, (free_port(), free_port())
-    world.process(config, ports[0])
-    world.alerting.watch(ports[0])
-    world.alerting.fires("TickbridgeStandbyMissing", exchange="lmex", connector="double")
-    assert not world.client.exists("bridge:connector:double:standby")
-    world.process(config, ports[1])
-    world.alerting.watch(ports[1])
-    world.alerting.resolved("TickbridgeStandbyMissing", exchange="lmex", connector="double")
-    assert world.client.hget("bridge:connector:double:standby", "state") == "standby"
-
-
 @fault("redis", "RedisDown", "ConsumerRedisDown", "BufferFilling", "EventsLost")
 def a_redis_that_is_stopped(world: World) -> None:
     world.server.stop()
@@ -286,3 +270,19 @@ def processes_that_are_stopped_for_a_while(world: World) -> None:
         world.alerting.fires("TickbridgeConsumerGaps", service="books", kind=kind)
     world.alerting.resolved("TickbridgeConsumerGaps", service="books")
     world.alerting.resolved("TickbridgeLoopLag")
+
+
+@fault("redis", "StandbyMissing")
+def a_standby_that_is_not_there(world: World) -> None:
+    """The last one: without a service manager, a writer that is displaced while Redis is away stays away."""
+    double = {**world.settings, "name": "double", "pairs": ["ETH-USD"], "channels": ["book"], "standby": True}
+    double.pop("account")
+    config, ports = {**world.config, "connectors": [double]}, (free_port(), free_port())
+    world.process(config, ports[0])
+    world.alerting.watch(ports[0])
+    world.alerting.fires("TickbridgeStandbyMissing", exchange="lmex", connector="double")
+    assert not world.client.exists("bridge:connector:double:standby")
+    world.process(config, ports[1])
+    world.alerting.watch(ports[1])
+    world.alerting.resolved("TickbridgeStandbyMissing", exchange="lmex", connector="double")
+    assert world.client.hget("bridge:connector:double:standby", "state") == "standby"
