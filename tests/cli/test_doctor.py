@@ -162,6 +162,7 @@ def test_no_half_of_a_secret_is_left_where_a_line_or_a_log_is_cut(redis_server: 
         text = run(*where, "--lines", count).stdout
         assert "the last line" in text
         assert half not in text
+        assert max(map(len, text.splitlines())) < 2_100, "a line is cut"
         expect_no_secret(text)
 
 

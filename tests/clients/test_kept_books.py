@@ -9,18 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.clients.disturbing import BOOK, disturb
 from tests.clients.following import Program, books_by_id, numbers
 from tests.e2e.conftest import Bench, Run
-from tests.e2e.harness import Process, eventually
-from tests.e2e.observing import controls
+from tests.e2e.harness import eventually
 from tests.unit.doc_pages import ROOT
-
-BOOK = "md:{limitlex:BTC-EUR}:book"
-FAULTS = (
-    {"name": "drop", "type": "order_book", "count": 5},
-    {"name": "corrupt", "type": "order_book", "count": 5},
-    {"name": "cut"},
-)
 
 
 @pytest.fixture(params=["typescript", "go", "python"])
@@ -38,7 +31,7 @@ def test_the_book_is_right_whatever_happens(follow: list[str], bench: Bench, run
     command = [*follow, bench.server.url, "book", "limitlex", "BTC-EUR"]
     with Program(tmp_path, *command) as program:
         program.wait(lambda lines: len(lines) > 50, "a book that changes")
-        _disturb(bench, connector, program)
+        disturb(bench, connector, program)
         run("--redis", bench.server.url, "--every", "0.2", module="consumers.books")
         eventually(lambda: bench.client.exists(f"{BOOK}:snapshot"), "the late-join hash")
         late = tmp_path / "late"
@@ -55,21 +48,6 @@ def test_the_book_is_right_whatever_happens(follow: list[str], bench: Bench, run
     assert {row["why"] for row in rows} >= {"", "gap", "down"}
     assert not late_rows[0]["why"], "the late one begins with a full book"
     _as_the_reader(rows + late_rows, bench.server.url)
-
-
-def _disturb(bench: Bench, connector: Process, program: Program) -> None:
-    """Messages are left out and garbled, the connection is cut, and the connector is killed and started again."""
-    assert bench.simulated
-    for fault in FAULTS:
-        before = len(program.lines)
-        bench.simulated.fault(**fault)
-        program.wait(lambda lines: len(lines) > before + 50, f"changes after {fault}")  # noqa: B023
-    lives = controls(bench.client, BOOK).count("live")
-    connector.kill()
-    bench.run()
-    eventually(lambda: controls(bench.client, BOOK).count("live") > lives, "the connector is back")
-    before = len(program.lines)
-    program.wait(lambda lines: len(lines) > before + 50, "changes after the restart")
 
 
 def _sides(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -16,15 +16,14 @@ from pathlib import Path
 import pytest
 
 from tests.clients.building import CLIENTS, ran
+from tests.clients.disturbing import BOOK, disturb
 from tests.clients.following import Program, books_by_id
 from tests.e2e.conftest import Bench
 from tests.e2e.harness import eventually
-from tests.e2e.observing import controls
 from tests.environment import clean_environment
 from tests.servers import RedisServer
 from tests.unit.doc_pages import DOCS, README, ROOT, blocks, text
 
-BOOK = "md:{limitlex:BTC-EUR}:book"
 TRADES = "md:{limitlex:BTC-EUR}:trades"
 EXAMPLE = CLIENTS / "typescript" / "examples" / "book.ts"
 PAGES = (README, DOCS / "how-to" / "read-in-typescript.md", CLIENTS / "typescript" / "README.md")
@@ -43,21 +42,6 @@ def test_conformance(typescript, redis_server: RedisServer):
     done = subprocess.run(command, cwd=ROOT, env=clean_environment(), text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 failed, 0 skipped" in done.stdout, done.stdout
-
-
-def _disturb(bench: Bench, connector, program: Program) -> None:
-    """Messages are left out, the connection is cut, and the connector is killed and started again."""
-    simulated = bench.simulated
-    for fault in ({"name": "drop", "type": "order_book", "count": 5}, {"name": "cut"}):
-        before = len(program.lines)
-        simulated.fault(**fault)
-        program.wait(lambda lines: len(lines) > before + 50, "changes after a fault")  # noqa: B023
-    lives = controls(bench.client, BOOK).count("live")
-    connector.kill()
-    bench.run()
-    eventually(lambda: controls(bench.client, BOOK).count("live") > lives, "the connector is back")
-    before = len(program.lines)
-    program.wait(lambda lines: len(lines) > before + 50, "changes after the restart")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -80,7 +64,7 @@ def test_the_example_prints_the_best_prices(typescript, bench: Bench, tmp_path: 
     mine.write_text(program)
     with Program(tmp_path, "node", str(mine)) as running:
         running.wait(lambda lines: len(lines) > 20, "prices")
-        _disturb(bench, connector, running)
+        disturb(bench, connector, running)
         lines = running.lines
     expected = asyncio.run(books_by_id(bench.server.url, BOOK, lines[-1].split()[0]))
     for line in lines:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 from bridge.keys import StreamKey
 from bridge.model import Channel, Control, ControlEvent, Trade
 from consumers.bars import Bars, ClosedBar, Interval, Resume
 from consumers.items import Entry, Hole, Item, split_id
 
-__all__ = ["BASE", "KEY", "SECOND", "Items", "bars", "exact", "expected", "run", "run_with_restarts"]
+__all__ = ["BASE", "KEY", "SECOND", "Items", "bars", "exact", "expected", "run", "run_with_restarts", "write_candle"]
 
 KEY = "md:{limitlex:BTC-EUR}:trades"
 STREAM = StreamKey("limitlex", "BTC-EUR", Channel.TRADES)
@@ -115,3 +116,29 @@ def exact(candle: ClosedBar) -> dict[str, object]:
     numbers = {name: Fraction(Decimal(of[name])) for name in ("high", "low", "volume", "value")}
     texts = {name: of[name] for name in ("open", "close", "first", "last")}
     return {**numbers, **texts, "count": int(of["count"])}
+
+
+def write_candle(
+    client: Any, key: str, number: int, length: int, *, count: int = 3, state: str = "complete", volume: str = "2.5"
+) -> None:
+    """Add the candle of a bar, by its number since the epoch and its length in milliseconds."""
+    price = f"6508{number % 10}.25" if count else ""
+    fields = {
+        "type": "candle",
+        "ts": "",
+        "recv": "1",
+        "open_ts": str(number * length * 10**6),
+        "close_ts": str((number + 1) * length * 10**6),
+        **dict.fromkeys(("open", "high", "low", "close"), price),
+        "volume": volume,
+        "value": "1.5",
+        "count": str(count),
+        "late": "0",
+        "first": "",
+        "last": "",
+        "state": state,
+        "reason": "gap" if state == "incomplete" else "",
+        "after": "1-1",
+        "upto": "1-1",
+    }
+    client.xadd(key, fields, id=f"{(number + 1) * length}-{number}")

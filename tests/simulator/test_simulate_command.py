@@ -102,6 +102,7 @@ def test_written_config_is_a_valid_one(tmp_path: Path) -> None:
     loaded = load_with_origins(config)
     assert [connector.name for connector in loaded.settings.connectors] == ["limitlex"]
     assert not list(loaded.exposed()), "others can read what was written"
+    assert config.stat().st_mode & 0o077 == 0
 
 
 def test_lmex(tmp_path: Path) -> None:

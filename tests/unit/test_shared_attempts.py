@@ -6,9 +6,12 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 
+import pytest
 import structlog
 
+from bridge.config import load_settings
 from bridge.connector.limits import RedisLimits
+from bridge.connector.store import Store
 from bridge.feed.policies import Pacer, SendBudget
 from bridge.feed.shared import FREE, Turn
 from bridge.keys import Keys
@@ -100,3 +103,12 @@ async def test_without_redis_each_goes_by_its_own_count() -> None:
         await asyncio.sleep(0)
         assert not again.done(), "its own pace counts"
         again.cancel()
+
+
+@pytest.mark.parametrize(
+    ("share", "shared"), [("true", [True, False, False]), ("nat-1", [True] * 3), ("false", [False] * 3)]
+)
+async def test_attempts_and_messages_are_shared_by_those_whose_address_has_a_name(share: str, shared: list[bool]):
+    store = Store(load_settings(None, {"TICKBRIDGE_SHARE_LIMITS": share}), "x", "okx", structlog.get_logger())
+    found = [store.limits(URL, purpose) for purpose in ("", "connect", "send")]
+    assert [budget is not None for budget in found] == shared
