@@ -113,13 +113,27 @@ class Truth:
         self.fills[row["account"]][row["id"]] = self._happened(row)
 
     def _left_out(self, row: dict[str, Any]) -> None:
-        if row["type"] != "trades":
+        if row["type"] == "trades":
+            trades = {trade["tradeId"]: trade["timestamp"] / 1000 for trade in json.loads(row["data"])["data"]}
+        elif row["type"] == "last_trade":
+            trades = self._alike(row["pair"], json.loads(row["data"]))
+        else:
             return
-        trades = {trade["tradeId"]: trade["timestamp"] / 1000 for trade in json.loads(row["data"])["data"]}
         if row["why"] == "drop":
             self.unnoticed[row["pair"]] |= {str(number) for number in trades}
         else:
             self._frozen[row["pair"]] |= trades
+
+    def _alike(self, pair: str, message: dict[str, Any]) -> dict[int, float]:
+        """The trades that a message without an id may be of: they are the newest."""
+        content = message["orderDirection"].lower(), Decimal(message["price"]), Decimal(message["amount"])
+        second, found = message["createdAt"], {}
+        for name, trade in reversed(self.trades[pair].items()):
+            if int(trade.time) < second:
+                break
+            if int(trade.time) == second and trade.content == content:
+                found[int(name)] = trade.time
+        return found
 
 
 def _short(frozen: dict[int, float], patience: float) -> list[int]:

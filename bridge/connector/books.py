@@ -71,8 +71,16 @@ class Books:
         if rules is None:
             return BookTopic(stream, sink, self.resync)
         quoted = rules.quotes and Channel.QUOTES in self._exchange.profile.channels
-        quotes, paused = self._emit if quoted else None, self._flow.paused_since
-        book = book_type(rules)(stream, sink, self.resync, self._replace, rules, quotes=quotes, paused=paused)
+        book = book_type(rules)(
+            stream,
+            sink,
+            self.resync,
+            self._replace,
+            rules,
+            quotes=self._emit if quoted else None,
+            trades=self._tell_trades,
+            paused=self._flow.paused_since,
+        )
         self._held[stream.subject] = book
         return book
 
@@ -131,6 +139,12 @@ class Books:
         self._log.info("book_resync", pair=subject, reason=reason)
         for supervisor in self._feeding(subject):
             supervisor.replace(f"{subject}: {reason}")
+
+    def _tell_trades(self, event: Event) -> None:
+        """Pass on what a book says of its pair's trades, if they come over the same connection."""
+        trades = Subscription(Channel.TRADES, event.subject)
+        if any(trades in supervisor.plan.subscriptions for supervisor in self._feeding(event.subject)):
+            self._emit(event)
 
     def _feeding(self, subject: str) -> list[FeedSupervisor]:
         subscription = Subscription(Channel.BOOK, subject)

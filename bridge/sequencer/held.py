@@ -56,6 +56,7 @@ class HeldBook(BookTopic):
         replace: has a fresh connection made, by pair and reason.
         rules: of the exchange.
         quotes: takes the events of the pair's quotes, where the book gives them.
+        trades: takes the control entries of the pair's trades, where the book shows that messages were missed.
         paused: for how long (ns) nothing was read since a moment (ns): that is no time in which a book is late or wrong.
     """
 
@@ -71,6 +72,7 @@ class HeldBook(BookTopic):
         rules: BookRules,
         *,
         quotes: Callable[[Event], None] | None = None,
+        trades: Callable[[Event], None] | None = None,
         paused: Callable[[int], int] = lambda _: 0,
     ) -> None:
         super().__init__(stream, sink, resync)
@@ -78,6 +80,7 @@ class HeldBook(BookTopic):
         self._replace = replace
         self._rules = rules
         self._quotes = quotes
+        self._trades = trades
         self._patience = rules.patience * 1e9
         self._mending = Mending(rules.attempts)
         self._agreement = None if rules.best is None else Agreement(rules.best, paused)
@@ -313,6 +316,9 @@ class HeldBook(BookTopic):
             count, reason = missed, f"xseq {self._at} was last, then came a snapshot of {event.xseq}"
         elif self._changed and (wrong := self._changed.differences(known, self._copy, event.recv)):
             reason = f"{wrong} levels were not as the exchange's fresh book has them"
+            if self._trades:  # which came over the same connection, and without numbers
+                words = f"the connection had missed messages: {reason}"
+                self._trades(Control(self.subject, None, event.recv, Channel.TRADES, ControlEvent.GAP, words))
         if reason:
             super().gap(event.recv, reason, count)
             if self.top:

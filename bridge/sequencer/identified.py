@@ -43,6 +43,8 @@ class IdTopic(Topic):
         self._old: set[Ident] = set()
         self._new_since = 0
         """When the newer generation of ids began (ns)."""
+        self._newest_read: Trade | None = None
+        """The newest trade with an id that the stream had when this process began, if any."""
         self._keep = _FILLS_REMEMBERED if stream.channel is Channel.FILLS else 0
         self._recent: deque[Identified] = deque(maxlen=_REMEMBERED)
         self._history: Counter[tuple[Any, ...]] = Counter()
@@ -61,6 +63,8 @@ class IdTopic(Topic):
         for event in tail:
             if isinstance(event, Identified):
                 self._remember(event)
+                if isinstance(event, Trade) and event.id:
+                    self._newest_read = event
         self._new_since = recv
         super().seed(tail, recv)
 
@@ -94,7 +98,7 @@ class IdTopic(Topic):
     def accept(self, event: Identified) -> None:
         ident: Ident = event.id if event.__class__ is Trade else _ident(event)
         if ident:
-            if ident in self._new or ident in self._old:
+            if ident in self._new or ident in self._old or (self._newest_read and self._is_history(event)):
                 self.repeated += 1
                 return
             self._new.add(ident)
@@ -113,6 +117,19 @@ class IdTopic(Topic):
         if ts is not None and ts >= self.lags_from and not (event.__class__ is Trade and event.replay):
             self.lags.append(event.recv - ts)
         self.sink.put(self.stream, event)
+
+    def _is_history(self, event: Identified) -> bool:
+        """Whether an exchange replays a trade from before the newest in the stream, as of when this process began.
+
+        Another process received it. If the stream lacks it all the same, Redis has lost it, which that process declared,
+        or it was never received: written now, it would be out of order, and for most readers there twice.
+        """
+        newest = self._newest_read
+        if not (event.__class__ is Trade and event.replay and newest):
+            return False
+        if event.id.isdecimal() and newest.id.isdecimal():
+            return int(event.id) < int(newest.id) and (event.ts or 0) <= (newest.ts or 0)
+        return event.ts is not None and newest.ts is not None and event.ts < newest.ts
 
     def _turn(self, recv: int) -> None:
         """Begin a new generation of ids, and forget the last but one."""

@@ -9,6 +9,7 @@ import structlog
 from msgspec import structs
 from structlog.testing import LogCapture
 
+from bridge.connector.books import Books
 from bridge.connector.recorder import Recorder
 from bridge.exchanges.api import NOT_UNDERSTOOD, BestPrices, BookRules, Profile, Subscription
 from bridge.model import BookDelta, Channel, Control, ControlEvent, Event, Quote
@@ -25,6 +26,7 @@ class Rig:
     def __init__(self, **rules):
         self.asked = []
         self.quotes: list[Event] = []
+        self.trades: list[Event] = []
         self.sink = ListSink()
         self.paused = 0
         """Nanoseconds in which nothing was read."""
@@ -35,6 +37,7 @@ class Rig:
             lambda *_: self.asked.append("connection"),
             BookRules(**rules),
             quotes=self.quotes.append,
+            trades=self.trades.append,
             paused=lambda _: self.paused,
         )
 
@@ -202,6 +205,9 @@ def test_a_fresh_book_shows_what_was_wrong_with_the_copy(bids, asks, wrong):
     assert rig.sink.said() == ["gap"] * (wrong > 0) + ["snapshot"]
     if wrong:
         assert rig.book.reason == f"{wrong} levels were not as the exchange's fresh book has them"
+    assert [(event.event, event.channel, event.subject) for event in rig.trades] == [
+        (ControlEvent.GAP, Channel.TRADES, PAIR)
+    ] * (wrong > 0)
 
 
 def test_an_old_snapshot_is_replaced_out_of_memory_behind_the_delta():
@@ -254,3 +260,15 @@ def test_a_recording_has_its_books_mended_too():
     assert asked == [(PAIR, reason)]
     [line] = logs.entries
     assert line == {"event": "book_resync", "log_level": "info", "pair": PAIR, "reason": reason}
+
+
+@pytest.mark.parametrize("channels", [(Channel.BOOK,), (Channel.BOOK, Channel.TRADES)])
+def test_trades_have_a_gap_only_if_they_come_over_the_connection_of_the_book(channels):
+    exchange = SimpleNamespace(book=BookRules(in_transit=2.0), profile=Profile((PAIR,), frozenset(Channel)))
+    plan = SimpleNamespace(subscriptions=tuple(Subscription(channel, PAIR) for channel in channels))
+    told: list[Event] = []
+    books = Books(exchange, lambda: [SimpleNamespace(plan=plan)], told.append, structlog.get_logger())
+    book = books.topic(stream(Channel.BOOK), ListSink())
+    book.accept(snapshot(T0))
+    book.accept(structs.replace(snapshot(T0 + 60 * SECOND), asks=[("12", "1")]))
+    assert [event.channel for event in told] == list(channels[1:])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -68,7 +69,10 @@ def right() -> dict[str, list[Row]]:
     }
 
 
-def audited(streams: dict[str, list[Row]], directory: Path) -> Findings:
+def audited(
+    streams: dict[str, list[Row]], directory: Path, more: Mapping[str, list[dict[str, Any]]] = MappingProxyType({})
+) -> Findings:
+    """``more`` are further rows of the journals."""
     sources = {}
     for exchange, pair in (("limitlex", "BTC-EUR"), ("lmex", "BTC-USD")):
         rows = [{"k": "book", "pair": pair, "time": 100.0 + row["seq"], **row} for row in BOOKS]
@@ -78,6 +82,7 @@ def audited(streams: dict[str, list[Row]], directory: Path) -> Findings:
         ]
         rows += [{"k": "trade", "id": number, **row} for number, row in enumerate(done, 1)]
         rows += [{"k": "fill", "id": f"f{number}", "account": "main/bot", **row} for number, row in enumerate(done, 1)]
+        rows += more.get(exchange, [])
         journal = directory / f"{exchange}.jsonl"
         journal.write_text("".join(json.dumps(row) + "\n" for row in rows))
         sources[exchange] = Source(journal, {pair: Decimal(1)}, {"main/7": "main/bot"}, 3.0)
@@ -162,6 +167,25 @@ def test_what_is_spoilt_is_found(
     for line, words in zip(found, wrong, strict=True):
         assert line.startswith(f"{key} ")
         assert words in line
+
+
+@pytest.mark.parametrize(
+    ("why", "places", "wrong"), [("freeze", [1], 0), ("freeze", range(5), 1), ("drop", range(5), 0)]
+)
+def test_trades_without_an_id_that_nobody_could_know_of(
+    tmp_path: Path, why: str, places: Iterable[int], wrong: int
+) -> None:
+    """A connection that stands still for three seconds is given up, and the stream says so; a dropped message is not seen."""
+    streams = right()
+    renumbered(2)(streams[TRADES])
+    told = [
+        {"orderDirection": "Buy", "price": "10.0", "amount": SIZES[place], "createdAt": int(TIMES[place])}
+        for place in places
+    ]
+    row = {"k": "left_out", "type": "last_trade", "pair": "BTC-EUR", "why": why}
+    found = audited(streams, tmp_path, {"limitlex": [{**row, "data": json.dumps(data)} for data in told]})
+    assert len(found.wrong) == wrong
+    assert found.total("unnoticed") == 1 - wrong
 
 
 def test_a_book_may_begin_again_a_little_earlier(tmp_path: Path) -> None:

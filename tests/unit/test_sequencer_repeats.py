@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
@@ -54,6 +55,26 @@ class TestIds:
         for fill in (*new, *known):
             rig.topic.accept(fill)
         assert [fill.fill_id for fill in rig.sink.data] == [fill.fill_id for fill in new]
+
+    @pytest.mark.parametrize(("ids", "others"), [(("7", "8", "9", "10"), "11"), (("q", "a", "x", "c"), "b")])
+    def test_a_process_that_begins_does_not_fill_in_what_redis_has_lost(self, ids, others):
+        """The exchange replays four trades. The stream has the third of them, and not what came before."""
+        rig = Rig(Channel.TRADES)
+        lost, also_lost, read, new = (
+            structs.replace(trade(number, ident), replay=True) for number, ident in enumerate(ids)
+        )
+        rig.topic.seed([read], T0)
+        at_once = structs.replace(new, id=others, ts=read.ts)
+        for event in (lost, also_lost, read, at_once, new):
+            rig.topic.accept(event)
+        assert rig.sink.data == [at_once, new]
+        assert rig.topic.repeated == 3
+
+    def test_a_process_that_begins_takes_older_trades_that_are_no_replay(self):
+        rig = Rig(Channel.TRADES)
+        rig.topic.seed([trade(5, "9")], T0)
+        rig.topic.accept(trade(1, "8"))
+        assert [e.id for e in rig.sink.data] == ["8"]
 
     def test_ids_are_remembered_for_thousands_of_trades(self):
         rig = Rig(Channel.TRADES)
