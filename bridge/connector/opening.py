@@ -94,11 +94,14 @@ async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -
         raise RedisUnavailableError(address, f"{stream.key}: {error}") from None
 
 
-async def continue_stream(client: Redis, keys: Keys, stream: Stream, address: str, back: int) -> Tail:
+async def continue_stream(
+    client: Redis, keys: Keys, stream: Stream, address: str, *, back: int, since: int | None = None
+) -> Tail:
     """Set the stream to go on where another connector has left it in Redis, as `open_stream` does.
 
     Returns:
-        What the stream got in the last ``back`` ns before its newest entry; of a book, what shows whether it is live.
+        What the stream got in the last ``back`` ns before its newest entry, and from ``since`` (ns) on; of a book, what shows
+        whether it is live.
 
     Raises:
         RedisUnavailableError: the key is not a stream, or this user may not read it.
@@ -110,8 +113,9 @@ async def continue_stream(client: Redis, keys: Keys, stream: Stream, address: st
         if not rows:
             return await _resume_empty(client, stream)
         tail = rows[-1:]
-        since = _received(rows[0]) - back
-        while tail and len(rows) < _MOST_BACK and _goes_on(stream, tail[-1], since):
+        begin = _received(rows[0]) - back
+        begin = begin if since is None else min(begin, since)
+        while tail and len(rows) < _MOST_BACK and _goes_on(stream, tail[-1], begin):
             tail = await client.xrevrange(stream.key, max=f"({tail[-1][0]}", count=2 * len(rows))  # type: ignore[assignment]
             rows += tail
         return await _resume(client, stream, parsed, rows, [])

@@ -18,10 +18,11 @@ from bridge.connector.leaseholder import Leaseholder
 from bridge.connector.store import Store
 from bridge.errors import RedisUnavailableError
 from bridge.exchanges.api import Subscription
+from bridge.model import Event
 from bridge.process.lifecycle import end_tasks
 from bridge.publish.publisher import Publisher
 from bridge.redis.errors import FAILURES
-from bridge.sequencer import OVERLAP, Topic, Window, succeed
+from bridge.sequencer import OVERLAP, IdTopic, Topic, Window, succeed
 
 __all__ = ["Standby"]
 
@@ -34,6 +35,8 @@ _KEPT_INTERVALS = 4
 """The same in intervals of its heartbeat, if that is more."""
 _SAME_TIME = 1_000_000_000
 """Nanoseconds by which a heartbeat may be late without another clock being the cause."""
+_EARLIER = 5_000_000_000
+"""Nanoseconds by which the exchange's clock may be ahead of the writer's."""
 _LONGEST_TIME = 20
 """Digits of a time in nanoseconds."""
 _AT_ONCE = 16
@@ -155,17 +158,25 @@ class Standby:
 
     async def _succeed(self, topic: Topic) -> None:
         stream = topic.stream
-        tail = await self._asked(lambda: self._store.go_on(stream, OVERLAP), self._patience)
+        # Entries have the time of the writer's host, and what is held has the steady clock's, which nobody sets.
+        ahead = (self._clocks[1] if abs(self._clocks[1]) > _SAME_TIME else 0) - CLOCK.shift
+        # After a reconnect an exchange says again what happened before, and the writer may have written that long ago.
+        earliest = self.window.earliest(stream) if isinstance(topic, IdTopic) else 0
+        since = earliest - ahead - _EARLIER if earliest else None
+        tail = await self._asked(lambda: self._store.go_on(stream, OVERLAP, since), self._patience)
         if not self.window.holds(stream):
             return  # its pair has left meanwhile
         held = self.window.release(stream)
         self._publisher.add(stream)
         now = CLOCK.now()
-        # Entries have the time of the writer's host, and what is held has the steady clock's, which nobody sets.
-        ahead = (self._clocks[1] if abs(self._clocks[1]) > _SAME_TIME else 0) - CLOCK.shift
         written = [structs.replace(event, recv=min(event.recv + ahead, now)) for event in tail.events]
-        self._newest = max([self._newest, *(event.recv for event in written[-1:])])
-        if not succeed(topic, self._publisher, held, written, alive=self._alive, now=now):
+        newest = written[-1].recv if written else 0
+        self._newest = max(self._newest, newest)
+        before: list[Event] = []
+        if earliest:
+            recent = next((place for place, event in enumerate(written) if event.recv >= newest - OVERLAP), 0)
+            before, written = written[:recent], written[recent:]
+        if not succeed(topic, self._publisher, held, written, alive=self._alive, now=now, before=before):
             self._books.dropped(topic)
 
     async def _asked(self, ask: Callable[[], Awaitable[T]], patience: float | None) -> T:

@@ -249,14 +249,18 @@ class Store:
         with self._explained():
             await self._end_connections(names)
 
-    async def go_on(self, stream: Stream, back: int) -> Tail:
+    async def go_on(self, stream: Stream, back: int, since: int | None = None) -> Tail:
         """Set a stream to go on where another process has left it; returns what it got in the last ``back`` ns of that.
+
+        With ``since`` (ns), also what it got from then on.
 
         Raises:
             RedisUnavailableError: Redis is out of reach, or the key is no stream.
         """
         with self._explained():
-            return await continue_stream(self.client, self.keys, stream, self._settings.redis.address, back)
+            return await continue_stream(
+                self.client, self.keys, stream, self._settings.redis.address, back=back, since=since
+            )
 
     async def claim_more(self, streams: Sequence[str]) -> None:
         """Take further streams.

@@ -1,9 +1,10 @@
 """The lease of a connector: the process whose token is in the fence key may write its streams and other keys.
 
     bridge:connector:<name>           heartbeat: a hash with a TTL, which shows whether the process lives
-    bridge:connector:<name>:fence     ``7-5f0c9a1be27d``: the process that may write; only a takeover changes it
+    bridge:connector:<name>:fence     ``1795985201716-5f0c9a1be27d``: the process that may write; only a takeover changes it
 
-A takeover atomically replaces the token by one with the next number. From then on, the previous process writes nothing:
+A takeover atomically replaces the token by one with the next number; the first number, also after Redis has lost the
+fence, is the time in milliseconds, so that a process that wrote before the loss has a lower one. From then on, the previous process writes nothing:
 its entries are sent after a check of the fence (`bridge.publish.fence`), everything else goes through `Lease.write`. In a
 Cluster, a transaction covers only one slot. There, the new process closes the old one's connections
 (`bridge.redis.connections`), and every process checks the fence on a new connection before it writes.
@@ -24,7 +25,7 @@ from bridge.errors import DisplacedError, LeaseTakenError
 from bridge.keys import Keys
 from bridge.redis.errors import AWAY, FAILURES, about
 from bridge.redis.holding import Holding, LeaseState
-from bridge.redis.tokens import epoch_of, instance_of, token_of
+from bridge.redis.tokens import epoch_of, instance_of, next_epoch, token_of
 
 __all__ = ["Lease", "Queue", "new_instance"]
 
@@ -61,7 +62,7 @@ class Lease:
         """The key of the fence."""
         self.instance = instance
         self.epoch = 0
-        """How often the name has been taken, including this time; 0 before."""
+        """The number of this process among those that have had the name, higher than all before; 0 if it never had it."""
         self.holding = Holding(patience)
         self.ends_connections = False
         """Whether a takeover closes the connections of the previous process, so that an open one may still write."""
@@ -92,7 +93,7 @@ class Lease:
             redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
         """
         sent = self.holding.now()
-        self.epoch = epoch_of(looked or "") + 1
+        self.epoch = next_epoch(looked or "")
         instances = (None, last)
 
         async def free(pipe: Pipeline) -> bool:
@@ -137,7 +138,7 @@ class Lease:
         async def unchanged(pipe: Pipeline) -> bool:
             return _text(await pipe.get(key)) == looked
 
-        token = token_of(epoch_of(looked or "") + 1, self.instance)
+        token = token_of(next_epoch(looked or ""), self.instance)
         return await self._swap([key], unchanged, lambda pipe: _put(pipe.set(key, token)))
 
     async def renew(self, put: Queue) -> None:

@@ -26,7 +26,16 @@ _UNCLEAR = "the connector was cut off, and its standby cannot know what is missi
 _NO_BOOK = "the connector was cut off, and its standby has no whole book"
 
 
-def succeed(topic: Topic, sink: Sink, held: Held, written: Sequence[Event], *, alive: int, now: int) -> bool:
+def succeed(
+    topic: Topic,
+    sink: Sink,
+    held: Held,
+    written: Sequence[Event],
+    *,
+    alive: int,
+    now: int,
+    before: Sequence[Event] = (),
+) -> bool:
     """Publish what the stream lacks, and go on from there.
 
     Args:
@@ -36,13 +45,15 @@ def succeed(topic: Topic, sink: Sink, held: Held, written: Sequence[Event], *, a
         written: the stream's newest events, those of the last `OVERLAP` at least, oldest first.
         alive: until when (ns) the other connector has written everything.
         now: the time (ns).
+        before: what the stream has from before ``written``, as far as the exchange may have said it again.
 
     Returns:
         Whether that is all; not if a book has to be asked for.
     """
     topic.sink = sink
     ours = [event for event in written if not isinstance(event, Control)]
-    data = [event for event in held.events if not isinstance(event, Control)]
+    again = {topic.identity(event) for event in before if not isinstance(event, Control)}
+    data = [event for event in held.events if not isinstance(event, Control) and topic.identity(event) not in again]
     begun = held.let_go
     late, first = delay(ours, data, topic.identity) if topic.each_counts else (0, 0)
     if abs(late) > _MARGIN:  # one of the connectors was slow: then the order tells more than the time
@@ -73,7 +84,7 @@ def succeed(topic: Topic, sink: Sink, held: Held, written: Sequence[Event], *, a
     missing = topic.each_counts and (found.unclear or unseen or apart or held.let_go > newest + _MARGIN)
     if live and stream_is_live and missing:
         out.say(now, ControlEvent.GAP, _UNCLEAR)
-    topic.take_up(ours, found.ahead, now)
+    topic.take_up([*before, *ours], found.ahead, now)
     topic.withheld += held.received - len(found.fresh)
     fresh = {id(data[place]) for place in found.fresh}
     due = {id(event) for event in later} | fresh

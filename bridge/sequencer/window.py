@@ -80,6 +80,13 @@ class Window:
         held = self._held.get(stream)
         return held.received if held else 0
 
+    def earliest(self, stream: Stream) -> int:
+        """When the earliest of the held data events happened (ns), by the exchange's time where it gives one; 0: none."""
+        held = self._held.get(stream)
+        return (
+            min((_happened(event) for event in held.events if not isinstance(event, Control)), default=0) if held else 0
+        )
+
     def forget(self, before: int) -> None:
         """Let go of what was received before a moment (ns): the stream has it."""
         while self._order:
@@ -116,3 +123,7 @@ class Window:
             held.let_go = event.recv
         elif event.event not in (ControlEvent.GAP, ControlEvent.LOST):
             held.said = event
+
+
+def _happened(event: Event) -> int:
+    return event.recv if event.ts is None else min(event.ts, event.recv)

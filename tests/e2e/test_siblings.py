@@ -136,7 +136,7 @@ def test_one_that_is_displaced_ends_and_writes_nothing_more(
     two = Two(run, simulated, tmp_path / "run.yaml")
     client = connect(redis_server)
     goes_on(client, "ETH-EUR")
-    client.set("bridge:connector:bad:fence", "99-another")
+    client.set("bridge:connector:bad:fence", f"{10**17}-another")
     two.process.wait_for("another process has taken over (instance another)")
     eventually(lambda: two.status("bad")["state"] == "failed", "it has ended")
     assert controls(client, "md:{limitlex:ETH-EUR}:trades") == ["live"], "no stop: the stream is another's"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -86,21 +87,23 @@ class TestTokens:
 
 class TestTaking:
     async def test_the_first_one(self, client, make):
+        before = time.time_ns() // 1_000_000
         lease = await taken(make)
-        assert await client.get(FENCE) == f"1-{lease.instance}" == lease.token
+        assert before <= lease.epoch <= time.time_ns() // 1_000_000
+        assert await client.get(FENCE) == f"{lease.epoch}-{lease.instance}" == lease.token
         assert await client.hget(HEARTBEAT, "instance") == lease.instance
         assert lease.holding.state is LeaseState.HELD
 
     async def test_the_next_one_counts_on(self, client, make):
         first = await taken(make)
         second = await taken(make, first.instance)
-        assert await client.get(FENCE) == f"2-{second.instance}"
+        assert await client.get(FENCE) == f"{first.epoch + 1}-{second.instance}"
 
     @pytest.mark.parametrize("odd", ["", "garbage", "x-y"])
     async def test_over_what_is_no_token(self, odd, client, make):
         await client.set(FENCE, odd)
         lease = await taken(make)
-        assert await client.get(FENCE) == f"1-{lease.instance}"
+        assert await client.get(FENCE) == f"{lease.epoch}-{lease.instance}"
 
     async def test_of_many_at_the_same_moment_one_gets_it(self, client, make):
         leases = [make() for _ in range(6)]
@@ -145,16 +148,17 @@ class TestDisplaced:
     async def test_a_write_under_way(self, client, make, redis_server):
         """The takeover falls between the look at the fence and the write."""
         old = await taken(make)
+        newer = f"{old.epoch + 1}-other"
 
         def overtaken(pipe):
             pipe.rpush("written", "old")
             with redis_server.client() as other:
-                other.set(FENCE, "2-other")
+                other.set(FENCE, newer)
 
         with pytest.raises(DisplacedError):
             await old.write("written", overtaken)
         assert await client.llen("written") == 0
-        assert await client.get(FENCE) == "2-other"
+        assert await client.get(FENCE) == newer
 
     async def test_a_fence_that_is_put_back_under_way_displaces_nobody(self, client, make, redis_server):
         lease = await taken(make)
@@ -227,14 +231,27 @@ class TestForgotten:
         await lease.assure()
         assert await client.get(FENCE) == lease.token
 
-    @pytest.mark.parametrize("newer", ["2-other", "3-other"])
-    async def test_a_token_as_new_or_newer_is_another_process(self, newer, client, make):
+    @pytest.mark.parametrize("by", [0, 1])
+    async def test_a_token_as_new_or_newer_is_another_process(self, by, client, make):
         first = await taken(make)
         lease = await taken(make, first.instance)
+        newer = f"{lease.epoch + by}-other"
         await client.set(FENCE, newer)
         with pytest.raises(DisplacedError, match="instance other"):
             await lease.assure()
         assert await client.get(FENCE) == newer
+
+    async def test_whoever_takes_an_emptied_redis_first_has_it(self, client, make):
+        """The other one had it for long, and was cut off meanwhile."""
+        first = await taken(make)
+        lease = await taken(make, first.instance)
+        await client.flushall()
+        while time.time_ns() // 1_000_000 <= lease.epoch:  # the two were taken within one millisecond
+            await asyncio.sleep(0.001)
+        other = await taken(make)
+        with pytest.raises(DisplacedError, match=f"instance {other.instance}|on host"):
+            await lease.assure()
+        assert await client.get(FENCE) == other.token
 
 
 class TestRenewing:
@@ -300,7 +317,7 @@ class TestOthersStreams:
         await lease.fence_off("y", await lease.look("y"))
         other = Lease(client, Keys(), "y", 2.0, new_instance())
         await other.take(await other.look(), None, lambda pipe: pipe.hset("bridge:connector:y", "instance", "i"))
-        assert other.epoch == 2
+        assert other.epoch > lease.epoch
         await other.write("written", mark("y"))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import structlog
+from msgspec import structs
 
 from bridge.clock import CLOCK
 from bridge.config import load_settings
@@ -44,8 +45,9 @@ class Store:
 
     async def end_predecessors(self, names: list[str]) -> None: ...
 
-    async def go_on(self, stream: Stream, back: int) -> Tail:
-        return Tail(self.left, 0)
+    async def go_on(self, stream: Stream, back: int, since: int | None = None) -> Tail:
+        begin = min(self.left[-1].recv - back, self.left[0].recv if since is None else since) if self.left else 0
+        return Tail([event for event in self.left if event.recv >= begin], 0)
 
 
 class Publisher:
@@ -114,6 +116,21 @@ async def test_this_host_s_clock_was_set(hours: int, monkeypatch: pytest.MonkeyP
     assert await bench.take_over(holder) == [trade(now - S, "2")]
     [paused] = holder.paused
     assert 80 <= paused < 80 + PATIENCE, "by the clock that nobody sets"
+
+
+async def test_what_the_exchange_said_again_after_a_reconnect_of_the_standby_is_written_already() -> None:
+    """The connection was cut for a while; then the history came at once, a moment before the writer was gone."""
+    bench, now = Bench(), CLOCK.now()
+    topic = bench.add("A-B")
+    topic.go_live(now - 90 * S)
+    happened = [trade(now - ago * S, str(100 - ago)) for ago in (60, 50, 40, 30, 20, 1)]
+    for event in (*happened[1:5], trade(now, "new")):
+        topic.accept(structs.replace(event, recv=now - S))
+    bench.standby._alive = now - 2 * S
+    live = Control("A-B", None, now - 90 * S, Channel.TRADES, ControlEvent.LIVE)
+    bench.store.left = [live, *happened[:3], *happened[4:]]  # one of them was never written
+    fresh = [event.id for event in await bench.take_over() if isinstance(event, Trade)]
+    assert fresh == [happened[3].id, "new"]
 
 
 def test_an_old_heartbeat_that_is_seen_again_is_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:

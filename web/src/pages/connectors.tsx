@@ -104,7 +104,7 @@ function Facts({ row }: { row: Heartbeat }) {
       </Fact>
       <Fact
         label="Writer"
-        hint={`instance ${field(row, "instance")}, version ${field(row, "version")}. The epoch counts the processes that have written for this connector.`}
+        hint={`instance ${field(row, "instance")}, version ${field(row, "version")}. The epoch is higher than that of every process that wrote for this connector before.`}
       >
         {field(row, "host") && `${field(row, "host")}, pid ${field(row, "pid")}, epoch ${field(row, "epoch")}`}
       </Fact>
