@@ -45,6 +45,8 @@ class IdTopic(Topic):
         """When the newer generation of ids began (ns)."""
         self._newest_read: Trade | None = None
         """The newest trade with an id that the stream had when this process began, if any."""
+        self._begun: int
+        """When that was (ns)."""
         self._keep = _FILLS_REMEMBERED if stream.channel is Channel.FILLS else 0
         self._recent: deque[Identified] = deque(maxlen=_REMEMBERED)
         self._history: Counter[tuple[Any, ...]] = Counter()
@@ -65,7 +67,7 @@ class IdTopic(Topic):
                 self._remember(event)
                 if isinstance(event, Trade) and event.id:
                     self._newest_read = event
-        self._new_since = recv
+        self._new_since = self._begun = recv
         super().seed(tail, recv)
 
     def identity(self, event: Any) -> tuple[Hashable, Hashable]:
@@ -119,17 +121,18 @@ class IdTopic(Topic):
         self.sink.put(self.stream, event)
 
     def _is_history(self, event: Identified) -> bool:
-        """Whether an exchange replays a trade from before the newest in the stream, as of when this process began.
+        """Whether a trade is from before the newest in the stream, as of when this process began, and is told again.
 
         Another process received it. If the stream lacks it all the same, Redis has lost it, which that process declared,
         or it was never received: written now, it would be out of order, and for most readers there twice.
         """
         newest = self._newest_read
-        if not (event.__class__ is Trade and event.replay and newest):
+        if event.__class__ is not Trade or newest is None or event.ts is None or newest.ts is None:
             return False
         if event.id.isdecimal() and newest.id.isdecimal():
-            return int(event.id) < int(newest.id) and (event.ts or 0) <= (newest.ts or 0)
-        return event.ts is not None and newest.ts is not None and event.ts < newest.ts
+            old = event.replay or event.ts < self._begun - _BESIDE  # a history may come twice, and only once as such
+            return old and int(event.id) < int(newest.id) and event.ts <= newest.ts
+        return event.replay and event.ts < newest.ts
 
     def _turn(self, recv: int) -> None:
         """Begin a new generation of ids, and forget the last but one."""

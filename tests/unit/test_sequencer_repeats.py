@@ -70,6 +70,15 @@ class TestIds:
         assert rig.sink.data == [at_once, new]
         assert rig.topic.repeated == 3
 
+    def test_nor_if_it_is_told_a_second_time_without_being_marked(self):
+        rig = Rig(Channel.TRADES)
+        lost, read, new = trade(0, "7"), trade(1, "8"), trade(2, "9")
+        rig.topic.seed([read], T0 + 5 * SECOND)
+        for _ in range(2):
+            for event in (lost, read, new):
+                rig.topic.accept(event)
+        assert rig.sink.data == [new]
+
     def test_a_process_that_begins_takes_older_trades_that_are_no_replay(self):
         rig = Rig(Channel.TRADES)
         rig.topic.seed([trade(5, "9")], T0)
