@@ -10,7 +10,7 @@ from bridge.model import Channel, Event, Fill, Liquidation, Trade
 from bridge.publish.stream import Stream
 from bridge.sequencer.topic import Sink, Topic
 
-__all__ = ["IdTopic"]
+__all__ = ["IdTopic", "is_history", "newest_trade"]
 
 Identified: TypeAlias = Trade | Liquidation | Fill
 Ident: TypeAlias = str | tuple[str, str]
@@ -27,6 +27,8 @@ _CLEAN_ENOUGH = 2
 """Connections without a replayed history after which an exchange is taken for one that replays none."""
 _BESIDE = 1_000_000_000
 """Nanoseconds that one connection may be behind another."""
+_LATE = 4_000_000_000
+"""Nanoseconds after which a trade that is received is no news."""
 _AT_ONCE = 20_000_000
 """Nanoseconds within which two connections usually bring the same message."""
 
@@ -45,8 +47,6 @@ class IdTopic(Topic):
         """When the newer generation of ids began (ns)."""
         self._newest_read: Trade | None = None
         """The newest trade with an id that the stream had when this process began, if any."""
-        self._begun: int
-        """When that was (ns)."""
         self._keep = _FILLS_REMEMBERED if stream.channel is Channel.FILLS else 0
         self._recent: deque[Identified] = deque(maxlen=_REMEMBERED)
         self._history: Counter[tuple[Any, ...]] = Counter()
@@ -65,9 +65,8 @@ class IdTopic(Topic):
         for event in tail:
             if isinstance(event, Identified):
                 self._remember(event)
-                if isinstance(event, Trade) and event.id:
-                    self._newest_read = event
-        self._new_since = self._begun = recv
+        self._newest_read = newest_trade(tail)
+        self._new_since = recv
         super().seed(tail, recv)
 
     def identity(self, event: Any) -> tuple[Hashable, Hashable]:
@@ -100,7 +99,7 @@ class IdTopic(Topic):
     def accept(self, event: Identified) -> None:
         ident: Ident = event.id if event.__class__ is Trade else _ident(event)
         if ident:
-            if ident in self._new or ident in self._old or (self._newest_read and self._is_history(event)):
+            if ident in self._new or ident in self._old or is_history(event, self._newest_read):
                 self.repeated += 1
                 return
             self._new.add(ident)
@@ -119,20 +118,6 @@ class IdTopic(Topic):
         if ts is not None and ts >= self.lags_from and not (event.__class__ is Trade and event.replay):
             self.lags.append(event.recv - ts)
         self.sink.put(self.stream, event)
-
-    def _is_history(self, event: Identified) -> bool:
-        """Whether a trade is from before the newest in the stream, as of when this process began, and is told again.
-
-        Another process received it. If the stream lacks it all the same, Redis has lost it, which that process declared,
-        or it was never received: written now, it would be out of order, and for most readers there twice.
-        """
-        newest = self._newest_read
-        if event.__class__ is not Trade or newest is None or event.ts is None or newest.ts is None:
-            return False
-        if event.id.isdecimal() and newest.id.isdecimal():
-            old = event.replay or event.ts < self._begun - _BESIDE  # a history may come twice, and only once as such
-            return old and int(event.id) < int(newest.id) and event.ts <= newest.ts
-        return event.replay and event.ts < newest.ts
 
     def _turn(self, recv: int) -> None:
         """Begin a new generation of ids, and forget the last but one."""
@@ -173,6 +158,25 @@ class IdTopic(Topic):
             self._new.add(ident)
         else:
             self._recent.append(event)
+
+
+def newest_trade(events: Sequence[Event]) -> Trade | None:
+    """The newest trade with an id, of events in order."""
+    return next((event for event in reversed(events) if isinstance(event, Trade) and event.id), None)
+
+
+def is_history(event: Event, newest: Trade | None) -> bool:
+    """Whether an exchange told a trade again after a (re)connect, that is from before the newest in another process's stream.
+
+    That process received it. If the stream lacks it all the same, Redis has lost it, which that process declared, or it was
+    never received: written now, it would be out of order, and for most readers there twice.
+    """
+    if newest is None or event.__class__ is not Trade or event.ts is None or newest.ts is None:
+        return False
+    if event.id.isdecimal() and newest.id.isdecimal():
+        late = event.replay or event.recv - event.ts > _LATE  # a history may come twice, and only once as such
+        return late and int(event.id) < int(newest.id) and event.ts <= newest.ts
+    return event.replay and event.ts < newest.ts
 
 
 def _ident(event: Identified) -> Ident:

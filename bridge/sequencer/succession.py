@@ -9,6 +9,7 @@ from msgspec import structs
 from bridge.model import Control, ControlEvent, Event
 from bridge.publish.stream import Stream
 from bridge.sequencer.books import BookTopic
+from bridge.sequencer.identified import is_history, newest_trade
 from bridge.sequencer.splice import delay, splice
 from bridge.sequencer.topic import Sink, Topic
 from bridge.sequencer.window import Held
@@ -53,7 +54,12 @@ def succeed(
     topic.sink = sink
     ours = [event for event in written if not isinstance(event, Control)]
     again = {topic.identity(event) for event in before if not isinstance(event, Control)}
-    data = [event for event in held.events if not isinstance(event, Control) and topic.identity(event) not in again]
+    newest_told = newest_trade(written) or newest_trade(before)
+    data = [
+        event
+        for event in held.events
+        if not (isinstance(event, Control) or topic.identity(event) in again or is_history(event, newest_told))
+    ]
     begun = held.let_go
     late, first = delay(ours, data, topic.identity) if topic.each_counts else (0, 0)
     if abs(late) > _MARGIN:  # one of the connectors was slow: then the order tells more than the time

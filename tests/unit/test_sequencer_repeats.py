@@ -76,8 +76,8 @@ class TestIds:
         rig.topic.seed([read], T0 + 5 * SECOND)
         for _ in range(2):
             for event in (lost, read, new):
-                rig.topic.accept(event)
-        assert rig.sink.data == [new]
+                rig.topic.accept(structs.replace(event, recv=T0 + 6 * SECOND))
+        assert [event.id for event in rig.sink.data] == [new.id]
 
     def test_a_process_that_begins_takes_older_trades_that_are_no_replay(self):
         rig = Rig(Channel.TRADES)
