@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from bridge.chaos.checks import FILLS, TRADES, check_book, check_events, check_numbers
 from bridge.chaos.collector import Copy
-from bridge.chaos.truth import Truth
+from bridge.chaos.truth import Span, Truth
 from bridge.model import Channel
 
 __all__ = ["Findings", "Source", "audit"]
@@ -21,13 +21,14 @@ class Source(Struct, frozen=True):
     """What is needed of an exchange, beside its ``journal``.
 
     ``coins``: pair → base coins of a contract; ``names``: subject of an account's streams → the exchange's own name of it;
-    ``dead_after``: the seconds without a message after which a connector reconnects.
+    ``dead_after``: the seconds without a message after which a connector reconnects; ``paused``: when none was running.
     """
 
     journal: Path
     coins: Mapping[str, Decimal]
     names: Mapping[str, str]
     dead_after: float
+    paused: Sequence[Span] = ()
 
 
 class Findings(Struct):
@@ -48,7 +49,10 @@ class Findings(Struct):
 
 def audit(copies: Iterable[Copy], sources: Mapping[str, Source]) -> Findings:
     """Compare every stream with its exchange."""
-    truths = {exchange: Truth(source.journal, source.coins, source.dead_after) for exchange, source in sources.items()}
+    truths = {
+        exchange: Truth(source.journal, source.coins, source.dead_after, source.paused)
+        for exchange, source in sources.items()
+    }
     found = Findings()
     copies = list(copies)
     for copy in copies:

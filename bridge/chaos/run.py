@@ -6,6 +6,7 @@ import asyncio
 import json
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from bridge.chaos.leaks import leaked_keys
 from bridge.chaos.plan import SHAPES, PlannedFault, make_plan
 from bridge.chaos.report import Report, Struck
 from bridge.chaos.settle import settle
+from bridge.chaos.truth import Span
 from bridge.chaos.world import DEAD_AFTER, World, build
 from bridge.demo.guardian import remove
 from bridge.demo.processes import ProcessFailedError
@@ -70,6 +72,8 @@ class _Chaos(Showing):
             {name: Struck() for name in settings.kinds},
             settings.left_out,
         )
+        self._paused: defaultdict[str, list[Span]] = defaultdict(list)
+        """Exchange → when its connector did not run."""
 
     async def _run(self) -> int:
         settings, report = self._settings, self._report
@@ -167,11 +171,15 @@ class _Chaos(Showing):
     async def _strike(self, world: World, fault: PlannedFault) -> None:
         struck = self._report.struck[fault.kind]
         struck.done += 1
+        begun = time.time()
         try:
             await strike(world, fault)
         except Missed:
             struck.done -= 1
             struck.missed += 1
+        finally:
+            if fault.kind == "pause":
+                self._paused[fault.target.partition(" ")[0]].append((begun, time.time()))
 
     async def _measure(self, world: World) -> None:
         while True:
@@ -186,7 +194,7 @@ class _Chaos(Showing):
                 subject: str(true["name"]) for subject, true in (await venue.control.subjects(venue.account)).items()
             }
             subjects[venue.exchange] = list(names)
-            sources[venue.exchange] = Source(venue.journal, coins, names, DEAD_AFTER)
+            sources[venue.exchange] = Source(venue.journal, coins, names, DEAD_AFTER, self._paused[venue.exchange])
         report.usage.measure({child.name: child.pid for child in world.processes if child.running})
         self._progress("ending connectors and consumers")
         with suppress(ProcessFailedError):  # whatever keeps it from that is found below

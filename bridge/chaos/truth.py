@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
-__all__ = ["Happened", "TrueBook", "Truth"]
+__all__ = ["Happened", "Span", "TrueBook", "Truth"]
 
 Levels = list[tuple[Decimal, Decimal]]
+Span = tuple[float, float]
+"""From when until when (seconds since the epoch)."""
 Sides = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
 
 
@@ -81,21 +83,24 @@ class TrueBook:
 class Truth:
     """Books, trades and executions. Sizes are base coins (``coins``: pair → base coins per contract)."""
 
-    def __init__(self, journal: Path, coins: Mapping[str, Decimal], patience: float = 0.0) -> None:
+    def __init__(
+        self, journal: Path, coins: Mapping[str, Decimal], patience: float = 0.0, paused: Sequence[Span] = ()
+    ) -> None:
         self._coins = coins
         self.books: defaultdict[str, TrueBook] = defaultdict(TrueBook)
         self.trades: defaultdict[str, dict[str, Happened]] = defaultdict(dict)
         self.fills: defaultdict[str, dict[str, Happened]] = defaultdict(dict)
         self.unnoticed: defaultdict[str, set[str]] = defaultdict(set)
         """Trades that some client was not sent, and cannot know of, because trades are not numbered: pair → ids. Of
-        dropped messages, and of sockets that stood still for less than ``patience`` seconds."""
+        dropped messages, and of sockets that stood still for less than ``patience`` seconds in which the client was not
+        ``paused``."""
         self._frozen: defaultdict[str, dict[int, float]] = defaultdict(dict)
         with journal.open() as rows:
             for line in rows:
                 row = json.loads(line)
                 getattr(self, f"_{row['k']}")(row)
         for pair, frozen in self._frozen.items():
-            self.unnoticed[pair] |= {str(number) for number in _short(frozen, patience)}
+            self.unnoticed[pair] |= {str(number) for number in _short(frozen, patience, paused)}
 
     def _happened(self, row: dict[str, Any]) -> Happened:
         size = Decimal(row["size"]) * self._coins.get(row["pair"], Decimal(1))
@@ -136,8 +141,12 @@ class Truth:
         return found
 
 
-def _short(frozen: dict[int, float], patience: float) -> list[int]:
+def _short(frozen: dict[int, float], patience: float, paused: Sequence[Span]) -> list[int]:
     """The trades of those episodes that were shorter than ``patience``; a second and more apart is another episode."""
+
+    def awake(begin: float, end: float) -> float:
+        return end - begin - sum(max(0.0, min(end, until) - max(begin, since)) for since, until in paused)
+
     episodes: list[list[int]] = []
     last = 0.0
     for number, time in sorted(frozen.items()):
@@ -145,4 +154,4 @@ def _short(frozen: dict[int, float], patience: float) -> list[int]:
             episodes.append([])
         episodes[-1].append(number)
         last = time
-    return [number for each in episodes if frozen[each[-1]] - frozen[each[0]] < patience for number in each]
+    return [number for each in episodes if awake(frozen[each[0]], frozen[each[-1]]) < patience for number in each]

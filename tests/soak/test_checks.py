@@ -103,7 +103,11 @@ def test_trades_missing_or_twice(truth: Truth, numbers: tuple[int, ...], what: l
 
 
 def test_trades_of_a_long_freeze_have_to_be_declared() -> None:
-    assert _short({1: 100.0, 2: 100.9, 3: 101.5, 7: 200.0, 8: 200.9, 9: 201.8, 10: 202.7, 11: 203.5}, 3.0) == [1, 2, 3]
+    assert _short({1: 100.0, 2: 100.9, 3: 101.5, 7: 200.0, 8: 200.9, 9: 201.8, 10: 202.7, 11: 203.5}, 3.0, ()) == [
+        1,
+        2,
+        3,
+    ]
 
 
 def test_fills_missing_or_twice() -> None:

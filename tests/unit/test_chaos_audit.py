@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from bridge.chaos.checks import Row
 from bridge.chaos.collector import Copy
 from bridge.chaos.leaks import Usage, leaked_keys
 from bridge.chaos.report import Report, Struck
+from bridge.chaos.truth import Span
 from bridge.keys import Keys
 
 KEYS = Keys()
@@ -70,9 +71,12 @@ def right() -> dict[str, list[Row]]:
 
 
 def audited(
-    streams: dict[str, list[Row]], directory: Path, more: Mapping[str, list[dict[str, Any]]] = MappingProxyType({})
+    streams: dict[str, list[Row]],
+    directory: Path,
+    more: Mapping[str, list[dict[str, Any]]] = MappingProxyType({}),
+    paused: Sequence[Span] = (),
 ) -> Findings:
-    """``more`` are further rows of the journals."""
+    """``more`` are further rows of the journals; ``paused``: when no connector was running."""
     sources = {}
     for exchange, pair in (("limitlex", "BTC-EUR"), ("lmex", "BTC-USD")):
         rows = [{"k": "book", "pair": pair, "time": 100.0 + row["seq"], **row} for row in BOOKS]
@@ -85,7 +89,7 @@ def audited(
         rows += more.get(exchange, [])
         journal = directory / f"{exchange}.jsonl"
         journal.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        sources[exchange] = Source(journal, {pair: Decimal(1)}, {"main/7": "main/bot"}, 3.0)
+        sources[exchange] = Source(journal, {pair: Decimal(1)}, {"main/7": "main/bot"}, 3.0, paused)
     copies = []
     for number, (key, entries) in enumerate(streams.items()):
         stream = KEYS.parse(key)
@@ -170,10 +174,16 @@ def test_what_is_spoilt_is_found(
 
 
 @pytest.mark.parametrize(
-    ("why", "places", "wrong"), [("freeze", [1], 0), ("freeze", range(5), 1), ("drop", range(5), 0)]
+    ("why", "places", "paused", "wrong"),
+    [
+        ("freeze", [1], [], 0),
+        ("freeze", range(5), [], 1),
+        ("freeze", range(5), [(90.0, 95.0), (103.0, 110.0)], 0),
+        ("drop", range(5), [], 0),
+    ],
 )
 def test_trades_without_an_id_that_nobody_could_know_of(
-    tmp_path: Path, why: str, places: Iterable[int], wrong: int
+    tmp_path: Path, why: str, places: Iterable[int], paused: Sequence[Span], wrong: int
 ) -> None:
     """A connection that stands still for three seconds is given up, and the stream says so; a dropped message is not seen."""
     streams = right()
@@ -183,7 +193,8 @@ def test_trades_without_an_id_that_nobody_could_know_of(
         for place in places
     ]
     row = {"k": "left_out", "type": "last_trade", "pair": "BTC-EUR", "why": why}
-    found = audited(streams, tmp_path, {"limitlex": [{**row, "data": json.dumps(data)} for data in told]})
+    rows = [{**row, "data": json.dumps(data)} for data in told]
+    found = audited(streams, tmp_path, {"limitlex": rows}, paused)
     assert len(found.wrong) == wrong
     assert found.total("unnoticed") == 1 - wrong
 
