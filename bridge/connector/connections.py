@@ -38,13 +38,15 @@ class _Part:
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self.supervisors: dict[FeedSupervisor, asyncio.Task[None]] = {}
+        self.exclusive: list[asyncio.Task[None]] = []
+        """What serves the connections that an account may have only once."""
         self.polls: dict[str, tuple[Poll, asyncio.Task[None]]] = {}
         self.waits: dict[str, asyncio.Task[None]] = {}
         """Pairs that aren't listed, and what waits for them."""
 
     def cancel(self) -> None:
         polls = [task for _, task in self.polls.values()]
-        for task in (*self.supervisors.values(), *polls, *self.waits.values()):
+        for task in (*self.exclusive, *self.supervisors.values(), *polls, *self.waits.values()):
             task.cancel()
 
 
@@ -95,12 +97,36 @@ class Connections:
         if suffix:
             plans = [structs.replace(plan, name=f"{plan.name}:{suffix}") for plan in plans]
         for plan in plans:
-            supervisor = FeedSupervisor(plan, context)
-            part.supervisors[supervisor] = self._start(supervisor.run(), f"feed-{plan.name}")
+            if exchange.exclusive(plan.subscriptions):
+                part.exclusive.append(self._start(self._serve_exclusively(plan, part, context), f"turn-{plan.name}"))
+            else:
+                self._serve(plan, part, context)
         self._show()
         self._poll(part)
         for pair in exchange.missing:
             part.waits[pair] = self._start(self._wait_for(pair, part), f"pair-{pair}")
+
+    def _serve(self, plan: ConnectionPlan, part: _Part, context: FeedContext) -> FeedSupervisor:
+        supervisor = FeedSupervisor(plan, context)
+        part.supervisors[supervisor] = self._start(supervisor.run(), f"feed-{plan.name}")
+        return supervisor
+
+    async def _serve_exclusively(self, plan: ConnectionPlan, part: _Part, context: FeedContext) -> None:
+        """Serve a plan whose connection an account may have only once, for as long as this process may have it."""
+        access, log = context.access, context.log.bind(connection=plan.name)
+        while True:
+            if access.withheld_for:
+                log.info("connection_withheld", reason=access.withheld_for)
+            await access.allowed()
+            with access.used():
+                supervisor = self._serve(plan, part, context)
+                self._show()
+                await access.withheld()
+                serving = part.supervisors.pop(supervisor)
+                serving.cancel()
+                await asyncio.wait([serving])
+                self._show()
+                self._receiver.down(supervisor.streams, access.withheld_for)
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         return self._group.create_task(work, name=name)

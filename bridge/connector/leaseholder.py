@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 
 from bridge.config import HeartbeatSettings
 from bridge.errors import AlreadyRunningError, DisplacedError
+from bridge.feed.exclusive import ExclusiveAccess
 from bridge.observe.report import Report
 from bridge.publish.fence import Fence
 from bridge.redis.errors import FAILURES
@@ -22,6 +23,10 @@ __all__ = ["Leaseholder"]
 
 _TAKEN_WITHIN = 2.0
 """Seconds that a process which stands by may take to have the lease."""
+_PASSED_ON = "the exchange allows the account one connection, which another process takes over"
+_NOT_RENEWED = (
+    "the exchange allows the account one connection, and a standby may have taken it over while Redis was away"
+)
 
 
 class _Publisher(Protocol):
@@ -37,8 +42,8 @@ class _Publisher(Protocol):
 class Leaseholder:
     """Keeps one connector's lease, and what it shows of itself.
 
-    ``failed`` hears of what the connector can't go on after; the ``publisher`` is one that stands by. ``has_standby``:
-    whether another process may be standing by.
+    ``failed`` hears of what the connector can't go on after; the ``publisher`` is one that stands by. ``access`` is to the
+    connections that only the writer may have. ``has_standby``: whether another process may be standing by.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class Leaseholder:
         beats: HeartbeatSettings,
         failed: Callable[[BaseException], None],
         *,
+        access: ExclusiveAccess,
         log: FilteringBoundLogger,
         has_standby: bool = False,
     ) -> None:
@@ -59,6 +65,7 @@ class Leaseholder:
         self._report = report
         self._beats = beats
         self._failed = failed
+        self._access = access
         self._log = log
         self._looking: asyncio.Task[None] | None = None
         self._beating = asyncio.Lock()
@@ -147,10 +154,14 @@ class Leaseholder:
                 await self._beating.acquire()  # no heartbeat may follow
         except TimeoutError:
             return False
+        passed_on = False
         try:
-            return await self._pass_on(patience)
+            passed_on = await self._pass_on(patience)
+            return passed_on
         finally:
             self._beating.release()
+            if not passed_on:
+                self._access.allow(_PASSED_ON)
 
     async def _pass_on(self, patience: float) -> bool:
         presence, lease = self._presence, self._presence.lease
@@ -158,6 +169,8 @@ class Leaseholder:
             async with asyncio.timeout(patience):
                 if not presence.is_ready(await presence.standby()):
                     return False
+                self._access.withhold(_PASSED_ON)
+                await self._access.closed()  # before the other process opens its own
                 await self._publisher.drained()
         except (TimeoutError, *FAILURES):
             return False
@@ -192,8 +205,12 @@ class Leaseholder:
         lease = self._presence.lease
         self._report.takeovers.writes = after is LeaseState.HELD
         if after is LeaseState.HELD:
+            self._access.allow(_NOT_RENEWED)
             self._publisher.may_write(Fence(lease.key, lease.token, lease.name))
-        elif after is LeaseState.LOST or (after is LeaseState.LAPSED and not lease.ends_connections):
+        elif after is LeaseState.LAPSED and self._report.takeovers.standby_ready:
+            # The two would end each other's connection by turns, for as long as this process cannot see who writes.
+            self._access.withhold(_NOT_RENEWED)
+        if after is LeaseState.LOST or (after is LeaseState.LAPSED and not lease.ends_connections):
             # In a Cluster the node that has the heartbeat may be away alone: nobody can take the lease without it, and
             # whoever takes it later ends all connections first.
             self._publisher.stand_by()

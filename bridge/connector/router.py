@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from msgspec import structs
@@ -13,21 +14,22 @@ from structlog.typing import FilteringBoundLogger
 from bridge.clock import CLOCK
 from bridge.config import ConnectorSettings, Settings
 from bridge.connector.books import Books
+from bridge.connector.ending import write_the_rest
 from bridge.connector.leaseholder import Leaseholder
 from bridge.connector.opening import Tail
 from bridge.connector.standby import Standby
 from bridge.connector.store import Store
 from bridge.connector.subaccounts import Subaccounts
 from bridge.connector.topics import TopicTable
-from bridge.errors import AlreadyRunningError, RedisUnavailableError, StreamConflictError
+from bridge.errors import AlreadyRunningError, StreamConflictError
 from bridge.exchange_errors import ErrorKind, ExchangeError, FrameError
 from bridge.exchanges.api import Exchange, Restated, Subscription
+from bridge.feed.exclusive import ExclusiveAccess
 from bridge.feed.flow import FlowControl
 from bridge.feed.latency import FeedLatency
 from bridge.feed.supervisor import FeedSupervisor
 from bridge.model import PUBLIC_CHANNELS, Control, ControlEvent, Event
 from bridge.observe.report import Report
-from bridge.process.lifecycle import end_tasks
 from bridge.process.logs import FrequentWarning
 from bridge.publish.publisher import Publisher
 from bridge.publish.stream import Stream
@@ -38,6 +40,7 @@ __all__ = ["Router"]
 
 _LOOK_EVERY = 0.05
 """Seconds between two looks at whether what waits has been acknowledged."""
+_NOT_THE_WRITER = "the exchange allows the account one connection, and another process writes"
 
 
 class Router:
@@ -62,25 +65,18 @@ class Router:
         self._left: set[Subscription] = set()
         """Streams of pairs that are read no more; their connections may still bring something."""
         self.flow = FlowControl()
+        self.access = ExclusiveAccess()
         self._books = Books(exchange, lambda: self.supervisors, self.event, log, self.flow)
         self.latency = FeedLatency(exchange.timed, log, limit=connector.latency_limit, window=connector.latency_window)
         self._table = TopicTable(store, self._books, self.latency)
         self._topics, self._fed, self._by_class = self._table.published, self._table.fed, self._table.by_class
         self._subaccounts = Subaccounts(self, self._topics, self._open, self._fail, log)
-        self.report = Report(
-            exchange,
-            connector.name,
-            self._publisher,
-            store.presence,
-            self._topics,
-            latency=self.latency,
-            settings=settings,
-            flow=self.flow,
-        )
+        shown = (exchange, connector.name, self._publisher, store.presence, self._topics)
+        self.report = Report(*shown, latency=self.latency, settings=settings, flow=self.flow)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails when the connector can't go on."""
         parts = (store.presence, self._publisher, self.report, settings.heartbeat, self._fail)
-        self.holder = Leaseholder(*parts, log=log, has_standby=connector.standby)
+        self.holder = Leaseholder(*parts, access=self.access, log=log, has_standby=connector.standby)
 
     @property
     def supervisors(self) -> list[FeedSupervisor]:
@@ -112,11 +108,7 @@ class Router:
             await self._claim(streams, beginning)
             async with self.holder.kept(beginning):
                 self._table.keep_unpublished(set(self._exchange.subscriptions()).difference(wanted))
-                for subscription in wanted:
-                    await self._open(subscription)
-                account = self._exchange.profile.account
-                if account is not None and account.subaccounts:
-                    await self._subaccounts.reopen(await self._store.subaccounts())
+                await self._open_all([one for one in wanted if not (self.standby and self._exchange.exclusive([one]))])
             self.report.starting = False
             await self.holder.show()
         except BaseException:
@@ -131,14 +123,27 @@ class Router:
         except AlreadyRunningError as error:
             if not self.holder.has_standby or error.name != self.report.name:
                 raise
-            parts = (self._store, self._publisher, self._books, self._topics)
-            self.standby = self.report.standby = Standby(*parts, settings=self._settings, log=self._log)
+            self.access.withhold(_NOT_THE_WRITER)
+            deferred = [one for one in self._exchange.published() if self._exchange.exclusive([one])]
+            opening = partial(self._open_all, deferred)
+            parts = (self._store, self._publisher, self._books, self._topics, self._settings)
+            self.standby = self.report.standby = Standby(*parts, deferred=deferred, opening=opening, log=self._log)
+
+    async def _open_all(self, wanted: Iterable[Subscription]) -> None:
+        """Open these streams and those of sub-accounts, but for those that are open."""
+        for subscription in wanted:
+            if subscription not in self._topics:
+                await self._open(subscription)
+        account = self._exchange.profile.account
+        if account is not None and account.subaccounts:
+            await self._subaccounts.reopen(await self._store.subaccounts())
 
     async def _hold(self) -> None:
         """Have the lease, as soon as it is free, and keep it."""
         if self.standby:
             await self.standby.run(self.report.heartbeat, self.holder)
             self.standby = self.report.standby = None
+            self.access.allow(_NOT_THE_WRITER)
             self.report.beaten()
         await self.holder.run(self._restore_books)
 
@@ -213,21 +218,8 @@ class Router:
         now = CLOCK.now()
         for topic in self._topics.values():
             topic.stop(now)
-        writing = asyncio.create_task(self._write_the_rest(), name="finish")
-        displaced = asyncio.create_task(self.holder.displaced.wait(), name="finish-displaced")
-        try:
-            async with asyncio.timeout(deadline):
-                await asyncio.wait((writing, displaced), return_when=asyncio.FIRST_COMPLETED)
-            if writing.done() and not self.holder.displaced.is_set():
-                writing.result()
-        except (TimeoutError, *FAILURES) as error:
-            left = self._publisher.waiting
-            self._log.error("not_drained", waiting=left, error=str(error) or "the deadline passed")
-            if left:
-                message = f"{left} entries could not be written before the end"
-                raise RedisUnavailableError(self._settings.redis.address, message) from None
-        finally:
-            await end_tasks((writing, displaced))
+        parts = (self._publisher, self.holder.displaced, deadline)
+        await write_the_rest(self._write_the_rest(), *parts, address=self._settings.redis.address, log=self._log)
 
     async def _write_the_rest(self) -> None:
         if self.standby:
@@ -379,7 +371,9 @@ class Router:
                 return self._add(subscription, stream, tail)
 
     def _add(self, subscription: Subscription, stream: Stream, tail: Tail) -> Topic:
-        outlet = self.standby.window if self.standby else self._publisher
+        # What only the writer can feed is opened when this process is the writer.
+        window = None if self._exchange.exclusive([subscription]) or not self.standby else self.standby.window
+        outlet = window or self._publisher
         topic = self._table.add(subscription, stream, outlet)
         outlet.add(stream)
         now = CLOCK.now()

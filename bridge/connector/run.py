@@ -50,10 +50,11 @@ async def run(
     *,
     reload: Callable[[], Settings] | None = None,
     watched: WatchedFile | None = None,
+    stop: asyncio.Event | None = None,
 ) -> None:
     """Run connectors until SIGTERM or SIGINT, then end within ``shutdown_timeout``; a second signal ends at once.
 
-    ``watch`` runs beside them: it is given what gives the reports of the connectors that have begun. At SIGHUP, and when
+    With ``stop``, signals are left alone, and this event ends the connectors as the first signal does. ``watch`` runs beside them: it is given what gives the reports of the connectors that have begun. At SIGHUP, and when
     the content of the file ``watched`` changes, ``reload`` reads the settings again.
 
     Raises:
@@ -62,8 +63,9 @@ async def run(
         RedisUnavailableError: Redis is out of reach at the start, or at the end with entries left over.
         ConnectorsFailedError: of several connectors some failed by any of these, and the others went on to the end.
     """
-    stop = asyncio.Event()
-    _on_signals(stop, settings.shutdown_timeout + _GRACE)
+    if stop is None:
+        stop = asyncio.Event()
+        _on_signals(stop, settings.shutdown_timeout + _GRACE)
     exchanges = {connector.name: connector.exchange for connector in connectors}
     reloader = Reloader(settings, [one.name for one in connectors], reload, watched) if reload else None
     beside: list[asyncio.Task[None]] = []

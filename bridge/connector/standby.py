@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -51,6 +51,7 @@ class Standby:
         publisher: takes what the streams lack.
         books: asks for books of which there is no whole copy.
         topics: of the connector's streams, those included that are opened later.
+        deferred: streams that nobody but the writer can feed; they are opened by ``opening``, once the lease is taken.
     """
 
     def __init__(
@@ -59,14 +60,18 @@ class Standby:
         publisher: Publisher,
         books: Books,
         topics: Mapping[Subscription, Topic],
-        *,
         settings: Settings,
+        *,
+        deferred: Collection[Subscription],
+        opening: Callable[[], Awaitable[None]],
         log: FilteringBoundLogger,
     ) -> None:
         self._store = store
         self._publisher = publisher
         self._books = books
         self._topics = topics
+        self._deferred = deferred
+        self._opening = opening
         self._patience = settings.redis.connect_timeout
         self._log = log
         self._kept = max(_KEPT, int(_KEPT_INTERVALS * store.presence.interval * 1e9))
@@ -112,12 +117,18 @@ class Standby:
         async with holder.kept(fields):
             await self._asked(lambda: self._store.end_predecessors(names), self._patience)
             await self._succeed_all()
+            pause = self._pause()
+            await self._asked(self._opening, self._patience)
         await self._succeed_all()  # a pair may have come while the last renewal ended
         self.done.set()
         took = time.monotonic() - begun
-        pause = (CLOCK.now() - self._newest) / 1e9 if self._newest else took
+        pause = took if pause is None else pause
         holder.took_over(pause)
         self._log.warning("took_over", seconds=round(took, 3), pause=round(pause, 3), writer=self.writer)
+
+    def _pause(self) -> float | None:
+        """For how many seconds nothing was written; ``None`` if there is no entry."""
+        return (CLOCK.now() - self._newest) / 1e9 if self._newest else None
 
     async def _show(self, heartbeat: Callable[[], Mapping[str, Any]]) -> None:
         """Show what is held, and whether this connector could go on at once, as often as a writer its heartbeat."""
@@ -133,7 +144,8 @@ class Standby:
                 await presence.stand_by_no_more()
 
     def _streams(self) -> list[str]:
-        return [topic.stream.key for topic in self._topics.values()]
+        deferred = [self._store.stream(one.channel, one.subject).key for one in self._deferred]
+        return [*(topic.stream.key for topic in self._topics.values()), *deferred]
 
     def _seen(self, heartbeat: Mapping[str, str]) -> None:
         """The writer has shown a heartbeat; whether it lives, only a new one tells."""

@@ -14,6 +14,7 @@ from bridge.errors import ConfigError, Problem
 from bridge.exchanges import exchange_type
 from bridge.exchanges.api import Credentials, Exchange, Profile
 from bridge.feed.context import FeedContext, Receiver
+from bridge.feed.exclusive import ExclusiveAccess
 from bridge.feed.flow import FlowControl
 from bridge.feed.policies import pacer_of, request_budget, send_budget
 from bridge.feed.rest import RestClient
@@ -114,6 +115,7 @@ def feed_context(
         attempts=limits(url, "connect"),
         sent=limits(url, "send"),
         flow=receiver.flow if isinstance(receiver, Router) else FlowControl(),
+        access=receiver.access if isinstance(receiver, Router) else ExclusiveAccess(),
     )
 
 

@@ -8,7 +8,7 @@ one of them. Neither touches a socket, a clock or Redis. REST calls are generato
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from typing import ClassVar, Literal, Self, TypeVar
 
@@ -30,7 +30,7 @@ from bridge.exchanges.plans import (
 )
 from bridge.exchanges.rules import BookRules
 from bridge.exchanges.session import Subscription
-from bridge.model import Channel, Event
+from bridge.model import PUBLIC_CHANNELS, Channel, Event
 
 __all__ = ["Exchange"]
 
@@ -72,6 +72,9 @@ class Exchange(ABC):
     request_weight: ClassVar[tuple[int, float] | None] = None
     """Most weight of REST requests from one client address, and the seconds that it is counted over (`HttpRequest.weight`);
     ``None``: it is not counted."""
+    one_private_connection: ClassVar[bool] = False
+    """Whether an account may have one private connection only, over all processes: a second one is refused, or ends the
+    first. Of a connector that runs twice, only the process that writes has it then."""
     timed: ClassVar[Mapping[Channel, int]] = {}
     """Channels whose ``ts`` is the time of the event itself, and the steps (ns) that it is told in: latency is measured."""
     book: BookRules | None = None
@@ -130,6 +133,10 @@ class Exchange(ABC):
         other.profile = structs.replace(self.profile, pairs=tuple(pairs), account=None)
         other.missing, other.joined = {}, ()
         return other
+
+    def exclusive(self, streams: Iterable[Subscription]) -> bool:
+        """Whether the connection that feeds these streams is one that an account may have only once."""
+        return self.one_private_connection and any(stream.channel not in PUBLIC_CHANNELS for stream in streams)
 
     def options(self, kind: type[OptionsT]) -> OptionsT:
         """The exchange's own settings, with their defaults where the config has none."""

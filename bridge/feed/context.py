@@ -14,6 +14,7 @@ from structlog.typing import FilteringBoundLogger
 from bridge.clock import CLOCK
 from bridge.exchange_errors import ExchangeError, FrameError
 from bridge.exchanges.api import Exchange, Restated, Subscription
+from bridge.feed.exclusive import ExclusiveAccess
 from bridge.feed.flow import FlowControl
 from bridge.feed.policies import Pacer, SendBudget
 from bridge.feed.rest import RestClient
@@ -79,6 +80,8 @@ class FeedContext(Struct):
     sent: SharedBudget | None = None
     """The same of what is sent."""
     flow: FlowControl = field(default_factory=FlowControl)
+    access: ExclusiveAccess = field(default_factory=ExclusiveAccess)
+    """Whether this process may have the connections that an account may have only once."""
     now: Callable[[], int] = CLOCK.now
     monotonic: Callable[[], float] = time.monotonic
     random: random.Random = random.Random()  # noqa: S311 - jitter

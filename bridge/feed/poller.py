@@ -26,7 +26,10 @@ class Poller:
     async def run(self) -> None:
         """Ask, publish, wait; while REST is away, back off and say so."""
         waits = backoff(self._context.random)
+        exclusive = self._context.exchange.exclusive(self._poll.streams)
         while True:
+            if exclusive:
+                await self._context.access.allowed()
             self._poll.wanted = False
             self._context.receiver.opened(self._poll.streams, 0)
             try:

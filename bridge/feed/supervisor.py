@@ -41,6 +41,7 @@ class FeedSupervisor:
         public = {stream.subject for stream in plan.subscriptions if stream.channel in PUBLIC_CHANNELS}
         self._log = context.log.bind(connection=plan.name, **({"pair": public.pop()} if len(public) == 1 else {}))
         self._wake = asyncio.Event()
+        self._exclusive = context.exchange.exclusive(plan.subscriptions)
         self._streams = list(plan.subscriptions)
         self._active: Connection | None = None
         self._standby: Connection | None = None
@@ -78,6 +79,11 @@ class FeedSupervisor:
     def serving(self) -> bool:
         """Whether a connection is up, and its subscriptions stand."""
         return self.up and self._active is not None and self._active.subscribed
+
+    @property
+    def streams(self) -> list[Subscription]:
+        """What the connection feeds, the streams included that it has adopted."""
+        return list(self._streams)
 
     def adopt(self, stream: Subscription) -> None:
         """A stream that only showed up later (a sub-account's) belongs to this connection."""
@@ -171,6 +177,9 @@ class FeedSupervisor:
                 reason = "the token expires"
             if not reason and connection.plan is not self.plan:
                 reason = "pairs have left"
+            if reason and self._exclusive:  # a second one beside it might end it, or be refused
+                connection.lost(reason, "session")
+                continue
             if reason:
                 self._begin_replacement(reason)
             if self._standby and self._replacement_done():

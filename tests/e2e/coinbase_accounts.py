@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,6 +72,8 @@ class CoinbaseAccounts(ThreadedExchange):
         """Path → an answer in place of the right one, if it makes one."""
         self.refuse: list[str] = []
         """Words in which the next subscriptions of ``user`` are refused."""
+        self.second = ""
+        """What becomes of a second connection with ``user``: ``refuse``, or ``kick``: the first is ended. Either is wrong."""
         self.called: list[str] = []
         self.asked: list[str] = []
         """Channels that were subscribed."""
@@ -196,9 +200,11 @@ class CoinbaseAccounts(ThreadedExchange):
         await socket.prepare(request)
         self._sockets[socket] = 0
         channels: dict[str, list[str]] = {}
+        beating = asyncio.create_task(self._beat(socket, channels))
         async for message in socket:
             if message.type is WSMsgType.TEXT:
                 await self._subscribe(socket, json.loads(message.data), channels)
+        beating.cancel()
         self._users.discard(socket)
         del self._sockets[socket]
         return socket
@@ -215,6 +221,8 @@ class CoinbaseAccounts(ThreadedExchange):
                 self.wrong += [f"{channel}: {wrong}"] if wrong and not self.clock else []
                 await socket.send_str(json.dumps({"type": "error", "message": words}))
                 return
+        if channel == "user" and not await self._make_room(socket):
+            return
         channels[channel] = asked.get("product_ids", ["an-id"])
         await self._send(socket, "subscriptions", {"subscriptions": channels})
         if channel == "level2":
@@ -223,9 +231,27 @@ class CoinbaseAccounts(ThreadedExchange):
         elif channel == "futures_balance_summary":
             await self._send(socket, channel, frames.SUMMARY)
         elif channel == "user":
-            self.wrong += ["a second connection"] if self._users else []
             self._users.add(socket)
             await self._snapshot(socket)
+
+    async def _beat(self, socket: web.WebSocketResponse, channels: dict[str, list[str]]) -> None:
+        with suppress(ConnectionError):
+            while not socket.closed:
+                await asyncio.sleep(1.0)  # as often as the exchange
+                if "heartbeats" in channels:
+                    await self._send(socket, "heartbeats", {"heartbeat_counter": str(self._sockets[socket])})
+
+    async def _make_room(self, socket: web.WebSocketResponse) -> bool:
+        """Whether this connection may have ``user``, which one may have at a time."""
+        if not self._users:
+            return True
+        self.wrong.append("a second connection")
+        if self.second == "refuse":
+            await socket.send_str(json.dumps({"type": "error", "message": "too many connections of this user"}))
+        elif self.second == "kick":
+            for user in list(self._users):
+                await user.close()
+        return self.second != "refuse"
 
     async def _snapshot(self, socket: web.WebSocketResponse) -> None:
         """All open orders, fifty a message; a message of fewer is the last."""

@@ -3,8 +3,8 @@
 Everything under test runs in one process on one `FastLoop`: simulator, connector and what watches them, over real
 sockets. Whenever the loop is idle, time goes on to the next timer, in steps of `STEP` seconds. Nothing that happens
 inside the process takes any time, so limits (30 s of silence, 10 s for a handshake) keep their meaning however busy the
-machine is. Only what is outside, Redis, does its work in real time: it is given `GRACE` before each step, and limits on
-its answers must be wide.
+machine is. Only what is outside, Redis, does its work in real time: while redis-py waits for an answer, no time passes.
+For what comes to the publisher's own connections, Redis is given `GRACE` before each step, and limits must be wide.
 
 `install` must come before anything is imported that keeps ``time.monotonic`` or ``time.time_ns``.
 """
@@ -62,12 +62,13 @@ class _Selector(selectors.SelectSelector):
         self._clock = clock
         self.outside = 0
         """What is under way in other threads."""
+        self.asked: set[object] = set()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
-        if timeout is None or self.outside:
+        if timeout is None or self.outside or self.asked:
             return super().select(0.01)
         ready = super().select(GRACE)
         if not ready:
@@ -81,6 +82,8 @@ class FastLoop(asyncio.SelectorEventLoop):
     def __init__(self, clock: FastClock) -> None:
         self._clock = clock
         self._fast = _Selector(clock)
+        self.asked = self._fast.asked
+        """Who waits for an answer from outside: no time passes while there is anybody."""
         super().__init__(self._fast)
 
     def time(self) -> float:

@@ -24,9 +24,10 @@ class Follower:
         self.keys: list[str] = []
         self.wrong: list[str] = []
         self.read = 0
+        self.trades = 0
         self.fills: set[str] = set()
-        self.downs: list[tuple[float, str, str]] = []
-        """Of streams that aren't polled: when (seconds since the epoch), which, and why."""
+        self.breaks: list[tuple[float, str, str, str]] = []
+        """When a stream was not whole (seconds since the epoch), which one, by which event, and why."""
         self.controls: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._last: dict[str, str] = {}
         self._trade: dict[str, int] = {}
@@ -70,13 +71,13 @@ class Follower:
     def _control(self, key: str, fields: dict[str, str]) -> None:
         event = fields["event"]
         self.controls[key.rpartition(":")[2]][event] += 1
-        if event == "down" and not key.endswith((":ticker", ":balances")):
-            self.downs.append((int(fields["recv"]) / 1e9, key, fields["reason"]))
         if event in _BREAKS:
+            self.breaks.append((int(fields["recv"]) / 1e9, key, event, fields["reason"]))
             self._trade.pop(key, None)
         self._books[key] = None
 
     def _traded(self, key: str, ident: str, number: int) -> None:
+        self.trades += 1
         last = self._trade.get(key)
         if last is not None and number != last + 1:
             self.wrong.append(f"{key} {ident}: trade {number} follows {last}")

@@ -1,4 +1,4 @@
-"""Simulated hours on a fast clock: sessions are renewed, faults come now and then, and nothing may grow.
+"""Simulated hours on a fast clock: sessions are renewed, a standby takes over, faults come, and nothing may grow.
 
 Imported once the clock is installed (see `clock`).
 """
@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import gc
 import os
-import signal
 import sys
 import time
 from collections import Counter
@@ -23,7 +22,6 @@ from redis.asyncio import Redis
 from bridge.chaos.usage import open_files, rss
 from bridge.cli.common import load
 from bridge.config import Settings
-from bridge.connector.run import run
 from bridge.publish.batch import History
 from bridge.simulator import AccountSpec, Simulator, SimulatorConfig
 from bridge.simulator.events import Filled, MarketEvent
@@ -32,6 +30,7 @@ from bridge.simulator.lmex.options import LmexConfig
 from tests.servers import RedisServer
 from tests.soak.clock import FastClock, FastLoop
 from tests.soak.follow import Follower
+from tests.soak.twins import CHANGES, Twins, separate
 
 __all__ = ["hours"]
 
@@ -79,6 +78,9 @@ class _World:
         self.breaks: list[float] = []
         """When faults were that end connections."""
         self.faults: Counter[str] = Counter()
+        self.changes: list[tuple[float, float, str]] = []
+        """When the writer and its standby changed: from when to when, and how."""
+        self._due: list[str] = []
         self.kinds: list[Counter[str]] = []
         """How many objects of each kind there were, at each measure."""
 
@@ -86,6 +88,7 @@ class _World:
         """A connector's config with the product's own limits, but for those that wait for Redis (see `clock`)."""
         access = self.simulator.dialect.accesses()[0]
         connector = {"name": "lmex", "exchange": "lmex", "pairs": list(_PAIRS), "account": "main"}
+        connector["standby"] = True
         connector["silence"] = {"book": "15m"}  # so few messages come here
         options = {"session_lifetime": self.lifetime, "ticker_interval": "1m", "balances_interval": "5m"}
         account = {"exchange": "lmex", "api_key": access.api_key, "api_secret": access.secret.decode()}
@@ -93,9 +96,11 @@ class _World:
             "redis": {"url": self.server.url, "reply_timeout": "12h", "connect_timeout": "12h"},
             "connectors": [{**connector, "url": ws, "rest_url": rest, "options": options}],
             "accounts": {"main": account},
-            "retention": {**{channel: {"max_entries": 400, "max_age": "30m"} for channel in _CHANNELS}, **_BOOKS},
+            "retention": {**{channel: {"max_entries": 400, "max_age": "30m"} for channel in _CHANNELS}, **_LONGER},
             "buffer": {"max_age": "12h"},
             "heartbeat": {"interval": "1m", "ttl": "24h"},
+            "shutdown_timeout": "24h",
+            "http": {"port": "off"},
             "loop": "asyncio",
             "log": {"format": "json"},
         }
@@ -111,12 +116,33 @@ class _World:
         self.faults[f"{fault['fault']} {fault.get('sockets', '')}".strip()] += 1
         self.simulator.fault(**fault)
 
+    async def change(self, twins: Twins) -> None:
+        """A change of each kind in turn, at random."""
+        await twins.ready()
+        self._due = self._due or self.random.sample(CHANGES, len(CHANGES))
+        begun, change = time.time(), self._due.pop()
+        await twins.change(change)
+        self.changes.append((begun, time.time(), change))
+
+    def unfounded(self, breaks: list[tuple[float, str, str, str]]) -> list[str]:
+        """Breaks of streams that no fault has brought: what the writer and its standby do breaks none."""
+        found = []
+        for at, key, event, why in breaks:
+            polled = key.endswith((":ticker", ":balances"))
+            if event == "down" and not polled and not any(0 <= at - fault <= _AFTERMATH for fault in self.breaks):
+                found.append(f"{at}: {key} was down, and no fault said why: {why}")
+            for begun, ended, change in self.changes:
+                if begun <= at <= ended:
+                    found.append(f"{at}: {key} says {event} ({why}) at this change: {change}")
+        return found
+
     def _heard(self, events: list[MarketEvent]) -> None:
         self.fills.update(self.simulator.dialect.fill_id(event) for event in events if isinstance(event, Filled))
 
 
-_BOOKS = {"book": {"max_entries": 1_200, "max_age": "2h"}}
-"""Longer, because a book whose last snapshot is too old is cut at the next one: what was said just before would be gone."""
+_LONGER = {"book": {"max_entries": 1_200, "max_age": "2h"}, "trades": {"max_entries": 400, "max_age": "24h"}}
+"""A book whose last snapshot is too old is cut at the next one: what was said just before would be gone. Of a stream whose
+trades have all been cut, a standby that starts later cannot know that what the exchange repeats was written."""
 _CHANNELS = ("trades", "book", "quotes", "ticker", "orders", "fills", "balances", "positions")
 
 
@@ -133,6 +159,7 @@ def hours(
     world = _World(directory, server, lifetime=lifetime, rate=rate, seed=seed)
     try:
         with asyncio.Runner(loop_factory=lambda: FastLoop(clock)) as runner:
+            separate(runner.get_loop())  # type: ignore[arg-type]
             return runner.run(_hours(world, simulated))
     finally:
         server.kill()
@@ -141,40 +168,36 @@ def hours(
 async def _hours(world: _World, simulated: float) -> tuple[dict[str, Any], list[str]]:
     async with world.simulator.serve() as urls:
         settings = world.settings(urls.ws, urls.rest)
-        connector = asyncio.create_task(run(settings, settings.connectors), name="connector")
         redis = Redis.from_url(world.server.url, decode_responses=True, socket_timeout=12 * _HOUR)
         follower = Follower(redis)
-        measures = await _watch(world, connector, follower, simulated)
+        twins = Twins(settings, redis, follower.look)
+        await twins.start()
+        measures = await _watch(world, twins, follower, simulated)
         wrong = await _agreed(world, follower)
         heartbeat = await redis.hgetall("bridge:connector:lmex")
-        os.kill(os.getpid(), signal.SIGTERM)
-        await connector
+        await twins.stop()
         await follower.look()
         await redis.aclose()
     report = _report(world, follower, measures, heartbeat)
-    expected = int(simulated * _HOUR / world.lifetime) - 1
-    wrong += follower.wrong + _grown(measures)
-    wrong += [
-        f"{at}: {key} was down, and no fault said why: {why}" for at, key, why in follower.downs if _odd(world, at)
-    ]
-    if int(heartbeat["replacements"]) < expected:
-        wrong.append(f"only {heartbeat['replacements']} log-ins were renewed, at least {expected} were due")
+    report["replacements"] = twins.replacements
+    expected = sum(max(int(seconds / world.lifetime) - 1, 0) for seconds in twins.lives)
+    wrong += twins.wrong + follower.wrong + _grown(measures)
+    wrong += world.unfounded(follower.breaks)
+    if twins.replacements < expected:
+        wrong.append(f"only {twins.replacements} log-ins were renewed, at least {expected} were due")
     if missing := world.fills - follower.fills:
         wrong.append(f"{len(missing)} executions are missing of {len(world.fills)}")
     return report, wrong
 
 
-async def _watch(
-    world: _World, connector: asyncio.Task[None], follower: Follower, simulated: float
-) -> list[dict[str, float]]:
-    """Let faults come until the time is up; figures of every hour."""
+async def _watch(world: _World, twins: Twins, follower: Follower, simulated: float) -> list[dict[str, float]]:
+    """Let faults come, and the two change places, until the time is up; figures of every hour."""
     begun = time.monotonic()
     measures: list[dict[str, float]] = []
-    next_fault = begun + _HOUR / 4
-    while time.monotonic() - begun < simulated * _HOUR:
+    next_fault, next_change = begun + _HOUR / 4, begun + _HOUR / 8
+    while time.monotonic() - begun < simulated * _HOUR or len(measures) < int(simulated):
         await asyncio.sleep(_LOOK)
-        if connector.done():
-            await connector
+        twins.raise_if_ended()
         await follower.look()
         now = time.monotonic()
         if now - begun >= _HOUR * (len(measures) + 1):
@@ -183,6 +206,9 @@ async def _watch(
             # Log-ins are ended early only in the first tenth: those after it last as long as they may.
             world.strike(private=now - begun < simulated * _HOUR / 10)
             next_fault = now + world.random.uniform(0.3, 1.5) * _HOUR
+        elif now >= next_change:  # after a fault, not with it: what is down then has another cause
+            await world.change(twins)
+            next_change = now + world.random.uniform(0.1, 0.4) * _HOUR
     return measures
 
 
@@ -253,10 +279,6 @@ def _grown(measures: list[dict[str, float]]) -> list[str]:
     ]
 
 
-def _odd(world: _World, at: float) -> bool:
-    return not any(0 <= at - fault <= _AFTERMATH for fault in world.breaks)
-
-
 def _report(
     world: _World, follower: Follower, measures: list[dict[str, float]], heartbeat: dict[str, str]
 ) -> dict[str, Any]:
@@ -270,10 +292,13 @@ def _report(
         "objects": [one["objects"] for one in measures],
         "more_objects": dict((world.kinds[-1] - world.kinds[0]).most_common(12)),
         "faults": dict(world.faults),
+        "changes": dict(Counter(change for _, _, change in world.changes)),
+        "longest_change": max((ended - begun for begun, ended, _ in world.changes), default=0.0),
         "done_by_simulator": dict(world.simulator.hub.done),
         "sockets_opened": world.simulator.hub.opened,
         "heartbeat": heartbeat,
         "fills": len(world.fills),
+        "trades": follower.trades,
         "entries_read": follower.read,
         "controls": {key: dict(count) for key, count in sorted(follower.controls.items())},
     }

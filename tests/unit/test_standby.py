@@ -14,6 +14,7 @@ from bridge.clock import CLOCK
 from bridge.config import load_settings
 from bridge.connector.opening import Tail
 from bridge.connector.standby import Standby
+from bridge.errors import RedisUnavailableError
 from bridge.exchanges.api import Subscription
 from bridge.model import Channel, Control, ControlEvent, Event, Trade
 from bridge.publish.stream import Retention, Stream
@@ -21,6 +22,7 @@ from bridge.sequencer import topic_type
 from tests.patience import PATIENCE
 
 S = 1_000_000_000
+ORDERS = Subscription(Channel.ORDERS, "main")
 BEAT = {"instance": "a", "beat": "1", "host": "h", "pid": "1"}
 
 
@@ -38,9 +40,14 @@ class Store:
     def __init__(self) -> None:
         self.presence = Presence()
         self.left: list[Event] = []
+        self.claimed: list[str] = []
+
+    def stream(self, channel: Channel, subject: str) -> Stream:
+        return Stream(f"acct:{{x:{subject}}}:{channel}", channel, subject, Retention(1_000, 1e6))
 
     async def succeed(self, streams: Any, fields: Any, seen: Any) -> list[str]:
         fields()
+        self.claimed = streams()
         return []
 
     async def end_predecessors(self, names: list[str]) -> None: ...
@@ -66,8 +73,17 @@ class Bench:
     def __init__(self) -> None:
         self.store, self.publisher = Store(), Publisher()
         self.topics: dict[Subscription, Any] = {}
-        parts: Any = (self.store, self.publisher, None, self.topics)
-        self.standby = Standby(*parts, settings=load_settings(None, {}), log=structlog.get_logger())
+        self.openings: list[list[Event]] = []
+        """What was written each time when the streams were to be opened that only the writer can feed."""
+        self.fails = 0
+        """So many times Redis is out of reach then."""
+        parts: Any = (self.store, self.publisher, None, self.topics, load_settings(None, {}))
+        self.standby = Standby(*parts, deferred=[ORDERS], opening=self._open, log=structlog.get_logger())
+
+    async def _open(self) -> None:
+        self.openings.append(list(self.publisher.entries))
+        if len(self.openings) <= self.fails:
+            raise RedisUnavailableError("redis", "away")
 
     def add(self, pair: str) -> Any:
         stream = Stream(f"md:{{x:{pair}}}:trades", Channel.TRADES, pair, Retention(1_000, 1e6))
@@ -156,3 +172,16 @@ async def test_a_pair_that_comes_as_the_takeover_ends_is_not_held_for_ever() -> 
             bench.add("C-D").accept(trade(now, "1", "C-D"))
 
     assert trade(now, "1", "C-D") in await bench.take_over(Late())
+
+
+async def test_streams_that_only_the_writer_can_feed_are_opened_by_the_writer() -> None:
+    """They are claimed with the others, which go on first."""
+    bench, now = Bench(), CLOCK.now()
+    bench.fails = 1
+    bench.add("A-B").accept(trade(now, "1"))
+    await bench.take_over()
+    assert bench.store.claimed == ["md:{x:A-B}:trades", "acct:{x:main}:orders"]
+    assert [trade(now, "1") in written for written in bench.openings] == [True, True], (
+        "the second time in spite of Redis"
+    )
+    assert bench.standby.done.is_set()

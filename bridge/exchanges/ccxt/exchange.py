@@ -29,7 +29,7 @@ from bridge.exchanges.ccxt.calls import Addresses, Call, Settings, Source, calls
 from bridge.exchanges.ccxt.errors import no_address, rest_error
 from bridge.exchanges.ccxt.ids import LISTED, PREFIX, Listed
 from bridge.exchanges.ccxt.markets import Market, Markets
-from bridge.exchanges.ccxt.promises import MAKER_SIDES, WITNESSES, promise
+from bridge.exchanges.ccxt.promises import MAKER_SIDES, ONE_PRIVATE, WITNESSES, promise
 from bridge.exchanges.ccxt.readers import Reader
 from bridge.exchanges.ccxt.rows import Rows
 from bridge.exchanges.ccxt.session import CcxtSession
@@ -317,6 +317,7 @@ def exchange_of(ident: str) -> type[CcxtExchange]:
             "private_channels": listed.private_channels,
             "sends_per_second": min(10.0, 1_000 / listed.apart),
             "request_weight": (max(1, int(10_000 / listed.apart)), 10.0),
+            "one_private_connection": ident in ONE_PRIVATE,
             "promise": promise(ident),
             "gaps": "verified" if promise(ident) == "verified" else "unchecked",
             "units": _units(ident, listed),

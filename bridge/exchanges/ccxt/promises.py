@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["CHECKED", "MAKER_SIDES", "WITNESSES", "Witness", "promise"]
+__all__ = ["CHECKED", "MAKER_SIDES", "ONE_PRIVATE", "WITNESSES", "Witness", "promise"]
 
 CHECKED = frozenset(
     {
@@ -22,6 +22,9 @@ CHECKED = frozenset(
 
 MAKER_SIDES = frozenset({"coinbase"})
 """Ids of which CCXT hands on the maker's side of trades, as it comes: all 257 of the recorded ones are the other way round."""
+
+ONE_PRIVATE = frozenset({"coinbase"})
+"""Ids of which an account may have one private connection only."""
 
 Witness = Callable[[Any], str | None]
 """Takes each decoded frame of a connection, and says where something is missing before it: in a topic, or everywhere

@@ -95,6 +95,7 @@ class Coinbase(Exchange):
     sends_per_second = 8
     """Documented: messages without a log-in, per second and address; as many connections."""
     pace = 0.5
+    one_private_connection = True
     timed: ClassVar = dict.fromkeys(channels, 1_000)
     units: ClassVar = {
         Channel.TICKER: "24 hours, no open price",
