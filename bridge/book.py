@@ -62,16 +62,19 @@ class Side:
             ValueError: the price or size is not a number, or the size is negative.
         """
         key = _number(price)
+        levels = self._levels
         if not _amount(price, size):
-            self._levels.pop(key, None)
+            levels.pop(key, None)
             return
-        if key not in self._levels:
+        before = len(levels)
+        levels[key] = (price, size)
+        if len(levels) > before:
             place = key.copy_negate() if self._bids else key
-            heappush(self._heap, place)
-            if len(self._heap) > 2 * len(self._levels) + _SPARE:
-                self._heap = [*self._keys(), place]
+            if len(self._heap) < 2 * before + _SPARE:
+                heappush(self._heap, place)
+            else:
+                self._heap = self._keys()
                 heapify(self._heap)
-        self._levels[key] = (price, size)
 
     def add(self, price: str, change: str) -> str:
         """Change a level's size by ``change``, which may be negative; returns the size that it has now.
@@ -228,7 +231,7 @@ class RankedBook(Book):
 
 def _amount(price: str, size: str) -> Decimal:
     amount = _number(size)
-    if amount < 0:
+    if amount and amount.is_signed():  # quicker than a comparison with an integer
         msg = f"negative size {size} at price {price}"
         raise ValueError(msg)
     return amount

@@ -182,8 +182,8 @@ class BlockingConnection:
         connection: Connection = pool.make_connection()  # type: ignore[no-untyped-call]
         return connection
 
-    async def call(self, *command: Any) -> Any:
-        """Send one command; returns the raw reply, in the form of RESP2.
+    async def call(self, *command: Any, text: bool = True) -> Any:
+        """Send one command; returns the raw reply, in the form of RESP2, with bytes unless it is to be ``text``.
 
         Raises:
             redis.exceptions.RedisError, OSError: any error of redis-py.
@@ -199,7 +199,7 @@ class BlockingConnection:
                 await connection.send_command(*command, check_health=False)
             else:
                 await connection.send_packed_command(pack_command(command), check_health=False)
-            reply = await connection.read_response()
+            reply = await connection.read_response(disable_decoding=not text)
             return _as_resp2(command, reply) if self._topology.resp3 else reply
         except exceptions.ResponseError as error:
             if isinstance(error, AWAY) or str(error).startswith(_UNBLOCKED):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -25,14 +25,14 @@ from typing import Any, NamedTuple, Self, TypeVar
 from redis import exceptions
 from redis.asyncio import Redis
 
-from bridge.entries import UnknownKindError, decode
 from bridge.keys import Keys, StreamKey
 from bridge.redis.errors import refuses_key
 from consumers.blocking import BlockingReader, BlockingReaders
 from consumers.connection import Endless, Outages, Where, check, log_outages, make_client, topology_of
-from consumers.items import Entry, Hole, Item, Raw, Reset, Stored, Trimmed, Unreadable, split_id, to_item
+from consumers.items import Item, Stored, Trimmed, Unreadable, split_id
 from consumers.positions import Cursor, Position, Saved, Start, resolve
 from consumers.refused import RefusedStreams, all_forbidden
+from consumers.stream_positions import Entries, StreamPosition, take, take_raw
 
 __all__ = ["Cursor", "Position", "Reader", "Row", "Saved", "Start"]
 
@@ -41,22 +41,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-class _StreamPosition:
-    """Where the reader is in one stream."""
-
-    __slots__ = ("id", "key", "missing", "next_seq", "read", "returned", "stream")
-
-    def __init__(self, key: str, stream: StreamKey, cursor: Cursor) -> None:
-        self.key = key
-        self.stream = stream
-        self.id = cursor.id
-        self.next_seq = cursor.next_seq
-        self.returned = cursor.id
-        self.read = 0
-        self.missing: Counter[str] = Counter()
-
-
-Reply = list[tuple[_StreamPosition, list[tuple[str, list[str]]]]]
+Reply = list[tuple[StreamPosition, Entries]]
 
 
 class Row(NamedTuple):
@@ -95,14 +80,14 @@ class Reader:
         self._wanted = dict(streams or {})
         for key in self._wanted:
             self._parse(key)
-        self._take = _take_raw if raw else _take
+        self._take = take_raw if raw else take
         self._command = ("XREAD", "COUNT", count, "BLOCK", max(1, int(block * 1000)), "STREAMS")
         self._log_outage = log_outages(self._topology.address)
         self._outages = outages or Outages(self._report)
         self._redis: Redis = make_client(self._topology)
         self._blocking = BlockingReaders(self._topology, block, self._redis)
-        self._positions: dict[str, _StreamPosition] = {}
-        self._replies: deque[tuple[_StreamPosition, list[tuple[str, list[str]]]]] = deque()
+        self._positions: dict[str, StreamPosition] = {}
+        self._replies: deque[tuple[StreamPosition, Entries]] = deque()
         """What was read and is not an item yet: Redis may have to be asked about a hole."""
         self._ready: deque[Item] = deque()
         self._refused = RefusedStreams(self._blocking, lambda: asyncio.get_running_loop().time())
@@ -233,7 +218,7 @@ class Reader:
             position, entries = self._replies[0]
             trimmed = None
             if self._positions.get(position.key) is position:
-                trimmed = await self._trimmed_before(position, entries[0][0])
+                trimmed = await self._trimmed_before(position, entries[0][0].decode())
             if self._replies and self._replies[0][1] is entries:
                 self._replies.popleft()
                 if self._positions.get(position.key) is position:
@@ -264,10 +249,10 @@ class Reader:
             if not positions:
                 return []  # all were removed while Redis was unreachable
             reply = await source.connection.call(
-                *self._command, *positions, *(position.id for position in positions.values())
+                *self._command, *positions, *(position.id for position in positions.values()), text=False
             )
             self._refused.mark_readable(positions)
-            return [(positions[key], entries) for key, entries in reply or ()]
+            return [(positions[key.decode()], entries) for key, entries in reply or ()]
 
         try:
             return await self._outages.outlive(call)
@@ -301,7 +286,7 @@ class Reader:
                 self._ready.extend([Unreadable(key, self._positions[key].stream, words)] if words else [])
         return True
 
-    async def _trimmed_before(self, position: _StreamPosition, entry_id: str) -> Trimmed | None:
+    async def _trimmed_before(self, position: StreamPosition, entry_id: str) -> Trimmed | None:
         """A hole before the first entry read is due to trimming if that entry is now the stream's oldest."""
         found = split_id(entry_id)[1]
         if position.next_seq is None or found <= position.next_seq:
@@ -318,7 +303,7 @@ class Reader:
             return None
         return Trimmed(position.key, position.stream, position.id, entry_id, found - position.next_seq)
 
-    def _note_trimmed(self, position: _StreamPosition, trimmed: Trimmed) -> None:
+    def _note_trimmed(self, position: StreamPosition, trimmed: Trimmed) -> None:
         position.missing["trimmed"] += 1
         position.next_seq = split_id(trimmed.oldest)[1]
         self._ready.append(trimmed)
@@ -328,7 +313,7 @@ class Reader:
         start_point = await resolve(self._redis, self._keys, key, stream, start)
         if key in self._positions:
             return  # another task added it first
-        position = self._positions[key] = _StreamPosition(key, stream, start_point.cursor)
+        position = self._positions[key] = StreamPosition(key, stream, start_point.cursor)
         self._blocking.add(key)
         if start_point.first is not None:
             self._ready.append(start_point.first)
@@ -347,42 +332,3 @@ class Reader:
     def _report(self, error: BaseException | None) -> None:
         self.trouble = "" if error is None else str(error) or type(error).__name__
         self._log_outage(error)
-
-
-def _take(position: _StreamPosition, entries: Sequence[tuple[str, list[str]]], items: deque[Item]) -> None:
-    """Turn a stream's raw entries into items. The reader's speed depends on this loop."""
-    key, stream, expected, last = position.key, position.stream, position.next_seq, position.id
-    for entry_id, flat in entries:
-        seq = int(entry_id.rpartition("-")[2])
-        if seq != expected and expected is not None:
-            position.missing["hole" if seq > expected else "reset"] += 1
-            items.append(
-                Hole(key, stream, entry_id, expected, seq) if seq > expected else Reset(key, stream, last, entry_id)
-            )
-        expected = seq + 1
-        last = entry_id
-        try:
-            items.append(Entry(key, stream, entry_id, seq, decode(stream, flat)))
-        except ValueError as error:
-            items.append(to_item(key, stream, entry_id, flat))
-            if not isinstance(error, UnknownKindError):
-                position.missing["undecodable"] += 1
-    position.read += len(entries)
-    position.next_seq, position.id = expected, last
-
-
-def _take_raw(position: _StreamPosition, entries: Sequence[tuple[str, list[str]]], items: deque[Item]) -> None:
-    """The same without parsing the entries."""
-    key, stream, expected, last = position.key, position.stream, position.next_seq, position.id
-    for entry_id, flat in entries:
-        seq = int(entry_id.rpartition("-")[2])
-        if seq != expected and expected is not None:
-            position.missing["hole" if seq > expected else "reset"] += 1
-            items.append(
-                Hole(key, stream, entry_id, expected, seq) if seq > expected else Reset(key, stream, last, entry_id)
-            )
-        expected = seq + 1
-        last = entry_id
-        items.append(Raw(key, stream, entry_id, seq, flat))
-    position.read += len(entries)
-    position.next_seq, position.id = expected, last
