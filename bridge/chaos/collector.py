@@ -85,8 +85,7 @@ class Copy:
                 yield ident, fields
 
 
-_BEGUN_AGAIN = "has started again"
-"""How the reason ends that a process gives which goes on with what the stream has."""
+_REDIS_LOST = "Redis lost acknowledged entries"
 
 
 class Collector:
@@ -100,10 +99,8 @@ class Collector:
         """Stream → ``recv`` of its last control entry."""
         self.reset_at: dict[str, int] = {}
         """Stream → ``recv`` from which on orders and balances are confirmed: that of its first entry since it began again, or
-        of a ``lost`` entry after which another process began, that does not know what Redis has lost."""
+        of the last `lost` entry that says that Redis has lost entries, which may have been the last word on an order."""
         self._resetting: set[str] = set()
-        self._lost_at: dict[str, int] = {}
-        """Stream → ``recv`` of its last ``lost``."""
         self._redis: Any = redis
         self._keys = keys
         self._directory = directory
@@ -154,10 +151,8 @@ class Collector:
             if copy.key in self._resetting:
                 self._resetting.discard(copy.key)
                 self.reset_at[copy.key] = int(fields["recv"])
-        if fields.get("event") == "lost":
-            self._lost_at[copy.key] = int(fields["recv"])
-        elif fields.get("event") == "down" and fields["reason"].endswith(_BEGUN_AGAIN) and copy.key in self._lost_at:
-            self.reset_at[copy.key] = max(self.reset_at.get(copy.key, 0), self._lost_at[copy.key])
+        if fields.get("event") == "lost" and fields["reason"] == _REDIS_LOST:
+            self.reset_at[copy.key] = int(fields["recv"])
         item = (
             Reset(copy.key, stream, ident, "0-0")
             if fields is _RESET

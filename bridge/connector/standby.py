@@ -18,7 +18,7 @@ from bridge.connector.leaseholder import Leaseholder
 from bridge.connector.store import Store
 from bridge.errors import RedisUnavailableError
 from bridge.exchanges.api import Subscription
-from bridge.model import Event
+from bridge.model import Control, Event
 from bridge.process.lifecycle import end_tasks
 from bridge.publish.publisher import Publisher
 from bridge.redis.errors import FAILURES
@@ -186,7 +186,8 @@ class Standby:
         self._newest = max(self._newest, newest)
         before: list[Event] = []
         if earliest:
-            recent = next((place for place, event in enumerate(written) if event.recv >= newest - OVERLAP), 0)
+            told = max((event.recv for event in written if not isinstance(event, Control)), default=newest)
+            recent = next((place for place, event in enumerate(written) if event.recv >= told - OVERLAP), 0)
             before, written = written[:recent], written[recent:]
         if not succeed(topic, self._publisher, held, written, alive=self._alive, now=now, before=before):
             self._books.dropped(topic)

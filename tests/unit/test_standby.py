@@ -150,6 +150,24 @@ async def test_what_the_exchange_said_again_after_a_reconnect_of_the_standby_is_
     assert fresh == [happened[5].id, "100"]
 
 
+async def test_what_is_older_than_the_newest_written_is_no_news_behind_a_control_entry() -> None:
+    """The writer missed a trade without an id while it was down; then its connection was lost again, and nobody wrote since."""
+    bench, now = Bench(), CLOCK.now()
+    topic = bench.add("A-B")
+    topic.go_live(now - 90 * S)
+    missed, written, after = (trade(now - ago * S, "") for ago in (9, 7, 6))
+    for event in (missed, written, after):
+        topic.accept(event)
+    bench.standby._alive = now - S
+    live, down = (
+        Control("A-B", None, now - ago * S, Channel.TRADES, event, "")
+        for ago, event in ((90, ControlEvent.LIVE), (1, ControlEvent.DOWN))
+    )
+    bench.store.left = [live, written, after, down]
+    entries = await bench.take_over()
+    assert [event for event in entries if isinstance(event, Trade)] == []
+
+
 def test_an_old_heartbeat_that_is_seen_again_is_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
     """After Redis was away, it is looked at again: the writer may have died meanwhile, and written nothing before that."""
     bench, now = Bench(), CLOCK.now()
