@@ -23,6 +23,7 @@ from bridge.keys import Keys
 from bridge.observe.report import Report
 from bridge.redis import presence, rivals
 from bridge.redis.handover import hand_over
+from tests.environment import clean_environment
 from tests.soak.clock import FastLoop
 
 __all__ = ["CHANGES", "Twins", "separate"]
@@ -41,7 +42,7 @@ class _Process:
     """A connector that runs as if it were alone in a process."""
 
     def __init__(self, settings: Settings) -> None:
-        self._body = subprocess.Popen(["cat"], stdin=subprocess.PIPE)  # ends with us, however we end
+        self._body = subprocess.Popen(["cat"], stdin=subprocess.PIPE, env=clean_environment())  # ends with us
         self.pid = self._body.pid
         self.killed = False
         self._reports: Callable[[], Sequence[Report]] = lambda: ()
