@@ -99,7 +99,9 @@ class IdTopic(Topic):
     def accept(self, event: Identified) -> None:
         ident: Ident = event.id if event.__class__ is Trade else _ident(event)
         if ident:
-            if ident in self._new or ident in self._old or is_history(event, self._newest_read):
+            # For nearly all trades one comparison shows that they are news.
+            late = self._newest_read and (event.replay or event.recv - (event.ts or 0) > _LATE)  # type: ignore[union-attr]
+            if ident in self._new or ident in self._old or (late and is_history(event, self._newest_read)):
                 self.repeated += 1
                 return
             self._new.add(ident)
