@@ -51,6 +51,8 @@ _ALIKE = 20
 """Trades by which the first one that was read is found again: not every exchange numbers them."""
 _FAULTS = ("twice", "missing", "breaks", "declared")
 
+_Trade = tuple[str, str, Decimal, Decimal, int]
+
 
 def measure(
     server: Server, *, kills: int, exchanges: Sequence[str] = tuple(_EXCHANGES)
@@ -161,7 +163,7 @@ class _Feed:
         found: Counter[str] = Counter()
         for pair in self._pairs:
             wanted = [
-                (row["id"], row["side"], Decimal(row["price"]), Decimal(row["size"]), int(row["time"]))
+                _trade(row["id"], row["side"], row["price"], row["size"], int(row["time"]))
                 for row in self._ask(f"streams/trades?pair={pair}")["trades"]
             ]
             with contextlib.suppress(RuntimeError):  # then they are missing
@@ -180,16 +182,10 @@ class _Feed:
     def _entries(self, pair: str) -> list[tuple[str, dict[str, str]]]:
         return self._client.xrange(self._key(pair))  # type: ignore[return-value]
 
-    def _read(self, pair: str) -> list[tuple[str, str, Decimal, Decimal, int]]:
+    def _read(self, pair: str) -> list[_Trade]:
         """Numbers as such: not every exchange sends all digits that it shows elsewhere."""
         return [
-            (
-                fields["id"],
-                fields["side"],
-                Decimal(fields["price"]),
-                Decimal(fields["size"]),
-                int(fields["ts"]) // 10**9,
-            )
+            _trade(fields["id"], fields["side"], fields["price"], fields["size"], int(fields["ts"]) // 10**9)
             for _, fields in self._entries(pair)
             if fields["type"] == "trade"
         ]
@@ -227,6 +223,11 @@ class _Feed:
         )
         with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:
             return json.load(answer)
+
+
+def _trade(ident: str, side: str, price: str, size: str, second: int) -> _Trade:
+    """What a trade is compared by; one with an id needs no time, which an exchange may round."""
+    return ident, side, Decimal(price), Decimal(size), 0 if ident else second
 
 
 def _from(other: Sequence[Any], those: Sequence[Any]) -> Sequence[Any]:
