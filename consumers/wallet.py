@@ -50,10 +50,8 @@ class Wallet:
             case Hole() | Trimmed():
                 self._missing(channel, f"{type(item).__name__.lower()}: {item.count} entries")
             case Reset():
+                # Whoever writes the new stream may not know of orders that are only in the old one.
                 self._missing(channel, "reset: the stream was recreated")
-                if channel is Channel.ORDERS:
-                    # Whoever writes the new stream may not know of orders that are only in the old one.
-                    self._mark_unconfirmed()
             case Unreadable():
                 self._interrupted(channel, f"unreadable: {item.error}")
             case Unknown(is_control=True):
@@ -151,7 +149,8 @@ class Wallet:
         return int(text) if text.isascii() and text.isdigit() else 0
 
     def _missing(self, channel: Channel, words: str) -> None:
-        self._set(f"state:{channel}", words)
+        """What is missing may have been the last word on an order."""
+        self._interrupted(channel, words)
         self._set(f"gaps:{channel}", str(self._count(f"gaps:{channel}") + 1))
 
     def _set_json(self, name: str, event: Event, wire: tuple[str, ...], *, keep: bool = True) -> None:

@@ -127,8 +127,8 @@ export class Account {
         this.#missing(channel, `${item.kind}: ${item.count} entries`);
         break;
       case "reset":
+        // Whoever writes the new one may not know of orders that are only in the old one.
         this.#missing(channel, "reset: the stream was created again");
-        this.#unconfirm(channel); // whoever writes the new one may not know of orders that are only in the old one
         break;
       case "unreadable":
         this.#interrupted(channel, `unreadable: ${item.error}`);
@@ -136,18 +136,16 @@ export class Account {
     }
   }
 
+  /** The orders may have changed meanwhile; not every exchange reports after an outage which are closed. */
   #interrupted(channel: string, words: string): void {
     this.#change(channel, { state: words });
-    this.#unconfirm(channel);
-  }
-
-  /** The orders may have changed meanwhile; not every exchange reports after an outage which are closed. */
-  #unconfirm(channel: string): void {
     if (channel === "orders") for (const name of this.#orders.keys()) this.#unconfirmed.add(name);
   }
 
+  /** What is missing may have been the last word on an order. */
   #missing(channel: string, words: string): void {
-    this.#change(channel, { state: words, gaps: this.channel(channel).gaps + 1 });
+    this.#interrupted(channel, words);
+    this.#change(channel, { gaps: this.channel(channel).gaps + 1 });
   }
 
   #change(channel: string, change: Partial<ChannelState>): void {

@@ -119,6 +119,9 @@ test("an account is kept from its streams", () => {
   assert.deepEqual([...account.unconfirmed], ["BTC-USD 7", "BTC-USD client:mine"]);
   take("orders", { ...order, status: "open" });
   assert.deepEqual([...account.unconfirmed], ["BTC-USD client:mine"]);
+  take("orders", { type: "control", event: "lost", reason: "Redis lost acknowledged entries", count: "3" });
+  assert.deepEqual([...account.unconfirmed].sort(), ["BTC-USD 7", "BTC-USD client:mine"]);
+  take("orders", { ...order, status: "open" });
   const { key, stream } = entry(1, { ts: "", recv: "1", ...order, status: "open" }, "acct:{lmex:main}:orders");
   account.take({ kind: "reset", key, stream, id: "2-1", cursor: "1-9" });
   assert.deepEqual([...account.unconfirmed].sort(), ["BTC-USD 7", "BTC-USD client:mine"]);

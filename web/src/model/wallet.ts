@@ -35,16 +35,16 @@ export class Wallet {
         break;
       case "hole":
       case "trimmed":
-        this.states.set(channel, `${item.kind}: ${item.count} entries`);
+        this.interrupted(channel, `${item.kind}: ${item.count} entries`);
         break;
       case "reset":
         this.interrupted(channel, "reset: the stream was created again");
         break;
       case "undecodable":
-        this.states.set(channel, `undecodable: ${item.error}`);
+        this.interrupted(channel, `undecodable: ${item.error}`);
         break;
       case "skipped":
-        this.states.set(channel, `skipped: ${item.count} entries`);
+        this.interrupted(channel, `skipped: ${item.count} entries`);
         break;
       case "unreadable":
       case "away":
@@ -85,11 +85,13 @@ export class Wallet {
   private control(channel: string, fields: Fields): void {
     const words = fields.reason ? `${fields.event}: ${fields.reason}` : (fields.event ?? "");
     if (fields.event === "live") this.states.set(channel, "live");
-    else if (fields.event === "gap" || fields.event === "lost") this.states.set(channel, words);
     else this.interrupted(channel, words);
   }
 
-  /** Not every exchange reports after an outage which orders are closed. Other states are not written again if unchanged. */
+  /**
+   * What is missing may have been the last word on an order, and not every exchange reports after an outage which are
+   * closed. Other states are not written again if unchanged.
+   */
   private interrupted(channel: string, words: string): void {
     this.states.set(channel, words);
     if (channel !== "orders") return;
