@@ -6,11 +6,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeAlias
 
-from bridge.model import Channel, Event, Fill, Liquidation, Trade
+from bridge.model import Channel, Control, ControlEvent, Event, Fill, Liquidation, Trade
 from bridge.publish.stream import Stream
 from bridge.sequencer.topic import Sink, Topic
 
-__all__ = ["IdTopic", "is_history", "newest_trade"]
+__all__ = ["IdTopic", "is_history", "oldest_kept"]
 
 Identified: TypeAlias = Trade | Liquidation | Fill
 Ident: TypeAlias = str | tuple[str, str]
@@ -45,8 +45,8 @@ class IdTopic(Topic):
         self._old: set[Ident] = set()
         self._new_since = 0
         """When the newer generation of ids began (ns)."""
-        self._newest_read: Trade | None = None
-        """The newest trade with an id that the stream had when this process began, if any."""
+        self._oldest_read: Trade | None = None
+        """The oldest trade with an id that the stream is known to have had when this process began, if any."""
         self._keep = _FILLS_REMEMBERED if stream.channel is Channel.FILLS else 0
         self._recent: deque[Identified] = deque(maxlen=_REMEMBERED)
         self._history: Counter[tuple[Any, ...]] = Counter()
@@ -65,7 +65,7 @@ class IdTopic(Topic):
         for event in tail:
             if isinstance(event, Identified):
                 self._remember(event)
-        self._newest_read = newest_trade(tail)
+        self._oldest_read = oldest_kept(tail)
         self._new_since = recv
         super().seed(tail, recv)
 
@@ -100,8 +100,8 @@ class IdTopic(Topic):
         ident: Ident = event.id if event.__class__ is Trade else _ident(event)
         if ident:
             # For nearly all trades one comparison shows that they are news.
-            late = self._newest_read and (event.replay or event.recv - (event.ts or 0) > _LATE)  # type: ignore[union-attr]
-            if ident in self._new or ident in self._old or (late and is_history(event, self._newest_read)):
+            late = self._oldest_read and (event.replay or event.recv - (event.ts or 0) > _LATE)  # type: ignore[union-attr]
+            if ident in self._new or ident in self._old or (late and is_history(event, self._oldest_read)):
                 self.repeated += 1
                 return
             self._new.add(ident)
@@ -162,23 +162,30 @@ class IdTopic(Topic):
             self._recent.append(event)
 
 
-def newest_trade(events: Sequence[Event]) -> Trade | None:
-    """The newest trade with an id, of events in order."""
-    return next((event for event in reversed(events) if isinstance(event, Trade) and event.id), None)
+def oldest_kept(events: Sequence[Event]) -> Trade | None:
+    """Of a stream's events, in order, the first trade with an id since the last ``lost``: from it on, the stream has all."""
+    oldest = None
+    for event in reversed(events):
+        if isinstance(event, Control):
+            if oldest is not None and event.event is ControlEvent.LOST:
+                break
+        elif isinstance(event, Trade) and event.id:
+            oldest = event
+    return oldest
 
 
-def is_history(event: Event, newest: Trade | None) -> bool:
-    """Whether an exchange told a trade again after a (re)connect, that is from before the newest in another process's stream.
+def is_history(event: Event, oldest: Trade | None) -> bool:
+    """Whether an exchange told a trade again after a (re)connect, that is older than what another process's stream has.
 
-    That process received it. If the stream lacks it all the same, Redis has lost it, which that process declared, or it was
-    never received: written now, it would be out of order, and for most readers there twice.
+    That process has written it, and Redis has lost it since, which the stream says; or retention has removed it. Written
+    again, it would be out of order, and for most readers there twice.
     """
-    if newest is None or event.__class__ is not Trade or event.ts is None or newest.ts is None:
+    if oldest is None or event.__class__ is not Trade or event.ts is None or oldest.ts is None:
         return False
-    if event.id.isdecimal() and newest.id.isdecimal():
+    if event.id.isdecimal() and oldest.id.isdecimal():
         late = event.replay or event.recv - event.ts > _LATE  # a history may come twice, and only once as such
-        return late and int(event.id) < int(newest.id) and event.ts <= newest.ts
-    return event.replay and event.ts < newest.ts
+        return late and int(event.id) < int(oldest.id) and event.ts <= oldest.ts
+    return event.replay and event.ts < oldest.ts
 
 
 def _ident(event: Identified) -> Ident:

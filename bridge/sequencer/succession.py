@@ -9,7 +9,7 @@ from msgspec import structs
 from bridge.model import Control, ControlEvent, Event
 from bridge.publish.stream import Stream
 from bridge.sequencer.books import BookTopic
-from bridge.sequencer.identified import is_history, newest_trade
+from bridge.sequencer.identified import is_history, oldest_kept
 from bridge.sequencer.splice import delay, splice
 from bridge.sequencer.topic import Sink, Topic
 from bridge.sequencer.window import Held
@@ -54,11 +54,11 @@ def succeed(
     topic.sink = sink
     ours = [event for event in written if not isinstance(event, Control)]
     again = {topic.identity(event) for event in before if not isinstance(event, Control)}
-    newest_told = newest_trade(written) or newest_trade(before)
+    oldest = oldest_kept([*before, *written])
     data = [
         event
         for event in held.events
-        if not (isinstance(event, Control) or topic.identity(event) in again or is_history(event, newest_told))
+        if not (isinstance(event, Control) or topic.identity(event) in again or is_history(event, oldest))
     ]
     begun = held.let_go
     late, first = delay(ours, data, topic.identity) if topic.each_counts else (0, 0)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from bridge.model import Channel, Fill, Liquidation
+from bridge.model import Channel, Control, ControlEvent, Fill, Liquidation
 from tests.unit.core import PAIR, SECOND, T0, Rig, trade
 
 
@@ -56,19 +56,17 @@ class TestIds:
             rig.topic.accept(fill)
         assert [fill.fill_id for fill in rig.sink.data] == [fill.fill_id for fill in new]
 
-    @pytest.mark.parametrize(("ids", "others"), [(("7", "8", "9", "10"), "11"), (("q", "a", "x", "c"), "b")])
-    def test_a_process_that_begins_does_not_fill_in_what_redis_has_lost(self, ids, others):
-        """The exchange replays four trades. The stream has the third of them, and not what came before."""
+    @pytest.mark.parametrize("ids", [("7", "8", "9", "10", "11", "12"), ("q", "a", "x", "c", "z", "b")])
+    def test_a_process_that_begins_does_not_write_again_what_redis_has_lost(self, ids):
+        """The exchange tells six trades again. The stream has the third of them and the fifth: the fourth was missed."""
         rig = Rig(Channel.TRADES)
-        lost, also_lost, read, new = (
-            structs.replace(trade(number, ident), replay=True) for number, ident in enumerate(ids)
-        )
-        rig.topic.seed([read], T0)
-        at_once = structs.replace(new, id=others, ts=read.ts)
-        for event in (lost, also_lost, read, at_once, new):
+        told = [structs.replace(trade(number, ident), replay=True) for number, ident in enumerate(ids)]
+        lost = Control(PAIR, None, T0, Channel.TRADES, ControlEvent.LOST, "Redis lost acknowledged entries", 2)
+        rig.topic.seed([trade(0, "older"), lost, told[2], told[4]], T0)
+        for event in told:
             rig.topic.accept(event)
-        assert rig.sink.data == [at_once, new]
-        assert rig.topic.repeated == 3
+        assert rig.sink.data == [told[3], told[5]]
+        assert rig.topic.repeated == 4
 
     def test_nor_if_it_is_told_a_second_time_without_being_marked(self):
         rig = Rig(Channel.TRADES)

@@ -144,10 +144,10 @@ async def test_what_the_exchange_said_again_after_a_reconnect_of_the_standby_is_
         topic.accept(structs.replace(event, recv=now - S))
     bench.standby._alive = now - 2 * S
     live = Control("A-B", None, now - 90 * S, Channel.TRADES, ControlEvent.LIVE)
-    # One of them was never written, or Redis has lost it: the exchange has told others since.
-    bench.store.left = [live, *happened[:3], happened[4]]
+    # The first one Redis has lost; another was never written.
+    bench.store.left = [live, *happened[2:3], happened[4]]
     fresh = [event.id for event in await bench.take_over() if isinstance(event, Trade)]
-    assert fresh == [happened[5].id, "100"]
+    assert fresh == [happened[3].id, happened[5].id, "100"]
 
 
 async def test_what_is_older_than_the_newest_written_is_no_news_behind_a_control_entry() -> None:
