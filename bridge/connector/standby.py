@@ -173,7 +173,7 @@ class Standby:
         # Entries have the time of the writer's host, and what is held has the steady clock's, which nobody sets.
         ahead = (self._clocks[1] if abs(self._clocks[1]) > _SAME_TIME else 0) - CLOCK.shift
         # After a reconnect an exchange says again what happened before, and the writer may have written that long ago.
-        earliest = self.window.earliest(stream) if isinstance(topic, IdTopic) else 0
+        earliest = self.window.told_again(stream) if isinstance(topic, IdTopic) else 0
         since = earliest - ahead - _EARLIER if earliest else None
         tail = await self._asked(lambda: self._store.go_on(stream, OVERLAP, since), self._patience)
         if not self.window.holds(stream):

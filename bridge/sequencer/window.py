@@ -12,6 +12,8 @@ from bridge.publish.stream import Stream
 
 __all__ = ["Held", "Window"]
 
+_LATE = 4_000_000_000
+"""Nanoseconds by which an event may be later than the others without having been told again."""
 _EVENT = 200
 """Bytes that a held event takes beside its texts."""
 _TEXT = 56
@@ -80,12 +82,15 @@ class Window:
         held = self._held.get(stream)
         return held.received if held else 0
 
-    def earliest(self, stream: Stream) -> int:
-        """When the earliest of the held data events happened (ns), by the exchange's time where it gives one; 0: none."""
+    def told_again(self, stream: Stream) -> int:
+        """When the earliest of the held data events happened (ns) that came late; 0: none did.
+
+        They came seconds later than the others, by the exchange's time: it has told them again, after a reconnect.
+        """
         held = self._held.get(stream)
-        return (
-            min((_happened(event) for event in held.events if not isinstance(event, Control)), default=0) if held else 0
-        )
+        lags = {event.ts: event.recv - event.ts for event in (held.events if held else ()) if event.ts is not None}
+        usual = min(lags.values(), default=0)
+        return min((ts for ts, lag in lags.items() if lag - usual > _LATE), default=0)
 
     def forget(self, before: int) -> None:
         """Let go of what was received before a moment (ns): the stream has it."""
@@ -123,7 +128,3 @@ class Window:
             held.let_go = event.recv
         elif event.event not in (ControlEvent.GAP, ControlEvent.LOST):
             held.said = event
-
-
-def _happened(event: Event) -> int:
-    return event.recv if event.ts is None else min(event.ts, event.recv)

@@ -155,7 +155,8 @@ async def test_what_is_older_than_the_newest_written_is_no_news_behind_a_control
     bench, now = Bench(), CLOCK.now()
     topic = bench.add("A-B")
     topic.go_live(now - 90 * S)
-    missed, written, after = (trade(now - ago * S, "") for ago in (9, 7, 6))
+    missed, written, after = (trade(now - ago * S, "") for ago in (29, 7, 6))
+    missed = structs.replace(missed, recv=now - 9 * S)  # told again after a reconnect
     for event in (missed, written, after):
         topic.accept(event)
     bench.standby._alive = now - S
