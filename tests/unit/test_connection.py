@@ -48,7 +48,7 @@ class Setup:
         )
         self.logs = LogCapture()
         self.context = FeedContext(
-            exchange=FakeExchange,
+            exchange=FakeExchange(None),
             receiver=receiver,
             rest=None,
             pacer=None,
