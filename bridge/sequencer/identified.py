@@ -27,8 +27,6 @@ _CLEAN_ENOUGH = 2
 """Connections without a replayed history after which an exchange is taken for one that replays none."""
 _BESIDE = 1_000_000_000
 """Nanoseconds that one connection may be behind another."""
-_LATE = 4_000_000_000
-"""Nanoseconds after which a trade that is received is no news."""
 _AT_ONCE = 20_000_000
 """Nanoseconds within which two connections usually bring the same message."""
 
@@ -99,12 +97,13 @@ class IdTopic(Topic):
     def accept(self, event: Identified) -> None:
         ident: Ident = event.id if event.__class__ is Trade else _ident(event)
         if ident:
-            # For nearly all trades one comparison shows that they are news.
-            late = self._oldest_read and (event.replay or event.recv - (event.ts or 0) > _LATE)  # type: ignore[union-attr]
-            if ident in self._new or ident in self._old or (late and is_history(event, self._oldest_read)):
+            if ident in self._new or ident in self._old:
                 self.repeated += 1
                 return
             self._new.add(ident)
+            if self._oldest_read is not None and is_history(event, self._oldest_read):
+                self.repeated += 1
+                return
             if len(self._new) >= _REMEMBERED:
                 self._turn(event.recv)
         else:
@@ -180,12 +179,11 @@ def is_history(event: Event, oldest: Trade | None) -> bool:
     That process has written it, and Redis has lost it since, which the stream says; or retention has removed it. Written
     again, it would be out of order, and for most readers there twice.
     """
-    if oldest is None or event.__class__ is not Trade or event.ts is None or oldest.ts is None:
+    if oldest is None or event.__class__ is not Trade or not event.replay or event.ts is None or oldest.ts is None:
         return False
     if event.id.isdecimal() and oldest.id.isdecimal():
-        late = event.replay or event.recv - event.ts > _LATE  # a history may come twice, and only once as such
-        return late and int(event.id) < int(oldest.id) and event.ts <= oldest.ts
-    return event.replay and event.ts < oldest.ts
+        return int(event.id) < int(oldest.id) and event.ts <= oldest.ts
+    return event.ts < oldest.ts
 
 
 def _ident(event: Identified) -> Ident:

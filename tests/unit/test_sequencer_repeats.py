@@ -72,9 +72,9 @@ class TestIds:
         rig = Rig(Channel.TRADES)
         lost, read, new = trade(0, "7"), trade(1, "8"), trade(2, "9")
         rig.topic.seed([read], T0 + 5 * SECOND)
-        for _ in range(2):
+        for replay in (True, False):
             for event in (lost, read, new):
-                rig.topic.accept(structs.replace(event, recv=T0 + 6 * SECOND))
+                rig.topic.accept(structs.replace(event, recv=T0 + 6 * SECOND, replay=replay))
         assert [event.id for event in rig.sink.data] == [new.id]
 
     def test_a_process_that_begins_takes_older_trades_that_are_no_replay(self):

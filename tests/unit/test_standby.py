@@ -141,7 +141,7 @@ async def test_what_the_exchange_said_again_after_a_reconnect_of_the_standby_is_
     topic.go_live(now - 90 * S)
     happened = [trade(now - ago * S, str(100 - ago)) for ago in (60, 50, 40, 30, 20, 1)]
     for event in (*happened[1:], trade(now, "100")):
-        topic.accept(structs.replace(event, recv=now - S))
+        topic.accept(structs.replace(event, recv=now - S, replay=event.id != "100"))
     bench.standby._alive = now - 2 * S
     live = Control("A-B", None, now - 90 * S, Channel.TRADES, ControlEvent.LIVE)
     # The first one Redis has lost; another was never written.
