@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterator
 from itertools import groupby, repeat
 
 from bridge.entries import UnknownKindError, decode, decode_columns, texts
@@ -77,29 +78,25 @@ def _take_alike(position: StreamPosition, entries: Entries, items: deque[Item]) 
 
 
 def _take_singly(position: StreamPosition, entries: Entries, items: deque[Item]) -> None:
-    key, stream, expected, last = position.key, position.stream, position.next_seq, position.id
-    for raw_id, values in entries:
-        entry_id, *flat = texts([raw_id, *values])
-        seq = int(entry_id.rpartition("-")[2])
-        if seq != expected and expected is not None:
-            position.missing["hole" if seq > expected else "reset"] += 1
-            items.append(
-                Hole(key, stream, entry_id, expected, seq) if seq > expected else Reset(key, stream, last, entry_id)
-            )
-        expected = seq + 1
-        last = entry_id
+    key, stream = position.key, position.stream
+    for entry_id, seq, flat in _followed(position, entries, items):
         try:
             items.append(Entry(key, stream, entry_id, seq, decode(stream, flat)))
         except ValueError as error:
             items.append(to_item(key, stream, entry_id, flat))
             if not isinstance(error, UnknownKindError):
                 position.missing["undecodable"] += 1
-    position.read += len(entries)
-    position.next_seq, position.id = expected, last
 
 
 def take_raw(position: StreamPosition, entries: Entries, items: deque[Item]) -> None:
     """The same as `take` without parsing the entries."""
+    key, stream = position.key, position.stream
+    for entry_id, seq, flat in _followed(position, entries, items):
+        items.append(Raw(key, stream, entry_id, seq, flat))
+
+
+def _followed(position: StreamPosition, entries: Entries, items: deque[Item]) -> Iterator[tuple[str, int, list[str]]]:
+    """ID, seq and fields of each entry; what is missing before one is among the items first."""
     key, stream, expected, last = position.key, position.stream, position.next_seq, position.id
     for raw_id, values in entries:
         entry_id, *flat = texts([raw_id, *values])
@@ -109,8 +106,8 @@ def take_raw(position: StreamPosition, entries: Entries, items: deque[Item]) -> 
             items.append(
                 Hole(key, stream, entry_id, expected, seq) if seq > expected else Reset(key, stream, last, entry_id)
             )
+        yield entry_id, seq, flat
         expected = seq + 1
         last = entry_id
-        items.append(Raw(key, stream, entry_id, seq, flat))
     position.read += len(entries)
     position.next_seq, position.id = expected, last

@@ -18,7 +18,6 @@ from bridge.connector.leaseholder import Leaseholder
 from bridge.connector.store import Store
 from bridge.errors import RedisUnavailableError
 from bridge.exchanges.api import Subscription
-from bridge.model import Control, Event
 from bridge.process.lifecycle import end_tasks
 from bridge.publish.publisher import Publisher
 from bridge.redis.errors import FAILURES
@@ -182,14 +181,8 @@ class Standby:
         self._publisher.add(stream)
         now = CLOCK.now()
         written = [structs.replace(event, recv=min(event.recv + ahead, now)) for event in tail.events]
-        newest = written[-1].recv if written else 0
-        self._newest = max(self._newest, newest)
-        before: list[Event] = []
-        if earliest:
-            told = max((event.recv for event in written if not isinstance(event, Control)), default=newest)
-            recent = next((place for place, event in enumerate(written) if event.recv >= told - OVERLAP), 0)
-            before, written = written[:recent], written[recent:]
-        if not succeed(topic, self._publisher, held, written, alive=self._alive, now=now, before=before):
+        self._newest = max([self._newest, *(event.recv for event in written[-1:])])
+        if not succeed(topic, self._publisher, held, written, alive=self._alive, now=now, reread=bool(earliest)):
             self._books.dropped(topic)
 
     async def _asked(self, ask: Callable[[], Awaitable[T]], patience: float | None) -> T:

@@ -3,11 +3,11 @@
     bridge:connector:<name>           heartbeat: a hash with a TTL, which shows whether the process lives
     bridge:connector:<name>:fence     ``1795985201716-5f0c9a1be27d``: the process that may write; only a takeover changes it
 
-A takeover atomically replaces the token by one with the next number; the first number, also after Redis has lost the
-fence, is the time in milliseconds, so that a process that wrote before the loss has a lower one. From then on, the previous process writes nothing:
-its entries are sent after a check of the fence (`bridge.publish.fence`), everything else goes through `Lease.write`. In a
-Cluster, a transaction covers only one slot. There, the new process closes the old one's connections
-(`bridge.redis.connections`), and every process checks the fence on a new connection before it writes.
+A takeover atomically replaces the token by one with the next number. The first number, also after Redis has lost the
+fence, is the time in milliseconds, so that a process that wrote before the loss has a lower one. From a takeover on, the
+previous process writes nothing: its entries are sent after a check of the fence (`bridge.publish.fence`), everything else
+goes through `Lease.write`. In a Cluster, a transaction covers only one slot. There, the new process closes the old one's
+connections (`bridge.redis.connections`), and every process checks the fence on a new connection before it writes.
 """
 
 from __future__ import annotations

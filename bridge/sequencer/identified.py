@@ -101,7 +101,7 @@ class IdTopic(Topic):
                 self.repeated += 1
                 return
             self._new.add(ident)
-            if self._oldest_read is not None and is_history(event, self._oldest_read):
+            if event.__class__ is Trade and event.replay and is_history(event, self._oldest_read):
                 self.repeated += 1
                 return
             if len(self._new) >= _REMEMBERED:
@@ -179,7 +179,7 @@ def is_history(event: Event, oldest: Trade | None) -> bool:
     That process has written it, and Redis has lost it since, which the stream says; or retention has removed it. Written
     again, it would be out of order, and for most readers there twice.
     """
-    if oldest is None or event.__class__ is not Trade or not event.replay or event.ts is None or oldest.ts is None:
+    if not (oldest and isinstance(event, Trade) and event.replay) or event.ts is None or oldest.ts is None:
         return False
     if event.id.isdecimal() and oldest.id.isdecimal():
         return int(event.id) < int(oldest.id) and event.ts <= oldest.ts

@@ -35,7 +35,7 @@ def succeed(
     *,
     alive: int,
     now: int,
-    before: Sequence[Event] = (),
+    reread: bool = False,
 ) -> bool:
     """Publish what the stream lacks, and go on from there.
 
@@ -46,12 +46,15 @@ def succeed(
         written: the stream's newest events, those of the last `OVERLAP` at least, oldest first.
         alive: until when (ns) the other connector has written everything.
         now: the time (ns).
-        before: what the stream has from before ``written``, as far as the exchange may have said it again.
+        reread: whether ``written`` goes further back, because the exchange has said again what happened before.
 
     Returns:
         Whether that is all; not if a book has to be asked for.
     """
     topic.sink = sink
+    before: Sequence[Event] = ()
+    if reread:
+        before, written = _apart(written)
     ours = [event for event in written if not isinstance(event, Control)]
     again = {topic.identity(event) for event in before if not isinstance(event, Control)}
     oldest = oldest_kept([*before, *written])
@@ -98,6 +101,13 @@ def succeed(
         if id(event) in due:
             out.put(event)
     return True
+
+
+def _apart(written: Sequence[Event]) -> tuple[Sequence[Event], Sequence[Event]]:
+    """What a stream got before the last `OVERLAP` before its newest data, and what it got since."""
+    newest = max((event.recv for event in written if not isinstance(event, Control)), default=0)
+    place = next((place for place, event in enumerate(written) if event.recv >= newest - OVERLAP), 0)
+    return written[:place], written[place:]
 
 
 def _go_on_with_book(topic: BookTopic, out: _Out, later: Sequence[Control], now: int) -> bool:

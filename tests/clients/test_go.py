@@ -11,15 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.clients.building import CLIENTS, go_environment, ran
+from tests.clients.disturbing import BOOK, disturb
 from tests.clients.following import Program, books_by_id
 from tests.e2e.conftest import Bench
-from tests.e2e.harness import eventually
-from tests.e2e.observing import controls
 from tests.environment import clean_environment
 from tests.servers import RedisServer
 from tests.unit.doc_pages import DOCS, ROOT, blocks, text
 
-BOOK = "md:{limitlex:BTC-EUR}:book"
 EXAMPLE = CLIENTS / "go" / "cmd" / "book" / "main.go"
 
 
@@ -61,21 +59,12 @@ def test_the_examples_of_the_documentation_compile(go: Path):
 
 
 def test_the_book_is_right_through_drops_and_a_restart(go: Path, bench: Bench, tmp_path: Path):
-    simulated = bench.simulate(rate=200)
+    bench.simulate(rate=200)
     connector = bench.run()
     program = _example(go, bench, tmp_path)
     with Program(tmp_path, str(program)) as running:
         running.wait(lambda lines: len(lines) > 20, "prices")
-        for fault in ({"name": "drop", "type": "order_book", "count": 5}, {"name": "cut"}):
-            before = len(running.lines)
-            simulated.fault(**fault)
-            running.wait(lambda lines: len(lines) > before + 50, "changes after a fault")  # noqa: B023
-        lives = controls(bench.client, BOOK).count("live")
-        connector.kill()
-        bench.run()
-        eventually(lambda: controls(bench.client, BOOK).count("live") > lives, "the connector is back")
-        before = len(running.lines)
-        running.wait(lambda lines: len(lines) > before + 50, "changes after the restart")
+        disturb(bench, connector, running)
         lines = running.lines
     expected = asyncio.run(books_by_id(bench.server.url, BOOK, lines[-1].split()[0]))
     invalid = 0
