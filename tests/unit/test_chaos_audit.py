@@ -15,7 +15,7 @@ import pytest
 from bridge.chaos.alignment import align
 from bridge.chaos.audit import Findings, Source, audit
 from bridge.chaos.checks import Row
-from bridge.chaos.collector import Copy
+from bridge.chaos.collector import Collector, Copy
 from bridge.chaos.leaks import Usage, leaked_keys
 from bridge.chaos.report import Report, Struck
 from bridge.chaos.truth import Span
@@ -252,6 +252,17 @@ def test_alike_events_go_where_the_next_ones_agree() -> None:
     assert align(["a", "b", "a", "c"], ["a", "x", "a", "b", "a", "c"]) == [2, 3, 4, 5]
     assert align(["a", None, "a", "c"], ["a", "b", "a", "x", "a", "c"]) == [0, None, 4, 5]
     assert align(["a", "z", "b"], ["a", "b"]) == [0, None, 1]
+
+
+@pytest.mark.parametrize(("reason", "unconfirmed"), [("Redis lost acknowledged entries", True), ("too many", False)])
+def test_what_redis_has_lost_may_be_the_last_word_on_an_order(tmp_path: Path, reason: str, unconfirmed: bool) -> None:
+    collector = Collector(None, KEYS, tmp_path)  # type: ignore[arg-type]
+    key = "acct:{limitlex:main}:orders"
+    stream = KEYS.parse(key)
+    assert stream is not None
+    lost = control(3, "lost")
+    collector._take(Copy(key, stream, tmp_path / "copy"), lost[0], {**lost[1], "reason": reason})
+    assert collector.reset_at == ({key: 103 * SECOND} if unconfirmed else {})
 
 
 def test_keys_that_should_not_be_there() -> None:

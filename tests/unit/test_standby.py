@@ -169,6 +169,17 @@ async def test_what_is_older_than_the_newest_written_is_no_news_behind_a_control
     assert [event for event in entries if isinstance(event, Trade)] == []
 
 
+def test_only_what_is_later_than_the_rest_was_told_again() -> None:
+    """A recording is played months later: then all of it is as late."""
+    bench, now = Bench(), CLOCK.now()
+    topic, months = bench.add("A-B"), 100 * 24 * 3600 * S
+    for ago in (3, 2, 1):
+        topic.accept(structs.replace(trade(now - ago * S, str(9 - ago)), ts=now - months - ago * S))
+    assert bench.standby.window.told_again(topic.stream) == 0
+    topic.accept(structs.replace(trade(now, "1"), ts=now - months - 60 * S))
+    assert bench.standby.window.told_again(topic.stream) == now - months - 60 * S
+
+
 def test_an_old_heartbeat_that_is_seen_again_is_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
     """After Redis was away, it is looked at again: the writer may have died meanwhile, and written nothing before that."""
     bench, now = Bench(), CLOCK.now()
