@@ -103,6 +103,7 @@ async def test_a_connection_that_does_not_end_is_not_passed_on() -> None:
     holder = holder_of(presence, publisher, Takeovers(writes=True))
     with publisher.access.used():
         assert not await holder.pass_on(0.01)
+    assert publisher.open_when_drained is None, "it did not come to that"
     assert presence.lease.holding.state is LeaseState.HELD
     assert not publisher.access.withheld_for
 
