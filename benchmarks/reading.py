@@ -74,8 +74,7 @@ async def _read(options: argparse.Namespace) -> dict[str, Any]:
                     keeper.take(item)
                     seen["data"] += 1
                 continue
-            for item in batch:
-                seen[_kind(item)] += 1
+            seen.update(map(_kind, batch))
             if options.stamped:
                 times = [_sent(item) for item in batch if _kind(item) == "data"]
                 warm = warm or (times[0] + _WARM_UP if times else 0)

@@ -14,7 +14,7 @@ from msgspec.structs import fields as struct_fields
 from bridge.keys import StreamKey
 from bridge.model import BOOKS, DATA_EVENTS, Channel, Control, ControlEvent, Event, Levels
 
-__all__ = ["UnknownKindError", "decode", "decode_columns", "format_levels", "parse_levels", "texts", "textual"]
+__all__ = ["UnknownKindError", "decode", "decode_columns", "format_levels", "ints", "parse_levels", "texts", "textual"]
 
 _HEAD = ["type", "ts", "recv"]
 
@@ -181,13 +181,17 @@ def _convert(convert: Callable[[str], Any] | None, column: Sequence[bytes]) -> I
     return whole(column) if whole else list(map(convert, texts(column)))
 
 
-def _ints(column: Sequence[bytes]) -> list[int]:
-    """Integers, if they are written as in JSON: its decoder is several times as fast as ``int``.
+def ints(joined: bytes) -> list[int]:
+    """Integers with commas between them, as JSON writes them: its decoder is several times as fast as `int`.
 
     Raises:
-        ValueError: they are not; `int` may take them.
+        ValueError: they are written in another way; `int` may take them.
     """
-    numbers = _INTS.decode(b"[%b]" % b",".join(column))
+    return _INTS.decode(b"[%b]" % joined)
+
+
+def _ints(column: Sequence[bytes]) -> list[int]:
+    numbers = ints(b",".join(column))
     if len(numbers) != len(column):
         msg = "more numbers than values"
         raise ValueError(msg)

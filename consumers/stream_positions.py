@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from itertools import groupby, repeat
 
-from bridge.entries import UnknownKindError, decode, decode_columns, texts
+from bridge.entries import UnknownKindError, decode, decode_columns, ints, texts
 from bridge.keys import StreamKey
 from consumers.items import Entry, Hole, Item, Raw, Reset, to_item
 from consumers.positions import Cursor
@@ -55,19 +55,25 @@ def _take_alike(position: StreamPosition, entries: Entries, items: deque[Item]) 
 
     Returns whether that was possible: they continue the stream, have the same fields, and all are decoded.
     """
-    ids, flats = zip(*entries, strict=True)
+    # Extending one list and slicing it takes half the time of `zip` over all entries.
+    ids = [entry[0] for entry in entries]
+    names, width = entries[0][1][::2], len(entries[0][1])
+    flat: list[bytes] = []
+    for _, values in entries:
+        if len(values) != width:
+            return False
+        flat += values
+    if any(flat[place::width].count(name) < len(ids) for place, name in zip(range(0, width, 2), names, strict=True)):
+        return False
     try:
-        seqs = list(map(int, b"-".join(ids).split(b"-")[1::2]))
-        columns = list(zip(*flats, strict=True))
+        seqs = ints(b"-".join(ids).replace(b"-", b","))[1::2]
     except ValueError:
         return False
     first, last = seqs[0], seqs[-1]
     if first != position.next_seq is not None or seqs != list(range(first, last + 1)):
         return False
-    names = [column[0] for column in columns[::2]]
-    if any(column.count(name) < len(ids) for name, column in zip(names, columns[::2], strict=True)):
-        return False
-    events = decode_columns(position.stream, names, columns[1::2])
+    columns = [flat[place::width] for place in range(1, width, 2)]
+    events = decode_columns(position.stream, names, columns)
     if events is None:
         return False
     id_texts = texts(ids)

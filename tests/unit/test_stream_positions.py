@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import deque
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,11 +64,27 @@ def test_many_at_once_give_the_items_of_each(runs, start, raw):
     assert state(together) == state(singly)
 
 
+@pytest.mark.parametrize(
+    "unlike", [[*TRADE[:-4], *TRADE[-2:], *TRADE[-4:-2]], [*TRADE, *TRADE[:-1], b"9"]], ids=["another order", "twice"]
+)
+def test_fields_of_one_entry_may_be_unlike_those_of_the_others(unlike):
+    entries = [(b"5-%d" % seq, unlike if seq == 3 else TRADE) for seq in range(1, 7)]
+    together = taken([entries], position_at(1))
+    assert together == taken([[entry] for entry in entries], position_at(1))
+    assert [item.event.price for item in together] == ["1.5"] * 6
+
+
 def test_a_hole_is_reported_where_it_is():
     entries = [(b"5-%d" % seq, TRADE) for seq in [*range(1, 7), *range(9, 15)]]
     items = taken([entries], position_at(1))
     assert [type(item) for item in items] == [Entry] * 6 + [Hole] + [Entry] * 6
     assert items[6] == Hole(KEY, STREAM, "5-9", 7, 9)
+
+
+def test_other_servers_may_write_ids_in_another_way():
+    entries = [(b"05-%02d" % seq, TRADE) for seq in range(1, 7)]
+    items = taken([entries], position_at(1))
+    assert [(item.id, item.seq) for item in items] == [(f"05-{seq:02d}", seq) for seq in range(1, 7)]
 
 
 def test_raw_entries_are_text():
