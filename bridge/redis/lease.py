@@ -4,7 +4,8 @@
     bridge:connector:<name>:fence     ``1795985201716-5f0c9a1be27d``: the process that may write; only a takeover changes it
 
 A takeover atomically replaces the token by one with the next number. The first number, also after Redis has lost the
-fence, is the time in milliseconds, so that a process that wrote before the loss has a lower one. From a takeover on, the
+fence, is the time in milliseconds by Redis' clock, so that a process that wrote before the loss has a lower one, whatever
+its host's clock shows. From a takeover on, the
 previous process writes nothing: its entries are sent after a check of the fence (`bridge.publish.fence`), everything else
 goes through `Lease.write`. In a Cluster, a transaction covers only one slot. There, the new process closes the old one's
 connections (`bridge.redis.connections`), and every process checks the fence on a new connection before it writes.
@@ -12,6 +13,7 @@ connections (`bridge.redis.connections`), and every process checks the fence on 
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -25,7 +27,7 @@ from bridge.errors import DisplacedError, LeaseTakenError
 from bridge.keys import Keys
 from bridge.redis.errors import AWAY, FAILURES, about
 from bridge.redis.holding import Holding, LeaseState
-from bridge.redis.tokens import epoch_of, instance_of, next_epoch, token_of
+from bridge.redis.tokens import epoch_of, instance_of, token_of
 
 __all__ = ["Lease", "Queue", "new_instance"]
 
@@ -68,6 +70,8 @@ class Lease:
         """Whether a takeover closes the connections of the previous process, so that an open one may still write."""
         self._successor = ""
         """What is known of the process that has taken over."""
+        self._highest = 0
+        """The highest number that another process was seen to have."""
 
     @property
     def token(self) -> str:
@@ -79,6 +83,23 @@ class Lease:
         key = self._keys.fence(name or self.name)
         with about(key):
             return _text(await self._client.get(key))
+
+    def saw(self, epoch: int | str) -> None:
+        """Take a higher number than this one of the process that has the name, even if Redis loses the fence."""
+        self._highest = max(self._highest, epoch_of(token_of(epoch, self.instance)))
+
+    async def _next_epoch(self, looked: str | None, highest: int = 0) -> int:
+        """The number that follows that of a token; without a token, the time: that of a process that still runs is lower."""
+        return max(epoch_of(looked or "") or await self._time(), highest) + 1
+
+    async def _time(self) -> int:
+        """Milliseconds since the epoch by Redis' clock, or by the host's where this user may not ask."""
+        try:
+            told = await self._client.time(**({"target_nodes": RedisCluster.RANDOM} if self._cluster else {}))
+        except ResponseError:
+            return time.time_ns() // 1_000_000
+        seconds, microseconds = next(iter(told.values())) if isinstance(told, dict) else told
+        return int(seconds) * 1000 + int(microseconds) // 1000
 
     async def take(self, looked: str | None, last: str | None, put: Queue) -> None:
         """Take the lease, unless another process takes it first.
@@ -93,7 +114,7 @@ class Lease:
             redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError: any error of redis-py.
         """
         sent = self.holding.now()
-        self.epoch = next_epoch(looked or "")
+        self.epoch = await self._next_epoch(looked, self._highest)
         instances = (None, last)
 
         async def free(pipe: Pipeline) -> bool:
@@ -138,7 +159,7 @@ class Lease:
         async def unchanged(pipe: Pipeline) -> bool:
             return _text(await pipe.get(key)) == looked
 
-        token = token_of(next_epoch(looked or ""), self.instance)
+        token = token_of(await self._next_epoch(looked), self.instance)
         return await self._swap([key], unchanged, lambda pipe: _put(pipe.set(key, token)))
 
     async def renew(self, put: Queue) -> None:

@@ -106,8 +106,13 @@ class Presence:
         Returns, raises:
             As `claim`; what ``streams`` and ``fields`` give is asked for at the end.
         """
+
+        def saw(heartbeat: Mapping[str, str]) -> None:
+            self.lease.saw(heartbeat.get("epoch", ""))
+            seen(heartbeat)
+
         while True:
-            free = await await_vacancy(self._client, self._keys, self._name, self.interval, seen)
+            free = await await_vacancy(self._client, self._keys, self._name, self.interval, saw)
             try:
                 return await self._take(free, streams(), fields())
             except LeaseTakenError:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
-__all__ = ["epoch_of", "instance_of", "next_epoch", "token_of"]
+__all__ = ["epoch_of", "instance_of", "token_of"]
 
 
-def token_of(epoch: int, instance: str) -> str:
+def token_of(epoch: int | str, instance: str) -> str:
     """``1795985201716-5f0c9a1be27d``: the number of the process among those that held the name, and its instance."""
     return f"{epoch}-{instance}"
 
@@ -21,13 +19,3 @@ def epoch_of(token: str) -> int:
 def instance_of(token: str) -> str:
     """The instance of a token; empty if it is not a token."""
     return token.partition("-")[2] if epoch_of(token) else ""
-
-
-def next_epoch(token: str) -> int:
-    """The number that follows that of a token.
-
-    Without a token, it is the time in milliseconds since the epoch: Redis may have lost the token of a process that still
-    runs, and comes back with it. Counting would begin at one again, and the process that was replaced would have the higher
-    number.
-    """
-    return epoch_of(token) + 1 if epoch_of(token) else time.time_ns() // 1_000_000

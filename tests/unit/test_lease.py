@@ -89,10 +89,33 @@ class TestTaking:
     async def test_the_first_one(self, client, make):
         before = time.time_ns() // 1_000_000
         lease = await taken(make)
-        assert before <= lease.epoch <= time.time_ns() // 1_000_000
+        assert before < lease.epoch <= time.time_ns() // 1_000_000 + 1
         assert await client.get(FENCE) == f"{lease.epoch}-{lease.instance}" == lease.token
         assert await client.hget(HEARTBEAT, "instance") == lease.instance
         assert lease.holding.state is LeaseState.HELD
+
+    async def test_the_first_number_is_of_the_clock_that_all_share(self, make, monkeypatch):
+        """The clock of a host may be wrong; that of an hour ago would be too low for a process that came before."""
+        before = time.time_ns() // 1_000_000
+        monkeypatch.setattr("bridge.redis.lease.time.time_ns", lambda: (before - 3_600_000) * 1_000_000)
+        assert (await taken(make)).epoch > before
+
+    async def test_whoever_may_not_ask_for_it_has_the_clock_of_the_host(self, redis_server, client):
+        await client.execute_command("ACL", "SETUSER", "timeless", "on", "nopass", "~*", "+@all", "-time")
+        before = time.time_ns() // 1_000_000
+        async with Redis.from_url(redis_server.url, username="timeless", decode_responses=True) as other:
+            assert (await taken(lambda: Lease(other, Keys(), "x", 2.0, new_instance()))).epoch > before
+        await client.execute_command("ACL", "DELUSER", "timeless")
+
+    @pytest.mark.parametrize("seen", [[], ["", "x", "9" * 5000, "-1"]])
+    async def test_a_number_that_was_seen_is_passed_when_redis_has_lost_it(self, seen, client, make):
+        """Redis may be another one by now, whose clock is behind."""
+        ahead = time.time_ns() // 1_000_000 + 3_600_000
+        lease = make()
+        for epoch in [str(ahead), *seen, "7"]:
+            lease.saw(epoch)
+        await lease.take(None, None, beat(lease))
+        assert await client.get(FENCE) == f"{ahead + 1}-{lease.instance}"
 
     async def test_the_next_one_counts_on(self, client, make):
         first = await taken(make)

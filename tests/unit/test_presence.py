@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
@@ -31,6 +32,19 @@ async def presence(client: Redis) -> Presence:
     presence = Presence(client, Lease(client, keys, "x", 2.0, new_instance()), keys, "x", HeartbeatSettings())
     await presence.claim([], {})
     return presence
+
+
+async def test_a_standby_has_a_higher_number_than_the_writer_that_it_saw(client, presence):
+    """Also when Redis has lost the fence, and the Redis that there is now has a clock that is behind."""
+    presence.lease.epoch = ahead = presence.lease.epoch + 3_600_000
+    await presence.beat({"epoch": ahead})
+    standby = Presence(client, Lease(client, Keys(), "x", 2.0, new_instance()), Keys(), "x", HeartbeatSettings())
+    seen = asyncio.Event()
+    standing_by = asyncio.create_task(standby.succeed(list, dict, lambda _: seen.set()))
+    await asyncio.wait_for(seen.wait(), 10)
+    await client.flushall()
+    await asyncio.wait_for(standing_by, 30)
+    assert standby.lease.epoch == ahead + 1
 
 
 class TestCatalog:
