@@ -42,7 +42,7 @@ _EXCHANGES = {
 _RATE = 500
 """Messages per second of the simulated exchange."""
 _PATIENCE = 120.0
-_SLOW_MACHINE = {"interval": "5s", "ttl": "30s"}
+_SLOW_MACHINE = {"interval": "2s", "ttl": "30s"}
 """A process that gets no time to run for seconds is not to count as gone: one that is killed on this host counts at once."""
 _LOOK = 0.002
 _REST = 0.5

@@ -96,9 +96,9 @@ class Collector:
         self.books: dict[tuple[str, str], BookKeeper] = {}
         self.wallets: dict[tuple[str, str], Wallet] = {}
         self.known_since: dict[str, int] = {}
-        """Stream → ``recv`` of its last control entry."""
+        """Stream → when its last control entry was received, by its ID: ``recv`` is by a clock that may have been set."""
         self.reset_at: dict[str, int] = {}
-        """Stream → ``recv`` from which on orders and balances are confirmed: that of its first entry since it began again, or
+        """Stream → the time from which on orders and balances are confirmed: that of its first entry since it began again, or
         of the last `lost` entry that says that Redis has lost entries, which may have been the last word on an order."""
         self._resetting: set[str] = set()
         self._redis: Any = redis
@@ -144,15 +144,16 @@ class Collector:
 
     def _take(self, copy: Copy, ident: str, fields: dict[str, str]) -> None:
         stream, subject = copy.stream, (copy.stream.exchange, copy.stream.subject)
+        received = (split_id(ident)[0] + 1) * 1_000_000
         if fields is _RESET:
             self._resetting.add(copy.key)
         elif fields["type"] == "control" or copy.key in self._resetting:
-            self.known_since[copy.key] = int(fields["recv"])
+            self.known_since[copy.key] = received
             if copy.key in self._resetting:
                 self._resetting.discard(copy.key)
-                self.reset_at[copy.key] = int(fields["recv"])
+                self.reset_at[copy.key] = received
         if fields.get("event") == "lost" and fields["reason"] == _REDIS_LOST:
-            self.reset_at[copy.key] = int(fields["recv"])
+            self.reset_at[copy.key] = received
         item = (
             Reset(copy.key, stream, ident, "0-0")
             if fields is _RESET

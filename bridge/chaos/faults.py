@@ -139,6 +139,18 @@ async def _exchange(world: World, fault: PlannedFault) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def _set_clock(world: World, fault: PlannedFault) -> AsyncIterator[None]:
+    clocks = [world.clocks[child.name] for child in await _processes(world, fault)]
+    for clock in clocks:
+        clock.set(fault.bodies[0]["ahead"])
+    try:
+        yield
+    finally:
+        for clock in clocks:
+            clock.set(0)
+
+
+@asynccontextmanager
 async def _wipe_redis(world: World, _: PlannedFault) -> AsyncIterator[None]:
     child = world.processes["redis"]
     if not child.kill():
@@ -219,6 +231,7 @@ ACTIONS: Mapping[str, Action] = {
     "wipe-redis": _wipe_redis,
     "failover": _failover,
     "move-slot": _move_slot,
+    "clock": _set_clock,
     "fill-redis": _fill_redis,
 }
 """Kind of fault → what it does."""

@@ -12,15 +12,19 @@ from bridge.errors import ConfigError, Problem
 from bridge.simulator import EXCHANGES
 from bridge.suggestions import did_you_mean
 
-__all__ = ["KINDS", "READERS", "SHAPES", "SIDES", "Kind", "PlannedFault", "checked_kinds", "make_plan"]
+__all__ = ["KINDS", "LIBFAKETIME", "READERS", "SHAPES", "SIDES", "Kind", "PlannedFault", "checked_kinds", "make_plan"]
 
 SIDES = ("a", "b")
 """The two processes of each connector; which of them writes changes."""
 SHAPES = ("single", "cluster")
 """What Redis may be in a run."""
+LIBFAKETIME = "libfaketime"
+"""What some kinds of faults need on this machine."""
 READERS = ("books", "wallets")
 _PAUSE = (1.5, 3.5)
 """Seconds between two faults."""
+_STEPS = (-2 * 3600, -30, -2, 2, 30, 30 * 3600)
+"""Seconds by which a clock is set: a correction, a summer time, a board that comes back without a battery."""
 _LAST = 2.0
 """Seconds before the end of the plan in which no fault begins."""
 
@@ -30,7 +34,7 @@ Bodies = tuple[dict[str, Any], ...]
 class PlannedFault(Struct, frozen=True):
     """One fault: ``at`` seconds after the start, for ``seconds`` (0: it is over at once).
 
-    ``bodies`` are what a simulated exchange is asked for (``POST /sim/faults``).
+    ``bodies`` are what a simulated exchange is asked for (``POST /sim/faults``), or by how many seconds a clock is set.
     """
 
     at: float
@@ -49,7 +53,7 @@ class PlannedFault(Struct, frozen=True):
 class Kind(Struct, frozen=True):
     """What a kind of fault does, in ``words``; ``draw`` makes one: target, seconds, bodies.
 
-    ``needs`` is what it works with only: a kind of Redis (``single``, ``cluster``); else empty.
+    ``needs`` is what it works with only: a kind of Redis (``single``, ``cluster``), or `LIBFAKETIME`; else empty.
     """
 
     words: str
@@ -65,6 +69,11 @@ def _of(
         return random.choice(targets), seconds, ()
 
     return draw
+
+
+def _clock(random: Random) -> tuple[str, float, Bodies]:
+    target, seconds, _ = _of(_SOME, 2, 10)(random)
+    return target, seconds, ({"ahead": random.choice(_STEPS)},)
 
 
 def _at_exchange(random: Random) -> tuple[str, float, Bodies]:
@@ -97,6 +106,9 @@ KINDS: Mapping[str, Kind] = {
     "pause-redis": Kind("Redis hangs (SIGSTOP)", _of(_REDIS, 1, 5)),
     "kill-redis": Kind("kill -9 of Redis (of a master), which starts again with its data", _of(_REDIS)),
     "wipe-redis": Kind("kill -9 of Redis, which starts again without data", _of(_REDIS[:1]), "single"),
+    "clock": Kind(
+        "the clock of the writer's host, the standby's, or both is set, and later set right", _clock, LIBFAKETIME
+    ),
     "fill-redis": Kind("maxmemory is reached", _of(_REDIS[:1], 1, 5)),
     "failover": Kind("a replica takes its master's place", _of(_REDIS), "cluster"),
     "move-slot": Kind("a slot moves to another master, with its streams", _of(_REDIS), "cluster"),

@@ -16,6 +16,7 @@ import yaml
 from msgspec import Struct, field
 from redis.asyncio import Redis
 
+from bridge.chaos.clocks import LIBFAKETIME, HostClock, remove_leftovers
 from bridge.chaos.collector import Collector
 from bridge.chaos.plan import READERS, SIDES
 from bridge.chaos.proxy import Proxy
@@ -65,6 +66,8 @@ class World(Struct):
     collector: Collector
     venues: dict[str, Venue] = field(default_factory=dict)
     links: dict[str, list[Proxy]] = field(default_factory=dict)
+    clocks: dict[str, HostClock] = field(default_factory=dict)
+    """Those of the connectors' processes; empty without libfaketime."""
 
     @property
     def redis(self) -> Redis:
@@ -118,6 +121,7 @@ async def build(
         BridgeError: there is no server, or a process does not start.
     """
     async with AsyncExitStack() as stack:
+        stack.callback(remove_leftovers)
         processes = await stack.enter_async_context(
             Processes(directory, notify, temporary=temporary, owner="the chaos run")
         )
@@ -157,5 +161,9 @@ async def _start_venue(world: World, stack: AsyncExitStack, exchange: str, seed:
         path = directory / f"{name}.yaml"
         path.touch(mode=0o600)
         path.write_text(yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
+        environment = {"NO_COLOR": "1"}
+        if LIBFAKETIME is not None:
+            world.clocks[name] = HostClock(directory / f"{name}.clock")
+            environment |= world.clocks[name].environment
         command = python_module("bridge", "run", "--config", str(path))
-        await world.processes.start(name, command, {"NO_COLOR": "1"}, piped=True)
+        await world.processes.start(name, command, environment, piped=True)

@@ -69,11 +69,14 @@ def chaos(options: argparse.Namespace) -> int:
         ConfigError: a kind of fault does not exist or is not possible here.
         BridgeError: there is no server, or a process does not start or keeps dying.
     """
-    from bridge.chaos.plan import KINDS, SHAPES, checked_kinds, make_plan
+    from bridge.chaos import clocks
+    from bridge.chaos.plan import KINDS, LIBFAKETIME, SHAPES, checked_kinds, make_plan
     from bridge.chaos.run import ChaosSettings, run
     from bridge.process.loops import run_async
 
     lacking = {shape: f"only with --redis {shape}" for shape in SHAPES if shape != options.redis}
+    if clocks.LIBFAKETIME is None:
+        lacking[LIBFAKETIME] = "libfaketime is not installed, which sets a process' clock"
     left_out = {name: lacking[kind.needs] for name, kind in KINDS.items() if kind.needs in lacking}
     kinds = checked_kinds(options.kinds, tuple(name for name in KINDS if name not in left_out))
     command = ["tickbridge", "chaos", "--seed", str(options.seed), "--duration", f"{options.duration:g}s"]

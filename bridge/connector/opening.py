@@ -54,10 +54,12 @@ class Tail(Struct, frozen=True):
     """What a stream holds already: ``events``, oldest first, and since when (ns) it has had no others.
 
     ``since`` is 0 where they go back to the stream's first entry. Open orders and positions from before are among them.
+    ``times`` are those in the events' IDs (ms).
     """
 
     events: list[Event]
     since: int
+    times: list[int] = []
 
 
 async def open_stream(client: Redis, keys: Keys, stream: Stream, address: str) -> Tail:
@@ -100,8 +102,8 @@ async def continue_stream(
     """Set the stream to go on where another connector has left it in Redis, as `open_stream` does.
 
     Returns:
-        What the stream got in the last ``back`` ns before its newest entry, and from ``since`` (ns) on; of a book, what shows
-        whether it is live.
+        What the stream got in the last ``back`` ns before its newest entry, and from ``since`` (ns) on, by the IDs; of a book,
+        what shows whether it is live.
 
     Raises:
         RedisUnavailableError: the key is not a stream, or this user may not read it.
@@ -131,9 +133,8 @@ def _goes_on(stream: Stream, row: Row, since: int) -> bool:
 
 
 def _received(row: Row) -> int:
-    """When an entry's event was received (ns); 0 if it doesn't say."""
-    recv = row[1].get("recv", "")
-    return int(recv) if recv.isdecimal() and len(recv) <= _LONGEST_TIME else 0
+    """When an entry's event was received (ns), by its ID: ``recv`` is by a clock that may have been set meanwhile."""
+    return StreamId.parse(row[0]).ms * 1_000_000
 
 
 async def _newest(client: Redis, stream: Stream, parsed: StreamKey | None, count: int) -> list[Row]:
@@ -152,11 +153,13 @@ async def _resume(
     first = await _first(client, stream, CLOCK.now() // 1_000_000)
     last, begun = StreamId.parse(rows[0][0]), StreamId.parse(rows[-1][0])
     events: list[Event] = []
+    times: list[int] = []
     newest_ours: StreamId | None = None
     for ident, fields in [*rows, *standing]:
         event = _event(parsed, fields)
         if event is not None:
             events.append(event)
+            times.append(StreamId.parse(ident).ms)
         if event is not None or _of_another_version(parsed, ident, fields):
             newest_ours = newest_ours or StreamId.parse(ident)
     if newest_ours and newest_ours != last:
@@ -164,8 +167,7 @@ async def _resume(
         last = StreamId(last.ms + (last.seq > newest_ours.seq), newest_ours.seq)
     stream.resume(last, first or StreamId(0, max(last.seq - length + 1, 1)))
     stream.gone = last.seq - length
-    events.reverse()
-    return Tail(events, 0 if begun.seq <= 1 else begun.ms * 1_000_000)
+    return Tail(events[::-1], 0 if begun.seq <= 1 else begun.ms * 1_000_000, times[::-1])
 
 
 async def _resume_empty(client: Redis, stream: Stream) -> Tail:

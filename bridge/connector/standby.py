@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
+from itertools import repeat
 from typing import Any, TypeVar
 
 from msgspec import structs
@@ -16,6 +17,7 @@ from bridge.config import Settings
 from bridge.connector.books import Books
 from bridge.connector.leaseholder import Leaseholder
 from bridge.connector.store import Store
+from bridge.connector.writer_clock import WriterClock
 from bridge.errors import RedisUnavailableError
 from bridge.exchanges.api import Subscription
 from bridge.process.lifecycle import end_tasks
@@ -32,12 +34,8 @@ _KEPT = 10_000_000_000
 """Nanoseconds before a sign of life of the writer for which events are held: what is older, it has written."""
 _KEPT_INTERVALS = 4
 """The same in intervals of its heartbeat, if that is more."""
-_SAME_TIME = 1_000_000_000
-"""Nanoseconds by which a heartbeat may be late without another clock being the cause."""
 _EARLIER = 5_000_000_000
 """Nanoseconds by which the exchange's clock may be ahead of the writer's."""
-_LONGEST_TIME = 20
-"""Digits of a time in nanoseconds."""
 _AT_ONCE = 16
 """Streams that are read at the same time."""
 
@@ -89,8 +87,7 @@ class Standby:
         """The writer's instance, and the number of its last heartbeat."""
         self._newest = 0
         """When the newest written event of all streams was received (ns, by the steady clock)."""
-        self._clocks: tuple[str, int] = ("", 0)
-        """The writer's instance, and by how much (ns) this host's clock is ahead of its clock at most."""
+        self._clock = WriterClock()
 
     async def run(self, heartbeat: Callable[[], Mapping[str, Any]], holder: Leaseholder) -> None:
         """Wait until nobody else has the lease, take it, and go on with the streams.
@@ -155,13 +152,8 @@ class Standby:
         self.looked = time.monotonic()
         self.writer = f"host {heartbeat.get('host', '')}, pid {heartbeat.get('pid', '')}"
         self._alive = CLOCK.now()
-        self._compare_clocks(heartbeat.get("instance", ""), heartbeat.get("at", ""))
+        self._clock.seen(heartbeat, self._alive)
         self.window.forget(self._alive - self._kept)
-
-    def _compare_clocks(self, instance: str, at: str) -> None:
-        if at.isdecimal() and len(at) <= _LONGEST_TIME:
-            ahead = time.time_ns() - int(at)
-            self._clocks = (instance, min(ahead, self._clocks[1]) if instance == self._clocks[0] else ahead)
 
     async def _succeed_all(self) -> None:
         while left := [topic for topic in self._topics.values() if self.window.holds(topic.stream)]:
@@ -169,18 +161,17 @@ class Standby:
 
     async def _succeed(self, topic: Topic) -> None:
         stream = topic.stream
-        # Entries have the time of the writer's host, and what is held has the steady clock's, which nobody sets.
-        ahead = (self._clocks[1] if abs(self._clocks[1]) > _SAME_TIME else 0) - CLOCK.shift
         # After a reconnect an exchange says again what happened before, and the writer may have written that long ago.
         earliest = self.window.told_again(stream) if isinstance(topic, IdTopic) else 0
-        since = earliest - ahead - _EARLIER if earliest else None
+        since = self._clock.id_time(earliest) - _EARLIER if earliest else None
         tail = await self._asked(lambda: self._store.go_on(stream, OVERLAP, since), self._patience)
         if not self.window.holds(stream):
             return  # its pair has left meanwhile
         held = self.window.release(stream)
         self._publisher.add(stream)
         now = CLOCK.now()
-        written = [structs.replace(event, recv=min(event.recv + ahead, now)) for event in tail.events]
+        times = map(self._clock.received, [event.recv for event in tail.events], tail.times, repeat(now))
+        written = [structs.replace(event, recv=recv) for event, recv in zip(tail.events, times, strict=True)]
         self._newest = max([self._newest, *(event.recv for event in written[-1:])])
         if not succeed(topic, self._publisher, held, written, alive=self._alive, now=now, reread=bool(earliest)):
             self._books.dropped(topic)

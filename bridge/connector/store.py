@@ -117,7 +117,9 @@ class Store:
             nodes = OneServer(self.connection_to_write)
         else:
             nodes = ClusterNodes(self._slots, self.connection_to_write, address=settings.redis.address, log=self._log)
-        return Publisher(nodes, self._retries, events, budget=budget, standing_by=True, log=self._log)
+        publisher = Publisher(nodes, self._retries, events, budget=budget, standing_by=True, log=self._log)
+        self.presence.ids_ahead = lambda: publisher.ids_ahead
+        return publisher
 
     async def connection_to_write(self, address: Address | None = None) -> RedisConnection:
         """A new raw connection, as `connection`, of a process that has its lease still.

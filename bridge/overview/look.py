@@ -225,5 +225,5 @@ def _why(error: Exception) -> str:
 def _beat(fields: Mapping[str, str]) -> _Beat | None:
     """What rates are made of; ``None`` if the hash is not a heartbeat."""
     with suppress(KeyError, ValueError):
-        return _Beat(fields["instance"], int(fields["at"]), int(fields["published"]))
+        return _Beat(fields["instance"], int(fields.get("steady") or fields["at"]), int(fields["published"]))
     return None

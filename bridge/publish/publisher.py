@@ -176,6 +176,12 @@ class Publisher:
         """From receipt to acknowledgement."""
         return self._totals.latency
 
+    @property
+    def ids_ahead(self) -> int:
+        """By how much (ns) the times in IDs are ahead of the steady clock, on the first node."""
+        clocks = [pipeline.upkeep.clock for pipeline in self._nodes.pipelines]
+        return clocks[0].lead(CLOCK.shift) if clocks else CLOCK.shift
+
     def backlog(self) -> Counter[Stream]:
         """Per stream, the events that are neither published nor declared lost yet."""
         return Counter({stream: stream.backlog for stream in self._streams})

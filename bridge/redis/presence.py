@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
 from bridge import __version__
+from bridge.clock import CLOCK
 from bridge.config import HeartbeatSettings
 from bridge.errors import AlreadyRunningError, LeaseTakenError
 from bridge.keys import Keys
@@ -73,6 +74,8 @@ class Presence:
         self._beat = 0
         self.groups = GroupLags(client)
         """The consumer groups of the connector's streams."""
+        self.ids_ahead: Callable[[], int] = lambda: CLOCK.shift
+        """By how much (ns) the times in IDs are ahead of the steady clock."""
         self.memory: Memory | None = None
         """The last known memory of Redis; ``None`` if unknown."""
 
@@ -230,6 +233,8 @@ class Presence:
             "version": __version__,
             "beat": self._beat,
             "at": time.time_ns(),
+            "steady": CLOCK.now(),
+            "ids_ahead": self.ids_ahead(),
             **fields,
         }
         pipe.hset(key, mapping=values)  # type: ignore[arg-type]

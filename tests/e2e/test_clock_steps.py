@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,44 +9,19 @@ from pathlib import Path
 import pytest
 import redis
 
+from bridge.chaos.clocks import LIBFAKETIME, HostClock, remove_leftovers
 from tests.e2e.conftest import Bench
 from tests.e2e.harness import eventually, sequences
 from tests.servers import RedisServer
 
-LIBRARY = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
 HOUR = 3600
-pytestmark = pytest.mark.skipif(
-    LIBRARY is None or sys.platform != "linux", reason="libfaketime is not installed, which sets a process' clock"
-)
-
-
-class HostClock:
-    """The clock of the processes that have `environment`."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self.set(0)
-
-    def set(self, seconds: int) -> None:
-        """Let it be ahead of the true time by so much."""
-        part = self._file.with_suffix(".part")
-        part.write_text(f"{seconds:+d}\n")
-        part.replace(self._file)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            "LD_PRELOAD": str(LIBRARY),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
-            "DONT_FAKE_MONOTONIC": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+pytestmark = pytest.mark.skipif(LIBFAKETIME is None, reason="libfaketime is not installed, which sets a process' clock")
 
 
 @pytest.fixture
-def host_clock(tmp_path: Path) -> HostClock:
-    return HostClock(tmp_path / "clock")
+def host_clock(tmp_path: Path) -> Iterator[HostClock]:
+    yield HostClock(tmp_path / "clock")
+    remove_leftovers()
 
 
 @pytest.fixture

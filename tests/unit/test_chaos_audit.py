@@ -262,7 +262,7 @@ def test_what_redis_has_lost_may_be_the_last_word_on_an_order(tmp_path: Path, re
     assert stream is not None
     lost = control(3, "lost")
     collector._take(Copy(key, stream, tmp_path / "copy"), lost[0], {**lost[1], "reason": reason})
-    assert collector.reset_at == ({key: 103 * SECOND} if unconfirmed else {})
+    assert collector.reset_at == ({key: (100_003 + 1) * 1_000_000} if unconfirmed else {})
 
 
 def test_keys_that_should_not_be_there() -> None:

@@ -123,3 +123,12 @@ async def test_changes_are_told_apart_from_the_first_look():
         "limitlex BTC-EUR trades: dead, was live",
     ]
     assert changes.of(overview) == []
+
+
+def test_a_host_s_clock_that_is_set_back_does_not_stop_the_rates() -> None:
+    overview = Overview(None, Keys())
+    for second in range(4):
+        at = (second if second < 2 else second - 7200) * 10**9
+        beat = {"instance": "a", "at": str(at), "steady": str(second * 10**9), "published": str(100 * second)}
+        overview._count({"one": beat})
+    assert overview.rates == {"one": 100.0}

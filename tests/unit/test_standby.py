@@ -22,6 +22,7 @@ from bridge.sequencer import topic_type
 from tests.patience import PATIENCE
 
 S = 1_000_000_000
+HOUR = 3600 * S
 ORDERS = Subscription(Channel.ORDERS, "main")
 BEAT = {"instance": "a", "beat": "1", "host": "h", "pid": "1"}
 
@@ -40,6 +41,8 @@ class Store:
     def __init__(self) -> None:
         self.presence = Presence()
         self.left: list[Event] = []
+        self.set = 0
+        """By how much (ns) the clock of the writer's host was set before it received them."""
         self.claimed: list[str] = []
 
     def stream(self, channel: Channel, subject: str) -> Stream:
@@ -54,7 +57,12 @@ class Store:
 
     async def go_on(self, stream: Stream, back: int, since: int | None = None) -> Tail:
         begin = min(self.left[-1].recv - back, self.left[0].recv if since is None else since) if self.left else 0
-        return Tail([event for event in self.left if event.recv >= begin], 0)
+        events = [event for event in self.left if event.recv >= begin]
+        return Tail(
+            [structs.replace(event, recv=event.recv + self.set) for event in events],
+            0,
+            [event.recv // 1_000_000 for event in events],
+        )
 
 
 class Publisher:
@@ -115,19 +123,22 @@ def trade(recv: int, ident: str, pair: str = "A-B") -> Trade:
     return Trade(pair, recv, recv, ident, "buy", "1", "1")
 
 
-@pytest.mark.parametrize("hours", [-1, 1])
-async def test_this_host_s_clock_was_set(hours: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Entries have its time, and what is held has the time as if it had not been set."""
-    bench, now, shift = Bench(), CLOCK.now(), hours * 3600 * S
-    monkeypatch.setattr(CLOCK, "shift", shift)
+@pytest.mark.parametrize("shown", [True, False], ids=["a heartbeat shows it", "since the last heartbeat"])
+@pytest.mark.parametrize("mine", [-HOUR, 0])
+@pytest.mark.parametrize("its", [-HOUR, -2 * S, 2 * S, HOUR])
+async def test_hosts_clocks_were_set(its: int, mine: int, shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries have the time of a clock that was set, and what is held has that of a clock that cannot be."""
+    bench, now = Bench(), CLOCK.now()
+    monkeypatch.setattr(CLOCK, "shift", mine)
     topic = bench.add("A-B")
     topic.go_live(now - 90 * S)
     topic.accept(trade(now - 80 * S, "1"))
-    bench.standby._alive = now - 2 * S
+    at, steady = now + its * shown, now
+    bench.standby._seen({**BEAT, "at": str(at), "steady": str(steady), "ids_ahead": "0"})
     bench.standby.window.forget(now - 12 * S)
     topic.accept(trade(now - S, "2"))
-    live = Control("A-B", None, now - 90 * S + shift, Channel.TRADES, ControlEvent.LIVE)
-    bench.store.left = [live, trade(now - 80 * S + shift, "1")]
+    live = Control("A-B", None, now - 90 * S, Channel.TRADES, ControlEvent.LIVE)
+    bench.store.left, bench.store.set = [live, trade(now - 80 * S, "1")], its
     holder = Holder()
     assert await bench.take_over(holder) == [trade(now - S, "2")]
     [paused] = holder.paused
