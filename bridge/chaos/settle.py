@@ -52,8 +52,8 @@ async def settle(world: World, say: Callable[[str], None]) -> list[str]:
 
 
 async def _starting(world: World) -> list[str]:
-    """The connectors that are not live, or have entries that wait."""
-    found = []
+    """The connectors that are not live, or have entries that wait; and Redis, while another master may have the streams."""
+    found = [] if await world.servers.settled() else ["the servers of Redis have not agreed on their master yet"]
     for exchange in world.venues:
         heartbeat: Any = await world.redis.hgetall(world.keys.connector(exchange))
         if heartbeat.get("state") != "live":

@@ -49,7 +49,8 @@ def add_parser(subparsers: Any) -> None:
         "--redis",
         choices=SHAPES,
         default=SHAPES[0],
-        help="one server, or a Cluster of three masters with a replica each (default: %(default)s)",
+        help="one server, a Cluster of three masters with a replica each, or a master with two replicas and three "
+        "Sentinels (default: %(default)s)",
     )
     parser.add_argument("--print-plan", action="store_true", help="print the plan, as JSON with --json, and do nothing")
     parser.add_argument("--json", action="store_true", help="print the report as JSON, and nothing else")
@@ -73,8 +74,11 @@ def chaos(options: argparse.Namespace) -> int:
     from bridge.chaos.run import ChaosSettings, run
     from bridge.process.loops import run_async
 
-    lacking = {shape: f"only with --redis {shape}" for shape in SHAPES if shape != options.redis}
-    left_out = {name: lacking[kind.needs] for name, kind in KINDS.items() if kind.needs in lacking}
+    left_out = {
+        name: f"only with {kind.options}"
+        for name, kind in KINDS.items()
+        if kind.needs and options.redis not in kind.needs
+    }
     kinds = checked_kinds(options.kinds, tuple(name for name in KINDS if name not in left_out))
     command = ["tickbridge", "chaos", "--seed", str(options.seed), "--duration", f"{options.duration:g}s"]
     command += ["--redis", options.redis] * (options.redis != SHAPES[0]) + ["--kinds", ",".join(kinds)]
