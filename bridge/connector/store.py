@@ -93,7 +93,7 @@ class Store:
     async def _look(self) -> None:
         address = None
         if self._slots:
-            with self._explained():
+            with self.explained():
                 await self._slots.refresh()
             address = self._slots.owner(slot_of(self.keys.catalog()))
         connection = await self.connection(address)
@@ -131,7 +131,7 @@ class Store:
         """
         connection = await self.connection(address)
         try:
-            with self._explained():
+            with self.explained():
                 await self.lease.assure()
         except BaseException:
             connection.abort("not usable")
@@ -185,7 +185,7 @@ class Store:
         Raises:
             RedisUnavailableError: Redis is out of reach.
         """
-        with self._explained():
+        with self.explained():
             return await self.presence.catalog.pairs(self._exchange, self._name)
 
     async def subaccounts(self) -> list[Subscription]:
@@ -194,7 +194,7 @@ class Store:
         Raises:
             RedisUnavailableError: Redis is out of reach.
         """
-        with self._explained():
+        with self.explained():
             try:
                 keys = await self.presence.catalog.subaccounts(self._exchange)
             except NoPermissionError as error:  # the rights of an earlier version: each is opened by its next event
@@ -208,7 +208,7 @@ class Store:
         Raises:
             RedisUnavailableError: Redis is out of reach, or the key is no stream.
         """
-        with self._explained():
+        with self.explained():
             return await open_stream(self.client, self.keys, stream, self._settings.redis.address)
 
     async def claim(self, streams: Sequence[str], fields: Mapping[str, str | int | float]) -> None:
@@ -218,7 +218,7 @@ class Store:
             AlreadyRunningError: somebody else has them.
             RedisUnavailableError: Redis is out of reach.
         """
-        with self._explained():
+        with self.explained():
             try:
                 await self.presence.catalog.separate()
             except NoPermissionError as error:  # the rights of an earlier version: another connector may have more
@@ -237,7 +237,7 @@ class Store:
             AlreadyRunningError: another connector writes these streams.
             RedisUnavailableError: Redis is out of reach.
         """
-        with self._explained():
+        with self.explained():
             return await self.presence.succeed(streams, fields, seen)
 
     async def end_predecessors(self, names: Sequence[str]) -> None:
@@ -246,7 +246,7 @@ class Store:
         Raises:
             RedisUnavailableError: Redis is out of reach.
         """
-        with self._explained():
+        with self.explained():
             await self._end_connections(names)
 
     async def go_on(self, stream: Stream, back: int, since: int | None = None) -> Tail:
@@ -257,7 +257,7 @@ class Store:
         Raises:
             RedisUnavailableError: Redis is out of reach, or the key is no stream.
         """
-        with self._explained():
+        with self.explained():
             return await continue_stream(
                 self.client, self.keys, stream, self._settings.redis.address, back=back, since=since
             )
@@ -269,7 +269,7 @@ class Store:
             AlreadyRunningError: somebody else has one of them.
             RedisUnavailableError: Redis is out of reach.
         """
-        with self._explained():
+        with self.explained():
             if names := await self.presence.claim_more(streams):
                 await self._end_connections(names)
 
@@ -283,7 +283,8 @@ class Store:
         if ended.refused and cluster:
             self._log.warning("predecessor_not_ended", error=ended.refused)
 
-    def _explained(self) -> AbstractContextManager[None]:
+    def explained(self) -> AbstractContextManager[None]:
+        """Turn errors of redis-py into ours, with an explanation."""
         redis = self._settings.redis
         return explained(redis.address, redis.plain_url)
 
