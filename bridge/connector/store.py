@@ -55,8 +55,11 @@ class Store:
         self._connections = connection_name(settings.namespace, name, self._instance)
         self.client = self._client()
         """For what is only read; in a Cluster it asks again by itself."""
-        self._writer = self._client(repeats=False)
-        self._slots = Slots(self._topology, self.client) if self._topology.kind is Kind.CLUSTER else None
+        cluster = self._topology.kind is Kind.CLUSTER
+        # Else both have the same connections: of two sets, one may be to a master that was replaced and does not know it.
+        # Who took a lease by the one, and read with the other how far the streams are, would leave a hole in them.
+        self._writer = self._client(repeats=False) if cluster else self.client
+        self._slots = Slots(self._topology, self.client) if cluster else None
         heartbeat = settings.heartbeat
         patience = min(_LAPSES_AFTER * heartbeat.interval, heartbeat.ttl)
         self.lease = Lease(self._writer, self.keys, name, patience, self._instance)
