@@ -18,6 +18,8 @@ __all__ = ["Wallet"]
 
 _OPEN = ("open", "partially_filled")
 _MAX_UNCONFIRMED = 1_000
+_DELETED = ("order:", "position:")
+"""What the names of fields begin with that are deleted at some time."""
 
 
 class _Named(Struct):
@@ -35,6 +37,8 @@ class Wallet:
         self.key = key
         self.fields = fields
         self.unsaved: dict[str, str | None] = {}
+        self._doubtful = False
+        """Whether the hash may have fields that were deleted."""
         self._rename_orders()
 
     def take(self, item: Item) -> None:
@@ -63,9 +67,11 @@ class Wallet:
     async def save(self, redis: Redis) -> None:
         """Write the changes in one transaction, which may be repeated after a lost reply."""
         unsaved, self.unsaved = self.unsaved, {}
-        written: dict[Any, Any] = {name: value for name, value in unsaved.items() if value is not None}
-        deleted = [name for name, value in unsaved.items() if value is None]
         try:
+            if self._doubtful:
+                unsaved |= dict.fromkeys(await self._brought_back(redis))
+            written: dict[Any, Any] = {name: value for name, value in unsaved.items() if value is not None}
+            deleted = [name for name, value in unsaved.items() if value is None]
             async with redis.pipeline(transaction=True) as transaction:
                 if written:
                     transaction.hset(self.key, mapping=written)
@@ -75,10 +81,17 @@ class Wallet:
         except BaseException:
             self.unsaved = {**unsaved, **self.unsaved}
             raise
+        self._doubtful = False
 
     def rewrite(self) -> None:
-        """Have the next ``save`` write everything: Redis may have lost data in an outage."""
+        """Have the next ``save`` write everything: Redis may have lost data in an outage, also that fields were deleted."""
         self.unsaved = {**self.fields, **self.unsaved}
+        self._doubtful = True
+
+    async def _brought_back(self, redis: Redis) -> list[str]:
+        """The fields that were deleted and are in the hash again, as after a failover to a replica that lagged behind."""
+        names: Any = await redis.hgetall(self.key)
+        return [name for name in names if name.startswith(_DELETED) and name not in self.fields]
 
     def _rename_orders(self) -> None:
         """Rename the orders of versions before schema 2, which had no pair in their names."""

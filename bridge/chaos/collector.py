@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -100,6 +101,8 @@ class Collector:
         self.reset_at: dict[str, int] = {}
         """Stream → the time from which on orders and balances are confirmed: that of its first entry since it began again, or
         of the last `lost` entry that says that Redis has lost entries, which may have been the last word on an order."""
+        self.orders: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        """The orders (by the exchange's ID) that the streams know."""
         self._resetting: set[str] = set()
         self._redis: Any = redis
         self._keys = keys
@@ -162,4 +165,6 @@ class Collector:
         if stream.channel is Channel.BOOK:
             self.books.setdefault(subject, BookKeeper(stream)).take(item)
         elif not stream.public:
+            if stream.channel is Channel.ORDERS:
+                self.orders[subject].add(fields.get("order_id", ""))
             self.wallets.setdefault(subject, Wallet("", {})).take(item)

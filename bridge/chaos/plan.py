@@ -16,7 +16,7 @@ __all__ = ["KINDS", "LIBFAKETIME", "READERS", "SHAPES", "SIDES", "Kind", "Planne
 
 SIDES = ("a", "b")
 """The two processes of each connector; which of them writes changes."""
-SHAPES = ("single", "cluster")
+SHAPES = ("single", "cluster", "sentinel")
 """What Redis may be in a run."""
 LIBFAKETIME = "libfaketime"
 """What some kinds of faults need on this machine."""
@@ -53,12 +53,18 @@ class PlannedFault(Struct, frozen=True):
 class Kind(Struct, frozen=True):
     """What a kind of fault does, in ``words``; ``draw`` makes one: target, seconds, bodies.
 
-    ``needs`` is what it works with only: a kind of Redis (``single``, ``cluster``), or `LIBFAKETIME`; else empty.
+    ``needs`` are the shapes of Redis that it works with (empty: all), ``library`` is what has to be installed.
     """
 
     words: str
     draw: Callable[[Random], tuple[str, float, Bodies]]
-    needs: str = ""
+    needs: tuple[str, ...] = ()
+    library: str = ""
+
+    @property
+    def options(self) -> str:
+        """What it needs, for messages: options, or a library."""
+        return self.library or " or ".join(f"--redis {shape}" for shape in self.needs)
 
 
 def _of(
@@ -105,13 +111,15 @@ KINDS: Mapping[str, Kind] = {
     "pause-exchange": Kind("the exchange hangs (SIGSTOP)", _of(_EXCHANGES, 1, 5)),
     "pause-redis": Kind("Redis hangs (SIGSTOP)", _of(_REDIS, 1, 5)),
     "kill-redis": Kind("kill -9 of Redis (of a master), which starts again with its data", _of(_REDIS)),
-    "wipe-redis": Kind("kill -9 of Redis, which starts again without data", _of(_REDIS[:1]), "single"),
+    "wipe-redis": Kind("kill -9 of Redis, which starts again without data", _of(_REDIS[:1]), ("single",)),
     "clock": Kind(
-        "the clock of the writer's host, the standby's, or both is set, and later set right", _clock, LIBFAKETIME
+        "the clock of the writer's host, the standby's, or both is set, and later set right",
+        _clock,
+        library=LIBFAKETIME,
     ),
     "fill-redis": Kind("maxmemory is reached", _of(_REDIS[:1], 1, 5)),
-    "failover": Kind("a replica takes its master's place", _of(_REDIS), "cluster"),
-    "move-slot": Kind("a slot moves to another master, with its streams", _of(_REDIS), "cluster"),
+    "failover": Kind("a replica takes its master's place", _of(_REDIS), ("cluster", "sentinel")),
+    "move-slot": Kind("a slot moves to another master, with its streams", _of(_REDIS), ("cluster",)),
 }
 """Name → kind of fault."""
 
@@ -127,7 +135,7 @@ def checked_kinds(wanted: Sequence[str], available: Sequence[str]) -> tuple[str,
         if name not in KINDS:
             problems.append(Problem("--kinds", f"{name!r} is not a kind of fault", did_you_mean(name, tuple(KINDS))))
         elif name not in available:
-            problems.append(Problem("--kinds", f"{name} is not possible here", f"it needs {KINDS[name].needs}"))
+            problems.append(Problem("--kinds", f"{name} is not possible here", f"it needs {KINDS[name].options}"))
     if problems:
         raise ConfigError(problems, "chaos")
     return tuple(name for name in KINDS if name in (wanted or available))

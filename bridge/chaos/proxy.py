@@ -34,6 +34,8 @@ class Proxy:
         """Bytes a second from the server, on each connection."""
         self.ports: dict[int, int] = {}
         """Ports that are replaced in the replies, where a server says where it is or another one is."""
+        self.as_text = False
+        """Whether they are strings there, as Sentinels say them, and not integers, as the nodes of a Cluster do."""
         self.connections = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -112,5 +114,14 @@ class Proxy:
 
     def _translated(self, data: bytes) -> bytes:
         for port, instead in self.ports.items():
-            data = data.replace(b":%d\r\n" % port, b":%d\r\n" % instead)  # an integer, or the end of a MOVED
+            if self.as_text:
+                data = data.replace(_bulk(port), _bulk(instead))
+            else:
+                data = data.replace(b":%d\r\n" % port, b":%d\r\n" % instead)  # an integer, or the end of a MOVED
         return data
+
+
+def _bulk(port: int) -> bytes:
+    """A port as a bulk string, which begins with its length."""
+    text = b"%d" % port
+    return b"$%d\r\n%b\r\n" % (len(text), text)

@@ -120,7 +120,7 @@ class _Chaos(Showing):
                 group.create_task(world.processes.supervise(child), name=f"supervise {child.name}")
                 for child in world.processes
             ]
-            # A Cluster keeps its data; what a failover lost is no part of its streams.
+            # With replicas the data are kept; what a failover lost is no part of the streams.
             follows = self._settings.shape == SHAPES[0]
             collecting = group.create_task(world.collector.follow(), name="collect") if follows else None
             await self._until_ready(world)

@@ -1,31 +1,27 @@
-"""The Redis of a run: one server, or a Cluster whose masters have a replica each; and the ways that lead there."""
+"""The Redis of a run: what all of its shapes have in common, and the simplest of them, one server."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.crc import key_slot
 
 from bridge.chaos.proxy import Proxy
-from bridge.demo.embedded import find_server, free_port, server_command
 from bridge.demo.processes import ChildProcess, Processes, ProcessFailedError
-from bridge.demo.setup import answers, start_server
-from bridge.demo.starting import start_on_free_port
+from bridge.demo.setup import start_server
 from bridge.redis.errors import FAILURES
 from consumers.connection import make_client
 
-__all__ = ["Servers", "start_servers"]
+__all__ = ["SERVER", "Servers", "links_to", "start_single", "until"]
 
-_SERVER = 0
-_MASTERS, _NODES = 3, 6
-_SLOTS = 16384
+SERVER = 0
+"""The rank of servers among the processes: they end last."""
 _TIMEOUT = 2.0
 _PATIENCE = 60.0
 _LOOK_EVERY = 0.2
@@ -46,14 +42,9 @@ class Servers(ABC):
             f"redis://127.0.0.1:{self.ports[number]}/0", socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT
         )
 
+    @abstractmethod
     async def way(self, stack: AsyncExitStack) -> tuple[str, list[Proxy]]:
         """A URL that leads to Redis over links of its own, which ``stack`` ends."""
-        links = [await stack.enter_async_context(Proxy(port)) for port in self.ports]
-        if len(links) == 1:
-            return links[0].url, links
-        for link in links:
-            link.ports = {port: each.port for port, each in zip(self.ports, links, strict=True)}
-        return "redis+cluster://" + ",".join(f"127.0.0.1:{link.port}" for link in links), links
 
     async def ask(self, number: int, *words: str | int) -> Any:
         """The answer of one server to a command.
@@ -83,6 +74,14 @@ class Servers(ABC):
             redis.exceptions.RedisError, OSError: nobody says so.
         """
 
+    async def settled(self) -> bool:
+        """Whether it is certain that nothing will move to another server, unless a further fault strikes.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: any error of redis-py.
+        """
+        return True
+
     async def promote_replica(self, master: int) -> None:
         """Let a replica take its master's place, in agreement with it.
 
@@ -101,137 +100,41 @@ class Servers(ABC):
 
 
 class _Single(Servers):
+    async def way(self, stack: AsyncExitStack) -> tuple[str, list[Proxy]]:
+        [link] = await links_to(self.ports, stack)
+        return link.url, [link]
+
     async def masters(self) -> list[int]:
         return [0]
 
 
-class _Cluster(Servers):
-    def __init__(self, names: list[str], ports: list[int], buses: list[int]) -> None:
-        super().__init__("redis+cluster://" + ",".join(f"127.0.0.1:{port}" for port in ports), names, ports)
-        self._buses = buses
-
-    async def masters(self) -> list[int]:
-        found = [number for number in range(_NODES) if await self._role(number) == "master"]
-        if len(found) != _MASTERS:
-            raise ConnectionError(f"{len(found)} of {_MASTERS} masters answer")
-        return found
-
-    async def promote_replica(self, master: int) -> None:
-        port = (await self.on(master, lambda client: client.role()))[2][0][1]
-        await self.ask(self.ports.index(int(port)), "CLUSTER", "FAILOVER")
-
-    async def move_slot(self, key: str) -> None:
-        slot, masters = key_slot(key.encode()), await self.masters()
-        owner = next(number for number, owns in [(each, await self._owns(each, slot)) for each in masters] if owns)
-        target = masters[(masters.index(owner) + 1) % len(masters)]
-        names = {number: await self.ask(number, "CLUSTER", "MYID") for number in masters}
-        await self.ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", names[owner])
-        await self.ask(owner, "CLUSTER", "SETSLOT", slot, "MIGRATING", names[target])
-        there = owner
-        try:
-            while keys := await self.ask(owner, "CLUSTER", "GETKEYSINSLOT", slot, 10):
-                words = ("MIGRATE", "127.0.0.1", self.ports[target], "", 0, 1_000, "KEYS", *keys)
-                await self.ask(owner, *words)
-            there = target
-        finally:
-            # First at the new owner, so that no moment has none. What was moved before a failure stays reachable by
-            # moving the rest later: the slot stays half moved, as it would after a failure of ``redis-cli``.
-            if there == target:
-                for number in (target, *(each for each in masters if each != target)):
-                    with suppress(*FAILURES, TimeoutError):
-                        await self.ask(number, "CLUSTER", "SETSLOT", slot, "NODE", names[target])
-
-    async def join(self) -> None:
-        """Make a Cluster of the servers."""
-        share = -(-_SLOTS // _MASTERS)
-        for number in range(_NODES):
-            await self.ask(number, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-            for other in range(number):
-                await self.ask(number, "CLUSTER", "MEET", "127.0.0.1", self.ports[other], self._buses[other])
-            if number < _MASTERS:
-                last = min((number + 1) * share, _SLOTS) - 1
-                await self.ask(number, "CLUSTER", "ADDSLOTSRANGE", number * share, last)
-
-    async def replicate(self) -> None:
-        """Give each master its replica."""
-        for number in range(_MASTERS):
-            name = await self.ask(number, "CLUSTER", "MYID")
-            await self.ask(number + _MASTERS, "CLUSTER", "REPLICATE", name)
-
-    async def known(self) -> bool:
-        """Whether every server knows all others."""
-        return all([await self._says(number, "cluster_known_nodes", str(_NODES)) for number in range(_NODES)])
-
-    async def settled(self) -> bool:
-        """Whether all slots are served, and every replica follows its master."""
-        for number in range(_NODES):
-            role: Any = await self.on(number, lambda client: client.role())
-            follows = role[0] == "master" if number < _MASTERS else role[0] == "slave" and role[3] == "connected"
-            if not follows or not await self._says(number, "cluster_state", "ok"):
-                return False
-        return True
-
-    async def _role(self, number: int) -> str:
-        with suppress(*FAILURES, TimeoutError):
-            return str((await self.on(number, lambda client: client.role()))[0])
-        return ""
-
-    async def _owns(self, number: int, slot: int) -> bool:
-        name = await self.ask(number, "CLUSTER", "MYID")
-        for first, last, master, *_ in await self.ask(number, "CLUSTER", "SLOTS"):
-            if first <= slot <= last:
-                return bool(master[2] == name)
-        return False
-
-    async def _says(self, number: int, name: str, value: str) -> bool:
-        said: Any = await self.ask(number, "CLUSTER", "INFO")
-        return bool(said.get(name) == value if isinstance(said, dict) else f"{name}:{value}" in said)
-
-
-async def start_servers(shape: str, processes: Processes, directory: Path) -> Servers:
-    """Start the Redis of a run.
+async def start_single(processes: Processes, directory: Path) -> Servers:
+    """Start one server.
 
     Raises:
         ServerMissingError: there is no server on this machine.
-        ProcessFailedError: one does not start, or they do not become a Cluster.
+        ProcessFailedError: it does not start.
     """
-    if shape == "single":
-        url = await start_server(processes, directory)
-        return _Single(url, ["redis"], [int(url.rpartition(":")[2].partition("/")[0])])
-    binary = find_server()
-    started: list[tuple[int, int]] = []
-    for number in range(_NODES):
-        data = directory / f"redis-{number}"
-        data.mkdir(exist_ok=True)
-        buses: list[int] = []
-
-        async def start(port: int) -> ChildProcess:
-            buses.append(free_port())  # noqa: B023
-            cluster = {"enabled": "yes", "port": str(buses[-1]), "node-timeout": "1500", "replica-validity-factor": "0"}  # noqa: B023
-            command = server_command(binary, port, data)  # noqa: B023
-            command += [word for name, value in cluster.items() for word in (f"--cluster-{name}", value)]
-            command += ["--repl-diskless-sync-delay", "0"]
-            return await processes.start(f"redis-{number}", command, rank=_SERVER)  # noqa: B023
-
-        _, port = await start_on_free_port(start, answers)
-        started.append((port, buses[-1]))
-    ports = [port for port, _ in started]
-    names = [f"redis-{number}" for number in range(_NODES)]
-    servers = _Cluster(names, ports, [bus for _, bus in started])
-    first = processes["redis-0"]
-    await servers.join()
-    await _until(servers.known, first)
-    await servers.replicate()
-    await _until(servers.settled, first)
-    return servers
+    url = await start_server(processes, directory)
+    return _Single(url, ["redis"], [int(url.rpartition(":")[2].partition("/")[0])])
 
 
-async def _until(look: Callable[[], Awaitable[bool]], child: ChildProcess) -> None:
+async def links_to(ports: Iterable[int], stack: AsyncExitStack) -> list[Proxy]:
+    """A link to each of these ports, which ``stack`` ends."""
+    return [await stack.enter_async_context(Proxy(port)) for port in ports]
+
+
+async def until(look: Callable[[], Awaitable[bool]], child: ChildProcess, what: str) -> None:
+    """Wait until servers have found each other; ``what`` they then are.
+
+    Raises:
+        ProcessFailedError: they have not in a minute; it has the log of this one.
+    """
     deadline = time.monotonic() + _PATIENCE
     while True:
         with suppress(*FAILURES, TimeoutError):
             if await look():
                 return
         if time.monotonic() > deadline:
-            raise ProcessFailedError(child.name, "and the others did not become a Cluster", child.log, child.owner)
+            raise ProcessFailedError(child.name, f"and the others did not become {what}", child.log, child.owner)
         await asyncio.sleep(_LOOK_EVERY)

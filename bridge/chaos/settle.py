@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from bridge.book import Book
@@ -15,7 +16,7 @@ from bridge.entries import parse_levels
 from bridge.model import Channel
 from bridge.redis.errors import FAILURES
 
-__all__ = ["final_differences", "settle"]
+__all__ = ["final_differences", "settle", "without_lost_orders"]
 
 _LOOK_EVERY = 0.5
 _PATIENCE = 90.0
@@ -52,8 +53,8 @@ async def settle(world: World, say: Callable[[str], None]) -> list[str]:
 
 
 async def _starting(world: World) -> list[str]:
-    """The connectors that are not live, or have entries that wait."""
-    found = []
+    """The connectors that are not live, or have entries that wait; and Redis, while another master may have the streams."""
+    found = [] if await world.servers.settled() else ["the servers of Redis have not agreed on their master yet"]
     for exchange in world.venues:
         heartbeat: Any = await world.redis.hgetall(world.keys.connector(exchange))
         if heartbeat.get("state") != "live":
@@ -102,6 +103,7 @@ async def _account(world: World, venue: Venue, subject: str, true: dict[str, Any
     wallet = world.collector.wallets.get((venue.exchange, subject))
     fields = wallet.fields if wallet else {}
     hashed: Any = await world.redis.hgetall(world.keys.wallet(venue.exchange, subject))
+    hashed = without_lost_orders(hashed, world.collector.orders[venue.exchange, subject])
     return [
         f"{what} of {name}: {words}"
         for what, each in (("the account", fields), ("the wallet hash", hashed))
@@ -109,3 +111,17 @@ async def _account(world: World, venue: Venue, subject: str, true: dict[str, Any
             each, true, balances_since=since[Channel.BALANCES], orders_since=since[Channel.ORDERS]
         )
     ]
+
+
+def without_lost_orders(wallet: Mapping[str, str], known: Container[str]) -> dict[str, str]:
+    """A wallet's hash without the unconfirmed orders that no stream knows.
+
+    A consumer has read of them what a failover lost afterwards. If the connector was replaced meanwhile, nobody is left who
+    could report what becomes of them.
+    """
+    kept = {}
+    for name, text in wallet.items():
+        order = json.loads(text) if name.startswith("order:") else {}
+        if not order.get("unconfirmed") or order["order_id"] in known:
+            kept[name] = text
+    return kept

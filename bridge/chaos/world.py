@@ -20,7 +20,8 @@ from bridge.chaos.clocks import LIBFAKETIME, HostClock, remove_leftovers
 from bridge.chaos.collector import Collector
 from bridge.chaos.plan import READERS, SIDES
 from bridge.chaos.proxy import Proxy
-from bridge.chaos.servers import Servers, start_servers
+from bridge.chaos.servers import Servers
+from bridge.chaos.shapes import start_servers
 from bridge.demo.control import Control
 from bridge.demo.processes import ChildProcess, Processes, python_module
 from bridge.demo.simulated import control_url, start_simulation, suggested

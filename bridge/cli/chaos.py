@@ -49,7 +49,8 @@ def add_parser(subparsers: Any) -> None:
         "--redis",
         choices=SHAPES,
         default=SHAPES[0],
-        help="one server, or a Cluster of three masters with a replica each (default: %(default)s)",
+        help="one server, a Cluster of three masters with a replica each, or a master with two replicas and three "
+        "Sentinels (default: %(default)s)",
     )
     parser.add_argument("--print-plan", action="store_true", help="print the plan, as JSON with --json, and do nothing")
     parser.add_argument("--json", action="store_true", help="print the report as JSON, and nothing else")
@@ -70,14 +71,15 @@ def chaos(options: argparse.Namespace) -> int:
         BridgeError: there is no server, or a process does not start or keeps dying.
     """
     from bridge.chaos import clocks
-    from bridge.chaos.plan import KINDS, LIBFAKETIME, SHAPES, checked_kinds, make_plan
+    from bridge.chaos.plan import KINDS, SHAPES, checked_kinds, make_plan
     from bridge.chaos.run import ChaosSettings, run
     from bridge.process.loops import run_async
 
-    lacking = {shape: f"only with --redis {shape}" for shape in SHAPES if shape != options.redis}
-    if clocks.LIBFAKETIME is None:
-        lacking[LIBFAKETIME] = "libfaketime is not installed, which sets a process' clock"
-    left_out = {name: lacking[kind.needs] for name, kind in KINDS.items() if kind.needs in lacking}
+    left_out = {
+        name: f"only with {kind.options}"
+        for name, kind in KINDS.items()
+        if (kind.needs and options.redis not in kind.needs) or (kind.library and clocks.LIBFAKETIME is None)
+    }
     kinds = checked_kinds(options.kinds, tuple(name for name in KINDS if name not in left_out))
     command = ["tickbridge", "chaos", "--seed", str(options.seed), "--duration", f"{options.duration:g}s"]
     command += ["--redis", options.redis] * (options.redis != SHAPES[0]) + ["--kinds", ",".join(kinds)]

@@ -110,7 +110,8 @@ class Router:
                 self._table.keep_unpublished(set(self._exchange.subscriptions()).difference(wanted))
                 await self._open_all([one for one in wanted if not (self.standby and self._exchange.exclusive([one]))])
             self.report.starting = False
-            await self.holder.show()
+            with self._store.explained():
+                await self.holder.show()
         except BaseException:
             with suppress(*FAILURES, AlreadyRunningError):
                 await self._store.presence.leave()  # for who tries next, this one itself maybe

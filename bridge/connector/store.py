@@ -55,8 +55,11 @@ class Store:
         self._connections = connection_name(settings.namespace, name, self._instance)
         self.client = self._client()
         """For what is only read; in a Cluster it asks again by itself."""
-        self._writer = self._client(repeats=False)
-        self._slots = Slots(self._topology, self.client) if self._topology.kind is Kind.CLUSTER else None
+        cluster = self._topology.kind is Kind.CLUSTER
+        # Else both have the same connections: of two sets, one may be to a master that was replaced and does not know it.
+        # Who took a lease by the one, and read with the other how far the streams are, would leave a hole in them.
+        self._writer = self._client(repeats=False) if cluster else self.client
+        self._slots = Slots(self._topology, self.client) if cluster else None
         heartbeat = settings.heartbeat
         patience = min(_LAPSES_AFTER * heartbeat.interval, heartbeat.ttl)
         self.lease = Lease(self._writer, self.keys, name, patience, self._instance)
@@ -93,7 +96,7 @@ class Store:
     async def _look(self) -> None:
         address = None
         if self._slots:
-            with self._explained():
+            with self.explained():
                 await self._slots.refresh()
             address = self._slots.owner(slot_of(self.keys.catalog()))
         connection = await self.connection(address)
@@ -133,7 +136,7 @@ class Store:
         """
         connection = await self.connection(address)
         try:
-            with self._explained():
+            with self.explained():
                 await self.lease.assure()
         except BaseException:
             connection.abort("not usable")
@@ -187,7 +190,7 @@ class Store:
         Raises:
             RedisUnavailableError: Redis is out of reach.
         """
-        with self._explained():
+        with self.explained():
             return await self.presence.catalog.pairs(self._exchange, self._name)
 
     async def subaccounts(self) -> list[Subscription]:
@@ -196,7 +199,7 @@ class Store:
         Raises:
             RedisUnavailableError: Redis is out of reach.
         """
-        with self._explained():
+        with self.explained():
             try:
                 keys = await self.presence.catalog.subaccounts(self._exchange)
             except NoPermissionError as error:  # the rights of an earlier version: each is opened by its next event
@@ -210,7 +213,7 @@ class Store:
         Raises:
             RedisUnavailableError: Redis is out of reach, or the key is no stream.
         """
-        with self._explained():
+        with self.explained():
             return await open_stream(self.client, self.keys, stream, self._settings.redis.address)
 
     async def claim(self, streams: Sequence[str], fields: Mapping[str, str | int | float]) -> None:
@@ -220,7 +223,7 @@ class Store:
             AlreadyRunningError: somebody else has them.
             RedisUnavailableError: Redis is out of reach.
         """
-        with self._explained():
+        with self.explained():
             try:
                 await self.presence.catalog.separate()
             except NoPermissionError as error:  # the rights of an earlier version: another connector may have more
@@ -239,7 +242,7 @@ class Store:
             AlreadyRunningError: another connector writes these streams.
             RedisUnavailableError: Redis is out of reach.
         """
-        with self._explained():
+        with self.explained():
             return await self.presence.succeed(streams, fields, seen)
 
     async def end_predecessors(self, names: Sequence[str]) -> None:
@@ -248,7 +251,7 @@ class Store:
         Raises:
             RedisUnavailableError: Redis is out of reach.
         """
-        with self._explained():
+        with self.explained():
             await self._end_connections(names)
 
     async def go_on(self, stream: Stream, back: int, since: int | None = None) -> Tail:
@@ -259,7 +262,7 @@ class Store:
         Raises:
             RedisUnavailableError: Redis is out of reach, or the key is no stream.
         """
-        with self._explained():
+        with self.explained():
             return await continue_stream(
                 self.client, self.keys, stream, self._settings.redis.address, back=back, since=since
             )
@@ -271,7 +274,7 @@ class Store:
             AlreadyRunningError: somebody else has one of them.
             RedisUnavailableError: Redis is out of reach.
         """
-        with self._explained():
+        with self.explained():
             if names := await self.presence.claim_more(streams):
                 await self._end_connections(names)
 
@@ -285,7 +288,8 @@ class Store:
         if ended.refused and cluster:
             self._log.warning("predecessor_not_ended", error=ended.refused)
 
-    def _explained(self) -> AbstractContextManager[None]:
+    def explained(self) -> AbstractContextManager[None]:
+        """Turn errors of redis-py into ours, with an explanation."""
         redis = self._settings.redis
         return explained(redis.address, redis.plain_url)
 

@@ -14,6 +14,7 @@ import inspect
 from typing import Any, cast
 
 import redis
+from redis import exceptions
 from redis.asyncio import Connection, ConnectionPool, Redis, RedisCluster, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import AbstractConnection
@@ -152,6 +153,8 @@ class Topology:
             if self.tls:
                 merged["ssl"] = True
             sentinel = Sentinel(self.nodes, sentinel_kwargs=self._for_sentinels(merged))  # type: ignore[no-untyped-call]
+            for client in sentinel.sentinels:
+                _cancellable(client.connection_pool)
             return _cancellable(_SentinelPool(self.master, sentinel, **merged))  # type: ignore[no-untyped-call]
         if self._path:
             return _cancellable(ConnectionPool(connection_class=UnixDomainSocketConnection, path=self._path, **merged))
@@ -245,7 +248,17 @@ class Slots:
 
 
 class _SentinelPool(SentinelConnectionPool):
-    """A pool that also closes its connections to Sentinels."""
+    """A pool that also closes its connections to Sentinels, and has connections to one master only.
+
+    redis-py closes idle connections when it learns of another master, but keeps those that are in use at that moment. Until
+    the old master learns that it was replaced, commands would go to both by turns: a lease would be taken at one of them, and
+    what the streams have would be read from the other.
+    """
+
+    async def release(self, connection: Any) -> None:
+        if (connection.host, connection.port) != self.master_address:
+            await connection.disconnect(nowait=True)
+        await super().release(connection)
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
         await super().disconnect(inuse_connections)
@@ -258,7 +271,8 @@ class _Cancellable:
     """A mixin for redis-py's connections that sends without ``asyncio.wait_for``.
 
     On Python 3.11, ``wait_for`` swallows a cancellation that arrives as the write completes, so that a service under load
-    would never end. It also costs a task for each command.
+    would never end. It also costs a task for each command. Its errors are those of redis-py, which asks the next Sentinel
+    after no others.
     """
 
     socket_timeout: float | None
@@ -268,6 +282,10 @@ class _Cancellable:
         try:
             async with asyncio.timeout(limit):
                 await super().send_packed_command(command, check_health)  # type: ignore[misc]
+        except TimeoutError:
+            raise exceptions.TimeoutError("Timeout writing to socket") from None
+        except RuntimeError as error:  # uvloop refuses a transport that has just been closed
+            raise exceptions.ConnectionError(str(error)) from None
         finally:
             self.socket_timeout = limit
 

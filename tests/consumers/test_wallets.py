@@ -233,6 +233,30 @@ async def test_a_restart_of_redis_without_its_data_leaves_a_whole_hash(own_serve
         assert account.hash()["fills"] == "2"
 
 
+async def test_what_a_failover_brings_back_is_deleted_again(own_server) -> None:
+    """A replica that takes its master's place may lack the last writes, and thus still have what they deleted."""
+    with own_server.client() as client:
+        account = Account(client)
+        account.order("o1", "open")
+        account.position("long", "1")
+        async with keeping(own_server, account):
+            await until(account.done)
+            before = account.hash()
+            account.order("o1", "filled", "1.0")
+            account.order("o2", "open")
+            account.position("", "0")
+            await until(account.done)
+            own_server.kill()
+            own_server.start()
+            client.hset(WALLET, mapping={**before, "note": "not of this service"})
+            account.fill()
+            await until(account.done)
+            assert {"order:BTC-EUR:o1", "position:BTC-PERP"} <= before.keys()
+            there = account.hash()
+            assert not {"order:BTC-EUR:o1", "position:BTC-PERP"} & there.keys()
+            assert {"order:BTC-EUR:o2", "note"} <= there.keys()
+
+
 async def test_accounts_and_sub_accounts_are_chosen(redis_server, account) -> None:
     for subject, exchange in (("main/sub", "limitlex"), ("other", "limitlex"), ("main", "lmex")):
         Account(account.client, subject, exchange)

@@ -35,6 +35,20 @@ def test_a_plan_is_carried_out_and_the_streams_are_right(run: Run) -> None:
     assert report["command"] == f"tickbridge chaos --seed 4 --duration 20s --kinds {','.join(KINDS)}"
 
 
+def test_sentinels_put_replicas_in_the_place_of_their_master(run: Run) -> None:
+    kinds = ("kill", "cut", "pause-redis", "failover")
+    command = ["chaos", "--redis", "sentinel", "--seed", "1", "--duration", "20s", "--kinds", ",".join(kinds)]
+    chaos = run(*command, "--json")
+    assert chaos.ended(LONG) == 0, chaos.output
+    report: dict[str, Any] = json.loads(chaos.output)
+    assert report["ok"]
+    assert report["faults"]["failover"]["struck"]
+    assert report["faults"]["pause-redis"]["struck"]
+    assert {"redis-2", "sentinel-2"} <= report["processes"].keys()
+    assert all(counts["delta"] > 20 for key, counts in report["entries"].items() if key.endswith(":book"))
+    assert report["command"] == " ".join(["tickbridge", *command[:1], *command[3:7], *command[1:3], *command[7:]])
+
+
 def test_an_interrupted_run_is_audited(run: Run) -> None:
     chaos = run("chaos", "--duration", "1h", "--kinds", "cut,pause-redis")
     eventually(lambda: " cut " in chaos.output or " pause-redis " in chaos.output, "a fault", LONG)

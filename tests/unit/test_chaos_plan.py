@@ -9,7 +9,8 @@ from collections import Counter
 import pytest
 
 from bridge.chaos.faults import ACTIONS
-from bridge.chaos.plan import KINDS, checked_kinds, make_plan
+from bridge.chaos.plan import KINDS, SHAPES, checked_kinds, make_plan
+from bridge.chaos.shapes import STARTS
 from bridge.cli.main import main
 from bridge.errors import ConfigError
 
@@ -36,11 +37,41 @@ def test_every_kind_is_done_by_something() -> None:
     assert ACTIONS.keys() == KINDS.keys()
 
 
+def test_every_shape_of_redis_can_be_started_and_every_kind_names_shapes_that_exist() -> None:
+    assert STARTS.keys() == set(SHAPES)
+    assert all(set(kind.needs) <= set(SHAPES) for kind in KINDS.values())
+
+
+@pytest.mark.parametrize(
+    ("shape", "possible", "impossible"),
+    [
+        ("single", {"wipe-redis"}, {"failover": "--redis cluster or --redis sentinel", "move-slot": "--redis cluster"}),
+        ("cluster", {"failover", "move-slot"}, {"wipe-redis": "--redis single"}),
+        ("sentinel", {"failover"}, {"wipe-redis": "--redis single", "move-slot": "--redis cluster"}),
+    ],
+)
+def test_the_shape_of_redis_decides_which_kinds_there_are(
+    shape: str, possible: set[str], impossible: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["chaos", "--redis", shape, "--duration", "10m", "--print-plan", "--json"]
+    assert main(words) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert {fault["kind"] for fault in printed["plan"]} == KINDS.keys() - impossible.keys()
+    assert possible <= KINDS.keys() - impossible.keys()
+    assert (f"--redis {shape}" in printed["command"]) == (shape != "single")
+    for kind, options in impossible.items():
+        assert main([*words, "--kinds", kind]) == 1
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"{kind} is not possible here" in said
+        assert f"it needs {options}" in said
+
+
 def test_wrong_kinds_are_named_all_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         checked_kinds(("kil", "cut", "wipe-redis"), ("cut",))
     assert "did you mean 'kill'?" in str(caught.value)
     assert "wipe-redis is not possible here" in str(caught.value)
+    assert "it needs --redis single" in str(caught.value)
     assert checked_kinds((), ("cut", "kill")) == ("kill", "cut")
 
 

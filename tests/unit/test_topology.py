@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from redis import exceptions
 from redis.asyncio import ConnectionPool, SSLConnection
 from redis.asyncio.sentinel import SentinelConnectionPool
 
@@ -63,6 +66,61 @@ async def test_passwords_go_where_they_belong():
         theirs = sentinel.connection_pool.connection_kwargs
         assert (theirs["username"], theirs["password"], theirs["ssl_ca_certs"]) == ("su", "s&p", "/ca.pem")
         assert theirs["socket_connect_timeout"] == 1, "a dead Sentinel leaves time for the others"
+
+
+async def test_after_a_failover_all_connections_are_to_the_new_master(redis_server, own_server):
+    """Also those that were in use at the moment when the pool learnt of it."""
+    addresses = [("127.0.0.1", server.port) for server in (redis_server, own_server)]
+    pool: Any = Topology("redis+sentinel://a/m").pool()
+    said = addresses[0]
+
+    async def discover(_: str) -> tuple[str, int]:
+        return said
+
+    pool.sentinel_manager.discover_master = discover
+    try:
+        old, idle = await pool.get_connection(), await pool.get_connection()
+        await pool.release(idle)
+        assert idle.is_connected
+        said = addresses[1]
+        await pool.disconnect(inuse_connections=False)  # so that one has to be opened
+        new = await pool.get_connection()
+        assert (new.host, new.port) == addresses[1]
+        await pool.release(old)
+        again = await pool.get_connection()
+        assert again is old
+        assert (again.host, again.port) == addresses[1]
+        await pool.release(new)
+        assert new.is_connected
+        await pool.release(again)
+    finally:
+        await pool.disconnect()
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"), [(RuntimeError, exceptions.ConnectionError), (TimeoutError, exceptions.TimeoutError)]
+)
+@pytest.mark.parametrize("to_sentinel", [False, True])
+async def test_a_connection_that_was_just_closed_is_an_error_of_redis(redis_server, raised, expected, to_sentinel):
+    """uvloop raises a RuntimeError, after which nobody would try again, nor ask the next Sentinel."""
+    if to_sentinel:
+        whole: Any = Topology(f"redis+sentinel://127.0.0.1:{redis_server.port}/m").pool()
+        pool = whole.sentinel_manager.sentinels[0].connection_pool
+    else:
+        pool = Topology(redis_server.url).pool()
+    connection = await pool.get_connection()
+
+    def writelines(_: Any) -> None:
+        raise raised("the handler is closed")
+
+    try:
+        connection._writer.writelines = writelines
+        with pytest.raises(expected):
+            await connection.send_command("PING")
+        assert not connection.is_connected
+    finally:
+        await pool.release(connection)
+        await pool.disconnect()
 
 
 async def test_a_node_of_a_cluster():
