@@ -25,6 +25,8 @@ _OVERLAP = 15.0
 """Seconds by which a connection may be behind the one that it replaces: as long as a process may have been paused."""
 Sides = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
 RESET = "reset"
+_DOWN = frozenset({"down", "stale", "stop"})
+"""Those after which anything may be missing until the next ``live``."""
 LOSSES = frozenset({"down", "stale", "gap", "lost", "stop", RESET})
 """The control entries that say that something may be missing, and ``reset``: the stream itself begins again."""
 _RESET_KEY: tuple[object, ...] = (RESET,)
@@ -170,11 +172,15 @@ def check_book(rows: Iterable[Row], true: TrueBook, late: Late | None = None) ->
 
 
 class Kind(Struct, frozen=True):
-    """What identifies an event of a stream: its ``name`` (empty without one), and its ``content``."""
+    """What identifies an event of a stream: its ``name`` (empty without one), and its ``content``.
+
+    ``several``: whether its events may come over several connections, so that a stream that is `down` has some.
+    """
 
     noun: str
     name: Callable[[Mapping[str, str]], str]
     content: Callable[[Mapping[str, str]], tuple[object, ...]]
+    several: bool = False
 
 
 def _priced(fields: Mapping[str, str]) -> tuple[object, ...]:
@@ -182,13 +188,15 @@ def _priced(fields: Mapping[str, str]) -> tuple[object, ...]:
 
 
 TRADES = Kind("trade", itemgetter("id"), _priced)
-FILLS = Kind("fill", itemgetter("fill_id"), _priced)
+FILLS = Kind("fill", itemgetter("fill_id"), _priced, several=True)
 
 
 def check_events(
     rows: Iterable[Row], kind: Kind, true: Mapping[str, Happened], unnoticed: Container[str] = ()
 ) -> tuple[Counter[str], list[str]]:
     """Each event once; none missing unless a control entry between its neighbours says so, or nobody can know.
+
+    Where the kind has ``several`` connections, and the stream is `down`, any may be missing until `live`.
 
     ``true`` are the exchange's events by name, in order. Events without a name are recognised by second and content: of two
     that are alike, one may have been taken for a repeat of the other.
@@ -201,6 +209,8 @@ def check_events(
     order = {name: place for place, name in enumerate(true)}
     places: dict[int, int] = {}
     breaks: list[int] = []
+    in_doubt: set[int] = set()
+    is_down = False
     here: set[str] = set()
     named = _named(rows, kind, true)
     alike = _alike(true) if any(not kind.name(fields) for _, fields, _ in named if fields["type"] != "control") else {}
@@ -210,6 +220,7 @@ def check_events(
             counts[fields["event"]] += 1
             if fields["event"] == RESET:
                 here.clear()  # what is in the stream that Redis has lost is no part of the one that begins
+            is_down = fields["event"] in _DOWN or (is_down and fields["event"] != "live")
             if fields["event"] in LOSSES:
                 breaks.append(place)
             elif begun is None:
@@ -225,6 +236,8 @@ def check_events(
             wrong.append(f"{ident}: {kind.noun} {name} is there twice")
         here.add(name)
         places.setdefault(order[name], place)
+        if is_down and kind.several:
+            in_doubt.add(place)
     seen = sorted(places)
     for number, (name, event) in enumerate(true.items()):
         early = number < seen[0] if seen else begun is None or event.time < begun + _SETTLING
@@ -234,7 +247,7 @@ def check_events(
         around = (
             [places[seen[i]] if 0 <= i < len(seen) else len(named) for i in (at - 1, at)] if seen else [0, len(named)]
         )
-        declared = bisect_left(breaks, min(around)) < bisect_left(breaks, max(around))
+        declared = min(around) in in_doubt or bisect_left(breaks, min(around)) < bisect_left(breaks, max(around))
         unknowable = name in unnoticed or any(order[twin] in places for twin in alike.get(name, ()))
         counts["declared missing" if declared else "unnoticed" if unknowable else "missing"] += 1
         if not declared and not unknowable:

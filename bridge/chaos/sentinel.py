@@ -73,7 +73,7 @@ class _Sentinels(Servers):
 
     async def promote_replica(self, master: int) -> None:
         # Nobody asks the old master, which goes on until the Sentinels tell it, or it has no replica any more.
-        await self._ask_sentinel(self._sentinels[master], "FAILOVER", _MASTER)
+        await self._ask_sentinel(self._sentinels[master % _SENTINELS], "FAILOVER", _MASTER)
 
     async def complete(self) -> bool:
         """Whether each Sentinel knows all others and all servers, and every replica follows the master."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from msgspec import structs
 
@@ -78,7 +78,7 @@ def succeed(
     cut = max(alive, data[found.last].recv if found.last >= 0 else 0) if topic.each_counts else now
     said, later = _state_at(held, cut)
     live = said is not None and said.event is ControlEvent.LIVE
-    stream_is_live = _is_live(written)
+    stream_is_live = _is_live([*before, *written])
     out = _Out(topic, sink)
     if live and not stream_is_live:
         out.say(now, ControlEvent.LIVE)
@@ -133,14 +133,15 @@ def _state_at(held: Held, cut: int) -> tuple[Control | None, list[Control]]:
     return said, later
 
 
-def _is_live(written: Iterable[Event]) -> bool:
-    """Whether a stream says that it is live, by its newest events, oldest first."""
-    for event in reversed(list(written)):
-        if not isinstance(event, Control) or event.event is ControlEvent.LIVE:
-            return True
-        if event.event not in _NO_STATE:
-            return False
-    return False
+def _is_live(written: Sequence[Event]) -> bool:
+    """Whether a stream says that it is live, by its newest events, oldest first.
+
+    An account may have several connections, of which one is down: then its streams have data, and are not live.
+    """
+    for event in reversed(written):
+        if isinstance(event, Control) and event.event not in _NO_STATE:
+            return event.event is ControlEvent.LIVE
+    return any(not isinstance(event, Control) for event in written)
 
 
 class _Out:

@@ -134,6 +134,17 @@ def declared(place: int, event: str) -> Callable[[list[Row]], None]:
     return lambda rows: rows.__setitem__(place, control(place + 1, event))
 
 
+def down_earlier(*, live: bool) -> Callable[[list[Row]], None]:
+    """After the first there is a `down`, and perhaps a `live`; the last one is missing."""
+
+    def spoil(rows: list[Row]) -> None:
+        states = ["down", "live"] if live else ["down"]
+        rows[:] = [control(1, "live"), rows[1], *(control(1, state) for state in states), *rows[2:-1]]
+        rows[:] = [(f"{100_000 + number}-{number}", fields) for number, (_, fields) in enumerate(rows, 1)]
+
+    return spoil
+
+
 @pytest.mark.parametrize(
     ("key", "spoil", "wrong"),
     [
@@ -152,6 +163,9 @@ def declared(place: int, event: str) -> Callable[[list[Row]], None]:
         (FILLS, renumbered(1), []),  # before the first one that was read
         (FILLS, renumbered(2), ["fill f2 is missing, and nothing says so"]),
         (FILLS, declared(2, "lost"), []),
+        (FILLS, down_earlier(live=False), []),
+        (TRADES, down_earlier(live=False), ["trade 5 is missing, and nothing says so"]),
+        (FILLS, down_earlier(live=True), ["fill f5 is missing, and nothing says so"]),
         (FILLS, repeated(2), ["is not the exchange's, or is there twice"]),
         (BOOK, instead(1, bids="10:7"), ["100002-2: not a book of the exchange's", "at the end"]),
         (BOOK, instead(3, asks="12:6"), ["100004-4: not a book of the exchange's", "at the end"]),

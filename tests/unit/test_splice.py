@@ -168,6 +168,15 @@ def test_a_stream_that_was_down_is_live_again_with_its_standby() -> None:
     assert said == ["live", *feed[5:]]
 
 
+def test_a_stream_that_has_data_and_is_down_is_live_again_with_its_standby() -> None:
+    """One of an account's two connections was down; what came over the other does not make the stream live."""
+    standby = Standby(Channel.FILLS)
+    fills = [Fill("main", None, START + n * S, str(n), "1", "A-B", "buy", "1", "1", "0", "A") for n in range(6)]
+    standby.take(*fills)
+    states = [Control("main", None, START, Channel.FILLS, event) for event in (ControlEvent.LIVE, ControlEvent.DOWN)]
+    assert standby.succeed([*states, *fills[:4]], alive=fills[4].recv, now=fills[5].recv) == ["live", *fills[4:]]
+
+
 def test_the_connections_of_the_standby_while_the_writer_wrote_are_not_told() -> None:
     standby = Standby(Channel.TRADES)
     feed = [trade(place * 0.5, str(place)) for place in range(20)]
