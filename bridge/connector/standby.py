@@ -20,6 +20,7 @@ from bridge.connector.store import Store
 from bridge.connector.writer_clock import WriterClock
 from bridge.errors import RedisUnavailableError
 from bridge.exchanges.api import Subscription
+from bridge.model import PUBLIC_CHANNELS, Control
 from bridge.process.lifecycle import end_tasks
 from bridge.publish.publisher import Publisher
 from bridge.redis.errors import FAILURES
@@ -165,6 +166,9 @@ class Standby:
         earliest = self.window.told_again(stream) if isinstance(topic, IdTopic) else 0
         since = self._clock.id_time(earliest) - _EARLIER if earliest else None
         tail = await self._asked(lambda: self._store.go_on(stream, OVERLAP, since), self._patience)
+        # An account may have several connections, of which one has been down for long: its streams have data all the same.
+        said = stream.channel in PUBLIC_CHANNELS or any(isinstance(event, Control) for event in tail.events)
+        down = not said and await self._asked(lambda: self._store.is_down(stream), self._patience)
         if not self.window.holds(stream):
             return  # its pair has left meanwhile
         held = self.window.release(stream)
@@ -173,7 +177,8 @@ class Standby:
         times = map(self._clock.received, [event.recv for event in tail.events], tail.times, repeat(now))
         written = [structs.replace(event, recv=recv) for event, recv in zip(tail.events, times, strict=True)]
         self._newest = max([self._newest, *(event.recv for event in written[-1:])])
-        if not succeed(topic, self._publisher, held, written, alive=self._alive, now=now, reread=bool(earliest)):
+        reread = bool(earliest)
+        if not succeed(topic, self._publisher, held, written, alive=self._alive, now=now, reread=reread, down=down):
             self._books.dropped(topic)
 
     async def _asked(self, ask: Callable[[], Awaitable[T]], patience: float | None) -> T:

@@ -19,7 +19,7 @@ from bridge.errors import RedisUnavailableError
 from bridge.exchanges.api import Subscription
 from bridge.feed.shared import SharedBudget
 from bridge.keys import Keys
-from bridge.model import Channel
+from bridge.model import Channel, ControlEvent
 from bridge.publish.cluster import ClusterNodes
 from bridge.publish.connection import RedisConnection, open_connection
 from bridge.publish.pending import Budget
@@ -266,6 +266,16 @@ class Store:
             return await continue_stream(
                 self.client, self.keys, stream, self._settings.redis.address, back=back, since=since
             )
+
+    async def is_down(self, stream: Stream) -> bool:
+        """Whether the catalog says that a stream was not live at the last heartbeat of the process that wrote it.
+
+        Raises:
+            RedisUnavailableError: Redis is out of reach.
+        """
+        with self.explained():
+            owners = await self.presence.catalog.owners([stream.key])
+        return any(writer.state not in ("", ControlEvent.LIVE) for each in owners.values() for writer in each.values())
 
     async def claim_more(self, streams: Sequence[str]) -> None:
         """Take further streams.

@@ -36,6 +36,7 @@ def succeed(
     alive: int,
     now: int,
     reread: bool = False,
+    down: bool = False,
 ) -> bool:
     """Publish what the stream lacks, and go on from there.
 
@@ -47,6 +48,7 @@ def succeed(
         alive: until when (ns) the other connector has written everything.
         now: the time (ns).
         reread: whether ``written`` goes further back, because the exchange has said again what happened before.
+        down: whether the stream is known to be down, if ``written`` does not say so.
 
     Returns:
         Whether that is all; not if a book has to be asked for.
@@ -78,7 +80,7 @@ def succeed(
     cut = max(alive, data[found.last].recv if found.last >= 0 else 0) if topic.each_counts else now
     said, later = _state_at(held, cut)
     live = said is not None and said.event is ControlEvent.LIVE
-    stream_is_live = _is_live([*before, *written])
+    stream_is_live = _is_live([*before, *written], down=down)
     out = _Out(topic, sink)
     if live and not stream_is_live:
         out.say(now, ControlEvent.LIVE)
@@ -133,7 +135,7 @@ def _state_at(held: Held, cut: int) -> tuple[Control | None, list[Control]]:
     return said, later
 
 
-def _is_live(written: Sequence[Event]) -> bool:
+def _is_live(written: Sequence[Event], *, down: bool) -> bool:
     """Whether a stream says that it is live, by its newest events, oldest first.
 
     An account may have several connections, of which one is down: then its streams have data, and are not live.
@@ -141,7 +143,7 @@ def _is_live(written: Sequence[Event]) -> bool:
     for event in reversed(written):
         if isinstance(event, Control) and event.event not in _NO_STATE:
             return event.event is ControlEvent.LIVE
-    return any(not isinstance(event, Control) for event in written)
+    return not down and any(not isinstance(event, Control) for event in written)
 
 
 class _Out:

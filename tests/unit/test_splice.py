@@ -42,10 +42,10 @@ class Standby:
         for event in events:
             self.topic.accept(event)
 
-    def succeed(self, written: list[Any], *, alive: int, now: int) -> list[Any]:
+    def succeed(self, written: list[Any], *, alive: int, now: int, down: bool = False) -> list[Any]:
         """What it writes, data as they are and control events by name."""
         held = self.window.release(self.stream)
-        succeed(self.topic, self.sink, held, written, alive=alive, now=now)
+        succeed(self.topic, self.sink, held, written, alive=alive, now=now, down=down)
         return self.said()
 
     def said(self) -> list[Any]:
@@ -175,6 +175,15 @@ def test_a_stream_that_has_data_and_is_down_is_live_again_with_its_standby() -> 
     standby.take(*fills)
     states = [Control("main", None, START, Channel.FILLS, event) for event in (ControlEvent.LIVE, ControlEvent.DOWN)]
     assert standby.succeed([*states, *fills[:4]], alive=fills[4].recv, now=fills[5].recv) == ["live", *fills[4:]]
+
+
+@pytest.mark.parametrize("down", [True, False])
+def test_the_catalog_says_whether_a_stream_is_down_whose_newest_entries_do_not(down: bool) -> None:
+    standby = Standby(Channel.FILLS)
+    fills = [Fill("main", None, START + n * S, str(n), "1", "A-B", "buy", "1", "1", "0", "A") for n in range(6)]
+    standby.take(*fills)
+    said = standby.succeed(fills[:4], alive=fills[4].recv, now=fills[5].recv, down=down)
+    assert said == ["live"] * down + fills[4:]
 
 
 def test_the_connections_of_the_standby_while_the_writer_wrote_are_not_told() -> None:

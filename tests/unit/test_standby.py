@@ -16,7 +16,7 @@ from bridge.connector.opening import Tail
 from bridge.connector.standby import Standby
 from bridge.errors import RedisUnavailableError
 from bridge.exchanges.api import Subscription
-from bridge.model import Channel, Control, ControlEvent, Event, Trade
+from bridge.model import Channel, Control, ControlEvent, Event, Fill, Trade
 from bridge.publish.stream import Retention, Stream
 from bridge.sequencer import topic_type
 from tests.patience import PATIENCE
@@ -41,6 +41,8 @@ class Store:
     def __init__(self) -> None:
         self.presence = Presence()
         self.left: list[Event] = []
+        self.down = False
+        """What the catalog says of streams."""
         self.set = 0
         """By how much (ns) the clock of the writer's host was set before it received them."""
         self.claimed: list[str] = []
@@ -52,6 +54,9 @@ class Store:
         fields()
         self.claimed = streams()
         return []
+
+    async def is_down(self, stream: Stream) -> bool:
+        return self.down
 
     async def end_predecessors(self, names: list[str]) -> None: ...
 
@@ -93,11 +98,11 @@ class Bench:
         if len(self.openings) <= self.fails:
             raise RedisUnavailableError("redis", "away")
 
-    def add(self, pair: str) -> Any:
-        stream = Stream(f"md:{{x:{pair}}}:trades", Channel.TRADES, pair, Retention(1_000, 1e6))
+    def add(self, subject: str, channel: Channel = Channel.TRADES) -> Any:
+        stream = Stream(f"md:{{x:{subject}}}:{channel}", channel, subject, Retention(1_000, 1e6))
         self.standby.window.add(stream)
-        topic = topic_type(Channel.TRADES)(stream, self.standby.window, lambda *_: None)
-        self.topics[Subscription(Channel.TRADES, pair)] = topic
+        topic = topic_type(channel)(stream, self.standby.window, lambda *_: None)
+        self.topics[Subscription(channel, subject)] = topic
         return topic
 
     async def take_over(self, holder: Any = None) -> list[Event]:
@@ -143,6 +148,21 @@ async def test_hosts_clocks_were_set(its: int, mine: int, shown: bool, monkeypat
     assert await bench.take_over(holder) == [trade(now - S, "2")]
     [paused] = holder.paused
     assert 80 <= paused < 80 + PATIENCE, "by the clock that nobody sets"
+
+
+@pytest.mark.parametrize("down", [True, False])
+async def test_an_account_of_which_one_connection_was_down_for_long(down: bool) -> None:
+    """Its streams have data all the same, and the newest entries do not say that they are down."""
+    bench, now = Bench(), CLOCK.now()
+    topic = bench.add("main", Channel.FILLS)
+    topic.go_live(now - 90 * S)
+    fills = [Fill("main", None, now - ago * S, str(ago), "1", "A-B", "buy", "1", "1", "0", "A") for ago in (3, 1)]
+    for fill in fills:
+        topic.accept(fill)
+    bench.standby._alive = now - 2 * S
+    bench.store.left, bench.store.down = fills[:1], down
+    said = [event.event if isinstance(event, Control) else event for event in await bench.take_over()]
+    assert said == [ControlEvent.LIVE] * down + fills[1:]
 
 
 async def test_what_the_exchange_said_again_after_a_reconnect_of_the_standby_is_written_already() -> None:
