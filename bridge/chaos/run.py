@@ -89,6 +89,7 @@ class _Chaos(Showing):
                 settings.seed,
                 self.notify,
                 temporary=not kept,
+                set_clocks="clock" in settings.kinds,
             ) as world:
                 self._processes = world.processes
                 await self._disturb(world)

@@ -16,7 +16,7 @@ import yaml
 from msgspec import Struct, field
 from redis.asyncio import Redis
 
-from bridge.chaos.clocks import LIBFAKETIME, HostClock, remove_leftovers
+from bridge.chaos.clocks import HostClock, remove_leftovers
 from bridge.chaos.collector import Collector
 from bridge.chaos.plan import READERS, SIDES
 from bridge.chaos.proxy import Proxy
@@ -37,8 +37,9 @@ _RATE = 60.0
 """Public messages per second of each exchange."""
 _SETTINGS: dict[str, Any] = {"ping_interval": 1, "dead_after": DEAD_AFTER, "standby": True}
 _COMMON: dict[str, Any] = {
-    "heartbeat": {"interval": "500ms", "ttl": "3s"},
-    "shutdown_timeout": "3s",
+    # A takeover after two and a half seconds of silence: starting processes may take all of a small machine for one or two.
+    "heartbeat": {"interval": "1s", "ttl": "6s"},
+    "shutdown_timeout": "6s",
     "log": {"level": "debug"},
     "http": {"port": "off"},
     # So that nothing is trimmed before it is compared.
@@ -68,7 +69,7 @@ class World(Struct):
     venues: dict[str, Venue] = field(default_factory=dict)
     links: dict[str, list[Proxy]] = field(default_factory=dict)
     clocks: dict[str, HostClock] = field(default_factory=dict)
-    """Those of the connectors' processes; empty without libfaketime."""
+    """Those of the connectors' processes, if they can be set."""
 
     @property
     def redis(self) -> Redis:
@@ -115,8 +116,9 @@ async def build(
     notify: Callable[[str], None],
     *,
     temporary: bool,
+    set_clocks: bool,
 ) -> AsyncIterator[World]:
-    """Start everything; leaving the block ends everything.
+    """Start everything; leaving the block ends everything. ``set_clocks``: connectors have clocks that can be set.
 
     Raises:
         BridgeError: there is no server, or a process does not start.
@@ -132,7 +134,7 @@ async def build(
         collector = Collector(servers.client, keys, directory / "streams")
         world = World(directory, keys, servers, processes, collector)
         for exchange in EXCHANGES:
-            await _start_venue(world, stack, exchange, seed)
+            await _start_venue(world, stack, exchange, seed, set_clocks=set_clocks)
         for name in READERS:
             url, world.links[f"{name} to redis"] = await servers.way(stack)
             environment = {"TICKBRIDGE_REDIS__URL": url, "NO_COLOR": "1"}
@@ -140,7 +142,7 @@ async def build(
         yield world
 
 
-async def _start_venue(world: World, stack: AsyncExitStack, exchange: str, seed: int) -> None:
+async def _start_venue(world: World, stack: AsyncExitStack, exchange: str, seed: int, *, set_clocks: bool) -> None:
     directory, journal = world.directory, world.directory / f"{exchange}.journal.jsonl"
     options = {"--seed": str(seed), "--rate": f"{_RATE:g}", "--activity": "0.1", "--journal": str(journal)}
     simulator, port = await start_simulation(world.processes, f"simulator-{exchange}", exchange, directory, options)
@@ -163,7 +165,7 @@ async def _start_venue(world: World, stack: AsyncExitStack, exchange: str, seed:
         path.touch(mode=0o600)
         path.write_text(yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
         environment = {"NO_COLOR": "1"}
-        if LIBFAKETIME is not None:
+        if set_clocks:
             world.clocks[name] = HostClock(directory / f"{name}.clock")
             environment |= world.clocks[name].environment
         command = python_module("bridge", "run", "--config", str(path))
