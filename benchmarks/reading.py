@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import sys
 import time
@@ -21,6 +20,7 @@ from benchmarks.exchange import STAMP_DIGITS
 from bridge.keys import StreamKey
 from bridge.model import Channel, Control, Trade
 from bridge.process.loops import run_async
+from bridge.process.starting import collect_rarely
 from consumers.items import Entry, Item
 from consumers.keeper import BookKeeper
 from consumers.positions import Position
@@ -43,9 +43,6 @@ def main() -> None:
     parser.add_argument("--book", action="store_true", help="make a book of the first stream")
     parser.add_argument("--stamped", action="store_true", help="prices are the times of sending")
     options = parser.parse_args()
-    # As `tickbridge run` does: a full collection that walks all that is loaded takes tens of milliseconds.
-    gc.collect()
-    gc.freeze()
     print(json.dumps(run_async(_read(options), options.loop)), flush=True)
 
 
@@ -54,6 +51,7 @@ async def _read(options: argparse.Namespace) -> dict[str, Any]:
     latencies: list[int] = []
     keeper = BookKeeper(StreamKey("bench", "", Channel.BOOK)) if options.book else None
     warm = 0
+    collect_rarely()  # as consumers do
     cpu = began = 0.0
     streams = dict.fromkeys(options.keys, Position.START)
     async with Reader(options.redis, streams, namespace=options.namespace) as reader:

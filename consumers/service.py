@@ -23,6 +23,7 @@ from bridge.printable import printable
 from bridge.process.lifecycle import end_on_signals, run_loop
 from bridge.process.output import QueuedText, before_end, open_missing_streams, queued_output
 from bridge.process.repeats import Repeats, Summary
+from bridge.process.starting import collect_rarely
 from bridge.redis.errors import AWAY, FAILURES, explain, is_wrong_type, refuses_key
 from bridge.redis.topology import RedisUrlError, Topology
 from consumers.monitor import HttpAddress, http_address
@@ -244,6 +245,7 @@ def serve(
     ):
         _log_to_stderr(prog)
         code = 0
+        collect_rarely()
         try:
             run_loop(_until_signal(main()), loop)
         except* BrokenPipeError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import ipaddress
 import os
 from argparse import Namespace
@@ -36,8 +35,6 @@ DESCRIPTION = "Serves the streams to browsers: WebSocket, server-sent events, JS
 _PROCESSES = "TICKBRIDGE_WEB_PROCESSES"
 """Where the demo lets its processes be killed. Not an option: the address has a secret in it."""
 _MIB = 1024 * 1024
-_COLLECT_AFTER = 20_000, 20, 20
-"""Objects more than before until the youngest are looked at, and how often until the older ones are."""
 _COUNT = 200
 _BLOCK = 0.1
 """Seconds until a stream that a client asks for is read, at most."""
@@ -186,15 +183,7 @@ def start(parser: Parser, args: Namespace) -> int:
             "configure tokens (--tokens FILE), or give --http 127.0.0.1:PORT"
         )
     args.http = args.http._replace(explicit=True)
-    _collect_rarely()
     return serve("web", lambda: run(args, tokens), _fastest_loop())
-
-
-def _collect_rarely() -> None:
-    """Have the garbage collector look less often: what is in memory for clients has no cycles, and is looked at in vain."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_COLLECT_AFTER)
 
 
 def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

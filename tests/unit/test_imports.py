@@ -25,7 +25,9 @@ GROUND = {
 SHARED = {"exchanges.api", "exchanges.toolkit.timing.waiting", "exchanges.toolkit.values.numbers"}
 TOOLKIT = ("values", "timing", "pairs", "sessions", "rest", "accounts")
 """Its rooms: each may import itself and those before it."""
-PROCESS = {f"process.{name}" for name in ("serving", "exposition", "requests", "output", "lifecycle", "repeats")}
+PROCESS = {
+    f"process.{name}" for name in ("serving", "exposition", "requests", "output", "lifecycle", "repeats", "starting")
+}
 MARKET = {
     f"simulator.{name}"
     for name in (

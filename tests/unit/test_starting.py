@@ -7,6 +7,7 @@ import pytest
 
 from bridge.process.loops import run_async
 from bridge.process.starting import quick_imports
+from consumers.service import serve
 
 
 def test_garbage_is_collected_as_usual_once_a_loop_runs_and_afterwards():
@@ -22,3 +23,19 @@ def test_garbage_is_collected_as_usual_once_a_loop_runs_and_afterwards():
     with pytest.raises(SystemExit), quick_imports():
         sys.exit()
     assert gc.get_threshold() == usual
+
+
+def test_a_consumer_collects_garbage_rarely() -> None:
+    usual = gc.get_threshold()
+    found: list[int] = []
+
+    async def main() -> None:
+        found.append(gc.get_threshold()[0])
+
+    try:
+        with quick_imports():
+            assert serve("books", main) == 0
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*usual)
+    assert found == [20_000]
