@@ -10,7 +10,7 @@ from bridge.model import Control, ControlEvent, Event
 from bridge.publish.stream import Stream
 from bridge.sequencer.books import BookTopic
 from bridge.sequencer.identified import is_history, oldest_kept
-from bridge.sequencer.splice import delay, splice
+from bridge.sequencer.splice import Splice, delay, splice
 from bridge.sequencer.topic import Sink, Topic
 from bridge.sequencer.window import Held
 
@@ -77,7 +77,7 @@ def succeed(
     data = [event for event in data if event.recv >= begun]
     found = splice(ours, data, topic.identity, begun)
     # Where the newest event says all, what the standby's connections have been through says nothing.
-    cut = max(alive, data[found.last].recv if found.last >= 0 else 0) if topic.each_counts else now
+    cut = _cut(data, found, alive) if topic.each_counts else now
     said, later = _state_at(held, cut)
     live = said is not None and said.event is ControlEvent.LIVE
     stream_is_live = _is_live([*before, *written], down=down)
@@ -103,6 +103,16 @@ def succeed(
         if id(event) in due:
             out.put(event)
     return True
+
+
+def _cut(data: Sequence[Event], found: Splice, alive: int) -> int:
+    """From when on (ns) the stream has what the standby's connections have been through.
+
+    While the writer lived it wrote everything, unless Redis has lost that: then the standby's own is all that there is.
+    """
+    common = data[found.last].recv if found.last >= 0 else 0
+    again = [data[place].recv for place in found.fresh if common < data[place].recv <= alive]
+    return min(again) if again else max(alive, common)
 
 
 def _apart(written: Sequence[Event]) -> tuple[Sequence[Event], Sequence[Event]]:

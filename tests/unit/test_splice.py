@@ -186,6 +186,19 @@ def test_the_catalog_says_whether_a_stream_is_down_whose_newest_entries_do_not(d
     assert said == ["live"] * down + fills[4:]
 
 
+def test_what_a_standby_missed_is_told_where_redis_has_lost_what_the_writer_wrote() -> None:
+    """Its connection was down while the writer lived; of both, Redis has nothing any more."""
+    standby = Standby(Channel.FILLS)
+    fills = [Fill("main", None, START + n * S, str(n), "1", "A-B", "buy", "1", "1", "0", "A") for n in range(6)]
+    standby.topic.go_live(START - S)
+    standby.take(*fills[:2])
+    standby.topic.down(START + 2 * S, "cut off")
+    standby.topic.go_live(START + 3 * S)
+    standby.take(*fills[4:])
+    said = standby.succeed([], alive=START + 5 * S, now=START + 6 * S)
+    assert said == ["live", *fills[:2], "down", "live", *fills[4:]]
+
+
 def test_the_connections_of_the_standby_while_the_writer_wrote_are_not_told() -> None:
     standby = Standby(Channel.TRADES)
     feed = [trade(place * 0.5, str(place)) for place in range(20)]
