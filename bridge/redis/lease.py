@@ -5,10 +5,10 @@
 
 A takeover atomically replaces the token by one with the next number. The first number, also after Redis has lost the
 fence, is the time in milliseconds by Redis' clock, so that a process that wrote before the loss has a lower one, whatever
-its host's clock shows. From a takeover on, the
-previous process writes nothing: its entries are sent after a check of the fence (`bridge.publish.fence`), everything else
-goes through `Lease.write`. In a Cluster, a transaction covers only one slot. There, the new process closes the old one's
-connections (`bridge.redis.connections`), and every process checks the fence on a new connection before it writes.
+its host's clock shows. From a takeover on, the previous process writes nothing: its entries are sent after a check of the
+fence (`bridge.publish.fence`), everything else goes through `Lease.write`. In a Cluster, a transaction covers only one
+slot. There, the new process closes the old one's connections (`bridge.redis.connections`), and every process checks the
+fence on a new connection before it writes.
 """
 
 from __future__ import annotations
