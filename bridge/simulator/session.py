@@ -58,7 +58,10 @@ async def serve_socket(
     What the client says goes to ``listener``; without one it is ignored.
     """
     ws = web.WebSocketResponse(autoping=False, autoclose=False, compress=False, timeout=_CLOSE_TIMEOUT)
-    await ws.prepare(request)
+    try:
+        await ws.prepare(request)
+    except ConnectionError:
+        return ws  # gone before it was answered
     transport = request.transport
     if transport is None:
         return ws
