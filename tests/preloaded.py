@@ -167,7 +167,7 @@ def _serve(control: socket.socket) -> dict[str, Any]:
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         ready = select.select([control, woken], [], [])[0]
         if woken in ready:
@@ -181,6 +181,7 @@ def _serve(control: socket.socket) -> dict[str, Any]:
             if not pid:
                 job: dict[str, Any] = json.loads(data)
                 _become(job, *handles[:2])
+                signal.signal(signal.SIGINT, interrupt)  # that of a process in the background is ignored
                 return job
             for handle in handles[:2]:
                 os.close(handle)
@@ -207,7 +208,6 @@ def _become(job: dict[str, Any], output: int, errors: int) -> None:
     """Make the fork what a process is at its start."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.dup2(output, 1)
     os.dup2(errors, 2)
     os.closerange(_STANDARD, min(1 << 16, os.sysconf("SC_OPEN_MAX")))

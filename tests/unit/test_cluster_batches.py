@@ -49,7 +49,9 @@ async def published(cluster, streams):
         return await open_connection(topology, "test", PATIENCE, address=address, reply_timeout=PATIENCE)
 
     nodes = ClusterNodes(slots, connect, address=topology.address, log=bound)
-    publisher = Publisher(nodes, lambda: repeat(0.01), Events(), budget=Budget(), standing_by=False, log=bound)
+    # However old `T0` is, nothing is dropped for its age.
+    budget = Budget(max_age=float("inf"))
+    publisher = Publisher(nodes, lambda: repeat(0.01), Events(), budget=budget, standing_by=False, log=bound)
     for one in streams:
         publisher.add(one)
     task = asyncio.create_task(publisher.run())
