@@ -26,7 +26,7 @@ asked for the fills of the last minutes again, however many there were."""
 _CLEAN_ENOUGH = 2
 """Connections without a replayed history after which an exchange is taken for one that replays none."""
 _BESIDE = 1_000_000_000
-"""Nanoseconds that one connection may be behind another."""
+"""Nanoseconds that one connection may be behind another at least."""
 _AT_ONCE = 20_000_000
 """Nanoseconds within which two connections usually bring the same message."""
 
@@ -56,7 +56,8 @@ class IdTopic(Topic):
         self._clean = 0
         """Connections so far that began with none; reset by one that did."""
         self._beside: deque[tuple[int, tuple[Any, ...]]] = deque()
-        """What the connection before brought while this one warmed up, until ``_beside_until``."""
+        """What the connection before brought while this one warmed up, until ``_beside_until``, and until this one brings
+        something that happened after it: a busy process or a slow network may be seconds behind."""
         self._beside_until = 0
 
     def seed(self, tail: Sequence[Event], recv: int) -> None:
@@ -128,7 +129,7 @@ class IdTopic(Topic):
 
     def _stands(self, recv: int, content: tuple[Any, ...]) -> bool:
         """Whether this is the second copy of a trade that came over the connection before, or a replayed one."""
-        if recv > self._beside_until:
+        if recv > self._beside_until and self._beside and not _before(content, self._beside[-1][1]):
             self._beside.clear()
         places = [place for place, (_, known) in enumerate(self._beside) if known == content]
         if places:
@@ -184,6 +185,11 @@ def is_history(event: Event, oldest: Trade | None) -> bool:
     if event.id.isdecimal() and oldest.id.isdecimal():
         return int(event.id) < int(oldest.id) and event.ts <= oldest.ts
     return event.ts < oldest.ts
+
+
+def _before(content: tuple[Any, ...], newest: tuple[Any, ...]) -> bool:
+    """Whether an event happened at the time of another one at the latest, by the exchange's clock."""
+    return content[0] is not None and newest[0] is not None and content[0] <= newest[0]
 
 
 def _ident(event: Identified) -> Ident:

@@ -119,6 +119,19 @@ class TestIds:
         rig.topic.accept(trade(20, size="2"))  # a second one like it, which only the new connection had
         assert [e.size for e in rig.sink.data] == ["1", "2", "2"]
 
+    def test_a_connection_that_is_seconds_behind_the_one_before_it_repeats_nothing(self):
+        """The machine is busy, or the network is slow: what happened at the same time is still to come."""
+        rig = Rig(Channel.TRADES)
+        old = [trade(second, size=size) for second, size in ((10, "1"), (11, "2"), (11, "3"))]
+        for event in old:
+            rig.topic.accept(event)
+        rig.topic.reopened(T0 + 5 * SECOND)
+        late = [structs.replace(event, recv=event.recv + 4 * SECOND) for event in old]
+        for event in (*late, trade(11, size="4", recv=T0 + 16 * SECOND), trade(16, size="2"), trade(16, size="3")):
+            rig.topic.accept(event)
+        assert [e.size for e in rig.sink.data] == ["1", "2", "3", "4", "2", "3"]
+        assert rig.topic.repeated == 3
+
     def test_a_takeover_drops_the_history_that_the_exchange_replays(self):
         """Whether recent trades come again after each connect isn't known: if they do, they stand already."""
         rig = Rig(Channel.TRADES)

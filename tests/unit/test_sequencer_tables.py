@@ -256,12 +256,20 @@ class TestIds:
 class TestBeside:
     """Without ids, two connections side by side: each copy of a trade is taken away once."""
 
-    def test_within_a_second_the_other_connections_copy_is_a_repeat_and_later_it_is_not(self):
-        for late, repeated in ((SECOND, 1), (SECOND + 1, 0)):
+    def test_the_other_connections_copy_is_a_repeat_however_late(self):
+        for late in (SECOND, SECOND + 1, 60 * SECOND):
             rig = Rig(Channel.TRADES)
             rig.topic.accept(trade(0, recv=T0))
             rig.topic.reopened(T0)
             rig.topic.accept(trade(0, recv=T0 + late))
+            assert rig.topic.repeated == 1, late
+
+    def test_without_a_time_it_is_one_within_a_second_and_later_it_is_not(self):
+        for late, repeated in ((SECOND, 1), (SECOND + 1, 0)):
+            rig = Rig(Channel.TRADES)
+            rig.topic.accept(structs.replace(trade(0, recv=T0), ts=None))
+            rig.topic.reopened(T0)
+            rig.topic.accept(structs.replace(trade(0, recv=T0 + late), ts=None))
             assert rig.topic.repeated == repeated, late
 
     def test_what_came_before_the_second_connection_is_no_copy_of_its(self):
