@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -108,8 +109,16 @@ def test_a_book(redis_server, trades) -> None:
     assert keeper.top() == ([("9", "1")], [("11", "1")])
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A process in the background may have been started with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals go to the main thread")
-def test_an_interrupt_ends_the_wait_and_loses_nothing(redis_server, trades) -> None:
+def test_an_interrupt_ends_the_wait_and_loses_nothing(redis_server, trades, interruptible) -> None:
     with SyncReader(redis_server.url, {trades.key: Position.START}) as reader:
         for _ in range(20):
             interrupted = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT))
