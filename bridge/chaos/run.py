@@ -30,6 +30,7 @@ from bridge.redis.errors import FAILURES
 __all__ = ["ChaosSettings", "run"]
 
 _READY_SECONDS = 90.0
+_ENDING_SECONDS = 20.0
 _LOOK_EVERY = 0.1
 _MEASURE_EVERY = 5.0
 
@@ -201,7 +202,7 @@ class _Chaos(Showing):
         with suppress(ProcessFailedError):  # whatever keeps it from that is found below
             await self._until_ready(world)  # one that is just starting could not end in order
         clients = [world.processes[name] for name in world.clients]
-        await asyncio.gather(*(world.processes.end(child) for child in clients))
+        await asyncio.gather(*(world.processes.end(child, _ENDING_SECONDS) for child in clients))
         report.ends = [f"{child.name} {child.ended}" for child in clients if child.ended != "ended with exit code 0"]
         # The heartbeat of one that had no time left to delete it expires.
         keys = [key async for key in world.redis.scan_iter("*", count=1000) if await world.redis.ttl(key) < 0]

@@ -91,7 +91,8 @@ def wallet_differences(
     """Where a wallet's hash differs from the true account (``/sim/streams/account``), in words.
 
     ``…_since`` (ns): what the exchange has not reported since then is not compared; 0 compares everything. (Not every
-    exchange restates everything after a reconnect: a change in between is unknown until the next one.)
+    exchange restates everything after a reconnect: a change in between is unknown until the next one.) Nor are orders then
+    that the wallet has as unconfirmed: the clock that says when they were reported may have been set.
     """
     return [
         *_balance_differences(_decoded(wallet, "balance:"), truth["balances"], balances_since),
@@ -120,17 +121,18 @@ def _balance_differences(mine: Mapping[str, Any], truth: Mapping[str, Any], sinc
 def _order_differences(mine: Mapping[str, Any], truth: Iterable[Mapping[str, Any]], since: int) -> list[str]:
     true = {order["order_id"]: order for order in truth}
     mine = {order["order_id"]: order for order in mine.values()}
-    differences = [
-        f"order {name}: open, should be closed"
-        for name in sorted(mine.keys() - true.keys())
-        if int(mine[name]["recv"]) >= since
-    ]
+    known = {
+        name
+        for name, order in mine.items()
+        if not since or (int(order["recv"]) >= since and not order.get("unconfirmed"))
+    }
+    differences = [f"order {name}: open, should be closed" for name in sorted(known - true.keys())]
     for name, order in true.items():
         have = mine.get(name)
         if have is None:
             if not since or order["created"] >= since / _SECOND:
                 differences.append(f"order {name}: missing, should be open")
-        elif int(have["recv"]) >= since:
+        elif name in known:
             differences += [f"order {name}: {words}" for words in _numbers(have, order, ("price", "size", "filled"))]
     return differences
 

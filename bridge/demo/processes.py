@@ -201,8 +201,8 @@ class Processes:
             await self._launch(child)
             self._notify(f"{child.name} started again (pid {child.pid})")
 
-    async def end(self, child: ChildProcess) -> None:
-        """End a process for good: by SIGTERM, and after some seconds by SIGKILL."""
+    async def end(self, child: ChildProcess, patience: float = _PATIENCE) -> None:
+        """End a process for good: by SIGTERM, and after so many seconds by SIGKILL."""
         self._ended.add(child.name)
         process = child.process
         if process is None:
@@ -212,7 +212,7 @@ class Processes:
                 with suppress(ProcessLookupError):
                     process.send_signal(number)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), _PATIENCE)
+                    await asyncio.wait_for(process.wait(), patience)
         self._note_end(child)
 
     def keep_logs(self) -> None:

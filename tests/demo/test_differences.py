@@ -127,6 +127,14 @@ def test_a_position_that_differs_says_where():
     assert wallet_differences(held(), TRUTH) == [f"{name}: open, should be flat"]
 
 
+@pytest.mark.parametrize(("since", "compared"), [(0, True), (101, False)])
+def test_orders_that_a_wallet_has_as_unconfirmed_once_the_stream_has_begun_again(since: int, compared: bool):
+    fields = wallet(recv=10**18, filled="1")
+    fields["order:a"] = fields["order:a"].removesuffix("}") + ',"unconfirmed":true}'
+    for truth in (TRUTH, {**TRUTH, "orders": []}):
+        assert bool(wallet_differences(fields, truth, orders_since=since)) == compared
+
+
 def test_what_the_exchange_has_not_told_since_the_connection_came_up_is_not_compared():
     stale = wallet("4", recv=100, filled="1")
     assert wallet_differences(stale, TRUTH, balances_since=101, orders_since=101) == []
