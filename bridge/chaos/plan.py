@@ -12,14 +12,12 @@ from bridge.errors import ConfigError, Problem
 from bridge.simulator import EXCHANGES
 from bridge.suggestions import did_you_mean
 
-__all__ = ["KINDS", "LIBFAKETIME", "READERS", "SHAPES", "SIDES", "Kind", "PlannedFault", "checked_kinds", "make_plan"]
+__all__ = ["KINDS", "READERS", "SHAPES", "SIDES", "Kind", "PlannedFault", "checked_kinds", "make_plan"]
 
 SIDES = ("a", "b")
 """The two processes of each connector; which of them writes changes."""
 SHAPES = ("single", "cluster", "sentinel")
 """What Redis may be in a run."""
-LIBFAKETIME = "libfaketime"
-"""What some kinds of faults need on this machine."""
 READERS = ("books", "wallets")
 _PAUSE = (1.5, 3.5)
 """Seconds between two faults."""
@@ -62,7 +60,7 @@ class Kind(Struct, frozen=True):
     library: str = ""
 
     @property
-    def options(self) -> str:
+    def requirement(self) -> str:
         """What it needs, for messages: options, or a library."""
         return self.library or " or ".join(f"--redis {shape}" for shape in self.needs)
 
@@ -115,7 +113,7 @@ KINDS: Mapping[str, Kind] = {
     "clock": Kind(
         "the clock of the writer's host, the standby's, or both is set, and later set right",
         _clock,
-        library=LIBFAKETIME,
+        library="libfaketime",
     ),
     "fill-redis": Kind("maxmemory is reached", _of(_REDIS[:1], 1, 5)),
     "failover": Kind("a replica takes its master's place", _of(_REDIS), ("cluster", "sentinel")),
@@ -135,7 +133,7 @@ def checked_kinds(wanted: Sequence[str], available: Sequence[str]) -> tuple[str,
         if name not in KINDS:
             problems.append(Problem("--kinds", f"{name!r} is not a kind of fault", did_you_mean(name, tuple(KINDS))))
         elif name not in available:
-            problems.append(Problem("--kinds", f"{name} is not possible here", f"it needs {KINDS[name].options}"))
+            problems.append(Problem("--kinds", f"{name} is not possible here", f"it needs {KINDS[name].requirement}"))
     if problems:
         raise ConfigError(problems, "chaos")
     return tuple(name for name in KINDS if name in (wanted or available))

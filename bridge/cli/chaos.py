@@ -76,7 +76,7 @@ def chaos(options: argparse.Namespace) -> int:
     from bridge.process.loops import run_async
 
     left_out = {
-        name: f"only with {kind.options}"
+        name: f"only with {kind.requirement}"
         for name, kind in KINDS.items()
         if (kind.needs and options.redis not in kind.needs) or (kind.library and clocks.LIBFAKETIME is None)
     }

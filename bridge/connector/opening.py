@@ -44,8 +44,6 @@ _TAIL_ELSEWHERE = 20
 _TAIL_BOOK = 1
 _TAIL_LEFT = 100
 """How many are read at first of a stream that another connector has left."""
-_LONGEST_TIME = 20
-"""Digits of a time in nanoseconds."""
 _TAIL_FOREIGN = 200
 """How many are read where the newest ones are not ours, to find where our numbering stands."""
 

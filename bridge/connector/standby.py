@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
-from itertools import repeat
 from typing import Any, TypeVar
 
 from msgspec import structs
@@ -20,7 +19,7 @@ from bridge.connector.store import Store
 from bridge.connector.writer_clock import WriterClock
 from bridge.errors import RedisUnavailableError
 from bridge.exchanges.api import Subscription
-from bridge.model import PUBLIC_CHANNELS, Control
+from bridge.model import PRIVATE_CHANNELS
 from bridge.process.lifecycle import end_tasks
 from bridge.publish.publisher import Publisher
 from bridge.redis.errors import FAILURES
@@ -167,15 +166,17 @@ class Standby:
         since = self._clock.id_time(earliest) - _EARLIER if earliest else None
         tail = await self._asked(lambda: self._store.go_on(stream, OVERLAP, since), self._patience)
         # An account may have several connections, of which one has been down for long: its streams have data all the same.
-        said = stream.channel in PUBLIC_CHANNELS or any(isinstance(event, Control) for event in tail.events)
-        down = not said and await self._asked(lambda: self._store.is_down(stream), self._patience)
+        private = stream.channel in PRIVATE_CHANNELS
+        down = private and await self._asked(lambda: self._store.is_down(stream), self._patience)
         if not self.window.holds(stream):
             return  # its pair has left meanwhile
         held = self.window.release(stream)
         self._publisher.add(stream)
         now = CLOCK.now()
-        times = map(self._clock.received, [event.recv for event in tail.events], tail.times, repeat(now))
-        written = [structs.replace(event, recv=recv) for event, recv in zip(tail.events, times, strict=True)]
+        written = [
+            structs.replace(event, recv=self._clock.received(event.recv, ms, now))
+            for event, ms in zip(tail.events, tail.times, strict=True)
+        ]
         self._newest = max([self._newest, *(event.recv for event in written[-1:])])
         reread = bool(earliest)
         if not succeed(topic, self._publisher, held, written, alive=self._alive, now=now, reread=reread, down=down):

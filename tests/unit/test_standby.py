@@ -160,7 +160,8 @@ async def test_an_account_of_which_one_connection_was_down_for_long(down: bool) 
     for fill in fills:
         topic.accept(fill)
     bench.standby._alive = now - 2 * S
-    bench.store.left, bench.store.down = fills[:1], down
+    gap = Control("main", None, now - 3 * S, Channel.FILLS, ControlEvent.GAP)
+    bench.store.left, bench.store.down = [gap, *fills[:1]], down
     said = [event.event if isinstance(event, Control) else event for event in await bench.take_over()]
     assert said == [ControlEvent.LIVE] * down + fills[1:]
 
