@@ -11,7 +11,8 @@ import redis
 
 from bridge.chaos.clocks import LIBFAKETIME, HostClock, remove_leftovers
 from tests.e2e.conftest import Bench
-from tests.e2e.harness import eventually, sequences
+from tests.e2e.harness import Process, eventually, sequences
+from tests.e2e.test_standby import SLOW_MACHINE, Pair, check
 from tests.servers import RedisServer
 
 HOUR = 3600
@@ -107,3 +108,24 @@ def test_a_book_that_falls_silent_is_stale_although_the_clock_was_set_back(
         "stale in the book's stream",
     )
     assert connector.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("whose", "step"), [("writer", -2 * HOUR), ("writer", 2), ("standby", HOUR)], ids=["writer", "by little", "standby"]
+)
+def test_a_takeover_after_a_clock_was_set(bench: Bench, tmp_path: Path, whose: str, step: int) -> None:
+    """Entries have the time of a clock that was set, and the standby has another one; nothing is missing or twice."""
+    clocks: list[HostClock] = []
+
+    def start() -> Process:
+        clocks.append(HostClock(tmp_path / f"clock-{len(clocks)}"))
+        return bench.start({**SLOW_MACHINE, **clocks[-1].environment}, standby=True)
+
+    bench.simulate(rate=200)
+    pair = Pair(bench.client, "limitlex", "BTC-EUR", start)
+    clocks[whose == "standby"].set(step)
+    (pair.writer if whose == "writer" else pair.standby).wait_for('"clock_set"')
+    grown(bench.client, "md:{limitlex:BTC-EUR}:trades", by=20)
+    pair.kill()
+    check(bench)
+    remove_leftovers()
