@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from bridge.clock import CLOCK
 from bridge.config import HeartbeatSettings
 from bridge.keys import Keys
 from bridge.redis.catalog import Writer
@@ -45,6 +46,16 @@ async def test_a_standby_has_a_higher_number_than_the_writer_that_it_saw(client,
     await client.flushall()
     await asyncio.wait_for(standing_by, 30)
     assert standby.lease.epoch == ahead + 1
+
+
+async def test_a_heartbeat_shows_a_clock_that_cannot_be_set(client, presence, monkeypatch):
+    monkeypatch.setattr("bridge.redis.presence.time.time_ns", lambda: 5)
+    presence.ids_ahead = lambda: -3
+    before = CLOCK.now()
+    await presence.beat({})
+    shown = await client.hgetall("bridge:connector:x")
+    assert (shown["at"], shown["ids_ahead"]) == ("5", "-3")
+    assert before <= int(shown["steady"]) <= CLOCK.now()
 
 
 class TestCatalog:
