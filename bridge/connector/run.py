@@ -95,9 +95,22 @@ async def _run_one(
     monitor: Monitor,
     reloader: Reloader | None,
 ) -> None:
-    """Run a connector; one that has handed its streams over while the process goes on stands by from then on."""
-    while await _run_once(settings, connector, stop, monitor, reloader) and not stop.is_set():
-        pass
+    """Run a connector; one whose streams another process has stands by from then on, if both may be there.
+
+    Whether it has handed them over or was displaced. A new process would compute for more than a second before it stands
+    by, on a machine that may have been too slow for its writer already.
+
+    Raises:
+        DisplacedError: another process has taken its place, and it is no standby, or is to end.
+    """
+    passed = True
+    while passed and not stop.is_set():
+        try:
+            passed = await _run_once(settings, connector, stop, monitor, reloader)
+        except DisplacedError as error:
+            if not connector.standby or stop.is_set():
+                raise
+            logger_of(connector).warning("standing_by_again", reason=error.detail)
 
 
 async def _run_once(

@@ -131,6 +131,18 @@ def test_a_writer_hands_over_when_asked_and_stands_by(bench: Bench, pair: Pair, 
     check(bench)
 
 
+def test_a_writer_that_was_frozen_stands_by(bench: Bench, pair: Pair) -> None:
+    """The two change places in their processes, as often as it happens: to start one takes long on a busy machine."""
+    for _ in range(2):
+        pair.writer.send(signal.SIGSTOP)
+        pair.taken_over()
+        pair.writer.send(signal.SIGCONT)
+        assert f"pid {pair.standby.pid}" in pair.writer.wait_for("standing_by_again")
+        pair.swapped()
+    pair.kill()
+    check(bench)
+
+
 def test_a_standby_that_does_not_take_over_in_time(bench: Bench, pair: Pair) -> None:
     """The writer ends as one without a standby does; when the standby runs again, it finds the streams ended."""
     pair.standby.send(signal.SIGSTOP)

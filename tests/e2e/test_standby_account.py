@@ -198,8 +198,14 @@ def test_a_writer_that_is_cut_off_from_redis_leaves_the_connection_to_the_standb
         played.wait(FILLS, 1)
         assert exchange.users == 1
         link.release()
-        assert writer.ended() == 1, writer.output
-    assert by_id(played.entries(ORDERS)) == {"o": ("partially_filled", "0.01")}
+        eventually(
+            lambda: played.client.hget(f"{HEARTBEAT}:standby", "pid") == str(writer.pid), "that it stands by now"
+        )
+        exchange.tell(exchange.fill("o", "f-2", "0.01"))
+        played.wait(FILLS, 2)
+        assert exchange.users == 1
+        assert writer.stop() == 0, writer.output
+    assert by_id(played.entries(ORDERS)) == {"o": ("filled", "0.02")}
     for key in KEYS:
         assert controls(played.client, key) == ["live", "down", "live"], key
     played.finished(forgiven=["a second connection"])
