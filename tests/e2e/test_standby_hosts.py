@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import Run
-from tests.e2e.harness import Process, Simulated, eventually
+from tests.e2e.harness import Process, Simulated
 from tests.e2e.hosts import Host, hosts, no_hosts
 from tests.e2e.observing import check_streams, connect, none_missing, settled
 from tests.e2e.test_standby import HEARTBEAT, SLOW_MACHINE, Pair, words
