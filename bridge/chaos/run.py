@@ -93,10 +93,15 @@ class _Chaos(Showing):
                 set_clocks="clock" in settings.kinds,
             ) as world:
                 self._processes = world.processes
-                await self._disturb(world)
-                kept = kept or bool(report.wrong)
-                if kept and settings.directory is None:
-                    world.processes.keep_logs()
+                try:
+                    await self._disturb(world)
+                    kept = kept or bool(report.wrong)
+                except* ProcessFailedError:
+                    kept = True  # it names a log
+                    raise
+                finally:
+                    if kept and settings.directory is None:
+                        world.processes.keep_logs()
         finally:
             if not kept:
                 remove(directory)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,6 +61,20 @@ def test_an_interrupted_run_is_audited(run: Run) -> None:
     assert "interrupted" in chaos.output
     assert "violations in streams" in chaos.output
     assert "the same plan again: tickbridge chaos --seed 1 --duration 3600s --kinds cut,pause-redis" in chaos.output
+
+
+def test_the_log_of_a_process_that_does_not_get_ready_is_kept(tmp_path: Path) -> None:
+    impatient = (
+        "import bridge.chaos.run as chaos, bridge.cli.main as cli; chaos._READY_SECONDS = -1; sys.exit(cli.main())"
+    )
+    command = [sys.executable, "-c", f"import sys; {impatient}", "chaos", "--kinds", "cut"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONG, check=False)
+    assert done.returncode == 2, done.stderr
+    [log] = tmp_path.glob("tickbridge-chaos-*/limitlex-a.log")
+    assert (
+        f"the chaos run's limitlex-a and its standby were not ready within -1 s; its log {log} ends with" in done.stderr
+    )
 
 
 def test_a_kind_that_does_not_exist(run: Run) -> None:
