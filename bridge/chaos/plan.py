@@ -51,18 +51,17 @@ class PlannedFault(Struct, frozen=True):
 class Kind(Struct, frozen=True):
     """What a kind of fault does, in ``words``; ``draw`` makes one: target, seconds, bodies.
 
-    ``needs`` are the shapes of Redis that it works with (empty: all), ``library`` is what has to be installed.
+    ``needs`` are the shapes of Redis that it works with (empty: all).
     """
 
     words: str
     draw: Callable[[Random], tuple[str, float, Bodies]]
     needs: tuple[str, ...] = ()
-    library: str = ""
 
     @property
     def requirement(self) -> str:
-        """What it needs, for messages: options, or a library."""
-        return self.library or " or ".join(f"--redis {shape}" for shape in self.needs)
+        """The options that it needs, for messages."""
+        return " or ".join(f"--redis {shape}" for shape in self.needs)
 
 
 def _of(
@@ -110,11 +109,7 @@ KINDS: Mapping[str, Kind] = {
     "pause-redis": Kind("Redis hangs (SIGSTOP)", _of(_REDIS, 1, 5)),
     "kill-redis": Kind("kill -9 of Redis (of a master), which starts again with its data", _of(_REDIS)),
     "wipe-redis": Kind("kill -9 of Redis, which starts again without data", _of(_REDIS[:1]), ("single",)),
-    "clock": Kind(
-        "the clock of the writer's host, the standby's, or both is set, and later set right",
-        _clock,
-        library="libfaketime",
-    ),
+    "clock": Kind("the clock of the writer's host, the standby's, or both is set, and later set right", _clock),
     "fill-redis": Kind("maxmemory is reached", _of(_REDIS[:1], 1, 5)),
     "failover": Kind("a replica takes its master's place", _of(_REDIS), ("cluster", "sentinel")),
     "move-slot": Kind("a slot moves to another master, with its streams", _of(_REDIS), ("cluster",)),

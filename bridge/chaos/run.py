@@ -90,7 +90,6 @@ class _Chaos(Showing):
                 settings.seed,
                 self.notify,
                 temporary=not kept,
-                set_clocks="clock" in settings.kinds,
             ) as world:
                 self._processes = world.processes
                 try:

@@ -16,7 +16,7 @@ import yaml
 from msgspec import Struct, field
 from redis.asyncio import Redis
 
-from bridge.chaos.clocks import HostClock, remove_leftovers
+from bridge.chaos.clocks import HostClock
 from bridge.chaos.collector import Collector
 from bridge.chaos.plan import READERS, SIDES
 from bridge.chaos.proxy import Proxy
@@ -69,7 +69,7 @@ class World(Struct):
     venues: dict[str, Venue] = field(default_factory=dict)
     links: dict[str, list[Proxy]] = field(default_factory=dict)
     clocks: dict[str, HostClock] = field(default_factory=dict)
-    """Those of the connectors' processes, if they can be set."""
+    """Those of the connectors' processes."""
 
     @property
     def redis(self) -> Redis:
@@ -116,15 +116,13 @@ async def build(
     notify: Callable[[str], None],
     *,
     temporary: bool,
-    set_clocks: bool,
 ) -> AsyncIterator[World]:
-    """Start everything; leaving the block ends everything. ``set_clocks``: connectors have clocks that can be set.
+    """Start everything; leaving the block ends everything.
 
     Raises:
         BridgeError: there is no server, or a process does not start.
     """
     async with AsyncExitStack() as stack:
-        stack.callback(remove_leftovers)
         processes = await stack.enter_async_context(
             Processes(directory, notify, temporary=temporary, owner="the chaos run")
         )
@@ -134,7 +132,7 @@ async def build(
         collector = Collector(servers.client, keys, directory / "streams")
         world = World(directory, keys, servers, processes, collector)
         for exchange in EXCHANGES:
-            await _start_venue(world, stack, exchange, seed, set_clocks=set_clocks)
+            await _start_venue(world, stack, exchange, seed)
         for name in READERS:
             url, world.links[f"{name} to redis"] = await servers.way(stack)
             environment = {"TICKBRIDGE_REDIS__URL": url, "NO_COLOR": "1"}
@@ -142,7 +140,7 @@ async def build(
         yield world
 
 
-async def _start_venue(world: World, stack: AsyncExitStack, exchange: str, seed: int, *, set_clocks: bool) -> None:
+async def _start_venue(world: World, stack: AsyncExitStack, exchange: str, seed: int) -> None:
     directory, journal = world.directory, world.directory / f"{exchange}.journal.jsonl"
     options = {"--seed": str(seed), "--rate": f"{_RATE:g}", "--activity": "0.1", "--journal": str(journal)}
     simulator, port = await start_simulation(world.processes, f"simulator-{exchange}", exchange, directory, options)
@@ -164,9 +162,5 @@ async def _start_venue(world: World, stack: AsyncExitStack, exchange: str, seed:
         path = directory / f"{name}.yaml"
         path.touch(mode=0o600)
         path.write_text(yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
-        environment = {"NO_COLOR": "1"}
-        if set_clocks:
-            world.clocks[name] = HostClock(directory / f"{name}.clock")
-            environment |= world.clocks[name].environment
-        command = python_module("bridge", "run", "--config", str(path))
-        await world.processes.start(name, command, environment, piped=True)
+        clock = world.clocks[name] = HostClock(directory / f"{name}.clock")
+        await world.processes.start(name, clock.command("run", "--config", str(path)), {"NO_COLOR": "1"}, piped=True)

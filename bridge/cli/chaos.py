@@ -70,7 +70,6 @@ def chaos(options: argparse.Namespace) -> int:
         ConfigError: a kind of fault does not exist or is not possible here.
         BridgeError: there is no server, or a process does not start or keeps dying.
     """
-    from bridge.chaos import clocks
     from bridge.chaos.plan import KINDS, SHAPES, checked_kinds, make_plan
     from bridge.chaos.run import ChaosSettings, run
     from bridge.process.loops import run_async
@@ -78,7 +77,7 @@ def chaos(options: argparse.Namespace) -> int:
     left_out = {
         name: f"only with {kind.requirement}"
         for name, kind in KINDS.items()
-        if (kind.needs and options.redis not in kind.needs) or (kind.library and clocks.LIBFAKETIME is None)
+        if kind.needs and options.redis not in kind.needs
     }
     kinds = checked_kinds(options.kinds, tuple(name for name in KINDS if name not in left_out))
     command = ["tickbridge", "chaos", "--seed", str(options.seed), "--duration", f"{options.duration:g}s"]

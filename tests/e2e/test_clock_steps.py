@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from bridge.chaos.clocks import LIBFAKETIME, HostClock, remove_leftovers
 from tests.e2e.conftest import Bench
 from tests.e2e.harness import Process, eventually, sequences
+from tests.e2e.host_clocks import LIBFAKETIME, HostClock, remove_leftovers
 from tests.e2e.test_standby import Pair, check
 from tests.servers import RedisServer
 
