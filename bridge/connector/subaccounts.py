@@ -13,10 +13,11 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
+from bridge.clock import CLOCK
 from bridge.errors import RedisUnavailableError
 from bridge.exchanges.api import Subscription
 from bridge.feed.supervisor import FeedSupervisor
-from bridge.model import PUBLIC_CHANNELS, Control, Event
+from bridge.model import PUBLIC_CHANNELS, Control, ControlEvent, Event
 from bridge.sequencer import Topic
 
 __all__ = ["Receiver", "Subaccounts", "account_of"]
@@ -83,14 +84,26 @@ class Subaccounts:
     async def reopen(self, known: Iterable[Subscription]) -> None:
         """Open the streams of sub-accounts that an earlier process has had.
 
+        Their account may be connected already, at a takeover: then they are live with it, and what comes meanwhile waits.
+
         Raises:
             RedisUnavailableError: Redis is out of reach.
         """
         for stream in known:
             account = account_of(stream)
-            if account and account in self._topics and stream not in self._topics and len(self._topics) < _MOST_STREAMS:
-                await self._opening(stream)
-                self._open[account].append(stream)
+            if account is None or account not in self._topics or stream in self._topics or stream in self._early:
+                continue
+            if len(self._topics) + len(self._early) >= _MOST_STREAMS:
+                return
+            self._early[stream] = []
+            try:
+                topic = await self._opening(stream)
+            except BaseException:
+                del self._early[stream]
+                raise
+            if self._topics[account].live:
+                topic.control(Control(stream.subject, None, CLOCK.now(), stream.channel, ControlEvent.LIVE))
+            self._complete(stream, account, topic)
 
     def attach(self, supervisors: list[FeedSupervisor]) -> None:
         """The connector's connections have changed: each feeds the sub-accounts of its accounts."""
@@ -138,9 +151,13 @@ class Subaccounts:
             except RedisUnavailableError as error:
                 self._log.warning("stream_not_opened", stream=f"{stream.channel}:{stream.subject}", error=str(error))
                 await asyncio.sleep(_RETRY)
+        topic.reopened(0)
+        self._complete(stream, account, topic)
+
+    def _complete(self, stream: Subscription, account: Subscription, topic: Topic) -> None:
+        """A stream is open: the account's connections feed it, and what has come meanwhile is for it."""
         self._open[account].append(stream)
         self._adopt(account, [stream])
-        topic.reopened(0)
         for event in self._early.pop(stream):
             self._receiver.event(event)
         if lost := self._too_many.pop(stream, 0):

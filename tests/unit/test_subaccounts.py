@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from bridge.connector import subaccounts
+from bridge.errors import RedisUnavailableError
 from bridge.exchanges.api import Subscription
 from bridge.model import Balance, Channel, Control, ControlEvent
 from tests.patience import PATIENCE
@@ -47,3 +50,48 @@ async def test_those_of_an_earlier_process_say_that_it_was_cut_off_and_are_live_
     with own_server.client() as client:
         entries = [fields.get("event", fields["type"]) for _, fields in client.xrange(key)]
     assert entries == ["live", "balance", "down", "live"]
+
+
+@pytest.mark.parametrize("first", ["its event", "its opening"])
+async def test_at_a_takeover_an_event_may_come_while_the_streams_of_an_earlier_process_are_opened(
+    own_server: RedisServer, tmp_path, first
+):
+    """The account is connected already: what it says of its sub-accounts is not said again."""
+    stream = Subscription(Channel.BALANCES, "main/savings")
+    async with opened(own_server, tmp_path) as router:
+        router.event(Control("main", None, 2, Channel.BALANCES, ControlEvent.LIVE, ""))
+        if first == "its event":
+            router.event(balance("savings"))
+        opening = asyncio.create_task(
+            router._subaccounts.reopen([stream, Subscription(Channel.BALANCES, "main/quiet")])
+        )
+        await asyncio.sleep(0)
+        assert stream not in router._topics, "it takes a while"
+        if first != "its event":
+            router.event(balance("savings"))
+        await opening
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*router._subaccounts._tasks)
+        assert router._topics[stream].received == 1
+        assert all(topic.live for topic in router._subaccounts.of(Subscription(Channel.BALANCES, "main")))
+    with own_server.client() as client:
+        for sub, expected in (("savings", ["live", "balance"]), ("quiet", ["live"])):
+            entries = client.xrange(f"acct:{{limitlex:main/{sub}}}:balances")
+            assert [fields.get("event", fields["type"]) for _, fields in entries] == expected
+
+
+async def test_a_stream_that_could_not_be_opened_again_may_be_later(redis_server: RedisServer, tmp_path, monkeypatch):
+    stream = Subscription(Channel.BALANCES, "main/savings")
+    async with opened(redis_server, tmp_path) as router:
+        router.event(Control("main", None, 2, Channel.BALANCES, ControlEvent.LIVE, ""))
+        opens = router._subaccounts._opening
+
+        async def fails(_: Subscription) -> None:
+            raise RedisUnavailableError("redis", "away")
+
+        monkeypatch.setattr(router._subaccounts, "_opening", fails)
+        with pytest.raises(RedisUnavailableError):
+            await router._subaccounts.reopen([stream])
+        monkeypatch.setattr(router._subaccounts, "_opening", opens)
+        await router._subaccounts.reopen([stream])
+        assert router._topics[stream].live
