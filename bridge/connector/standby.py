@@ -23,7 +23,7 @@ from bridge.model import PRIVATE_CHANNELS
 from bridge.process.lifecycle import end_tasks
 from bridge.publish.publisher import Publisher
 from bridge.redis.errors import FAILURES
-from bridge.sequencer import OVERLAP, IdTopic, Topic, Window, succeed
+from bridge.sequencer import MARGIN, OVERLAP, IdTopic, Topic, Window, succeed
 
 __all__ = ["Standby"]
 
@@ -121,6 +121,14 @@ class Standby:
         pause = took if pause is None else pause
         holder.took_over(pause)
         self._log.warning("took_over", seconds=round(took, 3), pause=round(pause, 3), writer=self.writer)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the writer has lived on since all streams were live: a takeover would find where they continue.
+
+        Else a stream with few events may have none that both processes have received, and would need a `gap`.
+        """
+        return self.window.live_since <= self._alive - MARGIN
 
     def _pause(self) -> float | None:
         """For how many seconds nothing was written; ``None`` if there is no entry."""

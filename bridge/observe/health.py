@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from bridge.feed.supervisor import FeedSupervisor
 from bridge.sequencer import BookTopic, Topic, Window
 
-__all__ = ["Waiting", "degraded"]
+__all__ = ["NOT_SETTLED", "Waiting", "degraded", "unusable"]
 
+NOT_SETTLED = "the standby has just connected: a takeover now might leave gaps"
 _MAX_NAMED = 10
 _MAX_LINES = 20
 
@@ -23,6 +24,20 @@ class Waiting(Protocol):
     """When it last saw the writer's heartbeat change, on the monotonic clock."""
     writer: str
     waits: bool
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has been connected for long enough to continue the streams without a gap."""
+
+
+def unusable(topics: Collection[Topic]) -> list[str]:
+    """Why no stream can be written; empty if one can."""
+    found = []
+    if topics and all(topic.stream.blocked for topic in topics):
+        found.append(f"Redis refuses every stream: {next(iter(topics)).stream.blocked}")
+    if topics and not any(topic.live for topic in topics):
+        found.append("no subscription is live")
+    return found
 
 
 def degraded(supervisors: Sequence[FeedSupervisor], topics: Iterable[Topic], buffered: float) -> list[str]:

@@ -20,7 +20,7 @@ from bridge.feed.supervisor import FeedSupervisor
 from bridge.latency import Histogram, Latency
 from bridge.model import BOOKS, PUBLIC_CHANNELS, SCHEMA_VERSION, Channel
 from bridge.observe.figures import FEED_BUCKETS, PUBLISH_BUCKETS, ConnectionRow, Durations, Figures, GroupRow, StreamRow
-from bridge.observe.health import Waiting, degraded
+from bridge.observe.health import NOT_SETTLED, Waiting, degraded, unusable
 from bridge.observe.takeovers import Takeovers
 from bridge.printable import LONGEST_ERROR, code
 from bridge.process.serving import overall
@@ -122,7 +122,10 @@ class Report:
 
     @property
     def missing(self) -> list[str]:
-        """What prevents the connector from being ready: Redis must accept writes, and a subscription must be live."""
+        """What prevents it from being ready: Redis must take writes, a subscription be live, a standby be `settled`."""
+        return self._broken() or ([NOT_SETTLED] if self.standby and not self.standby.settled else [])
+
+    def _broken(self) -> list[str]:
         if self.ended:
             return ["it is stopping"]
         found = []
@@ -136,12 +139,7 @@ class Report:
             found.append(f"Redis refuses writes: {self.refusal}")
         elif unwritten > max(_LEAST_PATIENCE, 2.5 * self.presence.interval):
             found.append(f"Redis: no write was acknowledged for {unwritten:.1f} s")
-        topics = self.topics.values()
-        if topics and all(topic.stream.blocked for topic in topics):
-            found.append(f"Redis refuses every stream: {next(iter(topics)).stream.blocked}")
-        if topics and not any(topic.live for topic in topics):
-            found.append("no subscription is live")
-        return found
+        return found + unusable(self.topics.values())
 
     @property
     def redis_age(self) -> float:
@@ -326,15 +324,17 @@ class Report:
     def state(self) -> str:
         """One of `STATES`, the same in heartbeat, ``/status``, metrics and ``/readyz``.
 
-        ``starting``: its streams are not open yet; ``live``: everything works; ``degraded``: ready, but something does
+        ``starting``: its streams are not open yet, or it is a standby that could not continue them yet; ``live``: everything works; ``degraded``: ready, but something does
         not work; ``down``: not ready; ``stopping``: it is ending.
         """
         if self.ended:
             return "stopping"
         if self.starting:
             return "starting"
-        state = overall(self.missing, self.degraded)
-        return "standby" if self.standby and state == "live" else state
+        state = overall(self._broken(), self.degraded)
+        if self.standby and state == "live":
+            return "standby" if self.standby.settled else "starting"
+        return state
 
     def counts(self) -> dict[str, int]:
         """Counts of events; ``received`` = ``published`` + ``lost`` + ``waiting``."""

@@ -15,12 +15,13 @@ from bridge.sequencer.identified import IdTopic
 from bridge.sequencer.large import LargeBook
 from bridge.sequencer.spliced import SplicedBook
 from bridge.sequencer.states import StateTopic
-from bridge.sequencer.succession import OVERLAP, succeed
+from bridge.sequencer.succession import MARGIN, OVERLAP, succeed
 from bridge.sequencer.top import TopBook
 from bridge.sequencer.topic import Sink, Topic
 from bridge.sequencer.window import Window
 
 __all__ = [
+    "MARGIN",
     "OVERLAP",
     "BookTopic",
     "HeldBook",

@@ -14,9 +14,9 @@ from bridge.sequencer.splice import Splice, delay, splice
 from bridge.sequencer.topic import Sink, Topic
 from bridge.sequencer.window import Held
 
-__all__ = ["OVERLAP", "succeed"]
+__all__ = ["MARGIN", "OVERLAP", "succeed"]
 
-_MARGIN = 1_000_000_000
+MARGIN = 1_000_000_000
 """Nanoseconds by which the clocks and connections of two connectors may differ."""
 OVERLAP = 4_000_000_000
 """How much of a stream is laid over what was received (ns before its newest entry), so that they meet."""
@@ -67,13 +67,13 @@ def succeed(
     ]
     begun = held.let_go
     late, first = delay(ours, data, topic.identity) if topic.each_counts else (0, 0)
-    if abs(late) > _MARGIN:  # one of the connectors was slow: then the order tells more than the time
+    if abs(late) > MARGIN:  # one of the connectors was slow: then the order tells more than the time
         ours = [structs.replace(event, recv=event.recv + late) for event in ours]
         alive += min(late, 0)
         begun = max(begun, first)
     newest = ours[-1].recv if ours else 0
     # What came long before the newest entry is written: both connectors get events in the exchange's order.
-    begun = max(begun, newest - OVERLAP + 2 * _MARGIN)
+    begun = max(begun, newest - OVERLAP + 2 * MARGIN)
     data = [event for event in data if event.recv >= begun]
     found = splice(ours, data, topic.identity, begun)
     # Where the newest event says all, what the standby's connections have been through says nothing.
@@ -90,9 +90,9 @@ def succeed(
         # Of deltas there is no record: the copy has them all.
         topic.withheld += held.received
         return _go_on_with_book(topic, out, later, now)
-    unseen = found.last < 0 and said is not None and said.recv > alive - _MARGIN
+    unseen = found.last < 0 and said is not None and said.recv > alive - MARGIN
     apart = found.last < 0 and bool(data) and data[0].recv <= newest
-    missing = topic.each_counts and (found.unclear or unseen or apart or held.let_go > newest + _MARGIN)
+    missing = topic.each_counts and (found.unclear or unseen or apart or held.let_go > newest + MARGIN)
     if live and stream_is_live and missing:
         out.say(now, ControlEvent.GAP, _UNCLEAR)
     topic.take_up([*before, *ours], found.ahead, now)

@@ -27,6 +27,8 @@ class Held(Struct):
     """Oldest first; of a book only the control events, since its copy says the rest."""
     said: Control | None = None
     """The newest control event before them that says whether the stream is live."""
+    live_since: int = 0
+    """When the newest `live` was received (ns)."""
     let_go: int = 0
     """When the newest data event before them was received (ns)."""
     received: int = 0
@@ -58,10 +60,12 @@ class Window:
     def put(self, stream: Stream, event: Event) -> None:
         """Hold an event."""
         held = self._held[stream]
-        if event.__class__ is not Control:
+        if not isinstance(event, Control):
             held.received += 1
             if stream.is_book:
                 return
+        elif event.event is ControlEvent.LIVE:
+            held.live_since = event.recv
         self._keep(stream, held, event)
 
     def declare_lost(self, stream: Stream, recv: int, count: int, reason: str) -> None:
@@ -81,6 +85,11 @@ class Window:
         """How many data events have come for a stream, since it was added."""
         held = self._held.get(stream)
         return held.received if held else 0
+
+    @property
+    def live_since(self) -> int:
+        """When the stream that has been live for the shortest time became live (ns); 0: none has been."""
+        return max((held.live_since for held in self._held.values()), default=0)
 
     def told_again(self, stream: Stream) -> int:
         """When the earliest of the held data events happened (ns) that came late; 0: none did.

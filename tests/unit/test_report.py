@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from bridge.model import Channel
+from bridge.observe.health import NOT_SETTLED
 from bridge.observe.report import Report
 from tests.unit.core import T0, Rig, snapshot
 from tests.unit.lmex_sessions import lmex
@@ -63,6 +65,19 @@ def test_without_redis_it_is_down():
     found.beaten()
     assert found.state == "live"
     found.publisher.connected = False
+    assert found.state == "down"
+
+
+def test_a_standby_that_has_just_connected_could_not_take_over_yet():
+    topic = Rig(Channel.TICKER).topic
+    found = report(topic)
+    found.standby = standby = cast("Any", SimpleNamespace(looked=time.monotonic(), settled=False))
+    assert (found.state, found.missing) == ("down", ["no subscription is live"])
+    topic.go_live(T0)
+    assert (found.state, found.missing) == ("starting", [NOT_SETTLED])
+    standby.settled = True
+    assert (found.state, found.missing) == ("standby", [])
+    standby.settled, standby.looked = False, time.monotonic() - 60
     assert found.state == "down"
 
 

@@ -224,6 +224,34 @@ def test_an_old_heartbeat_that_is_seen_again_is_no_sign_of_life(monkeypatch: pyt
     assert bench.standby._alive < now + S
 
 
+def test_it_could_take_over_once_the_writer_has_lived_on_since_its_streams_were_live(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a stream with few events may have none that both have received."""
+    bench, now, beats = Bench(), CLOCK.now(), iter(range(100))
+
+    def seen(at: float) -> bool:
+        monkeypatch.setattr(CLOCK, "now", lambda: now + int(at * S))
+        bench.standby._seen({**BEAT, "beat": str(next(beats))})
+        return bench.standby.settled
+
+    assert not bench.standby.settled, "no heartbeat was seen"
+    one, other = bench.add("A-B"), bench.add("C-D", Channel.BOOK)
+    one.go_live(now)
+    assert not seen(0.5)
+    assert seen(1.1)
+    monkeypatch.setattr(CLOCK, "now", lambda: now + 60 * S)
+    other.go_live(now + 60 * S)
+    assert not bench.standby.settled
+    assert not seen(60.9)
+    assert seen(61.2)
+    one.down(now + 62 * S, "connection broken")
+    assert bench.standby.settled, "that it is down is said elsewhere"
+    one.go_live(now + 63 * S)
+    assert not seen(63.5)
+    assert seen(64.5)
+
+
 async def test_a_pair_that_comes_as_the_takeover_ends_is_not_held_for_ever() -> None:
     bench, now = Bench(), CLOCK.now()
 
