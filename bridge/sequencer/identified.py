@@ -49,7 +49,7 @@ class IdTopic(Topic):
         self._recent: deque[Identified] = deque(maxlen=_REMEMBERED)
         self._history: Counter[tuple[Any, ...]] = Counter()
         """What a new connection may begin with: the trades before it. Emptied by the first that is not among them."""
-        self._newest: int
+        self._newest = 0
         """The time of the newest of them (ns)."""
         self._replayed = False
         """Whether this connection began with a history."""

@@ -55,8 +55,9 @@ def succeed(
     """
     topic.sink = sink
     before: Sequence[Event] = ()
+    seen = held.newest
     if reread:
-        before, written = _apart(written)
+        before, written = _apart(written, seen)
     ours = [event for event in written if not isinstance(event, Control)]
     again = {topic.identity(event) for event in before if not isinstance(event, Control)}
     oldest = oldest_kept([*before, *written])
@@ -72,10 +73,12 @@ def succeed(
         alive += min(late, 0)
         begun = max(begun, first)
     newest = ours[-1].recv if ours else 0
-    # What came long before the newest entry is written: both connectors get events in the exchange's order.
-    begun = max(begun, newest - OVERLAP + 2 * MARGIN)
+    # What came long before the newest event that both have is written: both get events in the exchange's order.
+    begun = max(begun, min(newest, seen or newest) - OVERLAP + 2 * MARGIN)
     data = [event for event in data if event.recv >= begun]
     found = splice(ours, data, topic.identity, begun)
+    if topic.each_counts and seen and not data:  # the standby's connection hangs, and will bring all since
+        found.ahead = [event for event in ours if event.recv > seen - MARGIN]
     # Where the newest event says all, what the standby's connections have been through says nothing.
     cut = _cut(data, found, alive) if topic.each_counts else now
     said, later = _state_at(held, cut)
@@ -115,9 +118,10 @@ def _cut(data: Sequence[Event], found: Splice, alive: int) -> int:
     return min(again) if again else max(alive, common)
 
 
-def _apart(written: Sequence[Event]) -> tuple[Sequence[Event], Sequence[Event]]:
-    """What a stream got before the last `OVERLAP` before its newest data, and what it got since."""
+def _apart(written: Sequence[Event], seen: int) -> tuple[Sequence[Event], Sequence[Event]]:
+    """What a stream got before the last `OVERLAP` before its newest data, or before ``seen`` (ns), and what it got since."""
     newest = max((event.recv for event in written if not isinstance(event, Control)), default=0)
+    newest = min(newest, seen or newest)
     place = next((place for place, event in enumerate(written) if event.recv >= newest - OVERLAP), 0)
     return written[:place], written[place:]
 

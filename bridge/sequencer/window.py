@@ -36,6 +36,11 @@ class Held(Struct):
     bytes: int = 0
     """What the held events take."""
 
+    @property
+    def newest(self) -> int:
+        """When the newest data event was received (ns), whether it is held still or not; 0: none was."""
+        return next((event.recv for event in reversed(self.events) if not isinstance(event, Control)), self.let_go)
+
 
 class Window:
     """Holds events in the place of a publisher, ``max_bytes`` at most; the oldest give way."""
@@ -90,6 +95,11 @@ class Window:
     def live_since(self) -> int:
         """When the stream that has been live for the shortest time became live (ns); 0: none has been."""
         return max((held.live_since for held in self._held.values()), default=0)
+
+    def newest(self, stream: Stream) -> int:
+        """When the newest data event of a stream was received (ns); 0: none was, or it is a book's."""
+        held = self._held.get(stream)
+        return held.newest if held else 0
 
     def told_again(self, stream: Stream) -> int:
         """When the earliest of the held data events happened (ns) that came late; 0: none did.

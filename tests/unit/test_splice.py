@@ -114,6 +114,26 @@ def test_what_is_written_and_not_yet_received_comes_later_and_is_dropped() -> No
     assert standby.topic.received - standby.topic.withheld == 4
 
 
+@pytest.mark.parametrize("held", [10, 30, 0.0])
+@pytest.mark.parametrize("hangs", [3, 8, 20])
+def test_a_connection_that_hangs_brings_later_what_is_written(held: float, hangs: float) -> None:
+    """The standby's connection has brought nothing for a while, and then brings everything at once."""
+    standby = Standby(Channel.TRADES)
+    feed = [trade(place * 0.1, str(place % 3)) for place in range(500)]
+    standby.window.put(standby.stream, live())
+    stuck, killed = 200, 200 + int(hangs * 10)
+    standby.take(*feed[:stuck])
+    standby.window.forget(feed[stuck - 1].recv - int(held * S) + 1)
+    begin = max(0, stuck - 45)  # as far back as the tail is read
+    written = [live(), *later(feed[begin:killed], 1_000_000)]
+    assert standby.succeed(written, alive=feed[killed - 3].recv, now=feed[killed].recv) == []
+    at = feed[killed + 20].recv
+    standby.take(*[Trade(e.subject, e.ts, at, e.id, e.side, e.price, e.size) for e in feed[stuck : killed + 20]])
+    standby.take(*feed[killed + 20 :])
+    prices = [event.price for event in standby.said()]
+    assert prices == [event.price for event in feed[killed:]]
+
+
 def test_what_the_writer_did_not_write_follows() -> None:
     standby = Standby(Channel.TRADES)
     feed = [trade(place * 0.1, str(place % 3)) for place in range(40)]

@@ -182,6 +182,21 @@ async def test_what_the_exchange_said_again_after_a_reconnect_of_the_standby_is_
     assert fresh == [happened[3].id, happened[5].id, "100"]
 
 
+async def test_a_connection_that_hangs_brings_after_the_takeover_what_is_written() -> None:
+    bench, now = Bench(), CLOCK.now()
+    topic = bench.add("A-B")
+    topic.go_live(now - 90 * S)
+    feed = [trade(now - ago * S, "") for ago in range(40, 0, -1)]
+    for event in feed[:15]:
+        topic.accept(event)
+    bench.standby._alive = now - S
+    bench.store.left = [Control("A-B", None, now - 90 * S, Channel.TRADES, ControlEvent.LIVE), *feed]
+    assert await bench.take_over() == []
+    for event in [*feed[15:], trade(now, "")]:
+        topic.accept(structs.replace(event, recv=now + S))
+    assert [event.ts for event in bench.publisher.entries] == [now]
+
+
 async def test_what_is_older_than_the_newest_written_is_no_news_behind_a_control_entry() -> None:
     """The writer missed a trade without an id while it was down; then its connection was lost again, and nobody wrote since."""
     bench, now = Bench(), CLOCK.now()
