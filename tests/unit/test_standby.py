@@ -61,7 +61,8 @@ class Store:
     async def end_predecessors(self, names: list[str]) -> None: ...
 
     async def go_on(self, stream: Stream, back: int, since: int | None = None) -> Tail:
-        begin = min(self.left[-1].recv - back, self.left[0].recv if since is None else since) if self.left else 0
+        begin = self.left[-1].recv - back if self.left else 0
+        begin = begin if since is None else min(begin, since)
         events = [event for event in self.left if event.recv >= begin]
         return Tail(
             [structs.replace(event, recv=event.recv + self.set) for event in events],
