@@ -376,8 +376,11 @@ class Router:
         window = None if self._exchange.exclusive([subscription]) or not self.standby else self.standby.window
         outlet = window or self._publisher
         topic = self._table.add(subscription, stream, outlet)
-        outlet.add(stream)
         now = CLOCK.now()
+        if window:
+            window.add(stream, now)
+        else:
+            self._publisher.add(stream)
         # Another host's clock may have been ahead: nothing that stands there was received later than now.
         events = [event if event.recv <= now else structs.replace(event, recv=now) for event in tail.events]
         topic.seed(events, now)

@@ -36,8 +36,9 @@ _KEPT_INTERVALS = 4
 """The same in intervals of its heartbeat, if that is more."""
 _EARLIER = 5_000_000_000
 """Nanoseconds by which the exchange's clock may be ahead of the writer's."""
-_MOST_BEHIND = 60.0
-"""Seconds by which a connection that hangs may be behind the writer's; after ``dead_after`` it is given up."""
+_MOST_BEHIND, _MOST_BEHIND_OF_ACCOUNTS = 60_000_000_000, 600_000_000_000
+"""Nanoseconds by which a connection that hangs may be behind the writer's: after ``dead_after`` it is given up. What an
+account has missed is fetched afterwards."""
 _AT_ONCE = 16
 """Streams that are read at the same time."""
 
@@ -174,14 +175,14 @@ class Standby:
         # After a reconnect an exchange says again what happened before, and the writer may have written that long ago.
         earliest = self.window.told_again(stream) if isinstance(topic, IdTopic) else 0
         back = [earliest - _EARLIER] if earliest else []
+        private = stream.channel in PRIVATE_CHANNELS
         # A connection may hang, and bring later what the writer has had: then the records meet further back.
-        seen = self.window.newest(stream)
-        if seen and CLOCK.now() - seen < _MOST_BEHIND * 1e9:
+        seen = self.window.seen(stream)
+        if CLOCK.now() - seen < (_MOST_BEHIND_OF_ACCOUNTS if private else _MOST_BEHIND):
             back.append(seen - OVERLAP)
         since = self._clock.id_time(min(back)) if back else None
         tail = await self._asked(lambda: self._store.go_on(stream, OVERLAP, since), self._patience)
         # An account may have several connections, of which one has been down for long: its streams have data all the same.
-        private = stream.channel in PRIVATE_CHANNELS
         down = private and await self._asked(lambda: self._store.is_down(stream), self._patience)
         if not self.window.holds(stream):
             return  # its pair has left meanwhile

@@ -55,7 +55,7 @@ def succeed(
     """
     topic.sink = sink
     before: Sequence[Event] = ()
-    seen = held.newest
+    seen = held.seen
     if reread:
         before, written = _apart(written, seen)
     ours = [event for event in written if not isinstance(event, Control)]
@@ -77,7 +77,7 @@ def succeed(
     begun = max(begun, min(newest, seen or newest) - OVERLAP + 2 * MARGIN)
     data = [event for event in data if event.recv >= begun]
     found = splice(ours, data, topic.identity, begun)
-    if topic.each_counts and seen and not data:  # the standby's connection hangs, and will bring all since
+    if topic.each_counts and not data:  # the standby's connection hangs, or is down, and will bring all since
         found.ahead = [event for event in ours if event.recv > seen - MARGIN]
     # Where the newest event says all, what the standby's connections have been through says nothing.
     cut = _cut(data, found, alive) if topic.each_counts else now

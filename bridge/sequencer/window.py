@@ -35,11 +35,14 @@ class Held(Struct):
     """Data events that have come, those that are no longer held included."""
     bytes: int = 0
     """What the held events take."""
+    begun: int = 0
+    """When the stream was added (ns): what it had before is known."""
 
     @property
-    def newest(self) -> int:
-        """When the newest data event was received (ns), whether it is held still or not; 0: none was."""
-        return next((event.recv for event in reversed(self.events) if not isinstance(event, Control)), self.let_go)
+    def seen(self) -> int:
+        """Up to when (ns) what the stream got is known: to the newest data event, whether it is held still or not."""
+        newest = next((event.recv for event in reversed(self.events) if not isinstance(event, Control)), self.let_go)
+        return max(newest, self.begun)
 
 
 class Window:
@@ -53,9 +56,9 @@ class Window:
         self._order: deque[tuple[Stream, int]] = deque()
         """The stream and the bytes of each held event, oldest first."""
 
-    def add(self, stream: Stream) -> None:
-        """Hold what comes for a stream."""
-        self._held[stream] = Held()
+    def add(self, stream: Stream, now: int = 0) -> None:
+        """Hold what comes for a stream from ``now`` (ns) on."""
+        self._held[stream] = Held(begun=now)
 
     def give_up(self, stream: Stream) -> bool:
         """Hold nothing more of this stream; always done."""
@@ -96,10 +99,10 @@ class Window:
         """When the stream that has been live for the shortest time became live (ns); 0: none has been."""
         return max((held.live_since for held in self._held.values()), default=0)
 
-    def newest(self, stream: Stream) -> int:
-        """When the newest data event of a stream was received (ns); 0: none was, or it is a book's."""
+    def seen(self, stream: Stream) -> int:
+        """Up to when (ns) what a stream got is known here; 0: that is not known."""
         held = self._held.get(stream)
-        return held.newest if held else 0
+        return held.seen if held else 0
 
     def told_again(self, stream: Stream) -> int:
         """When the earliest of the held data events happened (ns) that came late; 0: none did.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -99,9 +99,9 @@ class Bench:
         if len(self.openings) <= self.fails:
             raise RedisUnavailableError("redis", "away")
 
-    def add(self, subject: str, channel: Channel = Channel.TRADES) -> Any:
+    def add(self, subject: str, channel: Channel = Channel.TRADES, begun: int = 0) -> Any:
         stream = Stream(f"md:{{x:{subject}}}:{channel}", channel, subject, Retention(1_000, 1e6))
-        self.standby.window.add(stream)
+        self.standby.window.add(stream, begun)
         topic = topic_type(channel)(stream, self.standby.window, lambda *_: None)
         self.topics[Subscription(channel, subject)] = topic
         return topic
@@ -196,6 +196,25 @@ async def test_a_connection_that_hangs_brings_after_the_takeover_what_is_written
     for event in [*feed[15:], trade(now, "")]:
         topic.accept(structs.replace(event, recv=now + S))
     assert [event.ts for event in bench.publisher.entries] == [now]
+
+
+@pytest.mark.parametrize("channel", [Channel.TRADES, Channel.FILLS])
+async def test_what_was_written_since_the_standby_began_may_come_when_it_is_connected(channel: Channel) -> None:
+    """It has not been connected since: what it fetches then is written."""
+    bench, now = Bench(), CLOCK.now()
+    topic = bench.add("main", channel, begun=now - 30 * S)
+    kinds: dict[Channel, Callable[[int], Any]] = {
+        Channel.TRADES: lambda at: trade(at, "", "main"),
+        Channel.FILLS: lambda at: Fill("main", at, at, "", "", "A-B", "buy", "1", "1", "", ""),
+    }
+    feed = [kinds[channel](now - ago * S) for ago in range(28, 3, -1)]
+    bench.standby._alive = now - S
+    bench.store.left = [Control("main", None, now - 90 * S, channel, ControlEvent.LIVE), *feed]
+    await bench.take_over()
+    topic.reopened(now)
+    for event in [*feed, kinds[channel](now + 1)]:
+        topic.accept(structs.replace(event, recv=now + S))
+    assert [event.ts for event in bench.publisher.entries if not isinstance(event, Control)] == [now + 1]
 
 
 async def test_what_is_older_than_the_newest_written_is_no_news_behind_a_control_entry() -> None:
