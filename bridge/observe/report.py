@@ -324,8 +324,8 @@ class Report:
     def state(self) -> str:
         """One of `STATES`, the same in heartbeat, ``/status``, metrics and ``/readyz``.
 
-        ``starting``: its streams are not open yet, or it is a standby that could not continue them yet; ``live``: everything works; ``degraded``: ready, but something does
-        not work; ``down``: not ready; ``stopping``: it is ending.
+        ``starting``: its streams are not open yet, or it is a standby that could not continue them yet; ``live``: everything
+        works; ``degraded``: ready, but something does not work; ``down``: not ready; ``stopping``: it is ending.
         """
         if self.ended:
             return "stopping"
