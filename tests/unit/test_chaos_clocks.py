@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from bridge.chaos.clocks import HostClock
+from tests.environment import clean_environment
+from tests.preloaded import ROOT
 
 HOUR = 3600
 SHOWS = """
@@ -34,7 +36,12 @@ def test_the_time_follows_the_file_and_nothing_else_does(tmp_path: Path, ahead: 
     command = clock.command("run", "--config", "x")
     assert command[0] == sys.executable
     with subprocess.Popen(
-        [sys.executable, "-c", SHOWS, *command[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SHOWS, *command[1:]],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=clean_environment(),
     ) as process:
         assert process.stdin
         assert process.stdout
