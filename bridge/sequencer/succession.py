@@ -10,7 +10,7 @@ from bridge.model import Control, ControlEvent, Event
 from bridge.publish.stream import Stream
 from bridge.sequencer.books import BookTopic
 from bridge.sequencer.identified import is_history, oldest_kept
-from bridge.sequencer.splice import Splice, delay, splice
+from bridge.sequencer.splice import Identity, Splice, beyond, delay, splice
 from bridge.sequencer.topic import Sink, Topic
 from bridge.sequencer.window import Held
 
@@ -58,8 +58,9 @@ def succeed(
     seen = held.seen
     if reread:
         before, written = _apart(written, seen)
-    ours = [event for event in written if not isinstance(event, Control)]
-    again = {topic.identity(event) for event in before if not isinstance(event, Control)}
+    ours = received = [event for event in written if not isinstance(event, Control)]
+    of_before = [event for event in before if not isinstance(event, Control)]
+    again = {topic.identity(event) for event in of_before}
     oldest = oldest_kept([*before, *written])
     data = [
         event
@@ -78,9 +79,10 @@ def succeed(
     data = [event for event in data if event.recv >= begun]
     found = splice(ours, data, topic.identity, begun)
     if topic.each_counts and not data:  # the standby's connection hangs, or is down, and will bring all since
-        found.ahead = [event for event in ours if event.recv > seen - MARGIN]
+        record = [event for event in held.events if not isinstance(event, Control)]
+        found.ahead = list(beyond([*of_before, *ours], record, topic.identity, seen - MARGIN))
     # Where the newest event says all, what the standby's connections have been through says nothing.
-    cut = _cut(data, found, alive) if topic.each_counts else now
+    cut = _cut(data, found, received, alive, topic.identity) if topic.each_counts else now
     said, later = _state_at(held, cut)
     live = said is not None and said.event is ControlEvent.LIVE
     stream_is_live = _is_live([*before, *written], down=down)
@@ -108,12 +110,14 @@ def succeed(
     return True
 
 
-def _cut(data: Sequence[Event], found: Splice, alive: int) -> int:
-    """From when on (ns) the stream has what the standby's connections have been through.
+def _cut(data: Sequence[Event], found: Splice, written: Sequence[Event], alive: int, identity: Identity) -> int:
+    """From when on (ns) the stream has what the standby's connections have been through; ``written``: as the writer received it.
 
-    While the writer lived it wrote everything, unless Redis has lost that: then the standby's own is all that there is.
+    While the writer lived it wrote everything, unless Redis has lost that: then the standby's own is all that there is. An
+    event that both have may have been fetched by the standby long after the writer received it.
     """
-    common = data[found.last].recv if found.last >= 0 else 0
+    at = {identity(event): event.recv for event in written}
+    common = max((min(event.recv, at[what]) for event in data if (what := identity(event)) in at), default=0)
     again = [data[place].recv for place in found.fresh if common < data[place].recv <= alive]
     return min(again) if again else max(alive, common)
 

@@ -14,6 +14,8 @@ __all__ = ["Held", "Window"]
 
 _LATE = 4_000_000_000
 """Nanoseconds by which an event may be later than the others without having been told again."""
+_MOST_LATE = 60_000_000_000
+"""Nanoseconds beyond which an event is not late: the exchange's clock is wrong, or a recording is played."""
 _EVENT = 200
 """Bytes that a held event takes beside its texts."""
 _TEXT = 56
@@ -100,9 +102,16 @@ class Window:
         return max((held.live_since for held in self._held.values()), default=0)
 
     def seen(self, stream: Stream) -> int:
-        """Up to when (ns) what a stream got is known here; 0: that is not known."""
+        """Up to when (ns) what a stream got is known here; 0: that is not known.
+
+        The newest event may have happened well before it was received: this process or its connection was slow.
+        """
         held = self._held.get(stream)
-        return held.seen if held else 0
+        if held is None:
+            return 0
+        newest = held.events[-1] if held.events else None
+        late = newest.recv - newest.ts if newest and newest.ts is not None else 0
+        return held.seen - (late if 0 < late < _MOST_LATE else 0)
 
     def told_again(self, stream: Stream) -> int:
         """When the earliest of the held data events happened (ns) that came late; 0: none did.

@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from bridge.model import Channel, Control, ControlEvent, Fill, Order, Quote, Trade
 from bridge.publish.stream import Retention, Stream
@@ -42,10 +43,12 @@ class Standby:
         for event in events:
             self.topic.accept(event)
 
-    def succeed(self, written: list[Any], *, alive: int, now: int, down: bool = False) -> list[Any]:
+    def succeed(
+        self, written: list[Any], *, alive: int, now: int, down: bool = False, reread: bool = False
+    ) -> list[Any]:
         """What it writes, data as they are and control events by name."""
         held = self.window.release(self.stream)
-        succeed(self.topic, self.sink, held, written, alive=alive, now=now, down=down)
+        succeed(self.topic, self.sink, held, written, alive=alive, now=now, down=down, reread=reread)
         return self.said()
 
     def said(self) -> list[Any]:
@@ -132,6 +135,51 @@ def test_a_connection_that_hangs_brings_later_what_is_written(held: float, hangs
     standby.take(*feed[killed + 20 :])
     prices = [event.price for event in standby.said()]
     assert prices == [event.price for event in feed[killed:]]
+
+
+@pytest.mark.parametrize("reread", [True, False], ids=["told again", "not"])
+@pytest.mark.parametrize("ids", [True, False], ids=["with ids", "without ids"])
+def test_what_a_standby_that_was_frozen_has_received_is_older_than_it_seems(reread: bool, ids: bool) -> None:
+    """It was stopped, and then got at once what had come until its connection hung: that has the time of its receipt."""
+    standby = Standby(Channel.TRADES)
+    standby.window.put(standby.stream, live())
+    feed = [trade(place * 0.2, str(place % 7), f"t{place}" * ids) for place in range(400)]
+    frozen, hangs, killed, now = 50, 58, 88, START + 18 * S
+    woken = feed[killed - 5].recv
+    standby.take(*feed[20:frozen])
+    standby.take(*[structs.replace(event, recv=woken) for event in feed[frozen:hangs]])
+    written = [live(), *feed[25:killed]]
+    assert standby.succeed(written, alive=feed[killed - 3].recv, now=now, reread=reread) == []
+    standby.take(*[structs.replace(event, recv=now + S) for event in feed[hangs : killed + 10]])
+    standby.take(*feed[killed + 10 :])
+    assert [event.ts for event in standby.said()] == [event.ts for event in feed[killed:]]
+
+
+def test_records_that_do_not_meet_leave_what_only_the_writer_has_to_come() -> None:
+    """The tail is not read as far back as the standby has received."""
+    topic = Standby(Channel.TRADES).topic
+    feed = [trade(place * 0.3, str(place)) for place in range(30)]
+    found = splice(feed[12:20], feed[:10], topic.identity, START)
+    assert found.fresh == set()
+    assert found.ahead == feed[12:20]
+    differ = [*feed[:3], trade(0.95, "another"), *feed[12:20]]
+    found = splice(differ, [*feed[:3], trade(0.96, "one more")], topic.identity, START)
+    assert found.ahead == differ[3:]
+
+
+def test_what_was_fetched_again_does_not_tell_that_nothing_was_missed() -> None:
+    """A standby was cut off; once it was connected, it fetched what the writer had written. The writer wrote nothing more."""
+    standby = Standby(Channel.FILLS)
+    fills = [Fill("main", None, START + n * S, str(n), "1", "A-B", "buy", "1", "1", "0", "A") for n in range(22)]
+    standby.topic.go_live(START)
+    standby.take(*fills[1:9])
+    standby.topic.down(START + 9 * S, "connection broken")
+    fetched = START + 20 * S
+    standby.take(*[structs.replace(fill, recv=fetched) for fill in [*fills[6:14], *fills[15:18]]])
+    begun = Control("main", None, START, Channel.FILLS, ControlEvent.LIVE)
+    said = standby.succeed([begun, *fills[1:14]], alive=START + 13 * S, now=START + 21 * S)
+    assert said[:2] == ["down", "live"]
+    assert [fill.fill_id for fill in said[2:]] == ["15", "16", "17"]
 
 
 def test_what_the_writer_did_not_write_follows() -> None:

@@ -198,6 +198,22 @@ async def test_a_connection_that_hangs_brings_after_the_takeover_what_is_written
     assert [event.ts for event in bench.publisher.entries] == [now]
 
 
+async def test_what_a_frozen_standby_gets_at_once_has_happened_before() -> None:
+    """The tail is read as far back as what it got then."""
+    bench, now = Bench(), CLOCK.now()
+    topic = bench.add("A-B", begun=now - 30 * S)
+    topic.go_live(now - 90 * S)
+    feed = [trade(now - ago * S, "") for ago in range(40, 0, -1)]
+    for event in feed[18:21]:  # frozen since it began
+        topic.accept(structs.replace(event, recv=now - 3 * S))
+    bench.standby._alive = now - S
+    bench.store.left = [Control("A-B", None, now - 90 * S, Channel.TRADES, ControlEvent.LIVE), *feed]
+    assert [event for event in await bench.take_over() if isinstance(event, Trade)] == []
+    for event in [*feed[21:], trade(now, "")]:
+        topic.accept(structs.replace(event, recv=now + S))
+    assert [event.ts for event in bench.publisher.entries if isinstance(event, Trade)] == [now]
+
+
 @pytest.mark.parametrize("channel", [Channel.TRADES, Channel.FILLS])
 async def test_what_was_written_since_the_standby_began_may_come_when_it_is_connected(channel: Channel) -> None:
     """It has not been connected since: what it fetches then is written."""
