@@ -9,14 +9,14 @@ what is written beyond the received will come again.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from itertools import islice
 
 from msgspec import Struct, field
 
 from bridge.model import Event
 
-__all__ = ["Identity", "Splice", "beyond", "delay", "splice"]
+__all__ = ["Identity", "Splice", "delay", "splice"]
 
 Identity = Callable[[Event], tuple[Hashable, Hashable]]
 """The group of an event, and what tells it from others of the group."""
@@ -88,20 +88,8 @@ def splice(written: Sequence[Event], received: Sequence[Event], identity: Identi
             result.fresh.update(place for place in places[known + 1 :] if received[place].recv > newest)
             result.last = max(result.last, *places[: known + 1], -1)
             result.unclear = result.unclear or newest > since + _MARGIN
-            result.ahead += beyond(theirs, mine, identity, mine[-1].recv)
     result.ahead += [event for events in before.values() for event in events if event.recv > since + _MARGIN]
     return result
-
-
-def beyond(written: Sequence[Event], received: Iterable[Event], identity: Identity, since: int) -> Sequence[Event]:
-    """What is written behind the last event that was also received; of two records without one, what is of after ``since``.
-
-    When the received events came says little: a process that was frozen gets at once what came long before.
-    """
-    known = {identity(event) for event in received}
-    both = (place for place in reversed(range(len(written))) if identity(written[place]) in known)
-    last = next(both, None)
-    return [event for event in written if event.recv > since] if last is None else written[last + 1 :]
 
 
 def _last_written(newest: Event, received: Sequence[Event], identity: Identity) -> int:

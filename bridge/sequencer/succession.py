@@ -10,7 +10,7 @@ from bridge.model import Control, ControlEvent, Event
 from bridge.publish.stream import Stream
 from bridge.sequencer.books import BookTopic
 from bridge.sequencer.identified import is_history, oldest_kept
-from bridge.sequencer.splice import Identity, Splice, beyond, delay, splice
+from bridge.sequencer.splice import Identity, Splice, delay, splice
 from bridge.sequencer.topic import Sink, Topic
 from bridge.sequencer.window import Held
 
@@ -78,9 +78,8 @@ def succeed(
     begun = max(begun, min(newest, seen or newest) - OVERLAP + 2 * MARGIN)
     data = [event for event in data if event.recv >= begun]
     found = splice(ours, data, topic.identity, begun)
-    if topic.each_counts and not data:  # the standby's connection hangs, or is down, and will bring all since
-        record = [event for event in held.events if not isinstance(event, Control)]
-        found.ahead = list(beyond([*of_before, *ours], record, topic.identity, seen - MARGIN))
+    if topic.each_counts and found.last < 0:  # the standby's connection hangs, or is down, and will bring all since
+        found.ahead = _to_come([*of_before, *ours], held, topic.identity)
     # Where the newest event says all, what the standby's connections have been through says nothing.
     cut = _cut(data, found, received, alive, topic.identity) if topic.each_counts else now
     said, later = _state_at(held, cut)
@@ -120,6 +119,19 @@ def _cut(data: Sequence[Event], found: Splice, written: Sequence[Event], alive: 
     common = max((min(event.recv, at[what]) for event in data if (what := identity(event)) in at), default=0)
     again = [data[place].recv for place in found.fresh if common < data[place].recv <= alive]
     return min(again) if again else max(alive, common)
+
+
+def _to_come(written: Sequence[Event], held: Held, identity: Identity) -> list[Event]:
+    """What is written behind the last event that the standby has too; if it has none of them, what is since its newest.
+
+    When it received them says little: a process that was frozen gets at once what came long before.
+    """
+    known = {identity(event) for event in held.events if not isinstance(event, Control)}
+    both = (place for place in reversed(range(len(written))) if identity(written[place]) in known)
+    last = next(both, None)
+    if last is None:
+        return [event for event in written if event.recv > held.seen - MARGIN]
+    return list(written[last + 1 :])
 
 
 def _apart(written: Sequence[Event], seen: int) -> tuple[Sequence[Event], Sequence[Event]]:

@@ -155,16 +155,14 @@ def test_what_a_standby_that_was_frozen_has_received_is_older_than_it_seems(rere
     assert [event.ts for event in standby.said()] == [event.ts for event in feed[killed:]]
 
 
-def test_records_that_do_not_meet_leave_what_only_the_writer_has_to_come() -> None:
-    """The tail is not read as far back as the standby has received."""
-    topic = Standby(Channel.TRADES).topic
+def test_where_the_records_differ_what_only_the_writer_has_is_still_to_come() -> None:
+    standby = Standby(Channel.TRADES)
     feed = [trade(place * 0.3, str(place)) for place in range(30)]
-    found = splice(feed[12:20], feed[:10], topic.identity, START)
-    assert found.fresh == set()
-    assert found.ahead == feed[12:20]
-    differ = [*feed[:3], trade(0.95, "another"), *feed[12:20]]
-    found = splice(differ, [*feed[:3], trade(0.96, "one more")], topic.identity, START)
-    assert found.ahead == differ[3:]
+    standby.take(*feed[:8], trade(2.5, "which the writer has not received"))
+    written = [live(), *feed[:7], trade(2.2, "which the standby has not received"), *feed[8:20]]
+    assert standby.succeed(written, alive=feed[19].recv, now=feed[20].recv) == ["gap"]
+    standby.take(*[structs.replace(event, recv=feed[21].recv) for event in feed[8:]])
+    assert standby.said()[1:] == [structs.replace(event, recv=feed[21].recv) for event in feed[20:]]
 
 
 def test_what_was_fetched_again_does_not_tell_that_nothing_was_missed() -> None:
