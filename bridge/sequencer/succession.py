@@ -76,7 +76,8 @@ def succeed(
     newest = ours[-1].recv if ours else 0
     # What came long before the newest event that both have is written: both get events in the exchange's order.
     begun = max(begun, min(newest, seen or newest) - OVERLAP + 2 * MARGIN)
-    data = [event for event in data if event.recv >= begun]
+    tail = received if topic.each_counts else ()
+    data = [event for event in data if event.recv >= begun or _is_since(event, tail, topic.identity)]
     found = splice(ours, data, topic.identity, begun)
     if topic.each_counts and found.last < 0:  # the standby's connection hangs, or is down, and will bring all since
         found.ahead = _to_come([*of_before, *ours], held, topic.identity)
@@ -119,6 +120,13 @@ def _cut(data: Sequence[Event], found: Splice, written: Sequence[Event], alive: 
     common = max((min(event.recv, at[what]) for event in data if (what := identity(event)) in at), default=0)
     again = [data[place].recv for place in found.fresh if common < data[place].recv <= alive]
     return min(again) if again else max(alive, common)
+
+
+def _is_since(event: Event, written: Sequence[Event], identity: Identity) -> bool:
+    """Whether an event with an id has happened since the first of the written ones: then it would be among them."""
+    if not written or not identity(event)[0]:
+        return False
+    return min(event.recv, event.recv if event.ts is None else event.ts) > written[0].recv + MARGIN
 
 
 def _to_come(written: Sequence[Event], held: Held, identity: Identity) -> list[Event]:

@@ -180,6 +180,20 @@ def test_what_was_fetched_again_does_not_tell_that_nothing_was_missed() -> None:
     assert [fill.fill_id for fill in said[2:]] == ["15", "16", "17"]
 
 
+def test_what_one_connection_fetched_again_does_not_make_older_what_another_brought() -> None:
+    """An account has two; one of them was down for longer, and fetched much that is written."""
+    standby = Standby(Channel.FILLS)
+    times = [START + n * S for n in range(22)]
+    fills = [Fill("main", at, at, str(n), "1", "A-B", "buy", "1", "1", "0", "A") for n, at in enumerate(times)]
+    standby.topic.go_live(START)
+    standby.topic.down(START + 5 * S, "connection broken")
+    standby.take(structs.replace(fills[14], recv=times[15]), fills[16])
+    standby.take(*[structs.replace(fill, recv=times[20]) for fill in fills[6:14]])
+    begun = Control("main", None, START, Channel.FILLS, ControlEvent.LIVE)
+    said = standby.succeed([begun, *fills[4:14]], alive=times[13], now=times[21])
+    assert [fill.fill_id for fill in said if isinstance(fill, Fill)] == ["14", "16"]
+
+
 def test_what_the_writer_did_not_write_follows() -> None:
     standby = Standby(Channel.TRADES)
     feed = [trade(place * 0.1, str(place % 3)) for place in range(40)]
