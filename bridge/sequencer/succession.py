@@ -124,7 +124,7 @@ def _cut(data: Sequence[Event], found: Splice, written: Sequence[Event], alive: 
 
 def _is_since(event: Event, written: Sequence[Event], identity: Identity) -> bool:
     """Whether an event with an id has happened since the first of the written ones: then it would be among them."""
-    if not written or not identity(event)[0]:
+    if not written or identity(event)[0] == ():
         return False
     return min(event.recv, event.recv if event.ts is None else event.ts) > written[0].recv + MARGIN
 
