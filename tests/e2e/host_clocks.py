@@ -1,4 +1,7 @@
-"""Host clocks that can be set while a process runs, by libfaketime, if it is installed."""
+"""Host clocks that can be set while a process runs, a server too, by libfaketime, if it is installed.
+
+It reaches what a process asks the system, but also how its threads wait: for machines that are not busy. Chaos has its own.
+"""
 
 from __future__ import annotations
 
