@@ -36,7 +36,7 @@ _SINCE_7_2 = ("+client|setinfo",)
 _CLUSTER = ("+cluster|slots", "+command", "+asking")
 _READ = ("+xread", "+xrange", "+xrevrange", "+xlen", "+xinfo|stream", "+type", "+exists")
 _READ_HASH = ("+hget", "+hmget", "+hgetall")
-_LIMITS = ("+set", "+pttl", "+pexpire", "+del", "+xadd", "+xrange", "+xdel")
+_LIMITS = ("+set", "+pttl", "+pexpire", "+pexpiretime", "+del", "+zadd", "+zrange", "+zrem", "+zremrangebyscore")
 
 Rules = list[str]
 
@@ -79,7 +79,7 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
         streams += [keys.stream(one.exchange, s, channel) for s in subjects for channel in sorted(PRIVATE_CHANNELS)]
     instruments = [f"~{keys.instrument(one.exchange, pair)}" for pair in pairs]
     beat = f"~{keys.connector(one.name)}"
-    limits = (keys.limits_held("*"), keys.limits_spent("*"))
+    limits = (keys.limits_held("*"), keys.limits_used("*"))
     listed = ["+watch", "+hset", "+hmget"] if one.account is not None else []
     if one.account is not None and settings.accounts[one.account].subaccounts:
         listed.append("+hkeys")

@@ -110,9 +110,9 @@ class Keys:
         """The string that is there for as long as an exchange wants no request: ``bridge:limits:{api.example.com}:held``."""
         return f"{self._prefix}bridge:limits:{{{address}}}:held"
 
-    def limits_spent(self, address: str) -> str:
-        """The stream of the requests to an address, each with its weight, within the time that the exchange counts."""
-        return f"{self._prefix}bridge:limits:{{{address}}}:spent"
+    def limits_used(self, address: str) -> str:
+        """The sorted set of the requests to an address, each with its weight, within the time that the exchange counts."""
+        return f"{self._prefix}bridge:limits:{{{address}}}:used"
 
     def cursor(self, name: str) -> str:
         """The hash in which a reader saves its position under a name: field = stream key, value = entry ID."""

@@ -53,7 +53,7 @@ def leaked_keys(
     ``exchanges`` are the pairs, ``accounts`` the subjects of accounts, by exchange; connectors are named after exchanges.
     What processes share of an address' limits expires by itself.
     """
-    limits = keys.limits_spent("").partition("{")[0]
+    limits = keys.limits_used("").partition("{")[0]
     known = {keys.catalog(), keys.accounts_catalog()}
     for exchange, pairs in exchanges.items():
         known |= {keys.fence(exchange), keys.rejects(exchange)}

@@ -251,7 +251,7 @@ class Settings(BaseSettings):
     shutdown_timeout: Duration = Field(default=10.0, gt=0)
     """For an orderly end."""
     share_limits: ShareLimits = True
-    """Whether to keep to an exchange's REST limits together with the other processes on this Redis; or a name, for the processes behind one client address only."""
+    """Whether to keep to an exchange's limits (REST requests, attempts to connect, messages) together with the other processes on this Redis; or a name, for the processes behind one client address only."""
     log: LogSettings = LogSettings()
     """The log, on stderr."""
     loop: Literal["auto", "asyncio", "uvloop"] = "auto"

@@ -1,9 +1,9 @@
 """An exchange's limits (REST requests, attempts to connect, messages), kept with other processes through Redis.
 
-Exchanges count what comes from one client address, whichever process sends it. So each request is an entry of a stream,
-with its weight, before it goes: entries have the time of Redis' clock and an order that is the same for all, which makes
-the sum of the last seconds exact however many processes ask at once. A refusal is a key that lasts as long as the
-exchange wants no request.
+Exchanges count what comes from one client address, whichever process sends it. So each request is a member of a sorted
+set, with its weight in the member and Redis' clock as its score, before it goes. It is added and the set read in one
+transaction: however many processes ask at once, each sees those that came before it, and together they never have more
+than there is. A refusal is a key that lasts as long as the exchange wants no request.
 
 It takes one round trip per request, and two where there is no room. Redis may be slow or away: then a process goes by its
 own count alone.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -31,6 +32,8 @@ _AWAY, _REFUSED = 5.0, 300.0
 _IN_TRANSIT = 250
 """Milliseconds by which what is sent apart may arrive closer together."""
 _LONGEST_NAME = 255
+_KEPT = 4
+"""Windows for which what was used is kept: the window of another process may be longer, while its attempts fail."""
 T = TypeVar("T")
 
 
@@ -63,7 +66,9 @@ class RedisLimits:
         host = Url.of(url).hosts.lower()[:_LONGEST_NAME]
         address = "".join((f"{purpose}:" if purpose else "", f"{name}@" if name else "", host))
         self._client = client
-        self._held_key, self._spent_key = keys.limits_held(address), keys.limits_spent(address)
+        self._held_key, self._used_key = keys.limits_held(address), keys.limits_used(address)
+        self._name = uuid.uuid4().hex
+        self._asked = 0
         self._log = log
         self._patience = patience
         self._clock = clock
@@ -81,36 +86,47 @@ class RedisLimits:
         await self._ask(self._hold(max(1, int(seconds * 1000))), None)
 
     async def _take(self, weight: int, limit: tuple[int, float] | None) -> Turn:
-        async with self._client.pipeline(transaction=False) as pipe:
+        if limit is None:
+            return Turn(_seconds(await self._client.pttl(self._held_key)))
+        most, seconds = limit
+        weight, window = min(weight, most), int(seconds * 1000) + _IN_TRANSIT
+        self._asked += 1
+        own, about = f"{self._name}:{self._asked}:{weight}", self._redis_time()
+        async with self._client.pipeline(transaction=True) as pipe:
+            pipe.zadd(self._used_key, {own: about})
+            pipe.zrange(self._used_key, self._since(window), "+inf", byscore=True, withscores=True)
+            pipe.zremrangebyscore(self._used_key, "-inf", self._since(_KEPT * window))
             pipe.pttl(self._held_key)
-            if limit is None:
-                [held] = await pipe.execute()
-                return Turn(held=_seconds(held))
-            most, seconds = limit
-            weight, window = min(weight, most), int(seconds * 1000) + _IN_TRANSIT
-            begin = self._begin(window)
-            pipe.xadd(self._spent_key, {"weight": weight}, minid=begin or None, approximate=False)
-            pipe.xrange(self._spent_key, begin or "-", "+")
-            pipe.pexpire(self._spent_key, 2 * window)
-            held, own, entries, _ = await pipe.execute()
-        now = _milliseconds(own)
-        self._ahead = now - int(self._clock() * 1000)
-        spent = [(at, int(fields["weight"])) for at, fields in _until(entries, own) if _milliseconds(at) > now - window]
-        turn = Turn(_seconds(held), _until_room(spent, most, window, now))
+            pipe.pexpire(self._used_key, _KEPT * window)
+            pipe.pexpiretime(self._used_key)  # which says what time it is there
+            _, found, _, held, _, expires = await pipe.execute()
+        now = expires - _KEPT * window
+        self._ahead = now - self._own_time()
+        used = [(int(at), _weight(member)) for member, at in found if member != own and abs(now - at) < window]
+        turn = Turn(_seconds(held), _until_room([*used, (now, weight)], most, window, now))
         if turn != FREE:
-            await self._client.xdel(self._spent_key, own)
+            await self._client.zrem(self._used_key, own)
+        elif abs(now - about) > _IN_TRANSIT:
+            await self._client.zadd(self._used_key, {own: now})
         return turn
 
     async def _hold(self, milliseconds: int) -> None:
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.set(self._held_key, "1", px=milliseconds, nx=True)
             pipe.pexpire(self._held_key, milliseconds, gt=True)
-            pipe.delete(self._spent_key)
+            pipe.delete(self._used_key)
             await pipe.execute()
 
-    def _begin(self, window: int) -> str:
-        """The ID before which nothing counts; empty while Redis' clock is unknown."""
-        return "" if self._ahead is None else str(max(0, int(self._clock() * 1000) + self._ahead - window))
+    def _own_time(self) -> int:
+        return int(self._clock() * 1000)
+
+    def _redis_time(self) -> int:
+        """Redis' clock, in milliseconds, as far as it is known: early by no more than an answer took; ours, until it is."""
+        return int(time.time() * 1000) if self._ahead is None else self._own_time() + self._ahead
+
+    def _since(self, window: int) -> int | str:
+        """The score from which on the last window has been used; all, until Redis' clock is known."""
+        return "-inf" if self._ahead is None else self._redis_time() - window
 
     async def _ask(self, work: Coroutine[Any, Any, T], otherwise: T) -> T:
         """The answer, or ``otherwise`` where there is none in time."""
@@ -128,26 +144,20 @@ class RedisLimits:
             return otherwise
 
 
-def _until(entries: list[tuple[str, dict[str, str]]], own: str) -> list[tuple[str, dict[str, str]]]:
-    """The entries up to one's own: later ones see it, and wait for it."""
-    ids = [at for at, _ in entries]
-    return entries[: ids.index(own) + 1] if own in ids else entries
-
-
-def _until_room(spent: list[tuple[str, int]], most: int, window: int, now: int) -> float:
-    """Seconds until enough of what was spent counts no more for the last of it to be within the limit; zero if it is."""
-    over = sum(weight for _, weight in spent) - most
+def _until_room(used: list[tuple[int, int]], most: int, window: int, now: int) -> float:
+    """Seconds until enough of what was used counts no more for all of it to be within the limit; zero if it is."""
+    over = sum(weight for _, weight in used) - most
     until = now
-    for at, weight in spent:
+    for at, weight in sorted(used):
         if over <= 0:
             break
         over -= weight
-        until = _milliseconds(at) + window
+        until = at + window
     return max(0, until - now) / 1000
 
 
-def _milliseconds(entry_id: str) -> int:
-    return int(entry_id.partition("-")[0])
+def _weight(member: str) -> int:
+    return int(member.rpartition(":")[2])
 
 
 def _seconds(pttl: int) -> float:

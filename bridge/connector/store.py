@@ -175,13 +175,12 @@ class Store:
     def limits(self, url: str, purpose: str = "") -> SharedBudget | None:
         """What this process and others tell each other about requests to ``url``; ``None`` where they aren't to.
 
-        ``purpose`` tells apart what is counted by itself: attempts to connect, messages; empty: REST. Those others are shared
-        by processes whose common client address has been given a name.
+        ``purpose`` tells apart what is counted by itself: attempts to connect, messages; empty: REST.
         """
         share = self._settings.share_limits
-        name = share if isinstance(share, str) else ""
-        if not share or (purpose and not name):
+        if not share:
             return None
+        name = share if isinstance(share, str) else ""
         return RedisLimits(self._writer, self.keys, url, name=name, purpose=purpose, log=self._log)
 
     async def pairs(self) -> set[str]:

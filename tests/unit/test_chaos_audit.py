@@ -282,7 +282,7 @@ def test_what_redis_has_lost_may_be_the_last_word_on_an_order(tmp_path: Path, re
 def test_keys_that_should_not_be_there() -> None:
     pairs, subjects = {"lmex": ["BTC-USD"]}, {"lmex": ["main"]}
     good = [NAMED, "bridge:catalog", "bridge:connector:lmex:fence", "acct:{lmex:main}:wallet", "acct:{lmex:main}:fills"]
-    good.append(KEYS.limits_spent("connect:127.0.0.1:9001"))
+    good.append(KEYS.limits_used("connect:127.0.0.1:9001"))
     assert leaked_keys(good, KEYS, pairs, subjects) == []
     bad = ["bridge:connector:lmex", "bridge:connector:lmex:standby", "md:{lmex:BTC-USD}:bok", "acct:{lmex:other}:fills"]
     found = leaked_keys([*good, *bad], KEYS, pairs, subjects)

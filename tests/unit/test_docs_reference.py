@@ -122,7 +122,7 @@ def test_every_key():
     made.add(keys.candles("<exchange>", "<pair>", "<interval>"))
     made |= {keys.service("<instance>")}
     made |= {keys.connector("<name>"), keys.cursor("<name>"), keys.rejects("<exchange>")}
-    made |= {keys.fence("<name>"), keys.limits_held("<host>"), keys.limits_spent("<host>")}
+    made |= {keys.fence("<name>"), keys.limits_held("<host>"), keys.limits_used("<host>")}
     assert shown == made | {"acct:{<exchange>:<account>/<subaccount>}:…", "nautilus:{<exchange>:<pair>}:…"}
 
 

@@ -53,7 +53,7 @@ def test_the_other_keys():
     assert keys.service("5f0c9a1be27d") == "ns:bridge:service:5f0c9a1be27d"
     assert keys.rejects("limitlex") == "ns:bridge:rejects:limitlex"
     assert keys.limits_held("api.lmex.io") == "ns:bridge:limits:{api.lmex.io}:held"
-    assert keys.limits_spent("a@api.lmex.io:444") == "ns:bridge:limits:{a@api.lmex.io:444}:spent"
+    assert keys.limits_used("a@api.lmex.io:444") == "ns:bridge:limits:{a@api.lmex.io:444}:used"
 
 
 @pytest.mark.parametrize(
