@@ -146,7 +146,9 @@ def config_template(exchange: str, pairs: Sequence[str], schema: str | None = No
     parts.append(
         _line("", "namespace", '""', "put before every key, with a ':'", hidden=True)
         + _line("", "shutdown_timeout", "10s", "for an orderly end", hidden=True)
-        + _line("", "share_limits", "true", "an exchange's limits are kept together with others on this Redis", hidden=True)
+        + _line(
+            "", "share_limits", "true", "an exchange's limits are kept together with others on this Redis", hidden=True
+        )
         + _line("", "loop", "auto", "asyncio, uvloop; auto takes uvloop if it is installed", hidden=True)
     )
     head = f"# yaml-language-server: $schema={schema}\n" if schema else ""
