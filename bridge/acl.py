@@ -63,6 +63,8 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
     It moves streams of accounts that an earlier version left in the public catalog to the catalog of accounts, which it
     cannot read unless it has an account.
 
+    One that may stand by looks whether the writer has connections.
+
     If sub-accounts are served, it finds those of an earlier process by the names in the catalog of accounts.
 
     It reads and writes what connectors let each other know about requests to an exchange, unless ``share_limits`` is off.
@@ -89,7 +91,8 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
         "+discard",
         "+unwatch",
         "+info",
-        *(("+client|list", "+client|kill") if cluster else ()),
+        *(("+client|list",) if cluster or one.standby else ()),
+        *(("+client|kill",) if cluster else ()),
         *(f"~{key}" for key in streams),
         *(
             ("+xadd", "+xtrim", "+xlen", "+xinfo|stream", "+xinfo|groups", "+xrange", "+xrevrange", "+time")

@@ -108,7 +108,7 @@ class Standby:
 
         showing = asyncio.create_task(self._show(heartbeat), name="standby-show")
         try:
-            names = await self._asked(lambda: self._store.succeed(self._streams, first, self._seen), None)
+            names = await self._asked(lambda: self._succeeded(first), None)
         finally:
             await end_tasks([showing])
         begun = time.monotonic()
@@ -124,6 +124,11 @@ class Standby:
         pause = took if pause is None else pause
         holder.took_over(pause)
         self._log.warning("took_over", seconds=round(took, 3), pause=round(pause, 3), writer=self.writer)
+
+    async def _succeeded(self, heartbeat: Callable[[], Mapping[str, Any]]) -> list[str]:
+        # A writer that was cut off keeps an account's only connection until its lease lapses: so long this one must wait.
+        by_connections = not self._deferred
+        return await self._store.succeed(self._streams, heartbeat, self._seen, by_connections=by_connections)
 
     @property
     def settled(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -25,6 +26,7 @@ from bridge.publish.connection import RedisConnection, open_connection
 from bridge.publish.pending import Budget
 from bridge.publish.publisher import Nodes, OneServer, Publisher, PublisherEvents
 from bridge.publish.stream import Retention, Stream
+from bridge.redis.connected import Connected
 from bridge.redis.connections import connection_name, end_connections
 from bridge.redis.errors import explain, explained
 from bridge.redis.lease import Lease, new_instance
@@ -65,6 +67,11 @@ class Store:
         self.lease = Lease(self._writer, self.keys, name, patience, self._instance)
         """Whether this process may write."""
         self.presence = Presence(self.client, self.lease, self.keys, exchange, heartbeat)
+        named = partial(connection_name, settings.namespace, name)
+        self._connected = Connected(self.client, named, self._instance, self._not_seen)
+
+    def _not_seen(self, error: str) -> None:
+        self._log.warning("writer_connections_not_seen", error=error)
 
     def _client(self, *, repeats: bool = True) -> Redis:
         return self._topology.client(
@@ -234,15 +241,19 @@ class Store:
         streams: Callable[[], Sequence[str]],
         fields: Callable[[], Mapping[str, str | int | float]],
         seen: Callable[[Mapping[str, str]], None],
+        *,
+        by_connections: bool,
     ) -> list[str]:
         """Wait until the process that has the name is gone, and take its place; see `Presence.succeed`.
+
+        ``by_connections``: that it has no connections to Redis any more is enough; else its heartbeat counts.
 
         Raises:
             AlreadyRunningError: another connector writes these streams.
             RedisUnavailableError: Redis is out of reach.
         """
         with self.explained():
-            return await self.presence.succeed(streams, fields, seen)
+            return await self.presence.succeed(streams, fields, seen, self._connected if by_connections else None)
 
     async def end_predecessors(self, names: Sequence[str]) -> None:
         """End the connections of earlier processes of these connectors.

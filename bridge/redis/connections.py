@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 
 from bridge.redis.errors import FAILURES
 
-__all__ = ["Ended", "connection_name", "end_connections", "may_end_connections"]
+__all__ = ["Ended", "ask_node", "connection_name", "end_connections", "may_end_connections", "nodes_of"]
 
 _INSTANCE = re.compile(r"[0-9a-f]{12}")
 _NO_CONNECTION = (1 << 62) - 1
@@ -44,12 +44,12 @@ async def end_connections(
     """
     ended = Ended()
     prefixes = [_prefix(namespace, connector) for connector in connectors]
-    for node in _nodes(client):
+    for node in nodes_of(client):
         try:
-            for ident in _strangers(await _ask(client, node, "CLIENT LIST", "TYPE", "normal"), prefixes, instance):
-                ended.count += int(await _ask(client, node, "CLIENT KILL", "ID", ident))
+            for ident in _strangers(await ask_node(client, node, "CLIENT LIST", "TYPE", "normal"), prefixes, instance):
+                ended.count += int(await ask_node(client, node, "CLIENT KILL", "ID", ident))
             if probe:
-                await _ask(client, node, "CLIENT KILL", "ID", _NO_CONNECTION)
+                await ask_node(client, node, "CLIENT KILL", "ID", _NO_CONNECTION)
         except ResponseError as error:
             ended.refused = str(error)
         except FAILURES:
@@ -72,11 +72,13 @@ def _prefix(namespace: str, connector: str) -> str:
     return f"{namespace}:tickbridge:{connector}:" if namespace else f"tickbridge:{connector}:"
 
 
-def _nodes(client: Any) -> list[Any]:
+def nodes_of(client: Any) -> list[Any]:
+    """The nodes of a Cluster; a single server is ``None``."""
     return client.get_nodes() if isinstance(client, RedisCluster) else [None]
 
 
-async def _ask(client: Any, node: Any, *command: object) -> Any:
+async def ask_node(client: Any, node: Any, *command: object) -> Any:
+    """What one of these nodes answers."""
     target: dict[str, Any] = {} if node is None else {"target_nodes": node}
     return await client.execute_command(*command, **target)
 

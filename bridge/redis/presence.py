@@ -20,6 +20,7 @@ from bridge.config import HeartbeatSettings
 from bridge.errors import AlreadyRunningError, LeaseTakenError
 from bridge.keys import Keys
 from bridge.redis.catalog import Catalog
+from bridge.redis.connected import Connected
 from bridge.redis.errors import AWAY, FAILURES
 from bridge.redis.groups import GroupLags
 from bridge.redis.instruments import InstrumentHashes
@@ -103,8 +104,11 @@ class Presence:
         streams: Callable[[], Sequence[str]],
         fields: Callable[[], Mapping[str, str | int | float]],
         seen: Callable[[Mapping[str, str]], None],
+        connected: Connected | None = None,
     ) -> list[str]:
         """Wait until the process that has this name is gone, and take the lease; ``seen`` gets each of its heartbeats.
+
+        ``connected`` tells whether that process has connections to Redis; without it, only its heartbeat counts.
 
         Returns, raises:
             As `claim`; what ``streams`` and ``fields`` give is asked for at the end.
@@ -115,7 +119,7 @@ class Presence:
             seen(heartbeat)
 
         while True:
-            free = await await_vacancy(self._client, self._keys, self._name, self.interval, saw)
+            free = await await_vacancy(self._client, self._keys, self._name, self.interval, saw, connected=connected)
             try:
                 return await self._take(free, streams(), fields())
             except LeaseTakenError:

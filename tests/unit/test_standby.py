@@ -50,7 +50,7 @@ class Store:
     def stream(self, channel: Channel, subject: str) -> Stream:
         return Stream(f"acct:{{x:{subject}}}:{channel}", channel, subject, Retention(1_000, 1e6))
 
-    async def succeed(self, streams: Any, fields: Any, seen: Any) -> list[str]:
+    async def succeed(self, streams: Any, fields: Any, seen: Any, *, by_connections: bool) -> list[str]:
         fields()
         self.claimed = streams()
         return []

@@ -10,6 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from bridge.keys import Keys
+from bridge.redis.connected import Connected
+from bridge.redis.connections import connection_name
 from bridge.redis.handover import HandoverError, hand_over
 from bridge.redis.presence import WANTED
 from bridge.redis.rivals import identity
@@ -31,13 +33,40 @@ async def client(redis_server: RedisServer) -> AsyncIterator[Redis]:
         yield found
 
 
+def named(server: RedisServer, instance: str) -> Redis:
+    """A client whose connections have the name of an instance's."""
+    name = connection_name("", "x", instance)
+    return Redis.from_url(server.url, decode_responses=True, client_name=name)
+
+
+class Looks(Connected):
+    """Looks at a process's connections; one may wait for the answer to a look that has begun since."""
+
+    def __init__(self, client: Redis, own: str) -> None:
+        super().__init__(client, lambda instance: connection_name("", "x", instance), own, lambda _: None)
+        self._answers: asyncio.Queue[bool] = asyncio.Queue()
+
+    async def ended(self, instance: str) -> bool:
+        answer = await super().ended(instance)
+        self._answers.put_nowait(answer)
+        return answer
+
+    async def answers(self, *, ended: bool) -> None:
+        """Wait until a look from now on has this answer."""
+        while not self._answers.empty():
+            self._answers.get_nowait()
+        async with asyncio.timeout(PATIENCE):
+            while await self._answers.get() is not ended:
+                pass
+
+
 class Waiting:
     """A process that waits for the name, and what it has seen."""
 
-    def __init__(self, client: Redis, interval: float) -> None:
+    def __init__(self, client: Redis, interval: float, connected: Connected | None = None) -> None:
         self.seen: list[str] = []
         self._news = asyncio.Event()
-        self.task = asyncio.create_task(await_vacancy(client, KEYS, "x", interval, self._note))
+        self.task = asyncio.create_task(await_vacancy(client, KEYS, "x", interval, self._note, connected=connected))
 
     def _note(self, heartbeat: object) -> None:
         self.seen.append(heartbeat["beat"])  # type: ignore[index]
@@ -94,6 +123,26 @@ async def test_a_process_that_was_killed_here_is_gone_at_once(client: Redis) -> 
 async def test_a_process_that_is_silent_elsewhere_is_gone(client: Redis) -> None:
     await client.hset(HEARTBEAT, mapping={**ELSEWHERE, "beat": "1"})
     assert await Waiting(client, 0.1).found() == Vacancy(None, "a")
+
+
+async def test_a_process_elsewhere_whose_connections_are_closed_is_gone(
+    redis_server: RedisServer, client: Redis
+) -> None:
+    async with named(redis_server, "b") as own, named(redis_server, "a") as theirs:
+        await theirs.ping()
+        await client.set(FENCE, "1-a")
+        await client.hset(HEARTBEAT, mapping={**ELSEWHERE, "beat": "1"})
+        looks = Looks(own, "b")
+        waiting = Waiting(own, 1.0, looks)
+        await looks.answers(ended=False)
+        await theirs.aclose()
+        await looks.answers(ended=True)
+        await theirs.ping()
+        await looks.answers(ended=False)
+        assert not waiting.task.done(), "it has connected again"
+        await client.hset(HEARTBEAT, "beat", "2")
+        await theirs.aclose()
+        assert await waiting.found() == Vacancy("1-a", "a")
 
 
 @pytest.mark.parametrize("forgets_fence", [True, False])
