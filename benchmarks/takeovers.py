@@ -8,23 +8,26 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
+from msgspec import Struct
 
 from benchmarks.machine import Server
 from benchmarks.results import Run, Target, table
 from bridge.keys import Keys
 from bridge.model import Channel
+from tests.e2e.hosts import hosts, no_hosts
 from tests.environment import clean_environment
 
 __all__ = ["measure"]
@@ -42,7 +45,7 @@ _EXCHANGES = {
 _RATE = 500
 """Messages per second of the simulated exchange."""
 _PATIENCE = 120.0
-_SLOW_MACHINE = {"interval": "2s", "ttl": "30s"}
+_SLOW_MACHINE: dict[str, Any] = {"heartbeat": {"interval": "2s", "ttl": "30s"}}
 """A process that gets no time to run for seconds is not to count as gone: one that is killed on this host counts at once."""
 _LOOK = 0.002
 _REST = 0.5
@@ -54,13 +57,39 @@ _FAULTS = ("twice", "missing", "breaks", "declared")
 _Trade = tuple[str, str, Decimal, Decimal, int]
 
 
+class _Host(Struct, frozen=True):
+    """Where a connector runs: what its command line begins with, and where it finds Redis."""
+
+    within: Sequence[str]
+    redis_url: str
+
+
+class _Place(Struct, frozen=True):
+    """Where everything runs. The connectors run on the hosts by turns, with these ``settings``."""
+
+    exchange: str
+    hosts: Sequence[_Host]
+    settings: dict[str, Any] = {}
+
+
 def measure(
     server: Server, *, kills: int, exchanges: Sequence[str] = tuple(_EXCHANGES)
 ) -> tuple[str, list[Target], dict[str, Any]]:
-    """Kill each exchange's writer so often, and stop one a fifth as often; each time another process becomes the standby."""
+    """Kill each exchange's writer so often, and stop one a fifth as often; each time another process becomes the standby.
+
+    Writers are killed on this host, and on two hosts (network namespaces) by turns, where that is possible.
+    """
     stops = max(1, kills // 5)
-    killed = {exchange: _measure(server, exchange, _Feed.kill, kills) for exchange in exchanges}
-    stopped = {f"rolling upgrade, {exchange}": _measure(server, exchange, _Feed.stop, stops) for exchange in exchanges}
+    here = _Place("127.0.0.1", [_Host((), server.url)], _SLOW_MACHINE)
+    killed = {exchange: _measure(server, exchange, _Feed.kill, kills, here) for exchange in exchanges}
+    skipped = "" if server.pid else "the server is not ours, and may not listen to other hosts"
+    if not (skipped := skipped or no_hosts()):
+        with _two_hosts(server) as place:
+            for exchange in exchanges:
+                killed[f"{exchange}, two hosts"] = _measure(server, exchange, _Feed.kill, kills, place)
+    stopped = {
+        f"rolling upgrade, {exchange}": _measure(server, exchange, _Feed.stop, stops, here) for exchange in exchanges
+    }
     targets: list[Target] = []
     for name, row in {**killed, **stopped}.items():
         if name in killed:
@@ -70,15 +99,30 @@ def measure(
     about = f"{_RATE} messages/s: seconds without an entry; trades; breaks of seq"
     text = f"{table(f'{kills} takeovers after kill -9, {about}', killed)}\n\n"
     text += table(f"{stops} takeovers after SIGTERM, the old writer becomes the next standby, {about}", stopped)
+    text += f"\n\nSKIP takeovers between two hosts: {skipped}" if skipped else ""
     return text, targets, {**killed, **stopped}
 
 
-def _measure(server: Server, exchange: str, replace: Callable[[_Feed], float], times: int) -> Run:
+@contextlib.contextmanager
+def _two_hosts(server: Server) -> Iterator[_Place]:
+    """Two hosts with addresses of their own, by which they reach the server and the exchange; heartbeats as by default."""
+    server.client.config_set("protected-mode", "no")
+    before = server.client.config_get("bind")["bind"]
+    server.client.config_set("bind", "0.0.0.0")
+    port = server.url.rpartition(":")[2]
+    try:
+        with hosts(2) as (exchange, found):
+            yield _Place(exchange, [_Host(host.within, f"redis://{host.redis}:{port}") for host in found])
+    finally:
+        server.client.config_set("bind", before)
+
+
+def _measure(server: Server, exchange: str, replace: Callable[[_Feed], float], times: int, place: _Place) -> Run:
     server.forget(_NAMESPACE)
     try:
         with (
             tempfile.TemporaryDirectory(prefix="tickbridge-takeovers-") as folder,
-            _Feed(server, Path(folder), exchange) as feed,
+            _Feed(server, Path(folder), exchange, place) as feed,
         ):
             pauses = sorted(replace(feed) for _ in range(times))
             audit = feed.audit()
@@ -95,8 +139,11 @@ def _measure(server: Server, exchange: str, replace: Callable[[_Feed], float], t
 class _Feed:
     """A simulated exchange and two processes of one connector."""
 
-    def __init__(self, server: Server, folder: Path, exchange: str) -> None:
+    def __init__(self, server: Server, folder: Path, exchange: str, place: _Place) -> None:
         self._exchange = exchange
+        self._place = place
+        self._turns = itertools.cycle(place.hosts)
+        self._tls: ssl.SSLContext | None = None
         self._url = server.url
         self._client = server.client
         self._folder = folder
@@ -106,7 +153,7 @@ class _Feed:
     def __enter__(self) -> Self:
         with self._stack:
             self._simulate()
-            self._writer = self._start("bridge", "run", "--config", str(self._config))
+            self._writer = self._connect()
             _until(lambda: self._client.hget(self._heartbeat, "state") == "live", "the writer is live")
             self._standby = self._ready()
             self._stack = self._stack.pop_all()
@@ -119,12 +166,19 @@ class _Feed:
         written = self._folder / "connector.yaml"
         module, *words = _EXCHANGES[self._exchange]
         options = ["--rate", str(_RATE), "--write-config", str(written), "--redis-url", self._url]
+        options += ["--host", self._place.exchange]
+        ca_file = self._folder / "tls" / "ca.pem"
+        if elsewhere := self._place.exchange != "127.0.0.1":
+            options += ["--tls-dir", str(ca_file.parent)]
         self._start(module, *words, self._exchange, *options)
         _until(lambda: "ready" in (self._folder / "1.log").read_text(), "the simulator is ready")
         config = yaml.safe_load(written.read_text())
         connector = config["connectors"][0]
         connector["standby"] = True
-        config |= {"namespace": _NAMESPACE, "http": {"port": "off"}, "heartbeat": _SLOW_MACHINE}
+        if elsewhere:
+            connector["ca_file"] = str(ca_file)
+            self._tls = ssl.create_default_context(cafile=ca_file)
+        config |= {"namespace": _NAMESPACE, "http": {"port": "off"}, **self._place.settings}
         self._config = self._folder / "standby.yaml"
         self._config.write_text(yaml.safe_dump(config))
         self._control = connector["rest_url"].removesuffix("/api") + "/sim"
@@ -198,7 +252,7 @@ class _Feed:
 
     def _ready(self) -> subprocess.Popen[bytes]:
         """Start another process; wait until it could take over."""
-        process = self._start("bridge", "run", "--config", str(self._config))
+        process = self._connect()
 
         def stands_by() -> bool:
             shown: dict[str, str] = self._client.hgetall(self._standing_by)
@@ -207,12 +261,17 @@ class _Feed:
         _until(stands_by, "a process stands by")
         return process
 
-    def _start(self, module: str, *words: str) -> subprocess.Popen[bytes]:
+    def _connect(self) -> subprocess.Popen[bytes]:
+        """Start a process of the connector on the host whose turn it is."""
+        host = next(self._turns)
+        words = ("run", "--config", str(self._config))
+        return self._start("bridge", *words, within=host.within, TICKBRIDGE_REDIS__URL=host.redis_url)
+
+    def _start(self, module: str, *words: str, within: Sequence[str] = (), **more: str) -> subprocess.Popen[bytes]:
         self._started += 1
+        command = [*within, sys.executable, "-m", module, *words]
         with (self._folder / f"{self._started}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", module, *words], stdout=log, stderr=log, env=clean_environment()
-            )
+            process = subprocess.Popen(command, stdout=log, stderr=log, env={**clean_environment(), **more})
         self._stack.callback(_end, process)
         return process
 
@@ -221,7 +280,7 @@ class _Feed:
         request = urllib.request.Request(
             f"{self._control}/{path}", data=data, headers={"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:
+        with urllib.request.urlopen(request, timeout=_PATIENCE, context=self._tls) as answer:
             return json.load(answer)
 
 

@@ -44,7 +44,8 @@ async def _serve(options: argparse.Namespace) -> int:
     stop = asyncio.Event()
     end_on_signals(lambda _: stop.set())
     exchange = _MARKETS[options.exchange]
-    simulator = Simulator(SimulatorConfig(exchange, rate=options.rate))
+    tls = options.tls_dir
+    simulator = Simulator(SimulatorConfig(exchange, rate=options.rate, tls=tls is not None, tls_dir=tls))
     async with simulator.serve(options.host, options.port) as urls:
         connector = {
             "name": exchange.name,
@@ -67,6 +68,7 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--rate", type=float, default=500.0)
+    parser.add_argument("--tls-dir", type=Path)
     parser.add_argument("--redis-url", required=True)
     parser.add_argument("--write-config", type=Path, required=True)
     return run_loop(_serve(parser.parse_args()))
