@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from msgspec import Struct
 from redis.asyncio import Redis
 
 from bridge.model import Balance, Channel, Control, ControlEvent, Event, Fill, Order, Position
-from consumers.items import Entry, Hole, Item, Reset, Stored, Trimmed, Undecodable, Unknown, Unreadable
+from consumers.items import Entry, Hole, Item, Reset, Stored, Trimmed, Undecodable, Unknown, Unreadable, split_id
 
 __all__ = ["Wallet"]
 
@@ -88,9 +89,20 @@ class Wallet:
         self.unsaved = {**self.fields, **self.unsaved}
         self._doubtful = True
 
+    async def is_kept(self, redis: Redis) -> bool:
+        """Whether the hash has what was written; so it counts, too, if it is ahead: somebody else keeps it then."""
+        found: Any = await redis.hgetall(self.key)
+        if self.unsaved or _is_ahead(found, self.fields):
+            return True
+        kept = all(found.get(name) == value for name, value in self.fields.items())
+        return kept and not self._not_ours(found)
+
     async def _brought_back(self, redis: Redis) -> list[str]:
         """The fields that were deleted and are in the hash again, as after a failover to a replica that lagged behind."""
-        names: Any = await redis.hgetall(self.key)
+        found: Any = await redis.hgetall(self.key)
+        return self._not_ours(found)
+
+    def _not_ours(self, names: Iterable[str]) -> list[str]:
         return [name for name in names if name.startswith(_DELETED) and name not in self.fields]
 
     def _rename_orders(self) -> None:
@@ -190,3 +202,17 @@ def _order_field(pair: str, order_id: str, client_id: str) -> str:
 def _times(event: Event) -> dict[str, str]:
     """Times as text, because nanoseconds exceed the precision of JavaScript's numbers."""
     return {"ts": "" if event.ts is None else str(event.ts), "recv": str(event.recv)}
+
+
+def _is_ahead(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether the fields of a hash include a later entry of any stream."""
+    positions = (name for name in one if name.startswith("id:"))
+    return any(_place(one[name]) > _place(other.get(name, "")) for name in positions)
+
+
+def _place(entry_id: str) -> tuple[int, int]:
+    """The place of an entry in its stream; before all others if it is no ID."""
+    try:
+        return split_id(entry_id)
+    except ValueError:
+        return 0, 0

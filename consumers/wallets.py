@@ -18,7 +18,8 @@ The hash ``acct:{<exchange>:<account>}:wallet`` holds
     id:<channel>             the last stream entry that is included in the hash
 
 ``id:…`` is written in one transaction with the changes that the entry causes. The service can therefore be killed at
-any time: it continues after that entry, and counts no fill twice. Run only one such service per account.
+any time: it continues after that entry, and counts no fill twice. Every ten seconds it looks whether Redis still has what
+was written, also while nothing happens: a failover may have lost the last changes. Run only one such service per account.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ __all__ = ["DESCRIPTION", "HTTP_PORT", "Wallet", "Wallets", "add_options", "main
 
 HTTP_PORT = 9110
 """Default port of metrics and health checks."""
+_LOOK_EVERY = 10.0
+"""Seconds between two looks at the hashes."""
 DESCRIPTION = "Tracks balances, positions, open orders and fills; keeps each account in a Redis hash."
 
 
@@ -79,6 +82,7 @@ class Wallets:
         self._exchange = exchange
         self._changed = changed
         self._known = known
+        self._writing = asyncio.Lock()
 
     def interrupted(self) -> list[str]:
         """The channels of accounts that are not live, with their last state."""
@@ -121,7 +125,34 @@ class Wallets:
             for item in batch:
                 self._changed(item)
 
+    async def keep(self, every: float = _LOOK_EVERY) -> None:
+        """Look at the hashes every so many seconds, endlessly, and write again what one has lost.
+
+        After a failover one may lack what was written last, or be written to a master that is none any more, and an account
+        may be quiet for long.
+        """
+        while True:
+            await asyncio.sleep(every)
+            for name, wallet in list(self.wallets.items()):
+                try:
+                    kept = await self._reader.outlive(partial(self._is_kept, wallet))
+                except ResponseError as error:
+                    if not refuses_key(error):
+                        raise
+                    continue  # `refused` says so
+                if not kept:
+                    wallet.rewrite()
+                    await self._save(name)
+
+    async def _is_kept(self, wallet: Wallet) -> bool:
+        async with self._writing:
+            return await wallet.is_kept(self._reader.redis)
+
     async def _save(self, name: tuple[str, str]) -> None:
+        async with self._writing:
+            await self._save_alone(name)
+
+    async def _save_alone(self, name: tuple[str, str]) -> None:
         wallet = self.wallets[name]
         try:
             await self._reader.outlive(partial(wallet.save, self._reader.redis))
@@ -162,6 +193,7 @@ async def run(args: Namespace) -> None:
         wallets = Wallets(reader, keys, args.accounts, args.exchange, changed, known=known)
         async with asyncio.TaskGroup() as group:
             group.create_task(wallets.follow(), name="read")
+            group.create_task(wallets.keep(), name="keep")
             private = (keys.accounts_catalog(),)
             found = discover(
                 reader.redis,

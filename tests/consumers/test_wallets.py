@@ -257,6 +257,41 @@ async def test_what_a_failover_brings_back_is_deleted_again(own_server) -> None:
             assert {"order:BTC-EUR:o2", "note"} <= there.keys()
 
 
+async def test_what_a_quiet_account_s_hash_has_lost_is_written_again(redis_server, account) -> None:
+    """After a failover, nothing may come for hours that would have it written."""
+    client = account.client
+    account.order("o1", "open")
+    async with keeping(redis_server, account) as wallets:
+        await until(account.done)
+        old = account.hash()
+        account.order("o1", "filled", "1.0")
+        account.order("o2", "open")
+        account.balance("EUR", "5")
+        await until(account.done)
+        full = account.hash()
+        looking = asyncio.create_task(wallets.keep(every=0.01))
+        client.delete(WALLET)
+        client.hset(WALLET, mapping=old)
+        await until(lambda: account.hash() == full)
+        client.hset(WALLET, "id:orders", "no ID")
+        await until(lambda: account.hash() == full)
+        looking.cancel()
+
+
+async def test_a_hash_that_is_ahead_is_left_alone(redis_server, account) -> None:
+    """Two services for one account are a mistake, but the later one's hash never goes back in time."""
+    account.order("o1", "open")
+    async with keeping(redis_server, account) as wallets:
+        await until(account.done)
+        account.client.hset(WALLET, mapping={"id:orders": "99999999999999-1", "order:BTC-EUR:o1": "theirs"})
+        theirs = account.hash()
+        async with Reader(redis_server.url) as reader:
+            assert await wallets.wallets["limitlex", "main"].is_kept(reader.redis)
+            account.client.hset(WALLET, "id:orders", "1-1")
+            assert not await wallets.wallets["limitlex", "main"].is_kept(reader.redis)
+        assert account.hash() == {**theirs, "id:orders": "1-1"}
+
+
 async def test_accounts_and_sub_accounts_are_chosen(redis_server, account) -> None:
     for subject, exchange in (("main/sub", "limitlex"), ("other", "limitlex"), ("main", "lmex")):
         Account(account.client, subject, exchange)
