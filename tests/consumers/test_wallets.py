@@ -17,76 +17,13 @@ from bridge.model import Channel
 from consumers.reader import Reader
 from consumers.wallet_lines import as_known, as_text
 from consumers.wallets import Wallet, Wallets, main
-from tests.consumers.streams import Stream, gather, until
+from tests.consumers.accounts import Account, keeping
+from tests.consumers.streams import gather, until
 from tests.environment import clean_environment
 from tests.patience import PATIENCE
 from tests.servers import RedisServer, free_port
 
 CLEAN = clean_environment(TICKBRIDGE_HTTP__PORT="off")
-WALLET = Keys().wallet("limitlex", "main")
-
-
-class Account:
-    """The private streams of one account, in the catalog."""
-
-    def __init__(self, client, subject: str = "main", exchange: str = "limitlex") -> None:
-        self.client = client
-        self.wallet = Keys().wallet(exchange, subject)
-        self.streams = {}
-        for channel in (Channel.ORDERS, Channel.FILLS, Channel.BALANCES, Channel.POSITIONS):
-            stream = self.streams[channel] = Stream(client, channel, subject)
-            stream.key = Keys().stream(exchange, subject, channel)
-            client.hset("bridge:catalog:accounts", stream.key, "{}")
-
-    def balance(self, currency: str, available: str, reserved: str = "0") -> str:
-        fields = {"currency": currency, "available": available, "reserved": reserved}
-        return self.streams[Channel.BALANCES].add("balance", **fields)
-
-    def order(self, order_id: str, status: str, filled: str = "0") -> str:
-        fields = {"order_id": order_id, "client_id": "", "pair": "BTC-EUR", "kind": "limit", "side": "buy"}
-        amounts = {"price": "7994.50", "size": "1.0", "filled": filled, "status": status}
-        return self.streams[Channel.ORDERS].add("order", **fields, **amounts)
-
-    def fill(self, size: str = "0.1", pair: str = "BTC-EUR") -> str:
-        stream = self.streams[Channel.FILLS]
-        fields = {"fill_id": f"f{stream.seq + 1}", "order_id": "o1", "pair": pair, "side": "buy"}
-        return stream.add("fill", **fields, price="7994.50", size=size, fee="0.01", fee_currency="EUR")
-
-    def position(self, side: str, size: str, **more: str) -> str:
-        fields = {"pair": "BTC-PERP", "side": side, "size": size, "entry_price": "1", "mark_price": "2"}
-        return self.streams[Channel.POSITIONS].add("position", **fields, unrealised_pnl="-1", **more)
-
-    def hash(self) -> dict[str, str]:
-        return self.client.hgetall(self.wallet)
-
-    def ends(self) -> dict[str, str]:
-        """What the hash's cursors are when all is taken."""
-        return {f"id:{channel}": stream.id(stream.seq) for channel, stream in self.streams.items() if stream.seq}
-
-    def done(self) -> bool:
-        return self.ends().items() <= self.hash().items()
-
-
-@pytest.fixture
-def account(redis_server: RedisServer):
-    with redis_server.client() as client:
-        yield Account(client)
-
-
-@contextlib.asynccontextmanager
-async def keeping(server: RedisServer, account: Account, *names: str, exchange: str | None = None):
-    """The service's inside, with the catalog looked at once."""
-    async with Reader(server.url, block=0.05) as reader:
-        wallets = Wallets(reader, Keys(), list(names), exchange)
-        for key in account.client.hkeys("bridge:catalog:accounts"):
-            await wallets.found(key, Keys().parse(key))
-        following = asyncio.create_task(wallets.follow(), name="follow")
-        try:
-            yield wallets
-        finally:
-            following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await following
 
 
 async def settle(server: RedisServer, account: Account) -> dict[str, str]:
@@ -209,87 +146,6 @@ async def test_a_lost_reply_counts_no_fill_twice(redis_server, account) -> None:
             await wallet.save(reader.redis)
             break
     assert account.hash()["fills"] == "5"
-
-
-async def test_a_restart_of_redis_without_its_data_leaves_a_whole_hash(own_server) -> None:
-    with own_server.client() as client:
-        account = Account(client)
-        account.balance("EUR", "1000.00")
-        account.fill()
-        async with keeping(own_server, account):
-            await until(account.done)
-            full = account.hash()
-            client.config_set("appendonly", "no")
-            own_server.kill()
-            for path in own_server.directory.rglob("*.aof"):
-                path.unlink()
-            for path in own_server.directory.rglob("*.manifest"):
-                path.unlink()
-            own_server.start()
-            assert account.hash() == {}
-            account.fill()
-            await until(account.done)
-        assert account.hash()["balance:EUR"] == full["balance:EUR"]
-        assert account.hash()["fills"] == "2"
-
-
-async def test_what_a_failover_brings_back_is_deleted_again(own_server) -> None:
-    """A replica that takes its master's place may lack the last writes, and thus still have what they deleted."""
-    with own_server.client() as client:
-        account = Account(client)
-        account.order("o1", "open")
-        account.position("long", "1")
-        async with keeping(own_server, account):
-            await until(account.done)
-            before = account.hash()
-            account.order("o1", "filled", "1.0")
-            account.order("o2", "open")
-            account.position("", "0")
-            await until(account.done)
-            own_server.kill()
-            own_server.start()
-            client.hset(WALLET, mapping={**before, "note": "not of this service"})
-            account.fill()
-            await until(account.done)
-            assert {"order:BTC-EUR:o1", "position:BTC-PERP"} <= before.keys()
-            there = account.hash()
-            assert not {"order:BTC-EUR:o1", "position:BTC-PERP"} & there.keys()
-            assert {"order:BTC-EUR:o2", "note"} <= there.keys()
-
-
-async def test_what_a_quiet_account_s_hash_has_lost_is_written_again(redis_server, account) -> None:
-    """After a failover, nothing may come for hours that would have it written."""
-    client = account.client
-    account.order("o1", "open")
-    async with keeping(redis_server, account) as wallets:
-        await until(account.done)
-        old = account.hash()
-        account.order("o1", "filled", "1.0")
-        account.order("o2", "open")
-        account.balance("EUR", "5")
-        await until(account.done)
-        full = account.hash()
-        looking = asyncio.create_task(wallets.keep(every=0.01))
-        client.delete(WALLET)
-        client.hset(WALLET, mapping=old)
-        await until(lambda: account.hash() == full)
-        client.hset(WALLET, "id:orders", "no ID")
-        await until(lambda: account.hash() == full)
-        looking.cancel()
-
-
-async def test_a_hash_that_is_ahead_is_left_alone(redis_server, account) -> None:
-    """Two services for one account are a mistake, but the later one's hash never goes back in time."""
-    account.order("o1", "open")
-    async with keeping(redis_server, account) as wallets:
-        await until(account.done)
-        account.client.hset(WALLET, mapping={"id:orders": "99999999999999-1", "order:BTC-EUR:o1": "theirs"})
-        theirs = account.hash()
-        async with Reader(redis_server.url) as reader:
-            assert await wallets.wallets["limitlex", "main"].is_kept(reader.redis)
-            account.client.hset(WALLET, "id:orders", "1-1")
-            assert not await wallets.wallets["limitlex", "main"].is_kept(reader.redis)
-        assert account.hash() == {**theirs, "id:orders": "1-1"}
 
 
 async def test_accounts_and_sub_accounts_are_chosen(redis_server, account) -> None:
