@@ -24,6 +24,8 @@ __all__ = ["Catalog", "Writer"]
 
 Texts = dict[str, bytes]
 """Stream key → its entry, as JSON."""
+_LOOKED_AT = 50
+"""Entries of a catalog that are looked at each time."""
 
 
 class Writer(Struct, frozen=True):
@@ -38,6 +40,12 @@ class Writer(Struct, frozen=True):
         return self.state == ControlEvent.STOP
 
 
+class _Of(Struct):
+    """Of an entry: the process that wrote it."""
+
+    instance: str = ""
+
+
 class Catalog:
     """Writes a connector's entries under its ``lease``, and reads those of others; ``client`` decodes responses."""
 
@@ -47,11 +55,15 @@ class Catalog:
         self._lease = lease
         self._shown: defaultdict[str, Texts] = defaultdict(dict)
         """What was written: catalog → its entries."""
+        self._looked: defaultdict[str, int] = defaultdict(int)
+        """How many entries of a catalog have been looked at."""
         self._forgotten = False
         """Whether a catalog was found deleted, which has not been returned to the caller."""
 
     async def show(self, entries: Mapping[str, Mapping[str, object]]) -> bool:
-        """Write the entries (stream key → content) that have changed.
+        """Write the entries (stream key → content) that have changed, and those that Redis was found to have lost.
+
+        A failover may lose the newest ones alone, so each time some others are looked at, in turn.
 
         Returns:
             Whether Redis had lost a catalog, and so probably everything; all entries are then written again.
@@ -125,19 +137,46 @@ class Catalog:
 
     async def _show(self, catalog: str, texts: Texts) -> None:
         shown = self._shown[catalog]
-        known = next(iter(shown), None)
+        known = self._next(catalog)
         changed = {key: text for key, text in texts.items() if shown.get(key) != text}
         # In one transaction: data lost between a read and a write would go unnoticed.
-        (there,), *_ = await self._lease.write(catalog, partial(_read_and_write, catalog, known or "", changed))
+        there, *_ = await self._lease.write(catalog, partial(_read_and_write, catalog, known, changed))
+        found = dict(zip(known, there, strict=False))
+        lost = [key for key, text in found.items() if self._is_lost(text, shown[key])]
         shown.update(changed)
-        if known is not None and there is None:
+        if not lost:
+            return
+        for key in lost:
+            shown.pop(key, None)
+        if set(found.values()) == {None}:
             self._forgotten = True
             shown.clear()
-            await self._lease.write(catalog, partial(_read_and_write, catalog, "", texts))
-            shown.update(texts)
+        again = {key: text for key, text in texts.items() if key not in shown}
+        if again:
+            await self._lease.write(catalog, partial(_read_and_write, catalog, [], again))
+            shown.update(again)
+
+    def _is_lost(self, found: str | None, shown: bytes) -> bool:
+        """Whether an entry is missing, or one that this process has changed since; another process may have taken it over."""
+        if found is None:
+            return True
+        if found.encode() == shown:
+            return False
+        try:
+            return msgspec.json.decode(found, type=_Of).instance == self._lease.instance
+        except msgspec.MsgspecError:
+            return True
+
+    def _next(self, catalog: str) -> list[str]:
+        """The entries whose turn it is to be looked at."""
+        keys = list(self._shown[catalog])
+        begin = self._looked[catalog] % max(1, len(keys))
+        found = keys[begin : begin + _LOOKED_AT]
+        self._looked[catalog] = begin + len(found)
+        return found
 
 
-def _read_and_write(catalog: str, known: str, entries: Texts, pipe: Pipeline) -> None:
-    pipe.hmget(catalog, [known])
+def _read_and_write(catalog: str, known: list[str], entries: Texts, pipe: Pipeline) -> None:
+    pipe.hmget(catalog, known or [""])
     if entries:
         pipe.hset(catalog, mapping=entries)  # type: ignore[arg-type]

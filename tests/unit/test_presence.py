@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -71,6 +72,25 @@ class TestCatalog:
         assert await presence.show(again) is True
         assert set(await client.hkeys("bridge:catalog")) == set(CATALOG)
         assert await presence.show(again) is False
+
+    async def test_what_a_failover_has_set_back_is_written_again(self, client, presence):
+        """Of many entries some are looked at each time; the newest may be lost, or as they were before."""
+
+        def entry(number: int, **more: str) -> dict[str, str]:
+            return {"connector": "x", "instance": presence.instance, "number": str(number), **more}
+
+        catalog = {f"md:{{x:P{number}}}:book": entry(number) for number in range(120)}
+        older = {**catalog, "md:{x:P7}:book": entry(7, state="down")}
+        foreign = '{"connector": "y", "instance": "other"}'
+        await presence.show(older)
+        await presence.show(catalog)
+        whole = await client.hgetall("bridge:catalog")
+        await client.hset("bridge:catalog", "md:{x:P7}:book", msgspec.json.encode(older["md:{x:P7}:book"]))
+        await client.hset("bridge:catalog", "md:{x:P8}:book", "no entry")
+        await client.hset("bridge:catalog", "md:{x:P9}:book", foreign)
+        await client.hdel("bridge:catalog", "md:{x:P119}:book")
+        assert [await presence.show(catalog) for _ in range(3)] == [False] * 3
+        assert await client.hgetall("bridge:catalog") == {**whole, "md:{x:P9}:book": foreign}
 
     async def test_a_write_that_fails_behind_the_look_hides_nothing(self, client, presence, monkeypatch):
         await presence.show(CATALOG)
