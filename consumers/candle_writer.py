@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -19,6 +20,8 @@ from consumers.items import split_id
 __all__ = ["CandleWriter"]
 
 _AT_ONCE = 500
+_REMEMBERED = 20
+"""Of each stream, the candles that a failover may take back: those of some seconds, or minutes."""
 _NOT_ABOVE = "equal or smaller than the target stream top item"
 
 
@@ -40,6 +43,9 @@ class CandleWriter:
         self._keep = keep
         self._written = written
         self._waiting: dict[str, tuple[Series, deque[ClosedBar]]] = {}
+        self._done: defaultdict[str, deque[ClosedBar]] = defaultdict(partial(deque, maxlen=_REMEMBERED))
+        """The newest candles of each stream that were written."""
+        self._series: dict[str, Series] = {}
         self._lock = asyncio.Lock()
 
     def add(self, series: Series, candles: Iterable[ClosedBar]) -> None:
@@ -74,6 +80,28 @@ class CandleWriter:
                     del self._waiting[key]
             self.trouble = ""
 
+    async def look(self) -> None:
+        """Have those candles written again that were written, and that Redis has lost, as after a failover.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: any error of redis-py.
+        """
+        async with self._lock:
+            keys = [key for key in self._done if key not in self._waiting]
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.xrevrange(key, count=1)
+                replies: list[Any] = await pipe.execute(raise_on_error=False)
+            for key, reply in zip(keys, replies, strict=True):
+                if isinstance(reply, ResponseError):
+                    continue  # the next candle is refused, too, and `refused` says so
+                if isinstance(reply, Exception):
+                    raise reply
+                last = split_id(reply[0][0])[1] if reply else -1
+                lost = [candle for candle in self._done[key] if split_id(candle.id)[1] > last]
+                if lost:
+                    self._waiting[key] = (self._series[key], deque(lost, maxlen=self._keep))
+
     async def _write(self, series: Series, candles: deque[ClosedBar]) -> None:
         """Write the first of them. Several are one transaction: none is left out by a server that becomes full."""
         batch = list(islice(candles, _AT_ONCE))
@@ -89,9 +117,16 @@ class CandleWriter:
                 await self._check(series, candle)
             else:
                 self.writes += 1
-                self._written(series, candle)
+                self._note(series, candle)
             if candles and candles[0] is candle:  # else it was dropped meanwhile: too many wait
                 candles.popleft()
+
+    def _note(self, series: Series, candle: ClosedBar) -> None:
+        done = self._done[series.key]
+        if candle not in done:
+            self._series[series.key] = series
+            done.append(candle)
+            self._written(series, candle)
 
     async def _check(self, series: Series, candle: ClosedBar) -> None:
         """Make sure that a candle that Redis refused is there already, or a later one.

@@ -12,6 +12,7 @@ last. So the service can be killed at any time, and two of them may run: no cand
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Mapping
@@ -44,6 +45,8 @@ HTTP_PORT = 9111
 DESCRIPTION = "Builds candles from the streams of trades, with exact decimals, as streams of their own."
 _EVERY = 1.0
 """Seconds between two looks at the clock."""
+_LOOK_EVERY = 10
+"""The same, between two looks for candles that Redis has lost."""
 _KEEP = 100_000
 _LISTED_EVERY = 5.0
 """Seconds between two heartbeats; it expires after three of them."""
@@ -114,10 +117,12 @@ class Candles:
             await self._reader.outlive(self._writer.write)
 
     async def keep_time(self, every: float = _EVERY) -> None:
-        """Close the bars of quiet pairs, as time passes."""
-        while True:
+        """Close the bars of quiet pairs, as time passes, and look whether Redis still has what was written."""
+        for turn in itertools.count(1):
             await asyncio.sleep(every)
             await self._reader.outlive(self.close_due)
+            if turn % _LOOK_EVERY == 0:
+                await self._reader.outlive(self._writer.look)
             await self._reader.outlive(self._writer.write)
 
     async def close_due(self) -> None:
