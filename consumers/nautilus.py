@@ -58,6 +58,8 @@ class Republisher:
         self._exchange = exchange
         self._keep = keep
         self._followed: set[str] = set()
+        self._copied: set[str] = set()
+        """Those that have a copy."""
 
     async def found(self, key: str, stream: StreamKey) -> None:
         """Follow a stream of the catalog, if it is wanted, from where its copy ends; one without a copy, from now on."""
@@ -70,6 +72,8 @@ class Republisher:
             last = await client.execute_command("XREVRANGE", copy, "+", "-", "COUNT", 1, NEVER_DECODE=[])
             await self._reader.add(key, last[0][0].decode() if last else Position.NOW)
             self._followed.add(key)
+            if last:
+                self._copied.add(key)
             self.refused.pop(copy, None)
 
     def missing(self, streams: Mapping[str, StreamKey]) -> tuple[set[str], set[str]]:
@@ -78,7 +82,13 @@ class Republisher:
 
     async def follow(self) -> None:
         """Write what comes, endlessly."""
-        async for batch in self._reader.batches():
+        outages = self._reader.outages
+        async for read in self._reader.batches():
+            batch = read
+            if self._reader.outages != outages:
+                outages = self._reader.outages
+                self._follow_again()
+                batch = [item for item in read if item.key in self._followed]
             waiting: dict[str, list[tuple[str, Message]]] = {}
             streams = {item.key: item.stream for item in batch}
             for item in batch:
@@ -87,6 +97,12 @@ class Republisher:
                     waiting.setdefault(item.key, []).append((item.id, made))
             for key, messages in waiting.items():
                 await self._write(key, self._keys.nautilus(streams[key]), messages)
+
+    def _follow_again(self) -> None:
+        """A failover may have taken messages back: go on from where each copy ends, as after a start."""
+        for key in self._followed & self._copied:
+            self._reader.remove(key)
+            self._followed.discard(key)
 
     def degraded(self) -> list[str]:
         """Streams that cannot be written, and how much was left out."""
@@ -109,6 +125,7 @@ class Republisher:
     async def _write(self, key: str, copy: str, messages: list[tuple[str, Message]]) -> None:
         try:
             self.writes += await self._reader.outlive(lambda: self._add(copy, messages))
+            self._copied.add(key)
         except ResponseError as error:
             if not refuses_key(error):
                 raise

@@ -183,3 +183,23 @@ async def test_a_copy_that_cannot_be_written_is_named_and_made_up_for(redis_serv
         await until(lambda: copies.left_out)
         assert copies.degraded() == [f"{trades.key}: 1 left out (size is unknown)"]
     assert [entry_id for entry_id, _ in raw.xrange(COPY)] == [f"{BASE + n}-{n}".encode() for n in range(1, 5)]
+
+
+async def test_what_a_failover_has_taken_back_is_written_again(own_server) -> None:
+    with own_server.client() as client, redis.Redis.from_url(own_server.url) as raw:
+        trades = Stream(client, Channel.TRADES)
+        client.hset("bridge:catalog", trades.key, "{}")
+        trades.trades(1)
+        async with republishing(own_server) as copies:
+            await until(lambda: copies._followed)
+            trades.trades(9)
+            await until(lambda: raw.xlen(COPY) == 9)
+            whole = raw.xrange(COPY)
+            own_server.kill()
+            own_server.start()
+            raw.delete(COPY)
+            for entry_id, fields in whole[:-4]:
+                raw.xadd(COPY, fields, id=entry_id)
+            trades.trades(2)
+            await until(lambda: raw.xlen(COPY) == 11)
+            assert raw.xrange(COPY)[:9] == whole
