@@ -103,9 +103,11 @@ async def _account(world: World, venue: Venue, subject: str, true: dict[str, Any
     wallet = world.collector.wallets.get((venue.exchange, subject))
     fields = wallet.fields if wallet else {}
     hashed: Any = await world.redis.hgetall(world.keys.wallet(venue.exchange, subject))
-    # A stream at its end has no hole. Who reads on at a new master from a position of the old one may find one.
-    missed = int(hashed.get("gaps:orders", 0)) > int(fields.get("gaps:orders", 0))
-    hashed = without_lost_orders(hashed, () if missed else world.collector.orders[venue.exchange, subject])
+    orders: Container[str] = world.collector.orders[venue.exchange, subject]
+    if int(hashed.get("gaps:orders", 0)) > int(fields.get("gaps:orders", 0)):
+        # A hole that is not in the stream: the consumer had read on at the old master, and missed ends of orders.
+        orders = {order["order_id"] for order in true["orders"]}
+    hashed = without_lost_orders(hashed, orders)
     return [
         f"{what} of {name}: {words}"
         for what, each in (("the account", fields), ("the wallet hash", hashed))
@@ -119,7 +121,7 @@ def without_lost_orders(wallet: Mapping[str, str], known: Container[str]) -> dic
     """A wallet's hash without the unconfirmed orders that are not ``known``.
 
     A consumer has read of them what a failover lost afterwards. If the connector was replaced meanwhile, nobody is left who
-    could report what becomes of them. Of those that a consumer may have missed something of, none is known.
+    could report what becomes of them.
     """
     kept = {}
     for name, text in wallet.items():

@@ -20,8 +20,3 @@ def test_an_unconfirmed_order_that_no_stream_knows_is_not_compared() -> None:
         "state:orders": "live",
     }
     assert wallet.keys() - without_lost_orders(wallet, {"known"}).keys() == {"order:BTC-EUR:lost"}
-
-
-def test_a_consumer_that_has_missed_something_may_have_every_order_unconfirmed() -> None:
-    wallet = {"order:a:x": order("x", unconfirmed=True), "order:a:y": order("y")}
-    assert without_lost_orders(wallet, ()).keys() == {"order:a:y"}
