@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from bridge.exchange_errors import FrameError
 from bridge.exchanges.api import Profile, Reject, Replace, Unknown
 from bridge.exchanges.limitlex import Limitlex, LimitlexOptions, PairSession
+from bridge.exchanges.limitlex.pair import PUBLIC, kind_of
+from bridge.exchanges.rules import BestPrices
 from bridge.model import BookDelta, BookSnapshot, Channel, ControlEvent, Quote, Ticker, Trade
 from tests.unit import limitlex_frames as frames
 from tests.unit.core import SECOND, T0, Apart, refused
@@ -343,3 +345,24 @@ class TestPlan:
 
 
 OPTIONS = LimitlexOptions(pair_ids={"BTC-EUR": frames.PAIR_ID, "ETH-EUR": f"eth:{frames.EUR}"})
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "code"),
+    [('"busy"', "busy", None), ('{"message":"no such pair","code":12}', "no such pair", 12)],
+)
+def test_an_error_is_said_in_the_exchange_s_words(error, message, code) -> None:
+    out: list[object] = []
+    frame = f'{{"t":"subscribe","error":{error}}}'.encode()
+    assert kind_of(frame, frame, PUBLIC, out) == ""
+    [said] = out
+    assert message in str(said.error)
+    assert (said.error.code, said.error.topic) == (code, "subscribe")
+
+
+@pytest.mark.parametrize("channels", [ALL, ALL - {Channel.BOOK}])
+def test_a_book_is_not_held_against_best_prices_that_cannot_be_read(channels) -> None:
+    session = PairSession("wss://x/", PAIR, frames.PAIR_ID, channels, changes=False)
+    outputs = session.receive(b'{"t":"best_bid_ask","bid":"1e","ask":"3"}', T0)
+    told = [output for output in outputs if isinstance(output, BestPrices)]
+    assert told == ([BestPrices(PAIR, None, T0, "", "", known=False)] if Channel.BOOK in channels else [])

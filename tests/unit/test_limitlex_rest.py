@@ -172,6 +172,8 @@ class TestSigning:
             next(LimitlexRest({}).rows(account, "/private/balance", T0))
         assert "accounts.main" in str(caught.value)
         assert not secret or secret not in str(caught.value)
+        another = secret.startswith("-----BEGIN") and secret != SECRET[:80]
+        assert ("not of an elliptic curve" if another else "not a private key in PEM") in str(caught.value)
 
     def test_nonces_rise_within_a_millisecond(self):
         rest = LimitlexRest({})
