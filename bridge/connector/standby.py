@@ -16,6 +16,7 @@ from bridge.config import Settings
 from bridge.connector.books import Books
 from bridge.connector.leaseholder import Leaseholder
 from bridge.connector.store import Store
+from bridge.connector.writer_beats import WriterBeats
 from bridge.connector.writer_clock import WriterClock
 from bridge.errors import RedisUnavailableError
 from bridge.exchanges.api import Subscription
@@ -86,8 +87,7 @@ class Standby:
         """What its last heartbeat says of the writer: its host and process."""
         self._alive = 0
         """Until when (ns, by the steady clock) it has certainly written."""
-        self._beat = ("", "")
-        """The writer's instance, and the number of its last heartbeat."""
+        self._beats = WriterBeats()
         self._newest = 0
         """When the newest written event of all streams was received (ns, by the steady clock)."""
         self._clock = WriterClock()
@@ -161,13 +161,15 @@ class Standby:
 
     def _seen(self, heartbeat: Mapping[str, str]) -> None:
         """The writer has shown a heartbeat; whether it lives, only a new one tells."""
-        beat = (heartbeat.get("instance", ""), heartbeat.get("beat", ""))
-        if beat == self._beat:  # it is looked at from the beginning again, after Redis was away
+        until = self._beats.until(heartbeat, CLOCK.now())
+        if until is None:  # it is looked at from the beginning again, after Redis was away
             return
-        self._beat = beat
         self.looked = time.monotonic()
         self.writer = f"host {heartbeat.get('host', '')}, pid {heartbeat.get('pid', '')}"
-        self._alive = CLOCK.now()
+        before, self._alive = self._alive, until
+        if until < before:
+            self._log.warning("redis_set_back", seconds=round((before - until) / 1e9, 1))
+            return
         self._clock.seen(heartbeat, self._alive)
         self.window.forget(self._alive - self._kept)
 

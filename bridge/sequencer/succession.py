@@ -97,7 +97,8 @@ def succeed(
         return _go_on_with_book(topic, out, later, now)
     unseen = found.last < 0 and said is not None and said.recv > alive - MARGIN
     apart = found.last < 0 and bool(data) and data[0].recv <= newest
-    missing = topic.each_counts and (found.unclear or unseen or apart or held.let_go > newest + MARGIN)
+    gone = _is_gone(held.last, ours, newest, topic.identity)
+    missing = topic.each_counts and (found.unclear or unseen or apart or gone)
     if live and stream_is_live and missing:
         out.say(now, ControlEvent.GAP, _UNCLEAR)
     topic.take_up([*before, *ours], found.ahead, now)
@@ -120,6 +121,17 @@ def _cut(data: Sequence[Event], found: Splice, written: Sequence[Event], alive: 
     common = max((min(event.recv, at[what]) for event in data if (what := identity(event)) in at), default=0)
     again = [data[place].recv for place in found.fresh if common < data[place].recv <= alive]
     return min(again) if again else max(alive, common)
+
+
+def _is_gone(last: Event | None, written: Sequence[Event], newest: int, identity: Identity) -> bool:
+    """Whether the newest event that was let go should be among the written ones, and is not: Redis has lost it.
+
+    One that happened earlier, and was told again after a reconnect, may have been written before them.
+    """
+    if last is None or identity(last) in map(identity, written):
+        return False
+    happened = last.recv if last.ts is None else min(last.recv, last.ts)
+    return last.recv > newest + MARGIN or happened > newest - OVERLAP + 2 * MARGIN
 
 
 def _is_since(event: Event, written: Sequence[Event], identity: Identity) -> bool:

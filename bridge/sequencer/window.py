@@ -31,14 +31,19 @@ class Held(Struct):
     """The newest control event before them that says whether the stream is live."""
     live_since: int = 0
     """When the newest `live` was received (ns)."""
-    let_go: int = 0
-    """When the newest data event before them was received (ns)."""
+    last: Event | None = None
+    """The newest data event before them."""
     received: int = 0
     """Data events that have come, those that are no longer held included."""
     bytes: int = 0
     """What the held events take."""
     begun: int = 0
     """When the stream was added (ns): what it had before is known."""
+
+    @property
+    def let_go(self) -> int:
+        """When the newest data event before those that are held was received (ns)."""
+        return self.last.recv if self.last else 0
 
     @property
     def seen(self) -> int:
@@ -156,6 +161,6 @@ class Window:
         held.bytes -= size
         event = held.events.popleft()
         if not isinstance(event, Control):
-            held.let_go = event.recv
+            held.last = event
         elif event.event not in (ControlEvent.GAP, ControlEvent.LOST):
             held.said = event

@@ -194,6 +194,27 @@ def test_what_was_let_go_and_is_not_written_is_a_gap() -> None:
     assert said[1:] == feed[-len(said[1:]) :]
 
 
+@pytest.mark.parametrize("ids", [True, False])
+def test_what_was_let_go_shortly_after_the_newest_written_is_a_gap(ids: bool) -> None:
+    """Redis was set back by a failover, to less than a second before it."""
+    standby = Standby(Channel.TRADES)
+    feed = [trade(place * 0.4, str(place), f"t{place}" * ids) for place in range(60)]
+    standby.window.put(standby.stream, live())
+    standby.take(*feed[:30])
+    standby.window.forget(feed[21].recv)
+    written = [live(), *feed[:19]]
+    assert standby.succeed(written, alive=feed[29].recv, now=feed[29].recv)[0] == "gap"
+
+
+def test_what_was_let_go_and_told_again_is_written_before() -> None:
+    standby = Standby(Channel.TRADES)
+    feed = [trade(place, str(place), f"t{place}") for place in range(60)]
+    standby.window.put(standby.stream, live())
+    standby.take(*feed[:30], *[structs.replace(event, recv=feed[30].recv) for event in feed[20:22]], *feed[40:45])
+    standby.window.forget(feed[35].recv)
+    assert standby.succeed([live(), *feed[27:45]], alive=feed[44].recv, now=feed[45].recv) == []
+
+
 def test_a_standby_that_is_not_connected_says_so() -> None:
     standby = Standby(Channel.TRADES)
     assert standby.succeed([live(), trade(0, "1")], alive=START, now=START + S) == ["down"]

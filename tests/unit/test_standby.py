@@ -275,6 +275,31 @@ def test_an_old_heartbeat_that_is_seen_again_is_no_sign_of_life(monkeypatch: pyt
     assert bench.standby._alive < now + S
 
 
+async def test_what_the_writer_wrote_before_redis_was_set_back_may_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failover: the standby was not connected while the writer wrote what the new master lacks."""
+    bench, now = Bench(), CLOCK.now()
+    topic = bench.add("A-B")
+    topic.go_live(now - 9 * S)
+    feed = [trade(now - ago * S, str(ago)) for ago in (8, 7, 2)]
+    for event in feed[:2]:
+        topic.accept(event)
+    topic.down(now - 6 * S, "connection broken")
+    topic.go_live(now - 3 * S)  # and a trade of four seconds ago was missed
+    topic.accept(feed[2])
+    for number, ago in enumerate((8, 7, 6, 5, 4, 3, 2)):
+        monkeypatch.setattr(CLOCK, "now", lambda at=now - ago * S: at)
+        bench.standby._seen({**BEAT, "epoch": "7", "beat": str(number)})
+    monkeypatch.setattr(CLOCK, "now", lambda: now)
+    bench.standby._seen({**BEAT, "epoch": "7", "beat": "1"})
+    bench.store.left = [Control("A-B", None, now - 90 * S, Channel.TRADES, ControlEvent.LIVE), *feed[:2]]
+    said = [
+        str(e.event) if isinstance(e, Control) else e.id
+        for e in await bench.take_over()
+        if isinstance(e, (Control, Trade))
+    ]
+    assert said == ["down", "live", "2"]
+
+
 def test_it_could_take_over_once_the_writer_has_lived_on_since_its_streams_were_live(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
