@@ -9,7 +9,7 @@ import pytest
 from bridge.errors import ConfigError
 from bridge.exchange_errors import RestError, UnknownPairError
 from bridge.exchanges.api import Credentials, HttpResponse, Pause, Reconnect, Send, Unknown, Warn
-from bridge.exchanges.kraken import Kraken
+from bridge.exchanges.kraken import Kraken, _listed
 from bridge.model import Channel
 from tests.unit import kraken_frames as frames
 from tests.unit.core import SECOND, T0, faults
@@ -235,3 +235,9 @@ class TestListing:
         kraken(account=account).check()
         with pytest.raises(ConfigError, match="Base64"):
             kraken(account=Credentials("main", frames.KEY, "no secret")).check()
+
+
+@pytest.mark.parametrize("wsname", ["/USD", "XBT/", "X.T/USD", "XBT/U D"])
+def test_a_pair_without_two_names_of_currencies_is_none(wsname: str) -> None:
+    assert _listed({"wsname": "XBT/USD"}) is not None
+    assert _listed({"wsname": wsname}) is None
