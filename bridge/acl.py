@@ -37,6 +37,7 @@ _CLUSTER = ("+cluster|slots", "+command", "+asking")
 _READ = ("+xread", "+xrange", "+xrevrange", "+xlen", "+xinfo|stream", "+type", "+exists")
 _READ_HASH = ("+hget", "+hmget", "+hgetall")
 _LIMITS = ("+set", "+pttl", "+pexpire", "+pexpiretime", "+del", "+zadd", "+zrange", "+zrem", "+zremrangebyscore")
+_LIMITS_OF_0_1_0 = ("+set", "+pttl", "+pexpire", "+del", "+xadd", "+xrange", "+xdel")
 
 Rules = list[str]
 
@@ -81,7 +82,8 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
         streams += [keys.stream(one.exchange, s, channel) for s in subjects for channel in sorted(PRIVATE_CHANNELS)]
     instruments = [f"~{keys.instrument(one.exchange, pair)}" for pair in pairs]
     beat = f"~{keys.connector(one.name)}"
-    limits = (keys.limits_held("*"), keys.limits_used("*"))
+    limits = [f"~{keys.limits_held('*')}", f"~{keys.limits_used('*')}"]
+    before = [f"~{keys.limits_held('*')}", f"~{keys.limits_spent('*')}"]  # a process of 0.1.0 may still run
     listed = ["+watch", "+hset", "+hmget"] if one.account is not None else []
     if one.account is not None and settings.accounts[one.account].subaccounts:
         listed.append("+hkeys")
@@ -107,7 +109,7 @@ def connector(settings: Settings, one: ConnectorSettings, *, broad: bool = False
         _also([f"~{keys.catalog()}"], ("+watch", "+hset", "+hmget", "+hkeys", "+hdel")),
         _also([f"~{keys.accounts_catalog()}"], ("+hsetnx", *listed)),
         _also([f"~{keys.rejects(one.exchange)}"], ("+watch", "+xadd")),
-        *([_also([f"~{key}" for key in limits], _LIMITS)] if settings.share_limits else ()),
+        *([_also(limits, _LIMITS), _also(before, _LIMITS_OF_0_1_0)] if settings.share_limits else ()),
     ]
 
 

@@ -114,6 +114,10 @@ class Keys:
         """The sorted set of the requests to an address, each with its weight, within the time that the exchange counts."""
         return f"{self._prefix}bridge:limits:{{{address}}}:used"
 
+    def limits_spent(self, address: str) -> str:
+        """What version 0.1.0 has in place of ``limits_used``: a stream."""
+        return f"{self._prefix}bridge:limits:{{{address}}}:spent"
+
     def cursor(self, name: str) -> str:
         """The hash in which a reader saves its position under a name: field = stream key, value = entry ID."""
         return f"{self._prefix}bridge:cursor:{name}"

@@ -22,7 +22,13 @@ from tests.e2e.conftest import Bench, Run
 from tests.e2e.harness import eventually
 from tests.patience import PATIENCE
 
-NEW_RIGHTS = {"+xinfo|groups"}
+NEW_RIGHTS = {
+    "+xinfo|groups",
+    (
+        "(~bridge:limits:{*}:held ~bridge:limits:{*}:used"
+        " +set +pttl +pexpire +pexpiretime +del +zadd +zrange +zrem +zremrangebyscore)"
+    ),
+}
 """What connectors may do now and could not in 0.1.0; the page on upgrades names it."""
 GROUP = "since-0.1.0"
 

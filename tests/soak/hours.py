@@ -99,6 +99,7 @@ class _World:
             "retention": {**{channel: {"max_entries": 400, "max_age": "30m"} for channel in _CHANNELS}, **_LONGER},
             "buffer": {"max_age": "12h"},
             "heartbeat": {"interval": "1m", "ttl": "24h"},
+            "share_limits": False,  # they are kept by Redis' clock, which does not follow the simulated time
             "shutdown_timeout": "24h",
             "http": {"port": "off"},
             "loop": "asyncio",
