@@ -117,7 +117,7 @@ async def test_a_book_becomes_one_snapshot(redis_server, sleeping) -> None:
 
             def write() -> None:
                 for number in range(3_000):
-                    book.delta(" ".join(f"{1_000 - (number + step) % 400}:{number + 1}" for step in range(40)))
+                    book.delta(" ".join(f"{1_000 - (number + step) % 400}:{number + 1}" for step in range(300)))
 
             async with browser(at) as quick:
                 await quick.subscribe(book.key, after="start", conflate=False)
