@@ -1,18 +1,19 @@
-import { useState } from "preact/hooks";
 import { setToken, token } from "../net/api";
 import { useStore } from "./store";
 
 /** Where a token is typed in. It is kept until the tab is closed, and never becomes part of an address. */
 export function TokenBox({ why }: { why: string }) {
   const current = useStore(token);
-  const [typed, type] = useState("");
   return (
     <form
       class="token-box panel"
       onSubmit={(event) => {
         event.preventDefault();
-        setToken(typed.trim());
-        type("");
+        const form = event.currentTarget;
+        const typed = String(new FormData(form).get("token")).trim();
+        if (!typed) return;
+        form.reset();
+        setToken(typed);
       }}
     >
       <p>{why}</p>
@@ -20,15 +21,13 @@ export function TokenBox({ why }: { why: string }) {
         Token{" "}
         <input
           type="password"
+          name="token"
+          required
           autoComplete="off"
-          value={typed}
           placeholder={current ? "a token is set" : ""}
-          onInput={(event) => type(event.currentTarget.value)}
         />
       </label>
-      <button type="submit" disabled={!typed.trim()}>
-        Use it
-      </button>
+      <button type="submit">Use it</button>
       {current && (
         <button type="button" onClick={() => setToken("")}>
           Forget it
