@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterable
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -43,9 +42,8 @@ class CandleWriter:
         self._keep = keep
         self._written = written
         self._waiting: dict[str, tuple[Series, deque[ClosedBar]]] = {}
-        self._done: defaultdict[str, deque[ClosedBar]] = defaultdict(partial(deque, maxlen=_REMEMBERED))
+        self._done: dict[str, tuple[Series, deque[ClosedBar]]] = {}
         """The newest candles of each stream that were written."""
-        self._series: dict[str, Series] = {}
         self._lock = asyncio.Lock()
 
     def add(self, series: Series, candles: Iterable[ClosedBar]) -> None:
@@ -98,9 +96,8 @@ class CandleWriter:
                 if isinstance(reply, Exception):
                     raise reply
                 last = split_id(reply[0][0])[1] if reply else -1
-                lost = [candle for candle in self._done[key] if split_id(candle.id)[1] > last]
-                if lost:
-                    self._waiting[key] = (self._series[key], deque(lost, maxlen=self._keep))
+                series, done = self._done[key]
+                self.add(series, (candle for candle in done if split_id(candle.id)[1] > last))
 
     async def _write(self, series: Series, candles: deque[ClosedBar]) -> None:
         """Write the first of them. Several are one transaction: none is left out by a server that becomes full."""
@@ -122,9 +119,10 @@ class CandleWriter:
                 candles.popleft()
 
     def _note(self, series: Series, candle: ClosedBar) -> None:
-        done = self._done[series.key]
+        if series.key not in self._done:
+            self._done[series.key] = (series, deque(maxlen=_REMEMBERED))
+        done = self._done[series.key][1]
         if candle not in done:
-            self._series[series.key] = series
             done.append(candle)
             self._written(series, candle)
 

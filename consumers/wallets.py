@@ -149,21 +149,18 @@ class Wallets:
             return await wallet.is_kept(self._reader.redis)
 
     async def _save(self, name: tuple[str, str]) -> None:
-        async with self._writing:
-            await self._save_alone(name)
-
-    async def _save_alone(self, name: tuple[str, str]) -> None:
         wallet = self.wallets[name]
-        try:
-            await self._reader.outlive(partial(wallet.save, self._reader.redis))
-        except ResponseError as error:
-            if not refuses_key(error):
-                raise
-            self.refused[name] = f"{wallet.key}: {error}"
-            wallet.rewrite()  # completely, once the key can be written again
-        else:
-            self.refused.pop(name, None)
-            self.writes += 1
+        async with self._writing:
+            try:
+                await self._reader.outlive(partial(wallet.save, self._reader.redis))
+            except ResponseError as error:
+                if not refuses_key(error):
+                    raise
+                self.refused[name] = f"{wallet.key}: {error}"
+                wallet.rewrite()  # completely, once the key can be written again
+            else:
+                self.refused.pop(name, None)
+                self.writes += 1
 
     def missing(self, streams: Mapping[str, StreamKey]) -> tuple[set[str], set[str]]:
         """The wanted accounts that are not in the catalog, and the accounts that are."""

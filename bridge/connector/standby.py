@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from msgspec import structs
@@ -108,7 +109,10 @@ class Standby:
 
         showing = asyncio.create_task(self._show(heartbeat), name="standby-show")
         try:
-            names = await self._asked(lambda: self._succeeded(first), None)
+            # A writer that was cut off keeps an account's only connection until its lease lapses: so long this one must wait.
+            by_connections = not self._deferred
+            succession = partial(self._store.succeed, self._streams, first, self._seen, by_connections=by_connections)
+            names = await self._asked(succession, None)
         finally:
             await end_tasks([showing])
         begun = time.monotonic()
@@ -124,11 +128,6 @@ class Standby:
         pause = took if pause is None else pause
         holder.took_over(pause)
         self._log.warning("took_over", seconds=round(took, 3), pause=round(pause, 3), writer=self.writer)
-
-    async def _succeeded(self, heartbeat: Callable[[], Mapping[str, Any]]) -> list[str]:
-        # A writer that was cut off keeps an account's only connection until its lease lapses: so long this one must wait.
-        by_connections = not self._deferred
-        return await self._store.succeed(self._streams, heartbeat, self._seen, by_connections=by_connections)
 
     @property
     def settled(self) -> bool:

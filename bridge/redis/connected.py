@@ -90,5 +90,7 @@ class Connected:
 
     def _sort(self, rows: _Rows) -> tuple[list[str], list[str]]:
         """The IDs of the process's connections among these, and those of one's own."""
-        theirs = self._name(self._instance)
-        return tuple([row["id"] for row in rows if row.get("name") == name] for name in (theirs, self._own))  # type: ignore[return-value]
+        name = self._name(self._instance)
+        theirs = [row["id"] for row in rows if row.get("name") == name]
+        own = [row["id"] for row in rows if row.get("name") == self._own]
+        return theirs, own

@@ -126,14 +126,15 @@ async def test_a_process_that_is_silent_elsewhere_is_gone(client: Redis) -> None
 
 
 async def test_a_process_elsewhere_whose_connections_are_closed_is_gone(
-    redis_server: RedisServer, client: Redis
+    redis_server: RedisServer, client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("bridge.redis.vacancy._TO_CONNECT", 0.5 / LONG)
     async with named(redis_server, "b") as own, named(redis_server, "a") as theirs:
         await theirs.ping()
         await client.set(FENCE, "1-a")
         await client.hset(HEARTBEAT, mapping={**ELSEWHERE, "beat": "1"})
         looks = Looks(own, "b")
-        waiting = Waiting(own, 1.0, looks)
+        waiting = Waiting(own, LONG, looks)
         await looks.answers(ended=False)
         await theirs.aclose()
         await looks.answers(ended=True)
