@@ -12,6 +12,7 @@ from redis.asyncio import Connection, Redis
 
 from bridge.redis.errors import AWAY, FAILURES, explain, explained, is_passing
 from bridge.redis.retries import retries
+from bridge.redis.sentinels import SentinelPool
 from bridge.redis.topology import Address, Topology, by_stream, flat_map, safe_url
 
 try:
@@ -194,6 +195,8 @@ class BlockingConnection:
         try:
             if not connection.is_connected:
                 await connection.connect()  # type: ignore[no-untyped-call]
+            elif isinstance(self._pool, SentinelPool) and self._pool.has_left(connection):
+                raise exceptions.ConnectionError("the Sentinels name another master")  # noqa: TRY301 - as any other
             # Packing by redis-py would cost more than the rest of a small read.
             if pack_command is None:
                 await connection.send_command(*command, check_health=False)

@@ -33,6 +33,7 @@ from bridge.redis.lease import Lease, new_instance
 from bridge.redis.presence import Presence
 from bridge.redis.retries import retries
 from bridge.redis.rivals import PATIENCE
+from bridge.redis.sentinels import SentinelPool
 from bridge.redis.topology import Address, Kind, Slots, slot_of
 
 __all__ = ["Store"]
@@ -124,7 +125,9 @@ class Store:
         budget = Budget(settings.buffer.max_bytes, settings.buffer.max_age)
         nodes: Nodes
         if self._slots is None:
-            nodes = OneServer(self.connection_to_write)
+            nodes = server = OneServer(self.connection_to_write)
+            if isinstance(self.client.connection_pool, SentinelPool):
+                self.client.connection_pool.moved = server.follow_master
         else:
             nodes = ClusterNodes(self._slots, self.connection_to_write, address=settings.redis.address, log=self._log)
         publisher = Publisher(nodes, self._retries, events, budget=budget, standing_by=True, log=self._log)

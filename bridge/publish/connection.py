@@ -16,12 +16,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 import hiredis
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, Connection
 from redis.exceptions import RedisError
 
 from bridge.errors import RedisUnavailableError
 from bridge.publish.wire import command
-from bridge.redis.topology import Address, Topology, flat_map
+from bridge.redis.topology import Address, Kind, Topology, flat_map
 
 __all__ = ["RedisConnection", "Reply", "open_connection"]
 
@@ -64,6 +64,8 @@ class RedisConnection(asyncio.Protocol):
         """Whether it was broken off from this side, because nothing moved."""
         self.lost: asyncio.Future[str] = self._loop.create_future()
         """Resolves with the reason when the connection is gone."""
+        self.peer: Address | None = None
+        """The server's address, as Sentinels named it."""
         self.elsewhere: Callable[[Address], Awaitable[RedisConnection]] | None = None
         """In a Cluster: a connection to another node, for keys whose slot is on the move."""
         transport.set_protocol(self)
@@ -255,6 +257,8 @@ async def open_connection(
     # the connection has nothing to close (and to warn of) when it is collected.
     writer, connection._writer = connection._writer, None  # noqa: SLF001
     made = RedisConnection(cast("asyncio.StreamWriter", writer), reply_timeout, resp3=topology.resp3)
+    if topology.kind is Kind.SENTINEL:
+        made.peer = cast("Connection", connection).host, cast("Connection", connection).port
     try:
         [pong] = await made.request([command("PING")])
     except ConnectionError as error:

@@ -33,6 +33,7 @@ from bridge.publish.state import State, may_follow
 from bridge.publish.stream import Stream
 from bridge.publish.transfer import Mode, Transfer
 from bridge.publish.upkeep import Upkeep
+from bridge.redis.topology import Address
 
 __all__ = ["RedisPipeline"]
 
@@ -144,6 +145,12 @@ class RedisPipeline:
         for connection in (self._connection, self._recovering):
             if connection:
                 connection.abort(reason)
+
+    def follow_master(self, address: Address) -> None:
+        """The master is at this address now: give up a connection to another server."""
+        for connection in (self._connection, self._recovering):
+            if connection and connection.peer != address:
+                connection.abort("the Sentinels name another master")
 
     async def drained(self) -> None:
         """Wait until all is acknowledged that Redis takes."""

@@ -27,6 +27,7 @@ from bridge.publish.shedding import collapse, shed
 from bridge.publish.stream import Stream
 from bridge.publish.transfer import Mode
 from bridge.publish.wire import RENDERERS, render
+from bridge.redis.topology import Address
 
 __all__ = ["Nodes", "OneServer", "Publisher", "PublisherEvents"]
 
@@ -84,6 +85,10 @@ class OneServer:
     def set_up(self, make: Callable[[], RedisPipeline]) -> None:
         self._pipeline = make()
         self._pipeline.connect = self._connect
+
+    def follow_master(self, address: Address) -> None:
+        """The Sentinels name the server at this address now."""
+        self._pipeline.follow_master(address)
 
     def place(self, stream: Stream) -> RedisPipeline:
         self._pipeline.queue.add(stream)

@@ -19,13 +19,14 @@ from redis.asyncio import Connection, ConnectionPool, Redis, RedisCluster, SSLCo
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ConstantBackoff, NoBackoff
 from redis.cluster import ClusterNode as SyncClusterNode
 from redis.crc import key_slot
 from redis.retry import Retry as SyncRetry
 from redis.sentinel import Sentinel as SyncSentinel
 
+from bridge.redis.sentinels import SentinelPool, SyncSentinelPool
 from bridge.redis.url import Address, Kind, RedisUrl, RedisUrlError, safe_url
 
 __all__ = [
@@ -155,7 +156,7 @@ class Topology:
             sentinel = Sentinel(self.nodes, sentinel_kwargs=self._for_sentinels(merged))  # type: ignore[no-untyped-call]
             for client in sentinel.sentinels:
                 _cancellable(client.connection_pool)
-            return _cancellable(_SentinelPool(self.master, sentinel, **merged))  # type: ignore[no-untyped-call]
+            return _cancellable(SentinelPool(self.master, sentinel, **merged))
         if self._path:
             return _cancellable(ConnectionPool(connection_class=UnixDomainSocketConnection, path=self._path, **merged))
         host, port = address or self.nodes[0]
@@ -171,8 +172,7 @@ class Topology:
             merged["ssl"] = True
         if self.kind is Kind.SENTINEL:
             sentinel = SyncSentinel(self.nodes, sentinel_kwargs=self._for_sentinels(merged))  # type: ignore[no-untyped-call]
-            client: redis.Redis = sentinel.master_for(self.master, **merged)  # type: ignore[no-untyped-call]
-            return client
+            return redis.Redis.from_pool(SyncSentinelPool(self.master, sentinel, **merged))
         merged["retry"] = SyncRetry(ConstantBackoff(_CLUSTER_PAUSE), _CLUSTER_RETRIES)
         nodes = [SyncClusterNode(host, port) for host, port in self.nodes]  # type: ignore[no-untyped-call]
         return cast("redis.Redis", redis.RedisCluster(startup_nodes=nodes, **_without_db(merged)))
@@ -245,26 +245,6 @@ class Slots:
         """The master that has the slot; ``None`` if there is none or it is not known."""
         nodes = self._client.nodes_manager.slots_cache.get(slot)
         return (nodes[0].host, int(nodes[0].port)) if nodes else None
-
-
-class _SentinelPool(SentinelConnectionPool):
-    """A pool that also closes its connections to Sentinels, and has connections to one master only.
-
-    redis-py closes idle connections when it learns of another master, but keeps those that are in use at that moment. Until
-    the old master learns that it was replaced, commands would go to both by turns: a lease would be taken at one of them, and
-    what the streams have would be read from the other.
-    """
-
-    async def release(self, connection: Any) -> None:
-        if (connection.host, connection.port) != self.master_address:
-            await connection.disconnect(nowait=True)
-        await super().release(connection)
-
-    async def disconnect(self, inuse_connections: bool = True) -> None:
-        await super().disconnect(inuse_connections)
-        if inuse_connections:
-            for sentinel in self.sentinel_manager.sentinels:
-                await sentinel.aclose()
 
 
 class _Cancellable:

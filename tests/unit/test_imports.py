@@ -20,7 +20,16 @@ from tests.unit.doc_pages import ROOT, SOURCES, text
 
 GROUND = {
     *("values", "model", "keys", "entries", "book", "errors", "exchange_errors", "clock", "latency", "urls", "proxies"),
-    *("printable", "redaction", "redis.topology", "redis.url", "redis.tokens", "redis.errors", "redis.retries"),
+    *(
+        "printable",
+        "redaction",
+        "redis.sentinels",
+        "redis.topology",
+        "redis.url",
+        "redis.tokens",
+        "redis.errors",
+        "redis.retries",
+    ),
 }
 SHARED = {"exchanges.api", "exchanges.toolkit.timing.waiting", "exchanges.toolkit.values.numbers"}
 TOOLKIT = ("values", "timing", "pairs", "sessions", "rest", "accounts")
