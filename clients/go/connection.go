@@ -18,6 +18,7 @@ const (
 	firstWait   = 50 * time.Millisecond
 	longestWait = 2 * time.Second
 	bufferSize  = 256 << 10
+	askEvery    = time.Second // until Sentinels are asked again whether the master is another server by now
 
 	mostRedirections = 5 // to other nodes of a Cluster, until it counts as out of order
 )
@@ -29,6 +30,9 @@ type connection struct {
 	slot    int // of the keys, if it is a Cluster
 	block   time.Duration
 	silence time.Duration
+
+	asked time.Time   // when the Sentinels were last asked for the master
+	named chan string // what they answer; nil unless they are being asked
 
 	moved  string // where the slot has moved, as the node said that had it before
 	server string // the address of the server that sock is connected to
@@ -84,10 +88,38 @@ func (c *connection) here(ctx context.Context, words ...string) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	c.followMaster(ctx)
 	if err := c.connect(ctx); err != nil {
 		return nil, err
 	}
 	return c.exchange(ctx, words)
+}
+
+// followMaster closes the connection if the Sentinels name another master by now. They are asked once a second, beside the
+// commands. After a planned failover the old master goes on for some ten seconds, until it is demoted.
+func (c *connection) followMaster(ctx context.Context) {
+	if c.where.sentinels == nil || c.sock == nil {
+		return
+	}
+	if c.named == nil {
+		if time.Since(c.asked) >= askEvery {
+			named := make(chan string, 1)
+			c.named = named
+			go func() {
+				address, _ := c.master(ctx) // it may be there, even if no Sentinel is
+				named <- address
+			}()
+		}
+		return
+	}
+	select {
+	case address := <-c.named:
+		c.asked, c.named = time.Now(), nil
+		if address != "" && address != c.server {
+			c.close()
+		}
+	default:
+	}
 }
 
 func (c *connection) exchange(ctx context.Context, words []string) (any, error) {
@@ -153,7 +185,7 @@ func (c *connection) connect(ctx context.Context) error {
 		}
 		sock = secure
 	}
-	c.server = address
+	c.server, c.asked, c.named = address, time.Now(), nil
 	c.sock, c.in, c.out = sock, bufio.NewReaderSize(sock, bufferSize), bufio.NewWriter(sock)
 	for _, words := range c.greetings() {
 		if _, err := c.exchange(ctx, words); err != nil {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.clusters import Sentinels, wait
+from tests.clusters import Sentinels, plain, wait
 from tests.e2e.test_redis_connections import PASSWORD
 from tests.environment import clean_environment
 from tests.patience import PATIENCE
@@ -54,7 +54,9 @@ def test_a_way_to_redis(way, subject, secure_server: Secure, tmp_path: Path):
     assert synced["streams"][TRADES]["items"] == [{"entry": "1795302525001-1", **TRADE}]
 
 
-def test_the_master_that_sentinels_name_also_after_a_failover(subject, tmp_path: Path):
+@pytest.mark.parametrize("planned", [False, True])
+def test_the_master_that_sentinels_name_also_after_a_failover(subject, tmp_path: Path, *, planned: bool):
+    """After a planned one, the old master goes on until the Sentinels demote it, which here it never lets them."""
     sentinels = Sentinels(tmp_path)
     command = subject[0]
     try:
@@ -75,7 +77,12 @@ def test_the_master_that_sentinels_name_also_after_a_failover(subject, tmp_path:
             ask({"redis": url, "namespace": ""})
             ask({"open": TRADES, "at": "start"})
             first = ask({"sync": {TRADES: "1795302525001-1"}})["streams"][TRADES]["items"]
-            old.kill()
+            if planned:
+                with plain(old.port) as former, plain(sentinels.ports[0]) as sentinel:
+                    former.execute_command("ACL", "SETUSER", "default", "-replicaof", "-slaveof")
+                    sentinel.execute_command("SENTINEL", "FAILOVER", sentinels.name)
+            else:
+                old.kill()
             wait(lambda: sentinels.master is not old, "another master")
             with sentinels.master.client() as client:
                 wait(lambda: client.info("replication")["role"] == "master", "the replica to take over")

@@ -10,6 +10,8 @@ import { serverOf, type Sentinels, type Where } from "./where.js";
 
 /** Milliseconds beyond a blocking read until a silent server counts as gone. */
 const GRACE_MS = 5_000;
+/** How often Sentinels are asked whether the master is another server by now. */
+const ASK_EVERY_MS = 1_000;
 const FIRST_WAIT_MS = 50;
 const LONGEST_WAIT_MS = 2_000;
 /** How often a command is sent on to another node before the Cluster counts as out of order. */
@@ -39,6 +41,8 @@ export class Connection {
   #moved: string | undefined;
   /** Connections to servers that are asked on the way. */
   readonly #others = new Set<Connection>();
+  /** When the Sentinels were last asked for the master; `undefined` while they are. */
+  #asked: number | undefined = 0;
   /** How often it was closed: what was begun before is not continued. */
   #closed = 0;
 
@@ -103,7 +107,28 @@ export class Connection {
       });
       this.#connected = connecting;
     }
-    return this.#send(await this.#connected, command, ...args);
+    const client = await this.#connected;
+    this.#followMaster();
+    return this.#send(client, command, ...args);
+  }
+
+  /**
+   * Have the Sentinels asked, once a second and beside the commands; if they name another master, close the connection.
+   * After a planned failover the old one goes on for some ten seconds, until it is demoted.
+   */
+  #followMaster(): void {
+    const { sentinels } = this.#where;
+    if (!sentinels || this.#asked === undefined || performance.now() - this.#asked < ASK_EVERY_MS) return;
+    const closed = this.#closed;
+    this.#asked = undefined;
+    this.#master(sentinels, closed)
+      .then((url) => {
+        if (this.#closed === closed && this.#client && url !== this.#server) this.close();
+      })
+      .catch(() => undefined) // the master may be there, even if no Sentinel is
+      .finally(() => {
+        this.#asked = performance.now();
+      });
   }
 
   async #send(client: Redis, command: string, ...args: (string | number)[]): Promise<unknown> {
@@ -150,6 +175,7 @@ export class Connection {
     const url = await this.#find(closed);
     const client = await this.#open(url, login, db, closed);
     this.#server = url;
+    this.#asked = this.#asked === undefined ? undefined : performance.now();
     return client;
   }
 
