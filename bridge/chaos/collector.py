@@ -20,6 +20,7 @@ from redis.asyncio.cluster import RedisCluster
 from bridge.chaos.checks import Row
 from bridge.keys import Keys, StreamKey
 from bridge.model import Channel
+from bridge.publish.pending import REDIS_LOST
 from bridge.redis.errors import FAILURES
 from consumers.items import Reset, split_id, to_item
 from consumers.keeper import BookKeeper
@@ -84,9 +85,6 @@ class Copy:
             for line in lines:
                 ident, fields = json.loads(line)
                 yield ident, fields
-
-
-_REDIS_LOST = "Redis lost acknowledged entries"
 
 
 class Collector:
@@ -155,7 +153,7 @@ class Collector:
             if copy.key in self._resetting:
                 self._resetting.discard(copy.key)
                 self.reset_at[copy.key] = received
-        if fields.get("event") == "lost" and fields["reason"] == _REDIS_LOST:
+        if fields.get("event") == "lost" and fields["reason"] == REDIS_LOST:
             self.reset_at[copy.key] = received
         item = (
             Reset(copy.key, stream, ident, "0-0")

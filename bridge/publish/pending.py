@@ -22,6 +22,7 @@ __all__ = [
     "LOSSES",
     "LOST",
     "OVERHEAD",
+    "REDIS_LOST",
     "SNAPSHOT",
     "WIDE",
     "WIDER",
@@ -63,6 +64,9 @@ LOSSES = {
     "too many events before": "stream_not_open",
 }
 """How the reasons of `lost` entries begin, and one word for each, to count them by."""
+
+REDIS_LOST = "Redis lost acknowledged entries"
+"""The reason of a `lost` entry for what Redis had, and has no more."""
 
 OVERHEAD = 200
 """Bytes that a pending entry takes in the process beside its text: the struct, the string's header, two integers, its place.

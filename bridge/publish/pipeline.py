@@ -318,7 +318,7 @@ class RedisPipeline:
                 self.sender.in_doubt,
                 self.ledger.history,
                 fence=self._fence,
-                missing=self.ledger.missing,
+                lost=self.ledger.lost,
                 emptied=emptied,
             )
         except BaseException:

@@ -20,6 +20,7 @@ from bridge.chaos.leaks import Usage, leaked_keys
 from bridge.chaos.report import Report, Struck
 from bridge.chaos.truth import Span
 from bridge.keys import Keys
+from bridge.publish.pending import REDIS_LOST
 
 KEYS = Keys()
 SECOND = 10**9
@@ -134,6 +135,16 @@ def declared(place: int, event: str) -> Callable[[list[Row]], None]:
     return lambda rows: rows.__setitem__(place, control(place + 1, event))
 
 
+def lost_by_redis(first: int, last: int, count: int) -> Callable[[list[Row]], None]:
+    """Entries are missing, and the last of their numbers has a `lost` entry that declares so many."""
+
+    def spoil(rows: list[Row]) -> None:
+        ident, fields = control(last + 1, "lost")
+        rows[first : last + 1] = [(ident, {**fields, "reason": REDIS_LOST, "count": str(count)})]
+
+    return spoil
+
+
 def down_earlier(*, live: bool) -> Callable[[list[Row]], None]:
     """After the first there is a `down`, and perhaps a `live`; the last one is missing."""
 
@@ -154,6 +165,8 @@ def down_earlier(*, live: bool) -> Callable[[list[Row]], None]:
         (TRADES, renumbered(5), ["trade 5 is missing, and nothing says so"]),
         (TRADES, declared(2, "gap"), []),
         (TRADES, declared(2, "down"), []),
+        (TRADES, lost_by_redis(2, 3, 2), []),
+        (TRADES, lost_by_redis(1, 4, 2), ["100005-5: number 5 where 2 is due"]),
         (TRADES, declared(2, "live"), ["trade 2 is missing, and nothing says so"]),
         (TRADES, repeated(5), ["is not the exchange's, or is there twice"]),
         (TRADES, instead(2, size="2.1"), ["is not the exchange's", "trade 2 is missing"]),
