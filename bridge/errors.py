@@ -157,13 +157,14 @@ class PortUnavailableError(BridgeError):
 
 
 class StreamConflictError(BridgeError):
-    """The stream has an entry that this connector did not write, in place of its own next one."""
+    """Another program has written to the stream again and again."""
 
     exit_code = 1
 
-    def __init__(self, key: str, entry_id: str) -> None:
+    def __init__(self, key: str) -> None:
         self.key = key
-        self.entry_id = entry_id
         super().__init__(
-            f"{key}: entry {entry_id} was written by another program; only one connector may write a stream"
+            f"{key}: another program keeps writing to this stream, which only one connector may do; "
+            "its `gap` entries say up to which entry. Stop that program (CLIENT LIST shows who is connected), "
+            "or let it write under another namespace"
         )

@@ -56,11 +56,7 @@ async def probe(settings: Settings, connector: ConnectorSettings) -> list[str]:
             exchange = build_exchange(settings, connector, pairs)
         if not exchange.pairs and not exchange.profile.account:
             return [*found, "nothing to read: this connector has no pair"]
-        fed = {stream.subject for stream in exchange.subscriptions()}
-        channels = ", ".join(sorted(exchange.profile.channels))
-        found += [
-            f"{pair} has none of these channels: {channels}" for pair in exchange.pairs if channels and pair not in fed
-        ]
+        found += exchange.unread()
         while True:
             try:
                 await rest.drive(exchange.discover(time.time_ns()))

@@ -66,7 +66,8 @@ def check(options: argparse.Namespace) -> int:
 
     sizes = stream_sizes(loaded.settings, exchanges)
     if not options.json:
-        for line in [*_described(loaded), *_streams(sizes, everything=options.show), *_matching(loaded.settings)]:
+        streams = [*_streams(sizes, everything=options.show), *_matching(loaded.settings), *_unread(exchanges)]
+        for line in [*_described(loaded), *streams]:
             print(line)
         for line in _effective(loaded) if options.show else ():
             print(line)
@@ -180,6 +181,13 @@ def _matching(settings: Settings) -> Iterator[str]:
             streams, size = pattern_size(settings, connector)
             what = f"{streams} streams of pairs that match {', '.join(connector.patterns)}"
             yield f"streams     {connector.name}: up to {what}, at most about {bytes_text(size)}"
+
+
+def _unread(exchanges: list[tuple[ConnectorSettings, Exchange]]) -> Iterator[str]:
+    """Pairs that come to no stream."""
+    for connector, exchange in exchanges:
+        for words in exchange.unread():
+            yield f"nothing     {connector.name}: {words}"
 
 
 def _effective(loaded: Loaded) -> Iterator[str]:

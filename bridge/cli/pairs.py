@@ -67,7 +67,7 @@ def pairs(options: argparse.Namespace) -> int:
     try:
         listed = run_async(list_pairs(options.exchange, options.rest_url, options.ca_file))
     except RestError as error:
-        print(f"tickbridge: {options.exchange} at {where} does not list its pairs: {error}", file=sys.stderr)
+        print(f"tickbridge: the pairs of {options.exchange} at {where} cannot be listed: {error}", file=sys.stderr)
         return _ENVIRONMENT
     known = sorted({pair.pair: pair for pair in listed if is_pair(pair.pair)}.values(), key=lambda pair: pair.pair)
     found = [pair for pair in known if _matches(pair.pair, options.patterns)]

@@ -16,9 +16,10 @@ __all__ = ["USER_MISTAKE", "Parser"]
 
 USER_MISTAKE = 1
 _MOST_USAGE_LINES = 3
+_FEW = 8
+"""So many choices are all listed, also where one is close to what was given."""
 _OPTION = re.compile(r"--?[A-Za-z][\w-]*")
 _WRONG_VALUE = re.compile(r"(argument \S+: )?invalid (\w+) value: (.*)")
-_WRONG_CHOICE = re.compile(r"argument (\S+): invalid choice: .*")
 _REQUIRED = "the following arguments are required: "
 _KINDS = {"int": "a whole number", "float": "a number"}
 
@@ -81,7 +82,8 @@ class Parser(argparse.ArgumentParser):
 
         if action.choices is not None and value not in action.choices:
             known = [str(choice) for choice in action.choices]
-            hint = did_you_mean(str(value), known) or f"known: {', '.join(known)}"
+            close, listed = did_you_mean(str(value), known), f"known: {', '.join(known)}"
+            hint = close if close and len(known) > _FEW else "; ".join(part for part in (listed, close) if part)
             raise argparse.ArgumentError(action, f"no such choice: {value!r} ({hint})")
 
     def _refuse(self, words: Sequence[str]) -> None:

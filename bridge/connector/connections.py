@@ -63,7 +63,8 @@ class Connections:
     async def run(self) -> None:
         """Discover, plan, and keep every connection alive; ends only by cancellation, or by a mistake."""
         if not self._context.exchange.subscriptions():
-            self._context.log.warning("nothing_to_read")
+            reasons = self._context.exchange.unread() or ["this connector has no pair"]
+            self._context.log.warning("nothing_to_read", reasons=reasons)
         async with self._group:
             self._ready.set()
             await self._begin(self._context.exchange)

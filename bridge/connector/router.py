@@ -237,7 +237,7 @@ class Router:
         try:
             topic = self._by_class[event.__class__][event.subject]
         except KeyError:
-            self._without_topic(event)
+            self._control_or_early(event)
         else:
             topic.accept(event)
 
@@ -318,7 +318,7 @@ class Router:
 
     def conflict(self, stream: Stream) -> None:
         """Somebody else keeps writing to this stream."""
-        self._fail(StreamConflictError(stream.key, f"{stream.ms}-{stream.seq + 1}"))
+        self._fail(StreamConflictError(stream.key))
 
     def displaced(self, reason: str) -> None:
         """Another process writes these streams now."""
@@ -346,7 +346,7 @@ class Router:
         if not self.failed.done():
             self.failed.set_exception(error)
 
-    def _without_topic(self, event: Event) -> None:
+    def _control_or_early(self, event: Event) -> None:
         """A control event, or one of a stream that is not open: not yet, or not any more."""
         if self._left and Subscription(event.channel, event.subject) in self._left:  # type: ignore[attr-defined]
             return

@@ -221,6 +221,12 @@ class Exchange(ABC):
             wanted += [Subscription(channel, profile.account.name) for channel in sorted(self.private_channels)]
         return wanted
 
+    def unread(self) -> list[str]:
+        """Pairs of which nothing is read, in words: they have none of the profile's channels."""
+        channels, fed = self.profile.channels, {stream.subject for stream in self.subscriptions()}
+        listed = ", ".join(sorted(channels))
+        return [f"{pair} has none of these channels: {listed}" for pair in self.pairs if channels and pair not in fed]
+
     def published(self) -> list[Subscription]:
         """The streams that are written: what is subscribed to, and what the connector makes of it."""
         hidden, derived = self.profile.unpublished, self.profile.derived

@@ -122,7 +122,7 @@ def test_an_answer_that_is_no_list(coinbase, status, body, said):
     result = tickbridge("pairs", "coinbase", "--rest-url", url)
     assert (result.returncode, result.stdout) == (2, "")
     [line] = result.stderr.splitlines()
-    assert line.startswith(f"tickbridge: coinbase at {url} does not list its pairs: ")
+    assert line.startswith(f"tickbridge: the pairs of coinbase at {url} cannot be listed: ")
     assert said in line
 
 

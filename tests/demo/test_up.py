@@ -243,7 +243,7 @@ def test_without_a_server_it_says_at_once_what_to_install(tmp_path):
     )
     assert done.returncode == 2
     assert "pip install 'tickbridge[demo]'" in done.stderr
-    assert "does not list its pairs" not in done.stdout
+    assert "cannot be listed" not in done.stdout
     assert left(tmp_path) == []
 
 

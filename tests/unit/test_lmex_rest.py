@@ -266,7 +266,7 @@ class TestPolls:
     )
     def test_what_is_no_wallet_is_an_error(self, row):
         [poll] = lmex("BTC-USD", channels={Channel.TRADES}, with_account=True).polls()
-        with pytest.raises(RestError, match="not a wallet"):
+        with pytest.raises(RestError, match="no row can be understood"):
             drive(poll.flow(T0), answer([row]))
 
 
@@ -307,6 +307,6 @@ class TestClock:
 def test_a_wallet_of_which_nothing_can_be_read_is_an_error_that_says_what_was_wrong_first():
     [poll] = lmex("BTC-USD", channels=(), with_account=True).polls()
     rows = [{"currency": "BTC", "total": "odd", "available": "1"}, {"currency": "EUR"}]
-    with pytest.raises(RestError, match=r"not a wallet: .*'odd' is not a number"):
+    with pytest.raises(RestError, match=r"no row can be understood: .*'odd' is not a number"):
         drive(poll.flow(T0), answer(rows))
     assert poll.rejects == []

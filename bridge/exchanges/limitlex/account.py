@@ -38,7 +38,7 @@ from bridge.exchanges.toolkit.values.numbers import (
     id_or_empty,
     shortened,
 )
-from bridge.exchanges.toolkit.values.row_lists import read_rows
+from bridge.exchanges.toolkit.values.row_lists import BAD_ROW, read_rows
 from bridge.exchanges.toolkit.values.salvage import WRONG, Damage, readable, rows_of
 from bridge.model import Balance, Channel, Event, Fill, Order
 
@@ -229,7 +229,7 @@ class AccountSession(Session):
         def covers(event: Event) -> bool:
             return "" not in unread and getattr(event, "order_id", "") not in unread
 
-        missed = self._state.gap(channel, now, NOT_UNDERSTOOD) if bad else []
+        missed = self._state.gap(channel, now, BAD_ROW) if bad else []
         state = Restated(channel, self._account.name, events, now, covers if bad else None)
         return [*map(Reject, errors), *missed, state]
 

@@ -16,9 +16,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from bridge.config.units import Duration
-from bridge.exchange_errors import RestError
 from bridge.exchanges.api import (
-    NOT_UNDERSTOOD,
     BookRules,
     ClockReading,
     ConnectionPlan,
@@ -38,9 +36,10 @@ from bridge.exchanges.lmex.rest import LmexRest
 from bridge.exchanges.lmex.rows import Rows, wallet_rows
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.exchanges.toolkit.pairs.listing import share_out
+from bridge.exchanges.toolkit.rest.row_polls import row_poll
 from bridge.exchanges.toolkit.values.contracts import Contracts, ContractSizes
-from bridge.exchanges.toolkit.values.row_lists import read_rows
-from bridge.model import Channel, Control, ControlEvent, Event, Fill
+from bridge.exchanges.toolkit.values.fields import Row
+from bridge.model import Channel, Event, Fill
 
 __all__ = ["Lmex", "LmexOptions"]
 
@@ -203,18 +202,17 @@ class Lmex(Exchange):
         subject = f"{account.name}/futures" if both and market is Market.FUTURES else account.name
         read = Rows(subject, self._contracts)
 
-        def flow(now: int) -> Flow[Sequence[Event]]:
-            rows = yield from self._rest.private(account, market, "/user/wallet", now)
-            found, errors, _ = read_rows(NAME, wallet_rows(rows), lambda row: [read.balance(row, now)])
-            if errors and not found:
-                raise RestError(NAME, "/user/wallet", 200, f"not a wallet: {errors[0].message}")
-            poll.rejects += errors
-            gap = Control(subject, None, now, Channel.BALANCES, ControlEvent.GAP, NOT_UNDERSTOOD)
-            return [*found, gap] if errors else found
+        def ask(now: int) -> Flow[list[Row]]:
+            return wallet_rows((yield from self._rest.private(account, market, "/user/wallet", now)))
 
-        streams = (Subscription(Channel.BALANCES, subject),)
-        poll = Poll(f"{market}-wallet", streams, self._options.balances_interval, flow)
-        return poll
+        return row_poll(
+            f"{market}-wallet",
+            NAME,
+            Subscription(Channel.BALANCES, subject),
+            self._options.balances_interval,
+            ask=ask,
+            read=lambda now: lambda row: [read.balance(row, now)],
+        )
 
 
 def _is_of(market: Market, fill: Fill) -> bool:

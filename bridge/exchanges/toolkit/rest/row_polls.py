@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.api import NOT_UNDERSTOOD, Flow, Poll, Subscription
+from bridge.exchanges.api import Flow, Poll, Subscription
 from bridge.exchanges.toolkit.values.fields import Row
-from bridge.exchanges.toolkit.values.row_lists import Read, read_rows
+from bridge.exchanges.toolkit.values.row_lists import BAD_ROW, Read, read_rows
 from bridge.model import Control, ControlEvent, Event
 
 __all__ = ["row_poll"]
@@ -39,7 +39,7 @@ def row_poll(
         if errors and not found:
             raise RestError(exchange, name, 200, f"no row can be understood: {errors[0].message}")
         poll.rejects += errors
-        gap = Control(stream.subject, None, now, stream.channel, ControlEvent.GAP, NOT_UNDERSTOOD)
+        gap = Control(stream.subject, None, now, stream.channel, ControlEvent.GAP, BAD_ROW)
         return [*found, gap] if errors else found
 
     poll = Poll(name, (stream,), interval, flow)
