@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from bridge.cli import values
 from bridge.cli.common import add_config_option
 from bridge.keys import Keys
 
@@ -34,7 +35,7 @@ def add_parser(subparsers: Any) -> None:
         "--from",
         dest="start",
         metavar="WHERE",
-        type=_place,
+        type=values.place,
         default="start",
         help="start (default), how long ago (5m), a time of day (10:30), a date and time (2026-11-28T10:30, or with Z "
         "or +01:00), or an entry ID to read after",
@@ -43,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
         "--to",
         dest="end",
         metavar="WHERE",
-        type=_place,
+        type=values.place,
         default="now",
         help="now (default), or as --from: entries before that time, or up to that entry ID",
     )
@@ -103,15 +104,6 @@ def _topology(url: str) -> Any:
         return Topology(url)
     except RedisUrlError as error:
         raise ConfigError([Problem("--redis", error.mistake, error.hint)], "arguments") from None
-
-
-def _place(text: str) -> str:
-    from bridge.tail.start import parse_start
-
-    try:
-        return parse_start(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _find(client: Redis, keys: Keys, wanted: list[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from bridge.cli.reading import add_redis_options, asked, where
+from bridge.cli.reading import add_redis_options, asked, redis_and_keys
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -40,7 +40,7 @@ def handover(options: argparse.Namespace) -> int:
     """
     from bridge.redis.handover import hand_over
 
-    topology, keys = where(options)
+    topology, keys = redis_and_keys(options)
 
     async def work(client: Redis) -> HandedOver:
         return await hand_over(client, keys, options.name, _PATIENCE)

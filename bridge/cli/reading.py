@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from bridge.overview.rows import StreamRow
     from bridge.redis.topology import Topology
 
-__all__ = ["add_choice_options", "add_redis_options", "asked", "choice_of", "expect_some", "looked", "where"]
+__all__ = [
+    "add_choice_options",
+    "add_redis_options",
+    "asked",
+    "choice_of",
+    "expect_some",
+    "redis_and_keys",
+    "with_overview",
+]
 
 T = TypeVar("T")
 
@@ -51,17 +59,11 @@ def add_choice_options(parser: argparse.ArgumentParser) -> None:
             f"--{name}",
             metavar=metavar,
             action="append",
-            type=_names,
+            type=values.some_words,
             default=[],
             help=f"only streams {words}, names or patterns: {metavar},{metavar} …",
         )
     parser.add_argument("--not-live", action="store_true", help="only streams that are not live")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    if found := values.words(text):
-        return found
-    raise argparse.ArgumentTypeError(f"{text!r} should be a name, or several with commas between them")
 
 
 def choice_of(options: argparse.Namespace) -> Choice:
@@ -74,7 +76,7 @@ def choice_of(options: argparse.Namespace) -> Choice:
     return Choice(exchanges, pairs, channels, tuple(options.patterns))
 
 
-def where(options: argparse.Namespace) -> tuple[Topology, Keys]:
+def redis_and_keys(options: argparse.Namespace) -> tuple[Topology, Keys]:
     """The server and the keys that these options name.
 
     Raises:
@@ -96,7 +98,7 @@ def where(options: argparse.Namespace) -> tuple[Topology, Keys]:
     return topology, Keys(settings.namespace if options.namespace is None else options.namespace)
 
 
-def looked(topology: Topology, keys: Keys, work: Callable[[Overview], Awaitable[T]]) -> T:
+def with_overview(topology: Topology, keys: Keys, work: Callable[[Overview], Awaitable[T]]) -> T:
     """Look at this Redis, do some further work, and disconnect; prints notes about what could not be read.
 
     Raises:

@@ -8,7 +8,14 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from bridge.cli.reading import add_choice_options, add_redis_options, choice_of, expect_some, looked, where
+from bridge.cli.reading import (
+    add_choice_options,
+    add_redis_options,
+    choice_of,
+    expect_some,
+    redis_and_keys,
+    with_overview,
+)
 
 if TYPE_CHECKING:
     from bridge.overview.look import Overview
@@ -58,12 +65,12 @@ def status(options: argparse.Namespace) -> int:
         RedisUnavailableError: Redis does not answer, or refuses this client or a key.
     """
     choice = choice_of(options)
-    topology, keys = where(options)
+    topology, keys = redis_and_keys(options)
 
     async def work(overview: Overview) -> tuple[Overview, list[StreamRow]]:
         return overview, expect_some(overview, choice, keys)
 
-    overview, rows = looked(topology, keys, work)
+    overview, rows = with_overview(topology, keys, work)
     names = dict.fromkeys(row.connector for row in rows)
     connectors = [overview.connectors[name] for name in names if name in overview.connectors]
     good = bool(rows) and all(row.live or row.ended for row in rows) and all(row.alive for row in connectors)

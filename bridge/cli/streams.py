@@ -6,7 +6,14 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from bridge.cli.reading import add_choice_options, add_redis_options, choice_of, expect_some, looked, where
+from bridge.cli.reading import (
+    add_choice_options,
+    add_redis_options,
+    choice_of,
+    expect_some,
+    redis_and_keys,
+    with_overview,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +50,7 @@ def streams(options: argparse.Namespace) -> int:
         RedisUnavailableError: Redis does not answer, or refuses this client or a key.
     """
     choice = choice_of(options)
-    topology, keys = where(options)
+    topology, keys = redis_and_keys(options)
 
     async def work(overview: Overview) -> tuple[Overview, list[StreamRow], bool]:
         chosen = expect_some(overview, choice, keys)
@@ -51,7 +58,7 @@ def streams(options: argparse.Namespace) -> int:
         await overview.look_at(row.key for row in shown)
         return overview, shown, bool(chosen)
 
-    overview, shown, any_chosen = looked(topology, keys, work)
+    overview, shown, any_chosen = with_overview(topology, keys, work)
     if options.json:
         import msgspec
 

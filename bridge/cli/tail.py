@@ -47,7 +47,7 @@ def add_parser(subparsers: Any) -> None:
         "--from",
         dest="start",
         metavar="WHERE",
-        type=_start,
+        type=values.place,
         default="now",
         help="now (default), start, how long ago (5m), a time of day (10:30), a date and time "
         "(2026-11-28T10:30, or with Z or +01:00), or an entry ID to read after",
@@ -56,7 +56,7 @@ def add_parser(subparsers: Any) -> None:
         "--exchange",
         metavar="NAME",
         action="append",
-        type=_names,
+        type=values.some_words,
         default=[],
         help="only streams of these exchanges: NAME,NAME …",
     )
@@ -64,7 +64,7 @@ def add_parser(subparsers: Any) -> None:
         "--pair",
         metavar="PAIR",
         action="append",
-        type=_names,
+        type=values.some_words,
         default=[],
         help="only market data of these pairs: PAIR,PAIR …",
     )
@@ -121,21 +121,6 @@ def _end(number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt(number)
 
 
-def _start(text: str) -> str:
-    from bridge.tail.start import parse_start
-
-    try:
-        return parse_start(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _names(text: str) -> tuple[str, ...]:
-    if found := values.words(text):
-        return found
-    raise argparse.ArgumentTypeError(f"{text!r} should be a name, or several with commas between them")
-
-
 def entry_types() -> tuple[str, ...]:
     """The types of entries."""
     from bridge.model import DATA_EVENTS, Control
@@ -148,7 +133,7 @@ def _types(text: str) -> tuple[str, ...]:
     from bridge.suggestions import did_you_mean
 
     known = entry_types()
-    names = _names(text)
+    names = values.some_words(text)
     for name in names:
         if name not in known:
             hint = did_you_mean(name, known) or f"known: {', '.join(known)}"

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from bridge.cli.reading import add_redis_options, where
+from bridge.cli.reading import add_redis_options, redis_and_keys
 
 if TYPE_CHECKING:
     from bridge.view.device import Device
@@ -60,5 +60,5 @@ def top(options: argparse.Namespace) -> int:
         words = "needs a terminal; in a pipe or a script, use 'tickbridge streams' or 'tickbridge status'"
         print(f"tickbridge top: {words}", file=sys.stderr)
         return 1
-    topology, keys = where(options)
+    topology, keys = redis_and_keys(options)
     return run_async(run(topology, keys, device, words=" ".join(options.words), not_live=options.not_live))

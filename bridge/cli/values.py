@@ -13,8 +13,10 @@ __all__ = [
     "duration",
     "names",
     "number",
+    "place",
     "port",
     "share",
+    "some_words",
     "words",
 ]
 
@@ -130,6 +132,31 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 
+def some_words(text: str) -> tuple[str, ...]:
+    """The same, at least one.
+
+    Raises:
+        ArgumentTypeError: there is none.
+    """
+    if found := words(text):
+        return found
+    raise ArgumentTypeError(f"{text!r} should be a name, or several with commas between them")
+
+
+def place(text: str) -> str:
+    """A place in a stream: a time, or an entry ID.
+
+    Raises:
+        ArgumentTypeError: it is neither.
+    """
+    from bridge.tail.start import parse_start
+
+    try:
+        return parse_start(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
 def names(text: str) -> tuple[str, ...]:
-    """The same in upper case, as pairs are written."""
+    """The words in upper case, as pairs are written."""
     return words(text.upper())

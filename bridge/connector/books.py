@@ -14,7 +14,7 @@ from bridge.feed.flow import FlowControl
 from bridge.feed.supervisor import FeedSupervisor
 from bridge.model import Channel, Event
 from bridge.publish.stream import Stream
-from bridge.sequencer import BookTopic, HeldBook, Sink, TopBook, Topic, book_type
+from bridge.sequencer import BookTopic, CheckedBook, Sink, TopBook, Topic, book_type
 
 __all__ = ["Books", "Nowhere"]
 
@@ -59,17 +59,15 @@ class Books:
         self._emit = emit
         self._log = log
         self._flow = flow or FlowControl()
-        self._held: dict[str, HeldBook] = {}
+        self._held: dict[str, CheckedBook] = {}
         """Pair → its book."""
         self._broken: dict[BookTopic, float] = {}
         """When (by the monotonic clock) a snapshot is asked for, of books that need one."""
         self._asked: dict[BookTopic, float] = {}
 
-    def topic(self, stream: Stream, sink: Sink) -> BookTopic:
+    def topic(self, stream: Stream, sink: Sink) -> CheckedBook:
         """The topic of a book."""
         rules = self._exchange.book
-        if rules is None:
-            return BookTopic(stream, sink, self.resync)
         quoted = rules.quotes and Channel.QUOTES in self._exchange.profile.channels
         book = book_type(rules)(
             stream,
@@ -126,8 +124,7 @@ class Books:
             elif takes(topic.stream) and now >= due:
                 self._asked[topic] = now
                 self._broken[topic] = now + _NO_SNAPSHOT
-                if not topic.restore(CLOCK.now()) and not isinstance(topic, HeldBook | TopBook):  # which see to it
-                    self.resync(topic.subject, "events of this book were dropped")
+                topic.restore(CLOCK.now())
 
     def resync(self, subject: str, reason: str) -> None:
         """Have the exchange asked for a snapshot."""

@@ -28,7 +28,7 @@ class Recorder(Discard):
         self.books = Books(exchange, lambda: self.supervisors, self.event, log)
         self._topics: dict[str, BookTopic] = {}
         for subscription in exchange.subscriptions():
-            if subscription.channel is Channel.BOOK and exchange.book is not None:
+            if subscription.channel is Channel.BOOK:
                 stream = Stream(subscription.subject, subscription.channel, subscription.subject, _KEPT)
                 self._topics[subscription.subject] = self.books.topic(stream, self)
 

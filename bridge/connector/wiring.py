@@ -42,9 +42,6 @@ def checked_exchange(settings: Settings, connector: ConnectorSettings) -> Exchan
         problem = Problem(f"connectors.{connector.name}.transport", "picows is not installed", _INSTALL_FAST)
         raise ConfigError([problem])
     exchange = build_exchange(settings, connector)
-    if exchange.profile.derived and exchange.book is None:
-        words = f"the connector keeps no books of {exchange.name} that it could be made of"
-        raise ConfigError([Problem(f"connectors.{connector.name}.channels", f"{Channel.BOOK10}: {words}")])
     exchange.check()
     return exchange
 

@@ -77,8 +77,8 @@ class Exchange(ABC):
     first. Of a connector that runs twice, only the process that writes has it then."""
     timed: ClassVar[Mapping[Channel, int]] = {}
     """Channels whose ``ts`` is the time of the event itself, and the steps (ns) that it is told in: latency is measured."""
-    book: BookRules | None = None
-    """What the connector holds its books to; ``None``: its sessions check and mend them themselves."""
+    book: BookRules = BookRules()
+    """What the connector holds its books to."""
     gaps: ClassVar[Literal["verified", "unchecked"]] = "unchecked"
     """Whether its books prove that nothing is missing: every delta is numbered or chained, so that a hole shows at once."""
     promise: ClassVar[str] = ""

@@ -94,7 +94,7 @@ class Connection:
         """The address, until the tap knows of it."""
         self.opened_at = 0
         """When it was opened (ns)."""
-        self._continues = (rules := context.exchange.book) is not None and rules.snapshot == "rest"
+        self._continues = context.exchange.book.snapshot == "rest"
         """Whether the deltas of its books continue those of the connection before."""
         self._no_book = {s.subject for s in plan.subscriptions if s.channel is Channel.BOOK and not self._continues}
         """Pairs whose snapshot has not come yet."""

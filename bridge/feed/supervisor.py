@@ -44,9 +44,9 @@ class FeedSupervisor:
         self._exclusive = context.exchange.exclusive(plan.subscriptions)
         self._streams = list(plan.subscriptions)
         self._active: Connection | None = None
-        self._standby: Connection | None = None
+        self._replacement: Connection | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._standby_since = 0.0
+        self._replacement_since = 0.0
         self._replace_at = 0.0
         self._replace_waits: Iterator[float] = self._waits()
         self._called = Damper(context.random)
@@ -158,7 +158,7 @@ class FeedSupervisor:
         rotate_at = self._rotation()
         while True:
             self._wake.clear()
-            if connection.lost_reason and not (self._standby and self._standby.ready):
+            if connection.lost_reason and not (self._replacement and self._replacement.ready):
                 return connection.lost_reason
             connection.tick()
             if connection.stood >= _BRIEF:
@@ -182,7 +182,7 @@ class FeedSupervisor:
                 continue
             if reason:
                 self._begin_replacement(reason)
-            if self._standby and self._replacement_done():
+            if self._replacement and self._replacement_done():
                 connection = self._take_over(connection)
                 expiry_from = self._context.now()
                 rotate_at = self._rotation()
@@ -267,50 +267,52 @@ class FeedSupervisor:
     def _may_replace(self, connection: Connection) -> bool:
         """Whether it is time to heed a session that calls for a replacement: ever later, while the next one does, too."""
         now = self._context.monotonic()
-        idle = self._standby is None and now >= self._replace_at
+        idle = self._replacement is None and now >= self._replace_at
         return bool(connection.replace_reason) and idle and self._called.heed(now)
 
     def _begin_replacement(self, reason: str) -> None:
         now = self._context.monotonic()
-        if self._standby or now < self._replace_at:
+        if self._replacement or now < self._replace_at:
             return
         self._log.info("replacing_connection", reason=reason)
         self._replace_at = now + next(self._replace_waits)
-        self._standby = self._connection(hold=True)
-        self._standby_since = now
-        self._opening = asyncio.create_task(self._open_standby(self._standby), name=f"{self.plan.name}-replacement")
+        self._replacement = self._connection(hold=True)
+        self._replacement_since = now
+        self._opening = asyncio.create_task(
+            self._open_replacement(self._replacement), name=f"{self.plan.name}-replacement"
+        )
 
-    async def _open_standby(self, standby: Connection) -> None:
+    async def _open_replacement(self, replacement: Connection) -> None:
         try:
-            await standby.open()
+            await replacement.open()
         except BridgeError as error:
             if isinstance(error, ExchangeError):
                 self._context.receiver.fault(error)
             self._context.pacer.failed()
-            standby.lost(str(error))
+            replacement.lost(str(error))
 
     def _replacement_done(self) -> bool:
         """Whether the replacement can take over; one that failed or takes too long is given up here."""
-        standby, opening = self._standby, self._opening
-        if standby is None or opening is None:
+        replacement, opening = self._replacement, self._opening
+        if replacement is None or opening is None:
             return False
-        standby.tick()
-        reason = standby.lost_reason
-        if not reason and self._context.monotonic() - self._standby_since > _REPLACEMENT_LIMIT:
+        replacement.tick()
+        reason = replacement.lost_reason
+        if not reason and self._context.monotonic() - self._replacement_since > _REPLACEMENT_LIMIT:
             reason = f"not ready within {_REPLACEMENT_LIMIT:g} s"
         if reason:
-            self._standby = None
+            self._replacement = None
             self._opening = None
             opening.cancel()
-            self._end(standby)
+            self._end(replacement)
             self._log.warning("replacement_failed", reason=reason)
             return False
-        return opening.done() and standby.ready
+        return opening.done() and replacement.ready
 
     def _take_over(self, old: Connection) -> Connection:
-        new = self._standby
+        new = self._replacement
         assert new is not None
-        self._standby = None
+        self._replacement = None
         self._replace_waits = self._waits()
         self._replace_at = self._context.monotonic() + 1.0
         self._active = new
@@ -333,8 +335,8 @@ class FeedSupervisor:
         self.up = False
         if self._opening:
             self._opening.cancel()
-        for connection in (self._active, self._standby):
+        for connection in (self._active, self._replacement):
             if connection:
                 connection.mute()
                 self._end(connection)
-        self._active = self._standby = self._opening = None
+        self._active = self._replacement = self._opening = None

@@ -14,7 +14,7 @@ from bridge.publish.events import PublisherEvents
 from bridge.publish.queue import Queue
 from bridge.publish.stream import Stream
 from bridge.publish.transfer import refused
-from bridge.publish.watch import Disturbance, Watch, account, examine
+from bridge.publish.watch import Disturbance, Watch, count_trimmed, examine
 from bridge.publish.wire import command
 
 __all__ = ["Upkeep"]
@@ -73,7 +73,7 @@ class Upkeep:
     def trimmed(self, trims: Sequence[tuple[Stream, str]], replies: Sequence[Reply], now: float) -> None:
         """Count what was trimmed; what wasn't applied is due again, and what Redis refuses isn't tried for a while."""
         answered = list(zip(trims, replies, strict=True))
-        account((stream, reply) for (stream, _), reply in answered if reply is not None)
+        count_trimmed((stream, reply) for (stream, _), reply in answered if reply is not None)
         self.trims += [trim for trim, reply in answered if reply is None]
         if errors := sorted({f"{stream.key}: {refused(reply)}" for (stream, _), reply in answered if refused(reply)}):
             self._no_trimming_until = now + _NO_TRIMMING_FOR

@@ -15,7 +15,7 @@ from bridge.publish.connection import RedisConnection, Reply
 from bridge.publish.stream import Stream, StreamId
 from bridge.publish.wire import command
 
-__all__ = ["Disturbance", "Watch", "account", "examine"]
+__all__ = ["Disturbance", "Watch", "count_trimmed", "examine"]
 
 _MOST_LOOKS = 500
 """Streams that are looked at in one round; more take turns."""
@@ -99,7 +99,7 @@ class Watch:
         return True
 
 
-def account(trimmed: Iterable[tuple[Stream, Reply]]) -> None:
+def count_trimmed(trimmed: Iterable[tuple[Stream, Reply]]) -> None:
     """Count what was trimmed of which stream; how much isn't known where Redis didn't say."""
     for stream, reply in trimmed:
         if stream.gone is not None:

@@ -18,7 +18,7 @@ from bridge.book import Book
 from bridge.errors import ConfigError, Problem
 from bridge.exchange_errors import ExchangeError, FrameError
 from bridge.exchanges import exchange_type
-from bridge.exchanges.api import BookRules, Exchange, Flow, HttpResponse, Output, Profile, Session
+from bridge.exchanges.api import Exchange, Flow, HttpResponse, Output, Profile, Session
 from bridge.model import BookDelta, BookSnapshot, Channel, Levels, Trade
 from bridge.recordings.index import RecordedConnection, RecordingIndex
 from bridge.recordings.recording import ExpectRow
@@ -150,7 +150,7 @@ class _Sessions:
         channels = kind.channels & {Channel.TRADES, Channel.BOOK}
         self._exchange: Exchange = kind(Profile(tuple(pairs), channels, "ws://recording", "http://recording"))
         self._answer = answer
-        self._rules = rules = self._exchange.book or BookRules()
+        self._rules = rules = self._exchange.book
         if rules.snapshot == "rest" or rules.changes:
             words = f"the books of {exchange} cannot be read from its frames alone, so there is nothing to compare with"
             raise ConfigError([Problem("--compare", words, "leave it out")], "replay")

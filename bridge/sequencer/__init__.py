@@ -10,12 +10,13 @@ from __future__ import annotations
 from bridge.exchanges.rules import BookRules
 from bridge.model import BOOKS, Channel
 from bridge.sequencer.books import BookTopic
-from bridge.sequencer.held import HeldBook
+from bridge.sequencer.checked import CheckedBook
 from bridge.sequencer.identified import IdTopic
 from bridge.sequencer.large import LargeBook
-from bridge.sequencer.spliced import SplicedBook
+from bridge.sequencer.rest_book import RestBook
+from bridge.sequencer.splice import MARGIN
 from bridge.sequencer.states import StateTopic
-from bridge.sequencer.succession import MARGIN, OVERLAP, succeed
+from bridge.sequencer.succession import OVERLAP, succeed
 from bridge.sequencer.top import TopBook
 from bridge.sequencer.topic import Sink, Topic
 from bridge.sequencer.window import Window
@@ -24,11 +25,11 @@ __all__ = [
     "MARGIN",
     "OVERLAP",
     "BookTopic",
-    "HeldBook",
+    "CheckedBook",
     "IdTopic",
     "LargeBook",
+    "RestBook",
     "Sink",
-    "SplicedBook",
     "StateTopic",
     "TopBook",
     "Topic",
@@ -46,11 +47,11 @@ _TOPICS: dict[Channel, type[Topic]] = {
 }
 
 
-def book_type(rules: BookRules) -> type[HeldBook]:
+def book_type(rules: BookRules) -> type[CheckedBook]:
     """The kind of topic that a book has which is held to rules."""
     if rules.snapshot == "rest":
-        return SplicedBook
-    return LargeBook if rules.large else HeldBook
+        return RestBook
+    return LargeBook if rules.large else CheckedBook
 
 
 def topic_type(channel: Channel) -> type[Topic]:

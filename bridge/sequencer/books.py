@@ -1,4 +1,4 @@
-"""Order books: deltas that continue a snapshot, and no others."""
+"""Order books as their readers have them: a snapshot, and the deltas behind it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["BookTopic"]
 
 
 class BookTopic(Topic):
-    """A book: a delta passes only where it continues the snapshot before it."""
+    """A book: deltas pass only behind a snapshot. Whether they continue it is up to what is made of this."""
 
     each_counts = False
 
@@ -44,12 +44,6 @@ class BookTopic(Topic):
             self._snapshot_at = event.recv
         elif self.awaiting:
             self._unused += 1
-            return
-        elif event.prev and event.prev != self._xseq:  # type: ignore[union-attr]
-            self._unused += 1
-            reason = f"xseq {self._xseq} was last, {event.xseq} continues {event.prev}"  # type: ignore[union-attr]
-            self.gap(event.recv, reason)
-            self._resync(self.subject, reason)
             return
         else:
             self._since_snapshot += 1
@@ -87,6 +81,13 @@ class BookTopic(Topic):
             return
         self.awaiting = True
         super().gap(recv, reason, count)
+
+    def disturbed(self, recv: int, reason: str, count: int | None) -> None:
+        """Somebody else has changed the stream: the copy of the book, if there is one, is as good as before."""
+        if self.live:
+            BookTopic.gap(self, recv, reason, count)
+        else:
+            super().disturbed(recv, reason, count)
 
     def broken(self) -> None:
         self.awaiting = True

@@ -10,7 +10,7 @@ from itertools import pairwise
 from bridge.exchanges.rules import BestPrices
 from bridge.model import BookDelta, BookSnapshot, Levels
 from bridge.sequencer.books import BookTopic
-from bridge.sequencer.held import Condition, HeldBook
+from bridge.sequencer.checked import CheckedBook, Condition
 
 __all__ = ["LargeBook"]
 
@@ -21,7 +21,7 @@ _WHOLE = Condition.WHOLE
 _publish = BookTopic.accept
 
 
-class LargeBook(HeldBook):
+class LargeBook(CheckedBook):
     """A held book whose copy is the texts that came, price → size: zeros stay in it until somebody looks.
 
     A crossed book is found by a look, once a second for up to 1,000 levels, every 50 s for 50,000. No quotes come out of

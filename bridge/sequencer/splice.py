@@ -16,13 +16,13 @@ from msgspec import Struct, field
 
 from bridge.model import Event
 
-__all__ = ["Identity", "Splice", "delay", "splice"]
+__all__ = ["MARGIN", "Identity", "Splice", "delay", "splice"]
 
 Identity = Callable[[Event], tuple[Hashable, Hashable]]
 """The group of an event, and what tells it from others of the group."""
 _SURE = 8
 """Events in a row that agree, after which the records agree, although they differ further back."""
-_MARGIN = 1_000_000_000
+MARGIN = 1_000_000_000
 """Nanoseconds by which the clocks and connections of two connectors may differ."""
 
 
@@ -87,8 +87,8 @@ def splice(written: Sequence[Event], received: Sequence[Event], identity: Identi
             known = _last_written(theirs[-1], mine, identity)
             result.fresh.update(place for place in places[known + 1 :] if received[place].recv > newest)
             result.last = max(result.last, *places[: known + 1], -1)
-            result.unclear = result.unclear or newest > since + _MARGIN
-    result.ahead += [event for events in before.values() for event in events if event.recv > since + _MARGIN]
+            result.unclear = result.unclear or newest > since + MARGIN
+    result.ahead += [event for events in before.values() for event in events if event.recv > since + MARGIN]
     return result
 
 
@@ -98,7 +98,7 @@ def _last_written(newest: Event, received: Sequence[Event], identity: Identity) 
     alike = [
         place
         for place, event in enumerate(received)
-        if identity(event) == what and abs(event.recv - newest.recv) <= _MARGIN
+        if identity(event) == what and abs(event.recv - newest.recv) <= MARGIN
     ]
     return min(alike, key=lambda place: abs(received[place].recv - newest.recv), default=-1)
 

@@ -10,14 +10,12 @@ from bridge.model import Control, ControlEvent, Event
 from bridge.publish.stream import Stream
 from bridge.sequencer.books import BookTopic
 from bridge.sequencer.identified import is_history, oldest_kept
-from bridge.sequencer.splice import Identity, Splice, delay, splice
+from bridge.sequencer.splice import MARGIN, Identity, Splice, delay, splice
 from bridge.sequencer.topic import Sink, Topic
 from bridge.sequencer.window import Held
 
-__all__ = ["MARGIN", "OVERLAP", "succeed"]
+__all__ = ["OVERLAP", "succeed"]
 
-MARGIN = 1_000_000_000
-"""Nanoseconds by which the clocks and connections of two connectors may differ."""
 OVERLAP = 4_000_000_000
 """How much of a stream is laid over what was received (ns before its newest entry), so that they meet."""
 _NO_STATE = (ControlEvent.GAP, ControlEvent.LOST)

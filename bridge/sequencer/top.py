@@ -95,13 +95,6 @@ class TopBook(BookTopic):
         self._is_current = False
         super().stale(recv, reason)
 
-    def disturbed(self, recv: int, reason: str, count: int | None) -> None:
-        """Somebody else has changed the stream: the book is as good as before."""
-        if self.live:
-            super().gap(recv, reason, count)
-        else:
-            super().disturbed(recv, reason, count)
-
     def _look(self, now: int) -> None:
         """Take the best levels of the copy."""
         levels = None if self._is_unclear else self._copy(self._bids.kept)

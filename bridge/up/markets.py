@@ -139,7 +139,9 @@ async def check_listed(markets: Markets, say: Callable[[str], None]) -> None:
                 listed = {pair.pair for pair in await list_pairs(exchange, None, None)}
         except (RestError, TimeoutError) as error:
             words = str(error) or f"no answer within {_LISTING:g} s"
-            say(f"the pairs of {exchange} cannot be listed ({words}); its connector tries again; --replay needs no network")
+            say(
+                f"the pairs of {exchange} cannot be listed ({words}); its connector tries again; --replay needs no network"
+            )
             continue
         for pair in pairs:
             if listed and pair not in listed and not is_pattern(pair):

@@ -117,7 +117,10 @@ def test_usage_errors_exit_with_1(arguments, message, tmp_path):
     ("arguments", "line"),
     [
         (["record", "--out", "x", "--config", "x", "--duration", "soon"], "argument --duration: "),
-        (["acl", "--format", "aclfil"], "argument --format: no such choice: 'aclfil' (known: setuser, aclfile; did you mean 'aclfile'?)"),
+        (
+            ["acl", "--format", "aclfil"],
+            "argument --format: no such choice: 'aclfil' (known: setuser, aclfile; did you mean 'aclfile'?)",
+        ),
         (
             ["init", "--exchange", "coinbse"],
             "argument --exchange: no such choice: 'coinbse' (did you mean 'coinbase'?)",

@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.exchanges.api import BookRules, Session, Subscription
 from bridge.model import Channel, Control, Event
-from bridge.sequencer import HeldBook, Topic, topic_type
+from bridge.sequencer import CheckedBook, Topic, topic_type
 from tests.unit.core import ListSink, stream
 
 __all__ = ["Kept"]
@@ -36,15 +36,15 @@ class Kept:
         if channel is not Channel.BOOK:
             return topic_type(channel)(stream(channel, pair), self.sink, self._resync)
         quotes = self._take if rules.quotes and Channel.QUOTES in channels else None
-        return HeldBook(stream(channel, pair), self.sink, self._resync, self._replace, rules, quotes=quotes)
+        return CheckedBook(stream(channel, pair), self.sink, self._resync, self._replace, rules, quotes=quotes)
 
     @property
     def actions(self) -> list[Any]:
         return self.session.actions
 
-    def book(self, pair: str) -> HeldBook:
+    def book(self, pair: str) -> CheckedBook:
         found = self.topics[Subscription(Channel.BOOK, pair)]
-        assert isinstance(found, HeldBook)
+        assert isinstance(found, CheckedBook)
         return found
 
     def receive(self, frame: bytes, recv: int) -> list[Event]:
@@ -65,7 +65,7 @@ class Kept:
         begin = self._begin(now)
         self._route(self.session.tick(now))
         for topic in self.topics.values():
-            if isinstance(topic, HeldBook):
+            if isinstance(topic, CheckedBook):
                 topic.tick(now)
         self._route(self.session.tick(now))
         return self.sink.events[begin:]

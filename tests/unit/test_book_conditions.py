@@ -13,7 +13,7 @@ from bridge.connector.books import Books
 from bridge.connector.recorder import Recorder
 from bridge.exchanges.api import NOT_UNDERSTOOD, BestPrices, BookRules, Profile, Subscription
 from bridge.model import BookDelta, Channel, Control, ControlEvent, Event, Quote
-from bridge.sequencer.held import Condition, HeldBook
+from bridge.sequencer.checked import CheckedBook, Condition
 from tests.unit.core import PAIR, SECOND, T0, ListSink, delta, snapshot, stream
 
 AWAY, STARTING, AWAITED, PUT_OFF, WHOLE = Condition
@@ -30,7 +30,7 @@ class Rig:
         self.sink = ListSink()
         self.paused = 0
         """Nanoseconds in which nothing was read."""
-        self.book = HeldBook(
+        self.book = CheckedBook(
             stream(Channel.BOOK, entries=2_000),
             self.sink,
             lambda *_: self.asked.append("subscription"),

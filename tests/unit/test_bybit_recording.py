@@ -11,7 +11,7 @@ import pytest
 from bridge.exchanges.api import BookRules
 from bridge.exchanges.bybit.public import PublicSession
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent, Funding, Interest, Mark, Ticker, Trade
-from bridge.sequencer import HeldBook
+from bridge.sequencer import CheckedBook
 from tests.unit.core import Apart, ListSink, stream
 from tests.unit.recorded_rows import rows
 
@@ -90,7 +90,7 @@ def test_a_recording_to_the_digit(path):
     session = Apart(PublicSession("wss://x", SYMBOLS, CHANNELS, depth=200, most=20))
     sinks = {pair: ListSink() for pair in SYMBOLS}
     books = {
-        pair: HeldBook(
+        pair: CheckedBook(
             stream(Channel.BOOK, pair), sinks[pair], lambda *what: pytest.fail(str(what)), pytest.fail, BookRules()
         )
         for pair in SYMBOLS

@@ -14,7 +14,7 @@ from bridge.book import Book, RankedBook
 from bridge.exchanges.api import BookRules
 from bridge.exchanges.toolkit.values.checksums import Decimals
 from bridge.model import BookDelta, BookSnapshot, Channel
-from bridge.sequencer import HeldBook
+from bridge.sequencer import CheckedBook
 from tests.unit.core import PAIR, SECOND, T0, ListSink, stream
 
 BIDS, ASKS = [("10", "1"), ("9", "4"), ("8", "2")], [("11", "1"), ("12", "5"), ("13", "6")]
@@ -35,7 +35,7 @@ class Checked:
         resync, replace = (
             lambda *what, kind=kind: self.asked.append(f"{kind}: {what[1]}") for kind in ("again", "anew")
         )
-        self.topic = HeldBook(stream(Channel.BOOK), self.sink, resync, replace, rules)
+        self.topic = CheckedBook(stream(Channel.BOOK), self.sink, resync, replace, rules)
         self.topic.go_live(T0)
 
     def snapshot(self, bids=BIDS, asks=ASKS, checksum=None, at=0) -> None:

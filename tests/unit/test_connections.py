@@ -207,7 +207,7 @@ async def test_a_plan_that_changes_while_a_replacement_connects_is_the_one_that_
         await until(lambda: fed.supervisor.up)
         gate.clear()
         fed.supervisor.replace("asked to")
-        await until(lambda: fed.supervisor._standby)
+        await until(lambda: fed.supervisor._replacement)
         fed.supervisor.revise(plan)
         gate.set()
         await replaced(venue, fed, plan)

@@ -10,7 +10,7 @@ from bridge.exchanges.api import BookRules
 from bridge.exchanges.coinbase import Coinbase
 from bridge.model import BookDelta, BookSnapshot, Channel
 from bridge.sequencer import LargeBook
-from bridge.sequencer.held import Condition
+from bridge.sequencer.checked import Condition
 from tests.unit import coinbase_frames as frames
 from tests.unit.core import PAIR, SECOND, T0, ListSink, delta, snapshot, stream
 

@@ -9,7 +9,7 @@ from bridge.model import Channel
 from bridge.publish.clock import RedisClock
 from bridge.publish.pending import DATA, Pending
 from bridge.publish.stream import StreamId
-from bridge.publish.watch import Watch, _compare, account
+from bridge.publish.watch import Watch, _compare, count_trimmed
 from bridge.publish.wire import command
 from tests.unit.core import SECOND, T0, stream
 
@@ -117,7 +117,7 @@ class TestWatch:
     def test_what_was_trimmed_is_accounted_for(self):
         one, two, three = (stream(Channel.TRADES, subject) for subject in ("A-B", "C-D", "E-F"))
         one.gone, two.gone = 1, 1
-        account([(one, 4), (two, None), (three, 4)])
+        count_trimmed([(one, 4), (two, None), (three, 4)])
         assert (one.gone, two.gone, three.gone) == (5, None, None)
 
     def test_nothing_that_was_trimmed_is_missing(self):

@@ -192,18 +192,6 @@ class TestBook:
         assert rig.sink.said() == ["live", "snapshot", "gap", "lost", "snapshot", "gap"]
         assert rig.topic.gaps == 4
 
-    def test_a_delta_that_continues_something_else_makes_a_gap(self):
-        rig = Rig(Channel.BOOK)
-        rig.topic.accept(snapshot(xseq="5"))
-        rig.topic.accept(delta(xseq="6", prev="5"))
-        rig.topic.accept(delta(xseq="9", prev="8"))
-        rig.topic.accept(delta(xseq="10", prev="9"))
-        rig.topic.accept(snapshot(xseq="20"))
-        rig.topic.accept(delta(xseq="21", prev="20"))
-        assert rig.sink.said() == ["live", "snapshot", "delta", "gap", "lost", "snapshot", "delta"]
-        assert rig.resynced == [(PAIR, "xseq 6 was last, 9 continues 8")]
-        assert rig.sink.lost == 2
-
     def test_without_a_copy_there_is_nothing_to_make_a_snapshot_of(self):
         rig = Rig(Channel.BOOK)
         rig.topic.accept(snapshot())

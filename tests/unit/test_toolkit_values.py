@@ -86,7 +86,10 @@ def test_a_size_that_is_not_exact_is_told_in_contracts_alone():
     assert sizes.exact("A-C-PERP", "7") == ("", "7")
     assert sizes.exact("A-B", "7") == ("7", "")
     assert sizes.exact("A-B-PERP", "") == ("", "")
-    assert (sizes.told("A-B-PERP", "7"), sizes.told("A-B", "7")) == (("0.07", "7"), ("7", None))
+    assert (sizes.coins_and_contracts("A-B-PERP", "7"), sizes.coins_and_contracts("A-B", "7")) == (
+        ("0.07", "7"),
+        ("7", None),
+    )
     assert sizes.levels("A-B-PERP", [("10", "7")]) == [("10", "0.07")]
     assert sizes.levels("A-B", [("10", "7")]) == [("10", "7")]
     with pytest.raises(ValueError, match="not a number"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bridge.book import Book
 from bridge.exchanges.api import BookRules
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent
-from bridge.sequencer import HeldBook, SplicedBook, TopBook, book_type
+from bridge.sequencer import CheckedBook, RestBook, TopBook, book_type
 from tests.unit.core import PAIR, SECOND, T0, ListSink, stream
 
 
@@ -49,7 +49,7 @@ class Pair:
         self.whole, self.best = Reader(), Reader()
         self.sink = ListSink()
         self.resynced: list[str] = []
-        self.book: HeldBook = book_type(rules or BookRules())(
+        self.book: CheckedBook = book_type(rules or BookRules())(
             stream(Channel.BOOK, **limits), self.whole, self._asked, self._asked, rules or BookRules()
         )
         self.top = TopBook(stream(Channel.BOOK10, **limits), self, self._asked, self.book.best, kept=kept)
@@ -231,7 +231,7 @@ class TestControls:
 
     def test_where_the_snapshot_comes_by_rest(self):
         pair = Pair(BookRules(snapshot="rest"))
-        assert isinstance(pair.book, SplicedBook)
+        assert isinstance(pair.book, RestBook)
         pair.book.accept(delta([("1000", "4")], (), T0, "11", "10"))
         pair.book.accept(delta([("1000", "5")], (), T0, "12", "11"))
         assert pair.sink.said() == ["live"]

@@ -36,13 +36,12 @@ from bridge.exchanges.toolkit.timing.timers import Renewal
 from bridge.exchanges.toolkit.timing.waiting import LONG_WAIT
 from bridge.exchanges.toolkit.values.checked import checked
 from bridge.exchanges.toolkit.values.fields import Row
-from bridge.exchanges.toolkit.values.numbers import check_values, id_or_empty
+from bridge.exchanges.toolkit.values.numbers import MILLISECOND, check_values, id_or_empty
 from bridge.model import Balance, Channel, Fill, Order, Position
 
 __all__ = ["SpotSession", "UsdmSession"]
 
 _DAY = 24 * 3600 * 1000
-_MILLISECOND = 1_000_000
 _NO_LISTEN_KEY, _SUBSCRIBED = -1125, -2035
 _UNKNOWN_ORDER = (-2013, -2026)
 _KEEP = 30 * 60.0
@@ -126,7 +125,7 @@ class _Session(EventSession):
 
     def _sync_fills(self, now: int) -> Flow[list[Output]]:
         """The fills of each symbol since the newest that is known, or of the last day; those of the stream are repeats."""
-        start, end = self._memory.history_since(now) // _MILLISECOND, self._rest.timestamp(now) + 1000
+        start, end = self._memory.history_since(now) // MILLISECOND, self._rest.timestamp(now) + 1000
         rows: list[Row] = []
         all_there = True
         for symbol in self._account.symbols():

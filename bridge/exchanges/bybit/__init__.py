@@ -26,12 +26,13 @@ from bridge.exchanges.api import (
     Profile,
 )
 from bridge.exchanges.bybit.private import PRIVATE, AccountSession, BybitRest
-from bridge.exchanges.bybit.public import CHANNELS, MILLISECOND, NAME, PublicSession, topics_of
+from bridge.exchanges.bybit.public import CHANNELS, NAME, PublicSession, topics_of
 from bridge.exchanges.toolkit.hosted import HostedExchange
 from bridge.exchanges.toolkit.options import AS_NUMBER
 from bridge.exchanges.toolkit.pairs.listing import listed_pair, share_out, streams_of
 from bridge.exchanges.toolkit.pairs.names import channels_of
 from bridge.exchanges.toolkit.values.fields import Row, first, nested
+from bridge.exchanges.toolkit.values.numbers import MILLISECOND
 from bridge.model import Channel
 
 __all__ = ["Bybit", "BybitOptions"]

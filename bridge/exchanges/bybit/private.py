@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import Credentials, Flow, HttpResponse, Output, Subscription
-from bridge.exchanges.bybit.public import MILLISECOND, NAME, BybitSession, Envelope, milliseconds
+from bridge.exchanges.bybit.public import NAME, BybitSession, Envelope, milliseconds
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.exchanges.toolkit.accounts.logged_in_session import LoggedInSession
 from bridge.exchanges.toolkit.accounts.login import LogIn, refused_by_rest
@@ -28,6 +28,7 @@ from bridge.exchanges.toolkit.timing.waiting import seconds_to_wait
 from bridge.exchanges.toolkit.values.checked import checked
 from bridge.exchanges.toolkit.values.fields import EXACT, Row, decode_rows, nested_rows
 from bridge.exchanges.toolkit.values.numbers import (
+    MILLISECOND,
     check_ids,
     check_numbers,
     check_values,

@@ -20,6 +20,7 @@ from bridge.exchanges.toolkit.sessions.session import TopicSession
 from bridge.exchanges.toolkit.sessions.topics import Request, Topics
 from bridge.exchanges.toolkit.values.fields import EXACT, plain
 from bridge.exchanges.toolkit.values.numbers import (
+    MILLISECOND,
     best_first,
     check_amounts,
     check_ids,
@@ -48,7 +49,6 @@ from bridge.model import (
 
 __all__ = [
     "CHANNELS",
-    "MILLISECOND",
     "NAME",
     "BybitSession",
     "Envelope",
@@ -58,8 +58,6 @@ __all__ = [
 ]
 
 NAME = "bybit"
-MILLISECOND = 1_000_000
-"""Nanoseconds in a millisecond."""
 
 
 class Envelope(Struct):

@@ -18,11 +18,11 @@ from bridge.exchanges.toolkit.accounts.login import refused_by_rest
 from bridge.exchanges.toolkit.accounts.private import PrivateState, Step
 from bridge.exchanges.toolkit.timing.waiting import LONG_WAIT
 from bridge.exchanges.toolkit.values.fields import Row
+from bridge.exchanges.toolkit.values.numbers import MILLISECOND
 from bridge.model import Channel, Event
 
 __all__ = ["Account", "AccountSession"]
 
-_MILLISECOND = 1_000_000
 _METHODS = {
     Channel.ORDERS: "fetch_open_orders",
     Channel.FILLS: "fetch_my_trades",
@@ -119,7 +119,7 @@ class AccountSession(CcxtSession):
         method = getattr(codec, _METHODS[channel])
         arguments: list[Any] = [symbol] if symbol else []
         if channel is Channel.FILLS:
-            arguments = [symbol, self._account.memory.history_since(now) // _MILLISECOND]
+            arguments = [symbol, self._account.memory.history_since(now) // MILLISECOND]
         task = codec.machine.start(method(*arguments))
         yield from codec.machine.converse(self._source.addresses.request)
         try:

@@ -35,12 +35,12 @@ from bridge.exchanges.ccxt.rows import Rows
 from bridge.exchanges.ccxt.session import CcxtSession
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.exchanges.toolkit.pairs.listing import check_listed
+from bridge.exchanges.toolkit.values.numbers import MILLISECOND
 from bridge.model import Channel, Event
 
 __all__ = ["INSTALL", "CcxtExchange", "CcxtOptions", "exchange_of"]
 
 INSTALL = "pip install 'tickbridge[ccxt]'"
-_MILLISECOND = 1_000_000
 _FRESH = 60_000_000_000
 """How long (ns) a list of markets is taken again without asking."""
 _TOKEN_LASTS = 12 * 3600.0
@@ -185,7 +185,7 @@ class CcxtExchange(Exchange):
         except Exception as error:  # noqa: BLE001 - whatever a module of CCXT's raises
             raise ConfigError([Problem("options", f"CCXT does not take them: {error}")]) from None
         codec.machine.now = now
-        codec.options["timeDifference"] = -self._offset // _MILLISECOND
+        codec.options["timeDifference"] = -self._offset // MILLISECOND
         for name, table in self._tables.items():
             setattr(codec, name, table)
         return codec
@@ -211,7 +211,7 @@ class CcxtExchange(Exchange):
         task = codec.machine.start(codec.fetch_time())
         yield from codec.machine.converse(self._addresses().request)
         try:
-            return ClockReading(int(task.result.result()) * _MILLISECOND, _MILLISECOND)
+            return ClockReading(int(task.result.result()) * MILLISECOND, MILLISECOND)
         except Exception as error:  # noqa: BLE001 - whatever a module of CCXT's raises
             raise rest_error(self.name, "fetchTime", error, task.status) from None
 

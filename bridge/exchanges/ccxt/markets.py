@@ -14,12 +14,12 @@ from bridge.errors import ConfigError, Problem
 from bridge.exchanges.api import ListedPair
 from bridge.exchanges.ccxt.digits import text
 from bridge.exchanges.toolkit.values.fields import plain
+from bridge.exchanges.toolkit.values.numbers import MILLISECOND
 
 __all__ = ["Market", "Markets"]
 
 _DECIMALS, _TICKS = 2, 4
 """CCXT's precision modes: so many decimals, or the step itself; significant digits are no step."""
-_MILLISECOND = 1_000_000
 _KINDS = {"spot": "spot", "swap": "perpetual", "future": "future"}
 
 
@@ -143,7 +143,7 @@ def _figures(row: Mapping[str, Any], market: Market, precision: int) -> ListedPa
         lot_size=sizes[0],
         min_size=sizes[1],
         contract_size=text(market.each),
-        expiry=str(int(row["expiry"]) * _MILLISECOND) if row.get("expiry") else "",
+        expiry=str(int(row["expiry"]) * MILLISECOND) if row.get("expiry") else "",
     )
 
 

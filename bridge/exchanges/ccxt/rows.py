@@ -11,6 +11,7 @@ from bridge.exchanges.ccxt.digits import text
 from bridge.exchanges.ccxt.markets import Market, Markets
 from bridge.exchanges.toolkit.timing.times import UtcTimes
 from bridge.exchanges.toolkit.values.numbers import (
+    MILLISECOND,
     check_amounts,
     check_levels,
     check_numbers,
@@ -24,7 +25,6 @@ from bridge.model import Balance, Fill, Levels, Order, Position, Quote, Ticker, 
 
 __all__ = ["Rows", "rows_of"]
 
-_MILLISECOND = 1_000_000
 _MILLISECONDS_LONG = len("2026-08-09T21:05:48.228Z")
 _DAY = "86400"
 _STATUS = {
@@ -181,4 +181,4 @@ class Rows:
         if not names and isinstance(written, str) and len(written) > _MILLISECONDS_LONG and written[-1] == "Z":
             return self._ns(written)
         at = next((row[name] for name in names or ("timestamp",) if row.get(name)), None)
-        return epoch_ns(int(at), _MILLISECOND) if at else None
+        return epoch_ns(int(at), MILLISECOND) if at else None

@@ -33,6 +33,7 @@ from bridge.exchanges.coinbase.rest import ADJUSTMENTS, API, STATES, CoinbaseMem
 from bridge.exchanges.toolkit.accounts.login import LogIn, refused_by_rest
 from bridge.exchanges.toolkit.accounts.open_orders import settle_orders
 from bridge.exchanges.toolkit.accounts.polled_state import PolledState
+from bridge.exchanges.toolkit.accounts.private import NOT_ALL_FILLS
 from bridge.exchanges.toolkit.timing.waiting import LONG_WAIT
 from bridge.exchanges.toolkit.values.fields import Row, decode_rows, first
 from bridge.exchanges.toolkit.values.message_numbers import MessageNumbers
@@ -48,7 +49,6 @@ _USER, _SUMMARY, _HEARTBEATS, _LISTED = "user", "futures_balance_summary", "hear
 _SILENT = 30
 """Seconds; without the heartbeat of every second, the exchange ends channels without a word."""
 _MOST_WARNINGS = 50
-_TOO_MANY = "the exchange does not list all fills since the last one known"
 _OF_POSITIONS = ("cfm_usd_balance", "daily_realized_pnl", "initial_margin", "total_open_orders_hold_amount")
 """Fields of the futures summary that change with positions."""
 
@@ -321,7 +321,7 @@ class AccountSession(Session):
                 Warn(f"REST shows too few fills of these orders: {', '.join(map(shortened, sums.lacking()[:5]))}")
             )
             sums.settle()
-        return out if whole else [*state.gap(Channel.FILLS, now, _TOO_MANY), *out]
+        return out if whole else [*state.gap(Channel.FILLS, now, NOT_ALL_FILLS), *out]
 
     def _sync_balances(self, now: int) -> Flow[list[Output]]:
         """What is free and held of each currency, in all active wallets of the key's portfolio.

@@ -38,13 +38,12 @@ from bridge.exchanges.toolkit.timing.clocks import seconds_reading
 from bridge.exchanges.toolkit.values.checksums import Decimals
 from bridge.exchanges.toolkit.values.fields import Row, plain
 from bridge.exchanges.toolkit.values.holes import TradeNumbers
-from bridge.exchanges.toolkit.values.numbers import number_or_empty
+from bridge.exchanges.toolkit.values.numbers import MICROSECOND, number_or_empty
 from bridge.model import Channel, Event, Trade
 
 __all__ = ["Kraken", "KrakenOptions"]
 
 _LIST, _TIME = "/0/public/AssetPairs", "/0/public/Time"
-_MICROSECOND = 1_000
 _CHECKED = 10
 """Levels a side that a checksum is of, whatever the depth of the book."""
 
@@ -75,7 +74,7 @@ class Kraken(Exchange):
     dead = 10.0
     pace = 4.0
     request_weight = (20, 40.0)
-    timed: ClassVar = dict.fromkeys((Channel.TRADES, Channel.BOOK, Channel.FILLS), _MICROSECOND)
+    timed: ClassVar = dict.fromkeys((Channel.TRADES, Channel.BOOK, Channel.FILLS), MICROSECOND)
     units: ClassVar = {
         Channel.BOOK: "as many levels a side as options.depth says; of these the best ten are proven by a checksum",
         Channel.TICKER: "there is no open price",

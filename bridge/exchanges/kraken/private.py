@@ -44,6 +44,7 @@ from bridge.exchanges.toolkit.values.fields import (
     total,
 )
 from bridge.exchanges.toolkit.values.numbers import (
+    MILLISECOND,
     SECOND,
     check_amounts,
     check_ids,
@@ -60,7 +61,6 @@ __all__ = ["PRIVATE", "AccountSession", "KrakenRest", "currency", "sign"]
 PRIVATE = frozenset({Channel.ORDERS, Channel.FILLS, Channel.BALANCES})
 _STREAMS = {"executions": (Channel.ORDERS, Channel.FILLS), "balances": (Channel.BALANCES,)}
 _PRIVATE_PATH = "/0/private/"
-_MILLISECOND = 1_000_000
 _SIDES = {"buy": "buy", "sell": "sell", "": ""}
 _OF_HISTORY = 4
 """What a page of the history counts for; other calls count for one."""
@@ -108,7 +108,7 @@ class KrakenRest(NoncedRest[msgspec.Raw]):
     """The REST calls, public and signed: ``{"error":[],"result":{…}}``."""
 
     def __init__(self) -> None:
-        super().__init__(_MILLISECOND, "EAPI:Invalid nonce")
+        super().__init__(MILLISECOND, "EAPI:Invalid nonce")
 
     def rows(self, path: str, result: msgspec.Raw, key: str = "", name: str = "") -> list[Row]:
         """The rows of a result, or of an object in it (``name``); ``key`` is where the names of objects go.

@@ -26,14 +26,13 @@ from bridge.exchanges.toolkit.pairs.listing import check_listed
 from bridge.exchanges.toolkit.rest.nonces import Nonces
 from bridge.exchanges.toolkit.timing.waiting import seconds_to_wait
 from bridge.exchanges.toolkit.values.fields import UNREADABLE_ROW, Row, decode_rows, fields_of, text
-from bridge.exchanges.toolkit.values.numbers import SECOND
+from bridge.exchanges.toolkit.values.numbers import MILLISECOND, SECOND
 from bridge.exchanges.toolkit.values.salvage import UNREADABLE, readable
 
 __all__ = ["LimitlexRest", "sign", "token_expiry"]
 
 _TOKEN = re.compile(rb'"([\w-]+\.[\w-]+\.[\w-]*)"(?!\s*:)').search
 """A JWT; it goes into an address as it is, so nothing else may pass for one."""
-_MILLISECOND = 1_000_000
 _NEVER = 2**63 // SECOND
 """A time beyond this (seconds) is none."""
 _decode_any: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -45,7 +44,7 @@ class LimitlexRest:
     def __init__(self, pair_ids: dict[str, str]) -> None:
         self._pair_ids = dict(pair_ids)
         self._codes: dict[str, str] = {}
-        self._nonces = (Nonces(_MILLISECOND), Nonces(SECOND))
+        self._nonces = (Nonces(MILLISECOND), Nonces(SECOND))
         """In the unit that was accepted last, and in the other: old revisions of the REST page ask for seconds."""
         self.clock_offset = 0
         """The exchange's clock less ours (ns), for signing; 0 while it is unknown."""

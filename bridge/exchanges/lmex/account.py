@@ -14,7 +14,7 @@ from bridge.exchanges.lmex.rest import LmexRest, sign
 from bridge.exchanges.lmex.rows import Rows, is_open, order_id, pair_or_empty
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.exchanges.toolkit.accounts.login import LogIn
-from bridge.exchanges.toolkit.accounts.private import PrivateState, Step
+from bridge.exchanges.toolkit.accounts.private import NOT_ALL_FILLS, PrivateState, Step
 from bridge.exchanges.toolkit.sessions.named_topics import NamedTopics
 from bridge.exchanges.toolkit.values.fields import Row, decode_rows
 from bridge.exchanges.toolkit.values.numbers import SECOND
@@ -45,7 +45,6 @@ _ANSWER_LIMIT = 5.0
 _SETTLED = 60 * SECOND
 """Age of a log-in before REST can put it in doubt: should REST say so for ever, there is one log-in a minute."""
 _LEFT_OUT = "the exchange accepts none of the channel's topics"
-_TOO_MANY = "the exchange does not list all fills since the last one known"
 
 
 class AccountSession(LmexSession):
@@ -239,5 +238,5 @@ class AccountSession(LmexSession):
         since = self._memory.history_since(now)
         rows, whole = yield from self._rest.fills(self._account, self._market, now, since, pairs=self._pairs())
         self._balances.wanted = True
-        missed = [] if whole else self._state.gap(Channel.FILLS, now, _TOO_MANY)
+        missed = [] if whole else self._state.gap(Channel.FILLS, now, NOT_ALL_FILLS)
         return [*missed, *self._state.restate(Channel.FILLS, rows, lambda row: [self._read.fill(row, now)], now)]

@@ -22,7 +22,14 @@ from bridge.exchanges.toolkit.timing.clocks import iso_reading
 from bridge.exchanges.toolkit.timing.waiting import seconds_to_wait
 from bridge.exchanges.toolkit.values.contracts import Contracts
 from bridge.exchanges.toolkit.values.fields import Row, decode_rows, first
-from bridge.exchanges.toolkit.values.numbers import SECOND, check_amounts, check_values, epoch_ns, number_or_empty
+from bridge.exchanges.toolkit.values.numbers import (
+    MILLISECOND,
+    SECOND,
+    check_amounts,
+    check_values,
+    epoch_ns,
+    number_or_empty,
+)
 from bridge.exchanges.toolkit.values.salvage import UNREADABLE, readable
 from bridge.model import Channel, Control, ControlEvent, Event, Ticker
 
@@ -32,7 +39,6 @@ T = TypeVar("T")
 
 _VERSION = {Market.SPOT: "/api/v3.2", Market.FUTURES: "/api/v2.3"}
 _TIME = "/spot/api/v3.2/time"
-_MILLISECOND = 1_000_000
 _PAGE = 500
 """Fills per answer: the most that the exchange gives."""
 _TOO_MANY = 5.0
@@ -53,7 +59,7 @@ class LmexRest(TimedRest[list[Row]]):
     def __init__(self, contracts: Contracts) -> None:
         super().__init__(late=())
         self.contracts = contracts
-        self._nonces = Nonces(_MILLISECOND)
+        self._nonces = Nonces(MILLISECOND)
         self.expired_at = 0
         """When an answer last said that the session has expired (ns)."""
 
@@ -140,7 +146,7 @@ class LmexRest(TimedRest[list[Row]]):
         self, account: Credentials, market: Market, now: int, since: int, *, pairs: Sequence[str]
     ) -> Flow[tuple[list[Row], bool]]:
         """The rows of all fills since a time (ns), oldest first, and whether they are all there."""
-        path, query = _path(market, "/user/trade_history"), f"startTime={since // _MILLISECOND}&count={_PAGE}"
+        path, query = _path(market, "/user/trade_history"), f"startTime={since // MILLISECOND}&count={_PAGE}"
         parts = yield from _per_symbol(lambda query: self.pages(path, query, now, account), query, pairs)
         rows = (row for found, _ in parts for row in found)
         known = {(row.get("symbol", ""), first(row, "tradeId", "serialId") or repr(row)): row for row in rows}
@@ -157,7 +163,7 @@ class LmexRest(TimedRest[list[Row]]):
 
     def _sign(self, account: Credentials, at: str, path: str, query: str) -> dict[str, str]:
         del query
-        nonce = self._nonces.next(int(at) * _MILLISECOND)
+        nonce = self._nonces.next(int(at) * MILLISECOND)
         signature = sign(account.api_secret, path[path.index("/api") :], nonce)
         return {"request-api": account.api_key, "request-nonce": nonce, "request-sign": signature}
 

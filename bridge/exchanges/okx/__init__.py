@@ -37,7 +37,7 @@ from bridge.exchanges.toolkit.pairs.names import channels_of, contract_name
 from bridge.exchanges.toolkit.sessions.maintenance import Maintenance
 from bridge.exchanges.toolkit.values.contracts import Contracts
 from bridge.exchanges.toolkit.values.fields import EXACT, Row, plain
-from bridge.exchanges.toolkit.values.numbers import number_or_empty
+from bridge.exchanges.toolkit.values.numbers import MILLISECOND, number_or_empty
 from bridge.model import Channel
 
 __all__ = ["KINDS", "Okx", "OkxOptions"]
@@ -53,7 +53,6 @@ KINDS = {
     Channel.LIQUIDATIONS: "liquidation-orders",
 }
 """Channel → the exchange's."""
-_MILLISECOND = 1_000_000
 _TYPES = {"SPOT": "spot", "SWAP": "perpetual", "FUTURES": "future"}
 _MOST_BOOKS = 25
 """Pairs of a connection with books; the exchange advises less than 30."""
@@ -97,7 +96,7 @@ class Okx(HostedExchange):
     Options = OkxOptions
     silence: ClassVar = {Channel.BOOK: 90.0}
     """A quiet book has a message without levels once a minute."""
-    timed: ClassVar = dict.fromkeys((Channel.TRADES, Channel.BOOK, Channel.FILLS), _MILLISECOND)
+    timed: ClassVar = dict.fromkeys((Channel.TRADES, Channel.BOOK, Channel.FILLS), MILLISECOND)
     book = BookRules(snapshot_first=True, restarts=True)
     gaps: ClassVar = "verified"
     pace: ClassVar = 0.4

@@ -267,7 +267,7 @@ class PublicSession(OkxSession):
         check_ids(row.tradeId)
         check_numbers(row.px)
         pair, ts = self._pair(row.instId, topic), milliseconds(row.ts)
-        size, contracts = self._contracts.told(pair, row.sz)
+        size, contracts = self._contracts.coins_and_contracts(pair, row.sz)
         self._trades.told(pair, row.tradeId, row.count, recv)
         return [Trade(pair, ts, recv, row.tradeId, row.side, row.px, size, topic not in self._begun, contracts)]
 
@@ -353,7 +353,7 @@ class PublicSession(OkxSession):
         "oi":"2216113.01","oiCcy":"22161.13","oiUsd":"1939251795.5","ts":"1743041250440"}]}``
         """
         pair, ts = self._pair(row["instId"], topic), milliseconds(row["ts"])
-        return self._statistics.interest(pair, ts, recv, *self._contracts.told(pair, row["oi"]))
+        return self._statistics.interest(pair, ts, recv, *self._contracts.coins_and_contracts(pair, row["oi"]))
 
     def _liquidations(self, row: Row, topic: str, recv: int) -> Sequence[Output]:
         """Positions that were closed by force, not all of them, of all pairs of a type; those of other pairs are left out.
@@ -367,7 +367,7 @@ class PublicSession(OkxSession):
             return ()
         side, price, ts = _SIDES[row["side"]], row["bkPx"], milliseconds(row["ts"])
         check_numbers(price)
-        size, contracts = self._contracts.told(pair, row["sz"])
+        size, contracts = self._contracts.coins_and_contracts(pair, row["sz"])
         return [Liquidation(pair, ts, recv, "", side, price, size, contracts)]
 
     def _announced(self, row: Row, topic: str, recv: int) -> Sequence[Output]:

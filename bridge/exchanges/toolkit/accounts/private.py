@@ -15,13 +15,13 @@ from bridge.exchanges.toolkit.values.order_states import OrderStates
 from bridge.exchanges.toolkit.values.row_lists import BAD_ROW, Read, read_rows
 from bridge.model import Balance, Channel, Event, Fill, Order, Position
 
-__all__ = ["PrivateState", "StateFetch", "Step"]
+__all__ = ["NOT_ALL_FILLS", "PrivateState", "StateFetch", "Step"]
 
 Step = Callable[[int], Flow[list[Output]]]
 """A conversation that is begun at this time (ns)."""
 
 _MOST_REMARKS = 100
-_NOT_ALL = "the exchange does not list all fills since the last one known"
+NOT_ALL_FILLS = "the exchange does not list all fills since the last one known"
 
 
 class StateFetch:
@@ -214,7 +214,7 @@ class PrivateState(StateFetch):
         Times are in milliseconds since the epoch, of as many digits each: others are refused.
         """
         in_order = sorted(rows, key=lambda row: row.get(time, ""))
-        missed = [] if whole else self.gap(Channel.FILLS, now, _NOT_ALL)
+        missed = [] if whole else self.gap(Channel.FILLS, now, NOT_ALL_FILLS)
         return [*missed, *self.restate(Channel.FILLS, in_order, read, now)]
 
     def _remarked(self) -> list[Output]:

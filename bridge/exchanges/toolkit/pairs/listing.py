@@ -9,7 +9,7 @@ from bridge.errors import ConfigError, Problem
 from bridge.exchange_errors import RestError, UnknownPairError
 from bridge.exchanges.api import ListedPair, Subscription
 from bridge.exchanges.toolkit.pairs.names import contract_name
-from bridge.exchanges.toolkit.values.numbers import number_or_empty
+from bridge.exchanges.toolkit.values.numbers import MILLISECOND, number_or_empty
 from bridge.model import Channel
 
 __all__ = ["check_listed", "in_messages", "listed_pair", "nearest_pairs", "share_out", "streams_of"]
@@ -18,7 +18,6 @@ _AROUND = 3
 """Bytes around a topic in a request: two quotes, and a comma."""
 _LONGEST_TIME = 13
 """Digits of milliseconds until the year 2286."""
-_MILLISECOND = 1_000_000
 
 
 def listed_pair(
@@ -45,7 +44,7 @@ def listed_pair(
     day = delivery if kind == "future" else ""
     pair = (f"{base}-{quote}" if kind == "spot" else contract_name(base, quote, day)).upper()
     figures = {name: number_or_empty(value) if name.endswith("_size") else value for name, value in more.items()}
-    return ListedPair(pair, base, quote, kind, expiry=str(int(day) * _MILLISECOND) if day else "", **figures)
+    return ListedPair(pair, base, quote, kind, expiry=str(int(day) * MILLISECOND) if day else "", **figures)
 
 
 def check_listed(exchange: str, path: str, pairs: Sequence[str], listed: Collection[str]) -> None:

@@ -11,11 +11,11 @@ from bridge.exchange_errors import RestError
 from bridge.exchanges.api import Credentials, Flow, HttpRequest, HttpResponse
 from bridge.exchanges.toolkit.rest.nonces import Nonces
 from bridge.exchanges.toolkit.values.fields import Row
+from bridge.exchanges.toolkit.values.numbers import MILLISECOND
 from bridge.exchanges.toolkit.values.salvage import WRONG
 
 __all__ = ["NoncedRest", "TimedRest", "asked"]
 
-_MILLISECOND = 1_000_000
 _MOST_PAGES = 100
 AnswerT = TypeVar("AnswerT")
 
@@ -73,7 +73,7 @@ class TimedRest(ABC, Generic[AnswerT]):
         except RestError as error:
             if error.code not in self._late or not self.told:
                 raise
-            self.clock_offset = self.told * _MILLISECOND - now
+            self.clock_offset = self.told * MILLISECOND - now
         return (yield from self._call(path, query, now, account))
 
     def pages(
@@ -111,7 +111,7 @@ class TimedRest(ABC, Generic[AnswerT]):
         headers = self.headers
         if account is not None:
             # A long list takes longer than a signature counts: later pages have the time of the one before.
-            at = str(max((now + self.clock_offset) // _MILLISECOND, self.told))
+            at = str(max((now + self.clock_offset) // MILLISECOND, self.told))
             headers = {**headers, **self._sign(account, at, path, query)}
         response = yield HttpRequest("GET", f"{path}?{query}" if query else path, headers=headers)
         self.recv = max(self.recv, response.recv)

@@ -12,11 +12,10 @@ from bridge.exchanges.api import ClockReading, Credentials, Flow, HttpRequest, H
 from bridge.exchanges.toolkit.rest.rest import asked
 from bridge.exchanges.toolkit.rest.signatures import Signer
 from bridge.exchanges.toolkit.values.fields import Row, decode_rows, fields_of
+from bridge.exchanges.toolkit.values.numbers import MILLISECOND
 from bridge.exchanges.toolkit.values.salvage import readable
 
 __all__ = ["SignedQueries"]
-
-_MILLISECOND = 1_000_000
 
 
 class SignedQueries:
@@ -58,7 +57,7 @@ class SignedQueries:
 
     def timestamp(self, now: int) -> int:
         """The exchange's time (ms) of our ``now`` (ns), or of the newest answer where that is later."""
-        return (max(now, self._latest) + self.clock_offset) // _MILLISECOND
+        return (max(now, self._latest) + self.clock_offset) // MILLISECOND
 
     def read_clock(self, now: int) -> Flow[None]:
         """Find out how far our clock is off."""

@@ -12,12 +12,11 @@ from msgspec import Struct
 from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import HttpResponse
 from bridge.exchanges.toolkit.timing.waiting import seconds_to_wait
-from bridge.exchanges.toolkit.values.numbers import SECOND
+from bridge.exchanges.toolkit.values.numbers import MILLISECOND, SECOND
 from bridge.exchanges.toolkit.values.salvage import UNREADABLE
 
 __all__ = ["CodedError", "coded_failure", "in_words"]
 
-_MILLISECOND = 1_000_000
 _BANNED_UNTIL = re.compile(r"banned until ([0-9]{13})\b").search
 
 
@@ -61,7 +60,7 @@ def coded_failure(
         error = CodedError(0, "no reason given")
     wait = seconds_to_wait(headers.get("retry-after", ""), headers.get("date", ""))
     if banned := _BANNED_UNTIL(error.msg):
-        wait = max(wait or 0.0, (int(banned[1]) * _MILLISECOND - response.recv) / SECOND)
+        wait = max(wait or 0.0, (int(banned[1]) * MILLISECOND - response.recv) / SECOND)
     kind = ErrorKind.REST_LOGIN_REFUSED if error.code in of_key else None
     if error.code == too_many or (status == 403 and not error.code):  # by a firewall, before anybody has seen a key
         kind = ErrorKind.REST_RATE_LIMITED

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from bridge.exchanges.api import Output, Pause, Warn
-from bridge.exchanges.toolkit.values.numbers import shortened
+from bridge.exchanges.toolkit.values.numbers import MILLISECOND, shortened
 
 __all__ = ["Maintenance"]
 
 _MOST_KNOWN = 100
-_MILLISECOND = 1_000_000
 
 
 class Maintenance:
@@ -39,7 +38,7 @@ class Maintenance:
         self._states[which] = state
         if len(self._states) > _MOST_KNOWN:
             del self._states[next(iter(self._states))]
-        end = "" if until is None else f" to {until // _MILLISECOND}"
+        end = "" if until is None else f" to {until // MILLISECOND}"
         words = f"maintenance is {shortened(state)}, from {shortened(begins)}{end} (ms since 1970): {shortened(title)}"
         if pauses:
             self._paused, self.pause = which, Pause(words, None if until is None else until - self.clock_offset)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from bridge.exchanges.toolkit.values.numbers import SECOND, check_numbers, epoch_ns, shortened
+from bridge.exchanges.toolkit.values.numbers import MILLISECOND, SECOND, check_numbers, epoch_ns, shortened
 
 __all__ = ["UtcTimes", "milliseconds", "unix_ns"]
 
-_MILLISECOND = 1_000_000
 _LONGEST = 16
 _DECIMALS = 9
 _NANOSECONDS = [10 ** (_DECIMALS - digits) for digits in range(_DECIMALS + 1)]
@@ -27,7 +26,7 @@ def milliseconds(text: str) -> int:
     """
     if not (text.isascii() and text.isdecimal() and len(text) <= _LONGEST):
         raise ValueError(f"{shortened(text)} is not a time in ms since 1970")
-    return epoch_ns(int(text), _MILLISECOND)
+    return epoch_ns(int(text), MILLISECOND)
 
 
 class UtcTimes:

@@ -82,7 +82,7 @@ class Contracts:
             msg = f"{shortened(size)} contracts are too many digits"
             raise ValueError(msg) from None
 
-    def told(self, pair: str, size: str) -> tuple[str, str | None]:
+    def coins_and_contracts(self, pair: str, size: str) -> tuple[str, str | None]:
         """A size in coins, and in contracts where it counts those.
 
         Raises:

@@ -18,6 +18,8 @@ from decimal import Decimal
 from bridge.model import Levels
 
 __all__ = [
+    "MICROSECOND",
+    "MILLISECOND",
     "SECOND",
     "best_first",
     "check_amounts",
@@ -32,8 +34,8 @@ __all__ = [
     "shortened",
 ]
 
-SECOND = 1_000_000_000
-"""Nanoseconds in a second."""
+MICROSECOND, MILLISECOND, SECOND = 1_000, 1_000_000, 1_000_000_000
+"""Nanoseconds in each."""
 
 _LONGEST_NUMBER = 128
 _NUMBER = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?").fullmatch

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from bridge.exchanges.api import BookRules
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, Quote
-from bridge.sequencer import HeldBook, LargeBook, SplicedBook, book_type, spliced
-from bridge.sequencer.held import Condition
+from bridge.sequencer import CheckedBook, LargeBook, RestBook, book_type, rest_book
+from bridge.sequencer.checked import Condition
 from tests.unit.core import PAIR, SECOND, T0, ListSink, stream
 
 
@@ -23,7 +23,7 @@ class Spliced:
         self.replaced = []
         self.quotes = []
         self.now = 0.0
-        self.book = SplicedBook(
+        self.book = RestBook(
             stream(Channel.BOOK),
             self.sink,
             self._ask,
@@ -265,7 +265,7 @@ def test_another_connection_would_not_help():
 
 
 def test_of_too_many_the_oldest_go(monkeypatch):
-    monkeypatch.setattr(spliced, "_MOST_HELD", 3)
+    monkeypatch.setattr(rest_book, "_MOST_HELD", 3)
     book = Spliced()
     book.comes("D3 D4 D5 D6 D7")
     assert book.book.undeclared == 2
@@ -286,7 +286,7 @@ def test_the_end_of_the_connector_leaves_nothing_undeclared():
 
 def test_rules_say_which_kind_of_book_it_is():
     kinds = [book_type(rules) for rules in (BookRules(), BookRules(large=True), BookRules(snapshot="rest"))]
-    assert kinds == [HeldBook, LargeBook, SplicedBook]
+    assert kinds == [CheckedBook, LargeBook, RestBook]
 
 
 def truth(number, changes):

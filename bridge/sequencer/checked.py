@@ -18,7 +18,7 @@ from bridge.sequencer.mending import Mending, Remedy
 from bridge.sequencer.top import TopBook
 from bridge.sequencer.topic import Sink
 
-__all__ = ["Condition", "HeldBook"]
+__all__ = ["CheckedBook", "Condition"]
 
 _REPEAT = 1_000
 """How far behind a delta may be to count as a repeat; further behind, the exchange counts from the beginning again."""
@@ -42,7 +42,7 @@ class Condition(Enum):
     """It is the exchange's book."""
 
 
-class HeldBook(BookTopic):
+class CheckedBook(BookTopic):
     """A book that is checked as `BookRules` say.
 
     Two things are apart: whether the copy is whole (``condition``), and whether the stream's readers have a book that
@@ -185,13 +185,6 @@ class HeldBook(BookTopic):
             super().gap(recv, reason, count)
             if self.top:
                 self.top.gap(recv, reason)
-
-    def disturbed(self, recv: int, reason: str, count: int | None) -> None:
-        """Somebody else has changed the stream: the copy is as good as before."""
-        if self.live:
-            super().gap(recv, reason, count)
-        else:
-            super().disturbed(recv, reason, count)
 
     def _take_snapshot(self, event: BookSnapshot) -> None:
         if self.whole and event.xseq and event.xseq == self._at and not self.awaiting and self._is_same(event):

@@ -7,7 +7,7 @@ import pytest
 from bridge.exchanges.api import BookRules
 from bridge.latency import NEVER
 from bridge.model import BookDelta, BookSnapshot, Channel, Control, ControlEvent
-from bridge.sequencer import HeldBook
+from bridge.sequencer import CheckedBook
 from tests.unit.core import PAIR, SECOND, T0, ListSink, stream
 
 BIDS, ASKS = [("10", "1"), ("9", "4")], [("11", "1")]
@@ -21,7 +21,7 @@ class Held:
         self.asked = []
         rules = BookRules(attempts=attempts, patience=patience, **more)
         resync, replace = (lambda *what, kind=kind: self.asked.append((kind, *what)) for kind in ("resync", "replace"))
-        self.topic = HeldBook(stream(Channel.BOOK, entries=entries), self.sink, resync, replace, rules)
+        self.topic = CheckedBook(stream(Channel.BOOK, entries=entries), self.sink, resync, replace, rules)
         if live:
             self.topic.go_live(T0)
 

@@ -10,9 +10,9 @@ from msgspec import structs
 from bridge.exchanges.rules import BestPrices
 from bridge.model import BookDelta, BookSnapshot, ControlEvent
 from bridge.sequencer.books import BookTopic
-from bridge.sequencer.held import Condition, HeldBook
+from bridge.sequencer.checked import CheckedBook, Condition
 
-__all__ = ["SplicedBook"]
+__all__ = ["RestBook"]
 
 _SECOND = 1_000_000_000
 _LONGEST = 60 * _SECOND
@@ -24,7 +24,7 @@ _MOST_HELD = 10_000
 """Deltas that are held; of more, the oldest go: the later the snapshot comes, the more of them it has."""
 
 
-class SplicedBook(HeldBook):
+class RestBook(CheckedBook):
     """A held book (`BookRules.snapshot` is ``rest``) whose deltas are numbered across connections.
 
     A delta leads from ``prev`` to ``xseq``, both decimal numbers. Those that a snapshot has, by its ``xseq``, are
