@@ -188,6 +188,12 @@ def test_no_paragraph_in_a_table_cell(page):
             assert max(map(len, line.split(" | "))) <= MOST_OF_A_CELL, line
 
 
+def test_the_glossary_is_in_order():
+    terms = re.findall(r"^- \*\*`?(.+?)`?\*\*: ", text(DOCS / "glossary.md"), re.MULTILINE)
+    assert len(terms) > 50
+    assert terms == sorted(set(terms), key=str.lower)
+
+
 def test_every_page_is_in_the_navigation():
     site = yaml.safe_load(text(ROOT / "mkdocs.yml"))
     shown = {page for page in re.findall(r"[\w/-]+\.md", json.dumps(site["nav"])) if (DOCS / page).exists()}

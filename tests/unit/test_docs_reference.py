@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 import structlog
 import yaml
 from pydantic import BaseModel
@@ -279,6 +280,17 @@ def test_every_exchange_has_a_page_with_its_options():
     for name, page in named.items():
         options = [cells[0].strip("`") for cells in rows(page, "## Options")]
         assert options == list(exchange_type(FAMILIES.get(name, name)).Options.model_fields), name
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_page_of_an_exchange_has_its_channels(name):
+    """In the table at its top, which has a column for each exchange of the page."""
+    [page] = [page for page in sorted(EXCHANGE_PAGES.glob("*.md")) if name in page_names(page)]
+    column = page_names(page).index(name) + 2
+    for row, has in (("public", exchange_type(name).channels), ("private", exchange_type(name).private_channels)):
+        [line] = re.findall(rf"^\| {row} channels \|.+", text(page), re.MULTILINE)
+        words = re.findall(r"\w+", line.split("|")[column])
+        assert {channel for channel in CONNECTOR_CHANNELS if channel in words} == has, row
 
 
 def test_every_exchange_of_a_family_is_on_its_page():
