@@ -115,7 +115,7 @@ class Keys:
         return f"{self._prefix}bridge:limits:{{{address}}}:used"
 
     def limits_spent(self, address: str) -> str:
-        """What version 0.1.0 has in place of ``limits_used``: a stream."""
+        """What the earlier 0.1.0 has in place of ``limits_used``: a stream."""
         return f"{self._prefix}bridge:limits:{{{address}}}:spent"
 
     def cursor(self, name: str) -> str:

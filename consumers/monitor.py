@@ -42,7 +42,7 @@ Labels = tuple[str, ...]
 class HttpAddress(NamedTuple):
     """Where to serve (``port`` ``None``: nowhere). If ``explicit``, it is an error if the address is not available.
 
-    ``hosts`` are further names of this process, ``old_names`` whether metrics have those of version 0.1.0, too.
+    ``hosts`` are further names of this process, ``old_names`` whether metrics have those of the earlier 0.1.0, too.
     """
 
     host: str

@@ -16,7 +16,7 @@ __all__ = ["USER_MISTAKE", "Parser"]
 
 USER_MISTAKE = 1
 _MOST_USAGE_LINES = 3
-_FEW = 8
+_FEW = 4
 """So many choices are all listed, also where one is close to what was given."""
 _OPTION = re.compile(r"--?[A-Za-z][\w-]*")
 _WRONG_VALUE = re.compile(r"(argument \S+: )?invalid (\w+) value: (.*)")

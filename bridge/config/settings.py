@@ -199,7 +199,7 @@ class HttpSettings(Section):
     hosts: tuple[HostName, ...] = ()
     """Further names under which the pages are reached, such as ``metrics.example.com``, ``*.example.com``, or ``*`` for any."""
     old_metric_names: bool = True
-    """Whether metrics also have the names of version 0.1.0 (``bridge_``, ``consumer_``, ``gateway_``)."""
+    """Whether metrics also have the names of the earlier 0.1.0 (``bridge_``, ``consumer_``, ``gateway_``)."""
     pair_labels: bool = False
     """Whether metrics have labels for pairs and connections."""
 

@@ -26,7 +26,7 @@ T = TypeVar("T")
 PREFIX = "tickbridge_"
 """Of all metrics that are ours."""
 SINCE_0_1 = frozenset({f"{PREFIX}group_lag_entries", f"{PREFIX}group_pending_entries"})
-"""Metrics that version 0.1.0 did not have, and so without an old name."""
+"""Metrics that the earlier 0.1.0 did not have, and so without an old name."""
 
 _OTHER_ROOMS = ("consumer_", "gateway_")
 _KEPT = 1.0
@@ -63,7 +63,7 @@ def gently(items: Iterable[T]) -> Iterator[T]:
 
 
 def old_name(name: str) -> str:
-    """The name that a metric had in version 0.1.0; empty if it is new, or not ours."""
+    """The name that a metric had in the earlier 0.1.0; empty if it is new, or not ours."""
     if not name.startswith(PREFIX) or name in SINCE_0_1:
         return ""
     rest = name.removeprefix(PREFIX)
