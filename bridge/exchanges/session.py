@@ -50,6 +50,8 @@ class Session(ABC):
     def __init__(self, url: str = "") -> None:
         self._url = url
         self._live: set[Subscription] = set()
+        self._dead: set[Subscription] = set()
+        """Streams that the exchange has refused, and not served since."""
 
     def open(self, now: int) -> Flow[Target]:
         """Find out where to connect: the address given, unless a token has to be fetched first."""
@@ -99,13 +101,23 @@ class Session(ABC):
         """``live`` for those of the streams that aren't yet: the exchange has acknowledged them, or has sent data."""
         fresh = [stream for stream in streams if stream not in self._live]
         self._live.update(fresh)
+        self._dead.difference_update(fresh)
         return [self.control(stream, ControlEvent.LIVE, recv) for stream in fresh]
 
     def dead(self, streams: Iterable[Subscription], recv: int, reason: str) -> list[Output]:
         """``down`` for streams that the exchange doesn't serve, though the connection stands."""
         dead = list(streams)
         self._live.difference_update(dead)
+        self._dead.update(dead)
         return [self.control(stream, ControlEvent.DOWN, recv, reason) for stream in dead]
+
+    def served(self, subject: str) -> list[Subscription]:
+        """The streams of a pair or an account that the exchange has accepted."""
+        return sorted((one for one in self._live if one.subject == subject), key=lambda one: one.channel)
+
+    def refuses(self, stream: Subscription) -> bool:
+        """Whether the exchange has refused this stream, and not served it since."""
+        return stream in self._dead
 
     def gaps(self, streams: Iterable[Subscription], recv: int, reason: str = NOT_UNDERSTOOD) -> list[Output]:
         """``gap`` for streams that have missed something, or may have."""

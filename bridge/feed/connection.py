@@ -21,6 +21,7 @@ from bridge.exchanges.api import (
     Said,
     Send,
     Session,
+    Subscription,
     Unknown,
     Warn,
 )
@@ -98,8 +99,7 @@ class Connection:
         """Whether the deltas of its books continue those of the connection before."""
         self._no_book = {s.subject for s in plan.subscriptions if s.channel is Channel.BOOK and not self._continues}
         """Pairs whose snapshot has not come yet."""
-        self.frames = 0
-        self._noted = 0
+        self.frames = self._noted = 0
         self._muted = False
         self.lost_reason = ""
         self.lost_kind = ""
@@ -121,6 +121,10 @@ class Connection:
     def subscribed(self) -> bool:
         """Whether its subscriptions stand, as far as the session can tell."""
         return self._session.ready
+
+    def refuses(self, stream: Subscription) -> bool:
+        """Whether the exchange has refused this stream."""
+        return self._session.refuses(stream)
 
     @property
     def heard(self) -> bool:
@@ -361,13 +365,10 @@ class Connection:
         """An error of the exchange's: a line of the log, and a count."""
         error = action.error
         self._context.receiver.fault(error)
-        shown = {"code": error.code, "topic": error.topic, "retry_after": error.retry_after}
-        more = {name: value for name, value in shown.items() if value not in (None, "")}
-        if action.consequence:
-            more["consequence"] = action.consequence
-        self._context.log.warning(
-            "exchange_error", connection=self.plan.name, kind=error.kind, message=error.message, **more
-        )
+        known = {"code": error.code, "topic": error.topic, "retry_after": error.retry_after}
+        known |= {"kind": error.kind, "message": error.message, "consequence": action.consequence}
+        shown = {name: value for name, value in known.items() if value not in (None, "")}
+        self._context.log.warning("exchange_error", connection=self.plan.name, **shown)
 
     async def _hold_back(self, error: HandshakeError) -> HandshakeError:
         """The refusal may be for all connections from here, and last longer if one of them tries again."""
@@ -381,7 +382,6 @@ class Connection:
         return HandshakeError(error.exchange, error.status, error.message, least, kind=ErrorKind.BLOCKED)
 
     async def _converse(self, action: Fetch) -> None:
-        """A conversation over REST, and what comes of it."""
         context = self._context
         try:
             self._take(await context.rest.drive(action.flow) or ())

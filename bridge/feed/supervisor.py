@@ -227,6 +227,8 @@ class FeedSupervisor:
         now = self._context.now()
         for stream in self._pauses.end(now, self._context.receiver.last):
             self._log.info("pause_over", pair=stream.subject, channel=str(stream.channel))
+            if connection.refuses(stream):
+                continue
             self._context.receiver.event(Control(stream.subject, None, now, stream.channel, ControlEvent.LIVE))
             if stream.channel is Channel.BOOK:
                 connection.resync(stream.subject, "the pause is over")

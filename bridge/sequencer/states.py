@@ -90,7 +90,7 @@ class StateTopic(Topic):
 
         It is as of some time after ``asked``: what the connection has told since is newer, or as new.
         """
-        with self.not_timed():
+        with self.told_by_rest():
             self._restate(events, asked, now, covers)
 
     def _restate(self, events: Iterable[Event], asked: int, now: int, covers: Callable[[Event], bool] | None) -> None:

@@ -47,6 +47,8 @@ class Topic:
         """The reason that was given last, as it came and as it was written."""
         self._not_served = False
         """Whether the exchange has refused the stream since it was last live, and the stream says so."""
+        self._by_rest = False
+        """Whether what comes at present is no sign that the exchange serves the stream."""
         self.received = 0
         """Distinct source events; repeats are not among them."""
         self.withheld = 0
@@ -107,7 +109,7 @@ class Topic:
     ) -> None:
         """Take what REST says of the stream after a (re)connect: events that are known already are repeats."""
         del asked, now, covers
-        with self.not_timed():
+        with self.told_by_rest():
             for event in events:
                 self.accept(event)
 
@@ -131,6 +133,16 @@ class Topic:
         finally:
             self.lags_from = since
 
+    @contextmanager
+    def told_by_rest(self) -> Iterator[None]:
+        """For events that no connection has brought: nor do they show that the exchange serves the stream."""
+        self._by_rest = True
+        try:
+            with self.not_timed():
+                yield
+        finally:
+            self._by_rest = False
+
     def control(self, event: Control) -> None:
         """Take a control event that a session returned."""
         if event.event is ControlEvent.LIVE:
@@ -144,6 +156,8 @@ class Topic:
 
     def go_live(self, recv: int) -> None:
         """Subscribed and receiving."""
+        if self._by_rest and self._not_served:
+            return
         if not self.live and (self.may_live is None or self.may_live()):
             self.live = True
             self._not_served = False

@@ -146,8 +146,9 @@ class FakeSession(Session):
                 return [BookDelta(PAIR, None, recv, "", m["bids"], [])]
             case "quote":
                 return [Quote(PAIR, None, recv, m["bid"], "", "9", "")]
-            case "gap":
-                return [Control(PAIR, None, recv, Channel.TRADES, ControlEvent.GAP, "hole", 1)]
+            case "gap" | "refuse":
+                gap = Control(PAIR, None, recv, Channel.TRADES, ControlEvent.GAP, "hole", 1)
+                return [gap] if m["k"] == "gap" else self.dead([TRADES], recv, "not served")
             case "bug":
                 raise ZeroDivisionError
         end = recv + int(m["for"] * 1e9) if "for" in m else None

@@ -51,6 +51,16 @@ async def test_silence_is_no_fault_until_the_time_that_was_announced(library):
         assert (sorted(logged[:2]), logged[2]) == (["connected", "paused"], "pause_over"), "and not before"
 
 
+async def test_a_stream_that_is_refused_is_not_live_when_it_is_over(library):
+    async with Venue() as venue, feed(venue, library, subscribed=(TRADES, BOOK)) as f:
+        await until(lambda: venue.peers)
+        venue.say(k="trade", id="1")
+        venue.say(k="refuse")
+        venue.say(k="pause", **{"for": 0.1})
+        await until(lambda: len(f.logged("pause_over")) == 2)
+        assert f.said() == ["live", "trade", "down"]
+
+
 async def test_it_ends_with_the_next_event(library):
     async with Venue() as venue, feed(venue, library, subscribed=(TRADES, BOOK)) as f:
         await until(lambda: venue.peers)

@@ -4,7 +4,9 @@ import pytest
 from msgspec import structs
 
 from bridge.model import Channel, Position, Ticker
-from tests.unit.core import PAIR, SECOND, T0, Rig, balance, order, quote
+from tests.unit.core import PAIR, SECOND, T0, Rig, balance, fill, order, quote
+
+NEWS = {Channel.ORDERS: {"filled": "0.1", "status": "partially_filled"}, Channel.FILLS: {"fill_id": "f2"}}
 
 
 class TestStates:
@@ -49,6 +51,16 @@ class TestStates:
             [*_, gone] = rig.sink.data
             assert len(rig.sink.data) == 3
             assert (gone.pair, getattr(gone, "leg", None)) == (events[1].pair, getattr(events[1], "leg", None))
+
+    @pytest.mark.parametrize("channel", [Channel.ORDERS, Channel.FILLS])
+    def test_what_rest_tells_makes_no_stream_live_that_is_refused(self, channel):
+        event = order("7", "open") if channel is Channel.ORDERS else fill("f1", T0)
+        rig = Rig(channel)
+        rig.topic.not_served(T0, "no permission")
+        rig.topic.restate([event], T0, T0 + SECOND)
+        assert rig.sink.said() == ["down", event.__class__.__name__.lower()]
+        rig.topic.accept(structs.replace(event, ts=T0 + SECOND, recv=T0 + SECOND, **NEWS[channel]))
+        assert rig.topic.live, "this the exchange has sent"
 
     def test_a_takeover_repeats_no_state(self):
         """Both connections bring the same quotes while the second one warms up."""

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.exchange_errors import RestError
-from bridge.exchanges.api import Fetch, Said
+from bridge.exchange_errors import ErrorKind, RestError
+from bridge.exchanges.api import Fetch, Said, Subscription
 from bridge.exchanges.toolkit.accounts.private import StateFetch
+from bridge.model import Channel, Control
 from tests.unit.core import SECOND, T0
 from tests.unit.feeding import FakeSession
 
+ORDERS, FILLS = Subscription(Channel.ORDERS, "main"), Subscription(Channel.FILLS, "main")
+UNKNOWN = RestError("fake", "/orders", 400, "no such symbol", code=-1121)
+
 
 class Account:
-    """Fetches in one step, whose ends are ``ends``, one after the other: an error, or nothing."""
+    """Fetches in so many steps, whose ends are ``ends``, one after the other: an error, or nothing."""
 
-    def __init__(self, *ends):
+    def __init__(self, *ends, steps=1):
         self.ends = list(ends)
-        self.state = StateFetch(FakeSession("ws://x"), "main", "orders", steps=lambda: [self._step])
+        self.session = FakeSession("ws://x")
+        self.state = StateFetch(self.session, "main", "orders", steps=lambda: [self._step] * steps)
 
     def _step(self, now):
         del now
@@ -24,6 +29,14 @@ class Account:
             raise end
         return []
         yield
+
+    def fetch_all(self, outputs):
+        """Do all that was handed out, step by step; returns what has come of it beside."""
+        done = []
+        while fetches := [output for output in outputs if isinstance(output, Fetch)]:
+            done += [output for output in outputs if not isinstance(output, Fetch)]
+            outputs = self.fetch(fetches)
+        return [*done, *outputs]
 
     def fetch(self, outputs):
         """Do what was handed out; returns what has come of it."""
@@ -52,3 +65,35 @@ def test_one_that_ends_with_a_mistake_of_ours_is_tried_again():
     assert account.fetch(account.state.tick(T0 + 60 * SECOND)) == []
     assert account.state.idle
     assert account.state.tried
+
+
+def test_what_is_wrong_with_one_call_keeps_no_other_from_being_made():
+    account = Account(UNKNOWN, None, None, steps=3)
+    [said] = account.fetch_all(account.state.begin(T0))
+    assert said.error is UNKNOWN
+    assert account.ends == []
+    assert account.state.tried
+    assert not account.state.idle, "the first is wanted again"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RestError("fake", "/orders", 0, "no answer"),
+        RestError("fake", "/orders", 503, "away"),
+        RestError("fake", "/orders", 429, "too many"),
+        RestError("fake", "/orders", 400, "no such key", kind=ErrorKind.REST_LOGIN_REFUSED),
+    ],
+)
+def test_where_the_next_call_would_fail_too_none_is_made(error):
+    account = Account(error, None, steps=2)
+    [said] = account.fetch_all(account.state.begin(T0))
+    assert (said.error, account.ends) == (error, [None])
+
+
+def test_the_streams_say_that_nothing_is_fetched_once_in_a_row_of_failures():
+    account = Account(*[UNKNOWN] * 5, None, *[UNKNOWN] * 3)
+    account.session.lively([ORDERS, FILLS], T0)
+    fetched = [account.fetch_all(account.state.begin(T0 + number)) for number in range(9)]
+    said = [[output.channel for output in outputs if isinstance(output, Control)] for outputs in fetched]
+    assert said == [[], [], [Channel.FILLS, Channel.ORDERS], [], [], [], [], [], [Channel.FILLS, Channel.ORDERS]]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
-from bridge.exchange_errors import RestError
+from bridge.exchange_errors import ErrorKind, RestError
 from bridge.exchanges.api import Fetch, Flow, Output, Reject, Restated, Said, Session, Subscription, Warn
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.exchanges.toolkit.timing.refresh import Refresh
@@ -21,6 +21,10 @@ Step = Callable[[int], Flow[list[Output]]]
 """A conversation that is begun at this time (ns)."""
 
 _MOST_REMARKS = 100
+_OF_ONE_CALL = (200, 400, 404, 422)
+"""HTTP statuses of an error that may be this call's alone."""
+_IN_VAIN = 3
+"""Failed fetches in a row after which the streams say so."""
 NOT_ALL_FILLS = "the exchange does not list all fills since the last one known"
 
 
@@ -53,6 +57,8 @@ class StateFetch:
         self._failed = failed
         self._refresh = refresh or Refresh()
         self._fetching = False
+        self._failures = 0
+        """Fetches in a row that have failed."""
         self.tried = False
         """Whether it has been fetched once, or the exchange did not let us."""
 
@@ -85,24 +91,34 @@ class StateFetch:
         self._fetching = True
         return (yield from self._go_on(self._steps(), now))
 
-    def _go_on(self, steps: Sequence[Step], now: int) -> Flow[list[Output]]:
+    def _go_on(self, steps: Sequence[Step], now: int, failure: RestError | None = None) -> Flow[list[Output]]:
+        """Take one step, and hand out the next; ``failure`` is what an earlier one has ended with."""
         try:
             found = (yield from steps[0](now)) if steps else []
         except RestError as error:
-            self._fetching = False
-            self.tried = True
-            self._refresh.failed(now, error.retry_after)
-            return [Said(error, f"{self._what} are not refreshed"), *self._failed(error)]
+            found = [Said(error, f"{self._what} are not refreshed")]
+            failure = failure or error
+            if error.status not in _OF_ONE_CALL or error.kind is not ErrorKind.REST_FAILED:
+                steps = steps[:1]  # the next would fail, too
         except BaseException:
             self._fetching = False
             self._refresh.failed(now, None)  # a mistake of ours, which the connection logs: it is wanted as before
             raise
         if len(steps) > 1:
-            return [*found, Fetch(self._go_on(steps[1:], now), self._what)]
+            return [*found, Fetch(self._go_on(steps[1:], now, failure), self._what)]
         self._fetching = False
         self.tried = True
-        self._refresh.done(now)
-        return found
+        if failure is None:
+            self._failures = 0
+            self._refresh.done(now)
+            return found
+        self._failures += 1
+        self._refresh.failed(now, failure.retry_after)
+        return [*found, *self._failed(failure), *(self._doubt(now) if self._failures == _IN_VAIN else ())]
+
+    def _doubt(self, now: int) -> list[Output]:
+        """It can't be fetched: the streams say that they may miss something."""
+        return self._session.gaps(self._session.served(self._account), now, f"{self._what} can not be fetched")
 
 
 class PrivateState(StateFetch):
@@ -194,6 +210,7 @@ class PrivateState(StateFetch):
         nothing, all is spared. ``covers`` as in `Restated`.
         """
         events, errors, bad = read_rows(self._exchange, rows, read)
+        events = [known for event in events if (known := self._newest(event))]
         events = list({_key(event) or place: event for place, event in enumerate(events)}.values())
         unread = {name(row) for row in bad}
 
@@ -216,6 +233,12 @@ class PrivateState(StateFetch):
         in_order = sorted(rows, key=lambda row: row.get(time, ""))
         missed = [] if whole else self.gap(Channel.FILLS, now, NOT_ALL_FILLS)
         return [*missed, *self.restate(Channel.FILLS, in_order, read, now)]
+
+    def _newest(self, event: Event) -> Event | None:
+        """What REST says of an order, or what is known of it: its lists lag; ``None``, if the order is known to have ended."""
+        if isinstance(event, Order) and self._memory.is_late(event):
+            return self._memory.open_orders.get((event.pair, event.order_id))
+        return event
 
     def _remarked(self) -> list[Output]:
         fresh = [words for words, said in self._remarks.items() if not said]
