@@ -133,6 +133,17 @@ class TestState:
         assert [path.partition("symbol=")[2].partition("&")[0] for path in asked] == ["BNBBTC", "ETHBTC"]
         assert all(f"startTime={at // MS - 60_000}&" in path for path in asked)
 
+    @pytest.mark.parametrize("kind", [spot, usdm])
+    def test_fills_of_a_moment_ago_are_asked_for_though_our_clock_is_ahead(self, kind):
+        accounts, ahead = kind(), 600
+        accounts.exchange.clock_known(-ahead * SECOND)
+        accounts.answer({})
+        accounts.answer({})
+        queries = [parse_qs(urlsplit(request.path).query) for request in accounts.asked if "rades?" in request.path]
+        start = T0 // MS - ahead * 1_000 - 60_000
+        assert {int(query["startTime"][0]) - start for query in queries} <= {0, 1_000}
+        assert queries
+
     def test_an_accounts_connections_are_replaced_within_a_day(self):
         for accounts in (spot(), usdm()):
             assert [plan.rotate for plan in accounts.exchange.plan()] == [23 * 3600]

@@ -125,7 +125,9 @@ class _Session(EventSession):
 
     def _sync_fills(self, now: int) -> Flow[list[Output]]:
         """The fills of each symbol since the newest that is known, or of the last day; those of the stream are repeats."""
-        start, end = self._memory.history_since(now) // MILLISECOND, self._rest.timestamp(now) + 1000
+        ahead = max(-self._rest.clock_offset, 0)  # what is known may be of our clock, fills have the exchange's time
+        start = max(self._memory.history_since(now) - ahead, 0) // MILLISECOND
+        end = self._rest.timestamp(now) + 1000
         rows: list[Row] = []
         all_there = True
         for symbol in self._account.symbols():
