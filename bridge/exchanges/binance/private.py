@@ -37,7 +37,7 @@ from bridge.exchanges.toolkit.timing.waiting import LONG_WAIT
 from bridge.exchanges.toolkit.values.checked import checked
 from bridge.exchanges.toolkit.values.fields import Row
 from bridge.exchanges.toolkit.values.numbers import MILLISECOND, check_values, id_or_empty
-from bridge.model import Balance, Channel, Fill, Order, Position
+from bridge.model import Balance, Channel, Event, Fill, Order, Position
 
 __all__ = ["SpotSession", "UsdmSession"]
 
@@ -111,17 +111,24 @@ class _Session(EventSession):
         return checked(Fill(self._name, time_of(row), recv, *ids, *amounts))
 
     def _sync_orders(self, now: int) -> Flow[list[Output]]:
-        """Open orders, and what has become of those that were."""
-        known, (of_all, of_one, _) = sorted(self._memory.open_orders), self.weights
-        rows = yield from self._account.rows(f"{self._api}/openOrders", "", now, weight=of_all)
-        listed = {row.get("orderId", "") for row in rows}
-        for pair, order_id in [each for each in known if each[1] not in listed][:_MOST_LOOKED_UP]:
-            symbol = quote(self._account.names.symbol(pair)[1] or pair)
+        """Open orders, and what has become of those that were: of more than are looked up at once, it is asked next time."""
+        rows = yield from self._account.rows(f"{self._api}/openOrders", "", now, weight=self.weights[0])
+        listed = set(map(self._account.ident, rows))
+        missing = [ident for ident in sorted(self._memory.open_orders) if ident not in listed]
+        for pair, order_id in missing[:_MOST_LOOKED_UP]:
+            symbol, of_one = quote(self._account.names.symbol(pair)[1] or pair), self.weights[1]
             query = f"symbol={symbol}&orderId={order_id}"
             rows += yield from self._account.rows(f"{self._api}/order", query, now, weight=of_one, none=_UNKNOWN_ORDER)
-        self._memory.forget_orders(listed, now)
+        left = set(missing[_MOST_LOOKED_UP:])
+        if left:
+            self._state.want(now)
+
+        def covers(event: Event) -> bool:
+            return isinstance(event, Order) and (event.pair, event.order_id) not in left
+
+        self._memory.forget_orders(listed | left, now)
         self.ready = True
-        return self._restate(Channel.ORDERS, rows, self._order, now, "orderId")
+        return self._restate(Channel.ORDERS, rows, self._order, now, "orderId", covers=covers if left else None)
 
     def _sync_fills(self, now: int) -> Flow[list[Output]]:
         """The fills of each symbol since the newest that is known, or of the last day; those of the stream are repeats."""

@@ -18,7 +18,7 @@ from bridge.exchanges.toolkit.sessions.coded_errors import coded_failure
 from bridge.exchanges.toolkit.timing.clocks import millis_reading
 from bridge.exchanges.toolkit.values.checked import checked
 from bridge.exchanges.toolkit.values.fields import NESTED, Row, difference
-from bridge.exchanges.toolkit.values.numbers import check_words, epoch_ns
+from bridge.exchanges.toolkit.values.numbers import check_words, epoch_ns, id_or_empty
 from bridge.model import Balance, Channel, Event, Fill, Order
 
 __all__ = [
@@ -136,6 +136,11 @@ class BinanceAccount:
     def symbols(self) -> list[str]:
         """Those whose fills are asked for: of the connector's pairs at present, and those that the account was seen with."""
         return list(dict.fromkeys([*(self.names.symbol(pair)[1] for pair in self._pairs()), *self._seen]))
+
+    def ident(self, row: Row) -> tuple[str, str] | str:
+        """Pair and id of an order by REST: ids count for each symbol; empty where they can't be read."""
+        symbol, order_id = row.get("symbol", ""), id_or_empty(row.get("orderId", ""))
+        return (self.names.pair(self.market.name, symbol), order_id) if symbol and order_id else ""
 
     def wallets(self) -> Poll:
         """The wallets of futures, by REST: over a connection only their totals come."""
