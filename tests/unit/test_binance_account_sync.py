@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.api import Fetch, HttpResponse, Profile, Reconnect, Replace, Subscription
+from bridge.exchanges.api import Fetch, HttpResponse, Profile, Reconnect, Replace, Subscription, Warn
 from bridge.exchanges.binance import Binance, BinanceUsdm, BinanceUsdmOptions
 from bridge.model import Channel, Fill, Order
 from tests.unit import binance_frames as frames
@@ -156,6 +156,36 @@ class TestState:
         accounts.take(report(x="NEW", X="NEW", i=7))
         accounts.answer({"openOrders": [frames.SPOT_ORDER | bad]})
         assert [order_id for _, order_id in accounts.exchange._account.memory.open_orders] == ["7"]
+
+    @pytest.mark.parametrize("code", [-1121, -1100])
+    def test_a_symbol_that_is_not_listed_any_more_stops_nothing(self, code):
+        accounts = spot("BNB-BTC")
+        accounts.answer({})
+        accounts.take(report(x="NEW", X="NEW", s="OLDUSDT", i=7))
+
+        def rows(request):
+            if "symbol=OLDUSDT" in request.path:
+                return refusal(code)
+            return [frames.SPOT_FILL] if "myTrades" in request.path else []
+
+        for _ in range(2):
+            found = accounts.answer(rows)
+        assert list(found[Channel.ORDERS].events) == []
+        assert [fill.pair for fill in found[Channel.FILLS].events] == ["BNB-BTC"]
+        assert Channel.BALANCES in found
+        assert (faults(accounts.session), accounts.exchange._account.memory.open_orders) == ([], {})
+        said = [action.message for action in accounts.session.actions if isinstance(action, Warn)]
+        assert said == ["OLDUSDT is not listed any more: its orders and fills are not to be had by REST"]
+
+    def test_a_pair_without_a_symbol_is_not_asked_for(self):
+        accounts, at = spot("BNB-BTC"), T0 - 3_600 * SECOND
+        order = Order("main", at, at, "7", "", "OLD-USDT", "limit", "buy", "1", "1", "0", "open")
+        accounts.exchange.recall(Subscription(Channel.ORDERS, "main"), [order], 0)
+        found = accounts.answer({})
+        assert Channel.BALANCES in found
+        assert not any("OLD" in request.path for request in accounts.asked)
+        [said] = [action.message for action in accounts.session.actions if isinstance(action, Warn)]
+        assert said.startswith("OLD-USDT is not listed any more")
 
     @pytest.mark.parametrize(("kind", "days"), [(spot, 1), (usdm, 7)])
     def test_fills_of_a_long_time_are_asked_for_in_parts_and_up_to_now(self, kind, days):

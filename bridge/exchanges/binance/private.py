@@ -43,7 +43,7 @@ __all__ = ["SpotSession", "UsdmSession"]
 
 _DAY = 24 * 3600 * 1000
 _NO_LISTEN_KEY, _SUBSCRIBED = -1125, -2035
-_UNKNOWN_ORDER = (-2013, -2026)
+_UNKNOWN_ORDER, _UNKNOWN_SYMBOL = (-2013, -2026), (-1100, -1121)
 _KEEP = 30 * 60.0
 """Seconds between two renewals of a listen key, which lasts an hour."""
 _MOST_LOOKED_UP, _PAGE = 50, 1_000
@@ -116,9 +116,8 @@ class _Session(EventSession):
         listed = set(map(self._account.ident, rows))
         missing = [ident for ident in sorted(self._memory.open_orders) if ident not in listed]
         for pair, order_id in missing[:_MOST_LOOKED_UP]:
-            symbol, of_one = quote(self._account.names.symbol(pair)[1] or pair), self.weights[1]
-            query = f"symbol={symbol}&orderId={order_id}"
-            rows += yield from self._account.rows(f"{self._api}/order", query, now, weight=of_one, none=_UNKNOWN_ORDER)
+            query, of_one = f"orderId={order_id}", self.weights[1]
+            rows += yield from self._ask("order", pair, query, now, weight=of_one, none=_UNKNOWN_ORDER)
         left = set(missing[_MOST_LOOKED_UP:])
         if left:
             self._state.want(now)
@@ -131,22 +130,35 @@ class _Session(EventSession):
         return self._restate(Channel.ORDERS, rows, self._order, now, "orderId", covers=covers if left else None)
 
     def _sync_fills(self, now: int) -> Flow[list[Output]]:
-        """The fills of each symbol since the newest that is known, or of the last day; those of the stream are repeats."""
+        """The fills of each pair since the newest that is known, or of the last day; those of the stream are repeats."""
         ahead = max(-self._rest.clock_offset, 0)  # what is known may be of our clock, fills have the exchange's time
         start = max(self._memory.history_since(now) - ahead, 0) // MILLISECOND
         end = self._rest.timestamp(now) + 1000
         rows: list[Row] = []
         all_there = True
-        for symbol in self._account.symbols():
-            ask, span = partial(self._ask_fills, symbol, now), self.days * _DAY
+        for pair in self._account.pairs():
+            ask, span = partial(self._ask_fills, pair, now), self.days * _DAY
             found, whole = yield from in_windows(ask, start, end, span=span, most=_PAGE, ident="id", time="time")
             rows, all_there = rows + found, all_there and whole
         rows = [{"T": row.get("time", ""), "L": row.get("price", ""), **row} for row in rows]
         return self._restate_fills(rows, self._fill, now, whole=all_there, time="time")
 
-    def _ask_fills(self, symbol: str, now: int, start: int, end: int) -> Flow[list[Row]]:
-        query = f"symbol={quote(symbol)}&startTime={start}&endTime={end}&limit={_PAGE}"
-        return (yield from self._account.rows(f"{self._api}/{self.fills}", query, now, weight=self.weights[2]))
+    def _ask_fills(self, pair: str, now: int, start: int, end: int) -> Flow[list[Row]]:
+        query = f"startTime={start}&endTime={end}&limit={_PAGE}"
+        return (yield from self._ask(self.fills, pair, query, now, weight=self.weights[2]))
+
+    def _ask(self, call: str, pair: str, query: str, now: int, **more: Any) -> Flow[list[Row]]:
+        """The rows of one pair; none where the exchange doesn't list it any more, which an operator should know."""
+        symbol = self._account.symbol(pair)
+        try:
+            if symbol:
+                query = f"symbol={quote(symbol)}&{query}"
+                return (yield from self._account.rows(f"{self._api}/{call}", query, now, **more))
+        except RestError as error:
+            if error.code not in _UNKNOWN_SYMBOL:
+                raise
+        self._state.remark(f"{pair} is not listed any more: its orders and fills are not to be had by REST")
+        return []
 
 
 class SpotSession(_Session):

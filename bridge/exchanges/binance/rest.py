@@ -116,7 +116,7 @@ class BinanceAccount:
         self.names = names
         self.memory = memory
         self._seen: dict[str, None] = {}
-        """The symbols that the account was seen with."""
+        """The pairs that the account was seen with."""
         self.rest = SignedQueries(
             market.name,
             account,
@@ -130,12 +130,15 @@ class BinanceAccount:
     def recall(self, stream: Subscription, tail: Sequence[Event], since: int) -> None:
         """As `Exchange.recall`."""
         self.memory.take_up(stream, tail, since)
-        pairs = [event.pair for event in tail if isinstance(event, Order | Fill)]
-        self._seen |= {self.names.symbol(pair)[1] or pair: None for pair in pairs}
+        self._seen |= {event.pair: None for event in tail if isinstance(event, Order | Fill)}
 
-    def symbols(self) -> list[str]:
-        """Those whose fills are asked for: of the connector's pairs at present, and those that the account was seen with."""
-        return list(dict.fromkeys([*(self.names.symbol(pair)[1] for pair in self._pairs()), *self._seen]))
+    def pairs(self) -> list[str]:
+        """Those whose fills are asked for: the connector's at present, and those that the account was seen with."""
+        return list({self.symbol(pair) or pair: pair for pair in (*self._pairs(), *self._seen)}.values())
+
+    def symbol(self, pair: str) -> str:
+        """The symbol of a pair, or of what is its own name (`Names.pair`); empty for a pair that isn't known."""
+        return self.names.symbol(pair)[1] or ("" if "-" in pair else pair)
 
     def ident(self, row: Row) -> tuple[str, str] | str:
         """Pair and id of an order by REST: ids count for each symbol; empty where they can't be read."""
@@ -185,8 +188,9 @@ class BinanceAccount:
         check_words(symbol)
         if not symbol or NESTED in symbol:
             raise ValueError("no symbol")
-        self._seen[symbol] = None
-        return self.names.pair(self.market.name, symbol)
+        pair = self.names.pair(self.market.name, symbol)
+        self._seen[pair] = None
+        return pair
 
 
 def time_of(row: Row, name: str = "T") -> int | None:
