@@ -26,7 +26,7 @@ from bridge.exchanges.api import (
     Target,
     Unknown,
 )
-from bridge.exchanges.binance.rest import KEY_REFUSED, UNSURE, WINDOW, BinanceAccount, time_of
+from bridge.exchanges.binance.rest import KEY_REFUSED, LATE, UNSURE, WINDOW, BinanceAccount, time_of
 from bridge.exchanges.toolkit.accounts.event_session import EventSession, Part, nested_rows
 from bridge.exchanges.toolkit.accounts.login import LogIn
 from bridge.exchanges.toolkit.accounts.private import Step
@@ -196,6 +196,7 @@ class SpotSession(_Session):
 
         ``{"subscriptionId":0,"event":{"e":"executionReport",…}}``
         ``{"id":1,"status":200,"result":{"subscriptionId":0}}``
+        ``{"id":1,"status":503,"error":{"code":-1008,"msg":"Server is currently overloaded with other requests. …"}}``
         ``{"id":1,"status":418,"error":{"code":-1003,"msg":"…","data":{"serverTime":1659142907531,"retryAfter":1659146400000}}}``
         ``{"id":null,"status":401,"error":{"code":-2015,"msg":"Invalid API-key, IP, or permissions for action."}}``
         """
@@ -209,15 +210,18 @@ class SpotSession(_Session):
         if error is None:
             return [Unknown("message without event")]
         words, wait, kind = in_words(error, KEY_REFUSED), LONG_WAIT, ErrorKind.LOGIN_REFUSED
+        of_key = status == "401" or error.code == LATE or error.code in KEY_REFUSED
         if status in ("418", "429"):
             kind = ErrorKind.TOO_MANY_REQUESTS
             waits = [_whole(data, "retryAfter") - _whole(data, "serverTime") for data in nested_rows(errors[0], "data")]
             wait = max(waits, default=0) / 1000 or LONG_WAIT
+        elif not of_key:  # overloaded, or the like
+            kind, wait = ErrorKind.REPORTED, 0.0
         elif self._login.awaited and error.code == UNSURE:
             return self._login.asks_why(self._why(error, recv), recv, error.code)
         elif self._login.awaited:
             return self._login.refused(words, recv, error.code)
-        said = ReportedError(self._exchange, words, kind, code=error.code, retry_after=wait)
+        said = ReportedError(self._exchange, words, kind, code=error.code, retry_after=wait or None)
         return [Said(said), Reconnect(said.words, wait)]
 
     def _why(self, error: CodedError, now: int) -> Flow[str]:

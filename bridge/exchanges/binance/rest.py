@@ -23,6 +23,7 @@ from bridge.model import Balance, Channel, Event, Fill, Order
 
 __all__ = [
     "KEY_REFUSED",
+    "LATE",
     "SPOT",
     "UNSURE",
     "USDM",
@@ -51,7 +52,8 @@ KEY_REFUSED = {
 _TOO_MANY = -1003
 WINDOW = 10_000
 """Milliseconds for which a signature counts."""
-_LATE = -1021
+LATE = -1021
+"""The code for a signature of another time than the exchange's clock shows."""
 _POLLED = 30.0
 """Seconds between two looks at the wallets of futures, where nothing is known to have changed them."""
 
@@ -124,7 +126,7 @@ class BinanceAccount:
             window=WINDOW,
             clock=lambda: millis_reading(market.name, f"{market.api}/time", "serverTime"),
             failure=partial(failure, market),
-            late=_LATE,
+            late=LATE,
         )
 
     def recall(self, stream: Subscription, tail: Sequence[Event], since: int) -> None:
