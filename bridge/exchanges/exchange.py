@@ -122,6 +122,12 @@ class Exchange(ABC):
         del status
         return None
 
+    @classmethod
+    def close_wait(cls, code: int) -> float | None:
+        """Least seconds before the next attempt of a connection that the exchange has closed with this code."""
+        del code
+        return None
+
     def beside(self, pairs: Sequence[str]) -> Self:
         """An exchange for pairs that join later, over connections of their own; the account stays with this one.
 

@@ -105,7 +105,7 @@ class Connection:
         self.lost_kind = ""
         """One of `LOST_KINDS`."""
         self.lost_wait = 0.0
-        """Least seconds before the next attempt, where the session wants to wait."""
+        """Least seconds before the next attempt, where the session wants to wait, or the exchange's closing frame says so."""
         self.replace_reason = ""
         """Why the session wants to be replaced, until somebody has seen to it."""
         self.announce: Callable[[Pause], None] = lambda _: None
@@ -259,15 +259,15 @@ class Connection:
         """A ping was answered (`Handler`)."""
         self._watchdog.seen(self._context.monotonic())
 
-    def lost(self, reason: str, kind: str = "closed") -> None:
+    def lost(self, reason: str, kind: str = "closed", *, code: int = 0) -> None:
         """The socket is gone (`Handler`)."""
         if self._muted:
             return
         reason = presentable(reason, LONGEST_ERROR)
         if kind == "closed":
             self._intake.flush()  # it came before the end
-        self.lost_reason = self.lost_reason or reason
-        self.lost_kind = self.lost_kind or kind
+        self.lost_reason, self.lost_kind = self.lost_reason or reason, self.lost_kind or kind
+        self.lost_wait = max(self.lost_wait, self._context.exchange.close_wait(code) or 0.0)
         self.mute()  # what may still come before the supervisor has seen it would follow a hole
         if self._tap:
             self._tap.closed(self.plan.name, reason, CLOCK.now() / 1e9)

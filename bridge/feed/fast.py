@@ -76,7 +76,7 @@ class _Listener(picows.WSListener):
             code = frame.get_close_code()
             number: Any = getattr(code, "value", code) or CloseCode.NO_STATUS_RCVD
             # Nothing follows: it is over, whenever the other side ends the socket.
-            self._tell(closed_by_exchange(number, frame.get_close_reason()))
+            self._tell(closed_by_exchange(number, frame.get_close_reason()), int(number))
             transport.send_close(code)
             transport.disconnect()
 
@@ -116,9 +116,9 @@ class _Listener(picows.WSListener):
             self._hand_over()
             self._tell(self._reason)
 
-    def _tell(self, reason: str) -> None:
+    def _tell(self, reason: str, code: int = 0) -> None:
         self.told = True
-        self._handler.lost(reason)
+        self._handler.lost(reason, code=code)
 
 
 class _PicowsSocket:

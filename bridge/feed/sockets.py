@@ -39,8 +39,8 @@ class Handler(Protocol):
     def pong(self) -> None:
         """The answer to a ping came."""
 
-    def lost(self, reason: str) -> None:
-        """The socket is gone; called once, nothing follows."""
+    def lost(self, reason: str, *, code: int = 0) -> None:
+        """The socket is gone; called once, nothing follows. ``code`` is that of the exchange's closing frame; 0: none came."""
 
 
 class Socket(Protocol):

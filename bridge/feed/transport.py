@@ -250,7 +250,7 @@ class _Direct(ClientConnection):
         self._told = True
         close = self.protocol.close_rcvd
         assert close is not None
-        self._handler.lost(closed_by_exchange(close.code, close.reason))
+        self._handler.lost(closed_by_exchange(close.code, close.reason), code=int(close.code))
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

@@ -193,6 +193,25 @@ class TestConnection:
         assert hint in words
         assert [action.wait for action in accounts.session.actions if isinstance(action, Reconnect)] == [0.0]
 
+    @pytest.mark.parametrize(("status", "code"), [(503, -1008), (500, -1000), (408, -1007)])
+    def test_an_exchange_that_is_overloaded_refuses_no_key(self, status, code):
+        accounts = Accounts(Binance, "BNB-BTC")
+        answer = json.dumps({"id": 1, "status": status, "error": {"code": code, "msg": "Busy."}}).encode()
+        for _ in range(3):
+            accounts.session.receive(answer, T0)
+        assert {(kind, told) for kind, told, _, _ in faults(accounts.session)} == {("reported", code)}
+        ends = [action for action in accounts.session.actions if isinstance(action, Reconnect)]
+        assert ends == [Reconnect(f"{code}: Busy.")] * 3
+        assert accounts.exchange._account.memory.refused == 0
+
+    @pytest.mark.parametrize(("status", "code"), [(400, -1021), (401, -9999)])
+    def test_a_time_that_is_not_taken_and_what_is_unauthorised_are_refusals(self, status, code):
+        accounts = Accounts(Binance, "BNB-BTC")
+        answer = json.dumps({"id": 1, "status": status, "error": {"code": code, "msg": "No."}}).encode()
+        accounts.session.receive(answer, T0)
+        assert [(kind, told) for kind, told, _, _ in faults(accounts.session)] == [("login_refused", code)]
+        assert accounts.exchange._account.memory.refused == 1
+
     def test_a_ban_is_waited_for(self):
         accounts = Accounts(Binance, "BNB-BTC")
         accounts.session.receive(frames.BANNED, T0)

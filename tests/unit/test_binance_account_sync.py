@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from bridge.exchange_errors import RestError
-from bridge.exchanges.api import Fetch, HttpResponse, Profile, Reconnect, Replace, Subscription
+from bridge.exchanges.api import Fetch, HttpResponse, Profile, Reconnect, Replace, Subscription, Warn
 from bridge.exchanges.binance import Binance, BinanceUsdm, BinanceUsdmOptions
-from bridge.model import Channel, Fill
+from bridge.model import Channel, Fill, Order
 from tests.unit import binance_frames as frames
 from tests.unit.binance_accounts import ACCOUNT, Accounts, report, spot, usdm
 from tests.unit.core import SECOND, T0, faults
@@ -106,12 +106,86 @@ class TestState:
         assert Channel.BALANCES in found
         assert faults(accounts.session) == []
 
-    def test_one_fetch_looks_up_fifty_orders_at_most(self):
+    def test_one_fetch_looks_up_fifty_orders_at_most_and_the_next_one_the_rest(self):
         accounts = spot()
         accounts.answer({})
-        accounts.take(*(report(x="NEW", X="NEW", i=number) for number in range(60)))
-        accounts.answer({})
+        accounts.take(*(report(x="NEW", X="NEW", s="BNBBTC", i=number) for number in range(101, 161)))
+
+        def rows(request):
+            [number] = parse_qs(urlsplit(request.path).query).get("orderId", [""])
+            return [frames.SPOT_ORDER | {"orderId": int(number), "status": "CANCELED"}] if number else []
+
+        first = accounts.answer(rows)[Channel.ORDERS]
         assert len([request for request in accounts.asked if "/order?" in request.path]) == 50
+        known = [event for event in accounts.session.outputs if isinstance(event, Order)]
+        assert {order.order_id for order in known if not first.covers(order)} == {f"{n}" for n in range(151, 161)}
+        accounts.session.actions.clear()
+        accounts.session.tick(T0 + 20 * SECOND)
+        rest = accounts.answer(rows)[Channel.ORDERS]
+        assert [(order.order_id, order.status) for order in rest.events] == [
+            (f"{number}", "cancelled") for number in range(151, 161)
+        ]
+        assert rest.covers is None
+        accounts.answer(rows)
+        assert not any("/order?" in request.path for request in accounts.asked)
+
+    def test_of_two_orders_with_one_id_the_one_that_is_not_listed_is_looked_up(self):
+        accounts = spot("BTC-USDT", "ETH-USDT")
+        accounts.answer({})
+        accounts.take(*(report(x="NEW", X="NEW", s=symbol, i=100) for symbol in ("BTCUSDT", "ETHUSDT")))
+        row = frames.SPOT_ORDER | {"orderId": 100}
+
+        def rows(request):
+            if "/order?" in request.path:
+                return [row | {"symbol": "BTCUSDT", "status": "CANCELED"}]
+            return [row | {"symbol": "ETHUSDT"}] if "openOrders" in request.path else []
+
+        found = accounts.answer(rows)[Channel.ORDERS]
+        assert [(order.pair, order.status) for order in found.events] == [
+            ("ETH-USDT", "open"),
+            ("BTC-USDT", "cancelled"),
+        ]
+        asked = [request.path for request in accounts.asked if "/order?" in request.path]
+        assert [path.partition("?")[2].partition("&recv")[0] for path in asked] == ["symbol=BTCUSDT&orderId=100"]
+        assert list(accounts.exchange._account.memory.open_orders) == [("ETH-USDT", "100")]
+
+    @pytest.mark.parametrize("bad", [{"symbol": ""}, {"orderId": ""}])
+    def test_a_row_without_symbol_or_id_may_be_of_any_order(self, bad):
+        accounts = spot()
+        accounts.answer({})
+        accounts.take(report(x="NEW", X="NEW", i=7))
+        accounts.answer({"openOrders": [frames.SPOT_ORDER | bad]})
+        assert [order_id for _, order_id in accounts.exchange._account.memory.open_orders] == ["7"]
+
+    @pytest.mark.parametrize("code", [-1121, -1100])
+    def test_a_symbol_that_is_not_listed_any_more_stops_nothing(self, code):
+        accounts = spot("BNB-BTC")
+        accounts.answer({})
+        accounts.take(report(x="NEW", X="NEW", s="OLDUSDT", i=7))
+
+        def rows(request):
+            if "symbol=OLDUSDT" in request.path:
+                return refusal(code)
+            return [frames.SPOT_FILL] if "myTrades" in request.path else []
+
+        for _ in range(2):
+            found = accounts.answer(rows)
+        assert list(found[Channel.ORDERS].events) == []
+        assert [fill.pair for fill in found[Channel.FILLS].events] == ["BNB-BTC"]
+        assert Channel.BALANCES in found
+        assert (faults(accounts.session), accounts.exchange._account.memory.open_orders) == ([], {})
+        said = [action.message for action in accounts.session.actions if isinstance(action, Warn)]
+        assert said == ["OLDUSDT is not listed any more: its orders and fills are not to be had by REST"]
+
+    def test_a_pair_without_a_symbol_is_not_asked_for(self):
+        accounts, at = spot("BNB-BTC"), T0 - 3_600 * SECOND
+        order = Order("main", at, at, "7", "", "OLD-USDT", "limit", "buy", "1", "1", "0", "open")
+        accounts.exchange.recall(Subscription(Channel.ORDERS, "main"), [order], 0)
+        found = accounts.answer({})
+        assert Channel.BALANCES in found
+        assert not any("OLD" in request.path for request in accounts.asked)
+        [said] = [action.message for action in accounts.session.actions if isinstance(action, Warn)]
+        assert said.startswith("OLD-USDT is not listed any more")
 
     @pytest.mark.parametrize(("kind", "days"), [(spot, 1), (usdm, 7)])
     def test_fills_of_a_long_time_are_asked_for_in_parts_and_up_to_now(self, kind, days):
@@ -132,6 +206,17 @@ class TestState:
         asked = [request.path for request in accounts.asked if "myTrades" in request.path]
         assert [path.partition("symbol=")[2].partition("&")[0] for path in asked] == ["BNBBTC", "ETHBTC"]
         assert all(f"startTime={at // MS - 60_000}&" in path for path in asked)
+
+    @pytest.mark.parametrize("kind", [spot, usdm])
+    def test_fills_of_a_moment_ago_are_asked_for_though_our_clock_is_ahead(self, kind):
+        accounts, ahead = kind(), 600
+        accounts.exchange.clock_known(-ahead * SECOND)
+        accounts.answer({})
+        accounts.answer({})
+        queries = [parse_qs(urlsplit(request.path).query) for request in accounts.asked if "rades?" in request.path]
+        start = T0 // MS - ahead * 1_000 - 60_000
+        assert {int(query["startTime"][0]) - start for query in queries} <= {0, 1_000}
+        assert queries
 
     def test_an_accounts_connections_are_replaced_within_a_day(self):
         for accounts in (spot(), usdm()):

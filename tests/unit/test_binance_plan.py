@@ -9,7 +9,7 @@ import pytest
 from bridge.errors import ConfigError
 from bridge.exchange_errors import UnknownPairError
 from bridge.exchanges.api import HttpResponse, Pause, Send
-from bridge.exchanges.binance import Binance, BinanceOptions, BinanceUsdmOptions
+from bridge.exchanges.binance import Binance, BinanceOptions, BinanceUsdm, BinanceUsdmOptions
 from bridge.model import Channel, Control
 from tests.unit import binance_frames as frames
 from tests.unit.binance_sessions import asked, connected, controls, spot, usdm
@@ -75,6 +75,10 @@ class TestPlan:
     def test_who_is_refused_at_the_door_stays_away(self, status):
         assert Binance.handshake_wait(status) == 120
         assert Binance.handshake_wait(503) is None
+
+    @pytest.mark.parametrize(("code", "wait"), [(1008, 120), (1000, None), (1001, None), (0, None)])
+    def test_who_is_shown_the_door_for_its_policy_stays_away_too(self, code, wait):
+        assert Binance.close_wait(code) == BinanceUsdm.close_wait(code) == wait
 
     def test_options_may_come_as_text(self):
         assert BinanceOptions.model_validate({"depth": "5000"}).depth == 5000

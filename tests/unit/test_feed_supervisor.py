@@ -119,6 +119,19 @@ async def test_a_closing_word_is_the_reason(library):
         assert "policy" in reason
 
 
+@pytest.mark.parametrize(("code", "least"), [(4001, 7.0), (4002, 0.0)])
+async def test_a_close_code_may_ask_for_a_wait(library, code, least):
+    def close_wait(asked):
+        return 7.0 if asked == 4001 else None
+
+    async with Venue() as venue, feed(venue, library, close_wait=staticmethod(close_wait)) as f:
+        await until(lambda: venue.peers and f.supervisor.up)
+        [peer] = venue.peers
+        await peer.close(code, "go")
+        await until(lambda: f.logged("connection_lost"))
+        assert [(entry["kind"], entry["retry_in"]) for entry in f.logged("connection_lost")] == [("closed", least)]
+
+
 @pytest.mark.parametrize(("status", "headers", "least"), [(429, {"Retry-After": "1"}, 1.0), (503, {}, 0.0)])
 async def test_refusals_are_waited_out(library, status, headers, least):
     async with Venue() as venue:

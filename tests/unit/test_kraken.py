@@ -215,6 +215,10 @@ class TestListing:
     def test_refused_handshakes(self, status, wait):
         assert Kraken.handshake_wait(status) == wait
 
+    @pytest.mark.parametrize(("code", "wait"), [(1008, 600), (1006, None), (1001, None)])
+    def test_close_codes(self, code, wait):
+        assert Kraken.close_wait(code) == wait
+
     def test_limits(self):
         """About 150 attempts in ten minutes, and no silence of more than about a second."""
         assert 600 / Kraken.pace <= 150

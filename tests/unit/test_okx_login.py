@@ -8,6 +8,7 @@ import pytest
 
 from bridge.exchange_errors import RestError
 from bridge.exchanges.api import HttpResponse, Reconnect
+from bridge.exchanges.okx import Okx
 from bridge.exchanges.okx.private import OkxRest, sign
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from tests.unit import okx_frames as frames
@@ -178,6 +179,10 @@ class TestLogIn:
         assert reconnect.wait == 60
         assert f"{code} no" in reconnect.reason
         assert not session.ready
+
+    @pytest.mark.parametrize(("code", "wait"), [(4001, 60), (4007, 60), (4004, None), (4005, None)])
+    def test_a_close_code_that_concerns_the_key_keeps_it_away_for_long(self, code, wait):
+        assert Okx.close_wait(code) == wait
 
     def test_rest_that_is_away_keeps_nobody(self):
         session = subscribed()

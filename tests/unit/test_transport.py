@@ -25,6 +25,7 @@ class Heard:
         self.messages: asyncio.Queue[bytes] = asyncio.Queue()
         self.ponged = asyncio.Event()
         self.reasons: list[str] = []
+        self.codes: list[int] = []
         self.gone = asyncio.Event()
         self.broken = broken
 
@@ -40,8 +41,9 @@ class Heard:
     def pong(self) -> None:
         self.ponged.set()
 
-    def lost(self, reason: str) -> None:
+    def lost(self, reason: str, *, code: int = 0) -> None:
         self.reasons.append(reason)
+        self.codes.append(code)
         self.gone.set()
 
 
@@ -115,6 +117,7 @@ async def test_the_end_is_told_once_with_its_reason(url: str, library: str, word
     await socket.close()
     assert len(handler.reasons) == 1
     assert reason in handler.reasons[0]
+    assert handler.codes == [4001 if word == "close" else 0]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 61, 4096, 1_000_000])

@@ -52,7 +52,7 @@ _MOST_STREAMS = 1_000
 _ROTATE = 23 * 3600.0
 """Seconds after which a connection is replaced, or somewhat earlier: the exchange cuts it after 24 hours."""
 _BLOCKED = 120.0
-"""Seconds to stay away where a handshake was refused for too many requests."""
+"""Seconds to stay away where a handshake was refused, or a connection closed, for too many requests."""
 _NEVER = "4133404800000"
 """The day of delivery of what isn't delivered."""
 _KINDS = {
@@ -128,6 +128,11 @@ class _Binance(HostedExchange):
     @classmethod
     def handshake_wait(cls, status: int) -> float | None:
         return _BLOCKED if status in (403, 418, 429) else None
+
+    @classmethod
+    def close_wait(cls, code: int) -> float | None:
+        """1008: there were too many messages, or a pong was wrong."""
+        return _BLOCKED if code == 1008 else None
 
     def list_pairs(self) -> Flow[list[ListedPair]]:
         request = HttpRequest("GET", self.list_path, weight=20)

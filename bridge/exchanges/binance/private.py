@@ -26,7 +26,7 @@ from bridge.exchanges.api import (
     Target,
     Unknown,
 )
-from bridge.exchanges.binance.rest import KEY_REFUSED, UNSURE, WINDOW, BinanceAccount, time_of
+from bridge.exchanges.binance.rest import KEY_REFUSED, LATE, UNSURE, WINDOW, BinanceAccount, time_of
 from bridge.exchanges.toolkit.accounts.event_session import EventSession, Part, nested_rows
 from bridge.exchanges.toolkit.accounts.login import LogIn
 from bridge.exchanges.toolkit.accounts.private import Step
@@ -37,13 +37,13 @@ from bridge.exchanges.toolkit.timing.waiting import LONG_WAIT
 from bridge.exchanges.toolkit.values.checked import checked
 from bridge.exchanges.toolkit.values.fields import Row
 from bridge.exchanges.toolkit.values.numbers import MILLISECOND, check_values, id_or_empty
-from bridge.model import Balance, Channel, Fill, Order, Position
+from bridge.model import Balance, Channel, Event, Fill, Order, Position
 
 __all__ = ["SpotSession", "UsdmSession"]
 
 _DAY = 24 * 3600 * 1000
 _NO_LISTEN_KEY, _SUBSCRIBED = -1125, -2035
-_UNKNOWN_ORDER = (-2013, -2026)
+_UNKNOWN_ORDER, _UNKNOWN_SYMBOL = (-2013, -2026), (-1100, -1121)
 _KEEP = 30 * 60.0
 """Seconds between two renewals of a listen key, which lasts an hour."""
 _MOST_LOOKED_UP, _PAGE = 50, 1_000
@@ -111,33 +111,54 @@ class _Session(EventSession):
         return checked(Fill(self._name, time_of(row), recv, *ids, *amounts))
 
     def _sync_orders(self, now: int) -> Flow[list[Output]]:
-        """Open orders, and what has become of those that were."""
-        known, (of_all, of_one, _) = sorted(self._memory.open_orders), self.weights
-        rows = yield from self._account.rows(f"{self._api}/openOrders", "", now, weight=of_all)
-        listed = {row.get("orderId", "") for row in rows}
-        for pair, order_id in [each for each in known if each[1] not in listed][:_MOST_LOOKED_UP]:
-            symbol = quote(self._account.names.symbol(pair)[1] or pair)
-            query = f"symbol={symbol}&orderId={order_id}"
-            rows += yield from self._account.rows(f"{self._api}/order", query, now, weight=of_one, none=_UNKNOWN_ORDER)
-        self._memory.forget_orders(listed, now)
+        """Open orders, and what has become of those that were: of more than are looked up at once, it is asked next time."""
+        rows = yield from self._account.rows(f"{self._api}/openOrders", "", now, weight=self.weights[0])
+        listed = set(map(self._account.ident, rows))
+        missing = [ident for ident in sorted(self._memory.open_orders) if ident not in listed]
+        for pair, order_id in missing[:_MOST_LOOKED_UP]:
+            query, of_one = f"orderId={order_id}", self.weights[1]
+            rows += yield from self._ask("order", pair, query, now, weight=of_one, none=_UNKNOWN_ORDER)
+        left = set(missing[_MOST_LOOKED_UP:])
+        if left:
+            self._state.want(now)
+
+        def covers(event: Event) -> bool:
+            return isinstance(event, Order) and (event.pair, event.order_id) not in left
+
+        self._memory.forget_orders(listed | left, now)
         self.ready = True
-        return self._restate(Channel.ORDERS, rows, self._order, now, "orderId")
+        return self._restate(Channel.ORDERS, rows, self._order, now, "orderId", covers=covers if left else None)
 
     def _sync_fills(self, now: int) -> Flow[list[Output]]:
-        """The fills of each symbol since the newest that is known, or of the last day; those of the stream are repeats."""
-        start, end = self._memory.history_since(now) // MILLISECOND, self._rest.timestamp(now) + 1000
+        """The fills of each pair since the newest that is known, or of the last day; those of the stream are repeats."""
+        ahead = max(-self._rest.clock_offset, 0)  # what is known may be of our clock, fills have the exchange's time
+        start = max(self._memory.history_since(now) - ahead, 0) // MILLISECOND
+        end = self._rest.timestamp(now) + 1000
         rows: list[Row] = []
         all_there = True
-        for symbol in self._account.symbols():
-            ask, span = partial(self._ask_fills, symbol, now), self.days * _DAY
+        for pair in self._account.pairs():
+            ask, span = partial(self._ask_fills, pair, now), self.days * _DAY
             found, whole = yield from in_windows(ask, start, end, span=span, most=_PAGE, ident="id", time="time")
             rows, all_there = rows + found, all_there and whole
         rows = [{"T": row.get("time", ""), "L": row.get("price", ""), **row} for row in rows]
         return self._restate_fills(rows, self._fill, now, whole=all_there, time="time")
 
-    def _ask_fills(self, symbol: str, now: int, start: int, end: int) -> Flow[list[Row]]:
-        query = f"symbol={quote(symbol)}&startTime={start}&endTime={end}&limit={_PAGE}"
-        return (yield from self._account.rows(f"{self._api}/{self.fills}", query, now, weight=self.weights[2]))
+    def _ask_fills(self, pair: str, now: int, start: int, end: int) -> Flow[list[Row]]:
+        query = f"startTime={start}&endTime={end}&limit={_PAGE}"
+        return (yield from self._ask(self.fills, pair, query, now, weight=self.weights[2]))
+
+    def _ask(self, call: str, pair: str, query: str, now: int, **more: Any) -> Flow[list[Row]]:
+        """The rows of one pair; none where the exchange doesn't list it any more, which an operator should know."""
+        symbol = self._account.symbol(pair)
+        try:
+            if symbol:
+                query = f"symbol={quote(symbol)}&{query}"
+                return (yield from self._account.rows(f"{self._api}/{call}", query, now, **more))
+        except RestError as error:
+            if error.code not in _UNKNOWN_SYMBOL:
+                raise
+        self._state.remark(f"{pair} is not listed any more: its orders and fills are not to be had by REST")
+        return []
 
 
 class SpotSession(_Session):
@@ -175,6 +196,7 @@ class SpotSession(_Session):
 
         ``{"subscriptionId":0,"event":{"e":"executionReport",…}}``
         ``{"id":1,"status":200,"result":{"subscriptionId":0}}``
+        ``{"id":1,"status":503,"error":{"code":-1008,"msg":"Server is currently overloaded with other requests. …"}}``
         ``{"id":1,"status":418,"error":{"code":-1003,"msg":"…","data":{"serverTime":1659142907531,"retryAfter":1659146400000}}}``
         ``{"id":null,"status":401,"error":{"code":-2015,"msg":"Invalid API-key, IP, or permissions for action."}}``
         """
@@ -188,15 +210,18 @@ class SpotSession(_Session):
         if error is None:
             return [Unknown("message without event")]
         words, wait, kind = in_words(error, KEY_REFUSED), LONG_WAIT, ErrorKind.LOGIN_REFUSED
+        of_key = status == "401" or error.code == LATE or error.code in KEY_REFUSED
         if status in ("418", "429"):
             kind = ErrorKind.TOO_MANY_REQUESTS
             waits = [_whole(data, "retryAfter") - _whole(data, "serverTime") for data in nested_rows(errors[0], "data")]
             wait = max(waits, default=0) / 1000 or LONG_WAIT
+        elif not of_key:  # overloaded, or the like
+            kind, wait = ErrorKind.REPORTED, 0.0
         elif self._login.awaited and error.code == UNSURE:
             return self._login.asks_why(self._why(error, recv), recv, error.code)
         elif self._login.awaited:
             return self._login.refused(words, recv, error.code)
-        said = ReportedError(self._exchange, words, kind, code=error.code, retry_after=wait)
+        said = ReportedError(self._exchange, words, kind, code=error.code, retry_after=wait or None)
         return [Said(said), Reconnect(said.words, wait)]
 
     def _why(self, error: CodedError, now: int) -> Flow[str]:

@@ -18,11 +18,12 @@ from bridge.exchanges.toolkit.sessions.coded_errors import coded_failure
 from bridge.exchanges.toolkit.timing.clocks import millis_reading
 from bridge.exchanges.toolkit.values.checked import checked
 from bridge.exchanges.toolkit.values.fields import NESTED, Row, difference
-from bridge.exchanges.toolkit.values.numbers import check_words, epoch_ns
+from bridge.exchanges.toolkit.values.numbers import check_words, epoch_ns, id_or_empty
 from bridge.model import Balance, Channel, Event, Fill, Order
 
 __all__ = [
     "KEY_REFUSED",
+    "LATE",
     "SPOT",
     "UNSURE",
     "USDM",
@@ -51,7 +52,8 @@ KEY_REFUSED = {
 _TOO_MANY = -1003
 WINDOW = 10_000
 """Milliseconds for which a signature counts."""
-_LATE = -1021
+LATE = -1021
+"""The code for a signature of another time than the exchange's clock shows."""
 _POLLED = 30.0
 """Seconds between two looks at the wallets of futures, where nothing is known to have changed them."""
 
@@ -116,7 +118,7 @@ class BinanceAccount:
         self.names = names
         self.memory = memory
         self._seen: dict[str, None] = {}
-        """The symbols that the account was seen with."""
+        """The pairs that the account was seen with."""
         self.rest = SignedQueries(
             market.name,
             account,
@@ -124,18 +126,26 @@ class BinanceAccount:
             window=WINDOW,
             clock=lambda: millis_reading(market.name, f"{market.api}/time", "serverTime"),
             failure=partial(failure, market),
-            late=_LATE,
+            late=LATE,
         )
 
     def recall(self, stream: Subscription, tail: Sequence[Event], since: int) -> None:
         """As `Exchange.recall`."""
         self.memory.take_up(stream, tail, since)
-        pairs = [event.pair for event in tail if isinstance(event, Order | Fill)]
-        self._seen |= {self.names.symbol(pair)[1] or pair: None for pair in pairs}
+        self._seen |= {event.pair: None for event in tail if isinstance(event, Order | Fill)}
 
-    def symbols(self) -> list[str]:
-        """Those whose fills are asked for: of the connector's pairs at present, and those that the account was seen with."""
-        return list(dict.fromkeys([*(self.names.symbol(pair)[1] for pair in self._pairs()), *self._seen]))
+    def pairs(self) -> list[str]:
+        """Those whose fills are asked for: the connector's at present, and those that the account was seen with."""
+        return list({self.symbol(pair) or pair: pair for pair in (*self._pairs(), *self._seen)}.values())
+
+    def symbol(self, pair: str) -> str:
+        """The symbol of a pair, or of what is its own name (`Names.pair`); empty for a pair that isn't known."""
+        return self.names.symbol(pair)[1] or ("" if "-" in pair else pair)
+
+    def ident(self, row: Row) -> tuple[str, str] | str:
+        """Pair and id of an order by REST: ids count for each symbol; empty where they can't be read."""
+        symbol, order_id = row.get("symbol", ""), id_or_empty(row.get("orderId", ""))
+        return (self.names.pair(self.market.name, symbol), order_id) if symbol and order_id else ""
 
     def wallets(self) -> Poll:
         """The wallets of futures, by REST: over a connection only their totals come."""
@@ -180,8 +190,9 @@ class BinanceAccount:
         check_words(symbol)
         if not symbol or NESTED in symbol:
             raise ValueError("no symbol")
-        self._seen[symbol] = None
-        return self.names.pair(self.market.name, symbol)
+        pair = self.names.pair(self.market.name, symbol)
+        self._seen[pair] = None
+        return pair
 
 
 def time_of(row: Row, name: str = "T") -> int | None:

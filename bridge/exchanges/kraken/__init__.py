@@ -100,6 +100,11 @@ class Kraken(Exchange):
         """After too many attempts (429) an address is shut out for ten minutes; what is refused else won't be allowed soon."""
         return 600.0 if status in (400, 401, 403, 404, 429) else None
 
+    @classmethod
+    def close_wait(cls, code: int) -> float | None:
+        """After a breach of its policy (1008) the exchange's own clients don't come back at all."""
+        return 600.0 if code == 1008 else None
+
     def check(self) -> None:
         if self.profile.account:
             check_base64(self.profile.account)

@@ -35,6 +35,7 @@ from bridge.exchanges.toolkit.hosted import HostedExchange
 from bridge.exchanges.toolkit.pairs.listing import share_out, streams_of
 from bridge.exchanges.toolkit.pairs.names import channels_of, contract_name
 from bridge.exchanges.toolkit.sessions.maintenance import Maintenance
+from bridge.exchanges.toolkit.timing.waiting import LONG_WAIT
 from bridge.exchanges.toolkit.values.contracts import Contracts
 from bridge.exchanges.toolkit.values.fields import EXACT, Row, plain
 from bridge.exchanges.toolkit.values.numbers import MILLISECOND, number_or_empty
@@ -130,6 +131,11 @@ class Okx(HostedExchange):
     def environment(self) -> str:
         options = self.options(OkxOptions)
         return f"{options.region} demo" if options.demo else options.region
+
+    @classmethod
+    def close_wait(cls, code: int) -> float | None:
+        """The key is what is wrong: the log-in has failed (4001), or it was changed or deleted (4007)."""
+        return LONG_WAIT if code in (4001, 4007) else None
 
     @classmethod
     def by_convention(cls, pair: str) -> tuple[str, str]:

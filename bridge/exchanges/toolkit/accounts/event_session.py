@@ -91,11 +91,18 @@ class EventSession(Session):
         return damage.settle(self, out, recv)
 
     def _restate(
-        self, channel: Channel, rows: Sequence[Row], read: Callable[[Row, int], Event], now: int, name: str = ""
+        self,
+        channel: Channel,
+        rows: Sequence[Row],
+        read: Callable[[Row, int], Event],
+        now: int,
+        name: str = "",
+        *,
+        covers: Callable[[Event], bool] | None = None,
     ) -> list[Output]:
         """Hand on what REST says; the field ``name`` of a row names its order or currency (`PrivateState.restate`)."""
         reader = self._reader(read, now)
-        return self._state.restate(channel, rows, reader, now, name=lambda row: id_or_empty(row.get(name, "")))
+        return self._state.restate(channel, rows, reader, now, covers, name=lambda row: id_or_empty(row.get(name, "")))
 
     def _restate_fills(
         self, rows: Sequence[Row], read: Callable[[Row, int], Event], now: int, *, whole: bool, time: str

@@ -88,15 +88,19 @@ class AccountMemory(FillHistory):
             return True
         return all(_agree(getattr(order, name), getattr(known, name)) for name in (*Order.WIRE, *Order.MORE))
 
-    def forget_orders(self, listed: Collection[str], asked: int) -> None:
+    def forget_orders(self, listed: Collection[str | tuple[str, str]], asked: int) -> None:
         """Of the orders that were known when the open ones were asked for, only those with these ids are open still.
 
-        An empty id is one that can't be read: it may be of any of them.
+        Where ids count for each pair, these are pair and id. An empty id is one that can't be read: it may be of any of
+        them.
         """
         if "" in listed:
             return
-        known = self.open_orders.items()
-        self.open_orders = {key: order for key, order in known if order.recv >= asked or order.order_id in listed}
+        self.open_orders = {
+            key: order
+            for key, order in self.open_orders.items()
+            if order.recv >= asked or order.order_id in listed or key in listed
+        }
 
     def learn(self, events: Sequence[Event]) -> None:
         """Note what these say of orders and balances."""
