@@ -365,10 +365,10 @@ class Connection:
         """An error of the exchange's: a line of the log, and a count."""
         error = action.error
         self._context.receiver.fault(error)
-        known = {"code": error.code, "topic": error.topic, "retry_after": error.retry_after}
-        known |= {"kind": error.kind, "message": error.message, "consequence": action.consequence}
-        shown = {name: value for name, value in known.items() if value not in (None, "")}
-        self._context.log.warning("exchange_error", connection=self.plan.name, **shown)
+        more: dict[str, Any] = {"code": error.code, "topic": error.topic, "retry_after": error.retry_after}
+        more["consequence"] = action.consequence
+        more = {name: value for name, value in more.items() if value not in (None, "")} | {"message": error.message}
+        self._context.log.warning("exchange_error", connection=self.plan.name, kind=error.kind, **more)
 
     async def _hold_back(self, error: HandshakeError) -> HandshakeError:
         """The refusal may be for all connections from here, and last longer if one of them tries again."""

@@ -200,8 +200,9 @@ class TestOrders:
         assert (order.kind, order.price) == ("trailing-stop-limit", price)
 
     def test_an_order_that_is_not_known_is_asked_for(self):
-        rest = Rest(QueryOrders={ORDER: frames.ORDER_ROW | {"status": "canceled", "closetm": 1695378785.5}})
+        rest = Rest(OpenOrders={"open": {}})
         session = synced(rest)
+        rest.results["QueryOrders"] = {ORDER: frames.ORDER_ROW | {"status": "canceled", "closetm": 1695378785.5}}
         assert data(session.receive(frames.NEW, NOW)) == []
         session.actions.clear()
         session.tick(NOW + 10 * SECOND)
