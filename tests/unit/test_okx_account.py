@@ -95,6 +95,13 @@ class TestOrders:
         take(session, order(state="canceled", uTime="1597026383999"))
         assert take(session, frames.ORDER) == []
 
+    @pytest.mark.parametrize("time", ["1597026383085", "1597026383999"])
+    def test_nor_where_an_earlier_state_is_told_again_as_if_it_were_newer(self, time):
+        session = subscribed()
+        part = order(state="partially_filled", accFillSz="1", uTime="1597026383084")
+        assert len(take(session, part, order(state="filled", accFillSz="3"))) == 2
+        assert take(session, order(state="partially_filled", accFillSz="1", uTime=time)) == []
+
     def test_the_first_that_is_heard_of_an_order_may_be_its_end(self):
         [event] = take(subscribed(), order(state="canceled", cancelSource="31"))
         assert (event.status, event.price, event.size, event.filled) == ("cancelled", "999", "3", "0")
