@@ -123,6 +123,11 @@ class TestState:
         state = states(synced(Answers({"/v5/execution/list?category=linear": rows})))[Channel.FILLS]
         assert [fill.fill_id for fill in state.events] == ["a", "b"]
 
+    def test_fills_of_one_millisecond_are_oldest_first_too(self):
+        rows = [frames.row(frames.EXECUTION, execId=ident) for ident in ("c", "b", "a")]
+        state = states(synced(Answers({"/v5/execution/list?category=linear": rows})))[Channel.FILLS]
+        assert [fill.fill_id for fill in state.events] == ["a", "b", "c"]
+
     def test_more_fills_than_can_be_listed_are_a_gap(self):
         cursors = count()
 

@@ -280,6 +280,11 @@ class TestCatchingUp:
             ("2", "0.52", "0.04"),
         ]
 
+    def test_fills_of_one_millisecond_come_oldest_first_as_they_happened(self):
+        rows = [frames.FILL | {"tradeId": str(number)} for number in (12, 11, 10)]
+        session, _, _ = fetched({"/api/v5/trade/fills": rows})
+        assert [fill.fill_id for fill in states(session)[Channel.FILLS].events] == ["10", "11", "12"]
+
     def test_a_list_of_fills_without_end_is_a_gap(self):
         page = [frames.FILL | {"billId": str(number)} for number in range(100)]
         _, _, events = fetched({"/api/v5/trade/fills": page})

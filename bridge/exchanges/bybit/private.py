@@ -298,7 +298,7 @@ class AccountSession(LoggedInSession, BybitSession):
             for begin in range(start, end, _WEEK):
                 query = f"category={category}&startTime={begin}&endTime={min(begin + _WEEK, end)}&limit=100"
                 found, whole = yield from self._rest.pages("/v5/execution/list", query, now, self._account)
-                rows += [row | {"category": category} for row in found]
+                rows += [row | {"category": category} for row in reversed(found)]  # the newest come first
                 all_there = all_there and whole
         read = partial(self._read, "execution", recv=now)
         return self._state.restate_fills(rows, read, now, time="execTime", whole=all_there)

@@ -301,6 +301,7 @@ class AccountSession(Session):
             if "proof_token_required" not in error.message:
                 raise
             return state.refuse(Channel.FILLS, error, now)
+        rows.reverse()  # the newest come first
         rows.sort(key=lambda row: row.get("trade_time", "").replace("Z", "."))  # of texts with and without decimals
         fills: list[Fill] = []
 

@@ -370,7 +370,7 @@ class AccountSession(LoggedInSession, OkxSession):
         all_there = True
         for path, query in calls:
             found, whole = yield from self._rest.pages(path, query, now, self._account)
-            rows += found
+            rows += reversed(found)  # the newest come first
             all_there = all_there and whole
         read = partial(self._read, "fills", recv=now)
         return self._state.restate_fills(rows, read, now, time="fillTime", whole=all_there)
