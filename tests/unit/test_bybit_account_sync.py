@@ -80,11 +80,37 @@ class TestState:
         synced(answers, memory)
         assert not [called for called in answers.called if "openOnly=1" in called or "history" in called]
 
-    def test_one_fetch_looks_up_fifty_orders_at_most(self):
+    def test_one_fetch_looks_up_fifty_orders_at_most_and_the_next_one_the_others(self):
         memory, answers = AccountMemory(), Answers()
         take(subscribed(memory=memory), *(frames.changed(frames.ORDER, orderId=f"o-{number}") for number in range(60)))
-        synced(answers, memory)
+        session = synced(answers, memory)
         assert len([called for called in answers.called if called.startswith("/v5/order/history?")]) == 50
+        assert sum(not states(session)[Channel.ORDERS].covers(event) for event in memory.open_orders.values()) == 10
+        session.actions.clear()
+        session.tick(T0 + 7 * SECOND)
+        assert wants(session) == 1
+        answers.called.clear()
+        synced(answers, session=session, now=T0 + 7 * SECOND)
+        assert len([called for called in answers.called if called.startswith("/v5/order/history?")]) == 10
+        assert memory.open_orders == {}
+
+    @pytest.mark.parametrize("category", ["spot", "linear"])
+    def test_the_end_of_one_whose_pair_was_listed_later_is_looked_up_in_either_category(self, category):
+        """A symbol that isn't known doesn't say in which of them it is."""
+        memory, row = AccountMemory(), {"symbol": "NEWUSDT", "category": category}
+        take(subscribed(memory=memory), frames.changed(frames.ORDER, **row))
+        history = f"/v5/order/history?category={category}&orderId={ORDER}"
+        answers = Answers({history: [frames.row(frames.ORDER, **row, orderStatus="Cancelled")]})
+        [order] = states(synced(answers, memory))[Channel.ORDERS].events
+        assert (order.pair, order.status) == ("NEWUSDT", "cancelled")
+
+    def test_one_that_is_known_to_have_ended_is_not_open_again_by_an_older_list(self):
+        memory = AccountMemory()
+        session = subscribed(memory=memory)
+        take(session, frames.ORDER, frames.changed(frames.ORDER, orderStatus="Filled", cumExecQty="1"))
+        session = synced(Answers({OPEN + PERP: [frames.row(frames.ORDER)]}), session=session)
+        assert list(states(session)[Channel.ORDERS].events) == []
+        assert memory.open_orders == {}
 
     def test_fills_go_on_where_the_stream_ends(self):
         memory, answers = AccountMemory(), Answers()
@@ -122,6 +148,11 @@ class TestState:
         rows[2]["execTime"] = "1546270400353"
         state = states(synced(Answers({"/v5/execution/list?category=linear": rows})))[Channel.FILLS]
         assert [fill.fill_id for fill in state.events] == ["a", "b"]
+
+    def test_fills_of_one_millisecond_are_oldest_first_too(self):
+        rows = [frames.row(frames.EXECUTION, execId=ident) for ident in ("c", "b", "a")]
+        state = states(synced(Answers({"/v5/execution/list?category=linear": rows})))[Channel.FILLS]
+        assert [fill.fill_id for fill in state.events] == ["a", "b", "c"]
 
     def test_more_fills_than_can_be_listed_are_a_gap(self):
         cursors = count()
@@ -190,14 +221,14 @@ class TestState:
     @pytest.mark.parametrize(
         ("path", "bad", "channel"),
         [
-            (OPEN + PERP, frames.row(frames.ORDER, side=7), Channel.ORDERS),
-            ("/v5/position/list?settleCoin=USDT", frames.row(frames.POSITION, size="x"), Channel.POSITIONS),
-            ("/v5/account/wallet-balance?", frames.wallet(locked="x"), Channel.BALANCES),
+            (OPEN + PERP, frames.row(frames.ORDER, orderId=""), Channel.ORDERS),
+            ("/v5/position/list?settleCoin=USDT", frames.row(frames.POSITION, symbol="a b"), Channel.POSITIONS),
+            ("/v5/account/wallet-balance?", frames.wallet(coin=""), Channel.BALANCES),
             ("/v5/account/wallet-balance?", {"coin": 7}, Channel.BALANCES),
             ("/v5/execution/list?category=linear", frames.row(frames.EXECUTION, execQty=""), Channel.FILLS),
         ],
     )
-    def test_a_bad_row_makes_nothing_look_gone(self, path, bad, channel):
+    def test_a_bad_row_of_nobody_knows_what_makes_nothing_look_gone(self, path, bad, channel):
         memory = AccountMemory(currencies={"DOGE": None})
         session = synced(Answers({path: [bad]}), memory)
         state = states(session)[channel]
@@ -205,6 +236,25 @@ class TestState:
         assert not state.covers(None)
         assert controls(session.fetched) == [("gap", str(channel), "main")]
         assert len([action for action in session.actions if isinstance(action, Reject)]) == 1
+
+    def test_a_bad_row_spares_only_what_it_is_of(self):
+        memory = AccountMemory(currencies={"DOGE": None, "BTC": None})
+        session = subscribed(memory=memory)
+        other = {"symbol": "ETHUSDT"}
+        take(session, frames.ORDER, frames.changed(frames.ORDER, orderId="gone"))
+        take(session, frames.POSITION, frames.changed(frames.POSITION, **other))
+        known = {order.order_id: order for order in memory.open_orders.values()}
+        bad = {
+            OPEN + PERP: [frames.row(frames.ORDER, orderStatus="Suspended")],
+            "/v5/position/list?settleCoin=USDT": [frames.row(frames.POSITION, positionIdx=7)],
+            "/v5/account/wallet-balance?": [frames.wallet(walletBalance="x")],
+        }
+        session = synced(Answers(bad), session=session)
+        found = states(session)
+        covers = found[Channel.ORDERS].covers
+        assert [covers(known[ident]) for ident in (ORDER, "gone")] == [False, True]
+        assert [(flat.pair, flat.side) for flat in found[Channel.POSITIONS].events] == [("ETH-USDT-PERP", "")]
+        assert [(zero.currency, zero.available) for zero in found[Channel.BALANCES].events] == [("DOGE", "0")]
 
     def test_a_failure_is_said_and_tried_again(self):
         answers = Answers({"/v5/position/list?": HttpResponse(500, b"{}")})

@@ -169,6 +169,27 @@ class TestOrders:
         account.wait(1)
         assert account.rest.paths()[0] == "/orders/historical/batch"
 
+    @pytest.mark.parametrize("status", ["CANCEL_QUEUED", "SOMETHING_NEW"])
+    @pytest.mark.parametrize("filled", ["0", "0.0004"])
+    def test_one_that_is_about_to_end_keeps_its_size(self, status, filled):
+        """The channel may tell that nothing is left of it."""
+        account = Account().synced()
+        account.orders(bare("o", limit_price="5"))
+        told = {"status": status, "cumulative_quantity": filled, "leaves_quantity": "0"}
+        found = account.orders(bare("o", limit_price="5", **told))
+        ended = account.orders(bare("o", limit_price="5", **told | {"status": "CANCELLED"}))
+        assert {order.size for order in [*found, *ended]} == {"0.001"}
+
+    def test_of_one_that_is_not_known_a_size_of_nothing_is_none(self):
+        [order] = Account().synced().orders(bare("o", limit_price="5", status="CANCEL_QUEUED", leaves_quantity="0"))
+        assert order.size == ""
+
+    def test_one_that_was_made_smaller_is_smaller(self):
+        account = Account().synced()
+        account.orders(bare("o", limit_price="5"))
+        [order] = account.orders(bare("o", limit_price="5", leaves_quantity="0.0006"))
+        assert order.size == "0.0006"
+
     def test_many_that_are_missing_are_looked_up_fifty_at_a_time_and_none_looks_closed(self):
         exchange, answers = coinbase(), Answers()
         account = Account(exchange, answers).synced()

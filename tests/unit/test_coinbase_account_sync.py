@@ -89,6 +89,11 @@ class TestFills:
         [warning] = account.did(Warn)
         assert warning.message == "REST shows too few fills of these orders: 'o'"
 
+    def test_fills_of_one_moment_come_oldest_first_as_they_happened(self):
+        rows = [part(ident, "o", "1") for ident in ("c", "b", "a")]
+        account = Account(answers=Answers({frames.FILLS: fills(*rows)})).accept()
+        assert [fill.fill_id for fill in account.fetch()] == ["a", "b", "c"]
+
     @pytest.mark.parametrize("kind", ["REVERSAL", "CORRECTION", "SYNTHETIC"])
     def test_adjustments_are_none(self, kind):
         rows = [part("a", "o", "1", trade_type=kind), part("b", "o", "1")]

@@ -95,6 +95,13 @@ class TestOrders:
         take(session, order(state="canceled", uTime="1597026383999"))
         assert take(session, frames.ORDER) == []
 
+    @pytest.mark.parametrize("time", ["1597026383085", "1597026383999"])
+    def test_nor_where_an_earlier_state_is_told_again_as_if_it_were_newer(self, time):
+        session = subscribed()
+        part = order(state="partially_filled", accFillSz="1", uTime="1597026383084")
+        assert len(take(session, part, order(state="filled", accFillSz="3"))) == 2
+        assert take(session, order(state="partially_filled", accFillSz="1", uTime=time)) == []
+
     def test_the_first_that_is_heard_of_an_order_may_be_its_end(self):
         [event] = take(subscribed(), order(state="canceled", cancelSource="31"))
         assert (event.status, event.price, event.size, event.filled) == ("cancelled", "999", "3", "0")
@@ -273,6 +280,11 @@ class TestCatchingUp:
             ("2", "0.52", "0.04"),
         ]
 
+    def test_fills_of_one_millisecond_come_oldest_first_as_they_happened(self):
+        rows = [frames.FILL | {"tradeId": str(number)} for number in (12, 11, 10)]
+        session, _, _ = fetched({"/api/v5/trade/fills": rows})
+        assert [fill.fill_id for fill in states(session)[Channel.FILLS].events] == ["10", "11", "12"]
+
     def test_a_list_of_fills_without_end_is_a_gap(self):
         page = [frames.FILL | {"billId": str(number)} for number in range(100)]
         _, _, events = fetched({"/api/v5/trade/fills": page})
@@ -296,6 +308,35 @@ class TestCatchingUp:
             (ORDER, "filled")
         ]
 
+    def test_an_instrument_that_is_listed_no_more_stops_nothing_and_is_told_once(self):
+        session = subscribed()
+        take(session, *(order(ordId=ident, instId="OLD-USDT") for ident in ("1", "2")), frames.ORDER)
+        unknown = b'{"code":"51001","msg":"Instrument ID does not exist.","data":[]}'
+        answers = {
+            "/api/v5/trade/order?instId=OLD-USDT": unknown,
+            "/api/v5/trade/order?instId=BTC-USDT": [frames.row(frames.ORDER, state="canceled")],
+        }
+        session, _, _ = fetched(answers, session, T0 + SECOND)
+        assert set(states(session)) == {Channel.ORDERS, Channel.POSITIONS, Channel.FILLS, Channel.BALANCES}
+        assert [event.order_id for event in states(session)[Channel.ORDERS].events] == [ORDER]
+        [warning] = actions(session, Warn)
+        assert warning.message.startswith("OLD-USDT is not listed any more")
+
+    def test_an_order_of_a_swap_that_was_listed_later_is_looked_up_by_its_own_name(self):
+        session, symbol = subscribed(), "NEWC-USDT-SWAP"
+        take(session, order(instId=symbol, instType="SWAP"))
+        ended = [frames.row(frames.ORDER, instId=symbol, instType="SWAP", state="canceled")]
+        session, _, _ = fetched({f"/api/v5/trade/order?instId={symbol}": ended}, session, T0 + SECOND)
+        [event] = states(session)[Channel.ORDERS].events
+        assert (event.pair, event.status) == ("NEWC-USDT-PERP", "cancelled")
+
+    def test_one_that_is_open_still_is_not_looked_up(self):
+        session, row = subscribed(), {"instId": "NEWC-USDT-SWAP", "instType": "SWAP"}
+        take(session, order(**row))
+        listed = {"/api/v5/trade/orders-pending": [frames.row(frames.ORDER, **row)]}
+        session, table, _ = fetched(listed, session, T0 + SECOND)
+        assert not [called for called in table.called if called.startswith("/api/v5/trade/order?")]
+
     def test_what_is_left_out_is_zero(self):
         session = subscribed()
         take(session, frames.BALANCE, frames.POSITION)
@@ -304,6 +345,14 @@ class TestCatchingUp:
         assert (balance.currency, balance.available, balance.reserved) == ("BTC", "0", "0")
         [flat] = states(session)[Channel.POSITIONS].events
         assert (flat.pair, flat.side, flat.leg, flat.size, flat.contracts) == ("BTC-USDT-PERP", "", "long", "0", "0")
+
+    def test_a_bad_row_spares_only_what_it_is_of(self):
+        session = subscribed()
+        take(session, frames.POSITION, frames.changed(frames.POSITION, instId="BTC-USDT-261225"))
+        bad = {"/api/v5/account/positions": [frames.row(frames.POSITION, posSide="up")]}
+        session, _, _ = fetched(bad, session, T0 + SECOND)
+        [flat] = states(session)[Channel.POSITIONS].events
+        assert (flat.pair, flat.side) == ("BTC-USDT-261225", "")
 
     def test_cross_and_isolated_in_one_list_are_one_state(self):
         rows = [frames.row(frames.POSITION, posSide="net", mgnMode=mode) for mode in ("cross", "isolated")]
@@ -319,11 +368,19 @@ class TestCatchingUp:
         [event] = states(session)[Channel.POSITIONS].events
         assert event.contracts == "2"
 
-    def test_one_fetch_looks_up_fifty_orders_at_most(self):
-        session = subscribed()
+    def test_one_fetch_looks_up_fifty_orders_at_most_and_the_next_one_the_others(self):
+        memory = AccountMemory()
+        session = subscribed(memory=memory)
         take(session, *(order(ordId=str(number)) for number in range(1, 61)))
         _, table, _ = fetched({}, session, T0 + SECOND)
         assert len([called for called in table.called if called.startswith("/api/v5/trade/order?")]) == 50
+        assert sum(not states(session)[Channel.ORDERS].covers(event) for event in memory.open_orders.values()) == 10
+        session.actions.clear()
+        session.tick(T0 + 7 * SECOND)
+        assert wants(session) == 1
+        _, table, _ = fetched({}, session, T0 + 7 * SECOND)
+        assert len([called for called in table.called if called.startswith("/api/v5/trade/order?")]) == 10
+        assert memory.open_orders == {}
 
     @pytest.mark.parametrize(("hours", "begin"), [(70, 70 * 3_600_000 + 60_000), (2_400, 90 * DAY)])
     def test_fills_are_asked_for_as_far_back_as_the_exchange_keeps_them(self, hours, begin):

@@ -21,6 +21,7 @@ from bridge.exchanges.bybit.public import NAME, BybitSession, Envelope, millisec
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.exchanges.toolkit.accounts.logged_in_session import LoggedInSession
 from bridge.exchanges.toolkit.accounts.login import LogIn, refused_by_rest
+from bridge.exchanges.toolkit.accounts.open_orders import settle_orders
 from bridge.exchanges.toolkit.accounts.private import PrivateState, Step
 from bridge.exchanges.toolkit.pairs.names import Names
 from bridge.exchanges.toolkit.rest.rest import TimedRest
@@ -34,6 +35,7 @@ from bridge.exchanges.toolkit.values.numbers import (
     check_values,
     shortened,
 )
+from bridge.exchanges.toolkit.values.row_lists import named
 from bridge.exchanges.toolkit.values.salvage import UNREADABLE, readable
 from bridge.model import Balance, Channel, Event, Fill, Order, Position
 
@@ -48,8 +50,6 @@ _WINDOW = "5000"
 _WEEK = 7 * 24 * 3600 * 1000 - 1
 """Milliseconds that one question about executions may span."""
 _ALL_HISTORY = 104 * _WEEK
-_MOST_LOOKED_UP = 50
-"""Orders whose end is asked for one by one."""
 _SETTLED_IN = ("USDT", "USDC")
 _CATEGORIES = ("spot", "linear")
 _SCOPES = (("spot", ""), *(("linear", f"&settleCoin={coin}") for coin in _SETTLED_IN))
@@ -211,21 +211,26 @@ class AccountSession(LoggedInSession, BybitSession):
             return []
         if category not in _CATEGORIES:
             raise ValueError(f"category {shortened(category)}")
-        check_ids(row["symbol"])
-        pair = self._names.pair(category, row["symbol"])
         if topic == "order":
-            return [self._order(row, pair, category, recv)]
+            return [self._order(row, recv)]
+        pair = self._pair(row)
         return [self._fill(row, pair, recv) if topic == "execution" else self._position(row, pair, recv)]
 
-    def _order(self, row: Row, pair: str, category: str, recv: int) -> Order:
+    def _pair(self, row: Row) -> str:
+        check_ids(row["symbol"])
+        return self._names.pair(row["category"], row["symbol"])
+
+    def _order(self, row: Row, recv: int) -> Order:
         """An order's newest state; a market order shows a price of the exchange's own, and may count in the quote coin."""
         order_id, client_id = row["orderId"], row.get("orderLinkId", "")
         kind, side = row["orderType"].lower(), row["side"]
         market, unit = kind == "market", row.get("marketUnit", "")
-        in_quote = unit == "quoteCoin" or (category == "spot" and market and side == "Buy" and unit != "baseCoin")
+        in_quote = unit == "quoteCoin" or (
+            row["category"] == "spot" and market and side == "Buy" and unit != "baseCoin"
+        )
         price, size, filled = "" if market else row["price"], "" if in_quote else row["qty"], row["cumExecQty"] or "0"
         ts, name, status = milliseconds(int(row["updatedTime"])), self._account.name, _STATUS[row["orderStatus"]]
-        ids = (order_id, client_id, pair, kind, _SIDES[side])
+        ids = (order_id, client_id, self._pair(row), kind, _SIDES[side])
         return checked(Order(name, ts, recv, *ids, price, size, filled, status))
 
     def _fill(self, row: Row, pair: str, recv: int) -> Fill:
@@ -267,26 +272,38 @@ class AccountSession(LoggedInSession, BybitSession):
 
     def _sync_orders(self, now: int) -> Flow[list[Output]]:
         """Open orders, and what has become of those that were."""
-        missing = set(self._memory.open_orders)
+        missing = {order_id for _, order_id in self._memory.open_orders}
         rows: list[Row] = []
+        name, state, memory = named("orderId"), self._state, self._memory
         for scope in ("openOnly=0", "openOnly=1"):
             for category, coin in _SCOPES if scope == "openOnly=0" or missing else ():
                 found = yield from self._list("/v5/order/realtime", category, f"{coin}&{scope}&limit=50", now)
-                rows += [row for row in found if scope == "openOnly=0" or self._ident(row) in missing]
-            missing -= {self._ident(row) for row in rows}
-        for pair, order_id in sorted(missing)[:_MOST_LOOKED_UP]:
-            category = self._names.symbol(pair)[0] or "linear"
-            rows += yield from self._list("/v5/order/history", category, f"&orderId={quote(order_id)}", now)
-        return self._state.restate(Channel.ORDERS, rows, lambda row: self._read("order", row, now), now)
+                rows += [row for row in found if scope == "openOnly=0" or name(row) in missing]
+            missing.difference_update(map(name, rows))
+        pairs = {order_id: pair for pair, order_id in memory.open_orders}
 
-    def _ident(self, row: Row) -> tuple[str, str]:
-        return self._names.pair(row["category"], row.get("symbol", "")), row.get("orderId", "")
+        def look_up(order_id: str) -> Flow[list[Row]]:
+            category = self._names.symbol(pairs[order_id])[0]
+            found: list[Row] = []
+            for either in [category] if category else _CATEGORIES:
+                found += yield from self._list("/v5/order/history", either, f"&orderId={quote(order_id)}", now)
+            return found
+
+        def read(row: Row) -> Order:
+            return self._order(row, now)
+
+        return (yield from settle_orders(state, memory, rows, now, read=read, name=name, look_up=look_up))
 
     def _sync_positions(self, now: int) -> Flow[list[Output]]:
         rows: list[Row] = []
         for coin in _SETTLED_IN:
             rows += yield from self._list("/v5/position/list", "linear", f"&settleCoin={coin}&limit=200", now)
-        return self._state.restate(Channel.POSITIONS, rows, lambda row: self._read("position", row, now), now)
+
+        def pair(row: Row) -> str:
+            return self._pair(row) if named("symbol")(row) else ""
+
+        read = partial(self._read, "position", recv=now)
+        return self._state.restate(Channel.POSITIONS, rows, read, now, name=pair)
 
     def _sync_fills(self, now: int) -> Flow[list[Output]]:
         """The fills since the newest that is known, or of the last day; those that the stream has are repeats."""
@@ -298,7 +315,7 @@ class AccountSession(LoggedInSession, BybitSession):
             for begin in range(start, end, _WEEK):
                 query = f"category={category}&startTime={begin}&endTime={min(begin + _WEEK, end)}&limit=100"
                 found, whole = yield from self._rest.pages("/v5/execution/list", query, now, self._account)
-                rows += [row | {"category": category} for row in found]
+                rows += [row | {"category": category} for row in reversed(found)]  # the newest come first
                 all_there = all_there and whole
         read = partial(self._read, "execution", recv=now)
         return self._state.restate_fills(rows, read, now, time="execTime", whole=all_there)
@@ -306,7 +323,12 @@ class AccountSession(LoggedInSession, BybitSession):
     def _sync_balances(self, now: int) -> Flow[list[Output]]:
         answer = yield from self._rest.get("/v5/account/wallet-balance", "accountType=UNIFIED", now, self._account)
         rows = nested_rows(answer.result.get("list", msgspec.Raw(b"[]")), "coin")
-        return self._state.restate(Channel.BALANCES, rows, lambda row: self._read("wallet", row, now), now)
+
+        def coin(row: Row) -> str:
+            return named("coin")(row) if "walletBalance" in row else ""
+
+        read = partial(self._read, "wallet", recv=now)
+        return self._state.restate(Channel.BALANCES, rows, read, now, name=coin)
 
     def _list(self, path: str, category: str, query: str, now: int) -> Flow[list[Row]]:
         """All rows of one category, which they don't name themselves."""

@@ -6,7 +6,7 @@ is never replaced by a second one beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -37,8 +37,9 @@ from bridge.exchanges.toolkit.accounts.private import NOT_ALL_FILLS
 from bridge.exchanges.toolkit.timing.waiting import LONG_WAIT
 from bridge.exchanges.toolkit.values.fields import Row, decode_rows, first
 from bridge.exchanges.toolkit.values.message_numbers import MessageNumbers
-from bridge.exchanges.toolkit.values.numbers import SECOND, id_or_empty, shortened
+from bridge.exchanges.toolkit.values.numbers import SECOND, shortened
 from bridge.exchanges.toolkit.values.remains import Remains, fields_in, row_in, rows_in, text_in
+from bridge.exchanges.toolkit.values.row_lists import named
 from bridge.exchanges.toolkit.values.salvage import WRONG, Damage
 from bridge.model import Channel, Event, Fill, Order
 
@@ -285,7 +286,7 @@ class AccountSession(Session):
 
         also, memory = [row["order_id"] for row, _ in self._held], self._memory
         out = yield from settle_orders(
-            self._state, memory, rows, now, read=read, name=_order_id, look_up=look_up, also=also
+            self._state, memory, rows, now, read=read, name=named("order_id"), look_up=look_up, also=also
         )
         self._looked_up.intersection_update(order.order_id for order in memory.open_orders.values())
         return [*out, *self._let_go(self._state.at(now))]
@@ -301,6 +302,7 @@ class AccountSession(Session):
             if "proof_token_required" not in error.message:
                 raise
             return state.refuse(Channel.FILLS, error, now)
+        rows.reverse()  # the newest come first
         rows.sort(key=lambda row: row.get("trade_time", "").replace("Z", "."))  # of texts with and without decimals
         fills: list[Fill] = []
 
@@ -342,7 +344,7 @@ class AccountSession(Session):
             return [self._rows.balance(wallets[row["currency"]], now)]
 
         ones = [held[0] for held in wallets.values()]
-        return [*out, *self._state.restate(Channel.BALANCES, ones, read, now, name=_named("currency"))]
+        return [*out, *self._state.restate(Channel.BALANCES, ones, read, now, name=named("currency"))]
 
     def _sync_positions(self, now: int) -> Flow[list[Output]]:
         """Positions of US derivatives; an account without them may be refused."""
@@ -356,12 +358,4 @@ class AccountSession(Session):
         def read(row: Row) -> list[Event]:
             return [self._rows.position(row, now)]
 
-        return self._state.restate(Channel.POSITIONS, rows, read, now, name=_named("product_id"))
-
-
-def _named(field: str) -> Callable[[Row], str]:
-    """Reads what a row is of; empty where that isn't told."""
-    return lambda row: id_or_empty(row.get(field, ""))
-
-
-_order_id = _named("order_id")
+        return self._state.restate(Channel.POSITIONS, rows, read, now, name=named("product_id"))

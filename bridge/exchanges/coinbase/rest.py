@@ -169,7 +169,8 @@ class Rows:
     def _size(self, row: Row, term: Row, filled: str, status: str, *, bought: bool) -> str:
         """An order's size in coins or contracts; empty where it was given in money, or isn't known.
 
-        The channel tells what is left, of open orders only; of one ``bought`` at the market's price it may be money.
+        The channel tells what is left, of open orders only: of one that is about to end it may be too little, and of one
+        ``bought`` at the market's price it may be money.
         """
         base, left = term.get("base_size", ""), row.get("leaves_quantity", "")
         check_amounts(base, left)
@@ -177,10 +178,12 @@ class Rows:
             self._memory.take_in_money(row["order_id"])
         if row["order_id"] in self._memory.in_money:
             return ""
-        if not base and not bought and left and status in _OPEN:
-            return plain(EXACT.add(Decimal(filled), Decimal(left)))
         known = self._memory.newest(row["product_id"], row["order_id"])
         before = (known.contracts or known.size) if known else ""
+        if not base and not bought and Decimal(left or 0) and status in _OPEN:
+            told = EXACT.add(Decimal(filled), Decimal(left))
+            if row["status"] in _BEGUN or told >= Decimal(before or 0):
+                return plain(told)
         return base or before or (filled if status == "filled" and not bought else "")
 
     def fill(self, row: Row, recv: int) -> list[Fill]:

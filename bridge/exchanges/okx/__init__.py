@@ -29,7 +29,7 @@ from bridge.exchanges.api import (
     ListedPair,
     Profile,
 )
-from bridge.exchanges.okx.private import PRIVATE, AccountSession, OkxRest, clock
+from bridge.exchanges.okx.private import PRIVATE, AccountSession, OkxRest, clock, symbol_of
 from bridge.exchanges.okx.public import NAME, PublicSession
 from bridge.exchanges.toolkit.hosted import HostedExchange
 from bridge.exchanges.toolkit.pairs.listing import share_out, streams_of
@@ -139,7 +139,7 @@ class Okx(HostedExchange):
 
     @classmethod
     def by_convention(cls, pair: str) -> tuple[str, str]:
-        return "", f"{pair.removesuffix('-PERP')}-SWAP" if pair.endswith("-PERP") else pair
+        return "", symbol_of(pair)
 
     @property
     def needs_list(self) -> bool:

@@ -36,6 +36,7 @@ from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.exchanges.toolkit.accounts.logged_in_session import LoggedInSession
 from bridge.exchanges.toolkit.accounts.login import LogIn, refused_by_rest
 from bridge.exchanges.toolkit.accounts.margin_modes import MarginModes
+from bridge.exchanges.toolkit.accounts.open_orders import settle_orders
 from bridge.exchanges.toolkit.accounts.private import PrivateState, Step
 from bridge.exchanges.toolkit.pairs.names import Names
 from bridge.exchanges.toolkit.rest.rest import TimedRest
@@ -52,14 +53,14 @@ from bridge.exchanges.toolkit.values.numbers import (
     check_ids,
     check_values,
     check_words,
-    id_or_empty,
     shortened,
 )
 from bridge.exchanges.toolkit.values.order_states import OrderStates
+from bridge.exchanges.toolkit.values.row_lists import named
 from bridge.exchanges.toolkit.values.salvage import UNREADABLE, readable
 from bridge.model import Balance, Channel, Event, Fill, Order, Position
 
-__all__ = ["PRIVATE", "AccountSession", "OkxRest", "clock", "sign"]
+__all__ = ["PRIVATE", "AccountSession", "OkxRest", "clock", "sign", "symbol_of"]
 
 PRIVATE = {
     "orders": (Channel.ORDERS, Channel.FILLS),
@@ -81,9 +82,7 @@ _RECENT = 3 * _DAY - 3600 * 1000
 """Milliseconds that the quick list of fills reaches back; an hour less than it says."""
 _ALL_HISTORY = 90 * _DAY
 _TYPES = ("SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION")
-_MOST_LOOKED_UP = 50
-"""Orders whose end is asked for one by one."""
-_NO_SUCH_ORDER = 51603
+_NO_SUCH_ORDER, _NO_SUCH_INSTRUMENT = 51603, 51001
 _LATE, _RATES = 50102, (50011, 50061)
 _OF_THE_KEY = (50030, 50101, *range(50103, 50121))
 """Codes by which REST refuses a key: it is wrong, of another region or of the demo, or may not do this (50030, 50120)."""
@@ -99,6 +98,11 @@ _LEGS = {"net": "", "": "", "long": "long", "short": "short"}
 def sign(secret: str, text: str) -> str:
     """Base64 of HMAC-SHA256: of ``<seconds>GET/users/self/verify`` to log in, of ``<time>GET<path and query>`` for a call."""
     return base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()).decode()
+
+
+def symbol_of(pair: str) -> str:
+    """The exchange's name of a pair by its convention: ``BTC-USDT-SWAP`` of ``BTC-USDT-PERP``."""
+    return f"{pair.removesuffix('-PERP')}-SWAP" if pair.endswith("-PERP") else pair
 
 
 class _Answer(Struct):
@@ -338,24 +342,37 @@ class AccountSession(LoggedInSession, OkxSession):
 
     def _sync_orders(self, now: int) -> Flow[list[Output]]:
         """Open orders, and what has become of those that were; one that was cancelled unfilled is forgotten after hours."""
-        missing = set(self._memory.open_orders)
         rows = yield from self._whole_list("/api/v5/trade/orders-pending", f"limit={_LIMIT}", now)
         self._has_answered()
-        missing -= {(self._names.pair("", row.get("instId", "")), row.get("ordId", "")) for row in rows}
-        for pair, order_id in sorted(missing)[:_MOST_LOOKED_UP]:
-            symbol = self._names.symbol(pair)[1] or pair
+        pairs = {order_id: pair for pair, order_id in self._memory.open_orders}
+
+        def look_up(order_id: str) -> Flow[list[Row]]:
+            symbol = self._names.symbol(pairs[order_id])[1] or symbol_of(pairs[order_id])
             query = f"instId={quote(symbol)}&ordId={quote(order_id)}"
             try:
-                rows += decode_rows((yield from self._rest.get("/api/v5/trade/order", query, now, self._account)).data)
+                return decode_rows((yield from self._rest.get("/api/v5/trade/order", query, now, self._account)).data)
             except RestError as error:
-                if error.code != _NO_SUCH_ORDER:
+                if error.code == _NO_SUCH_INSTRUMENT:
+                    self._state.remark(f"{symbol} is not listed any more: how its orders have ended is not known")
+                elif error.code != _NO_SUCH_ORDER:
                     raise
-        return self._restate(Channel.ORDERS, "order", rows, now, "ordId")
+                return []
+
+        def read(row: Row) -> Order:
+            return self._order(row, self._pair(row), now)
+
+        state, memory = self._state, self._memory
+        return (yield from settle_orders(state, memory, rows, now, read=read, name=named("ordId"), look_up=look_up))
 
     def _sync_positions(self, now: int) -> Flow[list[Output]]:
         rows = yield from self._whole_list("/api/v5/account/positions", "", now)
         self._modes.begin(now)
-        return self._restate(Channel.POSITIONS, "positions", rows, now)
+
+        def pair(row: Row) -> str:
+            return self._pair(row) if named("instId")(row) else ""
+
+        read = partial(self._read, "positions", recv=now)
+        return self._state.restate(Channel.POSITIONS, rows, read, now, name=pair)
 
     def _sync_fills(self, now: int) -> Flow[list[Output]]:
         """The fills since the newest that is known, or of the last day; those that the stream has are repeats."""
@@ -370,17 +387,12 @@ class AccountSession(LoggedInSession, OkxSession):
         all_there = True
         for path, query in calls:
             found, whole = yield from self._rest.pages(path, query, now, self._account)
-            rows += found
+            rows += reversed(found)  # the newest come first
             all_there = all_there and whole
         read = partial(self._read, "fills", recv=now)
         return self._state.restate_fills(rows, read, now, time="fillTime", whole=all_there)
 
     def _sync_balances(self, now: int) -> Flow[list[Output]]:
         answer = yield from self._rest.get("/api/v5/account/balance", "", now, self._account)
-        return self._restate(Channel.BALANCES, "account", nested_rows(answer.data, "details"), now, "ccy")
-
-    def _restate(self, channel: Channel, topic: str, rows: list[Row], now: int, name: str = "") -> list[Output]:
-        """``name``: the field that says which order or currency a row is of, where it can't be understood otherwise."""
-        return self._state.restate(
-            channel, rows, lambda row: self._read(topic, row, now), now, name=lambda row: id_or_empty(row.get(name, ""))
-        )
+        rows, read = nested_rows(answer.data, "details"), partial(self._read, "account", recv=now)
+        return self._state.restate(Channel.BALANCES, rows, read, now, name=named("ccy"))

@@ -29,8 +29,6 @@ def settle_orders(
 ) -> Flow[list[Output]]:
     """Hand on all open orders, and the last state of those that were open.
 
-    What the list tells is not newer than what is known: orders that are known to be further stay as they are.
-
     Args:
         state: the account's.
         memory: what is known of it.
@@ -54,17 +52,9 @@ def settle_orders(
     if left:
         state.want(now)
 
-    def news(row: Row) -> list[Event]:
-        """An order, or what is known of it, if that is newer; one that is known to have ended is no news."""
-        order = read(row)
-        if not memory.is_late(order):
-            return [order]
-        before = memory.open_orders.get((order.pair, order.order_id))
-        return [before] if before else []
-
     def covers(event: Event) -> bool:
         return isinstance(event, Order) and event.order_id not in left
 
-    out = state.restate(Channel.ORDERS, rows, news, now, covers if left else None, name=name)
+    out = state.restate(Channel.ORDERS, rows, lambda row: [read(row)], now, covers if left else None, name=name)
     memory.forget_orders({*map(name, rows), *left}, now)
     return out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from msgspec import structs
 
 from bridge.model import Event, Order
@@ -9,6 +11,7 @@ from bridge.model import Event, Order
 __all__ = ["OrderStates"]
 
 _MOST_KNOWN = 10_000
+_OPEN = ("open", "partially_filled")
 
 
 class OrderStates:
@@ -18,14 +21,23 @@ class OrderStates:
         self._known: dict[tuple[str, str], Order] = {}
 
     def is_news(self, event: Event) -> bool:
-        """Whether this isn't an order's state that is known, or is older than it: an order that has ended isn't reopened."""
+        """Whether this isn't an order's state that is known, or comes before it.
+
+        An order that has ended isn't reopened, and none is less filled than it was, whatever times its states have: an
+        exchange may tell of one again with a newer time.
+        """
         if not isinstance(event, Order):
             return True
         key = (event.pair, event.order_id)
         known = self._known.pop(key, None)
-        same = known is not None and structs.replace(known, ts=event.ts, recv=event.recv) == event
-        news = known is None or not (same or (event.ts or 0) < (known.ts or 0))
+        news = known is None or _follows(event, known)
         self._known[key] = event if known is None or news else known
         if len(self._known) > _MOST_KNOWN:
             del self._known[next(iter(self._known))]
         return news
+
+
+def _follows(order: Order, known: Order) -> bool:
+    same = structs.replace(known, ts=order.ts, recv=order.recv) == order
+    older = (order.ts or 0) < (known.ts or 0) or Decimal(order.filled or 0) < Decimal(known.filled or 0)
+    return known.status in _OPEN and not (same or older)
