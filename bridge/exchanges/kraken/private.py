@@ -202,8 +202,10 @@ class AccountSession(KrakenSession):
         return self._locked_out(error.message) if error.kind is ErrorKind.REST_LOGIN_REFUSED else []
 
     def _data(self, topic: str, message: Envelope, recv: int) -> list[Output]:
-        self._wallet.want(recv)
         replay, number = message.type == "snapshot", message.sequence
+        if number is not None and not replay and self._repeated(topic, number):
+            return []
+        self._wallet.want(recv)
         missed = [] if number is None else self._followed(topic, number, recv, begins=replay)
         if missed:
             self._state.want(recv)
