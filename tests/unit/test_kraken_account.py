@@ -10,7 +10,8 @@ import pytest
 from bridge.exchange_errors import RestError
 from bridge.exchanges.api import Fetch, HttpResponse, Profile, Reconnect, Reject, Said, Send
 from bridge.exchanges.kraken import Kraken
-from bridge.exchanges.kraken.private import currency, sign
+from bridge.exchanges.kraken.names import currency
+from bridge.exchanges.kraken.private import sign
 from bridge.model import Channel, Fill, Order
 from tests.unit import kraken_frames as frames
 from tests.unit.core import SECOND, faults, refused
