@@ -16,8 +16,8 @@ class HttpRequest(Struct, frozen=True):
     """A REST call; ``path`` is appended to the exchange's REST base.
 
     ``shown`` is the path without what must be seen nowhere, in errors and recordings: a signature or a token in its
-    query. Empty: there is no such thing in it. ``weight`` is what it counts for in `Exchange.request_weight`. ``base``
-    is where it goes, if that isn't the exchange's REST base: an exchange may have several hosts.
+    query. Empty: there is no such thing in it. ``weight`` is what it counts for in `Exchange.request_weight`; one
+    of none waits for no other. ``base`` is where it goes, if that isn't the exchange's REST base: an exchange may have several hosts.
     """
 
     method: str

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from random import Random
 from weakref import WeakKeyDictionary
 
@@ -201,10 +202,13 @@ class RequestBudget(Pacer):
     async def spend(self, weight: int, shared: SharedBudget | None = None) -> float:
         """Wait until a request of this weight may go, by this process' count and by that of all that have one address.
 
+        One of no weight doesn't wait behind others, and is in no count.
+
         Returns:
             Zero; or the seconds for which the exchange wants to hear nothing, where that is too long to wait.
         """
-        async with self._queue:
+        limit = self.limit if weight else None
+        async with self._queue if weight or self.troubled else nullcontext():
             while True:
                 while (wait := self._until(weight) - self._clock()) > 0:
                     if (held := self._held - self._clock()) > _PATIENCE:
@@ -212,11 +216,11 @@ class RequestBudget(Pacer):
                     await asyncio.sleep(
                         min(wait, _LOOK)
                     )  # it may get shorter: after a refusal the budget is full again
-                if not (held := await _granted(shared, weight, self.limit)):
+                if not (held := await _granted(shared, weight, limit)):
                     break
                 self._heed(held)
             self._last = self._clock()
-            if self.limit is not None:
+            if limit is not None:
                 self._spent.append((self._last, weight))
         return 0.0
 

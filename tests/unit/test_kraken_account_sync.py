@@ -97,6 +97,7 @@ class TestRest:
         synced(rest)
         weights = dict(zip(rest.called, rest.weights, strict=True))
         assert weights.pop("TradesHistory") == 4
+        assert weights.pop("AssetPairs") == 0, "the limit is one of signed calls"
         assert set(weights.values()) == {1}
 
     def test_a_warning_is_no_error(self):

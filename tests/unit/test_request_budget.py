@@ -62,6 +62,25 @@ async def test_nobody_overtakes_a_heavy_request():
         assert server.paths == ["/before", "/heavy", "/light"]
 
 
+async def test_a_request_of_no_weight_counts_nothing_and_waits_for_no_other():
+    async with RestServer() as server, two_connectors(server, (10, 30.0)) as (client, _):
+        await asyncio.gather(*(client.drive(ask("/free", 0)) for _ in range(20)))
+        await asyncio.wait_for(client.drive(ask("/all", 10)), 5)
+        waiting = asyncio.create_task(client.drive(ask("/waiting", 1)))
+        await asyncio.sleep(0)
+        await asyncio.wait_for(client.drive(ask("/free", 0)), 5)
+        assert server.paths == [*["/free"] * 20, "/all", "/free"]
+        waiting.cancel()
+
+
+async def test_a_refusal_holds_a_request_of_no_weight_too():
+    async with RestServer() as server, two_connectors(server, (10, 30.0)) as (client, _):
+        server.answers.append((429, {"Retry-After": "7200"}, {}))
+        await client.drive(ask())
+        with pytest.raises(RestError, match="not asked"):
+            await client.drive(ask(weight=0))
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "wait"), [(429, {"Retry-After": "2"}, 2.0), (418, {"Retry-After": "1"}, 1.0), (429, {}, 1.5)]
 )

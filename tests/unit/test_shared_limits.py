@@ -131,10 +131,12 @@ async def test_two_processes_stay_within_one_limit(redis_server: RedisServer) ->
     ):
         assert [await one.ask(weight=3), await two.ask(weight=3), await one.ask(weight=3)] == [200] * 3
         await two.ask_in_vain(weight=2)
+        assert await two.ask(weight=0) == 200, "it counts for nothing"
         assert await two.ask(weight=1) == 200, "what found no room counts for nothing"
         for process in (one, two):
             await process.ask_in_vain(weight=1)
-        assert len(server.asked) == 4
+        assert await one.ask(weight=0) == 200
+        assert len(server.asked) == 6
 
 
 async def test_at_once_they_never_have_more_than_there_is(redis_server: RedisServer) -> None:
