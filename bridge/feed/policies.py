@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from random import Random
 from weakref import WeakKeyDictionary
 
+from bridge.exchanges.api import Decaying
 from bridge.feed.shared import FREE, SharedBudget
 from bridge.urls import Url
 
@@ -196,8 +197,8 @@ class RequestBudget(Pacer):
     def __init__(self, limit: tuple[int, float] | None, interval: float, clock: Callable[[], float]) -> None:
         super().__init__(interval, clock)
         self.limit = limit
-        self._spent: deque[tuple[float, int]] = deque()
-        """When requests really went, and their weight."""
+        self._spent = deque[tuple[float, float]]()
+        """When requests really went, and their weight; of a limit that decays, what was counted with the last one."""
 
     async def spend(self, weight: int, shared: SharedBudget | None = None) -> float:
         """Wait until a request of this weight may go, by this process' count and by that of all that have one address.
@@ -221,7 +222,11 @@ class RequestBudget(Pacer):
                 self._heed(held)
             self._last = self._clock()
             if limit is not None:
-                self._spent.append((self._last, weight))
+                before = 0.0
+                if isinstance(limit, Decaying):
+                    before = limit.counted(self._spent, self._last)
+                    self._spent.clear()
+                self._spent.append((self._last, before + weight))
         return 0.0
 
     def refused(self, retry_after: float | None) -> float:
@@ -242,8 +247,10 @@ class RequestBudget(Pacer):
 
     def _until(self, weight: int = 1) -> float:
         until = super()._until() if self.troubled else self._held
-        if self.limit is None:
+        if self.limit is None or not weight:
             return until
+        if isinstance(self.limit, Decaying):
+            return max(until, self.limit.full_until(self._spent, weight) + _IN_TRANSIT)
         most, seconds = self.limit
         window = seconds + _IN_TRANSIT
         while self._spent and self._spent[0][0] + window <= self._clock():

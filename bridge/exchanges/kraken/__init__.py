@@ -21,6 +21,7 @@ from bridge.exchanges.api import (
     BookRules,
     ClockReading,
     ConnectionPlan,
+    Decaying,
     Exchange,
     Flow,
     ListedPair,
@@ -73,7 +74,7 @@ class Kraken(Exchange):
     ping = 3.0
     dead = 10.0
     pace = 4.0
-    request_weight = (20, 40.0)
+    request_weight = Decaying((20, 40.0))
     timed: ClassVar = dict.fromkeys((Channel.TRADES, Channel.BOOK, Channel.FILLS), MICROSECOND)
     units: ClassVar = {
         Channel.BOOK: "as many levels a side as options.depth says; of these the best ten are proven by a checksum",
