@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from redis.asyncio import Redis
 from structlog.typing import FilteringBoundLogger
 
+from bridge.exchanges.api import Decaying
 from bridge.feed.shared import FREE, Turn
 from bridge.keys import Keys
 from bridge.redis.errors import FAILURES, is_passing, said
@@ -90,11 +91,12 @@ class RedisLimits:
             return Turn(_seconds(await self._client.pttl(self._held_key)))
         most, seconds = limit
         weight, window = min(weight, most), int(seconds * 1000) + _IN_TRANSIT
+        span = _KEPT * window if isinstance(limit, Decaying) else window
         self._asked += 1
         own, about = f"{self._name}:{self._asked}:{weight}", self._redis_time()
         async with self._client.pipeline(transaction=True) as pipe:
             pipe.zadd(self._used_key, {own: about})
-            pipe.zrange(self._used_key, self._since(window), "+inf", byscore=True, withscores=True)
+            pipe.zrange(self._used_key, self._since(span), "+inf", byscore=True, withscores=True)
             pipe.zremrangebyscore(self._used_key, "-inf", self._since(_KEPT * window))
             pipe.pttl(self._held_key)
             pipe.pexpire(self._used_key, _KEPT * window)
@@ -102,8 +104,9 @@ class RedisLimits:
             _, found, _, held, _, expires = await pipe.execute()
         now = expires - _KEPT * window
         self._ahead = now - self._own_time()
-        used = [(int(at), _weight(member)) for member, at in found if member != own and abs(now - at) < window]
-        turn = Turn(_seconds(held), _until_room([*used, (now, weight)], most, window, now))
+        used = [(int(at), _weight(member)) for member, at in found if member != own and abs(now - at) < span]
+        until_room = _until_decayed if isinstance(limit, Decaying) else _until_room
+        turn = Turn(_seconds(held), until_room([*used, (now, weight)], most, window, now))
         if turn != FREE:
             await self._client.zrem(self._used_key, own)
         elif abs(now - about) > _IN_TRANSIT:
@@ -154,6 +157,13 @@ def _until_room(used: list[tuple[int, int]], most: int, window: int, now: int) -
         over -= weight
         until = at + window
     return max(0, until - now) / 1000
+
+
+def _until_decayed(used: list[tuple[int, int]], most: int, window: int, now: int) -> float:
+    """The same where it is counted down evenly; what came before all that is kept may have been as much as there is."""
+    *before, (_, weight) = used
+    full = Decaying((most, window)).full_until([(now - _KEPT * window, most), *sorted(before)], weight)
+    return max(0, full - now) / 1000
 
 
 def _weight(member: str) -> int:

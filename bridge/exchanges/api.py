@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from bridge.exchanges.exchange import Exchange
-from bridge.exchanges.http import Flow, HttpRequest, HttpResponse
+from bridge.exchanges.http import Decaying, Flow, HttpRequest, HttpResponse
 from bridge.exchanges.outputs import (
     Action,
     Fetch,
@@ -52,6 +52,7 @@ __all__ = [
     "ConnectionPlan",
     "Credential",
     "Credentials",
+    "Decaying",
     "Exchange",
     "Fetch",
     "Flow",

@@ -71,7 +71,7 @@ class Exchange(ABC):
     """
     request_weight: ClassVar[tuple[int, float] | None] = None
     """Most weight of REST requests from one client address, and the seconds that it is counted over (`HttpRequest.weight`);
-    ``None``: it is not counted."""
+    ``None``: it is not counted; `Decaying`: it is counted down evenly."""
     one_private_connection: ClassVar[bool] = False
     """Whether an account may have one private connection only, over all processes: a second one is refused, or ends the
     first. Of a connector that runs twice, only the process that writes has it then."""

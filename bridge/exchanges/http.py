@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from math import inf
 from typing import TypeVar
 
 from msgspec import Struct, field
 
-__all__ = ["Flow", "HttpRequest", "HttpResponse"]
+__all__ = ["Decaying", "Flow", "HttpRequest", "HttpResponse"]
 
 T = TypeVar("T")
 
@@ -16,8 +17,8 @@ class HttpRequest(Struct, frozen=True):
     """A REST call; ``path`` is appended to the exchange's REST base.
 
     ``shown`` is the path without what must be seen nowhere, in errors and recordings: a signature or a token in its
-    query. Empty: there is no such thing in it. ``weight`` is what it counts for in `Exchange.request_weight`. ``base``
-    is where it goes, if that isn't the exchange's REST base: an exchange may have several hosts.
+    query. Empty: there is no such thing in it. ``weight`` is what it counts for in `Exchange.request_weight`; one
+    of none waits for no other. ``base`` is where it goes, if that isn't the exchange's REST base: an exchange may have several hosts.
     """
 
     method: str
@@ -41,6 +42,28 @@ class HttpResponse(Struct, frozen=True):
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
     recv: int = 0
+
+
+class Decaying(tuple[int, float]):
+    """An `Exchange.request_weight` of an exchange that counts down evenly: all of the weight within these seconds."""
+
+    __slots__ = ()
+
+    def counted(self, spent: Sequence[tuple[float, float]], at: float) -> float:
+        """What the exchange has counted at this time; ``spent`` says when which weight was spent, oldest first."""
+        most, seconds = self
+        count, last = 0.0, -inf
+        for then, weight in [*spent, (at, 0)]:
+            count = max(0.0, count - (then - last) * most / seconds) + weight
+            last = then
+        return count
+
+    def full_until(self, spent: Sequence[tuple[float, float]], weight: float) -> float:
+        """Until when there is no room for this weight after what was spent; zero if there is, whenever it comes."""
+        most, seconds = self
+        last = spent[-1][0] if spent else 0.0
+        over = self.counted(spent, last) + min(weight, most) - most
+        return last + over * seconds / most if over > 0 else 0.0
 
 
 Flow = Generator[HttpRequest, HttpResponse, T]

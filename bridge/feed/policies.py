@@ -6,9 +6,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from random import Random
 from weakref import WeakKeyDictionary
 
+from bridge.exchanges.api import Decaying
 from bridge.feed.shared import FREE, SharedBudget
 from bridge.urls import Url
 
@@ -195,16 +197,19 @@ class RequestBudget(Pacer):
     def __init__(self, limit: tuple[int, float] | None, interval: float, clock: Callable[[], float]) -> None:
         super().__init__(interval, clock)
         self.limit = limit
-        self._spent: deque[tuple[float, int]] = deque()
-        """When requests really went, and their weight."""
+        self._spent = deque[tuple[float, float]]()
+        """When requests really went, and their weight; of a limit that decays, what was counted with the last one."""
 
     async def spend(self, weight: int, shared: SharedBudget | None = None) -> float:
         """Wait until a request of this weight may go, by this process' count and by that of all that have one address.
 
+        One of no weight doesn't wait behind others, and is in no count.
+
         Returns:
             Zero; or the seconds for which the exchange wants to hear nothing, where that is too long to wait.
         """
-        async with self._queue:
+        limit = self.limit if weight else None
+        async with self._queue if weight or self.troubled else nullcontext():
             while True:
                 while (wait := self._until(weight) - self._clock()) > 0:
                     if (held := self._held - self._clock()) > _PATIENCE:
@@ -212,12 +217,16 @@ class RequestBudget(Pacer):
                     await asyncio.sleep(
                         min(wait, _LOOK)
                     )  # it may get shorter: after a refusal the budget is full again
-                if not (held := await _granted(shared, weight, self.limit)):
+                if not (held := await _granted(shared, weight, limit)):
                     break
                 self._heed(held)
             self._last = self._clock()
-            if self.limit is not None:
-                self._spent.append((self._last, weight))
+            if limit is not None:
+                before = 0.0
+                if isinstance(limit, Decaying):
+                    before = limit.counted(self._spent, self._last)
+                    self._spent.clear()
+                self._spent.append((self._last, before + weight))
         return 0.0
 
     def refused(self, retry_after: float | None) -> float:
@@ -238,8 +247,10 @@ class RequestBudget(Pacer):
 
     def _until(self, weight: int = 1) -> float:
         until = super()._until() if self.troubled else self._held
-        if self.limit is None:
+        if self.limit is None or not weight:
             return until
+        if isinstance(self.limit, Decaying):
+            return max(until, self.limit.full_until(self._spent, weight) + _IN_TRANSIT)
         most, seconds = self.limit
         window = seconds + _IN_TRANSIT
         while self._spent and self._spent[0][0] + window <= self._clock():

@@ -298,6 +298,29 @@ class TestNumbers:
         assert gaps(session.receive(frames.EXECUTIONS, NOW + 13 * SECOND)) == []
         assert gaps(session.receive(frames.NEW.replace(b'"sequence":9', b'"sequence":2'), NOW + 13 * SECOND)) == []
 
+    def test_a_message_that_comes_again_is_dropped(self):
+        session = account()
+        traded = frames.TRADED
+        for frame in (frames.PENDING, frames.NEW, traded, frames.FILLED):
+            session.receive(frame, NOW)
+        for frame in (traded, frames.FILLED):
+            assert session.receive(frame, NOW) == []
+        later = frames.changed(frames.PENDING, order_id="o-2").replace(b'"sequence":8', b'"sequence":12')
+        [order] = session.receive(later, NOW)
+        assert (order.order_id, order.status) == ("o-2", "open")
+
+    def test_a_count_that_begins_anew_without_its_snapshot_is_asked_for_again(self):
+        session = account()
+        session.receive(frames.PENDING, NOW)
+        assert session.receive(frames.NEW.replace(b'"sequence":9', b'"sequence":2'), NOW) == []
+        session.actions.clear()
+        session.tick(NOW + 12 * SECOND)
+        sends = [json.loads(action.text) for action in session.actions if isinstance(action, Send)]
+        asked = [(m["method"], m["params"]["channel"]) for m in sends if m["method"] != "ping"]
+        assert asked == [("unsubscribe", "executions"), ("subscribe", "executions")]
+        [order] = session.receive(frames.NEW.replace(b'"sequence":9', b'"sequence":3'), NOW + 12 * SECOND)
+        assert order.status == "open"
+
     def test_each_channel_counts_for_itself(self):
         session = account()
         assert gaps(session.receive(frames.BALANCE, NOW)) == []

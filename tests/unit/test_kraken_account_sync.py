@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec import structs
 
 from bridge.exchange_errors import RestError
 from bridge.exchanges.api import Fetch, HttpResponse, Profile, Reject, Said
 from bridge.exchanges.kraken import Kraken
-from bridge.exchanges.kraken.private import KrakenRest
-from bridge.model import Balance, Channel, Order
+from bridge.exchanges.kraken.private import CODES, KrakenRest, currency
+from bridge.exchanges.toolkit.pairs.told_names import ToldNames
+from bridge.model import Balance, Channel, Fill, Order
 from tests.unit import kraken_frames as frames
 from tests.unit.core import SECOND, T0, fill
 from tests.unit.kraken_sessions import ACCOUNT, NOW, ORDER, STREAMS, Rest, account, gaps, synced
@@ -95,6 +97,7 @@ class TestRest:
         synced(rest)
         weights = dict(zip(rest.called, rest.weights, strict=True))
         assert weights.pop("TradesHistory") == 4
+        assert weights.pop("AssetPairs") == 0, "the limit is one of signed calls"
         assert set(weights.values()) == {1}
 
     def test_a_warning_is_no_error(self):
@@ -187,3 +190,74 @@ class TestRest:
         for second in range(2, 12):
             session.tick(NOW + second * SECOND)
         assert "balances" in [action.what for action in session.actions if isinstance(action, Fetch)]
+
+
+OLD_PAIR = "XICNXXBT"
+"""Of a pair that no list has, and whose currencies the name doesn't tell; the WebSocket has ICN/BTC."""
+OLD_ORDER = frames.ORDER_ROW | {"descr": frames.ORDER_ROW["descr"] | {"pair": OLD_PAIR}}
+OLD_FILL = frames.TRADE_ROW | {"pair": OLD_PAIR, "ordertxid": ORDER}
+
+
+def _numbered(frame, number, **fields):
+    return frames.dumps(json.loads(frames.changed(frame, **fields)) | {"sequence": number})
+
+
+class TestPairsThatNoListHas:
+    def test_an_order_and_its_fill_have_the_pair_that_the_connection_says(self):
+        rest = Rest(OpenOrders={"open": {ORDER: OLD_ORDER}}, TradesHistory={"trades": {"f-1": OLD_FILL}})
+        session = account(rest)
+        session.receive(_numbered(frames.PENDING, 2, symbol="ICN/BTC"), NOW)
+        rest.drive(session.fetch(NOW))
+        [order], [found] = (states(session)[channel].events for channel in (Channel.ORDERS, Channel.FILLS))
+        assert (order.pair, found.pair) == ("ICN-BTC", "ICN-BTC")
+        assert (found.fee, found.fee_currency) == ("0.15606", "BTC")
+
+    def test_a_fill_keeps_its_pair_over_connections_and_shows_what_others_are_of(self):
+        exchange = Kraken(Profile(("BTC-USD",), frozenset(), account=ACCOUNT))
+        traded = _numbered(frames.TRADED, 2, symbol="ICN/BTC", exec_id="f-1", order_id="o-1")
+        account(exchange=exchange).receive(traded, NOW)
+        found = {"f-1": OLD_FILL | {"ordertxid": "o-1"}, "f-2": OLD_FILL | {"time": 1695390000.5}}
+        session = synced(Rest(TradesHistory={"trades": found}), exchange)
+        assert [event.pair for event in states(session)[Channel.FILLS].events] == ["ICN-BTC"] * 2
+
+    @pytest.mark.parametrize("known", [Order("main", None, T0, ORDER, "", "ICN-BTC", *WHOLE_ORDER[2:]), None])
+    def test_what_was_known_before_the_start_keeps_its_pair(self, known):
+        exchange = Kraken(Profile(("BTC-USD",), frozenset(), account=ACCOUNT))
+        before = [known] if known else [structs.replace(fill("f-1", NOW), order_id=ORDER, pair="ICN-BTC")]
+        exchange.recall(STREAMS[Channel.ORDERS if known else Channel.FILLS], before, 0)
+        session = synced(Rest(TradesHistory={"trades": {"f-1": OLD_FILL}}), exchange)
+        assert [event.pair for event in states(session)[Channel.FILLS].events] == ["ICN-BTC"]
+
+    def test_an_order_that_rest_tells_of_first_does_not_get_a_second_pair(self):
+        rest = Rest(QueryOrders={ORDER: OLD_ORDER})
+        session = synced(rest)
+        session.receive(_numbered(frames.NEW, 2), NOW)
+        rest.drive(session.fetch(NOW + 10 * SECOND))
+        events = session.receive(_numbered(frames.TRADED, 3, symbol="ICN/BTC"), NOW + 11 * SECOND)
+        assert [event.pair for event in events if isinstance(event, Order | Fill)] == [OLD_PAIR] * 2
+
+    @pytest.mark.parametrize(
+        ("name", "pair", "currency"),
+        [
+            ("AAPLxUSD", "AAPLx-USD", "USD"),
+            ("XXLMZEUR", "XLM-EUR", "EUR"),
+            (OLD_PAIR, OLD_PAIR, ""),
+            ("USD", "USD", ""),
+        ],
+    )
+    def test_without_a_word_of_the_connection_the_ending_tells_the_quote_currency(self, name, pair, currency):
+        session = synced(Rest(TradesHistory={"trades": {"f-1": OLD_FILL | {"pair": name}}}))
+        [found] = states(session)[Channel.FILLS].events
+        assert (found.pair, found.fee_currency) == (pair, currency)
+
+    def test_only_so_much_is_remembered(self):
+        names = ToldNames(currency, CODES)
+        for number in range(12_000):
+            names.kept("ICN-BTC", str(number))
+        assert [names.by_rest("?", str(number)) for number in (1_999, 2_000)] == ["?", "ICN-BTC"]
+
+    def test_the_connections_name_of_a_listed_pair_is_the_lists(self):
+        listed = {"AAPLxUSD": {"altname": "AAPLxUSD", "wsname": "AAPLx/USD", "base": "AAPLx", "quote": "ZUSD"}}
+        session = account(Rest(AssetPairs=frames.ASSET_PAIRS | listed))
+        [order] = session.receive(_numbered(frames.PENDING, 2, symbol="AAPLx/USD"), NOW)
+        assert order.pair == "AAPLX-USD"

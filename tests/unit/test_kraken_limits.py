@@ -113,6 +113,19 @@ class TestLosses:
         frame = frames.changed(frames.TRADE, trade_id=4665909)
         assert controls(session.receive(frame, T0)) == [("gap", "trades", "MATIC-USD")]
 
+    @pytest.mark.parametrize("channel", ["trade", "book", "ticker"])
+    def test_a_message_without_rows_is_nothing(self, channel):
+        """So is the snapshot of a pair without trades: the others' trades are counted on."""
+        session = connected()
+        accept(session)
+        session.receive(frames.TRADE, T0)
+        session.actions.clear()
+        empty = json.dumps({"channel": channel, "type": "snapshot", "data": []}).encode()
+        assert session.receive(empty, T0) == []
+        assert session.actions == []
+        later = session.receive(frames.changed(frames.TRADE, trade_id=4665908), T0)
+        assert controls(later) == [("gap", "trades", "MATIC-USD")]
+
     @pytest.mark.parametrize(("channel", "stream"), [("book", "book"), ("trade", "trades")])
     def test_where_no_pair_can_be_read_it_may_be_any_that_is_served(self, channel, stream):
         session = connected(channels=[Channel.TRADES, Channel.BOOK])

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from bridge.exchange_errors import ErrorKind, RestError
-from bridge.exchanges.api import HttpRequest
+from bridge.exchanges.api import Decaying, HttpRequest
 from bridge.feed.policies import RequestBudget, request_budget
 from bridge.feed.rest import RestClient
 from tests.unit.rest_server import RestServer
@@ -60,6 +60,25 @@ async def test_nobody_overtakes_a_heavy_request():
         await asyncio.sleep(0)
         await asyncio.gather(heavy, client.drive(ask("/light", 1)))
         assert server.paths == ["/before", "/heavy", "/light"]
+
+
+async def test_a_request_of_no_weight_counts_nothing_and_waits_for_no_other():
+    async with RestServer() as server, two_connectors(server, (10, 30.0)) as (client, _):
+        await asyncio.gather(*(client.drive(ask("/free", 0)) for _ in range(20)))
+        await asyncio.wait_for(client.drive(ask("/all", 10)), 5)
+        waiting = asyncio.create_task(client.drive(ask("/waiting", 1)))
+        await asyncio.sleep(0)
+        await asyncio.wait_for(client.drive(ask("/free", 0)), 5)
+        assert server.paths == [*["/free"] * 20, "/all", "/free"]
+        waiting.cancel()
+
+
+async def test_a_refusal_holds_a_request_of_no_weight_too():
+    async with RestServer() as server, two_connectors(server, (10, 30.0)) as (client, _):
+        server.answers.append((429, {"Retry-After": "7200"}, {}))
+        await client.drive(ask())
+        with pytest.raises(RestError, match="not asked"):
+            await client.drive(ask(weight=0))
 
 
 @pytest.mark.parametrize(
@@ -137,3 +156,16 @@ async def test_what_was_spent_counts_until_its_window_is_over():
         await budget.spend(weight)
         went.append(now[0])
     assert went == [100, 110, 115, 160.25, 170.25, 175.25, 300]
+
+
+async def test_what_decays_is_free_again_bit_by_bit():
+    """Of a limit that an exchange counts down: half a second's weight after half a second, and not all at the end."""
+    now = [100.0]
+    budget = RequestBudget(Decaying((20, 40.0)), 0.25, lambda: now[0])
+    went = []
+    for at, weight in [(100, 16), (104, 6), (104, 4), (150, 20), (150, 1), (150, 30), (195, 0), (300, 20)]:
+        now[0] = max(now[0], float(at))
+        now[0] = max(now[0], budget._until(weight))
+        await budget.spend(weight)
+        went.append(now[0])
+    assert went == [100, 104.25, 112.25, 152.25, 154.5, 194.5, 195, 300]

@@ -20,7 +20,7 @@ from bridge import acl
 from bridge.config import load_settings
 from bridge.connector.limits import RedisLimits
 from bridge.exchange_errors import ErrorKind, RestError
-from bridge.exchanges.api import HttpRequest
+from bridge.exchanges.api import Decaying, HttpRequest
 from bridge.feed.policies import request_budget
 from bridge.feed.rest import RestClient
 from bridge.feed.shared import FREE, Turn
@@ -131,10 +131,12 @@ async def test_two_processes_stay_within_one_limit(redis_server: RedisServer) ->
     ):
         assert [await one.ask(weight=3), await two.ask(weight=3), await one.ask(weight=3)] == [200] * 3
         await two.ask_in_vain(weight=2)
+        assert await two.ask(weight=0) == 200, "it counts for nothing"
         assert await two.ask(weight=1) == 200, "what found no room counts for nothing"
         for process in (one, two):
             await process.ask_in_vain(weight=1)
-        assert len(server.asked) == 4
+        assert await one.ask(weight=0) == 200
+        assert len(server.asked) == 6
 
 
 async def test_at_once_they_never_have_more_than_there_is(redis_server: RedisServer) -> None:
@@ -164,6 +166,28 @@ async def test_what_is_older_than_the_window_counts_no_more(redis_server: RedisS
         assert await one.take(4, (12, 4.0)) == FREE
         assert await client.zcard(USED) == 3, "what nobody counts any more is removed, what was refused is taken back"
         assert await one.take(50, (10, 1.0)) == Turn(full=pytest.approx(1.25, abs=1.0)), "heavier than the limit: alone"
+
+
+async def test_what_decays_is_counted_down_evenly(redis_server: RedisServer) -> None:
+    limit = Decaying((20, 40.0))
+    async with connected(redis_server.url) as client:
+        now, _ = await client.time()
+        for age, weight in ((60, 16), (32, 4), (8, 12)):
+            await client.zadd(USED, {f"other:{age}:{weight}": (now - age) * 1000})
+        one = limits(client)
+        assert await one.take(10, limit) == FREE
+        turn = await one.take(4, limit)
+        assert turn.full == pytest.approx(4.0, abs=1.5), "18 are counted: two too many, for four seconds"
+        assert await client.zcard(USED) == 4
+
+
+async def test_of_what_decays_all_may_have_been_spent_before_what_is_kept(redis_server: RedisServer) -> None:
+    limit = Decaying((20, 40.0))
+    async with connected(redis_server.url) as client:
+        now, _ = await client.time()
+        for age in range(0, 160, 8):
+            await client.zadd(USED, {f"other:{age}:4": (now - age) * 1000})
+        assert (await limits(client).take(4, limit)).full > 0
 
 
 async def test_a_ban_of_one_process_holds_the_others(redis_server: RedisServer) -> None:

@@ -29,6 +29,8 @@ class TestHoles:
     def test_the_first_is_a_start_and_older_ones_are_repeats(self):
         holes = Holes()
         assert [holes.before("a", number) for number in (5, 6, 9, 8, 9, 10)] == [0, 0, 2, 0, 0, 0]
+        assert [holes.has("a", number) for number in (8, 10, 11)] == [True, True, False]
+        assert not holes.has("b", 1)
         assert holes.before("b", 3) == 0
         holes.begin("a", 1)
         assert [holes.before("a", number) for number in (2, 4)] == [0, 1]

@@ -21,25 +21,26 @@ from bridge.exchanges.api import (
     BookRules,
     ClockReading,
     ConnectionPlan,
+    Decaying,
     Exchange,
     Flow,
     ListedPair,
     Profile,
     Subscription,
 )
-from bridge.exchanges.kraken.private import PRIVATE, AccountSession, KrakenRest, currency
+from bridge.exchanges.kraken.private import CODES, PRIVATE, AccountSession, KrakenRest, currency
 from bridge.exchanges.kraken.public import NAME, PublicSession
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.exchanges.toolkit.options import AS_NUMBER
 from bridge.exchanges.toolkit.pairs.listing import check_listed, share_out, streams_of
-from bridge.exchanges.toolkit.pairs.names import Names
+from bridge.exchanges.toolkit.pairs.told_names import ToldNames
 from bridge.exchanges.toolkit.rest.secrets import check_base64
 from bridge.exchanges.toolkit.timing.clocks import seconds_reading
 from bridge.exchanges.toolkit.values.checksums import Decimals
 from bridge.exchanges.toolkit.values.fields import Row, plain
 from bridge.exchanges.toolkit.values.holes import TradeNumbers
 from bridge.exchanges.toolkit.values.numbers import MICROSECOND, number_or_empty
-from bridge.model import Channel, Event, Trade
+from bridge.model import Channel, Event, Fill, Order, Trade
 
 __all__ = ["Kraken", "KrakenOptions"]
 
@@ -73,7 +74,7 @@ class Kraken(Exchange):
     ping = 3.0
     dead = 10.0
     pace = 4.0
-    request_weight = (20, 40.0)
+    request_weight = Decaying((20, 40.0))
     timed: ClassVar = dict.fromkeys((Channel.TRADES, Channel.BOOK, Channel.FILLS), MICROSECOND)
     units: ClassVar = {
         Channel.BOOK: "as many levels a side as options.depth says; of these the best ten are proven by a checksum",
@@ -85,7 +86,7 @@ class Kraken(Exchange):
         super().__init__(profile)
         self._options = self.options(KrakenOptions)
         self._rest = KrakenRest()
-        self._names = Names()
+        self._names = ToldNames(currency, CODES)
         self._decimals = Decimals()
         self._trades = TradeNumbers()
         self._memory = AccountMemory()
@@ -150,6 +151,10 @@ class Kraken(Exchange):
         for event in tail:
             if isinstance(event, Trade):
                 self._trades.followed(event)
+            elif isinstance(event, Order):
+                self._names.kept(event.pair, event.order_id)
+            elif isinstance(event, Fill):
+                self._names.kept(event.pair, event.fill_id, event.order_id)
 
     def _checksum(self, pair: str, book: RankedBook) -> int:
         """Of ten asks, lowest first, then of ten bids, highest first; of fewer, where there are no more."""

@@ -29,7 +29,7 @@ from bridge.exchanges.api import (
 from bridge.exchanges.kraken.public import NAME, WORDING, Envelope, KrakenSession
 from bridge.exchanges.toolkit.accounts.history import AccountMemory
 from bridge.exchanges.toolkit.accounts.private import PrivateState, StateFetch
-from bridge.exchanges.toolkit.pairs.names import Names
+from bridge.exchanges.toolkit.pairs.told_names import ToldNames
 from bridge.exchanges.toolkit.rest.rest import NoncedRest
 from bridge.exchanges.toolkit.timing.refresh import APART, Refresh
 from bridge.exchanges.toolkit.timing.times import UtcTimes, unix_ns
@@ -56,7 +56,7 @@ from bridge.exchanges.toolkit.values.orders import SparseOrders
 from bridge.exchanges.toolkit.values.salvage import UNREADABLE, readable
 from bridge.model import Balance, Channel, Event, Fill, Order
 
-__all__ = ["PRIVATE", "AccountSession", "KrakenRest", "currency", "sign"]
+__all__ = ["CODES", "PRIVATE", "AccountSession", "KrakenRest", "currency", "sign"]
 
 PRIVATE = frozenset({Channel.ORDERS, Channel.FILLS, Channel.BALANCES})
 _STREAMS = {"executions": (Channel.ORDERS, Channel.FILLS), "balances": (Channel.BALANCES,)}
@@ -83,9 +83,9 @@ _LIMIT_IN = {
 """Kind → which of REST's prices is its limit. Others have none: their price is what triggers them."""
 _RELATIVE = re.compile(r"[+#-].*|.*%").fullmatch
 """A limit that is told as its distance from another price: ``+1.5%``, ``-300.0``."""
-_CODES = {f"X{code}": code for code in ("ETC", "ETH", "LTC", "MLN", "REP", "XLM", "XMR", "XRP", "ZEC")}
-_CODES |= {f"Z{code}": code for code in ("AUD", "CAD", "EUR", "GBP", "JPY", "USD")}
-_CODES |= dict.fromkeys(("XXBT", "XBT"), "BTC") | dict.fromkeys(("XXDG", "XDG"), "DOGE")
+CODES = {f"X{code}": code for code in ("ETC", "ETH", "LTC", "MLN", "REP", "XLM", "XMR", "XRP", "ZEC")}
+CODES |= {f"Z{code}": code for code in ("AUD", "CAD", "EUR", "GBP", "JPY", "USD")}
+CODES |= dict.fromkeys(("XXBT", "XBT"), "BTC") | dict.fromkeys(("XXDG", "XDG"), "DOGE")
 """REST's codes of currencies. Others begin with an X or a Z by nature."""
 _OURS = "User requested"
 """The reason of an order's end that nobody has to be told."""
@@ -95,7 +95,7 @@ _THROTTLED_UNTIL = re.compile(r"Throttled: ([0-9]{1,12})").search
 def currency(code: str) -> str:
     """A currency as the WebSocket has it: ``XXBT`` is ``BTC``; of ``XBT.F``, a form of holding it, ``BTC.F``."""
     name, dot, form = code.partition(".")
-    return f"{_CODES.get(name, name)}{dot}{form}"
+    return f"{CODES.get(name, name)}{dot}{form}"
 
 
 def sign(secret: str, path: str, nonce: str, body: str) -> str:
@@ -144,7 +144,9 @@ class AccountSession(KrakenSession):
 
     _secret_requests = True
 
-    def __init__(self, url: str, account: Credentials, rest: KrakenRest, names: Names, memory: AccountMemory) -> None:
+    def __init__(
+        self, url: str, account: Credentials, rest: KrakenRest, names: ToldNames, memory: AccountMemory
+    ) -> None:
         super().__init__(url, {topic: [Subscription(c, account.name) for c in fed] for topic, fed in _STREAMS.items()})
         self._account = account
         self._rest = rest
@@ -202,8 +204,10 @@ class AccountSession(KrakenSession):
         return self._locked_out(error.message) if error.kind is ErrorKind.REST_LOGIN_REFUSED else []
 
     def _data(self, topic: str, message: Envelope, recv: int) -> list[Output]:
-        self._wallet.want(recv)
         replay, number = message.type == "snapshot", message.sequence
+        if number is not None and not replay and self._repeated(topic, number):
+            return []
+        self._wallet.want(recv)
         missed = [] if number is None else self._followed(topic, number, recv, begins=replay)
         if missed:
             self._state.want(recv)
@@ -261,8 +265,11 @@ class AccountSession(KrakenSession):
         price = price if row.get("limit_price_type", "") in ("", "static") else ""
         client_id = row.get("cl_ord_id") or row.get("order_userref", "").lstrip("0")
         filled = filled or ("0" if status == "pending_new" else "")
-        pair = row.get("symbol", "").replace("/", "-")
+        pair = self._pair(row.get("symbol", ""))
         return self._checked(ts, recv, row["order_id"], client_id, pair, kind, side, price, size, filled, status)
+
+    def _pair(self, symbol: str) -> str:
+        return self._names.pair("", symbol).replace("/", "-")
 
     def _checked(self, ts: int | None, recv: int, *words: str) -> Order:
         """An order by its fields; ``0`` is no price."""
@@ -270,12 +277,13 @@ class AccountSession(KrakenSession):
         check_ids(order_id, pair or order_id)
         check_words(client_id, kind)
         check_amounts(price, size, filled)
+        pair = self._names.kept(pair, order_id)
         order = (order_id, client_id, pair, kind, _SIDES[side], price if price.strip("0.") else "", size, filled)
         return Order(self._account.name, ts, recv, *order, _STATUS[status])
 
     def _fill(self, row: Row, recv: int) -> Fill:
         fees = [(fee["qty"], fee["asset"]) for fee in inner_rows(row, "fees")]
-        pair, ts = row["symbol"].replace("/", "-"), self._times.known(row["timestamp"])
+        pair, ts = self._pair(row["symbol"]), self._times.known(row["timestamp"])
         words = (row["exec_id"], row["order_id"], pair, row["side"], row["last_price"], row["last_qty"])
         return self._filled(ts, recv, fees, *words)
 
@@ -284,6 +292,7 @@ class AccountSession(KrakenSession):
         check_ids(fill_id, order_id, pair, *(asset for _, asset in fees))
         check_numbers(price, size)
         check_values(*(amount for amount, _ in fees))
+        pair = self._names.kept(pair, fill_id, order_id)
         (fee, asset), every = (fees or [("", "")])[0], " ".join(map(":".join, fees))
         ours = (self._account.name, ts, recv, fill_id, order_id, pair, _SIDES[side], price, size, fee, asset)
         return Fill(*ours, fees=every)
@@ -319,7 +328,7 @@ class AccountSession(KrakenSession):
         ``{"status":"open","descr":{"pair":"XBTUSD","type":"sell","ordertype":"limit","price":"26500.0",…},"vol":"0.005",…}``
         """
         [what] = inner_rows(row, "descr")
-        kind, pair = what["ordertype"], self._names.pair("", what["pair"])
+        kind, pair = what["ordertype"], self._names.by_rest(what["pair"], row["order_id"])
         price = what[_LIMIT_IN[kind]] if kind in _LIMIT_IN else ""
         price = "" if _RELATIVE(price) else price
         client_id = row.get("cl_ord_id") or row.get("userref", "").lstrip("0")
@@ -349,7 +358,7 @@ class AccountSession(KrakenSession):
 
         ``{"ordertxid":"OQCLML-…","pair":"XXBTZUSD","time":1688667796.8802,"type":"buy","price":"30010.00000","fee":"0.15",…}``
         """
-        pair = self._names.pair("", row["pair"])
+        pair = self._names.by_rest(row["pair"], row["fill_id"], row["ordertxid"])
         fees = [(row["fee"], quote)] if (quote := pair.partition("-")[2]) else []
         words = (row["fill_id"], row["ordertxid"], pair, row["type"], row["price"], row["vol"])
         return self._filled(unix_ns(row["time"]), now, fees, *words)

@@ -185,7 +185,7 @@ class KrakenSession(TopicSession):
             return (self._subscribed if message.method else self._status)(message, recv)
         if message.error or message.success is False:
             return [Said(WORDING.reported(message.error or ""))]
-        if message.method in ("pong", "unsubscribe") or message.channel == "heartbeat":
+        if message.method in ("pong", "unsubscribe") or message.channel == "heartbeat" or not rows_of(message.data):
             return []
         return [Unknown(message.method or message.channel or "message without channel")]
 
@@ -275,9 +275,11 @@ class PublicSession(KrakenSession):
         if message.channel not in _CHANNELS.values():
             return message.channel
         symbol = _about(message.data).symbol
-        if not (symbol and isinstance(symbol, str)):
-            raise msgspec.ValidationError("no symbol")
-        return f"{message.channel}:{symbol}"
+        if symbol and isinstance(symbol, str):
+            return f"{message.channel}:{symbol}"
+        if not rows_of(message.data):  # the snapshot of a pair without trades, and it doesn't say of which
+            return ""
+        raise msgspec.ValidationError("no symbol")
 
     def _peek(self, frame: bytes) -> Sequence[str]:
         """Where no pair can be read, it may be any of those that have the channel."""

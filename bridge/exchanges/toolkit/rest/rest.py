@@ -147,12 +147,12 @@ class NoncedRest(ABC, Generic[AnswerT]):
         self._wrong_nonce = wrong_nonce
 
     def get(self, path: str) -> Flow[AnswerT]:
-        """The answer to a public call.
+        """The answer to a public call; the limit is one of signed calls.
 
         Raises:
             RestError: REST is away, refuses, or answers with what can't be understood.
         """
-        return self._read(path, (yield HttpRequest("GET", path)))
+        return self._read(path, (yield HttpRequest("GET", path, weight=0)))
 
     def post(self, account: Credentials, path: str, now: int, weight: int = 1, **fields: object) -> Flow[AnswerT]:
         """The answer to a signed call; where the nonce is what is wrong with it, it is made once more.

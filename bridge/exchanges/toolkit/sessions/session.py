@@ -87,6 +87,8 @@ class SubscribingSession(Session):
         if self._doubtful and not 0 <= now - self._healed < _HEAL:
             self._healed = now
             self._due |= self._doubtful
+        for topic in self._due:
+            self._numbers.forget(topic)
         self._topics.renew(sorted(self._due), now)
         self._due.clear()
         return [*out, *self._settle((), self._topics.tick(now), now)]
@@ -193,6 +195,16 @@ class TopicSession(SubscribingSession):
             self._doubtful.add(topic)
             return self.gaps(self._streams[topic], recv, f"message {number} does not follow the one before it")
         return []
+
+    def _repeated(self, topic: str, number: int) -> bool:
+        """Whether a numbered message that begins nothing is a repeat, of which nothing is to be taken.
+
+        The topic is asked for again: its count may have begun anew, with a snapshot that was lost.
+        """
+        if self._numbers.has(topic, number):
+            self._doubtful.add(topic)
+            return True
+        return False
 
     def _peek(self, frame: bytes) -> Sequence[str]:
         """What may be the topics of a frame that is no message."""

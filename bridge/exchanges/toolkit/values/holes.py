@@ -22,6 +22,10 @@ class Holes:
         self._newest[key] = number if newest is None else max(newest, number)
         return 0 if newest is None else max(number - newest - 1, 0)
 
+    def has(self, key: str, number: int) -> bool:
+        """Whether this number has come already, or a newer one."""
+        return number <= self._newest.get(key, number - 1)
+
     def begin(self, key: str, number: int) -> None:
         """The count begins, or begins again, with this number."""
         self._newest[key] = number
