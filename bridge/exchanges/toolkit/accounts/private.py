@@ -118,7 +118,7 @@ class StateFetch:
 
     def _doubt(self, now: int) -> list[Output]:
         """It can't be fetched: the streams say that they may miss something."""
-        return self._session.gaps(self._session.served(self._account), now, f"{self._what} can not be fetched")
+        return self._session.gaps(self._session.served(self._account), now, f"{self._what} cannot be fetched")
 
 
 class PrivateState(StateFetch):
