@@ -109,7 +109,7 @@ def test_every_reason_is_in_the_code_and_every_lost_is_documented():
     for reason in reasons:
         for part in reason.split("…"):
             assert part.strip() in code, reason
-    calls = r"\b(?:declare_lost|drop_first|_drop|gaps?|control)\((?:[^()]|\([^()]*\))*?f?\"([^\"\n]+)"
+    calls = r"\b(?:declare_lost|drop_first|_drop|gaps?|control)\((?:[^()]|\([^()]*\))*?f?\"([a-zA-Z{][^\"\n]+)"
     for written in re.findall(calls, code):
         parts = [part for part in re.split(r"\{.*?\}", written) if part.strip()]
         assert any(all(part.strip() in reason for part in parts) for reason in reasons), written
