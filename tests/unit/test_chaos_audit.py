@@ -263,6 +263,14 @@ def test_what_redis_has_again_after_it_lost_its_data_is_no_repeat(tmp_path: Path
     assert copy.wrong == []
 
 
+def test_what_redis_has_no_more_is_not_lost_to_who_has_read_it(tmp_path: Path) -> None:
+    copy = copy_of(tmp_path)
+    ident, fields = control(2, "lost")
+    lost = (ident, {**fields, "reason": REDIS_LOST, "count": "2"})
+    assert copy.add([lost, *right()[TRADES][2:]]) == right()[TRADES][4:]
+    assert copy.wrong == []
+
+
 def test_another_entry_under_the_same_id(tmp_path: Path) -> None:
     copy = copy_of(tmp_path)
     copy.add([trade(3, 4)])
