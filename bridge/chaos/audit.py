@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from bridge.chaos.checks import FILLS, TRADES, check_book, check_events, check_numbers
+from bridge.chaos.checks import FILLS, TRADES, check_book, check_events, check_numbers, with_holes
 from bridge.chaos.collector import Copy
 from bridge.chaos.truth import Span, Truth
 from bridge.model import Channel
@@ -59,19 +59,18 @@ def audit(copies: Iterable[Copy], sources: Mapping[str, Source]) -> Findings:
         stream, key = copy.stream, copy.key
         truth, names = truths[stream.exchange], sources[stream.exchange].names
         found.wrong += copy.wrong
+        rows = with_holes(copy.rows())
         counts: Counter[str] = Counter()
         wrong: list[str] = []
         if stream.channel is Channel.BOOK:
-            counts, wrong = check_book(copy.rows(), truth.books[stream.subject])
+            counts, wrong = check_book(rows, truth.books[stream.subject])
         elif stream.channel is Channel.TRADES:
-            counts, wrong = check_events(
-                copy.rows(), TRADES, truth.trades[stream.subject], truth.unnoticed[stream.subject]
-            )
+            counts, wrong = check_events(rows, TRADES, truth.trades[stream.subject], truth.unnoticed[stream.subject])
         elif stream.channel is Channel.FILLS:
             true = truth.fills[names[stream.subject]]
-            counts, wrong = check_events(copy.rows(), FILLS, true)
+            counts, wrong = check_events(rows, FILLS, true)
         else:
-            for _, fields in copy.rows():
+            for _, fields in rows:
                 counts[fields.get("event") or fields["type"]] += 1
-        found.add(key, counts, [*check_numbers(copy.rows()), *wrong])
+        found.add(key, counts, [*check_numbers(rows), *wrong])
     return found

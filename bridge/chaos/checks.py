@@ -15,7 +15,19 @@ from bridge.chaos.alignment import align
 from bridge.chaos.truth import Happened, TrueBook
 from bridge.publish.pending import REDIS_LOST
 
-__all__ = ["FILLS", "LOSSES", "TRADES", "Kind", "Late", "Row", "check_book", "check_events", "check_numbers", "levels"]
+__all__ = [
+    "FILLS",
+    "LOSSES",
+    "TRADES",
+    "Kind",
+    "Late",
+    "Row",
+    "check_book",
+    "check_events",
+    "check_numbers",
+    "levels",
+    "with_holes",
+]
 
 Row = tuple[str, dict[str, str]]
 """The ID of an entry, and its fields."""
@@ -30,6 +42,8 @@ _DOWN = frozenset({"down", "stale", "stop"})
 """Those after which anything may be missing until the next ``live``."""
 LOSSES = frozenset({"down", "stale", "gap", "lost", "stop", RESET})
 """The control entries that say that something may be missing, and ``reset``: the stream itself begins again."""
+_HOLE = "numbers that Redis has lost are missing"
+"""The reason of what `with_holes` puts there."""
 _RESET_KEY: tuple[object, ...] = (RESET,)
 
 
@@ -294,11 +308,35 @@ def _lives(mine: Sequence[tuple[object, ...] | None]) -> Iterator[list[tuple[obj
         yield [None if key == _RESET_KEY else key for key in mine[start:end]]
 
 
+def with_holes(rows: Iterable[Row]) -> list[Row]:
+    """The same, with an entry in the place of numbers that are missing because Redis has lost them.
+
+    Readers may have had those numbers, so they are not given out again. What is remembered is sent again behind them, and then
+    comes a `lost` entry that counts them; a reader knows by the numbers, where they are missing.
+    """
+    found: list[Row] = []
+    rows = list(rows)
+    declared = sum(int(fields["count"]) for _, fields in rows if fields.get("reason") == REDIS_LOST)
+    expected = 1
+    for ident, fields in rows:
+        number = int(ident.partition("-")[2])
+        if fields.get("event") == RESET:
+            expected = 0
+        else:
+            if expected and 0 < number - expected <= declared:
+                hole = {"type": "control", "event": "lost", "reason": _HOLE, "count": str(number - expected)}
+                found.append((f"{ident.partition('-')[0]}-{number - 1}", {**hole, "ts": "", "recv": fields["recv"]}))
+            if fields.get("reason") == REDIS_LOST:
+                declared -= int(fields["count"])
+            expected = number + 1
+        found.append((ident, fields))
+    return found
+
+
 def check_numbers(rows: Iterable[Row]) -> list[str]:
     """Entries are numbered 1, 2, 3 …, and their times never go back; after a ``reset`` they may begin anywhere.
 
-    Where a failover has lost entries that nobody remembers, their numbers are missing, and a `lost` entry follows that counts
-    them: readers may have had those numbers, so they are not given out again.
+    Where a failover has lost entries that nobody remembers, their numbers are missing (`with_holes`).
     """
     wrong, expected, time = [], 1, 0
     for ident, fields in rows:
@@ -306,8 +344,10 @@ def check_numbers(rows: Iterable[Row]) -> list[str]:
             expected, time = 0, 0
             continue
         ms, _, number = ident.partition("-")
-        declared = int(fields["count"]) if fields.get("reason") == REDIS_LOST else 0
-        if expected and not expected <= int(number) <= expected + declared:
+        if fields.get("reason") == _HOLE:
+            expected = int(number) + 1
+            continue
+        if expected and int(number) != expected:
             wrong.append(f"{ident}: number {number} where {expected} is due")
         if int(ms) < time:
             wrong.append(f"{ident}: its time is before that of the entry before it")

@@ -65,10 +65,8 @@ class Copy:
                     if known != fields:
                         self.wrong.append(f"{self.key} {ident}: another entry than before under this ID")
                     continue
-                newest = next(reversed(self._known), "0-0")
-                if fields.get("reason") == REDIS_LOST and split_id(ident)[1] <= split_id(newest)[1]:
-                    continue  # of what is declared lost, this copy has all
                 self._again = False
+                newest = next(reversed(self._known), "0-0")
                 if split_id(ident)[1] != split_id(newest)[1] + 1 or split_id(ident) <= split_id(newest):
                     new.append((newest, _RESET))
             new.append((ident, fields))

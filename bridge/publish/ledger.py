@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from bridge.clock import CLOCK
 from bridge.publish.batch import History, Run, settle
 from bridge.publish.events import PublisherEvents, Totals
 from bridge.publish.pending import REDIS_LOST
 from bridge.publish.queue import Queue
-from bridge.publish.recovery import LostByRedis
 from bridge.publish.sorting import Verdict
 from bridge.publish.stream import Stream
 
@@ -22,8 +23,8 @@ class Ledger:
         self._events = events
         self._totals = totals
         self.history = History()
-        self.lost = LostByRedis()
-        """Acknowledged entries that Redis has lost, and that aren't written off yet."""
+        self.missing: Counter[Stream] = Counter()
+        """Acknowledged entries that Redis has lost, and that aren't declared yet."""
 
     def acknowledge(self, runs: list[Run]) -> None:
         """Redis has these entries."""
@@ -52,22 +53,13 @@ class Ledger:
             self._declare(stream, events, "refused by Redis, later entries were not")
 
     def write_off(self) -> None:
-        """Declare what Redis has lost of entries that it had acknowledged, where that isn't done yet."""
-        for stream, count in self.lost.missing.items():
+        """Declare what Redis has lost of entries that it had acknowledged."""
+        for stream, count in self.missing.items():
             if count:
-                self._unpublish(stream, count)
+                self._totals.published -= count
+                stream.published -= count
                 self._declare(stream, count, REDIS_LOST)
-        for stream, entry in self.lost.declared:
-            self._unpublish(stream, entry.count)
-            self._totals.lost += entry.count
-            stream.lost[entry.loss] += entry.count
-            self._events.dropped(stream)
-        self.lost.missing.clear()
-        self.lost.declared.clear()
-
-    def _unpublish(self, stream: Stream, count: int) -> None:
-        self._totals.published -= count
-        stream.published -= count
+        self.missing.clear()
 
     def put_last(self, stream: Stream, recv: int, count: int, reason: str) -> None:
         """Declare events lost behind all that waits."""

@@ -318,7 +318,7 @@ class RedisPipeline:
                 self.sender.in_doubt,
                 self.ledger.history,
                 fence=self._fence,
-                lost=self.ledger.lost,
+                missing=self.ledger.missing,
                 emptied=emptied,
             )
         except BaseException:

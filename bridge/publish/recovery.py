@@ -12,30 +12,21 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import hiredis
-from msgspec import Struct, field
+from msgspec import Struct
 
 from bridge.errors import DisplacedError
 from bridge.publish.batch import History, Run, command_of, flat
 from bridge.publish.connection import RedisConnection, Reply
 from bridge.publish.fence import Fence, FenceState
-from bridge.publish.pending import REDIS_LOST, Lost, Pending, lost_entry
+from bridge.publish.pending import Pending
 from bridge.publish.sorting import DOUBTFUL, TOO_SMALL, Verdict, concerns_server, in_parts, last_ids, sort_out, standing
 from bridge.publish.stream import Stream, StreamId
 from bridge.publish.transfer import EXEC, MULTI
 from bridge.publish.wire import command
 
-__all__ = ["LostByRedis", "Recovered", "open_fence", "recover", "transact"]
+__all__ = ["Recovered", "open_fence", "recover", "transact"]
 
 _FIRST_AT_ONCE = 8
-
-
-class LostByRedis(Struct):
-    """Acknowledged entries that Redis has lost and nobody remembers; each is counted once, whatever happens to connections."""
-
-    missing: Counter[Stream] = field(default_factory=Counter)
-    """How many aren't declared yet."""
-    declared: list[tuple[Stream, Lost]] = field(default_factory=list)
-    """`lost` entries in the place of the others; Redis has them already."""
 
 
 class Recovered(Struct):
@@ -109,12 +100,13 @@ async def recover(
     history: History,
     *,
     fence: Fence | None,
-    lost: LostByRedis,
+    missing: Counter[Stream],
     emptied: bool = False,
 ) -> Recovered:
     """Bring Redis up to where the streams are, and see what became of the entries that are in doubt.
 
-    ``lost`` takes what Redis has lost and nobody remembers. ``emptied``: Redis was flushed while entries went in, so that a stream may lack its
+    ``missing`` takes, per stream, the acknowledged entries that Redis has lost and nobody remembers; each is counted once,
+    whatever happens to the connection. ``emptied``: Redis was flushed while entries went in, so that a stream may lack its
     beginning and not its end.
 
     Raises:
@@ -124,7 +116,7 @@ async def recover(
     result = Recovered()
     tails = await last_ids(connection, streams)
     if emptied:
-        await _look_at_beginnings(connection, streams, lost.missing)
+        await _look_at_beginnings(connection, streams, missing)
     doubtful: dict[Stream, int] = {}
     for stream, entries, _ in in_doubt:
         doubtful[stream] = doubtful.get(stream, 0) + len(entries)
@@ -134,14 +126,10 @@ async def recover(
         if last.seq < stream.seq - doubtful.get(stream, 0) and last.ms <= stream.ms
     }
     again = history.after(behind)
-    _count_missing(behind, again, doubtful, lost.missing)
-    for stream in (*behind, *lost.missing):
+    _count_missing(behind, again, doubtful, missing)
+    for stream in (*behind, *missing):
         stream.gone = None  # how long it has to be isn't known any more
-    for stream, entries, _ in again:
-        if lost.missing[stream] and behind[stream] < entries[0].seq - 1:
-            await _declare(connection, fence, stream, entries[0], lost)
-        await _restore(connection, fence, stream, entries, lost.missing)
-        result.resent += len(entries)
+    await _restore(connection, fence, again, result, missing)
     if in_doubt:
         above = {stream: tails.get(stream, StreamId()) for stream in doubtful}
         replies = [
@@ -177,43 +165,22 @@ def _count_missing(
             stream.oldest = StreamId(stream.oldest.ms, begin)
 
 
-async def _declare(
-    connection: RedisConnection, fence: Fence | None, stream: Stream, after: Pending, lost: LostByRedis
-) -> None:
-    """Declare what is missing in front of an entry that is about to be sent again."""
-    entry = lost_entry(stream.subject, stream.channel, after.recv, lost.missing[stream], REDIS_LOST)
-    entry.ms, entry.seq = after.ms, after.seq - 1
-    [reply] = await _send_again(connection, fence, [(stream, entry)])
-    if not isinstance(reply, hiredis.ReplyError):
-        del lost.missing[stream]
-        lost.declared.append((stream, entry))
-
-
 async def _restore(
-    connection: RedisConnection,
-    fence: Fence | None,
-    stream: Stream,
-    entries: Sequence[Pending],
-    missing: Counter[Stream],
+    connection: RedisConnection, fence: Fence | None, runs: Sequence[Run], result: Recovered, missing: Counter[Stream]
 ) -> None:
-    """Send entries of a stream again that were acknowledged, and count those that don't get in."""
-    for some in in_parts((stream, entry) for entry in entries):
-        replies = await _send_again(connection, fence, some)
-        missing[stream] += await _count_refused(connection, some, replies)
-
-
-async def _send_again(
-    connection: RedisConnection, fence: Fence | None, pairs: Sequence[tuple[Stream, Pending]]
-) -> Sequence[Reply]:
-    replies = await transact(connection, fence, [command_of(stream, entry) for stream, entry in pairs])
-    if not isinstance(replies, hiredis.ReplyError):
-        return replies
-    text = str(replies)
-    if concerns_server(text):
-        # Were later entries let in first, these never could be: better to wait until all can go.
-        connection.abort("the server can't take back what it has forgotten")
-        raise ConnectionError(f"entries that Redis has forgotten are refused: {text}")
-    return [replies] * len(pairs)
+    """Send entries again that were acknowledged, stream by stream, and count those that don't get in."""
+    for stream, entries, _ in runs:
+        for some in in_parts((stream, entry) for entry in entries):
+            replies = await transact(connection, fence, [command_of(stream, entry) for _, entry in some])
+            if isinstance(replies, hiredis.ReplyError):
+                text = str(replies)
+                if concerns_server(text):
+                    # Were later entries let in first, these never could be: better to wait until all can go.
+                    connection.abort("the server can't take back what it has forgotten")
+                    raise ConnectionError(f"entries that Redis has forgotten are refused: {text}")
+                replies = [replies] * len(some)
+            result.resent += len(some)
+            missing[stream] += await _count_refused(connection, some, replies)
 
 
 async def _count_refused(

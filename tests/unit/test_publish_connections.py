@@ -95,7 +95,7 @@ async def test_what_was_found_out_is_accounted_for(monkeypatch, line, piped):
     verdict = Verdict(accepted=[run_of(piped.stream, accepted)], again=[run_of(piped.stream, again)])
     verdict.foreign = {piped.stream}
     in_doubt = pipeline.sender.in_doubt = [run_of(piped.stream, accepted, again)]
-    pipeline.ledger.lost.missing[piped.stream] = 4
+    pipeline.ledger.missing[piped.stream] = 4
     asked = []
 
     async def recover(*what, **more):
@@ -106,7 +106,7 @@ async def test_what_was_found_out_is_accounted_for(monkeypatch, line, piped):
     await pipeline._recover(line)
     assert asked[0] == (
         (line, [piped.stream], in_doubt, pipeline.ledger.history),
-        {"fence": FENCE, "lost": pipeline.ledger.lost, "emptied": False},
+        {"fence": FENCE, "missing": pipeline.ledger.missing, "emptied": False},
     )
     assert [entry.seq or entry.count for entry in piped.stream.waiting] == [2, 4], "with its number"
     assert (pipeline.sender.in_doubt, piped.stream.published) == ([], 1 - 4)

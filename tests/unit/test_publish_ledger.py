@@ -8,7 +8,7 @@ from bridge.model import Channel
 from bridge.publish.batch import flat
 from bridge.publish.events import Totals
 from bridge.publish.ledger import Ledger
-from bridge.publish.pending import CONTROL, LOST, REDIS_LOST, lost_entry
+from bridge.publish.pending import CONTROL, LOST
 from bridge.publish.queue import Queue
 from bridge.publish.sorting import Verdict
 from tests.unit.core import T0, stream
@@ -99,7 +99,7 @@ def test_what_redis_has_lost_is_written_off_once(books):
     other = stream(Channel.TRADES, "ETH-EUR")
     books.queue.add(other)
     books.totals.published = books.stream.published = 20
-    books.ledger.lost.missing.update({other: 0, books.stream: 5})
+    books.ledger.missing.update({other: 0, books.stream: 5})
     for _ in range(2):
         books.ledger.write_off()
         assert (books.totals.published, books.stream.published, other.published) == (15, 15, 0)
@@ -109,20 +109,7 @@ def test_what_redis_has_lost_is_written_off_once(books):
         assert (len(books.stream.waiting), len(other.waiting)) == (1, 0)
         assert books.events.drops == [books.stream]
     assert books.queue
-    assert not books.ledger.lost.missing
-
-
-def test_what_is_declared_in_its_place_is_written_off_once(books):
-    entry = lost_entry("BTC-EUR", Channel.TRADES, 1, 5, REDIS_LOST)
-    books.totals.published = books.stream.published = 20
-    books.ledger.lost.declared.append((books.stream, entry))
-    waiting = len(books.stream.waiting)
-    for _ in range(2):
-        books.ledger.write_off()
-        assert (books.totals.published, books.stream.published, books.totals.lost) == (15, 15, 5)
-        assert books.stream.lost == {"redis_forgot": 5}
-        assert len(books.stream.waiting) == waiting, "Redis has it already"
-        assert books.events.drops == [books.stream]
+    assert not books.ledger.missing
 
 
 def test_what_is_declared_by_others_goes_behind_all_that_waits(books):

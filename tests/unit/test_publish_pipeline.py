@@ -151,7 +151,7 @@ async def test_a_stream_goes_to_another_node_with_all_that_is_its_own(line):
     moved.seq, moved.flying = 6, 1
     giving.pipeline.ledger.history.add([run_of(moved, numbered(4), numbered(5)), run_of(stays, numbered(1))])
     giving.pipeline.sender.in_doubt = [run_of(moved, numbered(6))]
-    giving.pipeline.ledger.lost.missing[moved] = 3
+    giving.pipeline.ledger.missing[moved] = 3
     giving.pipeline.blocked.block(moved, "no", numbered(6))
     acknowledged = giving.pipeline.release(moved)
     assert acknowledged == [run_of(moved, numbered(4), numbered(5))]

@@ -210,8 +210,8 @@ async def test_what_nobody_remembers_is_declared(own_server):
         await until(lambda: d.events.recoveries == 2)
         d.put(stream)
         await d.drained()
-        assert d.ids(stream) == ["lost 24", "25", "26"]
-        assert d.seqs(stream) == [24, 25, 26]
+        assert d.ids(stream) == ["25", "lost 24", "26"]
+        assert d.seqs(stream) == [25, 26, 27]
         assert stream in d.events.drops
 
 

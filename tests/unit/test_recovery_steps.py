@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import hiredis
 import pytest
@@ -11,7 +12,7 @@ from bridge.errors import DisplacedError
 from bridge.model import Channel
 from bridge.publish.batch import History, command_of
 from bridge.publish.fence import Fence, FenceState
-from bridge.publish.recovery import LostByRedis, check, open_fence, recover, transact
+from bridge.publish.recovery import check, open_fence, recover, transact
 from bridge.publish.stream import StreamId
 from bridge.publish.wire import command
 from tests.unit.core import stream
@@ -144,7 +145,7 @@ class Case:
         self.rows = {seq: numbered(seq) for seq in range(1, last + 1)}
         self.stream.ms, self.stream.seq, self.stream.oldest, self.stream.gone = MS + last, last, StreamId(MS, 1), 0
         self.history = History()
-        self.lost = LostByRedis()
+        self.missing = Counter()
 
     def runs(self, *numbers):
         return [run_of(self.stream, *(self.rows[number] for number in numbers))] if numbers else []
@@ -153,18 +154,7 @@ class Case:
         await line.request([command_of(self.stream, self.rows[number]) for number in numbers])
 
     async def recover(self, line, in_doubt=(), **more):
-        return await recover(line, [self.stream], in_doubt, self.history, fence=None, lost=self.lost, **more)
-
-    @property
-    def missing(self):
-        """How much is missing, declared or not yet."""
-        return self.lost.missing.total() + sum(entry.count for _, entry in self.lost.declared)
-
-    def declared(self, server):
-        """The numbers of the `lost` entries, and how much they declare."""
-        with raw(server) as client:
-            rows = client.xrange(self.stream.key)
-        return [(StreamId.parse(ident).seq, int(row["count"])) for ident, row in rows if row.get("event") == "lost"]
+        return await recover(line, [self.stream], in_doubt, self.history, fence=None, missing=self.missing, **more)
 
     def ids(self, server):
         with raw(server) as client:
@@ -200,14 +190,15 @@ async def test_what_goes_again(redis_server, case):
     async with line_to(redis_server) as line:
         await one.there(line, *has)
         await at_ease.there(line, 12)
-        found = await recover(line, [at_ease.stream, one.stream], in_doubt, one.history, fence=None, lost=one.lost)
+        found = await recover(
+            line, [at_ease.stream, one.stream], in_doubt, one.history, fence=None, missing=one.missing
+        )
         await one.recover(line, in_doubt)  # and once more, as after a break at the very end
     assert one.ids(redis_server) == [*has, *again]
     waits = [number for number in doubt if number not in has]
     assert found.resent == len(again) + len(waits)
-    assert one.missing == missing, "counted once"
-    assert one.declared(redis_server) == ([(again[0] - 1, missing)] if again and missing else []), "in their place"
-    assert {*+one.lost.missing, *(stream for stream, _ in one.lost.declared)} <= {one.stream}
+    assert one.missing.total() == missing, "counted once"
+    assert set(+one.missing) <= {one.stream}
     assert one.stream.oldest == StreamId(MS, first)
     assert (one.stream.gone, at_ease.stream.gone) == (None if again or missing else 0, 0)
     assert (found.verdict is not None) == bool(doubt)
@@ -234,7 +225,7 @@ async def test_a_stream_that_cannot_be_read_waits_with_what_is_in_doubt(redis_se
         await line.request([command("SET", one.stream.key, "a string")])
         found = await one.recover(line, one.runs(11, 12))
     assert seqs(found.verdict.again) == {"A-EUR": [11, 12]}
-    assert (found.resent, one.missing, one.stream.gone) == (2, 0, 0)
+    assert (found.resent, one.missing.total(), one.stream.gone) == (2, 0, 0)
 
 
 @pytest.mark.parametrize(("ms", "behind"), [(11, True), (12, True), (13, False)])
@@ -243,7 +234,7 @@ async def test_somebody_elses_entry_above_ours_is_no_sign_that_ours_are_gone(red
     async with line_to(redis_server) as line:
         await line.request([command("XADD", one.stream.key, f"{MS + ms}-1", "who", "else")])
         found = await one.recover(line)
-    assert (one.missing, one.stream.gone) == ((11, None) if behind else (0, 0))
+    assert (one.missing.total(), one.stream.gone) == ((11, None) if behind else (0, 0))
     assert found.resent == 0
 
 
@@ -254,7 +245,7 @@ async def test_nothing_more_is_asked_than_has_to_be(redis_server):
         asked = requests(line)
         found = await one.recover(line)
     assert [[words[0] for words in some] for some in asked] == [["XREVRANGE"]]
-    assert (found.resent, found.verdict, one.lost) == (0, None, LostByRedis())
+    assert (found.resent, found.verdict, one.missing) == (0, None, {})
 
 
 # --- a server that was emptied meanwhile ---------------------------------------------------------------------------
@@ -277,7 +268,7 @@ async def test_a_stream_that_lacks_its_beginning(redis_server, has, oldest, miss
         await one.there(line, *has)
         await one.recover(line, emptied=True)
         await one.recover(line, emptied=True)
-    assert one.missing == missing
+    assert one.missing.total() == missing
     assert one.stream.oldest == StreamId(MS + first[0], first[1])
     assert one.stream.gone is None, "it is learned anew"
 
@@ -285,20 +276,20 @@ async def test_a_stream_that_lacks_its_beginning(redis_server, has, oldest, miss
 async def test_beginnings_are_looked_at_some_at_a_time(redis_server):
     """Of each the first entry alone; a key of another type has none."""
     every = [Case(base) for base in "ABCDEFGHIJ"]
-    lost = LostByRedis()
+    missing = Counter()
     async with line_to(redis_server) as line:
         for number, one in enumerate(every[:9], 1):
             await one.there(line, number, number + 1, 12)
         await line.request([command("SET", every[9].stream.key, "a string")])
         asked = requests(line)
         streams = [one.stream for one in every]
-        await recover(line, streams, [], History(), fence=None, lost=lost, emptied=True)
+        await recover(line, streams, [], History(), fence=None, missing=missing, emptied=True)
     looks = [some for some in asked if some[0][0] == "XRANGE"]
     assert looks == [
         [["XRANGE", one.key, "-", "+", "COUNT", "1"] for one in streams[:8]],
         [["XRANGE", one.key, "-", "+", "COUNT", "1"] for one in streams[8:]],
     ]
-    assert [lost.missing[one] for one in streams] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 0]
+    assert [missing[one] for one in streams] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 0]
 
 
 # --- what was acknowledged and is gone -----------------------------------------------------------------------------
@@ -314,7 +305,7 @@ async def test_large_entries_go_again_some_at_a_time(redis_server):
         asked = requests(line)
         found = await one.recover(line)
     assert [sum(words[0] == "XADD" for words in some) for some in asked] == [0, 3, 1]
-    assert (found.resent, one.missing, one.ids(redis_server)) == (4, 0, [8, 9, 10, 11, 12])
+    assert (found.resent, one.missing.total(), one.ids(redis_server)) == (4, 0, [8, 9, 10, 11, 12])
 
 
 async def test_what_is_kept_out_is_missing_and_what_is_there_is_not(redis_server):
@@ -327,7 +318,7 @@ async def test_what_is_kept_out_is_missing_and_what_is_there_is_not(redis_server
         await line.request([command("XADD", one.stream.key, f"{MS + 9}-6", "who", "else")])
         found = await one.recover(line)
     assert one.ids(redis_server) == [7, 9, 10, 11, 12]
-    assert (found.resent, one.missing) == (6, 1)
+    assert (found.resent, one.missing.total()) == (6, 1)
 
 
 async def test_entries_for_which_the_right_is_missing_are_missing(redis_server):
@@ -343,7 +334,7 @@ async def test_entries_for_which_the_right_is_missing_are_missing(redis_server):
                 assert not line.lost.done()
         finally:
             client.execute_command("ACL", "DELUSER", "few")
-    assert (found.resent, one.missing) == (3, 3)
+    assert (found.resent, one.missing.total()) == (3, 3)
 
 
 async def test_a_server_that_takes_nothing_back_is_left(redis_server):
@@ -362,7 +353,7 @@ async def test_a_server_that_takes_nothing_back_is_left(redis_server):
             assert line.lost.result() == "the server can't take back what it has forgotten"
         async with line_to(redis_server) as line:
             await one.recover(line)
-    assert (one.missing, one.ids(redis_server)) == (0, [9, 10, 11, 12])
+    assert (one.missing.total(), one.ids(redis_server)) == (0, [9, 10, 11, 12])
 
 
 async def test_what_is_missing_is_counted_once_whatever_breaks():
@@ -372,19 +363,15 @@ async def test_what_is_missing_is_counted_once_whatever_breaks():
     one.stream.written_off = 4
     for breaks_at in itertools.count(1):
         asked_so_far = itertools.count(1)
-        queued: list[bytes] = []
 
-        def answer(words, end=breaks_at, number=asked_so_far, queued=queued):
+        def answer(words, end=breaks_at, number=asked_so_far):
             if next(number) == end:
                 return HANG_UP
             if words[0] == "XREVRANGE":
                 return [[f"{MS + 6}-6".encode(), []]]
             if words[0] == "XRANGE":
                 return [[f"{MS + 5}-5".encode(), []]]
-            if words[0] == "EXEC":
-                return [queued.pop() for _ in list(queued)]
-            queued.extend([b"ID"] if words[0] == "XADD" else [])
-            return b"OK"
+            return [b"OK", b"OK"] if words[0] == "EXEC" else b"OK"
 
         async with scripted(answer) as (line, _):
             try:
@@ -393,5 +380,5 @@ async def test_what_is_missing_is_counted_once_whatever_breaks():
                 continue
         break
     assert breaks_at == 7
-    assert (one.missing, one.lost.missing.total()) == (4, 0), "7 to 10; 5 and 6 are there, and up to 4 is declared"
+    assert one.missing == {one.stream: 4}, "7 to 10; 5 and 6 are there, and up to 4 is declared"
     assert found.resent == 2
