@@ -19,6 +19,7 @@ from redis.exceptions import ResponseError
 
 from bridge.errors import RedisUnavailableError
 from bridge.keys import Keys, StreamKey
+from bridge.pem import check_certificate, check_key
 from bridge.printable import printable
 from bridge.process.lifecycle import end_on_signals, run_loop
 from bridge.process.output import QueuedText, before_end, open_missing_streams, queued_output
@@ -104,6 +105,10 @@ class Parser(argparse.ArgumentParser):
         files = {name: getattr(parsed, f"redis_{name}") for name in _FILES}
         for path in filter(None, files.values()):
             self._read(path)
+        for path in filter(None, (files["ca_file"], files["cert_file"])):
+            self._check(path, check_certificate)
+        if files["key_file"] and files["cert_file"]:
+            self._check(files["key_file"], check_key, files["cert_file"])
         file = os.environ.get("TICKBRIDGE_REDIS__URL_FILE")
         url = parsed.redis or (self._read(file).strip() if file else DEFAULT_URL)
         try:
@@ -117,6 +122,12 @@ class Parser(argparse.ArgumentParser):
         if url is None:
             return f"{file} (TICKBRIDGE_REDIS__URL_FILE)" if file else "the default"
         return _URL if url == os.environ.get(_URL) else "argument --redis"
+
+    def _check(self, path: str, check: Callable[..., None], *more: str) -> None:
+        try:
+            check(path, *more)
+        except ValueError as error:
+            self.error(f"{path} {error}")
 
     def _read(self, path: str) -> str:
         try:

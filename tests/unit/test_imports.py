@@ -22,6 +22,7 @@ GROUND = {
     *("values", "model", "keys", "entries", "book", "errors", "exchange_errors", "clock", "files", "latency", "urls"),
     "proxies",
     *(
+        "pem",
         "printable",
         "redaction",
         "redis.sentinels",
