@@ -208,6 +208,46 @@ def test_a_reader_that_goes_away_is_no_error():
     assert process.wait(PATIENCE) == 0
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["help", "run"], ["check", "--help"]])
+def test_help_on_a_full_disk_is_no_crash(arguments):
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "bridge", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE,
+            check=False,
+            env=clean_environment(),
+        )
+    assert (result.returncode, result.stderr) == (2, b"tickbridge: cannot write: No space left on device\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize(
+    "arguments", [["schema", "config"], ["completion", "zsh"], ["init", "--output", "-"], ["init", "--help"]]
+)
+def test_what_an_encoding_lacks_is_escaped(arguments, encoding):
+    plain, result = tickbridge(*arguments), tickbridge(*arguments, PYTHONIOENCODING=encoding)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.encode("latin-1") == plain.stdout.encode(encoding, "backslashreplace")
+
+
+def test_a_file_that_cannot_be_used_is_a_message(outcome):
+    denied = PermissionError(13, "Permission denied", "/a/file\n")
+    assert outcome(lambda: _raise(denied)) == (
+        1,
+        "tickbridge: cannot use /a/file\\n: Permission denied; choose another place\n",
+    )
+    assert outcome(lambda: Path("/nonexistent/x").touch())[0] == 1
+    full = OSError(28, "No space left on device", "/a/file")
+    assert outcome(lambda: _raise(full)) == (
+        2,
+        "tickbridge: cannot write /a/file: No space left on device; choose another place\n",
+    )
+    code, said = outcome(lambda: _raise(OSError(22, "Invalid argument")))
+    assert (code, "this is a bug" in said) == (2, True)
+
+
 @pytest.mark.parametrize(("streams", "code"), [({"stdout": "/dev/full"}, 2), ({"stderr": "/dev/full"}, 1)])
 def test_a_full_disk_is_no_crash(streams, code):
     """What a command says can't be written: the exit code is still right, and Python adds no words of its own."""
