@@ -135,6 +135,18 @@ def test_a_wrong_value_is_one_line(arguments, line):
     assert said.startswith(f"tickbridge {arguments[0]}: {line}")
 
 
+@pytest.mark.parametrize(
+    "name", ["acl", "tail", "export", "streams", "status", "top", "up", "books", "wallets", "candles", "parquet", "web"]
+)
+def test_a_namespace_that_keys_cannot_have_is_a_mistake(name):
+    positions = {"tail": ["x"], "export": ["x"], "up": ["coinbase", "BTC-USD"], "parquet": ["-o", "x"]}
+    result = tickbridge(name, *positions.get(name, ()), "--namespace", "a b")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"tickbridge {name}: argument --namespace: 'a b' should be letters, digits, '_', '.' and '-' only\n"
+    )
+
+
 @pytest.fixture
 def outcome(monkeypatch, capsys):
     """Run ``main`` with a command that does what it is told to; returns exit code and stderr."""
