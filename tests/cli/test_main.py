@@ -10,7 +10,7 @@ import pytest
 
 from bridge import __version__
 from bridge.cli import main as cli
-from bridge.cli.main import COMMANDS, command_parser, main
+from bridge.cli.main import COMMANDS, command_parser, main, parse
 from bridge.errors import ConfigError, Problem, RedisUnavailableError
 from bridge.redaction import forget_secrets, register_secret
 from tests.environment import clean_environment
@@ -145,6 +145,20 @@ def test_a_namespace_that_keys_cannot_have_is_a_mistake(name):
     assert result.stderr == (
         f"tickbridge {name}: argument --namespace: 'a b' should be letters, digits, '_', '.' and '-' only\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "positions"),
+    [
+        (["pairs", "limitlex", "--json", "btc"], "patterns", ["btc"]),
+        (["pairs", "limitlex", "btc", "--rest-url", "x", "eur"], "patterns", ["btc", "eur"]),
+        (["tail", "A", "--from", "5s", "B"], "keys", ["A", "B"]),
+        (["export", "A", "--format", "csv", "--", "B"], "keys", ["A", "B"]),
+        (["up", "lmex", "--plain", "BTC-USD"], "markets", ["lmex", "BTC-USD"]),
+    ],
+)
+def test_options_may_stand_between_positions(words, name, positions):
+    assert getattr(parse(words), name) == positions
 
 
 @pytest.fixture
