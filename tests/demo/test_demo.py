@@ -308,7 +308,7 @@ def test_the_comparison_is_shown_though_the_picture_cannot_be_written(tmp_path):
         ),
         (("--rate", "0"), 1, "must be above zero"),
         (("--duration", "soon"), 1, "'soon' is not a number"),
-        (("--exchange", "both,gemini"), 1, "gemini cannot be shown; known: "),
+        (("--exchange", "both,limitlex", "--dir", "."), 1, "--dir: . is not empty"),
         (("--exchange", "coinbase", "--faults"), 1, "--faults: a recording has none"),
         (("--dir", "."), 1, "is not empty"),
         (("--dir", "something/kept"), 1, "--dir: something/kept: Not a directory"),
